@@ -1,0 +1,15 @@
+"""The NumPy backend: the definition in loops, the vectorised reference, and a blocked one that stores no T × S array."""
+
+from attnbench.api import BackendInfo
+
+BACKEND = BackendInfo(
+    name="numpy",
+    package="attnbench.impls.numpy_backend",
+    requires="numpy",
+    extra=None,
+    implementations=(
+        ("naive", "naive"),
+        ("blocked", "blocked"),
+        ("loops", "loops"),
+    ),
+)

@@ -1,0 +1,86 @@
+"""The NumPy adapter. Native arrays are NumPy arrays; nothing is asynchronous; gradients are the implementation's own."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from typing import Any
+
+import numpy as np
+import threadpoolctl
+
+from attnbench.api import Backend, Bound, Call, Implementation, UnsupportedError, as_output
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Adapter(Backend):
+    """NumPy as a backend, on the CPU."""
+
+    name = "numpy"
+
+    def versions(self) -> dict[str, str]:
+        """NumPy, and the BLAS that it multiplies with."""
+        blas = {f"blas.{pool['internal_api']}": str(pool["version"]) for pool in self._blas_pools()}
+        return {"numpy": np.__version__, **blas}
+
+    def devices(self) -> tuple[str, ...]:
+        """The CPU only."""
+        return ("cpu",)
+
+    def to_native(self, array: Array, device: str = "cpu") -> Array:
+        """A contiguous copy."""
+        self._only_cpu(device)
+        return np.array(array, order="C", copy=True)
+
+    def to_numpy(self, native: Any) -> Array:
+        """The array itself."""
+        return np.asarray(native)
+
+    def wait(self, result: Any) -> None:
+        """Nothing to wait for: NumPy has finished when it returns."""
+
+    def bind(
+        self,
+        implementation: Implementation,
+        q: Any,
+        k: Any,
+        v: Any,
+        call: Call,
+        *,
+        d_output: Any = None,
+        d_lse: Any = None,
+    ) -> Bound:
+        """A plain closure: there is nothing to trace or compile."""
+        if d_output is None:
+            return Bound(lambda: as_output(implementation(q, k, v, call)))
+        vjp = implementation.vjp
+        if vjp is None:
+            msg = f"{implementation.name} has no gradients: NumPy has no autograd, so give vjp= to @implementation"
+            raise UnsupportedError(msg)
+        return Bound(lambda: (as_output(implementation(q, k, v, call)), vjp(q, k, v, call, d_output, d_lse)))
+
+    def set_threads(self, threads: int) -> None:
+        """Set the threads of every BLAS pool in the process."""
+        threadpoolctl.threadpool_limits(threads)
+
+    def threads(self) -> dict[str, int]:
+        """Threads of every BLAS pool, as the pools report them."""
+        return {str(pool["internal_api"]): int(pool["num_threads"]) for pool in self._blas_pools()}
+
+    def trim(self) -> None:
+        """Collect garbage and give freed pages back to the system (glibc)."""
+        gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+    @staticmethod
+    def _blas_pools() -> list[dict[str, Any]]:
+        return [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+    @staticmethod
+    def _only_cpu(device: str) -> None:
+        if device != "cpu":
+            msg = f"numpy runs on the CPU only, not on {device!r}; choose --device cpu or another backend"
+            raise UnsupportedError(msg)

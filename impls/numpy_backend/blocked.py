@@ -1,0 +1,221 @@
+"""``numpy/blocked``: exact attention tile by tile, with an online softmax; no T × S array is ever stored.
+
+The algorithm of Milakov & Gimelshein 2018 and FlashAttention (Dao 2022): for a tile of queries keep the running row
+maximum, sum and output, and rescale them whenever a tile of keys raises the maximum. Tiles that causality, the window
+or the lengths leave empty are skipped. The backward pass computes each tile's weights again from lse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attnbench.api import AttentionOutput, Call, Capabilities, Precision, implementation
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+QUERY_TILE = 128
+KEY_TILE = 256
+
+
+@dataclass(frozen=True)
+class Head:
+    """One query head of one batch entry: q (Tq, D), k (S, D), v (S, Dv), all wide, and where it stands."""
+
+    q: Array
+    k: Array
+    v: Array
+    b: int
+    h: int
+    offset: int
+    scale: float
+
+
+def heads(q: Array, k: Array, v: Array, call: Call) -> Iterator[Head]:
+    """Every head, its operands widened to float32 (float64 for float64)."""
+    wide = np.float64 if call.dtype == "float64" else np.float32
+    for b in range(call.sizes.B):
+        offset = call.offset if isinstance(call.offset, int) else int(call.offset[b])
+        for h in range(call.sizes.Hq):
+            g = h // call.sizes.group
+            scale = call.scale if isinstance(call.scale, float) else float(call.scale[h])
+            yield Head(*(a.astype(wide, copy=False) for a in (q[b, h], k[b, g], v[b, g])), b, h, offset, scale)
+
+
+def key_range(call: Call, head: Head, first: int, last: int) -> tuple[int, int]:
+    """The keys that queries first..last-1 can reach by position and length; the tiles outside are never touched."""
+    low, high = 0, call.sizes.S if call.kv_lengths is None else int(call.kv_lengths[head.b])
+    left, right = call.spec.window or (None, None)
+    if call.spec.causal:
+        high = min(high, last + head.offset)
+    if right is not None:
+        high = min(high, last + head.offset + right)
+    if left is not None:
+        low = max(low, first + head.offset - left)
+    if call.q_lengths is not None and first >= int(call.q_lengths[head.b]):
+        high = 0
+    return low, max(low, high)
+
+
+def tiles(call: Call, head: Head) -> Iterator[tuple[slice, list[slice]]]:
+    """Query tiles, each with the key tiles that it can reach."""
+    for first in range(0, call.sizes.Tq, QUERY_TILE):
+        rows = slice(first, min(first + QUERY_TILE, call.sizes.Tq))
+        low, high = key_range(call, head, rows.start, rows.stop)
+        yield rows, [slice(at, min(at + KEY_TILE, high)) for at in range(low, high, KEY_TILE)]
+
+
+def part(array: Array, head: Head, rows: slice, keys: slice) -> Array:
+    """The tile of an array that broadcasts to (B, Hq, Tq, S)."""
+    plane = array[head.b if array.shape[0] > 1 else 0, head.h if array.shape[1] > 1 else 0]
+    return plane[rows if plane.shape[0] > 1 else slice(None), keys if plane.shape[1] > 1 else slice(None)]
+
+
+def allowed_tile(call: Call, head: Head, rows: slice, keys: slice) -> Array | None:
+    """A on one tile, or ``None`` where all of it is allowed."""
+    i, j = np.arange(rows.start, rows.stop)[:, None], np.arange(keys.start, keys.stop)[None, :]
+    p = i + head.offset
+    left, right = call.spec.window or (None, None)
+    conditions = []
+    if call.spec.causal and keys.stop - 1 > rows.start + head.offset:
+        conditions.append(j <= p)
+    if left is not None and keys.start < rows.stop - 1 + head.offset - left:
+        conditions.append(j >= p - left)
+    if right is not None and keys.stop - 1 > rows.start + head.offset + right:
+        conditions.append(j <= p + right)
+    if call.q_lengths is not None and rows.stop > int(call.q_lengths[head.b]):
+        conditions.append(np.broadcast_to(i < int(call.q_lengths[head.b]), (i.shape[0], j.shape[1])))
+    if call.mask is not None:
+        conditions.append(part(call.mask, head, rows, keys))
+    if call.bias is not None:
+        conditions.append(part(call.bias, head, rows, keys) != -np.inf)
+    if not conditions:
+        return None
+    allowed = conditions[0]
+    for condition in conditions[1:]:
+        allowed = allowed & condition
+    return allowed
+
+
+def logits_tile(call: Call, head: Head, rows: slice, keys: slice) -> tuple[Array, Array | None]:
+    """Logits of one tile, −inf outside A, and the derivative of the cap (``None`` without a cap)."""
+    logits = head.q[rows] @ head.k[keys].T
+    logits *= head.scale
+    slope = None
+    if call.spec.softcap is not None:
+        tanh = np.tanh(logits / call.spec.softcap)
+        logits, slope = tanh * call.spec.softcap, 1 - tanh * tanh
+    if call.bias is not None:
+        logits = logits + part(call.bias, head, rows, keys).astype(logits.dtype)
+    allowed = allowed_tile(call, head, rows, keys)
+    if allowed is not None:
+        logits = np.where(allowed, logits, -np.inf)
+    return logits, slope
+
+
+def attend_tile(call: Call, head: Head, rows: slice, key_tiles: list[slice]) -> tuple[Array, Array]:
+    """Output and lse of a tile of queries, by online softmax over the key tiles."""
+    count, dtype = rows.stop - rows.start, head.q.dtype
+    row_max, total = np.full((count, 1), -np.inf, dtype), np.zeros((count, 1), dtype)
+    output = np.zeros((count, head.v.shape[1]), dtype)
+    for keys in key_tiles:
+        logits, _ = logits_tile(call, head, rows, keys)
+        new_max = np.maximum(row_max, logits.max(1, keepdims=True))
+        shift = np.where(new_max == -np.inf, 0, new_max)  # a row without a key so far must not give inf - inf
+        terms = np.exp(logits - shift)
+        rescale = np.exp(row_max - shift)
+        total = total * rescale + terms.sum(1, keepdims=True)
+        output = output * rescale + terms @ head.v[keys]
+        row_max = new_max
+    safe = np.where(total == 0, 1, total)
+    lse = np.where(total == 0, -np.inf, np.log(safe) + np.where(row_max == -np.inf, 0, row_max))
+    return output / safe, lse[:, 0]
+
+
+def forward(q: Array, k: Array, v: Array, call: Call) -> tuple[Array, Array]:
+    """Output (B, Hq, Tq, Dv) and lse (B, Hq, Tq), wide."""
+    wide = np.float64 if call.dtype == "float64" else np.float32
+    output = np.empty((call.sizes.B, call.sizes.Hq, call.sizes.Tq, call.sizes.Dv), wide)
+    lse = np.empty(output.shape[:3], wide)
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        for head in heads(q, k, v, call):
+            for rows, key_tiles in tiles(call, head):
+                tile = attend_tile(call, head, rows, key_tiles)
+                output[head.b, head.h, rows], lse[head.b, head.h, rows] = tile
+    return output, lse
+
+
+def vjp(q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None) -> dict[str, Array]:
+    """Gradients of q, k, v and bias, tile by tile, from the output and lse of a forward pass."""
+    output, lse = forward(q, k, v, call)
+    grads = {name: np.zeros(a.shape, output.dtype) for name, a in (("q", q), ("k", k), ("v", v))}
+    if call.bias is not None:
+        grads["bias"] = np.zeros(call.bias.shape, output.dtype)
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        for head in heads(q, k, v, call):
+            at = head.b, head.h
+            d_o = np.where((lse[at] == -np.inf)[:, None], 0, d_output[at].astype(output.dtype))
+            d_row = -(d_o * output[at]).sum(1)
+            if d_lse is not None:
+                d_row = d_row + np.where(lse[at] == -np.inf, 0, d_lse[at])
+            for rows, key_tiles in tiles(call, head):
+                for keys in key_tiles:
+                    _backward_tile(call, head, rows, keys, lse[at][rows], d_o[rows], d_row[rows], grads)
+    dtypes = {"q": q.dtype, "k": k.dtype, "v": v.dtype} | ({"bias": call.bias.dtype} if call.bias is not None else {})
+    return {name: grad.astype(dtypes[name], copy=False) for name, grad in grads.items()}
+
+
+def _backward_tile(
+    call: Call,
+    head: Head,
+    rows: slice,
+    keys: slice,
+    lse: Array,
+    d_o: Array,
+    d_row: Array,
+    grads: dict[str, Array],
+) -> None:
+    logits, slope = logits_tile(call, head, rows, keys)
+    weights = np.exp(logits - np.where(lse == -np.inf, 0, lse)[:, None])
+    d_logits = weights * (d_o @ head.v[keys].T + d_row[:, None])
+    if call.bias is not None:
+        target = part(grads["bias"], head, rows, keys)
+        axes = tuple(axis for axis in (0, 1) if target.shape[axis] == 1 and d_logits.shape[axis] != 1)
+        target += d_logits.sum(axes, keepdims=True)
+    d_scores = d_logits * head.scale if slope is None else d_logits * slope * head.scale
+    g = head.h // call.sizes.group
+    grads["q"][head.b, head.h, rows] += d_scores @ head.k[keys]
+    grads["k"][head.b, g, keys] += d_scores.T @ head.q[rows]
+    grads["v"][head.b, g, keys] += weights.T @ d_o
+
+
+# d_row is read from the output, so the gradients carry the rounding of O; it is kept wide here.
+_WIDE = {name: Precision(stored_output="float32") for name in ("float32", "bfloat16", "float16")}
+
+
+@implementation(
+    "numpy/blocked",
+    Capabilities(
+        dtypes=("float64", "float32", "bfloat16", "float16"),
+        causal=True,
+        gqa=True,
+        mask=True,
+        bias=True,
+        window=True,
+        lengths=True,
+        softcap=True,
+        head_scale=True,
+        batch_offset=True,
+        lse=True,
+        precision=_WIDE,
+        lacks={"stages": "it never holds a whole row of scores"},
+    ),
+    vjp=vjp,
+)
+def blocked(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+    """Attend, tile by tile."""
+    output, lse = forward(q, k, v, call)
+    return AttentionOutput(output.astype(q.dtype, copy=False), lse=lse if call.wants("lse") else None)

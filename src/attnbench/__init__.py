@@ -1,0 +1,43 @@
+"""attnbench: benchmarks and ablations of attention across frameworks, with agreement checked first.
+
+Nothing heavy is imported until it is used: ``import attnbench`` loads no framework, no pandas, no seaborn.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "AttentionSpec": "attnbench.spec",
+    "AttentionOutput": "attnbench.implementation",
+    "AttnbenchError": "attnbench.errors",
+    "Case": "attnbench.problem",
+    "Problem": "attnbench.problem",
+    "SpecError": "attnbench.errors",
+    "UnsupportedError": "attnbench.errors",
+    "attend": "attnbench.attention",
+    "default_params": "attnbench.inputs",
+    "load": "attnbench.results.store",
+    "vjp": "attnbench.attention",
+}
+
+__all__ = [  # noqa: PLE0604  (the lazy names are resolved by __getattr__)
+    "__version__",
+    *_LAZY,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        msg = f"module 'attnbench' has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

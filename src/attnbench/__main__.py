@@ -1,0 +1,8 @@
+"""``python -m attnbench`` is the command ``attnbench``."""
+
+import sys
+
+from attnbench.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

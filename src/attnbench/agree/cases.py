@@ -1,0 +1,126 @@
+"""The cases of ``attnbench check``: every feature of the spec, alone and combined, in sizes around tile edges.
+
+A case belongs to one feature, the row of the table that it decides. ``power`` proves each one able to fail: switching
+the feature off moves the oracle's output by far more than the bound (see ``tests/agree``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from attnbench.problem import Case, Problem
+from attnbench.spec import SCORES, AttentionSpec
+
+# A tail of one key behind two tiles of 32, several heads, D other than Dv.
+PLAIN = {"B": 2, "Hq": 3, "Tq": 33, "S": 65, "D": 16, "Dv": 8}
+SQUARE = {"B": 2, "Hq": 3, "Tq": 65, "S": 65, "D": 16, "Dv": 8}
+
+
+@dataclass(frozen=True)
+class CheckCase:
+    """A case and the feature that it is evidence for."""
+
+    feature: str
+    case: Case
+
+
+def _case(feature: str, sizes: dict[str, int], *operands: str, outputs: tuple[str, ...] = (), **spec: Any) -> CheckCase:
+    distribution = spec.pop("distribution", "normal")
+    seed = spec.pop("seed", 0)
+    phase = spec.pop("phase", "backward")
+    problem = Problem(**sizes, operands=operands, distribution=distribution, seed=seed)
+    return CheckCase(feature, Case(AttentionSpec(**spec), problem, phase, outputs))
+
+
+def _sizes() -> list[CheckCase]:
+    shapes = [(1, 1, 8), (1, 257, 40), (17, 1, 16), (129, 127, 64), (31, 512, 3), (16, 33, 1), (15, 64, 128)]
+    cases = [_case("sizes", {"B": 1, "Hq": 2, "Tq": tq, "S": s, "D": d}) for tq, s, d in shapes]
+    # The same shape twice with other values: an answer kept from an earlier call is seen.
+    return [*cases, _case("sizes", PLAIN), _case("sizes", PLAIN, seed=1)]
+
+
+def _inputs() -> list[CheckCase]:
+    kinds = ("peaky", "huge", "uniform", "outliers", "near_ties", "denormal", "large_mean")
+    return [_case("inputs", PLAIN, distribution=kind) for kind in kinds]
+
+
+def _scales() -> list[CheckCase]:
+    scales = (0.3, -0.2, 0.0, "none", "1/d")
+    cases = [_case("scale", PLAIN, scale=scale) for scale in scales]
+    cases.append(_case("head_scale", PLAIN, scale=(0.5, -0.25, 0.125)))
+    cases.append(_case("log_n", SQUARE, scale="log_n", causal=True))
+    return cases
+
+
+def _positions() -> list[CheckCase]:
+    tall = {**PLAIN, "Tq": 65, "S": 33}
+    return [
+        _case("causal", SQUARE, causal=True),
+        _case("causal", PLAIN, causal=True, align="top_left"),
+        _case("causal", PLAIN, causal=True, align="bottom_right"),
+        _case("causal", tall, causal=True, align="bottom_right"),
+        _case("causal", PLAIN, "offset", causal=True),
+        _case("batch_offset", PLAIN, "offsets", causal=True),
+        _case("window", SQUARE, window=(7, 0), causal=True),
+        _case("window", PLAIN, window=(3, 5), align="bottom_right"),
+        _case("window", PLAIN, window=(None, 2), align="top_left"),
+        _case("window", PLAIN, window=(4, None), align="top_left"),
+    ]
+
+
+def _masks() -> list[CheckCase]:
+    return [
+        _case("mask", PLAIN, "mask"),
+        _case("mask", PLAIN, "mask_keys"),
+        _case("mask", PLAIN, "mask_dead_rows", "nan_cotangent"),
+        _case("mask", PLAIN, "mask_keys", "garbage"),
+        _case("bias", PLAIN, "bias"),
+        _case("bias", PLAIN, "bias_keys"),
+        _case("bias", SQUARE, "bias_minus_inf", causal=True),
+        _case("lengths", PLAIN, "kv_lengths"),
+        _case("lengths", PLAIN, "kv_lengths", "q_lengths", "garbage", "nan_cotangent"),
+        _case("lengths", SQUARE, "kv_lengths", "q_lengths", causal=True),
+        _case("segments", SQUARE, "segments", causal=True),
+        _case("nan_isolation", PLAIN, "kv_lengths", "q_lengths", "nan", "nan_cotangent"),
+        _case("nan_isolation", SQUARE, "nan_last_key", causal=True, phase="forward"),
+    ]
+
+
+def _others() -> list[CheckCase]:
+    gqa, mqa = {**PLAIN, "Hq": 6, "Hkv": 3}, {**PLAIN, "Hq": 4, "Hkv": 1}
+    return [
+        _case("gqa", gqa),
+        _case("gqa", mqa),
+        _case("gqa", {**gqa, "Tq": 65}, "mask", causal=True),
+        _case("softcap", PLAIN, softcap=1.5),
+        _case("softcap", PLAIN, "mask", "bias", softcap=1.5),
+        _case("sinks", PLAIN, "sinks"),
+        _case("sinks", PLAIN, "sinks", "mask_dead_rows"),
+        _case("slopes", SQUARE, "slopes", causal=True),
+        _case("dropout", PLAIN, dropout=0.25),
+        _case("lse", PLAIN, outputs=("lse",)),
+        _case("lse", SQUARE, outputs=("lse",), causal=True),
+        _case("lse", PLAIN, "mask_dead_rows", outputs=("lse",)),
+        _case("stages", PLAIN, outputs=("scores", "capped", "logits", "weights")),
+        _case("stages", PLAIN, "mask", "bias", outputs=("scores", "capped", "logits", "weights"), softcap=1.5),
+        _case("cache", PLAIN, "past", causal=True),
+    ]
+
+
+def _scores() -> list[CheckCase]:
+    cases = []
+    for score in SCORES[1:]:
+        sizes = {**PLAIN, "Da": 12}
+        rich = {**sizes, "Hq": 4, "Hkv": 2}
+        cases += [_case(score, sizes, score=score), _case(score, rich, "mask", score=score, softcap=1.5, scale=0.7)]
+    return cases
+
+
+def check_cases(dtype: str) -> list[CheckCase]:
+    """Every case in one dtype, in the order of the table's rows."""
+    groups = (_sizes(), _inputs(), _scales(), _positions(), _masks(), _others(), _scores())
+    return [CheckCase(c.feature, c.case.with_problem(dtype=dtype)) for group in groups for c in group]
+
+
+FEATURES = tuple(dict.fromkeys(c.feature for c in check_cases("float32")))

@@ -1,0 +1,221 @@
+"""Rule 1, backward: how far each gradient of a correct implementation can be from the oracle's.
+
+The errors of ``bounds`` carried through the chain rule, first order, in absolute values (derivation and experiments in
+``docs/agreement.md``). With ρ the relative error of P, r the keep factor, and λ(n) as in ``bounds``:
+
+    e(dP) = λ(Dv) u Σ r|dO||v|            e(Δ)  = Σ P (e(dP) + ρ|dP|) + λ(S) u Σ P|dP|  (+ u_O Σ|dO||o|)
+    e(dL) = P (ρ |dP − Δ + dlse| + e(dP) + e(Δ) + 4 u (|dP| + |Δ| + |dlse|))
+    e(dv) = Σ P r|dO| (ρ + u_P) + λ(n) u Σ P r|dO|
+    e(dS) = |scale| (1 − tanh²) e(dL) + |dL| e(1 − tanh²),   then through the score's own derivative
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from attnbench.agree.bounds import (
+    Units,
+    logit_error,
+    output_bound,
+    score_error,
+    sink_error,
+    tanh_error,
+    tanh_parts,
+    weight_error,
+)
+from attnbench.oracle import heads
+from attnbench.oracle_vjp import add_broadcast, zeros_like_operands
+from attnbench.spec import COSINE_FLOOR
+
+if TYPE_CHECKING:
+    from attnbench.call import Call
+    from attnbench.oracle import HeadReference
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Gradients = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Backward:
+    """One head's backward pass in float64 with its errors: logits and scores (T, S), values (S, Dv), the sink."""
+
+    d_output: Array
+    d_logits: Array
+    d_logits_error: Array
+    d_scores: Array
+    d_scores_error: Array
+    values_error: Array
+    sink_size: float
+    sink_error: float
+
+
+def gradient_bounds(
+    q: Array,
+    k: Array,
+    v: Array,
+    call: Call,
+    d_output: Array,
+    d_lse: Array | None,
+    units: Units,
+    rows: Array,
+    pairs: Iterable[tuple[int, int]] | None = None,
+) -> Gradients:
+    """E for every gradient, in the shape of its operand; ``rows``, ``pairs``: where the cotangents are not zero."""
+    bounds = zeros_like_operands(q, k, v, call)
+    total_rows = len(rows) * call.sizes.group
+    for b, h, head in heads(q, k, v, call, rows, pairs):
+        at = b, h
+        d_row_lse = np.zeros(len(rows)) if d_lse is None else d_lse[at][rows].astype(np.float64)
+        back = _backward(head, call, h, d_output[at][rows].astype(np.float64), d_row_lse, units, total_rows)
+        errors = _through_score(head, call, back, units, total_rows)
+        bounds["q"][b, h, rows] += errors["q"]
+        bounds["k"][b, h // call.sizes.group] += errors["k"]
+        bounds["v"][b, h // call.sizes.group] += back.values_error
+        _add_reduced(bounds, call, b, h, rows, back, units)
+        for name, param in call.params.items():
+            bounds[f"params.{name}"][h if param.shape[0] > 1 else 0] += errors[f"params.{name}"]
+    return {name: bound + 4 * units.eta for name, bound in bounds.items()}
+
+
+def _backward(
+    head: HeadReference, call: Call, h: int, d_output: Array, d_lse: Array, units: Units, total_rows: int
+) -> Backward:
+    u, growth = units.accumulate, units.growth
+    p, allowed, keep = head.weights, head.allowed, head.keep
+    dead = ~allowed.any(1)
+    d_output = np.where(dead[:, None], 0.0, np.nan_to_num(d_output))
+    d_lse = np.where(dead & np.isneginf(head.lse), 0.0, d_lse)
+    v, output = np.nan_to_num(head.v), np.nan_to_num(head.output)
+    delta, delta_sink = logit_error(head, call, units), sink_error(head, call, h, units)
+    rho = weight_error(head, delta, delta_sink, units)
+    d_weights = keep * (d_output @ v.T)
+    d_weights_size = keep * (np.abs(d_output) @ np.abs(v).T)
+    d_weights_error = (growth(call.sizes.Dv) * u + 2 * u) * d_weights_size
+    row = (p * d_weights).sum(1)
+    row_error = (p * (d_weights_error + (rho + units.p_cast) * np.abs(d_weights))).sum(1)
+    row_error = row_error + growth(call.sizes.S) * u * (p * d_weights_size).sum(1)
+    if units.stored_output:
+        row_error = row_error + (np.abs(d_output) * (output_bound(head, call, h, units))).sum(1)
+        row_error = row_error + (units.stored_output + growth(call.sizes.Dv) * u) * (
+            np.abs(d_output) * np.abs(output)
+        ).sum(1)
+    inner = d_weights - row[:, None] + d_lse[:, None]
+    size = d_weights_size + np.abs(row)[:, None] + np.abs(d_lse)[:, None]
+    d_logits = np.where(allowed, p * inner, 0.0)
+    d_logits_error = p * (rho * np.abs(inner) + d_weights_error + row_error[:, None] + 4 * units.softmax * size)
+    d_logits_error = np.where(allowed, d_logits_error + 2 * units.eta_p * size, 0.0)
+    d_scores, d_scores_error = _through_cap(head, call, d_logits, d_logits_error, units)
+    values_size = (p * keep).T @ np.abs(d_output)
+    values_error = (p * keep * (rho + units.p_cast)).T @ np.abs(d_output)
+    values_error = values_error + (growth(total_rows) * u + units.output + 4 * u) * values_size
+    values_error = values_error + units.eta_p * (allowed.T @ np.abs(d_output))
+    sink_size = head.sink_weight * (np.abs(row) + np.abs(d_lse))
+    sink_errors = (rho.max(1, initial=0.0) + delta_sink + 4 * units.softmax) * sink_size + head.sink_weight * row_error
+    return Backward(
+        d_output,
+        d_logits,
+        d_logits_error,
+        d_scores,
+        d_scores_error,
+        values_error,
+        float(sink_size.sum()),
+        float(sink_errors.sum()),
+    )
+
+
+def _through_cap(
+    head: HeadReference, call: Call, d_logits: Array, error: Array, units: Units
+) -> tuple[Array, Array]:
+    scale = np.abs(head.scale)
+    if call.spec.softcap is None:
+        return d_logits * head.scale, scale * (error + 2 * units.softmax * np.abs(d_logits))
+    t = head.capped / call.spec.softcap
+    slope = 1 - t * t
+    slope_error = 2 * np.abs(t) * slope * score_error(head, call, units) / call.spec.softcap + 4 * units.softmax
+    carried = slope * error + np.abs(d_logits) * slope_error
+    return d_logits * slope * head.scale, scale * (carried + 2 * units.softmax * np.abs(d_logits))
+
+
+def _through_score(head: HeadReference, call: Call, back: Backward, units: Units, total_rows: int) -> Gradients:
+    """Errors of q, k and the parameters: the score's derivative in absolute values, on e(dS) and on λ u |dS|."""
+    u = units.accumulate
+    sizes = call.sizes
+    size = np.abs(back.d_scores)
+    low = units.p_cast * size  # kernels that cast P cast dS too
+    by_key = back.d_scores_error + low + (units.growth(sizes.S) + 4) * u * size
+    by_row = back.d_scores_error + low + (units.growth(total_rows) + 4) * u * size
+    derivative = {"dot": _dot, "general": _general, "cosine": _cosine}.get(call.spec.score, _tanh)
+    errors = derivative(head, call, by_key, by_row, size, units)
+    rounded = derivative(head, call, size, size, np.zeros_like(size), units)
+    # The last rounding is of the gradient itself, which is at most its size in absolute values.
+    return {name: error + units.output * rounded[name] for name, error in errors.items()}
+
+
+def _dot(head: HeadReference, call: Call, by_key: Array, by_row: Array, size: Array, units: Units) -> Gradients:
+    del call, size, units
+    return {"q": by_key @ np.abs(np.nan_to_num(head.k)), "k": by_row.T @ np.abs(np.nan_to_num(head.q))}
+
+
+def _general(head: HeadReference, call: Call, by_key: Array, by_row: Array, size: Array, units: Units) -> Gradients:
+    q, k, w = np.abs(head.q), np.abs(head.k), np.abs(head.params["W"])
+    extra = 2 * units.growth(call.sizes.D) * units.accumulate
+    grads = {"q": (by_key + extra * size) @ k @ w.T, "k": (by_row + extra * size).T @ (q @ w)}
+    rows = units.growth(call.sizes.Tq * call.sizes.B * call.sizes.Hq) * units.accumulate
+    return grads | {"params.W": q.T @ (np.maximum(by_key, by_row) + (extra + rows) * size) @ k}
+
+
+def _cosine(head: HeadReference, call: Call, by_key: Array, by_row: Array, size: Array, units: Units) -> Gradients:
+    temperature = float(np.abs(head.params["temperature"]))
+    extra = (6 * units.growth(call.sizes.D) + 8) * units.accumulate
+    unit = {}
+    norm = {}
+    for name, x in (("q", head.q), ("k", head.k)):
+        norm[name] = np.maximum(np.sqrt((x * x).sum(1, keepdims=True)), COSINE_FLOOR)
+        unit[name] = np.abs(x) / norm[name]
+    d_q, d_k = temperature * (by_key + extra * size) @ unit["k"], temperature * (by_row + extra * size).T @ unit["q"]
+
+    def through(name: str, d: Array) -> Array:
+        return np.asarray((d + unit[name] * (unit[name] * d).sum(1, keepdims=True)) / norm[name])
+
+    rows = units.growth(call.sizes.Tq * call.sizes.S * call.sizes.B * call.sizes.Hq) * units.accumulate
+    total = ((np.maximum(by_key, by_row) + (extra + rows) * size) * (unit["q"] @ unit["k"].T)).sum()
+    return {"q": through("q", d_q), "k": through("k", d_k), "params.temperature": np.asarray(total)}
+
+
+def _tanh(head: HeadReference, call: Call, by_key: Array, by_row: Array, size: Array, units: Units) -> Gradients:
+    wq, wk, _, v = (np.abs(a) for a in tanh_parts(head, call))
+    t, t_error = tanh_error(head, call, units)
+    u = units.accumulate
+    slope_error = 2 * np.abs(t) * t_error + 3 * u
+    extra = (units.growth(wq.shape[1]) + units.growth(call.sizes.D) + 4) * u * size
+    either = np.maximum(by_key, by_row) + extra
+    feature = (either[:, :, None] * (1 - t * t) + size[:, :, None] * slope_error) * v
+    by_query, by_value = feature.sum(1), feature.sum(0)
+    q, k = np.abs(head.q), np.abs(head.k)
+    rows = units.growth(call.sizes.Tq * call.sizes.S * call.sizes.B * call.sizes.Hq) * u
+    summed = rows * (size[:, :, None] * (1 - t * t) * v)
+    d_wq, d_wk = q.T @ (feature + summed).sum(1), k.T @ (feature + summed).sum(0)
+    d_v = np.einsum("ts,tsa->a", either + rows * size, np.abs(t)) + np.einsum("ts,tsa->a", size, t_error)
+    grads = {"q": by_query @ wq.T, "k": by_value @ wk.T, "params.v": d_v}
+    if call.spec.score == "concat":
+        return grads | {"params.W": np.concatenate([d_wq, d_wk])}
+    return grads | {"params.Wq": d_wq, "params.Wk": d_wk, "params.b": (feature + summed).sum((0, 1))}
+
+
+def _add_reduced(
+    bounds: Gradients, call: Call, b: int, h: int, rows: Array, back: Backward, units: Units
+) -> None:
+    """Errors of bias and sinks, whose gradients are sums over the axes on which they were broadcast."""
+    if call.bias is not None:
+        sizes, total = call.sizes, bounds["bias"]
+        summed = sizes.B * sizes.Hq * sizes.Tq * sizes.S / max(1, total.size)
+        rounding = float(units.growth(summed)) * units.accumulate + units.output
+        add_broadcast(total, back.d_logits_error + rounding * np.abs(back.d_logits), b, h, rows)
+    if call.sinks is not None:
+        growth = float(units.growth(call.sizes.B * call.sizes.Tq))
+        rounding = growth * units.accumulate + units.output
+        bounds["sinks"][h] += back.sink_error + rounding * back.sink_size

@@ -1,0 +1,106 @@
+"""Judging one array: first exactly (shape, dtype, pattern of NaN and ±inf), then by the largest error over its bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attnbench.agree.bounds import SLACK
+from attnbench.precision import LARGEST, UNIT_ROUNDOFF
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether one array agrees. ``error_ratio`` is the largest |error| / (SLACK · bound); above 1 it disagrees.
+
+    ``fault`` names the property that failed: ``shape``, ``dtype``, ``nan``, ``inf`` or ``value``; ``detail`` says
+    where and by how much. An error ratio of ``inf`` stands for an exact property that failed.
+    """
+
+    tensor: str
+    error_ratio: float
+    fault: str | None = None
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it agrees."""
+        return self.fault is None
+
+    def sentence(self) -> str:
+        """One line for people."""
+        return f"{self.tensor}: {self.detail}" if self.fault else f"{self.tensor}: {self.error_ratio:.2f} of the bound"
+
+
+def judge(tensor: str, got: Any, expected: Array, bound: Array, dtype: str) -> Judgement:
+    """Hold ``got`` to the oracle's ``expected`` (float64) within SLACK · ``bound``; ``dtype`` is what it must have."""
+    if not isinstance(got, np.ndarray):
+        return _failed(tensor, "shape", f"is a {type(got).__name__}, not an array")
+    if got.shape != expected.shape:
+        return _failed(tensor, "shape", f"has shape {got.shape}, not {expected.shape}")
+    if got.dtype.name != dtype:
+        return _failed(tensor, "dtype", f"has dtype {got.dtype.name}, not {dtype}")
+    values = got.astype(np.float64)
+    pattern = _nan_pattern(tensor, values, expected) or _inf_pattern(tensor, values, expected, bound, dtype)
+    return pattern or _value(tensor, values, expected, bound)
+
+
+def _failed(tensor: str, fault: str, detail: str) -> Judgement:
+    return Judgement(tensor, float("inf"), fault, detail)
+
+
+def _nan_pattern(tensor: str, values: Array, expected: Array) -> Judgement | None:
+    wrong = np.isnan(values) != np.isnan(expected)
+    if not wrong.any():
+        return None
+    where = _first(wrong)
+    kind = "is NaN where the oracle has a number" if np.isnan(values[where]) else "is a number where the oracle is NaN"
+    return _failed(tensor, "nan", f"{kind}, at {_count(wrong)}, first at {_index(where)} (oracle {expected[where]:.6g})")
+
+
+def _inf_pattern(tensor: str, values: Array, expected: Array, bound: Array, dtype: str) -> Judgement | None:
+    # Within rounding of the overflow threshold either is right.
+    limit = LARGEST[dtype]
+    near = np.abs(expected) + SLACK * bound >= limit * (1 - UNIT_ROUNDOFF[dtype])
+    overflow = np.where(np.isfinite(expected) & (np.abs(expected) > limit * (1 + UNIT_ROUNDOFF[dtype])), True, False)
+    rounded = np.where(overflow, np.copysign(np.inf, expected), expected)
+    wrong = (np.isinf(values) | np.isinf(rounded)) & (values != rounded) & ~(near & np.isfinite(expected))
+    if not wrong.any():
+        return None
+    where = _first(wrong)
+    text = f"is {values[where]:.6g} where the oracle is {expected[where]:.6g}"
+    return _failed(tensor, "inf", f"{text}, at {_count(wrong)}, first at {_index(where)}")
+
+
+def _value(tensor: str, values: Array, expected: Array, bound: Array) -> Judgement:
+    compared = np.isfinite(values) & np.isfinite(expected)
+    error = np.abs(np.where(compared, values, 0.0) - np.where(compared, expected, 0.0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(error == 0, 0.0, error / (SLACK * bound))
+    if not ratio.size:
+        return Judgement(tensor, 0.0)
+    where = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+    worst = float(ratio[where])
+    if worst <= 1:
+        return Judgement(tensor, worst)
+    text = (
+        f"is {values[where]:.9g} where the oracle is {expected[where]:.9g}: the error is {worst:.3g} times what rounding "
+        f"explains, at {_count(ratio > 1)}, worst at {_index(where)}"
+    )
+    return Judgement(tensor, worst, "value", text)
+
+
+def _first(wrong: Array) -> tuple[Any, ...]:
+    return tuple(np.argwhere(wrong)[0])
+
+
+def _index(where: tuple[Any, ...]) -> str:
+    return "[" + ", ".join(str(int(i)) for i in where) + "]"
+
+
+def _count(wrong: Array) -> str:
+    return f"{int(wrong.sum())} of {wrong.size} elements"

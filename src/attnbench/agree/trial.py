@@ -1,0 +1,206 @@
+"""One trial: an implementation on one case, held to the oracle. The gate of a run and ``attnbench check`` both use it.
+
+Small cases are judged whole. Of large ones some rows of some heads are judged: the oracle evaluates these alone, and
+the cotangent is zero everywhere else, so that the gradients of k and v are still those of the whole kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from attnbench.agree.bounds import Units, output_bound, stage_bounds
+from attnbench.agree.gradient_bounds import gradient_bounds
+from attnbench.agree.judge import Judgement, judge
+from attnbench.call import Call, prepare
+from attnbench.errors import AttnbenchError
+from attnbench.execute import empty_gradients, empty_output, gradient_names, to_numpy_gradients, to_numpy_output
+from attnbench.inputs import draw, draw_cotangents, stream
+from attnbench.oracle import heads
+from attnbench.oracle_vjp import reference_vjp
+from attnbench.precision import wide
+
+if TYPE_CHECKING:
+    from attnbench.backend import Backend
+    from attnbench.implementation import AttentionOutput, Implementation
+    from attnbench.problem import Case
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+WHOLE = 1 << 22  # B·Hq·Tq·S up to which everything is judged
+SAMPLED_HEADS = 4
+SAMPLED_PAIRS = 1 << 21  # query-key pairs judged in a larger case
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The outcome of one case: ``ok``, ``wrong`` or ``unsupported``, with the judgements or the reason."""
+
+    status: str
+    forward: tuple[Judgement, ...] = ()
+    gradients: tuple[Judgement, ...] = ()
+    reason: str | None = None
+    fault: str | None = None
+
+    @property
+    def error_ratio(self) -> float:
+        """The largest error over its bound; above 1, or ``inf``, in a trial that disagrees."""
+        return max((j.error_ratio for j in (*self.forward, *self.gradients)), default=0.0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is judged: row indices and (b, h) pairs."""
+
+    rows: Array
+    pairs: tuple[tuple[int, int], ...]
+
+
+def choose(call: Call, seed: int) -> Sample:
+    """All rows and heads of a small call; of a large one, first, last and random ones."""
+    s = call.sizes
+    everything = Sample(np.arange(s.Tq), tuple(np.ndindex(s.B, s.Hq)))
+    if s.B * s.Hq * s.Tq * s.S <= WHOLE:
+        return everything
+    rng = stream(seed, "sample")
+    all_pairs = everything.pairs
+    chosen = {0, len(all_pairs) - 1, *rng.choice(len(all_pairs), min(SAMPLED_HEADS - 2, len(all_pairs))).tolist()}
+    count = min(s.Tq, max(8, SAMPLED_PAIRS // (s.S * len(chosen))))
+    edges = {0, 1, s.Tq // 2, s.Tq - 2, s.Tq - 1} & set(range(s.Tq))
+    rows = edges | set(rng.choice(s.Tq, count, replace=False).tolist())
+    return Sample(np.array(sorted(rows)), tuple(all_pairs[i] for i in sorted(chosen)))
+
+
+def trial(backend: Backend, implementation: Implementation, case: Case, device: str = "cpu") -> Trial:
+    """Run ``case`` once and judge it. An exception, and an input that was written to, are disagreements."""
+    operands = draw(case.spec, case.problem)
+    q, k, v, call = prepare(case.spec, operands, case.outputs)
+    needs = call.needs(device, gradients=case.gradients)
+    if {"nan", "nan_last_key"} & set(case.problem.operands):
+        needs = needs.with_features("nan_isolation")
+    if reason := implementation.unsupported(needs):
+        return Trial("unsupported", reason=reason)
+    sample = choose(call, case.problem.seed)
+    cotangents = _cotangents(case, sample) if case.gradients else (None, None)
+    try:
+        output, grads, written = _run(backend, implementation, (q, k, v), call, cotangents, device)
+    except Exception as error:  # noqa: BLE001  (whatever a kernel raises is its disagreement)
+        if isinstance(error, MemoryError):
+            raise
+        kind = "" if isinstance(error, AttnbenchError) else f"{type(error).__name__}: "
+        return Trial("wrong", reason=f"raised {kind}{_first_line(error)}", fault="exception")
+    if written:
+        return Trial("wrong", reason=f"wrote to its input {', '.join(written)}", fault="input")
+    precision = implementation.capabilities_on(device).precision_of(call.dtype)
+    units = Units.of(precision, call.dtype)
+    forward = _judge_forward(output, (q, k, v), call, units, sample)
+    backward = _judge_gradients(grads, (q, k, v), call, cotangents, units, sample) if grads else ()
+    failed = next((j for j in (*forward, *backward) if not j.ok), None)
+    if failed is None:
+        return Trial("ok", forward, backward)
+    return Trial("wrong", forward, backward, reason=failed.sentence(), fault=failed.fault)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0]
+
+
+def _cotangents(case: Case, sample: Sample) -> tuple[Array, Array | None]:
+    """Cotangents that are zero outside the sample."""
+    d_output, d_lse = draw_cotangents(case)
+    kept = np.zeros(d_output.shape[:3], bool)
+    for b, h in sample.pairs:
+        kept[b, h, sample.rows] = True
+    d_output = np.where(kept[..., None], d_output, d_output.dtype.type(0))
+    return d_output, None if d_lse is None else np.where(kept, d_lse, d_lse.dtype.type(0))
+
+
+def _run(
+    backend: Backend,
+    implementation: Implementation,
+    qkv: tuple[Array, Array, Array],
+    call: Call,
+    cotangents: tuple[Array | None, Array | None],
+    device: str,
+) -> tuple[AttentionOutput, dict[str, Array], list[str]]:
+    """Output and gradients in NumPy, and the names of the inputs that the kernel changed."""
+    d_output, d_lse = cotangents
+    if call.sizes.empty:
+        return empty_output(call), {} if d_output is None else empty_gradients(*qkv, call, d_lse), []
+    native = [backend.to_native(array, device) for array in qkv]
+    native_call = call.map_arrays(lambda array: backend.to_native(array, device))
+    given = {
+        name: backend.to_native(a, device) for name, a in (("d_output", d_output), ("d_lse", d_lse)) if a is not None
+    }
+    result = backend.bind(implementation, *native, native_call, **given).run()
+    backend.wait(result)
+    output, grads = (result, {}) if d_output is None else result
+    originals = dict(zip("qkv", qkv, strict=True)) | _flat(call)
+    after = dict(zip("qkv", native, strict=True)) | _flat(native_call)
+    written = [name for name, array in originals.items() if not _same_bits(array, backend.to_numpy(after[name]))]
+    numpy_grads = to_numpy_gradients(backend, grads, call) if grads or d_output is not None else {}
+    return to_numpy_output(backend, output, call), numpy_grads, written
+
+
+def _flat(call: Call) -> dict[str, Any]:
+    arrays = call.arrays()
+    return arrays | {f"params.{name}": array for name, array in arrays.pop("params", {}).items()}
+
+
+def _same_bits(before: Array, after: Array) -> bool:
+    return before.shape == after.shape and before.tobytes() == after.tobytes()
+
+
+def _judge_forward(
+    output: AttentionOutput, qkv: tuple[Array, Array, Array], call: Call, units: Units, sample: Sample
+) -> tuple[Judgement, ...]:
+    arrays = dict(output.items())
+    if call.sizes.empty:
+        return ()
+    picked: dict[str, list[tuple[Any, Array, Array]]] = {name: [] for name in ("output", *call.outputs)}
+    wrong = [j for name, array in arrays.items() if (j := _shape(name, array, call)) is not None]
+    if wrong:
+        return tuple(wrong)
+    for b, h, head in heads(*qkv, call, sample.rows, sample.pairs):
+        bounds = {"output": output_bound(head, call, h, units)}
+        if call.outputs:
+            bounds |= stage_bounds(head, call, h, units)
+        for name, parts in picked.items():
+            parts.append((arrays[name][b, h][sample.rows], getattr(head, name), bounds[name]))
+    return tuple(_judge_parts(name, parts, call) for name, parts in picked.items())
+
+
+def _shape(name: str, array: Any, call: Call) -> Judgement | None:
+    s = call.sizes
+    shape = (s.B, s.Hq, s.Tq) + {"output": (s.Dv,), "lse": ()}.get(name, (s.S,))
+    got = getattr(array, "shape", None)
+    if got == shape:
+        return None
+    return Judgement(name, float("inf"), "shape", f"has shape {got}, not {shape}")
+
+
+def _judge_parts(name: str, parts: list[tuple[Any, Array, Array]], call: Call) -> Judgement:
+    got, expected, bound = (np.stack([part[i] for part in parts]) for i in range(3))
+    return judge(name, got, expected, bound, call.dtype if name == "output" else wide(call.dtype))
+
+
+def _judge_gradients(
+    grads: dict[str, Array],
+    qkv: tuple[Array, Array, Array],
+    call: Call,
+    cotangents: tuple[Array | None, Array | None],
+    units: Units,
+    sample: Sample,
+) -> tuple[Judgement, ...]:
+    d_output, d_lse = cotangents
+    if d_output is None or call.sizes.empty:
+        return ()
+    expected = reference_vjp(*qkv, call, d_output, d_lse, sample.rows, sample.pairs)
+    bounds = gradient_bounds(*qkv, call, d_output, d_lse, units, sample.rows, sample.pairs)
+    operands = dict(zip("qkv", qkv, strict=True)) | _flat(call)
+    return tuple(
+        judge(f"d_{name}", grads[name], expected[name], bounds[name], operands[name].dtype.name)
+        for name in gradient_names(call)
+    )

@@ -1,0 +1,43 @@
+"""What implementations, suites and drop-in files import, and nothing else of attnbench."""
+
+from attnbench.backend import Backend, BackendInfo, Bound, as_output
+from attnbench.call import Call, Operands, Sizes
+from attnbench.errors import AttnbenchError, SpecError, UnsupportedError, UsageError
+from attnbench.implementation import AttentionOutput, Capabilities, Implementation, Limit, implementation
+from attnbench.inputs import default_params, draw, draw_cotangents
+from attnbench.precision import Precision, numpy_dtype
+from attnbench.problem import Case, Problem
+from attnbench.spec import AttentionSpec
+from attnbench.suite import Cell, Figure, Frame, Probe, Suite
+
+__all__ = [
+    "AttentionOutput",
+    "AttentionSpec",
+    "AttnbenchError",
+    "Backend",
+    "BackendInfo",
+    "Bound",
+    "Call",
+    "Capabilities",
+    "Case",
+    "Cell",
+    "Figure",
+    "Frame",
+    "Implementation",
+    "Limit",
+    "Operands",
+    "Precision",
+    "Probe",
+    "Problem",
+    "Sizes",
+    "SpecError",
+    "Suite",
+    "UnsupportedError",
+    "UsageError",
+    "as_output",
+    "default_params",
+    "draw",
+    "draw_cotangents",
+    "implementation",
+    "numpy_dtype",
+]

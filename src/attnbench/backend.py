@@ -1,0 +1,162 @@
+"""The backend protocol: what a framework's adapter does for the harness, and the static card that announces it.
+
+``BackendInfo`` is cheap data that the entry point names; it imports no framework. ``Backend`` is the adapter, created
+in the process that measures or checks. Nothing outside ``impls/`` knows a framework except through it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from attnbench.errors import MissingExtraError
+from attnbench.implementation import AttentionOutput, Implementation
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from attnbench.call import Call
+
+# Read by OpenMP and BLAS when they are loaded; every framework obeys at least one of them.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Bound:
+    """An implementation bound to operands that already lie on the device: what is checked is what is timed.
+
+    ``run()`` starts one computation and returns its native result, perhaps before it is done (``Backend.wait``):
+    an ``AttentionOutput``, or with cotangents the pair (``AttentionOutput``, gradients by name). ``trace_s`` and
+    ``compile_s`` are the seconds spent on tracing or lowering and on compiling; 0 where there is no such phase.
+    """
+
+    run: Callable[[], Any]
+    trace_s: float = 0.0
+    compile_s: float = 0.0
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Backend(ABC):
+    """A framework's adapter: to and from NumPy, devices, waiting, gradients, threads, memory."""
+
+    name: str
+
+    @abstractmethod
+    def versions(self) -> dict[str, str]:
+        """Versions of the framework and of the numerical libraries in it."""
+
+    @abstractmethod
+    def devices(self) -> tuple[str, ...]:
+        """The device kinds usable here, ``cpu`` first."""
+
+    @abstractmethod
+    def to_native(self, array: np.ndarray[Any, Any], device: str = "cpu") -> Any:
+        """A native array on ``device`` with the same shape, dtype and values; never shares memory with ``array``."""
+
+    @abstractmethod
+    def to_numpy(self, native: Any) -> np.ndarray[Any, Any]:
+        """The values as a NumPy array of the same dtype (bfloat16 as ``ml_dtypes.bfloat16``)."""
+
+    @abstractmethod
+    def wait(self, result: Any) -> None:
+        """Return when every array in ``result`` (nested dicts, tuples, ``AttentionOutput``) is computed."""
+
+    @abstractmethod
+    def bind(
+        self,
+        implementation: Implementation,
+        q: Any,
+        k: Any,
+        v: Any,
+        call: Call,
+        *,
+        d_output: Any = None,
+        d_lse: Any = None,
+    ) -> Bound:
+        """Bind native operands: forward, or with ``d_output`` forward and backward.
+
+        Gradients come from the implementation's ``vjp`` if it has one, else from the framework's autograd; they are
+        named q, k, v, bias, sinks and params.NAME, for those that the call has.
+        """
+
+    @abstractmethod
+    def set_threads(self, threads: int) -> None:
+        """Use this many threads on the CPU from now on, where that can be set after import."""
+
+    @abstractmethod
+    def threads(self) -> dict[str, int]:
+        """Threads in use by each pool, as the pools themselves report them."""
+
+    def trim(self) -> None:
+        """Give cached memory back to the system before a memory measurement."""
+
+    def reset_peak(self, device: str) -> None:
+        """Forget the peak of allocated device memory."""
+
+    def peak_bytes(self, device: str) -> int | None:
+        """Peak of allocated device memory since ``reset_peak``, less what was held then; ``None`` on the CPU."""
+        del device
+        return None
+
+    def device_name(self, device: str) -> str | None:
+        """The model of the accelerator; ``None`` on the CPU."""
+        del device
+        return None
+
+
+def as_output(result: Any) -> AttentionOutput:
+    """What an implementation returned, as an ``AttentionOutput``."""
+    return result if isinstance(result, AttentionOutput) else AttentionOutput(result)
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """The card of a backend, readable without its framework.
+
+    ``requires`` is the module that must be installed, ``extra`` the attnbench extra that brings it; ``package`` the
+    package of the implementations; ``adapter`` ``"module:Class"`` inside it; ``implementations`` pairs of
+    (variant, module in the package). ``environment`` are variables that must stand before the framework is imported,
+    where ``{threads}`` is filled in.
+    """
+
+    name: str
+    package: str
+    requires: str
+    extra: str | None
+    implementations: tuple[tuple[str, str], ...]
+    adapter: str = "adapter:Adapter"
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def names(self) -> tuple[str, ...]:
+        """Full names of the implementations."""
+        return tuple(f"{self.name}/{variant}" for variant, _ in self.implementations)
+
+    def available(self) -> bool:
+        """Whether the framework is installed; looks, but does not import."""
+        return importlib.util.find_spec(self.requires) is not None
+
+    def check_available(self) -> None:
+        """Raise ``MissingExtraError`` if the framework is not installed."""
+        if not self.available():
+            what = f"backend {self.name!r}"
+            raise MissingExtraError(what, self.extra or self.requires, self.requires)
+
+    def load(self) -> Backend:
+        """Import the framework and return its adapter."""
+        self.check_available()
+        module, _, attribute = self.adapter.partition(":")
+        adapter: Backend = getattr(importlib.import_module(f"{self.package}.{module}"), attribute)()
+        return adapter
+
+    def process_environment(self, threads: int) -> dict[str, str]:
+        """The environment of a process that imports this framework with ``threads`` threads."""
+        own = {name: value.format(threads=threads) for name, value in self.environment.items()}
+        for name in own:
+            if name.endswith("_FLAGS") and os.environ.get(name):
+                own[name] = f"{os.environ[name]} {own[name]}"
+        return dict.fromkeys(THREAD_VARIABLES, str(threads)) | own

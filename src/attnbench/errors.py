@@ -1,0 +1,79 @@
+"""The errors of attnbench: one base class, and messages that say what was asked, what is possible, what to type.
+
+Every error carries the exit status of the command line (see ``docs/interface.md``), so that the same mistake
+reads the same from Python and from the shell.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EXIT_OK = 0
+EXIT_GATE_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INCONCLUSIVE = 3
+EXIT_CELLS_FAILED = 4
+EXIT_NOTHING_MEASURED = 5
+
+# Where several apply the first of these wins (interface: "2, then 1, 4, 5, 3, 0").
+EXIT_PRECEDENCE = (
+    EXIT_USAGE,
+    EXIT_GATE_FAILED,
+    EXIT_CELLS_FAILED,
+    EXIT_NOTHING_MEASURED,
+    EXIT_INCONCLUSIVE,
+    EXIT_OK,
+)
+
+
+class AttnbenchError(Exception):
+    """Base of all errors that attnbench raises on purpose; ``exit_code`` is what the command line returns."""
+
+    exit_code = EXIT_USAGE
+
+
+class SpecError(AttnbenchError, ValueError):
+    """The problem asked for is not a problem of the attention spec; raised before any kernel is called."""
+
+
+class UnsupportedError(AttnbenchError):
+    """The implementation does not declare what was asked of it; never answered by a silent fallback."""
+
+
+class UsageError(AttnbenchError):
+    """Wrong usage or configuration; nothing ran and nothing was written."""
+
+
+class MissingExtraError(UsageError):
+    """An optional package is not installed; names the extra and the command that installs it."""
+
+    def __init__(self, what: str, extra: str, package: str | None = None) -> None:
+        self.extra = extra
+        package = package or extra
+        super().__init__(f"{what} needs {package}, which is not installed. Type: pip install 'attnbench[{extra}]'")
+
+
+class ResultsError(UsageError):
+    """A results folder or file is missing, damaged, newer than this program, or not ours; it is left untouched."""
+
+
+class NothingSelectedError(UsageError):
+    """The selection matches nothing."""
+
+    exit_code = EXIT_NOTHING_MEASURED
+
+
+def worst_exit(codes: Iterable[int]) -> int:
+    """The one exit status that stands for several, by ``EXIT_PRECEDENCE``."""
+    found = set(codes) or {EXIT_OK}
+    return next(code for code in EXIT_PRECEDENCE if code in found)
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for a near miss, else an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

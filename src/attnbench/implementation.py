@@ -1,0 +1,228 @@
+"""The common interface of implementations: capabilities as data, the decorator, and what an implementation returns.
+
+An implementation is one function ``attend(q, k, v, call)`` on the native arrays of its backend, in layout (B, H, T, D),
+named ``backend/variant``. What its ``Capabilities`` do not name is not supported, and is reported as a row with a
+reason; nothing ever falls back to another implementation.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from attnbench.errors import UsageError, suggest
+from attnbench.precision import DTYPES, Precision, default_precision
+from attnbench.spec import SCORES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+STAGES = ("scores", "capped", "logits", "weights")
+OUTPUTS = ("output", "lse", *STAGES)
+
+# What every implementation is held to without naming it.
+BASE_DTYPES = ("float64", "float32")
+
+
+@dataclass(frozen=True)
+class AttentionOutput:
+    """What attention returns; all but ``output`` are ``None`` unless asked for.
+
+    ``output`` (B, Hq, Tq, Dv) in the input's dtype; ``lse`` (B, Hq, Tq), natural log; the stages ``scores``,
+    ``capped``, ``logits``, ``weights`` (B, Hq, Tq, S), in float32 at least (feature 22 of the spec).
+    """
+
+    output: Any
+    lse: Any = None
+    scores: Any = None
+    capped: Any = None
+    logits: Any = None
+    weights: Any = None
+
+    def items(self) -> list[tuple[str, Any]]:
+        """The pairs (name, array) that are there, output first."""
+        return [(name, getattr(self, name)) for name in OUTPUTS if getattr(self, name) is not None]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A size that an implementation cannot take, as data: a product of sizes, a bound, and the reason.
+
+    ``of`` is a product of size names such as ``"Tq*S"``; ``at_most`` and ``multiple_of`` bound it.
+    """
+
+    of: str
+    reason: str
+    at_most: int | None = None
+    multiple_of: int | None = None
+
+    def broken_by(self, sizes: Mapping[str, int]) -> str | None:
+        """Why these sizes are out of reach, or ``None``."""
+        value = math.prod(sizes[name] for name in self.of.split("*"))
+        if self.at_most is not None and value > self.at_most:
+            return f"{self.of} = {value} is above {self.at_most}: {self.reason}"
+        if self.multiple_of is not None and value % self.multiple_of:
+            return f"{self.of} = {value} is not a multiple of {self.multiple_of}: {self.reason}"
+        return None
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an implementation supports. What is not named is not supported.
+
+    ``lengths`` q_len and kv_len; ``slopes`` ALiBi; ``head_scale`` a scale per query head; ``log_n`` that scale;
+    ``batch_offset`` a (B,) offset; ``lse``, ``stages`` extra outputs; ``nan_isolation`` a NaN outside the allowed set
+    has no effect; ``gradients`` the framework's autograd (or ``vjp=`` in the decorator); ``precision`` by dtype,
+    where it is not the default; ``limits`` sizes that it cannot take; ``lacks`` the reason for a feature that is
+    missing, shown in its rows.
+    """
+
+    scores: tuple[str, ...] = ("dot",)
+    dtypes: tuple[str, ...] = BASE_DTYPES
+    devices: tuple[str, ...] = ("cpu",)
+    causal: bool = False
+    gqa: bool = False
+    mask: bool = False
+    bias: bool = False
+    window: bool = False
+    lengths: bool = False
+    segments: bool = False
+    softcap: bool = False
+    sinks: bool = False
+    dropout: bool = False
+    slopes: bool = False
+    head_scale: bool = False
+    log_n: bool = False
+    batch_offset: bool = False
+    lse: bool = False
+    stages: bool = False
+    nan_isolation: bool = False
+    gradients: bool = False
+    precision: Mapping[str, Precision] = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
+    lacks: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_names("dtype", self.dtypes, DTYPES)
+        _check_names("score", self.scores, SCORES)
+
+    def precision_of(self, dtype: str) -> Precision:
+        """The declared arithmetic for inputs of ``dtype``."""
+        return self.precision.get(dtype) or default_precision(dtype)
+
+    def missing(self, needs: Needs) -> str | None:
+        """Why ``needs`` are out of reach, in one line that a row can carry; ``None`` if all are supported."""
+        if needs.dtype not in self.dtypes:
+            return self._because(needs.dtype, f"dtype {needs.dtype}; it takes {', '.join(self.dtypes)}")
+        if needs.device not in self.devices:
+            return self._because(needs.device, f"device {needs.device}; it runs on {', '.join(self.devices)}")
+        if needs.score not in self.scores:
+            return self._because(needs.score, f"score {needs.score}; it has {', '.join(self.scores)}")
+        for name in sorted(needs.features):
+            if not getattr(self, name):
+                return self._because(name, name)
+        return next((why for limit in self.limits if (why := limit.broken_by(needs.sizes))), None)
+
+    def _because(self, key: str, what: str) -> str:
+        reason = self.lacks.get(key)
+        return f"does not support {what}" + (f": {reason}" if reason else "")
+
+
+FEATURES = tuple(f.name for f in fields(Capabilities) if f.type == "bool")
+
+
+def _check_names(what: str, names: Iterable[str], known: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in known:
+            msg = f"{what} {name!r} is not one of {', '.join(known)}{suggest(name, known)}"
+            raise UsageError(msg)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one call asks of an implementation: features by their names in ``Capabilities``, and sizes."""
+
+    dtype: str
+    score: str
+    features: frozenset[str]
+    sizes: Mapping[str, int]
+    device: str = "cpu"
+
+    def with_features(self, *names: str) -> Needs:
+        """The same with more features."""
+        return replace(self, features=self.features | set(names))
+
+
+Attend = Callable[..., Any]
+NAME = re.compile(r"[a-z0-9_]+/[A-Za-z0-9_.+-]+")
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One way to compute attention in a backend. Call it like the function that it wraps.
+
+    ``vjp(q, k, v, call, d_output, d_lse)`` returns a dict of gradients (q, k, v, and bias, sinks, params where the
+    call has them); ``None`` where the framework's autograd serves. ``on`` holds the capabilities on devices where
+    they are not those of the CPU.
+    """
+
+    name: str
+    capabilities: Capabilities
+    attend: Attend
+    vjp: Attend | None = None
+    on: Mapping[str, Capabilities] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            msg = f"an implementation is named backend/variant, such as numpy/mine; got {self.name!r}"
+            raise UsageError(msg)
+
+    def __call__(self, q: Any, k: Any, v: Any, call: Any) -> Any:
+        """Attend: native arrays in, an output array or ``AttentionOutput`` out."""
+        return self.attend(q, k, v, call)
+
+    @property
+    def backend(self) -> str:
+        """The part of the name before the slash."""
+        return self.name.partition("/")[0]
+
+    @property
+    def variant(self) -> str:
+        """The part of the name after the slash."""
+        return self.name.partition("/")[2]
+
+    def capabilities_on(self, device: str) -> Capabilities:
+        """What it supports on ``device``."""
+        return self.on.get(device, self.capabilities)
+
+    def has_gradients(self, device: str = "cpu") -> bool:
+        """Whether gradients can be asked for: an own ``vjp`` or declared autograd."""
+        return self.vjp is not None or self.capabilities_on(device).gradients
+
+    def unsupported(self, needs: Needs) -> str | None:
+        """Why a call is out of reach, or ``None``."""
+        capabilities = self.capabilities_on(needs.device)
+        if self.vjp is not None:
+            capabilities = replace(capabilities, gradients=True)
+        return capabilities.missing(needs)
+
+
+def implementation(
+    name: str,
+    capabilities: Capabilities | None = None,
+    *,
+    vjp: Attend | None = None,
+    on: Mapping[str, Capabilities] | None = None,
+) -> Callable[[Attend], Implementation]:
+    """Decorate ``attend(q, k, v, call)`` into an ``Implementation`` named ``backend/variant``."""
+    if callable(capabilities):
+        msg = '@implementation needs a name: write @implementation("numpy/mine", Capabilities(...))'
+        raise UsageError(msg)
+
+    def wrap(attend: Attend) -> Implementation:
+        return Implementation(name, capabilities or Capabilities(), attend, vjp, on or {})
+
+    return wrap

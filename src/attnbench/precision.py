@@ -1,0 +1,99 @@
+"""Data types and precision: names, unit roundoffs and what an implementation declares of its arithmetic.
+
+Feature 24 of the spec. float64, float32, TF32, bfloat16 and float16 are different levels; TF32 is never silent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attnbench.errors import SpecError, suggest
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+LEVELS = (*DTYPES, "tf32")
+
+# Unit roundoff u (half the spacing of 1.0) of each level.
+UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "tf32": 2.0**-11, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+SMALLEST_NORMAL = {
+    "float64": 2.0**-1022,
+    "float32": 2.0**-126,
+    "tf32": 2.0**-126,
+    "float16": 2.0**-14,
+    "bfloat16": 2.0**-126,
+}
+SMALLEST_SUBNORMAL = {
+    "float64": 2.0**-1074,
+    "float32": 2.0**-149,
+    "tf32": 2.0**-136,
+    "float16": 2.0**-24,
+    "bfloat16": 2.0**-133,
+}
+LARGEST = {
+    "float64": float(np.finfo(np.float64).max),
+    "float32": float(np.finfo(np.float32).max),
+    "tf32": float(np.finfo(np.float32).max),
+    "float16": 65504.0,
+    "bfloat16": 3.3895313892515355e38,
+}
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """The NumPy dtype of a name; bfloat16 comes from ``ml_dtypes``."""
+    if name == "bfloat16":
+        import ml_dtypes  # noqa: PLC0415  (only where it is needed: listing needs no dtype)
+
+        return np.dtype(ml_dtypes.bfloat16)
+    if name not in DTYPES:
+        msg = f"dtype {name!r} is not one of {', '.join(DTYPES)}{suggest(name, DTYPES)}"
+        raise SpecError(msg)
+    return np.dtype(name)
+
+
+def dtype_name(dtype: Any) -> str:
+    """The spec's name of a NumPy dtype; ``SpecError`` if attention is not defined in it."""
+    name = np.dtype(dtype).name
+    if name not in DTYPES:
+        msg = f"attention is defined for {', '.join(DTYPES)}; got dtype {name}"
+        raise SpecError(msg)
+    return name
+
+
+def wide(name: str) -> str:
+    """The dtype in which ``lse`` and stages are returned: float64 for float64 inputs, else float32."""
+    return "float64" if name == "float64" else "float32"
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What an implementation declares of its arithmetic, for inputs of one dtype. Each field is one of ``LEVELS``.
+
+    ``accumulate`` QK and PV sums; ``logits`` the format in which the logits are stored between two passes, ``None``
+    if they stay in the accumulator; ``softmax`` the exponentials and their sum; ``p_cast`` the format to which P is
+    rounded before PV, ``None`` if it is not. ``chain`` is the longest summation chain over keys, ``None`` for S.
+    ``exp_ulp`` is the error of the exponential in units of the last place, ``flush`` says that subnormals become
+    zero. ``stored_output`` is the format of the O that a backward pass reads again (``None``: not read).
+    """
+
+    accumulate: str = "float32"
+    logits: str | None = None
+    softmax: str = "float32"
+    p_cast: str | None = None
+    chain: int | None = None
+    exp_ulp: float = 1.0
+    flush: bool = False
+    stored_output: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in (self.accumulate, self.logits, self.softmax, self.p_cast, self.stored_output):
+            if name is not None and name not in LEVELS:
+                msg = f"precision {name!r} is not one of {', '.join(LEVELS)}{suggest(name, LEVELS)}"
+                raise SpecError(msg)
+
+
+def default_precision(dtype: str) -> Precision:
+    """What is assumed where nothing is declared: float32 throughout for 16 bits, else the input's own dtype."""
+    level = wide(dtype)
+    return Precision(accumulate=level, softmax=level)

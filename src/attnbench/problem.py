@@ -1,0 +1,174 @@
+"""Problems and cases: the sizes, dtype, seed and distribution of one question, and what is done with them.
+
+*Problem*: sizes, dtype, seed, distribution, and which optional operands are drawn. *Case*: spec × problem × phase.
+Both are frozen, serialisable and have a stable id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral
+from typing import Any, NoReturn
+
+from attnbench.errors import SpecError, suggest
+from attnbench.precision import DTYPES
+from attnbench.spec import AttentionSpec, stable_id
+
+DISTRIBUTIONS = ("normal", "peaky", "huge", "uniform", "outliers", "near_ties", "denormal", "large_mean")
+PHASES = ("forward", "backward", "decode")
+
+# Optional operands by the name of the way in which they are drawn (see attnbench.inputs); at most one of each group.
+# The poisons put 1e4 or NaN where lengths and key masks leave no key or query, or into the last key; nan_cotangent
+# puts NaN into d_output where no key is allowed.
+OPERAND_GROUPS = {
+    "mask": ("mask", "mask_keys", "mask_dead_rows"),
+    "bias": ("bias", "bias_keys", "bias_minus_inf"),
+    "offset": ("offset", "offsets"),
+    "q_lengths": ("q_lengths",),
+    "kv_lengths": ("kv_lengths",),
+    "segments": ("segments",),
+    "sinks": ("sinks",),
+    "slopes": ("slopes",),
+    "keep": ("keep",),
+    "past": ("past",),
+    "poison": ("garbage", "nan", "nan_last_key"),
+    "cotangent": ("nan_cotangent",),
+}
+OPERAND_KINDS = tuple(kind for kinds in OPERAND_GROUPS.values() for kind in kinds)
+
+
+def _fail(message: str) -> NoReturn:
+    raise SpecError(message)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Sizes (legend in ``attnbench.spec``), dtype, seed, distribution, and the optional operands that are drawn.
+
+    ``Hkv``, ``S`` and ``Dv`` default to Hq, Tq and D; ``Da`` is the hidden size of a learned score (default D).
+    ``past`` in ``operands`` puts the first S − Tq keys into a cache. Raises ``SpecError``.
+    """
+
+    B: int = 1
+    Hq: int = 1
+    Hkv: int = 0
+    Tq: int = 16
+    S: int = -1
+    D: int = 16
+    Dv: int = -1
+    Da: int = 0
+    dtype: str = "float32"
+    seed: int = 0
+    distribution: str = "normal"
+    operands: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, fallback, unset in (("Hkv", "Hq", 0), ("S", "Tq", -1), ("Dv", "D", -1), ("Da", "D", 0)):
+            if getattr(self, name) == unset:
+                object.__setattr__(self, name, getattr(self, fallback))
+        self._check_sizes()
+        if self.dtype not in DTYPES:
+            _fail(f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}{suggest(str(self.dtype), DTYPES)}")
+        if self.distribution not in DISTRIBUTIONS:
+            hint = suggest(str(self.distribution), DISTRIBUTIONS)
+            _fail(f"distribution {self.distribution!r} is not one of {', '.join(DISTRIBUTIONS)}{hint}")
+        object.__setattr__(self, "operands", tuple(sorted(self.operands)))
+        self._check_operands()
+
+    def _check_sizes(self) -> None:
+        for name in ("B", "Hq", "Hkv", "Tq", "S", "D", "Dv", "Da", "seed"):
+            value = getattr(self, name)
+            least = 1 if name in ("Hq", "Hkv", "D", "Da") else 0
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+                _fail(f"{name} is an integer >= {least}; got {value!r}")
+            object.__setattr__(self, name, int(value))
+        if self.Hq % self.Hkv:
+            _fail(f"Hq = {self.Hq} query heads cannot share Hkv = {self.Hkv}: Hq must be a multiple of Hkv")
+
+    def _check_operands(self) -> None:
+        for kind in self.operands:
+            if kind not in OPERAND_KINDS:
+                _fail(f"operand {kind!r} is not one of {', '.join(OPERAND_KINDS)}{suggest(kind, OPERAND_KINDS)}")
+        for group, kinds in OPERAND_GROUPS.items():
+            chosen = [kind for kind in self.operands if kind in kinds]
+            if len(chosen) > 1:
+                _fail(f"a problem has at most one {group}; got {', '.join(chosen)}")
+        if "past" in self.operands and self.Tq > self.S:
+            _fail(f"a cache holds the first S - Tq keys, so S = {self.S} cannot be below Tq = {self.Tq}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, every field, in a fixed order."""
+        return asdict(self) | {"operands": list(self.operands)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Problem:
+        """The inverse of ``to_dict``; unknown names are an error."""
+        known = [f.name for f in fields(cls)]
+        for name in data:
+            if name not in known:
+                _fail(f"a Problem has no field {name!r}; it has {', '.join(known)}{suggest(name, known)}")
+        return cls(**{**data, "operands": tuple(data.get("operands", ()))})
+
+    @property
+    def id(self) -> str:
+        """A stable name of this problem."""
+        return stable_id(self.to_dict())
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question: a spec, a problem, a phase (``forward``, ``backward`` = forward and backward, ``decode``).
+
+    ``outputs`` are asked for besides the output itself.
+    """
+
+    spec: AttentionSpec
+    problem: Problem
+    phase: str = "forward"
+    outputs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.phase not in PHASES:
+            _fail(f"phase {self.phase!r} is not one of {', '.join(PHASES)}{suggest(str(self.phase), PHASES)}")
+        object.__setattr__(self, "outputs", tuple(self.outputs))
+        if self.phase == "decode" and self.problem.Tq != 1:
+            _fail(f"decode asks about one new query, Tq = 1; got Tq = {self.problem.Tq}")
+
+    @property
+    def gradients(self) -> bool:
+        """Whether the phase includes the backward pass."""
+        return self.phase == "backward"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "spec": self.spec.to_dict(),
+            "problem": self.problem.to_dict(),
+            "phase": self.phase,
+            "outputs": list(self.outputs),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Case:
+        """The inverse of ``to_dict``."""
+        spec, problem = AttentionSpec.from_dict(data["spec"]), Problem.from_dict(data["problem"])
+        return cls(spec, problem, data.get("phase", "forward"), tuple(data.get("outputs", ())))
+
+    @property
+    def id(self) -> str:
+        """A stable name of this case."""
+        return stable_id(self.to_dict())
+
+    def with_problem(self, **changes: Any) -> Case:
+        """The same case with a changed problem."""
+        return replace(self, problem=replace(self.problem, **changes))
+
+    def label(self) -> str:
+        """One short line for people, such as ``forward causal B1 H8/2 T512 S512 D64 float32``."""
+        p = self.problem
+        spec = " ".join(f"{k}={v}" if v is not True else k for k, v in self.spec.to_dict().items())
+        heads = f"H{p.Hq}" if p.Hq == p.Hkv else f"H{p.Hq}/{p.Hkv}"
+        sizes = f"B{p.B} {heads} T{p.Tq}" + (f" S{p.S}" if p.S != p.Tq else "")
+        head = f"D{p.D}" + (f"/{p.Dv}" if p.Dv != p.D else "")
+        shown = "" if p.distribution == "normal" else p.distribution
+        return " ".join(filter(None, (self.phase, spec, sizes, head, p.dtype, shown, *p.operands)))

@@ -1,0 +1,174 @@
+"""Suites and cells: a suite is a question, its cells, its analysis and its figures; a cell is what one worker measures.
+
+A suite names typed axes; the harness makes their product and calls ``case(**point)`` (a timed suite) or
+``observe(probe, **point)`` (an observed one, such as an ablation). An axis that the function does not read, or reads
+under another name, is an error when the suite is defined.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attnbench.errors import UsageError, suggest
+from attnbench.problem import Case
+from attnbench.spec import stable_id
+
+if TYPE_CHECKING:
+    from attnbench.call import Operands
+    from attnbench.implementation import AttentionOutput
+    from attnbench.spec import AttentionSpec
+
+Point = Mapping[str, Any]
+Frame = Any  # a pandas DataFrame; the suites and the harness's core import no pandas
+
+
+class Probe(Protocol):
+    """What an observed suite is given: attention in the backend under study, NumPy in and out."""
+
+    implementation: str
+
+    def attend(self, spec: AttentionSpec, operands: Operands, outputs: tuple[str, ...] = ()) -> AttentionOutput:
+        """Forward; the shapes of ``attnbench.attend``."""
+
+    def vjp(self, spec: AttentionSpec, operands: Operands, d_output: Any, d_lse: Any = None) -> dict[str, Any]:
+        """Gradients by name (q, k, v, bias, sinks, params.NAME)."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure, as data: what stands on its axes. ``report`` draws it with seaborn from the suite's frame.
+
+    ``kind``: ``line``, ``bar``, ``strip`` or ``heat`` (then ``hue`` is the value in the cells and ``y`` the rows).
+    ``guide`` draws y = factor · x^power as a dashed line with a label: (factor, power, label). ``data`` changes the
+    frame before drawing (a filter, a derived column).
+    """
+
+    name: str
+    title: str
+    x: str
+    y: str
+    hue: str | None = None
+    style: str | None = None
+    col: str | None = None
+    row: str | None = None
+    kind: str = "line"
+    log_x: bool = False
+    log_y: bool = False
+    x_label: str | None = None
+    y_label: str | None = None
+    guide: tuple[float, float, str] | None = None
+    data: Callable[[Frame], Frame] | None = None
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A question with its cells, its analysis and its figures.
+
+    ``axes`` maps each axis to its default levels. ``implementations`` are shell patterns. A *timed* suite gives
+    ``case(**point)``, which returns a ``Case`` or ``None`` to leave a point out; an *observed* one gives
+    ``observe(probe, **point)``, which returns numbers by name, computed alike in every implementation.
+    ``findings(frame)`` returns sentences that say what was found, from the frame alone; ``limits`` says what the
+    suite does not show. ``headers`` are the axes shown in the table.
+    """
+
+    name: str
+    question: str
+    axes: Mapping[str, tuple[Any, ...]]
+    case: Callable[..., Case | None] | None = None
+    observe: Callable[..., Mapping[str, float]] | None = None
+    implementations: tuple[str, ...] = ("*",)
+    figures: tuple[Figure, ...] = ()
+    findings: Callable[[Frame], list[str]] | None = None
+    method: str = ""
+    limits: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.case is None) == (self.observe is None):
+            msg = f"suite {self.name!r} gives either case(**point) or observe(probe, **point)"
+            raise UsageError(msg)
+        read = list(inspect.signature(self.case or self.observe).parameters)  # type: ignore[arg-type]
+        expected = read if self.case else read[1:]
+        if set(expected) != set(self.axes):
+            msg = f"suite {self.name!r} declares the axes {sorted(self.axes)} but reads {sorted(expected)}"
+            raise UsageError(msg)
+
+    @property
+    def timed(self) -> bool:
+        """Whether its cells are timed; observed otherwise."""
+        return self.case is not None
+
+    def with_axes(self, levels: Mapping[str, Sequence[Any]]) -> Suite:
+        """The same suite with other levels on some axes; an unknown axis is an error."""
+        for name in levels:
+            if name not in self.axes:
+                msg = f"suite {self.name!r} has no axis {name!r}; it has {', '.join(self.axes)}"
+                raise UsageError(msg + suggest(name, self.axes))
+        return replace(self, axes={**self.axes, **{name: tuple(values) for name, values in levels.items()}})
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """The product of the axes, the last axis fastest."""
+        for levels in itertools.product(*self.axes.values()):
+            yield dict(zip(self.axes, levels, strict=True))
+
+    def cases(self) -> Iterator[tuple[dict[str, Any], Case | None]]:
+        """Every (point, case) of the suite; the case is ``None`` in an observed suite."""
+        for point in self.points():
+            if self.case is None:
+                yield point, None
+            elif (case := self.case(**point)) is not None:
+                yield point, case
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Case × implementation × device × threads: what one worker measures, and one row of the results.
+
+    ``case`` is ``None`` in an observed suite, whose ``point`` says all.
+    """
+
+    suite: str
+    point: Point
+    case: Case | None
+    impl: str
+    device: str = "cpu"
+    threads: int = 1
+    files: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def backend(self) -> str:
+        """The backend's name."""
+        return self.impl.partition("/")[0]
+
+    @property
+    def case_id(self) -> str:
+        """A stable name of the case (of suite and point where there is none)."""
+        return self.case.id if self.case else stable_id([self.suite, dict(self.point)])
+
+    @property
+    def block_id(self) -> str:
+        """A stable name of the block: the cells to be compared with each other, whatever their implementation."""
+        return stable_id([self.suite, self.case_id, self.device, self.threads])
+
+    @property
+    def id(self) -> str:
+        """A stable name of the cell."""
+        return stable_id([self.suite, self.case_id, self.impl, self.device, self.threads])
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, for the worker's protocol."""
+        case = self.case.to_dict() if self.case else None
+        own = {"suite": self.suite, "point": dict(self.point), "case": case, "impl": self.impl}
+        return own | {"device": self.device, "threads": self.threads, "files": list(self.files)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Cell:
+        """The inverse of ``to_dict``."""
+        case = Case.from_dict(data["case"]) if data["case"] else None
+        return cls(
+            data["suite"], data["point"], case, data["impl"], data["device"], data["threads"], tuple(data["files"])
+        )

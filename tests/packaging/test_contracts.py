@@ -1,0 +1,87 @@
+"""Who may import whom: the contracts hold, and each of them can fail."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.packaging.assembled import assemble, lint_imports, main, to_repository_paths
+
+Plant = Callable[[str, str], Path]
+
+NUMPY = "impls/numpy_backend/blocked.py"
+BREACHES = [
+    ("the harness imports no framework", "discover.py", "import torch"),
+    ("the harness imports no framework", "spec.py", "def later():\n    from jax import numpy"),
+    ("the harness imports no framework", "suites/smoke.py", "import torch.nn.functional"),
+    ("nobody imports an implementation", "discover.py", "import attnbench.impls.numpy_backend.naive"),
+    ("nobody imports an implementation", "discover.py", "from attnbench.suites import smoke"),
+    ("only the command line", "api.py", "from attnbench import cli"),
+    ("spec and errors", "spec.py", "import pydantic"),
+    ("spec and errors", "errors.py", "import attnbench.oracle"),
+    ("the core imports no room", "oracle.py", "import attnbench.measure"),
+    ("numpy_backend imports", NUMPY, "import attnbench.oracle"),
+    ("numpy_backend imports", NUMPY, "import attnbench.measure"),
+    ("numpy_backend imports", NUMPY, "import attnbench.impls.torch_backend.naive"),
+    ("torch_backend imports", "impls/torch_backend/naive.py", "import jax"),
+    ("torch_backend imports", "impls/torch_backend/naive.py", "from attnbench.impls.jax_backend import naive"),
+    ("jax_backend imports", "impls/jax_backend/naive.py", "import torch"),
+    ("a fast variant never leans", NUMPY, "from attnbench.impls.numpy_backend import naive"),
+    ("a fast variant never leans", NUMPY, "from .naive import attend as leaned_on"),
+    ("suites import attnbench.api", "suites/smoke.py", "import attnbench.oracle"),
+    ("suites import attnbench.api", "suites/smoke.py", "import pandas"),
+    ("agree, measure and ablate", "measure/__init__.py", "import attnbench.report"),
+    ("results import", "results/__init__.py", "import attnbench.measure"),
+    ("compare imports", "compare/__init__.py", "import attnbench.report"),
+    ("report imports", "report/__init__.py", "import attnbench.measure"),
+]
+
+
+def test_the_contracts_hold(assembled_once: Path) -> None:
+    done = lint_imports(assembled_once)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(("contract", "file", "line"), BREACHES)
+def test_the_contract_can_fail(contract: str, file: str, line: str, planted: Plant) -> None:
+    done = lint_imports(planted(file, line))
+    broken = [text for text in done.stdout.splitlines() if text.endswith("BROKEN")]
+    assert done.returncode == 1
+    assert any(text.startswith(contract) for text in broken), done.stdout + done.stderr
+
+
+def test_every_contract_is_shown_to_fail(project: dict[str, Any], assembled_once: Path) -> None:
+    shown = tuple(contract for contract, _, _ in BREACHES)
+    for contract in project["tool"]["importlinter"]["contracts"]:
+        folders = [assembled_once / module.replace(".", "/").rstrip("/*") for module in contract["modules"]]
+        exists = any(folder.exists() or folder.with_suffix(".py").exists() for folder in folders)
+        assert contract["name"].startswith(shown) or not exists, f"no breach is planted for {contract['name']!r}"
+
+
+def test_every_room_has_a_row(project: dict[str, Any], assembled_once: Path) -> None:
+    rows = {module for row in project["tool"]["importlinter"]["contracts"] for module in row["modules"]}
+    folders = [file.parent for file in assembled_once.glob("attnbench/*/__init__.py")]
+    folders += [file.parent for file in assembled_once.glob("attnbench/impls/*/__init__.py")]
+    rooms = {".".join(folder.relative_to(assembled_once).parts) for folder in folders}
+    assert rooms - {"attnbench.impls", "attnbench.suites"} <= rows
+
+
+def test_assembling_replaces_what_lay_there(tmp_path: Path) -> None:
+    stale = tmp_path / "attnbench" / "stale.py"
+    stale.parent.mkdir()
+    stale.touch()
+    assemble(tmp_path)
+    assert not stale.exists()
+    assert (tmp_path / "attnbench" / "suites" / "__init__.py").is_file()
+
+
+def test_paths_are_those_of_the_repository(tmp_path: Path) -> None:
+    text = f"{tmp_path}/attnbench/spec.py:1 {tmp_path}/attnbench/impls/numpy_backend/naive.py:2"
+    assert to_repository_paths(text, tmp_path) == "src/attnbench/spec.py:1 impls/numpy_backend/naive.py:2"
+
+
+def test_an_unknown_tool_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["flake8"]) == 2
+    assert capsys.readouterr().err == "usage: python -m tests.packaging.assembled {lint-imports,mypy}\n"

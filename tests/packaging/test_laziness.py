@@ -1,0 +1,68 @@
+"""Asking what there is costs little: no framework, no pandas, no drawing until something is measured or shown."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.conftest import Run
+
+HEAVY = ["torch", "jax", "jaxlib", "pandas", "seaborn", "matplotlib", "scipy", "pyarrow"]
+LIMIT_S = 0.5
+
+# Runs a statement, whatever its exit status, and prints as the last line which heavy modules it left loaded.
+PROBE = """
+import json, sys
+status = 0
+try:
+    {statement}
+except SystemExit as ended:
+    status = ended.code or 0
+print()
+print(json.dumps([status, sorted({{name.partition(".")[0] for name in sys.modules}} & set({heavy}))]))
+"""
+
+STATEMENTS = {
+    "import attnbench": "import attnbench",
+    "attnbench --help": 'from attnbench.cli import main; sys.argv = ["attnbench", "--help"]; main()',
+    "attnbench list": 'from attnbench.cli import main; sys.argv = ["attnbench", "list"]; main()',
+    "attnbench list backends": 'from attnbench.cli import main; sys.argv = ["attnbench", "list", "backends"]; main()',
+    "attnbench list suites": 'from attnbench.cli import main; sys.argv = ["attnbench", "list", "suites"]; main()',
+}
+
+
+def heavy_imports(statement: str, python: Run, cwd: Path, path: tuple[Path, ...] = ()) -> list[str]:
+    """Return the heavy modules that a statement loads in a process of its own."""
+    done = python("-c", PROBE.format(statement=statement, heavy=HEAVY), cwd=cwd, path=path)
+    assert done.returncode == 0, done.stderr
+    status, loaded = json.loads(done.stdout.splitlines()[-1])
+    assert status == 0, done.stdout + done.stderr
+    return list(loaded)
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_imports_nothing_heavy(name: str, python: Run, tmp_path: Path) -> None:
+    assert heavy_imports(STATEMENTS[name], python, tmp_path) == []
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_planted_import_would_be_seen(
+    name: str, python: Run, planted: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    tree = planted("__init__.py", "import seaborn")
+    (tree / "seaborn.py").write_text("# stands for the real one, which may be absent\n")
+    assert heavy_imports(STATEMENTS[name], python, tmp_path, (tree,)) == ["seaborn"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"]])
+def test_answers_in_half_a_second(arguments: list[str], python: Run, tmp_path: Path) -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        done = python("-m", "attnbench", *arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return time.perf_counter() - start
+
+    # The fastest of several: another program's load can make this slower, and never faster.
+    assert min(seconds() for _ in range(7)) < LIMIT_S
