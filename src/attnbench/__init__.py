@@ -20,7 +20,7 @@ _LAZY = {
     "UnsupportedError": "attnbench.errors",
     "attend": "attnbench.attention",
     "default_params": "attnbench.inputs",
-    "load": "attnbench.results.store",
+    "load": "attnbench.results.read",
     "vjp": "attnbench.attention",
 }
 

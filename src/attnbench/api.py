@@ -1,5 +1,6 @@
 """What implementations, suites and drop-in files import, and nothing else of attnbench."""
 
+from attnbench.ablate import claims, diagnostics, draws, frames, intervals
 from attnbench.backend import Backend, BackendInfo, Bound, as_output
 from attnbench.call import Call, Operands, Sizes
 from attnbench.errors import AttnbenchError, SpecError, UnsupportedError, UsageError
@@ -35,9 +36,14 @@ __all__ = [
     "UnsupportedError",
     "UsageError",
     "as_output",
+    "claims",
     "default_params",
+    "diagnostics",
     "draw",
     "draw_cotangents",
+    "draws",
+    "frames",
     "implementation",
+    "intervals",
     "numpy_dtype",
 ]

@@ -16,7 +16,7 @@ import numpy as np
 from attnbench.errors import SpecError, suggest
 from attnbench.implementation import OUTPUTS, STAGES, Needs
 from attnbench.precision import dtype_name
-from attnbench.spec import SCORE_PARAMS, AttentionSpec
+from attnbench.spec import FARTHEST, SCORE_PARAMS, AttentionSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -198,7 +198,7 @@ def prepare(spec: AttentionSpec, operands: Operands, outputs: tuple[str, ...] = 
 
 
 def _plain(name: str, array: Any, ranks: tuple[int, ...]) -> Array:
-    if not isinstance(array, np.ndarray):
+    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
         _fail(f"{name} is a NumPy array, got {type(array).__name__}")
     if array.ndim not in ranks:
         wanted = " or ".join(map(str, ranks))
@@ -282,11 +282,13 @@ def _offset(spec: AttentionSpec, operands: Operands, sizes: Sizes) -> int | Arra
 
 
 def _checked_offset(offset: Any, sizes: Sizes) -> int | Array:
-    if isinstance(offset, (int, np.integer)) and not isinstance(offset, bool):
-        return int(offset)
-    if not isinstance(offset, np.ndarray) or offset.shape != (sizes.B,) or offset.dtype.kind not in "iu":
+    number = isinstance(offset, (int, np.integer)) and not isinstance(offset, bool)
+    if not number and not (isinstance(offset, np.ndarray) and offset.shape == (sizes.B,) and offset.dtype.kind in "iu"):
         _fail(f"offset is an integer or an integer array of shape (B,) = ({sizes.B},); got {offset!r}")
-    return np.ascontiguousarray(offset, np.int32)
+    values = [int(offset)] if number else [int(value) for value in offset]
+    if any(abs(value) > FARTHEST for value in values):
+        _fail(f"offset stands between -2**30 and 2**30; got {offset!r}")
+    return values[0] if number else np.array(values, np.int32)
 
 
 def _bottom_right(operands: Operands, sizes: Sizes) -> int | Array:
@@ -331,6 +333,8 @@ def _segments(operands: Operands, sizes: Sizes) -> dict[str, Array | None]:
         shape = (sizes.B, length)
         if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind not in "iu":
             _fail(f"{name} is an integer array of shape {shape}, given together with the other one; got {array!r}")
+        if array.size and not -(2**31) <= int(array.min()) <= int(array.max()) < 2**31:
+            _fail(f"{name} holds ids that do not fit 32 bits, from {array.min()} to {array.max()}; number them anew")
         checked[name] = np.ascontiguousarray(array, np.int32)
     return checked
 

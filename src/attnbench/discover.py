@@ -157,12 +157,20 @@ def suite_names() -> tuple[str, ...]:
     return tuple(sorted(point.name for point in entry_points(group=SUITE_GROUP)))
 
 
+def _loaded(point: EntryPoint) -> Suite:
+    try:
+        found: Suite = point.load()
+    except Exception as error:  # anything can go wrong in somebody else's module
+        msg = f"suite {point.name!r} ({point.value}) cannot be loaded: {type(error).__name__}: {error}"
+        raise UsageError(msg) from error
+    return found
+
+
 def suite(name: str) -> Suite:
     """One suite by name; ``UsageError`` names those that exist."""
     for point in entry_points(group=SUITE_GROUP):
         if point.name == name:
-            loaded: Suite = point.load()
-            return loaded
+            return _loaded(point)
     known = suite_names()
     msg = f"unknown suite {name!r}; there are {', '.join(known)}{suggest(name, known)}"
     raise UsageError(msg)

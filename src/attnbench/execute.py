@@ -120,16 +120,19 @@ def check_cotangents(call: Call, d_output: Any, d_lse: Any) -> None:
     """Raise ``SpecError`` unless d_output (B, Hq, Tq, Dv) and d_lse (B, Hq, Tq) fit."""
     sizes = call.sizes
     shape = (sizes.B, sizes.Hq, sizes.Tq, sizes.Dv)
-    if not isinstance(d_output, np.ndarray) or d_output.shape != shape or d_output.dtype.name != call.dtype:
-        got = f"{d_output.dtype.name}{d_output.shape}" if isinstance(d_output, np.ndarray) else repr(d_output)
-        msg = f"d_output is {call.dtype} of shape (B, Hq, Tq, Dv) = {shape}; got {got}"
-        raise SpecError(msg)
-    if d_lse is None:
+    _check_cotangent("d_output", d_output, call.dtype, "(B, Hq, Tq, Dv)", shape)
+    if d_lse is not None:
+        _check_cotangent("d_lse", d_lse, wide(call.dtype), "(B, Hq, Tq)", shape[:3])
+
+
+def _check_cotangent(name: str, array: Any, dtype: str, axes: str, shape: tuple[int, ...]) -> None:
+    if isinstance(array, np.ndarray) and array.shape == shape and array.dtype == numpy_dtype(dtype):
         return
-    if not isinstance(d_lse, np.ndarray) or d_lse.shape != shape[:3] or d_lse.dtype.name != wide(call.dtype):
-        got = f"{d_lse.dtype.name}{d_lse.shape}" if isinstance(d_lse, np.ndarray) else repr(d_lse)
-        msg = f"d_lse is {wide(call.dtype)} of shape (B, Hq, Tq) = {shape[:3]}; got {got}"
-        raise SpecError(msg)
+    got = repr(array)
+    if isinstance(array, np.ndarray):
+        got = f"{array.dtype.name if array.dtype.isnative else array.dtype.str}{array.shape}"
+    msg = f"{name} is {dtype} of shape {axes} = {shape}; got {got}"
+    raise SpecError(msg)
 
 
 def empty_output(call: Call) -> AttentionOutput:

@@ -84,7 +84,9 @@ def _concat_backward(q: Array, k: Array, params: Params, d: Array) -> dict[str, 
 
 
 def _unit(x: Array) -> tuple[Array, Array]:
-    norm = np.sqrt((x * x).sum(1, keepdims=True))
+    largest = np.max(np.abs(x), axis=1, keepdims=True)
+    unit = np.where(np.isfinite(largest) & (largest > 0), largest, 1.0)  # so that no square under- or overflows
+    norm = unit * np.sqrt(((x / unit) ** 2).sum(1, keepdims=True))
     return x / np.maximum(norm, COSINE_FLOOR), norm
 
 

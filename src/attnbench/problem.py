@@ -11,6 +11,7 @@ from numbers import Integral
 from typing import Any, NoReturn
 
 from attnbench.errors import SpecError, suggest
+from attnbench.implementation import OUTPUTS
 from attnbench.precision import DTYPES
 from attnbench.spec import AttentionSpec, stable_id
 
@@ -130,7 +131,10 @@ class Case:
     def __post_init__(self) -> None:
         if self.phase not in PHASES:
             _fail(f"phase {self.phase!r} is not one of {', '.join(PHASES)}{suggest(str(self.phase), PHASES)}")
-        object.__setattr__(self, "outputs", tuple(self.outputs))
+        object.__setattr__(self, "outputs", (self.outputs,) if isinstance(self.outputs, str) else tuple(self.outputs))
+        for name in self.outputs:
+            if name not in OUTPUTS:
+                _fail(f"output {name!r} is not one of {', '.join(OUTPUTS)}{suggest(str(name), OUTPUTS)}")
         if self.phase == "decode" and self.problem.Tq != 1:
             _fail(f"decode asks about one new query, Tq = 1; got Tq = {self.problem.Tq}")
 
@@ -150,7 +154,14 @@ class Case:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Case:
-        """The inverse of ``to_dict``."""
+        """The inverse of ``to_dict``; unknown names are an error."""
+        known = [f.name for f in fields(cls)]
+        for name in data:
+            if name not in known:
+                _fail(f"a Case has no field {name!r}; it has {', '.join(known)}{suggest(name, known)}")
+        for name in ("spec", "problem"):
+            if not isinstance(data.get(name), dict):
+                _fail(f"a Case has a {name}, a table of its fields; got {data.get(name)!r}")
         spec, problem = AttentionSpec.from_dict(data["spec"]), Problem.from_dict(data["problem"])
         return cls(spec, problem, data.get("phase", "forward"), tuple(data.get("outputs", ())))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
 from typing import Any, NoReturn
@@ -29,6 +30,8 @@ SCORE_PARAMS = {
     "cosine": ("temperature",),
 }
 COSINE_FLOOR = 1e-12
+# Offsets and window sides reach no farther, so that positions fit 32-bit integers in every framework.
+FARTHEST = 2**30
 
 Scale = float | str | tuple[float, ...] | None
 
@@ -39,6 +42,10 @@ def _fail(message: str) -> NoReturn:
 
 def _real(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _finite(value: Any) -> bool:
+    return _real(value) and abs(value) <= sys.float_info.max  # an integer can be larger than any float
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class AttentionSpec:
         object.__setattr__(self, "window", _checked_window(self.window))
         if not _real(self.dropout) or not 0 <= self.dropout < 1:
             _fail(f"dropout is a probability with 0 <= p < 1, not {self.dropout!r}")
-        object.__setattr__(self, "dropout", float(self.dropout))
+        object.__setattr__(self, "dropout", float(self.dropout) + 0.0)
 
     def scale_factor(self, head_size: int) -> float:
         """The scale as one float for head size D; for ``log_n`` the factor besides ln n. Per-head scales have none."""
@@ -120,15 +127,16 @@ def _checked_scale(scale: Any) -> Scale:
     if hasattr(scale, "tolist"):
         scale = scale.tolist()
     values = list(scale) if isinstance(scale, (list, tuple)) else [scale]
-    if not values or not all(_real(v) and math.isfinite(v) for v in values):
+    if not values or not all(_finite(v) for v in values):
         _fail(f"scale is a finite number, or one for each query head; got {scale!r}")
-    return tuple(float(v) for v in values) if isinstance(scale, (list, tuple)) else float(values[0])
+    numbers = tuple(float(v) + 0.0 for v in values)  # -0.0 is 0.0: equal specs have equal ids
+    return numbers if isinstance(scale, (list, tuple)) else numbers[0]
 
 
 def _checked_softcap(softcap: Any) -> float | None:
     if softcap is None:
         return None
-    if not _real(softcap) or not math.isfinite(softcap) or softcap <= 0:
+    if not _finite(softcap) or softcap <= 0:
         _fail(f"softcap is a number above 0, or None for no cap; got {softcap!r}")
     return float(softcap)
 
@@ -139,7 +147,7 @@ def _checked_window(window: Any) -> tuple[int | None, int | None] | None:
     if not isinstance(window, (list, tuple)) or len(window) != 2:  # noqa: PLR2004  (left and right)
         _fail(f"window is (left, right), None for unbounded; got {window!r}")
     for side in window:
-        if side is not None and (not isinstance(side, Integral) or isinstance(side, bool) or side < 0):
-            _fail(f"a window's sides are integers >= 0, or None for unbounded; got {window!r}")
+        if side is not None and (not isinstance(side, Integral) or isinstance(side, bool) or not 0 <= side <= FARTHEST):
+            _fail(f"a window's sides are integers from 0 to 2**30, or None for unbounded; got {window!r}")
     left, right = (None if side is None else int(side) for side in window)
     return None if left is None and right is None else (left, right)

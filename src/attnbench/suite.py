@@ -29,7 +29,9 @@ Frame = Any  # a pandas DataFrame; the suites and the harness's core import no p
 class Probe(Protocol):
     """What an observed suite is given: attention in the backend under study, NumPy in and out."""
 
-    implementation: str
+    @property
+    def implementation(self) -> str:
+        """The name of the implementation under study."""
 
     def attend(self, spec: AttentionSpec, operands: Operands, outputs: tuple[str, ...] = ()) -> AttentionOutput:
         """Forward; the shapes of ``attnbench.attend``."""
@@ -72,8 +74,9 @@ class Suite:
     ``axes`` maps each axis to its default levels. ``implementations`` are shell patterns. A *timed* suite gives
     ``case(**point)``, which returns a ``Case`` or ``None`` to leave a point out; an *observed* one gives
     ``observe(probe, **point)``, which returns numbers by name, computed alike in every implementation.
-    ``findings(frame)`` returns sentences that say what was found, from the frame alone; ``limits`` says what the
-    suite does not show. ``headers`` are the axes shown in the table.
+    ``findings(frame)`` returns sentences that say what was found, from the frame alone, and ``claims(frame)`` the
+    verdicts on published claims (``attnbench.ablate.claims.ClaimVerdict``); ``limits`` says what the suite does not
+    show.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Suite:
     implementations: tuple[str, ...] = ("*",)
     figures: tuple[Figure, ...] = ()
     findings: Callable[[Frame], list[str]] | None = None
+    claims: Callable[[Frame], list[Any]] | None = None
     method: str = ""
     limits: str = ""
 

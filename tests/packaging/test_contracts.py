@@ -48,8 +48,10 @@ def test_the_contracts_hold(assembled_once: Path) -> None:
 def test_the_contract_can_fail(contract: str, file: str, line: str, planted: Plant) -> None:
     done = lint_imports(planted(file, line))
     broken = [text for text in done.stdout.splitlines() if text.endswith("BROKEN")]
+    module = "attnbench." + file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     assert done.returncode == 1
     assert any(text.startswith(contract) for text in broken), done.stdout + done.stderr
+    assert f"{module} is not allowed to import" in done.stdout
 
 
 def test_every_contract_is_shown_to_fail(project: dict[str, Any], assembled_once: Path) -> None:

@@ -66,8 +66,9 @@ class Units:
             exp_ulp=precision.exp_ulp,
             chain=precision.chain,
             rigorous=rigorous,
-            eta=half * max(tiny[precision.accumulate], tiny[dtype]),
-            eta_p=half * tiny[p_format],
+            # Half of float64's smallest subnormal is 0 in the float64 in which bounds are computed.
+            eta=max(half * max(tiny[precision.accumulate], tiny[dtype]), SMALLEST_SUBNORMAL["float64"]),
+            eta_p=max(half * tiny[p_format], SMALLEST_SUBNORMAL["float64"]),
             stored_output=UNIT_ROUNDOFF[precision.stored_output] if precision.stored_output else 0.0,
         )
 

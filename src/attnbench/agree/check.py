@@ -7,12 +7,13 @@ much, and for a disagreement the smallest command that shows it again.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from attnbench.agree.cases import CheckCase, check_cases
+from attnbench.agree.cases import FEATURES, CheckCase, check_cases
 from attnbench.agree.trial import Trial, trial
+from attnbench.precision import DTYPES
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
@@ -45,29 +46,52 @@ class CheckRow:
         """JSON-ready; an infinite ratio (an exact property failed) is the string ``"inf"``."""
         return {n: "inf" if isinstance(v, float) and math.isinf(v) else v for n, v in asdict(self).items()}
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> CheckRow:
+        """The inverse of ``to_dict``."""
+        return cls(**{n: math.inf if v == "inf" else v for n, v in data.items()})
+
+
+def plan_rows(
+    implementation: Implementation, dtypes: Sequence[str], features: Sequence[str], device: str
+) -> list[tuple[str, str]]:
+    """The (feature, dtype) pairs to check.
+
+    A dtype that is not declared is one pair, with the feature ``dtype``; so is a device, with the dtype ``all``.
+    """
+    if device not in implementation.capabilities_on(device).devices:
+        return [("device", "all")]
+    declared = implementation.capabilities_on(device).dtypes
+    chosen = [feature for feature in FEATURES if not features or feature in features]
+    pairs = [(feature, dtype) for dtype in dtypes if dtype in declared for feature in chosen]
+    return pairs + [("dtype", dtype) for dtype in dtypes if dtype not in declared]
+
+
+def check_feature(
+    backend: Backend, implementation: Implementation, feature: str, dtype: str, device: str = "cpu", *, deep: bool = False
+) -> CheckRow:
+    """Check one feature in one dtype: one row."""
+    if feature == "device":
+        why = f"does not run on {device}, only on {', '.join(implementation.capabilities.devices)}"
+        return CheckRow(implementation.name, feature, dtype, device, "unsupported", 0, reason=why)
+    wanted = FEATURES[0] if feature == "dtype" else feature
+    cases = [one for one in check_cases(dtype, deep=deep) if one.feature == wanted]
+    trials = [(one, _trial(backend, implementation, one, device)) for one in cases]
+    return _row(implementation, feature, dtype, device, trials)
+
 
 def check_implementation(
     backend: Backend,
     implementation: Implementation,
-    dtypes: Sequence[str],
+    dtypes: Sequence[str] = DTYPES,
     features: Sequence[str] = (),
     device: str = "cpu",
-    progress: Callable[[CheckRow], None] | None = None,
+    *,
+    deep: bool = False,
 ) -> list[CheckRow]:
-    """Check every feature (or those named) in every dtype; ``progress`` is called with each finished row."""
-    rows = []
-    for dtype in dtypes:
-        groups: dict[str, list[CheckCase]] = {}
-        for one in check_cases(dtype):
-            if not features or one.feature in features:
-                groups.setdefault(one.feature, []).append(one)
-        for feature, cases in groups.items():
-            trials = [(one, _trial(backend, implementation, one, device)) for one in cases]
-            row = _row(implementation, feature, dtype, device, trials)
-            rows.append(row)
-            if progress is not None:
-                progress(row)
-    return rows
+    """Check every feature (or those named) in every dtype, in this process."""
+    pairs = plan_rows(implementation, dtypes, features, device)
+    return [check_feature(backend, implementation, feature, dtype, device, deep=deep) for feature, dtype in pairs]
 
 
 def _trial(backend: Backend, implementation: Implementation, one: CheckCase, device: str) -> Trial:

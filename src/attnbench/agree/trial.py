@@ -47,7 +47,10 @@ class Trial:
     @property
     def error_ratio(self) -> float:
         """The largest error over its bound; above 1, or ``inf``, in a trial that disagrees."""
-        return max((j.error_ratio for j in (*self.forward, *self.gradients)), default=0.0)
+        judged = (*self.forward, *self.gradients)
+        if self.status == "wrong" and all(j.ok for j in judged):
+            return float("inf")  # it raised, or wrote to an input
+        return max((j.error_ratio for j in judged), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -137,9 +140,9 @@ def _run(
     result = backend.bind(implementation, *native, native_call, **given).run()
     backend.wait(result)
     output, grads = (result, {}) if d_output is None else result
-    originals = dict(zip("qkv", qkv, strict=True)) | _flat(call)
-    after = dict(zip("qkv", native, strict=True)) | _flat(native_call)
-    written = [name for name, array in originals.items() if not _same_bits(array, backend.to_numpy(after[name]))]
+    originals = dict(zip("qkv", qkv, strict=True)) | _flat(call) | {"d_output": d_output, "d_lse": d_lse}
+    after = dict(zip("qkv", native, strict=True)) | _flat(native_call) | given
+    written = [name for name, array in after.items() if not _same_bits(originals[name], backend.to_numpy(array))]
     numpy_grads = to_numpy_gradients(backend, grads, call) if grads or d_output is not None else {}
     return to_numpy_output(backend, output, call), numpy_grads, written
 

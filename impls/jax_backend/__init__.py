@@ -1,0 +1,23 @@
+"""JAX: the card of the backend. Importing it imports no framework."""
+
+from attnbench.api import BackendInfo
+
+BACKEND = BackendInfo(
+    name="jax",
+    package="attnbench.impls.jax_backend",
+    requires="jax",
+    extra="jax",
+    implementations=(
+        ("naive", "naive"),
+        ("nn-xla", "nn"),
+        ("nn-cudnn", "nn"),
+    ),
+    environment={
+        # XLA's CPU client sizes its pool of `tf_XLAEigen` threads by PJRT_NPROC, in older releases by NPROC, else by
+        # the CPU affinity. It reads neither OMP_NUM_THREADS nor --xla_cpu_multi_thread_eigen (observed with 0.10).
+        "PJRT_NPROC": "{threads}",
+        "NPROC": "{threads}",
+        # Otherwise three quarters of the GPU's memory are taken at the start, and no peak can be measured.
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    },
+)

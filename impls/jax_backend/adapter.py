@@ -1,0 +1,169 @@
+"""What JAX does for the harness: conversion, devices, waiting, compilation, gradients, threads, memory."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jaxlib import version as jaxlib_version
+
+from attnbench.api import AttentionOutput, Backend, Bound, as_output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from attnbench.api import Call, Implementation
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# The outputs of a compiled function are pytrees; an absent stage is None, which is an empty one.
+jax.tree_util.register_dataclass(AttentionOutput, list(AttentionOutput.__dataclass_fields__), [])
+
+
+class Adapter(Backend):
+    """JAX, compiled ahead of time by XLA. float64 is switched on: without it JAX would compute it in float32."""
+
+    name = "jax"
+
+    def __init__(self) -> None:
+        jax.config.update("jax_enable_x64", val=True)
+        self._held = self._earlier_peak = 0
+
+    def versions(self) -> dict[str, str]:
+        """Versions of jax, jaxlib (which holds XLA) and the platforms in use."""
+        platforms = {
+            f"xla_{d}": _device(d).client.platform_version.replace("\n", " ") for d in self.devices() if d != "cpu"
+        }
+        return {"jax": jax.__version__, "jaxlib": jaxlib_version.__version__} | platforms
+
+    def devices(self) -> tuple[str, ...]:
+        """``cpu``, and ``cuda`` where a GPU is usable."""
+        try:
+            jax.devices("cuda")
+        except RuntimeError:
+            return ("cpu",)
+        return ("cpu", "cuda")
+
+    def to_native(self, array: Array, device: str = "cpu") -> jax.Array:
+        """An array of the same shape, dtype and values, committed to the device."""
+        # A copy, because JAX may keep using the memory of a NumPy array that it is given.
+        native: jax.Array = jax.device_put(np.array(array, order="C", copy=True), _device(device))
+        return native
+
+    def to_numpy(self, native: jax.Array) -> Array:
+        """The values as a NumPy array of its own."""
+        return np.array(native)
+
+    def wait(self, result: Any) -> None:
+        """Block until every array in the result is computed."""
+        jax.block_until_ready(result)
+
+    def bind(
+        self,
+        implementation: Implementation,
+        q: jax.Array,
+        k: jax.Array,
+        v: jax.Array,
+        call: Call,
+        *,
+        d_output: jax.Array | None = None,
+        d_lse: jax.Array | None = None,
+    ) -> Bound:
+        """Compile ahead of time: the arrays of the call are arguments, the rest of it is constant."""
+        arrays: dict[str, Any] = {"q": q, "k": k, "v": v} | call.arrays()
+        if d_output is None:
+            return _compiled(lambda a: _forward(implementation, call, a), arrays)
+        cotangents = {"d_output": d_output, "d_lse": d_lse}
+        step = _autodiff if implementation.vjp is None else _own_backward
+        return _compiled(lambda a, d: step(implementation, call, a, **d), arrays, cotangents)
+
+    def set_threads(self, threads: int) -> None:
+        """Bound XLA's CPU pool, if it does not exist yet: it is sized once, when JAX first looks for devices."""
+        os.environ["PJRT_NPROC"] = os.environ["NPROC"] = str(threads)
+
+    def threads(self) -> dict[str, int]:
+        """XLA's CPU pool, counted by the names of this process's threads; empty where the system does not list them."""
+        jax.devices("cpu")
+        names = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
+        return {"xla_cpu": names.count("tf_XLAEigen")} if names else {}
+
+    def trim(self) -> None:
+        """Drop compiled functions, collect garbage, and let the C library return free pages."""
+        jax.clear_caches()
+        gc.collect()
+        release = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others do not
+        if release is not None:
+            release(0)
+
+    def reset_peak(self, device: str) -> None:
+        """Remember the level and the peak of XLA's allocator on the GPU, which knows no reset."""
+        if device == "cuda":
+            stats = _memory(device)
+            self._held, self._earlier_peak = stats["bytes_in_use"], stats["peak_bytes_in_use"]
+
+    def peak_bytes(self, device: str) -> int | None:
+        """Peak of bytes in use since ``reset_peak``, less those held then; ``None`` while an earlier peak hides it."""
+        if device != "cuda":
+            return None
+        peak = _memory(device)["peak_bytes_in_use"]
+        return peak - self._held if peak > self._earlier_peak else None
+
+    def device_name(self, device: str) -> str | None:
+        """The model of the GPU."""
+        return str(_device(device).device_kind) if device == "cuda" else None
+
+
+def _device(device: str) -> jax.Device:
+    return jax.devices(device)[0]
+
+
+def _memory(device: str) -> dict[str, int]:
+    return dict(_device(device).memory_stats() or {"bytes_in_use": 0, "peak_bytes_in_use": 0})
+
+
+def _compiled(function: Callable[..., Any], *arguments: Any) -> Bound:
+    """Trace, lower and compile for these arguments, and time it."""
+    start = time.perf_counter()
+    lowered = jax.jit(function).lower(*arguments)
+    traced = time.perf_counter()
+    executable = lowered.compile()
+    done = time.perf_counter()
+    return Bound(lambda: executable(*arguments), trace_s=traced - start, compile_s=done - traced)
+
+
+def _forward(attend: Callable[..., Any], call: Call, arrays: dict[str, Any]) -> AttentionOutput:
+    """The implementation on the traced arrays."""
+    rest = {name: array for name, array in arrays.items() if name not in ("q", "k", "v")}
+    return as_output(attend(arrays["q"], arrays["k"], arrays["v"], call.with_arrays(rest)))
+
+
+def _own_backward(
+    implementation: Implementation, call: Call, arrays: dict[str, Any], d_output: Any, d_lse: Any
+) -> tuple[AttentionOutput, dict[str, Any]]:
+    """Forward, and the gradients of the implementation's own ``vjp``."""
+    rest = {name: array for name, array in arrays.items() if name not in ("q", "k", "v")}
+    q, k, v, call = arrays["q"], arrays["k"], arrays["v"], call.with_arrays(rest)
+    grads: dict[str, Any] = implementation.vjp(q, k, v, call, d_output, d_lse)  # type: ignore[misc]
+    return as_output(implementation(q, k, v, call)), grads
+
+
+def _autodiff(
+    attend: Callable[..., Any], call: Call, arrays: dict[str, Any], d_output: Any, d_lse: Any
+) -> tuple[AttentionOutput, dict[str, Any]]:
+    """Forward and backward by ``jax.vjp``, with respect to q, k, v, bias, sinks and the parameters."""
+    leaves = {name: arrays[name] for name in ("q", "k", "v", "bias", "sinks", "params") if name in arrays}
+
+    def of_leaves(leaves: dict[str, Any]) -> tuple[Any, AttentionOutput]:
+        output = _forward(attend, call, arrays | leaves)
+        return (output.output, None if d_lse is None else output.lse), output
+
+    _, pull_back, output = jax.vjp(of_leaves, leaves, has_aux=True)
+    (grads,) = pull_back((d_output, d_lse))
+    params = grads.pop("params", {})
+    return output, grads | {f"params.{name}": grad for name, grad in params.items()}

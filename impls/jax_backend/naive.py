@@ -1,0 +1,254 @@
+"""``jax/naive``: the formula of the spec in plain jax.numpy, in the order in which it is written there.
+
+allowed → scores → cap → logits → weights → output, every stage a full (B, Hq, Tq, S) array as far as XLA does not fuse
+it away. It covers the whole spec and is differentiated by ``jax.vjp``. 16-bit inputs are computed in float32, float64
+in float64. Legend of the shapes in ``attnbench.spec``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from attnbench.api import AttentionOutput, Capabilities, Precision, implementation
+from attnbench.impls.jax_backend.allowed import alibi, allowed_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from attnbench.api import Call
+
+# XLA's CPU code sets subnormals to zero.
+IN_FLOAT32 = Precision(accumulate="float32", softmax="float32", flush=True)
+# Its exponential was observed to be off by up to 1.6 units in the last place in float64, 1.0 in float32.
+IN_FLOAT64 = Precision(accumulate="float64", softmax="float64", exp_ulp=2.0, flush=True)
+
+EVERYTHING = Capabilities(
+    scores=("dot", "general", "additive", "concat", "cosine"),
+    dtypes=("float64", "float32", "bfloat16", "float16"),
+    devices=("cpu", "cuda"),
+    causal=True,
+    gqa=True,
+    mask=True,
+    bias=True,
+    window=True,
+    lengths=True,
+    segments=True,
+    softcap=True,
+    sinks=True,
+    dropout=True,
+    slopes=True,
+    head_scale=True,
+    log_n=True,
+    batch_offset=True,
+    lse=True,
+    stages=True,
+    nan_isolation=True,
+    gradients=True,
+    precision={"float64": IN_FLOAT64, "float32": IN_FLOAT32, "bfloat16": IN_FLOAT32, "float16": IN_FLOAT32},
+)
+
+
+@implementation("jax/naive", EVERYTHING)
+def attend(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+    """Attend as the spec says it: q (B, Hq, Tq, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv)."""
+    with jax.default_matmul_precision("highest"):  # float32 products in float32, never TF32; so too the transposes
+        return _attend(q, k, v, call)
+
+
+def _attend(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+    dtype = q.dtype
+    q, k, v, call = in_wide_precision(q, k, v, call)
+    allowed = allowed_keys(call)
+    seen_q, seen_k, seen_v = without_the_unseen(q, k, v, allowed)
+
+    scores = scaled_scores(seen_q, seen_k, call, allowed)
+    capped = cap(scores, call)
+    logits = restrict(add_biases(capped, call), allowed)
+    weights, lse, alive = softmax(logits, allowed, call)
+    output = weighted_sum(weights, seen_v, call, allowed)
+    # Not a product with 0: an undefined cotangent of a row without keys must not come through.
+    output = jnp.where(alive, output, 0.0)
+
+    if allowed is not None and (call.wants("scores") or call.wants("capped")):
+        scores = scaled_scores(q, k, call, allowed)  # these two stages are defined outside A as well
+        capped = cap(scores, call)
+    stages = {"scores": scores, "capped": capped, "logits": logits, "weights": weights, "lse": lse}
+    return AttentionOutput(output.astype(dtype), **{name: a for name, a in stages.items() if call.wants(name)})
+
+
+def in_wide_precision(q: Array, k: Array, v: Array, call: Call) -> tuple[Array, Array, Array, Call]:
+    """Every floating operand in float64 if q is float64, else in float32."""
+    wide = jnp.float64 if q.dtype == jnp.float64 else jnp.float32
+
+    def widen(array: Array) -> Array:
+        return array.astype(wide) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+    return widen(q), widen(k), widen(v), call.map_arrays(widen)
+
+
+# Queries and keys outside A
+
+
+def without_the_unseen(q: Array, k: Array, v: Array, allowed: Array | None) -> tuple[Array, Array, Array]:
+    """Zeros for the queries that see no key and the keys that no query sees.
+
+    What lies outside A does not exist: a NaN there must not reach anything, and 0 · NaN would, in the backward pass.
+    """
+    if allowed is None:
+        return q, k, v
+    asks = allowed.any(-1)[..., None]
+    seen = allowed.any(-2)
+    if seen.shape[1] > 1:  # a key/value head is seen by all query heads of its group
+        seen = seen.reshape(seen.shape[0], k.shape[1], -1, k.shape[2]).any(2)
+    return jnp.where(asks, q, 0.0), jnp.where(seen[..., None], k, 0.0), jnp.where(seen[..., None], v, 0.0)
+
+
+# Scores
+
+
+def grouped(x: Array, kv_heads: int) -> Array:
+    """(B, Hq, T, n) as (B, Hkv, group · T, n): the query heads of a group stand together, and no key is copied."""
+    return x.reshape(x.shape[0], kv_heads, -1, x.shape[3])
+
+
+def dot(q: Array, k: Array, params: Mapping[str, Array]) -> Array:
+    """Score q·k (Vaswani 2017), (B, Hq, Tq, S)."""
+    del params
+    return (grouped(q, k.shape[1]) @ k.mT).reshape(*q.shape[:3], k.shape[2])
+
+
+def general(q: Array, k: Array, params: Mapping[str, Array]) -> Array:
+    """Score q W kᵀ (Luong 2015)."""
+    return dot(q @ params["W"], k, params)
+
+
+def additive(q: Array, k: Array, params: Mapping[str, Array]) -> Array:
+    """Score v·tanh(q W_q + k W_k + b) (Bahdanau 2014); a (B, Hq, Tq, S, Da) array."""
+    keys = jnp.repeat(k, q.shape[1] // k.shape[1], axis=1)  # W_k differs between the query heads of a group
+    query_part = q @ params["Wq"] + params["b"][:, None, :]
+    key_part = keys @ params["Wk"]
+    features = jnp.tanh(query_part[:, :, :, None, :] + key_part[:, :, None, :, :])
+    heads = (q.shape[1], params["v"].shape[-1])
+    return jnp.einsum("bhtsa,ha->bhts", features, jnp.broadcast_to(params["v"], heads))
+
+
+def concat(q: Array, k: Array, params: Mapping[str, Array]) -> Array:
+    """Score v·tanh(W [q; k]) (Luong 2015): additive with W = [W_q; W_k] and b = 0."""
+    w, v = params["W"], params["v"]
+    d = q.shape[-1]
+    return additive(q, k, {"Wq": w[:, :d], "Wk": w[:, d:], "b": jnp.zeros_like(v), "v": v})
+
+
+def cosine(q: Array, k: Array, params: Mapping[str, Array]) -> Array:
+    """Score cos(q, k) · temperature."""
+    return dot(unit(q), unit(k), params) * params["temperature"][:, None, None]
+
+
+def unit(x: Array) -> Array:
+    """Normalise x / max(‖x‖, 1e-12) without overflow or underflow of the squares.
+
+    After division by the largest element (or the floor, if that is larger) the norm is at least 1, unless x is below
+    the floor; so one maximum with 1 does it, and its gradient below the floor is that of division by the floor.
+    """
+    floor = 1e-12
+    x = x / jnp.maximum(jnp.abs(lax.stop_gradient(x)).max(-1, keepdims=True), floor)
+    square = (x * x).sum(-1, keepdims=True)
+    return x / jnp.sqrt(jnp.where(square < 1.0, 1.0, square))
+
+
+SCORE: dict[str, Callable[[Array, Array, Mapping[str, Array]], Array]] = {
+    "dot": dot,
+    "general": general,
+    "additive": additive,
+    "concat": concat,
+    "cosine": cosine,
+}
+
+
+def scaled_scores(q: Array, k: Array, call: Call, allowed: Array | None) -> Array:
+    """The score of q_i and k_j times the scale, computed for every key, allowed or not."""
+    scores = SCORE[call.spec.score](q, k, call.params)
+    scale = call.scale if isinstance(call.scale, float) else call.scale[:, None, None]
+    if call.spec.scale == "log_n":
+        scale = scale * log_of_count(scores, allowed)
+    return scores * scale
+
+
+def log_of_count(scores: Array, allowed: Array | None) -> Array | float:
+    """ln(max(n_i, 2)) with n_i the size of A_i, (B or 1, Hq or 1, Tq, 1)."""
+    if allowed is None:
+        return math.log(max(scores.shape[-1], 2))
+    return jnp.log(jnp.maximum(allowed.sum(-1, keepdims=True), 2).astype(scores.dtype))
+
+
+# From scores to the output
+
+
+def cap(scores: Array, call: Call) -> Array:
+    """Softcap c · tanh(s / c) (Gemma 2), before bias and mask."""
+    c = call.spec.softcap
+    return scores if c is None else c * jnp.tanh(scores / c)
+
+
+def add_biases(capped: Array, call: Call) -> Array:
+    """The given bias, and ALiBi's −slope · abs(p_i − j) (Press 2021)."""
+    logits = capped if call.bias is None else capped + call.bias
+    return logits if call.slopes is None else logits + alibi(call)
+
+
+def restrict(logits: Array, allowed: Array | None) -> Array:
+    """−inf outside A."""
+    return logits if allowed is None else jnp.where(allowed, logits, -jnp.inf)
+
+
+def softmax(logits: Array, allowed: Array | None, call: Call) -> tuple[Array, Array, Array]:
+    """P (B, Hq, Tq, S), lse (B, Hq, Tq), and which rows have a key at all (B, Hq, Tq, 1).
+
+    Every logarithm and quotient is of a substitute where the row has nothing to sum, so that the backward pass meets
+    no undefined number either. The maximum is a constant for autodiff: P and lse do not depend on it.
+    """
+    row_max = lax.stop_gradient(logits).max(-1, keepdims=True)
+    alive = ~jnp.isneginf(row_max)
+    sink = None if call.sinks is None else call.sinks[:, None, None]
+    if sink is not None:
+        row_max = jnp.maximum(row_max, lax.stop_gradient(sink))
+    shift = jnp.where(jnp.isneginf(row_max), 0.0, row_max)
+    terms = jnp.exp(logits - shift)
+    if allowed is not None:
+        terms = jnp.where(allowed, terms, 0.0)  # also in a row whose maximum is NaN
+    total = terms.sum(-1, keepdims=True)
+    if sink is not None:
+        total = total + jnp.exp(sink - shift)
+    some = total != 0
+    total = jnp.where(some, total, 1.0)
+    lse = jnp.where(some, shift + jnp.log(total), -jnp.inf)
+    return terms / total, lse.squeeze(-1), alive
+
+
+def weighted_sum(weights: Array, v: Array, call: Call, allowed: Array | None) -> Array:
+    """Σ over A of P · keep / (1 − dropout) · v, (B, Hq, Tq, Dv)."""
+    kept = weights if call.keep is None else weights * call.keep / (1.0 - call.spec.dropout)
+    if allowed is None:
+        return values_of_groups(kept, v)
+    # 0 · NaN is NaN: sum without the missing values, then make NaN what an allowed one belongs to, and, through the
+    # product with a weight, the gradients of that row's logits.
+    missing = jnp.isnan(v)
+    output = values_of_groups(kept, jnp.where(missing, 0.0, v))
+
+    def reached_by_nan() -> Array:
+        everywhere = jnp.broadcast_to(allowed, weights.shape).astype(v.dtype)
+        reached = values_of_groups(everywhere, missing.astype(v.dtype)) > 0
+        return jnp.where(reached, jnp.nan, 0.0).astype(v.dtype)
+
+    poison: Array = lax.cond(missing.any(), reached_by_nan, lambda: jnp.zeros_like(output))
+    return output + poison * weights[..., :1]
+
+
+def values_of_groups(weights: Array, v: Array) -> Array:
+    """Weights (B, Hq, Tq, S) times the values of each head's group (B, Hkv, S, Dv)."""
+    return (grouped(weights, v.shape[1]) @ v).reshape(*weights.shape[:3], v.shape[3])

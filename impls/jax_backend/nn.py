@@ -1,0 +1,137 @@
+"""``jax/nn-*``: ``jax.nn.dot_product_attention``, compiled by XLA or handed to cuDNN.
+
+It takes (B, T, H, D) and values as wide as the keys, aligns causal masks top left, and gives a row without keys the
+mean of all values. The transposes, the padding, the mask for everything that is not a plain causal one, and the zeros
+are the adapter's, and part of the cost. Legend of the shapes in ``attnbench.spec``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from attnbench.api import Capabilities, Limit, Precision, implementation
+from attnbench.impls.jax_backend.allowed import alibi, allowed_keys, sees_the_end
+
+if TYPE_CHECKING:
+    from attnbench.api import Call
+
+NOT_IN_THE_MASK = "dot_product_attention computes the logits inside, and a bias or mask cannot express it"
+IN_Q = "it would have to be multiplied into q, which rounds q once more"
+LACKS = {
+    "float64": "jax.nn computes the softmax in float32 whatever the inputs are",
+    "softcap": NOT_IN_THE_MASK,
+    "sinks": NOT_IN_THE_MASK,
+    "dropout": "dot_product_attention has none",
+    "stages": "dot_product_attention returns the output only",
+    "lse": "its residual is rounded to the input's dtype and has no gradient",
+    "head_scale": IN_Q,
+    "log_n": IN_Q,
+    "nan_isolation": "0 · NaN is NaN in its product of weights and values",
+}
+HALF = ("bfloat16", "float16")
+
+# Read in jax 0.10 (nn/functions.py): logits and softmax in float32, P rounded to the input's dtype before it meets V.
+PRECISION = {
+    "float32": Precision(flush=True),
+    "bfloat16": Precision(p_cast="bfloat16", flush=True, stored_output="bfloat16"),
+    "float16": Precision(p_cast="float16", stored_output="float16"),
+}
+
+XLA_ON_GPU = Capabilities(
+    dtypes=("float32", *HALF),
+    devices=("cpu", "cuda"),
+    causal=True,
+    gqa=True,
+    mask=True,
+    bias=True,
+    window=True,
+    lengths=True,
+    segments=True,
+    slopes=True,
+    batch_offset=True,
+    gradients=True,
+    precision=PRECISION,
+    lacks=LACKS,
+)
+
+# With float16 the call asks for a product that the CPU cannot compile: its fallback guards the tracing, not the
+# lowering, which is what fails ("precision 'F16_F16_F32' is not supported by dot_general on CPU", jax 0.10).
+XLA_ON_CPU = replace(
+    XLA_ON_GPU,
+    dtypes=("float32", "bfloat16"),
+    lacks=LACKS | {"float16": "jax.nn asks for a float16 product that XLA cannot compile for the CPU"},
+)
+
+CUDNN = replace(
+    XLA_ON_GPU,
+    dtypes=HALF,
+    devices=("cuda",),
+    lacks=LACKS | {"float32": "cuDNN's attention takes 16-bit inputs"},
+    limits=(
+        Limit("D", "cuDNN's attention needs aligned head sizes", multiple_of=8),
+        Limit("Dv", "cuDNN's attention needs aligned head sizes", multiple_of=8),
+    ),
+)
+
+
+@implementation("jax/nn-xla", XLA_ON_CPU, on={"cuda": XLA_ON_GPU})
+def nn_xla(q: Array, k: Array, v: Array, call: Call) -> Array:
+    """The path that XLA compiles: two products and a softmax, fused as far as XLA can."""
+    return attend(q, k, v, call, "xla")
+
+
+@implementation("jax/nn-cudnn", CUDNN)
+def nn_cudnn(q: Array, k: Array, v: Array, call: Call) -> Array:
+    """The fused kernel of cuDNN; on the GPU only."""
+    return attend(q, k, v, call, "cudnn")
+
+
+def attend(q: Array, k: Array, v: Array, call: Call, kernel: Literal["xla", "cudnn"]) -> Array:
+    """Attend with q (B, Hq, Tq, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv); returns (B, Hq, Tq, Dv)."""
+    is_causal = only_causal(call)
+    allowed = None if is_causal else allowed_keys(call)
+    width = max(q.shape[3], v.shape[3])
+    with jax.default_matmul_precision("highest"):  # never TF32 for float32; the 16-bit products say their own
+        output = jax.nn.dot_product_attention(
+            heads_last(q, width),
+            heads_last(k, width),
+            heads_last(v, width),
+            bias=finite_bias(call, allowed),
+            mask=allowed,
+            scale=call.scale,
+            is_causal=is_causal,
+            implementation=kernel,
+        )
+    output = output.swapaxes(1, 2)[..., : v.shape[3]]
+    # By itself the row's output is the mean of all values, for its logits are all the same large negative number.
+    return output if allowed is None else jnp.where(allowed.any(-1, keepdims=True), output, 0)
+
+
+def heads_last(x: Array, width: int) -> Array:
+    """(B, H, T, n) as (B, T, H, width), padded with zeros, which change no score."""
+    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, width - x.shape[3]))).swapaxes(1, 2)
+
+
+def only_causal(call: Call) -> bool:
+    """Whether a top-left causal mask is the only restriction, so that ``is_causal`` says it all without a mask."""
+    spec = call.spec
+    others = (call.mask, call.bias, call.q_lengths, call.kv_lengths, call.q_segments)
+    top_left = spec.causal and isinstance(call.offset, int) and call.offset == 0
+    return top_left and not sees_the_end(call) and spec.window is None and all(a is None for a in others)
+
+
+def finite_bias(call: Call, allowed: Array | None) -> Array | None:
+    """The given bias and ALiBi's in float32, (B or 1, Hq or 1, Tq, S); 0 outside A, for −inf is the mask's work."""
+    if call.bias is None and call.slopes is None:
+        return None
+    added = jnp.zeros((1, 1, call.sizes.Tq, call.sizes.S), jnp.float32)
+    if call.bias is not None:
+        added = added + call.bias.astype(jnp.float32)
+    if call.slopes is not None:
+        added = added + alibi(replace(call, slopes=call.slopes.astype(jnp.float32)))
+    return added if allowed is None else jnp.where(allowed, added, 0.0)

@@ -1,0 +1,180 @@
+"""What PyTorch does for the harness: conversion, devices, waiting, gradients, threads, memory."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+import threadpoolctl
+import torch
+from torch import Tensor
+
+from attnbench.api import AttentionOutput, Backend, Bound, UnsupportedError, as_output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from attnbench.api import Call, Implementation
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Qkv = tuple[Tensor, Tensor, Tensor]
+
+
+class Adapter(Backend):
+    """PyTorch, eager. float32 means float32: TF32 and bfloat16 products are switched off for the whole process."""
+
+    name = "torch"
+
+    def __init__(self) -> None:
+        # For the process, not around a call: the backward pass runs on autograd's own threads.
+        torch.set_float32_matmul_precision("highest")
+        self._held = 0
+
+    def versions(self) -> dict[str, str]:
+        """Versions of torch, and of MKL, oneDNN, OpenMP, CUDA and cuDNN where it was built with them."""
+        built = torch.__config__.show()
+        patterns = {"mkl": r"Math Kernel Library Version (\S+)", "onednn": r"MKL-DNN v(\S+)", "openmp": r"OpenMP (\d+)"}
+        found = {name: match[1] for name, pattern in patterns.items() if (match := re.search(pattern, built))}
+        if torch.version.cuda:
+            found |= {"cuda": torch.version.cuda, "cudnn": str(torch.backends.cudnn.version())}
+        return {"torch": torch.__version__, "cpu_capability": torch.backends.cpu.get_cpu_capability()} | found
+
+    def devices(self) -> tuple[str, ...]:
+        """``cpu``, and ``cuda`` where a GPU is usable."""
+        return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+
+    def to_native(self, array: Array, device: str = "cpu") -> Tensor:
+        """A tensor of the same shape, dtype and values that owns its memory."""
+        copy = np.array(array, order="C", copy=True)
+        if copy.dtype == ml_dtypes.bfloat16:  # NumPy's bfloat16 is unknown to torch: hand over the bits
+            return torch.from_numpy(copy.view(np.int16)).view(torch.bfloat16).to(device)
+        return torch.from_numpy(copy).to(device)
+
+    def to_numpy(self, native: Tensor) -> Array:
+        """The values as a NumPy array of its own, bfloat16 as ``ml_dtypes.bfloat16``."""
+        tensor = native.detach().cpu().contiguous()
+        if tensor.dtype == torch.bfloat16:
+            return np.array(tensor.view(torch.int16).numpy()).view(ml_dtypes.bfloat16)
+        return np.array(tensor.numpy())
+
+    def wait(self, result: Any) -> None:
+        """Return when the GPU has nothing left to do; the CPU computes as it is called."""
+        del result
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+
+    def bind(
+        self,
+        implementation: Implementation,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        call: Call,
+        *,
+        d_output: Tensor | None = None,
+        d_lse: Tensor | None = None,
+    ) -> Bound:
+        """Eager forward, or with ``d_output`` forward and backward; nothing is traced or compiled beforehand."""
+        if d_output is None:
+            return Bound(lambda: _forward(implementation, q, k, v, call))
+        if implementation.vjp is not None:
+            return Bound(lambda: _own_backward(implementation, (q, k, v), call, d_output, d_lse))
+        return Bound(lambda: _autograd(implementation, (q, k, v), call, d_output, d_lse))
+
+    def set_threads(self, threads: int) -> None:
+        """Bound the intra-op pool, which OpenMP, MKL and oneDNN share, and the inter-op pool.
+
+        The latter can be set only before it is first used; ``threads`` tells whether it was.
+        """
+        torch.set_num_threads(threads)
+        with suppress(RuntimeError):
+            torch.set_num_interop_threads(threads)
+
+    def threads(self) -> dict[str, int]:
+        """The intra-op and inter-op pools as torch reports them, and the loaded OpenMP and BLAS libraries."""
+        own = {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()}
+        return own | {pool["prefix"]: int(pool["num_threads"]) for pool in threadpoolctl.threadpool_info()}
+
+    def trim(self) -> None:
+        """Collect garbage, empty torch's cache on the GPU, and let the C library return free pages."""
+        gc.collect()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        release = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others do not
+        if release is not None:
+            release(0)
+
+    def reset_peak(self, device: str) -> None:
+        """Forget the peak of torch's allocator on the GPU."""
+        if device == "cuda":
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+            self._held = torch.cuda.memory_allocated()
+
+    def peak_bytes(self, device: str) -> int | None:
+        """Peak of bytes in tensors on the GPU since ``reset_peak``, less those held then."""
+        if device != "cuda":
+            return None
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - self._held
+
+    def device_name(self, device: str) -> str | None:
+        """The model of the GPU."""
+        return torch.cuda.get_device_name() if device == "cuda" else None
+
+
+def _forward(attend: Callable[..., Any], q: Tensor, k: Tensor, v: Tensor, call: Call) -> AttentionOutput:
+    with torch.no_grad():
+        return as_output(attend(q, k, v, call))
+
+
+def _own_backward(
+    implementation: Implementation, qkv: Qkv, call: Call, d_output: Tensor, d_lse: Tensor | None
+) -> tuple[AttentionOutput, dict[str, Tensor]]:
+    """Forward, and the gradients of the implementation's own ``vjp``."""
+    with torch.no_grad():
+        output = as_output(implementation(*qkv, call))
+        grads: dict[str, Tensor] = implementation.vjp(*qkv, call, d_output, d_lse)  # type: ignore[misc]
+    return output, grads
+
+
+def _autograd(
+    implementation: Implementation, qkv: Qkv, call: Call, d_output: Tensor, d_lse: Tensor | None
+) -> tuple[AttentionOutput, dict[str, Tensor]]:
+    """Forward and backward by autograd, with respect to fresh leaves that share memory with the operands."""
+    leaves = {name: tensor.detach().requires_grad_() for name, tensor in _differentiable(qkv, call).items()}
+    with torch.enable_grad():
+        output = as_output(implementation(leaves["q"], leaves["k"], leaves["v"], _with_leaves(call, leaves)))
+    cotangents = {"output": d_output} | ({} if d_lse is None else {"lse": d_lse})
+    for name in cotangents:
+        if not getattr(output, name).requires_grad:
+            msg = f"autograd does not reach the {name} of {implementation.name}: it is detached from q, k and v"
+            raise UnsupportedError(msg)
+    found = torch.autograd.grad(
+        [getattr(output, name) for name in cotangents],
+        list(leaves.values()),
+        list(cotangents.values()),
+        allow_unused=True,
+        materialize_grads=True,
+    )
+    detached = AttentionOutput(**{name: tensor.detach() for name, tensor in output.items()})
+    return detached, dict(zip(leaves, found, strict=True))
+
+
+def _differentiable(qkv: Qkv, call: Call) -> dict[str, Tensor]:
+    """The tensors that get a gradient, by name."""
+    extra = {name: tensor for name in ("bias", "sinks") if (tensor := getattr(call, name)) is not None}
+    return (
+        dict(zip("qkv", qkv, strict=True)) | extra | {f"params.{name}": tensor for name, tensor in call.params.items()}
+    )
+
+
+def _with_leaves(call: Call, leaves: Mapping[str, Tensor]) -> Call:
+    """The call with its differentiable tensors replaced by the leaves."""
+    extra = {name: leaves[name] for name in ("bias", "sinks") if name in leaves}
+    return call.with_arrays(extra | {"params": {name: leaves[f"params.{name}"] for name in call.params}})

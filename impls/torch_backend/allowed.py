@@ -1,0 +1,65 @@
+"""The allowed set A of the spec, and the bias that follows from positions, as PyTorch tensors.
+
+Shapes as in ``attnbench.spec``; axes on which nothing varies have size 1.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from attnbench.api import Call
+
+
+def allowed_keys(call: Call, device: torch.device) -> Tensor | None:
+    """The allowed set A as a bool (B or 1, Hq or 1, Tq, S), or ``None`` where every query attends to every key."""
+    spec, sizes = call.spec, call.sizes
+    i = torch.arange(sizes.Tq, device=device)[:, None]
+    j = torch.arange(sizes.S, device=device)
+    p = positions(call, device)
+    left, right = spec.window or (None, None)
+    rules: list[Tensor] = []
+    if call.kv_lengths is not None:
+        rules.append(j < call.kv_lengths[:, None, None, None])
+    if call.q_lengths is not None:
+        rules.append(i < call.q_lengths[:, None, None, None])
+    if spec.causal and not sees_the_end(call):
+        rules.append(j <= p)
+    if left is not None:
+        rules.append(j >= p - left)
+    if right is not None:
+        rules.append(j <= p + right)
+    if call.q_segments is not None:
+        rules.append(call.q_segments[:, None, :, None] == call.kv_segments[:, None, None, :])
+    if call.mask is not None:
+        rules.append(call.mask)
+    if call.bias is not None:
+        rules.append(call.bias != -math.inf)
+    if not rules:
+        return None
+    allowed = reduce(torch.logical_and, rules)
+    lead = (1,) * (4 - allowed.ndim) + allowed.shape[:-2]
+    return allowed.expand(*lead, sizes.Tq, sizes.S)
+
+
+def sees_the_end(call: Call) -> bool:
+    """Whether even the first query stands at or behind the last key, as in decoding: then causal excludes nothing."""
+    return isinstance(call.offset, int) and call.offset >= call.sizes.S - 1
+
+
+def positions(call: Call, device: torch.device) -> Tensor:
+    """p_i = i + offset_b: where the queries stand among the keys, (B or 1, 1, Tq, 1)."""
+    offset: int | Tensor = call.offset if isinstance(call.offset, int) else call.offset[:, None, None, None]
+    return torch.arange(call.sizes.Tq, device=device)[None, None, :, None] + offset
+
+
+def alibi(call: Call, device: torch.device) -> Tensor:
+    """−slope_h · abs(p_i − j) (Press 2021), (B or 1, Hq, Tq, S), in the dtype of the slopes."""
+    distance = (positions(call, device) - torch.arange(call.sizes.S, device=device)).abs()
+    slopes: Tensor = call.slopes[:, None, None]
+    return -slopes * distance

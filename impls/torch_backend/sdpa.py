@@ -1,0 +1,194 @@
+"""``torch/sdpa*``: ``torch.nn.functional.scaled_dot_product_attention``, free to choose its kernel or held to one.
+
+PyTorch's function knows a top-left causal mask and one added or boolean mask. Every other restriction of the spec is
+folded into that mask, whose building and memory are part of the cost. A held kernel that cannot take a call raises;
+nothing falls back to another one. Legend of the shapes in ``attnbench.spec``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import pad, scaled_dot_product_attention
+
+from attnbench.api import Capabilities, Limit, Precision, implementation
+from attnbench.impls.torch_backend.allowed import alibi, allowed_keys, sees_the_end
+
+if TYPE_CHECKING:
+    from attnbench.api import Call
+
+NOT_IN_THE_MASK = "scaled_dot_product_attention computes the logits inside, and an added mask cannot express it"
+IN_Q = "it would have to be multiplied into q, which rounds q once more"
+LACKS = {
+    "softcap": NOT_IN_THE_MASK,
+    "sinks": NOT_IN_THE_MASK,
+    "dropout": "it draws its own mask and takes no explicit one",
+    "stages": "scaled_dot_product_attention returns the output only",
+    "lse": "scaled_dot_product_attention returns the output only",
+    "head_scale": IN_Q,
+    "log_n": IN_Q,
+    "nan_isolation": "0 · NaN is NaN in its kernels",
+}
+HALF = ("bfloat16", "float16")
+
+# Observed with PyTorch 2.13: the math kernel widens 16-bit inputs to float32 (so the default precision holds).
+MATH = Capabilities(
+    dtypes=("float64", "float32", *HALF),
+    devices=("cpu", "cuda"),
+    causal=True,
+    gqa=True,
+    mask=True,
+    bias=True,
+    window=True,
+    lengths=True,
+    segments=True,
+    slopes=True,
+    batch_offset=True,
+    gradients=True,
+    lacks=LACKS,
+)
+
+
+def blocked(dtype: str) -> Precision:
+    """The CPU flash kernel's arithmetic (FlashAttentionKernel.cpp, PyTorch 2.13).
+
+    Blocks of 512 keys, the last level of the chain being the blocks (up to 65,536 keys). In float32 and below the
+    exponential is ``exp_u20`` (20 units in the last place, and 0 for results below the smallest normal number). With
+    16-bit inputs P is rounded before it meets V, and the backward pass reads the rounded output.
+    """
+    if dtype == "float64":
+        return Precision(accumulate="float64", softmax="float64", chain=640)
+    low = dtype if dtype in HALF else None
+    # float16 is not flushed: what underflows in float32 is far below what float16 can hold.
+    return Precision(p_cast=low, chain=640, exp_ulp=20.0, flush=dtype != "float16", stored_output=low)
+
+
+BLOCKED = {dtype: blocked(dtype) for dtype in ("float64", "float32", *HALF)}
+FLASH = replace(
+    MATH,
+    devices=("cpu",),
+    precision=BLOCKED,
+    bias=False,
+    lacks=LACKS
+    | {
+        "bias": "the flash kernel has no gradient of an added mask",
+        "lse": "the lse of the flash kernel has no gradient",
+    },
+)
+
+# On the GPU the kernels store P in the input's dtype between the two products, and O for the backward pass.
+GPU_PRECISION = {dtype: Precision(p_cast=dtype, stored_output=dtype) for dtype in HALF}
+GPU_LACKS = LACKS | {"slopes": "its mask has the input's dtype, which rounds the distances"}
+FUSED_GPU = replace(MATH, devices=("cuda",), dtypes=HALF, slopes=False, precision=GPU_PRECISION, lacks=GPU_LACKS)
+NO_MASK = dict.fromkeys(
+    ("mask", "bias", "window", "lengths", "segments", "slopes", "batch_offset"), "the GPU kernel takes no mask"
+)
+FLASH_GPU = replace(
+    FUSED_GPU,
+    mask=False,
+    bias=False,
+    window=False,
+    lengths=False,
+    segments=False,
+    batch_offset=False,
+    lacks=GPU_LACKS | NO_MASK,
+    limits=(Limit("D", "the GPU kernel has head sizes up to 256", at_most=256),),
+)
+ON_GPU = {"cuda": replace(MATH, slopes=False, lacks=GPU_LACKS, precision=GPU_PRECISION)}
+
+
+# Either kernel may be chosen: the longer chain of the one, the coarser arithmetic of the other.
+CHOOSING = replace(MATH, precision={dtype: replace(one, chain=None) for dtype, one in BLOCKED.items()})
+
+
+@implementation("torch/sdpa", CHOOSING, on=ON_GPU)
+def sdpa(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+    """PyTorch's own choice of kernel: on the CPU flash, or math where D ≠ Dv or the bias needs a gradient."""
+    return attend(q, k, v, call)
+
+
+@implementation("torch/sdpa-math", MATH, on={"cuda": replace(MATH, slopes=False, lacks=GPU_LACKS)})
+def sdpa_math(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+    """The unfused kernel, which stores the whole matrix of weights."""
+    with sdpa_kernel(SDPBackend.MATH):
+        return attend(q, k, v, call)
+
+
+@implementation("torch/sdpa-flash", FLASH, on={"cuda": FLASH_GPU})
+def sdpa_flash(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+    """The blocked kernel with an online softmax (Dao 2022); it takes one head size, so the smaller one is padded."""
+    width, wanted = max(q.shape[3], v.shape[3]), v.shape[3]
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        return attend(padded(q, width), padded(k, width), padded(v, width), call)[..., :wanted]
+
+
+@implementation("torch/sdpa-efficient", FUSED_GPU)
+def sdpa_efficient(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+    """The memory-efficient kernel of xFormers (Rabe and Staats 2021); on the GPU only."""
+    with sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION):
+        return attend(q, k, v, call)
+
+
+@implementation("torch/sdpa-cudnn", FUSED_GPU)
+def sdpa_cudnn(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+    """The kernel of cuDNN; on the GPU only."""
+    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+        return attend(q, k, v, call)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+    """Attend with whatever kernel is allowed now: q (B, Hq, Tq, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv).
+
+    ``enable_gqa`` rather than expanded keys: the CPU flash kernel then shares them between the heads of a group (with
+    4,096 keys, one query and groups of 4 that took 0.5 ms instead of 2.2 ms); the math kernel copies them either way.
+    """
+    is_causal = only_causal(call)
+    allowed = None if is_causal else allowed_keys(call, q.device)
+    output = scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        attn_mask=mask_of(call, allowed, q),
+        is_causal=is_causal,
+        scale=call.scale,
+        enable_gqa=call.sizes.group > 1,
+    )
+    return zero_where_nothing_is_allowed(output, allowed)
+
+
+def only_causal(call: Call) -> bool:
+    """Whether a top-left causal mask is the only restriction, so that ``is_causal`` says it all without a mask."""
+    spec = call.spec
+    others = (call.mask, call.bias, call.q_lengths, call.kv_lengths, call.q_segments, call.slopes)
+    top_left = spec.causal and isinstance(call.offset, int) and call.offset == 0
+    # With one key top left excludes nothing, and the plain call is simpler.
+    return top_left and not sees_the_end(call) and spec.window is None and all(a is None for a in others)
+
+
+def mask_of(call: Call, allowed: Tensor | None, q: Tensor) -> Tensor | None:
+    """A bool mask (True attends), or where there is a bias a float one with −inf outside A; ``None`` if neither.
+
+    On the CPU a float32 mask goes with 16-bit inputs, so that distances and sums of biases are not rounded.
+    """
+    if call.bias is None and call.slopes is None:
+        return allowed
+    dtype = torch.float32 if q.device.type == "cpu" and q.element_size() < 4 else q.dtype  # noqa: PLR2004  (bytes)
+    added = call.bias.to(dtype) if call.bias is not None else torch.zeros((), dtype=dtype, device=q.device)
+    if call.slopes is not None:
+        added = added + alibi(replace(call, slopes=call.slopes.to(dtype)), q.device)
+    return added if allowed is None else torch.where(allowed, added, -math.inf)
+
+
+def zero_where_nothing_is_allowed(output: Tensor, allowed: Tensor | None) -> Tensor:
+    """PyTorch's kernels give 0 there by themselves, but an undefined cotangent would still come through."""
+    return output if allowed is None else torch.where(allowed.any(-1, keepdim=True), output, 0.0)
+
+
+def padded(x: Tensor, width: int) -> Tensor:
+    """With zeros up to a head size of ``width``: they change no score, and add columns of zeros to the output."""
+    return x if x.shape[3] == width else pad(x, (0, width - x.shape[3]))

@@ -1,0 +1,40 @@
+"""The probe that an observed suite is given: attention in one backend, NumPy in and NumPy out.
+
+The measuring worker and the tests use this one class, so that what a suite computes in a test is what it computes in
+a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from attnbench.execute import execute, execute_vjp
+
+if TYPE_CHECKING:
+    from attnbench.backend import Backend
+    from attnbench.call import Operands
+    from attnbench.implementation import AttentionOutput, Implementation
+    from attnbench.spec import AttentionSpec
+
+
+@dataclass(frozen=True)
+class LocalProbe:
+    """A ``Probe`` in this process: ``kernel`` in its ``backend`` on ``device``."""
+
+    backend: Backend
+    kernel: Implementation
+    device: str = "cpu"
+
+    @property
+    def implementation(self) -> str:
+        """The name of the implementation under study."""
+        return self.kernel.name
+
+    def attend(self, spec: AttentionSpec, operands: Operands, outputs: tuple[str, ...] = ()) -> AttentionOutput:
+        """Forward; the shapes of ``attnbench.attend``. Raises ``SpecError`` and ``UnsupportedError``."""
+        return execute(self.backend, self.kernel, spec, operands, tuple(outputs), self.device)
+
+    def vjp(self, spec: AttentionSpec, operands: Operands, d_output: Any, d_lse: Any = None) -> dict[str, Any]:
+        """Gradients by name (q, k, v, bias, sinks, params.NAME)."""
+        return execute_vjp(self.backend, self.kernel, spec, operands, d_output, d_lse, self.device)

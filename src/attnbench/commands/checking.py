@@ -1,0 +1,131 @@
+"""``attnbench check``: agreement with the oracle, as a table of implementation × feature × dtype."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attnbench import discover
+from attnbench.agree.cases import FEATURES
+from attnbench.commands.output import document, say, show, table
+from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError, suggest
+from attnbench.precision import DTYPES
+
+if TYPE_CHECKING:
+    from attnbench.agree.check import CheckRow
+
+NOTHING = "·"
+
+
+def check_command(
+    impls: list[str],
+    *,
+    files: list[Path],
+    dtypes: list[str],
+    features: list[str],
+    device: str,
+    deep: bool,
+    timeout_s: float,
+    as_json: bool,
+) -> int:
+    """Check, show, and return the exit status."""
+    from attnbench.measure.checking import CheckOptions, check  # noqa: PLC0415  (not for --help)
+
+    _known("dtype", dtypes, DTYPES)
+    _known("feature", features, FEATURES)
+    names = choose(impls, files)
+    chosen = CheckOptions(
+        names, [str(f.resolve()) for f in files], dtypes or DTYPES, features, device, deep=deep, timeout_s=timeout_s
+    )
+    say(f"checking {len(names)} implementation{'s' * (len(names) != 1)} against the float64 oracle")
+    rows = check(chosen, _told)
+    code = exit_code(rows)
+    if as_json:
+        document({"exit_code": code, "rows": [row.to_dict() for row in rows]})
+    else:
+        show(report(rows))
+    return code
+
+
+def choose(impls: list[str], files: list[Path]) -> tuple[str, ...]:
+    """The implementations to check: those named, else those of the files, else all that are announced."""
+    from attnbench.measure.plan import names_in  # noqa: PLC0415
+
+    dropped = names_in([str(f.resolve()) for f in files]) if files else ()
+    known = tuple(dict.fromkeys((*discover.implementation_names(), *dropped)))
+    if not impls:
+        return dropped or known
+    names = discover.select(impls, known)
+    for name in names:
+        if name in impls:
+            discover.backend(name.partition("/")[0]).check_available()
+    return names
+
+
+def exit_code(rows: Sequence[CheckRow]) -> int:
+    """1 for any disagreement, 5 if nothing was compared, else 0."""
+    if any(row.status == "wrong" for row in rows):
+        return EXIT_GATE_FAILED
+    return EXIT_OK if any(row.status == "ok" for row in rows) else EXIT_NOTHING_MEASURED
+
+
+def report(rows: Sequence[CheckRow]) -> str:
+    """One table for each implementation, then every disagreement with its case, then the sum."""
+    parts = []
+    for impl in dict.fromkeys(row.impl for row in rows):
+        parts.append(_table(impl, [row for row in rows if row.impl == impl]))
+    wrong = [row for row in rows if row.status == "wrong"]
+    parts += [_disagreement(row) for row in wrong]
+    compared = sum(row.cases for row in rows)
+    verdict = f"{len(wrong)} of {len(rows)} rows disagree" if wrong else "all that was compared agrees"
+    parts.append(f"{compared} cases compared: {verdict}. Numbers are error ratios, forward/gradient: 1.00 is the bound.")
+    return "\n\n".join(parts)
+
+
+def _table(impl: str, rows: Sequence[CheckRow]) -> str:
+    if all(row.dtype == "all" for row in rows):
+        return f"{impl}: {rows[0].status}: {rows[0].reason}"
+    dtypes = list(dict.fromkeys(row.dtype for row in rows if row.feature != "dtype"))
+    by_place = {(row.feature, row.dtype): row for row in rows}
+    lines = []
+    for feature in dict.fromkeys(row.feature for row in rows if row.feature != "dtype"):
+        found = [by_place.get((feature, dtype)) for dtype in dtypes]
+        why = next((row.reason for row in found if row and row.status == "unsupported"), None)
+        lines.append([feature, *map(_place, found), why or ""])
+    text = table([impl, *dtypes, "not supported because"], lines)
+    undeclared = [row.reason for row in rows if row.feature == "dtype"]
+    return "\n".join([text, *(f"  {reason}" for reason in undeclared if reason)])
+
+
+def _place(row: CheckRow | None) -> str:
+    if row is None or row.status == "unsupported":
+        return NOTHING
+    numbers = f"{_ratio(row.error_ratio)}/{_ratio(row.gradient_ratio)}"
+    return f"WRONG {row.fault}" if row.status == "wrong" else numbers
+
+
+def _ratio(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "inf" if math.isinf(value) else f"{value:.2f}"
+
+
+def _disagreement(row: CheckRow) -> str:
+    again = f"attnbench check {row.impl} --features {row.feature} --dtype {row.dtype}"
+    case = f"\n  case: {row.case}" if row.case else ""
+    command = f"\n  again: {again}" if row.case else ""
+    return f"WRONG {row.impl} {row.feature} {row.dtype} ({row.fault}): {row.reason}{case}{command}"
+
+
+def _told(row: CheckRow) -> None:
+    if row.status == "wrong":
+        say(f"  {row.impl} {row.feature} {row.dtype}: WRONG ({row.fault})")
+
+
+def _known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            msg = f"{what} {name!r} is not one of {', '.join(known)}{suggest(name, known)}"
+            raise UsageError(msg)

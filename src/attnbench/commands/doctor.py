@@ -1,0 +1,64 @@
+"""``attnbench doctor``: the machine, the frameworks, what is missing and how to get it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attnbench import __version__, discover
+from attnbench.commands.listing import installed, why_not
+from attnbench.commands.output import document, say, show, table
+from attnbench.errors import EXIT_OK
+from attnbench.results.extra import REPORT_PACKAGES
+from attnbench.spec import SPEC_VERSION
+
+TIMEOUT_S = 120.0
+
+
+def doctor_command(*, as_json: bool) -> int:
+    """Look at everything, start each framework once in a process of its own, and show what was found."""
+    from attnbench.results.fingerprint import collect_fingerprint  # noqa: PLC0415
+
+    fingerprint = collect_fingerprint()
+    backends = [_backend(name) for name in discover.backends()]
+    backends += [_row(name, problem=f"cannot be loaded: {why}") for name, why in discover.broken_backends().items()]
+    missing = [package for package in REPORT_PACKAGES if installed(package) is None]
+    if as_json:
+        machine = fingerprint.model_dump(mode="json")
+        document({"attnbench": __version__, "machine": machine, "backends": backends, "missing": missing})
+        return EXIT_OK
+    hardware = fingerprint.hardware
+    memory = f"{hardware.memory_bytes / 2**30:.1f} GiB" if hardware.memory_bytes else "unknown"
+    show(f"attnbench {__version__}, spec {SPEC_VERSION}, {fingerprint.python}, {fingerprint.kernel}")
+    show(f"machine {fingerprint.machine_id}: {hardware.cpu_model}, {hardware.logical_cores} logical cores, {memory}")
+    show(f"CPU governor {fingerprint.governor or 'unknown'}, usable CPUs {fingerprint.usable_cpus}")
+    gpus = ", ".join(gpu.name for gpu in hardware.gpus) or "none seen"
+    show(f"GPUs: {gpus}\n")
+    heads = ["backend", "version", "devices", "threads", "problem"]
+    show(table(heads, [[str(row[head] or "") for head in heads] for row in backends]))
+    show("")
+    if missing:
+        show(f"run, report and compare lack {', '.join(missing)}. Type: pip install 'attnbench[report]'")
+    else:
+        show("run, report and compare have all that they need")
+    return EXIT_OK
+
+
+def _row(name: str, **found: Any) -> dict[str, Any]:
+    return {"backend": name, "version": None, "devices": None, "threads": None, "problem": None} | found
+
+
+def _backend(name: str) -> dict[str, Any]:
+    from attnbench.measure.process import Setting, WorkerProcess  # noqa: PLC0415
+
+    info = discover.backend(name)
+    if problem := why_not(info):
+        return _row(name, problem=problem)
+    say(f"starting {name}")
+    with WorkerProcess(name, Setting()) as worker:
+        reply = worker.call("hello", TIMEOUT_S, backend=name, threads=1)
+    if not reply.ok:
+        return _row(name, version=installed(info.requires), problem=reply.reason)
+    names = reply.value["device_names"]
+    devices = ", ".join(f"{one} ({names[one]})" if one in names else one for one in reply.value["devices"])
+    pools = ", ".join(f"{pool} {count}" for pool, count in reply.value["threads"].items())
+    return _row(name, version=reply.value["versions"].get(info.requires), devices=devices, threads=pools)

@@ -1,0 +1,176 @@
+"""``attnbench run`` and ``attnbench report``: measure, keep, show."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from attnbench.commands.output import ProgressLine, document, say, show
+from attnbench.errors import EXIT_OK, AttnbenchError, UsageError
+from attnbench.results.extra import check_report_extra
+
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def run_command(
+    suites: list[str],
+    *,
+    patterns: list[str],
+    axes: list[str],
+    device: list[str],
+    threads: list[int],
+    budget: str | None,
+    resume: str | None,
+    out: Path,
+    files: list[Path],
+    reports: Path | None,
+    as_json: bool,
+) -> int:
+    """Run suites, write the run folder and its report, show the tables; the exit status of the run."""
+    check_report_extra("attnbench run")
+    from attnbench.measure.run import RunOptions, run  # noqa: PLC0415  (not for --help)
+
+    if not suites and resume is None:
+        msg = "name a suite, such as 'attnbench run smoke' (attnbench list suites shows them), or --resume a run"
+        raise UsageError(msg)
+    options = RunOptions(
+        suites=suites,
+        patterns=patterns,
+        overrides=axes,
+        devices=device or ["cpu"],
+        threads=threads or [1],
+        files=[str(path) for path in files],
+        budget_s=seconds(budget),
+        resume=resume,
+        out=out,
+        command=["attnbench", *sys.argv[1:]],
+        progress=ProgressLine(),
+    )
+    signal.signal(signal.SIGTERM, _interrupt)
+    outcome = run(options)
+    page = _report([outcome.folder], (reports or out.parent / "reports") / outcome.run_id)
+    if as_json:
+        document(_outcome(outcome, page))
+    else:
+        show(_tables(outcome.folder))
+        show(_closing(outcome, page))
+    return outcome.exit_code
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def seconds(text: str | None) -> float | None:
+    """A duration such as 90s, 10m or 1h, in seconds."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if not match or float(match[1]) <= 0:
+        msg = f"a duration is a number above 0 and a unit, such as 90s, 10m or 1h; got {text!r}"
+        raise UsageError(msg)
+    return float(match[1]) * UNITS[match[2] or "s"]
+
+
+def _report(runs: list[Path], out: Path) -> Path | None:
+    """The report of finished runs; a report that cannot be written must not lose the run."""
+    from attnbench.report.write import write_report  # noqa: PLC0415
+
+    try:
+        return write_report(runs, out)
+    except AttnbenchError as error:
+        say(f"attnbench: the run is kept in {runs[0]}, but its report was not written: {error}")
+        return None
+
+
+def _tables(folder: Path) -> str:
+    from attnbench.report.console import render, wants_colour  # noqa: PLC0415
+    from attnbench.report.tables import metrics_table, timing_tables  # noqa: PLC0415
+    from attnbench.results.read import load  # noqa: PLC0415
+
+    frame = load(folder)
+    tables = list(timing_tables(frame))
+    observed = metrics_table(frame)
+    colour = wants_colour(sys.stdout)
+    shown = [*tables, *([observed] if observed is not None else [])]
+    return "\n\n".join(render(one, colour=colour) for one in shown) + "\n"
+
+
+def _closing(outcome: Any, page: Path | None) -> str:
+    counts: dict[str, int] = {}
+    for row in outcome.rows:
+        counts[row.status] = counts.get(row.status, 0) + 1
+    total = ", ".join(f"{count} {status}" for status, count in counts.items())
+    lines = [f"{len(outcome.rows)} cells: {total}."]
+    if outcome.note:
+        lines.append(f"Partial: {outcome.note}. Go on with: attnbench run --resume {outcome.folder}")
+    lines.append(f"run:    {outcome.folder}")
+    lines.append(f"report: {page or 'not written'}")
+    return "\n".join(lines)
+
+
+def _outcome(outcome: Any, page: Path | None) -> dict[str, Any]:
+    return {
+        "run_id": outcome.run_id,
+        "folder": str(outcome.folder),
+        "report": str(page) if page else None,
+        "exit_code": outcome.exit_code,
+        "note": outcome.note,
+        "kept": outcome.kept,
+        "cells": [row.model_dump(mode="json") for row in outcome.rows],
+    }
+
+
+def report_command(runs: list[str], out: Path | None, *, as_json: bool) -> int:
+    """Write the report of one run or several; ``out`` defaults to reports/<run_id>."""
+    check_report_extra("attnbench report")
+    from attnbench.report.write import write_report  # noqa: PLC0415
+    from attnbench.results.read import read_info, run_folder  # noqa: PLC0415
+
+    folders = [run_folder(run) for run in runs]
+    ids = [read_info(folder).run_id for folder in folders]
+    if out is None and len(ids) > 1:
+        msg = "the report of several runs needs a name: -o DIR"
+        raise UsageError(msg)
+    page = write_report(folders, out or folders[0].parent.parent / "reports" / ids[0])
+    if as_json:
+        document({"report": str(page), "runs": ids, "exit_code": EXIT_OK})
+    else:
+        show(f"report: {page}")
+    return EXIT_OK
+
+
+def compare_command(base: str, head: str, margin: str, *, as_json: bool) -> int:
+    """Judge the saved run HEAD against BASE."""
+    check_report_extra("attnbench compare")
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from attnbench.compare.verdicts import CLAIM, compare, exit_code  # noqa: PLC0415
+    from attnbench.report.console import render, wants_colour  # noqa: PLC0415
+    from attnbench.report.tables import verdict_table  # noqa: PLC0415
+
+    verdicts = compare(base, head, percentage(margin))
+    code = exit_code(verdicts)
+    if as_json:
+        document({"claim": CLAIM, "exit_code": code, "verdicts": [asdict(one) for one in verdicts]})
+        return code
+    show(render(verdict_table(verdicts), colour=wants_colour(sys.stdout)))
+    counts: dict[str, int] = {}
+    for one in verdicts:
+        counts[one.verdict] = counts.get(one.verdict, 0) + 1
+    show("\n" + (", ".join(f"{n} {word}" for word, n in counts.items()) or "nothing was compared") + ".")
+    return code
+
+
+def percentage(text: str) -> float:
+    """A margin such as 5% or 0.05, as a fraction."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip())
+    if not match:
+        msg = f"a margin is a percentage such as 5%, or a fraction such as 0.05; got {text!r}"
+        raise UsageError(msg)
+    return float(match[1]) / (100 if match[2] else 1)
+
+

@@ -1,0 +1,244 @@
+"""Verdicts on saved runs. They fail closed: what could not be judged is never a pass.
+
+A saved run cannot say how much its machine varies between runs, so this is the weaker of two claims (``CLAIM``); the
+stronger one comes from live, paired processes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from attnbench.compare.runs import (
+    Key,
+    SavedRun,
+    frame_bursts,
+    load_saved,
+    matched,
+    other_threads,
+    unlike,
+)
+from attnbench.compare.statistics import MIN_BURSTS, Ratio, equivalent, ratio_interval, replicate_spread
+from attnbench.errors import (
+    EXIT_GATE_FAILED,
+    EXIT_INCONCLUSIVE,
+    EXIT_NOTHING_MEASURED,
+    EXIT_OK,
+    UsageError,
+    worst_exit,
+)
+from attnbench.results.summary import Bursts
+
+Word = Literal["slower", "same", "faster", "larger", "smaller", "inconclusive", "not-comparable"]
+Metric = Literal["time", "memory", "status"]
+
+CLAIM = (
+    "These are two saved runs, measured one after the other: the weaker claim. What changed on the machine between "
+    "them cannot be told from a change of the code, so every interval is widened by the assumed spread between runs."
+)
+ALPHA = 0.05
+# Standard deviation of the log-ratio of two runs of the same code, where the machine has not been calibrated.
+BETWEEN_RUNS = 0.02
+MEMORY_RELATIVE = 0.01
+MEMORY_BYTES = 2**20
+EXITS: dict[str, int] = {
+    "slower": EXIT_GATE_FAILED,
+    "larger": EXIT_GATE_FAILED,
+    "inconclusive": EXIT_INCONCLUSIVE,
+    "not-comparable": EXIT_INCONCLUSIVE,
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judgement of one cell in one metric, with its evidence.
+
+    ``ratio`` is head over base, with its interval where the metric is time; ``base`` and ``head`` are seconds, or
+    bytes for memory (``larger``, ``smaller``). ``status`` verdicts say that both runs agree that a cell is
+    unsupported. ``reason`` says why there is no judgement.
+    """
+
+    suite: str
+    case_id: str
+    case_label: str
+    impl: str
+    device: str
+    threads: int
+    metric: Metric
+    verdict: Word
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    base: float | None = None
+    head: float | None = None
+    evidence: str = ""
+    reason: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """What the cell was matched by."""
+        return self.suite, self.case_id, self.impl, self.device, self.threads
+
+
+def compare(
+    base: str | Path, head: str | Path, margin: float = 0.05, between_runs: float = BETWEEN_RUNS
+) -> list[Verdict]:
+    """Judge the saved run ``head`` against ``base``; ``margin`` is the smallest relative change that matters.
+
+    Raises ``ResultsError`` for folders that are no runs, ``UsageError`` for the same run twice or a senseless margin.
+    """
+    return compare_runs(load_saved(base), load_saved(head), margin, between_runs)
+
+
+def compare_runs(
+    base: SavedRun, head: SavedRun, margin: float = 0.05, between_runs: float = BETWEEN_RUNS
+) -> list[Verdict]:
+    """``compare`` for runs that are in memory."""
+    if not 0 < margin < 1:
+        msg = f"margin is a fraction between 0 and 1, such as 0.05 for 5 %; got {margin}"
+        raise UsageError(msg)
+    if base.info.run_id == head.info.run_id:
+        msg = f"BASE and HEAD are the same run, {base.info.run_id}: there is nothing to compare"
+        raise UsageError(msg)
+    pairs = list(matched(base, head))
+    family = sum(left is not None and right is not None and left["status"] == "ok" for _, left, right in pairs)
+    judge = _Judge(base, head, margin, between_runs, ALPHA / max(family, 1))
+    return [verdict for key, left, right in pairs for verdict in judge.cell(key, left, right)]
+
+
+def exit_code(verdicts: Iterable[Verdict]) -> int:
+    """The exit status of a comparison.
+
+    1 if anything is slower or larger, else 5 if nothing was compared, 3 if anything is undecided, 0.
+    """
+    judged = [one for one in verdicts if one.metric != "status"]
+    if not judged:
+        return EXIT_NOTHING_MEASURED
+    return worst_exit(EXITS.get(one.verdict, EXIT_OK) for one in judged)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Judges the cells of two runs; ``alpha`` is for one cell, so that all together keep ``ALPHA`` (Bonferroni)."""
+
+    base: SavedRun
+    head: SavedRun
+    margin: float
+    between_runs: float
+    alpha: float
+
+    def cell(self, key: Key, left: dict[str, Any] | None, right: dict[str, Any] | None) -> list[Verdict]:
+        if left is None or right is None:
+            return [self._not_comparable(key, left or right or {}, self._missing(key, left is None))]
+        if left["status"] == right["status"] == "unsupported":
+            return [_verdict(key, left, "status", "same", evidence="unsupported in both")]
+        reason = _statuses(left, right) or self._unlike(left, right)
+        if reason:
+            return [self._not_comparable(key, left, reason)]
+        memory = self._memory(key, left, right)
+        return [self._time(key, left, right), *([memory] if memory else [])]
+
+    def _missing(self, key: Key, in_base: bool) -> str:  # noqa: FBT001  (which of two sides)
+        side, run = ("BASE", self.base) if in_base else ("HEAD", self.head)
+        others = other_threads(run, key)
+        has = f"; it has it with threads = {', '.join(map(str, others))}" if others else ""
+        return f"{side} does not have this cell{has}"
+
+    def _unlike(self, left: dict[str, Any], right: dict[str, Any]) -> str | None:
+        if left["kind"] != "timed" or right["kind"] != "timed":
+            return "an observed cell has no times to compare"
+        for field in ("machine_id", "spec_version", "cache"):
+            one, other = left[field], right[field]
+            if one != other and not (_missing(one) and _missing(other)):
+                return f"{field} differs: {one} in BASE, {other} in HEAD"
+        return unlike(self.base.info, self.head.info, str(left["backend"]))
+
+    def _not_comparable(self, key: Key, row: dict[str, Any], reason: str) -> Verdict:
+        return _verdict(key, row, "time", "not-comparable", reason=reason)
+
+    def _time(self, key: Key, left: dict[str, Any], right: dict[str, Any]) -> Verdict:
+        one, other = (
+            frame_bursts(run.samples, row["cell_id"], row["cache"])
+            for run, row in ((self.base, left), (self.head, right))
+        )
+        fewest = min(one.n, other.n)
+        if fewest < MIN_BURSTS:
+            reason = f"too few samples: {one.n} bursts in BASE, {other.n} in HEAD, and {MIN_BURSTS} are needed"
+            return _verdict(key, left, "time", "inconclusive", reason=reason)
+        if not all(math.isfinite(value) and value > 0 for value in (*one.values, *other.values)):
+            return self._not_comparable(key, left, "a time among the samples is NaN, infinite or not above 0")
+        return self._timed(key, left, one, other)
+
+    def _timed(self, key: Key, row: dict[str, Any], one: Bursts, other: Bursts) -> Verdict:
+        seen = math.hypot(replicate_spread(one), replicate_spread(other))
+        spread = max(self.between_runs, seen)
+        found = ratio_interval(one.values, other.values, 1 - self.alpha, spread)
+        word = self._word(found, one.values, other.values, spread)
+        numbers = {"ratio": found.ratio, "low": found.low, "high": found.high}
+        times = {"base": _median(one.values), "head": _median(other.values)}
+        evidence = (
+            f"{percent(found.ratio)} [{percent(found.low)}, {percent(found.high)}], "
+            f"{one.n} and {other.n} bursts, spread between runs {100 * spread:.1f} %"
+        )
+        reason = None if word != "inconclusive" else self._undecided(found)
+        return _verdict(key, row, "time", word, evidence=evidence, reason=reason, **numbers, **times)
+
+    def _word(self, found: Ratio, one: Sequence[float], other: Sequence[float], spread: float) -> Word:
+        if found.low > 1 and found.ratio >= 1 + self.margin:
+            return "slower"
+        if found.high < 1 and found.ratio <= 1 / (1 + self.margin):
+            return "faster"
+        return "same" if equivalent(one, other, self.margin, spread) else "inconclusive"
+
+    def _undecided(self, found: Ratio) -> str:
+        return (
+            f"the interval [{percent(found.low)}, {percent(found.high)}] neither excludes no change with an effect of "
+            f"{100 * self.margin:g} % or more, nor shows that the two are within it"
+        )
+
+    def _memory(self, key: Key, left: dict[str, Any], right: dict[str, Any]) -> Verdict | None:
+        one, other = left["peak_bytes"], right["peak_bytes"]
+        if _missing(one) and _missing(other):
+            return None
+        if _missing(one) or _missing(other):
+            reason = f"peak memory is not known in {'BASE' if _missing(one) else 'HEAD'}"
+            return _verdict(key, left, "memory", "not-comparable", reason=reason)
+        allowed = max(MEMORY_RELATIVE * one, MEMORY_BYTES)
+        change = other - one
+        word: Word = "larger" if change >= allowed else "smaller" if change <= -allowed else "same"
+        evidence = f"{change / 2**20:+.2f} MiB on {one / 2**20:.2f} MiB; {allowed / 2**20:.2f} MiB counts as a change"
+        ratio = other / one if one else None
+        return _verdict(key, left, "memory", word, ratio=ratio, base=one, head=other, evidence=evidence)
+
+
+def _statuses(left: dict[str, Any], right: dict[str, Any]) -> str | None:
+    one, other = left["status"], right["status"]
+    if one == other == "ok":
+        return None
+    if one == other:
+        return f"{one} in both: {left['reason']}"
+    reason = right["reason"] if one == "ok" else left["reason"]
+    return f"{one} in BASE, {other} in HEAD: {reason}"
+
+
+def _verdict(key: Key, row: dict[str, Any], metric: Metric, word: Word, **fields: Any) -> Verdict:
+    suite, case_id, impl, device, threads = key
+    return Verdict(suite, case_id, str(row["case_label"]), impl, device, threads, metric, word, **fields)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value != value  # noqa: PLR0124  (NaN is what a frame has for None)
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def percent(ratio: float) -> str:
+    """A ratio as a signed change in per cent, such as ``+12.3 %``."""
+    return f"{100 * (ratio - 1):+.1f} %" if math.isfinite(ratio) else "unbounded"

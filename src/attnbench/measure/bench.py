@@ -1,0 +1,222 @@
+"""The measuring side of a worker: cells prepared, checked, timed and weighed in one process with one framework."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from attnbench import discover
+from attnbench.ablate.probe import LocalProbe
+from attnbench.call import prepare as checked_call
+from attnbench.errors import AttnbenchError, UnsupportedError
+from attnbench.inputs import draw, draw_cotangents
+from attnbench.measure import ceilings, clock, memory
+from attnbench.measure.check_operations import check_operations
+from attnbench.measure.protocol import (
+    CRASHED,
+    OK,
+    OOM,
+    REASON_LENGTH,
+    UNSUPPORTED,
+    WRONG,
+    Described,
+    Hello,
+    Observed,
+    Prepared,
+)
+from attnbench.suite import Cell
+
+if TYPE_CHECKING:
+    from attnbench.backend import Backend, Bound
+    from attnbench.implementation import Implementation
+    from attnbench.problem import Case
+
+Done = tuple[str, str | None, dict[str, Any]]
+
+# Longest sequence of the problem that warms a kernel up before its memory is measured.
+SMALL_T = 32
+OUT_OF_MEMORY = re.compile(
+    r"RESOURCE_EXHAUSTED|out of memory|can.?t allocate memory|unable to allocate|bad_alloc", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Live:
+    """A cell that is bound and ready to be timed."""
+
+    bound: Bound
+    calls: int
+    device: str
+
+
+class Bench:
+    """One framework in one process, and the cells that live in it. Every public operation answers a request."""
+
+    def __init__(self) -> None:
+        self._backend: Backend | None = None
+        self._live: dict[str, Live] = {}
+
+    def operations(self) -> dict[str, Callable[..., Done]]:
+        """The operations by their names in the protocol."""
+        named = (self.hello, self.describe, self.prepare, self.burst, self.memory, self.observe, self.drop)
+        own = {operation.__name__: operation for operation in named} | {"ceilings": self.ceilings}
+        return own | check_operations(lambda: self.backend)
+
+    def hello(self, backend: str, threads: int) -> Done:
+        """Import the framework, set its threads, and verify that they are what was asked."""
+        start = time.perf_counter()
+        adapter = discover.backend(backend).load()
+        import_s = time.perf_counter() - start
+        adapter.set_threads(threads)
+        self._backend = adapter
+        pools, devices = adapter.threads(), adapter.devices()
+        unlike = {name: count for name, count in pools.items() if count != threads}
+        if unlike:
+            found = ", ".join(f"{name} uses {count}" for name, count in unlike.items())
+            return UNSUPPORTED, f"{backend} was to use {threads} threads, but {found}", {}
+        affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        names = {device: name for device in devices if (name := adapter.device_name(device))}
+        hello = Hello(import_s, adapter.versions(), list(devices), pools, affinity, os.getpid(), names)
+        return OK, None, asdict(hello)
+
+    def describe(self, files: list[str]) -> Done:
+        """The names in drop-in files; imports them."""
+        names = [one.name for path in files for one in discover.load_file(path)]
+        return OK, None, asdict(Described(names))
+
+    def prepare(self, cell: dict[str, Any], gate: bool = True) -> Done:  # noqa: FBT001, FBT002  (a JSON argument)
+        """Load, check capabilities, draw, bind, call once, check agreement, calibrate; then the cell can be timed."""
+        asked = Cell.from_dict(cell)
+        start = time.perf_counter()
+        kernel = discover.load_implementation(asked.impl, asked.files)
+        import_s = time.perf_counter() - start
+        case, device = _case(asked), asked.device
+        self._require(kernel, case, device)
+        bound = self._bind(kernel, case, device)
+        start = time.perf_counter()
+        self.backend.wait(bound.run())
+        first_call_s = time.perf_counter() - start
+        ratio = None
+        if gate:
+            status, ratio, reason = agreement(self.backend, kernel, case, device)
+            if status != OK:
+                return status, reason or "disagrees with the oracle", {"error_ratio": ratio}
+        calls, warmups = clock.calibrate(bound.run, self.backend.wait, device)
+        self._live[asked.id] = Live(bound, calls, device)
+        phases = (import_s, bound.trace_s, bound.compile_s, first_call_s)
+        return OK, None, asdict(Prepared(*phases, calls, ratio, [asdict(one) for one in warmups]))
+
+    def burst(self, cell_id: str, calls: int = 0) -> Done:
+        """Time one burst of a prepared cell."""
+        live = self._live[cell_id]
+        return OK, None, asdict(clock.burst(live.bound.run, self.backend.wait, calls or live.calls, live.device))
+
+    def memory(self, cell: dict[str, Any]) -> Done:
+        """Peak memory of one call, after a small problem of the same kind has brought in what is loaded lazily."""
+        asked = Cell.from_dict(cell)
+        self._live.clear()
+        kernel = discover.load_implementation(asked.impl, asked.files)
+        case, device = _case(asked), asked.device
+        self._require(kernel, case, device)
+        if self._missing(kernel, little := small(case), device) is None:
+            self.backend.wait(self._bind(kernel, little, device).run())
+        bound = self._bind(kernel, case, device)
+        return OK, None, asdict(memory.peak_of_call(bound.run, self.backend, device))
+
+    def observe(self, cell: dict[str, Any]) -> Done:
+        """Compute the numbers of an observed suite at one point."""
+        asked = Cell.from_dict(cell)
+        observe = discover.suite(asked.suite).observe
+        if observe is None:
+            msg = f"suite {asked.suite!r} is timed, not observed"
+            raise AttnbenchError(msg)
+        kernel = discover.load_implementation(asked.impl, asked.files)
+        point = {axis: tuple(level) if isinstance(level, list) else level for axis, level in asked.point.items()}
+        found = observe(LocalProbe(self.backend, kernel, asked.device), **point)
+        return OK, None, asdict(Observed({name: float(number) for name, number in found.items()}))
+
+    def ceilings(self, seconds: float = 0.3) -> Done:
+        """What this machine can do with the threads of this process."""
+        return OK, None, asdict(ceilings.measure(seconds))
+
+    def drop(self, cell_id: str) -> Done:
+        """Forget a prepared cell."""
+        self._live.pop(cell_id, None)
+        return OK, None, {}
+
+    @property
+    def backend(self) -> Backend:
+        """The adapter of this process."""
+        if self._backend is None:
+            msg = "the worker has no backend yet; its first operation is hello"
+            raise AttnbenchError(msg)
+        return self._backend
+
+    def _bind(self, kernel: Implementation, case: Case, device: str) -> Bound:
+        q, k, v, call = checked_call(case.spec, draw(case.spec, case.problem), case.outputs)
+
+        def native(array: Any) -> Any:
+            return self.backend.to_native(array, device)
+
+        cotangents = {}
+        if case.gradients:
+            drawn = zip(("d_output", "d_lse"), draw_cotangents(case), strict=True)
+            cotangents = {name: native(array) for name, array in drawn if array is not None}
+        call = call.map_arrays(native)
+        return self.backend.bind(kernel, native(q), native(k), native(v), call, **cotangents)
+
+    def _missing(self, kernel: Implementation, case: Case, device: str) -> str | None:
+        if device not in self.backend.devices():
+            return f"device {device} is not there; {self.backend.name} has {', '.join(self.backend.devices())}"
+        p, little = case.problem, small(case)
+        # A small problem of the same kind needs the same features: nothing large is drawn only to be refused.
+        *_, call = checked_call(little.spec, draw(little.spec, little.problem), little.outputs)
+        needs = call.needs(device, gradients=case.gradients)
+        sizes = {name: int(getattr(p, name)) for name in needs.sizes}
+        return kernel.unsupported(replace(needs, sizes=sizes))
+
+    def _require(self, kernel: Implementation, case: Case, device: str) -> None:
+        if 0 in (case.problem.B, case.problem.Tq, case.problem.S, case.problem.Dv):
+            msg = "there is nothing to compute: one of B, Tq, S, Dv is 0"
+            raise UnsupportedError(msg)
+        if reason := self._missing(kernel, case, device):
+            raise UnsupportedError(reason)
+
+
+def _case(cell: Cell) -> Case:
+    if cell.case is None:
+        msg = f"cell {cell.id} of suite {cell.suite!r} has no case: it is observed, not timed"
+        raise AttnbenchError(msg)
+    return cell.case
+
+
+def small(case: Case) -> Case:
+    """A small case of the same kind: the same spec, heads, head sizes, dtype and operands."""
+    p = case.problem
+    return case.with_problem(B=min(p.B, 1), Tq=min(p.Tq, SMALL_T), S=min(p.S, SMALL_T))
+
+
+def agreement(
+    backend: Backend, kernel: Implementation, case: Case, device: str
+) -> tuple[str, float | None, str | None]:
+    """What the agreement gate says: status, error ratio, reason."""
+    from attnbench.agree.gate import gate
+
+    result = gate(backend, kernel, case, device)
+    if result.status == OK and result.error_ratio is None:
+        return WRONG, None, "no number was compared, so nothing is known of its agreement"
+    return result.status, result.error_ratio, result.reason
+
+
+def classify(error: BaseException) -> tuple[str, str]:
+    """The status and the reason of a cell whose operation raised."""
+    message = " ".join(str(error).split())
+    reason = f"{type(error).__name__}: {message}"[:REASON_LENGTH]
+    if isinstance(error, UnsupportedError):
+        return UNSUPPORTED, message[:REASON_LENGTH]
+    is_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return (OOM if is_memory or OUT_OF_MEMORY.search(message) else CRASHED), reason

@@ -1,0 +1,223 @@
+"""A block: the cells of one case, measured beside each other so that drift of the machine hits all alike.
+
+For each replicate: fresh processes, one for each backend; every cell is prepared first; then bursts of all cells in
+random order, round by round, only one process computing at a time while the others sleep in a read. A cell that
+crashes, hangs or disagrees ends there, with its reason; its process is started again for the cells that are left.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from attnbench.measure.effort import Effort, enough
+from attnbench.measure.pool import Pool
+from attnbench.measure.protocol import OK, Burst, Memory, Prepared, Reply, value
+from attnbench.measure.receipts import disturbance
+from attnbench.results.schema import Sample
+from attnbench.suite import Cell
+
+UNMEASURED = "not-run"
+
+
+@dataclass
+class Outcome:
+    """What has become of a cell so far; ``status`` is ``ok`` until something else happened."""
+
+    cell: Cell
+    status: str = OK
+    reason: str | None = None
+    error_ratio: float | None = None
+    import_s: float | None = None
+    prepared: Prepared | None = None
+    memory: Memory | None = None
+    samples: list[Sample] = field(default_factory=list)
+    bursts: dict[int, int] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is still to be measured."""
+        return self.status == OK
+
+    def end(self, reply: Reply) -> None:
+        """Take the status and the reason of a reply that is not ``ok``."""
+        self.status, self.reason = reply.status, reply.reason
+        self.error_ratio = reply.value.get("error_ratio", self.error_ratio)
+
+    def next_burst(self, replicate: int) -> int:
+        """The number of the next burst in a replicate."""
+        number = self.bursts.get(replicate, 0)
+        self.bursts[replicate] = number + 1
+        return number
+
+
+class Recorder(Protocol):
+    """Where a block writes down what it sees, at once."""
+
+    def samples(self, samples: Sequence[Sample]) -> None:
+        """The samples of one burst."""
+
+    def event(self, name: str, **detail: object) -> None:
+        """Something that happened."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The run's time: its id and start (seconds since the epoch), and the moment when its budget is spent."""
+
+    run_id: str
+    started: float
+    deadline: float | None = None
+
+    def spent(self) -> bool:
+        """Whether the budget is spent."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+
+class Block:
+    """Measures the cells of one block. ``earlier`` are samples of a run that was broken off; they count."""
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        pool: Pool,
+        effort: Effort,
+        clock: Clock,
+        recorder: Recorder,
+        rng: random.Random,
+        earlier: Sequence[Sample] = (),
+    ) -> None:
+        self.outcomes = [Outcome(c, samples=[s for s in earlier if s.cell_id == c.id]) for c in cells]
+        self._pool, self._effort, self._clock, self._recorder, self._rng = pool, effort, clock, recorder, rng
+        self._receipts: list[dict[str, object]] = []
+        self._first = max((one.replicate + 1 for one in earlier), default=0)
+
+    def measure(self) -> list[Outcome]:
+        """Time, then memory; whatever becomes of a cell is in its outcome."""
+        wanted = max(1, self._effort.replicates - self._first)
+        for replicate in range(self._first, self._first + wanted):
+            if self._clock.spent():
+                break
+            with self._pool:
+                self._replicate(replicate)
+        with self._pool:
+            self._weigh()
+        for one in self._alive():
+            if one.prepared is None:
+                one.status, one.reason = UNMEASURED, "the budget was spent before its turn"
+        return self.outcomes
+
+    def _alive(self) -> list[Outcome]:
+        return [one for one in self.outcomes if one.alive]
+
+    def _shuffled(self, outcomes: list[Outcome]) -> list[Outcome]:
+        return self._rng.sample(outcomes, len(outcomes))
+
+    def _replicate(self, replicate: int) -> None:
+        for one in self._shuffled(self._alive()):
+            if not self._clock.spent():
+                self._prepare(one, replicate)
+        for one in self._alive():  # those whose process another cell took with it
+            if not self._pool.holds(one.cell) and one.prepared is not None:
+                self._prepare(one, replicate)
+        ready = [one for one in self._alive() if self._pool.holds(one.cell)]
+        while ready and not self._clock.spent():
+            order = self._shuffled(ready)
+            for one in order:
+                self._counted_burst(one, replicate)
+            self._write_receipts("round", replicate=replicate, order=[one.cell.id for one in order])
+            ready = [one for one in ready if one.alive and not enough(self._effort, one.samples, replicate)]
+
+    def _prepare(self, one: Outcome, replicate: int) -> None:
+        # Agreement is checked once: the same code on the same inputs does not need the oracle again.
+        reply = self._pool.ask(one.cell, "prepare", cell=one.cell.to_dict(), gate=one.prepared is None)
+        if not reply.ok:
+            self._end(one, reply, "prepare")
+            return
+        prepared = value(Prepared, reply)
+        self._pool.hold(one.cell)
+        if one.prepared is None:
+            one.prepared, one.error_ratio = prepared, prepared.error_ratio
+            one.import_s = self._pool.import_s(one.cell) + prepared.import_s
+        for burst in prepared.bursts():
+            self._record(one, burst, replicate, warmup=True)
+        self._write_receipts("prepared", replicate=replicate, cell=one.cell.id)
+
+    def _counted_burst(self, one: Outcome, replicate: int) -> None:
+        """One burst that counts; those with a receipt over the limit are kept, marked, and measured again."""
+        for attempt in range(self._effort.retries + 1):
+            reply = self._burst(one, replicate)
+            if reply is None:
+                return
+            burst = value(Burst, reply)
+            why = disturbance(burst.receipt, burst.wall_ns / 1e9, self._effort.limits)
+            again = why is not None and attempt < self._effort.retries
+            self._record(one, burst, replicate, disturbed=again, why=why)
+            if not again:
+                return
+
+    def _burst(self, one: Outcome, replicate: int) -> Reply | None:
+        if not self._pool.holds(one.cell):
+            self._prepare(one, replicate)
+            if not one.alive:
+                return None
+        reply = self._pool.ask(one.cell, "burst", cell_id=one.cell.id)
+        if not reply.ok:
+            self._end(one, reply, "burst")
+            return None
+        return reply
+
+    def _record(
+        self,
+        one: Outcome,
+        burst: Burst,
+        replicate: int,
+        *,
+        warmup: bool = False,
+        disturbed: bool = False,
+        why: str | None = None,
+    ) -> None:
+        """Write a burst down, at once. ``why`` it was over a limit stands in its receipt, even where it was kept."""
+        sample = Sample(
+            run_id=self._clock.run_id,
+            cell_id=one.cell.id,
+            replicate=replicate,
+            burst=one.next_burst(replicate),
+            index=0,
+            calls=burst.calls,
+            wall_s=burst.wall_ns / 1e9 / burst.calls,
+            cpu_s=burst.cpu_ns / 1e9 / burst.calls,
+            warmup=warmup,
+            disturbed=disturbed,
+            cache="none" if one.cell.device == "cpu" else "hot",
+            t_start=burst.started_at - self._clock.started,
+        )
+        one.samples.append(sample)
+        self._recorder.samples([sample])
+        over = {} if why is None else {"over": why}
+        self._receipts.append({"cell": one.cell.id, "burst": sample.burst, **burst.receipt, **over})
+
+    def _write_receipts(self, name: str, **detail: object) -> None:
+        """Receipts are written by the round: a second write to the disk for every burst would cost as much as it."""
+        receipts, self._receipts = self._receipts, []
+        self._recorder.event(name, receipts=receipts, **detail)
+
+    def _weigh(self) -> None:
+        """Memory is a run of its own, after the clocks, in fresh processes."""
+        for one in self._shuffled(self._alive()):
+            if self._clock.spent():
+                one.memory = Memory(None, "not measured: the budget was spent")
+                continue
+            reply = self._pool.ask(one.cell, "memory", cell=one.cell.to_dict())
+            if reply.ok:
+                one.memory = value(Memory, reply)
+            else:
+                self._end(one, reply, "memory")
+
+    def _end(self, one: Outcome, reply: Reply, during: str) -> None:
+        one.end(reply)
+        self._recorder.event("ended", cell=one.cell.id, during=during, status=reply.status, reason=reply.reason)

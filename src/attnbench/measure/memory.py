@@ -1,0 +1,80 @@
+"""Memory of one call: the process's high-water mark during it, less the level just before it.
+
+The kernel keeps the mark (``VmHWM``) and forgets it when 5 is written to ``/proc/self/clear_refs``. It counts resident
+pages, so that an allocation nobody touches is free, as it is for the machine. On an accelerator the framework's own
+allocator tells.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnbench.measure.protocol import Memory
+
+if TYPE_CHECKING:
+    from attnbench.backend import Backend
+
+CLEAR_REFS = Path("/proc/self/clear_refs")
+STATUS = Path("/proc/self/status")
+RESET_PEAK = "5"
+NOT_THERE = "not measured: this system has no /proc/self/clear_refs that resets the high-water mark"
+
+
+def reset_mark() -> bool:
+    """Forget the high-water mark of this process; false where the system cannot."""
+    try:
+        CLEAR_REFS.write_text(RESET_PEAK)
+        level("VmHWM")
+    except (OSError, KeyError, ValueError):
+        return False
+    return True
+
+
+def level(field: str) -> int:
+    """A field of /proc/self/status in bytes, such as ``VmRSS`` or ``VmHWM``."""
+    for line in STATUS.read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name == field:
+            return int(rest.split()[0]) * 1024
+    raise KeyError(field)
+
+
+def release() -> None:
+    """Give freed memory back to the system, as far as Python and the C library can."""
+    gc.collect()
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        return
+    trim(0)
+
+
+def peak_of_call(run: Callable[[], Any], backend: Backend, device: str) -> Memory:
+    """Call once and say how far memory rose above the level before the call."""
+    backend.trim()
+    release()
+    return _on_host(run, backend) if device == "cpu" else _on_device(run, backend, device)
+
+
+def _on_host(run: Callable[[], Any], backend: Backend) -> Memory:
+    if not reset_mark():
+        return Memory(None, NOT_THERE)
+    before = level("VmRSS")
+    result = run()
+    backend.wait(result)
+    peak, after = level("VmHWM"), level("VmRSS")
+    del result
+    return Memory(max(0, peak - before), "VmHWM", {"before_bytes": before, "after_bytes": after})
+
+
+def _on_device(run: Callable[[], Any], backend: Backend, device: str) -> Memory:
+    backend.reset_peak(device)
+    result = run()
+    backend.wait(result)
+    peak = backend.peak_bytes(device)
+    del result
+    return Memory(peak, "allocator" if peak is not None else f"not measured: {backend.name} does not tell on {device}")

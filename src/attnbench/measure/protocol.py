@@ -1,0 +1,149 @@
+"""What parent and worker say to each other: one JSON object a line, over two pipes of their own.
+
+Standard output and error stay free for whatever a kernel prints. A ``Request`` names an operation; a ``Reply`` has a
+status and, where it is ``ok``, the fields of the operation's value class below. NaN and infinity are written as
+Python's ``json`` writes them; both ends are this module.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+from attnbench.errors import AttnbenchError
+
+# Statuses of a reply; they are those of a result row.
+OK, WRONG, UNSUPPORTED, OOM, TIMEOUT, CRASHED = "ok", "wrong", "unsupported", "oom", "timeout", "crashed"
+
+REASON_LENGTH = 600
+
+
+class ProtocolError(AttnbenchError):
+    """A line that is not a message of this protocol."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One operation of the worker with its arguments; ``number`` comes back in the reply."""
+
+    number: int
+    op: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to a request. ``pid`` tells a worker from a child that a kernel forked."""
+
+    number: int
+    status: str
+    reason: str | None = None
+    value: dict[str, Any] = field(default_factory=dict)
+    pid: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the operation was done."""
+        return self.status == OK
+
+
+@dataclass(frozen=True)
+class Hello:
+    """``hello``: the framework is imported and its threads are set. Seconds; versions and pools by name."""
+
+    import_s: float
+    versions: dict[str, str]
+    devices: list[str]
+    threads: dict[str, int]
+    affinity: list[int]
+    pid: int
+    device_names: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Described:
+    """``describe``: the names of the implementations that drop-in files define."""
+
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class Burst:
+    """``calls`` calls timed together: wall and process CPU time of all of them in ns, and the receipt of the while."""
+
+    calls: int
+    wall_ns: int
+    cpu_ns: int
+    receipt: dict[str, float]
+    started_at: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """``prepare``: the cell is bound, agrees and is calibrated; its phases in seconds, and the warm-up bursts."""
+
+    import_s: float
+    trace_s: float
+    compile_s: float
+    first_call_s: float
+    calls: int
+    error_ratio: float | None
+    warmups: list[dict[str, Any]]
+
+    def bursts(self) -> list[Burst]:
+        """The warm-up bursts, typed."""
+        return [Burst(**burst) for burst in self.warmups]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """``memory``: the high-water mark during one call less the level before it; bytes. ``source`` says who told."""
+
+    peak_bytes: int | None
+    source: str
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """``observe``: the numbers that an observed suite computed at one point."""
+
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """``ceilings``: what this machine can do with these threads."""
+
+    sgemm_flop_rate: float
+    dgemm_flop_rate: float
+    copy_bytes_rate: float
+
+
+Value = TypeVar("Value", Hello, Described, Prepared, Burst, Memory, Observed, Ceilings)
+Message = TypeVar("Message", Request, Reply)
+
+
+def encode(message: Request | Reply) -> bytes:
+    """One line."""
+    return json.dumps(asdict(message), separators=(",", ":")).encode() + b"\n"
+
+
+def decode(kind: type[Message], line: bytes) -> Message:
+    """The inverse of ``encode``; ``ProtocolError`` for anything else."""
+    try:
+        data = json.loads(line)
+        return kind(**data)
+    except (ValueError, TypeError) as error:
+        msg = f"not a {kind.__name__.lower()} of the worker's protocol: {line[:200]!r}"
+        raise ProtocolError(msg) from error
+
+
+def value(kind: type[Value], reply: Reply) -> Value:
+    """The typed value of an ``ok`` reply."""
+    known = {f.name for f in fields(kind)}
+    if not reply.ok or set(reply.value) - known:
+        msg = f"a reply of status {reply.status} with {sorted(reply.value)} is not a {kind.__name__}"
+        raise ProtocolError(msg)
+    return kind(**reply.value)

@@ -1,0 +1,88 @@
+"""Rows: the one ``CellResult`` of a planned cell, before it is measured and after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attnbench.measure import roofline
+from attnbench.measure.protocol import OK
+from attnbench.results.schema import CellResult, case_columns
+from attnbench.results.summary import summarise
+from attnbench.suite import Cell
+
+if TYPE_CHECKING:
+    from attnbench.measure.block import Outcome
+    from attnbench.measure.protocol import Ceilings
+
+NOT_RUN = "not-run"
+NOT_REACHED = "planned, and not reached"
+
+
+def planned(cell: Cell, run_id: str, machine_id: str, code_version: str) -> CellResult:
+    """The row of a cell that has not been measured."""
+    return CellResult(
+        run_id=run_id,
+        suite=cell.suite,
+        cell_id=cell.id,
+        case_id=cell.case_id,
+        block_id=cell.block_id,
+        case_label=cell.case.label() if cell.case else _point_label(cell),
+        kind="timed" if cell.case else "observed",
+        impl=cell.impl,
+        backend=cell.backend,
+        variant=cell.impl.partition("/")[2],
+        device=cell.device,
+        threads=cell.threads,
+        **case_columns(cell.case),
+        point=dict(cell.point),
+        status=NOT_RUN,
+        reason=NOT_REACHED,
+        machine_id=machine_id,
+        code_version=code_version,
+    )
+
+
+def refused(row: CellResult, reason: str) -> CellResult:
+    """The row of a cell that cannot be measured here."""
+    return changed(row, status="unsupported", reason=reason)
+
+
+def finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None) -> CellResult:
+    """The row of a cell when all is over."""
+    if outcome.cell.case is None:
+        return changed(row, status=outcome.status, reason=outcome.reason, metrics=outcome.metrics)
+    summary = summarise(outcome.samples)
+    status, reason = outcome.status, outcome.reason
+    if status == OK and "n_bursts" not in summary:
+        status, reason = NOT_RUN, "the budget was spent before a burst counted"
+    if status != OK:
+        summary = {"disturbed_bursts": summary["disturbed_bursts"]}
+    found = {"status": status, "reason": reason, "error_ratio": outcome.error_ratio} | summary | _phases(outcome)
+    found |= roofline.columns(outcome.cell.case, summary.get("time_median_s"), ceilings)
+    if status == OK and outcome.memory is not None:
+        found["peak_bytes"] = outcome.memory.peak_bytes
+        found["memory"] = {"source": outcome.memory.source, **outcome.memory.detail}
+    return changed(row, **found)
+
+
+def changed(row: CellResult, **values: Any) -> CellResult:
+    """The row with other values, validated."""
+    return CellResult.model_validate(row.model_dump() | values)
+
+
+def _phases(outcome: Outcome) -> dict[str, float]:
+    if outcome.prepared is None:
+        return {}
+    done = outcome.prepared
+    phases = {"trace_s": done.trace_s, "compile_s": done.compile_s, "first_call_s": done.first_call_s}
+    return phases if outcome.import_s is None else {"import_s": outcome.import_s, **phases}
+
+
+def _point_label(cell: Cell) -> str:
+    return " ".join(f"{axis}={level}" for axis, level in cell.point.items())
+
+
+def cell_of(row: CellResult, files: tuple[str, ...] = ()) -> Cell:
+    """The cell that a row was planned for: what resuming needs."""
+    data = {"suite": row.suite, "point": row.point, "case": row.case, "impl": row.impl}
+    return Cell.from_dict(data | {"device": row.device, "threads": row.threads, "files": files})

@@ -1,0 +1,329 @@
+"""A run: the lock, the plan, the journal, block after block, and one row for every planned cell at the end."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from attnbench import discover
+from attnbench.errors import (
+    EXIT_CELLS_FAILED,
+    EXIT_GATE_FAILED,
+    EXIT_INCONCLUSIVE,
+    EXIT_NOTHING_MEASURED,
+    EXIT_OK,
+    MissingExtraError,
+    UsageError,
+    worst_exit,
+)
+from attnbench.measure import rows
+from attnbench.measure.block import Block, Clock, Outcome
+from attnbench.measure.effort import Effort
+from attnbench.measure.lock import only_run
+from attnbench.measure.plan import Plan, make_plan, names_in, refusals
+from attnbench.measure.pool import Pool
+from attnbench.measure.process import Setting, WorkerProcess
+from attnbench.measure.protocol import Ceilings, Hello, Observed, value
+from attnbench.results.fingerprint import collect_fingerprint
+from attnbench.results.read import Contents
+from attnbench.results.schema import CellResult, Fingerprint, RunInfo, Sample
+from attnbench.results.store import RunWriter, new_run_id, utc_now
+from attnbench.suite import Cell, Suite
+
+# A kernel that allocates without end meets this share of the memory that was free at the start, not the machine's end.
+MEMORY_SHARE = 0.8
+CEILINGS_S = 0.3
+# Intervals need SciPy; Parquet needs pandas and pyarrow.
+NEEDED = ("scipy", "pandas", "pyarrow")
+EXIT_BY_STATUS = {
+    "wrong": EXIT_GATE_FAILED,
+    "crashed": EXIT_CELLS_FAILED,
+    "timeout": EXIT_CELLS_FAILED,
+    "oom": EXIT_CELLS_FAILED,
+    "not-run": EXIT_INCONCLUSIVE,
+}
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What to run.
+
+    ``suites`` by name; ``patterns``, ``overrides``, ``devices``, ``threads`` and ``files`` are the command line's
+    --impl, -a, --device, --threads and --impls. ``memory_limit`` is bytes for a worker (``None``: a share of what is
+    free, 0: no limit). ``progress(done, total, label)`` is told of every block. ``seed`` fixes the random order; it
+    is drawn and recorded where it is not given.
+    """
+
+    suites: Sequence[str | Suite] = ()
+    patterns: Sequence[str] = ()
+    overrides: Sequence[str] = ()
+    devices: Sequence[str] = ("cpu",)
+    threads: Sequence[int] = (1,)
+    files: Sequence[str] = ()
+    budget_s: float | None = None
+    resume: str | Path | None = None
+    out: Path = Path("results")
+    effort: Effort = field(default_factory=Effort)
+    seed: int | None = None
+    memory_limit: int | None = None
+    command: Sequence[str] = ()
+    lock: Path | None = None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What a run left: its folder, its rows in planned order, the exit status.
+
+    ``kept`` counts the rows that were there before (``--resume``). ``note`` says why a run is partial; ``None`` where
+    it is complete.
+    """
+
+    run_id: str
+    folder: Path
+    rows: tuple[CellResult, ...]
+    exit_code: int
+    kept: int = 0
+    note: str | None = None
+
+
+def run(options: RunOptions) -> RunOutcome:
+    """Measure. Raises ``UsageError`` and its kin before anything is written; later, whatever happens is a row."""
+    _check_extra()
+    with only_run(options.lock), ExitStack() as stack:
+        session = _resumed(options) if options.resume is not None else _started(options)
+        stack.enter_context(session.writer)
+        note = None
+        try:
+            session.measure()
+        except KeyboardInterrupt:
+            note = "interrupted"
+        return session.outcome(note)
+
+
+def _check_extra() -> None:
+    """Raise ``MissingExtraError`` before anything is measured, not when it is to be written."""
+    for package in NEEDED:
+        if importlib.util.find_spec(package) is None:
+            what = "attnbench run"
+            raise MissingExtraError(what, "report", package)
+
+
+def exit_code(found: Sequence[CellResult]) -> int:
+    """The exit status that the rows stand for."""
+    codes = {EXIT_BY_STATUS.get(one.status, EXIT_OK) for one in found}
+    measured = any(one.status == "ok" for one in found)
+    return worst_exit(codes if measured else codes | {EXIT_NOTHING_MEASURED})
+
+
+def _started(options: RunOptions) -> Session:
+    plan = make_plan(
+        options.suites,
+        patterns=options.patterns,
+        overrides=options.overrides,
+        devices=options.devices,
+        threads=options.threads,
+        files=options.files,
+    )
+    fingerprint, started = collect_fingerprint(), utc_now()
+    names = [one.name for one in plan.suites]
+    info = RunInfo(
+        run_id=new_run_id(names, started),
+        started=started,
+        command=tuple(options.command),
+        suites=tuple(names),
+        implementations=plan.implementations(),
+        axes=plan.axes(),
+        devices=tuple(options.devices),
+        threads=tuple(options.threads),
+        budget_s=options.budget_s,
+        fingerprint=fingerprint,
+    )
+    writer = RunWriter.create(options.out, info)
+    code = fingerprint.git or version("attnbench")
+    planned = {one.id: rows.planned(one, info.run_id, fingerprint.machine_id, code) for one in plan.cells}
+    writer.plan(planned.values())
+    return Session(options, writer, plan, planned)
+
+
+def _resumed(options: RunOptions) -> Session:
+    writer, contents = RunWriter.resume(options.resume or "", options.out)
+    try:
+        _check_same(options, contents)
+        cells = _planned_before(options, contents)
+    except BaseException:
+        writer.close()
+        raise
+    plan = Plan((), cells, refusals(cells))
+    kept = {row.cell_id: row for row in contents.cells}
+    return Session(options, writer, plan, kept, contents.samples, len(contents.done()))
+
+
+def _planned_before(options: RunOptions, contents: Contents) -> tuple[Cell, ...]:
+    """The cells of a run that was broken off, from its rows."""
+    files = tuple(str(Path(path).resolve()) for path in options.files)
+    dropped = names_in(files)
+    known = {*discover.implementation_names(), *dropped}
+    unknown = sorted({row.impl for row in contents.cells if row.status == rows.NOT_RUN} - known)
+    if unknown:
+        msg = f"run {contents.info.run_id} has cells of {', '.join(unknown)}; give their file again with --impls FILE"
+        raise UsageError(msg)
+    cells = tuple(rows.cell_of(row, files if row.impl in dropped else ()) for row in contents.cells)
+    if any(row.cell_id != cell.id for row, cell in zip(contents.cells, cells, strict=True)):
+        msg = f"run {contents.info.run_id} was planned by another version of attnbench; start a new run"
+        raise UsageError(msg)
+    return cells
+
+
+def _check_same(options: RunOptions, contents: Contents) -> None:
+    """Raise ``UsageError`` unless the rest of the run would be measured by the same code on the same machine."""
+    info, now = contents.info, collect_fingerprint()
+    names = {one if isinstance(one, str) else one.name for one in options.suites}
+    if names and names != set(info.suites):
+        msg = f"run {info.run_id} is of {', '.join(info.suites)}, not {', '.join(sorted(names))}; resume it as it is"
+        raise UsageError(msg)
+    for what in ("machine_id", "python", "packages", "git"):
+        before, after = getattr(info.fingerprint, what), getattr(now, what)
+        if before != after:
+            msg = f"run {info.run_id} began with {what} {before}, and here it is {after}; start a new run"
+            raise UsageError(msg)
+
+
+class Session:
+    """A run while it goes on: what is planned, what is done, and where it is written."""
+
+    def __init__(
+        self,
+        options: RunOptions,
+        writer: RunWriter,
+        plan: Plan,
+        planned: dict[str, CellResult],
+        earlier: Sequence[Sample] = (),
+        kept: int = 0,
+    ) -> None:
+        self.writer = writer
+        self._options, self._plan, self._rows, self._earlier, self._kept = options, plan, planned, earlier, kept
+        self._seed = secrets.randbits(32) if options.seed is None else options.seed
+        deadline = None if options.budget_s is None else time.monotonic() + options.budget_s
+        started = datetime.fromisoformat(writer.info.started).timestamp()
+        self._clock = Clock(writer.info.run_id, started, deadline)
+        self._left = [cell for cell in plan.cells if planned[cell.id].status == rows.NOT_RUN]
+        timed = sum(cell.case is not None and cell.id not in plan.refused for cell in self._left)
+        self._effort = options.effort.within(options.budget_s, timed)
+        free = int(psutil.virtual_memory().available * MEMORY_SHARE)
+        self._limit = free if options.memory_limit is None else options.memory_limit
+        self._ceilings: dict[int, Ceilings] = {}
+
+    def measure(self) -> None:
+        """Everything that is left, block after block."""
+        self.writer.event("start", seed=self._seed, kept=self._kept, left=len(self._left), memory_limit=self._limit)
+        for cell in self._left:
+            if cell.id in self._plan.refused:
+                self._finish(rows.refused(self._rows[cell.id], self._plan.refused[cell.id]))
+        left = {cell.id for cell in self._left} - set(self._plan.refused)
+        self._measure_ceilings()
+        with ExitStack() as stack:
+            observers: dict[int, Pool] = {}
+            for cells in self._plan.blocks():
+                block = [cell for cell in cells if cell.id in left]
+                if not block or self._clock.spent():
+                    continue
+                self._tell(block[0])
+                if block[0].case is not None:
+                    self._time(block)
+                    continue
+                threads = block[0].threads
+                if threads not in observers:
+                    observers[threads] = stack.enter_context(self._pool(threads, f"observe {threads}"))
+                self._observe(block, observers[threads])
+        self._tell(None)
+
+    def outcome(self, note: str | None) -> RunOutcome:
+        """Close the run: complete and compacted, or partial and ready to be resumed."""
+        found = tuple(self._rows[cell.id] for cell in self._plan.cells)
+        unmeasured = sum(one.status == rows.NOT_RUN for one in found)
+        if not unmeasured and note is None:
+            self.writer.finish()
+        else:
+            note = f"{note or 'the budget was spent'}: {unmeasured} of {len(found)} cells were not run"
+            self.writer.event("partial", note=note)
+            self.writer.close()
+        return RunOutcome(self._clock.run_id, self.writer.folder, found, exit_code(found), self._kept, note)
+
+    def _tell(self, next_cell: Cell | None) -> None:
+        if self._options.progress is not None:
+            done = sum(one.status != rows.NOT_RUN for one in self._rows.values())
+            label = "" if next_cell is None else f"{next_cell.suite}: {self._rows[next_cell.id].case_label}"
+            self._options.progress(done, len(self._rows), label)
+
+    def _finish(self, row: CellResult) -> None:
+        self._rows[row.cell_id] = row
+        self.writer.cell(row)
+
+    def _pool(self, threads: int, salt: str) -> Pool:
+        return Pool(
+            threads=threads,
+            timeout_s=self._effort.timeout_s,
+            rng=self._rng(salt),
+            memory_limit=self._limit,
+            greeted=self._greeted,
+        )
+
+    def _rng(self, salt: str) -> random.Random:
+        return random.Random(f"{self._seed} {salt}")  # noqa: S311  (an order to be repeatable, not secret)
+
+    def _greeted(self, backend: str, hello: Hello, drawn: dict[str, Any]) -> None:
+        self.writer.event("process", backend=backend, pid=hello.pid, import_s=hello.import_s, **drawn)
+        before: Fingerprint = self.writer.info.fingerprint
+        after = before.with_framework(backend, hello.versions, hello.threads)
+        if after != before:
+            self.writer.update(self.writer.info.model_copy(update={"fingerprint": after}))
+
+    def _time(self, cells: list[Cell]) -> None:
+        mine = {cell.id for cell in cells}
+        earlier = [one for one in self._earlier if one.cell_id in mine]
+        threads, salt = cells[0].threads, f"{cells[0].block_id} {len(earlier)}"
+        pool = self._pool(threads, f"{salt} environment")
+        block = Block(cells, pool, self._effort, self._clock, self.writer, self._rng(salt), earlier)
+        ceilings = self._ceilings.get(threads) if cells[0].device == "cpu" else None
+        for outcome in block.measure():
+            self._finish(rows.finished(self._rows[outcome.cell.id], outcome, ceilings))
+
+    def _observe(self, cells: list[Cell], pool: Pool) -> None:
+        for cell in cells:
+            if self._clock.spent():
+                return
+            reply, outcome = pool.ask(cell, "observe", cell=cell.to_dict()), Outcome(cell)
+            if reply.ok:
+                outcome.metrics = value(Observed, reply).metrics
+            else:
+                outcome.end(reply)
+            self._finish(rows.finished(self._rows[cell.id], outcome, None))
+
+    def _measure_ceilings(self) -> None:
+        """This machine's rates, once for every number of threads that is timed on the CPU."""
+        timed = {cell.threads for cell in self._left if cell.case is not None and cell.device == "cpu"}
+        for threads in sorted(timed):
+            with WorkerProcess("numpy", Setting(threads)) as worker:
+                hello = worker.call("hello", self._effort.timeout_s, backend="numpy", threads=threads)
+                reply = worker.call("ceilings", self._effort.timeout_s, seconds=CEILINGS_S) if hello.ok else hello
+            if not reply.ok:
+                self.writer.event("no ceilings", threads=threads, reason=reply.reason)
+                continue
+            self._ceilings[threads] = value(Ceilings, reply)
+            found = {f"{name}.threads{threads}": rate for name, rate in reply.value.items()}
+            info = self.writer.info
+            self.writer.update(info.model_copy(update={"ceilings": info.ceilings | found}))

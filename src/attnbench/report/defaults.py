@@ -1,0 +1,93 @@
+"""The figures of a timed suite that brings none: time and memory against length, and errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attnbench.suite import Figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LENGTHS = ("Tq", "S")
+SETTING = "setting"
+
+
+def with_setting(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with a column ``setting``: in words, all that varies besides length and implementation."""
+    length = length_of(frame)
+    candidates = [name for name in frame if name.startswith("point.") or name in ("device", "threads")]
+    varying = [
+        name
+        for name in candidates
+        if _levels(frame[name]) > 1 and not _follows(frame, name, length) and name != "point.impl"
+    ]
+    words = [
+        ", ".join(_words(name.removeprefix("point."), row[name]) for name in varying)
+        for row in frame[varying].to_dict("records")
+    ]
+    return frame.assign(**{SETTING: words})
+
+
+def _levels(values: pd.Series[Any]) -> int:
+    return len(values.unique())
+
+
+def _words(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return name if value else f"not {name}"
+    return str(value) if isinstance(value, str) else f"{name} = {value}"
+
+
+def _follows(frame: pd.DataFrame, name: str, length: str) -> bool:
+    """Whether an axis is the length by another name: each level of one belongs to one level of the other."""
+    pairs = frame[[name, length]].drop_duplicates()
+    return len(pairs) == _levels(frame[name]) == _levels(frame[length])
+
+
+def length_of(frame: pd.DataFrame) -> str:
+    """Which length the suite varies: queries, unless only the keys vary (as in decoding)."""
+    return max(LENGTHS, key=lambda name: (frame[name].nunique(), name == "Tq"))
+
+
+def default_figures(frame: pd.DataFrame) -> tuple[Figure, ...]:
+    """Figures for a timed frame that has gone through ``with_setting``; none for an observed one."""
+    timed = frame[frame["kind"] == "timed"]
+    if timed.empty:
+        return ()
+    length = length_of(timed)
+    varies = _levels(timed[length]) > 1
+    col = SETTING if _levels(timed[SETTING]) > 1 else None
+    return (_time(length, col, varies=varies), _memory(length, col, varies=varies), _errors())
+
+
+def _time(length: str, col: str | None, *, varies: bool) -> Figure:
+    title = "Time per call"
+    if varies:
+        caption = "Median of burst medians; the band is its 95 % interval. Both axes are logarithmic."
+        return Figure("time", title, length, "time_median_s", "impl", col=col, log_x=True, log_y=True, caption=caption)
+    caption = "Median of burst medians; the dark line is its 95 % interval."
+    return Figure("time", title, "impl", "time_median_s", col=col, kind="bar", caption=caption)
+
+
+def _memory(length: str, col: str | None, *, varies: bool) -> Figure:
+    title = "Peak memory of a call, beyond what was held before it"
+    if varies:
+        caption = "High-water mark during the call less the level just before it. Both axes are logarithmic."
+        return Figure("memory", title, length, "peak_bytes", "impl", col=col, log_x=True, log_y=True, caption=caption)
+    caption = "High-water mark during the call less the level just before it."
+    return Figure("memory", title, "impl", "peak_bytes", col=col, kind="bar", caption=caption)
+
+
+def _errors() -> Figure:
+    caption = "One point for each case: the largest error as a fraction of the bound that it must stay within."
+    return Figure(
+        "errors",
+        "Agreement with the float64 reference",
+        "impl",
+        "error_ratio",
+        kind="strip",
+        log_y=True,
+        guide=(1.0, 0.0, "the bound"),
+        caption=caption,
+    )

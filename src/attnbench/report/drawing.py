@@ -1,0 +1,283 @@
+"""What happens inside one panel of a figure: lines with interval bands, bars, strips, heat maps, axes, guides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+from attnbench.report import units
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from attnbench.report.figures import Palette
+    from attnbench.suite import Figure
+
+# Stand-ins that no palette has; in the finished SVG they become the colours of the page.
+INK, PAPER_GRID = "#010203", "#040506"
+LABELS = {
+    "time_median_s": "time per call",
+    "time_hot_median_s": "time per call, hot",
+    "cpu_time_s": "CPU time per call",
+    "compile_s": "compile time",
+    "first_call_s": "first call",
+    "import_s": "import time",
+    "peak_bytes": "peak memory of the call",
+    "error_ratio": "error, as a fraction of the bound",
+    "flop_rate": "operations per second",
+    "roofline_fraction": "fraction of the roofline",
+    "impl": "implementation",
+    "Tq": "queries Tq",
+    "S": "keys S",
+}
+# Where the frame has the interval of a column.
+BANDS = {"time_median_s": ("time_low_s", "time_high_s")}
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("", (4, 1.5), (1, 1), (3, 1, 1, 1), (5, 1, 1, 1, 1, 1), (2, 2), (6, 2))
+MANY_VALUES = 60
+
+
+def draw_axes(
+    place: Any,
+    figure: Figure,
+    data: pd.DataFrame,
+    everything: pd.DataFrame,
+    palette: Palette,
+    failed: pd.DataFrame,
+) -> dict[str, Any]:
+    """Draw ``data`` in one panel and return its legend.
+
+    ``everything`` is the data of all panels, so that they share colours and scales; ``failed`` are the cells of this
+    panel that have no measurement.
+    """
+    kinds = {"line": _line, "bar": _bar, "strip": _strip, "heat": _heat}
+    kinds[figure.kind](place, figure, data, everything, palette)
+    if figure.kind == "line" and not failed.empty:
+        _crosses(place, figure, failed, palette)
+    legend = {}
+    if (found := place.get_legend()) is not None:
+        handles, labels = place.get_legend_handles_labels()
+        legend = dict(zip(labels, handles, strict=True))
+        found.remove()
+    return legend
+
+
+def _levels(everything: pd.DataFrame, column: str) -> list[Hashable]:
+    found = everything[column].dropna().unique().tolist()
+    return list(found) if column == "impl" else sorted(found, key=lambda one: (isinstance(one, str), one))
+
+
+def _colours(figure: Figure, everything: pd.DataFrame, palette: Palette) -> dict[str, Any]:
+    """The keyword arguments of seaborn for the colour of each value."""
+    if figure.hue is None:
+        return {"color": palette.colours("", [""])[""]}
+    order = _levels(everything, figure.hue)
+    return {"hue": figure.hue, "hue_order": order, "palette": palette.colours(figure.hue, order)}
+
+
+def _line(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFrame, palette: Palette) -> None:
+    import seaborn as sns
+
+    colours = _colours(figure, everything, palette)
+    style, styles = figure.style, {}
+    if style is None and figure.hue is not None:
+        # Colour alone would leave some readers out: the same values differ in marker and dashes too.
+        style = figure.hue
+    if style is not None:
+        order = _levels(everything, style)
+        places = palette.places(style, order)
+        styles = {
+            "style": style,
+            "style_order": order,
+            "markers": {value: MARKERS[at % len(MARKERS)] for value, at in places.items()},
+            "dashes": {value: DASHES[at % len(DASHES)] for value, at in places.items()},
+        }
+    else:
+        styles = {"marker": "o"}
+    keys = list(dict.fromkeys(name for name in (figure.x, figure.hue, style) if name))
+    spread = ("pi", 50) if data.duplicated(keys).any() else None
+    sns.lineplot(data, x=figure.x, y=figure.y, ax=place, estimator="median", errorbar=spread, **colours, **styles)
+    _band(place, figure, data, colours)
+    _scales(place, figure, everything)
+    _guide(place, figure, everything)
+
+
+def _band(place: Any, figure: Figure, data: pd.DataFrame, colours: dict[str, Any]) -> None:
+    """Shade the interval that the frame gives, where there is one row for each point of a line."""
+    low, high = BANDS.get(figure.y, ("", ""))
+    if low not in data or high not in data:
+        return
+    lines = [name for name in (figure.hue, figure.style) if name]
+    parts = [(None, data)] if not lines else list(data.groupby(lines, sort=False))
+    for key, part in parts:
+        known = part.dropna(subset=[low, high]).sort_values(figure.x)
+        if known[figure.x].duplicated().any():
+            continue
+        colour = colours["color"] if figure.hue is None or key is None else colours["palette"][key[0]]
+        place.fill_between(known[figure.x], known[low], known[high], color=colour, alpha=0.25, linewidth=0)
+
+
+def _crosses(place: Any, figure: Figure, failed: pd.DataFrame, palette: Palette) -> None:
+    """A cross at the foot of the panel for each cell without a measurement, in the colour of its line."""
+    for value, part in failed.groupby(figure.hue or "impl", sort=False):
+        column = figure.hue or ""
+        colour = palette.colours(column, [value])[value] if column else INK
+        foot = [0.025] * len(part)
+        place.plot(part[figure.x], foot, "x", color=colour, markersize=5, transform=place.get_xaxis_transform())
+
+
+def _bar(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFrame, palette: Palette) -> None:
+    import seaborn as sns
+
+    lying = figure.x == "impl"
+    chosen = _categorical_colours(figure, everything, palette)
+    order = _levels(everything, figure.x)
+    x, y = (figure.y, figure.x) if lying else (figure.x, figure.y)
+    sns.barplot(data, x=x, y=y, order=order, ax=place, estimator="median", errorbar=None, **chosen)
+    if figure.hue in (None, figure.x):
+        _whiskers(place, figure, data, order, lying=lying)
+    _value_scale(place, figure, everything, lying=lying)
+
+
+def _whiskers(place: Any, figure: Figure, data: pd.DataFrame, order: list[Hashable], *, lying: bool) -> None:
+    low, high = BANDS.get(figure.y, ("", ""))
+    if low not in data or high not in data or data[figure.x].duplicated().any():
+        return
+    known = data.dropna(subset=[low, high])
+    where = [order.index(value) for value in known[figure.x]]
+    lines = place.hlines if lying else place.vlines
+    lines(where, known[low], known[high], colors=INK, linewidth=1.6)
+
+
+def _strip(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFrame, palette: Palette) -> None:
+    import seaborn as sns
+
+    lying = figure.x == "impl"
+    x, y = (figure.y, figure.x) if lying else (figure.x, figure.y)
+    chosen = _categorical_colours(figure, everything, palette)
+    order = _levels(everything, figure.x)
+    sns.stripplot(data, x=x, y=y, order=order, ax=place, jitter=False, alpha=0.75, size=6, **chosen)
+    _value_scale(place, figure, everything, lying=lying)
+
+
+def _categorical_colours(figure: Figure, everything: pd.DataFrame, palette: Palette) -> dict[str, Any]:
+    """Colours where x is a category: implementations keep theirs even where they are the axis."""
+    if figure.hue is None and figure.x == "impl":
+        order = _levels(everything, "impl")
+        return {"hue": "impl", "hue_order": order, "palette": palette.colours("impl", order), "legend": False}
+    return _colours(figure, everything, palette)
+
+
+def _heat(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFrame, _: Palette) -> None:
+    import seaborn as sns
+    from matplotlib.colors import LogNorm
+
+    value = str(figure.hue)
+    table = data.pivot_table(index=figure.y, columns=figure.x, values=value, aggfunc="median", sort=False)
+    small = table.size <= MANY_VALUES
+    least, most = float(everything[value].min()), float(everything[value].max())
+    shades = {"norm": LogNorm(least, most)} if figure.log_y and 0 < least < most else {"vmin": least, "vmax": most}
+    sns.heatmap(
+        table,
+        ax=place,
+        cmap="viridis",
+        **shades,
+        annot=table.map(lambda one: units.significant(one) if units.known(one) else "") if small else False,
+        fmt="",
+        linewidths=0.5,
+        linecolor=PAPER_GRID,
+        annot_kws={"fontsize": 8},
+        cbar_kws={"label": label(value)},
+    )
+    place.grid(visible=False)
+    place.set_xlabel(figure.x_label or label(figure.x))
+    place.set_ylabel(figure.y_label or label(figure.y))
+
+
+def label(column: str) -> str:
+    """What stands on an axis for a column."""
+    return LABELS.get(column, column.removeprefix("point.").removeprefix("metric.").replace("_", " "))
+
+
+def _scales(place: Any, figure: Figure, everything: pd.DataFrame) -> None:
+    place.set_xlabel(figure.x_label or label(figure.x))
+    place.set_ylabel(figure.y_label or label(figure.y))
+    if figure.log_x:
+        place.set_xscale("log", base=2 if _doubling(everything[figure.x]) else 10)
+    if figure.log_y:
+        place.set_yscale("log")
+    if everything[figure.x].dtype.kind in "iuf":
+        _ticks_at_levels(place, everything[figure.x])
+    _ticks_with_units(place.yaxis, figure.y, everything[figure.y], logarithmic=figure.log_y)
+
+
+def _doubling(values: pd.Series[Any]) -> bool:
+    return all(value > 0 and math.log2(value).is_integer() for value in values.dropna())
+
+
+def _ticks_at_levels(place: Any, values: pd.Series[Any]) -> None:
+    """Ticks where the levels are, if these are few."""
+    levels = sorted(set(values.dropna().tolist()))
+    if len(levels) <= 9:  # noqa: PLR2004  (more would not fit)
+        place.set_xticks(levels, labels=[units.number(level) for level in levels])
+        place.set_xticks([], minor=True)
+
+
+def _ticks_with_units(axis: Any, column: str, values: pd.Series[Any], *, logarithmic: bool) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    write = units.seconds if column.endswith("_s") else units.size if column.endswith("_bytes") else units.significant
+    if write is not units.significant:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _short(write(value))))
+    if logarithmic:
+        positive = values[values > 0]
+        decades = math.log10(positive.max() / positive.min()) if len(positive) else 0.0
+        steps = (1.0, 2.0, 5.0) if decades < 2 else (1.0,)  # noqa: PLR2004  (two decades need no more ticks)
+        if write is units.size:
+            axis.set_major_locator(LogLocator(base=2 if decades < 1.5 else 4 if decades < 3 else 16))  # noqa: PLR2004
+        else:
+            axis.set_major_locator(LogLocator(base=10, subs=steps))
+        if write is units.significant:
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def _short(text: str) -> str:
+    """``1.00 ms`` as ``1 ms``: ticks are round numbers."""
+    amount, _, unit = text.partition(" ")
+    return f"{float(amount):g} {unit}" if unit else text
+
+
+def _value_scale(place: Any, figure: Figure, everything: pd.DataFrame, *, lying: bool) -> None:
+    """The axes of bars and strips: one of categories, one of values; lying where implementations are the categories."""
+    value_axis = place.xaxis if lying else place.yaxis
+    names = figure.x_label or ("" if lying else label(figure.x)), figure.y_label or label(figure.y)
+    x_label, y_label = reversed(names) if lying else names
+    place.set_xlabel(x_label)
+    place.set_ylabel(y_label)
+    if figure.log_y:
+        (place.set_xscale if lying else place.set_yscale)("log")
+    _ticks_with_units(value_axis, figure.y, everything[figure.y], logarithmic=figure.log_y)
+    place.grid(visible=False, axis="y" if lying else "x")
+    if figure.guide is not None:
+        factor, _, text = figure.guide
+        (place.axvline if lying else place.axhline)(factor, color=INK, linestyle="--", linewidth=1)
+        where = {"xy": (factor, 0.98), "xycoords": ("data", "axes fraction"), "rotation": 90, "ha": "right"}
+        flat = {"xy": (0.01, factor), "xycoords": ("axes fraction", "data")}
+        place.annotate(text, **(where if lying else flat), fontsize=8, va="top" if lying else "bottom")
+
+
+def _guide(place: Any, figure: Figure, everything: pd.DataFrame) -> None:
+    """The dashed line y = factor · x^power with its label."""
+    if figure.guide is None:
+        return
+    import numpy as np
+
+    factor, power, text = figure.guide
+    values = everything[figure.x]
+    low, high = float(values.min()), float(values.max())
+    x = np.geomspace(low, high, 50) if figure.log_x and low > 0 else np.linspace(low, high, 50)
+    (drawn,) = place.plot(x, factor * x**power, linestyle="--", linewidth=1, color=INK, zorder=1)
+    drawn.set_label("_guide")
+    place.annotate(text, xy=(x[-1], factor * x[-1] ** power), fontsize=8, ha="right", va="bottom")

@@ -1,0 +1,228 @@
+"""Draws a suite's figures from its frame, with seaborn, as SVG: the same frame gives the same bytes.
+
+One colour belongs to one implementation on the whole page (``Palette``), the line style and the marker to its
+backend, so that no figure depends on colour alone. What cannot be drawn is named in the caption. Text and axes take
+the colour of the page (``currentColor``), so that a figure fits a light page and a dark one.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
+
+from attnbench.errors import UsageError
+from attnbench.report import units
+from attnbench.report.drawing import INK, PAPER_GRID, draw_axes, label
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from attnbench.suite import Figure
+
+MAX_PANELS = 12
+PANELS_IN_A_ROW = 3
+SHOWN_FAILURES = 8
+LEGEND_COLUMNS = 4
+STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "axes.labelsize": 9.0,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": PAPER_GRID,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": PAPER_GRID,
+    "axes.grid": True,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "legend.frameon": False,
+}
+
+
+@dataclass
+class Palette:
+    """Colours that stay: every value of a column keeps the colour that it got first.
+
+    Wong's (2011) palette, which colour-blind readers tell apart, as seaborn has it; after ten values it begins again,
+    and markers and dashes tell the rest.
+    """
+
+    taken: dict[str, dict[Hashable, int]] = field(default_factory=dict)
+
+    def places(self, column: str, values: Sequence[Hashable]) -> dict[Hashable, int]:
+        """The number of each of these values in the order in which the column's values were first seen."""
+        known = self.taken.setdefault(column, {})
+        return {value: known.setdefault(value, len(known)) for value in values}
+
+    def colours(self, column: str, values: Sequence[Hashable]) -> dict[Hashable, str]:
+        """The colours of these values of a column."""
+        import seaborn as sns
+
+        cycle = sns.color_palette("colorblind").as_hex()
+        return {value: cycle[place % len(cycle)] for value, place in self.places(column, values).items()}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A drawn figure: an SVG document (empty if there was nothing to draw) and the caption in full."""
+
+    name: str
+    title: str
+    svg: str
+    caption: str
+
+
+def draw(figure: Figure, frame: pd.DataFrame, palette: Palette, prefix: str = "") -> Drawn:
+    """Draw one figure of a suite from the suite's frame.
+
+    ``prefix`` makes the ids inside the SVG unique on a page. A figure that its own ``data`` or a missing column makes
+    impossible comes back without a drawing and with the reason as its caption.
+    """
+    name = f"{prefix}{figure.name}"
+    try:
+        data = _data(figure, frame)
+    except Exception as error:  # noqa: BLE001  (a suite's own code; the rest of the report must survive it)
+        return Drawn(name, figure.title, "", f"This figure could not be drawn. {type(error).__name__}: {error}")
+    drawable, notes = _drawable(figure, data)
+    notes += _failures(frame)
+    if drawable.empty:
+        return Drawn(name, figure.title, "", " ".join([figure.caption, "Nothing to draw.", *notes]).strip())
+    panels, left_out = _panels(figure, drawable)
+    failed = _placeable_failures(figure, frame)
+    crosses = ["A cross at the foot is a cell without a measurement."] if len(failed) else []
+    svg = _svg(figure, panels, failed, palette, name)
+    return Drawn(name, figure.title, svg, " ".join(filter(None, [figure.caption, *crosses, *left_out, *notes])))
+
+
+def _data(figure: Figure, frame: pd.DataFrame) -> pd.DataFrame:
+    data = frame[frame["status"] == "ok"]
+    data = data if figure.data is None else figure.data(data.copy())
+    for column in (figure.x, figure.y, figure.hue, figure.style, figure.col, figure.row):
+        if column is not None and column not in data:
+            msg = f"figure {figure.name!r} needs the column {column!r}; there are {', '.join(sorted(data))}"
+            raise UsageError(msg)
+    return data
+
+
+def _drawable(figure: Figure, data: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The rows that have a place on the axes, and a note on the others."""
+    value = figure.hue if figure.kind == "heat" and figure.hue else figure.y
+    here = data[value].notna() & data[figure.x].notna()
+    for column, logarithmic in ((figure.x, figure.log_x), (figure.y, figure.log_y and figure.kind != "heat")):
+        if logarithmic:
+            here &= data[column] > 0
+    lost = data[~here]
+    if lost.empty:
+        return data, []
+    who = ", ".join(sorted(set(lost["impl"]))) if "impl" in lost else "some"
+    return data[here], [f"{len(lost)} measured cells have no {value} to draw here ({who})."]
+
+
+def _failures(frame: pd.DataFrame) -> list[str]:
+    failed = frame[frame["status"] != "ok"]
+    if failed.empty:
+        return []
+    grouped = failed.groupby(["impl", "status"], sort=True).size()
+    parts = [f"{impl} {status} ({count})" for (impl, status), count in grouped.items()]
+    more = [f"and {len(parts) - SHOWN_FAILURES} more"] if len(parts) > SHOWN_FAILURES else []
+    return ["Not drawn, with the number of cells: " + "; ".join([*parts[:SHOWN_FAILURES], *more]) + "."]
+
+
+def _placeable_failures(figure: Figure, frame: pd.DataFrame) -> pd.DataFrame:
+    """The cells without a measurement that have a place along x: those of a line figure of the frame as it is."""
+    columns = [name for name in (figure.x, figure.hue, figure.row, figure.col) if name]
+    failed = frame[frame["status"] != "ok"]
+    if figure.kind != "line" or figure.data is not None or any(name.startswith("metric.") for name in columns):
+        return failed.iloc[:0]
+    failed = failed.dropna(subset=columns)
+    return failed[failed[figure.x] > 0] if figure.log_x else failed
+
+
+def _panels(figure: Figure, data: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """The panels by their titles, in order of appearance, and a note if there are too many."""
+    columns = [name for name in (figure.row, figure.col) if name]
+    if not columns:
+        return {"": data}, []
+    panels = {_panel_title(columns, key): part for key, part in data.groupby(columns, sort=False)}
+    extra = len(panels) - MAX_PANELS
+    notes = [f"{extra} more panels are left out; their numbers are in the tables."] if extra > 0 else []
+    return dict(list(panels.items())[:MAX_PANELS]), notes
+
+
+def _panel_title(columns: Sequence[str], key: tuple[Any, ...]) -> str:
+    pairs = zip(columns, key, strict=True)
+    return ", ".join(
+        units.number(value) if name == "setting" else f"{name.removeprefix('point.')} = {units.number(value)}"
+        for name, value in pairs
+    )
+
+
+def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFrame, palette: Palette, name: str) -> str:
+    import matplotlib as mpl
+    import pandas as pd
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure as Canvas
+
+    everything = pd.concat(list(panels.values()))
+    missing, _ = _panels(figure, failed)
+    across = min(len(panels), PANELS_IN_A_ROW)
+    down = -(-len(panels) // across)
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+        width, height = _panel_size(figure, everything, across)
+        canvas = Canvas(figsize=(width * across, height * down + 0.5), layout="constrained")
+        FigureCanvasSVG(canvas)
+        grid = canvas.subplots(down, across, squeeze=False, sharey=figure.kind != "heat", sharex=figure.kind != "heat")
+        places = list(grid.flat)
+        legend: dict[str, Any] = {}
+        for place, (title, part) in zip(places, panels.items(), strict=False):
+            legend |= draw_axes(place, figure, part, everything, palette, missing.get(title, failed.iloc[:0]))
+            place.set_title(title)
+        for place in places[len(panels) :]:
+            place.set_visible(False)
+        _finish(canvas, figure, places, across, legend)
+        text = io.StringIO()
+        canvas.savefig(text, format="svg", metadata={"Date": None})
+    return clean_svg(text.getvalue(), name, figure.title)
+
+
+def _panel_size(figure: Figure, data: pd.DataFrame, across: int) -> tuple[float, float]:
+    """Inches of one panel: alone it is wide; lying bars and strips grow with their number."""
+    width = {1: 7.0, 2: 4.7}.get(across, 3.25)
+    if figure.kind in ("bar", "strip") and figure.x == "impl":
+        return width, 0.9 + 0.28 * data["impl"].nunique()
+    return width, 3.2 if across < PANELS_IN_A_ROW else 2.6
+
+
+def _finish(canvas: Any, figure: Figure, places: Sequence[Any], across: int, legend: Mapping[str, Any]) -> None:
+    for number, place in enumerate(places):
+        if number % across:
+            place.set_ylabel("")
+    if len(legend) > 1:
+        title = None if figure.hue in (None, "impl") else label(str(figure.hue))
+        columns = min(len(legend), LEGEND_COLUMNS)
+        canvas.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=columns, title=title)
+
+
+def clean_svg(svg: str, name: str, title: str) -> str:
+    """An SVG that may stand in a page beside others: no prolog, no metadata, ids of its own, the page's colours."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<style type=\"text/css\">.*?</style>", "", svg, flags=re.DOTALL)
+    prefix = re.sub(r"[^A-Za-z0-9_-]", "-", name) + "-"
+    svg = re.sub(r'\bid="', f'id="{prefix}', svg)
+    svg = re.sub(r'(xlink:href|href)="#', rf'\1="#{prefix}', svg).replace("url(#", f"url(#{prefix}")
+    svg = svg.replace(INK, "currentColor").replace(PAPER_GRID, "rgb(128 128 128 / 35%)")
+    name_of_image = escape(title, {'"': "&quot;"})
+    head = f'<svg role="img" aria-label="{name_of_image}" style="stroke-linejoin: round; stroke-linecap: butt"'
+    return head + svg.removeprefix("<svg").rstrip() + "\n"

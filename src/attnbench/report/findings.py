@@ -1,0 +1,91 @@
+"""What a frame says, in sentences: for timed suites that bring no findings of their own, and the counts of all.
+
+A sentence claims only what the intervals allow: where two overlap, the two are not told apart.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attnbench.report import units
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from attnbench.suite import Suite
+
+
+def findings(frame: pd.DataFrame, suite: Suite | None) -> list[str]:
+    """The suite's own sentences, else those that any timed frame allows; a failing suite says how it failed."""
+    if suite is not None and suite.findings is not None:
+        try:
+            return list(suite.findings(frame))
+        except Exception as error:  # noqa: BLE001  (a suite's own code; the rest of the report must survive it)
+            return [f"The findings of this suite could not be worked out: {type(error).__name__}: {error}"]
+    return timed_findings(frame)
+
+
+def timed_findings(frame: pd.DataFrame) -> list[str]:
+    """Who was fastest in how many cases, the largest case in numbers, and the least memory."""
+    ok = frame[(frame["kind"] == "timed") & (frame["status"] == "ok")]
+    blocks = [block for _, block in ok.groupby("block_id", sort=False) if len(block) > 1]
+    if not blocks:
+        return []
+    winners = Counter(_leaders(block) for block in blocks)
+    sentences = [_wins(winners, len(blocks))]
+    largest = max(blocks, key=lambda block: float(block["time_median_s"].max()))
+    sentences.append(_spelled(largest))
+    memory = largest.dropna(subset=["peak_bytes"])
+    if len(memory) > 1:
+        sentences.append(_memory(memory))
+    return sentences
+
+
+def _leaders(block: pd.DataFrame) -> tuple[str, ...]:
+    """The fastest and all whose interval reaches into its own."""
+    ordered = block.sort_values(["time_median_s", "impl"])
+    first = ordered.iloc[0]
+    limit = first["time_high_s"] if units.known(first["time_high_s"]) else float("inf")
+    lows = ordered["time_low_s"].fillna(0.0)
+    together = ordered[(lows <= limit) | (ordered["impl"] == first["impl"])]
+    return tuple(sorted(together["impl"]))
+
+
+def _wins(winners: Mapping[tuple[str, ...], int], total: int) -> str:
+    clear = {names[0]: count for names, count in winners.items() if len(names) == 1}
+    parts = [f"{name} in {count}" for name, count in sorted(clear.items(), key=lambda item: (-item[1], item[0]))]
+    undecided = total - sum(clear.values())
+    if undecided:
+        parts.append(f"none in {undecided}, where the intervals of the fastest overlap")
+    cases = f"{total} cases" if total > 1 else "one case"
+    return f"Of {cases} measured with at least two implementations, clearly fastest was " + ", ".join(parts) + "."
+
+
+def _spelled(block: pd.DataFrame) -> str:
+    ordered = block.sort_values(["time_median_s", "impl"])
+    first, last = ordered.iloc[0], ordered.iloc[-1]
+    return (
+        f"In the longest-running case ({first['case_label']}) "
+        f"{first['impl']} took {units.seconds(first.time_median_s)} "
+        f"and {last['impl']} {units.seconds(last.time_median_s)}, "
+        f"{units.times(last.time_median_s / first.time_median_s)} as long."
+    )
+
+
+def _memory(block: pd.DataFrame) -> str:
+    ordered = block.sort_values(["peak_bytes", "impl"])
+    first, last = ordered.iloc[0], ordered.iloc[-1]
+    return (
+        f"There, {first['impl']} needed the least memory beyond its operands, {units.size(first.peak_bytes)}, "
+        f"and {last['impl']} the most, {units.size(last.peak_bytes)}."
+    )
+
+
+def counts(frame: pd.DataFrame) -> str:
+    """How many cells were planned and what became of them, in one sentence."""
+    found: dict[Any, int] = frame["status"].value_counts().to_dict()
+    others = ", ".join(f"{count} {status}" for status, count in sorted(found.items()) if status != "ok")
+    rest = f"; {others}" if others else ""
+    return f"{len(frame)} cells were planned, {found.get('ok', 0)} were measured{rest}."

@@ -1,0 +1,62 @@
+"""The HTML page: one file, offline, without a script; every text is escaped, only our own SVG is not."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnbench.report.figures import Drawn
+
+if TYPE_CHECKING:
+    import jinja2
+
+    from attnbench.report.content import Report
+
+HERE = Path(__file__).parent
+TEMPLATE, STYLESHEET = "page.html.j2", "page.css"
+
+
+def page(report: Report) -> str:
+    """The report as one HTML document."""
+    from markupsafe import Markup
+
+    style = Markup((HERE / STYLESHEET).read_text(encoding="utf-8"))  # noqa: S704  (our own file)
+    return environment().get_template(TEMPLATE).render(report=report, style=style)
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """The templates' environment: HTML is escaped, Markdown is not, an unknown name is an error."""
+    import jinja2
+
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters.update(inline=inline, code=code, cell=cell)
+    return made
+
+
+def inline(figure: Drawn) -> Any:
+    """A figure's SVG as markup; its texts were escaped by the one who drew it."""
+    from markupsafe import Markup
+
+    return Markup(figure.svg)  # noqa: S704  (drawn by matplotlib, see figures.clean_svg)
+
+
+def code(text: str) -> Any:
+    """Escaped text in which `words between backticks` are code, as suites write their questions and methods."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  (escaped just here)
+
+
+def cell(text: str) -> str:
+    """Text in a cell of a Markdown table."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,171 @@
+"""From frames to tables: what every rendering (console, HTML, Markdown) shows, and in which words.
+
+A table is data: columns with an alignment and a rank (the first to go where space is short has the highest), rows of
+text, and for every row a mark: ``best``, ``failed``, ``absent`` (nothing was tried) or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from attnbench.compare.verdicts import CLAIM, Verdict, percent
+from attnbench.report import units
+from attnbench.results.schema import FAILURES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+POINT, METRIC = "point.", "metric."
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its head, whether it is a number (right-aligned), and its rank (0 is never left out)."""
+
+    name: str
+    right: bool = False
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text; ``marks`` has one word for each row."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    marks: tuple[str, ...]
+
+
+def timing_tables(frame: pd.DataFrame) -> Iterator[Table]:
+    """One table for each block of timed cells, fastest first and failures last; the planned order of blocks."""
+    timed = frame[frame["kind"] == "timed"]
+    for _, block in timed.groupby("block_id", sort=False):
+        yield _block_table(block)
+
+
+def _block_table(block: pd.DataFrame) -> Table:
+    # The status before the time: a cell that failed is never first.
+    order = block.assign(failed=block["status"] != "ok").sort_values(["failed", "time_median_s", "impl"])
+    fastest = order["time_median_s"].min()
+    hot = bool(order["time_hot_median_s"].notna().any())
+    columns = (
+        Column("implementation"),
+        Column("status"),
+        Column("median time", right=True),
+        Column("95 % interval", right=True, rank=1),
+        *([Column("hot", right=True, rank=4)] if hot else []),
+        Column("vs fastest", right=True, rank=0),
+        Column("peak memory", right=True, rank=2),
+        Column("error ratio", right=True, rank=3),
+        Column("reason", rank=5),
+    )
+    rows = order.to_dict("records")
+    texts = tuple(_timing_row(row, fastest, hot=hot) for row in rows)
+    return Table(block_title(rows[0]), columns, texts, tuple(_mark(row, fastest) for row in rows))
+
+
+def block_title(row: dict[str, Any]) -> str:
+    """The case of a block, with its device and threads."""
+    threads = f"{row['threads']} thread" + ("s" if row["threads"] > 1 else "")
+    return f"{row['case_label']} · {row['device']}, {threads}"
+
+
+def _timing_row(row: dict[str, Any], fastest: float, *, hot: bool) -> tuple[str, ...]:
+    median = row["time_median_s"]
+    return (
+        row["impl"],
+        row["status"],
+        units.seconds(median),
+        units.interval(median, row["time_low_s"], row["time_high_s"]),
+        *([units.seconds(row["time_hot_median_s"])] if hot else []),
+        units.times(median / fastest),
+        units.size(row["peak_bytes"]),
+        _error(row["error_ratio"]),
+        reason(row),
+    )
+
+
+def _mark(row: dict[str, Any], fastest: float) -> str:
+    return mark_of(row["status"]) or ("best" if row["time_median_s"] == fastest else "")
+
+
+def mark_of(status: str) -> str:
+    """The mark of a row by its status: ``failed``, ``absent`` where nothing was tried, empty where all is well."""
+    return "" if status == "ok" else "failed" if status in FAILURES else "absent"
+
+
+def _error(value: Any) -> str:
+    return units.significant(value, 2) if units.known(value) else units.NOTHING
+
+
+def reason(row: dict[str, Any]) -> str:
+    """The reason of a row that is not ok, in one line; empty for one that is."""
+    return " ".join(str(row["reason"]).split()) if units.known(row["reason"]) else ""
+
+
+def metrics_table(frame: pd.DataFrame) -> Table | None:
+    """All observed cells: the levels of their axes, the implementation, its numbers, the status; planned order."""
+    observed = frame[frame["kind"] == "observed"].dropna(axis="columns", how="all")
+    if observed.empty:
+        return None
+    axes, metrics = ([name for name in observed if name.startswith(prefix)] for prefix in (POINT, METRIC))
+    columns = (
+        *(Column(name.removeprefix(POINT)) for name in axes),
+        Column("implementation"),
+        Column("status"),
+        *(Column(name.removeprefix(METRIC), right=True) for name in metrics),
+        Column("reason", rank=5),
+    )
+    rows = observed.reindex(columns=[*axes, "impl", "status", *metrics, "reason"]).to_dict("records")
+    texts = tuple(
+        (*(units.number(row[name]) for name in (*axes, "impl", "status", *metrics)), reason(row)) for row in rows
+    )
+    return Table("What was observed", columns, texts, tuple(mark_of(row["status"]) for row in rows))
+
+
+def failures_table(frame: pd.DataFrame) -> Table:
+    """Every cell that is not ok, with its reason."""
+    rows = frame[frame["status"] != "ok"].to_dict("records")
+    columns = (Column("suite"), Column("case"), Column("implementation"), Column("status"), Column("reason"))
+    texts = tuple((row["suite"], block_title(row), row["impl"], row["status"], reason(row)) for row in rows)
+    return Table("Cells without a measurement", columns, texts, tuple(mark_of(row["status"]) for row in rows))
+
+
+def disturbed_table(frame: pd.DataFrame) -> Table:
+    """The cells some of whose bursts were disturbed and measured again."""
+    rows = frame[frame["disturbed_bursts"] > 0].to_dict("records")
+    columns = (Column("case"), Column("implementation"), Column("disturbed", right=True), Column("kept", right=True))
+    texts = tuple(
+        (block_title(row), row["impl"], str(row["disturbed_bursts"]), units.number(row["n_bursts"])) for row in rows
+    )
+    return Table("Disturbed bursts", columns, texts, ("",) * len(rows))
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> Table:
+    """The verdicts of a comparison of saved runs, in their order; the title says what kind of claim they are."""
+    columns = (
+        Column("verdict"),
+        Column("metric"),
+        Column("case", rank=3),
+        Column("implementation"),
+        Column("change", right=True),
+        Column("interval", right=True, rank=1),
+        Column("evidence", rank=2),
+    )
+    marks = {"slower": "failed", "larger": "failed", "faster": "best", "smaller": "best"}
+    rows = tuple(
+        (
+            one.verdict,
+            one.metric,
+            f"{one.case_label} · {one.device}, threads {one.threads}",
+            one.impl,
+            percent(one.ratio) if one.ratio is not None else units.NOTHING,
+            f"{percent(one.low)} … {percent(one.high)}" if one.low is not None and one.high is not None else "",
+            one.reason or one.evidence,
+        )
+        for one in verdicts
+    )
+    return Table(CLAIM, columns, rows, tuple(marks.get(one.verdict, "") for one in verdicts))

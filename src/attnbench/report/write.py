@@ -1,0 +1,77 @@
+"""Writes a report: index.html, report.md, cells.csv and figures/*.svg, the same bytes for the same runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attnbench.discover import suite as discover_suite
+from attnbench.errors import ResultsError, UsageError
+from attnbench.report.content import Report, collect
+from attnbench.report.markdown import markdown
+from attnbench.report.page import page
+from attnbench.results.journal import fail_writing
+from attnbench.results.store import write_whole
+
+if TYPE_CHECKING:
+    from attnbench.suite import Suite
+
+PAGE, MARKDOWN, TABLE, FIGURES = "index.html", "report.md", "cells.csv", "figures"
+MARK = '<meta name="generator" content="attnbench">'
+
+
+def write_report(
+    run_paths: Sequence[str | Path], out_dir: str | Path, suites: Mapping[str, Suite] | None = None
+) -> Path:
+    """Write the report of one run or several into ``out_dir`` and return the path of its index.html.
+
+    ``suites`` gives suites by name where they are not the installed ones. A report that is there is replaced;
+    anything else of that name is not. Raises ``ResultsError``, also where the folder cannot be written.
+    """
+    out = Path(out_dir)
+    refuse_other(out)
+    report = collect(run_paths, lambda name: find_suite(name, suites or {}))
+    try:
+        (out / FIGURES).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail_writing(out, error)
+    for figure in report.figures:
+        if figure.svg:
+            write_whole(out / FIGURES / f"{figure.name}.svg", figure.svg)
+    write_whole(out / TABLE, csv_text(report))
+    write_whole(out / MARKDOWN, markdown(report))
+    write_whole(out / PAGE, page(report))
+    return out / PAGE
+
+
+def csv_text(report: Report) -> str:
+    """All rows as CSV: one line for each planned cell, numbers in full, missing ones empty."""
+    text: str = report.frame.to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def find_suite(name: str, given: Mapping[str, Suite]) -> Suite | None:
+    """A suite by name, ``None`` if it is not installed here."""
+    if name in given:
+        return given[name]
+    with suppress(UsageError, ImportError):
+        return discover_suite(name)
+    return None
+
+
+def refuse_other(out: Path) -> None:
+    """Raise ``ResultsError`` where writing would replace a file that is not an earlier report of ours."""
+    if out.exists() and not out.is_dir():
+        msg = f"{out} is a file; name a folder for the report with -o DIR"
+        raise ResultsError(msg)
+    there = out / PAGE
+    if there.exists() and MARK not in there.read_text(encoding="utf-8", errors="replace"):
+        msg = f"{there} was not written by attnbench and is left untouched; name another folder with -o DIR"
+        raise ResultsError(msg)
+    ours = there.exists()
+    for name in (TABLE, MARKDOWN):
+        if (out / name).exists() and not ours:
+            msg = f"{out / name} is there without a report of ours; name another folder with -o DIR"
+            raise ResultsError(msg)

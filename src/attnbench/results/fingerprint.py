@@ -1,0 +1,176 @@
+"""The fingerprint of this machine: what must be alike before two times may be compared.
+
+Imports no framework; their versions come from the workers (``Fingerprint.with_framework``). Every source may be
+missing, as in a container or on another system than Linux; what is unknown is ``None``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from attnbench.results.schema import Fingerprint, Gpu, Hardware
+
+PACKAGES = ("attnbench", "numpy", "ml_dtypes", "scipy", "pandas", "torch", "jax", "jaxlib")
+SOURCE = Path(__file__).parent
+PATIENCE_S = 10.0
+
+
+def collect_fingerprint(root: Path = Path("/"), source: Path = SOURCE) -> Fingerprint:
+    """The fingerprint of this machine; ``root`` is where /proc and /sys are read, ``source`` where git is asked."""
+    cpu = root / "sys/devices/system/cpu"
+    return Fingerprint(
+        hardware=collect_hardware(root),
+        kernel=f"{platform.system()} {platform.release()}",
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        governor=_read(cpu / "cpu0/cpufreq/scaling_governor"),
+        turbo=_turbo(cpu),
+        cpu_limit=_cpu_limit(root / "sys/fs/cgroup"),
+        memory_limit_bytes=_memory_limit(root / "sys/fs/cgroup"),
+        usable_cpus=_usable_cpus(),
+        virtual=_virtual(root),
+        packages={name: found for name in PACKAGES if (found := _version(name))},
+        git=git_state(source),
+    )
+
+
+def collect_hardware(root: Path = Path("/")) -> Hardware:
+    """The hardware part of the fingerprint."""
+    return Hardware(
+        architecture=platform.machine(),
+        cpu_model=_cpu_model(root / "proc/cpuinfo"),
+        physical_cores=psutil.cpu_count(logical=False),
+        logical_cores=psutil.cpu_count(logical=True),
+        caches=_caches(root / "sys/devices/system/cpu/cpu0/cache"),
+        memory_bytes=psutil.virtual_memory().total,
+        gpus=_gpus(),
+    )
+
+
+def git_state(source: Path = SOURCE) -> str | None:
+    """The commit of the checkout that holds ``source``, with ``+`` where files were changed; ``None`` without one."""
+    commit = _command("git", "-C", str(source), "rev-parse", "--short=12", "HEAD")
+    if not commit:
+        return None
+    changed = _command("git", "-C", str(source), "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}+" if changed else commit
+
+
+def _read(path: Path) -> str | None:
+    with suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="utf-8").strip() or None
+    return None
+
+
+def _command(*command: str) -> str | None:
+    program = shutil.which(command[0])
+    if program is None:
+        return None
+    with suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+        return done.stdout.strip() or None
+    return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_model(cpuinfo: Path) -> str | None:
+    for line in (_read(cpuinfo) or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("model name", "Model", "cpu model"):
+            return value.strip()
+    return platform.processor() or None
+
+
+def _caches(folder: Path) -> dict[str, str]:
+    found = {}
+    for index in sorted(folder.glob("index*")):
+        level, kind, size = (_read(index / name) for name in ("level", "type", "size"))
+        if level and size:
+            suffix = {"Data": "d", "Instruction": "i"}.get(kind or "", "")
+            found[f"L{level}{suffix}"] = size
+    return found
+
+
+def _turbo(cpu: Path) -> str | None:
+    no_turbo, boost = _read(cpu / "intel_pstate/no_turbo"), _read(cpu / "cpufreq/boost")
+    if no_turbo is not None:
+        return "off" if no_turbo == "1" else "on"
+    return None if boost is None else ("on" if boost == "1" else "off")
+
+
+def _cpu_limit(cgroup: Path) -> float | None:
+    quota, period = (_read(cgroup / "cpu.max") or "max 100000").split()[:2]
+    if quota == "max":
+        quota = _read(cgroup / "cpu/cpu.cfs_quota_us") or "-1"
+        period = _read(cgroup / "cpu/cpu.cfs_period_us") or "100000"
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+
+
+def _memory_limit(cgroup: Path) -> int | None:
+    limit = _read(cgroup / "memory.max") or _read(cgroup / "memory/memory.limit_in_bytes") or "max"
+    unlimited = not limit.isdigit() or int(limit) >= psutil.virtual_memory().total
+    return None if unlimited else int(limit)
+
+
+def _usable_cpus() -> int | None:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _virtual(root: Path) -> str | None:
+    if "hypervisor" in (_read(root / "proc/cpuinfo") or ""):
+        return "virtual machine"
+    return "container" if (root / ".dockerenv").exists() else None
+
+
+def _gpus() -> tuple[Gpu, ...]:
+    query = "--query-gpu=name,memory.total,driver_version"
+    listed = _command("nvidia-smi", query, "--format=csv,noheader,nounits") or ""
+    found = []
+    for line in listed.splitlines():
+        name, memory, driver = ([*(part.strip() for part in line.split(",")), "", "", ""])[:3]
+        size = int(memory) * 2**20 if memory.isdigit() else None
+        found.append(Gpu(name=name, memory_bytes=size, driver=driver or None))
+    return tuple(found)
+
+
+def describe(fingerprint: Fingerprint) -> dict[str, str]:
+    """The fingerprint as pairs of label and text for people, unknown parts left out."""
+    hardware = fingerprint.hardware
+    gib = 2**30
+    rows = {
+        "Machine": fingerprint.machine_id,
+        "CPU": hardware.cpu_model,
+        "Cores": f"{hardware.physical_cores or '?'} physical, {hardware.logical_cores or '?'} logical, "
+        f"{fingerprint.usable_cpus or '?'} usable",
+        "Caches": ", ".join(f"{name} {size}" for name, size in hardware.caches.items()),
+        "Governor": fingerprint.governor,
+        "Turbo": fingerprint.turbo,
+        "Memory": hardware.memory_bytes and f"{hardware.memory_bytes / gib:.1f} GiB",
+        "CPU limit": fingerprint.cpu_limit and f"{fingerprint.cpu_limit:g} cores",
+        "Memory limit": fingerprint.memory_limit_bytes and f"{fingerprint.memory_limit_bytes / gib:.1f} GiB",
+        "Runs in": fingerprint.virtual,
+        "GPU": "; ".join(f"{gpu.name} (driver {gpu.driver or 'unknown'})" for gpu in hardware.gpus),
+        "Kernel": fingerprint.kernel,
+        "Python": fingerprint.python,
+        "Packages": ", ".join(f"{name} {found}" for name, found in fingerprint.packages.items()),
+        "Code": fingerprint.git,
+        "Specification": f"version {fingerprint.spec_version}",
+    }
+    for backend, versions in fingerprint.frameworks.items():
+        rows[f"{backend} reports"] = ", ".join(f"{name} {found}" for name, found in versions.items())
+    for backend, pools in fingerprint.thread_pools.items():
+        rows[f"{backend} threads"] = ", ".join(f"{name} {count}" for name, count in pools.items())
+    return {label: text for label, text in rows.items() if text}

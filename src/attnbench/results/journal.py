@@ -1,0 +1,128 @@
+"""The journal of a run: one JSON line per record, on disk before the next burst begins.
+
+``kill -9`` loses at most the record in flight. Reading forgives a torn last line, which is what a killed writer
+leaves, and nothing else: a damaged middle means that the file is not what was written.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn, Self, get_args
+
+from attnbench.errors import ResultsError
+
+RecordType = Literal["run", "cell", "samples", "event"]
+RECORD_TYPES: tuple[str, ...] = get_args(RecordType)
+
+
+@dataclass(frozen=True)
+class JournalRecord:
+    """One line: its type and its JSON-ready content."""
+
+    type: str
+    data: Any
+
+
+class Journal:
+    """Appends records to a file; every ``append`` is written, flushed and synced, or raises ``ResultsError``."""
+
+    def __init__(self, path: Path, *, new: bool) -> None:
+        self.path = path
+        flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT | os.O_EXCL if new else 0)
+        try:
+            if not new:
+                os.truncate(path, intact_length(path))
+            self._descriptor: int | None = os.open(path, flags, 0o644)
+        except FileExistsError as error:
+            msg = f"{path} exists already; a journal is never overwritten"
+            raise ResultsError(msg) from error
+        except OSError as error:
+            fail_writing(path, error)
+
+    def append(self, kind: RecordType, data: Any) -> None:
+        """Write one record of JSON-ready ``data``."""
+        if self._descriptor is None:
+            msg = f"{self.path} is closed; nothing more is written to it"
+            raise ResultsError(msg)
+        line = json.dumps({"type": kind, "data": _in_words(data)}, separators=(",", ":"), allow_nan=False)
+        before = os.fstat(self._descriptor).st_size
+        try:
+            self._write((line + "\n").encode())
+            os.fsync(self._descriptor)
+        except OSError as error:
+            os.truncate(self.path, before)
+            fail_writing(self.path, error)
+
+    def _write(self, payload: bytes) -> None:
+        rest = memoryview(payload)
+        while rest:
+            rest = rest[os.write(self._descriptor or 0, rest) :]
+
+    def close(self) -> None:
+        """Close the file; closing twice does nothing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _in_words(data: Any) -> Any:
+    """NaN and infinity as the words that the schema reads back: JSON has no such numbers."""
+    if isinstance(data, float) and not math.isfinite(data):
+        return "NaN" if math.isnan(data) else "Infinity" if data > 0 else "-Infinity"
+    if isinstance(data, Mapping):
+        return {key: _in_words(value) for key, value in data.items()}
+    return [_in_words(value) for value in data] if isinstance(data, (list, tuple)) else data
+
+
+def fail_writing(path: Path, error: OSError) -> NoReturn:
+    """Raise the ``ResultsError`` that says in one line why ``path`` cannot be written, and what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        msg = f"the disk is full: {path} cannot grow. What is written so far is intact; free space, then use --resume"
+    elif isinstance(error, (PermissionError, FileNotFoundError, NotADirectoryError)) or error.errno == errno.EROFS:
+        msg = f"{path} cannot be written ({error.strerror}); name a folder that can be with --out DIR"
+    else:
+        msg = f"writing {path} failed: {error.strerror or error}"
+    raise ResultsError(msg) from error
+
+
+def intact_length(path: Path) -> int:
+    """The length in bytes of the journal without a torn last line."""
+    return path.read_bytes().rfind(b"\n") + 1
+
+
+def read_journal(path: Path) -> Iterator[JournalRecord]:
+    """The records of a journal, in order; a torn last line is left out.
+
+    Raises ``ResultsError`` where the file is missing, damaged, or not a journal.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        msg = f"{path} cannot be read ({error.strerror})"
+        raise ResultsError(msg) from error
+    for number, line in enumerate(text.split(b"\n")[:-1], start=1):
+        yield _record(path, number, line)
+
+
+def _record(path: Path, number: int, line: bytes) -> JournalRecord:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        msg = f"{path} is damaged: line {number} is not JSON; the folder is left untouched"
+        raise ResultsError(msg) from error
+    if not isinstance(found, Mapping) or set(found) != {"type", "data"} or found["type"] not in RECORD_TYPES:
+        msg = f"{path} is damaged or not a journal of attnbench: line {number} is no {', '.join(RECORD_TYPES)} record"
+        raise ResultsError(msg)
+    return JournalRecord(found["type"], found["data"])

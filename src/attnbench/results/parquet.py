@@ -1,0 +1,152 @@
+"""Rows to and from Parquet and pandas: one Arrow schema derived from the record, with its version in the file.
+
+``point``, ``metrics``, ``memory`` and ``case`` are dicts of mixed types: in the file they are JSON text, in a frame
+the first two are expanded into columns ``point.<axis>`` and ``metric.<name>``.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnbench.errors import MissingExtraError, ResultsError
+from attnbench.results.journal import fail_writing
+from attnbench.results.schema import SCHEMA_VERSION, CellResult, Record, Sample
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+METADATA_KEY = b"attnbench_schema_version"
+JSON_COLUMNS = ("point", "metrics", "memory", "case")
+EXPANDED = {"point": "point.", "metrics": "metric."}
+
+
+def cells_frame(cells: Sequence[CellResult]) -> pd.DataFrame:
+    """Rows as a pandas frame, in their order."""
+    return to_frame(to_table(cells, CellResult))
+
+
+def samples_frame(samples: Sequence[Sample]) -> pd.DataFrame:
+    """Samples as a pandas frame, in their order."""
+    return to_frame(to_table(samples, Sample))
+
+
+def write_cells(cells: Sequence[CellResult], path: Path) -> None:
+    """Write the rows to a Parquet file."""
+    _write(to_table(cells, CellResult), path)
+
+
+def write_samples(samples: Sequence[Sample], path: Path) -> None:
+    """Write the samples to a Parquet file."""
+    _write(to_table(samples, Sample), path)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A frame from a Parquet file of ours; ``ResultsError`` if it is damaged, newer or another program's."""
+    arrow = _arrow()
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (OSError, arrow.ArrowException) as error:
+        msg = f"{path} is damaged; delete that file and the run is read from its journal"
+        raise ResultsError(msg) from error
+    version = (table.schema.metadata or {}).get(METADATA_KEY)
+    if version is None:
+        msg = f"{path} is not attnbench's: its metadata has no schema version. It is left untouched"
+        raise ResultsError(msg)
+    if int(version) > SCHEMA_VERSION:
+        msg = f"{path} has schema {int(version)}, this attnbench reads up to {SCHEMA_VERSION}. Type: "
+        raise ResultsError(msg + "pip install -U attnbench")
+    return to_frame(table)
+
+
+def to_table(records: Sequence[Record], model: type[Record]) -> pa.Table:
+    """Records as an Arrow table with the columns of ``model``."""
+    arrow = _arrow()
+    schema = arrow_schema(model)
+    rows = [one.model_dump(mode="python") for one in records]
+    texts = [name for name in JSON_COLUMNS if name in schema.names]
+    for row in rows:
+        for name in texts:
+            row[name] = None if row[name] is None else json.dumps(row[name])
+    return arrow.Table.from_pylist(rows, schema=schema)
+
+
+def arrow_schema(model: type[Record]) -> pa.Schema:
+    """The Arrow schema of a record: one column for each field, by its type."""
+    arrow = _arrow()
+    kinds = {bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64(), str: arrow.string()}
+    columns = [
+        arrow.field(name, arrow.string() if name in JSON_COLUMNS else kinds[_plain(info.annotation)])
+        for name, info in model.model_fields.items()
+    ]
+    return arrow.schema(columns, metadata={METADATA_KEY: str(SCHEMA_VERSION).encode()})
+
+
+def _plain(annotation: Any) -> type:
+    """The type behind ``X | None`` and ``Literal``."""
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        annotation = next(one for one in typing.get_args(annotation) if one is not type(None))
+    if typing.get_origin(annotation) is typing.Literal:
+        return type(typing.get_args(annotation)[0])
+    found: type = annotation
+    return found
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """A table as a pandas frame with ``point`` and ``metrics`` expanded."""
+    import pandas as pd
+
+    frame: pd.DataFrame = table.to_pandas()
+    for column, prefix in EXPANDED.items():
+        if column not in frame:
+            continue
+        dicts = [json.loads(text) if text else {} for text in frame.pop(column)]
+        names = dict.fromkeys(name for one in dicts for name in one)
+        for name in names:
+            values = [_hashable(one.get(name)) for one in dicts]
+            frame[prefix + name] = pd.Series(values, index=frame.index, dtype=_dtype(values))
+    return frame
+
+
+def _hashable(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, (list, dict)) else value
+
+
+def _dtype(values: Sequence[Any]) -> str:
+    """The plainest dtype that keeps the values: numbers stay numbers; mixed levels stay what they are."""
+    found = {type(one) for one in values if one is not None}
+    missing = any(one is None for one in values)
+    if found == {int} and not missing:
+        return "int64"
+    if found and found <= {int, float}:
+        return "float64"
+    return "str" if found == {str} else "object"
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    import pyarrow.parquet
+
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        pyarrow.parquet.write_table(table, beside, compression="zstd")
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        fail_writing(path, error)
+
+
+def _arrow() -> Any:
+    try:
+        import pandas as pd  # noqa: F401  (pyarrow gives frames only with it)
+        import pyarrow as pa
+    except ModuleNotFoundError as error:
+        what = "reading and writing results"
+        raise MissingExtraError(what, "report", error.name) from error
+    return pa

@@ -1,0 +1,113 @@
+"""From raw samples to the summary of a cell: the burst is the unit, never the single call.
+
+Calls inside a burst share its caches, clock and neighbours, so they are no independent observations: a burst counts
+once, by the median of its samples. Warm-ups and disturbed bursts are left out. The interval of the median is
+distribution-free (order statistics): it says what the bursts of this run say, and nothing about other processes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attnbench.results.schema import Sample
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Bursts:
+    """The bursts of one cell: the value of each and the replicate (process) that it belongs to, in order."""
+
+    values: tuple[float, ...]
+    replicates: tuple[int, ...]
+
+    @property
+    def n(self) -> int:
+        """How many there are."""
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class MedianInterval:
+    """A median with its interval; ``low`` and ``high`` are ``None`` where there are too few values for one."""
+
+    median: float
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def relative_width(self) -> float:
+        """Half the width of the interval over the median; infinite where there is no interval."""
+        if self.low is None or self.high is None or self.median <= 0:
+            return math.inf
+        return (self.high - self.low) / 2 / self.median
+
+
+def usable(samples: Iterable[Sample], cache: str | None = None) -> list[Sample]:
+    """The samples that count: no warm-up, no disturbed burst, and of one cache state if asked."""
+    return [one for one in samples if not one.warmup and not one.disturbed and cache in (None, one.cache)]
+
+
+def bursts(samples: Iterable[Sample], field: str = "wall_s") -> Bursts:
+    """One value for each burst: the median of ``field`` over its samples. Give it what ``usable`` returned."""
+    grouped: dict[tuple[int, int], list[float]] = defaultdict(list)
+    for one in samples:
+        if (value := getattr(one, field)) is not None:
+            grouped[one.replicate, one.burst].append(value)
+    keys = sorted(grouped)
+    return Bursts(tuple(float(np.median(grouped[key])) for key in keys), tuple(key[0] for key in keys))
+
+
+def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> MedianInterval:
+    """The median and its distribution-free interval, from the order statistics (``scipy.stats.quantile_test``).
+
+    Its coverage is at least ``confidence`` for any continuous distribution of independent values. Six values are
+    the fewest that give an interval at 95 %. Raises ``ValueError`` for no values, or values that are not finite.
+    """
+    from scipy import stats
+
+    data = np.asarray(values, dtype=float)
+    if data.size == 0 or not np.isfinite(data).all():
+        msg = f"a median needs finite values; got {data.size} of which {int(np.isfinite(data).sum())} are finite"
+        raise ValueError(msg)
+    found = stats.quantile_test(data, q=float(np.median(data)), p=0.5).confidence_interval(confidence)
+    known = math.isfinite(found.low) and math.isfinite(found.high)
+    low, high = (float(found.low), float(found.high)) if known else (None, None)
+    return MedianInterval(float(np.median(data)), low, high, data.size)
+
+
+def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
+    """The columns of a ``CellResult`` that come from its samples, in the words of the schema.
+
+    Where both cold and hot samples exist, the main times are the cold ones and ``time_hot_median_s`` stands beside
+    them. Without any sample that counts only ``disturbed_bursts`` is returned: such a cell is not ``ok``.
+    """
+    disturbed = len({(one.replicate, one.burst) for one in samples if one.disturbed and not one.warmup})
+    counted = usable(samples)
+    if not counted:
+        return {"disturbed_bursts": disturbed}
+    states = {one.cache for one in counted}
+    state = next(name for name in ("cold", "none", "hot") if name in states)
+    main = usable(counted, state)
+    wall, cpu = bursts(main), bursts(main, "cpu_s")
+    interval = median_interval(wall.values)
+    hot = bursts(usable(counted, "hot")) if state != "hot" else Bursts((), ())
+    return {
+        "n_samples": len(main),
+        "n_bursts": wall.n,
+        "n_replicates": len(set(wall.replicates)),
+        "time_median_s": interval.median,
+        "time_low_s": interval.low,
+        "time_high_s": interval.high,
+        "time_hot_median_s": float(np.median(hot.values)) if hot.n else None,
+        "cache": state,
+        "cpu_time_s": float(np.median(cpu.values)) if cpu.n else None,
+        "disturbed_bursts": disturbed,
+    }

@@ -1,0 +1,1 @@
+"""Tests of agreement: bounds, judging, the power of the cases, trials, mutants."""

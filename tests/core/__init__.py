@@ -1,0 +1,1 @@
+"""Tests of the core: spec, problem, call, inputs, oracle."""

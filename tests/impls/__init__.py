@@ -1,0 +1,1 @@
+"""Tests of the implementations and of the backends' adapters."""

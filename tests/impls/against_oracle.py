@@ -1,0 +1,111 @@
+"""Holding an implementation to the float64 oracle by norms, without the element-wise bounds of ``attnbench.agree``.
+
+The tolerance is a small multiple of the unit roundoff times the largest element; the pattern of NaN and infinities,
+shapes and dtypes are compared exactly.
+"""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attnbench.api import AttentionSpec, Backend, Call, Case, Implementation, Operands, Problem, draw, draw_cotangents
+from attnbench.call import prepare
+from attnbench.discover import backend, load_implementation
+from attnbench.oracle import reference
+from attnbench.oracle_vjp import reference_vjp
+from attnbench.precision import UNIT_ROUNDOFF, wide
+
+Array = np.ndarray[Any, np.dtype[Any]]
+EVERY_OUTPUT = ("lse", "scores", "capped", "logits", "weights")
+# Errors in units of roundoff of the largest element: up to 17 were seen in correct kernels on these small problems.
+TOLERANCE = 64.0
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What an implementation returned, in NumPy, and what it was asked."""
+
+    q: Array
+    k: Array
+    v: Array
+    call: Call
+    outputs: dict[str, Array]
+    gradients: dict[str, Array]
+
+
+def load(name: str) -> tuple[Backend, Implementation]:
+    """The adapter and the implementation of a full name."""
+    return backend(name.partition("/")[0]).load(), load_implementation(name)
+
+
+def observe(
+    name: str,
+    spec: AttentionSpec,
+    operands: Operands,
+    d_output: Array | None = None,
+    d_lse: Array | None = None,
+    outputs: tuple[str, ...] = (),
+    device: str = "cpu",
+) -> Observed:
+    """Run an implementation as the harness does: to native, bind, run, wait, to NumPy."""
+    adapter, implementation = load(name)
+    q, k, v, call = prepare(spec, operands, outputs)
+    reason = implementation.unsupported(call.needs(device, gradients=d_output is not None))
+    assert reason is None, reason
+    native = [adapter.to_native(array, device) for array in (q, k, v)]
+    given = {"d_output": d_output, "d_lse": d_lse}
+    cotangents = {n: adapter.to_native(array, device) for n, array in given.items() if array is not None}
+    moved = call.map_arrays(lambda array: adapter.to_native(array, device))
+    result = adapter.bind(implementation, *native, moved, **cotangents).run()
+    adapter.wait(result)
+    output, gradients = (result, {}) if d_output is None else result
+    return Observed(
+        q,
+        k,
+        v,
+        call,
+        {n: adapter.to_numpy(array) for n, array in output.items()},
+        {n: adapter.to_numpy(array) for n, array in gradients.items()},
+    )
+
+
+def check(name: str, spec: AttentionSpec, problem: Problem, *, extra: bool = True, device: str = "cpu") -> None:
+    """Forward and backward, with lse and stages if ``extra``, against the oracle."""
+    case = Case(spec, problem, "backward", EVERY_OUTPUT if extra else ())
+    d_output, d_lse = draw_cotangents(case)
+    seen = observe(name, spec, draw(spec, problem), d_output, d_lse, case.outputs, device)
+    expected = reference(seen.q, seen.k, seen.v, seen.call)
+    gradients = reference_vjp(seen.q, seen.k, seen.v, seen.call, d_output, d_lse)
+    assert set(seen.outputs) == {"output", *case.outputs}
+    assert set(seen.gradients) == set(gradients)
+    for n, array in seen.outputs.items():
+        level = problem.dtype if n == "output" else wide(problem.dtype)
+        same(n, array, getattr(expected, n), level)
+    for n, array in seen.gradients.items():
+        same(f"gradient of {n}", array, gradients[n], problem.dtype)
+
+
+def same(what: str, array: Array, expected: Array, level: str) -> None:
+    """Equal shape, dtype and pattern of NaN and infinities; values within the tolerance."""
+    assert array.dtype.name == level, what
+    assert array.shape == expected.shape, what
+    values = array.astype(np.float64)
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(values[~finite], expected[~finite], err_msg=what)
+    if finite.any():
+        size = max(float(np.abs(expected[finite]).max()), 1e-3)
+        error = float(np.abs(values[finite] - expected[finite]).max())
+        assert error <= TOLERANCE * UNIT_ROUNDOFF[level] * size, f"{what}: {error} of {size}"
+
+
+def fresh_process(program: str, **environment: str) -> str:
+    """What a program prints in a Python of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()

@@ -1,0 +1,183 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from attnbench.measure.process import LOG_BYTES, Setting, WorkerProcess, death, environment
+from attnbench.suite import Cell
+
+from .conftest import tiny
+
+
+def gone(pid: int, within_s: float = 10.0) -> bool:
+    """Whether a process ends (a zombie has ended)."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        try:
+            if "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text():
+                return True
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def cell(impl: str, path: str) -> dict[str, object]:
+    return Cell("tiny", {"T": 16}, tiny(), impl, files=(path,)).to_dict()
+
+
+def test_threads_are_set_verified_and_reported() -> None:
+    with WorkerProcess("numpy", Setting(threads=1)) as worker:
+        reply = worker.call("hello", 30, backend="numpy", threads=1)
+    assert reply.ok
+    assert set(reply.value["threads"].values()) <= {1}
+    assert reply.value["versions"]["numpy"]
+
+
+def test_the_environment_sets_threads_and_lets_waiting_sides_sleep() -> None:
+    own = environment("numpy", Setting(threads=3, environment={"PYTHONHASHSEED": "5"}))
+    assert own["OMP_NUM_THREADS"] == "3"
+    assert own["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert own["PYTHONHASHSEED"] == "5"
+
+
+def test_an_unknown_operation_and_a_wrong_argument_are_replies() -> None:
+    with WorkerProcess("numpy", Setting()) as worker:
+        assert "no operation 'dance'" in str(worker.call("dance", 30).reason)
+        assert "TypeError" in str(worker.call("hello", 30, wrong=1).reason)
+        assert worker.alive
+
+
+def test_a_worker_that_is_late_is_killed_with_what_it_started(dropin: Callable[..., str], tmp_path: Path) -> None:
+    note = tmp_path / "child"
+    path = dropin(f"""
+        import subprocess, time
+        child = subprocess.Popen(["sleep", "100"])
+        open({str(note)!r}, "w").write(str(child.pid))
+        time.sleep(100)
+    """)
+    with WorkerProcess(None, Setting()) as worker:
+        reply = worker.call("describe", 3.0, files=[path])
+        assert (reply.status, worker.alive) == ("timeout", False)
+        assert "more than 3 s" in str(reply.reason)
+        assert worker.call("describe", 3.0, files=[path]).status == "crashed"
+    assert gone(worker.pid)
+    assert gone(int(note.read_text()))
+
+
+def test_megabytes_on_stdout_are_bounded_and_harm_no_reply(dropin: Callable[..., str]) -> None:
+    path = dropin("""
+        import os, sys
+        os.write(1, b"x" * 4_000_000 + b"\\n")
+        print('{"number": 1, "status": "ok"}')
+        sys.stdout.close()
+    """)
+    with WorkerProcess(None, Setting()) as worker:
+        reply = worker.call("describe", 30, files=[path])
+        assert reply.value == {"names": ["numpy/good"]}
+        assert len(worker._log._tail) <= LOG_BYTES
+
+
+def test_a_forked_child_has_nothing_to_say(dropin: Callable[..., str], tmp_path: Path) -> None:
+    note = tmp_path / "child"
+    forks = dropin(f"""
+        import os
+        if child := os.fork():
+            open({str(note)!r}, "w").write(str(child))
+    """)
+    with WorkerProcess(None, Setting()) as worker:
+        first = worker.call("describe", 30, files=[forks])
+        again = worker.call("describe", 30, files=[dropin("", "other.py")])
+        assert gone(int(note.read_text()))
+    assert first.ok
+    assert again.ok
+    assert first.pid == again.pid == worker.pid
+
+
+def test_the_last_words_of_a_dead_worker_are_in_the_reason(dropin: Callable[..., str]) -> None:
+    path = dropin("import os, sys; print('the end is near', flush=True); os.abort()")
+    with WorkerProcess(None, Setting()) as worker:
+        reply = worker.call("describe", 30, files=[path])
+    assert reply.status == "crashed"
+    assert "died of SIGABRT" in str(reply.reason)
+    assert "the end is near" in str(reply.reason)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "said"),
+    [
+        (0, "crashed", "exit status 0"),
+        (-11, "crashed", "SIGSEGV"),
+        (-9, "oom", "SIGKILL"),
+        (-64, "crashed", "SIGRTMAX"),
+    ],
+)
+def test_what_an_end_says(code: int, status: str, said: str) -> None:
+    found, reason = death(code)
+    assert found == status
+    assert said in reason
+
+
+def test_a_busy_worker_dies_with_its_parent(dropin: Callable[..., str], tmp_path: Path) -> None:
+    # Busy, since one that waits would end with the pipe anyway.
+    busy = tmp_path / "busy"
+    path = dropin(f"import time; open({str(busy)!r}, 'w'); time.sleep(100)")
+    script = f"""if True:
+        import os, time
+        from attnbench.measure.process import Setting, WorkerProcess
+        from attnbench.measure.protocol import Request, encode
+        worker = WorkerProcess(None, Setting())
+        os.write(worker._requests, encode(Request(1, "describe", {{"files": [{path!r}]}})))
+        while not os.path.exists({str(busy)!r}):
+            time.sleep(0.02)
+        print(worker.pid, flush=True)
+        time.sleep(100)
+    """
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        os.kill(parent.pid, signal.SIGKILL)
+    assert gone(pid)
+
+
+ALLOCATES = """
+    def allocating(mib):
+        @implementation(f"numpy/alloc-{mib}", Capabilities())
+        def attend(q, k, v, call):
+            # Small problems, as for warming up, allocate nothing: the number must come from the call itself.
+            held = np.ones(mib * 2**20, np.uint8) if call.sizes.Tq > 32 else None
+            output = softmax_attention(q, k, v, call)
+            del held
+            return output
+        return attend
+    a1, a16, a256 = allocating(1), allocating(16), allocating(256)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the high-water mark is Linux's")
+def test_known_allocations_are_measured(dropin: Callable[..., str]) -> None:
+    path, case = dropin(ALLOCATES), tiny(40)
+    with WorkerProcess("numpy", Setting()) as worker:
+        assert worker.call("hello", 30, backend="numpy", threads=1).ok
+        for mib in (256, 1, 16, 256, 1):
+            own = Cell("tiny", {}, case, f"numpy/alloc-{mib}", files=(path,)).to_dict()
+            reply = worker.call("memory", 30, cell=own)
+            assert reply.ok, reply.reason
+            assert reply.value["source"] == "VmHWM"
+            error = abs(reply.value["peak_bytes"] - mib * 2**20)
+            assert error <= max(0.02 * mib * 2**20, 2**20), (mib, reply.value)
+
+
+def test_without_the_mark_memory_says_that_it_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    from attnbench import discover
+    from attnbench.measure import memory
+
+    monkeypatch.setattr(memory, "CLEAR_REFS", Path("/proc/self/no-such-file"))
+    found = memory.peak_of_call(lambda: 1, discover.backend("numpy").load(), "cpu")
+    assert found.peak_bytes is None
+    assert "not measured" in found.source

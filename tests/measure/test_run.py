@@ -1,0 +1,293 @@
+"""Whole runs: every planned cell has one row, whatever its kernel does; and nothing that was seen is lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from attnbench.api import Suite
+from attnbench.errors import ResultsError, UsageError
+from attnbench.measure.run import RunOptions, exit_code, run
+from attnbench.results.read import Contents, load, read_contents
+
+from .conftest import QUICK, tiny
+
+HOSTILE = """
+    import ctypes, os, sys, time
+
+    def hostile(name):
+        return implementation(f"numpy/{name}", Capabilities())
+
+    @hostile("segfault")
+    def segfault(q, k, v, call):
+        ctypes.string_at(0)
+
+    @hostile("leaves")
+    def leaves(q, k, v, call):
+        os._exit(0)
+
+    @hostile("hangs")
+    def hangs(q, k, v, call):
+        while True:
+            time.sleep(0.01)
+
+    @hostile("prints")
+    def prints(q, k, v, call):
+        os.write(1, b"y" * 2_000_000)
+        print('{"number": 2, "status": "ok", "value": {}}')
+        return softmax_attention(q, k, v, call)
+
+    @hostile("raises")
+    def raises(q, k, v, call):
+        raise ValueError("not today")
+
+    @hostile("exits")
+    def exits(q, k, v, call):
+        sys.exit(0)
+
+    @hostile("shape")
+    def shape(q, k, v, call):
+        return softmax_attention(q, k, v, call)[:, :, :-1]
+
+    @hostile("mean")
+    def mean(q, k, v, call):
+        return np.broadcast_to(v.mean(2, keepdims=True), v.shape).copy()
+
+    held = []
+
+    @hostile("hoards")
+    def hoards(q, k, v, call):
+        while True:
+            held.append(np.ones(64 * 2**20, np.uint8))
+
+    @hostile("unsupported")
+    def unsupported(q, k, v, call):
+        return softmax_attention(q, k, v, call)
+    unsupported = implementation("numpy/unsupported", Capabilities(dtypes=("float64",)))(unsupported.attend)
+"""
+ENDS = {
+    "good": ("ok", ""),
+    "prints": ("ok", ""),
+    "naive": ("ok", ""),
+    "segfault": ("crashed", "SIGSEGV"),
+    "leaves": ("crashed", "exit status 0"),
+    "hangs": ("timeout", "more than 4 s"),
+    "raises": ("crashed", "ValueError: not today"),
+    "exits": ("crashed", "SystemExit"),
+    "shape": ("wrong", ""),
+    "mean": ("wrong", ""),
+    "hoards": ("oom", "MemoryError"),
+    "unsupported": ("unsupported", "float32"),
+}
+
+Make = Callable[..., RunOptions]
+
+
+def test_hostile_kernels_end_as_rows_and_good_ones_are_measured(options: Make, dropin: Callable[..., str]) -> None:
+    path = dropin(HOSTILE)
+    patterns = ["numpy/naive", *(f"numpy/{name}" for name in ENDS if name != "naive")]
+    effort = replace(QUICK, timeout_s=4.0)
+    done = run(options(files=[path], patterns=patterns, effort=effort, memory_limit=2**29))
+    found = {row.variant: row for row in done.rows}
+    assert {name: row.status for name, row in found.items()} == {name: status for name, (status, _) in ENDS.items()}
+    for name, (_, said) in ENDS.items():
+        assert said in (found[name].reason or ""), name
+    for name in ("good", "prints", "naive"):
+        assert found[name].n_bursts == 2
+        assert found[name].peak_bytes is not None
+        assert found[name].error_ratio is not None
+    assert done.exit_code == 1
+    assert done.note is None
+
+
+def test_every_planned_cell_has_exactly_one_row(options: Make) -> None:
+    suite = Suite("tiny", "?", {"T": (16, 24)}, case=tiny)
+    patterns = ["numpy/naive", "numpy/loops"]
+    done = run(options(suites=[suite], patterns=patterns, threads=(1,)))
+    frame = load(done.folder)
+    assert Counter(zip(frame["impl"], frame["point.T"], strict=True)) == {(i, t): 1 for i in patterns for t in (16, 24)}
+    assert set(frame["status"]) == {"ok"}
+    assert (frame["roofline_fraction"] > 0).all()
+    assert (frame["flops"] > 0).all()
+    assert done.exit_code == 0
+
+
+def test_samples_keep_warm_ups_and_number_every_burst(options: Make) -> None:
+    done = run(options(patterns=["numpy/naive"], effort=replace(QUICK, replicates=2)))
+    samples = load(done.folder, samples=True)
+    assert set(samples["replicate"]) == {0, 1}
+    assert not samples.duplicated(["cell_id", "replicate", "burst", "index"]).any()
+    assert samples.groupby("replicate")["warmup"].any().all()
+    assert (~samples["warmup"]).sum() == 4
+    events = read_contents(done.folder).events
+    assert sum(event["name"] == "process" for event in events) == 3  # two replicates and the memory run
+    assert sum(len(event.get("receipts", ())) for event in events) == len(samples)
+    assert done.rows[0].n_replicates == 2
+
+
+def orders(folder: Path) -> list[list[str]]:
+    return [event["order"] for event in read_contents(folder).events if event["name"] == "round"]
+
+
+def test_the_order_is_random_seeded_and_recorded(options: Make) -> None:
+    effort = replace(QUICK, min_bursts=6, max_bursts=6)
+    patterns = ["numpy/naive", "numpy/blocked", "numpy/loops"]
+    first, again, other = (
+        run(options(patterns=patterns, effort=effort, seed=seed, out=options().out / str(n))).folder
+        for n, seed in enumerate((5, 5, 6))
+    )
+    assert len({tuple(order) for order in orders(first)}) > 1
+    assert orders(first) == orders(again)
+    assert orders(first) != orders(other)
+    start = next(event for event in read_contents(first).events if event["name"] == "start")
+    assert start["seed"] == 5
+
+
+def test_a_second_run_on_the_machine_is_refused_and_writes_nothing(options: Make, tmp_path: Path) -> None:
+    with FileLock(tmp_path / "lock"), pytest.raises(UsageError, match="another run of attnbench is measuring"):
+        run(options(patterns=["numpy/naive"]))
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_spent_budget_leaves_not_run_rows_and_can_be_resumed(options: Make) -> None:
+    suite = Suite("tiny", "?", {"T": (16, 24, 32)}, case=tiny)
+    asked = options(suites=[suite], patterns=["numpy/naive"], budget_s=0.001)
+    done = run(asked)
+    assert [row.status for row in done.rows] == ["not-run"] * 3
+    assert done.exit_code == 5
+    assert "budget" in str(done.note)
+    resumed = run(replace(asked, budget_s=None, resume=done.run_id))
+    assert [row.status for row in resumed.rows] == ["ok"] * 3
+    assert resumed.run_id == done.run_id
+    with pytest.raises(ResultsError, match="nothing to resume"):
+        run(replace(asked, budget_s=None, resume=done.run_id))
+
+
+SCRIPT = """if True:
+    import sys
+    from dataclasses import replace
+    from pathlib import Path
+    from attnbench.api import Suite
+    from attnbench.measure.run import RunOptions, run
+    from tests.measure.conftest import QUICK, tiny
+    suite = Suite("tiny", "?", {"T": (16, 24)}, case=tiny)
+    where = Path(sys.argv[1])
+    run(RunOptions(suites=[suite], patterns=["numpy/naive", "numpy/loops"], out=where / "results", lock=where / "lock",
+        effort=replace(QUICK, min_bursts=20, max_bursts=20), seed=1))
+"""
+
+
+def broken_off(where: Path, with_signal: int, after: Callable[[Contents], bool]) -> Path:
+    """Start a run in a process, send it a signal once its journal shows enough, return its folder."""
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(where)], cwd=Path(__file__).parents[2])
+    until = time.monotonic() + 60
+    while time.monotonic() < until and process.poll() is None:
+        for journal in where.glob("results/*/journal.jsonl"):
+            if journal.stat().st_size and after(read_contents(journal.parent)):
+                os.kill(process.pid, with_signal)
+                process.wait(20)
+                return journal.parent
+        time.sleep(0.02)
+    process.kill()
+    pytest.fail("the run was over before it could be broken off")
+
+
+def bursts_of(contents: Contents) -> set[tuple[str, int, int, float]]:
+    return {(one.cell_id, one.replicate, one.burst, one.wall_s) for one in contents.samples}
+
+
+def test_a_killed_run_is_readable_and_resuming_completes_it(options: Make, tmp_path: Path) -> None:
+    folder = broken_off(tmp_path, signal.SIGKILL, lambda seen: len(seen.samples) > 30)
+    with (folder / "journal.jsonl").open("ab") as journal:
+        journal.write(b'{"type":"samples","da')  # what a kill in the middle of a line leaves
+    before = read_contents(folder)
+    assert len(before.cells) == 4
+    assert before.info.status == "partial"
+    assert set(load(folder)["status"]) <= {"ok", "not-run"}
+    done = run(options(suites=[], resume=folder))
+    after = read_contents(folder)
+    assert [row.status for row in done.rows] == ["ok"] * 4
+    assert [row.cell_id for row in done.rows] == [row.cell_id for row in before.cells]
+    assert bursts_of(before) <= bursts_of(after)
+    numbers = Counter((one.cell_id, one.replicate, one.burst) for one in after.samples)
+    assert set(numbers.values()) == {1}
+    assert (done.kept, after.info.status) == (len(before.done()), "complete")
+
+
+def test_an_interrupt_ends_with_a_valid_partial_run(tmp_path: Path) -> None:
+    folder = broken_off(tmp_path, signal.SIGINT, lambda seen: bool(seen.done()))
+    contents = read_contents(folder)
+    assert contents.done()
+    assert {row.status for row in contents.cells} <= {"ok", "not-run"}
+    assert contents.events[-1]["name"] == "partial"
+    assert "interrupted" in contents.events[-1]["note"]
+
+
+def test_resuming_something_else_is_refused(options: Make) -> None:
+    done = run(options(patterns=["numpy/naive"], budget_s=0.001))
+    other = Suite("other", "?", {"T": (16,)}, case=tiny)
+    with pytest.raises(UsageError, match="is of tiny, not other"):
+        run(options(suites=[other], resume=done.run_id))
+    path = done.folder / "run.json"
+    data = json.loads(path.read_text())
+    data["fingerprint"]["python"] = "CPython 2.7"
+    journal = done.folder / "journal.jsonl"
+    journal.write_text(journal.read_text() + json.dumps({"type": "run", "data": data}) + "\n")
+    with pytest.raises(UsageError, match=r"began with python CPython 2\.7"):
+        run(options(resume=done.run_id))
+
+
+OBSERVING = """
+from attnbench.api import AttentionSpec, Problem, Suite, draw
+
+def observe(probe, T):
+    if T == 99:
+        raise ValueError("ninety-nine")
+    spec = AttentionSpec(causal=T == 8)
+    found = probe.attend(spec, draw(spec, Problem(Tq=T, D=4)))
+    return {"mean": found.output.mean(), "n": found.output.size}
+
+SUITE = Suite("watch", "What is there?", {"T": (4, 8, 99)}, observe=observe)
+"""
+
+
+def test_an_observed_suite_fills_metrics(
+    options: Make, dropin: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    (site / "watch-1.0.dist-info").mkdir(parents=True)
+    (site / "watch_suite.py").write_text(OBSERVING)
+    (site / "watch-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: watch\nVersion: 1.0\n")
+    (site / "watch-1.0.dist-info" / "entry_points.txt").write_text("[attnbench.suites]\nwatch = watch_suite:SUITE\n")
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    asked = options(suites=["watch"], patterns=["numpy/naive", "numpy/good"], files=[dropin()])
+    done = run(asked)
+    found = {(row.impl, row.point["T"]): row for row in done.rows}
+    assert found["numpy/naive", 4].metrics["n"] == 16
+    assert found["numpy/naive", 4].metrics == pytest.approx(found["numpy/good", 4].metrics, rel=1e-5)
+    assert found["numpy/good", 8].status == "unsupported"
+    assert found["numpy/good", 99].status == "crashed"
+    assert "ninety-nine" in str(found["numpy/naive", 99].reason)
+    assert done.exit_code == 4
+
+
+def test_exit_codes(options: Make) -> None:
+    row = run(options(patterns=["numpy/naive"])).rows[0]
+    codes = {
+        status: exit_code([row, row.model_copy(update={"status": status})])
+        for status in ("ok", "unsupported", "not-run", "crashed", "timeout", "oom", "wrong")
+    }
+    expected = {"ok": 0, "unsupported": 0, "not-run": 3, "crashed": 4, "timeout": 4, "oom": 4, "wrong": 1}
+    assert codes == expected
+    assert exit_code([row.model_copy(update={"status": "unsupported"})]) == 5
+    assert exit_code([row.model_copy(update={"status": "crashed"})]) == 4

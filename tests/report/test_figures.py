@@ -1,0 +1,166 @@
+"""Figures: every kind is drawn, failures are named, colours stay, the same frame gives the same bytes."""
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from attnbench.report.defaults import default_figures, length_of, with_setting
+from attnbench.report.figures import MAX_PANELS, Palette, draw
+from attnbench.results import load
+from attnbench.suite import Figure
+from tests.report import suites
+from tests.results import synthetic
+
+TIME = Figure("time", "Time & memory <now>", "Tq", "time_median_s", "impl", log_x=True, log_y=True)
+
+
+@pytest.fixture(scope="module")
+def timed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    failed = {("numpy/naive", 512): ("oom", "too much"), ("torch/sdpa", 128): ("unsupported", "too short")}
+    folder = synthetic.write_run(tmp_path_factory.mktemp("out") / "r", failed=failed, bursts=6)
+    return with_setting(load(folder))
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    return with_setting(load(suites.write_observed(tmp_path_factory.mktemp("out") / "r", failed="jax/naive")))
+
+
+def parsed(svg: str) -> ET.Element:
+    return ET.fromstring(svg)  # noqa: S314  (our own drawing)
+
+
+def texts(svg: str) -> list[str]:
+    return ["".join(one.itertext()).strip() for one in parsed(svg).iter() if one.tag.endswith("text")]
+
+
+@pytest.mark.parametrize("figure", suites.VARIANCE.figures, ids=lambda one: one.kind)
+def test_every_kind_of_figure_is_drawn(observed: pd.DataFrame, figure: Figure) -> None:
+    found = draw(figure, observed, Palette(), "p-")
+    assert found.svg.startswith('<svg role="img"')
+    assert found.name == f"p-{figure.name}"
+    assert "variance" in " ".join(texts(found.svg))
+    assert "jax/naive crashed (8)" in found.caption
+
+
+def test_failed_cells_are_named_in_the_caption_and_crossed_in_the_panel(timed: pd.DataFrame) -> None:
+    found = draw(TIME, timed, Palette())
+    assert "Not drawn, with the number of cells: numpy/naive oom (2); torch/sdpa unsupported (2)." in found.caption
+    assert "A cross at the foot is a cell without a measurement." in found.caption
+    assert "cross" not in draw(TIME, timed[timed["status"] == "ok"], Palette()).caption
+
+
+def test_failed_cells_are_not_averaged_in(timed: pd.DataFrame) -> None:
+    poisoned = timed.copy()
+    poisoned.loc[poisoned["status"] != "ok", "time_median_s"] = 1e6
+    assert draw(TIME, poisoned, Palette()).svg == draw(TIME, timed, Palette()).svg
+
+
+def test_only_failures_are_no_figure_but_a_caption(timed: pd.DataFrame) -> None:
+    found = draw(TIME, timed[timed["status"] != "ok"], Palette())
+    assert found.svg == ""
+    assert "Nothing to draw." in found.caption
+    assert "numpy/naive oom" in found.caption
+
+
+def test_values_without_a_place_on_a_logarithmic_axis_are_named(timed: pd.DataFrame) -> None:
+    zero = timed.copy()
+    zero.loc[zero["impl"] == "numpy/blocked", "peak_bytes"] = 0
+    figure = Figure("memory", "Memory", "Tq", "peak_bytes", "impl", log_y=True)
+    assert "4 measured cells have no peak_bytes to draw here (numpy/blocked)" in draw(figure, zero, Palette()).caption
+
+
+def test_the_same_frame_gives_the_same_bytes_and_other_names_other_ids(timed: pd.DataFrame) -> None:
+    first, second = (draw(TIME, timed, Palette()).svg for _ in range(2))
+    assert first == second
+    other = draw(TIME, timed, Palette(), "other-").svg
+    ids = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in (first, other)]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    assert set(re.findall(r'href="#([^"]+)"', first)) <= ids[0]
+    assert set(re.findall(r"url\(#([^)]+)\)", first)) <= ids[0]
+
+
+def test_an_svg_is_well_formed_and_brings_nothing_but_itself(timed: pd.DataFrame) -> None:
+    svg = draw(TIME, timed, Palette()).svg
+    parsed(svg)
+    assert 'aria-label="Time &amp; memory &lt;now&gt;"' in svg
+    for word in ("<metadata", "<style", "<?xml", "<!DOCTYPE", "<image", "dc:date", "#010203", "#040506"):
+        assert word not in svg, word
+    assert "currentColor" in svg
+
+
+def test_one_implementation_has_one_colour_whoever_else_is_drawn(timed: pd.DataFrame) -> None:
+    palette = Palette()
+    draw(TIME, timed, palette)
+    everywhere = palette.colours("impl", list(synthetic.IMPLS))
+    assert len(set(everywhere.values())) == len(synthetic.IMPLS)
+    alone = draw(TIME, timed[timed["impl"] == "jax/naive"], palette).svg
+    assert everywhere["jax/naive"] in alone
+    assert everywhere["numpy/naive"] not in alone
+
+
+def test_more_values_than_colours_are_told_apart_by_marker(timed: pd.DataFrame) -> None:
+    palette = Palette()
+    values = [f"numpy/v{number}" for number in range(25)]
+    assert len(set(palette.colours("impl", values).values())) == 10
+    many = pd.concat([timed[timed["impl"] == "jax/naive"].assign(impl=value) for value in values])
+    assert draw(TIME, many, palette).svg
+
+
+def test_the_interval_is_drawn_where_the_frame_has_one(timed: pd.DataFrame) -> None:
+    with_band = draw(replace(TIME, col="setting"), timed, Palette()).svg
+    without = draw(replace(TIME, col="setting"), timed.drop(columns=["time_low_s"]), Palette()).svg
+    assert with_band.count("FillBetween") == 12
+    assert without.count("FillBetween") == 0
+
+
+def test_a_figure_of_a_missing_column_says_which(timed: pd.DataFrame) -> None:
+    found = draw(Figure("f", "F", "point.nope", "time_median_s"), timed, Palette())
+    assert found.svg == ""
+    assert "figure 'f' needs the column 'point.nope'; there are" in found.caption
+
+
+def test_a_suites_broken_data_function_does_not_take_the_report_with_it(timed: pd.DataFrame) -> None:
+    figure = replace(TIME, data=lambda frame: frame[frame["nope"] > 1])
+    assert draw(figure, timed, Palette()).caption == "This figure could not be drawn. KeyError: 'nope'"
+
+
+def test_data_changes_the_frame_for_its_figure_only(timed: pd.DataFrame) -> None:
+    def short(frame: pd.DataFrame) -> pd.DataFrame:
+        frame["Tq"] = 7
+        return frame
+
+    draw(replace(TIME, data=short), timed, Palette())
+    assert set(timed["Tq"]) == {128, 512}
+
+
+def test_too_many_panels_are_left_out_aloud(timed: pd.DataFrame) -> None:
+    many = pd.concat([timed.assign(**{"point.n": number}) for number in range(MAX_PANELS + 2)])
+    found = draw(replace(TIME, col="point.n"), many, Palette())
+    assert "2 more panels are left out; their numbers are in the tables." in found.caption
+
+
+def test_default_figures_suit_what_varies(timed: pd.DataFrame) -> None:
+    assert [(one.name, one.kind, one.col) for one in default_figures(timed)] == [
+        ("time", "line", "setting"), ("memory", "line", "setting"), ("errors", "strip", None),
+    ]  # fmt: skip
+    assert set(timed["setting"]) == {"causal", "not causal"}
+    short = with_setting(timed[(timed["Tq"] == 128) & ~timed["point.causal"].astype(bool)])
+    assert [(one.kind, one.x, one.col) for one in default_figures(short)][:2] == [("bar", "impl", None)] * 2
+    palette = Palette()
+    for figure in (*default_figures(timed), *default_figures(short)):
+        assert draw(figure, timed if figure.kind == "line" else short, palette).svg
+
+
+def test_decoding_is_drawn_against_the_keys(timed: pd.DataFrame) -> None:
+    decode = timed.assign(Tq=1)
+    assert length_of(decode) == "S"
+    assert length_of(timed) == "Tq"
+
+
+def test_observed_frames_have_no_default_figures(observed: pd.DataFrame) -> None:
+    assert default_figures(observed) == ()

@@ -1,0 +1,152 @@
+"""Tables and their renderings: order, units, failures, widths, colours."""
+
+import io
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from attnbench.compare import CLAIM, Verdict
+from attnbench.report import console, tables, units
+from attnbench.results import load
+from tests.report import suites
+from tests.results import synthetic
+
+
+@pytest.fixture(scope="module")
+def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    failed = {
+        ("numpy/naive", 512): ("oom", "needs 9.0 GiB,\n2.0 GiB are free"),
+        ("torch/sdpa", 512): ("unsupported", "S is not a multiple of 128"),
+    }
+    return load(synthetic.write_run(tmp_path_factory.mktemp("out") / "results", failed=failed, bursts=6))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.2345, "1.23"), (0.012345, "0.0123"), (1239.0, "1239"), (0.9999, "1.00"), (0, "0"), (2e-9, "2.00e-09")],
+)
+def test_numbers_have_three_significant_digits(value: float, text: str) -> None:
+    assert units.significant(value) == text
+
+
+def test_units_suit_the_number() -> None:
+    assert units.seconds(1.234e-3) == "1.23 ms"
+    assert units.seconds(5e-10) == "0.500 ns"
+    assert units.seconds(None) == units.seconds(float("nan")) == "–"
+    assert units.interval(1e-3, 0.9e-3, 1.1e-3) == "0.900 – 1.10"
+    assert units.interval(1e-3, None, None) == "too few bursts"
+    assert units.interval(None, None, None) == "–"
+    assert (units.size(3 * 2**20), units.size(10), units.size(0), units.size(None)) == ("3.00 MiB", "10 B", "0 B", "–")
+    assert units.times(2.5) == "2.50×"
+    assert units.significant(float("inf")) == "∞"
+    assert (units.number(64.0), units.number(0.5), units.number(None), units.number("x")) == ("64", "0.5000", "–", "x")
+
+
+def test_a_block_is_a_table_fastest_first_and_failures_last(frame: pd.DataFrame) -> None:
+    found = list(tables.timing_tables(frame))
+    assert len(found) == 4
+    longest = next(table for table in found if "causal B1 H4 T512" in table.title)
+    assert longest.title == "forward causal B1 H4 T512 D64 float32 · cpu, 1 thread"
+    assert [row[0] for row in longest.rows][-2:] == ["numpy/naive", "torch/sdpa"]
+    assert longest.marks == ("best", "", "", "", "failed", "absent")
+    ratios = [float(row[4].removesuffix("×")) for row in longest.rows[:4]]
+    assert ratios[0] == 1
+    assert ratios == sorted(ratios)
+    assert longest.rows[-2][1:] == ("oom", "–", "–", "–", "–", "–", "needs 9.0 GiB, 2.0 GiB are free")
+
+
+def test_a_block_in_which_all_failed_is_still_a_table(tmp_path: Path) -> None:
+    failed = {(impl, 128): ("crashed", "signal 11") for impl in synthetic.IMPLS}
+    frame = load(synthetic.write_run(tmp_path / "r", failed=failed, lengths=(128,)))
+    for table in tables.timing_tables(frame):
+        assert table.marks == ("failed",) * 6
+        assert "signal 11" in console.render(table, 100)
+
+
+def test_hot_times_get_a_column_where_there_are_any(frame: pd.DataFrame) -> None:
+    changed = frame.assign(time_hot_median_s=frame["time_median_s"] / 2)
+    assert "hot" in [column.name for column in next(tables.timing_tables(changed)).columns]
+    assert "hot" not in [column.name for column in next(tables.timing_tables(frame)).columns]
+
+
+def test_observed_numbers_are_a_table(tmp_path: Path) -> None:
+    frame = load(suites.write_observed(tmp_path / "r", failed="jax/naive"))
+    table = tables.metrics_table(frame)
+    assert table is not None
+    assert [column.name for column in table.columns] == [
+        "d", "scaled", "implementation", "status", "variance", "reason",
+    ]  # fmt: skip
+    assert len(table.rows) == 24
+    assert table.rows[2] == ("1", "False", "jax/naive", "crashed", "–", "signal 11 | core dumped")
+    assert list(tables.timing_tables(frame)) == []
+
+
+def test_a_timed_frame_has_no_table_of_observations(frame: pd.DataFrame) -> None:
+    assert tables.metrics_table(frame) is None
+
+
+def test_failures_and_disturbances_are_listed(frame: pd.DataFrame) -> None:
+    assert [row[3] for row in tables.failures_table(frame).rows] == ["oom", "unsupported"] * 2
+    assert {row[2:] for row in tables.disturbed_table(frame).rows} == {("1", "6")}
+
+
+def test_verdicts_are_a_table_that_says_what_kind_of_claim_it_is() -> None:
+    found = [
+        Verdict("s", "c", "forward", "torch/sdpa", "cpu", 1, "time", "slower", 1.2, 1.1, 1.3, evidence="12 bursts"),
+        Verdict("s", "c", "forward", "torch/sdpa", "cpu", 1, "time", "not-comparable", reason="kernel differs"),
+    ]
+    table = tables.verdict_table(found)
+    assert table.title == CLAIM
+    assert "weaker claim" in table.title
+    assert table.rows[0][4:] == ("+20.0 %", "+10.0 % … +30.0 %", "12 bursts")
+    assert table.rows[1][-1] == "kernel differs"
+    assert table.marks == ("failed", "")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+def test_a_table_fits_its_terminal(frame: pd.DataFrame, width: int) -> None:
+    for table in tables.timing_tables(frame):
+        text = console.render(table, width)
+        # The four columns that always stay need 59.
+        assert max(len(line) for line in text.splitlines()) <= max(width, 60)
+        assert "median time" in text
+        assert "vs fastest" in text
+
+
+def test_reasons_never_vanish_however_narrow(frame: pd.DataFrame) -> None:
+    text = console.render(list(tables.timing_tables(frame))[1], 62)
+    assert "numpy/naive: needs 9.0 GiB, 2.0 GiB are free" in text
+    assert "too narrow for: 95 % interval, peak memory, error ratio" in " ".join(text.split())
+
+
+def test_columns_line_up(frame: pd.DataFrame) -> None:
+    lines = console.render(next(tables.timing_tables(frame)), 120).splitlines()[1:]
+    rule = lines[1]
+    assert set(rule) == {"─", " "}
+    for line in (lines[0], *lines[2:]):
+        assert all(line[i] == " " for i, mark in enumerate(rule) if mark == " " and i < len(line))
+
+
+def test_colour_is_only_for_those_who_want_it(frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert console.wants_colour(Terminal())
+    assert not console.wants_colour(io.StringIO())
+    monkeypatch.setenv("TERM", "dumb")
+    assert not console.wants_colour(Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not console.wants_colour(Terminal())
+    table = next(tables.timing_tables(frame))
+    assert "\x1b[" not in console.render(table, 100)
+    assert "\x1b[32mtorch/sdpa" in console.render(table, 100, colour=True)
+
+
+def test_wide_characters_take_two_columns() -> None:
+    table = tables.Table("t", (tables.Column("a"), tables.Column("b")), (("注意", "x"), ("ab", "y")), ("", ""))
+    assert console.render(table, 40).splitlines()[-2:] == ["注意  x", "ab    y"]
