@@ -1,4 +1,4 @@
-"""What reaches the queries through the softmax as d grows? Vaswani et al. 2017, section 3.2.1: extremely small gradients.
+"""What gradient passes the softmax as d grows? Vaswani et al. 2017, section 3.2.1: "extremely small gradients".
 
 The claim is usually repeated of "the gradient". Here it is asked of the whole distribution over rows, since the mean
 and the median row behave differently.
@@ -26,14 +26,10 @@ def observe(probe: Probe, d: int, scale: str) -> dict[str, float]:
     The upstream gradient has one standard deviation at each weight: d_output is normal of variance 1/Dv, v normal.
     A bias of zeros brings the gradient of the logits out, since a bias is added to them.
     """
-    import numpy as np
-
     drawn = draws.seeded_operands(heads=HEADS, queries=QUERIES, keys=KEYS, d=d, values=VALUES)
-    seeds = len(draws.SEEDS)
     d_output = draws.standardised("normal", "d_output", (HEADS, QUERIES, VALUES)) / math.sqrt(VALUES)
     spec = AttentionSpec(scale=draws.named_scale(scale))
-    biased = type(drawn)(q=drawn.q, k=drawn.k, v=drawn.v, bias=np.zeros((seeds, HEADS, QUERIES, KEYS)))
-    gradients = probe.vjp(spec, biased, d_output)
+    gradients = probe.vjp(spec, draws.with_zero_bias(drawn), d_output)
     weights = probe.attend(spec, drawn, outputs=("weights",)).weights
     rows = {
         "logits": diagnostics.row_norms(gradients["bias"]),
@@ -57,8 +53,8 @@ def change(rows: Frame, metric: str, scale: str) -> intervals.Interval | None:
 def findings(frame: Frame) -> list[str]:
     """How median and mean change with d, unscaled and scaled; the verdicts; how far the frameworks differ."""
     said = [frames.together(frame, lambda rows, scale=scale: _course(rows, scale)) for scale in draws.SCALES]  # type: ignore[misc]
-    judged = claims.verdict_sentences(verdicts(frame))
-    return [*filter(None, said), *judged, frames.agreement_sentence(frame), *frames.shortfall(frame)]
+    judged = claims.verdict_sentence(verdicts(frame))
+    return [*filter(None, said), *judged, *frames.agreement(frame), *frames.shortfall(frame)]
 
 
 def _course(rows: Frame, scale: str) -> str:

@@ -9,8 +9,6 @@ QUERIES = KEYS = 64
 COMPONENTS = 4096
 FEWEST_HEADS = 4
 
-EXPONENTS = {"none": 1.0, "1/sqrt(d)": 0.0, "1/d": -1.0}
-
 
 def observe(probe: Probe, d: int, scale: str, distribution: str) -> dict[str, float]:
     """Variance and mean of the scores, over queries, keys and heads, for each seed."""
@@ -30,18 +28,19 @@ def exponent(rows: Frame, scale: str, **point: str) -> intervals.Interval | None
 
 def findings(frame: Frame) -> list[str]:
     """The exponents by scale and distribution, the verdicts, and how far the frameworks differ."""
-    said = [frames.together(frame, lambda rows, scale=scale: _growth(rows, scale)) for scale in EXPONENTS]  # type: ignore[misc]
-    judged = claims.verdict_sentences(verdicts(frame))
-    return [*filter(None, said), *judged, frames.agreement_sentence(frame), *frames.shortfall(frame)]
+    said = frames.together(frame, _growth)
+    judged = claims.verdict_sentence(verdicts(frame))
+    return [*filter(None, [said]), *judged, *frames.agreement(frame), *frames.shortfall(frame)]
 
 
-def _growth(rows: Frame, scale: str) -> str:
-    found = {one: exponent(rows, scale, distribution=one) for one in frames.levels(rows, "distribution")}
-    parts = [f"{interval.text()} ({name})" for name, interval in found.items() if interval]
-    if not parts:
-        return ""
-    name = "without a scale" if scale == "none" else f"scaled by {scale}"
-    return f"The variance of the scores {name} goes as d to the power of {', '.join(parts)}."
+def _growth(rows: Frame) -> str:
+    parts = []
+    for scale in frames.levels(rows, "scale"):
+        found = {one: exponent(rows, scale, distribution=one) for one in frames.levels(rows, "distribution")}
+        texts = [f"{interval.text()} ({name})" for name, interval in found.items() if interval]
+        name = "without a scale" if scale == "none" else f"scaled by {scale}"
+        parts += [f"{name}, {', '.join(texts)}"] if texts else []
+    return f"The variance of the scores goes as a power of d: {'; '.join(parts)}." if parts else ""
 
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:

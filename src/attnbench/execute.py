@@ -54,9 +54,9 @@ def execute_vjp(
     check_cotangents(call, d_output, d_lse)
     require(implementation, call, device, gradients=True)
     if call.sizes.empty:
-        return unpast(empty_gradients(q, k, v, call, d_lse), operands, call)
+        return as_given(empty_gradients(q, k, v, call, d_lse), operands, call)
     result = run_bound(backend, implementation, (q, k, v), call, d_output, d_lse, device)
-    return unpast(to_numpy_gradients(backend, result[1], call), operands, call)
+    return as_given(to_numpy_gradients(backend, result[1], call), operands, call)
 
 
 def require(implementation: Implementation, call: Call, device: str, *, gradients: bool = False) -> None:
@@ -158,8 +158,10 @@ def empty_gradients(q: Array, k: Array, v: Array, call: Call, d_lse: Array | Non
     return grads
 
 
-def unpast(grads: dict[str, Array], operands: Operands, call: Call) -> dict[str, Array]:
-    """Split the gradients of k and v into those of the cache (past_k, past_v) and of the new ones."""
+def as_given(grads: dict[str, Array], operands: Operands, call: Call) -> dict[str, Array]:
+    """Every gradient in its operand's own shape: k and v split off the cache (past_k, past_v), bias with its axes."""
+    if operands.bias is not None:
+        grads = grads | {"bias": grads["bias"].reshape(operands.bias.shape)}
     if operands.past_k is None:
         return grads
     past = call.sizes.past

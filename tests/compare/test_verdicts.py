@@ -202,11 +202,33 @@ def test_too_few_samples_are_inconclusive(base: SavedRun, head: Callable[..., Sa
     assert exit_code(found) == EXIT_INCONCLUSIVE
 
 
+def test_few_samples_are_too_few_for_many_cells(tmp_path: Path) -> None:
+    """Six bursts a side can give a p-value of 1/462 at best: not enough where sixty cells are judged together."""
+    one, other = (
+        write(tmp_path / n, synthetic.info(n), impls=synthetic.IMPLS, lengths=(8, 16, 32, 64, 128), bursts=6)
+        for n in ("a", "b")
+    )
+    found = [v for v in compare_runs(one, other) if v.metric == "time" and v.verdict == "inconclusive"]
+    assert all(v.low is None and v.high is None for v in found)
+    slow = dataclasses.replace(other, samples=other.samples.assign(wall_s=2 * other.samples["wall_s"]))
+    verdicts = [v for v in compare_runs(one, slow) if v.metric == "time"]
+    assert {v.verdict for v in verdicts} == {"inconclusive"}
+    assert "too few samples for so many cells" in str(verdicts[0].reason)
+
+
 def test_unequal_counts_are_compared_properly(base: SavedRun, head: Callable[..., SavedRun]) -> None:
     """Defect 3 again: unequal counts are no error and no finding."""
     found = compare_runs(base, head(bursts=9))
     assert "slower" not in {one.verdict for one in found}
     assert "faster" not in {one.verdict for one in found}
+
+
+def test_a_busy_machine_decides_nothing(base: SavedRun, head: Callable[..., SavedRun]) -> None:
+    other = head(factors={"torch/sdpa": 1.5})
+    busy = dataclasses.replace(other, cells=other.cells.assign(disturbed_bursts=40))
+    found = compare_runs(base, busy)
+    assert {one.verdict for one in found if one.metric == "time"} == {"inconclusive"}
+    assert found[0].reason == "the machine was busy: most bursts in HEAD were disturbed; measure again"
 
 
 def test_no_samples_at_all_is_inconclusive(base: SavedRun, head: Callable[..., SavedRun]) -> None:
@@ -235,7 +257,7 @@ def test_one_nan_among_many_samples_is_enough(base: SavedRun, head: Callable[...
 
 def test_observed_cells_have_no_times(base: SavedRun, head: Callable[..., SavedRun]) -> None:
     kinds = [dataclasses.replace(run, cells=run.cells.assign(kind="observed")) for run in (base, head())]
-    found = compare_runs(*kinds)
+    found = compare_runs(kinds[0], kinds[1])
     assert {one.reason for one in found} == {"an observed cell has no times to compare"}
 
 
@@ -291,5 +313,5 @@ def test_a_against_a_hardly_ever_raises_a_false_alarm(tmp_path: Path, drift: flo
             factors = dict.fromkeys(IMPLS, float(np.exp(drift * rng.standard_normal())))
             run = synthetic.info(f"{side}{number}")
             pair.append(write(tmp_path / "runs", run, seed=int(rng.integers(2**31)), factors=factors, finish=False))
-        alarmed += any(one.verdict in ("slower", "faster") for one in compare_runs(*pair))
+        alarmed += any(one.verdict in ("slower", "faster") for one in compare_runs(pair[0], pair[1]))
     assert alarmed <= allowed

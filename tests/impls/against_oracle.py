@@ -56,11 +56,11 @@ def observe(
     q, k, v, call = prepare(spec, operands, outputs)
     reason = implementation.unsupported(call.needs(device, gradients=d_output is not None))
     assert reason is None, reason
-    native = [adapter.to_native(array, device) for array in (q, k, v)]
+    native_q, native_k, native_v = (adapter.to_native(array, device) for array in (q, k, v))
     given = {"d_output": d_output, "d_lse": d_lse}
     cotangents = {n: adapter.to_native(array, device) for n, array in given.items() if array is not None}
     moved = call.map_arrays(lambda array: adapter.to_native(array, device))
-    result = adapter.bind(implementation, *native, moved, **cotangents).run()
+    result = adapter.bind(implementation, native_q, native_k, native_v, moved, **cotangents).run()
     adapter.wait(result)
     output, gradients = (result, {}) if d_output is None else result
     return Observed(

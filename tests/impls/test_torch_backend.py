@@ -1,5 +1,6 @@
 """The PyTorch backend against the oracle, in the edge cases, and its adapter."""
 
+import ast
 from dataclasses import replace
 from typing import Any
 
@@ -205,10 +206,10 @@ def cosine_gradient(q: Any) -> Any:
 
 def test_cosine_neither_overflows_nor_underflows() -> None:
     direction = np.array([[[[3.0, 4.0], [-1.0, 2.0]]]], np.float32)
-    plain, large, small = (cosine_gradient(direction * np.float32(s)) for s in (1.0, 1e37, 1e-11))
+    plain, large, small = (cosine_gradient(direction * np.float32(s)) for s in (1.0, 1e30, 1e-11))
     np.testing.assert_allclose(large.outputs["output"], plain.outputs["output"], rtol=1e-5)
     np.testing.assert_allclose(small.outputs["output"], plain.outputs["output"], rtol=1e-5)
-    np.testing.assert_allclose(large.gradients["q"] * 1e37, plain.gradients["q"], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(large.gradients["q"] * 1e30, plain.gradients["q"], rtol=1e-3, atol=1e-5)
 
 
 def test_cosine_below_the_floor_divides_by_the_floor() -> None:
@@ -271,9 +272,8 @@ def bound_pair(attend: Any, *, d_lse: bool = False, vjp: Any = None) -> Any:
     one = implementation("torch/mine", Capabilities(gradients=True, lse=True), vjp=vjp)(attend)
     ones = np.ones((1, 1, 2, 2), np.float32)
     q, k, v, call = prepare(AttentionSpec(), Operands(ones, ones, ones), ("lse",) if d_lse else ())
-    native = [adapter.to_native(array) for array in (q, k, v, ones)]
-    cotangents = {"d_output": native[3]} | ({"d_lse": native[3][..., 0]} if d_lse else {})
-    return adapter.bind(one, *native[:3], call, **cotangents).run()
+    q, k, v, d = (adapter.to_native(array) for array in (q, k, v, ones))
+    return adapter.bind(one, q, k, v, call, d_output=d, d_lse=d[..., 0] if d_lse else None).run()
 
 
 def test_an_unused_operand_has_a_zero_gradient() -> None:
@@ -307,11 +307,11 @@ def test_threads_are_set_and_reported_by_the_pools_themselves() -> None:
         adapter.set_threads(before)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_the_environment_of_a_worker_bounds_the_pool(threads: int) -> None:
-    environment = backend("torch").process_environment(threads)
-    program = "from attnbench.discover import backend; print(backend('torch').load().threads()['intra_op'])"
-    assert fresh_process(program, **environment) == str(threads)
+def test_the_environment_of_a_worker_bounds_the_pool() -> None:
+    # One thread, because PyTorch starts no more than there are cores, whatever the variables say.
+    program = "from attnbench.discover import backend; print(backend('torch').load().threads())"
+    threads = ast.literal_eval(fresh_process(program, **backend("torch").process_environment(1)))
+    assert threads["intra_op"] == threads["libgomp"] == 1
 
 
 def test_the_card_imports_no_framework() -> None:

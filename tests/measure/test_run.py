@@ -16,13 +16,18 @@ from filelock import FileLock
 
 from attnbench.api import Suite
 from attnbench.errors import ResultsError, UsageError
+from attnbench.measure import rows
+from attnbench.measure.block import Outcome
 from attnbench.measure.run import RunOptions, exit_code, run
 from attnbench.results.read import Contents, load, read_contents
+from attnbench.results.schema import Sample
+from attnbench.suite import Cell
 
 from .conftest import QUICK, tiny
 
 HOSTILE = """
     import ctypes, os, sys, time
+    from attnbench.api import UnsupportedError
 
     def hostile(name):
         return implementation(f"numpy/{name}", Capabilities())
@@ -62,6 +67,10 @@ HOSTILE = """
     def mean(q, k, v, call):
         return np.broadcast_to(v.mean(2, keepdims=True), v.shape).copy()
 
+    @hostile("mute")
+    def mute(q, k, v, call):
+        raise UnsupportedError
+
     held = []
 
     @hostile("hoards")
@@ -82,6 +91,7 @@ ENDS = {
     "leaves": ("crashed", "exit status 0"),
     "hangs": ("timeout", "more than 4 s"),
     "raises": ("crashed", "ValueError: not today"),
+    "mute": ("unsupported", "UnsupportedError"),
     "exits": ("crashed", "SystemExit"),
     "shape": ("wrong", ""),
     "mean": ("wrong", ""),
@@ -291,3 +301,12 @@ def test_exit_codes(options: Make) -> None:
     assert codes == expected
     assert exit_code([row.model_copy(update={"status": "unsupported"})]) == 5
     assert exit_code([row.model_copy(update={"status": "crashed"})]) == 4
+
+
+def test_what_the_schema_refuses_is_a_failed_row_and_does_not_end_the_run() -> None:
+    row = rows.planned(Cell("tiny", {"T": 16}, tiny(), "numpy/naive"), "run", "machine", "code")
+    burst = {"run_id": "run", "cell_id": row.cell_id, "replicate": 0, "burst": 0, "index": 0, "calls": 1}
+    outcome = Outcome(rows.cell_of(row), error_ratio=3.0, samples=[Sample(**burst, wall_s=0.1)])
+    found = rows.finished(row, outcome, None)
+    assert found.status == "crashed"
+    assert "error_ratio 3.0 is beyond the bound" in str(found.reason)

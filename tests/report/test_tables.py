@@ -64,6 +64,20 @@ def test_a_block_in_which_all_failed_is_still_a_table(tmp_path: Path) -> None:
         assert "signal 11" in console.render(table, 100)
 
 
+def test_a_reason_stands_where_its_row_has_no_numbers(frame: pd.DataFrame) -> None:
+    longest = list(tables.timing_tables(frame))[1]
+    assert [column.name for column in longest.heads()] == [column.name for column in longest.columns[:-1]]
+    failed = longest.marks.index("failed")
+    reason = ("needs 9.0 GiB, 2.0 GiB are free", 5, False)
+    assert longest.cells(failed) == (("numpy/naive", 1, False), ("oom", 1, False), reason)
+    assert sum(span for _, span, _ in longest.cells(0)) == len(longest.heads()) == 7
+    wrong = tables.Table("t", longest.columns, (("a", "wrong", "–", "–", "–", "–", "3.2", "far off"),), ("failed",))
+    assert wrong.cells(0)[2:] == (("far off", 4, False), ("3.2", 1, True))
+    listed = tables.failures_table(frame)
+    assert listed.heads() == listed.columns
+    assert len(listed.cells(0)) == 5
+
+
 def test_hot_times_get_a_column_where_there_are_any(frame: pd.DataFrame) -> None:
     changed = frame.assign(time_hot_median_s=frame["time_median_s"] / 2)
     assert "hot" in [column.name for column in next(tables.timing_tables(changed)).columns]

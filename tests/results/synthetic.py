@@ -117,7 +117,7 @@ def draw_samples(run: RunInfo, cell: Cell, level: float, rng: np.random.Generato
 
 
 def cells(lengths: Iterable[int] = (128, 512), impls: Iterable[str] = IMPLS) -> list[Cell]:
-    points = [{"T": length, "causal": causal} for causal in (False, True) for length in lengths]
+    points: list[dict[str, Any]] = [{"T": length, "causal": causal} for causal in (False, True) for length in lengths]
     return [Cell("smoke", point, case_of(**point), impl) for point in points for impl in impls]
 
 

@@ -17,8 +17,8 @@ def _write(root: Path, **files: str) -> None:
 
 
 def test_an_empty_system_is_described_without_guessing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.platform, "processor", lambda: "")
-    monkeypatch.setattr(module.shutil, "which", lambda _: None)
+    monkeypatch.setattr("platform.processor", lambda: "")
+    monkeypatch.setattr("shutil.which", lambda _: None)
     found = collect_fingerprint(tmp_path, tmp_path)
     assert found.hardware.cpu_model is None
     assert found.hardware.caches == {}

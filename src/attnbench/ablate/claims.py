@@ -34,9 +34,9 @@ VERDICTS = (REPRODUCED, DIRECTION_ONLY, NOT_DETECTED, CONTRADICTED, OUT_OF_SCOPE
 class Claim:
     """A published claim about one number.
 
-    ``claim`` in words, ``source`` and ``row`` where it was read, ``published`` the effect as printed there. ``quantity``
-    is what we measure; it is reproduced between ``low`` and ``high`` (published figure and margin, or a threshold where
-    the paper gives no figure), and ``null`` is what it would be without the effect.
+    ``claim`` in words, ``source`` and ``row`` where it was read, ``published`` the effect as printed there.
+    ``quantity`` is what we measure; it is reproduced between ``low`` and ``high`` (published figure and margin, or a
+    threshold where the paper gives no figure), and ``null`` is what it would be without the effect.
     """
 
     id: str
@@ -61,7 +61,9 @@ class Claim:
     @property
     def above(self) -> bool:
         """Whether the effect lies above the null value."""
-        middle = self.high if math.isinf(self.low) else self.low if math.isinf(self.high) else (self.low + self.high) / 2
+        middle = (
+            self.high if math.isinf(self.low) else self.low if math.isinf(self.high) else (self.low + self.high) / 2
+        )
         return middle > self.null
 
 
@@ -141,11 +143,12 @@ def judge_each(
     return [judge(claim_id, seen[numbers], tuple(names)) for numbers, names in shared.items()]
 
 
-def verdict_sentences(verdicts: Sequence[ClaimVerdict]) -> list[str]:
-    """One sentence for each verdict that could be reached."""
-    return [
-        f"{one.claim.source.partition(',')[0]}, {one.claim.row}: {one.verdict} ({one.claim.quantity}: "
-        f"{one.ours.text('.3g')}; {one.claim.margin} counts as reproduced)."
+def verdict_sentence(verdicts: Sequence[ClaimVerdict]) -> list[str]:
+    """One sentence with every verdict that could be reached; none without any."""
+    parts = [
+        f"{one.verdict}, {one.claim.quantity} ({one.ours.text('.4g')}; {one.claim.margin} would be reproduced)"
         for one in verdicts
         if one.ours is not None
     ]
+    sources = dict.fromkeys(one.claim.source.partition(",")[0] for one in verdicts)
+    return [f"Held against {', '.join(sources)}: {'; '.join(parts)}."] if parts else []

@@ -38,7 +38,7 @@ def softmax_jacobian_norm(weights: Array) -> Array:
     """Frobenius norm of diag(p) − p pᵀ, the derivative of the softmax at weights p. (..., S) to (...).
 
     ‖J‖² = Σ_i p_i² [(1 − p_i)² + Σ_{j≠i} p_j²]. Near saturation 1 − p_i is lost to rounding, so that for the largest
-    weight both terms are summed over the others. At most ½·√2, reached where two keys share all the weight.
+    weight both terms are summed over the others. At most ½, reached where two keys share all the weight.
     """
     p = np.asarray(weights, np.float64)
     largest = np.arange(p.shape[-1]) == p.argmax(-1)[..., None]
@@ -59,7 +59,7 @@ def row_norms(gradient: Array) -> Array:
 
 
 def quantile_fan(values: Array) -> dict[str, Array]:
-    """``mean``, ``p10``, ``median``, ``p90`` over all axes but the first: one number for each seed. (N, ...) to (N,)."""
+    """``mean``, ``p10``, ``median``, ``p90`` over all axes but the first, that of the seeds: each (N, ...) to (N,)."""
     flat = np.asarray(values, np.float64).reshape(np.shape(values)[0], -1)
     return {"mean": flat.mean(-1)} | {name: np.quantile(flat, q, axis=-1) for name, q in QUANTILES.items()}
 

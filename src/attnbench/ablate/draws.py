@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,3 +72,9 @@ def seeded_operands(
         return standardised(distribution, name, (heads, rows, columns), seeds, dtype)
 
     return Operands(q=drawn("q", queries, d), k=drawn("k", keys, d), v=drawn("v", keys, values))
+
+
+def with_zero_bias(operands: Operands) -> Operands:
+    """The same with a bias of zeros, (N, heads, queries, keys): it changes nothing, and its gradient is dL/dlogits."""
+    q, k = operands.q, operands.k
+    return replace(operands, bias=np.zeros((*q.shape[:3], k.shape[2]), q.dtype))

@@ -83,7 +83,7 @@ def at(rows: pd.DataFrame, metric: str, **point: Any) -> list[float]:
 
 
 def slopes(rows: pd.DataFrame, metric: str, axis: str, **point: Any) -> list[float]:
-    """The log-log exponent of a metric against an axis for each seed of one implementation; empty without two levels."""
+    """The exponent of a metric in an axis for each seed of one implementation; empty without two levels."""
     chosen = measured(rows, **point)
     if chosen[POINT + axis].nunique() < 2:  # noqa: PLR2004
         return []
@@ -143,13 +143,15 @@ def _relative_spread(values: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, 
     return np.asarray(np.where(missing.all(0), 0.0, relative))
 
 
-def agreement_sentence(frame: pd.DataFrame) -> str:
-    """How far the implementations differ, or that there was only one to listen to."""
+def agreement(frame: pd.DataFrame) -> list[str]:
+    """A sentence on how far the implementations differ, or that there was only one to listen to."""
+    names = list(measured(frame)["impl"].unique())
+    if not names:
+        return []
     worst = largest_difference(frame)
     if worst is None:
-        names = ", ".join(str(name) for name in measured(frame)["impl"].unique())
-        return f"Only {names} was measured, so that nothing is said about agreement." if names else ""
-    return worst.text
+        return [f"Only {names[0]} was measured, so that nothing is said about agreement."]
+    return [worst.text]
 
 
 def shortfall(frame: pd.DataFrame) -> list[str]:

@@ -7,7 +7,7 @@ weights, w the values as the row sees them and o the output:
       + u_P (√(Σ P² w²) + |o|)             cast of P
       + λ(n) u_a (Σ P|w| + |o|)            summation of P·V and of the normaliser
       + (4 u_a + u_o) |o|                  divisions and the rounding of the output
-      + η (|A| + 2) + η_P Σ_A |w|          underflow
+      + η (|A| + 2) + η_P Σ_A |w| + η_o    underflow
 
 An element agrees when its error is at most 2 E (1 E in the rigorous form, where λ(n) is n + 2 instead of √n + 2).
 """
@@ -48,6 +48,7 @@ class Units:
     rigorous: bool
     eta: float
     eta_p: float
+    eta_output: float
     stored_output: float
 
     @classmethod
@@ -67,8 +68,9 @@ class Units:
             chain=precision.chain,
             rigorous=rigorous,
             # Half of float64's smallest subnormal is 0 in the float64 in which bounds are computed.
-            eta=max(half * max(tiny[precision.accumulate], tiny[dtype]), SMALLEST_SUBNORMAL["float64"]),
+            eta=max(half * tiny[precision.accumulate], SMALLEST_SUBNORMAL["float64"]),
             eta_p=max(half * tiny[p_format], SMALLEST_SUBNORMAL["float64"]),
+            eta_output=max(half * tiny[dtype], SMALLEST_SUBNORMAL["float64"]),
             stored_output=UNIT_ROUNDOFF[precision.stored_output] if precision.stored_output else 0.0,
         )
 
@@ -150,13 +152,13 @@ def sink_error(head: HeadReference, call: Call, h: int, units: Units) -> Array:
 def weight_error(head: HeadReference, delta: Array, delta_sink: Array, units: Units) -> Array:
     """Relative error of P (T, S): that of its own exponential and that of the normaliser."""
     mean = (head.weights * delta).sum(1) + head.sink_weight * delta_sink
-    growth = units.growth(head.weights.shape[1], aligned=_aligned(head.weights, head.allowed))
+    growth = units.growth(head.weights.shape[1], aligned=aligned_rows(head.weights, head.allowed))
     relative = delta + mean[:, None] + (growth[:, None] if np.ndim(growth) else growth) * units.softmax
     relative = relative + 4 * units.softmax
     return np.where(relative > FIRST_ORDER, np.expm1(np.minimum(2 * relative, 50.0)), relative)
 
 
-def _aligned(terms: Array, allowed: Array) -> Array:
+def aligned_rows(terms: Array, allowed: Array) -> Array:
     """Rows whose terms hardly differ: there the roundings of a sequential sum are all the same."""
     count = np.maximum(allowed.sum(1), 1)
     mean = np.where(allowed, terms, 0).sum(1) / count
@@ -188,16 +190,17 @@ def _output_rows(head: HeadReference, rows: slice, delta: Array, delta_sink: Arr
     worst = np.maximum(delta.max(1, initial=0.0), delta_sink)[:, None]
     logits = np.where(worst > FIRST_ORDER, np.expm1(np.minimum(2 * worst, 50.0)) * absolute, logits)
     n = head.weights.shape[1]
-    even = np.stack([_aligned(terms[:, :, c], allowed) for c in range(v.shape[1])], 1)
+    even = np.stack([aligned_rows(terms[:, :, c], allowed) for c in range(v.shape[1])], 1)
     growth_v = units.growth(n, aligned=even)
-    growth_z = units.growth(n, aligned=_aligned(p, allowed)[:, None])
+    growth_z = units.growth(n, aligned=aligned_rows(p, allowed)[:, None])
     cast = np.sqrt(np.einsum("tsc,tsc->tc", terms, terms))
     cast = absolute if units.rigorous else cast
     bound = logits + units.p_cast * (cast + np.abs(o))
     bound = bound + units.accumulate * (growth_v * absolute + growth_z * np.abs(o))
     bound = bound + (4 * units.accumulate + units.output) * np.abs(o)
     reach = np.where(allowed, 1.0, 0.0) @ np.abs(v)
-    return np.asarray(bound + units.eta * (allowed.sum(1)[:, None] + 2) + units.eta_p * reach)
+    underflow = units.eta * (allowed.sum(1)[:, None] + 2) + units.eta_p * reach + units.eta_output
+    return np.asarray(bound + underflow)
 
 
 def stage_bounds(head: HeadReference, call: Call, h: int, units: Units) -> dict[str, Array]:
@@ -209,7 +212,7 @@ def stage_bounds(head: HeadReference, call: Call, h: int, units: Units) -> dict[
         capped = raw * (1 - (head.capped / call.spec.softcap) ** 2) + 4 * units.softmax * np.abs(head.capped)
     lse = np.where(np.isfinite(head.lse), head.lse, 0.0)
     mean = (head.weights * delta).sum(1) + head.sink_weight * delta_sink
-    growth = units.growth(head.weights.shape[1], aligned=_aligned(head.weights, head.allowed))
+    growth = units.growth(head.weights.shape[1], aligned=aligned_rows(head.weights, head.allowed))
     bounds = {
         "lse": mean + units.softmax * (growth + 4 + np.abs(lse)) + units.wide * np.abs(lse),
         "scores": raw + units.wide * np.abs(head.scores),

@@ -7,6 +7,8 @@ The errors of ``bounds`` carried through the chain rule, first order, in absolut
     e(dL) = P (ρ |dP − Δ + dlse| + e(dP) + e(Δ) + 4 u (|dP| + |Δ| + |dlse|))
     e(dv) = Σ P r|dO| (ρ + u_P) + λ(n) u Σ P r|dO|
     e(dS) = |scale| (1 − tanh²) e(dL) + |dL| e(1 − tanh²),   then through the score's own derivative
+
+Every product adds η where it may underflow, and λ(n) is n + 2 where the terms of a sum hardly differ.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnbench.agree.bounds import (
+    UNIFORM_TERMS,
     Units,
+    aligned_rows,
     logit_error,
     output_bound,
     score_error,
@@ -75,10 +79,16 @@ def gradient_bounds(
         bounds["q"][b, h, rows] += errors["q"]
         bounds["k"][b, h // call.sizes.group] += errors["k"]
         bounds["v"][b, h // call.sizes.group] += back.values_error
-        _add_reduced(bounds, call, b, h, rows, back, units)
+        _add_reduced(bounds, call, b, h, rows, head, back, units)
         for name, param in call.params.items():
             bounds[f"params.{name}"][h if param.shape[0] > 1 else 0] += errors[f"params.{name}"]
-    return {name: bound + 4 * units.eta for name, bound in bounds.items()}
+    s = call.sizes
+    products = {"q": s.S, "k": total_rows, "v": total_rows}  # that may underflow; of parameters, bias and sinks all
+    everything = s.B * s.Hq * len(rows) * s.S
+    return {
+        name: bound + (4 + products.get(name, everything)) * units.eta + units.eta_output
+        for name, bound in bounds.items()
+    }
 
 
 def _backward(
@@ -94,10 +104,10 @@ def _backward(
     rho = weight_error(head, delta, delta_sink, units)
     d_weights = keep * (d_output @ v.T)
     d_weights_size = keep * (np.abs(d_output) @ np.abs(v).T)
-    d_weights_error = (growth(call.sizes.Dv) * u + 2 * u) * d_weights_size
+    d_weights_error = (growth(call.sizes.Dv) * u + 2 * u) * d_weights_size + units.eta * (call.sizes.Dv + 1)
     row = (p * d_weights).sum(1)
     row_error = (p * (d_weights_error + (rho + units.p_cast) * np.abs(d_weights))).sum(1)
-    row_error = row_error + growth(call.sizes.S) * u * (p * d_weights_size).sum(1)
+    row_error = row_error + growth(call.sizes.S) * u * (p * d_weights_size).sum(1) + units.eta * (call.sizes.S + 2)
     if units.stored_output:
         row_error = row_error + (np.abs(d_output) * (output_bound(head, call, h, units))).sum(1)
         row_error = row_error + (units.stored_output + growth(call.sizes.Dv) * u) * (
@@ -107,13 +117,16 @@ def _backward(
     size = d_weights_size + np.abs(row)[:, None] + np.abs(d_lse)[:, None]
     d_logits = np.where(allowed, p * inner, 0.0)
     d_logits_error = p * (rho * np.abs(inner) + d_weights_error + row_error[:, None] + 4 * units.softmax * size)
-    d_logits_error = np.where(allowed, d_logits_error + 2 * units.eta_p * size, 0.0)
+    d_logits_error = np.where(allowed, d_logits_error + 2 * units.eta_p * size + 2 * units.eta, 0.0)
     d_scores, d_scores_error = _through_cap(head, call, d_logits, d_logits_error, units)
     values_size = (p * keep).T @ np.abs(d_output)
     values_error = (p * keep * (rho + units.p_cast)).T @ np.abs(d_output)
-    values_error = values_error + (growth(total_rows) * u + units.output + 4 * u) * values_size
+    summed = growth(total_rows, aligned=_even_products(p * keep, d_output))
+    values_error = values_error + (summed * u + units.output + 4 * u) * values_size
     values_error = values_error + units.eta_p * (allowed.T @ np.abs(d_output))
     sink_size = head.sink_weight * (np.abs(row) + np.abs(d_lse))
+    sinks_alike = aligned_rows(head.sink_weight[None] * (row - d_lse)[None], np.ones((1, len(row)), bool))[0]
+    summed_sinks = growth(call.sizes.B * call.sizes.Tq, aligned=sinks_alike) * u * sink_size.sum()
     sink_errors = (rho.max(1, initial=0.0) + delta_sink + 4 * units.softmax) * sink_size + head.sink_weight * row_error
     return Backward(
         d_output,
@@ -123,21 +136,28 @@ def _backward(
         d_scores_error,
         values_error,
         float(sink_size.sum()),
-        float(sink_errors.sum()),
+        float(sink_errors.sum() + summed_sinks),
     )
 
 
-def _through_cap(
-    head: HeadReference, call: Call, d_logits: Array, error: Array, units: Units
-) -> tuple[Array, Array]:
+def _even_products(left: Array, right: Array) -> Array:
+    """Where the terms of left.T @ right hardly differ, so that the roundings of a sequential sum are all the same."""
+    mean = left.T @ right / len(left)
+    spread2 = (left * left).T @ (right * right) / len(left) - mean * mean
+    return np.asarray(spread2 <= (UNIFORM_TERMS * mean) ** 2)
+
+
+def _through_cap(head: HeadReference, call: Call, d_logits: Array, error: Array, units: Units) -> tuple[Array, Array]:
     scale = np.abs(head.scale)
     if call.spec.softcap is None:
-        return d_logits * head.scale, scale * (error + 2 * units.softmax * np.abs(d_logits))
+        error = scale * (error + 2 * units.softmax * np.abs(d_logits)) + units.eta
+        return d_logits * head.scale, np.where(head.allowed, error, 0.0)
     t = head.capped / call.spec.softcap
     slope = 1 - t * t
     slope_error = 2 * np.abs(t) * slope * score_error(head, call, units) / call.spec.softcap + 4 * units.softmax
     carried = slope * error + np.abs(d_logits) * slope_error
-    return d_logits * slope * head.scale, scale * (carried + 2 * units.softmax * np.abs(d_logits))
+    error = scale * (carried + 2 * units.softmax * np.abs(d_logits) + units.eta) + units.eta
+    return d_logits * slope * head.scale, np.where(head.allowed, error, 0.0)
 
 
 def _through_score(head: HeadReference, call: Call, back: Backward, units: Units, total_rows: int) -> Gradients:
@@ -145,9 +165,11 @@ def _through_score(head: HeadReference, call: Call, back: Backward, units: Units
     u = units.accumulate
     sizes = call.sizes
     size = np.abs(back.d_scores)
-    low = units.p_cast * size  # kernels that cast P cast dS too
-    by_key = back.d_scores_error + low + (units.growth(sizes.S) + 4) * u * size
-    by_row = back.d_scores_error + low + (units.growth(total_rows) + 4) * u * size
+    low = units.p_cast * size + units.eta_p * head.allowed  # kernels that cast P cast dS too
+    even_row = aligned_rows(size, head.allowed)[:, None]
+    even_column = aligned_rows(size.T, head.allowed.T)[None, :]
+    by_key = back.d_scores_error + low + (units.growth(sizes.S, aligned=even_row) + 4) * u * size
+    by_row = back.d_scores_error + low + (units.growth(total_rows, aligned=even_column) + 4) * u * size
     derivative = {"dot": _dot, "general": _general, "cosine": _cosine}.get(call.spec.score, _tanh)
     errors = derivative(head, call, by_key, by_row, size, units)
     rounded = derivative(head, call, size, size, np.zeros_like(size), units)
@@ -164,7 +186,7 @@ def _general(head: HeadReference, call: Call, by_key: Array, by_row: Array, size
     q, k, w = np.abs(head.q), np.abs(head.k), np.abs(head.params["W"])
     extra = 2 * units.growth(call.sizes.D) * units.accumulate
     grads = {"q": (by_key + extra * size) @ k @ w.T, "k": (by_row + extra * size).T @ (q @ w)}
-    rows = units.growth(call.sizes.Tq * call.sizes.B * call.sizes.Hq) * units.accumulate
+    rows = _growth_over_pairs(head, size, call.sizes.Tq * call.sizes.B * call.sizes.Hq, units) * units.accumulate
     return grads | {"params.W": q.T @ (np.maximum(by_key, by_row) + (extra + rows) * size) @ k}
 
 
@@ -181,7 +203,7 @@ def _cosine(head: HeadReference, call: Call, by_key: Array, by_row: Array, size:
     def through(name: str, d: Array) -> Array:
         return np.asarray((d + unit[name] * (unit[name] * d).sum(1, keepdims=True)) / norm[name])
 
-    rows = units.growth(call.sizes.Tq * call.sizes.S * call.sizes.B * call.sizes.Hq) * units.accumulate
+    rows = _growth_over_pairs(head, size, _pairs(call), units) * units.accumulate
     total = ((np.maximum(by_key, by_row) + (extra + rows) * size) * (unit["q"] @ unit["k"].T)).sum()
     return {"q": through("q", d_q), "k": through("k", d_k), "params.temperature": np.asarray(total)}
 
@@ -196,8 +218,8 @@ def _tanh(head: HeadReference, call: Call, by_key: Array, by_row: Array, size: A
     feature = (either[:, :, None] * (1 - t * t) + size[:, :, None] * slope_error) * v
     by_query, by_value = feature.sum(1), feature.sum(0)
     q, k = np.abs(head.q), np.abs(head.k)
-    rows = units.growth(call.sizes.Tq * call.sizes.S * call.sizes.B * call.sizes.Hq) * u
-    summed = rows * (size[:, :, None] * (1 - t * t) * v)
+    rows = _growth_over_pairs(head, size, _pairs(call), units) * u
+    summed = (rows * size)[:, :, None] * (1 - t * t) * v
     d_wq, d_wk = q.T @ (feature + summed).sum(1), k.T @ (feature + summed).sum(0)
     d_v = np.einsum("ts,tsa->a", either + rows * size, np.abs(t)) + np.einsum("ts,tsa->a", size, t_error)
     grads = {"q": by_query @ wq.T, "k": by_value @ wk.T, "params.v": d_v}
@@ -206,16 +228,23 @@ def _tanh(head: HeadReference, call: Call, by_key: Array, by_row: Array, size: A
     return grads | {"params.Wq": d_wq, "params.Wk": d_wk, "params.b": (feature + summed).sum((0, 1))}
 
 
+def _pairs(call: Call) -> int:
+    return call.sizes.B * call.sizes.Hq * call.sizes.Tq * call.sizes.S
+
+
+def _growth_over_pairs(head: HeadReference, size: Array, n: int, units: Units) -> Array:
+    """λ(n) (T, S) of a sum over rows, or keys, or both, whose terms have the sizes (T, S)."""
+    even = aligned_rows(size, head.allowed)[:, None] | aligned_rows(size.T, head.allowed.T)[None, :]
+    return np.asarray(units.growth(n, aligned=even))
+
+
 def _add_reduced(
-    bounds: Gradients, call: Call, b: int, h: int, rows: Array, back: Backward, units: Units
+    bounds: Gradients, call: Call, b: int, h: int, rows: Array, head: HeadReference, back: Backward, units: Units
 ) -> None:
     """Errors of bias and sinks, whose gradients are sums over the axes on which they were broadcast."""
     if call.bias is not None:
-        sizes, total = call.sizes, bounds["bias"]
-        summed = sizes.B * sizes.Hq * sizes.Tq * sizes.S / max(1, total.size)
-        rounding = float(units.growth(summed)) * units.accumulate + units.output
-        add_broadcast(total, back.d_logits_error + rounding * np.abs(back.d_logits), b, h, rows)
+        total, size = bounds["bias"], np.abs(back.d_logits)
+        growth = _growth_over_pairs(head, size, _pairs(call) // max(1, total.size), units)
+        add_broadcast(total, back.d_logits_error + (growth * units.accumulate + units.output) * size, b, h, rows)
     if call.sinks is not None:
-        growth = float(units.growth(call.sizes.B * call.sizes.Tq))
-        rounding = growth * units.accumulate + units.output
-        bounds["sinks"][h] += back.sink_error + rounding * back.sink_size
+        bounds["sinks"][h] += back.sink_error + units.output * back.sink_size

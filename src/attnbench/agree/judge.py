@@ -80,7 +80,7 @@ def _inf_pattern(tensor: str, values: Array, expected: Array, bound: Array, dtyp
 def _value(tensor: str, values: Array, expected: Array, bound: Array) -> Judgement:
     compared = np.isfinite(values) & np.isfinite(expected)
     error = np.abs(np.where(compared, values, 0.0) - np.where(compared, expected, 0.0))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = np.where(error == 0, 0.0, error / (SLACK * bound))
     if not ratio.size:
         return Judgement(tensor, 0.0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import UsageError
+from attnbench.results.frames import records
 from attnbench.results.read import load, read_info, run_folder
 from attnbench.results.schema import RunInfo
 from attnbench.results.summary import Bursts
@@ -15,7 +16,7 @@ from attnbench.results.summary import Bursts
 if TYPE_CHECKING:
     import pandas as pd
 
-KEY = ("suite", "case_id", "impl", "device", "threads")
+# suite, case_id, impl, device, threads: what a cell is matched by.
 Key = tuple[str, str, str, str, int]
 
 # The fields of a fingerprint that must be alike, with their names for people.
@@ -44,12 +45,12 @@ class SavedRun:
     def rows(self) -> dict[Key, dict[str, Any]]:
         """The row of every cell by its key; two rows for one key are an error."""
         found: dict[Key, dict[str, Any]] = {}
-        for row in self.cells.to_dict("records"):
-            key = tuple(row[name] for name in KEY)
+        for row in records(self.cells):
+            key: Key = row["suite"], row["case_id"], row["impl"], row["device"], row["threads"]
             if key in found:
                 msg = f"run {self.info.run_id} holds two rows for {row['impl']} · {row['case_label']}"
                 raise UsageError(msg)
-            found[key] = row  # type: ignore[index]  # the key has the types that the schema gives these columns
+            found[key] = row
         return found
 
 

@@ -168,6 +168,10 @@ class _Judge:
         if fewest < MIN_BURSTS:
             reason = f"too few samples: {one.n} bursts in BASE, {other.n} in HEAD, and {MIN_BURSTS} are needed"
             return _verdict(key, left, "time", "inconclusive", reason=reason)
+        busy = [name for name, row in (("BASE", left), ("HEAD", right)) if row["disturbed_bursts"] > row["n_bursts"]]
+        if busy:
+            reason = f"the machine was busy: most bursts in {' and '.join(busy)} were disturbed; measure again"
+            return _verdict(key, left, "time", "inconclusive", reason=reason)
         if not all(math.isfinite(value) and value > 0 for value in (*one.values, *other.values)):
             return self._not_comparable(key, left, "a time among the samples is NaN, infinite or not above 0")
         return self._timed(key, left, one, other)
@@ -177,7 +181,9 @@ class _Judge:
         spread = max(self.between_runs, seen)
         found = ratio_interval(one.values, other.values, 1 - self.alpha, spread)
         word = self._word(found, one.values, other.values, spread)
-        numbers = {"ratio": found.ratio, "low": found.low, "high": found.high}
+        bounded = math.isfinite(found.high)
+        limits = {"low": found.low, "high": found.high} if bounded else {}
+        numbers = {"ratio": found.ratio, **limits}
         times = {"base": _median(one.values), "head": _median(other.values)}
         evidence = (
             f"{percent(found.ratio)} [{percent(found.low)}, {percent(found.high)}], "
@@ -194,6 +200,8 @@ class _Judge:
         return "same" if equivalent(one, other, self.margin, spread) else "inconclusive"
 
     def _undecided(self, found: Ratio) -> str:
+        if math.isinf(found.high):
+            return "too few samples for so many cells judged together; measure longer, or compare fewer cells"
         return (
             f"the interval [{percent(found.low)}, {percent(found.high)}] neither excludes no change with an effect of "
             f"{100 * self.margin:g} % or more, nor shows that the two are within it"

@@ -137,6 +137,9 @@ class Bench:
         kernel = discover.load_implementation(asked.impl, asked.files)
         point = {axis: tuple(level) if isinstance(level, list) else level for axis, level in asked.point.items()}
         found = observe(LocalProbe(self.backend, kernel, asked.device), **point)
+        if not found:
+            msg = f"suite {asked.suite!r} observed nothing: observe() returns numbers by name"
+            raise AttnbenchError(msg)
         return OK, None, asdict(Observed({name: float(number) for name, number in found.items()}))
 
     def ceilings(self, seconds: float = 0.3) -> Done:
@@ -217,6 +220,6 @@ def classify(error: BaseException) -> tuple[str, str]:
     message = " ".join(str(error).split())
     reason = f"{type(error).__name__}: {message}"[:REASON_LENGTH]
     if isinstance(error, UnsupportedError):
-        return UNSUPPORTED, message[:REASON_LENGTH]
+        return UNSUPPORTED, message[:REASON_LENGTH] or reason
     is_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return (OOM if is_memory or OUT_OF_MEMORY.search(message) else CRASHED), reason

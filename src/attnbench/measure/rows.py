@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from attnbench.measure import roofline
 from attnbench.measure.protocol import OK
 from attnbench.results.schema import CellResult, case_columns
@@ -48,7 +50,15 @@ def refused(row: CellResult, reason: str) -> CellResult:
 
 
 def finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None) -> CellResult:
-    """The row of a cell when all is over."""
+    """The row of a cell when all is over; what the schema refuses as a result becomes the reason of a failed one."""
+    try:
+        return _finished(row, outcome, ceilings)
+    except ValidationError as error:
+        found = "; ".join(str(one["msg"]) for one in error.errors())
+        return changed(row, status="crashed", reason=f"what was measured is no result: {found}")
+
+
+def _finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None) -> CellResult:
     if outcome.cell.case is None:
         return changed(row, status=outcome.status, reason=outcome.reason, metrics=outcome.metrics)
     summary = summarise(outcome.samples)

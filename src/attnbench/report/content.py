@@ -16,6 +16,7 @@ from attnbench.report import findings, tables
 from attnbench.report.defaults import default_figures, with_setting
 from attnbench.report.figures import Drawn, Palette, draw
 from attnbench.results.fingerprint import describe
+from attnbench.results.frames import column_names
 from attnbench.results.read import load, read_info, run_folder
 from attnbench.results.schema import RunInfo
 
@@ -105,12 +106,8 @@ def _run(
     info: RunInfo, frame: pd.DataFrame, anchor: str, find_suite: SuiteFinder, palette: Palette, *, several: bool
 ) -> RunReport:
     prefix = f"{anchor}-" if several else ""
-    sections = tuple(
-        section_of(
-            name, part.dropna(axis="columns", how="all").join(_skeleton(part)), find_suite(name), palette, prefix
-        )
-        for name, part in frame.groupby("suite", sort=False)
-    )
+    suites = [(str(name), part) for name, part in frame.groupby("suite", sort=False)]
+    sections = tuple(section_of(name, own_columns(part), find_suite(name), palette, prefix) for name, part in suites)
     return RunReport(
         anchor,
         info,
@@ -123,10 +120,14 @@ def _run(
     )
 
 
-def _skeleton(part: pd.DataFrame) -> pd.DataFrame:
-    """The columns of the schema that are empty in a suite: axes of other suites are dropped, these stay."""
-    empty = part.columns[part.isna().all()]
-    return part[[name for name in empty if not name.startswith(("point.", "metric."))]]
+def own_columns(part: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one suite without the axes and metrics of others, which are empty there."""
+    foreign = [
+        name
+        for name in column_names(part)
+        if name.startswith((tables.POINT, tables.METRIC)) and bool(part[name].isna().all())
+    ]
+    return part.drop(columns=foreign)
 
 
 def section_of(name: str, frame: pd.DataFrame, suite: Suite | None, palette: Palette, prefix: str = "") -> Section:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from attnbench.results.frames import column_names, records
 from attnbench.suite import Figure
 
 if TYPE_CHECKING:
@@ -16,15 +17,14 @@ SETTING = "setting"
 def with_setting(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with a column ``setting``: in words, all that varies besides length and implementation."""
     length = length_of(frame)
-    candidates = [name for name in frame if name.startswith("point.") or name in ("device", "threads")]
+    candidates = [name for name in column_names(frame) if name.startswith("point.") or name in ("device", "threads")]
     varying = [
         name
         for name in candidates
         if _levels(frame[name]) > 1 and not _follows(frame, name, length) and name != "point.impl"
     ]
     words = [
-        ", ".join(_words(name.removeprefix("point."), row[name]) for name in varying)
-        for row in frame[varying].to_dict("records")
+        ", ".join(_words(name.removeprefix("point."), row[name]) for name in varying) for row in records(frame[varying])
     ]
     return frame.assign(**{SETTING: words})
 

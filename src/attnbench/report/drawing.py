@@ -246,7 +246,9 @@ def _ticks_with_units(axis: Any, column: str, values: pd.Series[Any], *, logarit
 def _short(text: str) -> str:
     """``1.00 ms`` as ``1 ms``: ticks are round numbers."""
     amount, _, unit = text.partition(" ")
-    return f"{float(amount):g} {unit}" if unit else text
+    if not unit:
+        return text
+    return "0" if float(amount) == 0 else f"{float(amount):g} {unit}"
 
 
 def _value_scale(place: Any, figure: Figure, everything: pd.DataFrame, *, lying: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from xml.sax.saxutils import escape
 from attnbench.errors import UsageError
 from attnbench.report import units
 from attnbench.report.drawing import INK, PAPER_GRID, draw_axes, label
+from attnbench.results.frames import column_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 MAX_PANELS = 12
 PANELS_IN_A_ROW = 3
 SHOWN_FAILURES = 8
+# Wong's (2011) colours, which colour-blind readers tell apart, as seaborn has them, with two darker ones for the yellow
+# and the pale pink, which are hard to see on white.
+COLOURS = (
+    *("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"),
+    *("#56b4e9", "#ca9161", "#949494", "#6a4fb3", "#8a7a00"),
+)
 LEGEND_COLUMNS = 4
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -54,8 +62,7 @@ STYLE: dict[str, Any] = {
 class Palette:
     """Colours that stay: every value of a column keeps the colour that it got first.
 
-    Wong's (2011) palette, which colour-blind readers tell apart, as seaborn has it; after ten values it begins again,
-    and markers and dashes tell the rest.
+    After ten values the colours begin again, and markers and dashes tell the rest.
     """
 
     taken: dict[str, dict[Hashable, int]] = field(default_factory=dict)
@@ -67,10 +74,7 @@ class Palette:
 
     def colours(self, column: str, values: Sequence[Hashable]) -> dict[Hashable, str]:
         """The colours of these values of a column."""
-        import seaborn as sns
-
-        cycle = sns.color_palette("colorblind").as_hex()
-        return {value: cycle[place % len(cycle)] for value, place in self.places(column, values).items()}
+        return {value: COLOURS[place % len(COLOURS)] for value, place in self.places(column, values).items()}
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,9 @@ def _data(figure: Figure, frame: pd.DataFrame) -> pd.DataFrame:
     data = data if figure.data is None else figure.data(data.copy())
     for column in (figure.x, figure.y, figure.hue, figure.style, figure.col, figure.row):
         if column is not None and column not in data:
-            msg = f"figure {figure.name!r} needs the column {column!r}; there are {', '.join(sorted(data))}"
+            msg = (
+                f"figure {figure.name!r} needs the column {column!r}; there are {', '.join(sorted(column_names(data)))}"
+            )
             raise UsageError(msg)
     return data
 
@@ -125,7 +131,7 @@ def _drawable(figure: Figure, data: pd.DataFrame) -> tuple[pd.DataFrame, list[st
     lost = data[~here]
     if lost.empty:
         return data, []
-    who = ", ".join(sorted(set(lost["impl"]))) if "impl" in lost else "some"
+    who = ", ".join(sorted(set(map(str, lost["impl"].to_numpy())))) if "impl" in lost else "some"
     return data[here], [f"{len(lost)} measured cells have no {value} to draw here ({who})."]
 
 
@@ -133,8 +139,8 @@ def _failures(frame: pd.DataFrame) -> list[str]:
     failed = frame[frame["status"] != "ok"]
     if failed.empty:
         return []
-    grouped = failed.groupby(["impl", "status"], sort=True).size()
-    parts = [f"{impl} {status} ({count})" for (impl, status), count in grouped.items()]
+    found = Counter(zip(failed["impl"], failed["status"], strict=True))
+    parts = [f"{impl} {status} ({count})" for (impl, status), count in sorted(found.items())]
     more = [f"and {len(parts) - SHOWN_FAILURES} more"] if len(parts) > SHOWN_FAILURES else []
     return ["Not drawn, with the number of cells: " + "; ".join([*parts[:SHOWN_FAILURES], *more]) + "."]
 
@@ -178,7 +184,8 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
     missing, _ = _panels(figure, failed)
     across = min(len(panels), PANELS_IN_A_ROW)
     down = -(-len(panels) // across)
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+    settings: Any = {**STYLE, "svg.hashsalt": name}
+    with mpl.rc_context(settings):
         width, height = _panel_size(figure, everything, across)
         canvas = Canvas(figsize=(width * across, height * down + 0.5), layout="constrained")
         FigureCanvasSVG(canvas)

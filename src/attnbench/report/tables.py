@@ -6,17 +6,21 @@ text, and for every row a mark: ``best``, ``failed``, ``absent`` (nothing was tr
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from attnbench.compare.verdicts import CLAIM, Verdict, percent
 from attnbench.report import units
+from attnbench.results.frames import column_names, records
 from attnbench.results.schema import FAILURES
 
 if TYPE_CHECKING:
     import pandas as pd
 
+# A reason needs the width of so many missing numbers.
+FOLD = 3
 POINT, METRIC = "point.", "metric."
 
 
@@ -37,6 +41,34 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     marks: tuple[str, ...]
+
+    @property
+    def folded(self) -> bool:
+        """Whether a wide rendering can put each reason where its row has no numbers, instead of in a column."""
+        if self.columns[-1].name != "reason":
+            return False
+        return all(self._gap(row)[1] >= FOLD for row in self.rows if row[-1])
+
+    def heads(self) -> tuple[Column, ...]:
+        """The columns of a wide rendering."""
+        return self.columns[:-1] if self.folded else self.columns
+
+    def cells(self, number: int) -> tuple[tuple[str, int, bool], ...]:
+        """Row ``number`` of a wide rendering: the text, how many columns it spans, whether it is a number."""
+        row = self.rows[number]
+        plain = tuple((text, 1, column.right) for text, column in zip(row, self.columns, strict=True))
+        if not self.folded:
+            return plain
+        if not row[-1]:
+            return plain[:-1]
+        start, length = self._gap(row)
+        return (*plain[:start], (row[-1], length, False), *plain[start + length : -1])
+
+    def _gap(self, row: tuple[str, ...]) -> tuple[int, int]:
+        """Where the first number of a row would be, and how many of its numbers are missing from there on."""
+        numbers = [i for i, column in enumerate(self.columns) if column.right]
+        missing = itertools.takewhile(lambda i: row[i] == units.NOTHING, numbers)
+        return (numbers[0] if numbers else 0), len(list(missing))
 
 
 def timing_tables(frame: pd.DataFrame) -> Iterator[Table]:
@@ -62,7 +94,7 @@ def _block_table(block: pd.DataFrame) -> Table:
         Column("error ratio", right=True, rank=3),
         Column("reason", rank=5),
     )
-    rows = order.to_dict("records")
+    rows = records(order)
     texts = tuple(_timing_row(row, fastest, hot=hot) for row in rows)
     return Table(block_title(rows[0]), columns, texts, tuple(_mark(row, fastest) for row in rows))
 
@@ -111,7 +143,7 @@ def metrics_table(frame: pd.DataFrame) -> Table | None:
     observed = frame[frame["kind"] == "observed"].dropna(axis="columns", how="all")
     if observed.empty:
         return None
-    axes, metrics = ([name for name in observed if name.startswith(prefix)] for prefix in (POINT, METRIC))
+    axes, metrics = ([name for name in column_names(observed) if name.startswith(prefix)] for prefix in (POINT, METRIC))
     columns = (
         *(Column(name.removeprefix(POINT)) for name in axes),
         Column("implementation"),
@@ -119,7 +151,7 @@ def metrics_table(frame: pd.DataFrame) -> Table | None:
         *(Column(name.removeprefix(METRIC), right=True) for name in metrics),
         Column("reason", rank=5),
     )
-    rows = observed.reindex(columns=[*axes, "impl", "status", *metrics, "reason"]).to_dict("records")
+    rows = records(observed.reindex(columns=[*axes, "impl", "status", *metrics, "reason"]))
     texts = tuple(
         (*(units.number(row[name]) for name in (*axes, "impl", "status", *metrics)), reason(row)) for row in rows
     )
@@ -128,7 +160,7 @@ def metrics_table(frame: pd.DataFrame) -> Table | None:
 
 def failures_table(frame: pd.DataFrame) -> Table:
     """Every cell that is not ok, with its reason."""
-    rows = frame[frame["status"] != "ok"].to_dict("records")
+    rows = records(frame[frame["status"] != "ok"])
     columns = (Column("suite"), Column("case"), Column("implementation"), Column("status"), Column("reason"))
     texts = tuple((row["suite"], block_title(row), row["impl"], row["status"], reason(row)) for row in rows)
     return Table("Cells without a measurement", columns, texts, tuple(mark_of(row["status"]) for row in rows))
@@ -136,7 +168,7 @@ def failures_table(frame: pd.DataFrame) -> Table:
 
 def disturbed_table(frame: pd.DataFrame) -> Table:
     """The cells some of whose bursts were disturbed and measured again."""
-    rows = frame[frame["disturbed_bursts"] > 0].to_dict("records")
+    rows = records(frame[frame["disturbed_bursts"] > 0])
     columns = (Column("case"), Column("implementation"), Column("disturbed", right=True), Column("kept", right=True))
     texts = tuple(
         (block_title(row), row["impl"], str(row["disturbed_bursts"]), units.number(row["n_bursts"])) for row in rows

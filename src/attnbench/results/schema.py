@@ -247,7 +247,7 @@ class RunInfo(Record):
     """
 
     program: Literal["attnbench"] = "attnbench"
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     run_id: str
     started: str
     finished: str | None = None

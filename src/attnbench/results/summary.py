@@ -77,7 +77,7 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
     if data.size == 0 or not np.isfinite(data).all():
         msg = f"a median needs finite values; got {data.size} of which {int(np.isfinite(data).sum())} are finite"
         raise ValueError(msg)
-    found = stats.quantile_test(data, q=float(np.median(data)), p=0.5).confidence_interval(confidence)
+    found: Any = stats.quantile_test(data, q=float(np.median(data)), p=0.5).confidence_interval(confidence)
     known = math.isfinite(found.low) and math.isfinite(found.high)
     low, high = (float(found.low), float(found.high)) if known else (None, None)
     return MedianInterval(float(np.median(data)), low, high, data.size)

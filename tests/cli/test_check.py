@@ -1,0 +1,88 @@
+"""``attnbench check``: exit status, the property that failed and by how much, and one JSON document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.cli.dropins import HEAD, RIGHT, WRONG
+
+
+def test_a_right_drop_in_passes(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(RIGHT)
+    done = cli("check", "--impls", file)
+    assert done.code == 0, done.out
+    assert "numpy/mine" in done.out
+    assert "all that was compared agrees" in done.out
+
+
+@pytest.mark.parametrize("name", sorted(WRONG))
+def test_a_wrong_drop_in_is_named_with_its_fault(cli: Cli, tmp_path: Path, name: str) -> None:
+    source, fault = WRONG[name]
+    file = tmp_path / "mine.py"
+    file.write_text(source)
+    done = cli("check", "--impls", file, "--dtype", "float32", "--features", "sizes,scale", "--json")
+    assert done.code == 1
+    wrong = [row for row in done.document["rows"] if row["status"] == "wrong"]
+    assert wrong
+    assert {row["fault"] for row in wrong} == {fault}
+    assert all(row["reason"] for row in wrong)
+
+
+def test_a_disagreement_says_by_how_much_and_how_to_see_it_again(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(WRONG["scale"][0])
+    done = cli("check", "--impls", file, "--dtype", "float32", "--features", "sizes")
+    assert done.code == 1
+    assert "times what rounding explains" in done.out
+    assert "again: attnbench check numpy/mine" in done.out
+
+
+def test_an_announced_implementation_passes_in_every_dtype(cli: Cli) -> None:
+    done = cli("check", "numpy/naive", "--features", "causal,mask,bias,softcap,additive", "--json")
+    assert done.code == 0
+    rows = done.document["rows"]
+    assert {row["dtype"] for row in rows} == {"float64", "float32", "bfloat16", "float16"}
+    assert all(row["status"] == "ok" and row["error_ratio"] <= 1 and row["gradient_ratio"] <= 1 for row in rows)
+
+
+def test_nothing_compared_is_not_a_pass(cli: Cli) -> None:
+    done = cli("check", "numpy/blocked", "--features", "dropout", "--json")
+    assert done.code == 5
+    assert {row["status"] for row in done.document["rows"]} == {"unsupported"}
+
+
+BAD = [
+    (["check", "numpy/naiv"], "numpy/naive"),
+    (["check", "--dtype", "float8"], "float64, float32, bfloat16, float16"),
+    (["check", "--features", "masks"], "did you mean 'mask'?"),
+    (["check", "--impls", "nowhere.py"], "no such file"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD)
+def test_bad_input_is_one_clear_line(cli: Cli, arguments: list[str], said: str) -> None:
+    done = cli(*arguments)
+    assert done.code == 2
+    assert said in done.err
+    assert done.out == ""
+    assert len(done.err.strip().splitlines()) == 1
+
+
+def test_a_file_without_an_implementation(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "empty.py"
+    file.write_text(HEAD)
+    done = cli("check", "--impls", file)
+    assert done.code == 2
+    assert "no implementation in it" in done.err
+
+
+def test_a_file_that_does_not_import(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("import nothing_of_this_name\n" + RIGHT)
+    done = cli("check", "--impls", file)
+    assert done.code in (1, 2)
+    assert "nothing_of_this_name" in done.err + done.out

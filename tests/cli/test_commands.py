@@ -1,0 +1,112 @@
+"""The other commands: lists, doctor, and bad input, each with its exit status and one clear line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from attnbench import discover
+from attnbench.backend import BackendInfo
+from attnbench.commands.running import percentage, seconds
+from attnbench.errors import UsageError
+from tests.cli.conftest import Cli
+
+
+@pytest.mark.parametrize("what", ["impls", "suites", "backends", "cells"])
+def test_every_list_is_text_and_one_json_document(cli: Cli, what: str) -> None:
+    text, as_json = cli("list", what), cli("list", what, "--json")
+    assert (text.code, as_json.code) == (0, 0)
+    assert text.out.strip()
+    assert as_json.document[what]
+
+
+def test_every_built_in_suite_can_be_loaded(cli: Cli) -> None:
+    rows = cli("list", "suites", "--json").document["suites"]
+    assert not [row for row in rows if row["question"].startswith("not available")]
+
+
+def test_a_missing_framework_is_named_with_what_to_type(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = BackendInfo("torch", "x", "torch_that_is_absent", "torch", (("naive", "naive"),))
+    monkeypatch.setattr(discover, "backends", lambda: {"numpy": discover._announced()["numpy"], "torch": absent})
+    rows = cli("list", "--json").document["impls"]
+    assert [row for row in rows if row["implementation"] == "torch/naive" and "attnbench[torch]" in row["reason"]]
+    assert "pip install 'attnbench[torch]'" in cli("doctor").out
+    asked = cli("check", "torch/naive")
+    assert asked.code == 2
+    assert "pip install 'attnbench[torch]'" in asked.err
+
+
+def test_doctor_is_one_json_document(cli: Cli) -> None:
+    found = cli("doctor", "--json")
+    assert found.code == 0
+    assert {row["backend"] for row in found.document["backends"]} >= {"numpy", "torch", "jax"}
+    assert found.document["machine"]["python"]
+
+
+BAD = [
+    (["list", "impl"], "did you mean 'impls'?"),
+    (["list", "impls", "--suite", "smoke"], "attnbench list cells"),
+    (["run"], "attnbench run smoke"),
+    (["run", "smoek"], "did you mean 'smoke'?"),
+    (["run", "smoke", "-a", "lenght=1"], "lenght"),
+    (["run", "smoke", "--impl", "torch/nothing"], "torch/nothing"),
+    (["run", "smoke", "--budget", "soon"], "90s, 10m or 1h"),
+    (["run", "smoke", "--threads", "0"], "1 or more"),
+    (["run", "--resume", "nowhere"], "nowhere"),
+    (["report", "nowhere"], "nowhere"),
+    (["compare", "nowhere", "elsewhere"], "nowhere"),
+    (["compare", "a", "b", "--margin", "much"], "5%"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD)
+def test_bad_input_is_one_clear_line(cli: Cli, arguments: list[str], said: str, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    done = cli(*arguments)
+    assert done.code == 2
+    assert said in done.err
+    assert "Traceback" not in done.err
+    assert done.out == ""
+    assert [path for path in sorted(tmp_path.iterdir()) if path not in before and path.name != "lock"] == []
+
+
+@pytest.mark.parametrize("arguments", [["run", "smoek"], ["nothing"], ["run", "--threads", "many"]])
+def test_an_error_is_one_json_document_too(cli: Cli, arguments: list[str]) -> None:
+    done = cli(*arguments, "--json")
+    assert done.code == 2
+    assert done.document["exit_code"] == 2
+    assert done.err.strip()
+
+
+@pytest.mark.parametrize("content", ["{not json", "[]", json.dumps({"program": "another"})])
+def test_a_damaged_or_foreign_run_is_left_alone(cli: Cli, tmp_path: Path, content: str) -> None:
+    folder = tmp_path / "results" / "run"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(content)
+    for command in (["report", str(folder)], ["compare", str(folder), str(folder)], ["run", "--resume", str(folder)]):
+        done = cli(*command)
+        assert done.code == 2, command
+        assert "run.json" in done.err
+        assert len(done.err.strip().splitlines()) == 1
+    assert (folder / "run.json").read_text() == content
+    assert [path.name for path in folder.iterdir()] == ["run.json"]
+
+
+def test_an_out_folder_that_cannot_be_written(cli: Cli, tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file, not a folder")
+    done = cli("run", "smoke", "--impl", "numpy/naive", "--out", blocked)
+    assert done.code == 2
+    assert "blocked" in done.err
+    assert "Traceback" not in done.err
+    assert blocked.read_text() == "a file, not a folder"
+
+
+def test_durations_and_margins() -> None:
+    assert [seconds(text) for text in ("90", "90s", "1.5m", "2h", None)] == [90, 90, 90, 7200, None]
+    assert [percentage(text) for text in ("5%", "0.05", "12.5 %")] == [0.05, 0.05, 0.125]
+    for text in ("0", "-1m", "5 minutes"):
+        with pytest.raises(UsageError):
+            seconds(text)

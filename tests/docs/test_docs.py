@@ -1,0 +1,86 @@
+"""Every command and every Python block in README.md and docs/ is executed, in order, in one folder for each page.
+
+Two things are changed to keep it quick: a ``run`` measures numpy/naive on short sequences within a small budget, and the
+two lines that set up tox are checked against tox.ini instead of being run (.ci/run and the smoke job run them).
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SET_UP = {
+    "python3 -m pip install tox && python3 -m tox -e smoke": "testenv:smoke",
+    "python3 -m pip install tox && python3 -m tox": "testenv",
+}
+QUICK = {"run": ["--quiet", "--budget", "30s", "--impl", "numpy/naive"]}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, what follows it on the line, and its text."""
+
+    language: str
+    info: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    """The fenced blocks of a page in order."""
+    return [Block(found[1], found[2].strip(), found[3]) for found in FENCE.finditer(page.read_text(encoding="utf-8"))]
+
+
+def commands(block: Block) -> list[list[str]]:
+    """The attnbench commands of a bash block, without comments."""
+    lines = [line.split("  #")[0].strip() for line in block.text.replace("\\\n", " ").splitlines()]
+    return [shlex.split(line) for line in lines if line and not line.startswith("#") and line not in SET_UP]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_works(page: Path, cli: Cli, tmp_path: Path) -> None:  # noqa: F811  (the fixture)
+    for block in blocks(page):
+        if block.language == "bash":
+            for command in commands(block):
+                assert command[0] == "attnbench", f"{page.name}: {shlex.join(command)} is not a command of ours"
+                execute(cli, command[1:], tmp_path)
+        elif block.language == "python" and block.info.startswith("file="):
+            (tmp_path / block.info.removeprefix("file=")).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
+            exec(compile(block.text, page.name, "exec"), {"__name__": "documentation"})  # noqa: S102  (our own pages)
+
+
+def execute(run: Cli, command: list[str], folder: Path) -> None:
+    """Run one command, quickly, with placeholders for runs filled in; 3 is an answer of compare."""
+    runs = sorted(str(path) for path in (folder / "results").glob("*"))
+    replaced = {"BASE": runs[:1], "HEAD": runs[-1:], "RUN": runs[-1:]}
+    filled = [part for word in command for part in (replaced.get(word) or [word])]
+    extra = QUICK.get(command[0], [])
+    if "--impl" in command:
+        extra = [word for word in extra if word not in ("--impl", "numpy/naive")]
+    done = run(*filled, *extra)
+    assert done.code in ({0, 3} if command[0] in ("compare", "run") else {0}), f"{shlex.join(command)}\n{done.err}"
+
+
+def test_readme_has_the_two_lines_and_tox_has_their_environments() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    tox = configparser.ConfigParser()
+    tox.read(ROOT / "tox.ini")
+    for line, environment in SET_UP.items():
+        assert f"\n{line}\n" in readme
+        assert environment in tox.sections()
+    assert "attnbench run smoke" in tox["testenv:smoke"]["commands"]
+
+
+def test_there_are_commands_to_test() -> None:
+    found = [command for page in PAGES for block in blocks(page) if block.language == "bash" for command in commands(block)]
+    assert len(found) >= 5

@@ -1,0 +1,164 @@
+"""The analytic ablations, observed in this process: what they find with a right implementation and with a wrong one."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attnbench.api import AttentionOutput, Call, Capabilities, Implementation
+from attnbench.attention import resolve
+from tests.suites import helpers
+
+SIZES = (1, 4, 16, 64, 256)
+
+
+def broken(name: str, **changes: Any) -> Implementation:
+    """``numpy/naive`` under another name, with fields of its call changed before it sees it."""
+    _, right = resolve("numpy/naive")
+    assert right.vjp is not None
+
+    def attend(q: Any, k: Any, v: Any, call: Call) -> AttentionOutput:
+        found: AttentionOutput = right.attend(q, k, v, dataclasses.replace(call, **changes))
+        return found
+
+    def vjp(q: Any, k: Any, v: Any, call: Call, d_output: Any, d_lse: Any) -> Any:
+        assert right.vjp is not None
+        return right.vjp(q, k, v, dataclasses.replace(call, **changes), d_output, d_lse)
+
+    return Implementation(name, Capabilities(bias=True, stages=True), attend, vjp)
+
+
+@pytest.fixture(scope="module")
+def variance() -> pd.DataFrame:
+    return helpers.observed("score-variance", d=SIZES)
+
+
+@pytest.fixture(scope="module")
+def saturation() -> pd.DataFrame:
+    return helpers.observed("saturation", d=(1, 4, 64, 1024), keys=(64,))
+
+
+@pytest.fixture(scope="module")
+def gradients() -> pd.DataFrame:
+    return helpers.observed("gradients", d=(1, 4, 64, 1024))
+
+
+def test_the_variance_of_the_scores_has_the_exponent_of_its_scale(variance: pd.DataFrame) -> None:
+    for scale, expected in (("none", 1.0), ("1/sqrt(d)", 0.0), ("1/d", -1.0)):
+        for distribution in ("normal", "uniform", "rademacher"):
+            rows = variance[(variance["point.scale"] == scale) & (variance["point.distribution"] == distribution)]
+            slope = np.polyfit(np.log(rows["point.d"]), np.log(rows["metric.variance"]), 1)[0]
+            assert slope == pytest.approx(expected, abs=0.01)
+    scaled = variance[variance["point.scale"] == "1/sqrt(d)"]
+    np.testing.assert_allclose(scaled["metric.variance"], 1.0, atol=0.05)
+
+
+def test_score_variance_reproduces_both_claims(variance: pd.DataFrame) -> None:
+    suite = helpers.suite("score-variance")
+    assert set(helpers.verdicts(suite, variance).values()) == {"reproduced"}
+    said = helpers.sentences(suite, variance)
+    assert said[0].startswith("The variance of the scores goes as a power of d: without a scale, 1.00")
+    assert said[-1] == "Only numpy/naive was measured, so that nothing is said about agreement."
+
+
+def test_a_missing_scale_is_seen(variance: pd.DataFrame) -> None:
+    wrong = helpers.observed("score-variance", [broken("numpy/unscaled", scale=1.0)], d=SIZES)
+    suite, both = helpers.suite("score-variance"), pd.concat([variance, wrong])
+    found = helpers.verdicts(suite, both)
+    assert found["scale-holds-variance", ("numpy/naive",)] == "reproduced"
+    assert found["scale-holds-variance", ("numpy/unscaled",)] in ("not detected", "contradicted")
+    assert found["variance-grows-as-d", ("numpy/naive", "numpy/unscaled")] == "reproduced"
+    said = " ".join(helpers.sentences(suite, both))
+    assert "numpy/naive: The variance" in said
+    assert "numpy/unscaled: The variance" in said
+    assert "differ by at most 1.0e+00, relatively (variance" in said
+
+
+def test_one_head_size_has_no_exponent() -> None:
+    frame = helpers.observed("score-variance", d=(4,), scale=("none",), distribution=("normal",))
+    suite = helpers.suite("score-variance")
+    assert set(helpers.verdicts(suite, frame).values()) == {"out of scope"}
+    assert helpers.sentences(suite, frame) == [
+        "Only numpy/naive was measured, so that nothing is said about agreement."
+    ]
+
+
+def test_the_same_seed_gives_the_same_numbers_bit_for_bit() -> None:
+    first, second = (helpers.observed("score-variance", d=(4,), distribution=("normal",)) for _ in range(2))
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+def by_d(frame: pd.DataFrame, metric: str, scale: str) -> list[float]:
+    return [float(value) for value in frame[frame["point.scale"] == scale].sort_values("point.d")[f"metric.{metric}"]]
+
+
+def test_the_softmax_saturates_without_a_scale_and_not_with_it(saturation: pd.DataFrame) -> None:
+    assert np.diff(by_d(saturation, "entropy", "none")).max() < -0.05
+    assert by_d(saturation, "entropy", "none")[-1] < 0.05
+    assert by_d(saturation, "max_weight", "none")[-1] > 0.9
+    assert by_d(saturation, "saturated_rows", "none")[-1] > 0.5
+    assert np.ptp(by_d(saturation, "entropy", "1/sqrt(d)")) < 0.05
+    assert max(by_d(saturation, "max_weight", "1/sqrt(d)")) < 0.15
+    assert max(by_d(saturation, "saturated_rows", "1/sqrt(d)")) == 0
+    suite = helpers.suite("saturation")
+    assert helpers.verdicts(suite, saturation) == {("softmax-saturates", ("numpy/naive",)): "reproduced"}
+    assert "Without a scale, from d = 1 to 1024 over 64 keys" in helpers.sentences(suite, saturation)[0]
+
+
+def test_saturation_speaks_of_the_keys_that_were_measured() -> None:
+    frame = helpers.observed("saturation", d=(4, 64), keys=(8,))
+    assert "from d = 4 to 64 over 8 keys" in helpers.sentences(helpers.suite("saturation"), frame)[0]
+
+
+def test_the_median_gradient_vanishes_and_the_mean_does_not(gradients: pd.DataFrame) -> None:
+    assert by_d(gradients, "q_median", "none")[-1] < 0.05 * by_d(gradients, "q_median", "none")[1]
+    assert by_d(gradients, "q_mean", "none")[-1] > 2 * by_d(gradients, "q_mean", "none")[1]
+    assert by_d(gradients, "q_p10", "none")[-1] < 1e-6
+    assert by_d(gradients, "q_median", "1/sqrt(d)")[-1] > 0.5 * by_d(gradients, "q_median", "1/sqrt(d)")[1]
+    found = helpers.verdicts(helpers.suite("gradients"), gradients)
+    assert {claim: verdict for (claim, _), verdict in found.items()} == {
+        "gradient-vanishes-median": "reproduced",
+        "gradient-vanishes-mean": "contradicted",
+        "logit-gradient-vanishes-mean": "direction only",
+        "scale-keeps-gradient": "reproduced",
+    }
+
+
+def test_the_gradient_at_the_query_is_that_at_the_logits_through_the_keys() -> None:
+    # At d = 1 with scale 1, dL/dq = sum_j dL/dlogits_j k_j, so that its norm is at most |dL/dlogits|·|k|.
+    frame = helpers.observed("gradients", d=(1,), scale=("none",))
+    assert 0 < helpers.one(frame["metric.q_mean"]) < math.sqrt(2 * 64) * helpers.one(frame["metric.logits_mean"])
+
+
+def test_a_backward_pass_without_the_scale_is_seen(gradients: pd.DataFrame) -> None:
+    wrong = helpers.observed("gradients", [broken("numpy/unscaled", scale=1.0)], d=(1, 4, 64, 1024))
+    found = helpers.verdicts(helpers.suite("gradients"), pd.concat([gradients, wrong]))
+    assert found["scale-keeps-gradient", ("numpy/unscaled",)] == "not detected"
+    assert found["scale-keeps-gradient", ("numpy/naive",)] == "reproduced"
+
+
+@pytest.mark.parametrize("name", ["score-variance", "saturation", "gradients"])
+def test_figures_find_their_columns(name: str) -> None:
+    levels = {"d": (4, 16)} | ({"keys": (8,)} if name == "saturation" else {})
+    frame = helpers.observed(name, **levels)
+    for figure in helpers.suite(name).figures:
+        data = figure.data(frame) if figure.data else frame
+        for column in (figure.x, figure.y, figure.hue, figure.style, figure.col, figure.row):
+            assert column is None or column in data, (figure.name, column)
+        assert len(data) == len(frame) * 8 * (4 if name == "gradients" else 1)
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+@pytest.mark.parametrize(("name", "limit"), [("score-variance", 1e-12), ("saturation", 1e-10), ("gradients", 1e-4)])
+def test_frameworks_agree(name: str, limit: float, backend: str) -> None:
+    pytest.importorskip(backend)
+    from attnbench.ablate.frames import largest_difference
+
+    levels = {"d": (4, 256), "scale": ("none", "1/sqrt(d)")}
+    levels |= {"score-variance": {"distribution": ("normal",)}, "saturation": {"keys": (16,)}}.get(name, {})
+    worst = largest_difference(helpers.observed(name, ["numpy/naive", f"{backend}/naive"], **levels))
+    assert worst is not None
+    assert worst.relative < limit, worst.text

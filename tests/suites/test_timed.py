@@ -1,0 +1,191 @@
+"""The timed suites: their cases, and what they find in frames whose numbers are known."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from attnbench.measure.plan import make_plan
+from tests.suites import helpers
+
+MIB = 2**20
+
+
+def frame_of(name: str, times: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """A frame of a timed suite: for each implementation ``ms`` and ``mib`` of a point, ``None`` where it failed.
+
+    The intervals are 5 % wide on each side.
+    """
+    rows = []
+    for number, (point, case) in enumerate(helpers.suite(name).cases()):
+        assert case is not None
+        for impl, cost in times.items():
+            ms, mib = cost["ms"](point), cost["mib"](point)
+            failed = {"status": "crashed", "reason": "MemoryError"}
+            ok = {
+                "time_median_s": ms and ms / 1e3,
+                "time_low_s": ms and ms * 0.95 / 1e3,
+                "time_high_s": ms and ms * 1.05 / 1e3,
+                "peak_bytes": mib and mib * MIB,
+            }
+            fixed = {"block_id": number, "device": "cpu", "threads": 1, "kind": "timed", "Tq": case.problem.Tq}
+            rows.append(helpers.row(impl, point, {}) | fixed | (ok if ms is not None else failed))
+    measured = ("time_median_s", "time_low_s", "time_high_s", "peak_bytes")
+    return pd.DataFrame([dict.fromkeys(measured) | row for row in rows]).astype(dict.fromkeys(measured, float))
+
+
+@pytest.mark.parametrize("name", ["smoke", "scoring-cost"])
+def test_no_case_is_measured_twice(name: str) -> None:
+    cases = [case for _, case in helpers.suite(name).cases()]
+    assert len({case.id for case in cases if case}) == len(cases)
+
+
+def test_smoke_asks_about_all_it_says() -> None:
+    cases = [case for _, case in helpers.suite("smoke").cases() if case]
+    assert len(cases) == 6
+    assert {case.phase for case in cases} == {"forward", "backward", "decode"}
+    assert {case.problem.dtype for case in cases} == {"float32", "bfloat16"}
+    assert {case.problem.Tq for case in cases if case.phase == "forward"} == {128, 512, 1024}
+    decode = helpers.one(case.problem for case in cases if case.phase == "decode")
+    assert (decode.Tq, decode.S, decode.Hq, decode.Hkv) == (1, 2048, 8, 2)
+
+
+def test_smoke_plans_every_backend_on_the_cpu_and_leaves_lengths_to_the_user() -> None:
+    plan = make_plan(["smoke"])
+    assert {one.partition("/")[0] for one in plan.implementations()} == {"numpy", "torch", "jax"}
+    longer = make_plan(["smoke"], overrides=["T=256,4096"])
+    assert {(cell.point["setting"], cell.point["T"]) for cell in longer.cells} == {("forward", 256), ("decode", 4096)}
+
+
+def test_smoke_names_the_fastest_with_its_lead_and_the_growth_of_memory() -> None:
+    frame = frame_of(
+        "smoke",
+        {
+            "numpy/naive": {"ms": lambda _: 30.0, "mib": lambda p: (p["T"] / 128) ** 2},
+            "torch/sdpa": {"ms": lambda _: 10.0, "mib": lambda p: p["T"] / 128},
+        },
+    )
+    said = helpers.sentences(helpers.suite("smoke"), frame)
+    assert said[0] == (
+        "forward, T = 128: torch/sdpa is fastest, 10 ms; numpy/naive takes 3.00 times as long "
+        "(at least 2.71, by the intervals' ends)."
+    )
+    assert said[5].startswith("decode, S = 2048: torch/sdpa is fastest")
+    assert "numpy/naive 64 times (1 to 64 MiB), torch/sdpa 8 times (1 to 8 MiB)" in said[6]
+    assert "8 times as long; the square is 64" in said[6]
+    assert said[7] == "All 12 cells were measured."
+
+
+def test_smoke_knows_no_winner_where_intervals_overlap() -> None:
+    frame = frame_of(
+        "smoke",
+        {
+            "a/x": {"ms": lambda _: 10.0, "mib": lambda _: None},
+            "b/x": {"ms": lambda _: 10.5, "mib": lambda _: None},
+            "c/x": {"ms": lambda _: 20.0, "mib": lambda _: None},
+        },
+    )
+    said = helpers.sentences(helpers.suite("smoke"), frame)
+    assert said[0].startswith("forward, T = 128: no clear winner among a/x, b/x (10 ms), whose intervals overlap; c/x")
+    close = helpers.sentences(helpers.suite("smoke"), frame[frame["impl"] != "c/x"])
+    assert close[0] == "forward, T = 128: no clear winner, the intervals of all overlap or are missing."
+
+
+def test_smoke_takes_a_missing_interval_for_no_win() -> None:
+    cost = {"ms": lambda _: 1.0, "mib": lambda _: None}
+    frame = frame_of("smoke", {"a/x": cost, "b/x": {**cost, "ms": lambda _: 9.0}})
+    frame.loc[frame["impl"] == "a/x", ["time_low_s", "time_high_s"]] = None
+    assert "no clear winner" in helpers.sentences(helpers.suite("smoke"), frame)[0]
+
+
+def test_smoke_counts_what_failed_and_says_why() -> None:
+    frame = frame_of(
+        "smoke",
+        {
+            "a/x": {"ms": lambda _: 1.0, "mib": lambda _: 1.0},
+            "b/x": {"ms": lambda p: None if p["T"] == 512 else 2.0, "mib": lambda _: 1.0},
+        },
+    )
+    assert helpers.sentences(helpers.suite("smoke"), frame)[-1] == (
+        "3 of 12 cells have no time: b/x crashed in 3 (MemoryError)."
+    )
+
+
+def test_smoke_with_nothing_measured_still_says_so() -> None:
+    frame = frame_of("smoke", {"a/x": {"ms": lambda _: None, "mib": lambda _: None}})
+    assert helpers.sentences(helpers.suite("smoke"), frame) == [
+        "6 of 6 cells have no time: a/x crashed in 6 (MemoryError)."
+    ]
+
+
+def costs(factor: float) -> dict[str, dict[str, Any]]:
+    """Additive attention costs ``factor`` times dot-product attention in time, and d times in memory in a/naive."""
+
+    def ms(point: Mapping[str, Any]) -> float:
+        return float(point["T"] ** 2 * point["d"] / 1e6 * (factor if point["score"] == "additive" else 1))
+
+    def mib(point: Mapping[str, Any]) -> float:
+        return float(point["T"] ** 2 / 1e4 * (point["d"] if point["score"] == "additive" else 1))
+
+    return {"a/naive": {"ms": ms, "mib": mib}, "b/naive": {"ms": ms, "mib": lambda p: p["T"] ** 2 / 1e4}}
+
+
+def test_scoring_cost_leaves_out_what_would_not_fit_and_pairs_the_rest() -> None:
+    points = [point for point, _ in helpers.suite("scoring-cost").cases()]
+    assert max(p["T"] ** 2 * p["d"] for p in points) == 512 * 512 * 64
+    assert {(p["T"], p["d"]) for p in points if p["score"] == "dot"} == {
+        (p["T"], p["d"]) for p in points if p["score"] == "additive"
+    }
+
+
+def test_scoring_cost_finds_the_ratio_at_the_point_chosen_beforehand() -> None:
+    suite, frame = helpers.suite("scoring-cost"), frame_of("scoring-cost", costs(30.0))
+    said = helpers.sentences(suite, frame)
+    assert said[0].startswith("At T = 256, d = 64, forward, additive attention takes this many times as long")
+    assert "a/naive 30 [27.1, 33.2], b/naive 30 [27.1, 33.2]" in said[0]
+    assert "a/naive 64 (419 MiB over 6.55 MiB), b/naive 1 (6.55 MiB over 6.55 MiB)" in said[1]
+    assert helpers.verdicts(suite, frame) == {
+        ("dot-faster", ("a/naive",)): "reproduced",
+        ("dot-smaller", ("a/naive",)): "reproduced",
+        ("dot-faster", ("b/naive",)): "reproduced",
+        ("dot-smaller", ("b/naive",)): "not detected",
+    }
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(3.0, "direction only"), (1.0, "not detected"), (0.5, "contradicted")])
+def test_scoring_cost_may_contradict_the_paper(factor: float, verdict: str) -> None:
+    found = helpers.verdicts(helpers.suite("scoring-cost"), frame_of("scoring-cost", costs(factor)))
+    assert found["dot-faster", ("a/naive",)] == verdict
+
+
+def test_scoring_cost_without_intervals_claims_nothing() -> None:
+    frame = frame_of("scoring-cost", costs(30.0)).assign(time_low_s=float("nan"), time_high_s=float("nan"))
+    found = helpers.verdicts(helpers.suite("scoring-cost"), frame)
+    assert found["dot-faster", ("a/naive",)] == "not detected"
+
+
+def test_scoring_cost_elsewhere_speaks_of_the_most_work_and_judges_nothing() -> None:
+    suite, frame = helpers.suite("scoring-cost"), frame_of("scoring-cost", costs(30.0))
+    rest = frame[(frame["point.T"] != 256) & (frame["point.d"] == 64)]
+    assert helpers.sentences(suite, rest)[0].startswith("At T = 512, d = 64,")
+    assert helpers.verdicts(suite, rest) == {}
+
+
+def test_scoring_cost_with_one_score_alone_compares_nothing() -> None:
+    frame = frame_of("scoring-cost", costs(30.0))
+    suite = helpers.suite("scoring-cost")
+    alone = frame[frame["point.score"] == "dot"]
+    assert helpers.sentences(suite, alone) == []
+    assert helpers.verdicts(suite, alone) == {}
+
+
+def test_figures_find_their_columns() -> None:
+    for name in ("smoke", "scoring-cost"):
+        cost = {"a/naive": {"ms": lambda _: 1.0, "mib": lambda _: 1.0}}
+        frame = frame_of(name, cost).assign(error_ratio=0.5)
+        for figure in helpers.suite(name).figures:
+            data = figure.data(frame) if figure.data else frame
+            assert len(data)
+            for column in (figure.x, figure.y, figure.hue, figure.style, figure.col, figure.row):
+                assert column is None or column in data, (figure.name, column)
