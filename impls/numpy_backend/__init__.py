@@ -1,4 +1,4 @@
-"""The NumPy backend: the definition in loops, the vectorised reference, and a blocked one that stores no T × S array."""
+"""The NumPy backend: the definition in loops, a vectorised version, and a blocked one that stores no T × S array."""
 
 from attnbench.api import BackendInfo
 

@@ -1,4 +1,4 @@
-"""The NumPy adapter. Native arrays are NumPy arrays; nothing is asynchronous; gradients are the implementation's own."""
+"""The NumPy adapter: native arrays are NumPy arrays, nothing is asynchronous, gradients are an implementation's own."""
 
 from __future__ import annotations
 

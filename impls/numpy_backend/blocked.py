@@ -42,7 +42,8 @@ def heads(q: Array, k: Array, v: Array, call: Call) -> Iterator[Head]:
         for h in range(call.sizes.Hq):
             g = h // call.sizes.group
             scale = call.scale if isinstance(call.scale, float) else float(call.scale[h])
-            yield Head(*(a.astype(wide, copy=False) for a in (q[b, h], k[b, g], v[b, g])), b, h, offset, scale)
+            own_q, own_k, own_v = (a.astype(wide, copy=False) for a in (q[b, h], k[b, g], v[b, g]))
+            yield Head(own_q, own_k, own_v, b, h, offset, scale)
 
 
 def key_range(call: Call, head: Head, first: int, last: int) -> tuple[int, int]:
@@ -70,7 +71,7 @@ def tiles(call: Call, head: Head) -> Iterator[tuple[slice, list[slice]]]:
 
 def part(array: Array, head: Head, rows: slice, keys: slice) -> Array:
     """The tile of an array that broadcasts to (B, Hq, Tq, S)."""
-    plane = array[head.b if array.shape[0] > 1 else 0, head.h if array.shape[1] > 1 else 0]
+    plane: Array = array[head.b if array.shape[0] > 1 else 0, head.h if array.shape[1] > 1 else 0]
     return plane[rows if plane.shape[0] > 1 else slice(None), keys if plane.shape[1] > 1 else slice(None)]
 
 

@@ -187,8 +187,8 @@ def without_dead(
     q: Array, k: Array, v: Array, call: Call, allowed: Array, d_output: Array
 ) -> tuple[Array, Array, Array, Array]:
     """Zero what lies outside every allowed set, so that a NaN there cannot reach a gradient."""
-    row_lives = allowed.any(-1)[..., None]
-    key_lives = grouped(allowed.any(-2), call).any(2)[..., None]
+    row_lives = np.any(allowed, axis=-1, keepdims=True)
+    key_lives = np.any(grouped(np.asarray(allowed.any(-2)), call), axis=2)[..., None]
     q, d_output = np.where(row_lives, q, 0), np.where(row_lives, d_output, 0)
     return q, np.where(key_lives, k, 0), np.where(key_lives, v, 0), d_output
 
@@ -220,7 +220,7 @@ def without_dead(
 )
 def naive(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
     """Attend, keeping every stage that was asked for."""
-    forward = run(*(widen(a, call.dtype) for a in (q, k, v)), call)
+    forward = run(widen(q, call.dtype), widen(k, call.dtype), widen(v, call.dtype), call)
     full = forward.weights.shape
     extra = {name: np.broadcast_to(getattr(forward, name), full) for name in call.outputs if name != "lse"}
     lse = forward.lse if call.wants("lse") else None

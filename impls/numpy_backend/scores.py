@@ -27,7 +27,7 @@ class Score(NamedTuple):
 
 
 def _param(call: Call, name: str) -> Array:
-    param = call.params[name]
+    param: Array = call.params[name]
     return param.astype(np.float64 if call.dtype == "float64" else np.float32, copy=False)
 
 
@@ -39,7 +39,7 @@ def _per_query_head(k: Array, call: Call) -> Array:
 def _per_key_head(d_k: Array, call: Call) -> Array:
     """Sum the gradients of the query heads that share a key head, (B, Hkv, S, D)."""
     b, _, s, d = d_k.shape
-    return d_k.reshape(b, call.sizes.Hkv, call.sizes.group, s, d).sum(2)
+    return np.asarray(d_k.reshape(b, call.sizes.Hkv, call.sizes.group, s, d).sum(2))
 
 
 def _reduced(d_param: Array, call: Call, name: str) -> Array:
@@ -76,7 +76,8 @@ def _features(q: Array, k: Array, wq: Array, wk: Array, b: Array | None, call: C
     hidden = (q @ wq)[:, :, :, None, :] + (_per_query_head(k, call) @ wk)[:, :, None, :, :]
     if b is not None:
         hidden += b[:, None, None, :]
-    return np.tanh(hidden, out=hidden)
+    tanh: Array = np.tanh(hidden, out=hidden)
+    return tanh
 
 
 def _tanh_backward(
@@ -144,7 +145,7 @@ def _unit(x: Array) -> tuple[Array, Array]:
 def _unit_backward(x: Array, d: Array) -> Array:
     unit, norm = _unit(x)
     through_norm = np.where(norm > NORM_FLOOR, unit * (unit * d).sum(-1, keepdims=True), 0)
-    return (d - through_norm) / np.maximum(norm, x.dtype.type(NORM_FLOOR))
+    return np.asarray((d - through_norm) / np.maximum(norm, x.dtype.type(NORM_FLOOR)))
 
 
 def _cosine(q: Array, k: Array, call: Call) -> Array:

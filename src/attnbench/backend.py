@@ -92,10 +92,10 @@ class Backend(ABC):
     def threads(self) -> dict[str, int]:
         """Threads in use by each pool, as the pools themselves report them."""
 
-    def trim(self) -> None:
+    def trim(self) -> None:  # noqa: B027  (a backend without a cache has nothing to give back)
         """Give cached memory back to the system before a memory measurement."""
 
-    def reset_peak(self, device: str) -> None:
+    def reset_peak(self, device: str) -> None:  # noqa: B027  (nor a device whose peak could be reset)
         """Forget the peak of allocated device memory."""
 
     def peak_bytes(self, device: str) -> int | None:
@@ -156,7 +156,5 @@ class BackendInfo:
     def process_environment(self, threads: int) -> dict[str, str]:
         """The environment of a process that imports this framework with ``threads`` threads."""
         own = {name: value.format(threads=threads) for name, value in self.environment.items()}
-        for name in own:
-            if name.endswith("_FLAGS") and os.environ.get(name):
-                own[name] = f"{os.environ[name]} {own[name]}"
+        own |= {n: f"{before} {v}" for n, v in own.items() if n.endswith("_FLAGS") and (before := os.environ.get(n))}
         return dict.fromkeys(THREAD_VARIABLES, str(threads)) | own

@@ -380,15 +380,16 @@ def _params(spec: AttentionSpec, params: Mapping[str, Any] | None, sizes: Sizes)
 def _hidden(score: str, params: Mapping[str, Array]) -> int:
     if score not in ("additive", "concat"):
         return 0
-    return params["v"].shape[-1]
+    return int(params["v"].shape[-1])
 
 
 def param_shapes(score: str, d: int, hidden: int) -> dict[str, tuple[int, ...]]:
     """Shapes of a score's parameters without the leading head axis (Hq or 1)."""
-    return {
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {
         "dot": {},
         "general": {"W": (d, d)},
         "additive": {"Wq": (d, hidden), "Wk": (d, hidden), "b": (hidden,), "v": (hidden,)},
         "concat": {"W": (2 * d, hidden), "v": (hidden,)},
         "cosine": {"temperature": ()},
-    }[score]
+    }
+    return shapes[score]

@@ -29,7 +29,7 @@ Files = Annotated[
 ]
 
 
-def _version(asked: bool) -> None:  # noqa: FBT001  (a callback's argument)
+def _version(asked: bool) -> None:
     if asked:
         typer.echo(f"attnbench {__version__}")
         raise typer.Exit
@@ -180,7 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _failed(message: str, code: int, *, as_json: bool) -> int:
-    print(f"attnbench: {message}", file=sys.stderr)
+    print(f"attnbench: {message}", file=sys.stderr)  # noqa: T201
     if as_json:
         document({"error": message, "exit_code": code})
     return code

@@ -47,7 +47,7 @@ def _general_backward(q: Array, k: Array, params: Params, d: Array) -> dict[str,
 
 def _tanh_features(q: Array, k: Array, wq: Array, wk: Array, b: Array | float) -> Array:
     """tanh(q W_q + k W_k + b) for every pair, (T, S, Da)."""
-    return np.tanh((q @ wq)[:, None, :] + (k @ wk)[None, :, :] + b)
+    return np.asarray(np.tanh((q @ wq)[:, None, :] + (k @ wk)[None, :, :] + b))
 
 
 def _additive(q: Array, k: Array, params: Params) -> Array:

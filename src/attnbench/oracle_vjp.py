@@ -60,10 +60,10 @@ def reference_vjp(
 
 def head_vjp(head: HeadReference, call: Call, d_output: Array, d_lse: Array) -> dict[str, Array]:
     """Gradients of one head: q, k, v, logits (T, S), sink (scalar) and its parameters."""
-    dead = ~head.allowed.any(1)
+    dead = ~np.asarray(head.allowed.any(1))
     d_output = np.where(dead[:, None], 0.0, d_output)
     d_lse = np.where(dead & np.isneginf(head.lse), 0.0, d_lse)
-    keys, queries = head.allowed.any(0)[:, None], ~dead[:, None]
+    keys, queries = np.any(head.allowed, axis=0)[:, None], ~dead[:, None]
     k, v, q = (np.where(alive, a, 0.0) for alive, a in ((keys, head.k), (keys, head.v), (queries, head.q)))
     with np.errstate(invalid="ignore", over="ignore"):
         d_weights = head.keep * (d_output @ v.T)

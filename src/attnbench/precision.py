@@ -43,9 +43,10 @@ LARGEST = {
 def numpy_dtype(name: str) -> np.dtype[Any]:
     """The NumPy dtype of a name; bfloat16 comes from ``ml_dtypes``."""
     if name == "bfloat16":
-        import ml_dtypes  # noqa: PLC0415  (only where it is needed: listing needs no dtype)
+        import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
     if name not in DTYPES:
         msg = f"dtype {name!r} is not one of {', '.join(DTYPES)}{suggest(name, DTYPES)}"
         raise SpecError(msg)
@@ -54,7 +55,7 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
 def dtype_name(dtype: Any) -> str:
     """The spec's name of a NumPy dtype; ``SpecError`` if attention is not defined in it."""
-    name = np.dtype(dtype).name
+    name: str = np.dtype(dtype).name
     if name not in DTYPES:
         msg = f"attention is defined for {', '.join(DTYPES)}; got dtype {name}"
         raise SpecError(msg)

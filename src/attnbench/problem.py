@@ -179,7 +179,7 @@ class Case:
         p = self.problem
         spec = " ".join(f"{k}={v}" if v is not True else k for k, v in self.spec.to_dict().items())
         heads = f"H{p.Hq}" if p.Hq == p.Hkv else f"H{p.Hq}/{p.Hkv}"
-        sizes = f"B{p.B} {heads} T{p.Tq}" + (f" S{p.S}" if p.S != p.Tq else "")
+        sizes = f"B{p.B} {heads} T{p.Tq}" + (f" S{p.S}" if p.Tq != p.S else "")
         head = f"D{p.D}" + (f"/{p.Dv}" if p.Dv != p.D else "")
         shown = "" if p.distribution == "normal" else p.distribution
         return " ".join(filter(None, (self.phase, spec, sizes, head, p.dtype, shown, *p.operands)))

@@ -147,7 +147,8 @@ def _checked_window(window: Any) -> tuple[int | None, int | None] | None:
     if not isinstance(window, (list, tuple)) or len(window) != 2:  # noqa: PLR2004  (left and right)
         _fail(f"window is (left, right), None for unbounded; got {window!r}")
     for side in window:
-        if side is not None and (not isinstance(side, Integral) or isinstance(side, bool) or not 0 <= side <= FARTHEST):
+        whole = isinstance(side, Integral) and not isinstance(side, bool)
+        if side is not None and not (whole and 0 <= int(side) <= FARTHEST):
             _fail(f"a window's sides are integers from 0 to 2**30, or None for unbounded; got {window!r}")
     left, right = (None if side is None else int(side) for side in window)
     return None if left is None and right is None else (left, right)

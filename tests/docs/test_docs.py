@@ -1,7 +1,7 @@
 """Every command and every Python block in README.md and docs/ is executed, in order, in one folder for each page.
 
-Two things are changed to keep it quick: a ``run`` measures numpy/naive on short sequences within a small budget, and the
-two lines that set up tox are checked against tox.ini instead of being run (.ci/run and the smoke job run them).
+Two things are changed to keep it quick: a ``run`` measures numpy/naive within a small budget, and the two
+lines that set up tox are checked against tox.ini instead of being run (.ci/run and the smoke job run them).
 """
 
 from __future__ import annotations
@@ -82,5 +82,7 @@ def test_readme_has_the_two_lines_and_tox_has_their_environments() -> None:
 
 
 def test_there_are_commands_to_test() -> None:
-    found = [command for page in PAGES for block in blocks(page) if block.language == "bash" for command in commands(block)]
+    found = [
+        command for page in PAGES for block in blocks(page) if block.language == "bash" for command in commands(block)
+    ]
     assert len(found) >= 5

@@ -17,10 +17,13 @@ def suite(name: str) -> Suite:
 
 
 def observed(
-    name: str, impls: Sequence[str | Implementation] = ("numpy/naive",), **levels: Sequence[Any]
+    name: str,
+    impls: Sequence[str | Implementation] = ("numpy/naive",),
+    levels: Mapping[str, Sequence[Any]] | None = None,
+    **more: Sequence[Any],
 ) -> pd.DataFrame:
     """The frame of an observed suite with these levels on its axes."""
-    asked = suite(name).with_axes(levels)
+    asked = suite(name).with_axes({**(levels or {}), **more})
     assert asked.observe is not None
     rows = []
     for impl in impls:

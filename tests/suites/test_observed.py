@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -142,8 +143,8 @@ def test_a_backward_pass_without_the_scale_is_seen(gradients: pd.DataFrame) -> N
 
 @pytest.mark.parametrize("name", ["score-variance", "saturation", "gradients"])
 def test_figures_find_their_columns(name: str) -> None:
-    levels = {"d": (4, 16)} | ({"keys": (8,)} if name == "saturation" else {})
-    frame = helpers.observed(name, **levels)
+    levels: dict[str, Sequence[Any]] = {"d": (4, 16)} | ({"keys": (8,)} if name == "saturation" else {})
+    frame = helpers.observed(name, levels=levels)
     for figure in helpers.suite(name).figures:
         data = figure.data(frame) if figure.data else frame
         for column in (figure.x, figure.y, figure.hue, figure.style, figure.col, figure.row):
@@ -157,8 +158,9 @@ def test_frameworks_agree(name: str, limit: float, backend: str) -> None:
     pytest.importorskip(backend)
     from attnbench.ablate.frames import largest_difference
 
-    levels = {"d": (4, 256), "scale": ("none", "1/sqrt(d)")}
-    levels |= {"score-variance": {"distribution": ("normal",)}, "saturation": {"keys": (16,)}}.get(name, {})
-    worst = largest_difference(helpers.observed(name, ["numpy/naive", f"{backend}/naive"], **levels))
+    levels: dict[str, Sequence[Any]] = {"d": (4, 256), "scale": ("none", "1/sqrt(d)")}
+    levels |= {"distribution": ("normal",)} if name == "score-variance" else {}
+    levels |= {"keys": (16,)} if name == "saturation" else {}
+    worst = largest_difference(helpers.observed(name, ["numpy/naive", f"{backend}/naive"], levels=levels))
     assert worst is not None
     assert worst.relative < limit, worst.text

@@ -155,7 +155,7 @@ def weight_error(head: HeadReference, delta: Array, delta_sink: Array, units: Un
     growth = units.growth(head.weights.shape[1], aligned=aligned_rows(head.weights, head.allowed))
     relative = delta + mean[:, None] + (growth[:, None] if np.ndim(growth) else growth) * units.softmax
     relative = relative + 4 * units.softmax
-    return np.where(relative > FIRST_ORDER, np.expm1(np.minimum(2 * relative, 50.0)), relative)
+    return np.asarray(np.where(relative > FIRST_ORDER, np.expm1(np.minimum(2 * relative, 50.0)), relative))
 
 
 def aligned_rows(terms: Array, allowed: Array) -> Array:

@@ -6,7 +6,7 @@ the feature off moves the oracle's output by far more than the bound (see ``test
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from attnbench.problem import Case, Problem
@@ -29,7 +29,7 @@ def _case(feature: str, sizes: dict[str, int], *operands: str, outputs: tuple[st
     distribution = spec.pop("distribution", "normal")
     seed = spec.pop("seed", 0)
     phase = spec.pop("phase", "backward")
-    problem = Problem(**sizes, operands=operands, distribution=distribution, seed=seed)
+    problem = replace(Problem.from_dict(dict(sizes)), operands=operands, distribution=distribution, seed=seed)
     return CheckCase(feature, Case(AttentionSpec(**spec), problem, phase, outputs))
 
 

@@ -49,7 +49,8 @@ class CheckRow:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> CheckRow:
         """The inverse of ``to_dict``."""
-        return cls(**{n: math.inf if v == "inf" else v for n, v in data.items()})
+        values: dict[str, Any] = {n: math.inf if v == "inf" else v for n, v in data.items()}
+        return cls(**values)
 
 
 def plan_rows(
@@ -68,7 +69,13 @@ def plan_rows(
 
 
 def check_feature(
-    backend: Backend, implementation: Implementation, feature: str, dtype: str, device: str = "cpu", *, deep: bool = False
+    backend: Backend,
+    implementation: Implementation,
+    feature: str,
+    dtype: str,
+    device: str = "cpu",
+    *,
+    deep: bool = False,
 ) -> CheckRow:
     """Check one feature in one dtype: one row."""
     if feature == "device":

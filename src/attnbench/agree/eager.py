@@ -169,15 +169,13 @@ class Eager:
     def dead_rows(self, output: Array, allowed: Array, v: Array) -> Array:
         """Rows without a key are 0."""
         del v
-        return np.where(allowed.any(-1)[..., None], output, 0)
+        return np.where(np.any(allowed, axis=-1, keepdims=True), output, 0)
 
-    def vjp(
-        self, q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None
-    ) -> dict[str, Array]:
+    def vjp(self, q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None) -> dict[str, Array]:
         """Gradients of q, k, v and bias."""
         state = self.forward(q, k, v, call)
-        live = state.allowed.any(-1)[..., None]
-        used = state.allowed.any(-2)[..., None]
+        live = np.any(state.allowed, axis=-1, keepdims=True)
+        used = np.any(state.allowed, axis=-2)[..., None]
         d_o = np.where(live, d_output.astype(state.q.dtype), 0)
         q_, k_, v_ = np.where(live, state.q, 0), np.where(used, state.k, 0), np.where(used, state.v, 0)
         with np.errstate(all="ignore"):

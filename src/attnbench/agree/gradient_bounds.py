@@ -96,7 +96,7 @@ def _backward(
 ) -> Backward:
     u, growth = units.accumulate, units.growth
     p, allowed, keep = head.weights, head.allowed, head.keep
-    dead = ~allowed.any(1)
+    dead = ~np.asarray(allowed.any(1))
     d_output = np.where(dead[:, None], 0.0, np.nan_to_num(d_output))
     d_lse = np.where(dead & np.isneginf(head.lse), 0.0, d_lse)
     v, output = np.nan_to_num(head.v), np.nan_to_num(head.output)

@@ -1,4 +1,4 @@
-"""Judging one array: first exactly (shape, dtype, pattern of NaN and ±inf), then by the largest error over its bound."""
+"""Judging one array: exactly first (shape, dtype, pattern of NaN and ±inf), then by its largest error."""
 
 from __future__ import annotations
 
@@ -59,14 +59,16 @@ def _nan_pattern(tensor: str, values: Array, expected: Array) -> Judgement | Non
         return None
     where = _first(wrong)
     kind = "is NaN where the oracle has a number" if np.isnan(values[where]) else "is a number where the oracle is NaN"
-    return _failed(tensor, "nan", f"{kind}, at {_count(wrong)}, first at {_index(where)} (oracle {expected[where]:.6g})")
+    return _failed(
+        tensor, "nan", f"{kind}, at {_count(wrong)}, first at {_index(where)} (oracle {expected[where]:.6g})"
+    )
 
 
 def _inf_pattern(tensor: str, values: Array, expected: Array, bound: Array, dtype: str) -> Judgement | None:
     # Within rounding of the overflow threshold either is right.
     limit = LARGEST[dtype]
     near = np.abs(expected) + SLACK * bound >= limit * (1 - UNIT_ROUNDOFF[dtype])
-    overflow = np.where(np.isfinite(expected) & (np.abs(expected) > limit * (1 + UNIT_ROUNDOFF[dtype])), True, False)
+    overflow = np.isfinite(expected) & (np.abs(expected) > limit * (1 + UNIT_ROUNDOFF[dtype]))
     rounded = np.where(overflow, np.copysign(np.inf, expected), expected)
     excused = near & np.isfinite(expected) & ~(np.isinf(values) & (np.sign(values) != np.sign(expected)))
     wrong = (np.isinf(values) | np.isinf(rounded)) & (values != rounded) & ~excused
@@ -89,8 +91,8 @@ def _value(tensor: str, values: Array, expected: Array, bound: Array) -> Judgeme
     if worst <= 1:
         return Judgement(tensor, worst)
     text = (
-        f"is {values[where]:.9g} where the oracle is {expected[where]:.9g}: the error is {worst:.3g} times what rounding "
-        f"explains, at {_count(ratio > 1)}, worst at {_index(where)}"
+        f"is {values[where]:.9g} where the oracle is {expected[where]:.9g}: the error is {worst:.3g} times what "
+        f"rounding explains, at {_count(ratio > 1)}, worst at {_index(where)}"
     )
     return Judgement(tensor, worst, "value", text)
 

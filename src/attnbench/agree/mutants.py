@@ -46,6 +46,7 @@ class ScaleMissing(Eager):
 
     def scale(self, call: Call) -> float:
         """1, whatever was asked."""
+        del call
         return 1.0
 
 
@@ -118,6 +119,8 @@ class CausalIgnored(Eager):
 
     def causal(self, call: Call) -> Array | None:
         """Nothing."""
+        del call
+        return None
 
 
 class WindowOffByOne(Eager):
@@ -194,6 +197,7 @@ class SoftcapAfterMask(Eager):
 
     def cap(self, scores: Array, call: Call) -> Array:
         """Not here."""
+        del call
         return scores
 
     def mask_logits(self, logits: Array, allowed: Array, call: Call) -> Array:
@@ -223,6 +227,7 @@ class BiasIgnored(Eager):
 
     def add_bias(self, capped: Array, call: Call) -> Array:
         """Nothing is added."""
+        del call
         return capped
 
 
@@ -233,7 +238,7 @@ class DeadRowsNaN(Eager):
 
     def dead_rows(self, output: Array, allowed: Array, v: Array) -> Array:
         """NaN."""
-        return np.where(allowed.any(-1)[..., None], output, np.nan).astype(v.dtype)
+        return np.where(np.any(allowed, axis=-1, keepdims=True), output, np.nan).astype(v.dtype)
 
 
 class DeadRowsMean(Eager):
@@ -243,7 +248,7 @@ class DeadRowsMean(Eager):
 
     def dead_rows(self, output: Array, allowed: Array, v: Array) -> Array:
         """The mean of all values."""
-        return np.where(allowed.any(-1)[..., None], output, v.mean(-2, keepdims=True))
+        return np.where(np.any(allowed, axis=-1, keepdims=True), output, v.mean(-2, keepdims=True))
 
 
 class LseBaseTwo(Eager):
@@ -384,8 +389,8 @@ class Noise(Eager):
 
     def finish(self, output: Array, dtype: Any) -> Array:
         """A little off everywhere."""
-        noise = np.random.default_rng(0).standard_normal(output.shape).astype(output.dtype)
-        return (output * (1 + output.dtype.type(1e-2) * noise)).astype(dtype)
+        noise = np.asarray(np.random.default_rng(0).standard_normal(output.shape))
+        return np.asarray(output * (1 + 1e-2 * noise).astype(output.dtype), dtype)
 
 
 class GradientWithoutNormaliser(Eager):
@@ -405,6 +410,7 @@ class GradientUnscaled(Eager):
 
     def scale_in_backward(self, call: Call) -> float:
         """1."""
+        del call
         return 1.0
 
 
@@ -415,6 +421,7 @@ class GradientWithoutCap(Eager):
 
     def cap_slope(self, state: State) -> Array | float:
         """1."""
+        del state
         return 1.0
 
 

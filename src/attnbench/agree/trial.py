@@ -89,7 +89,7 @@ def trial(backend: Backend, implementation: Implementation, case: Case, device: 
     cotangents = _cotangents(case, sample) if case.gradients else (None, None)
     try:
         output, grads, written = _run(backend, implementation, (q, k, v), call, cotangents, device)
-    except Exception as error:  # noqa: BLE001  (whatever a kernel raises is its disagreement)
+    except Exception as error:
         if isinstance(error, MemoryError):
             raise
         kind = "" if isinstance(error, AttnbenchError) else f"{type(error).__name__}: "
@@ -132,16 +132,16 @@ def _run(
     d_output, d_lse = cotangents
     if call.sizes.empty:
         return empty_output(call), {} if d_output is None else empty_gradients(*qkv, call, d_lse), []
-    native = [backend.to_native(array, device) for array in qkv]
+    q, k, v = (backend.to_native(array, device) for array in qkv)
     native_call = call.map_arrays(lambda array: backend.to_native(array, device))
     given = {
         name: backend.to_native(a, device) for name, a in (("d_output", d_output), ("d_lse", d_lse)) if a is not None
     }
-    result = backend.bind(implementation, *native, native_call, **given).run()
+    result = backend.bind(implementation, q, k, v, native_call, **given).run()
     backend.wait(result)
     output, grads = (result, {}) if d_output is None else result
     originals = dict(zip("qkv", qkv, strict=True)) | _flat(call) | {"d_output": d_output, "d_lse": d_lse}
-    after = dict(zip("qkv", native, strict=True)) | _flat(native_call) | given
+    after = {"q": q, "k": k, "v": v} | _flat(native_call) | given
     written = [name for name, array in after.items() if not _same_bits(originals[name], backend.to_numpy(array))]
     numpy_grads = to_numpy_gradients(backend, grads, call) if grads or d_output is not None else {}
     return to_numpy_output(backend, output, call), numpy_grads, written
@@ -177,7 +177,7 @@ def _judge_forward(
 
 def _shape(name: str, array: Any, call: Call) -> Judgement | None:
     s = call.sizes
-    shape = (s.B, s.Hq, s.Tq) + {"output": (s.Dv,), "lse": ()}.get(name, (s.S,))
+    shape = (s.B, s.Hq, s.Tq, *{"output": (s.Dv,), "lse": ()}.get(name, (s.S,)))
     got = getattr(array, "shape", None)
     if got == shape:
         return None

@@ -31,7 +31,7 @@ def check_command(
     as_json: bool,
 ) -> int:
     """Check, show, and return the exit status."""
-    from attnbench.measure.checking import CheckOptions, check  # noqa: PLC0415  (not for --help)
+    from attnbench.measure.checking import CheckOptions, check
 
     _known("dtype", dtypes, DTYPES)
     _known("feature", features, FEATURES)
@@ -51,7 +51,7 @@ def check_command(
 
 def choose(impls: list[str], files: list[Path]) -> tuple[str, ...]:
     """The implementations to check: those named, else those of the files, else all that are announced."""
-    from attnbench.measure.plan import names_in  # noqa: PLC0415
+    from attnbench.measure.plan import names_in
 
     dropped = names_in([str(f.resolve()) for f in files]) if files else ()
     known = tuple(dict.fromkeys((*discover.implementation_names(), *dropped)))
@@ -73,14 +73,14 @@ def exit_code(rows: Sequence[CheckRow]) -> int:
 
 def report(rows: Sequence[CheckRow]) -> str:
     """One table for each implementation, then every disagreement with its case, then the sum."""
-    parts = []
-    for impl in dict.fromkeys(row.impl for row in rows):
-        parts.append(_table(impl, [row for row in rows if row.impl == impl]))
+    impls = dict.fromkeys(row.impl for row in rows)
+    parts = [_table(impl, [row for row in rows if row.impl == impl]) for impl in impls]
     wrong = [row for row in rows if row.status == "wrong"]
     parts += [_disagreement(row) for row in wrong]
     compared = sum(row.cases for row in rows)
     verdict = f"{len(wrong)} of {len(rows)} rows disagree" if wrong else "all that was compared agrees"
-    parts.append(f"{compared} cases compared: {verdict}. Numbers are error ratios, forward/gradient: 1.00 is the bound.")
+    legend = "Numbers are error ratios, forward/gradient: 1.00 is the bound."
+    parts.append(f"{compared} cases compared: {verdict}. {legend}")
     return "\n\n".join(parts)
 
 

@@ -16,7 +16,7 @@ TIMEOUT_S = 120.0
 
 def doctor_command(*, as_json: bool) -> int:
     """Look at everything, start each framework once in a process of its own, and show what was found."""
-    from attnbench.results.fingerprint import collect_fingerprint  # noqa: PLC0415
+    from attnbench.results.fingerprint import collect_fingerprint
 
     fingerprint = collect_fingerprint()
     backends = [_backend(name) for name in discover.backends()]
@@ -48,7 +48,7 @@ def _row(name: str, **found: Any) -> dict[str, Any]:
 
 
 def _backend(name: str) -> dict[str, Any]:
-    from attnbench.measure.process import Setting, WorkerProcess  # noqa: PLC0415
+    from attnbench.measure.process import Setting, WorkerProcess
 
     info = discover.backend(name)
     if problem := why_not(info):

@@ -81,7 +81,7 @@ def _question(name: str) -> str:
 
 
 def _cells(suites: list[str]) -> list[dict[str, Any]]:
-    from attnbench.measure.plan import make_plan  # noqa: PLC0415  (only this list plans)
+    from attnbench.measure.plan import make_plan
 
     plan = make_plan(suites or ["smoke"])
     return [

@@ -21,17 +21,17 @@ def set_quiet(quiet: bool) -> None:  # noqa: FBT001  (the flag itself)
 def say(text: str) -> None:
     """A note for people, on standard error; nothing with ``--quiet``."""
     if not _quiet:
-        print(text, file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def show(text: str) -> None:
     """A result, on standard output."""
-    print(text, flush=True)
+    print(text, flush=True)  # noqa: T201
 
 
 def document(data: Any) -> None:
     """The one JSON document of a command, on standard output."""
-    print(json.dumps(finite(data), indent=2, sort_keys=False, allow_nan=False), flush=True)
+    print(json.dumps(finite(data), indent=2, sort_keys=False, allow_nan=False), flush=True)  # noqa: T201
 
 
 def finite(data: Any) -> Any:
@@ -79,4 +79,4 @@ class ProgressLine:
         bar = "█" * filled + "░" * (self.WIDTH - filled)
         columns = os.get_terminal_size(sys.stderr.fileno()).columns
         text = f"{bar} {done}/{total} {label}"[: columns - 1]
-        print(f"\r\x1b[2K{text}", end="" if done < total or label else "\n", file=sys.stderr, flush=True)
+        print(f"\r\x1b[2K{text}", end="" if done < total or label else "\n", file=sys.stderr, flush=True)  # noqa: T201

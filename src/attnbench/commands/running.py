@@ -31,7 +31,7 @@ def run_command(
 ) -> int:
     """Run suites, write the run folder and its report, show the tables; the exit status of the run."""
     check_report_extra("attnbench run")
-    from attnbench.measure.run import RunOptions, run  # noqa: PLC0415  (not for --help)
+    from attnbench.measure.run import RunOptions, run
 
     if not suites and resume is None:
         msg = "name a suite, such as 'attnbench run smoke' (attnbench list suites shows them), or --resume a run"
@@ -77,7 +77,7 @@ def seconds(text: str | None) -> float | None:
 
 def _report(runs: list[Path], out: Path) -> Path | None:
     """The report of finished runs; a report that cannot be written must not lose the run."""
-    from attnbench.report.write import write_report  # noqa: PLC0415
+    from attnbench.report.write import write_report
 
     try:
         return write_report(runs, out)
@@ -87,9 +87,9 @@ def _report(runs: list[Path], out: Path) -> Path | None:
 
 
 def _tables(folder: Path) -> str:
-    from attnbench.report.console import render, wants_colour  # noqa: PLC0415
-    from attnbench.report.tables import metrics_table, timing_tables  # noqa: PLC0415
-    from attnbench.results.read import load  # noqa: PLC0415
+    from attnbench.report.console import render, wants_colour
+    from attnbench.report.tables import metrics_table, timing_tables
+    from attnbench.results.read import load
 
     frame = load(folder)
     tables = list(timing_tables(frame))
@@ -127,8 +127,8 @@ def _outcome(outcome: Any, page: Path | None) -> dict[str, Any]:
 def report_command(runs: list[str], out: Path | None, *, as_json: bool) -> int:
     """Write the report of one run or several; ``out`` defaults to reports/<run_id>."""
     check_report_extra("attnbench report")
-    from attnbench.report.write import write_report  # noqa: PLC0415
-    from attnbench.results.read import read_info, run_folder  # noqa: PLC0415
+    from attnbench.report.write import write_report
+    from attnbench.results.read import read_info, run_folder
 
     folders = [run_folder(run) for run in runs]
     ids = [read_info(folder).run_id for folder in folders]
@@ -146,11 +146,11 @@ def report_command(runs: list[str], out: Path | None, *, as_json: bool) -> int:
 def compare_command(base: str, head: str, margin: str, *, as_json: bool) -> int:
     """Judge the saved run HEAD against BASE."""
     check_report_extra("attnbench compare")
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
-    from attnbench.compare.verdicts import CLAIM, compare, exit_code  # noqa: PLC0415
-    from attnbench.report.console import render, wants_colour  # noqa: PLC0415
-    from attnbench.report.tables import verdict_table  # noqa: PLC0415
+    from attnbench.compare.verdicts import CLAIM, compare, exit_code
+    from attnbench.report.console import render, wants_colour
+    from attnbench.report.tables import verdict_table
 
     verdicts = compare(base, head, percentage(margin))
     code = exit_code(verdicts)
@@ -172,5 +172,3 @@ def percentage(text: str) -> float:
         msg = f"a margin is a percentage such as 5%, or a fraction such as 0.05; got {text!r}"
         raise UsageError(msg)
     return float(match[1]) / (100 if match[2] else 1)
-
-
