@@ -53,7 +53,7 @@ def change(rows: Frame, metric: str, scale: str) -> intervals.Interval | None:
 def findings(frame: Frame) -> list[str]:
     """How median and mean change with d, unscaled and scaled; the verdicts; how far the frameworks differ."""
     said = [frames.together(frame, lambda rows, scale=scale: _course(rows, scale)) for scale in draws.SCALES]  # type: ignore[misc]
-    judged = claims.verdict_sentence(verdicts(frame))
+    judged = claims.verdict_sentences(verdicts(frame))
     return [*filter(None, said), *judged, *frames.agreement(frame), *frames.shortfall(frame)]
 
 

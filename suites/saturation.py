@@ -33,7 +33,7 @@ def findings(frame: Frame) -> list[str]:
     """From the smallest to the largest d, by scale; the verdict; how far the frameworks differ."""
     keys = spoken_of(frame)
     said = [frames.together(frame, lambda rows, scale=scale: _course(rows, scale, keys)) for scale in draws.SCALES]  # type: ignore[misc]
-    judged = claims.verdict_sentence(verdicts(frame))
+    judged = claims.verdict_sentences(verdicts(frame))
     return [*filter(None, said), *judged, *frames.agreement(frame), *frames.shortfall(frame)]
 
 

@@ -29,7 +29,7 @@ def exponent(rows: Frame, scale: str, **point: str) -> intervals.Interval | None
 def findings(frame: Frame) -> list[str]:
     """The exponents by scale and distribution, the verdicts, and how far the frameworks differ."""
     said = frames.together(frame, _growth)
-    judged = claims.verdict_sentence(verdicts(frame))
+    judged = claims.verdict_sentences(verdicts(frame))
     return [*filter(None, [said]), *judged, *frames.agreement(frame), *frames.shortfall(frame)]
 
 

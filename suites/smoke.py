@@ -158,5 +158,6 @@ SUITE = Suite(
         "backward), and a causal forward pass in bfloat16; and one decoding step over 2048 keys with 8 query and 2 key "
         "heads. Every cell is checked against the float64 reference before it is timed."
     ),
+    cell_s=0.4,
     limits="One batch entry and small sizes, chosen to be done in minutes; larger problems rank differently.",
 )

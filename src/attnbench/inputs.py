@@ -123,6 +123,7 @@ def _outliers(p: Problem, name: str, rng: np.random.Generator, shape: tuple[int,
 
 
 def _near_ties(p: Problem, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    del p
     values = rng.standard_normal(shape)
     if name == "k" and shape[2]:
         values = values[:, :, :1] + 2.0**-9 * values

@@ -76,7 +76,7 @@ class Suite:
     ``observe(probe, **point)``, which returns numbers by name, computed alike in every implementation.
     ``findings(frame)`` returns sentences that say what was found, from the frame alone, and ``claims(frame)`` the
     verdicts on published claims (``attnbench.ablate.claims.ClaimVerdict``); ``limits`` says what the suite does not
-    show.
+    show. ``cell_s`` bounds the seconds of bursts for a cell in each replicate, where the default is too long.
     """
 
     name: str
@@ -90,6 +90,7 @@ class Suite:
     claims: Callable[[Frame], list[Any]] | None = None
     method: str = ""
     limits: str = ""
+    cell_s: float | None = None
 
     def __post_init__(self) -> None:
         if (self.case is None) == (self.observe is None):

@@ -39,4 +39,5 @@ def test_ratios_are_averaged_on_the_log_scale() -> None:
 
 def test_text_has_no_negative_zero() -> None:
     assert Interval(-1e-9, -0.5, 1.0, 8).text() == "0.000 [-0.500, 1.000]"
+    assert Interval(1.5, 1.5, 1.5, 1).text(".2f") == "1.50"
     assert Interval(1.5, -math.inf, math.inf, 1).text() == "1.500 [-inf, inf]"

@@ -18,7 +18,13 @@ from attnbench.api import AttentionOutput, Call, Capabilities, Implementation, P
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ABLE = Capabilities(
-    dtypes=("float32", "bfloat16", "float16"), causal=True, gqa=True, mask=True, bias=True, lse=True, nan_isolation=False
+    dtypes=("float32", "bfloat16", "float16"),
+    causal=True,
+    gqa=True,
+    mask=True,
+    bias=True,
+    lse=True,
+    nan_isolation=False,
 )
 F32 = np.float32
 
@@ -28,7 +34,9 @@ def allowed_of(call: Call) -> Array:
     allowed = np.ones((1, 1, s.Tq, s.S), bool)
     if call.spec.causal:
         allowed = allowed & (np.arange(s.S)[None, :] <= np.arange(s.Tq)[:, None] + call.offset)
-    return np.broadcast_to(allowed if call.mask is None else allowed & call.mask, (s.B, s.Hq, s.Tq, s.S))
+    if call.mask is not None:
+        allowed = allowed & call.mask
+    return np.broadcast_to(allowed, (s.B, s.Hq, s.Tq, s.S))
 
 
 def per_head(x: Array, call: Call) -> Array:
@@ -71,7 +79,7 @@ def sequential_stages(q: Array, k: Array, v: Array, call: Call) -> tuple[Array, 
 def sequential_vjp(q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None) -> dict[str, Array]:
     weights, _, lse = sequential_stages(q, k, v, call)
     keys, values, d_out = per_head(k, call), per_head(v, call), d_output.astype(F32)
-    live = allowed_of(call).any(-1)[..., None]
+    live = allowed_of(call).any(-1, keepdims=True)
     d_out = np.where(live, d_out, F32(0))
     s = call.sizes
     d_weights = added(d_out[..., :, None, c] * values[..., None, :, c] for c in range(s.Dv))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from attnbench.oracle import heads, reference
 from attnbench.precision import DTYPES, LARGEST, Precision, default_precision, numpy_dtype
 from attnbench.problem import DISTRIBUTIONS, Case, Problem
 from attnbench.spec import AttentionSpec
+from tests.agree import observed
 from tests.agree.judging import judged, worst
 from tests.agree.kernels import FAULTS, NONE, casting, online, sequential
 
@@ -40,12 +42,21 @@ def ratio(implementation: Implementation, case: Case) -> float:
 # Correct kernels
 
 
+def test_the_table_of_the_docs_can_be_made_again() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "agreement.md").read_text()
+    assert observed.HEADER in docs
+    small = list(observed.rows(lengths=(17,)))
+    for distribution, dtype, ratios in small:
+        assert f"| {distribution} | {dtype} |" in docs
+        assert max(ratios) <= 1
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_correct_kernels_lie_within_the_bounds(kernel: str, dtype: str, distribution: str) -> None:
     for s, d, seed in ((1, 1, 0), (33, 16, 1), (257, 64, 2)):
-        sizes = {"B": 1, "Hq": 2, "Hkv": 1, "Tq": 17, "S": s, "D": d, "Dv": 8}
+        sizes: dict[str, Any] = {"B": 1, "Hq": 2, "Hkv": 1, "Tq": 17, "S": s, "D": d, "Dv": 8}
         problem = Problem(**sizes, dtype=dtype, distribution=distribution, seed=seed)
         assert ratio(KERNELS[kernel], Case(PLAIN, problem, "backward", ("lse",))) <= 1
 
@@ -85,7 +96,12 @@ HARD = [
 
 def hard(name: str, t: int, s: int) -> tuple[Array, Array, Array, Array]:
     """q, k, v, d_output of one kind of input that is hard on bounds."""
-    q, k, v, d = normal(1, 1, t, D), normal(1, 1, s, D, seed=1), normal(1, 1, s, DV, seed=2), normal(1, 1, t, DV, seed=3)
+    q, k, v, d = (
+        normal(1, 1, t, D),
+        normal(1, 1, s, D, seed=1),
+        normal(1, 1, s, DV, seed=2),
+        normal(1, 1, t, DV, seed=3),
+    )
     tenth, third = filled(0.1, 1, 1, s, DV), filled(0.3, 1, 1, t, DV)
     signs = np.where(np.arange(s) % 2, -1, 1).astype(np.float32)[:, None]
     return {
@@ -176,7 +192,8 @@ def test_wrong_gradients_exceed_their_bounds(name: str) -> None:
     true_vjp = NAIVE.vjp
 
     def vjp(*given: Any) -> dict[str, Array]:
-        return _wrong(name, true_vjp(*given), given[3])
+        right: dict[str, Array] = true_vjp(*given)
+        return _wrong(name, right, given[3])
 
     problem = Problem(Hq=4, Hkv=2, Tq=33, S=65, D=8, Dv=8)
     result = trial(BACKEND, replace(NAIVE, vjp=vjp), Case(PLAIN, problem, "backward"))
@@ -190,7 +207,7 @@ def test_gradients_without_the_delta_term_exceed_their_bounds() -> None:
     true_vjp = NAIVE.vjp
 
     def vjp(q: Array, k: Array, v: Array, call: Any, d_output: Array, d_lse: Any) -> dict[str, Array]:
-        whole = true_vjp(q, k, v, call, d_output, d_lse)
+        whole: dict[str, Array] = true_vjp(q, k, v, call, d_output, d_lse)
         # A cotangent of lse equal to Δ cancels it.
         delta = (reference(q, k, v, call).output * d_output).sum(-1).astype(np.float32)
         return whole | {"q": true_vjp(q, k, v, call, d_output, delta)["q"]}

@@ -111,12 +111,16 @@ def _one_head(
         scores = [factor * score(spec.score, query, key, params, h) for key in k]
         cap = spec.softcap
         capped = scores if cap is None else [mp.mpf(cap) * mp.tanh(s / mp.mpf(cap)) for s in scores]
-        logits = [capped[j] + _bias(given, nested, b, h, i, j, p) if allowed[j] else mp.mpf("-inf") for j in range(len(k))]
+        logits = [
+            capped[j] + _bias(given, nested, b, h, i, j, p) if allowed[j] else mp.mpf("-inf") for j in range(len(k))
+        ]
         terms = [mp.exp(x) if a else mp.mpf(0) for x, a in zip(logits, allowed, strict=True)]
         z = mp.fsum(terms) + (mp.exp(nested["sinks"][h]) if given.sinks is not None else 0)
         weights = [t / z if z else mp.mpf(0) for t in terms]
         keep = [
-            mp.mpf(1) if given.keep is None else (1 / (1 - mp.mpf(spec.dropout)) if given.keep[b, h, i, j] else mp.mpf(0))
+            mp.mpf(1)
+            if given.keep is None
+            else (1 / (1 - mp.mpf(spec.dropout)) if given.keep[b, h, i, j] else mp.mpf(0))
             for j in range(len(k))
         ]
         out["output"].append(

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (a table with one mistake in each line)
 """Everything that ``prepare`` refuses, with the phrase that a user reads; and what it makes of good operands."""
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ def test_the_text_is_the_same_through_every_implementation(impl: str) -> None:
 
 
 def test_unknown_outputs_and_operands() -> None:
-    with pytest.raises(SpecError, match="output 'lsee' is not one of output, lse, .*did you mean 'lse'"):
+    with pytest.raises(SpecError, match=r"output 'lsee' is not one of output, lse, .*did you mean 'lse'"):
         prepare(AttentionSpec(), plain(), ("lsee",))
     with pytest.raises(TypeError, match="attention has no operand 'masks'; there are q, k, v, mask"):
         attnbench.attend(*(zeros(1, 1, 1, 1) for _ in range(3)), masks=None)
@@ -204,7 +205,11 @@ def test_d_lse_of_16_bit_inputs_is_float32() -> None:
         (CAUSAL, {"offset": np.int64(4)}, 4),
         (CAUSAL, {"offset": np.array([1, 2], np.uint8)}, [1, 2]),
         (CAUSAL, PAST, 2),
-        (AttentionSpec(causal=True, align="bottom_right"), {"kv_lengths": ints(5, 1), "q_lengths": ints(1, 3)}, [4, -2]),
+        (
+            AttentionSpec(causal=True, align="bottom_right"),
+            {"kv_lengths": ints(5, 1), "q_lengths": ints(1, 3)},
+            [4, -2],
+        ),
         (AttentionSpec(causal=True, align="bottom_right"), {"kv_lengths": ints(5, 1)}, [2, -2]),
     ],
 )

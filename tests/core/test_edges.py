@@ -265,12 +265,17 @@ def _spread(array: Array) -> Array:
     return room[..., ::2]
 
 
+def _read_only(array: Array) -> Array:
+    array.setflags(write=False)
+    return array
+
+
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "fortran": np.asfortranarray,
     "negative stride": lambda a: a[..., ::-1].copy()[..., ::-1],
     "every second": _spread,
     "unaligned": _unaligned,
-    "read only": lambda a: (a.setflags(write=False), a)[1],
+    "read only": _read_only,
 }
 
 

@@ -17,7 +17,7 @@ from attnbench.problem import DISTRIBUTIONS, OPERAND_KINDS, Case, Problem
 from attnbench.spec import SCORES, AttentionSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
-SIZES = {"B": 2, "Hq": 4, "Hkv": 2, "Tq": 33, "S": 65, "D": 16, "Dv": 8}
+SIZES: dict[str, Any] = {"B": 2, "Hq": 4, "Hkv": 2, "Tq": 33, "S": 65, "D": 16, "Dv": 8}
 RICH = ("bias", "mask", "kv_lengths", "q_lengths", "segments", "sinks", "slopes", "offsets")
 PLAIN = AttentionSpec()
 PINNED_NORMALS = [-0.21986011292859325, -0.06166214286281243, -0.8946729111328322]
@@ -105,7 +105,7 @@ def test_distributions_do_what_they_say() -> None:
     np.testing.assert_array_equal(wide("huge").q, 1000 * normal.q)
     np.testing.assert_array_equal(wide("large_mean").v, 100 + normal.v)
     uniform = wide("uniform")
-    assert all(0 <= getattr(uniform, name).min() and getattr(uniform, name).max() < 1 for name in "qkv")
+    assert all(getattr(uniform, name).min() >= 0 and getattr(uniform, name).max() < 1 for name in "qkv")
     assert abs(uniform.q.mean() - 0.5) < 0.01
 
 

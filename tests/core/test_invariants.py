@@ -18,7 +18,7 @@ from attnbench.spec import SCORES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 few = settings(max_examples=12, deadline=None, derandomize=True, database=None)
-CLOSE = {"rtol": 1e-10, "atol": 1e-12}
+CLOSE: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-12}
 
 
 @st.composite
@@ -89,7 +89,7 @@ def test_rows_of_p_sum_to_one_less_the_sink_or_to_zero(problem: Problem, spec: A
     operands = draw(spec, problem)
     result = attend(spec, operands, ("lse", "weights", "logits"))
     dead = np.isneginf(result.logits).all(-1)
-    sink = 0.0
+    sink: Any = 0.0
     if operands.sinks is not None:
         sink = np.where(dead, 1.0, np.exp(operands.sinks[None, :, None] - result.lse))
     else:
@@ -118,8 +118,9 @@ def test_the_output_lies_in_the_convex_hull_of_the_allowed_values(problem: Probl
 @given(problems(), specs(), st.floats(-3, 3))
 def test_attention_is_linear_in_v(problem: Problem, spec: AttentionSpec, factor: float) -> None:
     operands = draw(spec, problem)
-    other = np.random.default_rng(problem.seed).standard_normal(operands.v.shape)
-    parts = [attend(spec, replace(operands, v=v)).output for v in (operands.v, other, operands.v + factor * other)]
+    other = np.asarray(np.random.default_rng(problem.seed).standard_normal(operands.v.shape))
+    values: list[Array] = [operands.v, other, np.asarray(operands.v + factor * other)]
+    parts = [attend(spec, replace(operands, v=v)).output for v in values]
     np.testing.assert_allclose(parts[2], parts[0] + factor * parts[1], rtol=1e-9, atol=1e-11)
 
 

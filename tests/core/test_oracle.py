@@ -20,7 +20,7 @@ from attnbench.spec import SCORES, AttentionSpec
 from tests.core import mp_attention
 
 Array = np.ndarray[Any, np.dtype[Any]]
-TINY = {"B": 1, "Hq": 2, "Hkv": 1, "Tq": 2, "S": 3, "D": 2, "Dv": 2, "dtype": "float64"}
+TINY: dict[str, Any] = {"B": 1, "Hq": 2, "Hkv": 1, "Tq": 2, "S": 3, "D": 2, "Dv": 2, "dtype": "float64"}
 STAGES = ("scores", "capped", "logits", "weights")
 
 
@@ -116,7 +116,7 @@ def test_allowed_sets_by_hand(spec: dict[str, Any], offset: int | None, expected
 
 def test_bottom_right_counts_from_the_lengths_of_each_batch_entry() -> None:
     zeros = np.zeros((2, 1, 3, 1))
-    lengths = {"kv_lengths": np.array([3, 2]), "q_lengths": np.array([1, 3])}
+    lengths: dict[str, Any] = {"kv_lengths": np.array([3, 2]), "q_lengths": np.array([1, 3])}
     allowed = run(AttentionSpec(causal=True, align="bottom_right"), Operands(zeros, zeros, zeros, **lengths)).allowed
     shown = [["".join(str(int(x)) for x in row) for row in batch[0]] for batch in allowed]
     assert shown == [["111", "000", "000"], ["000", "100", "110"]]
@@ -205,7 +205,7 @@ def test_the_oracles_gradients_are_right_to_the_last_digits(
 
 # Gradients against central differences in float64: every score with every feature
 
-SMALL = {"B": 2, "Hq": 4, "Hkv": 2, "Tq": 3, "S": 5, "D": 3, "Dv": 2, "dtype": "float64"}
+SMALL: dict[str, Any] = {"B": 2, "Hq": 4, "Hkv": 2, "Tq": 3, "S": 5, "D": 3, "Dv": 2, "dtype": "float64"}
 FEATURES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "plain": ({}, ()),
     "softcap": ({"softcap": 0.8}, ()),
@@ -257,9 +257,10 @@ def test_gradients_agree_with_differences(score: str, feature: str) -> None:
 
 
 def _moved(given: Operands, name: str, array: Array) -> Operands:
+    changed: dict[str, Any] = {name: array}
     if name.startswith("params."):
-        return replace(given, params={**(given.params or {}), name.removeprefix("params."): array})
-    return replace(given, **{name: array})
+        changed = {"params": {**(given.params or {}), name.removeprefix("params."): array}}
+    return replace(given, **changed)
 
 
 def test_rows_can_be_evaluated_alone() -> None:

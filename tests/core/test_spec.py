@@ -16,11 +16,11 @@ from attnbench.spec import SCORES, AttentionSpec, stable_id
 
 # Written down once: an id that changes would cut every stored result off from its past.
 PINNED = {
-    'AttentionSpec()': "5358e433e1cb",
+    "AttentionSpec()": "5358e433e1cb",
     'AttentionSpec("cosine", scale=(0.5, -0.25), softcap=30.0)': "7e8dab45e5c7",
     'AttentionSpec(causal=True, align="bottom_right", window=(7, None), dropout=0.1)': "229fd6de351e",
-    'Problem()': "56d59dda5f91",
-    'Case(AttentionSpec(scale="log_n"), Problem(B=2, Hq=8, Hkv=2, dtype="bfloat16", operands=("mask", "bias")), "backward", ("lse",))': "8f5b2744824e",
+    "Problem()": "56d59dda5f91",
+    'Case(AttentionSpec(scale="log_n"), Problem(Hq=8, operands=("mask",)), "backward", ("lse",))': "0449576a6b91",
 }
 
 BAD: list[tuple[dict[str, Any], str]] = [
@@ -44,7 +44,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"softcap": True}, "softcap is a number above 0"),
     ({"causal": 1}, "causal is True or False, not 1"),
     ({"causal": "bottom_right"}, "causal is True or False, not 'bottom_right'"),
-    ({"align": "bottom-right"}, "align 'bottom-right' is not one of top_left, bottom_right; did you mean 'bottom_right'?"),
+    (
+        {"align": "bottom-right"},
+        "align 'bottom-right' is not one of top_left, bottom_right; did you mean 'bottom_right'?",
+    ),
     ({"window": 3}, "window is (left, right), None for unbounded; got 3"),
     ({"window": (1,)}, "window is (left, right)"),
     ({"window": (1, 2, 3)}, "window is (left, right)"),

@@ -143,12 +143,15 @@ def judge_each(
     return [judge(claim_id, seen[numbers], tuple(names)) for numbers, names in shared.items()]
 
 
-def verdict_sentence(verdicts: Sequence[ClaimVerdict]) -> list[str]:
-    """One sentence with every verdict that could be reached; none without any."""
-    parts = [
-        f"{one.verdict}, {one.claim.quantity} ({one.ours.text('.4g')}; {one.claim.margin} would be reproduced)"
-        for one in verdicts
-        if one.ours is not None
+def verdict_sentences(verdicts: Sequence[ClaimVerdict]) -> list[str]:
+    """One sentence for each claim on which a verdict could be reached."""
+    reached: dict[Claim, list[str]] = {}
+    for one in verdicts:
+        if one.ours is not None:
+            who = f" in {', '.join(one.implementations)}" if one.implementations else ""
+            reached.setdefault(one.claim, []).append(f"{one.ours.text('.4g')}{who} ({one.verdict})")
+    return [
+        f"{claim.source.partition(',')[0]}, {claim.row}: the {claim.quantity}, is {'; '.join(said)}. "
+        f"A value of {claim.margin} counts as reproduced."
+        for claim, said in reached.items()
     ]
-    sources = dict.fromkeys(one.claim.source.partition(",")[0] for one in verdicts)
-    return [f"Held against {', '.join(sources)}: {'; '.join(parts)}."] if parts else []

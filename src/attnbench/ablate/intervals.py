@@ -21,7 +21,9 @@ class Interval:
     n: int
 
     def text(self, form: str = ".3f") -> str:
-        """Such as ``1.000 [0.998, 1.002]``, each number in the format ``form``."""
+        """Such as ``1.000 [0.998, 1.002]``, each number in the format ``form``; without brackets if it has no width."""
+        if self.low == self.high:
+            return shown(self.value, form)
         return f"{shown(self.value, form)} [{shown(self.low, form)}, {shown(self.high, form)}]"
 
 

@@ -62,7 +62,7 @@ def _positions() -> list[CheckCase]:
         _case("causal", tall, causal=True, align="bottom_right"),
         _case("causal", PLAIN, "offset", causal=True),
         _case("batch_offset", PLAIN, "offsets", causal=True),
-        _case("window", SQUARE, window=(7, 0), causal=True),
+        _case("window", SQUARE, window=(7, 2), causal=True),
         _case("window", PLAIN, window=(3, 5), align="bottom_right"),
         _case("window", PLAIN, window=(None, 2), align="top_left"),
         _case("window", PLAIN, window=(4, None), align="top_left"),

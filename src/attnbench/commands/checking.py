@@ -79,7 +79,7 @@ def report(rows: Sequence[CheckRow]) -> str:
     parts += [_disagreement(row) for row in wrong]
     compared = sum(row.cases for row in rows)
     verdict = f"{len(wrong)} of {len(rows)} rows disagree" if wrong else "all that was compared agrees"
-    legend = "Numbers are error ratios, forward/gradient: 1.00 is the bound."
+    legend = f"Numbers are error ratios, forward/gradient: 1.00 is the bound; {NOTHING} is not supported."
     parts.append(f"{compared} cases compared: {verdict}. {legend}")
     return "\n\n".join(parts)
 
@@ -94,7 +94,10 @@ def _table(impl: str, rows: Sequence[CheckRow]) -> str:
         found = [by_place.get((feature, dtype)) for dtype in dtypes]
         why = next((row.reason for row in found if row and row.status == "unsupported"), None)
         lines.append([feature, *map(_place, found), why or ""])
-    text = table([impl, *dtypes, "not supported because"], lines)
+    heads = [impl, *dtypes, "not supported because"]
+    if not any(line[-1] for line in lines):
+        heads, lines = heads[:-1], [line[:-1] for line in lines]
+    text = table(heads, lines)
     undeclared = [row.reason for row in rows if row.feature == "dtype"]
     return "\n".join([text, *(f"  {reason}" for reason in undeclared if reason)])
 

@@ -40,6 +40,10 @@ class Effort:
         share = budget_s * MEASURED_SHARE / (cells * self.replicates)
         return replace(self, cell_s=min(self.cell_s, share))
 
+    def at_most(self, cell_s: float | None) -> Effort:
+        """The same rules with at most these seconds for a cell in each replicate, where a suite says so."""
+        return self if cell_s is None else replace(self, cell_s=min(self.cell_s, cell_s))
+
 
 def enough(effort: Effort, samples: Sequence[Sample], replicate: int) -> bool:
     """Whether a cell needs no further burst in this replicate."""

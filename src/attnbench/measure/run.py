@@ -7,7 +7,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
@@ -297,10 +297,18 @@ class Session:
         earlier = [one for one in self._earlier if one.cell_id in mine]
         threads, salt = cells[0].threads, f"{cells[0].block_id} {len(earlier)}"
         pool = self._pool(threads, f"{salt} environment")
-        block = Block(cells, pool, self._effort, self._clock, self.writer, self._rng(salt), earlier)
+        effort = self._effort.at_most(self._seconds_of(cells[0].suite))
+        block = Block(cells, pool, effort, self._clock, self.writer, self._rng(salt), earlier)
         ceilings = self._ceilings.get(threads) if cells[0].device == "cpu" else None
         for outcome in block.measure():
             self._finish(rows.finished(self._rows[outcome.cell.id], outcome, ceilings))
+
+    def _seconds_of(self, name: str) -> float | None:
+        """What a suite says of the seconds for a cell; a resumed run knows only its name."""
+        planned = {one.name: one for one in self._plan.suites}
+        with suppress(UsageError):
+            return (planned.get(name) or discover.suite(name)).cell_s
+        return None
 
     def _observe(self, cells: list[Cell], pool: Pool) -> None:
         for cell in cells:

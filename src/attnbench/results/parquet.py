@@ -109,9 +109,10 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
             continue
         dicts = [json.loads(text) if text else {} for text in frame.pop(column)]
         names = dict.fromkeys(name for one in dicts for name in one)
-        for name in names:
-            values = [_hashable(one.get(name)) for one in dicts]
-            frame[prefix + name] = pd.Series(values, index=frame.index, dtype=_dtype(values))
+        levels = {prefix + name: [_hashable(one.get(name)) for one in dicts] for name in names}
+        # All at once: pandas warns of a frame that is put together from a hundred columns one by one.
+        columns = {name: pd.Series(one, index=frame.index, dtype=_dtype(one)) for name, one in levels.items()}
+        frame = pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis="columns")
     return frame
 
 

@@ -1,0 +1,75 @@
+"""``attnbench run``, ``report`` and ``compare`` from end to end, on one small case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attnbench as ab
+from tests.cli.conftest import Cli, Done
+from tests.cli.dropins import RIGHT, WRONG
+
+SMALL = ("-a", "setting=forward", "-a", "T=128", "--budget", "20s")
+
+
+def run(cli: Cli, *more: str | Path) -> Done:
+    """The smoke suite at one small point."""
+    return cli("run", "smoke", *SMALL, *more)
+
+
+def test_a_run_leaves_a_folder_and_a_page_and_says_where(cli: Cli, tmp_path: Path) -> None:
+    done = run(cli, "--impl", "numpy/naive", "--impl", "numpy/loops")
+    assert done.code == 0, done.err
+    (folder,) = (tmp_path / "results").iterdir()
+    assert {path.name for path in folder.iterdir()} >= {"run.json", "journal.jsonl", "cells.parquet", "samples.parquet"}
+    page = tmp_path / "reports" / folder.name / "index.html"
+    assert "http://" not in page.read_text().replace("http://www.w3.org", "")
+    assert str(page.relative_to(tmp_path)) in done.out
+    assert "numpy/naive" in done.out
+    assert "1 ok, 1 unsupported" in done.out
+    frame = ab.load(folder)
+    assert list(frame["status"]) == ["ok", "unsupported"]
+    measured = frame.iloc[0]
+    assert measured["time_median_s"] > 0
+    assert 0 < measured["error_ratio"] <= 1
+    assert measured["peak_bytes"] > 0
+    assert len(ab.load(folder, samples=True)) >= measured["n_samples"]
+
+
+def test_a_wrong_cell_is_a_row_without_a_time_and_exit_1(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(WRONG["scale"][0])
+    done = run(cli, "--impls", file, "--impl", "numpy/mine", "--json")
+    assert done.code == 1
+    (cell,) = done.document["cells"]
+    assert cell["status"] == "wrong"
+    assert "times what rounding explains" in cell["reason"]
+    assert cell["time_median_s"] is None
+
+
+def test_a_crash_is_a_row_beside_a_good_one_and_exit_4(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(WRONG["dies"][0])
+    done = run(cli, "--impls", file, "--impl", "numpy/mine", "--impl", "numpy/naive", "--json")
+    assert done.code == 4
+    assert {cell["impl"]: cell["status"] for cell in done.document["cells"]} == {
+        "numpy/mine": "crashed",
+        "numpy/naive": "ok",
+    }
+
+
+def test_two_runs_compare_and_a_second_report_is_the_same(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(RIGHT)
+    first = run(cli, "--impls", file, "--impl", "numpy/mine", "--json").document
+    slow = RIGHT.replace("return np", "np.linalg.svd(np.ones((1200, 1200)))\n    return np")
+    file.write_text(slow)
+    second = run(cli, "--impls", file, "--impl", "numpy/mine", "--json").document
+    judged = cli("compare", first["folder"], second["folder"], "--json")
+    assert judged.code == 1
+    time = next(one for one in judged.document["verdicts"] if one["metric"] == "time")
+    assert time["verdict"] == "slower"
+    assert time["ratio"] > 1.05
+    assert cli("compare", first["folder"], first["folder"]).code == 2
+    before = Path(first["report"]).read_bytes()
+    assert cli("report", first["folder"]).code == 0
+    assert Path(first["report"]).read_bytes() == before
