@@ -25,7 +25,7 @@ def case(score: str, T: int, d: int, phase: str) -> Case | None:
 def pairs(frame: Frame) -> Frame:
     """Additive over dot, one row for each implementation, T, d and phase: ``time_ratio`` and ``memory_ratio``.
 
-    ``low`` and ``high`` bound the ratio of times by the far ends of the two 95 % intervals, which is wider than 95 %:
+    ``low`` and ``high`` bound the ratio of times by the far ends of the two intervals:
     the two were measured one after the other, not interleaved.
     """
     key = ["impl", "backend", "point.T", "point.d", "point.phase", "device", "threads"]
@@ -157,7 +157,7 @@ SUITE = Suite(
             "time",
             "Time of both scores against the length",
             "time_median_s",
-            "Median of burst medians; the band is its 95 % interval.",
+            "Median of burst medians; the band is its interval.",
         ),
         _by_score(
             "memory",
@@ -171,7 +171,7 @@ SUITE = Suite(
     method=(
         "The formula as it is written, in each framework: scores of all pairs of T queries and T keys with one head, "
         "float32; the hidden size of additive attention is d. Points with T²·d above 512²·64 are left out. The "
-        "interval of a ratio spans the far ends of the two 95 % intervals."
+        "interval of a ratio spans the far ends of the two intervals."
     ),
     limits=(
         "It is about these two formulas written out, not about fused or chunked kernels: a compiler that never stores "

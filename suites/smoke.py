@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from attnbench.api import AttentionSpec, Case, Figure, Frame, Problem, Suite
 
 # One forward pass over all lengths, and at one length what a user does besides: training, and half the bits.
@@ -46,8 +48,11 @@ def _fastest(block: Frame) -> str:
         lead = f"{where} no clear winner among {', '.join(abreast)} ({time}), whose intervals overlap"
     second = behind.iloc[0]
     ratio = second["time_median_s"] / first["time_median_s"]
-    least = second["time_low_s"] / first["time_high_s"]
-    return f"{lead}; {second['impl']} takes {ratio:.2f} times as long (at least {least:.2f}, by the intervals' ends)."
+    least = math.floor(100 * second["time_low_s"] / first["time_high_s"]) / 100  # "at least" is never rounded up
+    return (
+        f"{lead}; {second['impl']} takes {ratio:.2f} times as long as {first['impl']} (at least {least:.2f}, by the "
+        "intervals' ends)."
+    )
 
 
 def _name(row: Frame) -> str:
@@ -126,7 +131,7 @@ SUITE = Suite(
             "time",
             "Time of a forward pass against the length",
             "time_median_s",
-            "B1 H8 D64 float32. Median of burst medians; the band is its 95 % interval. Both axes are logarithmic.",
+            "B1 H8 D64 float32. Median of burst medians; the band is its interval. Both axes are logarithmic.",
         ),
         _over_lengths(
             "memory",
@@ -139,11 +144,11 @@ SUITE = Suite(
             "What else a user does: training and bfloat16 at T = 512, decoding over 2048 keys",
             "time_median_s",
             "Training is forward and backward; it and bfloat16 are causal. Decoding is one query of 8 heads over 2 "
-            "heads of keys. The dark line is the 95 % interval.",
+            "heads of keys. The dark line is the interval.",
         ),
         Figure(
             "errors",
-            "Agreement with the float64 reference",
+            "Agreement with the float64 oracle",
             x="impl",
             y="error_ratio",
             kind="strip",
@@ -156,7 +161,7 @@ SUITE = Suite(
     method=(
         "B = 1, 8 heads, D = 64: a forward pass at three lengths in float32; at T = 512 causal training (forward and "
         "backward), and a causal forward pass in bfloat16; and one decoding step over 2048 keys with 8 query and 2 key "
-        "heads. Every cell is checked against the float64 reference before it is timed."
+        "heads. Every cell is checked against the float64 oracle before it is timed."
     ),
     cell_s=0.4,
     limits="One batch entry and small sizes, chosen to be done in minutes; larger problems rank differently.",

@@ -20,4 +20,10 @@ BACKEND = BackendInfo(
         # Otherwise three quarters of the GPU's memory are taken at the start, and no peak can be measured.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     },
+    native="semantics:KERNELS",
+    sharing={
+        "JAX_COMPILATION_CACHE_DIR": "{folder}",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    },
 )

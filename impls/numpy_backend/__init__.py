@@ -12,4 +12,5 @@ BACKEND = BackendInfo(
         ("blocked", "blocked"),
         ("loops", "loops"),
     ),
+    native="semantics:KERNELS",
 )

@@ -29,13 +29,22 @@ class Adapter(Backend):
         return ("cpu",)
 
     def to_native(self, array: Array, device: str = "cpu") -> Array:
-        """A contiguous copy."""
+        """A contiguous copy that an implementation can read but not write: a kernel never owns its inputs."""
         self._only_cpu(device)
-        return np.array(array, order="C", copy=True)
+        copy = np.array(array, order="C", copy=True)
+        copy.flags.writeable = False
+        return copy
 
     def to_numpy(self, native: Any) -> Array:
         """The array itself."""
         return np.asarray(native)
+
+    def overwrite(self, native: Array, array: Array) -> bool:
+        """Copy the values in."""
+        native.flags.writeable = True
+        np.copyto(native, array)
+        native.flags.writeable = False
+        return True
 
     def wait(self, result: Any) -> None:
         """Nothing to wait for: NumPy has finished when it returns."""

@@ -153,7 +153,8 @@ def vjp(q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array 
         grads = backward(q, k, v, call, forward, d_output, d_lse)
     operands = {"bias": call.bias, "sinks": call.sinks} | {f"params.{n}": p for n, p in call.params.items()}
     dtypes |= {name: a.dtype for name, a in operands.items() if a is not None}
-    return {name: grad.astype(dtypes[name], copy=False) for name, grad in grads.items()}
+    with np.errstate(over="ignore"):  # a gradient may lie beyond float16's range
+        return {name: grad.astype(dtypes[name], copy=False) for name, grad in grads.items()}
 
 
 def backward(

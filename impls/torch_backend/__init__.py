@@ -17,4 +17,5 @@ BACKEND = BackendInfo(
     ),
     # OpenMP and MKL read the variables that every backend gets; TORCH_NUM_THREADS does not exist.
     environment={},
+    native="semantics:KERNELS",
 )

@@ -62,6 +62,12 @@ class Adapter(Backend):
             return np.array(tensor.view(torch.int16).numpy()).view(ml_dtypes.bfloat16)
         return np.array(tensor.numpy())
 
+    def overwrite(self, native: Tensor, array: Array) -> bool:
+        """Copy the values in."""
+        with torch.no_grad():
+            native.copy_(self.to_native(array, native.device.type))
+        return True
+
     def wait(self, result: Any) -> None:
         """Return when the GPU has nothing left to do; the CPU computes as it is called."""
         del result

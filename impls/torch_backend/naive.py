@@ -65,6 +65,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, call: Call) -> AttentionOutput:
     if allowed is not None and (call.wants("scores") or call.wants("capped")):
         scores = scaled_scores(q, k, call, allowed)  # these two stages are defined outside A as well
         capped = cap(scores, call)
+    if allowed is not None and call.wants("weights"):
+        weights = torch.where(allowed, weights, 0.0)  # a row that is NaN is so in A alone
     stages = {"scores": scores, "capped": capped, "logits": logits, "weights": weights, "lse": lse}
     return AttentionOutput(output.to(dtype), **{name: a for name, a in stages.items() if call.wants(name)})
 

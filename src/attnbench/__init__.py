@@ -20,6 +20,7 @@ _LAZY = {
     "UnsupportedError": "attnbench.errors",
     "attend": "attnbench.attention",
     "default_params": "attnbench.inputs",
+    "from_padding": "attnbench.call",
     "load": "attnbench.results.read",
     "vjp": "attnbench.attention",
 }

@@ -1,11 +1,13 @@
 """What implementations, suites and drop-in files import, and nothing else of attnbench."""
 
+from attnbench import layouts
 from attnbench.ablate import claims, diagnostics, draws, frames, intervals
 from attnbench.backend import Backend, BackendInfo, Bound, as_output
-from attnbench.call import Call, Operands, Sizes
+from attnbench.call import Call, Operands, Sizes, from_padding
 from attnbench.errors import AttnbenchError, SpecError, UnsupportedError, UsageError
 from attnbench.implementation import AttentionOutput, Capabilities, Implementation, Limit, implementation
 from attnbench.inputs import default_params, draw, draw_cotangents
+from attnbench.native import NativeKernel
 from attnbench.precision import Precision, numpy_dtype
 from attnbench.problem import Case, Problem
 from attnbench.spec import AttentionSpec
@@ -26,6 +28,7 @@ __all__ = [
     "Frame",
     "Implementation",
     "Limit",
+    "NativeKernel",
     "Operands",
     "Precision",
     "Probe",
@@ -43,7 +46,9 @@ __all__ = [
     "draw_cotangents",
     "draws",
     "frames",
+    "from_padding",
     "implementation",
     "intervals",
+    "layouts",
     "numpy_dtype",
 ]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import MissingExtraError
 from attnbench.implementation import AttentionOutput, Implementation
+from attnbench.native import NativeKernel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,6 +93,11 @@ class Backend(ABC):
     def threads(self) -> dict[str, int]:
         """Threads in use by each pool, as the pools themselves report them."""
 
+    def overwrite(self, native: Any, array: np.ndarray[Any, Any]) -> bool:
+        """Put other values in the place of a native array's; false where the framework's arrays cannot be changed."""
+        del native, array
+        return False
+
     def trim(self) -> None:  # noqa: B027  (a backend without a cache has nothing to give back)
         """Give cached memory back to the system before a memory measurement."""
 
@@ -121,7 +127,9 @@ class BackendInfo:
     ``requires`` is the module that must be installed, ``extra`` the attnbench extra that brings it; ``package`` the
     package of the implementations; ``adapter`` ``"module:Class"`` inside it; ``implementations`` pairs of
     (variant, module in the package). ``environment`` are variables that must stand before the framework is imported,
-    where ``{threads}`` is filled in.
+    where ``{threads}`` is filled in. ``native`` is ``"module:TUPLE"`` of its ``NativeKernel``s, for the semantics
+    probe. ``sharing`` are variables by which the workers of one check share what they compile, where ``{folder}`` is
+    filled in: the same program is then compiled once. Never set where compilation is timed.
     """
 
     name: str
@@ -131,6 +139,8 @@ class BackendInfo:
     implementations: tuple[tuple[str, str], ...]
     adapter: str = "adapter:Adapter"
     environment: Mapping[str, str] = field(default_factory=dict)
+    native: str | None = None
+    sharing: Mapping[str, str] = field(default_factory=dict)
 
     def names(self) -> tuple[str, ...]:
         """Full names of the implementations."""
@@ -152,6 +162,15 @@ class BackendInfo:
         module, _, attribute = self.adapter.partition(":")
         adapter: Backend = getattr(importlib.import_module(f"{self.package}.{module}"), attribute)()
         return adapter
+
+    def native_kernels(self) -> tuple[NativeKernel, ...]:
+        """Import the framework and return its native kernels; none if the backend announces none."""
+        if self.native is None:
+            return ()
+        self.check_available()
+        module, _, attribute = self.native.partition(":")
+        kernels: tuple[NativeKernel, ...] = getattr(importlib.import_module(f"{self.package}.{module}"), attribute)
+        return kernels
 
     def process_environment(self, threads: int) -> dict[str, str]:
         """The environment of a process that imports this framework with ``threads`` threads."""

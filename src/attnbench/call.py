@@ -383,6 +383,18 @@ def _hidden(score: str, params: Mapping[str, Array]) -> int:
     return int(params["v"].shape[-1])
 
 
+def from_padding(padding: Array) -> Array:
+    """A mask from the other polarity: ``padding`` (B, S) is True where a key is padding and must not be attended.
+
+    Returns a bool (B, 1, 1, S) in which True attends, as ``mask=`` wants it (PyTorch's ``key_padding_mask`` has the
+    polarity of ``padding``).
+    """
+    plain = _plain("padding", padding, (2,))
+    if plain.dtype != np.bool_:
+        _fail(f"padding is bool (True is padding) of shape (B, S), got dtype {plain.dtype.name}")
+    return np.asarray(~plain[:, None, None, :])
+
+
 def param_shapes(score: str, d: int, hidden: int) -> dict[str, tuple[int, ...]]:
     """Shapes of a score's parameters without the leading head axis (Hq or 1)."""
     shapes: dict[str, dict[str, tuple[int, ...]]] = {

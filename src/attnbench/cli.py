@@ -11,7 +11,7 @@ import typer
 
 from attnbench import __version__
 from attnbench.commands.output import document, set_quiet
-from attnbench.errors import EXIT_USAGE, AttnbenchError
+from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_USAGE, AttnbenchError
 
 app = typer.Typer(
     name="attnbench",
@@ -64,14 +64,61 @@ def check(
     features: Annotated[list[str] | None, typer.Option(help="Only these features; repeatable.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     deep: Annotated[bool, typer.Option("--deep", help="Every case in every dtype.")] = False,
+    random: Annotated[int, typer.Option(metavar="N", help="Instead, N random combinations of all features.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of --random.")] = 0,
+    draws: Annotated[int, typer.Option(help="With --random: draws of the values for each combination.")] = 1,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Instead, ONNX's own cases of Attention, or with --random nodes of it.")
+    ] = False,
+    case: Annotated[
+        list[str] | None, typer.Option("--case", metavar="CASE", help="Instead, exactly this case; repeatable.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="The rows as JUnit XML besides.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds for one row.")] = 120.0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Hold implementations to the float64 oracle, forward and gradient: feature by feature, dtype by dtype."""
-    from attnbench.commands.checking import check_command
+    from attnbench.commands.checking import check_command, known_device, positive
 
     set_quiet(quiet)
+    known_device(device)
+    positive("--timeout", timeout)
+    if onnx:
+        from attnbench.commands.conformance import onnx_command
+
+        code = onnx_command(
+            impls or [],
+            files=files or [],
+            random=random,
+            seed=seed,
+            device=device,
+            timeout_s=timeout,
+            as_json=as_json,
+        )
+        raise typer.Exit(code)
+    if random:
+        from attnbench.commands.random_checking import random_command
+
+        code = random_command(
+            impls or [],
+            count=random,
+            seed=seed,
+            draws=draws,
+            files=files or [],
+            dtypes=_split(dtype),
+            device=device,
+            timeout_s=timeout,
+            as_json=as_json,
+        )
+        raise typer.Exit(code)
+    if case:
+        from attnbench.commands.case_checking import case_command
+
+        code = case_command(
+            impls or [], case, files=files or [], device=device, timeout_s=timeout, junit=junit, as_json=as_json
+        )
+        raise typer.Exit(code)
     code = check_command(
         impls or [],
         files=files or [],
@@ -81,6 +128,7 @@ def check(
         deep=deep,
         timeout_s=timeout,
         as_json=as_json,
+        junit=junit,
     )
     raise typer.Exit(code)
 
@@ -146,6 +194,23 @@ def compare(
 
 
 @app.command()
+def semantics(
+    backends: Annotated[list[str] | None, typer.Argument(metavar="[BACKEND]...", help="All without a name.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    timeout: Annotated[float, typer.Option(help="Seconds for one probe.")] = 60.0,
+    markdown: Annotated[bool, typer.Option("--markdown", help="A page such as docs/semantics.md.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show what each installed native kernel does by itself in the edge cases."""
+    from attnbench.commands.semantics import semantics_command
+
+    set_quiet(quiet)
+    code = semantics_command(backends or [], device=device, timeout_s=timeout, markdown=markdown, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """Show the machine, the frameworks, what is missing and how to get it."""
     from attnbench.commands.doctor import doctor_command
@@ -171,7 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
     except AttnbenchError as error:
         return _failed(str(error), error.exit_code, as_json="--json" in given)
     except KeyboardInterrupt:
-        return _failed("interrupted", EXIT_USAGE, as_json="--json" in given)
+        return _failed("interrupted", EXIT_INCONCLUSIVE, as_json="--json" in given)
     except BrokenPipeError:
         # The reader has gone, as 'head' does: there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -121,6 +121,10 @@ def load_file(path: str | Path) -> tuple[Implementation, ...]:
         msg = f'--impls {path}: no implementation in it; decorate one with @implementation("numpy/mine", ...)'
         raise UsageError(msg)
     names = [one.name for one in found]
+    taken = sorted(set(names) & set(implementation_names()))
+    if taken:
+        msg = f"--impls {path}: {', '.join(taken)} is there already; give yours a name of its own, such as numpy/mine"
+        raise UsageError(msg)
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         msg = f"--impls {path}: defined twice: {', '.join(sorted(twice))}"

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 STAGES = ("scores", "capped", "logits", "weights")
 OUTPUTS = ("output", "lse", *STAGES)
 
+DEVICES = ("cpu", "cuda")
+
 # What every implementation is held to without naming it.
 BASE_DTYPES = ("float64", "float32")
 
@@ -58,6 +60,12 @@ class Limit:
     reason: str
     at_most: int | None = None
     multiple_of: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_names("size", self.of.split("*"), SIZES)
+        if self.at_most is None and self.multiple_of is None:
+            msg = f"a limit of {self.of} needs at_most= or multiple_of="
+            raise UsageError(msg)
 
     def broken_by(self, sizes: Mapping[str, int]) -> str | None:
         """Why these sizes are out of reach, or ``None``."""
@@ -106,8 +114,18 @@ class Capabilities:
     lacks: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("scores", "dtypes", "devices"):
+            if isinstance(getattr(self, name), str):
+                msg = f"{name} is a tuple of names; got {getattr(self, name)!r}, write ({getattr(self, name)!r},)"
+                raise UsageError(msg)
         _check_names("dtype", self.dtypes, DTYPES)
         _check_names("score", self.scores, SCORES)
+        _check_names("device", self.devices, DEVICES)
+        _check_names("dtype in precision=", self.precision, DTYPES)
+        for name in FEATURES:
+            if not isinstance(getattr(self, name), bool):
+                msg = f"the capability {name} is True or False, not {getattr(self, name)!r}"
+                raise UsageError(msg)
 
     def precision_of(self, dtype: str) -> Precision:
         """The declared arithmetic for inputs of ``dtype``."""
@@ -132,6 +150,7 @@ class Capabilities:
 
 
 FEATURES = tuple(f.name for f in fields(Capabilities) if f.type == "bool")
+SIZES = ("B", "Hq", "Hkv", "Tq", "S", "D", "Dv")
 
 
 def _check_names(what: str, names: Iterable[str], known: tuple[str, ...]) -> None:

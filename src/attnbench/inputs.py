@@ -154,9 +154,11 @@ DISTRIBUTION: dict[str, Callable[..., Array]] = {
 
 
 def _poison(p: Problem, q: Array, k: Array, v: Array, given: dict[str, Any]) -> None:
-    """Put 1e4 or NaN into keys and queries that lengths and key masks leave out, or NaN into the last key."""
+    """Put 1e4 or NaN into what lengths and key masks leave out, NaN into the last key, or zeros into some rows."""
     if "nan_last_key" in p.operands:
         k[:, :, -1], v[:, :, -1] = np.nan, np.nan
+    if "zeros" in p.operands:
+        q[:, :, ::3], k[:, :, ::3] = 0, 0
     if "garbage" not in p.operands and "nan" not in p.operands:
         return
     value = np.nan if "nan" in p.operands else GARBAGE

@@ -186,7 +186,9 @@ def _softmax(logits: Array, allowed: Array, sink: float) -> tuple[Array, Array, 
     some = total != 0
     safe = np.where(some, total, 1.0)
     lse = np.where(some, shift + np.log(safe), -np.inf)
-    return row_max, terms / safe[:, None], sink_term / safe, lse
+    # A NaN among the allowed logits makes the sum NaN; the weights outside A are 0 all the same.
+    weights = np.where(allowed, terms / safe[:, None], 0.0)
+    return row_max, weights, sink_term / safe, lse
 
 
 def _keep(call: Call, b: int, h: int, rows: Array) -> Array:

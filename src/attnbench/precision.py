@@ -15,6 +15,9 @@ from attnbench.errors import SpecError, suggest
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 LEVELS = (*DTYPES, "tf32")
 
+# A declaration widens the bound; without a limit it could make the check pass anything.
+MOST_ULP = 64.0
+
 # Unit roundoff u (half the spacing of 1.0) of each level.
 UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "tf32": 2.0**-11, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 SMALLEST_NORMAL = {
@@ -74,8 +77,8 @@ class Precision:
     ``accumulate`` QK and PV sums; ``logits`` the format in which the logits are stored between two passes, ``None``
     if they stay in the accumulator; ``softmax`` the exponentials and their sum; ``p_cast`` the format to which P is
     rounded before PV, ``None`` if it is not. ``chain`` is the longest summation chain over keys, ``None`` for S.
-    ``exp_ulp`` is the error of the exponential in units of the last place, ``flush`` says that subnormals become
-    zero. ``stored_output`` is the format of the O that a backward pass reads again (``None``: not read).
+    ``exp_ulp`` and ``tanh_ulp`` are the errors of these functions in unit roundoffs, ``flush`` says that subnormals
+    become zero. ``stored_output`` is the format of the O that a backward pass reads again (``None``: not read).
     """
 
     accumulate: str = "float32"
@@ -84,6 +87,7 @@ class Precision:
     p_cast: str | None = None
     chain: int | None = None
     exp_ulp: float = 1.0
+    tanh_ulp: float = 2.0
     flush: bool = False
     stored_output: str | None = None
 
@@ -92,6 +96,13 @@ class Precision:
             if name is not None and name not in LEVELS:
                 msg = f"precision {name!r} is not one of {', '.join(LEVELS)}{suggest(name, LEVELS)}"
                 raise SpecError(msg)
+        for name in ("exp_ulp", "tanh_ulp"):
+            if not 0 < (error := getattr(self, name)) <= MOST_ULP:
+                msg = f"{name} is the error of that function, above 0 and at most {MOST_ULP:g} ULP; got {error!r}"
+                raise SpecError(msg)
+        if self.chain is not None and self.chain < 1:
+            msg = f"chain is the longest sum over keys, at least 1, or None for S; got {self.chain!r}"
+            raise SpecError(msg)
 
 
 def default_precision(dtype: str) -> Precision:

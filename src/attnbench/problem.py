@@ -19,8 +19,8 @@ DISTRIBUTIONS = ("normal", "peaky", "huge", "uniform", "outliers", "near_ties", 
 PHASES = ("forward", "backward", "decode")
 
 # Optional operands by the name of the way in which they are drawn (see attnbench.inputs); at most one of each group.
-# The poisons put 1e4 or NaN where lengths and key masks leave no key or query, or into the last key; nan_cotangent
-# puts NaN into d_output where no key is allowed.
+# The poisons put 1e4 or NaN where lengths and key masks leave no key or query, NaN into the last key, or zeros into
+# every third query and key; nan_cotangent puts NaN into d_output where no key is allowed.
 OPERAND_GROUPS = {
     "mask": ("mask", "mask_keys", "mask_dead_rows"),
     "bias": ("bias", "bias_keys", "bias_minus_inf"),
@@ -32,7 +32,7 @@ OPERAND_GROUPS = {
     "slopes": ("slopes",),
     "keep": ("keep",),
     "past": ("past",),
-    "poison": ("garbage", "nan", "nan_last_key"),
+    "poison": ("garbage", "nan", "nan_last_key", "zeros"),
     "cotangent": ("nan_cotangent",),
 }
 OPERAND_KINDS = tuple(kind for kinds in OPERAND_GROUPS.values() for kind in kinds)

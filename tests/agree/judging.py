@@ -8,7 +8,7 @@ import numpy as np
 
 from attnbench.agree.bounds import Units
 from attnbench.agree.judge import Judgement
-from attnbench.agree.trial import _judge_forward, _judge_gradients, _run, choose
+from attnbench.agree.trial import _run, choose, judge_forward, judge_gradients
 from attnbench.attention import load_backend
 from attnbench.call import Operands, prepare
 from attnbench.execute import gradient_names
@@ -36,9 +36,9 @@ def judged(
     sample = choose(call, 0)
     output, grads, _ = _run(load_backend("numpy"), implementation, (q, k, v), call, (d_output, d_lse), "cpu")
     units = Units.of(implementation.capabilities.precision_of(call.dtype), call.dtype)
-    found = _judge_forward(output, (q, k, v), call, units, sample)
+    found = judge_forward(output, (q, k, v), call, units, sample)
     if d_output is not None:
-        found += _judge_gradients(grads, (q, k, v), call, (d_output, d_lse), units, sample)
+        found += judge_gradients(grads, (q, k, v), call, (d_output, d_lse), units, sample)
     return {one.tensor: one for one in found}
 
 
@@ -63,7 +63,7 @@ def moved(
     level = numpy_dtype(wide(call.dtype))
     arrays = {name: getattr(answer, name).astype(level) for name in call.outputs}
     output = AttentionOutput(answer.output.astype(numpy_dtype(call.dtype)), **arrays)
-    found = _judge_forward(output, (q, k, v), call, units, sample)
+    found = judge_forward(output, (q, k, v), call, units, sample)
     if case.gradients:
         own = draw_cotangents(case)
         given = (own[0] if d_output is None else d_output), (own[1] if d_lse is None else d_lse)
@@ -71,5 +71,5 @@ def moved(
         named = {"q": q, "k": k, "v": v, "bias": call.bias, "sinks": call.sinks}
         named |= {f"params.{name}": param for name, param in call.params.items()}
         grads = {n: exact.get(n, np.zeros(named[n].shape)).astype(named[n].dtype) for n in gradient_names(call)}
-        found += _judge_gradients(grads, (q, k, v), call, own, units, sample)
+        found += judge_gradients(grads, (q, k, v), call, own, units, sample)
     return {one.tensor: one.error_ratio for one in found}

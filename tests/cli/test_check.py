@@ -86,3 +86,32 @@ def test_a_file_that_does_not_import(cli: Cli, tmp_path: Path) -> None:
     done = cli("check", "--impls", file)
     assert done.code in (1, 2)
     assert "nothing_of_this_name" in done.err + done.out
+
+
+def test_random_combinations_of_a_right_drop_in(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(RIGHT)
+    done = cli("check", "--impls", file, "--random", "12", "--seed", "3")
+    assert done.code == 0, done.out
+    assert "pairs of features seen" in done.out
+    assert "numpy/mine" in done.out
+
+
+@pytest.mark.parametrize("name", ["scale", "raises", "dies"])
+def test_random_combinations_of_a_wrong_drop_in(cli: Cli, tmp_path: Path, name: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(WRONG[name][0])
+    done = cli("check", "--impls", file, "--random", "4", "--dtype", "float32", "--json")
+    assert done.code == 1
+    (found,) = done.document["random"]
+    assert found["wrong"] >= 1
+    assert found["cases"] == 4
+    assert all(one["case"] and one["reason"] for one in found["disagreements"])
+    assert found["coverage"]["pairs"] > 100
+
+
+def test_random_combinations_in_a_dtype_that_is_not_declared(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(RIGHT)
+    assert cli("check", "--impls", file, "--random", "4", "--dtype", "float16").code == 5
+    assert cli("check", "--impls", file, "--random", "4", "--dtype", "float17").code == 2

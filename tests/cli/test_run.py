@@ -74,3 +74,47 @@ def test_two_runs_compare_and_a_second_report_is_the_same(cli: Cli, tmp_path: Pa
     before = Path(first["report"]).read_bytes()
     assert cli("report", first["folder"]).code == 0
     assert Path(first["report"]).read_bytes() == before
+
+
+KEPT = (
+    RIGHT.replace("def attend", "def right").replace('@implementation("numpy/mine", Capabilities())\n', "")
+    + """
+kept, calls = {}, {}
+
+@implementation("numpy/memo", Capabilities())
+def memo(q, k, v, call):
+    if id(q) not in kept:
+        kept[id(q)] = (q, right(q, k, v, call))
+    return kept[id(q)][1]
+
+@implementation("numpy/second", Capabilities())
+def second(q, k, v, call):
+    calls[id(q)] = calls.get(id(q), 0) + 1
+    return right(q, k, v, call) * q.dtype.type(2 if calls[id(q)] > 1 else 1)
+"""
+)
+
+
+def test_an_answer_kept_from_an_earlier_call_is_wrong_and_not_fast(cli: Cli, tmp_path: Path) -> None:
+    """Both pass the gate, which calls once; what was timed is judged again after the clock."""
+    file = tmp_path / "kept.py"
+    file.write_text(KEPT)
+    names = [word for name in ("memo", "second", "naive") for word in ("--impl", f"numpy/{name}")]
+    done = run(cli, "--impls", file, *names, "--json")
+    assert done.code == 1
+    cells = {cell["impl"]: cell for cell in done.document["cells"]}
+    assert {name: cell["status"] for name, cell in cells.items()} == {
+        "numpy/memo": "wrong",
+        "numpy/second": "wrong",
+        "numpy/naive": "ok",
+    }
+    assert "other values" in cells["numpy/memo"]["reason"]
+    assert cells["numpy/memo"]["time_median_s"] is None
+
+
+def test_a_report_folder_that_cannot_be_written_is_seen_before_anything_runs(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run(cli, "--impl", "numpy/naive", "--report", tmp_path / "file" / "below")
+    assert done.code == 2
+    assert "--report" in done.err
+    assert not (tmp_path / "results").exists()

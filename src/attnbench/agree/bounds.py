@@ -44,6 +44,7 @@ class Units:
     output: float
     wide: float
     exp_ulp: float
+    tanh_ulp: float
     chain: int | None
     rigorous: bool
     eta: float
@@ -65,6 +66,7 @@ class Units:
             output=UNIT_ROUNDOFF[dtype],
             wide=UNIT_ROUNDOFF[wide(dtype)],
             exp_ulp=precision.exp_ulp,
+            tanh_ulp=precision.tanh_ulp,
             chain=precision.chain,
             rigorous=rigorous,
             # Half of float64's smallest subnormal is 0 in the float64 in which bounds are computed.
@@ -115,7 +117,7 @@ def tanh_error(head: HeadReference, call: Call, units: Units) -> tuple[Array, Ar
     t = np.tanh((head.q @ wq)[:, None, :] + (head.k @ wk)[None, :, :] + b)
     reach = (np.abs(head.q) @ np.abs(wq))[:, None, :] + (np.abs(head.k) @ np.abs(wk))[None, :, :]
     inside = units.growth(call.sizes.D) * reach + np.abs(b)
-    return t, units.accumulate * ((1 - t * t) * inside + 2 * np.abs(t))
+    return t, units.accumulate * ((1 - t * t) * inside + units.tanh_ulp * np.abs(t))
 
 
 def _tanh_score_error(head: HeadReference, call: Call, units: Units) -> Array:
@@ -130,7 +132,7 @@ def logit_error(head: HeadReference, call: Call, units: Units) -> Array:
     error = score_error(head, call, units)
     if call.spec.softcap is not None:
         slope = 1 - (head.capped / call.spec.softcap) ** 2
-        error = error * slope + 4 * units.softmax * np.abs(head.capped)
+        error = error * slope + (2 + units.tanh_ulp) * units.softmax * np.abs(head.capped)
     finite = head.allowed & np.isfinite(head.logits)
     logits = np.where(finite, head.logits, 0.0)
     depth = np.where(finite, np.where(np.isfinite(head.row_max), head.row_max, 0.0)[:, None] - logits, 0.0)
@@ -209,7 +211,8 @@ def stage_bounds(head: HeadReference, call: Call, h: int, units: Units) -> dict[
     raw = score_error(head, call, units) + 4 * units.softmax * np.abs(head.scores)
     capped = raw
     if call.spec.softcap is not None:
-        capped = raw * (1 - (head.capped / call.spec.softcap) ** 2) + 4 * units.softmax * np.abs(head.capped)
+        slope = 1 - (head.capped / call.spec.softcap) ** 2
+        capped = raw * slope + (2 + units.tanh_ulp) * units.softmax * np.abs(head.capped)
     lse = np.where(np.isfinite(head.lse), head.lse, 0.0)
     mean = (head.weights * delta).sum(1) + head.sink_weight * delta_sink
     growth = units.growth(head.weights.shape[1], aligned=aligned_rows(head.weights, head.allowed))

@@ -37,12 +37,17 @@ def _sizes() -> list[CheckCase]:
     shapes = [(1, 1, 8), (1, 257, 40), (17, 1, 16), (129, 127, 64), (31, 512, 3), (16, 33, 1), (15, 64, 128)]
     cases = [_case("sizes", {"B": 1, "Hq": 2, "Tq": tq, "S": s, "D": d}) for tq, s, d in shapes]
     # The same shape twice with other values: an answer kept from an earlier call is seen.
-    return [*cases, _case("sizes", PLAIN), _case("sizes", PLAIN, seed=1)]
+    return [_case("sizes", PLAIN), _case("sizes", PLAIN, seed=1), *cases]
 
 
 def _inputs() -> list[CheckCase]:
     kinds = ("peaky", "huge", "uniform", "outliers", "near_ties", "denormal", "large_mean")
-    return [_case("inputs", PLAIN, distribution=kind) for kind in kinds]
+    two_keys = {"B": 1, "Hq": 2, "Tq": 17, "S": 2, "Dv": 8}
+    return [
+        *(_case("inputs", PLAIN, distribution=kind) for kind in kinds),
+        _case("inputs", {**two_keys, "D": 2048}, distribution="huge"),  # q·k beyond float16's range
+        _case("inputs", {**two_keys, "D": 1}, distribution="huge", scale=100.0),  # rows far below zero as a whole
+    ]
 
 
 def _scales() -> list[CheckCase]:
@@ -63,9 +68,9 @@ def _positions() -> list[CheckCase]:
         _case("causal", PLAIN, "offset", causal=True),
         _case("batch_offset", PLAIN, "offsets", causal=True),
         _case("window", SQUARE, window=(7, 2), causal=True),
-        _case("window", PLAIN, window=(3, 5), align="bottom_right"),
         _case("window", PLAIN, window=(None, 2), align="top_left"),
         _case("window", PLAIN, window=(4, None), align="top_left"),
+        _case("window", PLAIN, window=(3, 5), align="bottom_right"),
     ]
 
 
@@ -73,8 +78,8 @@ def _masks() -> list[CheckCase]:
     return [
         _case("mask", PLAIN, "mask"),
         _case("mask", PLAIN, "mask_keys"),
-        _case("mask", PLAIN, "mask_dead_rows", "nan_cotangent"),
         _case("mask", PLAIN, "mask_keys", "garbage"),
+        _case("mask", PLAIN, "mask_dead_rows", "nan_cotangent"),
         _case("bias", PLAIN, "bias"),
         _case("bias", PLAIN, "bias_keys"),
         _case("bias", SQUARE, "bias_minus_inf", causal=True),
@@ -97,10 +102,13 @@ def _others() -> list[CheckCase]:
         _case("softcap", PLAIN, "mask", "bias", softcap=1.5),
         _case("sinks", PLAIN, "sinks"),
         _case("sinks", PLAIN, "sinks", "mask_dead_rows"),
+        _case("sinks", {**PLAIN, "S": 2}, "sinks", distribution="huge"),
         _case("slopes", SQUARE, "slopes", causal=True),
+        _case("slopes", PLAIN, "slopes", align="bottom_right"),
         _case("dropout", PLAIN, dropout=0.25),
         _case("lse", PLAIN, outputs=("lse",)),
         _case("lse", SQUARE, outputs=("lse",), causal=True),
+        _case("lse", PLAIN, "sinks", outputs=("lse",)),
         _case("lse", PLAIN, "mask_dead_rows", outputs=("lse",)),
         _case("stages", PLAIN, outputs=("scores", "capped", "logits", "weights")),
         _case("stages", PLAIN, "mask", "bias", outputs=("scores", "capped", "logits", "weights"), softcap=1.5),
@@ -113,15 +121,15 @@ def _scores() -> list[CheckCase]:
     for score in SCORES[1:]:
         sizes = {**PLAIN, "Da": 12}
         rich = {**sizes, "Hq": 4, "Hkv": 2}
-        cases += [_case(score, sizes, score=score), _case(score, rich, "mask", score=score, softcap=1.5, scale=0.7)]
-    return cases
+        cases += [_case(score, rich, "mask", score=score, softcap=1.5, scale=0.7), _case(score, sizes, score=score)]
+    return [*cases, _case("cosine", PLAIN, "zeros", score="cosine")]
 
 
 # Faults of indexing and of the formula show best in float32, where the bound is tight and every framework is fast:
-# there all cases are tried; in the other dtypes the first and the last of each feature, those that alone find some
-# mutant, and all with --deep.
+# there all cases are tried. In the other dtypes it is the last of each feature, the most demanding one, and those that
+# alone find some mutant (tests/agree/test_mutants.py holds the choice to account); with --deep all of them.
 FULL_DTYPE = "float32"
-ALONE = ("huge", "bias_keys")
+ALONE = ("huge", "denormal", "bias_keys")
 
 
 def check_cases(dtype: str, *, deep: bool = False) -> list[CheckCase]:
@@ -133,17 +141,20 @@ def check_cases(dtype: str, *, deep: bool = False) -> list[CheckCase]:
             CheckCase(one.feature, one.case.with_problem(dtype=dtype)),
         )
     if not deep and dtype != FULL_DTYPE:
-        by_feature = {feature: _ends(cases) for feature, cases in by_feature.items()}
+        by_feature = {feature: _most_demanding(cases) for feature, cases in by_feature.items()}
     return [one for cases in by_feature.values() for one in cases]
 
 
-def _ends(cases: list[CheckCase]) -> list[CheckCase]:
-    ends = (0, len(cases) - 1)
-    return [one for i, one in enumerate(cases) if i in ends or _irreplaceable(one.case.problem)]
+def _most_demanding(cases: list[CheckCase]) -> list[CheckCase]:
+    return [one for one in cases if one is cases[-1] or _irreplaceable(one.case)]
 
 
-def _irreplaceable(problem: Problem) -> bool:
-    return any(kind in (problem.distribution, *problem.operands) for kind in ALONE)
+def _irreplaceable(case: Case) -> bool:
+    kinds = (case.problem.distribution, *case.problem.operands)
+    return any(kind in kinds for kind in ALONE) or ("sinks" in kinds and "lse" in case.outputs)
 
 
+# Rows that look at errors, not at a feature: against our own baseline, and for a direction (see attnbench.agree.rules).
+RULES = ("rule_2", "rule_3")
 FEATURES = tuple(dict.fromkeys(c.feature for c in check_cases(FULL_DTYPE)))
+ROWS = (*FEATURES, *RULES)

@@ -11,9 +11,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from attnbench.agree.cases import FEATURES, CheckCase, check_cases
+from attnbench.agree.case_text import case_text
+from attnbench.agree.cases import FEATURES, ROWS, RULES, CheckCase, check_cases
+from attnbench.agree.rules import applies, ruling
 from attnbench.agree.trial import Trial, trial
+from attnbench.errors import UnsupportedError
 from attnbench.precision import DTYPES
+
+MOST_PAIRS = 1 << 16  # query-key pairs up to which a larger case is the better one to diagnose
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
@@ -26,7 +31,9 @@ class CheckRow:
 
     ``status`` is ``ok``, ``wrong`` or ``unsupported``; ``error_ratio`` and ``gradient_ratio`` are the largest error
     over its bound, forward and backward, ``None`` where nothing was compared; ``reason`` is the first disagreement or
-    why the feature is not supported; ``case`` the case of that disagreement.
+    why the feature is not supported; ``case`` the case of that disagreement. ``failing`` is the most telling of the
+    disagreeing cases as ``--case`` takes it; from it come ``diagnosis`` (kind and evidence), ``smallest_case`` (one
+    case, or a sequence where it takes an earlier call) and ``again``, the command that shows it.
     """
 
     impl: str
@@ -41,6 +48,10 @@ class CheckRow:
     fault: str | None = None
     reason: str | None = None
     case: str | None = None
+    failing: str | None = None
+    diagnosis: dict[str, str] | None = None
+    smallest_case: list[str] | None = None
+    again: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite ratio (an exact property failed) is the string ``"inf"``."""
@@ -63,8 +74,9 @@ def plan_rows(
     if device not in implementation.capabilities_on(device).devices:
         return [("device", "all")]
     declared = implementation.capabilities_on(device).dtypes
-    chosen = [feature for feature in FEATURES if not features or feature in features]
+    chosen = [feature for feature in ROWS if not features or feature in features]
     pairs = [(feature, dtype) for dtype in dtypes if dtype in declared for feature in chosen]
+    pairs = [(feature, dtype) for feature, dtype in pairs if feature not in RULES or applies(feature, dtype)]
     return pairs + [("dtype", dtype) for dtype in dtypes if dtype not in declared]
 
 
@@ -81,10 +93,20 @@ def check_feature(
     if feature == "device":
         why = f"does not run on {device}, only on {', '.join(implementation.capabilities.devices)}"
         return CheckRow(implementation.name, feature, dtype, device, "unsupported", 0, reason=why)
+    if feature in RULES:
+        return _rule_row(backend, implementation, feature, dtype, device, deep=deep)
     wanted = FEATURES[0] if feature == "dtype" else feature
     cases = [one for one in check_cases(dtype, deep=deep) if one.feature == wanted]
     trials = [(one, _trial(backend, implementation, one, device)) for one in cases]
     return _row(implementation, feature, dtype, device, trials)
+
+
+def check_cases_given(
+    backend: Backend, implementation: Implementation, cases: Sequence[CheckCase], device: str = "cpu"
+) -> CheckRow:
+    """Check cases of one feature and dtype that were given: one row."""
+    trials = [(one, _trial(backend, implementation, one, device)) for one in cases]
+    return _row(implementation, cases[0].feature, cases[0].case.problem.dtype, device, trials)
 
 
 def check_implementation(
@@ -99,6 +121,44 @@ def check_implementation(
     """Check every feature (or those named) in every dtype, in this process."""
     pairs = plan_rows(implementation, dtypes, features, device)
     return [check_feature(backend, implementation, feature, dtype, device, deep=deep) for feature, dtype in pairs]
+
+
+def first_disagreement(
+    backend: Backend,
+    implementation: Implementation,
+    dtype: str,
+    telling: Sequence[str] = (),
+    device: str = "cpu",
+    *,
+    deep: bool = False,
+) -> tuple[CheckCase, Trial] | None:
+    """The first of the cases in one dtype that disagrees, or ``None``; the features in ``telling`` are tried first.
+
+    The cases are those of ``check_implementation``, but nothing is tried behind the first disagreement.
+    """
+    cases = check_cases(dtype, deep=deep)
+    order = {feature: i for i, feature in enumerate(telling)}
+    for one in sorted(cases, key=lambda one: order.get(one.feature, len(order))):
+        found = _trial(backend, implementation, one, device)
+        if found.status == "wrong":
+            return one, found
+    return None
+
+
+def _rule_row(
+    backend: Backend, implementation: Implementation, rule: str, dtype: str, device: str, *, deep: bool
+) -> CheckRow:
+    row = CheckRow(implementation.name, rule, dtype, device, "ok", 1)
+    try:
+        found = ruling(rule, backend, implementation, dtype, device, deep=deep)
+    except UnsupportedError as error:
+        return replace(row, status="unsupported", cases=0, reason=str(error))
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  (a kernel may raise anything)
+        return replace(row, status="wrong", fault="exception", reason=f"raised {type(error).__name__}: {error}")
+    row = replace(row, cases=found.cases, error_ratio=found.error_ratio, gradient_ratio=found.gradient_ratio)
+    return row if found.ok else replace(row, status="wrong", fault=rule, reason=found.reason, case=found.case)
 
 
 def _trial(backend: Backend, implementation: Implementation, one: CheckCase, device: str) -> Trial:
@@ -132,4 +192,15 @@ def _row(
     if wrong is None:
         return row
     one, failed = wrong
-    return replace(row, status="wrong", fault=failed.fault, reason=failed.reason, case=one.case.label())
+    telling = max((j for j in judged if j[1].status == "wrong"), key=_telling)[0]
+    row = replace(row, status="wrong", fault=failed.fault, reason=failed.reason)
+    return replace(row, case=one.case.label(), failing=case_text(telling.case))
+
+
+def _telling(found: tuple[CheckCase, Trial]) -> tuple[bool, bool, int]:
+    """Diagnosis is easiest on a disagreement of the output, with several batch entries and heads, and not large."""
+    one, failed = found
+    p = one.case.problem
+    pairs = p.B * p.Hq * p.Tq * p.S
+    forward = any(not j.ok for j in failed.forward)
+    return forward, p.B > 1 and p.Hq > 1, pairs if pairs <= MOST_PAIRS else -pairs

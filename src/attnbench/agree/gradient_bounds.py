@@ -14,7 +14,7 @@ Every product adds η where it may underflow, and λ(n) is n + 2 where the terms
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,8 +71,8 @@ def gradient_bounds(
     """E for every gradient, in the shape of its operand; ``rows``, ``pairs``: where the cotangents are not zero."""
     bounds = zeros_like_operands(q, k, v, call)
     total_rows = len(rows) * call.sizes.group
-    for b, h, head in heads(q, k, v, call, rows, pairs):
-        at = b, h
+    for b, h, full in heads(q, k, v, call, rows, pairs):
+        at, head = (b, h), without_the_unseen(full)
         d_row_lse = np.zeros(len(rows)) if d_lse is None else d_lse[at][rows].astype(np.float64)
         back = _backward(head, call, h, d_output[at][rows].astype(np.float64), d_row_lse, units, total_rows)
         errors = _through_score(head, call, back, units, total_rows)
@@ -89,6 +89,19 @@ def gradient_bounds(
         name: bound + (4 + products.get(name, everything)) * units.eta + units.eta_output
         for name, bound in bounds.items()
     }
+
+
+def without_the_unseen(head: HeadReference) -> HeadReference:
+    """The head with zeros where nothing is allowed: what lies outside A does not exist, be it NaN."""
+    asks, seen = np.any(head.allowed, axis=1)[:, None], np.any(head.allowed, axis=0)[:, None]
+    return replace(
+        head,
+        q=np.where(asks, head.q, 0.0),
+        k=np.where(seen, head.k, 0.0),
+        v=np.where(seen, head.v, 0.0),
+        scores=np.where(head.allowed, head.scores, 0.0),
+        capped=np.where(head.allowed, head.capped, 0.0),
+    )
 
 
 def _backward(
@@ -154,7 +167,9 @@ def _through_cap(head: HeadReference, call: Call, d_logits: Array, error: Array,
         return d_logits * head.scale, np.where(head.allowed, error, 0.0)
     t = head.capped / call.spec.softcap
     slope = 1 - t * t
-    slope_error = 2 * np.abs(t) * slope * score_error(head, call, units) / call.spec.softcap + 4 * units.softmax
+    # 1 - t² with t off by ε_tanh: at saturation nothing else is left of the slope.
+    slope_error = 2 * np.abs(t) * slope * score_error(head, call, units) / call.spec.softcap
+    slope_error = slope_error + 2 * (1 + units.tanh_ulp * t * t) * units.softmax
     carried = slope * error + np.abs(d_logits) * slope_error
     error = scale * (carried + 2 * units.softmax * np.abs(d_logits) + units.eta) + units.eta
     return d_logits * slope * head.scale, np.where(head.allowed, error, 0.0)

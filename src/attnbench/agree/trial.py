@@ -92,14 +92,16 @@ def trial(backend: Backend, implementation: Implementation, case: Case, device: 
     except Exception as error:
         if isinstance(error, MemoryError):
             raise
+        if isinstance(error, ValueError) and "read-only" in str(error):
+            return Trial("wrong", reason=f"tried to write to an input: {_first_line(error)}", fault="input")
         kind = "" if isinstance(error, AttnbenchError) else f"{type(error).__name__}: "
         return Trial("wrong", reason=f"raised {kind}{_first_line(error)}", fault="exception")
     if written:
         return Trial("wrong", reason=f"wrote to its input {', '.join(written)}", fault="input")
     precision = implementation.capabilities_on(device).precision_of(call.dtype)
     units = Units.of(precision, call.dtype)
-    forward = _judge_forward(output, (q, k, v), call, units, sample)
-    backward = _judge_gradients(grads, (q, k, v), call, cotangents, units, sample) if grads else ()
+    forward = judge_forward(output, (q, k, v), call, units, sample)
+    backward = judge_gradients(grads, (q, k, v), call, cotangents, units, sample) if grads else ()
     failed = next((j for j in (*forward, *backward) if not j.ok), None)
     if failed is None:
         return Trial("ok", forward, backward)
@@ -156,9 +158,10 @@ def _same_bits(before: Array, after: Array) -> bool:
     return before.shape == after.shape and before.tobytes() == after.tobytes()
 
 
-def _judge_forward(
+def judge_forward(
     output: AttentionOutput, qkv: tuple[Array, Array, Array], call: Call, units: Units, sample: Sample
 ) -> tuple[Judgement, ...]:
+    """Hold output, lse and stages to the oracle in the sampled rows and heads."""
     arrays = dict(output.items())
     if call.sizes.empty:
         return ()
@@ -189,7 +192,7 @@ def _judge_parts(name: str, parts: list[tuple[Any, Array, Array]], call: Call) -
     return judge(name, got, expected, bound, call.dtype if name == "output" else wide(call.dtype))
 
 
-def _judge_gradients(
+def judge_gradients(
     grads: dict[str, Array],
     qkv: tuple[Array, Array, Array],
     call: Call,
@@ -197,6 +200,7 @@ def _judge_gradients(
     units: Units,
     sample: Sample,
 ) -> tuple[Judgement, ...]:
+    """Hold gradients to the oracle; the cotangents are zero outside the sample."""
     d_output, d_lse = cotangents
     if d_output is None or call.sizes.empty:
         return ()

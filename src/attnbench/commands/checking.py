@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnbench import discover
-from attnbench.agree.cases import FEATURES
+from attnbench.agree.cases import ROWS
+from attnbench.commands.junit import details, write_junit
 from attnbench.commands.output import document, say, show, table
 from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError, suggest
+from attnbench.implementation import DEVICES
 from attnbench.precision import DTYPES
 
 if TYPE_CHECKING:
@@ -29,18 +31,24 @@ def check_command(
     deep: bool,
     timeout_s: float,
     as_json: bool,
+    junit: Path | None = None,
 ) -> int:
     """Check, show, and return the exit status."""
+    from attnbench.agree import deviations
     from attnbench.measure.checking import CheckOptions, check
+    from attnbench.measure.diagnosing import examined
 
     _known("dtype", dtypes, DTYPES)
-    _known("feature", features, FEATURES)
+    _known("feature", features, ROWS)
     names = choose(impls, files)
     chosen = CheckOptions(
         names, [str(f.resolve()) for f in files], dtypes or DTYPES, features, device, deep=deep, timeout_s=timeout_s
     )
+    known = deviations.of_backends(names)
     say(f"checking {len(names)} implementation{'s' * (len(names) != 1)} against the float64 oracle")
-    rows = check(chosen, _told)
+    rows = examined(deviations.settle(check(chosen, _told), known, deep=deep), chosen)
+    if junit:
+        write_junit(rows, junit)
     code = exit_code(rows)
     if as_json:
         document({"exit_code": code, "rows": [row.to_dict() for row in rows]})
@@ -64,11 +72,25 @@ def choose(impls: list[str], files: list[Path]) -> tuple[str, ...]:
     return names
 
 
+def known_device(device: str) -> None:
+    """Raise ``UsageError`` for a device that is none."""
+    if device not in DEVICES:
+        msg = f"device {device!r} is not one of {', '.join(DEVICES)}{suggest(device, DEVICES)}"
+        raise UsageError(msg)
+
+
+def positive(what: str, seconds: float) -> None:
+    """Raise ``UsageError`` unless a number of seconds is above 0."""
+    if not 0 < seconds < math.inf:
+        msg = f"{what} is a number of seconds above 0; got {seconds:g}"
+        raise UsageError(msg)
+
+
 def exit_code(rows: Sequence[CheckRow]) -> int:
     """1 for any disagreement, 5 if nothing was compared, else 0."""
     if any(row.status == "wrong" for row in rows):
         return EXIT_GATE_FAILED
-    return EXIT_OK if any(row.status == "ok" for row in rows) else EXIT_NOTHING_MEASURED
+    return EXIT_OK if any(row.status in ("ok", "known") for row in rows) else EXIT_NOTHING_MEASURED
 
 
 def report(rows: Sequence[CheckRow]) -> str:
@@ -77,8 +99,12 @@ def report(rows: Sequence[CheckRow]) -> str:
     parts = [_table(impl, [row for row in rows if row.impl == impl]) for impl in impls]
     wrong = [row for row in rows if row.status == "wrong"]
     parts += [_disagreement(row) for row in wrong]
+    known = [f"known {row.impl} {row.feature} {row.dtype}: {row.reason}" for row in rows if row.status == "known"]
+    parts += known
     compared = sum(row.cases for row in rows)
     verdict = f"{len(wrong)} of {len(rows)} rows disagree" if wrong else "all that was compared agrees"
+    verdict = verdict if compared else "nothing was compared"
+    verdict += f", but for {len(known)} known deviations" if known else ""
     legend = f"Numbers are error ratios, forward/gradient: 1.00 is the bound; {NOTHING} is not supported."
     parts.append(f"{compared} cases compared: {verdict}. {legend}")
     return "\n\n".join(parts)
@@ -106,7 +132,7 @@ def _place(row: CheckRow | None) -> str:
     if row is None or row.status == "unsupported":
         return NOTHING
     numbers = f"{_ratio(row.error_ratio)}/{_ratio(row.gradient_ratio)}"
-    return f"WRONG {row.fault}" if row.status == "wrong" else numbers
+    return {"wrong": f"WRONG {row.fault}", "known": f"known {row.fault}"}.get(row.status, numbers)
 
 
 def _ratio(value: float | None) -> str:
@@ -116,10 +142,8 @@ def _ratio(value: float | None) -> str:
 
 
 def _disagreement(row: CheckRow) -> str:
-    again = f"attnbench check {row.impl} --features {row.feature} --dtype {row.dtype}"
-    case = f"\n  case: {row.case}" if row.case else ""
-    command = f"\n  again: {again}" if row.case else ""
-    return f"WRONG {row.impl} {row.feature} {row.dtype} ({row.fault}): {row.reason}{case}{command}"
+    head = f"WRONG {row.impl} {row.feature} {row.dtype} ({row.fault}): {row.reason}"
+    return "\n  ".join((head, *details(row)))
 
 
 def _told(row: CheckRow) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-from attnbench.commands.output import ProgressLine, document, say, show
+from attnbench.commands.checking import known_device
+from attnbench.commands.output import ProgressLine, document, show
 from attnbench.errors import EXIT_OK, AttnbenchError, UsageError
 from attnbench.results.extra import check_report_extra
 
@@ -36,6 +38,10 @@ def run_command(
     if not suites and resume is None:
         msg = "name a suite, such as 'attnbench run smoke' (attnbench list suites shows them), or --resume a run"
         raise UsageError(msg)
+    for one in device:
+        known_device(one)
+    if reports is not None:
+        writable(reports)
     options = RunOptions(
         suites=suites,
         patterns=patterns,
@@ -60,6 +66,18 @@ def run_command(
     return outcome.exit_code
 
 
+def writable(folder: Path) -> None:
+    """Raise ``UsageError`` before anything is measured if reports could not be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"--report {folder} cannot be written ({error.strerror}); name another folder"
+        raise UsageError(msg) from error
+    if not os.access(folder, os.W_OK):
+        msg = f"--report {folder} cannot be written; name another folder"
+        raise UsageError(msg)
+
+
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
@@ -82,7 +100,9 @@ def _report(runs: list[Path], out: Path) -> Path | None:
     try:
         return write_report(runs, out)
     except AttnbenchError as error:
-        say(f"attnbench: the run is kept in {runs[0]}, but its report was not written: {error}")
+        print(  # noqa: T201  (an error, so --quiet does not hide it)
+            f"attnbench: the run is kept in {runs[0]}, but its report was not written: {error}", file=sys.stderr
+        )
         return None
 
 

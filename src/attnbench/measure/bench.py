@@ -31,6 +31,7 @@ from attnbench.measure.protocol import (
 from attnbench.suite import Cell
 
 if TYPE_CHECKING:
+    from attnbench.agree.answer import Held
     from attnbench.backend import Backend, Bound
     from attnbench.implementation import Implementation
     from attnbench.problem import Case
@@ -48,9 +49,15 @@ OUT_OF_MEMORY = re.compile(
 class Live:
     """A cell that is bound and ready to be timed."""
 
-    bound: Bound
+    held: Held
+    kernel: Implementation
     calls: int
     device: str
+
+    @property
+    def bound(self) -> Bound:
+        """What is timed."""
+        return self.held.bound
 
 
 class Bench:
@@ -62,7 +69,7 @@ class Bench:
 
     def operations(self) -> dict[str, Callable[..., Done]]:
         """The operations by their names in the protocol."""
-        named = (self.hello, self.describe, self.prepare, self.burst, self.memory, self.observe, self.drop)
+        named = (self.hello, self.describe, self.prepare, self.burst, self.verify, self.memory, self.observe, self.drop)
         own = {operation.__name__: operation for operation in named} | {"ceilings": self.ceilings}
         return own | check_operations(lambda: self.backend)
 
@@ -96,7 +103,8 @@ class Bench:
         import_s = time.perf_counter() - start
         case, device = _case(asked), asked.device
         self._require(kernel, case, device)
-        bound = self._bind(kernel, case, device)
+        held = self._bind(kernel, case, device)
+        bound = held.bound
         start = time.perf_counter()
         self.backend.wait(bound.run())
         first_call_s = time.perf_counter() - start
@@ -106,7 +114,7 @@ class Bench:
             if status != OK:
                 return status, reason or "disagrees with the oracle", {"error_ratio": ratio}
         calls, warmups = clock.calibrate(bound.run, self.backend.wait, device)
-        self._live[asked.id] = Live(bound, calls, device)
+        self._live[asked.id] = Live(held, kernel, calls, device)
         phases = (import_s, bound.trace_s, bound.compile_s, first_call_s)
         return OK, None, asdict(Prepared(*phases, calls, ratio, [asdict(one) for one in warmups]))
 
@@ -114,6 +122,14 @@ class Bench:
         """Time one burst of a prepared cell."""
         live = self._live[cell_id]
         return OK, None, asdict(clock.burst(live.bound.run, self.backend.wait, calls or live.calls, live.device))
+
+    def verify(self, cell_id: str) -> Done:
+        """Judge what the timed binding answers, after the clock; the cell cannot be timed any more."""
+        from attnbench.agree.answer import verify
+
+        live = self._live.pop(cell_id)
+        reason = verify(self.backend, live.kernel, live.held, live.device)
+        return (OK, None, {}) if reason is None else (WRONG, reason, {})
 
     def memory(self, cell: dict[str, Any]) -> Done:
         """Peak memory of one call, after a small problem of the same kind has brought in what is loaded lazily."""
@@ -123,8 +139,8 @@ class Bench:
         case, device = _case(asked), asked.device
         self._require(kernel, case, device)
         if self._missing(kernel, little := small(case), device) is None:
-            self.backend.wait(self._bind(kernel, little, device).run())
-        bound = self._bind(kernel, case, device)
+            self.backend.wait(self._bind(kernel, little, device).bound.run())
+        bound = self._bind(kernel, case, device).bound
         return OK, None, asdict(memory.peak_of_call(bound.run, self.backend, device))
 
     def observe(self, cell: dict[str, Any]) -> Done:
@@ -159,7 +175,9 @@ class Bench:
             raise AttnbenchError(msg)
         return self._backend
 
-    def _bind(self, kernel: Implementation, case: Case, device: str) -> Bound:
+    def _bind(self, kernel: Implementation, case: Case, device: str) -> Held:
+        from attnbench.agree.answer import Held
+
         q, k, v, call = checked_call(case.spec, draw(case.spec, case.problem), case.outputs)
 
         def native(array: Any) -> Any:
@@ -170,7 +188,8 @@ class Bench:
             drawn = zip(("d_output", "d_lse"), draw_cotangents(case), strict=True)
             cotangents = {name: native(array) for name, array in drawn if array is not None}
         call = call.map_arrays(native)
-        return self.backend.bind(kernel, native(q), native(k), native(v), call, **cotangents)
+        operands = native(q), native(k), native(v)
+        return Held(self.backend.bind(kernel, *operands, call, **cotangents), operands, case)
 
     def _missing(self, kernel: Implementation, case: Case, device: str) -> str | None:
         if device not in self.backend.devices():

@@ -104,6 +104,8 @@ class Block:
                 break
             with self._pool:
                 self._replicate(replicate)
+                if replicate == self._first:
+                    self._verify()
         with self._pool:
             self._weigh()
         for one in self._alive():
@@ -131,6 +133,14 @@ class Block:
                 self._counted_burst(one, replicate)
             self._write_receipts("round", replicate=replicate, order=[one.cell.id for one in order])
             ready = [one for one in ready if one.alive and not enough(self._effort, one.samples, replicate)]
+
+    def _verify(self) -> None:
+        """After the clock, once for each cell: what was timed gives the right answer, and not one kept from before."""
+        for one in self._alive():
+            if self._pool.holds(one.cell):
+                reply = self._pool.ask(one.cell, "verify", cell_id=one.cell.id)
+                if not reply.ok:
+                    self._end(one, reply, "verify")
 
     def _prepare(self, one: Outcome, replicate: int) -> None:
         # Agreement is checked once: the same code on the same inputs does not need the oracle again.

@@ -64,9 +64,9 @@ def default_figures(frame: pd.DataFrame) -> tuple[Figure, ...]:
 def _time(length: str, col: str | None, *, varies: bool) -> Figure:
     title = "Time per call"
     if varies:
-        caption = "Median of burst medians; the band is its 95 % interval. Both axes are logarithmic."
+        caption = "Median of burst medians; the band is its interval. Both axes are logarithmic."
         return Figure("time", title, length, "time_median_s", "impl", col=col, log_x=True, log_y=True, caption=caption)
-    caption = "Median of burst medians; the dark line is its 95 % interval."
+    caption = "Median of burst medians; the dark line is its interval."
     return Figure("time", title, "impl", "time_median_s", col=col, kind="bar", caption=caption)
 
 
@@ -83,7 +83,7 @@ def _errors() -> Figure:
     caption = "One point for each case: the largest error as a fraction of the bound that it must stay within."
     return Figure(
         "errors",
-        "Agreement with the float64 reference",
+        "Agreement with the float64 oracle",
         "impl",
         "error_ratio",
         kind="strip",

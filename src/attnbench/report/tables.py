@@ -87,7 +87,7 @@ def _block_table(block: pd.DataFrame) -> Table:
         Column("implementation"),
         Column("status"),
         Column("median time", right=True),
-        Column("95 % interval", right=True, rank=1),
+        Column("interval", right=True, rank=1),
         *([Column("hot", right=True, rank=4)] if hot else []),
         Column("vs fastest", right=True, rank=0),
         Column("peak memory", right=True, rank=2),
@@ -181,7 +181,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     columns = (
         Column("verdict"),
         Column("metric"),
-        Column("case", rank=3),
+        Column("case"),
         Column("implementation"),
         Column("change", right=True),
         Column("interval", right=True, rank=1),

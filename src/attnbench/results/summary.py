@@ -1,8 +1,8 @@
 """From raw samples to the summary of a cell: the burst is the unit, never the single call.
 
 Calls inside a burst share its caches, clock and neighbours, so they are no independent observations: a burst counts
-once, by the median of its samples. Warm-ups and disturbed bursts are left out. The interval of the median is
-distribution-free (order statistics): it says what the bursts of this run say, and nothing about other processes.
+once, by the median of its samples. Warm-ups and disturbed bursts are left out. The interval of a median is
+distribution-free (order statistics), and spans those of every process of the run: it says what these processes showed.
 """
 
 from __future__ import annotations
@@ -83,6 +83,25 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
     return MedianInterval(float(np.median(data)), low, high, data.size)
 
 
+def process_interval(bursts: Bursts, confidence: float = CONFIDENCE) -> MedianInterval:
+    """The median of all bursts with an interval that spans those of every process.
+
+    Two processes of the same code can differ by more than the bursts of either: an interval over the pooled bursts
+    would hide that. Two or three processes are too few to estimate their spread, so the hull of their own intervals
+    is shown; of a process with too few bursts for one, the hull of its bursts.
+    """
+    pooled = median_interval(bursts.values, confidence)
+    if pooled.low is None or pooled.high is None:
+        return pooled
+    low, high = pooled.low, pooled.high
+    for replicate in sorted(set(bursts.replicates)):
+        own = [v for v, r in zip(bursts.values, bursts.replicates, strict=True) if r == replicate]
+        alone = median_interval(own, confidence)
+        low = min(low, min(own) if alone.low is None else alone.low)
+        high = max(high, max(own) if alone.high is None else alone.high)
+    return MedianInterval(pooled.median, low, high, pooled.n)
+
+
 def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
     """The columns of a ``CellResult`` that come from its samples, in the words of the schema.
 
@@ -97,7 +116,7 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
     state = next(name for name in ("cold", "none", "hot") if name in states)
     main = usable(counted, state)
     wall, cpu = bursts(main), bursts(main, "cpu_s")
-    interval = median_interval(wall.values)
+    interval = process_interval(wall)
     hot = bursts(usable(counted, "hot")) if state != "hot" else Bursts((), ())
     return {
         "n_samples": len(main),

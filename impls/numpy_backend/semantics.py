@@ -1,0 +1,102 @@
+"""Attention of engines that take and give NumPy arrays, for ``attnbench semantics``: ONNX, and Keras on NumPy.
+
+NumPy itself has no attention.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from attnbench.api import NativeKernel
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# The newest opset that onnx's evaluator and onnxruntime 1.32 both know, and the version of the file format with it.
+OPSET, FORMAT = 24, 11
+
+
+def reference(q: Array, k: Array, v: Array, **options: Any) -> Array:
+    """``onnx.reference.ReferenceEvaluator``, the operator's definition in NumPy."""
+    evaluator = importlib.import_module("onnx.reference").ReferenceEvaluator
+    result: Array = evaluator(model(*kinds(q, options))).run(None, feeds(q, k, v, options))[0]
+    return result
+
+
+def runtime(q: Array, k: Array, v: Array, **options: Any) -> Array:
+    """``onnxruntime.InferenceSession`` on the CPU."""
+    session = importlib.import_module("onnxruntime").InferenceSession
+    serialized = model(*kinds(q, options)).SerializeToString()
+    result: Array = session(serialized, providers=["CPUExecutionProvider"]).run(None, feeds(q, k, v, options))[0]
+    return result
+
+
+def keras_ops(
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    mask: Array | None = None,
+    bias: Array | None = None,
+    causal: bool = False,
+    softcap: float | None = None,
+) -> Array:
+    """``keras.ops.dot_product_attention`` with Keras' NumPy backend."""
+    result: Array = keras().ops.dot_product_attention(
+        *(x.swapaxes(1, 2) for x in (q, k, v)),
+        bias=None if bias is None else bias[None, None],
+        mask=None if mask is None else mask[None, None],
+        is_causal=causal,
+        attn_logits_soft_cap=softcap,
+    )
+    return result.swapaxes(1, 2)
+
+
+@cache
+def keras() -> Any:
+    """Keras on NumPy. Importing it writes a configuration file, which must not be the user's."""
+    os.environ["KERAS_BACKEND"] = "numpy"
+    os.environ.setdefault("KERAS_HOME", tempfile.mkdtemp(prefix="attnbench-keras-"))
+    return importlib.import_module("keras")
+
+
+def kinds(q: Array, options: dict[str, Any]) -> tuple[str, str | None, bool, float]:
+    """What the model depends on: the dtype, that of the mask or bias, causality, the cap."""
+    both = options.get("mask", options.get("bias"))
+    kind = None if both is None else both.dtype.name
+    return q.dtype.name, kind, options.get("causal", False), options.get("softcap", 0.0)
+
+
+def feeds(q: Array, k: Array, v: Array, options: dict[str, Any]) -> dict[str, Array]:
+    """The inputs by their names in the model."""
+    both = options.get("mask", options.get("bias"))
+    return {"Q": q, "K": k, "V": v} | ({} if both is None else {"attn_mask": both})
+
+
+@cache
+def model(dtype: str, mask: str | None, causal: bool, softcap: float) -> Any:  # noqa: FBT001  (the operator's attribute)
+    """A model of one ``Attention`` node."""
+    onnx = importlib.import_module("onnx")
+    types = {name.lower(): number for name, number in onnx.TensorProto.DataType.items()}
+    types |= {"float32": types["float"], "float64": types["double"]}
+    inputs = dict.fromkeys(("Q", "K", "V"), types[dtype]) | ({} if mask is None else {"attn_mask": types[mask]})
+    node = onnx.helper.make_node("Attention", list(inputs), ["Y"], is_causal=int(causal), softcap=softcap)
+    values = [onnx.helper.make_tensor_value_info(name, number, None) for name, number in inputs.items()]
+    output = onnx.helper.make_tensor_value_info("Y", types[dtype], None)
+    graph = onnx.helper.make_graph([node], "attention", values, [output])
+    opset = onnx.helper.make_opsetid("", OPSET)
+    return onnx.helper.make_model(graph, opset_imports=[opset], ir_version=FORMAT)
+
+
+TAKES = ("mask", "bias", "causal", "softcap")
+
+KERNELS = (
+    NativeKernel("ONNX Attention (onnx.reference)", reference, TAKES, requires="onnx"),
+    NativeKernel("ONNX Attention (onnxruntime)", runtime, TAKES, requires="onnxruntime"),
+    NativeKernel("keras.ops.dot_product_attention (numpy)", keras_ops, TAKES, requires="keras"),
+)

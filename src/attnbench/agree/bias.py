@@ -1,0 +1,74 @@
+"""Rule 3: over independent draws the errors of a correct implementation have no direction.
+
+Rounding to nearest errs to either side alike, so over many draws the mean error is zero within its own uncertainty,
+however coarse the dtype; a factor of 1.003, a truncation instead of a rounding, or an offset are not, though no single
+element shows them in 16 bits. Two directions are looked at, for each of n draws of N(0, 1) inputs (batch entries):
+
+    offset_b = Σ (got − o) / Σ |o|          gain_b = Σ (got − o) o / Σ o²
+
+and each mean over draws must lie within 4 standard errors (between draws) of zero, plus what constants of the
+accumulation format can do (a scale or a polynomial of the exponential, rounded once, errs to one side): SYSTEMATIC
+roundoffs of it. With 16 draws 4 standard errors are exceeded by chance once in 900 times; so an excess counts only if
+fresh draws, four times as many, show it again to the same side.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from attnbench.agree.observe import Observed, observe
+from attnbench.precision import UNIT_ROUNDOFF, Precision
+from attnbench.problem import Case, Problem
+from attnbench.spec import AttentionSpec
+
+if TYPE_CHECKING:
+    from attnbench.backend import Backend
+    from attnbench.implementation import Implementation
+
+DRAWS = 16
+STANDARD_ERRORS = 4.0
+SYSTEMATIC = 8.0
+AGAIN = 4  # times as many draws when an excess is looked at again
+SIZES = {"Hq": 2, "Tq": 33, "S": 65, "D": 16}
+
+
+def bias_case(dtype: str, draws: int = DRAWS, seed: int = 0) -> Case:
+    """N(0, 1) inputs; each batch entry is a draw."""
+    return Case(AttentionSpec(), Problem.from_dict({**SIZES, "B": draws, "dtype": dtype, "seed": seed}), "forward")
+
+
+def bias(
+    backend: Backend, implementation: Implementation, dtype: str, device: str = "cpu", draws: int = DRAWS
+) -> dict[str, float]:
+    """``offset`` and ``gain`` over what is allowed, signed; beyond ±1 in fresh draws too there is a direction."""
+    precision = implementation.capabilities_on(device).precision_of(dtype)
+    first = directions(observe(backend, implementation, bias_case(dtype, draws), device)["output"], precision)
+    if all(abs(value) <= 1 for value in first.values()):
+        return first
+    again = bias_case(dtype, AGAIN * draws, seed=1)
+    second = directions(observe(backend, implementation, again, device)["output"], precision)
+    return {name: _confirmed(first[name], second[name]) for name in first}
+
+
+def _confirmed(first: float, second: float) -> float:
+    """The second look, if both exceed 1 to the same side; else the smaller of the two."""
+    if first * second > 1 and min(abs(first), abs(second)) > 1:
+        return second
+    return min(first, second, key=abs) if np.isfinite(first) else first
+
+
+def directions(found: Observed, precision: Precision) -> dict[str, float]:
+    """Mean over draws of each direction over its limit, signed; NaN where something is not a number."""
+    error, o = (array.reshape(len(found.got), -1) for array in (found.error, found.expected))
+    by_draw = {
+        "offset": error.sum(1) / np.abs(o).sum(1),
+        "gain": (error * o).sum(1) / (o * o).sum(1),
+    }
+    constants = SYSTEMATIC * max(UNIT_ROUNDOFF[precision.accumulate], UNIT_ROUNDOFF[precision.softmax])
+    limits = {
+        name: STANDARD_ERRORS * float(np.std(values, ddof=1)) / len(values) ** 0.5 + constants
+        for name, values in by_draw.items()
+    }
+    return {name: float(values.mean()) / limits[name] for name, values in by_draw.items()}

@@ -1,0 +1,184 @@
+"""Known deviations: disagreements that are understood, written down beside the backend in ``known_deviations.toml``.
+
+An entry loosens nothing. It turns a row that disagrees in just the way it says into ``known``; a row that disagrees
+otherwise, or by more, stays wrong; and an entry whose rows agree has to go, or the check is red. The format is in
+``docs/agreement.md``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from datetime import date
+from fnmatch import fnmatchcase
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NoReturn
+
+from attnbench import discover
+from attnbench.agree.cases import FEATURES
+from attnbench.agree.check import CheckRow
+from attnbench.errors import UsageError, suggest
+from attnbench.precision import DTYPES
+
+FILE = "known_deviations.toml"
+FAULTS = ("value", "nan", "inf", "shape", "dtype", "exception", "input", "crash", "timeout", "memory")
+KNOWN, STALE = "known", "stale"
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """One entry. ``impl``, ``feature``, ``dtype``, ``device`` are names or shell patterns; the row must match them all.
+
+    ``fault`` is the property that fails, ``at_most`` the error ratio that it reaches (required for the fault
+    ``value``); ``differs`` says what differs, ``reason`` why, ``link`` where it is discussed, ``date`` when it was
+    seen, ``versions`` package by version pattern where it holds. ``deep``: it shows with ``--deep`` alone.
+    """
+
+    impl: str
+    feature: str
+    dtype: str
+    fault: str
+    differs: str
+    reason: str
+    link: str
+    date: date
+    versions: Mapping[str, str]
+    at_most: float | None = None
+    device: str = "*"
+    deep: bool = False
+    source: str = field(default="", metadata={"given": False})
+
+    def covers(self, row: CheckRow) -> bool:
+        """Whether it is about this row: an announced implementation, on what the patterns name."""
+        asked = ("impl", "feature", "dtype", "device")
+        matches = all(fnmatchcase(getattr(row, name), getattr(self, name)) for name in asked)
+        return matches and row.impl in discover.implementation_names()
+
+    def explains(self, row: CheckRow) -> bool:
+        """Whether the row disagrees in the way that is known, and by no more."""
+        if row.status != "wrong" or row.fault != self.fault:
+            return False
+        ratios = [ratio for ratio in (row.error_ratio, row.gradient_ratio) if ratio is not None]
+        return self.at_most is None or max(ratios, default=0.0) <= self.at_most
+
+
+GIVEN = {f.name: f for f in fields(Deviation) if f.metadata.get("given", True)}
+REQUIRED = tuple(name for name, f in GIVEN.items() if f.default is MISSING)
+
+
+def announced(backend: str) -> tuple[Deviation, ...]:
+    """The deviations that are known of a backend; none where there is no file. Imports no framework."""
+    found = files(discover.backend(backend).package).joinpath(FILE)
+    known = parse(found.read_text("utf-8"), str(found)) if found.is_file() else ()
+    for one in known:
+        _check_known("impl", one.impl, discover.backend(backend).names(), one.source)
+    return known
+
+
+def load(path: Path) -> tuple[Deviation, ...]:
+    """The deviations in a file."""
+    return parse(path.read_text("utf-8"), str(path))
+
+
+def parse(text: str, source: str) -> tuple[Deviation, ...]:
+    """The deviations in the text of ``source``; ``UsageError`` names the file, the entry and the key that is wrong."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        _fail(source, f"is not TOML: {error}")
+    for key in data:
+        if key != "deviation":
+            _fail(source, f"has a key {key!r}; it holds [[deviation]] entries only")
+    entries = data.get("deviation", [])
+    if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+        _fail(source, "has no list of entries: write [[deviation]], with two brackets")
+    return tuple(_entry(one, f"{source}, entry {i}") for i, one in enumerate(entries, 1))
+
+
+def _fail(source: str, what: str) -> NoReturn:
+    msg = f"{source} {what}"
+    raise UsageError(msg)
+
+
+def _entry(data: dict[str, Any], source: str) -> Deviation:
+    for key in data:
+        if key not in GIVEN:
+            _fail(source, f"has an unknown key {key!r}; there are {', '.join(GIVEN)}{suggest(key, GIVEN)}")
+    for key in REQUIRED:
+        if key not in data:
+            _fail(source, f"lacks the key {key!r}; it needs {', '.join(REQUIRED)}")
+    for key, value in data.items():
+        _check_type(key, value, source)
+    one = Deviation(**data, source=source)
+    _check_known("feature", one.feature, FEATURES, source)
+    _check_known("dtype", one.dtype, DTYPES, source)
+    _check_known("fault", one.fault, FAULTS, source)
+    if (one.fault == "value") != (one.at_most is not None):
+        _fail(source, "needs the key 'at_most', an error ratio, for the fault 'value' and for no other")
+    return one
+
+
+KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "date": ((date,), "a date such as 2026-01-31, without quotes"),
+    "versions": ((dict,), 'a table of version patterns such as {torch = "2.13.*"}'),
+    "at_most": ((int, float), "a number"),
+    "deep": ((bool,), "true or false"),
+}
+
+
+def _check_type(key: str, value: Any, source: str) -> None:
+    kinds, wanted = KINDS.get(key, ((str,), "a text that is not empty"))
+    right = isinstance(value, kinds) and (isinstance(value, bool) == (kinds == (bool,))) and value not in ("", {})
+    if key == "versions" and right:
+        right = all(isinstance(pattern, str) and pattern for pattern in value.values())
+    if not right:
+        _fail(source, f"has {value!r} for the key {key!r}, which takes {wanted}")
+
+
+def _check_known(key: str, pattern: str, known: Sequence[str], source: str) -> None:
+    if not any(fnmatchcase(name, pattern) for name in known):
+        choices = ", ".join(known)
+        _fail(source, f"has {pattern!r} for the key {key!r}, which matches none of {choices}{suggest(pattern, known)}")
+
+
+def of_backends(impls: Sequence[str]) -> tuple[Deviation, ...]:
+    """The known deviations of the backends of these implementations; ``UsageError`` where a file is malformed."""
+    return tuple(one for name in dict.fromkeys(impl.partition("/")[0] for impl in impls) for one in announced(name))
+
+
+def settle(rows: Sequence[CheckRow], known: Sequence[Deviation], *, deep: bool = False) -> list[CheckRow]:
+    """The rows as the entries leave them.
+
+    A row that disagrees just as an entry says is ``known``; one that agrees although an entry is about it is ``wrong``
+    with the fault ``stale``, and the reason says what to delete. Entries are about announced implementations only:
+    a drop-in file is never excused.
+    """
+    here = [one for one in known if (deep or not one.deep) and holds_here(one.versions)]
+    return [_settled(row, [one for one in here if one.covers(row)]) for row in rows]
+
+
+def _settled(row: CheckRow, about: list[Deviation]) -> CheckRow:
+    if row.status == "ok" and about:
+        gone = f"agrees, but is a known deviation ({about[0].differs}): delete or narrow the entry in {about[0].source}"
+        return replace(row, status="wrong", fault=STALE, reason=gone)
+    excuse = next((one for one in about if one.explains(row)), None)
+    return row if excuse is None else _marked(row, excuse)
+
+
+def _marked(row: CheckRow, one: Deviation) -> CheckRow:
+    return replace(row, status=KNOWN, reason=f"{one.differs}: {one.reason} ({one.link}, {one.date}). {row.reason}")
+
+
+def holds_here(versions: Mapping[str, str]) -> bool:
+    """Whether the installed packages have these versions; a build's local label such as +cpu is not compared."""
+    return all(fnmatchcase(_installed(name), pattern) for name, pattern in versions.items())
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package).partition("+")[0]
+    except PackageNotFoundError:
+        return ""

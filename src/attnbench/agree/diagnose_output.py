@@ -1,0 +1,310 @@
+"""Diagnosis of an output that is wrong: the reading that explains it on every witness, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from attnbench.agree import readings_numeric as numeric
+from attnbench.agree.bounds import Units
+from attnbench.agree.diagnosis import OTHER_SEEDS, UNKNOWN, Diagnosis, Doctor, Seen
+from attnbench.agree.facts import (
+    Answer,
+    Array,
+    Facts,
+    agreement,
+    answer,
+    bounds_of,
+    distance,
+    facts_of,
+    settled,
+    within,
+)
+from attnbench.agree.probes import attention_matrix, kv_head_map, slope, with_values
+from attnbench.agree.readings import all_readings, scaled
+from attnbench.agree.readings_allowed import Reading
+
+EXPLAINED = 0.9  # share of the squared error that a reading of rounding must explain
+POISONS = ("garbage", "nan", "nan_last_key", "nan_cotangent")
+NEAR = 2e-4  # a measured factor this near to 1 is not called another scale
+
+
+@dataclass(frozen=True)
+class Witness:
+    """One result that a reading must explain: on the case itself, other inputs, or the probe V = identity."""
+
+    facts: Facts
+    right: Answer
+    got: Array
+    units: Units
+
+    def explained_by(self, reading: Facts, *, glance: bool = True) -> bool:
+        """Whether a reading yields this result within its bound."""
+        judged = agreement(answer(reading), self.right, self.got, self.units, glance=glance)
+        return judged is not None and judged.ok
+
+    @property
+    def innocent(self) -> bool:
+        """Whether the result is right: it tells of nothing."""
+        return bool(within(self.got, self.right.output, np.nan_to_num(bounds_of(self.right, self.units))).all())
+
+
+Find = Callable[[Facts], Iterable[Reading]]
+
+
+def of_output(doctor: Doctor, seen: Seen) -> Diagnosis:
+    """The reading that explains the output, everywhere that it is asked."""
+    witnesses = _witnesses(doctor, seen)
+    attention = witnesses[1].got.astype(np.float64) if len(witnesses) > 1 and _is_probe(witnesses[1]) else None
+    penalty = None if attention is None else numeric.fit_penalty(seen.facts, attention)
+
+    def exact(facts: Facts) -> Iterable[Reading]:
+        yield from all_readings(facts)
+        yield from numeric.overflows(facts)
+        yield from numeric.leaks(facts, penalty)
+
+    found = _explaining(doctor, witnesses, exact)
+    if not found:
+        found = _fitted(doctor, seen, witnesses, attention)
+    if not found:
+        found = _rounding(doctor, witnesses)
+    if len(kinds_of(found)) > 1:
+        found = _told_apart(doctor, seen, found, exact)
+    if len(kinds_of(found)) > 1:
+        return Diagnosis(UNKNOWN, "several readings explain it: " + "; ".join(one.sentence for one in found[:3]))
+    if not found:
+        return Diagnosis(UNKNOWN, _what_is_known(doctor, seen, attention))
+    if kinds_of(found) == ["causal"] and _only_with_cache(doctor, seen):
+        return Diagnosis("alignment", f"with a cache, queries stand elsewhere: as if {found[0].sentence}")
+    return _told(doctor, seen, found[0], attention)
+
+
+def _only_with_cache(doctor: Doctor, seen: Seen) -> bool:
+    """Whether the case is right when its cache is given as plain keys, with the queries at the same positions."""
+    p = seen.case.problem
+    if "past" not in p.operands:
+        return False
+    spec = replace(seen.case.spec, align="bottom_right")
+    operands = tuple(kind for kind in p.operands if kind != "past")
+    plain = replace(seen.case, spec=spec, problem=replace(p, operands=operands))
+    other = doctor.other(replace(seen, case=plain))
+    return other is not None and Witness(other.facts, other.right, other.got, doctor.units(other.call)).innocent
+
+
+def kinds_of(found: Iterable[Reading]) -> list[str]:
+    """Their kinds, each once."""
+    return list(dict.fromkeys(one.kind for one in found))
+
+
+def readings_of_probe(doctor: Doctor, seen: Seen) -> Iterable[Reading]:
+    """Readings that explain the attention matrix, where the output itself is within its bound."""
+    probe = _probe_witness(doctor, seen, doctor.units(seen.call))
+    if probe is None or probe.innocent:
+        return
+    penalty = numeric.fit_penalty(seen.facts, probe.got.astype(np.float64))
+
+    def every(facts: Facts) -> Iterable[Reading]:
+        yield from all_readings(facts)
+        yield from numeric.leaks(facts, penalty)
+
+    own = {one.sentence: one for one in every(seen.facts)}
+    for one in every(probe.facts):
+        if doctor.late:
+            return
+        if probe.explained_by(one.facts, glance=False):
+            yield own[one.sentence]
+
+
+def _is_probe(witness: Witness) -> bool:
+    keys, width = witness.facts.call.sizes.S, witness.facts.call.sizes.Dv
+    return keys == width and np.array_equal(witness.facts.values[0, 0], np.eye(keys))
+
+
+def _witnesses(doctor: Doctor, seen: Seen) -> list[Witness]:
+    """The case, its attention matrix, and other inputs of the same sizes."""
+    units = doctor.units(seen.call)
+    found = [Witness(seen.facts, seen.right, seen.got, units)]
+    probe = _probe_witness(doctor, seen, units)
+    found += [probe] if probe else []
+    harmless = tuple(kind for kind in seen.case.problem.operands if kind not in POISONS)
+    others = (
+        doctor.other(seen, seed=OTHER_SEEDS[0]),
+        doctor.other(seen, seed=OTHER_SEEDS[1], distribution="normal", operands=harmless),
+    )
+    return found + [Witness(one.facts, one.right, one.got, units) for one in others if one]
+
+
+def _probe_witness(doctor: Doctor, seen: Seen, units: Units) -> Witness | None:
+    q, k, _ = seen.qkv
+    try:
+        attention = attention_matrix(doctor.box, q, k, seen.call)
+    except Exception as error:
+        if isinstance(error, MemoryError):
+            raise
+        return None
+    if attention is None:
+        return None
+    s = seen.call.sizes
+    eye = np.broadcast_to(np.eye(s.S), (s.B, s.Hkv, s.S, s.S)).astype(q.dtype)
+    facts = facts_of(q, k, eye, with_values(seen.call, s.S))
+    return Witness(facts, answer(facts), attention.astype(q.dtype), units)
+
+
+def _explaining(doctor: Doctor, witnesses: list[Witness], find: Find) -> list[Reading]:
+    """Readings that explain the case, and every other witness that they say something about."""
+    case, *others = witnesses
+    found = []
+    for one in find(case.facts):
+        if doctor.late:
+            break
+        if case.explained_by(one.facts):
+            found.append(one)
+    for witness in others:
+        if not found:
+            break
+        on_other = {one.sentence: one for one in find(witness.facts) if one.sentence in {r.sentence for r in found}}
+        found = [one for one in found if _holds(on_other.get(one.sentence), witness)]
+    return found
+
+
+def _holds(reading: Reading | None, witness: Witness) -> bool:
+    """A reading holds where it explains the result, and where both it and the result are right."""
+    if reading is None:
+        return witness.innocent
+    if witness.explained_by(reading.facts):
+        return True
+    yielded = answer(reading.facts)
+    rows = settled(yielded, witness.right)[..., None]
+    bound = np.nan_to_num(bounds_of(yielded, witness.units))
+    return bool((within(witness.got, yielded.output, bound) | ~rows).all())
+
+
+def _told_apart(doctor: Doctor, seen: Seen, found: list[Reading], find: Find) -> list[Reading]:
+    """Readings of several kinds explain the case: ask in other sizes, where they differ."""
+    p = seen.case.problem
+    sizes: tuple[dict[str, int], ...] = (
+        {"S": p.S + 17, "Tq": p.Tq + (17 if p.Tq == p.S else 0)},
+        {"B": 3},
+        {"Hq": p.Hq * 2, "Hkv": p.Hkv * 2},
+        {"D": p.D + 3},
+        {"Tq": p.Tq + 32, "S": p.S + (32 if p.Tq == p.S else 0)},
+    )
+    for change in sizes:
+        if len({one.kind for one in found}) <= 1 or doctor.late:
+            break
+        other = doctor.other(seen, **change)
+        if other is None:
+            continue
+        witness = Witness(other.facts, other.right, other.got, doctor.units(other.call))
+        if witness.innocent:
+            continue
+        names = {one.sentence: one for one in find(other.facts)}
+        kept = [one for one in found if one.sentence in names and witness.explained_by(names[one.sentence].facts)]
+        found = kept or found
+    return found
+
+
+def _fitted(doctor: Doctor, seen: Seen, witnesses: list[Witness], attention: Array | None) -> list[Reading]:
+    """A scale that the probe measures."""
+    if attention is None or doctor.late:
+        return []
+    measured = slope(attention, seen.facts)
+    if measured is None or abs(measured[0] - 1) < NEAR or not np.isfinite(measured[0]):
+        return []
+    factor = measured[0]
+    sentence = f"scale is {factor:.4g} of the spec's, by the slope of log P"
+    for witness in witnesses:
+        one = answer(scaled(witness.facts, factor, sentence).facts)
+        if not explains_share(one.output, witness, 0.9999):
+            return []
+    return [scaled(seen.facts, factor, sentence)]
+
+
+def explains_share(output: Array, witness: Witness, share: float = EXPLAINED) -> bool:
+    """Whether a reading explains this share of the squared error, with the same NaNs."""
+    if not np.array_equal(np.isnan(output), np.isnan(witness.got)):
+        return False
+    wrong = distance(witness.got, witness.right.output)
+    return wrong > 0 and distance(witness.got, output) ** 2 <= (1 - share) * wrong**2
+
+
+def _rounding(doctor: Doctor, witnesses: list[Witness]) -> list[Reading]:
+    """Readings of rounding that explain almost all of the error everywhere."""
+    names: list[Reading] | None = None
+    for witness in witnesses:
+        found = []
+        for one in numeric.roundings(witness.facts):
+            if doctor.late:
+                return []
+            if explains_share(answer(one.facts).output, witness):
+                found.append(one)
+        if witness is witnesses[0] or names is None:
+            names = found
+        elif not witness.innocent:
+            names = [one for one in names if one.sentence in {f.sentence for f in found}]
+    return names or []
+
+
+def _told(doctor: Doctor, seen: Seen, reading: Reading, attention: Array | None) -> Diagnosis:
+    """The sentence, with what the probes add."""
+    evidence = reading.sentence
+    if reading.kind == "tail":
+        evidence += _condition(doctor, seen, reading.sentence)
+    if reading.kind == "heads":
+        q, k, _ = seen.qkv
+        read = kv_head_map(doctor.box, q, k, seen.call)
+        evidence += f" (heads {read} are read)" if read else ""
+    if reading.kind == "scale" and attention is not None:
+        measured = slope(attention, seen.facts)
+        if measured is not None and "by the slope" not in evidence:
+            evidence += f" (the slope of log P is {measured[0]:.4g} of the spec's)"
+    return Diagnosis(reading.kind, evidence)
+
+
+CONDITIONS: dict[str, Callable[[int], bool]] = {
+    "": lambda s: s > 1,
+    " where S % 32 == 1": lambda s: s % 32 == 1 and s > 1,
+    " where S % 64 == 1": lambda s: s % 64 == 1 and s > 1,
+    " where S % 16 == 1": lambda s: s % 16 == 1 and s > 1,
+    " where S is odd": lambda s: s % 2 == 1 and s > 1,
+    " where S % 16 != 0": lambda s: s % 16 != 0 and s > 1,
+    " where S % 32 != 0": lambda s: s % 32 != 0 and s > 1,
+    " where S % 64 != 0": lambda s: s % 64 != 0 and s > 1,
+    " where S > 32": lambda s: s > 32,  # noqa: PLR2004
+    " where S > 64": lambda s: s > 64,  # noqa: PLR2004
+}
+
+
+def _condition(doctor: Doctor, seen: Seen, sentence: str) -> str:
+    """In which sizes a tail is lost: the condition that fits what the kernel does at sizes around tile edges."""
+    square = seen.case.problem.Tq == seen.case.problem.S
+    observed = {}
+    for s in (2, 3, 17, 18, 32, 33, 35, 49, 64, 65, 81, 96, 97, 129):
+        if doctor.late:
+            break
+        other = doctor.other(seen, S=s, Tq=s if square else seen.case.problem.Tq)
+        if other is not None:
+            witness = Witness(other.facts, other.right, other.got, doctor.units(other.call))
+            observed[s] = not witness.innocent
+    fits = [name for name, rule in CONDITIONS.items() if all(rule(s) == wrong for s, wrong in observed.items())]
+    enough = len(set(observed.values())) > 1 or len(observed) > 5  # noqa: PLR2004
+    if fits and enough:
+        return fits[0] if not fits[0] or len(observed) > 5 else ""  # noqa: PLR2004
+    del sentence
+    return f" at S = {seen.case.problem.S}"
+
+
+def _what_is_known(doctor: Doctor, seen: Seen, attention: Array | None) -> str:
+    """No reading explains it; what the probes show."""
+    from attnbench.agree.probes import support
+
+    if doctor.late:
+        return "nothing found in the time given"
+    if attention is None:
+        return "no known fault explains it"
+    differences = support(attention, seen.facts)
+    if not differences.exact:
+        return f"no known fault explains it; by V = identity, {differences.sentence()}"
+    return "no known fault explains it; the support of its attention matrix is the allowed set"

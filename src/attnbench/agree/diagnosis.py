@@ -1,0 +1,106 @@
+"""What diagnosis works with: a ``Diagnosis``, one run of a case taken apart, and the ``Doctor`` who asks."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from attnbench.agree.bounds import Units
+from attnbench.agree.facts import (
+    Answer,
+    Array,
+    Facts,
+    answer,
+    facts_of,
+)
+from attnbench.agree.probes import Box
+from attnbench.call import Call, prepare
+from attnbench.inputs import draw
+
+if TYPE_CHECKING:
+    from attnbench.backend import Backend
+    from attnbench.implementation import AttentionOutput, Implementation
+    from attnbench.problem import Case
+
+UNKNOWN = "unknown"
+OTHER_SEEDS = (101, 102)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A kind of fault and its evidence in one sentence."""
+
+    kind: str
+    evidence: str
+    history: bool = False  # it takes an earlier call to show
+
+    @property
+    def known(self) -> bool:
+        """Whether a fault is named."""
+        return self.kind != UNKNOWN
+
+    def to_dict(self) -> dict[str, str]:
+        """JSON-ready."""
+        return {"kind": self.kind, "evidence": self.evidence}
+
+    def sentence(self) -> str:
+        """One line for people."""
+        return f"{self.kind}: {self.evidence}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One run of a case: what went in, the right answer, and what came out."""
+
+    case: Case
+    qkv: tuple[Array, Array, Array]
+    call: Call
+    facts: Facts
+    right: Answer
+    result: AttentionOutput
+
+    @property
+    def got(self) -> Array:
+        """The output as it was returned."""
+        output: Array = self.result.output
+        return output
+
+
+class Doctor:
+    """Diagnoses one implementation; runs at most until ``until`` (``time.monotonic``)."""
+
+    def __init__(self, backend: Backend, implementation: Implementation, device: str, until: float) -> None:
+        self.box = Box(backend, implementation, device)
+        self.backend, self.implementation, self.device, self.until = backend, implementation, device, until
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is up."""
+        return time.monotonic() > self.until
+
+    def see(self, case: Case) -> Seen:
+        """Run a case forward; raises what the kernel raises."""
+        q, k, v, call = prepare(case.spec, draw(case.spec, case.problem), case.outputs)
+        facts = facts_of(q, k, v, call)
+        return Seen(case, (q, k, v), call, facts, answer(facts), self.box.forward(q, k, v, call))
+
+    def units(self, call: Call) -> Units:
+        """The arithmetic that the implementation declares."""
+        return Units.of(self.implementation.capabilities_on(self.device).precision_of(call.dtype), call.dtype)
+
+    def other(self, seen: Seen, **changes: Any) -> Seen | None:
+        """The same with changes of the problem, or ``None`` where that cannot be asked."""
+        try:
+            case = seen.case.with_problem(**changes)
+            if self.implementation.unsupported(_call(case).needs(self.device)):
+                return None
+            return self.see(case)
+        except Exception as error:
+            if isinstance(error, MemoryError):
+                raise
+            return None
+
+
+def _call(case: Case) -> Call:
+    return prepare(case.spec, draw(case.spec, case.problem), case.outputs)[3]

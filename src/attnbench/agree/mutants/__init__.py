@@ -1,0 +1,15 @@
+"""Mutants: attention with one planted fault each, to show that the check can fail.
+
+Every mutant stands for a kind of bug that real attention code has had. ``attnbench check`` must find each in every
+dtype where it applies, and must pass the control, from which they differ by one step. ``docs/mutants.md`` lists them
+with what other projects' tolerances make of them.
+"""
+
+from __future__ import annotations
+
+from attnbench.agree.mutants import arithmetic, gradients, masking, operands, positions, results, scores
+from attnbench.agree.mutants.catalogue import MUTANTS, Mutant, Report
+
+__all__ = ["FAMILIES", "MUTANTS", "Mutant", "Report"]
+
+FAMILIES = (scores, operands, positions, masking, arithmetic, gradients, results)

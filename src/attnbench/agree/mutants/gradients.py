@@ -1,0 +1,125 @@
+"""Faults that only the gradients show."""
+# ruff: noqa: D102  (the class says what is wrong with the step; the step's own docstring is in Eager)
+
+from __future__ import annotations
+
+import numpy as np
+
+from attnbench.agree.eager import Array, Eager, State
+from attnbench.agree.mutants.catalogue import Report, planted
+from attnbench.call import Call
+
+
+@planted(
+    "gradient",
+    "sizes",
+    report=Report("Dao-AILab/flash-attention", 2481, "a race corrupts the row sums Σ O·dO, and with them dQ and dK"),
+)
+class GradientWithoutNormaliser(Eager):
+    """dS = P dP: the softmax's normaliser is not differentiated."""
+
+    def delta(self, weights: Array, d_weights: Array) -> Array:
+        return np.zeros_like(super().delta(weights, d_weights))
+
+
+@planted("gradient", "sizes")
+class GradientUnscaled(Eager):
+    """The scale is forgotten on the way back."""
+
+    def scale_in_backward(self, state: State) -> Array | float:
+        del state
+        return 1.0
+
+
+@planted("gradient", "softcap")
+class GradientWithoutCap(Eager):
+    """The cap is not differentiated."""
+
+    def cap_slope(self, state: State) -> Array | float:
+        del state
+        return 1.0
+
+
+@planted("gradient", "sizes")
+class GradientsSwapped(Eager):
+    """dK and dV are handed out in each other's place."""
+
+    def handed_out(self, grads: dict[str, Array]) -> dict[str, Array]:
+        same = grads["k"].shape == grads["v"].shape
+        return grads | {"k": grads["v"], "v": grads["k"]} if same else grads
+
+
+@planted(
+    "broadcast gradient",
+    "bias",
+    report=Report("HKUSTDial/flash-sparse-attention", 193, "the gradient of a broadcast bias is not accumulated"),
+)
+class BiasGradientOfFirstSlice(Eager):
+    """dbias is not summed over the axes on which the bias was broadcast."""
+
+    def reduce_bias(self, d_logits: Array, shape: tuple[int, ...]) -> Array:
+        return np.asarray(d_logits[tuple(slice(0, n) for n in shape)])
+
+
+@planted(
+    "broadcast gradient",
+    "gqa",
+    report=Report("marin-community/levanter", 449, "dK and dV are not summed over the query heads of a group"),
+)
+class GroupGradientOfFirstHead(Eager):
+    """dK and dV of the first query head of each group only."""
+
+    def to_kv_heads(self, grad: Array, call: Call) -> Array:
+        return grad[:, :: call.sizes.group]
+
+
+@planted(
+    "broadcast gradient",
+    "gqa",
+    report=Report("XunhaoLai/native-sparse-attention-triton", 27, "backward maps heads to groups unlike forward"),
+)
+class GroupGradientTiled(Eager):
+    """dK and dV are summed over the wrong query heads: h % Hkv instead of h // group."""
+
+    def to_kv_heads(self, grad: Array, call: Call) -> Array:
+        b, _, s, d = grad.shape
+        return np.asarray(grad.reshape(b, call.sizes.group, call.sizes.Hkv, s, d).sum(1))
+
+
+@planted(
+    "gradient",
+    "lse",
+    report=Report("Dao-AILab/flash-attention", 404, "the gradient of softmax_lse is not taken into account"),
+)
+class LseGradientIgnored(Eager):
+    """The cotangent of lse is accepted and forgotten."""
+
+    def lse_cotangent(self, state: State, d_lse: Array | None) -> Array | float:
+        del state, d_lse
+        return 0.0
+
+
+@planted("gradient", "sinks")
+class SinkGradientZero(Eager):
+    """The sink's gradient is zero."""
+
+    def handed_out(self, grads: dict[str, Array]) -> dict[str, Array]:
+        return grads | {"sinks": np.zeros_like(grads["sinks"])} if "sinks" in grads else grads
+
+
+@planted("dropout", "dropout", report=Report("aws-neuron/nki-samples", 81, "dropout is not applied to dP"))
+class DropoutForgottenInBackward(Eager):
+    """The backward pass knows nothing of dropout."""
+
+    def keep_in_backward(self, state: State) -> Array | float:
+        del state
+        return 1.0
+
+
+@planted("dropout", "dropout", report=Report("NVIDIA/apex", 816, "dropout scales by p instead of 1/(1 − p) backwards"))
+class DropoutRescaledByP(Eager):
+    """The backward pass scales by p instead of 1/(1 − p)."""
+
+    def keep_in_backward(self, state: State) -> Array | float:
+        dropout = state.call.spec.dropout
+        return state.keep * dropout * (1 - dropout) if dropout else state.keep

@@ -1,0 +1,108 @@
+"""``attnbench check --random N``: an implementation on random combinations of all that it declares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from attnbench.agree.case_text import case_text
+from attnbench.agree.random_cases import Levels, RandomCases, levels_of, supported_levels
+from attnbench.agree.trial import trial
+
+if TYPE_CHECKING:
+    from attnbench.backend import Backend
+    from attnbench.implementation import Implementation
+
+KEPT = 20  # disagreements that are described; all are counted
+
+
+@dataclass(frozen=True)
+class RandomResult:
+    """What random cases of one implementation showed.
+
+    ``cases`` were judged, ``unsupported`` were beyond its limits, ``wrong`` disagreed. ``error_ratio`` and
+    ``gradient_ratio`` are the largest error over its bound. ``disagreements`` holds the case (as ``--case`` takes
+    it), reason and fault of each, the first ``KEPT`` of them; ``levels`` those of every judged case; ``reason`` why
+    nothing could be judged.
+    """
+
+    impl: str
+    cases: int = 0
+    unsupported: int = 0
+    wrong: int = 0
+    error_ratio: float | None = None
+    gradient_ratio: float | None = None
+    disagreements: list[dict[str, str]] = field(default_factory=list)
+    levels: list[Levels] = field(default_factory=list)
+    reason: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; an infinite ratio is the string ``"inf"``."""
+        return {n: "inf" if isinstance(v, float) and math.isinf(v) else v for n, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> RandomResult:
+        """The inverse of ``to_dict``."""
+        values: dict[str, Any] = {n: math.inf if v == "inf" else v for n, v in data.items()}
+        return cls(**values)
+
+
+def together(impl: str, parts: Iterable[RandomResult]) -> RandomResult:
+    """Several results of one implementation as one."""
+    every = list(parts)
+    return RandomResult(
+        impl,
+        sum(one.cases for one in every),
+        sum(one.unsupported for one in every),
+        sum(one.wrong for one in every),
+        max((one.error_ratio for one in every if one.error_ratio is not None), default=None),
+        max((one.gradient_ratio for one in every if one.gradient_ratio is not None), default=None),
+        [found for one in every for found in one.disagreements][:KEPT],
+        [levels for one in every for levels in one.levels],
+        next((one.reason for one in every if one.reason), None),
+    )
+
+
+@lru_cache(maxsize=8)
+def _cases(seed: int, levels: tuple[tuple[str, tuple[str, ...]], ...], draws: int) -> RandomCases:
+    return RandomCases(seed, dict(levels), draws)
+
+
+def check_random(
+    backend: Backend,
+    implementation: Implementation,
+    dtypes: tuple[str, ...],
+    first: int,
+    count: int,
+    seed: int = 0,
+    draws: int = 1,
+    device: str = "cpu",
+) -> RandomResult:
+    """Judge the random cases ``first`` to ``first + count - 1`` of what ``implementation`` declares."""
+    levels = supported_levels(implementation, dtypes, device)
+    if not levels["dtype"]:
+        return RandomResult(implementation.name, unsupported=count, reason=f"takes none of {', '.join(dtypes)}")
+    cases = _cases(seed, tuple(levels.items()), draws)
+    return together(
+        implementation.name, (_one(backend, implementation, cases, i, device) for i in range(first, first + count))
+    )
+
+
+def _one(backend: Backend, implementation: Implementation, cases: RandomCases, index: int, device: str) -> RandomResult:
+    case = cases[index]
+    found = trial(backend, implementation, case, device)
+    if found.status == "unsupported":
+        return RandomResult(implementation.name, unsupported=1)
+    told = {"case": case_text(case), "reason": found.reason or "", "fault": found.fault or ""}
+    return RandomResult(
+        implementation.name,
+        cases=1,
+        wrong=int(found.status == "wrong"),
+        error_ratio=max((j.error_ratio for j in found.forward), default=None),
+        gradient_ratio=max((j.error_ratio for j in found.gradients), default=None),
+        disagreements=[told] if found.status == "wrong" else [],
+        levels=[levels_of(case)],
+    )

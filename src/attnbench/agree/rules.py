@@ -1,0 +1,78 @@
+"""Rules 2 and 3 as rows of ``attnbench check``: they look at errors as a whole, which no bound of an element can.
+
+A ratio above 1 breaks the rule, as in every other row.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from attnbench.agree.baseline import APPLIES, baseline_cases, excess
+from attnbench.agree.bias import DRAWS, bias, bias_case
+
+if TYPE_CHECKING:
+    from attnbench.backend import Backend
+    from attnbench.implementation import Implementation
+
+SEEDS, DEEP_SEEDS, DEEP_DRAWS = 2, 8, 64
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What a rule found: the worst ratios of output and gradients, and what broke it in which case."""
+
+    cases: int
+    error_ratio: float
+    gradient_ratio: float | None = None
+    reason: str | None = None
+    case: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the rule holds."""
+        return self.reason is None
+
+
+def applies(rule: str, dtype: str) -> bool:
+    """Whether a rule says anything in this dtype."""
+    return rule == "rule_3" or dtype in APPLIES
+
+
+def ruling(
+    rule: str, backend: Backend, implementation: Implementation, dtype: str, device: str = "cpu", *, deep: bool = False
+) -> Ruling:
+    """Apply ``rule_2`` or ``rule_3``; what the implementation raises is raised."""
+    look = _against_the_baseline if rule == "rule_2" else _for_a_direction
+    return look(backend, implementation, dtype, device, deep=deep)
+
+
+def _against_the_baseline(
+    backend: Backend, implementation: Implementation, dtype: str, device: str, *, deep: bool
+) -> Ruling:
+    cases = baseline_cases(dtype, DEEP_SEEDS if deep else SEEDS)
+    found = [(case, excess(backend, implementation, case, device)) for case in cases]
+    outputs = max(ratios["output"] for _, ratios in found)
+    gradients = max((r for _, ratios in found for n, r in ratios.items() if n != "output"), default=None)
+    ruled = Ruling(len(cases), outputs, gradients)
+    ratio, name, case = max(((r, n, case) for case, ratios in found for n, r in ratios.items()), key=lambda one: one[0])
+    if ratio <= 1:
+        return ruled
+    text = f"{name}: its errors are {2 * ratio:.2g} times those of our own eager attention in {dtype}; twice is allowed"
+    return Ruling(len(cases), outputs, gradients, text, case.label())
+
+
+def _for_a_direction(
+    backend: Backend, implementation: Implementation, dtype: str, device: str, *, deep: bool
+) -> Ruling:
+    draws = DEEP_DRAWS if deep else DRAWS
+    found = bias(backend, implementation, dtype, device, draws)
+    sizes = {name: float("inf") if math.isnan(value) else abs(value) for name, value in found.items()}
+    name = max(sizes, key=lambda one: sizes[one])
+    worst = sizes[name]
+    if worst <= 1:
+        return Ruling(1, worst)
+    what = {"offset": "shifted", "gain": "too large" if found[name] > 0 else "too small"}[name]
+    text = f"output: over {draws} draws it is {what} on average, by {4 * worst:.3g} standard errors; 4 are allowed"
+    return Ruling(1, worst, None, text, bias_case(dtype, draws).label())

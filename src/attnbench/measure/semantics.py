@@ -1,0 +1,95 @@
+"""``attnbench semantics`` in processes of its own: a kernel that crashes or hangs in a probe is a finding, no end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from attnbench import discover
+from attnbench.agree.edges import Finding
+from attnbench.agree.semantics import PROBES
+from attnbench.measure.process import Setting, WorkerProcess
+from attnbench.measure.protocol import CRASHED, OOM, TIMEOUT, UNSUPPORTED, Reply
+
+Progress = Callable[[str], None]
+AT_ONCE = 2
+# Words for a probe whose process was lost or ran out of something.
+LOST = tuple(status.upper() for status in (CRASHED, OOM, TIMEOUT, UNSUPPORTED))
+
+
+@dataclass(frozen=True)
+class Semantics:
+    """What the native kernels of one backend do: findings by kernel and by probe.
+
+    ``missing`` names kernels that are not installed with the module that they require; ``problem`` says why there is
+    nothing at all.
+    """
+
+    backend: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    kernels: Mapping[str, Mapping[str, Finding]] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    problem: str | None = None
+
+
+def probe_backends(
+    backends: Sequence[str], device: str = "cpu", timeout_s: float = 60.0, progress: Progress | None = None
+) -> list[Semantics]:
+    """Probe every native kernel of these backends, several backends at a time on the CPU."""
+    with ThreadPoolExecutor(AT_ONCE if device == "cpu" else 1) as pool:
+        return list(pool.map(lambda name: probe_backend(name, device, timeout_s, progress), backends))
+
+
+def probe_backend(
+    name: str, device: str = "cpu", timeout_s: float = 60.0, progress: Progress | None = None
+) -> Semantics:
+    """Probe every native kernel of one backend; a worker that is lost is replaced for the next probe."""
+    info = discover.backend(name)
+    if not info.available():
+        return Semantics(name, problem=f"{info.requires} is not installed: pip install 'attnbench[{info.extra}]'")
+    workers = Workers(name, timeout_s)
+    try:
+        plan = workers.ask("semantics_plan", device=device)
+        if not plan.ok:
+            return Semantics(name, workers.versions, problem=plan.reason)
+        kernels = {}
+        for kernel in plan.value["kernels"]:
+            if progress is not None:
+                progress(kernel)
+            found = ((one.key, workers.ask("semantics", kernel=kernel, probe=one.key, device=device)) for one in PROBES)
+            kernels[kernel] = {key: finding(reply) for key, reply in found}
+        return Semantics(name, workers.versions, kernels, plan.value["missing"])
+    finally:
+        workers.close()
+
+
+def finding(reply: Reply) -> Finding:
+    """The worker's finding; a worker that was lost, or that ran out of something, is one too."""
+    return Finding(**reply.value) if reply.ok else Finding(reply.status.upper(), reply.reason or "")
+
+
+class Workers:
+    """A worker of one backend that is started again when a kernel has ended it."""
+
+    def __init__(self, backend: str, timeout_s: float) -> None:
+        self.versions: dict[str, str] = {}
+        self._backend, self._timeout_s = backend, timeout_s
+        self._worker: WorkerProcess | None = None
+
+    def ask(self, op: str, **arguments: object) -> Reply:
+        """Ask the worker, starting it first where there is none."""
+        if self._worker is None or not self._worker.alive:
+            self.close()
+            self._worker = WorkerProcess(self._backend, Setting())
+            hello = self._worker.call("hello", self._timeout_s, backend=self._backend, threads=1)
+            if not hello.ok:
+                return hello
+            self.versions = hello.value["versions"]
+        return self._worker.call(op, self._timeout_s, **arguments)
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None

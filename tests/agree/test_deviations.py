@@ -1,0 +1,128 @@
+"""Known deviations: the file is strict, an entry excuses what it says and no more, and goes when it no longer holds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from attnbench import discover
+from attnbench.agree.check import CheckRow
+from attnbench.agree.deviations import FILE, Deviation, announced, load, parse, settle
+from attnbench.errors import UsageError
+
+ENTRY = """
+[[deviation]]
+impl = "numpy/blocked"
+feature = "causal"
+dtype = "float32"
+fault = "value"
+at_most = 3.0
+differs = "the last row is off"
+reason = "it is summed in another order"
+link = "https://example.org/1"
+date = 2026-01-31
+versions = {numpy = "*"}
+"""
+ROW = CheckRow("numpy/blocked", "causal", "float32", "cpu", "wrong", 5, 2.5, 1.5, fault="value", reason="is off")
+
+
+def one(**changes: object) -> Deviation:
+    return replace(parse(ENTRY, "file")[0], **changes)  # type: ignore[arg-type]
+
+
+def test_a_row_that_disagrees_as_the_entry_says_is_known() -> None:
+    (row,) = settle([ROW], [one()])
+    assert row.status == "known"
+    assert row.reason is not None
+    assert "https://example.org/1" in row.reason
+
+
+BEYOND = [
+    replace(ROW, error_ratio=3.5),
+    replace(ROW, gradient_ratio=math.inf),
+    replace(ROW, fault="nan"),
+    replace(ROW, dtype="float64"),
+    replace(ROW, feature="mask"),
+    replace(ROW, impl="numpy/naive"),
+    replace(ROW, impl="numpy/mine"),
+]
+
+
+@pytest.mark.parametrize("row", BEYOND)
+def test_any_other_disagreement_stays_wrong(row: CheckRow) -> None:
+    assert settle([row], [one()]) == [row]
+
+
+def test_a_drop_in_is_not_excused_by_a_pattern() -> None:
+    mine = replace(ROW, impl="numpy/mine")
+    assert settle([mine], [one(impl="numpy/*")]) == [mine]
+
+
+def test_an_entry_that_no_longer_holds_turns_its_row_wrong() -> None:
+    agrees = replace(ROW, status="ok", fault=None, error_ratio=0.5, reason=None)
+    (row,) = settle([agrees], [one()])
+    assert (row.status, row.fault) == ("wrong", "stale")
+    assert row.reason is not None
+    assert "delete or narrow the entry in file, entry 1" in row.reason
+
+
+def test_what_was_not_compared_says_nothing_about_an_entry() -> None:
+    refused = replace(ROW, status="unsupported", fault=None)
+    assert settle([refused], [one()]) == [refused]
+
+
+def test_an_entry_is_about_its_versions() -> None:
+    assert settle([ROW], [one(versions={"numpy": "0.*"})]) == [ROW]
+    assert settle([ROW], [one(versions={"no-such-package": "1"})]) == [ROW]
+    assert settle([ROW], [one(versions={"numpy": version("numpy")})])[0].status == "known"
+
+
+def test_an_entry_for_deep_checks_is_about_these_alone() -> None:
+    assert settle([ROW], [one(deep=True)]) == [ROW]
+    assert settle([ROW], [one(deep=True)], deep=True)[0].status == "known"
+
+
+MALFORMED = {
+    "not TOML": ("[[deviation", "is not TOML"),
+    "one bracket": ("[deviation]\nimpl = 'numpy/naive'", "two brackets"),
+    "another table": ("[[deviations]]\n", "'deviations'; it holds [[deviation]] entries only"),
+    "unknown key": (ENTRY + "becuase = 'so'", "entry 1 has an unknown key 'becuase'"),
+    "near miss": (ENTRY.replace("reason", "reasons"), "did you mean 'reason'?"),
+    "missing": (ENTRY.replace('link = "https://example.org/1"', ""), "lacks the key 'link'"),
+    "empty": (ENTRY.replace('"it is summed in another order"', '""'), "'reason', which takes a text"),
+    "date": (ENTRY.replace("2026-01-31", '"2026-01-31"'), "'date', which takes a date such as"),
+    "versions": (ENTRY.replace('{numpy = "*"}', '"2.*"'), "'versions', which takes a table"),
+    "no versions": (ENTRY.replace('{numpy = "*"}', "{}"), "'versions', which takes a table"),
+    "number": (ENTRY.replace("3.0", "true"), "'at_most', which takes a number"),
+    "feature": (ENTRY.replace('"causal"', '"casual"'), "matches none of"),
+    "dtype": (ENTRY.replace('"float32"', '"float8"'), "matches none of float64"),
+    "fault": (ENTRY.replace('"value"', '"values"'), "did you mean 'value'?"),
+    "no ratio": (ENTRY.replace("at_most = 3.0", ""), "needs the key 'at_most'"),
+    "a ratio of NaN": (ENTRY.replace('"value"', '"nan"'), "and for no other"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_file_names_itself_and_the_key(name: str, tmp_path: Path) -> None:
+    text, said = MALFORMED[name]
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(UsageError) as raised:
+        load(tmp_path / FILE)
+    assert str(tmp_path / FILE) in str(raised.value)
+    assert said in str(raised.value)
+
+
+def test_the_files_of_all_backends_are_well_formed() -> None:
+    for backend in discover.backends():
+        assert all(entry.reason for entry in announced(backend))
+
+
+def test_an_entry_about_nothing_that_is_announced_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(ENTRY.replace("numpy/blocked", "numpy/blockd"))
+    monkeypatch.setattr("attnbench.agree.deviations.files", lambda _: tmp_path)
+    with pytest.raises(UsageError, match="did you mean 'numpy/blocked'"):
+        announced("numpy")

@@ -1,0 +1,167 @@
+"""Diagnosis: planted faults are named by their kind, nothing is named wrongly, and what is shrunk still fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from attnbench.agree.case_text import case_from_text, case_text
+from attnbench.agree.cases import FEATURES, check_cases
+from attnbench.agree.check import CheckRow, check_feature
+from attnbench.agree.diagnosis import UNKNOWN, Diagnosis
+from attnbench.agree.eager import Eager
+from attnbench.agree.examine import Examination, examine
+from attnbench.agree.mutants import MUTANTS
+from attnbench.agree.shrink import shrink
+from attnbench.agree.trial import trial
+from attnbench.attention import load_backend
+from attnbench.errors import SpecError, UsageError
+from attnbench.problem import Case, Problem
+from attnbench.spec import AttentionSpec
+
+DTYPE = "float32"
+# A fault of the backward pass may be named by what it does to a gradient.
+ALSO = {
+    "DropoutRescaledByP": {"gradient"},
+    # Where nothing overflows, a product in float16 is a rounding.
+    "ProductInFloat16": {"precision"},
+}
+ENOUGH = 50
+ENOUGH_KINDS = 20
+SMALL = 2 * 65  # query-key pairs: two rows over a tail of one behind two tiles
+
+
+def first_wrong(name: str) -> CheckRow | None:
+    """The first row in which a mutant disagrees, among the features that show it first."""
+    mutant = MUTANTS[name]
+    for feature in (*mutant.telling, *(f for f in FEATURES if f not in mutant.telling)):
+        row = check_feature(load_backend("numpy"), mutant.implementation(), feature, DTYPE)
+        if row.status == "wrong":
+            return row
+    return None
+
+
+def examined(name: str) -> Examination | None:
+    """The examination of a mutant's first disagreement."""
+    mutant = MUTANTS[name]
+    row = first_wrong(name) if mutant.applies(DTYPE) else None
+    if row is None or row.failing is None:
+        return None
+    return examine(load_backend("numpy"), mutant.implementation(), case_from_text(row.failing), seconds=12.0)
+
+
+def told(name: str, diagnosis: Diagnosis) -> str:
+    return f"{name} is {MUTANTS[name].kind!r}, diagnosed {diagnosis.sentence()!r}"
+
+
+def still_fails(name: str, found: Examination) -> bool:
+    backend, kernel = load_backend("numpy"), MUTANTS[name].implementation()
+    return [trial(backend, kernel, case).status for case in found.cases][-1] == "wrong"
+
+
+def small(found: Examination) -> bool:
+    p = found.cases[-1].problem
+    return p.B * p.Hq * p.Tq * p.S <= SMALL
+
+
+@pytest.mark.slow
+def test_mutants_are_named_rightly_or_not_at_all() -> None:
+    """Of all mutants none is given a wrong kind, most get theirs, and every shrunk case is small and still fails."""
+    every = {name: found for name in MUTANTS if (found := examined(name)) is not None}
+    wrong = [
+        told(name, found.diagnosis)
+        for name, found in every.items()
+        if found.diagnosis.kind not in {MUTANTS[name].kind, UNKNOWN, *ALSO.get(name, ())}
+    ]
+    assert not wrong, "\n".join(wrong)
+    right = [name for name, found in every.items() if found.diagnosis.kind == MUTANTS[name].kind]
+    assert len(right) >= ENOUGH
+    assert len({MUTANTS[name].kind for name in right}) >= ENOUGH_KINDS
+    assert not [name for name, found in every.items() if not still_fails(name, found)]
+    assert not [f"{name}: {case_text(found.cases[-1])}" for name, found in every.items() if not small(found)]
+
+
+def test_a_right_kernel_gets_no_diagnosis() -> None:
+    """Asked about a case that agrees, it does not make something up."""
+    kernel = Eager().implementation("right")
+    for feature in ("sizes", "causal", "mask"):
+        case = next(one.case for one in check_cases(DTYPE) if one.feature == feature)
+        found = examine(load_backend("numpy"), kernel, case, seconds=2.0)
+        assert found.diagnosis.kind == UNKNOWN
+        assert found.cases == (case,)
+
+
+class TwoFaults(Eager):
+    """Two faults that no single reading explains."""
+
+    def product(self, q: object, k: object) -> object:  # type: ignore[override]
+        return super().product(q, k) ** 3  # type: ignore[arg-type]
+
+
+def test_what_nothing_explains_is_unknown() -> None:
+    case = next(one.case for one in check_cases(DTYPE) if one.feature == "sizes" and one.case.problem.Tq > 1)
+    found = examine(load_backend("numpy"), TwoFaults().implementation("cubed"), case, seconds=3.0)
+    assert found.diagnosis.kind == UNKNOWN
+    assert "no known fault explains it" in found.diagnosis.evidence
+
+
+def test_shrinking_keeps_what_matters() -> None:
+    case = Case(
+        AttentionSpec(causal=True, softcap=2.0, align="top_left"),
+        Problem(B=3, Hq=4, Hkv=2, Tq=40, S=70, D=16, operands=("mask", "bias"), distribution="peaky"),
+        "backward",
+        ("lse",),
+    )
+
+    def fails(one: Case) -> bool:
+        p = one.problem
+        return p.S > 32 and p.Hq > 1 and "mask" in p.operands
+
+    smallest = shrink(case, fails, seconds=5.0, trials=10_000)
+    p = smallest.problem
+    assert (smallest.phase, smallest.outputs, smallest.spec) == ("forward", (), AttentionSpec())
+    assert (p.B, p.Hq, p.Tq, p.S, p.D, p.Dv, p.operands) == (1, 2, 1, 33, 1, 1, ("mask",))
+
+
+def test_shrinking_stops_at_its_budget() -> None:
+    case = Case(AttentionSpec(), Problem(Tq=1000, S=1000))
+    asked = []
+
+    def fails(one: Case) -> bool:
+        asked.append(one)
+        return True
+
+    shrink(case, fails, trials=3)
+    assert len(asked) == 3
+
+
+def test_a_change_that_is_no_question_is_taken_back() -> None:
+    case = Case(AttentionSpec(causal=True), Problem(Tq=4))
+
+    def fails(one: Case) -> bool:
+        if one.problem.Tq != one.problem.S:
+            msg = "align"
+            raise SpecError(msg)
+        return one.spec.causal
+
+    assert shrink(case, fails).problem.Tq == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_case_survives_its_text(dtype: str) -> None:
+    for one in check_cases(dtype, deep=True):
+        assert case_from_text(case_text(one.case)) == one.case
+        assert "'" not in case_text(one.case)
+
+
+def test_a_case_is_taken_as_json() -> None:
+    import json
+
+    case = Case(AttentionSpec(scale=(0.5, -0.25), window=(3, None)), Problem(Hq=2, S=5), "backward", ("lse", "weights"))
+    assert case_from_text(json.dumps(case.to_dict())) == case
+    assert case_from_text(case_text(case)) == case
+
+
+@pytest.mark.parametrize("text", ["nonsense=3", "Tq", "{not json", "causal=7", "Hq=3 Hkv=2", "distribution=odd"])
+def test_a_bad_case_is_an_error(text: str) -> None:
+    with pytest.raises((UsageError, SpecError)):
+        case_from_text(text)

@@ -1,0 +1,193 @@
+"""Write docs/mutants.md: ``python -m tests.agree.write_mutants_page`` (a few minutes)."""
+# ruff: noqa: E501  (rows of tables, and text as it stands on the page)
+
+from __future__ import annotations
+
+import sys
+
+from attnbench.agree.mutants import MUTANTS
+from attnbench.precision import DTYPES
+from tests.agree.killtable import (
+    BOUND,
+    OURS,
+    OWN,
+    PAGE,
+    SHORT,
+    Cell,
+    columns,
+    found_in_one_case,
+    measure,
+    rejected_controls,
+)
+from tests.agree.tolerances import RULES
+
+INTRODUCTION = """# Mutants: the check is itself checked
+
+A test of attention is worth what it finds. Here {count} faults of {kinds} kinds are planted, one at a time, into plain
+eager attention (`attnbench.agree.eager`), which without a fault passes every case in every dtype. `attnbench check` must
+find each of them in each dtype, at its default depth (`tests/agree/test_mutants.py`): it does. Where a fault is none in a
+coarse dtype, the list says why. {reported} of the faults stand for a bug that somebody has reported; for the others no
+public report was found.
+
+The same mutants were then judged by the rules of other projects' tests. Everything below was measured
+(`python -m tests.agree.write_mutants_page`), not estimated.
+
+| rule | what passes | inputs | gradients |
+|---|---|---|---|
+| attnbench | every element within 2 E of the float64 oracle ([agreement.md](agreement.md)); shape, dtype, NaN, inputs exact | many | yes |
+| `torch.testing.assert_close` | its defaults: rtol 1.3e-6 and atol 1e-5 in float32, 1.6e-2 and 1e-5 in bfloat16, 1e-3 and 1e-5 in float16, 1e-7 in float64 | N(0,1) | yes |
+| PyTorch SDPA tests | `get_tolerances`: the largest absolute and the largest relative deviation of eager attention in the input's dtype, at least 1e-3 and 1.6e-2 (bfloat16), 1e-3 (float16), 1e-5 and 1.3e-6 (float32); its fudge factors left at 1 | U[0,1) | yes |
+| ONNX node tests | rtol 1e-3 (2⁻⁶ in bfloat16), atol 1e-7 | U[0,1) | no |
+| FlashAttention tests | largest error at most twice that of eager attention in the input's dtype, plus 1e-5 | N(0,1) | yes |
+| JAX tests | rtol = atol = 0.01 | N(0,1) | yes |
+
+Each rule has two rows: with **its own inputs**, which are the shapes and features of `attnbench check --deep` with all
+values drawn as that project draws them, nothing poisoned; and with the **cases of `check --deep`** as they are. Other
+projects test far fewer shapes and features than that, so these rows flatter their rules: a fault that escapes in nine
+cases is found in the tenth. One table shows the rules alone, in one plain case. A rule kills a mutant when it rejects it
+in a case where it accepts the correct code. In float64 there is no
+lower-precision reference; there the two rules that need one compare with eager attention in float64.
+"""
+
+SUMMARY = """
+## Killed, of those that are a fault in the dtype
+
+| rule | inputs | {dtypes} |
+|---|---|{rule}|
+"""
+
+ONE_CASE = """
+## One plain case, by its output alone
+
+B 2, H 3, T 33, S 65, D 16, Dv 8, no mask, forward: how many of the mutants that attnbench finds in this very case a rule
+finds too. The rest of the {count} need a feature, a shape or a gradient that one case cannot have.
+
+| rule | inputs | {dtypes} |
+|---|---|{rule}|
+"""
+
+CONTROLS = """
+## Correct code rejected
+
+The same rules on the correct control: in how many cases it is rejected. A rule that rejects correct code is loosened or
+its test skipped, so those cases cannot count as kills above.
+
+| rule | inputs | {dtypes} |
+|---|---|{rule}|
+"""
+
+SURVIVORS = """
+## Survivors
+
+The dtypes in which a mutant passes a rule on the rule's own inputs; an empty cell is a kill in all of them. Mutants that
+every rule finds everywhere are left out. What needs an extreme value, a zero row or a NaN outside the allowed set
+survives any rule without them; an input that was written to is seen by no comparison of outputs.
+
+| mutant | {rules} |
+|---|{rule}|
+"""
+
+LIST = """
+## The mutants
+
+| mutant | kind | what is wrong | seen in |
+|---|---|---|---|
+"""
+
+HARMLESS = """
+## No fault in a coarse dtype
+
+| mutant | dtype | why |
+|---|---|---|
+"""
+
+
+def catalogue() -> str:
+    """The list of mutants with what they stand for, and where they are none."""
+    lines = [LIST.rstrip("\n")]
+    for one in MUTANTS.values():
+        seen = "no public report found"
+        if one.report is not None:
+            seen = f"[{one.report.project} #{one.report.number}]({one.report.url}): {one.report.says}"
+        lines.append(f"| {one.name} | {one.kind} | {one.description} | {seen} |".replace("|s|", "s"))
+    lines.append(HARMLESS.rstrip("\n"))
+    lines += [f"| {one.name} | {dtype} | {why} |" for one in MUTANTS.values() for dtype, why in one.harmless.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _inputs(rule: str, inputs: str) -> str:
+    names = {"normal": "N(0,1) alone", "uniform": "U[0,1) alone", OURS: OURS}
+    if inputs == OWN:
+        return next("N(0,1)" if one.distribution == "normal" else "U[0,1)" for one in RULES if one.name == rule)
+    return names[inputs]
+
+
+def summary(found: dict[Cell, set[str]]) -> str:
+    """Kills by rule, inputs and dtype."""
+    head = SUMMARY.format(dtypes=" | ".join(DTYPES), rule="---|" * (len(DTYPES) - 1) + "---")
+    lines = [head.rstrip("\n")]
+    for rule, inputs in columns():
+        cells = []
+        for dtype in DTYPES:
+            applicable = sum(one.applies(dtype) for one in MUTANTS.values())
+            cells.append(f"{len(found[rule, inputs, dtype])} / {applicable}")
+        lines.append(f"| {rule} | {_inputs(rule, inputs)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def one_case() -> str:
+    """Kills in one plain case, and who escapes there."""
+    head = ONE_CASE.format(count=len(MUTANTS), dtypes=" | ".join(DTYPES), rule="---|" * (len(DTYPES) - 1) + "---")
+    lines, escaped = [head.rstrip("\n")], ["", "Who escapes there:", ""]
+    for rule in RULES:
+        cells, who = [], []
+        for dtype in DTYPES:
+            bound = found_in_one_case(None, dtype, rule.distribution)
+            missed = sorted(bound - found_in_one_case(rule, dtype, rule.distribution))
+            cells.append(f"{len(bound) - len(missed)} / {len(bound)}")
+            who.append(f"{dtype}: {', '.join(missed) or 'nobody'}")
+        lines.append(f"| {rule.name} | {_inputs(rule.name, OWN)} | " + " | ".join(cells) + " |")
+        escaped.append(f"- {rule.name}: {'; '.join(who)}.")
+    return "\n".join(lines + escaped) + "\n"
+
+
+def controls() -> str:
+    """False alarms by rule, inputs and dtype."""
+    head = CONTROLS.format(dtypes=" | ".join(DTYPES), rule="---|" * (len(DTYPES) - 1) + "---")
+    lines = [head.rstrip("\n")]
+    lines.append(f"| {BOUND} | {OURS} | " + " | ".join(rejected_controls(None, dtype, OURS) for dtype in DTYPES) + " |")
+    for rule in RULES:
+        for inputs in (OWN, OURS):
+            cells = " | ".join(rejected_controls(rule, dtype, inputs) for dtype in DTYPES)
+            lines.append(f"| {rule.name} | {_inputs(rule.name, inputs)} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def survivors(found: dict[Cell, set[str]]) -> str:
+    """Who survives which rule on the rule's own inputs, by dtype."""
+    head = SURVIVORS.format(rules=" | ".join(rule.name for rule in RULES), rule="---|" * (len(RULES) - 1) + "---")
+    lines = [head.rstrip("\n")]
+    for one in MUTANTS.values():
+        cells = [
+            " ".join(SHORT[d] for d in DTYPES if one.applies(d) and one.name not in found[rule.name, OWN, d])
+            for rule in RULES
+        ]
+        if any(cells):
+            lines.append(f"| {one.name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure and write."""
+    found = measure(lambda text: sys.stderr.write(f"{text} done\n"))
+    introduction = INTRODUCTION.format(
+        count=len(MUTANTS),
+        kinds=len({one.kind for one in MUTANTS.values()}),
+        reported=sum(one.report is not None for one in MUTANTS.values()),
+    )
+    measured = summary(found) + survivors(found) + one_case() + controls()
+    PAGE.write_text(introduction + measured + catalogue(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

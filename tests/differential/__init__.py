@@ -1,0 +1,1 @@
+"""Other projects' attention, run in processes of their own, against the naive implementations."""

@@ -1,0 +1,98 @@
+"""PyTorch's own samples of scaled_dot_product_attention through the naive implementations, forward and backward.
+
+Both sides may be their bound away from the truth. (PyTorch's own tolerance for float32, 1.3e-6 relative and 1e-5
+absolute, is too narrow for these gradients: a correct one was seen 1.14e-5 off.)
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attnbench.call import Operands
+from attnbench.precision import Precision, numpy_dtype
+from attnbench.spec import AttentionSpec
+from tests.differential.comparing import NAIVE, Array, difference, gradient_differences, produce
+from tests.differential.produce_opinfo import DTYPES
+
+pytestmark = pytest.mark.skipif(
+    find_spec("expecttest") is None, reason="PyTorch's test tools need expecttest, which the test extra brings"
+)
+
+# The arithmetic of its CPU flash kernel, which these samples reach: a fast exponential, and P rounded to 16 bits.
+FLASH = {
+    "float64": Precision(accumulate="float64", softmax="float64"),
+    "float32": Precision(exp_ulp=20.0, flush=True),
+    "bfloat16": Precision(exp_ulp=20.0, flush=True, p_cast="bfloat16"),
+    "float16": Precision(exp_ulp=20.0, p_cast="float16"),
+}
+SAMPLES = 25
+WITHOUT_DROPOUT = 13
+# All on NumPy; elsewhere, where each call costs a compilation, two dtypes and one of each pair of like samples.
+OUTPUTS = [("numpy/naive", dtype) for dtype in DTYPES]
+OUTPUTS += [(impl, dtype) for impl in NAIVE[1:] for dtype in ("float32", "bfloat16")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The samples, one file each."""
+    path = tmp_path_factory.mktemp("opinfo")
+    produce("produce_opinfo", path)
+    return path
+
+
+def samples(folder: Path, dtype: str) -> list[dict[str, Any]]:
+    """The samples without dropout, whose mask PyTorch draws inside and does not tell."""
+    every = [dict(np.load(file)) for file in sorted(folder.glob(f"{dtype}-*.npz"))]
+    assert len(every) == SAMPLES
+    for one in every:
+        one["options"] = json.loads(str(one["options"]))
+    kept = [one for one in every if not one["options"]["dropout_p"]]
+    assert len(kept) == WITHOUT_DROPOUT
+    return kept
+
+
+def in_our_words(sample: dict[str, Any], dtype: str) -> tuple[AttentionSpec, Operands]:
+    """Three axes are one head; fewer axes for q are broadcast; causal is top left; a float mask is a bias."""
+    level = numpy_dtype(dtype)
+    shape = sample["output"].shape
+    q = np.broadcast_to(sample["q"], (*shape[:-1], sample["q"].shape[-1]))
+    q, k, v = (four_axes(x).astype(level) for x in (q, sample["k"], sample["v"]))
+    spec = AttentionSpec(causal=True, align="top_left") if sample["options"]["is_causal"] else AttentionSpec()
+    bias = sample["mask"].astype(level) if "mask" in sample else None
+    return spec, Operands(q, k, v, bias=bias)
+
+
+def four_axes(x: Array) -> Array:
+    """(B, T, D) as (B, 1, T, D)."""
+    return np.ascontiguousarray(x[:, None] if x.ndim == 3 else x)
+
+
+@pytest.mark.parametrize(("impl", "dtype"), OUTPUTS)
+def test_outputs(impl: str, dtype: str, folder: Path) -> None:
+    for sample in samples(folder, dtype)[:: 1 if impl == NAIVE[0] else 2]:
+        spec, operands = in_our_words(sample, dtype)
+        judged = difference(impl, spec, operands, four_axes(sample["output"]), FLASH[dtype])
+        assert judged.ok, f"{sample['options']} {sample['q'].shape}: {judged.sentence()}"
+
+
+@pytest.mark.parametrize(("impl", "dtype"), [("numpy/naive", "float64"), *((impl, "float32") for impl in NAIVE)])
+def test_gradients(impl: str, dtype: str, folder: Path) -> None:
+    for sample in samples(folder, dtype)[:: 1 if impl == NAIVE[0] else 2]:
+        spec, operands = in_our_words(sample, dtype)
+        d_output = four_axes(sample["d_output"])
+        theirs = {name: sample[f"d_{name}"] for name in "qkv"}
+        for judged in gradient_differences(impl, spec, operands, d_output, theirs, FLASH[dtype]):
+            assert judged.ok, f"{sample['options']} {sample['q'].shape}: {judged.sentence()}"
+
+
+def test_another_alignment_would_be_seen(folder: Path) -> None:
+    causal = next(one for one in samples(folder, "float32") if one["options"]["is_causal"])
+    _, operands = in_our_words(causal, "float32")
+    spec = AttentionSpec(causal=True, align="bottom_right")
+    assert not difference("numpy/naive", spec, operands, four_axes(causal["output"])).ok

@@ -1,0 +1,1 @@
+"""Conformance to the ONNX operator `Attention`."""
