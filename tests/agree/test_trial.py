@@ -27,6 +27,9 @@ TRUE_VJP = NAIVE.vjp
 PLAIN = AttentionSpec()
 SMALL = Case(PLAIN, Problem(B=2, Hq=2, Tq=5, S=7, D=4), "backward")
 
+# NumPy arrays come to a kernel read-only, so that a write that is undone is seen too.
+READ_ONLY = "tried to write to an input: assignment destination is read-only"
+
 
 def changing(
     attend: Callable[[AttentionOutput], Any] | None = None,
@@ -97,7 +100,8 @@ def test_writing_to_an_input_is_a_disagreement(name: str) -> None:
     case = Case(spec, replace(SMALL.problem, operands=OPERANDS))
     result = trial(BACKEND, replace(NAIVE, attend=attend), case)
     assert (result.status, result.fault) == ("wrong", "input")
-    assert result.reason == f"wrote to its input {name}"
+    assert result.fault == "input"
+    assert result.reason == READ_ONLY, name
     assert result.error_ratio == math.inf
 
 
@@ -109,7 +113,8 @@ def test_writing_to_an_input_on_the_way_back_is_a_disagreement(name: str) -> Non
         return grads
 
     result = trial(BACKEND, replace(NAIVE, vjp=vjp), replace(SMALL, outputs=("lse",)))
-    assert (result.status, result.reason) == ("wrong", f"wrote to its input {name}")
+    assert (result.status, result.fault) == ("wrong", "input"), name
+    assert "read-only" in (result.reason or "")
 
 
 def test_the_sign_of_a_zero_that_is_written_counts() -> None:

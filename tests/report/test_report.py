@@ -107,7 +107,7 @@ def test_the_checker_can_fail() -> None:
         "output differs &lt;script&gt;",
         "Example CPU @ 2.60GHz",
         "torch 2.13.0, blas MKL 2024.2",
-        "The interval</strong> holds the median in at least 95 of 100",
+        "The interval</strong> spans, over the processes that were measured, the 95 % interval",
         "<pre><code>attnbench run variance</code></pre>",
         "<caption>Disturbed bursts</caption>",
         "No burst of <code>20260103T030405Z-variance-cccccc</code> was disturbed.",

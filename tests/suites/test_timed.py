@@ -69,7 +69,7 @@ def test_smoke_names_the_fastest_with_its_lead_and_the_growth_of_memory() -> Non
     said = helpers.sentences(helpers.suite("smoke"), frame)
     assert said[0] == (
         "forward, T = 128: torch/sdpa is fastest, 10 ms; numpy/naive takes 3.00 times as long "
-        "(at least 2.71, by the intervals' ends)."
+        "as torch/sdpa (at least 2.71, by the intervals' ends)."
     )
     assert said[5].startswith("decode, S = 2048: torch/sdpa is fastest")
     assert "numpy/naive 64 times (1 to 64 MiB), torch/sdpa 8 times (1 to 8 MiB)" in said[6]
