@@ -27,7 +27,7 @@ ALSO = {
 }
 ENOUGH = 50
 ENOUGH_KINDS = 20
-SMALL = 2 * 65  # query-key pairs: two rows over a tail of one behind two tiles
+SMALL = 4 * 65  # query-key pairs: a few rows over a tail of one behind two tiles
 
 
 def first_wrong(name: str) -> CheckRow | None:

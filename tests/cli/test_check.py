@@ -42,7 +42,7 @@ def test_a_disagreement_says_by_how_much_and_how_to_see_it_again(cli: Cli, tmp_p
 
 
 def test_an_announced_implementation_passes_in_every_dtype(cli: Cli) -> None:
-    done = cli("check", "numpy/naive", "--features", "causal,mask,bias,softcap,additive", "--json")
+    done = cli("check", "numpy/naive", "--features", "lengths,mask,bias,softcap,additive", "--json")
     assert done.code == 0
     rows = done.document["rows"]
     assert {row["dtype"] for row in rows} == {"float64", "float32", "bfloat16", "float16"}

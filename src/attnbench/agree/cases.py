@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from attnbench.implementation import STAGES
 from attnbench.problem import Case, Problem
 from attnbench.spec import SCORES, AttentionSpec
 
@@ -111,10 +112,11 @@ def _others() -> list[CheckCase]:
         _case("dropout", PLAIN, dropout=0.25),
         _case("lse", PLAIN, outputs=("lse",)),
         _case("lse", SQUARE, outputs=("lse",), causal=True),
-        _case("lse", PLAIN, "sinks", outputs=("lse",)),
+        _case("lse", PLAIN, "sinks", outputs=("lse",), phase="forward"),
         _case("lse", PLAIN, "mask_dead_rows", outputs=("lse",)),
-        _case("stages", PLAIN, outputs=("scores", "capped", "logits", "weights")),
-        _case("stages", PLAIN, "mask", "bias", outputs=("scores", "capped", "logits", "weights"), softcap=1.5),
+        # A stage has no cotangent.
+        _case("stages", PLAIN, outputs=STAGES, phase="forward"),
+        _case("stages", PLAIN, "mask", "bias", outputs=STAGES, softcap=1.5, phase="forward"),
         _case("cache", PLAIN, "past", causal=True),
     ]
 
@@ -130,9 +132,13 @@ def _scores() -> list[CheckCase]:
 
 # Faults of indexing and of the formula show best in float32, where the bound is tight and every framework is fast:
 # there all cases are tried. In the other dtypes it is the last of each feature, the most demanding one, and those that
-# alone find some mutant (tests/agree/test_mutants.py holds the choice to account); with --deep all of them.
+# alone find some mutant (tests/agree/test_mutants.py holds the choice to account); with --deep all of them. A framework
+# that compiles needs its time for compiling, so that what costs is the number of different programs and their passes.
 FULL_DTYPE = "float32"
+LARGE_HEAD = 1024
 ALONE = ("huge", "denormal", "bias_keys")
+# Their backward pass reads the allowed set, or the score, of a feature that is tried with its gradient.
+FORWARD_IS_ENOUGH = ("causal", "batch_offset", "window", "segments", "cache", "concat")
 
 
 def check_cases(dtype: str, *, deep: bool = False) -> list[CheckCase]:
@@ -143,14 +149,17 @@ def check_cases(dtype: str, *, deep: bool = False) -> list[CheckCase]:
         by_feature.setdefault(one.feature, []).append(
             CheckCase(one.feature, one.case.with_problem(dtype=dtype)),
         )
-    if deep:
-        by_feature = {feature: [_forward(cases[0]), *cases] for feature, cases in by_feature.items()}
-    elif dtype == FULL_DTYPE:
-        # The first forward alone, where others have a backward pass: to compile is what takes the time.
-        by_feature = {feature: [_forward(cases[0]), *(cases[1:] or cases)] for feature, cases in by_feature.items()}
-    else:
-        by_feature = {feature: _most_demanding(cases) for feature, cases in by_feature.items()}
-    return [one for cases in by_feature.values() for one in cases]
+    choose = _all_of_them if deep else _without_repetition if dtype == FULL_DTYPE else _most_demanding
+    return [one for cases in by_feature.values() for one in choose(cases)]
+
+
+def _all_of_them(cases: list[CheckCase]) -> list[CheckCase]:
+    return [_forward(cases[0]), *cases]
+
+
+def _without_repetition(cases: list[CheckCase]) -> list[CheckCase]:
+    """The first forward alone, where others have a backward pass."""
+    return [_forward(cases[0]), *cases[1:]] if len(cases) > 1 else cases
 
 
 def _forward(one: CheckCase) -> CheckCase:
@@ -159,11 +168,15 @@ def _forward(one: CheckCase) -> CheckCase:
 
 
 def _most_demanding(cases: list[CheckCase]) -> list[CheckCase]:
-    return [one for one in cases if one is cases[-1] or _irreplaceable(one.case)]
+    chosen = [one for one in cases if one is cases[-1] or _irreplaceable(one.case)]
+    return [_forward(one) if one.feature in FORWARD_IS_ENOUGH else one for one in chosen]
 
 
 def _irreplaceable(case: Case) -> bool:
-    kinds = (case.problem.distribution, *case.problem.operands)
+    p = case.problem
+    if p.D > LARGE_HEAD and p.dtype != "float16":
+        return False  # it is there for the range of float16
+    kinds = (p.distribution, *p.operands)
     return any(kind in kinds for kind in ALONE) or ("sinks" in kinds and "lse" in case.outputs)
 
 
