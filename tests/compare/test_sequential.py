@@ -1,0 +1,207 @@
+"""Paired verdicts: exact statistics against scipy, and error rates in simulated worlds."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from attnbench.compare.sequential import CONFIRM, SAME, SCREEN, Comparison, Decision, Rules
+from attnbench.compare.signed_rank import Looks, boundaries, estimate, robust_spread, statistic
+from attnbench.errors import UsageError
+
+World = Callable[[np.random.Generator, int], np.ndarray]
+
+
+def heavy(spread: float, df: float = 3.0) -> World:
+    """Student's t, its spread by quantiles as said: by standard deviation it is nearly twice that."""
+    factor = spread / (stats.t.ppf(0.75, df) * 1.4826)
+    return lambda rng, n: factor * rng.standard_t(df, n)
+
+
+def stolen(spread: float) -> World:
+    """A tenth of the pairs lose 5 to 60 % to a neighbour, on one side or the other."""
+
+    def draw(rng: np.random.Generator, n: int) -> np.ndarray:
+        hit = rng.random(n) < 0.1
+        return spread * rng.standard_normal(n) + hit * rng.choice([-1, 1], n) * rng.uniform(0.05, 0.6, n)
+
+    return draw
+
+
+def lopsided(spread: float) -> World:
+    """A difference of two skewed times: each is skewed, the difference is not."""
+    return lambda rng, n: spread * (rng.exponential(1, n) - rng.exponential(1, n))
+
+
+WORLDS = {"heavy tails": heavy(0.04), "steal": stolen(0.03), "skewed": lopsided(0.03), "quiet": heavy(0.01, 30)}
+
+
+def decide(noise: np.ndarray, change: float, rules: Rules) -> Decision:
+    one = Comparison(rules)
+    for value in noise:
+        if one.add(value + math.log1p(change)) is not None:
+            break
+    return one.close()
+
+
+def verdicts(world: World, change: float, pairs: int, trials: int, rules: Rules | None = None) -> Counter[str]:
+    rng = np.random.default_rng(20_151)
+    return Counter(decide(world(rng, pairs), change, rules or Rules(cells=8)).verdict for _ in range(trials))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_statistic_is_scipys(seed: int) -> None:
+    x = np.random.default_rng(seed).standard_normal(9 + seed)
+    assert statistic(x) == stats.wilcoxon(x, alternative="greater").statistic
+
+
+@pytest.mark.parametrize("n", [5, 6, 9, 14])
+def test_the_interval_inverts_scipys_test(n: int) -> None:
+    x = np.random.default_rng(n).standard_normal(n)
+    found = estimate(x)
+    for end, inside in ((found.low, 1e-6), (found.high, -1e-6)):
+        just_in = stats.wilcoxon(x - end - inside, method="exact").pvalue
+        just_out = stats.wilcoxon(x - end + inside, method="exact").pvalue
+        assert just_out <= 1 - found.confidence + 1e-12 < just_in
+    assert abs(found.confidence - 0.95) < 0.02
+
+
+def test_four_pairs_have_no_interval() -> None:
+    found = estimate([0.1, 0.2, 0.3, 0.4])
+    assert (found.low, found.high) == (-math.inf, math.inf)
+    assert found.centre == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("looks", "error"), [(SCREEN, 0.1), (CONFIRM, 0.025), (SAME, 0.05)])
+def test_no_more_paths_reach_a_boundary_than_allowed(looks: Looks, error: float) -> None:
+    """By another generator and another distribution than the boundaries were found with."""
+    rng, limits = np.random.default_rng(7), boundaries(looks, error)
+    n_paths = 20_000
+    x = rng.standard_cauchy((n_paths, looks.pairs[-1]))
+    reached = np.zeros(n_paths, dtype=bool)
+    for n, limit in zip(looks.pairs, limits, strict=True):
+        ranks = np.abs(x[:, :n]).argsort(1).argsort(1) + 1
+        reached |= (ranks * (x[:, :n] > 0)).sum(1) >= limit
+    assert error / 2 < reached.mean() < error + 4 * math.sqrt(error / n_paths)
+
+
+def test_the_first_boundary_is_exact() -> None:
+    """Five of five positive is one path in 32, which the first share of 0.1 allows; six of six one in 64."""
+    assert boundaries(SCREEN, 0.1)[0] == 15
+    assert boundaries(CONFIRM, 0.025)[0] == 21
+    assert boundaries(Looks((3,), (1.0,)), 0.05) == (math.inf,)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_false_alarms_are_as_rare_as_promised(world: str) -> None:
+    """Half of an alarm in a hundred for a cell by the rules of one cell, at any length of the run."""
+    trials = 600
+    found = verdicts(WORLDS[world], 0.0, 40, trials, Rules(cells=1))
+    for word in ("slower", "faster"):
+        assert stats.binomtest(found[word], trials, 0.005, alternative="greater").pvalue > 1e-4, found
+
+
+@pytest.mark.parametrize("world", ["heavy tails", "steal"])
+def test_a_change_of_five_per_cent_is_hardly_ever_called_the_same(world: str) -> None:
+    trials = 300
+    assert verdicts(WORLDS[world], 0.05, 60, trials)["same"] <= 0.01 * trials
+
+
+def test_changes_are_found() -> None:
+    assert verdicts(heavy(0.04), 0.10, 20, 300)["slower"] >= 0.9 * 300
+    assert verdicts(heavy(0.04), 0.05, 60, 200)["slower"] >= 0.95 * 200
+    assert verdicts(heavy(0.04), -0.10, 20, 200)["faster"] >= 0.9 * 200
+
+
+def test_no_change_is_called_the_same_given_time() -> None:
+    found = verdicts(heavy(0.02), 0.0, 46, 300)
+    assert found["same"] >= 0.9 * 300
+
+
+def test_where_the_machine_is_too_noisy_the_verdict_is_inconclusive_with_its_price() -> None:
+    found = verdicts(heavy(0.3), 0.0, 20, 300)
+    assert found["inconclusive"] >= 0.97 * 300
+    assert found["same"] == 0
+    undecided = decide(heavy(0.02)(np.random.default_rng(3), 7), 0.0, Rules())
+    assert undecided.verdict == "inconclusive"
+    assert undecided.more_pairs is not None
+    assert undecided.more_pairs >= 1
+
+
+def test_intervals_of_decided_cells_cover() -> None:
+    """The effect that is reported comes from pairs that nothing selected but their own boundary."""
+    rng, covered, decided = np.random.default_rng(5), 0, 0
+    for _ in range(300):
+        found = decide(heavy(0.03)(rng, 60), 0.08, Rules(cells=8))
+        if found.verdict == "slower" and found.effect is not None:
+            decided += 1
+            covered += found.effect.low <= math.log1p(0.08) <= found.effect.high
+    assert decided > 270
+    assert 0.91 <= covered / decided <= 0.985
+
+
+def test_a_certain_change_below_the_margin_is_not_slower() -> None:
+    found = verdicts(heavy(0.003), 0.01, 60, 100)
+    assert found["slower"] == 0
+    assert found["same"] == 100
+
+
+def test_the_effect_comes_from_fresh_pairs() -> None:
+    one = Comparison(Rules())
+    for _ in range(5):
+        assert one.add(0.5) is None
+    assert one.stage == "confirm"
+    for value in (0.10, 0.11, 0.12, 0.10, 0.11):
+        assert one.add(value) is None
+    decision = one.add(0.12)
+    assert decision is not None
+    assert (decision.verdict, decision.screened, decision.confirmed) == ("slower", 5, 6)
+    assert decision.effect is not None
+    assert decision.effect.high <= 0.12
+    with pytest.raises(ValueError, match="decided"):
+        one.add(0.1)
+
+
+def test_nothing_measured_and_one_pair_are_never_a_pass() -> None:
+    assert Comparison(Rules()).close().verdict == "inconclusive"
+    assert Comparison(Rules()).close().reason == "no pair was measured"
+    one = Comparison(Rules())
+    one.add(0.0)
+    assert one.close().verdict == "inconclusive"
+
+
+def test_a_change_without_time_to_confirm_it_says_so() -> None:
+    one = Comparison(Rules())
+    for _ in range(5):
+        one.add(0.2)
+    assert "no time to confirm" in str(one.close().reason)
+
+
+def test_identical_times_are_no_change() -> None:
+    """A clock that always says the same proves nothing in either direction, and equivalence within the margin."""
+    one = Comparison(Rules())
+    for _ in range(60):
+        if one.add(0.0):
+            break
+    assert one.close().verdict == "same"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_number_is_an_error(value: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        Comparison(Rules()).add(value)
+
+
+def test_senseless_rules_are_refused() -> None:
+    for wrong in ({"margin": 0.0}, {"margin": 3.0}, {"cells": 0}):
+        with pytest.raises(UsageError):
+            Rules(**wrong)
+
+
+def test_spread_is_that_of_a_normal_distribution() -> None:
+    assert robust_spread(np.random.default_rng(0).normal(0, 0.04, 4000)) == pytest.approx(0.04, rel=0.05)
