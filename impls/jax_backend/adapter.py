@@ -14,13 +14,17 @@ import numpy as np
 from jaxlib import version as jaxlib_version
 
 from attnbench.api import AttentionOutput, Backend, Bound, as_output
+from attnbench.impls.jax_backend import ceilings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from attnbench.api import Call, Implementation
+    from attnbench.api import Call, Implementation, Learner, Model, Optimiser
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+# More than the L2 cache of any GPU; JAX does not tell its size.
+FLUSHED_BYTES = 256 * 2**20
 
 # The outputs of a compiled function are pytrees; an absent stage is None, which is an empty one.
 jax.tree_util.register_dataclass(AttentionOutput, list(AttentionOutput.__dataclass_fields__), [])
@@ -83,6 +87,19 @@ class Adapter(Backend):
         step = _autodiff if implementation.vjp is None else _own_backward
         return _compiled(lambda a, d: step(implementation, call, a, **d), arrays, cotangents)
 
+    def learner(
+        self,
+        model: Model,
+        implementation: Implementation,
+        parameters: Mapping[str, Array],
+        optimiser: Optimiser,
+        device: str = "cpu",
+    ) -> Learner:
+        """See ``train.py``."""
+        from attnbench.impls.jax_backend import train
+
+        return train.learner(model, implementation, parameters, optimiser, device)
+
     def set_threads(self, threads: int) -> None:
         """Bound XLA's CPU pool, if it does not exist yet: it is sized once, when JAX first looks for devices."""
         os.environ["PJRT_NPROC"] = os.environ["NPROC"] = str(threads)
@@ -118,6 +135,22 @@ class Adapter(Backend):
         """The model of the GPU."""
         return str(_device(device).device_kind) if device == "cuda" else None
 
+    def ceiling(self, kind: str, dtype: str, size: int, device: str) -> Callable[[], Any] | None:
+        """A matrix product in any dtype, exp."""
+        return ceilings.ceiling(kind, dtype, size, _device(device))
+
+    def flusher(self, device: str) -> Callable[[], None] | None:
+        """A write over more than the L2 cache, waited for: JAX has no events, so the host's clock starts behind it."""
+        if device != "cuda":
+            return None
+        value = jax.device_put(np.int8(1), _device(device))
+        write = jax.jit(lambda one: jax.numpy.broadcast_to(one, (FLUSHED_BYTES,)))
+
+        def flush() -> None:
+            jax.block_until_ready(write(value))
+
+        return flush
+
 
 def _device(device: str) -> jax.Device:
     return jax.devices(device)[0]
@@ -134,7 +167,17 @@ def _compiled(function: Callable[..., Any], *arguments: Any) -> Bound:
     traced = time.perf_counter()
     executable = lowered.compile()
     done = time.perf_counter()
-    return Bound(lambda: executable(*arguments), trace_s=traced - start, compile_s=done - traced)
+    return Bound(
+        lambda: executable(*arguments), trace_s=traced - start, compile_s=done - traced, detail=_analysis(executable)
+    )
+
+
+def _analysis(executable: Any) -> dict[str, int]:
+    """What XLA says of the memory of its program: temporaries and outputs, in bytes; empty where it does not say."""
+    found = executable.memory_analysis()
+    if found is None:
+        return {}
+    return {"xla_temporary_bytes": found.temp_size_in_bytes, "xla_output_bytes": found.output_size_in_bytes}
 
 
 def _forward(attend: Callable[..., Any], call: Call, arrays: dict[str, Any]) -> AttentionOutput:

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from attnbench.api import AttentionOutput, Backend, Bound, UnsupportedError, as_output
+from attnbench.impls.torch_backend import ceilings, device_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from attnbench.api import Call, Implementation
+    from attnbench.api import Call, Implementation, Learner, Model, Optimiser, Stopwatch
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Qkv = tuple[Tensor, Tensor, Tensor]
@@ -68,6 +69,10 @@ class Adapter(Backend):
             native.copy_(self.to_native(array, native.device.type))
         return True
 
+    def writes(self, native: Tensor) -> int:
+        """Autograd's own count, which views share; it misses what is written through ``.data`` or NumPy."""
+        return int(native._version)  # noqa: SLF001  (the only place where it is told)
+
     def wait(self, result: Any) -> None:
         """Return when the GPU has nothing left to do; the CPU computes as it is called."""
         del result
@@ -91,6 +96,19 @@ class Adapter(Backend):
         if implementation.vjp is not None:
             return Bound(lambda: _own_backward(implementation, (q, k, v), call, d_output, d_lse))
         return Bound(lambda: _autograd(implementation, (q, k, v), call, d_output, d_lse))
+
+    def learner(
+        self,
+        model: Model,
+        implementation: Implementation,
+        parameters: Mapping[str, Array],
+        optimiser: Optimiser,
+        device: str = "cpu",
+    ) -> Learner:
+        """See ``train.py``."""
+        from attnbench.impls.torch_backend import train
+
+        return train.learner(model, implementation, parameters, optimiser, device)
 
     def set_threads(self, threads: int) -> None:
         """Bound the intra-op pool, which OpenMP, MKL and oneDNN share, and the inter-op pool.
@@ -132,6 +150,26 @@ class Adapter(Backend):
     def device_name(self, device: str) -> str | None:
         """The model of the GPU."""
         return torch.cuda.get_device_name() if device == "cuda" else None
+
+    def ceiling(self, kind: str, dtype: str, size: int, device: str) -> Callable[[], Any] | None:
+        """A matrix product in any dtype, a copy, exp."""
+        return ceilings.ceiling(kind, dtype, size, device)
+
+    def stopwatch(self, device: str) -> Stopwatch | None:
+        """CUDA events."""
+        return device_clock.EventStopwatch() if device == "cuda" else None
+
+    def flusher(self, device: str) -> Callable[[], None] | None:
+        """A write over twice the L2 cache."""
+        return device_clock.flusher() if device == "cuda" else None
+
+    def as_graph(self, run: Callable[[], Any], device: str) -> Callable[[], Any] | None:
+        """A CUDA graph."""
+        return device_clock.as_graph(run) if device == "cuda" else None
+
+    def kernel_time_s(self, run: Callable[[], Any], device: str) -> float | None:
+        """CUPTI's sum, through torch's profiler."""
+        return device_clock.kernel_time_s(run) if device == "cuda" else None
 
 
 def _forward(attend: Callable[..., Any], q: Tensor, k: Tensor, v: Tensor, call: Call) -> AttentionOutput:

@@ -1,12 +1,13 @@
 """What implementations, suites and drop-in files import, and nothing else of attnbench."""
 
-from attnbench import layouts
-from attnbench.ablate import claims, diagnostics, draws, frames, intervals
-from attnbench.backend import Backend, BackendInfo, Bound, as_output
+from attnbench import catalogue, layouts
+from attnbench.ablate import claims, costs, diagnostics, draws, frames, intervals
+from attnbench.backend import Backend, BackendInfo, Bound, Stopwatch, as_output
 from attnbench.call import Call, Operands, Sizes, from_padding
 from attnbench.errors import AttnbenchError, SpecError, UnsupportedError, UsageError
 from attnbench.implementation import AttentionOutput, Capabilities, Implementation, Limit, implementation
 from attnbench.inputs import default_params, draw, draw_cotangents
+from attnbench.learning import Calls, EncoderDecoder, Learner, Model, Optimiser, Retrieval, Shape, score_parameters
 from attnbench.native import NativeKernel
 from attnbench.precision import Precision, numpy_dtype
 from attnbench.problem import Case, Problem
@@ -21,25 +22,35 @@ __all__ = [
     "BackendInfo",
     "Bound",
     "Call",
+    "Calls",
     "Capabilities",
     "Case",
     "Cell",
+    "EncoderDecoder",
     "Figure",
     "Frame",
     "Implementation",
+    "Learner",
     "Limit",
+    "Model",
     "NativeKernel",
     "Operands",
+    "Optimiser",
     "Precision",
     "Probe",
     "Problem",
+    "Retrieval",
+    "Shape",
     "Sizes",
     "SpecError",
+    "Stopwatch",
     "Suite",
     "UnsupportedError",
     "UsageError",
     "as_output",
+    "catalogue",
     "claims",
+    "costs",
     "default_params",
     "diagnostics",
     "draw",
@@ -51,4 +62,5 @@ __all__ = [
     "intervals",
     "layouts",
     "numpy_dtype",
+    "score_parameters",
 ]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from attnbench.errors import MissingExtraError
+from attnbench.errors import MissingExtraError, UnsupportedError
 from attnbench.implementation import AttentionOutput, Implementation
 from attnbench.native import NativeKernel
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from attnbench.call import Call
+    from attnbench.learning import Learner, Model, Optimiser
 
 # Read by OpenMP and BLAS when they are loaded; every framework obeys at least one of them.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -40,6 +41,22 @@ class Bound:
     trace_s: float = 0.0
     compile_s: float = 0.0
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Stopwatch(ABC):
+    """A device's own clock: marks that are queued with the work, and read when it is done."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Queue a mark before the work."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Queue a mark behind the work."""
+
+    @abstractmethod
+    def elapsed_s(self) -> list[float]:
+        """Wait, and return the seconds between the marks of every start and stop since the last time."""
 
 
 class Backend(ABC):
@@ -93,10 +110,31 @@ class Backend(ABC):
     def threads(self) -> dict[str, int]:
         """Threads in use by each pool, as the pools themselves report them."""
 
+    def learner(
+        self,
+        model: Model,
+        implementation: Implementation,
+        parameters: Mapping[str, np.ndarray[Any, Any]],
+        optimiser: Optimiser,
+        device: str = "cpu",
+    ) -> Learner:
+        """A small model around the implementation that learns in this framework, for ablations that train.
+
+        It starts from ``parameters``. Raises ``UnsupportedError`` where the backend has no such model.
+        """
+        del model, implementation, parameters, optimiser, device
+        msg = f"{self.name} trains no models; choose numpy/naive, torch/naive or jax/naive"
+        raise UnsupportedError(msg)
+
     def overwrite(self, native: Any, array: np.ndarray[Any, Any]) -> bool:
         """Put other values in the place of a native array's; false where the framework's arrays cannot be changed."""
         del native, array
         return False
+
+    def writes(self, native: Any) -> int:
+        """How often a native array has been written to, where the framework counts that; so a write undone is seen."""
+        del native
+        return 0
 
     def trim(self) -> None:  # noqa: B027  (a backend without a cache has nothing to give back)
         """Give cached memory back to the system before a memory measurement."""
@@ -112,6 +150,35 @@ class Backend(ABC):
     def device_name(self, device: str) -> str | None:
         """The model of the accelerator; ``None`` on the CPU."""
         del device
+        return None
+
+    def ceiling(self, kind: str, dtype: str, size: int, device: str) -> Callable[[], Any] | None:
+        """Work at this machine's limit, to be called and waited for; ``None`` where the framework has none of the kind.
+
+        ``kind`` is ``product`` (of two (size, size) matrices in ``dtype``), ``copy`` (of ``size`` bytes) or ``exp``
+        (of ``size`` numbers).
+        """
+        del kind, dtype, size, device
+        return None
+
+    def stopwatch(self, device: str) -> Stopwatch | None:
+        """A clock on the device; ``None`` where the host's clock is the only one."""
+        del device
+        return None
+
+    def flusher(self, device: str) -> Callable[[], None] | None:
+        """A function that queues a write over more than the device's last cache: the next call is a cold one."""
+        del device
+        return None
+
+    def as_graph(self, run: Callable[[], Any], device: str) -> Callable[[], Any] | None:
+        """``run`` recorded once, to be replayed without launching kernel by kernel; ``None`` where it cannot be."""
+        del run, device
+        return None
+
+    def kernel_time_s(self, run: Callable[[], Any], device: str) -> float | None:
+        """Seconds that the kernels of one call run, by a second clock (the vendor's profiler); ``None`` without one."""
+        del run, device
         return None
 
 

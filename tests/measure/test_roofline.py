@@ -3,8 +3,11 @@ import itertools
 import pytest
 
 from attnbench.api import AttentionSpec, Case, Problem
+from attnbench.call import prepare
+from attnbench.inputs import draw
 from attnbench.measure import roofline
 from attnbench.measure.protocol import Ceilings
+from attnbench.oracle import reference
 
 
 def counted(case: Case, offset: int) -> int:
@@ -54,8 +57,73 @@ def test_a_drawn_offset_and_a_cache_are_counted_where_they_stand() -> None:
 def test_the_fraction_is_of_the_binding_ceiling() -> None:
     case = Case(AttentionSpec(), Problem(Tq=8))
     work = roofline.work(case)
-    compute_bound = Ceilings(sgemm_flop_rate=work.flops, dgemm_flop_rate=1.0, copy_bytes_rate=1e30)
-    assert roofline.columns(case, 2.0, compute_bound)["roofline_fraction"] == pytest.approx(0.5)
-    memory_bound = Ceilings(sgemm_flop_rate=1e30, dgemm_flop_rate=1.0, copy_bytes_rate=work.min_bytes)
-    assert roofline.columns(case, 4.0, memory_bound)["roofline_fraction"] == pytest.approx(0.25)
-    assert "flop_rate" not in roofline.columns(case, None, memory_bound)
+    far = {"float32_flop_rate": 1e30, "float64_flop_rate": 1.0, "copy_bytes_rate": 1e30, "exp_rate": 1e30}
+    for name, least, limit in (
+        ("float32_flop_rate", work.flops, "product"),
+        ("copy_bytes_rate", work.min_bytes, "copy"),
+        ("exp_rate", work.exponentials, "exp"),
+    ):
+        found = roofline.columns(case, 4.0, Ceilings(far | {name: least}))
+        assert (found["roofline_fraction"], found["roofline_limit"]) == (pytest.approx(0.25), limit)
+    assert "flop_rate" not in roofline.columns(case, None, Ceilings(far))
+
+
+def test_without_a_ceiling_of_its_dtype_there_is_no_fraction() -> None:
+    rates = {"float32_flop_rate": 8.0, "copy_bytes_rate": 1.0}
+    assert "roofline_fraction" not in roofline.columns(
+        Case(AttentionSpec(), Problem(dtype="float64")), 1.0, Ceilings(rates)
+    )
+    # 16-bit products are held against those in float32 where these are faster.
+    half = Case(AttentionSpec(), Problem(dtype="bfloat16"))
+    slow = Ceilings(rates | {"bfloat16_flop_rate": 2.0, "copy_bytes_rate": 1e30})
+    assert roofline.columns(half, 1.0, slow)["roofline_fraction"] == roofline.work(half).flops / 8
+
+
+def test_exponentials_are_the_softmax_and_every_tanh() -> None:
+    p = Problem(B=1, Hq=2, Hkv=2, Tq=3, S=5, Da=7)
+    assert roofline.work(Case(AttentionSpec(), p)).exponentials == 2 * 15
+    assert roofline.work(Case(AttentionSpec(softcap=2.0), p)).exponentials == 2 * 15 * 2
+    assert roofline.work(Case(AttentionSpec(score="additive"), p)).exponentials == 2 * 15 * 8
+
+
+def test_the_better_of_two_frameworks_is_the_ceiling() -> None:
+    assert Ceilings({"a": 1.0, "b": 5.0}).better(Ceilings({"b": 2.0, "c": 3.0})).rates == {"a": 1.0, "b": 5.0, "c": 3.0}
+
+
+def looked_at(case: Case) -> tuple[int, int]:
+    """Pairs and keys by the oracle's own allowed set (Hq = 1, so that it is that of the batch entry)."""
+    q, k, v, call = prepare(case.spec, draw(case.spec, case.problem))
+    found = reference(q, k, v, call).allowed[:, 0]
+    return int(found.sum()), int(found.any(1).sum())
+
+
+@pytest.mark.parametrize(
+    ("spec", "operands"),
+    [
+        ({}, ("kv_lengths",)),
+        ({"causal": True, "align": "bottom_right"}, ("kv_lengths", "q_lengths")),
+        ({"causal": True, "window": (3, 0), "align": "top_left"}, ("q_lengths",)),
+        ({}, ("segments",)),
+        ({"causal": True, "align": "top_left"}, ("segments", "kv_lengths")),
+        ({"causal": True}, ("offset_negative",)),
+        ({"causal": True}, ("offsets_negative",)),
+        ({"causal": True, "window": (4, 0)}, ("past",)),
+    ],
+)
+def test_lengths_segments_and_offsets_are_counted_as_what_is_needed(
+    spec: dict[str, object], operands: tuple[str, ...]
+) -> None:
+    for seed in range(4):
+        case = Case(AttentionSpec(**spec), Problem(B=3, Tq=9, S=13, D=4, seed=seed, operands=operands))  # type: ignore[arg-type]
+        assert roofline.allowed(case) == looked_at(case)
+
+
+def test_a_bias_is_read_where_a_pair_is_allowed_and_shared_ones_once() -> None:
+    def bytes_of(**more: object) -> float:
+        case = Case(AttentionSpec(causal=True), Problem(B=2, Hq=3, Tq=8, D=4, **more))  # type: ignore[arg-type]
+        return roofline.work(case).min_bytes
+
+    plain = bytes_of()
+    assert bytes_of(operands=("bias",)) - plain == 4 * 2 * 3 * 36
+    assert bytes_of(operands=("bias_heads",)) - plain == 4 * 3 * 64
+    assert bytes_of(operands=("mask",)) - plain == 2 * 3 * 36

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from attnbench import discover
 from attnbench.ablate.probe import LocalProbe
 from attnbench.call import prepare as checked_call
 from attnbench.errors import AttnbenchError, UnsupportedError
 from attnbench.inputs import draw, draw_cotangents
-from attnbench.measure import ceilings, clock, memory
+from attnbench.measure import ceilings, clock, gpu, memory
 from attnbench.measure.check_operations import check_operations
 from attnbench.measure.protocol import (
     CRASHED,
@@ -23,10 +25,12 @@ from attnbench.measure.protocol import (
     REASON_LENGTH,
     UNSUPPORTED,
     WRONG,
+    Burst,
     Described,
     Hello,
     Observed,
     Prepared,
+    Verified,
 )
 from attnbench.suite import Cell
 
@@ -35,9 +39,12 @@ if TYPE_CHECKING:
     from attnbench.backend import Backend, Bound
     from attnbench.implementation import Implementation
     from attnbench.problem import Case
+    from attnbench.results.schema import Cache
 
 Done = tuple[str, str | None, dict[str, Any]]
 
+# A call on an accelerator shorter than this is timed as a graph too: to launch its kernels may take longer than they.
+GRAPH_BELOW_NS = 100_000
 # Longest sequence of the problem that warms a kernel up before its memory is measured.
 SMALL_T = 32
 OUT_OF_MEMORY = re.compile(
@@ -51,13 +58,16 @@ class Live:
 
     held: Held
     kernel: Implementation
-    calls: int
     device: str
+    timed: dict[Cache, Timed]
 
-    @property
-    def bound(self) -> Bound:
-        """What is timed."""
-        return self.held.bound
+
+@dataclass(frozen=True)
+class Timed:
+    """What a burst in one cache state calls, and how often."""
+
+    run: Callable[[], Any]
+    calls: int
 
 
 class Bench:
@@ -66,6 +76,7 @@ class Bench:
     def __init__(self) -> None:
         self._backend: Backend | None = None
         self._live: dict[str, Live] = {}
+        self._clocks: dict[str, clock.Clock] = {}
 
     def operations(self) -> dict[str, Callable[..., Done]]:
         """The operations by their names in the protocol."""
@@ -113,23 +124,56 @@ class Bench:
             status, ratio, reason = agreement(self.backend, kernel, case, device)
             if status != OK:
                 return status, reason or "disagrees with the oracle", {"error_ratio": ratio}
-        calls, warmups = clock.calibrate(bound.run, self.backend.wait, device)
-        self._live[asked.id] = Live(held, kernel, calls, device)
+        timed, warmups = self._calibrate(bound, device)
+        self._live[asked.id] = Live(held, kernel, device, timed)
         phases = (import_s, bound.trace_s, bound.compile_s, first_call_s)
-        return OK, None, asdict(Prepared(*phases, calls, ratio, [asdict(one) for one in warmups]))
+        calls = next(iter(timed.values())).calls
+        return OK, None, asdict(Prepared(*phases, calls, ratio, [asdict(one) for one in warmups], list(timed)))
 
-    def burst(self, cell_id: str, calls: int = 0) -> Done:
-        """Time one burst of a prepared cell."""
+    def _calibrate(self, bound: Bound, device: str) -> tuple[dict[Cache, Timed], list[Burst]]:
+        """What is timed in each cache state; a short call on an accelerator also as a graph, where it can be one."""
+        states: list[Cache] = ["none"] if device == "cpu" else ["hot", "cold"]
+        runs: dict[Cache, Callable[[], Any]] = dict.fromkeys(states, bound.run)
+        timed: dict[Cache, Timed] = {}
+        warmups: list[Burst] = []
+        for state in states:
+            calls, bursts = self._clock(device).calibrate(runs[state], state)
+            timed[state] = Timed(runs[state], calls)
+            warmups += bursts
+        last = warmups[-1]
+        if device != "cpu" and last.wall_ns / last.calls < GRAPH_BELOW_NS:
+            replay = self.backend.as_graph(bound.run, device)
+            if replay is not None:
+                calls, bursts = self._clock(device).calibrate(replay, "graph")
+                timed["graph"] = Timed(replay, calls)
+                warmups += bursts
+        return timed, warmups
+
+    def _clock(self, device: str) -> clock.Clock:
+        if device not in self._clocks:
+            gauges = dict if device == "cpu" else gpu.open_gauges()
+            self._clocks[device] = clock.clock_for(self.backend, device, gauges)
+        return self._clocks[device]
+
+    def burst(self, cell_id: str, calls: int = 0, cache: Cache | None = None) -> Done:
+        """Time one burst of a prepared cell, in its first cache state if none is said."""
         live = self._live[cell_id]
-        return OK, None, asdict(clock.burst(live.bound.run, self.backend.wait, calls or live.calls, live.device))
+        state = cache or next(iter(live.timed))
+        timed = live.timed[state]
+        return OK, None, asdict(self._clock(live.device).burst(timed.run, calls or timed.calls, state))
 
     def verify(self, cell_id: str) -> Done:
         """Judge what the timed binding answers, after the clock; the cell cannot be timed any more."""
         from attnbench.agree.answer import verify
 
         live = self._live.pop(cell_id)
-        reason = verify(self.backend, live.kernel, live.held, live.device)
-        return (OK, None, {}) if reason is None else (WRONG, reason, {})
+        graph = live.timed.get("graph")
+        reason = None if graph is None else unlike(self.backend, graph.run(), live.held.bound.run())
+        reason = reason or verify(self.backend, live.kernel, live.held, live.device)
+        if reason is not None:
+            return WRONG, reason, {}
+        kernel_s = self.backend.kernel_time_s(live.held.bound.run, live.device)
+        return OK, None, asdict(Verified(kernel_s))
 
     def memory(self, cell: dict[str, Any]) -> Done:
         """Peak memory of one call, after a small problem of the same kind has brought in what is loaded lazily."""
@@ -141,7 +185,7 @@ class Bench:
         if self._missing(kernel, little := small(case), device) is None:
             self.backend.wait(self._bind(kernel, little, device).bound.run())
         bound = self._bind(kernel, case, device).bound
-        return OK, None, asdict(memory.peak_of_call(bound.run, self.backend, device))
+        return OK, None, asdict(memory.peak_of_call(bound, self.backend, device, self._clock(device).gauges))
 
     def observe(self, cell: dict[str, Any]) -> Done:
         """Compute the numbers of an observed suite at one point."""
@@ -158,9 +202,9 @@ class Bench:
             raise AttnbenchError(msg)
         return OK, None, asdict(Observed({name: float(number) for name, number in found.items()}))
 
-    def ceilings(self, seconds: float = 0.3) -> Done:
-        """What this machine can do with the threads of this process."""
-        return OK, None, asdict(ceilings.measure(seconds))
+    def ceilings(self, seconds: float = 0.3, device: str = "cpu") -> Done:
+        """What this machine can do with the threads of this process, as far as this framework shows it."""
+        return OK, None, asdict(ceilings.measure(self.backend, seconds, device))
 
     def drop(self, cell_id: str) -> Done:
         """Forget a prepared cell."""
@@ -232,6 +276,22 @@ def agreement(
     if result.status == OK and result.error_ratio is None:
         return WRONG, None, "no number was compared, so nothing is known of its agreement"
     return result.status, result.error_ratio, result.reason
+
+
+def unlike(backend: Backend, replayed: Any, called: Any) -> str | None:
+    """Why the answer of a graph is not, bit for bit, that of the calls it was recorded from; ``None`` where it is."""
+    backend.wait(called)
+    pairs = [(_arrays(backend, result)) for result in (replayed, called)]
+    for name, array in pairs[1].items():
+        if not np.array_equal(pairs[0].get(name), array, equal_nan=True):
+            return f"replayed as a graph, its {name} is another one"
+    return None
+
+
+def _arrays(backend: Backend, result: Any) -> dict[str, Any]:
+    output, gradients = result if isinstance(result, tuple) else (result, {})
+    native = dict(output.items()) | {f"gradient of {name}": array for name, array in gradients.items()}
+    return {name: backend.to_numpy(array) for name, array in native.items()}
 
 
 def classify(error: BaseException) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from attnbench.measure.receipts import Limits
 from attnbench.results.schema import Sample
-from attnbench.results.summary import bursts, median_interval, usable
+from attnbench.results.summary import bursts, main_state, median_interval, usable
 
 # Of a run's budget this share is spent inside bursts; the rest goes to imports, compilation, checking and memory.
 MEASURED_SHARE = 0.5
@@ -48,6 +48,9 @@ class Effort:
 def enough(effort: Effort, samples: Sequence[Sample], replicate: int) -> bool:
     """Whether a cell needs no further burst in this replicate."""
     counted = usable(samples)
+    if not counted:
+        return False
+    counted = usable(counted, main_state(counted))
     here = [one for one in counted if one.replicate == replicate]
     if len(here) < effort.min_bursts:
         return False

@@ -2,7 +2,8 @@
 
 The kernel keeps the mark (``VmHWM``) and forgets it when 5 is written to ``/proc/self/clear_refs``. It counts resident
 pages, so that an allocation nobody touches is free, as it is for the machine. On an accelerator the framework's own
-allocator tells.
+allocator tells, and what the driver counts as used (NVML) stands beside it. What a compiler says of its own program
+(XLA's memory analysis) is kept as a detail.
 """
 
 from __future__ import annotations
@@ -10,17 +11,22 @@ from __future__ import annotations
 import ctypes
 import gc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.measure.protocol import Memory
 
 if TYPE_CHECKING:
-    from attnbench.backend import Backend
+    from attnbench.backend import Backend, Bound
+
+    Gauges = Callable[[], dict[str, float]]
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")
 RESET_PEAK = "5"
+ALLOCATOR = "allocator"
+USED = "gpu_used_bytes"
 NOT_THERE = "not measured: this system has no /proc/self/clear_refs that resets the high-water mark"
 
 
@@ -53,11 +59,12 @@ def release() -> None:
     trim(0)
 
 
-def peak_of_call(run: Callable[[], Any], backend: Backend, device: str) -> Memory:
+def peak_of_call(bound: Bound, backend: Backend, device: str, gauges: Gauges = dict) -> Memory:
     """Call once and say how far memory rose above the level before the call."""
     backend.trim()
     release()
-    return _on_host(run, backend) if device == "cpu" else _on_device(run, backend, device)
+    found = _on_host(bound.run, backend) if device == "cpu" else _on_device(bound.run, backend, device, gauges)
+    return replace(found, detail={**found.detail, **bound.detail})
 
 
 def _on_host(run: Callable[[], Any], backend: Backend) -> Memory:
@@ -71,10 +78,13 @@ def _on_host(run: Callable[[], Any], backend: Backend) -> Memory:
     return Memory(max(0, peak - before), "VmHWM", {"before_bytes": before, "after_bytes": after})
 
 
-def _on_device(run: Callable[[], Any], backend: Backend, device: str) -> Memory:
+def _on_device(run: Callable[[], Any], backend: Backend, device: str, gauges: Gauges) -> Memory:
     backend.reset_peak(device)
+    before = gauges().get(USED)
     result = run()
     backend.wait(result)
-    peak = backend.peak_bytes(device)
+    peak, after = backend.peak_bytes(device), gauges().get(USED)
     del result
-    return Memory(peak, "allocator" if peak is not None else f"not measured: {backend.name} does not tell on {device}")
+    used = {} if before is None or after is None else {"nvml_before_bytes": before, "nvml_after_bytes": after}
+    source = ALLOCATOR if peak is not None else f"not measured: {backend.name} does not tell on {device}"
+    return Memory(peak, source, used)

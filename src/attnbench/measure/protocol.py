@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attnbench.errors import AttnbenchError
+
+if TYPE_CHECKING:
+    from attnbench.results.schema import Cache
 
 # Statuses of a reply; they are those of a result row.
 OK, WRONG, UNSUPPORTED, OOM, TIMEOUT, CRASHED = "ok", "wrong", "unsupported", "oom", "timeout", "crashed"
@@ -34,13 +37,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer to a request. ``pid`` tells a worker from a child that a kernel forked."""
+    """The answer to a request. ``pid`` tells a worker from a child that a kernel forked.
+
+    ``outside``: the process was ended by somebody else, which says nothing of what it was asked; a parent sets it.
+    """
 
     number: int
     status: str
     reason: str | None = None
     value: dict[str, Any] = field(default_factory=dict)
     pid: int = 0
+    outside: bool = False
 
     @property
     def ok(self) -> bool:
@@ -70,18 +77,26 @@ class Described:
 
 @dataclass(frozen=True)
 class Burst:
-    """``calls`` calls timed together: wall and process CPU time of all of them in ns, and the receipt of the while."""
+    """``calls`` calls timed together: wall and process CPU time of all of them in ns, and the receipt of the while.
+
+    On an accelerator ``wall_ns`` is told by the device's clock where it has one, and the host's stands in the receipt.
+    ``cache`` is the state that the calls found.
+    """
 
     calls: int
     wall_ns: int
     cpu_ns: int
     receipt: dict[str, float]
     started_at: float
+    cache: Cache = "none"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """``prepare``: the cell is bound, agrees and is calibrated; its phases in seconds, and the warm-up bursts."""
+    """``prepare``: the cell is bound, agrees and is calibrated; its phases in seconds, and the warm-up bursts.
+
+    ``states`` are the cache states in which it is to be timed, a burst for each.
+    """
 
     import_s: float
     trace_s: float
@@ -90,10 +105,18 @@ class Prepared:
     calls: int
     error_ratio: float | None
     warmups: list[dict[str, Any]]
+    states: list[Cache] = field(default_factory=lambda: ["none"])
 
     def bursts(self) -> list[Burst]:
         """The warm-up bursts, typed."""
         return [Burst(**burst) for burst in self.warmups]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """``verify``: what was timed answers rightly. ``kernel_s``: seconds of one call's kernels by a second clock."""
+
+    kernel_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -114,14 +137,17 @@ class Observed:
 
 @dataclass(frozen=True)
 class Ceilings:
-    """``ceilings``: what this machine can do with these threads."""
+    """``ceilings``: what this machine can do with these threads, as far as one framework can show it: rates by name."""
 
-    sgemm_flop_rate: float
-    dgemm_flop_rate: float
-    copy_bytes_rate: float
+    rates: dict[str, float]
+
+    def better(self, other: Ceilings) -> Ceilings:
+        """The higher rate of each name: a ceiling is the machine's, whoever reaches it."""
+        names = {*self.rates, *other.rates}
+        return Ceilings({name: max(self.rates.get(name, 0.0), other.rates.get(name, 0.0)) for name in sorted(names)})
 
 
-Value = TypeVar("Value", Hello, Described, Prepared, Burst, Memory, Observed, Ceilings)
+Value = TypeVar("Value", Hello, Described, Prepared, Burst, Verified, Memory, Observed, Ceilings)
 Message = TypeVar("Message", Request, Reply)
 
 

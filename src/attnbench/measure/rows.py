@@ -72,6 +72,8 @@ def _finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None) -> C
     if status == OK and outcome.memory is not None:
         found["peak_bytes"] = outcome.memory.peak_bytes
         found["memory"] = {"source": outcome.memory.source, **outcome.memory.detail}
+    if outcome.kernel_s is not None:
+        found["metrics"] = {"kernel_time_s": outcome.kernel_s}
     return changed(row, **found)
 
 

@@ -17,13 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from attnbench.problem import Case
 from attnbench.spec import SPEC_VERSION, stable_id
 
-SCHEMA_VERSION = 1
+# Raised whenever a column or a field comes, goes or changes; attnbench.results.migrate says how older files read.
+SCHEMA_VERSION = 2
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
 
 Status = Literal["ok", "wrong", "unsupported", "oom", "timeout", "crashed", "not-run"]
 STATUSES: tuple[str, ...] = get_args(Status)
 FAILURES = ("wrong", "oom", "timeout", "crashed")
-Cache = Literal["hot", "cold", "none"]
+Cache = Literal["hot", "cold", "graph", "none"]
 Scalar = bool | int | float | str | None
 
 # What only a cell that was timed to the end has.
@@ -35,9 +36,11 @@ TIME_FIELDS = (
     "time_low_s",
     "time_high_s",
     "time_hot_median_s",
+    "time_graph_median_s",
     "cpu_time_s",
     "flop_rate",
     "roofline_fraction",
+    "roofline_limit",
 )
 
 
@@ -55,10 +58,14 @@ class CellResult(Record):
     """The one row of a planned cell, whatever became of it.
 
     ``kind`` is ``timed`` or ``observed`` (an ablation's numbers in ``metrics``). ``point`` holds the levels of the
-    suite's axes. ``cache`` names the state in which the main times were taken; on an accelerator they are cold and
-    ``time_hot_median_s`` stands beside them. ``peak_bytes`` is the high-water mark during the call less the level
+    suite's axes. ``cache`` names the state in which the main times were taken; on an accelerator they are cold, and
+    ``time_hot_median_s`` and, replayed as a CUDA graph, ``time_graph_median_s`` stand beside them. ``exponentials``
+    counts evaluations of exp and tanh; ``roofline_limit`` names the ceiling that binds (product, copy or exp).
+    ``peak_bytes`` is the high-water mark during the call less the level
     just before it; ``memory`` says how it was read. ``time_low_s`` and ``time_high_s`` are absent where there are
     too few bursts for an interval. Validation: an ``ok`` row has what was measured, every other one has a ``reason``.
+    ``imported`` names the tool whose file a row was read from: attnbench did not measure it, and without an
+    ``error_ratio`` nobody checked it.
     """
 
     run_id: str
@@ -102,6 +109,7 @@ class CellResult(Record):
     time_low_s: float | None = None
     time_high_s: float | None = None
     time_hot_median_s: float | None = None
+    time_graph_median_s: float | None = None
     cache: Cache | None = None
     cpu_time_s: float | None = None
     import_s: float | None = None
@@ -112,13 +120,16 @@ class CellResult(Record):
     memory: dict[str, Scalar] = Field(default_factory=dict)
     flops: float | None = None
     min_bytes: float | None = None
+    exponentials: float | None = None
     flop_rate: float | None = None
     roofline_fraction: float | None = None
+    roofline_limit: Literal["product", "copy", "exp"] | None = None
     disturbed_bursts: int = Field(default=0, ge=0)
 
     machine_id: str = ""
     spec_version: str = SPEC_VERSION
     code_version: str = ""
+    imported: str | None = None
 
     @model_validator(mode="after")
     def _fields_follow_status(self) -> Self:
@@ -139,7 +150,8 @@ class CellResult(Record):
             _reject(f"cell {self.cell_id}: status {self.status} cannot have {', '.join(present)}")
 
     def _check_timed(self) -> None:
-        needed = ("n_samples", "n_bursts", "time_median_s", "error_ratio")
+        agreed = () if self.imported else ("error_ratio",)
+        needed = ("n_samples", "n_bursts", "time_median_s", *agreed)
         missing = [name for name in needed if getattr(self, name) is None]
         if missing:
             _reject(f"cell {self.cell_id}: a timed cell that is ok needs {', '.join(missing)}")
@@ -239,15 +251,24 @@ class Fingerprint(Record):
         )
 
 
+class Imported(Record):
+    """Where a run came from that attnbench did not measure: the tool, its version, the file, and what is not known."""
+
+    tool: str
+    version: str | None = None
+    file: str
+    unknown: tuple[str, ...] = ()
+
+
 class RunInfo(Record):
     """A run: what was asked, when, where, and whether it came to its end. Times are ISO 8601 in UTC.
 
     ``axes`` maps each suite to its levels; ``ceilings`` are the machine's measured rates; ``budget_s`` what was
-    allowed. ``status`` is ``partial`` until the run is finished.
+    allowed. ``status`` is ``partial`` until the run is finished. ``imported`` is there where another tool measured.
     """
 
     program: Literal["attnbench"] = "attnbench"
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     run_id: str
     started: str
     finished: str | None = None
@@ -261,6 +282,7 @@ class RunInfo(Record):
     budget_s: float | None = None
     ceilings: dict[str, float] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
+    imported: Imported | None = None
     fingerprint: Fingerprint
 
 

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.results.schema import Sample
+from attnbench.results.schema import Cache, Sample
 
 CONFIDENCE = 0.95
+MAIN: tuple[Cache, ...] = ("cold", "none", "hot", "graph")
+BESIDE: tuple[Cache, ...] = ("hot", "graph")
 
 
 @dataclass(frozen=True)
@@ -102,22 +104,28 @@ def process_interval(bursts: Bursts, confidence: float = CONFIDENCE) -> MedianIn
     return MedianInterval(pooled.median, low, high, pooled.n)
 
 
+def main_state(samples: Iterable[Sample]) -> Cache:
+    """The cache state whose times are a cell's main ones: cold where there is one. Raises where there is no sample."""
+    states = {one.cache for one in samples}
+    return next(name for name in MAIN if name in states)
+
+
 def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
     """The columns of a ``CellResult`` that come from its samples, in the words of the schema.
 
-    Where both cold and hot samples exist, the main times are the cold ones and ``time_hot_median_s`` stands beside
-    them. Without any sample that counts only ``disturbed_bursts`` is returned: such a cell is not ``ok``.
+    Where cold samples exist, the main times are those, and ``time_hot_median_s`` and ``time_graph_median_s`` stand
+    beside them. Without any sample that counts only ``disturbed_bursts`` is returned: such a cell is not ``ok``.
     """
     disturbed = len({(one.replicate, one.burst) for one in samples if one.disturbed and not one.warmup})
     counted = usable(samples)
     if not counted:
         return {"disturbed_bursts": disturbed}
-    states = {one.cache for one in counted}
-    state = next(name for name in ("cold", "none", "hot") if name in states)
+    state = main_state(counted)
     main = usable(counted, state)
     wall, cpu = bursts(main), bursts(main, "cpu_s")
     interval = process_interval(wall)
-    hot = bursts(usable(counted, "hot")) if state != "hot" else Bursts((), ())
+    beside = {name: bursts(usable(counted, name)) for name in BESIDE if name != state}
+    medians = {f"time_{name}_median_s": float(np.median(found.values)) for name, found in beside.items() if found.n}
     return {
         "n_samples": len(main),
         "n_bursts": wall.n,
@@ -125,7 +133,7 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
         "time_median_s": interval.median,
         "time_low_s": interval.low,
         "time_high_s": interval.high,
-        "time_hot_median_s": float(np.median(hot.values)) if hot.n else None,
+        **medians,
         "cache": state,
         "cpu_time_s": float(np.median(cpu.values)) if cpu.n else None,
         "disturbed_bursts": disturbed,
