@@ -111,3 +111,32 @@ def test_numbers_that_json_does_not_have_become_words(tmp_path: Path) -> None:
     with Journal(file, new=True) as journal:
         journal.append("event", {"a": float("nan"), "b": [float("inf"), -float("inf"), 1.5]})
     assert next(read_journal(file)).data == {"a": "NaN", "b": ["Infinity", "-Infinity", 1.5]}
+
+
+def test_one_writer_at_a_time_and_a_live_journal_is_left_alone(path: Path) -> None:
+    with Journal(path, new=False) as journal:
+        with path.open("ab") as file:
+            file.write(b'{"half')  # as a burst that is being written
+        with pytest.raises(ResultsError, match="being written by another process"):
+            Journal(path, new=False)
+        assert path.read_bytes().endswith(b'{"half')
+        del journal
+    Journal(path, new=False).close()
+    assert not path.read_bytes().endswith(b'{"half')
+
+
+def test_an_interrupt_in_the_middle_of_a_line_leaves_whole_records(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, before = os.write, path.read_bytes()
+
+    def half_then_interrupt(descriptor: int, data: Any) -> int:
+        real(descriptor, data[: len(data) // 2])
+        raise KeyboardInterrupt
+
+    with Journal(path, new=False) as journal:
+        monkeypatch.setattr(os, "write", half_then_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            journal.append("event", {"long": "x" * 200})
+        assert path.read_bytes() == before
+        monkeypatch.setattr(os, "write", real)
+        journal.append("event", {"number": "after"})
+    assert [record.data["number"] for record in read_journal(path)] == [0, 1, 2, "after"]

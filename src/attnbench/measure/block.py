@@ -2,7 +2,8 @@
 
 For each replicate: fresh processes, one for each backend; every cell is prepared first; then bursts of all cells in
 random order, round by round, only one process computing at a time while the others sleep in a read. A cell that
-crashes, hangs or disagrees ends there, with its reason; its process is started again for the cells that are left.
+crashes, hangs or disagrees ends there, with its reason; its process is started again for the cells that are left, and
+one that may have failed for another's doing is asked again in a process of its own (``Pool.again``).
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Protocol
 
 from attnbench.measure.effort import Effort, enough
 from attnbench.measure.pool import Pool
-from attnbench.measure.protocol import OK, Burst, Memory, Prepared, Reply, value
+from attnbench.measure.protocol import OK, Burst, Memory, Prepared, Reply, Verified, value
 from attnbench.measure.receipts import disturbance
-from attnbench.results.schema import Sample
+from attnbench.results.schema import Cache, Sample
 from attnbench.suite import Cell
 
 UNMEASURED = "not-run"
@@ -37,6 +38,7 @@ class Outcome:
     samples: list[Sample] = field(default_factory=list)
     bursts: dict[int, int] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    kernel_s: float | None = None
 
     @property
     def alive(self) -> bool:
@@ -105,9 +107,8 @@ class Block:
             with self._pool:
                 self._replicate(replicate)
                 if replicate == self._first:
-                    self._verify()
-        with self._pool:
-            self._weigh()
+                    self._verify(replicate)
+        self._weigh()
         for one in self._alive():
             if one.prepared is None:
                 one.status, one.reason = UNMEASURED, "the budget was spent before its turn"
@@ -123,10 +124,8 @@ class Block:
         for one in self._shuffled(self._alive()):
             if not self._clock.spent():
                 self._prepare(one, replicate)
-        for one in self._alive():  # those whose process another cell took with it
-            if not self._pool.holds(one.cell) and one.prepared is not None:
-                self._prepare(one, replicate)
-        ready = [one for one in self._alive() if self._pool.holds(one.cell)]
+        # One whose process another cell has taken with it is prepared again at its burst.
+        ready = [one for one in self._alive() if one.prepared is not None]
         while ready and not self._clock.spent():
             order = self._shuffled(ready)
             for one in order:
@@ -134,13 +133,12 @@ class Block:
             self._write_receipts("round", replicate=replicate, order=[one.cell.id for one in order])
             ready = [one for one in ready if one.alive and not enough(self._effort, one.samples, replicate)]
 
-    def _verify(self) -> None:
+    def _verify(self, replicate: int) -> None:
         """After the clock, once for each cell: what was timed gives the right answer, and not one kept from before."""
         for one in self._alive():
-            if self._pool.holds(one.cell):
-                reply = self._pool.ask(one.cell, "verify", cell_id=one.cell.id)
-                if not reply.ok:
-                    self._end(one, reply, "verify")
+            reply = None if one.prepared is None else self._ask_prepared(one, replicate, "verify")
+            if reply is not None:
+                one.kernel_s = value(Verified, reply).kernel_s
 
     def _prepare(self, one: Outcome, replicate: int) -> None:
         # Agreement is checked once: the same code on the same inputs does not need the oracle again.
@@ -158,28 +156,37 @@ class Block:
         self._write_receipts("prepared", replicate=replicate, cell=one.cell.id)
 
     def _counted_burst(self, one: Outcome, replicate: int) -> None:
-        """One burst that counts; those with a receipt over the limit are kept, marked, and measured again."""
+        """One burst that counts, in each cache state."""
+        for state in [] if one.prepared is None else one.prepared.states:
+            if one.alive:
+                self._undisturbed_burst(one, replicate, state)
+
+    def _undisturbed_burst(self, one: Outcome, replicate: int, state: Cache) -> None:
+        """A burst; one with a receipt over the limit is kept, marked, and measured again."""
         for attempt in range(self._effort.retries + 1):
-            reply = self._burst(one, replicate)
+            reply = self._ask_prepared(one, replicate, "burst", cache=state)
             if reply is None:
                 return
             burst = value(Burst, reply)
-            why = disturbance(burst.receipt, burst.wall_ns / 1e9, self._effort.limits)
+            why = disturbance(burst.receipt, burst.receipt.get("host_s", burst.wall_ns / 1e9), self._effort.limits)
             again = why is not None and attempt < self._effort.retries
             self._record(one, burst, replicate, disturbed=again, why=why)
             if not again:
                 return
 
-    def _burst(self, one: Outcome, replicate: int) -> Reply | None:
-        if not self._pool.holds(one.cell):
-            self._prepare(one, replicate)
-            if not one.alive:
+    def _ask_prepared(self, one: Outcome, replicate: int, op: str, **arguments: object) -> Reply | None:
+        """Ask for what needs a prepared cell; where its process is gone it is prepared again. ``None`` at its end."""
+        while True:
+            if not self._pool.holds(one.cell):
+                self._prepare(one, replicate)
+                if not one.alive:
+                    return None
+            reply = self._pool.ask(one.cell, op, cell_id=one.cell.id, **arguments)
+            if reply.ok:
+                return reply
+            if not self._pool.again(one.cell, op, reply):
+                self._end(one, reply, op)
                 return None
-        reply = self._pool.ask(one.cell, "burst", cell_id=one.cell.id)
-        if not reply.ok:
-            self._end(one, reply, "burst")
-            return None
-        return reply
 
     def _record(
         self,
@@ -203,7 +210,7 @@ class Block:
             cpu_s=burst.cpu_ns / 1e9 / burst.calls,
             warmup=warmup,
             disturbed=disturbed,
-            cache="none" if one.cell.device == "cpu" else "hot",
+            cache=burst.cache,
             t_start=burst.started_at - self._clock.started,
         )
         one.samples.append(sample)
@@ -217,12 +224,13 @@ class Block:
         self._recorder.event(name, receipts=receipts, **detail)
 
     def _weigh(self) -> None:
-        """Memory is a run of its own, after the clocks, in fresh processes."""
+        """Memory is a run of its own, after the clocks, in a fresh process for each cell: no order can matter."""
         for one in self._shuffled(self._alive()):
             if self._clock.spent():
                 one.memory = Memory(None, "not measured: the budget was spent")
                 continue
-            reply = self._pool.ask(one.cell, "memory", cell=one.cell.to_dict())
+            with self._pool:
+                reply = self._pool.ask(one.cell, "memory", cell=one.cell.to_dict())
             if reply.ok:
                 one.memory = value(Memory, reply)
             else:

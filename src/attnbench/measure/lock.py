@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
 from attnbench.errors import UsageError
 
 VARIABLE = "ATTNBENCH_LOCK"
 EVERYBODY = 0o666
+OFTEN_S = 0.2
 
 
 def default_path() -> Path:
@@ -22,20 +26,49 @@ def default_path() -> Path:
 
 
 @contextmanager
-def only_run(path: Path | None = None) -> Iterator[None]:
-    """Hold the lock of this machine; raise ``UsageError`` if another run has it. The system frees it after a kill."""
-    lock = FileLock(path or default_path(), timeout=0, mode=EVERYBODY)
+def only_run(path: Path | None = None, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock of this machine, after waiting at most ``wait_s`` seconds; ``UsageError`` if another run has it.
+
+    The system frees it when its holder ends, however that comes about.
+    """
+    lock = FileLock(path or default_path(), timeout=wait_s, mode=EVERYBODY, poll_interval=OFTEN_S)
     try:
-        with lock:
-            yield
+        lock.acquire()
     except Timeout as error:
-        msg = (
-            f"another run of attnbench is measuring on this machine (it holds {lock.lock_file}); two at once would "
-            "disturb each other. Wait for it to end, then type the same again"
-        )
-        raise UsageError(msg) from error
+        raise UsageError(_held(Path(lock.lock_file), wait_s)) from error
     except OSError as error:
-        if error.filename != lock.lock_file:
-            raise
         msg = f"the lock {lock.lock_file} cannot be written ({error.strerror}); name another file with {VARIABLE}"
         raise UsageError(msg) from error
+    try:
+        _sign(Path(lock.lock_file))
+        yield
+    finally:
+        _holder(Path(lock.lock_file)).unlink(missing_ok=True)
+        lock.release()
+
+
+def _held(path: Path, wait_s: float) -> str:
+    waited = f"; {wait_s:g} s were waited for it" if wait_s else ""
+    return (
+        f"another run of attnbench is measuring on this machine{_who(path)} (it holds {path}){waited}; two at once "
+        "would disturb each other. Wait for it to end and type the same again, or let this one wait: --wait 10m"
+    )
+
+
+def _holder(path: Path) -> Path:
+    """Who holds the lock, for people: the lock itself is cut to nothing by everybody who asks for it."""
+    return path.with_name(f"{path.name}.holder")
+
+
+def _sign(path: Path) -> None:
+    own = {"pid": os.getpid(), "since": datetime.now(UTC).strftime("%H:%M:%S UTC")}
+    with suppress(OSError):
+        _holder(path).write_text(json.dumps(own), encoding="utf-8")
+
+
+def _who(path: Path) -> str:
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(_holder(path).read_text(encoding="utf-8"))
+        if psutil.pid_exists(int(found["pid"])):
+            return f", process {int(found['pid'])} since {found['since']}"
+    return ""

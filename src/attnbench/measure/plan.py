@@ -9,15 +9,17 @@ from __future__ import annotations
 import ast
 import fnmatch
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from attnbench import discover
 from attnbench.errors import MissingExtraError, NothingSelectedError, UsageError, suggest
+from attnbench.measure.devices import lacking
 from attnbench.measure.process import Setting, WorkerProcess
-from attnbench.measure.protocol import Described, value
+from attnbench.measure.protocol import Described, Reply, value
 from attnbench.suite import Cell, Suite
 
 DESCRIBE_TIMEOUT_S = 60.0
@@ -54,15 +56,21 @@ def make_plan(
     *,
     patterns: Sequence[str] = (),
     overrides: Sequence[str] = (),
-    devices: Sequence[str] = ("cpu",),
-    threads: Sequence[int] = (1,),
+    devices: Sequence[str] = (),
+    threads: Sequence[int] = (),
     files: Sequence[str] = (),
+    probe: bool = True,
+    timeout_s: float = DESCRIBE_TIMEOUT_S,
 ) -> Plan:
-    """Lay out every cell. Raises ``UsageError`` for what does not exist, ``NothingSelectedError`` for an empty plan."""
+    """Lay out every cell; ``timeout_s`` bounds the import of a drop-in file.
+
+    Without ``devices`` and ``threads`` each suite has its own. ``probe`` asks the frameworks which devices they have,
+    where a cell is on another than the CPU, so that what is not there is refused. Raises ``UsageError`` for what does
+    not exist, ``NothingSelectedError`` for an empty plan.
+    """
     named = {one.name: one for one in (discover.suite(s) if isinstance(s, str) else s for s in suites)}
     chosen = overridden(list(named.values()), overrides)
-    absolute = tuple(str(Path(path).resolve()) for path in files)
-    dropped = names_in(absolute)
+    dropped = found_in(files, min(timeout_s, DESCRIBE_TIMEOUT_S))
     known = tuple(dict.fromkeys((*discover.implementation_names(), *dropped)))
     for name in dropped:
         discover.backend(name.partition("/")[0])
@@ -72,17 +80,18 @@ def make_plan(
     cells: dict[str, Cell] = {}
     for suite in chosen:
         names = _selected(suite, patterns, known, dropped)
-        for cell in _cells(suite, names, devices, threads):
-            own = Cell(**{**cell.__dict__, "files": absolute if cell.impl in dropped else ()})
+        for cell in _cells(suite, names, devices or suite.devices, threads or suite.threads):
+            own = Cell(**{**cell.__dict__, "files": dropped.get(cell.impl, ())})
             _refuse_twins(suite, cells.get(own.id), own)
             cells[own.id] = own
     if not cells:
         msg = f"nothing to measure: suite {', '.join(one.name for one in chosen)} has no cell with these axes"
         raise NothingSelectedError(msg)
-    return Plan(tuple(chosen), tuple(cells.values()), refusals(cells.values()))
+    planned = tuple(cells.values())
+    return Plan(tuple(chosen), planned, _too_much(chosen, planned, patterns) | refusals(planned, probe=probe))
 
 
-def _selected(suite: Suite, patterns: Sequence[str], known: Sequence[str], dropped: Sequence[str]) -> tuple[str, ...]:
+def _selected(suite: Suite, patterns: Sequence[str], known: Sequence[str], dropped: Collection[str]) -> tuple[str, ...]:
     """An explicit choice stands for the suite's own; drop-ins are chosen by being there."""
     if patterns:
         return discover.select(patterns, known)
@@ -110,8 +119,20 @@ def _refuse_twins(suite: Suite, first: Cell | None, second: Cell) -> None:
     raise UsageError(msg)
 
 
-def refusals(cells: Iterable[Cell]) -> dict[str, str]:
-    """Why cells cannot be measured here, by id: their framework is not installed."""
+def _too_much(suites: Sequence[Suite], cells: Sequence[Cell], patterns: Sequence[str]) -> dict[str, str]:
+    """What the suites themselves do not measure and why, by id; an implementation named in full is asked for."""
+    rules = {one.name: one.refuse for one in suites if one.refuse is not None}
+    found: dict[str, str] = {}
+    for cell in cells:
+        rule = rules.get(cell.suite)
+        if rule is not None and cell.case is not None and cell.impl not in patterns:
+            reason = rule(cell.case, cell.impl)
+            found |= {cell.id: reason} if reason else {}
+    return found
+
+
+def refusals(cells: Iterable[Cell], *, probe: bool = True) -> dict[str, str]:
+    """Why cells cannot be measured here, by id: their framework is not installed, or it has no such device."""
     cards = discover.backends()
     missing = {}
     for name, card in cards.items():
@@ -119,46 +140,89 @@ def refusals(cells: Iterable[Cell]) -> dict[str, str]:
             card.check_available()
         except MissingExtraError as error:
             missing[name] = str(error)
-    return {cell.id: missing[cell.backend] for cell in cells if cell.backend in missing}
+    planned = tuple(cells)
+    found = {cell.id: missing[cell.backend] for cell in planned if cell.backend in missing}
+    return found | (lacking(cell for cell in planned if cell.id not in found) if probe else {})
 
 
-def names_in(files: Sequence[str], timeout_s: float = DESCRIBE_TIMEOUT_S) -> tuple[str, ...]:
-    """The implementations that drop-in files define.
+def names_in(files: Sequence[str | Path], timeout_s: float = DESCRIBE_TIMEOUT_S) -> tuple[str, ...]:
+    """The implementations that drop-in files define; see ``found_in``."""
+    return tuple(found_in(files, timeout_s))
 
-    A worker imports the files; where it crashes or hangs over them, their text is read instead, so that each gets its
-    rows with the reason. Raises ``UsageError`` where neither finds one.
+
+def found_in(files: Sequence[str | Path], timeout_s: float = DESCRIBE_TIMEOUT_S) -> dict[str, tuple[str, ...]]:
+    """Each implementation in drop-in files (or folders of them) with the file that defines it.
+
+    Only that file is imported where the implementation is measured, so that no other one can hurt it. A worker imports
+    the files; where it crashes or hangs over one, its text is read instead, so that its implementations get their rows
+    with the reason. Raises ``UsageError`` where neither finds one.
     """
-    if not files:
-        return ()
-    for path in files:
-        if not Path(path).exists():
-            msg = f"--impls {path}: no such file or folder"
-            raise UsageError(msg)
-    with WorkerProcess(None, Setting()) as worker:
-        reply = worker.call("describe", timeout_s, files=list(files))
-    if reply.ok:
-        return tuple(dict.fromkeys(value(Described, reply).names))
-    names = tuple(dict.fromkeys(name for path in files for name in _names_written_in(Path(path))))
-    if not names:
-        msg = (reply.reason or "no implementation found").removeprefix("UsageError: ")
-        raise UsageError(msg)
-    return names
-
-
-def _names_written_in(path: Path) -> list[str]:
-    """The names in ``@implementation("backend/variant", …)``, without importing anything."""
-    found = []
-    for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
-        try:
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-        except (SyntaxError, ValueError, OSError):
-            continue
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and _called(node) == "implementation" and node.args:
-                first = node.args[0]
-                if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                    found.append(first.value)
+    found: dict[str, tuple[str, ...]] = {}
+    with ExitStack() as stack:
+        describer = _Describer(timeout_s, stack)
+        for given in files:
+            within = _python_files(given)
+            inside: list[str] = []
+            for file in within:
+                names, why = describer.names(file)
+                if not names and len(within) == 1:
+                    raise UsageError(why)
+                _refuse_doubles(file, names, found)
+                found |= {name: (str(file),) for name in names}
+                inside += names
+            if not inside:
+                msg = f'--impls {given}: no implementation in it; decorate one with @implementation("numpy/mine", ...)'
+                raise UsageError(msg)
     return found
+
+
+def _refuse_doubles(file: Path, names: Sequence[str], found: Mapping[str, tuple[str, ...]]) -> None:
+    for name in names:
+        if found.get(name, (str(file),)) != (str(file),):
+            msg = f"--impls {file}: {name} is defined in {found[name][0]} too; give one of them another name"
+            raise UsageError(msg)
+
+
+class _Describer:
+    """A worker without a framework that imports files to know the names in them; started again where it is lost."""
+
+    def __init__(self, timeout_s: float, stack: ExitStack) -> None:
+        self._timeout, self._stack = timeout_s, stack
+        self._worker: WorkerProcess | None = None
+
+    def names(self, file: Path) -> tuple[list[str], str]:
+        """The names in one file, and why there are none."""
+        reply = self._ask(file)
+        if reply.outside:
+            reply = self._ask(file)
+        if reply.ok:
+            return value(Described, reply).names, ""
+        why = (reply.reason or "no implementation found").removeprefix("UsageError: ")
+        return list(dict.fromkeys(_names_written_in(file))), why
+
+    def _ask(self, file: Path) -> Reply:
+        if self._worker is None or not self._worker.alive:
+            self._worker = self._stack.enter_context(WorkerProcess(None, Setting()))
+        return self._worker.call("describe", self._timeout, files=[str(file)])
+
+
+def _python_files(path: str | Path) -> list[Path]:
+    path = Path(path).resolve()
+    if not path.exists():
+        msg = f"--impls {path}: no such file or folder"
+        raise UsageError(msg)
+    return sorted(path.glob("*.py")) if path.is_dir() else [path]
+
+
+def _names_written_in(file: Path) -> list[str]:
+    """The names in ``@implementation("backend/variant", …)``, without importing anything."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError, OSError):
+        return []
+    called = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _called(node) == "implementation"]
+    first = [node.args[0] for node in called if node.args]
+    return [one.value for one in first if isinstance(one, ast.Constant) and isinstance(one.value, str)]
 
 
 def _called(node: ast.Call) -> str:

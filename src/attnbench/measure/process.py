@@ -16,9 +16,11 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from attnbench import discover
+from attnbench.measure.limits import Groups, system_kills
 from attnbench.measure.protocol import (
     CRASHED,
     OOM,
@@ -36,6 +38,11 @@ LOG_TAIL = 300
 POLL_S = 0.5
 PATIENCE_S = 2.0
 LONGEST_REPLY = 16 * 2**20
+KEEPER = Path(__file__).with_name("keeper.py")
+KEEPER_PATIENCE_S = 5.0
+# Signals that come from somebody else: they say nothing of the kernel that was running.
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+NO_GROUPS = Groups(None, "not asked for")
 
 # A side that waits must sleep, or it takes time from the side that measures.
 PASSIVE = {
@@ -48,12 +55,17 @@ PASSIVE = {
 
 @dataclass(frozen=True)
 class Setting:
-    """How workers are started. ``memory_limit`` in bytes (0: none); ``environment`` beside the backend's own."""
+    """How workers are started.
+
+    ``memory_limit`` in bytes (0: none); ``environment`` beside the backend's own; ``groups`` say where control groups
+    can be made.
+    """
 
     threads: int = 1
     memory_limit: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     python: str = sys.executable
+    groups: Groups = NO_GROUPS
 
 
 class Log:
@@ -84,18 +96,23 @@ class WorkerProcess:
         self.alive = True
         self._number = 0
         self._unread = b""
-        self._killed = False
+        self._killed = self._dismissed = False
+        self._pid = 0
         self._start(setting)
 
     def _start(self, setting: Setting) -> None:
         child_requests, self._requests = os.pipe()
         self._replies, child_replies = os.pipe()
         log, child_log = os.pipe()
-        command = [setting.python, "-P", "-m", "attnbench.measure.worker", "--parent", str(os.getpid())]
-        command += ["--requests", str(child_requests), "--replies", str(child_replies)]
-        command += ["--memory-limit", str(setting.memory_limit)]
+        self._group = setting.groups.make(setting.memory_limit)
+        self._kills_before = system_kills()
+        pipes = ["--requests", str(child_requests), "--replies", str(child_replies)]
+        group = [] if self._group is None else ["--group", str(self._group.path)]
+        worker = [setting.python, "-P", "-m", "attnbench.measure.worker", *pipes]
+        worker += ["--memory-limit", str(setting.memory_limit)]
+        keeper = [setting.python, "-I", "-S", str(KEEPER), "--parent", str(os.getpid()), *pipes, *group]
         self._process = subprocess.Popen(
-            command,
+            [*keeper, "--", *worker],
             stdin=subprocess.DEVNULL,
             stdout=child_log,
             stderr=child_log,
@@ -109,7 +126,12 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """The worker's process id."""
+        """The worker's process id; 0 before its first answer. The keeper, its parent, is ``keeper_pid``."""
+        return self._pid
+
+    @property
+    def keeper_pid(self) -> int:
+        """The process id of the worker's keeper."""
         return self._process.pid
 
     def call(self, op: str, timeout: float, /, **arguments: Any) -> Reply:
@@ -134,6 +156,9 @@ class WorkerProcess:
             try:
                 reply = decode(Reply, line)
             except ProtocolError:
+                continue
+            if self._pid == 0 and reply.number == 0:
+                self._pid = reply.pid  # the keeper tells it, before the worker has begun
                 continue
             # An answer of another process or to another question is noise.
             if reply.pid == self.pid and reply.number == self._number:
@@ -163,34 +188,57 @@ class WorkerProcess:
             self.kill()
             return Reply(self._number, CRASHED, self._with_log("the worker closed its pipe and did not end"))
         self.alive = False
-        status, reason = death(self._process.returncode)
+        end = death(self._process.returncode, out_of_memory=self._out_of_memory())
         self.kill()
-        return Reply(self._number, status, self._with_log(reason))
+        return Reply(self._number, end.status, self._with_log(end.reason), outside=end.outside)
+
+    def _out_of_memory(self) -> bool:
+        """Whether the system has killed for memory since the start of this process; true where it does not tell."""
+        if self._group is not None and self._group.kills():
+            return True
+        now = system_kills()
+        return now is None or now != self._kills_before
 
     def _with_log(self, reason: str) -> str:
         tail = self._log.tail()
         return (f"{reason}; it printed last: {tail}" if tail else reason)[:REASON_LENGTH]
 
     def kill(self) -> None:
-        """End the worker and whatever it started, at once."""
+        """End the worker and whatever it started, at once: its keeper does it."""
         self.alive = False
         if self._killed:
             return
         self._killed = True
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait()
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            self._process.wait(KEEPER_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._pid:
+            # Where the keeper was killed it could not: then the worker's group at least.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._pid, signal.SIGKILL)
+        if self._group is not None:
+            self._group.end()
         for descriptor in (self._requests, self._replies):
             os.close(descriptor)
 
     def close(self) -> None:
         """Let the worker end, and kill it if it does not."""
+        self.dismiss()
         if self.alive:
-            with suppress(OSError):
-                os.write(self._requests, encode(Request(self._number + 1, "quit")))
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(PATIENCE_S)
         self.kill()
+
+    def dismiss(self) -> None:
+        """Tell the worker to end, and do not wait for it; ``close`` does."""
+        if self.alive and not self._dismissed:
+            self._dismissed = True
+            with suppress(OSError):
+                os.write(self._requests, encode(Request(self._number + 1, "quit")))
 
     def __enter__(self) -> Self:
         return self
@@ -205,15 +253,26 @@ def environment(backend: str | None, setting: Setting) -> dict[str, str]:
     return os.environ | PASSIVE | own | dict(setting.environment)
 
 
-def death(returncode: int) -> tuple[str, str]:
-    """What a worker's end without an answer says."""
+@dataclass(frozen=True)
+class Death:
+    """What a worker's end without an answer says. ``outside``: somebody else ended it, and not what it was doing."""
+
+    status: str
+    reason: str
+    outside: bool = False
+
+
+def death(returncode: int, *, out_of_memory: bool) -> Death:
+    """The status of a worker that ended with ``returncode``; a SIGKILL is the system's where memory ran out."""
     if returncode >= 0:
-        return CRASHED, f"the process left without a result (exit status {returncode})"
+        return Death(CRASHED, f"the process left without a result (exit status {returncode})")
     number = -returncode
     try:
         name = signal.Signals(number).name
     except ValueError:
         name = f"signal {number}"
-    if number == signal.SIGKILL:
-        return OOM, "the process was killed (SIGKILL), as the system does when memory runs out"
-    return CRASHED, f"the process died of {name}"
+    if number == signal.SIGKILL and out_of_memory:
+        return Death(OOM, "the process was killed (SIGKILL), as the system does when memory runs out")
+    if number in FROM_OUTSIDE:
+        return Death(CRASHED, f"the process was ended by {name}, sent by a process and not by the system", outside=True)
+    return Death(CRASHED, f"the process died of {name}")

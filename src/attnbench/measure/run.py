@@ -14,8 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from attnbench import discover
 from attnbench.errors import (
     EXIT_CELLS_FAILED,
@@ -30,11 +28,12 @@ from attnbench.errors import (
 from attnbench.measure import rows
 from attnbench.measure.block import Block, Clock, Outcome
 from attnbench.measure.effort import Effort
+from attnbench.measure.limits import find_groups, free_memory
 from attnbench.measure.lock import only_run
-from attnbench.measure.plan import Plan, make_plan, names_in, refusals
+from attnbench.measure.plan import Plan, found_in, make_plan, refusals
 from attnbench.measure.pool import Pool
 from attnbench.measure.process import Setting, WorkerProcess
-from attnbench.measure.protocol import Ceilings, Hello, Observed, value
+from attnbench.measure.protocol import Ceilings, Hello, Observed, Reply, value
 from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.read import Contents
 from attnbench.results.schema import CellResult, Fingerprint, RunInfo, Sample
@@ -64,7 +63,7 @@ class RunOptions:
     ``suites`` by name; ``patterns``, ``overrides``, ``devices``, ``threads`` and ``files`` are the command line's
     --impl, -a, --device, --threads and --impls. ``memory_limit`` is bytes for a worker (``None``: a share of what is
     free, 0: no limit). ``progress(done, total, label)`` is told of every block. ``seed`` fixes the random order; it
-    is drawn and recorded where it is not given.
+    is drawn and recorded where it is not given. ``wait_s`` is how long another run on this machine is waited for.
     """
 
     suites: Sequence[str | Suite] = ()
@@ -81,6 +80,7 @@ class RunOptions:
     memory_limit: int | None = None
     command: Sequence[str] = ()
     lock: Path | None = None
+    wait_s: float = 0.0
     progress: Progress | None = None
 
 
@@ -88,8 +88,8 @@ class RunOptions:
 class RunOutcome:
     """What a run left: its folder, its rows in planned order, the exit status.
 
-    ``kept`` counts the rows that were there before (``--resume``). ``note`` says why a run is partial; ``None`` where
-    it is complete.
+    ``kept`` counts the finished cells and ``kept_bursts`` the bursts that were there before (``--resume``). ``note``
+    says why a run is partial; ``None`` where it is complete.
     """
 
     run_id: str
@@ -98,12 +98,14 @@ class RunOutcome:
     exit_code: int
     kept: int = 0
     note: str | None = None
+    kept_bursts: int = 0
+    resumed: bool = False
 
 
 def run(options: RunOptions) -> RunOutcome:
     """Measure. Raises ``UsageError`` and its kin before anything is written; later, whatever happens is a row."""
     _check_extra()
-    with only_run(options.lock), ExitStack() as stack:
+    with only_run(options.lock, options.wait_s), ExitStack() as stack:
         session = _resumed(options) if options.resume is not None else _started(options)
         stack.enter_context(session.writer)
         note = None
@@ -137,6 +139,7 @@ def _started(options: RunOptions) -> Session:
         devices=options.devices,
         threads=options.threads,
         files=options.files,
+        timeout_s=options.effort.timeout_s,
     )
     fingerprint, started = collect_fingerprint(), utc_now()
     names = [one.name for one in plan.suites]
@@ -162,6 +165,7 @@ def _started(options: RunOptions) -> Session:
 def _resumed(options: RunOptions) -> Session:
     writer, contents = RunWriter.resume(options.resume or "", options.out)
     try:
+        _check_planned(contents)
         _check_same(options, contents)
         cells = _planned_before(options, contents)
     except BaseException:
@@ -174,18 +178,24 @@ def _resumed(options: RunOptions) -> Session:
 
 def _planned_before(options: RunOptions, contents: Contents) -> tuple[Cell, ...]:
     """The cells of a run that was broken off, from its rows."""
-    files = tuple(str(Path(path).resolve()) for path in options.files)
-    dropped = names_in(files)
+    dropped = found_in(options.files, options.effort.timeout_s)
     known = {*discover.implementation_names(), *dropped}
     unknown = sorted({row.impl for row in contents.cells if row.status == rows.NOT_RUN} - known)
     if unknown:
         msg = f"run {contents.info.run_id} has cells of {', '.join(unknown)}; give their file again with --impls FILE"
         raise UsageError(msg)
-    cells = tuple(rows.cell_of(row, files if row.impl in dropped else ()) for row in contents.cells)
+    cells = tuple(rows.cell_of(row, dropped.get(row.impl, ())) for row in contents.cells)
     if any(row.cell_id != cell.id for row, cell in zip(contents.cells, cells, strict=True)):
         msg = f"run {contents.info.run_id} was planned by another version of attnbench; start a new run"
         raise UsageError(msg)
     return cells
+
+
+def _check_planned(contents: Contents) -> None:
+    """Raise ``UsageError`` for a run that was broken off while its plan was written: its rows are not all there."""
+    if not any(event.get("name") == "start" for event in contents.events):
+        msg = f"run {contents.info.run_id} was broken off before its plan was written; nothing is lost: start a new run"
+        raise UsageError(msg)
 
 
 def _check_same(options: RunOptions, contents: Contents) -> None:
@@ -223,13 +233,16 @@ class Session:
         self._left = [cell for cell in plan.cells if planned[cell.id].status == rows.NOT_RUN]
         timed = sum(cell.case is not None and cell.id not in plan.refused for cell in self._left)
         self._effort = options.effort.within(options.budget_s, timed)
-        free = int(psutil.virtual_memory().available * MEMORY_SHARE)
+        free = int(free_memory() * MEMORY_SHARE)
         self._limit = free if options.memory_limit is None else options.memory_limit
-        self._ceilings: dict[int, Ceilings] = {}
+        self._groups = find_groups()
+        self._ceilings: dict[tuple[str, int], Ceilings] = {}
 
     def measure(self) -> None:
         """Everything that is left, block after block."""
-        self.writer.event("start", seed=self._seed, kept=self._kept, left=len(self._left), memory_limit=self._limit)
+        limits = {"memory_limit": self._limit, "control_groups": self._groups.describe()}
+        kept = {"kept": self._kept, "kept_bursts": len(self._earlier), "left": len(self._left)}
+        self.writer.event("start", seed=self._seed, **kept, **limits)
         for cell in self._left:
             if cell.id in self._plan.refused:
                 self._finish(rows.refused(self._rows[cell.id], self._plan.refused[cell.id]))
@@ -261,7 +274,8 @@ class Session:
             note = f"{note or 'the budget was spent'}: {unmeasured} of {len(found)} cells were not run"
             self.writer.event("partial", note=note)
             self.writer.close()
-        return RunOutcome(self._clock.run_id, self.writer.folder, found, exit_code(found), self._kept, note)
+        kept = (self._kept, note, len(self._earlier), self._options.resume is not None)
+        return RunOutcome(self._clock.run_id, self.writer.folder, found, exit_code(found), *kept)
 
     def _tell(self, next_cell: Cell | None) -> None:
         if self._options.progress is not None:
@@ -279,7 +293,9 @@ class Session:
             timeout_s=self._effort.timeout_s,
             rng=self._rng(salt),
             memory_limit=self._limit,
+            groups=self._groups,
             greeted=self._greeted,
+            noted=self.writer.event,
         )
 
     def _rng(self, salt: str) -> random.Random:
@@ -299,7 +315,7 @@ class Session:
         pool = self._pool(threads, f"{salt} environment")
         effort = self._effort.at_most(self._seconds_of(cells[0].suite))
         block = Block(cells, pool, effort, self._clock, self.writer, self._rng(salt), earlier)
-        ceilings = self._ceilings.get(threads) if cells[0].device == "cpu" else None
+        ceilings = self._ceilings.get((cells[0].device, threads))
         for outcome in block.measure():
             self._finish(rows.finished(self._rows[outcome.cell.id], outcome, ceilings))
 
@@ -321,17 +337,24 @@ class Session:
                 outcome.end(reply)
             self._finish(rows.finished(self._rows[cell.id], outcome, None))
 
+    def _ask_ceilings(self, device: str, threads: int, backend: str) -> Reply:
+        with WorkerProcess(backend, Setting(threads)) as worker:
+            hello = worker.call("hello", self._effort.timeout_s, backend=backend, threads=threads)
+            asked = {"device": device, "seconds": CEILINGS_S}
+            return worker.call("ceilings", self._effort.timeout_s, **asked) if hello.ok else hello
+
     def _measure_ceilings(self) -> None:
-        """This machine's rates, once for every number of threads that is timed on the CPU."""
-        timed = {cell.threads for cell in self._left if cell.case is not None and cell.device == "cpu"}
-        for threads in sorted(timed):
-            with WorkerProcess("numpy", Setting(threads)) as worker:
-                hello = worker.call("hello", self._effort.timeout_s, backend="numpy", threads=threads)
-                reply = worker.call("ceilings", self._effort.timeout_s, seconds=CEILINGS_S) if hello.ok else hello
+        """This machine's rates, once for every framework, device and number of threads that is timed."""
+        timed = {(c.device, c.threads, c.backend) for c in self._left if c.case is not None}
+        for device, threads, backend in sorted(timed):
+            reply = self._ask_ceilings(device, threads, backend)
+            if reply.outside:
+                reply = self._ask_ceilings(device, threads, backend)
             if not reply.ok:
-                self.writer.event("no ceilings", threads=threads, reason=reply.reason)
+                self.writer.event("no ceilings", backend=backend, device=device, threads=threads, reason=reply.reason)
                 continue
-            self._ceilings[threads] = value(Ceilings, reply)
-            found = {f"{name}.threads{threads}": rate for name, rate in reply.value.items()}
+            known = self._ceilings.get((device, threads), Ceilings({}))
+            self._ceilings[device, threads] = best = value(Ceilings, reply).better(known)
+            found = {f"{name}.{device}.threads{threads}": rate for name, rate in best.rates.items()}
             info = self.writer.info
             self.writer.update(info.model_copy(update={"ceilings": info.ceilings | found}))

@@ -1,25 +1,22 @@
 """The worker: ``python -m attnbench.measure.worker``, a process that measures with one framework and can be lost.
 
 It reads requests from one pipe and writes replies to another; standard output and error are the kernels'. Whatever a
-kernel raises is a reply. It dies with its parent.
+kernel raises is a reply. It dies with its parent, the keeper, which ends whatever a kernel has started.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import resource
-import signal
 import sys
 import traceback
-from typing import BinaryIO
+from types import FrameType
+from typing import Any, BinaryIO
 
 from attnbench.measure.bench import Bench, Done, classify
-from attnbench.measure.protocol import CRASHED, OK, Reply, Request, decode, encode
+from attnbench.measure.protocol import CRASHED, OK, REASON_LENGTH, WRONG, Reply, Request, decode, encode
 
-PR_SET_PDEATHSIG = 1
-EXIT_ORPHAN = 3
 EXIT_FORKED = 4
 
 
@@ -28,31 +25,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="attnbench.measure.worker", description=__doc__)
     parser.add_argument("--requests", type=int, required=True, help="file descriptor to read requests from")
     parser.add_argument("--replies", type=int, required=True, help="file descriptor to write replies to")
-    parser.add_argument("--parent", type=int, required=True, help="process to die with")
     parser.add_argument("--memory-limit", type=int, default=0, help="bytes of data this process may hold; 0: no limit")
     given = parser.parse_args(arguments)
-    die_with(given.parent)
     limit_memory(given.memory_limit)
     for descriptor in (given.requests, given.replies):
         os.set_inheritable(descriptor, False)  # noqa: FBT003  (the only way to call it)
+    os.register_at_fork(after_in_child=leave_with_the_kernel)
     with os.fdopen(given.requests, "rb") as requests, os.fdopen(given.replies, "wb", buffering=0) as replies:
         serve(requests, replies)
     return 0
-
-
-def die_with(parent: int) -> None:
-    """Have the system kill this process when its parent ends, so that nothing is left measuring or holding a lock."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        sys.exit(EXIT_ORPHAN)
 
 
 def limit_memory(limit: int) -> None:
     """Bound the private writable memory: an allocation without end becomes an error here, and not the machine's."""
     if limit:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
@@ -68,8 +55,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         else:
             status, reason, value = CRASHED, f"the worker has no operation {request.op!r}", {}
         if os.getpid() != own:
-            # A kernel forked, and this is the child, back from the call: it has nothing to say here.
-            os._exit(EXIT_FORKED)
+            os._exit(EXIT_FORKED)  # a child that was forked outside Python
         replies.write(encode(Reply(request.number, status, reason, value, own)))
 
 
@@ -78,6 +64,8 @@ def attempt(operation: object, request: Request) -> Done:
     try:
         done: Done = operation(**request.arguments)  # type: ignore[operator]
     except BaseException as error:  # noqa: BLE001  (a kernel may raise anything, SystemExit too)
+        if isinstance(error, ValueError) and "read-only" in str(error):
+            return WRONG, f"tried to write to an input: {error}"[:REASON_LENGTH], {}
         status, reason = classify(error)
         if status != OK:
             traceback.print_exc()
@@ -85,5 +73,31 @@ def attempt(operation: object, request: Request) -> Done:
     return done
 
 
+def leave_with_the_kernel() -> None:
+    """In a forked child: end when the kernel returns, or the child would go on measuring, and fork again each call.
+
+    Every frame of the harness below the kernel gets a trace function, as a debugger does it: the first thing that
+    happens there in the child ends it. What the kernel itself does in the child goes on.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  (the way to the frames)
+    while frame is not None:
+        if _harness(frame.f_globals.get("__name__", "")):
+            frame.f_trace = _leave
+        frame = frame.f_back
+    sys.settrace(_ignore)
+
+
+def _harness(module: str) -> bool:
+    return module == "__main__" or module.startswith(("attnbench.measure.", "attnbench.agree.", "attnbench.ablate."))
+
+
+def _ignore(_frame: FrameType, _event: str, _argument: Any) -> None:
+    """New frames are not traced."""
+
+
+def _leave(_frame: FrameType, _event: str, _argument: Any) -> Any:
+    os._exit(EXIT_FORKED)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main())  # what a kernel or a framework wants to do at the end is of no use, and can hang

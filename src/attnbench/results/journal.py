@@ -7,10 +7,11 @@ leaves, and nothing else: a damaged middle means that the file is not what was w
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Self, get_args
@@ -35,29 +36,50 @@ class Journal:
     def __init__(self, path: Path, *, new: bool) -> None:
         self.path = path
         flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT | os.O_EXCL if new else 0)
+        self._descriptor: int | None = None
         try:
+            self._descriptor = os.open(path, flags, 0o644)
+            self._claim()
             if not new:
-                os.truncate(path, intact_length(path))
-            self._descriptor: int | None = os.open(path, flags, 0o644)
+                os.ftruncate(self._descriptor, intact_length(path))
         except FileExistsError as error:
             msg = f"{path} exists already; a journal is never overwritten"
             raise ResultsError(msg) from error
         except OSError as error:
             fail_writing(path, error)
 
+    def _claim(self) -> None:
+        """One writer at a time; the system frees the claim when the writer ends, however that comes about."""
+        try:
+            fcntl.flock(self._descriptor or 0, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.close()
+            msg = f"{self.path} is being written by another process: that run is still going on. Wait for its end"
+            raise ResultsError(msg) from error
+        except OSError:  # a file system without locks
+            return
+
     def append(self, kind: RecordType, data: Any) -> None:
         """Write one record of JSON-ready ``data``."""
+        self.extend(kind, [data])
+
+    def extend(self, kind: RecordType, records: Iterable[Any]) -> None:
+        """Write several records and sync them once."""
         if self._descriptor is None:
             msg = f"{self.path} is closed; nothing more is written to it"
             raise ResultsError(msg)
-        line = json.dumps({"type": kind, "data": _in_words(data)}, separators=(",", ":"), allow_nan=False)
         before = os.fstat(self._descriptor).st_size
+        payload = b"".join(_line(kind, data) for data in records)
         try:
-            self._write((line + "\n").encode())
+            self._write(payload)
             os.fsync(self._descriptor)
         except OSError as error:
             os.truncate(self.path, before)
             fail_writing(self.path, error)
+        except BaseException:  # an interrupt: half a line must not stand before the next one
+            if os.fstat(self._descriptor).st_size != before + len(payload):
+                os.truncate(self.path, before)
+            raise
 
     def _write(self, payload: bytes) -> None:
         rest = memoryview(payload)
@@ -75,6 +97,11 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _line(kind: RecordType, data: Any) -> bytes:
+    record = {"type": kind, "data": _in_words(data)}
+    return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
 def _in_words(data: Any) -> Any:

@@ -83,12 +83,11 @@ class RunWriter:
 
     def plan(self, cells: Iterable[CellResult]) -> None:
         """Write down every planned cell, as ``not-run``, before the first is measured: none of them can vanish."""
-        for one in cells:
-            self.cell(one)
+        self._journal.extend("cell", [_row(one) for one in cells])
 
     def cell(self, result: CellResult) -> None:
         """Write the row of a cell; the last row of a cell is the one that counts."""
-        self._journal.append("cell", result.model_dump(mode="json", exclude_none=True))
+        self._journal.append("cell", _row(result))
 
     def samples(self, samples: Sequence[Sample]) -> None:
         """Write the samples of one burst."""
@@ -108,10 +107,13 @@ class RunWriter:
         write_whole(self.folder / RUN, json.dumps(info.model_dump(mode="json"), indent=1) + "\n")
 
     def finish(self) -> Path:
-        """Mark the run complete, compact the journal into Parquet, close; return the folder."""
+        """Compact the journal into Parquet, mark the run complete, close; return the folder.
+
+        In this order: a run that is killed in between is not complete, and is resumed.
+        """
+        compact(self.folder)
         self.update(self.info.model_copy(update={"finished": utc_now(), "status": "complete"}))
         self.close()
-        compact(self.folder)
         return self.folder
 
     def close(self) -> None:
@@ -123,6 +125,10 @@ class RunWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _row(result: CellResult) -> dict[str, Any]:
+    return result.model_dump(mode="json", exclude_none=True)
 
 
 def compact(folder: str | Path) -> None:
