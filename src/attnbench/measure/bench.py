@@ -162,6 +162,10 @@ class Bench:
         timed = live.timed[state]
         return OK, None, asdict(self._clock(live.device).burst(timed.run, calls or timed.calls, state))
 
+    def call_of(self, cell_id: str) -> Callable[[], Any]:
+        """One call of a prepared cell, for a clock that is not ours; the backend's ``wait`` belongs to it."""
+        return next(iter(self._live[cell_id].timed.values())).run
+
     def verify(self, cell_id: str) -> Done:
         """Judge what the timed binding answers, after the clock; the cell cannot be timed any more."""
         from attnbench.agree.answer import verify
@@ -202,9 +206,9 @@ class Bench:
             raise AttnbenchError(msg)
         return OK, None, asdict(Observed({name: float(number) for name, number in found.items()}))
 
-    def ceilings(self, seconds: float = 0.3, device: str = "cpu") -> Done:
+    def ceilings(self, seconds: float, device: str, dtypes: list[str]) -> Done:
         """What this machine can do with the threads of this process, as far as this framework shows it."""
-        return OK, None, asdict(ceilings.measure(self.backend, seconds, device))
+        return OK, None, asdict(ceilings.measure(self.backend, seconds, device, dtypes))
 
     def drop(self, cell_id: str) -> Done:
         """Forget a prepared cell."""

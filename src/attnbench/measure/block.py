@@ -8,9 +8,11 @@ one that may have failed for another's doing is asked again in a process of its 
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,10 +20,14 @@ from attnbench.measure.effort import Effort, enough
 from attnbench.measure.pool import Pool
 from attnbench.measure.protocol import OK, Burst, Memory, Prepared, Reply, Verified, value
 from attnbench.measure.receipts import disturbance
+from attnbench.measure.spending import Spending
 from attnbench.results.schema import Cache, Sample
 from attnbench.suite import Cell
 
 UNMEASURED = "not-run"
+# Cells whose matrix of scores is larger are weighed alone: together they might not fit.
+WEIGHED_TOGETHER = 64 * 2**20
+MOST_WEIGHERS = 4
 
 
 @dataclass
@@ -92,9 +98,11 @@ class Block:
         recorder: Recorder,
         rng: random.Random,
         earlier: Sequence[Sample] = (),
+        spending: Spending | None = None,
     ) -> None:
         self.outcomes = [Outcome(c, samples=[s for s in earlier if s.cell_id == c.id]) for c in cells]
         self._pool, self._effort, self._clock, self._recorder, self._rng = pool, effort, clock, recorder, rng
+        self._spending = spending or Spending()
         self._receipts: list[dict[str, object]] = []
         self._first = max((one.replicate + 1 for one in earlier), default=0)
 
@@ -107,8 +115,10 @@ class Block:
             with self._pool:
                 self._replicate(replicate)
                 if replicate == self._first:
-                    self._verify(replicate)
-        self._weigh()
+                    with self._spending.during("verify"):
+                        self._verify(replicate)
+        with self._spending.during("memory"):
+            self._weigh()
         for one in self._alive():
             if one.prepared is None:
                 one.status, one.reason = UNMEASURED, "the budget was spent before its turn"
@@ -121,17 +131,19 @@ class Block:
         return self._rng.sample(outcomes, len(outcomes))
 
     def _replicate(self, replicate: int) -> None:
-        for one in self._shuffled(self._alive()):
-            if not self._clock.spent():
-                self._prepare(one, replicate)
+        with self._spending.during("prepare"):
+            for one in self._shuffled(self._alive()):
+                if not self._clock.spent():
+                    self._prepare(one, replicate)
         # One whose process another cell has taken with it is prepared again at its burst.
         ready = [one for one in self._alive() if one.prepared is not None]
-        while ready and not self._clock.spent():
-            order = self._shuffled(ready)
-            for one in order:
-                self._counted_burst(one, replicate)
-            self._write_receipts("round", replicate=replicate, order=[one.cell.id for one in order])
-            ready = [one for one in ready if one.alive and not enough(self._effort, one.samples, replicate)]
+        with self._spending.during("rounds"):
+            while ready and not self._clock.spent():
+                order = self._shuffled(ready)
+                for one in order:
+                    self._counted_burst(one, replicate)
+                self._write_receipts("round", replicate=replicate, order=[one.cell.id for one in order])
+                ready = [one for one in ready if one.alive and not enough(self._effort, one.samples, replicate)]
 
     def _verify(self, replicate: int) -> None:
         """After the clock, once for each cell: what was timed gives the right answer, and not one kept from before."""
@@ -214,6 +226,7 @@ class Block:
             t_start=burst.started_at - self._clock.started,
         )
         one.samples.append(sample)
+        self._spending.burst(sample)
         self._recorder.samples([sample])
         over = {} if why is None else {"over": why}
         self._receipts.append({"cell": one.cell.id, "burst": sample.burst, **burst.receipt, **over})
@@ -224,18 +237,52 @@ class Block:
         self._recorder.event(name, receipts=receipts, **detail)
 
     def _weigh(self) -> None:
-        """Memory is a run of its own, after the clocks, in a fresh process for each cell: no order can matter."""
-        for one in self._shuffled(self._alive()):
-            if self._clock.spent():
-                one.memory = Memory(None, "not measured: the budget was spent")
-                continue
-            with self._pool:
-                reply = self._pool.ask(one.cell, "memory", cell=one.cell.to_dict())
-            if reply.ok:
-                one.memory = value(Memory, reply)
-            else:
-                self._end(one, reply, "memory")
+        """Memory is a run of its own, after the clocks, in a fresh process for each cell: no order can matter.
+
+        Nothing is timed here, so that small cells are weighed beside each other, as many as there are processors.
+        """
+        order = self._shuffled(self._alive())
+        small = [one for one in order if _scores_bytes(one.cell) <= WEIGHED_TOGETHER]
+        with ThreadPoolExecutor(_weighers(self.outcomes[0].cell.threads)) as executor:
+            try:
+                for one, reply in zip(small, executor.map(self._weighed, small), strict=True):
+                    self._take_memory(one, reply)
+            except BaseException:
+                executor.shutdown(wait=False, cancel_futures=True)
+                raise
+        for one in order:
+            if one not in small:
+                self._take_memory(one, self._weighed(one))
+
+    def _weighed(self, one: Outcome) -> Reply | None:
+        """The answer of a process of its own; ``None`` where the budget is spent."""
+        if self._clock.spent():
+            return None
+        with self._pool.sibling(one.cell.id) as alone:
+            return alone.ask(one.cell, "memory", cell=one.cell.to_dict())
+
+    def _take_memory(self, one: Outcome, reply: Reply | None) -> None:
+        if reply is None:
+            one.memory = Memory(None, "not measured: the budget was spent")
+        elif reply.ok:
+            one.memory = value(Memory, reply)
+        else:
+            self._end(one, reply, "memory")
 
     def _end(self, one: Outcome, reply: Reply, during: str) -> None:
         one.end(reply)
         self._recorder.event("ended", cell=one.cell.id, during=during, status=reply.status, reason=reply.reason)
+
+
+def _scores_bytes(cell: Cell) -> float:
+    """The matrix of scores in float64, times the hidden size of a learned score: what a naive kernel may hold."""
+    if cell.case is None:
+        return 0.0
+    p = cell.case.problem
+    hidden = p.Da if cell.case.spec.score in ("additive", "concat") else 1
+    return 8.0 * p.B * p.Hq * p.Tq * p.S * hidden
+
+
+def _weighers(threads: int) -> int:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MOST_WEIGHERS, usable // threads))

@@ -7,7 +7,7 @@ roofline): a ceiling is the machine's, not a library's.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attnbench.measure.protocol import Ceilings
@@ -28,14 +28,16 @@ def product(dtype: str) -> str:
     return f"{dtype}_flop_rate"
 
 
-def measure(backend: Backend, seconds: float, device: str = "cpu") -> Ceilings:
+def measure(
+    backend: Backend, seconds: float, device: str = "cpu", dtypes: Sequence[str] = PRODUCT_DTYPES
+) -> Ceilings:
     """The best rates seen in ``seconds`` each: products by dtype (FLOP/s), copy (read and written bytes/s), exp (1/s).
 
-    What the framework does not offer is left out.
+    Products are those of ``dtypes``. What the framework does not offer is left out.
     """
     sizes = CPU_SIZES if device == "cpu" else DEVICE_SIZES
     n = sizes["product"]
-    wanted = [(product(dtype), "product", dtype, n, 2.0 * n**3) for dtype in PRODUCT_DTYPES]
+    wanted = [(product(dtype), "product", dtype, n, 2.0 * n**3) for dtype in dtypes]
     wanted.append((COPY, "copy", "float32", sizes["copy"], 2.0 * sizes["copy"]))
     wanted.append((EXP, "exp", "float32", sizes["exp"], float(sizes["exp"])))
     found = {}

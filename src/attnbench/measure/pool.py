@@ -62,9 +62,22 @@ class Pool:
     ) -> None:
         self._threads, self._timeout, self._rng, self._limit = threads, timeout_s, rng, memory_limit
         self._groups, self._greeted, self._noted = groups, greeted, noted
+        self._salt = rng.random()
         self._apart: set[str] = set()
         self._kills: dict[str, int] = {}
         self._members: dict[Key, Member] = {}
+
+    def sibling(self, salt: str) -> Pool:
+        """A pool of the same settings and without processes yet, its environments drawn by itself."""
+        return Pool(
+            threads=self._threads,
+            timeout_s=self._timeout,
+            rng=random.Random(f"{self._salt} {salt}"),  # noqa: S311  (an order to be repeatable, not secret)
+            memory_limit=self._limit,
+            groups=self._groups,
+            greeted=self._greeted,
+            noted=self._noted,
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import random
 import secrets
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -34,6 +35,7 @@ from attnbench.measure.plan import Plan, found_in, make_plan, refusals
 from attnbench.measure.pool import Pool
 from attnbench.measure.process import Setting, WorkerProcess
 from attnbench.measure.protocol import Ceilings, Hello, Observed, Reply, value
+from attnbench.measure.spending import Spending
 from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.read import Contents
 from attnbench.results.schema import CellResult, Fingerprint, RunInfo, Sample
@@ -42,7 +44,7 @@ from attnbench.suite import Cell, Suite
 
 # A kernel that allocates without end meets this share of the memory that was free at the start, not the machine's end.
 MEMORY_SHARE = 0.8
-CEILINGS_S = 0.3
+CEILINGS_S = 0.15
 # Intervals need SciPy; Parquet needs pandas and pyarrow.
 NEEDED = ("scipy", "pandas", "pyarrow")
 EXIT_BY_STATUS = {
@@ -89,7 +91,7 @@ class RunOutcome:
     """What a run left: its folder, its rows in planned order, the exit status.
 
     ``kept`` counts the finished cells and ``kept_bursts`` the bursts that were there before (``--resume``). ``note``
-    says why a run is partial; ``None`` where it is complete.
+    says why a run is partial; ``None`` where it is complete. ``spending`` says where the time went.
     """
 
     run_id: str
@@ -100,6 +102,7 @@ class RunOutcome:
     note: str | None = None
     kept_bursts: int = 0
     resumed: bool = False
+    spending: Spending | None = None
 
 
 def run(options: RunOptions) -> RunOutcome:
@@ -237,6 +240,8 @@ class Session:
         self._limit = free if options.memory_limit is None else options.memory_limit
         self._groups = find_groups()
         self._ceilings: dict[tuple[str, int], Ceilings] = {}
+        self._spending = Spending()
+        self._greeting = threading.Lock()
 
     def measure(self) -> None:
         """Everything that is left, block after block."""
@@ -247,7 +252,8 @@ class Session:
             if cell.id in self._plan.refused:
                 self._finish(rows.refused(self._rows[cell.id], self._plan.refused[cell.id]))
         left = {cell.id for cell in self._left} - set(self._plan.refused)
-        self._measure_ceilings()
+        with self._spending.during("ceilings"):
+            self._measure_ceilings()
         with ExitStack() as stack:
             observers: dict[int, Pool] = {}
             for cells in self._plan.blocks():
@@ -268,13 +274,14 @@ class Session:
         """Close the run: complete and compacted, or partial and ready to be resumed."""
         found = tuple(self._rows[cell.id] for cell in self._plan.cells)
         unmeasured = sum(one.status == rows.NOT_RUN for one in found)
+        self.writer.event("spent", **self._spending.total(), measured_share=self._spending.measured_share())
         if not unmeasured and note is None:
             self.writer.finish()
         else:
             note = f"{note or 'the budget was spent'}: {unmeasured} of {len(found)} cells were not run"
             self.writer.event("partial", note=note)
             self.writer.close()
-        kept = (self._kept, note, len(self._earlier), self._options.resume is not None)
+        kept = (self._kept, note, len(self._earlier), self._options.resume is not None, self._spending)
         return RunOutcome(self._clock.run_id, self.writer.folder, found, exit_code(found), *kept)
 
     def _tell(self, next_cell: Cell | None) -> None:
@@ -303,10 +310,11 @@ class Session:
 
     def _greeted(self, backend: str, hello: Hello, drawn: dict[str, Any]) -> None:
         self.writer.event("process", backend=backend, pid=hello.pid, import_s=hello.import_s, **drawn)
-        before: Fingerprint = self.writer.info.fingerprint
-        after = before.with_framework(backend, hello.versions, hello.threads)
-        if after != before:
-            self.writer.update(self.writer.info.model_copy(update={"fingerprint": after}))
+        with self._greeting:  # cells are weighed beside each other
+            before: Fingerprint = self.writer.info.fingerprint
+            after = before.with_framework(backend, hello.versions, hello.threads)
+            if after != before:
+                self.writer.update(self.writer.info.model_copy(update={"fingerprint": after}))
 
     def _time(self, cells: list[Cell]) -> None:
         mine = {cell.id for cell in cells}
@@ -314,7 +322,7 @@ class Session:
         threads, salt = cells[0].threads, f"{cells[0].block_id} {len(earlier)}"
         pool = self._pool(threads, f"{salt} environment")
         effort = self._effort.at_most(self._seconds_of(cells[0].suite))
-        block = Block(cells, pool, effort, self._clock, self.writer, self._rng(salt), earlier)
+        block = Block(cells, pool, effort, self._clock, self.writer, self._rng(salt), earlier, self._spending)
         ceilings = self._ceilings.get((cells[0].device, threads))
         for outcome in block.measure():
             self._finish(rows.finished(self._rows[outcome.cell.id], outcome, ceilings))
@@ -340,8 +348,13 @@ class Session:
     def _ask_ceilings(self, device: str, threads: int, backend: str) -> Reply:
         with WorkerProcess(backend, Setting(threads)) as worker:
             hello = worker.call("hello", self._effort.timeout_s, backend=backend, threads=threads)
-            asked = {"device": device, "seconds": CEILINGS_S}
+            asked = {"device": device, "seconds": CEILINGS_S, "dtypes": self._dtypes()}
             return worker.call("ceilings", self._effort.timeout_s, **asked) if hello.ok else hello
+
+    def _dtypes(self) -> list[str]:
+        """Those of the cells; what is computed in 16 bits may be computed in float32, so that its rate counts too."""
+        found = {cell.case.problem.dtype for cell in self._left if cell.case is not None}
+        return sorted(found if found <= {"float64", "float32"} else found | {"float32"})
 
     def _measure_ceilings(self) -> None:
         """This machine's rates, once for every framework, device and number of threads that is timed."""

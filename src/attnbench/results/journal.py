@@ -11,6 +11,7 @@ import fcntl
 import json
 import math
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ class Journal:
         self.path = path
         flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT | os.O_EXCL if new else 0)
         self._descriptor: int | None = None
+        self._writing = threading.Lock()
         try:
             self._descriptor = os.open(path, flags, 0o644)
             self._claim()
@@ -64,7 +66,11 @@ class Journal:
         self.extend(kind, [data])
 
     def extend(self, kind: RecordType, records: Iterable[Any]) -> None:
-        """Write several records and sync them once."""
+        """Write several records and sync them once; from one thread at a time."""
+        with self._writing:
+            self._extend(kind, records)
+
+    def _extend(self, kind: RecordType, records: Iterable[Any]) -> None:
         if self._descriptor is None:
             msg = f"{self.path} is closed; nothing more is written to it"
             raise ResultsError(msg)

@@ -1,0 +1,60 @@
+"""Where the wall time of a run goes: seconds by phase, so that nobody has to guess why it took so long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from attnbench.results.schema import Sample
+
+# What is importing, compiling and checking: the processes that weigh memory do little else.
+ASIDE = ("prepare", "verify", "memory")
+
+
+class Spending:
+    """Seconds by phase.
+
+    ``ceilings``; ``prepare``: start, import, compile, check, calibrate; ``rounds``, of which ``bursts`` are measured;
+    ``verify``; ``memory``.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._start = time.monotonic()
+
+    @contextmanager
+    def during(self, phase: str) -> Iterator[None]:
+        """Count the time until the end of the block."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.add(phase, time.monotonic() - start)
+
+    def add(self, phase: str, seconds: float) -> None:
+        """Count some seconds."""
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+
+    def burst(self, sample: Sample) -> None:
+        """Count a burst that was measured, disturbed or not."""
+        if not sample.warmup:
+            self.add("bursts", sample.wall_s * sample.calls)
+
+    def total(self) -> dict[str, float]:
+        """Seconds by phase, and ``wall`` in all."""
+        return {"wall": time.monotonic() - self._start} | self.seconds
+
+    def measured_share(self) -> float | None:
+        """The part of the wall time, but for preparing, verifying and memory, that was inside measured bursts."""
+        total = self.total()
+        rest = total["wall"] - sum(total.get(phase, 0.0) for phase in ASIDE)
+        return total["bursts"] / rest if total.get("bursts") and rest > 0 else None
+
+    def sentence(self) -> str:
+        """For people."""
+        total = self.total()
+        parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in total.items() if name != "wall")
+        share = self.measured_share()
+        inside = "" if share is None else f"; preparing, verifying and memory aside, {share:.0%} of it inside measured bursts"
+        return f"Time: {total['wall']:.0f} s ({parts}){inside}."
