@@ -46,7 +46,7 @@ def common(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="impls, suites, cells or backends.")] = "impls",
+    what: Annotated[str, typer.Argument(help="impls, suites, cells, shapes or backends.")] = "impls",
     suite: Annotated[list[str] | None, typer.Option(help="The suites whose cells are listed.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -138,24 +138,48 @@ def run(
     suites: Annotated[list[str] | None, typer.Argument(metavar="SUITE...", help="See: attnbench list suites.")] = None,
     impl: Annotated[list[str] | None, typer.Option(help="Implementations, by name or shell pattern.")] = None,
     axis: Annotated[list[str] | None, typer.Option("-a", metavar="AXIS=V1,V2", help="Other levels of an axis.")] = None,
+    shape: Annotated[
+        list[str] | None, typer.Option(help="Shapes of real models; see: attnbench list shapes. Repeatable.")
+    ] = None,
+    tokens: Annotated[list[int] | None, typer.Option(help="Tokens of a sequence; repeatable.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(help="Sequences at once; repeatable.")] = None,
+    phase: Annotated[
+        list[str] | None,
+        typer.Option(help="prefill (forward), train (forward and backward) or decode (one token over a cache)."),
+    ] = None,
+    dtype: Annotated[list[str] | None, typer.Option(help="float64, float32, bfloat16 or float16; repeatable.")] = None,
     device: Annotated[list[str] | None, typer.Option(help="cpu or cuda; repeatable.")] = None,
     threads: Annotated[list[int] | None, typer.Option(help="Threads, the same for all frameworks.")] = None,
     budget: Annotated[str | None, typer.Option(help="Wall time, such as 10m.")] = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a run that was broken off.")] = None,
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
     report: Annotated[Path | None, typer.Option(help="Where reports go; reports beside --out.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds for one step of a cell, such as checking it.")] = 120.0,
+    wait: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long to wait for another run on this machine, such as 10m.")
+    ] = None,
     files: Files = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Check agreement, measure time and memory, and write a run folder and its report."""
+    from attnbench.commands.asking import overrides
     from attnbench.commands.running import run_command
 
     set_quiet(quiet)
+    axes = overrides(
+        suites or [],
+        axis or [],
+        shapes=_split(shape),
+        tokens=tokens or [],
+        batch=batch or [],
+        phases=_split(phase),
+        dtypes=_split(dtype),
+    )
     code = run_command(
         suites or [],
         patterns=impl or [],
-        axes=axis or [],
+        axes=axes,
         device=device or [],
         threads=threads or [],
         budget=budget,
@@ -163,6 +187,8 @@ def run(
         out=out,
         files=files or [],
         reports=report,
+        timeout_s=timeout,
+        wait=wait,
         as_json=as_json,
     )
     raise typer.Exit(code)
@@ -191,6 +217,140 @@ def compare(
     from attnbench.commands.running import compare_command
 
     raise typer.Exit(compare_command(base, head, margin, as_json=as_json))
+
+
+@app.command("export")
+def export_(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or an id under results/.")],
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="pytest-benchmark, asv, github, junit or csv.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE", help="The file (for asv its results folder); else it is printed."),
+    ] = None,
+    commit: Annotated[str | None, typer.Option(help="For asv: the commit that was measured.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a run in another tool's format; cells without a time are in each of them, with their reason."""
+    from attnbench.commands.exchange import export_command
+
+    set_quiet(quiet)
+    raise typer.Exit(export_command(run, to, out, commit, as_json=as_json))
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The JSON file of pytest-benchmark.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where run folders go.")] = Path("results"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Read another tool's file as a run, labelled as imported, which report and compare take."""
+    from attnbench.commands.exchange import import_command
+
+    set_quiet(quiet)
+    raise typer.Exit(import_command(file, out, as_json=as_json))
+
+
+@app.command()
+def ab(
+    a: Annotated[str, typer.Argument(metavar="A", help="An implementation, or a git revision (git:NAME forces one).")],
+    b: Annotated[
+        str | None, typer.Argument(metavar="B", help="What is judged: one of the same kind; WORKTREE: as it stands.")
+    ] = None,
+    suite: Annotated[list[str] | None, typer.Option(help="Timed suites; smoke without one. Repeatable.")] = None,
+    impl: Annotated[list[str] | None, typer.Option(help="Between revisions: implementations, or patterns.")] = None,
+    axis: Annotated[list[str] | None, typer.Option("-a", metavar="AXIS=V1,V2", help="Other levels of an axis.")] = None,
+    files: Files = None,
+    margin: Annotated[str, typer.Option(help="The smallest change that matters.")] = "3%",
+    budget: Annotated[str, typer.Option(help="Wall time, such as 10m.")] = "10m",
+    python_a: Annotated[str | None, typer.Option(metavar="PYTHON", help="The interpreter of A.")] = None,
+    python_b: Annotated[str | None, typer.Option(metavar="PYTHON", help="The interpreter of B.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads, the same for both sides.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the folder of the comparison goes.")] = Path("results"),
+    inconclusive: Annotated[str, typer.Option(help="fail or pass: what an open question is.")] = "fail",
+    seed: Annotated[
+        int | None, typer.Option(help="The seed of the random order; drawn and recorded if not given.")
+    ] = None,
+    wait: Annotated[str | None, typer.Option(metavar="TIME", help="How long to wait for another run here.")] = None,
+    github: Annotated[bool, typer.Option("--github", help="GitHub's step summary and annotations.")] = False,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="The verdicts as JUnit XML.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="The verdicts as Markdown.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare two versions live, in pairs of fresh processes: slower, same, faster, inconclusive, not comparable."""
+    from attnbench.commands.ab import ab_command, suites_or_default
+    from attnbench.commands.sides import Asked
+
+    set_quiet(quiet)
+    asked = Asked(
+        a,
+        b,
+        suites=suites_or_default(_split(suite)),
+        patterns=impl or [],
+        axes=axis or [],
+        files=files or [],
+        python_a=python_a,
+        python_b=python_b,
+        threads=threads,
+    )
+    code = ab_command(
+        asked,
+        margin=margin,
+        budget=budget,
+        out=out,
+        inconclusive=inconclusive,
+        wait=wait,
+        seed=seed,
+        github=github,
+        junit=junit,
+        markdown=markdown,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def calibrate(
+    suite: Annotated[list[str] | None, typer.Option(help="Timed suites; smoke without one. Repeatable.")] = None,
+    impl: Annotated[list[str] | None, typer.Option(help="Implementations; numpy/naive without one.")] = None,
+    axis: Annotated[list[str] | None, typer.Option("-a", metavar="AXIS=V1,V2", help="Other levels of an axis.")] = None,
+    margin: Annotated[str, typer.Option(help="The smallest change that matters.")] = "3%",
+    budget: Annotated[str, typer.Option(help="Wall time, such as 10m.")] = "10m",
+    threads: Annotated[int | None, typer.Option(help="Threads.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the folder of the pairs goes.")] = Path("results"),
+    wait: Annotated[str | None, typer.Option(metavar="TIME", help="How long to wait for another run here.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare a version with itself: this machine's false alarms, and the slowdowns that it is able to find."""
+    from attnbench.commands.ab import suites_or_default
+    from attnbench.commands.calibrating import calibrate_command
+    from attnbench.commands.sides import Asked
+
+    set_quiet(quiet)
+    asked = Asked("", suites=suites_or_default(_split(suite)), patterns=impl or [], axes=axis or [], threads=threads)
+    code = calibrate_command(asked, margin=margin, budget=budget, out=out, wait=wait, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command()
+def plan(
+    detect: Annotated[str, typer.Option(help="The slowdown that is to be found, such as 3%.")],
+    suite: Annotated[list[str] | None, typer.Option(help="Timed suites; smoke without one. Repeatable.")] = None,
+    impl: Annotated[list[str] | None, typer.Option(help="Implementations; numpy/naive without one.")] = None,
+    axis: Annotated[list[str] | None, typer.Option("-a", metavar="AXIS=V1,V2", help="Other levels of an axis.")] = None,
+    margin: Annotated[str | None, typer.Option(help="The smallest change that matters; half of --detect.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say how many pairs and minutes it takes to find a slowdown here, before anything runs."""
+    from attnbench.commands.ab import suites_or_default
+    from attnbench.commands.calibrating import plan_command
+    from attnbench.commands.sides import Asked
+
+    asked = Asked("", suites=suites_or_default(_split(suite)), patterns=impl or [], axes=axis or [])
+    raise typer.Exit(plan_command(asked, detect=detect, margin=margin, as_json=as_json))
 
 
 @app.command()

@@ -20,6 +20,7 @@ from attnbench.spec import stable_id
 if TYPE_CHECKING:
     from attnbench.call import Operands
     from attnbench.implementation import AttentionOutput
+    from attnbench.learning import Learner, Model, Optimiser
     from attnbench.spec import AttentionSpec
 
 Point = Mapping[str, Any]
@@ -38,6 +39,9 @@ class Probe(Protocol):
 
     def vjp(self, spec: AttentionSpec, operands: Operands, d_output: Any, d_lse: Any = None) -> dict[str, Any]:
         """Gradients by name (q, k, v, bias, sinks, params.NAME)."""
+
+    def learner(self, model: Model, parameters: Mapping[str, Any], optimiser: Optimiser) -> Learner:
+        """A model around the implementation that learns in its framework, from these parameters."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,15 @@ class Suite:
     ``findings(frame)`` returns sentences that say what was found, from the frame alone, and ``claims(frame)`` the
     verdicts on published claims (``attnbench.ablate.claims.ClaimVerdict``); ``limits`` says what the suite does not
     show. ``cell_s`` bounds the seconds of bursts for a cell in each replicate, where the default is too long.
+
+    ``thin`` are rules that keep the default selection small: functions of some axes, true where a point is kept. A
+    rule speaks of the suite's own levels, so it falls away once the user chooses levels on an axis that it reads.
+    ``refuse(case, impl)`` says why a cell of the suite's own choice is not measured (a row with that reason), or
+    ``None``; an implementation that the user names in full is measured all the same. ``devices`` and ``threads`` are
+    what the suite is about where the user names none.
+
+    ``tiers`` gives other levels on some axes by the name of a tier: the suite's part in a group of suites such as
+    ``ablations-smoke`` (``attnbench.groups``).
     """
 
     name: str
@@ -91,6 +104,11 @@ class Suite:
     method: str = ""
     limits: str = ""
     cell_s: float | None = None
+    thin: tuple[Callable[..., bool], ...] = ()
+    refuse: Callable[[Case, str], str | None] | None = None
+    devices: tuple[str, ...] = ("cpu",)
+    threads: tuple[int, ...] = (1,)
+    tiers: Mapping[str, Mapping[str, tuple[Any, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.case is None) == (self.observe is None):
@@ -101,6 +119,14 @@ class Suite:
         if set(expected) != set(self.axes):
             msg = f"suite {self.name!r} declares the axes {sorted(self.axes)} but reads {sorted(expected)}"
             raise UsageError(msg)
+        for tier, levels in self.tiers.items():
+            if unknown := [name for name in levels if name not in self.axes]:
+                msg = f"suite {self.name!r} has no axis {unknown[0]!r} for its tier {tier!r}"
+                raise UsageError(msg)
+        for rule in self.thin:
+            if unknown := [name for name in _read_by(rule) if name not in self.axes]:
+                msg = f"suite {self.name!r} has no axis {unknown[0]!r} for its rule of thinning to read"
+                raise UsageError(msg)
 
     @property
     def timed(self) -> bool:
@@ -113,12 +139,15 @@ class Suite:
             if name not in self.axes:
                 msg = f"suite {self.name!r} has no axis {name!r}; it has {', '.join(self.axes)}"
                 raise UsageError(msg + suggest(name, self.axes))
-        return replace(self, axes={**self.axes, **{name: tuple(values) for name, values in levels.items()}})
+        kept = tuple(rule for rule in self.thin if not set(_read_by(rule)) & set(levels))
+        return replace(self, axes={**self.axes, **{name: tuple(values) for name, values in levels.items()}}, thin=kept)
 
     def points(self) -> Iterator[dict[str, Any]]:
-        """The product of the axes, the last axis fastest."""
+        """The product of the axes as far as the rules of thinning keep it, the last axis fastest."""
         for levels in itertools.product(*self.axes.values()):
-            yield dict(zip(self.axes, levels, strict=True))
+            point = dict(zip(self.axes, levels, strict=True))
+            if all(rule(**{name: point[name] for name in _read_by(rule)}) for rule in self.thin):
+                yield point
 
     def cases(self) -> Iterator[tuple[dict[str, Any], Case | None]]:
         """Every (point, case) of the suite; the case is ``None`` in an observed suite."""
@@ -127,6 +156,10 @@ class Suite:
                 yield point, None
             elif (case := self.case(**point)) is not None:
                 yield point, case
+
+
+def _read_by(rule: Callable[..., bool]) -> tuple[str, ...]:
+    return tuple(inspect.signature(rule).parameters)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from attnbench import discover
+from attnbench import discover, groups
 from attnbench.backend import BackendInfo
 from attnbench.commands.output import document, show, table
 from attnbench.errors import EXIT_OK, UsageError, suggest
 
-WHAT = ("impls", "suites", "cells", "backends")
+WHAT = ("impls", "suites", "cells", "shapes", "backends")
+# The source and its fields are in the JSON document and in docs/shapes.md.
+SHOWN_OF_SHAPES = ("shape", "title", "heads", "sizes", "mask", "scale", "besides", "context")
 
 
 def list_command(what: str, suites: list[str], *, as_json: bool) -> int:
@@ -21,7 +23,10 @@ def list_command(what: str, suites: list[str], *, as_json: bool) -> int:
     if suites and what != "cells":
         msg = f"--suite belongs to 'attnbench list cells', not to 'attnbench list {what}'"
         raise UsageError(msg)
-    rows = {"impls": _impls, "suites": _suites, "backends": _backends}[what]() if what != "cells" else _cells(suites)
+    listed = {"impls": _impls, "suites": _suites, "backends": _backends, "shapes": _shapes}
+    rows = listed[what]() if what != "cells" else _cells(suites)
+    if what == "shapes" and not as_json:
+        rows = [{name: row[name] for name in SHOWN_OF_SHAPES} for row in rows]
     if as_json:
         document({what: rows})
     else:
@@ -70,7 +75,12 @@ def _backends() -> list[dict[str, Any]]:
 
 
 def _suites() -> list[dict[str, Any]]:
-    return [{"suite": name, "question": _question(name)} for name in discover.suite_names()]
+    own = [{"suite": name, "question": _question(name)} for name in discover.suite_names()]
+    return own + [{"suite": name, "question": _together(name)} for name in groups.GROUPS]
+
+
+def _together(group: str) -> str:
+    return "Together: " + ", ".join(one.name for one in groups.members(group))
 
 
 def _question(name: str) -> str:
@@ -83,13 +93,22 @@ def _question(name: str) -> str:
 def _cells(suites: list[str]) -> list[dict[str, Any]]:
     from attnbench.measure.plan import make_plan
 
-    plan = make_plan(suites or ["smoke"])
+    plan = make_plan(groups.expanded(suites or ["smoke"]), probe=False)
     return [
         {
             "suite": cell.suite,
             "case": cell.case.label() if cell.case else " ".join(f"{k}={v}" for k, v in cell.point.items()),
             "implementation": cell.impl,
+            "device": cell.device,
+            "threads": cell.threads,
             "refused": plan.refused.get(cell.id),
         }
         for cell in plan.cells
     ]
+
+
+def _shapes() -> list[dict[str, Any]]:
+    from attnbench.catalogue import shapes
+    from attnbench.catalogue.text import row
+
+    return [row(one) for one in shapes().values()]

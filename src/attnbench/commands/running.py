@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from attnbench.commands.checking import known_device
+from attnbench import groups
+from attnbench.commands.asking import own_setting
+from attnbench.commands.checking import known_device, positive
 from attnbench.commands.output import ProgressLine, document, show
 from attnbench.errors import EXIT_OK, AttnbenchError, UsageError
 from attnbench.results.extra import check_report_extra
@@ -29,10 +31,17 @@ def run_command(
     out: Path,
     files: list[Path],
     reports: Path | None,
+    timeout_s: float,
+    wait: str | None,
     as_json: bool,
 ) -> int:
-    """Run suites, write the run folder and its report, show the tables; the exit status of the run."""
+    """Run suites, write the run folder and its report, show the tables; the exit status of the run.
+
+    ``axes`` are texts of -a, such as ``commands.asking.overrides`` makes; without ``device`` and ``threads`` a suite
+    has its own.
+    """
     check_report_extra("attnbench run")
+    from attnbench.measure.effort import Effort
     from attnbench.measure.run import RunOptions, run
 
     if not suites and resume is None:
@@ -40,18 +49,21 @@ def run_command(
         raise UsageError(msg)
     for one in device:
         known_device(one)
+    positive("--timeout", timeout_s)
     if reports is not None:
         writable(reports)
     options = RunOptions(
-        suites=suites,
+        suites=groups.expanded(suites),
         patterns=patterns,
         overrides=axes,
-        devices=device or ["cpu"],
-        threads=threads or [1],
+        devices=device or own_setting(suites, "devices"),
+        threads=threads or own_setting(suites, "threads"),
         files=[str(path) for path in files],
         budget_s=seconds(budget),
         resume=resume,
         out=out,
+        effort=Effort(timeout_s=timeout_s),
+        wait_s=seconds(wait) or 0.0,
         command=["attnbench", *sys.argv[1:]],
         progress=ProgressLine(),
     )
@@ -125,6 +137,10 @@ def _closing(outcome: Any, page: Path | None) -> str:
         counts[row.status] = counts.get(row.status, 0) + 1
     total = ", ".join(f"{count} {status}" for status, count in counts.items())
     lines = [f"{len(outcome.rows)} cells: {total}."]
+    if outcome.resumed:
+        lines.append(f"Resumed: kept {outcome.kept} finished cells and {outcome.kept_bursts} bursts from before.")
+    if outcome.spending is not None:
+        lines.append(outcome.spending.sentence())
     if outcome.note:
         lines.append(f"Partial: {outcome.note}. Go on with: attnbench run --resume {outcome.folder}")
     lines.append(f"run:    {outcome.folder}")
@@ -139,7 +155,9 @@ def _outcome(outcome: Any, page: Path | None) -> dict[str, Any]:
         "report": str(page) if page else None,
         "exit_code": outcome.exit_code,
         "note": outcome.note,
+        "seconds": outcome.spending.total() if outcome.spending else None,
         "kept": outcome.kept,
+        "kept_bursts": outcome.kept_bursts,
         "cells": [row.model_dump(mode="json") for row in outcome.rows],
     }
 

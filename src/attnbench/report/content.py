@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -108,6 +108,9 @@ def _run(
     prefix = f"{anchor}-" if several else ""
     suites = [(str(name), part) for name, part in frame.groupby("suite", sort=False)]
     sections = tuple(section_of(name, own_columns(part), find_suite(name), palette, prefix) for name, part in suites)
+    label = imported_label(info)
+    if label:
+        sections = tuple(replace(one, counts=f"{one.counts} {label}") for one in sections)
     return RunReport(
         anchor,
         info,
@@ -116,8 +119,18 @@ def _run(
         sections,
         tables.failures_table(frame),
         tables.disturbed_table(frame),
-        findings.counts(frame),
+        f"{findings.counts(frame)} {label}".rstrip(),
     )
+
+
+def imported_label(info: RunInfo) -> str:
+    """The sentence that says that attnbench did not measure a run; empty for one of its own."""
+    source = info.imported
+    if source is None:
+        return ""
+    unknown = f" Not known: {', '.join(source.unknown)}." if source.unknown else ""
+    release = f" {source.version}" if source.version else ""
+    return f"Imported from {source.tool}{release} ({source.file}), not measured by attnbench run.{unknown}"
 
 
 def own_columns(part: pd.DataFrame) -> pd.DataFrame:

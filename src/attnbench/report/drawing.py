@@ -191,6 +191,7 @@ def _heat(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFra
         cbar_kws={"label": label(value)},
     )
     place.grid(visible=False)
+    place.tick_params(axis="y", rotation=0)
     place.set_xlabel(figure.x_label or label(figure.x))
     place.set_ylabel(figure.y_label or label(figure.y))
 
@@ -265,6 +266,8 @@ def _value_scale(place: Any, figure: Figure, everything: pd.DataFrame, *, lying:
     if figure.guide is not None:
         factor, _, text = figure.guide
         (place.axvline if lying else place.axhline)(factor, color=INK, linestyle="--", linewidth=1)
+        if figure.kind == "bar":
+            return
         where = {"xy": (factor, 0.98), "xycoords": ("data", "axes fraction"), "rotation": 90, "ha": "right"}
         flat = {"xy": (0.01, factor), "xycoords": ("axes fraction", "data")}
         place.annotate(text, **(where if lying else flat), fontsize=8, va="top" if lying else "bottom")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_PANELS = 12
 PANELS_IN_A_ROW = 3
+FOUR = 4  # panels that stand two and two
 SHOWN_FAILURES = 8
 # Wong's (2011) colours, which colour-blind readers tell apart, as seaborn has them, with two darker ones for the yellow
 # and the pale pink, which are hard to see on white.
@@ -105,8 +106,12 @@ def draw(figure: Figure, frame: pd.DataFrame, palette: Palette, prefix: str = ""
     panels, left_out = _panels(figure, drawable)
     failed = _placeable_failures(figure, frame)
     crosses = ["A cross at the foot is a cell without a measurement."] if len(failed) else []
+    # Bars would hide the words beside the line.
+    dashed = [f"Dashed: {figure.guide[2]}."] if figure.guide is not None and figure.kind == "bar" else []
     svg = _svg(figure, panels, failed, palette, name)
-    return Drawn(name, figure.title, svg, " ".join(filter(None, [figure.caption, *crosses, *left_out, *notes])))
+    return Drawn(
+        name, figure.title, svg, " ".join(filter(None, [figure.caption, *dashed, *crosses, *left_out, *notes]))
+    )
 
 
 def _data(figure: Figure, frame: pd.DataFrame) -> pd.DataFrame:
@@ -182,7 +187,7 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
 
     everything = pd.concat(list(panels.values()))
     missing, _ = _panels(figure, failed)
-    across = min(len(panels), PANELS_IN_A_ROW)
+    across = len(panels) if len(panels) <= PANELS_IN_A_ROW else FOUR // 2 if len(panels) == FOUR else PANELS_IN_A_ROW
     down = -(-len(panels) // across)
     settings: Any = {**STYLE, "svg.hashsalt": name}
     with mpl.rc_context(settings):
@@ -197,6 +202,8 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
             place.set_title(title)
         for place in places[len(panels) :]:
             place.set_visible(False)
+        for place in places[len(panels) - across : len(panels)]:
+            place.tick_params(labelbottom=True)  # the last of its column, though not in the last row
         _finish(canvas, figure, places, across, legend)
         text = io.StringIO()
         canvas.savefig(text, format="svg", metadata={"Date": None})
@@ -218,7 +225,8 @@ def _finish(canvas: Any, figure: Figure, places: Sequence[Any], across: int, leg
     if len(legend) > 1:
         title = None if figure.hue in (None, "impl") else label(str(figure.hue))
         columns = min(len(legend), LEGEND_COLUMNS)
-        canvas.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=columns, title=title)
+        names = [label(name) if name in (figure.hue, figure.style) else name for name in legend]
+        canvas.legend(legend.values(), names, loc="outside lower center", ncols=columns, title=title)
 
 
 def clean_svg(svg: str, name: str, title: str) -> str:

@@ -1,0 +1,78 @@
+"""What ``attnbench run`` is asked in words of its own, as levels of axes: shapes, tokens, batches, phases, dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attnbench import discover, groups
+from attnbench.catalogue import PHASES, shape
+from attnbench.errors import UsageError, suggest
+from attnbench.precision import DTYPES
+
+
+def overrides(
+    suites: Sequence[str],
+    axes: Sequence[str],
+    *,
+    shapes: Sequence[str] = (),
+    tokens: Sequence[int] = (),
+    batch: Sequence[int] = (),
+    phases: Sequence[str] = (),
+    dtypes: Sequence[str] = (),
+) -> list[str]:
+    """The texts of ``-a`` with those that --shape, --tokens, --batch, --phase and --dtype stand for.
+
+    Raises ``UsageError`` for an unknown shape, phase or dtype, for a count below 1, for an axis that is given twice,
+    and where no suite of the run has the axis.
+    """
+    for name in shapes:
+        shape(name)
+    _known("--phase", phases, tuple(PHASES))
+    _known("--dtype", dtypes, DTYPES)
+    for option, counts in (("--tokens", tokens), ("--batch", batch)):
+        if any(count < 1 for count in counts):
+            msg = f"{option} is 1 or more; got {', '.join(map(str, counts))}"
+            raise UsageError(msg)
+    asked: dict[str, Sequence[Any]] = {
+        "shape": shapes,
+        "tokens": tokens,
+        "batch": batch,
+        "phase": phases,
+        "dtype": dtypes,
+    }
+    given = {axis: levels for axis, levels in asked.items() if levels}
+    for axis in given:
+        _check_axis(axis, suites, axes)
+    return [*axes, *(f"{axis}={','.join(map(str, levels))}" for axis, levels in given.items())]
+
+
+def _known(option: str, given: Sequence[str], known: Sequence[str]) -> None:
+    for one in given:
+        if one not in known:
+            msg = f"{option} {one} is not one of {', '.join(known)}{suggest(one, known)}"
+            raise UsageError(msg)
+
+
+def _check_axis(axis: str, suites: Sequence[str], axes: Sequence[str]) -> None:
+    if any(text.partition("=")[0] == axis for text in axes):
+        msg = f"--{axis} and -a {axis}=... say the same; give one of them"
+        raise UsageError(msg)
+    if not suites or any(axis in one.axes for one in groups.suites_of(suites)):
+        return
+    having = [name for name in discover.suite_names() if axis in _axes(name)]
+    msg = f"--{axis}: {', '.join(suites)} has no axis {axis!r}; suites that have it: {', '.join(having)}"
+    raise UsageError(msg)
+
+
+def _axes(name: str) -> Sequence[str]:
+    try:
+        return tuple(discover.suite(name).axes)
+    except UsageError:
+        return ()
+
+
+def own_setting(suites: Sequence[str], setting: str) -> tuple[Any, ...]:
+    """The ``devices`` or ``threads`` that all these suites declare; none where they differ and each has its own."""
+    found = {tuple(getattr(one, setting)) for one in groups.suites_of(suites)}
+    return found.pop() if len(found) == 1 else ()
