@@ -97,3 +97,19 @@ def test_an_exponent_without_a_line_is_refused(x: list[float], y: list[float]) -
 def test_numbers_by_seed_hold_the_mean_and_the_kept_ones() -> None:
     found = diagnostics.by_seed({"a": np.array([1.0, 3.0]), "b": np.array([2.0, 2.0])}, kept=("a",))
     assert found == {"a": 2.0, "b": 2.0, "a.seed0": 1.0, "a.seed1": 3.0}
+
+
+@given(logits)
+def test_no_softmax_has_less_entropy_than_the_norm_of_its_logits_allows(row: list[float]) -> None:
+    floor = float(diagnostics.entropy_floor(np.linalg.norm(row), len(row)))
+    assert float(diagnostics.entropy(softmax(row))) >= floor - 1e-12
+
+
+@pytest.mark.parametrize(("keys", "norm"), [(2, 3.0), (7, 0.5), (64, 9.0)])
+def test_the_floor_of_the_entropy_is_reached(keys: int, norm: float) -> None:
+    row = np.full(keys, -1.0 / keys)
+    row[0] += 1.0
+    row *= norm / np.linalg.norm(row)
+    floor = float(diagnostics.entropy_floor(norm, keys))
+    assert float(diagnostics.entropy(softmax(list(row)))) == pytest.approx(floor, rel=1e-12)
+    assert float(diagnostics.entropy_floor(0.0, keys)) == pytest.approx(math.log(keys))

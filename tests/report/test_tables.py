@@ -86,8 +86,8 @@ def test_hot_times_get_a_column_where_there_are_any(frame: pd.DataFrame) -> None
 
 def test_observed_numbers_are_a_table(tmp_path: Path) -> None:
     frame = load(suites.write_observed(tmp_path / "r", failed="jax/naive"))
-    table = tables.metrics_table(frame)
-    assert table is not None
+    (table,) = tables.metrics_tables(frame)
+    assert table.title == "What was observed"
     assert [column.name for column in table.columns] == [
         "d", "scaled", "implementation", "status", "variance", "reason",
     ]  # fmt: skip
@@ -97,7 +97,18 @@ def test_observed_numbers_are_a_table(tmp_path: Path) -> None:
 
 
 def test_a_timed_frame_has_no_table_of_observations(frame: pd.DataFrame) -> None:
-    assert tables.metrics_table(frame) is None
+    assert tables.metrics_tables(frame) == ()
+
+
+def test_each_suite_has_its_table_and_single_seeds_are_left_to_the_frame(tmp_path: Path) -> None:
+    first = load(suites.write_observed(tmp_path / "r")).assign(**{"metric.variance.seed0": 1.0})
+    both = pd.concat([first, first.assign(suite="other").rename(columns={"metric.variance": "metric.slope"})])
+    found = tables.metrics_tables(both)
+    assert [one.title for one in found] == [f"What was observed: {name}" for name in (first["suite"].iloc[0], "other")]
+    names = [[column.name for column in one.columns] for one in found]
+    assert "variance" in names[0]
+    assert "variance" not in names[1]
+    assert not [name for one in names for name in one if "seed" in name]
 
 
 def test_failures_and_disturbances_are_listed(frame: pd.DataFrame) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attnbench.api import AttentionOutput, Call, Capabilities, Implementation
+from attnbench.api import AttentionOutput, AttentionSpec, Call, Capabilities, Implementation
 from attnbench.attention import resolve
 from tests.suites import helpers
 
@@ -164,3 +164,75 @@ def test_frameworks_agree(name: str, limit: float, backend: str) -> None:
     worst = largest_difference(helpers.observed(name, ["numpy/naive", f"{backend}/naive"], levels=levels))
     assert worst is not None
     assert worst.relative < limit, worst.text
+
+
+def test_entropy_never_passes_the_floor_that_the_logits_leave_it(saturation: pd.DataFrame) -> None:
+    assert (saturation["metric.over_floor"] >= -1e-9).all()
+
+
+def test_additive_scores_keep_their_bound_and_dot_products_outgrow_them() -> None:
+    suite = helpers.suite("additive-bounded")
+    frame = helpers.observed("additive-bounded", d=(16, 64), size=(1.0, 64.0))
+    additive = frame[frame["point.score"] == "additive"]
+    assert (additive["metric.of_bound"] <= 1).all()
+    assert helpers.verdicts(suite, frame) == {
+        ("additive-is-bounded", ("numpy/naive",)): "reproduced",
+        ("dot-products-grow-large", ("numpy/naive",)): "reproduced",
+    }
+    assert "From inputs of size 1 to 64 at d = 64" in helpers.sentences(suite, frame)[0]
+
+
+def test_a_score_without_its_tanh_passes_the_bound() -> None:
+    _, right = resolve("numpy/naive")
+
+    def attend(q: Any, k: Any, v: Any, call: Call) -> AttentionOutput:
+        found: AttentionOutput = right.attend(q, k, v, call)
+        return dataclasses.replace(found, scores=found.scores * 10)
+
+    wrong = Implementation("numpy/loud", Capabilities(stages=True, scores=("dot", "additive")), attend)
+    frame = helpers.observed("additive-bounded", [wrong], d=(64,), size=(1.0, 64.0))
+    found = helpers.verdicts(helpers.suite("additive-bounded"), frame)
+    assert found["additive-is-bounded", ("numpy/loud",)] != "reproduced"
+
+
+def test_attention_fades_and_log_n_holds_it() -> None:
+    suite = helpers.suite("fading")
+    frame = helpers.observed("fading", keys=(32, 512, 8192))
+    assert helpers.verdicts(suite, frame) == {
+        ("attention-fades", ("numpy/naive",)): "reproduced",
+        ("log-n-holds", ("numpy/naive",)): "reproduced",
+    }
+    nothing = frame[frame["point.arm"] == "softmax+1"]["metric.unmatched_nothing"]
+    assert (nothing > 0).all()
+    assert abs(frame[frame["point.arm"] != "softmax+1"]["metric.unmatched_nothing"]).max() < 1e-9
+    assert helpers.sentences(suite, frame)[0].startswith("From 32 to 8192 keys the weight of the one that matches goes")
+
+
+def test_an_arm_that_ignores_the_number_of_keys_does_not_hold() -> None:
+    wrong = broken("numpy/fixed", spec=AttentionSpec(), scale=1 / 8)
+    frame = helpers.observed("fading", [wrong], keys=(32, 8192))
+    found = helpers.verdicts(helpers.suite("fading"), frame)
+    assert found["log-n-holds", ("numpy/fixed",)] != "reproduced"
+
+
+def test_nothing_is_lost_by_a_kernel_that_accumulates_in_float32() -> None:
+    frame = helpers.observed("numerical-range", factor=(1.0, 4096.0))
+    assert (frame["metric.lost"] == 0).all()
+    assert (
+        "float16 is right to 10% in every row up to logits of 1.51e+05"
+        in helpers.sentences(helpers.suite("numerical-range"), frame)[0]
+    )
+
+
+def test_rows_are_lost_where_logits_are_stored_in_float16() -> None:
+    def attend(q: Any, k: Any, v: Any, call: Call) -> Any:
+        with np.errstate(over="ignore", invalid="ignore"):
+            logits = ((q @ k.swapaxes(-1, -2)) * call.scale).astype(np.float16).astype(np.float32)
+            weights = np.exp(logits - logits.max(-1, keepdims=True))
+            return (weights @ v.astype(np.float32) / weights.sum(-1, keepdims=True)).astype(q.dtype)
+
+    wrong = Implementation("numpy/half", Capabilities(dtypes=("float16",)), attend)
+    frame = helpers.observed("numerical-range", [wrong], dtype=("float16",), factor=(1.0, 4096.0), scale=("none",))
+    assert frame["metric.lost"].tolist()[0] == 0
+    assert frame["metric.lost"].tolist()[1] > 0.5
+    assert "and rows are lost at" in helpers.sentences(helpers.suite("numerical-range"), frame)[0]

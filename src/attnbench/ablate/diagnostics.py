@@ -79,3 +79,18 @@ def by_seed(metrics: Mapping[str, Array], kept: Sequence[str] = ()) -> dict[str,
     """Numbers for a row: the mean over seeds by name and, for the names in ``kept``, each seed as ``NAME.seed3``."""
     means = {name: float(np.mean(values)) for name, values in metrics.items()}
     return means | {f"{name}.seed{i}": float(value) for name in kept for i, value in enumerate(metrics[name])}
+
+
+def entropy_floor(logit_norm: Array, keys: int) -> Array:
+    """The least entropy, in nats, of a softmax over ``keys`` logits of this Euclidean norm; shape as given.
+
+    It is reached where one logit stands above all the others, which are equal: Zhai et al. 2023, *Stabilizing
+    Transformer Training by Preventing Attention Entropy Collapse*, theorem 3.1, with the norm of a row's logits in
+    the place of the spectral norms that bound it there.
+    """
+    norm = np.asarray(logit_norm, np.float64)
+    if keys == 1:
+        return np.zeros_like(norm)
+    gap = norm * math.sqrt(keys / (keys - 1))
+    rest = (keys - 1) * np.exp(-gap)  # the weight of all the others over that of the highest
+    return np.asarray(np.log1p(rest) + gap * rest / (1.0 + rest))

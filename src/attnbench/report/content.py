@@ -147,7 +147,6 @@ def section_of(name: str, frame: pd.DataFrame, suite: Suite | None, palette: Pal
     """The section of one suite from its rows."""
     ready = with_setting(frame)
     figures = suite.figures if suite is not None and suite.figures else default_figures(ready)
-    observed = tables.metrics_table(frame)
     return Section(
         anchor=f"{prefix}suite-{name}",
         suite=name,
@@ -157,7 +156,7 @@ def section_of(name: str, frame: pd.DataFrame, suite: Suite | None, palette: Pal
         counts=findings.counts(frame),
         findings=tuple(findings.findings(frame, suite)),
         figures=tuple(draw(one, ready, palette, f"{prefix}{name}-") for one in figures),
-        tables=(*tables.timing_tables(frame), *([observed] if observed else [])),
+        tables=(*tables.timing_tables(frame), *tables.metrics_tables(frame)),
     )
 
 

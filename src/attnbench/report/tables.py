@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # A reason needs the width of so many missing numbers.
 FOLD = 3
-POINT, METRIC = "point.", "metric."
+POINT, METRIC, SEED = "point.", "metric.", ".seed"
 
 
 @dataclass(frozen=True)
@@ -138,11 +138,23 @@ def reason(row: dict[str, Any]) -> str:
     return " ".join(str(row["reason"]).split()) if units.known(row["reason"]) else ""
 
 
-def metrics_table(frame: pd.DataFrame) -> Table | None:
-    """All observed cells: the levels of their axes, the implementation, its numbers, the status; planned order."""
-    observed = frame[frame["kind"] == "observed"].dropna(axis="columns", how="all")
-    if observed.empty:
-        return None
+def metrics_tables(frame: pd.DataFrame) -> tuple[Table, ...]:
+    """The observed cells of each suite; see ``metrics_table``."""
+    observed = frame[frame["kind"] == "observed"]
+    several = observed["suite"].nunique() > 1
+    return tuple(
+        metrics_table(rows, f"What was observed: {suite}" if several else "What was observed")
+        for suite, rows in observed.groupby("suite", sort=False)
+    )
+
+
+def metrics_table(observed: pd.DataFrame, title: str) -> Table:
+    """Observed cells: the levels of their axes, the implementation, its numbers, the status; planned order.
+
+    The numbers of single seeds are in the frame and the CSV; here stand those over all seeds.
+    """
+    observed = observed.dropna(axis="columns", how="all")
+    observed = observed[[name for name in column_names(observed) if SEED not in name]]
     axes, metrics = ([name for name in column_names(observed) if name.startswith(prefix)] for prefix in (POINT, METRIC))
     columns = (
         *(Column(name.removeprefix(POINT)) for name in axes),
@@ -155,7 +167,7 @@ def metrics_table(frame: pd.DataFrame) -> Table | None:
     texts = tuple(
         (*(units.number(row[name]) for name in (*axes, "impl", "status", *metrics)), reason(row)) for row in rows
     )
-    return Table("What was observed", columns, texts, tuple(mark_of(row["status"]) for row in rows))
+    return Table(title, columns, texts, tuple(mark_of(row["status"]) for row in rows))
 
 
 def failures_table(frame: pd.DataFrame) -> Table:
