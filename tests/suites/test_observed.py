@@ -29,7 +29,7 @@ def broken(name: str, **changes: Any) -> Implementation:
         assert right.vjp is not None
         return right.vjp(q, k, v, dataclasses.replace(call, **changes), d_output, d_lse)
 
-    return Implementation(name, Capabilities(bias=True, stages=True), attend, vjp)
+    return Implementation(name, Capabilities(bias=True, stages=True, log_n=True, sinks=True), attend, vjp)
 
 
 @pytest.fixture(scope="module")
