@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from attnbench.api import (
     AttentionSpec,
     Figure,
@@ -44,11 +42,11 @@ def observe(probe: Probe, score: str, d: int, size: float) -> dict[str, float]:
     entropy = diagnostics.normalised_entropy(found.weights[0])
     metrics = {
         "deviation": scores.std(axis=(1, 2)),
-        "largest": np.abs(scores).max(axis=(1, 2)),
+        "largest": abs(scores).max(axis=(1, 2)),
         "entropy": entropy.mean(axis=1),
     }
     if score == "additive":
-        metrics["of_bound"] = metrics["largest"] / np.abs(operands.params["v"]).sum(-1)
+        metrics["of_bound"] = metrics["largest"] / abs(operands.params["v"]).sum(-1)
     return diagnostics.by_seed(metrics, kept=tuple(metrics))
 
 

@@ -10,8 +10,6 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from attnbench.api import AttentionSpec, Figure, Frame, Probe, Suite, claims, diagnostics, draws, frames, intervals
 
 QUERIES, D = 16, 64
@@ -24,16 +22,16 @@ def observe(probe: Probe, keys: int, arm: str) -> dict[str, float]:
     spec = AttentionSpec(scale=SCALES[arm])
     operands = draws.seeded_operands(heads=1, queries=QUERIES, keys=keys, d=D)
     # Query i finds itself at key i · (keys / QUERIES): its logit is |q|²/√d, about √d.
-    place = np.arange(QUERIES // 2) * (keys // QUERIES)
+    place = [query * (keys // QUERIES) for query in range(QUERIES // 2)]
     k = operands.k.copy()
     k[:, :, place] = operands.q[:, :, : QUERIES // 2]
     operands = replace(operands, k=k)
     if arm == "softmax+1":
-        operands = replace(operands, sinks=np.zeros(1))
+        operands = replace(operands, sinks=0.0 * operands.q[0, :, 0, 0])
     weights = probe.attend(spec, operands, outputs=("weights",)).weights[:, 0]
     matched, unmatched = weights[:, : QUERIES // 2], weights[:, QUERIES // 2 :]
     found = {
-        "match": matched[:, np.arange(QUERIES // 2), place].mean(axis=1),
+        "match": matched[:, list(range(QUERIES // 2)), place].mean(axis=1),
         "unmatched_entropy": diagnostics.normalised_entropy(unmatched).mean(axis=1),
         "unmatched_nothing": 1.0 - unmatched.sum(axis=-1).mean(axis=1),
     }

@@ -139,6 +139,7 @@ SUITE = Suite(
         "each weight. Each implementation's own backward pass gives dL/dq and, through a bias of zeros, dL/dlogits; "
         "norms are taken row by row, and of these the mean and the quantiles 10, 50 and 90 %."
     ),
+    tiers={"smoke": {"d": (4, 64)}},
     limits=(
         "One backward pass at a random initialisation: not what an optimiser that rescales gradients makes of it, and "
         "not what a trained network has."

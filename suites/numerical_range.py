@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
-import numpy as np
-
-from attnbench.api import AttentionSpec, Figure, Frame, Operands, Probe, Suite, diagnostics, draws, frames, intervals
+from attnbench.api import AttentionSpec, Figure, Frame, Probe, Suite, diagnostics, draws, frames, intervals
 
 QUERIES, KEYS, D, DV = 64, 256, 64, 8
 HEADS = 2
@@ -20,33 +17,17 @@ def observe(probe: Probe, dtype: str, factor: float, scale: str) -> dict[str, fl
     """Error of the output against float64 on the same rounded inputs, the share of rows lost, for each seed."""
     spec = AttentionSpec(scale=draws.named_scale(scale))
     drawn = draws.seeded_operands(heads=HEADS, queries=QUERIES, keys=KEYS, d=D, values=DV)
-    low = _cast(replace(drawn, q=drawn.q * factor), dtype)
-    logits, exact = _exact(low, {"none": 1.0, "1/sqrt(d)": 1.0 / math.sqrt(D)}[scale])
-    output = np.asarray(probe.attend(spec, low).output, np.float64)
-    difference = np.abs(output - exact).max(axis=-1)  # by row
-    finite = np.isfinite(difference)
-    largest = np.abs(exact).max(axis=(1, 2, 3))
-    worst = np.where(finite, difference, 0.0).max(axis=(1, 2)) / largest
-    useless = ~finite | (difference > USELESS * largest[:, None, None])
+    low = replace(drawn, **{name: draws.as_dtype(getattr(drawn, name), dtype) for name in "kv"})
+    low = replace(low, q=draws.as_dtype(drawn.q * factor, dtype))
+    logits, exact = diagnostics.exact_attention(low.q, low.k, low.v, {"none": 1.0, "1/sqrt(d)": D**-0.5}[scale])
+    errors = diagnostics.row_errors(probe.attend(spec, low).output, exact)
     metrics = {
-        "error": worst,
-        "lost": useless.mean(axis=(1, 2)),
-        "logit": np.abs(logits).max(axis=(1, 2, 3)),
-        "not_finite": (~finite).mean(axis=(1, 2)),
+        "error": diagnostics.finite(errors).max(axis=(1, 2)),
+        "lost": 1.0 - (errors <= USELESS).mean(axis=(1, 2)),  # NaN is lost too
+        "logit": abs(logits).max(axis=(1, 2, 3)),
+        "not_finite": 1.0 - (errors < float("inf")).mean(axis=(1, 2)),
     }
     return diagnostics.by_seed(metrics, kept=BY_SEED)
-
-
-def _exact(operands: Operands, scale: float) -> tuple[draws.Array, draws.Array]:
-    """Logits and output in float64, of the values as they were rounded."""
-    q, k, v = (draws.as_dtype(getattr(operands, name), "float64") for name in "qkv")
-    logits = q @ k.swapaxes(-1, -2) * scale
-    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return logits, weights @ v / weights.sum(axis=-1, keepdims=True)
-
-
-def _cast(operands: Operands, dtype: str) -> Operands:
-    return replace(operands, **{name: draws.as_dtype(getattr(operands, name), dtype) for name in "qkv"})
 
 
 def reach(rows: Frame, dtype: str, scale: str) -> tuple[float, float] | None:

@@ -17,12 +17,16 @@ def observe(probe: Probe, d: int, scale: str, keys: int) -> dict[str, float]:
     """Entropy, largest weight and Jacobian of the softmax, over queries and heads, for each seed."""
     operands = draws.seeded_operands(heads=HEADS, queries=QUERIES, keys=keys, d=d)
     spec = AttentionSpec(scale=draws.named_scale(scale))
-    weights = probe.attend(spec, operands, outputs=("weights",)).weights
+    seen = probe.attend(spec, operands, outputs=("logits", "weights"))
+    weights = seen.weights
+    floor = diagnostics.entropy_floor(diagnostics.row_norms(seen.logits), keys)
     largest = diagnostics.max_weight(weights)
     jacobian = diagnostics.quantile_fan(diagnostics.softmax_jacobian_norm(weights))
     found = {
         "max_weight": largest.mean(axis=(1, 2)),
         "entropy": diagnostics.normalised_entropy(weights).mean(axis=(1, 2)),
+        # Zhai's bound: no row has less entropy than the norm of its logits allows.
+        "over_floor": (diagnostics.entropy(weights) - floor).min(axis=(1, 2)),
         "saturated_rows": (largest > SATURATED).mean(axis=(1, 2)),
         **{f"jacobian_{name}": values for name, values in jacobian.items()},
     }
@@ -127,6 +131,7 @@ SUITE = Suite(
         "the entropy over log(keys) and the Frobenius norm of the softmax's Jacobian are computed of them in NumPy, "
         "row by row."
     ),
+    tiers={"smoke": {"d": (4, 64), "keys": (64,)}},
     limits=(
         "It is the state at a random initialisation with components of variance 1. Whether training recovers from "
         "saturation is a question for training runs."

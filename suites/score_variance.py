@@ -92,6 +92,7 @@ SUITE = Suite(
         "eight seeds, and its exponent in d is fitted for each seed. The interval is Student's over seeds. All "
         "implementations are given the same arrays."
     ),
+    tiers={"smoke": {"d": (4, 64), "distribution": ("normal",)}},
     limits=(
         "It shows what follows from independence, not what trained networks do: their queries and keys are neither "
         "independent nor of variance 1."

@@ -1,10 +1,23 @@
 """What implementations, suites and drop-in files import, and nothing else of attnbench."""
 
 from attnbench import catalogue, layouts
-from attnbench.ablate import claims, costs, diagnostics, draws, frames, intervals
+from attnbench.ablate import (
+    claims,
+    contrasts,
+    costs,
+    diagnostics,
+    draws,
+    frames,
+    intervals,
+    retrieval,
+    tasks,
+    training,
+    translation,
+)
 from attnbench.backend import Backend, BackendInfo, Bound, Stopwatch, as_output
 from attnbench.call import Call, Operands, Sizes, from_padding
 from attnbench.errors import AttnbenchError, SpecError, UnsupportedError, UsageError
+from attnbench.exchange import inprocess
 from attnbench.implementation import AttentionOutput, Capabilities, Implementation, Limit, implementation
 from attnbench.inputs import default_params, draw, draw_cotangents
 from attnbench.learning import Calls, EncoderDecoder, Learner, Model, Optimiser, Retrieval, Shape, score_parameters
@@ -50,6 +63,7 @@ __all__ = [
     "as_output",
     "catalogue",
     "claims",
+    "contrasts",
     "costs",
     "default_params",
     "diagnostics",
@@ -59,8 +73,13 @@ __all__ = [
     "frames",
     "from_padding",
     "implementation",
+    "inprocess",
     "intervals",
     "layouts",
     "numpy_dtype",
+    "retrieval",
     "score_parameters",
+    "tasks",
+    "training",
+    "translation",
 ]

@@ -353,6 +353,51 @@ def plan(
     raise typer.Exit(plan_command(asked, detect=detect, margin=margin, as_json=as_json))
 
 
+baseline = typer.Typer(help="A small file in git that later runs are held to.", no_args_is_help=True)
+app.add_typer(baseline, name="baseline")
+BaselineFolder = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where baselines are.")]
+BASELINES = Path("results") / "baselines"
+
+
+@baseline.command("set")
+def baseline_set(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run to make it of.")],
+    name: Annotated[str | None, typer.Option(help="Its name; suites and machine without one.")] = None,
+    folder: BaselineFolder = BASELINES,
+    as_json: Json = False,
+) -> None:
+    """Make a baseline of a saved run."""
+    from attnbench.commands.baseline import set_command
+
+    raise typer.Exit(set_command(run, name, folder, as_json=as_json))
+
+
+@baseline.command("show")
+def baseline_show(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="All without a name.")] = None,
+    folder: BaselineFolder = BASELINES,
+    as_json: Json = False,
+) -> None:
+    """Show what is in the baselines."""
+    from attnbench.commands.baseline import show_command
+
+    raise typer.Exit(show_command(name, folder, as_json=as_json))
+
+
+@baseline.command("check")
+def baseline_check(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run to judge.")],
+    name: Annotated[str | None, typer.Option(help="The baseline; that of its suites and machine without one.")] = None,
+    margin: Annotated[str, typer.Option(help="The smallest change that matters.")] = "5%",
+    folder: BaselineFolder = BASELINES,
+    as_json: Json = False,
+) -> None:
+    """Judge a saved run against a baseline; the claim is that of compare, the weaker one."""
+    from attnbench.commands.baseline import check_command
+
+    raise typer.Exit(check_command(run, name, folder, margin, as_json=as_json))
+
+
 @app.command()
 def semantics(
     backends: Annotated[list[str] | None, typer.Argument(metavar="[BACKEND]...", help="All without a name.")] = None,

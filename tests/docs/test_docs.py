@@ -9,6 +9,8 @@ from __future__ import annotations
 import configparser
 import re
 import shlex
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +25,18 @@ SET_UP = {
     "python3 -m pip install tox && python3 -m tox -e smoke": "testenv:smoke",
     "python3 -m pip install tox && python3 -m tox": "testenv",
 }
-QUICK = {"run": ["--quiet", "--budget", "30s", "--impl", "numpy/naive"]}
+# Other tools that read what we write; they run as modules of the same Python.
+TOOLS = {"pytest-benchmark": ["-m", "pytest_benchmark"], "python": []}
+SMALL = ["-a", "T=128", "-a", "setting=forward"]
+PAIRS = ["--quiet", "--budget", "3s", *SMALL]
+QUICK = {
+    "run": ["--quiet", "--budget", "30s", "--impl", "numpy/naive"],
+    "ab": PAIRS,
+    "calibrate": PAIRS,
+    "plan": SMALL,
+}
+# What besides 0 is an answer: of compare and run 3, of ab also that something is slower.
+ANSWERS = {"compare": {0, 3}, "run": {0, 3}, "ab": {0, 1, 3}}
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,9 @@ def test_every_block_works(page: Path, cli: Cli, tmp_path: Path) -> None:  # noq
     for block in blocks(page):
         if block.language == "bash":
             for command in commands(block):
+                if command[0] in TOOLS:
+                    execute_tool(command, tmp_path)
+                    continue
                 assert command[0] == "attnbench", f"{page.name}: {shlex.join(command)} is not a command of ours"
                 execute(cli, command[1:], tmp_path)
         elif block.language == "python" and block.info.startswith("file="):
@@ -59,16 +75,24 @@ def test_every_block_works(page: Path, cli: Cli, tmp_path: Path) -> None:  # noq
             exec(compile(block.text, page.name, "exec"), {"__name__": "documentation"})  # noqa: S102  (our own pages)
 
 
+def execute_tool(command: list[str], folder: Path) -> None:
+    """Run another tool's command in the folder of its page."""
+    words = [sys.executable, *TOOLS[command[0]], *command[1:]]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"
+    assert "Failed to load" not in done.stderr
+
+
 def execute(run: Cli, command: list[str], folder: Path) -> None:
-    """Run one command, quickly, with placeholders for runs filled in; 3 is an answer of compare."""
-    runs = sorted(str(path) for path in (folder / "results").glob("*"))
+    """Run one command, quickly, with placeholders for runs filled in."""
+    runs = sorted(str(path.parent) for path in (folder / "results").glob("*/run.json"))
     replaced = {"BASE": runs[:1], "HEAD": runs[-1:], "RUN": runs[-1:]}
     filled = [part for word in command for part in (replaced.get(word) or [word])]
     extra = QUICK.get(command[0], [])
     if "--impl" in command:
         extra = [word for word in extra if word not in ("--impl", "numpy/naive")]
     done = run(*filled, *extra)
-    assert done.code in ({0, 3} if command[0] in ("compare", "run") else {0}), f"{shlex.join(command)}\n{done.err}"
+    assert done.code in ANSWERS.get(command[0], {0}), f"{shlex.join(command)}\n{done.err}"
 
 
 def test_readme_has_the_two_lines_and_tox_has_their_environments() -> None:

@@ -1,6 +1,7 @@
 """The status decides which fields exist; the published schema is current; ids are stable."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from attnbench.problem import Case, Problem
 from attnbench.results.schema import (
     SCHEMA_FILE,
+    SCHEMA_VERSION,
     CellResult,
     Gpu,
     Sample,
@@ -125,3 +127,11 @@ def test_a_worker_adds_what_its_framework_reports() -> None:
     found = synthetic.fingerprint(frameworks={}, thread_pools={}).with_framework("jax", {"jax": "0.10"}, {"xla": 2})
     assert found.frameworks == {"jax": {"jax": "0.10"}}
     assert found.thread_pools == {"jax": {"xla": 2}}
+
+
+def test_the_page_on_results_explains_every_column_and_every_version() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    unexplained = [name for model in (CellResult, Sample) for name in model.model_fields if f"`{name}`" not in page]
+    assert unexplained == []
+    assert [f"| {version} | " in page for version in range(1, SCHEMA_VERSION + 1)] == [True] * SCHEMA_VERSION
+    assert f"| {SCHEMA_VERSION + 1} | " not in page

@@ -94,3 +94,26 @@ def entropy_floor(logit_norm: Array, keys: int) -> Array:
     gap = norm * math.sqrt(keys / (keys - 1))
     rest = (keys - 1) * np.exp(-gap)  # the weight of all the others over that of the highest
     return np.asarray(np.log1p(rest) + gap * rest / (1.0 + rest))
+
+
+def exact_attention(q: Array, k: Array, v: Array, scale: float) -> tuple[Array, Array]:
+    """Logits (..., Tq, S) and output (..., Tq, Dv) of plain attention in float64, of the values as they are."""
+    q, k, v = (np.asarray(array).astype(np.float64) for array in (q, k, v))
+    logits = q @ k.swapaxes(-1, -2) * scale
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return logits, weights @ v / weights.sum(axis=-1, keepdims=True)
+
+
+def row_errors(output: Array, exact: Array) -> Array:
+    """The largest error of each row over the largest exact value of its batch entry: (B, ..., Dv) to (B, ...).
+
+    NaN or infinite where the output is not finite.
+    """
+    difference = np.abs(np.asarray(output).astype(np.float64) - exact).max(axis=-1)
+    largest = np.abs(exact).max(axis=tuple(range(1, exact.ndim)))
+    return np.asarray(difference / largest.reshape(-1, *[1] * (difference.ndim - 1)))
+
+
+def finite(values: Array) -> Array:
+    """The values with 0 for those that are not finite."""
+    return np.where(np.isfinite(values), values, 0.0)

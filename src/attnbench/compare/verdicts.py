@@ -42,6 +42,8 @@ CLAIM = (
 ALPHA = 0.05
 # Standard deviation of the log-ratio of two runs of the same code, where the machine has not been calibrated.
 BETWEEN_RUNS = 0.02
+# The same where another tool measured all in one process, whose rounds do not show how processes differ.
+IMPORTED_BETWEEN_RUNS = 0.05
 MEMORY_RELATIVE = 0.01
 MEMORY_BYTES = 2**20
 EXITS: dict[str, int] = {
@@ -178,7 +180,8 @@ class _Judge:
 
     def _timed(self, key: Key, row: dict[str, Any], one: Bursts, other: Bursts) -> Verdict:
         seen = math.hypot(replicate_spread(one), replicate_spread(other))
-        spread = max(self.between_runs, seen)
+        label, least = self._imported(one, other)
+        spread = max(self.between_runs, least, seen)
         found = ratio_interval(one.values, other.values, 1 - self.alpha, spread)
         word = self._word(found, one.values, other.values, spread)
         bounded = math.isfinite(found.high)
@@ -187,10 +190,18 @@ class _Judge:
         times = {"base": _median(one.values), "head": _median(other.values)}
         evidence = (
             f"{percent(found.ratio)} [{percent(found.low)}, {percent(found.high)}], "
-            f"{one.n} and {other.n} bursts, spread between runs {100 * spread:.1f} %"
+            f"{one.n} and {other.n} bursts, spread between runs {100 * spread:.1f} %{label}"
         )
         reason = None if word != "inconclusive" else self._undecided(found)
         return _verdict(key, row, "time", word, evidence=evidence, reason=reason, **numbers, **times)
+
+    def _imported(self, one: Bursts, other: Bursts) -> tuple[str, float]:
+        """What evidence says of imported sides, and the least spread between runs that is assumed for them."""
+        sides = [("BASE", self.base.info.imported, one), ("HEAD", self.head.info.imported, other)]
+        imported = [(side, source.tool, bursts) for side, source, bursts in sides if source is not None]
+        label = "".join(f"; {side} imported from {tool}" for side, tool, _ in imported)
+        alone = any(len(set(bursts.replicates)) == 1 for *_, bursts in imported)
+        return label, IMPORTED_BETWEEN_RUNS if alone else 0.0
 
     def _word(self, found: Ratio, one: Sequence[float], other: Sequence[float], spread: float) -> Word:
         if found.low > 1 and found.ratio >= 1 + self.margin:

@@ -11,15 +11,18 @@ import types
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attnbench.errors import MissingExtraError, ResultsError
 from attnbench.results.journal import fail_writing
+from attnbench.results.migrate import OLDEST, migrated_table
 from attnbench.results.schema import SCHEMA_VERSION, CellResult, Record, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 METADATA_KEY = b"attnbench_schema_version"
 JSON_COLUMNS = ("point", "metrics", "memory", "case")
@@ -46,29 +49,75 @@ def write_samples(samples: Sequence[Sample], path: Path) -> None:
     _write(to_table(samples, Sample), path)
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A frame from a Parquet file of ours; ``ResultsError`` if it is damaged, newer or another program's."""
-    arrow = _arrow()
+def read_table(path: Path, model: type[Record]) -> pa.Table:
+    """The table of ``model`` in a Parquet file of ours, an older one brought up to date.
+
+    Raises ``ResultsError`` if the file is damaged, newer or another program's; it is left untouched.
+    """
+    arrow = require_arrow()
     import pyarrow.parquet
 
     try:
         table = pyarrow.parquet.read_table(path)
     except (OSError, arrow.ArrowException) as error:
-        msg = f"{path} is damaged; delete that file and the run is read from its journal"
-        raise ResultsError(msg) from error
-    version = (table.schema.metadata or {}).get(METADATA_KEY)
-    if version is None:
+        raise damaged(path) from error
+    return up_to_date(table, model, path)
+
+
+def read_records(path: Path, model: type[AnyRecord]) -> list[AnyRecord]:
+    """The rows of a Parquet file of ours as records. Raises ``ResultsError`` as ``read_table`` does."""
+    rows = read_table(path, model).to_pylist()
+    for row in rows:
+        for name in JSON_COLUMNS:
+            if row.get(name) is not None:
+                row[name] = json.loads(row[name])
+    return [model.model_validate(row) for row in rows]
+
+
+def damaged(path: Path) -> ResultsError:
+    """The error of a Parquet file that cannot be read."""
+    beside = path.with_name("journal.jsonl").exists()
+    way = "delete that file and the run is read from its journal" if beside else "get it again from where it came"
+    return ResultsError(f"{path} is damaged; {way}. It is left untouched")
+
+
+def file_version(metadata: dict[bytes, bytes] | None, path: str | Path) -> int:
+    """The schema version in the metadata of a Parquet file; ``ResultsError`` where it is newer or another program's."""
+    text = (metadata or {}).get(METADATA_KEY)
+    if text is None or not text.isdigit():
         msg = f"{path} is not attnbench's: its metadata has no schema version. It is left untouched"
         raise ResultsError(msg)
-    if int(version) > SCHEMA_VERSION:
-        msg = f"{path} has schema {int(version)}, this attnbench reads up to {SCHEMA_VERSION}. Type: "
+    if int(text) > SCHEMA_VERSION:
+        msg = f"{path} has schema {int(text)}, this attnbench reads up to {SCHEMA_VERSION}. Type: "
         raise ResultsError(msg + "pip install -U attnbench")
-    return to_frame(table)
+    if int(text) < OLDEST:
+        msg = f"{path} is not attnbench's: there was no schema {int(text)}. It is left untouched"
+        raise ResultsError(msg)
+    return int(text)
+
+
+def up_to_date(table: pa.Table, model: type[Record], path: str | Path) -> pa.Table:
+    """A table as read, with the columns of this version's schema; ``ResultsError`` names one that is not right."""
+    version = file_version(table.schema.metadata, path)
+    schema = arrow_schema(model)
+    table = migrated_table(model.__name__, table, version, schema)
+    if missing := [name for name in schema.names if name not in table.column_names]:
+        msg = f"{path} is damaged: it has no column {', '.join(missing)}. It is left untouched"
+        raise ResultsError(msg)
+    for column in table.schema:
+        if column.name not in schema.names:
+            msg = f"{path} is damaged: schema {version} has no column {column.name}. It is left untouched"
+            raise ResultsError(msg)
+        wanted = schema.field(column.name).type
+        if column.type != wanted:
+            msg = f"{path} is damaged: column {column.name} is {column.type}, not {wanted}. It is left untouched"
+            raise ResultsError(msg)
+    return table.replace_schema_metadata(schema.metadata)
 
 
 def to_table(records: Sequence[Record], model: type[Record]) -> pa.Table:
     """Records as an Arrow table with the columns of ``model``."""
-    arrow = _arrow()
+    arrow = require_arrow()
     schema = arrow_schema(model)
     rows = [one.model_dump(mode="python") for one in records]
     texts = [name for name in JSON_COLUMNS if name in schema.names]
@@ -80,7 +129,7 @@ def to_table(records: Sequence[Record], model: type[Record]) -> pa.Table:
 
 def arrow_schema(model: type[Record]) -> pa.Schema:
     """The Arrow schema of a record: one column for each field, by its type."""
-    arrow = _arrow()
+    arrow = require_arrow()
     kinds = {bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64(), str: arrow.string()}
     columns = [
         arrow.field(name, arrow.string() if name in JSON_COLUMNS else kinds[_plain(info.annotation)])
@@ -107,7 +156,10 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     for column, prefix in EXPANDED.items():
         if column not in frame:
             continue
-        dicts = [json.loads(text) if text else {} for text in frame.pop(column)]
+        texts = frame.pop(column).tolist()
+        # Many cells share a point: a thousand runs hold each of them a thousand times.
+        parsed = {text: json.loads(text) for text in set(texts) if isinstance(text, str) and text}
+        dicts = [parsed.get(text, {}) for text in texts]
         names = dict.fromkeys(name for one in dicts for name in one)
         levels = {prefix + name: [_hashable(one.get(name)) for one in dicts] for name in names}
         # All at once: pandas warns of a frame that is put together from a hundred columns one by one.
@@ -143,7 +195,8 @@ def _write(table: pa.Table, path: Path) -> None:
         fail_writing(path, error)
 
 
-def _arrow() -> Any:
+def require_arrow() -> Any:
+    """The module ``pyarrow``; ``MissingExtraError`` where it or pandas is not installed."""
     try:
         import pandas as pd  # noqa: F401  (pyarrow gives frames only with it)
         import pyarrow as pa

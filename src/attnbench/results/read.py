@@ -5,23 +5,29 @@ Whatever is wrong with a folder is a ``ResultsError`` of one line, and the folde
 
 from __future__ import annotations
 
+import glob
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import ValidationError
 
 from attnbench.errors import ResultsError, suggest
 from attnbench.results.journal import read_journal
-from attnbench.results.parquet import cells_frame, read_table, samples_frame
+from attnbench.results.migrate import OLDEST, migrated
+from attnbench.results.parquet import read_records, read_table, to_frame, to_table
 from attnbench.results.schema import SCHEMA_VERSION, CellResult, Record, RunInfo, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+# What ``load`` takes: a run, a folder of runs, a shell pattern, or several of these.
+Runs = str | Path | Sequence[str | Path]
 
 RUN, JOURNAL, CELLS, SAMPLES = "run.json", "journal.jsonl", "cells.parquet", "samples.parquet"
 
@@ -44,20 +50,90 @@ class Contents:
         return tuple(one for one in self.samples if one.cell_id == cell_id)
 
 
-def load(path: str | Path, *, samples: bool = False) -> pd.DataFrame:
-    """A run as a pandas frame: one row per planned cell, or with ``samples`` one row per sample.
+def load(path: Runs, *, samples: bool = False) -> pd.DataFrame:
+    """Runs as a pandas frame: one row per planned cell, or with ``samples`` one row per sample.
 
     The levels of the axes stand in columns ``point.<axis>``, an ablation's numbers in ``metric.<name>``. ``path`` is
-    a run folder, or a run_id below ``results/``. An unfinished run is read from its journal, its remaining cells
-    being ``not-run``. Raises ``ResultsError`` for a folder that is missing, damaged, newer or not ours.
+    a run folder or a run_id below ``results/``; or, for many runs in one frame, a folder that holds runs, a shell
+    pattern such as ``results/2026*``, or a list of any of these. Rows stand in the order of the runs: a folder's and
+    a pattern's by name, a list's as given. An unfinished run is read from its journal, its remaining cells being
+    ``not-run``. Raises ``ResultsError`` for what is missing, damaged, newer, not ours, or there twice.
     """
-    folder = run_folder(path)
+    from attnbench.results.dataset import load_tables
+
+    model: type[Record] = Sample if samples else CellResult
+    if not isinstance(path, (str, Path)) or is_pattern(path) or holds_runs(Path(path)):
+        return to_frame(load_tables(find_runs(path), model))
+    return to_frame(read_run(run_folder(path), model))
+
+
+def read_run(folder: Path, model: type[Record]) -> pa.Table:
+    """The cells or the samples of one run, by ``model``, as an Arrow table."""
     info = read_info(folder)
-    file = folder / (SAMPLES if samples else CELLS)
+    file = folder / file_of(model)
     if info.status == "complete" and file.exists():
-        return read_table(file)
+        return read_table(file, model)
     contents = read_contents(folder)
-    return samples_frame(contents.samples) if samples else cells_frame(contents.cells)
+    return to_table(contents.samples if model is Sample else contents.cells, model)
+
+
+def read_cells(folder: Path) -> tuple[CellResult, ...]:
+    """The rows of one run as records, checked against the schema."""
+    return _records(folder, CellResult)
+
+
+def read_samples(folder: Path) -> tuple[Sample, ...]:
+    """The samples of one run as records, checked against the schema."""
+    return _records(folder, Sample)
+
+
+def _records(folder: Path, model: type[AnyRecord]) -> tuple[AnyRecord, ...]:
+    file = folder / file_of(model)
+    if read_info(folder).status == "complete" and file.exists():
+        try:
+            return tuple(read_records(file, model))
+        except ValueError as error:
+            first = str(error).splitlines()[0]
+            msg = f"{file} is damaged: {first}; it is left untouched"
+            raise ResultsError(msg) from error
+    contents = read_contents(folder)
+    found = contents.samples if model is Sample else contents.cells
+    return cast("tuple[AnyRecord, ...]", found)
+
+
+def file_of(model: type[Record]) -> str:
+    """The Parquet file of a record."""
+    return SAMPLES if model is Sample else CELLS
+
+
+def is_pattern(path: str | Path) -> bool:
+    """Whether this is a shell pattern and not the name of something that is there."""
+    return any(sign in str(path) for sign in "*?[") and not Path(path).exists()
+
+
+def holds_runs(folder: Path) -> bool:
+    """Whether this is no run, but a folder with runs in it."""
+    return folder.is_dir() and not (folder / RUN).exists() and any(folder.glob(f"*/{RUN}"))
+
+
+def find_runs(paths: Runs) -> list[Path]:
+    """The run folders that ``load`` reads for these paths, each once; ``ResultsError`` where there is none."""
+    several = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    found = [folder for path in several for folder in _found(path)]
+    if not found:
+        asked = "an empty list" if not several else ", ".join(str(path) for path in several)
+        msg = f"no run of attnbench in {asked}; name run folders, a folder of them, or a pattern such as results/2026*"
+        raise ResultsError(msg)
+    return list({folder.resolve(): folder for folder in found}.values())
+
+
+def _found(path: str | Path) -> list[Path]:
+    if is_pattern(path):
+        hits = sorted(Path(hit) for hit in glob.glob(str(path), recursive=True))  # noqa: PTH207  (absolute patterns)
+        return [one for hit in hits for one in ([hit] if (hit / RUN).is_file() else [])]
+    if holds_runs(Path(path)):
+        return [one.parent for one in sorted(Path(path).glob(f"*/{RUN}"))]
+    return [run_folder(path)]
 
 
 def run_folder(run: str | Path, out: str | Path = "results") -> Path:
@@ -107,7 +183,10 @@ def _info(data: Any, path: Path) -> RunInfo:
             "Type: pip install -U attnbench"
         )
         raise ResultsError(msg)
-    return validated(RunInfo, data, path)
+    if type(found) is not int or found < OLDEST:
+        msg = f"{path} is damaged: schema_version is {found!r}; the folder is left untouched"
+        raise ResultsError(msg)
+    return validated(RunInfo, migrated("RunInfo", data, found), path)
 
 
 def validated(model: type[AnyRecord], data: Any, path: Path) -> AnyRecord:
@@ -122,21 +201,30 @@ def validated(model: type[AnyRecord], data: Any, path: Path) -> AnyRecord:
         raise ResultsError(msg) from error
 
 
+def _migrated(record: str, data: Any, version: int, path: Path) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping):
+        msg = f"{path} is damaged: a {record} is a JSON object, not {type(data).__name__}; the folder is left untouched"
+        raise ResultsError(msg)
+    return data if version == SCHEMA_VERSION else migrated(record, data, version)
+
+
 def read_contents(folder: str | Path) -> Contents:
     """Everything in the journal of a run. Raises ``ResultsError``."""
     path = Path(folder) / JOURNAL
     info: RunInfo | None = None
+    version = SCHEMA_VERSION
     cells: dict[str, CellResult] = {}
     samples: list[Sample] = []
     events: list[Mapping[str, Any]] = []
     for record in read_journal(path):
         if record.type == "run":
             info = _info(record.data, path)
+            version = record.data["schema_version"]
         elif record.type == "cell":
-            row = validated(CellResult, record.data, path)
+            row = validated(CellResult, _migrated("CellResult", record.data, version, path), path)
             cells[row.cell_id] = row
         elif record.type == "samples":
-            samples += [validated(Sample, one, path) for one in record.data]
+            samples += [validated(Sample, _migrated("Sample", one, version, path), path) for one in record.data]
         else:
             events.append(record.data)
     if info is None:

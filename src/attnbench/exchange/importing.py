@@ -1,0 +1,48 @@
+"""``attnbench import``: a file of another tool becomes a run folder. One importer for each format, found by content."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attnbench.errors import ResultsError
+from attnbench.exchange import from_pytest_benchmark
+from attnbench.exchange.foreign import Foreign, write_run
+
+
+@dataclass(frozen=True)
+class Importer:
+    """One format: whether a JSON document is of it, and how it is read (the document, and the file for messages)."""
+
+    tool: str
+    recognises: Callable[[Any], bool]
+    read: Callable[[Any, Path], Foreign]
+
+
+IMPORTERS: Mapping[str, Importer] = {
+    one.tool: one
+    for one in (Importer(from_pytest_benchmark.TOOL, from_pytest_benchmark.recognises, from_pytest_benchmark.read),)
+}
+
+
+def import_file(file: Path, out: Path) -> Path:
+    """Import a file into a new run folder below ``out``. Raises ``ResultsError``; then nothing was written."""
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        msg = f"there is no file {file}"
+        raise ResultsError(msg) from error
+    except OSError as error:
+        msg = f"{file} cannot be read ({error.strerror}); import takes the JSON file of another tool"
+        raise ResultsError(msg) from error
+    except ValueError as error:
+        msg = f"{file} is not JSON, or a damaged file; import reads the JSON of {', '.join(IMPORTERS)}"
+        raise ResultsError(msg) from error
+    for importer in IMPORTERS.values():
+        if importer.recognises(data):
+            return write_run(importer.read(data, file), file, out)
+    msg = f"{file} is JSON, but of no tool that import knows; it reads that of {', '.join(IMPORTERS)}"
+    raise ResultsError(msg)

@@ -1,0 +1,183 @@
+"""Cells for a clock that is not ours: planned, checked and bound in this process, as a worker does it in its own.
+
+Other tools time what runs in their own process. So all frameworks share it, agreement is checked before and after the
+clock, and what was not measured keeps its row with the reason. ``suites/bench_pytest.py`` is the one that uses it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from attnbench import discover
+
+if TYPE_CHECKING:
+    from attnbench.measure.bench import Bench
+    from attnbench.measure.plan import Plan
+    from attnbench.results.schema import CellResult, Fingerprint
+    from attnbench.suite import Cell
+
+RUN_ID = "in-process"
+OK = "ok"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A cell, ready or not: ``run`` is one call to its end if the status is ``ok``; else ``reason`` says why."""
+
+    status: str
+    reason: str | None = None
+    run: Callable[[], None] | None = None
+    error_ratio: float | None = None
+
+
+@dataclass
+class Session:
+    """The cells of some suites in this process. ``rows`` keeps the row of every cell that was prepared."""
+
+    plan: Plan
+    rows: dict[str, CellResult] = field(default_factory=dict)
+    benches: dict[tuple[str, int], Bench] = field(default_factory=dict)
+    _fingerprint: Fingerprint | None = None
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells in planned order."""
+        return self.plan.cells
+
+    def variables(self) -> dict[str, str]:
+        """The environment that the frameworks need before they are imported, for the threads of these cells."""
+        found: dict[str, str] = {}
+        for backend, threads in sorted({(cell.backend, cell.threads) for cell in self.cells}):
+            found |= discover.backend(backend).process_environment(threads)
+        return found
+
+    def prepare(self, cell: Cell) -> Prepared:
+        """Import, bind, and hold the cell to the oracle; whatever goes wrong is a status and a reason."""
+        from attnbench.measure.bench import classify
+
+        try:
+            status, reason, value = self._prepared(cell)
+        except Exception as error:  # noqa: BLE001  (a kernel's own code; the other cells go on)
+            status, reason = classify(error)
+            value = {}
+        self._keep(cell, status, reason, value.get("error_ratio"))
+        if status != OK:
+            return Prepared(status, reason or "no reason was given", None, value.get("error_ratio"))
+        bench = self._bench(cell)
+        call, wait = bench.call_of(cell.id), bench.backend.wait
+        return Prepared(OK, None, lambda: wait(call()), value["error_ratio"])
+
+    def verify(self, cell: Cell) -> str | None:
+        """After the clock: why what the timed call answers is wrong, or ``None``. The cell is let go of."""
+        from attnbench.measure.bench import classify
+
+        try:
+            status, reason, _ = self._bench(cell).verify(cell.id)
+        except Exception as error:  # noqa: BLE001  (the same)
+            status, reason = classify(error)
+        if status == OK:
+            return None
+        self._keep(cell, status, reason, None)
+        return reason or status
+
+    def _prepared(self, cell: Cell) -> tuple[str, str | None, Mapping[str, Any]]:
+        if cell.id in self.plan.refused:
+            return "unsupported", self.plan.refused[cell.id], {}
+        if cell.case is None:
+            return "unsupported", f"suite {cell.suite!r} is observed, not timed; attnbench run measures it", {}
+        key = cell.backend, cell.threads
+        if key not in self.benches:
+            from attnbench.measure.bench import Bench
+
+            bench = Bench()
+            status, reason, _ = bench.hello(*key)
+            if status != OK:
+                return status, reason, {}
+            self.benches[key] = bench
+        return self._bench(cell).prepare(cell.to_dict())
+
+    def _bench(self, cell: Cell) -> Bench:
+        return self.benches[cell.backend, cell.threads]
+
+    def _keep(self, cell: Cell, status: str, reason: str | None, error_ratio: float | None) -> None:
+        from attnbench.measure import roofline, rows
+
+        fingerprint = self.fingerprint()
+        code = fingerprint.git or fingerprint.packages.get("attnbench", "")
+        row = rows.planned(cell, RUN_ID, fingerprint.machine_id, code)
+        counted = {} if cell.case is None else roofline.columns(cell.case, None, None)
+        known = counted | {"error_ratio": error_ratio}
+        if status == OK:
+            # The times come from the other tool: until then, nobody has reached the cell.
+            self.rows[cell.id] = rows.changed(row, **known)
+        else:
+            self.rows[cell.id] = rows.changed(row, status=status, reason=reason or status, **known)
+
+    def fingerprint(self) -> Fingerprint:
+        """This machine, with what each framework that was used reports."""
+        from attnbench.results.fingerprint import collect_fingerprint
+
+        if self._fingerprint is None:
+            self._fingerprint = collect_fingerprint()
+        found = self._fingerprint
+        for (name, _), bench in self.benches.items():
+            found = found.with_framework(name, bench.backend.versions(), bench.backend.threads())
+        return found
+
+    def extra_info(self, cell: Cell) -> dict[str, Any]:
+        """What stands beside the times of a cell; ``attnbench import`` makes its row from it."""
+        from attnbench.exchange.to_pytest_benchmark import ROW, extra_info
+
+        row = self.rows[cell.id]
+        info = extra_info(row, self.fingerprint())
+        own = {name: value for name, value in info[ROW].items() if name not in ("status", "reason", "run_id")}
+        return info | {"status": OK, "reason": None, ROW: own | {"status": OK}}
+
+    def group(self, cell: Cell) -> str:
+        """The case of a cell with its device and threads: the cells of one group are to be compared."""
+        from attnbench.exchange.saved import case_text
+
+        return f"{cell.suite}: {case_text(self.rows[cell.id])}"
+
+    def document(self, measured: Iterable[str]) -> dict[str, Any]:
+        """What a file of the other tool carries for us: the axes, and the rows of all cells that it has no time of."""
+        from attnbench.exchange.to_pytest_benchmark import row_data
+        from attnbench.results.schema import SCHEMA_VERSION
+
+        done = set(measured)
+        rest = [row_data(row) for cell_id, row in self.rows.items() if cell_id not in done]
+        return {"run": {"schema_version": SCHEMA_VERSION, "axes": self.plan.axes()}, "rows": rest}
+
+
+def open_session(
+    suites: Sequence[str],
+    patterns: Sequence[str],
+    overrides: Sequence[str],
+    *,
+    devices: Sequence[str] = (),
+    threads: Sequence[int] = (1,),
+    files: Sequence[str] = (),
+    environment: MutableMapping[str, str] | None = None,
+) -> Session:
+    """Plan the cells and set what their frameworks need in the environment, which no framework has read yet.
+
+    The arguments are those of ``attnbench run``. Raises ``UsageError`` and its kin for what does not exist.
+    """
+    from attnbench.measure.plan import make_plan
+
+    plan = make_plan(
+        suites, patterns=patterns, overrides=overrides, devices=devices, threads=threads, files=files, probe=False
+    )
+    session = Session(plan)
+    (os.environ if environment is None else environment).update(session.variables())
+    return session
+
+
+def label(cell: Cell) -> str:
+    """A name for a cell that a person can select by."""
+    from attnbench.measure.rows import planned
+
+    return f"{cell.suite}-{cell.impl}-{planned(cell, RUN_ID, '', '').case_label}"

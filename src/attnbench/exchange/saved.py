@@ -1,0 +1,101 @@
+"""A saved run as exporters read it: its rows as records, and of every timed cell the bursts that count."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attnbench.results.read import read_cells, read_info, read_samples, run_folder
+from attnbench.results.schema import CellResult, RunInfo, Sample
+from attnbench.results.summary import bursts, usable
+
+FAILED_TO_RUN = ("oom", "timeout", "crashed")
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """The bursts of a cell that count: seconds per call, the process of each, and the calls of a typical burst."""
+
+    seconds: tuple[float, ...]
+    replicates: tuple[int, ...]
+    calls: int
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A run: what is known of it, one row for each planned cell, and the bursts by cell_id."""
+
+    folder: Path
+    info: RunInfo
+    cells: tuple[CellResult, ...]
+    rounds: Mapping[str, Rounds]
+
+    def without_time(self) -> list[CellResult]:
+        """The cells that have no measurement, whatever the reason."""
+        return [one for one in self.cells if one.status != "ok"]
+
+
+def read_saved(run: str | Path) -> Saved:
+    """Read a run folder. Raises ``ResultsError``."""
+    folder = run_folder(run)
+    by_cell: dict[str, list[Sample]] = defaultdict(list)
+    for one in read_samples(folder):
+        by_cell[one.cell_id].append(one)
+    cells = read_cells(folder)
+    rounds = {row.cell_id: rounds_of(row, by_cell[row.cell_id]) for row in cells if row.status == "ok"}
+    return Saved(folder, read_info(folder), cells, rounds)
+
+
+def rounds_of(row: CellResult, samples: Sequence[Sample]) -> Rounds:
+    """The bursts behind the main time of a row: no warm-ups, nothing disturbed, one cache state."""
+    counted = usable(samples, row.cache)
+    found = bursts(counted)
+    calls = sorted(one.calls for one in counted)
+    return Rounds(found.values, found.replicates, calls[len(calls) // 2] if calls else 1)
+
+
+def setting(row: CellResult) -> str:
+    """The device and the threads of a row, for people."""
+    return f"{row.device}, {row.threads} thread" + ("s" if row.threads > 1 else "")
+
+
+def case_text(row: CellResult) -> str:
+    """The case of a row with its device and threads: what a block is about."""
+    return f"{row.case_label} · {setting(row)}"
+
+
+def counts(cells: Iterable[CellResult]) -> str:
+    """How many cells there are and what became of them, such as ``12 cells: 10 ok, 2 wrong``."""
+    found: dict[str, int] = defaultdict(int)
+    for one in cells:
+        found[one.status] += 1
+    return f"{sum(found.values())} cells: " + (", ".join(f"{n} {word}" for word, n in found.items()) or "none planned")
+
+
+def one_line(text: str | None) -> str:
+    """A reason in one line."""
+    return " ".join((text or "").split())
+
+
+def time_text(seconds: float | None) -> str:
+    """Seconds for people, with three digits and a unit that suits them; a dash where there are none."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def bytes_text(count: float | None) -> str:
+    """Bytes for people, in MiB; a dash where there are none."""
+    return "–" if count is None else f"{count / 2**20:.3g} MiB"
+
+
+def plain(value: Any) -> Any:
+    """A level of an axis as JSON and the tables of other tools have it."""
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

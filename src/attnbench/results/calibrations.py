@@ -1,0 +1,152 @@
+"""What is known of this machine from comparing a version with itself: one JSON file for each machine.
+
+It lies in the folder that ``ATTNBENCH_DATA`` names, else in the user's own (``$XDG_DATA_HOME/attnbench`` or
+``~/.local/share/attnbench``), under ``calibration/<machine_id>.json``: it is the machine's, whatever is measured on it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from attnbench.errors import ResultsError
+from attnbench.results.store import write_whole
+
+VARIABLE = "ATTNBENCH_DATA"
+FORMAT = "attnbench-calibration"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One cell that was compared with itself: its log-ratios, pair by pair, and the verdict."""
+
+    started: str
+    impl: str
+    case_label: str
+    threads: int
+    verdict: str
+    log_ratios: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What replaying the recorded pairs showed.
+
+    ``alarms`` of ``trials`` cells without a change were called slower or faster, with the interval ``low`` to ``high``.
+    ``found`` maps a number of pairs to the smallest slowdown that was found in at least ``power`` of the replays, by
+    the ``margin``; ``None`` where none of those that were tried was.
+    """
+
+    trials: int
+    alarms: int
+    low: float
+    high: float
+    spread: float
+    margin: float
+    cells: int
+    power: float
+    found: Mapping[int, float | None]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """All trials of a machine. ``startup_s`` and ``cell_s``: seconds of a pair, and of each cell in it besides."""
+
+    machine_id: str
+    made: str
+    trials: tuple[Trial, ...] = ()
+    startup_s: float = 0.0
+    cell_s: float = 0.0
+    alarms: int = 0
+    low: float = 0.0
+    high: float = 1.0
+    replayed: Replayed | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def log_ratios(self) -> tuple[float, ...]:
+        """Of all trials."""
+        return tuple(value for one in self.trials for value in one.log_ratios)
+
+    def smallest(self, pairs: int) -> tuple[int, float] | None:
+        """The most pairs not above ``pairs`` for which a slowdown is known, and that slowdown."""
+        if self.replayed is None:
+            return None
+        known = [(count, size) for count, size in self.replayed.found.items() if size is not None and count <= pairs]
+        return max(known) if known else None
+
+    def sentence(self, pairs: int) -> str:
+        """What to think of verdicts from so many pairs here."""
+        head = f"This machine, calibrated {self.made[:10]} on {len(self.log_ratios)} pairs of a version with itself"
+        if self.replayed is None:
+            return f"{head}: too few to tell its false alarms. Type: attnbench calibrate --budget 10m"
+        one = self.replayed
+        alarms = (
+            f"{one.alarms} false alarms in {one.trials} replayed cells ({100 * one.alarms / one.trials:.2f} %, at most "
+            f"{100 * one.high:.2f} %)"
+        )
+        live = f"{self.alarms} in {len(self.trials)} live ones (at most {100 * self.high:.0f} %)"
+        head = f"{head}: {alarms}, {live}; spread {100 * one.spread:.1f} %"
+        best = self.smallest(pairs)
+        if best is None:
+            return f"{head}; no slowdown of those tried is found reliably with {pairs} pairs."
+        often = f"in at least {100 * one.power:.0f} of 100"
+        return f"{head}; with {best[0]} pairs a slowdown of {100 * best[1]:.0f} % is found {often}."
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-ready, without the log-ratios."""
+        own = asdict(self)
+        del own["trials"]
+        return {**own, "pairs": len(self.log_ratios), "cells": len(self.trials)}
+
+
+def folder() -> Path:
+    """Where calibrations are kept."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named) / "calibration"
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "attnbench" / "calibration"
+
+
+def for_machine(machine_id: str) -> Calibration | None:
+    """What is known of a machine, ``None`` if nothing is. Raises ``ResultsError`` for a damaged file."""
+    path = folder() / f"{machine_id}.json"
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found.pop("format") != FORMAT or found.pop("version") != VERSION:
+            raise ValueError("another format or version")  # noqa: TRY301  (told below)
+        trials = tuple(Trial(**{**one, "log_ratios": tuple(one["log_ratios"])}) for one in found.pop("trials"))
+        replayed = found.pop("replayed")
+        return Calibration(**found, trials=trials, replayed=None if replayed is None else _replayed(replayed))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{path} is damaged ({error}); remove it and type: attnbench calibrate"
+        raise ResultsError(msg) from error
+
+
+def _replayed(found: dict[str, Any]) -> Replayed:
+    return Replayed(**{**found, "found": {int(pairs): size for pairs, size in found["found"].items()}})
+
+
+def save(calibration: Calibration) -> Path:
+    """Write the file of a machine; the path."""
+    path = folder() / f"{calibration.machine_id}.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{path.parent} cannot be written ({error.strerror}); name another folder with {VARIABLE}"
+        raise ResultsError(msg) from error
+    write_whole(path, json.dumps({"format": FORMAT, "version": VERSION, **asdict(calibration)}, indent=1) + "\n")
+    return path
+
+
+def joined(before: Calibration | None, trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """The trials of earlier calibrations with the new ones."""
+    return (*(before.trials if before is not None else ()), *trials)

@@ -1,0 +1,124 @@
+"""Many runs at once: their Parquet files as one Arrow dataset, read in parallel, not file after file in Python.
+
+Only the footers are looked at one by one (a dataset would pass over a newer, a damaged or another program's file in
+silence); the rows of all files of one schema version are one scan. Unfinished runs have no Parquet file yet and are
+read from their journals.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnbench.errors import ResultsError
+from attnbench.results.parquet import damaged, file_version, read_table, require_arrow, up_to_date
+from attnbench.results.read import file_of, read_run
+from attnbench.results.schema import Record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+READERS = 8
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run folder and, if it is finished, its Parquet file as a fragment of a dataset, with the file's version."""
+
+    folder: Path
+    fragment: Any = None
+    version: int = 0
+    run_id: str | None = None
+
+
+def load_tables(folders: Sequence[Path], model: type[Record]) -> pa.Table:
+    """The cells or samples of these runs as one table, in the order of the folders. Raises ``ResultsError``."""
+    arrow = require_arrow()
+    sources = _sources(folders, model)
+    _refuse_twins(sources)
+    return arrow.concat_tables(list(_pieces(sources, model)))
+
+
+def _sources(folders: Sequence[Path], model: type[Record]) -> list[Source]:
+    """What each folder gives; the footers are read in parallel, and kept by the fragments for the scan."""
+    import pyarrow.dataset as ds
+
+    files = {folder: folder / file_of(model) for folder in folders}
+    finished = [folder for folder in folders if files[folder].exists()]
+    if not finished:
+        return [Source(folder) for folder in folders]
+    paths = [str(files[folder]) for folder in finished]
+    # The schema is given, so that nothing is opened here; each file's own is held against it below.
+    fragments = ds.dataset(paths, schema=_no_columns(), format="parquet").get_fragments()
+    with ThreadPoolExecutor(READERS) as readers:
+        found = {one.folder: one for one in readers.map(_source, finished, fragments)}
+    return [found.get(folder, Source(folder)) for folder in folders]
+
+
+def _no_columns() -> pa.Schema:
+    return require_arrow().schema([])
+
+
+def _source(folder: Path, fragment: Any) -> Source:
+    arrow = require_arrow()
+    try:
+        fragment.ensure_complete_metadata()
+        schema = fragment.physical_schema
+    except (OSError, arrow.ArrowException) as error:
+        raise damaged(Path(fragment.path)) from error
+    return Source(folder, fragment, file_version(schema.metadata, fragment.path), _run_id(fragment))
+
+
+def _run_id(fragment: Any) -> str | None:
+    """The run that a file belongs to, from the statistics in its footer; ``None`` for a file without a row."""
+    metadata = fragment.metadata
+    at = metadata.schema.names.index("run_id") if "run_id" in metadata.schema.names else None
+    if at is None or not metadata.num_row_groups:
+        return None
+    found = metadata.row_group(0).column(at).statistics
+    return str(found.min) if found is not None and found.has_min_max else None
+
+
+def _refuse_twins(sources: Sequence[Source]) -> None:
+    """Raise ``ResultsError`` where two folders hold the same run: its rows would count twice."""
+    seen: dict[str, Path] = {}
+    for one in sources:
+        if one.run_id is None:
+            continue
+        if one.run_id in seen:
+            msg = f"{seen[one.run_id]} and {one.folder} hold the same run, {one.run_id}; name one of them"
+            raise ResultsError(msg)
+        seen[one.run_id] = one.folder
+
+
+def _pieces(sources: Sequence[Source], model: type[Record]) -> Iterator[pa.Table]:
+    """Neighbours of one version are one scan; whatever has no Parquet file is read from its journal."""
+    for version, group in itertools.groupby(sources, key=lambda one: one.version):
+        together = list(group)
+        if version:
+            yield _scan(together, model)
+        else:
+            yield from (read_run(one.folder, model) for one in together)
+
+
+def _scan(sources: Sequence[Source], model: type[Record]) -> pa.Table:
+    import pyarrow.dataset as ds
+
+    arrow = require_arrow()
+    schema = sources[0].fragment.physical_schema
+    unlike = [one for one in sources if one.fragment.physical_schema != schema]
+    if unlike:
+        # One of them is not what its version says. Reading it alone says which, and how.
+        for one in sources:
+            read_table(Path(one.fragment.path), model)
+    try:
+        table = ds.FileSystemDataset([one.fragment for one in sources], schema, ds.ParquetFileFormat()).to_table()
+    except (OSError, arrow.ArrowException):
+        for one in sources:
+            read_table(Path(one.fragment.path), model)
+        raise
+    return up_to_date(table.replace_schema_metadata(schema.metadata), model, sources[0].fragment.path)

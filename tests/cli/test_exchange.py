@@ -1,0 +1,99 @@
+"""``attnbench export`` and ``attnbench import`` as a person types them."""
+
+from __future__ import annotations
+
+import configparser
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.results import synthetic
+
+ROOT = Path(__file__).resolve().parents[2]
+FAILED = {("numpy/naive", 128): ("wrong", "differs by 3.2 times the bound"), ("jax/naive", 128): ("crashed", "SIGSEGV")}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    impls = ("numpy/naive", "jax/naive", "torch/sdpa")
+    return synthetic.write_run(tmp_path / "results", failed=FAILED, lengths=(128,), impls=impls, bursts=8)
+
+
+@pytest.mark.parametrize("to", ["pytest-benchmark", "github", "junit", "csv"])
+def test_an_export_is_printed_or_written(cli: Cli, run: Path, to: str) -> None:
+    printed = cli("export", run.name, "--to", to)
+    assert printed.code == 0
+    assert "differs by 3.2 times the bound" in printed.out
+    assert "6 cells: 2 wrong, 2 crashed, 2 ok" in printed.err
+    written = cli("export", run, "--to", to, "-o", "there/file")
+    assert written.code == 0
+    assert "written to there/file" in written.err
+    assert Path("there/file").read_text(encoding="utf-8").strip() in printed.out
+
+
+def test_annotations_are_printed_and_the_summary_is_written(cli: Cli, run: Path) -> None:
+    done = cli("export", run, "--to", "github", "-o", "summary.md", "--quiet")
+    assert [line.split(" ")[0] for line in done.out.splitlines()] == ["::error"] * 2 + ["::warning"] * 2
+    assert done.err == ""
+    assert "::error" not in Path("summary.md").read_text()
+
+
+def test_export_and_import_are_one_json_document(cli: Cli, run: Path) -> None:
+    exported = cli("export", run, "--to", "pytest-benchmark", "-o", "x.json", "--json")
+    assert (exported.code, exported.err) == (0, "")
+    assert sorted(exported.document["cells"].values()) == ["crashed"] * 2 + ["ok"] * 2 + ["wrong"] * 2
+    imported = cli("import", "x.json", "--json")
+    assert (imported.code, imported.err) == (0, "")
+    assert imported.document["imported"]["tool"] == "pytest-benchmark"
+    assert Path(imported.document["folder"]).parent == Path("results")
+    compared = cli("compare", run, imported.document["folder"], "--json")
+    assert compared.code == 3
+    assert {one["verdict"] for one in compared.document["verdicts"] if one["impl"] == "torch/sdpa"} == {"same"}
+
+
+def test_import_says_what_is_not_known(cli: Cli, tmp_path: Path) -> None:
+    benchmark = {"name": "test_x", "fullname": "a::test_x", "stats": {"data": [1e-3, 2e-3], "iterations": 1}}
+    data = {"machine_info": {"machine": "x86_64"}, "commit_info": {}, "benchmarks": [benchmark], "version": "5.0.0"}
+    (tmp_path / "theirs.json").write_text(json.dumps(data))
+    done = cli("import", "theirs.json", "--out", "elsewhere")
+    assert done.code == 0
+    assert "Not known of an imported run: agreement with the oracle, peak memory" in done.err
+    assert Path(done.out.removeprefix("run: ").strip()).parent == Path("elsewhere")
+
+
+BAD = [
+    (["export", "nowhere", "--to", "csv"], "nowhere"),
+    (["export", "RUN", "--to", "cvs"], "did you mean 'csv'?"),
+    (["export", "RUN", "--to", "asv"], "-o DIR"),
+    (["export", "RUN", "--to", "asv", "-o", "asv", "--commit", "main"], "--commit HASH"),
+    (["export", "RUN", "--to", "csv", "-o", "."], "is a folder"),
+    (["export", "RUN", "--to", "csv", "--commit", "1234567"], "--to asv"),
+    (["import", "nothing.json"], "there is no file nothing.json"),
+    (["import", "RUN/run.json"], "of no tool that import knows"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD)
+def test_bad_input_is_one_clear_line(cli: Cli, run: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    done = cli(*(word.replace("RUN", str(run)) for word in arguments))
+    assert done.code == 2
+    assert said in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_json_needs_a_file(cli: Cli, run: Path) -> None:
+    done = cli("export", run, "--to", "csv", "--json")
+    assert done.code == 2
+    assert done.document["error"].endswith("-o FILE")
+
+
+def test_tox_has_the_environment_of_the_documentation() -> None:
+    tox = configparser.ConfigParser()
+    tox.read(ROOT / "tox.ini")
+    command = tox["testenv:pytest-benchmark"]["commands"]
+    assert "tox -e pytest-benchmark" in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert "-p attnbench.suites.bench_pytest --pyargs attnbench.suites.bench_pytest {posargs}" in command
