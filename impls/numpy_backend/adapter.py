@@ -43,7 +43,8 @@ class Adapter(Backend):
 
     def to_numpy(self, native: Any) -> Array:
         """What came out, as it is: a list or a masked array is for the judge to see."""
-        return native
+        as_it_is: Array = native
+        return as_it_is
 
     def overwrite(self, native: Array, array: Array) -> bool:
         """Copy the values in."""

@@ -64,6 +64,9 @@ def draw_cotangents(case: Case) -> tuple[Array, Array | None]:
     d_output = stream(p.seed, "d_output").standard_normal((p.B, p.Hq, p.Tq, p.Dv)).astype(numpy_dtype(p.dtype))
     if "nan_cotangent" in p.operands:
         _fill_dead_rows(p, d_output)
+    if "zero_cotangent" in p.operands:
+        d_output[:, :, 1::3] = 0
+        d_output[-1, -1] *= p.B == 1
     if "lse" not in case.outputs:
         return d_output, None
     dtype = np.float64 if p.dtype == "float64" else np.float32
@@ -154,9 +157,12 @@ DISTRIBUTION: dict[str, Callable[..., Array]] = {
 
 
 def _poison(p: Problem, q: Array, k: Array, v: Array, given: dict[str, Any]) -> None:
-    """Put 1e4 or NaN into what lengths and key masks leave out, NaN into the last key, or zeros into some rows."""
+    """Put 1e4 or NaN into what lengths and key masks leave out, NaN into the last key or one place, or some zeros."""
     if "nan_last_key" in p.operands:
         k[:, :, -1], v[:, :, -1] = np.nan, np.nan
+    for name, array in (("nan_query", q), ("nan_key", k), ("nan_value", v)):
+        if name in p.operands and array.size:
+            array[0, -1, array.shape[2] // 2, array.shape[3] // 2] = np.nan
     if "zeros" in p.operands:
         q[:, :, ::3], k[:, :, ::3] = 0, 0
     if "garbage" not in p.operands and "nan" not in p.operands:
@@ -190,6 +196,10 @@ def _mask(p: Problem) -> dict[str, Any]:
 
 def _mask_keys(p: Problem) -> dict[str, Any]:
     return {"mask": stream(p.seed, "mask_keys").random((p.B, 1, 1, p.S)) < 0.7}  # noqa: PLR2004
+
+
+def _mask_heads(p: Problem) -> dict[str, Any]:
+    return {"mask": stream(p.seed, "mask_heads").random((1, p.Hq, p.Tq, p.S)) < 0.7}  # noqa: PLR2004
 
 
 def _mask_dead_rows(p: Problem) -> dict[str, Any]:
@@ -231,6 +241,18 @@ def _offsets(p: Problem) -> dict[str, Any]:
     return {"offset": stream(p.seed, "offsets").integers(-p.Tq // 2, p.S + 1, p.B).astype(np.int32)}
 
 
+def _offset_negative(p: Problem) -> dict[str, Any]:
+    """Two thirds of the queries stand before the first key."""
+    return {"offset": -(2 * p.Tq // 3)}
+
+
+def _offsets_negative(p: Problem) -> dict[str, Any]:
+    """All queries of the first batch entry stand far before the first key, half of those of the others."""
+    offsets = np.full(p.B, -(p.Tq // 2), np.int32)
+    offsets[:1] = -10 * (p.Tq + p.S)
+    return {"offset": offsets}
+
+
 def _heads(p: Problem, name: str) -> dict[str, Any]:
     return {name: stream(p.seed, name).standard_normal(p.Hq).astype(numpy_dtype(p.dtype))}
 
@@ -243,15 +265,19 @@ def _slopes(p: Problem) -> dict[str, Any]:
 DRAWERS: dict[str, Callable[[Problem], dict[str, Any]]] = {
     "mask": _mask,
     "mask_keys": _mask_keys,
+    "mask_heads": _mask_heads,
     "mask_dead_rows": _mask_dead_rows,
     "bias": lambda p: {"bias": _bias(p)},
     "bias_keys": lambda p: {"bias": _bias(p, (p.B, 1, 1, p.S))},
+    "bias_heads": lambda p: {"bias": _bias(p, (1, p.Hq, p.Tq, p.S))},
     "bias_minus_inf": _bias_minus_inf,
     "q_lengths": lambda p: _lengths(p, "q_lengths", p.Tq),
     "kv_lengths": lambda p: _lengths(p, "kv_lengths", p.S),
     "segments": _segments,
     "offset": _offset,
+    "offset_negative": _offset_negative,
     "offsets": _offsets,
+    "offsets_negative": _offsets_negative,
     "sinks": lambda p: _heads(p, "sinks"),
     "slopes": _slopes,
 }

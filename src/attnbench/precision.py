@@ -5,7 +5,7 @@ Feature 24 of the spec. float64, float32, TF32, bfloat16 and float16 are differe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,11 @@ class Precision:
         if self.chain is not None and self.chain < 1:
             msg = f"chain is the longest sum over keys, at least 1, or None for S; got {self.chain!r}"
             raise SpecError(msg)
+
+    def beyond_default(self, dtype: str) -> dict[str, Any]:
+        """What is declared otherwise than ``default_precision`` has it: by this the bound is another one."""
+        usual = default_precision(dtype)
+        return {f.name: got for f in fields(self) if (got := getattr(self, f.name)) != getattr(usual, f.name)}
 
 
 def default_precision(dtype: str) -> Precision:

@@ -20,11 +20,12 @@ PHASES = ("forward", "backward", "decode")
 
 # Optional operands by the name of the way in which they are drawn (see attnbench.inputs); at most one of each group.
 # The poisons put 1e4 or NaN where lengths and key masks leave no key or query, NaN into the last key, or zeros into
-# every third query and key; nan_cotangent puts NaN into d_output where no key is allowed.
+# every third query and key; nan_query, nan_key and nan_value put one NaN into the first batch entry. nan_cotangent puts
+# NaN into d_output where no key is allowed, zero_cotangent zeros into every third row and one whole head of it.
 OPERAND_GROUPS = {
-    "mask": ("mask", "mask_keys", "mask_dead_rows"),
-    "bias": ("bias", "bias_keys", "bias_minus_inf"),
-    "offset": ("offset", "offsets"),
+    "mask": ("mask", "mask_keys", "mask_heads", "mask_dead_rows"),
+    "bias": ("bias", "bias_keys", "bias_heads", "bias_minus_inf"),
+    "offset": ("offset", "offset_negative", "offsets", "offsets_negative"),
     "q_lengths": ("q_lengths",),
     "kv_lengths": ("kv_lengths",),
     "segments": ("segments",),
@@ -32,8 +33,8 @@ OPERAND_GROUPS = {
     "slopes": ("slopes",),
     "keep": ("keep",),
     "past": ("past",),
-    "poison": ("garbage", "nan", "nan_last_key", "zeros"),
-    "cotangent": ("nan_cotangent",),
+    "poison": ("garbage", "nan", "nan_last_key", "nan_query", "nan_key", "nan_value", "zeros"),
+    "cotangent": ("nan_cotangent", "zero_cotangent"),
 }
 OPERAND_KINDS = tuple(kind for kinds in OPERAND_GROUPS.values() for kind in kinds)
 

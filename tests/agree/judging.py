@@ -8,7 +8,8 @@ import numpy as np
 
 from attnbench.agree.bounds import Units
 from attnbench.agree.judge import Judgement
-from attnbench.agree.trial import _run, choose, judge_forward, judge_gradients
+from attnbench.agree.run_once import run_once
+from attnbench.agree.trial import choose, judge_forward, judge_gradients
 from attnbench.attention import load_backend
 from attnbench.call import Operands, prepare
 from attnbench.execute import gradient_names
@@ -34,11 +35,11 @@ def judged(
     """A judgement of every output and gradient, by name."""
     q, k, v, call = prepare(spec, operands, outputs)
     sample = choose(call, 0)
-    output, grads, _ = _run(load_backend("numpy"), implementation, (q, k, v), call, (d_output, d_lse), "cpu")
+    ran = run_once(load_backend("numpy"), implementation, (q, k, v), call, (d_output, d_lse))
     units = Units.of(implementation.capabilities.precision_of(call.dtype), call.dtype)
-    found = judge_forward(output, (q, k, v), call, units, sample)
+    found = judge_forward(ran.output, (q, k, v), call, units, sample)
     if d_output is not None:
-        found += judge_gradients(grads, (q, k, v), call, (d_output, d_lse), units, sample)
+        found += judge_gradients(ran.grads, (q, k, v), call, (d_output, d_lse), units, sample)
     return {one.tensor: one for one in found}
 
 

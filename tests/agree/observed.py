@@ -1,17 +1,23 @@
-"""The table of observed error ratios in docs/agreement.md: ``python -m tests.agree.observed``.
+"""The tables of observed error ratios in docs/agreement.md, which ``python -m tests.agree.observed`` writes.
 
 For correct kernels of several kinds, the largest error over 2 E, over lengths of keys and seeds; above 1 would be a
-false alarm.
+false alarm. For faulty kernels, the smallest and the largest of that ratio; below 1 the fault is not seen.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from attnbench.agree.eager import Array, Eager
+from attnbench.agree.mutants import MUTANTS
 from attnbench.agree.trial import trial
 from attnbench.attention import resolve
+from attnbench.call import Call
 from attnbench.implementation import Implementation
 from attnbench.problem import DISTRIBUTIONS, Case, Problem
 from attnbench.spec import AttentionSpec
@@ -20,6 +26,7 @@ from tests.agree.kernels import casting, online, sequential
 BACKEND, NAIVE = resolve("numpy/naive")
 KERNELS: tuple[Implementation, ...] = (NAIVE, sequential, online, casting)
 DTYPES = ("float32", "bfloat16", "float16")
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "agreement.md"
 LENGTHS = (1, 2, 17, 65, 257, 1025, 4097)
 HEADER = "| distribution | dtype | naive | sequential | online | casting | gradients: naive | sequential |"
 
@@ -45,12 +52,89 @@ def rows(lengths: Sequence[int] = LENGTHS) -> Iterator[tuple[str, str, list[floa
             yield distribution, dtype, [f for f, _ in found] + [found[0][1], found[1][1]]
 
 
-def main() -> None:
-    """Write the table."""
+class Temperature(Eager):
+    """The scale is wrong by 1 %."""
+
+    def scale(self, call: Call, allowed: Array) -> Array | float:
+        return super().scale(call, allowed) * 1.01
+
+
+class Factor(Eager):
+    """The output is too large by a factor of 1.003."""
+
+    def finish(self, output: Array, dtype: Any) -> Array:
+        return super().finish(output * output.dtype.type(1.003), dtype)
+
+
+class WithoutLastKey(Eager):
+    """The last key is dropped, whatever the length."""
+
+    def lengths(self, call: Call) -> Array | None:
+        within = super().lengths(call)
+        short = np.arange(call.sizes.S) < call.sizes.S - 1
+        return short if within is None else within & short
+
+
+FAULTS: dict[str, Callable[[], Eager]] = {
+    "scale 1/√(D + 1)": MUTANTS["ScaleOffByOne"].breed,
+    "temperature wrong by 1 %": Temperature,
+    "logits kept in bfloat16": MUTANTS["LogitsInBfloat16"].breed,
+    "output times 1.003": Factor,
+    "q and k rounded to TF32": MUTANTS["TF32"].breed,
+    "values through float16": MUTANTS["ValuesInFloat16"].breed,
+    "last key dropped (here the last row alone attends it)": WithoutLastKey,
+}
+PLACES = (("float32", 129), ("float32", 1025), ("bfloat16", 129))
+FAULT_HEADER = "| fault | float32, S = 129 | float32, S = 1025 | bfloat16, S = 129 |"
+
+
+def fault_ratios(fault: str, dtype: str, s: int) -> list[float]:
+    """The largest error over its bound of a faulty kernel, for each of three seeds and two distributions."""
+    kernel, found = FAULTS[fault]().implementation("faulty"), []
+    for distribution in ("normal", "outliers"):
+        for seed in range(3):
+            problem = Problem(Hq=2, Tq=32, S=s, D=64, dtype=dtype, distribution=distribution, seed=seed)
+            case = Case(AttentionSpec(causal=True, align="bottom_right"), problem)
+            found.append(max(j.error_ratio for j in trial(BACKEND, kernel, case).forward))
+    return found
+
+
+def correct_table() -> str:
+    """The table of correct kernels."""
     lines = [HEADER, "|---|---|" + "---|" * 6]
     for distribution, dtype, ratios in rows():
         lines.append(f"| {distribution} | {dtype} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
-    sys.stdout.write("\n".join(lines) + "\n")
+    return "\n".join(lines)
+
+
+def fault_table() -> str:
+    """The table of faulty kernels."""
+    lines = [FAULT_HEADER, "|---|---|---|---|"]
+    for fault in FAULTS:
+        cells = [_range(fault_ratios(fault, dtype, s)) for dtype, s in PLACES]
+        lines.append(f"| {fault} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _range(ratios: Sequence[float]) -> str:
+    return "–".join(f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}" for ratio in (min(ratios), max(ratios)))
+
+
+def replaced(page: str, header: str, table: str) -> str:
+    """The page with the table that begins with this header replaced."""
+    before, found, after = page.partition(header)
+    if not found:
+        msg = f"{PAGE} has no table with the header {header}"
+        raise ValueError(msg)
+    rest = after.split("\n\n", 1)[1]
+    return f"{before}{table}\n\n{rest}"
+
+
+def main() -> None:
+    """Measure (some minutes) and write the tables."""
+    correct, faulty = correct_table(), fault_table()
+    page = replaced(PAGE.read_text("utf-8"), HEADER, correct)
+    PAGE.write_text(replaced(page, FAULT_HEADER, faulty), "utf-8")
 
 
 if __name__ == "__main__":

@@ -324,8 +324,8 @@ def changed(index: tuple[int, int], value: float) -> Array:
     [
         (EXPECTED.astype(np.float32)[:1], "shape", "has shape (1, 3), not (2, 3)"),
         (EXPECTED.astype(np.float32)[None], "shape", "has shape (1, 2, 3), not (2, 3)"),
-        (EXPECTED.tolist(), "shape", "is a list, not an array"),
-        (None, "shape", "is a NoneType, not an array"),
+        (EXPECTED.tolist(), "type", "is a list, not a plain NumPy array"),
+        (None, "type", "is a NoneType, not a plain NumPy array"),
         (EXPECTED, "dtype", "has dtype float64, not float32"),
         (EXPECTED.astype(np.float16), "dtype", "has dtype float16, not float32"),
         (changed((0, 0), np.nan), "nan", "is NaN where the oracle has a number, at 1 of 6 elements, first at [0, 0]"),

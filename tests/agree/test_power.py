@@ -111,7 +111,9 @@ def _mask(spec: AttentionSpec, o: Operands) -> Iterator[Wrong]:
     assert o.mask is not None
     yield "mask forgotten", spec, replace(o, mask=None)
     yield "polarity", spec, replace(o, mask=~o.mask)
-    if o.mask.ndim == 4:
+    if spec.causal:
+        yield "causal forgotten beside the mask", replace(spec, causal=False), o
+    if o.mask.ndim == 4 and o.mask.shape[0] > 1:
         yield "mask of batch 0 for all", spec, replace(o, mask=o.mask[:1])
     if o.mask.ndim == 4 and o.mask.shape[1] > 1:
         yield "mask of head 0 for all", spec, replace(o, mask=o.mask[:, :1])
@@ -120,7 +122,10 @@ def _mask(spec: AttentionSpec, o: Operands) -> Iterator[Wrong]:
 def _bias(spec: AttentionSpec, o: Operands) -> Iterator[Wrong]:
     assert o.bias is not None
     yield "bias forgotten", spec, replace(o, bias=None)
-    yield "bias of batch 0 for all", spec, replace(o, bias=o.bias[:1])
+    if o.bias.shape[0] > 1:
+        yield "bias of batch 0 for all", spec, replace(o, bias=o.bias[:1])
+    if o.bias.shape[1] > 1:
+        yield "bias of head 0 for all", spec, replace(o, bias=o.bias[:, :1])
     if np.isinf(o.bias).any():
         yield "minus infinity read as 0", spec, replace(o, bias=np.where(np.isinf(o.bias), np.float32(0), o.bias))
 
@@ -148,6 +153,14 @@ def _nan_isolation(spec: AttentionSpec, o: Operands) -> Iterator[Wrong]:
     else:
         yield "kv_lengths forgotten", spec, replace(o, kv_lengths=None)
         yield "q_lengths forgotten", spec, replace(o, q_lengths=None)
+
+
+def _nan_reached(spec: AttentionSpec, o: Operands) -> Iterator[Wrong]:
+    for name in "qkv":
+        array = getattr(o, name)
+        if np.isnan(array).any():
+            yield f"NaN in {name} read as 0", spec, _with(o, name, np.nan_to_num(array))
+            yield f"NaN all over {name}", spec, _with(o, name, np.full_like(array, np.nan))
 
 
 def _gqa(spec: AttentionSpec, o: Operands) -> Iterator[Wrong]:
@@ -215,7 +228,8 @@ def _learned(spec: AttentionSpec, o: Operands) -> Iterator[Wrong]:
 WRONG: dict[str, Callable[[AttentionSpec, Operands], Iterator[Wrong]]] = {
     "sizes": _sizes, "inputs": _inputs, "scale": _scale, "head_scale": _head_scale, "log_n": _log_n,
     "causal": _positions, "batch_offset": _positions, "window": _window, "mask": _mask, "bias": _bias,
-    "lengths": _lengths, "segments": _segments, "nan_isolation": _nan_isolation, "gqa": _gqa, "softcap": _softcap,
+    "lengths": _lengths, "segments": _segments, "nan_isolation": _nan_isolation, "nan_reached": _nan_reached,
+    "gqa": _gqa, "softcap": _softcap,
     "sinks": _without("sinks"), "slopes": _without("slopes"), "dropout": _dropout, "lse": _plain, "stages": _plain,
     "cache": _cache, "general": _learned, "additive": _learned, "concat": _learned, "cosine": _learned,
 }  # fmt: skip
@@ -295,8 +309,28 @@ def test_gradients_of_the_first_head_of_a_group_alone_are_seen(case: Case) -> No
 
 def test_an_answer_kept_from_an_earlier_call_of_the_same_shape_is_seen() -> None:
     first, second = cases_of("sizes")[:2]
-    assert replace(second.problem, seed=first.problem.seed) == first.problem
+    assert replace(second.problem, seed=first.problem.seed, operands=()) == first.problem
     assert moved(second, first.spec, draw(first.spec, first.problem))["output"] >= POWER
+
+
+def test_cotangents_are_zero_in_places_where_others_are_not() -> None:
+    found = [one.case for one in CASES if "zero_cotangent" in one.case.problem.operands]
+    assert {case.outputs for case in found} == {(), ("lse",)}
+    for case in found:
+        d_output, d_lse = draw_cotangents(case)
+        silent = (d_output == 0).all(-1)
+        assert silent.any()
+        assert not silent.all()
+        assert d_lse is None or (d_lse[silent] != 0).all()
+        assert silent.all(-1).any() == (case.problem.B > 1)  # a whole head
+
+
+def test_offsets_lie_before_the_first_key_too() -> None:
+    drawn = [draw(case.spec, case.problem).offset for case in cases_of("causal") + cases_of("batch_offset")]
+    numbers = [one for one in drawn if isinstance(one, int)]
+    assert min(numbers) < 0 < max(numbers)
+    far = next(one for one in drawn if isinstance(one, np.ndarray) and one[0] < -(65 + 33))
+    assert far[1:].min() > -33  # and some of the others do
 
 
 @pytest.mark.parametrize("kind", ["mask_dead_rows", "nan_cotangent", "garbage", "nan"])

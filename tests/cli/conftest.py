@@ -35,6 +35,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Run ``attnbench`` with arguments in an empty folder, with a lock of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ATTNBENCH_LOCK", str(tmp_path / "lock"))
+    monkeypatch.setenv("ATTNBENCH_DATA", str(tmp_path / ".data"))
 
     def run(*arguments: str | Path) -> Done:
         capsys.readouterr()

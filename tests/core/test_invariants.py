@@ -222,6 +222,21 @@ def test_the_same_call_twice_gives_the_same_bits(problem: Problem, spec: Attenti
 
 
 @few
+@given(problems(), specs(), st.integers(0, 2))
+def test_a_batch_entry_alone_has_the_bits_that_it_has_among_others(
+    problem: Problem, spec: AttentionSpec, entry: int
+) -> None:
+    """Batch invariance, as docs/agreement.md records it: of numpy/naive with every score that is one product."""
+    spec = spec if spec.score in ("dot", "general", "cosine") else replace(spec, score="dot")
+    operands, b = draw(spec, problem), min(entry, problem.B - 1)
+    batched = ("q", "k", "v", "mask", "bias", "kv_lengths", "q_segments", "kv_segments")
+    alone: dict[str, Any] = {n: a[b : b + 1] for n in batched if (a := getattr(operands, n)) is not None}
+    one, all_of_them = attend(spec, replace(operands, **alone)), attend(spec, operands)
+    assert one.output.tobytes() == all_of_them.output[b : b + 1].tobytes()
+    assert one.lse.tobytes() == all_of_them.lse[b : b + 1].tobytes()
+
+
+@few
 @given(problems(), specs())
 def test_masks_lengths_and_biases_of_minus_infinity_say_the_same(problem: Problem, spec: AttentionSpec) -> None:
     operands = draw(spec, replace(problem, operands=("sinks", "kv_lengths")))

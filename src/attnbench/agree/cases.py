@@ -35,12 +35,14 @@ def _case(feature: str, sizes: dict[str, int], *operands: str, outputs: tuple[st
 
 
 def _sizes() -> list[CheckCase]:
-    shapes = [(1, 1, 8), (1, 257, 40), (17, 1, 16), (129, 127, 64), (31, 512, 3), (16, 33, 1), (15, 64, 128)]
+    shapes = [(1, 1, 8), (1, 257, 40), (17, 1, 16), (129, 127, 64), (31, 512, 3), (16, 33, 1)]
     cases = [_case("sizes", {"B": 1, "Hq": 2, "Tq": tq, "S": s, "D": d}) for tq, s, d in shapes]
-    # The same shape twice with other values: an answer kept from an earlier call is seen.
+    # The same shape twice with other values: an answer kept from an earlier call is seen. Cotangents may hold zeros.
     many = [{"B": 1, "Hq": 1, "Tq": 513, "S": 1025, "D": 80}, {"B": 3, "Hq": 8, "Tq": 33, "S": 65, "D": 96}]
     many.append({"B": 1, "Hq": 2, "Tq": 255, "S": 256, "D": 256, "Dv": 72})
-    return [_case("sizes", PLAIN), _case("sizes", PLAIN, seed=1), *(_case("sizes", one) for one in many), *cases]
+    again = _case("sizes", PLAIN, "zero_cotangent", seed=1)
+    last = _case("sizes", {"B": 1, "Hq": 2, "Tq": 15, "S": 64, "D": 128}, "zero_cotangent")
+    return [_case("sizes", PLAIN), again, *(_case("sizes", one) for one in many), *cases, last]
 
 
 def _inputs() -> list[CheckCase]:
@@ -54,8 +56,8 @@ def _inputs() -> list[CheckCase]:
 
 
 def _scales() -> list[CheckCase]:
-    scales = (0.3, -0.2, 0.0, "none", "1/d")
-    cases = [_case("scale", PLAIN, scale=scale) for scale in scales]
+    cases = [_case("scale", PLAIN, scale=scale, phase="forward") for scale in (0.3, 1.7, "none")]
+    cases += [_case("scale", PLAIN, scale=scale) for scale in (-0.2, -1.3, 0.0, "1/d")]
     cases.append(_case("head_scale", PLAIN, scale=(0.5, -0.25, 0.125)))
     cases.append(_case("log_n", SQUARE, scale="log_n", causal=True))
     return cases
@@ -65,14 +67,17 @@ def _positions() -> list[CheckCase]:
     tall = {**PLAIN, "Tq": 65, "S": 33}
     return [
         _case("causal", SQUARE, causal=True),
-        _case("causal", PLAIN, causal=True, align="top_left"),
+        _case("causal", PLAIN, causal=True, align="top_left", phase="forward"),
         _case("causal", PLAIN, causal=True, align="bottom_right"),
         _case("causal", tall, causal=True, align="bottom_right"),
-        _case("causal", PLAIN, "offset", causal=True),
+        _case("causal", PLAIN, "offset", causal=True, phase="forward"),
+        # A scale beyond -1 besides: here it is no program of its own in any dtype.
+        _case("causal", PLAIN, "offset_negative", causal=True, scale=-1.3),
         _case("batch_offset", PLAIN, "offsets", causal=True),
+        _case("batch_offset", PLAIN, "offsets_negative", causal=True),
         _case("window", SQUARE, window=(7, 2), causal=True),
-        _case("window", PLAIN, window=(None, 2), align="top_left"),
-        _case("window", PLAIN, window=(4, None), align="top_left"),
+        _case("window", PLAIN, window=(None, 2), align="top_left", phase="forward"),
+        _case("window", PLAIN, window=(4, None), align="top_left", phase="forward"),
         _case("window", PLAIN, window=(3, 5), align="bottom_right"),
     ]
 
@@ -82,9 +87,12 @@ def _masks() -> list[CheckCase]:
         _case("mask", PLAIN, "mask"),
         _case("mask", PLAIN, "mask_keys"),
         _case("mask", PLAIN, "mask_keys", "garbage"),
+        _case("mask", PLAIN, "mask_heads"),
+        _case("mask", SQUARE, "mask", causal=True),
         _case("mask", PLAIN, "mask_dead_rows", "nan_cotangent"),
         _case("bias", PLAIN, "bias"),
         _case("bias", PLAIN, "bias_keys"),
+        _case("bias", PLAIN, "bias_heads"),
         _case("bias", SQUARE, "bias_minus_inf", causal=True),
         _case("lengths", PLAIN, "kv_lengths"),
         _case("lengths", PLAIN, "kv_lengths", "q_lengths", "garbage", "nan_cotangent"),
@@ -92,11 +100,14 @@ def _masks() -> list[CheckCase]:
         _case("segments", SQUARE, "segments", causal=True),
         _case("nan_isolation", PLAIN, "kv_lengths", "q_lengths", "nan", "nan_cotangent"),
         _case("nan_isolation", SQUARE, "nan_last_key", causal=True, phase="forward"),
+        # The same program three times, and one that others have: a NaN that is reached shows, where it should alone.
+        *(_case("nan_reached", PLAIN, kind, phase="forward") for kind in ("nan_query", "nan_key", "nan_value")),
     ]
 
 
 def _others() -> list[CheckCase]:
     gqa, mqa = {**PLAIN, "Hq": 6, "Hkv": 3}, {**PLAIN, "Hq": 4, "Hkv": 1}
+    tall = {**PLAIN, "Tq": 65, "S": 33}
     return [
         _case("gqa", gqa),
         _case("gqa", mqa),
@@ -112,8 +123,12 @@ def _others() -> list[CheckCase]:
         _case("dropout", PLAIN, dropout=0.25),
         _case("lse", PLAIN, outputs=("lse",)),
         _case("lse", SQUARE, outputs=("lse",), causal=True),
+        _case("lse", PLAIN, "zero_cotangent", outputs=("lse",)),
+        _case("lse", PLAIN, outputs=("lse",), causal=True, align="bottom_right"),
         _case("lse", PLAIN, "sinks", outputs=("lse",), phase="forward"),
         _case("lse", PLAIN, "mask_dead_rows", outputs=("lse",)),
+        # Rows without a key, without a mask.
+        _case("lse", tall, "zero_cotangent", outputs=("lse",), causal=True, align="bottom_right"),
         # A stage has no cotangent.
         _case("stages", PLAIN, outputs=STAGES, phase="forward"),
         _case("stages", PLAIN, "mask", "bias", outputs=STAGES, softcap=1.5, phase="forward"),
@@ -136,7 +151,7 @@ def _scores() -> list[CheckCase]:
 # that compiles needs its time for compiling, so that what costs is the number of different programs and their passes.
 FULL_DTYPE = "float32"
 LARGE_HEAD = 1024
-ALONE = ("huge", "denormal", "bias_keys")
+ALONE = ("huge", "denormal", "mask_heads", "bias_keys", "bias_heads", "offsets", "nan_query", "nan_key")
 # Their backward pass reads the allowed set, or the score, of a feature that is tried with its gradient.
 FORWARD_IS_ENOUGH = ("causal", "batch_offset", "window", "segments", "cache", "concat")
 
@@ -169,7 +184,11 @@ def _forward(one: CheckCase) -> CheckCase:
 
 def _most_demanding(cases: list[CheckCase]) -> list[CheckCase]:
     chosen = [one for one in cases if one is cases[-1] or _irreplaceable(one.case)]
-    return [_forward(one) if one.feature in FORWARD_IS_ENOUGH else one for one in chosen]
+    return [_forward(one) if _forward_is_enough(one) else one for one in chosen]
+
+
+def _forward_is_enough(one: CheckCase) -> bool:
+    return one.feature in FORWARD_IS_ENOUGH or bool({"mask_heads", "bias_heads"} & set(one.case.problem.operands))
 
 
 def _irreplaceable(case: Case) -> bool:
@@ -180,7 +199,8 @@ def _irreplaceable(case: Case) -> bool:
     return any(kind in kinds for kind in ALONE) or ("sinks" in kinds and "lse" in case.outputs)
 
 
-# Rows that look at errors, not at a feature: against our own baseline, and for a direction (see attnbench.agree.rules).
-RULES = ("rule_2", "rule_3")
+# Rows that look at errors as a whole (against our own baseline, for a direction) and at what inputs chosen for it show
+# by themselves, not at a feature (see attnbench.agree.rules).
+RULES = ("rule_2", "rule_3", "probes")
 FEATURES = tuple(dict.fromkeys(c.feature for c in check_cases(FULL_DTYPE)))
 ROWS = (*FEATURES, *RULES)

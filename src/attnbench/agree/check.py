@@ -7,6 +7,7 @@ much, and for a disagreement the smallest command that shows it again.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,9 @@ class CheckRow:
     why the feature is not supported; ``case`` the case of that disagreement. ``failing`` is the most telling of the
     disagreeing cases as ``--case`` takes it; from it come ``diagnosis`` (kind and evidence), ``smallest_case`` (one
     case, or a sequence where it takes an earlier call) and ``again``, the command that shows it.
+
+    ``cases`` of ``asked`` were compared; ``left_out`` counts the others by the reason why they are not supported.
+    ``declared`` is what the implementation declares of its arithmetic that is not the default, and so moves its bound.
     """
 
     impl: str
@@ -52,6 +56,9 @@ class CheckRow:
     diagnosis: dict[str, str] | None = None
     smallest_case: list[str] | None = None
     again: str | None = None
+    asked: int = 0
+    left_out: dict[str, int] | None = None
+    declared: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite ratio (an exact property failed) is the string ``"inf"``."""
@@ -94,7 +101,8 @@ def check_feature(
         why = f"does not run on {device}, only on {', '.join(implementation.capabilities.devices)}"
         return CheckRow(implementation.name, feature, dtype, device, "unsupported", 0, reason=why)
     if feature in RULES:
-        return _rule_row(backend, implementation, feature, dtype, device, deep=deep)
+        row = _rule_row(backend, implementation, feature, dtype, device, deep=deep)
+        return replace(row, asked=row.cases, declared=_declared(implementation, dtype, device))
     wanted = FEATURES[0] if feature == "dtype" else feature
     cases = [one for one in check_cases(dtype, deep=deep) if one.feature == wanted]
     trials = [(one, _trial(backend, implementation, one, device)) for one in cases]
@@ -145,6 +153,10 @@ def first_disagreement(
     return None
 
 
+def _declared(implementation: Implementation, dtype: str, device: str) -> dict[str, Any]:
+    return implementation.capabilities_on(device).precision_of(dtype).beyond_default(dtype)
+
+
 def _rule_row(
     backend: Backend, implementation: Implementation, rule: str, dtype: str, device: str, *, deep: bool
 ) -> CheckRow:
@@ -177,9 +189,12 @@ def _row(
     trials: list[tuple[CheckCase, Trial]],
 ) -> CheckRow:
     judged = [(one, t) for one, t in trials if t.status != "unsupported"]
-    row = CheckRow(implementation.name, feature, dtype, device, "ok", len(judged))
+    left_out = Counter(t.reason or "" for _, t in trials if t.status == "unsupported")
+    row = CheckRow(implementation.name, feature, dtype, device, "ok", len(judged), asked=len(trials))
+    row = replace(row, left_out=dict(left_out) or None)
     if not judged:
         return replace(row, status="unsupported", reason=trials[0][1].reason)
+    row = replace(row, declared=_declared(implementation, dtype, device))
     wrong = next(((one, t) for one, t in judged if t.status == "wrong"), None)
     forward = [j.error_ratio for _, t in judged for j in t.forward]
     backward = [j.error_ratio for _, t in judged for j in t.gradients]

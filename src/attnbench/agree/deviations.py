@@ -24,7 +24,7 @@ from attnbench.errors import UsageError, suggest
 from attnbench.precision import DTYPES
 
 FILE = "known_deviations.toml"
-FAULTS = ("value", "nan", "inf", "shape", "dtype", "exception", "input", "crash", "timeout", "memory")
+FAULTS = ("value", "nan", "inf", "type", "shape", "dtype", "exception", "input", "reused", "crash", "timeout", "memory")
 KNOWN, STALE = "known", "stale"
 
 

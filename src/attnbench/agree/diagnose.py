@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from attnbench.agree.diagnose_output import of_output
 from attnbench.agree.diagnose_rest import of_gradients, of_outputs
-from attnbench.agree.diagnose_state import of_form, of_state
+from attnbench.agree.diagnose_state import of_form, of_nan, of_state
 from attnbench.agree.diagnosis import UNKNOWN, Diagnosis, Doctor, Seen
 from attnbench.agree.trial import Trial, trial
 
@@ -36,11 +36,13 @@ def diagnose(
     if failed.fault in ("exception", "input"):
         refused = "read-only" in (failed.reason or "")
         return Diagnosis("input" if refused else failed.fault, f"it {failed.reason}")
+    if failed.fault in ("type", "reused"):
+        return Diagnosis({"reused": "state"}.get(failed.fault, failed.fault), failed.reason or "")
     p = case.problem
     if p.B * p.Hq * p.Tq * p.S > LARGEST:
         return Diagnosis(UNKNOWN, "the case is too large to be taken apart; give a smaller one with --case")
     seen = doctor.see(replace(case, phase="forward" if case.phase == "backward" else case.phase))
-    return of_form(seen) or of_state(doctor, seen) or _of_values(doctor, seen, case, failed)
+    return of_form(seen) or of_nan(doctor, seen) or of_state(doctor, seen) or _of_values(doctor, seen, case, failed)
 
 
 def _of_values(doctor: Doctor, seen: Seen, case: Case, failed: Trial) -> Diagnosis:

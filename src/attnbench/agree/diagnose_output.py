@@ -27,7 +27,7 @@ from attnbench.agree.readings import all_readings, scaled
 from attnbench.agree.readings_allowed import Reading
 
 EXPLAINED = 0.9  # share of the squared error that a reading of rounding must explain
-POISONS = ("garbage", "nan", "nan_last_key", "nan_cotangent")
+POISONS = ("garbage", "nan", "nan_last_key", "nan_query", "nan_key", "nan_value", "nan_cotangent")
 NEAR = 2e-4  # a measured factor this near to 1 is not called another scale
 
 

@@ -7,8 +7,14 @@ import numpy as np
 from attnbench.agree.diagnosis import OTHER_SEEDS, Diagnosis, Doctor, Seen
 from attnbench.agree.facts import (
     Array,
+    answer,
+    bounds_of,
     distance,
+    facts_of,
+    within,
 )
+from attnbench.agree.judge import dtype_text
+from attnbench.precision import numpy_dtype
 
 
 def of_form(seen: Seen) -> Diagnosis | None:
@@ -20,8 +26,8 @@ def of_form(seen: Seen) -> Diagnosis | None:
             if shape == right.transpose(axes).shape and _same(got, right.transpose(axes)):
                 return Diagnosis("layout", f"the output is laid out as {name} instead of (B, H, T, D)")
         return Diagnosis("shape", f"the output has shape {shape}, not {right.shape}")
-    if got.dtype.name != seen.call.dtype:
-        return Diagnosis("dtype", f"the output has dtype {got.dtype.name}, not {seen.call.dtype}")
+    if got.dtype != numpy_dtype(seen.call.dtype):
+        return Diagnosis("dtype", f"the output has dtype {dtype_text(got.dtype)}, not {seen.call.dtype}")
     s = seen.call.sizes
     turned = got.reshape(s.B, s.Tq, s.Hq, s.Dv).transpose(0, 2, 1, 3)
     if s.Hq > 1 and s.Tq > 1 and _same(turned, right) and not _same(got, right):
@@ -33,6 +39,27 @@ def _same(got: Array, expected: Array) -> bool:
     """Equal for all purposes of layout: within a hundredth."""
     scale = np.sqrt(np.nanmean(expected.astype(np.float64) ** 2))
     return bool(np.isfinite(scale) and distance(got, expected) <= 0.01 * scale * np.sqrt(got.size))
+
+
+NAMED = {"nan_query": "q", "nan_key": "k", "nan_value": "v"}
+
+
+def of_nan(doctor: Doctor, seen: Seen) -> Diagnosis | None:
+    """What became of a NaN that some rows reach and others do not."""
+    name = next((NAMED[kind] for kind in seen.case.problem.operands if kind in NAMED), None)
+    values, right = seen.got.astype(np.float64), seen.right.output
+    if name is None or np.array_equal(np.isnan(values), np.isnan(right)):
+        return None
+    if np.isnan(values).all():
+        return Diagnosis("nan", f"a NaN in {name} that some rows reach makes the whole output NaN")
+    given = dict(zip("qkv", seen.qkv, strict=True))
+    given[name] = np.where(np.isnan(given[name]), 0, given[name]).astype(seen.got.dtype)
+    cleaned = answer(facts_of(given["q"], given["k"], given["v"], seen.call))
+    if within(seen.got, cleaned.output, bounds_of(cleaned, doctor.units(seen.call))).all():
+        return Diagnosis("nan", f"a NaN in {name} is read as 0")
+    if np.all((values == 0)[np.isnan(right)]):
+        return Diagnosis("nan", f"0 is returned where a NaN in {name} is reached")
+    return None
 
 
 def of_state(doctor: Doctor, seen: Seen) -> Diagnosis | None:

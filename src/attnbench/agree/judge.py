@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from attnbench.agree.bounds import SLACK
-from attnbench.precision import LARGEST, UNIT_ROUNDOFF
+from attnbench.precision import LARGEST, UNIT_ROUNDOFF, numpy_dtype
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -17,8 +17,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Judgement:
     """Whether one array agrees. ``error_ratio`` is the largest |error| / (SLACK · bound); above 1 it disagrees.
 
-    ``fault`` names the property that failed: ``shape``, ``dtype``, ``nan``, ``inf`` or ``value``; ``detail`` says
-    where and by how much. An error ratio of ``inf`` stands for an exact property that failed.
+    ``fault`` names the property that failed: ``type``, ``shape``, ``dtype``, ``nan``, ``inf`` or ``value``; ``detail``
+    says where and by how much. An error ratio of ``inf`` stands for an exact property that failed.
     """
 
     tensor: str
@@ -38,15 +38,30 @@ class Judgement:
 
 def judge(tensor: str, got: Any, expected: Array, bound: Array, dtype: str) -> Judgement:
     """Hold ``got`` to the oracle's ``expected`` (float64) within SLACK · ``bound``; ``dtype`` is what it must have."""
-    if not isinstance(got, np.ndarray):
-        return _failed(tensor, "shape", f"is a {type(got).__name__}, not an array")
-    if got.shape != expected.shape:
-        return _failed(tensor, "shape", f"has shape {got.shape}, not {expected.shape}")
-    if got.dtype.name != dtype:
-        return _failed(tensor, "dtype", f"has dtype {got.dtype.name}, not {dtype}")
+    if wrong := of_another_form(tensor, got, expected.shape, dtype):
+        return wrong
     values = got.astype(np.float64)
     pattern = _nan_pattern(tensor, values, expected) or _inf_pattern(tensor, values, expected, bound, dtype)
     return pattern or _value(tensor, values, expected, bound)
+
+
+def of_another_form(tensor: str, got: Any, shape: tuple[int, ...], dtype: str) -> Judgement | None:
+    """Anything but a plain NumPy array of this shape and dtype, in this machine's byte order.
+
+    Of a subclass a mask over its elements, or another arithmetic, would escape the comparison.
+    """
+    if getattr(got, "shape", shape) != shape:
+        return _failed(tensor, "shape", f"has shape {got.shape}, not {shape}")
+    if type(got) is not np.ndarray:
+        return _failed(tensor, "type", f"is a {type(got).__name__}, not a plain NumPy array")
+    if got.dtype != numpy_dtype(dtype):
+        return _failed(tensor, "dtype", f"has dtype {dtype_text(got.dtype)}, not {dtype}")
+    return None
+
+
+def dtype_text(dtype: np.dtype[Any]) -> str:
+    """Its name, and the byte order where it is not this machine's."""
+    return dtype.name if dtype.isnative else f"{dtype.name} of foreign byte order ({dtype.str})"
 
 
 def _failed(tensor: str, fault: str, detail: str) -> Judgement:

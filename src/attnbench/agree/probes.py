@@ -7,7 +7,7 @@ queries stand, dO = identity gives Pᵀ through dV, and poison outside the allow
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 CHUNK = 64  # columns of the identity at a time
 VISIBLE = 1e6  # a weight this far above the smallest normal number cannot have vanished by rounding
+VISIBLE_FLOAT16 = 16  # where few powers of two lie between the smallest normal number and 1
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Box:
     backend: Backend
     implementation: Implementation
     device: str = "cpu"
+    compiling_s: list[float] = field(default_factory=list)  # seconds that each binding took to trace and compile
 
     def supports(self, call: Call, *, gradients: bool = False) -> bool:
         """Whether it can be asked this."""
@@ -56,7 +58,9 @@ class Box:
     def _bind(self, q: Array, k: Array, v: Array, call: Call, **cotangent: Any) -> Any:
         native_q, native_k, native_v = (self.backend.to_native(a, self.device) for a in (q, k, v))
         native_call = call.map_arrays(lambda a: self.backend.to_native(a, self.device))
-        return self.backend.bind(self.implementation, native_q, native_k, native_v, native_call, **cotangent)
+        bound = self.backend.bind(self.implementation, native_q, native_k, native_v, native_call, **cotangent)
+        self.compiling_s.append(bound.trace_s + bound.compile_s)
+        return bound
 
 
 def with_values(call: Call, columns: int) -> Call:
@@ -105,7 +109,7 @@ class Support:
 def support(attention: Array, facts: Facts) -> Support:
     """Compare the support of an attention matrix exactly; a weight too small to be written is not missing."""
     right = answer(facts)
-    least = SMALLEST_NORMAL[facts.call.dtype] * VISIBLE
+    least = _least(facts.call.dtype)
     must = right.allowed & (right.softmax.weights * facts.keep > least)
     may = right.allowed & (facts.keep > 0)
     return Support((attention != 0) & ~may, must & (attention == 0))
@@ -118,7 +122,7 @@ def slope(attention: Array, facts: Facts) -> tuple[float, float] | None:
     nothing to fit: no row with two keys of different scores.
     """
     right = answer(facts)
-    least = SMALLEST_NORMAL[facts.call.dtype] * VISIBLE
+    least = _least(facts.call.dtype)
     seen = right.allowed & np.isfinite(attention) & (attention > least) & np.isfinite(right.logits)
     seen &= seen.sum(-1, keepdims=True) > 1
     if not seen.any() or not np.isfinite(right.scores[seen]).all():
@@ -152,6 +156,11 @@ def _centred(values: Array, seen: Array) -> Array:
     return np.where(seen, values - mean, 0.0)
 
 
+def _least(dtype: str) -> float:
+    """The weight from which on none can have vanished by rounding."""
+    return SMALLEST_NORMAL[dtype] * (VISIBLE_FLOAT16 if dtype == "float16" else VISIBLE)
+
+
 def kv_head_map(box: Box, q: Array, k: Array, call: Call) -> list[int | None] | None:
     """The value head that each query head reads, from V = (1, kv-head id); ``None`` for a head that mixes several."""
     s = call.sizes
@@ -175,19 +184,19 @@ def alignment(box: Box, queries: int, keys: int, call: Call) -> int | None:
     """The offset at which a causal kernel places its queries, from V = key index and equal logits.
 
     A query at position p then sees the mean index p/2. ``call`` is any causal call of the kernel without other
-    restrictions; ``None`` if the answer is not that of a causal mask.
+    restrictions, whose values are as wide as these; ``None`` if the answer is not that of a causal mask.
     """
-    s = replace(call.sizes, Tq=queries, S=keys, Dv=1)
+    s = replace(call.sizes, Tq=queries, S=keys)
     asked = replace(call, sizes=s, outputs=())
     if not call.spec.causal or not box.supports(asked):
         return None
     dtype = numpy_dtype(call.dtype)
-    index = np.broadcast_to(np.arange(keys)[:, None], (s.B, s.Hkv, keys, 1)).astype(dtype)
+    index = np.broadcast_to(np.arange(keys)[:, None], (s.B, s.Hkv, keys, s.Dv)).astype(dtype)
     q, k = (np.zeros((s.B, h, n, s.D), dtype) for h, n in ((s.Hq, queries), (s.Hkv, keys)))
     mean = box.forward(q, k, index, asked).output[0, 0, :, 0].astype(np.float64)
     positions = 2 * mean
     offsets = np.rint(positions - np.arange(queries))
-    inner = (positions > 0) & (positions < keys - 1)
+    inner = (positions > 0.5) & (positions < keys - 1.5)  # noqa: PLR2004  (clear of both ends, where it is cut off)
     if not inner.any() or np.ptp(offsets[inner]) > 0:
         return None
     return int(offsets[inner][0])

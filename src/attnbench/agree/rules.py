@@ -1,4 +1,4 @@
-"""Rules 2 and 3 as rows of ``attnbench check``: they look at errors as a whole, which no bound of an element can.
+"""Rules 2 and 3, and the probes, as rows of ``attnbench check``: they look at what no bound of an element can.
 
 A ratio above 1 breaks the rule, as in every other row.
 """
@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from attnbench.agree.baseline import APPLIES, baseline_cases, excess
 from attnbench.agree.bias import DRAWS, bias, bias_case
+from attnbench.agree.probes import Box
+from attnbench.agree.probing import probe_cases, probed
+from attnbench.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
@@ -21,7 +24,10 @@ SEEDS, DEEP_SEEDS, DEEP_DRAWS = 2, 8, 64
 
 @dataclass(frozen=True)
 class Ruling:
-    """What a rule found: the worst ratios of output and gradients, and what broke it in which case."""
+    """What a rule found: the worst ratios of output and gradients, and what broke it in which case.
+
+    ``cases`` are the problems that were asked, or the probes.
+    """
 
     cases: int
     error_ratio: float
@@ -37,15 +43,14 @@ class Ruling:
 
 def applies(rule: str, dtype: str) -> bool:
     """Whether a rule says anything in this dtype."""
-    return rule == "rule_3" or dtype in APPLIES
+    return rule != "rule_2" or dtype in APPLIES
 
 
 def ruling(
     rule: str, backend: Backend, implementation: Implementation, dtype: str, device: str = "cpu", *, deep: bool = False
 ) -> Ruling:
-    """Apply ``rule_2`` or ``rule_3``; what the implementation raises is raised."""
-    look = _against_the_baseline if rule == "rule_2" else _for_a_direction
-    return look(backend, implementation, dtype, device, deep=deep)
+    """Apply ``rule_2``, ``rule_3`` or ``probes``; what the implementation raises is raised."""
+    return LOOK[rule](backend, implementation, dtype, device, deep=deep)
 
 
 def _against_the_baseline(
@@ -76,3 +81,20 @@ def _for_a_direction(
     what = {"offset": "shifted", "gain": "too large" if found[name] > 0 else "too small"}[name]
     text = f"output: over {draws} draws it is {what} on average, by {4 * worst:.3g} standard errors; 4 are allowed"
     return Ruling(1, worst, None, text, bias_case(dtype, draws).label())
+
+
+def _by_probes(backend: Backend, implementation: Implementation, dtype: str, device: str, *, deep: bool) -> Ruling:
+    box = Box(backend, implementation, device)
+    cases = probe_cases(implementation, dtype, device, deep=deep)
+    shown = [(case, one) for case in cases for one in probed(box, case, deep=deep)]
+    if not shown:
+        msg = "cannot be asked any probe: its limits leave none of their sizes"
+        raise UnsupportedError(msg)
+    forward = max((one.ratio for _, one in shown if not one.gradient), default=0.0)
+    backward = max((one.ratio for _, one in shown if one.gradient), default=None)
+    fault = next(((case, one.sentence) for case, one in shown if one.sentence), None)
+    ruled = Ruling(len(shown), forward, backward)
+    return ruled if fault is None else Ruling(len(shown), forward, backward, fault[1], fault[0].label())
+
+
+LOOK = {"rule_2": _against_the_baseline, "rule_3": _for_a_direction, "probes": _by_probes}

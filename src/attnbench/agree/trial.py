@@ -13,10 +13,11 @@ import numpy as np
 
 from attnbench.agree.bounds import Units, output_bound, stage_bounds
 from attnbench.agree.gradient_bounds import gradient_bounds
-from attnbench.agree.judge import Judgement, judge
+from attnbench.agree.judge import Judgement, judge, of_another_form
+from attnbench.agree.run_once import Ran, flat, run_once
 from attnbench.call import Call, prepare
 from attnbench.errors import AttnbenchError
-from attnbench.execute import empty_gradients, empty_output, gradient_names, to_numpy_gradients, to_numpy_output
+from attnbench.execute import gradient_names
 from attnbench.inputs import draw, draw_cotangents, stream
 from attnbench.oracle import heads
 from attnbench.oracle_vjp import reference_vjp
@@ -77,7 +78,10 @@ def choose(call: Call, seed: int) -> Sample:
 
 
 def trial(backend: Backend, implementation: Implementation, case: Case, device: str = "cpu") -> Trial:
-    """Run ``case`` once and judge it. An exception, and an input that was written to, are disagreements."""
+    """Run ``case`` and judge it.
+
+    An exception, an input that was written to, and a result that a second call changes are disagreements too.
+    """
     operands = draw(case.spec, case.problem)
     q, k, v, call = prepare(case.spec, operands, case.outputs)
     needs = call.needs(device, gradients=case.gradients)
@@ -88,7 +92,7 @@ def trial(backend: Backend, implementation: Implementation, case: Case, device: 
     sample = choose(call, case.problem.seed)
     cotangents = _cotangents(case, sample) if case.gradients else (None, None)
     try:
-        output, grads, written = _run(backend, implementation, (q, k, v), call, cotangents, device)
+        ran = run_once(backend, implementation, (q, k, v), call, cotangents, device)
     except Exception as error:
         if isinstance(error, MemoryError):
             raise
@@ -96,16 +100,26 @@ def trial(backend: Backend, implementation: Implementation, case: Case, device: 
             return Trial("wrong", reason=f"tried to write to an input: {_first_line(error)}", fault="input")
         kind = "" if isinstance(error, AttnbenchError) else f"{type(error).__name__}: "
         return Trial("wrong", reason=f"raised {kind}{_first_line(error)}", fault="exception")
-    if written:
-        return Trial("wrong", reason=f"wrote to its input {', '.join(written)}", fault="input")
+    if wrong := _of_memory(ran):
+        return wrong
     precision = implementation.capabilities_on(device).precision_of(call.dtype)
     units = Units.of(precision, call.dtype)
-    forward = judge_forward(output, (q, k, v), call, units, sample)
-    backward = judge_gradients(grads, (q, k, v), call, cotangents, units, sample) if grads else ()
+    forward = judge_forward(ran.output, (q, k, v), call, units, sample)
+    backward = judge_gradients(ran.grads, (q, k, v), call, cotangents, units, sample) if ran.grads else ()
     failed = next((j for j in (*forward, *backward) if not j.ok), None)
     if failed is None:
         return Trial("ok", forward, backward)
     return Trial("wrong", forward, backward, reason=failed.sentence(), fault=failed.fault)
+
+
+def _of_memory(ran: Ran) -> Trial | None:
+    """An input that was written to, and a result that did not last."""
+    if ran.written:
+        return Trial("wrong", reason=f"wrote to its input {', '.join(ran.written)}", fault="input")
+    if ran.changed:
+        what = f"{ran.changed[0]}: changed when it was called again on other inputs: the memory is used twice"
+        return Trial("wrong", reason=what, fault="reused")
+    return None
 
 
 def _first_line(error: BaseException) -> str:
@@ -122,42 +136,6 @@ def _cotangents(case: Case, sample: Sample) -> tuple[Array, Array | None]:
     return d_output, None if d_lse is None else np.where(kept, d_lse, d_lse.dtype.type(0))
 
 
-def _run(
-    backend: Backend,
-    implementation: Implementation,
-    qkv: tuple[Array, Array, Array],
-    call: Call,
-    cotangents: tuple[Array | None, Array | None],
-    device: str,
-) -> tuple[AttentionOutput, dict[str, Array], list[str]]:
-    """Output and gradients in NumPy, and the names of the inputs that the kernel changed."""
-    d_output, d_lse = cotangents
-    if call.sizes.empty:
-        return empty_output(call), {} if d_output is None else empty_gradients(*qkv, call, d_lse), []
-    q, k, v = (backend.to_native(array, device) for array in qkv)
-    native_call = call.map_arrays(lambda array: backend.to_native(array, device))
-    given = {
-        name: backend.to_native(a, device) for name, a in (("d_output", d_output), ("d_lse", d_lse)) if a is not None
-    }
-    result = backend.bind(implementation, q, k, v, native_call, **given).run()
-    backend.wait(result)
-    output, grads = (result, {}) if d_output is None else result
-    originals = dict(zip("qkv", qkv, strict=True)) | _flat(call) | {"d_output": d_output, "d_lse": d_lse}
-    after = {"q": q, "k": k, "v": v} | _flat(native_call) | given
-    written = [name for name, array in after.items() if not _same_bits(originals[name], backend.to_numpy(array))]
-    numpy_grads = to_numpy_gradients(backend, grads, call) if grads or d_output is not None else {}
-    return to_numpy_output(backend, output, call), numpy_grads, written
-
-
-def _flat(call: Call) -> dict[str, Any]:
-    arrays = call.arrays()
-    return arrays | {f"params.{name}": array for name, array in arrays.pop("params", {}).items()}
-
-
-def _same_bits(before: Array, after: Array) -> bool:
-    return before.shape == after.shape and before.tobytes() == after.tobytes()
-
-
 def judge_forward(
     output: AttentionOutput, qkv: tuple[Array, Array, Array], call: Call, units: Units, sample: Sample
 ) -> tuple[Judgement, ...]:
@@ -166,7 +144,7 @@ def judge_forward(
     if call.sizes.empty:
         return ()
     picked: dict[str, list[tuple[Any, Array, Array]]] = {name: [] for name in ("output", *call.outputs)}
-    wrong = [j for name, array in arrays.items() if (j := _shape(name, array, call)) is not None]
+    wrong = [j for name, array in arrays.items() if (j := _form(name, array, call)) is not None]
     if wrong:
         return tuple(wrong)
     for b, h, head in heads(*qkv, call, sample.rows, sample.pairs):
@@ -178,18 +156,19 @@ def judge_forward(
     return tuple(_judge_parts(name, parts, call) for name, parts in picked.items())
 
 
-def _shape(name: str, array: Any, call: Call) -> Judgement | None:
+def _form(name: str, array: Any, call: Call) -> Judgement | None:
     s = call.sizes
     shape = (s.B, s.Hq, s.Tq, *{"output": (s.Dv,), "lse": ()}.get(name, (s.S,)))
-    got = getattr(array, "shape", None)
-    if got == shape:
-        return None
-    return Judgement(name, float("inf"), "shape", f"has shape {got}, not {shape}")
+    return of_another_form(name, array, shape, _dtype(name, call))
+
+
+def _dtype(name: str, call: Call) -> str:
+    return call.dtype if name == "output" else wide(call.dtype)
 
 
 def _judge_parts(name: str, parts: list[tuple[Any, Array, Array]], call: Call) -> Judgement:
     got, expected, bound = (np.stack([part[i] for part in parts]) for i in range(3))
-    return judge(name, got, expected, bound, call.dtype if name == "output" else wide(call.dtype))
+    return judge(name, got, expected, bound, _dtype(name, call))
 
 
 def judge_gradients(
@@ -206,7 +185,7 @@ def judge_gradients(
         return ()
     expected = reference_vjp(*qkv, call, d_output, d_lse, sample.rows, sample.pairs)
     bounds = gradient_bounds(*qkv, call, d_output, d_lse, units, sample.rows, sample.pairs)
-    operands = dict(zip("qkv", qkv, strict=True)) | _flat(call)
+    operands = dict(zip("qkv", qkv, strict=True)) | flat(call)
     return tuple(
         judge(f"d_{name}", grads[name], expected[name], bounds[name], operands[name].dtype.name)
         for name in gradient_names(call)

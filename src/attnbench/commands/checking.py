@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attnbench import discover
 from attnbench.agree.cases import ROWS
@@ -118,14 +119,54 @@ def _table(impl: str, rows: Sequence[CheckRow]) -> str:
     lines = []
     for feature in dict.fromkeys(row.feature for row in rows if row.feature != "dtype"):
         found = [by_place.get((feature, dtype)) for dtype in dtypes]
-        why = next((row.reason for row in found if row and row.status == "unsupported"), None)
-        lines.append([feature, *map(_place, found), why or ""])
-    heads = [impl, *dtypes, "not supported because"]
+        there = [row for row in found if row is not None]
+        lines.append([feature, *map(_place, found), _count(there), _why(there)])
+    heads = [impl, *dtypes, "cases", "not supported because"]
     if not any(line[-1] for line in lines):
         heads, lines = heads[:-1], [line[:-1] for line in lines]
     text = table(heads, lines)
     undeclared = [row.reason for row in rows if row.feature == "dtype"]
-    return "\n".join([text, *(f"  {reason}" for reason in undeclared if reason)])
+    return "\n".join([text, *(f"  {reason}" for reason in undeclared if reason), *_declarations(rows)])
+
+
+def _count(rows: Sequence[CheckRow]) -> str:
+    """``12``, or ``10 of 12`` where some cases are not supported."""
+    cases, asked = sum(row.cases for row in rows), sum(row.asked for row in rows)
+    return str(cases) if cases >= asked else f"{cases} of {asked}"
+
+
+def _why(rows: Sequence[CheckRow]) -> str:
+    """The reasons, with how many cases each leaves out; where nothing at all is supported that of the first case."""
+    if all(row.status == "unsupported" for row in rows):
+        return next((row.reason for row in rows if row.reason), "")
+    reasons = Counter[str]()
+    for row in rows:
+        reasons.update(row.left_out or {})
+    return "; ".join(f"{count} unsupported: {reason}" for reason, count in reasons.items())
+
+
+def _declarations(rows: Sequence[CheckRow]) -> list[str]:
+    """What is declared of the arithmetic beyond the default, which moves the bound: one line for each dtype."""
+    by_dtype = {row.dtype: row.declared for row in rows if row.declared}
+    return [f"  declares for {dtype}: {arithmetic(declared)}" for dtype, declared in by_dtype.items()]
+
+
+def arithmetic(declared: Mapping[str, Any]) -> str:
+    """A declared arithmetic in words, as ``exp within 20 ULP, P rounded to bfloat16``."""
+    return ", ".join(WORDS.get(name, f"{name} {{}}").format(value) for name, value in declared.items())
+
+
+WORDS = {
+    "accumulate": "sums in {}",
+    "logits": "logits stored in {}",
+    "softmax": "softmax in {}",
+    "p_cast": "P rounded to {}",
+    "chain": "sums of at most {} terms",
+    "exp_ulp": "exp within {:g} ULP",
+    "tanh_ulp": "tanh within {:g} ULP",
+    "flush": "subnormals become 0",
+    "stored_output": "a backward pass that reads O in {}",
+}
 
 
 def _place(row: CheckRow | None) -> str:

@@ -52,8 +52,15 @@ def _add(suite: ET.Element, row: CheckRow) -> None:
     elif row.status == "wrong":
         failure = ET.SubElement(case, "failure", type=_clean(row.fault or "value"), message=_clean(row.reason or ""))
         failure.text = _clean("\n".join(details(row)))
-    elif row.reason:
-        ET.SubElement(case, "system-out").text = _clean(f"{row.status}: {row.reason}")
+    elif row.reason or row.left_out:
+        ET.SubElement(case, "system-out").text = _clean("\n".join(_remarks(row)))
+
+
+def _remarks(row: CheckRow) -> list[str]:
+    """What a row that does not disagree has to say: why it is known, and which of its cases are not supported."""
+    known = [f"{row.status}: {row.reason}"] if row.reason else []
+    left_out = (row.left_out or {}).items()
+    return known + [f"{count} of {row.asked} cases not supported: {reason}" for reason, count in left_out]
 
 
 def details(row: CheckRow) -> list[str]:

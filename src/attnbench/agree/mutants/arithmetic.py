@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from attnbench.agree.eager import Array, Eager, Softmax
 from attnbench.agree.mutants.catalogue import Report, planted
 from attnbench.call import Call
+from attnbench.implementation import AttentionOutput
 from attnbench.precision import numpy_dtype
 
 TILE = 32
@@ -183,6 +185,17 @@ class LseWithoutSink(Eager):
 
     def lse(self, total: Array, row_max: Array, sink_term: Array) -> Array:
         return super().lse(total - sink_term, row_max, sink_term)
+
+
+@planted("lse", "lse", report=Report("vllm-project/flash-attention", 87, "lse is laid out wrongly in one path"))
+class LseOfRectangle(Eager):
+    """Where causal and Tq differs from S, lse counts the keys of the neighbouring row."""
+
+    def attend(self, q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+        result = super().attend(q, k, v, call)
+        s = call.sizes
+        wrong = call.spec.causal and s.Tq != s.S and result.lse is not None
+        return replace(result, lse=np.roll(result.lse, 1, -1)) if wrong else result
 
 
 @planted(

@@ -9,6 +9,8 @@ from attnbench.agree.eager import Array, Eager, State
 from attnbench.agree.mutants.catalogue import Report, planted
 from attnbench.call import Call
 
+HALF = 0.5
+
 
 @planted(
     "gradient",
@@ -123,3 +125,50 @@ class DropoutRescaledByP(Eager):
     def keep_in_backward(self, state: State) -> Array | float:
         dropout = state.call.spec.dropout
         return state.keep * dropout * (1 - dropout) if dropout else state.keep
+
+
+@planted("gradient", "mask")
+class KeyGradientOfCausalAndMask(Eager):
+    """dK forgets the scale where causal meets a mask, a branch of its own."""
+
+    def vjp(self, q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None) -> dict[str, Array]:
+        grads = super().vjp(q, k, v, call, d_output, d_lse)
+        both = call.spec.causal and call.mask is not None
+        return grads | {"k": (grads["k"].astype(np.float64) * HALF).astype(k.dtype)} if both else grads
+
+
+@planted("gradient", "lse")
+class LseGradientOfRectangle(Eager):
+    """The cotangent of lse is read with the wrong row where causal and Tq differs from S."""
+
+    def lse_cotangent(self, state: State, d_lse: Array | None) -> Array | float:
+        s = state.call.sizes
+        shifted = state.call.spec.causal and s.Tq != s.S and d_lse is not None
+        return super().lse_cotangent(state, np.roll(d_lse, 1, -1) if shifted and d_lse is not None else d_lse)
+
+
+@planted("gradient", "sizes")
+class ZeroCotangentNormalised(Eager):
+    """Each row of dO is divided by its largest element for range, and multiplied again: 0/0 in a row of zeros."""
+
+    def cotangent(self, state: State, d_output: Array) -> Array:
+        d_o = super().cotangent(state, d_output)
+        largest = np.abs(d_o).max(-1, keepdims=True)
+        with np.errstate(all="ignore"):
+            scaled = np.where(np.any(state.allowed, axis=-1, keepdims=True), d_o / largest * largest, 0)
+        return scaled.astype(d_o.dtype)
+
+
+@planted("gradient", "lse")
+class ZeroCotangentSkipped(Eager):
+    """Rows in which dO is 0 are skipped, and with them the cotangent of their lse."""
+
+    def lse_cotangent(self, state: State, d_lse: Array | None) -> Array | float:
+        given = super().lse_cotangent(state, d_lse)
+        return given if self.silent is None else np.where(self.silent, 0, given)
+
+    def vjp(self, q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None) -> dict[str, Array]:
+        self.silent = np.all(d_output == 0, axis=-1, keepdims=True)
+        return super().vjp(q, k, v, call, d_output, d_lse)
+
+    silent: Array | None = None

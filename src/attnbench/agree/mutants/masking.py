@@ -10,6 +10,7 @@ import numpy as np
 from attnbench.agree.eager import Array, Eager
 from attnbench.agree.mutants.catalogue import Report, planted
 from attnbench.call import Call
+from attnbench.implementation import AttentionOutput
 
 PENALTY = 30
 TINY = -1e-9
@@ -37,6 +38,15 @@ class MaskOfFirstHead(Eager):
 
     def mask(self, call: Call) -> Array | None:
         return None if call.mask is None else np.asarray(call.mask)[:, :1]
+
+
+@planted("mask", "mask")
+class MaskOfHeadsUnread(Eager):
+    """Of a mask for each head that all batch entries share, (1, Hq, Tq, S), the first head is read for all."""
+
+    def mask(self, call: Call) -> Array | None:
+        shared = call.mask is not None and call.mask.shape[0] == 1
+        return np.asarray(call.mask)[:, :1] if shared else super().mask(call)
 
 
 @planted("mask", "mask")
@@ -142,3 +152,49 @@ class FinitePenalty(Eager):
 
     def terms(self, logits: Array, row_max: Array, allowed: Array) -> Array:
         return super().terms(logits, row_max, np.ones_like(allowed))
+
+
+class _Cleaned(Eager):
+    """NaN becomes 0 before anything is computed."""
+
+    which = "q"
+
+    def attend(self, q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+        given = {"q": q, "k": k, "v": v}
+        given[self.which] = np.where(np.isnan(given[self.which]), 0, given[self.which]).astype(q.dtype)
+        return super().attend(given["q"], given["k"], given["v"], call)
+
+
+@planted("nan", "nan_reached")
+class NaNInQueryHidden(_Cleaned):
+    """nan_to_num on q: a diverged query attends to everything alike."""
+
+
+@planted("nan", "nan_reached", "nan_isolation")
+class NaNInKeyHidden(_Cleaned):
+    """nan_to_num on k."""
+
+    which = "k"
+
+
+@planted("nan", "nan_reached")
+class NaNInValueHidden(_Cleaned):
+    """nan_to_num on v."""
+
+    which = "v"
+
+
+@planted("nan", "nan_reached", report=Report("robertknight/rten", 1321, "NaN of a softmax is flushed to zero"))
+class NaNOutputHidden(Eager):
+    """nan_to_num on the output, meant for rows without a key."""
+
+    def finish(self, output: Array, dtype: Any) -> Array:
+        return super().finish(np.nan_to_num(output), dtype)
+
+
+@planted("nan", "nan_reached")
+class NaNSpreads(Eager):
+    """A NaN anywhere makes the whole output NaN, as a mean over the batch does."""
+
+    def finish(self, output: Array, dtype: Any) -> Array:
+        return super().finish(output + 0 * output.sum() if np.isnan(output).any() else output, dtype)

@@ -144,6 +144,15 @@ class BiasIgnored(Eager):
         return super().add_bias(capped, replace(call, bias=None))
 
 
+@planted("bias", "bias", report=Report("jax-ml/jax", 36702, "a bias with broadcast axes is reshaped as if it had them"))
+class BiasOfHeadsUnread(Eager):
+    """Of a bias for each head that all batch entries share, (1, Hq, Tq, S), the first head is read for all."""
+
+    def add_bias(self, capped: Array, call: Call) -> Array:
+        shared = call.bias is not None and call.bias.shape[0] == 1
+        return super().add_bias(capped, replace(call, bias=call.bias[:, :1]) if shared else call)
+
+
 @planted("bias", "bias", report=Report("tenstorrent/tt-metal", 56406, "the additive bias is attenuated by 1/√D"))
 class BiasScaled(Eager):
     """The bias is multiplied by the scale of the scores."""

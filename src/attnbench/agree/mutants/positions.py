@@ -72,6 +72,26 @@ class PastOffByOne(Eager):
         return super().positions(call) + (call.sizes.past > 0)
 
 
+@planted(
+    "alignment",
+    "causal",
+    report=Report("robertknight/rten", 1323, "the length of the past underflows where keys are fewer than queries"),
+)
+class NegativeOffsetClipped(Eager):
+    """A query that stands before the first key is taken to stand at it."""
+
+    def positions(self, call: Call) -> Array:
+        return np.maximum(super().positions(call), 0)
+
+
+@planted("alignment", "batch_offset")
+class FarOffsetWraps(Eager):
+    """The position is kept in eight bits and wraps where it is far below the first key."""
+
+    def positions(self, call: Call) -> Array:
+        return super().positions(call).astype(np.int8).astype(np.int64)
+
+
 @planted("alignment", "batch_offset")
 class OffsetOfFirstBatch(Eager):
     """The offset of batch entry 0 for all of them."""

@@ -93,6 +93,15 @@ class ScaleArgumentIgnored(Eager):
         return 1 / math.sqrt(call.sizes.D)
 
 
+@planted("scale", "scale", "causal")
+class ScaleClipped(Eager):
+    """A scale beyond ±1 is taken for a mistake and clipped to ±1."""
+
+    def scale(self, call: Call, allowed: Array) -> Array | float:
+        scale = super().scale(call, allowed)
+        return max(-1.0, min(1.0, scale)) if isinstance(scale, float) else scale
+
+
 @planted(
     "scale",
     "sizes",
