@@ -56,7 +56,7 @@ def test_every_claim_says_where_it_was_read_and_has_a_range_without_the_null_val
         assert one.row
         assert one.published
         assert one.low < one.high
-        assert not one.low <= one.null <= one.high
+        assert one.equivalence == (one.low <= one.null <= one.high)
 
 
 def test_implementations_with_the_same_numbers_share_a_row() -> None:

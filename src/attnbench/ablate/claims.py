@@ -27,6 +27,7 @@ DIRECTION_ONLY = "direction only"
 NOT_DETECTED = "not detected"
 CONTRADICTED = "contradicted"
 OUT_OF_SCOPE = "out of scope"
+ALPHA = 0.05
 VERDICTS = (REPRODUCED, DIRECTION_ONLY, NOT_DETECTED, CONTRADICTED, OUT_OF_SCOPE)
 
 
@@ -36,7 +37,8 @@ class Claim:
 
     ``claim`` in words, ``source`` and ``row`` where it was read, ``published`` the effect as printed there.
     ``quantity`` is what we measure; it is reproduced between ``low`` and ``high`` (published figure and margin, or a
-    threshold where the paper gives no figure), and ``null`` is what it would be without the effect.
+    threshold where the paper gives no figure), and ``null`` is what it would be without the effect. ``equivalence``:
+    the claim is that there is no difference worth the name, and low..high is the margin within which that holds.
     """
 
     id: str
@@ -48,6 +50,7 @@ class Claim:
     null: float
     low: float = -math.inf
     high: float = math.inf
+    equivalence: bool = False
 
     @property
     def margin(self) -> str:
@@ -69,12 +72,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """One row of a report's table of claims; ``ours`` is ``None`` where nothing was measured."""
+    """One row of a report's table of claims; ``ours`` is ``None`` where nothing was measured.
+
+    ``p`` is that of an exact test, adjusted for its family; ``None`` where the interval alone decides.
+    """
 
     claim: Claim
     ours: Interval | None
     verdict: str
     implementations: tuple[str, ...] = ()
+    p: float | None = None
 
     def row(self) -> dict[str, str | int | float | None]:
         """The row by column, ready for a frame."""
@@ -89,6 +96,7 @@ class ClaimVerdict:
             "low": None if ours is None else ours.low,
             "high": None if ours is None else ours.high,
             "n_seeds": None if ours is None else ours.n,
+            "p": self.p,
             "margin": self.claim.margin,
             "verdict": self.verdict,
             "implementations": ", ".join(self.implementations),
@@ -102,24 +110,33 @@ def claims() -> dict[str, Claim]:
     return {key: Claim(id=key, **fields) for key, fields in tomllib.loads(text).items()}
 
 
-def judge(claim_id: str, ours: Interval | None, implementations: tuple[str, ...] = ()) -> ClaimVerdict:
-    """Hold an interval against a claim.
+def judge(
+    claim_id: str, ours: Interval | None, implementations: tuple[str, ...] = (), p: float | None = None
+) -> ClaimVerdict:
+    """Hold an interval against a claim, and the p of its test where there is one.
 
     *reproduced*: the whole interval lies in the claim's range. *direction only*: it lies on the claim's side of the
     null value. *not detected*: it holds the null value. *contradicted*: it lies on the other side. *out of scope*:
-    nothing was measured. Raises ``UsageError`` for a claim that is not in ``anchors.toml``.
+    nothing was measured. A p above .05 is *not detected* whatever the interval; a claim of equivalence is *reproduced*
+    by a p of equivalence up to .05, and *contradicted* by an interval wholly outside its margin. Raises
+    ``UsageError`` for a claim that is not in ``anchors.toml``.
     """
     known = claims()
     if claim_id not in known:
         msg = f"unknown claim {claim_id!r}; there are {', '.join(known)}{suggest(claim_id, known)}"
         raise UsageError(msg)
     claim = known[claim_id]
-    return ClaimVerdict(claim, ours, _verdict(claim, ours), implementations)
+    return ClaimVerdict(claim, ours, _verdict(claim, ours, p), implementations, p)
 
 
-def _verdict(claim: Claim, ours: Interval | None) -> str:
+def _verdict(claim: Claim, ours: Interval | None, p: float | None) -> str:
     if ours is None or math.isnan(ours.value):
         return OUT_OF_SCOPE
+    if claim.equivalence:
+        outside = ours.high < claim.low or ours.low > claim.high
+        return REPRODUCED if p is not None and p <= ALPHA else CONTRADICTED if outside else NOT_DETECTED
+    if p is not None and p > ALPHA:
+        return NOT_DETECTED
     if claim.low <= ours.low and ours.high <= claim.high:
         return REPRODUCED
     if ours.low <= claim.null <= ours.high:
@@ -149,7 +166,8 @@ def verdict_sentences(verdicts: Sequence[ClaimVerdict]) -> list[str]:
     for one in verdicts:
         if one.ours is not None:
             who = f" in {', '.join(one.implementations)}" if one.implementations else ""
-            reached.setdefault(one.claim, []).append(f"{one.ours.text('.4g')}{who} ({one.verdict})")
+            tested = "" if one.p is None else f", p = {one.p:.3f} after Holm"
+            reached.setdefault(one.claim, []).append(f"{one.ours.text('.4g')}{tested}{who} ({one.verdict})")
     return [
         f"{claim.source.partition(',')[0]}, {claim.row}: the {claim.quantity}, is {'; '.join(said)}. "
         f"A value of {claim.margin} counts as reproduced."

@@ -74,6 +74,11 @@ def seeded_operands(
     return Operands(q=drawn("q", queries, d), k=drawn("k", keys, d), v=drawn("v", keys, values))
 
 
+def as_dtype(array: Array, dtype: str) -> Array:
+    """The array rounded to a dtype by its name."""
+    return array.astype(numpy_dtype(dtype))
+
+
 def with_zero_bias(operands: Operands) -> Operands:
     """The same with a bias of zeros, (N, heads, queries, keys): it changes nothing, and its gradient is dL/dlogits."""
     q, k = operands.q, operands.k

@@ -6,6 +6,7 @@ a run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from attnbench.backend import Backend
     from attnbench.call import Operands
     from attnbench.implementation import AttentionOutput, Implementation
+    from attnbench.learning import Learner, Model, Optimiser
     from attnbench.spec import AttentionSpec
 
 
@@ -38,3 +40,7 @@ class LocalProbe:
     def vjp(self, spec: AttentionSpec, operands: Operands, d_output: Any, d_lse: Any = None) -> dict[str, Any]:
         """Gradients by name (q, k, v, bias, sinks, params.NAME)."""
         return execute_vjp(self.backend, self.kernel, spec, operands, d_output, d_lse, self.device)
+
+    def learner(self, model: Model, parameters: Mapping[str, Any], optimiser: Optimiser) -> Learner:
+        """A model around the implementation that learns in its framework. Raises ``UnsupportedError``."""
+        return self.backend.learner(model, self.kernel, parameters, optimiser, self.device)

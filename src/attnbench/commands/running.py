@@ -69,6 +69,7 @@ def run_command(
     )
     signal.signal(signal.SIGTERM, _interrupt)
     outcome = run(options)
+    _verdicts(outcome.folder)
     page = _report([outcome.folder], (reports or out.parent / "reports") / outcome.run_id)
     if as_json:
         document(_outcome(outcome, page))
@@ -118,16 +119,28 @@ def _report(runs: list[Path], out: Path) -> Path | None:
         return None
 
 
+def _verdicts(folder: Path) -> None:
+    """The verdicts on published claims beside the rows; what a suite cannot judge must not lose the run."""
+    from attnbench import discover
+    from attnbench.ablate.verdicts import write_verdicts
+    from attnbench.results.read import load
+
+    try:
+        write_verdicts(folder, load(folder), discover.suite)
+    except Exception as error:  # noqa: BLE001  (a suite's own code)
+        print(  # noqa: T201  (an error, so --quiet does not hide it)
+            f"attnbench: the run is kept in {folder}, but its verdicts were not written: {error}", file=sys.stderr
+        )
+
+
 def _tables(folder: Path) -> str:
     from attnbench.report.console import render, wants_colour
-    from attnbench.report.tables import metrics_table, timing_tables
+    from attnbench.report.tables import metrics_tables, timing_tables
     from attnbench.results.read import load
 
     frame = load(folder)
-    tables = list(timing_tables(frame))
-    observed = metrics_table(frame)
+    shown = [*timing_tables(frame), *metrics_tables(frame)]
     colour = wants_colour(sys.stdout)
-    shown = [*tables, *([observed] if observed is not None else [])]
     return "\n\n".join(render(one, colour=colour) for one in shown) + "\n"
 
 

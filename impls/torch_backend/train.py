@@ -1,0 +1,214 @@
+"""Learners in PyTorch: the models of ``attnbench.learning`` in its modules, its autograd and its optimisers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from attnbench.api import (
+    AttentionOutput,
+    Calls,
+    EncoderDecoder,
+    Learner,
+    Model,
+    Optimiser,
+    Retrieval,
+    Shape,
+    UnsupportedError,
+    as_output,
+    score_parameters,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from attnbench.api import Implementation
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Tensors = dict[str, Tensor]
+
+
+def learner(
+    model: Model, kernel: Implementation, parameters: Mapping[str, Array], optimiser: Optimiser, device: str
+) -> Learner:
+    """The learner of a model; its attention is ``kernel``, differentiated by autograd."""
+    if kernel.vjp is not None:
+        msg = f"{kernel.name} brings its own vjp; a model in PyTorch is trained with one that autograd differentiates"
+        raise UnsupportedError(msg)
+    if isinstance(model, Retrieval):
+        return RetrievalLearner(model, kernel, parameters, optimiser, device)
+    return EncoderDecoderLearner(model, kernel, parameters, optimiser, device)
+
+
+class TorchLearner(Learner):
+    """What both models share: leaves by name, an optimiser over them, one step."""
+
+    def __init__(
+        self, model: Any, kernel: Implementation, parameters: Mapping[str, Array], optimiser: Optimiser, device: str
+    ) -> None:
+        self.model, self.kernel, self.device = model, kernel, device
+        self.leaves = {name: nn.Parameter(self.native(array)) for name, array in parameters.items()}
+        self.calls = None if model.spec is None else Calls(kernel, model.spec, parameters, device)
+        rules = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+        self._optimiser = rules[optimiser.name](self.leaves.values(), lr=optimiser.lr)
+        self._clip = optimiser.clip
+
+    def native(self, array: Array) -> Tensor:
+        """A tensor of its own on the device."""
+        return torch.from_numpy(np.array(array, copy=True)).to(self.device)
+
+    def loss(self, batch: Tensors) -> Tensor:
+        """The loss of a native batch."""
+        raise NotImplementedError
+
+    def step(self, batch: Mapping[str, Array]) -> Tensor:
+        """Backward and one update; the loss before it."""
+        self._optimiser.zero_grad()
+        with torch.enable_grad():
+            loss = self.loss({name: self.native(array) for name, array in batch.items()})
+        loss.backward()
+        if self._clip is not None:
+            nn.utils.clip_grad_norm_(self.leaves.values(), self._clip)
+        self._optimiser.step()
+        return loss.detach()
+
+    def parameters(self) -> dict[str, Array]:
+        """A copy of every parameter."""
+        return {name: np.array(leaf.detach().cpu().numpy()) for name, leaf in self.leaves.items()}
+
+    def load(self, parameters: Mapping[str, Array]) -> None:
+        """Copy the values in."""
+        with torch.no_grad():
+            for name, leaf in self.leaves.items():
+                leaf.copy_(self.native(parameters[name]))
+
+    def looked_up(self, name: str, indices: Tensor) -> Tensor:
+        """The rows of an embedding. Not by indexing: its backward adds in an order that threads decide."""
+        return functional.embedding(indices, self.leaves[f"embed.{name}"])
+
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, lengths: Tensor | None = None, outputs: tuple[str, ...] = ()
+    ) -> AttentionOutput:
+        """One head through the common interface: q (B, T, D), k (B, S, D), v (B, S, Dv)."""
+        assert self.calls is not None  # noqa: S101  (a model without a spec does not attend)
+        shape = Shape(len(q), q.shape[1], k.shape[1], q.shape[2], v.shape[2], lengths is not None)
+        call = self.calls.of(shape, outputs)
+        arrays: dict[str, Any] = {"params": score_parameters(self.leaves)}
+        if lengths is not None:
+            arrays["kv_lengths"] = lengths
+        return as_output(self.kernel(q[:, None], k[:, None], v[:, None], call.with_arrays(arrays)))
+
+
+class RetrievalLearner(TorchLearner):
+    """``Retrieval``."""
+
+    def logits(self, batch: Tensors) -> Tensor:
+        """(B, V)."""
+        p = self.leaves
+        slots = (self.looked_up("keys", batch["keys"]) + self.looked_up("values", batch["values"])) * 0.5**0.5
+        query = self.looked_up("keys", batch["query"])[:, None]
+        q, k = (query @ p["Wq"], slots @ p["Wk"]) if self.model.projected else (query, slots)
+        read: Tensor = self.attend(q, k, slots @ p["Wv"]).output[:, 0, 0]
+        return read @ p["Wo"] + p["bo"]
+
+    def loss(self, batch: Tensors) -> Tensor:
+        """Mean cross-entropy."""
+        return functional.cross_entropy(self.logits(batch), batch["target"])
+
+    def predict(self, batch: Mapping[str, Array]) -> dict[str, Array]:
+        """The likeliest values."""
+        with torch.no_grad():
+            found = self.logits({name: self.native(array) for name, array in batch.items()})
+        return {"tokens": found.argmax(-1).cpu().numpy()}
+
+
+class EncoderDecoderLearner(TorchLearner):
+    """``EncoderDecoder``; the GRUs are ``nn.GRU`` on packed sequences, their weights the leaves."""
+
+    def __init__(
+        self,
+        model: EncoderDecoder,
+        kernel: Implementation,
+        parameters: Mapping[str, Array],
+        optimiser: Optimiser,
+        device: str,
+    ) -> None:
+        super().__init__(model, kernel, parameters, optimiser, device)
+        self._encoder = self._gru("encoder", "backward")
+        self._decoder = self._gru("decoder")
+
+    def _gru(self, *names: str) -> nn.GRU:
+        units, inputs = self.leaves[f"{names[0]}.Wh"].shape[1], self.leaves[f"{names[0]}.Wx"].shape[1]
+        module = nn.GRU(inputs, units, batch_first=True, bidirectional=len(names) > 1, device=self.device)
+        for suffix, name in zip(("", "_reverse"), names, strict=False):
+            for theirs, ours in (("weight_ih", "Wx"), ("weight_hh", "Wh"), ("bias_ih", "bx"), ("bias_hh", "bh")):
+                setattr(module, f"{theirs}_l0{suffix}", self.leaves[f"{name}.{ours}"])
+        return module
+
+    def encode(self, batch: Tensors) -> tuple[Tensor, Tensor, Tensor]:
+        """States (B, S, H), the two last ones side by side (B, H), the decoder's first state (1, B, H)."""
+        p, source = self.leaves, batch["source"]
+        packed = pack_padded_sequence(
+            self.looked_up("source", source), batch["lengths"].cpu(), batch_first=True, enforce_sorted=False
+        )
+        states, last = self._encoder(packed)
+        states, _ = pad_packed_sequence(states, batch_first=True, total_length=source.shape[1])
+        ends = torch.cat([last[0], last[1]], -1)
+        return states, ends, torch.tanh(ends @ p["bridge.W"] + p["bridge.b"])[None]
+
+    def decode(
+        self, inputs: Tensor, start: Tensor, states: Tensor, ends: Tensor, lengths: Tensor, outputs: tuple[str, ...]
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Logits (B, T, V) after the tokens ``inputs`` (B, T), the last state, the weights where asked for."""
+        p, context = self.leaves, self.model.context
+        read = self.looked_up("target", inputs)
+        fixed = ends[:, None].expand(-1, inputs.shape[1], -1)
+        if context == "input":
+            read = torch.cat([read, fixed], -1)
+        written, last = self._decoder(read, start)
+        found, weights = [written], None
+        if context == "input":
+            found.append(fixed)
+        if context == "attention":
+            seen = self.attend(written, states, states, lengths, outputs)
+            found.append(seen.output[:, 0])
+            weights = seen.weights
+        hidden = torch.tanh(torch.cat(found, -1) @ p["readout.W"] + p["readout.b"])
+        return hidden @ p["out.W"] + p["out.b"], last, weights
+
+    def loss(self, batch: Tensors) -> Tensor:
+        """Mean cross-entropy over the tokens that count, the decoder being given the right tokens."""
+        target, lengths = batch["target"], batch["lengths"]
+        first = torch.full_like(target[:, :1], self._start_token)
+        states, ends, start = self.encode(batch)
+        inputs = torch.cat([first, target[:, :-1]], 1)
+        logits, _, _ = self.decode(inputs, start, states, ends, lengths, ())
+        counts = torch.arange(target.shape[1], device=target.device) < lengths[:, None]
+        return functional.cross_entropy(logits[counts], target[counts])
+
+    @property
+    def _start_token(self) -> int:
+        return len(self.leaves["embed.target"]) - 1
+
+    def predict(self, batch: Mapping[str, Array]) -> dict[str, Array]:
+        """Greedy decoding, one token after the other."""
+        with torch.no_grad():
+            return self._greedy({name: self.native(array) for name, array in batch.items()})
+
+    def _greedy(self, batch: Tensors) -> dict[str, Array]:
+        outputs = ("weights",) if self.model.context == "attention" else ()
+        states, ends, start = self.encode(batch)
+        token = torch.full_like(batch["source"][:, :1], self._start_token)
+        tokens, weights = [], []
+        for _ in range(batch["source"].shape[1]):
+            logits, start, seen = self.decode(token, start, states, ends, batch["lengths"], outputs)
+            token = logits.argmax(-1)
+            tokens.append(token)
+            weights += [] if seen is None else [seen[:, 0]]
+        found = {"tokens": torch.cat(tokens, 1)} | ({"weights": torch.cat(weights, 1)} if weights else {})
+        return {name: tensor.cpu().numpy() for name, tensor in found.items()}

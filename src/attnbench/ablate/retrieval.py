@@ -1,0 +1,95 @@
+"""The arms of the retrieval model: where the scale of a score lives, and what stands in its place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attnbench.ablate.tasks import RetrievalTask
+from attnbench.ablate.training import drawn_parameters
+from attnbench.errors import UsageError, suggest
+from attnbench.learning import Retrieval, score_shapes
+from attnbench.spec import AttentionSpec
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+MODEL_SIZE = 64
+VALUE_SIZE = 64
+SOFTCAP = 50.0
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to score, for head size d and model size M: its spec, and the factor on the deviation of Wq."""
+
+    scale: float | str = "none"
+    score: str = "dot"
+    softcap: float | None = None
+    init: float = 1.0
+
+
+def arm(name: str, d: int, model_size: int = MODEL_SIZE) -> Arm:
+    """An arm by name; ``UsageError`` for another name."""
+    root = 1.0 / math.sqrt(d)
+    known = {
+        "unscaled": Arm(),
+        "1/sqrt(d)": Arm(scale=root),
+        "8/d": Arm(scale=8.0 / d),
+        "folded": Arm(init=root),
+        "folded and scaled": Arm(scale=root, init=root),
+        "sqrt(d_model)": Arm(scale=1.0 / math.sqrt(model_size)),
+        "qk-norm": Arm(score="cosine"),
+        "softcap": Arm(softcap=SOFTCAP),
+        "additive": Arm(score="additive"),
+    }
+    if name not in known:
+        msg = f"arm {name!r} is not one of {', '.join(known)}{suggest(name, known)}"
+        raise UsageError(msg)
+    return known[name]
+
+
+def build(
+    name: str, d: int, seed: int, task: RetrievalTask, dtype: str = "float32", model_size: int = MODEL_SIZE
+) -> tuple[Retrieval, dict[str, Array]]:
+    """The model of an arm and its first parameters.
+
+    Every W has the variance 1/fan-in, so that with embeddings of variance 1 the components of q and k have variance 1.
+    Additive attention projects with its own W_q and W_k, whose values are those of the other arms.
+    """
+    chosen = arm(name, d, model_size)
+    spec = AttentionSpec(score=chosen.score, scale=chosen.scale, softcap=chosen.softcap)
+    projected = chosen.score != "additive"
+    m, root = model_size, 1.0 / math.sqrt(model_size)
+    shapes: dict[str, tuple[int, ...]] = {
+        "embed.keys": (task.keys, m),
+        "embed.values": (task.values, m),
+        "Wq": (m, d),
+        "Wk": (m, d),
+        "Wv": (m, VALUE_SIZE),
+        "Wo": (VALUE_SIZE, task.values),
+        "bo": (task.values,),
+    }
+    deviations = {"embed.keys": 1.0, "embed.values": 1.0, "Wq": root * chosen.init, "Wk": root, "Wv": root}
+    deviations |= {"Wo": 1.0 / math.sqrt(VALUE_SIZE), "score.v": 1.0 / math.sqrt(d)}
+    found = drawn_parameters(seed, shapes, deviations, dtype)
+    if not projected:
+        found |= {f"score.{part}": found.pop(part)[None] for part in ("Wq", "Wk")}
+    rest = {n: s for n, s in score_shapes(spec, d if projected else m, d).items() if n not in found}
+    found |= drawn_parameters(seed, rest, deviations, dtype)
+    if "score.temperature" in found:
+        # Cosines of random vectors have the deviation 1/√d, so that √d gives scores the variance 1 as 1/√d does.
+        found["score.temperature"] += np.asarray(math.sqrt(d), found["score.temperature"].dtype)
+    return Retrieval(spec, projected), found
+
+
+def first_variances(parameters: Mapping[str, Array], batch: Mapping[str, Array]) -> dict[str, float]:
+    """``q_variance`` and ``k_variance`` of the projected components before any training, over one batch."""
+    p = {name.removeprefix("score."): array.astype(np.float64) for name, array in parameters.items()}
+    slots = (p["embed.keys"][batch["keys"]] + p["embed.values"][batch["values"]]) * math.sqrt(0.5)
+    query = p["embed.keys"][batch["query"]]
+    wq, wk = (p[name].reshape(p[name].shape[-2:]) for name in ("Wq", "Wk"))
+    return {"q_variance": float((query @ wq).var()), "k_variance": float((slots @ wk).var())}

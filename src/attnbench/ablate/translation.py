@@ -1,0 +1,121 @@
+"""The arms of the encoder–decoder: a fixed context vector or attention, with parameters matched in number."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attnbench.ablate.training import Shapes, drawn_parameters
+from attnbench.errors import UsageError, suggest
+from attnbench.learning import EncoderDecoder, score_shapes
+from attnbench.spec import AttentionSpec
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+EMBEDDING = 32
+# The arm whose number of parameters the others come as near to as an even number of units allows.
+REFERENCE, UNITS = "dot", 64
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way for the decoder to see the source; ``reversed_source``: the encoder reads it backwards."""
+
+    context: str
+    score: str | None = None
+    scale: float | str | None = None
+    reversed_source: bool = False
+
+    @property
+    def spec(self) -> AttentionSpec | None:
+        """The attention of the arm."""
+        return None if self.score is None else AttentionSpec(score=self.score, scale=self.scale)
+
+
+ARMS = {
+    "state": Arm("state"),
+    "input": Arm("input"),
+    "input, reversed": Arm("input", reversed_source=True),
+    "additive": Arm("attention", "additive"),
+    "dot": Arm("attention", "dot", "none"),
+    "scaled": Arm("attention", "dot"),
+    "general": Arm("attention", "general"),
+}
+FIXED = tuple(name for name, one in ARMS.items() if one.score is None)
+ATTENTION = tuple(name for name in ARMS if name not in FIXED)
+
+
+def arm(name: str) -> Arm:
+    """An arm by name; ``UsageError`` for another name."""
+    if name not in ARMS:
+        msg = f"arm {name!r} is not one of {', '.join(ARMS)}{suggest(name, ARMS)}"
+        raise UsageError(msg)
+    return ARMS[name]
+
+
+def shapes(one: Arm, units: int, symbols: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of every parameter with ``units`` decoder units; see ``attnbench.learning.EncoderDecoder``."""
+    half, fixed = units // 2, units if one.context == "input" else 0
+    found: dict[str, tuple[int, ...]] = {
+        "embed.source": (symbols, EMBEDDING),
+        "embed.target": (symbols + 1, EMBEDDING),
+        **_gru("encoder", EMBEDDING, half),
+        **_gru("backward", EMBEDDING, half),
+        **_gru("decoder", EMBEDDING + fixed, units),
+        "bridge.W": (units, units),
+        "bridge.b": (units,),
+        "readout.W": (units if one.context == "state" else 2 * units, units),
+        "readout.b": (units,),
+        "out.W": (units, symbols),
+        "out.b": (symbols,),
+    }
+    return found if one.spec is None else found | score_shapes(one.spec, units)
+
+
+def _gru(name: str, inputs: int, units: int) -> dict[str, tuple[int, ...]]:
+    wide = 3 * units
+    return {f"{name}.Wx": (wide, inputs), f"{name}.Wh": (wide, units), f"{name}.bx": (wide,), f"{name}.bh": (wide,)}
+
+
+def size(found: Shapes) -> int:
+    """How many numbers parameters of these shapes are."""
+    return sum(math.prod(shape) for shape in found.values())
+
+
+def matched_units(name: str, symbols: int, units: int = UNITS) -> int:
+    """The even number of units with which an arm is nearest in size to ``REFERENCE`` with ``units`` units."""
+    target = size(shapes(ARMS[REFERENCE], units, symbols))
+    return min(range(4, 4 * units, 2), key=lambda n: abs(size(shapes(arm(name), n, symbols)) - target))
+
+
+def build(
+    name: str, seed: int, symbols: int, *, units: int = UNITS, dtype: str = "float32"
+) -> tuple[EncoderDecoder, dict[str, Array]]:
+    """The model of an arm and its first parameters: weights of variance 1/fan-in, embeddings of 1, biases 0."""
+    chosen = arm(name)
+    found = shapes(chosen, matched_units(name, symbols, units), symbols)
+    deviations = {name: _deviation(name, shape) for name, shape in found.items()}
+    return EncoderDecoder(chosen.context, chosen.spec), drawn_parameters(seed, found, deviations, dtype)
+
+
+def _deviation(name: str, shape: tuple[int, ...]) -> float:
+    if name.startswith("embed."):
+        return 1.0
+    if name.endswith((".b", ".bx", ".bh")):
+        return 0.0
+    fan_in = shape[-1] if name.endswith((".Wx", ".Wh", "score.v")) else shape[-2]
+    return 1.0 / math.sqrt(fan_in)
+
+
+def as_read(name: str, batch: dict[str, Array]) -> dict[str, Array]:
+    """The batch as an arm reads it: for a reversed source the symbols of each source in the other order."""
+    if not arm(name).reversed_source:
+        return batch
+    source = np.zeros_like(batch["source"])
+    for length in np.unique(batch["lengths"]):
+        here = batch["lengths"] == length
+        source[here, :length] = batch["source"][here, :length][:, ::-1]
+    return {**batch, "source": source}

@@ -1,0 +1,44 @@
+"""``verdicts.parquet`` of a run folder: one row for each published claim that a suite of the run speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnbench.ablate.frames import METRIC, POINT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from attnbench.suite import Suite
+
+FILE = "verdicts.parquet"
+
+
+def verdict_rows(frame: pd.DataFrame, find_suite: Callable[[str], Suite]) -> list[dict[str, Any]]:
+    """The rows of all suites in a run's frame, in their order: ``suite`` and the columns of ``ClaimVerdict.row``."""
+    found = []
+    for name, rows in frame.groupby("suite", sort=False):
+        suite = find_suite(str(name))
+        if suite.claims is not None:
+            found += [{"suite": str(name), **one.row()} for one in suite.claims(own_columns(rows))]
+    return found
+
+
+def own_columns(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one suite without the axes and metrics of the others, which are empty there."""
+    foreign = [name for name in map(str, rows.columns) if name.startswith((POINT, METRIC)) and rows[name].isna().all()]
+    return rows.drop(columns=foreign)
+
+
+def write_verdicts(folder: Path, frame: pd.DataFrame, find_suite: Callable[[str], Suite]) -> Path | None:
+    """Write ``verdicts.parquet``; ``None`` where no suite of the run speaks of a claim."""
+    import pandas as pd
+
+    rows = verdict_rows(frame, find_suite)
+    if not rows:
+        return None
+    path = folder / FILE
+    pd.DataFrame(rows).to_parquet(path, index=False)
+    return path

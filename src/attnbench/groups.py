@@ -1,0 +1,48 @@
+"""Groups of suites: one name for several suites, each at the levels that it has for the group's tier.
+
+``ablations-smoke`` and its kin hold the suites that say so themselves (``Suite.tiers``); the tier ``standard`` is a
+suite's own levels, for every suite that has any tier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attnbench import discover
+from attnbench.errors import UsageError
+from attnbench.suite import Suite
+
+STANDARD = "standard"
+# The ablations in the order of their questions; a third party's come behind them by name.
+GROUPS = {"ablations-smoke": "smoke", "ablations-standard": STANDARD, "ablations-full": "full"}
+
+
+def expanded(names: Sequence[str]) -> list[str | Suite]:
+    """The suites that names stand for: a group's name stands for its suites, every other for itself."""
+    found: list[str | Suite] = []
+    for name in names:
+        found += members(name) if name in GROUPS else [name]
+    return found
+
+
+def suites_of(names: Sequence[str]) -> list[Suite]:
+    """The same, every suite loaded. Raises ``UsageError`` for an unknown name."""
+    return [discover.suite(one) if isinstance(one, str) else one for one in expanded(names)]
+
+
+def members(group: str) -> list[Suite]:
+    """The suites of a group at the group's levels; a suite without levels for the full tier stands at its own."""
+    tier = GROUPS[group]
+    return [one.with_axes(one.tiers.get(tier, {})) for one in _tiered() if tier != "smoke" or tier in one.tiers]
+
+
+def _tiered() -> list[Suite]:
+    found = []
+    for name in discover.suite_names():
+        try:
+            one = discover.suite(name)
+        except UsageError:
+            continue  # a broken suite of somebody else's; `attnbench list suites` says what is wrong with it
+        if one.tiers:
+            found.append(one)
+    return found
