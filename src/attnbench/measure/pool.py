@@ -63,6 +63,7 @@ class Pool:
         self._threads, self._timeout, self._rng, self._limit = threads, timeout_s, rng, memory_limit
         self._groups, self._greeted, self._noted = groups, greeted, noted
         self._salt = rng.random()
+        self._abandoned = False
         self._apart: set[str] = set()
         self._kills: dict[str, int] = {}
         self._members: dict[Key, Member] = {}
@@ -93,6 +94,12 @@ class Pool:
         for member in members.values():
             member.worker.close()
 
+    def abandon(self) -> None:
+        """End every process at once, from another thread than the one that is asking; nothing is started again."""
+        self._abandoned = True
+        for member in list(self._members.values()):
+            member.worker.end()
+
     def ask(self, cell: Cell, op: str, /, **arguments: Any) -> Reply:
         """Ask the process of a cell, starting one if there is none; a start that fails is the answer.
 
@@ -110,7 +117,7 @@ class Pool:
         It may be where the process was ended from outside, or where other cells had been in it. In the second case the
         implementation has a process of its own from now on.
         """
-        if reply.ok:
+        if reply.ok or self._abandoned:
             return False
         member = self._members.get(self._key(cell))
         if reply.outside and self._kills.get(cell.id, 0) < MOST_KILLS:
@@ -139,6 +146,8 @@ class Pool:
 
     def _ask(self, cell: Cell, op: str, arguments: dict[str, Any]) -> Reply:
         member = self._member(cell)
+        if self._abandoned:
+            return Reply(0, CRASHED, "abandoned")
         if not member.hello.ok:
             return member.hello
         member.seen.add(cell.id)

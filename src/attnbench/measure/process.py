@@ -225,6 +225,11 @@ class WorkerProcess:
         for descriptor in (self._requests, self._replies):
             os.close(descriptor)
 
+    def end(self) -> None:
+        """Have it killed without waiting, from another thread: whoever waits for an answer finds it dead."""
+        if self._process.poll() is None:
+            self._process.terminate()
+
     def close(self) -> None:
         """Let the worker end, and kill it if it does not."""
         self.dismiss()

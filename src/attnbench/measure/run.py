@@ -31,10 +31,11 @@ from attnbench.measure.block import Block, Clock, Outcome
 from attnbench.measure.effort import Effort
 from attnbench.measure.limits import find_groups, free_memory
 from attnbench.measure.lock import only_run
+from attnbench.measure.observing import observe_blocks, observers_for
 from attnbench.measure.plan import Plan, found_in, make_plan, refusals
 from attnbench.measure.pool import Pool
 from attnbench.measure.process import Setting, WorkerProcess
-from attnbench.measure.protocol import Ceilings, Hello, Observed, Reply, value
+from attnbench.measure.protocol import Ceilings, Hello, Reply, value
 from attnbench.measure.spending import Spending
 from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.read import Contents
@@ -241,7 +242,7 @@ class Session:
         self._groups = find_groups()
         self._ceilings: dict[tuple[str, int], Ceilings] = {}
         self._spending = Spending()
-        self._greeting = threading.Lock()
+        self._greeting, self._finishing = threading.Lock(), threading.Lock()
 
     def measure(self) -> None:
         """Everything that is left, block after block."""
@@ -254,20 +255,15 @@ class Session:
         left = {cell.id for cell in self._left} - set(self._plan.refused)
         with self._spending.during("ceilings"):
             self._measure_ceilings()
-        with ExitStack() as stack:
-            observers: dict[int, Pool] = {}
-            for cells in self._plan.blocks():
-                block = [cell for cell in cells if cell.id in left]
-                if not block or self._clock.spent():
-                    continue
+        blocks = [mine for cells in self._plan.blocks() if (mine := [cell for cell in cells if cell.id in left])]
+        for block in blocks:
+            if block[0].case is not None and not self._clock.spent():
                 self._tell(block[0])
-                if block[0].case is not None:
-                    self._time(block)
-                    continue
-                threads = block[0].threads
-                if threads not in observers:
-                    observers[threads] = stack.enter_context(self._pool(threads, f"observe {threads}"))
-                self._observe(block, observers[threads])
+                self._time(block)
+        observed = [block for block in blocks if block[0].case is None]
+        if observed:
+            with self._spending.during("observing"):
+                self._observe(observed)
         self._tell(None)
 
     def outcome(self, note: str | None) -> RunOutcome:
@@ -334,16 +330,19 @@ class Session:
             return (planned.get(name) or discover.suite(name)).cell_s
         return None
 
-    def _observe(self, cells: list[Cell], pool: Pool) -> None:
-        for cell in cells:
-            if self._clock.spent():
-                return
-            reply, outcome = pool.ask(cell, "observe", cell=cell.to_dict()), Outcome(cell)
-            if reply.ok:
-                outcome.metrics = value(Observed, reply).metrics
-            else:
-                outcome.end(reply)
-            self._finish(rows.finished(self._rows[cell.id], outcome, None))
+    def _observe(self, blocks: list[list[Cell]]) -> None:
+        """After the clocks, so that nobody is disturbed: several at once."""
+
+        def finish(outcome: Outcome) -> None:
+            with self._finishing:
+                self._tell(outcome.cell)
+                self._finish(rows.finished(self._rows[outcome.cell.id], outcome, None))
+
+        def new_pool(threads: int, observer: int) -> Pool:
+            return self._pool(threads, f"observe {threads} {observer}")
+
+        threads = max(block[0].threads for block in blocks)
+        observe_blocks(blocks, new_pool, finish, self._clock.spent, min(observers_for(threads), len(blocks)))
 
     def _ask_ceilings(self, device: str, threads: int, backend: str) -> Reply:
         with WorkerProcess(backend, Setting(threads)) as worker:

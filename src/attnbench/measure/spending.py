@@ -56,5 +56,9 @@ class Spending:
         total = self.total()
         parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in total.items() if name != "wall")
         share = self.measured_share()
-        inside = "" if share is None else f"; preparing, verifying and memory aside, {share:.0%} of it inside measured bursts"
+        inside = (
+            ""
+            if share is None
+            else f"; preparing, verifying and memory aside, {share:.0%} of it inside measured bursts"
+        )
         return f"Time: {total['wall']:.0f} s ({parts}){inside}."
