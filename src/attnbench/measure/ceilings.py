@@ -28,9 +28,7 @@ def product(dtype: str) -> str:
     return f"{dtype}_flop_rate"
 
 
-def measure(
-    backend: Backend, seconds: float, device: str = "cpu", dtypes: Sequence[str] = PRODUCT_DTYPES
-) -> Ceilings:
+def measure(backend: Backend, seconds: float, device: str = "cpu", dtypes: Sequence[str] = PRODUCT_DTYPES) -> Ceilings:
     """The best rates seen in ``seconds`` each: products by dtype (FLOP/s), copy (read and written bytes/s), exp (1/s).
 
     Products are those of ``dtypes``. What the framework does not offer is left out.

@@ -37,7 +37,7 @@ class Trial:
 class Replayed:
     """What replaying the recorded pairs showed.
 
-    ``alarms`` of ``trials`` cells without a change were called slower or faster, with the interval ``low`` to ``high``.
+    ``alarms`` of ``trials`` cells without a change were called slower, with the interval ``low`` to ``high``.
     ``found`` maps a number of pairs to the smallest slowdown that was found in at least ``power`` of the replays, by
     the ``margin``; ``None`` where none of those that were tried was.
     """
@@ -86,10 +86,8 @@ class Calibration:
         if self.replayed is None:
             return f"{head}: too few to tell its false alarms. Type: attnbench calibrate --budget 10m"
         one = self.replayed
-        alarms = (
-            f"{one.alarms} false alarms in {one.trials} replayed cells ({100 * one.alarms / one.trials:.2f} %, at most "
-            f"{100 * one.high:.2f} %)"
-        )
+        rate = f"{100 * one.alarms / one.trials:.2f} %, at most {100 * one.high:.2f} %"
+        alarms = f"{one.alarms} false alarms in {one.trials} replayed cells ({rate})"
         live = f"{self.alarms} in {len(self.trials)} live ones (at most {100 * self.high:.0f} %)"
         head = f"{head}: {alarms}, {live}; spread {100 * one.spread:.1f} %"
         best = self.smallest(pairs)

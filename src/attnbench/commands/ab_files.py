@@ -1,0 +1,161 @@
+"""What continuous integration reads of ``attnbench ab``: Markdown, JUnit XML, GitHub's step summary and annotations."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+from attnbench.commands.ab_output import closing, interval, machine_line, memory_tables, reason, time_table, title, word
+from attnbench.commands.junit import FORBIDDEN
+from attnbench.commands.output import say
+from attnbench.compare.live import FAILED, GATED, OPEN, UNSUPPORTED, WRONG, LiveVerdict, percent
+from attnbench.errors import UsageError
+from attnbench.results.store import write_whole
+
+if TYPE_CHECKING:
+    from attnbench.commands.comparing import Compared
+    from attnbench.report.tables import Table
+    from attnbench.results.calibrations import Calibration
+
+SUMMARY = "GITHUB_STEP_SUMMARY"
+
+
+def check_writable(*files: Path | None, github: bool) -> None:
+    """Raise ``UsageError`` before anything is measured if a file could not be written at the end."""
+    if github and not os.environ.get(SUMMARY):
+        msg = f"--github writes to the file that {SUMMARY} names, which GitHub sets; elsewhere use --markdown FILE"
+        raise UsageError(msg)
+    for file in filter(None, files):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        except OSError as error:
+            msg = f"{file} cannot be written ({error.strerror}); name another file"
+            raise UsageError(msg) from error
+
+
+def write(
+    compared: Compared,
+    calibration: Calibration | None,
+    *,
+    junit: Path | None,
+    markdown: Path | None,
+    github: bool,
+) -> None:
+    """Write what was asked for; the annotations go to standard error, where GitHub reads them too."""
+    text = page(compared, calibration)
+    if markdown is not None:
+        write_whole(markdown, text)
+    if junit is not None:
+        write_junit(compared, junit)
+    if github:
+        with Path(os.environ[SUMMARY]).open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+        for line in workflow_commands(compared.verdicts, passes=compared.inconclusive_passes):
+            say(line)
+
+
+def page(compared: Compared, calibration: Calibration | None) -> str:
+    """The verdicts as Markdown, short enough for a comment."""
+    tables = [_markdown(one) for one in (time_table(compared), *memory_tables(compared))]
+    sentences = closing(compared, calibration)
+    folder = sentences.pop()
+    assert sentences.pop() == machine_line(compared, calibration)  # noqa: S101  (the order of closing)
+    told = "\n".join(f"* {_escaped(line)}" for line in sentences)
+    last = f"{_escaped(machine_line(compared, calibration))} Exit status {compared.exit_code}; {_escaped(folder)}."
+    return f"### attnbench ab: {_headline(compared)}\n\n" + "\n\n".join(tables) + f"\n\n{told}\n\n{last}\n"
+
+
+def _headline(compared: Compared) -> str:
+    return {0: "passed", 1: "failed", 3: "inconclusive", 4: "failed", 5: "nothing measured"}[compared.exit_code]
+
+
+def _markdown(table: Table) -> str:
+    kept = [i for i, _ in enumerate(table.columns) if any(row[i] for row in table.rows)]
+    heads = [table.columns[i] for i in kept]
+    lines = [f"**{_escaped(table.title)}**", "", "| " + " | ".join(one.name for one in heads) + " |"]
+    lines.append("|" + "|".join("---:" if one.right else "---" for one in heads) + "|")
+    lines += ["| " + " | ".join(_escaped(row[i]) for i in kept) + " |" for row in table.rows]
+    return "\n".join(lines)
+
+
+def _escaped(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def bad(one: LiveVerdict) -> bool:
+    """Whether a cell fails the gate by itself."""
+    statuses = {one.status, one.memory.status if one.memory is not None else "ok"}
+    return bool(statuses & {WRONG, *FAILED}) or any(name in GATED for name in one.words)
+
+
+def told(one: LiveVerdict) -> str:
+    """A cell in one line."""
+    parts = [f"{word(one)} {percent(one.change)} [{interval(one)}]" if one.measured else word(one)]
+    if one.reason is not None and one.verdict == "not-comparable":
+        parts.append(reason(one))
+    elif one.verdict == "inconclusive":
+        parts.append(one.price)
+    if one.memory is not None:
+        parts.append(f"memory {one.memory.verdict} {one.memory.evidence or one.memory.reason or ''}".strip())
+    return "; ".join(parts)
+
+
+def workflow_commands(verdicts: tuple[LiveVerdict, ...], *, passes: bool) -> list[str]:
+    """GitHub's workflow commands: an error for a cell that fails the gate, a warning for an open one."""
+    lines = []
+    for one in verdicts:
+        opened = any(name in OPEN for name in one.words) and not (one.status == UNSUPPORTED and one.side is None)
+        kind = "error" if bad(one) or (opened and not passes) else "warning" if opened else None
+        if kind is not None:
+            lines.append(f"::{kind} title={_command(one.label, title=True)}::{_command(told(one))}")
+    return lines
+
+
+def _command(text: str, *, title: bool = False) -> str:
+    """Text as GitHub's commands want it escaped; in a title, the signs that end it too."""
+    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return text.replace(":", "%3A").replace(",", "%2C") if title else text
+
+
+def write_junit(compared: Compared, file: Path) -> None:
+    """A test case for each cell: a failure where it fails the gate, an error where a side failed, skipped if open."""
+    verdicts = compared.verdicts
+    root = ET.Element("testsuites", name="attnbench ab")
+    suite = ET.SubElement(root, "testsuite", name=_clean(title(compared)))
+    counts = {"tests": len(verdicts), "failures": 0, "errors": 0, "skipped": 0}
+    for one in verdicts:
+        case = ET.SubElement(suite, "testcase", classname=_clean(one.impl), name=_clean(one.case_label))
+        kind = _junit_kind(one, passes=compared.inconclusive_passes)
+        if kind is None:
+            ET.SubElement(case, "system-out").text = _clean(told(one))
+            continue
+        counts[{"failure": "failures", "error": "errors", "skipped": "skipped"}[kind]] += 1
+        ET.SubElement(case, kind, message=_clean(told(one)))
+    for element in (root, suite):
+        for name, count in counts.items():
+            element.set(name, str(count))
+    ET.indent(root)
+    try:
+        ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
+    except OSError as error:
+        msg = f"--junit {file}: {error.strerror or error}"
+        raise UsageError(msg) from error
+
+
+def _junit_kind(one: LiveVerdict, *, passes: bool) -> str | None:
+    if one.status in FAILED or (one.memory is not None and one.memory.status in FAILED):
+        return "error"
+    if bad(one):
+        return "failure"
+    if one.status == UNSUPPORTED and one.side is None:
+        return "skipped"
+    if any(name in OPEN for name in one.words):
+        return "skipped" if passes else "failure"
+    return None
+
+
+def _clean(text: str) -> str:
+    return FORBIDDEN.sub("�", text)

@@ -1,0 +1,137 @@
+"""What ``attnbench ab`` says for people: the tables of time and memory, and the sentences below them."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from attnbench.compare.live import UNSUPPORTED, LiveVerdict, clock, percent
+from attnbench.report import units
+from attnbench.report.console import render, wants_colour
+from attnbench.report.tables import Column, Table
+
+if TYPE_CHECKING:
+    from attnbench.commands.comparing import Compared
+    from attnbench.results.calibrations import Calibration
+
+MARKS = {"slower": "failed", "larger": "failed", "faster": "best", "smaller": "best", "not-comparable": "absent"}
+
+
+def tables(compared: Compared) -> str:
+    """Time, then memory where it was measured."""
+    found = [time_table(compared), *memory_tables(compared)]
+    return "\n\n".join(render(one, colour=wants_colour(sys.stdout)) for one in found) + "\n"
+
+
+def title(compared: Compared) -> str:
+    """What was compared."""
+    sides = compared.resolved.sides
+    return f"A = {sides['A'].label}, B = {sides['B'].label}: time of B against A, margin {100 * compared.margin:g} %"
+
+
+def time_table(compared: Compared) -> Table:
+    """One row for each cell."""
+    columns = (
+        Column("verdict"),
+        Column("cell"),
+        Column("A", right=True, rank=1),
+        Column("B", right=True, rank=1),
+        Column("change", right=True),
+        Column("interval", right=True),
+        Column("pairs", right=True, rank=2),
+        Column("quads again", right=True, rank=3),
+        Column("reason", rank=4),
+    )
+    rows = tuple(_time_row(one, cell(compared, one)) for one in compared.verdicts)
+    return Table(title(compared), columns, rows, tuple(MARKS.get(one.verdict, "") for one in compared.verdicts))
+
+
+def cell(compared: Compared, one: LiveVerdict) -> str:
+    """A cell's name in a table whose title says which implementations are compared."""
+    return one.case_label if compared.resolved.kind == "implementations" else one.label
+
+
+def _time_row(one: LiveVerdict, name: str) -> tuple[str, ...]:
+    pairs = f"{one.screened}+{one.confirmed}" if one.screened else ""
+    return (
+        word(one),
+        name,
+        units.seconds(one.a_s),
+        units.seconds(one.b_s),
+        percent(one.change),
+        interval(one),
+        pairs,
+        f"{one.again} of {one.quads + one.again}" if one.quads else "",
+        reason(one) if one.verdict == "not-comparable" else "",
+    )
+
+
+def word(one: LiveVerdict) -> str:
+    """The verdict, with the status of a side that failed."""
+    if one.status == UNSUPPORTED and one.side is None:
+        return UNSUPPORTED
+    return one.verdict if one.status == "ok" else f"{one.verdict} ({one.status})"
+
+
+def reason(one: LiveVerdict) -> str:
+    """Why there is no judgement, and whose doing it is."""
+    return f"{one.side}: {one.reason}" if one.side is not None else str(one.reason or "")
+
+
+def interval(one: LiveVerdict) -> str:
+    """The interval of the change."""
+    if one.low is None or one.high is None:
+        return "too few pairs" if one.screened else ""
+    return f"{percent(one.low)} … {percent(one.high)}"
+
+
+def memory_tables(compared: Compared) -> list[Table]:
+    """Peak memory, one row for each cell that was weighed; nothing where none was."""
+    having = [one for one in compared.verdicts if one.memory is not None]
+    if not having:
+        return []
+    columns = (
+        Column("verdict"),
+        Column("cell"),
+        Column("A", right=True),
+        Column("B", right=True),
+        Column("change", right=True, rank=1),
+        Column("reason", rank=2),
+    )
+    rows = []
+    for one in having:
+        found = one.memory
+        assert found is not None  # noqa: S101  (chosen above)
+        sizes = units.size(found.a_bytes), units.size(found.b_bytes)
+        rows.append((found.verdict, cell(compared, one), *sizes, found.evidence, found.reason or ""))
+    marks = tuple(MARKS.get(row[0], "") for row in rows)
+    return [Table("Peak memory of B against A, medians of fresh processes", columns, tuple(rows), marks)]
+
+
+def closing(compared: Compared, calibration: Calibration | None) -> list[str]:
+    """The sentences: what is open and its price, the effort, the machine, the folder."""
+    outcome = compared.outcome
+    counts = Counter(name for one in compared.verdicts for name in one.words)
+    lines = [", ".join(f"{count} {name}" for name, count in counts.items()) + "."]
+    lines += [
+        f"inconclusive: {cell(compared, one)}: {one.price}."
+        for one in compared.verdicts
+        if one.verdict == "inconclusive"
+    ]
+    busy = sum(one.disturbed for one in compared.verdicts)
+    effort = f"{outcome.pairs} pairs of fresh processes in {clock(outcome.seconds)}"
+    lines.append(effort + (f"; {busy} bursts stayed disturbed after all repeats." if busy else "."))
+    if outcome.note:
+        lines.append(f"Partial: {outcome.note}.")
+    lines.append(machine_line(compared, calibration))
+    lines.append(f"kept: {compared.folder}")
+    return lines
+
+
+def machine_line(compared: Compared, calibration: Calibration | None) -> str:
+    """What this machine is known to do to such verdicts."""
+    if calibration is None:
+        return "This machine is not calibrated; its own false-alarm rate is not known. Type: attnbench calibrate"
+    made = max((one.screened + one.confirmed for one in compared.verdicts), default=0)
+    return calibration.sentence(made)

@@ -1,0 +1,158 @@
+"""``attnbench calibrate`` and ``attnbench plan --detect``: what this machine is able to tell, and what that costs."""
+
+from __future__ import annotations
+
+import math
+import signal
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnbench.commands.output import ProgressLine, document, say, show
+from attnbench.commands.running import _interrupt, percentage, seconds
+from attnbench.commands.sides import Asked, Resolved, resolve
+from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
+from attnbench.results.extra import check_report_extra
+
+if TYPE_CHECKING:
+    from attnbench.commands.comparing import Compared
+
+# Seconds of a pair and of each cell in it, where nothing was measured here: 4 quads of 4 bursts of 35 ms, and a start.
+ASSUMED_STARTUP_S, ASSUMED_CELL_S = 1.5, 1.0
+MEMORY_RUNS = 3
+# The margin for a slowdown of a given size: one that is no larger than the margin is found half the time.
+MARGIN_SHARE = 0.5
+
+
+def calibrate_command(asked: Asked, *, margin: str, budget: str, out: Path, wait: str | None, as_json: bool) -> int:
+    """Compare a version with itself, and keep what that says of this machine."""
+    check_report_extra("attnbench calibrate")
+    from attnbench.commands.comparing import Terms, compare_live
+    from attnbench.measure.pair import PairedEffort
+    from attnbench.results.calibrations import save
+
+    terms = Terms(
+        margin=percentage(margin),
+        budget_s=seconds(budget),
+        out=out,
+        wait_s=seconds(wait) or 0.0,
+        effort=PairedEffort(memory_repeats=0),
+        progress=ProgressLine(),
+        name="calibrate",
+        keep_going=True,
+    )
+    signal.signal(signal.SIGTERM, _interrupt)
+    with ExitStack() as stack:
+        compared = compare_live(_itself(asked, stack), terms)
+    measured = [one for one in compared.verdicts if one.measured]
+    if not measured:
+        say("nothing was measured, so nothing is known of this machine")
+        return EXIT_NOTHING_MEASURED
+    say("judging the recorded pairs again, with and without a slowdown")
+    calibration = _calibration(compared)
+    path = save(calibration)
+    pairs = max(one.screened + one.confirmed for one in measured)
+    if as_json:
+        document({**calibration.describe(), "file": str(path), "folder": str(compared.folder), "exit_code": EXIT_OK})
+        return EXIT_OK
+    show(calibration.sentence(max(pairs, 120)))
+    show("\n".join(_found(calibration.replayed)))
+    show(f"kept: {path} and {compared.folder}")
+    return EXIT_OK
+
+
+def _itself(asked: Asked, stack: ExitStack) -> Resolved:
+    """Every implementation against itself, in one comparison."""
+    from attnbench import discover
+
+    names = discover.select(asked.patterns or ("numpy/naive",))
+    parts = [resolve(replace(asked, a=name, b=name, patterns=()), stack) for name in names]
+    twins = tuple(twin for part in parts for twin in part.twins)
+    refused = {key: why for part in parts for key, why in part.refused.items()}
+    return Resolved("implementations", parts[0].sides, twins, refused)
+
+
+def _calibration(compared: Compared) -> Any:
+    from attnbench.compare.calibration import clopper_pearson, replay
+    from attnbench.results.calibrations import Calibration, Trial, for_machine, joined
+    from attnbench.results.store import utc_now
+
+    now, machine = utc_now(), compared.fingerprint.machine_id
+    new = [
+        Trial(now, one.impl, one.case_label, one.threads, one.verdict, tuple(one.log_ratios))
+        for one in compared.verdicts
+        if one.measured
+    ]
+    trials = joined(for_machine(machine), new)
+    alarms = sum(one.verdict == "slower" for one in trials)
+    low, high = clopper_pearson(alarms, len(trials))
+    values = [value for one in trials for value in one.log_ratios]
+    replayed = replay(values, compared.margin, len(compared.verdicts))
+    outcome = compared.outcome
+    return Calibration(machine, now, trials, outcome.startup_s, outcome.cell_s, alarms, low, high, replayed)
+
+
+def _found(replayed: Any) -> list[str]:
+    if replayed is None:
+        return []
+    often = f"{100 * replayed.power:.0f} of 100"
+    lines = [f"smallest slowdown found in at least {often}, margin {100 * replayed.margin:g} %:"]
+    for pairs, size in replayed.found.items():
+        lines.append(f"  {pairs:>3} pairs: " + ("none of those tried" if size is None else f"{100 * size:g} %"))
+    return lines
+
+
+def plan_command(asked: Asked, *, detect: str, margin: str | None, as_json: bool) -> int:
+    """Say how many pairs and minutes finding a slowdown takes, without measuring; 3 where it cannot be done."""
+    check_report_extra("attnbench plan")
+    from attnbench.compare.calibration import ASSUMED_SPREAD, FEWEST, assumed, forecast, recorded, recorded_both
+    from attnbench.compare.sequential import Rules
+    from attnbench.compare.signed_rank import robust_spread
+    from attnbench.results.calibrations import for_machine
+    from attnbench.results.fingerprint import collect_hardware
+
+    size = percentage(detect)
+    if not 0 < size < 1:
+        msg = f"--detect is above 0 and below 100 %; got {detect}"
+        raise UsageError(msg)
+    within = size * MARGIN_SHARE if margin is None else percentage(margin)
+    with ExitStack() as stack:
+        cells = len(_itself(asked, stack).twins)
+    rules = Rules(margin=within, cells=cells)
+    known = for_machine(collect_hardware().id)
+    values = known.log_ratios if known is not None else ()
+    is_assumed = len(values) < FEWEST
+    spread = ASSUMED_SPREAD if is_assumed else robust_spread(recorded_both(values))
+    found = forecast(assumed() if is_assumed else recorded(values), size, rules, spread, is_assumed=is_assumed)
+    startup_s, cell_s = (ASSUMED_STARTUP_S, ASSUMED_CELL_S) if known is None else (known.startup_s, known.cell_s)
+    took = None
+    if found.pairs is not None:
+        took = found.pairs * (startup_s + cells * cell_s) + MEMORY_RUNS * cells * (startup_s + cell_s / 4)
+    code = EXIT_OK if took is not None else EXIT_INCONCLUSIVE
+    if as_json:
+        document(
+            {"detect": size, "margin": within, "cells": cells, **asdict(found), "seconds": took, "exit_code": code}
+        )
+        return code
+    show("\n".join(_plan_lines(size, within, cells, found, took)))
+    return code
+
+
+def _plan_lines(size: float, margin: float, cells: int, found: Any, took: float | None) -> list[str]:
+    from attnbench.compare.live import clock
+
+    source = (
+        f"assuming a spread of {100 * found.spread:g} % with heavy tails (this machine is not calibrated; type: "
+        "attnbench calibrate)"
+        if found.assumed
+        else f"by this machine's own pairs, whose spread is {100 * found.spread:.1f} %"
+    )
+    if took is None:
+        rare = f"A slowdown of {100 * size:g} % is found in only {100 * found.power:.0f} of 100"
+        return [f"{rare}, {source}. Ask for a larger one, or measure on a quieter machine."]
+    typical = f", typically {found.typical:.0f}" if math.isfinite(found.typical) else ""
+    what = f"{cells} cells, a slowdown of {100 * size:g} % in each"
+    cost = f"at most {found.pairs} pairs{typical}, about {clock(took)} with memory"
+    again = f"attnbench ab A B --margin {100 * margin:g}% --budget {math.ceil(took / 60)}m"
+    return [f"{what}: {cost}, {source}.", f"type: {again}"]

@@ -1,0 +1,147 @@
+"""What A and B of ``attnbench ab`` are: implementations, interpreters or git revisions; and the cells of each."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from attnbench import discover
+from attnbench.errors import NothingSelectedError, UsageError, suggest
+from attnbench.measure.plan import Plan, found_in, make_plan
+from attnbench.measure.revisions import FORCE, WORKTREE, Revisions, branches, commit_of, repository
+from attnbench.measure.sides import Name, Side, Twin, twins_of
+from attnbench.suite import Cell
+
+Kind = Literal["implementations", "interpreters", "revisions"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says of the two sides and of the cells."""
+
+    a: str
+    b: str | None = None
+    suites: Sequence[str] = ("smoke",)
+    patterns: Sequence[str] = ()
+    axes: Sequence[str] = ()
+    files: Sequence[Path] = ()
+    python_a: str | None = None
+    python_b: str | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Two sides and the cells that stand against each other; ``refused`` gives reasons for cells by id."""
+
+    kind: Kind
+    sides: Mapping[Name, Side]
+    twins: tuple[Twin, ...]
+    refused: Mapping[str, str]
+
+
+def resolve(asked: Asked, stack: ExitStack) -> Resolved:
+    """Say what is compared; trees of revisions live until ``stack`` ends. Raises ``UsageError`` and its kin."""
+    dropped = tuple(found_in([str(path) for path in asked.files])) if asked.files else ()
+    known = {*discover.implementation_names(), *dropped}
+    b = asked.b if asked.b is not None else asked.a
+    if asked.python_a is not None or asked.python_b is not None:
+        return _interpreters(asked, b, known)
+    kinds = {_kind(name, known) for name in (asked.a, b)}
+    if len(kinds) > 1:
+        msg = f"{asked.a} and {b} are an implementation and a git revision; compare two of a kind"
+        raise UsageError(msg)
+    if asked.b is None:
+        msg = f"compare {asked.a} with what? Name B too, such as: attnbench ab {asked.a} B"
+        raise UsageError(msg)
+    return _implementations(asked, b) if kinds == {"implementations"} else _revisions(asked, b, stack)
+
+
+def _kind(name: str, known: set[str]) -> Kind:
+    if name in known:
+        return "implementations"
+    if name in WORKTREE or name.startswith(FORCE):
+        return "revisions"
+    try:
+        root = repository(Path.cwd())
+    except UsageError:
+        msg = f"{name!r} is no implementation, and this folder is in no git repository{suggest(name, known)}"
+        raise UsageError(msg) from None
+    if commit_of(root, name) is None:
+        near = suggest(name, [*known, *branches(root)])
+        msg = f"{name!r} is neither an implementation (attnbench list) nor a revision of {root}{near}"
+        raise UsageError(msg)
+    return "revisions"
+
+
+def _implementations(asked: Asked, b: str) -> Resolved:
+    if asked.patterns:
+        msg = "--impl says what to compare between revisions; A and B are implementations already"
+        raise UsageError(msg)
+    plan = _plan(asked, list(dict.fromkeys([asked.a, b])))
+    twins = twins_of(plan.cells, asked.a, b)
+    return Resolved("implementations", {"A": Side(asked.a), "B": Side(b)}, _some(twins, asked), plan.refused)
+
+
+def _interpreters(asked: Asked, b: str, known: set[str]) -> Resolved:
+    for name in (asked.a, b):
+        if name not in known:
+            msg = f"{name!r} is no implementation; --python-a and --python-b run one under two interpreters"
+            raise UsageError(msg + suggest(name, known))
+    plan = _plan(asked, list(dict.fromkeys([asked.a, b])))
+    a_path, b_path = (_interpreter(one) for one in (asked.python_a, asked.python_b))
+    sides: dict[Name, Side] = {"A": Side(f"{asked.a}, {a_path}", a_path), "B": Side(f"{b}, {b_path}", b_path)}
+    return Resolved("interpreters", sides, _some(twins_of(plan.cells, asked.a, b), asked), plan.refused)
+
+
+def _interpreter(name: str | None) -> str:
+    if name is None:
+        return sys.executable
+    found = shutil.which(name)
+    if found is None:
+        msg = f"{name} is no program; name a Python in which attnbench is installed, such as ../old/bin/python"
+        raise UsageError(msg)
+    return str(Path(found).absolute())
+
+
+def _revisions(asked: Asked, b: str, stack: ExitStack) -> Resolved:
+    revisions = stack.enter_context(Revisions())
+    trees = [revisions.tree(name.removeprefix(FORCE)) for name in (asked.a, b)]
+    plan = _plan(asked, asked.patterns)
+    sides: dict[Name, Side] = {"A": revisions.side(trees[0]), "B": revisions.side(trees[1])}
+
+    def moved(cell: Cell, number: int) -> Cell:
+        return replace(cell, files=tuple(str(revisions.within(trees[number], Path(file))) for file in cell.files))
+
+    twins = tuple(Twin(moved(twin.a, 0), moved(twin.b, 1)) for twin in twins_of(plan.cells))
+    return Resolved("revisions", sides, _some(twins, asked), plan.refused)
+
+
+def _plan(asked: Asked, patterns: Sequence[str]) -> Plan:
+    for name in asked.suites:
+        if not discover.suite(name).timed:
+            msg = f"suite {name!r} is observed, not timed: ab compares times. Timed suites: {', '.join(_timed())}"
+            raise UsageError(msg)
+    return make_plan(
+        list(asked.suites),
+        patterns=patterns,
+        overrides=asked.axes,
+        threads=() if asked.threads is None else (asked.threads,),
+        files=[str(path) for path in asked.files],
+    )
+
+
+def _timed() -> list[str]:
+    return [name for name in discover.suite_names() if discover.suite(name).timed]
+
+
+def _some(twins: tuple[Twin, ...], asked: Asked) -> tuple[Twin, ...]:
+    if not twins:
+        msg = f"nothing to compare: {', '.join(asked.suites)} has no cell that both sides have"
+        raise NothingSelectedError(msg)
+    return twins

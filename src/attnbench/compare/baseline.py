@@ -1,0 +1,144 @@
+"""Baselines: what a saved run must not fall behind, as one JSON file small enough for git.
+
+It holds, of every cell, what ``compare`` judges by: the medians of its bursts (five digits), its peak memory, and the
+fingerprint of machine and software. So a check against it is ``compare``, with all that this is and is not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from attnbench.compare.runs import SavedRun, frame_bursts
+from attnbench.errors import ResultsError, UsageError, suggest
+from attnbench.results.frames import records
+from attnbench.results.schema import RunInfo
+from attnbench.results.store import write_whole
+
+FORMAT, VERSION = "attnbench-baseline", 1
+FOLDER = Path("results") / "baselines"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+DIGITS = 5
+KEPT = (
+    "suite",
+    "cell_id",
+    "case_id",
+    "case_label",
+    "impl",
+    "backend",
+    "device",
+    "threads",
+    "kind",
+    "status",
+    "reason",
+    "cache",
+    "spec_version",
+    "machine_id",
+    "time_median_s",
+    "peak_bytes",
+    "n_bursts",
+    "disturbed_bursts",
+)
+
+
+def default_name(run: SavedRun) -> str:
+    """Suites and machine: a baseline is of one machine."""
+    return f"{'-'.join(run.info.suites)}-{run.info.fingerprint.machine_id[:8]}"
+
+
+def set_baseline(run: SavedRun, name: str | None = None, folder: Path = FOLDER) -> Path:
+    """Write the baseline of a run; the file. Raises ``UsageError`` for a run without a single time."""
+    name = name or default_name(run)
+    if not NAME.fullmatch(name):
+        msg = f"a baseline is named by letters, digits, '.', '_' and '-'; got {name!r}"
+        raise UsageError(msg)
+    cells = [_kept(run, row) for row in records(run.cells)]
+    if not any(one["bursts"] for one in cells):
+        msg = f"run {run.info.run_id} has no time in it: nothing could be held to it"
+        raise UsageError(msg)
+    path = folder / f"{name}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{folder} cannot be written ({error.strerror}); name another folder with --dir"
+        raise ResultsError(msg) from error
+    # A line for each cell, so that a change of the file can be read.
+    lines = ",\n".join(json.dumps(one, separators=(",", ":")) for one in cells)
+    about = {"format": FORMAT, "version": VERSION, "run": run.info.model_dump(mode="json")}
+    head = json.dumps(about, indent=1)[:-2]
+    write_whole(path, f'{head},\n "cells": [\n{lines}\n ]\n}}\n')
+    return path
+
+
+def _kept(run: SavedRun, row: dict[str, Any]) -> dict[str, Any]:
+    found = frame_bursts(run.samples, row["cell_id"], row["cache"])
+    bursts: dict[int, list[float]] = {}
+    for value, replicate in zip(found.values, found.replicates, strict=True):
+        bursts.setdefault(replicate, []).append(float(f"{value:.{DIGITS}g}"))
+    own = {name: _plain(row.get(name)) for name in KEPT}
+    return own | {"bursts": list(bursts.values())}
+
+
+def _plain(value: Any) -> Any:
+    if value is None or value != value:  # noqa: PLR0124  (NaN is what a frame has for None)
+        return None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def names(folder: Path = FOLDER) -> list[str]:
+    """The baselines that there are."""
+    return sorted(path.stem for path in folder.glob("*.json"))
+
+
+def read_baseline(name: str, folder: Path = FOLDER) -> SavedRun:
+    """A baseline as the run that it was made of, as far as comparing needs it. Raises ``ResultsError``."""
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        known = names(folder)
+        there = f"there are {', '.join(known)}" if known else "there is none; type: attnbench baseline set RUN"
+        msg = f"no baseline {name!r} in {folder}; {there}{suggest(name, known)}"
+        raise ResultsError(msg)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["format"] != FORMAT or data["version"] != VERSION:
+            msg = f"{path} is of another program, or of a newer attnbench"
+            raise ResultsError(msg)
+        return _run(data)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{path} is damaged: {' '.join(str(error).split())[:200]}"
+        raise ResultsError(msg) from error
+
+
+def _run(data: dict[str, Any]) -> SavedRun:
+    samples = [
+        {
+            "cell_id": cell["cell_id"],
+            "replicate": replicate,
+            "burst": burst,
+            "wall_s": float(value),
+            "warmup": False,
+            "disturbed": False,
+            "cache": cell["cache"] or "none",
+        }
+        for cell in data["cells"]
+        for replicate, values in enumerate(cell["bursts"])
+        for burst, value in enumerate(values)
+    ]
+    columns = ["cell_id", "replicate", "burst", "wall_s", "warmup", "disturbed", "cache"]
+    cells = pd.DataFrame([{name: cell[name] for name in KEPT} for cell in data["cells"]], columns=list(KEPT))
+    return SavedRun(RunInfo.model_validate(data["run"]), cells, pd.DataFrame(samples, columns=columns))
+
+
+def choose(run: SavedRun, name: str | None, folder: Path = FOLDER) -> str:
+    """The baseline that was named, else the one of this run's suites and machine, else the only one."""
+    known = names(folder)
+    if name is not None:
+        return name
+    if default_name(run) in known or len(known) != 1:
+        return default_name(run)
+    return known[0]

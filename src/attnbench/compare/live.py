@@ -1,0 +1,221 @@
+"""Verdicts of live pairs: what a cell's numbers say, what it costs to know more, memory, and the exit status.
+
+They fail closed: a side that failed, a cell that was not measured and a question that stayed open are never a pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Literal
+
+from attnbench.compare.sequential import CONFIRM, SCREEN, Comparison, Decision, Rules
+from attnbench.compare.verdicts import MEMORY_BYTES, MEMORY_RELATIVE
+from attnbench.errors import (
+    EXIT_CELLS_FAILED,
+    EXIT_GATE_FAILED,
+    EXIT_INCONCLUSIVE,
+    EXIT_NOTHING_MEASURED,
+    EXIT_OK,
+    worst_exit,
+)
+
+TimeWord = Literal["slower", "same", "faster", "inconclusive", "not-comparable"]
+MemoryWord = Literal["larger", "same", "smaller", "inconclusive", "not-comparable", "not-measured"]
+
+OK, WRONG, UNSUPPORTED = "ok", "wrong", "unsupported"
+FAILED = ("crashed", "oom", "timeout")
+GATED = ("slower", "larger")
+OPEN = ("inconclusive", "not-comparable")
+# Fewer values on a side have no range worth the name.
+MEMORY_REPEATS = 3
+FEWEST_TO_TELL = 3
+
+
+class LiveJudge:
+    """A ``Comparison`` that also ends when no further pair could decide it; ``decision`` is its verdict so far.
+
+    With ``keep_going`` it asks for pairs without end, as a calibration needs them; the verdict stands once it is made.
+    """
+
+    def __init__(self, rules: Rules, *, keep_going: bool = False) -> None:
+        self._comparison = Comparison(rules)
+        self._keep_going = keep_going
+
+    @property
+    def stage(self) -> str:
+        """What the next pair is for: ``screen`` or ``confirm``."""
+        return self._comparison.stage
+
+    @property
+    def decision(self) -> Decision:
+        """The verdict, ``inconclusive`` while it is open."""
+        return self._comparison.close()
+
+    def add(self, log_ratio: float) -> Decision | None:
+        """Take one more pair; a decision, or ``None`` while further pairs can bring one."""
+        one = self._comparison
+        if self._keep_going and (one.decided is not None or self._spent()):
+            return None
+        decided = one.add(log_ratio)
+        if self._keep_going:
+            return None
+        return one.close() if self._spent() else decided
+
+    def _spent(self) -> bool:
+        one = self._comparison
+        if one.towards is None:
+            return len(one.screening) >= SCREEN.pairs[-1]
+        return len(one.confirming) >= CONFIRM.pairs[-1]
+
+
+@dataclass(frozen=True)
+class MemoryVerdict:
+    """Peak memory of B against A: the medians of fresh processes, in bytes."""
+
+    verdict: MemoryWord
+    a_bytes: float | None = None
+    b_bytes: float | None = None
+    evidence: str = ""
+    reason: str | None = None
+    status: str = OK
+
+
+@dataclass(frozen=True)
+class LiveVerdict:
+    """A cell's verdict with its evidence. ``change``, ``low`` and ``high`` are relative: 0.05 is 5 % slower.
+
+    ``status`` is not ``ok`` where ``side`` failed, for ``reason``. ``more_pairs`` and ``more_s`` are what an
+    undecided cell still needs, as far as that can be told.
+    """
+
+    id: str
+    suite: str
+    case_label: str
+    impl: str
+    device: str
+    threads: int
+    verdict: TimeWord
+    status: str = OK
+    side: str | None = None
+    reason: str | None = None
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    confidence: float | None = None
+    a_s: float | None = None
+    b_s: float | None = None
+    screened: int = 0
+    confirmed: int = 0
+    spread: float | None = None
+    more_pairs: int | None = None
+    more_s: float | None = None
+    quads: int = 0
+    again: int = 0
+    disturbed: int = 0
+    log_ratios: Sequence[float] = field(default_factory=tuple)
+    memory: MemoryVerdict | None = None
+
+    @property
+    def label(self) -> str:
+        """Case and implementation."""
+        return f"{self.case_label} · {self.impl}"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Its verdicts, of time and memory."""
+        return (self.verdict, *([self.memory.verdict] if self.memory is not None else []))
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is at least one pair of it."""
+        return self.status == OK and self.screened + self.confirmed > 0
+
+    @property
+    def price(self) -> str:
+        """What is known of an undecided cell and what a decision would cost, in one sentence."""
+        if self.low is None or self.high is None:
+            known = f"too few pairs ({self.screened + self.confirmed}) for an interval"
+        else:
+            known = f"{percent(self.change)} (±{50 * (self.high - self.low):.1f} %)"
+        if self.screened + self.confirmed < FEWEST_TO_TELL:
+            return f"{known}, nor to say what a decision costs; give it a longer --budget"
+        if self.more_pairs is None:
+            return f"{known}; more pairs are not expected to decide it: {self.reason}"
+        cost = "" if self.more_s is None else f", about {clock(self.more_s)}"
+        plural = "s" if self.more_pairs != 1 else ""
+        return f"{known}; {self.more_pairs} more pair{plural}{cost}"
+
+
+def timed(decision: Decision, pair_s: float) -> dict[str, Any]:
+    """The fields of a ``LiveVerdict`` that a decision gives; ``pair_s`` is what a further pair takes."""
+    found: dict[str, Any] = {
+        "verdict": decision.verdict,
+        "screened": decision.screened,
+        "confirmed": decision.confirmed,
+        "spread": decision.spread,
+        "reason": decision.reason,
+    }
+    if decision.effect is not None:
+        effect = decision.effect
+        bounded = math.isfinite(effect.low) and math.isfinite(effect.high)
+        found |= {"change": math.expm1(effect.centre), "confidence": effect.confidence if bounded else None}
+        found |= {"low": math.expm1(effect.low), "high": math.expm1(effect.high)} if bounded else {}
+    if decision.more_pairs is not None:
+        found |= {"more_pairs": decision.more_pairs, "more_s": decision.more_pairs * pair_s}
+    return found
+
+
+def weigh(a: Sequence[int], b: Sequence[int], reason: str | None = None, status: str = OK) -> MemoryVerdict:
+    """``larger`` only if the change is at least 1 % and 1 MiB and the ranges of both sides lie apart; mirrored.
+
+    ``reason`` says why there are fewer values than asked.
+    """
+    if status != OK:
+        return MemoryVerdict("not-comparable", reason=reason, status=status)
+    if min(len(a), len(b)) < MEMORY_REPEATS:
+        asked = reason is not None and "not measured" in reason
+        word: MemoryWord = "not-measured" if asked else "inconclusive"
+        return MemoryVerdict(word, reason=reason or f"measured {len(a)} and {len(b)} times, not {MEMORY_REPEATS}")
+    one, other = float(median(a)), float(median(b))
+    change, allowed = other - one, max(MEMORY_RELATIVE * one, MEMORY_BYTES)
+    word = "same"
+    if change >= allowed and min(b) > max(a):
+        word = "larger"
+    elif -change >= max(MEMORY_RELATIVE * other, MEMORY_BYTES) and max(b) < min(a):
+        word = "smaller"
+    evidence = f"{change / 2**20:+.2f} MiB; {allowed / 2**20:.2f} MiB counts as a change"
+    return MemoryVerdict(word, one, other, evidence)
+
+
+def exit_code(verdicts: Iterable[LiveVerdict], *, inconclusive_passes: bool = False) -> int:
+    """The exit status: 1 slower, larger or wrong; 4 a side failed; 5 nothing measured; 3 open; 0.
+
+    ``inconclusive_passes`` makes 0 of 3, and of nothing else.
+    """
+    found = list(verdicts)
+    codes = {EXIT_OK} if any(one.measured for one in found) else {EXIT_NOTHING_MEASURED}
+    for one in found:
+        statuses = {one.status, one.memory.status if one.memory is not None else OK}
+        if WRONG in statuses or any(word in GATED for word in one.words):
+            codes.add(EXIT_GATE_FAILED)
+        if statuses & set(FAILED):
+            codes.add(EXIT_CELLS_FAILED)
+        nowhere = one.status == UNSUPPORTED and one.side is None
+        if not nowhere and not inconclusive_passes and any(word in OPEN for word in one.words):
+            codes.add(EXIT_INCONCLUSIVE)
+    return worst_exit(codes)
+
+
+def percent(change: float | None) -> str:
+    """A relative change such as ``+12.3 %``."""
+    return "–" if change is None else f"{100 * change:+.1f} %"
+
+
+def clock(seconds: float) -> str:
+    """A duration such as ``1:40``."""
+    whole = max(1, round(seconds))
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

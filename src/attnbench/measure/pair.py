@@ -1,0 +1,337 @@
+"""One pair of processes, from its start to a number for each cell: prepared, timed in quads, verified, judged."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from attnbench.measure.pool import DOUBTFUL
+from attnbench.measure.protocol import OK, UNSUPPORTED, Burst, Prepared, ProtocolError, Reply, value
+from attnbench.measure.receipts import Limits, disturbance
+from attnbench.measure.sides import BOTH, Duo, Name, Twin, no_reply
+
+NOT_COMPARABLE = "not-comparable"
+ABBA: tuple[Name, ...] = ("A", "B", "B", "A")
+BAAB: tuple[Name, ...] = ("B", "A", "A", "B")
+# Both sides make as many calls in a burst, unless one would have more than this many times as many by itself.
+ALIKE = 4
+# How a worker says that its code does not have what it was asked to prepare, which is no failure of a kernel.
+ABSENT = ("UsageError: unknown implementation", "no such file or folder")
+
+
+class Judge(Protocol):
+    """Hears the log-ratios of one cell and says when it is decided; ``stage`` is what the next pair is for."""
+
+    @property
+    def stage(self) -> str:
+        """A word for the journal."""
+
+    def add(self, log_ratio: float) -> object | None:
+        """Take one more; anything but ``None`` means that the cell needs no further pair."""
+
+
+class Recorder(Protocol):
+    """Where pairs are written down, at once."""
+
+    def pair(self, record: Mapping[str, Any]) -> None:
+        """All of one pair, raw bursts included."""
+
+    def event(self, name: str, **detail: Any) -> None:
+        """Something else that happened."""
+
+
+@dataclass(frozen=True)
+class PairedEffort:
+    """The rules of measuring, fixed beforehand.
+
+    ``quads`` of four bursts for a cell in each pair; one with a disturbed burst is measured again as a whole, at most
+    ``retries`` times. ``memory_repeats`` fresh processes for the memory of a cell on each side, 0 for none.
+    """
+
+    quads: int = 4
+    retries: int = 2
+    memory_repeats: int = 3
+    timeout_s: float = 120.0
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass
+class State:
+    """What is known of one cell so far. ``status`` is ``ok`` until ``side`` did something else, for ``reason``."""
+
+    twin: Twin
+    judge: Judge
+    status: str = OK
+    side: Name | None = None
+    reason: str | None = None
+    log_ratios: list[float] = field(default_factory=list)
+    seconds: dict[Name, list[float]] = field(default_factory=lambda: {"A": [], "B": []})
+    quads: int = 0
+    again: int = 0
+    disturbed: int = 0
+    checked: bool = False
+    verified: bool = False
+    apart: bool = False
+    kills: int = 0
+    decided: bool = False
+    memory: dict[Name, list[int]] = field(default_factory=lambda: {"A": [], "B": []})
+    memory_status: str = OK
+    memory_reason: str | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether it needs a further pair."""
+        return self.status == OK and not self.decided
+
+    def end(self, status: str, side: Name | None, reason: str | None) -> None:
+        """It will not be measured any more."""
+        self.status, self.side, self.reason = status, side, reason
+
+
+class Host(Protocol):
+    """What one pair needs of whoever runs it."""
+
+    @property
+    def effort(self) -> PairedEffort:
+        """The rules."""
+
+    @property
+    def rng(self) -> random.Random:
+        """Where everything random comes from."""
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The parent's clock."""
+
+    def failed(self, state: State, side: Name, reply: Reply, during: str, *, alone: bool) -> None:
+        """Take a failure."""
+
+    def greeted(self, name: Name, reply: Reply) -> None:
+        """Keep what a side says of itself."""
+
+    def is_revision(self, name: Name) -> bool:
+        """Whether a side is other code than ours."""
+
+
+class Pair:
+    """One pair of processes, from its start to the numbers of its cells."""
+
+    def __init__(self, pairs: Host, duo: Duo, order: list[State], record: dict[str, Any]) -> None:
+        self._pairs, self._duo, self._order, self._record = pairs, duo, order, record
+        self._calls: dict[str, dict[Name, int]] = {}
+        self._cache: dict[str, str] = {}
+        self._seconds: dict[str, dict[Name, list[float]]] = {}
+        self._lost: set[str] = set()
+        self._began = pairs.clock()
+        self.greeted_s: float | None = None
+        # Seconds that a pair of the same cells takes whose agreement need not be checked any more.
+        self.again_s: float | None = None
+
+    def run(self) -> None:
+        """Prepare, quads in random order, verify, judge."""
+        checks = any(not state.verified for state in self._order)
+        ready = self._prepared()
+        for state in ready:
+            stage = state.judge.stage
+            self._record["cells"][state.twin.id] = {"label": state.twin.label, "stage": stage, "bursts": []}
+            self._seconds[state.twin.id] = {"A": [], "B": []}
+        prepared = self._pairs.clock()
+        for quad in range(self._pairs.effort.quads):
+            for state in self._pairs.rng.sample(ready, len(ready)):
+                if self._going_on(state) and self._alive():
+                    self._quad(state, quad)
+        if checks and self.greeted_s is not None:
+            # Binding, the first call and finding the length of a burst take less than all the bursts do.
+            self.again_s = self.greeted_s + 1.5 * (self._pairs.clock() - prepared)
+        finished = [state for state in ready if self._whole(state)]
+        self._verify([state for state in finished if not state.verified])
+        for state in finished:
+            if state.status == OK and state.verified:
+                self._judge(state)
+
+    def _alive(self) -> bool:
+        return all(worker.alive for worker in self._duo.workers.values())
+
+    def _going_on(self, state: State) -> bool:
+        return state.status == OK and state.twin.id not in self._lost
+
+    def _whole(self, state: State) -> bool:
+        """Whether a cell has all its quads: a part of them would give less to one side's drift than to the other's."""
+        every = 2 * self._pairs.effort.quads
+        return self._going_on(state) and all(len(found) == every for found in self._seconds[state.twin.id].values())
+
+    def _fail(self, state: State, side: Name, reply: Reply, during: str) -> None:
+        self._lost.add(state.twin.id)
+        self._pairs.failed(state, side, reply, during, alone=len(self._order) == 1)
+
+    def _prepared(self) -> list[State]:
+        """Greet and prepare both sides at once; the cells that both have ready, in the order of this pair."""
+        hellos: dict[Name, Reply] = {}
+        replies: dict[tuple[Name, str], Reply] = {}
+        greeted: dict[Name, float] = {}
+
+        def work(name: Name) -> None:
+            hellos[name] = self._duo.hello(name, self._order[0].twin.cell(name))
+            greeted[name] = self._pairs.clock() - self._began
+            if not hellos[name].ok:
+                return
+            for state in self._order:
+                if not self._duo.workers[name].alive:
+                    return
+                cell = state.twin.cell(name).to_dict()
+                replies[name, state.twin.id] = self._duo.ask(name, "prepare", cell=cell, gate=not state.checked)
+
+        self._duo.together(work)
+        if not all(name in hellos and hellos[name].ok for name in BOTH):
+            self._not_greeted(hellos)
+            return []
+        self.greeted_s = max(greeted.values())
+        try:
+            for name in BOTH:
+                self._pairs.greeted(name, hellos[name])
+        except ProtocolError as error:
+            self._not_understood(str(error))
+            return []
+        return [state for state in self._order if self._both_ready(state, replies)]
+
+    def _not_greeted(self, hellos: Mapping[Name, Reply]) -> None:
+        """A side whose process does not start; that of other code says that the two cannot be compared."""
+        for name in BOTH:
+            reply = hellos.get(name, no_reply("nobody asked it"))
+            if reply.ok:
+                continue
+            for state in self._order:
+                if state.status == OK and reply.outside:
+                    self._fail(state, name, reply, "hello")
+                elif state.status == OK:
+                    known = reply.status not in DOUBTFUL or self._pairs.is_revision(name)
+                    state.end(
+                        NOT_COMPARABLE if known else reply.status, name, f"its worker did not start: {reply.reason}"
+                    )
+
+    def _not_understood(self, reason: str) -> None:
+        for state in self._order:
+            state.end(NOT_COMPARABLE, None, f"the workers do not speak the same protocol: {reason}")
+
+    def _both_ready(self, state: State, replies: Mapping[tuple[Name, str], Reply]) -> bool:
+        found: dict[Name, Prepared] = {}
+        both = [replies.get((name, state.twin.id)) for name in BOTH]
+        if all(reply is not None and reply.status == UNSUPPORTED for reply in both):
+            state.end(UNSUPPORTED, None, both[0].reason if both[0] is not None else None)
+            return False
+        for name in BOTH:
+            reply = replies.get((name, state.twin.id))
+            if reply is None:  # another cell has taken the process with it
+                return False
+            if not reply.ok:
+                if any(words in (reply.reason or "") for words in ABSENT):
+                    state.end(NOT_COMPARABLE, name, f"it does not have this implementation: {reply.reason}")
+                else:
+                    self._fail(state, name, reply, "prepare")
+                return False
+            try:
+                found[name] = value(Prepared, reply)
+            except ProtocolError as error:
+                state.end(NOT_COMPARABLE, name, f"its worker speaks another protocol: {error}")
+                return False
+        state.checked = True
+        self._calls[state.twin.id] = common_calls(found["A"].calls, found["B"].calls)
+        self._cache[state.twin.id] = found["A"].states[0]
+        return True
+
+    def _quad(self, state: State, number: int) -> None:
+        """Four bursts; one of them over its limit, and all four are measured again, whatever they showed."""
+        effort = self._pairs.effort
+        for attempt in range(effort.retries + 1):
+            pattern = self._pairs.rng.choice((ABBA, BAAB))
+            found: list[tuple[Name, float]] = []
+            why = None
+            for position, name in enumerate(pattern):
+                burst = self._burst(state, name)
+                if burst is None:
+                    return
+                why = disturbance(burst.receipt, burst.receipt.get("host_s", burst.wall_ns / 1e9), effort.limits)
+                again = why is not None and attempt < effort.retries
+                self._write(state, burst, why, quad=number, attempt=attempt, position=position, side=name, again=again)
+                if again:
+                    break
+                if not self._sane(state, name, burst):
+                    return
+                found.append((name, burst.wall_ns / 1e9 / burst.calls))
+                state.disturbed += why is not None
+            if len(found) == len(pattern):
+                break
+            state.again += 1
+        state.quads += 1
+        for name, seconds in found:
+            self._seconds[state.twin.id][name].append(seconds)
+
+    def _burst(self, state: State, name: Name) -> Burst | None:
+        key = state.twin.id
+        asked = {"cell_id": state.twin.cell(name).id, "calls": self._calls[key][name], "cache": self._cache[key]}
+        reply = self._duo.ask(name, "burst", **asked)
+        if not reply.ok:
+            self._fail(state, name, reply, "burst")
+            return None
+        try:
+            return value(Burst, reply)
+        except ProtocolError as error:
+            state.end(NOT_COMPARABLE, name, f"its worker speaks another protocol: {error}")
+            return None
+
+    def _sane(self, state: State, name: Name, burst: Burst) -> bool:
+        """A clock that stands still or goes backwards measures nothing."""
+        if burst.calls >= 1 and math.isfinite(burst.wall_ns) and burst.wall_ns > 0:
+            return True
+        state.end(NOT_COMPARABLE, name, f"its clock is broken: {burst.wall_ns} ns for {burst.calls} calls")
+        return False
+
+    def _write(self, state: State, burst: Burst, why: str | None, **where: Any) -> None:
+        raw = asdict(burst)
+        del raw["receipt"]
+        over = {} if why is None else {"over": why}
+        self._record["cells"][state.twin.id]["bursts"].append({**where, **raw, **over})
+
+    def _verify(self, states: Sequence[State]) -> None:
+        """Once, after the clock: what was timed gives the right answer, on both sides."""
+        if not states:
+            return
+        replies: dict[tuple[Name, str], Reply] = {}
+
+        def work(name: Name) -> None:
+            for state in states:
+                if self._duo.workers[name].alive:
+                    cell = state.twin.cell(name)
+                    replies[name, state.twin.id] = self._duo.ask(name, "verify", cell_id=cell.id)
+
+        self._duo.together(work)
+        for state in states:
+            found = [(name, replies.get((name, state.twin.id))) for name in BOTH]
+            bad = [(name, reply) for name, reply in found if reply is not None and not reply.ok]
+            for name, reply in bad[:1]:
+                self._fail(state, name, reply, "verify")
+            state.verified = not bad and all(reply is not None for _, reply in found)
+
+    def _judge(self, state: State) -> None:
+        seconds = self._seconds[state.twin.id]
+        medians = {name: statistics.median(seconds[name]) for name in BOTH}
+        log_ratio = math.log(medians["B"] / medians["A"])
+        state.log_ratios.append(log_ratio)
+        for name in BOTH:
+            state.seconds[name].append(medians[name])
+        state.decided = state.judge.add(log_ratio) is not None
+        told = {"log_ratio": log_ratio, "medians": medians, "decided": state.decided}
+        self._record["cells"][state.twin.id] |= told
+
+
+def common_calls(a: int, b: int) -> dict[Name, int]:
+    """As many calls in a burst on both sides, or one's cold first call would weigh more; unless they are too unlike."""
+    a, b = max(a, 1), max(b, 1)
+    if max(a, b) > ALIKE * min(a, b):
+        return {"A": a, "B": b}
+    middle = round(math.sqrt(a * b))
+    return {"A": middle, "B": middle}

@@ -1,0 +1,247 @@
+"""Two versions measured in pairs of fresh processes: one number for a cell and pair, until a judge has heard enough.
+
+For every pair: two processes, both alive, one for each side; of every cell that is still open some quads, ABBA or BAAB,
+of bursts; the number is the logarithm of the ratio of the medians, above 0 where B is slower. The judge is given, since
+measuring knows no statistics: it takes a number and says when a cell is decided, and the cell leaves. So the time goes
+to the hard ones. What is drawn (hash seeds, environment size, order of cells, who starts, ABBA or BAAB) is recorded.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from attnbench.measure.pair import NOT_COMPARABLE, Judge, Pair, PairedEffort, Recorder, State
+from attnbench.measure.pool import DOUBTFUL, MOST_KILLS
+from attnbench.measure.process import WorkerProcess
+from attnbench.measure.protocol import OK, Hello, Memory, Reply, value
+from attnbench.measure.sides import BOTH, Drawn, Duo, Name, Side, Start, Twin, no_reply
+
+# At most this share of the budget is kept for the memory runs.
+MOST_RESERVED = 0.25
+# Forecasts are made from this many pairs.
+RECENT = 8
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the pairs left. ``note`` says why it is partial; ``pair_s`` forecasts seconds for a pair of one cell."""
+
+    states: tuple[State, ...]
+    pairs: int
+    seconds: float
+    note: str | None
+    startup_s: float
+    cell_s: float
+    versions: Mapping[str, Mapping[str, Any]]
+
+
+class Pairs:
+    """Runs pair after pair, then the memory runs. ``clock`` and ``start`` can be put in place of the real ones."""
+
+    def __init__(
+        self,
+        sides: Mapping[Name, Side],
+        twins: Sequence[Twin],
+        judge: Callable[[], Judge],
+        recorder: Recorder,
+        rng: random.Random,
+        *,
+        effort: PairedEffort | None = None,
+        budget_s: float | None = None,
+        memory_limit: int = 0,
+        start: Start = WorkerProcess,
+        clock: Callable[[], float] = time.monotonic,
+        progress: Progress | None = None,
+    ) -> None:
+        self.states = tuple(State(twin, judge()) for twin in twins)
+        self._sides, self._recorder, self._rng = sides, recorder, rng
+        self._effort = effort or PairedEffort()
+        self._limit, self._start, self._clock, self._progress = memory_limit, start, clock, progress
+        self._began = clock()
+        self._deadline = None if budget_s is None else self._began + budget_s
+        self._budget_s = budget_s or math.inf
+        self._pairs = 0
+        self._starts: list[float] = []
+        self._cells: list[float] = []
+        self._versions: dict[str, Mapping[str, Any]] = {}
+
+    def measure(self) -> Outcome:
+        """Everything, within the budget; an interrupt ends it, and what is there counts."""
+        note = None
+        try:
+            self._refuse()
+            while self._round():
+                pass
+            if any(state.open for state in self.states):
+                note = "the budget was spent"
+            self._weigh()
+        except KeyboardInterrupt:
+            note = "interrupted"
+        return Outcome(
+            self.states,
+            self._pairs,
+            self._clock() - self._began,
+            note,
+            _mean(self._starts),
+            _mean(self._cells),
+            self._versions,
+        )
+
+    def _refuse(self) -> None:
+        for name in BOTH:
+            if (problem := self._sides[name].problem) is not None:
+                for state in self.states:
+                    if state.status == OK:
+                        state.end(NOT_COMPARABLE, name, problem)
+
+    def _round(self) -> bool:
+        """One pair for every group of open cells that there is time for; whether there was any."""
+        ran = False
+        for group in self._groups():
+            if self._time_for(group):
+                self._tell(group)
+                self._pair(group)
+                ran = True
+        return ran
+
+    def _groups(self) -> list[list[State]]:
+        """Cells that share processes; one that may have failed for another's doing has processes of its own."""
+        found: dict[tuple[str, ...], list[State]] = {}
+        for state in self.states:
+            if state.open:
+                own = (state.twin.id,) if state.apart or state.twin.a.files or state.twin.b.files else ()
+                found.setdefault((*state.twin.processes, *own), []).append(state)
+        return self._rng.sample(list(found.values()), len(found))
+
+    def _time_for(self, group: Sequence[State]) -> bool:
+        if self._deadline is None:
+            return True
+        left = self._deadline - self._clock()
+        # Every group has its first pair, as far as there is time at all.
+        if not any(state.log_ratios for state in group):
+            return left > 0
+        return left - self._reserve() >= _mean(self._starts) + _mean(self._cells) * len(group)
+
+    def _reserve(self) -> float:
+        """Seconds for the memory runs of every cell."""
+        alive = sum(state.status == OK for state in self.states)
+        expected = self._effort.memory_repeats * alive * (_mean(self._starts) + _mean(self._cells) / 4)
+        return min(expected, MOST_RESERVED * self._budget_s)
+
+    def _tell(self, group: Sequence[State]) -> None:
+        if self._progress is not None:
+            done = sum(not state.open for state in self.states)
+            self._progress(done, len(self.states), f"pair {self._pairs + 1}: {len(group)} cells open")
+
+    def _pair(self, group: list[State]) -> None:
+        drawn, began = Drawn.by(self._rng), self._clock()
+        order = self._rng.sample(group, len(group))
+        record: dict[str, Any] = {"pair": self._pairs, "drawn": drawn.to_dict(), "cells": {}}
+        self._pairs += 1
+        with self._duo(group[0].twin, drawn) as duo:
+            pair = Pair(self, duo, order, record)
+            pair.run()
+        record["seconds"] = self._clock() - began
+        if pair.greeted_s is not None:
+            self._starts.append(pair.greeted_s)
+            took = record["seconds"] if pair.again_s is None else pair.again_s
+            self._cells.append((took - pair.greeted_s) / len(group))
+        self._recorder.pair(record)
+
+    def _duo(self, twin: Twin, drawn: Drawn) -> Duo:
+        return Duo(
+            self._sides,
+            twin,
+            drawn,
+            start=self._start,
+            memory_limit=self._limit,
+            timeout_s=self._effort.timeout_s,
+        )
+
+    def failed(self, state: State, side: Name, reply: Reply, during: str, *, alone: bool) -> None:
+        """Take a failure: the cell's own, or somebody else's doing, which is to be seen in another pair."""
+        detail = {"cell": state.twin.id, "side": side, "during": during, "status": reply.status}
+        if reply.outside and state.kills < MOST_KILLS:
+            state.kills += 1
+            self._recorder.event("again", **detail, why="its process was ended from outside", reason=reply.reason)
+        elif reply.status in DOUBTFUL and not alone and not state.apart:
+            state.apart = True
+            self._recorder.event("again", **detail, why="others had been in its process", reason=reply.reason)
+        else:
+            state.end(reply.status, side, reply.reason)
+            self._recorder.event("ended", **detail, reason=reply.reason)
+
+    def greeted(self, name: Name, reply: Reply) -> None:
+        """Keep what a side says of itself."""
+        hello = value(Hello, reply)
+        self._versions[f"{name} {self._sides[name].label}"] = dict(hello.versions)
+
+    def is_revision(self, name: Name) -> bool:
+        """Whether a side is other code than ours."""
+        return self._sides[name].code is not None
+
+    @property
+    def effort(self) -> PairedEffort:
+        """The rules."""
+        return self._effort
+
+    @property
+    def rng(self) -> random.Random:
+        """Where everything random comes from."""
+        return self._rng
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The parent's clock."""
+        return self._clock
+
+    def _weigh(self) -> None:
+        """A run of its own, after the clocks: fresh processes for every cell and repeat, both sides at once."""
+        for state in self._rng.sample(self.states, len(self.states)):
+            for _ in range(self._effort.memory_repeats):
+                if state.status != OK or state.memory_reason is not None:
+                    break
+                if self._deadline is not None and self._clock() >= self._deadline:
+                    state.memory_reason = "the budget was spent before its memory was measured"
+                    break
+                self._weigh_once(state)
+
+    def _weigh_once(self, state: State, tries: int = 1) -> None:
+        replies: dict[Name, Reply] = {}
+        drawn = Drawn.by(self._rng)
+        with self._duo(state.twin, drawn) as duo:
+
+            def work(name: Name) -> None:
+                cell = state.twin.cell(name)
+                hello = duo.hello(name, cell)
+                replies[name] = duo.ask(name, "memory", cell=cell.to_dict()) if hello.ok else hello
+
+            duo.together(work)
+        if any(reply.outside for reply in replies.values()) and tries < MOST_KILLS:
+            self._weigh_once(state, tries + 1)
+            return
+        for name in BOTH:
+            reply = replies.get(name, no_reply("nobody asked it"))
+            if not reply.ok:
+                state.memory_status, state.memory_reason = reply.status, f"{name}: {reply.reason}"
+                return
+            found = value(Memory, reply)
+            if found.peak_bytes is None:
+                state.memory_reason = f"{name}: {found.source}"
+                return
+            state.memory[name].append(found.peak_bytes)
+        weighed = {name: state.memory[name][-1] for name in BOTH}
+        self._recorder.event("memory", cell=state.twin.id, drawn=drawn.to_dict(), peak_bytes=weighed)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The mean of the last few; 0 where there is none."""
+    return statistics.fmean(values[-RECENT:]) if values else 0.0

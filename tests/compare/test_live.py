@@ -1,0 +1,184 @@
+"""Verdicts of live pairs, and calibration by replay: what fails closed, what a decision costs, what a machine tells."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from attnbench.compare.calibration import (
+    alarms,
+    assumed,
+    clopper_pearson,
+    forecast,
+    pairs_to_find,
+    recorded,
+    replay,
+)
+from attnbench.compare.live import LiveJudge, LiveVerdict, MemoryVerdict, clock, exit_code, timed, weigh
+from attnbench.compare.sequential import MOST_PAIRS, Comparison, Rules
+from attnbench.errors import ResultsError
+from attnbench.results.calibrations import Calibration, Trial, for_machine, save
+
+MIB = 2**20
+
+
+def verdict(word: str = "same", memory: str | None = None, **changes: Any) -> LiveVerdict:
+    own: dict[str, Any] = {
+        "id": "c",
+        "suite": "smoke",
+        "case_label": "forward",
+        "impl": "numpy/naive",
+        "device": "cpu",
+        "threads": 1,
+        "verdict": word,
+        "screened": 8,
+        "memory": None if memory is None else MemoryVerdict(memory),  # type: ignore[arg-type]
+    }
+    return LiveVerdict(**(own | changes))
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        ([verdict("same"), verdict("faster", "smaller")], 0),
+        ([verdict("same"), verdict("slower")], 1),
+        ([verdict("same", "larger")], 1),
+        ([verdict("not-comparable", status="wrong", side="B"), verdict("same")], 1),
+        ([verdict("not-comparable", status="crashed", side="B"), verdict("same")], 4),
+        ([verdict("same", memory=None), verdict("not-comparable", status="oom", side="A")], 4),
+        ([verdict("slower"), verdict("not-comparable", status="timeout", side="A")], 1),
+        ([verdict("inconclusive"), verdict("same")], 3),
+        ([verdict("same", "inconclusive")], 3),
+        ([verdict("not-comparable")], 3),
+        ([verdict("same"), verdict("not-comparable", status="unsupported", side="B", screened=0)], 3),
+        ([verdict("same"), verdict("not-comparable", status="unsupported", screened=0)], 0),
+        ([verdict("not-comparable", status="unsupported", screened=0)], 5),
+        ([verdict("inconclusive", screened=0)], 5),
+        ([verdict("not-comparable", status="crashed", side="A", screened=0)], 4),
+        ([], 5),
+    ],
+)
+def test_exit_status(verdicts: list[LiveVerdict], code: int) -> None:
+    assert exit_code(verdicts) == code
+    expected = 0 if code == 3 else code
+    assert exit_code(verdicts, inconclusive_passes=True) == expected, "pass makes 0 of 3, and of nothing else"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "word"),
+    [
+        ([100 * MIB] * 3, [102 * MIB] * 3, "larger"),
+        ([100 * MIB] * 3, [98 * MIB] * 3, "smaller"),
+        ([MIB // 2] * 3, [MIB] * 3, "same"),
+        ([1000 * MIB] * 3, [1009 * MIB] * 3, "same"),
+        ([10 * MIB, 10 * MIB, 14 * MIB], [12 * MIB, 12 * MIB, 13 * MIB], "same"),
+        ([0] * 3, [MIB] * 3, "larger"),
+    ],
+)
+def test_memory_is_larger_by_one_per_cent_and_a_mebibyte_and_by_every_process(
+    a: list[int], b: list[int], word: str
+) -> None:
+    assert weigh(a, b).verdict == word
+
+
+def test_memory_that_was_not_measured_is_never_a_pass() -> None:
+    assert weigh([], [], "the budget was spent").verdict == "inconclusive"
+    assert weigh([MIB] * 2, [MIB] * 3).verdict == "inconclusive"
+    assert weigh([], [], "B: died", status="crashed").verdict == "not-comparable"
+    assert weigh([], [], "A: not measured: this system has no /proc").verdict == "not-measured"
+
+
+def test_an_open_cell_names_its_price() -> None:
+    one = Comparison(Rules())
+    for value in (0.01, -0.02, 0.015, 0.0, -0.005, 0.01, 0.002):
+        one.add(value)
+    found = verdict(**(timed(one.close(), 14.3) | {"word": "inconclusive"}))
+    assert found.more_pairs is not None
+    assert f"{found.more_pairs} more pair" in found.price
+    assert f"about {clock(14.3 * found.more_pairs)}" in found.price
+    assert "±" in found.price
+
+
+def test_a_single_pair_says_that_it_is_too_few() -> None:
+    one = Comparison(Rules())
+    one.add(0.3)
+    found = verdict(**(timed(one.close(), 1.0) | {"word": "inconclusive"}))
+    assert found.verdict == "inconclusive"
+    assert "too few pairs (1)" in found.price
+    assert (found.low, found.high) == (None, None)
+
+
+def test_a_judge_ends_when_no_further_pair_could_decide() -> None:
+    rng, judge = np.random.default_rng(0), LiveJudge(Rules(margin=0.001))
+    ends = (count for count in range(1, 200) if judge.add(float(rng.normal(0, 1))) is not None)
+    assert next(ends) <= 2 * MOST_PAIRS
+    assert judge.decision.verdict == "inconclusive"
+
+
+def test_a_judge_that_keeps_going_keeps_its_first_verdict() -> None:
+    judge = LiveJudge(Rules(), keep_going=True)
+    assert [judge.add(0.0) for _ in range(100)] == [None] * 100
+    assert judge.decision.verdict == "same"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.2, "0:01"), (100, "1:40"), (3725, "1:02:05")])
+def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+def test_intervals_of_rates_are_exact() -> None:
+    low, high = clopper_pearson(3, 100)
+    assert low == pytest.approx(stats.beta.ppf(0.025, 3, 98))
+    assert high == pytest.approx(stats.beta.ppf(0.975, 4, 97))
+    assert clopper_pearson(0, 0) == (0.0, 1.0)
+
+
+def test_replay_finds_few_false_alarms_and_the_slowdowns_that_can_be_found() -> None:
+    pool = list(np.random.default_rng(1).normal(0, 0.02, 60))
+    found = replay(pool, 0.03, 4)
+    assert found is not None
+    assert found.alarms <= found.trials * 0.01
+    assert found.low <= found.alarms / found.trials <= found.high
+    sizes = [size for size in found.found.values() if size is not None]
+    assert sizes == sorted(sizes, reverse=True), "more pairs never find less"
+    assert found.found[20] is not None
+    assert 0.03 < found.found[20] <= 0.10
+    assert replay(pool[:5], 0.03, 4) is None
+
+
+def test_a_noisy_machine_finds_less() -> None:
+    rules = Rules(margin=0.03)
+    quiet, noisy = (recorded(list(np.random.default_rng(2).normal(0, spread, 80))) for spread in (0.01, 0.1))
+    assert np.median(pairs_to_find(quiet, 0.1, rules, 40)) < np.median(pairs_to_find(noisy, 0.1, rules, 40))
+    assert alarms(noisy, rules, trials=100) <= 3
+
+
+def test_a_forecast_without_power_has_no_number_of_pairs() -> None:
+    found = forecast(assumed(0.5), 0.03, Rules(margin=0.015), 0.5, is_assumed=True)
+    assert found.pairs is None
+    assert found.power < 0.95
+    easy = forecast(assumed(0.01), 0.2, Rules(margin=0.1), 0.01, is_assumed=True)
+    assert easy.pairs is not None
+    assert 11 <= easy.pairs <= 20
+
+
+def test_calibrations_are_kept_by_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTNBENCH_DATA", str(tmp_path))
+    assert for_machine("m1") is None
+    ratios = tuple(float(x) for x in np.random.default_rng(3).normal(0, 0.02, 30))
+    trial = Trial("2026-01-01T00:00:00Z", "numpy/naive", "forward", 1, "same", ratios)
+    kept = Calibration("m1", "2026-01-01T00:00:00Z", (trial,), 1.0, 0.5, 0, 0.0, 0.9, replay(ratios, 0.03, 1))
+    path = save(kept)
+    assert for_machine("m1") == kept
+    text = kept.sentence(60)
+    assert "30 pairs of a version with itself" in text
+    assert "false alarms in 2000 replayed cells" in text
+    path.write_text("{}")
+    with pytest.raises(ResultsError, match="attnbench calibrate"):
+        for_machine("m1")
+    assert math.isclose(kept.describe()["startup_s"], 1.0)
