@@ -45,7 +45,7 @@ def observe(probe: Probe, score: str, d: int, size: float) -> dict[str, float]:
         "largest": abs(scores).max(axis=(1, 2)),
         "entropy": entropy.mean(axis=1),
     }
-    if score == "additive":
+    if operands.params:
         metrics["of_bound"] = metrics["largest"] / abs(operands.params["v"]).sum(-1)
     return diagnostics.by_seed(metrics, kept=tuple(metrics))
 

@@ -17,9 +17,9 @@ def observe(probe: Probe, dtype: str, factor: float, scale: str) -> dict[str, fl
     """Error of the output against float64 on the same rounded inputs, the share of rows lost, for each seed."""
     spec = AttentionSpec(scale=draws.named_scale(scale))
     drawn = draws.seeded_operands(heads=HEADS, queries=QUERIES, keys=KEYS, d=D, values=DV)
-    low = replace(drawn, **{name: draws.as_dtype(getattr(drawn, name), dtype) for name in "kv"})
-    low = replace(low, q=draws.as_dtype(drawn.q * factor, dtype))
-    logits, exact = diagnostics.exact_attention(low.q, low.k, low.v, {"none": 1.0, "1/sqrt(d)": D**-0.5}[scale])
+    q, k, v = (draws.as_dtype(array, dtype) for array in (drawn.q * factor, drawn.k, drawn.v))
+    low = replace(drawn, q=q, k=k, v=v)
+    logits, exact = diagnostics.exact_attention(q, k, v, {"none": 1.0, "1/sqrt(d)": D**-0.5}[scale])
     errors = diagnostics.row_errors(probe.attend(spec, low).output, exact)
     metrics = {
         "error": diagnostics.finite(errors).max(axis=(1, 2)),

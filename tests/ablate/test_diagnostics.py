@@ -101,7 +101,7 @@ def test_numbers_by_seed_hold_the_mean_and_the_kept_ones() -> None:
 
 @given(logits)
 def test_no_softmax_has_less_entropy_than_the_norm_of_its_logits_allows(row: list[float]) -> None:
-    floor = float(diagnostics.entropy_floor(np.linalg.norm(row), len(row)))
+    floor = float(diagnostics.entropy_floor(float(np.linalg.norm(row)), len(row)))
     assert float(diagnostics.entropy(softmax(row))) >= floor - 1e-12
 
 

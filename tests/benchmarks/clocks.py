@@ -62,7 +62,8 @@ def compared(impl: str, problem: Problem) -> tuple[float, float]:
     def theirs() -> float:
         return timer.timeit(calls).median
 
-    mine, other = [], []
+    mine: list[float] = []
+    other: list[float] = []
     for turn in range(BURSTS // 2):
         order = ((mine, ours), (other, theirs))
         for kept, measure in (*order, *order[::-1]) if turn % 2 else (*order[::-1], *order):
@@ -76,7 +77,8 @@ def bound(backend: Backend, impl: str, problem: Problem) -> Callable[[], Any]:
     q, k, v, call = prepare(case.spec, draw(case.spec, case.problem), case.outputs)
     native = call.map_arrays(backend.to_native)
     kernel = discover.load_implementation(impl, ())
-    return backend.bind(kernel, *(backend.to_native(array) for array in (q, k, v)), native).run
+    q, k, v = (backend.to_native(array) for array in (q, k, v))
+    return backend.bind(kernel, q, k, v, native).run
 
 
 def main() -> None:

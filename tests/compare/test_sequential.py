@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,19 +15,20 @@ from attnbench.compare.sequential import CONFIRM, SAME, SCREEN, Comparison, Deci
 from attnbench.compare.signed_rank import Looks, boundaries, estimate, robust_spread, statistic
 from attnbench.errors import UsageError
 
-World = Callable[[np.random.Generator, int], np.ndarray]
+Array = np.ndarray[Any, np.dtype[Any]]
+World = Callable[[np.random.Generator, int], Array]
 
 
 def heavy(spread: float, df: float = 3.0) -> World:
     """Student's t, its spread by quantiles as said: by standard deviation it is nearly twice that."""
     factor = spread / (stats.t.ppf(0.75, df) * 1.4826)
-    return lambda rng, n: factor * rng.standard_t(df, n)
+    return lambda rng, n: np.asarray(factor * rng.standard_t(df, n))
 
 
 def stolen(spread: float) -> World:
     """A tenth of the pairs lose 5 to 60 % to a neighbour, on one side or the other."""
 
-    def draw(rng: np.random.Generator, n: int) -> np.ndarray:
+    def draw(rng: np.random.Generator, n: int) -> Array:
         hit = rng.random(n) < 0.1
         return spread * rng.standard_normal(n) + hit * rng.choice([-1, 1], n) * rng.uniform(0.05, 0.6, n)
 
@@ -35,13 +37,13 @@ def stolen(spread: float) -> World:
 
 def lopsided(spread: float) -> World:
     """A difference of two skewed times: each is skewed, the difference is not."""
-    return lambda rng, n: spread * (rng.exponential(1, n) - rng.exponential(1, n))
+    return lambda rng, n: np.asarray(spread * (rng.exponential(1, n) - rng.exponential(1, n)))
 
 
 WORLDS = {"heavy tails": heavy(0.04), "steal": stolen(0.03), "skewed": lopsided(0.03), "quiet": heavy(0.01, 30)}
 
 
-def decide(noise: np.ndarray, change: float, rules: Rules) -> Decision:
+def decide(noise: Array, change: float, rules: Rules) -> Decision:
     one = Comparison(rules)
     for value in noise:
         if one.add(value + math.log1p(change)) is not None:
@@ -57,13 +59,13 @@ def verdicts(world: World, change: float, pairs: int, trials: int, rules: Rules 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_statistic_is_scipys(seed: int) -> None:
     x = np.random.default_rng(seed).standard_normal(9 + seed)
-    assert statistic(x) == stats.wilcoxon(x, alternative="greater").statistic
+    assert statistic(x.tolist()) == stats.wilcoxon(x, alternative="greater").statistic
 
 
 @pytest.mark.parametrize("n", [5, 6, 9, 14])
 def test_the_interval_inverts_scipys_test(n: int) -> None:
     x = np.random.default_rng(n).standard_normal(n)
-    found = estimate(x)
+    found = estimate(x.tolist())
     for end, inside in ((found.low, 1e-6), (found.high, -1e-6)):
         just_in = stats.wilcoxon(x - end - inside, method="exact").pvalue
         just_out = stats.wilcoxon(x - end + inside, method="exact").pvalue
@@ -204,4 +206,4 @@ def test_senseless_rules_are_refused() -> None:
 
 
 def test_spread_is_that_of_a_normal_distribution() -> None:
-    assert robust_spread(np.random.default_rng(0).normal(0, 0.04, 4000)) == pytest.approx(0.04, rel=0.05)
+    assert robust_spread(np.random.default_rng(0).normal(0, 0.04, 4000).tolist()) == pytest.approx(0.04, rel=0.05)

@@ -124,7 +124,8 @@ def test_without_events_a_cold_call_is_waited_for_and_the_flush_is_not_in_its_ti
 
 
 def test_a_device_rests_after_a_burst_and_its_gauges_are_in_the_receipt(monkeypatch: pytest.MonkeyPatch) -> None:
-    device, rests = Device(), []
+    device = Device()
+    rests: list[float] = []
     monkeypatch.setattr("attnbench.measure.clock.time.sleep", rests.append)
     clock = Clock(device.wait, queued=True, stopwatch=device, pause=1.0, gauges=lambda: {"gpu_power_w": 300.0})
     burst = clock.burst(device.run, 4, "hot")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from attnbench.measure import observing
 from attnbench.measure.block import Outcome
 from attnbench.measure.observing import observe_blocks, observers_for
 from attnbench.measure.protocol import CRASHED, OK, Reply
@@ -74,14 +74,14 @@ def test_a_cell_that_fails_is_an_outcome_and_the_rest_goes_on() -> None:
         return Reply(1, CRASHED, "gone") if one.impl == "numpy/1-0" else metrics(one)
 
     done: list[Outcome] = []
-    observe_blocks(blocks(3), lambda *_: Pool([], answer), done.append, lambda: False, 1)  # type: ignore[arg-type,return-value]
+    observe_blocks(blocks(3), lambda *_: Pool([], answer), done.append, lambda: False, 1)  # type: ignore[arg-type]
     assert [(one.cell.impl, one.status) for one in done if one.status != OK] == [("numpy/1-0", CRASHED)]
     assert len(done) == 6
 
 
 def test_blocks_are_begun_in_planned_order_so_that_a_stop_leaves_them_in_balance() -> None:
     done: list[Outcome] = []
-    observe_blocks(blocks(9), lambda *_: Pool([], metrics), done.append, lambda: len(done) >= 5, 1)  # type: ignore[arg-type,return-value]
+    observe_blocks(blocks(9), lambda *_: Pool([], metrics), done.append, lambda: len(done) >= 5, 1)  # type: ignore[arg-type]
     assert [one.cell.point["x"] for one in done] == [0, 0, 1, 1, 2]
 
 
@@ -109,5 +109,5 @@ def test_what_goes_wrong_in_writing_ends_all_observers() -> None:
 
 
 def test_there_are_as_many_observers_as_processors_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observing.os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
     assert [observers_for(threads) for threads in (1, 2, 3, 6, 12)] == [4, 3, 2, 1, 1]

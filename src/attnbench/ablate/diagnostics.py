@@ -81,7 +81,7 @@ def by_seed(metrics: Mapping[str, Array], kept: Sequence[str] = ()) -> dict[str,
     return means | {f"{name}.seed{i}": float(value) for name in kept for i, value in enumerate(metrics[name])}
 
 
-def entropy_floor(logit_norm: Array, keys: int) -> Array:
+def entropy_floor(logit_norm: Array | float, keys: int) -> Array:
     """The least entropy, in nats, of a softmax over ``keys`` logits of this Euclidean norm; shape as given.
 
     It is reached where one logit stands above all the others, which are equal: Zhai et al. 2023, *Stabilizing

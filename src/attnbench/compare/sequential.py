@@ -114,7 +114,7 @@ class Comparison:
         pairs = self.screening
         for sign in (1, -1):
             if _reached(SCREEN, self.rules.screen_error, [sign * x for x in pairs]):
-                self.towards = sign  # type: ignore[assignment]
+                self.towards = sign
                 return None
         return self._same(pairs)
 

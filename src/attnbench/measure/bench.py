@@ -158,7 +158,7 @@ class Bench:
     def burst(self, cell_id: str, calls: int = 0, cache: Cache | None = None) -> Done:
         """Time one burst of a prepared cell, in its first cache state if none is said."""
         live = self._live[cell_id]
-        state = cache or next(iter(live.timed))
+        state: Cache = cache if cache is not None else next(iter(live.timed))
         timed = live.timed[state]
         return OK, None, asdict(self._clock(live.device).burst(timed.run, calls or timed.calls, state))
 
@@ -285,9 +285,9 @@ def agreement(
 def unlike(backend: Backend, replayed: Any, called: Any) -> str | None:
     """Why the answer of a graph is not, bit for bit, that of the calls it was recorded from; ``None`` where it is."""
     backend.wait(called)
-    pairs = [(_arrays(backend, result)) for result in (replayed, called)]
-    for name, array in pairs[1].items():
-        if not np.array_equal(pairs[0].get(name), array, equal_nan=True):
+    again, first = (_arrays(backend, result) for result in (replayed, called))
+    for name, array in first.items():
+        if name not in again or not np.array_equal(again[name], array, equal_nan=True):
             return f"replayed as a graph, its {name} is another one"
     return None
 

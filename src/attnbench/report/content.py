@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from attnbench.errors import UsageError
-from attnbench.report import findings, tables
+from attnbench.report import claimed, findings, tables
 from attnbench.report.defaults import default_figures, with_setting
 from attnbench.report.figures import Drawn, Palette, draw
 from attnbench.results.fingerprint import describe
@@ -40,7 +40,13 @@ class Section:
     counts: str
     findings: tuple[str, ...]
     figures: tuple[Drawn, ...]
+    verdicts: tuple[claimed.Row, ...]
     tables: tuple[tables.Table, ...]
+
+    @property
+    def claims(self) -> tables.Table | None:
+        """The verdicts as a table; ``None`` where the suite speaks of no claim."""
+        return claimed.claims_table(list(self.verdicts)) if self.verdicts else None
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,16 @@ class Report:
     def figures(self) -> tuple[Drawn, ...]:
         """The figures of all sections."""
         return tuple(figure for section in self.sections for figure in section.figures)
+
+    @property
+    def verdicts(self) -> tuple[claimed.Row, ...]:
+        """The verdicts of all sections on published claims, each with its run and its suite."""
+        return tuple(
+            {"run_id": run.info.run_id, "suite": section.suite, **row}
+            for run in self.runs
+            for section in run.sections
+            for row in section.verdicts
+        )
 
 
 def collect(run_paths: Sequence[str | Path], find_suite: SuiteFinder) -> Report:
@@ -156,6 +172,7 @@ def section_of(name: str, frame: pd.DataFrame, suite: Suite | None, palette: Pal
         counts=findings.counts(frame),
         findings=tuple(findings.findings(frame, suite)),
         figures=tuple(draw(one, ready, palette, f"{prefix}{name}-") for one in figures),
+        verdicts=tuple(claimed.verdict_rows(frame, suite)),
         tables=(*tables.timing_tables(frame), *tables.metrics_tables(frame)),
     )
 

@@ -7,6 +7,7 @@ text, and for every row a mark: ``best``, ``failed``, ``absent`` (nothing was tr
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 # A reason needs the width of so many missing numbers.
 FOLD = 3
-POINT, METRIC, SEED = "point.", "metric.", ".seed"
+POINT, METRIC = "point.", "metric."
+# Single seeds, learning curves and what figures alone are drawn from: in the frame and the CSV, not in the tables.
+DETAILS = re.compile(r"\.seed\d|^metric\..*\.step\d+$|^metric\.align\.")
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text; ``marks`` has one word for each row."""
+    """A table of text; ``marks`` has one word for each row, ``kind`` is its class on a page."""
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     marks: tuple[str, ...]
+    kind: str = ""
 
     @property
     def folded(self) -> bool:
@@ -151,10 +155,10 @@ def metrics_tables(frame: pd.DataFrame) -> tuple[Table, ...]:
 def metrics_table(observed: pd.DataFrame, title: str) -> Table:
     """Observed cells: the levels of their axes, the implementation, its numbers, the status; planned order.
 
-    The numbers of single seeds are in the frame and the CSV; here stand those over all seeds.
+    The numbers of single seeds and of learning curves are in the frame and the CSV (``DETAILS``).
     """
     observed = observed.dropna(axis="columns", how="all")
-    observed = observed[[name for name in column_names(observed) if SEED not in name]]
+    observed = observed[[name for name in column_names(observed) if not DETAILS.search(name)]]
     axes, metrics = ([name for name in column_names(observed) if name.startswith(prefix)] for prefix in (POINT, METRIC))
     columns = (
         *(Column(name.removeprefix(POINT)) for name in axes),

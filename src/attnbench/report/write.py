@@ -1,4 +1,4 @@
-"""Writes a report: index.html, report.md, cells.csv and figures/*.svg, the same bytes for the same runs."""
+"""Writes a report: index.html, report.md, cells.csv, verdicts.csv and figures/*.svg, the same bytes for the same runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from attnbench.results.store import write_whole
 if TYPE_CHECKING:
     from attnbench.suite import Suite
 
-PAGE, MARKDOWN, TABLE, FIGURES = "index.html", "report.md", "cells.csv", "figures"
+PAGE, MARKDOWN, TABLE, VERDICTS, FIGURES = "index.html", "report.md", "cells.csv", "verdicts.csv", "figures"
 MARK = '<meta name="generator" content="attnbench">'
 
 
@@ -41,6 +41,7 @@ def write_report(
         if figure.svg:
             write_whole(out / FIGURES / f"{figure.name}.svg", figure.svg)
     write_whole(out / TABLE, csv_text(report))
+    _write_verdicts(out / VERDICTS, report)
     write_whole(out / MARKDOWN, markdown(report))
     write_whole(out / PAGE, page(report))
     return out / PAGE
@@ -50,6 +51,17 @@ def csv_text(report: Report) -> str:
     """All rows as CSV: one line for each planned cell, numbers in full, missing ones empty."""
     text: str = report.frame.to_csv(index=False, lineterminator="\n")
     return text
+
+
+def _write_verdicts(path: Path, report: Report) -> None:
+    """The verdicts on published claims as CSV, where there are any; an earlier report's are not left behind."""
+    import pandas as pd
+
+    if not report.verdicts:
+        path.unlink(missing_ok=True)
+        return
+    text: str = pd.DataFrame(report.verdicts).to_csv(index=False, lineterminator="\n")
+    write_whole(path, text)
 
 
 def find_suite(name: str, given: Mapping[str, Suite]) -> Suite | None:
@@ -71,7 +83,7 @@ def refuse_other(out: Path) -> None:
         msg = f"{there} was not written by attnbench and is left untouched; name another folder with -o DIR"
         raise ResultsError(msg)
     ours = there.exists()
-    for name in (TABLE, MARKDOWN):
+    for name in (TABLE, VERDICTS, MARKDOWN):
         if (out / name).exists() and not ours:
             msg = f"{out / name} is there without a report of ours; name another folder with -o DIR"
             raise ResultsError(msg)
