@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
+from tests.exchange import without_pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -78,7 +79,8 @@ def test_every_block_works(page: Path, cli: Cli, tmp_path: Path) -> None:  # noq
 def execute_tool(command: list[str], folder: Path) -> None:
     """Run another tool's command in the folder of its page."""
     words = [sys.executable, *TOOLS[command[0]], *command[1:]]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
+    own = without_pytest()
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=200, check=False, env=own)
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"
     assert "Failed to load" not in done.stderr
 

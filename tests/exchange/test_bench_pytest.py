@@ -12,6 +12,7 @@ import pytest
 from attnbench.exchange import inprocess
 from attnbench.exchange.importing import import_file
 from attnbench.results.read import read_cells, read_info, read_samples
+from tests.exchange import without_pytest
 
 DROP_IN = """
 import numpy as np
@@ -44,7 +45,8 @@ SMALL = ["--attnbench-axis", "T=128", "--attnbench-axis", "setting=forward"]
 def bench(cwd: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the module as a person does, in a process of its own: it sets the threads of the frameworks."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", "-W", "error", *PLUGIN, *options]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=200, check=False)
+    own = without_pytest()
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=200, check=False, env=own)
 
 
 @pytest.fixture(scope="module")

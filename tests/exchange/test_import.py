@@ -19,6 +19,7 @@ from attnbench.results import load, read_info
 from attnbench.results.read import read_cells, read_samples
 from attnbench.results.schema import SCHEMA_VERSION
 from attnbench.results.summary import bursts, usable
+from tests.exchange import without_pytest
 
 FOREIGN = """
 import pytest
@@ -41,7 +42,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "test_theirs.py").write_text(FOREIGN)
     options = ["--benchmark-max-time=0.02", "--benchmark-min-rounds=20", "-p", "no:cacheprovider", "-q"]
     command = [sys.executable, "-m", "pytest", *options, "--benchmark-json=rounds.json", "--benchmark-save=x"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=100)
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=100, env=without_pytest())
     saved = next((folder / ".benchmarks").rglob("*.json"))
     return Path(saved.rename(folder / "saved.json")).with_name("rounds.json")
 
