@@ -8,9 +8,11 @@ from typing import Any
 from attnbench.api import (
     Figure,
     Frame,
+    Learner,
     Optimiser,
     Probe,
     Suite,
+    alignments,
     claims,
     contrasts,
     frames,
@@ -25,6 +27,9 @@ ALIGNED = (5, 20, 40)
 BATCH, EVERY = 64, 200
 RATE, CLIP = 5e-3, 1.0
 HELD_OUT = 256
+# Of so many examples of this length the weights are kept, to be looked at.
+SHOWN, SHOWN_LENGTH = 2, 10
+SYMBOL_NAMES = "abcdefghijklmnop"
 
 
 @lru_cache(maxsize=2)
@@ -57,8 +62,24 @@ def observe(probe: Probe, seed: int, task: str, arm: str, steps: int) -> dict[st
         weights = learner.predict(translation.as_read(arm, data))["weights"]
         places = tasks.SequenceTask(task, SYMBOLS).alignment(data["source"], data["lengths"])
         found[f"aligned.length{length}"] = training.aligned_mass(weights, places, data["lengths"])
+    if model.spec and seed == alignments.SEED:
+        found |= shown(learner, arm, tests[SHOWN_LENGTH])
     found["fall"] = found["accuracy.length5"] - found["accuracy.length20"]
     return found | {"parameters": training.count(parameters)} | history.metrics()
+
+
+def shown(learner: Learner, arm: str, data: tasks.Batch) -> dict[str, float]:
+    """Where the decoder looked in the first examples of a test set."""
+    few = {name: array[:SHOWN] for name, array in data.items()}
+    seen = learner.predict(translation.as_read(arm, few))
+    lengths = few["lengths"].tolist()
+    return alignments.metrics(seen["weights"], few["source"], seen["tokens"], lengths, lengths)
+
+
+def looked_at(frame: Frame) -> Frame:
+    """A row for each weight that was kept, on the first task."""
+    first = frame[frame["point.task"] == frame["point.task"].iloc[0]]
+    return alignments.table(first, SYMBOL_NAMES, SYMBOL_NAMES)
 
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
@@ -137,8 +158,28 @@ SUITE = Suite(
             y_label="token accuracy, greedy decoding",
             data=by_length,
             caption=(
-                "Median over seeds, and their middle half. Beyond the trained length attention falls too: it has "
-                "learned to point, but not to count that far."
+                "Median over seeds, and their middle half. What lies beyond the trained length was never asked "
+                "for in training."
+            ),
+        ),
+        Figure(
+            "context-length-attention",
+            "Where the decoder looks",
+            x="source",
+            y="output",
+            hue="weight",
+            row="example",
+            col="arm",
+            kind="heat",
+            x_text="letter",
+            y_text="answer",
+            x_label="read",
+            y_label="written",
+            data=looked_at,
+            caption=(
+                "The weights of the same held-out examples in the training with seed 0 of each arm that attends. A row "
+                "is one symbol that was written, and how bright a place is says how much of its attention lay there. "
+                "What reverses walks from the upper right to the lower left."
             ),
         ),
     ),
@@ -149,9 +190,9 @@ SUITE = Suite(
         "encoder's last states start the decoder (state); they stand at each of its inputs and outputs besides "
         "(input); the same with the source read backwards (input, reversed); or attention over the encoder's states "
         "at each output, additive, dot, scaled or general. Units are chosen so that all arms have the same number of "
-        "parameters to 5 %. 1000 updates of 64 examples by Adam at 5e-3, gradients clipped at norm 1; the parameters "
-        "that validated best decode greedily. The attention stands behind the decoder's GRU (Luong 2015), the same "
-        "place for every score."
+        "parameters to 5 %. `steps` updates (1000 unless chosen otherwise) of 64 examples by Adam at 5e-3, gradients "
+        "clipped at norm 1; the parameters that validated best decode greedily. The attention stands behind the "
+        "decoder's GRU (Luong 2015), the same place for every score."
     ),
     limits=(
         "Synthetic sequences, one learning rate, and a fixed number of updates: a fixed context vector would get "

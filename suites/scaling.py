@@ -150,10 +150,10 @@ SUITE = Suite(
     method=(
         "One head looks up the value beside a key among 16 slots (64 keys, 32 values; chance is 1/32). All arms share "
         "their data and, name by name, their first parameters, of which components of q and k have variance 1 (logged "
-        "as q_variance and k_variance); numbers of parameters differ by less than 5 %. 400 updates of 64 examples, "
-        "nothing clipped; the parameters that validated best are tested on examples that the split keeps apart. "
-        "Every learning rate is shown. Differences are paired by seed, with BCa intervals and exact sign-flip tests, "
-        "Holm over the family of five."
+        "as q_variance and k_variance); numbers of parameters differ by less than 5 %. `steps` updates (400 unless "
+        "chosen otherwise) of 64 examples, nothing clipped; the parameters that validated best are tested on examples "
+        "that the split keeps apart. Every learning rate is shown. Differences are paired by seed, with BCa intervals "
+        "and exact sign-flip tests, Holm over the family of five."
     ),
     limits=(
         "A small task and a short training: it shows how the arms differ in how easily they learn, not what a large "

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import os
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import jax
 import numpy as np
 from jaxlib import version as jaxlib_version
 
-from attnbench.api import AttentionOutput, Backend, Bound, as_output
+from attnbench.api import AttentionOutput, Backend, Bound, UnsupportedError, as_output
 from attnbench.impls.jax_backend import ceilings
 
 if TYPE_CHECKING:
@@ -95,7 +96,10 @@ class Adapter(Backend):
         optimiser: Optimiser,
         device: str = "cpu",
     ) -> Learner:
-        """See ``train.py``."""
+        """See ``train.py``. Raises ``UnsupportedError`` without Optax."""
+        if find_spec("optax") is None:
+            msg = "training in JAX needs optax, which is not installed. Type: pip install 'attnbench[jax]'"
+            raise UnsupportedError(msg)
         from attnbench.impls.jax_backend import train
 
         return train.learner(model, implementation, parameters, optimiser, device)

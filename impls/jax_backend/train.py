@@ -184,7 +184,7 @@ class Translator(Network):
         states, ends, start = self.encode(p, batch)
         inputs = jnp.concatenate([first, target[:, :-1]], 1)
         logits, _, _ = self.decode(p, inputs, start, (states, ends), lengths)
-        counts = jnp.arange(target.shape[1]) < lengths[:, None]
+        counts = jnp.arange(target.shape[1]) < batch.get("target_lengths", lengths)[:, None]
         return jnp.where(counts, cross_entropy(logits, target), 0.0).sum() / counts.sum()
 
     def predict(self, p: Arrays, batch: Arrays) -> Arrays:

@@ -188,7 +188,7 @@ class EncoderDecoderLearner(TorchLearner):
         states, ends, start = self.encode(batch)
         inputs = torch.cat([first, target[:, :-1]], 1)
         logits, _, _ = self.decode(inputs, start, states, ends, lengths, ())
-        counts = torch.arange(target.shape[1], device=target.device) < lengths[:, None]
+        counts = torch.arange(target.shape[1], device=target.device) < batch.get("target_lengths", lengths)[:, None]
         return functional.cross_entropy(logits[counts], target[counts])
 
     @property

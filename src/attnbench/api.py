@@ -2,6 +2,7 @@
 
 from attnbench import catalogue, layouts
 from attnbench.ablate import (
+    alignments,
     claims,
     contrasts,
     costs,
@@ -9,6 +10,7 @@ from attnbench.ablate import (
     draws,
     frames,
     intervals,
+    pronunciation,
     retrieval,
     tasks,
     training,
@@ -60,6 +62,7 @@ __all__ = [
     "Suite",
     "UnsupportedError",
     "UsageError",
+    "alignments",
     "as_output",
     "catalogue",
     "claims",
@@ -77,6 +80,7 @@ __all__ = [
     "intervals",
     "layouts",
     "numpy_dtype",
+    "pronunciation",
     "retrieval",
     "score_parameters",
     "tasks",

@@ -67,17 +67,18 @@ class Retrieval:
 class EncoderDecoder:
     """A bidirectional GRU that reads and a GRU that writes, with a fixed context vector or with attention.
 
-    ``context``: ``state`` (the last states of the encoder start the decoder, and nothing else reaches it), ``input``
-    (these states stand at every input and every output of the decoder besides), ``attention`` (what ``spec`` attends
-    to among the encoder's states stands at every output). Parameters, with V tokens, embedding size E, H decoder
-    units, and H/2 units for each direction of the encoder: ``embed.source`` (V, E), ``embed.target`` (V + 1, E), the
-    last row being the start; GRUs ``encoder``, ``backward`` and ``decoder`` with ``.Wx`` (3U, in), ``.Wh`` (3U, U),
-    ``.bx`` and ``.bh`` (3U,), gates in the order reset, update, new; ``bridge.W`` (H, H) and ``bridge.b``;
-    ``readout.W`` (H or 2H, H) and ``readout.b``; ``out.W`` (H, V) and ``out.b``; ``score.NAME``.
+    ``context``: ``state`` (the last states of the encoder start the decoder, and nothing else reaches it),
+    ``input`` (these states stand at every input and every output of the decoder besides), ``attention`` (what
+    ``spec`` attends to among the encoder's states stands at every output). Parameters, with V tokens (those that
+    are read may be others in number than those that are written), embedding size E, H decoder units, and H/2 units
+    for each direction of the encoder: ``embed.source`` (V, E), ``embed.target`` (V + 1, E), the last row being the
+    start; GRUs ``encoder``, ``backward`` and ``decoder`` with ``.Wx`` (3U, in), ``.Wh`` (3U, U), ``.bx`` and
+    ``.bh`` (3U,), gates in the order reset, update, new; ``bridge.W`` (H, H) and ``bridge.b``; ``readout.W`` (H or
+    2H, H) and ``readout.b``; ``out.W`` (H, V) and ``out.b``; ``score.NAME``.
 
     A batch holds integers: ``source`` (B, S), ``lengths`` (B,), ``target`` (B, S), of which the first ``lengths``
-    count. Loss: mean cross-entropy over the tokens that count. ``predict`` decodes greedily for S steps: ``tokens``
-    (B, S) and, with attention, ``weights`` (B, S, S).
+    count; ``target_lengths`` (B,) where a target is not as long as its source. Loss: mean cross-entropy over the tokens
+    that count. ``predict`` decodes greedily for S steps: ``tokens`` (B, S) and, with attention, ``weights`` (B, S, S).
     """
 
     context: str

@@ -48,7 +48,8 @@ class Probe(Protocol):
 class Figure:
     """One figure, as data: what stands on its axes. ``report`` draws it with seaborn from the suite's frame.
 
-    ``kind``: ``line``, ``bar``, ``strip`` or ``heat`` (then ``hue`` is the value in the cells and ``y`` the rows).
+    ``kind``: ``line``, ``bar``, ``strip`` or ``heat`` (then ``hue`` is the value in the cells and ``y`` the rows;
+    ``x_text`` and ``y_text`` are columns with what is written at a place, where that is not the place itself).
     ``guide`` draws y = factor · x^power as a dashed line with a label: (factor, power, label). ``data`` changes the
     frame before drawing (a filter, a derived column).
     """
@@ -66,6 +67,8 @@ class Figure:
     log_y: bool = False
     x_label: str | None = None
     y_label: str | None = None
+    x_text: str | None = None
+    y_text: str | None = None
     guide: tuple[float, float, str] | None = None
     data: Callable[[Frame], Frame] | None = None
     caption: str = ""

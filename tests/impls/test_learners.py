@@ -6,13 +6,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.ablate import retrieval, tasks, training, translation
+from attnbench.ablate import pronunciation, retrieval, tasks, training, translation
 from attnbench.ablate.probe import LocalProbe
 from attnbench.attention import resolve
 from attnbench.errors import UnsupportedError, UsageError
 from attnbench.implementation import AttentionOutput, Capabilities, Implementation
 from attnbench.learning import EncoderDecoder, Learner, Optimiser
 from attnbench.spec import AttentionSpec
+
+
+def test_without_optax_jax_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("jax")
+    from attnbench.impls.jax_backend import adapter
+
+    monkeypatch.setattr(adapter, "find_spec", lambda _: None)
+    with pytest.raises(
+        UnsupportedError, match=r"needs optax, which is not installed. Type: pip install 'attnbench\[jax\]'"
+    ):
+        learner("jax/naive", "unscaled", Optimiser())
+
 
 TASK = tasks.RetrievalTask(slots=4, keys=9, values=5)
 ARMS = ("unscaled", "folded", "qk-norm", "softcap", "additive")
@@ -96,6 +108,23 @@ def test_the_encoder_decoder_is_the_same_in_pytorch_and_jax(arm: str) -> None:
         np.testing.assert_allclose(torch["weights"], jax["weights"], atol=1e-12)
         beyond = np.arange(5) >= data[0]["lengths"][:, None, None]
         assert torch["weights"][np.broadcast_to(beyond, torch["weights"].shape)].max() == 0
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_a_target_may_have_other_symbols_and_another_length_than_its_source(backend: str) -> None:
+    pytest.importorskip(backend)
+    model, parameters = translation.build("scaled", 0, 26, answers=pronunciation.ANSWERS, units=6, dtype="float64")
+    assert (len(parameters["embed.source"]), len(parameters["embed.target"])) == (26, pronunciation.ANSWERS + 1)
+    words = [pronunciation.Entry("box", ((6, 1, 19, 28),)), pronunciation.Entry("eight", ((12, 30),))]
+    batch = pronunciation.wide(pronunciation.batch(words), 7)
+    still = LocalProbe(*resolve(f"{backend}/naive")).learner(model, parameters, Optimiser("sgd", 0.0))
+
+    def loss(changes: dict[str, Any]) -> float:
+        return float(still.step({**batch, **changes}))
+
+    beyond = np.arange(7) >= batch["target_lengths"][:, None]
+    assert loss({"target": np.where(beyond, 5, batch["target"])}) == pytest.approx(loss({}), rel=1e-12)
+    assert loss({"target_lengths": batch["target_lengths"] - 1}) != pytest.approx(loss({}), rel=1e-6)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])

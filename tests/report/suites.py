@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from attnbench.ablate.claims import ClaimVerdict, judge, verdict_sentences
+from attnbench.ablate.intervals import Interval
 from attnbench.results.store import RunWriter
 from attnbench.suite import Cell, Figure, Frame, Suite
 from tests.results import synthetic
@@ -28,7 +30,17 @@ def observe(probe: Any, d: int, scaled: bool) -> Mapping[str, float]:
 def what_was_found(frame: Frame) -> list[str]:
     ok = frame[(frame["status"] == "ok") & ~frame["point.scaled"].astype(bool)]
     slope = np.polyfit(np.log(ok["point.d"]), np.log(ok["metric.variance"]), 1)[0]
-    return [f"Unscaled, the variance of the scores grows as d^{slope:.2f}."]
+    said = [f"Unscaled, the variance of the scores grows as d^{slope:.2f}."]
+    return [*said, *verdict_sentences(what_it_says(frame))]
+
+
+def what_it_says(frame: Frame) -> list[ClaimVerdict]:
+    del frame
+    return [
+        judge("variance-grows-as-d", Interval(1.0012, 0.995, 1.004, 8), ("numpy/naive", "torch/naive"), 0.0078125),
+        judge("scale-holds-variance", Interval(1.5, 1.2, 1.7, 8), ("numpy/naive",)),
+        judge("dot-faster", None),
+    ]
 
 
 VARIANCE = Suite(
@@ -37,6 +49,7 @@ VARIANCE = Suite(
     axes={"d": (1, 4, 16, 64), "scaled": (False, True)},
     observe=observe,
     findings=what_was_found,
+    claims=what_it_says,
     figures=(
         Figure(
             "line",

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from attnbench.report.defaults import default_figures, length_of, with_setting
-from attnbench.report.figures import MAX_PANELS, Palette, draw
+from attnbench.report.figures import MAX_PANELS, Palette, _across, draw
 from attnbench.results import load
 from attnbench.suite import Figure
 from tests.report import suites
@@ -164,3 +164,33 @@ def test_decoding_is_drawn_against_the_keys(timed: pd.DataFrame) -> None:
 
 def test_observed_frames_have_no_default_figures(observed: pd.DataFrame) -> None:
     assert default_figures(observed) == ()
+
+
+def test_a_map_has_what_stands_at_its_places_on_its_axes_and_one_scale(observed: pd.DataFrame) -> None:
+    ok = observed[observed["status"] == "ok"].head(1)
+    letters, answers = "noon", ("N", "UW", "N")
+    cells = [
+        {"source": s, "output": t, "weight": 0.25, "letter": letters[s], "answer": answers[t], "arm": arm, "word": word}
+        for word in ("noon", "again")
+        for arm in ("dot", "scaled")
+        for t in range(3)
+        for s in range(4)
+    ]
+    figure = Figure(
+        "f", "F", "source", "output", "weight", row="word", col="arm", kind="heat", x_text="letter", y_text="answer",
+        data=lambda _: pd.DataFrame(cells),
+    )  # fmt: skip
+    svg = draw(figure, ok, Palette()).svg
+    texts = re.findall(r"<text[^>]*>([^<]+)</text>", svg)
+    assert (texts.count("n"), texts.count("o"), texts.count("UW"), texts.count("N")) == (8, 8, 4, 8)
+    assert texts.count("weight") == 1
+    missing = replace(figure, x_text="nope")
+    assert "needs the column 'nope'" in draw(missing, ok, Palette()).caption
+
+
+def test_panels_with_rows_and_columns_stand_in_them(timed: pd.DataFrame) -> None:
+    figure = replace(TIME, row="point.n", col="point.m")
+    many = pd.concat([timed.assign(**{"point.n": n, "point.m": m}) for n in range(2) for m in range(4)])
+    assert _across(figure, many, 8) == 4
+    assert _across(replace(figure, row=None), many, 8) == 3
+    assert _across(figure, many, 7) == 3

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from attnbench.errors import ResultsError, UsageError
-from attnbench.report import findings, write_report
+from attnbench.report import claimed, findings, write_report
 from attnbench.report.content import collect, command_text
 from attnbench.report.markdown import markdown
 from attnbench.results import load
@@ -67,7 +67,7 @@ def html(report: Path) -> str:
 
 def test_all_files_are_there(report: Path) -> None:
     names = {str(one.relative_to(report)) for one in report.rglob("*") if one.is_file()}
-    assert {"index.html", "report.md", "cells.csv"} <= names
+    assert {"index.html", "report.md", "cells.csv", "verdicts.csv"} <= names
     figures = {name for name in names if name.startswith("figures/")}
     assert {Path(name).stem for name in figures} == {
         "run1-smoke-time", "run1-smoke-memory", "run1-smoke-errors",
@@ -83,7 +83,7 @@ def test_the_page_is_valid_and_needs_nothing_from_elsewhere(report: Path) -> Non
     inner = {target.removeprefix("#") for target in checker.targets if target.startswith("#")}
     assert inner <= set(checker.ids)
     outer = {target for target in checker.targets if not target.startswith(("#", "data:"))}
-    assert outer == {"cells.csv", "report.md"}
+    assert outer == {"cells.csv", "report.md", "verdicts.csv"}
     assert not checker.tags & {"script", "link", "img", "iframe", "object"}
     assert not re.search(r"@import|url\((?!#)", html(report))
     assert len(re.findall("<svg ", html(report))) == 7
@@ -102,6 +102,12 @@ def test_the_checker_can_fail() -> None:
         "nothing is said of training or of accelerators",
         "How does the variance of q·k grow with the head size &lt;d&gt;?",
         "Unscaled, the variance of the scores grows as d^",
+        "Held against 3 published claims: 1 reproduced, 1 contradicted, 1 out of scope.",
+        "<caption>Held against what was published</caption>",
+        "Vaswani et al. 2017, Attention Is All You Need · section 3.2.1, footnote 4",
+        "Reproduced: 0.99 to 1.01",
+        '<td class="n">1.001 [0.995, 1.004]</td><td class="n">8</td><td class="n">0.008</td>',
+        "contradicted\nnumpy/naive</td>",
         "24 cells were planned, 20 were measured; 2 oom, 2 wrong.",
         "needs 9.0 GiB, 2.0 GiB are free",
         "output differs &lt;script&gt;",
@@ -130,6 +136,61 @@ def test_markdown_says_the_same(report: Path) -> None:
     for block in tables:
         pipes = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(pipes) == 1, block
+
+
+def test_what_the_table_of_verdicts_says_is_not_said_twice(report: Path) -> None:
+    assert "counts as reproduced." not in html(report)
+    assert "counts as reproduced." in suites.what_was_found(load_ok(report))[1]
+
+
+def load_ok(report: Path) -> pd.DataFrame:
+    frame = pd.read_csv(report / "cells.csv")
+    return frame[frame["suite"] == "variance"]
+
+
+def test_the_verdicts_are_a_csv_with_every_column(report: Path) -> None:
+    rows = pd.read_csv(report / "verdicts.csv")
+    assert list(rows["verdict"]) == ["reproduced", "contradicted", "out of scope"]
+    assert list(rows.columns) == [
+        "run_id", "suite", "claim", "source", "row", "published", "quantity", "ours", "low", "high", "n_seeds", "p",
+        "margin", "verdict", "implementations",
+    ]  # fmt: skip
+    assert rows.loc[0, "p"] == 0.0078125
+
+
+def test_a_report_without_claims_leaves_no_verdicts_of_an_earlier_one(runs: list[Path], tmp_path: Path) -> None:
+    write_report(runs[1:], tmp_path / "r", suites.SUITES)
+    assert (tmp_path / "r" / "verdicts.csv").exists()
+    write_report(runs[:1], tmp_path / "r", suites.SUITES)
+    assert not (tmp_path / "r" / "verdicts.csv").exists()
+
+
+def test_sections_go_from_the_question_to_what_is_not_shown(report: Path) -> None:
+    text = (report / "report.md").read_text(encoding="utf-8")
+    text = text[text.index("## variance") :]
+    heads = [
+        "**Question.**",
+        "### Variance of the scores",
+        "### Held against what was published",
+        "### What was observed",
+    ]
+    assert [text.index(one) for one in heads] == sorted(text.index(one) for one in heads)
+    smoke = html(report)[: html(report).index('id="run2-suite-variance"')]
+    assert smoke.index("<figure") < smoke.index("What it does not show") < smoke.index("tables with every number")
+
+
+def test_verdicts_that_fail_say_so(runs: list[Path]) -> None:
+    broken = Suite("variance", "q?", {"d": (1,), "scaled": (True,)}, observe=suites.observe, claims=lambda f: f["x"])
+    assert claimed.verdict_rows(load(runs[1]), broken) == (
+        [], ["The verdicts of this suite could not be worked out: KeyError: 'x'"],
+    )  # fmt: skip
+
+
+def test_in_short_is_short() -> None:
+    assert findings.brief(["a" * 300, "b" * 200, "c"], "t") == ("a" * 300, "t")
+    assert findings.brief(["a" * 900, "b"]) == ("a" * 900,)
+    assert findings.brief(["a", "b", "c", "d"]) == ("a", "b", "c")
+    assert findings.brief([], "t") == ("t",)
 
 
 def test_the_csv_has_every_row(report: Path, runs: list[Path]) -> None:

@@ -111,6 +111,15 @@ def test_each_suite_has_its_table_and_single_seeds_are_left_to_the_frame(tmp_pat
     assert not [name for one in names for name in one if "seed" in name]
 
 
+def test_learning_curves_are_left_to_the_frame_unless_they_are_all_there_is(tmp_path: Path) -> None:
+    curve = {"metric.loss.step1": 3.0, "metric.loss.step200": 2.0, "metric.align.ex0.t0.s0": 0.5}
+    first = load(suites.write_observed(tmp_path / "r"))
+    (table,) = tables.metrics_tables(first.assign(**curve, **{"metric.chosen_step": 200.0}))
+    assert [column.name for column in table.columns][4:-1] == ["variance", "chosen_step"]
+    (table,) = tables.metrics_tables(first.drop(columns="metric.variance").assign(**dict(list(curve.items())[:2])))
+    assert [column.name for column in table.columns][4:-1] == ["loss.step200"]
+
+
 def test_failures_and_disturbances_are_listed(frame: pd.DataFrame) -> None:
     assert [row[3] for row in tables.failures_table(frame).rows] == ["oom", "unsupported"] * 2
     assert {row[2:] for row in tables.disturbed_table(frame).rows} == {("1", "6")}

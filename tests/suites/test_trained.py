@@ -80,9 +80,51 @@ def test_the_claims_on_length() -> None:
     assert "trained up to 20: state 0.98 / 0.98 / 0.98 / 0.30" in helpers.sentences(suite, frame)[0]
 
 
+def spoken(seeds: range = SEEDS, **rates: tuple[float, float, float]) -> pd.DataFrame:
+    """PER of short, middle and long words."""
+    rows = []
+    for seed in seeds:
+        for arm, values in rates.items():
+            noise = 0.1 * math.cos(seed + len(arm))
+            found = {f"per.{name}": one + noise for name, one in zip(("short", "middle", "long"), values, strict=True)}
+            found |= {name.replace("per", "wer"): 2 * one for name, one in found.items()}
+            found |= {"per": found["per.middle"], "wer": 60.0, "growth": found["per.long"] - found["per.short"]}
+            rows.append(helpers.row("torch/naive", {"seed": seed, "arm": arm, "steps": 1200}, found))
+    return pd.DataFrame(rows)
+
+
+def test_the_claims_on_words() -> None:
+    frame = spoken(state=(15.0, 25.0, 40.0), additive=(10.0, 14.0, 15.0), scaled=(10.5, 14.2, 15.5))
+    suite = helpers.suite("g2p")
+    assert {claim: verdict for (claim, _), verdict in helpers.verdicts(suite, frame).items()} == {
+        "attention-speaks-better": "reproduced",
+        "gap-grows-with-words": "reproduced",
+        "scores-speak-alike": "reproduced",
+    }
+    said = helpers.sentences(suite, frame)
+    assert said[0].startswith("PER on held-out word families: state 25.0 %, additive 14.0 %, scaled 14.2 %; by length")
+    assert "for short / middle / long words: 5.0" in said[2]
+    narrow = spoken(state=(15.0, 18.0, 20.0), additive=(10.0, 14.0, 15.0), scaled=(10.5, 19.2, 15.5))
+    assert {claim: verdict for (claim, _), verdict in helpers.verdicts(suite, narrow).items()} == {
+        "attention-speaks-better": "direction only",
+        "gap-grows-with-words": "not detected",
+        "scores-speak-alike": "contradicted",
+    }
+
+
+def test_two_seeds_of_words_have_no_test() -> None:
+    frame = spoken(range(2), state=(15.0, 25.0, 40.0), additive=(10.0, 14.0, 15.0))
+    suite = helpers.suite("g2p")
+    assert set(helpers.verdicts(suite, frame).values()) == {"out of scope"}
+    said = helpers.sentences(suite, frame)
+    assert not any("p =" in one for one in said)
+    assert "2 seeds, no test" in said[2]
+
+
 TINY: dict[str, dict[str, tuple[Any, ...]]] = {
     "scaling": {"seed": (0,), "d": (16,), "arm": ("1/sqrt(d)", "additive"), "lr": (1e-2,), "steps": (50,)},
     "context-length": {"seed": (0,), "arm": ("input, reversed", "scaled"), "steps": (2,)},
+    "g2p": {"seed": (0,), "arm": ("state", "scaled"), "steps": (2,)},
     "backend-invariance": {"seed": (0,), "arm": ("additive",), "optimiser": ("sgd",)},
 }
 
@@ -91,9 +133,10 @@ TINY: dict[str, dict[str, tuple[Any, ...]]] = {
 def few_held_out(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread, as in a worker, and little to decode."""
     torch = pytest.importorskip("torch")
-    modules = [inspect.getmodule(helpers.suite(name).observe) for name in ("scaling", "context-length")]
+    modules = [inspect.getmodule(helpers.suite(name).observe) for name in ("scaling", "context-length", "g2p")]
     for module in modules:
         monkeypatch.setattr(module, "HELD_OUT", 16)
+        monkeypatch.setattr(module, "TESTED", 64, raising=False)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -105,6 +148,8 @@ def few_held_out(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("few_held_out")
 @pytest.mark.parametrize("name", TINY)
 def test_a_short_training_makes_a_whole_frame_and_twice_the_same(name: str) -> None:
+    if name == "g2p":
+        pytest.importorskip("rapidfuzz")
     first, second = (helpers.observed(name, ["torch/naive"], levels=TINY[name]) for _ in "ab")
     seconds = [column for column in first if column == "metric.train_s"]
     pd.testing.assert_frame_equal(first.drop(columns=seconds), second.drop(columns=seconds), check_exact=True)
@@ -112,7 +157,17 @@ def test_a_short_training_makes_a_whole_frame_and_twice_the_same(name: str) -> N
     helpers.sentences(suite, first)
     for figure in suite.figures:
         data = figure.data(first) if figure.data else first
-        for column in (figure.x, figure.y, figure.hue, figure.style, figure.col, figure.row):
+        assert len(data), figure.name
+        for column in (
+            figure.x,
+            figure.y,
+            figure.hue,
+            figure.style,
+            figure.col,
+            figure.row,
+            figure.x_text,
+            figure.y_text,
+        ):
             assert column is None or column in data, (figure.name, column)
     if name == "scaling":
         assert first["metric.parameters"].max() < 1.05 * first["metric.parameters"].min()

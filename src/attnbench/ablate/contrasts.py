@@ -117,5 +117,6 @@ def text(contrast: Contrast) -> str:
     if not contrast.differences:
         return "not measured"
     if not contrast.testable:
-        return f"{np.mean(contrast.differences):.3f} ({len(contrast.differences)} seeds, no test)"
+        seeds = f"{len(contrast.differences)} seed{'s' * (len(contrast.differences) > 1)}"
+        return f"{np.mean(contrast.differences):.3f} ({seeds}, no test)"
     return f"{contrast.interval().text()}, p = {contrast.p():.3f}"

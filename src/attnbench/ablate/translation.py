@@ -56,12 +56,16 @@ def arm(name: str) -> Arm:
     return ARMS[name]
 
 
-def shapes(one: Arm, units: int, symbols: int) -> dict[str, tuple[int, ...]]:
-    """The shapes of every parameter with ``units`` decoder units; see ``attnbench.learning.EncoderDecoder``."""
+def shapes(one: Arm, units: int, symbols: int, answers: int | None = None) -> dict[str, tuple[int, ...]]:
+    """The shapes of every parameter with ``units`` decoder units; see ``attnbench.learning.EncoderDecoder``.
+
+    ``answers`` is the number of symbols that are written, where these are others than the ``symbols`` that are read.
+    """
     half, fixed = units // 2, units if one.context == "input" else 0
+    written = symbols if answers is None else answers
     found: dict[str, tuple[int, ...]] = {
         "embed.source": (symbols, EMBEDDING),
-        "embed.target": (symbols + 1, EMBEDDING),
+        "embed.target": (written + 1, EMBEDDING),
         **_gru("encoder", EMBEDDING, half),
         **_gru("backward", EMBEDDING, half),
         **_gru("decoder", EMBEDDING + fixed, units),
@@ -69,8 +73,8 @@ def shapes(one: Arm, units: int, symbols: int) -> dict[str, tuple[int, ...]]:
         "bridge.b": (units,),
         "readout.W": (units if one.context == "state" else 2 * units, units),
         "readout.b": (units,),
-        "out.W": (units, symbols),
-        "out.b": (symbols,),
+        "out.W": (units, written),
+        "out.b": (written,),
     }
     return found if one.spec is None else found | score_shapes(one.spec, units)
 
@@ -85,18 +89,24 @@ def size(found: Shapes) -> int:
     return sum(math.prod(shape) for shape in found.values())
 
 
-def matched_units(name: str, symbols: int, units: int = UNITS) -> int:
+def matched_units(name: str, symbols: int, units: int = UNITS, answers: int | None = None) -> int:
     """The even number of units with which an arm is nearest in size to ``REFERENCE`` with ``units`` units."""
-    target = size(shapes(ARMS[REFERENCE], units, symbols))
-    return min(range(4, 4 * units, 2), key=lambda n: abs(size(shapes(arm(name), n, symbols)) - target))
+    target = size(shapes(ARMS[REFERENCE], units, symbols, answers))
+    return min(range(4, 4 * units, 2), key=lambda n: abs(size(shapes(arm(name), n, symbols, answers)) - target))
 
 
 def build(
-    name: str, seed: int, symbols: int, *, units: int = UNITS, dtype: str = "float32"
+    name: str,
+    seed: int,
+    symbols: int,
+    *,
+    answers: int | None = None,
+    units: int = UNITS,
+    dtype: str = "float32",
 ) -> tuple[EncoderDecoder, dict[str, Array]]:
     """The model of an arm and its first parameters: weights of variance 1/fan-in, embeddings of 1, biases 0."""
     chosen = arm(name)
-    found = shapes(chosen, matched_units(name, symbols, units), symbols)
+    found = shapes(chosen, matched_units(name, symbols, units, answers), symbols, answers)
     deviations = {name: _deviation(name, shape) for name, shape in found.items()}
     return EncoderDecoder(chosen.context, chosen.spec), drawn_parameters(seed, found, deviations, dtype)
 

@@ -15,6 +15,7 @@ from attnbench.errors import UsageError
 from attnbench.report import claimed, findings, tables
 from attnbench.report.defaults import default_figures, with_setting
 from attnbench.report.figures import Drawn, Palette, draw
+from attnbench.report.tables import Table
 from attnbench.results.fingerprint import describe
 from attnbench.results.frames import column_names
 from attnbench.results.read import load, read_info, run_folder
@@ -39,12 +40,13 @@ class Section:
     limits: str
     counts: str
     findings: tuple[str, ...]
+    brief: tuple[str, ...]
     figures: tuple[Drawn, ...]
     verdicts: tuple[claimed.Row, ...]
     tables: tuple[tables.Table, ...]
 
     @property
-    def claims(self) -> tables.Table | None:
+    def claims(self) -> Table | None:
         """The verdicts as a table; ``None`` where the suite speaks of no claim."""
         return claimed.claims_table(list(self.verdicts)) if self.verdicts else None
 
@@ -156,12 +158,24 @@ def own_columns(part: pd.DataFrame) -> pd.DataFrame:
         for name in column_names(part)
         if name.startswith((tables.POINT, tables.METRIC)) and bool(part[name].isna().all())
     ]
-    return part.drop(columns=foreign)
+    return part.drop(columns=foreign).pipe(_whole_levels)
+
+
+def _whole_levels(part: pd.DataFrame) -> pd.DataFrame:
+    """Levels that are whole numbers as such: beside suites without the axis, a frame holds them as floats."""
+    whole = {
+        name: "int64"
+        for name in column_names(part)
+        if name.startswith(tables.POINT) and part[name].dtype.kind == "f" and bool((part[name] % 1 == 0).all())
+    }
+    return part.astype(whole).copy()  # in one piece again, or pandas warns
 
 
 def section_of(name: str, frame: pd.DataFrame, suite: Suite | None, palette: Palette, prefix: str = "") -> Section:
     """The section of one suite from its rows."""
     ready = with_setting(frame)
+    verdicts, failure = claimed.verdict_rows(frame, suite)
+    found = claimed.without_verdicts([*findings.findings(frame, suite), *failure], verdicts)
     figures = suite.figures if suite is not None and suite.figures else default_figures(ready)
     return Section(
         anchor=f"{prefix}suite-{name}",
@@ -170,9 +184,10 @@ def section_of(name: str, frame: pd.DataFrame, suite: Suite | None, palette: Pal
         method=suite.method if suite else "",
         limits=suite.limits if suite else "",
         counts=findings.counts(frame),
-        findings=tuple(findings.findings(frame, suite)),
+        findings=found,
+        brief=findings.brief(found, claimed.tally(verdicts)),
         figures=tuple(draw(one, ready, palette, f"{prefix}{name}-") for one in figures),
-        verdicts=tuple(claimed.verdict_rows(frame, suite)),
+        verdicts=tuple(verdicts),
         tables=(*tables.timing_tables(frame), *tables.metrics_tables(frame)),
     )
 

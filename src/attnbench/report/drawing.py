@@ -175,7 +175,8 @@ def _heat(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFra
 
     value = str(figure.hue)
     table = data.pivot_table(index=figure.y, columns=figure.x, values=value, aggfunc="median", sort=False)
-    small = table.size <= MANY_VALUES
+    # Where something stands at the places, the map is to be looked at, and its numbers would hide it.
+    small = table.size <= MANY_VALUES and figure.x_text is None
     least, most = float(everything[value].min()), float(everything[value].max())
     shades = {"norm": LogNorm(least, most)} if figure.log_y and 0 < least < most else {"vmin": least, "vmax": most}
     sns.heatmap(
@@ -188,12 +189,21 @@ def _heat(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFra
         linewidths=0.5,
         linecolor=PAPER_GRID,
         annot_kws={"fontsize": 8},
-        cbar_kws={"label": label(value)},
+        cbar=False,  # one for all panels: see figures
     )
+    for axis, column, text in ((place.xaxis, figure.x, figure.x_text), (place.yaxis, figure.y, figure.y_text)):
+        if text is not None:
+            _texts_at_places(axis, list(table.columns if axis is place.xaxis else table.index), data, column, text)
     place.grid(visible=False)
     place.tick_params(axis="y", rotation=0)
     place.set_xlabel(figure.x_label or label(figure.x))
     place.set_ylabel(figure.y_label or label(figure.y))
+
+
+def _texts_at_places(axis: Any, places: list[Any], data: pd.DataFrame, column: str, text: str) -> None:
+    """Every place of a heat map's axis with what stands there, such as a letter."""
+    texts = data.drop_duplicates(column).set_index(column)[text]
+    axis.set_ticks([number + 0.5 for number in range(len(places))], labels=[str(texts[place]) for place in places])
 
 
 def label(column: str) -> str:

@@ -117,7 +117,7 @@ def draw(figure: Figure, frame: pd.DataFrame, palette: Palette, prefix: str = ""
 def _data(figure: Figure, frame: pd.DataFrame) -> pd.DataFrame:
     data = frame[frame["status"] == "ok"]
     data = data if figure.data is None else figure.data(data.copy())
-    for column in (figure.x, figure.y, figure.hue, figure.style, figure.col, figure.row):
+    for column in (figure.x, figure.y, figure.hue, figure.style, figure.col, figure.row, figure.x_text, figure.y_text):
         if column is not None and column not in data:
             msg = (
                 f"figure {figure.name!r} needs the column {column!r}; there are {', '.join(sorted(column_names(data)))}"
@@ -186,8 +186,9 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
     from matplotlib.figure import Figure as Canvas
 
     everything = pd.concat(list(panels.values()))
-    missing, _ = _panels(figure, failed)
-    across = len(panels) if len(panels) <= PANELS_IN_A_ROW else FOUR // 2 if len(panels) == FOUR else PANELS_IN_A_ROW
+    # Without failures nothing is grouped: columns that the figure itself derives are not in their frame.
+    missing = {} if failed.empty else _panels(figure, failed)[0]
+    across = _across(figure, everything, len(panels))
     down = -(-len(panels) // across)
     settings: Any = {**STYLE, "svg.hashsalt": name}
     with mpl.rc_context(settings):
@@ -199,20 +200,30 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
         legend: dict[str, Any] = {}
         for place, (title, part) in zip(places, panels.items(), strict=False):
             legend |= draw_axes(place, figure, part, everything, palette, missing.get(title, failed.iloc[:0]))
-            place.set_title(title)
+            place.set_title(title.replace(", ", "\n") if across == FOUR else title)  # narrow panels
         for place in places[len(panels) :]:
             place.set_visible(False)
         for place in places[len(panels) - across : len(panels)]:
             place.tick_params(labelbottom=True)  # the last of its column, though not in the last row
+        if figure.kind == "heat":
+            canvas.colorbar(places[0].collections[0], ax=places[: len(panels)], label=label(str(figure.hue)))
         _finish(canvas, figure, places, across, legend)
         text = io.StringIO()
         canvas.savefig(text, format="svg", metadata={"Date": None})
     return clean_svg(text.getvalue(), name, figure.title)
 
 
+def _across(figure: Figure, data: pd.DataFrame, panels: int) -> int:
+    """Panels beside each other: with rows and columns as many as there are columns, where these fit."""
+    columns = data[figure.col].nunique() if figure.row and figure.col else 0
+    if 1 < columns <= FOUR and panels % columns == 0:
+        return int(columns)
+    return panels if panels <= PANELS_IN_A_ROW else FOUR // 2 if panels == FOUR else PANELS_IN_A_ROW
+
+
 def _panel_size(figure: Figure, data: pd.DataFrame, across: int) -> tuple[float, float]:
     """Inches of one panel: alone it is wide; lying bars and strips grow with their number."""
-    width = {1: 7.0, 2: 4.7}.get(across, 3.25)
+    width = {1: 7.0, 2: 4.7, FOUR: 2.7}.get(across, 3.25)
     if figure.kind in ("bar", "strip") and figure.x == "impl":
         return width, 0.9 + 0.28 * data["impl"].nunique()
     return width, 3.2 if across < PANELS_IN_A_ROW else 2.6
@@ -222,6 +233,8 @@ def _finish(canvas: Any, figure: Figure, places: Sequence[Any], across: int, leg
     for number, place in enumerate(places):
         if number % across:
             place.set_ylabel("")
+        if figure.kind == "heat" and number < len(places) - across:
+            place.set_xlabel("")
     if len(legend) > 1:
         title = None if figure.hue in (None, "impl") else label(str(figure.hue))
         columns = min(len(legend), LEGEND_COLUMNS)

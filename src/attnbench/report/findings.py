@@ -6,7 +6,7 @@ A sentence claims only what the intervals allow: where two overlap, the two are 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attnbench.report import units
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from attnbench.suite import Suite
+
+# What stands at the top of a page for one suite: so many sentences, and characters.
+MOST_BRIEF, BRIEF = 3, 450
 
 
 def findings(frame: pd.DataFrame, suite: Suite | None) -> list[str]:
@@ -25,6 +28,16 @@ def findings(frame: pd.DataFrame, suite: Suite | None) -> list[str]:
         except Exception as error:  # noqa: BLE001  (a suite's own code; the rest of the report must survive it)
             return [f"The findings of this suite could not be worked out: {type(error).__name__}: {error}"]
     return timed_findings(frame)
+
+
+def brief(sentences: Sequence[str], tally: str = "") -> tuple[str, ...]:
+    """The first sentences as far as they are short, at most ``MOST_BRIEF`` and at least one, and the ``tally``."""
+    kept = list(sentences[:1])
+    for one in sentences[1:MOST_BRIEF]:
+        if sum(map(len, kept)) + len(one) > BRIEF:
+            break
+        kept.append(one)
+    return (*kept, *filter(None, [tally]))
 
 
 def timed_findings(frame: pd.DataFrame) -> list[str]:

@@ -145,7 +145,7 @@ def reason(row: dict[str, Any]) -> str:
 def metrics_tables(frame: pd.DataFrame) -> tuple[Table, ...]:
     """The observed cells of each suite; see ``metrics_table``."""
     observed = frame[frame["kind"] == "observed"]
-    several = observed["suite"].nunique() > 1
+    several = len(observed["suite"].unique()) > 1
     return tuple(
         metrics_table(rows, f"What was observed: {suite}" if several else "What was observed")
         for suite, rows in observed.groupby("suite", sort=False)
@@ -158,7 +158,7 @@ def metrics_table(observed: pd.DataFrame, title: str) -> Table:
     The numbers of single seeds and of learning curves are in the frame and the CSV (``DETAILS``).
     """
     observed = observed.dropna(axis="columns", how="all")
-    observed = observed[[name for name in column_names(observed) if not DETAILS.search(name)]]
+    observed = observed[_shown(column_names(observed))]
     axes, metrics = ([name for name in column_names(observed) if name.startswith(prefix)] for prefix in (POINT, METRIC))
     columns = (
         *(Column(name.removeprefix(POINT)) for name in axes),
@@ -172,6 +172,14 @@ def metrics_table(observed: pd.DataFrame, title: str) -> Table:
         (*(units.number(row[name]) for name in (*axes, "impl", "status", *metrics)), reason(row)) for row in rows
     )
     return Table(title, columns, texts, tuple(mark_of(row["status"]) for row in rows))
+
+
+def _shown(names: list[str]) -> list[str]:
+    """All columns but the details; where these are the only numbers, the last of them stays."""
+    kept = [name for name in names if not DETAILS.search(name)]
+    if any(name.startswith(METRIC) for name in kept):
+        return kept
+    return kept + [name for name in names if name.startswith(METRIC)][-1:]
 
 
 def failures_table(frame: pd.DataFrame) -> Table:

@@ -1,4 +1,4 @@
-"""Writes a report: index.html, report.md, cells.csv, verdicts.csv and figures/*.svg, the same bytes for the same runs."""
+"""Writes a report (page, Markdown, CSV files, figures): the same bytes for the same runs."""
 
 from __future__ import annotations
 
