@@ -30,7 +30,7 @@ def stolen(spread: float) -> World:
 
     def draw(rng: np.random.Generator, n: int) -> Array:
         hit = rng.random(n) < 0.1
-        return spread * rng.standard_normal(n) + hit * rng.choice([-1, 1], n) * rng.uniform(0.05, 0.6, n)
+        return np.asarray(spread * rng.standard_normal(n) + hit * rng.choice([-1, 1], n) * rng.uniform(0.05, 0.6, n))
 
     return draw
 
