@@ -149,13 +149,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
     """
     is_causal = only_causal(call)
     allowed = None if is_causal else allowed_keys(call, q.device)
+    # The CPU flash kernel scales what its causal mask has made -inf: a negative scale would make that +inf.
+    negative = call.scale < 0
     output = scaled_dot_product_attention(
-        q,
+        -q if negative else q,
         k,
         v,
         attn_mask=mask_of(call, allowed, q),
         is_causal=is_causal,
-        scale=call.scale,
+        scale=-call.scale if negative else call.scale,
         enable_gqa=call.sizes.group > 1,
     )
     return zero_where_nothing_is_allowed(output, allowed)

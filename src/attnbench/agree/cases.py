@@ -56,7 +56,9 @@ def _inputs() -> list[CheckCase]:
 
 
 def _scales() -> list[CheckCase]:
-    cases = [_case("scale", PLAIN, scale=scale, phase="forward") for scale in (0.3, 1.7, "none")]
+    # A kernel that scales what its mask has made -inf turns it round.
+    cases = [_case("scale", SQUARE, scale=-0.2, causal=True, phase="forward")]
+    cases += [_case("scale", PLAIN, scale=scale, phase="forward") for scale in (0.3, 1.7, "none")]
     cases += [_case("scale", PLAIN, scale=scale) for scale in (-0.2, -1.3, 0.0, "1/d")]
     cases.append(_case("head_scale", PLAIN, scale=(0.5, -0.25, 0.125)))
     cases.append(_case("log_n", SQUARE, scale="log_n", causal=True))
