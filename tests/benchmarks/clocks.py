@@ -5,8 +5,8 @@ millisecond is the clock's. The comparison: bursts of both clocks alternate in o
 held against each other.
 
 glibc gives freed memory back when it lies at the top of the heap, and whether it does depends on what else lies there:
-the same call then takes half as long again, in one process or one moment and not in another, under either clock. Both
-are run with that switched off, so that it is the clocks that are compared.
+with that on, our bursts of one cell read up to half as long again as the other clock's in some comparisons, and the
+same in others. Both are run with it switched off, so that it is the clocks that are compared.
 """
 
 from __future__ import annotations
