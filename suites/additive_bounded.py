@@ -68,7 +68,7 @@ def growth(rows: Frame, score: str, d: int) -> intervals.Interval | None:
 
 def findings(frame: Frame) -> list[str]:
     """How scores grow with the inputs, by score; the verdicts; how far the frameworks differ."""
-    d = spoken_of(frame)
+    d = frames.level_to_speak_of(frame, "d", SPOKEN_D)
     said = frames.together(frame, lambda rows: _growths(rows, d))
     return [
         *filter(None, [said]),
@@ -76,12 +76,6 @@ def findings(frame: Frame) -> list[str]:
         *frames.agreement(frame),
         *frames.shortfall(frame),
     ]
-
-
-def spoken_of(frame: Frame) -> int:
-    """The head size of the findings: 64, or the first that was measured."""
-    levels = [int(one) for one in frames.levels(frame, "d")]
-    return SPOKEN_D if SPOKEN_D in levels or not levels else levels[0]
 
 
 def _growths(rows: Frame, d: int) -> str:
@@ -104,7 +98,7 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
         return intervals.Interval(max(highest), min(highest), max(highest), len(highest)) if highest else None
 
     def outgrown(rows: Frame) -> intervals.Interval | None:
-        d = spoken_of(frame)
+        d = frames.level_to_speak_of(frame, "d", SPOKEN_D)
         dot, additive = (frames.first_to_last(rows, "deviation", "size", score=one, d=d) for one in ("dot", "additive"))
         both = [a / b for a, b in zip(dot, additive, strict=False)]
         return intervals.geometric_interval(both) if both else None

@@ -76,24 +76,18 @@ def _reading(frame: Frame) -> list[str]:
 
 def rates(frame: Frame) -> Frame:
     """The frame with ``rate``: the fewest bytes over the time, in GB/s, for one sequence."""
-    one = frame[frame["point.batch"] == _first(frame, "batch")]
+    one = frame[frame["point.batch"] == costs.first_level(frame, "batch")]
     return one.assign(rate=one["min_bytes"] / one["time_median_s"] / 1e9)
 
 
 def in_float32(frame: Frame) -> Frame:
     """One sequence in float32, where all lengths are."""
-    return frame[(frame["point.dtype"] == "float32") & (frame["point.batch"] == _first(frame, "batch"))]
+    return frame[(frame["point.dtype"] == "float32") & (frame["point.batch"] == costs.first_level(frame, "batch"))]
 
 
 def over_one(frame: Frame) -> Frame:
     """Several sequences over one."""
     return costs.over_base(frame, "point.batch", 1)
-
-
-def _first(frame: Frame, axis: str) -> object:
-    """The first level of an axis in a frame, which may be empty."""
-    levels = frame[f"point.{axis}"].unique()
-    return levels[0] if len(levels) else None
 
 
 SUITE = Suite(

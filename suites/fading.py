@@ -66,15 +66,11 @@ def _course(rows: Frame) -> str:
 
 
 def _nothing(rows: Frame) -> str:
-    sizes = [
-        n for n in sorted(frames.levels(rows, "keys")) if frames.at(rows, "unmatched_nothing", keys=n, arm="softmax+1")
-    ]
+    every = {n: frames.at(rows, "unmatched_nothing", keys=n, arm="softmax+1") for n in frames.levels(rows, "keys")}
+    sizes = sorted(n for n, values in every.items() if values)
     if not sizes:
         return ""
-    first, last = (
-        intervals.mean_interval(frames.at(rows, "unmatched_nothing", keys=n, arm="softmax+1")).text(".2g")
-        for n in (sizes[0], sizes[-1])
-    )
+    first, last = (intervals.mean_interval(every[n]).text(".2g") for n in (sizes[0], sizes[-1]))
     return (
         f"With softmax+1 a query that matches nothing leaves this much of its weight unspent: {first} at "
         f"{sizes[0]:g} keys, {last} at {sizes[-1]:g}."

@@ -19,7 +19,7 @@ def observe(probe: Probe, dtype: str, factor: float, scale: str) -> dict[str, fl
     drawn = draws.seeded_operands(heads=HEADS, queries=QUERIES, keys=KEYS, d=D, values=DV)
     q, k, v = (draws.as_dtype(array, dtype) for array in (drawn.q * factor, drawn.k, drawn.v))
     low = replace(drawn, q=q, k=k, v=v)
-    logits, exact = diagnostics.exact_attention(q, k, v, {"none": 1.0, "1/sqrt(d)": D**-0.5}[scale])
+    logits, exact = diagnostics.exact_attention(spec, low)
     errors = diagnostics.row_errors(probe.attend(spec, low).output, exact)
     metrics = {
         "error": diagnostics.finite(errors).max(axis=(1, 2)),

@@ -35,16 +35,10 @@ def observe(probe: Probe, d: int, scale: str, keys: int) -> dict[str, float]:
 
 def findings(frame: Frame) -> list[str]:
     """From the smallest to the largest d, by scale; the verdict; how far the frameworks differ."""
-    keys = spoken_of(frame)
+    keys = frames.level_to_speak_of(frame, "keys", KEYS)
     said = [frames.together(frame, lambda rows, scale=scale: _course(rows, scale, keys)) for scale in draws.SCALES]  # type: ignore[misc]
     judged = claims.verdict_sentences(verdicts(frame))
     return [*filter(None, said), *judged, *frames.agreement(frame), *frames.shortfall(frame)]
-
-
-def spoken_of(frame: Frame) -> int:
-    """The number of keys that findings speak of: 64, or the first that was measured."""
-    levels = [int(one) for one in frames.levels(frame, "keys")]
-    return KEYS if KEYS in levels or not levels else levels[0]
 
 
 def _course(rows: Frame, scale: str, keys: int) -> str:
@@ -67,7 +61,7 @@ def _course(rows: Frame, scale: str, keys: int) -> str:
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """Whether the median Jacobian collapses without a scale."""
-    keys = spoken_of(frame)
+    keys = frames.level_to_speak_of(frame, "keys", KEYS)
 
     def collapse(rows: Frame) -> intervals.Interval | None:
         found = frames.first_to_last(rows, "jacobian_median", "d", least=4, scale="none", keys=keys)

@@ -76,7 +76,7 @@ def _over(frame: Frame, axis: str, base: str) -> list[str]:
 
 def in_float32(frame: Frame) -> Frame:
     """Forward passes in float32, where all lengths are."""
-    return frame[(frame["point.dtype"] == "float32") & (frame["point.phase"] == _first(frame, "phase"))]
+    return frame[(frame["point.dtype"] == "float32") & (frame["point.phase"] == costs.first_level(frame, "phase"))]
 
 
 def over_float32(frame: Frame) -> Frame:
@@ -87,12 +87,6 @@ def over_float32(frame: Frame) -> Frame:
 def over_prefill(frame: Frame) -> Frame:
     """Every other phase over the forward pass."""
     return costs.over_base(frame, "point.phase", "prefill")
-
-
-def _first(frame: Frame, axis: str) -> object:
-    """The first level of an axis in a frame, which may be empty."""
-    levels = frame[f"point.{axis}"].unique()
-    return levels[0] if len(levels) else None
 
 
 SUITE = Suite(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import os
 import time
 from importlib.util import find_spec
@@ -115,12 +113,8 @@ class Adapter(Backend):
         return {"xla_cpu": names.count("tf_XLAEigen")} if names else {}
 
     def trim(self) -> None:
-        """Drop compiled functions, collect garbage, and let the C library return free pages."""
+        """Drop compiled functions."""
         jax.clear_caches()
-        gc.collect()
-        release = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others do not
-        if release is not None:
-            release(0)
 
     def reset_peak(self, device: str) -> None:
         """Remember the level and the peak of XLA's allocator on the GPU, which knows no reset."""

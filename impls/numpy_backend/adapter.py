@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,13 +94,6 @@ class Adapter(Backend):
     def threads(self) -> dict[str, int]:
         """Threads of every BLAS pool, as the pools report them."""
         return {str(pool["internal_api"]): int(pool["num_threads"]) for pool in self._blas_pools()}
-
-    def trim(self) -> None:
-        """Collect garbage and give freed pages back to the system (glibc)."""
-        gc.collect()
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
 
     def ceiling(self, kind: str, dtype: str, size: int, device: str) -> Callable[[], Any] | None:
         """A product in float32 or float64, a copy, exp."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -125,13 +123,9 @@ class Adapter(Backend):
         return own | {pool["prefix"]: int(pool["num_threads"]) for pool in threadpoolctl.threadpool_info()}
 
     def trim(self) -> None:
-        """Collect garbage, empty torch's cache on the GPU, and let the C library return free pages."""
-        gc.collect()
+        """Empty torch's cache on the GPU."""
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
-        release = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others do not
-        if release is not None:
-            release(0)
 
     def reset_peak(self, device: str) -> None:
         """Forget the peak of torch's allocator on the GPU."""

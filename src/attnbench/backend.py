@@ -137,7 +137,7 @@ class Backend(ABC):
         return 0
 
     def trim(self) -> None:  # noqa: B027  (a backend without a cache has nothing to give back)
-        """Give cached memory back to the system before a memory measurement."""
+        """Let go of what the framework itself caches, before a memory measurement; the core does the rest."""
 
     def reset_peak(self, device: str) -> None:  # noqa: B027  (nor a device whose peak could be reset)
         """Forget the peak of allocated device memory."""

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from attnbench.measure.block import Outcome
-from attnbench.measure.observing import observe_blocks, observers_for
+from attnbench.measure.observing import observe_blocks
+from attnbench.measure.processors import at_once
 from attnbench.measure.protocol import CRASHED, OK, Reply
 from attnbench.suite import Cell
 
@@ -110,4 +111,4 @@ def test_what_goes_wrong_in_writing_ends_all_observers() -> None:
 
 def test_there_are_as_many_observers_as_processors_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
-    assert [observers_for(threads) for threads in (1, 2, 3, 6, 12)] == [4, 3, 2, 1, 1]
+    assert [at_once(threads) for threads in (1, 2, 3, 6, 12)] == [4, 3, 2, 1, 1]

@@ -152,6 +152,12 @@ def scores_bytes(case: Any) -> int:
     return int(4 * p.B * p.Hq * p.Tq * p.S)
 
 
+def first_level(frame: pd.DataFrame, axis: str) -> Any:
+    """The first level of an axis in a frame; ``None`` in an empty one."""
+    levels = frame[f"point.{axis}"].unique()
+    return levels[0] if len(levels) else None
+
+
 def refuse_scores_above(most: int, names: Sequence[str]) -> Callable[[Any, str], str | None]:
     """A suite's ``refuse``: these implementations store all scores, and one array of them is at most ``most`` bytes."""
 

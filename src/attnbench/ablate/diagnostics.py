@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from attnbench.call import Operands
+    from attnbench.spec import AttentionSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -96,12 +100,13 @@ def entropy_floor(logit_norm: Array | float, keys: int) -> Array:
     return np.asarray(np.log1p(rest) + gap * rest / (1.0 + rest))
 
 
-def exact_attention(q: Array, k: Array, v: Array, scale: float) -> tuple[Array, Array]:
-    """Logits (..., Tq, S) and output (..., Tq, Dv) of plain attention in float64, of the values as they are."""
-    q, k, v = (np.asarray(array).astype(np.float64) for array in (q, k, v))
-    logits = q @ k.swapaxes(-1, -2) * scale
-    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return logits, weights @ v / weights.sum(axis=-1, keepdims=True)
+def exact_attention(spec: AttentionSpec, operands: Operands) -> tuple[Array, Array]:
+    """Logits (B, Hq, Tq, S) and output (B, Hq, Tq, Dv) by the float64 oracle, of the values as they were rounded."""
+    from attnbench.call import prepare
+    from attnbench.oracle import reference
+
+    found = reference(*prepare(spec, operands))
+    return found.logits, found.output
 
 
 def row_errors(output: Array, exact: Array) -> Array:

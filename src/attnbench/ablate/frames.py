@@ -55,6 +55,12 @@ def levels(frame: pd.DataFrame, axis: str) -> list[Any]:
     return list(measured(frame)[POINT + axis].unique()) if POINT + axis in frame else []
 
 
+def level_to_speak_of(frame: pd.DataFrame, axis: str, wanted: int) -> int:
+    """The level of an axis that findings speak of: the wanted one, or the first where only others were measured."""
+    found = [int(one) for one in levels(frame, axis)]
+    return wanted if wanted in found or not found else found[0]
+
+
 def seed_columns(frame: pd.DataFrame, metric: str) -> list[str]:
     """The columns of the seeds of a metric, in the order of the seeds."""
     prefix = METRIC + metric + SEED

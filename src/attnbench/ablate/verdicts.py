@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attnbench.ablate.frames import METRIC, POINT
+from attnbench.results.frames import own_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,12 +24,6 @@ def verdict_rows(frame: pd.DataFrame, find_suite: Callable[[str], Suite]) -> lis
         if suite.claims is not None:
             found += [{"suite": str(name), **one.row()} for one in suite.claims(own_columns(rows))]
     return found
-
-
-def own_columns(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one suite without the axes and metrics of the others, which are empty there."""
-    foreign = [name for name in map(str, rows.columns) if name.startswith((POINT, METRIC)) and rows[name].isna().all()]
-    return rows.drop(columns=foreign)
 
 
 def write_verdicts(folder: Path, frame: pd.DataFrame, find_suite: Callable[[str], Suite]) -> Path | None:

@@ -121,7 +121,7 @@ class Comparison:
     def _judge_confirming(self) -> Decision | None:
         sign, pairs = self.towards or 1, self.confirming
         found = estimate(pairs)
-        beyond = sign * found.centre >= (self.rules.log_margin if sign > 0 else -math.log1p(-_down(self.rules.margin)))
+        beyond = sign * found.centre >= self.rules.log_margin
         if beyond and _ever_reached(CONFIRM, self.rules.confirm_error, [sign * x for x in pairs]):
             return self._decide("slower" if sign > 0 else "faster", pairs)
         return self._same(pairs)
@@ -166,11 +166,6 @@ class Comparison:
 
 # Standard errors between the estimate and what it is to be told from, for a decision in four cases of five.
 Z_NEEDED = 3.0
-
-
-def _down(margin: float) -> float:
-    """The decrease that undoes an increase by the margin."""
-    return margin / (1 + margin)
 
 
 def _reached(looks: Looks, error: float, values: Sequence[float]) -> bool:

@@ -8,7 +8,6 @@ one that may have failed for another's doing is asked again in a process of its 
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from typing import Protocol
 
 from attnbench.measure.effort import Effort, enough
 from attnbench.measure.pool import Pool
+from attnbench.measure.processors import at_once
 from attnbench.measure.protocol import OK, Burst, Memory, Prepared, Reply, Verified, value
 from attnbench.measure.receipts import disturbance
 from attnbench.measure.spending import Spending
@@ -27,7 +27,6 @@ from attnbench.suite import Cell
 UNMEASURED = "not-run"
 # Cells whose matrix of scores is larger are weighed alone: together they might not fit.
 WEIGHED_TOGETHER = 64 * 2**20
-MOST_WEIGHERS = 4
 
 
 @dataclass
@@ -243,7 +242,7 @@ class Block:
         """
         order = self._shuffled(self._alive())
         small = [one for one in order if _scores_bytes(one.cell) <= WEIGHED_TOGETHER]
-        with ThreadPoolExecutor(_weighers(self.outcomes[0].cell.threads)) as executor:
+        with ThreadPoolExecutor(at_once(self.outcomes[0].cell.threads)) as executor:
             try:
                 for one, reply in zip(small, executor.map(self._weighed, small), strict=True):
                     self._take_memory(one, reply)
@@ -281,8 +280,3 @@ def _scores_bytes(cell: Cell) -> float:
     p = cell.case.problem
     hidden = p.Da if cell.case.spec.score in ("additive", "concat") else 1
     return 8.0 * p.B * p.Hq * p.Tq * p.S * hidden
-
-
-def _weighers(threads: int) -> int:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MOST_WEIGHERS, usable // threads))

@@ -5,7 +5,6 @@ Several workers at a time where the device is the CPU: agreement is not timed.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from attnbench.agree.random_check import RandomResult, together
 from attnbench.measure.process import Setting, WorkerProcess
 from attnbench.measure.protocol import Reply
 from attnbench.precision import DTYPES
+from attnbench.results.fingerprint import usable_cpus
 
 Progress = Callable[[CheckRow], None]
 Part = TypeVar("Part")
@@ -80,7 +80,7 @@ def _one_randomly(impl: str, options: CheckOptions, count: int, kind: tuple[int,
 
 
 def _at_once(options: CheckOptions) -> int:
-    return 1 if options.device != "cpu" else max(1, len(os.sched_getaffinity(0)))
+    return 1 if options.device != "cpu" else usable_cpus() or 1
 
 
 def _unavailable(impl: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from attnbench import discover
 from attnbench.agree.onnx_check import OnnxRow
 from attnbench.measure.protocol import Reply
 from attnbench.measure.semantics import Workers
+from attnbench.results.fingerprint import usable_cpus
 
 Progress = Callable[[OnnxRow], None]
 
@@ -29,7 +29,7 @@ class OnnxOptions:
 
 def check_onnx(options: OnnxOptions, progress: Progress | None = None) -> list[OnnxRow]:
     """Check every implementation; rows in the order of ``options.impls``."""
-    at_once = 1 if options.device != "cpu" else max(1, len(os.sched_getaffinity(0)))
+    at_once = 1 if options.device != "cpu" else usable_cpus() or 1
     with ThreadPoolExecutor(at_once) as pool:
         found = pool.map(lambda impl: _one(impl, options, progress), options.impls)
         return [row for rows in found for row in rows]

@@ -6,7 +6,6 @@ has processes of its own. Rows are written down by whoever has them, one at a ti
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from queue import Empty, SimpleQueue
@@ -15,8 +14,6 @@ from attnbench.measure.block import Outcome
 from attnbench.measure.pool import Pool
 from attnbench.measure.protocol import Observed, value
 from attnbench.suite import Cell
-
-MOST_OBSERVERS = 4
 
 Cells = Sequence[Cell]
 
@@ -46,12 +43,6 @@ def observe_blocks(
         finally:
             for one in crew:
                 one.abandon()
-
-
-def observers_for(threads: int) -> int:
-    """How many observers of so many threads this machine has processors for."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MOST_OBSERVERS, usable // max(threads, 1)))
 
 
 class _Observer:

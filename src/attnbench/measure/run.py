@@ -31,10 +31,11 @@ from attnbench.measure.block import Block, Clock, Outcome
 from attnbench.measure.effort import Effort
 from attnbench.measure.limits import find_groups, free_memory
 from attnbench.measure.lock import only_run
-from attnbench.measure.observing import observe_blocks, observers_for
+from attnbench.measure.observing import observe_blocks
 from attnbench.measure.plan import Plan, found_in, make_plan, refusals
 from attnbench.measure.pool import Pool
 from attnbench.measure.process import Setting, WorkerProcess
+from attnbench.measure.processors import at_once
 from attnbench.measure.protocol import Ceilings, Hello, Reply, value
 from attnbench.measure.spending import Spending
 from attnbench.results.fingerprint import collect_fingerprint
@@ -342,7 +343,7 @@ class Session:
             return self._pool(threads, f"observe {threads} {observer}")
 
         threads = max(block[0].threads for block in blocks)
-        observe_blocks(blocks, new_pool, finish, self._clock.spent, min(observers_for(threads), len(blocks)))
+        observe_blocks(blocks, new_pool, finish, self._clock.spent, min(at_once(threads), len(blocks)))
 
     def _ask_ceilings(self, device: str, threads: int, backend: str) -> Reply:
         with WorkerProcess(backend, Setting(threads)) as worker:

@@ -17,7 +17,7 @@ from attnbench.report.defaults import default_figures, with_setting
 from attnbench.report.figures import Drawn, Palette, draw
 from attnbench.report.tables import Table
 from attnbench.results.fingerprint import describe
-from attnbench.results.frames import column_names
+from attnbench.results.frames import own_columns
 from attnbench.results.read import load, read_info, run_folder
 from attnbench.results.schema import RunInfo
 
@@ -149,26 +149,6 @@ def imported_label(info: RunInfo) -> str:
     unknown = f" Not known: {', '.join(source.unknown)}." if source.unknown else ""
     release = f" {source.version}" if source.version else ""
     return f"Imported from {source.tool}{release} ({source.file}), not measured by attnbench run.{unknown}"
-
-
-def own_columns(part: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one suite without the axes and metrics of others, which are empty there."""
-    foreign = [
-        name
-        for name in column_names(part)
-        if name.startswith((tables.POINT, tables.METRIC)) and bool(part[name].isna().all())
-    ]
-    return part.drop(columns=foreign).pipe(_whole_levels)
-
-
-def _whole_levels(part: pd.DataFrame) -> pd.DataFrame:
-    """Levels that are whole numbers as such: beside suites without the axis, a frame holds them as floats."""
-    whole = {
-        name: "int64"
-        for name in column_names(part)
-        if name.startswith(tables.POINT) and part[name].dtype.kind == "f" and bool((part[name] % 1 == 0).all())
-    }
-    return part.astype(whole).copy()  # in one piece again, or pandas warns
 
 
 def section_of(name: str, frame: pd.DataFrame, suite: Suite | None, palette: Palette, prefix: str = "") -> Section:

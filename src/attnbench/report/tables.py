@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.compare.verdicts import CLAIM, Verdict, percent
 from attnbench.report import units
-from attnbench.results.frames import column_names, records
+from attnbench.results.frames import METRIC, POINT, column_names, records
 from attnbench.results.schema import FAILURES
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 # A reason needs the width of so many missing numbers.
 FOLD = 3
-POINT, METRIC = "point.", "metric."
 # Single seeds, learning curves and what figures alone are drawn from: in the frame and the CSV, not in the tables.
 DETAILS = re.compile(r"\.seed\d|^metric\..*\.step\d+$|^metric\.align\.")
 

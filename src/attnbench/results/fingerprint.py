@@ -34,7 +34,7 @@ def collect_fingerprint(root: Path = Path("/"), source: Path = SOURCE) -> Finger
         turbo=_turbo(cpu),
         cpu_limit=_cpu_limit(root / "sys/fs/cgroup"),
         memory_limit_bytes=_memory_limit(root / "sys/fs/cgroup"),
-        usable_cpus=_usable_cpus(),
+        usable_cpus=usable_cpus(),
         virtual=_virtual(root),
         packages={name: found for name in PACKAGES if (found := _version(name))},
         git=git_state(source),
@@ -125,7 +125,8 @@ def _memory_limit(cgroup: Path) -> int | None:
     return None if unlimited else int(limit)
 
 
-def _usable_cpus() -> int | None:
+def usable_cpus() -> int | None:
+    """Processors that this process may use; ``None`` where the system does not tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
