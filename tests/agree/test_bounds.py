@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.bounds import SLACK, Units, output_bound
+from attnbench.agree.bounds import SLACK, UNIFORM_TERMS, Units, column_sums, output_bound
 from attnbench.agree.judge import judge
 from attnbench.agree.trial import trial
 from attnbench.attention import load_backend, resolve
@@ -237,6 +238,35 @@ def test_bounds_are_finite_positive_and_small(dtype: str) -> None:
     size = np.abs(reference(q, k, v, call).output).mean()
     unit = Units.of(default_precision(dtype), dtype)
     assert bound_of(case, unit).mean() < 400 * max(unit.output, unit.accumulate) * size
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("reach", [1.0, 1e200])
+def test_the_sums_of_a_bound_are_those_of_its_terms(distribution: str, reach: float) -> None:
+    problem = Problem(B=1, Hq=1, Hkv=1, Tq=9, S=65, D=16, Dv=8, dtype="float64", distribution=distribution)
+    q, k, v, call = prepare(AttentionSpec(causal=True, align="bottom_right"), draw(PLAIN, problem))
+    v = v * reach
+    v[0, 0, -1, 0] = np.nan  # what one row sees is that row's own
+    ((_, _, head),) = heads(q, k, v, call)
+    whole = slice(0, 8)
+    p, seen = head.weights[whole, :, None], head.allowed[whole, :, None]
+    w, o = np.where(seen, head.v[None], 0.0), head.output[whole, None]
+    largest = np.abs(w).max()
+    count, terms = seen.sum(1), p * np.abs(w) / largest
+    mean = terms.sum(1) / count
+    deviation = norm(np.where(seen, terms - mean[:, None], 0.0)) / np.sqrt(count)
+    found = column_sums(head)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-6)
+    close(found.absolute[whole] / largest, terms.sum(1))
+    close(found.root_squares[whole] / largest, norm(terms))
+    close(found.spread[whole] / largest, norm(np.sqrt(p) * ((w - o) / largest)), atol=1e-7)
+    clear = np.abs(deviation / mean - UNIFORM_TERMS) > 1e-6
+    assert (found.even[whole] == (deviation <= UNIFORM_TERMS * mean))[clear].all()
+    assert clear.mean() > 0.9
+
+
+def norm(terms: Array) -> Array:
+    return np.asarray(np.sqrt((terms * terms).sum(1)))
 
 
 def test_what_is_declared_widens_the_bound_and_nothing_else_does() -> None:

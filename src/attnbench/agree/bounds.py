@@ -30,7 +30,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 SLACK = 2.0  # an element agrees within SLACK * E
 FIRST_ORDER = 0.1  # above this δ the exponential is no longer linear
 UNIFORM_TERMS = 0.25  # coefficient of variation below which roundings add up instead of cancelling
-CHUNK = 1 << 22  # elements of a (rows, S, Dv) temporary
 
 
 @dataclass(frozen=True)
@@ -170,39 +169,62 @@ def aligned_rows(terms: Array, allowed: Array) -> Array:
 
 def output_bound(head: HeadReference, call: Call, h: int, units: Units) -> Array:
     """E (T, Dv) of one head's output."""
+    p, allowed, sink = head.weights, head.allowed, head.sink_weight[:, None]
     delta, delta_sink = logit_error(head, call, units), sink_error(head, call, h, units)
-    bound = np.empty(head.output.shape)
-    step = max(1, CHUNK // max(1, head.v.size))
-    for first in range(0, len(bound), step):
-        rows = slice(first, first + step)
-        bound[rows] = _output_rows(head, rows, delta[rows], delta_sink[rows], units)
-    return bound
-
-
-def _output_rows(head: HeadReference, rows: slice, delta: Array, delta_sink: Array, units: Units) -> Array:
-    p, allowed, sink = head.weights[rows], head.allowed[rows], head.sink_weight[rows]
-    o = np.nan_to_num(head.output[rows], posinf=np.inf, neginf=-np.inf)
-    v = np.nan_to_num(head.v)
-    values = head.keep[rows][:, :, None] * v[None]
-    spread2 = np.einsum("ts,tsc->tc", p, (values - o[:, None, :]) ** 2) + sink[:, None] * o * o
-    terms = p[:, :, None] * np.abs(values)
-    absolute = terms.sum(1)
-    delta2 = (p * delta * delta).sum(1) + sink * delta_sink**2
-    logits = np.sqrt(delta2)[:, None] * np.sqrt(spread2)
+    o = np.nan_to_num(head.output, posinf=np.inf, neginf=-np.inf)
+    sums = column_sums(head)
+    delta2 = (p * delta * delta).sum(1) + head.sink_weight * delta_sink**2
+    logits = np.sqrt(delta2)[:, None] * np.hypot(sums.spread, np.sqrt(sink) * np.abs(o))
     worst = np.maximum(delta.max(1, initial=0.0), delta_sink)[:, None]
-    logits = np.where(worst > FIRST_ORDER, np.expm1(np.minimum(2 * worst, 50.0)) * absolute, logits)
-    n = head.weights.shape[1]
-    even = np.stack([aligned_rows(terms[:, :, c], allowed) for c in range(v.shape[1])], 1)
-    growth_v = units.growth(n, aligned=even)
+    logits = np.where(worst > FIRST_ORDER, np.expm1(np.minimum(2 * worst, 50.0)) * sums.absolute, logits)
+    n = p.shape[1]
+    growth_v = units.growth(n, aligned=sums.even)
     growth_z = units.growth(n, aligned=aligned_rows(p, allowed)[:, None])
-    cast = np.sqrt(np.einsum("tsc,tsc->tc", terms, terms))
-    cast = absolute if units.rigorous else cast
+    cast = sums.absolute if units.rigorous else sums.root_squares
     bound = logits + units.p_cast * (cast + np.abs(o))
-    bound = bound + units.accumulate * (growth_v * absolute + growth_z * np.abs(o))
+    bound = bound + units.accumulate * (growth_v * sums.absolute + growth_z * np.abs(o))
     bound = bound + (4 * units.accumulate + units.output) * np.abs(o)
-    reach = np.where(allowed, 1.0, 0.0) @ np.abs(v)
+    reach = np.where(allowed, 1.0, 0.0) @ np.abs(finite(head.v))
     underflow = units.eta * (allowed.sum(1)[:, None] + 2) + units.eta_p * reach + units.eta_output
     return np.asarray(bound + underflow)
+
+
+def finite(array: Array) -> Array:
+    """The array with 0 in place of what is no finite number."""
+    return np.where(np.isfinite(array), array, 0.0)
+
+
+@dataclass(frozen=True)
+class ColumnSums:
+    """Of the terms P w of each output element, (T, Dv): Σ P|w|, √(Σ P² w²), √(Σ P (w − o)²); whether they are alike."""
+
+    absolute: Array
+    root_squares: Array
+    spread: Array
+    even: Array
+
+
+def column_sums(head: HeadReference) -> ColumnSums:
+    """As products of matrices: term by term they would need (T, S, Dv) numbers.
+
+    What a row sees of a value that is not finite is judged by its pattern alone, so that the value counts as 0 here. A
+    spread below √u of the values, u being float64's, is lost to cancellation: far below the other terms of the bound.
+    """
+    v = finite(head.v)
+    largest = np.abs(v).max(0, initial=0.0)
+    largest = np.where(largest > 0, largest, 1.0)  # no square overflows, and none vanishes
+    v = v / largest
+    o = finite(head.output) / largest
+    terms = head.weights * head.keep  # P w is this times v
+    absolute, squares = terms @ np.abs(v), (terms * terms) @ (v * v)
+    spread2 = (terms * head.keep) @ (v * v) - 2 * o * (terms @ v) + o * o * head.weights.sum(1)[:, None]
+    count = np.maximum(head.allowed.sum(1), 1)[:, None]
+    mean = absolute / count
+    even = squares / count - mean * mean <= (UNIFORM_TERMS * mean) ** 2
+    with np.errstate(over="ignore"):
+        return ColumnSums(
+            absolute * largest, np.sqrt(squares) * largest, np.sqrt(np.maximum(spread2, 0.0)) * largest, even
+        )
 
 
 def stage_bounds(head: HeadReference, call: Call, h: int, units: Units) -> dict[str, Array]:
