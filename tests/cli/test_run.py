@@ -76,6 +76,18 @@ def test_two_runs_compare_and_a_second_report_is_the_same(cli: Cli, tmp_path: Pa
     assert Path(first["report"]).read_bytes() == before
 
 
+def test_the_report_of_a_resumed_run_stands_beside_its_results_wherever_they_are(cli: Cli, tmp_path: Path) -> None:
+    out = tmp_path / "elsewhere" / "results"
+    short = ("run", "smoke", "-a", "setting=forward", "-a", "T=128", "--impl", "numpy/naive", "--budget")
+    begun = cli(*short, "0.01s", "--out", out, "--json")
+    assert begun.code == 5, begun.err
+    done = cli("run", "--resume", begun.document["folder"], "--json")
+    assert done.code == 0, done.err
+    page = tmp_path / "elsewhere" / "reports" / begun.document["run_id"] / "index.html"
+    assert Path(done.document["report"]) == page
+    assert page.is_file()
+
+
 KEPT = (
     RIGHT.replace("def attend", "def right").replace('@implementation("numpy/mine", Capabilities())\n', "")
     + """

@@ -184,3 +184,18 @@ def test_colour_is_only_for_those_who_want_it(frame: pd.DataFrame, monkeypatch: 
 def test_wide_characters_take_two_columns() -> None:
     table = tables.Table("t", (tables.Column("a"), tables.Column("b")), (("注意", "x"), ("ab", "y")), ("", ""))
     assert console.render(table, 40).splitlines()[-2:] == ["注意  x", "ab    y"]
+
+
+def test_blocks_in_which_nothing_was_tried_are_one_table_by_reason(frame: pd.DataFrame) -> None:
+    timed = frame[frame["kind"] == "timed"]
+    blocks = timed["block_id"].unique()
+    there, gone = timed[timed["block_id"] == blocks[0]], timed[timed["block_id"] != blocks[0]]
+    gone = gone.assign(status="unsupported", reason="device cuda is not there; it has cpu")
+    first, *others = tables.timing_tables(pd.concat([gone, there]))
+    assert len(first.rows) == len(there)
+    (only,) = others
+    assert only.title == f"Nothing was tried in {len(blocks) - 1} case" + ("s" if len(blocks) > 2 else "")
+    assert sum(int(row[1]) for row in only.rows) == len(gone)
+    assert {row[2:] for row in only.rows} == {("unsupported", "device cuda is not there; it has cpu")}
+    text = console.render(only, 60)
+    assert "device cuda is not there" in " ".join(text.split())

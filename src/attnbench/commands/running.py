@@ -70,7 +70,7 @@ def run_command(
     signal.signal(signal.SIGTERM, _interrupt)
     outcome = run(options)
     _verdicts(outcome.folder)
-    page = _report([outcome.folder], (reports or out.parent / "reports") / outcome.run_id)
+    page = _report([outcome.folder], (reports or outcome.folder.parent.parent / "reports") / outcome.run_id)
     if as_json:
         document(_outcome(outcome, page))
     else:

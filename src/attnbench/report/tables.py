@@ -20,6 +20,8 @@ from attnbench.results.schema import FAILURES
 if TYPE_CHECKING:
     import pandas as pd
 
+ABSENT = "absent"
+NAMED = 2  # implementations that are named in full
 # A reason needs the width of so many missing numbers.
 FOLD = 3
 # Single seeds, learning curves and what figures alone are drawn from: in the frame and the CSV, not in the tables.
@@ -75,10 +77,37 @@ class Table:
 
 
 def timing_tables(frame: pd.DataFrame) -> Iterator[Table]:
-    """One table for each block of timed cells, fastest first and failures last; the planned order of blocks."""
+    """One table for each case in a block of timed cells, fastest first and failures last; in planned order.
+
+    Cases in which nothing was tried come last, in one table by their reasons.
+    """
     timed = frame[frame["kind"] == "timed"]
-    for _, block in timed.groupby("block_id", sort=False):
-        yield _block_table(block)
+    untried = []
+    for _, block in timed.groupby(["block_id", "case_id"], sort=False):
+        if all(mark_of(status) == ABSENT for status in block["status"]):
+            untried.append(block)
+        else:
+            yield _block_table(block)
+    if untried:
+        yield _untried_table([row for block in untried for row in records(block)], len(untried))
+
+
+def _untried_table(rows: Sequence[dict[str, Any]], cases: int) -> Table:
+    """What was not tried, by backend, status and reason."""
+    columns = (Column("implementations"), Column("cells", right=True), Column("status"), Column("reason", rank=5))
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        alike.setdefault((row["backend"], row["status"], reason(row)), []).append(row["impl"])
+    texts = tuple(
+        (_named(backend, list(dict.fromkeys(impls))), str(len(impls)), status, why)
+        for (backend, status, why), impls in alike.items()
+    )
+    plural = "s" if cases > 1 else ""
+    return Table(f"Nothing was tried in {cases} case{plural}", columns, texts, (ABSENT,) * len(texts))
+
+
+def _named(backend: str, impls: Sequence[str]) -> str:
+    return ", ".join(impls) if len(impls) <= NAMED else f"{len(impls)} of {backend}"
 
 
 def _block_table(block: pd.DataFrame) -> Table:
@@ -129,7 +158,7 @@ def _mark(row: dict[str, Any], fastest: float) -> str:
 
 def mark_of(status: str) -> str:
     """The mark of a row by its status: ``failed``, ``absent`` where nothing was tried, empty where all is well."""
-    return "" if status == "ok" else "failed" if status in FAILURES else "absent"
+    return "" if status == "ok" else "failed" if status in FAILURES else ABSENT
 
 
 def _error(value: Any) -> str:
