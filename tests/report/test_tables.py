@@ -199,3 +199,10 @@ def test_blocks_in_which_nothing_was_tried_are_one_table_by_reason(frame: pd.Dat
     assert {row[2:] for row in only.rows} == {("unsupported", "device cuda is not there; it has cpu")}
     text = console.render(only, 60)
     assert "device cuda is not there" in " ".join(text.split())
+
+
+def test_the_title_of_a_block_names_the_shape_that_was_asked_for(frame: pd.DataFrame) -> None:
+    timed = frame[frame["kind"] == "timed"]
+    plain = next(tables.timing_tables(timed)).title
+    assert next(tables.timing_tables(timed.assign(**{"point.shape": "llama-3-8b"}))).title == f"llama-3-8b: {plain}"
+    assert next(tables.timing_tables(timed.assign(**{"point.shape": None}))).title == plain

@@ -43,7 +43,7 @@ def brief(sentences: Sequence[str], tally: str = "") -> tuple[str, ...]:
 def timed_findings(frame: pd.DataFrame) -> list[str]:
     """Who was fastest in how many cases, the largest case in numbers, and the least memory."""
     ok = frame[(frame["kind"] == "timed") & (frame["status"] == "ok")]
-    blocks = [block for _, block in ok.groupby("block_id", sort=False) if len(block) > 1]
+    blocks = [block for _, block in ok.groupby(["block_id", "case_id"], sort=False) if len(block) > 1]
     if not blocks:
         return []
     winners = Counter(_leaders(block) for block in blocks)

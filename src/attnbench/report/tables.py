@@ -25,7 +25,7 @@ NAMED = 2  # implementations that are named in full
 # A reason needs the width of so many missing numbers.
 FOLD = 3
 # Single seeds, learning curves and what figures alone are drawn from: in the frame and the CSV, not in the tables.
-DETAILS = re.compile(r"\.seed\d|^metric\..*\.step\d+$|^metric\.align\.")
+DETAILS = re.compile(r"\.seed\d|^metric\..*\.step\d+$|^metric\.align\.|^metric\.round\.")
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,11 @@ def _block_table(block: pd.DataFrame) -> Table:
 
 
 def block_title(row: dict[str, Any]) -> str:
-    """The case of a block, with its device and threads."""
+    """The case of a block, with the name of its shape where it has one, and with its device and threads."""
     threads = f"{row['threads']} thread" + ("s" if row["threads"] > 1 else "")
-    return f"{row['case_label']} · {row['device']}, {threads}"
+    shape = row.get(f"{POINT}shape")
+    named = f"{shape}: " if isinstance(shape, str) else ""
+    return f"{named}{row['case_label']} · {row['device']}, {threads}"
 
 
 def _timing_row(row: dict[str, Any], fastest: float, *, hot: bool) -> tuple[str, ...]:
