@@ -12,6 +12,7 @@ from attnbench.api import (
     Optimiser,
     Probe,
     Suite,
+    aligned,
     alignments,
     claims,
     contrasts,
@@ -30,6 +31,7 @@ HELD_OUT = 256
 # Of so many examples of this length the weights are kept, to be looked at.
 SHOWN, SHOWN_LENGTH = 2, 10
 SYMBOL_NAMES = "abcdefghijklmnop"
+CONTROLS = ("near", "aligned", "aligned_permuted", "aligned_uniform")
 
 
 @lru_cache(maxsize=2)
@@ -44,7 +46,8 @@ def examples(task: str, seed: int, steps: int) -> tuple[list[tasks.Batch], tasks
 def observe(probe: Probe, seed: int, task: str, arm: str, steps: int) -> dict[str, float]:
     """Token accuracy of greedy decoding at each length, with the parameters that validation chose; the curve.
 
-    With attention also ``aligned.lengthL``: the mean weight on the place of the source that an output comes from.
+    With attention also ``aligned.lengthL``, the mean weight on the place of the source that an output comes from, and
+    its controls (``attnbench.ablate.aligned``).
     """
     train, validation, tests = examples(task, seed, steps)
     model, parameters = translation.build(arm, seed, SYMBOLS)
@@ -61,7 +64,7 @@ def observe(probe: Probe, seed: int, task: str, arm: str, steps: int) -> dict[st
         data = tests[length]
         weights = learner.predict(translation.as_read(arm, data))["weights"]
         places = tasks.SequenceTask(task, SYMBOLS).alignment(data["source"], data["lengths"])
-        found[f"aligned.length{length}"] = training.aligned_mass(weights, places, data["lengths"])
+        found |= aligned.with_controls(f"length{length}", weights, places, data["lengths"], seed)
     if model.spec and seed == alignments.SEED:
         found |= shown(learner, arm, tests[SHOWN_LENGTH])
     found["fall"] = found["accuracy.length5"] - found["accuracy.length20"]
@@ -83,11 +86,20 @@ def looked_at(frame: Frame) -> Frame:
 
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
-    """The family of six claims, on the reverse task, in each implementation."""
+    """The family of six claims, and the one of alignment, on the reverse task, in each implementation."""
     found = []
     for name, rows in frames.measured(frame, task="reverse").groupby("impl", sort=False):
         found += contrasts.judge_family(family(rows), (str(name),))
+        if f"metric.aligned_permuted.length{LONGEST}" in rows:
+            found += contrasts.judge_family({"attention-aligns": beyond_chance(rows)}, (str(name),))
     return found
+
+
+def beyond_chance(rows: Frame, arm: str = "additive") -> contrasts.Contrast:
+    """The weight on the right place at the longest trained length, less that of the same weights permuted."""
+    return contrasts.between_metrics(
+        rows, f"aligned.length{LONGEST}", f"aligned_permuted.length{LONGEST}", {"arm": arm}
+    )
 
 
 def family(rows: Frame) -> dict[str, contrasts.Contrast]:
@@ -119,13 +131,23 @@ def findings(frame: Frame) -> list[str]:
 
 
 def _aligned(rows: Frame) -> list[str]:
-    """What share of the weight lies on the right place at the longest trained length, by arm."""
-    column = f"metric.aligned.length{LONGEST}"
-    if column not in rows:
+    """What share of the weight lies on the right place at the longest trained length, by arm, with the controls."""
+    whole = [f"metric.{name}.length{LONGEST}" for name in CONTROLS]
+    if whole[0] not in rows:
         return []
-    means = rows.dropna(subset=[column]).groupby("point.arm", sort=False)[column].mean()
-    listed = ", ".join(f"{arm} {mean:.2f}" for arm, mean in means.items())
-    return [f"The weight on the right place at length {LONGEST}: {listed}; uniform weights have {1 / LONGEST:.2f}."]
+    here = [column for column in whole if column in rows]
+    means = rows.dropna(subset=here).groupby("point.arm", sort=False)[here].mean()
+    said = f"The weight on the right place at length {LONGEST}"
+    if here != whole:  # a run from before the controls
+        listed = ", ".join(f"{arm} {mean:.2f}" for arm, mean in means[here[0]].items())
+        return [f"{said}: {listed}; uniform weights have {1 / LONGEST:.2f}."]
+    listed = "; ".join(f"{arm} {' / '.join(f'{one:.2f}' for one in values)}" for arm, *values in means.itertuples())
+    moves = rows.dropna(subset=here).groupby("point.arm", sort=False)[f"metric.monotone.length{LONGEST}"].mean()
+    order = ", ".join(f"{arm} {mean:.2f}" for arm, mean in moves.items())
+    return [
+        f"{said}, with its two neighbours / alone / with outputs permuted / uniform: {listed}.",
+        f"How what is read moves as it writes at length {LONGEST}, from -1 (backward) to 1 (forward): {order}.",
+    ]
 
 
 def _means(rows: Frame) -> list[str]:
@@ -138,6 +160,17 @@ def by_length(frame: Frame) -> Frame:
     columns = {f"metric.accuracy.length{length}": length for length in LENGTHS}
     narrow = frame[[*kept, *columns]].rename(columns=columns)
     return narrow.melt(kept, var_name="length", value_name="accuracy").astype({"length": int})
+
+
+def beside_controls(frame: Frame) -> Frame:
+    """A row for each measure of the weights of the arms that attend: columns ``measure`` and ``weight``."""
+    names = {
+        f"metric.{name}.length{LONGEST}": words
+        for name, words in zip(CONTROLS, ("with neighbours", "on the place", "permuted", "uniform"), strict=True)
+    }
+    kept = ["impl", "point.seed", "point.task", "point.arm"]
+    narrow = frame.reindex(columns=[*kept, *names]).rename(columns=names).dropna()
+    return narrow.melt(kept, var_name="measure", value_name="weight")
 
 
 SUITE = Suite(
@@ -160,6 +193,23 @@ SUITE = Suite(
             caption=(
                 "Median over seeds, and their middle half. What lies beyond the trained length was never asked "
                 "for in training."
+            ),
+        ),
+        Figure(
+            "context-length-alignment",
+            f"Weight on the right place at length {LONGEST}, and what of it is chance",
+            x="point.arm",
+            y="weight",
+            hue="measure",
+            col="point.task",
+            kind="bar",
+            x_label="score",
+            y_label="mean weight",
+            data=beside_controls,
+            caption=(
+                "Median over seeds. Permuted: the same weights, the outputs of an example in another order. The states "
+                "of the encoder know their neighbours, so that attending beside the place can be right too; with "
+                "neighbours chance is three times as much."
             ),
         ),
         Figure(

@@ -16,6 +16,7 @@ from attnbench.api import (
     Optimiser,
     Probe,
     Suite,
+    aligned,
     alignments,
     claims,
     contrasts,
@@ -35,6 +36,7 @@ LENGTHS = {"short": (3, 5), "middle": (6, 8), "long": (9, pronunciation.LONGEST)
 SHOWN, SHOWN_LETTERS = 2, (8, 10)
 ATTENDS, FIXED = "additive", "state"
 Entries = list[pronunciation.Entry]
+ORDER = ("metric.monotone.words", "metric.monotone_permuted.words")
 
 
 @lru_cache(maxsize=1)
@@ -56,6 +58,8 @@ def observe(probe: Probe, seed: int, arm: str, steps: int) -> dict[str, float]:
 
     history = training.fit(learner, batches, accuracy, EVERY)
     found = by_length(spoken(learner, test))
+    if model.spec:
+        found |= order(learner, test, seed)
     if model.spec and seed == alignments.SEED:
         found |= shown(learner, test)
     return found | {"parameters": training.count(parameters)} | history.metrics()
@@ -65,6 +69,16 @@ def spoken(learner: Learner, entries: Entries) -> pronunciation.Errors:
     """The errors in what a learner writes for these words."""
     batch = pronunciation.wide(pronunciation.batch(entries))
     return pronunciation.errors(pronunciation.until_end(learner.predict(batch)["tokens"]), entries)
+
+
+def order(learner: Learner, entries: Entries, seed: int) -> dict[str, float]:
+    """``monotone.words`` and ``monotone_permuted.words``: whether what is read moves forward as it speaks.
+
+    Of what is written before the end, right or wrong.
+    """
+    seen = learner.predict(pronunciation.wide(pronunciation.batch(entries)))
+    outputs = [len(one) for one in pronunciation.until_end(seen["tokens"])]
+    return aligned.order("words", seen["weights"], outputs, seed)
 
 
 def by_length(errors: pronunciation.Errors) -> dict[str, float]:
@@ -91,10 +105,13 @@ def looked_at(frame: Frame) -> Frame:
 
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
-    """The family of three claims in each implementation."""
+    """The family of three claims, and the one of alignment, in each implementation."""
     found = []
     for name, rows in frames.measured(frame).groupby("impl", sort=False):
         found += contrasts.judge_family(family(rows), (str(name),))
+        if ORDER[0] in rows:
+            moved = contrasts.between_metrics(rows, "monotone.words", "monotone_permuted.words", {"arm": ATTENDS})
+            found += contrasts.judge_family({"alignment-is-monotone": moved}, (str(name),))
     return found
 
 
@@ -130,7 +147,17 @@ def findings(frame: Frame) -> list[str]:
         seeds = min(len(one.differences) for one in gaps)
         tested = "" if gaps[0].testable else f" ({seeds} seed{'s' * (seeds > 1)}, no test)"
         said.append(f"PER of {FIXED} less {ATTENDS}, for short / middle / long words: {listed} points{tested}.")
-    return [*said, *claims.verdict_sentences(verdicts(frame)), *frames.shortfall(frame)]
+    return [*said, *_ordered(ok), *claims.verdict_sentences(verdicts(frame)), *frames.shortfall(frame)]
+
+
+def _ordered(ok: Frame) -> list[str]:
+    """Whether what is read moves forward, by arm, with the control."""
+    if ORDER[0] not in ok:
+        return []
+    means = ok.dropna(subset=list(ORDER)).groupby("point.arm", sort=False)[list(ORDER)].mean()
+    listed = "; ".join(f"{arm} {own:.2f} / {mixed:.2f}" for arm, own, mixed in means.itertuples())
+    said = "How what is read moves as it speaks, from -1 (backward) to 1 (forward), and with the phones permuted"
+    return [f"{said}: {listed}."] if listed else []
 
 
 def _listed(title: str, metric: str, arms: list[tuple[Any, Frame]]) -> str:

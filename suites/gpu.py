@@ -101,7 +101,7 @@ SUITE = Suite(
     thin=(models, decoded),
     refuse=costs.refuse_scores_above(MOST_SCORES, STORES_SCORES),
     devices=("cuda",),
-    implementations=("torch/*", "jax/*"),
+    implementations=("torch/naive", "torch/sdpa*", "jax/naive", "jax/nn-*"),
     figures=(
         _rate("prefill", "Forward: rate of operations"),
         _rate("train", "Forward and backward: rate of operations"),

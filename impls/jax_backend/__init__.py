@@ -11,6 +11,8 @@ BACKEND = BackendInfo(
         ("naive", "naive"),
         ("nn-xla", "nn"),
         ("nn-cudnn", "nn"),
+        ("fused", "chunked"),
+        ("chunked", "chunked"),
     ),
     environment={
         # XLA's CPU client sizes its pool of `tf_XLAEigen` threads by PJRT_NPROC, in older releases by NPROC, else by

@@ -176,6 +176,8 @@ SCORE: dict[str, Callable[[Array, Array, Mapping[str, Array]], Array]] = {
 def scaled_scores(q: Array, k: Array, call: Call, allowed: Array | None) -> Array:
     """The score of q_i and k_j times the scale, computed for every key, allowed or not."""
     scores = SCORE[call.spec.score](q, k, call.params)
+    if call.spec.unscaled:
+        return scores
     scale = call.scale if isinstance(call.scale, float) else call.scale[:, None, None]
     if call.spec.scale == "log_n":
         scale = scale * log_of_count(scores, allowed)

@@ -21,6 +21,7 @@ from attnbench.api import (
     Shape,
     UnsupportedError,
     as_output,
+    check_whole,
     score_parameters,
 )
 
@@ -63,16 +64,25 @@ class Network:
         raise NotImplementedError
 
     def attend(
-        self, p: Arrays, q: Array, k: Array, v: Array, lengths: Array | None = None, outputs: tuple[str, ...] = ()
+        self,
+        p: Arrays,
+        q: Array,
+        k: Array,
+        v: Array,
+        lengths: Array | None = None,
+        outputs: tuple[str, ...] = (),
+        heads: int = 1,
     ) -> AttentionOutput:
-        """One head through the common interface: q (B, T, D), k (B, S, D), v (B, S, Dv)."""
+        """Heads side by side through the common interface: q (B, T, h·D), k (B, S, h·D), v (B, S, h·Dv)."""
         assert self.calls is not None  # noqa: S101  (a model without a spec does not attend)
-        shape = Shape(len(q), q.shape[1], k.shape[1], q.shape[2], v.shape[2], lengths is not None)
-        call = self.calls.of(shape, outputs)
+        q, k, v = (one.reshape(*one.shape[:2], heads, -1).transpose(0, 2, 1, 3) for one in (q, k, v))
+        call = self.calls.of(
+            Shape(len(q), q.shape[2], k.shape[2], q.shape[3], v.shape[3], lengths is not None, heads), outputs
+        )
         arrays: dict[str, Any] = {"params": score_parameters(p)}
         if lengths is not None:
             arrays["kv_lengths"] = lengths
-        return as_output(self.kernel(q[:, None], k[:, None], v[:, None], call.with_arrays(arrays)))
+        return as_output(self.kernel(q, k, v, call.with_arrays(arrays)))
 
 
 class JaxLearner(Learner):
@@ -81,7 +91,7 @@ class JaxLearner(Learner):
     def __init__(
         self, network: Network, parameters: Mapping[str, NumPyArray], optimiser: Optimiser, device: jax.Device
     ) -> None:
-        self._device = device
+        self._device, self._network = device, network
         self._parameters = self._native(parameters)
         rule = {"adam": optax.adam, "sgd": optax.sgd}[optimiser.name](optimiser.lr)
         rule = rule if optimiser.clip is None else optax.chain(optax.clip_by_global_norm(optimiser.clip), rule)
@@ -107,6 +117,14 @@ class JaxLearner(Learner):
         """What the model answers."""
         return {name: np.array(array) for name, array in self._predict(self._parameters, self._native(batch)).items()}
 
+    def reach(self, batch: Mapping[str, NumPyArray]) -> dict[str, NumPyArray]:
+        """The norms of ∂loss_t/∂h_s."""
+        if not isinstance(self._network, Translator):
+            return super().reach(batch)
+        check_whole(batch)
+        found = jax.jit(self._network.reach)(self._parameters, self._native(batch))
+        return {name: np.array(array) for name, array in found.items()}
+
     def parameters(self) -> dict[str, NumPyArray]:
         """A copy of every parameter."""
         return {name: np.array(array) for name, array in self._parameters.items()}
@@ -126,12 +144,13 @@ class RetrievalNetwork(Network):
     """``Retrieval``."""
 
     def logits(self, p: Arrays, batch: Arrays) -> Array:
-        """(B, V)."""
+        """(B, V), and (B, A, V) where A keys are asked for."""
         slots = (p["embed.keys"][batch["keys"]] + p["embed.values"][batch["values"]]) * 0.5**0.5
-        query = p["embed.keys"][batch["query"]][:, None]
+        asked = batch["query"].shape
+        query = p["embed.keys"][batch["query"]].reshape(asked[0], 1, -1)
         q, k = (query @ p["Wq"], slots @ p["Wk"]) if self.model.projected else (query, slots)
-        read: Array = self.attend(p, q, k, slots @ p["Wv"]).output[:, 0, 0]
-        return read @ p["Wo"] + p["bo"]
+        read: Array = self.attend(p, q, k, slots @ p["Wv"], heads=self.model.heads).output.reshape(asked[0], -1)
+        return (read @ p["Wo"] + p["bo"]).reshape(*asked, -1)
 
     def loss(self, p: Arrays, batch: Arrays) -> Array:
         """Mean cross-entropy."""
@@ -147,12 +166,16 @@ class Translator(Network):
 
     model: EncoderDecoder
 
-    def encode(self, p: Arrays, batch: Arrays) -> tuple[Array, Array, Array]:
-        """States (B, S, H), the two last ones side by side (B, H), the decoder's first state (B, H)."""
+    def encode(self, p: Arrays, batch: Arrays, more: Arrays | None = None) -> tuple[Array, Array, Array]:
+        """States (B, S, H), the two last ones side by side (B, H), the decoder's first state (B, H).
+
+        ``more`` is added to the states of each direction, before the next step reads them.
+        """
         read = p["embed.source"][batch["source"]]
         counts = jnp.arange(read.shape[1]) < batch["lengths"][:, None]
-        there, last = gru(p, "encoder", read, counts)
-        back, first = gru(p, "backward", read, counts, reverse=True)
+        added = {} if more is None else more
+        there, last = gru(p, "encoder", read, counts, more=added.get("forward"))
+        back, first = gru(p, "backward", read, counts, reverse=True, more=added.get("backward"))
         ends = jnp.concatenate([last, first], -1)
         return jnp.concatenate([there, back], -1), ends, jnp.tanh(ends @ p["bridge.W"] + p["bridge.b"])
 
@@ -171,7 +194,10 @@ class Translator(Network):
         if context == "input":
             found.append(fixed)
         if context == "attention":
-            seen = self.attend(p, written, states, states, lengths, outputs)
+            q, k = (written, states)
+            if self.model.projected:
+                q, k = q @ p["attend.Wq"], k @ p["attend.Wk"]
+            seen = self.attend(p, q, k, states, lengths, outputs)
             found.append(seen.output[:, 0])
             weights = seen.weights
         hidden = jnp.tanh(jnp.concatenate(found, -1) @ p["readout.W"] + p["readout.b"])
@@ -179,13 +205,30 @@ class Translator(Network):
 
     def loss(self, p: Arrays, batch: Arrays) -> Array:
         """Mean cross-entropy over the tokens that count, the decoder being given the right tokens."""
-        target, lengths = batch["target"], batch["lengths"]
+        target = batch["target"]
+        counts = jnp.arange(target.shape[1]) < batch.get("target_lengths", batch["lengths"])[:, None]
+        return jnp.where(counts, self.losses(p, batch), 0.0).sum() / counts.sum()
+
+    def losses(self, p: Arrays, batch: Arrays, more: Arrays | None = None) -> Array:
+        """Cross-entropy of each token (B, T), the decoder being given the right tokens."""
+        target = batch["target"]
         first = jnp.full_like(target[:, :1], len(p["embed.target"]) - 1)
-        states, ends, start = self.encode(p, batch)
+        states, ends, start = self.encode(p, batch, more)
         inputs = jnp.concatenate([first, target[:, :-1]], 1)
-        logits, _, _ = self.decode(p, inputs, start, (states, ends), lengths)
-        counts = jnp.arange(target.shape[1]) < batch.get("target_lengths", lengths)[:, None]
-        return jnp.where(counts, cross_entropy(logits, target), 0.0).sum() / counts.sum()
+        logits, _, _ = self.decode(p, inputs, start, (states, ends), batch["lengths"])
+        return cross_entropy(logits, target)
+
+    def reach(self, p: Arrays, batch: Arrays) -> Arrays:
+        """The norms of ∂loss_t/∂h_s: the gradient at zeros that are added to each state."""
+        none = {
+            there: jnp.zeros((*batch["source"].shape, p[f"{name}.Wh"].shape[1]), p[f"{name}.Wh"].dtype)
+            for there, name in (("forward", "encoder"), ("backward", "backward"))
+        }
+        losses, back = jax.vjp(lambda more: self.losses(p, batch, more), none)
+        (found,) = jax.vmap(lambda one: back(jnp.broadcast_to(one, losses.shape)))(
+            jnp.eye(losses.shape[1], dtype=losses.dtype)
+        )
+        return {name: jnp.linalg.norm(one, axis=-1).transpose(1, 0, 2) for name, one in found.items()}
 
     def predict(self, p: Arrays, batch: Arrays) -> Arrays:
         """Greedy decoding, one token after the other."""
@@ -203,20 +246,32 @@ class Translator(Network):
 
 
 def gru(
-    p: Arrays, name: str, read: Array, counts: Array, start: Array | None = None, *, reverse: bool = False
+    p: Arrays,
+    name: str,
+    read: Array,
+    counts: Array,
+    start: Array | None = None,
+    *,
+    reverse: bool = False,
+    more: Array | None = None,
 ) -> tuple[Array, Array]:
-    """States (B, T, U) and the last (B, U); a step that does not count leaves the state and writes zeros."""
+    """States (B, T, U) and the last (B, U); a step that does not count leaves the state and writes zeros.
+
+    ``more`` (B, T, U) is added to each state.
+    """
     wide = read @ p[f"{name}.Wx"].T + p[f"{name}.bx"]
     first = jnp.zeros((len(read), p[f"{name}.Wh"].shape[1]), read.dtype) if start is None else start
 
-    def one(state: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
-        given, here = step
+    def one(state: Array, step: tuple[Array, Array, Array | None]) -> tuple[Array, Array]:
+        given, here, added = step
         reset_x, update_x, new_x = jnp.split(given, 3, -1)
         reset_h, update_h, new_h = jnp.split(state @ p[f"{name}.Wh"].T + p[f"{name}.bh"], 3, -1)
         update = jax.nn.sigmoid(update_x + update_h)
         new = jnp.tanh(new_x + jax.nn.sigmoid(reset_x + reset_h) * new_h)
         found = (1.0 - update) * new + update * state
+        found = found if added is None else found + added
         return jnp.where(here[:, None], found, state), jnp.where(here[:, None], found, 0.0)
 
-    last, states = lax.scan(one, first, (wide.transpose(1, 0, 2), counts.T), reverse=reverse)
+    steps = (wide.transpose(1, 0, 2), counts.T, None if more is None else more.transpose(1, 0, 2))
+    last, states = lax.scan(one, first, steps, reverse=reverse)
     return states.transpose(1, 0, 2), last

@@ -2,7 +2,8 @@
 
 The algorithm of Milakov & Gimelshein 2018 and FlashAttention (Dao 2022): for a tile of queries keep the running row
 maximum, sum and output, and rescale them whenever a tile of keys raises the maximum. Tiles that causality, the window
-or the lengths leave empty are skipped. The backward pass computes each tile's weights again from lse.
+or the lengths leave empty are skipped. The backward pass computes each tile's weights again from lse. Learned scores
+are summed unit by unit within a tile (``tile_scores``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from attnbench.api import AttentionOutput, Call, Capabilities, Precision, implementation
+
+from .tile_scores import Gradients, Projected, add_tile, empty_gradients, project, through_projection, tile_scores
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -32,6 +35,7 @@ class Head:
     h: int
     offset: int
     scale: float
+    projected: Projected
 
 
 def heads(q: Array, k: Array, v: Array, call: Call) -> Iterator[Head]:
@@ -43,7 +47,7 @@ def heads(q: Array, k: Array, v: Array, call: Call) -> Iterator[Head]:
             g = h // call.sizes.group
             scale = call.scale if isinstance(call.scale, float) else float(call.scale[h])
             own_q, own_k, own_v = (a.astype(wide, copy=False) for a in (q[b, h], k[b, g], v[b, g]))
-            yield Head(own_q, own_k, own_v, b, h, offset, scale)
+            yield Head(own_q, own_k, own_v, b, h, offset, scale, project(own_q, own_k, call, h))
 
 
 def key_range(call: Call, head: Head, first: int, last: int) -> tuple[int, int]:
@@ -103,8 +107,9 @@ def allowed_tile(call: Call, head: Head, rows: slice, keys: slice) -> Array | No
 
 def logits_tile(call: Call, head: Head, rows: slice, keys: slice) -> tuple[Array, Array | None]:
     """Logits of one tile, −inf outside A, and the derivative of the cap (``None`` without a cap)."""
-    logits = head.q[rows] @ head.k[keys].T
-    logits *= head.scale
+    logits = tile_scores(head.projected, rows, keys)
+    if not call.spec.unscaled:
+        logits *= head.scale
     slope = None
     if call.spec.softcap is not None:
         tanh = np.tanh(logits / call.spec.softcap)
@@ -150,11 +155,12 @@ def forward(q: Array, k: Array, v: Array, call: Call) -> tuple[Array, Array]:
 
 
 def vjp(q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None) -> dict[str, Array]:
-    """Gradients of q, k, v and bias, tile by tile, from the output and lse of a forward pass."""
+    """Gradients of q, k, v, bias and parameters, tile by tile, from the output and lse of a forward pass."""
     output, lse = forward(q, k, v, call)
     grads = {name: np.zeros(a.shape, output.dtype) for name, a in (("q", q), ("k", k), ("v", v))}
     if call.bias is not None:
         grads["bias"] = np.zeros(call.bias.shape, output.dtype)
+    grads |= {f"params.{name}": np.zeros(param.shape, output.dtype) for name, param in call.params.items()}
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         for head in heads(q, k, v, call):
             at = head.b, head.h
@@ -162,10 +168,13 @@ def vjp(q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array 
             d_row = -(d_o * output[at]).sum(1)
             if d_lse is not None:
                 d_row = d_row + np.where(lse[at] == -np.inf, 0, d_lse[at])
+            found = empty_gradients(head.projected)
             for rows, key_tiles in tiles(call, head):
                 for keys in key_tiles:
-                    _backward_tile(call, head, rows, keys, lse[at][rows], d_o[rows], d_row[rows], grads)
+                    _backward_tile(call, head, rows, keys, lse[at][rows], d_o[rows], d_row[rows], grads, found)
+            _add_head(call, head, found, grads)
     dtypes = {"q": q.dtype, "k": k.dtype, "v": v.dtype} | ({"bias": call.bias.dtype} if call.bias is not None else {})
+    dtypes |= {f"params.{name}": param.dtype for name, param in call.params.items()}
     return {name: grad.astype(dtypes[name], copy=False) for name, grad in grads.items()}
 
 
@@ -178,6 +187,7 @@ def _backward_tile(
     d_o: Array,
     d_row: Array,
     grads: dict[str, Array],
+    found: Gradients,
 ) -> None:
     logits, slope = logits_tile(call, head, rows, keys)
     weights = np.exp(logits - np.where(lse == -np.inf, 0, lse)[:, None])
@@ -186,11 +196,20 @@ def _backward_tile(
         target = part(grads["bias"], head, rows, keys)
         axes = tuple(axis for axis in (0, 1) if target.shape[axis] == 1 and d_logits.shape[axis] != 1)
         target += d_logits.sum(axes, keepdims=True)
-    d_scores = d_logits * head.scale if slope is None else d_logits * slope * head.scale
-    g = head.h // call.sizes.group
-    grads["q"][head.b, head.h, rows] += d_scores @ head.k[keys]
-    grads["k"][head.b, g, keys] += d_scores.T @ head.q[rows]
-    grads["v"][head.b, g, keys] += weights.T @ d_o
+    d_scores = d_logits if slope is None else d_logits * slope
+    if not call.spec.unscaled:
+        d_scores = d_scores * head.scale
+    add_tile(found, head.projected, rows, keys, d_scores)
+    grads["v"][head.b, head.h // call.sizes.group, keys] += weights.T @ d_o
+
+
+def _add_head(call: Call, head: Head, found: Gradients, grads: dict[str, Array]) -> None:
+    d_q, d_k, params = through_projection(found, head.q, head.k, call, head.h)
+    grads["q"][head.b, head.h] += d_q
+    grads["k"][head.b, head.h // call.sizes.group] += d_k
+    for name, d_param in params.items():
+        target = grads[f"params.{name}"]
+        target[head.h if target.shape[0] > 1 else 0] += d_param
 
 
 # d_row is read from the output, so the gradients carry the rounding of O; it is kept wide here.
@@ -200,6 +219,7 @@ _WIDE = {name: Precision(stored_output="float32") for name in ("float32", "bfloa
 @implementation(
     "numpy/blocked",
     Capabilities(
+        scores=("dot", "general", "additive", "concat"),
         dtypes=("float64", "float32", "bfloat16", "float16"),
         causal=True,
         gqa=True,

@@ -133,7 +133,9 @@ def run(q: Array, k: Array, v: Array, call: Call) -> Forward:
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         allowed = allowed_set(call)
         scale = row_scale(call, allowed, q.dtype.type)
-        scores = SCORES[call.spec.score].forward(q, k, call) * scale
+        scores = SCORES[call.spec.score].forward(q, k, call)
+        if not call.spec.unscaled:
+            scores = scores * scale
         cap = call.spec.softcap
         capped = scores if cap is None else cap * np.tanh(scores / cap)
         logits = add_bias(capped, call, allowed)
@@ -171,7 +173,7 @@ def backward(
     if d_lse is not None:
         d_row = d_row + np.where(forward.lse == -np.inf, 0, d_lse).astype(q.dtype)[..., None]
     d_logits = np.where(allowed, forward.weights * (d_weights + d_row), 0)
-    d_scores = d_logits * forward.scale
+    d_scores = d_logits if call.spec.unscaled else d_logits * forward.scale
     if call.spec.softcap is not None:
         d_scores = d_scores * (1 - (forward.capped / call.spec.softcap) ** 2)
     d_scores = np.where(allowed, d_scores, 0)

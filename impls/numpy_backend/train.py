@@ -79,30 +79,33 @@ class NumPyLearner(Learner):
             np.copyto(array, parameters[name])
 
     def _call(self, batch: Arrays, q: Array, v: Array) -> Call:
-        shape = Shape(len(q), 1, batch["keys"].shape[1], q.shape[-1], v.shape[-1])
+        shape = Shape(len(q), 1, batch["keys"].shape[1], q.shape[-1], v.shape[-1], heads=self._model.heads)
         return self._calls.of(shape).with_arrays({"params": score_parameters(self._parameters)})
 
     def _forward(self, batch: Arrays) -> dict[str, Any]:
-        """Every intermediate that the backward pass reads: slots (B, n, M), query (B, 1, M), q, k, v with one head."""
+        """Every intermediate that the backward pass reads: slots (B, n, M), query (B, 1, M), q, k, v by head."""
         p = self._parameters
         half = p["Wv"].dtype.type(0.5**0.5)
         slots = (p["embed.keys"][batch["keys"]] + p["embed.values"][batch["values"]]) * half
-        query = p["embed.keys"][batch["query"]][:, None]
+        asked = batch["query"].shape
+        query = p["embed.keys"][batch["query"]].reshape(asked[0], 1, -1)
         q, k = (query @ p["Wq"], slots @ p["Wk"]) if self._model.projected else (query, slots)
-        q, k, v = q[:, None], k[:, None], (slots @ p["Wv"])[:, None]
+        q, k, v = (split(one, self._model.heads) for one in (q, k, slots @ p["Wv"]))
         call = self._call(batch, q, v)
-        read = as_output(self._kernel(q, k, v, call)).output[:, 0, 0]
+        read = as_output(self._kernel(q, k, v, call)).output.reshape(asked[0], -1)
         found = {"slots": slots, "query": query, "q": q, "k": k, "v": v, "call": call, "read": read}
-        return found | {"logits": read @ p["Wo"] + p["bo"]}
+        return found | {"logits": (read @ p["Wo"] + p["bo"]).reshape(*asked, -1)}
 
     def gradients(self, batch: Arrays) -> tuple[float, dict[str, Array]]:
         """Mean cross-entropy and its gradient by parameter."""
         p, kept = self._parameters, self._forward(batch)
-        loss, d_logits = cross_entropy(kept["logits"], batch["target"])
+        answers = kept["logits"].shape[-1]
+        loss, d_logits = cross_entropy(kept["logits"].reshape(-1, answers), batch["target"].ravel())
+        d_logits = d_logits.reshape(len(batch["target"]), -1)
         found = {"Wo": kept["read"].T @ d_logits, "bo": d_logits.sum(0)}
-        d_read = (d_logits @ p["Wo"].T)[:, None, None]
+        d_read = split((d_logits @ p["Wo"].T)[:, None], self._model.heads)
         inner = self._kernel.vjp(kept["q"], kept["k"], kept["v"], kept["call"], d_read, None)  # type: ignore[misc]
-        d_q, d_k, d_v = (inner[name][:, 0] for name in "qkv")
+        d_q, d_k, d_v = (joined(inner[name]) for name in "qkv")
         found |= {name.replace("params.", "score."): inner[name] for name in inner if name.startswith("params.")}
         slots, query = kept["slots"], kept["query"]
         found["Wv"] = outer(slots, d_v)
@@ -117,9 +120,19 @@ class NumPyLearner(Learner):
         """The gradients of the rows that were looked up, added where a row was looked up more than once."""
         found = {name: np.zeros_like(self._parameters[name]) for name in ("embed.keys", "embed.values")}
         np.add.at(found["embed.keys"], batch["keys"], d_slots)
-        np.add.at(found["embed.keys"], batch["query"], d_query)
+        np.add.at(found["embed.keys"], batch["query"], d_query.reshape(*batch["query"].shape, -1))
         np.add.at(found["embed.values"], batch["values"], d_slots)
         return found
+
+
+def split(x: Array, heads: int) -> Array:
+    """(B, n, h·d) to (B, h, n, d)."""
+    return x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3)
+
+
+def joined(x: Array) -> Array:
+    """The inverse of ``split``."""
+    return x.transpose(0, 2, 1, 3).reshape(len(x), x.shape[2], -1)
 
 
 def outer(x: Array, d: Array) -> Array:

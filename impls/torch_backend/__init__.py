@@ -14,6 +14,7 @@ BACKEND = BackendInfo(
         ("sdpa-flash", "sdpa"),
         ("sdpa-efficient", "sdpa"),
         ("sdpa-cudnn", "sdpa"),
+        ("chunked", "chunked"),
     ),
     # OpenMP and MKL read the variables that every backend gets; TORCH_NUM_THREADS does not exist.
     environment={},

@@ -162,6 +162,8 @@ SCORE: dict[str, Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]] = {
 def scaled_scores(q: Tensor, k: Tensor, call: Call, allowed: Tensor | None) -> Tensor:
     """The score of q_i and k_j times the scale, computed for every key, allowed or not."""
     scores = SCORE[call.spec.score](q, k, call.params)
+    if call.spec.unscaled:
+        return scores
     scale = call.scale if isinstance(call.scale, float) else call.scale[:, None, None]
     if call.spec.scale == "log_n":
         scale = scale * log_of_count(scores, allowed)

@@ -21,8 +21,10 @@ from attnbench.api import (
     Shape,
     UnsupportedError,
     as_output,
+    check_whole,
     score_parameters,
 )
+from attnbench.impls.torch_backend.reach import reach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,33 +94,42 @@ class TorchLearner(Learner):
         return functional.embedding(indices, self.leaves[f"embed.{name}"])
 
     def attend(
-        self, q: Tensor, k: Tensor, v: Tensor, lengths: Tensor | None = None, outputs: tuple[str, ...] = ()
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        lengths: Tensor | None = None,
+        outputs: tuple[str, ...] = (),
+        heads: int = 1,
     ) -> AttentionOutput:
-        """One head through the common interface: q (B, T, D), k (B, S, D), v (B, S, Dv)."""
+        """Heads side by side through the common interface: q (B, T, h·D), k (B, S, h·D), v (B, S, h·Dv)."""
         assert self.calls is not None  # noqa: S101  (a model without a spec does not attend)
-        shape = Shape(len(q), q.shape[1], k.shape[1], q.shape[2], v.shape[2], lengths is not None)
-        call = self.calls.of(shape, outputs)
+        q, k, v = (one.unflatten(2, (heads, -1)).transpose(1, 2) for one in (q, k, v))
+        call = self.calls.of(
+            Shape(len(q), q.shape[2], k.shape[2], q.shape[3], v.shape[3], lengths is not None, heads), outputs
+        )
         arrays: dict[str, Any] = {"params": score_parameters(self.leaves)}
         if lengths is not None:
             arrays["kv_lengths"] = lengths
-        return as_output(self.kernel(q[:, None], k[:, None], v[:, None], call.with_arrays(arrays)))
+        return as_output(self.kernel(q, k, v, call.with_arrays(arrays)))
 
 
 class RetrievalLearner(TorchLearner):
     """``Retrieval``."""
 
     def logits(self, batch: Tensors) -> Tensor:
-        """(B, V)."""
+        """(B, V), and (B, A, V) where A keys are asked for."""
         p = self.leaves
         slots = (self.looked_up("keys", batch["keys"]) + self.looked_up("values", batch["values"])) * 0.5**0.5
-        query = self.looked_up("keys", batch["query"])[:, None]
+        query = self.looked_up("keys", batch["query"]).flatten(1)[:, None]
         q, k = (query @ p["Wq"], slots @ p["Wk"]) if self.model.projected else (query, slots)
-        read: Tensor = self.attend(q, k, slots @ p["Wv"]).output[:, 0, 0]
-        return read @ p["Wo"] + p["bo"]
+        read: Tensor = self.attend(q, k, slots @ p["Wv"], heads=self.model.heads).output.flatten(1)
+        found: Tensor = (read @ p["Wo"] + p["bo"]).unflatten(1, (*batch["query"].shape[1:], -1))
+        return found
 
     def loss(self, batch: Tensors) -> Tensor:
         """Mean cross-entropy."""
-        return functional.cross_entropy(self.logits(batch), batch["target"])
+        return functional.cross_entropy(self.logits(batch).flatten(0, -2), batch["target"].flatten())
 
     def predict(self, batch: Mapping[str, Array]) -> dict[str, Array]:
         """The likeliest values."""
@@ -175,7 +186,10 @@ class EncoderDecoderLearner(TorchLearner):
         if context == "input":
             found.append(fixed)
         if context == "attention":
-            seen = self.attend(written, states, states, lengths, outputs)
+            q, k = (written, states)
+            if self.model.projected:
+                q, k = q @ p["attend.Wq"], k @ p["attend.Wk"]
+            seen = self.attend(q, k, states, lengths, outputs)
             found.append(seen.output[:, 0])
             weights = seen.weights
         hidden = torch.tanh(torch.cat(found, -1) @ p["readout.W"] + p["readout.b"])
@@ -184,12 +198,22 @@ class EncoderDecoderLearner(TorchLearner):
     def loss(self, batch: Tensors) -> Tensor:
         """Mean cross-entropy over the tokens that count, the decoder being given the right tokens."""
         target, lengths = batch["target"], batch["lengths"]
-        first = torch.full_like(target[:, :1], self._start_token)
-        states, ends, start = self.encode(batch)
-        inputs = torch.cat([first, target[:, :-1]], 1)
-        logits, _, _ = self.decode(inputs, start, states, ends, lengths, ())
+        logits = self.told(batch, *self.encode(batch))
         counts = torch.arange(target.shape[1], device=target.device) < batch.get("target_lengths", lengths)[:, None]
         return functional.cross_entropy(logits[counts], target[counts])
+
+    def told(self, batch: Tensors, states: Tensor, ends: Tensor, start: Tensor) -> Tensor:
+        """Logits (B, T, V), the decoder being given the right tokens."""
+        target = batch["target"]
+        first = torch.full_like(target[:, :1], self._start_token)
+        inputs = torch.cat([first, target[:, :-1]], 1)
+        logits, _, _ = self.decode(inputs, start, states, ends, batch["lengths"], ())
+        return logits
+
+    def reach(self, batch: Mapping[str, Array]) -> dict[str, Array]:
+        """The norms of ∂loss_t/∂h_s."""
+        check_whole(batch)
+        return reach(self, {name: self.native(array) for name, array in batch.items()})
 
     @property
     def _start_token(self) -> int:

@@ -2,6 +2,7 @@
 
 from attnbench import catalogue, layouts
 from attnbench.ablate import (
+    aligned,
     alignments,
     claims,
     contrasts,
@@ -11,6 +12,7 @@ from attnbench.ablate import (
     frames,
     intervals,
     pronunciation,
+    reach,
     retrieval,
     tasks,
     training,
@@ -22,7 +24,17 @@ from attnbench.errors import AttnbenchError, SpecError, UnsupportedError, UsageE
 from attnbench.exchange import inprocess
 from attnbench.implementation import AttentionOutput, Capabilities, Implementation, Limit, implementation
 from attnbench.inputs import default_params, draw, draw_cotangents
-from attnbench.learning import Calls, EncoderDecoder, Learner, Model, Optimiser, Retrieval, Shape, score_parameters
+from attnbench.learning import (
+    Calls,
+    EncoderDecoder,
+    Learner,
+    Model,
+    Optimiser,
+    Retrieval,
+    Shape,
+    check_whole,
+    score_parameters,
+)
 from attnbench.native import NativeKernel
 from attnbench.precision import Precision, numpy_dtype
 from attnbench.problem import Case, Problem
@@ -62,9 +74,11 @@ __all__ = [
     "Suite",
     "UnsupportedError",
     "UsageError",
+    "aligned",
     "alignments",
     "as_output",
     "catalogue",
+    "check_whole",
     "claims",
     "contrasts",
     "costs",
@@ -81,6 +95,7 @@ __all__ = [
     "layouts",
     "numpy_dtype",
     "pronunciation",
+    "reach",
     "retrieval",
     "score_parameters",
     "tasks",

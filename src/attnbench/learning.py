@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnbench.call import Call, Operands, param_shapes, prepare
-from attnbench.errors import UsageError, suggest
+from attnbench.errors import UnsupportedError, UsageError, suggest
 from attnbench.execute import require
 from attnbench.precision import numpy_dtype
 
@@ -50,17 +50,27 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """One head that is asked for the value beside a key: K keys, V values, model size M, head size d, value size Dv.
+    """Heads that are asked for the value beside a key: K keys, V values, model size M, head size d, value size Dv.
 
     Parameters: ``embed.keys`` (K, M), ``embed.values`` (V, M), ``Wv`` (M, Dv), ``Wo`` (Dv, V), ``bo`` (V,), and
     ``score.NAME`` with a leading axis of one head. A slot is the sum of its two embeddings over √2, the query the
     embedding of its key. ``projected``: ``Wq`` and ``Wk`` (M, d) stand before the attention; otherwise the score does
     it with its own parameters (additive). A batch holds integers: ``keys`` and ``values`` (B, slots), ``query`` and
     ``target`` (B,). Loss: mean cross-entropy. ``predict`` gives ``tokens`` (B,).
+
+    ``heads`` h above 1 (``projected`` alone): ``Wq`` and ``Wk`` are (M, h·d), ``Wv`` (M, h·Dv), ``Wo`` (h·Dv, V), head
+    by head. Where A keys are asked for at once, ``query`` and ``target`` are (B, A): the query is their embeddings
+    side by side, so that ``Wq`` has A·M rows, and ``Wo`` and ``bo`` have A·V columns.
     """
 
     spec: AttentionSpec
     projected: bool = True
+    heads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.heads > 1 and not self.projected:
+            msg = f"a Retrieval of {self.heads} heads has projected=True: its heads are columns of Wq and Wk"
+            raise UsageError(msg)
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,8 @@ class EncoderDecoder:
     for each direction of the encoder: ``embed.source`` (V, E), ``embed.target`` (V + 1, E), the last row being the
     start; GRUs ``encoder``, ``backward`` and ``decoder`` with ``.Wx`` (3U, in), ``.Wh`` (3U, U), ``.bx`` and
     ``.bh`` (3U,), gates in the order reset, update, new; ``bridge.W`` (H, H) and ``bridge.b``; ``readout.W`` (H or
-    2H, H) and ``readout.b``; ``out.W`` (H, V) and ``out.b``; ``score.NAME``.
+    2H, H) and ``readout.b``; ``out.W`` (H, V) and ``out.b``; ``score.NAME``. ``projected``: ``attend.Wq`` and
+    ``attend.Wk`` (H, n) stand before the attention, n being its size; otherwise the states are q and k themselves.
 
     A batch holds integers: ``source`` (B, S), ``lengths`` (B,), ``target`` (B, S), of which the first ``lengths``
     count; ``target_lengths`` (B,) where a target is not as long as its source. Loss: mean cross-entropy over the tokens
@@ -83,6 +94,7 @@ class EncoderDecoder:
 
     context: str
     spec: AttentionSpec | None = None
+    projected: bool = False
 
     def __post_init__(self) -> None:
         if self.context not in CONTEXTS:
@@ -115,6 +127,26 @@ class Learner(ABC):
     def load(self, parameters: Arrays) -> None:
         """Put other values in the place of the parameters; the optimiser's own state stays."""
 
+    def reach(self, batch: Arrays) -> dict[str, Array]:
+        """How much of the loss of each output reaches each state of the encoder, on every way there is.
+
+        ``forward`` and ``backward`` (B, T, S): the norm of ∂loss_t/∂h_s for each direction of the encoder of an
+        ``EncoderDecoder`` that is given the right tokens, the way through later states of the encoder included.
+        All sources of the batch are as long as it is wide. Raises ``UnsupportedError`` for other models, and
+        ``UsageError`` for other batches.
+        """
+        msg = f"{type(self).__name__} has no reach: it is for an EncoderDecoder in torch or jax; got {sorted(batch)}"
+        raise UnsupportedError(msg)
+
+
+def check_whole(batch: Arrays) -> None:
+    """Raise ``UsageError`` unless every source of a batch is as long as the batch is wide."""
+    width = batch["source"].shape[1]
+    if not (batch["lengths"] == width).all():
+        shortest = int(np.min(np.asarray(batch["lengths"])))
+        msg = f"reach is for sources of one length; here they are {shortest} to {width} long: draw them with one length"
+        raise UsageError(msg)
+
 
 def score_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of the score by the names that a ``Call`` has for them."""
@@ -131,6 +163,7 @@ class Shape:
     d: int
     values: int
     lengths: bool = False
+    heads: int = 1
 
 
 class Calls:
@@ -147,7 +180,7 @@ class Calls:
         self._known: dict[tuple[Shape, tuple[str, ...]], Call] = {}
 
     def of(self, shape: Shape, outputs: tuple[str, ...] = ()) -> Call:
-        """The call of one shape, one head."""
+        """The call of one shape."""
         key = (shape, outputs)
         if key not in self._known:
             self._known[key] = self._checked(shape, outputs)
@@ -155,7 +188,7 @@ class Calls:
 
     def _checked(self, shape: Shape, outputs: tuple[str, ...]) -> Call:
         def zeros(rows: int, columns: int) -> Array:
-            return np.zeros((shape.batch, 1, rows, columns), numpy_dtype(self._dtype))
+            return np.zeros((shape.batch, shape.heads, rows, columns), numpy_dtype(self._dtype))
 
         lengths = np.full(shape.batch, shape.keys, np.int32) if shape.lengths else None
         q, k, v = zeros(shape.queries, shape.d), zeros(shape.keys, shape.d), zeros(shape.keys, shape.values)

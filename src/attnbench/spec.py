@@ -83,13 +83,18 @@ class AttentionSpec:
             _fail(f"dropout is a probability with 0 <= p < 1, not {self.dropout!r}")
         object.__setattr__(self, "dropout", float(self.dropout) + 0.0)
 
+    @property
+    def unscaled(self) -> bool:
+        """Whether the spec has no scale at all, which is not a scale of 1: nothing need be multiplied."""
+        return self.scale == "none" or (self.scale is None and self.score != "dot")
+
     def scale_factor(self, head_size: int) -> float:
         """The scale as one float for head size D; for ``log_n`` the factor besides ln n. Per-head scales have none."""
         if isinstance(self.scale, tuple):
             _fail("a scale per head is not one float; read call.scale")
         if isinstance(self.scale, float):
             return self.scale
-        if self.scale == "none" or (self.scale is None and self.score != "dot"):
+        if self.unscaled:
             return 1.0
         return 1.0 / head_size if self.scale == "1/d" else 1.0 / math.sqrt(head_size)
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from attnbench.learning import Learner, Model, Optimiser
     from attnbench.spec import AttentionSpec
 
+# What stands in the place of a verdict where only the few levels of a smoke run were measured.
+NOT_JUDGED = "not judged: smoke levels"
+
 Point = Mapping[str, Any]
 Frame = Any  # a pandas DataFrame; the suites and the harness's core import no pandas
 
@@ -83,7 +86,12 @@ class Suite:
     ``observe(probe, **point)``, which returns numbers by name, computed alike in every implementation.
     ``findings(frame)`` returns sentences that say what was found, from the frame alone, and ``claims(frame)`` the
     verdicts on published claims (``attnbench.ablate.claims.ClaimVerdict``); ``limits`` says what the suite does not
-    show. ``cell_s`` bounds the seconds of bursts for a cell in each replicate, where the default is too long.
+    show. ``cell_s`` bounds the seconds of bursts for a cell in each replicate, where the default is too long, and
+    ``rounds`` is the fewest bursts of a cell in each; ``weigh`` is false where memory is not the question.
+
+    ``beside`` names axes whose levels stand beside each other in a block: points that are equal on all other axes are
+    measured interleaved, so that the ratio of two of them is free of the machine's drift
+    (``attnbench.ablate.paired``). Without it a block is one case.
 
     ``thin`` are rules that keep the default selection small: functions of some axes, true where a point is kept. A
     rule speaks of the suite's own levels, so it falls away once the user chooses levels on an axis that it reads.
@@ -112,6 +120,9 @@ class Suite:
     devices: tuple[str, ...] = ("cpu",)
     threads: tuple[int, ...] = (1,)
     tiers: Mapping[str, Mapping[str, tuple[Any, ...]]] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
+    rounds: int | None = None
+    weigh: bool = True
 
     def __post_init__(self) -> None:
         if (self.case is None) == (self.observe is None):
@@ -126,10 +137,26 @@ class Suite:
             if unknown := [name for name in levels if name not in self.axes]:
                 msg = f"suite {self.name!r} has no axis {unknown[0]!r} for its tier {tier!r}"
                 raise UsageError(msg)
+        self._check_beside()
         for rule in self.thin:
             if unknown := [name for name in _read_by(rule) if name not in self.axes]:
                 msg = f"suite {self.name!r} has no axis {unknown[0]!r} for its rule of thinning to read"
                 raise UsageError(msg)
+
+    def _check_beside(self) -> None:
+        if self.beside and self.observe is not None:
+            msg = f"suite {self.name!r} is observed, not timed: none of its axes stands beside another in a block"
+            raise UsageError(msg)
+        if unknown := [name for name in self.beside if name not in self.axes]:
+            msg = f"suite {self.name!r} has no axis {unknown[0]!r} to stand beside each other; it has "
+            raise UsageError(msg + ", ".join(self.axes) + suggest(unknown[0], self.axes))
+
+    def block_of(self, point: Point, device: str, threads: int) -> str:
+        """The block that a point is measured in, where ``beside`` says so; empty where its case alone does."""
+        if not self.beside:
+            return ""
+        rest = {axis: level for axis, level in point.items() if axis not in self.beside}
+        return stable_id([self.name, "beside", rest, device, threads])
 
     @property
     def timed(self) -> bool:
@@ -152,6 +179,19 @@ class Suite:
             if all(rule(**{name: point[name] for name in _read_by(rule)}) for rule in self.thin):
                 yield point
 
+    def judged(self, frame: Frame) -> list[dict[str, Any]]:
+        """The rows of its verdicts on published claims (``ClaimVerdict.row``); none where it speaks of no claim.
+
+        The smoke tier shows that everything works: where no axis has a level beyond that tier's, the rows have
+        ``NOT_JUDGED`` in the place of a verdict, and no p.
+        """
+        rows: list[dict[str, Any]] = [] if self.claims is None else [one.row() for one in self.claims(frame)]
+        smoke = self.tiers.get("smoke", {})
+        names = {axis: f"point.{axis}" for axis in smoke if f"point.{axis}" in frame}
+        if not smoke or not all(set(frame[name]) <= set(smoke[axis]) for axis, name in names.items()):
+            return rows
+        return [{**row, "p": None, "verdict": NOT_JUDGED} for row in rows]
+
     def cases(self) -> Iterator[tuple[dict[str, Any], Case | None]]:
         """Every (point, case) of the suite; the case is ``None`` in an observed suite."""
         for point in self.points():
@@ -169,7 +209,8 @@ def _read_by(rule: Callable[..., bool]) -> tuple[str, ...]:
 class Cell:
     """Case × implementation × device × threads: what one worker measures, and one row of the results.
 
-    ``case`` is ``None`` in an observed suite, whose ``point`` says all.
+    ``case`` is ``None`` in an observed suite, whose ``point`` says all. ``block`` names the block where its suite lets
+    several cases stand beside each other (``Suite.beside``).
     """
 
     suite: str
@@ -179,6 +220,7 @@ class Cell:
     device: str = "cpu"
     threads: int = 1
     files: tuple[str, ...] = field(default=(), compare=False)
+    block: str = field(default="", compare=False)
 
     @property
     def backend(self) -> str:
@@ -193,6 +235,15 @@ class Cell:
     @property
     def block_id(self) -> str:
         """A stable name of the block: the cells to be compared with each other, whatever their implementation."""
+        return self.block or self._block_of_case
+
+    @property
+    def shares_block(self) -> bool:
+        """Whether other cases may stand beside its own in its block."""
+        return self.block_id != self._block_of_case
+
+    @property
+    def _block_of_case(self) -> str:
         return stable_id([self.suite, self.case_id, self.device, self.threads])
 
     @property
@@ -204,12 +255,11 @@ class Cell:
         """JSON-ready, for the worker's protocol."""
         case = self.case.to_dict() if self.case else None
         own = {"suite": self.suite, "point": dict(self.point), "case": case, "impl": self.impl}
-        return own | {"device": self.device, "threads": self.threads, "files": list(self.files)}
+        return own | {"device": self.device, "threads": self.threads, "files": list(self.files), "block": self.block}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Cell:
         """The inverse of ``to_dict``."""
         case = Case.from_dict(data["case"]) if data["case"] else None
-        return cls(
-            data["suite"], data["point"], case, data["impl"], data["device"], data["threads"], tuple(data["files"])
-        )
+        where = data["device"], data["threads"], tuple(data["files"]), data.get("block", "")
+        return cls(data["suite"], data["point"], case, data["impl"], *where)

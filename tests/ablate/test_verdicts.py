@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from attnbench.ablate.verdicts import FILE, write_verdicts
+from attnbench.report import claimed
+from attnbench.suite import NOT_JUDGED
 from tests.suites import helpers
 
 
@@ -22,6 +25,34 @@ def test_every_claim_has_a_row(tmp_path: Path) -> None:
     assert set(found["suite"]) == {"score-variance"}
     assert found["n_seeds"].tolist() == [8, 8]
     assert found["source"].str.startswith("Vaswani et al. 2017").all()
+
+
+@pytest.mark.parametrize(("d", "judged"), [((4, 64), False), ((4,), False), ((4, 16), True)])
+def test_the_levels_of_a_smoke_run_are_not_judged(d: tuple[int, ...], judged: bool, tmp_path: Path) -> None:
+    frame = helpers.observed("score-variance", d=d, distribution=("normal",)).assign(suite="score-variance")
+    path = write_verdicts(tmp_path, frame, helpers.suite)
+    assert path is not None
+    found = pd.read_parquet(path)
+    assert len(found) == 2
+    assert (set(found["verdict"]) == {NOT_JUDGED}) is not judged
+    rows, failure = claimed.verdict_rows(frame, helpers.suite("score-variance"))
+    assert not failure
+    said = claimed.tally(rows)
+    assert said == (
+        "Held against 2 published claims: 2 reproduced."
+        if judged
+        else "None of 2 published claims is judged at the levels of a smoke run."
+    )
+    assert all(word not in " ".join(claimed.claims_table(rows).marks) for word in ("smoke", "not judged"))
+
+
+def test_a_smoke_training_has_no_p() -> None:
+    point = {"seed": 0, "d": 256, "arm": "unscaled", "lr": 1e-2, "optimiser": "adam", "steps": 100}
+    levels = [{**point, "seed": seed, "arm": arm} for seed in (0, 1) for arm in ("unscaled", "1/sqrt(d)")]
+    frame = pd.DataFrame([helpers.row("torch/naive", one, {"accuracy": 0.5, "validation": 0.5}) for one in levels])
+    rows = helpers.suite("scaling").judged(frame)
+    assert {row["verdict"] for row in rows} == {NOT_JUDGED}
+    assert {row["p"] for row in rows} == {None}
 
 
 def test_a_run_without_claims_has_no_file(tmp_path: Path) -> None:

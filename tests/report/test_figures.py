@@ -194,3 +194,14 @@ def test_panels_with_rows_and_columns_stand_in_them(timed: pd.DataFrame) -> None
     assert _across(figure, many, 8) == 4
     assert _across(replace(figure, row=None), many, 8) == 3
     assert _across(figure, many, 7) == 3
+
+
+def test_colours_of_one_suite_do_not_run_out_for_another_and_those_of_implementations_stay() -> None:
+    page = Palette()
+    first, second = page.of_suite(), page.of_suite()
+    page.places("impl", ["numpy/naive"])
+    arms = [f"arm {number}" for number in range(8)]
+    first.colours("point.arm", arms)
+    assert len(set(second.colours("point.arm", ["other", *arms]).values())) == 9
+    assert first.colours("impl", ["torch/naive"]) == second.colours("impl", ["torch/naive"])
+    assert first.colours("impl", ["numpy/naive"]) != first.colours("impl", ["torch/naive"])

@@ -41,6 +41,7 @@ def test_units_suit_the_number() -> None:
     assert units.times(2.5) == "2.50×"
     assert units.significant(float("inf")) == "∞"
     assert (units.number(64.0), units.number(0.5), units.number(None), units.number("x")) == ("64", "0.5000", "–", "x")
+    assert (units.level(64.0), units.level(3e-4), units.level(None), units.level("x")) == ("64", "0.0003", "–", "x")
 
 
 def test_a_block_is_a_table_fastest_first_and_failures_last(frame: pd.DataFrame) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -35,7 +36,7 @@ def frame_of(name: str, times: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame([dict.fromkeys(measured) | row for row in rows]).astype(dict.fromkeys(measured, float))
 
 
-@pytest.mark.parametrize("name", ["smoke", "scoring-cost"])
+@pytest.mark.parametrize("name", ["smoke", "scoring-cost", "scale-cost"])
 def test_no_case_is_measured_twice(name: str) -> None:
     cases = [case for _, case in helpers.suite(name).cases()]
     assert len({case.id for case in cases if case}) == len(cases)
@@ -132,11 +133,18 @@ def costs(factor: float) -> dict[str, dict[str, Any]]:
 
 
 def test_scoring_cost_leaves_out_what_would_not_fit_and_pairs_the_rest() -> None:
-    points = [point for point, _ in helpers.suite("scoring-cost").cases()]
-    assert max(p["T"] ** 2 * p["d"] for p in points) == 512 * 512 * 64
-    assert {(p["T"], p["d"]) for p in points if p["score"] == "dot"} == {
-        (p["T"], p["d"]) for p in points if p["score"] == "additive"
-    }
+    suite = helpers.suite("scoring-cost")
+    for asked, longest in ((suite, 512), (suite.with_axes(suite.tiers["full"]), 1024)):
+        points = [point for point, _ in asked.cases()]
+        assert max(p["T"] for p in points) == longest
+        assert max(p["T"] ** 2 * p["d"] for p in points if p["phase"] == "forward") <= 1024 * 1024 * 64
+        assert max(p["T"] ** 2 * p["d"] for p in points if p["phase"] == "backward") <= 512 * 512 * 64
+        sizes = [{(p["T"], p["d"], p["phase"]) for p in points if p["score"] == score} for score in ("dot", "additive")]
+        assert sizes[0] == sizes[1]
+    plan = make_plan([suite], patterns=["numpy/naive"])
+    assert [len(block) for block in plan.blocks()].count(4) == 1  # all four scores where the verdicts are reached
+    assert len(plan.cells) == 16
+    assert all({"dot", "additive"} <= {cell.point["score"] for cell in block} for block in plan.blocks())
 
 
 def test_scoring_cost_finds_the_ratio_at_the_point_chosen_beforehand() -> None:
@@ -144,7 +152,11 @@ def test_scoring_cost_finds_the_ratio_at_the_point_chosen_beforehand() -> None:
     said = helpers.sentences(suite, frame)
     assert said[0].startswith("At T = 256, d = 64, forward, additive attention takes this many times as long")
     assert "a/naive 30 [27.1, 33.2], b/naive 30 [27.1, 33.2]" in said[0]
-    assert "a/naive 64 (419 MiB over 6.55 MiB), b/naive 1 (6.55 MiB over 6.55 MiB)" in said[1]
+    assert "a/naive 64 (419 MiB), b/naive 1 (6.55 MiB)" in said[1]
+    powers = [one for one in said if one.startswith("Forward ")]
+    assert "power of T (d = 64, fitted over T = 128, 256, 512): dot: a/naive 2.00" in powers[0]
+    assert "power of d (T = 256, fitted over d = 16, 64, 256)" in powers[3]
+    assert powers[3].endswith("additive: a/naive 1.00 [1.00, 1.00], b/naive 0.00.")
     assert helpers.verdicts(suite, frame) == {
         ("dot-faster", ("a/naive",)): "reproduced",
         ("dot-smaller", ("a/naive",)): "reproduced",
@@ -180,8 +192,40 @@ def test_scoring_cost_with_one_score_alone_compares_nothing() -> None:
     assert helpers.verdicts(suite, alone) == {}
 
 
+def scale_costs(factor: float, noise: float) -> pd.DataFrame:
+    """A frame of scale-cost in which 1/√d takes ``factor`` times as long as no scale, in blocks with rounds."""
+    cost = {"a/x": {"ms": lambda p: factor if p["scale"] == "1/sqrt(d)" else 1.0, "mib": lambda _: None}}
+    frame = frame_of("scale-cost", cost)
+    rng = np.random.default_rng(5)
+    rounds = {
+        f"metric.round.{r}.{n}": frame["time_median_s"] * np.exp(noise * rng.standard_normal(len(frame)))
+        for r in range(2)
+        for n in range(15)
+    }
+    return frame.assign(block_id=frame["point.phase"], **rounds)
+
+
+@pytest.mark.parametrize(
+    ("factor", "noise", "verdict"),
+    [(1.0, 0.01, "reproduced"), (1.1, 0.01, "contradicted"), (1.0, 0.2, "not detected")],
+)
+def test_scale_cost_shows_equivalence_or_a_difference_or_neither(factor: float, noise: float, verdict: str) -> None:
+    suite, frame = helpers.suite("scale-cost"), scale_costs(factor, noise)
+    both = ("scale-is-free", "scale-is-free-in-training")
+    assert helpers.verdicts(suite, frame) == {(claim, ("a/x",)): verdict for claim in both}
+    said = helpers.sentences(suite, frame)
+    assert any("folded into the weights (the control" in one for one in said)
+    assert any("worse than 5 % in a/x" in one for one in said) is (noise > 0.1)
+
+
+def test_scale_cost_without_pairs_is_out_of_scope() -> None:
+    frame = scale_costs(1.0, 0.01)
+    frame["block_id"] = range(len(frame))
+    assert set(helpers.verdicts(helpers.suite("scale-cost"), frame).values()) == {"out of scope"}
+
+
 def test_figures_find_their_columns() -> None:
-    for name in ("smoke", "scoring-cost"):
+    for name in ("smoke", "scoring-cost", "scale-cost"):
         cost = {"a/naive": {"ms": lambda _: 1.0, "mib": lambda _: 1.0}}
         frame = frame_of(name, cost).assign(error_ratio=0.5)
         for figure in helpers.suite(name).figures:

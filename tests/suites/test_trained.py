@@ -125,6 +125,9 @@ TINY: dict[str, dict[str, tuple[Any, ...]]] = {
     "scaling": {"seed": (0,), "d": (16,), "arm": ("1/sqrt(d)", "additive"), "lr": (1e-2,), "steps": (50,)},
     "context-length": {"seed": (0,), "arm": ("input, reversed", "scaled"), "steps": (2,)},
     "g2p": {"seed": (0,), "arm": ("state", "scaled"), "steps": (2,)},
+    "gradient-reach": {"seed": (0,), "arm": ("input, reversed", "scaled"), "steps": (2,)},
+    "attention-size": {"seed": (0,), "size": (16,), "arm": ("unscaled", "none"), "steps": (2,)},
+    "heads": {"seed": (0,), "shape": ("8x8", "8x4", "1x64"), "steps": (2,)},
     "backend-invariance": {"seed": (0,), "arm": ("additive",), "optimiser": ("sgd",)},
 }
 
@@ -133,10 +136,11 @@ TINY: dict[str, dict[str, tuple[Any, ...]]] = {
 def few_held_out(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread, as in a worker, and little to decode."""
     torch = pytest.importorskip("torch")
-    modules = [inspect.getmodule(helpers.suite(name).observe) for name in ("scaling", "context-length", "g2p")]
+    modules = [inspect.getmodule(helpers.suite(name).observe) for name in TINY if name != "backend-invariance"]
     for module in modules:
         monkeypatch.setattr(module, "HELD_OUT", 16)
         monkeypatch.setattr(module, "TESTED", 64, raising=False)
+        monkeypatch.setattr(module, "REACHED", 4, raising=False)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

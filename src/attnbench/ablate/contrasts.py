@@ -93,6 +93,14 @@ def differences(rows: pd.DataFrame, metric: str, over: Mapping[str, Any], under:
     return Contrast(tuple(round(float(one), DECIMALS) for one in both.sort_index()))
 
 
+def between_metrics(rows: pd.DataFrame, over: str, under: str, point: Mapping[str, Any]) -> Contrast:
+    """One metric less another of the same cells, such as a measure less its control, paired by the axis ``seed``."""
+    chosen = measured(rows, **point)
+    both = chosen.groupby(POINT + "seed")[[METRIC + over, METRIC + under]].mean().dropna().sort_index()
+    found = both[METRIC + over] - both[METRIC + under]
+    return Contrast(tuple(round(float(one), DECIMALS) for one in found))
+
+
 def judge_family(asked: Mapping[str, Contrast], implementations: tuple[str, ...] = ()) -> list[ClaimVerdict]:
     """A verdict for each claim of a family, with the p of its contrast adjusted for all of them.
 

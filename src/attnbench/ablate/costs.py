@@ -1,7 +1,8 @@
 """What frames of timed suites say: ratios of cells with their intervals, growth with an axis, sentences.
 
-Two cells of one block were measured interleaved; cells of different blocks one after the other, so that a ratio of
-theirs has the interval between the far ends of both.
+Two cells of one block were measured interleaved, and are paired round by round (``attnbench.ablate.paired``); cells
+of different blocks were measured one after the other, so that a ratio of theirs has the interval between the far ends
+of both.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from attnbench.ablate.diagnostics import loglog_slope
 from attnbench.ablate.frames import POINT, measured
-from attnbench.ablate.intervals import Interval
+from attnbench.ablate.intervals import CONFIDENCE, Interval
+from attnbench.ablate.paired import COLUMN, paired, rounds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,14 +30,16 @@ NAMED = 6
 def over_base(frame: pd.DataFrame, axis: str, base: Any) -> pd.DataFrame:
     """Every measured cell over the cell of its implementation that differs in one axis alone and stands at ``base``.
 
-    Columns besides those of the cell: ``time_ratio`` with ``low`` and ``high``, and ``memory_ratio``; the base itself
-    is left out. ``axis`` is a column, such as ``point.kind`` or ``threads``.
+    Columns besides those of the cell: ``time_ratio`` with ``low`` and ``high``, ``pairs`` (a ``Paired``, or ``None``
+    where the two were not in one block), and ``memory_ratio``; the base itself is left out. ``axis`` is a column, such
+    as ``point.kind`` or ``threads``.
     """
     ok = measured(frame)
+    ok = ok.assign(place=range(len(ok)))
     points = [str(name) for name in ok.columns if str(name).startswith(POINT)]
-    kept = list(dict.fromkeys([*(name for name in KEPT if name in ok), *points]))
+    kept = list(dict.fromkeys([*(name for name in KEPT if name in ok), *points, "place"]))
     key = [name for name in ("impl", "device", "threads", *points) if name != axis]
-    under = ok[ok[axis] == base][[*key, *TIMES, "peak_bytes"]]
+    under = ok[ok[axis] == base][[*key, *TIMES, "peak_bytes", "place"]]
     both = ok[ok[axis] != base][kept].merge(under, on=key, suffixes=("", "_base"))
     found: pd.DataFrame = both.assign(
         time_ratio=both[TIME] / both[f"{TIME}_base"],
@@ -41,6 +47,23 @@ def over_base(frame: pd.DataFrame, axis: str, base: Any) -> pd.DataFrame:
         high=(both["time_high_s"] / both["time_low_s_base"]).fillna(math.inf),
         memory_ratio=both["peak_bytes"] / both["peak_bytes_base"].where(both["peak_bytes_base"] > 0),
     )
+    return _with_pairs(found, ok)
+
+
+def _with_pairs(found: pd.DataFrame, ok: pd.DataFrame) -> pd.DataFrame:
+    """The ratios of rounds in the place of those of medians, where two cells stood in one block."""
+    import pandas as pd
+
+    columns = [name for name in ok.columns if COLUMN.match(str(name))]
+    known = [rounds(row) for row in ok[columns].to_dict("records")] if columns else [{}] * len(ok)
+    blocks = ok["block_id"].tolist() if "block_id" in ok else list(range(len(ok)))
+    places = list(zip(found["place"], found["place_base"], strict=True))
+    pairs = [paired(known[a], known[b]) if blocks[a] == blocks[b] else None for a, b in places]
+    found = found.assign(pairs=pd.Series(pairs, found.index, object)).drop(columns=["place", "place_base"])
+    for at, one in zip(found.index, pairs, strict=True):
+        if one is not None:
+            exact = one.interval()
+            found.loc[at, ["time_ratio", "low", "high"]] = [exact.value, exact.low, exact.high]
     return found
 
 
@@ -66,6 +89,26 @@ def growth(rows: pd.DataFrame, column: str, axis: str = "point.tokens") -> float
     if len(upper) < 2:  # noqa: PLR2004
         return None
     return float(loglog_slope([float(level) for level in upper.index], upper.tolist()))
+
+
+def exponent(rows: pd.DataFrame, column: str, axis: str) -> Interval | None:
+    """The exponent of a column in an axis, by least squares of the logarithms; ``None`` with fewer than two levels.
+
+    The interval is Student's, of the deviations from a straight line (SciPy's ``linregress``); two levels have none.
+    ``n`` is the number of levels.
+    """
+    from scipy import stats
+
+    known = rows[(rows[column] > 0) & rows[column].notna()].groupby(axis)[column].median()
+    count = len(known)
+    if count < 2:  # noqa: PLR2004
+        return None
+    if not np.ptp(known.to_numpy(float)):  # a line without any slope has no error that linregress could divide by
+        return Interval(0.0, 0.0, 0.0, count)
+    found = stats.linregress([math.log(level) for level in known.index], [math.log(one) for one in known])
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 2)) * float(found.stderr) if count > 2 else math.inf  # noqa: PLR2004
+    power = float(found.slope)
+    return Interval(power, power - half, power + half, count)
 
 
 def grows(frame: pd.DataFrame, column: str, what: str, where: Callable[[pd.DataFrame], pd.Series[bool]]) -> list[str]:

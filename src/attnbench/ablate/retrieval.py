@@ -86,6 +86,31 @@ def build(
     return Retrieval(spec, projected), found
 
 
+def build_heads(
+    heads: int, d: int, seed: int, task: RetrievalTask, dtype: str = "float32", model_size: int = MODEL_SIZE
+) -> tuple[Retrieval, dict[str, Array]]:
+    """The model with several heads of head size d, scaled by 1/√d, and its first parameters.
+
+    The values of all heads together have ``model_size`` components, however many heads there are.
+    """
+    if model_size % heads:
+        msg = f"{heads} heads do not share {model_size} components of values evenly; choose a divisor of {model_size}"
+        raise UsageError(msg)
+    m, root = model_size, 1.0 / math.sqrt(model_size)
+    shapes: dict[str, tuple[int, ...]] = {
+        "embed.keys": (task.keys, m),
+        "embed.values": (task.values, m),
+        "Wq": (task.asked * m, heads * d),
+        "Wk": (m, heads * d),
+        "Wv": (m, m),
+        "Wo": (m, task.asked * task.values),
+        "bo": (task.asked * task.values,),
+    }
+    deviations = {"embed.keys": 1.0, "embed.values": 1.0, "Wq": root / math.sqrt(task.asked)}
+    deviations |= {"Wk": root, "Wv": root, "Wo": root}
+    return Retrieval(AttentionSpec(), heads=heads), drawn_parameters(seed, shapes, deviations, dtype)
+
+
 def first_variances(parameters: Mapping[str, Array], batch: Mapping[str, Array]) -> dict[str, float]:
     """``q_variance`` and ``k_variance`` of the projected components before any training, over one batch."""
     p = {name.removeprefix("score."): array.astype(np.float64) for name, array in parameters.items()}

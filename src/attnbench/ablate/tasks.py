@@ -69,11 +69,13 @@ class RetrievalTask:
 
     The keys of an example differ from each other; values may repeat. Two examples with the same pairs in another
     order are the same for the split. Arrays: ``keys`` and ``values`` (n, slots), ``query`` and ``target`` (n,), int64.
+    ``asked`` keys above 1 are asked for at once, in an order that counts: ``query`` and ``target`` are (n, asked).
     """
 
     slots: int = 16
     keys: int = 64
     values: int = 32
+    asked: int = 1
 
     def draw(self, seed: int, split: str, count: int) -> Batch:
         """``count`` examples of a split."""
@@ -83,12 +85,14 @@ class RetrievalTask:
             # A whole stable sort: what a partition leaves in which order depends on the processor.
             order = streams[0].random((n, self.keys)).argsort(-1, kind="stable")[:, : self.slots]
             values = streams[1].integers(0, self.values, (n, self.slots))
-            return np.concatenate([order, values, streams[2].integers(0, self.slots, (n, 1))], 1)
+            return np.concatenate([order, values, streams[2].integers(0, self.slots, (n, self.asked))], 1)
 
         found = _until(count, split, rows, self._content)
         keys, values, asked = np.split(found, [self.slots, 2 * self.slots], 1)
-        at = np.arange(count), asked[:, 0]
-        return {"keys": keys, "values": values, "query": keys[at], "target": values[at]}
+        query, target = (np.take_along_axis(one, asked, 1) for one in (keys, values))
+        if self.asked == 1:
+            query, target = query[:, 0], target[:, 0]
+        return {"keys": keys, "values": values, "query": query, "target": target}
 
     def _content(self, rows: Array) -> Array:
         keys, values, asked = np.split(rows, [self.slots, 2 * self.slots], 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,22 @@ REFERENCE, UNITS = "dot", 64
 
 @dataclass(frozen=True)
 class Arm:
-    """One way for the decoder to see the source; ``reversed_source``: the encoder reads it backwards."""
+    """One way for the decoder to see the source; ``reversed_source``: the encoder reads it backwards.
+
+    ``size`` is that of the attention: of q and k, which a dot product then has projections for, or of the hidden layer
+    of an additive score; without one it is that of the states.
+    """
 
     context: str
     score: str | None = None
     scale: float | str | None = None
     reversed_source: bool = False
+    size: int | None = None
+
+    @property
+    def projected(self) -> bool:
+        """Whether projections stand before the attention."""
+        return self.size is not None and self.score == "dot"
 
     @property
     def spec(self) -> AttentionSpec | None:
@@ -76,7 +86,11 @@ def shapes(one: Arm, units: int, symbols: int, answers: int | None = None) -> di
         "out.W": (units, written),
         "out.b": (written,),
     }
-    return found if one.spec is None else found | score_shapes(one.spec, units)
+    if one.spec is None:
+        return found
+    if one.size is not None and one.projected:
+        found |= {"attend.Wq": (units, one.size), "attend.Wk": (units, one.size)}
+    return found | score_shapes(one.spec, units, one.size)
 
 
 def _gru(name: str, inputs: int, units: int) -> dict[str, tuple[int, ...]]:
@@ -89,10 +103,10 @@ def size(found: Shapes) -> int:
     return sum(math.prod(shape) for shape in found.values())
 
 
-def matched_units(name: str, symbols: int, units: int = UNITS, answers: int | None = None) -> int:
-    """The even number of units with which an arm is nearest in size to ``REFERENCE`` with ``units`` units."""
-    target = size(shapes(ARMS[REFERENCE], units, symbols, answers))
-    return min(range(4, 4 * units, 2), key=lambda n: abs(size(shapes(arm(name), n, symbols, answers)) - target))
+def matched_units(one: Arm, symbols: int, like: Arm, units: int = UNITS, answers: int | None = None) -> int:
+    """The even number of units with which an arm is nearest in size to the arm ``like`` with ``units`` units."""
+    target = size(shapes(like, units, symbols, answers))
+    return min(range(4, 4 * units, 2), key=lambda n: abs(size(shapes(one, n, symbols, answers)) - target))
 
 
 def build(
@@ -103,12 +117,18 @@ def build(
     answers: int | None = None,
     units: int = UNITS,
     dtype: str = "float32",
+    attention_size: int | None = None,
 ) -> tuple[EncoderDecoder, dict[str, Array]]:
-    """The model of an arm and its first parameters: weights of variance 1/fan-in, embeddings of 1, biases 0."""
-    chosen = arm(name)
-    found = shapes(chosen, matched_units(name, symbols, units, answers), symbols, answers)
+    """The model of an arm and its first parameters: weights of variance 1/fan-in, embeddings of 1, biases 0.
+
+    With an ``attention_size`` every arm is matched in number of parameters to ``REFERENCE`` with that size.
+    """
+    chosen, like = (replace(one, size=attention_size) for one in (arm(name), ARMS[REFERENCE]))
+    found = shapes(chosen, matched_units(chosen, symbols, like, units, answers), symbols, answers)
     deviations = {name: _deviation(name, shape) for name, shape in found.items()}
-    return EncoderDecoder(chosen.context, chosen.spec), drawn_parameters(seed, found, deviations, dtype)
+    return EncoderDecoder(chosen.context, chosen.spec, chosen.projected), drawn_parameters(
+        seed, found, deviations, dtype
+    )
 
 
 def _deviation(name: str, shape: tuple[int, ...]) -> float:

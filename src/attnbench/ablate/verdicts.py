@@ -18,12 +18,11 @@ FILE = "verdicts.parquet"
 
 def verdict_rows(frame: pd.DataFrame, find_suite: Callable[[str], Suite]) -> list[dict[str, Any]]:
     """The rows of all suites in a run's frame, in their order: ``suite`` and the columns of ``ClaimVerdict.row``."""
-    found = []
-    for name, rows in frame.groupby("suite", sort=False):
-        suite = find_suite(str(name))
-        if suite.claims is not None:
-            found += [{"suite": str(name), **one.row()} for one in suite.claims(own_columns(rows))]
-    return found
+    return [
+        {"suite": str(name), **row}
+        for name, rows in frame.groupby("suite", sort=False)
+        for row in find_suite(str(name)).judged(own_columns(rows))
+    ]
 
 
 def write_verdicts(folder: Path, frame: pd.DataFrame, find_suite: Callable[[str], Suite]) -> Path | None:

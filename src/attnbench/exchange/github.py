@@ -42,7 +42,7 @@ def summary(saved: Saved) -> str:
         head += f" Imported from {saved.info.imported.tool}: not measured by attnbench."
     rows = sorted(saved.without_time(), key=_severity)
     failures = [_failures(rows)] if rows else []
-    blocks = [_block([row for row in saved.cells if row.block_id == block]) for block in _blocks(saved.cells)]
+    blocks = [_block([row for row in saved.cells if _place(row) == place]) for place in _places(saved.cells)]
     text, left = head + "\n", 0
     for part in [*failures, *blocks]:
         if len((text + part).encode()) > LIMIT:
@@ -57,8 +57,13 @@ def _severity(row: CellResult) -> int:
     return order.index(row.status)
 
 
-def _blocks(cells: Sequence[CellResult]) -> list[str]:
-    return list(dict.fromkeys(row.block_id for row in cells if row.status == "ok"))
+def _place(row: CellResult) -> tuple[str, str]:
+    """A block may hold several cases, and each has a table."""
+    return row.block_id, row.case_id
+
+
+def _places(cells: Sequence[CellResult]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys(_place(row) for row in cells if row.status == "ok"))
 
 
 def _failures(rows: Sequence[CellResult]) -> str:

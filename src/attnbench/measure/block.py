@@ -1,4 +1,4 @@
-"""A block: the cells of one case, measured beside each other so that drift of the machine hits all alike.
+"""A block: the cells of one case, or of several, measured beside each other so that drift hits all alike.
 
 For each replicate: fresh processes, one for each backend; every cell is prepared first; then bursts of all cells in
 random order, round by round, only one process computing at a time while the others sleep in a read. A cell that
@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from attnbench.measure.effort import Effort, enough
+from attnbench.measure.effort import Effort, enough, exhausted
 from attnbench.measure.pool import Pool
 from attnbench.measure.processors import at_once
 from attnbench.measure.protocol import OK, Burst, Memory, Prepared, Reply, Verified, value
@@ -86,7 +86,10 @@ class Clock:
 
 
 class Block:
-    """Measures the cells of one block. ``earlier`` are samples of a run that was broken off; they count."""
+    """Measures the cells of one block. ``earlier`` are samples of a run that was broken off; they count.
+
+    ``weigh`` is false where its suite does not ask for memory.
+    """
 
     def __init__(
         self,
@@ -98,10 +101,12 @@ class Block:
         rng: random.Random,
         earlier: Sequence[Sample] = (),
         spending: Spending | None = None,
+        *,
+        weigh: bool = True,
     ) -> None:
         self.outcomes = [Outcome(c, samples=[s for s in earlier if s.cell_id == c.id]) for c in cells]
         self._pool, self._effort, self._clock, self._recorder, self._rng = pool, effort, clock, recorder, rng
-        self._spending = spending or Spending()
+        self._spending, self._weighing = spending or Spending(), weigh
         self._receipts: list[dict[str, object]] = []
         self._first = max((one.replicate + 1 for one in earlier), default=0)
 
@@ -116,8 +121,9 @@ class Block:
                 if replicate == self._first:
                     with self._spending.during("verify"):
                         self._verify(replicate)
-        with self._spending.during("memory"):
-            self._weigh()
+        if self._weighing:
+            with self._spending.during("memory"):
+                self._weigh()
         for one in self._alive():
             if one.prepared is None:
                 one.status, one.reason = UNMEASURED, "the budget was spent before its turn"
@@ -142,7 +148,17 @@ class Block:
                 for one in order:
                     self._counted_burst(one, replicate)
                 self._write_receipts("round", replicate=replicate, order=[one.cell.id for one in order])
-                ready = [one for one in ready if one.alive and not enough(self._effort, one.samples, replicate)]
+                ready = self._wanting(ready, replicate)
+
+    def _wanting(self, ready: list[Outcome], replicate: int) -> list[Outcome]:
+        """Those that go on to the next round.
+
+        Cells of one implementation are there to be paired, round by round: one whose own interval is narrow stays while
+        another has not enough. One that has had its seconds leaves, so that a slow one is not held by a fast one.
+        """
+        left = [one for one in ready if one.alive and not exhausted(self._effort, one.samples, replicate)]
+        wanting = {one.cell.impl for one in left if not enough(self._effort, one.samples, replicate)}
+        return [one for one in left if one.cell.impl in wanting]
 
     def _verify(self, replicate: int) -> None:
         """After the clock, once for each cell: what was timed gives the right answer, and not one kept from before."""

@@ -44,20 +44,37 @@ class Effort:
         """The same rules with at most these seconds for a cell in each replicate, where a suite says so."""
         return self if cell_s is None else replace(self, cell_s=min(self.cell_s, cell_s))
 
+    def at_least(self, rounds: int | None) -> Effort:
+        """The same rules with at least so many bursts of a cell in each replicate, where a suite says so."""
+        if rounds is None:
+            return self
+        return replace(self, min_bursts=max(self.min_bursts, rounds), max_bursts=max(self.max_bursts, rounds))
+
 
 def enough(effort: Effort, samples: Sequence[Sample], replicate: int) -> bool:
     """Whether a cell needs no further burst in this replicate."""
-    counted = usable(samples)
-    if not counted:
-        return False
-    counted = usable(counted, main_state(counted))
-    here = [one for one in counted if one.replicate == replicate]
+    return exhausted(effort, samples, replicate) or _narrow(effort, samples, replicate)
+
+
+def exhausted(effort: Effort, samples: Sequence[Sample], replicate: int) -> bool:
+    """Whether a cell has had all bursts or seconds that it may have in this replicate."""
+    here = [one for one in _counted(samples) if one.replicate == replicate]
     if len(here) < effort.min_bursts:
         return False
     spent = sum(one.wall_s * one.calls for one in samples if one.replicate == replicate and not one.warmup)
-    if len(here) >= effort.max_bursts or spent >= effort.cell_s:
-        return True
-    values = bursts(counted).values
-    if len(values) < FEWEST_FOR_INTERVAL:
+    return len(here) >= effort.max_bursts or spent >= effort.cell_s
+
+
+def _narrow(effort: Effort, samples: Sequence[Sample], replicate: int) -> bool:
+    counted = _counted(samples)
+    here = sum(one.replicate == replicate for one in counted)
+    if here < effort.min_bursts or len(counted) < FEWEST_FOR_INTERVAL:
         return False
-    return median_interval(values).relative_width <= effort.relative_width
+    values = bursts(counted).values
+    return len(values) >= FEWEST_FOR_INTERVAL and median_interval(values).relative_width <= effort.relative_width
+
+
+def _counted(samples: Sequence[Sample]) -> list[Sample]:
+    """The bursts that count, of a cell's main cache state."""
+    counted = usable(samples)
+    return usable(counted, main_state(counted)) if counted else []

@@ -1,7 +1,8 @@
-"""The plan: suites × implementations × devices × threads become cells, and cells of one case become blocks.
+"""The plan: suites × implementations × devices × threads become cells, and these become blocks.
 
-Nothing vanishes here: what is not installed is planned like the rest and carries its reason. Planning imports no
-framework; the names in drop-in files are asked of a worker, since importing such a file runs it.
+Cells of one case become a block; cases that their suite wants beside each other share one. Nothing vanishes here: what
+is not installed is planned like the rest and carries its reason. Planning imports no framework; the names in drop-in
+files are asked of a worker, since importing such a file runs it.
 """
 
 from __future__ import annotations
@@ -106,8 +107,9 @@ def _cells(suite: Suite, names: Sequence[str], devices: Sequence[str], threads: 
     for point, case in suite.cases():
         for device in dict.fromkeys(devices):
             for count in dict.fromkeys(threads):
+                block = suite.block_of(point, device, count)
                 for name in names:
-                    yield Cell(suite.name, point, case, name, device, count)
+                    yield Cell(suite.name, point, case, name, device, count, block=block)
 
 
 def _refuse_twins(suite: Suite, first: Cell | None, second: Cell) -> None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from attnbench.measure import roofline
 from attnbench.measure.protocol import OK
 from attnbench.results.schema import CellResult, case_columns
-from attnbench.results.summary import summarise
+from attnbench.results.summary import rounds, summarise
 from attnbench.suite import Cell
 
 if TYPE_CHECKING:
@@ -72,8 +72,10 @@ def _finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None) -> C
     if status == OK and outcome.memory is not None:
         found["peak_bytes"] = outcome.memory.peak_bytes
         found["memory"] = {"source": outcome.memory.source, **outcome.memory.detail}
-    if outcome.kernel_s is not None:
-        found["metrics"] = {"kernel_time_s": outcome.kernel_s}
+    kernel = {} if outcome.kernel_s is None else {"kernel_time_s": outcome.kernel_s}
+    beside = rounds(outcome.samples) if status == OK and outcome.cell.shares_block else {}
+    if kernel or beside:
+        found["metrics"] = kernel | beside
     return changed(row, **found)
 
 
@@ -97,4 +99,4 @@ def _point_label(cell: Cell) -> str:
 def cell_of(row: CellResult, files: tuple[str, ...] = ()) -> Cell:
     """The cell that a row was planned for: what resuming needs."""
     data = {"suite": row.suite, "point": row.point, "case": row.case, "impl": row.impl}
-    return Cell.from_dict(data | {"device": row.device, "threads": row.threads, "files": files})
+    return Cell.from_dict(data | {"device": row.device, "threads": row.threads, "files": files, "block": row.block_id})

@@ -256,6 +256,7 @@ class Session:
         left = {cell.id for cell in self._left} - set(self._plan.refused)
         with self._spending.during("ceilings"):
             self._measure_ceilings()
+        self._spending.began()
         blocks = [mine for cells in self._plan.blocks() if (mine := [cell for cell in cells if cell.id in left])]
         for block in blocks:
             if block[0].case is not None and not self._clock.spent():
@@ -271,7 +272,8 @@ class Session:
         """Close the run: complete and compacted, or partial and ready to be resumed."""
         found = tuple(self._rows[cell.id] for cell in self._plan.cells)
         unmeasured = sum(one.status == rows.NOT_RUN for one in found)
-        self.writer.event("spent", **self._spending.total(), measured_share=self._spending.measured_share())
+        measured_share, by_suite = self._spending.measured_share(), self._spending.by_suite
+        self.writer.event("spent", **self._spending.total(), measured_share=measured_share, by_suite=by_suite)
         if not unmeasured and note is None:
             self.writer.finish()
         else:
@@ -318,17 +320,21 @@ class Session:
         earlier = [one for one in self._earlier if one.cell_id in mine]
         threads, salt = cells[0].threads, f"{cells[0].block_id} {len(earlier)}"
         pool = self._pool(threads, f"{salt} environment")
-        effort = self._effort.at_most(self._seconds_of(cells[0].suite))
-        block = Block(cells, pool, effort, self._clock, self.writer, self._rng(salt), earlier, self._spending)
+        suite = self._suite(cells[0].suite)
+        effort = self._effort.at_most(suite.cell_s).at_least(suite.rounds) if suite else self._effort
+        weigh = suite is None or suite.weigh
+        common = (effort, self._clock, self.writer, self._rng(salt), earlier, self._spending)
+        block = Block(cells, pool, *common, weigh=weigh)
         ceilings = self._ceilings.get((cells[0].device, threads))
         for outcome in block.measure():
             self._finish(rows.finished(self._rows[outcome.cell.id], outcome, ceilings))
+        self._spending.ended(cells[0].suite)
 
-    def _seconds_of(self, name: str) -> float | None:
-        """What a suite says of the seconds for a cell; a resumed run knows only its name."""
+    def _suite(self, name: str) -> Suite | None:
+        """The suite of a cell, for its rules of measuring; a resumed run knows only its name."""
         planned = {one.name: one for one in self._plan.suites}
         with suppress(UsageError):
-            return (planned.get(name) or discover.suite(name)).cell_s
+            return planned.get(name) or discover.suite(name)
         return None
 
     def _observe(self, blocks: list[list[Cell]]) -> None:
@@ -337,6 +343,7 @@ class Session:
         def finish(outcome: Outcome) -> None:
             with self._finishing:
                 self._tell(outcome.cell)
+                self._spending.ended(outcome.cell.suite)
                 self._finish(rows.finished(self._rows[outcome.cell.id], outcome, None))
 
         def new_pool(threads: int, observer: int) -> Pool:

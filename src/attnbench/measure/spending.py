@@ -21,7 +21,8 @@ class Spending:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._start = time.monotonic()
+        self.by_suite: dict[str, float] = {}
+        self._start = self._ended = time.monotonic()
 
     @contextmanager
     def during(self, phase: str) -> Iterator[None]:
@@ -35,6 +36,19 @@ class Spending:
     def add(self, phase: str, seconds: float) -> None:
         """Count some seconds."""
         self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+
+    def began(self) -> None:
+        """Cells are worked at from now on: what was before belongs to no suite."""
+        self._ended = time.monotonic()
+
+    def ended(self, suite: str) -> None:
+        """A cell of a suite came to its end: the time since the last one did is that suite's.
+
+        Where several are observed at once they end in turn, so that all shares together are the time that passed.
+        """
+        now = time.monotonic()
+        self.by_suite[suite] = self.by_suite.get(suite, 0.0) + now - self._ended
+        self._ended = now
 
     def burst(self, sample: Sample) -> None:
         """Count a burst that was measured, disturbed or not."""
@@ -61,4 +75,10 @@ class Spending:
             if share is None
             else f"; preparing, verifying and memory aside, {share:.0%} of it inside measured bursts"
         )
-        return f"Time: {total['wall']:.0f} s ({parts}){inside}."
+        return f"Time: {total['wall']:.0f} s ({parts}){inside}." + self._suites()
+
+    def _suites(self) -> str:
+        if len(self.by_suite) < 2:  # noqa: PLR2004  (of one suite the time in all is known)
+            return ""
+        listed = ", ".join(f"{name} {seconds / 60:.1f}" for name, seconds in self.by_suite.items())
+        return f"\nMinutes by suite: {listed}."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.report import units
 from attnbench.report.tables import Column, Table
+from attnbench.suite import NOT_JUDGED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ def verdict_rows(frame: pd.DataFrame, suite: Suite | None) -> tuple[list[Row], l
     if suite is None or suite.claims is None:
         return [], []
     try:
-        return [one.row() for one in suite.claims(frame)], []
+        return suite.judged(frame), []
     except Exception as error:  # noqa: BLE001  (a suite's own code; the rest of the report must survive it)
         return [], [f"The verdicts of this suite could not be worked out: {type(error).__name__}: {error}"]
 
@@ -47,7 +48,7 @@ def claims_table(rows: list[Row]) -> Table:
         TITLE,
         COLUMNS,
         tuple(_texts(row) for row in rows),
-        tuple(str(row["verdict"]).replace(" ", "-") for row in rows),
+        tuple("absent" if row["verdict"] == NOT_JUDGED else str(row["verdict"]).replace(" ", "-") for row in rows),
         kind="claims",
     )
 
@@ -60,6 +61,8 @@ def without_verdicts(sentences: list[str], rows: list[Row]) -> tuple[str, ...]:
 def tally(rows: list[Row]) -> str:
     """How many claims came to which verdict, in one sentence; empty without claims."""
     counts = Counter(str(row["verdict"]) for row in rows)
+    if set(counts) == {NOT_JUDGED}:
+        return f"None of {len(rows)} published claim{'s' * (len(rows) > 1)} is judged at the levels of a smoke run."
     listed = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     return f"Held against {len(rows)} published claim{'s' * (len(rows) > 1)}: {listed}." if rows else ""
 

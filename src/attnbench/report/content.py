@@ -18,7 +18,8 @@ from attnbench.report.figures import Drawn, Palette, draw
 from attnbench.report.tables import Table
 from attnbench.results.fingerprint import describe
 from attnbench.results.frames import own_columns
-from attnbench.results.read import load, read_info, run_folder
+from attnbench.results.journal import seconds_by_suite
+from attnbench.results.read import JOURNAL, load, read_info, run_folder
 from attnbench.results.schema import RunInfo
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class RunReport:
     failures: tables.Table
     disturbed: tables.Table
     counts: str
+    minutes: tables.Table
 
     @property
     def complete(self) -> bool:
@@ -108,12 +110,13 @@ def collect(run_paths: Sequence[str | Path], find_suite: SuiteFinder) -> Report:
         msg = "a report needs a run. Type: attnbench report results/RUN"
         raise UsageError(msg)
     loaded = [(read_info(folder), load(folder)) for folder in folders]
+    seconds = [seconds_by_suite(folder / JOURNAL) for folder in folders]
     palette = Palette()
     names = pd.concat([frame["impl"] for _, frame in loaded]).unique()
     palette.places("impl", list(names))
     runs = tuple(
-        _run(info, frame, f"run{number}", find_suite, palette, several=len(loaded) > 1)
-        for number, (info, frame) in enumerate(loaded, start=1)
+        _run(info, frame, spent, f"run{number}", find_suite, palette, several=len(loaded) > 1)
+        for number, ((info, frame), spent) in enumerate(zip(loaded, seconds, strict=True), start=1)
     )
     suites = dict.fromkeys(section.suite for run in runs for section in run.sections)
     title = ", ".join(suites) or "nothing was planned"
@@ -121,7 +124,14 @@ def collect(run_paths: Sequence[str | Path], find_suite: SuiteFinder) -> Report:
 
 
 def _run(
-    info: RunInfo, frame: pd.DataFrame, anchor: str, find_suite: SuiteFinder, palette: Palette, *, several: bool
+    info: RunInfo,
+    frame: pd.DataFrame,
+    seconds: Mapping[str, float],
+    anchor: str,
+    find_suite: SuiteFinder,
+    palette: Palette,
+    *,
+    several: bool,
 ) -> RunReport:
     prefix = f"{anchor}-" if several else ""
     suites = [(str(name), part) for name, part in frame.groupby("suite", sort=False)]
@@ -138,6 +148,7 @@ def _run(
         tables.failures_table(frame),
         tables.disturbed_table(frame),
         f"{findings.counts(frame)} {label}".rstrip(),
+        tables.minutes_table(seconds, frame),
     )
 
 
@@ -157,6 +168,7 @@ def section_of(name: str, frame: pd.DataFrame, suite: Suite | None, palette: Pal
     verdicts, failure = claimed.verdict_rows(frame, suite)
     found = claimed.without_verdicts([*findings.findings(frame, suite), *failure], verdicts)
     figures = suite.figures if suite is not None and suite.figures else default_figures(ready)
+    palette = palette.of_suite()
     return Section(
         anchor=f"{prefix}suite-{name}",
         suite=name,

@@ -32,7 +32,7 @@ LABELS = {
     "S": "keys S",
 }
 # Where the frame has the interval of a column.
-BANDS = {"time_median_s": ("time_low_s", "time_high_s")}
+BANDS = {"time_median_s": ("time_low_s", "time_high_s"), "time_ratio": ("low", "high")}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("", (4, 1.5), (1, 1), (3, 1, 1, 1), (5, 1, 1, 1, 1, 1), (2, 2), (6, 2))
 MANY_VALUES = 60
@@ -111,11 +111,17 @@ def _band(place: Any, figure: Figure, data: pd.DataFrame, colours: dict[str, Any
     lines = [name for name in (figure.hue, figure.style) if name]
     parts = [(None, data)] if not lines else list(data.groupby(lines, sort=False))
     for key, part in parts:
-        known = part.dropna(subset=[low, high]).sort_values(figure.x)
+        known = _bounded(part, low, high).sort_values(figure.x)
         if known[figure.x].duplicated().any():
             continue
         colour = colours["color"] if figure.hue is None or key is None else colours["palette"][key[0]]
         place.fill_between(known[figure.x], known[low], known[high], color=colour, alpha=0.25, linewidth=0)
+
+
+def _bounded(part: pd.DataFrame, low: str, high: str) -> pd.DataFrame:
+    """The rows whose interval has two ends."""
+    ends = part[[low, high]].astype(float)
+    return part[ends.notna().all(axis=1) & (ends.abs() != float("inf")).all(axis=1)]
 
 
 def _crosses(place: Any, figure: Figure, failed: pd.DataFrame, palette: Palette) -> None:
@@ -144,7 +150,7 @@ def _whiskers(place: Any, figure: Figure, data: pd.DataFrame, order: list[Hashab
     low, high = BANDS.get(figure.y, ("", ""))
     if low not in data or high not in data or data[figure.x].duplicated().any():
         return
-    known = data.dropna(subset=[low, high])
+    known = _bounded(data, low, high)
     where = [order.index(value) for value in known[figure.x]]
     lines = place.hlines if lying else place.vlines
     lines(where, known[low], known[high], colors=INK, linewidth=1.6)
@@ -158,6 +164,8 @@ def _strip(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFr
     chosen = _categorical_colours(figure, everything, palette)
     order = _levels(everything, figure.x)
     sns.stripplot(data, x=x, y=y, order=order, ax=place, jitter=False, alpha=0.75, size=6, **chosen)
+    if figure.hue in (None, figure.x):
+        _whiskers(place, figure, data, order, lying=lying)
     _value_scale(place, figure, everything, lying=lying)
 
 
@@ -231,7 +239,7 @@ def _ticks_at_levels(place: Any, values: pd.Series[Any]) -> None:
     """Ticks where the levels are, if these are few."""
     levels = sorted(set(values.dropna().tolist()))
     if len(levels) <= 9:  # noqa: PLR2004  (more would not fit)
-        place.set_xticks(levels, labels=[units.number(level) for level in levels])
+        place.set_xticks(levels, labels=[units.level(level) for level in levels])
         place.set_xticks([], minor=True)
 
 

@@ -63,7 +63,8 @@ STYLE: dict[str, Any] = {
 class Palette:
     """Colours that stay: every value of a column keeps the colour that it got first.
 
-    After ten values the colours begin again, and markers and dashes tell the rest.
+    After ten values the colours begin again, and markers and dashes tell the rest. ``of_suite`` keeps them from running
+    out over the suites of a page.
     """
 
     taken: dict[str, dict[Hashable, int]] = field(default_factory=dict)
@@ -72,6 +73,10 @@ class Palette:
         """The number of each of these values in the order in which the column's values were first seen."""
         known = self.taken.setdefault(column, {})
         return {value: known.setdefault(value, len(known)) for value in values}
+
+    def of_suite(self) -> Palette:
+        """One for a single suite, in which implementations keep their colours and all else begins anew."""
+        return Palette({"impl": self.taken.setdefault("impl", {})})
 
     def colours(self, column: str, values: Sequence[Hashable]) -> dict[Hashable, str]:
         """The colours of these values of a column."""
@@ -95,6 +100,8 @@ def draw(figure: Figure, frame: pd.DataFrame, palette: Palette, prefix: str = ""
     impossible comes back without a drawing and with the reason as its caption.
     """
     name = f"{prefix}{figure.name}"
+    if not (frame["status"] == "ok").any():  # a suite's columns of numbers need not be there at all
+        return Drawn(name, figure.title, "", " ".join([figure.caption, "Nothing to draw.", *_failures(frame)]).strip())
     try:
         data = _data(figure, frame)
     except Exception as error:  # noqa: BLE001  (a suite's own code; the rest of the report must survive it)
@@ -174,7 +181,7 @@ def _panels(figure: Figure, data: pd.DataFrame) -> tuple[dict[str, pd.DataFrame]
 def _panel_title(columns: Sequence[str], key: tuple[Any, ...]) -> str:
     pairs = zip(columns, key, strict=True)
     return ", ".join(
-        units.number(value) if name == "setting" else f"{name.removeprefix('point.')} = {units.number(value)}"
+        units.number(value) if name == "setting" else f"{name.removeprefix('point.')} = {units.level(value)}"
         for name, value in pairs
     )
 

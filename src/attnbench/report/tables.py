@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -218,6 +218,17 @@ def failures_table(frame: pd.DataFrame) -> Table:
     columns = (Column("suite"), Column("case"), Column("implementation"), Column("status"), Column("reason"))
     texts = tuple((row["suite"], block_title(row), row["impl"], row["status"], reason(row)) for row in rows)
     return Table("Cells without a measurement", columns, texts, tuple(mark_of(row["status"]) for row in rows))
+
+
+def minutes_table(seconds: Mapping[str, float], frame: pd.DataFrame) -> Table:
+    """The wall time of each suite of a run in minutes, longest first, and its share; of all together last."""
+    columns = (Column("suite"), *(Column(name, right=True) for name in ("cells", "minutes", "share of the run")))
+    cells, total = frame["suite"].value_counts(), sum(seconds.values())
+    order = sorted(seconds.items(), key=lambda pair: -pair[1])
+    rows = [(name, str(cells.get(name, 0)), f"{one / 60:.1f}", f"{one / total:.0%}") for name, one in order]
+    if rows:
+        rows.append(("together", str(len(frame)), f"{total / 60:.1f}", "100%"))
+    return Table("Minutes of each suite", columns, tuple(rows), ("",) * len(rows))
 
 
 def disturbed_table(frame: pd.DataFrame) -> Table:

@@ -68,3 +68,8 @@ def number(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else significant(value, 4)  # noqa: PLR2004
     return str(value)
+
+
+def level(value: object) -> str:
+    """A level of an axis: a number that was chosen, so without zeros that say how exact it is, such as ``0.0003``."""
+    return f"{value:.4g}" if isinstance(value, float) and not value.is_integer() else number(value)

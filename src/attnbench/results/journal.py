@@ -149,6 +149,16 @@ def read_journal(path: Path) -> Iterator[JournalRecord]:
         yield _record(path, number, line)
 
 
+def seconds_by_suite(path: Path) -> dict[str, float]:
+    """The wall time of each suite of a run, in all its parts; empty without a journal, or one from before this."""
+    found: dict[str, float] = {}
+    if path.exists():
+        spent = (one.data for one in read_journal(path) if one.type == "event" and one.data.get("name") == "spent")
+        for suite, seconds in (pair for event in spent for pair in event.get("by_suite", {}).items()):
+            found[suite] = found.get(suite, 0.0) + float(seconds)
+    return found
+
+
 def _record(path: Path, number: int, line: bytes) -> JournalRecord:
     try:
         found = json.loads(line)

@@ -20,6 +20,7 @@ from attnbench.results.schema import Cache, Sample
 CONFIDENCE = 0.95
 MAIN: tuple[Cache, ...] = ("cold", "none", "hot", "graph")
 BESIDE: tuple[Cache, ...] = ("hot", "graph")
+ROUND = "round."
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,24 @@ def process_interval(bursts: Bursts, confidence: float = CONFIDENCE) -> MedianIn
         low = min(low, min(own) if alone.low is None else alone.low)
         high = max(high, max(own) if alone.high is None else alone.high)
     return MedianInterval(pooled.median, low, high, pooled.n)
+
+
+def rounds(samples: Iterable[Sample]) -> dict[str, float]:
+    """The seconds of a cell's bursts by replicate and round, as metrics: ``round.1.7`` is round 7 in replicate 1.
+
+    A round has one burst that counts of every cell still in it, and a cell that leaves does not come back: so the n-th
+    of its bursts in a replicate belongs to round n, and cells of a block are paired by it.
+    """
+    counted = usable(samples)
+    if not counted:
+        return {}
+    found = bursts(usable(counted, main_state(counted)))
+    seen: dict[int, int] = defaultdict(int)
+    named = {}
+    for value, replicate in zip(found.values, found.replicates, strict=True):
+        named[f"{ROUND}{replicate}.{seen[replicate]}"] = value
+        seen[replicate] += 1
+    return named
 
 
 def main_state(samples: Iterable[Sample]) -> Cache:

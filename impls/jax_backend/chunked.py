@@ -1,0 +1,120 @@
+"""``jax/fused`` and ``jax/chunked``: learned scores that need no (Tq, S, Da) array.
+
+``fused`` leaves it to XLA, which may compute the tanh inside the sum over hidden units where both stand in one
+expression; an ``einsum`` hands the array to a matrix product, which has to be given it. By its own account XLA's CPU
+code then stores nothing; with jaxlib 0.10 the library that it calls for the sum (``ynn_fusion``) was observed to hold
+the whole array all the same. ``chunked`` relies on nobody: it sums over the hidden units one after the other, by a
+scan. Both compute the tanh again in the backward pass (``jax.checkpoint``). Legend of the shapes in
+``attnbench.spec``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from attnbench.api import AttentionOutput, Capabilities, Precision, implementation
+from attnbench.impls.jax_backend.allowed import allowed_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from attnbench.api import Call
+
+    Summed = Callable[[Array, Array, Array], Array]
+
+# As observed of XLA's CPU code: subnormals are zero, and its tanh and exp are this far off (see jax/naive).
+IN_FLOAT32 = Precision(accumulate="float32", softmax="float32", tanh_ulp=5.0, flush=True)
+IN_FLOAT64 = Precision(accumulate="float64", softmax="float64", exp_ulp=2.0, tanh_ulp=8.0, flush=True)
+
+LEARNED = Capabilities(
+    scores=("dot", "general", "additive", "concat"),
+    dtypes=("float64", "float32", "bfloat16", "float16"),
+    devices=("cpu", "cuda"),
+    causal=True,
+    gqa=True,
+    lse=True,
+    gradients=True,
+    precision={"float64": IN_FLOAT64, "float32": IN_FLOAT32, "bfloat16": IN_FLOAT32, "float16": IN_FLOAT32},
+    lacks={"stages": "it is about what is not stored"},
+)
+
+
+@implementation("jax/fused", LEARNED)
+def fused(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+    """The sum over hidden units in one expression, for XLA to fuse."""
+    with jax.default_matmul_precision("highest"):
+        return attend(q, k, v, call, at_once)
+
+
+@implementation("jax/chunked", LEARNED)
+def chunked(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+    """The sum over hidden units, one after the other."""
+    with jax.default_matmul_precision("highest"):
+        return attend(q, k, v, call, unit_by_unit)
+
+
+def at_once(query: Array, key: Array, v: Array) -> Array:
+    """Σ_a v_a · tanh(query_a + key_a), (B, Hq, Tq, S), of (B, Hq, Tq, Da), (B, Hq, S, Da) and v (Hq, Da)."""
+
+    def summed(query: Array, key: Array, v: Array) -> Array:
+        return (jnp.tanh(query[:, :, :, None, :] + key[:, :, None, :, :]) * v[:, None, None, :]).sum(-1)
+
+    scores: Array = jax.checkpoint(summed)(query, key, v)
+    return scores
+
+
+def unit_by_unit(query: Array, key: Array, v: Array) -> Array:
+    """The same by a scan over the hidden units, into one array of scores."""
+
+    def add(scores: Array, unit: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        of_query, of_key, weight = unit
+        return scores + weight[:, None, None] * jnp.tanh(of_query[..., :, None] + of_key[..., None, :]), None
+
+    units = jnp.moveaxis(query, -1, 0), jnp.moveaxis(key, -1, 0), v.T
+    empty = jnp.zeros((*query.shape[:3], key.shape[2]), query.dtype)
+    return lax.scan(jax.checkpoint(add), empty, units)[0]
+
+
+def attend(q: Array, k: Array, v: Array, call: Call, summed: Summed) -> AttentionOutput:
+    """Attend: q (B, Hq, Tq, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv), computed in float32 (float64 in float64)."""
+    dtype = q.dtype
+    wide = jnp.float64 if dtype == jnp.float64 else jnp.float32
+    params = {name: param.astype(wide) for name, param in call.params.items()}
+    allowed = allowed_keys(call)
+    logits = scores_of(q.astype(wide), k.astype(wide), call.spec.score, params, summed)
+    if not call.spec.unscaled:
+        logits = logits * call.scale
+    if allowed is not None:
+        logits = jnp.where(allowed, logits, -jnp.inf)
+    weights, lse = softmax(logits)
+    shared = weights.reshape(weights.shape[0], v.shape[1], -1, weights.shape[3])
+    output = (shared @ v.astype(wide)).reshape(*weights.shape[:3], v.shape[3])
+    return AttentionOutput(output.astype(dtype), lse=lse if call.wants("lse") else None)
+
+
+def scores_of(q: Array, k: Array, score: str, params: Mapping[str, Array], summed: Summed) -> Array:
+    """The score of every query and key before the scale, (B, Hq, Tq, S)."""
+    if score in ("dot", "general"):
+        asked = q @ params["W"] if score == "general" else q
+        return (asked.reshape(q.shape[0], k.shape[1], -1, k.shape[3]) @ k.mT).reshape(*q.shape[:3], k.shape[2])
+    d = q.shape[-1]
+    own = jnp.repeat(k, q.shape[1] // k.shape[1], axis=1)  # the keys' weights differ between query heads of a group
+    unit_weights = jnp.broadcast_to(params["v"], (q.shape[1], params["v"].shape[-1]))
+    if score == "concat":
+        return summed(q @ params["W"][:, :d], own @ params["W"][:, d:], unit_weights)
+    return summed(q @ params["Wq"] + params["b"][:, None, :], own @ params["Wk"], unit_weights)
+
+
+def softmax(logits: Array) -> tuple[Array, Array]:
+    """P and lse (B, Hq, Tq); a row without keys has no weight, and −inf."""
+    row_max = lax.stop_gradient(logits).max(-1, keepdims=True)
+    shift = jnp.where(jnp.isneginf(row_max), 0.0, row_max)
+    terms = jnp.exp(logits - shift)
+    total = terms.sum(-1, keepdims=True)
+    some = total != 0
+    total = jnp.where(some, total, 1.0)
+    return terms / total, jnp.where(some, shift + jnp.log(total), -jnp.inf).squeeze(-1)

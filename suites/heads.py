@@ -1,0 +1,150 @@
+"""How many heads, and how large? Vaswani et al. 2017, table 3, rows A and B: effects of 3 % and less.
+
+One layer is asked for four keys at once. Row A: more heads, each smaller, of the same width together. Row B: smaller
+queries and keys at one number of heads.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from attnbench.api import (
+    Figure,
+    Frame,
+    Optimiser,
+    Probe,
+    Suite,
+    UsageError,
+    claims,
+    contrasts,
+    frames,
+    retrieval,
+    tasks,
+    training,
+)
+
+TASK = tasks.RetrievalTask(asked=4)
+BATCH, EVERY = 64, 50
+HELD_OUT = 512
+ACCURACY = "accuracy"
+# heads x size of a query and a key; the base is 8x8, as 8 heads of 64 are the base of the table.
+BASE = "8x8"
+ROW_A = ("1x64", "2x32", "4x16", BASE, "16x4", "32x2")
+ROW_B = ("8x4", "8x2")
+FIRST = "A: heads of one width together"
+TITLES = {FIRST: ROW_A, "B: size of a key at 8 heads": (BASE, *ROW_B)}
+
+
+@lru_cache(maxsize=2)
+def examples(seed: int, steps: int) -> tuple[list[tasks.Batch], tasks.Batch, tasks.Batch]:
+    """Batches to train on, the validation set, the test set: the same for every shape with this seed."""
+    train = tasks.batches(TASK.draw(seed, "train", steps * BATCH), BATCH)
+    return train, TASK.draw(seed, "validation", HELD_OUT), TASK.draw(seed, "test", HELD_OUT)
+
+
+def sizes(shape: str) -> tuple[int, int]:
+    """Heads and head size of a level such as ``8x4``; ``UsageError`` for another text."""
+    heads, _, d = shape.partition("x")
+    if not (heads.isdecimal() and d.isdecimal() and int(heads) * int(d)):
+        msg = f"a shape is heads x head size, such as {BASE} or {ROW_B[0]}; got {shape!r}"
+        raise UsageError(msg)
+    return int(heads), int(d)
+
+
+def observe(probe: Probe, seed: int, shape: str, lr: float, steps: int) -> dict[str, float]:
+    """The share of right answers on the test set with the parameters that validation chose; the curve."""
+    heads, d = sizes(shape)
+    train, validation, test = examples(seed, steps)
+    model, parameters = retrieval.build_heads(heads, d, seed, TASK)
+    learner = probe.learner(model, parameters, Optimiser("adam", lr))
+
+    def right(learner: Any, data: tasks.Batch) -> float:
+        return float((learner.predict(data)["tokens"] == data["target"]).mean())
+
+    history = training.fit(learner, train, lambda one: right(one, validation), EVERY)
+    found = {ACCURACY: right(learner, test), "validation": history.best, "parameters": training.count(parameters)}
+    return found | history.metrics()
+
+
+def best(frame: Frame) -> Frame:
+    """For each seed and shape the row of the learning rate that validated best."""
+    order = frames.measured(frame).sort_values("metric.validation", ascending=False, kind="stable")
+    return order.drop_duplicates(["impl", "point.seed", "point.shape"]).sort_index()
+
+
+def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
+    """The family of three claims in each implementation."""
+    found = []
+    for name, rows in frames.measured(frame).groupby("impl", sort=False):
+        chosen = best(rows)
+        family = {
+            "one-head-is-worse": contrasts.differences(chosen, ACCURACY, {"shape": ROW_A[0]}, {"shape": BASE}),
+            "too-many-heads": contrasts.differences(chosen, ACCURACY, {"shape": ROW_A[-1]}, {"shape": BASE}),
+            "small-keys-hurt": contrasts.differences(chosen, ACCURACY, {"shape": ROW_B[-1]}, {"shape": BASE}),
+        }
+        found += contrasts.judge_family(family, (str(name),))
+    return found
+
+
+def findings(frame: Frame) -> list[str]:
+    """Accuracy by shape at each learning rate, row by row; the verdicts."""
+    ok = frames.measured(frame)
+    said = []
+    for lr, rows in ok.groupby("point.lr", sort=False):
+        means = rows.groupby("point.shape", sort=False)[f"metric.{ACCURACY}"].mean()
+        listed = ", ".join(f"{shape} {mean:.3f}" for shape, mean in means.items())
+        said.append(f"Accuracy by heads x head size, learning rate {lr:g}: {listed}.")
+    return [*said, *claims.verdict_sentences(verdicts(frame)), *frames.shortfall(frame)]
+
+
+def by_row(frame: Frame) -> Frame:
+    """The rows by those of the table: columns ``row`` and ``level``, the base being in both."""
+    rows = [
+        [title for title, levels in TITLES.items() if shape in levels or (shape not in ROW_B and title == FIRST)]
+        for shape in frame["point.shape"]
+    ]
+    found = frame.assign(row=rows).explode("row")
+    level = [sizes(shape)[row != FIRST] for shape, row in zip(found["point.shape"], found["row"], strict=True)]
+    return found.assign(level=level)
+
+
+SUITE = Suite(
+    name="heads",
+    question="How many heads are best at one width, and how small may their keys be?",
+    axes={"seed": tuple(range(8)), "shape": (*ROW_A, *ROW_B), "lr": (3e-3,), "steps": (400,)},
+    observe=observe,
+    implementations=("torch/naive",),
+    figures=(
+        Figure(
+            "heads",
+            "Test accuracy by the number of heads, and by the size of a key",
+            x="level",
+            y=f"metric.{ACCURACY}",
+            hue="point.lr",
+            col="row",
+            log_x=True,
+            x_label="heads (A), head size (B)",
+            y_label="accuracy",
+            data=by_row,
+            caption="Median over seeds, and their middle half. Both rows hold the base, 8 heads of size 8.",
+        ),
+    ),
+    findings=findings,
+    claims=verdicts,
+    method=(
+        "The retrieval model of `scaling`, scaled by 1/√d, with several heads: four keys are asked for at once among "
+        "16 slots, their embeddings side by side, and four values are to be named (each at random 1 in 32). Model and "
+        "values are 64 wide. Row A: 1 to 32 heads of 64 / heads components. Row B: 8 heads with queries and keys of 8, "
+        "4 and 2 components, and fewer parameters for it, as in the table. `steps` updates (400 unless chosen "
+        "otherwise) of 64 examples by Adam; the parameters that validated best."
+    ),
+    limits=(
+        "One layer on a task that asks for several places at once, which one head cannot give: how much a head is "
+        "worth in translation is not asked. Row B has fewer parameters by design."
+    ),
+    tiers={
+        "smoke": {"seed": (0, 1), "shape": ("1x64", BASE), "steps": (40,)},
+        "full": {"lr": (3e-4, 1e-3, 3e-3, 1e-2)},
+    },
+)

@@ -1,0 +1,44 @@
+"""Whatever differs between two runs is found, if it is one bit."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.ablate import twice
+
+
+def frame(**values: float) -> pd.DataFrame:
+    metrics = {f"metric.{name}": value for name, value in values.items()}
+    return pd.DataFrame([{"suite": "scaling", "cell_id": "a", "status": "ok", "metric.train_s": np.pi, **metrics}])
+
+
+def test_the_last_bit_counts_and_seconds_do_not() -> None:
+    first, second = frame(loss=0.1, accuracy=0.5), frame(loss=np.nextafter(0.1, 1), accuracy=0.5)
+    assert twice.differences(first, first.assign(**{"metric.train_s": 9.0})) == []
+    assert twice.differences(first, second) == ["scaling a loss: 0.1 and 0.10000000000000002"]
+    assert twice.summary(first, first) == ["scaling: 1 of 1 cells, 2 numbers compared, all the same, bit for bit"]
+    assert twice.summary(first, second) == ["scaling: 1 of 1 cells, 2 numbers compared, 1 DIFFERENT"]
+
+
+def test_a_number_that_only_one_has_is_a_difference() -> None:
+    assert twice.differences(frame(loss=0.1), frame(accuracy=0.1)) == [
+        "scaling a loss: 0.1 and None",
+        "scaling a accuracy: None and 0.1",
+    ]
+    assert "DIFFERENT" in twice.summary(frame(), frame())[0]
+
+
+def test_every_suite_that_trains_is_run_at_its_smoke_levels() -> None:
+    found = {one.name: one for one in twice.training_suites()}
+    assert set(found) >= {
+        "scaling",
+        "context-length",
+        "gradient-reach",
+        "attention-size",
+        "heads",
+        "backend-invariance",
+    }
+    assert all(len(one.axes["seed"]) <= 2 for one in found.values())
+    assert [one.name for one in twice.training_suites(["heads"])] == ["heads"]
+    with pytest.raises(SystemExit, match="smoke is no suite that trains; there are"):
+        twice.training_suites(["smoke"])

@@ -1,0 +1,95 @@
+"""Implementations that sum learned scores in pieces: right, and without the (Tq, S, Da) array that they avoid."""
+
+import tracemalloc
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attnbench.api import AttentionSpec, Case, Problem, draw, draw_cotangents
+from attnbench.attention import resolve
+from attnbench.call import prepare
+from tests.impls.against_oracle import check
+
+LEARNED = ("numpy/blocked", "torch/chunked", "jax/chunked", "jax/fused")
+SMALL = Problem(B=2, Hq=4, Hkv=2, Tq=7, S=9, D=5, Dv=3, Da=4, seed=1)
+SPECS = {
+    "general": AttentionSpec(score="general", scale=0.7),
+    "additive": AttentionSpec(score="additive", causal=True, align="bottom_right"),
+    "concat": AttentionSpec(score="concat", scale=-1.5),
+    "dot": AttentionSpec(causal=True, align="top_left"),
+    "no scale": AttentionSpec(scale="none"),
+}
+LARGE = Problem(Tq=128, S=96, D=8, Da=64, dtype="float32")
+# What the written-out formula holds at once.
+HIDDEN = 4 * LARGE.Tq * LARGE.S * LARGE.Da
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+@pytest.mark.parametrize("name", LEARNED)
+def test_they_agree_with_the_oracle(name: str, spec: AttentionSpec) -> None:
+    pytest.importorskip(name.partition("/")[0])
+    check(name, spec, replace(SMALL, dtype="float32"), extra=False)
+
+
+def test_tiles_of_more_than_one_query_and_key_add_up() -> None:
+    problem = Problem(Hq=2, Hkv=1, Tq=130, S=260, D=5, Da=4)
+    check("numpy/blocked", AttentionSpec(score="additive"), problem, extra=False)
+
+
+@pytest.mark.parametrize(("name", "stores"), [("numpy/naive", True), ("numpy/blocked", False)])
+def test_numpy_holds_the_hidden_layer_where_it_is_written_out_and_not_in_tiles(name: str, *, stores: bool) -> None:
+    backend, kernel = resolve(name)
+    case = Case(AttentionSpec(score="additive"), LARGE, "backward")
+    q, k, v, call = prepare(case.spec, draw(case.spec, case.problem), ())
+    d_output, d_lse = draw_cotangents(case)
+    bound = backend.bind(kernel, q, k, v, call, d_output=d_output, d_lse=d_lse)
+    tracemalloc.start()
+    try:
+        bound.run()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (peak > HIDDEN) is stores
+    assert stores or peak < HIDDEN / 4
+
+
+@pytest.mark.parametrize(("name", "stores"), [("torch/naive", True), ("torch/chunked", False)])
+def test_torch_saves_the_hidden_layer_for_its_backward_pass_only_where_it_is_written_out(
+    name: str, *, stores: bool
+) -> None:
+    torch = pytest.importorskip("torch")
+    backend, kernel = resolve(name)
+    case = Case(AttentionSpec(score="additive"), LARGE, "backward")
+    q, k, v, call = prepare(case.spec, draw(case.spec, case.problem), ())
+    q, k, v = (backend.to_native(array, "cpu").requires_grad_() for array in (q, k, v))
+    call = call.map_arrays(lambda array: backend.to_native(array, "cpu"))
+    sizes: list[int] = []
+
+    def saved(tensor: Any) -> Any:
+        sizes.append(tensor.nbytes)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(saved, lambda tensor: tensor):
+        kernel(q, k, v, call)
+    assert (max(sizes) >= HIDDEN) is stores
+    assert stores or max(sizes) <= HIDDEN / 8
+
+
+def test_jax_by_a_scan_needs_no_hidden_layer_in_either_direction() -> None:
+    jax = pytest.importorskip("jax")
+    from attnbench.impls.jax_backend import chunked
+
+    shapes = ((1, 1, 128, 64), (1, 1, 96, 64), (1, 64))
+    given = [np.ones(shape, np.float32) for shape in shapes]
+
+    def temporary(summed: Any) -> int:
+        def loss(*arrays: Any) -> Any:
+            return (summed(*arrays) ** 2).sum()
+
+        compiled = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).lower(*given).compile()
+        return int(compiled.memory_analysis().temp_size_in_bytes)
+
+    assert temporary(chunked.unit_by_unit) < HIDDEN / 8
+    assert temporary(chunked.at_once) >= HIDDEN  # what is left to the compiler, it stores for the gradient
