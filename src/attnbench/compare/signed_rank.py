@@ -108,12 +108,23 @@ def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
     first, second = np.triu_indices(len(x))
     walsh = np.sort((x[first] + x[second]) / 2)
     centre = float(np.median(walsh))
-    tails = _null_tail(len(x))
-    levels = 1 - 2 * tails
+    place = interval_places(len(x), confidence)
+    if place is None:
+        return Estimate(centre, -math.inf, math.inf, len(x), confidence)
+    return Estimate(centre, float(walsh[place[0]]), float(walsh[-1 - place[0]]), len(x), place[1])
+
+
+@lru_cache(maxsize=512)
+def interval_places(n: int, confidence: float = 0.95) -> tuple[int, float] | None:
+    """Which of the sorted means of two, from either end, ends the interval of n values, and its attained level.
+
+    ``None`` where no level near to ``confidence`` can be attained.
+    """
+    levels = 1 - 2 * _null_tail(n)
     count = int(np.argmin(np.abs(levels - confidence)))
     if levels[count] <= 0 or abs(levels[count] - confidence) > (1 - confidence):
-        return Estimate(centre, -math.inf, math.inf, len(x), confidence)
-    return Estimate(centre, float(walsh[count]), float(walsh[-1 - count]), len(x), float(levels[count]))
+        return None
+    return count, float(levels[count])
 
 
 @lru_cache(maxsize=512)
@@ -123,17 +134,17 @@ def _null_tail(n: int) -> Array:
     if n > 50:  # noqa: PLR2004  (scipy's exact distribution is meant for fewer)
         mean, sd = most / 2, math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
         return np.asarray(stats.norm.cdf((np.arange(most // 2 + 1) + 0.5 - mean) / sd))
-    return np.asarray([_p_at_most(n, c) for c in range(most // 2 + 1)])
+    rows = np.stack([_signed(n, total) for total in range(most // 2 + 1)])
+    return np.asarray(stats.wilcoxon(rows, alternative="less", method="exact", axis=1).pvalue)
 
 
-def _p_at_most(n: int, total: int) -> float:
-    """scipy's one-sided p-value for n values whose positive ranks sum to ``total``."""
+def _signed(n: int, total: int) -> Array:
+    """The values 1 … n, signed so that the positive ones sum to ``total``."""
     signs, left = -np.ones(n), total
     for rank in range(n, 0, -1):
         if rank <= left:
             signs[rank - 1], left = 1.0, left - rank
-    values = signs * np.arange(1, n + 1)
-    return float(stats.wilcoxon(values, alternative="less", method="exact").pvalue)
+    return np.asarray(signs * np.arange(1, n + 1))
 
 
 def robust_spread(values: Sequence[float]) -> float:

@@ -252,15 +252,13 @@ class Pair:
             why = None
             for position, name in enumerate(pattern):
                 burst = self._burst(state, name)
-                if burst is None:
+                if burst is None or not self._sane(state, name, burst):
                     return
                 why = disturbance(burst.receipt, burst.receipt.get("host_s", burst.wall_ns / 1e9), effort.limits)
                 again = why is not None and attempt < effort.retries
                 self._write(state, burst, why, quad=number, attempt=attempt, position=position, side=name, again=again)
                 if again:
                     break
-                if not self._sane(state, name, burst):
-                    return
                 found.append((name, burst.wall_ns / 1e9 / burst.calls))
                 state.disturbed += why is not None
             if len(found) == len(pattern):
@@ -284,15 +282,15 @@ class Pair:
             return None
 
     def _sane(self, state: State, name: Name, burst: Burst) -> bool:
-        """A clock that stands still or goes backwards measures nothing."""
-        if burst.calls >= 1 and math.isfinite(burst.wall_ns) and burst.wall_ns > 0:
+        """A clock that stands still or goes backwards measures nothing; nor does one that says no number."""
+        numbers = all(isinstance(one, (int, float)) for one in (burst.wall_ns, burst.calls))
+        if numbers and burst.calls >= 1 and math.isfinite(burst.wall_ns) and burst.wall_ns > 0:
             return True
-        state.end(NOT_COMPARABLE, name, f"its clock is broken: {burst.wall_ns} ns for {burst.calls} calls")
+        state.end(NOT_COMPARABLE, name, f"its clock is broken: {burst.wall_ns!r} ns for {burst.calls!r} calls")
         return False
 
     def _write(self, state: State, burst: Burst, why: str | None, **where: Any) -> None:
         raw = asdict(burst)
-        del raw["receipt"]
         over = {} if why is None else {"over": why}
         self._record["cells"][state.twin.id]["bursts"].append({**where, **raw, **over})
 

@@ -1,0 +1,163 @@
+"""``attnbench scoreboard``: recording noise, replaying rules on it, and live campaigns."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from attnbench.commands.output import ProgressLine, document, say, show
+from attnbench.commands.running import _interrupt, seconds
+from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
+from attnbench.results.extra import check_report_extra
+
+ARMS = ("0:2m:20", "10:2m:10", "5:10m:8")
+TIMES = ("2m", "10m")
+RUNS = "runs"
+
+
+def live_command(
+    *,
+    trials: int,
+    seconds_each: float,
+    effects: str,
+    cells: int,
+    tools: str | None,
+    budget: str | None,
+    out: Path,
+    page: Path,
+    wait: str | None,
+    as_json: bool,
+) -> int:
+    """Try what is left, then count all that is there; 3 while something is left."""
+    check_report_extra("attnbench scoreboard")
+    from attnbench.scoreboard import trials as live
+    from attnbench.scoreboard.page import fill, write_csv
+    from attnbench.scoreboard.tools import versions
+
+    extras = [_whole(one) for one in effects.split(",")]
+    named = tools.split(",") if tools else live.ALL
+    asked = live.Asked(trials, extras, cells, seconds_each, named)
+    signal.signal(signal.SIGTERM, _interrupt)
+    path = live.trials(
+        asked,
+        out,
+        runs=out / RUNS,
+        limit_s=seconds(budget),
+        wait_s=seconds(wait) or 0.0,
+        progress=ProgressLine(),
+        said=say,
+    )
+    rows = live.read(path)
+    if not rows:
+        say("no trial was finished")
+        return EXIT_NOTHING_MEASURED
+    left = live.left(asked, rows)
+    write_csv(live.flat(rows), out / "trials.csv")
+    text = live.table(rows) + "\n\n" + ", ".join(f"{name} {found}" for name, found in versions().items()) + "."
+    filled = fill(page, "live", text)
+    code = EXIT_INCONCLUSIVE if left else EXIT_OK
+    if as_json:
+        document({"trials": rows, "file": str(path), "left": left, "exit_code": code})
+        return code
+    show(text)
+    show(f"kept: {path}" + (f"; the table stands in {page}" if filled else ""))
+    if left:
+        say(f"{left} trials are left: the same command goes on")
+    return code
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        msg = f"--effects are whole per cents with commas, such as 0,5,10; got {text!r}"
+        raise UsageError(msg) from error
+
+
+def record_command(folder: Path, *, budget: str, out: Path, wait: str | None, as_json: bool) -> int:
+    """Record, and say what there is."""
+    check_report_extra("attnbench scoreboard record")
+    from attnbench.compare.signed_rank import robust_spread
+    from attnbench.scoreboard.corpus import read_corpus
+    from attnbench.scoreboard.ours import record
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    path = record(folder, seconds(budget) or 0.0, out / RUNS, seconds(wait) or 0.0, ProgressLine())
+    corpus = read_corpus(folder)
+    spread = robust_spread(list(corpus.log_ratios.ravel()))
+    size = path.stat().st_size
+    if as_json:
+        told = {"file": str(path), "bytes": size, "pairs": corpus.pairs, "cells": len(corpus.cells), "spread": spread}
+        document({**told, "exit_code": EXIT_OK})
+        return EXIT_OK
+    show(
+        f"kept: {path} ({size / 1e3:.0f} kB): {corpus.pairs} whole pairs of {len(corpus.cells)} cells, "
+        f"robust spread of pairs {100 * spread:.1f} %"
+    )
+    return EXIT_OK
+
+
+def campaign_command(
+    arms: Sequence[str], *, limit: str | None, cells: int, out: Path, page: Path, wait: str | None, as_json: bool
+) -> int:
+    """Run what is left, then count all that is there; 3 while something is left."""
+    check_report_extra("attnbench scoreboard campaign")
+    from attnbench.scoreboard.campaign import arm, campaign, finished, flat, following, sentences, summarise, table
+    from attnbench.scoreboard.page import fill, write_csv
+
+    asked = [arm(text, cells, seconds) for text in arms or ARMS]
+    signal.signal(signal.SIGTERM, _interrupt)
+    path = campaign(
+        asked,
+        out,
+        runs=out / RUNS,
+        limit_s=seconds(limit),
+        wait_s=seconds(wait) or 0.0,
+        progress=ProgressLine(),
+        said=say,
+    )
+    rows = finished(path)
+    if not rows:
+        say("no run was finished")
+        return EXIT_NOTHING_MEASURED
+    left = following(asked, rows) is not None
+    write_csv(flat(rows), out / "campaign.csv")
+    text = f"{table(rows)}\n\n{sentences(rows)}"
+    filled = fill(page, "campaign", text)
+    code = EXIT_INCONCLUSIVE if left else EXIT_OK
+    if as_json:
+        document({"arms": [asdict(one) for one in summarise(rows)], "file": str(path), "left": left, "exit_code": code})
+        return code
+    show(text)
+    show(f"kept: {path}" + (f"; the table stands in {page}" if filled else ""))
+    if left:
+        say("something is left: the same command goes on")
+    return code
+
+
+def replay_command(
+    folder: Path, *, trials: int, times: Sequence[str], seed: int, out: Path, page: Path, as_json: bool
+) -> int:
+    """Judge every rule, write the CSV and the page."""
+    check_report_extra("attnbench scoreboard replay")
+    from attnbench.scoreboard.corpus import read_corpus
+    from attnbench.scoreboard.page import fill, write_csv
+    from attnbench.scoreboard.replay import replay, table
+
+    if trials < 1:
+        msg = f"--trials is 1 or more; got {trials}"
+        raise UsageError(msg)
+    corpus = read_corpus(folder)
+    budgets = [float(seconds(text) or 0) for text in times or TIMES]
+    results = replay(corpus, budgets, trials=trials, seed=seed)
+    path = write_csv([one.to_dict() for one in results], out / "replay.csv")
+    text = table(results, corpus)
+    filled = fill(page, "replay", text)
+    if as_json:
+        document({"results": [one.to_dict() for one in results], "file": str(path), "exit_code": EXIT_OK})
+        return EXIT_OK
+    show(text)
+    show(f"kept: {path}" + (f"; the tables stand in {page}" if filled else ""))
+    return EXIT_OK

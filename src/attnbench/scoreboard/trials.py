@@ -1,0 +1,245 @@
+"""Live trials: each tool and ours on the same cells, at the same wall time, with and without a slowdown.
+
+The tools and slowdowns of a round come in random order, so that the machine's hour hits all alike. A line of
+``trials.jsonl`` for every finished trial, on the disk before the next begins: what was cut goes on where it was.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attnbench.errors import ResultsError, UsageError
+from attnbench.measure.lock import only_run
+from attnbench.results.journal import Journal, read_journal
+from attnbench.results.store import utc_now
+from attnbench.scoreboard import tools
+from attnbench.scoreboard.campaign import INTERRUPTED
+from attnbench.scoreboard.cells import EXTRAS, lengths
+from attnbench.scoreboard.ours import Progress, compare_ours, told
+from attnbench.scoreboard.rates import Rate, clustered, exact, number
+from attnbench.scoreboard.replay import ASV, OURS, PYPERF, PYTEST_BENCHMARK
+
+JOURNAL = "trials.jsonl"
+OWN = "attnbench"
+ALL = (OWN, *tools.TOOLS)
+RULES: Mapping[str, tuple[str, ...]] = {
+    OWN: (OURS,),
+    "pytest-benchmark": tuple(name for name, *_ in PYTEST_BENCHMARK),
+    "asv": tuple(name for name, _ in ASV),
+    "pyperf": (PYPERF,),
+}
+SEED = 20_261
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be tried: rounds of every tool and slowdown, cells, wall seconds of one trial."""
+
+    rounds: int
+    extras: Sequence[int]
+    cells: int
+    seconds: float
+    tools: Sequence[str]
+
+    def __post_init__(self) -> None:
+        unknown = [one for one in self.extras if one not in EXTRAS]
+        if unknown or not self.extras:
+            msg = f"--effects are some of {', '.join(map(str, EXTRAS))} (per cent of extra work); got {unknown}"
+            raise UsageError(msg)
+        foreign = [one for one in self.tools if one not in ALL]
+        if foreign or not self.tools:
+            msg = f"--tools are some of {', '.join(ALL)}; got {', '.join(foreign)}"
+            raise UsageError(msg)
+        if self.rounds < 1 or self.seconds <= 0:
+            msg = f"--trials is 1 or more and --seconds above 0; got {self.rounds} and {self.seconds:g}"
+            raise UsageError(msg)
+
+    def turns(self) -> Iterator[dict[str, Any]]:
+        """Every trial in its order, which is the same in every call."""
+        rng = random.Random(SEED)  # noqa: S311  (an order)
+        for number_ in range(self.rounds):
+            each = [(tool, extra) for tool in self.tools for extra in self.extras]
+            for tool, extra in rng.sample(each, len(each)):
+                yield {"round": number_, "tool": tool, "extra": extra, "cells": self.cells, "seconds": self.seconds}
+
+
+def trials(
+    asked: Asked,
+    out: Path,
+    *,
+    runs: Path,
+    limit_s: float | None = None,
+    wait_s: float = 0.0,
+    progress: Progress | None = None,
+    said: Callable[[str], None] = print,
+) -> Path:
+    """Make what is left, as far as ``limit_s`` has room; the path of the journal."""
+    tools.check_extra()
+    out.mkdir(parents=True, exist_ok=True)
+    path, began = out / JOURNAL, time.monotonic()
+    done = read(path)
+    known = {_key(one) for one in done}
+    with Journal(path, new=not path.exists()) as journal:
+        for turn in asked.turns():
+            if _key(turn) in known:
+                continue
+            if limit_s is not None and time.monotonic() - began + asked.seconds > limit_s:
+                said("the limit has no room for a further trial")
+                break
+            row = _trial(turn, done, runs, wait_s, progress, said)
+            if row is None:
+                said("interrupted: that trial does not count; the same command goes on")
+                break
+            journal.append("event", row)
+            done.append(row)
+            said(_line(row))
+    return path
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The trials of a journal."""
+    return [one.data for one in read_journal(path)] if path.exists() else []
+
+
+def left(asked: Asked, done: Sequence[Mapping[str, Any]]) -> int:
+    """How many trials are not made."""
+    known = {_key(one) for one in done}
+    return sum(_key(turn) not in known for turn in asked.turns())
+
+
+def _key(one: Mapping[str, Any]) -> tuple[Any, ...]:
+    return one["round"], one["tool"], one["extra"], one["cells"], one["seconds"]
+
+
+def _trial(
+    turn: dict[str, Any],
+    done: Sequence[Mapping[str, Any]],
+    runs: Path,
+    wait_s: float,
+    progress: Progress | None,
+    said: Callable[[str], None],
+) -> dict[str, Any] | None:
+    about = {**turn, "started": utc_now(), "load_before": os.getloadavg()[0]}
+    try:
+        if turn["tool"] == OWN:
+            return _ours(turn, about, runs, wait_s, progress)
+        with only_run(wait_s=wait_s):
+            return about | _theirs(turn, done)
+    except KeyboardInterrupt:
+        return None
+    except ResultsError as error:  # a tool that fails has no verdict, and that is told
+        said(str(error))
+        return about | {"failed": str(error), "slower": {}, "took_s": None}
+
+
+def _ours(
+    turn: Mapping[str, Any], about: dict[str, Any], runs: Path, wait_s: float, progress: Progress | None
+) -> dict[str, Any] | None:
+    at, began = lengths(turn["cells"]), time.monotonic()
+    # The others say nothing of memory, so its time is not taken from the budget either.
+    compared = compare_ours(turn["extra"], turn["seconds"], runs, at=at, memory=False, wait_s=wait_s, progress=progress)
+    if compared.outcome.note == INTERRUPTED:
+        return None
+    words = {T: one.verdict for T, one in zip(at, compared.verdicts, strict=True)}
+    slower = {OURS: {T: word == "slower" for T, word in words.items()}}
+    return {**about, "slower": slower, "words": words, "took_s": time.monotonic() - began, "detail": told(compared)}
+
+
+def _theirs(turn: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    tool = turn["tool"]
+    before = [
+        one["took_s"] - one["measured_s"]
+        for one in done
+        if one["tool"] == tool and one["cells"] == turn["cells"] and one.get("measured_s")
+    ]
+    overhead = before[-1] if before else tools.assumed_overhead(tool, turn["cells"])
+    # Half of the time is for measuring at least, or a tool that is slow to start would measure nothing.
+    overhead = min(overhead, turn["seconds"] / 2)
+    with tempfile.TemporaryDirectory() as folder:
+        trial = tools.Trial(turn["extra"], lengths(turn["cells"]), turn["seconds"], Path(folder), overhead)
+        called = tools.TOOLS[tool](trial)
+    measured = {"took_s": called.took_s, "measured_s": called.measured_s, "detail": dict(called.detail)}
+    return {"slower": {name: dict(found) for name, found in called.slower.items()}, **measured}
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    counts = [f"{name}: {sum(found.values())} of {len(found)} slower" for name, found in row["slower"].items()]
+    took = "failed" if row["took_s"] is None else f"{row['took_s']:.0f} s"
+    return f"round {row['round'] + 1}, {row['tool']}, +{row['extra']} % ({took}): {'; '.join(counts)}"
+
+
+def flat(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each rule and length of each trial, for a CSV file; a trial without a verdict has one, empty."""
+    about = ("round", "tool", "extra", "cells", "seconds", "started", "took_s", "load_before")
+    found = []
+    for row in rows:
+        own = {name: row[name] for name in about}
+        called = [(rule, T, slower) for rule, each in row["slower"].items() for T, slower in each.items()]
+        for rule, T, slower in called or [("", "", "")]:
+            found.append({**own, "rule": rule, "T": T, "slower": slower, "word": row.get("words", {}).get(T, "")})
+    return found
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: for every number of cells and wall time, a row for each rule."""
+    parts = []
+    for cells, seconds in sorted({(row["cells"], row["seconds"]) for row in rows}):
+        now = [row for row in rows if (row["cells"], row["seconds"]) == (cells, seconds)]
+        parts.append(f"### Live: {cells} cells, {seconds:g} s a trial\n\n{_rules(now)}\n\n{_words(now)}")
+    return "\n\n".join(parts)
+
+
+def _rules(rows: Sequence[Mapping[str, Any]]) -> str:
+    extras = sorted({row["extra"] for row in rows if row["extra"]})
+    head = [
+        "rule",
+        "false alarms of cells",
+        "runs with one",
+        *(f"+{one} % found" for one in extras),
+        "trials",
+        "wall time",
+    ]
+    lines = [head, ["---"] * len(head)]
+    for tool, rules in RULES.items():
+        own = [row for row in rows if row["tool"] == tool and row["took_s"] is not None]
+        for rule in rules if own else ():
+            rates = {extra: _rate(own, rule, extra) for extra in (0, *extras)}
+            took = sum(row["took_s"] for row in own) / len(own)
+            found = [_counted(rates[extra]) for extra in extras]
+            lines.append([rule, _counted(rates[0]), _counted(_any(own, rule)), *found, str(len(own)), f"{took:.0f} s"])
+    failed = [row for row in rows if row["took_s"] is None]
+    more = f"\n\n{len(failed)} trials ended without a verdict of their tool." if failed else ""
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + more
+
+
+def _rate(rows: Sequence[Mapping[str, Any]], rule: str, extra: int) -> Rate:
+    found = [row["slower"][rule] for row in rows if row["extra"] == extra]
+    return clustered([sum(one.values()) for one in found], [len(one) for one in found])
+
+
+def _any(rows: Sequence[Mapping[str, Any]], rule: str) -> Rate:
+    found = [any(row["slower"][rule].values()) for row in rows if row["extra"] == 0]
+    return exact(sum(found), len(found))
+
+
+def _words(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = []
+    for extra in sorted({row["extra"] for row in rows}):
+        words = [word for row in rows if row["extra"] == extra for word in row.get("words", {}).values()]
+        if words:
+            counts = ", ".join(f"{words.count(word)} `{word}`" for word in dict.fromkeys(words))
+            lines.append(f"* `ab` {f'at +{extra} %' if extra else 'without a change'}: {counts} of {len(words)}")
+    return "\n".join(lines)
+
+
+def _counted(rate: Rate) -> str:
+    if not rate.of:
+        return "–"
+    return f"{rate.count} of {rate.of}: {number(rate.share)} % [{number(rate.low)}, {number(rate.high)}]"

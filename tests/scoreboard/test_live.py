@@ -1,0 +1,183 @@
+"""Campaigns and trials: their order, their journal, what they count, and going on after an end."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from attnbench import discover
+from attnbench.commands.running import seconds
+from attnbench.errors import MissingExtraError, ResultsError, UsageError
+from attnbench.measure.paired import Pairs
+from attnbench.scoreboard import attention as attention_module
+from attnbench.scoreboard import campaign, cells, tools, trials
+from attnbench.scoreboard.attention import attention, operands
+from attnbench.scoreboard.page import fill
+from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
+
+ARMS = [campaign.Arm(0, 120, 4), campaign.Arm(10, 120, 2)]
+
+
+@dataclass
+class Fake:
+    """In the place of a comparison: what a run said, and how it ended."""
+
+    note: str | None = None
+    verdict: str = "same"
+    runs: int = 0
+
+    def __call__(self, extra: int, *_: object, at: tuple[int, ...], **__: object) -> SimpleNamespace:
+        self.runs += 1
+        verdicts = [SimpleNamespace(verdict="slower" if extra else self.verdict) for _ in at]
+        return SimpleNamespace(outcome=SimpleNamespace(note=self.note), verdicts=verdicts)
+
+
+def said(compared: Any) -> dict[str, Any]:
+    one = {"status": "ok", "memory": "same", "low": -0.01, "high": 0.01, "again": 1, "quads": 9}
+    rows = [{**one, "verdict": found.verdict, "log_ratios": [-0.02, 0.0, 0.02]} for found in compared.verdicts]
+    return {"pairs": 3, "cells": rows}
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
+    found = Fake()
+    for module in (campaign, trials):
+        monkeypatch.setattr(module, "compare_ours", found)
+        monkeypatch.setattr(module, "told", said)
+    return found
+
+
+def run(out: Path, **options: Any) -> list[dict[str, Any]]:
+    return campaign.finished(campaign.campaign(ARMS, out, runs=out, said=lambda _: None, **options))
+
+
+def test_a_campaign_takes_turns_and_goes_on_where_it_was_cut(fake: Fake, tmp_path: Path) -> None:
+    assert [row["extra"] for row in run(tmp_path, limit_s=119.0)] == []
+    fake.note = "interrupted"
+    assert run(tmp_path) == []
+    fake.note = None
+    assert [row["extra"] for row in run(tmp_path)] == [0, 10, 0, 0, 10, 0]
+    before = fake.runs
+    assert len(run(tmp_path)) == 6
+    assert fake.runs == before, "all is done"
+
+
+def test_a_campaign_counts_every_verdict(fake: Fake, tmp_path: Path) -> None:
+    fake.verdict = "slower"
+    run(tmp_path)
+    none, ten = campaign.summarise(campaign.finished(tmp_path / campaign.JOURNAL))
+    assert (none.words["slower"].count, none.words["slower"].of, none.runs) == (32, 32, 4)
+    assert (none.any_slower.count, ten.words["slower"].share) == (4, 1.0)
+    assert none.words["slower"].low == pytest.approx(0.025 ** (1 / 4)), "runs count, not cells"
+    assert (none.coverage.share, ten.coverage.share) == (1.0, 0.0)
+    assert none.spread == pytest.approx(1.4826 * 0.02)
+    assert none.again == pytest.approx(0.1)
+    assert len(campaign.flat(campaign.finished(tmp_path / campaign.JOURNAL))) == 6 * 8
+    table = campaign.table(campaign.finished(tmp_path / campaign.JOURNAL))
+    assert "| A against A, 2 min, 8 cells | 4 | 32 | 32: 100 %" in table
+
+
+@pytest.mark.parametrize("text", ["10", "x:2m:1", "7:2m:1", "10:2m:x", "10:0m:1"])
+def test_a_senseless_arm_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        campaign.arm(text, 8, seconds)
+
+
+@pytest.mark.usefixtures("fake")
+def test_trials_go_on_and_a_tool_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = trials.Asked(2, (0, 10), 2, 60.0, ("attnbench", "asv"))
+    overheads = []
+
+    def asv(trial: tools.Trial) -> tools.Called:
+        overheads.append(trial.overhead_s)
+        if trial.extra:
+            msg = "asv ended with status 1"
+            raise ResultsError(msg)
+        slower = {name: {T: T > 50 for T in trial.lengths} for name in trials.RULES["asv"]}
+        return tools.Called(slower, took_s=70.0, measured_s=55.0)
+
+    monkeypatch.setenv("ATTNBENCH_LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(tools, "TOOLS", {"asv": asv})
+    heard: list[str] = []
+    path = trials.trials(asked, tmp_path, runs=tmp_path, said=heard.append)
+    rows = trials.read(path)
+    assert trials.left(asked, rows) == 0
+    assert Counter((row["tool"], row["extra"]) for row in rows) == dict.fromkeys(
+        [("attnbench", 0), ("attnbench", 10), ("asv", 0), ("asv", 10)], 2
+    )
+    assert overheads[-1] in (10.0, 15.0), "what an earlier trial took besides measuring"
+    assert any("status 1" in line for line in heard)
+    flat = trials.flat(rows)
+    assert Counter((one["rule"], one["slower"]) for one in flat if one["tool"] == "asv" and one["T"] == "80") == {
+        (rule, True): 2 for rule in trials.RULES["asv"]
+    }
+    assert sum(one["rule"] == "" for one in flat) == 2
+    table = trials.table(rows)
+    assert "| asv continuous -f 1.05 | 2 of 4: 50.0 %" in table
+    assert "2 trials ended without a verdict" in table
+    assert "| attnbench ab | 0 of 4: 0 % [0, 84.2] | 0 of 2: 0 % [0, 84.2] | 4 of 4: 100 %" in table
+    trials.trials(asked, tmp_path, runs=tmp_path, said=heard.append)
+    assert len(trials.read(path)) == len(rows)
+
+
+def test_wrong_usage_says_what_is_possible(cli: Cli) -> None:  # noqa: F811  (the fixture)
+    for arguments, words in (
+        (("--effects", "7"), "--effects are some of 0, 2, 3, 5, 10, 20"),
+        (("--effects", "x"), "such as 0,5,10"),
+        (("--tools", "hyperfine"), "attnbench, pytest-benchmark, asv, pyperf; got hyperfine"),
+        (("--trials", "0"), "--trials is 1 or more"),
+        (("--cells", "9"), "--cells is 1 to 8"),
+        (("replay", "nowhere"), "attnbench scoreboard record nowhere"),
+        (("replay", "nowhere", "--trials", "0"), "--trials is 1 or more"),
+    ):
+        done = cli("scoreboard", *arguments)
+        assert done.code == 2, arguments
+        assert words in done.err
+
+
+def test_a_tool_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "find_spec", lambda name: None if name == "pyperf" else object())
+    with pytest.raises(MissingExtraError, match=r"needs pyperf.*attnbench\[scoreboard\]"):
+        tools.check_extra()
+
+
+def test_a_page_is_filled_between_its_markers(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    assert not fill(page, "live", "x")
+    page.write_text("a\n<!-- live: begin -->\nold\n<!-- live: end -->\nz\n")
+    assert fill(page, "live", "new")
+    assert page.read_text() == "a\n<!-- live: begin -->\nnew\n<!-- live: end -->\nz\n"
+    assert not fill(page, "replay", "new")
+
+
+def test_the_slowdown_is_that_share_of_the_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v, scale = operands(16)
+    plain = attention(q, k, v, scale)
+    work: list[tuple[int, ...]] = []
+    once = attention_module._once
+
+    def counted(*given: Any) -> Any:
+        work.append(given[0].shape)
+        return once(*given)
+
+    monkeypatch.setattr(attention_module, "_once", counted)
+    assert (attention(q, k, v, scale, 10) == plain).all()
+    assert work == [(1, 16, 32)] * 110
+    kernels = {one.name: one for one in discover.load_file(cells.KERNEL)}
+    assert set(kernels) == {f"numpy/extra-{extra}" for extra in cells.EXTRAS}
+
+
+def test_the_cells_share_their_processes_as_those_of_a_built_in_do() -> None:
+    twins = cells.versions(10).twins
+    assert len(twins) == len(cells.LENGTHS)
+    assert twins[0].b.to_dict()["files"] == [str(cells.KERNEL)]
+    anything: Any = None
+    pairs = Pairs(cells.versions(10).sides, twins, lambda: anything, anything, random.Random(0))  # noqa: S311  (an order)
+    assert len(pairs._groups()) == 1
+    assert cells.lengths(2) == (32, 80)

@@ -1,0 +1,38 @@
+"""The rule for many cells at once is the rule of a live comparison, verdict for verdict, interval for interval."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from attnbench.compare import many
+from attnbench.compare.calibration import judge
+from attnbench.compare.sequential import Rules
+
+WORDS = {"inconclusive": many.INCONCLUSIVE, "same": many.SAME_WORD, "slower": many.SLOWER, "faster": many.FASTER}
+
+
+@pytest.mark.parametrize("change", [0.0, 0.03, 0.10, -0.05])
+@pytest.mark.parametrize("pairs", [many.MOST, 14])
+def test_many_at_once_judge_as_one_by_one(change: float, pairs: int) -> None:
+    rng, rules = np.random.default_rng(7), Rules(margin=0.03, cells=8)
+    ratios = 0.025 * rng.standard_t(3, (30, pairs)) + change
+    ratios[:, 6] = ratios[:, 2]  # drawn twice, as a replay does
+    found = many.judge(ratios, rules)
+    low, high = many.reported(ratios, found, np.full(len(ratios), pairs))
+    for row, one in enumerate(judge(values, rules) for values in ratios):
+        assert found.verdict[row] == WORDS[one.verdict]
+        if one.verdict != "inconclusive":
+            assert found.decided_at[row] == one.screened + one.confirmed
+        assert one.effect is not None
+        assert (low[row], high[row]) == (one.effect.low, one.effect.high)
+
+
+def test_an_open_cell_reports_what_its_budget_showed() -> None:
+    ratios = 0.05 * np.random.default_rng(3).standard_normal((20, many.MOST))
+    found = many.judge(ratios, Rules())
+    low, high = many.reported(ratios, found, np.full(20, 12))
+    for row in np.flatnonzero((found.decided_at > 12) & (found.screened > 12)):
+        one = judge(ratios[row, :12], Rules())
+        assert one.effect is not None
+        assert (low[row], high[row]) == (one.effect.low, one.effect.high)
