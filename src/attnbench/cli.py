@@ -12,6 +12,7 @@ import typer
 from attnbench import __version__
 from attnbench.commands.output import document, set_quiet
 from attnbench.commands.pairs_cli import register
+from attnbench.commands.scoreboard_cli import register as register_scoreboard
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_USAGE, AttnbenchError
 
 app = typer.Typer(
@@ -215,7 +216,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Judge a saved run against another: slower, same, faster, inconclusive or not comparable."""
-    from attnbench.commands.running import compare_command
+    from attnbench.commands.saved_runs import compare_command
 
     raise typer.Exit(compare_command(base, head, margin, as_json=as_json))
 
@@ -241,7 +242,9 @@ def export_(
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The JSON file of pytest-benchmark.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSON of pytest-benchmark, pyperf, asv or google-benchmark.")
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where run folders go.")] = Path("results"),
     as_json: Json = False,
     quiet: Quiet = False,
@@ -254,6 +257,7 @@ def import_(
 
 
 register(app)
+register_scoreboard(app)
 
 
 @app.command()

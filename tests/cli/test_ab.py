@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import venv
 from pathlib import Path
 from textwrap import dedent
 from xml.etree import ElementTree as ET
@@ -16,6 +18,9 @@ import psutil
 import pytest
 from pyarrow import parquet
 
+from attnbench.measure.revisions import Revisions
+from attnbench.results.calibrations import Calibration, Replayed, Trial, save
+from attnbench.results.fingerprint import collect_hardware
 from attnbench.results.pairs import read_comparison, read_pairs
 from tests.cli.conftest import Cli
 
@@ -171,6 +176,66 @@ def test_an_interrupt_leaves_a_partial_comparison_and_nothing_else(repository: P
     assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE], gone
 
 
+def test_a_kill_leaves_no_worker_and_its_trees_are_swept_by_the_next(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTNBENCH_LOCK", str(repository / "lock"))
+    temporary = repository / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    git(repository, "branch", "-q", "before")
+    asked = ["before", "HEAD", "--impls", "mine.py", "--impl", "numpy/mine", *SMALL, "--budget", "60s"]
+    command = [sys.executable, "-m", "attnbench", "ab", *asked]
+    process = subprocess.Popen(command, cwd=repository, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        journals = list(repository.glob("results/*/pairs.jsonl"))
+        if journals and journals[0].read_bytes().count(b"\n"):
+            break
+        time.sleep(0.05)
+    below = psutil.Process(process.pid).children(recursive=True)
+    assert below
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(below, timeout=20)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+    (left,) = temporary.glob("attnbench-ab-*")
+    assert len(left_over(repository)) == 2
+    then = left.stat().st_mtime - 60
+    os.utime(left, (then, then))
+    with Revisions(repository):
+        assert not left.exists()
+    assert not left_over(repository)
+    assert not list(temporary.glob("attnbench-ab-*"))
+
+
+def test_two_interpreters_are_compared_and_one_without_attnbench_is_refused(cli: Cli, tmp_path: Path) -> None:
+    venv.create(tmp_path / "other")
+    python = tmp_path / "other" / "bin" / "python"
+    asked = ("ab", "numpy/naive", "--python-b", python, *SMALL, "--budget", "1s")
+    refused = cli(*asked)
+    assert refused.code == 2
+    assert f"{python} -m pip install attnbench" in refused.err
+    (site,) = (tmp_path / "other").glob("lib/python*/site-packages")
+    folders = [str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
+    (site / "also.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in folders))
+    done = cli(*asked, "--json")
+    assert done.code == 3, done.err
+    (verdict,) = done.document["verdicts"]
+    assert len(verdict["log_ratios"]) >= 1
+    assert done.document["sides"]["B"]["label"] == f"numpy/naive, {python}"
+
+
+@pytest.mark.slow
+def test_two_frameworks_stand_in_one_pair(cli: Cli) -> None:
+    done = cli("ab", "torch/sdpa", "jax/nn-xla", *SMALL, "--budget", "1s", "--json")
+    assert done.code == 3, done.err
+    (verdict,) = done.document["verdicts"]
+    assert (verdict["status"], len(verdict["log_ratios"])) == ("ok", 1)
+    assert (verdict["verdict"], verdict["low"]) == ("inconclusive", None)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -208,6 +273,23 @@ def test_calibrate_is_kept_and_ab_and_plan_tell_it(cli: Cli, tmp_path: Path) -> 
     assert Path(done.document["file"]).parent.parent == tmp_path / ".data"
     told = cli("plan", "--detect", "10%", "-a", "T=128", "-a", "setting=forward", "--json").document
     assert told["assumed"] == (done.document["pairs"] < 12)
+
+
+def test_verdicts_come_with_what_this_machine_is_known_to_do_to_them(cli: Cli) -> None:
+    asked = ("ab", "numpy/naive", "numpy/naive", *SMALL, "--budget", "1s")
+    before = cli(*asked, "--junit", "before.xml")
+    assert "its own false-alarm rate is not known. Type: attnbench calibrate" in before.out
+    trials = (Trial("", "numpy/naive", "c", 1, "same", (0.01, -0.02) * 10),)
+    found = Replayed(2000, 4, 0.0005, 0.0051, 0.02, 0.03, 4, 0.95, {11: None, 20: 0.10})
+    save(Calibration(collect_hardware().id, "2026-01-02T03:04:05Z", trials, alarms=0, high=0.17, replayed=found))
+    after = cli(*asked, "--margin", "5%", "--junit", "after.xml", "--markdown", "after.md")
+    for text in (after.out, Path("after.md").read_text(), Path("after.xml").read_text()):
+        assert "4 false alarms in 2000 replayed cells (0.20 %, at most 0.51 %)" in text
+        assert "no slowdown of those tried is found reliably with 1 pair" in text
+        assert "attnbench calibrate --margin 5% says it for that" in text
+    assert "not calibrated" in Path("before.xml").read_text()
+    known = Calibration("m", "2026-01-02T03:04:05Z", trials, replayed=found)
+    assert "with 20 pairs a slowdown of 10 % is found in at least 95 of 100, by a margin of 3 %" in known.sentence(25)
 
 
 def test_baselines_from_the_command_line(cli: Cli, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attnbench.compare import SavedRun, Verdict, compare, compare_runs, exit_code, load_saved
+from attnbench.compare import SavedRun, Verdict, compare, exit_code, load_saved
+from attnbench.compare import compare_runs as compare_two
 from attnbench.errors import (
     EXIT_GATE_FAILED,
     EXIT_INCONCLUSIVE,
@@ -23,6 +25,8 @@ from tests.results import synthetic
 
 IMPLS = ("numpy/naive", "torch/sdpa")
 HEAD = "20260102T040506Z-smoke-bbbbbb"
+# A machine whose runs are known to differ by this much.
+compare_runs = partial(compare_two, between_runs=0.02)
 
 
 def write(folder: Path, run: RunInfo | None = None, **options: Any) -> SavedRun:

@@ -35,9 +35,13 @@ QUICK = {
     "ab": PAIRS,
     "calibrate": PAIRS,
     "plan": SMALL,
+    "scoreboard record": ["--quiet", "--budget", "3s"],
+    "scoreboard replay": ["--trials", "20"],
+    "scoreboard campaign": ["--quiet", "--arm", "0:2s:1", "--cells", "1"],
+    "scoreboard --trials": ["--quiet", "--trials", "1", "--seconds", "2", "--cells", "1", "--tools", "attnbench"],
 }
-# What besides 0 is an answer: of compare and run 3, of ab also that something is slower.
-ANSWERS = {"compare": {0, 3}, "run": {0, 3}, "ab": {0, 1, 3}}
+# What besides 0 is an answer: of compare, history and run 3, of ab also that something is slower.
+ANSWERS = {"compare": {0, 3}, "history": {0, 3}, "run": {0, 3}, "ab": {0, 1, 3}}
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def execute(run: Cli, command: list[str], folder: Path) -> None:
     runs = sorted(str(path.parent) for path in (folder / "results").glob("*/run.json"))
     replaced = {"BASE": runs[:1], "HEAD": runs[-1:], "RUN": runs[-1:]}
     filled = [part for word in command for part in (replaced.get(word) or [word])]
-    extra = QUICK.get(command[0], [])
+    extra = QUICK.get(" ".join(command[:2]), QUICK.get(command[0], []))
     if "--impl" in command:
         extra = [word for word in extra if word not in ("--impl", "numpy/naive")]
     done = run(*filled, *extra)

@@ -49,7 +49,7 @@ def write(
     if markdown is not None:
         write_whole(markdown, text)
     if junit is not None:
-        write_junit(compared, junit)
+        write_junit(compared, calibration, junit)
     if github:
         with Path(os.environ[SUMMARY]).open("a", encoding="utf-8") as file:
             file.write(text + "\n")
@@ -120,11 +120,13 @@ def _command(text: str, *, title: bool = False) -> str:
     return text.replace(":", "%3A").replace(",", "%2C") if title else text
 
 
-def write_junit(compared: Compared, file: Path) -> None:
+def write_junit(compared: Compared, calibration: Calibration | None, file: Path) -> None:
     """A test case for each cell: a failure where it fails the gate, an error where a side failed, skipped if open."""
     verdicts = compared.verdicts
     root = ET.Element("testsuites", name="attnbench ab")
     suite = ET.SubElement(root, "testsuite", name=_clean(title(compared)))
+    about = ET.SubElement(ET.SubElement(suite, "properties"), "property", name="machine")
+    about.set("value", _clean(machine_line(compared, calibration)))
     counts = {"tests": len(verdicts), "failures": 0, "errors": 0, "skipped": 0}
     for one in verdicts:
         case = ET.SubElement(suite, "testcase", classname=_clean(one.impl), name=_clean(one.case_label))

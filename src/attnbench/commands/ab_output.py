@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -120,7 +121,7 @@ def closing(compared: Compared, calibration: Calibration | None) -> list[str]:
         if one.verdict == "inconclusive"
     ]
     busy = sum(one.disturbed for one in compared.verdicts)
-    effort = f"{outcome.pairs} pairs of fresh processes in {clock(outcome.seconds)}"
+    effort = f"{outcome.pairs} pair{'' if outcome.pairs == 1 else 's'} of fresh processes in {clock(outcome.seconds)}"
     lines.append(effort + (f"; {busy} bursts stayed disturbed after all repeats." if busy else "."))
     if outcome.note:
         lines.append(f"Partial: {outcome.note}.")
@@ -134,4 +135,9 @@ def machine_line(compared: Compared, calibration: Calibration | None) -> str:
     if calibration is None:
         return "This machine is not calibrated; its own false-alarm rate is not known. Type: attnbench calibrate"
     made = max((one.screened + one.confirmed for one in compared.verdicts), default=0)
-    return calibration.sentence(made)
+    own = calibration.replayed.margin if calibration.replayed is not None else compared.margin
+    other = ""
+    if not math.isclose(own, compared.margin):
+        now = f"{100 * compared.margin:g}"
+        other = f" The margin is {now} % now; attnbench calibrate --margin {now}% says it for that."
+    return calibration.sentence(made) + other

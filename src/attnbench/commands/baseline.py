@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from attnbench.commands.output import document, show, table
@@ -59,20 +57,18 @@ def show_command(name: str | None, folder: Path, *, as_json: bool) -> int:
 def check_command(run: str, name: str | None, folder: Path, margin: str, *, as_json: bool) -> int:
     """Judge a saved run against a baseline: the weaker claim, as that of ``compare``."""
     check_report_extra("attnbench baseline")
+    from attnbench.commands.saved_runs import judge, tell
     from attnbench.compare.baseline import choose, read_baseline
     from attnbench.compare.runs import load_saved
-    from attnbench.compare.verdicts import CLAIM, compare_runs, exit_code
-    from attnbench.report.console import render, wants_colour
-    from attnbench.report.tables import verdict_table
+    from attnbench.results.read import run_folder
 
+    smallest = percentage(margin)
     head = load_saved(run)
     chosen = choose(head, name, folder)
-    verdicts = compare_runs(read_baseline(chosen, folder), head, percentage(margin))
-    code = exit_code(verdicts)
+    judged = judge(read_baseline(chosen, folder), head, smallest, [run_folder(run).parent])
     if as_json:
-        told = [asdict(one) for one in verdicts]
-        document({"baseline": chosen, "claim": CLAIM, "exit_code": code, "verdicts": told})
-        return code
-    show(f"baseline {chosen}")
-    show(render(verdict_table(verdicts), colour=wants_colour(sys.stdout)))
-    return code
+        document({"baseline": chosen, **judged.describe()})
+    else:
+        show(f"baseline {chosen}")
+        tell(judged)
+    return judged.exit_code

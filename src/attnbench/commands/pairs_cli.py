@@ -1,4 +1,4 @@
-"""The commands ``ab``, ``calibrate``, ``plan`` and ``baseline``: names, options and help, for ``attnbench.cli``."""
+"""The commands ``ab``, ``calibrate``, ``plan``, ``history`` and ``baseline``: names and options for the program."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no prog
 Files = Annotated[
     list[Path] | None, typer.Option("--impls", metavar="FILE", help="Drop-in implementations: a file or a folder.")
 ]
+
+HISTORY = Path("reports") / "history"
 
 
 def ab(
@@ -114,6 +116,32 @@ def plan(
     raise typer.Exit(plan_command(asked, detect=detect, margin=margin, as_json=as_json))
 
 
+def history(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs; all in results/ without.")] = None,
+    suite: Annotated[list[str] | None, typer.Option(help="Only these suites. Repeatable.")] = None,
+    impl: Annotated[list[str] | None, typer.Option(help="Only these implementations, by name or pattern.")] = None,
+    machine: Annotated[str | None, typer.Option(metavar="ID", help="Another machine than this, or the newest.")] = None,
+    margin: Annotated[str, typer.Option(help="The smallest change that matters.")] = "3%",
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where figure and table go.")] = HISTORY,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show how times changed over the runs of one machine, and between which runs their level moved."""
+    from attnbench.commands.history import history_command
+
+    set_quiet(quiet)
+    code = history_command(
+        runs or [],
+        suites=split(suite),
+        patterns=impl or [],
+        machine=machine,
+        margin=margin,
+        out=out,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
 baseline = typer.Typer(help="A small file in git that later runs are held to.", no_args_is_help=True)
 BaselineFolder = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where baselines are.")]
 BASELINES = Path("results") / "baselines"
@@ -160,7 +188,7 @@ def baseline_check(
 
 def register(app: typer.Typer) -> None:
     """Add them to the program."""
-    for command in (ab, calibrate, plan):
+    for command in (ab, calibrate, plan, history):
         app.command()(command)
     app.add_typer(baseline, name="baseline")
 

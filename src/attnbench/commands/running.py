@@ -194,28 +194,6 @@ def report_command(runs: list[str], out: Path | None, *, as_json: bool) -> int:
     return EXIT_OK
 
 
-def compare_command(base: str, head: str, margin: str, *, as_json: bool) -> int:
-    """Judge the saved run HEAD against BASE."""
-    check_report_extra("attnbench compare")
-    from dataclasses import asdict
-
-    from attnbench.compare.verdicts import CLAIM, compare, exit_code
-    from attnbench.report.console import render, wants_colour
-    from attnbench.report.tables import verdict_table
-
-    verdicts = compare(base, head, percentage(margin))
-    code = exit_code(verdicts)
-    if as_json:
-        document({"claim": CLAIM, "exit_code": code, "verdicts": [asdict(one) for one in verdicts]})
-        return code
-    show(render(verdict_table(verdicts), colour=wants_colour(sys.stdout)))
-    counts: dict[str, int] = {}
-    for one in verdicts:
-        counts[one.verdict] = counts.get(one.verdict, 0) + 1
-    show("\n" + (", ".join(f"{n} {word}" for word, n in counts.items()) or "nothing was compared") + ".")
-    return code
-
-
 def percentage(text: str) -> float:
     """A margin such as 5% or 0.05, as a fraction."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip())

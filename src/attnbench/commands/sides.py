@@ -13,7 +13,7 @@ from typing import Literal
 from attnbench import discover
 from attnbench.errors import NothingSelectedError, UsageError, suggest
 from attnbench.measure.plan import Plan, found_in, make_plan
-from attnbench.measure.revisions import FORCE, WORKTREE, Revisions, branches, commit_of, repository
+from attnbench.measure.revisions import FORCE, OURS, WORKTREE, Revisions, branches, commit_of, repository, unlike
 from attnbench.measure.sides import Name, Side, Twin, twins_of
 from attnbench.suite import Cell
 
@@ -95,7 +95,7 @@ def _interpreters(asked: Asked, b: str, known: set[str]) -> Resolved:
             raise UsageError(msg + suggest(name, known))
     plan = _plan(asked, list(dict.fromkeys([asked.a, b])))
     a_path, b_path = (_interpreter(one) for one in (asked.python_a, asked.python_b))
-    sides: dict[Name, Side] = {"A": Side(f"{asked.a}, {a_path}", a_path), "B": Side(f"{b}, {b_path}", b_path)}
+    sides: dict[Name, Side] = {"A": _interpreted(asked.a, a_path), "B": _interpreted(b, b_path)}
     return Resolved("interpreters", sides, _some(twins_of(plan.cells, asked.a, b), asked), plan.refused)
 
 
@@ -107,6 +107,18 @@ def _interpreter(name: str | None) -> str:
         msg = f"{name} is no program; name a Python in which attnbench is installed, such as ../old/bin/python"
         raise UsageError(msg)
     return str(Path(found).absolute())
+
+
+def _interpreted(impl: str, python: str) -> Side:
+    """The side of an interpreter; its ``problem`` where the attnbench in it speaks another protocol."""
+    side = Side(f"{impl}, {python}", python)
+    if python == sys.executable:
+        return side
+    problem = unlike(side)
+    if problem is not None and f"No module named '{OURS}'" in problem:
+        msg = f"{python} has no attnbench, and its worker is started by it. Type: {python} -m pip install attnbench"
+        raise UsageError(msg)
+    return replace(side, problem=problem)
 
 
 def _revisions(asked: Asked, b: str, stack: ExitStack) -> Resolved:

@@ -75,15 +75,22 @@ def other_threads(run: SavedRun, key: Key) -> list[int]:
 def unlike(base: RunInfo, head: RunInfo, backend: str) -> str | None:
     """What makes times of ``backend`` in two runs incomparable, by name and values; ``None`` if nothing is."""
     left, right = base.fingerprint, head.fingerprint
-    for field, name in MACHINE_FIELDS.items():
-        one, other = getattr(left, field), getattr(right, field)
-        if one != other:
-            return f"{name} differs: {_shown(one)} in BASE, {_shown(other)} in HEAD"
+    if (reason := unlike_machine(base, head)) is not None:
+        return reason
     return _unlike_entry(
         f"{backend} versions", left.frameworks.get(backend), right.frameworks.get(backend)
     ) or _unlike_entry(
         f"{backend} thread pools", left.thread_pools.get(backend, {}), right.thread_pools.get(backend, {})
     )
+
+
+def unlike_machine(base: RunInfo, head: RunInfo) -> str | None:
+    """What makes the machines of two runs unlike, whatever the backend; ``None`` if nothing does."""
+    for field, name in MACHINE_FIELDS.items():
+        one, other = getattr(base.fingerprint, field), getattr(head.fingerprint, field)
+        if one != other:
+            return f"{name} differs: {_shown(one)} in BASE, {_shown(other)} in HEAD"
+    return None
 
 
 def _unlike_entry(name: str, left: dict[str, Any] | None, right: dict[str, Any] | None) -> str | None:

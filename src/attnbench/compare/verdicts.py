@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from attnbench.compare.between import ASSUMED, recorded
 from attnbench.compare.runs import (
     Key,
     SavedRun,
@@ -30,6 +31,7 @@ from attnbench.errors import (
     UsageError,
     worst_exit,
 )
+from attnbench.results.read import run_folder
 from attnbench.results.summary import Bursts
 
 Word = Literal["slower", "same", "faster", "larger", "smaller", "inconclusive", "not-comparable"]
@@ -37,12 +39,12 @@ Metric = Literal["time", "memory", "status"]
 
 CLAIM = (
     "These are two saved runs, measured one after the other: the weaker claim. What changed on the machine between "
-    "them cannot be told from a change of the code, so every interval is widened by the assumed spread between runs."
+    "them cannot be told from a change of the code, so every interval is widened by the spread between runs of this "
+    "machine, recorded or assumed."
 )
 ALPHA = 0.05
-# Standard deviation of the log-ratio of two runs of the same code, where the machine has not been calibrated.
-BETWEEN_RUNS = 0.02
-# The same where another tool measured all in one process, whose rounds do not show how processes differ.
+# The least standard deviation of the log-ratio of two runs of the same code where another tool measured all in one
+# process, whose rounds do not show how processes differ.
 IMPORTED_BETWEEN_RUNS = 0.05
 MEMORY_RELATIVE = 0.01
 MEMORY_BYTES = 2**20
@@ -86,18 +88,21 @@ class Verdict:
 
 
 def compare(
-    base: str | Path, head: str | Path, margin: float = 0.05, between_runs: float = BETWEEN_RUNS
+    base: str | Path, head: str | Path, margin: float = 0.05, between_runs: float | None = None
 ) -> list[Verdict]:
     """Judge the saved run ``head`` against ``base``; ``margin`` is the smallest relative change that matters.
 
+    ``between_runs`` is the standard deviation of the log-ratio of two runs of the same code; without it what is
+    recorded of the machine is taken (``between.recorded``).
     Raises ``ResultsError`` for folders that are no runs, ``UsageError`` for the same run twice or a senseless margin.
     """
-    return compare_runs(load_saved(base), load_saved(head), margin, between_runs)
+    one, other = load_saved(base), load_saved(head)
+    if between_runs is None:
+        between_runs = recorded(one.info, other.info, {run_folder(run).parent for run in (base, head)}).value
+    return compare_runs(one, other, margin, between_runs)
 
 
-def compare_runs(
-    base: SavedRun, head: SavedRun, margin: float = 0.05, between_runs: float = BETWEEN_RUNS
-) -> list[Verdict]:
+def compare_runs(base: SavedRun, head: SavedRun, margin: float = 0.05, between_runs: float = ASSUMED) -> list[Verdict]:
     """``compare`` for runs that are in memory."""
     if not 0 < margin < 1:
         msg = f"margin is a fraction between 0 and 1, such as 0.05 for 5 %; got {margin}"

@@ -26,8 +26,9 @@ FRESH = ("run_id", "imported")
 class Benchmark:
     """One benchmark of another tool.
 
-    ``seconds`` are its rounds per call, in the order in which they were measured; ``calls`` those of one round;
-    ``replicates`` the process of each round. Without rounds, ``summary`` has n_samples, n_bursts and time_median_s.
+    ``seconds`` are its rounds per call, in the order in which they were measured; ``calls`` those of one round, or of
+    each; ``replicates`` the process of each round, ``warmups`` whether it was one, ``cpu_s`` its CPU time. Without
+    rounds, ``summary`` has n_samples, n_bursts and time_median_s. ``metrics`` are its numbers where it is no time.
     ``row`` is the row of ours that the file carries, where attnbench wrote it. ``failure`` is (status, reason).
     """
 
@@ -36,8 +37,12 @@ class Benchmark:
     group: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     seconds: Sequence[float] = ()
-    calls: int = 1
+    calls: int | Sequence[int] = 1
     replicates: Sequence[int] = ()
+    warmups: Sequence[bool] = ()
+    cpu_s: Sequence[float] = ()
+    threads: int = 1
+    metrics: Mapping[str, float] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     row: Mapping[str, Any] | None = None
     failure: tuple[str, str] | None = None
@@ -118,26 +123,34 @@ def _measured(foreign: Foreign, one: Benchmark, run_id: str) -> tuple[CellResult
         status, reason = one.failure
         row = {"status": status, "reason": reason} | row
         return _restored(row, foreign.tool, run_id), []
+    if one.metrics:
+        return _restored({"status": "ok"} | row | {"metrics": dict(one.metrics)}, foreign.tool, run_id), []
     samples = _samples(one, row, run_id)
     found = {"status": "ok"} | row | (summarise(samples) if samples else dict(one.summary))
     return _restored(found, foreign.tool, run_id), samples
 
 
 def _samples(one: Benchmark, row: Mapping[str, Any], run_id: str) -> list[Sample]:
-    replicates = one.replicates if len(one.replicates) == len(one.seconds) else [0] * len(one.seconds)
-    cache = row.get("cache") or "none"
+    n = len(one.seconds)
+    calls = [one.calls] * n if isinstance(one.calls, int) else one.calls
+    replicates, warmups, cpu_s = (
+        given if len(given) == n else [none] * n
+        for given, none in ((one.replicates, 0), (one.warmups, False), (one.cpu_s, None))
+    )
     return [
         Sample(
             run_id=run_id,
             cell_id=row["cell_id"],
-            replicate=replicate,
+            replicate=replicates[number],
             burst=number,
             index=0,
-            calls=one.calls,
+            calls=calls[number],
             wall_s=seconds,
-            cache=cache,
+            cpu_s=cpu_s[number],
+            warmup=warmups[number],
+            cache=row.get("cache") or "none",
         )
-        for number, (seconds, replicate) in enumerate(zip(one.seconds, replicates, strict=True))
+        for number, seconds in enumerate(one.seconds)
     ]
 
 
@@ -151,6 +164,8 @@ def _named(foreign: Foreign, one: Benchmark) -> dict[str, Any]:
         "case_id": case_id,
         "block_id": stable_id([foreign.tool, group]),
         "case_label": group,
+        "kind": "observed" if one.metrics else "timed",
+        "threads": one.threads,
         "impl": f"{foreign.tool}/{one.name}",
         "backend": foreign.tool,
         "variant": one.name,

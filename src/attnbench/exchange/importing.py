@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from attnbench.errors import ResultsError
-from attnbench.exchange import from_pytest_benchmark
+from attnbench.exchange import from_asv, from_google_benchmark, from_pyperf, from_pytest_benchmark
 from attnbench.exchange.foreign import Foreign, write_run
 
 
@@ -22,23 +23,23 @@ class Importer:
     read: Callable[[Any, Path], Foreign]
 
 
-IMPORTERS: Mapping[str, Importer] = {
-    one.tool: one
-    for one in (Importer(from_pytest_benchmark.TOOL, from_pytest_benchmark.recognises, from_pytest_benchmark.read),)
-}
+FORMATS = (from_pytest_benchmark, from_pyperf, from_asv, from_google_benchmark)
+IMPORTERS: Mapping[str, Importer] = {one.TOOL: Importer(one.TOOL, one.recognises, one.read) for one in FORMATS}
+GZIP = b"\x1f\x8b"  # pyperf writes FILE.json.gz, too
 
 
 def import_file(file: Path, out: Path) -> Path:
     """Import a file into a new run folder below ``out``. Raises ``ResultsError``; then nothing was written."""
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        content = file.read_bytes()
+        data = json.loads(gzip.decompress(content) if content.startswith(GZIP) else content)
     except FileNotFoundError as error:
         msg = f"there is no file {file}"
         raise ResultsError(msg) from error
     except OSError as error:
         msg = f"{file} cannot be read ({error.strerror}); import takes the JSON file of another tool"
         raise ResultsError(msg) from error
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         msg = f"{file} is not JSON, or a damaged file; import reads the JSON of {', '.join(IMPORTERS)}"
         raise ResultsError(msg) from error
     for importer in IMPORTERS.values():

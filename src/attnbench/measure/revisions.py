@@ -1,5 +1,7 @@
 """Git revisions as sides: a tree of files in a temporary folder, and what makes Python import it; removed at the end.
 
+What a killed comparison could not remove, the next one does.
+
 A revision of attnbench itself is installed from its tree into a folder beside it, since its three roots become one
 package only so; of any other repository the tree itself (and its ``src``) goes to the front of the import path.
 """
@@ -11,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,12 +21,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from attnbench.errors import UsageError, suggest
+from attnbench.measure import scratch
 from attnbench.measure.sides import Side
 
 GIT_S, INSTALL_S, ASK_S = 120.0, 600.0, 120.0
 WORKTREE = ("WORKTREE", ".")
 FORCE = "git:"
 OURS = "attnbench"
+PREFIX = "attnbench-ab-"
 SHORT = 12
 TAIL = 300
 
@@ -66,7 +69,10 @@ class Revisions:
 
     def __init__(self, start: Path | None = None) -> None:
         self.repository = repository(start or Path.cwd())
-        self._folder = Path(tempfile.mkdtemp(prefix="attnbench-ab-"))
+        for root in scratch.sweep(PREFIX):
+            _git(root, "worktree", "prune")
+        self._scratch = scratch.Scratch(PREFIX, self.repository)
+        self._folder = self._scratch.path
         self._count = 0
 
     def __enter__(self) -> Self:
@@ -80,7 +86,7 @@ class Revisions:
         for path in sorted(self._folder.glob("tree*")):
             if (path / ".git").is_file():
                 _git(self.repository, "worktree", "remove", "--force", str(path))
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.remove()
         _git(self.repository, "worktree", "prune")
 
     def tree(self, name: str) -> Tree:

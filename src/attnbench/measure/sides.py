@@ -203,7 +203,7 @@ def twins_of(cells: Iterable[Cell], a: str | None = None, b: str | None = None) 
     planned: Sequence[Cell] = [cell for cell in cells if cell.case is not None]
     if a is None or b is None:
         return tuple(Twin(cell, cell) for cell in planned)
-    by_block: dict[str, dict[str, Cell]] = {}
+    by_case: dict[tuple[str, str, str, int], dict[str, Cell]] = {}
     for cell in planned:
-        by_block.setdefault(cell.block_id, {})[cell.impl] = cell
-    return tuple(Twin(found[a], found[b]) for found in by_block.values() if a in found and b in found)
+        by_case.setdefault((cell.suite, cell.case_id, cell.device, cell.threads), {})[cell.impl] = cell
+    return tuple(Twin(found[a], found[b]) for found in by_case.values() if a in found and b in found)

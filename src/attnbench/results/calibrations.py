@@ -93,7 +93,7 @@ class Calibration:
         best = self.smallest(pairs)
         if best is None:
             return f"{head}; no slowdown of those tried is found reliably with {pairs} pairs."
-        often = f"in at least {100 * one.power:.0f} of 100"
+        often = f"in at least {100 * one.power:.0f} of 100, by a margin of {100 * one.margin:g} %"
         return f"{head}; with {best[0]} pairs a slowdown of {100 * best[1]:.0f} % is found {often}."
 
     def describe(self) -> dict[str, Any]:

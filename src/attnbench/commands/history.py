@@ -1,0 +1,64 @@
+"""``attnbench history``: runs over time of one machine, their change points, a figure and a CSV file."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+from attnbench.commands.output import document, say, show
+from attnbench.commands.running import percentage
+from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
+from attnbench.results.extra import check_report_extra
+
+FIGURE, TABLE = "history.png", "history.csv"
+
+
+def history_command(
+    runs: list[str],
+    *,
+    suites: list[str],
+    patterns: list[str],
+    machine: str | None,
+    margin: str,
+    out: Path,
+    as_json: bool,
+) -> int:
+    """Show the history; 0, or 3 where no cell has runs enough for a statement."""
+    check_report_extra("attnbench history")
+    from attnbench.compare.history import require_ruptures
+    from attnbench.compare.past_runs import history
+    from attnbench.report.console import render, wants_colour
+    from attnbench.report.history import draw_history, history_csv, history_tables, left_out_lines
+    from attnbench.results.fingerprint import collect_hardware
+    from attnbench.results.journal import fail_writing
+    from attnbench.results.read import find_runs
+    from attnbench.results.store import write_whole
+
+    require_ruptures()
+    folders = find_runs(runs or ["results"])
+    found = history(folders, suites, patterns, machine, percentage(margin), collect_hardware().id)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        hidden = draw_history(found, out / FIGURE)
+    except OSError as error:
+        fail_writing(out, error)
+    write_whole(out / TABLE, history_csv(found))
+    code = EXIT_OK if found.decided else EXIT_INCONCLUSIVE
+    if as_json:
+        files = {"figure": str(out / FIGURE), "csv": str(out / TABLE)}
+        cells = [{**asdict(one), "label": one.label, "word": one.word} for one in found.series]
+        document({**asdict(found), "series": cells, **files, "exit_code": code})
+        return code
+    show("\n\n".join(render(one, colour=wants_colour(sys.stdout)) for one in history_tables(found)) + "\n")
+    counts = Counter(one.word for one in found.series)
+    show(", ".join(f"{count} {word}" for word, count in counts.items()) + ".")
+    if counts["too few runs"]:
+        show(f"A statement on these cells together needs at least {found.fewest} runs of each.")
+    for line in left_out_lines(found):
+        say(line)
+    if hidden:
+        say(f"{hidden} more cells are in {TABLE} and not in the figure; choose with --suite and --impl")
+    show(f"figure: {out / FIGURE}\ntable: {out / TABLE}")
+    return code

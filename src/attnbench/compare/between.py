@@ -1,0 +1,126 @@
+"""How much two runs of the same code differ on this machine: recorded by earlier runs or a calibration, else assumed.
+
+A saved run cannot show what its machine does between runs, so ``compare`` widens its intervals by this. In order:
+runs of one clean commit on this machine that were made again and again; pairs of processes that ``calibrate`` measured;
+a stated assumption.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from scipy import stats
+
+from attnbench.compare.runs import unlike, unlike_machine
+from attnbench.compare.signed_rank import robust_spread
+from attnbench.errors import ResultsError
+from attnbench.results.calibrations import for_machine
+from attnbench.results.frames import records
+from attnbench.results.read import RUN, load, read_info
+from attnbench.results.schema import RunInfo
+
+# What is assumed where nothing is recorded: the spread of pairs that shared machines were seen to have.
+ASSUMED = 0.04
+# Fewer repeats than this say little of a spread; Student's t takes what uncertainty is left into account.
+FEWEST_REPEATS = 5
+FEWEST_PAIRS = 12
+# The newest runs are enough, and reading all of a large folder is not worth the wait.
+MOST_RUNS = 40
+HELD = 0.95
+
+
+@dataclass(frozen=True)
+class BetweenRuns:
+    """The standard deviation of the log-ratio of two runs of the same code, and where it is known from.
+
+    ``count``: repeats of runs (degrees of freedom), or pairs of processes.
+    """
+
+    value: float
+    source: Literal["earlier runs", "calibration", "assumed"] = "assumed"
+    count: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """What to know of it, in one sentence."""
+        size = f"{100 * self.value:.1f} %"
+        if self.source == "earlier runs":
+            runs = f"{self.count} repeats of runs of unchanged code on this machine"
+            return f"Intervals are widened by the recorded spread between runs, {size}, from {runs}."
+        if self.source == "calibration":
+            pairs = f"{self.count} calibrated pairs of processes; what changes here from hour to hour is not in it"
+            return f"Intervals are widened by this machine's recorded spread, {size}, from {pairs}."
+        what = f"{size} is assumed and every interval is widened by it"
+        return f"No spread between runs is recorded for this machine, so {what}. Type: attnbench calibrate"
+
+
+def recorded(base: RunInfo, head: RunInfo, folders: Iterable[Path] = ()) -> BetweenRuns:
+    """What is known of the machine of ``base``; ``folders`` hold runs, those of base and head are left out."""
+    found = _of_runs(base, {base.run_id, head.run_id}, folders)
+    return found or _of_calibration(base.fingerprint.machine_id) or BetweenRuns(ASSUMED)
+
+
+def _of_calibration(machine_id: str) -> BetweenRuns | None:
+    """By the pairs of a version with itself: twice this value holds 95 of 100 of them, heavy tails or not."""
+    known = for_machine(machine_id)
+    values = np.abs(known.log_ratios) if known is not None else np.array([])
+    if values.size < FEWEST_PAIRS:
+        return None
+    holding = float(np.quantile(values, HELD)) / float(stats.norm.ppf((1 + HELD) / 2))
+    both = robust_spread([*values, *(-values)])
+    return BetweenRuns(max(holding, both), "calibration", int(values.size))
+
+
+def _of_runs(base: RunInfo, left_out: set[str], folders: Iterable[Path]) -> BetweenRuns | None:
+    alike: dict[str, list[Path]] = {}
+    for path in _newest(folders):
+        with suppress(ResultsError):
+            info = read_info(path)
+            if info.run_id not in left_out and _repeats(info, base):
+                left_out = {*left_out, info.run_id}  # a copy of a run is no repeat of it
+                alike.setdefault(f"{info.fingerprint.git} {sorted(info.fingerprint.packages.items())}", []).append(path)
+    squares, freedom, repeats = 0.0, 0, 0
+    for again in alike.values():
+        for levels in _levels(again):
+            squares += float(np.sum((levels - levels.mean()) ** 2))
+            freedom += levels.size - 1
+        repeats += len(again) - 1
+    if repeats < FEWEST_REPEATS or not freedom:
+        return None
+    factor = float(stats.t.ppf((1 + HELD) / 2, repeats)) / float(stats.norm.ppf((1 + HELD) / 2))
+    return BetweenRuns(factor * math.sqrt(2 * squares / freedom), "earlier runs", repeats)
+
+
+def _newest(folders: Iterable[Path]) -> list[Path]:
+    found = {path.parent.resolve() for folder in folders for path in folder.glob(f"*/{RUN}")}
+    return sorted(found, key=lambda path: path.name)[-MOST_RUNS:]
+
+
+def _repeats(info: RunInfo, base: RunInfo) -> bool:
+    """Whether a run is of known, unchanged code on the machine of ``base``."""
+    commit = info.fingerprint.git
+    clean = commit is not None and not commit.endswith("+")
+    same_tool = (info.imported and info.imported.tool) == (base.imported and base.imported.tool)
+    return clean and same_tool and info.status == "complete" and unlike_machine(info, base) is None
+
+
+def _levels(runs: Sequence[Path]) -> list[Any]:
+    """The logarithms of the medians of every cell that at least two of the runs have."""
+    levels: dict[tuple[Any, ...], list[float]] = {}
+    infos: dict[tuple[Any, ...], RunInfo] = {}
+    for run in runs:
+        info = read_info(run)
+        for row in records(load(run)):
+            key = tuple(row[name] for name in ("suite", "case_id", "impl", "device", "threads", "cache"))
+            if row["status"] != "ok" or row["kind"] != "timed":
+                continue
+            # Another version of the framework is other code.
+            if unlike(infos.setdefault(key, info), info, str(row["backend"])) is None:
+                levels.setdefault(key, []).append(math.log(row["time_median_s"]))
+    return [np.asarray(found) for found in levels.values() if len(found) > 1]

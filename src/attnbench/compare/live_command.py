@@ -1,0 +1,65 @@
+"""What to type where saved runs decide nothing: the same cells, live, by ``attnbench ab``."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Iterable, Sequence
+
+from attnbench.compare.verdicts import Verdict
+from attnbench.results.schema import RunInfo
+
+OPEN = ("inconclusive", "not-comparable")
+# Options of ``attnbench run`` that say which cells there are, and mean the same to ``ab``.
+CARRIED = {"-a": "-a", "--axis": "-a", "--impls": "--impls"}
+MOST_COMMANDS = 3
+
+
+def live_advice(base: RunInfo, head: RunInfo, verdicts: Iterable[Verdict], margin: float) -> list[str]:
+    """Sentences, each ending in a command, for the cells that are open; none where nothing is."""
+    open_ = [one for one in verdicts if one.verdict in OPEN and one.metric != "status"]
+    if not open_:
+        return []
+    foreign = [info.imported for info in (base, head) if info.imported is not None and info.imported.unknown]
+    if foreign:
+        tool = foreign[0].tool
+        return [f"attnbench cannot measure what {tool} measured. Measure both there again, one after the other."]
+    rest = _cells(head, open_, margin)
+    impls = list(dict.fromkeys(one.impl for one in open_))
+    if _interpreters_differ(base, head, impls):
+        told = "The environments differ. With the interpreters of both on one machine, this decides it live"
+        pythons = "--python-a BASE/bin/python --python-b HEAD/bin/python"
+        return [f"{told}: attnbench ab {one} {pythons} {rest}" for one in impls[:MOST_COMMANDS]]
+    return [_revisions(base, head, f"{' '.join(f'--impl {shlex.quote(one)}' for one in impls)} {rest}")]
+
+
+def _revisions(base: RunInfo, head: RunInfo, rest: str) -> str:
+    one, other = base.fingerprint.git, head.fingerprint.git
+    if one is None or other is None:
+        told = "Which revisions these are was not recorded. With their names, this decides it live, on one machine"
+        return f"{told}: attnbench ab REVISION-OF-BASE REVISION-OF-HEAD {rest}"
+    if one == other and not one.endswith("+"):
+        told = f"Both are of the same code, {one}: what differs is the machine. This says by how much it varies"
+        return f"{told}: attnbench calibrate"
+    lost = " (the uncommitted files of BASE are not in it)" if one.endswith("+") else ""
+    right = "WORKTREE" if other.endswith("+") else other
+    return f"This decides it live, on one machine{lost}: attnbench ab {one.rstrip('+')} {right} {rest}"
+
+
+def _interpreters_differ(base: RunInfo, head: RunInfo, impls: Sequence[str]) -> bool:
+    one, other = base.fingerprint, head.fingerprint
+    backends = {name.partition("/")[0] for name in impls}
+    return one.python != other.python or any(one.frameworks.get(n) != other.frameworks.get(n) for n in backends)
+
+
+def _cells(info: RunInfo, verdicts: Sequence[Verdict], margin: float) -> str:
+    """The options that choose the same cells: suites, axes as the run was asked for them, drop-in files, threads."""
+    found = [f"--suite {shlex.quote(name)}" for name in dict.fromkeys(one.suite for one in verdicts)]
+    words = list(info.command)
+    for word, after in itertools.pairwise(words):
+        if word in CARRIED:
+            found.append(f"{CARRIED[word]} {shlex.quote(after)}")
+    threads = {one.threads for one in verdicts}
+    if len(threads) == 1 and "--threads" in words:
+        found.append(f"--threads {threads.pop()}")
+    return " ".join([*found, f"--margin {100 * margin:g}%"])

@@ -1,0 +1,209 @@
+"""Runs over time of one machine: which belong together, the times of every cell in them, and their change points."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+from attnbench.compare.history import MOST_RUNS, ChangePoint, change_points, fewest_runs
+from attnbench.compare.runs import unlike, unlike_machine
+from attnbench.errors import NothingSelectedError, ResultsError
+from attnbench.results.frames import records
+from attnbench.results.read import load, read_info
+from attnbench.results.schema import RunInfo
+
+KEY = ("suite", "case_id", "impl", "device", "threads", "cache")
+Word = Literal["changed", "no change point", "too few runs"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A cell in one run; ``low`` and ``high`` are the interval within that run."""
+
+    run_id: str
+    started: str
+    revision: str
+    seconds: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Series:
+    """A cell over its runs, oldest first. ``gaps``: runs in which it was planned and has no time."""
+
+    suite: str
+    case_label: str
+    impl: str
+    device: str
+    threads: int
+    points: tuple[Point, ...]
+    gaps: int = 0
+    changes: tuple[ChangePoint, ...] = ()
+    fewest: int = 0
+
+    @property
+    def label(self) -> str:
+        """Case and implementation, with the setting."""
+        plural = "s" if self.threads > 1 else ""
+        return f"{self.case_label} · {self.impl} · {self.device}, {self.threads} thread{plural}"
+
+    @property
+    def word(self) -> Word:
+        """What can be said."""
+        if len(self.points) < self.fewest:
+            return "too few runs"
+        return "changed" if self.changes else "no change point"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A run, or the cells of one backend in it, that are not like the others."""
+
+    run_id: str
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class History:
+    """The history of a machine: its runs, oldest first, its cells, and what is not in it."""
+
+    machine_id: str
+    runs: tuple[str, ...]
+    series: tuple[Series, ...]
+    left_out: tuple[LeftOut, ...]
+    fewest: int
+
+    @property
+    def decided(self) -> bool:
+        """Whether any cell has runs enough for a statement."""
+        return any(one.word != "too few runs" for one in self.series)
+
+
+@dataclass(frozen=True)
+class _Run:
+    info: RunInfo
+    rows: Sequence[Mapping[str, Any]]
+
+
+def history(
+    folders: Sequence[Path],
+    suites: Sequence[str] = (),
+    patterns: Sequence[str] = (),
+    machine: str | None = None,
+    margin: float = 0.0,
+    here: str | None = None,
+) -> History:
+    """The history of ``machine`` (the beginning of its id), or of that of the newest run.
+
+    Without ``machine`` it is that of ``here`` if it has runs. ``margin`` is the smallest change that matters. A run
+    that cannot be read is left out and told like any other. ``suites`` and shell ``patterns`` of implementations choose
+    cells. Raises ``NothingSelectedError`` where no run has one.
+    """
+    left_out: list[LeftOut] = []
+    seen: dict[str, str] = {}
+    read = [_read(path, suites, patterns, left_out, seen) for path in folders]
+    runs = sorted((one for one in read if one and one.rows), key=lambda one: (one.info.started, one.info.run_id))
+    if machine is None and any(run.info.fingerprint.machine_id == here for run in runs):
+        machine = here
+    ours = [run for run in runs if machine is None or run.info.fingerprint.machine_id.startswith(machine)]
+    if not ours:
+        known = sorted({run.info.fingerprint.machine_id for run in runs})
+        msg = f"no run here is of machine {machine}; there are {', '.join(known)}" if known else _nothing(folders)
+        raise NothingSelectedError(msg)
+    newest = ours[-1]
+    left_out += [LeftOut(r.info.run_id, "all of", why) for r in runs if (why := _unlike_newest(r, newest)) is not None]
+    alike = [run for run in runs if _unlike_newest(run, newest) is None]
+    old = f"it is older than the newest {MOST_RUNS} runs, which are looked at"
+    left_out += [LeftOut(run.info.run_id, "all of", old) for run in alike[:-MOST_RUNS]]
+    alike = alike[-MOST_RUNS:]
+    found = list(_series(alike, left_out))
+    cells = sum(bool(one.points) for one in found)
+    if not cells:
+        raise NothingSelectedError(_nothing(folders))
+    fewest = fewest_runs(cells)
+    judged = tuple(_judged(one, cells, fewest, margin) for one in found)
+    ids = tuple(run.info.run_id for run in alike)
+    return History(newest.info.fingerprint.machine_id, ids, judged, tuple(left_out), fewest)
+
+
+def _nothing(folders: Sequence[Path]) -> str:
+    asked = f"{len(folders)} run" + ("s" if len(folders) != 1 else "")
+    return f"no time of a cell that was asked for in {asked}; attnbench list shows suites and implementations"
+
+
+def _read(
+    folder: Path, suites: Sequence[str], patterns: Sequence[str], left_out: list[LeftOut], seen: dict[str, str]
+) -> _Run | None:
+    try:
+        info, every = read_info(folder), records(load(folder))
+    except ResultsError as error:
+        left_out.append(LeftOut(folder.name, "all of", str(error)))
+        return None
+    if info.run_id in seen:
+        left_out.append(LeftOut(folder.name, "all of", f"it is a copy of {seen[info.run_id]}"))
+        return None
+    seen[info.run_id] = folder.name
+    rows = [
+        row
+        for row in every
+        if row["kind"] == "timed"
+        and (not suites or row["suite"] in suites)
+        and (not patterns or any(fnmatchcase(row["impl"], pattern) for pattern in patterns))
+    ]
+    return _Run(info, rows)
+
+
+def _unlike_newest(run: _Run, newest: _Run, backend: str | None = None) -> str | None:
+    pair = run.info, newest.info
+    why = unlike_machine(*pair) if backend is None else unlike(*pair, backend)
+    if why is None:
+        return None
+    return re.sub(r"\bin BASE\b", "in this run", re.sub(r"\bin HEAD\b", "in the newest", why))
+
+
+def _series(runs: Sequence[_Run], left_out: list[LeftOut]) -> Iterator[Series]:
+    """Every cell of like runs; of each backend, runs unlike the newest that has it are left out and told."""
+    kept: dict[tuple[Any, ...], list[tuple[RunInfo, Mapping[str, Any]]]] = {}
+    for backend in dict.fromkeys(str(row["backend"]) for run in runs for row in run.rows):
+        having = [run for run in runs if any(row["backend"] == backend for row in run.rows)]
+        for run in having:
+            why = _unlike_newest(run, having[-1], backend)
+            if why is not None:
+                left_out.append(LeftOut(run.info.run_id, f"{backend} of", why))
+                continue
+            for row in run.rows:
+                if row["backend"] == backend:
+                    kept.setdefault(tuple(_none(row[name]) for name in KEY[:-1]), []).append((run.info, row))
+    for key, found in kept.items():
+        yield _of_cell(key, found)
+
+
+def _of_cell(key: tuple[Any, ...], found: Sequence[tuple[RunInfo, Mapping[str, Any]]]) -> Series:
+    suite, _, impl, device, threads = key
+    timed = [(info, row) for info, row in found if row["status"] == "ok"]
+    # A time is of one state of the caches; the newest says which.
+    states = {row["cache"] for _, row in timed[-1:]}
+    points = [_point(info, row) for info, row in timed if row["cache"] in states]
+    label = str(found[-1][1]["case_label"])
+    return Series(suite, label, impl, device, threads, tuple(points), len(found) - len(points))
+
+
+def _point(info: RunInfo, row: Mapping[str, Any]) -> Point:
+    low, high = _none(row["time_low_s"]), _none(row["time_high_s"])
+    return Point(info.run_id, info.started, info.fingerprint.git or "unknown", float(row["time_median_s"]), low, high)
+
+
+def _judged(one: Series, cells: int, fewest: int, margin: float) -> Series:
+    changes = tuple(change_points([point.seconds for point in one.points], cells, margin))
+    own = (one.suite, one.case_label, one.impl, one.device, one.threads, one.points, one.gaps)
+    return Series(*own, changes, fewest)
+
+
+def _none(value: Any) -> Any:
+    return None if value is None or value != value else value  # noqa: PLR0124  (NaN is what a frame has for None)

@@ -1,0 +1,101 @@
+"""The gate of live comparisons fails closed: whatever kept a cell from being measured, it never passes."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from attnbench.commands.comparing import Terms, _verdict
+from attnbench.compare.live import LiveJudge, LiveVerdict, exit_code
+from attnbench.compare.sequential import Rules
+from attnbench.measure.pair import PairedEffort
+from attnbench.measure.paired import Pairs
+from attnbench.measure.protocol import Reply
+from attnbench.measure.sides import Name, Side, twins_of
+from tests.measure.test_paired import Book, World, cell, failing
+
+EFFORT = PairedEffort(quads=2, memory_repeats=0)
+Fault = Callable[[World], None]
+
+
+def judged(world: World, budget_s: float = 60.0) -> tuple[LiveVerdict, ...]:
+    """What ``attnbench ab`` would say of one cell in this world."""
+    sides: dict[Name, Side] = {name: Side(name, environment={"SIDE": name}) for name in ("A", "B")}
+    rng = random.Random(0)  # noqa: S311
+    own: dict[str, Any] = {"effort": EFFORT, "start": world.start, "clock": lambda: world.now, "budget_s": budget_s}
+    pairs = Pairs(sides, twins_of([cell()]), lambda: LiveJudge(Rules()), Book(), rng, **own)
+    outcome = pairs.measure()
+    return tuple(_verdict(state, outcome, Terms(effort=EFFORT)) for state in pairs.states)
+
+
+def bursts(**changes: Any) -> Fault:
+    def fault(world: World) -> None:
+        world.answers["B", "burst"] = lambda *_: world.burst("B", **changes)
+
+    return fault
+
+
+def crashes(world: World) -> None:
+    world.answers["B", "prepare"] = lambda *_: Reply(0, "crashed", "SIGSEGV")
+
+
+def both_crash(world: World) -> None:
+    crashes(world)
+    world.answers["A", "prepare"] = lambda *_: Reply(0, "crashed", "SIGSEGV")
+
+
+def dies_in_the_last_quad(world: World) -> None:
+    """So that one side has fewer bursts than the other, in every pair."""
+    world.answers["B", "burst"] = lambda number, _: (
+        Reply(0, "crashed", "ended by SIGKILL", outside=True) if number % 4 == 3 else None
+    )
+
+
+def wrong_after_the_clock(world: World) -> None:
+    failing(world, "B", "verify", Reply(0, "wrong", "beyond the bound"))
+
+
+FAULTS: list[tuple[Fault, float, set[int]]] = [
+    (lambda _: None, 0.0, {5}),  # no time for a pair: nothing measured
+    (crashes, 60.0, {4}),
+    (both_crash, 60.0, {4}),
+    (dies_in_the_last_quad, 60.0, {4}),
+    (wrong_after_the_clock, 60.0, {1}),
+    (bursts(wall_ns=math.nan), 60.0, {5}),
+    (bursts(wall_ns=math.inf), 60.0, {5}),
+    (bursts(wall_ns=-1), 60.0, {5}),  # a clock that went backwards
+    (bursts(wall_ns=0), 60.0, {5}),
+    (bursts(calls=0), 60.0, {5}),
+    (bursts(wall_ns="soon"), 60.0, {5}),
+]
+NAMES = ["nothing", "one-crashed", "both-crashed", "unequal-counts", "wrong", "nan", "infinite", "backwards", "still"]
+NAMES += ["no-calls", "no-number"]
+
+
+@pytest.mark.parametrize(("fault", "budget_s", "codes"), FAULTS, ids=NAMES)
+def test_what_was_not_measured_never_passes(fault: Fault, budget_s: float, codes: set[int]) -> None:
+    world = World()
+    fault(world)
+    found = judged(world, budget_s)
+    assert {one.verdict for one in found} <= {"not-comparable", "inconclusive"}
+    assert all(one.change is None and not one.log_ratios for one in found)
+    assert exit_code(found) in codes
+    assert exit_code(found, inconclusive_passes=True) in codes, "--inconclusive pass forgives no fault"
+
+
+def test_a_single_pair_never_passes_however_alike() -> None:
+    found = judged(World(), budget_s=0.5)
+    assert [len(one.log_ratios) for one in found] == [1]
+    assert {one.verdict for one in found} == {"inconclusive"}
+    assert exit_code(found) == 3
+    assert "too few pairs (1)" in found[0].price
+
+
+def test_the_same_world_without_a_fault_passes() -> None:
+    found = judged(World(), budget_s=600.0)
+    assert {one.verdict for one in found} == {"same"}
+    assert exit_code(found) == 0
