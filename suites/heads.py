@@ -38,23 +38,23 @@ TITLES = {FIRST: ROW_A, "B: size of a key at 8 heads": (BASE, *ROW_B)}
 
 @lru_cache(maxsize=2)
 def examples(seed: int, steps: int) -> tuple[list[tasks.Batch], tasks.Batch, tasks.Batch]:
-    """Batches to train on, the validation set, the test set: the same for every shape with this seed."""
+    """Batches to train on, the validation set, the test set: the same for every split with this seed."""
     train = tasks.batches(TASK.draw(seed, "train", steps * BATCH), BATCH)
     return train, TASK.draw(seed, "validation", HELD_OUT), TASK.draw(seed, "test", HELD_OUT)
 
 
-def sizes(shape: str) -> tuple[int, int]:
+def sizes(split: str) -> tuple[int, int]:
     """Heads and head size of a level such as ``8x4``; ``UsageError`` for another text."""
-    heads, _, d = shape.partition("x")
+    heads, _, d = split.partition("x")
     if not (heads.isdecimal() and d.isdecimal() and int(heads) * int(d)):
-        msg = f"a shape is heads x head size, such as {BASE} or {ROW_B[0]}; got {shape!r}"
+        msg = f"a split is heads x head size, such as {BASE} or {ROW_B[0]}; got {split!r}"
         raise UsageError(msg)
     return int(heads), int(d)
 
 
-def observe(probe: Probe, seed: int, shape: str, lr: float, steps: int) -> dict[str, float]:
+def observe(probe: Probe, seed: int, split: str, lr: float, steps: int) -> dict[str, float]:
     """The share of right answers on the test set with the parameters that validation chose; the curve."""
-    heads, d = sizes(shape)
+    heads, d = sizes(split)
     train, validation, test = examples(seed, steps)
     model, parameters = retrieval.build_heads(heads, d, seed, TASK)
     learner = probe.learner(model, parameters, Optimiser("adam", lr))
@@ -68,9 +68,9 @@ def observe(probe: Probe, seed: int, shape: str, lr: float, steps: int) -> dict[
 
 
 def best(frame: Frame) -> Frame:
-    """For each seed and shape the row of the learning rate that validated best."""
+    """For each seed and split the row of the learning rate that validated best."""
     order = frames.measured(frame).sort_values("metric.validation", ascending=False, kind="stable")
-    return order.drop_duplicates(["impl", "point.seed", "point.shape"]).sort_index()
+    return order.drop_duplicates(["impl", "point.seed", "point.split"]).sort_index()
 
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
@@ -79,21 +79,21 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     for name, rows in frames.measured(frame).groupby("impl", sort=False):
         chosen = best(rows)
         family = {
-            "one-head-is-worse": contrasts.differences(chosen, ACCURACY, {"shape": ROW_A[0]}, {"shape": BASE}),
-            "too-many-heads": contrasts.differences(chosen, ACCURACY, {"shape": ROW_A[-1]}, {"shape": BASE}),
-            "small-keys-hurt": contrasts.differences(chosen, ACCURACY, {"shape": ROW_B[-1]}, {"shape": BASE}),
+            "one-head-is-worse": contrasts.differences(chosen, ACCURACY, {"split": ROW_A[0]}, {"split": BASE}),
+            "too-many-heads": contrasts.differences(chosen, ACCURACY, {"split": ROW_A[-1]}, {"split": BASE}),
+            "small-keys-hurt": contrasts.differences(chosen, ACCURACY, {"split": ROW_B[-1]}, {"split": BASE}),
         }
         found += contrasts.judge_family(family, (str(name),))
     return found
 
 
 def findings(frame: Frame) -> list[str]:
-    """Accuracy by shape at each learning rate, row by row; the verdicts."""
+    """Accuracy by split at each learning rate, row by row; the verdicts."""
     ok = frames.measured(frame)
     said = []
     for lr, rows in ok.groupby("point.lr", sort=False):
-        means = rows.groupby("point.shape", sort=False)[f"metric.{ACCURACY}"].mean()
-        listed = ", ".join(f"{shape} {mean:.3f}" for shape, mean in means.items())
+        means = rows.groupby("point.split", sort=False)[f"metric.{ACCURACY}"].mean()
+        listed = ", ".join(f"{split} {mean:.3f}" for split, mean in means.items())
         said.append(f"Accuracy by heads x head size, learning rate {lr:g}: {listed}.")
     return [*said, *claims.verdict_sentences(verdicts(frame)), *frames.shortfall(frame)]
 
@@ -101,18 +101,18 @@ def findings(frame: Frame) -> list[str]:
 def by_row(frame: Frame) -> Frame:
     """The rows by those of the table: columns ``row`` and ``level``, the base being in both."""
     rows = [
-        [title for title, levels in TITLES.items() if shape in levels or (shape not in ROW_B and title == FIRST)]
-        for shape in frame["point.shape"]
+        [title for title, levels in TITLES.items() if split in levels or (split not in ROW_B and title == FIRST)]
+        for split in frame["point.split"]
     ]
     found = frame.assign(row=rows).explode("row")
-    level = [sizes(shape)[row != FIRST] for shape, row in zip(found["point.shape"], found["row"], strict=True)]
+    level = [sizes(split)[row != FIRST] for split, row in zip(found["point.split"], found["row"], strict=True)]
     return found.assign(level=level)
 
 
 SUITE = Suite(
     name="heads",
     question="How many heads are best at one width, and how small may their keys be?",
-    axes={"seed": tuple(range(8)), "shape": (*ROW_A, *ROW_B), "lr": (3e-3,), "steps": (400,)},
+    axes={"seed": tuple(range(8)), "split": (*ROW_A, *ROW_B), "lr": (3e-3,), "steps": (400,)},
     observe=observe,
     implementations=("torch/naive",),
     figures=(
@@ -144,7 +144,7 @@ SUITE = Suite(
         "worth in translation is not asked. Row B has fewer parameters by design."
     ),
     tiers={
-        "smoke": {"seed": (0, 1), "shape": ("1x64", BASE), "steps": (40,)},
+        "smoke": {"seed": (0, 1), "split": ("1x64", BASE), "steps": (40,)},
         "full": {"lr": (3e-4, 1e-3, 3e-3, 1e-2)},
     },
 )

@@ -110,7 +110,7 @@ def shaped(**accuracies: float) -> pd.DataFrame:
     """Accuracy by heads x head size, as ``h1x64``."""
     return frame(
         [
-            ({"seed": seed, "shape": name[1:], "lr": 3e-3, "steps": 400}, {"accuracy": one, "validation": one})
+            ({"seed": seed, "split": name[1:], "lr": 3e-3, "steps": 400}, {"accuracy": one, "validation": one})
             for seed in SEEDS
             for name, one in accuracies.items()
         ]
@@ -134,10 +134,10 @@ def test_the_claims_on_heads() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", ["8", "x8", "8x", "8xd", "0x8", "-1x8"])
-def test_a_shape_that_is_none_is_an_error(shape: str) -> None:
-    with pytest.raises(UsageError, match="a shape is heads x head size, such as 8x8 or 8x4; got"):
-        helpers.observed("heads", ["numpy/naive"], levels={"seed": (0,), "shape": (shape,), "steps": (1,)})
+@pytest.mark.parametrize("split", ["8", "x8", "8x", "8xd", "0x8", "-1x8"])
+def test_a_split_that_is_none_is_an_error(split: str) -> None:
+    with pytest.raises(UsageError, match="a split is heads x head size, such as 8x8 or 8x4; got"):
+        helpers.observed("heads", ["numpy/naive"], levels={"seed": (0,), "split": (split,), "steps": (1,)})
 
 
 def test_an_optimiser_that_is_none_is_an_error() -> None:
