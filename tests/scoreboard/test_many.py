@@ -7,7 +7,7 @@ import pytest
 
 from attnbench.compare import many
 from attnbench.compare.calibration import judge
-from attnbench.compare.sequential import Rules
+from attnbench.compare.sequential import REPORTED, Rules
 
 WORDS = {"inconclusive": many.INCONCLUSIVE, "same": many.SAME_WORD, "slower": many.SLOWER, "faster": many.FASTER}
 
@@ -36,3 +36,26 @@ def test_an_open_cell_reports_what_its_budget_showed() -> None:
         one = judge(ratios[row, :12], Rules())
         assert one.effect is not None
         assert (low[row], high[row]) == (one.effect.low, one.effect.high)
+
+
+def covered(change: float, level: float, monkeypatch: pytest.MonkeyPatch) -> float:
+    """The share of reported intervals that hold the change, for 60 pairs of heavy-tailed noise."""
+    rng, cells = np.random.default_rng(11), 1000
+    ratios = 0.026 * rng.standard_t(3, (cells, many.MOST)) + np.log1p(change)
+    found = many.judge(ratios, Rules(margin=0.03, cells=8))
+    plain = many.intervals
+    with monkeypatch.context() as patch:
+        patch.setattr(many, "intervals", lambda x: plain(x, level))
+        low, high = many.reported(ratios, found, np.full(cells, 60))
+    return float(((low <= np.log1p(change)) & (np.log1p(change) <= high)).mean())
+
+
+@pytest.mark.parametrize("change", [0.0, 0.02, 0.05, 0.10])
+def test_intervals_hold_the_change_though_cells_stop_when_decided(
+    change: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert covered(change, REPORTED, monkeypatch) >= 0.93
+
+
+def test_intervals_at_the_level_that_they_aim_at_would_hold_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert covered(0.02, 0.95, monkeypatch) < 0.93

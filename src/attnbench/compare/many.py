@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from attnbench.compare.sequential import CONFIRM, MOST_PAIRS, SAME, SCREEN, Rules
+from attnbench.compare.sequential import CONFIRM, MOST_PAIRS, REPORTED, SAME, SCREEN, Rules
 from attnbench.compare.signed_rank import Looks, boundaries, interval_places
 
 INCONCLUSIVE, SAME_WORD, SLOWER, FASTER = 0, 1, 2, 3
@@ -124,8 +124,8 @@ def centres(x: Array) -> Array:
     return np.median(_walsh(x), axis=1) if len(x) else np.zeros(0)
 
 
-def intervals(x: Array, confidence: float = 0.95) -> tuple[Array, Array]:
-    """The ends of the interval of every row, as ``signed_rank.estimate`` gives it."""
+def intervals(x: Array, confidence: float = REPORTED) -> tuple[Array, Array]:
+    """The ends of the interval of every row, as a decision reports it."""
     place = interval_places(x.shape[1], confidence)
     if place is None:
         return np.full(len(x), -np.inf), np.full(len(x), np.inf)
