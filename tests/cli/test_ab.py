@@ -12,17 +12,24 @@ import time
 import venv
 from pathlib import Path
 from textwrap import dedent
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 from xml.etree import ElementTree as ET
 
 import psutil
 import pytest
 from pyarrow import parquet
 
+from attnbench.commands.ab_output import open_lines
+from attnbench.compare.live import LiveVerdict
 from attnbench.measure.revisions import Revisions
 from attnbench.results.calibrations import Calibration, Replayed, Trial, save
 from attnbench.results.fingerprint import collect_hardware
 from attnbench.results.pairs import read_comparison, read_pairs
 from tests.cli.conftest import Cli
+
+if TYPE_CHECKING:
+    from attnbench.commands.comparing import Compared
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "results" / "2026-11-22-amd-epyc-2-cores-smoke-sample"
@@ -290,6 +297,17 @@ def test_verdicts_come_with_what_this_machine_is_known_to_do_to_them(cli: Cli) -
     assert "not calibrated" in Path("before.xml").read_text()
     known = Calibration("m", "2026-01-02T03:04:05Z", trials, replayed=found)
     assert "with 20 pairs a slowdown of 10 % is found in at least 95 of 100, by a margin of 3 %" in known.sentence(25)
+
+
+def test_cells_of_which_the_same_is_known_are_open_in_one_line() -> None:
+    def one(name: str, pairs: int, word: str = "inconclusive") -> LiveVerdict:
+        return LiveVerdict(name, "smoke", name, "numpy/naive", "cpu", 1, word, screened=pairs)  # type: ignore[arg-type]
+
+    verdicts = one("a", 1), one("b", 5), one("c", 1), one("d", 1, "same")
+    found = SimpleNamespace(verdicts=verdicts, resolved=SimpleNamespace(kind="implementations"))
+    first, second = open_lines(cast("Compared", found))
+    assert first.startswith("inconclusive: 2 cells: too few pairs (1) for an interval")
+    assert second.startswith("inconclusive: b: too few pairs (5)")
 
 
 def test_baselines_from_the_command_line(cli: Cli, tmp_path: Path) -> None:

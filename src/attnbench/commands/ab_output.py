@@ -115,11 +115,7 @@ def closing(compared: Compared, calibration: Calibration | None) -> list[str]:
     outcome = compared.outcome
     counts = Counter(name for one in compared.verdicts for name in one.words)
     lines = [", ".join(f"{count} {name}" for name, count in counts.items()) + "."]
-    lines += [
-        f"inconclusive: {cell(compared, one)}: {one.price}."
-        for one in compared.verdicts
-        if one.verdict == "inconclusive"
-    ]
+    lines += open_lines(compared)
     busy = sum(one.disturbed for one in compared.verdicts)
     effort = f"{outcome.pairs} pair{'' if outcome.pairs == 1 else 's'} of fresh processes in {clock(outcome.seconds)}"
     lines.append(effort + (f"; {busy} bursts stayed disturbed after all repeats." if busy else "."))
@@ -128,6 +124,18 @@ def closing(compared: Compared, calibration: Calibration | None) -> list[str]:
     lines.append(machine_line(compared, calibration))
     lines.append(f"kept: {compared.folder}")
     return lines
+
+
+def open_lines(compared: Compared) -> list[str]:
+    """What is known of each undecided cell and what a decision costs; cells of which the same is known in one line."""
+    alike: dict[str, list[str]] = {}
+    for one in compared.verdicts:
+        if one.verdict == "inconclusive":
+            alike.setdefault(one.price, []).append(cell(compared, one))
+    return [
+        f"inconclusive: {names[0] if len(names) == 1 else f'{len(names)} cells'}: {price}."
+        for price, names in alike.items()
+    ]
 
 
 def machine_line(compared: Compared, calibration: Calibration | None) -> str:
