@@ -37,6 +37,16 @@ def test_of_one_suite_the_time_is_said_once(clock: list[float]) -> None:
     assert "by suite" not in spent.sentence()
 
 
+def test_the_share_inside_bursts_is_of_the_time_in_which_something_could_be_timed(clock: list[float]) -> None:
+    spent = Spending()
+    for phase, seconds in (("prepare", 50.0), ("rounds", 10.0), ("observing", 1000.0)):
+        with spent.during(phase):
+            clock[0] += seconds
+    spent.add("bursts", 6.0)
+    assert spent.measured_share() == 0.6
+    assert "; prepare, observing aside, 60% inside measured bursts." in spent.sentence()
+
+
 def test_the_parts_of_a_resumed_run_are_added(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     assert seconds_by_suite(path) == {}

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from attnbench.results.schema import Sample
 
-# What is importing, compiling and checking: the processes that weigh memory do little else.
-ASIDE = ("prepare", "verify", "memory")
+# What is importing, compiling and checking (the processes that weigh memory do little else), or is not timed at all.
+ASIDE = ("prepare", "verify", "memory", "observing")
 
 
 class Spending:
@@ -60,7 +60,7 @@ class Spending:
         return {"wall": time.monotonic() - self._start} | self.seconds
 
     def measured_share(self) -> float | None:
-        """The part of the wall time, but for preparing, verifying and memory, that was inside measured bursts."""
+        """The part of the wall time, but for what is ``ASIDE``, that was inside measured bursts."""
         total = self.total()
         rest = total["wall"] - sum(total.get(phase, 0.0) for phase in ASIDE)
         return total["bursts"] / rest if total.get("bursts") and rest > 0 else None
@@ -73,7 +73,7 @@ class Spending:
         inside = (
             ""
             if share is None
-            else f"; preparing, verifying and memory aside, {share:.0%} of it inside measured bursts"
+            else f"; {', '.join(name for name in ASIDE if name in total)} aside, {share:.0%} inside measured bursts"
         )
         return f"Time: {total['wall']:.0f} s ({parts}){inside}." + self._suites()
 
