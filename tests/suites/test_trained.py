@@ -127,7 +127,7 @@ TINY: dict[str, dict[str, tuple[Any, ...]]] = {
     "g2p": {"seed": (0,), "arm": ("state", "scaled"), "steps": (2,)},
     "gradient-reach": {"seed": (0,), "arm": ("input, reversed", "scaled"), "steps": (2,)},
     "attention-size": {"seed": (0,), "size": (16,), "arm": ("unscaled", "none"), "steps": (2,)},
-    "heads": {"seed": (0,), "shape": ("8x8", "8x4", "1x64"), "steps": (2,)},
+    "heads": {"seed": (0,), "split": ("8x8", "8x4", "1x64"), "steps": (2,)},
     "backend-invariance": {"seed": (0,), "arm": ("additive",), "optimiser": ("sgd",)},
 }
 
