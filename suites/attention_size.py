@@ -56,8 +56,7 @@ def observe(probe: Probe, seed: int, size: int, arm: str, lr: float, steps: int)
 
 def best(frame: Frame) -> Frame:
     """For each seed, size and arm the row of the learning rate that validated best."""
-    order = frames.measured(frame).sort_values("metric.validation", ascending=False, kind="stable")
-    return order.drop_duplicates(["impl", "point.seed", "point.size", "point.arm"]).sort_index()
+    return frames.best_validated(frame, "size", "arm").sort_index()
 
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:

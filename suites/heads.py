@@ -69,8 +69,7 @@ def observe(probe: Probe, seed: int, split: str, lr: float, steps: int) -> dict[
 
 def best(frame: Frame) -> Frame:
     """For each seed and split the row of the learning rate that validated best."""
-    order = frames.measured(frame).sort_values("metric.validation", ascending=False, kind="stable")
-    return order.drop_duplicates(["impl", "point.seed", "point.split"]).sort_index()
+    return frames.best_validated(frame, "split").sort_index()
 
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:

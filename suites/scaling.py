@@ -73,8 +73,7 @@ def with_adam(frame: Frame) -> Frame:
 
 def best(frame: Frame) -> Frame:
     """For each seed, arm, d and optimiser the row of the learning rate that validated best."""
-    order = frames.measured(frame).sort_values("metric.validation", ascending=False, kind="stable")
-    return order.drop_duplicates(["impl", "point.seed", "point.d", "point.arm", "point.optimiser"])
+    return frames.best_validated(frame, "d", "arm", "optimiser")
 
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:

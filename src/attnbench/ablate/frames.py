@@ -50,6 +50,12 @@ def measured(frame: pd.DataFrame, **point: Any) -> pd.DataFrame:
     return rows
 
 
+def best_validated(frame: pd.DataFrame, *axes: str) -> pd.DataFrame:
+    """For each implementation, seed and level of ``axes`` the measured row whose ``validation`` is highest."""
+    order = measured(frame).sort_values(f"{METRIC}validation", ascending=False, kind="stable")
+    return order.drop_duplicates(["impl", *(POINT + axis for axis in ("seed", *axes))])
+
+
 def levels(frame: pd.DataFrame, axis: str) -> list[Any]:
     """The levels of an axis that were measured, in planned order."""
     return list(measured(frame)[POINT + axis].unique()) if POINT + axis in frame else []

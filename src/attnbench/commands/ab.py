@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.commands.output import ProgressLine, document, say, show
-from attnbench.commands.running import _interrupt, percentage, seconds
+from attnbench.commands.running import end_as_interrupted, percentage, seconds
 from attnbench.commands.sides import Asked, resolve
 from attnbench.errors import UsageError
 from attnbench.results.extra import check_report_extra
@@ -61,7 +60,7 @@ def ab_command(
     if not 0 < terms.margin < 1:
         msg = f"--margin is above 0 and below 100 %; got {margin}"
         raise UsageError(msg)
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_as_interrupted()
     with ExitStack() as stack:
         say("preparing both sides")
         compared = compare_live(resolve(asked, stack), terms)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import signal
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.commands.output import ProgressLine, document, say, show
-from attnbench.commands.running import _interrupt, percentage, seconds
+from attnbench.commands.running import end_as_interrupted, percentage, seconds
 from attnbench.commands.sides import Asked, Resolved, resolve
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
 from attnbench.results.extra import check_report_extra
@@ -42,7 +41,7 @@ def calibrate_command(asked: Asked, *, margin: str, budget: str, out: Path, wait
         name="calibrate",
         keep_going=True,
     )
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_as_interrupted()
     with ExitStack() as stack:
         compared = compare_live(_itself(asked, stack), terms)
     measured = [one for one in compared.verdicts if one.measured]

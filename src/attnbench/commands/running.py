@@ -67,7 +67,7 @@ def run_command(
         command=["attnbench", *sys.argv[1:]],
         progress=ProgressLine(),
     )
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_as_interrupted()
     outcome = run(options)
     _verdicts(outcome.folder)
     page = _report([outcome.folder], (reports or outcome.folder.parent.parent / "reports") / outcome.run_id)
@@ -91,8 +91,13 @@ def writable(folder: Path) -> None:
         raise UsageError(msg)
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+def end_as_interrupted() -> None:
+    """From now on SIGTERM ends the work as Ctrl-C does: what was measured is kept."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def seconds(text: str | None) -> float | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from attnbench.commands.output import ProgressLine, document, say, show
-from attnbench.commands.running import _interrupt, seconds
+from attnbench.commands.running import end_as_interrupted, seconds
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
 from attnbench.results.extra import check_report_extra
 
@@ -39,7 +38,7 @@ def live_command(
     extras = [_whole(one) for one in effects.split(",")]
     named = tools.split(",") if tools else live.ALL
     asked = live.Asked(trials, extras, cells, seconds_each, named)
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_as_interrupted()
     path = live.trials(
         asked,
         out,
@@ -61,10 +60,7 @@ def live_command(
     if as_json:
         document({"trials": rows, "file": str(path), "left": left, "exit_code": code})
         return code
-    show(text)
-    show(f"kept: {path}" + (f"; the table stands in {page}" if filled else ""))
-    if left:
-        say(f"{left} trials are left: the same command goes on")
+    _tell(text, path, page if filled else None, f"{left} trials are" if left else None)
     return code
 
 
@@ -83,7 +79,7 @@ def record_command(folder: Path, *, budget: str, out: Path, wait: str | None, as
     from attnbench.scoreboard.corpus import read_corpus
     from attnbench.scoreboard.ours import record
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_as_interrupted()
     path = record(folder, seconds(budget) or 0.0, out / RUNS, seconds(wait) or 0.0, ProgressLine())
     corpus = read_corpus(folder)
     spread = robust_spread(list(corpus.log_ratios.ravel()))
@@ -108,7 +104,7 @@ def campaign_command(
     from attnbench.scoreboard.page import fill, write_csv
 
     asked = [arm(text, cells, seconds) for text in arms or ARMS]
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_as_interrupted()
     path = campaign(
         asked,
         out,
@@ -130,10 +126,7 @@ def campaign_command(
     if as_json:
         document({"arms": [asdict(one) for one in summarise(rows)], "file": str(path), "left": left, "exit_code": code})
         return code
-    show(text)
-    show(f"kept: {path}" + (f"; the table stands in {page}" if filled else ""))
-    if left:
-        say("something is left: the same command goes on")
+    _tell(text, path, page if filled else None, "something is" if left else None)
     return code
 
 
@@ -158,6 +151,13 @@ def replay_command(
     if as_json:
         document({"results": [one.to_dict() for one in results], "file": str(path), "exit_code": EXIT_OK})
         return EXIT_OK
-    show(text)
-    show(f"kept: {path}" + (f"; the tables stand in {page}" if filled else ""))
+    _tell(text, path, page if filled else None)
     return EXIT_OK
+
+
+def _tell(text: str, path: Path, page: Path | None, left: str | None = None) -> None:
+    """The tables, where they and their data are, and whether the same command goes on."""
+    show(text)
+    show(f"kept: {path}" + (f"; the tables stand in {page}" if page else ""))
+    if left:
+        say(f"{left} left: the same command goes on")

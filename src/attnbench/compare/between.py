@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from attnbench.compare.runs import unlike, unlike_machine
+from attnbench.compare.runs import CELL, unlike, unlike_machine
 from attnbench.compare.signed_rank import robust_spread
 from attnbench.errors import ResultsError
 from attnbench.results.calibrations import for_machine
@@ -117,7 +117,7 @@ def _levels(runs: Sequence[Path]) -> list[Any]:
     for run in runs:
         info = read_info(run)
         for row in records(load(run)):
-            key = tuple(row[name] for name in ("suite", "case_id", "impl", "device", "threads", "cache"))
+            key = tuple(row[name] for name in (*CELL, "cache"))
             if row["status"] != "ok" or row["kind"] != "timed":
                 continue
             # Another version of the framework is other code.

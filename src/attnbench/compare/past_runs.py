@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attnbench.compare.history import MOST_RUNS, ChangePoint, change_points, fewest_runs
-from attnbench.compare.runs import unlike, unlike_machine
+from attnbench.compare.runs import CELL, unlike, unlike_machine
 from attnbench.errors import NothingSelectedError, ResultsError
 from attnbench.results.frames import records
 from attnbench.results.read import load, read_info
 from attnbench.results.schema import RunInfo
 
-KEY = ("suite", "case_id", "impl", "device", "threads", "cache")
 Word = Literal["changed", "no change point", "too few runs"]
 
 
@@ -179,7 +178,7 @@ def _series(runs: Sequence[_Run], left_out: list[LeftOut]) -> Iterator[Series]:
                 continue
             for row in run.rows:
                 if row["backend"] == backend:
-                    kept.setdefault(tuple(_none(row[name]) for name in KEY[:-1]), []).append((run.info, row))
+                    kept.setdefault(tuple(_none(row[name]) for name in CELL), []).append((run.info, row))
     for key, found in kept.items():
         yield _of_cell(key, found)
 

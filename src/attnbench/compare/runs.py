@@ -16,7 +16,8 @@ from attnbench.results.summary import Bursts
 if TYPE_CHECKING:
     import pandas as pd
 
-# suite, case_id, impl, device, threads: what a cell is matched by.
+# What a cell is matched by.
+CELL = ("suite", "case_id", "impl", "device", "threads")
 Key = tuple[str, str, str, str, int]
 
 # The fields of a fingerprint that must be alike, with their names for people.
