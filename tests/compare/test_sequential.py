@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +13,16 @@ import pytest
 from scipy import stats
 
 from attnbench.compare.sequential import CONFIRM, SAME, SCREEN, Comparison, Decision, Rules
-from attnbench.compare.signed_rank import Looks, boundaries, estimate, robust_spread, statistic
+from attnbench.compare.signed_rank import (
+    Looks,
+    bound,
+    boundaries,
+    estimate,
+    means_of_two,
+    null_tail,
+    robust_spread,
+    statistic,
+)
 from attnbench.errors import UsageError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -57,20 +67,53 @@ def verdicts(world: World, change: float, pairs: int, trials: int, rules: Rules 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_statistic_is_scipys(seed: int) -> None:
+def test_by_unbounded_scores_the_statistic_is_scipys(seed: int) -> None:
     x = np.random.default_rng(seed).standard_normal(9 + seed)
-    assert statistic(x.tolist()) == stats.wilcoxon(x, alternative="greater").statistic
+    found = statistic(x.tolist(), share=1)
+    theirs = stats.wilcoxon(x, alternative="less", method="exact")
+    assert found == theirs.statistic
+    if found < len(null_tail(len(x), 1)):
+        assert null_tail(len(x), 1)[int(found)] == pytest.approx(theirs.pvalue, rel=1e-12)
 
 
-@pytest.mark.parametrize("n", [5, 6, 9, 14])
-def test_the_interval_inverts_scipys_test(n: int) -> None:
+@pytest.mark.parametrize("n", [1, 2, 5, 8, 13])
+@pytest.mark.parametrize("share", [0.01, 0.5, 1])
+def test_the_null_distribution_is_that_of_all_signs(n: int, share: float) -> None:
+    sizes = np.random.default_rng(n).permutation(np.arange(1.0, n + 1))
+    signs = np.array(list(itertools.product((-1, 1), repeat=n)))
+    found = np.sort([statistic(one.tolist(), share) for one in signs * sizes])
+    tail = null_tail(n, share)
+    counts = np.searchsorted(found, np.arange(len(tail)), side="right")
+    np.testing.assert_allclose(tail, counts / len(found), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 9, 14, 31])
+def test_the_statistic_counts_the_means_of_two_above(n: int) -> None:
+    """So that interval and test cannot contradict each other."""
+    x = np.random.default_rng(n).standard_t(2, n)
+    means = means_of_two(x)
+    assert (np.diff(means) >= 0).all()
+    for t in np.random.default_rng(n + 1).standard_normal(50):
+        assert statistic((x - t).tolist()) == (means > t).sum()
+
+
+@pytest.mark.parametrize("n", [5, 6, 9, 14, 22])
+def test_the_interval_inverts_the_test(n: int) -> None:
     x = np.random.default_rng(n).standard_normal(n)
-    found = estimate(x.tolist())
-    for end, inside in ((found.low, 1e-6), (found.high, -1e-6)):
-        just_in = stats.wilcoxon(x - end - inside, method="exact").pvalue
-        just_out = stats.wilcoxon(x - end + inside, method="exact").pvalue
+    found, tail = estimate(x.tolist()), null_tail(n)
+    for end, inwards, sign in ((found.low, 1e-6, -1), (found.high, -1e-6, 1)):
+        # At the low end the values lie above, so that the small statistic is that of the values turned round.
+        just_in = 2 * tail[int(statistic((sign * (x - end - inwards)).tolist()))]
+        just_out = 2 * tail[int(statistic((sign * (x - end + inwards)).tolist()))]
         assert just_out <= 1 - found.confidence + 1e-12 < just_in
     assert abs(found.confidence - 0.95) < 0.02
+
+
+def test_one_wild_pair_takes_less_back_than_by_plain_ranks() -> None:
+    """Two pairs of seventeen that a neighbour took: is the rest enough for a hundredth?"""
+    x = [-0.10 - 0.001 * i for i in range(15)] + [0.28, 0.2]
+    assert null_tail(17)[int(statistic(x))] < 0.005
+    assert null_tail(17, 1)[int(statistic(x, share=1))] > 0.015
 
 
 def test_four_pairs_have_no_interval() -> None:
@@ -88,14 +131,14 @@ def test_no_more_paths_reach_a_boundary_than_allowed(looks: Looks, error: float)
     reached = np.zeros(n_paths, dtype=bool)
     for n, limit in zip(looks.pairs, limits, strict=True):
         ranks = np.abs(x[:, :n]).argsort(1).argsort(1) + 1
-        reached |= (ranks * (x[:, :n] > 0)).sum(1) >= limit
+        reached |= (np.minimum(ranks, bound(n)) * (x[:, :n] > 0)).sum(1) >= limit
     assert error / 2 < reached.mean() < error + 4 * math.sqrt(error / n_paths)
 
 
 def test_the_first_boundary_is_exact() -> None:
     """Five of five positive is one path in 32, which the first share of 0.1 allows; six of six one in 64."""
-    assert boundaries(SCREEN, 0.1)[0] == 15
-    assert boundaries(CONFIRM, 0.025)[0] == 21
+    assert boundaries(SCREEN, 0.1)[0] == 1 + 2 + 3 + 3 + 3
+    assert boundaries(CONFIRM, 0.025)[0] == 1 + 2 + 3 + 3 + 3 + 3
     assert boundaries(Looks((3,), (1.0,)), 0.05) == (math.inf,)
 
 

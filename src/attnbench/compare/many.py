@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from attnbench.compare.sequential import CONFIRM, MOST_PAIRS, REPORTED, SAME, SCREEN, Rules
-from attnbench.compare.signed_rank import Looks, boundaries, interval_places
+from attnbench.compare.signed_rank import Looks, boundaries, interval_places, means_of_two, scores
 
 INCONCLUSIVE, SAME_WORD, SLOWER, FASTER = 0, 1, 2, 3
 MOST = SCREEN.pairs[-1] + CONFIRM.pairs[-1]
@@ -89,7 +88,7 @@ def _screened(seen: Array, rules: Rules) -> tuple[Array, Array]:
     if seen.shape[1] not in SCREEN.pairs:
         return np.zeros(len(seen), bool), np.zeros(len(seen), bool)
     limit = boundaries(SCREEN, rules.screen_error)[SCREEN.pairs.index(seen.shape[1])]
-    ranks = stats.rankdata(np.abs(seen), axis=1)
+    ranks = scores(seen)
     slower = (ranks * (seen > 0)).sum(1) >= limit
     return slower, ~slower & ((ranks * (seen < 0)).sum(1) >= limit)
 
@@ -111,17 +110,12 @@ def _reached(looks: Looks, error: float, seen: Array) -> Array:
     if seen.shape[1] not in looks.pairs or not len(seen):
         return np.zeros(len(seen), bool)
     limit = boundaries(looks, error)[looks.pairs.index(seen.shape[1])]
-    return np.asarray((stats.rankdata(np.abs(seen), axis=1) * (seen > 0)).sum(1) >= limit)
-
-
-def _walsh(x: Array) -> Array:
-    first, second = np.triu_indices(x.shape[1])
-    return np.asarray((x[:, first] + x[:, second]) / 2)
+    return np.asarray((scores(seen) * (seen > 0)).sum(1) >= limit)
 
 
 def centres(x: Array) -> Array:
-    """Hodges and Lehmann's centre of every row."""
-    return np.median(_walsh(x), axis=1) if len(x) else np.zeros(0)
+    """The centre of every row, as an estimate has it."""
+    return np.median(means_of_two(x), axis=1) if len(x) else np.zeros(0)
 
 
 def intervals(x: Array, confidence: float = REPORTED) -> tuple[Array, Array]:
@@ -129,8 +123,8 @@ def intervals(x: Array, confidence: float = REPORTED) -> tuple[Array, Array]:
     place = interval_places(x.shape[1], confidence)
     if place is None:
         return np.full(len(x), -np.inf), np.full(len(x), np.inf)
-    walsh = np.sort(_walsh(x), axis=1)
-    return walsh[:, place[0]], walsh[:, -1 - place[0]]
+    means = means_of_two(x)
+    return means[:, place[0]], means[:, -1 - place[0]]
 
 
 def reported(log_ratios: Array, judged: Judged, pairs: Array) -> tuple[Array, Array]:
