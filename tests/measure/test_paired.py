@@ -81,7 +81,7 @@ class World:
 
 
 class FakeWorker:
-    keeper_pid = 0
+    pid = keeper_pid = 0
 
     def __init__(self, world: World, side: str) -> None:
         self.alive, self._world, self._side = True, world, side

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from attnbench.measure.placement import draw
 from attnbench.measure.pool import DOUBTFUL
 from attnbench.measure.protocol import OK, UNSUPPORTED, Burst, Prepared, ProtocolError, Reply, value
 from attnbench.measure.receipts import Limits, disturbance
@@ -248,6 +249,7 @@ class Pair:
         effort = self._pairs.effort
         for attempt in range(effort.retries + 1):
             pattern = self._pairs.rng.choice((ABBA, BAAB))
+            processors = self._placed(state.twin)
             found: list[tuple[Name, float]] = []
             why = None
             for position, name in enumerate(pattern):
@@ -256,7 +258,8 @@ class Pair:
                     return
                 why = disturbance(burst.receipt, burst.receipt.get("host_s", burst.wall_ns / 1e9), effort.limits)
                 again = why is not None and attempt < effort.retries
-                self._write(state, burst, why, quad=number, attempt=attempt, position=position, side=name, again=again)
+                where = {"quad": number, "attempt": attempt, "position": position, "side": name}
+                self._write(state, burst, why, **where, processors=processors, again=again)
                 if again:
                     break
                 found.append((name, burst.wall_ns / 1e9 / burst.calls))
@@ -267,6 +270,10 @@ class Pair:
         state.quads += 1
         for name, seconds in found:
             self._seconds[state.twin.id][name].append(seconds)
+
+    def _placed(self, twin: Twin) -> tuple[int, ...] | None:
+        """The processors of a quad, the same for both sides; ``None`` where the system places them."""
+        return self._duo.place(draw(self._pairs.rng, twin.a.threads)) if twin.a.device == "cpu" else None
 
     def _burst(self, state: State, name: Name) -> Burst | None:
         key = state.twin.id

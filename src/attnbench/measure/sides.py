@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
+from attnbench.measure.placement import everywhere, place
 from attnbench.measure.pool import HASH_SEEDS, LONGEST_PADDING
 from attnbench.measure.process import Setting, WorkerProcess
 from attnbench.measure.protocol import CRASHED, Reply
@@ -30,6 +31,10 @@ class Worker(Protocol):
     """What a pair needs of a process; ``WorkerProcess`` is one."""
 
     alive: bool
+
+    @property
+    def pid(self) -> int:
+        """The process that computes; 0 while it is not known."""
 
     @property
     def keeper_pid(self) -> int:
@@ -165,6 +170,16 @@ class Duo:
     def ask(self, name: Name, op: str, /, **arguments: Any) -> Reply:
         """Ask one side, and wait: the other sleeps meanwhile."""
         return self.workers[name].call(op, self._timeout, **arguments)
+
+    def place(self, processors: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        """Let both sides compute on the same processors; ``None`` where they were not moved."""
+        if processors is None:
+            return None
+        if all([place(worker.pid, processors) for worker in self.workers.values()]):
+            return processors
+        for worker in self.workers.values():  # one of them alone would not have the same
+            place(worker.pid, everywhere())
+        return None
 
     def together(self, work: Callable[[Name], None]) -> None:
         """Do something for both sides at the same time, a thread for each; never while anything is timed."""
