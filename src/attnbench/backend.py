@@ -196,7 +196,8 @@ class BackendInfo:
     (variant, module in the package). ``environment`` are variables that must stand before the framework is imported,
     where ``{threads}`` is filled in. ``native`` is ``"module:TUPLE"`` of its ``NativeKernel``s, for the semantics
     probe. ``sharing`` are variables by which the workers of one check share what they compile, where ``{folder}`` is
-    filled in: the same program is then compiled once. Never set where compilation is timed.
+    filled in: the same program is then compiled once. Never set where compilation is timed. ``dispatchers`` are threads
+    that hand out work on the CPU while the asked number of threads computes: a burst needs a processor for each.
     """
 
     name: str
@@ -208,6 +209,7 @@ class BackendInfo:
     environment: Mapping[str, str] = field(default_factory=dict)
     native: str | None = None
     sharing: Mapping[str, str] = field(default_factory=dict)
+    dispatchers: int = 0
 
     def names(self) -> tuple[str, ...]:
         """Full names of the implementations."""

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from attnbench.compare import many
 from attnbench.compare.sequential import CONFIRM, SAME, SCREEN, Comparison, Decision, Rules
 from attnbench.compare.signed_rank import (
     Looks,
@@ -19,6 +20,7 @@ from attnbench.compare.signed_rank import (
     boundaries,
     estimate,
     means_of_two,
+    most,
     null_tail,
     robust_spread,
     statistic,
@@ -142,25 +144,58 @@ def test_the_first_boundary_is_exact() -> None:
     assert boundaries(Looks((3,), (1.0,)), 0.05) == (math.inf,)
 
 
+@pytest.mark.parametrize("error", [0.009, 1e-3, 1e-5])
+def test_small_errors_are_kept_exactly(error: float) -> None:
+    """Too few drawn paths would reach such boundaries: the chances of all looks add up to no more than the error."""
+    limits = boundaries(CONFIRM, error)
+    chances = [
+        null_tail(n)[most(n) - int(limit)] for n, limit in zip(CONFIRM.pairs, limits, strict=True) if limit < math.inf
+    ]
+    assert 0.5 * error < sum(chances) <= error * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("groups", [(6,), (3, 3), (1, 5), (4, 2), (1, 2, 3), (2, 2, 2)])
+def test_ties_do_not_make_it_easier(groups: tuple[int, ...]) -> None:
+    """All signs of six values of few sizes: as rarely above any number of six as six of different sizes."""
+    sizes = np.repeat(np.arange(1.0, len(groups) + 1), groups)
+    found = np.array([statistic((signs * sizes).tolist()) for signs in itertools.product((-1, 1), repeat=6)])
+    assert found.max() == most(6)
+    limit = boundaries(CONFIRM, 0.025)[0]
+    assert (found >= limit).mean() == 1 / 64
+
+
+def judged(world: World, change: float, pairs: int, rules: Rules) -> Array:
+    """The verdicts of 20,000 cells after so many pairs, 8 in a row one run."""
+    noise = world(np.random.default_rng(20_151), 20_000 * pairs).reshape(20_000, pairs)
+    return np.concatenate([many.judge(part, rules).verdict for part in np.split(noise + math.log1p(change), 10)])
+
+
+def at_most(found: Array, share: float) -> bool:
+    """Whether the upper end of the exact interval is within a target."""
+    return bool(stats.binomtest(int(found.sum()), found.size).proportion_ci(0.95).high <= share)
+
+
 @pytest.mark.parametrize("world", WORLDS)
 def test_false_alarms_are_as_rare_as_promised(world: str) -> None:
-    """Half of an alarm in a hundred for a cell by the rules of one cell, at any length of the run."""
-    trials = 600
-    found = verdicts(WORLDS[world], 0.0, 40, trials, Rules(cells=1))
-    for word in ("slower", "faster"):
-        assert stats.binomtest(found[word], trials, 0.005, alternative="greater").pvalue > 1e-4, found
+    """At most half an alarm in a hundred cells and two in a hundred runs of eight, however long they are."""
+    found = judged(WORLDS[world], 0.0, 60, Rules(cells=8))
+    for word in (many.SLOWER, many.FASTER):
+        assert at_most(found == word, 0.005)
+        assert at_most((found == word).reshape(-1, 8).any(axis=1), 0.02)
 
 
-@pytest.mark.parametrize("world", ["heavy tails", "steal"])
+@pytest.mark.parametrize("world", WORLDS)
 def test_a_change_of_five_per_cent_is_hardly_ever_called_the_same(world: str) -> None:
-    trials = 300
-    assert verdicts(WORLDS[world], 0.05, 60, trials)["same"] <= 0.01 * trials
+    assert at_most(judged(WORLDS[world], 0.05, 60, Rules(cells=8)) == many.SAME_WORD, 0.01)
 
 
-def test_changes_are_found() -> None:
-    assert verdicts(heavy(0.04), 0.10, 20, 300)["slower"] >= 0.9 * 300
-    assert verdicts(heavy(0.04), 0.05, 60, 200)["slower"] >= 0.95 * 200
-    assert verdicts(heavy(0.04), -0.10, 20, 200)["faster"] >= 0.9 * 200
+def test_changes_are_found_while_the_spread_is_four_per_cent() -> None:
+    """In so many pairs as 2 and 10 minutes have for eight cells."""
+    rules = Rules(cells=8)
+    for noise in (heavy(0.04, 30), heavy(0.04)):
+        assert (judged(noise, 0.10, 22, rules) == many.SLOWER).mean() >= 0.95
+        assert (judged(noise, -0.10, 22, rules) == many.FASTER).mean() >= 0.93
+    assert (judged(heavy(0.04), 0.05, 99, rules) == many.SLOWER).mean() >= 0.95
 
 
 def test_no_change_is_called_the_same_given_time() -> None:
@@ -175,7 +210,34 @@ def test_where_the_machine_is_too_noisy_the_verdict_is_inconclusive_with_its_pri
     undecided = decide(heavy(0.02)(np.random.default_rng(3), 7), 0.0, Rules())
     assert undecided.verdict == "inconclusive"
     assert undecided.more_pairs is not None
-    assert undecided.more_pairs >= 1
+    assert undecided.more_pairs + 7 in SAME.pairs
+
+
+@pytest.mark.parametrize(
+    ("pairs", "price"),
+    [
+        # Seen at the first look, and the time was up: it must be confirmed on six fresh pairs.
+        ([0.10, 0.11, 0.12, 0.11, 0.10], 6),
+        # Between looks: it is seen at the next one, a pair later, and then confirmed.
+        ([0.10, 0.11, -0.20, -0.20, 0.12, 0.11, 0.10], 1 + 6),
+        # Seen by noise, and half-way to confirming that nothing is there.
+        ([0.02] * 5 + [0.001, -0.002, 0.001], 10 - 3),
+    ],
+)
+def test_the_price_is_that_of_the_stage(pairs: list[float], price: int) -> None:
+    one = Comparison(Rules())
+    for value in pairs:
+        one.add(value)
+    assert one.close().more_pairs == price
+
+
+def test_no_price_is_named_where_no_look_is_left() -> None:
+    one = Comparison(Rules(cells=10**6))
+    for value in (0.10, 0.11, 0.12, 0.11, 0.10):
+        one.add(value)
+    found = one.close().more_pairs
+    assert found is not None
+    assert found > 20  # six of six are no proof among a million cells
 
 
 def test_intervals_of_decided_cells_cover() -> None:

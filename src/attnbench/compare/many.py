@@ -74,8 +74,9 @@ def _confirm(found: Judged, rows: Array, x: Array, towards: Array, rules: Rules)
         directed = towards[live, None] * seen
         shown[live] |= _reached(CONFIRM, rules.confirm_error, directed)
         beyond = np.zeros(len(live), bool)
-        # The centre counts only once a boundary was reached.
-        beyond[shown[live]] = centres(directed[shown[live]]) >= rules.log_margin
+        # Centre and interval count only once a boundary was reached.
+        reached = directed[shown[live]]
+        beyond[shown[live]] = (centres(reached) >= rules.log_margin) & (intervals(reached)[0] > 0)
         same = ~beyond & _same(seen, rules)
         for done, word in ((beyond & (towards[live] > 0), SLOWER), (beyond & (towards[live] < 0), FASTER)):
             _decide(found, rows[live[done]], word, began + count)

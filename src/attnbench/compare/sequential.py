@@ -24,7 +24,7 @@ SCREEN = Looks(
 )
 CONFIRM = Looks((6, 8, 10, 13, 17, 22, 28, 36, 46, 60), (0.7, 0.1, 0.06, 0.04, 0.03, 0.02, 0.02, 0.01, 0.01, 0.01))
 # Equivalence within a small margin takes many pairs, so that early looks would only cost.
-SAME = Looks((8, 10, 13, 17, 22, 28, 36, 46, 60), (0.05, 0.05, 0.1, 0.15, 0.2, 0.15, 0.1, 0.1, 0.1))
+SAME = Looks((10, 13, 17, 22, 28, 36, 46, 60), (0.1, 0.1, 0.15, 0.2, 0.15, 0.1, 0.1, 0.1))
 MOST_PAIRS = SCREEN.pairs[-1]
 # The level of the intervals that are reported. A cell stops when its verdict shows, which takes some coverage away: at
 # this level the interval of a changed cell holds the change in about 95 of 100 (docs/scoreboard.md counts it).
@@ -124,7 +124,9 @@ class Comparison:
     def _judge_confirming(self) -> Decision | None:
         sign, pairs = self.towards or 1, self.confirming
         found = estimate(pairs, REPORTED)
-        beyond = sign * found.centre >= self.rules.log_margin
+        # The interval that is reported must not contradict the verdict.
+        apart = found.low > 0 if sign > 0 else found.high < 0
+        beyond = apart and sign * found.centre >= self.rules.log_margin
         if beyond and _ever_reached(CONFIRM, self.rules.confirm_error, [sign * x for x in pairs]):
             return self._decide("slower" if sign > 0 else "faster", pairs)
         return self._same(pairs)
@@ -146,25 +148,38 @@ class Comparison:
         every = [*self.screening, *self.confirming]
         if not every:
             return Decision("inconclusive", None, *counts, reason="no pair was measured")
-        pairs = self.confirming or self.screening
-        found, spread = estimate(pairs, REPORTED), robust_spread(every)
-        more = self._forecast(found.centre, spread, len(pairs)) if len(every) > 2 else None  # noqa: PLR2004
+        found, spread = estimate(self.confirming or self.screening, REPORTED), robust_spread(every)
+        more = self._forecast(found.centre, spread) if len(every) > 2 else None  # noqa: PLR2004
         reason = "neither a change nor its absence is shown"
         if self.towards is not None and not self.confirming:
             reason = "a change was seen, and there was no time to confirm it on fresh pairs"
         return Decision("inconclusive", found, *counts, spread, more, reason)
 
-    def _forecast(self, centre: float, spread: float, done: int) -> int | None:
-        """Pairs until the interval is narrow enough for either answer, were centre and spread the true ones."""
-        margin = self.rules.log_margin
-        # To show a change, it must be told from 0; to show none, from the margin. Half-way between, neither is near.
-        gap = abs(centre) if abs(centre) > margin else margin - abs(centre)
-        if gap <= 0 or spread <= 0:
+    def _forecast(self, centre: float, spread: float) -> int | None:
+        """Pairs until a look at which the interval is narrow enough, were centre and spread the true ones.
+
+        To show a change, it must be told from 0; to show none, from the margin. Half-way between, neither is near.
+        """
+        rules, changed = self.rules, abs(centre) > self.rules.log_margin
+        gap = abs(centre) if changed else rules.log_margin - abs(centre)
+        if gap <= 0:
             return None
         needed = math.ceil((Z_NEEDED * spread / gap) ** 2)
-        needed += SCREEN.pairs[0] if self.towards is None and abs(centre) > margin else 0
-        more = max(needed, (CONFIRM if self.towards else SAME).pairs[0]) - done
-        return max(1, more) if needed <= MOST_PAIRS else None
+        done = len(self.screening) if self.towards is None else len(self.confirming)
+        if not changed:
+            return _until(SAME, rules.false_same, max(needed, done + 1), done)
+        if self.towards is not None:
+            return _until(CONFIRM, rules.confirm_error, max(needed, done + 1), done)
+        screened = _until(SCREEN, rules.screen_error, done + 1, done)
+        confirmed = _until(CONFIRM, rules.confirm_error, needed, 0)
+        return None if screened is None or confirmed is None else screened + confirmed
+
+
+def _until(looks: Looks, error: float, least: int, done: int) -> int | None:
+    """Pairs until the first look at which a stage can be decided and has at least so many; ``None``: there is none."""
+    limits = boundaries(looks, error)
+    able = (n for n, limit in zip(looks.pairs, limits, strict=True) if n >= least and math.isfinite(limit))
+    return next((n - done for n in able), None)
 
 
 # Standard errors between the estimate and what it is to be told from, for a decision in four cases of five.

@@ -25,6 +25,8 @@ from scipy import stats
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 PATHS = 100_000
+# Paths that must be allowed to reach a boundary for their number to be known to 3 % or so.
+FEWEST = 1000
 CHUNK = 20_000
 SEED = 20_140_901
 # Ranks are bounded by this share of the number of values: by 1 the scores would be Wilcoxon's, by 0 the signs alone.
@@ -52,9 +54,20 @@ def bound(n: int, share: float = SHARE) -> int:
     return max(1, math.ceil(share * n))
 
 
+def most(n: int) -> int:
+    """The statistic of n positive values."""
+    return int(np.minimum(np.arange(1, n + 1), bound(n)).sum())
+
+
 def scores(x: Array, share: float = SHARE) -> Array:
-    """The score of every value among those along the last axis: the rank of its size, bounded."""
-    return np.asarray(np.minimum(stats.rankdata(np.abs(x), axis=-1), bound(x.shape[-1], share)))
+    """The score of every value among those along the last axis: the rank of its size, bounded.
+
+    Values of one size share the scores of their places, so that ties never count for more than what they stand for.
+    """
+    n, sizes = x.shape[-1], np.abs(x)
+    first, last = (stats.rankdata(sizes, method=end, axis=-1).astype(int) for end in ("min", "max"))
+    below = np.concatenate([[0], np.minimum(np.arange(1, n + 1), bound(n, share)).cumsum()])
+    return np.asarray((below[last] - below[first - 1]) / (last - first + 1))
 
 
 def statistic(values: Sequence[float], share: float = SHARE) -> float:
@@ -67,22 +80,49 @@ def statistic(values: Sequence[float], share: float = SHARE) -> float:
 def boundaries(looks: Looks, error: float) -> tuple[float, ...]:
     """At each look the statistic from which a stage is decided; infinite where the share cannot be spent yet.
 
-    Of all paths under fair signs, at most ``error`` ever reach a boundary.
+    Of all paths under fair signs, at most ``error`` ever reach a boundary: by drawn paths where enough of them do to
+    be counted; for smaller errors by the sum of the exact chances at the looks, which is more than that of any of them.
     """
-    statistics = _null_paths(looks.pairs)
-    alive = np.ones(len(statistics), dtype=bool)
+    drawn = _Drawn(_null_paths(looks.pairs)) if error * PATHS >= FEWEST else _Summed(looks.pairs)
     allowed, spent, found = 0.0, 0.0, []
-    for seen, share in zip(statistics.T, looks.shares, strict=True):
+    for look, share in enumerate(looks.shares):
         allowed += error * share
-        values, counts = np.unique(seen[alive], return_counts=True)
-        crossing = counts[::-1].cumsum()[::-1] / len(statistics)  # of all paths, those at or above each value
-        within = values[crossing <= allowed - spent + 1e-12]
-        boundary = float(within[0]) if len(within) else math.inf
-        crossed = alive & (seen >= boundary)
-        spent += float(crossed.mean())
-        alive &= ~crossed
+        boundary, cost = drawn.boundary(look, allowed - spent)
+        spent += cost
         found.append(boundary)
     return tuple(found)
+
+
+class _Drawn:
+    """Paths that no boundary has stopped yet."""
+
+    def __init__(self, statistics: Array) -> None:
+        self._statistics, self._alive = statistics, np.ones(len(statistics), dtype=bool)
+
+    def boundary(self, look: int, allowed: float) -> tuple[float, float]:
+        """The least statistic that at most so many reach, and how many do."""
+        seen = self._statistics[:, look]
+        values, counts = np.unique(seen[self._alive], return_counts=True)
+        crossing = counts[::-1].cumsum()[::-1] / len(seen)  # of all paths, those at or above each value
+        within = values[crossing <= allowed + 1e-12]
+        boundary = float(within[0]) if len(within) else math.inf
+        crossed = self._alive & (seen >= boundary)
+        self._alive &= ~crossed
+        return boundary, float(crossed.mean())
+
+
+class _Summed:
+    """The chance of each look by itself."""
+
+    def __init__(self, pairs: tuple[int, ...]) -> None:
+        self._pairs = pairs
+
+    def boundary(self, look: int, allowed: float) -> tuple[float, float]:
+        """The least statistic whose chance is allowed, and its chance."""
+        n = self._pairs[look]
+        tail = null_tail(n)  # of a statistic as far below the largest as its place says
+        place = int(np.searchsorted(tail, allowed + 1e-15, side="right")) - 1
+        return (float(most(n) - place), float(tail[place])) if place >= 0 else (math.inf, 0.0)
 
 
 @lru_cache(maxsize=8)
@@ -110,11 +150,6 @@ class Estimate:
     high: float
     n: int
     confidence: float
-
-    @property
-    def half_width(self) -> float:
-        """Half the width of the interval."""
-        return (self.high - self.low) / 2
 
 
 def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:

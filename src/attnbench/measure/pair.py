@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from attnbench import discover
 from attnbench.measure.placement import draw
 from attnbench.measure.pool import DOUBTFUL
 from attnbench.measure.protocol import OK, UNSUPPORTED, Burst, Prepared, ProtocolError, Reply, value
@@ -22,6 +23,8 @@ BAAB: tuple[Name, ...] = ("B", "A", "A", "B")
 ALIKE = 4
 # How a worker says that its code does not have what it was asked to prepare, which is no failure of a kernel.
 ABSENT = ("UsageError: unknown implementation", "no such file or folder")
+# The same of a worker that does not know what it is asked at all: other code than ours, and no crash of it.
+UNSPOKEN = ("the worker has no operation", "Bench.hello() ", "UsageError: unknown backend")
 
 
 class Judge(Protocol):
@@ -82,6 +85,8 @@ class State:
     memory: dict[Name, list[int]] = field(default_factory=lambda: {"A": [], "B": []})
     memory_status: str = OK
     memory_reason: str | None = None
+    # Sides that said themselves that their peak is not known.
+    memory_unknown: tuple[Name, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -113,9 +118,6 @@ class Host(Protocol):
 
     def greeted(self, name: Name, reply: Reply) -> None:
         """Keep what a side says of itself."""
-
-    def is_revision(self, name: Name) -> bool:
-        """Whether a side is other code than ours."""
 
 
 class Pair:
@@ -200,7 +202,7 @@ class Pair:
         return [state for state in self._order if self._both_ready(state, replies)]
 
     def _not_greeted(self, hellos: Mapping[Name, Reply]) -> None:
-        """A side whose process does not start; that of other code says that the two cannot be compared."""
+        """A side whose process does not start: a failure of it, unless it does not know what it is asked."""
         for name in BOTH:
             reply = hellos.get(name, no_reply("nobody asked it"))
             if reply.ok:
@@ -209,10 +211,9 @@ class Pair:
                 if state.status == OK and reply.outside:
                     self._fail(state, name, reply, "hello")
                 elif state.status == OK:
-                    known = reply.status not in DOUBTFUL or self._pairs.is_revision(name)
-                    state.end(
-                        NOT_COMPARABLE if known else reply.status, name, f"its worker did not start: {reply.reason}"
-                    )
+                    said = reply.reason or ""
+                    unlike = reply.status not in DOUBTFUL or any(words in said for words in UNSPOKEN)
+                    state.end(NOT_COMPARABLE if unlike else reply.status, name, f"its worker did not start: {said}")
 
     def _not_understood(self, reason: str) -> None:
         for state in self._order:
@@ -273,7 +274,10 @@ class Pair:
 
     def _placed(self, twin: Twin) -> tuple[int, ...] | None:
         """The processors of a quad, the same for both sides; ``None`` where the system places them."""
-        return self._duo.place(draw(self._pairs.rng, twin.a.threads)) if twin.a.device == "cpu" else None
+        if twin.a.device != "cpu":
+            return None
+        dispatchers = max(discover.backend(twin.cell(name).backend).dispatchers for name in BOTH)
+        return self._duo.place(draw(self._pairs.rng, twin.a.threads + dispatchers))
 
     def _burst(self, state: State, name: Name) -> Burst | None:
         key = state.twin.id

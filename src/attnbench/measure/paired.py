@@ -19,8 +19,10 @@ from typing import Any
 from attnbench.measure.pair import NOT_COMPARABLE, Judge, Pair, PairedEffort, Recorder, State
 from attnbench.measure.pool import DOUBTFUL, MOST_KILLS
 from attnbench.measure.process import WorkerProcess
-from attnbench.measure.protocol import OK, Hello, Memory, Reply, value
+from attnbench.measure.protocol import OK, Hello, Memory, ProtocolError, Reply, value
 from attnbench.measure.sides import BOTH, Drawn, Duo, Name, Side, Start, Twin, no_reply
+
+INTERRUPTED = "interrupted"
 
 # At most this share of the budget is kept for the memory runs.
 MOST_RESERVED = 0.25
@@ -28,6 +30,8 @@ MOST_RESERVED = 0.25
 RECENT = 8
 
 Progress = Callable[[int, int, str], None]
+# Whether the peaks of both sides, in bytes, leave a question that further processes may answer.
+Doubtful = Callable[[Sequence[int], Sequence[int]], bool]
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Pairs:
         effort: PairedEffort | None = None,
         budget_s: float | None = None,
         memory_limit: int = 0,
+        doubtful: Doubtful = lambda _a, _b: False,
         start: Start = WorkerProcess,
         clock: Callable[[], float] = time.monotonic,
         progress: Progress | None = None,
@@ -65,6 +70,7 @@ class Pairs:
         self._sides, self._recorder, self._rng = sides, recorder, rng
         self._effort = effort or PairedEffort()
         self._limit, self._start, self._clock, self._progress = memory_limit, start, clock, progress
+        self._doubtful = doubtful
         self._began = clock()
         self._deadline = None if budget_s is None else self._began + budget_s
         self._budget_s = budget_s or math.inf
@@ -84,7 +90,7 @@ class Pairs:
                 note = "the budget was spent"
             self._weigh()
         except KeyboardInterrupt:
-            note = "interrupted"
+            note = INTERRUPTED
         return Outcome(
             self.states,
             self._pairs,
@@ -184,10 +190,6 @@ class Pairs:
         hello = value(Hello, reply)
         self._versions[f"{name} {self._sides[name].label}"] = dict(hello.versions)
 
-    def is_revision(self, name: Name) -> bool:
-        """Whether a side is other code than ours."""
-        return self._sides[name].code is not None
-
     @property
     def effort(self) -> PairedEffort:
         """The rules."""
@@ -204,15 +206,24 @@ class Pairs:
         return self._clock
 
     def _weigh(self) -> None:
-        """A run of its own, after the clocks: fresh processes for every cell and repeat, both sides at once."""
+        """A run of its own, after the clocks: fresh processes for every cell and repeat, both sides at once.
+
+        Where the first ones leave a question there are as many again, once every cell has had its first.
+        """
         for state in self._rng.sample(self.states, len(self.states)):
-            for _ in range(self._effort.memory_repeats):
-                if state.status != OK or state.memory_reason is not None:
-                    break
-                if self._deadline is not None and self._clock() >= self._deadline:
-                    state.memory_reason = "the budget was spent before its memory was measured"
-                    break
-                self._weigh_once(state)
+            self._weigh_often(state, "its memory was measured")
+        for state in self._rng.sample(self.states, len(self.states)):
+            if self._doubtful(state.memory["A"], state.memory["B"]):
+                self._weigh_often(state, "its memory was measured again")
+
+    def _weigh_often(self, state: State, what: str) -> None:
+        for _ in range(self._effort.memory_repeats):
+            if state.status != OK or state.memory_reason is not None:
+                return
+            if self._deadline is not None and self._clock() >= self._deadline:
+                state.memory_reason = f"the budget was spent before {what}"
+                return
+            self._weigh_once(state)
 
     def _weigh_once(self, state: State, tries: int = 1) -> None:
         replies: dict[Name, Reply] = {}
@@ -228,18 +239,36 @@ class Pairs:
         if any(reply.outside for reply in replies.values()) and tries < MOST_KILLS:
             self._weigh_once(state, tries + 1)
             return
+        found: dict[Name, Memory] = {}
         for name in BOTH:
             reply = replies.get(name, no_reply("nobody asked it"))
             if not reply.ok:
                 state.memory_status, state.memory_reason = reply.status, f"{name}: {reply.reason}"
                 return
-            found = value(Memory, reply)
-            if found.peak_bytes is None:
-                state.memory_reason = f"{name}: {found.source}"
+            try:
+                found[name] = _memory(reply)
+            except ProtocolError as error:
+                state.memory_status = NOT_COMPARABLE
+                state.memory_reason = f"{name}: its worker speaks another protocol: {error}"
                 return
-            state.memory[name].append(found.peak_bytes)
-        weighed = {name: state.memory[name][-1] for name in BOTH}
-        self._recorder.event("memory", cell=state.twin.id, drawn=drawn.to_dict(), peak_bytes=weighed)
+        peaks = {name: one.peak_bytes for name, one in found.items()}
+        state.memory_unknown = tuple(name for name in BOTH if peaks[name] is None)
+        if state.memory_unknown:
+            state.memory_reason = "; ".join(f"{name}: {found[name].source}" for name in state.memory_unknown)
+            return
+        for name, peak in peaks.items():
+            state.memory[name].extend([] if peak is None else [peak])
+        self._recorder.event("memory", cell=state.twin.id, drawn=drawn.to_dict(), peak_bytes=peaks)
+
+
+def _memory(reply: Reply) -> Memory:
+    """What a side says of its memory; ``ProtocolError`` for what is no number of bytes, such as NaN."""
+    found = value(Memory, reply)
+    peak = found.peak_bytes
+    if peak is not None and (not isinstance(peak, int) or peak < 0):
+        msg = f"a peak of {peak!r} bytes"
+        raise ProtocolError(msg)
+    return found
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -19,10 +19,10 @@ def everywhere() -> tuple[int, ...]:
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
 
 
-def draw(rng: random.Random, threads: int) -> tuple[int, ...] | None:
-    """As many of the processors that this process may use as there are threads; ``None`` where there is no choice."""
+def draw(rng: random.Random, count: int) -> tuple[int, ...] | None:
+    """So many of the processors that this process may use; ``None`` where there is no choice."""
     ours = everywhere()
-    return tuple(sorted(rng.sample(ours, threads))) if 0 < threads < len(ours) else None
+    return tuple(sorted(rng.sample(ours, count))) if 0 < count < len(ours) else None
 
 
 def place(pid: int, processors: tuple[int, ...]) -> bool:

@@ -175,7 +175,7 @@ class Duo:
         """Let both sides compute on the same processors; ``None`` where they were not moved."""
         if processors is None:
             return None
-        if all([place(worker.pid, processors) for worker in self.workers.values()]):
+        if all(place(worker.pid, processors) for worker in self.workers.values()):
             return processors
         for worker in self.workers.values():  # one of them alone would not have the same
             place(worker.pid, everywhere())
