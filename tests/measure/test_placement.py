@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.measure import sides
-from attnbench.measure.placement import draw, everywhere, place
+from attnbench.measure.placement import everywhere, first, place, shuffled
 from attnbench.measure.sides import Duo
 from tests.measure.test_paired import World, cell, measure
 
@@ -58,12 +58,12 @@ def test_a_process_that_is_not_there_is_not_moved() -> None:
 def test_all_processors_are_drawn_and_no_more_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("attnbench.measure.placement.everywhere", lambda: (2, 3, 5))
     rng = random.Random(1)  # noqa: S311
-    assert {draw(rng, 1) for _ in range(50)} == {(2,), (3,), (5,)}
-    assert {draw(rng, 2) for _ in range(50)} == {(2, 3), (2, 5), (3, 5)}
-    assert draw(rng, 3) is None
-    assert draw(rng, 0) is None
+    assert {first(shuffled(rng), 1) for _ in range(50)} == {(2,), (3,), (5,)}
+    assert {first(shuffled(rng), 2) for _ in range(50)} == {(2, 3), (2, 5), (3, 5)}
+    assert first((2, 3, 5), 3) is None
+    assert first((2, 3, 5), 0) is None
     monkeypatch.setattr("attnbench.measure.placement.everywhere", lambda: ())
-    assert draw(rng, 1) is None
+    assert first(shuffled(rng), 1) is None
 
 
 class Moved:

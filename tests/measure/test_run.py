@@ -16,8 +16,9 @@ from filelock import FileLock
 
 from attnbench.api import Suite
 from attnbench.errors import ResultsError, UsageError
-from attnbench.measure import rows
+from attnbench.measure import pool, rows
 from attnbench.measure.block import Outcome
+from attnbench.measure.placement import everywhere, place
 from attnbench.measure.run import RunOptions, exit_code, run
 from attnbench.results.read import Contents, load, read_contents
 from attnbench.results.schema import Sample
@@ -51,6 +52,25 @@ def test_samples_keep_warm_ups_and_number_every_burst(options: Make) -> None:
     assert sum(event["name"] == "process" for event in events) == 3  # two replicates and the memory run
     assert sum(len(event.get("receipts", ())) for event in events) == len(samples)
     assert done.rows[0].n_replicates == 2
+
+
+@pytest.mark.skipif(len(everywhere()) < 2, reason="one processor leaves no choice")
+def test_all_of_a_round_compute_on_the_same_processors(options: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    placed: list[tuple[int, ...]] = []
+
+    def noted(pid: int, processors: tuple[int, ...]) -> bool:
+        placed.append(processors)
+        return place(pid, processors)
+
+    monkeypatch.setattr(pool, "place", noted)
+    done = run(options(patterns=["numpy/naive", "torch/naive"], threads=(1,), effort=replace(QUICK, replicates=6)))
+    assert [row.status for row in done.rows] == ["ok", "ok"]
+    rounds = [event["processors"] for event in read_contents(done.folder).events if event["name"] == "round"]
+    assert {tuple(sorted(one)) for one in rounds} == {everywhere()}
+    assert len({tuple(one) for one in rounds}) > 1
+    # A process that stands there already is not moved; the others go where the order of their round begins.
+    assert len(placed) >= 2
+    assert set(placed) <= {(one,) for one in everywhere()}
 
 
 def orders(folder: Path) -> list[list[str]]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from attnbench.measure.effort import Effort, enough, exhausted
+from attnbench.measure.placement import shuffled
 from attnbench.measure.pool import Pool
 from attnbench.measure.processors import at_once
 from attnbench.measure.protocol import OK, Burst, Memory, Prepared, Reply, Verified, value
@@ -144,10 +145,12 @@ class Block:
         ready = [one for one in self._alive() if one.prepared is not None]
         with self._spending.during("rounds"):
             while ready and not self._clock.spent():
-                order = self._shuffled(ready)
+                order, processors = self._shuffled(ready), shuffled(self._rng)
                 for one in order:
+                    self._pool.place(one.cell, processors)
                     self._counted_burst(one, replicate)
-                self._write_receipts("round", replicate=replicate, order=[one.cell.id for one in order])
+                ids = [one.cell.id for one in order]
+                self._write_receipts("round", replicate=replicate, order=ids, processors=processors)
                 ready = self._wanting(ready, replicate)
 
     def _wanting(self, ready: list[Outcome], replicate: int) -> list[Outcome]:

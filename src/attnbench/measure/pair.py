@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from attnbench import discover
-from attnbench.measure.placement import draw
+from attnbench.measure.placement import first, needed, shuffled
 from attnbench.measure.pool import DOUBTFUL
 from attnbench.measure.protocol import OK, UNSUPPORTED, Burst, Prepared, ProtocolError, Reply, value
 from attnbench.measure.receipts import Limits, disturbance
@@ -276,8 +275,8 @@ class Pair:
         """The processors of a quad, the same for both sides; ``None`` where the system places them."""
         if twin.a.device != "cpu":
             return None
-        dispatchers = max(discover.backend(twin.cell(name).backend).dispatchers for name in BOTH)
-        return self._duo.place(draw(self._pairs.rng, twin.a.threads + dispatchers))
+        count = max(needed(twin.cell(name)) for name in BOTH)
+        return self._duo.place(first(shuffled(self._pairs.rng), count))
 
     def _burst(self, state: State, name: Name) -> Burst | None:
         key = state.twin.id

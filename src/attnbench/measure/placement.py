@@ -1,15 +1,19 @@
-"""Which processors a burst runs on: both sides of a comparison on the same ones, drawn anew for every quad.
+"""Which processors a burst runs on: those to be compared on the same ones, drawn anew for every quad or round.
 
 The processors of a shared machine are not alike. A virtual one whose sibling on the host is busy with somebody else's
 work computes at two thirds of the speed of its neighbour, for seconds, and nothing in /proc says so. A process that
-sleeps and wakes tends to stay where it was, so one side would have the slow processor for a whole pair.
+sleeps and wakes tends to stay where it was, so one side would have the slow processor for as long.
 """
 
 from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
 from pathlib import Path
+
+from attnbench import discover
+from attnbench.suite import Cell
 
 PROCESSES = Path("/proc")
 
@@ -19,10 +23,20 @@ def everywhere() -> tuple[int, ...]:
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
 
 
-def draw(rng: random.Random, count: int) -> tuple[int, ...] | None:
-    """So many of the processors that this process may use; ``None`` where there is no choice."""
+def shuffled(rng: random.Random) -> tuple[int, ...]:
+    """All of them in a random order, of which everybody takes the first."""
     ours = everywhere()
-    return tuple(sorted(rng.sample(ours, count))) if 0 < count < len(ours) else None
+    return tuple(rng.sample(ours, len(ours)))
+
+
+def first(order: Sequence[int], count: int) -> tuple[int, ...] | None:
+    """So many of an order; ``None`` where that leaves no choice."""
+    return tuple(sorted(order[:count])) if 0 < count < len(order) else None
+
+
+def needed(cell: Cell) -> int:
+    """How many processors a cell keeps busy: one for each thread that computes, and for each that hands out work."""
+    return cell.threads + discover.backend(cell.backend).dispatchers
 
 
 def place(pid: int, processors: tuple[int, ...]) -> bool:

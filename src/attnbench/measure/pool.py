@@ -9,11 +9,12 @@ A pool is used as a context: at its end every process is gone, so that the next 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from attnbench.measure.limits import Groups
+from attnbench.measure.placement import first, needed, place
 from attnbench.measure.process import NO_GROUPS, Setting, WorkerProcess
 from attnbench.measure.protocol import CRASHED, OOM, TIMEOUT, Hello, Reply, value
 from attnbench.suite import Cell
@@ -34,12 +35,16 @@ Noted = Callable[..., None]
 
 @dataclass
 class Member:
-    """One process, what it said at its start, and the cells in it: those it ``holds`` and those it has ``seen``."""
+    """One process, what it said at its start, and the cells in it: those it ``holds`` and those it has ``seen``.
+
+    ``processors`` are those that it was put on, ``None`` while it may use all.
+    """
 
     worker: WorkerProcess
     hello: Reply
     holds: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
+    processors: tuple[int, ...] | None = None
 
 
 class Pool:
@@ -164,6 +169,12 @@ class Pool:
     def holds(self, cell: Cell) -> bool:
         """Whether the process of a cell is there and has it prepared."""
         return self._up(cell) and cell.id in self._members[self._key(cell)].holds
+
+    def place(self, cell: Cell, order: Sequence[int]) -> None:
+        """Let the process of a cell compute on the first of these processors, as many as it needs."""
+        member, found = self._members.get(self._key(cell)), first(order, needed(cell))
+        if found is not None and member is not None and member.processors != found and cell.device == "cpu":
+            member.processors = found if place(member.worker.pid, found) else None
 
     def import_s(self, cell: Cell) -> float:
         """Seconds that importing the framework of a cell took."""
