@@ -158,7 +158,8 @@ def test_small_errors_are_kept_exactly(error: float) -> None:
 def test_ties_do_not_make_it_easier(groups: tuple[int, ...]) -> None:
     """All signs of six values of few sizes: as rarely above any number of six as six of different sizes."""
     sizes = np.repeat(np.arange(1.0, len(groups) + 1), groups)
-    found = np.array([statistic((signs * sizes).tolist()) for signs in itertools.product((-1, 1), repeat=6)])
+    every = np.array(list(itertools.product((-1, 1), repeat=6))) * sizes
+    found = np.array([statistic(one.tolist()) for one in every])
     assert found.max() == most(6)
     limit = boundaries(CONFIRM, 0.025)[0]
     assert (found >= limit).mean() == 1 / 64

@@ -125,7 +125,8 @@ class Book:
 
 def measure(world: World, cells: int = 1, wanted: int = 3, *, seed: int = 0, **changes: Any) -> tuple[Outcome, Book]:
     book = Book()
-    sides: dict[Name, Side] = {name: Side(name, environment={"SIDE": name}) for name in ("A", "B")}
+    code = changes.pop("code", None)
+    sides: dict[Name, Side] = {name: Side(name, environment={"SIDE": name}, code=code) for name in ("A", "B")}
     own: dict[str, Any] = {"effort": EFFORT, "start": world.start, "clock": lambda: world.now}
     twins = twins_of(cell(8 + i) for i in range(cells))
     rng = random.Random(seed)  # noqa: S311
@@ -302,6 +303,51 @@ def test_a_worker_that_does_not_start_ends_the_cells() -> None:
     assert world.alive == 0
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "expected"),
+    [
+        ("crashed", "SIGSEGV", "crashed"),
+        ("crashed", "ImportError: numpy.core is gone", "crashed"),
+        ("timeout", "no answer in 120 s", "timeout"),
+        ("crashed", "the worker has no operation 'hello'", "not-comparable"),
+        ("crashed", "TypeError: Bench.hello() got an unexpected keyword argument 'threads'", "not-comparable"),
+        ("crashed", "UsageError: unknown backend 'jax'; there are numpy, torch", "not-comparable"),
+    ],
+)
+def test_a_revision_that_dies_at_hello_has_failed_unless_it_was_not_understood(
+    status: str, reason: str, expected: str
+) -> None:
+    world = World()
+    failing(world, "B", "hello", Reply(0, status, reason))
+    (state,) = measure(world, code="abc123")[0].states
+    assert (state.status, state.side) == (expected, "B")
+    assert reason in str(state.reason)
+
+
+@pytest.mark.parametrize("op", ["prepare", "burst"])
+def test_a_side_that_crashes_in_a_later_pair_leaves_no_half_number(op: str) -> None:
+    world = World()
+    per_pair = {"prepare": 1, "burst": 2 * EFFORT.quads}[op]
+    failing(world, "B", op, Reply(0, "crashed", "SIGSEGV"), at=3 * per_pair)
+    outcome, book = measure(world, wanted=8)
+    (state,) = outcome.states
+    assert (state.status, state.side, outcome.pairs) == ("crashed", "B", 4)
+    assert [len(state.log_ratios), *map(len, state.seconds.values())] == [3, 3, 3]
+    assert "log_ratio" not in book.pairs[-1]["cells"].get(state.twin.id, {})
+
+
+@pytest.mark.parametrize("at", range(1, 8))
+def test_a_pair_that_ends_halfway_gives_no_number_of_its_other_cells(at: int) -> None:
+    world = World()
+    both = 2 * 2 * EFFORT.quads
+    failing(world, "B", "burst", Reply(0, "crashed", "SIGKILL", outside=True), at=2 * both + at)
+    outcome, book = measure(world, cells=2, wanted=4)
+    whole = [len(found["bursts"]) for found in book.pairs[2]["cells"].values() if "log_ratio" in found]
+    assert set(whole) <= {4 * EFFORT.quads}
+    assert len(whole) < 2
+    assert [(state.status, len(state.log_ratios)) for state in outcome.states] == [("ok", 4)] * 2
+
+
 def test_no_pair_starts_that_would_not_end_within_the_budget() -> None:
     world = World()
     outcome, _ = measure(world, wanted=1000, budget_s=5.0)
@@ -322,14 +368,6 @@ def test_an_interrupt_keeps_what_is_there_and_ends_both_processes() -> None:
     assert outcome.note == "interrupted"
     assert len(outcome.states[0].log_ratios) >= 1
     assert world.alive == 0
-
-
-def test_memory_is_measured_three_times_on_each_side_in_fresh_processes() -> None:
-    world = World()
-    outcome, _ = measure(world, wanted=1, effort=PairedEffort(quads=1))
-    (state,) = outcome.states
-    assert state.memory == {"A": [10 * 2**20] * 3, "B": [10 * 2**20] * 3}
-    assert len(world.settings) == 2 + 6
 
 
 def test_cells_of_different_backends_have_processes_of_their_own() -> None:

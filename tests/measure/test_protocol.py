@@ -27,3 +27,5 @@ def test_a_value_is_taken_only_from_an_ok_reply_of_its_kind() -> None:
         protocol.value(Memory, Reply(1, "crashed", "gone", memory))
     with pytest.raises(ProtocolError):
         protocol.value(Burst, Reply(1, "ok", value=memory))
+    with pytest.raises(ProtocolError, match="Memory"):
+        protocol.value(Memory, Reply(1, "ok", value={"peak_bytes": 5}))

@@ -12,6 +12,7 @@ from attnbench.commands.output import ProgressLine, document, say, show
 from attnbench.commands.running import end_as_interrupted, percentage, seconds
 from attnbench.commands.sides import Asked, resolve
 from attnbench.errors import UsageError
+from attnbench.measure.lock import only_run
 from attnbench.results.extra import check_report_extra
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def ab_command(
     check_report_extra("attnbench ab")
     from attnbench.commands import ab_files
     from attnbench.commands.ab_output import closing, tables
-    from attnbench.commands.comparing import Terms, compare_live
+    from attnbench.commands.comparing import Terms, compare_held
     from attnbench.results.calibrations import for_machine
 
     if inconclusive not in INCONCLUSIVE:
@@ -63,7 +64,9 @@ def ab_command(
     end_as_interrupted()
     with ExitStack() as stack:
         say("preparing both sides")
-        compared = compare_live(resolve(asked, stack), terms)
+        # Revisions are installed under the lock too: that is work beside whoever measures.
+        resolved = resolve(asked, stack, lambda: stack.enter_context(only_run(wait_s=terms.wait_s)))
+        compared = compare_held(resolved, terms)
     calibration = for_machine(compared.fingerprint.machine_id)
     ab_files.write(compared, calibration, junit=junit, markdown=markdown, github=github)
     if as_json:

@@ -10,8 +10,8 @@ from xml.etree import ElementTree as ET
 from attnbench.commands.ab_output import closing, interval, machine_line, memory_tables, reason, time_table, title, word
 from attnbench.commands.junit import FORBIDDEN
 from attnbench.commands.output import say
-from attnbench.compare.live import FAILED, GATED, OPEN, UNSUPPORTED, WRONG, LiveVerdict, percent
-from attnbench.errors import UsageError
+from attnbench.compare.live import FAILED, GATED, UNSUPPORTED, WRONG, LiveVerdict, percent
+from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
 from attnbench.results.store import write_whole
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def write(
     if github:
         with Path(os.environ[SUMMARY]).open("a", encoding="utf-8") as file:
             file.write(text + "\n")
-        for line in workflow_commands(compared.verdicts, passes=compared.inconclusive_passes):
+        for line in workflow_commands(compared):
             say(line)
 
 
@@ -99,18 +99,34 @@ def told(one: LiveVerdict) -> str:
     elif one.verdict == "inconclusive":
         parts.append(one.price)
     if one.memory is not None:
-        parts.append(f"memory {one.memory.verdict} {one.memory.evidence or one.memory.reason or ''}".strip())
+        why = "; ".join(filter(None, (one.memory.evidence, one.memory.reason)))
+        parts.append(f"memory {one.memory.verdict} {why}".strip())
     return "; ".join(parts)
 
 
-def workflow_commands(verdicts: tuple[LiveVerdict, ...], *, passes: bool) -> list[str]:
-    """GitHub's workflow commands: an error for a cell that fails the gate, a warning for an open one."""
+def as_a_whole(compared: Compared) -> str | None:
+    """Why a comparison fails although none of its cells does by itself; ``None`` where one does, or where it passed."""
+    if compared.exit_code == EXIT_OK or any(failing(one, compared) for one in compared.verdicts):
+        return None
+    if compared.exit_code == EXIT_NOTHING_MEASURED:
+        return "nothing was measured"
+    return f"the comparison was broken off: {compared.outcome.note}"
+
+
+def failing(one: LiveVerdict, compared: Compared) -> bool:
+    """Whether the comparison fails for a cell."""
+    return bad(one) or one.opened(inconclusive_passes=compared.inconclusive_passes)
+
+
+def workflow_commands(compared: Compared) -> list[str]:
+    """GitHub's workflow commands: an error for a cell that fails the gate, a warning for one that is let pass."""
     lines = []
-    for one in verdicts:
-        opened = any(name in OPEN for name in one.words) and not (one.status == UNSUPPORTED and one.side is None)
-        kind = "error" if bad(one) or (opened and not passes) else "warning" if opened else None
+    for one in compared.verdicts:
+        kind = "error" if failing(one, compared) else "warning" if one.opened() else None
         if kind is not None:
             lines.append(f"::{kind} title={_command(one.label, title=True)}::{_command(told(one))}")
+    if (why := as_a_whole(compared)) is not None:
+        lines.append(f"::error title=attnbench ab::{_command(why)}")
     return lines
 
 
@@ -121,7 +137,10 @@ def _command(text: str, *, title: bool = False) -> str:
 
 
 def write_junit(compared: Compared, calibration: Calibration | None, file: Path) -> None:
-    """A test case for each cell: a failure where it fails the gate, an error where a side failed, skipped if open."""
+    """A test case for each cell: a failure where it fails the gate, an error where a side failed, skipped if let pass.
+
+    One more where the comparison fails and no cell does, so that who reads nothing else sees it.
+    """
     verdicts = compared.verdicts
     root = ET.Element("testsuites", name="attnbench ab")
     suite = ET.SubElement(root, "testsuite", name=_clean(title(compared)))
@@ -130,12 +149,17 @@ def write_junit(compared: Compared, calibration: Calibration | None, file: Path)
     counts = {"tests": len(verdicts), "failures": 0, "errors": 0, "skipped": 0}
     for one in verdicts:
         case = ET.SubElement(suite, "testcase", classname=_clean(one.impl), name=_clean(one.case_label))
-        kind = _junit_kind(one, passes=compared.inconclusive_passes)
+        kind = _junit_kind(one, compared)
         if kind is None:
             ET.SubElement(case, "system-out").text = _clean(told(one))
             continue
         counts[{"failure": "failures", "error": "errors", "skipped": "skipped"}[kind]] += 1
         ET.SubElement(case, kind, message=_clean(told(one)))
+    if (why := as_a_whole(compared)) is not None:
+        whole = ET.SubElement(suite, "testcase", classname="attnbench ab", name="the comparison")
+        ET.SubElement(whole, "error", message=_clean(why))
+        counts["tests"] += 1
+        counts["errors"] += 1
     for element in (root, suite):
         for name, count in counts.items():
             element.set(name, str(count))
@@ -147,16 +171,13 @@ def write_junit(compared: Compared, calibration: Calibration | None, file: Path)
         raise UsageError(msg) from error
 
 
-def _junit_kind(one: LiveVerdict, *, passes: bool) -> str | None:
+def _junit_kind(one: LiveVerdict, compared: Compared) -> str | None:
     if one.status in FAILED or (one.memory is not None and one.memory.status in FAILED):
         return "error"
-    if bad(one):
+    if failing(one, compared):
         return "failure"
-    if one.status == UNSUPPORTED and one.side is None:
-        return "skipped"
-    if any(name in OPEN for name in one.words):
-        return "skipped" if passes else "failure"
-    return None
+    nowhere = one.status == UNSUPPORTED and one.side is None
+    return "skipped" if nowhere or one.opened() else None
 
 
 def _clean(text: str) -> str:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from attnbench.commands.sides import Resolved
-from attnbench.compare.live import LiveJudge, LiveVerdict, exit_code, timed, weigh
+from attnbench.compare.live import LiveJudge, LiveVerdict, exit_code, timed, weigh, weigh_again
 from attnbench.compare.sequential import Rules
 from attnbench.measure.limits import free_memory
 from attnbench.measure.lock import only_run
 from attnbench.measure.pair import NOT_COMPARABLE, PairedEffort, State
-from attnbench.measure.paired import Outcome, Pairs
+from attnbench.measure.paired import INTERRUPTED, Outcome, Pairs
 from attnbench.measure.protocol import OK, UNSUPPORTED
 from attnbench.measure.run import MEMORY_SHARE
 from attnbench.results.fingerprint import collect_fingerprint
@@ -61,35 +61,42 @@ class Compared:
 
 def compare_live(resolved: Resolved, terms: Terms) -> Compared:
     """Measure and judge. Raises ``UsageError`` before anything is written; later, whatever happens is in a verdict."""
+    with only_run(wait_s=terms.wait_s):
+        return compare_held(resolved, terms)
+
+
+def compare_held(resolved: Resolved, terms: Terms) -> Compared:
+    """``compare_live`` for whoever holds the lock of this machine already."""
     rules = Rules(margin=terms.margin, cells=len(resolved.twins))
     seed = secrets.randbits(32) if terms.seed is None else terms.seed
-    with only_run(wait_s=terms.wait_s):
-        fingerprint, started = collect_fingerprint(), utc_now()
-        run_id = new_run_id([terms.name], started)
-        info = _info(resolved, terms, rules, fingerprint, started) | {"seed": seed}
-        with PairsWriter.create(terms.out, run_id, info) as writer:
-            pairs = Pairs(
-                resolved.sides,
-                resolved.twins,
-                lambda: LiveJudge(rules, keep_going=terms.keep_going),
-                writer,
-                random.Random(seed),  # noqa: S311  (an order to be repeatable, not secret)
-                effort=terms.effort,
-                budget_s=terms.budget_s,
-                # Both sides live at the same time.
-                memory_limit=int(free_memory() * MEMORY_SHARE / 2),
-                progress=terms.progress,
-            )
-            _refuse(pairs.states, resolved.refused)
-            outcome = pairs.measure()
-            verdicts = tuple(_verdict(state, outcome, terms) for state in pairs.states)
-            code = exit_code(verdicts, inconclusive_passes=terms.inconclusive_passes)
-            found = {"verdicts": [asdict(one) for one in verdicts], "exit_code": code, "finished": utc_now()}
-            took = {"pairs": outcome.pairs, "seconds": outcome.seconds, "note": outcome.note}
-            forecast = {"startup_s": outcome.startup_s, "cell_s": outcome.cell_s}
-            own = terms.margin, terms.inconclusive_passes
-            writer.finish(**took, **forecast, versions=outcome.versions, **found)
-        return Compared(run_id, writer.folder, resolved, verdicts, outcome, code, fingerprint, *own)
+    fingerprint, started = collect_fingerprint(), utc_now()
+    run_id = new_run_id([terms.name], started)
+    info = _info(resolved, terms, rules, fingerprint, started) | {"seed": seed}
+    with PairsWriter.create(terms.out, run_id, info) as writer:
+        pairs = Pairs(
+            resolved.sides,
+            resolved.twins,
+            lambda: LiveJudge(rules, keep_going=terms.keep_going),
+            writer,
+            random.Random(seed),  # noqa: S311  (an order to be repeatable, not secret)
+            effort=terms.effort,
+            budget_s=terms.budget_s,
+            # Both sides live at the same time.
+            memory_limit=int(free_memory() * MEMORY_SHARE / 2),
+            doubtful=weigh_again,
+            progress=terms.progress,
+        )
+        _refuse(pairs.states, resolved.refused)
+        outcome = pairs.measure()
+        verdicts = tuple(_verdict(state, outcome, terms) for state in pairs.states)
+        cut = outcome.note == INTERRUPTED
+        code = exit_code(verdicts, inconclusive_passes=terms.inconclusive_passes, interrupted=cut)
+        found = {"verdicts": [asdict(one) for one in verdicts], "exit_code": code, "finished": utc_now()}
+        took = {"pairs": outcome.pairs, "seconds": outcome.seconds, "note": outcome.note}
+        forecast = {"startup_s": outcome.startup_s, "cell_s": outcome.cell_s}
+        own = terms.margin, terms.inconclusive_passes
+        writer.finish("interrupted" if cut else "complete", **took, **forecast, versions=outcome.versions, **found)
+    return Compared(run_id, writer.folder, resolved, verdicts, outcome, code, fingerprint, *own)
 
 
 def _info(resolved: Resolved, terms: Terms, rules: Rules, fingerprint: Fingerprint, started: str) -> dict[str, Any]:
@@ -131,8 +138,8 @@ def _verdict(state: State, outcome: Outcome, terms: Terms) -> LiveVerdict:
     if state.status != OK:
         fields |= {"verdict": NOT_COMPARABLE, "reason": state.reason, "more_pairs": None, "more_s": None}
     elif terms.effort.memory_repeats:
-        left = state.memory_reason or ("the comparison was interrupted" if outcome.note == "interrupted" else None)
-        memory = weigh(state.memory["A"], state.memory["B"], left, state.memory_status)
+        left = state.memory_reason or ("the comparison was interrupted" if outcome.note == INTERRUPTED else None)
+        memory = weigh(state.memory["A"], state.memory["B"], left, state.memory_status, state.memory_unknown)
     return LiveVerdict(
         id=twin.id,
         suite=twin.a.suite,

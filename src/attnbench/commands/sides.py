@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from attnbench.measure.sides import Name, Side, Twin, twins_of
 from attnbench.suite import Cell
 
 Kind = Literal["implementations", "interpreters", "revisions"]
+Hold = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,16 @@ class Resolved:
     refused: Mapping[str, str]
 
 
-def resolve(asked: Asked, stack: ExitStack) -> Resolved:
-    """Say what is compared; trees of revisions live until ``stack`` ends. Raises ``UsageError`` and its kin."""
+def resolve(asked: Asked, stack: ExitStack, hold: Hold = lambda: None) -> Resolved:
+    """Say what is compared; trees of revisions live until ``stack`` ends. Raises ``UsageError`` and its kin.
+
+    ``hold`` is called once, when the question is understood and before any work is done for the answer.
+    """
     dropped = tuple(found_in([str(path) for path in asked.files])) if asked.files else ()
     known = {*discover.implementation_names(), *dropped}
     b = asked.b if asked.b is not None else asked.a
     if asked.python_a is not None or asked.python_b is not None:
-        return _interpreters(asked, b, known)
+        return _interpreters(asked, b, known, hold)
     kinds = {_kind(name, known) for name in (asked.a, b)}
     if len(kinds) > 1:
         msg = f"{asked.a} and {b} are an implementation and a git revision; compare two of a kind"
@@ -59,7 +63,9 @@ def resolve(asked: Asked, stack: ExitStack) -> Resolved:
     if asked.b is None:
         msg = f"compare {asked.a} with what? Name B too, such as: attnbench ab {asked.a} B"
         raise UsageError(msg)
-    return _implementations(asked, b) if kinds == {"implementations"} else _revisions(asked, b, stack)
+    if kinds == {"implementations"}:
+        return _implementations(asked, b, hold)
+    return _revisions(asked, b, stack, hold)
 
 
 def _kind(name: str, known: set[str]) -> Kind:
@@ -79,24 +85,27 @@ def _kind(name: str, known: set[str]) -> Kind:
     return "revisions"
 
 
-def _implementations(asked: Asked, b: str) -> Resolved:
+def _implementations(asked: Asked, b: str, hold: Hold) -> Resolved:
     if asked.patterns:
         msg = "--impl says what to compare between revisions; A and B are implementations already"
         raise UsageError(msg)
     plan = _plan(asked, list(dict.fromkeys([asked.a, b])))
-    twins = twins_of(plan.cells, asked.a, b)
-    return Resolved("implementations", {"A": Side(asked.a), "B": Side(b)}, _some(twins, asked), plan.refused)
+    twins = _some(twins_of(plan.cells, asked.a, b), asked)
+    hold()
+    return Resolved("implementations", {"A": Side(asked.a), "B": Side(b)}, twins, plan.refused)
 
 
-def _interpreters(asked: Asked, b: str, known: set[str]) -> Resolved:
+def _interpreters(asked: Asked, b: str, known: set[str], hold: Hold) -> Resolved:
     for name in (asked.a, b):
         if name not in known:
             msg = f"{name!r} is no implementation; --python-a and --python-b run one under two interpreters"
             raise UsageError(msg + suggest(name, known))
     plan = _plan(asked, list(dict.fromkeys([asked.a, b])))
+    twins = _some(twins_of(plan.cells, asked.a, b), asked)
     a_path, b_path = (_interpreter(one) for one in (asked.python_a, asked.python_b))
+    hold()
     sides: dict[Name, Side] = {"A": _interpreted(asked.a, a_path), "B": _interpreted(b, b_path)}
-    return Resolved("interpreters", sides, _some(twins_of(plan.cells, asked.a, b), asked), plan.refused)
+    return Resolved("interpreters", sides, twins, plan.refused)
 
 
 def _interpreter(name: str | None) -> str:
@@ -121,17 +130,19 @@ def _interpreted(impl: str, python: str) -> Side:
     return replace(side, problem=problem)
 
 
-def _revisions(asked: Asked, b: str, stack: ExitStack) -> Resolved:
+def _revisions(asked: Asked, b: str, stack: ExitStack, hold: Hold) -> Resolved:
+    plan = _plan(asked, asked.patterns)
+    planned = _some(twins_of(plan.cells), asked)
+    hold()
     revisions = stack.enter_context(Revisions())
     trees = [revisions.tree(name.removeprefix(FORCE)) for name in (asked.a, b)]
-    plan = _plan(asked, asked.patterns)
     sides: dict[Name, Side] = {"A": revisions.side(trees[0]), "B": revisions.side(trees[1])}
 
     def moved(cell: Cell, number: int) -> Cell:
         return replace(cell, files=tuple(str(revisions.within(trees[number], Path(file))) for file in cell.files))
 
-    twins = tuple(Twin(moved(twin.a, 0), moved(twin.b, 1)) for twin in twins_of(plan.cells))
-    return Resolved("revisions", sides, _some(twins, asked), plan.refused)
+    twins = tuple(Twin(moved(twin.a, 0), moved(twin.b, 1)) for twin in planned)
+    return Resolved("revisions", sides, twins, plan.refused)
 
 
 def _plan(asked: Asked, patterns: Sequence[str]) -> Plan:

@@ -128,6 +128,15 @@ class LiveVerdict:
         """Its verdicts, of time and memory."""
         return (self.verdict, *([self.memory.verdict] if self.memory is not None else []))
 
+    def opened(self, *, inconclusive_passes: bool = False) -> bool:
+        """Whether it has no answer that could pass; what neither side can do counts for nothing.
+
+        A cell without a single pair is never forgiven.
+        """
+        nowhere = self.status == UNSUPPORTED and self.side is None
+        forgiven = ("inconclusive",) if inconclusive_passes and self.measured else ()
+        return not nowhere and any(word in OPEN and word not in forgiven for word in self.words)
+
     @property
     def measured(self) -> bool:
         """Whether there is at least one pair of it."""
@@ -168,43 +177,82 @@ def timed(decision: Decision, pair_s: float) -> dict[str, Any]:
     return found
 
 
-def weigh(a: Sequence[int], b: Sequence[int], reason: str | None = None, status: str = OK) -> MemoryVerdict:
+def weigh(
+    a: Sequence[int], b: Sequence[int], reason: str | None = None, status: str = OK, unknown: Sequence[str] = ()
+) -> MemoryVerdict:
     """``larger`` only if the change is at least 1 % and 1 MiB and the ranges of both sides lie apart; mirrored.
 
-    ``reason`` says why there are fewer values than asked.
+    Where they lie apart but vary by as much themselves, fresh processes must have shown it again, or it is
+    ``inconclusive`` (``weigh_again``); so is a change whose ranges overlap. ``reason`` says why there are fewer values
+    than asked; ``status`` is that of a side that failed, and ``unknown`` names the sides that cannot tell their peak.
     """
     if status != OK:
-        return MemoryVerdict("not-comparable", reason=reason, status=status)
-    if min(len(a), len(b)) < MEMORY_REPEATS:
-        asked = reason is not None and "not measured" in reason
-        word: MemoryWord = "not-measured" if asked else "inconclusive"
+        failed = status if status in (WRONG, UNSUPPORTED, *FAILED) else OK
+        return MemoryVerdict("not-comparable", reason=reason, status=failed)
+    if len(unknown) == 1:
+        return MemoryVerdict("not-comparable", reason=reason)
+    fewest = min(len(a), len(b))
+    if fewest < MEMORY_REPEATS:
+        word: MemoryWord = "not-measured" if unknown and not (a or b) else "inconclusive"
         return MemoryVerdict(word, reason=reason or f"measured {len(a)} and {len(b)} times, not {MEMORY_REPEATS}")
     one, other = float(median(a)), float(median(b))
-    change, allowed = other - one, max(MEMORY_RELATIVE * one, MEMORY_BYTES)
-    word = "same"
-    if change >= allowed and min(b) > max(a):
-        word = "larger"
-    elif -change >= max(MEMORY_RELATIVE * other, MEMORY_BYTES) and max(b) < min(a):
-        word = "smaller"
+    change, allowed = other - one, _allowed(min(one, other))
+    word, why = ("larger" if change > 0 else "smaller"), None
+    if abs(change) < allowed:
+        word = "same"
+    elif not _apart(a, b):
+        word, why = "inconclusive", f"the processes overlap: A {_range(a)}, B {_range(b)}"
+    elif not _steady(a, b) and fewest < 2 * MEMORY_REPEATS:
+        word, why = "inconclusive", reason or f"not shown again: A {_range(a)}, B {_range(b)}"
     evidence = f"{change / 2**20:+.2f} MiB; {allowed / 2**20:.2f} MiB counts as a change"
-    return MemoryVerdict(word, one, other, evidence)
+    return MemoryVerdict(word, one, other, evidence, why)
 
 
-def exit_code(verdicts: Iterable[LiveVerdict], *, inconclusive_passes: bool = False) -> int:
-    """The exit status: 1 slower, larger or wrong; 4 a side failed; 5 nothing measured; 3 open; 0.
+def weigh_again(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether so many more fresh processes are to show a change of peak memory again, or may settle one.
 
-    ``inconclusive_passes`` makes 0 of 3, and of nothing else.
+    Three against three lie apart by chance in one of 20, each way; six against six in one of 924.
+    """
+    if min(len(a), len(b)) < MEMORY_REPEATS:
+        return False
+    one, other = median(a), median(b)
+    return abs(other - one) >= _allowed(min(one, other)) and not (_apart(a, b) and _steady(a, b))
+
+
+def _allowed(smaller: float) -> float:
+    """The least change of peak memory that counts, bytes."""
+    return max(MEMORY_RELATIVE * smaller, MEMORY_BYTES)
+
+
+def _apart(a: Sequence[int], b: Sequence[int]) -> bool:
+    return max(a) < min(b) or max(b) < min(a)
+
+
+def _steady(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether the processes of each side agree within what does not count."""
+    return all(max(one) - min(one) < _allowed(min(one)) for one in (a, b))
+
+
+def _range(values: Sequence[int]) -> str:
+    return f"{min(values) / 2**20:.2f} to {max(values) / 2**20:.2f} MiB"
+
+
+def exit_code(verdicts: Iterable[LiveVerdict], *, inconclusive_passes: bool = False, interrupted: bool = False) -> int:
+    """The exit status: 1 slower, larger or wrong; 4 a side failed; 5 nothing measured; 3 open or broken off; 0.
+
+    ``inconclusive_passes`` forgives the word ``inconclusive`` of cells that were measured, and nothing else.
     """
     found = list(verdicts)
     codes = {EXIT_OK} if any(one.measured for one in found) else {EXIT_NOTHING_MEASURED}
+    if interrupted:
+        codes.add(EXIT_INCONCLUSIVE)
     for one in found:
         statuses = {one.status, one.memory.status if one.memory is not None else OK}
         if WRONG in statuses or any(word in GATED for word in one.words):
             codes.add(EXIT_GATE_FAILED)
         if statuses & set(FAILED):
             codes.add(EXIT_CELLS_FAILED)
-        nowhere = one.status == UNSUPPORTED and one.side is None
-        if not nowhere and not inconclusive_passes and any(word in OPEN for word in one.words):
+        if one.opened(inconclusive_passes=inconclusive_passes):
             codes.add(EXIT_INCONCLUSIVE)
     return worst_exit(codes)
 

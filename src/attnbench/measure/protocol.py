@@ -8,7 +8,7 @@ Python's ``json`` writes them; both ends are this module.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attnbench.errors import AttnbenchError
@@ -169,7 +169,8 @@ def decode(kind: type[Message], line: bytes) -> Message:
 def value(kind: type[Value], reply: Reply) -> Value:
     """The typed value of an ``ok`` reply."""
     known = {f.name for f in fields(kind)}
-    if not reply.ok or set(reply.value) - known:
+    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
+    if not reply.ok or set(reply.value) - known or needed - set(reply.value):
         msg = f"a reply of status {reply.status} with {sorted(reply.value)} is not a {kind.__name__}"
         raise ProtocolError(msg)
     return kind(**reply.value)

@@ -1,6 +1,7 @@
 """The folder of a paired comparison: ``OUT/<run_id>/{ab.json, pairs.jsonl, pairs.parquet}``.
 
-``ab.json`` says what was compared and, at the end, the verdicts. Every pair is a line of the journal ``pairs.jsonl``,
+``ab.json`` says what was compared and, at the end, the verdicts; its ``status`` is ``partial`` until then, and
+``interrupted`` where the end came too early. Every pair is a line of the journal ``pairs.jsonl``,
 on the disk before the next pair begins, with its raw bursts; at the end they are compacted to ``pairs.parquet``, a row
 for every burst.
 """
@@ -11,7 +12,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from attnbench.errors import ResultsError
 from attnbench.results.journal import Journal, fail_writing, read_journal
@@ -51,9 +52,9 @@ class PairsWriter:
         """Something else that happened."""
         self._journal.append("event", {"name": name, **detail})
 
-    def finish(self, **conclusion: Any) -> None:
+    def finish(self, status: Literal["complete", "interrupted"], **conclusion: Any) -> None:
         """Complete ab.json and write the table of bursts; the journal stays."""
-        self.info |= {"status": "complete", **conclusion}
+        self.info |= {"status": status, **conclusion}
         self._journal.close()
         _compact(self.folder)
         self._write()

@@ -1,0 +1,69 @@
+"""Memory of both sides: fresh processes, more of them where they leave a question, and who cannot tell its peak."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from attnbench.compare.live import weigh
+from attnbench.measure.pair import PairedEffort
+from attnbench.measure.protocol import Reply
+from tests.measure.test_paired import World, measure
+
+
+def test_memory_is_measured_three_times_on_each_side_in_fresh_processes() -> None:
+    world = World()
+    outcome, _ = measure(world, wanted=1, effort=PairedEffort(quads=1))
+    (state,) = outcome.states
+    assert state.memory == {"A": [10 * 2**20] * 3, "B": [10 * 2**20] * 3}
+    assert len(world.settings) == 2 + 6
+
+
+def peaks(world: World, side: str, *values: float | None) -> None:
+    """Let a side say so of its memory, one process after the other; the last value from then on."""
+    world.answers[side, "memory"] = lambda number, _: Reply(
+        0, "ok", value={"peak_bytes": values[min(number, len(values) - 1)], "source": "not measured: here"}
+    )
+
+
+def test_memory_that_leaves_a_question_is_weighed_again_after_every_cell_had_its_first() -> None:
+    world = World()
+    asked: list[tuple[int, int]] = []
+
+    def doubtful(a: Sequence[int], b: Sequence[int]) -> bool:
+        asked.append((len(a), len(b)))
+        return len(asked) == 1
+
+    outcome, _ = measure(world, cells=2, wanted=1, effort=PairedEffort(quads=1), doubtful=doubtful)
+    assert asked == [(3, 3), (3, 3)]
+    assert sorted(len(state.memory[name]) for state in outcome.states for name in ("A", "B")) == [3, 3, 6, 6]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "unknown"),
+    [((None,), (None,), ("A", "B")), ((2**20,), (None,), ("B",)), ((2**20,), (2**20, None), ("B",))],
+)
+def test_who_cannot_tell_its_memory_is_named(
+    a: tuple[int | None, ...], b: tuple[int | None, ...], unknown: tuple[str, ...]
+) -> None:
+    world = World()
+    peaks(world, "A", *a)
+    peaks(world, "B", *b)
+    (state,) = measure(world, wanted=1, effort=PairedEffort(quads=1))[0].states
+    assert state.memory_unknown == unknown
+    assert len(state.memory["A"]) == len(state.memory["B"]), "half a weighing is none"
+    found = weigh(state.memory["A"], state.memory["B"], state.memory_reason, state.memory_status, state.memory_unknown)
+    assert found.verdict == ("not-measured" if len(unknown) == 2 else "not-comparable")
+
+
+@pytest.mark.parametrize("peak", [math.nan, -1, "1 MiB"])
+def test_memory_that_is_no_number_of_bytes_is_not_comparable(peak: Any) -> None:
+    world = World()
+    peaks(world, "B", peak)
+    (state,) = measure(world, wanted=1, effort=PairedEffort(quads=1))[0].states
+    assert (state.memory_status, state.memory) == ("not-comparable", {"A": [], "B": []})
+    found = weigh([], [], state.memory_reason, state.memory_status)
+    assert (found.verdict, found.status) == ("not-comparable", "ok")
