@@ -24,7 +24,7 @@ INFO: dict[str, Any] = {
     "sides": {"A": {"label": "numpy/extra-0"}, "B": {"label": "numpy/extra-0"}},
     "effort": {"quads": 2},
     "machine_id": "m",
-    "fingerprint": {"hardware": {"cpu_model": "c", "logical_cores": 2}, "kernel": "Linux 6"},
+    "fingerprint": {"hardware": {"cpu_model": "c", "logical_cores": 2}, "kernel": "Linux 6.18.44-of-a-host"},
 }
 
 
@@ -76,7 +76,10 @@ def test_every_burst_is_kept_and_those_that_count_come_back(tmp_path: Path) -> N
     assert corpus.log_ratios == pytest.approx(math.log(2))
     assert corpus.burst_s == pytest.approx(statistics.fmean([1000, 2000, 4000, 8000]) / 1e9, rel=0.2)
     assert corpus.about["machine"]["hardware"]["cpu_model"] == "c"
-    assert "`steal_s`" in (tmp_path / "noise" / "README.md").read_text()
+    assert corpus.about["machine"]["kernel"] == "Linux 6.18"
+    told = (tmp_path / "noise" / "README.md").read_text()
+    assert "`steal_s`" in told
+    assert "Linux 6.18. Written" in told
 
 
 def test_nothing_measured_is_no_corpus(tmp_path: Path) -> None:

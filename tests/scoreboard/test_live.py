@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import psutil
 import pytest
 
 from attnbench import discover
 from attnbench.commands.running import seconds
+from attnbench.compare import many
+from attnbench.compare.sequential import SCREEN
 from attnbench.errors import MissingExtraError, ResultsError, UsageError
+from attnbench.measure import placement, scratch
+from attnbench.measure.pair import PairedEffort
 from attnbench.measure.paired import Pairs
 from attnbench.scoreboard import attention as attention_module
-from attnbench.scoreboard import campaign, cells, tools, trials
+from attnbench.scoreboard import campaign, cells, terms, tools, trials
 from attnbench.scoreboard.attention import attention, operands
 from attnbench.scoreboard.page import fill
 from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
@@ -66,6 +81,94 @@ def test_a_campaign_takes_turns_and_goes_on_where_it_was_cut(fake: Fake, tmp_pat
     before = fake.runs
     assert len(run(tmp_path)) == 6
     assert fake.runs == before, "all is done"
+
+
+@pytest.mark.parametrize("changed", ["machine_id", "rules"])
+def test_runs_of_another_machine_or_other_rules_are_kept_and_do_not_count(
+    changed: str,
+    fake: Fake,
+    tmp_path: Path,
+    cli: Cli,  # noqa: F811  (the fixture)
+) -> None:
+    def foreign(journal: Path) -> None:
+        lines = journal.read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
+        for row in rows:
+            row["data"][changed] = "of a clone"
+        journal.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    fake.verdict = "slower"
+    run(tmp_path)
+    foreign(tmp_path / campaign.JOURNAL)
+    fake.verdict = "same"
+    rows = run(tmp_path)
+    assert len(rows) == 12, "all were measured again, and those of the other are kept"
+    assert len(campaign.counting(rows)) == 6
+    asked = ("--arm", "0:2m:4", "--arm", "10:2m:2", "--out", str(tmp_path), "--quiet")
+    done = cli("scoreboard", "campaign", *asked)
+    assert (done.code, fake.runs) == (0, 12)
+    assert "| A against A, 2 min, 8 cells | 4 | 32 | 0: 0 %" in done.out
+    assert "6 more in the file were measured on another machine or by other rules" in done.out
+    foreign(tmp_path / campaign.JOURNAL)
+    none = cli("scoreboard", "campaign", *asked, "--limit", "1s", "--json")
+    assert (none.code, none.document["exit_code"]) == (5, 5)
+
+
+def test_what_decides_a_verdict_is_in_the_name_of_its_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    def named() -> str:
+        terms.own_rules.cache_clear()
+        return terms.own_rules(8)
+
+    now = named()
+    assert now == named()
+    assert terms.own_rules(4) != now, "the error of a run is shared by its cells"
+    assert terms.own_rules(8, memory=False) != now
+    changes: list[tuple[Any, str, Any]] = [
+        (terms, "SHARE", 1.0),
+        (terms, "REPORTED", 0.95),
+        (terms, "CONFIRM", SCREEN),
+        (terms, "MARGIN", 0.05),
+        (terms, "PairedEffort", partial(PairedEffort, retries=1)),
+        (terms, "placement", attention_module),
+        (terms, "attention", placement),
+        (many, "centres", lambda x: np.median(x, axis=1)),
+    ]
+    names = []
+    for where, name, value in changes:
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, value)
+            names.append(named())
+    terms.own_rules.cache_clear()
+    assert len({now, *names}) == 1 + len(changes)
+
+
+def test_comments_do_not_change_the_name_of_a_module(tmp_path: Path) -> None:
+    def named(text: str) -> str:
+        (tmp_path / "module.py").write_text(text)
+        return terms._code(SimpleNamespace(__file__=str(tmp_path / "module.py")))
+
+    plain = named('"""A."""\nx = 1\n')
+    assert named('"""B."""\n\nx = 1  # one\n') == plain
+    assert named('"""A."""\nx = 2\n') != plain
+
+
+@pytest.mark.usefixtures("fake")
+def test_cells_that_were_not_compared_improve_no_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = iter(["slower", *["same"] * 7, *["not-comparable"] * 8, "not-comparable", *["same"] * 7, *["same"] * 8])
+
+    def compared(*_: object, at: tuple[int, ...], **__: object) -> SimpleNamespace:
+        return SimpleNamespace(
+            outcome=SimpleNamespace(note=None), verdicts=[SimpleNamespace(verdict=next(words)) for _ in at]
+        )
+
+    monkeypatch.setattr(campaign, "compare_ours", compared)
+    path = campaign.campaign([campaign.Arm(0, 120, 4)], tmp_path, runs=tmp_path, said=lambda _: None)
+    (found,) = campaign.summarise(campaign.finished(path))
+    assert (found.words["slower"].count, found.words["slower"].of, found.lost) == (1, 23, 9)
+    assert (found.any_slower.count, found.any_slower.of) == (1, 2), "runs of which all is known"
+    row = campaign.table(campaign.finished(path)).splitlines()[-1].split(" | ")
+    assert row[1:3] == ["4", "23"]
+    assert row[7] == "9"
 
 
 def test_a_campaign_counts_every_verdict(fake: Fake, tmp_path: Path) -> None:
@@ -121,9 +224,81 @@ def test_trials_go_on_and_a_tool_that_fails_is_told(tmp_path: Path, monkeypatch:
     table = trials.table(rows)
     assert "| asv continuous -f 1.05 | 2 of 4: 50.0 %" in table
     assert "2 trials ended without a verdict" in table
+    used = {tool: version for row in rows for tool, version in row["versions"].items()}
+    assert trials.recorded_by(rows, 0).endswith(f"; asv {used['asv']}.")
     assert "| attnbench ab | 0 of 4: 0 % [0, 84.2] | 0 of 2: 0 % [0, 84.2] | 4 of 4: 100 %" in table
     trials.trials(asked, tmp_path, runs=tmp_path, said=heard.append)
     assert len(trials.read(path)) == len(rows)
+    installed = {**tools.versions(), "asv": "0.0"}
+    monkeypatch.setattr(tools, "versions", lambda: installed)
+    assert trials.left(asked, trials.counting(rows)) == 4, "what another asv said is asked again of this one"
+    trials.trials(asked, tmp_path, runs=tmp_path, said=heard.append)
+    rows = trials.counting(trials.read(path))
+    assert {row["versions"]["asv"] for row in rows if row["tool"] == "asv"} == {"0.0"}
+    assert trials.flat(trials.read(path))[-1]["machine_id"] == rows[0]["machine_id"]
+
+
+SLEEPER = """
+import os, subprocess, sys, time
+sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+apart = subprocess.Popen(sleeping, start_new_session=True)
+open("pids.part", "w").write(f"{os.getpid()} {apart.pid}")
+os.rename("pids.part", "pids")
+time.sleep(60)
+"""
+PARENT = """
+import sys
+from pathlib import Path
+from attnbench.scoreboard import tools
+tools._check(Path(sys.argv[1]), [sys.executable, "-c", sys.argv[2]], None)
+"""
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def until(held: Callable[[], bool], limit_s: float = 10.0) -> bool:
+    end = time.monotonic() + limit_s
+    while not held() and time.monotonic() < end:
+        time.sleep(0.02)
+    return held()
+
+
+def test_a_tool_ends_with_the_scoreboard_however_that_ends(tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path), SLEEPER])
+    try:
+        assert until((tmp_path / "pids").exists)
+        pids = [int(one) for one in (tmp_path / "pids").read_text().split()]
+        assert len(pids) == 2
+        assert not any(map(gone, pids))
+        os.kill(parent.pid, signal.SIGKILL)
+        assert until(lambda: all(map(gone, pids))), "the tool, and what it started in a session of its own"
+    finally:
+        parent.kill()
+        parent.wait()
+
+
+def test_a_tool_that_takes_too_long_ends_with_all_that_it_started(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="TimeoutExpired"):
+        tools._check(tmp_path, [sys.executable, "-c", SLEEPER], None, 1.5)
+    pids = [int(one) for one in (tmp_path / "pids").read_text().split()]
+    assert all(map(gone, pids))
+
+
+@pytest.mark.usefixtures("fake")
+def test_the_folder_of_a_killed_trial_is_swept_by_the_next_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = scratch.Scratch(trials.FOLDER, tmp_path)
+    left._lock.release()
+    os.utime(left.path, (0, 0))
+    trials.trials(trials.Asked(1, (0,), 1, 1.0, ("attnbench",)), tmp_path, runs=tmp_path, said=lambda _: None)
+    assert not left.path.exists()
 
 
 def test_wrong_usage_says_what_is_possible(cli: Cli) -> None:  # noqa: F811  (the fixture)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,7 +29,9 @@ def calibrate_command(asked: Asked, *, margin: str, budget: str, out: Path, wait
     """Compare a version with itself, and keep what that says of this machine."""
     check_report_extra("attnbench calibrate")
     from attnbench.commands.comparing import Terms, compare_live
+    from attnbench.compare.calibration import MOST
     from attnbench.measure.pair import PairedEffort
+    from attnbench.measure.paired import INTERRUPTED
     from attnbench.results.calibrations import save
 
     terms = Terms(
@@ -47,18 +50,20 @@ def calibrate_command(asked: Asked, *, margin: str, budget: str, out: Path, wait
     measured = [one for one in compared.verdicts if one.measured]
     if not measured:
         say("nothing was measured, so nothing is known of this machine")
+        if as_json:
+            document({"pairs": 0, "cells": 0, "folder": str(compared.folder), "exit_code": EXIT_NOTHING_MEASURED})
         return EXIT_NOTHING_MEASURED
     say("judging the recorded pairs again, with and without a slowdown")
     calibration = _calibration(compared)
     path = save(calibration)
-    pairs = max(one.screened + one.confirmed for one in measured)
+    code = EXIT_INCONCLUSIVE if compared.outcome.note == INTERRUPTED else EXIT_OK
     if as_json:
-        document({**calibration.describe(), "file": str(path), "folder": str(compared.folder), "exit_code": EXIT_OK})
-        return EXIT_OK
-    show(calibration.sentence(max(pairs, 120)))
+        document({**calibration.describe(), "file": str(path), "folder": str(compared.folder), "exit_code": code})
+        return code
+    show(calibration.sentence(MOST))
     show("\n".join(_found(calibration.replayed)))
     show(f"kept: {path} and {compared.folder}")
-    return EXIT_OK
+    return code
 
 
 def _itself(asked: Asked, stack: ExitStack) -> Resolved:
@@ -73,23 +78,22 @@ def _itself(asked: Asked, stack: ExitStack) -> Resolved:
 
 
 def _calibration(compared: Compared) -> Any:
-    from attnbench.compare.calibration import clopper_pearson, replay
+    from attnbench.compare.calibration import live_alarms, replay
     from attnbench.results.calibrations import Calibration, Trial, for_machine, joined
     from attnbench.results.store import utc_now
 
     now, machine = utc_now(), compared.fingerprint.machine_id
     new = [
-        Trial(now, one.impl, one.case_label, one.threads, one.verdict, tuple(one.log_ratios))
+        Trial(now, one.impl, one.case_label, one.threads, one.verdict, tuple(one.log_ratios), compared.margin)
         for one in compared.verdicts
         if one.measured
     ]
     trials = joined(for_machine(machine), new)
-    alarms = sum(one.verdict == "slower" for one in trials)
-    low, high = clopper_pearson(alarms, len(trials))
-    values = [value for one in trials for value in one.log_ratios]
-    replayed = replay(values, compared.margin, len(compared.verdicts))
+    rate, runs = live_alarms(trials, compared.margin)
+    replayed = replay([one.log_ratios for one in trials], compared.margin, len(compared.verdicts))
     outcome = compared.outcome
-    return Calibration(machine, now, trials, outcome.startup_s, outcome.cell_s, alarms, low, high, replayed)
+    known = machine, now, trials, outcome.startup_s, outcome.cell_s, rate.count, rate.low, rate.high
+    return Calibration(*known, replayed, live=rate.of, runs=runs)
 
 
 def _found(replayed: Any) -> list[str]:
@@ -123,7 +127,8 @@ def plan_command(asked: Asked, *, detect: str, margin: str | None, as_json: bool
     values = known.log_ratios if known is not None else ()
     is_assumed = len(values) < FEWEST
     spread = ASSUMED_SPREAD if is_assumed else robust_spread(recorded_both(values))
-    found = forecast(assumed() if is_assumed else recorded(values), size, rules, spread, is_assumed=is_assumed)
+    noise = assumed() if is_assumed or known is None else recorded(known.series)
+    found = forecast(noise, size, rules, spread, is_assumed=is_assumed)
     startup_s, cell_s = (ASSUMED_STARTUP_S, ASSUMED_CELL_S) if known is None else (known.startup_s, known.cell_s)
     took = None
     if found.pairs is not None:
@@ -134,11 +139,17 @@ def plan_command(asked: Asked, *, detect: str, margin: str | None, as_json: bool
             {"detect": size, "margin": within, "cells": cells, **asdict(found), "seconds": took, "exit_code": code}
         )
         return code
-    show("\n".join(_plan_lines(size, within, cells, found, took)))
+    show("\n".join(_plan_lines(size, within, cells, found, took, _options(asked))))
     return code
 
 
-def _plan_lines(size: float, margin: float, cells: int, found: Any, took: float | None) -> list[str]:
+def _options(asked: Asked) -> str:
+    """The options that choose the cells, as they were typed, for ``attnbench ab``."""
+    chosen = [("--suite", one) for one in asked.suites] + [("-a", one) for one in asked.axes]
+    return "".join(f" {option} {shlex.quote(one)}" for option, one in chosen)
+
+
+def _plan_lines(size: float, margin: float, cells: int, found: Any, took: float | None, chosen: str) -> list[str]:
     from attnbench.compare.live import clock
 
     source = (
@@ -153,5 +164,5 @@ def _plan_lines(size: float, margin: float, cells: int, found: Any, took: float 
     typical = f", typically {found.typical:.0f}" if math.isfinite(found.typical) else ""
     what = f"{cells} cells, a slowdown of {100 * size:g} % in each"
     cost = f"at most {found.pairs} pairs{typical}, about {clock(took)} with memory"
-    again = f"attnbench ab A B --margin {100 * margin:g}% --budget {math.ceil(took / 60)}m"
+    again = f"attnbench ab A B{chosen} --margin {100 * margin:g}% --budget {math.ceil(took / 60)}m"
     return [f"{what}: {cost}, {source}.", f"type: {again}"]

@@ -33,7 +33,6 @@ def live_command(
     check_report_extra("attnbench scoreboard")
     from attnbench.scoreboard import trials as live
     from attnbench.scoreboard.page import fill, write_csv
-    from attnbench.scoreboard.tools import versions
 
     extras = [_whole(one) for one in effects.split(",")]
     named = tools.split(",") if tools else live.ALL
@@ -48,13 +47,13 @@ def live_command(
         progress=ProgressLine(),
         said=say,
     )
-    rows = live.read(path)
+    every = live.read(path)
+    rows = live.counting(every)
     if not rows:
-        say("no trial was finished")
-        return EXIT_NOTHING_MEASURED
+        return _nothing("no trial was finished here", path, as_json=as_json)
     left = live.left(asked, rows)
-    write_csv(live.flat(rows), out / "trials.csv")
-    text = live.table(rows) + "\n\n" + ", ".join(f"{name} {found}" for name, found in versions().items()) + "."
+    write_csv(live.flat(every), out / "trials.csv")
+    text = f"{live.table(rows)}\n\n{live.recorded_by(rows, len(every) - len(rows))}"
     filled = fill(page, "live", text)
     code = EXIT_INCONCLUSIVE if left else EXIT_OK
     if as_json:
@@ -100,12 +99,12 @@ def campaign_command(
 ) -> int:
     """Run what is left, then count all that is there; 3 while something is left."""
     check_report_extra("attnbench scoreboard campaign")
-    from attnbench.scoreboard.campaign import arm, campaign, finished, flat, following, sentences, summarise, table
+    from attnbench.scoreboard import campaign as many
     from attnbench.scoreboard.page import fill, write_csv
 
-    asked = [arm(text, cells, seconds) for text in arms or ARMS]
+    asked = [many.arm(text, cells, seconds) for text in arms or ARMS]
     end_as_interrupted()
-    path = campaign(
+    path = many.campaign(
         asked,
         out,
         runs=out / RUNS,
@@ -114,19 +113,20 @@ def campaign_command(
         progress=ProgressLine(),
         said=say,
     )
-    rows = finished(path)
+    every = many.finished(path)
+    rows = many.counting(every)
     if not rows:
-        say("no run was finished")
-        return EXIT_NOTHING_MEASURED
-    left = following(asked, rows) is not None
-    write_csv(flat(rows), out / "campaign.csv")
-    text = f"{table(rows)}\n\n{sentences(rows)}"
-    filled = fill(page, "campaign", text)
+        return _nothing("no run was finished here", path, as_json=as_json)
+    left = many.following(asked, rows) is not None
+    write_csv(many.flat(every), out / "campaign.csv")
+    text = f"{many.table(rows)}\n\n{many.sentences(rows)}\n\n{many.recorded_by(rows, len(every) - len(rows))}"
+    filled, held = fill(page, "campaign", text), _held(out, page)
     code = EXIT_INCONCLUSIVE if left else EXIT_OK
     if as_json:
-        document({"arms": [asdict(one) for one in summarise(rows)], "file": str(path), "left": left, "exit_code": code})
+        found = [asdict(one) for one in many.summarise(rows)]
+        document({"arms": found, "file": str(path), "left": left, "exit_code": code})
         return code
-    _tell(text, path, page if filled else None, "something is" if left else None)
+    _tell(f"{text}\n\n{held}", path, page if filled else None, "something is" if left else None)
     return code
 
 
@@ -135,9 +135,12 @@ def replay_command(
 ) -> int:
     """Judge every rule, write the CSV and the page."""
     check_report_extra("attnbench scoreboard replay")
+    from attnbench.compare.signed_rank import robust_spread
     from attnbench.scoreboard.corpus import read_corpus
     from attnbench.scoreboard.page import fill, write_csv
     from attnbench.scoreboard.replay import replay, table
+    from attnbench.scoreboard.targets import REPLAYED
+    from attnbench.scoreboard.terms import own_rules
 
     if trials < 1:
         msg = f"--trials is 1 or more; got {trials}"
@@ -145,14 +148,33 @@ def replay_command(
     corpus = read_corpus(folder)
     budgets = [float(seconds(text) or 0) for text in times or TIMES]
     results = replay(corpus, budgets, trials=trials, seed=seed)
-    path = write_csv([one.to_dict() for one in results], out / "replay.csv")
+    spread = robust_spread(list(corpus.log_ratios.ravel()))
+    about = {"rules": own_rules(len(corpus.cells)), "machine_id": corpus.about.get("machine_id"), "spread": spread}
+    path = write_csv([one.to_dict() | about for one in results], out / REPLAYED)
     text = table(results, corpus)
-    filled = fill(page, "replay", text)
+    filled, held = fill(page, "replay", text), _held(out, page)
     if as_json:
         document({"results": [one.to_dict() for one in results], "file": str(path), "exit_code": EXIT_OK})
         return EXIT_OK
-    _tell(text, path, page if filled else None)
+    _tell(f"{text}\n\n{held}", path, page if filled else None)
     return EXIT_OK
+
+
+def _held(out: Path, page: Path) -> str:
+    """What replay and campaign show of the targets, on the page too."""
+    from attnbench.scoreboard.page import fill
+    from attnbench.scoreboard.targets import collected
+
+    text = collected(out)
+    fill(page, "targets", text)
+    return text
+
+
+def _nothing(why: str, path: Path, *, as_json: bool) -> int:
+    say(why)
+    if as_json:
+        document({"file": str(path), "left": True, "exit_code": EXIT_NOTHING_MEASURED})
+    return EXIT_NOTHING_MEASURED
 
 
 def _tell(text: str, path: Path, page: Path | None, left: str | None = None) -> None:

@@ -1,7 +1,9 @@
-"""How often this machine cries wolf, and what it finds: recorded pairs of a version with itself, judged again.
+"""What this machine's noise does to verdicts: recorded pairs of a version with itself, judged again.
 
-A replay draws pairs from those that were recorded, flips their signs by fair coins (which side is called A is
-arbitrary where both are the same) and adds a slowdown; then ``Comparison`` judges them as it judges live ones.
+A replay draws blocks of consecutive pairs of a cell, so that what holds on in time holds on here, and names the sides
+of each block by a fair coin; it adds a slowdown, and ``Comparison`` judges the pairs as it judges live ones. It is no
+measurement: were pairs drawn one by one, the test would keep its level by construction, and what lasts longer than a
+block is not in it. How often the machine cried wolf is counted on live comparisons alone (``live_alarms``).
 """
 
 from __future__ import annotations
@@ -14,12 +16,15 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from attnbench.compare.rates import Rate, clustered, exact
 from attnbench.compare.sequential import CONFIRM, SCREEN, Comparison, Decision, Rules
 from attnbench.compare.signed_rank import robust_spread
-from attnbench.results.calibrations import Replayed
+from attnbench.results.calibrations import Replayed, Trial
 
 # Drawing from fewer pairs says little of the tails.
 FEWEST = 12
+# Consecutive pairs that are drawn together.
+BLOCK = 5
 ALARM_TRIALS = 2000
 POWER_TRIALS = 200
 POWER = 0.95
@@ -46,10 +51,28 @@ class Forecast:
     assumed: bool
 
 
-def recorded(log_ratios: Sequence[float]) -> Noise:
-    """Pairs drawn from recorded ones, with fair signs."""
-    pool = np.asarray(log_ratios, dtype=np.float64)
-    return lambda rng, n: rng.choice(pool, n) * rng.choice((-1.0, 1.0), n)
+def recorded(series: Iterable[Sequence[float]]) -> Noise:
+    """Blocks of consecutive pairs of a recorded cell, with a fair sign each; a cell's first pair follows its last."""
+    cells = [np.asarray(one, dtype=np.float64) for one in series if len(one)]
+    blocks = np.concatenate([one[(np.arange(len(one))[:, None] + np.arange(BLOCK)) % len(one)] for one in cells])
+
+    def draw(rng: np.random.Generator, n: int) -> Array:
+        drawn = rng.choice(blocks, math.ceil(n / BLOCK))
+        return np.asarray((drawn * rng.choice((-1.0, 1.0), (len(drawn), 1))).ravel()[:n])
+
+    return draw
+
+
+def live_alarms(trials: Iterable[Trial], margin: float) -> tuple[Rate, int]:
+    """Of cells that were compared with themselves by this margin, those called slower; in how many comparisons.
+
+    Cells of one comparison are not independent, so the interval is clustered by comparison.
+    """
+    by_run: dict[str, list[bool]] = {}
+    for one in trials:
+        if one.margin is not None and math.isclose(one.margin, margin):
+            by_run.setdefault(one.started, []).append(one.verdict == "slower")
+    return clustered([sum(found) for found in by_run.values()], [len(found) for found in by_run.values()]), len(by_run)
 
 
 def assumed(spread: float = ASSUMED_SPREAD) -> Noise:
@@ -86,20 +109,16 @@ def pairs_to_find(noise: Noise, change: float, rules: Rules, trials: int = POWER
     return np.asarray(found, dtype=np.float64)
 
 
-def clopper_pearson(count: int, of: int) -> tuple[float, float]:
-    """The exact 95 % interval of a rate."""
-    if not of:
-        return 0.0, 1.0
-    found = stats.binomtest(count, of).proportion_ci(method="exact")
-    return float(found.low), float(found.high)
+def replay(series: Sequence[Sequence[float]], margin: float, cells: int) -> Replayed | None:
+    """False alarms and the smallest slowdowns that are found; ``None`` where too few pairs were recorded.
 
-
-def replay(log_ratios: Sequence[float], margin: float, cells: int) -> Replayed | None:
-    """False alarms and the smallest slowdowns that are found; ``None`` where too few pairs were recorded."""
+    ``series`` has the log-ratios of each recorded cell in their order.
+    """
+    log_ratios = [value for one in series for value in one]
     if len(log_ratios) < FEWEST:
         return None
-    rules, noise = Rules(margin=margin, cells=cells), recorded(log_ratios)
-    count = alarms(noise, rules)
+    rules, noise = Rules(margin=margin, cells=cells), recorded(series)
+    found = exact(alarms(noise, rules), ALARM_TRIALS)
     smallest: dict[int, float | None] = dict.fromkeys(CAPS)
     for change in (one for one in SLOWDOWNS if one > margin):
         needed = pairs_to_find(noise, change, rules)
@@ -108,9 +127,8 @@ def replay(log_ratios: Sequence[float], margin: float, cells: int) -> Replayed |
                 smallest[cap] = change
         if smallest[CAPS[0]] is not None:
             break
-    low, high = clopper_pearson(count, ALARM_TRIALS)
     spread = robust_spread(recorded_both(log_ratios))
-    return Replayed(ALARM_TRIALS, count, low, high, spread, margin, cells, POWER, smallest)
+    return Replayed(ALARM_TRIALS, found.count, found.low, found.high, spread, margin, cells, POWER, smallest)
 
 
 def recorded_both(log_ratios: Sequence[float]) -> list[float]:

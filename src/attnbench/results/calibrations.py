@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Trial:
-    """One cell that was compared with itself: its log-ratios, pair by pair, and the verdict."""
+    """One cell that was compared with itself: its log-ratios, pair by pair, and the verdict by ``margin``.
+
+    Cells of one comparison have the same ``started``. Files from before margins were kept have none.
+    """
 
     started: str
     impl: str
@@ -31,11 +34,12 @@ class Trial:
     threads: int
     verdict: str
     log_ratios: tuple[float, ...]
+    margin: float | None = None
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """What replaying the recorded pairs showed.
+    """What replaying the recorded pairs showed, which is a computation on them and not a rate that was measured.
 
     ``alarms`` of ``trials`` cells without a change were called slower, with the interval ``low`` to ``high``.
     ``found`` maps a number of pairs to the smallest slowdown that was found in at least ``power`` of the replays, by
@@ -55,7 +59,11 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Calibration:
-    """All trials of a machine. ``startup_s`` and ``cell_s``: seconds of a pair, and of each cell in it besides."""
+    """All trials of a machine. ``startup_s`` and ``cell_s``: seconds of a pair, and of each cell in it besides.
+
+    ``alarms`` of ``live`` cells in ``runs`` live comparisons of a version with itself, by the margin of the newest,
+    were called slower; ``low`` to ``high`` is the interval of that rate, clustered by comparison.
+    """
 
     machine_id: str
     made: str
@@ -66,7 +74,13 @@ class Calibration:
     low: float = 0.0
     high: float = 1.0
     replayed: Replayed | None = None
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    live: int = 0
+    runs: int = 0
+
+    @property
+    def series(self) -> tuple[tuple[float, ...], ...]:
+        """The log-ratios of every trial, in the order of measuring."""
+        return tuple(one.log_ratios for one in self.trials)
 
     @property
     def log_ratios(self) -> tuple[float, ...]:
@@ -87,9 +101,10 @@ class Calibration:
             return f"{head}: too few to tell its false alarms. Type: attnbench calibrate --budget 10m"
         one = self.replayed
         rate = f"{100 * one.alarms / one.trials:.2f} %, at most {100 * one.high:.2f} %"
-        alarms = f"{one.alarms} false alarms in {one.trials} replayed cells ({rate})"
-        live = f"{self.alarms} in {len(self.trials)} live ones (at most {100 * self.high:.0f} %)"
-        head = f"{head}: {alarms}, {live}; spread {100 * one.spread:.1f} %"
+        replayed = f"{one.alarms} false alarms in {one.trials} replayed cells ({rate})"
+        runs = f"{self.runs} live comparison{'' if self.runs == 1 else 's'}"
+        live = f"{self.alarms} of {self.live} cells of {runs} called slower (at most {100 * self.high:.0f} % are)"
+        head = f"{head}: {live}; judging blocks of its pairs again, {replayed}; spread {100 * one.spread:.1f} %"
         best = self.smallest(pairs)
         if best is None:
             return f"{head}; no slowdown of those tried is found reliably with {pairs} pairs."
@@ -122,6 +137,7 @@ def for_machine(machine_id: str) -> Calibration | None:
         if found.pop("format") != FORMAT or found.pop("version") != VERSION:
             raise ValueError("another format or version")  # noqa: TRY301  (told below)
         trials = tuple(Trial(**{**one, "log_ratios": tuple(one["log_ratios"])}) for one in found.pop("trials"))
+        found.pop("notes", None)  # always empty, and gone
         replayed = found.pop("replayed")
         return Calibration(**found, trials=trials, replayed=None if replayed is None else _replayed(replayed))
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -2,6 +2,8 @@
 
 A line of ``campaign.jsonl`` for every finished run, on the disk before the next begins: it can be cut at any time, and
 the next call goes on. The arms take turns, so that a campaign that was cut short is a small one, and not half of one.
+A run counts for the machine and the rules that it was measured by (``terms``): those of others stay in the file, and
+neither count as done nor stand in the tables.
 """
 
 from __future__ import annotations
@@ -17,16 +19,18 @@ from typing import Any
 
 import numpy as np
 
+from attnbench.compare.rates import Rate, clustered, exact
 from attnbench.compare.signed_rank import MAD_TO_SD
 from attnbench.errors import UsageError
+from attnbench.measure.paired import INTERRUPTED
 from attnbench.results.journal import Journal, read_journal
 from attnbench.scoreboard.cells import EXTRAS, lengths
 from attnbench.scoreboard.ours import Progress, compare_ours, told
-from attnbench.scoreboard.rates import Rate, clustered, exact
+from attnbench.scoreboard.terms import Conditions, here, own_rules
 
 JOURNAL = "campaign.jsonl"
-WORDS = ("slower", "same", "faster", "inconclusive", "not-comparable")
-INTERRUPTED = "interrupted"
+LOST = "not-comparable"
+WORDS = ("slower", "same", "faster", "inconclusive")
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,19 @@ def arm(text: str, cells: int, seconds: Callable[[str], float | None]) -> Arm:
 
 
 def finished(journal: Path) -> list[dict[str, Any]]:
-    """The runs of a journal."""
+    """The runs of a journal, whoever measured them."""
     return [one.data for one in read_journal(journal)] if journal.exists() else []
+
+
+def counting(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The runs of this machine by the rules of now, which depend on how many cells share their error."""
+    now = {cells: conditions(cells) for cells in {len(row["cells"]) for row in rows}}
+    return [row for row in rows if now[len(row["cells"])].hold_for(row)]
+
+
+def conditions(cells: int) -> Conditions:
+    """What a run of so many cells is measured under now."""
+    return here(own_rules(cells))
 
 
 def following(arms: Sequence[Arm], done: Sequence[Mapping[str, Any]]) -> Arm | None:
@@ -90,16 +105,17 @@ def campaign(
     out.mkdir(parents=True, exist_ok=True)
     path, began = out / JOURNAL, time.monotonic()
     with Journal(path, new=not path.exists()) as journal:
-        while (now := following(arms, finished(path))) is not None:
+        while (now := following(arms, counting(finished(path)))) is not None:
             if limit_s is not None and time.monotonic() - began + now.budget_s > limit_s:
                 said(f"the limit has no room for a further run ({now})")
                 break
-            at, load = lengths(now.cells), os.getloadavg()[0]
+            at, load, known = lengths(now.cells), os.getloadavg()[0], conditions(now.cells)
             compared = compare_ours(now.extra, now.budget_s, runs, at=at, wait_s=wait_s, progress=progress)
             if compared.outcome.note == INTERRUPTED:
                 said("interrupted: that run does not count; the same command goes on")
                 break
-            row = {"extra": now.extra, "budget_s": now.budget_s, "load_before": load, **told(compared)}
+            about = {"extra": now.extra, "budget_s": now.budget_s, "load_before": load}
+            row = {**about, **told(compared), **known.to_dict()}
             journal.append("event", row)
             words = Counter(one["verdict"] for one in row["cells"])
             said(f"{now}: " + ", ".join(f"{count} {word}" for word, count in words.items()))
@@ -110,13 +126,16 @@ def campaign(
 class Summary:
     """One arm: the rate of every verdict over cells, clustered by run; of runs with any; and what the noise was.
 
+    ``lost`` cells are those that were not comparable: a side crashed, say. They are in no rate, and a run that has one
+    counts among runs only if another of its cells is slower: what failed to be measured is no false alarm withheld.
     ``spread`` is the robust standard deviation of log-ratios about each cell's median in its run; ``coverage`` the
-    share of 95 % intervals that hold the change that was made.
+    share of the reported intervals (at ``sequential.REPORTED``) that hold the change that was made.
     """
 
     arm: Arm
     runs: int
     words: Mapping[str, Rate]
+    lost: int
     any_slower: Rate
     coverage: Rate
     spread: float
@@ -133,8 +152,9 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> list[Summary]:
 
 
 def _summary(one: Arm, rows: Sequence[Mapping[str, Any]]) -> Summary:
-    sizes = [len(row["cells"]) for row in rows]
     cells = [cell for row in rows for cell in row["cells"]]
+    lost = [sum(cell["verdict"] == LOST for cell in row["cells"]) for row in rows]
+    sizes = [len(row["cells"]) - without for row, without in zip(rows, lost, strict=True)]
     counts = {word: [sum(cell["verdict"] == word for cell in row["cells"]) for row in rows] for word in WORDS}
     bounded = [[c for c in row["cells"] if c["low"] is not None and c["high"] is not None] for row in rows]
     true = one.extra / 100
@@ -146,7 +166,8 @@ def _summary(one: Arm, rows: Sequence[Mapping[str, Any]]) -> Summary:
         one,
         len(rows),
         {word: clustered(found, sizes) for word, found in counts.items()},
-        exact(sum(count > 0 for count in counts["slower"]), len(rows)),
+        sum(lost),
+        any_of(counts["slower"], lost),
         clustered(covered, [len(found) for found in bounded]),
         MAD_TO_SD * float(np.median(deviations)),
         float(np.mean([row["pairs"] for row in rows])),
@@ -155,12 +176,18 @@ def _summary(one: Arm, rows: Sequence[Mapping[str, Any]]) -> Summary:
     )
 
 
+def any_of(slower: Sequence[int], lost: Sequence[int]) -> Rate:
+    """Of the runs all of whose cells were compared, or any called slower, those in which any was."""
+    known = [count > 0 for count, without in zip(slower, lost, strict=True) if count or not without]
+    return exact(sum(known), len(known))
+
+
 def flat(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each cell of each run, for a CSV file."""
+    """A row for each cell of each run, for a CSV file; of all that the journal has."""
+    about = ("machine_id", "rules", "run_id", "extra", "budget_s")
     own = ("cell", "verdict", "memory", "change", "low", "high", "screened", "confirmed", "again", "quads")
     return [
-        {"run": number, "run_id": row.get("run_id"), "extra": row["extra"], "budget_s": row["budget_s"]}
-        | {name: cell.get(name) for name in own}
+        {"run": number} | {name: row.get(name) for name in about} | {name: cell.get(name) for name in own}
         for number, row in enumerate(rows)
         for cell in row["cells"]
     ]
@@ -168,14 +195,32 @@ def flat(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The summary as a Markdown table, a row for each arm."""
-    head = ("change and time", "runs", "cells", *WORDS[:4], "runs with any `slower`", "intervals that hold it")
+    last = ("runs with any `slower`", "intervals that hold it")
+    head = ("change and time", "runs", "cells compared", *WORDS, LOST, *last)
     lines = [" | ".join(head), " | ".join("---" for _ in head)]
     for one in summarise(rows):
-        words = [_counted(one.words[word]) for word in WORDS[:4]]
+        words = [_counted(one.words[word]) for word in WORDS]
         of = next(iter(one.words.values())).of
-        ends = (_counted(one.any_slower), str(one.coverage))
-        lines.append(" | ".join((str(one.arm), str(one.runs), str(of), *words, *ends)))
+        ends = (f"{one.any_slower.count} of {one.any_slower.of}: {one.any_slower}", str(one.coverage))
+        lines.append(" | ".join((str(one.arm), str(one.runs), str(of), *words, str(one.lost), *ends)))
     return "\n".join(f"| {line} |" for line in lines)
+
+
+def recorded_by(rows: Sequence[Mapping[str, Any]], others: int) -> str:
+    """The machine, rules and revisions of these runs, and how many others the file has."""
+    named = {
+        name: ", ".join(dict.fromkeys(row[key] for row in rows if row.get(key)))
+        for name, key in (("machine", "machine_id"), ("rules", "rules"), ("code", "code"))
+    }
+    told = ", ".join(f"{name} {found}" for name, found in named.items() if found)
+    return f"{told[:1].upper()}{told[1:]}.{uncounted(others)}"
+
+
+def uncounted(others: int) -> str:
+    """What is said of rows that are not in the tables."""
+    if not others:
+        return ""
+    return f" {others} more in the file were measured on another machine or by other rules, and are not counted here."
 
 
 def sentences(rows: Sequence[Mapping[str, Any]]) -> str:

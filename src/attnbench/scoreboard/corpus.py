@@ -129,7 +129,7 @@ def _about(info: Mapping[str, Any], pairs: int) -> dict[str, Any]:
         "implementation": info["sides"]["A"]["label"],
         "effort": info["effort"],
         "machine_id": info["machine_id"],
-        "machine": {name: fingerprint.get(name) for name in shown},
+        "machine": {name: fingerprint.get(name) for name in shown} | {"kernel": _short(fingerprint.get("kernel"))},
     }
 
 
@@ -148,7 +148,7 @@ A row is a burst, in the order of measuring:
 | column | what |
 |---|---|
 | `pair`, `cell`, `side` | which pair of processes, which case, which of the two processes |
-| `quad`, `attempt`, `position` | which quad of four bursts, the how-manieth try of it, the place in it |
+| `quad`, `attempt`, `position` | which quad of four bursts, which attempt at it, from 0, the place in it |
 | `counts` | false where the quad was measured again, because a receipt was over its limit |
 | `calls` | calls in the burst |
 | `wall_s`, `cpu_s` | seconds of one call |
@@ -160,6 +160,14 @@ The table's metadata, under the key `attnbench`, is JSON: machine, versions, eff
 
 {cells}
 """
+
+
+def _short(kernel: str | None) -> str | None:
+    """A kernel as its name and first two numbers: the rest names the host."""
+    if kernel is None:
+        return None
+    name, _, release = kernel.partition(" ")
+    return f"{name} {'.'.join(release.split('.')[:2])}".strip()
 
 
 def read_corpus(folder: Path) -> Corpus:

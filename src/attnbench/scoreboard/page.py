@@ -24,6 +24,14 @@ def fill(page: Path, name: str, text: str) -> bool:
     return True
 
 
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a file that ``write_csv`` wrote; none where there is no such file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """Rows that all have the fields of the first one."""
     try:

@@ -10,25 +10,25 @@ decided leaves, and the others go faster. Other tools are judged on windows (``w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from attnbench.compare import many
+from attnbench.compare.calibration import BLOCK
+from attnbench.compare.rates import Rate, clustered, exact, number
 from attnbench.compare.sequential import Rules
 from attnbench.compare.signed_rank import robust_spread
 from attnbench.scoreboard.corpus import Corpus
-from attnbench.scoreboard.rates import Rate, exact
 from attnbench.scoreboard.rules import asv_worse, pyperf_slower, pytest_benchmark_fails
 from attnbench.scoreboard.windows import Windows
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 EFFECTS = (0.0, 0.02, 0.03, 0.05, 0.10)
-BLOCK = 5
 CHUNK = 500
 # The memory runs of a comparison: so many more pairs of each cell by itself, and at most a quarter of its time.
 MEMORY_RUNS, MOST_RESERVED = 3, 0.25
@@ -43,27 +43,48 @@ PYPERF = "pyperf compare_to"
 
 @dataclass(frozen=True)
 class Result:
-    """One rule at one wall time and slowdown; counts of cells, and of runs with any cell called slower.
+    """One rule at one wall time and slowdown: cells called slower, and runs with any such cell.
 
-    ``same``, ``faster``, ``undecided`` and ``covered`` of ``bounded`` intervals are known of ours alone.
+    All cells of a run are drawn from the same pairs, so their intervals are clustered by run. ``same``, ``faster``,
+    ``undecided`` and, of the intervals that have ends, those ``covered`` are known of ours alone.
     """
 
     rule: str
     budget_s: float
     effect: float
-    runs: int
-    cells: int
-    slower: int
-    runs_slower: int
-    same: int | None = None
-    faster: int | None = None
-    undecided: int | None = None
-    covered: int | None = None
-    bounded: int | None = None
+    slower: Rate
+    any_slower: Rate
+    same: Rate | None = None
+    faster: Rate | None = None
+    undecided: Rate | None = None
+    covered: Rate | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return asdict(self)
+        """JSON-ready, with the names of the columns of replay.csv."""
+        own: dict[str, Any] = {"rule": self.rule, "budget_s": self.budget_s, "effect": self.effect}
+        own |= {"runs": self.any_slower.of, "cells": self.slower.of}
+        for name in ("slower", "any_slower", "same", "faster", "undecided", "covered"):
+            rate = getattr(self, name)
+            ends = (None, None, None) if rate is None else (rate.count, rate.low, rate.high)
+            own |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+        return own | {"bounded": None if self.covered is None else self.covered.of}
+
+    @staticmethod
+    def of(row: Mapping[str, str]) -> Result:
+        """Back from a row of replay.csv."""
+        sizes = {"any_slower": row["runs"], "covered": row["bounded"]}
+
+        def rate(name: str) -> Rate | None:
+            if not row[name]:
+                return None
+            ends = float(row[f"{name}_low"]), float(row[f"{name}_high"])
+            return Rate(int(row[name]), int(sizes.get(name, row["cells"])), *ends)
+
+        slower, any_slower = rate("slower"), rate("any_slower")
+        assert slower is not None  # noqa: S101  (all rows have both)
+        assert any_slower is not None  # noqa: S101
+        others_ = [rate(name) for name in ("same", "faster", "undecided", "covered")]
+        return Result(row["rule"], float(row["budget_s"]), float(row["effect"]), slower, any_slower, *others_)
 
 
 # Whether B is called slower: (runs, cells) from windows and 1 + the slowdown.
@@ -100,7 +121,7 @@ def replay(
 ) -> list[Result]:
     """Judge all rules in so many runs each; ``more`` are further rules by name, and ``rules`` those of ours."""
     own = rules or Rules(margin=margin, cells=len(corpus.cells))
-    found = list(_ours(corpus, budgets, trials, np.random.default_rng(seed), effects, own))
+    found = list(ours(corpus, budgets, trials=trials, seed=seed, effects=effects, rules=own))
     for budget_s in budgets:
         windows = Windows(corpus, window(corpus, budget_s), trials, np.random.default_rng(seed + 1))
         judges = others(windows) | {name: partial(judge, windows) for name, judge in (more or {}).items()}
@@ -117,7 +138,13 @@ def window(corpus: Corpus, budget_s: float) -> int:
 
 
 def _counted(name: str, budget_s: float, effect: float, slower: Array) -> Result:
-    return Result(name, budget_s, effect, len(slower), slower.size, int(slower.sum()), int(slower.any(axis=1).sum()))
+    return Result(name, budget_s, effect, _by_run(slower), exact(int(slower.any(axis=1).sum()), len(slower)))
+
+
+def _by_run(found: Array, of: Array | None = None) -> Rate:
+    """The rate of (runs, cells) that are true, of those in ``of``."""
+    sizes = np.full(len(found), found.shape[1]) if of is None else of.sum(1)
+    return clustered(found.sum(1).tolist(), sizes.tolist())
 
 
 def _asv(windows: Windows, budget_s: float, effects: Sequence[float]) -> list[Result]:
@@ -141,14 +168,18 @@ def drawn(corpus: Corpus, runs: int, rng: np.random.Generator) -> Array:
     return np.asarray(corpus.log_ratios[at] * signs[:, :, None])
 
 
-def _ours(
+def ours(
     corpus: Corpus,
     budgets: Sequence[float],
-    runs: int,
-    rng: np.random.Generator,
-    effects: Sequence[float],
-    rules: Rules,
+    *,
+    trials: int,
+    seed: int = 0,
+    effects: Sequence[float] = EFFECTS,
+    rules: Rules | None = None,
 ) -> Iterator[Result]:
+    """Judge our rules alone in so many runs."""
+    runs, rng = trials, np.random.default_rng(seed)
+    rules = rules or Rules(cells=len(corpus.cells))
     cells = len(corpus.cells)
     noise = drawn(corpus, runs, rng).swapaxes(1, 2).reshape(runs * cells, -1)
     for effect in effects:
@@ -161,21 +192,13 @@ def _ours(
             bounded = np.isfinite(low) & np.isfinite(high)
             true = math.log1p(effect)
             covered = bounded & (low <= true) & (true <= high)
-            counts = np.bincount(words, minlength=4)
-            slower = (words == many.SLOWER).reshape(runs, cells)
-            yield Result(
-                OURS,
-                budget_s,
-                effect,
-                runs,
-                runs * cells,
-                int(counts[many.SLOWER]),
-                int(slower.any(axis=1).sum()),
-                int(counts[many.SAME_WORD]),
-                int(counts[many.FASTER]),
-                int(counts[many.INCONCLUSIVE]),
-                int(covered.sum()),
-                int(bounded.sum()),
+            said = words.reshape(runs, cells)
+            yield replace(
+                _counted(OURS, budget_s, effect, said == many.SLOWER),
+                same=_by_run(said == many.SAME_WORD),
+                faster=_by_run(said == many.FASTER),
+                undecided=_by_run(said == many.INCONCLUSIVE),
+                covered=_by_run(covered.reshape(runs, cells), bounded.reshape(runs, cells)),
             )
 
 
@@ -206,7 +229,8 @@ def table(results: Sequence[Result], corpus: Corpus) -> str:
         asked = budget_s / 2 / len(corpus.cells) / corpus.burst_s
         short = "" if side > 0.8 * asked else f", all that the recording has, of {asked:.0f}"
         parts.append(
-            f"### {budget_s / 60:g} minutes for {len(corpus.cells)} cells, {now[0].runs} runs drawn for every rule\n\n"
+            f"### {budget_s / 60:g} minutes for {len(corpus.cells)} cells, {now[0].any_slower.of} runs drawn for every "
+            "rule\n\n"
             f"The other tools' {side} bursts of each cell and side{short}.\n\n{_rules(now)}\n\n{_own(now)}"
         )
     return "\n\n".join(parts)
@@ -220,9 +244,8 @@ def _rules(results: Sequence[Result]) -> str:
     for rule in dict.fromkeys(one.rule for one in results):
         by_effect = {one.effect: one for one in results if one.rule == rule}
         none = by_effect[0.0]
-        found = [_percent(exact(by_effect[e].slower, by_effect[e].cells)) for e in changed]
-        alarms = str(exact(none.slower, none.cells)), str(exact(none.runs_slower, none.runs))
-        lines.append([rule, *alarms, *found])
+        found = [_percent(by_effect[e].slower) for e in changed]
+        lines.append([rule, str(none.slower), str(none.any_slower), *found])
     return _markdown(lines)
 
 
@@ -231,16 +254,13 @@ def _own(results: Sequence[Result]) -> str:
     lines = [head, ["---"] * len(head)]
     for one in results:
         if one.rule == OURS and one.same is not None:
-            counts = (one.slower, one.same, one.faster or 0, one.undecided or 0)
-            words = [_percent(exact(count, one.cells)) for count in counts]
-            covered = _percent(exact(one.covered or 0, one.bounded or 0))
-            lines.append([f"+{100 * one.effect:g} %" if one.effect else "no change", *words, covered])
+            rates = (one.slower, one.same, one.faster, one.undecided, one.covered)
+            words = [_percent(rate) for rate in rates if rate is not None]
+            lines.append([f"+{100 * one.effect:g} %" if one.effect else "no change", *words])
     return _markdown(lines)
 
 
 def _percent(rate: Rate) -> str:
-    from attnbench.scoreboard.rates import number
-
     return f"{number(rate.share)} %" if rate.of else "–"
 
 

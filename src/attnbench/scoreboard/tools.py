@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-import signal
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +21,7 @@ from pathlib import Path
 
 from attnbench import discover
 from attnbench.errors import MissingExtraError, ResultsError
+from attnbench.measure.process import KEEPER, KEEPER_PATIENCE_S
 from attnbench.scoreboard import benches
 from attnbench.scoreboard.replay import ASV, PYPERF, PYTEST_BENCHMARK
 
@@ -223,24 +224,45 @@ def _check(
 def _ended(
     folder: Path, command: Sequence[str], environment: Mapping[str, str] | None, timeout_s: float
 ) -> tuple[int, str, str]:
-    """Run to the end; whatever comes between, nothing that the tool has started goes on."""
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    ) as process:
+    """Run to the end below a keeper; whatever comes between, ``kill -9`` too, nothing that the tool started goes on."""
+    told, tell = os.pipe()
+    # The keeper says on its pipe whom it started, which nobody here needs to know.
+    pipe = ["--requests", str(told), "--replies", str(tell)]
+    keeper = [sys.executable, "-I", "-S", str(KEEPER), "--parent", str(os.getpid()), *pipe]
+    try:
+        process = subprocess.Popen(
+            [*keeper, "--", _program(command[0]), *command[1:]],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(told, tell),
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    finally:
+        os.close(told)
+        os.close(tell)
+    with process:
         try:
             out, err = process.communicate(timeout=timeout_s)
         except BaseException:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(KEEPER_PATIENCE_S)
+            process.kill()
             raise
     return process.returncode, out, err
+
+
+def _program(name: str) -> str:
+    """Its path: the keeper looks for nothing."""
+    found = shutil.which(name)
+    if found is None:
+        raise FileNotFoundError(name)
+    return found
 
 
 def _unread(tool: str, said: str) -> None:

@@ -1,30 +1,33 @@
 """Live trials: each tool and ours on the same cells, at the same wall time, with and without a slowdown.
 
 The tools and slowdowns of a round come in random order, so that the machine's hour hits all alike. A line of
-``trials.jsonl`` for every finished trial, on the disk before the next begins: what was cut goes on where it was.
+``trials.jsonl`` for every finished trial, on the disk before the next begins: what was cut goes on where it was. A
+trial counts for the machine, the rules and the version of its tool (``terms``); others stay in the file, uncounted.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from attnbench.compare.rates import Rate, clustered, number
 from attnbench.errors import ResultsError, UsageError
+from attnbench.measure import scratch
 from attnbench.measure.lock import only_run
+from attnbench.measure.paired import INTERRUPTED
 from attnbench.results.journal import Journal, read_journal
 from attnbench.results.store import utc_now
-from attnbench.scoreboard import tools
-from attnbench.scoreboard.campaign import INTERRUPTED
+from attnbench.scoreboard import benches, tools
+from attnbench.scoreboard.campaign import LOST, any_of, uncounted
 from attnbench.scoreboard.cells import EXTRAS, lengths
 from attnbench.scoreboard.ours import Progress, compare_ours, told
-from attnbench.scoreboard.rates import Rate, clustered, exact, number
 from attnbench.scoreboard.replay import ASV, OURS, PYPERF, PYTEST_BENCHMARK
+from attnbench.scoreboard.terms import Conditions, hashed, here, own_rules, work
 
 JOURNAL = "trials.jsonl"
 OWN = "attnbench"
@@ -36,6 +39,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "pyperf": (PYPERF,),
 }
 SEED = 20_261
+FOLDER = "attnbench-scoreboard-"
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,9 @@ def trials(
     """Make what is left, as far as ``limit_s`` has room; the path of the journal."""
     tools.check_extra()
     out.mkdir(parents=True, exist_ok=True)
+    scratch.sweep(FOLDER)
     path, began = out / JOURNAL, time.monotonic()
-    done = read(path)
+    done = counting(read(path))
     known = {_key(one) for one in done}
     with Journal(path, new=not path.exists()) as journal:
         for turn in asked.turns():
@@ -104,8 +109,22 @@ def trials(
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The trials of a journal."""
+    """The trials of a journal, whoever made them."""
     return [one.data for one in read_journal(path)] if path.exists() else []
+
+
+def counting(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The trials of this machine by the rules and versions of now."""
+    now = {key: conditions(*key) for key in {(row["tool"], row["cells"]) for row in rows}}
+    return [row for row in rows if now[row["tool"], row["cells"]].hold_for(row)]
+
+
+def conditions(tool: str, cells: int) -> Conditions:
+    """What a trial of a tool with so many cells is made under now."""
+    if tool == OWN:
+        return here(own_rules(cells, memory=False))
+    written = (benches.PYTEST_BENCHMARK, benches.ASV, benches.PYPERF)
+    return here(hashed(tool, tools.versions().get(tool), RULES[tool], written, work()))
 
 
 def left(asked: Asked, done: Sequence[Mapping[str, Any]]) -> int:
@@ -126,7 +145,9 @@ def _trial(
     progress: Progress | None,
     said: Callable[[str], None],
 ) -> dict[str, Any] | None:
-    about = {**turn, "started": utc_now(), "load_before": os.getloadavg()[0]}
+    now = conditions(turn["tool"], turn["cells"]).to_dict()
+    versions = tools.versions()
+    about = {**turn, **now, "versions": versions, "started": utc_now(), "load_before": os.getloadavg()[0]}
     try:
         if turn["tool"] == OWN:
             return _ours(turn, about, runs, wait_s, progress)
@@ -148,7 +169,8 @@ def _ours(
     if compared.outcome.note == INTERRUPTED:
         return None
     words = {T: one.verdict for T, one in zip(at, compared.verdicts, strict=True)}
-    slower = {OURS: {T: word == "slower" for T, word in words.items()}}
+    # What could not be compared is no verdict, and no false alarm withheld.
+    slower = {OURS: {T: word == "slower" for T, word in words.items() if word != LOST}}
     return {**about, "slower": slower, "words": words, "took_s": time.monotonic() - began, "detail": told(compared)}
 
 
@@ -162,9 +184,12 @@ def _theirs(turn: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> dict[
     overhead = before[-1] if before else tools.assumed_overhead(tool, turn["cells"])
     # Half of the time is for measuring at least, or a tool that is slow to start would measure nothing.
     overhead = min(overhead, turn["seconds"] / 2)
-    with tempfile.TemporaryDirectory() as folder:
-        trial = tools.Trial(turn["extra"], lengths(turn["cells"]), turn["seconds"], Path(folder), overhead)
+    folder = scratch.Scratch(FOLDER, Path.cwd())
+    try:
+        trial = tools.Trial(turn["extra"], lengths(turn["cells"]), turn["seconds"], folder.path, overhead)
         called = tools.TOOLS[tool](trial)
+    finally:
+        folder.remove()
     measured = {"took_s": called.took_s, "measured_s": called.measured_s, "detail": dict(called.detail)}
     return {"slower": {name: dict(found) for name, found in called.slower.items()}, **measured}
 
@@ -177,11 +202,12 @@ def _line(row: Mapping[str, Any]) -> str:
 
 def flat(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A row for each rule and length of each trial, for a CSV file; a trial without a verdict has one, empty."""
-    about = ("round", "tool", "extra", "cells", "seconds", "started", "took_s", "load_before")
+    about = ("round", "tool", "extra", "cells", "seconds", "machine_id", "rules", "started", "took_s", "load_before")
     found = []
     for row in rows:
-        own = {name: row[name] for name in about}
+        own = {name: row.get(name) for name in about} | {"version": row.get("versions", {}).get(row["tool"])}
         called = [(rule, T, slower) for rule, each in row["slower"].items() for T, slower in each.items()]
+        called += [(OURS, T, "") for T, word in row.get("words", {}).items() if word == LOST]
         for rule, T, slower in called or [("", "", "")]:
             found.append({**own, "rule": rule, "T": T, "slower": slower, "word": row.get("words", {}).get(T, "")})
     return found
@@ -225,8 +251,19 @@ def _rate(rows: Sequence[Mapping[str, Any]], rule: str, extra: int) -> Rate:
 
 
 def _any(rows: Sequence[Mapping[str, Any]], rule: str) -> Rate:
-    found = [any(row["slower"][rule].values()) for row in rows if row["extra"] == 0]
-    return exact(sum(found), len(found))
+    none = [row for row in rows if row["extra"] == 0]
+    return any_of([sum(row["slower"][rule].values()) for row in none], [_lost(row) for row in none])
+
+
+def _lost(row: Mapping[str, Any]) -> int:
+    return list(row.get("words", {}).values()).count(LOST)
+
+
+def recorded_by(rows: Sequence[Mapping[str, Any]], others: int) -> str:
+    """The machine of these trials and the versions of their tools, as recorded; how many others the file has."""
+    used = sorted({(row["tool"], row["versions"][row["tool"]]) for row in rows if row["tool"] in row["versions"]})
+    named = "".join(f"; {tool} {version}" for tool, version in used)
+    return f"Machine {rows[-1]['machine_id']}{named}.{uncounted(others)}"
 
 
 def _words(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -53,7 +53,7 @@ class Windows:
     def _residuals(self) -> Array:
         """(pair, cell, 2 × bursts), both sides."""
         one = self._logs - np.median(self._logs, axis=3, keepdims=True)
-        return one.transpose(0, 1, 2, 3).reshape(*one.shape[:2], -1)
+        return one.reshape(*one.shape[:2], -1)
 
     @cached_property
     def starts(self) -> tuple[Array, Array]:

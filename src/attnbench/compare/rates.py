@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+CONFIDENCE = 0.95
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -41,27 +43,31 @@ def exact(count: int, of: int) -> Rate:
 
 
 def clustered(counts: Sequence[int], sizes: Sequence[int]) -> Rate:
-    """Clopper and Pearson's interval at the effective number of cells (Korn and Graubard 1998).
+    """The interval of ``counts`` of ``sizes`` cells in each run, whose cells have the machine's state in common.
 
-    ``counts`` of ``sizes`` cells in each run: cells of one run have the machine's state in common. Where none or all
-    cells count, nothing shows how alike they are, so a run then weighs as much as one cell.
+    Clopper and Pearson's at the effective number of cells, with the factor for the few runs by which that is known
+    (Korn and Graubard 1998). Where none or all cells count, nothing shows how alike the cells of a run are, and they
+    would take all cells as independent; here a run then weighs as much as one cell. No interval ends nearer than that
+    one, or a first false alarm would make it narrower. Runs without a cell do not count.
     """
-    count, of, runs = sum(counts), sum(sizes), len(sizes)
-    if not of:
-        return Rate(0, 0, 0.0, 1.0)
-    share = count / of
+    given = [(int(count), int(size)) for count, size in zip(counts, sizes, strict=True) if size]
+    count, of, runs = sum(one for one, _ in given), sum(size for _, size in given), len(given)
     if runs < 2 or count in (0, of):  # noqa: PLR2004
         return _exact(count, of, float(runs))
-    residuals = np.asarray(counts) - share * np.asarray(sizes)
+    share = count / of
+    residuals = np.array([one - share * size for one, size in given])
     variance = runs / (runs - 1) * float((residuals**2).sum()) / of**2
-    effective = share * (1 - share) / variance if variance > 0 else of
-    return _exact(count, of, min(max(effective, 1.0), float(of)))
+    effective = min(share * (1 - share) / variance, of) if variance > 0 else of
+    few = float(stats.t.ppf((1 + CONFIDENCE) / 2, of - 1) / stats.t.ppf((1 + CONFIDENCE) / 2, runs - 1))
+    found = _exact(count, of, max(effective * few**2, 1.0))
+    none, every = _exact(0, of, float(runs)), _exact(of, of, float(runs))
+    return Rate(count, of, min(found.low, every.low), max(found.high, none.high))
 
 
 def _exact(count: int, of: int, effective: float) -> Rate:
     if not of:
         return Rate(0, 0, 0.0, 1.0)
-    x = count / of * effective
-    low = 0.0 if count == 0 else float(stats.beta.ppf(0.025, x, effective - x + 1))
-    high = 1.0 if count == of else float(stats.beta.ppf(0.975, x + 1, effective - x))
+    x, tail = count / of * effective, (1 - CONFIDENCE) / 2
+    low = 0.0 if count == 0 else float(stats.beta.ppf(tail, x, effective - x + 1))
+    high = 1.0 if count == of else float(stats.beta.ppf(1 - tail, x + 1, effective - x))
     return Rate(count, of, low, high)
