@@ -71,7 +71,8 @@ def by(bound: Callable[..., int] | None, noise: Array) -> tuple[float, float, fl
 
 def main() -> None:
     """Print the table."""
-    lines = ["| noise of pairs | +10 % found, plain | bounded | `same`, plain | bounded | false alarms |", "|---" * 6 + "|"]
+    head = "noise of pairs", "+10 % found, plain", "bounded", "`same` without a change, plain", "bounded"
+    lines = [f"| {' | '.join(head)} | false alarms, at most |", "|---" * 6 + "|"]
     for name, noise in worlds(np.random.default_rng(1)).items():
         plain, bounded = by(lambda n, _share=1.0: n, noise), by(None, noise)
         shares = plain[0], bounded[0], plain[1], bounded[1], max(plain[2], bounded[2])
