@@ -159,7 +159,7 @@ def test_what_was_broken_off_is_no_pass_and_says_so(
     assert compared.exit_code == (5 if bursts < 4 else 3)
     info = read_comparison(compared.folder)
     assert (info["status"], info["note"]) == ("interrupted", "interrupted")
-    # A cell that has a pair is let pass, so that the comparison as a whole is the error; one that has none fails itself.
+    # A cell that has a pair is let pass, so the comparison as a whole is the error; one that has none fails itself.
     measured = bursts > 4
     assert junit(tmp_path) == ((0, 1, 2) if measured else (1, 0, 1))
     assert ("::error title=attnbench ab::" in ab_files.workflow_commands(compared)[-1]) == measured
