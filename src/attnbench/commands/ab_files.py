@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 from attnbench.commands.ab_output import closing, interval, machine_line, memory_tables, reason, time_table, title, word
 from attnbench.commands.junit import FORBIDDEN
 from attnbench.commands.output import say
-from attnbench.compare.live import FAILED, GATED, UNSUPPORTED, WRONG, LiveVerdict, percent
+from attnbench.compare.live import FAILED, GATED, WRONG, LiveVerdict, percent
 from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
 from attnbench.results.store import write_whole
 
@@ -176,8 +176,7 @@ def _junit_kind(one: LiveVerdict, compared: Compared) -> str | None:
         return "error"
     if failing(one, compared):
         return "failure"
-    nowhere = one.status == UNSUPPORTED and one.side is None
-    return "skipped" if nowhere or one.opened() else None
+    return "skipped" if one.nowhere or one.opened() else None
 
 
 def _clean(text: str) -> str:

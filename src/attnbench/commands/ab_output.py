@@ -70,7 +70,7 @@ def _time_row(one: LiveVerdict, name: str) -> tuple[str, ...]:
 
 def word(one: LiveVerdict) -> str:
     """The verdict, with the status of a side that failed."""
-    if one.status == UNSUPPORTED and one.side is None:
+    if one.nowhere:
         return UNSUPPORTED
     return one.verdict if one.status == "ok" else f"{one.verdict} ({one.status})"
 

@@ -128,14 +128,18 @@ class LiveVerdict:
         """Its verdicts, of time and memory."""
         return (self.verdict, *([self.memory.verdict] if self.memory is not None else []))
 
+    @property
+    def nowhere(self) -> bool:
+        """Whether neither side can do it."""
+        return self.status == UNSUPPORTED and self.side is None
+
     def opened(self, *, inconclusive_passes: bool = False) -> bool:
         """Whether it has no answer that could pass; what neither side can do counts for nothing.
 
         A cell without a single pair is never forgiven.
         """
-        nowhere = self.status == UNSUPPORTED and self.side is None
         forgiven = ("inconclusive",) if inconclusive_passes and self.measured else ()
-        return not nowhere and any(word in OPEN and word not in forgiven for word in self.words)
+        return not self.nowhere and any(word in OPEN and word not in forgiven for word in self.words)
 
     @property
     def measured(self) -> bool:

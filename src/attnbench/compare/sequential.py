@@ -27,7 +27,7 @@ CONFIRM = Looks((6, 8, 10, 13, 17, 22, 28, 36, 46, 60), (0.7, 0.1, 0.06, 0.04, 0
 SAME = Looks((10, 13, 17, 22, 28, 36, 46, 60), (0.1, 0.1, 0.15, 0.2, 0.15, 0.1, 0.1, 0.1))
 MOST_PAIRS = SCREEN.pairs[-1]
 # The level of the intervals that are reported. A cell stops when its verdict shows, which takes some coverage away: at
-# this level the interval of a changed cell holds the change in about 95 of 100 (docs/scoreboard.md counts it).
+# this level the interval of a changed cell holds the change in 95 to 97 of 100 (docs/scoreboard.md counts it).
 REPORTED = 0.97
 
 

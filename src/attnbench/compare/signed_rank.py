@@ -54,9 +54,14 @@ def bound(n: int, share: float = SHARE) -> int:
     return max(1, math.ceil(share * n))
 
 
+def untied(n: int, share: float = SHARE) -> Any:
+    """The scores of n values of different sizes, the smallest first."""
+    return np.minimum(np.arange(1, n + 1), bound(n, share))
+
+
 def most(n: int) -> int:
     """The statistic of n positive values."""
-    return int(np.minimum(np.arange(1, n + 1), bound(n)).sum())
+    return int(untied(n).sum())
 
 
 def scores(x: Array, share: float = SHARE) -> Array:
@@ -66,7 +71,7 @@ def scores(x: Array, share: float = SHARE) -> Array:
     """
     n, sizes = x.shape[-1], np.abs(x)
     first, last = (stats.rankdata(sizes, method=end, axis=-1).astype(int) for end in ("min", "max"))
-    below = np.concatenate([[0], np.minimum(np.arange(1, n + 1), bound(n, share)).cumsum()])
+    below = np.concatenate([[0], untied(n, share).cumsum()])
     return np.asarray((below[last] - below[first - 1]) / (last - first + 1))
 
 
@@ -194,7 +199,7 @@ def interval_places(n: int, confidence: float = 0.95) -> tuple[int, float] | Non
 def null_tail(n: int, share: float = SHARE) -> Array:
     """P(statistic <= c) under fair signs, for c = 0 … up to a half: exactly, a score after the other."""
     chances = np.ones(1)
-    for score in np.minimum(np.arange(1, n + 1), bound(n, share)):
+    for score in untied(n, share):
         chances = (np.pad(chances, (0, score)) + np.pad(chances, (score, 0))) / 2
     return np.asarray(chances.cumsum()[: (len(chances) + 1) // 2])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -46,11 +46,6 @@ class Conditions:
 def here(rules: str) -> Conditions:
     """These rules on this machine."""
     return Conditions(collect_hardware().id, rules)
-
-
-def alike(rows: Sequence[Mapping[str, Any]], now: Conditions) -> list[Mapping[str, Any]]:
-    """The rows of these conditions."""
-    return [row for row in rows if now.hold_for(row)]
 
 
 def hashed(*parts: Any) -> str:
