@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,10 @@ from jaxlib import version as jaxlib_version
 
 from attnbench.api import AttentionOutput, Backend, Bound, UnsupportedError, as_output
 from attnbench.impls.jax_backend import ceilings
+from attnbench.impls.jax_backend.doubles import doubles_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Iterator, Mapping
 
     from attnbench.api import Call, Implementation, Learner, Model, Optimiser
 
@@ -24,18 +26,19 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 # More than the L2 cache of any GPU; JAX does not tell its size.
 FLUSHED_BYTES = 256 * 2**20
+# What XLA reads when it makes its pool.
+POOL_SIZE = ("PJRT_NPROC", "NPROC")
 
 # The outputs of a compiled function are pytrees; an absent stage is None, which is an empty one.
 jax.tree_util.register_dataclass(AttentionOutput, list(AttentionOutput.__dataclass_fields__), [])
 
 
 class Adapter(Backend):
-    """JAX, compiled ahead of time by XLA. float64 is switched on: without it JAX would compute it in float32."""
+    """JAX, compiled ahead of time by XLA. float64 is switched on around float64 calls alone (``doubles``)."""
 
     name = "jax"
 
     def __init__(self) -> None:
-        jax.config.update("jax_enable_x64", val=True)
         self._held = self._earlier_peak = 0
 
     def versions(self) -> dict[str, str]:
@@ -56,7 +59,9 @@ class Adapter(Backend):
     def to_native(self, array: Array, device: str = "cpu") -> jax.Array:
         """An array of the same shape, dtype and values, committed to the device."""
         # A copy, because JAX may keep using the memory of a NumPy array that it is given.
-        native: jax.Array = jax.device_put(np.array(array, order="C", copy=True), _device(device))
+        copy = np.array(array, order="C", copy=True)
+        with doubles_for([copy]):
+            native: jax.Array = jax.device_put(copy, _device(device))
         return native
 
     def to_numpy(self, native: jax.Array) -> Array:
@@ -79,12 +84,34 @@ class Adapter(Backend):
         d_lse: jax.Array | None = None,
     ) -> Bound:
         """Compile ahead of time: the arrays of the call are arguments, the rest of it is constant."""
-        arrays: dict[str, Any] = {"q": q, "k": k, "v": v} | call.arrays()
+        constant = call.with_arrays(dict.fromkeys(call.arrays()) | {"params": {}})
         if d_output is None:
-            return _compiled(lambda a: _forward(implementation, call, a), arrays)
-        cotangents = {"d_output": d_output, "d_lse": d_lse}
+            return _compiled(lambda a: _forward(implementation, constant, a), arguments(q, k, v, call))
         step = _autodiff if implementation.vjp is None else _own_backward
-        return _compiled(lambda a, d: step(implementation, call, a, **d), arrays, cotangents)
+        given = arguments(q, k, v, call, d_output, d_lse)
+        return _compiled(lambda a, d: step(implementation, constant, a, **d), given)
+
+    def settings(self) -> Hashable:
+        """What jit reads of JAX's settings that a user may change between two calls."""
+        config = jax.config
+        return (
+            config.jax_enable_x64,
+            config.jax_default_matmul_precision,
+            config.jax_numpy_dtype_promotion,
+            config.jax_disable_jit,
+        )
+
+    @contextmanager
+    def limited(self, threads: int) -> Iterator[None]:
+        """XLA's pool cannot be changed: before it exists its size is set, and then it stays as it is."""
+        before = {name: os.environ.get(name) for name in POOL_SIZE}
+        self.set_threads(threads)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name)
+                os.environ |= {} if value is None else {name: value}
 
     def learner(
         self,
@@ -104,7 +131,7 @@ class Adapter(Backend):
 
     def set_threads(self, threads: int) -> None:
         """Bound XLA's CPU pool, if it does not exist yet: it is sized once, when JAX first looks for devices."""
-        os.environ["PJRT_NPROC"] = os.environ["NPROC"] = str(threads)
+        os.environ |= dict.fromkeys(POOL_SIZE, str(threads))
 
     def threads(self) -> dict[str, int]:
         """XLA's CPU pool, counted by the names of this process's threads; empty where the system does not list them."""
@@ -158,16 +185,37 @@ def _memory(device: str) -> dict[str, int]:
     return dict(_device(device).memory_stats() or {"bytes_in_use": 0, "peak_bytes_in_use": 0})
 
 
-def _compiled(function: Callable[..., Any], *arguments: Any) -> Bound:
-    """Trace, lower and compile for these arguments, and time it."""
+def arguments(q: Any, k: Any, v: Any, call: Call, d_output: Any = None, d_lse: Any = None) -> tuple[Any, ...]:
+    """What a compiled function is called with: the arrays, and with d_output the cotangents.
+
+    A scale per head is float64 in every call; where nothing else is, it is float32, as all that JAX computes there.
+    """
+    arrays: dict[str, Any] = {"q": q, "k": k, "v": v} | call.arrays()
+    if "scale" in arrays and not _in_doubles(q, call):
+        arrays["scale"] = arrays["scale"].astype(np.float32)
+    return (arrays,) if d_output is None else (arrays, {"d_output": d_output, "d_lse": d_lse})
+
+
+def _in_doubles(q: Any, call: Call) -> bool:
+    """Whether something is differentiated or added in float64."""
+    operands = (q, call.bias, call.sinks, call.slopes, *call.params.values())
+    return any(str(array.dtype) == "float64" for array in operands if array is not None)
+
+
+def _compiled(function: Callable[..., Any], given: tuple[Any, ...]) -> Bound:
+    """Trace, lower and compile for arguments like these, and time it."""
     start = time.perf_counter()
-    lowered = jax.jit(function).lower(*arguments)
-    traced = time.perf_counter()
-    executable = lowered.compile()
+    with doubles_for(jax.tree_util.tree_leaves(given)):
+        lowered = jax.jit(function).lower(*given)
+        traced = time.perf_counter()
+        executable = lowered.compile()
     done = time.perf_counter()
-    return Bound(
-        lambda: executable(*arguments), trace_s=traced - start, compile_s=done - traced, detail=_analysis(executable)
-    )
+
+    def on(*native: Any, **cotangents: Any) -> Callable[[], Any]:
+        laid_out = arguments(*native, **cotangents)
+        return lambda: executable(*laid_out)
+
+    return Bound(on, trace_s=traced - start, compile_s=done - traced, detail=_analysis(executable))
 
 
 def _analysis(executable: Any) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -24,9 +25,10 @@ from attnbench.api import (
     check_whole,
     score_parameters,
 )
+from attnbench.impls.jax_backend.doubles import doubles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from attnbench.api import Implementation
 
@@ -46,7 +48,8 @@ def learner(
     network = (
         RetrievalNetwork(model, kernel, calls) if isinstance(model, Retrieval) else Translator(model, kernel, calls)
     )
-    return JaxLearner(network, parameters, optimiser, jax.devices(device)[0])
+    with doubles():
+        return JaxLearner(network, parameters, optimiser, jax.devices(device)[0])
 
 
 class Network:
@@ -85,6 +88,17 @@ class Network:
         return as_output(self.kernel(q, k, v, call.with_arrays(arrays)))
 
 
+def in_doubles(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method with float64 switched on around it: a learner trains in whatever dtype its parameters have."""
+
+    @wraps(method)
+    def wrapped(*given: Any) -> Any:
+        with doubles():
+            return method(*given)
+
+    return wrapped
+
+
 class JaxLearner(Learner):
     """One compiled step, and one compiled answer."""
 
@@ -108,15 +122,18 @@ class JaxLearner(Learner):
         # A copy, because JAX may keep using the memory of a NumPy array that it is given.
         return {name: jax.device_put(np.array(array, copy=True), self._device) for name, array in arrays.items()}
 
+    @in_doubles
     def step(self, batch: Mapping[str, NumPyArray]) -> Any:
         """One update; the loss before it."""
         self._parameters, self._state, loss = self._update(self._parameters, self._state, self._native(batch))
         return loss
 
+    @in_doubles
     def predict(self, batch: Mapping[str, NumPyArray]) -> dict[str, NumPyArray]:
         """What the model answers."""
         return {name: np.array(array) for name, array in self._predict(self._parameters, self._native(batch)).items()}
 
+    @in_doubles
     def reach(self, batch: Mapping[str, NumPyArray]) -> dict[str, NumPyArray]:
         """The norms of ∂loss_t/∂h_s."""
         if not isinstance(self._network, Translator):
@@ -129,6 +146,7 @@ class JaxLearner(Learner):
         """A copy of every parameter."""
         return {name: np.array(array) for name, array in self._parameters.items()}
 
+    @in_doubles
     def load(self, parameters: Mapping[str, NumPyArray]) -> None:
         """Other values for the parameters."""
         self._parameters = self._native({name: parameters[name] for name in self._parameters})

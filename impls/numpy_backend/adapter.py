@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from attnbench.api import Backend, Bound, Call, Implementation, UnsupportedError
 from attnbench.impls.numpy_backend import ceilings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from attnbench.api import Learner, Model, Optimiser
 
@@ -22,6 +24,10 @@ class Adapter(Backend):
     """NumPy as a backend, on the CPU."""
 
     name = "numpy"
+
+    def __init__(self) -> None:
+        self._pools: threadpoolctl.ThreadpoolController | None = None
+        self._imported = 0
 
     def versions(self) -> dict[str, str]:
         """NumPy, and the BLAS that it multiplies with."""
@@ -38,6 +44,13 @@ class Adapter(Backend):
         copy = np.array(array, order="C", copy=True)
         copy.flags.writeable = False
         return copy
+
+    def borrow(self, array: Array, device: str = "cpu") -> Array:
+        """A view that an implementation can read but not write; a copy only where it is not contiguous."""
+        self._only_cpu(device)
+        view = np.ascontiguousarray(array).view()
+        view.flags.writeable = False
+        return view
 
     def to_numpy(self, native: Any) -> Array:
         """What came out, as it is: a list or a masked array is for the judge to see."""
@@ -66,13 +79,20 @@ class Adapter(Backend):
         d_lse: Any = None,
     ) -> Bound:
         """A plain closure: there is nothing to trace or compile."""
+        del q, k, v, call, d_lse
         if d_output is None:
-            return Bound(lambda: as_output(implementation(q, k, v, call)))
+            return Bound(lambda q, k, v, call: lambda: as_output(implementation(q, k, v, call)))
         vjp = implementation.vjp
         if vjp is None:
             msg = f"{implementation.name} has no gradients: NumPy has no autograd, so give vjp= to @implementation"
             raise UnsupportedError(msg)
-        return Bound(lambda: (as_output(implementation(q, k, v, call)), vjp(q, k, v, call, d_output, d_lse)))
+
+        def on(
+            q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None = None
+        ) -> Callable[[], Any]:
+            return lambda: (as_output(implementation(q, k, v, call)), vjp(q, k, v, call, d_output, d_lse))
+
+        return Bound(on)
 
     def learner(
         self,
@@ -90,6 +110,14 @@ class Adapter(Backend):
     def set_threads(self, threads: int) -> None:
         """Set the threads of every BLAS pool in the process."""
         threadpoolctl.threadpool_limits(threads)
+
+    @contextmanager
+    def limited(self, threads: int) -> Iterator[None]:
+        """Every BLAS pool. To list them takes longer than a small call: done anew when something has been imported."""
+        if self._pools is None or self._imported != len(sys.modules):
+            self._pools, self._imported = threadpoolctl.ThreadpoolController(), len(sys.modules)
+        with self._pools.limit(limits=threads, user_api="blas"):
+            yield
 
     def threads(self) -> dict[str, int]:
         """Threads of every BLAS pool, as the pools report them."""

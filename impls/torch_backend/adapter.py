@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -16,7 +16,7 @@ from attnbench.api import AttentionOutput, Backend, Bound, UnsupportedError, as_
 from attnbench.impls.torch_backend import ceilings, device_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from attnbench.api import Call, Implementation, Learner, Model, Optimiser, Stopwatch
 
@@ -89,11 +89,17 @@ class Adapter(Backend):
         d_lse: Tensor | None = None,
     ) -> Bound:
         """Eager forward, or with ``d_output`` forward and backward; nothing is traced or compiled beforehand."""
+        del q, k, v, call, d_lse
         if d_output is None:
-            return Bound(lambda: _forward(implementation, q, k, v, call))
-        if implementation.vjp is not None:
-            return Bound(lambda: _own_backward(implementation, (q, k, v), call, d_output, d_lse))
-        return Bound(lambda: _autograd(implementation, (q, k, v), call, d_output, d_lse))
+            return Bound(lambda q, k, v, call: lambda: _forward(implementation, q, k, v, call))
+        step = _autograd if implementation.vjp is None else _own_backward
+
+        def on(
+            q: Tensor, k: Tensor, v: Tensor, call: Call, d_output: Tensor, d_lse: Tensor | None = None
+        ) -> Callable[[], Any]:
+            return lambda: step(implementation, (q, k, v), call, d_output, d_lse)
+
+        return Bound(on)
 
     def learner(
         self,
@@ -117,10 +123,24 @@ class Adapter(Backend):
         with suppress(RuntimeError):
             torch.set_num_interop_threads(threads)
 
+    @contextmanager
+    def limited(self, threads: int) -> Iterator[None]:
+        """The intra-op pool."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
     def threads(self) -> dict[str, int]:
         """The intra-op and inter-op pools as torch reports them, and the loaded OpenMP and BLAS libraries."""
         own = {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()}
         return own | {pool["prefix"]: int(pool["num_threads"]) for pool in threadpoolctl.threadpool_info()}
+
+    def computing_threads(self) -> dict[str, int]:
+        """The intra-op pool alone: the inter-op pool and other libraries' pools stand idle during a call."""
+        return {"intra_op": torch.get_num_threads()}
 
     def trim(self) -> None:
         """Empty torch's cache on the GPU."""

@@ -19,6 +19,7 @@ _LAZY = {
     "SpecError": "attnbench.errors",
     "UnsupportedError": "attnbench.errors",
     "attend": "attnbench.attention",
+    "clear_bindings": "attnbench.backends.kept",
     "default_params": "attnbench.inputs",
     "from_padding": "attnbench.call",
     "load": "attnbench.results.read",

@@ -42,6 +42,7 @@ def attend(
     spec: AttentionSpec | None = None,
     outputs: tuple[str, ...] = (),
     device: str = "cpu",
+    threads: int | None = None,
     **operands: Any,
 ) -> AttentionOutput:
     """Attend: softmax(score(q, k)·scale + bias over the allowed keys) v.
@@ -51,12 +52,17 @@ def attend(
     slopes, keep, past_k, past_v, params; shapes in ``attnbench.call.Operands``. ``outputs`` asks for ``lse`` and the
     stages ``scores``, ``capped``, ``logits``, ``weights``.
 
+    What a framework compiles is kept for calls of the same spec, shapes, dtypes and device: ``clear_bindings()``
+    forgets it. ``threads`` is the number of CPU threads of this call, by default what the framework has now; XLA's
+    pool (JAX) is sized once in a process, and another number than that is a ``UsageError`` that says how to start.
+
     Returns an ``AttentionOutput``; what was not asked for is ``None``. Raises ``SpecError`` for input that is not a
     problem of the spec, ``UnsupportedError`` where the implementation does not declare what is asked, and
     ``MissingExtraError`` where its framework is not installed.
     """
     backend, implementation = resolve(impl)
-    return execute(backend, implementation, spec or AttentionSpec(), collect(q, k, v, operands), outputs, device)
+    given = collect(q, k, v, operands)
+    return execute(backend, implementation, spec or AttentionSpec(), given, outputs, device, threads)
 
 
 def vjp(
@@ -69,16 +75,18 @@ def vjp(
     impl: str | Implementation = "numpy/naive",
     spec: AttentionSpec | None = None,
     device: str = "cpu",
+    threads: int | None = None,
     **operands: Any,
 ) -> dict[str, Any]:
     """Gradients of Σ output·d_output (+ Σ lse·d_lse) by every operand.
 
     d_output (B, Hq, Tq, Dv) in the inputs' dtype, d_lse (B, Hq, Tq) in float32 (float64 for float64). Returns a dict
     with q, k, v and, where given, bias, sinks, past_k, past_v, and ``params``, a dict; each in its operand's shape.
+    ``device`` and ``threads`` as in ``attend``; what is compiled is kept likewise.
     """
     backend, implementation = resolve(impl)
     given = collect(q, k, v, operands)
-    flat = execute_vjp(backend, implementation, spec or AttentionSpec(), given, d_output, d_lse, device)
+    flat = execute_vjp(backend, implementation, spec or AttentionSpec(), given, d_output, d_lse, device, threads)
     grads: dict[str, Any] = {name: grad for name, grad in flat.items() if not name.startswith("params.")}
     params = {name.removeprefix("params."): grad for name, grad in flat.items() if name.startswith("params.")}
     return grads | ({"params": params} if params else {})

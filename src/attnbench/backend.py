@@ -10,7 +10,8 @@ import importlib
 import importlib.util
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +31,16 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 @dataclass(frozen=True)
 class Bound:
-    """An implementation bound to operands that already lie on the device: what is checked is what is timed.
+    """An implementation made ready for arrays of certain shapes and dtypes, without holding any.
 
-    ``run()`` starts one computation and returns its native result, perhaps before it is done (``Backend.wait``):
-    an ``AttentionOutput``, or with cotangents the pair (``AttentionOutput``, gradients by name). ``trace_s`` and
-    ``compile_s`` are the seconds spent on tracing or lowering and on compiling; 0 where there is no such phase.
+    ``on(q, k, v, call, d_output=…, d_lse=…)`` takes native arrays and returns ``run``, a function without arguments.
+    Nothing is traced or compiled in either. ``run()`` starts one computation on these arrays and returns its native
+    result, perhaps before it is done (``Backend.wait``): an ``AttentionOutput``, or with cotangents the pair
+    (``AttentionOutput``, gradients by name). ``trace_s`` and ``compile_s`` are the seconds spent on tracing or
+    lowering and on compiling; 0 where there is no such phase.
     """
 
-    run: Callable[[], Any]
+    on: Callable[..., Callable[[], Any]]
     trace_s: float = 0.0
     compile_s: float = 0.0
     detail: Mapping[str, Any] = field(default_factory=dict)
@@ -96,10 +99,11 @@ class Backend(ABC):
         d_output: Any = None,
         d_lse: Any = None,
     ) -> Bound:
-        """Bind native operands: forward, or with ``d_output`` forward and backward.
+        """Make ready for operands like these: forward, or with ``d_output`` forward and backward.
 
-        Gradients come from the implementation's ``vjp`` if it has one, else from the framework's autograd; they are
-        named q, k, v, bias, sinks and params.NAME, for those that the call has.
+        What is no array in ``call`` may be taken as constant; the arrays may not. Gradients come from the
+        implementation's ``vjp`` if it has one, else from the framework's autograd; they are named q, k, v, bias, sinks
+        and params.NAME, for those that the call has.
         """
 
     @abstractmethod
@@ -109,6 +113,27 @@ class Backend(ABC):
     @abstractmethod
     def threads(self) -> dict[str, int]:
         """Threads in use by each pool, as the pools themselves report them."""
+
+    def borrow(self, array: np.ndarray[Any, Any], device: str = "cpu") -> Any:
+        """Like ``to_native`` for one call: memory may be shared where nothing can write to it through the result."""
+        return self.to_native(array, device)
+
+    def settings(self) -> Hashable:
+        """What a user has set in the framework that is compiled in: what was bound under other settings is no use."""
+        return None
+
+    @contextmanager
+    def limited(self, threads: int) -> Iterator[None]:
+        """Within it this process computes with ``threads`` threads, where that can be set; then as before.
+
+        This default sets them and leaves them.
+        """
+        self.set_threads(threads)
+        yield
+
+    def computing_threads(self) -> dict[str, int]:
+        """Like ``threads``, of the pools that a call of attention computes in; by default all of them."""
+        return self.threads()
 
     def learner(
         self,

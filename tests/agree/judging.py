@@ -11,10 +11,10 @@ from attnbench.agree.judge import Judgement
 from attnbench.agree.run_once import run_once
 from attnbench.agree.trial import choose, judge_forward, judge_gradients
 from attnbench.attention import load_backend
+from attnbench.backends.answers import gradient_names
+from attnbench.backends.bind import given_inputs, inputs_of
 from attnbench.call import Operands, prepare
-from attnbench.execute import gradient_names
 from attnbench.implementation import AttentionOutput, Implementation
-from attnbench.inputs import draw, draw_cotangents
 from attnbench.oracle import reference
 from attnbench.oracle_vjp import reference_vjp
 from attnbench.precision import default_precision, numpy_dtype, wide
@@ -33,13 +33,13 @@ def judged(
     outputs: tuple[str, ...] = (),
 ) -> dict[str, Judgement]:
     """A judgement of every output and gradient, by name."""
-    q, k, v, call = prepare(spec, operands, outputs)
-    sample = choose(call, 0)
-    ran = run_once(load_backend("numpy"), implementation, (q, k, v), call, (d_output, d_lse))
-    units = Units.of(implementation.capabilities.precision_of(call.dtype), call.dtype)
-    found = judge_forward(ran.output, (q, k, v), call, units, sample)
-    if d_output is not None:
-        found += judge_gradients(ran.grads, (q, k, v), call, (d_output, d_lse), units, sample)
+    inputs = given_inputs(spec, operands, outputs, d_output, d_lse)
+    sample = choose(inputs.call, 0)
+    ran = run_once(load_backend("numpy"), implementation, inputs)
+    units = Units.of(implementation.capabilities.precision_of(inputs.call.dtype), inputs.call.dtype)
+    found = judge_forward(ran.output, inputs, units, sample)
+    if inputs.gradients:
+        found += judge_gradients(ran.grads, inputs, units, sample)
     return {one.tensor: one for one in found}
 
 
@@ -56,7 +56,8 @@ def moved(
     The answer to (spec, operands) is judged as if a kernel had returned it for ``case``. Cotangents are the case's
     own unless others are given; a gradient that the other question does not have counts as zero.
     """
-    q, k, v, call = prepare(case.spec, draw(case.spec, case.problem), case.outputs)
+    inputs = inputs_of(case)
+    call = inputs.call
     other_q, other_k, other_v, other = prepare(spec, operands, case.outputs)
     units = Units.of(default_precision(call.dtype), call.dtype)
     sample = choose(call, 0)
@@ -64,13 +65,11 @@ def moved(
     level = numpy_dtype(wide(call.dtype))
     arrays = {name: getattr(answer, name).astype(level) for name in call.outputs}
     output = AttentionOutput(answer.output.astype(numpy_dtype(call.dtype)), **arrays)
-    found = judge_forward(output, (q, k, v), call, units, sample)
+    found = judge_forward(output, inputs, units, sample)
     if case.gradients:
-        own = draw_cotangents(case)
-        given = (own[0] if d_output is None else d_output), (own[1] if d_lse is None else d_lse)
+        given = (inputs.d_output if d_output is None else d_output), (inputs.d_lse if d_lse is None else d_lse)
         exact = reference_vjp(other_q, other_k, other_v, other, *given)
-        named = {"q": q, "k": k, "v": v, "bias": call.bias, "sinks": call.sinks}
-        named |= {f"params.{name}": param for name, param in call.params.items()}
+        named = inputs.arrays()
         grads = {n: exact.get(n, np.zeros(named[n].shape)).astype(named[n].dtype) for n in gradient_names(call)}
-        found += judge_gradients(grads, (q, k, v), call, own, units, sample)
+        found += judge_gradients(grads, inputs, units, sample)
     return {one.tensor: one.error_ratio for one in found}

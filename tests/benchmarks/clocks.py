@@ -22,8 +22,8 @@ import torch
 from torch.utils.benchmark import Timer
 
 from attnbench import discover
-from attnbench.api import AttentionSpec, Backend, Case, Problem, draw
-from attnbench.call import prepare
+from attnbench.api import AttentionSpec, Backend, Case, Problem
+from attnbench.backends.bind import bind_case
 from attnbench.measure.clock import Clock, clock_for
 
 HEAP = {"MALLOC_TRIM_THRESHOLD_": "1000000000", "MALLOC_MMAP_THRESHOLD_": "1000000000"}
@@ -81,11 +81,7 @@ def compared(impl: str, problem: Problem) -> tuple[float, float]:
 def bound(backend: Backend, impl: str, problem: Problem) -> Callable[[], Any]:
     """What both clocks call."""
     case = Case(AttentionSpec(), problem)
-    q, k, v, call = prepare(case.spec, draw(case.spec, case.problem), case.outputs)
-    native = call.map_arrays(backend.to_native)
-    kernel = discover.load_implementation(impl, ())
-    q, k, v = (backend.to_native(array) for array in (q, k, v))
-    return backend.bind(kernel, q, k, v, native).run
+    return bind_case(backend, discover.load_implementation(impl, ()), case).run
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from attnbench.api import AttentionSpec, Backend, Call, Case, Implementation, Operands, Problem, draw, draw_cotangents
+from attnbench.backends.bind import Inputs, bind
 from attnbench.call import prepare
 from attnbench.discover import backend, load_implementation
 from attnbench.oracle import reference
@@ -56,11 +57,8 @@ def observe(
     q, k, v, call = prepare(spec, operands, outputs)
     reason = implementation.unsupported(call.needs(device, gradients=d_output is not None))
     assert reason is None, reason
-    native_q, native_k, native_v = (adapter.to_native(array, device) for array in (q, k, v))
-    given = {"d_output": d_output, "d_lse": d_lse}
-    cotangents = {n: adapter.to_native(array, device) for n, array in given.items() if array is not None}
-    moved = call.map_arrays(lambda array: adapter.to_native(array, device))
-    result = adapter.bind(implementation, native_q, native_k, native_v, moved, **cotangents).run()
+    binding = bind(adapter, implementation, Inputs(q, k, v, call, d_output, d_lse), device)
+    result = binding.run()
     adapter.wait(result)
     output, gradients = (result, {}) if d_output is None else result
     return Observed(

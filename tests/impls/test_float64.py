@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from attnbench.attention import load_backend, resolve
+from attnbench.backends.bind import bind_case
 from attnbench.call import Call, prepare
-from attnbench.execute import run_bound
 from attnbench.inputs import draw, draw_cotangents
 from attnbench.problem import Case, Problem
 from attnbench.spec import SCORES, AttentionSpec
@@ -35,6 +35,8 @@ def prepared(case: Case) -> tuple[Any, Any, Any, Call]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.spec.score)
 def test_jax(case: Case) -> None:
     jax = pytest.importorskip("jax")
+    from attnbench.impls.jax_backend.doubles import doubles
+
     backend, kernel = resolve("jax/naive")
     *qkv, call = prepared(case)
     arrays = [backend.to_native(a) for a in (*qkv, *draw_cotangents(case))]
@@ -49,7 +51,8 @@ def test_jax(case: Case) -> None:
         _, back, every = jax.vjp(of, q, k, v, leaves, has_aux=True)
         return every, back((d_output, d_lse))
 
-    found = set(_dtypes(jax.make_jaxpr(both)(*arrays, leaves).jaxpr))
+    with doubles():
+        found = set(_dtypes(jax.make_jaxpr(both)(*arrays, leaves).jaxpr))
     assert "float64" in found
     assert not found & set(NARROW)
 
@@ -80,9 +83,8 @@ def test_torch(case: Case) -> None:
             return result
 
     backend, kernel = resolve("torch/naive")
-    *qkv, call = prepared(case)
     with Record():  # type: ignore[no-untyped-call]
-        run_bound(backend, kernel, tuple(qkv), call, *draw_cotangents(case))
+        bind_case(backend, kernel, case).result()
     assert torch.float64 in found
     assert not found & {torch.float32, torch.float16, torch.bfloat16}
 
@@ -94,8 +96,7 @@ def test_run_twice_same_bits(name: str) -> None:
     pytest.importorskip(name.partition("/")[0])
     backend, kernel = resolve(name)
     case = Case(AttentionSpec(), Problem(B=2, Hq=4, Tq=33, S=65, D=16), "backward")
-    *qkv, call = prepared(case)
-    runs = [run_bound(backend, kernel, tuple(qkv), call, *draw_cotangents(case)) for _ in range(2)]
+    runs = [bind_case(backend, kernel, case).result() for _ in range(2)]
     for name_, first in runs[0][1].items():
         assert np.array_equal(backend.to_numpy(first), backend.to_numpy(runs[1][1][name_])), name_
     outputs = [load_backend(kernel.backend).to_numpy(run[0].output) for run in runs]

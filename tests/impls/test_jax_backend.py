@@ -193,10 +193,12 @@ def test_a_call_is_traced_once_and_compiled_before_it_runs() -> None:
     ones = np.ones((1, 1, 2, 4), np.float32)
     q, k, v, call = prepare(AttentionSpec(), Operands(ones, ones, ones, mask=np.ones((2, 2), np.bool_)))
     q, k, v = (adapter.to_native(array) for array in (q, k, v))
-    bound = adapter.bind(mine, q, k, v, call.map_arrays(adapter.to_native))
+    call = call.map_arrays(adapter.to_native)
+    bound = adapter.bind(mine, q, k, v, call)
     assert bound.compile_s > 0
     assert bound.trace_s > 0
-    assert all(float(bound.run().output.sum()) == 8 * (0.5 + 1 + 1 + 4) for _ in range(3))
+    assert all(float(bound.on(q, k, v, call)().output.sum()) == 8 * (0.5 + 1 + 1 + 4) for _ in range(3))
+    assert float(bound.on(2 * q, k, v, call)().output.sum()) == 8 * (1.0 + 1 + 1 + 4)  # other values
     assert len(traces) == 1
     assert issubclass(traces[0], jax.core.Tracer)  # an argument, not a constant that XLA could fold
 
@@ -211,7 +213,7 @@ def test_an_own_vjp_takes_precedence_over_autodiff() -> None:
     ones = np.ones((1, 1, 2, 2), np.float32)
     q, k, v, call = prepare(AttentionSpec(), Operands(ones, ones, ones))
     q, k, v, d = (adapter.to_native(array) for array in (q, k, v, ones))
-    _, grads = adapter.bind(one, q, k, v, call, d_output=d).run()
+    _, grads = adapter.bind(one, q, k, v, call, d_output=d).on(q, k, v, call, d_output=d)()
     assert float(grads["q"].sum()) == 28.0
 
 

@@ -44,10 +44,11 @@ def test_numpy_holds_the_hidden_layer_where_it_is_written_out_and_not_in_tiles(n
     case = Case(AttentionSpec(score="additive"), LARGE, "backward")
     q, k, v, call = prepare(case.spec, draw(case.spec, case.problem), ())
     d_output, d_lse = draw_cotangents(case)
-    bound = backend.bind(kernel, q, k, v, call, d_output=d_output, d_lse=d_lse)
+    given = (q, k, v, call)
+    run = backend.bind(kernel, *given, d_output=d_output).on(*given, d_output=d_output, d_lse=d_lse)
     tracemalloc.start()
     try:
-        bound.run()
+        run()
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

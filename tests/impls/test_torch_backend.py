@@ -273,7 +273,8 @@ def bound_pair(attend: Any, *, d_lse: bool = False, vjp: Any = None) -> Any:
     ones = np.ones((1, 1, 2, 2), np.float32)
     q, k, v, call = prepare(AttentionSpec(), Operands(ones, ones, ones), ("lse",) if d_lse else ())
     q, k, v, d = (adapter.to_native(array) for array in (q, k, v, ones))
-    return adapter.bind(one, q, k, v, call, d_output=d, d_lse=d[..., 0] if d_lse else None).run()
+    cotangents = {"d_output": d, "d_lse": d[..., 0] if d_lse else None}
+    return adapter.bind(one, q, k, v, call, **cotangents).on(q, k, v, call, **cotangents)()
 
 
 def test_an_unused_operand_has_a_zero_gradient() -> None:

@@ -253,10 +253,11 @@ def test_known_allocations_are_measured(backend: str, dropin: Callable[..., str]
 
 def test_without_the_mark_memory_says_that_it_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     from attnbench import discover
-    from attnbench.api import Bound
+    from attnbench.backends.bind import bind_case
     from attnbench.measure import memory
 
     monkeypatch.setattr(memory, "CLEAR_REFS", Path("/proc/self/no-such-file"))
-    found = memory.peak_of_call(Bound(lambda: 1), discover.backend("numpy").load(), "cpu")
+    kernel = discover.load_implementation("numpy/naive")
+    found = memory.peak_of_call(bind_case(discover.backend("numpy").load(), kernel, tiny(4)))
     assert found.peak_bytes is None
     assert "not measured" in found.source

@@ -120,12 +120,7 @@ def of_gradients(doctor: Doctor, seen: Seen, case: Case, judged: Sequence[Judgem
 
 
 def _with_lse(doctor: Doctor, seen: Seen, case: Case) -> Gradients:
-    from attnbench.execute import run_bound, to_numpy_gradients
-
-    d_output, d_lse = draw_cotangents(case)
-    backend, implementation = doctor.backend, doctor.implementation
-    result = run_bound(backend, implementation, seen.qkv, seen.call, d_output, d_lse, doctor.device)
-    return to_numpy_gradients(backend, result[1], seen.call)
+    return doctor.box.gradients(*seen.qkv, seen.call, *draw_cotangents(case))
 
 
 def _all_are(got: Gradients, wrong: Gradients, right: Gradients, bounds: Gradients) -> bool:

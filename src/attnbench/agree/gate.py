@@ -10,6 +10,7 @@ from attnbench.agree.trial import trial
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
+    from attnbench.backends.bind import Binding
     from attnbench.implementation import Implementation
     from attnbench.problem import Case
 
@@ -23,8 +24,10 @@ class GateResult:
     reason: str | None
 
 
-def gate(backend: Backend, implementation: Implementation, case: Case, device: str = "cpu") -> GateResult:
-    """Judge an implementation on the very case that is about to be measured."""
-    result = trial(backend, implementation, case, device)
+def gate(
+    backend: Backend, implementation: Implementation, case: Case, device: str = "cpu", binding: Binding | None = None
+) -> GateResult:
+    """Judge an implementation on the very case that is about to be measured, in the binding that will be timed."""
+    result = trial(backend, implementation, case, device, binding)
     ratio = result.error_ratio
     return GateResult(result.status, ratio if math.isfinite(ratio) and result.forward else None, result.reason)

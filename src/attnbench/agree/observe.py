@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.call import prepare
-from attnbench.execute import require, run_bound, to_numpy_gradients, to_numpy_output
-from attnbench.inputs import draw, draw_cotangents
+from attnbench.backends.bind import bind, inputs_of
+from attnbench.execute import require
 from attnbench.oracle import reference
 from attnbench.oracle_vjp import reference_vjp
 
@@ -38,15 +37,12 @@ def observe(backend: Backend, implementation: Implementation, case: Case, device
     """The output and, where the case and the implementation have them, the gradients of q, k and v, by name."""
     if not implementation.has_gradients(device):
         case = replace(case, phase="forward")
-    q, k, v, call = prepare(case.spec, draw(case.spec, case.problem), case.outputs)
-    require(implementation, call, device, gradients=case.gradients)
-    d_output, d_lse = draw_cotangents(case) if case.gradients else (None, None)
-    result = run_bound(backend, implementation, (q, k, v), call, d_output, d_lse, device)
-    output, grads = result if case.gradients else (result, {})
-    got = {"output": to_numpy_output(backend, output, call).output}
-    expected = {"output": reference(q, k, v, call).output}
-    if d_output is not None:
-        exact = reference_vjp(q, k, v, call, d_output, d_lse)
-        got |= {f"d_{name}": grad for name, grad in to_numpy_gradients(backend, grads, call).items()}
+    inputs = inputs_of(case)
+    require(implementation, inputs.call, device, gradients=case.gradients)
+    answer = bind(backend, implementation, inputs, device).answer()
+    got = {"output": answer.output.output} | {f"d_{name}": grad for name, grad in answer.grads.items()}
+    expected = {"output": reference(*inputs.qkv, inputs.call).output}
+    if inputs.gradients:
+        exact = reference_vjp(*inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse)
         expected |= {f"d_{name}": grad for name, grad in exact.items()}
     return {name: Observed(array.astype(np.float64), expected[name]) for name, array in got.items()}

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnbench.agree.facts import Facts, answer, facts_of
+from attnbench.backends.answers import Answer
+from attnbench.backends.bind import Inputs
+from attnbench.backends.kept import Kept
 from attnbench.call import Call, Sizes
-from attnbench.execute import to_numpy_gradients, to_numpy_output
 from attnbench.inputs import GARBAGE
 from attnbench.precision import SMALLEST_NORMAL, UNIT_ROUNDOFF, numpy_dtype
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from attnbench.implementation import AttentionOutput, Implementation
 
 Array = np.ndarray[Any, np.dtype[Any]]
+ALIKE = 16  # kinds of questions that stay compiled
 CHUNK = 64  # columns of the identity at a time
 VISIBLE = 1e6  # a weight this far above the smallest normal number cannot have vanished by rounding
 VISIBLE_FLOAT16 = 16  # where few powers of two lie between the smallest normal number and 1
@@ -35,7 +38,12 @@ class Box:
     backend: Backend
     implementation: Implementation
     device: str = "cpu"
-    compiling_s: list[float] = field(default_factory=list)  # seconds that each binding took to trace and compile
+    kept: Kept = field(default_factory=lambda: Kept(ALIKE))  # questions of one kind are compiled once
+
+    @property
+    def compiling_s(self) -> float:
+        """Seconds that tracing and compiling took."""
+        return self.kept.compiling_s
 
     def supports(self, call: Call, *, gradients: bool = False) -> bool:
         """Whether it can be asked this."""
@@ -43,24 +51,16 @@ class Box:
 
     def forward(self, q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
         """The output, and what the call asks for besides."""
-        bound = self._bind(q, k, v, call)
-        result = bound.run()
-        self.backend.wait(result)
-        return to_numpy_output(self.backend, result, call)
+        return self._answer(Inputs(q, k, v, call)).output
 
-    def gradients(self, q: Array, k: Array, v: Array, call: Call, d_output: Array) -> dict[str, Array]:
+    def gradients(
+        self, q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None = None
+    ) -> dict[str, Array]:
         """Gradients by name."""
-        bound = self._bind(q, k, v, call, d_output=self.backend.to_native(d_output, self.device))
-        result = bound.run()
-        self.backend.wait(result)
-        return to_numpy_gradients(self.backend, result[1], call)
+        return self._answer(Inputs(q, k, v, call, d_output, d_lse)).grads
 
-    def _bind(self, q: Array, k: Array, v: Array, call: Call, **cotangent: Any) -> Any:
-        native_q, native_k, native_v = (self.backend.to_native(a, self.device) for a in (q, k, v))
-        native_call = call.map_arrays(lambda a: self.backend.to_native(a, self.device))
-        bound = self.backend.bind(self.implementation, native_q, native_k, native_v, native_call, **cotangent)
-        self.compiling_s.append(bound.trace_s + bound.compile_s)
-        return bound
+    def _answer(self, inputs: Inputs) -> Answer:
+        return self.kept.answer(self.backend, self.implementation, inputs, self.device)
 
 
 def with_values(call: Call, columns: int) -> Call:

@@ -14,17 +14,19 @@ import numpy as np
 from attnbench.agree.bounds import Units, output_bound, stage_bounds
 from attnbench.agree.gradient_bounds import gradient_bounds
 from attnbench.agree.judge import Judgement, judge, of_another_form
-from attnbench.agree.run_once import Ran, flat, run_once
-from attnbench.call import Call, prepare
+from attnbench.agree.run_once import Ran, run_once
+from attnbench.backends.answers import gradient_names
+from attnbench.backends.bind import Inputs, inputs_of
+from attnbench.call import Call
 from attnbench.errors import AttnbenchError
-from attnbench.execute import gradient_names
-from attnbench.inputs import draw, draw_cotangents, stream
+from attnbench.inputs import stream
 from attnbench.oracle import heads
 from attnbench.oracle_vjp import reference_vjp
 from attnbench.precision import wide
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
+    from attnbench.backends.bind import Binding
     from attnbench.implementation import AttentionOutput, Implementation
     from attnbench.problem import Case
 
@@ -77,22 +79,24 @@ def choose(call: Call, seed: int) -> Sample:
     return Sample(np.array(sorted(rows)), tuple(all_pairs[i] for i in sorted(chosen)))
 
 
-def trial(backend: Backend, implementation: Implementation, case: Case, device: str = "cpu") -> Trial:
-    """Run ``case`` and judge it.
+def trial(
+    backend: Backend, implementation: Implementation, case: Case, device: str = "cpu", binding: Binding | None = None
+) -> Trial:
+    """Run ``case`` and judge it; with a ``binding`` of its kind nothing is compiled.
 
     An exception, an input that was written to, and a result that a second call changes are disagreements too.
     """
-    operands = draw(case.spec, case.problem)
-    q, k, v, call = prepare(case.spec, operands, case.outputs)
+    inputs = inputs_of(case)
+    call = inputs.call
     needs = call.needs(device, gradients=case.gradients)
     if {"nan", "nan_last_key"} & set(case.problem.operands):
         needs = needs.with_features("nan_isolation")
     if reason := implementation.unsupported(needs):
         return Trial("unsupported", reason=reason)
     sample = choose(call, case.problem.seed)
-    cotangents = _cotangents(case, sample) if case.gradients else (None, None)
+    inputs = _sampled(inputs, sample)
     try:
-        ran = run_once(backend, implementation, (q, k, v), call, cotangents, device)
+        ran = run_once(backend, implementation, inputs, device, binding)
     except Exception as error:
         if isinstance(error, MemoryError):
             raise
@@ -104,8 +108,8 @@ def trial(backend: Backend, implementation: Implementation, case: Case, device: 
         return wrong
     precision = implementation.capabilities_on(device).precision_of(call.dtype)
     units = Units.of(precision, call.dtype)
-    forward = judge_forward(ran.output, (q, k, v), call, units, sample)
-    backward = judge_gradients(ran.grads, (q, k, v), call, cotangents, units, sample) if ran.grads else ()
+    forward = judge_forward(ran.output, inputs, units, sample)
+    backward = judge_gradients(ran.grads, inputs, units, sample) if ran.grads else ()
     failed = next((j for j in (*forward, *backward) if not j.ok), None)
     if failed is None:
         return Trial("ok", forward, backward)
@@ -126,28 +130,28 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [""])[0]
 
 
-def _cotangents(case: Case, sample: Sample) -> tuple[Array, Array | None]:
-    """Cotangents that are zero outside the sample."""
-    d_output, d_lse = draw_cotangents(case)
-    kept = np.zeros(d_output.shape[:3], bool)
+def _sampled(inputs: Inputs, sample: Sample) -> Inputs:
+    """The inputs with cotangents that are zero outside the sample."""
+    kept = np.zeros(inputs.q.shape[:3], bool)
     for b, h in sample.pairs:
         kept[b, h, sample.rows] = True
-    d_output = np.where(kept[..., None], d_output, d_output.dtype.type(0))
-    return d_output, None if d_lse is None else np.where(kept, d_lse, d_lse.dtype.type(0))
+    zeroed = {
+        name: np.where(kept.reshape(kept.shape + (1,) * (array.ndim - 3)), array, array.dtype.type(0))
+        for name, array in inputs.cotangents.items()
+    }
+    return inputs.with_values(**zeroed)
 
 
-def judge_forward(
-    output: AttentionOutput, qkv: tuple[Array, Array, Array], call: Call, units: Units, sample: Sample
-) -> tuple[Judgement, ...]:
+def judge_forward(output: AttentionOutput, inputs: Inputs, units: Units, sample: Sample) -> tuple[Judgement, ...]:
     """Hold output, lse and stages to the oracle in the sampled rows and heads."""
-    arrays = dict(output.items())
+    arrays, call = dict(output.items()), inputs.call
     if call.sizes.empty:
         return ()
     picked: dict[str, list[tuple[Any, Array, Array]]] = {name: [] for name in ("output", *call.outputs)}
     wrong = [j for name, array in arrays.items() if (j := _form(name, array, call)) is not None]
     if wrong:
         return tuple(wrong)
-    for b, h, head in heads(*qkv, call, sample.rows, sample.pairs):
+    for b, h, head in heads(*inputs.qkv, call, sample.rows, sample.pairs):
         bounds = {"output": output_bound(head, call, h, units)}
         if call.outputs:
             bounds |= stage_bounds(head, call, h, units)
@@ -171,21 +175,14 @@ def _judge_parts(name: str, parts: list[tuple[Any, Array, Array]], call: Call) -
     return judge(name, got, expected, bound, _dtype(name, call))
 
 
-def judge_gradients(
-    grads: dict[str, Array],
-    qkv: tuple[Array, Array, Array],
-    call: Call,
-    cotangents: tuple[Array | None, Array | None],
-    units: Units,
-    sample: Sample,
-) -> tuple[Judgement, ...]:
+def judge_gradients(grads: dict[str, Array], inputs: Inputs, units: Units, sample: Sample) -> tuple[Judgement, ...]:
     """Hold gradients to the oracle; the cotangents are zero outside the sample."""
-    d_output, d_lse = cotangents
+    qkv, call, d_output, d_lse = inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse
     if d_output is None or call.sizes.empty:
         return ()
     expected = reference_vjp(*qkv, call, d_output, d_lse, sample.rows, sample.pairs)
     bounds = gradient_bounds(*qkv, call, d_output, d_lse, units, sample.rows, sample.pairs)
-    operands = dict(zip("qkv", qkv, strict=True)) | flat(call)
+    operands = inputs.arrays()
     return tuple(
         judge(f"d_{name}", grads[name], expected[name], bounds[name], operands[name].dtype.name)
         for name in gradient_names(call)

@@ -13,9 +13,10 @@ import numpy as np
 
 from attnbench import discover
 from attnbench.ablate.probe import LocalProbe
+from attnbench.backends.bind import bind_case
 from attnbench.call import prepare as checked_call
 from attnbench.errors import AttnbenchError, UnsupportedError
-from attnbench.inputs import draw, draw_cotangents
+from attnbench.inputs import draw
 from attnbench.measure import ceilings, clock, gpu, memory
 from attnbench.measure.check_operations import check_operations
 from attnbench.measure.protocol import (
@@ -35,8 +36,8 @@ from attnbench.measure.protocol import (
 from attnbench.suite import Cell
 
 if TYPE_CHECKING:
-    from attnbench.agree.answer import Held
-    from attnbench.backend import Backend, Bound
+    from attnbench.backend import Backend
+    from attnbench.backends.bind import Binding
     from attnbench.implementation import Implementation
     from attnbench.problem import Case
     from attnbench.results.schema import Cache
@@ -56,9 +57,8 @@ OUT_OF_MEMORY = re.compile(
 class Live:
     """A cell that is bound and ready to be timed."""
 
-    held: Held
-    kernel: Implementation
-    device: str
+    binding: Binding
+    case: Case
     timed: dict[Cache, Timed]
 
 
@@ -114,26 +114,25 @@ class Bench:
         import_s = time.perf_counter() - start
         case, device = _case(asked), asked.device
         self._require(kernel, case, device)
-        held = self._bind(kernel, case, device)
-        bound = held.bound
+        binding = bind_case(self.backend, kernel, case, device)
         start = time.perf_counter()
-        self.backend.wait(bound.run())
+        binding.result()
         first_call_s = time.perf_counter() - start
         ratio = None
         if gate:
-            status, ratio, reason = agreement(self.backend, kernel, case, device)
+            status, ratio, reason = agreement(binding, case)
             if status != OK:
                 return status, reason or "disagrees with the oracle", {"error_ratio": ratio}
-        timed, warmups = self._calibrate(bound, device)
-        self._live[asked.id] = Live(held, kernel, device, timed)
-        phases = (import_s, bound.trace_s, bound.compile_s, first_call_s)
+        timed, warmups = self._calibrate(binding.run, device)
+        self._live[asked.id] = Live(binding, case, timed)
+        phases = (import_s, binding.bound.trace_s, binding.bound.compile_s, first_call_s)
         calls = next(iter(timed.values())).calls
         return OK, None, asdict(Prepared(*phases, calls, ratio, [asdict(one) for one in warmups], list(timed)))
 
-    def _calibrate(self, bound: Bound, device: str) -> tuple[dict[Cache, Timed], list[Burst]]:
+    def _calibrate(self, run: Callable[[], Any], device: str) -> tuple[dict[Cache, Timed], list[Burst]]:
         """What is timed in each cache state; a short call on an accelerator also as a graph, where it can be one."""
         states: list[Cache] = ["none"] if device == "cpu" else ["hot", "cold"]
-        runs: dict[Cache, Callable[[], Any]] = dict.fromkeys(states, bound.run)
+        runs: dict[Cache, Callable[[], Any]] = dict.fromkeys(states, run)
         timed: dict[Cache, Timed] = {}
         warmups: list[Burst] = []
         for state in states:
@@ -142,7 +141,7 @@ class Bench:
             warmups += bursts
         last = warmups[-1]
         if device != "cpu" and last.wall_ns / last.calls < GRAPH_BELOW_NS:
-            replay = self.backend.as_graph(bound.run, device)
+            replay = self.backend.as_graph(run, device)
             if replay is not None:
                 calls, bursts = self._clock(device).calibrate(replay, "graph")
                 timed["graph"] = Timed(replay, calls)
@@ -160,7 +159,7 @@ class Bench:
         live = self._live[cell_id]
         state: Cache = cache if cache is not None else next(iter(live.timed))
         timed = live.timed[state]
-        return OK, None, asdict(self._clock(live.device).burst(timed.run, calls or timed.calls, state))
+        return OK, None, asdict(self._clock(live.binding.device).burst(timed.run, calls or timed.calls, state))
 
     def call_of(self, cell_id: str) -> Callable[[], Any]:
         """One call of a prepared cell, for a clock that is not ours; the backend's ``wait`` belongs to it."""
@@ -172,11 +171,12 @@ class Bench:
 
         live = self._live.pop(cell_id)
         graph = live.timed.get("graph")
-        reason = None if graph is None else unlike(self.backend, graph.run(), live.held.bound.run())
-        reason = reason or verify(self.backend, live.kernel, live.held, live.device)
+        binding = live.binding
+        reason = None if graph is None else unlike(self.backend, graph.run(), binding.run())
+        reason = reason or verify(binding, live.case)
         if reason is not None:
             return WRONG, reason, {}
-        kernel_s = self.backend.kernel_time_s(live.held.bound.run, live.device)
+        kernel_s = self.backend.kernel_time_s(binding.run, binding.device)
         return OK, None, asdict(Verified(kernel_s))
 
     def memory(self, cell: dict[str, Any]) -> Done:
@@ -187,9 +187,9 @@ class Bench:
         case, device = _case(asked), asked.device
         self._require(kernel, case, device)
         if self._missing(kernel, little := small(case), device) is None:
-            self.backend.wait(self._bind(kernel, little, device).bound.run())
-        bound = self._bind(kernel, case, device).bound
-        return OK, None, asdict(memory.peak_of_call(bound, self.backend, device, self._clock(device).gauges))
+            bind_case(self.backend, kernel, little, device).result()
+        binding = bind_case(self.backend, kernel, case, device)
+        return OK, None, asdict(memory.peak_of_call(binding, self._clock(device).gauges))
 
     def observe(self, cell: dict[str, Any]) -> Done:
         """Compute the numbers of an observed suite at one point."""
@@ -223,22 +223,6 @@ class Bench:
             raise AttnbenchError(msg)
         return self._backend
 
-    def _bind(self, kernel: Implementation, case: Case, device: str) -> Held:
-        from attnbench.agree.answer import Held
-
-        q, k, v, call = checked_call(case.spec, draw(case.spec, case.problem), case.outputs)
-
-        def native(array: Any) -> Any:
-            return self.backend.to_native(array, device)
-
-        cotangents = {}
-        if case.gradients:
-            drawn = zip(("d_output", "d_lse"), draw_cotangents(case), strict=True)
-            cotangents = {name: native(array) for name, array in drawn if array is not None}
-        call = call.map_arrays(native)
-        operands = native(q), native(k), native(v)
-        return Held(self.backend.bind(kernel, *operands, call, **cotangents), operands, case)
-
     def _missing(self, kernel: Implementation, case: Case, device: str) -> str | None:
         if device not in self.backend.devices():
             return f"device {device} is not there; {self.backend.name} has {', '.join(self.backend.devices())}"
@@ -270,13 +254,11 @@ def small(case: Case) -> Case:
     return case.with_problem(B=min(p.B, 1), Tq=min(p.Tq, SMALL_T), S=min(p.S, SMALL_T))
 
 
-def agreement(
-    backend: Backend, kernel: Implementation, case: Case, device: str
-) -> tuple[str, float | None, str | None]:
-    """What the agreement gate says: status, error ratio, reason."""
+def agreement(binding: Binding, case: Case) -> tuple[str, float | None, str | None]:
+    """What the agreement gate says of a binding: status, error ratio, reason."""
     from attnbench.agree.gate import gate
 
-    result = gate(backend, kernel, case, device)
+    result = gate(binding.backend, binding.implementation, case, binding.device, binding)
     if result.status == OK and result.error_ratio is None:
         return WRONG, None, "no number was compared, so nothing is known of its agreement"
     return result.status, result.error_ratio, result.reason

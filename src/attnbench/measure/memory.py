@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from attnbench.measure.protocol import Memory
 
 if TYPE_CHECKING:
-    from attnbench.backend import Backend, Bound
+    from attnbench.backend import Backend
+    from attnbench.backends.bind import Binding
 
     Gauges = Callable[[], dict[str, float]]
 
@@ -59,13 +60,14 @@ def release() -> None:
     trim(0)
 
 
-def peak_of_call(bound: Bound, backend: Backend, device: str, gauges: Gauges = dict) -> Memory:
+def peak_of_call(binding: Binding, gauges: Gauges = dict) -> Memory:
     """Call once and say how far memory rose above the level before the call."""
+    backend, device, run = binding.backend, binding.device, binding.run
     gc.collect()  # what is garbage cannot leave a framework's cache
     backend.trim()
     release()
-    found = _on_host(bound.run, backend) if device == "cpu" else _on_device(bound.run, backend, device, gauges)
-    return replace(found, detail={**found.detail, **bound.detail})
+    found = _on_host(run, backend) if device == "cpu" else _on_device(run, backend, device, gauges)
+    return replace(found, detail={**found.detail, **binding.bound.detail})
 
 
 def _on_host(run: Callable[[], Any], backend: Backend) -> Memory:

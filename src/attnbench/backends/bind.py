@@ -1,0 +1,180 @@
+"""Bind once: the one way from a case to a call that can be checked, judged, timed and weighed.
+
+A ``Binding`` is an implementation bound to arrays that lie on the device. Whatever a framework traces and compiles is
+done when it is made; ``on`` puts other arrays of the same shapes and dtypes into it without compiling anything again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from attnbench.backends.answers import Answer, answer_of, arrays_of
+from attnbench.call import Call, Operands, prepare
+from attnbench.errors import AttnbenchError
+from attnbench.inputs import draw, draw_cotangents
+
+if TYPE_CHECKING:
+    from attnbench.backend import Backend, Bound
+    from attnbench.implementation import Implementation
+    from attnbench.problem import Case
+    from attnbench.spec import AttentionSpec
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that one computation reads: NumPy arrays, or a backend's own.
+
+    q (B, Hq, Tq, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv), the ``call`` with its own arrays, and where there is a
+    backward pass the cotangents d_output (B, Hq, Tq, Dv) and perhaps d_lse (B, Hq, Tq).
+    """
+
+    q: Any
+    k: Any
+    v: Any
+    call: Call
+    d_output: Any = None
+    d_lse: Any = None
+
+    @property
+    def gradients(self) -> bool:
+        """Whether there is a backward pass."""
+        return self.d_output is not None
+
+    @property
+    def qkv(self) -> tuple[Any, Any, Any]:
+        """Queries, keys and values."""
+        return self.q, self.k, self.v
+
+    @property
+    def cotangents(self) -> dict[str, Any]:
+        """The cotangents that are there, by name."""
+        given = (("d_output", self.d_output), ("d_lse", self.d_lse))
+        return {name: array for name, array in given if array is not None}
+
+    def arrays(self) -> dict[str, Any]:
+        """Every array by its name, parameters as ``params.W``."""
+        return dict(zip("qkv", self.qkv, strict=True)) | arrays_of(self.call) | self.cotangents
+
+    def map_arrays(self, convert: Callable[[Any], Any]) -> Inputs:
+        """The same with every array converted."""
+        q, k, v = (convert(array) for array in self.qkv)
+        cotangents = {name: convert(array) for name, array in self.cotangents.items()}
+        return Inputs(q, k, v, self.call.map_arrays(convert), **cotangents)
+
+    def with_values(self, **arrays: Any) -> Inputs:
+        """The same with other q, k, v, d_output or d_lse."""
+        return replace(self, **arrays)
+
+    def kind(self) -> Hashable:
+        """Everything but the values: what is compiled for one is right for every other of the same kind."""
+        shapes = tuple((name, tuple(array.shape), str(array.dtype)) for name, array in self.arrays().items())
+        return constants_of(self.call), shapes
+
+
+def constants_of(call: Call) -> tuple[tuple[str, Hashable], ...]:
+    """What of a call is no array, and so is compiled in: spec, sizes, dtype, outputs, a scale and an offset for all."""
+    named = {"spec": call.spec, "sizes": call.sizes, "dtype": call.dtype, "outputs": call.outputs}
+    numbers = {name: one for name in ("scale", "offset") if not hasattr(one := getattr(call, name), "dtype")}
+    return tuple((named | numbers).items())
+
+
+def inputs_of(case: Case) -> Inputs:
+    """The inputs of a case in NumPy, as they are drawn: with cotangents where its phase has a backward pass."""
+    d_output, d_lse = draw_cotangents(case) if case.gradients else (None, None)
+    return given_inputs(case.spec, draw(case.spec, case.problem), case.outputs, d_output, d_lse)
+
+
+def given_inputs(
+    spec: AttentionSpec,
+    operands: Operands,
+    outputs: tuple[str, ...] = (),
+    d_output: Array | None = None,
+    d_lse: Array | None = None,
+) -> Inputs:
+    """Operands checked against the spec. Raises ``SpecError``."""
+    return Inputs(*prepare(spec, operands, outputs), d_output, d_lse)
+
+
+@dataclass(frozen=True)
+class Binding:
+    """An implementation bound to ``native`` arrays on ``device``: what is checked is what is timed.
+
+    ``run()`` starts one computation and returns its native result, perhaps before it is done (``Backend.wait``).
+    """
+
+    backend: Backend
+    implementation: Implementation
+    device: str
+    bound: Bound
+    native: Inputs
+    kind: Hashable
+    run: Callable[[], Any]
+
+    def on(self, inputs: Inputs) -> Binding:
+        """The same on other values (NumPy): nothing is traced, compiled or bound again.
+
+        Raises ``AttnbenchError`` where shapes, dtypes or constants are others than those it was bound to.
+        """
+        if inputs.kind() != self.kind:
+            msg = f"a binding of {self.implementation.name} takes arrays of the shapes and dtypes it was bound to"
+            raise AttnbenchError(f"{msg}: {_difference(self.kind, inputs.kind())}")
+        return _bound_to(self.backend, self.implementation, self.device, self.bound, inputs, self.kind)
+
+    def result(self) -> Any:
+        """Compute once and wait: the native result."""
+        result = self.run()
+        self.backend.wait(result)
+        return result
+
+    def answer(self) -> Answer:
+        """Compute once: output and gradients in NumPy."""
+        return self.to_numpy(self.result())
+
+    def to_numpy(self, result: Any) -> Answer:
+        """A native result in NumPy; what was asked for and is missing is an error."""
+        return answer_of(self.backend, result, self.native.call, gradients=self.native.gradients)
+
+
+def bind(backend: Backend, implementation: Implementation, inputs: Inputs, device: str = "cpu") -> Binding:
+    """Move the inputs (NumPy) to the device and bind: here a framework traces and compiles, if it does."""
+    native = to_device(backend, inputs, device)
+    bound = backend.bind(implementation, *native.qkv, native.call, **native.cotangents)
+    return _of(backend, implementation, device, bound, native, inputs.kind())
+
+
+def bind_case(backend: Backend, implementation: Implementation, case: Case, device: str = "cpu") -> Binding:
+    """Draw a case and bind to it. Gate, clock, audit and memory all use this one binding."""
+    return bind(backend, implementation, inputs_of(case), device)
+
+
+def to_device(backend: Backend, inputs: Inputs, device: str) -> Inputs:
+    """The inputs as the backend's own arrays."""
+    return inputs.map_arrays(lambda array: backend.to_native(array, device))
+
+
+def _bound_to(
+    backend: Backend, implementation: Implementation, device: str, bound: Bound, inputs: Inputs, kind: Hashable
+) -> Binding:
+    return _of(backend, implementation, device, bound, to_device(backend, inputs, device), kind)
+
+
+def _of(
+    backend: Backend, implementation: Implementation, device: str, bound: Bound, native: Inputs, kind: Hashable
+) -> Binding:
+    run = bound.on(*native.qkv, native.call, **native.cotangents)
+    return Binding(backend, implementation, device, bound, native, kind, run)
+
+
+def _difference(kind: Any, other: Any) -> str:
+    """What two kinds of inputs differ in."""
+    (constants, arrays), (other_constants, other_arrays) = kind, other
+    before = dict(constants) | {name: f"{dtype}{shape}" for name, shape, dtype in arrays}
+    after = dict(other_constants) | {name: f"{dtype}{shape}" for name, shape, dtype in other_arrays}
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return "; ".join(f"{n} is {after.get(n, 'not there')} and was {before.get(n, 'not there')}" for n in names)
