@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from jaxlib import version as jaxlib_version
 
 from attnbench.api import AttentionOutput, Backend, Bound, UnsupportedError, as_output
 from attnbench.impls.jax_backend import ceilings
-from attnbench.impls.jax_backend.doubles import doubles_for
+from attnbench.impls.jax_backend.doubles import doubles, doubles_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -100,6 +100,10 @@ class Adapter(Backend):
             config.jax_numpy_dtype_promotion,
             config.jax_disable_jit,
         )
+
+    def computing(self, dtype: str) -> AbstractContextManager[Any]:
+        """float64 is switched on for float64."""
+        return doubles() if dtype == "float64" else nullcontext()
 
     @contextmanager
     def limited(self, threads: int) -> Iterator[None]:

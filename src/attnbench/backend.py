@@ -11,7 +11,7 @@ import importlib.util
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +121,11 @@ class Backend(ABC):
     def settings(self) -> Hashable:
         """What a user has set in the framework that is compiled in: what was bound under other settings is no use."""
         return None
+
+    def computing(self, dtype: str) -> AbstractContextManager[Any]:
+        """Around a native kernel's own call: what the framework needs to be told before it computes in ``dtype``."""
+        del dtype
+        return nullcontext()
 
     @contextmanager
     def limited(self, threads: int) -> Iterator[None]:

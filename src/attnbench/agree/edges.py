@@ -71,7 +71,7 @@ class Native:
 
         given = {name: native(value) for name, value in options.items()}
         try:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), self._backend.computing(q.dtype.name):
                 result = self._kernel.call(native(q), native(k), native(v), **given)
                 self._backend.wait(result)
         except Exception as error:

@@ -28,8 +28,9 @@ spec.
 VERSIONS = "Versions: "
 NOTES = """\
 `attnbench semantics --markdown` writes this page, `--device cuda` probes the kernels of the GPU, and `--json` has the
-error messages and the numbers behind the words. JAX runs with `jax_enable_x64`. `nn.MultiheadAttention` has identities
-for its projections. The lse of the CPU flash kernel is that of the operator below the public function, which drops it.
+error messages and the numbers behind the words. JAX runs with `jax_enable_x64` for float64 alone.
+`nn.MultiheadAttention` has identities for its projections. The lse of the CPU flash kernel is that of the operator
+below the public function, which drops it.
 """
 
 
