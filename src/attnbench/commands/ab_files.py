@@ -15,7 +15,7 @@ from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
 from attnbench.results.store import write_whole
 
 if TYPE_CHECKING:
-    from attnbench.commands.comparing import Compared
+    from attnbench.live.comparison import Compared
     from attnbench.report.tables import Table
     from attnbench.results.calibrations import Calibration
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.commands.output import ProgressLine, document, say, show
 from attnbench.commands.running import end_as_interrupted, percentage, seconds
-from attnbench.commands.sides import Asked, Resolved, resolve
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
+from attnbench.live.sides import Asked, Resolved, resolve
 from attnbench.results.extra import check_report_extra
 
 if TYPE_CHECKING:
-    from attnbench.commands.comparing import Compared
+    from attnbench.live.comparison import Compared
 
 # Seconds of a pair and of each cell in it, where nothing was measured here: 4 quads of 4 bursts of 35 ms, and a start.
 ASSUMED_STARTUP_S, ASSUMED_CELL_S = 1.5, 1.0
@@ -28,10 +28,10 @@ MARGIN_SHARE = 0.5
 def calibrate_command(asked: Asked, *, margin: str, budget: str, out: Path, wait: str | None, as_json: bool) -> int:
     """Compare a version with itself, and keep what that says of this machine."""
     check_report_extra("attnbench calibrate")
-    from attnbench.commands.comparing import Terms, compare_live
     from attnbench.compare.calibration import MOST
-    from attnbench.measure.pair import PairedEffort
-    from attnbench.measure.paired import INTERRUPTED
+    from attnbench.live.comparison import Terms, compare_live
+    from attnbench.live.pair import PairedEffort
+    from attnbench.live.pairs import INTERRUPTED
     from attnbench.results.calibrations import save
 
     terms = Terms(

@@ -11,13 +11,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from attnbench.commands.sides import Resolved
 from attnbench.compare.live import LiveJudge, LiveVerdict, exit_code, timed, weigh, weigh_again
 from attnbench.compare.sequential import Rules
+from attnbench.live.pair import NOT_COMPARABLE, PairedEffort, State
+from attnbench.live.pairs import INTERRUPTED, Outcome, Pairs
+from attnbench.live.sides import Resolved
 from attnbench.measure.limits import free_memory
 from attnbench.measure.lock import only_run
-from attnbench.measure.pair import NOT_COMPARABLE, PairedEffort, State
-from attnbench.measure.paired import INTERRUPTED, Outcome, Pairs
 from attnbench.measure.protocol import OK, UNSUPPORTED
 from attnbench.measure.run import MEMORY_SHARE
 from attnbench.results.fingerprint import collect_fingerprint

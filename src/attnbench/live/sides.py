@@ -12,9 +12,9 @@ from typing import Literal
 
 from attnbench import discover
 from attnbench.errors import NothingSelectedError, UsageError, suggest
+from attnbench.live.duo import Name, Side, Twin, twins_of
+from attnbench.live.revisions import FORCE, OURS, WORKTREE, Revisions, branches, commit_of, repository, unlike
 from attnbench.measure.plan import Plan, found_in, make_plan
-from attnbench.measure.revisions import FORCE, OURS, WORKTREE, Revisions, branches, commit_of, repository, unlike
-from attnbench.measure.sides import Name, Side, Twin, twins_of
 from attnbench.suite import Cell
 
 Kind = Literal["implementations", "interpreters", "revisions"]

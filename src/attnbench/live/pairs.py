@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attnbench.measure.pair import NOT_COMPARABLE, Judge, Pair, PairedEffort, Recorder, State
+from attnbench.live.duo import BOTH, Drawn, Duo, Name, Side, Start, Twin, no_reply
+from attnbench.live.pair import NOT_COMPARABLE, Judge, Pair, PairedEffort, Recorder, State
 from attnbench.measure.pool import DOUBTFUL, MOST_KILLS
 from attnbench.measure.process import WorkerProcess
 from attnbench.measure.protocol import OK, Hello, Memory, ProtocolError, Reply, value
-from attnbench.measure.sides import BOTH, Drawn, Duo, Name, Side, Start, Twin, no_reply
 
 INTERRUPTED = "interrupted"
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from attnbench.live.duo import BOTH, Duo, Name, Twin, no_reply
 from attnbench.measure.placement import first, needed, shuffled
 from attnbench.measure.pool import DOUBTFUL
 from attnbench.measure.protocol import OK, UNSUPPORTED, Burst, Prepared, ProtocolError, Reply, value
 from attnbench.measure.receipts import Limits, disturbance
-from attnbench.measure.sides import BOTH, Duo, Name, Twin, no_reply
 
 NOT_COMPARABLE = "not-comparable"
 ABBA: tuple[Name, ...] = ("A", "B", "B", "A")
