@@ -1,4 +1,4 @@
-"""``attnbench ab`` on the cells of the scoreboard, by the code and with the effort that a user's comparison has."""
+"""``attnbench ab`` on the cells of the scoreboard, by the engine and with the effort that a user's comparison has."""
 
 from __future__ import annotations
 
