@@ -22,14 +22,14 @@ from pyarrow import parquet
 
 from attnbench.commands.ab_output import open_lines
 from attnbench.compare.live import LiveVerdict
-from attnbench.measure.revisions import Revisions
+from attnbench.live.revisions import Revisions
 from attnbench.results.calibrations import Calibration, Replayed, Trial, save
 from attnbench.results.fingerprint import collect_hardware
 from attnbench.results.pairs import read_comparison, read_pairs
 from tests.cli.conftest import Cli
 
 if TYPE_CHECKING:
-    from attnbench.commands.comparing import Compared
+    from attnbench.live.comparison import Compared
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "results" / "2026-11-22-amd-epyc-2-cores-smoke-sample"

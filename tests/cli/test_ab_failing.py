@@ -12,21 +12,22 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from attnbench.commands import ab_files, comparing
-from attnbench.commands.comparing import Compared, Terms, compare_live
-from attnbench.commands.sides import Resolved
+from attnbench.commands import ab_files
 from attnbench.errors import UsageError
+from attnbench.live import comparison
+from attnbench.live.comparison import Compared, Terms, compare_live
+from attnbench.live.duo import Name, Side, twins_of
+from attnbench.live.pair import PairedEffort
+from attnbench.live.pairs import Pairs
+from attnbench.live.revisions import Revisions
+from attnbench.live.sides import Resolved
 from attnbench.measure.lock import only_run
-from attnbench.measure.pair import PairedEffort
-from attnbench.measure.paired import Pairs
 from attnbench.measure.process import Setting
 from attnbench.measure.protocol import Reply
-from attnbench.measure.revisions import Revisions
-from attnbench.measure.sides import Name, Side, twins_of
 from attnbench.results.pairs import read_comparison
 from tests.cli.conftest import Cli
-from tests.measure.test_paired import FakeWorker, World, cell, failing
-from tests.measure.test_paired_memory import peaks
+from tests.live.test_pairs import FakeWorker, World, cell, failing
+from tests.live.test_pairs_memory import peaks
 
 MIB = 2**20
 SMALL = ("-a", "T=128", "-a", "setting=forward", "--quiet")
@@ -47,7 +48,7 @@ def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Co
 
     def run(world: World, cells: int = 1, *, refused: bool = False, **changes: Any) -> Compared:
         made = partial(Pairs, start=world.start, clock=lambda: world.now)
-        monkeypatch.setattr(comparing, "Pairs", made)
+        monkeypatch.setattr(comparison, "Pairs", made)
         sides: dict[Name, Side] = {name: Side(name, environment={"SIDE": name}, code="abc") for name in ("A", "B")}
         twins = twins_of(cell(8 + i) for i in range(cells))
         why = {one.id: "not on this machine" for one in twins} if refused else {}
@@ -190,7 +191,7 @@ def test_a_calibration_that_was_broken_off_is_no_pass(cli: Cli, monkeypatch: pyt
             raise KeyboardInterrupt
 
     world.answers["A", "burst"] = interrupt
-    monkeypatch.setattr(comparing, "Pairs", partial(Pairs, start=start, clock=lambda: world.now))
+    monkeypatch.setattr(comparison, "Pairs", partial(Pairs, start=start, clock=lambda: world.now))
     done = cli("calibrate", *SMALL, "--json")
     assert (done.code, done.document["exit_code"]) == (3, 3), done.err
     assert done.document["pairs"] >= 1
@@ -206,7 +207,7 @@ def test_revisions_are_installed_under_the_lock_and_wrong_usage_does_not_wait_fo
         raise UsageError(name)
 
     monkeypatch.setattr(Revisions, "tree", refuse)
-    monkeypatch.setattr("attnbench.measure.revisions.repository", lambda _: tmp_path)
+    monkeypatch.setattr("attnbench.live.revisions.repository", lambda _: tmp_path)
     asked = ("ab", "WORKTREE", ".", "--impl", "numpy/naive", *SMALL)
     assert cli(*asked).code == 2
     assert held == [True]

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.commands import calibrating, comparing
+from attnbench.commands import calibrating
 from attnbench.compare.calibration import BLOCK, alarms, live_alarms, recorded, replay
 from attnbench.compare.rates import clustered
 from attnbench.compare.sequential import Rules
+from attnbench.live import comparison
 from attnbench.results.calibrations import Calibration, Trial, for_machine, save
 from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
 
@@ -91,7 +92,7 @@ def test_nothing_measured_is_one_document_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     empty: Any = SimpleNamespace(verdicts=(), folder=Path("results"))
-    monkeypatch.setattr(comparing, "compare_live", lambda *_: empty)
+    monkeypatch.setattr(comparison, "compare_live", lambda *_: empty)
     done = cli("calibrate", "--json")
     assert (done.code, done.document["exit_code"]) == (5, 5)
     assert not Path(".data").exists()

@@ -14,12 +14,12 @@ import pytest
 from attnbench.ablate import paired
 from attnbench.api import AttentionSpec, Case, Probe, Problem, Suite, costs
 from attnbench.errors import UsageError
+from attnbench.live.duo import twins_of
 from attnbench.measure import rows
 from attnbench.measure.block import Block, Clock
 from attnbench.measure.plan import Plan, make_plan
 from attnbench.measure.protocol import OK, Reply
 from attnbench.measure.run import RunOptions, run
-from attnbench.measure.sides import twins_of
 from attnbench.results.read import load, read_contents
 from attnbench.results.schema import Sample
 from attnbench.suite import Cell

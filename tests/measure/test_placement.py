@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.measure import sides
+from attnbench.live import duo
+from attnbench.live.duo import Duo
 from attnbench.measure.placement import everywhere, first, place, shuffled
-from attnbench.measure.sides import Duo
-from tests.measure.test_paired import World, cell, measure
+from tests.live.test_pairs import World, cell, measure
 
 needs_processors = pytest.mark.skipif(len(everywhere()) < 2, reason="one processor leaves no choice")
 
@@ -85,13 +85,11 @@ def quads(
 ) -> list[object]:
     """What was recorded of the processors of every burst of one comparison on four processors."""
     monkeypatch.setattr("attnbench.measure.placement.everywhere", lambda: (0, 1, 2, 3))
-    monkeypatch.setattr(sides, "everywhere", lambda: (0, 1, 2, 3))
-    monkeypatch.setattr(sides, "place", moved)
-    monkeypatch.setattr(
-        "tests.measure.test_paired.FakeWorker.pid", property(lambda self: 7 if self._side == "A" else 8)
-    )
+    monkeypatch.setattr(duo, "everywhere", lambda: (0, 1, 2, 3))
+    monkeypatch.setattr(duo, "place", moved)
+    monkeypatch.setattr("tests.live.test_pairs.FakeWorker.pid", property(lambda self: 7 if self._side == "A" else 8))
     made = cell(8, impl)
-    monkeypatch.setattr("tests.measure.test_paired.cell", lambda *_: made)
+    monkeypatch.setattr("tests.live.test_pairs.cell", lambda *_: made)
     object.__setattr__(made, "device", device)
     _, book = measure(World(), wanted=6)
     bursts = [burst for pair in book.pairs for one in pair["cells"].values() for burst in one["bursts"]]

@@ -27,9 +27,9 @@ from attnbench.commands.running import seconds
 from attnbench.compare import many
 from attnbench.compare.sequential import SCREEN
 from attnbench.errors import MissingExtraError, ResultsError, UsageError
+from attnbench.live.pair import PairedEffort
+from attnbench.live.pairs import Pairs
 from attnbench.measure import placement, scratch
-from attnbench.measure.pair import PairedEffort
-from attnbench.measure.paired import Pairs
 from attnbench.scoreboard import attention as attention_module
 from attnbench.scoreboard import campaign, cells, terms, tools, trials
 from attnbench.scoreboard.attention import attention, operands

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.commands.output import ProgressLine, document, say, show
 from attnbench.commands.running import end_as_interrupted, percentage, seconds
-from attnbench.commands.sides import Asked, resolve
 from attnbench.errors import UsageError
+from attnbench.live.sides import Asked, resolve
 from attnbench.measure.lock import only_run
 from attnbench.results.extra import check_report_extra
 
 if TYPE_CHECKING:
-    from attnbench.commands.comparing import Compared
+    from attnbench.live.comparison import Compared
 
 INCONCLUSIVE = ("fail", "pass")
 
@@ -39,7 +39,7 @@ def ab_command(
     check_report_extra("attnbench ab")
     from attnbench.commands import ab_files
     from attnbench.commands.ab_output import closing, tables
-    from attnbench.commands.comparing import Terms, compare_held
+    from attnbench.live.comparison import Terms, compare_held
     from attnbench.results.calibrations import for_machine
 
     if inconclusive not in INCONCLUSIVE:

@@ -10,12 +10,12 @@ from xml.etree import ElementTree as ET
 from attnbench.commands.ab_output import closing, interval, machine_line, memory_tables, reason, time_table, title, word
 from attnbench.commands.junit import FORBIDDEN
 from attnbench.commands.output import say
-from attnbench.compare.live import FAILED, GATED, WRONG, LiveVerdict, percent
-from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
+from attnbench.compare.live import FAILED, LiveVerdict, percent
+from attnbench.errors import UsageError
 from attnbench.results.store import write_whole
 
 if TYPE_CHECKING:
-    from attnbench.commands.comparing import Compared
+    from attnbench.live.comparison import Compared
     from attnbench.report.tables import Table
     from attnbench.results.calibrations import Calibration
 
@@ -85,12 +85,6 @@ def _escaped(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-def bad(one: LiveVerdict) -> bool:
-    """Whether a cell fails the gate by itself."""
-    statuses = {one.status, one.memory.status if one.memory is not None else "ok"}
-    return bool(statuses & {WRONG, *FAILED}) or any(name in GATED for name in one.words)
-
-
 def told(one: LiveVerdict) -> str:
     """A cell in one line."""
     parts = [f"{word(one)} {percent(one.change)} [{interval(one)}]" if one.measured else word(one)]
@@ -104,28 +98,14 @@ def told(one: LiveVerdict) -> str:
     return "; ".join(parts)
 
 
-def as_a_whole(compared: Compared) -> str | None:
-    """Why a comparison fails although none of its cells does by itself; ``None`` where one does, or where it passed."""
-    if compared.exit_code == EXIT_OK or any(failing(one, compared) for one in compared.verdicts):
-        return None
-    if compared.exit_code == EXIT_NOTHING_MEASURED:
-        return "nothing was measured"
-    return f"the comparison was broken off: {compared.outcome.note}"
-
-
-def failing(one: LiveVerdict, compared: Compared) -> bool:
-    """Whether the comparison fails for a cell."""
-    return bad(one) or one.opened(inconclusive_passes=compared.inconclusive_passes)
-
-
 def workflow_commands(compared: Compared) -> list[str]:
     """GitHub's workflow commands: an error for a cell that fails the gate, a warning for one that is let pass."""
     lines = []
     for one in compared.verdicts:
-        kind = "error" if failing(one, compared) else "warning" if one.opened() else None
+        kind = "error" if compared.failing(one) else "warning" if one.opened() else None
         if kind is not None:
             lines.append(f"::{kind} title={_command(one.label, title=True)}::{_command(told(one))}")
-    if (why := as_a_whole(compared)) is not None:
+    if (why := compared.failed_as_a_whole) is not None:
         lines.append(f"::error title=attnbench ab::{_command(why)}")
     return lines
 
@@ -155,7 +135,7 @@ def write_junit(compared: Compared, calibration: Calibration | None, file: Path)
             continue
         counts[{"failure": "failures", "error": "errors", "skipped": "skipped"}[kind]] += 1
         ET.SubElement(case, kind, message=_clean(told(one)))
-    if (why := as_a_whole(compared)) is not None:
+    if (why := compared.failed_as_a_whole) is not None:
         whole = ET.SubElement(suite, "testcase", classname="attnbench ab", name="the comparison")
         ET.SubElement(whole, "error", message=_clean(why))
         counts["tests"] += 1
@@ -174,7 +154,7 @@ def write_junit(compared: Compared, calibration: Calibration | None, file: Path)
 def _junit_kind(one: LiveVerdict, compared: Compared) -> str | None:
     if one.status in FAILED or (one.memory is not None and one.memory.status in FAILED):
         return "error"
-    if failing(one, compared):
+    if compared.failing(one):
         return "failure"
     return "skipped" if one.nowhere or one.opened() else None
 

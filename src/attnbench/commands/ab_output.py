@@ -13,7 +13,7 @@ from attnbench.report.console import render, wants_colour
 from attnbench.report.tables import Column, Table
 
 if TYPE_CHECKING:
-    from attnbench.commands.comparing import Compared
+    from attnbench.live.comparison import Compared
     from attnbench.results.calibrations import Calibration
 
 MARKS = {"slower": "failed", "larger": "failed", "faster": "best", "smaller": "best", "not-comparable": "absent"}

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 import shlex
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attnbench.commands.output import ProgressLine, document, say, show
 from attnbench.commands.running import end_as_interrupted, percentage, seconds
-from attnbench.commands.sides import Asked, Resolved, resolve
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
+from attnbench.live.sides import Asked, resolve_itself
 from attnbench.results.extra import check_report_extra
-
-if TYPE_CHECKING:
-    from attnbench.commands.comparing import Compared
 
 # Seconds of a pair and of each cell in it, where nothing was measured here: 4 quads of 4 bursts of 35 ms, and a start.
 ASSUMED_STARTUP_S, ASSUMED_CELL_S = 1.5, 1.0
@@ -28,10 +25,10 @@ MARGIN_SHARE = 0.5
 def calibrate_command(asked: Asked, *, margin: str, budget: str, out: Path, wait: str | None, as_json: bool) -> int:
     """Compare a version with itself, and keep what that says of this machine."""
     check_report_extra("attnbench calibrate")
-    from attnbench.commands.comparing import Terms, compare_live
     from attnbench.compare.calibration import MOST
-    from attnbench.measure.pair import PairedEffort
-    from attnbench.measure.paired import INTERRUPTED
+    from attnbench.live.comparison import Terms, calibrated, compare_live
+    from attnbench.live.pair import PairedEffort
+    from attnbench.live.pairs import INTERRUPTED
     from attnbench.results.calibrations import save
 
     terms = Terms(
@@ -46,7 +43,7 @@ def calibrate_command(asked: Asked, *, margin: str, budget: str, out: Path, wait
     )
     end_as_interrupted()
     with ExitStack() as stack:
-        compared = compare_live(_itself(asked, stack), terms)
+        compared = compare_live(resolve_itself(asked, stack), terms)
     measured = [one for one in compared.verdicts if one.measured]
     if not measured:
         say("nothing was measured, so nothing is known of this machine")
@@ -54,7 +51,7 @@ def calibrate_command(asked: Asked, *, margin: str, budget: str, out: Path, wait
             document({"pairs": 0, "cells": 0, "folder": str(compared.folder), "exit_code": EXIT_NOTHING_MEASURED})
         return EXIT_NOTHING_MEASURED
     say("judging the recorded pairs again, with and without a slowdown")
-    calibration = _calibration(compared)
+    calibration = calibrated(compared)
     path = save(calibration)
     code = EXIT_INCONCLUSIVE if compared.outcome.note == INTERRUPTED else EXIT_OK
     if as_json:
@@ -64,36 +61,6 @@ def calibrate_command(asked: Asked, *, margin: str, budget: str, out: Path, wait
     show("\n".join(_found(calibration.replayed)))
     show(f"kept: {path} and {compared.folder}")
     return code
-
-
-def _itself(asked: Asked, stack: ExitStack) -> Resolved:
-    """Every implementation against itself, in one comparison."""
-    from attnbench import discover
-
-    names = discover.select(asked.patterns or ("numpy/naive",))
-    parts = [resolve(replace(asked, a=name, b=name, patterns=()), stack) for name in names]
-    twins = tuple(twin for part in parts for twin in part.twins)
-    refused = {key: why for part in parts for key, why in part.refused.items()}
-    return Resolved("implementations", parts[0].sides, twins, refused)
-
-
-def _calibration(compared: Compared) -> Any:
-    from attnbench.compare.calibration import live_alarms, replay
-    from attnbench.results.calibrations import Calibration, Trial, for_machine, joined
-    from attnbench.results.store import utc_now
-
-    now, machine = utc_now(), compared.fingerprint.machine_id
-    new = [
-        Trial(now, one.impl, one.case_label, one.threads, one.verdict, tuple(one.log_ratios), compared.margin)
-        for one in compared.verdicts
-        if one.measured
-    ]
-    trials = joined(for_machine(machine), new)
-    rate, runs = live_alarms(trials, compared.margin)
-    replayed = replay([one.log_ratios for one in trials], compared.margin, len(compared.verdicts))
-    outcome = compared.outcome
-    known = machine, now, trials, outcome.startup_s, outcome.cell_s, rate.count, rate.low, rate.high
-    return Calibration(*known, replayed, live=rate.of, runs=runs)
 
 
 def _found(replayed: Any) -> list[str]:
@@ -121,7 +88,7 @@ def plan_command(asked: Asked, *, detect: str, margin: str | None, as_json: bool
         raise UsageError(msg)
     within = size * MARGIN_SHARE if margin is None else percentage(margin)
     with ExitStack() as stack:
-        cells = len(_itself(asked, stack).twins)
+        cells = len(resolve_itself(asked, stack).twins)
     rules = Rules(margin=within, cells=cells)
     known = for_machine(collect_hardware().id)
     values = known.log_ratios if known is not None else ()

@@ -46,7 +46,7 @@ def ab(
 ) -> None:
     """Compare two versions live, in pairs of fresh processes: slower, same, faster, inconclusive, not comparable."""
     from attnbench.commands.ab import ab_command, suites_or_default
-    from attnbench.commands.sides import Asked
+    from attnbench.live.sides import Asked
 
     set_quiet(quiet)
     asked = Asked(
@@ -91,7 +91,7 @@ def calibrate(
     """Compare a version with itself: this machine's false alarms, and the slowdowns that it is able to find."""
     from attnbench.commands.ab import suites_or_default
     from attnbench.commands.calibrating import calibrate_command
-    from attnbench.commands.sides import Asked
+    from attnbench.live.sides import Asked
 
     set_quiet(quiet)
     asked = Asked("", suites=suites_or_default(split(suite)), patterns=impl or [], axes=axis or [], threads=threads)
@@ -110,7 +110,7 @@ def plan(
     """Say how many pairs and minutes it takes to find a slowdown here, before anything runs."""
     from attnbench.commands.ab import suites_or_default
     from attnbench.commands.calibrating import plan_command
-    from attnbench.commands.sides import Asked
+    from attnbench.live.sides import Asked
 
     asked = Asked("", suites=suites_or_default(split(suite)), patterns=impl or [], axes=axis or [])
     raise typer.Exit(plan_command(asked, detect=detect, margin=margin, as_json=as_json))

@@ -142,6 +142,12 @@ class LiveVerdict:
         return not self.nowhere and any(word in OPEN and word not in forgiven for word in self.words)
 
     @property
+    def bad(self) -> bool:
+        """Whether it fails the gate by itself, whatever is forgiven."""
+        statuses = {self.status, self.memory.status if self.memory is not None else OK}
+        return bool(statuses & {WRONG, *FAILED}) or any(name in GATED for name in self.words)
+
+    @property
     def measured(self) -> bool:
         """Whether there is at least one pair of it."""
         return self.status == OK and self.screened + self.confirmed > 0

@@ -22,7 +22,7 @@ import numpy as np
 from attnbench.compare.rates import Rate, clustered, exact
 from attnbench.compare.signed_rank import MAD_TO_SD
 from attnbench.errors import UsageError
-from attnbench.measure.paired import INTERRUPTED
+from attnbench.live.pairs import INTERRUPTED
 from attnbench.results.journal import Journal, read_journal
 from attnbench.scoreboard.cells import EXTRAS, lengths
 from attnbench.scoreboard.ours import Progress, compare_ours, told

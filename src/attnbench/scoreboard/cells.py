@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnbench.commands.sides import Resolved
 from attnbench.errors import UsageError
-from attnbench.measure.sides import Side, Twin
+from attnbench.live.duo import Side, Twin
+from attnbench.live.sides import Resolved
 from attnbench.problem import Case, Problem
 from attnbench.scoreboard.attention import HEAD_SIZE, HEADS
 from attnbench.spec import AttentionSpec

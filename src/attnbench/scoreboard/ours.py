@@ -1,4 +1,4 @@
-"""``attnbench ab`` on the cells of the scoreboard, by the code and with the effort that a user's comparison has."""
+"""``attnbench ab`` on the cells of the scoreboard, by the engine and with the effort that a user's comparison has."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnbench.commands.comparing import Compared, Terms, compare_live
-from attnbench.measure.pair import PairedEffort
+from attnbench.live.comparison import Compared, Terms, compare_live
+from attnbench.live.pair import PairedEffort
 from attnbench.scoreboard.cells import LENGTHS, versions
 from attnbench.scoreboard.corpus import write_corpus
 

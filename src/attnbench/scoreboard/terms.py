@@ -16,8 +16,8 @@ import numpy as np
 from attnbench.compare import many
 from attnbench.compare.sequential import CONFIRM, REPORTED, SAME, SCREEN, Rules
 from attnbench.compare.signed_rank import SHARE
+from attnbench.live.pair import PairedEffort
 from attnbench.measure import placement
-from attnbench.measure.pair import PairedEffort
 from attnbench.results.fingerprint import collect_hardware
 from attnbench.scoreboard import attention
 from attnbench.scoreboard.ours import MARGIN

@@ -17,9 +17,9 @@ from typing import Any
 
 from attnbench.compare.rates import Rate, clustered, number
 from attnbench.errors import ResultsError, UsageError
+from attnbench.live.pairs import INTERRUPTED
 from attnbench.measure import scratch
 from attnbench.measure.lock import only_run
-from attnbench.measure.paired import INTERRUPTED
 from attnbench.results.journal import Journal, read_journal
 from attnbench.results.store import utc_now
 from attnbench.scoreboard import benches, tools

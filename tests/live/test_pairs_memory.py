@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from attnbench.compare.live import weigh
-from attnbench.measure.pair import PairedEffort
+from attnbench.live.pair import PairedEffort
 from attnbench.measure.protocol import Reply
-from tests.measure.test_paired import World, measure
+from tests.live.test_pairs import World, measure
 
 
 def test_memory_is_measured_three_times_on_each_side_in_fresh_processes() -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from attnbench.api import AttentionSpec, Case, Problem
-from attnbench.measure.pair import ABBA, BAAB, PairedEffort, common_calls
-from attnbench.measure.paired import Outcome, Pairs
+from attnbench.live.duo import Name, Side, Twin, twins_of
+from attnbench.live.pair import ABBA, BAAB, PairedEffort, common_calls
+from attnbench.live.pairs import Outcome, Pairs
 from attnbench.measure.process import Setting
 from attnbench.measure.protocol import Reply
-from attnbench.measure.sides import Name, Side, Twin, twins_of
 from attnbench.suite import Cell
 
 EFFORT = PairedEffort(quads=2, memory_repeats=0)

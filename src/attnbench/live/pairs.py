@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attnbench.measure.pair import NOT_COMPARABLE, Judge, Pair, PairedEffort, Recorder, State
+from attnbench.live.duo import BOTH, Drawn, Duo, Name, Side, Start, Twin, no_reply
+from attnbench.live.pair import NOT_COMPARABLE, Failure, Greeting, Judge, Pair, PairedEffort, Recorder, State
 from attnbench.measure.pool import DOUBTFUL, MOST_KILLS
 from attnbench.measure.process import WorkerProcess
-from attnbench.measure.protocol import OK, Hello, Memory, ProtocolError, Reply, value
-from attnbench.measure.sides import BOTH, Drawn, Duo, Name, Side, Start, Twin, no_reply
+from attnbench.measure.protocol import OK, Memory, ProtocolError, Reply, value
 
 INTERRUPTED = "interrupted"
 
@@ -153,8 +153,12 @@ class Pairs:
         record: dict[str, Any] = {"pair": self._pairs, "drawn": drawn.to_dict(), "cells": {}}
         self._pairs += 1
         with self._duo(group[0].twin, drawn) as duo:
-            pair = Pair(self, duo, order, record)
-            pair.run()
+            pair = Pair(duo, order, record, effort=self._effort, rng=self._rng, clock=self._clock)
+            for seen in pair.run():
+                if isinstance(seen, Greeting):
+                    self._versions[f"{seen.side} {self._sides[seen.side].label}"] = dict(seen.hello.versions)
+                else:
+                    self._failed(seen, alone=len(group) == 1)
         record["seconds"] = self._clock() - began
         if pair.greeted_s is not None:
             self._starts.append(pair.greeted_s)
@@ -172,9 +176,10 @@ class Pairs:
             timeout_s=self._effort.timeout_s,
         )
 
-    def failed(self, state: State, side: Name, reply: Reply, during: str, *, alone: bool) -> None:
+    def _failed(self, failure: Failure, *, alone: bool) -> None:
         """Take a failure: the cell's own, or somebody else's doing, which is to be seen in another pair."""
-        detail = {"cell": state.twin.id, "side": side, "during": during, "status": reply.status}
+        state, side, reply = failure.state, failure.side, failure.reply
+        detail = {"cell": state.twin.id, "side": side, "during": failure.during, "status": reply.status}
         if reply.outside and state.kills < MOST_KILLS:
             state.kills += 1
             self._recorder.event("again", **detail, why="its process was ended from outside", reason=reply.reason)
@@ -184,26 +189,6 @@ class Pairs:
         else:
             state.end(reply.status, side, reply.reason)
             self._recorder.event("ended", **detail, reason=reply.reason)
-
-    def greeted(self, name: Name, reply: Reply) -> None:
-        """Keep what a side says of itself."""
-        hello = value(Hello, reply)
-        self._versions[f"{name} {self._sides[name].label}"] = dict(hello.versions)
-
-    @property
-    def effort(self) -> PairedEffort:
-        """The rules."""
-        return self._effort
-
-    @property
-    def rng(self) -> random.Random:
-        """Where everything random comes from."""
-        return self._rng
-
-    @property
-    def clock(self) -> Callable[[], float]:
-        """The parent's clock."""
-        return self._clock
 
     def _weigh(self) -> None:
         """A run of its own, after the clocks: fresh processes for every cell and repeat, both sides at once.

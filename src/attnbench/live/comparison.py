@@ -11,15 +11,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from attnbench.commands.sides import Resolved
+from attnbench.compare.calibration import live_alarms, replay
 from attnbench.compare.live import LiveJudge, LiveVerdict, exit_code, timed, weigh, weigh_again
 from attnbench.compare.sequential import Rules
+from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK
+from attnbench.live.pair import NOT_COMPARABLE, PairedEffort, State
+from attnbench.live.pairs import INTERRUPTED, Outcome, Pairs
+from attnbench.live.sides import Resolved
 from attnbench.measure.limits import free_memory
 from attnbench.measure.lock import only_run
-from attnbench.measure.pair import NOT_COMPARABLE, PairedEffort, State
-from attnbench.measure.paired import INTERRUPTED, Outcome, Pairs
 from attnbench.measure.protocol import OK, UNSUPPORTED
 from attnbench.measure.run import MEMORY_SHARE
+from attnbench.results.calibrations import Calibration, Trial, for_machine, joined
 from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.pairs import PairsWriter
 from attnbench.results.schema import Fingerprint
@@ -57,6 +60,19 @@ class Compared:
     fingerprint: Fingerprint
     margin: float
     inconclusive_passes: bool
+
+    def failing(self, one: LiveVerdict) -> bool:
+        """Whether the comparison fails for a cell."""
+        return one.bad or one.opened(inconclusive_passes=self.inconclusive_passes)
+
+    @property
+    def failed_as_a_whole(self) -> str | None:
+        """Why it fails although none of its cells does by itself; ``None`` where one does, or where it passed."""
+        if self.exit_code == EXIT_OK or any(self.failing(one) for one in self.verdicts):
+            return None
+        if self.exit_code == EXIT_NOTHING_MEASURED:
+            return "nothing was measured"
+        return f"the comparison was broken off: {self.outcome.note}"
 
 
 def compare_live(resolved: Resolved, terms: Terms) -> Compared:
@@ -97,6 +113,22 @@ def compare_held(resolved: Resolved, terms: Terms) -> Compared:
         own = terms.margin, terms.inconclusive_passes
         writer.finish("interrupted" if cut else "complete", **took, **forecast, versions=outcome.versions, **found)
     return Compared(run_id, writer.folder, resolved, verdicts, outcome, code, fingerprint, *own)
+
+
+def calibrated(compared: Compared) -> Calibration:
+    """What comparing a version with itself says of this machine, together with what was known of it."""
+    now, machine = utc_now(), compared.fingerprint.machine_id
+    new = [
+        Trial(now, one.impl, one.case_label, one.threads, one.verdict, tuple(one.log_ratios), compared.margin)
+        for one in compared.verdicts
+        if one.measured
+    ]
+    trials = joined(for_machine(machine), new)
+    rate, runs = live_alarms(trials, compared.margin)
+    replayed = replay([one.log_ratios for one in trials], compared.margin, len(compared.verdicts))
+    outcome = compared.outcome
+    known = machine, now, trials, outcome.startup_s, outcome.cell_s, rate.count, rate.low, rate.high
+    return Calibration(*known, replayed, live=rate.of, runs=runs)
 
 
 def _info(resolved: Resolved, terms: Terms, rules: Rules, fingerprint: Fingerprint, started: str) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from attnbench.errors import UsageError
-from attnbench.measure.revisions import Revisions, Tree, commit_of, unlike
-from attnbench.measure.sides import Side
+from attnbench.live.duo import Side
+from attnbench.live.revisions import Revisions, Tree, commit_of, unlike
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,9 +12,9 @@ from typing import Literal
 
 from attnbench import discover
 from attnbench.errors import NothingSelectedError, UsageError, suggest
+from attnbench.live.duo import Name, Side, Twin, twins_of
+from attnbench.live.revisions import FORCE, OURS, WORKTREE, Revisions, branches, commit_of, repository, unlike
 from attnbench.measure.plan import Plan, found_in, make_plan
-from attnbench.measure.revisions import FORCE, OURS, WORKTREE, Revisions, branches, commit_of, repository, unlike
-from attnbench.measure.sides import Name, Side, Twin, twins_of
 from attnbench.suite import Cell
 
 Kind = Literal["implementations", "interpreters", "revisions"]
@@ -23,7 +23,7 @@ Hold = Callable[[], object]
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line says of the two sides and of the cells."""
+    """What is said of the two sides and of the cells, in the words of the command line."""
 
     a: str
     b: str | None = None
@@ -66,6 +66,15 @@ def resolve(asked: Asked, stack: ExitStack, hold: Hold = lambda: None) -> Resolv
     if kinds == {"implementations"}:
         return _implementations(asked, b, hold)
     return _revisions(asked, b, stack, hold)
+
+
+def resolve_itself(asked: Asked, stack: ExitStack) -> Resolved:
+    """Every implementation that ``asked.patterns`` name against itself, in one comparison."""
+    names = discover.select(asked.patterns or ("numpy/naive",))
+    parts = [resolve(replace(asked, a=name, b=name, patterns=()), stack) for name in names]
+    twins = tuple(twin for part in parts for twin in part.twins)
+    refused = {key: why for part in parts for key, why in part.refused.items()}
+    return Resolved("implementations", parts[0].sides, twins, refused)
 
 
 def _kind(name: str, known: set[str]) -> Kind:

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from attnbench.errors import UsageError, suggest
+from attnbench.live.duo import Side
 from attnbench.measure import scratch
-from attnbench.measure.sides import Side
 
 GIT_S, INSTALL_S, ASK_S = 120.0, 600.0, 120.0
 WORKTREE = ("WORKTREE", ".")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from attnbench.live.duo import BOTH, Duo, Name, Twin, no_reply
 from attnbench.measure.placement import first, needed, shuffled
 from attnbench.measure.pool import DOUBTFUL
-from attnbench.measure.protocol import OK, UNSUPPORTED, Burst, Prepared, ProtocolError, Reply, value
+from attnbench.measure.protocol import OK, UNSUPPORTED, Burst, Hello, Prepared, ProtocolError, Reply, value
 from attnbench.measure.receipts import Limits, disturbance
-from attnbench.measure.sides import BOTH, Duo, Name, Twin, no_reply
 
 NOT_COMPARABLE = "not-comparable"
 ABBA: tuple[Name, ...] = ("A", "B", "B", "A")
@@ -97,60 +97,70 @@ class State:
         self.status, self.side, self.reason = status, side, reason
 
 
-class Host(Protocol):
-    """What one pair needs of whoever runs it."""
+@dataclass(frozen=True)
+class Greeting:
+    """What a side says of itself as a pair begins."""
 
-    @property
-    def effort(self) -> PairedEffort:
-        """The rules."""
+    side: Name
+    hello: Hello
 
-    @property
-    def rng(self) -> random.Random:
-        """Where everything random comes from."""
 
-    @property
-    def clock(self) -> Callable[[], float]:
-        """The parent's clock."""
+@dataclass(frozen=True)
+class Failure:
+    """A side that could not do for a cell what it was asked ``during``: it leaves the pair, and has no number of it."""
 
-    def failed(self, state: State, side: Name, reply: Reply, during: str, *, alone: bool) -> None:
-        """Take a failure."""
-
-    def greeted(self, name: Name, reply: Reply) -> None:
-        """Keep what a side says of itself."""
+    state: State
+    side: Name
+    reply: Reply
+    during: str
 
 
 class Pair:
     """One pair of processes, from its start to the numbers of its cells."""
 
-    def __init__(self, pairs: Host, duo: Duo, order: list[State], record: dict[str, Any]) -> None:
-        self._pairs, self._duo, self._order, self._record = pairs, duo, order, record
+    def __init__(
+        self,
+        duo: Duo,
+        order: list[State],
+        record: dict[str, Any],
+        *,
+        effort: PairedEffort,
+        rng: random.Random,
+        clock: Callable[[], float],
+    ) -> None:
+        self._duo, self._order, self._record = duo, order, record
+        self._effort, self._rng, self._clock = effort, rng, clock
         self._calls: dict[str, dict[Name, int]] = {}
         self._cache: dict[str, str] = {}
         self._seconds: dict[str, dict[Name, list[float]]] = {}
         self._lost: set[str] = set()
-        self._began = pairs.clock()
+        self._began = clock()
         self.greeted_s: float | None = None
         # Seconds that a pair of the same cells takes whose agreement need not be checked any more.
         self.again_s: float | None = None
 
-    def run(self) -> None:
-        """Prepare, quads in random order, verify, judge."""
+    def run(self) -> Iterator[Greeting | Failure]:
+        """Prepare, quads in random order, verify, judge; greetings and failures, each as soon as it is seen.
+
+        What a failure means for its cell is for the caller to say, before it asks for the next one: so an interrupt
+        loses none of those before it.
+        """
         checks = any(not state.verified for state in self._order)
-        ready = self._prepared()
+        ready = yield from self._prepared()
         for state in ready:
             stage = state.judge.stage
             self._record["cells"][state.twin.id] = {"label": state.twin.label, "stage": stage, "bursts": []}
             self._seconds[state.twin.id] = {"A": [], "B": []}
-        prepared = self._pairs.clock()
-        for quad in range(self._pairs.effort.quads):
-            for state in self._pairs.rng.sample(ready, len(ready)):
+        prepared = self._clock()
+        for quad in range(self._effort.quads):
+            for state in self._rng.sample(ready, len(ready)):
                 if self._going_on(state) and self._alive():
-                    self._quad(state, quad)
+                    yield from self._quad(state, quad)
         if checks and self.greeted_s is not None:
             # Binding, the first call and finding the length of a burst take less than all the bursts do.
-            self.again_s = self.greeted_s + 1.5 * (self._pairs.clock() - prepared)
+            self.again_s = self.greeted_s + 1.5 * (self._clock() - prepared)
         finished = [state for state in ready if self._whole(state)]
-        self._verify([state for state in finished if not state.verified])
+        yield from self._verify([state for state in finished if not state.verified])
         for state in finished:
             if state.status == OK and state.verified:
                 self._judge(state)
@@ -163,14 +173,15 @@ class Pair:
 
     def _whole(self, state: State) -> bool:
         """Whether a cell has all its quads: a part of them would give less to one side's drift than to the other's."""
-        every = 2 * self._pairs.effort.quads
+        every = 2 * self._effort.quads
         return self._going_on(state) and all(len(found) == every for found in self._seconds[state.twin.id].values())
 
-    def _fail(self, state: State, side: Name, reply: Reply, during: str) -> None:
+    def _fail(self, state: State, side: Name, reply: Reply, during: str) -> Failure:
+        """The failure; its cell is not asked again in this pair, whatever becomes of it later."""
         self._lost.add(state.twin.id)
-        self._pairs.failed(state, side, reply, during, alone=len(self._order) == 1)
+        return Failure(state, side, reply, during)
 
-    def _prepared(self) -> list[State]:
+    def _prepared(self) -> Generator[Greeting | Failure, None, list[State]]:
         """Greet and prepare both sides at once; the cells that both have ready, in the order of this pair."""
         hellos: dict[Name, Reply] = {}
         replies: dict[tuple[Name, str], Reply] = {}
@@ -178,7 +189,7 @@ class Pair:
 
         def work(name: Name) -> None:
             hellos[name] = self._duo.hello(name, self._order[0].twin.cell(name))
-            greeted[name] = self._pairs.clock() - self._began
+            greeted[name] = self._clock() - self._began
             if not hellos[name].ok:
                 return
             for state in self._order:
@@ -189,18 +200,21 @@ class Pair:
 
         self._duo.together(work)
         if not all(name in hellos and hellos[name].ok for name in BOTH):
-            self._not_greeted(hellos)
+            yield from self._not_greeted(hellos)
             return []
         self.greeted_s = max(greeted.values())
-        try:
-            for name in BOTH:
-                self._pairs.greeted(name, hellos[name])
-        except ProtocolError as error:
-            self._not_understood(str(error))
-            return []
-        return [state for state in self._order if self._both_ready(state, replies)]
+        for name in BOTH:
+            try:
+                hello = value(Hello, hellos[name])
+            except ProtocolError as error:
+                self._not_understood(str(error))
+                return []
+            yield Greeting(name, hello)
+        for state in self._order:
+            yield from self._ready(state, replies)
+        return [state for state in self._order if state.twin.id in self._calls]
 
-    def _not_greeted(self, hellos: Mapping[Name, Reply]) -> None:
+    def _not_greeted(self, hellos: Mapping[Name, Reply]) -> Iterator[Failure]:
         """A side whose process does not start: a failure of it, unless it does not know what it is asked."""
         for name in BOTH:
             reply = hellos.get(name, no_reply("nobody asked it"))
@@ -208,7 +222,7 @@ class Pair:
                 continue
             for state in self._order:
                 if state.status == OK and reply.outside:
-                    self._fail(state, name, reply, "hello")
+                    yield self._fail(state, name, reply, "hello")
                 elif state.status == OK:
                     said = reply.reason or ""
                     unlike = reply.status not in DOUBTFUL or any(words in said for words in UNSPOKEN)
@@ -218,42 +232,42 @@ class Pair:
         for state in self._order:
             state.end(NOT_COMPARABLE, None, f"the workers do not speak the same protocol: {reason}")
 
-    def _both_ready(self, state: State, replies: Mapping[tuple[Name, str], Reply]) -> bool:
+    def _ready(self, state: State, replies: Mapping[tuple[Name, str], Reply]) -> Iterator[Failure]:
+        """How many calls a burst of a cell has, which both sides have ready."""
         found: dict[Name, Prepared] = {}
         both = [replies.get((name, state.twin.id)) for name in BOTH]
         if all(reply is not None and reply.status == UNSUPPORTED for reply in both):
             state.end(UNSUPPORTED, None, both[0].reason if both[0] is not None else None)
-            return False
+            return
         for name in BOTH:
             reply = replies.get((name, state.twin.id))
             if reply is None:  # another cell has taken the process with it
-                return False
+                return
             if not reply.ok:
                 if any(words in (reply.reason or "") for words in ABSENT):
                     state.end(NOT_COMPARABLE, name, f"it does not have this implementation: {reply.reason}")
                 else:
-                    self._fail(state, name, reply, "prepare")
-                return False
+                    yield self._fail(state, name, reply, "prepare")
+                return
             try:
                 found[name] = value(Prepared, reply)
             except ProtocolError as error:
                 state.end(NOT_COMPARABLE, name, f"its worker speaks another protocol: {error}")
-                return False
+                return
         state.checked = True
         self._calls[state.twin.id] = common_calls(found["A"].calls, found["B"].calls)
         self._cache[state.twin.id] = found["A"].states[0]
-        return True
 
-    def _quad(self, state: State, number: int) -> None:
+    def _quad(self, state: State, number: int) -> Iterator[Failure]:
         """Four bursts; one of them over its limit, and all four are measured again, whatever they showed."""
-        effort = self._pairs.effort
+        effort = self._effort
         for attempt in range(effort.retries + 1):
-            pattern = self._pairs.rng.choice((ABBA, BAAB))
+            pattern = self._rng.choice((ABBA, BAAB))
             processors = self._placed(state.twin)
             found: list[tuple[Name, float]] = []
             why = None
             for position, name in enumerate(pattern):
-                burst = self._burst(state, name)
+                burst = yield from self._burst(state, name)
                 if burst is None or not self._sane(state, name, burst):
                     return
                 why = disturbance(burst.receipt, burst.receipt.get("host_s", burst.wall_ns / 1e9), effort.limits)
@@ -276,14 +290,14 @@ class Pair:
         if twin.a.device != "cpu":
             return None
         count = max(needed(twin.cell(name)) for name in BOTH)
-        return self._duo.place(first(shuffled(self._pairs.rng), count))
+        return self._duo.place(first(shuffled(self._rng), count))
 
-    def _burst(self, state: State, name: Name) -> Burst | None:
+    def _burst(self, state: State, name: Name) -> Generator[Failure, None, Burst | None]:
         key = state.twin.id
         asked = {"cell_id": state.twin.cell(name).id, "calls": self._calls[key][name], "cache": self._cache[key]}
         reply = self._duo.ask(name, "burst", **asked)
         if not reply.ok:
-            self._fail(state, name, reply, "burst")
+            yield self._fail(state, name, reply, "burst")
             return None
         try:
             return value(Burst, reply)
@@ -304,7 +318,7 @@ class Pair:
         over = {} if why is None else {"over": why}
         self._record["cells"][state.twin.id]["bursts"].append({**where, **raw, **over})
 
-    def _verify(self, states: Sequence[State]) -> None:
+    def _verify(self, states: Sequence[State]) -> Iterator[Failure]:
         """Once, after the clock: what was timed gives the right answer, on both sides."""
         if not states:
             return
@@ -321,7 +335,7 @@ class Pair:
             found = [(name, replies.get((name, state.twin.id))) for name in BOTH]
             bad = [(name, reply) for name, reply in found if reply is not None and not reply.ok]
             for name, reply in bad[:1]:
-                self._fail(state, name, reply, "verify")
+                yield self._fail(state, name, reply, "verify")
             state.verified = not bad and all(reply is not None for _, reply in found)
 
     def _judge(self, state: State) -> None:

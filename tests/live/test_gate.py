@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from attnbench.commands.comparing import Terms, _verdict
 from attnbench.compare.live import LiveJudge, LiveVerdict, exit_code
 from attnbench.compare.sequential import Rules
-from attnbench.measure.pair import PairedEffort
-from attnbench.measure.paired import Pairs
+from attnbench.live.comparison import Terms, _verdict
+from attnbench.live.duo import Name, Side, twins_of
+from attnbench.live.pair import PairedEffort
+from attnbench.live.pairs import Pairs
 from attnbench.measure.protocol import Reply
-from attnbench.measure.sides import Name, Side, twins_of
-from tests.measure.test_paired import Book, World, cell, failing
+from tests.live.test_pairs import Book, World, cell, failing
 
 EFFORT = PairedEffort(quads=2, memory_repeats=0)
 Fault = Callable[[World], None]

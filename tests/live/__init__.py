@@ -1,0 +1,1 @@
+"""Tests of measuring: plan, processes, clocks, memory, runs."""
