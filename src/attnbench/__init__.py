@@ -21,7 +21,7 @@ _LAZY = {
     "attend": "attnbench.attention",
     "default_params": "attnbench.inputs",
     "from_padding": "attnbench.call",
-    "load": "attnbench.results.read",
+    "load": "attnbench.results.dataset",
     "vjp": "attnbench.attention",
 }
 

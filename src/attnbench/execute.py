@@ -33,7 +33,7 @@ def execute(
 ) -> AttentionOutput:
     """Forward: output (B, Hq, Tq, Dv) and what ``outputs`` names, as NumPy arrays."""
     q, k, v, call = prepare(spec, operands, outputs)
-    require(implementation, call, device)
+    implementation.require(call.needs(device))
     if call.sizes.empty:
         return empty_output(call)
     result = run_bound(backend, implementation, (q, k, v), call, device=device)
@@ -52,19 +52,11 @@ def execute_vjp(
     """Gradients by name, each in the shape of its operand; with a cache those of k and v are split off the past."""
     q, k, v, call = prepare(spec, operands, () if d_lse is None else ("lse",))
     check_cotangents(call, d_output, d_lse)
-    require(implementation, call, device, gradients=True)
+    implementation.require(call.needs(device, gradients=True))
     if call.sizes.empty:
         return as_given(empty_gradients(q, k, v, call, d_lse), operands, call)
     result = run_bound(backend, implementation, (q, k, v), call, d_output, d_lse, device)
     return as_given(to_numpy_gradients(backend, result[1], call), operands, call)
-
-
-def require(implementation: Implementation, call: Call, device: str, *, gradients: bool = False) -> None:
-    """Raise ``UnsupportedError`` with the reason if the call is not within the declared capabilities."""
-    reason = implementation.unsupported(call.needs(device, gradients=gradients))
-    if reason:
-        msg = f"{implementation.name} {reason}"
-        raise UnsupportedError(msg)
 
 
 def run_bound(

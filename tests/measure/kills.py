@@ -25,7 +25,8 @@ import psutil
 from attnbench.api import Suite
 from attnbench.errors import AttnbenchError, ResultsError
 from attnbench.measure.run import RunOptions, run
-from attnbench.results.read import Contents, load, read_contents, read_info
+from attnbench.results.dataset import load
+from attnbench.results.read import Contents, read_contents, read_info
 
 from .conftest import QUICK, tiny
 

@@ -20,7 +20,8 @@ from attnbench.measure.plan import Plan, make_plan
 from attnbench.measure.protocol import OK, Reply
 from attnbench.measure.run import RunOptions, run
 from attnbench.measure.sides import twins_of
-from attnbench.results.read import load, read_contents
+from attnbench.results.dataset import load
+from attnbench.results.read import read_contents
 from attnbench.results.schema import Sample
 from attnbench.suite import Cell
 

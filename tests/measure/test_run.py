@@ -20,7 +20,8 @@ from attnbench.measure import pool, rows
 from attnbench.measure.block import Outcome
 from attnbench.measure.placement import everywhere, place
 from attnbench.measure.run import RunOptions, exit_code, run
-from attnbench.results.read import Contents, load, read_contents
+from attnbench.results.dataset import load
+from attnbench.results.read import Contents, read_contents
 from attnbench.results.schema import Sample
 from attnbench.suite import Cell
 

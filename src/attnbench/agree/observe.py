@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnbench.call import prepare
-from attnbench.execute import require, run_bound, to_numpy_gradients, to_numpy_output
+from attnbench.execute import run_bound, to_numpy_gradients, to_numpy_output
 from attnbench.inputs import draw, draw_cotangents
 from attnbench.oracle import reference
 from attnbench.oracle_vjp import reference_vjp
@@ -39,7 +39,7 @@ def observe(backend: Backend, implementation: Implementation, case: Case, device
     if not implementation.has_gradients(device):
         case = replace(case, phase="forward")
     q, k, v, call = prepare(case.spec, draw(case.spec, case.problem), case.outputs)
-    require(implementation, call, device, gradients=case.gradients)
+    implementation.require(call.needs(device, gradients=case.gradients))
     d_output, d_lse = draw_cotangents(case) if case.gradients else (None, None)
     result = run_bound(backend, implementation, (q, k, v), call, d_output, d_lse, device)
     output, grads = result if case.gradients else (result, {})
