@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from attnbench.api import Suite
+from attnbench.api.suites import Suite
 from attnbench.errors import AttnbenchError, ResultsError
 from attnbench.measure.run import RunOptions, run
 from attnbench.results.dataset import load

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from attnbench.ablate import paired
-from attnbench.api import AttentionSpec, Case, Probe, Problem, Suite, costs
+from attnbench.api.suites import AttentionSpec, Case, Probe, Problem, Suite, costs
 from attnbench.errors import UsageError
 from attnbench.measure import rows
 from attnbench.measure.block import Block, Clock

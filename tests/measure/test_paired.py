@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from attnbench.api import AttentionSpec, Case, Problem
+from attnbench.api.suites import AttentionSpec, Case, Problem
 from attnbench.measure.pair import ABBA, BAAB, PairedEffort, common_calls
 from attnbench.measure.paired import Outcome, Pairs
 from attnbench.measure.process import Setting

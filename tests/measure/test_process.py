@@ -253,7 +253,7 @@ def test_known_allocations_are_measured(backend: str, dropin: Callable[..., str]
 
 def test_without_the_mark_memory_says_that_it_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     from attnbench import discover
-    from attnbench.api import Bound
+    from attnbench.api.backends import Bound
     from attnbench.measure import memory
 
     monkeypatch.setattr(memory, "CLEAR_REFS", Path("/proc/self/no-such-file"))
