@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from attnbench.api import (
+from attnbench.api.suites import (
     AttentionSpec,
     Figure,
     Frame,

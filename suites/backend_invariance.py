@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnbench.api import Figure, Frame, Optimiser, Probe, Suite, frames, retrieval, tasks
+from attnbench.api.suites import Figure, Frame, Optimiser, Probe, Suite, frames, retrieval, tasks
 
 TASK = tasks.RetrievalTask(slots=8, keys=32, values=16)
 HEAD, MODEL = 16, 32

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from attnbench.api import AttnbenchError, Cell, inprocess
+from attnbench.api.suites import AttnbenchError, Cell, inprocess
 
 HERE = Path(__file__)
 SESSION = pytest.StashKey[inprocess.Session]()

@@ -5,7 +5,7 @@ On a two-core machine the default selection is 14 cases of 7 implementations, ab
 
 from __future__ import annotations
 
-from attnbench.api import Case, Figure, Frame, Suite, catalogue, costs, frames
+from attnbench.api.suites import Case, Figure, Frame, Suite, catalogue, costs, frames
 
 # The same eight query heads over eight, two and one heads of keys: the cache is read once, whatever shares it.
 MANY, GROUPED, SINGLE = "h8-d128-causal", "h8-2-d128-causal", "h8-1-d128-causal"

@@ -10,7 +10,18 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from attnbench.api import AttentionSpec, Figure, Frame, Probe, Suite, claims, diagnostics, draws, frames, intervals
+from attnbench.api.suites import (
+    AttentionSpec,
+    Figure,
+    Frame,
+    Probe,
+    Suite,
+    claims,
+    diagnostics,
+    draws,
+    frames,
+    intervals,
+)
 
 QUERIES, D = 16, 64
 SCALES: dict[str, Any] = {"1/sqrt(d)": None, "log-n": "log_n", "softmax+1": None}

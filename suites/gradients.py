@@ -8,7 +8,18 @@ from __future__ import annotations
 
 import math
 
-from attnbench.api import AttentionSpec, Figure, Frame, Probe, Suite, claims, diagnostics, draws, frames, intervals
+from attnbench.api.suites import (
+    AttentionSpec,
+    Figure,
+    Frame,
+    Probe,
+    Suite,
+    claims,
+    diagnostics,
+    draws,
+    frames,
+    intervals,
+)
 
 QUERIES = KEYS = 64
 HEADS = 4

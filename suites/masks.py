@@ -5,7 +5,7 @@ On a two-core machine the default selection is 13 cases of 8 implementations, ab
 
 from __future__ import annotations
 
-from attnbench.api import AttentionSpec, Case, Figure, Frame, Problem, Suite, UsageError, costs, frames
+from attnbench.api.suites import AttentionSpec, Case, Figure, Frame, Problem, Suite, UsageError, costs, frames
 
 PLAIN = "plain"
 WINDOW = 128

@@ -5,7 +5,7 @@ On a two-core machine the default selection takes about 15 minutes with one thre
 
 from __future__ import annotations
 
-from attnbench.api import Case, Figure, Frame, Suite, catalogue, costs, frames
+from attnbench.api.suites import Case, Figure, Frame, Suite, catalogue, costs, frames
 
 # One array of all scores in float32, above which what stores them is not measured unless it is named.
 MOST_SCORES = 2**30

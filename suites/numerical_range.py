@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from attnbench.api import AttentionSpec, Figure, Frame, Probe, Suite, diagnostics, draws, frames, intervals
+from attnbench.api.suites import AttentionSpec, Figure, Frame, Probe, Suite, diagnostics, draws, frames, intervals
 
 QUERIES, KEYS, D, DV = 64, 256, 64, 8
 HEADS = 2

@@ -5,7 +5,7 @@ On a two-core machine the default selection is 48 cells in two blocks, about two
 
 from __future__ import annotations
 
-from attnbench.api import (
+from attnbench.api.suites import (
     AttentionSpec,
     Case,
     Figure,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from attnbench.api import (
+from attnbench.api.suites import (
     Figure,
     Frame,
     Optimiser,

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from attnbench.api import AttentionSpec, Figure, Frame, Probe, Suite, claims, diagnostics, draws, frames, intervals
+from attnbench.api.suites import (
+    AttentionSpec,
+    Figure,
+    Frame,
+    Probe,
+    Suite,
+    claims,
+    diagnostics,
+    draws,
+    frames,
+    intervals,
+)
 
 QUERIES = KEYS = 64
 # Small d gets more heads, so that no d rests on fewer random components than this for each seed.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from attnbench.api import (
+from attnbench.api.suites import (
     AttentionSpec,
     Case,
     Figure,

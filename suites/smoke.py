@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from attnbench.api import AttentionSpec, Case, Figure, Frame, Problem, Suite
+from attnbench.api.suites import AttentionSpec, Case, Figure, Frame, Problem, Suite
 
 # One forward pass over all lengths, and at one length what a user does besides: training, and half the bits.
 TRAINED = 512

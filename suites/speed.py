@@ -6,7 +6,7 @@ On a two-core machine the default selection is 14 cases of 8 implementations, ab
 
 from __future__ import annotations
 
-from attnbench.api import Case, Figure, Frame, Suite, catalogue, costs, frames
+from attnbench.api.suites import Case, Figure, Frame, Suite, catalogue, costs, frames
 
 BASE, CAUSAL = "h4-d64", "h4-d64-causal"
 SHAPES = (BASE, CAUSAL, "h4-d128", "h8-2-d128-causal")

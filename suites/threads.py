@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from attnbench.api import Case, Figure, Frame, Suite, catalogue, costs
+from attnbench.api.suites import Case, Figure, Frame, Suite, catalogue, costs
 
 
 def counts(cores: int) -> tuple[int, ...]:

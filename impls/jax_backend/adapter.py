@@ -13,14 +13,16 @@ import jax
 import numpy as np
 from jaxlib import version as jaxlib_version
 
-from attnbench.api import AttentionOutput, Backend, Bound, UnsupportedError, as_output
+from attnbench.api import AttentionOutput, UnsupportedError
+from attnbench.api.backends import Backend, Bound, as_output
 from attnbench.impls.jax_backend import ceilings
 from attnbench.impls.jax_backend.doubles import doubles, doubles_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
 
-    from attnbench.api import Call, Implementation, Learner, Model, Optimiser
+    from attnbench.api import Call, Implementation
+    from attnbench.api.backends import Learner, Model, Optimiser
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

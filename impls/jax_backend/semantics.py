@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax
 from jax import Array
 
-from attnbench.api import NativeKernel
+from attnbench.api.backends import NativeKernel
 
 Result = Array | tuple[Array, Array]
 

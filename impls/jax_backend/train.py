@@ -11,8 +11,8 @@ import numpy as np
 import optax
 from jax import lax
 
-from attnbench.api import (
-    AttentionOutput,
+from attnbench.api import AttentionOutput, UnsupportedError
+from attnbench.api.backends import (
     Calls,
     EncoderDecoder,
     Learner,
@@ -20,7 +20,6 @@ from attnbench.api import (
     Optimiser,
     Retrieval,
     Shape,
-    UnsupportedError,
     as_output,
     check_whole,
     score_parameters,

@@ -1,6 +1,6 @@
 """The NumPy backend: the definition in loops, a vectorised version, and a blocked one that stores no T × S array."""
 
-from attnbench.api import BackendInfo
+from attnbench.api.backends import BackendInfo
 
 BACKEND = BackendInfo(
     name="numpy",

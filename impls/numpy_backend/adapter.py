@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import threadpoolctl
 
-from attnbench.api import Backend, Bound, Call, Implementation, UnsupportedError, as_output
+from attnbench.api import Call, Implementation, UnsupportedError
+from attnbench.api.backends import Backend, Bound, as_output
 from attnbench.impls.numpy_backend import ceilings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from attnbench.api import Learner, Model, Optimiser
+    from attnbench.api.backends import Learner, Model, Optimiser
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

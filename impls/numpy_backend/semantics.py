@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.api import NativeKernel
+from attnbench.api.backends import NativeKernel
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.api import (
-    Calls,
-    Learner,
-    Model,
-    Optimiser,
-    Retrieval,
-    Shape,
-    UnsupportedError,
-    as_output,
-    score_parameters,
-)
+from attnbench.api import UnsupportedError
+from attnbench.api.backends import Calls, Learner, Model, Optimiser, Retrieval, Shape, as_output, score_parameters
 
 if TYPE_CHECKING:
     from attnbench.api import Call, Implementation

@@ -1,6 +1,6 @@
 """PyTorch: the card of the backend. Importing it imports no framework."""
 
-from attnbench.api import BackendInfo
+from attnbench.api.backends import BackendInfo
 
 BACKEND = BackendInfo(
     name="torch",

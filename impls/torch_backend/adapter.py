@@ -12,13 +12,15 @@ import threadpoolctl
 import torch
 from torch import Tensor
 
-from attnbench.api import AttentionOutput, Backend, Bound, UnsupportedError, as_output
+from attnbench.api import AttentionOutput, UnsupportedError
+from attnbench.api.backends import Backend, Bound, as_output
 from attnbench.impls.torch_backend import ceilings, device_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from attnbench.api import Call, Implementation, Learner, Model, Optimiser, Stopwatch
+    from attnbench.api import Call, Implementation
+    from attnbench.api.backends import Learner, Model, Optimiser, Stopwatch
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Qkv = tuple[Tensor, Tensor, Tensor]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from attnbench.api import Stopwatch
+from attnbench.api.backends import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.flex_attention import AuxRequest, create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
-from attnbench.api import NativeKernel
+from attnbench.api.backends import NativeKernel
 
 Result = Tensor | tuple[Tensor, Tensor]
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from attnbench.api import (
-    AttentionOutput,
+from attnbench.api import AttentionOutput, UnsupportedError
+from attnbench.api.backends import (
     Calls,
     EncoderDecoder,
     Learner,
@@ -19,7 +19,6 @@ from attnbench.api import (
     Optimiser,
     Retrieval,
     Shape,
-    UnsupportedError,
     as_output,
     check_whole,
     score_parameters,

@@ -22,7 +22,7 @@ _LAZY = {
     "clear_bindings": "attnbench.backends.kept",
     "default_params": "attnbench.inputs",
     "from_padding": "attnbench.call",
-    "load": "attnbench.results.read",
+    "load": "attnbench.results.dataset",
     "vjp": "attnbench.attention",
 }
 

@@ -14,9 +14,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from attnbench.errors import SpecError, suggest
-from attnbench.implementation import OUTPUTS, STAGES, Needs
 from attnbench.precision import dtype_name
-from attnbench.spec import FARTHEST, SCORE_PARAMS, AttentionSpec
+from attnbench.spec import FARTHEST, OUTPUTS, SCORE_PARAMS, STAGES, AttentionSpec, Needs
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -14,7 +14,7 @@ from attnbench.backends.answers import as_given, empty_gradients, empty_output
 from attnbench.backends.bind import given_inputs
 from attnbench.backends.kept import KEPT
 from attnbench.call import Call, Operands
-from attnbench.errors import SpecError, UnsupportedError
+from attnbench.errors import SpecError
 from attnbench.precision import numpy_dtype, wide
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def execute(
 ) -> AttentionOutput:
     """Forward: output (B, Hq, Tq, Dv) and what ``outputs`` names, as NumPy arrays."""
     inputs = given_inputs(spec, operands, outputs)
-    require(implementation, inputs.call, device)
+    implementation.require(inputs.call.needs(device))
     if inputs.call.sizes.empty:
         return empty_output(inputs.call)
     return KEPT.answer(backend, implementation, inputs, device, threads).output
@@ -56,18 +56,10 @@ def execute_vjp(
     inputs = given_inputs(spec, operands, () if d_lse is None else ("lse",), d_output, d_lse)
     call = inputs.call
     check_cotangents(call, d_output, d_lse)
-    require(implementation, call, device, gradients=True)
+    implementation.require(call.needs(device, gradients=True))
     if call.sizes.empty:
         return as_given(empty_gradients(*inputs.qkv, call, d_lse), operands, call)
     return as_given(KEPT.answer(backend, implementation, inputs, device, threads).grads, operands, call)
-
-
-def require(implementation: Implementation, call: Call, device: str, *, gradients: bool = False) -> None:
-    """Raise ``UnsupportedError`` with the reason if the call is not within the declared capabilities."""
-    reason = implementation.unsupported(call.needs(device, gradients=gradients))
-    if reason:
-        msg = f"{implementation.name} {reason}"
-        raise UnsupportedError(msg)
 
 
 def check_cotangents(call: Call, d_output: Any, d_lse: Any) -> None:

@@ -13,15 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from attnbench.errors import UsageError, suggest
+from attnbench.errors import UnsupportedError, UsageError, suggest
 from attnbench.precision import DTYPES, Precision, default_precision
-from attnbench.spec import SCORES
+from attnbench.spec import OUTPUTS, SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-STAGES = ("scores", "capped", "logits", "weights")
-OUTPUTS = ("output", "lse", *STAGES)
+    from attnbench.spec import Needs
 
 DEVICES = ("cpu", "cuda")
 
@@ -160,21 +159,6 @@ def _check_names(what: str, names: Iterable[str], known: tuple[str, ...]) -> Non
             raise UsageError(msg)
 
 
-@dataclass(frozen=True)
-class Needs:
-    """What one call asks of an implementation: features by their names in ``Capabilities``, and sizes."""
-
-    dtype: str
-    score: str
-    features: frozenset[str]
-    sizes: Mapping[str, int]
-    device: str = "cpu"
-
-    def with_features(self, *names: str) -> Needs:
-        """The same with more features."""
-        return replace(self, features=self.features | set(names))
-
-
 Attend = Callable[..., Any]
 NAME = re.compile(r"[a-z0-9_]+/[A-Za-z0-9_.+-]+")
 
@@ -227,6 +211,12 @@ class Implementation:
         if self.vjp is not None:
             capabilities = replace(capabilities, gradients=True)
         return capabilities.missing(needs)
+
+    def require(self, needs: Needs) -> None:
+        """Raise ``UnsupportedError`` with the reason if a call is out of reach."""
+        if reason := self.unsupported(needs):
+            msg = f"{self.name} {reason}"
+            raise UnsupportedError(msg)
 
 
 def implementation(

@@ -16,7 +16,6 @@ import numpy as np
 
 from attnbench.call import Call, Operands, param_shapes, prepare
 from attnbench.errors import UnsupportedError, UsageError, suggest
-from attnbench.execute import require
 from attnbench.precision import numpy_dtype
 
 if TYPE_CHECKING:
@@ -194,7 +193,7 @@ class Calls:
         q, k, v = zeros(shape.queries, shape.d), zeros(shape.keys, shape.d), zeros(shape.keys, shape.values)
         operands = Operands(q=q, k=k, v=v, kv_lengths=lengths, params=self._params or None)
         *_, call = prepare(self._spec, operands, outputs)
-        require(self._kernel, call, self._device, gradients=not outputs)
+        self._kernel.require(call.needs(self._device, gradients=not outputs))
         return call
 
 

@@ -11,9 +11,8 @@ from numbers import Integral
 from typing import Any, NoReturn
 
 from attnbench.errors import SpecError, suggest
-from attnbench.implementation import OUTPUTS
 from attnbench.precision import DTYPES
-from attnbench.spec import AttentionSpec, stable_id
+from attnbench.spec import OUTPUTS, AttentionSpec, stable_id
 
 DISTRIBUTIONS = ("normal", "peaky", "huge", "uniform", "outliers", "near_ties", "denormal", "large_mean")
 PHASES = ("forward", "backward", "decode")

@@ -11,7 +11,8 @@ import hashlib
 import json
 import math
 import sys
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any, NoReturn
 
@@ -29,6 +30,9 @@ SCORE_PARAMS = {
     "concat": ("W", "v"),
     "cosine": ("temperature",),
 }
+# What a call may ask for: the output, the log-sum-exp, and the stages on the way to the weights.
+STAGES = ("scores", "capped", "logits", "weights")
+OUTPUTS = ("output", "lse", *STAGES)
 COSINE_FLOOR = 1e-12
 # Offsets and window sides reach no farther, so that positions fit 32-bit integers in every framework.
 FARTHEST = 2**30
@@ -116,6 +120,21 @@ class AttentionSpec:
     def id(self) -> str:
         """A stable name of this spec: the same in every process and version that means the same."""
         return stable_id(self.to_dict())
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one call asks of an implementation: features by their names in ``Capabilities``, and sizes."""
+
+    dtype: str
+    score: str
+    features: frozenset[str]
+    sizes: Mapping[str, int]
+    device: str = "cpu"
+
+    def with_features(self, *names: str) -> Needs:
+        """The same with more features."""
+        return replace(self, features=self.features | set(names))
 
 
 def stable_id(data: object) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from attnbench import groups
 from attnbench.measure.run import RunOptions, run
-from attnbench.results.read import load
+from attnbench.results.dataset import load
 from attnbench.suite import Suite
 
 # What a clock says is not the training's.

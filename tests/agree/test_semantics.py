@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from attnbench.agree.semantics import PROBES, find
-from attnbench.api import NativeKernel
+from attnbench.api.backends import NativeKernel
 from attnbench.attention import load_backend
 from attnbench.errors import UsageError
 

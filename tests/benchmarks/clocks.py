@@ -22,7 +22,8 @@ import torch
 from torch.utils.benchmark import Timer
 
 from attnbench import discover
-from attnbench.api import AttentionSpec, Backend, Case, Problem
+from attnbench.api.backends import Backend
+from attnbench.api.suites import AttentionSpec, Case, Problem
 from attnbench.backends.bind import bind_case
 from attnbench.measure.clock import Clock, clock_for
 

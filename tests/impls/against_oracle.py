@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.api import AttentionSpec, Backend, Call, Case, Implementation, Operands, Problem, draw, draw_cotangents
+from attnbench.api import AttentionSpec, Call, Implementation
+from attnbench.api.backends import Backend
+from attnbench.api.suites import Case, Operands, Problem, draw, draw_cotangents
 from attnbench.backends.bind import Inputs, bind
 from attnbench.call import prepare
 from attnbench.discover import backend, load_implementation

@@ -7,7 +7,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from attnbench.api import AttentionSpec, Capabilities, Operands, Problem, draw, implementation
+from attnbench.api import AttentionSpec, Capabilities, implementation
+from attnbench.api.suites import Operands, Problem, draw
 from attnbench.call import prepare
 from attnbench.discover import backend, load_implementation
 from attnbench.oracle_vjp import reference_vjp

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.api import AttentionSpec, Case, Problem, draw, draw_cotangents
+from attnbench.api.suites import AttentionSpec, Case, Problem, draw, draw_cotangents
 from attnbench.attention import resolve
 from attnbench.call import prepare
 from tests.impls.against_oracle import check

@@ -8,16 +8,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from attnbench.api import (
-    AttentionOutput,
-    AttentionSpec,
-    Capabilities,
-    Operands,
-    Problem,
-    UnsupportedError,
-    draw,
-    implementation,
-)
+from attnbench.api import AttentionOutput, AttentionSpec, Capabilities, UnsupportedError, implementation
+from attnbench.api.suites import Operands, Problem, draw
 from attnbench.call import prepare
 from attnbench.discover import backend, load_implementation
 from attnbench.oracle_vjp import reference_vjp

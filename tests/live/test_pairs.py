@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from attnbench.api import AttentionSpec, Case, Problem
+from attnbench.api.suites import AttentionSpec, Case, Problem
 from attnbench.live.duo import Name, Side, Twin, twins_of
 from attnbench.live.pair import ABBA, BAAB, PairedEffort, common_calls
 from attnbench.live.pairs import Outcome, Pairs

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from attnbench.api import AttentionSpec, Case, Problem, Suite
+from attnbench.api.suites import AttentionSpec, Case, Problem, Suite
 from attnbench.measure import run as measured_run
 from attnbench.measure.effort import Effort
 from attnbench.measure.receipts import Limits

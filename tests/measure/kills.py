@@ -22,10 +22,11 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from attnbench.api import Suite
+from attnbench.api.suites import Suite
 from attnbench.errors import AttnbenchError, ResultsError
 from attnbench.measure.run import RunOptions, run
-from attnbench.results.read import Contents, load, read_contents, read_info
+from attnbench.results.dataset import load
+from attnbench.results.read import Contents, read_contents, read_info
 
 from .conftest import QUICK, tiny
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from attnbench.ablate import paired
-from attnbench.api import AttentionSpec, Case, Probe, Problem, Suite, costs
+from attnbench.api.suites import AttentionSpec, Case, Probe, Problem, Suite, costs
 from attnbench.errors import UsageError
 from attnbench.live.duo import twins_of
 from attnbench.measure import rows
@@ -20,7 +20,8 @@ from attnbench.measure.block import Block, Clock
 from attnbench.measure.plan import Plan, make_plan
 from attnbench.measure.protocol import OK, Reply
 from attnbench.measure.run import RunOptions, run
-from attnbench.results.read import load, read_contents
+from attnbench.results.dataset import load
+from attnbench.results.read import read_contents
 from attnbench.results.schema import Sample
 from attnbench.suite import Cell
 

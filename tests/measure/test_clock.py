@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from attnbench.api import Backend, Stopwatch
+from attnbench.api.backends import Backend, Stopwatch
 from attnbench.measure import receipts
 from attnbench.measure.clock import MOST_COLD_CALLS, Clock, Length, clock_for
 from attnbench.measure.receipts import TICK_S, Limits

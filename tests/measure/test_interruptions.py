@@ -15,7 +15,8 @@ from filelock import FileLock
 from attnbench.errors import UsageError
 from attnbench.measure import lock
 from attnbench.measure.run import RunOptions, run
-from attnbench.results.read import load, read_contents, read_info
+from attnbench.results.dataset import load
+from attnbench.results.read import read_contents, read_info
 
 from . import kills
 from .kills import bursts_of

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.api import AttentionSpec, BackendInfo, Case, Problem, Suite
+from attnbench.api.backends import BackendInfo
+from attnbench.api.suites import AttentionSpec, Case, Problem, Suite
 from attnbench.errors import MissingExtraError, NothingSelectedError, UsageError
 from attnbench.measure.plan import make_plan, names_in, overridden, parsed
 

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from attnbench.api import AttentionSpec, Case, Problem
+from attnbench.api.suites import AttentionSpec, Case, Problem
 from attnbench.call import prepare
 from attnbench.inputs import draw
 from attnbench.measure import roofline

@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from attnbench.api import Suite
+from attnbench.api.suites import Suite
 from attnbench.errors import ResultsError, UsageError
 from attnbench.measure import pool, rows
 from attnbench.measure.block import Outcome
 from attnbench.measure.placement import everywhere, place
 from attnbench.measure.run import RunOptions, exit_code, run
-from attnbench.results.read import Contents, load, read_contents
+from attnbench.results.dataset import load
+from attnbench.results.read import Contents, read_contents
 from attnbench.results.schema import Sample
 from attnbench.suite import Cell
 
@@ -115,7 +116,7 @@ SCRIPT = """if True:
     import sys
     from dataclasses import replace
     from pathlib import Path
-    from attnbench.api import Suite
+    from attnbench.api.suites import Suite
     from attnbench.measure.run import RunOptions, run
     from tests.measure.conftest import QUICK, tiny
     suite = Suite("tiny", "?", {"T": (16, 24)}, case=tiny)
@@ -186,7 +187,7 @@ def test_resuming_something_else_is_refused(options: Make) -> None:
 
 
 OBSERVING = """
-from attnbench.api import AttentionSpec, Problem, Suite, draw
+from attnbench.api.suites import AttentionSpec, Problem, Suite, draw
 
 def observe(probe, T):
     if T == 99:

@@ -28,8 +28,9 @@ class OnlyContract(Contract):
       same entry of `modules`. Left out, they may import anything but `never_import`.
     - never_import: what they may not import in any case. (Optional.)
 
-    Only direct imports count: `attnbench.api` is allowed to suites just because it imports much
-    that a suite may not.
+    Only direct imports count: `attnbench.api.suites` is allowed to suites just because it imports much
+    that a suite may not. A name in `may_import` allows everything below it, too, but for what
+    `never_import` names.
     """
 
     type_name = "only"

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from attnbench.report.defaults import default_figures, length_of, with_setting
-from attnbench.report.figures import MAX_PANELS, Palette, _across, draw
+from attnbench.report.figures import MAX_PANELS, _across, draw
+from attnbench.report.palette import Palette
 from attnbench.results import load
 from attnbench.suite import Figure
 from tests.report import suites

@@ -11,7 +11,7 @@ import pandas as pd
 from attnbench.measure import roofline
 from attnbench.measure.plan import Plan, make_plan
 from attnbench.problem import Case
-from attnbench.results.read import load
+from attnbench.results.dataset import load
 from attnbench.results.store import RunWriter
 from attnbench.suite import Cell
 from tests.results import synthetic

@@ -10,7 +10,8 @@ import pytest
 
 from attnbench.errors import UsageError
 from attnbench.measure.plan import make_plan
-from attnbench.report.figures import Palette, draw
+from attnbench.report.figures import draw
+from attnbench.report.palette import Palette
 from attnbench.suite import Cell
 from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
 from tests.suites import helpers, modelled

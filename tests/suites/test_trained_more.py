@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from attnbench.errors import UsageError
-from attnbench.report.figures import Palette, draw
+from attnbench.report.figures import draw
+from attnbench.report.palette import Palette
 from tests.suites import helpers
 
 SEEDS = range(8)

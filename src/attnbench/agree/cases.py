@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from attnbench.implementation import STAGES
 from attnbench.problem import Case, Problem
-from attnbench.spec import SCORES, AttentionSpec
+from attnbench.spec import SCORES, STAGES, AttentionSpec
 
 # A tail of one key behind two tiles of 32, several heads, D other than Dv.
 PLAIN = {"B": 2, "Hq": 3, "Tq": 33, "S": 65, "D": 16, "Dv": 8}

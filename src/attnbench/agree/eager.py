@@ -14,9 +14,9 @@ import numpy as np
 
 from attnbench.agree.eager_scores import Scores
 from attnbench.call import Call
-from attnbench.implementation import STAGES, AttentionOutput, Capabilities, Implementation
+from attnbench.implementation import AttentionOutput, Capabilities, Implementation
 from attnbench.precision import DTYPES
-from attnbench.spec import SCORES
+from attnbench.spec import SCORES, STAGES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

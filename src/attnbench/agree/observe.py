@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnbench.backends.bind import bind, inputs_of
-from attnbench.execute import require
 from attnbench.oracle import reference
 from attnbench.oracle_vjp import reference_vjp
 
@@ -38,7 +37,7 @@ def observe(backend: Backend, implementation: Implementation, case: Case, device
     if not implementation.has_gradients(device):
         case = replace(case, phase="forward")
     inputs = inputs_of(case)
-    require(implementation, inputs.call, device, gradients=case.gradients)
+    implementation.require(inputs.call.needs(device, gradients=case.gradients))
     answer = bind(backend, implementation, inputs, device).answer()
     got = {"output": answer.output.output} | {f"d_{name}": grad for name, grad in answer.grads.items()}
     expected = {"output": reference(*inputs.qkv, inputs.call).output}

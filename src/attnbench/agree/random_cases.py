@@ -26,7 +26,7 @@ import numpy as np
 from attnbench.inputs import stream
 from attnbench.precision import DTYPES
 from attnbench.problem import DISTRIBUTIONS, Case, Problem
-from attnbench.spec import SCORES, AttentionSpec
+from attnbench.spec import SCORES, STAGES, AttentionSpec
 
 if TYPE_CHECKING:
     from attnbench.implementation import Implementation
@@ -47,7 +47,6 @@ LENGTHS = {
 HEAD_SIZES = {"1-3": (1, 3), "8-64": (8, 40, 64), "72-256": (72, 80, 96, 128, 256)}
 HEADS = {"own": ((1, 1), (2, 2), (3, 3)), "grouped": ((4, 2), (6, 3), (6, 2)), "one": ((2, 1), (3, 1), (8, 1))}
 SCALES = ("default", "positive", "negative", "zero", "none", "1/d", "log_n", "per_head")
-STAGES = ("scores", "capped", "logits", "weights")
 OUTPUTS = {"output": (), "lse": ("lse",), "stages": STAGES, "all": ("lse", *STAGES)}
 
 AXES: dict[str, tuple[str, ...]] = {

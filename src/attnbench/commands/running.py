@@ -128,7 +128,7 @@ def _verdicts(folder: Path) -> None:
     """The verdicts on published claims beside the rows; what a suite cannot judge must not lose the run."""
     from attnbench import discover
     from attnbench.ablate.verdicts import write_verdicts
-    from attnbench.results.read import load
+    from attnbench.results.dataset import load
 
     try:
         write_verdicts(folder, load(folder), discover.suite)
@@ -141,7 +141,7 @@ def _verdicts(folder: Path) -> None:
 def _tables(folder: Path) -> str:
     from attnbench.report.console import render, wants_colour
     from attnbench.report.tables import metrics_tables, timing_tables
-    from attnbench.results.read import load
+    from attnbench.results.dataset import load
 
     frame = load(folder)
     shown = [*timing_tables(frame), *metrics_tables(frame)]

@@ -21,8 +21,9 @@ from attnbench.compare.runs import CELL, unlike, unlike_machine
 from attnbench.compare.signed_rank import robust_spread
 from attnbench.errors import ResultsError
 from attnbench.results.calibrations import for_machine
+from attnbench.results.dataset import load
 from attnbench.results.frames import records
-from attnbench.results.read import RUN, load, read_info
+from attnbench.results.read import RUN, read_info
 from attnbench.results.schema import RunInfo
 
 # What is assumed where nothing is recorded: the spread of pairs that shared machines were seen to have.

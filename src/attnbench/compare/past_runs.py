@@ -12,8 +12,9 @@ from typing import Any, Literal
 from attnbench.compare.history import MOST_RUNS, ChangePoint, change_points, fewest_runs
 from attnbench.compare.runs import CELL, unlike, unlike_machine
 from attnbench.errors import NothingSelectedError, ResultsError
+from attnbench.results.dataset import load
 from attnbench.results.frames import records
-from attnbench.results.read import load, read_info
+from attnbench.results.read import read_info
 from attnbench.results.schema import RunInfo
 
 Word = Literal["changed", "no change point", "too few runs"]

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import UsageError
+from attnbench.results.dataset import load
 from attnbench.results.frames import records
-from attnbench.results.read import load, read_info, run_folder
+from attnbench.results.read import read_info, run_folder
 from attnbench.results.schema import RunInfo
 from attnbench.results.summary import Bursts
 

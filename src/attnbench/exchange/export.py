@@ -9,7 +9,7 @@ from pathlib import Path
 from attnbench.errors import UsageError, suggest
 from attnbench.exchange import asv, github, junit, to_pytest_benchmark
 from attnbench.exchange.saved import Saved, read_saved
-from attnbench.results.read import load
+from attnbench.results.dataset import load
 from attnbench.results.store import write_whole
 
 FORMATS = ("pytest-benchmark", "asv", "github", "junit", "csv")

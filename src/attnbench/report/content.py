@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 from attnbench.errors import UsageError
 from attnbench.report import claimed, findings, tables
 from attnbench.report.defaults import default_figures, with_setting
-from attnbench.report.figures import Drawn, Palette, draw
+from attnbench.report.figures import Drawn, draw
+from attnbench.report.palette import Palette
 from attnbench.report.tables import Table
+from attnbench.results.dataset import load
 from attnbench.results.fingerprint import describe
 from attnbench.results.frames import own_columns
 from attnbench.results.journal import seconds_by_suite
-from attnbench.results.read import JOURNAL, load, read_info, run_folder
+from attnbench.results.read import JOURNAL, read_info, run_folder
 from attnbench.results.schema import RunInfo
 
 if TYPE_CHECKING:

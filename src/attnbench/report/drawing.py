@@ -11,7 +11,7 @@ from attnbench.report import units
 if TYPE_CHECKING:
     import pandas as pd
 
-    from attnbench.report.figures import Palette
+    from attnbench.report.palette import Palette
     from attnbench.suite import Figure
 
 # Stand-ins that no palette has; in the finished SVG they become the colours of the page.

@@ -14,7 +14,8 @@ from attnbench.compare.past_runs import History, Series
 from attnbench.compare.verdicts import percent
 from attnbench.report import units
 from attnbench.report.drawing import INK
-from attnbench.report.figures import COLOURS, MAX_PANELS, STYLE
+from attnbench.report.figures import MAX_PANELS, STYLE
+from attnbench.report.palette import COLOURS
 from attnbench.report.tables import Column, Table
 
 DAY = 10

@@ -5,7 +5,8 @@ row, ``collect_fingerprint`` describes the machine. Importing this imports neith
 """
 
 from attnbench.results.fingerprint import collect_fingerprint
-from attnbench.results.read import Contents, load, read_contents, read_info, run_folder
+from attnbench.results.dataset import load
+from attnbench.results.read import Contents, read_contents, read_info, run_folder
 from attnbench.results.schema import (
     SCHEMA_VERSION,
     CellResult,

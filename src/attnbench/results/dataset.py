@@ -1,4 +1,4 @@
-"""Many runs at once: their Parquet files as one Arrow dataset, read in parallel, not file after file in Python.
+"""Runs as frames: one, or many at once, whose Parquet files are one Arrow dataset, not read file after file.
 
 Only the footers are looked at one by one (a dataset would pass over a newer, a damaged or another program's file in
 silence); the rows of all files of one schema version are one scan. Unfinished runs have no Parquet file yet and are
@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import ResultsError
-from attnbench.results.parquet import damaged, file_version, read_table, require_arrow, up_to_date
-from attnbench.results.read import file_of, read_run
-from attnbench.results.schema import Record
+from attnbench.results.parquet import damaged, file_version, read_table, require_arrow, to_frame, up_to_date
+from attnbench.results.read import Runs, file_of, find_runs, holds_runs, is_pattern, read_run, run_folder
+from attnbench.results.schema import CellResult, Record, Sample
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 READERS = 8
@@ -33,6 +34,21 @@ class Source:
     fragment: Any = None
     version: int = 0
     run_id: str | None = None
+
+
+def load(path: Runs, *, samples: bool = False) -> pd.DataFrame:
+    """Runs as a pandas frame: one row per planned cell, or with ``samples`` one row per sample.
+
+    The levels of the axes stand in columns ``point.<axis>``, an ablation's numbers in ``metric.<name>``. ``path`` is
+    a run folder or a run_id below ``results/``; or, for many runs in one frame, a folder that holds runs, a shell
+    pattern such as ``results/2026*``, or a list of any of these. Rows stand in the order of the runs: a folder's and
+    a pattern's by name, a list's as given. An unfinished run is read from its journal, its remaining cells being
+    ``not-run``. Raises ``ResultsError`` for what is missing, damaged, newer, not ours, or there twice.
+    """
+    model: type[Record] = Sample if samples else CellResult
+    if not isinstance(path, (str, Path)) or is_pattern(path) or holds_runs(Path(path)):
+        return to_frame(load_tables(find_runs(path), model))
+    return to_frame(read_run(run_folder(path), model))
 
 
 def load_tables(folders: Sequence[Path], model: type[Record]) -> pa.Table:

@@ -17,16 +17,15 @@ from pydantic import ValidationError
 from attnbench.errors import ResultsError, suggest
 from attnbench.results.journal import read_journal
 from attnbench.results.migrate import OLDEST, migrated
-from attnbench.results.parquet import read_records, read_table, to_frame, to_table
+from attnbench.results.parquet import read_records, read_table, to_table
 from attnbench.results.schema import SCHEMA_VERSION, CellResult, Record, RunInfo, Sample
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
-# What ``load`` takes: a run, a folder of runs, a shell pattern, or several of these.
+# What ``dataset.load`` takes: a run, a folder of runs, a shell pattern, or several of these.
 Runs = str | Path | Sequence[str | Path]
 
 RUN, JOURNAL, CELLS, SAMPLES = "run.json", "journal.jsonl", "cells.parquet", "samples.parquet"
@@ -48,23 +47,6 @@ class Contents:
     def samples_of(self, cell_id: str) -> tuple[Sample, ...]:
         """The samples of one cell."""
         return tuple(one for one in self.samples if one.cell_id == cell_id)
-
-
-def load(path: Runs, *, samples: bool = False) -> pd.DataFrame:
-    """Runs as a pandas frame: one row per planned cell, or with ``samples`` one row per sample.
-
-    The levels of the axes stand in columns ``point.<axis>``, an ablation's numbers in ``metric.<name>``. ``path`` is
-    a run folder or a run_id below ``results/``; or, for many runs in one frame, a folder that holds runs, a shell
-    pattern such as ``results/2026*``, or a list of any of these. Rows stand in the order of the runs: a folder's and
-    a pattern's by name, a list's as given. An unfinished run is read from its journal, its remaining cells being
-    ``not-run``. Raises ``ResultsError`` for what is missing, damaged, newer, not ours, or there twice.
-    """
-    from attnbench.results.dataset import load_tables
-
-    model: type[Record] = Sample if samples else CellResult
-    if not isinstance(path, (str, Path)) or is_pattern(path) or holds_runs(Path(path)):
-        return to_frame(load_tables(find_runs(path), model))
-    return to_frame(read_run(run_folder(path), model))
 
 
 def read_run(folder: Path, model: type[Record]) -> pa.Table:

@@ -1,6 +1,6 @@
-"""What implementations, suites and drop-in files import, and nothing else of attnbench."""
+"""What a suite imports, and nothing else of attnbench: questions and cells, inputs, models to train, analyses."""
 
-from attnbench import catalogue, layouts
+from attnbench import catalogue
 from attnbench.ablate import (
     aligned,
     alignments,
@@ -18,25 +18,13 @@ from attnbench.ablate import (
     training,
     translation,
 )
-from attnbench.backend import Backend, BackendInfo, Bound, Stopwatch, as_output
-from attnbench.call import Call, Operands, Sizes, from_padding
+from attnbench.call import Operands, from_padding
 from attnbench.errors import AttnbenchError, SpecError, UnsupportedError, UsageError
 from attnbench.exchange import inprocess
-from attnbench.implementation import AttentionOutput, Capabilities, Implementation, Limit, implementation
+from attnbench.implementation import AttentionOutput
 from attnbench.inputs import default_params, draw, draw_cotangents
-from attnbench.learning import (
-    Calls,
-    EncoderDecoder,
-    Learner,
-    Model,
-    Optimiser,
-    Retrieval,
-    Shape,
-    check_whole,
-    score_parameters,
-)
-from attnbench.native import NativeKernel
-from attnbench.precision import Precision, numpy_dtype
+from attnbench.learning import EncoderDecoder, Learner, Optimiser, Retrieval
+from attnbench.precision import numpy_dtype
 from attnbench.problem import Case, Problem
 from attnbench.spec import AttentionSpec
 from attnbench.suite import Cell, Figure, Frame, Probe, Suite
@@ -45,40 +33,24 @@ __all__ = [
     "AttentionOutput",
     "AttentionSpec",
     "AttnbenchError",
-    "Backend",
-    "BackendInfo",
-    "Bound",
-    "Call",
-    "Calls",
-    "Capabilities",
     "Case",
     "Cell",
     "EncoderDecoder",
     "Figure",
     "Frame",
-    "Implementation",
     "Learner",
-    "Limit",
-    "Model",
-    "NativeKernel",
     "Operands",
     "Optimiser",
-    "Precision",
     "Probe",
     "Problem",
     "Retrieval",
-    "Shape",
-    "Sizes",
     "SpecError",
-    "Stopwatch",
     "Suite",
     "UnsupportedError",
     "UsageError",
     "aligned",
     "alignments",
-    "as_output",
     "catalogue",
-    "check_whole",
     "claims",
     "contrasts",
     "costs",
@@ -89,15 +61,12 @@ __all__ = [
     "draws",
     "frames",
     "from_padding",
-    "implementation",
     "inprocess",
     "intervals",
-    "layouts",
     "numpy_dtype",
     "pronunciation",
     "reach",
     "retrieval",
-    "score_parameters",
     "tasks",
     "training",
     "translation",
