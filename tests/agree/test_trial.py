@@ -15,6 +15,7 @@ from attnbench.agree.gate import gate
 from attnbench.agree.trial import Trial, choose, trial
 from attnbench.api import AttentionOutput, Call, Capabilities, Implementation, Limit, UnsupportedError
 from attnbench.attention import resolve
+from attnbench.backends.bind import inputs_of
 from attnbench.call import prepare
 from attnbench.inputs import draw
 from attnbench.problem import Case, Problem
@@ -319,7 +320,8 @@ def test_systematic_faults_of_gradients_are_seen_in_a_sample(fault: str) -> None
 @pytest.mark.usefixtures("sampling")
 def test_cotangents_are_zero_outside_the_sample() -> None:
     sample = sample_of(LARGE)
-    d_output, d_lse = trial_module._cotangents(LARGE, sample)
+    sampled = trial_module._sampled(inputs_of(LARGE), sample)
+    d_output, d_lse = sampled.d_output, sampled.d_lse
     assert d_lse is not None
     kept = np.zeros(d_lse.shape, bool)
     for b, h in sample.pairs:

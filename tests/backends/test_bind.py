@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.api import AttentionSpec, Capabilities, Case, Problem, implementation
+from attnbench.api import AttentionSpec, Capabilities, implementation
+from attnbench.api.suites import Case, Problem
 from attnbench.attention import resolve
 from attnbench.backends.bind import Inputs, bind, bind_case, inputs_of
 from attnbench.errors import AttnbenchError

@@ -86,6 +86,8 @@ def test_heads_that_do_not_share_evenly_and_heads_of_a_score_are_refused() -> No
 def test_attention_of_a_size_is_the_same_in_torch_and_jax() -> None:
     pytest.importorskip("torch")
     jax = pytest.importorskip("jax")
+    from attnbench.impls.jax_backend.doubles import doubles
+
     batch = tasks.SequenceTask("reverse", 5).draw(0, "train", 3, 2, 4)
     model, parameters = translation.build("dot", 0, 5, units=6, dtype="float64", attention_size=7)
     assert parameters["attend.Wq"].shape[1] == parameters["attend.Wk"].shape[1] == 7
@@ -93,7 +95,8 @@ def test_attention_of_a_size_is_the_same_in_torch_and_jax() -> None:
         LocalProbe(*resolve(impl)).learner(model, parameters, Optimiser()) for impl in ("torch/naive", "jax/naive")
     )
     network: Any = vars(second)["_network"]  # its loss alone: to compile a whole step takes long
-    assert float(first.step(batch)) == pytest.approx(float(jax.jit(network.loss)(parameters, batch)), rel=1e-10)
+    with doubles():
+        assert float(first.step(batch)) == pytest.approx(float(jax.jit(network.loss)(parameters, batch)), rel=1e-10)
 
 
 @pytest.mark.parametrize("size", [16, 64, 256])

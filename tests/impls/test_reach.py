@@ -36,6 +36,8 @@ def test_torch_and_jax_reach_equally_far() -> None:
 def test_the_reach_is_what_a_nudge_of_a_state_changes() -> None:
     """Against finite differences, in every direction of the last output's loss at the first state read."""
     jax = pytest.importorskip("jax")
+    from attnbench.impls.jax_backend.doubles import doubles
+
     one: Any = learner("jax/naive", "state")
     losses = jax.jit(lambda nudge: one._network.losses(one._parameters, dict(whole()), {"forward": nudge}))
     units, step = one.parameters()["encoder.Wh"].shape[1], 1e-6
@@ -43,7 +45,8 @@ def test_the_reach_is_what_a_nudge_of_a_state_changes() -> None:
     for unit in range(units):
         nudge = np.zeros((2, LENGTH, units))
         nudge[:, 0, unit] = step
-        slopes.append(np.asarray(losses(nudge) - losses(-nudge))[:, -1] / (2 * step))
+        with doubles():
+            slopes.append(np.asarray(losses(nudge) - losses(-nudge))[:, -1] / (2 * step))
     torch = learner("torch/naive", "state").reach(whole())["forward"][:, -1, 0]
     np.testing.assert_allclose(np.linalg.norm(slopes, axis=0), torch, rtol=1e-6)
 
