@@ -67,12 +67,11 @@ def growth(rows: Frame, score: str, d: int) -> intervals.Interval | None:
 
 
 def findings(frame: Frame) -> list[str]:
-    """How scores grow with the inputs, by score; the verdicts; how far the frameworks differ."""
+    """How scores grow with the inputs, by score; how far the frameworks differ."""
     d = frames.level_to_speak_of(frame, "d", SPOKEN_D)
     said = frames.together(frame, lambda rows: _growths(rows, d))
     return [
         *filter(None, [said]),
-        *claims.verdict_sentences(verdicts(frame)),
         *frames.agreement(frame),
         *frames.shortfall(frame),
     ]

@@ -88,7 +88,7 @@ def family(rows: Frame) -> dict[str, contrasts.Contrast]:
 
 
 def findings(frame: Frame) -> list[str]:
-    """The table: accuracy by size for each arm at each learning rate; the verdicts."""
+    """The table: accuracy by size for each arm at each learning rate."""
     ok = frames.measured(frame)
     said = []
     for lr, rows in ok.groupby("point.lr", sort=False):
@@ -96,7 +96,7 @@ def findings(frame: Frame) -> list[str]:
         listed = "; ".join(f"{arm} {' / '.join(_means(rows, arm, sizes))}" for arm in frames.levels(rows, "arm"))
         by = " / ".join(map(str, sizes))
         said.append(f"Token accuracy at length {LONGEST} by attention size {by}, learning rate {lr:g}: {listed}.")
-    return [*said, *claims.verdict_sentences(verdicts(frame)), *frames.shortfall(frame)]
+    return [*said, *frames.shortfall(frame)]
 
 
 def _means(rows: Frame, arm: str, sizes: list[int]) -> list[str]:

@@ -119,7 +119,7 @@ def family(rows: Frame) -> dict[str, contrasts.Contrast]:
 
 
 def findings(frame: Frame) -> list[str]:
-    """Accuracy by length for each task and arm; beyond the trained length too; the verdicts."""
+    """Accuracy by length for each task and arm; beyond the trained length too."""
     ok = frames.measured(frame)
     said = []
     for task, rows in ok.groupby("point.task", sort=False):
@@ -127,7 +127,7 @@ def findings(frame: Frame) -> list[str]:
         lengths = " / ".join(map(str, LENGTHS))
         said.append(f"Token accuracy on {task} by length {lengths}, trained up to {LONGEST}: {'; '.join(parts)}.")
         said += _aligned(rows)
-    return [*said, *claims.verdict_sentences(verdicts(frame)), *frames.shortfall(frame)]
+    return [*said, *frames.shortfall(frame)]
 
 
 def _aligned(rows: Frame) -> list[str]:

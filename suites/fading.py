@@ -56,11 +56,10 @@ def kept(rows: Frame, arm: str) -> intervals.Interval | None:
 
 
 def findings(frame: Frame) -> list[str]:
-    """What is left of the matching key's weight, by arm; the verdicts; how far the frameworks differ."""
+    """What is left of the matching key's weight, by arm; how far the frameworks differ."""
     said = frames.together(frame, _course)
     nothing = frames.together(frame, _nothing)
-    judged = claims.verdict_sentences(verdicts(frame))
-    return [*filter(None, [said, nothing]), *judged, *frames.agreement(frame), *frames.shortfall(frame)]
+    return [*filter(None, [said, nothing]), *frames.agreement(frame), *frames.shortfall(frame)]
 
 
 def _course(rows: Frame) -> str:

@@ -129,7 +129,7 @@ def family(rows: Frame) -> dict[str, contrasts.Contrast]:
 
 
 def findings(frame: Frame) -> list[str]:
-    """PER by length of each arm, WER, the gap by length, the verdicts."""
+    """PER by length of each arm, WER, the gap by length."""
     ok = frames.measured(frame)
     if ok.empty:
         return frames.shortfall(frame)
@@ -147,7 +147,7 @@ def findings(frame: Frame) -> list[str]:
         seeds = min(len(one.differences) for one in gaps)
         tested = "" if gaps[0].testable else f" ({seeds} seed{'s' * (seeds > 1)}, no test)"
         said.append(f"PER of {FIXED} less {ATTENDS}, for short / middle / long words: {listed} points{tested}.")
-    return [*said, *_ordered(ok), *claims.verdict_sentences(verdicts(frame)), *frames.shortfall(frame)]
+    return [*said, *_ordered(ok), *frames.shortfall(frame)]
 
 
 def _ordered(ok: Frame) -> list[str]:

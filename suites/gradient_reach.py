@@ -99,7 +99,7 @@ def findings(frame: Frame) -> list[str]:
             )
         accuracies = ", ".join(f"{arm} {mine['metric.accuracy'].mean():.2f}" for arm, mine in arms)
         said.append(f"Token accuracy on validation after training on {task}: {accuracies}.")
-    return [*said, *claims.verdict_sentences(verdicts(frame)), *frames.shortfall(frame)]
+    return [*said, *frames.shortfall(frame)]
 
 
 def by_steps(frame: Frame) -> Frame:

@@ -62,10 +62,9 @@ def change(rows: Frame, metric: str, scale: str) -> intervals.Interval | None:
 
 
 def findings(frame: Frame) -> list[str]:
-    """How median and mean change with d, unscaled and scaled; the verdicts; how far the frameworks differ."""
+    """How median and mean change with d, unscaled and scaled; how far the frameworks differ."""
     said = [frames.together(frame, lambda rows, scale=scale: _course(rows, scale)) for scale in draws.SCALES]  # type: ignore[misc]
-    judged = claims.verdict_sentences(verdicts(frame))
-    return [*filter(None, said), *judged, *frames.agreement(frame), *frames.shortfall(frame)]
+    return [*filter(None, said), *frames.agreement(frame), *frames.shortfall(frame)]
 
 
 def _course(rows: Frame, scale: str) -> str:

@@ -87,14 +87,14 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
 
 
 def findings(frame: Frame) -> list[str]:
-    """Accuracy by split at each learning rate, row by row; the verdicts."""
+    """Accuracy by split at each learning rate, row by row."""
     ok = frames.measured(frame)
     said = []
     for lr, rows in ok.groupby("point.lr", sort=False):
         means = rows.groupby("point.split", sort=False)[f"metric.{ACCURACY}"].mean()
         listed = ", ".join(f"{split} {mean:.3f}" for split, mean in means.items())
         said.append(f"Accuracy by heads x head size, learning rate {lr:g}: {listed}.")
-    return [*said, *claims.verdict_sentences(verdicts(frame)), *frames.shortfall(frame)]
+    return [*said, *frames.shortfall(frame)]
 
 
 def by_row(frame: Frame) -> Frame:

@@ -45,11 +45,10 @@ def observe(probe: Probe, d: int, scale: str, keys: int) -> dict[str, float]:
 
 
 def findings(frame: Frame) -> list[str]:
-    """From the smallest to the largest d, by scale; the verdict; how far the frameworks differ."""
+    """From the smallest to the largest d, by scale; how far the frameworks differ."""
     keys = frames.level_to_speak_of(frame, "keys", KEYS)
     said = [frames.together(frame, lambda rows, scale=scale: _course(rows, scale, keys)) for scale in draws.SCALES]  # type: ignore[misc]
-    judged = claims.verdict_sentences(verdicts(frame))
-    return [*filter(None, said), *judged, *frames.agreement(frame), *frames.shortfall(frame)]
+    return [*filter(None, said), *frames.agreement(frame), *frames.shortfall(frame)]
 
 
 def _course(rows: Frame, scale: str, keys: int) -> str:

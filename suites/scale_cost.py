@@ -60,7 +60,7 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
 
 
 def findings(frame: Frame) -> list[str]:
-    """What each scale takes over none in each implementation; the control; the verdicts; what is missing."""
+    """What each scale takes over none in each implementation; the control; what is missing."""
     found = over_none(frame)
     said = []
     for (phase, T, d, scale), rows in found.groupby(["point.phase", "point.T", "point.d", "point.scale"], sort=False):
@@ -70,7 +70,7 @@ def findings(frame: Frame) -> list[str]:
             f"With a scale {what}, {phase}, T = {T}, d = {d}, a call takes this many times as long as without one: "
             f"{', '.join(parts)}."
         )
-    return [*said, *_undecided(found), *claims.verdict_sentences(verdicts(frame)), *frames.shortfall(frame)]
+    return [*said, *_undecided(found), *frames.shortfall(frame)]
 
 
 def _undecided(found: Frame) -> list[str]:

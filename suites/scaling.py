@@ -103,14 +103,14 @@ def family(rows: Frame) -> dict[str, contrasts.Contrast]:
 
 
 def findings(frame: Frame) -> list[str]:
-    """The whole grid at the largest d, what folding costs at the highest rate, the verdicts."""
+    """The whole grid at the largest d, and what folding costs at the highest rate."""
     ok = frames.measured(frame)
     if ok.empty:
         return frames.shortfall(frame)
     parts = list(ok.groupby("point.optimiser", sort=False))
     said = [_grid(rows, str(optimiser)) for optimiser, rows in parts]
     more = [_sensitivity(rows, str(optimiser)) for optimiser, rows in parts if len(frames.levels(rows, "lr")) > 1]
-    return [*said, *_folding(ok), *more, *claims.verdict_sentences(verdicts(frame)), *frames.shortfall(frame)]
+    return [*said, *_folding(ok), *more, *frames.shortfall(frame)]
 
 
 def _grid(rows: Frame, optimiser: str) -> str:

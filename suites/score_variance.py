@@ -38,10 +38,9 @@ def exponent(rows: Frame, scale: str, **point: str) -> intervals.Interval | None
 
 
 def findings(frame: Frame) -> list[str]:
-    """The exponents by scale and distribution, the verdicts, and how far the frameworks differ."""
+    """The exponents by scale and distribution, and how far the frameworks differ."""
     said = frames.together(frame, _growth)
-    judged = claims.verdict_sentences(verdicts(frame))
-    return [*filter(None, [said]), *judged, *frames.agreement(frame), *frames.shortfall(frame)]
+    return [*filter(None, [said]), *frames.agreement(frame), *frames.shortfall(frame)]
 
 
 def _growth(rows: Frame) -> str:

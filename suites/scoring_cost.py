@@ -83,7 +83,7 @@ def _at(found: Frame, T: int, d: int, phase: str) -> Frame:
 
 
 def findings(frame: Frame) -> list[str]:
-    """How much slower and larger each score is than a dot product; how both grow; the verdicts; what is missing."""
+    """How much slower and larger each score is than a dot product; how both grow; what is missing."""
     chosen = compared(frame)
     if chosen.empty:
         return frames.shortfall(frame)
@@ -92,7 +92,7 @@ def findings(frame: Frame) -> list[str]:
     others = [score for score in chosen["point.score"].unique() if score != ADDITIVE]
     said = [*_cost(chosen, ADDITIVE), *_cost(trained, ADDITIVE)]
     said += [_times(chosen, score) for score in others]
-    return [*said, *_growth(frame), *claims.verdict_sentences(verdicts(frame)), *frames.shortfall(frame)]
+    return [*said, *_growth(frame), *frames.shortfall(frame)]
 
 
 def _cost(rows: Frame, score: str) -> list[str]:

@@ -84,10 +84,11 @@ class Suite:
     ``axes`` maps each axis to its default levels. ``implementations`` are shell patterns. A *timed* suite gives
     ``case(**point)``, which returns a ``Case`` or ``None`` to leave a point out; an *observed* one gives
     ``observe(probe, **point)``, which returns numbers by name, computed alike in every implementation.
-    ``findings(frame)`` returns sentences that say what was found, from the frame alone, and ``claims(frame)`` the
-    verdicts on published claims (``attnbench.ablate.claims.ClaimVerdict``); ``limits`` says what the suite does not
-    show. ``cell_s`` bounds the seconds of bursts for a cell in each replicate, where the default is too long, and
-    ``rounds`` is the fewest bursts of a cell in each; ``weigh`` is false where memory is not the question.
+    ``findings(frame)`` returns sentences that say what was found, from the frame alone. ``claims(frame)`` returns the
+    verdicts on published claims (``attnbench.ablate.claims.ClaimVerdict``), which a report shows as a table: they are
+    worked out once in a run, and no finding repeats them. ``limits`` says what the suite does not show. ``cell_s``
+    bounds the seconds of bursts for a cell in each replicate, where the default is too long, and ``rounds`` is the
+    fewest bursts of a cell in each; ``weigh`` is false where memory is not the question.
 
     ``beside`` names axes whose levels stand beside each other in a block: points that are equal on all other axes are
     measured interleaved, so that the ratio of two of them is free of the machine's drift
@@ -185,7 +186,9 @@ class Suite:
         The smoke tier shows that everything works: where no axis has a level beyond that tier's, the rows have
         ``NOT_JUDGED`` in the place of a verdict, and no p.
         """
-        rows: list[dict[str, Any]] = [] if self.claims is None else [one.row() for one in self.claims(frame)]
+        if self.claims is None:
+            return []
+        rows: list[dict[str, Any]] = [one.row() for one in self.claims(frame)]
         smoke = self.tiers.get("smoke", {})
         names = {axis: f"point.{axis}" for axis in smoke if f"point.{axis}" in frame}
         if not smoke or not all(set(frame[name]) <= set(smoke[axis]) for axis, name in names.items()):

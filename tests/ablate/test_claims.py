@@ -73,10 +73,4 @@ def test_implementations_with_the_same_numbers_share_a_row() -> None:
         (("a/x", "b/x"), "reproduced"),
         (("c/x",), "direction only"),
     ]
-    assert claims.verdict_sentences(found) == [
-        (
-            "Vaswani et al. 2017, section 3.2.1, footnote 4: the exponent of var(q·k) in d, unscaled, is 1 in a/x, b/x "
-            "(reproduced); 2 in c/x (direction only). A value of 0.99 to 1.01 counts as reproduced."
-        )
-    ]
-    assert claims.verdict_sentences([claims.judge("dot-faster", None)]) == []
+    assert [one.row()["implementations"] for one in found] == ["a/x, b/x", "c/x"]

@@ -8,9 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from attnbench.analysis.judged import judge_run, judge_suite
 from attnbench.errors import ResultsError, UsageError
-from attnbench.report import claimed, findings, write_report
-from attnbench.report.content import collect, command_text
+from attnbench.report import claimed, content, findings, write_report
+from attnbench.report.content import command_text
+from attnbench.report.figures import Palette
 from attnbench.report.markdown import markdown
 from attnbench.results import load
 from attnbench.suite import Suite
@@ -138,14 +140,11 @@ def test_markdown_says_the_same(report: Path) -> None:
         assert len(pipes) == 1, block
 
 
-def test_what_the_table_of_verdicts_says_is_not_said_twice(report: Path) -> None:
-    assert "counts as reproduced." not in html(report)
-    assert "counts as reproduced." in suites.what_was_found(load_ok(report))[1]
-
-
-def load_ok(report: Path) -> pd.DataFrame:
-    frame = pd.read_csv(report / "cells.csv")
-    return frame[frame["suite"] == "variance"]
+def test_every_finding_is_shown_whatever_its_words_and_no_verdict_is_among_them(report: Path) -> None:
+    text = html(report)
+    found = re.findall("<li>(.*)</li>", text[text.index('id="run2-suite-variance"') :])
+    assert found[1:3] == [suites.ENDING, "24 cells were planned, 16 were measured; 8 crashed."]
+    assert f"- {suites.ENDING}\n" in (report / "report.md").read_text(encoding="utf-8")
 
 
 def test_the_verdicts_are_a_csv_with_every_column(report: Path) -> None:
@@ -181,9 +180,9 @@ def test_sections_go_from_the_question_to_what_is_not_shown(report: Path) -> Non
 
 def test_verdicts_that_fail_say_so(runs: list[Path]) -> None:
     broken = Suite("variance", "q?", {"d": (1,), "scaled": (True,)}, observe=suites.observe, claims=lambda f: f["x"])
-    assert claimed.verdict_rows(load(runs[1]), broken) == (
-        [], ["The verdicts of this suite could not be worked out: KeyError: 'x'"],
-    )  # fmt: skip
+    judged = judge_suite("variance", load(runs[1]), lambda _: broken)
+    assert claimed.failure(judged) == ["The verdicts of this suite could not be worked out: KeyError: 'x'"]
+    assert content.section_of(judged, Palette()).findings == tuple(claimed.failure(judged))
 
 
 def test_in_short_is_short() -> None:
@@ -268,7 +267,7 @@ def test_a_run_in_which_nothing_worked_is_reported(tmp_path: Path) -> None:
 
 
 def test_axes_of_one_suite_do_not_leak_into_another(runs: list[Path]) -> None:
-    report = collect(runs, suites.SUITES.get)
+    report = content.collect([judge_run(run, suites.SUITES.__getitem__) for run in runs])
     text = markdown(report)
     assert "point.T" not in text
     assert len(report.sections) == 2

@@ -46,6 +46,12 @@ def verdicts(asked: Suite, frame: pd.DataFrame) -> dict[tuple[str, tuple[str, ..
     return {(one.claim.id, one.implementations): one.verdict for one in asked.claims(frame)}
 
 
+def p_values(asked: Suite, frame: pd.DataFrame) -> set[float | None]:
+    """What the tests behind a suite's verdicts gave; ``None`` where none was made."""
+    assert asked.claims is not None
+    return {one.p for one in asked.claims(frame)}
+
+
 def sentences(asked: Suite, frame: pd.DataFrame) -> list[str]:
     """What a suite finds; every sentence ends as one and holds no number that is none."""
     assert asked.findings is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -158,18 +158,3 @@ def judge_each(
     if not shared:
         return [judge(claim_id, None)]
     return [judge(claim_id, seen[numbers], tuple(names)) for numbers, names in shared.items()]
-
-
-def verdict_sentences(verdicts: Sequence[ClaimVerdict]) -> list[str]:
-    """One sentence for each claim on which a verdict could be reached."""
-    reached: dict[Claim, list[str]] = {}
-    for one in verdicts:
-        if one.ours is not None:
-            who = f" in {', '.join(one.implementations)}" if one.implementations else ""
-            tested = "" if one.p is None else f", p = {one.p:.3f} after Holm"
-            reached.setdefault(one.claim, []).append(f"{one.ours.text('.4g')}{tested}{who} ({one.verdict})")
-    return [
-        f"{claim.source.partition(',')[0]}, {claim.row}: the {claim.quantity}, is {'; '.join(said)}. "
-        f"A value of {claim.margin} counts as reproduced."
-        for claim, said in reached.items()
-    ]

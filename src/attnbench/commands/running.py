@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attnbench import groups
 from attnbench.commands.asking import own_setting
@@ -15,6 +15,9 @@ from attnbench.commands.checking import known_device, positive
 from attnbench.commands.output import ProgressLine, document, show
 from attnbench.errors import EXIT_OK, AttnbenchError, UsageError
 from attnbench.results.extra import check_report_extra
+
+if TYPE_CHECKING:
+    from attnbench.analysis.judged import JudgedRun
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -41,6 +44,8 @@ def run_command(
     has its own.
     """
     check_report_extra("attnbench run")
+    from attnbench import discover
+    from attnbench.analysis.judged import judge_run
     from attnbench.measure.effort import Effort
     from attnbench.measure.run import RunOptions, run
 
@@ -69,12 +74,13 @@ def run_command(
     )
     end_as_interrupted()
     outcome = run(options)
-    _verdicts(outcome.folder)
-    page = _report([outcome.folder], (reports or outcome.folder.parent.parent / "reports") / outcome.run_id)
+    judged = judge_run(outcome.folder, discover.suite)
+    _keep_verdicts(judged)
+    page = _report(judged, (reports or outcome.folder.parent.parent / "reports") / outcome.run_id)
     if as_json:
         document(_outcome(outcome, page))
     else:
-        show(_tables(outcome.folder))
+        show(_tables(judged))
         show(_closing(outcome, page))
     return outcome.exit_code
 
@@ -111,40 +117,37 @@ def seconds(text: str | None) -> float | None:
     return float(match[1]) * UNITS[match[2] or "s"]
 
 
-def _report(runs: list[Path], out: Path) -> Path | None:
-    """The report of finished runs; a report that cannot be written must not lose the run."""
-    from attnbench.report.write import write_report
+def _report(judged: JudgedRun, out: Path) -> Path | None:
+    """The report of a finished run; a report that cannot be written must not lose the run."""
+    from attnbench.report.write import write_judged
 
     try:
-        return write_report(runs, out)
+        return write_judged([judged], out)
     except AttnbenchError as error:
         print(  # noqa: T201  (an error, so --quiet does not hide it)
-            f"attnbench: the run is kept in {runs[0]}, but its report was not written: {error}", file=sys.stderr
+            f"attnbench: the run is kept in {judged.folder}, but its report was not written: {error}", file=sys.stderr
         )
         return None
 
 
-def _verdicts(folder: Path) -> None:
+def _keep_verdicts(judged: JudgedRun) -> None:
     """The verdicts on published claims beside the rows; what a suite cannot judge must not lose the run."""
-    from attnbench import discover
-    from attnbench.ablate.verdicts import write_verdicts
-    from attnbench.results.dataset import load
+    from attnbench.analysis.claim_rows import write_verdicts
 
     try:
-        write_verdicts(folder, load(folder), discover.suite)
+        write_verdicts(judged)
     except Exception as error:  # noqa: BLE001  (a suite's own code)
         print(  # noqa: T201  (an error, so --quiet does not hide it)
-            f"attnbench: the run is kept in {folder}, but its verdicts were not written: {error}", file=sys.stderr
+            f"attnbench: the run is kept in {judged.folder}, but its verdicts were not written: {error}",
+            file=sys.stderr,
         )
 
 
-def _tables(folder: Path) -> str:
+def _tables(judged: JudgedRun) -> str:
     from attnbench.report.console import render, wants_colour
     from attnbench.report.tables import metrics_tables, timing_tables
-    from attnbench.results.dataset import load
 
-    frame = load(folder)
-    shown = [*timing_tables(frame), *metrics_tables(frame)]
+    shown = [*timing_tables(judged.frame), *metrics_tables(judged.frame)]
     colour = wants_colour(sys.stdout)
     return "\n\n".join(render(one, colour=colour) for one in shown) + "\n"
 

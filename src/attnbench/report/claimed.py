@@ -1,20 +1,14 @@
-"""The verdicts of a suite on published claims, as a table and as rows for a CSV file."""
+"""The verdicts of a suite on published claims, as a table and as a sentence."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
+from attnbench.analysis.judged import JudgedSuite, Row
 from attnbench.report import units
 from attnbench.report.tables import Column, Table
 from attnbench.suite import NOT_JUDGED
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from attnbench.suite import Suite
-
-Row = dict[str, Any]
 
 TITLE = "Held against what was published"
 COLUMNS = (
@@ -26,23 +20,19 @@ COLUMNS = (
     Column("exact p (Holm)", right=True),
     Column("verdict, implementations"),
 )
-# How a sentence ends that says a verdict in words; where the table stands, it need not stand beside it.
-TOLD = "counts as reproduced."
 # The smallest p that is written out; an exact test of eight pairs cannot give less than 2/256.
 SMALLEST_P = 0.001
 
 
-def verdict_rows(frame: pd.DataFrame, suite: Suite | None) -> tuple[list[Row], list[str]]:
-    """The suite's verdicts, one row for each, none where it speaks of no claim; and a sentence if its code failed."""
-    if suite is None or suite.claims is None:
-        return [], []
-    try:
-        return suite.judged(frame), []
-    except Exception as error:  # noqa: BLE001  (a suite's own code; the rest of the report must survive it)
-        return [], [f"The verdicts of this suite could not be worked out: {type(error).__name__}: {error}"]
+def failure(judged: JudgedSuite) -> list[str]:
+    """A sentence if the suite's own code failed at its verdicts; none for a suite that is not installed here."""
+    error = judged.failure
+    if judged.suite is None or error is None:
+        return []
+    return [f"The verdicts of this suite could not be worked out: {type(error).__name__}: {error}"]
 
 
-def claims_table(rows: list[Row]) -> Table:
+def claims_table(rows: Sequence[Row]) -> Table:
     """The table of the verdicts; a row's mark is its verdict as one word."""
     return Table(
         TITLE,
@@ -53,12 +43,7 @@ def claims_table(rows: list[Row]) -> Table:
     )
 
 
-def without_verdicts(sentences: list[str], rows: list[Row]) -> tuple[str, ...]:
-    """The sentences that the table of verdicts does not say; all of them where there is no table."""
-    return tuple(one for one in sentences if not (rows and one.endswith(TOLD)))
-
-
-def tally(rows: list[Row]) -> str:
+def tally(rows: Sequence[Row]) -> str:
     """How many claims came to which verdict, in one sentence; empty without claims."""
     counts = Counter(str(row["verdict"]) for row in rows)
     if set(counts) == {NOT_JUDGED}:

@@ -6,30 +6,25 @@ A section belongs to one suite of one run; cells of different runs are never mix
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from attnbench.analysis.judged import JudgedRun, JudgedSuite, Row
 from attnbench.errors import UsageError
 from attnbench.report import claimed, findings, tables
 from attnbench.report.defaults import default_figures, with_setting
 from attnbench.report.figures import Drawn, draw
 from attnbench.report.palette import Palette
 from attnbench.report.tables import Table
-from attnbench.results.dataset import load
 from attnbench.results.fingerprint import describe
-from attnbench.results.frames import own_columns
 from attnbench.results.journal import seconds_by_suite
-from attnbench.results.read import JOURNAL, read_info, run_folder
+from attnbench.results.read import JOURNAL
 from attnbench.results.schema import RunInfo
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from attnbench.suite import Suite
-
-SuiteFinder = Callable[[str], "Suite | None"]
 
 
 @dataclass(frozen=True)
@@ -45,13 +40,13 @@ class Section:
     findings: tuple[str, ...]
     brief: tuple[str, ...]
     figures: tuple[Drawn, ...]
-    verdicts: tuple[claimed.Row, ...]
+    verdicts: tuple[Row, ...]
     tables: tuple[tables.Table, ...]
 
     @property
     def claims(self) -> Table | None:
         """The verdicts as a table; ``None`` where the suite speaks of no claim."""
-        return claimed.claims_table(list(self.verdicts)) if self.verdicts else None
+        return claimed.claims_table(self.verdicts) if self.verdicts else None
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,7 @@ class Report:
         return tuple(figure for section in self.sections for figure in section.figures)
 
     @property
-    def verdicts(self) -> tuple[claimed.Row, ...]:
+    def verdicts(self) -> tuple[Row, ...]:
         """The verdicts of all sections on published claims, each with its run and its suite."""
         return tuple(
             {"run_id": run.info.run_id, "suite": section.suite, **row}
@@ -103,41 +98,28 @@ class Report:
         )
 
 
-def collect(run_paths: Sequence[str | Path], find_suite: SuiteFinder) -> Report:
-    """Read runs and work out what their report says. Raises ``ResultsError``, or ``UsageError`` for no run."""
+def collect(judged: Sequence[JudgedRun]) -> Report:
+    """What the report of runs says. Raises ``UsageError`` for no run, ``ResultsError`` for a damaged journal."""
     import pandas as pd
 
-    folders = list(dict.fromkeys(run_folder(path).resolve() for path in run_paths))
-    if not folders:
+    if not judged:
         msg = "a report needs a run. Type: attnbench report results/RUN"
         raise UsageError(msg)
-    loaded = [(read_info(folder), load(folder)) for folder in folders]
-    seconds = [seconds_by_suite(folder / JOURNAL) for folder in folders]
     palette = Palette()
-    names = pd.concat([frame["impl"] for _, frame in loaded]).unique()
+    names = pd.concat([run.frame["impl"] for run in judged]).unique()
     palette.places("impl", list(names))
     runs = tuple(
-        _run(info, frame, spent, f"run{number}", find_suite, palette, several=len(loaded) > 1)
-        for number, ((info, frame), spent) in enumerate(zip(loaded, seconds, strict=True), start=1)
+        _run(run, f"run{number}", palette, several=len(judged) > 1) for number, run in enumerate(judged, start=1)
     )
     suites = dict.fromkeys(section.suite for run in runs for section in run.sections)
     title = ", ".join(suites) or "nothing was planned"
-    return Report(title, runs, pd.concat([frame for _, frame in loaded], ignore_index=True))
+    return Report(title, runs, pd.concat([run.frame for run in judged], ignore_index=True))
 
 
-def _run(
-    info: RunInfo,
-    frame: pd.DataFrame,
-    seconds: Mapping[str, float],
-    anchor: str,
-    find_suite: SuiteFinder,
-    palette: Palette,
-    *,
-    several: bool,
-) -> RunReport:
+def _run(judged: JudgedRun, anchor: str, palette: Palette, *, several: bool) -> RunReport:
+    info, frame = judged.info, judged.frame
     prefix = f"{anchor}-" if several else ""
-    suites = [(str(name), part) for name, part in frame.groupby("suite", sort=False)]
-    sections = tuple(section_of(name, own_columns(part), find_suite(name), palette, prefix) for name, part in suites)
+    sections = tuple(section_of(one, palette, prefix) for one in judged.suites)
     label = imported_label(info)
     if label:
         sections = tuple(replace(one, counts=f"{one.counts} {label}") for one in sections)
@@ -150,7 +132,7 @@ def _run(
         tables.failures_table(frame),
         tables.disturbed_table(frame),
         f"{findings.counts(frame)} {label}".rstrip(),
-        tables.minutes_table(seconds, frame),
+        tables.minutes_table(seconds_by_suite(judged.folder / JOURNAL), frame),
     )
 
 
@@ -164,11 +146,11 @@ def imported_label(info: RunInfo) -> str:
     return f"Imported from {source.tool}{release} ({source.file}), not measured by attnbench run.{unknown}"
 
 
-def section_of(name: str, frame: pd.DataFrame, suite: Suite | None, palette: Palette, prefix: str = "") -> Section:
-    """The section of one suite from its rows."""
+def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "") -> Section:
+    """The section of one suite from its rows and its verdicts."""
+    name, suite, frame = judged.name, judged.suite, judged.frame
     ready = with_setting(frame)
-    verdicts, failure = claimed.verdict_rows(frame, suite)
-    found = claimed.without_verdicts([*findings.findings(frame, suite), *failure], verdicts)
+    found = (*findings.findings(frame, suite), *claimed.failure(judged))
     figures = suite.figures if suite is not None and suite.figures else default_figures(ready)
     palette = palette.of_suite()
     return Section(
@@ -179,9 +161,9 @@ def section_of(name: str, frame: pd.DataFrame, suite: Suite | None, palette: Pal
         limits=suite.limits if suite else "",
         counts=findings.counts(frame),
         findings=found,
-        brief=findings.brief(found, claimed.tally(verdicts)),
+        brief=findings.brief(found, claimed.tally(judged.verdicts)),
         figures=tuple(draw(one, ready, palette, f"{prefix}{name}-") for one in figures),
-        verdicts=tuple(verdicts),
+        verdicts=judged.verdicts,
         tables=(*tables.timing_tables(frame), *tables.metrics_tables(frame)),
     )
 

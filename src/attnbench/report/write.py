@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attnbench.analysis.judged import JudgedRun, judge_run
 from attnbench.discover import suite as discover_suite
-from attnbench.errors import ResultsError, UsageError
+from attnbench.errors import ResultsError
 from attnbench.report.content import Report, collect
 from attnbench.report.markdown import markdown
 from attnbench.report.page import page
 from attnbench.results.journal import fail_writing
+from attnbench.results.read import run_folder
 from attnbench.results.store import write_whole
 
 if TYPE_CHECKING:
@@ -32,7 +33,19 @@ def write_report(
     """
     out = Path(out_dir)
     refuse_other(out)
-    report = collect(run_paths, lambda name: find_suite(name, suites or {}))
+    folders = dict.fromkeys(run_folder(path).resolve() for path in run_paths)
+    return _write([judge_run(folder, lambda name: find_suite(name, suites or {})) for folder in folders], out)
+
+
+def write_judged(runs: Sequence[JudgedRun], out_dir: str | Path) -> Path:
+    """The same of runs that were read and judged before."""
+    out = Path(out_dir)
+    refuse_other(out)
+    return _write(runs, out)
+
+
+def _write(runs: Sequence[JudgedRun], out: Path) -> Path:
+    report = collect(runs)
     try:
         (out / FIGURES).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -64,13 +77,9 @@ def _write_verdicts(path: Path, report: Report) -> None:
     write_whole(path, text)
 
 
-def find_suite(name: str, given: Mapping[str, Suite]) -> Suite | None:
-    """A suite by name, ``None`` if it is not installed here."""
-    if name in given:
-        return given[name]
-    with suppress(UsageError, ImportError):
-        return discover_suite(name)
-    return None
+def find_suite(name: str, given: Mapping[str, Suite]) -> Suite:
+    """A suite by name, a given one before an installed one; ``UsageError`` where it is neither."""
+    return given[name] if name in given else discover_suite(name)
 
 
 def refuse_other(out: Path) -> None:

@@ -5,9 +5,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from attnbench.ablate.verdicts import FILE, write_verdicts
+from attnbench.analysis.claim_rows import FILE, write_verdicts
+from attnbench.analysis.judged import JudgedRun, judge_suite
+from attnbench.errors import UsageError
 from attnbench.report import claimed
 from attnbench.suite import NOT_JUDGED
+from tests.results import synthetic
 from tests.suites import helpers
 
 
@@ -17,8 +20,15 @@ def run() -> pd.DataFrame:
     return pd.concat([variance.assign(suite="score-variance"), other.assign(suite="backend-invariance")])
 
 
+def judged(folder: Path, frame: pd.DataFrame) -> JudgedRun:
+    """A run of these rows, judged."""
+    parts = frame.groupby("suite", sort=False)
+    suites = tuple(judge_suite(str(name), rows, helpers.suite) for name, rows in parts)
+    return JudgedRun(folder, synthetic.info(), frame, suites)
+
+
 def test_every_claim_has_a_row(tmp_path: Path) -> None:
-    path = write_verdicts(tmp_path, run(), helpers.suite)
+    path = write_verdicts(judged(tmp_path, run()))
     assert path == tmp_path / FILE
     found = pd.read_parquet(path)
     assert found["verdict"].tolist() == ["reproduced", "reproduced"]
@@ -27,23 +37,24 @@ def test_every_claim_has_a_row(tmp_path: Path) -> None:
     assert found["source"].str.startswith("Vaswani et al. 2017").all()
 
 
-@pytest.mark.parametrize(("d", "judged"), [((4, 64), False), ((4,), False), ((4, 16), True)])
-def test_the_levels_of_a_smoke_run_are_not_judged(d: tuple[int, ...], judged: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("d", "reached"), [((4, 64), False), ((4,), False), ((4, 16), True)])
+def test_the_levels_of_a_smoke_run_are_not_judged(d: tuple[int, ...], reached: bool, tmp_path: Path) -> None:
     frame = helpers.observed("score-variance", d=d, distribution=("normal",)).assign(suite="score-variance")
-    path = write_verdicts(tmp_path, frame, helpers.suite)
+    done = judged(tmp_path, frame)
+    path = write_verdicts(done)
     assert path is not None
     found = pd.read_parquet(path)
     assert len(found) == 2
-    assert (set(found["verdict"]) == {NOT_JUDGED}) is not judged
-    rows, failure = claimed.verdict_rows(frame, helpers.suite("score-variance"))
-    assert not failure
-    said = claimed.tally(rows)
+    assert (set(found["verdict"]) == {NOT_JUDGED}) is not reached
+    (suite,) = done.suites
+    assert suite.failure is None
+    said = claimed.tally(suite.verdicts)
     assert said == (
         "Held against 2 published claims: 2 reproduced."
-        if judged
+        if reached
         else "None of 2 published claims is judged at the levels of a smoke run."
     )
-    assert all(word not in " ".join(claimed.claims_table(rows).marks) for word in ("smoke", "not judged"))
+    assert all(word not in " ".join(claimed.claims_table(suite.verdicts).marks) for word in ("smoke", "not judged"))
 
 
 def test_a_smoke_training_has_no_p() -> None:
@@ -57,5 +68,12 @@ def test_a_smoke_training_has_no_p() -> None:
 
 def test_a_run_without_claims_has_no_file(tmp_path: Path) -> None:
     frame = run()
-    assert write_verdicts(tmp_path, frame[frame["suite"] == "backend-invariance"], helpers.suite) is None
+    assert write_verdicts(judged(tmp_path, frame[frame["suite"] == "backend-invariance"])) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_without_the_verdicts_of_a_suite_is_not_written(tmp_path: Path) -> None:
+    frame = pd.concat([run(), run().assign(suite="no-such-suite")])
+    with pytest.raises(UsageError, match="unknown suite 'no-such-suite'"):
+        write_verdicts(judged(tmp_path, frame))
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,26 @@
+"""``verdicts.parquet`` of a run folder: one row for each published claim that a suite of the run speaks of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attnbench.analysis.judged import JudgedRun
+
+FILE = "verdicts.parquet"
+
+
+def write_verdicts(judged: JudgedRun) -> Path | None:
+    """Write ``verdicts.parquet``; ``None`` where no suite of the run speaks of a claim.
+
+    Raises what kept a suite from being judged: a file without its verdicts would look whole.
+    """
+    import pandas as pd
+
+    for one in judged.suites:
+        if one.failure is not None:
+            raise one.failure
+    if not judged.verdicts:
+        return None
+    path = judged.folder / FILE
+    pd.DataFrame(judged.verdicts).to_parquet(path, index=False)
+    return path
