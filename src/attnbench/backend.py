@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from attnbench.errors import MissingExtraError, UnsupportedError
+from attnbench.errors import MissingExtraError, UnsupportedError, pip_install
 from attnbench.implementation import AttentionOutput, Implementation
 from attnbench.native import NativeKernel
 
@@ -221,13 +221,14 @@ def as_output(result: Any) -> AttentionOutput:
 class BackendInfo:
     """The card of a backend, readable without its framework.
 
-    ``requires`` is the module that must be installed, ``extra`` the attnbench extra that brings it; ``package`` the
-    package of the implementations; ``adapter`` ``"module:Class"`` inside it; ``implementations`` pairs of
-    (variant, module in the package). ``environment`` are variables that must stand before the framework is imported,
-    where ``{threads}`` is filled in. ``native`` is ``"module:TUPLE"`` of its ``NativeKernel``s, for the semantics
-    probe. ``sharing`` are variables by which the workers of one check share what they compile, where ``{folder}`` is
-    filled in: the same program is then compiled once. Never set where compilation is timed. ``dispatchers`` are threads
-    that hand out work on the CPU while the asked number of threads computes: a burst needs a processor for each.
+    ``requires`` is the module that must be installed, ``extra`` the attnbench extra that brings it (``None``: it is
+    installed by its own name); ``package`` the package of the implementations; ``adapter`` ``"module:Class"`` inside
+    it; ``implementations`` pairs of (variant, module in the package). ``environment`` are variables that must stand
+    before the framework is imported, where ``{threads}`` is filled in. ``native`` is ``"module:TUPLE"`` of its
+    ``NativeKernel``s, for the semantics probe. ``sharing`` are variables by which the workers of one check share what
+    they compile, where ``{folder}`` is filled in: the same program is then compiled once. Never set where compilation
+    is timed. ``dispatchers`` are threads that hand out work on the CPU while the asked number of threads computes: a
+    burst needs a processor for each.
     """
 
     name: str
@@ -249,11 +250,17 @@ class BackendInfo:
         """Whether the framework is installed; looks, but does not import."""
         return importlib.util.find_spec(self.requires) is not None
 
+    def why_missing(self) -> str | None:
+        """Which module is missing and what to type, as a row's reason; ``None`` where the framework is installed."""
+        if self.available():
+            return None
+        return f"{self.requires} is not installed: {pip_install(self.extra, self.requires)}"
+
     def check_available(self) -> None:
         """Raise ``MissingExtraError`` if the framework is not installed."""
         if not self.available():
             what = f"backend {self.name!r}"
-            raise MissingExtraError(what, self.extra or self.requires, self.requires)
+            raise MissingExtraError(what, self.extra, self.requires)
 
     def load(self) -> Backend:
         """Import the framework and return its adapter."""

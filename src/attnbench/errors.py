@@ -49,12 +49,20 @@ class UsageError(AttnbenchError):
 
 
 class MissingExtraError(UsageError):
-    """An optional package is not installed; names the extra and the command that installs it."""
+    """An optional package is not installed; names it and the command that installs it.
 
-    def __init__(self, what: str, extra: str, package: str | None = None) -> None:
+    ``package`` is named as the extra that brings it where it is not given; without an extra it is installed by itself.
+    """
+
+    def __init__(self, what: str, extra: str | None, package: str | None = None) -> None:
         self.extra = extra
-        package = package or extra
-        super().__init__(f"{what} needs {package}, which is not installed. Type: pip install 'attnbench[{extra}]'")
+        missing = package or extra or ""
+        super().__init__(f"{what} needs {missing}, which is not installed. Type: {pip_install(extra, missing)}")
+
+
+def pip_install(extra: str | None, package: str) -> str:
+    """What to type for a package that is missing: the extra of attnbench that brings it, else the package itself."""
+    return f"pip install 'attnbench[{extra}]'" if extra else f"pip install {package}"
 
 
 class ResultsError(UsageError):

@@ -145,7 +145,7 @@ def test_a_row_says_how_many_of_its_cases_were_supported_and_why_not_all() -> No
 
 
 def test_the_table_shows_the_count_the_reason_and_the_declared_arithmetic() -> None:
-    from attnbench.commands.checking import report
+    from attnbench.commands.check_output import report
     from attnbench.precision import Precision
 
     coarse = Precision(exp_ulp=20.0, p_cast="bfloat16", flush=True)
@@ -163,7 +163,7 @@ def test_the_table_shows_the_count_the_reason_and_the_declared_arithmetic() -> N
 
 def test_what_is_declared_widens_nothing_silently() -> None:
     """Every field of a precision has its words, so that none moves the bound without being shown."""
-    from attnbench.commands.checking import WORDS
+    from attnbench.commands.check_output import WORDS
     from attnbench.precision import Precision, default_precision
 
     assert set(WORDS) == set(Precision.__dataclass_fields__)

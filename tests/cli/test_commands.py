@@ -9,7 +9,7 @@ import pytest
 
 from attnbench import discover
 from attnbench.backend import BackendInfo
-from attnbench.commands.running import percentage, seconds
+from attnbench.commands.given import percentage, seconds
 from attnbench.errors import UsageError
 from tests.cli.conftest import Cli
 
@@ -27,15 +27,38 @@ def test_every_built_in_suite_can_be_loaded(cli: Cli) -> None:
     assert not [row for row in rows if row["question"].startswith("not available")]
 
 
-def test_a_missing_framework_is_named_with_what_to_type(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = BackendInfo("torch", "x", "torch_that_is_absent", "torch", (("naive", "naive"),))
-    monkeypatch.setattr(discover, "backends", lambda: {"numpy": discover._announced()["numpy"], "torch": absent})
-    rows = cli("list", "--json").document["impls"]
-    assert [row for row in rows if row["implementation"] == "torch/naive" and "attnbench[torch]" in row["reason"]]
-    assert "pip install 'attnbench[torch]'" in cli("doctor").out
-    asked = cli("check", "torch/naive")
+INSTALLS = {"torch": "pip install 'attnbench[torch]'", None: "pip install absent_framework"}
+REASONS = {
+    "list": lambda told: [row["reason"] for row in told["impls"] if row["implementation"] == "other/naive"],
+    "list backends": lambda told: [row["reason"] for row in told["backends"] if row["backend"] == "other"],
+    "doctor": lambda told: [row["problem"] for row in told["backends"] if row["backend"] == "other"],
+    "check other/*": lambda told: [row["reason"] for row in told["rows"]],
+    "check other/* --random 1": lambda told: [row["reason"] for row in told["random"]],
+    "check other/* --onnx": lambda told: [row["reason"] for row in told["rows"]],
+    "semantics other": lambda told: [row["problem"] for row in told["backends"]],
+}
+
+
+@pytest.fixture(params=INSTALLS)
+def absent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A backend whose framework is not installed, ours with an extra or a third party's without: what to type."""
+    card = BackendInfo("other", "attnbench", "absent_framework", request.param, (("naive", "naive"),))
+    monkeypatch.setattr(discover, "backends", lambda: {"numpy": discover._announced()["numpy"], "other": card})
+    return INSTALLS[request.param]
+
+
+@pytest.mark.parametrize("command", REASONS)
+def test_a_missing_framework_is_named_with_what_to_type(cli: Cli, absent: str, command: str) -> None:
+    if "--onnx" in command:
+        pytest.importorskip("onnx", reason="the onnx extra is not installed")
+    told = cli(*command.split(), "--json").document
+    assert REASONS[command](told) == [f"absent_framework is not installed: {absent}"]
+
+
+def test_a_missing_framework_asked_for_by_name_is_an_error(cli: Cli, absent: str) -> None:
+    asked = cli("check", "other/naive")
     assert asked.code == 2
-    assert "pip install 'attnbench[torch]'" in asked.err
+    assert asked.err == (f"attnbench: backend 'other' needs absent_framework, which is not installed. Type: {absent}\n")
 
 
 def test_doctor_is_one_json_document(cli: Cli) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.commands import semantics as command
+from attnbench.commands import semantics_output as command
 from attnbench.measure import semantics as measure
 from attnbench.measure.protocol import Reply
 from tests.cli.conftest import Cli

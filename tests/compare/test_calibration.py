@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.commands import calibrating
+from attnbench.commands import plan
 from attnbench.compare.calibration import BLOCK, alarms, live_alarms, recorded, replay
 from attnbench.compare.rates import clustered
 from attnbench.compare.sequential import Rules
@@ -101,4 +101,4 @@ def test_nothing_measured_is_one_document_too(
 def test_a_plan_is_for_the_cells_that_were_planned(cli: Cli) -> None:  # noqa: F811  (the fixture)
     done = cli("plan", "--detect", "10%", "--suite", "smoke", "-a", "T=128", "-a", "setting=forward")
     assert "type: attnbench ab A B --suite smoke -a T=128 -a setting=forward --margin 5% --budget" in done.out
-    assert calibrating._options(SimpleNamespace(suites=(), axes=("T=1 2",))) == " -a 'T=1 2'"  # type: ignore[arg-type]
+    assert plan._options(SimpleNamespace(suites=(), axes=("T=1 2",))) == " -a 'T=1 2'"  # type: ignore[arg-type]

@@ -56,6 +56,28 @@ def test_a_planted_import_would_be_seen(
     assert heavy_imports(STATEMENTS[name], python, tmp_path, (tree,)) == ["seaborn"]
 
 
+def commands_imported(python: Run, cwd: Path, path: tuple[Path, ...] = ()) -> list[str]:
+    """Return the commands whose files ``attnbench list`` loads in a process of its own."""
+    statement = (
+        "import sys; from attnbench.cli import COMMANDS, main; main(['list', 'suites', '--json']); "
+        "print(*[n for n, file in COMMANDS.items() if f'attnbench.commands.{file}' in sys.modules], file=sys.stderr)"
+    )
+    done = python("-c", statement, cwd=cwd, path=path)
+    assert done.returncode == 0, done.stderr
+    return done.stderr.split()
+
+
+def test_a_command_imports_no_other(python: Run, tmp_path: Path) -> None:
+    assert commands_imported(python, tmp_path) == ["list"]
+
+
+def test_a_planted_import_of_another_command_would_be_seen(
+    python: Run, planted: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    tree = planted("cli.py", "command('report')")
+    assert commands_imported(python, tmp_path, (tree,)) == ["list", "report"]
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["list"]])
 def test_answers_in_half_a_second(arguments: list[str], python: Run, tmp_path: Path) -> None:
     def seconds() -> float:

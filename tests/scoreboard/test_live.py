@@ -23,7 +23,7 @@ import psutil
 import pytest
 
 from attnbench import discover
-from attnbench.commands.running import seconds
+from attnbench.commands.given import seconds
 from attnbench.compare import many
 from attnbench.compare.sequential import SCREEN
 from attnbench.errors import MissingExtraError, ResultsError, UsageError

@@ -2,79 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from attnbench.commands.output import ProgressLine, document, say, show
-from attnbench.commands.running import end_as_interrupted, percentage, seconds
+import typer
+
+from attnbench.commands import options
+from attnbench.commands.given import percentage, seconds, split
+from attnbench.commands.interrupt import end_as_interrupted
+from attnbench.commands.output import ProgressLine, document, say, set_quiet, show
 from attnbench.errors import UsageError
-from attnbench.live.sides import Asked, resolve
-from attnbench.measure.lock import only_run
-from attnbench.results.extra import check_report_extra
 
 if TYPE_CHECKING:
-    from attnbench.live.comparison import Compared
+    from attnbench.live.comparison import Compared, Terms
+    from attnbench.live.sides import Asked
+    from attnbench.results.calibrations import Calibration
 
 INCONCLUSIVE = ("fail", "pass")
 
 
-def ab_command(
-    asked: Asked,
+def ab(
+    a: Annotated[str, typer.Argument(metavar="A", help="An implementation, or a git revision (git:NAME forces one).")],
+    b: Annotated[
+        str | None, typer.Argument(metavar="B", help="What is judged: one of the same kind; WORKTREE: as it stands.")
+    ] = None,
     *,
-    margin: str,
-    budget: str,
-    out: Path,
-    inconclusive: str,
-    wait: str | None,
-    seed: int | None,
-    github: bool,
-    junit: Path | None,
-    markdown: Path | None,
-    as_json: bool,
-) -> int:
-    """Compare, write the folder, show the verdicts; the exit status."""
-    check_report_extra("attnbench ab")
+    suite: options.TimedSuites = None,
+    impl: options.ImplsOfRevisions = None,
+    axis: options.Axes = None,
+    files: options.Files = None,
+    margin: options.Margin = "3%",
+    budget: options.Budget = "10m",
+    python_a: options.PythonA = None,
+    python_b: options.PythonB = None,
+    threads: options.ThreadsOfBoth = None,
+    out: options.ComparisonOut = Path("results"),
+    inconclusive: options.Inconclusive = "fail",
+    seed: options.OrderSeed = None,
+    wait: options.Wait = None,
+    github: options.Github = False,
+    junit: options.VerdictsJunit = None,
+    markdown: options.VerdictsMarkdown = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Compare two versions live, in pairs of fresh processes: slower, same, faster, inconclusive, not comparable."""
+    set_quiet(quiet)
+    _check(inconclusive, threads)
     from attnbench.commands import ab_files
-    from attnbench.commands.ab_output import closing, tables
-    from attnbench.live.comparison import Terms, compare_held
+    from attnbench.live.sides import Asked
     from attnbench.results.calibrations import for_machine
 
+    ab_files.check_writable(junit, markdown, github=github)
+    asked = Asked(
+        a,
+        b,
+        suites=split(suite) or ("smoke",),
+        patterns=impl or [],
+        axes=axis or [],
+        files=files or [],
+        python_a=python_a,
+        python_b=python_b,
+        threads=threads,
+    )
+    passes = inconclusive == "pass"
+    compared = _compared(asked, _terms(margin, budget, wait, out=out, seed=seed, inconclusive_passes=passes))
+    calibration = for_machine(compared.fingerprint.machine_id)
+    ab_files.write(compared, calibration, junit=junit, markdown=markdown, github=github)
+    _tell(compared, calibration, as_json=as_json)
+    raise typer.Exit(compared.exit_code)
+
+
+def _check(inconclusive: str, threads: int | None) -> None:
+    from attnbench.results.extra import check_report_extra
+
+    check_report_extra("attnbench ab")
     if inconclusive not in INCONCLUSIVE:
         msg = f"--inconclusive is fail or pass; got {inconclusive!r}"
         raise UsageError(msg)
-    if asked.threads is not None and asked.threads < 1:
-        msg = f"--threads is 1 or more; got {asked.threads}"
+    if threads is not None and threads < 1:
+        msg = f"--threads is 1 or more; got {threads}"
         raise UsageError(msg)
-    ab_files.check_writable(junit, markdown, github=github)
+
+
+def _terms(margin: str, budget: str, wait: str | None, **more: Any) -> Terms:
+    from attnbench.live.comparison import Terms
+
     terms = Terms(
         margin=percentage(margin),
         budget_s=seconds(budget),
-        out=out,
         wait_s=seconds(wait) or 0.0,
-        seed=seed,
-        inconclusive_passes=inconclusive == "pass",
         progress=ProgressLine(),
+        **more,
     )
     if not 0 < terms.margin < 1:
         msg = f"--margin is above 0 and below 100 %; got {margin}"
         raise UsageError(msg)
+    return terms
+
+
+def _compared(asked: Asked, terms: Terms) -> Compared:
+    from attnbench.live.comparison import compare_held
+    from attnbench.live.sides import resolve
+    from attnbench.measure.lock import only_run
+
     end_as_interrupted()
     with ExitStack() as stack:
         say("preparing both sides")
         # Revisions are installed under the lock too: that is work beside whoever measures.
         resolved = resolve(asked, stack, lambda: stack.enter_context(only_run(wait_s=terms.wait_s)))
-        compared = compare_held(resolved, terms)
-    calibration = for_machine(compared.fingerprint.machine_id)
-    ab_files.write(compared, calibration, junit=junit, markdown=markdown, github=github)
+        return compare_held(resolved, terms)
+
+
+def _tell(compared: Compared, calibration: Calibration | None, *, as_json: bool) -> None:
+    from attnbench.commands.ab_output import closing, tables
+
     if as_json:
         document(_json(compared, None if calibration is None else calibration.describe()))
-        return compared.exit_code
+        return
     show(tables(compared))
     show("\n".join(closing(compared, calibration)))
-    return compared.exit_code
 
 
 def _json(compared: Compared, calibration: Any) -> dict[str, Any]:
@@ -93,8 +142,3 @@ def _json(compared: Compared, calibration: Any) -> dict[str, Any]:
         "calibration": calibration,
         "verdicts": [{**asdict(one), "label": one.label} for one in compared.verdicts],
     }
-
-
-def suites_or_default(suites: Sequence[str] | None) -> tuple[str, ...]:
-    """The suites that were named, or the first one to run."""
-    return tuple(suites or ("smoke",))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attnbench import discover, groups
@@ -11,37 +11,22 @@ from attnbench.errors import UsageError, suggest
 from attnbench.precision import DTYPES
 
 
-def overrides(
-    suites: Sequence[str],
-    axes: Sequence[str],
-    *,
-    shapes: Sequence[str] = (),
-    tokens: Sequence[int] = (),
-    batch: Sequence[int] = (),
-    phases: Sequence[str] = (),
-    dtypes: Sequence[str] = (),
-) -> list[str]:
+def overrides(suites: Sequence[str], axes: Sequence[str], asked: Mapping[str, Sequence[Any]]) -> list[str]:
     """The texts of ``-a`` with those that --shape, --tokens, --batch, --phase and --dtype stand for.
 
-    Raises ``UsageError`` for an unknown shape, phase or dtype, for a count below 1, for an axis that is given twice,
-    and where no suite of the run has the axis.
+    ``asked`` are the levels of those axes by name; an axis without any was not asked. Raises ``UsageError`` for an
+    unknown shape, phase or dtype, for a count below 1, for an axis that is given twice, and where no suite of the run
+    has the axis.
     """
-    for name in shapes:
-        shape(name)
-    _known("--phase", phases, tuple(PHASES))
-    _known("--dtype", dtypes, DTYPES)
-    for option, counts in (("--tokens", tokens), ("--batch", batch)):
-        if any(count < 1 for count in counts):
-            msg = f"{option} is 1 or more; got {', '.join(map(str, counts))}"
-            raise UsageError(msg)
-    asked: dict[str, Sequence[Any]] = {
-        "shape": shapes,
-        "tokens": tokens,
-        "batch": batch,
-        "phase": phases,
-        "dtype": dtypes,
-    }
     given = {axis: levels for axis, levels in asked.items() if levels}
+    for name in given.get("shape", ()):
+        shape(name)
+    _known("--phase", given.get("phase", ()), tuple(PHASES))
+    _known("--dtype", given.get("dtype", ()), DTYPES)
+    for axis in ("tokens", "batch"):
+        if any(count < 1 for count in given.get(axis, ())):
+            msg = f"--{axis} is 1 or more; got {', '.join(map(str, given[axis]))}"
+            raise UsageError(msg)
     for axis in given:
         _check_axis(axis, suites, axes)
     return [*axes, *(f"{axis}={','.join(map(str, levels))}" for axis, levels in given.items())]

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from attnbench.commands import options
+from attnbench.commands.given import percentage
 from attnbench.commands.output import document, show, table
-from attnbench.commands.running import percentage
 from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK
-from attnbench.results.extra import check_report_extra
+
+if TYPE_CHECKING:
+    from attnbench.compare import SavedRun
+
+BASELINES = Path("results") / "baselines"
+
+baseline = typer.Typer(help="A small file in git that later runs are held to.", no_args_is_help=True)
 
 
-def set_command(run: str, name: str | None, folder: Path, *, as_json: bool) -> int:
+@baseline.command("set")
+def set_(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run to make it of.")],
+    *,
+    name: options.NewBaseline = None,
+    folder: options.Baselines = BASELINES,
+    as_json: options.Json = False,
+) -> None:
     """Make a baseline of a saved run."""
+    from attnbench.results.extra import check_report_extra
+
     check_report_extra("attnbench baseline")
     from attnbench.compare.baseline import set_baseline
     from attnbench.compare.runs import load_saved
@@ -22,14 +42,20 @@ def set_command(run: str, name: str | None, folder: Path, *, as_json: bool) -> i
         document({"file": str(path), "bytes": size, "exit_code": EXIT_OK})
     else:
         show(f"baseline: {path} ({size / 1024:.1f} KiB); commit it, and check runs with: attnbench baseline check RUN")
-    return EXIT_OK
 
 
-def show_command(name: str | None, folder: Path, *, as_json: bool) -> int:
-    """What baselines there are, or what is in one."""
+@baseline.command("show")
+def show_(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="All without a name.")] = None,
+    *,
+    folder: options.Baselines = BASELINES,
+    as_json: options.Json = False,
+) -> None:
+    """Show what is in the baselines."""
+    from attnbench.results.extra import check_report_extra
+
     check_report_extra("attnbench baseline")
     from attnbench.compare.baseline import names, read_baseline
-    from attnbench.report import units
     from attnbench.results.frames import records
 
     known = names(folder) if name is None else [name]
@@ -40,7 +66,15 @@ def show_command(name: str | None, folder: Path, *, as_json: bool) -> int:
             one: [*records(run.cells.astype(object).where(run.cells.notna(), None))] for one, run in found.items()
         }
         document({"baselines": listed, "exit_code": code})
-        return code
+    else:
+        _tell(found, folder)
+    raise typer.Exit(code)
+
+
+def _tell(found: Mapping[str, SavedRun], folder: Path) -> None:
+    from attnbench.report import units
+    from attnbench.results.frames import records
+
     if not found:
         show(f"no baseline in {folder}; type: attnbench baseline set RUN")
     for one, run in found.items():
@@ -51,13 +85,22 @@ def show_command(name: str | None, folder: Path, *, as_json: bool) -> int:
             for row in records(run.cells)
         ]
         show(table(("case", "implementation", "time", "memory"), rows, indent="  "))
-    return code
 
 
-def check_command(run: str, name: str | None, folder: Path, margin: str, *, as_json: bool) -> int:
-    """Judge a saved run against a baseline: the weaker claim, as that of ``compare``."""
+@baseline.command()
+def check(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run to judge.")],
+    *,
+    name: options.ChosenBaseline = None,
+    margin: options.Margin = "5%",
+    folder: options.Baselines = BASELINES,
+    as_json: options.Json = False,
+) -> None:
+    """Judge a saved run against a baseline; the claim is that of compare, the weaker one."""
+    from attnbench.results.extra import check_report_extra
+
     check_report_extra("attnbench baseline")
-    from attnbench.commands.saved_runs import judge, tell
+    from attnbench.commands.compare import judge, tell
     from attnbench.compare.baseline import choose, read_baseline
     from attnbench.compare.runs import load_saved
     from attnbench.results.read import run_folder
@@ -71,4 +114,4 @@ def check_command(run: str, name: str | None, folder: Path, margin: str, *, as_j
     else:
         show(f"baseline {chosen}")
         tell(judged)
-    return judged.exit_code
+    raise typer.Exit(judged.exit_code)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from attnbench import __version__, discover
-from attnbench.commands.listing import installed, why_not
+from attnbench import __version__
+from attnbench.commands import options
+from attnbench.commands.list_ import installed
 from attnbench.commands.output import document, say, show, table
-from attnbench.errors import EXIT_OK
-from attnbench.results.extra import REPORT_PACKAGES
-from attnbench.spec import SPEC_VERSION
+
+if TYPE_CHECKING:
+    from attnbench.results.schema import Fingerprint
 
 TIMEOUT_S = 120.0
 
 
-def doctor_command(*, as_json: bool) -> int:
-    """Look at everything, start each framework once in a process of its own, and show what was found."""
+def doctor(*, as_json: options.Json = False) -> None:
+    """Show the machine, the frameworks, what is missing and how to get it."""
+    from attnbench import discover
+    from attnbench.results.extra import REPORT_PACKAGES
     from attnbench.results.fingerprint import collect_fingerprint
 
     fingerprint = collect_fingerprint()
@@ -25,7 +28,13 @@ def doctor_command(*, as_json: bool) -> int:
     if as_json:
         machine = fingerprint.model_dump(mode="json")
         document({"attnbench": __version__, "machine": machine, "backends": backends, "missing": missing})
-        return EXIT_OK
+    else:
+        _tell(fingerprint, backends, missing)
+
+
+def _tell(fingerprint: Fingerprint, backends: list[dict[str, Any]], missing: list[str]) -> None:
+    from attnbench.spec import SPEC_VERSION
+
     hardware = fingerprint.hardware
     memory = f"{hardware.memory_bytes / 2**30:.1f} GiB" if hardware.memory_bytes else "unknown"
     show(f"attnbench {__version__}, spec {SPEC_VERSION}, {fingerprint.python}, {fingerprint.kernel}")
@@ -40,7 +49,6 @@ def doctor_command(*, as_json: bool) -> int:
         show(f"run, report and compare lack {', '.join(missing)}. Type: pip install 'attnbench[report]'")
     else:
         show("run, report and compare have all that they need")
-    return EXIT_OK
 
 
 def _row(name: str, **found: Any) -> dict[str, Any]:
@@ -48,10 +56,11 @@ def _row(name: str, **found: Any) -> dict[str, Any]:
 
 
 def _backend(name: str) -> dict[str, Any]:
+    from attnbench import discover
     from attnbench.measure.process import Setting, WorkerProcess
 
     info = discover.backend(name)
-    if problem := why_not(info):
+    if problem := info.why_missing():
         return _row(name, problem=problem)
     say(f"starting {name}")
     with WorkerProcess(name, Setting()) as worker:

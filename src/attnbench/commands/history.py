@@ -6,31 +6,40 @@ import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from attnbench.commands.output import document, say, show
-from attnbench.commands.running import percentage
+import typer
+
+from attnbench.commands import options
+from attnbench.commands.given import percentage, split
+from attnbench.commands.output import document, say, set_quiet, show
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
-from attnbench.results.extra import check_report_extra
+
+if TYPE_CHECKING:
+    from attnbench.compare.past_runs import History
 
 FIGURE, TABLE = "history.png", "history.csv"
 
 
-def history_command(
-    runs: list[str],
+def history(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs; all in results/ without.")] = None,
     *,
-    suites: list[str],
-    patterns: list[str],
-    machine: str | None,
-    margin: str,
-    out: Path,
-    as_json: bool,
-) -> int:
-    """Show the history; 0, or 3 where no cell has runs enough for a statement."""
+    suite: options.OnlySuites = None,
+    impl: options.OnlyImpls = None,
+    machine: options.Machine = None,
+    margin: options.Margin = "3%",
+    out: options.HistoryOut = Path("reports") / "history",
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show how times changed over the runs of one machine, and between which runs their level moved."""
+    from attnbench.results.extra import check_report_extra
+
+    set_quiet(quiet)
     check_report_extra("attnbench history")
     from attnbench.compare.history import require_ruptures
-    from attnbench.compare.past_runs import history
-    from attnbench.report.console import render, wants_colour
-    from attnbench.report.history import draw_history, history_csv, history_tables, left_out_lines
+    from attnbench.compare.past_runs import history as over_time
+    from attnbench.report.history import draw_history, history_csv
     from attnbench.results.fingerprint import collect_hardware
     from attnbench.results.journal import fail_writing
     from attnbench.results.read import find_runs
@@ -38,7 +47,7 @@ def history_command(
 
     require_ruptures()
     folders = find_runs(runs or ["results"])
-    found = history(folders, suites, patterns, machine, percentage(margin), collect_hardware().id)
+    found = over_time(folders, split(suite), impl or [], machine, percentage(margin), collect_hardware().id)
     try:
         out.mkdir(parents=True, exist_ok=True)
         hidden = draw_history(found, out / FIGURE)
@@ -50,7 +59,16 @@ def history_command(
         files = {"figure": str(out / FIGURE), "csv": str(out / TABLE)}
         cells = [{**asdict(one), "label": one.label, "word": one.word} for one in found.series]
         document({**asdict(found), "series": cells, **files, "exit_code": code})
-        return code
+    else:
+        _tell(found, hidden, out)
+    raise typer.Exit(code)
+
+
+def _tell(found: History, hidden: int, out: Path) -> None:
+    """The tables, what they leave out and where the files are."""
+    from attnbench.report.console import render, wants_colour
+    from attnbench.report.history import history_tables, left_out_lines
+
     show("\n\n".join(render(one, colour=wants_colour(sys.stdout)) for one in history_tables(found)) + "\n")
     counts = Counter(one.word for one in found.series)
     show(", ".join(f"{count} {word}" for word, count in counts.items()) + ".")
@@ -61,4 +79,3 @@ def history_command(
     if hidden:
         say(f"{hidden} more cells are in {TABLE} and not in the figure; choose with --suite and --impl")
     show(f"figure: {out / FIGURE}\ntable: {out / TABLE}")
-    return code

@@ -84,8 +84,7 @@ def _at_once(options: CheckOptions) -> int:
 
 
 def _unavailable(impl: str) -> str | None:
-    info = discover.backend(impl.partition("/")[0])
-    return None if info.available() else f"needs {info.requires}: pip install 'attnbench[{info.extra}]'"
+    return discover.backend(impl.partition("/")[0]).why_missing()
 
 
 def _told(row: CheckRow, progress: Progress | None) -> CheckRow:

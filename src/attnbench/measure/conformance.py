@@ -38,8 +38,7 @@ def check_onnx(options: OnnxOptions, progress: Progress | None = None) -> list[O
 def _one(impl: str, options: OnnxOptions, progress: Progress | None) -> list[OnnxRow]:
     """One implementation; a worker that is lost is replaced for the next node."""
     info = discover.backend(impl.partition("/")[0])
-    if not info.available():
-        reason = f"needs {info.requires}: pip install 'attnbench[{info.extra}]'"
+    if reason := info.why_missing():
         return [OnnxRow(impl, "all", 0, options.device, "unsupported", reason=reason)]
     workers = Workers(info.name, options.timeout_s)
     try:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from attnbench import discover
-from attnbench.errors import MissingExtraError, NothingSelectedError, UsageError, suggest
+from attnbench.errors import NothingSelectedError, UsageError, suggest
 from attnbench.measure.devices import lacking
 from attnbench.measure.process import Setting, WorkerProcess
 from attnbench.measure.protocol import Described, Reply, value
@@ -135,13 +135,7 @@ def _too_much(suites: Sequence[Suite], cells: Sequence[Cell], patterns: Sequence
 
 def refusals(cells: Iterable[Cell], *, probe: bool = True) -> dict[str, str]:
     """Why cells cannot be measured here, by id: their framework is not installed, or it has no such device."""
-    cards = discover.backends()
-    missing = {}
-    for name, card in cards.items():
-        try:
-            card.check_available()
-        except MissingExtraError as error:
-            missing[name] = str(error)
+    missing = {name: why for name, card in discover.backends().items() if (why := card.why_missing())}
     planned = tuple(cells)
     found = {cell.id: missing[cell.backend] for cell in planned if cell.backend in missing}
     return found | (lacking(cell for cell in planned if cell.id not in found) if probe else {})

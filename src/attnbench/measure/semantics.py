@@ -46,8 +46,8 @@ def probe_backend(
 ) -> Semantics:
     """Probe every native kernel of one backend; a worker that is lost is replaced for the next probe."""
     info = discover.backend(name)
-    if not info.available():
-        return Semantics(name, problem=f"{info.requires} is not installed: pip install 'attnbench[{info.extra}]'")
+    if problem := info.why_missing():
+        return Semantics(name, problem=problem)
     workers = Workers(name, timeout_s)
     try:
         plan = workers.ask("semantics_plan", device=device)

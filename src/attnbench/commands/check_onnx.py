@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attnbench.commands.checking import choose
+from attnbench.agree.onnx_cases import check_onnx_extra
+from attnbench.commands.check import Where
 from attnbench.commands.output import document, say, show, table
 from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
+from attnbench.measure.conformance import OnnxOptions, check_onnx
 
 if TYPE_CHECKING:
     from attnbench.agree.onnx_check import OnnxRow
@@ -19,27 +20,15 @@ NOTHING = "–"
 NAMED = 3
 
 
-def onnx_command(
-    impls: list[str],
-    *,
-    files: list[Path],
-    random: int,
-    seed: int,
-    device: str,
-    timeout_s: float,
-    as_json: bool,
-) -> int:
+def check_onnx_nodes(where: Where, random: int, seed: int, *, as_json: bool) -> int:
     """Check, show, and return the exit status: 1 for a disagreement, 5 if nothing was compared."""
-    from attnbench.agree.onnx_cases import check_onnx_extra
-    from attnbench.measure.conformance import OnnxOptions, check_onnx
-
     check_onnx_extra("attnbench check --onnx")
     if random < 0 or seed < 0:
         raise UsageError(f"--random and --seed are 0 or more; got {random} and {seed}")
-    names = choose(impls, files)
+    names = where.names()
     what = f"{random} random nodes, against onnx.reference" if random else "the cases of the package"
     say(f"checking {len(names)} implementation{'s' * (len(names) != 1)} on Attention of onnx {version('onnx')}: {what}")
-    options = OnnxOptions(names, [str(f.resolve()) for f in files], random, seed, device, timeout_s)
+    options = OnnxOptions(names, where.paths(), random, seed, where.device, where.timeout_s)
     rows = check_onnx(options, _told)
     code = exit_code(rows)
     if as_json:

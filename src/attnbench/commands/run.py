@@ -1,79 +1,100 @@
-"""``attnbench run`` and ``attnbench report``: measure, keep, show."""
+"""``attnbench run``: measure, keep, show."""
 
 from __future__ import annotations
 
 import os
-import re
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from attnbench import groups
-from attnbench.commands.asking import own_setting
-from attnbench.commands.checking import known_device, positive
-from attnbench.commands.output import ProgressLine, document, show
-from attnbench.errors import EXIT_OK, AttnbenchError, UsageError
-from attnbench.results.extra import check_report_extra
+import typer
+
+from attnbench.commands import options
+from attnbench.commands.given import check_known, check_positive, seconds, split
+from attnbench.commands.interrupt import end_as_interrupted
+from attnbench.commands.output import ProgressLine, document, set_quiet, show
+from attnbench.errors import AttnbenchError, UsageError
 
 if TYPE_CHECKING:
     from attnbench.analysis.judged import JudgedRun
 
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
-
-def run_command(
-    suites: list[str],
+def run(
+    suites: Annotated[list[str] | None, typer.Argument(metavar="SUITE...", help="See: attnbench list suites.")] = None,
     *,
-    patterns: list[str],
-    axes: list[str],
-    device: list[str],
-    threads: list[int],
-    budget: str | None,
-    resume: str | None,
-    out: Path,
-    files: list[Path],
-    reports: Path | None,
-    timeout_s: float,
-    wait: str | None,
-    as_json: bool,
-) -> int:
-    """Run suites, write the run folder and its report, show the tables; the exit status of the run.
+    impl: options.Impls = None,
+    axis: options.Axes = None,
+    shape: options.Shapes = None,
+    tokens: options.Tokens = None,
+    batch: options.Batch = None,
+    phase: options.Phases = None,
+    dtype: options.Dtypes = None,
+    device: options.Devices = None,
+    threads: options.ThreadsOfAll = None,
+    budget: options.BudgetIfAny = None,
+    resume: options.Resume = None,
+    out: options.RunsOut = Path("results"),
+    reports: options.Reports = None,
+    timeout: options.CellTimeout = 120.0,
+    wait: options.WaitOnMachine = None,
+    files: options.Files = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Check agreement, measure time and memory, and write a run folder and its report."""
+    from attnbench import groups
+    from attnbench.commands.asking import overrides, own_setting
 
-    ``axes`` are texts of -a, such as ``commands.asking.overrides`` makes; without ``device`` and ``threads`` a suite
-    has its own.
-    """
-    check_report_extra("attnbench run")
-    from attnbench import discover
-    from attnbench.analysis.judged import judge_run
+    set_quiet(quiet)
+    named = suites or []
+    words = {"shape": split(shape), "tokens": tokens, "batch": batch, "phase": split(phase), "dtype": split(dtype)}
+    axes = overrides(named, axis or [], {name: levels or [] for name, levels in words.items()})
+    _check(named, device or [], resume, timeout, reports)
     from attnbench.measure.effort import Effort
-    from attnbench.measure.run import RunOptions, run
+    from attnbench.measure.run import RunOptions
+    from attnbench.measure.run import run as measured
 
-    if not suites and resume is None:
-        msg = "name a suite, such as 'attnbench run smoke' (attnbench list suites shows them), or --resume a run"
-        raise UsageError(msg)
-    for one in device:
-        known_device(one)
-    positive("--timeout", timeout_s)
-    if reports is not None:
-        writable(reports)
-    options = RunOptions(
-        suites=groups.expanded(suites),
-        patterns=patterns,
+    asked = RunOptions(
+        suites=groups.expanded(named),
+        patterns=impl or [],
         overrides=axes,
-        devices=device or own_setting(suites, "devices"),
-        threads=threads or own_setting(suites, "threads"),
-        files=[str(path) for path in files],
+        devices=device or own_setting(named, "devices"),
+        threads=threads or own_setting(named, "threads"),
+        files=[str(path) for path in files or []],
         budget_s=seconds(budget),
         resume=resume,
         out=out,
-        effort=Effort(timeout_s=timeout_s),
+        effort=Effort(timeout_s=timeout),
         wait_s=seconds(wait) or 0.0,
         command=["attnbench", *sys.argv[1:]],
         progress=ProgressLine(),
     )
     end_as_interrupted()
-    outcome = run(options)
+    outcome = measured(asked)
+    _keep_and_tell(outcome, reports, as_json=as_json)
+    raise typer.Exit(outcome.exit_code)
+
+
+def _check(suites: list[str], devices: list[str], resume: str | None, timeout_s: float, reports: Path | None) -> None:
+    """Raise ``UsageError`` before anything is measured for what could not be measured or kept."""
+    from attnbench.implementation import DEVICES
+    from attnbench.results.extra import check_report_extra
+
+    check_report_extra("attnbench run")
+    if not suites and resume is None:
+        msg = "name a suite, such as 'attnbench run smoke' (attnbench list suites shows them), or --resume a run"
+        raise UsageError(msg)
+    check_known("device", devices, DEVICES)
+    check_positive("--timeout", timeout_s)
+    if reports is not None:
+        _check_writable(reports)
+
+
+def _keep_and_tell(outcome: Any, reports: Path | None, *, as_json: bool) -> None:
+    """Verdicts and report beside the finished run, then its tables."""
+    from attnbench import discover
+    from attnbench.analysis.judged import judge_run
+
     judged = judge_run(outcome.folder, discover.suite)
     _keep_verdicts(judged)
     page = _report(judged, (reports or outcome.folder.parent.parent / "reports") / outcome.run_id)
@@ -82,10 +103,9 @@ def run_command(
     else:
         show(_tables(judged))
         show(_closing(outcome, page))
-    return outcome.exit_code
 
 
-def writable(folder: Path) -> None:
+def _check_writable(folder: Path) -> None:
     """Raise ``UsageError`` before anything is measured if reports could not be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,26 +115,6 @@ def writable(folder: Path) -> None:
     if not os.access(folder, os.W_OK):
         msg = f"--report {folder} cannot be written; name another folder"
         raise UsageError(msg)
-
-
-def end_as_interrupted() -> None:
-    """From now on SIGTERM ends the work as Ctrl-C does: what was measured is kept."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-
-
-def seconds(text: str | None) -> float | None:
-    """A duration such as 90s, 10m or 1h, in seconds."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    if not match or float(match[1]) <= 0:
-        msg = f"a duration is a number above 0 and a unit, such as 90s, 10m or 1h; got {text!r}"
-        raise UsageError(msg)
-    return float(match[1]) * UNITS[match[2] or "s"]
 
 
 def _report(judged: JudgedRun, out: Path) -> Path | None:
@@ -181,31 +181,3 @@ def _outcome(outcome: Any, page: Path | None) -> dict[str, Any]:
         "kept_bursts": outcome.kept_bursts,
         "cells": [row.model_dump(mode="json") for row in outcome.rows],
     }
-
-
-def report_command(runs: list[str], out: Path | None, *, as_json: bool) -> int:
-    """Write the report of one run or several; ``out`` defaults to reports/<run_id>."""
-    check_report_extra("attnbench report")
-    from attnbench.report.write import write_report
-    from attnbench.results.read import read_info, run_folder
-
-    folders = [run_folder(run) for run in runs]
-    ids = [read_info(folder).run_id for folder in folders]
-    if out is None and len(ids) > 1:
-        msg = "the report of several runs needs a name: -o DIR"
-        raise UsageError(msg)
-    page = write_report(folders, out or folders[0].parent.parent / "reports" / ids[0])
-    if as_json:
-        document({"report": str(page), "runs": ids, "exit_code": EXIT_OK})
-    else:
-        show(f"report: {page}")
-    return EXIT_OK
-
-
-def percentage(text: str) -> float:
-    """A margin such as 5% or 0.05, as a fraction."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip())
-    if not match:
-        msg = f"a margin is a percentage such as 5%, or a fraction such as 0.05; got {text!r}"
-        raise UsageError(msg)
-    return float(match[1]) / (100 if match[2] else 1)

@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated, NoReturn
 
-from attnbench.commands.output import ProgressLine, document, say, show
-from attnbench.commands.running import end_as_interrupted, seconds
+import typer
+
+from attnbench.commands import options
+from attnbench.commands.given import seconds
+from attnbench.commands.interrupt import end_as_interrupted
+from attnbench.commands.output import ProgressLine, document, say, set_quiet, show
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
-from attnbench.results.extra import check_report_extra
 
 ARMS = ("0:2m:20", "10:2m:10", "5:10m:8")
 TIMES = ("2m", "10m")
 RUNS = "runs"
+DATA, PAGE = Path("results") / "scoreboard", Path("docs") / "scoreboard.md"
+
+scoreboard = typer.Typer(help="Our verdicts and other tools', on the same cells, with slowdowns of known size.")
 
 
-def live_command(
+@scoreboard.callback(invoke_without_command=True)
+def live(
+    context: typer.Context,
     *,
-    trials: int,
-    seconds_each: float,
-    effects: str,
-    cells: int,
-    tools: str | None,
-    budget: str | None,
-    out: Path,
-    page: Path,
-    wait: str | None,
-    as_json: bool,
-) -> int:
-    """Try what is left, then count all that is there; 3 while something is left."""
+    trials: options.Rounds = 5,
+    seconds_each: options.TrialSeconds = 60.0,
+    effects: options.Effects = "0,10",
+    cells: options.TrialCells = 2,
+    tools: options.Tools = None,
+    budget: options.TrialBudget = None,
+    out: options.DataOut = DATA,
+    page: options.Page = PAGE,
+    wait: options.Wait = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Our verdicts and other tools', live, on the same cells, at equal wall time; goes on where it was cut."""
+    if context.invoked_subcommand is not None:
+        return
+    from attnbench.results.extra import check_report_extra
+
+    set_quiet(quiet)
     check_report_extra("attnbench scoreboard")
-    from attnbench.scoreboard import trials as live
+    from attnbench.scoreboard import trials as tried
     from attnbench.scoreboard.page import fill, write_csv
 
     extras = [_whole(one) for one in effects.split(",")]
-    named = tools.split(",") if tools else live.ALL
-    asked = live.Asked(trials, extras, cells, seconds_each, named)
+    named = tools.split(",") if tools else tried.ALL
+    asked = tried.Asked(trials, extras, cells, seconds_each, named)
     end_as_interrupted()
-    path = live.trials(
+    path = tried.trials(
         asked,
         out,
         runs=out / RUNS,
@@ -47,20 +61,20 @@ def live_command(
         progress=ProgressLine(),
         said=say,
     )
-    every = live.read(path)
-    rows = live.counting(every)
+    every = tried.read(path)
+    rows = tried.counting(every)
     if not rows:
-        return _nothing("no trial was finished here", path, as_json=as_json)
-    left = live.left(asked, rows)
-    write_csv(live.flat(every), out / "trials.csv")
-    text = f"{live.table(rows)}\n\n{live.recorded_by(rows, len(every) - len(rows))}"
+        _end_with_nothing("no trial was finished here", path, as_json=as_json)
+    left = tried.left(asked, rows)
+    write_csv(tried.flat(every), out / "trials.csv")
+    text = f"{tried.table(rows)}\n\n{tried.recorded_by(rows, len(every) - len(rows))}"
     filled = fill(page, "live", text)
     code = EXIT_INCONCLUSIVE if left else EXIT_OK
     if as_json:
         document({"trials": rows, "file": str(path), "left": left, "exit_code": code})
-        return code
-    _tell(text, path, page if filled else None, f"{left} trials are" if left else None)
-    return code
+    else:
+        _tell(text, path, page if filled else None, f"{left} trials are" if left else None)
+    raise typer.Exit(code)
 
 
 def _whole(text: str) -> int:
@@ -71,38 +85,61 @@ def _whole(text: str) -> int:
         raise UsageError(msg) from error
 
 
-def record_command(folder: Path, *, budget: str, out: Path, wait: str | None, as_json: bool) -> int:
-    """Record, and say what there is."""
+@scoreboard.command()
+def record(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the corpus goes.")],
+    *,
+    budget: options.RecordBudget = "15m",
+    out: options.DataOut = DATA,
+    wait: options.Wait = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Record the noise of this machine: a version against itself, every burst kept, in one Parquet file."""
+    from attnbench.results.extra import check_report_extra
+
+    set_quiet(quiet)
     check_report_extra("attnbench scoreboard record")
     from attnbench.compare.signed_rank import robust_spread
     from attnbench.scoreboard.corpus import read_corpus
-    from attnbench.scoreboard.ours import record
+    from attnbench.scoreboard.ours import record as recorded
 
     end_as_interrupted()
-    path = record(folder, seconds(budget) or 0.0, out / RUNS, seconds(wait) or 0.0, ProgressLine())
+    path = recorded(folder, seconds(budget) or 0.0, out / RUNS, seconds(wait) or 0.0, ProgressLine())
     corpus = read_corpus(folder)
     spread = robust_spread(list(corpus.log_ratios.ravel()))
     size = path.stat().st_size
     if as_json:
         told = {"file": str(path), "bytes": size, "pairs": corpus.pairs, "cells": len(corpus.cells), "spread": spread}
         document({**told, "exit_code": EXIT_OK})
-        return EXIT_OK
+        return
     show(
         f"kept: {path} ({size / 1e3:.0f} kB): {corpus.pairs} whole pairs of {len(corpus.cells)} cells, "
         f"robust spread of pairs {100 * spread:.1f} %"
     )
-    return EXIT_OK
 
 
-def campaign_command(
-    arms: Sequence[str], *, limit: str | None, cells: int, out: Path, page: Path, wait: str | None, as_json: bool
-) -> int:
-    """Run what is left, then count all that is there; 3 while something is left."""
+@scoreboard.command()
+def campaign(
+    *,
+    arm: options.Arms = None,
+    limit: options.Limit = None,
+    cells: options.RunCells = 8,
+    out: options.DataOut = DATA,
+    page: options.Page = PAGE,
+    wait: options.Wait = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Compare by ab again and again, with and without a slowdown, and count the verdicts; goes on where it was cut."""
+    from attnbench.results.extra import check_report_extra
+
+    set_quiet(quiet)
     check_report_extra("attnbench scoreboard campaign")
     from attnbench.scoreboard import campaign as many
     from attnbench.scoreboard.page import fill, write_csv
 
-    asked = [many.arm(text, cells, seconds) for text in arms or ARMS]
+    asked = [many.arm(text, cells, seconds) for text in arm or ARMS]
     end_as_interrupted()
     path = many.campaign(
         asked,
@@ -116,7 +153,7 @@ def campaign_command(
     every = many.finished(path)
     rows = many.counting(every)
     if not rows:
-        return _nothing("no run was finished here", path, as_json=as_json)
+        _end_with_nothing("no run was finished here", path, as_json=as_json)
     left = many.following(asked, rows) is not None
     write_csv(many.flat(every), out / "campaign.csv")
     text = f"{many.table(rows)}\n\n{many.sentences(rows)}\n\n{many.recorded_by(rows, len(every) - len(rows))}"
@@ -125,20 +162,33 @@ def campaign_command(
     if as_json:
         found = [asdict(one) for one in many.summarise(rows)]
         document({"arms": found, "file": str(path), "left": left, "exit_code": code})
-        return code
-    _tell(f"{text}\n\n{held}", path, page if filled else None, "something is" if left else None)
-    return code
+    else:
+        _tell(f"{text}\n\n{held}", path, page if filled else None, "something is" if left else None)
+    raise typer.Exit(code)
 
 
-def replay_command(
-    folder: Path, *, trials: int, times: Sequence[str], seed: int, out: Path, page: Path, as_json: bool
-) -> int:
-    """Judge every rule, write the CSV and the page."""
+@scoreboard.command()
+def replay(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A recorded corpus.")],
+    *,
+    trials: options.RunsDrawn = 10_000,
+    time: options.Times = None,
+    seed: options.DrawsSeed = 0,
+    out: options.DataOut = DATA,
+    page: options.Page = PAGE,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Judge every rule on recorded noise, with slowdowns added: false alarms, power, coverage."""
+    from attnbench.results.extra import check_report_extra
+
+    set_quiet(quiet)
     check_report_extra("attnbench scoreboard replay")
     from attnbench.compare.signed_rank import robust_spread
     from attnbench.scoreboard.corpus import read_corpus
     from attnbench.scoreboard.page import fill, write_csv
-    from attnbench.scoreboard.replay import replay, table
+    from attnbench.scoreboard.replay import replay as replayed
+    from attnbench.scoreboard.replay import table
     from attnbench.scoreboard.targets import REPLAYED
     from attnbench.scoreboard.terms import own_rules
 
@@ -146,8 +196,8 @@ def replay_command(
         msg = f"--trials is 1 or more; got {trials}"
         raise UsageError(msg)
     corpus = read_corpus(folder)
-    budgets = [float(seconds(text) or 0) for text in times or TIMES]
-    results = replay(corpus, budgets, trials=trials, seed=seed)
+    budgets = [float(seconds(text) or 0) for text in time or TIMES]
+    results = replayed(corpus, budgets, trials=trials, seed=seed)
     spread = robust_spread(list(corpus.log_ratios.ravel()))
     about = {"rules": own_rules(len(corpus.cells)), "machine_id": corpus.about.get("machine_id"), "spread": spread}
     path = write_csv([one.to_dict() | about for one in results], out / REPLAYED)
@@ -155,9 +205,8 @@ def replay_command(
     filled, held = fill(page, "replay", text), _held(out, page)
     if as_json:
         document({"results": [one.to_dict() for one in results], "file": str(path), "exit_code": EXIT_OK})
-        return EXIT_OK
-    _tell(f"{text}\n\n{held}", path, page if filled else None)
-    return EXIT_OK
+    else:
+        _tell(f"{text}\n\n{held}", path, page if filled else None)
 
 
 def _held(out: Path, page: Path) -> str:
@@ -170,11 +219,11 @@ def _held(out: Path, page: Path) -> str:
     return text
 
 
-def _nothing(why: str, path: Path, *, as_json: bool) -> int:
+def _end_with_nothing(why: str, path: Path, *, as_json: bool) -> NoReturn:
     say(why)
     if as_json:
         document({"file": str(path), "left": True, "exit_code": EXIT_NOTHING_MEASURED})
-    return EXIT_NOTHING_MEASURED
+    raise typer.Exit(EXIT_NOTHING_MEASURED)
 
 
 def _tell(text: str, path: Path, page: Path | None, left: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""``attnbench check``: agreement with the oracle, as a table of implementation × feature × dtype."""
+"""What ``attnbench check`` found, as a table of implementation × feature × dtype; its exit status."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attnbench import discover
-from attnbench.agree.cases import ROWS
 from attnbench.commands.junit import details, write_junit
-from attnbench.commands.output import document, say, show, table
-from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError, suggest
-from attnbench.implementation import DEVICES
-from attnbench.precision import DTYPES
+from attnbench.commands.output import document, show, table
+from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK
 
 if TYPE_CHECKING:
     from attnbench.agree.check import CheckRow
@@ -22,32 +18,8 @@ if TYPE_CHECKING:
 NOTHING = "·"
 
 
-def check_command(
-    impls: list[str],
-    *,
-    files: list[Path],
-    dtypes: list[str],
-    features: list[str],
-    device: str,
-    deep: bool,
-    timeout_s: float,
-    as_json: bool,
-    junit: Path | None = None,
-) -> int:
-    """Check, show, and return the exit status."""
-    from attnbench.agree import deviations
-    from attnbench.measure.checking import CheckOptions, check
-    from attnbench.measure.diagnosing import examined
-
-    _known("dtype", dtypes, DTYPES)
-    _known("feature", features, ROWS)
-    names = choose(impls, files)
-    chosen = CheckOptions(
-        names, [str(f.resolve()) for f in files], dtypes or DTYPES, features, device, deep=deep, timeout_s=timeout_s
-    )
-    known = deviations.of_backends(names)
-    say(f"checking {len(names)} implementation{'s' * (len(names) != 1)} against the float64 oracle")
-    rows = examined(deviations.settle(check(chosen, _told), known, deep=deep), chosen)
+def write_and_show(rows: Sequence[CheckRow], junit: Path | None, *, as_json: bool) -> int:
+    """Write the file that was asked for, show the rows, and return the exit status."""
     if junit:
         write_junit(rows, junit)
     code = exit_code(rows)
@@ -56,35 +28,6 @@ def check_command(
     else:
         show(report(rows))
     return code
-
-
-def choose(impls: list[str], files: list[Path]) -> tuple[str, ...]:
-    """The implementations to check: those named, else those of the files, else all that are announced."""
-    from attnbench.measure.plan import names_in
-
-    dropped = names_in([str(f.resolve()) for f in files]) if files else ()
-    known = tuple(dict.fromkeys((*discover.implementation_names(), *dropped)))
-    if not impls:
-        return dropped or known
-    names = discover.select(impls, known)
-    for name in names:
-        if name in impls:
-            discover.backend(name.partition("/")[0]).check_available()
-    return names
-
-
-def known_device(device: str) -> None:
-    """Raise ``UsageError`` for a device that is none."""
-    if device not in DEVICES:
-        msg = f"device {device!r} is not one of {', '.join(DEVICES)}{suggest(device, DEVICES)}"
-        raise UsageError(msg)
-
-
-def positive(what: str, seconds: float) -> None:
-    """Raise ``UsageError`` unless a number of seconds is above 0."""
-    if not 0 < seconds < math.inf:
-        msg = f"{what} is a number of seconds above 0; got {seconds:g}"
-        raise UsageError(msg)
 
 
 def exit_code(rows: Sequence[CheckRow]) -> int:
@@ -185,15 +128,3 @@ def _ratio(value: float | None) -> str:
 def _disagreement(row: CheckRow) -> str:
     head = f"WRONG {row.impl} {row.feature} {row.dtype} ({row.fault}): {row.reason}"
     return "\n  ".join((head, *details(row)))
-
-
-def _told(row: CheckRow) -> None:
-    if row.status == "wrong":
-        say(f"  {row.impl} {row.feature} {row.dtype}: WRONG ({row.fault})")
-
-
-def _known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
-    for name in names:
-        if name not in known:
-            msg = f"{what} {name!r} is not one of {', '.join(known)}{suggest(name, known)}"
-            raise UsageError(msg)

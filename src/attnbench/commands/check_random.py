@@ -4,44 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.random_cases import Coverage
-from attnbench.commands.checking import choose
+from attnbench.commands.check import Where
+from attnbench.commands.given import check_known
 from attnbench.commands.output import document, say, show, table
-from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError, suggest
+from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK
+from attnbench.measure.checking import check_randomly
 from attnbench.precision import DTYPES
 
 if TYPE_CHECKING:
     from attnbench.agree.random_check import RandomResult
 
 
-def random_command(
-    impls: list[str],
-    *,
-    files: list[Path],
-    dtypes: list[str],
-    device: str,
-    count: int,
-    seed: int,
-    draws: int,
-    timeout_s: float,
-    as_json: bool,
-) -> int:
+def check_random(where: Where, count: int, seed: int, draws: int, dtypes: list[str], *, as_json: bool) -> int:
     """Check ``count`` random cases of each implementation, show, and return the exit status."""
-    from attnbench.measure.checking import CheckOptions, check_randomly
-
-    for name in dtypes:
-        if name not in DTYPES:
-            msg = f"dtype {name!r} is not one of {', '.join(DTYPES)}{suggest(name, DTYPES)}"
-            raise UsageError(msg)
-    names = choose(impls, files)
-    chosen = CheckOptions(
-        names, [str(f.resolve()) for f in files], dtypes or DTYPES, device=device, timeout_s=timeout_s
-    )
-    say(f"checking {count} random combinations on each of {len(names)} implementations, seed {seed}")
-    results = check_randomly(chosen, count, seed, draws)
+    check_known("dtype", dtypes, DTYPES)
+    options = where.options(dtypes=dtypes or DTYPES)
+    say(f"checking {count} random combinations on each of {len(options.impls)} implementations, seed {seed}")
+    results = check_randomly(options, count, seed, draws)
     code = exit_code(results)
     if as_json:
         document({"exit_code": code, "seed": seed, "draws": draws, "random": [_entry(one) for one in results]})

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Annotated, Any
 
-from attnbench import discover, groups
-from attnbench.backend import BackendInfo
+import typer
+
+from attnbench.commands import options
 from attnbench.commands.output import document, show, table
-from attnbench.errors import EXIT_OK, UsageError, suggest
+from attnbench.errors import UsageError, suggest
 
 WHAT = ("impls", "suites", "cells", "shapes", "backends")
 # The source and its fields are in the JSON document and in docs/shapes.md.
 SHOWN_OF_SHAPES = ("shape", "title", "heads", "sizes", "mask", "scale", "besides", "context")
 
 
-def list_command(what: str, suites: list[str], *, as_json: bool) -> int:
-    """List one kind of thing."""
+def list_(
+    what: Annotated[str, typer.Argument(help="impls, suites, cells, shapes or backends.")] = "impls",
+    *,
+    suite: options.ListedSuites = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what there is, and why something is not available."""
     if what not in WHAT:
         msg = f"there is no list of {what!r}; there are {', '.join(WHAT)}{suggest(what, WHAT)}"
         raise UsageError(msg)
-    if suites and what != "cells":
+    if suite and what != "cells":
         msg = f"--suite belongs to 'attnbench list cells', not to 'attnbench list {what}'"
         raise UsageError(msg)
     listed = {"impls": _impls, "suites": _suites, "backends": _backends, "shapes": _shapes}
-    rows = listed[what]() if what != "cells" else _cells(suites)
+    rows = listed[what]() if what != "cells" else _cells(suite or [])
     if what == "shapes" and not as_json:
         rows = [{name: row[name] for name in SHOWN_OF_SHAPES} for row in rows]
     if as_json:
@@ -32,14 +38,6 @@ def list_command(what: str, suites: list[str], *, as_json: bool) -> int:
     else:
         heads = list(rows[0]) if rows else []
         show(table(heads, [["" if cell is None else str(cell) for cell in row.values()] for row in rows]))
-    return EXIT_OK
-
-
-def why_not(info: BackendInfo) -> str | None:
-    """Why a backend is not available, and what to type; ``None`` if it is."""
-    if info.available():
-        return None
-    return f"{info.requires} is not installed: pip install 'attnbench[{info.extra}]'"
 
 
 def installed(package: str) -> str | None:
@@ -51,21 +49,25 @@ def installed(package: str) -> str | None:
 
 
 def _impls() -> list[dict[str, Any]]:
+    from attnbench import discover
+
     return [
-        {"implementation": name, "available": "no" if (why := why_not(info)) else "yes", "reason": why}
+        {"implementation": name, "available": "no" if (why := info.why_missing()) else "yes", "reason": why}
         for info in discover.backends().values()
         for name in info.names()
     ]
 
 
 def _backends() -> list[dict[str, Any]]:
+    from attnbench import discover
+
     rows = [
         {
             "backend": info.name,
             "requires": info.requires,
             "version": installed(info.requires),
             "implementations": len(info.implementations),
-            "reason": why_not(info),
+            "reason": info.why_missing(),
         }
         for info in discover.backends().values()
     ]
@@ -75,15 +77,21 @@ def _backends() -> list[dict[str, Any]]:
 
 
 def _suites() -> list[dict[str, Any]]:
+    from attnbench import discover, groups
+
     own = [{"suite": name, "question": _question(name)} for name in discover.suite_names()]
     return own + [{"suite": name, "question": _together(name)} for name in groups.GROUPS]
 
 
 def _together(group: str) -> str:
+    from attnbench import groups
+
     return "Together: " + ", ".join(one.name for one in groups.members(group))
 
 
 def _question(name: str) -> str:
+    from attnbench import discover
+
     try:
         return discover.suite(name).question
     except UsageError as error:
@@ -91,6 +99,7 @@ def _question(name: str) -> str:
 
 
 def _cells(suites: list[str]) -> list[dict[str, Any]]:
+    from attnbench import groups
     from attnbench.measure.plan import make_plan
 
     plan = make_plan(groups.expanded(suites or ["smoke"]), probe=False)

@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from attnbench.commands import options
+from attnbench.commands.given import percentage
 from attnbench.commands.output import document, show
-from attnbench.commands.running import percentage
-from attnbench.results.extra import check_report_extra
 
 if TYPE_CHECKING:
     from attnbench.compare import SavedRun, Verdict
@@ -42,8 +44,16 @@ class Judged:
         }
 
 
-def compare_command(base: str, head: str, margin: str, *, as_json: bool) -> int:
-    """Judge the saved run HEAD against BASE."""
+def compare(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="The run to compare with.")],
+    head: Annotated[str, typer.Argument(metavar="HEAD", help="The run to judge.")],
+    *,
+    margin: options.Margin = "5%",
+    as_json: options.Json = False,
+) -> None:
+    """Judge a saved run against another: slower, same, faster, inconclusive or not comparable."""
+    from attnbench.results.extra import check_report_extra
+
     check_report_extra("attnbench compare")
     from attnbench.compare import load_saved
     from attnbench.results.read import run_folder
@@ -55,7 +65,7 @@ def compare_command(base: str, head: str, margin: str, *, as_json: bool) -> int:
         document(judged.describe())
     else:
         tell(judged)
-    return judged.exit_code
+    raise typer.Exit(judged.exit_code)
 
 
 def judge(base: SavedRun, head: SavedRun, margin: float, folders: Iterable[Path]) -> Judged:

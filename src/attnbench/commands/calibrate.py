@@ -1,0 +1,94 @@
+"""``attnbench calibrate``: what this machine is able to tell."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from attnbench.commands import options
+from attnbench.commands.given import percentage, seconds, split
+from attnbench.commands.interrupt import end_as_interrupted
+from attnbench.commands.output import ProgressLine, document, say, set_quiet, show
+from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK
+
+if TYPE_CHECKING:
+    from attnbench.live.comparison import Compared
+
+
+def calibrate(
+    *,
+    suite: options.TimedSuites = None,
+    impl: options.ImplsOrNaive = None,
+    axis: options.Axes = None,
+    margin: options.Margin = "3%",
+    budget: options.Budget = "10m",
+    threads: options.Threads = None,
+    out: options.PairsOut = Path("results"),
+    wait: options.Wait = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Compare a version with itself: this machine's false alarms, and the slowdowns that it is able to find."""
+    from attnbench.results.extra import check_report_extra
+
+    set_quiet(quiet)
+    check_report_extra("attnbench calibrate")
+    from attnbench.live.comparison import Terms, compare_live
+    from attnbench.live.pair import PairedEffort
+    from attnbench.live.sides import Asked, resolve_itself
+
+    named = split(suite) or ("smoke",)
+    asked = Asked("", suites=named, patterns=impl or [], axes=axis or [], threads=threads)
+    terms = Terms(
+        margin=percentage(margin),
+        budget_s=seconds(budget),
+        out=out,
+        wait_s=seconds(wait) or 0.0,
+        effort=PairedEffort(memory_repeats=0),
+        progress=ProgressLine(),
+        name="calibrate",
+        keep_going=True,
+    )
+    end_as_interrupted()
+    with ExitStack() as stack:
+        compared = compare_live(resolve_itself(asked, stack), terms)
+    raise typer.Exit(_kept(compared, as_json=as_json))
+
+
+def _kept(compared: Compared, *, as_json: bool) -> int:
+    """Keep what the pairs say of this machine, and show it; the exit status."""
+    from attnbench.compare.calibration import MOST
+    from attnbench.live.comparison import calibrated
+    from attnbench.live.pairs import INTERRUPTED
+    from attnbench.results.calibrations import save
+
+    measured = [one for one in compared.verdicts if one.measured]
+    if not measured:
+        say("nothing was measured, so nothing is known of this machine")
+        if as_json:
+            document({"pairs": 0, "cells": 0, "folder": str(compared.folder), "exit_code": EXIT_NOTHING_MEASURED})
+        return EXIT_NOTHING_MEASURED
+    say("judging the recorded pairs again, with and without a slowdown")
+    calibration = calibrated(compared)
+    path = save(calibration)
+    code = EXIT_INCONCLUSIVE if compared.outcome.note == INTERRUPTED else EXIT_OK
+    if as_json:
+        document({**calibration.describe(), "file": str(path), "folder": str(compared.folder), "exit_code": code})
+        return code
+    show(calibration.sentence(MOST))
+    show("\n".join(_found(calibration.replayed)))
+    show(f"kept: {path} and {compared.folder}")
+    return code
+
+
+def _found(replayed: Any) -> list[str]:
+    if replayed is None:
+        return []
+    often = f"{100 * replayed.power:.0f} of 100"
+    lines = [f"smallest slowdown found in at least {often}, margin {100 * replayed.margin:g} %:"]
+    for pairs, size in replayed.found.items():
+        lines.append(f"  {pairs:>3} pairs: " + ("none of those tried" if size is None else f"{100 * size:g} %"))
+    return lines

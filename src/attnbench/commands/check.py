@@ -1,0 +1,120 @@
+"""``attnbench check``: agreement with the oracle. What is checked instead of every feature is in files of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from attnbench.commands import options
+from attnbench.commands.given import check_known, check_positive, split
+from attnbench.commands.output import say, set_quiet
+
+if TYPE_CHECKING:
+    from attnbench.agree.check import CheckRow
+    from attnbench.measure.checking import CheckOptions
+
+
+def check(
+    impls: Annotated[list[str] | None, typer.Argument(metavar="[IMPL]...", help="Names or shell patterns.")] = None,
+    *,
+    files: options.Files = None,
+    dtype: options.Dtypes = None,
+    features: options.Features = None,
+    device: options.Device = "cpu",
+    deep: options.Deep = False,
+    random: options.Random = 0,
+    seed: options.RandomSeed = 0,
+    draws: options.Draws = 1,
+    onnx: options.Onnx = False,
+    case: options.Cases = None,
+    junit: options.RowsJunit = None,
+    timeout: options.RowTimeout = 120.0,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Hold implementations to the float64 oracle, forward and gradient: feature by feature, dtype by dtype."""
+    from attnbench.implementation import DEVICES
+
+    set_quiet(quiet)
+    check_known("device", [device], DEVICES)
+    check_positive("--timeout", timeout)
+    where = Where(impls or [], files or [], device, timeout)
+    if onnx:
+        from attnbench.commands.check_onnx import check_onnx_nodes
+
+        code = check_onnx_nodes(where, random, seed, as_json=as_json)
+    elif random:
+        from attnbench.commands.check_random import check_random
+
+        code = check_random(where, random, seed, draws, split(dtype), as_json=as_json)
+    elif case:
+        from attnbench.commands.check_cases import check_cases
+
+        code = check_cases(where, case, junit, as_json=as_json)
+    else:
+        code = _check_features(where, split(dtype), split(features), junit, deep=deep, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@dataclass(frozen=True)
+class Where:
+    """Whom to check and where, whatever is checked: names or patterns, drop-in files, device, seconds for one row."""
+
+    impls: list[str]
+    files: list[Path]
+    device: str
+    timeout_s: float
+
+    def names(self) -> tuple[str, ...]:
+        """The implementations to check: those named, else those of the files, else all that are announced."""
+        from attnbench import discover
+        from attnbench.measure.plan import names_in
+
+        dropped = names_in(self.paths()) if self.files else ()
+        known = tuple(dict.fromkeys((*discover.implementation_names(), *dropped)))
+        if not self.impls:
+            return dropped or known
+        names = discover.select(self.impls, known)
+        for name in names:
+            if name in self.impls:
+                discover.backend(name.partition("/")[0]).check_available()
+        return names
+
+    def paths(self) -> list[str]:
+        """The drop-in files, absolute: workers run in other folders."""
+        return [str(file.resolve()) for file in self.files]
+
+    def options(self, **more: Any) -> CheckOptions:
+        """What the checking of features and of cases is told."""
+        from attnbench.measure.checking import CheckOptions
+
+        return CheckOptions(self.names(), self.paths(), device=self.device, timeout_s=self.timeout_s, **more)
+
+
+def _check_features(
+    where: Where, dtypes: list[str], features: list[str], junit: Path | None, *, deep: bool, as_json: bool
+) -> int:
+    """Check feature by feature and dtype by dtype, show, and return the exit status."""
+    from attnbench.agree import deviations
+    from attnbench.agree.cases import ROWS
+    from attnbench.commands.check_output import write_and_show
+    from attnbench.measure.checking import check as checked
+    from attnbench.measure.diagnosing import examined
+    from attnbench.precision import DTYPES
+
+    check_known("dtype", dtypes, DTYPES)
+    check_known("feature", features, ROWS)
+    chosen = where.options(dtypes=dtypes or DTYPES, features=features, deep=deep)
+    names = chosen.impls
+    known = deviations.of_backends(names)
+    say(f"checking {len(names)} implementation{'s' * (len(names) != 1)} against the float64 oracle")
+    rows = examined(deviations.settle(checked(chosen, _told), known, deep=deep), chosen)
+    return write_and_show(rows, junit, as_json=as_json)
+
+
+def _told(row: CheckRow) -> None:
+    if row.status == "wrong":
+        say(f"  {row.impl} {row.feature} {row.dtype}: WRONG ({row.fault})")

@@ -1,0 +1,19 @@
+"""``attnbench check --case CASE``: exactly this case, as a disagreement's ``again`` line gives it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attnbench.agree.case_text import case_from_text, case_text
+from attnbench.commands.check import Where
+from attnbench.commands.check_output import write_and_show
+from attnbench.commands.output import say
+from attnbench.measure.diagnosing import check_given, examined
+
+
+def check_cases(where: Where, cases: list[str], junit: Path | None, *, as_json: bool) -> int:
+    """Check these cases in their order, in one process for each implementation; show, and return the exit status."""
+    texts = [case_text(case_from_text(text)) for text in cases]
+    options = where.options()
+    say(f"checking {len(texts)} case{'s' * (len(texts) != 1)} on {', '.join(options.impls)}")
+    return write_and_show(examined(check_given(options, texts), options), junit, as_json=as_json)

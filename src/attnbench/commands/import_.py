@@ -1,0 +1,43 @@
+"""``attnbench import``: another tool's file as a run, labelled as imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attnbench.commands import options
+from attnbench.commands.output import document, say, set_quiet, show
+from attnbench.errors import EXIT_OK
+
+
+def import_(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSON of pytest-benchmark, pyperf, asv or google-benchmark.")
+    ],
+    *,
+    out: options.ImportOut = Path("results"),
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Read another tool's file as a run, labelled as imported, which report and compare take."""
+    from attnbench.results.extra import check_report_extra
+
+    set_quiet(quiet)
+    check_report_extra("attnbench import")
+    from attnbench.exchange.importing import import_file
+    from attnbench.exchange.saved import counts, read_saved
+
+    folder = import_file(file, out)
+    saved = read_saved(folder)
+    imported = saved.info.imported
+    unknown = imported.unknown if imported else ()
+    if as_json:
+        told = {"run_id": saved.info.run_id, "folder": str(folder), "imported": imported and imported.model_dump()}
+        document(told | {"cells": len(saved.cells), "exit_code": EXIT_OK})
+        return
+    say(counts(saved.cells))
+    if unknown:
+        say(f"Not known of an imported run: {', '.join(unknown)}. Verdicts on it are weaker.")
+    show(f"run: {folder}")

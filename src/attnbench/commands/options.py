@@ -1,0 +1,153 @@
+"""Every option of the command line, declared once: its name, its type and its help.
+
+A command's signature names them and adds the default alone. Where two commands say something else by the same name,
+both stand here, one below the other; where only the type differs they share one declaration.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attnbench import __version__
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001  (typer calls it with the flag)
+    if asked:
+        typer.echo(f"attnbench {__version__}")
+        raise typer.Exit
+
+
+Texts = list[str] | None
+Numbers = list[int] | None
+
+# Of the program, and of nearly every command.
+Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress.")]
+
+# What is computed, and by whom.
+ListedSuites = Annotated[Texts, typer.Option("--suite", help="The suites whose cells are listed.")]
+TimedSuites = Annotated[Texts, typer.Option("--suite", help="Timed suites; smoke without one. Repeatable.")]
+OnlySuites = Annotated[Texts, typer.Option("--suite", help="Only these suites. Repeatable.")]
+Impls = Annotated[Texts, typer.Option("--impl", help="Implementations, by name or shell pattern.")]
+ImplsOfRevisions = Annotated[Texts, typer.Option("--impl", help="Between revisions: implementations, or patterns.")]
+ImplsOrNaive = Annotated[Texts, typer.Option("--impl", help="Implementations; numpy/naive without one.")]
+OnlyImpls = Annotated[Texts, typer.Option("--impl", help="Only these implementations, by name or pattern.")]
+Files = Annotated[
+    list[Path] | None, typer.Option("--impls", metavar="FILE", help="Drop-in implementations: a file or a folder.")
+]
+Axes = Annotated[Texts, typer.Option("-a", metavar="AXIS=V1,V2", help="Other levels of an axis.")]
+Shapes = Annotated[
+    Texts, typer.Option("--shape", help="Shapes of real models; see: attnbench list shapes. Repeatable.")
+]
+Tokens = Annotated[Numbers, typer.Option("--tokens", help="Tokens of a sequence; repeatable.")]
+Batch = Annotated[Numbers, typer.Option("--batch", help="Sequences at once; repeatable.")]
+Phases = Annotated[
+    Texts,
+    typer.Option("--phase", help="prefill (forward), train (forward and backward) or decode (one token over a cache)."),
+]
+Dtypes = Annotated[Texts, typer.Option("--dtype", help="float64, float32, bfloat16 or float16; repeatable.")]
+Features = Annotated[Texts, typer.Option("--features", help="Only these features; repeatable.")]
+
+# Where it runs.
+Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+Devices = Annotated[Texts, typer.Option("--device", help="cpu or cuda; repeatable.")]
+Threads = Annotated[int | None, typer.Option("--threads", help="Threads.")]
+ThreadsOfBoth = Annotated[int | None, typer.Option("--threads", help="Threads, the same for both sides.")]
+ThreadsOfAll = Annotated[Numbers, typer.Option("--threads", help="Threads, the same for all frameworks.")]
+PythonA = Annotated[str | None, typer.Option("--python-a", metavar="PYTHON", help="The interpreter of A.")]
+PythonB = Annotated[str | None, typer.Option("--python-b", metavar="PYTHON", help="The interpreter of B.")]
+Machine = Annotated[
+    str | None, typer.Option("--machine", metavar="ID", help="Another machine than this, or the newest.")
+]
+
+# How long.
+_BUDGET = typer.Option("--budget", help="Wall time, such as 10m.")
+Budget = Annotated[str, _BUDGET]
+BudgetIfAny = Annotated[str | None, _BUDGET]
+RecordBudget = Annotated[str, typer.Option("--budget", help="Wall time, such as 15m.")]
+TrialBudget = Annotated[
+    str | None, typer.Option("--budget", metavar="TIME", help="Start no trial that would end later.")
+]
+Limit = Annotated[str | None, typer.Option("--limit", metavar="TIME", help="Start no run that would end later.")]
+Wait = Annotated[str | None, typer.Option("--wait", metavar="TIME", help="How long to wait for another run here.")]
+WaitOnMachine = Annotated[
+    str | None,
+    typer.Option("--wait", metavar="TIME", help="How long to wait for another run on this machine, such as 10m."),
+]
+CellTimeout = Annotated[float, typer.Option("--timeout", help="Seconds for one step of a cell, such as checking it.")]
+RowTimeout = Annotated[float, typer.Option("--timeout", help="Seconds for one row.")]
+ProbeTimeout = Annotated[float, typer.Option("--timeout", help="Seconds for one probe.")]
+TrialSeconds = Annotated[float, typer.Option("--seconds", help="Wall seconds of one trial, both sides together.")]
+Times = Annotated[
+    Texts, typer.Option("--time", metavar="TIME", help="Wall time of a run; repeatable. 2m and 10m without.")
+]
+
+# What is judged, and how.
+Margin = Annotated[str, typer.Option("--margin", help="The smallest change that matters.")]
+MarginIfAny = Annotated[
+    str | None, typer.Option("--margin", help="The smallest change that matters; half of --detect.")
+]
+Detect = Annotated[str, typer.Option("--detect", help="The slowdown that is to be found, such as 3%.")]
+Inconclusive = Annotated[str, typer.Option("--inconclusive", help="fail or pass: what an open question is.")]
+Deep = Annotated[bool, typer.Option("--deep", help="Every case in every dtype.")]
+Random = Annotated[int, typer.Option("--random", metavar="N", help="Instead, N random combinations of all features.")]
+Draws = Annotated[int, typer.Option("--draws", help="With --random: draws of the values for each combination.")]
+Onnx = Annotated[
+    bool, typer.Option("--onnx", help="Instead, ONNX's own cases of Attention, or with --random nodes of it.")
+]
+Cases = Annotated[Texts, typer.Option("--case", metavar="CASE", help="Instead, exactly this case; repeatable.")]
+RandomSeed = Annotated[int, typer.Option("--seed", help="The seed of --random.")]
+OrderSeed = Annotated[
+    int | None, typer.Option("--seed", help="The seed of the random order; drawn and recorded if not given.")
+]
+DrawsSeed = Annotated[int, typer.Option("--seed", help="The seed of the draws.")]
+
+# The scoreboard's trials.
+Rounds = Annotated[int, typer.Option("--trials", help="Rounds: trials of every tool at every slowdown.")]
+RunsDrawn = Annotated[int, typer.Option("--trials", help="Runs to draw for every rule.")]
+Effects = Annotated[str, typer.Option("--effects", metavar="E1,E2", help="Slowdowns in per cent; 0 is A against A.")]
+TrialCells = Annotated[int, typer.Option("--cells", help="Cells of a trial.")]
+RunCells = Annotated[int, typer.Option("--cells", help="Cells of a run.")]
+Tools = Annotated[str | None, typer.Option("--tools", metavar="T1,T2", help="Some of the tools; all without.")]
+Arms = Annotated[
+    Texts,
+    typer.Option(
+        "--arm",
+        metavar="EXTRA:TIME:RUNS",
+        help="Runs to make; repeatable. 0:2m:20, 10:2m:10 and 5:10m:8 without.",
+    ),
+]
+
+# What there is already, by name.
+Resume = Annotated[str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was broken off.")]
+NewBaseline = Annotated[str | None, typer.Option("--name", help="Its name; suites and machine without one.")]
+ChosenBaseline = Annotated[
+    str | None, typer.Option("--name", help="The baseline; that of its suites and machine without one.")
+]
+Baselines = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where baselines are.")]
+
+# Where it goes, and as what.
+RunsOut = Annotated[Path, typer.Option("--out", help="Where run folders go.")]
+ImportOut = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where run folders go.")]
+ComparisonOut = Annotated[Path, typer.Option("--out", help="Where the folder of the comparison goes.")]
+PairsOut = Annotated[Path, typer.Option("--out", help="Where the folder of the pairs goes.")]
+DataOut = Annotated[Path, typer.Option("--out", help="Where the data goes.")]
+HistoryOut = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where figure and table go.")]
+ReportOut = Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="The report's folder.")]
+ExportOut = Annotated[
+    Path | None,
+    typer.Option("-o", "--out", metavar="FILE", help="The file (for asv its results folder); else it is printed."),
+]
+Reports = Annotated[Path | None, typer.Option("--report", help="Where reports go; reports beside --out.")]
+Page = Annotated[Path, typer.Option("--page", help="The page whose tables are filled in, if it is there.")]
+Format = Annotated[str, typer.Option("--to", metavar="FORMAT", help="pytest-benchmark, asv, github, junit or csv.")]
+Commit = Annotated[str | None, typer.Option("--commit", help="For asv: the commit that was measured.")]
+RowsJunit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="The rows as JUnit XML besides.")]
+VerdictsJunit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="The verdicts as JUnit XML.")]
+VerdictsMarkdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="The verdicts as Markdown.")]
+SemanticsPage = Annotated[bool, typer.Option("--markdown", help="A page such as docs/semantics.md.")]
+Github = Annotated[bool, typer.Option("--github", help="GitHub's step summary and annotations.")]

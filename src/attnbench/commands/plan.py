@@ -1,0 +1,106 @@
+"""``attnbench plan --detect``: what finding a slowdown on this machine costs."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from attnbench.commands import options
+from attnbench.commands.given import percentage, split
+from attnbench.commands.output import document, show
+from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+
+if TYPE_CHECKING:
+    from attnbench.live.sides import Asked
+
+# Seconds of a pair and of each cell in it, where nothing was measured here: 4 quads of 4 bursts of 35 ms, and a start.
+ASSUMED_STARTUP_S, ASSUMED_CELL_S = 1.5, 1.0
+MEMORY_RUNS = 3
+# The margin for a slowdown of a given size: one that is no larger than the margin is found half the time.
+MARGIN_SHARE = 0.5
+
+
+def plan(
+    *,
+    detect: options.Detect,
+    suite: options.TimedSuites = None,
+    impl: options.ImplsOrNaive = None,
+    axis: options.Axes = None,
+    margin: options.MarginIfAny = None,
+    as_json: options.Json = False,
+) -> None:
+    """Say how many pairs and minutes it takes to find a slowdown here, before anything runs."""
+    from attnbench.results.extra import check_report_extra
+
+    check_report_extra("attnbench plan")
+    from attnbench.live.sides import Asked, resolve_itself
+
+    size = percentage(detect)
+    if not 0 < size < 1:
+        msg = f"--detect is above 0 and below 100 %; got {detect}"
+        raise UsageError(msg)
+    within = size * MARGIN_SHARE if margin is None else percentage(margin)
+    asked = Asked("", suites=split(suite) or ("smoke",), patterns=impl or [], axes=axis or [])
+    with ExitStack() as stack:
+        cells = len(resolve_itself(asked, stack).twins)
+    found, took = _forecast(size, within, cells)
+    code = EXIT_OK if took is not None else EXIT_INCONCLUSIVE
+    if as_json:
+        document(
+            {"detect": size, "margin": within, "cells": cells, **asdict(found), "seconds": took, "exit_code": code}
+        )
+    else:
+        show("\n".join(_plan_lines(size, within, cells, found, took, _options(asked))))
+    raise typer.Exit(code)
+
+
+def _forecast(size: float, within: float, cells: int) -> tuple[Any, float | None]:
+    """The pairs that it takes by what is known of this machine, and their seconds; ``None`` where it cannot be done."""
+    from attnbench.compare.calibration import ASSUMED_SPREAD, FEWEST, assumed, forecast, recorded, recorded_both
+    from attnbench.compare.sequential import Rules
+    from attnbench.compare.signed_rank import robust_spread
+    from attnbench.results.calibrations import for_machine
+    from attnbench.results.fingerprint import collect_hardware
+
+    rules = Rules(margin=within, cells=cells)
+    known = for_machine(collect_hardware().id)
+    values = known.log_ratios if known is not None else ()
+    is_assumed = len(values) < FEWEST
+    spread = ASSUMED_SPREAD if is_assumed else robust_spread(recorded_both(values))
+    noise = assumed() if is_assumed or known is None else recorded(known.series)
+    found = forecast(noise, size, rules, spread, is_assumed=is_assumed)
+    startup_s, cell_s = (ASSUMED_STARTUP_S, ASSUMED_CELL_S) if known is None else (known.startup_s, known.cell_s)
+    took = None
+    if found.pairs is not None:
+        took = found.pairs * (startup_s + cells * cell_s) + MEMORY_RUNS * cells * (startup_s + cell_s / 4)
+    return found, took
+
+
+def _options(asked: Asked) -> str:
+    """The options that choose the cells, as they were typed, for ``attnbench ab``."""
+    chosen = [("--suite", one) for one in asked.suites] + [("-a", one) for one in asked.axes]
+    return "".join(f" {option} {shlex.quote(one)}" for option, one in chosen)
+
+
+def _plan_lines(size: float, margin: float, cells: int, found: Any, took: float | None, chosen: str) -> list[str]:
+    from attnbench.compare.live import clock
+
+    source = (
+        f"assuming a spread of {100 * found.spread:g} % with heavy tails (this machine is not calibrated; type: "
+        "attnbench calibrate)"
+        if found.assumed
+        else f"by this machine's own pairs, whose spread is {100 * found.spread:.1f} %"
+    )
+    if took is None:
+        rare = f"A slowdown of {100 * size:g} % is found in only {100 * found.power:.0f} of 100"
+        return [f"{rare}, {source}. Ask for a larger one, or measure on a quieter machine."]
+    typical = f", typically {found.typical:.0f}" if math.isfinite(found.typical) else ""
+    what = f"{cells} cells, a slowdown of {100 * size:g} % in each"
+    cost = f"at most {found.pairs} pairs{typical}, about {clock(took)} with memory"
+    again = f"attnbench ab A B{chosen} --margin {100 * margin:g}% --budget {math.ceil(took / 60)}m"
+    return [f"{what}: {cost}, {source}.", f"type: {again}"]

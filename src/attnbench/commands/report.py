@@ -1,0 +1,36 @@
+"""``attnbench report``: the page of one run or several."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from attnbench.commands import options
+from attnbench.commands.output import document, show
+from attnbench.errors import EXIT_OK, UsageError
+
+
+def report(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders, or ids under results/.")],
+    *,
+    out: options.ReportOut = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write an offline HTML page with figures, Markdown and CSV from one run or several."""
+    from attnbench.results.extra import check_report_extra
+
+    check_report_extra("attnbench report")
+    from attnbench.report.write import write_report
+    from attnbench.results.read import read_info, run_folder
+
+    folders = [run_folder(run) for run in runs]
+    ids = [read_info(folder).run_id for folder in folders]
+    if out is None and len(ids) > 1:
+        msg = "the report of several runs needs a name: -o DIR"
+        raise UsageError(msg)
+    page = write_report(folders, out or folders[0].parent.parent / "reports" / ids[0])
+    if as_json:
+        document({"report": str(page), "runs": ids, "exit_code": EXIT_OK})
+    else:
+        show(f"report: {page}")
