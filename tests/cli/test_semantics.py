@@ -10,6 +10,7 @@ import pytest
 from attnbench.commands import semantics_output as command
 from attnbench.measure import semantics as measure
 from attnbench.measure.protocol import Reply
+from attnbench.workers.session import Session
 from tests.cli.conftest import Cli
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "semantics.md"
@@ -53,17 +54,18 @@ def test_nothing_to_probe_is_said(cli: Cli) -> None:
 
 
 def test_a_lost_process_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Lost(measure.Workers):
+    class Lost(Session):
         """A worker that ends in one probe."""
 
-        def ask(self, op: str, **arguments: object) -> Reply:
+        def ask(self, op: str, /, *, timeout_s: float | None = None, **arguments: object) -> Reply:
+            assert timeout_s is None
             if op == "semantics_plan":
                 return Reply(1, "ok", value={"kernels": ["planted"], "missing": {"other": "nothing"}})
             if arguments["probe"] == "fewer_keys":
                 return Reply(2, "crashed", "the worker was ended by SIGSEGV")
             return Reply(3, "ok", value={"word": "0", "detail": ""})
 
-    monkeypatch.setattr(measure, "Workers", Lost)
+    monkeypatch.setattr(measure, "Session", Lost)
     found = measure.probe_backend("numpy")
     kernel = found.kernels["planted"]
     assert (kernel["fewer_keys"].word, kernel["dead_row"].word) == ("CRASHED", "0")

@@ -310,6 +310,7 @@ def test_a_worker_that_does_not_start_ends_the_cells() -> None:
         ("crashed", "ImportError: numpy.core is gone", "crashed"),
         ("timeout", "no answer in 120 s", "timeout"),
         ("crashed", "the worker has no operation 'hello'", "not-comparable"),
+        ("crashed", "TypeError: General.hello() got an unexpected keyword argument 'threads'", "not-comparable"),
         ("crashed", "TypeError: Bench.hello() got an unexpected keyword argument 'threads'", "not-comparable"),
         ("crashed", "UsageError: unknown backend 'jax'; there are numpy, torch", "not-comparable"),
     ],

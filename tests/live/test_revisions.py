@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,55 @@ def test_another_protocol_is_told_by_the_field_that_differs(installed: tuple[Sid
     finally:
         file.write_text(before, encoding="utf-8")
     assert unlike(side) is None
+
+
+def changed(file: Path, *pairs: tuple[str, str]) -> Callable[[], object]:
+    """Change a file; the answer restores it."""
+    before = now = file.read_text(encoding="utf-8")
+    for old, new in pairs:
+        assert old in now
+        now = now.replace(old, new)
+    file.write_text(now, encoding="utf-8")
+    return lambda: file.write_text(before, encoding="utf-8")
+
+
+def test_an_older_revision_whose_operations_are_all_in_one_class_is_understood(installed: tuple[Side, Path]) -> None:
+    side, site = installed
+    measure = site / "attnbench" / "measure"
+    hello = "    def hello(self, backend: str, threads: int) -> None: ...\n\n    def drop("
+    with ExitStack() as stack:
+        stack.callback(changed(measure / "worker.py", ("operations()", "together()")))
+        stack.callback(changed(measure / "bench.py", ("    def drop(", hello)))
+        assert unlike(side) is None
+        stack.callback(changed(measure / "bench.py", ("backend: str, threads: int)", "backend: str)")))
+        assert unlike(side) == "its worker speaks another protocol: hello differs in threads"
+    with ExitStack() as stack:
+        stack.callback(changed(measure / "worker.py", ("operations()", "together()")))
+        assert unlike(side) == "its worker speaks another protocol: hello differs in backend, threads"
+    assert unlike(side) is None
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "differs"),
+    [
+        ("general.py", "backend: str, threads: int", "backend: str, cores: int", "hello differs in cores, threads"),
+        (
+            "bench.py",
+            "def verify(self, cell_id: str)",
+            "def verify(self, cell: str)",
+            "verify differs in cell, cell_id",
+        ),
+    ],
+)
+def test_an_operation_that_is_asked_otherwise_is_told_by_name(
+    installed: tuple[Side, Path], module: str, old: str, new: str, differs: str
+) -> None:
+    side, site = installed
+    restore = changed(site / "attnbench" / "measure" / module, (old, new))
+    try:
+        assert unlike(side) == f"its worker speaks another protocol: {differs}"
+    finally:
+        restore()
 
 
 def test_a_tree_that_cannot_be_installed_says_why(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ print(json.dumps([status, sorted({{name.partition(".")[0] for name in sys.module
 
 STATEMENTS = {
     "import attnbench": "import attnbench",
+    "the worker": "import attnbench.measure.worker",
+    "who asks workers": "import attnbench.workers.session",
     "attnbench --help": 'from attnbench.cli import main; sys.argv = ["attnbench", "--help"]; main()',
     "attnbench list": 'from attnbench.cli import main; sys.argv = ["attnbench", "list"]; main()',
     "attnbench list backends": 'from attnbench.cli import main; sys.argv = ["attnbench", "list", "backends"]; main()',

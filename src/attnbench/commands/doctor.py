@@ -57,14 +57,13 @@ def _row(name: str, **found: Any) -> dict[str, Any]:
 
 def _backend(name: str) -> dict[str, Any]:
     from attnbench import discover
-    from attnbench.measure.process import Setting, WorkerProcess
+    from attnbench.workers.session import HELLO, ask_once
 
     info = discover.backend(name)
     if problem := info.why_missing():
         return _row(name, problem=problem)
     say(f"starting {name}")
-    with WorkerProcess(name, Setting()) as worker:
-        reply = worker.call("hello", TIMEOUT_S, backend=name, threads=1)
+    reply = ask_once(name, HELLO, timeout_s=TIMEOUT_S)
     if not reply.ok:
         return _row(name, version=installed(info.requires), problem=reply.reason)
     names = reply.value["device_names"]

@@ -56,7 +56,7 @@ class Session:
 
     def prepare(self, cell: Cell) -> Prepared:
         """Import, bind, and hold the cell to the oracle; whatever goes wrong is a status and a reason."""
-        from attnbench.measure.bench import classify
+        from attnbench.measure.general import classify
 
         try:
             status, reason, value = self._prepared(cell)
@@ -72,7 +72,7 @@ class Session:
 
     def verify(self, cell: Cell) -> str | None:
         """After the clock: why what the timed call answers is wrong, or ``None``. The cell is let go of."""
-        from attnbench.measure.bench import classify
+        from attnbench.measure.general import classify
 
         try:
             status, reason, _ = self._bench(cell).verify(cell.id)
@@ -91,12 +91,13 @@ class Session:
         key = cell.backend, cell.threads
         if key not in self.benches:
             from attnbench.measure.bench import Bench
+            from attnbench.measure.general import General
 
-            bench = Bench()
-            status, reason, _ = bench.hello(*key)
+            general = General()
+            status, reason, _ = general.hello(*key)
             if status != OK:
                 return status, reason, {}
-            self.benches[key] = bench
+            self.benches[key] = Bench(lambda: general.backend)
         return self._bench(cell).prepare(cell.to_dict())
 
     def _bench(self, cell: Cell) -> Bench:

@@ -21,6 +21,7 @@ from attnbench.measure.pool import HASH_SEEDS, LONGEST_PADDING
 from attnbench.measure.process import Setting, WorkerProcess
 from attnbench.measure.protocol import CRASHED, Reply
 from attnbench.suite import Cell
+from attnbench.workers.session import greet
 
 Name = Literal["A", "B"]
 BOTH: tuple[Name, Name] = ("A", "B")
@@ -200,7 +201,7 @@ class Duo:
 
     def hello(self, name: Name, cell: Cell) -> Reply:
         """Greet one side."""
-        return self.ask(name, "hello", backend=cell.backend, threads=cell.threads)
+        return greet(self.workers[name], cell.backend, cell.threads, self._timeout)
 
 
 def other(name: Name) -> Name:

@@ -35,21 +35,26 @@ TAIL = 300
 # Asked of the code of each side: what its worker understands and says. Printed as one JSON document.
 ASKED = """
 import dataclasses, inspect, json
-from attnbench.measure import protocol
-from attnbench.measure.bench import Bench
+from attnbench.measure import protocol, worker
 from attnbench.problem import Case, Problem
 from attnbench.spec import SPEC_VERSION, AttentionSpec
 from attnbench.suite import Cell
 def names(kind):
     return {f.name: f.default is f.default_factory is dataclasses.MISSING for f in dataclasses.fields(kind)}
+def table():
+    if hasattr(worker, "operations"):
+        return worker.operations()
+    from attnbench.measure.bench import Bench  # where an older revision has them all
+    return {name: getattr(Bench, name) for name in asked if hasattr(Bench, name)}
 said = ("Request", "Reply", "Hello", "Prepared", "Burst", "Memory")
+asked = ("hello", "prepare", "burst", "verify", "memory")
+spoken = table()
 print(json.dumps({
     "spec version": SPEC_VERSION,
     "said": {name: names(getattr(protocol, name)) for name in said},
     "asked": {one.__name__: sorted(names(one)) for one in (Cell, Case, Problem, AttentionSpec)},
     "operations": {
-        name: sorted(inspect.signature(getattr(Bench, name)).parameters)
-        for name in ("hello", "prepare", "burst", "verify", "memory") if hasattr(Bench, name)
+        name: sorted({*inspect.signature(spoken[name]).parameters} - {"self"}) for name in asked if name in spoken
     },
 }))
 """

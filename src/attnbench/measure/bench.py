@@ -1,9 +1,7 @@
-"""The measuring side of a worker: cells prepared, checked, timed and weighed in one process with one framework."""
+"""The measuring side of a worker: cells prepared, gated, timed and weighed in one process with one framework."""
 
 from __future__ import annotations
 
-import os
-import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -12,27 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnbench import discover
-from attnbench.ablate.probe import LocalProbe
 from attnbench.backends.bind import bind_case
 from attnbench.call import prepare as checked_call
 from attnbench.errors import AttnbenchError, UnsupportedError
 from attnbench.inputs import draw
 from attnbench.measure import ceilings, clock, gpu, memory
-from attnbench.measure.check_operations import check_operations
-from attnbench.measure.protocol import (
-    CRASHED,
-    OK,
-    OOM,
-    REASON_LENGTH,
-    UNSUPPORTED,
-    WRONG,
-    Burst,
-    Described,
-    Hello,
-    Observed,
-    Prepared,
-    Verified,
-)
+from attnbench.measure.protocol import OK, WRONG, Burst, Done, Prepared, Verified
 from attnbench.suite import Cell
 
 if TYPE_CHECKING:
@@ -42,15 +25,10 @@ if TYPE_CHECKING:
     from attnbench.problem import Case
     from attnbench.results.schema import Cache
 
-Done = tuple[str, str | None, dict[str, Any]]
-
 # A call on an accelerator shorter than this is timed as a graph too: to launch its kernels may take longer than they.
 GRAPH_BELOW_NS = 100_000
 # Longest sequence of the problem that warms a kernel up before its memory is measured.
 SMALL_T = 32
-OUT_OF_MEMORY = re.compile(
-    r"RESOURCE_EXHAUSTED|out of memory|can.?t allocate memory|unable to allocate|bad_alloc", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True)
@@ -71,40 +49,20 @@ class Timed:
 
 
 class Bench:
-    """One framework in one process, and the cells that live in it. Every public operation answers a request."""
+    """The cells that live in a process, and its clocks. Every public operation answers a request.
 
-    def __init__(self) -> None:
-        self._backend: Backend | None = None
+    ``backend`` gives the adapter of the process; it is asked when an operation is called.
+    """
+
+    def __init__(self, backend: Callable[[], Backend]) -> None:
+        self._backend = backend
         self._live: dict[str, Live] = {}
         self._clocks: dict[str, clock.Clock] = {}
 
     def operations(self) -> dict[str, Callable[..., Done]]:
         """The operations by their names in the protocol."""
-        named = (self.hello, self.describe, self.prepare, self.burst, self.verify, self.memory, self.observe, self.drop)
-        own = {operation.__name__: operation for operation in named} | {"ceilings": self.ceilings}
-        return own | check_operations(lambda: self.backend)
-
-    def hello(self, backend: str, threads: int) -> Done:
-        """Import the framework, set its threads, and verify that they are what was asked."""
-        start = time.perf_counter()
-        adapter = discover.backend(backend).load()
-        import_s = time.perf_counter() - start
-        adapter.set_threads(threads)
-        self._backend = adapter
-        pools, devices = adapter.threads(), adapter.devices()
-        unlike = {name: count for name, count in pools.items() if count != threads}
-        if unlike:
-            found = ", ".join(f"{name} uses {count}" for name, count in unlike.items())
-            return UNSUPPORTED, f"{backend} was to use {threads} threads, but {found}", {}
-        affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        names = {device: name for device in devices if (name := adapter.device_name(device))}
-        hello = Hello(import_s, adapter.versions(), list(devices), pools, affinity, os.getpid(), names)
-        return OK, None, asdict(hello)
-
-    def describe(self, files: list[str]) -> Done:
-        """The names in drop-in files; imports them."""
-        names = [one.name for path in files for one in discover.load_file(path)]
-        return OK, None, asdict(Described(names))
+        named = (self.prepare, self.burst, self.verify, self.memory, self.drop, self.ceilings)
+        return {operation.__name__: operation for operation in named}
 
     def prepare(self, cell: dict[str, Any], gate: bool = True) -> Done:  # noqa: FBT001, FBT002  (a JSON argument)
         """Load, check capabilities, draw, bind, call once, check agreement, calibrate; then the cell can be timed."""
@@ -191,21 +149,6 @@ class Bench:
         binding = bind_case(self.backend, kernel, case, device)
         return OK, None, asdict(memory.peak_of_call(binding, self._clock(device).gauges))
 
-    def observe(self, cell: dict[str, Any]) -> Done:
-        """Compute the numbers of an observed suite at one point."""
-        asked = Cell.from_dict(cell)
-        observe = discover.suite(asked.suite).observe
-        if observe is None:
-            msg = f"suite {asked.suite!r} is timed, not observed"
-            raise AttnbenchError(msg)
-        kernel = discover.load_implementation(asked.impl, asked.files)
-        point = {axis: tuple(level) if isinstance(level, list) else level for axis, level in asked.point.items()}
-        found = observe(LocalProbe(self.backend, kernel, asked.device), **point)
-        if not found:
-            msg = f"suite {asked.suite!r} observed nothing: observe() returns numbers by name"
-            raise AttnbenchError(msg)
-        return OK, None, asdict(Observed({name: float(number) for name, number in found.items()}))
-
     def ceilings(self, seconds: float, device: str, dtypes: list[str]) -> Done:
         """What this machine can do with the threads of this process, as far as this framework shows it."""
         return OK, None, asdict(ceilings.measure(self.backend, seconds, device, dtypes))
@@ -218,10 +161,7 @@ class Bench:
     @property
     def backend(self) -> Backend:
         """The adapter of this process."""
-        if self._backend is None:
-            msg = "the worker has no backend yet; its first operation is hello"
-            raise AttnbenchError(msg)
-        return self._backend
+        return self._backend()
 
     def _missing(self, kernel: Implementation, case: Case, device: str) -> str | None:
         if device not in self.backend.devices():
@@ -278,13 +218,3 @@ def _arrays(backend: Backend, result: Any) -> dict[str, Any]:
     output, gradients = result if isinstance(result, tuple) else (result, {})
     native = dict(output.items()) | {f"gradient of {name}": array for name, array in gradients.items()}
     return {name: backend.to_numpy(array) for name, array in native.items()}
-
-
-def classify(error: BaseException) -> tuple[str, str]:
-    """The status and the reason of a cell whose operation raised."""
-    message = " ".join(str(error).split())
-    reason = f"{type(error).__name__}: {message}"[:REASON_LENGTH]
-    if isinstance(error, UnsupportedError):
-        return UNSUPPORTED, message[:REASON_LENGTH] or reason
-    is_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return (OOM if is_memory or OUT_OF_MEMORY.search(message) else CRASHED), reason

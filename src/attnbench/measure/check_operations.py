@@ -1,18 +1,15 @@
-"""The worker's side of ``attnbench check``: which rows there are for an implementation, and one row."""
+"""The worker's side of checking: of ``attnbench check``, its random cases and ONNX, and of ``attnbench semantics``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attnbench import discover
-from attnbench.measure.diagnosing import diagnosis_operations
-from attnbench.measure.protocol import OK
+from attnbench.measure.protocol import OK, Done
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
-
-Done = tuple[str, str | None, dict[str, Any]]
 
 
 def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
@@ -41,6 +38,25 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
 
         kernel = discover.load_implementation(impl, files)
         return OK, None, check_random(backend(), kernel, tuple(dtypes), first, count, seed, draws, device).to_dict()
+
+    def check_case(impl: str, files: list[str], case: str, device: str) -> Done:
+        """One row for one case."""
+        from attnbench.agree.case_text import case_from_text
+        from attnbench.agree.cases import CheckCase
+        from attnbench.agree.check import check_cases_given
+
+        kernel = discover.load_implementation(impl, files)
+        row = check_cases_given(backend(), kernel, [CheckCase("case", case_from_text(case))], device)
+        return OK, None, row.to_dict()
+
+    def examine(impl: str, files: list[str], case: str, device: str, seconds: float) -> Done:
+        """Kind of fault and smallest case."""
+        from attnbench.agree.case_text import case_from_text
+        from attnbench.agree.examine import examine
+
+        kernel = discover.load_implementation(impl, files)
+        found = examine(backend(), kernel, case_from_text(case), device, seconds=seconds)
+        return OK, None, found.to_dict()
 
     def semantics_plan(device: str) -> Done:
         """The native kernels of this backend on the device, and those that are not installed with what they require."""
@@ -73,9 +89,10 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
         "check_plan": check_plan,
         "check": check,
         "check_random": check_random,
+        "check_case": check_case,
+        "examine": examine,
         "semantics_plan": semantics_plan,
         "semantics": semantics,
-        **diagnosis_operations(backend),
         "onnx_plan": onnx_plan,
         "check_onnx": check_onnx,
     }

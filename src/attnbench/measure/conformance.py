@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from attnbench import discover
 from attnbench.agree.onnx_check import OnnxRow
+from attnbench.measure.lost import fault
 from attnbench.measure.protocol import Reply
-from attnbench.measure.semantics import Workers
 from attnbench.results.fingerprint import usable_cpus
+from attnbench.workers.session import Session
 
 Progress = Callable[[OnnxRow], None]
 
@@ -40,20 +41,17 @@ def _one(impl: str, options: OnnxOptions, progress: Progress | None) -> list[Onn
     info = discover.backend(impl.partition("/")[0])
     if reason := info.why_missing():
         return [OnnxRow(impl, "all", 0, options.device, "unsupported", reason=reason)]
-    workers = Workers(info.name, options.timeout_s)
-    try:
-        plan = workers.ask("onnx_plan", nodes=options.nodes, seed=options.seed)
+    with Session(info.name, options.timeout_s) as session:
+        plan = session.ask("onnx_plan", nodes=options.nodes, seed=options.seed)
         if not plan.ok:
             return [_lost(impl, "all", 0, options.device, plan)]
-        return [_row(workers, impl, case, opset, options, progress) for case, opset in plan.value["cases"]]
-    finally:
-        workers.close()
+        return [_row(session, impl, case, opset, options, progress) for case, opset in plan.value["cases"]]
 
 
 def _row(
-    workers: Workers, impl: str, case: str, opset: int, options: OnnxOptions, progress: Progress | None
+    session: Session, impl: str, case: str, opset: int, options: OnnxOptions, progress: Progress | None
 ) -> OnnxRow:
-    reply = workers.ask("check_onnx", impl=impl, files=list(options.files), case=case, device=options.device)
+    reply = session.ask("check_onnx", impl=impl, files=list(options.files), case=case, device=options.device)
     row = OnnxRow.from_dict(reply.value) if reply.ok else _lost(impl, case, opset, options.device, reply)
     if progress is not None:
         progress(row)
@@ -61,6 +59,4 @@ def _row(
 
 
 def _lost(impl: str, case: str, opset: int, device: str, reply: Reply) -> OnnxRow:
-    """An exception, a crash or a hang is a disagreement."""
-    fault = {"timeout": "timeout", "oom": "memory"}.get(reply.status, "crash")
-    return OnnxRow(impl, case, opset, device, "wrong", fault=fault, reason=reply.reason)
+    return OnnxRow(impl, case, opset, device, "wrong", fault=fault(reply), reason=reply.reason)

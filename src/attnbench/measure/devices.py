@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attnbench.measure.process import Setting, WorkerProcess
 from attnbench.measure.protocol import Hello, value
 from attnbench.suite import Cell
+from attnbench.workers.session import HELLO, ask_once
 
 HELLO_TIMEOUT_S = 120.0
 ALWAYS = "cpu"
@@ -32,6 +32,5 @@ def lacking(cells: Iterable[Cell]) -> dict[str, str]:
 
 def devices_of(backend: str) -> tuple[str, ...] | None:
     """The devices that a framework has in a process of its own; ``None`` where it does not tell."""
-    with WorkerProcess(backend, Setting()) as worker:
-        reply = worker.call("hello", HELLO_TIMEOUT_S, backend=backend, threads=1)
+    reply = ask_once(backend, HELLO, timeout_s=HELLO_TIMEOUT_S)
     return tuple(value(Hello, reply).devices) if reply.ok else None

@@ -11,7 +11,6 @@ import ast
 import fnmatch
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ from typing import Any
 from attnbench import discover
 from attnbench.errors import NothingSelectedError, UsageError, suggest
 from attnbench.measure.devices import lacking
-from attnbench.measure.process import Setting, WorkerProcess
-from attnbench.measure.protocol import Described, Reply, value
+from attnbench.measure.protocol import Described, value
 from attnbench.suite import Cell, Suite
+from attnbench.workers.session import Session
 
 DESCRIBE_TIMEOUT_S = 60.0
 TRUTH = {"true": True, "false": False}
@@ -154,13 +153,12 @@ def found_in(files: Sequence[str | Path], timeout_s: float = DESCRIBE_TIMEOUT_S)
     with the reason. Raises ``UsageError`` where neither finds one.
     """
     found: dict[str, tuple[str, ...]] = {}
-    with ExitStack() as stack:
-        describer = _Describer(timeout_s, stack)
+    with Session(None, timeout_s) as session:
         for given in files:
             within = _python_files(given)
             inside: list[str] = []
             for file in within:
-                names, why = describer.names(file)
+                names, why = _names_in(file, session)
                 if not names and len(within) == 1:
                     raise UsageError(why)
                 _refuse_doubles(file, names, found)
@@ -179,27 +177,15 @@ def _refuse_doubles(file: Path, names: Sequence[str], found: Mapping[str, tuple[
             raise UsageError(msg)
 
 
-class _Describer:
-    """A worker without a framework that imports files to know the names in them; started again where it is lost."""
-
-    def __init__(self, timeout_s: float, stack: ExitStack) -> None:
-        self._timeout, self._stack = timeout_s, stack
-        self._worker: WorkerProcess | None = None
-
-    def names(self, file: Path) -> tuple[list[str], str]:
-        """The names in one file, and why there are none."""
-        reply = self._ask(file)
-        if reply.outside:
-            reply = self._ask(file)
-        if reply.ok:
-            return value(Described, reply).names, ""
-        why = (reply.reason or "no implementation found").removeprefix("UsageError: ")
-        return list(dict.fromkeys(_names_written_in(file))), why
-
-    def _ask(self, file: Path) -> Reply:
-        if self._worker is None or not self._worker.alive:
-            self._worker = self._stack.enter_context(WorkerProcess(None, Setting()))
-        return self._worker.call("describe", self._timeout, files=[str(file)])
+def _names_in(file: Path, session: Session) -> tuple[list[str], str]:
+    """The names in one file, and why there are none."""
+    reply = session.ask("describe", files=[str(file)])
+    if reply.outside:
+        reply = session.ask("describe", files=[str(file)])
+    if reply.ok:
+        return value(Described, reply).names, ""
+    why = (reply.reason or "no implementation found").removeprefix("UsageError: ")
+    return list(dict.fromkeys(_names_written_in(file))), why
 
 
 def _python_files(path: str | Path) -> list[Path]:

@@ -18,6 +18,7 @@ from attnbench.measure.placement import first, needed, place
 from attnbench.measure.process import NO_GROUPS, Setting, WorkerProcess
 from attnbench.measure.protocol import CRASHED, OOM, TIMEOUT, Hello, Reply, value
 from attnbench.suite import Cell
+from attnbench.workers.session import greet
 
 HASH_SEEDS = 2**32 - 1
 LONGEST_PADDING = 4096
@@ -195,7 +196,7 @@ class Pool:
         limit = self._limit if cell.device == "cpu" else 0
         worker = WorkerProcess(cell.backend, Setting(self._threads, limit, environment, groups=self._groups))
         try:
-            hello = worker.call("hello", self._timeout, backend=cell.backend, threads=self._threads)
+            hello = greet(worker, cell.backend, self._threads, self._timeout)
         except BaseException:  # an interrupt, before anybody knows of the process
             worker.kill()
             raise

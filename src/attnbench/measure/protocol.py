@@ -21,6 +21,9 @@ OK, WRONG, UNSUPPORTED, OOM, TIMEOUT, CRASHED = "ok", "wrong", "unsupported", "o
 
 REASON_LENGTH = 600
 
+# What an operation of the worker did: status, reason and value of the reply.
+Done = tuple[str, str | None, dict[str, Any]]
+
 
 class ProtocolError(AttnbenchError):
     """A line that is not a message of this protocol."""

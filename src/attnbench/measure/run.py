@@ -34,7 +34,7 @@ from attnbench.measure.lock import only_run
 from attnbench.measure.observing import observe_blocks
 from attnbench.measure.plan import Plan, found_in, make_plan, refusals
 from attnbench.measure.pool import Pool
-from attnbench.measure.process import Setting, WorkerProcess
+from attnbench.measure.process import Setting
 from attnbench.measure.processors import at_once
 from attnbench.measure.protocol import Ceilings, Hello, Reply, value
 from attnbench.measure.spending import Spending
@@ -43,6 +43,7 @@ from attnbench.results.read import Contents
 from attnbench.results.schema import CellResult, Fingerprint, RunInfo, Sample
 from attnbench.results.store import RunWriter, new_run_id, utc_now
 from attnbench.suite import Cell, Suite
+from attnbench.workers.session import ask_once
 
 # A kernel that allocates without end meets this share of the memory that was free at the start, not the machine's end.
 MEMORY_SHARE = 0.8
@@ -353,10 +354,8 @@ class Session:
         observe_blocks(blocks, new_pool, finish, self._clock.spent, min(at_once(threads), len(blocks)))
 
     def _ask_ceilings(self, device: str, threads: int, backend: str) -> Reply:
-        with WorkerProcess(backend, Setting(threads)) as worker:
-            hello = worker.call("hello", self._effort.timeout_s, backend=backend, threads=threads)
-            asked = {"device": device, "seconds": CEILINGS_S, "dtypes": self._dtypes()}
-            return worker.call("ceilings", self._effort.timeout_s, **asked) if hello.ok else hello
+        asked = {"device": device, "seconds": CEILINGS_S, "dtypes": self._dtypes()}
+        return ask_once(backend, "ceilings", timeout_s=self._effort.timeout_s, setting=Setting(threads), **asked)
 
     def _dtypes(self) -> list[str]:
         """Those of the cells; what is computed in 16 bits may be computed in float32, so that its rate counts too."""

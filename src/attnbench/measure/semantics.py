@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from attnbench import discover
 from attnbench.agree.edges import Finding
 from attnbench.agree.semantics import PROBES
-from attnbench.measure.process import Setting, WorkerProcess
 from attnbench.measure.protocol import CRASHED, OOM, TIMEOUT, UNSUPPORTED, Reply
+from attnbench.workers.session import Session
 
 Progress = Callable[[str], None]
 AT_ONCE = 2
@@ -48,48 +48,19 @@ def probe_backend(
     info = discover.backend(name)
     if problem := info.why_missing():
         return Semantics(name, problem=problem)
-    workers = Workers(name, timeout_s)
-    try:
-        plan = workers.ask("semantics_plan", device=device)
+    with Session(name, timeout_s) as session:
+        plan = session.ask("semantics_plan", device=device)
         if not plan.ok:
-            return Semantics(name, workers.versions, problem=plan.reason)
+            return Semantics(name, session.versions, problem=plan.reason)
         kernels = {}
         for kernel in plan.value["kernels"]:
             if progress is not None:
                 progress(kernel)
-            found = ((one.key, workers.ask("semantics", kernel=kernel, probe=one.key, device=device)) for one in PROBES)
+            found = ((one.key, session.ask("semantics", kernel=kernel, probe=one.key, device=device)) for one in PROBES)
             kernels[kernel] = {key: finding(reply) for key, reply in found}
-        return Semantics(name, workers.versions, kernels, plan.value["missing"])
-    finally:
-        workers.close()
+        return Semantics(name, session.versions, kernels, plan.value["missing"])
 
 
 def finding(reply: Reply) -> Finding:
     """The worker's finding; a worker that was lost, or that ran out of something, is one too."""
     return Finding(**reply.value) if reply.ok else Finding(reply.status.upper(), reply.reason or "")
-
-
-class Workers:
-    """A worker of one backend that is started again when a kernel has ended it."""
-
-    def __init__(self, backend: str, timeout_s: float) -> None:
-        self.versions: dict[str, str] = {}
-        self._backend, self._timeout_s = backend, timeout_s
-        self._worker: WorkerProcess | None = None
-
-    def ask(self, op: str, **arguments: object) -> Reply:
-        """Ask the worker, starting it first where there is none."""
-        if self._worker is None or not self._worker.alive:
-            self.close()
-            self._worker = WorkerProcess(self._backend, Setting())
-            hello = self._worker.call("hello", self._timeout_s, backend=self._backend, threads=1)
-            if not hello.ok:
-                return hello
-            self.versions = hello.value["versions"]
-        return self._worker.call(op, self._timeout_s, **arguments)
-
-    def close(self) -> None:
-        """End the worker."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None

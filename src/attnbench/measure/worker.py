@@ -11,11 +11,17 @@ import os
 import resource
 import sys
 import traceback
+from collections.abc import Callable
 from types import FrameType
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from attnbench.measure.bench import Bench, Done, classify
-from attnbench.measure.protocol import CRASHED, OK, REASON_LENGTH, WRONG, Reply, Request, decode, encode
+from attnbench.measure.bench import Bench
+from attnbench.measure.check_operations import check_operations
+from attnbench.measure.general import General, classify
+from attnbench.measure.protocol import CRASHED, OK, REASON_LENGTH, WRONG, Done, Reply, Request, decode, encode
+
+if TYPE_CHECKING:
+    from attnbench.backend import Backend
 
 EXIT_FORKED = 4
 
@@ -42,16 +48,25 @@ def limit_memory(limit: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
+def operations() -> dict[str, Callable[..., Done]]:
+    """All that a worker does, by the names in the protocol: what every worker does, what is timed, what is checked."""
+    general = General()
+
+    def backend() -> Backend:
+        return general.backend
+
+    return general.operations() | Bench(backend).operations() | check_operations(backend)
+
+
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests in order."""
-    bench, own = Bench(), os.getpid()
-    operations = bench.operations()
+    known, own = operations(), os.getpid()
     for line in requests:
         request = decode(Request, line)
         if request.op == "quit":
             return
-        if request.op in operations:
-            status, reason, value = attempt(operations[request.op], request)
+        if request.op in known:
+            status, reason, value = attempt(known[request.op], request)
         else:
             status, reason, value = CRASHED, f"the worker has no operation {request.op!r}", {}
         if os.getpid() != own:

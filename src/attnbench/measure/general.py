@@ -1,0 +1,102 @@
+"""What every worker can be asked, whatever it is for: its framework, names in files, the numbers of an observed suite.
+
+Whatever an operation raises is a status and a reason: ``classify``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from attnbench import discover
+from attnbench.ablate.probe import LocalProbe
+from attnbench.errors import AttnbenchError, UnsupportedError
+from attnbench.measure.protocol import (
+    CRASHED,
+    OK,
+    OOM,
+    REASON_LENGTH,
+    UNSUPPORTED,
+    Described,
+    Done,
+    Hello,
+    Observed,
+)
+from attnbench.suite import Cell
+
+if TYPE_CHECKING:
+    from attnbench.backend import Backend
+
+OUT_OF_MEMORY = re.compile(
+    r"RESOURCE_EXHAUSTED|out of memory|can.?t allocate memory|unable to allocate|bad_alloc", re.IGNORECASE
+)
+
+
+class General:
+    """The framework of a process, which its first request names. Every public operation answers a request."""
+
+    def __init__(self) -> None:
+        self._backend: Backend | None = None
+
+    def operations(self) -> dict[str, Callable[..., Done]]:
+        """The operations by their names in the protocol."""
+        return {operation.__name__: operation for operation in (self.hello, self.describe, self.observe)}
+
+    def hello(self, backend: str, threads: int) -> Done:
+        """Import the framework, set its threads, and verify that they are what was asked."""
+        start = time.perf_counter()
+        adapter = discover.backend(backend).load()
+        import_s = time.perf_counter() - start
+        adapter.set_threads(threads)
+        self._backend = adapter
+        pools, devices = adapter.threads(), adapter.devices()
+        unlike = {name: count for name, count in pools.items() if count != threads}
+        if unlike:
+            found = ", ".join(f"{name} uses {count}" for name, count in unlike.items())
+            return UNSUPPORTED, f"{backend} was to use {threads} threads, but {found}", {}
+        affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        names = {device: name for device in devices if (name := adapter.device_name(device))}
+        hello = Hello(import_s, adapter.versions(), list(devices), pools, affinity, os.getpid(), names)
+        return OK, None, asdict(hello)
+
+    def describe(self, files: list[str]) -> Done:
+        """The names in drop-in files; imports them."""
+        names = [one.name for path in files for one in discover.load_file(path)]
+        return OK, None, asdict(Described(names))
+
+    def observe(self, cell: dict[str, Any]) -> Done:
+        """Compute the numbers of an observed suite at one point."""
+        asked = Cell.from_dict(cell)
+        observe = discover.suite(asked.suite).observe
+        if observe is None:
+            msg = f"suite {asked.suite!r} is timed, not observed"
+            raise AttnbenchError(msg)
+        kernel = discover.load_implementation(asked.impl, asked.files)
+        point = {axis: tuple(level) if isinstance(level, list) else level for axis, level in asked.point.items()}
+        found = observe(LocalProbe(self.backend, kernel, asked.device), **point)
+        if not found:
+            msg = f"suite {asked.suite!r} observed nothing: observe() returns numbers by name"
+            raise AttnbenchError(msg)
+        return OK, None, asdict(Observed({name: float(number) for name, number in found.items()}))
+
+    @property
+    def backend(self) -> Backend:
+        """The adapter of this process."""
+        if self._backend is None:
+            msg = "the worker has no backend yet; its first operation is hello"
+            raise AttnbenchError(msg)
+        return self._backend
+
+
+def classify(error: BaseException) -> tuple[str, str]:
+    """The status and the reason of a cell whose operation raised."""
+    message = " ".join(str(error).split())
+    reason = f"{type(error).__name__}: {message}"[:REASON_LENGTH]
+    if isinstance(error, UnsupportedError):
+        return UNSUPPORTED, message[:REASON_LENGTH] or reason
+    is_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return (OOM if is_memory or OUT_OF_MEMORY.search(message) else CRASHED), reason

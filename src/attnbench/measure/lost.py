@@ -1,0 +1,16 @@
+"""What a question that got no answer says of the implementation: an exception, a crash or a hang is a disagreement."""
+
+from __future__ import annotations
+
+from attnbench.agree.check import CheckRow
+from attnbench.measure.protocol import OOM, TIMEOUT, Reply
+
+
+def fault(reply: Reply) -> str:
+    """The fault, in the words of the check's rows."""
+    return {TIMEOUT: "timeout", OOM: "memory"}.get(reply.status, "crash")
+
+
+def lost_row(impl: str, feature: str, dtype: str, device: str, reply: Reply, case: str | None = None) -> CheckRow:
+    """The row of the check that such a reply stands for."""
+    return CheckRow(impl, feature, dtype, device, "wrong", 0, fault=fault(reply), reason=reply.reason, case=case)

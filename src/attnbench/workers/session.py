@@ -1,0 +1,127 @@
+"""A worker that stays at hand: started and greeted when it is first asked, and again after it was lost.
+
+Whoever asks one thing after another, and goes on after a kernel has ended the process, asks a ``Session``; several at
+a time are ``Sessions``; a single question is ``ask_once``. None of them knows what it asks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol, Self, TypeVar
+
+from attnbench import discover
+from attnbench.measure.process import Setting, WorkerProcess
+from attnbench.measure.protocol import Hello, Reply, value
+
+HELLO = "hello"
+USUAL = Setting()
+
+Part = TypeVar("Part")
+Done = TypeVar("Done")
+
+
+class Greeted(Protocol):
+    """What can be greeted; a ``WorkerProcess`` is one."""
+
+    def call(self, op: str, timeout: float, /, **arguments: Any) -> Reply:
+        """Ask and wait for the answer."""
+
+
+def greet(worker: Greeted, backend: str, threads: int, timeout_s: float) -> Reply:
+    """The first question to every worker of a framework: import it, and compute with so many threads."""
+    return worker.call(HELLO, timeout_s, backend=backend, threads=threads)
+
+
+class Session:
+    """A worker of one backend, or of none (``backend=None``, which nobody greets). Use it as a context.
+
+    ``timeout_s`` bounds its hello, and every question that does not bring seconds of its own. ``versions`` are those
+    that the framework told at the last start, empty before it.
+    """
+
+    def __init__(self, backend: str | None, timeout_s: float, setting: Setting = USUAL) -> None:
+        self.versions: dict[str, str] = {}
+        self._backend, self._timeout_s, self._setting = backend, timeout_s, setting
+        self._worker: WorkerProcess | None = None
+        self._hello: Reply | None = None
+
+    def ask(self, op: str, /, *, timeout_s: float | None = None, **arguments: Any) -> Reply:
+        """Ask the worker, starting it first where there is none.
+
+        A hello that fails is the answer, and the next question starts another worker. Asked for ``hello``, a session
+        gives that of its start.
+        """
+        worker = self._worker if self._worker is not None and self._worker.alive else self._start()
+        if self._hello is not None and (op == HELLO or not self._hello.ok):
+            return self._hello
+        return worker.call(op, self._timeout_s if timeout_s is None else timeout_s, **arguments)
+
+    def _start(self) -> WorkerProcess:
+        self.close()
+        worker = self._worker = WorkerProcess(self._backend, self._setting)
+        if self._backend is not None:
+            self._hello = greet(worker, self._backend, self._setting.threads, self._timeout_s)
+            if self._hello.ok:
+                self.versions = value(Hello, self._hello).versions
+            else:
+                self.close()
+        return worker
+
+    def close(self) -> None:
+        """End the worker; a question after that starts another one."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Sessions:
+    """Sessions of one backend, at most ``at_once`` at a time; one that is free is used again. Use it as a context.
+
+    They share what they compile, where the backend says how: in a folder that is gone at the end.
+    """
+
+    def __init__(self, backend: str, timeout_s: float, at_once: int = 1) -> None:
+        self._backend, self._timeout_s, self._at_once = backend, timeout_s, at_once
+        self._free: list[Session] = []
+        self._lock = threading.Lock()
+        self._shared = TemporaryDirectory(prefix="attnbench-shared-", ignore_cleanup_errors=True)
+        sharing = discover.backend(backend).sharing
+        self._setting = Setting(environment={n: v.format(folder=self._shared.name) for n, v in sharing.items()})
+
+    def do(self, work: Callable[[Session], Done]) -> Done:
+        """Work with a session that is free, or with a new one."""
+        with self._lock:
+            session = self._free.pop() if self._free else Session(self._backend, self._timeout_s, self._setting)
+        try:
+            return work(session)
+        finally:
+            with self._lock:
+                self._free.append(session)
+
+    def map(self, work: Callable[[Session, Part], Done], parts: Sequence[Part]) -> list[Done]:
+        """``work`` for every part, several at a time, in order."""
+        with ThreadPoolExecutor(self._at_once) as pool:
+            return list(pool.map(lambda part: self.do(lambda session: work(session, part)), parts))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for session in self._free:
+            session.close()
+        self._shared.cleanup()
+
+
+def ask_once(backend: str | None, op: str, /, *, timeout_s: float, setting: Setting = USUAL, **arguments: Any) -> Reply:
+    """One question to a worker of its own, which is gone afterwards; ``hello`` asks for no more than its start."""
+    with Session(backend, timeout_s, setting) as session:
+        return session.ask(op, **arguments)

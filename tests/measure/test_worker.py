@@ -1,0 +1,77 @@
+"""What a worker does: one table, put together of what every worker does, what is timed and what is checked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from attnbench.measure.bench import Bench
+from attnbench.measure.check_operations import check_operations
+from attnbench.measure.general import General
+from attnbench.measure.pair import UNSPOKEN
+from attnbench.measure.process import Setting, WorkerProcess
+from attnbench.measure.worker import operations
+
+GENERAL = {"hello", "describe", "observe"}
+TIMED = {"prepare", "burst", "verify", "memory", "drop", "ceilings"}
+CHECKED = {"check_plan", "check", "check_random", "check_case", "examine"}
+PROBED = {"semantics_plan", "semantics", "onnx_plan", "check_onnx"}
+
+
+def test_every_part_has_its_own_operations_and_the_worker_has_them_all() -> None:
+    general = General()
+    parts = [
+        general.operations(),
+        Bench(lambda: general.backend).operations(),
+        check_operations(lambda: general.backend),
+    ]
+    assert [set(part) for part in parts] == [GENERAL, TIMED, CHECKED | PROBED]
+    assert set(operations()) == GENERAL | TIMED | CHECKED | PROBED
+    assert len(operations()) == sum(map(len, parts))
+
+
+def test_all_parts_have_the_backend_that_was_greeted() -> None:
+    asked: dict[str, dict[str, Any]] = {
+        "ceilings": {"seconds": 0.0, "device": "cpu", "dtypes": []},
+        "semantics_plan": {"device": "cpu"},
+    }
+    with WorkerProcess("numpy", Setting()) as worker:
+        for op, arguments in asked.items():
+            assert "its first operation is hello" in str(worker.call(op, 60, **arguments).reason)
+        assert worker.call("hello", 60, backend="numpy", threads=1).ok
+        for op, arguments in asked.items():
+            assert worker.call(op, 60, **arguments).ok
+
+
+def loaded(module: str) -> set[str]:
+    """The modules of ours that importing one loads."""
+    ask = f"import sys, {module}; print(*(name for name in sys.modules if name.startswith('attnbench.')))"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_the_clock_knows_nothing_of_checking_and_nothing_of_the_parents_side() -> None:
+    rooms = ("attnbench.agree", "attnbench.ablate", "attnbench.workers")
+    parents = {f"attnbench.measure.{name}" for name in ("checking", "diagnosing", "semantics", "process", "plan")}
+    found = loaded("attnbench.measure.bench")
+    assert "attnbench.measure.clock" in found
+    assert not {name for name in found if name.startswith(rooms)}
+    assert not loaded("attnbench.measure.worker") & parents
+
+
+@pytest.mark.parametrize("arguments", [{"wrong": 1}, {"backend": "numpy", "threads": 1, "more": 1}, {}])
+def test_a_hello_that_is_not_understood_is_told_from_one_that_fails(arguments: dict[str, object]) -> None:
+    with WorkerProcess("numpy", Setting()) as worker:
+        reply = worker.call("hello", 60, **arguments)
+    assert reply.status == "crashed"
+    assert any(words in str(reply.reason) for words in UNSPOKEN), reply.reason
+
+
+def test_a_crash_in_hello_is_not_taken_for_another_language(dropin: Callable[[str], str]) -> None:
+    with WorkerProcess("numpy", Setting()) as worker:
+        reply = worker.call("describe", 60, files=[dropin("raise TypeError('hello() failed')")])
+    assert not any(words in str(reply.reason) for words in UNSPOKEN)

@@ -1,0 +1,1 @@
+"""Tests of workers: sessions that go on when a process was lost."""
