@@ -95,7 +95,7 @@ class Adapter(Backend):
 
     def settings(self) -> Hashable:
         """What jit reads of JAX's settings that a user may change between two calls."""
-        config = jax.config
+        config: Any = jax.config
         return (
             config.jax_enable_x64,
             config.jax_default_matmul_precision,

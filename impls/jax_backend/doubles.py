@@ -21,11 +21,11 @@ def doubles() -> AbstractContextManager[Any]:
     """Within it float64 is float64; then the user's own setting comes back."""
     if hasattr(jax, "enable_x64"):
         context: AbstractContextManager[Any] = jax.enable_x64(True)  # noqa: FBT003  (the only way to call it)
-        return context
-    from jax.experimental import enable_x64  # before JAX 0.8
+    else:
+        from jax import experimental  # where it stood before it moved
 
-    older: AbstractContextManager[Any] = enable_x64()
-    return older
+        context = vars(experimental)["enable_x64"]()
+    return context
 
 
 def doubles_for(arrays: Iterable[Any]) -> AbstractContextManager[Any]:

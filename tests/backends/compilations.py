@@ -9,8 +9,8 @@ EVENT = "/jax/core/compile/backend_compile_duration"
 _seen: list[str] = []
 
 
-def _hear(event: str, duration: float, **_: object) -> None:
-    del duration
+def _hear(event: str, duration_secs: float, **_: object) -> None:
+    del duration_secs
     if event == EVENT:
         _seen.append(event)
 

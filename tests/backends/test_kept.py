@@ -1,6 +1,7 @@
 """``attend`` and ``vjp``: compiled once for a kind, bounded, emptied; threads set, verified and given back; x64 too."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def test_every_other_kind_is_traced_anew() -> None:
 
     (kernel, traces), (other, _) = counted(), counted()
     q, k, v, _ = drawn(0)
-    calls = [
+    calls: list[Callable[[], Any]] = [
         lambda: ab.attend(q, k, v, impl=kernel),
         lambda: ab.attend(q[:, :, :4], k[:, :, :4], v[:, :, :4], impl=kernel),
         lambda: ab.attend(*drawn(0, dtype="float64")[:3], impl=kernel),
@@ -74,7 +75,7 @@ def test_every_other_kind_is_traced_anew() -> None:
         call()
     assert len(traces) == len(calls) - 1
     assert len(KEPT) == len(calls)
-    with jax.default_matmul_precision("float32"):  # what is compiled in is not used under another setting
+    with jax.default_matmul_precision("float32"):  # type: ignore[no-untyped-call, unused-ignore]  # what is compiled in is not used under another setting
         ab.attend(q, k, v, impl=kernel)
     assert len(traces) == len(calls)
 
@@ -194,21 +195,22 @@ def test_x64_holds_only_around_calls_in_float64(setting: bool) -> None:
     pytest.importorskip("jax")
     import jax
 
+    settings: Any = jax.config
     kernel, traces = counted()
     seen: list[bool] = []
 
     @implementation("jax/asks", Capabilities(gradients=True))
     def asks(q: Any, k: Any, v: Any, call: Any) -> Any:
-        seen.append(jax.config.jax_enable_x64)
+        seen.append(settings.jax_enable_x64)
         return kernel(q, k, v, call)
 
-    with jax.enable_x64(setting):
+    with jax.enable_x64(setting):  # type: ignore[no-untyped-call, unused-ignore]
         for dtype in ("float32", "float64", "float32"):
             q, k, v, d = drawn(0, dtype=dtype)
             output = ab.attend(q, k, v, impl=asks).output
             grads = ab.vjp(q, k, v, d, impl=asks)
             assert {output.dtype.name, *(grad.dtype.name for grad in grads.values())} == {dtype}
             np.testing.assert_allclose(output, q / 2 + k + v, rtol=1e-6 if dtype == "float32" else 1e-15)
-            assert jax.config.jax_enable_x64 is setting
+            assert settings.jax_enable_x64 is setting
     assert traces == ["float32", "float32", "float64", "float64"]
     assert seen == [setting, setting, True, True]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from attnbench.live.pair import UNSPOKEN
 from attnbench.measure.bench import Bench
 from attnbench.measure.check_operations import check_operations
 from attnbench.measure.general import General
-from attnbench.measure.pair import UNSPOKEN
 from attnbench.measure.process import Setting, WorkerProcess
 from attnbench.measure.worker import operations
 

@@ -12,8 +12,8 @@ from attnbench.analysis.judged import judge_run, judge_suite
 from attnbench.errors import ResultsError, UsageError
 from attnbench.report import claimed, content, findings, write_report
 from attnbench.report.content import command_text
-from attnbench.report.figures import Palette
 from attnbench.report.markdown import markdown
+from attnbench.report.palette import Palette
 from attnbench.results import load
 from attnbench.suite import Suite
 from tests.report import suites
