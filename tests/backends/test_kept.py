@@ -157,7 +157,11 @@ def test_threads_are_those_of_the_call_and_come_back() -> None:
 @pytest.mark.parametrize("threads", [0, -1, 1.0, True, "2"])
 def test_threads_that_are_no_number_of_threads_are_refused(threads: Any) -> None:
     q, k, v, d = drawn(0)
-    for ask in (lambda: ab.attend(q, k, v, threads=threads), lambda: ab.vjp(q, k, v, d, threads=threads)):
+    calls: list[Callable[[], Any]] = [
+        lambda: ab.attend(q, k, v, threads=threads),
+        lambda: ab.vjp(q, k, v, d, threads=threads),
+    ]
+    for ask in calls:
         with pytest.raises(UsageError, match="threads is a whole number of 1 or more"):
             ask()
 
@@ -204,7 +208,7 @@ def test_x64_holds_only_around_calls_in_float64(setting: bool) -> None:
         seen.append(settings.jax_enable_x64)
         return kernel(q, k, v, call)
 
-    with jax.enable_x64(setting):  # type: ignore[no-untyped-call, unused-ignore]
+    with jax.enable_x64(setting):  # type: ignore[no-untyped-call]
         for dtype in ("float32", "float64", "float32"):
             q, k, v, d = drawn(0, dtype=dtype)
             output = ab.attend(q, k, v, impl=asks).output

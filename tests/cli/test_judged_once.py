@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from attnbench.ablate import claims
-from attnbench.results import read
+from attnbench.results import dataset
 from tests.cli.conftest import Cli
 
 # Two head sizes beyond those of the smoke tier, so that there are verdicts, and one implementation.
@@ -22,7 +22,7 @@ ONCE = Counter({"frame": 1, "variance-grows-as-d": 1, "scale-holds-variance": 1}
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often the rows of a run were read into a frame, and each claim was judged, in this process."""
     found: Counter[str] = Counter()
-    read_run, judge = read.read_run, claims.judge
+    read_run, judge = dataset.read_run, claims.judge
 
     def counting_read(*given: Any) -> Any:
         found["frame"] += 1
@@ -32,7 +32,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         found[claim_id] += 1
         return judge(claim_id, *given)
 
-    monkeypatch.setattr(read, "read_run", counting_read)
+    monkeypatch.setattr(dataset, "read_run", counting_read)
     monkeypatch.setattr(claims, "judge", counting_judge)
     return found
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from attnbench.commands import options
 from attnbench.commands.given import check_known, check_positive, split
 from attnbench.commands.output import say, set_quiet
+from attnbench.commands.where import Where
 
 if TYPE_CHECKING:
     from attnbench.agree.check import CheckRow
-    from attnbench.measure.checking import CheckOptions
 
 
 def check(
@@ -57,41 +56,6 @@ def check(
     else:
         code = _check_features(where, split(dtype), split(features), junit, deep=deep, as_json=as_json)
     raise typer.Exit(code)
-
-
-@dataclass(frozen=True)
-class Where:
-    """Whom to check and where, whatever is checked: names or patterns, drop-in files, device, seconds for one row."""
-
-    impls: list[str]
-    files: list[Path]
-    device: str
-    timeout_s: float
-
-    def names(self) -> tuple[str, ...]:
-        """The implementations to check: those named, else those of the files, else all that are announced."""
-        from attnbench import discover
-        from attnbench.measure.plan import names_in
-
-        dropped = names_in(self.paths()) if self.files else ()
-        known = tuple(dict.fromkeys((*discover.implementation_names(), *dropped)))
-        if not self.impls:
-            return dropped or known
-        names = discover.select(self.impls, known)
-        for name in names:
-            if name in self.impls:
-                discover.backend(name.partition("/")[0]).check_available()
-        return names
-
-    def paths(self) -> list[str]:
-        """The drop-in files, absolute: workers run in other folders."""
-        return [str(file.resolve()) for file in self.files]
-
-    def options(self, **more: Any) -> CheckOptions:
-        """What the checking of features and of cases is told."""
-        from attnbench.measure.checking import CheckOptions
-
-        return CheckOptions(self.names(), self.paths(), device=self.device, timeout_s=self.timeout_s, **more)
 
 
 def _check_features(

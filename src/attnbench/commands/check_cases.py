@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from attnbench.agree.case_text import case_from_text, case_text
-from attnbench.commands.check import Where
 from attnbench.commands.check_output import write_and_show
 from attnbench.commands.output import say
+from attnbench.commands.where import Where
 from attnbench.measure.diagnosing import check_given, examined
 
 

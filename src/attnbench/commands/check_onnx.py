@@ -8,8 +8,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from attnbench.agree.onnx_cases import check_onnx_extra
-from attnbench.commands.check import Where
 from attnbench.commands.output import document, say, show, table
+from attnbench.commands.where import Where
 from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
 from attnbench.measure.conformance import OnnxOptions, check_onnx
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.random_cases import Coverage
-from attnbench.commands.check import Where
 from attnbench.commands.given import check_known
 from attnbench.commands.output import document, say, show, table
+from attnbench.commands.where import Where
 from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK
 from attnbench.measure.checking import check_randomly
 from attnbench.precision import DTYPES
