@@ -24,6 +24,7 @@ BACKEND = BackendInfo(
     },
     native="semantics:KERNELS",
     # Python's thread enqueues, and XLA's pool computes. On one processor they wait for each other 3 to 7 % of a burst.
+    compiles=True,
     dispatchers=1,
     sharing={
         "JAX_COMPILATION_CACHE_DIR": "{folder}",

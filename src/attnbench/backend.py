@@ -228,7 +228,8 @@ class BackendInfo:
     ``NativeKernel``s, for the semantics probe. ``sharing`` are variables by which the workers of one check share what
     they compile, where ``{folder}`` is filled in: the same program is then compiled once. Never set where compilation
     is timed. ``dispatchers`` are threads that hand out work on the CPU while the asked number of threads computes: a
-    burst needs a processor for each.
+    burst needs a processor for each. ``compiles``: every new shape is compiled, so that few shapes are to carry what is
+    checked.
     """
 
     name: str
@@ -241,6 +242,7 @@ class BackendInfo:
     native: str | None = None
     sharing: Mapping[str, str] = field(default_factory=dict)
     dispatchers: int = 0
+    compiles: bool = False
 
     def names(self) -> tuple[str, ...]:
         """Full names of the implementations."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from attnbench import discover
-from attnbench.agree.check import CheckRow
+from attnbench.agree.check.rows import CheckRow
 from attnbench.agree.deviations import FILE, Deviation, announced, load, parse, settle
 from attnbench.errors import UsageError
 

@@ -6,7 +6,7 @@ import pytest
 
 from attnbench.agree.case_text import case_from_text, case_text
 from attnbench.agree.cases import FEATURES, check_cases
-from attnbench.agree.check import CheckRow, check_feature
+from attnbench.agree.check.rows import CheckRow, check_feature
 from attnbench.agree.diagnosis import UNKNOWN, Diagnosis
 from attnbench.agree.eager import Eager
 from attnbench.agree.examine import Examination, examine

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.check import check_feature
+from attnbench.agree.check.rows import check_feature
 from attnbench.agree.judge import judge
 from attnbench.agree.trial import Trial, trial
 from attnbench.api import AttentionOutput, Implementation

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from attnbench.agree.cases import FEATURES, RULES
-from attnbench.agree.check import check_feature, check_implementation, first_disagreement
+from attnbench.agree.check.rows import check_feature, check_implementation, first_disagreement
 from attnbench.agree.eager import Eager
 from attnbench.agree.mutants import MUTANTS
 from attnbench.attention import load_backend

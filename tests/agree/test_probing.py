@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.check import CheckRow, check_feature
+from attnbench.agree.check.rows import CheckRow, check_feature
 from attnbench.agree.eager import Eager
 from attnbench.agree.mutants import MUTANTS
 from attnbench.attention import load_backend, resolve

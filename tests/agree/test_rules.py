@@ -11,7 +11,7 @@ import pytest
 
 from attnbench.agree.baseline import Baseline, baseline_cases, excess
 from attnbench.agree.bias import bias, bias_case, directions
-from attnbench.agree.check import check_feature, plan_rows
+from attnbench.agree.check.rows import check_feature, plan_rows
 from attnbench.agree.eager import Eager
 from attnbench.agree.observe import Observed, observe
 from attnbench.agree.rules import applies, ruling

@@ -13,7 +13,7 @@ from tests.cli.dropins import HEAD, RIGHT, WRONG
 def test_a_right_drop_in_passes(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(RIGHT)
-    done = cli("check", "--impls", file)
+    done = cli("check", "--quick", "--impls", file)
     assert done.code == 0, done.out
     assert "numpy/mine" in done.out
     assert "all that was compared agrees" in done.out
@@ -24,7 +24,7 @@ def test_a_wrong_drop_in_is_named_with_its_fault(cli: Cli, tmp_path: Path, name:
     source, fault = WRONG[name]
     file = tmp_path / "mine.py"
     file.write_text(source)
-    done = cli("check", "--impls", file, "--dtype", "float32", "--features", "sizes,scale", "--json")
+    done = cli("check", "--quick", "--impls", file, "--dtype", "float32", "--features", "sizes,scale", "--json")
     assert done.code == 1
     wrong = [row for row in done.document["rows"] if row["status"] == "wrong"]
     assert wrong
@@ -35,14 +35,14 @@ def test_a_wrong_drop_in_is_named_with_its_fault(cli: Cli, tmp_path: Path, name:
 def test_a_disagreement_says_by_how_much_and_how_to_see_it_again(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(WRONG["scale"][0])
-    done = cli("check", "--impls", file, "--dtype", "float32", "--features", "sizes")
+    done = cli("check", "--quick", "--impls", file, "--dtype", "float32", "--features", "sizes")
     assert done.code == 1
     assert "times what rounding explains" in done.out
     assert "again: attnbench check numpy/mine" in done.out
 
 
 def test_an_announced_implementation_passes_in_every_dtype(cli: Cli) -> None:
-    done = cli("check", "numpy/naive", "--features", "lengths,mask,bias,softcap,additive", "--json")
+    done = cli("check", "--quick", "numpy/naive", "--features", "lengths,mask,bias,softcap,additive", "--json")
     assert done.code == 0
     rows = done.document["rows"]
     assert {row["dtype"] for row in rows} == {"float64", "float32", "bfloat16", "float16"}
@@ -50,7 +50,7 @@ def test_an_announced_implementation_passes_in_every_dtype(cli: Cli) -> None:
 
 
 def test_nothing_compared_is_not_a_pass(cli: Cli) -> None:
-    done = cli("check", "numpy/blocked", "--features", "dropout", "--json")
+    done = cli("check", "--quick", "numpy/blocked", "--features", "dropout", "--json")
     assert done.code == 5
     assert {row["status"] for row in done.document["rows"]} == {"unsupported"}
 
@@ -75,7 +75,7 @@ def test_bad_input_is_one_clear_line(cli: Cli, arguments: list[str], said: str) 
 def test_a_file_without_an_implementation(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "empty.py"
     file.write_text(HEAD)
-    done = cli("check", "--impls", file)
+    done = cli("check", "--quick", "--impls", file)
     assert done.code == 2
     assert "no implementation in it" in done.err
 
@@ -83,7 +83,7 @@ def test_a_file_without_an_implementation(cli: Cli, tmp_path: Path) -> None:
 def test_a_file_that_does_not_import(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "broken.py"
     file.write_text("import nothing_of_this_name\n" + RIGHT)
-    done = cli("check", "--impls", file)
+    done = cli("check", "--quick", "--impls", file)
     assert done.code in (1, 2)
     assert "nothing_of_this_name" in done.err + done.out
 
@@ -91,7 +91,7 @@ def test_a_file_that_does_not_import(cli: Cli, tmp_path: Path) -> None:
 def test_random_combinations_of_a_right_drop_in(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(RIGHT)
-    done = cli("check", "--impls", file, "--random", "12", "--seed", "3")
+    done = cli("check", "--quick", "--impls", file, "--random", "12", "--seed", "3")
     assert done.code == 0, done.out
     assert "pairs of features seen" in done.out
     assert "numpy/mine" in done.out
@@ -101,7 +101,7 @@ def test_random_combinations_of_a_right_drop_in(cli: Cli, tmp_path: Path) -> Non
 def test_random_combinations_of_a_wrong_drop_in(cli: Cli, tmp_path: Path, name: str) -> None:
     file = tmp_path / "mine.py"
     file.write_text(WRONG[name][0])
-    done = cli("check", "--impls", file, "--random", "4", "--dtype", "float32", "--json")
+    done = cli("check", "--quick", "--impls", file, "--random", "4", "--dtype", "float32", "--json")
     assert done.code == 1
     (found,) = done.document["random"]
     assert found["wrong"] >= 1
@@ -113,5 +113,5 @@ def test_random_combinations_of_a_wrong_drop_in(cli: Cli, tmp_path: Path, name: 
 def test_random_combinations_in_a_dtype_that_is_not_declared(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(RIGHT)
-    assert cli("check", "--impls", file, "--random", "4", "--dtype", "float16").code == 5
-    assert cli("check", "--impls", file, "--random", "4", "--dtype", "float17").code == 2
+    assert cli("check", "--quick", "--impls", file, "--random", "4", "--dtype", "float16").code == 5
+    assert cli("check", "--quick", "--impls", file, "--random", "4", "--dtype", "float17").code == 2

@@ -56,7 +56,7 @@ def test_a_missing_framework_is_named_with_what_to_type(cli: Cli, absent: str, c
 
 
 def test_a_missing_framework_asked_for_by_name_is_an_error(cli: Cli, absent: str) -> None:
-    asked = cli("check", "other/naive")
+    asked = cli("check", "--quick", "other/naive")
     assert asked.code == 2
     assert asked.err == (f"attnbench: backend 'other' needs absent_framework, which is not installed. Type: {absent}\n")
 

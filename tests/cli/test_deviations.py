@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.agree.check import CheckRow
+from attnbench.agree.check.rows import CheckRow
 from attnbench.agree.deviations import FILE
 from tests.agree.test_deviations import ENTRY
 from tests.cli.conftest import Cli
@@ -37,9 +37,9 @@ def wrong(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("wrong")
 def test_a_known_deviation_is_shown_and_passes(cli: Cli, plant: Plant) -> None:
-    assert cli("check", *ASKED).code == 1
+    assert cli("check", "--quick", *ASKED).code == 1
     plant(SCALE)
-    done = cli("check", *ASKED)
+    done = cli("check", "--quick", *ASKED)
     assert done.code == 0, done.out
     assert "known value" in done.out
     assert "known numpy/loops scale float32: the last row is off" in done.out
@@ -49,26 +49,26 @@ def test_a_known_deviation_is_shown_and_passes(cli: Cli, plant: Plant) -> None:
 @pytest.mark.usefixtures("wrong")
 def test_a_known_deviation_is_a_status_in_json(cli: Cli, plant: Plant) -> None:
     plant(SCALE)
-    (row,) = cli("check", *ASKED, "--json").document["rows"]
+    (row,) = cli("check", "--quick", *ASKED, "--json").document["rows"]
     assert (row["status"], row["fault"]) == ("known", "value")
 
 
 @pytest.mark.usefixtures("wrong")
 def test_a_larger_deviation_than_is_known_fails(cli: Cli, plant: Plant) -> None:
     plant(SCALE.replace("3.0", "1.5"))
-    assert cli("check", *ASKED).code == 1
+    assert cli("check", "--quick", *ASKED).code == 1
 
 
 def test_an_entry_that_no_longer_holds_fails_and_says_what_to_delete(cli: Cli, plant: Plant, tmp_path: Path) -> None:
     plant(SCALE)
-    done = cli("check", *ASKED)
+    done = cli("check", "--quick", *ASKED)
     assert done.code == 1
     assert f"delete or narrow the entry in {tmp_path / FILE}, entry 1" in done.out
 
 
 def test_a_malformed_file_is_wrong_usage(cli: Cli, plant: Plant, tmp_path: Path) -> None:
     plant(SCALE.replace("fault", "faults"))
-    done = cli("check", *ASKED)
+    done = cli("check", "--quick", *ASKED)
     assert done.code == 2
     assert f"{tmp_path / FILE}, entry 1 has an unknown key 'faults'" in done.err
     assert done.out == ""

@@ -95,7 +95,7 @@ def test_a_fault_is_diagnosed_shrunk_and_shown_again(cli: Cli, tmp_path: Path, n
     """The kind and its evidence; and the printed command, executed, exits 1."""
     file = tmp_path / "mine.py"
     file.write_text(planted(name))
-    done = cli("check", "--impls", file, "--features", SHOWN_BY.get(name, name), "--json")
+    done = cli("check", "--quick", "--impls", file, "--features", SHOWN_BY.get(name, name), "--json")
     assert done.code == 1
     rows = [row for row in done.document["rows"] if row["diagnosis"]]
     assert rows
@@ -115,14 +115,14 @@ def test_a_fault_is_diagnosed_shrunk_and_shown_again(cli: Cli, tmp_path: Path, n
 
 def test_a_right_drop_in_gets_no_diagnosis(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(KERNEL)
-    done = cli("check", "--impls", "mine.py", "--features", "sizes,causal,gqa,mask,softcap,lse", "--json")
+    done = cli("check", "--quick", "--impls", "mine.py", "--features", "sizes,causal,gqa,mask,softcap,lse", "--json")
     assert done.code == 0, done.out
     assert not any(row["diagnosis"] or row["again"] for row in done.document["rows"])
 
 
 def test_the_text_names_kind_case_and_command(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(planted("mask"))
-    done = cli("check", "--impls", "mine.py", "--features", "mask")
+    done = cli("check", "--quick", "--impls", "mine.py", "--features", "mask")
     assert done.code == 1
     assert "diagnosis: mask: the mask's polarity is inverted" in done.out
     assert "smallest case: Tq=1 D=1 operands=mask" in done.out
@@ -130,7 +130,7 @@ def test_the_text_names_kind_case_and_command(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_a_case_of_ones_own(cli: Cli) -> None:
-    done = cli("check", "numpy/naive", "--case", "backward causal Hq=4 Hkv=2 Tq=9 dtype=float64", "--json")
+    done = cli("check", "--quick", "numpy/naive", "--case", "backward causal Hq=4 Hkv=2 Tq=9 dtype=float64", "--json")
     assert done.code == 0
     (row,) = done.document["rows"]
     assert (row["feature"], row["dtype"], row["status"]) == ("case", "float64", "ok")
@@ -139,7 +139,7 @@ def test_a_case_of_ones_own(cli: Cli) -> None:
 
 @pytest.mark.parametrize("case", ["tq=3", "{}", "causal Tq=1 S=2 align=left"])
 def test_a_bad_case_is_one_clear_line(cli: Cli, case: str) -> None:
-    done = cli("check", "numpy/naive", "--case", case)
+    done = cli("check", "--quick", "numpy/naive", "--case", case)
     assert done.code == 2
     assert len(done.err.strip().splitlines()) == 1
 
@@ -148,7 +148,7 @@ def test_junit(cli: Cli, tmp_path: Path) -> None:
     """Well-formed, one test case for each row, counted as it says."""
     (tmp_path / "mine.py").write_text(planted("mask"))
     features = "sizes,mask,dropout"
-    done = cli("check", "--impls", "mine.py", "--features", features, "--junit", "out/check.xml", "--json")
+    done = cli("check", "--quick", "--impls", "mine.py", "--features", features, "--junit", "out/check.xml", "--json")
     root = ET.parse(tmp_path / "out/check.xml").getroot()  # noqa: S314  (our own file)
     cases = list(root.iter("testcase"))
     rows = done.document["rows"]

@@ -80,7 +80,7 @@ def test_a_fault_in_a_framework_is_named(cli: Cli, tmp_path: Path, name: str) ->
     source = KERNELS[backend].replace(old, new)
     assert source != KERNELS[backend]
     (tmp_path / "mine.py").write_text(source)
-    done = cli("check", "--impls", "mine.py", "--features", feature, "--json")
+    done = cli("check", "--quick", "--impls", "mine.py", "--features", feature, "--json")
     assert done.code == 1, done.out
     (row,) = (row for row in done.document["rows"] if row["diagnosis"])
     assert row["diagnosis"]["kind"] == kind, row["diagnosis"]
@@ -95,5 +95,5 @@ def test_right_kernels_of_the_frameworks_pass_where_faults_are_planted(cli: Cli,
         pytest.skip(f"needs {backend}")
     (tmp_path / "mine.py").write_text(KERNELS[backend])
     features = "scale" if backend == "jax" else "sizes,gqa,nan_reached,probes"
-    done = cli("check", "--impls", "mine.py", "--features", features)
+    done = cli("check", "--quick", "--impls", "mine.py", "--features", features)
     assert done.code == 0, done.out

@@ -34,6 +34,7 @@ QUICK = {
     "run": ["--quiet", "--budget", "30s", "--impl", "numpy/naive"],
     "ab": PAIRS,
     "calibrate": PAIRS,
+    "check": ["--quick"],
     "plan": SMALL,
     "scoreboard record": ["--quiet", "--budget", "3s"],
     "scoreboard replay": ["--trials", "20"],

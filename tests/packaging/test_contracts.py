@@ -47,7 +47,7 @@ BREACHES = [
     ("live measures two sides", "live/comparison.py", "from attnbench.commands.output import say"),
     ("live measures two sides", "live/sides.py", "def later():\n    from attnbench.report import units"),
     ("live measures two sides", "live/__init__.py", "import attnbench.cli"),
-    ("the workers do not know", "workers/session.py", "import attnbench.agree.check"),
+    ("the workers do not know", "workers/session.py", "import attnbench.agree.check.rows"),
     ("the workers do not know", "workers/session.py", "import attnbench.compare"),
     ("the workers do not know", "workers/session.py", "import attnbench.report"),
     ("the workers do not know", "workers/__init__.py", "import attnbench.commands"),

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from attnbench import discover
 from attnbench.agree.cases import FEATURES
-from attnbench.agree.check import CheckRow
+from attnbench.agree.check.rows import CheckRow
 from attnbench.errors import UsageError, suggest
 from attnbench.precision import DTYPES
 

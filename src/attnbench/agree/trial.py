@@ -34,7 +34,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 WHOLE = 1 << 22  # B·Hq·Tq·S up to which everything is judged
 SAMPLED_HEADS = 4
-SAMPLED_PAIRS = 1 << 21  # query-key pairs judged in a larger case
+# Where kernels begin a new tile of queries.
+TILES = (16, 32, 48, 64, 80, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
 
 
 @dataclass(frozen=True)
@@ -64,25 +65,34 @@ class Sample:
     pairs: tuple[tuple[int, int], ...]
 
 
-def choose(call: Call, seed: int) -> Sample:
-    """All rows and heads of a small call; of a large one, first, last and random ones."""
+def choose(call: Call, seed: int, whole: int = WHOLE) -> Sample:
+    """All rows and heads of a call of up to ``whole`` query-key pairs; of a larger one about half as many.
+
+    These are the first and the last ones, those either side of every usual edge of a tile, and random ones.
+    """
     s = call.sizes
     everything = Sample(np.arange(s.Tq), tuple(np.ndindex(s.B, s.Hq)))
-    if s.B * s.Hq * s.Tq * s.S <= WHOLE:
+    if s.B * s.Hq * s.Tq * s.S <= whole:
         return everything
     rng = stream(seed, "sample")
     all_pairs = everything.pairs
     chosen = {0, len(all_pairs) - 1, *rng.choice(len(all_pairs), min(SAMPLED_HEADS - 2, len(all_pairs))).tolist()}
-    count = min(s.Tq, max(8, SAMPLED_PAIRS // (s.S * len(chosen))))
-    edges = {0, 1, s.Tq // 2, s.Tq - 2, s.Tq - 1} & set(range(s.Tq))
+    count = min(s.Tq, max(8, whole // 2 // (s.S * len(chosen))))
+    edges = {0, 1, s.Tq // 2, s.Tq - 2, s.Tq - 1} | {row for tile in TILES for row in (tile - 1, tile)}
+    edges &= set(range(s.Tq))
     rows = edges | set(rng.choice(s.Tq, count, replace=False).tolist())
     return Sample(np.array(sorted(rows)), tuple(all_pairs[i] for i in sorted(chosen)))
 
 
 def trial(
-    backend: Backend, implementation: Implementation, case: Case, device: str = "cpu", binding: Binding | None = None
+    backend: Backend,
+    implementation: Implementation,
+    case: Case,
+    device: str = "cpu",
+    binding: Binding | None = None,
+    whole: int = WHOLE,
 ) -> Trial:
-    """Run ``case`` and judge it; with a ``binding`` of its kind nothing is compiled.
+    """Run ``case`` and judge it; with a ``binding`` of its kind nothing is compiled. ``whole`` as in ``choose``.
 
     An exception, an input that was written to, and a result that a second call changes are disagreements too.
     """
@@ -93,7 +103,7 @@ def trial(
         needs = needs.with_features("nan_isolation")
     if reason := implementation.unsupported(needs):
         return Trial("unsupported", reason=reason)
-    sample = choose(call, case.problem.seed)
+    sample = choose(call, case.problem.seed, whole)
     inputs = _sampled(inputs, sample)
     try:
         ran = run_once(backend, implementation, inputs, device, binding)

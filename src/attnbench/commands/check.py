@@ -11,9 +11,12 @@ from attnbench.commands import options
 from attnbench.commands.given import check_known, check_positive, split
 from attnbench.commands.output import say, set_quiet
 from attnbench.commands.where import Where
+from attnbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from attnbench.agree.check import CheckRow
+    from attnbench.agree.check.rows import CheckRow
+
+NO_PROOF = "This was a quick look, and is no proof: the whole plan is tried without --quick."
 
 
 def check(
@@ -23,6 +26,7 @@ def check(
     dtype: options.Dtypes = None,
     features: options.Features = None,
     device: options.Device = "cpu",
+    quick: options.Quick = False,
     deep: options.Deep = False,
     random: options.Random = 0,
     seed: options.RandomSeed = 0,
@@ -54,16 +58,18 @@ def check(
 
         code = check_cases(where, case, junit, as_json=as_json)
     else:
-        code = _check_features(where, split(dtype), split(features), junit, deep=deep, as_json=as_json)
+        depth = _depth(quick=quick, deep=deep)
+        code = _check_features(where, split(dtype), split(features), junit, depth=depth, as_json=as_json)
     raise typer.Exit(code)
 
 
 def _check_features(
-    where: Where, dtypes: list[str], features: list[str], junit: Path | None, *, deep: bool, as_json: bool
+    where: Where, dtypes: list[str], features: list[str], junit: Path | None, *, depth: str, as_json: bool
 ) -> int:
     """Check feature by feature and dtype by dtype, show, and return the exit status."""
     from attnbench.agree import deviations
     from attnbench.agree.cases import ROWS
+    from attnbench.agree.check.plan import DEEP, QUICK
     from attnbench.commands.check_output import write_and_show
     from attnbench.measure.checking import check as checked
     from attnbench.measure.diagnosing import examined
@@ -71,12 +77,21 @@ def _check_features(
 
     check_known("dtype", dtypes, DTYPES)
     check_known("feature", features, ROWS)
-    chosen = where.options(dtypes=dtypes or DTYPES, features=features, deep=deep)
+    chosen = where.options(dtypes=dtypes or DTYPES, features=features, depth=depth)
     names = chosen.impls
     known = deviations.of_backends(names)
     say(f"checking {len(names)} implementation{'s' * (len(names) != 1)} against the float64 oracle")
-    rows = examined(deviations.settle(checked(chosen, _told), known, deep=deep), chosen)
-    return write_and_show(rows, junit, as_json=as_json)
+    rows = examined(deviations.settle(checked(chosen, _told), known, deep=depth == DEEP), chosen)
+    return write_and_show(rows, junit, as_json=as_json, note=NO_PROOF if depth == QUICK else "")
+
+
+def _depth(*, quick: bool, deep: bool) -> str:
+    from attnbench.agree.check.plan import DEEP, QUICK, USUAL
+
+    if quick and deep:
+        msg = "--quick is a look while editing and --deep a long proof; give one of them"
+        raise UsageError(msg)
+    return QUICK if quick else DEEP if deep else USUAL
 
 
 def _told(row: CheckRow) -> None:

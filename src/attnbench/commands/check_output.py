@@ -13,20 +13,20 @@ from attnbench.commands.output import document, show, table
 from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK
 
 if TYPE_CHECKING:
-    from attnbench.agree.check import CheckRow
+    from attnbench.agree.check.rows import CheckRow
 
 NOTHING = "·"
 
 
-def write_and_show(rows: Sequence[CheckRow], junit: Path | None, *, as_json: bool) -> int:
-    """Write the file that was asked for, show the rows, and return the exit status."""
+def write_and_show(rows: Sequence[CheckRow], junit: Path | None, *, as_json: bool, note: str = "") -> int:
+    """Write the file that was asked for, show the rows with a ``note`` at the end, and return the exit status."""
     if junit:
         write_junit(rows, junit)
     code = exit_code(rows)
     if as_json:
         document({"exit_code": code, "rows": [row.to_dict() for row in rows]})
     else:
-        show(report(rows))
+        show(" ".join(filter(None, (report(rows), note))))
     return code
 
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 from attnbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from attnbench.agree.check import CheckRow
+    from attnbench.agree.check.rows import CheckRow
 
 # What XML 1.0 cannot hold, not even escaped.
 FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -93,6 +93,7 @@ MarginIfAny = Annotated[
 ]
 Detect = Annotated[str, typer.Option("--detect", help="The slowdown that is to be found, such as 3%.")]
 Inconclusive = Annotated[str, typer.Option("--inconclusive", help="fail or pass: what an open question is.")]
+Quick = Annotated[bool, typer.Option("--quick", help="A few seconds, while editing: no proof.")]
 Deep = Annotated[bool, typer.Option("--deep", help="Every case in every dtype.")]
 Random = Annotated[int, typer.Option("--random", metavar="N", help="Instead, N random combinations of all features.")]
 Draws = Annotated[int, typer.Option("--draws", help="With --random: draws of the values for each combination.")]

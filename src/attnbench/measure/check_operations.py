@@ -12,19 +12,38 @@ if TYPE_CHECKING:
     from attnbench.backend import Backend
 
 
+def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
+    """What is to be checked of an implementation, and the cases at boundaries; as ``check_operations``."""
+
+    def check_plan(
+        impl: str, files: list[str], dtypes: list[str], features: list[str], device: str, depth: str
+    ) -> Done:
+        """The (feature, dtype) pairs to check, the cases at boundaries, and whether there are gradients."""
+        from attnbench.agree.check.plan import boundary_cases
+        from attnbench.agree.check.rows import plan_rows
+
+        kernel = discover.load_implementation(impl, files)
+        compiles = discover.backend(kernel.backend).compiles
+        cases = boundary_cases(kernel, dtypes, features, device, depth=depth, compiles=compiles)
+        pairs = plan_rows(kernel, dtypes, features, device)
+        return OK, None, {"pairs": pairs, "boundaries": cases, "gradients": kernel.has_gradients(device)}
+
+    def check_boundaries(impl: str, files: list[str], cases: list[str], device: str) -> Done:
+        """Some of the cases at boundaries, judged."""
+        from attnbench.agree.check.boundaries import judge_case
+
+        kernel = discover.load_implementation(impl, files)
+        return OK, None, {"results": [judge_case(backend(), kernel, case, device).to_dict() for case in cases]}
+
+    return {"check_plan": check_plan, "check_boundaries": check_boundaries}
+
+
 def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
     """The operations by their names in the protocol; ``backend`` is asked when one is called."""
 
-    def check_plan(impl: str, files: list[str], dtypes: list[str], features: list[str], device: str) -> Done:
-        """The (feature, dtype) pairs to check."""
-        from attnbench.agree.check import plan_rows
-
-        kernel = discover.load_implementation(impl, files)
-        return OK, None, {"pairs": plan_rows(kernel, dtypes, features, device)}
-
     def check(impl: str, files: list[str], feature: str, dtype: str, device: str, deep: bool) -> Done:  # noqa: FBT001
         """One row of the table."""
-        from attnbench.agree.check import check_feature
+        from attnbench.agree.check.rows import check_feature
 
         kernel = discover.load_implementation(impl, files)
         row = check_feature(backend(), kernel, feature, dtype, device, deep=deep)
@@ -43,7 +62,7 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
         """One row for one case."""
         from attnbench.agree.case_text import case_from_text
         from attnbench.agree.cases import CheckCase
-        from attnbench.agree.check import check_cases_given
+        from attnbench.agree.check.rows import check_cases_given
 
         kernel = discover.load_implementation(impl, files)
         row = check_cases_given(backend(), kernel, [CheckCase("case", case_from_text(case))], device)
@@ -86,7 +105,6 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
         return OK, None, check_named(backend(), kernel, case, device).to_dict()
 
     return {
-        "check_plan": check_plan,
         "check": check,
         "check_random": check_random,
         "check_case": check_case,

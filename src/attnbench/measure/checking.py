@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnbench import discover
-from attnbench.agree.check import CheckRow
+from attnbench.agree.check.boundaries import BoundaryResult, with_boundaries
+from attnbench.agree.check.plan import DEEP, USUAL
+from attnbench.agree.check.rows import CheckRow
 from attnbench.agree.random_check import RandomResult, together
-from attnbench.measure.lost import lost_row
+from attnbench.measure.lost import fault, lost_row
 from attnbench.precision import DTYPES
 from attnbench.results.fingerprint import usable_cpus
 from attnbench.workers.session import Session, Sessions
 
 Progress = Callable[[CheckRow], None]
 AT_A_TIME = 10  # random cases in one question to a worker
+CASES_AT_A_TIME = 8  # of the plan
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class CheckOptions:
     dtypes: Sequence[str] = DTYPES
     features: Sequence[str] = ()
     device: str = "cpu"
-    deep: bool = False
+    depth: str = USUAL
     timeout_s: float = 120.0
 
     def about(self, impl: str) -> dict[str, Any]:
@@ -57,10 +60,15 @@ def check_one(impl: str, options: CheckOptions, progress: Progress | None = None
         return [_told(CheckRow(impl, "all", "all", options.device, "unsupported", 0, reason=reason), progress)]
     with _sessions(impl, options, workers) as sessions:
         names: dict[str, Any] = {"dtypes": list(options.dtypes), "features": list(options.features)}
-        plan = sessions.do(lambda own: own.ask("check_plan", **options.about(impl), **names))
+        plan = sessions.do(lambda own: own.ask("check_plan", **options.about(impl), **names, depth=options.depth))
         if not plan.ok:
             return [_told(lost_row(impl, "all", "all", options.device, plan), progress)]
-        return sessions.map(lambda own, pair: _told(_row(own, impl, options, *pair), progress), plan.value["pairs"])
+        rows = sessions.map(lambda own, pair: _told(_row(own, impl, options, *pair), progress), plan.value["pairs"])
+        cases = plan.value["boundaries"]
+        parts = [cases[first : first + CASES_AT_A_TIME] for first in range(0, len(cases), CASES_AT_A_TIME)]
+        found = sessions.map(lambda own, part: _boundaries(own, impl, options, part), parts)
+        results = [one for part in found for one in part]
+        return with_boundaries(rows, results, options.features, gradients=plan.value["gradients"])
 
 
 def check_randomly(options: CheckOptions, count: int, seed: int = 0, draws: int = 1) -> list[RandomResult]:
@@ -99,8 +107,18 @@ def _sessions(impl: str, options: CheckOptions, workers: int) -> Sessions:
 
 def _row(session: Session, impl: str, options: CheckOptions, feature: str, dtype: str) -> CheckRow:
     """One row, whatever becomes of the worker."""
-    reply = session.ask("check", **options.about(impl), feature=feature, dtype=dtype, deep=options.deep)
+    reply = session.ask("check", **options.about(impl), feature=feature, dtype=dtype, deep=options.depth == DEEP)
     return CheckRow.from_dict(reply.value) if reply.ok else lost_row(impl, feature, dtype, options.device, reply)
+
+
+def _boundaries(session: Session, impl: str, options: CheckOptions, cases: Sequence[str]) -> list[BoundaryResult]:
+    """Cases at boundaries, whatever becomes of the worker; if it is lost, one after the other to find out where."""
+    reply = session.ask("check_boundaries", **options.about(impl), cases=list(cases))
+    if reply.ok:
+        return [BoundaryResult.from_dict(one) for one in reply.value["results"]]
+    if len(cases) > 1:
+        return [one for case in cases for one in _boundaries(session, impl, options, [case])]
+    return [BoundaryResult(cases[0], "wrong", fault=fault(reply), reason=reply.reason)]
 
 
 def _random(

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attnbench.agree.check import CheckRow
+from attnbench.agree.check.rows import CheckRow
 from attnbench.measure.lost import lost_row
 from attnbench.measure.protocol import Reply
 from attnbench.workers.session import Session

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnbench.agree.check import CheckRow
+from attnbench.agree.check.rows import CheckRow
 from attnbench.measure.protocol import OOM, TIMEOUT, Reply
 
 

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from attnbench.measure.bench import Bench
-from attnbench.measure.check_operations import check_operations
+from attnbench.measure.check_operations import check_operations, plan_operations
 from attnbench.measure.general import General, classify
 from attnbench.measure.protocol import CRASHED, OK, REASON_LENGTH, WRONG, Done, Reply, Request, decode, encode
 
@@ -55,7 +55,7 @@ def operations() -> dict[str, Callable[..., Done]]:
     def backend() -> Backend:
         return general.backend
 
-    return general.operations() | Bench(backend).operations() | check_operations(backend)
+    return general.operations() | Bench(backend).operations() | plan_operations(backend) | check_operations(backend)
 
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:

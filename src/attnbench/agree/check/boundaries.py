@@ -1,0 +1,119 @@
+"""Cases of the plan judged, and what they say put into the rows of the table."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from attnbench.agree.case_text import case_from_text, case_text
+from attnbench.agree.check.features import features_of, put_down
+from attnbench.agree.check.rows import MOST_PAIRS, CheckRow
+from attnbench.agree.trial import trial
+
+if TYPE_CHECKING:
+    from attnbench.backend import Backend
+    from attnbench.implementation import Implementation
+    from attnbench.problem import Case
+
+# Query-key pairs of a case that are judged whole; of a larger one rows and heads are sampled.
+WHOLE = 1 << 17
+
+
+@dataclass(frozen=True)
+class BoundaryResult:
+    """What one case of the plan showed; ``case`` is its text. Ratios are ``None`` where nothing was compared."""
+
+    case: str
+    status: str
+    error_ratio: float | None = None
+    gradient_ratio: float | None = None
+    fault: str | None = None
+    reason: str | None = None
+    forward: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; an infinite ratio is the string ``"inf"``."""
+        return {n: "inf" if isinstance(v, float) and math.isinf(v) else v for n, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> BoundaryResult:
+        """The inverse of ``to_dict``."""
+        return cls(**{n: math.inf if v == "inf" else v for n, v in data.items()})
+
+
+def judge_case(backend: Backend, implementation: Implementation, text: str, device: str = "cpu") -> BoundaryResult:
+    """Run one case of the plan and judge it."""
+    found = trial(backend, implementation, case_from_text(text), device, whole=WHOLE)
+    return BoundaryResult(
+        text,
+        found.status,
+        max((one.error_ratio for one in found.forward), default=None),
+        max((one.error_ratio for one in found.gradients), default=None),
+        found.fault,
+        found.reason,
+        forward=found.status != "wrong" or any(not one.ok for one in found.forward) or not found.gradients,
+    )
+
+
+def with_boundaries(
+    rows: Sequence[CheckRow], results: Sequence[BoundaryResult], features: Sequence[str] = (), *, gradients: bool
+) -> list[CheckRow]:
+    """The rows with what the cases of the plan say of each: an agreeing case counts in every row that it is about.
+
+    A disagreement stands in one row (``put_down``), whichever dtype it was seen in. ``features`` are those that were
+    asked for, empty for all.
+    """
+    if not rows or not results:
+        return list(rows)
+    cases = [case_from_text(one.case) for one in results]
+    about = [tuple(name for name in features_of(case) if not features or name in features) for case in cases]
+    told = put_down([(names, one.status == "wrong") for names, one in zip(about, results, strict=True)])
+    new: dict[tuple[str, str], list[int]] = {}
+    for i, case in enumerate(cases):
+        wrong = told[i]
+        for name in about[i] if wrong is None else (wrong,):
+            new.setdefault((name, case.problem.dtype), []).append(i)
+    known = {(row.feature, row.dtype): row for row in rows}
+    first = rows[0]
+    for (name, dtype), places in new.items():
+        before = known.get((name, dtype), CheckRow(first.impl, name, dtype, first.device, "unsupported", 0))
+        known[name, dtype] = _added(before, [(cases[i], results[i]) for i in places], gradients=gradients)
+    return list(known.values())
+
+
+def _added(row: CheckRow, found: Sequence[tuple[Case, BoundaryResult]], *, gradients: bool) -> CheckRow:
+    """A row with more cases."""
+    judged = [(case, one) for case, one in found if one.status != "unsupported"]
+    left_out = Counter(row.left_out or {})
+    left_out.update(one.reason or "" for _, one in found if one.status == "unsupported")
+    status = row.status if row.status != "unsupported" or not judged else "ok"
+    row = replace(
+        row,
+        status=status,
+        reason=row.reason if status != "ok" else None,
+        cases=row.cases + len(judged),
+        asked=row.asked + len(found),
+        left_out=dict(left_out) or None,
+        error_ratio=_larger(row.error_ratio, [one.error_ratio for _, one in judged]),
+        gradient_ratio=_larger(row.gradient_ratio, [one.gradient_ratio for _, one in judged]),
+        gradients=None if gradients else "not offered",
+    )
+    wrong = [(case, one) for case, one in judged if one.status == "wrong"]
+    if not wrong or row.status == "wrong":
+        return row
+    case, one = max(wrong, key=lambda pair: _telling(*pair))
+    return replace(row, status="wrong", fault=one.fault, reason=one.reason, case=case.label(), failing=case_text(case))
+
+
+def _larger(ratio: float | None, others: Sequence[float | None]) -> float | None:
+    return max((one for one in (ratio, *others) if one is not None), default=None)
+
+
+def _telling(case: Case, one: BoundaryResult) -> tuple[bool, bool, int]:
+    """The easiest to diagnose: a disagreement of the output, with few features beside it, and small."""
+    p = case.problem
+    pairs = p.B * p.Hq * p.Tq * p.S
+    return one.forward, pairs <= MOST_PAIRS, -len(features_of(case)) * 100_000 - pairs

@@ -1,0 +1,121 @@
+"""A covering design: few rows in which every two levels of different dimensions stand together (Cohen 1997).
+
+Greedy and deterministic. A row begins with a pair that no row has yet, and takes for each further dimension, in an
+order that is drawn, the level that brings the most new pairs; of several such rows the best is kept. Where none brings
+a new pair, a feature takes its first level, which is to be the plain one, in about half of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Row = dict[str, str]
+Fits = Callable[[Mapping[str, str]], bool]
+Pair = tuple[tuple[str, str], tuple[str, str]]
+
+CANDIDATES = 6
+PLAIN = 0.5
+TRIES = 60
+
+
+class Design:
+    """Rows over ``dimensions`` (levels by name), of which ``fits`` holds for the whole row and for every part of it.
+
+    ``fits`` is asked of unfinished rows too, and says no where nothing that is added could make it right. At most
+    ``most_on`` of the dimensions named in ``features`` stand at another level than their first.
+    """
+
+    def __init__(
+        self,
+        dimensions: Mapping[str, Sequence[str]],
+        fits: Fits,
+        rng: np.random.Generator,
+        *,
+        features: Sequence[str] = (),
+        most_on: int = 5,
+    ) -> None:
+        self._names = list(dimensions)
+        self._fits, self._rng, self._most = fits, rng, most_on
+        self._features = frozenset(features)
+        self._levels = [(name, level) for name in self._names for level in dimensions[name]]
+        self._index = {one: i for i, one in enumerate(self._levels)}
+        self._of = {name: [self._index[name, level] for level in dimensions[name]] for name in self._names}
+        owner = np.array([self._names.index(name) for name, _ in self._levels])
+        self._left = owner[:, None] < owner[None, :]  # pairs that no row has yet
+        self.impossible: list[Pair] = []
+
+    def rows(self, most: int | None = None) -> list[Row]:
+        """Rows until no pair is left, or the first ``most``; pairs that no row can have are in ``impossible`` then."""
+        found: list[Row] = []
+        while self._left.any() and (most is None or len(found) < most):
+            row = self._next()
+            if row is None:
+                continue
+            self._cover(row)
+            found.append({self._levels[i][0]: self._levels[i][1] for i in row.values()})
+        return found
+
+    def _next(self) -> dict[str, int] | None:
+        first, second = (int(i) for i in np.argwhere(self._left)[self._rng.integers(int(self._left.sum()))])
+        rows = [row for _ in range(CANDIDATES) if (row := self._grown(first, second)) is not None]
+        tries = iter(range(TRIES))
+        while not rows and next(tries, None) is not None:  # a dead end in one order is none in every order
+            rows = [row for row in [self._grown(first, second)] if row is not None]
+        if not rows:
+            self._left[first, second] = False
+            self.impossible.append((self._levels[first], self._levels[second]))
+            return None
+        return max(rows, key=self._news)
+
+    def _grown(self, first: int, second: int) -> dict[str, int] | None:
+        """A whole row around a pair; ``None`` where none fits."""
+        row = {self._levels[i][0]: i for i in (first, second)}
+        if not self._fits(self._named(row)):
+            return None
+        for name in self._rng.permutation([name for name in self._names if name not in row]):
+            level = self._best(str(name), row)
+            if level is None:
+                return None
+            row[str(name)] = level
+        return row
+
+    def _best(self, name: str, row: dict[str, int]) -> int | None:
+        levels, chosen = self._of[name], list(row.values())
+        gains = self._left[np.ix_(levels, chosen)].sum(1) + self._left[np.ix_(chosen, levels)].sum(0)
+        noise = self._rng.random(len(levels)) * 0.5
+        if name in self._features:
+            # Where nothing is new: the plain one in every other row, so that sizes are tried with the feature too.
+            noise[0] = 0.75 if self._rng.random() < PLAIN else -1.0
+            if sum(self._on(i) for i in row.values()) >= self._most:
+                gains[1:] = -1
+        for place in np.argsort(-(gains + noise), kind="stable"):
+            if gains[place] < 0:
+                continue
+            candidate = row | {name: levels[place]}
+            if self._fits(self._named(candidate)):
+                return levels[place]
+        return None
+
+    def _on(self, level: int) -> bool:
+        name = self._levels[level][0]
+        return name in self._features and self._of[name][0] != level
+
+    def _named(self, row: Mapping[str, int]) -> Row:
+        return {name: self._levels[i][1] for name, i in row.items()}
+
+    def _news(self, row: dict[str, int]) -> int:
+        chosen = list(row.values())
+        return int(self._left[np.ix_(chosen, chosen)].sum())
+
+    def _cover(self, row: dict[str, int]) -> None:
+        chosen = list(row.values())
+        self._left[np.ix_(chosen, chosen)] = False
+
+
+def pairs_in(row: Mapping[str, Any]) -> set[frozenset[tuple[str, Any]]]:
+    """Every pair of levels in a row."""
+    items = list(row.items())
+    return {frozenset((a, b)) for i, a in enumerate(items) for b in items[i + 1 :]}

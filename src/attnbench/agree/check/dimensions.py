@@ -1,0 +1,246 @@
+"""What a kernel can branch on, in classes: values either side of every usual threshold, which it may tell apart.
+
+A *dimension* has *levels*; the first one is the plain one. A level of a size is a class, of which a value is drawn. A
+level of a feature is what it adds to the spec, the operands or the outputs. ``docs/agreement.md`` says why these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from attnbench.precision import DTYPES
+from attnbench.problem import OPERAND_KINDS
+from attnbench.spec import SCORES, STAGES
+
+OFF = "off"
+
+# Lengths either side of the usual tiles, and beyond the sizes at which kernels change their way.
+LENGTHS: dict[str, tuple[int, ...]] = {
+    "1": (1,),
+    "2": (2,),
+    "odd": (3, 5, 7, 11, 13),
+    "16": (15, 16, 17),
+    "32": (31, 32, 33),
+    "64": (63, 64, 65),
+    "other": (48, 80, 96, 97, 160, 192, 193, 320, 384),
+    "128": (127, 128, 129),
+    "256": (255, 256, 257),
+    "512": (511, 512, 513),
+    "600+": (601, 640, 769, 1000),
+    "1025+": (1025, 1026, 1100),
+    "2049+": (2049, 2100, 3000),
+    "4097+": (4097, 4100, 6001),
+    "8193+": (8193, 9001, 9100),
+}
+SQUARE = "=Tq"
+HEADS: dict[str, tuple[tuple[int, int], ...]] = {
+    "1/1": ((1, 1),),
+    "2/2": ((2, 2),),
+    "3/3": ((3, 3),),
+    "6/6": ((6, 6), (5, 5), (7, 7)),
+    "17+": ((17, 17), (18, 18)),
+    "33+": ((33, 33), (40, 40)),
+    "by 2": ((4, 2), (6, 3)),
+    "by 3": ((6, 2), (9, 3)),
+    "by 4": ((8, 2), (12, 3)),
+    "by 5": ((10, 2), (15, 3)),
+    "by 6": ((12, 2), (18, 3)),
+    "by 7": ((14, 2), (21, 3)),
+    "by 8": ((16, 2), (24, 3)),
+    "all": ((3, 1), (8, 1), (5, 1)),
+    "by 2 of 17+": ((34, 17), (36, 18)),
+}
+BATCH = {"1": (1,), "2": (2, 3), "9+": (9, 10)}
+HEAD_SIZES = {str(d): (d,) for d in (64, 1, 3, 8, 40, 72, 96, 128, 160, 192, 256)}
+VALUE_SIZES = ("same", "smaller", "larger")
+SIZES = ("Tq", "S", "heads", "B", "D", "Dv")
+
+# What one case may cost, counted with the smallest value of each class: query-key pairs B·Hq·Tq·S, and elements
+# B·Hq·(Tq + S)·D. More is allowed to one head of one batch entry, where both lengths are long.
+PAIRS, PAIRS_OF_ONE = 290_000, 1_100_000
+ELEMENTS, ELEMENTS_OF_ONE = 500_000, 2_400_000
+
+
+@dataclass(frozen=True)
+class Level:
+    """What a level adds to a case. ``spec`` values and sizes in a tuple are drawn from it."""
+
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    operands: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    distribution: str | None = None
+
+
+def _kinds(*names: str) -> dict[str, Level]:
+    return {OFF: Level()} | {name: Level(operands=(name,)) for name in names if name in OPERAND_KINDS}
+
+
+def _specs(name: str, **levels: tuple[Any, ...]) -> dict[str, Level]:
+    return {OFF: Level()} | {level: Level(spec={name: values}) for level, values in levels.items()}
+
+
+FEATURES: dict[str, dict[str, Level]] = {
+    "score": {score: Level(spec={"score": (score,)}) for score in SCORES},
+    "scale": _specs(
+        "scale",
+        zero=(0.0,),
+        negative=(-0.2, -1.3),
+        tiny=(1e-3,),
+        large=(2.0, 3.5),
+        unscaled=("none",),
+        inverse=("1/d",),
+        log_n=("log_n",),
+        per_head=("per_head",),
+    ),
+    "softcap": _specs("softcap", small=(0.7, 1.5), large=(30.0, 50.0)),
+    "causal": _specs("causal", causal=(True,)),
+    "window": _specs(
+        "window",
+        both=((3, 5), (7, 2), (20, 11)),
+        none=((0, 0),),
+        left=((5, None), (1, None)),
+        left_0=((0, None),),
+        right=((None, 4), (None, 1)),
+        right_0=((None, 0),),
+        left_right_0=((6, 0), (40, 0)),
+        tile=((64, 64), (32, None), (16, 0), (128, 0)),
+        tile_1=((65, 65), (33, None), (17, 0), (129, 0)),
+        beyond=((20000, 0), (20000, 20000), (None, 20000)),
+    ),
+    "where": {
+        OFF: Level(),
+        "top_left": Level(spec={"align": ("top_left",)}),
+        "bottom_right": Level(spec={"align": ("bottom_right",)}),
+    }
+    | {
+        name: one
+        for name, one in _kinds(
+            "offset",
+            "offset_minus_1",
+            "offset_minus_2",
+            "offset_below",
+            "offset_beyond",
+            "offset_negative",
+            "offsets",
+            "offsets_edges",
+            "offsets_negative",
+            "past",
+        ).items()
+        if name != OFF
+    },
+    "mask": _kinds(
+        "mask",
+        "mask_keys",
+        "mask_heads",
+        "mask_batch",
+        "mask_shared",
+        "mask_rows",
+        "mask_dead_rows",
+        "mask_single",
+        "mask_tile",
+    ),
+    "bias": _kinds(
+        "bias",
+        "bias_keys",
+        "bias_heads",
+        "bias_batch",
+        "bias_shared",
+        "bias_rows",
+        "bias_minus_inf",
+        "bias_low",
+        "bias_low_keys",
+    ),
+    "q_lengths": _kinds("q_lengths", "q_lengths_edges"),
+    "kv_lengths": _kinds("kv_lengths", "kv_lengths_edges"),
+    "segments": _kinds("segments", "segments_edges"),
+    "sinks": _kinds("sinks", "sinks_edges"),
+    "slopes": _kinds("slopes"),
+    "dropout": _specs("dropout", dropout=(0.25, 0.5)),
+    "poison": _kinds("garbage", "nan"),
+    "layout": _kinds("layout_transposed", "layout_padded", "layout_step", "layout_expanded", "layout_offset"),
+    "wanted": _kinds("wanted_q", "wanted_kv", "wanted_qkv"),
+    "outputs": {
+        OFF: Level(),
+        "lse": Level(outputs=("lse",)),
+        "stages": Level(outputs=STAGES),
+        "all": Level(outputs=("lse", *STAGES)),
+    },
+    "values": {OFF: Level()} | {name: Level(distribution=name) for name in ("uniform", "large_mean", "peaky")},
+}
+# A dtype with gradients each; without them, where an implementation may take another way.
+MODES = (*(f"{dtype} backward" for dtype in DTYPES), "float32 forward", "bfloat16 forward")
+
+POSITIONS = ("causal", "window", "slopes")
+OFFSETS = ("offset", "offsets", "past")
+
+
+def fits(row: Mapping[str, str]) -> bool:
+    """Whether a row, or a part of one, can stand for a case that says something about each of its levels."""
+    return all(rule(row) for rule in RULES)
+
+
+def _positions_are_said(row: Mapping[str, str]) -> bool:
+    """Where positions matter and lengths differ somebody says where the queries stand; and only where they matter."""
+    if "where" not in row:
+        return True
+    known = [row[name] != OFF for name in POSITIONS if name in row]
+    if row["where"] != OFF:
+        return any(known) or len(known) < len(POSITIONS)
+    return not any(known) or row.get("S", SQUARE) == SQUARE
+
+
+def _a_cache_is_the_start_of_the_keys(row: Mapping[str, str]) -> bool:
+    if row.get("where") != "past" or "S" not in row or "Tq" not in row:
+        return True
+    return row["S"] != SQUARE and largest(row["Tq"]) < smallest(row, "S")
+
+
+def _poison_needs_a_place(row: Mapping[str, str]) -> bool:
+    """Something outside the allowed set that is known to be there: lengths, or a mask of keys."""
+    if row.get("poison", OFF) == OFF:
+        return True
+    known = ("q_lengths", "kv_lengths", "mask")
+    return any(name not in row for name in known) or (
+        row["q_lengths"] != OFF or row["kv_lengths"] != OFF or row["mask"] == "mask_keys"
+    )
+
+
+def _gradients_are_asked_for(row: Mapping[str, str]) -> bool:
+    forward = row.get("mode", "backward").endswith("forward")
+    return not (forward and row.get("wanted", OFF) != OFF)
+
+
+def _not_too_much_work(row: Mapping[str, str]) -> bool:
+    heads = min(hq for hq, _ in HEADS[row["heads"]]) if "heads" in row else 1
+    count = heads * (BATCH[row["B"]][0] if "B" in row else 1)
+    tq, s = smallest(row, "Tq"), smallest(row, "S")
+    d = HEAD_SIZES[row["D"]][0] if "D" in row else 1
+    learned = 8 if row.get("score") in ("additive", "concat") else 1
+    pairs, elements = count * learned * tq * s, count * (tq + s) * d
+    return pairs <= (PAIRS_OF_ONE if count == 1 else PAIRS) and elements <= (
+        ELEMENTS_OF_ONE if count == 1 else ELEMENTS
+    )
+
+
+def smallest(row: Mapping[str, str], name: str) -> int:
+    """The smallest length of the class that a row has for ``Tq`` or ``S``; 1 where it has none yet."""
+    level = row.get(name)
+    if level == SQUARE:
+        level = row.get("Tq")
+    return LENGTHS[level][0] if level is not None else 1
+
+
+def largest(level: str) -> int:
+    """The largest length of a class."""
+    return LENGTHS[level][-1]
+
+
+RULES = (
+    _positions_are_said,
+    _a_cache_is_the_start_of_the_keys,
+    _poison_needs_a_place,
+    _gradients_are_asked_for,
+    _not_too_much_work,
+)

@@ -1,0 +1,258 @@
+"""The cases of ``attnbench check`` at boundaries: a covering design over what an implementation declares.
+
+Every two classes of different dimensions stand together in some case, in every sweep with other values of the classes;
+what is not declared is replaced by the plain level and so costs no coverage. The list is a function of the declared
+capabilities alone: the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from attnbench.agree.case_text import case_text
+from attnbench.agree.check import dimensions as dims
+from attnbench.agree.check.covering import Design, Row
+from attnbench.agree.check.features import features_of
+from attnbench.call import prepare
+from attnbench.errors import SpecError
+from attnbench.inputs import draw, stream
+from attnbench.precision import DTYPES
+from attnbench.problem import Case, Problem
+from attnbench.spec import AttentionSpec, Needs
+
+if TYPE_CHECKING:
+    from attnbench.implementation import Implementation
+
+MOST_ON = 5  # features in one case: with more of them hardly a key is left
+QUICK, USUAL, DEEP = "quick", "usual", "deep"
+SWEEPS, SWEEPS_DEEP = 2, 16
+QUICK_CASES = 40
+TRIES = 6  # values drawn of a class before it counts as out of an implementation's limits
+SMALL = 24
+
+# Where every case is compiled, its sizes come together: these hold every class of every size at least once.
+SHAPES: tuple[tuple[str, str, str, str, str, str], ...] = (
+    # Tq, S, heads, B, D, Dv
+    ("odd", "64", "2/2", "2", "64", "same"),
+    ("1", "1025+", "by 4", "2", "128", "same"),
+    ("64", "=Tq", "by 3", "1", "40", "same"),
+    ("128", "=Tq", "3/3", "1", "96", "smaller"),
+    ("256", "128", "1/1", "2", "72", "same"),
+    ("16", "2049+", "by 2", "1", "160", "larger"),
+    ("2", "16", "17+", "9+", "8", "same"),
+    ("32", "4097+", "2/2", "1", "3", "larger"),
+    ("1025+", "odd", "by 5", "1", "192", "same"),
+    ("other", "other", "6/6", "2", "1", "smaller"),
+    ("4097+", "2", "1/1", "2", "256", "same"),
+    ("512", "32", "by 6", "1", "64", "smaller"),
+    ("600+", "=Tq", "1/1", "1", "64", "same"),
+    ("2049+", "1", "by 7", "1", "40", "same"),
+    ("1", "8193+", "33+", "1", "72", "same"),
+    ("odd", "256", "by 8", "9+", "128", "same"),
+    ("8193+", "16", "2/2", "1", "8", "larger"),
+    ("32", "512", "all", "2", "96", "same"),
+    ("2", "600+", "by 2 of 17+", "1", "160", "smaller"),
+    ("16", "=Tq", "by 2", "9+", "256", "same"),
+)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A case of the plan and the levels that it stands for."""
+
+    case: Case
+    row: Mapping[str, str]
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The dimensions on which it is not plain, sizes aside."""
+        return tuple(name for name in dims.FEATURES if self.row.get(name, dims.OFF) not in (dims.OFF, "dot"))
+
+
+def boundary_cases(
+    implementation: Implementation,
+    dtypes: Sequence[str],
+    features: Sequence[str],
+    device: str = "cpu",
+    *,
+    depth: str = USUAL,
+    compiles: bool = False,
+) -> list[str]:
+    """The plan as texts, as far as it is about one of ``features`` (all without any), in the order to be tried."""
+    quick = depth == QUICK
+    sweeps = 1 if quick else (SWEEPS_DEEP if depth == DEEP else SWEEPS) // (2 if compiles else 1)
+    most = QUICK_CASES if quick else None
+    found = planned_cases(implementation, dtypes, device, sweeps=sweeps, by_shape=compiles, most=most)
+    return [case_text(one.case) for one in found if not features or set(features) & set(features_of(one.case))]
+
+
+def planned_cases(
+    implementation: Implementation,
+    dtypes: Sequence[str] = DTYPES,
+    device: str = "cpu",
+    *,
+    sweeps: int = 1,
+    by_shape: bool = False,
+    most: int | None = None,
+) -> list[Planned]:
+    """The cases for what ``implementation`` declares, in ``sweeps`` sweeps; ``by_shape`` where each is compiled.
+
+    ``most`` is the number of cases that a sweep is cut to.
+    """
+    available = levels_of(implementation, dtypes, device)
+    if not available["mode"]:
+        return []
+    found: list[Planned] = []
+    for sweep in range(sweeps):
+        for number, row in enumerate(_rows(available, sweep, most, by_shape=by_shape)):
+            one = _planned(implementation, row, device, f"{sweep}/{number}")
+            found += [] if one is None else [one]
+    return found
+
+
+def _rows(available: Mapping[str, Sequence[str]], sweep: int, most: int | None, *, by_shape: bool) -> list[Row]:
+    rng = stream(sweep, "covering")
+    if not by_shape:
+        return Design(available, dims.fits, rng, features=tuple(dims.FEATURES), most_on=MOST_ON).rows(most)
+    shapes = {str(i): dict(zip(dims.SIZES, one, strict=True)) for i, one in enumerate(SHAPES)}
+    whole = {n: one for n, one in shapes.items() if all(one[name] in available[name] for name in dims.SIZES)}
+
+    def expanded(row: Mapping[str, str]) -> Row:
+        sizes = whole[row["shape"]] if "shape" in row else {}
+        return {name: level for name, level in row.items() if name != "shape"} | sizes
+
+    rest = {name: levels for name, levels in available.items() if name not in dims.SIZES}
+    together = {"shape": list(whole), **rest}
+    design = Design(
+        together, lambda row: dims.fits(expanded(row)), rng, features=tuple(dims.FEATURES), most_on=MOST_ON + 1
+    )
+    return [expanded(row) for row in design.rows(most)]
+
+
+def _planned(implementation: Implementation, row: Row, device: str, name: str) -> Planned | None:
+    """A case of a row that is supported; its values drawn again where a limit is broken."""
+    for attempt in range(TRIES):
+        try:
+            case = case_of(row, stream(attempt, f"boundary {name}"))
+            if implementation.unsupported(needs_of(case, device)) is None:
+                return Planned(case, row)
+        except SpecError:
+            continue
+    return None
+
+
+def case_of(row: Mapping[str, str], rng: np.random.Generator) -> Case:
+    """The case of a row, with values drawn of its classes. Raises ``SpecError`` where they do not go together."""
+    added = [dims.FEATURES[name][level] for name, level in row.items() if name in dims.FEATURES]
+    spec = {name: _pick(rng, values) for one in added for name, values in one.spec.items()}
+    sizes = _sizes(row, rng)
+    if spec.get("scale") == "per_head":
+        spec["scale"] = tuple(round(float(value), 3) for value in rng.uniform(-1, 1, sizes["Hq"]))
+    dtype, _, phase = row["mode"].partition(" ")
+    problem = Problem(
+        **sizes,
+        dtype=dtype,
+        seed=int(rng.integers(2**31)),
+        distribution=next((one.distribution for one in added if one.distribution), "normal"),
+        operands=tuple(kind for one in added for kind in one.operands),
+    )
+    outputs = tuple(name for one in added for name in one.outputs)
+    return Case(AttentionSpec(**spec), problem, phase, outputs)
+
+
+def _sizes(row: Mapping[str, str], rng: np.random.Generator) -> dict[str, int]:
+    hq, hkv = _pick(rng, dims.HEADS[row["heads"]])
+    tq = _pick(rng, dims.LENGTHS[row["Tq"]])
+    s = tq if row["S"] == dims.SQUARE else _pick(rng, dims.LENGTHS[row["S"]])
+    d = _pick(rng, dims.HEAD_SIZES[row["D"]])
+    values = {"same": (d,), "smaller": tuple({1, max(1, d // 2), max(1, d - 8)}), "larger": (d + 1, d + 24, 2 * d)}
+    hidden = _pick(rng, (1, 5, 16))
+    b = _pick(rng, dims.BATCH[row["B"]])
+    return {"B": b, "Hq": hq, "Hkv": hkv, "Tq": tq, "S": s, "D": d, "Dv": _pick(rng, values[row["Dv"]]), "Da": hidden}
+
+
+def _pick(rng: np.random.Generator, choices: Sequence[Any]) -> Any:
+    return choices[int(rng.integers(len(choices)))]
+
+
+def needs_of(case: Case, device: str = "cpu") -> Needs:
+    """What a case asks of an implementation; a small case of the same kind tells, so that nothing large is drawn."""
+    p = case.problem
+    t = {"Tq": min(p.Tq, SMALL), "S": min(p.S, SMALL if p.Tq >= p.S or "past" not in p.operands else 2 * SMALL)}
+    if p.Tq == p.S:
+        t["S"] = t["Tq"]
+    little = case.with_problem(B=min(p.B, 2), D=min(p.D, 8), Dv=min(p.Dv, 8), **t)
+    *_, call = prepare(little.spec, draw(little.spec, little.problem), little.outputs)
+    needs = call.needs(device, gradients=case.gradients)
+    if {"nan", "nan_last_key"} & set(p.operands):
+        needs = needs.with_features("nan_isolation")
+    return replace(needs, sizes={name: int(getattr(p, name)) for name in needs.sizes})
+
+
+def levels_of(implementation: Implementation, dtypes: Sequence[str], device: str = "cpu") -> dict[str, list[str]]:
+    """The levels of each dimension that an implementation supports, in at least one combination with plain ones."""
+    sizes: dict[str, list[str]] = {
+        "Tq": list(dims.LENGTHS),
+        "S": [*dims.LENGTHS, dims.SQUARE],
+        "heads": list(dims.HEADS),
+        "B": list(dims.BATCH),
+        "D": list(dims.HEAD_SIZES),
+        "Dv": list(dims.VALUE_SIZES),
+    }
+    every = {"mode": _modes(implementation, dtypes, device), **sizes}
+    every |= {name: list(levels) for name, levels in dims.FEATURES.items()}
+    base = next((one for one in _plain_rows(every) if _supported(implementation, one, device)), None)
+    if base is None:
+        return {name: [] for name in every}
+    return {
+        name: [level for level in levels if _supported_beside(implementation, base | {name: level}, device)]
+        for name, levels in every.items()
+    }
+
+
+def _modes(implementation: Implementation, dtypes: Sequence[str], device: str) -> list[str]:
+    """Dtypes with a phase: forward alone in all of them where there are no gradients."""
+    modes = dims.MODES if implementation.has_gradients(device) else tuple(f"{dtype} forward" for dtype in DTYPES)
+    return [one for one in modes if one.partition(" ")[0] in dtypes]
+
+
+def _plain_rows(every: Mapping[str, Sequence[str]]) -> Iterator[Row]:
+    """Rows as plain as an implementation may take them: some are always causal, or square, or grouped."""
+    plain = {name: levels[0] for name, levels in every.items() if levels}
+    plain |= {"Tq": "64", "S": dims.SQUARE, "heads": "2/2"}
+    for mode in every["mode"]:
+        for heads in ("2/2", "by 2"):
+            for causal in (dims.OFF, "causal"):
+                yield plain | {"mode": mode, "heads": heads, "causal": causal}
+
+
+def _supported(implementation: Implementation, row: Row, device: str) -> bool:
+    return dims.fits(row) and _planned(implementation, row, device, "level") is not None
+
+
+def _supported_beside(implementation: Implementation, row: Row, device: str) -> bool:
+    """Whether a level is supported on its own or beside one that gives it a meaning."""
+    beside: tuple[dict[str, str], ...] = (
+        {},
+        {"causal": "causal"},
+        {"causal": "causal", "S": "128", "Tq": "16"},
+        {"window": "left"},
+        {"window": "left", "S": "128", "Tq": "16"},
+        {"slopes": "slopes"},
+        {"mask": "mask_keys"},
+        {"kv_lengths": "kv_lengths"},
+        {"Tq": "1", "S": "64", "D": "8"},
+        {"Tq": "16", "S": "64"},
+        {"S": "64"},
+        {"S": "2", "D": "8"},
+    )
+    return any(_supported(implementation, more | row if not more else row | _new(row, more), device) for more in beside)
+
+
+def _new(row: Row, more: Mapping[str, str]) -> Row:
+    """What stands beside a level without taking its own place."""
+    return {name: level for name, level in more.items() if row.get(name) in (dims.OFF, "64", dims.SQUARE)}

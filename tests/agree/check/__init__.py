@@ -1,0 +1,1 @@
+"""The plan of boundaries: what it covers, and what it finds."""
