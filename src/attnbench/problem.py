@@ -214,6 +214,11 @@ class Case:
         """The same case with a changed problem."""
         return replace(self, problem=replace(self.problem, **changes))
 
+    def in_contiguous_memory(self) -> Case:
+        """The same case without a layout."""
+        kinds = self.problem.operands
+        return self.with_problem(operands=tuple(kind for kind in kinds if kind not in OPERAND_GROUPS["layout"]))
+
     def label(self) -> str:
         """One short line for people, such as ``forward causal B1 H8/2 T512 S512 D64 float32``."""
         p = self.problem
