@@ -147,6 +147,7 @@ def test_other_values_take_the_place_of_the_first(name: str, layout: str) -> Non
     binding = bind(backend, kernel, inputs_of(case)).on(other)
     assert strides(binding.native.k) == strides(bind_case(backend, kernel, case).native.k)
     np.testing.assert_array_equal(backend.to_numpy(binding.native.k), other.k)
+    assert backend.overwrite(binding.native.k, other.k) == (layout != "expanded")
 
 
 def test_keys_that_differ_are_not_expanded() -> None:
