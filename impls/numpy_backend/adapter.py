@@ -11,7 +11,7 @@ import threadpoolctl
 
 from attnbench.api import Call, Implementation, UnsupportedError
 from attnbench.api.backends import Backend, Bound, as_output
-from attnbench.impls.numpy_backend import ceilings
+from attnbench.impls.numpy_backend import ceilings, strides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -53,13 +53,19 @@ class Adapter(Backend):
         view.flags.writeable = False
         return view
 
+    def laid_out(self, native: Array, layout: str) -> Array:
+        """See ``strides.py``."""
+        return strides.laid_out(native, layout)
+
     def to_numpy(self, native: Any) -> Array:
         """What came out, as it is: a list or a masked array is for the judge to see."""
         as_it_is: Array = native
         return as_it_is
 
     def overwrite(self, native: Array, array: Array) -> bool:
-        """Copy the values in."""
+        """Copy the values in, but not where several elements are one place in memory."""
+        if any(stride == 0 and n > 1 for stride, n in zip(native.strides, native.shape, strict=True)):
+            return False
         native.flags.writeable = True
         np.copyto(native, array)
         native.flags.writeable = False

@@ -2,8 +2,9 @@
 
 The algorithm of Milakov & Gimelshein 2018 and FlashAttention (Dao 2022): for a tile of queries keep the running row
 maximum, sum and output, and rescale them whenever a tile of keys raises the maximum. Tiles that causality, the window
-or the lengths leave empty are skipped. The backward pass computes each tile's weights again from lse. Learned scores
-are summed unit by unit within a tile (``tile_scores``).
+or the lengths leave empty are skipped. The backward pass computes each tile's weights again from the row maximum and
+sum: their one number, lse, loses the sum beside a maximum that a finite bias has made very low. Learned scores are
+summed unit by unit within a tile (``tile_scores``).
 """
 
 from __future__ import annotations
@@ -36,6 +37,16 @@ class Head:
     offset: int
     scale: float
     projected: Projected
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the backward pass knows of the rows of a tile: maximum, sum (1 without a key), dO, and −dO·O + dlse."""
+
+    max: Array
+    total: Array
+    d_output: Array
+    d_row: Array
 
 
 def heads(q: Array, k: Array, v: Array, call: Call) -> Iterator[Head]:
@@ -122,8 +133,8 @@ def logits_tile(call: Call, head: Head, rows: slice, keys: slice) -> tuple[Array
     return logits, slope
 
 
-def attend_tile(call: Call, head: Head, rows: slice, key_tiles: list[slice]) -> tuple[Array, Array]:
-    """Output and lse of a tile of queries, by online softmax over the key tiles."""
+def attend_tile(call: Call, head: Head, rows: slice, key_tiles: list[slice]) -> tuple[Array, Array, Array]:
+    """Output, row maximum and sum of a tile of queries, by online softmax over the key tiles; 0 without a key."""
     count, dtype = rows.stop - rows.start, head.q.dtype
     row_max, total = np.full((count, 1), -np.inf, dtype), np.zeros((count, 1), dtype)
     output = np.zeros((count, head.v.shape[1]), dtype)
@@ -136,27 +147,25 @@ def attend_tile(call: Call, head: Head, rows: slice, key_tiles: list[slice]) -> 
         total = total * rescale + terms.sum(1, keepdims=True)
         output = output * rescale + terms @ head.v[keys]
         row_max = new_max
-    safe = np.where(total == 0, 1, total)
-    lse = np.where(total == 0, -np.inf, np.log(safe) + np.where(row_max == -np.inf, 0, row_max))
-    return output / safe, lse[:, 0]
+    return output / np.where(total == 0, 1, total), np.where(row_max == -np.inf, 0, row_max)[:, 0], total[:, 0]
 
 
-def forward(q: Array, k: Array, v: Array, call: Call) -> tuple[Array, Array]:
-    """Output (B, Hq, Tq, Dv) and lse (B, Hq, Tq), wide."""
+def forward(q: Array, k: Array, v: Array, call: Call) -> tuple[Array, Array, Array]:
+    """Output (B, Hq, Tq, Dv), row maximum and sum (B, Hq, Tq), wide."""
     wide = np.float64 if call.dtype == "float64" else np.float32
     output = np.empty((call.sizes.B, call.sizes.Hq, call.sizes.Tq, call.sizes.Dv), wide)
-    lse = np.empty(output.shape[:3], wide)
+    row_max, total = np.empty(output.shape[:3], wide), np.empty(output.shape[:3], wide)
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         for head in heads(q, k, v, call):
             for rows, key_tiles in tiles(call, head):
-                tile = attend_tile(call, head, rows, key_tiles)
-                output[head.b, head.h, rows], lse[head.b, head.h, rows] = tile
-    return output, lse
+                at = head.b, head.h, rows
+                output[at], row_max[at], total[at] = attend_tile(call, head, rows, key_tiles)
+    return output, row_max, total
 
 
 def vjp(q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None) -> dict[str, Array]:
-    """Gradients of q, k, v, bias and parameters, tile by tile, from the output and lse of a forward pass."""
-    output, lse = forward(q, k, v, call)
+    """Gradients of q, k, v, bias and parameters, tile by tile, from what a forward pass knows of its rows."""
+    output, row_max, total = forward(q, k, v, call)
     grads = {name: np.zeros(a.shape, output.dtype) for name, a in (("q", q), ("k", k), ("v", v))}
     if call.bias is not None:
         grads["bias"] = np.zeros(call.bias.shape, output.dtype)
@@ -164,14 +173,16 @@ def vjp(q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array 
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         for head in heads(q, k, v, call):
             at = head.b, head.h
-            d_o = np.where((lse[at] == -np.inf)[:, None], 0, d_output[at].astype(output.dtype))
+            dead = total[at] == 0
+            d_o = np.where(dead[:, None], 0, d_output[at].astype(output.dtype))
             d_row = -(d_o * output[at]).sum(1)
             if d_lse is not None:
-                d_row = d_row + np.where(lse[at] == -np.inf, 0, d_lse[at])
-            found = empty_gradients(head.projected)
+                d_row = d_row + np.where(dead, 0, d_lse[at])
+            found, divisor = empty_gradients(head.projected), np.where(dead, 1, total[at])
             for rows, key_tiles in tiles(call, head):
+                of_rows = Rows(row_max[at][rows, None], divisor[rows, None], d_o[rows], d_row[rows, None])
                 for keys in key_tiles:
-                    _backward_tile(call, head, rows, keys, lse[at][rows], d_o[rows], d_row[rows], grads, found)
+                    _backward_tile(call, head, rows, keys, of_rows, grads, found)
             _add_head(call, head, found, grads)
     dtypes = {"q": q.dtype, "k": k.dtype, "v": v.dtype} | ({"bias": call.bias.dtype} if call.bias is not None else {})
     dtypes |= {f"params.{name}": param.dtype for name, param in call.params.items()}
@@ -183,15 +194,13 @@ def _backward_tile(
     head: Head,
     rows: slice,
     keys: slice,
-    lse: Array,
-    d_o: Array,
-    d_row: Array,
+    of_rows: Rows,
     grads: dict[str, Array],
     found: Gradients,
 ) -> None:
     logits, slope = logits_tile(call, head, rows, keys)
-    weights = np.exp(logits - np.where(lse == -np.inf, 0, lse)[:, None])
-    d_logits = weights * (d_o @ head.v[keys].T + d_row[:, None])
+    weights = np.exp(logits - of_rows.max) / of_rows.total
+    d_logits = weights * (of_rows.d_output @ head.v[keys].T + of_rows.d_row)
     if call.bias is not None:
         target = part(grads["bias"], head, rows, keys)
         axes = tuple(axis for axis in (0, 1) if target.shape[axis] == 1 and d_logits.shape[axis] != 1)
@@ -200,7 +209,7 @@ def _backward_tile(
     if not call.spec.unscaled:
         d_scores = d_scores * head.scale
     add_tile(found, head.projected, rows, keys, d_scores)
-    grads["v"][head.b, head.h // call.sizes.group, keys] += weights.T @ d_o
+    grads["v"][head.b, head.h // call.sizes.group, keys] += weights.T @ of_rows.d_output
 
 
 def _add_head(call: Call, head: Head, found: Gradients, grads: dict[str, Array]) -> None:
@@ -238,5 +247,7 @@ _WIDE = {name: Precision(stored_output="float32") for name in ("float32", "bfloa
 )
 def blocked(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
     """Attend, tile by tile."""
-    output, lse = forward(q, k, v, call)
-    return AttentionOutput(output.astype(q.dtype, copy=False), lse=lse if call.wants("lse") else None)
+    output, row_max, total = forward(q, k, v, call)
+    with np.errstate(divide="ignore"):
+        lse = np.log(total) + row_max if call.wants("lse") else None
+    return AttentionOutput(output.astype(q.dtype, copy=False), lse=lse)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from attnbench.api import AttentionOutput, UnsupportedError
 from attnbench.api.backends import Backend, Bound, as_output
-from attnbench.impls.torch_backend import ceilings, device_clock
+from attnbench.impls.torch_backend import ceilings, device_clock, strides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -56,6 +56,10 @@ class Adapter(Backend):
             return torch.from_numpy(copy.view(np.int16)).view(torch.bfloat16).to(device)
         return torch.from_numpy(copy).to(device)
 
+    def laid_out(self, native: Tensor, layout: str) -> Tensor:
+        """See ``strides.py``."""
+        return strides.laid_out(native, layout)
+
     def to_numpy(self, native: Tensor) -> Array:
         """The values as a NumPy array of its own, bfloat16 as ``ml_dtypes.bfloat16``."""
         tensor = native.detach().cpu().contiguous()
@@ -64,7 +68,9 @@ class Adapter(Backend):
         return np.array(tensor.numpy())
 
     def overwrite(self, native: Tensor, array: Array) -> bool:
-        """Copy the values in."""
+        """Copy the values in, but not where several elements are one place in memory."""
+        if any(stride == 0 and n > 1 for stride, n in zip(native.stride(), native.shape, strict=True)):
+            return False
         with torch.no_grad():
             native.copy_(self.to_native(array, native.device.type))
         return True

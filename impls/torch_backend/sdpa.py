@@ -124,21 +124,21 @@ def sdpa_flash(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
     """The blocked kernel with an online softmax (Dao 2022); it takes one head size, so the smaller one is padded."""
     width, wanted = max(q.shape[3], v.shape[3]), v.shape[3]
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
-        return attend(padded(q, width), padded(k, width), padded(v, width), call)[..., :wanted]
+        return attend(*(in_rows(padded(x, width)) for x in (q, k, v)), call)[..., :wanted]
 
 
 @implementation("torch/sdpa-efficient", FUSED_GPU)
 def sdpa_efficient(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
     """The memory-efficient kernel of xFormers (Rabe and Staats 2021); on the GPU only."""
     with sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION):
-        return attend(q, k, v, call)
+        return attend(in_rows(q), in_rows(k), in_rows(v), call)
 
 
 @implementation("torch/sdpa-cudnn", FUSED_GPU)
 def sdpa_cudnn(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
     """The kernel of cuDNN; on the GPU only."""
     with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
-        return attend(q, k, v, call)
+        return attend(in_rows(q), in_rows(k), in_rows(v), call)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
@@ -194,3 +194,8 @@ def zero_where_nothing_is_allowed(output: Tensor, allowed: Tensor | None) -> Ten
 def padded(x: Tensor, width: int) -> Tensor:
     """With zeros up to a head size of ``width``: they change no score, and add columns of zeros to the output."""
     return x if x.shape[3] == width else pad(x, (0, width - x.shape[3]))
+
+
+def in_rows(x: Tensor) -> Tensor:
+    """With the elements of each row side by side: the fused kernels take no others."""
+    return x if x.stride(-1) == 1 else x.contiguous()

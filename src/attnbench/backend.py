@@ -118,6 +118,18 @@ class Backend(ABC):
         """Like ``to_native`` for one call: memory may be shared where nothing can write to it through the result."""
         return self.to_native(array, device)
 
+    def laid_out(self, native: Any, layout: str) -> Any:
+        """The same shape, dtype and values elsewhere in memory, as users' arrays lie; nothing else is right to read.
+
+        ``transposed``: axes 1 and 2 change places in memory, (B, T, H, D) seen as (B, H, T, D); ``padded``: rows lie
+        farther apart than they are long; ``step``: every second element of the last axis; ``offset``: an odd number of
+        elements behind the start of the memory; ``expanded``: the first batch entry is there for all (stride 0), so
+        that all must be alike. What lies between is NaN, or true. This default is for a framework whose arrays have no
+        strides: the array itself.
+        """
+        del layout
+        return native
+
     def settings(self) -> Hashable:
         """What a user has set in the framework that is compiled in: what was bound under other settings is no use."""
         return None

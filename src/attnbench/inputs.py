@@ -1,18 +1,21 @@
 """Drawing inputs: seeded per operand name, identical in every framework, rounded to the dtype.
 
 Each operand has a stream of its own, so that adding a mask does not change the values of q. Everything is drawn in
-float64 by NumPy's PCG64 and then rounded to the dtype (float64, float32, bfloat16, float16).
+float64 by NumPy's PCG64 and then rounded to the dtype (float64, float32, bfloat16, float16). The operands that stand
+at the boundaries are drawn in ``attnbench.inputs_edges``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from attnbench.call import Operands, param_shapes
+from attnbench.inputs_edges import EDGES
 from attnbench.precision import SMALLEST_NORMAL, numpy_dtype
 from attnbench.spec import AttentionSpec
 
@@ -28,6 +31,9 @@ HUGE = 1000.0
 OUTLIER = 30.0
 V_MEAN = 100.0
 GARBAGE = 1e4
+# Masks that take keys from every query, or every key from a query: there a poison can stand. Others do so by chance.
+HIDES_KEYS = ("mask_keys", "mask_shared", "mask_tile")
+HIDES_ROWS = ("mask_rows", "mask_tile")
 
 
 def stream(seed: int, name: str) -> np.random.Generator:
@@ -42,6 +48,8 @@ def draw(spec: AttentionSpec, problem: Problem) -> Operands:
     q = _values(p, "q", (p.B, p.Hq, p.Tq, p.D))
     k = _values(p, "k", (p.B, p.Hkv, p.S, p.D))
     v = _values(p, "v", (p.B, p.Hkv, p.S, p.Dv))
+    if p.layout == "expanded":
+        k[:], v[:] = k[:1], v[:1]
     given: dict[str, Any] = {}
     for kind in p.operands:
         if kind in DRAWERS:
@@ -56,6 +64,12 @@ def draw(spec: AttentionSpec, problem: Problem) -> Operands:
         given |= {"past_k": k[:, :, :past], "past_v": v[:, :, :past]}
         k, v = k[:, :, past:], v[:, :, past:]
     return Operands(q=q, k=k, v=v, **given)
+
+
+def drawn(problem: Problem, group: str) -> dict[str, Any]:
+    """What ``draw`` gives for one group of ``problem.OPERAND_GROUPS``, by name; nothing where it has none."""
+    kind = problem.kind_of(group)
+    return {} if kind is None else DRAWERS[kind](problem)
 
 
 def draw_cotangents(case: Case) -> tuple[Array, Array | None]:
@@ -165,25 +179,43 @@ def _poison(p: Problem, q: Array, k: Array, v: Array, given: dict[str, Any]) -> 
             array[0, -1, array.shape[2] // 2, array.shape[3] // 2] = np.nan
     if "zeros" in p.operands:
         q[:, :, ::3], k[:, :, ::3] = 0, 0
-    if "garbage" not in p.operands and "nan" not in p.operands:
-        return
+    if "garbage" in p.operands or "nan" in p.operands:
+        _fill_the_hidden(p, q, k, v, given)
+
+
+def _fill_the_hidden(p: Problem, q: Array, k: Array, v: Array, given: dict[str, Any]) -> None:
+    """Put 1e4 or NaN into keys and queries that lengths and masks leave out."""
     value = np.nan if "nan" in p.operands else GARBAGE
     for b in range(p.B):
         if "kv_lengths" in given:
             k[b, :, given["kv_lengths"][b] :], v[b, :, given["kv_lengths"][b] :] = value, value
         if "q_lengths" in given:
             q[b, :, given["q_lengths"][b] :] = value
-        if "mask_keys" in p.operands:
-            dead = ~given["mask"][b, 0, 0]
-            k[b, :, dead], v[b, :, dead] = value, value
+    kind = p.kind_of("mask")
+    if kind in HIDES_KEYS:
+        dead = np.broadcast_to(~given["mask"].any((1, 2)), (p.B, p.S))[:, None]
+        k[np.broadcast_to(dead, k.shape[:3])], v[np.broadcast_to(dead, v.shape[:3])] = value, value
+    if kind in HIDES_ROWS:
+        q[_without_a_key(given["mask"], q)] = value
 
 
 def _fill_dead_rows(p: Problem, d_output: Array) -> None:
     if "mask_dead_rows" in p.operands:
         d_output[:, :, ::3] = np.nan
-    if "q_lengths" in p.operands:
-        for b, length in enumerate(_lengths(p, "q_lengths", p.Tq)["q_lengths"]):
+    if p.kind_of("mask") in HIDES_ROWS:
+        d_output[_without_a_key(drawn(p, "mask")["mask"], d_output)] = np.nan
+    if p.kind_of("q_lengths"):
+        for b, length in enumerate(drawn(p, "q_lengths")["q_lengths"]):
             d_output[b, :, length:] = np.nan
+    if "segments_edges" in p.operands:
+        ids = drawn(p, "segments")
+        for b, (queries, keys) in enumerate(zip(ids["q_segments"], ids["kv_segments"], strict=True)):
+            d_output[b, :, ~np.isin(queries, keys)] = np.nan
+
+
+def _without_a_key(mask: Array, rows: Array) -> Array:
+    """Where a mask leaves no key, broadcast to the first three axes of ``rows``."""
+    return np.broadcast_to(~mask.any(3), rows.shape[:3])
 
 
 def _full(p: Problem) -> tuple[int, int, int, int]:
@@ -281,3 +313,10 @@ DRAWERS: dict[str, Callable[[Problem], dict[str, Any]]] = {
     "sinks": lambda p: _heads(p, "sinks"),
     "slopes": _slopes,
 }
+
+
+def _at_an_edge(kind: str, p: Problem) -> dict[str, Any]:
+    return EDGES[kind](p, stream(p.seed, kind))
+
+
+DRAWERS |= {kind: partial(_at_an_edge, kind) for kind in EDGES}

@@ -18,23 +18,51 @@ DISTRIBUTIONS = ("normal", "peaky", "huge", "uniform", "outliers", "near_ties", 
 PHASES = ("forward", "backward", "decode")
 
 # Optional operands by the name of the way in which they are drawn (see attnbench.inputs); at most one of each group.
+#
+# mask, bias: a value for each pair, of each head and batch entry; _keys (B, 1, 1, S), _heads (1, Hq, Tq, S), _batch
+# (B, 1, Tq, S), _shared (1, 1, 1, S) and _rows (one value for all keys of a query: (B, 1, Tq, 1), bias (1, 1, Tq, 1))
+# broadcast. mask_dead_rows leaves every third query without a key, mask_single one key to each, and mask_tile takes a
+# whole tile of keys from all and all keys from a tile of queries.
+# bias_minus_inf removes keys. bias_low removes none: a quarter of it is low and finite, around -1e4, around -1e9 and
+# the dtype's lowest number, mixed, and some rows are low as a whole; bias_low_keys is such a bias of padding.
+# offset, offsets: of all, or one for each batch entry. _negative stand far before the first key; offset_minus_1 and
+# offset_minus_2 just before it, offset_below more than a tile of 32 before it, offset_beyond behind the last key;
+# offsets_edges has such offsets in turn.
+# The lengths are anything from 0 to all; lengths_edges are in turn 0, 1, all, all but one, on a tile's edge, one more.
+# segments are three runs of ids; segments_edges are runs of one key, across a tile's edge, and of queries alone.
+# sinks_edges are in turn -inf, which is no sink, one that takes nearly all, one that takes nearly nothing, and 0.
 # The poisons put 1e4 or NaN where lengths and key masks leave no key or query, NaN into the last key, or zeros into
 # every third query and key; nan_query, nan_key and nan_value put one NaN into the first batch entry. nan_cotangent puts
 # NaN into d_output where no key is allowed, zero_cotangent zeros into every third row and one whole head of it.
+# The layouts say where q, k, v, d_output, mask and bias lie in memory (see attnbench.backend.Backend.laid_out):
+# transposed (B, T, H, D), padded rows, every second element of the last axis, at an odd offset; expanded gives all
+# batch entries the same keys and values, which lie there once.
 OPERAND_GROUPS = {
-    "mask": ("mask", "mask_keys", "mask_heads", "mask_dead_rows"),
-    "bias": ("bias", "bias_keys", "bias_heads", "bias_minus_inf"),
-    "offset": ("offset", "offset_negative", "offsets", "offsets_negative"),
-    "q_lengths": ("q_lengths",),
-    "kv_lengths": ("kv_lengths",),
-    "segments": ("segments",),
-    "sinks": ("sinks",),
+    "mask": (
+        "mask", "mask_keys", "mask_heads", "mask_dead_rows",
+        "mask_batch", "mask_shared", "mask_rows", "mask_single", "mask_tile",
+    ),
+    "bias": (
+        "bias", "bias_keys", "bias_heads", "bias_minus_inf",
+        "bias_batch", "bias_shared", "bias_rows", "bias_low", "bias_low_keys",
+    ),
+    "offset": (
+        "offset", "offset_negative", "offsets", "offsets_negative",
+        "offset_minus_1", "offset_minus_2", "offset_below", "offset_beyond", "offsets_edges",
+    ),
+    "q_lengths": ("q_lengths", "q_lengths_edges"),
+    "kv_lengths": ("kv_lengths", "kv_lengths_edges"),
+    "segments": ("segments", "segments_edges"),
+    "sinks": ("sinks", "sinks_edges"),
     "slopes": ("slopes",),
     "keep": ("keep",),
     "past": ("past",),
     "poison": ("garbage", "nan", "nan_last_key", "nan_query", "nan_key", "nan_value", "zeros"),
     "cotangent": ("nan_cotangent", "zero_cotangent"),
-}
+    "layout": ("layout_transposed", "layout_padded", "layout_step", "layout_expanded", "layout_offset"),
+}  # fmt: skip
+# Poisons that are not the same in all batch entries' keys and values.
+IN_SOME_ENTRIES = ("garbage", "nan", "nan_key", "nan_value")
 OPERAND_KINDS = tuple(kind for kinds in OPERAND_GROUPS.values() for kind in kinds)
 
 
@@ -96,6 +124,9 @@ class Problem:
                 _fail(f"a problem has at most one {group}; got {', '.join(chosen)}")
         if "past" in self.operands and self.Tq > self.S:
             _fail(f"a cache holds the first S - Tq keys, so S = {self.S} cannot be below Tq = {self.Tq}")
+        hidden = [kind for kind in self.operands if kind in IN_SOME_ENTRIES]
+        if "layout_expanded" in self.operands and hidden:
+            _fail(f"layout_expanded gives all batch entries the same keys, and {hidden[0]} changes those of some")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, every field, in a fixed order."""
@@ -109,6 +140,15 @@ class Problem:
             if name not in known:
                 _fail(f"a Problem has no field {name!r}; it has {', '.join(known)}{suggest(name, known)}")
         return cls(**{**data, "operands": tuple(data.get("operands", ()))})
+
+    def kind_of(self, group: str) -> str | None:
+        """How the operand of this group is drawn; ``None`` where there is none."""
+        return next((kind for kind in self.operands if kind in OPERAND_GROUPS[group]), None)
+
+    @property
+    def layout(self) -> str:
+        """Where the arrays lie in memory, such as ``transposed``; empty where each is contiguous."""
+        return (self.kind_of("layout") or "").removeprefix("layout_")
 
     @property
     def id(self) -> str:
@@ -173,6 +213,11 @@ class Case:
     def with_problem(self, **changes: Any) -> Case:
         """The same case with a changed problem."""
         return replace(self, problem=replace(self.problem, **changes))
+
+    def in_contiguous_memory(self) -> Case:
+        """The same case without a layout."""
+        kinds = self.problem.operands
+        return self.with_problem(operands=tuple(kind for kind in kinds if kind not in OPERAND_GROUPS["layout"]))
 
     def label(self) -> str:
         """One short line for people, such as ``forward causal B1 H8/2 T512 S512 D64 float32``."""

@@ -25,7 +25,8 @@ from attnbench.attention import load_backend, resolve
 from attnbench.call import prepare
 from attnbench.inputs import draw
 from attnbench.precision import DTYPES
-from attnbench.problem import Case
+from attnbench.problem import Case, Problem
+from attnbench.spec import AttentionSpec
 from tests.agree.kernels import FAULTS, online
 
 CASES = RandomCases(seed=11)
@@ -135,3 +136,10 @@ def test_parts_add_up_and_survive_json() -> None:
 def test_pairs_are_of_two_axes() -> None:
     levels: Mapping[str, str] = levels_of(CASES[0])
     assert len(pairs_of(levels)) == len(AXES) * (len(AXES) - 1) // 2
+
+
+def test_what_is_never_drawn_is_a_level_of_its_own_and_not_off() -> None:
+    operands = ("mask_tile", "bias_low", "offset_below", "kv_lengths_edges", "segments_edges", "sinks_edges")
+    levels = levels_of(Case(AttentionSpec(), Problem(Tq=33, S=33, operands=operands)))
+    assert [levels[axis] for axis in ("mask", "bias", "where")] == ["mask_tile", "bias_low", "offset_below"]
+    assert [levels[axis] for axis in ("q_lengths", "kv_lengths", "segments", "sinks")] == ["off", "on", "on", "on"]

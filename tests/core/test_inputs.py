@@ -55,7 +55,7 @@ def test_the_values_are_pinned() -> None:
     np.testing.assert_allclose(stream(0, "q").standard_normal(3), PINNED_NORMALS, rtol=1e-15)
 
 
-@pytest.mark.parametrize("kind", sorted(set(OPERAND_KINDS) - {*OPERAND_GROUPS["poison"], "past"}))
+@pytest.mark.parametrize("kind", sorted(set(OPERAND_KINDS) - {*OPERAND_GROUPS["poison"], "past", "layout_expanded"}))
 def test_one_more_operand_leaves_the_others_alone(kind: str) -> None:
     plain, more = (draw(PLAIN, Problem(**SIZES, operands=kinds)).arrays() for kinds in ((), (kind,)))
     for name, array in plain.items():

@@ -108,6 +108,9 @@ def looked_at(case: Case) -> tuple[int, int]:
         ({"causal": True}, ("offset_negative",)),
         ({"causal": True}, ("offsets_negative",)),
         ({"causal": True, "window": (4, 0)}, ("past",)),
+        ({}, ("kv_lengths_edges", "q_lengths_edges", "segments_edges")),
+        ({"causal": True}, ("offsets_edges", "kv_lengths_edges")),
+        ({"causal": True}, ("offset_minus_2",)),
     ],
 )
 def test_lengths_segments_and_offsets_are_counted_as_what_is_needed(
@@ -127,3 +130,12 @@ def test_a_bias_is_read_where_a_pair_is_allowed_and_shared_ones_once() -> None:
     assert bytes_of(operands=("bias",)) - plain == 4 * 2 * 3 * 36
     assert bytes_of(operands=("bias_heads",)) - plain == 4 * 3 * 64
     assert bytes_of(operands=("mask",)) - plain == 2 * 3 * 36
+    assert bytes_of(operands=("bias_low",)) - plain == 4 * 2 * 3 * 36
+    assert bytes_of(operands=("bias_low_keys",)) - plain == 4 * 2 * 8
+    assert bytes_of(operands=("bias_batch",)) - plain == 4 * 2 * 64
+    assert bytes_of(operands=("bias_rows",)) == bytes_of(operands=("bias_shared",)) == plain + 4 * 8
+    assert bytes_of(operands=("mask_batch",)) == bytes_of(operands=("mask_single",)) == plain + 2 * 36
+    assert bytes_of(operands=("mask_tile",)) - plain == 2 * 3 * 36
+    assert (bytes_of(operands=("mask_shared",)) - plain, bytes_of(operands=("mask_rows",)) - plain) == (8, 16)
+    # One k and v for both batch entries.
+    assert bytes_of(operands=("layout_expanded",)) - plain == -4 * 8 * 3 * (4 + 4)

@@ -144,9 +144,9 @@ def logit_error(head: HeadReference, call: Call, units: Units) -> Array:
 
 def sink_error(head: HeadReference, call: Call, h: int, units: Units) -> Array:
     """δ of the sink's logit, (T,)."""
-    if call.sinks is None:
+    sink = -np.inf if call.sinks is None else float(call.sinks[h])
+    if sink == -np.inf:  # no sink: nothing is added that could be wrong
         return np.zeros(head.row_max.shape)
-    sink = float(call.sinks[h])
     return units.softmax * (3 + units.exp_ulp + abs(sink) + np.abs(head.row_max - sink))
 
 

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from attnbench.implementation import Implementation
     from attnbench.problem import Case
 
+# What a kernel that takes all memory for contiguous gets wrong.
+LAYOUTS = {
+    "transposed": "where q, k and v are (B, T, H, D) in memory, seen as (B, H, T, D)",
+    "padded": "where rows lie farther apart in memory than they are long",
+    "step": "where the last axis takes every second element in memory",
+    "expanded": "where all batch entries share one k and v in memory (stride 0)",
+    "offset": "where arrays begin an odd number of elements behind the start of their memory",
+}
 LARGEST = 1 << 20  # B·Hq·Tq·S up to which a case is taken apart whole
 
 
@@ -33,6 +41,11 @@ def diagnose(
     case, failed = _in_high_precision(doctor, case)
     if failed.status == "unsupported":
         return Diagnosis(UNKNOWN, failed.reason or "not supported")
+    if case.problem.layout:
+        contiguous = case.in_contiguous_memory()
+        if failed.status == "wrong" and trial(backend, implementation, contiguous, device).status == "ok":
+            return Diagnosis("layout", f"right in contiguous memory, wrong {LAYOUTS[case.problem.layout]}")
+        case = contiguous
     if failed.fault in ("exception", "input"):
         refused = "read-only" in (failed.reason or "")
         return Diagnosis("input" if refused else failed.fault, f"it {failed.reason}")

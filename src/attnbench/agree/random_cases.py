@@ -220,14 +220,11 @@ def _without_the_forbidden(chosen: Levels) -> None:
 
 
 def levels_of(case: Case) -> Levels:
-    """The level of a case on every axis, read from the case itself."""
+    """The level of a case on every axis, read from the case itself; a kind that is never drawn is its own level."""
     spec, p = case.spec, case.problem
-    one_of = {
-        axis: next((kind for kind in p.operands if kind in AXES[axis]), OFF)
-        for axis in ("mask", "bias", "poison", "cotangent")
-    }
-    flags = {name: ON if name in p.operands else OFF for name in FLAGS}
-    where = next((kind for kind in p.operands if kind in ("offset", "offsets", "past")), spec.align or "unsaid")
+    one_of = {axis: p.kind_of(axis) or OFF for axis in ("mask", "bias", "poison", "cotangent")}
+    flags = {name: ON if p.kind_of(name) else OFF for name in FLAGS}
+    where = p.kind_of("offset") or p.kind_of("past") or spec.align or "unsaid"
     return {
         "score": spec.score,
         "scale": _scale_level(spec),

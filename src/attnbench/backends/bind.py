@@ -14,7 +14,7 @@ import numpy as np
 
 from attnbench.backends.answers import Answer, answer_of, arrays_of
 from attnbench.call import Call, Operands, prepare
-from attnbench.errors import AttnbenchError
+from attnbench.errors import AttnbenchError, SpecError
 from attnbench.inputs import draw, draw_cotangents
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ class Inputs:
     """All that one computation reads: NumPy arrays, or a backend's own.
 
     q (B, Hq, Tq, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv), the ``call`` with its own arrays, and where there is a
-    backward pass the cotangents d_output (B, Hq, Tq, Dv) and perhaps d_lse (B, Hq, Tq).
+    backward pass the cotangents d_output (B, Hq, Tq, Dv) and perhaps d_lse (B, Hq, Tq). ``layout`` says where the
+    backend's own arrays are to lie in memory (``Backend.laid_out``); by default each is contiguous.
     """
 
     q: Any
@@ -40,6 +41,7 @@ class Inputs:
     call: Call
     d_output: Any = None
     d_lse: Any = None
+    layout: str = ""
 
     @property
     def gradients(self) -> bool:
@@ -65,14 +67,17 @@ class Inputs:
         """The same with every array converted."""
         q, k, v = (convert(array) for array in self.qkv)
         cotangents = {name: convert(array) for name, array in self.cotangents.items()}
-        return Inputs(q, k, v, self.call.map_arrays(convert), **cotangents)
+        return Inputs(q, k, v, self.call.map_arrays(convert), **cotangents, layout=self.layout)
 
     def with_values(self, **arrays: Any) -> Inputs:
         """The same with other q, k, v, d_output or d_lse."""
         return replace(self, **arrays)
 
     def kind(self) -> Hashable:
-        """Everything but the values: what is compiled for one is right for every other of the same kind."""
+        """Everything but values and layout: what is compiled for one is right for every other of the same kind.
+
+        Where arrays have strides a framework reads them at each call.
+        """
         shapes = tuple((name, tuple(array.shape), str(array.dtype)) for name, array in self.arrays().items())
         return constants_of(self.call), shapes
 
@@ -87,7 +92,8 @@ def constants_of(call: Call) -> tuple[tuple[str, Hashable], ...]:
 def inputs_of(case: Case) -> Inputs:
     """The inputs of a case in NumPy, as they are drawn: with cotangents where its phase has a backward pass."""
     d_output, d_lse = draw_cotangents(case) if case.gradients else (None, None)
-    return given_inputs(case.spec, draw(case.spec, case.problem), case.outputs, d_output, d_lse)
+    inputs = given_inputs(case.spec, draw(case.spec, case.problem), case.outputs, d_output, d_lse)
+    return replace(inputs, layout=case.problem.layout)
 
 
 def given_inputs(
@@ -154,8 +160,31 @@ def bind_case(backend: Backend, implementation: Implementation, case: Case, devi
 
 
 def to_device(backend: Backend, inputs: Inputs, device: str) -> Inputs:
-    """The inputs as the backend's own arrays."""
-    return inputs.map_arrays(lambda array: backend.to_native(array, device))
+    """The inputs as the backend's own arrays, laid out as they ask for."""
+    native = inputs.map_arrays(lambda array: backend.to_native(array, device))
+    if not inputs.layout:
+        return native
+    return (_expanded if inputs.layout == "expanded" else _laid_out)(backend, inputs, native)
+
+
+def _laid_out(backend: Backend, inputs: Inputs, native: Inputs) -> Inputs:
+    """q, k, v, d_output, mask and bias in the layout that is asked for."""
+
+    def lay(array: Any) -> Any:
+        return None if array is None else backend.laid_out(array, inputs.layout)
+
+    q, k, v, d_output = (lay(array) for array in (*native.qkv, native.d_output))
+    call = replace(native.call, mask=lay(native.call.mask), bias=lay(native.call.bias))
+    return native.with_values(q=q, k=k, v=v, d_output=d_output, call=call)
+
+
+def _expanded(backend: Backend, inputs: Inputs, native: Inputs) -> Inputs:
+    """Keys and values of the first batch entry for all of them, if they are alike."""
+    for name, array in (("k", inputs.k), ("v", inputs.v)):
+        if any(entry.tobytes() != array[0].tobytes() for entry in array):
+            msg = f"layout_expanded: {name} is not the same in every batch entry, so that one cannot stand for all"
+            raise SpecError(msg)
+    return native.with_values(k=backend.laid_out(native.k, "expanded"), v=backend.laid_out(native.v, "expanded"))
 
 
 def _bound_to(

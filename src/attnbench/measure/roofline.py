@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.inputs import DRAWERS
+from attnbench.inputs import drawn
 from attnbench.measure import ceilings
 from attnbench.precision import numpy_dtype
-from attnbench.problem import OPERAND_GROUPS
 
 if TYPE_CHECKING:
     from attnbench.measure.protocol import Ceilings
@@ -53,8 +52,8 @@ def allowed(case: Case) -> tuple[int, int]:
     p, spec = case.problem, case.spec
     left, right = spec.window or (None, None)
     right = 0 if spec.causal else right
-    drawn = _drawn(p, "q_lengths", "kv_lengths", "segments")
-    q_lengths, kv_lengths = drawn.get("q_lengths", [p.Tq] * p.B), drawn.get("kv_lengths", [p.S] * p.B)
+    given = drawn(p, "q_lengths") | drawn(p, "kv_lengths") | drawn(p, "segments")
+    q_lengths, kv_lengths = given.get("q_lengths", [p.Tq] * p.B), given.get("kv_lengths", [p.S] * p.B)
     pairs = keys = 0
     for b, offset in enumerate(_offsets(case, q_lengths, kv_lengths)):
         position = np.arange(q_lengths[b], dtype=np.int64) + offset
@@ -62,8 +61,8 @@ def allowed(case: Case) -> tuple[int, int]:
         first = np.zeros_like(position) if left is None else np.maximum(position - left, 0)
         last = np.full_like(position, end) if right is None else np.minimum(position + right, end)
         q_ids, kv_ids = np.zeros(len(position), int), np.zeros(p.S, int)
-        if "q_segments" in drawn:
-            q_ids, kv_ids = drawn["q_segments"][b][: len(position)], drawn["kv_segments"][b]
+        if "q_segments" in given:
+            q_ids, kv_ids = given["q_segments"][b][: len(position)], given["kv_segments"][b]
         for one in np.unique(q_ids):
             mine = q_ids == one
             more = _between(first[mine], last[mine], kv_ids == one)
@@ -84,21 +83,12 @@ def _between(first: Array, last: Array, there: Array) -> tuple[int, int]:
     )
 
 
-def _drawn(p: Problem, *kinds: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for kind in kinds:
-        if kind in p.operands:
-            found |= DRAWERS[kind](p)
-    return found
-
-
 def _offsets(case: Case, q_lengths: Sequence[int], kv_lengths: Sequence[int]) -> list[int]:
     """The position of the first query of each batch entry."""
     p = case.problem
-    given = [kind for kind in OPERAND_GROUPS["offset"] if kind in p.operands]
+    given = drawn(p, "offset")
     if given:
-        drawn = DRAWERS[given[0]](p)["offset"]
-        return [int(one) for one in np.broadcast_to(drawn, p.B)]
+        return [int(one) for one in np.broadcast_to(given["offset"], p.B)]
     if "past" in p.operands:
         return [p.S - p.Tq] * p.B
     if case.spec.align == "bottom_right":
@@ -129,6 +119,7 @@ def _bytes(case: Case, pairs: int, keys: int) -> float:
     p = case.problem
     size = numpy_dtype(p.dtype).itemsize
     queries = p.B * p.Hq * p.Tq
+    keys = min(keys, p.S) if p.layout == "expanded" else keys
     read = size * (queries * p.D + keys * p.Hkv * (p.D + p.Dv)) + _operand_bytes(p, pairs, size)
     write = size * queries * p.Dv + (LSE_BYTES * queries if "lse" in case.outputs else 0)
     if not case.gradients:
@@ -141,6 +132,8 @@ def _bytes(case: Case, pairs: int, keys: int) -> float:
 def _bias_elements(p: Problem) -> int:
     head = p.Hq * p.Tq * p.S
     known = {"bias": p.B * head, "bias_minus_inf": p.B * head, "bias_heads": head, "bias_keys": p.B * p.S}
+    known |= {"bias_batch": p.B * p.Tq * p.S, "bias_shared": p.S, "bias_rows": p.Tq}
+    known |= {"bias_low": p.B * head, "bias_low_keys": p.B * p.S}
     return sum(known.get(kind, 0) for kind in p.operands)
 
 
@@ -149,6 +142,8 @@ def _operand_bytes(p: Problem, pairs: int, size: int) -> float:
     head = p.Hq * p.Tq * p.S
     masks = {"mask": p.Hq * pairs, "keep": p.Hq * pairs, "mask_heads": min(head, p.Hq * pairs)}
     masks |= {"mask_keys": p.B * p.S, "mask_dead_rows": min(p.Tq * p.S, pairs)}
+    masks |= {"mask_batch": pairs, "mask_single": pairs, "mask_tile": p.Hq * pairs}
+    masks |= {"mask_shared": p.S, "mask_rows": p.B * p.Tq}
     bias = min(_bias_elements(p), p.Hq * pairs)
     return float(sum(masks.get(kind, 0) for kind in p.operands) + size * bias)
 
