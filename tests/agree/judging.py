@@ -31,11 +31,12 @@ def judged(
     d_output: Array | None = None,
     d_lse: Array | None = None,
     outputs: tuple[str, ...] = (),
+    backend: str = "numpy",
 ) -> dict[str, Judgement]:
     """A judgement of every output and gradient, by name."""
     inputs = given_inputs(spec, operands, outputs, d_output, d_lse)
     sample = choose(inputs.call, 0)
-    ran = run_once(load_backend("numpy"), implementation, inputs)
+    ran = run_once(load_backend(backend), implementation, inputs)
     units = Units.of(implementation.capabilities.precision_of(inputs.call.dtype), inputs.call.dtype)
     found = judge_forward(ran.output, inputs, units, sample)
     if inputs.gradients:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.bounds import SLACK, UNIFORM_TERMS, Units, column_sums, output_bound
+from attnbench.agree.bounds import UNIFORM_TERMS, Units, column_sums, output_bound
 from attnbench.agree.judge import judge
 from attnbench.agree.trial import trial
+from attnbench.agree.weight_bounds import SLACK
 from attnbench.attention import load_backend, resolve
 from attnbench.call import Operands, prepare
 from attnbench.implementation import Implementation

@@ -3,22 +3,33 @@
 A first-order error analysis per element, in the notation of ``docs/agreement.md``. With δ the error of a logit, P the
 weights, w the values as the row sees them and o the output:
 
-    E = √(Σ P δ²) √(Σ P (w − o)²)          logits
+    E = √(Σ P δ²) √(Σ P (w − o)²)          logits; key by key where a δ is not small (``weight_bounds``)
       + u_P (√(Σ P² w²) + |o|)             cast of P
       + λ(n) u_a (Σ P|w| + |o|)            summation of P·V and of the normaliser
       + (4 u_a + u_o) |o|                  divisions and the rounding of the output
       + η (|A| + 2) + η_P Σ_A |w| + η_o    underflow
 
 An element agrees when its error is at most 2 E (1 E in the rigorous form, where λ(n) is n + 2 instead of √n + 2).
+Where a δ is not small, it must lie besides among the values that the row can weigh: E has two sides.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.agree.weight_bounds import (
+    FIRST_ORDER,
+    SLACK,
+    Keys,
+    WeightErrors,
+    keys_of,
+    log_sum,
+    weight_errors,
+    weight_ranges,
+)
 from attnbench.precision import SMALLEST_NORMAL, SMALLEST_SUBNORMAL, UNIT_ROUNDOFF, Precision, wide
 
 if TYPE_CHECKING:
@@ -27,8 +38,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-SLACK = 2.0  # an element agrees within SLACK * E
-FIRST_ORDER = 0.1  # above this δ the exponential is no longer linear
 UNIFORM_TERMS = 0.25  # coefficient of variation below which roundings add up instead of cancelling
 
 
@@ -132,31 +141,41 @@ def logit_error(head: HeadReference, call: Call, units: Units) -> Array:
     if call.spec.softcap is not None:
         slope = 1 - (head.capped / call.spec.softcap) ** 2
         error = error * slope + (2 + units.tanh_ulp) * units.softmax * np.abs(head.capped)
-    finite = head.allowed & np.isfinite(head.logits)
-    logits = np.where(finite, head.logits, 0.0)
-    depth = np.where(finite, np.where(np.isfinite(head.row_max), head.row_max, 0.0)[:, None] - logits, 0.0)
-    error = error + units.logits * np.abs(logits)
-    error = error + units.softmax * (3 + units.exp_ulp + np.abs(logits) + depth)
+    within = head.allowed & np.isfinite(head.logits)
+    # Unit by unit: finfo.min twice is beyond float64.
+    size = units.softmax * np.abs(np.where(within, head.logits, 0.0))
+    top = np.where(np.isfinite(head.row_max), head.row_max, 0.0)[:, None]
+    depth = np.where(within, units.softmax * top - units.softmax * np.where(within, head.logits, 0.0), 0.0)
+    error = error + units.logits * np.abs(np.where(within, head.logits, 0.0))
+    error = error + units.softmax * (3 + units.exp_ulp) + size + depth
     if call.bias is not None or call.slopes is not None:
-        error = error + 2 * units.softmax * (np.abs(np.where(finite, head.bias, 0.0)) + np.abs(logits))
-    return np.where(finite, error, 0.0)
+        error = error + 2 * (units.softmax * np.abs(np.where(within, head.bias, 0.0)) + size)
+    return np.where(within, error, 0.0)
 
 
 def sink_error(head: HeadReference, call: Call, h: int, units: Units) -> Array:
     """δ of the sink's logit, (T,)."""
-    sink = -np.inf if call.sinks is None else float(call.sinks[h])
-    if sink == -np.inf:  # no sink: nothing is added that could be wrong
+    sink = sink_of(call, h)
+    if not np.isfinite(sink):  # −inf: there is none
         return np.zeros(head.row_max.shape)
-    return units.softmax * (3 + units.exp_ulp + abs(sink) + np.abs(head.row_max - sink))
+    return np.asarray(units.softmax * (3 + units.exp_ulp + abs(sink) + np.abs(head.row_max - sink)))
 
 
-def weight_error(head: HeadReference, delta: Array, delta_sink: Array, units: Units) -> Array:
-    """Relative error of P (T, S): that of its own exponential and that of the normaliser."""
-    mean = (head.weights * delta).sum(1) + head.sink_weight * delta_sink
+def sink_of(call: Call, h: int) -> float:
+    """The sink's logit of one head, −inf without one."""
+    return -np.inf if call.sinks is None else float(call.sinks[h])
+
+
+def every_key(head: HeadReference, call: Call, h: int, units: Units, rows: Array | slice = slice(None)) -> Keys:
+    """The keys of one head and its sink, with the errors of their logits."""
+    delta, delta_sink = logit_error(head, call, units), sink_error(head, call, h, units)
+    return keys_of(head, delta, delta_sink, sink_of(call, h), rows)
+
+
+def errors_of_weights(head: HeadReference, call: Call, h: int, units: Units) -> WeightErrors:
+    """Errors of P (T, S), of the sink's weight and of lse: by the logits, the division and the normaliser's sum."""
     growth = units.growth(head.weights.shape[1], aligned=aligned_rows(head.weights, head.allowed))
-    relative = delta + mean[:, None] + (growth[:, None] if np.ndim(growth) else growth) * units.softmax
-    relative = relative + 4 * units.softmax
-    return np.asarray(np.where(relative > FIRST_ORDER, np.expm1(np.minimum(2 * relative, 50.0)), relative))
+    return weight_errors(every_key(head, call, h, units), (growth + 4) * units.softmax)
 
 
 def aligned_rows(terms: Array, allowed: Array) -> Array:
@@ -168,25 +187,105 @@ def aligned_rows(terms: Array, allowed: Array) -> Array:
 
 
 def output_bound(head: HeadReference, call: Call, h: int, units: Units) -> Array:
-    """E (T, Dv) of one head's output."""
-    p, allowed, sink = head.weights, head.allowed, head.sink_weight[:, None]
+    """E (T, Dv) of one head's output, to either side."""
+    return np.maximum(*output_sides(head, call, h, units))
+
+
+def output_sides(head: HeadReference, call: Call, h: int, units: Units) -> tuple[Array, Array]:
+    """E (T, Dv) of one head's output below the oracle and above it."""
     delta, delta_sink = logit_error(head, call, units), sink_error(head, call, h, units)
-    o = np.nan_to_num(head.output, posinf=np.inf, neginf=-np.inf)
     sums = column_sums(head)
-    delta2 = (p * delta * delta).sum(1) + head.sink_weight * delta_sink**2
-    logits = np.sqrt(delta2)[:, None] * np.hypot(sums.spread, np.sqrt(sink) * np.abs(o))
-    worst = np.maximum(delta.max(1, initial=0.0), delta_sink)[:, None]
-    logits = np.where(worst > FIRST_ORDER, np.expm1(np.minimum(2 * worst, 50.0)) * sums.absolute, logits)
+    rest = _arithmetic(head, sums, units)
+    below = _first_order(head, sums, np.minimum(delta, FIRST_ORDER), np.minimum(delta_sink, FIRST_ORDER))
+    far = np.flatnonzero((delta > FIRST_ORDER).any(1) | (delta_sink > FIRST_ORDER))
+    if not len(far):
+        return below + rest, below + rest
+    above = below.copy()
+    keys = keys_of(head, delta, delta_sink, sink_of(call, h), far)
+    below[far], above[far] = _coarse(_rows(head, far), keys)
+    return below + rest, above + rest
+
+
+def _arithmetic(head: HeadReference, sums: ColumnSums, units: Units) -> Array:
+    """The part of E that is no error of a logit: sums, the cast of P, divisions, the rounding of the output."""
+    p, allowed = head.weights, head.allowed
+    o = _size(head.output)
     n = p.shape[1]
     growth_v = units.growth(n, aligned=sums.even)
     growth_z = units.growth(n, aligned=aligned_rows(p, allowed)[:, None])
-    cast = sums.absolute if units.rigorous else sums.root_squares
-    bound = logits + units.p_cast * (cast + np.abs(o))
-    bound = bound + units.accumulate * (growth_v * sums.absolute + growth_z * np.abs(o))
-    bound = bound + (4 * units.accumulate + units.output) * np.abs(o)
+    bound = units.p_cast * ((sums.absolute if units.rigorous else sums.root_squares) + o)
+    bound = bound + units.accumulate * (growth_v * sums.absolute + growth_z * o)
+    bound = bound + (4 * units.accumulate + units.output) * o
     reach = np.where(allowed, 1.0, 0.0) @ np.abs(finite(head.v))
     underflow = units.eta * (allowed.sum(1)[:, None] + 2) + units.eta_p * reach + units.eta_output
     return np.asarray(bound + underflow)
+
+
+def _first_order(head: HeadReference, sums: ColumnSums, delta: Array, delta_sink: Array) -> Array:
+    """√(Σ P δ²) √(Σ P (w − o)²), the sink being a key with w = 0."""
+    squares = (head.weights * delta * delta).sum(1) + head.sink_weight * delta_sink**2
+    spread = np.hypot(sums.spread, np.sqrt(head.sink_weight)[:, None] * _size(head.output))
+    return np.asarray(np.sqrt(squares)[:, None] * spread)
+
+
+def _coarse(head: HeadReference, keys: Keys) -> tuple[Array, Array]:
+    """What the logits' errors do to rows in which some δ is large: (T, Dv) below the oracle and above it.
+
+    The other keys alone make a row of their own, to first order, of which at most the rest of the weight is seen. Of
+    those with a large δ each moves its weight at most from end to end of its range. And whatever the weights are, the
+    row lies among the values of the keys that can have any.
+    """
+    low, high = weight_ranges(keys)
+    far = keys.far
+    own = _of_near_keys(head, keys)
+    rest = 1 - np.where(far, low, 0.0).sum(1)
+    moved = np.where(far, np.maximum(high - keys.weights, keys.weights - low), 0.0)
+    delta = np.where(keys.near, keys.delta, 0.0)
+    term = rest[:, None] * _first_order(own, column_sums(own), delta[:, :-1], delta[:, -1])
+    term = (
+        term
+        + ((moved[:, :-1] * head.keep) @ np.abs(finite(head.v)) + moved.sum(1)[:, None] * np.abs(own.output)) / SLACK
+    )
+    least, most = _hull(head, high > 0)
+    o = finite(head.output)
+    return np.minimum(term, np.maximum(o - least, 0) / SLACK), np.minimum(term, np.maximum(most - o, 0) / SLACK)
+
+
+def _of_near_keys(head: HeadReference, keys: Keys) -> HeadReference:
+    """The rows as they were if only the keys with a small δ existed; of a row without any, with its own output."""
+    logs = np.where(keys.near, keys.logs, -np.inf)
+    total = log_sum(logs)
+    some = np.isfinite(total)
+    weights = np.exp(logs - np.where(some, total, 0.0)[:, None])
+    output = (weights[:, :-1] * head.keep) @ finite(head.v)
+    return replace(
+        head,
+        weights=weights[:, :-1],
+        sink_weight=weights[:, -1],
+        output=np.where(some[:, None], output, finite(head.output)),
+    )
+
+
+def _rows(head: HeadReference, rows: Array) -> HeadReference:
+    """What the bounds of these rows' outputs read."""
+    names = ("allowed", "logits", "row_max", "weights", "sink_weight", "keep", "output", "lse")
+    return replace(head, **{name: getattr(head, name)[rows] for name in names})
+
+
+def _hull(head: HeadReference, weighty: Array) -> tuple[Array, Array]:
+    """The smallest and the largest value (T, Dv) among keys that can have a weight; a sink's is 0."""
+    least, most = np.empty((len(weighty), head.v.shape[1])), np.empty((len(weighty), head.v.shape[1]))
+    keys, sink = weighty[:, :-1], weighty[:, -1]
+    for c, column in enumerate(finite(head.v).T):
+        values = head.keep * column
+        least[:, c] = np.where(keys, values, np.inf).min(1, initial=np.inf)
+        most[:, c] = np.where(keys, values, -np.inf).max(1, initial=-np.inf)
+    least[sink], most[sink] = np.minimum(least[sink], 0), np.maximum(most[sink], 0)
+    return least, most
+
+
+def _size(output: Array) -> Array:
+    return np.abs(np.nan_to_num(output, posinf=np.inf, neginf=-np.inf))
 
 
 def finite(array: Array) -> Array:
@@ -229,20 +328,19 @@ def column_sums(head: HeadReference) -> ColumnSums:
 
 def stage_bounds(head: HeadReference, call: Call, h: int, units: Units) -> dict[str, Array]:
     """Bounds of lse (T,) and of the stages (T, S), by name, for outputs in the wide dtype."""
-    delta, delta_sink = logit_error(head, call, units), sink_error(head, call, h, units)
+    delta, weights = logit_error(head, call, units), errors_of_weights(head, call, h, units)
     raw = score_error(head, call, units) + 4 * units.softmax * np.abs(head.scores)
     capped = raw
     if call.spec.softcap is not None:
         slope = 1 - (head.capped / call.spec.softcap) ** 2
         capped = raw * slope + (2 + units.tanh_ulp) * units.softmax * np.abs(head.capped)
-    lse = np.where(np.isfinite(head.lse), head.lse, 0.0)
-    mean = (head.weights * delta).sum(1) + head.sink_weight * delta_sink
+    lse = np.abs(np.where(np.isfinite(head.lse), head.lse, 0.0))
     growth = units.growth(head.weights.shape[1], aligned=aligned_rows(head.weights, head.allowed))
     bounds = {
-        "lse": mean + units.softmax * (growth + 4 + np.abs(lse)) + units.wide * np.abs(lse),
+        "lse": weights.lse + units.softmax * (growth + 4) + (units.softmax + units.wide) * lse,
         "scores": raw + units.wide * np.abs(head.scores),
         "capped": capped + units.wide * np.abs(head.capped),
         "logits": delta + units.wide * np.abs(np.where(head.allowed, head.logits, 0.0)),
-        "weights": head.weights * (weight_error(head, delta, delta_sink, units) + units.wide) + 2 * units.eta_p,
+        "weights": weights.keys + units.wide * head.weights + 2 * units.eta_p,
     }
     return {name: bound + units.eta for name, bound in bounds.items()}

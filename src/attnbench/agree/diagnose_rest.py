@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attnbench.agree.bounds import SLACK, stage_bounds
+from attnbench.agree.bounds import stage_bounds
 from attnbench.agree.diagnose_output import kinds_of, readings_of_probe
 from attnbench.agree.diagnosis import UNKNOWN, Diagnosis, Doctor, Seen
 from attnbench.agree.facts import Array, answer, distance, head_of
@@ -17,6 +17,7 @@ from attnbench.agree.gradient_bounds import gradient_bounds
 from attnbench.agree.judge import Judgement
 from attnbench.agree.readings import all_readings
 from attnbench.agree.readings_gradient import Gradients, gradient_readings, gradients
+from attnbench.agree.weight_bounds import SLACK
 from attnbench.inputs import draw_cotangents
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.agree.bounds import SLACK, Units, output_bound
+from attnbench.agree.bounds import Units, output_bound
 from attnbench.agree.judge import Judgement, judge
+from attnbench.agree.weight_bounds import SLACK
 from attnbench.call import Call
 from attnbench.oracle import HeadReference
 from attnbench.oracle_scores import SCORE

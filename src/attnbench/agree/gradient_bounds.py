@@ -1,11 +1,12 @@
 """Rule 1, backward: how far each gradient of a correct implementation can be from the oracle's.
 
 The errors of ``bounds`` carried through the chain rule, first order, in absolute values (derivation and experiments in
-``docs/agreement.md``). With ρ the relative error of P, r the keep factor, and λ(n) as in ``bounds``:
+``docs/agreement.md``). With e(P) the error of P (``weight_bounds``), P⁺ = P + 2 e(P) the largest that it can be, r the
+keep factor, and λ(n) as in ``bounds``:
 
-    e(dP) = λ(Dv) u Σ r|dO||v|            e(Δ)  = Σ P (e(dP) + ρ|dP|) + λ(S) u Σ P|dP|  (+ u_O Σ|dO||o|)
-    e(dL) = P (ρ |dP − Δ + dlse| + e(dP) + e(Δ) + 4 u (|dP| + |Δ| + |dlse|))
-    e(dv) = Σ P r|dO| (ρ + u_P) + λ(n) u Σ P r|dO|
+    e(dP) = λ(Dv) u Σ r|dO||v|            e(Δ)  = Σ (P⁺ e(dP) + e(P)|dP|) + λ(S) u Σ P⁺|dP|  (+ u_O Σ|dO||o|)
+    e(dL) = e(P) |dP − Δ + dlse| + P⁺ (e(dP) + e(Δ) + 4 u (|dP| + |Δ| + |dlse|))
+    e(dv) = Σ r|dO| (e(P) + P u_P) + λ(n) u Σ P r|dO|
     e(dS) = |scale| (1 − tanh²) e(dL) + |dL| e(1 − tanh²),   then through the score's own derivative
 
 Every product adds η where it may underflow, and λ(n) is n + 2 where the terms of a sum hardly differ.
@@ -23,14 +24,13 @@ from attnbench.agree.bounds import (
     UNIFORM_TERMS,
     Units,
     aligned_rows,
-    logit_error,
+    errors_of_weights,
     output_bound,
     score_error,
-    sink_error,
     tanh_error,
     tanh_parts,
-    weight_error,
 )
+from attnbench.agree.weight_bounds import SLACK
 from attnbench.oracle import heads
 from attnbench.oracle_vjp import add_broadcast, zeros_like_operands
 from attnbench.spec import COSINE_FLOOR
@@ -113,14 +113,14 @@ def _backward(
     d_output = np.where(dead[:, None], 0.0, np.nan_to_num(d_output))
     d_lse = np.where(dead & np.isneginf(head.lse), 0.0, d_lse)
     v, output = np.nan_to_num(head.v), np.nan_to_num(head.output)
-    delta, delta_sink = logit_error(head, call, units), sink_error(head, call, h, units)
-    rho = weight_error(head, delta, delta_sink, units)
+    off = errors_of_weights(head, call, h, units)
+    most = p + SLACK * off.keys
     d_weights = keep * (d_output @ v.T)
     d_weights_size = keep * (np.abs(d_output) @ np.abs(v).T)
     d_weights_error = (growth(call.sizes.Dv) * u + 2 * u) * d_weights_size + units.eta * (call.sizes.Dv + 1)
     row = (p * d_weights).sum(1)
-    row_error = (p * (d_weights_error + (rho + units.p_cast) * np.abs(d_weights))).sum(1)
-    row_error = row_error + growth(call.sizes.S) * u * (p * d_weights_size).sum(1) + units.eta * (call.sizes.S + 2)
+    row_error = (most * d_weights_error + (off.keys + p * units.p_cast) * np.abs(d_weights)).sum(1)
+    row_error = row_error + growth(call.sizes.S) * u * (most * d_weights_size).sum(1) + units.eta * (call.sizes.S + 2)
     if units.stored_output:
         row_error = row_error + (np.abs(d_output) * (output_bound(head, call, h, units))).sum(1)
         row_error = row_error + (units.stored_output + growth(call.sizes.Dv) * u) * (
@@ -129,18 +129,19 @@ def _backward(
     inner = d_weights - row[:, None] + d_lse[:, None]
     size = d_weights_size + np.abs(row)[:, None] + np.abs(d_lse)[:, None]
     d_logits = np.where(allowed, p * inner, 0.0)
-    d_logits_error = p * (rho * np.abs(inner) + d_weights_error + row_error[:, None] + 4 * units.softmax * size)
+    d_logits_error = off.keys * np.abs(inner) + most * (d_weights_error + row_error[:, None] + 4 * units.softmax * size)
     d_logits_error = np.where(allowed, d_logits_error + 2 * units.eta_p * size + 2 * units.eta, 0.0)
     d_scores, d_scores_error = _through_cap(head, call, d_logits, d_logits_error, units)
     values_size = (p * keep).T @ np.abs(d_output)
-    values_error = (p * keep * (rho + units.p_cast)).T @ np.abs(d_output)
+    values_error = (keep * (off.keys + p * units.p_cast)).T @ np.abs(d_output)
     summed = growth(total_rows, aligned=_even_products(p * keep, d_output))
     values_error = values_error + (summed * u + units.output + 4 * u) * values_size
     values_error = values_error + units.eta_p * (allowed.T @ np.abs(d_output))
     sink_size = head.sink_weight * (np.abs(row) + np.abs(d_lse))
     sinks_alike = aligned_rows(head.sink_weight[None] * (row - d_lse)[None], np.ones((1, len(row)), bool))[0]
     summed_sinks = growth(call.sizes.B * call.sizes.Tq, aligned=sinks_alike) * u * sink_size.sum()
-    sink_errors = (rho.max(1, initial=0.0) + delta_sink + 4 * units.softmax) * sink_size + head.sink_weight * row_error
+    most_sink = head.sink_weight + SLACK * off.sink
+    sink_errors = off.sink * (np.abs(row) + np.abs(d_lse)) + 4 * units.softmax * sink_size + most_sink * row_error
     return Backward(
         d_output,
         d_logits,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.agree.bounds import SLACK
+from attnbench.agree.weight_bounds import SLACK
 from attnbench.precision import LARGEST, UNIT_ROUNDOFF, numpy_dtype
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -18,13 +18,15 @@ class Judgement:
     """Whether one array agrees. ``error_ratio`` is the largest |error| / (SLACK · bound); above 1 it disagrees.
 
     ``fault`` names the property that failed: ``type``, ``shape``, ``dtype``, ``nan``, ``inf`` or ``value``; ``detail``
-    says where and by how much. An error ratio of ``inf`` stands for an exact property that failed.
+    says where and by how much. An error ratio of ``inf`` stands for an exact property that failed. ``telling`` is the
+    share of the array whose bound leaves room for a wrong answer to show (``attnbench.agree.telling``).
     """
 
     tensor: str
     error_ratio: float
     fault: str | None = None
     detail: str = ""
+    telling: float = 1.0
 
     @property
     def ok(self) -> bool:
@@ -36,11 +38,15 @@ class Judgement:
         return f"{self.tensor}: {self.detail}" if self.fault else f"{self.tensor}: {self.error_ratio:.2f} of the bound"
 
 
-def judge(tensor: str, got: Any, expected: Array, bound: Array, dtype: str) -> Judgement:
-    """Hold ``got`` to the oracle's ``expected`` (float64) within SLACK · ``bound``; ``dtype`` is what it must have."""
+def judge(tensor: str, got: Any, expected: Array, bound: Array, dtype: str, above: Array | None = None) -> Judgement:
+    """Hold ``got`` to the oracle's ``expected`` (float64) within SLACK · ``bound``; ``dtype`` is what it must have.
+
+    ``above`` is the bound of errors upwards, where it is another one.
+    """
     if wrong := of_another_form(tensor, got, expected.shape, dtype):
         return wrong
     values = got.astype(np.float64)
+    bound = bound if above is None else np.where(values > expected, above, bound)
     pattern = _nan_pattern(tensor, values, expected) or _inf_pattern(tensor, values, expected, bound, dtype)
     return pattern or _value(tensor, values, expected, bound)
 
@@ -82,7 +88,8 @@ def _nan_pattern(tensor: str, values: Array, expected: Array) -> Judgement | Non
 def _inf_pattern(tensor: str, values: Array, expected: Array, bound: Array, dtype: str) -> Judgement | None:
     # Within rounding of the overflow threshold either is right.
     limit = LARGEST[dtype]
-    near = np.abs(expected) + SLACK * bound >= limit * (1 - UNIT_ROUNDOFF[dtype])
+    with np.errstate(over="ignore"):
+        near = np.abs(expected) + SLACK * bound >= limit * (1 - UNIT_ROUNDOFF[dtype])
     overflow = np.isfinite(expected) & (np.abs(expected) > limit * (1 + UNIT_ROUNDOFF[dtype]))
     rounded = np.where(overflow, np.copysign(np.inf, expected), expected)
     excused = near & np.isfinite(expected) & ~(np.isinf(values) & (np.sign(values) != np.sign(expected)))

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.agree.bounds import SLACK
 from attnbench.agree.judge import Judgement, judge
 from attnbench.agree.onnx_node import INPUTS, OUTPUTS, Node
+from attnbench.agree.weight_bounds import SLACK
 from attnbench.errors import MissingExtraError, UsageError, suggest
 
 if TYPE_CHECKING:

@@ -6,12 +6,13 @@ the cotangent is zero everywhere else, so that the gradients of k and v are stil
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.agree.bounds import Units, output_bound, stage_bounds
+from attnbench.agree import telling
+from attnbench.agree.bounds import Units, output_sides, stage_bounds
 from attnbench.agree.gradient_bounds import gradient_bounds
 from attnbench.agree.judge import Judgement, judge, of_another_form
 from attnbench.agree.run_once import Ran, run_once
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+MOST = 0.5  # of an array must tell, or it counts as not tried
 WHOLE = 1 << 22  # B·Hq·Tq·S up to which everything is judged
 SAMPLED_HEADS = 4
 # Where kernels begin a new tile of queries.
@@ -55,6 +57,11 @@ class Trial:
         if self.status == "wrong" and all(j.ok for j in judged):
             return float("inf")  # it raised, or wrote to an input
         return max((j.error_ratio for j in judged), default=0.0)
+
+    @property
+    def blunt(self) -> tuple[str, ...]:
+        """The arrays whose bounds are too wide to tell: whatever a kernel returns there, they are not tried."""
+        return tuple(j.tensor for j in (*self.forward, *self.gradients) if j.telling < MOST)
 
 
 @dataclass(frozen=True)
@@ -157,16 +164,17 @@ def judge_forward(output: AttentionOutput, inputs: Inputs, units: Units, sample:
     arrays, call = dict(output.items()), inputs.call
     if call.sizes.empty:
         return ()
-    picked: dict[str, list[tuple[Any, Array, Array]]] = {name: [] for name in ("output", *call.outputs)}
     wrong = [j for name, array in arrays.items() if (j := _form(name, array, call)) is not None]
     if wrong:
         return tuple(wrong)
+    picked: dict[str, list[tuple[Array, ...]]] = {name: [] for name in ("output", *call.outputs)}
     for b, h, head in heads(*inputs.qkv, call, sample.rows, sample.pairs):
-        bounds = {"output": output_bound(head, call, h, units)}
-        if call.outputs:
-            bounds |= stage_bounds(head, call, h, units)
-        for name, parts in picked.items():
-            parts.append((arrays[name][b, h][sample.rows], getattr(head, name), bounds[name]))
+        below, above = output_sides(head, call, h, units)
+        spreads = telling.spread(head, sink=call.sinks is not None)
+        picked["output"].append((arrays["output"][b, h][sample.rows], head.output, below, above, spreads))
+        bounds = stage_bounds(head, call, h, units) if call.outputs else {}
+        for name in call.outputs:
+            picked[name].append((arrays[name][b, h][sample.rows], getattr(head, name), bounds[name]))
     return tuple(_judge_parts(name, parts, call) for name, parts in picked.items())
 
 
@@ -180,9 +188,17 @@ def _dtype(name: str, call: Call) -> str:
     return call.dtype if name == "output" else wide(call.dtype)
 
 
-def _judge_parts(name: str, parts: list[tuple[Any, Array, Array]], call: Call) -> Judgement:
-    got, expected, bound = (np.stack([part[i] for part in parts]) for i in range(3))
-    return judge(name, got, expected, bound, _dtype(name, call))
+def _judge_parts(name: str, parts: list[tuple[Array, ...]], call: Call) -> Judgement:
+    got, expected, bound, *rest = (np.stack(part) for part in zip(*parts, strict=True))
+    if not rest:
+        return _judged(name, got, expected, bound, _dtype(name, call))
+    above, spreads = rest
+    judged = judge(name, got, expected, bound, _dtype(name, call), above)
+    return replace(judged, telling=telling.of_output(np.maximum(bound, above), spreads))
+
+
+def _judged(name: str, got: Array, expected: Array, bound: Array, dtype: str) -> Judgement:
+    return replace(judge(name, got, expected, bound, dtype), telling=telling.of_numbers(expected, bound))
 
 
 def judge_gradients(grads: dict[str, Array], inputs: Inputs, units: Units, sample: Sample) -> tuple[Judgement, ...]:
@@ -194,6 +210,6 @@ def judge_gradients(grads: dict[str, Array], inputs: Inputs, units: Units, sampl
     bounds = gradient_bounds(*qkv, call, d_output, d_lse, units, sample.rows, sample.pairs)
     operands = inputs.arrays()
     return tuple(
-        judge(f"d_{name}", grads[name], expected[name], bounds[name], operands[name].dtype.name)
+        _judged(f"d_{name}", grads[name], expected[name], bounds[name], operands[name].dtype.name)
         for name in gradient_names(call)
     )
