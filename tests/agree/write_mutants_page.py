@@ -7,6 +7,7 @@ import sys
 
 from attnbench.agree.mutants import MUTANTS
 from attnbench.precision import DTYPES
+from tests.agree.conditional_page import measured as behind_conditions
 from tests.agree.killtable import (
     BOUND,
     OURS,
@@ -186,7 +187,7 @@ def main() -> None:
         reported=sum(one.report is not None for one in MUTANTS.values()),
     )
     measured = summary(found) + survivors(found) + one_case() + controls()
-    PAGE.write_text(introduction + measured + catalogue(), encoding="utf-8")
+    PAGE.write_text(introduction + measured + behind_conditions() + catalogue(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,170 @@
+"""Answers known beforehand, so that many mutants can be judged on one case at the price of their own passes alone.
+
+A mutant behind a condition differs from the sound implementation in few cases. Where its condition does not hold
+nothing is computed; where it holds, its answer is compared with the oracle's, which was computed once. The verdict is
+that of ``attnbench.agree.trial``: numbers beyond the bound, inputs written to, results that a later call changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attnbench.agree.bounds import Units, output_bound, stage_bounds
+from attnbench.agree.eager import CAPABILITIES, Eager
+from attnbench.agree.gradient_bounds import gradient_bounds
+from attnbench.agree.judge import Judgement, judge, of_another_form
+from attnbench.agree.mutants.conditional import Conditional
+from attnbench.agree.run_once import SMALL
+from attnbench.agree.trial import Sample, choose
+from attnbench.backends.bind import Inputs, inputs_of
+from attnbench.call import Sizes
+from attnbench.errors import AttnbenchError
+from attnbench.implementation import AttentionOutput
+from attnbench.oracle import heads
+from attnbench.oracle_vjp import reference_vjp
+from attnbench.precision import wide
+from attnbench.problem import Case
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Truth = dict[str, tuple[Array, Array]]  # what is right and how far from it an answer agrees, by name
+
+
+@dataclass(frozen=True)
+class Known:
+    """A case with the truth about the sampled rows, and the sound implementation's whole answer."""
+
+    case: Case
+    inputs: Inputs
+    sample: Sample
+    forward: Truth
+    gradients: Truth
+    output: AttentionOutput
+    grads: dict[str, Array]
+
+
+def known(case: Case, sample: Sample | None = None, inputs: Inputs | None = None) -> Known:
+    """Everything about a case that does not depend on a mutant; ``inputs`` are its own if they were drawn before."""
+    inputs = inputs or inputs_of(case)
+    sample = sample or choose(inputs.call, case.problem.seed)
+    inputs = _with_sampled_cotangents(inputs, sample)
+    units = Units.of(CAPABILITIES.precision_of(inputs.call.dtype), inputs.call.dtype)
+    backward = _true_gradients(inputs, sample, units) if case.gradients else {}
+    sound = Eager()
+    output = sound.attend(*inputs.qkv, inputs.call)
+    grads = sound.vjp(*inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse) if case.gradients else {}
+    answer = Known(case, inputs, sample, _true_output(inputs, sample, units), backward, output, grads)
+    if wrong := _outside(answer, output, grads):
+        raise AttnbenchError(f"the sound implementation is wrong in {case.label()}: {wrong}")
+    return answer
+
+
+def called_again(sizes: Sizes) -> bool:
+    """Whether a trial calls a second time, to see whether the first result lasts."""
+    return sizes.B * sizes.Hq * sizes.Tq * sizes.S <= SMALL
+
+
+def fault(answer: Known, planted: Conditional, *, twice: bool = False) -> str | None:
+    """What is wrong with a mutant's answer to this case, or ``None``. It is called as often as a trial calls it.
+
+    ``twice``: look at the result again after the second call, as only a mutant that keeps something needs it.
+    """
+    inputs, sizes = answer.inputs, answer.inputs.call.sizes
+    planted.note(sizes)
+    output, grads, written = _answered(answer, planted)
+    if written:
+        return "wrote to its input"
+    if wrong := _outside(answer, output, grads):
+        return wrong
+    if not called_again(sizes):
+        return None
+    planted.note(sizes)
+    if not twice:
+        return None
+    before = _bits(output, grads)
+    _answered(answer, planted, inputs.with_values(q=-inputs.q, v=-inputs.v))
+    return None if before == _bits(output, grads) else "changed when it was called again on other inputs"
+
+
+def _bits(output: AttentionOutput, grads: dict[str, Array]) -> list[bytes]:
+    return [array.tobytes() for array in (*dict(output.items()).values(), *grads.values())]
+
+
+def _answered(
+    answer: Known, planted: Conditional, other: Inputs | None = None
+) -> tuple[AttentionOutput, dict[str, Array], bool]:
+    """Output and gradients, the sound ones themselves where nothing shows, and whether an input was written to."""
+    inputs = other or answer.inputs
+    call, cotangents = inputs.call, (inputs.d_output, inputs.d_lse)
+    q, k, v = (_read_only(array) for array in inputs.qkv)
+
+    def sound() -> AttentionOutput:
+        return answer.output if other is None else planted.right.attend(*inputs.qkv, call)
+
+    def sound_gradients() -> dict[str, Array]:
+        return answer.grads if other is None else planted.right.vjp(*inputs.qkv, call, *cotangents)
+
+    output, grads = answer.output, answer.grads
+    if planted.shows(call):
+        output = planted.attended(q, k, v, call, sound)
+    if answer.case.gradients and planted.shows(call, backward=True):
+        grads = planted.differentiated(q, k, v, call, *cotangents, sound_gradients)
+    return output, grads, any(a.tobytes() != b.tobytes() for a, b in zip((q, k, v), inputs.qkv, strict=True))
+
+
+def _read_only(array: Array) -> Array:
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def _with_sampled_cotangents(inputs: Inputs, sample: Sample) -> Inputs:
+    kept = np.zeros(inputs.q.shape[:3], bool)
+    for b, h in sample.pairs:
+        kept[b, h, sample.rows] = True
+    zeroed = {
+        name: np.where(kept.reshape(kept.shape + (1,) * (array.ndim - 3)), array, array.dtype.type(0))
+        for name, array in inputs.cotangents.items()
+    }
+    return inputs.with_values(**zeroed)
+
+
+def _true_output(inputs: Inputs, sample: Sample, units: Units) -> Truth:
+    parts: dict[str, list[tuple[Array, Array]]] = {name: [] for name in ("output", *inputs.call.outputs)}
+    for _, h, head in heads(*inputs.qkv, inputs.call, sample.rows, sample.pairs):
+        bounds = {"output": output_bound(head, inputs.call, h, units)}
+        if inputs.call.outputs:
+            bounds |= stage_bounds(head, inputs.call, h, units)
+        for name, found in parts.items():
+            found.append((getattr(head, name), bounds[name]))
+    return {name: (np.stack([e for e, _ in found]), np.stack([b for _, b in found])) for name, found in parts.items()}
+
+
+def _true_gradients(inputs: Inputs, sample: Sample, units: Units) -> Truth:
+    given = (*inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse)
+    expected = reference_vjp(*given, sample.rows, sample.pairs)
+    bounds = gradient_bounds(*given, units, sample.rows, sample.pairs)
+    return {name: (expected[name], bounds[name]) for name in expected}
+
+
+def _outside(answer: Known, output: AttentionOutput, grads: dict[str, Array]) -> str | None:
+    """The first array that disagrees, looking only at what is not the sound one itself."""
+    dtype, named = answer.inputs.call.dtype, answer.inputs.arrays()
+    for name, truth in answer.forward.items():
+        one = _judged(answer, name, getattr(output, name), truth, dtype if name == "output" else wide(dtype))
+        if not one.ok:
+            return one.sentence()
+    for name, (expected, bound) in answer.gradients.items():
+        one = judge(f"d_{name}", grads[name], expected, bound, named[name].dtype.name)
+        if not one.ok:
+            return one.sentence()
+    return None
+
+
+def _judged(answer: Known, name: str, got: Any, truth: tuple[Array, Array], dtype: str) -> Judgement:
+    if wrong := of_another_form(name, got, getattr(answer.output, name).shape, dtype):
+        return wrong
+    rows = np.stack([got[b, h][answer.sample.rows] for b, h in answer.sample.pairs])
+    return judge(name, rows, *truth, dtype)
