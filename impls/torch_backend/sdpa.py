@@ -124,7 +124,8 @@ def sdpa_flash(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
     """The blocked kernel with an online softmax (Dao 2022); it takes one head size, so the smaller one is padded."""
     width, wanted = max(q.shape[3], v.shape[3]), v.shape[3]
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
-        return attend(*(in_rows(padded(x, width)) for x in (q, k, v)), call)[..., :wanted]
+        q, k, v = (in_rows(padded(x, width)) for x in (q, k, v))
+        return attend(q, k, v, call)[..., :wanted]
 
 
 @implementation("torch/sdpa-efficient", FUSED_GPU)

@@ -140,6 +140,6 @@ def test_pairs_are_of_two_axes() -> None:
 
 def test_what_is_never_drawn_is_a_level_of_its_own_and_not_off() -> None:
     operands = ("mask_tile", "bias_low", "offset_below", "kv_lengths_edges", "segments_edges", "sinks_edges")
-    levels = levels_of(Case(AttentionSpec(), Problem(Tq=33, S=33, operands=operands)))
+    levels = levels_of(Case(AttentionSpec(), Problem(Tq=33, D=8, operands=operands)))
     assert [levels[axis] for axis in ("mask", "bias", "where")] == ["mask_tile", "bias_low", "offset_below"]
     assert [levels[axis] for axis in ("q_lengths", "kv_lengths", "segments", "sinks")] == ["off", "on", "on", "on"]
