@@ -21,6 +21,7 @@ PHASES = ("forward", "backward", "decode")
 # The poisons put 1e4 or NaN where lengths and key masks leave no key or query, NaN into the last key, or zeros into
 # every third query and key; nan_query, nan_key and nan_value put one NaN into the first batch entry. nan_cotangent puts
 # NaN into d_output where no key is allowed, zero_cotangent zeros into every third row and one whole head of it.
+# wanted_q and its kin ask for the gradients of these operands alone.
 OPERAND_GROUPS = {
     "mask": ("mask", "mask_keys", "mask_heads", "mask_dead_rows"),
     "bias": ("bias", "bias_keys", "bias_heads", "bias_minus_inf"),
@@ -34,6 +35,7 @@ OPERAND_GROUPS = {
     "past": ("past",),
     "poison": ("garbage", "nan", "nan_last_key", "nan_query", "nan_key", "nan_value", "zeros"),
     "cotangent": ("nan_cotangent", "zero_cotangent"),
+    "wanted": ("wanted_q", "wanted_kv", "wanted_qkv"),
 }
 OPERAND_KINDS = tuple(kind for kinds in OPERAND_GROUPS.values() for kind in kinds)
 
@@ -96,6 +98,12 @@ class Problem:
                 _fail(f"a problem has at most one {group}; got {', '.join(chosen)}")
         if "past" in self.operands and self.Tq > self.S:
             _fail(f"a cache holds the first S - Tq keys, so S = {self.S} cannot be below Tq = {self.Tq}")
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The operands whose gradients alone are wanted, of q, k, v; empty where all are."""
+        kind = next((one for one in self.operands if one in OPERAND_GROUPS["wanted"]), "")
+        return tuple(kind.removeprefix("wanted_"))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, every field, in a fixed order."""
