@@ -6,10 +6,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attnbench import discover
-from attnbench.measure.protocol import OK, Done
+from attnbench.measure.protocol import OK, UNSUPPORTED, Done
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
+    from attnbench.implementation import Implementation
+
+
+def planned(backend: Backend, kernel: Implementation, dtypes: list[str], features: list[str], device: str) -> Done:
+    """The pairs to check; not supported where the framework does not have the device here."""
+    from attnbench.agree.check import plan_rows
+
+    there = backend.devices()
+    if device in kernel.capabilities_on(device).devices and device not in there:
+        return UNSUPPORTED, f"device {device} is not there; {kernel.backend} has {', '.join(there)}", {}
+    return OK, None, {"pairs": plan_rows(kernel, dtypes, features, device)}
 
 
 def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
@@ -17,10 +28,7 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
 
     def check_plan(impl: str, files: list[str], dtypes: list[str], features: list[str], device: str) -> Done:
         """The (feature, dtype) pairs to check."""
-        from attnbench.agree.check import plan_rows
-
-        kernel = discover.load_implementation(impl, files)
-        return OK, None, {"pairs": plan_rows(kernel, dtypes, features, device)}
+        return planned(backend(), discover.load_implementation(impl, files), dtypes, features, device)
 
     def check(impl: str, files: list[str], feature: str, dtype: str, device: str, deep: bool) -> Done:  # noqa: FBT001
         """One row of the table."""
@@ -31,13 +39,22 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
         return OK, None, row.to_dict()
 
     def check_random(
-        impl: str, files: list[str], dtypes: list[str], first: int, count: int, seed: int, draws: int, device: str
+        impl: str,
+        files: list[str],
+        dtypes: list[str],
+        among: list[str],
+        first: int,
+        count: int,
+        seed: int,
+        draws: int,
+        device: str,
     ) -> Done:
-        """Some random cases."""
+        """Some random cases of these dtypes, judged where they are in one of ``among``."""
         from attnbench.agree.random_check import check_random
 
         kernel = discover.load_implementation(impl, files)
-        return OK, None, check_random(backend(), kernel, tuple(dtypes), first, count, seed, draws, device).to_dict()
+        drawn = (tuple(dtypes), first, count, seed, draws, device, tuple(among))
+        return OK, None, check_random(backend(), kernel, *drawn).to_dict()
 
     def check_case(impl: str, files: list[str], case: str, device: str) -> Done:
         """One row for one case."""
