@@ -26,6 +26,8 @@ BACKEND = BackendInfo(
     # Python's thread enqueues, and XLA's pool computes. On one processor they wait for each other 3 to 7 % of a burst.
     compiles=True,
     dispatchers=1,
+    # float64 needs jax_enable_x64, with which Python's numbers and integers are wider everywhere.
+    apart=("float64",),
     sharing={
         "JAX_COMPILATION_CACHE_DIR": "{folder}",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

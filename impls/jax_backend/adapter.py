@@ -251,8 +251,9 @@ def _own_backward(
 def _autodiff(
     attend: Callable[..., Any], call: Call, arrays: dict[str, Any], d_output: Any, d_lse: Any
 ) -> tuple[AttentionOutput, dict[str, Any]]:
-    """Forward and backward by ``jax.vjp``, with respect to q, k, v, bias, sinks and the parameters."""
-    leaves = {name: arrays[name] for name in ("q", "k", "v", "bias", "sinks", "params") if name in arrays}
+    """Forward and backward by ``jax.vjp``, with respect to what is wanted, by default every operand that is a float."""
+    names = call.wanted or ("q", "k", "v", "bias", "sinks", "params")
+    leaves = {name: arrays[name] for name in names if name in arrays}
 
     def of_leaves(leaves: dict[str, Any]) -> tuple[Any, AttentionOutput]:
         output = _forward(attend, call, arrays | leaves)

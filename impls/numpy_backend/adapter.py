@@ -10,7 +10,7 @@ import numpy as np
 import threadpoolctl
 
 from attnbench.api import Call, Implementation, UnsupportedError
-from attnbench.api.backends import Backend, Bound, as_output
+from attnbench.api.backends import Backend, Bound, UndeliveredError, as_output
 from attnbench.impls.numpy_backend import ceilings, strides
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Adapter(Backend):
         vjp = implementation.vjp
         if vjp is None:
             msg = f"{implementation.name} has no gradients: NumPy has no autograd, so give vjp= to @implementation"
-            raise UnsupportedError(msg)
+            raise UndeliveredError(msg)
 
         def on(
             q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None = None

@@ -12,9 +12,10 @@ import threadpoolctl
 import torch
 from torch import Tensor
 
-from attnbench.api import AttentionOutput, UnsupportedError
+from attnbench.api import AttentionOutput
 from attnbench.api.backends import Backend, Bound, as_output
 from attnbench.impls.torch_backend import ceilings, device_clock, strides
+from attnbench.impls.torch_backend.autograd import Autograd, Qkv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from attnbench.api.backends import Learner, Model, Optimiser, Stopwatch
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Qkv = tuple[Tensor, Tensor, Tensor]
 
 
 class Adapter(Backend):
@@ -100,7 +100,7 @@ class Adapter(Backend):
         del q, k, v, call, d_lse
         if d_output is None:
             return Bound(lambda q, k, v, call: lambda: _forward(implementation, q, k, v, call))
-        step = _autograd if implementation.vjp is None else _own_backward
+        step = Autograd() if implementation.vjp is None else _own_backward
 
         def on(
             q: Tensor, k: Tensor, v: Tensor, call: Call, d_output: Tensor, d_lse: Tensor | None = None
@@ -207,40 +207,3 @@ def _own_backward(
         output = as_output(implementation(*qkv, call))
         grads: dict[str, Tensor] = implementation.vjp(*qkv, call, d_output, d_lse)  # type: ignore[misc]
     return output, grads
-
-
-def _autograd(
-    implementation: Implementation, qkv: Qkv, call: Call, d_output: Tensor, d_lse: Tensor | None
-) -> tuple[AttentionOutput, dict[str, Tensor]]:
-    """Forward and backward by autograd, with respect to fresh leaves that share memory with the operands."""
-    leaves = {name: tensor.detach().requires_grad_() for name, tensor in _differentiable(qkv, call).items()}
-    with torch.enable_grad():
-        output = as_output(implementation(leaves["q"], leaves["k"], leaves["v"], _with_leaves(call, leaves)))
-    cotangents = {"output": d_output} | ({} if d_lse is None else {"lse": d_lse})
-    for name in cotangents:
-        if not getattr(output, name).requires_grad:
-            msg = f"autograd does not reach the {name} of {implementation.name}: it is detached from q, k and v"
-            raise UnsupportedError(msg)
-    found = torch.autograd.grad(
-        [getattr(output, name) for name in cotangents],
-        list(leaves.values()),
-        list(cotangents.values()),
-        allow_unused=True,
-        materialize_grads=True,
-    )
-    detached = AttentionOutput(**{name: tensor.detach() for name, tensor in output.items()})
-    return detached, dict(zip(leaves, found, strict=True))
-
-
-def _differentiable(qkv: Qkv, call: Call) -> dict[str, Tensor]:
-    """The tensors that get a gradient, by name."""
-    extra = {name: tensor for name in ("bias", "sinks") if (tensor := getattr(call, name)) is not None}
-    return (
-        dict(zip("qkv", qkv, strict=True)) | extra | {f"params.{name}": tensor for name, tensor in call.params.items()}
-    )
-
-
-def _with_leaves(call: Call, leaves: Mapping[str, Tensor]) -> Call:
-    """The call with its differentiable tensors replaced by the leaves."""
-    extra = {name: leaves[name] for name in ("bias", "sinks") if name in leaves}
-    return call.with_arrays(extra | {"params": {name: leaves[f"params.{name}"] for name in call.params}})

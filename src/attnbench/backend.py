@@ -103,7 +103,8 @@ class Backend(ABC):
 
         What is no array in ``call`` may be taken as constant; the arrays may not. Gradients come from the
         implementation's ``vjp`` if it has one, else from the framework's autograd; they are named q, k, v, bias, sinks
-        and params.NAME, for those that the call has.
+        and params.NAME, for those that the call has. Where ``call.wanted`` names some, autograd is asked for these
+        alone: nothing else requires a gradient.
         """
 
     @abstractmethod
@@ -241,7 +242,8 @@ class BackendInfo:
     they compile, where ``{folder}`` is filled in: the same program is then compiled once. Never set where compilation
     is timed. ``dispatchers`` are threads that hand out work on the CPU while the asked number of threads computes: a
     burst needs a processor for each. ``compiles``: every new shape is compiled, so that few shapes are to carry what is
-    checked.
+    checked. ``apart`` are dtypes that are checked in a process of their own: to compute in them changes the framework,
+    and other dtypes are to run as its users run them.
     """
 
     name: str
@@ -255,6 +257,7 @@ class BackendInfo:
     sharing: Mapping[str, str] = field(default_factory=dict)
     dispatchers: int = 0
     compiles: bool = False
+    apart: tuple[str, ...] = ()
 
     def names(self) -> tuple[str, ...]:
         """Full names of the implementations."""
@@ -282,6 +285,10 @@ class BackendInfo:
         module, _, attribute = self.adapter.partition(":")
         adapter: Backend = getattr(importlib.import_module(f"{self.package}.{module}"), attribute)()
         return adapter
+
+    def kind_of(self, dtype: str) -> str:
+        """The dtype where it is checked in a process of its own, else an empty string: what may share a process."""
+        return dtype if dtype in self.apart else ""
 
     def native_kernels(self) -> tuple[NativeKernel, ...]:
         """Import the framework and return its native kernels; none if the backend announces none."""

@@ -14,8 +14,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from attnbench.errors import SpecError, suggest
+from attnbench.needs import needs_of_call
 from attnbench.precision import dtype_name
-from attnbench.spec import FARTHEST, OUTPUTS, SCORE_PARAMS, STAGES, AttentionSpec, Needs
+from attnbench.spec import FARTHEST, OUTPUTS, SCORE_PARAMS, AttentionSpec, Needs
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -87,6 +88,7 @@ class Call:
 
     ``scale`` is a float, or (Hq,) where the spec gives one per head (for ``log_n`` the factor besides ln n).
     ``offset`` is the integer that, added to a query's index, gives its position among the keys, or a (B,) array.
+    ``wanted`` names the operands whose gradients are wanted, of q, k, v; empty where all are, of every operand.
     """
 
     spec: AttentionSpec
@@ -105,6 +107,7 @@ class Call:
     keep: Any = None
     params: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = ()
 
     def wants(self, name: str) -> bool:
         """Whether this output was asked for."""
@@ -133,27 +136,7 @@ class Call:
 
     def needs(self, device: str = "cpu", *, gradients: bool = False) -> Needs:
         """What this call asks of an implementation."""
-        present = {
-            "causal": self.spec.causal,
-            "gqa": self.sizes.Hq != self.sizes.Hkv,
-            "mask": self.mask is not None,
-            "bias": self.bias is not None,
-            "window": self.spec.window is not None,
-            "lengths": self.q_lengths is not None or self.kv_lengths is not None,
-            "segments": self.q_segments is not None,
-            "softcap": self.spec.softcap is not None,
-            "sinks": self.sinks is not None,
-            "dropout": self.keep is not None,
-            "slopes": self.slopes is not None,
-            "head_scale": hasattr(self.scale, "dtype"),
-            "log_n": self.spec.scale == "log_n",
-            "batch_offset": hasattr(self.offset, "dtype"),
-            "lse": "lse" in self.outputs,
-            "stages": any(name in STAGES for name in self.outputs),
-            "gradients": gradients,
-        }
-        features = frozenset(name for name, is_there in present.items() if is_there)
-        return Needs(self.dtype, self.spec.score, features, self.sizes.as_dict(), device)
+        return needs_of_call(self, device, gradients=gradients)
 
 
 ARRAY_FIELDS = (

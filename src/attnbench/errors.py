@@ -41,7 +41,28 @@ class SpecError(AttnbenchError, ValueError):
 
 
 class UnsupportedError(AttnbenchError):
-    """The implementation does not declare what was asked of it; never answered by a silent fallback."""
+    """The implementation does not do what was asked of it; never answered by a silent fallback.
+
+    A kernel that raises it itself *refuses* the call: that is an unsupported case, and no disagreement.
+    """
+
+
+class NotDeclaredError(UnsupportedError):
+    """The implementation does not declare what was asked of it: it was not called."""
+
+
+class UndeliveredError(UnsupportedError):
+    """The implementation was called and did not give what it declares: a disagreement, wherever it is judged."""
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether an error is a kernel's own word that it does not take a call."""
+    return isinstance(error, UnsupportedError) and not isinstance(error, (NotDeclaredError, UndeliveredError))
+
+
+def refusal_of(error: BaseException) -> str:
+    """The kernel's own words, in one line."""
+    return " ".join(str(error).split()) or "refused without a word"
 
 
 class UsageError(AttnbenchError):

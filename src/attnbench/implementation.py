@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from attnbench.errors import UnsupportedError, UsageError, suggest
+from attnbench.errors import NotDeclaredError, UsageError, suggest
 from attnbench.precision import DTYPES, Precision, default_precision
-from attnbench.spec import OUTPUTS, SCORES
+from attnbench.spec import OUTPUTS, POSITIONS, SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,18 +52,29 @@ class AttentionOutput:
 class Limit:
     """A size that an implementation cannot take, as data: a product of sizes, a bound, and the reason.
 
-    ``of`` is a product of size names such as ``"Tq*S"``; ``at_most`` and ``multiple_of`` bound it.
+    ``of`` is a size name, or a product of them such as ``"Tq*S"``; ``at_most``, ``at_least`` and ``multiple_of`` bound
+    it.
     """
 
     of: str
     reason: str
     at_most: int | None = None
     multiple_of: int | None = None
+    at_least: int | None = None
 
     def __post_init__(self) -> None:
         _check_names("size", self.of.split("*"), SIZES)
-        if self.at_most is None and self.multiple_of is None:
-            msg = f"a limit of {self.of} needs at_most= or multiple_of="
+        bounds = {name: getattr(self, name) for name in ("at_most", "at_least", "multiple_of")}
+        given = {name: bound for name, bound in bounds.items() if bound is not None}
+        if not given:
+            msg = f"a limit of {self.of} needs at_most=, at_least= or multiple_of="
+            raise UsageError(msg)
+        for name, bound in given.items():
+            if not isinstance(bound, int) or isinstance(bound, bool) or bound < 1:
+                msg = f"{name} of a limit of {self.of} is a whole number of 1 or more; got {bound!r}"
+                raise UsageError(msg)
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            msg = f"a limit of {self.of} leaves nothing: at_least={self.at_least} is above at_most={self.at_most}"
             raise UsageError(msg)
 
     def broken_by(self, sizes: Mapping[str, int]) -> str | None:
@@ -71,9 +82,44 @@ class Limit:
         value = math.prod(sizes[name] for name in self.of.split("*"))
         if self.at_most is not None and value > self.at_most:
             return f"{self.of} = {value} is above {self.at_most}: {self.reason}"
+        if self.at_least is not None and value < self.at_least:
+            return f"{self.of} = {value} is below {self.at_least}: {self.reason}"
         if self.multiple_of is not None and value % self.multiple_of:
             return f"{self.of} = {value} is not a multiple of {self.multiple_of}: {self.reason}"
         return None
+
+
+@dataclass(frozen=True)
+class Restriction:
+    """What every call must be: ``what`` is not supported.
+
+    Excluded are calls with the feature ``needed``, or with ``always`` those without it, and those with two sizes that
+    are not ``alike``. Without a capability that it ``requires``, or with one that it ``forbids``, it makes no sense.
+    """
+
+    needed: str
+    what: str
+    alike: tuple[str, str] | None = None
+    always: bool = False
+    requires: tuple[str, ...] = ()
+    forbids: tuple[str, ...] = ()
+
+    def excludes(self, needs: Needs) -> bool:
+        """Whether a call is one of those that are not supported."""
+        if self.alike is not None and needs.sizes[self.alike[0]] != needs.sizes[self.alike[1]]:
+            return True
+        return (self.needed in needs.features) != self.always
+
+
+# The restrictions of Capabilities(only=...) by their names.
+ONLY: Mapping[str, Restriction] = {
+    "causal": Restriction("causal", "calls that are not causal", always=True, requires=("causal",)),
+    "square": Restriction("not_square", "Tq other than S", alike=("Tq", "S")),
+    "key_lengths": Restriction("q_lengths", "q_lengths, but kv_lengths alone", requires=("lengths",)),
+    "equal_head_sizes": Restriction("own_dv", "Dv other than D", alike=("D", "Dv")),
+    "default_scale": Restriction("own_scale", "a scale other than the default", forbids=("head_scale", "log_n")),
+    "contiguous": Restriction("strided", "operands that are not contiguous"),
+}
 
 
 @dataclass(frozen=True)
@@ -85,6 +131,9 @@ class Capabilities:
     has no effect; ``gradients`` the framework's autograd (or ``vjp=`` in the decorator); ``precision`` by dtype,
     where it is not the default; ``limits`` sizes that it cannot take; ``lacks`` the reason for a feature that is
     missing, shown in its rows.
+
+    Support that is not whole: ``alignments`` are where the queries of causal, window and slopes calls may stand among
+    the keys; ``only`` restricts every call (the names in ``ONLY``), as ``only=("causal", "square")``.
     """
 
     scores: tuple[str, ...] = ("dot",)
@@ -111,13 +160,17 @@ class Capabilities:
     precision: Mapping[str, Precision] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
     lacks: Mapping[str, str] = field(default_factory=dict)
+    alignments: tuple[str, ...] = POSITIONS
+    only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("scores", "dtypes", "devices"):
+        for name in ("scores", "dtypes", "devices", "alignments", "only"):
             if isinstance(getattr(self, name), str):
                 msg = f"{name} is a tuple of names; got {getattr(self, name)!r}, write ({getattr(self, name)!r},)"
                 raise UsageError(msg)
         _check_names("dtype", self.dtypes, DTYPES)
+        _check_names("alignment", self.alignments, POSITIONS)
+        _check_names("restriction in only=", self.only, tuple(ONLY))
         _check_names("score", self.scores, SCORES)
         _check_names("device", self.devices, DEVICES)
         _check_names("dtype in precision=", self.precision, DTYPES)
@@ -125,6 +178,8 @@ class Capabilities:
             if not isinstance(getattr(self, name), bool):
                 msg = f"the capability {name} is True or False, not {getattr(self, name)!r}"
                 raise UsageError(msg)
+        if contradiction := _contradiction(self):
+            raise UsageError(contradiction)
 
     def precision_of(self, dtype: str) -> Precision:
         """The declared arithmetic for inputs of ``dtype``."""
@@ -138,10 +193,22 @@ class Capabilities:
             return self._because(needs.device, f"device {needs.device}; it runs on {', '.join(self.devices)}")
         if needs.score not in self.scores:
             return self._because(needs.score, f"score {needs.score}; it has {', '.join(self.scores)}")
-        for name in sorted(needs.features):
+        for name in sorted(needs.features & set(FEATURES)):
             if not getattr(self, name):
                 return self._because(name, name)
+        if narrowed := self._narrowed(needs):
+            return narrowed
         return next((why for limit in self.limits if (why := limit.broken_by(needs.sizes))), None)
+
+    def _narrowed(self, needs: Needs) -> str | None:
+        """Why a call is not one of those that it restricts itself to, or ``None``."""
+        for name in self.only:
+            if ONLY[name].excludes(needs):
+                return self._because(ONLY[name].needed, f"{ONLY[name].what} (it declares only={name!r})")
+        if needs.positions and not needs.positions & set(self.alignments):
+            where = next(name for name in POSITIONS if name in needs.positions)
+            return self._because(where, f"queries at {where}; its alignments are {', '.join(self.alignments)}")
+        return None
 
     def _because(self, key: str, what: str) -> str:
         reason = self.lacks.get(key)
@@ -150,6 +217,23 @@ class Capabilities:
 
 FEATURES = tuple(f.name for f in fields(Capabilities) if f.type == "bool")
 SIZES = ("B", "Hq", "Hkv", "Tq", "S", "D", "Dv")
+
+
+def _contradiction(can: Capabilities) -> str | None:
+    """What is declared in one place and taken back in another, or ``None``."""
+    for name in can.only:
+        lacking = [one for one in ONLY[name].requires if not getattr(can, one)]
+        beyond = [one for one in ONLY[name].forbids if getattr(can, one)]
+        if lacking:
+            return f"only={name!r} restricts {', '.join(lacking)}, which is not declared; write {lacking[0]}=True"
+        if beyond:
+            return f"only={name!r} contradicts {' and '.join(f'{one}=True' for one in beyond)}; declare one of them"
+    if not can.alignments:
+        return f"alignments is empty, so that no causal call is supported; name some of {', '.join(POSITIONS)}"
+    narrowed = set(can.alignments) != set(POSITIONS)
+    if narrowed and not (can.causal or can.window or can.slopes):
+        return "alignments says where the queries of causal, window and slopes calls stand, and none is declared"
+    return None
 
 
 def _check_names(what: str, names: Iterable[str], known: tuple[str, ...]) -> None:
@@ -213,10 +297,10 @@ class Implementation:
         return capabilities.missing(needs)
 
     def require(self, needs: Needs) -> None:
-        """Raise ``UnsupportedError`` with the reason if a call is out of reach."""
+        """Raise ``NotDeclaredError``, an ``UnsupportedError``, with the reason if a call is out of reach."""
         if reason := self.unsupported(needs):
             msg = f"{self.name} {reason}"
-            raise UnsupportedError(msg)
+            raise NotDeclaredError(msg)
 
 
 def implementation(

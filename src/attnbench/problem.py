@@ -37,6 +37,7 @@ PHASES = ("forward", "backward", "decode")
 # The layouts say where q, k, v, d_output, mask and bias lie in memory (see attnbench.backend.Backend.laid_out):
 # transposed (B, T, H, D), padded rows, every second element of the last axis, at an odd offset; expanded gives all
 # batch entries the same keys and values, which lie there once.
+# wanted_q and its kin ask for the gradients of these operands alone.
 OPERAND_GROUPS = {
     "mask": (
         "mask", "mask_keys", "mask_heads", "mask_dead_rows",
@@ -60,6 +61,7 @@ OPERAND_GROUPS = {
     "poison": ("garbage", "nan", "nan_last_key", "nan_query", "nan_key", "nan_value", "zeros"),
     "cotangent": ("nan_cotangent", "zero_cotangent"),
     "layout": ("layout_transposed", "layout_padded", "layout_step", "layout_expanded", "layout_offset"),
+    "wanted": ("wanted_q", "wanted_kv", "wanted_qkv"),
 }  # fmt: skip
 # Poisons that are not the same in all batch entries' keys and values.
 IN_SOME_ENTRIES = ("garbage", "nan", "nan_key", "nan_value")
@@ -127,6 +129,12 @@ class Problem:
         hidden = [kind for kind in self.operands if kind in IN_SOME_ENTRIES]
         if "layout_expanded" in self.operands and hidden:
             _fail(f"layout_expanded gives all batch entries the same keys, and {hidden[0]} changes those of some")
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The operands whose gradients alone are wanted, of q, k, v; empty where all are."""
+        kind = next((one for one in self.operands if one in OPERAND_GROUPS["wanted"]), "")
+        return tuple(kind.removeprefix("wanted_"))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, every field, in a fixed order."""

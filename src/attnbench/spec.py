@@ -23,6 +23,8 @@ SPEC_VERSION = "1"
 SCORES = ("dot", "general", "additive", "concat", "cosine")
 SCALE_NAMES = ("none", "1/d", "log_n")
 ALIGNMENTS = ("top_left", "bottom_right")
+# Where the queries of a call stand among its keys: at one of the corners, or anywhere.
+POSITIONS = (*ALIGNMENTS, "offset")
 SCORE_PARAMS = {
     "dot": (),
     "general": ("W",),
@@ -124,13 +126,19 @@ class AttentionSpec:
 
 @dataclass(frozen=True)
 class Needs:
-    """What one call asks of an implementation: features by their names in ``Capabilities``, and sizes."""
+    """What one call asks of an implementation: features by their names in ``Capabilities``, and sizes.
+
+    Among the features stand those that a restriction excludes (``attnbench.implementation.ONLY``), such as ``strided``
+    for operands that are not contiguous. ``positions`` are the names of where the queries stand among the keys
+    (``POSITIONS``): any one of them that is supported will do; none where positions play no part.
+    """
 
     dtype: str
     score: str
     features: frozenset[str]
     sizes: Mapping[str, int]
     device: str = "cpu"
+    positions: frozenset[str] = frozenset()
 
     def with_features(self, *names: str) -> Needs:
         """The same with more features."""

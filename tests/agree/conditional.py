@@ -23,6 +23,8 @@ import numpy as np
 import threadpoolctl
 
 from attnbench.agree.cases import CheckCase, check_cases
+from attnbench.agree.check.plan import SWEEPS, planned_cases
+from attnbench.agree.eager import Eager
 from attnbench.agree.mutants.known import Known, called_again, fault, known
 from attnbench.agree.mutants.witnesses import KEEPS, Pair, draw_witnessed
 from attnbench.backends.bind import Inputs, inputs_of
@@ -36,7 +38,9 @@ Plan = Callable[[], Sequence[CheckCase]]
 @cache
 def default_plan() -> Sequence[CheckCase]:
     """The cases that ``attnbench check`` tries by default."""
-    return tuple(one for dtype in DTYPES for one in check_cases(dtype))
+    known_ones = (one for dtype in DTYPES for one in check_cases(dtype))
+    plan = planned_cases(Eager().implementation("control"), sweeps=SWEEPS)
+    return (*known_ones, *(CheckCase("boundaries", one.case) for one in plan))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from attnbench.agree.check import check_implementation
+from attnbench.agree.check.rows import check_implementation
 from attnbench.api import Implementation
 from attnbench.attention import load_backend
 from tests.agree import held_out_numpy, held_out_results

@@ -17,6 +17,7 @@ from attnbench.api import AttentionOutput, Call, Capabilities, Implementation, L
 from attnbench.attention import resolve
 from attnbench.backends.bind import inputs_of
 from attnbench.call import prepare
+from attnbench.errors import UndeliveredError
 from attnbench.inputs import draw
 from attnbench.problem import Case, Problem
 from attnbench.spec import AttentionSpec
@@ -70,7 +71,7 @@ def test_a_right_answer_is_ok() -> None:
         (ValueError("first line\nsecond line"), "raised ValueError: first line"),
         (RuntimeError(), "raised RuntimeError: "),
         (ZeroDivisionError("division by zero"), "raised ZeroDivisionError: division by zero"),
-        (UnsupportedError("not really"), "raised not really"),
+        (UndeliveredError("not given"), "raised not given"),
     ],
 )
 def test_an_exception_is_a_disagreement(error: Exception, reason: str) -> None:
@@ -78,6 +79,14 @@ def test_an_exception_is_a_disagreement(error: Exception, reason: str) -> None:
     assert (result.status, result.reason, result.fault) == ("wrong", reason, "exception")
     assert result.error_ratio == math.inf
     assert gate(BACKEND, raising(error), SMALL).status == "wrong"
+
+
+def test_what_a_kernel_refuses_is_unsupported_in_its_own_words() -> None:
+    result = trial(BACKEND, raising(UnsupportedError("heads of 64\n  alone")), SMALL)
+    assert (result.status, result.reason, result.refused) == ("unsupported", "heads of 64 alone", True)
+    assert result.fault is None
+    assert gate(BACKEND, raising(UnsupportedError()), SMALL).status == "unsupported"
+    assert not trial(BACKEND, replace(NAIVE, capabilities=Capabilities(), vjp=None), SMALL).refused
 
 
 def test_running_out_of_memory_is_not_a_disagreement() -> None:

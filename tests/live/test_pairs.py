@@ -251,6 +251,22 @@ def test_a_wrong_answer_after_the_clock_leaves_no_number() -> None:
     assert (state.status, state.side, state.log_ratios) == ("wrong", "A", [])
 
 
+@pytest.mark.parametrize("op", ["burst", "verify"])
+def test_a_refusal_after_the_gate_is_wrong_whatever_the_worker_calls_it(op: str) -> None:
+    world = World()
+    failing(world, "B", op, Reply(0, "unsupported", "not today"))
+    (state,) = measure(world)[0].states
+    assert (state.status, state.side, state.reason, state.log_ratios) == ("wrong", "B", "not today", [])
+
+
+def test_a_refusal_at_the_gate_is_unsupported() -> None:
+    world = World()
+    for side in ("A", "B"):
+        failing(world, side, "prepare", Reply(0, "unsupported", "no such tile"))
+    (state,) = measure(world)[0].states
+    assert (state.status, state.side, state.reason) == ("unsupported", None, "no such tile")
+
+
 def test_a_crash_beside_others_is_tried_alone_before_it_is_believed() -> None:
     world = World()
     guilty = cell(8).id

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnbench.agree.fitted import fitted
 from attnbench.agree.observe import Observed, observe
 from attnbench.precision import UNIT_ROUNDOFF, Precision
 from attnbench.problem import Case, Problem
@@ -43,11 +44,13 @@ def bias(
     backend: Backend, implementation: Implementation, dtype: str, device: str = "cpu", draws: int = DRAWS
 ) -> dict[str, float]:
     """``offset`` and ``gain`` over what is allowed, signed; beyond ±1 in fresh draws too there is a direction."""
-    precision = implementation.capabilities_on(device).precision_of(dtype)
-    first = directions(observe(backend, implementation, bias_case(dtype, draws), device)["output"], precision)
+    can = implementation.capabilities_on(device)
+    precision = can.precision_of(dtype)
+    case = fitted(bias_case(dtype, draws), can)
+    first = directions(observe(backend, implementation, case, device)["output"], precision)
     if all(abs(value) <= 1 for value in first.values()):
         return first
-    again = bias_case(dtype, AGAIN * draws, seed=1)
+    again = fitted(bias_case(dtype, AGAIN * draws, seed=1), can)
     second = directions(observe(backend, implementation, again, device)["output"], precision)
     return {name: _confirmed(first[name], second[name]) for name in first}
 

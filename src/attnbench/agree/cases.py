@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from attnbench.agree.repeatable import REPEATABLE
 from attnbench.problem import Case, Problem
 from attnbench.spec import SCORES, STAGES, AttentionSpec
 
@@ -41,7 +42,8 @@ def _sizes() -> list[CheckCase]:
     many.append({"B": 1, "Hq": 2, "Tq": 255, "S": 256, "D": 256, "Dv": 72})
     again = _case("sizes", PLAIN, "zero_cotangent", seed=1)
     last = _case("sizes", {"B": 1, "Hq": 2, "Tq": 15, "S": 64, "D": 128}, "zero_cotangent")
-    return [_case("sizes", PLAIN), again, *(_case("sizes", one) for one in many), *cases, last]
+    wanted = [_case("sizes", PLAIN, kind) for kind in ("wanted_q", "wanted_kv")]
+    return [_case("sizes", PLAIN), again, *wanted, *(_case("sizes", one) for one in many), *cases, last]
 
 
 def _inputs() -> list[CheckCase]:
@@ -92,6 +94,7 @@ def _masks() -> list[CheckCase]:
         _case("mask", SQUARE, "mask", causal=True),
         _case("mask", PLAIN, "mask_dead_rows", "nan_cotangent"),
         _case("bias", PLAIN, "bias"),
+        _case("bias", PLAIN, "bias", "wanted_qkv"),
         _case("bias", PLAIN, "bias_keys"),
         _case("bias", PLAIN, "bias_heads"),
         _case("bias", SQUARE, "bias_minus_inf", causal=True),
@@ -204,4 +207,4 @@ def _irreplaceable(case: Case) -> bool:
 # by themselves, not at a feature (see attnbench.agree.rules).
 RULES = ("rule_2", "rule_3", "probes")
 FEATURES = tuple(dict.fromkeys(c.feature for c in check_cases(FULL_DTYPE)))
-ROWS = (*FEATURES, *RULES)
+ROWS = (*FEATURES, *RULES, *REPEATABLE)

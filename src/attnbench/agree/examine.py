@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.case_text import case_text
 from attnbench.agree.diagnose import diagnose
-from attnbench.agree.diagnosis import Diagnosis
+from attnbench.agree.diagnosis import UNKNOWN, Diagnosis
 from attnbench.agree.shrink import shrink
 from attnbench.agree.trial import Trial, trial
+from attnbench.errors import UnsupportedError, refusal_of
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
@@ -35,7 +36,10 @@ def examine(
     """Diagnose a failing case and shrink it, in at most about ``seconds``."""
     if case.gradients and not implementation.has_gradients(device):
         case = replace(case, phase="forward")
-    diagnosis = diagnose(backend, implementation, case, device, seconds=seconds / 2)
+    try:
+        diagnosis = diagnose(backend, implementation, case, device, seconds=seconds / 2)
+    except UnsupportedError as error:  # what it refuses tells nothing of what it takes
+        diagnosis = Diagnosis(UNKNOWN, f"it does not take a question of the diagnosis: {refusal_of(error)}")
     if diagnosis.history:
         return Examination(diagnosis, _sequence(backend, implementation, case, device, seconds / 2))
     first = trial(backend, implementation, case, device)

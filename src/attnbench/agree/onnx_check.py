@@ -19,7 +19,7 @@ from attnbench.agree.onnx_node import PACKED_AXES, Node, Translation, answer, tr
 from attnbench.agree.onnx_random import random_node
 from attnbench.agree.onnx_reference import evaluate_as_intended, precision
 from attnbench.call import Call, prepare
-from attnbench.errors import UsageError
+from attnbench.errors import UsageError, is_refusal, refusal_of
 from attnbench.execute import execute
 from attnbench.oracle import heads
 from attnbench.precision import SMALLEST_SUBNORMAL, UNIT_ROUNDOFF, Precision
@@ -189,7 +189,7 @@ def _together(arrays: list[Array], call: Call) -> Array:
 def _run(
     backend: Backend, implementation: Implementation, node: Node, translation: Translation, row: OnnxRow
 ) -> dict[str, Array] | OnnxRow:
-    """The node's outputs, or the row that says why there are none. An exception is a disagreement."""
+    """The node's outputs, or the row that says why there are none. An exception is a disagreement, not a refusal."""
     reason = why_not(implementation, translation, row.device)
     if reason is None and row.device not in backend.devices():
         reason = f"device {row.device} is not there; {backend.name} has {', '.join(backend.devices())}"
@@ -203,6 +203,8 @@ def _run(
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001  (a kernel may raise anything)
+        if is_refusal(error):
+            return replace(row, status="unsupported", reason=f"refused by the kernel: {refusal_of(error)}")
         reason = f"raised {type(error).__name__}: {_first_line(error)}"
         return replace(row, status="wrong", fault="exception", reason=reason)
 

@@ -18,6 +18,7 @@ import numpy as np
 from attnbench.agree.bounds import Units
 from attnbench.agree.cases import FULL_DTYPE
 from attnbench.agree.facts import Facts, facts_of
+from attnbench.agree.fitted import fitted
 from attnbench.agree.probes import (
     Box,
     alignment,
@@ -29,7 +30,7 @@ from attnbench.agree.probes import (
     transposed_attention,
 )
 from attnbench.call import Call, prepare
-from attnbench.errors import UnsupportedError
+from attnbench.errors import NotDeclaredError
 from attnbench.inputs import draw
 from attnbench.problem import Case, Problem
 from attnbench.spec import AttentionSpec
@@ -60,9 +61,10 @@ def probe_cases(implementation: Implementation, dtype: str, device: str = "cpu",
     problem = Problem.from_dict({**SIZES, **heads, "dtype": dtype})
     plain = Case(AttentionSpec(can.scores[0]), problem)
     if not can.causal:
-        return [plain]
-    causal = Case(AttentionSpec(can.scores[0], causal=True, align="bottom_right"), problem)
-    return [causal, plain] if deep or dtype == FULL_DTYPE else [causal]
+        return [fitted(plain, can)]
+    causal = fitted(Case(AttentionSpec(can.scores[0], causal=True, align="bottom_right"), problem), can)
+    both = "causal" not in can.only and (deep or dtype == FULL_DTYPE)
+    return [causal, fitted(plain, can)] if both else [causal]
 
 
 def probed(box: Box, case: Case, *, deep: bool = False) -> Iterator[Shown]:
@@ -72,7 +74,7 @@ def probed(box: Box, case: Case, *, deep: bool = False) -> Iterator[Shown]:
     """
     q, k, v, call = prepare(case.spec, draw(case.spec, case.problem))
     if reason := box.implementation.unsupported(call.needs(box.device)):
-        raise UnsupportedError(reason)
+        raise NotDeclaredError(reason)
     facts = facts_of(q, k, v, call)
     units = Units.of(box.implementation.capabilities_on(box.device).precision_of(call.dtype), call.dtype)
     attention = attention_matrix(box, q, k, call)
@@ -127,8 +129,8 @@ def _alignment(box: Box, call: Call) -> Iterator[Shown]:
     s = call.sizes
     found = alignment(box, s.Tq, s.S, call)
     where = "like no causal mask" if found is None else f"with the first query at key {found}"
-    text = f"V = key index: causal is aligned {where}, not at {s.S - s.Tq}"
-    yield Shown(0.0) if found == s.S - s.Tq else Shown(math.inf, text)
+    text = f"V = key index: causal is aligned {where}, not at {call.offset}"
+    yield Shown(0.0) if found == call.offset else Shown(math.inf, text)
 
 
 def _poison(box: Box, q: Array, k: Array, v: Array, call: Call) -> Iterator[Shown]:

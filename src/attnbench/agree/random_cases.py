@@ -278,6 +278,7 @@ def supported_levels(
         "q_lengths": {ON: c.lengths},
         "kv_lengths": {ON: c.lengths},
         "poison": {"nan": c.nan_isolation, "nan_last_key": c.nan_isolation},
+        "cotangent": {"nan_cotangent": c.nan_isolation},
         "heads": {"grouped": c.gqa, "one": c.gqa},
         "outputs": {"lse": c.lse, "stages": c.stages, "all": c.lse and c.stages},
         "phase": {"backward": implementation.has_gradients(device)},

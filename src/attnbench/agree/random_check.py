@@ -9,8 +9,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.case_text import case_text
+from attnbench.agree.fitted import fitted
 from attnbench.agree.random_cases import Levels, RandomCases, levels_of, supported_levels
 from attnbench.agree.trial import trial
+from attnbench.precision import DTYPES
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
@@ -23,7 +25,8 @@ KEPT = 20  # disagreements that are described; all are counted
 class RandomResult:
     """What random cases of one implementation showed.
 
-    ``cases`` were judged, ``unsupported`` were beyond its limits, ``wrong`` disagreed. ``error_ratio`` and
+    ``cases`` were judged, ``unsupported`` were not, ``refused`` of these by the kernel itself (``refusal`` is the first
+    of its words), ``wrong`` disagreed. ``error_ratio`` and
     ``gradient_ratio`` are the largest error over its bound. ``disagreements`` holds the case (as ``--case`` takes
     it), reason and fault of each, the first ``KEPT`` of them; ``levels`` those of every judged case; ``reason`` why
     nothing could be judged.
@@ -38,6 +41,8 @@ class RandomResult:
     disagreements: list[dict[str, str]] = field(default_factory=list)
     levels: list[Levels] = field(default_factory=list)
     reason: str | None = None
+    refused: int = 0
+    refusal: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite ratio is the string ``"inf"``."""
@@ -63,6 +68,8 @@ def together(impl: str, parts: Iterable[RandomResult]) -> RandomResult:
         [found for one in every for found in one.disagreements][:KEPT],
         [levels for one in every for levels in one.levels],
         next((one.reason for one in every if one.reason), None),
+        sum(one.refused for one in every),
+        next((one.refusal for one in every if one.refusal), None),
     )
 
 
@@ -80,22 +87,26 @@ def check_random(
     seed: int = 0,
     draws: int = 1,
     device: str = "cpu",
+    among: tuple[str, ...] = DTYPES,
 ) -> RandomResult:
-    """Judge the random cases ``first`` to ``first + count - 1`` of what ``implementation`` declares."""
+    """Judge the random cases ``first`` to ``first + count - 1`` of what ``implementation`` declares.
+
+    ``dtypes`` are those that are drawn; of the cases drawn those in one of ``among`` are judged here.
+    """
     levels = supported_levels(implementation, dtypes, device)
     if not levels["dtype"]:
         return RandomResult(implementation.name, unsupported=count, reason=f"takes none of {', '.join(dtypes)}")
     cases = _cases(seed, tuple(levels.items()), draws)
-    return together(
-        implementation.name, (_one(backend, implementation, cases, i, device) for i in range(first, first + count))
-    )
+    here = [i for i in range(first, first + count) if cases[i].problem.dtype in among]
+    return together(implementation.name, (_one(backend, implementation, cases, i, device) for i in here))
 
 
 def _one(backend: Backend, implementation: Implementation, cases: RandomCases, index: int, device: str) -> RandomResult:
-    case = cases[index]
+    case = fitted(cases[index], implementation.capabilities_on(device))
     found = trial(backend, implementation, case, device)
     if found.status == "unsupported":
-        return RandomResult(implementation.name, unsupported=1)
+        words = found.reason if found.refused else None
+        return RandomResult(implementation.name, unsupported=1, refused=int(found.refused), refusal=words)
     told = {"case": case_text(case), "reason": found.reason or "", "fault": found.fault or ""}
     return RandomResult(
         implementation.name,

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from attnbench.agree.baseline import APPLIES, baseline_cases, excess
 from attnbench.agree.bias import DRAWS, bias, bias_case
+from attnbench.agree.fitted import fitted
 from attnbench.agree.probes import Box
 from attnbench.agree.probing import probe_cases, probed
-from attnbench.errors import UnsupportedError
+from attnbench.errors import NotDeclaredError
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
@@ -56,7 +57,8 @@ def ruling(
 def _against_the_baseline(
     backend: Backend, implementation: Implementation, dtype: str, device: str, *, deep: bool
 ) -> Ruling:
-    cases = baseline_cases(dtype, DEEP_SEEDS if deep else SEEDS)
+    can = implementation.capabilities_on(device)
+    cases = [fitted(case, can) for case in baseline_cases(dtype, DEEP_SEEDS if deep else SEEDS)]
     found = [(case, excess(backend, implementation, case, device)) for case in cases]
     outputs = max(ratios["output"] for _, ratios in found)
     gradients = max((r for _, ratios in found for n, r in ratios.items() if n != "output"), default=None)
@@ -89,7 +91,7 @@ def _by_probes(backend: Backend, implementation: Implementation, dtype: str, dev
     shown = [(case, one) for case in cases for one in probed(box, case, deep=deep)]
     if not shown:
         msg = "cannot be asked any probe: its limits leave none of their sizes"
-        raise UnsupportedError(msg)
+        raise NotDeclaredError(msg)
     forward = max((one.ratio for _, one in shown if not one.gradient), default=0.0)
     backward = max((one.ratio for _, one in shown if one.gradient), default=None)
     fault = next(((case, one.sentence) for case, one in shown if one.sentence), None)

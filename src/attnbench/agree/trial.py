@@ -19,8 +19,9 @@ from attnbench.agree.run_once import Ran, run_once
 from attnbench.backends.answers import gradient_names
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.call import Call
-from attnbench.errors import AttnbenchError
+from attnbench.errors import AttnbenchError, is_refusal, refusal_of
 from attnbench.inputs import stream
+from attnbench.needs import with_operands
 from attnbench.oracle import heads
 from attnbench.oracle_vjp import reference_vjp
 from attnbench.precision import wide
@@ -42,13 +43,17 @@ TILES = (16, 32, 48, 64, 80, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
 
 @dataclass(frozen=True)
 class Trial:
-    """The outcome of one case: ``ok``, ``wrong`` or ``unsupported``, with the judgements or the reason."""
+    """The outcome of one case: ``ok``, ``wrong`` or ``unsupported``, with the judgements or the reason.
+
+    ``refused``: it is declared, and the kernel itself did not take it; ``reason`` are its own words.
+    """
 
     status: str
     forward: tuple[Judgement, ...] = ()
     gradients: tuple[Judgement, ...] = ()
     reason: str | None = None
     fault: str | None = None
+    refused: bool = False
 
     @property
     def error_ratio(self) -> float:
@@ -101,13 +106,12 @@ def trial(
 ) -> Trial:
     """Run ``case`` and judge it; with a ``binding`` of its kind nothing is compiled. ``whole`` as in ``choose``.
 
-    An exception, an input that was written to, and a result that a second call changes are disagreements too.
+    An exception, an input that was written to, and a result that a second call changes are disagreements too. A kernel
+    that raises ``UnsupportedError`` refuses the case, which is unsupported.
     """
     inputs = inputs_of(case)
     call = inputs.call
-    needs = call.needs(device, gradients=case.gradients)
-    if {"nan", "nan_last_key"} & set(case.problem.operands):
-        needs = needs.with_features("nan_isolation")
+    needs = with_operands(call.needs(device, gradients=case.gradients), case.problem.operands)
     if reason := implementation.unsupported(needs):
         return Trial("unsupported", reason=reason)
     sample = choose(call, case.problem.seed, whole)
@@ -117,10 +121,7 @@ def trial(
     except Exception as error:
         if isinstance(error, MemoryError):
             raise
-        if isinstance(error, ValueError) and "read-only" in str(error):
-            return Trial("wrong", reason=f"tried to write to an input: {_first_line(error)}", fault="input")
-        kind = "" if isinstance(error, AttnbenchError) else f"{type(error).__name__}: "
-        return Trial("wrong", reason=f"raised {kind}{_first_line(error)}", fault="exception")
+        return _raised(error)
     if wrong := _of_memory(ran):
         return wrong
     precision = implementation.capabilities_on(device).precision_of(call.dtype)
@@ -131,6 +132,16 @@ def trial(
     if failed is None:
         return Trial("ok", forward, backward)
     return Trial("wrong", forward, backward, reason=failed.sentence(), fault=failed.fault)
+
+
+def _raised(error: Exception) -> Trial:
+    """What an exception says of a case: refused by the kernel, or a disagreement."""
+    if is_refusal(error):
+        return Trial("unsupported", reason=refusal_of(error), refused=True)
+    if isinstance(error, ValueError) and "read-only" in str(error):
+        return Trial("wrong", reason=f"tried to write to an input: {_first_line(error)}", fault="input")
+    kind = "" if isinstance(error, AttnbenchError) else f"{type(error).__name__}: "
+    return Trial("wrong", reason=f"raised {kind}{_first_line(error)}", fault="exception")
 
 
 def _of_memory(ran: Ran) -> Trial | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.errors import UnsupportedError
+from attnbench.errors import UndeliveredError
 from attnbench.implementation import AttentionOutput
 from attnbench.precision import numpy_dtype, wide
 
@@ -44,7 +44,7 @@ def to_numpy_output(backend: Backend, result: AttentionOutput, call: Call) -> At
     missing = [name for name in call.outputs if name not in arrays]
     if missing:
         msg = f"the implementation did not return {', '.join(missing)}, which was asked for and declared"
-        raise UnsupportedError(msg)
+        raise UndeliveredError(msg)
     return AttentionOutput(**{name: a for name, a in arrays.items() if name == "output" or name in call.outputs})
 
 
@@ -55,7 +55,7 @@ def to_numpy_gradients(backend: Backend, grads: dict[str, Any], call: Call) -> d
     missing = [name for name in gradient_names(call) if flat.get(name) is None]
     if missing:
         msg = f"the implementation returned no gradient of {', '.join(missing)}"
-        raise UnsupportedError(msg)
+        raise UndeliveredError(msg)
     return {name: backend.to_numpy(flat[name]) for name in gradient_names(call)}
 
 
@@ -66,7 +66,9 @@ def arrays_of(call: Call) -> dict[str, Any]:
 
 
 def gradient_names(call: Call) -> list[str]:
-    """What a VJP of this call returns."""
+    """What is read of a VJP of this call: the gradients that are wanted, by default of every operand."""
+    if call.wanted:
+        return list(call.wanted)
     optional = [name for name in ("bias", "sinks") if getattr(call, name) is not None]
     return ["q", "k", "v", *optional, *(f"params.{name}" for name in call.params)]
 
@@ -89,7 +91,7 @@ def empty_gradients(q: Array, k: Array, v: Array, call: Call, d_lse: Array | Non
     operands = {"q": q, "k": k, "v": v, "bias": call.bias, "sinks": call.sinks}
     operands |= {f"params.{name}": param for name, param in call.params.items()}
     grads = {name: np.zeros(operands[name].shape, operands[name].dtype) for name in gradient_names(call)}
-    if call.sinks is not None and d_lse is not None and call.sizes.S == 0:
+    if "sinks" in grads and d_lse is not None and call.sizes.S == 0:
         grads["sinks"] = d_lse.sum((0, 2)).astype(call.sinks.dtype)
     return grads
 

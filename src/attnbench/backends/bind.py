@@ -84,7 +84,7 @@ class Inputs:
 
 def constants_of(call: Call) -> tuple[tuple[str, Hashable], ...]:
     """What of a call is no array, and so is compiled in: spec, sizes, dtype, outputs, a scale and an offset for all."""
-    named = {"spec": call.spec, "sizes": call.sizes, "dtype": call.dtype, "outputs": call.outputs}
+    named = {name: getattr(call, name) for name in ("spec", "sizes", "dtype", "outputs", "wanted")}
     numbers = {name: one for name in ("scale", "offset") if not hasattr(one := getattr(call, name), "dtype")}
     return tuple((named | numbers).items())
 
@@ -93,7 +93,8 @@ def inputs_of(case: Case) -> Inputs:
     """The inputs of a case in NumPy, as they are drawn: with cotangents where its phase has a backward pass."""
     d_output, d_lse = draw_cotangents(case) if case.gradients else (None, None)
     inputs = given_inputs(case.spec, draw(case.spec, case.problem), case.outputs, d_output, d_lse)
-    return replace(inputs, layout=case.problem.layout)
+    call = replace(inputs.call, wanted=case.problem.wanted)
+    return replace(inputs, call=call, layout=case.problem.layout)
 
 
 def given_inputs(

@@ -25,6 +25,7 @@ def check(
     files: options.Files = None,
     dtype: options.Dtypes = None,
     features: options.Features = None,
+    require: options.Require = None,
     device: options.Device = "cpu",
     quick: options.Quick = False,
     deep: options.Deep = False,
@@ -39,12 +40,18 @@ def check(
     quiet: options.Quiet = False,
 ) -> None:
     """Hold implementations to the float64 oracle, forward and gradient: feature by feature, dtype by dtype."""
+    from attnbench.commands.answers import asked_for
+    from attnbench.errors import UsageError
     from attnbench.implementation import DEVICES
 
     set_quiet(quiet)
     check_known("device", [device], DEVICES)
     check_positive("--timeout", timeout)
     where = Where(impls or [], files or [], device, timeout)
+    demands = asked_for(split(require))
+    if demands and (onnx or random or case):
+        msg = "--require asks about the features of a kernel; it goes with none of --onnx, --random and --case"
+        raise UsageError(msg)
     if onnx:
         from attnbench.commands.check_onnx import check_onnx_nodes
 
@@ -58,18 +65,29 @@ def check(
 
         code = check_cases(where, case, junit, as_json=as_json)
     else:
-        depth = _depth(quick=quick, deep=deep)
-        code = _check_features(where, split(dtype), split(features), junit, depth=depth, as_json=as_json)
+        chosen = split(features)
+        chosen += [name for name in demands if chosen and name not in chosen]
+        code = _check_features(
+            where, split(dtype), chosen, junit, demands, depth=_depth(quick=quick, deep=deep), as_json=as_json
+        )
     raise typer.Exit(code)
 
 
 def _check_features(
-    where: Where, dtypes: list[str], features: list[str], junit: Path | None, *, depth: str, as_json: bool
+    where: Where,
+    dtypes: list[str],
+    features: list[str],
+    junit: Path | None,
+    demands: list[str],
+    *,
+    depth: str,
+    as_json: bool,
 ) -> int:
     """Check feature by feature and dtype by dtype, show, and return the exit status."""
     from attnbench.agree import deviations
     from attnbench.agree.cases import ROWS
     from attnbench.agree.check.plan import DEEP, QUICK
+    from attnbench.commands.answers import required
     from attnbench.commands.check_output import write_and_show
     from attnbench.measure.checking import check as checked
     from attnbench.measure.diagnosing import examined
@@ -82,7 +100,8 @@ def _check_features(
     known = deviations.of_backends(names)
     say(f"checking {len(names)} implementation{'s' * (len(names) != 1)} against the float64 oracle")
     rows = examined(deviations.settle(checked(chosen, _told), known, deep=depth == DEEP), chosen)
-    return write_and_show(rows, junit, as_json=as_json, note=NO_PROOF if depth == QUICK else "")
+    note = NO_PROOF if depth == QUICK else ""
+    return write_and_show(required(rows, demands), junit, as_json=as_json, note=note)
 
 
 def _depth(*, quick: bool, deep: bool) -> str:

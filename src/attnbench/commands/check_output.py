@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attnbench.commands.answers import answers, refusals
 from attnbench.commands.junit import details, write_junit
 from attnbench.commands.output import document, show, table
 from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK
@@ -45,10 +46,12 @@ def report(rows: Sequence[CheckRow]) -> str:
     parts += [_disagreement(row) for row in wrong]
     known = [f"known {row.impl} {row.feature} {row.dtype}: {row.reason}" for row in rows if row.status == "known"]
     parts += known
-    compared = sum(row.cases for row in rows)
+    parts += answers(rows)
+    compared = sum(row.cases for row in rows if row.answer is None)
     verdict = f"{len(wrong)} of {len(rows)} rows disagree" if wrong else "all that was compared agrees"
-    verdict = verdict if compared else "nothing was compared"
+    verdict = verdict if compared or wrong else "nothing was compared"
     verdict += f", but for {len(known)} known deviations" if known else ""
+    verdict += refusals(rows)
     legend = f"Numbers are error ratios, forward/gradient: 1.00 is the bound; {NOTHING} is not supported."
     parts.append(f"{compared} cases compared: {verdict}. {legend}")
     return "\n\n".join(parts)
@@ -115,7 +118,7 @@ WORDS = {
 def _place(row: CheckRow | None) -> str:
     if row is None or row.status == "unsupported":
         return NOTHING
-    numbers = f"{_ratio(row.error_ratio)}/{_ratio(row.gradient_ratio)}"
+    numbers = row.answer or f"{_ratio(row.error_ratio)}/{_ratio(row.gradient_ratio)}"
     return {"wrong": f"WRONG {row.fault}", "known": f"known {row.fault}"}.get(row.status, numbers)
 
 

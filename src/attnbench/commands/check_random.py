@@ -54,6 +54,7 @@ def report(results: Sequence[RandomResult]) -> str:
     ]
     parts = [table(heads, lines)]
     parts += [f"{one.impl}: {one.reason}" for one in results if one.reason]
+    parts += [f"{r.impl}: {r.refused} refused by the kernel itself: {r.refusal}" for r in results if r.refused]
     parts += [_coverage(one) for one in results if one.cases]
     parts += [_disagreement(one.impl, found) for one in results for found in one.disagreements]
     parts.append("Numbers are the largest error ratios: 1.00 is the bound.")

@@ -50,6 +50,9 @@ Phases = Annotated[
     typer.Option("--phase", help="prefill (forward), train (forward and backward) or decode (one token over a cache)."),
 ]
 Dtypes = Annotated[Texts, typer.Option("--dtype", help="float64, float32, bfloat16 or float16; repeatable.")]
+Require = Annotated[
+    Texts, typer.Option("--require", help="deterministic or batch-invariant: a no is a failure (1); repeatable.")
+]
 Features = Annotated[Texts, typer.Option("--features", help="Only these features; repeatable.")]
 
 # Where it runs.

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attnbench.errors import NothingSelectedError
+
 if TYPE_CHECKING:
     from attnbench.measure.checking import CheckOptions
 
@@ -26,6 +28,20 @@ class Where:
 
         dropped = names_in(self.paths()) if self.files else ()
         known = tuple(dict.fromkeys((*discover.implementation_names(), *dropped)))
+        names = self._selected(dropped, known)
+        self._check_device(names)
+        return names
+
+    def _check_device(self, names: tuple[str, ...]) -> None:
+        """Raise ``NothingSelectedError`` where the device is none of those that any of the frameworks has here."""
+        from attnbench.measure.devices import ALWAYS, nowhere
+
+        if self.device != ALWAYS and (why := nowhere(self.device, [name.partition("/")[0] for name in names])):
+            raise NothingSelectedError(why)
+
+    def _selected(self, dropped: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+        from attnbench import discover
+
         if not self.impls:
             return dropped or known
         names = discover.select(self.impls, known)

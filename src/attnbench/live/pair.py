@@ -6,16 +6,17 @@ import math
 import random
 import statistics
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from attnbench.live.duo import BOTH, Duo, Name, Twin, no_reply
 from attnbench.measure.placement import first, needed, shuffled
 from attnbench.measure.pool import DOUBTFUL
-from attnbench.measure.protocol import OK, UNSUPPORTED, Burst, Hello, Prepared, ProtocolError, Reply, value
+from attnbench.measure.protocol import OK, UNSUPPORTED, WRONG, Burst, Hello, Prepared, ProtocolError, Reply, value
 from attnbench.measure.receipts import Limits, disturbance
 
 NOT_COMPARABLE = "not-comparable"
+AFTER_THE_GATE = ("burst", "verify")
 ABBA: tuple[Name, ...] = ("A", "B", "B", "A")
 BAAB: tuple[Name, ...] = ("B", "A", "A", "B")
 # Both sides make as many calls in a burst, unless one would have more than this many times as many by itself.
@@ -178,8 +179,13 @@ class Pair:
         return self._going_on(state) and all(len(found) == every for found in self._seconds[state.twin.id].values())
 
     def _fail(self, state: State, side: Name, reply: Reply, during: str) -> Failure:
-        """The failure; its cell is not asked again in this pair, whatever becomes of it later."""
+        """The failure; its cell is not asked again in this pair, whatever becomes of it later.
+
+        What is prepared has passed the gate: to refuse it afterwards is wrong, whatever an older worker calls it.
+        """
         self._lost.add(state.twin.id)
+        if reply.status == UNSUPPORTED and during in AFTER_THE_GATE:
+            reply = replace(reply, status=WRONG)
         return Failure(state, side, reply, during)
 
     def _prepared(self) -> Generator[Greeting | Failure, None, list[State]]:

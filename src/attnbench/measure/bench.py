@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from attnbench import discover
+from attnbench.backends.asked import needs_of, small
 from attnbench.backends.bind import bind_case
-from attnbench.call import prepare as checked_call
-from attnbench.errors import AttnbenchError, UnsupportedError
-from attnbench.inputs import draw
+from attnbench.errors import (
+    AttnbenchError,
+    NotDeclaredError,
+    UndeliveredError,
+    UnsupportedError,
+    is_refusal,
+    refusal_of,
+)
 from attnbench.measure import ceilings, clock, gpu, memory
 from attnbench.measure.protocol import OK, WRONG, Burst, Done, Prepared, Verified
 from attnbench.suite import Cell
@@ -27,8 +34,6 @@ if TYPE_CHECKING:
 
 # A call on an accelerator shorter than this is timed as a graph too: to launch its kernels may take longer than they.
 GRAPH_BELOW_NS = 100_000
-# Longest sequence of the problem that warms a kernel up before its memory is measured.
-SMALL_T = 32
 
 
 @dataclass(frozen=True)
@@ -72,16 +77,18 @@ class Bench:
         import_s = time.perf_counter() - start
         case, device = _case(asked), asked.device
         self._require(kernel, case, device)
-        binding = bind_case(self.backend, kernel, case, device)
-        start = time.perf_counter()
-        binding.result()
-        first_call_s = time.perf_counter() - start
+        with nullcontext() if gate else accepted():
+            binding = bind_case(self.backend, kernel, case, device)
+            start = time.perf_counter()
+            binding.result()
+            first_call_s = time.perf_counter() - start
         ratio = None
         if gate:
             status, ratio, reason = agreement(binding, case)
             if status != OK:
                 return status, reason or "disagrees with the oracle", {"error_ratio": ratio}
-        timed, warmups = self._calibrate(binding.run, device)
+        with accepted():
+            timed, warmups = self._calibrate(binding.run, device)
         self._live[asked.id] = Live(binding, case, timed)
         phases = (import_s, binding.bound.trace_s, binding.bound.compile_s, first_call_s)
         calls = next(iter(timed.values())).calls
@@ -117,7 +124,8 @@ class Bench:
         live = self._live[cell_id]
         state: Cache = cache if cache is not None else next(iter(live.timed))
         timed = live.timed[state]
-        return OK, None, asdict(self._clock(live.binding.device).burst(timed.run, calls or timed.calls, state))
+        with accepted():
+            return OK, None, asdict(self._clock(live.binding.device).burst(timed.run, calls or timed.calls, state))
 
     def call_of(self, cell_id: str) -> Callable[[], Any]:
         """One call of a prepared cell, for a clock that is not ours; the backend's ``wait`` belongs to it."""
@@ -130,11 +138,12 @@ class Bench:
         live = self._live.pop(cell_id)
         graph = live.timed.get("graph")
         binding = live.binding
-        reason = None if graph is None else unlike(self.backend, graph.run(), binding.run())
-        reason = reason or verify(binding, live.case)
-        if reason is not None:
-            return WRONG, reason, {}
-        kernel_s = self.backend.kernel_time_s(binding.run, binding.device)
+        with accepted():
+            reason = None if graph is None else unlike(self.backend, graph.run(), binding.run())
+            reason = reason or verify(binding, live.case)
+            if reason is not None:
+                return WRONG, reason, {}
+            kernel_s = self.backend.kernel_time_s(binding.run, binding.device)
         return OK, None, asdict(Verified(kernel_s))
 
     def memory(self, cell: dict[str, Any]) -> Done:
@@ -145,9 +154,11 @@ class Bench:
         case, device = _case(asked), asked.device
         self._require(kernel, case, device)
         if self._missing(kernel, little := small(case), device) is None:
-            bind_case(self.backend, kernel, little, device).result()
-        binding = bind_case(self.backend, kernel, case, device)
-        return OK, None, asdict(memory.peak_of_call(binding, self._clock(device).gauges))
+            with suppress(UnsupportedError):  # nobody has asked whether it takes the small one
+                bind_case(self.backend, kernel, little, device).result()
+        with accepted():
+            binding = bind_case(self.backend, kernel, case, device)
+            return OK, None, asdict(memory.peak_of_call(binding, self._clock(device).gauges))
 
     def ceilings(self, seconds: float, device: str, dtypes: list[str]) -> Done:
         """What this machine can do with the threads of this process, as far as this framework shows it."""
@@ -166,19 +177,14 @@ class Bench:
     def _missing(self, kernel: Implementation, case: Case, device: str) -> str | None:
         if device not in self.backend.devices():
             return f"device {device} is not there; {self.backend.name} has {', '.join(self.backend.devices())}"
-        p, little = case.problem, small(case)
-        # A small problem of the same kind needs the same features: nothing large is drawn only to be refused.
-        *_, call = checked_call(little.spec, draw(little.spec, little.problem), little.outputs)
-        needs = call.needs(device, gradients=case.gradients)
-        sizes = {name: int(getattr(p, name)) for name in needs.sizes}
-        return kernel.unsupported(replace(needs, sizes=sizes))
+        return kernel.unsupported(needs_of(case, device))
 
     def _require(self, kernel: Implementation, case: Case, device: str) -> None:
         if 0 in (case.problem.B, case.problem.Tq, case.problem.S, case.problem.Dv):
             msg = "there is nothing to compute: one of B, Tq, S, Dv is 0"
-            raise UnsupportedError(msg)
+            raise NotDeclaredError(msg)
         if reason := self._missing(kernel, case, device):
-            raise UnsupportedError(reason)
+            raise NotDeclaredError(reason)
 
 
 def _case(cell: Cell) -> Case:
@@ -188,10 +194,16 @@ def _case(cell: Cell) -> Case:
     return cell.case
 
 
-def small(case: Case) -> Case:
-    """A small case of the same kind: the same spec, heads, head sizes, dtype and operands."""
-    p = case.problem
-    return case.with_problem(B=min(p.B, 1), Tq=min(p.Tq, SMALL_T), S=min(p.S, SMALL_T))
+@contextmanager
+def accepted() -> Iterator[None]:
+    """Around calls of what has passed the gate: a kernel that refuses them now does not do what it has shown."""
+    try:
+        yield
+    except UnsupportedError as error:
+        if not is_refusal(error):
+            raise
+        msg = f"refused what it took at the gate: {refusal_of(error)}"
+        raise UndeliveredError(msg) from error
 
 
 def agreement(binding: Binding, case: Case) -> tuple[str, float | None, str | None]:

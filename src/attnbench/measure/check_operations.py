@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attnbench import discover
-from attnbench.measure.protocol import OK, Done
+from attnbench.measure.protocol import OK, UNSUPPORTED, Done
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
@@ -22,7 +22,9 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
         from attnbench.agree.check.plan import boundary_cases
         from attnbench.agree.check.rows import plan_rows
 
-        kernel = discover.load_implementation(impl, files)
+        kernel, there = discover.load_implementation(impl, files), backend().devices()
+        if device in kernel.capabilities_on(device).devices and device not in there:
+            return UNSUPPORTED, f"device {device} is not there; {kernel.backend} has {', '.join(there)}", {}
         compiles = discover.backend(kernel.backend).compiles
         cases = boundary_cases(kernel, dtypes, features, device, depth=depth, compiles=compiles)
         pairs = plan_rows(kernel, dtypes, features, device)
@@ -50,13 +52,22 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
         return OK, None, row.to_dict()
 
     def check_random(
-        impl: str, files: list[str], dtypes: list[str], first: int, count: int, seed: int, draws: int, device: str
+        impl: str,
+        files: list[str],
+        dtypes: list[str],
+        among: list[str],
+        first: int,
+        count: int,
+        seed: int,
+        draws: int,
+        device: str,
     ) -> Done:
-        """Some random cases."""
+        """Some random cases of these dtypes, judged where they are in one of ``among``."""
         from attnbench.agree.random_check import check_random
 
         kernel = discover.load_implementation(impl, files)
-        return OK, None, check_random(backend(), kernel, tuple(dtypes), first, count, seed, draws, device).to_dict()
+        drawn = (tuple(dtypes), first, count, seed, draws, device, tuple(among))
+        return OK, None, check_random(backend(), kernel, *drawn).to_dict()
 
     def check_case(impl: str, files: list[str], case: str, device: str) -> Done:
         """One row for one case."""

@@ -8,17 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attnbench import discover
+from attnbench.agree.case_text import case_from_text
 from attnbench.agree.check.boundaries import BoundaryResult, with_boundaries
 from attnbench.agree.check.plan import DEEP, USUAL
 from attnbench.agree.check.rows import CheckRow
 from attnbench.agree.random_check import RandomResult, together
 from attnbench.measure.lost import fault, lost_row
+from attnbench.measure.protocol import UNSUPPORTED
 from attnbench.precision import DTYPES
 from attnbench.results.fingerprint import usable_cpus
 from attnbench.workers.session import Session, Sessions
+
+if TYPE_CHECKING:
+    from attnbench.backend import BackendInfo
 
 Progress = Callable[[CheckRow], None]
 AT_A_TIME = 10  # random cases in one question to a worker
@@ -63,10 +68,12 @@ def check_one(impl: str, options: CheckOptions, progress: Progress | None = None
         plan = sessions.do(lambda own: own.ask("check_plan", **options.about(impl), **names, depth=options.depth))
         if not plan.ok:
             return [_told(lost_row(impl, "all", "all", options.device, plan), progress)]
-        rows = sessions.map(lambda own, pair: _told(_row(own, impl, options, *pair), progress), plan.value["pairs"])
-        cases = plan.value["boundaries"]
-        parts = [cases[first : first + CASES_AT_A_TIME] for first in range(0, len(cases), CASES_AT_A_TIME)]
-        found = sessions.map(lambda own, part: _boundaries(own, impl, options, part), parts)
+        info, pairs = _info(impl), plan.value["pairs"]
+        work = lambda own, pair: _told(_row(own, impl, options, *pair), progress)  # noqa: E731  (in words it is longer)
+        rows = sessions.map(work, pairs, kind=lambda pair: info.kind_of(pair[1]))
+        parts = _parts(plan.value["boundaries"], info)
+        judge = lambda own, part: _boundaries(own, impl, options, part)  # noqa: E731  (the same)
+        found = sessions.map(judge, parts, kind=lambda part: _kind(part[0], info))
         results = [one for part in found for one in part]
         return with_boundaries(rows, results, options.features, gradients=plan.value["gradients"])
 
@@ -82,17 +89,32 @@ def check_randomly(options: CheckOptions, count: int, seed: int = 0, draws: int 
 def _one_randomly(impl: str, options: CheckOptions, count: int, kind: tuple[int, int], workers: int) -> RandomResult:
     if reason := _unavailable(impl):
         return RandomResult(impl, unsupported=count, reason=reason)
-    parts = [(first, min(AT_A_TIME, count - first)) for first in range(0, count, AT_A_TIME)]
+    info = _info(impl)
+    by_kind = _by_kind(info, options.dtypes)
+    parts = [(first, min(AT_A_TIME, count - first), among) for first in range(0, count, AT_A_TIME) for among in by_kind]
     with _sessions(impl, options, workers) as sessions:
-        return together(impl, sessions.map(lambda own, part: _random(own, impl, options, *part, *kind), parts))
+        work = lambda own, part: _random(own, impl, options, *part, *kind)  # noqa: E731  (in words it is longer)
+        return together(impl, sessions.map(work, parts, kind=lambda part: info.kind_of(part[2][0])))
 
 
 def _at_once(options: CheckOptions) -> int:
     return 1 if options.device != "cpu" else usable_cpus() or 1
 
 
+def _info(impl: str) -> BackendInfo:
+    return discover.backend(impl.partition("/")[0])
+
+
+def _by_kind(info: BackendInfo, dtypes: Sequence[str]) -> list[list[str]]:
+    """The dtypes that may share a process, together."""
+    kinds: dict[str, list[str]] = {}
+    for dtype in dtypes:
+        kinds.setdefault(info.kind_of(dtype), []).append(dtype)
+    return list(kinds.values())
+
+
 def _unavailable(impl: str) -> str | None:
-    return discover.backend(impl.partition("/")[0]).why_missing()
+    return _info(impl).why_missing()
 
 
 def _told(row: CheckRow, progress: Progress | None) -> CheckRow:
@@ -111,6 +133,19 @@ def _row(session: Session, impl: str, options: CheckOptions, feature: str, dtype
     return CheckRow.from_dict(reply.value) if reply.ok else lost_row(impl, feature, dtype, options.device, reply)
 
 
+def _parts(cases: Sequence[str], info: BackendInfo) -> list[list[str]]:
+    """The cases of the plan in questions of a few, each for one kind of process."""
+    kinds: dict[str, list[str]] = {}
+    for case in cases:
+        kinds.setdefault(_kind(case, info), []).append(case)
+    at_a_time = CASES_AT_A_TIME
+    return [one[i : i + at_a_time] for one in kinds.values() for i in range(0, len(one), at_a_time)]
+
+
+def _kind(case: str, info: BackendInfo) -> str:
+    return info.kind_of(case_from_text(case).problem.dtype)
+
+
 def _boundaries(session: Session, impl: str, options: CheckOptions, cases: Sequence[str]) -> list[BoundaryResult]:
     """Cases at boundaries, whatever becomes of the worker; if it is lost, one after the other to find out where."""
     reply = session.ask("check_boundaries", **options.about(impl), cases=list(cases))
@@ -122,15 +157,24 @@ def _boundaries(session: Session, impl: str, options: CheckOptions, cases: Seque
 
 
 def _random(
-    session: Session, impl: str, options: CheckOptions, first: int, count: int, seed: int, draws: int
+    session: Session,
+    impl: str,
+    options: CheckOptions,
+    first: int,
+    count: int,
+    among: Sequence[str],
+    seed: int,
+    draws: int,
 ) -> RandomResult:
-    """Random cases, whatever becomes of the worker; if it is lost, one after the other to find out where."""
-    given: dict[str, Any] = {"dtypes": list(options.dtypes), "seed": seed, "draws": draws}
+    """Those of some random cases that are in one of ``among``; if the worker is lost, one by one to find out where."""
+    given: dict[str, Any] = {"dtypes": list(options.dtypes), "seed": seed, "draws": draws, "among": list(among)}
     reply = session.ask("check_random", **options.about(impl), first=first, count=count, **given)
     if reply.ok:
         return RandomResult.from_dict(reply.value)
+    if reply.status == UNSUPPORTED:
+        return RandomResult(impl, unsupported=count, reason=reply.reason)
     if count > 1:
-        each = [_random(session, impl, options, one, 1, seed, draws) for one in range(first, first + count)]
+        each = [_random(session, impl, options, one, 1, among, seed, draws) for one in range(first, first + count)]
         return together(impl, each)
     told = {
         "case": f"number {first} of --seed {seed} --draws {draws}",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from attnbench import discover
 from attnbench.agree.onnx_check import OnnxRow
 from attnbench.measure.lost import fault
-from attnbench.measure.protocol import Reply
+from attnbench.measure.protocol import UNSUPPORTED, Reply
 from attnbench.results.fingerprint import usable_cpus
 from attnbench.workers.session import Session
 
@@ -59,4 +59,6 @@ def _row(
 
 
 def _lost(impl: str, case: str, opset: int, device: str, reply: Reply) -> OnnxRow:
+    if reply.status == UNSUPPORTED:
+        return OnnxRow(impl, case, opset, device, UNSUPPORTED, reason=reply.reason)
     return OnnxRow(impl, case, opset, device, "wrong", fault=fault(reply), reason=reply.reason)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from attnbench import discover
 from attnbench.measure.protocol import Hello, value
 from attnbench.suite import Cell
 from attnbench.workers.session import HELLO, ask_once
@@ -28,6 +29,20 @@ def lacking(cells: Iterable[Cell]) -> dict[str, str]:
         if there is not None and cell.device not in there:
             found[cell.id] = f"device {cell.device} is not there; {cell.backend} has {', '.join(there)}"
     return found
+
+
+def nowhere(device: str, backends: Iterable[str]) -> str | None:
+    """Why nothing can be asked of any of these frameworks on the device; ``None`` where one has it or does not tell."""
+    here = {}
+    for backend in dict.fromkeys(backends):
+        if discover.backend(backend).why_missing():
+            continue
+        there = devices_of(backend)
+        if there is None or device in there:
+            return None
+        here[backend] = ", ".join(there)
+    have = "; ".join(f"{backend} has {there}" for backend, there in here.items()) or "no framework is installed"
+    return f"device {device} is not there, so that nothing is checked on it: {have}"
 
 
 def devices_of(backend: str) -> tuple[str, ...] | None:

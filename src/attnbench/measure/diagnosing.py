@@ -10,13 +10,16 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attnbench import discover
+from attnbench.agree.case_text import case_from_text
 from attnbench.agree.check.rows import CheckRow
 from attnbench.measure.lost import lost_row
 from attnbench.measure.protocol import Reply
-from attnbench.workers.session import Session
+from attnbench.workers.session import Session, Sessions
 
 if TYPE_CHECKING:
     from attnbench.measure.checking import CheckOptions
@@ -27,27 +30,35 @@ ALL_S = 24.0
 GRACE_S = 20.0  # a kernel may be slow; a hang is not waited for longer
 
 
-def _session(impl: str, options: CheckOptions) -> Session:
-    return Session(impl.partition("/")[0], options.timeout_s)
+def _sessions(impl: str, options: CheckOptions) -> Sessions:
+    """One process after the other, and one for each dtype that is to have a process of its own."""
+    return Sessions(impl.partition("/")[0], options.timeout_s)
+
+
+def _kind(impl: str, dtype: str) -> str:
+    return discover.backend(impl.partition("/")[0]).kind_of(dtype)
 
 
 def check_given(options: CheckOptions, cases: Sequence[str]) -> list[CheckRow]:
     """Every implementation on these cases, in their order and in one process: one row each."""
     rows = []
     for impl in options.impls:
-        with _session(impl, options) as session:
+        with _sessions(impl, options) as sessions:
             for number, case in enumerate(cases, 1):
-                reply = session.ask("check_case", **options.about(impl), case=case)
+                kind = _kind(impl, case_from_text(case).problem.dtype)
+                reply = sessions.do(partial(_ask_case, impl, options, case), kind)
                 feature = "case" if len(cases) == 1 else f"case {number}"
                 rows.append(_row(impl, feature, case, options.device, reply))
     return rows
 
 
+def _ask_case(impl: str, options: CheckOptions, case: str, session: Session) -> Reply:
+    return session.ask("check_case", **options.about(impl), case=case)
+
+
 def _row(impl: str, feature: str, case: str, device: str, reply: Reply) -> CheckRow:
     if reply.ok:
         return replace(CheckRow.from_dict(reply.value), feature=feature)
-    from attnbench.agree.case_text import case_from_text
-
     return lost_row(impl, feature, case_from_text(case).problem.dtype, device, reply, case)
 
 
@@ -56,12 +67,13 @@ def examined(rows: Sequence[CheckRow], options: CheckOptions) -> list[CheckRow]:
     found = list(rows)
     for impl in dict.fromkeys(row.impl for row in rows):
         until = time.monotonic() + ALL_S
-        with _session(impl, options) as session:
+        with _sessions(impl, options) as sessions:
             for place in _chosen(rows, impl):
                 left = until - time.monotonic()
                 if left <= 1:
                     break
-                found[place] = _examined(found[place], session, min(EACH_S, left), options)
+                examine = partial(_examined, found[place], min(EACH_S, left), options)
+                found[place] = sessions.do(examine, _kind(impl, found[place].dtype))
     return found
 
 
@@ -73,7 +85,7 @@ def _chosen(rows: Sequence[CheckRow], impl: str) -> list[int]:
     return list(first.values())[:MOST]
 
 
-def _examined(row: CheckRow, session: Session, seconds: float, options: CheckOptions) -> CheckRow:
+def _examined(row: CheckRow, seconds: float, options: CheckOptions, session: Session) -> CheckRow:
     timeout_s = min(seconds + GRACE_S, options.timeout_s)
     given = {"case": row.failing, "seconds": seconds}
     reply = session.ask("examine", timeout_s=timeout_s, **options.about(row.impl), **given)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench import discover
 from attnbench.ablate.probe import LocalProbe
-from attnbench.errors import AttnbenchError, UnsupportedError
+from attnbench.errors import AttnbenchError, UndeliveredError, UnsupportedError
 from attnbench.measure.protocol import (
     CRASHED,
     OK,
     OOM,
     REASON_LENGTH,
     UNSUPPORTED,
+    WRONG,
     Described,
     Done,
     Hello,
@@ -93,9 +94,11 @@ class General:
 
 
 def classify(error: BaseException) -> tuple[str, str]:
-    """The status and the reason of a cell whose operation raised."""
+    """The status and the reason of a cell whose operation raised; a kernel's own refusal is ``unsupported``."""
     message = " ".join(str(error).split())
     reason = f"{type(error).__name__}: {message}"[:REASON_LENGTH]
+    if isinstance(error, UndeliveredError):
+        return WRONG, message[:REASON_LENGTH]
     if isinstance(error, UnsupportedError):
         return UNSUPPORTED, message[:REASON_LENGTH] or reason
     is_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -86,37 +86,41 @@ class Session:
 class Sessions:
     """Sessions of one backend, at most ``at_once`` at a time; one that is free is used again. Use it as a context.
 
-    They share what they compile, where the backend says how: in a folder that is gone at the end.
+    What is of another ``kind`` is never asked of the same process. They share what they compile, where the backend says
+    how: in a folder that is gone at the end.
     """
 
     def __init__(self, backend: str, timeout_s: float, at_once: int = 1) -> None:
         self._backend, self._timeout_s, self._at_once = backend, timeout_s, at_once
-        self._free: list[Session] = []
+        self._free: dict[str, list[Session]] = {}
         self._lock = threading.Lock()
         self._shared = TemporaryDirectory(prefix="attnbench-shared-", ignore_cleanup_errors=True)
         sharing = discover.backend(backend).sharing
         self._setting = Setting(environment={n: v.format(folder=self._shared.name) for n, v in sharing.items()})
 
-    def do(self, work: Callable[[Session], Done]) -> Done:
-        """Work with a session that is free, or with a new one."""
+    def do(self, work: Callable[[Session], Done], kind: str = "") -> Done:
+        """Work with a session that is free and was asked for this kind alone, or with a new one."""
         with self._lock:
-            session = self._free.pop() if self._free else Session(self._backend, self._timeout_s, self._setting)
+            free = self._free.setdefault(kind, [])
+            session = free.pop() if free else Session(self._backend, self._timeout_s, self._setting)
         try:
             return work(session)
         finally:
             with self._lock:
-                self._free.append(session)
+                free.append(session)
 
-    def map(self, work: Callable[[Session, Part], Done], parts: Sequence[Part]) -> list[Done]:
+    def map(
+        self, work: Callable[[Session, Part], Done], parts: Sequence[Part], kind: Callable[[Part], str] = lambda _: ""
+    ) -> list[Done]:
         """``work`` for every part, several at a time, in order."""
         with ThreadPoolExecutor(self._at_once) as pool:
-            return list(pool.map(lambda part: self.do(lambda session: work(session, part)), parts))
+            return list(pool.map(lambda part: self.do(lambda session: work(session, part), kind(part)), parts))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for session in self._free:
+        for session in (one for free in self._free.values() for one in free):
             session.close()
         self._shared.cleanup()
 

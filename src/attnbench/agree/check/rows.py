@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.case_text import case_text
 from attnbench.agree.cases import FEATURES, ROWS, RULES, CheckCase, check_cases
+from attnbench.agree.fitted import fitted
+from attnbench.agree.refusals import DECLARATION, Refused, false_declaration, told
+from attnbench.agree.repeatable import REPEATABLE, repeatable
 from attnbench.agree.rules import applies, ruling
 from attnbench.agree.trial import Trial, trial
-from attnbench.errors import UnsupportedError
+from attnbench.errors import UndeliveredError, UnsupportedError, is_refusal, refusal_of
 from attnbench.precision import DTYPES
 
 MOST_PAIRS = 1 << 16  # query-key pairs up to which a larger case is the better one to diagnose
@@ -37,6 +40,9 @@ class CheckRow:
     case, or a sequence where it takes an earlier call) and ``again``, the command that shows it.
 
     ``cases`` of ``asked`` were compared; ``left_out`` counts the others by the reason why they are not supported.
+    ``refused`` of these are declared, and the kernel itself did not take them; if it takes none of a row, the row is
+    ``wrong`` with the fault ``declaration``. ``answer`` is ``yes`` or ``no`` in the rows that ask a question
+    (``deterministic``, ``batch_invariant``), which are not ``wrong`` by themselves.
     ``declared`` is what the implementation declares of its arithmetic that is not the default, and so moves its bound.
     """
 
@@ -59,6 +65,8 @@ class CheckRow:
     asked: int = 0
     left_out: dict[str, int] | None = None
     declared: dict[str, Any] | None = None
+    refused: int = 0
+    answer: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite ratio (an exact property failed) is the string ``"inf"``."""
@@ -103,10 +111,14 @@ def check_feature(
     if feature in RULES:
         row = _rule_row(backend, implementation, feature, dtype, device, deep=deep)
         return replace(row, asked=row.cases, declared=_declared(implementation, dtype, device))
+    if feature in REPEATABLE:
+        return _repeatable_row(backend, implementation, feature, dtype, device)
     wanted = FEATURES[0] if feature == "dtype" else feature
     cases = [one for one in check_cases(dtype, deep=deep) if one.feature == wanted]
-    trials = [(one, _trial(backend, implementation, one, device)) for one in cases]
-    return _row(implementation, feature, dtype, device, trials)
+    trials = [(one, _trial(backend, implementation, one, device)) for one in _fitted(implementation, cases, device)]
+    if not deep and any(t.refused for _, t in trials):
+        trials += _others(backend, implementation, wanted, dtype, device, {one for one, _ in trials})
+    return _judged(_row(implementation, feature, dtype, device, trials), implementation, trials)
 
 
 def check_cases_given(
@@ -144,7 +156,7 @@ def first_disagreement(
 
     The cases are those of ``check_implementation``, but nothing is tried behind the first disagreement.
     """
-    cases = check_cases(dtype, deep=deep)
+    cases = _fitted(implementation, check_cases(dtype, deep=deep), device)
     order = {feature: i for i, feature in enumerate(telling)}
     for one in sorted(cases, key=lambda one: order.get(one.feature, len(order))):
         found = _trial(backend, implementation, one, device)
@@ -163,14 +175,52 @@ def _rule_row(
     row = CheckRow(implementation.name, rule, dtype, device, "ok", 1)
     try:
         found = ruling(rule, backend, implementation, dtype, device, deep=deep)
-    except UnsupportedError as error:
-        return replace(row, status="unsupported", cases=0, reason=str(error))
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001  (a kernel may raise anything)
-        return replace(row, status="wrong", fault="exception", reason=f"raised {type(error).__name__}: {error}")
+        return _not_ruled(row, error)
     row = replace(row, cases=found.cases, error_ratio=found.error_ratio, gradient_ratio=found.gradient_ratio)
     return row if found.ok else replace(row, status="wrong", fault=rule, reason=found.reason, case=found.case)
+
+
+def _others(
+    backend: Backend, implementation: Implementation, feature: str, dtype: str, device: str, tried: set[CheckCase]
+) -> list[tuple[CheckCase, Trial]]:
+    """Where a kernel refuses some of the cases of a row: the rest of its feature, which shows what it does take."""
+    every = [one for one in check_cases(dtype, deep=True) if one.feature == feature]
+    rest = [one for one in _fitted(implementation, every, device) if one not in tried]
+    return [(one, _trial(backend, implementation, one, device)) for one in rest]
+
+
+def _not_ruled(row: CheckRow, error: Exception) -> CheckRow:
+    """A row whose question was not answered: not declared, refused, or an exception."""
+    if isinstance(error, UndeliveredError) or not isinstance(error, UnsupportedError):
+        return replace(row, status="wrong", fault="exception", reason=f"raised {type(error).__name__}: {error}")
+    if not is_refusal(error):
+        return replace(row, status="unsupported", cases=0, reason=str(error))
+    why = f"refused by the kernel: {refusal_of(error)}"
+    return replace(row, status="unsupported", cases=0, asked=1, refused=1, reason=why)
+
+
+def _repeatable_row(
+    backend: Backend, implementation: Implementation, question: str, dtype: str, device: str
+) -> CheckRow:
+    """A question about the bits: ``yes``, or ``no`` with the first difference as the reason."""
+    row = CheckRow(implementation.name, question, dtype, device, "ok", 1)
+    try:
+        found = repeatable(question, backend, implementation, dtype, device)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  (a kernel may raise anything)
+        return _not_ruled(row, error)
+    row = replace(row, asked=1, answer="yes" if found.holds else "no")
+    return replace(row, reason=found.difference, case=found.case)
+
+
+def _fitted(implementation: Implementation, cases: Sequence[CheckCase], device: str) -> list[CheckCase]:
+    """The cases as the implementation takes them, each once."""
+    can = implementation.capabilities_on(device)
+    return list(dict.fromkeys(replace(one, case=fitted(one.case, can, one.feature)) for one in cases))
 
 
 def _trial(backend: Backend, implementation: Implementation, one: CheckCase, device: str) -> Trial:
@@ -191,7 +241,7 @@ def _row(
     judged = [(one, t) for one, t in trials if t.status != "unsupported"]
     left_out = Counter(t.reason or "" for _, t in trials if t.status == "unsupported")
     row = CheckRow(implementation.name, feature, dtype, device, "ok", len(judged), asked=len(trials))
-    row = replace(row, left_out=dict(left_out) or None)
+    row = replace(row, left_out=dict(left_out) or None, refused=sum(t.refused for _, t in trials))
     if not judged:
         return replace(row, status="unsupported", reason=trials[0][1].reason)
     row = replace(row, declared=_declared(implementation, dtype, device))
@@ -210,6 +260,23 @@ def _row(
     telling = max((j for j in judged if j[1].status == "wrong"), key=_telling)[0]
     row = replace(row, status="wrong", fault=failed.fault, reason=failed.reason)
     return replace(row, case=one.case.label(), failing=case_text(telling.case))
+
+
+def _judged(row: CheckRow, implementation: Implementation, trials: list[tuple[CheckCase, Trial]]) -> CheckRow:
+    """The row with what its refusals say of the declaration."""
+    refused = [(one.case, t) for one, t in trials if t.refused]
+    if not refused:
+        return row
+    taken = [one.case for one, t in trials if t.status != "unsupported"]
+    words = refused[0][1].reason or ""
+    found = Refused(row.feature, row.dtype, row.device, [case for case, _ in refused], taken, words)
+    if not taken:
+        case, why = refused[0][0].label(), false_declaration(implementation, found)
+        return replace(row, status="wrong", fault=DECLARATION, reason=why, case=case)
+    left_out = dict(row.left_out or {})
+    for said in dict.fromkeys(t.reason or "" for _, t in refused):
+        left_out[told(implementation, replace(found, words=said))] = left_out.pop(said)
+    return replace(row, left_out=left_out)
 
 
 def _telling(found: tuple[CheckCase, Trial]) -> tuple[bool, bool, int]:

@@ -1,0 +1,130 @@
+"""What a kernel refuses is no disagreement and no agreement; a feature of which it takes nothing is not declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from attnbench.agree.check.rows import CheckRow, check_feature
+from attnbench.agree.examine import examine
+from attnbench.agree.random_check import check_random
+from attnbench.api import Call, Capabilities, Implementation, UnsupportedError
+from attnbench.attention import resolve
+from attnbench.errors import UndeliveredError
+from attnbench.problem import Case, Problem
+from attnbench.spec import AttentionSpec
+
+BACKEND, NAIVE = resolve("numpy/naive")
+WORDS = "tiles of the tensor cores only"
+PLAIN = Capabilities(causal=True, mask=True, lengths=True, scores=("dot", "cosine"))
+NOT_CAUSAL = Case(AttentionSpec(), Problem(B=2, Hq=2, Tq=5, S=7, D=4))
+
+
+def refusing(when: Callable[[Any, Call], bool], can: Capabilities = PLAIN, words: str = WORDS) -> Implementation:
+    """numpy/naive, forward, that refuses some calls itself and declares nothing of it."""
+
+    def attend(q: Any, k: Any, v: Any, call: Call) -> Any:
+        if when(q, call):
+            raise UnsupportedError(words)
+        return NAIVE.attend(q, k, v, call)
+
+    return Implementation("numpy/refusing", can, attend)
+
+
+def row_of(kernel: Implementation, feature: str, dtype: str = "float32") -> CheckRow:
+    return check_feature(BACKEND, kernel, feature, dtype)
+
+
+def test_some_cases_refused_are_counted_with_the_kernels_words_and_what_would_declare_them() -> None:
+    row = row_of(refusing(lambda _, c: c.spec.causal and c.offset != c.sizes.S - c.sizes.Tq), "causal")
+    assert (row.status, row.fault) == ("ok", None)
+    assert row.cases + row.refused == row.asked
+    assert 0 < row.refused < row.asked
+    why = f"refused by the kernel: {WORDS} (to declare that: alignments=('bottom_right',))"
+    assert row.left_out == {why: row.refused}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_feature_of_which_some_other_case_is_taken_is_no_false_declaration(dtype: str) -> None:
+    """In float64 few cases stand for a feature, and all of these are refused here: the others are asked."""
+    row = row_of(refusing(lambda _, c: c.spec.causal and c.offset != c.sizes.S - c.sizes.Tq), "causal", dtype)
+    assert (row.status, row.cases > 0, row.refused > 0) == ("ok", True, True)
+
+
+ALWAYS: list[tuple[str, Callable[[Any, Call], bool], tuple[str, ...]]] = [
+    ("causal", lambda _, c: c.spec.causal, ("causal=True and float32", "leave causal=True out")),
+    ("mask", lambda _, c: c.mask is not None, ("leave mask=True out",)),
+    ("cosine", lambda _, c: c.spec.score == "cosine", ("score cosine", "leave 'cosine' out of scores")),
+    ("scale", lambda _, c: c.scale != AttentionSpec().scale_factor(c.sizes.D), ("only=('default_scale',)",)),
+    ("sizes", lambda q, _: q.dtype == "float32", ("leave 'float32' out of dtypes",)),
+]
+
+
+@pytest.mark.parametrize(("feature", "when", "said"), ALWAYS)
+def test_a_feature_of_which_every_case_is_refused_is_a_false_declaration(
+    feature: str, when: Callable[[Any, Call], bool], said: tuple[str, ...]
+) -> None:
+    kernel = refusing(when)
+    row = row_of(kernel, feature)
+    if feature == "scale":  # one of its cases has the default
+        assert (row.status, row.cases) == ("wrong", 0)
+    assert (row.status, row.fault, row.cases, row.error_ratio) == ("wrong", "declaration", 0, None)
+    assert row.refused > 0
+    assert WORDS in str(row.reason)
+    assert all(words in str(row.reason) for words in said), row.reason
+    assert CheckRow.from_dict(row.to_dict()) == row
+
+
+def test_what_is_offered_is_true() -> None:
+    """With the field that was named nothing is refused any more, and the row is of the rest."""
+    kernel = refusing(lambda _, c: c.spec.causal and c.offset != c.sizes.S - c.sizes.Tq)
+    declared = replace(kernel, capabilities=replace(PLAIN, alignments=("bottom_right",)))
+    row = row_of(declared, "causal")
+    assert (row.status, row.refused) == ("ok", 0)
+    assert any("its alignments are bottom_right" in why for why in row.left_out or {})
+
+
+def test_nothing_is_guessed_where_several_fields_would_do() -> None:
+    row = row_of(refusing(lambda _, c: c.sizes.Tq == 33), "mask")
+    assert row.refused > 0
+    assert "to declare that" not in str(row.left_out)
+
+
+@pytest.mark.parametrize("rule", ["rule_2", "rule_3", "probes", "deterministic", "batch_invariant"])
+def test_a_rule_that_is_refused_is_neither_broken_nor_held(rule: str) -> None:
+    row = row_of(refusing(lambda *_: True), rule)
+    assert (row.status, row.cases, row.refused) == ("unsupported", 0, 1)
+    assert row.reason == f"refused by the kernel: {WORDS}"
+
+
+def test_a_rule_for_which_it_does_not_deliver_is_broken() -> None:
+    def attend(*_: Any) -> Any:
+        raise UndeliveredError(WORDS)
+
+    assert row_of(Implementation("numpy/late", PLAIN, attend), "rule_3").fault == "exception"
+
+
+def test_random_cases_that_are_refused_are_counted_and_not_judged() -> None:
+    found = check_random(BACKEND, refusing(lambda _, c: c.spec.causal), ("float32",), 0, 20)
+    assert found.refused > 0
+    assert (found.wrong, found.cases + found.unsupported) == (0, 20)
+    assert found.refusal == WORDS
+    assert len(found.levels) == found.cases
+
+
+def test_an_examination_goes_on_behind_a_question_that_is_refused() -> None:
+    calls: list[int] = []
+
+    def attend(q: Any, k: Any, v: Any, call: Call) -> Any:
+        calls.append(0)
+        if len(calls) == 3:  # behind the trial, which calls twice
+            raise UnsupportedError(WORDS)
+        return 1.5 * NAIVE.attend(q, k, v, call).output
+
+    found = examine(BACKEND, Implementation("numpy/moody", PLAIN, attend), NOT_CAUSAL)
+    assert found.diagnosis.evidence == f"it does not take a question of the diagnosis: {WORDS}"
+    assert not found.diagnosis.known
+    assert found.cases != (NOT_CAUSAL,)
