@@ -8,7 +8,7 @@ capabilities alone: the same on every machine.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +17,12 @@ from attnbench.agree.case_text import case_text
 from attnbench.agree.check import dimensions as dims
 from attnbench.agree.check.covering import Design, Row
 from attnbench.agree.check.features import features_of
-from attnbench.call import prepare
+from attnbench.backends.asked import needs_of
 from attnbench.errors import SpecError
-from attnbench.inputs import draw, stream
+from attnbench.inputs import stream
 from attnbench.precision import DTYPES
 from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec, Needs
+from attnbench.spec import AttentionSpec
 
 if TYPE_CHECKING:
     from attnbench.implementation import Implementation
@@ -32,7 +32,6 @@ QUICK, USUAL, DEEP = "quick", "usual", "deep"
 SWEEPS, SWEEPS_DEEP = 2, 16
 QUICK_CASES = 40
 TRIES = 6  # values drawn of a class before it counts as out of an implementation's limits
-SMALL = 24
 
 # Where every case is compiled, its sizes come together: these hold every class of every size at least once.
 SHAPES: tuple[tuple[str, str, str, str, str, str], ...] = (
@@ -177,20 +176,6 @@ def _sizes(row: Mapping[str, str], rng: np.random.Generator) -> dict[str, int]:
 
 def _pick(rng: np.random.Generator, choices: Sequence[Any]) -> Any:
     return choices[int(rng.integers(len(choices)))]
-
-
-def needs_of(case: Case, device: str = "cpu") -> Needs:
-    """What a case asks of an implementation; a small case of the same kind tells, so that nothing large is drawn."""
-    p = case.problem
-    t = {"Tq": min(p.Tq, SMALL), "S": min(p.S, SMALL if p.Tq >= p.S or "past" not in p.operands else 2 * SMALL)}
-    if p.Tq == p.S:
-        t["S"] = t["Tq"]
-    little = case.with_problem(B=min(p.B, 2), D=min(p.D, 8), Dv=min(p.Dv, 8), **t)
-    *_, call = prepare(little.spec, draw(little.spec, little.problem), little.outputs)
-    needs = call.needs(device, gradients=case.gradients)
-    if {"nan", "nan_last_key"} & set(p.operands):
-        needs = needs.with_features("nan_isolation")
-    return replace(needs, sizes={name: int(getattr(p, name)) for name in needs.sizes})
 
 
 def levels_of(implementation: Implementation, dtypes: Sequence[str], device: str = "cpu") -> dict[str, list[str]]:
