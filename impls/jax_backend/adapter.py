@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
@@ -13,10 +14,10 @@ import jax
 import numpy as np
 from jaxlib import version as jaxlib_version
 
-from attnbench.api import AttentionOutput, UnsupportedError
+from attnbench.api import AttentionOutput, UnsupportedError, UsageError
 from attnbench.api.backends import Backend, Bound, as_output
 from attnbench.impls.jax_backend import ceilings
-from attnbench.impls.jax_backend.doubles import doubles, doubles_for
+from attnbench.impls.jax_backend.doubles import WIDE, doubles, doubles_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -28,6 +29,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 # More than the L2 cache of any GPU; JAX does not tell its size.
 FLUSHED_BYTES = 256 * 2**20
+# One thread at a time makes XLA's pool.
+POOL = threading.Lock()
 # What XLA reads when it makes its pool.
 POOL_SIZE = ("PJRT_NPROC", "NPROC")
 
@@ -94,14 +97,9 @@ class Adapter(Backend):
         return _compiled(lambda a, d: step(implementation, constant, a, **d), given)
 
     def settings(self) -> Hashable:
-        """What jit reads of JAX's settings that a user may change between two calls."""
+        """JAX's settings, as this thread sees them: what is compiled under one is no use under another."""
         config: Any = jax.config
-        return (
-            config.jax_enable_x64,
-            config.jax_default_matmul_precision,
-            config.jax_numpy_dtype_promotion,
-            config.jax_disable_jit,
-        )
+        return config.jax_enable_x64, config.jax_default_matmul_precision, tuple(map(str, config.values.values()))
 
     def computing(self, dtype: str) -> AbstractContextManager[Any]:
         """float64 is switched on for float64."""
@@ -109,15 +107,16 @@ class Adapter(Backend):
 
     @contextmanager
     def limited(self, threads: int) -> Iterator[None]:
-        """XLA's pool cannot be changed: before it exists its size is set, and then it stays as it is."""
-        before = {name: os.environ.get(name) for name in POOL_SIZE}
-        self.set_threads(threads)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name)
-                os.environ |= {} if value is None else {name: value}
+        """XLA's pool cannot be changed: where it does not exist yet it is made with this size, and then stays."""
+        with POOL:
+            if not _pool_threads():
+                before = {name: os.environ.get(name) for name in POOL_SIZE}
+                self.set_threads(threads)
+                jax.devices("cpu")
+                for name, value in before.items():
+                    os.environ.pop(name, None)
+                    os.environ |= {} if value is None else {name: value}
+        yield
 
     def learner(
         self,
@@ -142,8 +141,8 @@ class Adapter(Backend):
     def threads(self) -> dict[str, int]:
         """XLA's CPU pool, counted by the names of this process's threads; empty where the system does not list them."""
         jax.devices("cpu")
-        names = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
-        return {"xla_cpu": names.count("tf_XLAEigen")} if names else {}
+        count = _pool_threads()
+        return {} if count is None else {"xla_cpu": count}
 
     def trim(self) -> None:
         """Drop compiled functions."""
@@ -183,6 +182,12 @@ class Adapter(Backend):
         return flush
 
 
+def _pool_threads() -> int | None:
+    """Threads in XLA's pool, 0 before it exists; ``None`` where the system does not list threads."""
+    names = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
+    return names.count("tf_XLAEigen") if names else None
+
+
 def _device(device: str) -> jax.Device:
     return jax.devices(device)[0]
 
@@ -210,8 +215,12 @@ def _in_doubles(q: Any, call: Call) -> bool:
 
 def _compiled(function: Callable[..., Any], given: tuple[Any, ...]) -> Bound:
     """Trace, lower and compile for arguments like these, and time it."""
+    if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+        msg = "jax_disable_jit is set, and attnbench compiles ahead of time; switch it off, or call the kernel itself"
+        raise UsageError(msg)
     start = time.perf_counter()
-    with doubles_for(jax.tree_util.tree_leaves(given)):
+    wide = any(str(array.dtype) in WIDE for array in jax.tree_util.tree_leaves(given))
+    with doubles() if wide else nullcontext():
         lowered = jax.jit(function).lower(*given)
         traced = time.perf_counter()
         executable = lowered.compile()
@@ -219,7 +228,12 @@ def _compiled(function: Callable[..., Any], given: tuple[Any, ...]) -> Bound:
 
     def on(*native: Any, **cotangents: Any) -> Callable[[], Any]:
         laid_out = arguments(*native, **cotangents)
-        return lambda: executable(*laid_out)
+
+        def in_doubles() -> Any:
+            with doubles():  # a callback to the host reads the setting when it runs
+                return executable(*laid_out)
+
+        return in_doubles if wide else lambda: executable(*laid_out)
 
     return Bound(on, trace_s=traced - start, compile_s=done - traced, detail=_analysis(executable))
 

@@ -91,9 +91,9 @@ def in_doubles(method: Callable[..., Any]) -> Callable[..., Any]:
     """The method with float64 switched on around it: a learner trains in whatever dtype its parameters have."""
 
     @wraps(method)
-    def wrapped(*given: Any) -> Any:
+    def wrapped(*given: Any, **named: Any) -> Any:
         with doubles():
-            return method(*given)
+            return method(*given, **named)
 
     return wrapped
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ class Adapter(Backend):
     def __init__(self) -> None:
         self._pools: threadpoolctl.ThreadpoolController | None = None
         self._imported = 0
+        self._limiting = threading.RLock()
 
     def versions(self) -> dict[str, str]:
         """NumPy, and the BLAS that it multiplies with."""
@@ -120,7 +122,14 @@ class Adapter(Backend):
 
     @contextmanager
     def limited(self, threads: int) -> Iterator[None]:
-        """Every BLAS pool. To list them takes longer than a small call: done anew when something has been imported."""
+        """Every BLAS pool. The whole process shares them: one thread of Python at a time, so that what was comes back.
+
+        To list them takes longer than a small call: done anew when something has been imported.
+        """
+        with self._limiting:
+            yield from self._limited(threads)
+
+    def _limited(self, threads: int) -> Iterator[None]:
         if self._pools is None or self._imported != len(sys.modules):
             self._pools, self._imported = threadpoolctl.ThreadpoolController(), len(sys.modules)
         with self._pools.limit(limits=threads, user_api="blas"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ class Adapter(Backend):
         # For the process, not around a call: the backward pass runs on autograd's own threads.
         torch.set_float32_matmul_precision("highest")
         self._held = 0
+        self._limiting = threading.RLock()
 
     def versions(self) -> dict[str, str]:
         """Versions of torch, and of MKL, oneDNN, OpenMP, CUDA and cuDNN where it was built with them."""
@@ -133,13 +135,14 @@ class Adapter(Backend):
 
     @contextmanager
     def limited(self, threads: int) -> Iterator[None]:
-        """The intra-op pool."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+        """The intra-op pool; one thread of Python at a time, so that what was comes back."""
+        with self._limiting:
+            before = torch.get_num_threads()
+            torch.set_num_threads(threads)
+            try:
+                yield
+            finally:
+                torch.set_num_threads(before)
 
     def threads(self) -> dict[str, int]:
         """The intra-op and inter-op pools as torch reports them, and the loaded OpenMP and BLAS libraries."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from attnbench.backends.answers import as_given, empty_gradients, empty_output
 from attnbench.backends.bind import given_inputs
-from attnbench.backends.kept import KEPT
+from attnbench.backends.kept import KEPT, checked_threads
 from attnbench.call import Call, Operands
 from attnbench.errors import SpecError
 from attnbench.precision import numpy_dtype, wide
@@ -35,6 +35,7 @@ def execute(
     threads: int | None = None,
 ) -> AttentionOutput:
     """Forward: output (B, Hq, Tq, Dv) and what ``outputs`` names, as NumPy arrays."""
+    threads = None if threads is None else checked_threads(threads)
     inputs = given_inputs(spec, operands, outputs)
     implementation.require(inputs.call.needs(device))
     if inputs.call.sizes.empty:
@@ -53,6 +54,7 @@ def execute_vjp(
     threads: int | None = None,
 ) -> dict[str, Array]:
     """Gradients by name, each in the shape of its operand; with a cache those of k and v are split off the past."""
+    threads = None if threads is None else checked_threads(threads)
     inputs = given_inputs(spec, operands, () if d_lse is None else ("lse",), d_output, d_lse)
     call = inputs.call
     check_cotangents(call, d_output, d_lse)

@@ -1,7 +1,10 @@
 """``attend`` and ``vjp``: compiled once for a kind, bounded, emptied; threads set, verified and given back; x64 too."""
 
+import gc
 import json
+import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -81,23 +84,89 @@ def test_every_other_kind_is_traced_anew() -> None:
 
 
 def test_it_is_bounded_and_the_least_lately_used_goes_first() -> None:
-    backend, kernel = resolve("numpy/naive")
+    pytest.importorskip("jax")
+    backend, _ = resolve("jax/naive")
+    kernel, traces = counted()
     kept = Kept(most=2)
 
-    def ask(length: int) -> Any:
+    def ask(length: int) -> int:
         q, k, v, _ = drawn(0, 1, 1, length, 2)
-        inputs = given_inputs(AttentionSpec(), Operands(q, k, v))
-        kept.answer(backend, kernel, inputs, "cpu")
-        return next(reversed(kept._entries.values())).bound
+        kept.answer(backend, kernel, given_inputs(AttentionSpec(), Operands(q, k, v)), "cpu")
+        return len(traces)
 
-    first, second = ask(1), ask(2)
-    assert ask(1) is first
-    ask(3)
+    assert [ask(n) for n in (1, 2, 1, 3, 1, 2)] == [1, 2, 2, 3, 3, 4]
     assert len(kept) == 2
-    assert ask(1) is first
-    assert ask(2) is not second
     kept.clear()
     assert len(kept) == 0
+
+
+def test_what_is_kept_keeps_no_kernel_alive_and_what_is_not_compiled_takes_no_place() -> None:
+    pytest.importorskip("jax")
+    kernel, _ = counted()
+    q, k, v, _ = drawn(0)
+    ab.attend(q, k, v, impl=kernel)
+    ab.attend(q, k, v, impl="numpy/naive")
+    assert len(KEPT) == 1
+    gone = weakref.ref(kernel)
+    del kernel
+    gc.collect()
+    assert gone() is None
+    assert len(KEPT) == 0
+
+
+def test_another_setting_of_jax_compiles_anew_and_no_jit_is_a_clear_error() -> None:
+    pytest.importorskip("jax")
+    import jax
+
+    kernel, traces = counted()
+    q, k, v, _ = drawn(0)
+    ab.attend(q, k, v, impl=kernel)
+    before = vars(jax)["config"].jax_numpy_rank_promotion
+    try:
+        jax.config.update("jax_numpy_rank_promotion", "raise")  # type: ignore[no-untyped-call, unused-ignore]
+        ab.attend(q, k, v, impl=kernel)
+    finally:
+        jax.config.update("jax_numpy_rank_promotion", before)  # type: ignore[no-untyped-call, unused-ignore]
+    assert len(traces) == 2
+    with jax.disable_jit(), pytest.raises(UsageError, match="jax_disable_jit is set"):
+        ab.attend(*drawn(0, 1, 1, 3, 2)[:3], impl=kernel)
+
+
+def test_a_callback_to_the_host_gets_float64() -> None:
+    pytest.importorskip("jax")
+    import jax
+
+    seen: list[str] = []
+
+    def host(q: Any) -> Any:
+        seen.append(str(q.dtype))
+        return np.asarray(q) * 2
+
+    @implementation("jax/callback", Capabilities())
+    def callback(q: Any, k: Any, v: Any, call: Any) -> Any:
+        del k, v, call
+        return jax.pure_callback(host, jax.ShapeDtypeStruct(q.shape, q.dtype), q)
+
+    q, k, v, _ = drawn(0, dtype="float64")
+    np.testing.assert_array_equal(ab.attend(q, k, v, impl=callback).output, 2 * q)
+    assert set(seen) == {"float64"}
+
+
+@pytest.mark.parametrize("name", ["numpy/naive", "torch/naive", "jax/naive"])
+def test_threads_asked_for_at_once_do_not_disturb_each_other(name: str) -> None:
+    pytest.importorskip(name.partition("/")[0])
+    backend, _ = resolve(name)
+    before = backend.computing_threads()
+    numbers = [next(iter(before.values()))] * 4 if name.startswith("jax") else [1, 2, 1, 2]
+    q, k, v, _ = drawn(0)
+
+    def ask(threads: int) -> None:
+        for _ in range(20):
+            ab.attend(q, k, v, impl=name, threads=threads)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, numbers))
+    assert backend.computing_threads() == before
 
 
 def test_numpy_inputs_are_neither_copied_nor_written_to_nor_handed_out() -> None:
@@ -189,7 +258,7 @@ def test_xlas_pool_takes_the_first_number_and_says_how_to_start_with_another() -
     pytest.importorskip("jax")
     unchanged, same, other = json.loads(fresh_process(XLA))
     assert (unchanged, same) == (True, "ok")
-    assert "threads=1 was asked of jax, but xla_cpu has 3, and that cannot be changed any more" in other
+    assert "threads=1 was asked of jax, but xla_cpu has 3, and that cannot be changed here" in other
     assert "Ask for threads=3, or start Python anew with" in other
     assert "PJRT_NPROC=1 NPROC=1" in other
 

@@ -70,10 +70,9 @@ def run_once(
 
 def _call_again(backend: Backend, binding: Binding, inputs: Inputs) -> bool:
     """Call it on these inputs; false where arrays cannot be changed, so that no result can either."""
-    again = binding.on(inputs)
-    if not backend.overwrite(again.native.q, inputs.q):
+    if not backend.overwrite(binding.native.q, -inputs.q):
         return False
-    again.result()
+    binding.on(inputs).result()
     return True
 
 

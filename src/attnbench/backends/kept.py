@@ -1,14 +1,17 @@
 """Bindings that are used again: ``attend`` and ``vjp`` trace and compile once for inputs of one kind.
 
-What is kept holds no arrays: only what a framework has compiled. The least lately used goes first.
+What is kept is what a framework has compiled, and holds no arrays. The least lately used goes first, and what belongs
+to an implementation goes with it.
 """
 
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,19 +30,24 @@ MOST = 128
 
 @dataclass(frozen=True)
 class Entry:
-    """What is kept; the implementation stands here so that its ``id`` in the key stays its own."""
+    """What is kept. The implementation is not kept alive: its entry goes when it goes, and with it its ``id``."""
 
-    implementation: Implementation
+    implementation: weakref.ref[Implementation]
     bound: Bound
 
 
 class Kept:
-    """At most ``most`` bindings, by implementation, spec, shapes, dtypes, device, threads and framework settings."""
+    """At most ``most`` bindings that were compiled, by implementation, spec, shapes, dtypes, device and settings.
+
+    What a framework does not compile costs nothing to bind and is not kept.
+    """
 
     def __init__(self, most: int = MOST) -> None:
         self.most = most
         self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
-        self._lock = threading.Lock()
+        self._verified: set[tuple[str, int]] = set()
+        # One at a time, so that nothing is compiled twice; again in the same thread where a kernel calls ``attend``.
+        self._lock = threading.RLock()
         self.compiling_s = 0.0  # seconds that all bindings took to trace and compile
 
     def __len__(self) -> int:
@@ -49,64 +57,66 @@ class Kept:
         """Forget every binding: the next call of each kind traces and compiles anew."""
         with self._lock:
             self._entries.clear()
+            self._verified.clear()
 
     def answer(
         self, backend: Backend, implementation: Implementation, inputs: Inputs, device: str, threads: int | None = None
     ) -> Answer:
-        """Compute once on these inputs (NumPy); bound first where nothing of their kind was."""
+        """Compute once on these inputs (NumPy); bound first where nothing of their kind was compiled."""
         if threads is None:
-            return self._computed(backend, implementation, inputs, device, None)
-        if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
-            msg = f"threads is a whole number of 1 or more, or None to leave them as they are; got {threads!r}"
-            raise UsageError(msg)
-        with backend.limited(threads):
-            return self._computed(backend, implementation, inputs, device, threads)
+            return self._computed(backend, implementation, inputs, device)
+        count = checked_threads(threads)
+        with backend.limited(count):
+            if (backend.name, count) not in self._verified:
+                verify_threads(backend, count)
+                self._verified.add((backend.name, count))
+            return self._computed(backend, implementation, inputs, device)
 
-    def _computed(
-        self, backend: Backend, implementation: Implementation, inputs: Inputs, device: str, threads: int | None
-    ) -> Answer:
+    def _computed(self, backend: Backend, implementation: Implementation, inputs: Inputs, device: str) -> Answer:
         native = inputs.map_arrays(lambda array: backend.borrow(array, device))
-        bound = self._bound(backend, implementation, inputs, native, device, threads)
+        bound = self._bound(backend, implementation, inputs, native, device)
         result = bound.on(*native.qkv, native.call, **native.cotangents)()
         backend.wait(result)
         answer = answer_of(backend, result, native.call, gradients=inputs.gradients)
         return _of_its_own(answer, inputs)
 
     def _bound(
-        self,
-        backend: Backend,
-        implementation: Implementation,
-        inputs: Inputs,
-        native: Inputs,
-        device: str,
-        threads: int | None,
+        self, backend: Backend, implementation: Implementation, inputs: Inputs, native: Inputs, device: str
     ) -> Bound:
-        key = (id(implementation), inputs.kind(), device, threads, backend.settings())
+        key = (id(implementation), inputs.kind(), device, backend.settings())
         with self._lock:
             if entry := self._entries.get(key):
                 self._entries.move_to_end(key)
                 return entry.bound
-        if threads is not None:
-            verify_threads(backend, threads)
-        bound = backend.bind(implementation, *native.qkv, native.call, **native.cotangents)
-        with self._lock:
-            self.compiling_s += bound.trace_s + bound.compile_s
-            self._entries[key] = Entry(implementation, bound)
+            bound = backend.bind(implementation, *native.qkv, native.call, **native.cotangents)
+            took = bound.trace_s + bound.compile_s
+            self.compiling_s += took
+            if took > 0:
+                gone = weakref.ref(implementation, lambda _: self._entries.pop(key, None))
+                self._entries[key] = Entry(gone, bound)
             while len(self._entries) > self.most:
                 self._entries.popitem(last=False)
         return bound
 
 
+def checked_threads(threads: object) -> int:
+    """A number of threads. Raises ``UsageError`` for anything else."""
+    if isinstance(threads, Integral) and not isinstance(threads, bool) and threads >= 1:
+        return int(threads)
+    msg = f"threads is a whole number of 1 or more, or None to leave them as they are; got {threads!r}"
+    raise UsageError(msg)
+
+
 def verify_threads(backend: Backend, threads: int) -> None:
     """Raise ``UsageError``, which says how to start, where a pool that computes has another number of threads."""
-    pools = backend.computing_threads()
-    unlike = ", ".join(f"{name} has {count}" for name, count in pools.items() if count != threads)
+    unlike = {name: count for name, count in backend.computing_threads().items() if count != threads}
     if unlike:
         start = discover.backend(backend.name).process_environment(threads)
         words = " ".join(f"{name}={value}" for name, value in start.items() if value == str(threads))
+        told = ", ".join(f"{name} has {count}" for name, count in unlike.items())
         msg = (
-            f"threads={threads} was asked of {backend.name}, but {unlike}, and that cannot be changed any more. "
-            f"Ask for threads={next(iter(pools.values()))}, or start Python anew with {words}"
+            f"threads={threads} was asked of {backend.name}, but {told}, and that cannot be changed here. "
+            f"Ask for threads={next(iter(unlike.values()))}, or start Python anew with {words}"
         )
         raise UsageError(msg)
 
