@@ -277,7 +277,7 @@ def test_x64_holds_only_around_calls_in_float64(setting: bool) -> None:
         seen.append(settings.jax_enable_x64)
         return kernel(q, k, v, call)
 
-    with jax.enable_x64(setting):  # type: ignore[no-untyped-call]
+    with jax.enable_x64(setting):
         for dtype in ("float32", "float64", "float32"):
             q, k, v, d = drawn(0, dtype=dtype)
             output = ab.attend(q, k, v, impl=asks).output

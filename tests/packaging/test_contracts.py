@@ -44,6 +44,7 @@ BREACHES = [
     ("agree, measure, ablate and analysis", "measure/__init__.py", "import attnbench.report"),
     ("agree, measure, ablate and analysis", "analysis/judged.py", "import attnbench.report"),
     ("agree, measure, ablate and analysis", "measure/run.py", "from attnbench.live import pairs"),
+    ("agree, measure, ablate and analysis", "measure/run.py", "def later():\n    import attnbench.commands.output"),
     ("live measures two sides", "live/comparison.py", "from attnbench.commands.output import say"),
     ("live measures two sides", "live/sides.py", "def later():\n    from attnbench.report import units"),
     ("live measures two sides", "live/__init__.py", "import attnbench.cli"),

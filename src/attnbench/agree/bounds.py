@@ -285,7 +285,7 @@ def _hull(head: HeadReference, weighty: Array) -> tuple[Array, Array]:
 
 
 def _size(output: Array) -> Array:
-    return np.abs(np.nan_to_num(output, posinf=np.inf, neginf=-np.inf))
+    return np.asarray(np.abs(np.nan_to_num(output, posinf=np.inf, neginf=-np.inf)))
 
 
 def finite(array: Array) -> Array:

@@ -80,7 +80,7 @@ def lse_error(keys: Keys) -> Array:
     if not keys.far.any():
         return np.asarray(near)
     coarse = np.where(keys.far.any(1), log_sum(keys.logs + keys.slack) / SLACK, 0.0)
-    return np.maximum(near, coarse)
+    return np.asarray(np.maximum(near, coarse))
 
 
 def weight_errors(keys: Keys, roundings: Array | float) -> WeightErrors:

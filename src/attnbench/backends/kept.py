@@ -101,7 +101,7 @@ class Kept:
 
 def checked_threads(threads: object) -> int:
     """A number of threads. Raises ``UsageError`` for anything else."""
-    if isinstance(threads, Integral) and not isinstance(threads, bool) and threads >= 1:
+    if isinstance(threads, Integral) and not isinstance(threads, bool) and int(threads) >= 1:
         return int(threads)
     msg = f"threads is a whole number of 1 or more, or None to leave them as they are; got {threads!r}"
     raise UsageError(msg)

@@ -18,12 +18,14 @@ def soft(scores: Array, v: Array) -> Array:
     top = scores.max(-1, keepdims=True)
     terms = np.exp(scores - np.where(np.isinf(top), 0, top))
     total = terms.sum(-1, keepdims=True)
-    return np.einsum("bhts,bhsd->bhtd", terms / np.where(total == 0, 1, total), v).astype(v.dtype)
+    output: Array = np.einsum("bhts,bhsd->bhtd", terms / np.where(total == 0, 1, total), v).astype(v.dtype)
+    return output
 
 
 def scored(q: Array, k: Array, scale: float) -> Array:
     """q·k times the scale."""
-    return np.einsum("bhtd,bhsd->bhts", q, k) * scale
+    scores: Array = np.einsum("bhtd,bhsd->bhts", q, k) * scale
+    return scores
 
 
 def causal(name: str, positions: Callable[[Array, Any, int], Array]) -> Implementation:

@@ -20,8 +20,10 @@ from attnbench.inputs import stream
 from attnbench.precision import DTYPES
 from tests.agree.check.kernels import SOUND, WRONG, soft
 
-FLAGS = ("causal", "gqa", "mask", "bias", "window", "lengths", "segments", "softcap", "sinks", "dropout", "slopes")
-FLAGS += ("head_scale", "log_n", "lse", "stages")
+FLAGS: tuple[str, ...] = (
+    "causal", "gqa", "mask", "bias", "window", "lengths", "segments", "softcap", "sinks", "dropout", "slopes",
+    "head_scale", "log_n", "lse", "stages",
+)  # fmt: skip
 # What says something only beside another feature.
 BESIDE = {"batch_offset": "causal", "nan_isolation": "lengths"}
 

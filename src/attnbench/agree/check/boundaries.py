@@ -41,7 +41,8 @@ class BoundaryResult:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> BoundaryResult:
         """The inverse of ``to_dict``."""
-        return cls(**{n: math.inf if v == "inf" else v for n, v in data.items()})
+        values: dict[str, Any] = {n: math.inf if v == "inf" else v for n, v in data.items()}
+        return cls(**values)
 
 
 def judge_case(backend: Backend, implementation: Implementation, text: str, device: str = "cpu") -> BoundaryResult:

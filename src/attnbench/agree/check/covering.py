@@ -96,7 +96,7 @@ class Design:
                 continue
             candidate = row | {name: levels[place]}
             if self._fits(self._named(candidate)):
-                return levels[place]
+                return int(levels[int(place)])
         return None
 
     def _on(self, level: int) -> bool:
