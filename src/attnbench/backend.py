@@ -228,7 +228,8 @@ class BackendInfo:
     ``NativeKernel``s, for the semantics probe. ``sharing`` are variables by which the workers of one check share what
     they compile, where ``{folder}`` is filled in: the same program is then compiled once. Never set where compilation
     is timed. ``dispatchers`` are threads that hand out work on the CPU while the asked number of threads computes: a
-    burst needs a processor for each.
+    burst needs a processor for each. ``flushes`` are the dtypes, by device, of which subnormals become 0 in
+    every kernel of the framework, whatever it does: its kernels are held to that without declaring it.
     """
 
     name: str
@@ -241,6 +242,7 @@ class BackendInfo:
     native: str | None = None
     sharing: Mapping[str, str] = field(default_factory=dict)
     dispatchers: int = 0
+    flushes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def names(self) -> tuple[str, ...]:
         """Full names of the implementations."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from attnbench.agree.observe import Observed, observe
+from attnbench.backends.arithmetic import precision_of
 from attnbench.precision import UNIT_ROUNDOFF, Precision
 from attnbench.problem import Case, Problem
 from attnbench.spec import AttentionSpec
@@ -43,7 +44,7 @@ def bias(
     backend: Backend, implementation: Implementation, dtype: str, device: str = "cpu", draws: int = DRAWS
 ) -> dict[str, float]:
     """``offset`` and ``gain`` over what is allowed, signed; beyond ±1 in fresh draws too there is a direction."""
-    precision = implementation.capabilities_on(device).precision_of(dtype)
+    precision = precision_of(implementation, dtype, device)
     first = directions(observe(backend, implementation, bias_case(dtype, draws), device)["output"], precision)
     if all(abs(value) <= 1 for value in first.values()):
         return first

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.case_text import case_text
 from attnbench.agree.cases import FEATURES, ROWS, RULES, CheckCase, check_cases
+from attnbench.agree.declare.words import FLUSHED_BY
 from attnbench.agree.rules import applies, ruling
 from attnbench.agree.trial import Trial, trial
+from attnbench.backends.arithmetic import flushed_by
 from attnbench.errors import UnsupportedError
 from attnbench.precision import DTYPES
 
@@ -38,6 +40,9 @@ class CheckRow:
 
     ``cases`` of ``asked`` were compared; ``left_out`` counts the others by the reason why they are not supported.
     ``declared`` is what the implementation declares of its arithmetic that is not the default, and so moves its bound.
+
+    ``disagreements`` are all cases that disagreed, each with ``case`` (as ``--case`` takes it), ``fault``, ``reason``.
+    ``declaration`` would explain those whose values disagree: ``words``, ``evidence``, and the ``line`` to write.
     """
 
     impl: str
@@ -59,6 +64,8 @@ class CheckRow:
     asked: int = 0
     left_out: dict[str, int] | None = None
     declared: dict[str, Any] | None = None
+    disagreements: list[dict[str, str]] | None = None
+    declaration: dict[str, str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite ratio (an exact property failed) is the string ``"inf"``."""
@@ -154,7 +161,9 @@ def first_disagreement(
 
 
 def _declared(implementation: Implementation, dtype: str, device: str) -> dict[str, Any]:
-    return implementation.capabilities_on(device).precision_of(dtype).beyond_default(dtype)
+    own = implementation.capabilities_on(device).precision_of(dtype)
+    backend = None if own.flush else flushed_by(implementation, dtype, device)
+    return own.beyond_default(dtype) | ({FLUSHED_BY: backend} if backend else {})
 
 
 def _rule_row(
@@ -208,8 +217,16 @@ def _row(
         return row
     one, failed = wrong
     telling = max((j for j in judged if j[1].status == "wrong"), key=_telling)[0]
-    row = replace(row, status="wrong", fault=failed.fault, reason=failed.reason)
+    row = replace(row, status="wrong", fault=failed.fault, reason=failed.reason, disagreements=_all_wrong(judged))
     return replace(row, case=one.case.label(), failing=case_text(telling.case))
+
+
+def _all_wrong(judged: Sequence[tuple[CheckCase, Trial]]) -> list[dict[str, str]]:
+    return [
+        {"case": case_text(one.case), "fault": t.fault or "", "reason": t.reason or ""}
+        for one, t in judged
+        if t.status == "wrong"
+    ]
 
 
 def _telling(found: tuple[CheckCase, Trial]) -> tuple[bool, bool, int]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnbench.agree.check import CheckRow
+from attnbench.measure.declaring import with_declarations
 from attnbench.measure.lost import lost_row
 from attnbench.measure.protocol import Reply
 from attnbench.workers.session import Session
@@ -52,12 +53,16 @@ def _row(impl: str, feature: str, case: str, device: str, reply: Reply) -> Check
 
 
 def examined(rows: Sequence[CheckRow], options: CheckOptions) -> list[CheckRow]:
-    """The rows, where they disagree with diagnosis, smallest case and command: the first of each feature."""
+    """The rows, where they disagree with diagnosis, smallest case and command: the first of each feature.
+
+    What a declaration of arithmetic explains has that for a diagnosis, and no other cause is looked for.
+    """
     found = list(rows)
     for impl in dict.fromkeys(row.impl for row in rows):
-        until = time.monotonic() + ALL_S
         with _session(impl, options) as session:
-            for place in _chosen(rows, impl):
+            found = [_with_command(row, options) for row in with_declarations(found, impl, session, options)]
+            until = time.monotonic() + ALL_S
+            for place in _chosen(found, impl):
                 left = until - time.monotonic()
                 if left <= 1:
                     break
@@ -65,10 +70,17 @@ def examined(rows: Sequence[CheckRow], options: CheckOptions) -> list[CheckRow]:
     return found
 
 
+def _with_command(row: CheckRow, options: CheckOptions) -> CheckRow:
+    """A row that is explained is shown again by its first case."""
+    if not row.declaration or not row.diagnosis or not row.disagreements:
+        return row
+    return replace(row, again=command(row.impl, [row.disagreements[0]["case"]], options))
+
+
 def _chosen(rows: Sequence[CheckRow], impl: str) -> list[int]:
     first: dict[str, int] = {}
     for place, row in enumerate(rows):
-        if row.impl == impl and row.status == "wrong" and row.failing:
+        if row.impl == impl and row.status == "wrong" and row.failing and not row.diagnosis:
             first.setdefault(row.feature, place)
     return list(first.values())[:MOST]
 
