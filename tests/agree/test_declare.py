@@ -52,7 +52,7 @@ class Flushing(Eager):
     """What lies below the smallest normal number is 0."""
 
     def finish(self, output: Array, dtype: Any) -> Array:
-        return np.where(np.abs(output) < np.finfo(np.float32).tiny, 0, output).astype(dtype)
+        return np.asarray(np.where(np.abs(output) < np.finfo(np.float32).tiny, 0, output).astype(dtype))
 
 
 class FlushingAndRounding(Flushing, WeightsRounded):
@@ -63,7 +63,7 @@ class InFloat32(Eager):
     """float64 is computed in float32."""
 
     def finish(self, output: Array, dtype: Any) -> Array:
-        return rounded(output, "float32").astype(dtype)
+        return np.asarray(rounded(output, "float32").astype(dtype))
 
     def softmax(self, logits: Array, allowed: Array, sink: Array) -> Any:
         return super().softmax(rounded(logits, "float32"), allowed, sink)
@@ -75,7 +75,7 @@ class CoarseExponential(Eager):
     def terms(self, logits: Array, row_max: Array, allowed: Array) -> Array:
         found = super().terms(logits, row_max, allowed)
         side = np.where(np.arange(found.shape[-1]) % 2, 1, -1).astype(found.dtype)
-        return found * (1 + 20 * UNIT_ROUNDOFF[found.dtype.name] * side).astype(found.dtype)
+        return np.asarray(found * (1 + 20 * UNIT_ROUNDOFF[found.dtype.name] * side).astype(found.dtype))
 
 
 class ScaleOff(WeightsRounded):
@@ -195,7 +195,7 @@ def keep_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def call_it_plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explain, "_plainly_wrong", lambda _: True)
+    monkeypatch.setattr(explain, "_plainly_right", lambda _: False)
 
 
 # A wrong kernel, its dtype, and the condition without which it would be offered a declaration.

@@ -65,7 +65,10 @@ def of_nan(doctor: Doctor, seen: Seen) -> Diagnosis | None:
 def _of_a_leak(doctor: Doctor, seen: Seen, name: str, cleaned: dict[str, Array]) -> Diagnosis | None:
     """Rows that are NaN because of a NaN that they do not read: without it none is."""
     leaked = np.isnan(seen.got.astype(np.float64)) & ~np.isnan(seen.right.output)
-    if not leaked.any() or np.isnan(doctor.box.forward(*cleaned.values(), seen.call).output.astype(np.float64)).any():
+    if not leaked.any():
+        return None
+    without = doctor.box.forward(cleaned["q"], cleaned["k"], cleaned["v"], seen.call).output
+    if np.isnan(without.astype(np.float64)).any():
         return None
     b, h, t = (int(i) for i in np.argwhere(leaked.any(-1))[0])
     count = int(leaked.any(-1).sum())

@@ -21,14 +21,14 @@ class Narrow(Eager):
 
     def attend(self, q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
         """Forward in float32, handed out in the dtype of the inputs."""
-        found = super().attend(*(_float32(array) for array in (q, k, v)), replace(call, dtype="float32"))
+        found = super().attend(_float32(q), _float32(k), _float32(v), replace(call, dtype="float32"))
         return AttentionOutput(**{name: array.astype(q.dtype) for name, array in found.items()})
 
     def vjp(self, q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None) -> dict[str, Array]:
         """Backward likewise."""
+        low = _float32(q), _float32(k), _float32(v)
         d_lse = None if d_lse is None else _float32(d_lse)
-        low = [_float32(array) for array in (q, k, v)]
-        grads = super().vjp(*low, replace(call, dtype="float32"), _float32(d_output), d_lse)
+        grads = super().vjp(low[0], low[1], low[2], replace(call, dtype="float32"), _float32(d_output), d_lse)
         return {name: grad.astype(q.dtype) for name, grad in grads.items()}
 
 
