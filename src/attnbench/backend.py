@@ -243,7 +243,8 @@ class BackendInfo:
     is timed. ``dispatchers`` are threads that hand out work on the CPU while the asked number of threads computes: a
     burst needs a processor for each. ``compiles``: every new shape is compiled, so that few shapes are to carry what is
     checked. ``apart`` are dtypes that are checked in a process of their own: to compute in them changes the framework,
-    and other dtypes are to run as its users run them.
+    and other dtypes are to run as its users run them. ``flushes`` are the dtypes, by device, of which subnormals become
+    0 in every kernel of the framework, whatever it does: its kernels are held to that without declaring it.
     """
 
     name: str
@@ -258,6 +259,7 @@ class BackendInfo:
     dispatchers: int = 0
     compiles: bool = False
     apart: tuple[str, ...] = ()
+    flushes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def names(self) -> tuple[str, ...]:
         """Full names of the implementations."""

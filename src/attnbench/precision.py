@@ -104,10 +104,13 @@ class Precision:
             msg = f"chain is the longest sum over keys, at least 1, or None for S; got {self.chain!r}"
             raise SpecError(msg)
 
+    def beyond(self, other: Precision) -> dict[str, Any]:
+        """What is declared otherwise than in ``other``, by field."""
+        return {f.name: got for f in fields(self) if (got := getattr(self, f.name)) != getattr(other, f.name)}
+
     def beyond_default(self, dtype: str) -> dict[str, Any]:
         """What is declared otherwise than ``default_precision`` has it: by this the bound is another one."""
-        usual = default_precision(dtype)
-        return {f.name: got for f in fields(self) if (got := getattr(self, f.name)) != getattr(usual, f.name)}
+        return self.beyond(default_precision(dtype))
 
 
 def default_precision(dtype: str) -> Precision:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from attnbench.agree.case_text import case_from_text, case_text
-from attnbench.agree.cases import FEATURES, check_cases
+from attnbench.agree.cases import FEATURES, PLAIN, check_cases
 from attnbench.agree.check.rows import CheckRow, check_feature
 from attnbench.agree.diagnosis import UNKNOWN, Diagnosis
-from attnbench.agree.eager import Eager
+from attnbench.agree.eager import Array, Eager, Softmax
 from attnbench.agree.examine import Examination, examine
 from attnbench.agree.mutants import MUTANTS
 from attnbench.agree.shrink import shrink
@@ -104,6 +104,34 @@ def test_what_nothing_explains_is_unknown() -> None:
     found = examine(load_backend("numpy"), TwoFaults().implementation("cubed"), case, seconds=3.0)
     assert found.diagnosis.kind == UNKNOWN
     assert "no known fault explains it" in found.diagnosis.evidence
+
+
+def test_a_nan_that_reaches_another_row_is_named() -> None:
+    class NextRow(Eager):
+        """A product of matrices that reads one element of the next row, times 0."""
+
+        def weighted_sum(self, weights: Array, v: Array, allowed: Array) -> Array:
+            output = super().weighted_sum(weights, v, allowed)
+            output[..., :-1, :] += 0 * weights[..., 1:, :1]
+            return output
+
+    problem = Problem.from_dict({**PLAIN, "operands": ["nan_query"]})
+    found = examine(load_backend("numpy"), NextRow().implementation("next-row"), Case(AttentionSpec(), problem))
+    assert found.diagnosis.kind == "nan"
+    assert "makes a row that does not read it NaN as well: batch entry 0, head 2, query 15" in found.diagnosis.evidence
+
+
+def test_a_sink_whose_weight_cancels_is_named() -> None:
+    class BySubtraction(Eager):
+        def softmax(self, logits: Array, allowed: Array, sink: Array) -> Softmax:
+            found = super().softmax(logits, allowed, sink)
+            return found._replace(sink=1 - found.weights.sum(-1, keepdims=True))
+
+    problem = Problem.from_dict({**PLAIN, "S": 2, "distribution": "huge", "operands": ["sinks"]})
+    case = Case(AttentionSpec(), problem, "backward")
+    found = examine(load_backend("numpy"), BySubtraction().implementation("by-subtraction"), case)
+    assert found.diagnosis.kind == "precision"
+    assert "as if it were 1 less the other weights" in found.diagnosis.evidence
 
 
 def test_shrinking_keeps_what_matters() -> None:

@@ -329,7 +329,7 @@ def test_systematic_faults_of_gradients_are_seen_in_a_sample(fault: str) -> None
 @pytest.mark.usefixtures("sampling")
 def test_cotangents_are_zero_outside_the_sample() -> None:
     sample = sample_of(LARGE)
-    sampled = trial_module._sampled(inputs_of(LARGE), sample)
+    sampled = trial_module.sampled(inputs_of(LARGE), sample)
     d_output, d_lse = sampled.d_output, sampled.d_lse
     assert d_lse is not None
     kept = np.zeros(d_lse.shape, bool)

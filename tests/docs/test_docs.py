@@ -11,11 +11,12 @@ import re
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
 
+from attnbench.api import Capabilities, Precision
 from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
 from tests.exchange import without_pytest
 
@@ -110,6 +111,14 @@ def test_readme_has_the_two_lines_and_tox_has_their_environments() -> None:
         assert f"\n{line}\n" in readme
         assert environment in tox.sections()
     assert "attnbench run smoke" in tox["testenv:smoke"]["commands"]
+
+
+@pytest.mark.parametrize("declared", [Capabilities, Precision])
+def test_every_field_that_can_be_declared_is_in_the_tables_of_own_kernel(declared: type) -> None:
+    page = (ROOT / "docs" / "own-kernel.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    told = {name for row in rows for name in re.findall(r"`(\w+)", row)}
+    assert not {field.name for field in fields(declared)} - told
 
 
 def test_there_are_commands_to_test() -> None:

@@ -9,9 +9,11 @@ import pytest
 
 from attnbench.api import AttentionSpec, Capabilities, implementation
 from attnbench.api.suites import Operands, Problem, draw
+from attnbench.attention import load_backend
 from attnbench.call import prepare
 from attnbench.discover import backend, load_implementation
 from attnbench.oracle_vjp import reference_vjp
+from attnbench.precision import DTYPES, SMALLEST_NORMAL, numpy_dtype
 from tests.impls.against_oracle import check, fresh_process, load, observe
 
 jax = pytest.importorskip("jax", reason="the jax extra is not installed")
@@ -254,6 +256,26 @@ def test_subnormals_are_flushed_as_declared() -> None:
     seen = observe("jax/naive", AttentionSpec(), Operands(tiny, tiny, tiny))
     assert one.capabilities.precision_of("float32").flush == bool((seen.outputs["output"] == 0).all())
     assert adapter.devices()[0] == "cpu"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_card_says_which_subnormals_are_flushed_in_every_kernel(dtype: str) -> None:
+    """Operands that are subnormal, and results; by element and in a product of matrices."""
+    adapter = load_backend("jax")
+    normal = np.full((4, 4), SMALLEST_NORMAL[dtype]).astype(numpy_dtype(dtype))
+    tiny, one, half = np.asarray(normal * normal.dtype.type(0.5)), np.ones_like(normal), np.full_like(normal, 0.5)
+    with adapter.computing(dtype):
+        tiny, normal, one, half = (adapter.to_native(array) for array in (tiny, normal, one, half))
+        found = [
+            adapter.to_numpy(jax.jit(step)(*given))
+            for step, given in (
+                (jax.numpy.multiply, (tiny, one)),
+                (jax.numpy.multiply, (normal, half)),
+                (jax.numpy.matmul, (tiny, half)),
+            )
+        ]
+    flushes = dtype in backend("jax").flushes["cpu"]
+    assert [bool((array == 0).all()) for array in found] == [flushes] * len(found)
 
 
 def test_versions_and_the_cpu_without_a_device_peak() -> None:

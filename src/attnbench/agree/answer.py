@@ -16,6 +16,7 @@ from attnbench.agree.bounds import Units
 from attnbench.agree.gradient_bounds import gradient_bounds
 from attnbench.agree.judge import Judgement, judge
 from attnbench.agree.trial import Sample, choose, judge_forward, judge_gradients
+from attnbench.backends.arithmetic import precision_of
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.oracle_vjp import reference_vjp
 
@@ -44,7 +45,7 @@ def verify(binding: Binding, case: Case) -> str | None:
 
 def _wrong(binding: Binding, inputs: Inputs, seed: int) -> str | None:
     """What is wrong with one answer on the values that ``inputs`` has."""
-    precision = binding.implementation.capabilities_on(binding.device).precision_of(inputs.call.dtype)
+    precision = precision_of(binding.implementation, inputs.call.dtype, binding.device)
     units, sample = Units.of(precision, inputs.call.dtype), choose(inputs.call, seed)
     answer = binding.answer()
     judged = judge_forward(answer.output, inputs, units, sample)

@@ -20,6 +20,7 @@ import numpy as np
 
 from attnbench.agree.fitted import fitted
 from attnbench.agree.observe import Observed, observe
+from attnbench.backends.arithmetic import precision_of
 from attnbench.precision import UNIT_ROUNDOFF, Precision
 from attnbench.problem import Case, Problem
 from attnbench.spec import AttentionSpec
@@ -45,7 +46,7 @@ def bias(
 ) -> dict[str, float]:
     """``offset`` and ``gain`` over what is allowed, signed; beyond ±1 in fresh draws too there is a direction."""
     can = implementation.capabilities_on(device)
-    precision = can.precision_of(dtype)
+    precision = precision_of(implementation, dtype, device)
     case = fitted(bias_case(dtype, draws), can)
     first = directions(observe(backend, implementation, case, device)["output"], precision)
     if all(abs(value) <= 1 for value in first.values()):

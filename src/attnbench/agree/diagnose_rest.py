@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attnbench.agree.bounds import stage_bounds
+from attnbench.agree.bounds import Units, stage_bounds
 from attnbench.agree.diagnose_output import kinds_of, readings_of_probe
 from attnbench.agree.diagnosis import UNKNOWN, Diagnosis, Doctor, Seen
 from attnbench.agree.facts import Array, answer, distance, head_of
 from attnbench.agree.gradient_bounds import gradient_bounds
 from attnbench.agree.judge import Judgement
 from attnbench.agree.readings import all_readings
-from attnbench.agree.readings_gradient import Gradients, gradient_readings, gradients
+from attnbench.agree.readings_gradient import Gradients, gradient_readings, gradients, reach_of_sinks
 from attnbench.agree.weight_bounds import SLACK
 from attnbench.inputs import draw_cotangents
 
 if TYPE_CHECKING:
     from attnbench.problem import Case
 
+CANCELLED = (
+    "the weight of a sink is off by a roundoff of 1, as if it were 1 less the other weights (a sigmoid's derivative is "
+    "such): where it is small nothing is left of it"
+)
 AMPLIFIED = 4.0  # a wrong gradient may be larger than the right one, and its bound with it
 
 
@@ -117,6 +121,8 @@ def of_gradients(doctor: Doctor, seen: Seen, case: Case, judged: Sequence[Judgem
     told = list(readings_of_probe(doctor, seen))
     if len(kinds_of(told)) == 1:
         return Diagnosis(told[0].kind, told[0].sentence)
+    if failed == ["sinks"] and _cancels(got["sinks"], right["sinks"], seen, d_output, d_lse, units):
+        return Diagnosis("precision", CANCELLED)
     return _of_tensors(doctor, case, got, right, bounds, failed, seen)
 
 
@@ -147,6 +153,12 @@ def _heals(doctor: Doctor, seen: Seen, case: Case) -> bool:
     q, k, v = seen.qkv
     grads = doctor.box.gradients(q, k, v, replace(seen.call, outputs=()), np.where(dead, 0, d_output).astype(q.dtype))
     return not any(np.isnan(grad).any() for grad in grads.values())
+
+
+def _cancels(got: Array, right: Array, seen: Seen, d_output: Array, d_lse: Array | None, units: Units) -> bool:
+    """Whether the gradients of sinks are off by no more than a roundoff of 1 in each weight does."""
+    reach = reach_of_sinks(seen.right, d_output, d_lse)
+    return bool((np.abs(got.astype(np.float64) - right) <= SLACK * AMPLIFIED * units.softmax * reach).all())
 
 
 def _of_tensors(

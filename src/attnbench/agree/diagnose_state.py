@@ -59,7 +59,21 @@ def of_nan(doctor: Doctor, seen: Seen) -> Diagnosis | None:
         return Diagnosis("nan", f"a NaN in {name} is read as 0")
     if np.all((values == 0)[np.isnan(right)]):
         return Diagnosis("nan", f"0 is returned where a NaN in {name} is reached")
-    return None
+    return _of_a_leak(doctor, seen, name, given)
+
+
+def _of_a_leak(doctor: Doctor, seen: Seen, name: str, cleaned: dict[str, Array]) -> Diagnosis | None:
+    """Rows that are NaN because of a NaN that they do not read: without it none is."""
+    leaked = np.isnan(seen.got.astype(np.float64)) & ~np.isnan(seen.right.output)
+    if not leaked.any():
+        return None
+    without = doctor.box.forward(cleaned["q"], cleaned["k"], cleaned["v"], seen.call).output
+    if np.isnan(without.astype(np.float64)).any():
+        return None
+    b, h, t = (int(i) for i in np.argwhere(leaked.any(-1))[0])
+    count = int(leaked.any(-1).sum())
+    rows = "a row that does not read it" if count == 1 else f"{count} rows that do not read it"
+    return Diagnosis("nan", f"a NaN in {name} makes {rows} NaN as well: batch entry {b}, head {h}, query {t}")
 
 
 def of_state(doctor: Doctor, seen: Seen) -> Diagnosis | None:

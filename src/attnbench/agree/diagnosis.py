@@ -15,6 +15,7 @@ from attnbench.agree.facts import (
     facts_of,
 )
 from attnbench.agree.probes import Box
+from attnbench.backends.arithmetic import precision_of
 from attnbench.call import Call, prepare
 from attnbench.inputs import draw
 
@@ -91,7 +92,7 @@ class Doctor:
 
     def units(self, call: Call) -> Units:
         """The arithmetic that the implementation declares."""
-        return Units.of(self.implementation.capabilities_on(self.device).precision_of(call.dtype), call.dtype)
+        return Units.of(precision_of(self.implementation, call.dtype, self.device), call.dtype)
 
     def other(self, seen: Seen, **changes: Any) -> Seen | None:
         """The same with changes of the problem, or ``None`` where that cannot be asked."""

@@ -18,6 +18,7 @@ from attnbench.agree.onnx_cases import OnnxCase, judge_case, largest_error, node
 from attnbench.agree.onnx_node import PACKED_AXES, Node, Translation, answer, translate
 from attnbench.agree.onnx_random import random_node
 from attnbench.agree.onnx_reference import evaluate_as_intended, precision
+from attnbench.backends.arithmetic import precision_of
 from attnbench.call import Call, prepare
 from attnbench.errors import UsageError, is_refusal, refusal_of
 from attnbench.execute import execute
@@ -123,7 +124,7 @@ def _against(
     device: str,
 ) -> tuple[Judgement, ...]:
     """Every output held to that of the reference, within what the roundings of both explain."""
-    declared = implementation.capabilities_on(device).precision_of(translation.operands.q.dtype.name)
+    declared = precision_of(implementation, translation.operands.q.dtype.name, device)
     allowed = bounds(node, translation, declared)
     return tuple(
         judge(name, found[name], array.astype(np.float64), allowed[name], array.dtype.name)

@@ -29,6 +29,7 @@ from attnbench.agree.probes import (
     support,
     transposed_attention,
 )
+from attnbench.backends.arithmetic import precision_of
 from attnbench.call import Call, prepare
 from attnbench.errors import NotDeclaredError
 from attnbench.inputs import draw
@@ -76,7 +77,7 @@ def probed(box: Box, case: Case, *, deep: bool = False) -> Iterator[Shown]:
     if reason := box.implementation.unsupported(call.needs(box.device)):
         raise NotDeclaredError(reason)
     facts = facts_of(q, k, v, call)
-    units = Units.of(box.implementation.capabilities_on(box.device).precision_of(call.dtype), call.dtype)
+    units = Units.of(precision_of(box.implementation, call.dtype, box.device), call.dtype)
     attention = attention_matrix(box, q, k, call)
     if attention is not None:
         yield from _matrix("V = identity", attention, facts, units)

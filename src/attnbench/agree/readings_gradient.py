@@ -84,9 +84,7 @@ def gradients(one: Answer, d_output: Array, d_lse: Array | None, steps: Steps | 
     ones = np.ones((1, 1, 1, 1))
     with np.errstate(all="ignore"):
         d_weights = (f.keep if steps.keep_in_weights else ones) * (d_o @ np.swapaxes(v, -1, -2))
-        delta = steps.delta * np.where(one.allowed, w.weights * d_weights, 0.0).sum(-1, keepdims=True)
-        row = np.zeros((1, 1, 1)) if d_lse is None else np.where(np.isneginf(w.lse), 0.0, d_lse.astype(np.float64))
-        d_row = steps.lse * row[..., None] - delta
+        d_row = _row(one, d_weights, d_lse, steps)
         d_logits = np.where(one.allowed, w.weights * (d_weights + d_row), 0.0)
         slope = 1.0 if f.cap is None or not steps.cap else 1.0 - (one.capped / f.cap) ** 2
         d_scores = np.where(one.allowed, d_logits * slope * steps.scale(f.scale), 0.0)
@@ -99,6 +97,22 @@ def gradients(one: Answer, d_output: Array, d_lse: Array | None, steps: Steps | 
     if f.call.sinks is not None:
         found["sinks"] = (w.sink_weight[..., None] * d_row).sum((0, 2, 3))
     return found
+
+
+def _row(one: Answer, d_weights: Array, d_lse: Array | None, steps: Steps) -> Array:
+    """dlse − Σ P·dP, (B, Hq, Tq, 1): what a change of a row's normaliser does; a sink's weight is multiplied by it."""
+    w = one.softmax
+    delta = steps.delta * np.where(one.allowed, w.weights * d_weights, 0.0).sum(-1, keepdims=True)
+    row = np.zeros((1, 1, 1)) if d_lse is None else np.where(np.isneginf(w.lse), 0.0, d_lse.astype(np.float64))
+    return np.asarray(steps.lse * row[..., None] - delta)
+
+
+def reach_of_sinks(one: Answer, d_output: Array, d_lse: Array | None) -> Array:
+    """The gradient of each sink if its weight were 1 and no term cancelled another, (Hq,)."""
+    live, used = np.any(one.allowed, axis=-1)[..., None], np.any(one.allowed, axis=-2)[..., None]
+    d_o, v = np.where(live, d_output.astype(np.float64), 0.0), np.where(used, one.facts.v, 0.0)
+    row = _row(one, one.facts.keep * (d_o @ np.swapaxes(v, -1, -2)), d_lse, Steps())
+    return np.asarray(np.abs(np.broadcast_to(row, (*one.allowed.shape[:3], 1))).sum((0, 2, 3)))
 
 
 def _through_scores(one: Answer, q: Array, k: Array, d_scores: Array) -> Gradients:

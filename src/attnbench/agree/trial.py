@@ -17,6 +17,7 @@ from attnbench.agree.gradient_bounds import gradient_bounds
 from attnbench.agree.judge import Judgement, judge, of_another_form
 from attnbench.agree.run_once import Ran, run_once
 from attnbench.backends.answers import gradient_names
+from attnbench.backends.arithmetic import precision_of
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.call import Call
 from attnbench.errors import AttnbenchError, is_refusal, refusal_of
@@ -115,7 +116,7 @@ def trial(
     if reason := implementation.unsupported(needs):
         return Trial("unsupported", reason=reason)
     sample = choose(call, case.problem.seed, whole)
-    inputs = _sampled(inputs, sample)
+    inputs = sampled(inputs, sample)
     try:
         ran = run_once(backend, implementation, inputs, device, binding)
     except Exception as error:
@@ -124,8 +125,7 @@ def trial(
         return _raised(error)
     if wrong := _of_memory(ran):
         return wrong
-    precision = implementation.capabilities_on(device).precision_of(call.dtype)
-    units = Units.of(precision, call.dtype)
+    units = Units.of(precision_of(implementation, call.dtype, device), call.dtype)
     forward = judge_forward(ran.output, inputs, units, sample)
     backward = judge_gradients(ran.grads, inputs, units, sample) if ran.grads else ()
     failed = next((j for j in (*forward, *backward) if not j.ok), None)
@@ -158,7 +158,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [""])[0]
 
 
-def _sampled(inputs: Inputs, sample: Sample) -> Inputs:
+def sampled(inputs: Inputs, sample: Sample) -> Inputs:
     """The inputs with cotangents that are zero outside the sample."""
     kept = np.zeros(inputs.q.shape[:3], bool)
     for b, h in sample.pairs:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attnbench.commands.answers import answers, refusals
+from attnbench.commands.declared_output import declarations, explained, is_explained, rests
 from attnbench.commands.junit import details, write_junit
 from attnbench.commands.output import document, show, table
 from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK
@@ -43,18 +44,25 @@ def report(rows: Sequence[CheckRow]) -> str:
     impls = dict.fromkeys(row.impl for row in rows)
     parts = [_table(impl, [row for row in rows if row.impl == impl]) for impl in impls]
     wrong = [row for row in rows if row.status == "wrong"]
-    parts += [_disagreement(row) for row in wrong]
+    parts += [*explained(wrong), *(_disagreement(row) for row in wrong if not is_explained(row))]
     known = [f"known {row.impl} {row.feature} {row.dtype}: {row.reason}" for row in rows if row.status == "known"]
     parts += known
     parts += answers(rows)
     compared = sum(row.cases for row in rows if row.answer is None)
-    verdict = f"{len(wrong)} of {len(rows)} rows disagree" if wrong else "all that was compared agrees"
+    verdict = f"{len(wrong)} of {len(rows)} rows disagree{_of_them(wrong)}" if wrong else "all that was compared agrees"
     verdict = verdict if compared or wrong else "nothing was compared"
     verdict += f", but for {len(known)} known deviations" if known else ""
-    verdict += refusals(rows)
+    verdict += refusals(rows) + rests(rows)
     legend = f"Numbers are error ratios, forward/gradient: 1.00 is the bound; {NOTHING} is not supported."
     parts.append(f"{compared} cases compared: {verdict}. {legend}")
     return "\n\n".join(parts)
+
+
+def _of_them(wrong: Sequence[CheckRow]) -> str:
+    """How many of them a declaration would explain."""
+    count = sum(map(is_explained, wrong))
+    which = "all" if count == len(wrong) else f"{count} of them"
+    return f", {which} explained by an arithmetic that is not declared" if count else ""
 
 
 def _table(impl: str, rows: Sequence[CheckRow]) -> str:
@@ -72,7 +80,7 @@ def _table(impl: str, rows: Sequence[CheckRow]) -> str:
         heads, lines = heads[:-1], [line[:-1] for line in lines]
     text = table(heads, lines)
     undeclared = [row.reason for row in rows if row.feature == "dtype"]
-    return "\n".join([text, *(f"  {reason}" for reason in undeclared if reason), *_declarations(rows)])
+    return "\n".join([text, *(f"  {reason}" for reason in undeclared if reason), *declarations(rows)])
 
 
 def _count(rows: Sequence[CheckRow]) -> str:
@@ -89,30 +97,6 @@ def _why(rows: Sequence[CheckRow]) -> str:
     for row in rows:
         reasons.update(row.left_out or {})
     return "; ".join(f"{count} unsupported: {reason}" for reason, count in reasons.items())
-
-
-def _declarations(rows: Sequence[CheckRow]) -> list[str]:
-    """What is declared of the arithmetic beyond the default, which moves the bound: one line for each dtype."""
-    by_dtype = {row.dtype: row.declared for row in rows if row.declared}
-    return [f"  declares for {dtype}: {arithmetic(declared)}" for dtype, declared in by_dtype.items()]
-
-
-def arithmetic(declared: Mapping[str, Any]) -> str:
-    """A declared arithmetic in words, as ``exp within 20 ULP, P rounded to bfloat16``."""
-    return ", ".join(WORDS.get(name, f"{name} {{}}").format(value) for name, value in declared.items())
-
-
-WORDS = {
-    "accumulate": "sums in {}",
-    "logits": "logits stored in {}",
-    "softmax": "softmax in {}",
-    "p_cast": "P rounded to {}",
-    "chain": "sums of at most {} terms",
-    "exp_ulp": "exp within {:g} ULP",
-    "tanh_ulp": "tanh within {:g} ULP",
-    "flush": "subnormals become 0",
-    "stored_output": "a backward pass that reads O in {}",
-}
 
 
 def _place(row: CheckRow | None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from attnbench.commands.declared_output import besides, is_explained, to_add
 from attnbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def details(row: CheckRow) -> list[str]:
     found = [f"case: {row.case}"] if row.case else []
     if row.diagnosis:
         found.append(f"diagnosis: {row.diagnosis['kind']}: {row.diagnosis['evidence']}")
+    found += [to_add(row)] if is_explained(row) else besides(row)
     if row.smallest_case:
         found.append(f"smallest case: {', then '.join(row.smallest_case)}")
     if row.again or row.case:

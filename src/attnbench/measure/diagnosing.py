@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from attnbench import discover
 from attnbench.agree.case_text import case_from_text
 from attnbench.agree.check.rows import CheckRow
+from attnbench.measure.declaring import with_declarations
 from attnbench.measure.lost import lost_row
 from attnbench.measure.protocol import Reply
 from attnbench.workers.session import Session, Sessions
@@ -63,12 +64,17 @@ def _row(impl: str, feature: str, case: str, device: str, reply: Reply) -> Check
 
 
 def examined(rows: Sequence[CheckRow], options: CheckOptions) -> list[CheckRow]:
-    """The rows, where they disagree with diagnosis, smallest case and command: the first of each feature."""
+    """The rows, where they disagree with diagnosis, smallest case and command: the first of each feature.
+
+    What a declaration of arithmetic explains has that for a diagnosis, and no other cause is looked for.
+    """
     found = list(rows)
     for impl in dict.fromkeys(row.impl for row in rows):
-        until = time.monotonic() + ALL_S
         with _sessions(impl, options) as sessions:
-            for place in _chosen(rows, impl):
+            told = sessions.do(partial(_declared, found, impl, options))
+            found = [_with_command(row, options) for row in told]
+            until = time.monotonic() + ALL_S
+            for place in _chosen(found, impl):
                 left = until - time.monotonic()
                 if left <= 1:
                     break
@@ -77,10 +83,21 @@ def examined(rows: Sequence[CheckRow], options: CheckOptions) -> list[CheckRow]:
     return found
 
 
+def _declared(rows: Sequence[CheckRow], impl: str, options: CheckOptions, session: Session) -> list[CheckRow]:
+    return with_declarations(rows, impl, session, options)
+
+
+def _with_command(row: CheckRow, options: CheckOptions) -> CheckRow:
+    """A row that is explained is shown again by its first case."""
+    if not row.declaration or not row.diagnosis or not row.disagreements:
+        return row
+    return replace(row, again=command(row.impl, [row.disagreements[0]["case"]], options))
+
+
 def _chosen(rows: Sequence[CheckRow], impl: str) -> list[int]:
     first: dict[str, int] = {}
     for place, row in enumerate(rows):
-        if row.impl == impl and row.status == "wrong" and row.failing:
+        if row.impl == impl and row.status == "wrong" and row.failing and not row.diagnosis:
             first.setdefault(row.feature, place)
     return list(first.values())[:MOST]
 

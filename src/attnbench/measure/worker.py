@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from attnbench.measure.bench import Bench
 from attnbench.measure.check_operations import check_operations, plan_operations
+from attnbench.measure.declare_operation import declare_operation
 from attnbench.measure.general import General, classify
 from attnbench.measure.protocol import CRASHED, OK, REASON_LENGTH, WRONG, Done, Reply, Request, decode, encode
 
@@ -55,7 +56,8 @@ def operations() -> dict[str, Callable[..., Done]]:
     def backend() -> Backend:
         return general.backend
 
-    return general.operations() | Bench(backend).operations() | plan_operations(backend) | check_operations(backend)
+    checking = plan_operations(backend) | check_operations(backend) | declare_operation(backend)
+    return general.operations() | Bench(backend).operations() | checking
 
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:

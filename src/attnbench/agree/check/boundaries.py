@@ -103,6 +103,8 @@ def _added(row: CheckRow, found: Sequence[tuple[Case, BoundaryResult]], *, gradi
         gradients=None if gradients else "not offered",
     )
     wrong = [(case, one) for case, one in judged if one.status == "wrong"]
+    told = [{"case": one.case, "fault": one.fault or "", "reason": one.reason or ""} for _, one in wrong]
+    row = replace(row, disagreements=[*(row.disagreements or []), *told] or None)
     if not wrong or row.status == "wrong":
         return row
     case, one = max(wrong, key=lambda pair: _telling(*pair))

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.case_text import case_text
 from attnbench.agree.cases import FEATURES, ROWS, RULES, CheckCase, check_cases
+from attnbench.agree.declare.words import FLUSHED_BY
 from attnbench.agree.fitted import fitted
 from attnbench.agree.refusals import DECLARATION, Refused, false_declaration, told
 from attnbench.agree.repeatable import REPEATABLE, repeatable
 from attnbench.agree.rules import applies, ruling
 from attnbench.agree.trial import Trial, trial
+from attnbench.backends.arithmetic import flushed_by
 from attnbench.errors import UndeliveredError, UnsupportedError, is_refusal, refusal_of
 from attnbench.precision import DTYPES
 
@@ -44,6 +46,9 @@ class CheckRow:
     ``wrong`` with the fault ``declaration``. ``answer`` is ``yes`` or ``no`` in the rows that ask a question
     (``deterministic``, ``batch_invariant``), which are not ``wrong`` by themselves.
     ``declared`` is what the implementation declares of its arithmetic that is not the default, and so moves its bound.
+
+    ``disagreements`` are all cases that disagreed, each with ``case`` (as ``--case`` takes it), ``fault``, ``reason``.
+    ``declaration`` would explain those whose values disagree: ``words``, ``evidence``, and the ``line`` to write.
     """
 
     impl: str
@@ -67,6 +72,8 @@ class CheckRow:
     declared: dict[str, Any] | None = None
     refused: int = 0
     answer: str | None = None
+    disagreements: list[dict[str, str]] | None = None
+    declaration: dict[str, str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite ratio (an exact property failed) is the string ``"inf"``."""
@@ -166,7 +173,9 @@ def first_disagreement(
 
 
 def _declared(implementation: Implementation, dtype: str, device: str) -> dict[str, Any]:
-    return implementation.capabilities_on(device).precision_of(dtype).beyond_default(dtype)
+    own = implementation.capabilities_on(device).precision_of(dtype)
+    backend = None if own.flush else flushed_by(implementation, dtype, device)
+    return own.beyond_default(dtype) | ({FLUSHED_BY: backend} if backend else {})
 
 
 def _rule_row(
@@ -258,7 +267,7 @@ def _row(
         return row
     one, failed = wrong
     telling = max((j for j in judged if j[1].status == "wrong"), key=_telling)[0]
-    row = replace(row, status="wrong", fault=failed.fault, reason=failed.reason)
+    row = replace(row, status="wrong", fault=failed.fault, reason=failed.reason, disagreements=_all_wrong(judged))
     return replace(row, case=one.case.label(), failing=case_text(telling.case))
 
 
@@ -277,6 +286,14 @@ def _judged(row: CheckRow, implementation: Implementation, trials: list[tuple[Ch
     for said in dict.fromkeys(t.reason or "" for _, t in refused):
         left_out[told(implementation, replace(found, words=said))] = left_out.pop(said)
     return replace(row, left_out=left_out)
+
+
+def _all_wrong(judged: Sequence[tuple[CheckCase, Trial]]) -> list[dict[str, str]]:
+    return [
+        {"case": case_text(one.case), "fault": t.fault or "", "reason": t.reason or ""}
+        for one, t in judged
+        if t.status == "wrong"
+    ]
 
 
 def _telling(found: tuple[CheckCase, Trial]) -> tuple[bool, bool, int]:

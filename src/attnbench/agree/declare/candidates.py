@@ -1,0 +1,78 @@
+"""What a kernel could declare of its arithmetic besides what it does, from the least permissive.
+
+A step is one field with its levels. Left out is what no rule could let pass: a sum in 16 bits breaks Rule 2, which asks
+for no declaration, and so does a softmax, logits or P of float32 inputs in fewer bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+from attnbench.precision import UNIT_ROUNDOFF, Precision, wide
+
+LOW = ("bfloat16", "float16")
+ULPS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One field that could be declared otherwise: its levels from the least permissive, as changes of a ``Precision``.
+
+    ``narrows``: it says that something is kept in fewer bits, which would show in the plainest case too.
+    """
+
+    levels: tuple[dict[str, Any], ...]
+    narrows: bool = False
+
+
+def steps(declared: Precision, dtype: str) -> tuple[Step, ...]:
+    """Everything that could be declared besides for inputs of ``dtype``, the least permissive first."""
+    chain = (Step(({"chain": None},)),) if declared.chain is not None else ()
+    flush = () if declared.flush else (Step(({"flush": True},)),)
+    ulps = tuple(Step(_above(name, getattr(declared, name))) for name in ("tanh_ulp", "exp_ulp"))
+    found = (*flush, *chain, Step(_stored(declared, dtype)), *ulps, *_narrower(declared, dtype))
+    return tuple(one for one in found if one.levels)
+
+
+def _above(name: str, least: float) -> tuple[dict[str, Any], ...]:
+    return tuple({name: ulp} for ulp in ULPS if ulp > least)
+
+
+def _stored(declared: Precision, dtype: str) -> tuple[dict[str, Any], ...]:
+    formats = dict.fromkeys((wide(dtype), dtype))
+    return tuple({"stored_output": name} for name in formats if _coarser(name, declared.stored_output))
+
+
+def _narrower(declared: Precision, dtype: str) -> tuple[Step, ...]:
+    if dtype in LOW:
+        own = [name for name in ("p_cast", "logits", "softmax") if _coarser(dtype, getattr(declared, name))]
+        return tuple(Step(({name: dtype},), narrows=True) for name in own)
+    if dtype == "float64" and _coarser("float32", declared.softmax):
+        return (Step(({"accumulate": "float32", "softmax": "float32"},), narrows=True),)
+    return ()
+
+
+def _coarser(name: str, than: str | None) -> bool:
+    return than is None or UNIT_ROUNDOFF[name] > UNIT_ROUNDOFF[than]
+
+
+def declaring(declared: Precision, levels: Iterable[dict[str, Any]]) -> Precision:
+    """The declaration with these changes."""
+    return replace(declared, **{name: value for level in levels for name, value in level.items()})
+
+
+def with_all(declared: Precision, chosen: Iterable[Step]) -> Precision:
+    """With the most permissive level of each."""
+    return declaring(declared, [step.levels[-1] for step in chosen])
+
+
+def sets(every: Sequence[Step], needed: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
+    """Sets of steps that hold the needed ones, the smallest first, and of one size the least permissive first."""
+    others = [one for one in every if one not in needed]
+    for size in range(len(others) + 1):
+        for more in combinations(others, size):
+            if chosen := tuple(one for one in every if one in needed or one in more):
+                yield chosen

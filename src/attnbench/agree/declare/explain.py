@@ -1,0 +1,188 @@
+"""Which declaration of arithmetic explains what disagreed, tried by itself; none where nothing is sure to.
+
+All cases of one dtype whose values disagreed are answered once and judged under each candidate, from the least
+permissive. One that explains them all is offered only if
+
+* Rule 2, which asks for no declaration, holds, and Rule 3 and the probes hold with it; what a softmax in 16 bits could
+  do to their constants is not counted;
+* where it says that something is kept in fewer bits: the plainest case disagrees as well, since every case goes through
+  the softmax, and our own eager attention in that format is about as far off in the cases that disagreed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from attnbench.agree.baseline import baseline_cases
+from attnbench.agree.declare.answered import Answered, answered
+from attnbench.agree.declare.candidates import LOW, Step, declaring, sets, steps, with_all
+from attnbench.agree.declare.stock import stock
+from attnbench.agree.rules import applies, ruling
+from attnbench.agree.trial import trial
+from attnbench.backends.arithmetic import precision_of
+from attnbench.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from attnbench.backend import Backend
+    from attnbench.implementation import Implementation
+    from attnbench.precision import Precision
+    from attnbench.problem import Case
+
+TRIED = 4  # candidates that explain every case and are then held to the rules
+AS_FAR_OFF = 8.0  # times the error ratio of our own eager attention in the same format
+
+
+class LateError(Exception):
+    """The time is up."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One implementation in one dtype on one device, examined until a moment of ``time.monotonic``.
+
+    ``held`` are rules that it keeps as it is declared: a wider bound only widens what they allow.
+    """
+
+    backend: Backend
+    implementation: Implementation
+    dtype: str
+    device: str = "cpu"
+    until: float = float("inf")
+    deep: bool = False
+    held: tuple[str, ...] = ()
+
+    def in_time(self) -> None:
+        """Raise ``LateError`` once the time is up."""
+        if time.monotonic() > self.until:
+            raise LateError
+
+    @property
+    def held_to(self) -> Precision:
+        """What it is judged by now."""
+        return precision_of(self.implementation, self.dtype, self.device)
+
+    def keeps(self, rule: str, precision: Precision) -> bool:
+        """Whether it keeps a rule with this declaration; one that cannot be asked of it is not broken."""
+        self.in_time()
+        if rule in self.held or not applies(rule, self.dtype):
+            return True
+        other = with_precision(self.implementation, self.dtype, self.device, precision)
+        try:
+            return ruling(rule, self.backend, other, self.dtype, self.device, deep=self.deep).ok
+        except UnsupportedError:
+            return True
+
+
+def with_precision(implementation: Implementation, dtype: str, device: str, precision: Precision) -> Implementation:
+    """The same kernel with another declaration for inputs of ``dtype`` on ``device``."""
+    capabilities = implementation.capabilities_on(device)
+    capabilities = replace(capabilities, precision={**capabilities.precision, dtype: precision})
+    return replace(implementation, on={**implementation.on, device: capabilities})
+
+
+class Evidence:
+    """The cases that disagreed, each answered when it is first judged; the one that refuted a candidate comes first."""
+
+    def __init__(self, kernel: Kernel, cases: Sequence[Case]) -> None:
+        self._kernel, self._cases, self._order = kernel, cases, list(range(len(cases)))
+        self._answers: dict[int, Answered] = {}
+
+    def _answer(self, place: int) -> Answered:
+        kernel = self._kernel
+        kernel.in_time()
+        if place not in self._answers:
+            self._answers[place] = answered(kernel.backend, kernel.implementation, self._cases[place], kernel.device)
+        return self._answers[place]
+
+    def agrees(self, precision: Precision) -> bool:
+        """Whether this arithmetic explains every case."""
+        for place in self._order:
+            if not self._answer(place).agrees(precision):
+                self._order.remove(place)
+                self._order.insert(0, place)
+                return False
+        return True
+
+    def is_as_our_own(self, precision: Precision) -> bool:
+        """Whether our own eager attention in fewer bits is about as far beyond this bound, in every case and array."""
+        from attnbench.attention import load_backend
+
+        own, numpy = stock(self._kernel.dtype), load_backend("numpy")
+        for place in self._order:
+            found = self._answer(place)
+            usual = found.by(numpy, own).ratios(precision)
+            if any(r > AS_FAR_OFF * max(1.0, usual[name]) for name, r in found.ratios(precision).items()):
+                return False
+        return True
+
+
+def explaining(kernel: Kernel, cases: Sequence[Case], *, formats: bool = True) -> dict[str, Any] | None:
+    """What must be declared besides so that all these cases agree, as fields of ``Precision``; ``None`` for nothing.
+
+    Without ``formats`` nothing is said to be kept in fewer bits.
+    """
+    if not cases:
+        return None
+    try:
+        found = _search(kernel, Evidence(kernel, cases), formats=formats)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001  (a kernel may raise anything; time may be up)
+        return None
+    return None if found is None else found.beyond(kernel.held_to)
+
+
+def _search(kernel: Kernel, evidence: Evidence, *, formats: bool) -> Precision | None:
+    every = steps(kernel.held_to, kernel.dtype)
+    if not formats or _plainly_right(kernel):
+        every = tuple(step for step in every if not step.narrows)
+    if not every or not evidence.agrees(with_all(kernel.held_to, every)):
+        return None
+    if not kernel.keeps("rule_2", kernel.held_to):
+        return None
+    needed = [one for one in every if not evidence.agrees(with_all(kernel.held_to, [s for s in every if s is not one]))]
+    tried = 0
+    for chosen in sets(every, needed):
+        if not evidence.agrees(with_all(kernel.held_to, chosen)):
+            continue
+        found = _least(kernel, evidence, chosen)
+        if _holds(kernel, evidence, found, chosen):
+            return found
+        tried += 1
+        if tried == TRIED:
+            return None
+    return None
+
+
+def _plainly_right(kernel: Kernel) -> bool:
+    """Whether the plainest case agrees; of one that the kernel does not take nothing is known."""
+    case = baseline_cases(kernel.dtype)[0]
+    if not kernel.implementation.has_gradients(kernel.device):
+        case = replace(case, phase="forward")
+    return trial(kernel.backend, kernel.implementation, case, kernel.device).status == "ok"
+
+
+def _least(kernel: Kernel, evidence: Evidence, chosen: Sequence[Step]) -> Precision:
+    """The lowest level of each step, one after the other, that still explains every case."""
+    levels = [step.levels[-1] for step in chosen]
+    for i, step in enumerate(chosen):
+        for level in step.levels[:-1]:
+            lower = [*levels[:i], level, *levels[i + 1 :]]
+            if evidence.agrees(declaring(kernel.held_to, lower)):
+                levels = lower
+                break
+    return declaring(kernel.held_to, levels)
+
+
+def _holds(kernel: Kernel, evidence: Evidence, found: Precision, chosen: Sequence[Step]) -> bool:
+    """Whether all that a declaration must hold besides the cases is so."""
+    now = kernel.held_to
+    wide = replace(found, accumulate=now.accumulate, softmax=now.softmax)
+    unnarrowed = replace(wide, p_cast=now.p_cast, logits=now.logits)
+    if any(step.narrows for step in chosen) and not evidence.is_as_our_own(unnarrowed):
+        return False
+    precision = wide if kernel.dtype in LOW else found
+    return kernel.keeps("rule_3", precision) and kernel.keeps("probes", precision)

@@ -1,0 +1,68 @@
+"""A declared arithmetic in words, and as the line that is typed into a kernel's file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from attnbench.precision import DTYPES, Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# The name of what its backend does besides, in a row's ``declared``.
+FLUSHED_BY = "flushed_by"
+
+WORDS = {
+    "accumulate": "sums in {}",
+    "logits": "logits stored in {}",
+    "softmax": "softmax in {}",
+    "p_cast": "P rounded to {}",
+    "chain": "sums of at most {} terms",
+    "exp_ulp": "exp within {:g} ULP",
+    "tanh_ulp": "tanh within {:g} ULP",
+    "flush": "subnormals become 0",
+    "stored_output": "a backward pass that reads O in {}",
+    FLUSHED_BY: "subnormals become 0, as in all of {}",
+}
+UNSET = {
+    "logits": "logits not stored",
+    "p_cast": "P not rounded",
+    "chain": "sums over all keys",
+    "stored_output": "a backward pass that does not read O",
+}
+
+
+def arithmetic(declared: Mapping[str, Any]) -> str:
+    """A declared arithmetic in words, as ``exp within 20 ULP, P rounded to bfloat16``."""
+    return ", ".join(_word(name, value) for name, value in declared.items())
+
+
+def _word(name: str, value: Any) -> str:
+    return UNSET[name] if value is None and name in UNSET else WORDS.get(name, f"{name} {{}}").format(value)
+
+
+def as_typed(precision: Precision) -> str:
+    """``Precision(p_cast="bfloat16")``: the fields that are not the class's own defaults."""
+    usual = Precision()
+    given = [(f.name, getattr(precision, f.name)) for f in fields(Precision)]
+    return f"Precision({', '.join(f'{n}={_typed(v)}' for n, v in given if v != getattr(usual, n))})"
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    return f"{value:g}" if isinstance(value, float) else repr(value)
+
+
+def line(by_dtype: Mapping[str, Precision]) -> str:
+    """The argument of ``Capabilities`` that declares all of it: ``precision={"bfloat16": Precision(flush=True)}``."""
+    inner = ", ".join(f'"{dtype}": {as_typed(by_dtype[dtype])}' for dtype in DTYPES if dtype in by_dtype)
+    return f"precision={{{inner}}}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

@@ -1,0 +1,318 @@
+"""Which declaration of arithmetic is offered to a kernel, and that a wrong one is offered none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attnbench.agree.cases import PLAIN, SQUARE
+from attnbench.agree.declare import explain
+from attnbench.agree.declare.candidates import sets, steps, with_all
+from attnbench.agree.declare.explain import Evidence, Kernel, explaining, with_precision
+from attnbench.agree.declare.offer import EXPLAINABLE, Question, offer
+from attnbench.agree.declare.words import UNSET, WORDS, arithmetic, as_typed, line
+from attnbench.agree.eager import Array, Eager
+from attnbench.agree.trial import trial
+from attnbench.attention import load_backend
+from attnbench.backends.arithmetic import flushed_by, precision_of
+from attnbench.call import Call
+from attnbench.discover import load_implementation
+from attnbench.implementation import Capabilities, Implementation
+from attnbench.precision import DTYPES, UNIT_ROUNDOFF, Precision, default_precision, numpy_dtype
+from attnbench.problem import Case, Problem
+from attnbench.spec import AttentionSpec
+
+NUMPY = load_backend("numpy")
+LOW = ("bfloat16", "float16")
+
+
+def rounded(array: Array, dtype: str) -> Array:
+    return np.asarray(array.astype(numpy_dtype(dtype)).astype(array.dtype))
+
+
+class WeightsRounded(Eager):
+    """P meets V in bfloat16."""
+
+    def weighted_sum(self, weights: Array, v: Array, allowed: Array) -> Array:
+        return super().weighted_sum(rounded(weights, "bfloat16"), v, allowed)
+
+
+class LogitsStored(Eager):
+    """Logits lie in memory in bfloat16."""
+
+    def mask_logits(self, logits: Array, allowed: Array, call: Call) -> Array:
+        return super().mask_logits(rounded(logits, "bfloat16"), allowed, call)
+
+
+class Flushing(Eager):
+    """What lies below the smallest normal number is 0."""
+
+    def finish(self, output: Array, dtype: Any) -> Array:
+        return np.asarray(np.where(np.abs(output) < np.finfo(np.float32).tiny, 0, output).astype(dtype))
+
+
+class FlushingAndRounding(Flushing, WeightsRounded):
+    """Both."""
+
+
+class InFloat32(Eager):
+    """float64 is computed in float32."""
+
+    def finish(self, output: Array, dtype: Any) -> Array:
+        return np.asarray(rounded(output, "float32").astype(dtype))
+
+    def softmax(self, logits: Array, allowed: Array, sink: Array) -> Any:
+        return super().softmax(rounded(logits, "float32"), allowed, sink)
+
+
+class CoarseExponential(Eager):
+    """An exponential that errs by 20 ULP to either side."""
+
+    def terms(self, logits: Array, row_max: Array, allowed: Array) -> Array:
+        found = super().terms(logits, row_max, allowed)
+        side = np.where(np.arange(found.shape[-1]) % 2, 1, -1).astype(found.dtype)
+        return np.asarray(found * (1 + 20 * UNIT_ROUNDOFF[found.dtype.name] * side).astype(found.dtype))
+
+
+class ScaleOff(WeightsRounded):
+    """A wrong scale, beside a P that is rounded."""
+
+    def scale(self, call: Call, allowed: Array) -> Array | float:
+        return super().scale(call, allowed) * 0.992
+
+
+class FactorOff(WeightsRounded):
+    """A factor on the output, beside a P that is rounded."""
+
+    def finish(self, output: Array, dtype: Any) -> Array:
+        return super().finish(output * output.dtype.type(1.003), dtype)
+
+
+class SummedInBfloat16(Eager):
+    """P·V, one key after the other."""
+
+    def weighted_sum(self, weights: Array, v: Array, allowed: Array) -> Array:
+        del allowed
+        total = np.zeros((*weights.shape[:-1], v.shape[-1]), weights.dtype)
+        for j in range(v.shape[-2]):
+            total = rounded(total + rounded(weights[..., j, None], "bfloat16") * v[..., j, :][..., None, :], "bfloat16")
+        return total
+
+
+class RoundedWhereCausal(WeightsRounded):
+    """P is rounded under a causal mask alone."""
+
+    def weighted_sum(self, weights: Array, v: Array, allowed: Array) -> Array:
+        return (
+            Eager.weighted_sum(self, weights, v, allowed)
+            if allowed.all()
+            else super().weighted_sum(weights, v, allowed)
+        )
+
+
+class SinkBySubtraction(Eager):
+    """The weight of a sink is 1 less the others."""
+
+    def softmax(self, logits: Array, allowed: Array, sink: Array) -> Any:
+        found = super().softmax(logits, allowed, sink)
+        return found._replace(sink=1 - found.weights.sum(-1, keepdims=True))
+
+
+class KeyDropped(Eager):
+    """The last key of an odd number."""
+
+    def mask_logits(self, logits: Array, allowed: Array, call: Call) -> Array:
+        found = super().mask_logits(logits, allowed, call).copy()
+        if call.sizes.S % 2 and call.sizes.S > 1:
+            found[..., -1] = -np.inf
+        return found
+
+
+def kernel(breed: type[Eager], *dtypes: str, backward: bool = False, **can: Any) -> Implementation:
+    eager = breed()
+    return Implementation(
+        f"numpy/{breed.__name__}",
+        Capabilities(dtypes=dtypes, causal=True, sinks=True, **can),
+        eager.attend,
+        eager.vjp if backward else None,
+    )
+
+
+def cases(dtype: str) -> list[Case]:
+    """Plain, with a small scale, tiny values, causal, and sinks under huge scores."""
+    plain, square = (Problem.from_dict({**sizes, "dtype": dtype}) for sizes in (PLAIN, SQUARE))
+    return [
+        Case(AttentionSpec(), plain, "backward"),
+        Case(AttentionSpec(scale="1/d"), plain, "backward"),
+        Case(AttentionSpec(), replace(plain, distribution="denormal"), "forward"),
+        Case(AttentionSpec(causal=True), square, "backward"),
+        Case(AttentionSpec(), replace(plain, S=2, distribution="huge", operands=("sinks",)), "backward"),
+    ]
+
+
+def disagreeing(one: Implementation, dtype: str) -> list[Case]:
+    """The cases whose values disagree."""
+    able = [case if one.has_gradients() else replace(case, phase="forward") for case in cases(dtype)]
+    return [case for case in able if trial(NUMPY, one, case).fault in EXPLAINABLE]
+
+
+def offered(one: Implementation, *dtypes: str) -> dict[str, str]:
+    """The words of what is offered, by dtype."""
+    asked = {dtype: Question(found) for dtype in dtypes if (found := disagreeing(one, dtype))}
+    assert asked, "a kernel that agrees has no use for an offer"
+    return offer(NUMPY, one, asked).words
+
+
+RIGHT = [
+    (WeightsRounded, "bfloat16", "P rounded to bfloat16"),
+    (LogitsStored, "bfloat16", "logits stored in bfloat16"),
+    (Flushing, "float32", "subnormals become 0"),
+    (FlushingAndRounding, "bfloat16", "P rounded to bfloat16, subnormals become 0"),
+    (InFloat32, "float64", "sums in float32, softmax in float32"),
+]
+
+
+@pytest.mark.parametrize(("breed", "dtype", "words"), RIGHT, ids=lambda one: getattr(one, "__name__", one))
+def test_what_a_kernel_does_is_offered_and_makes_it_agree(breed: type[Eager], dtype: str, words: str) -> None:
+    one = kernel(breed, dtype)
+    wrong = disagreeing(one, dtype)
+    found = offer(NUMPY, one, {dtype: Question(wrong)})
+    assert found.words == {dtype: words}
+    told = found.of(dtype)
+    assert told is not None
+    assert f"{len(wrong)} cases" in told["evidence"] or (len(wrong) == 1 and "the one case" in told["evidence"])
+    declared = eval(f"dict({found.line})", {"Precision": Precision})["precision"]  # noqa: S307  (what a user types)
+    changed = with_precision(one, dtype, "cpu", declared[dtype])
+    assert not disagreeing(changed, dtype)
+
+
+def keep_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Kernel, "keeps", lambda *_: True)
+
+
+def call_it_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explain, "_plainly_right", lambda _: False)
+
+
+# A wrong kernel, its dtype, and the condition without which it would be offered a declaration.
+WRONG: list[tuple[type[Eager], str, Callable[[pytest.MonkeyPatch], None]]] = [
+    (ScaleOff, "bfloat16", keep_all),
+    (FactorOff, "bfloat16", keep_all),
+    (SummedInBfloat16, "bfloat16", keep_all),
+    (RoundedWhereCausal, "bfloat16", call_it_plain),
+    (SinkBySubtraction, "float64", call_it_plain),
+]
+
+
+@pytest.mark.parametrize(("breed", "dtype", "without"), WRONG, ids=lambda one: getattr(one, "__name__", one))
+def test_a_wrong_kernel_is_offered_nothing_because_of_a_condition(
+    monkeypatch: pytest.MonkeyPatch, breed: type[Eager], dtype: str, without: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    one = kernel(breed, dtype, backward=breed is SinkBySubtraction)
+    assert offered(one, dtype) == {}
+    without(monkeypatch)
+    assert set(offered(one, dtype)) == {dtype}, "this kernel does not show that the condition is needed"
+
+
+@pytest.mark.parametrize(("breed", "dtype"), [(KeyDropped, "bfloat16"), (SinkBySubtraction, "float32")])
+def test_a_plainly_wrong_kernel_is_offered_nothing(breed: type[Eager], dtype: str) -> None:
+    assert offered(kernel(breed, dtype, backward=breed is SinkBySubtraction), dtype) == {}
+
+
+def test_a_fault_of_float32_is_none_of_sixteen_bits() -> None:
+    """The same kernel without its float32 is offered a format; with it both are the one fault that float32 shows."""
+
+    class Both(LogitsStored):
+        pass
+
+    assert set(offered(kernel(Both, "bfloat16"), "bfloat16")) == {"bfloat16"}
+    assert offered(kernel(Both, "float32", "bfloat16"), "float32", "bfloat16") == {}
+
+
+def test_our_own_attention_is_about_as_far_off_and_a_coarser_one_is_not() -> None:
+    class FourBits(Eager):
+        def mask_logits(self, logits: Array, allowed: Array, call: Call) -> Array:
+            return super().mask_logits(np.round(logits * 4) / 4, allowed, call)
+
+    case = cases("bfloat16")[1]
+    for breed, alike in ((LogitsStored, True), (FourBits, False)):
+        own = Kernel(NUMPY, kernel(breed, "bfloat16"), "bfloat16")
+        assert Evidence(own, [case]).is_as_our_own(own.held_to) is alike
+
+
+def test_a_declared_chain_that_is_too_short_is_taken_back() -> None:
+    short = replace(default_precision("float32"), chain=1)
+    one = kernel(Eager, "float32", precision={"float32": short})
+    words = {step.levels[0].get("chain", "") for step in steps(short, "float32")}
+    assert None in words
+    assert offer(NUMPY, one, {}).line == 'precision={"float32": Precision(chain=1)}'
+    assert arithmetic({"chain": None}) == "sums over all keys"
+
+
+def test_a_coarse_exponential_is_offered_at_the_lowest_level_that_is_enough() -> None:
+    """In float64; in float32 one as coarse as this breaks Rule 2, and is offered nothing."""
+    found = {}
+    for dtype in ("float64", "float32"):
+        one = kernel(CoarseExponential, dtype)
+        pairs = Problem.from_dict({**PLAIN, "S": 2, "D": 1, "Dv": 64, "dtype": dtype})  # no error cancels another
+        tried = [Case(AttentionSpec(), replace(pairs, seed=seed)) for seed in range(4)]
+        wrong = [case for case in tried if trial(NUMPY, one, case).status == "wrong"]
+        assert wrong
+        found[dtype] = explaining(Kernel(NUMPY, one, dtype), wrong)
+    assert found == {"float64": {"exp_ulp": 4.0}, "float32": None}
+
+
+def test_an_exception_and_the_end_of_the_time_offer_nothing() -> None:
+    one = kernel(WeightsRounded, "bfloat16")
+    wrong = disagreeing(one, "bfloat16")
+    assert explaining(Kernel(NUMPY, one, "bfloat16"), wrong) == {"p_cast": "bfloat16"}
+    assert explaining(Kernel(NUMPY, one, "bfloat16", until=0.0), wrong) is None
+    assert explaining(Kernel(NUMPY, one, "bfloat16"), []) is None
+
+    def broken(*_: Any) -> Any:
+        msg = "not today"
+        raise RuntimeError(msg)
+
+    assert explaining(Kernel(NUMPY, replace(one, attend=broken), "bfloat16"), wrong) is None
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_step_is_wider_than_what_is_declared_and_sets_go_from_small_to_large(dtype: str) -> None:
+    declared = default_precision(dtype)
+    every = steps(declared, dtype)
+    names = [name for step in every for name in step.levels[0]]
+    assert names[0] == "flush"
+    assert set(names) <= {f.name for f in fields(Precision)}
+    assert {"p_cast", "logits"} <= set(names) if dtype in LOW else not {"p_cast", "logits"} & set(names)
+    chosen = list(sets(every, every[:1]))
+    assert [len(one) for one in chosen] == sorted(len(one) for one in chosen)
+    assert all(every[0] in one for one in chosen)
+    assert not steps(with_all(declared, every), dtype), "what is declared already is not offered again"
+
+
+def test_words_and_line_say_every_field() -> None:
+    assert as_typed(Precision()) == "Precision()"
+    full = Precision("float64", "float16", "float64", "bfloat16", 640, 20.0, 4.5, flush=True, stored_output="float16")
+    assert eval(as_typed(full), {"Precision": Precision}) == full  # noqa: S307  (what a user types)
+    both = {"bfloat16": Precision(flush=True), "float64": Precision("float64", softmax="float64")}
+    assert line(both) == (
+        'precision={"float64": Precision(accumulate="float64", softmax="float64"), "bfloat16": Precision(flush=True)}'
+    )
+    assert set(UNSET) < set(WORDS)
+
+
+def test_the_backend_says_what_it_does_in_every_kernel() -> None:
+    """No declaration of a JAX kernel is needed for subnormals that XLA flushes; NumPy's are kept."""
+    mine = Implementation("jax/mine", Capabilities(dtypes=DTYPES, devices=("cpu", "cuda")), Eager().attend)
+    for dtype in DTYPES:
+        flushes = dtype != "float16"
+        assert precision_of(mine, dtype, "cpu").flush == flushes
+        assert flushed_by(mine, dtype, "cpu") == ("jax" if flushes else None)
+        assert not precision_of(mine, dtype, "cuda").flush
+        assert not precision_of(replace(mine, name="numpy/mine"), dtype, "cpu").flush
+        assert not precision_of(replace(mine, name="unheard/mine"), dtype, "cpu").flush
+    assert load_implementation("numpy/naive").name == "numpy/naive"
