@@ -159,6 +159,7 @@ def prepare(spec: AttentionSpec, operands: Operands, outputs: tuple[str, ...] = 
         if name not in OUTPUTS:
             _fail(f"output {name!r} is not one of {', '.join(OUTPUTS)}{suggest(name, OUTPUTS)}")
     q, k, v, sizes = _checked_qkv(operands)
+    segments = _segments(operands, sizes)
     call = Call(
         spec=spec,
         sizes=sizes,
@@ -169,7 +170,8 @@ def prepare(spec: AttentionSpec, operands: Operands, outputs: tuple[str, ...] = 
         bias=_scores_like("bias", operands.bias, sizes, kind="f"),
         q_lengths=_lengths("q_lengths", operands.q_lengths, sizes.B, sizes.Tq),
         kv_lengths=_lengths("kv_lengths", operands.kv_lengths, sizes.B, sizes.S),
-        **_segments(operands, sizes),
+        q_segments=segments["q_segments"],
+        kv_segments=segments["kv_segments"],
         sinks=_per_head("sinks", operands.sinks, sizes),
         slopes=_per_head("slopes", operands.slopes, sizes),
         keep=_keep(spec, operands.keep, sizes),

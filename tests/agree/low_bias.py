@@ -109,9 +109,9 @@ def found(
     asked, d_output, d_lse = operands(kind, dtype, seed, **given)
     asked = replace(asked, v=asked.v + asked.v.dtype.type(values))
     outputs = ("lse",) if implementation.capabilities.lse else ()
-    gradients = (d_output, d_lse if outputs else None) if implementation.has_gradients() else (None, None)
+    cotangents = (d_output, d_lse if outputs else None) if implementation.has_gradients() else (None, None)
     backend = implementation.name.split("/")[0]
-    return judged(implementation, PLAIN, asked, *gradients, outputs=outputs, backend=backend)
+    return judged(implementation, PLAIN, asked, cotangents[0], cotangents[1], outputs, backend)
 
 
 def alarms(kinds: Iterable[str], dtypes: Iterable[str], names: Iterable[str], seeds: int = 1) -> Iterator[str]:
@@ -121,7 +121,9 @@ def alarms(kinds: Iterable[str], dtypes: Iterable[str], names: Iterable[str], se
         for one in (resolve(name)[1] for name in names):
             if dtype not in one.capabilities.dtypes or not one.capabilities.bias:
                 continue
-            sinks = [{}, {"sinks": np.array([0.5, -np.inf], numpy_dtype(dtype))}][: 1 + one.capabilities.sinks]
+            sinks: list[dict[str, Any]] = [{}, {"sinks": np.array([0.5, -np.inf], numpy_dtype(dtype))}][
+                : 1 + one.capabilities.sinks
+            ]
             tried = [found(one, kind, dtype, seed, **given) for seed in range(seeds) for given in sinks]
             largest = max((j for judgements in tried for j in judgements.values()), key=lambda j: j.error_ratio)
             worst.append(f"{one.name} {largest.error_ratio:.2f} ({largest.tensor})")

@@ -22,7 +22,7 @@ ONCE = Counter({"frame": 1, "variance-grows-as-d": 1, "scale-holds-variance": 1}
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often the rows of a run were read into a frame, and each claim was judged, in this process."""
     found: Counter[str] = Counter()
-    read_run, judge = dataset.read_run, claims.judge
+    read_run, judge = vars(dataset)["read_run"], claims.judge
 
     def counting_read(*given: Any) -> Any:
         found["frame"] += 1

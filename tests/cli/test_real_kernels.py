@@ -212,7 +212,11 @@ def test_dtypes_that_are_apart_have_processes_of_their_own(monkeypatch: pytest.M
     file = write(PROCESSES)
     options = CheckOptions(("numpy/mine",), (str(file),), ("float64", "float32"), ("sizes", "scale"))
     cases = ["B=2", "B=2 dtype=float64", "B=3"]
-    ways = [lambda: check(options), lambda: check_randomly(options, 12), lambda: check_given(options, cases)]
+    ways: list[Callable[[], object]] = [
+        lambda: check(options),
+        lambda: check_randomly(options, 12),
+        lambda: check_given(options, cases),
+    ]
     for way in ways:
         monkeypatch.setattr(discover, "backend", real)
         way()

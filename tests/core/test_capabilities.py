@@ -90,7 +90,7 @@ def test_what_every_call_must_be(name: str, taken: Any, refused: Any, why: str) 
     sizes, operands, spec = taken
     assert missing(can, SQUARE | sizes, *operands, **spec) is None
     if refused is None:  # no operand has another layout by itself: a problem says so
-        needs = needs_of(Case(AttentionSpec(), Problem(**SQUARE)))
+        needs = needs_of(Case(AttentionSpec(), Problem.from_dict(dict(SQUARE))))
         found = can.missing(with_operands(needs, ("layout_step",)))
         assert ALL.missing(with_operands(needs, ("layout_step",))) is None
     else:

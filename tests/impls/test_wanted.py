@@ -75,21 +75,26 @@ class Forgetful(torch.autograd.Function):
 
 
 def test_a_kernel_that_is_wrong_where_some_alone_are_wanted_is_seen() -> None:
-    kernel = Implementation("torch/forgetful", GRADIENTS, lambda q, k, v, c: Forgetful.apply(q, k, v, c.scale))
+    apply: Any = Forgetful.apply
+    kernel = Implementation("torch/forgetful", GRADIENTS, lambda q, k, v, c: apply(q, k, v, c.scale))
     assert trial(TORCH, kernel, case()).status == "ok"
     assert trial(TORCH, kernel, case("wanted_kv")).status == "ok"
     assert trial(TORCH, kernel, case("wanted_q")).fault == "value"
 
 
 def test_jax_differentiates_what_is_wanted_alone() -> None:
-    jax = pytest.importorskip("jax")
+    jax: Any = pytest.importorskip("jax")
     marks: list[str] = []
 
     @jax.custom_vjp
     def marked(k: Any) -> Any:
         return k
 
-    marked.defvjp(lambda k: (k, None), lambda _, d: (marks.append("k"), (d,))[1])
+    def back(_: Any, d: Any) -> Any:
+        marks.append("k")
+        return (d,)
+
+    marked.defvjp(lambda k: (k, None), back)
 
     def looking(q: Any, k: Any, v: Any, call: Call) -> Any:
         return jax.nn.softmax(q @ marked(k).swapaxes(-1, -2) * call.scale, -1) @ v

@@ -93,7 +93,7 @@ def _one_randomly(impl: str, options: CheckOptions, count: int, kind: tuple[int,
     by_kind = _by_kind(info, options.dtypes)
     parts = [(first, min(AT_A_TIME, count - first), among) for first in range(0, count, AT_A_TIME) for among in by_kind]
     with _sessions(impl, options, workers) as sessions:
-        work = lambda own, part: _random(own, impl, options, *part, *kind)  # noqa: E731  (in words it is longer)
+        work = lambda own, part: _random(own, impl, options, part[0], part[1], part[2], kind[0], kind[1])  # noqa: E731
         return together(impl, sessions.map(work, parts, kind=lambda part: info.kind_of(part[2][0])))
 
 
