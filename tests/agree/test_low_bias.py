@@ -5,6 +5,7 @@ And what lies outside of the values that a row can weigh always is, however litt
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -175,10 +176,11 @@ def test_keys_without_weight_do_not_widen_a_bound(level: float | None, dtype: st
         _row([0.3, -0.2, level, level], dtype),
         _row([0.3, -0.2, -np.inf, -np.inf], dtype),
     )
-    for bound in (
+    bounds: list[Callable[[Any, Any], Any]] = [
         lambda head, c: output_bound(head, c, 0, units),
         lambda head, c: stage_bounds(head, c, 0, units)["lse"],
-    ):
+    ]
+    for bound in bounds:
         np.testing.assert_allclose(bound(with_low, call), bound(without, plain), rtol=0.2)
     weights = stage_bounds(with_low, call, 0, units)["weights"][0]
     assert (weights[2:] <= 4 * units.eta_p + units.eta).all()
