@@ -11,7 +11,7 @@ import pytest
 from attnbench.agree.check.rows import CheckRow, check_feature
 from attnbench.agree.examine import examine
 from attnbench.agree.random_check import check_random
-from attnbench.api import Call, Capabilities, Implementation, UnsupportedError
+from attnbench.api import Call, Capabilities, Implementation, Limit, UnsupportedError
 from attnbench.attention import resolve
 from attnbench.errors import UndeliveredError
 from attnbench.problem import Case, Problem
@@ -98,6 +98,12 @@ def test_a_rule_that_is_refused_is_neither_broken_nor_held(rule: str) -> None:
     row = row_of(refusing(lambda *_: True), rule)
     assert (row.status, row.cases, row.refused) == ("unsupported", 0, 1)
     assert row.reason == f"refused by the kernel: {WORDS}"
+
+
+def test_a_rule_that_is_beyond_what_is_declared_is_not_refused() -> None:
+    row = row_of(refusing(lambda *_: False, replace(PLAIN, limits=(Limit("Tq", "one", at_most=1),))), "rule_3")
+    assert (row.status, row.cases, row.refused) == ("unsupported", 0, 0)
+    assert "Tq = 33 is above 1" in str(row.reason)
 
 
 def test_a_rule_for_which_it_does_not_deliver_is_broken() -> None:

@@ -19,7 +19,7 @@ def attend(q, k, v, call):
     return v
 """
 CORE = {f"attnbench.{name}" for name in ("api", "call", "errors", "implementation", "layouts", "precision", "spec")}
-CORE |= {"attnbench"}
+CORE |= {"attnbench", "attnbench.needs"}
 ANALYSIS = {f"attnbench.{name}" for name in ("ablate", "catalogue", "exchange", "results")}
 
 # Imports a file beside NumPy, and prints the modules of attnbench and the others' packages that it loaded.
