@@ -36,11 +36,16 @@ Plan = Callable[[], Sequence[CheckCase]]
 
 
 @cache
+def cases_of_features() -> Sequence[CheckCase]:
+    """The cases of the check without its plan of boundaries: soon judged, and the floor of what is found."""
+    return tuple(one for dtype in DTYPES for one in check_cases(dtype))
+
+
+@cache
 def default_plan() -> Sequence[CheckCase]:
     """The cases that ``attnbench check`` tries by default."""
-    known_ones = (one for dtype in DTYPES for one in check_cases(dtype))
     plan = planned_cases(Eager().implementation("control"), sweeps=SWEEPS)
-    return (*known_ones, *(CheckCase("boundaries", one.case) for one in plan))
+    return (*cases_of_features(), *(CheckCase("boundaries", one.case) for one in plan))
 
 
 @dataclass(frozen=True)

@@ -73,13 +73,11 @@ def test_the_plan_is_the_same_every_time_and_its_texts_are_its_cases() -> None:
 
 @pytest.mark.parametrize("flag", [*FLAGS, *BESIDE])
 def test_every_declared_feature_has_cases_in_every_dtype_that_need_nothing_else(flag: str) -> None:
-    plan = planned_cases(
-        declaring(dtypes=DTYPES, gradients=True, **{flag: True, BESIDE.get(flag, flag): True}), sweeps=2
-    )
+    plan = planned_cases(declaring(dtypes=DTYPES, gradients=True, **{flag: True, BESIDE.get(flag, flag): True}))
     for dtype in DTYPES:
         about = [one for one in plan if one.case.problem.dtype == dtype and one.case.gradients]
         with_it = [one for one in about if flag in features_of(one.case)]
-        assert len(with_it) >= 3, (flag, dtype, len(about))
+        assert len(with_it) >= 2, (flag, dtype, len(about))
         assert len({one.row["S"] for one in with_it} | {one.row["Tq"] for one in with_it}) >= 3, (flag, dtype)
 
 
@@ -92,10 +90,10 @@ def test_where_every_shape_is_compiled_few_shapes_carry_all_classes_of_sizes() -
         assert {one.row[name] for one in plan} == set(levels), name
 
 
-def first_wrong(kernel: Implementation, dtypes: tuple[str, ...] = ("float32",)) -> str | None:
-    """The first case of the plan that disagrees."""
+def first_wrong(kernel: Implementation) -> str | None:
+    """The first case of one sweep of the plan that disagrees, in float32 alone."""
     backend = load_backend("numpy")
-    cases = boundary_cases(kernel, dtypes, ())
+    cases = [case_text(one.case) for one in planned_cases(kernel, ("float32",))]
     results = (judge_case(backend, kernel, case) for case in cases)
     return next((one.reason for one in results if one.status == "wrong"), None)
 

@@ -31,6 +31,7 @@ MOST_ON = 5  # features in one case: with more of them hardly a key is left
 QUICK, USUAL, DEEP = "quick", "usual", "deep"
 SWEEPS, SWEEPS_DEEP = 2, 16
 QUICK_CASES = 40
+COMPILED_CASES = 150  # each is compiled, and takes most of a second
 TRIES = 6  # values drawn of a class before it counts as out of an implementation's limits
 
 # Where every case is compiled, its sizes come together: these hold every class of every size at least once.
@@ -84,7 +85,7 @@ def boundary_cases(
     """The plan as texts, as far as it is about one of ``features`` (all without any), in the order to be tried."""
     quick = depth == QUICK
     sweeps = 1 if quick else (SWEEPS_DEEP if depth == DEEP else SWEEPS) // (2 if compiles else 1)
-    most = QUICK_CASES if quick else None
+    most = QUICK_CASES if quick else COMPILED_CASES if compiles and depth == USUAL else None
     found = planned_cases(implementation, dtypes, device, sweeps=sweeps, by_shape=compiles, most=most)
     return [case_text(one.case) for one in found if not features or set(features) & set(features_of(one.case))]
 
