@@ -243,7 +243,6 @@ LARGE = Case(AttentionSpec(causal=True), Problem(B=2, Hq=4, Hkv=2, Tq=96, S=96, 
 def sampling(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a case of this size were large: some rows of some heads are judged."""
     monkeypatch.setattr(trial_module, "WHOLE", 1 << 12)
-    monkeypatch.setattr(trial_module, "SAMPLED_PAIRS", 1 << 12)
 
 
 def sample_of(case: Case, seed: int = 0) -> trial_module.Sample:

@@ -78,12 +78,12 @@ class Sample:
     pairs: tuple[tuple[int, int], ...]
 
 
-def choose(call: Call, seed: int, whole: int = WHOLE) -> Sample:
-    """All rows and heads of a call of up to ``whole`` query-key pairs; of a larger one about half as many.
+def choose(call: Call, seed: int, whole: int | None = None) -> Sample:
+    """All rows and heads of a call of up to ``whole`` (``WHOLE``) query-key pairs; of a larger one about half as many.
 
     These are the first and the last ones, those either side of every usual edge of a tile, and random ones.
     """
-    s = call.sizes
+    s, whole = call.sizes, WHOLE if whole is None else whole
     everything = Sample(np.arange(s.Tq), tuple(np.ndindex(s.B, s.Hq)))
     if s.B * s.Hq * s.Tq * s.S <= whole:
         return everything
@@ -103,7 +103,7 @@ def trial(
     case: Case,
     device: str = "cpu",
     binding: Binding | None = None,
-    whole: int = WHOLE,
+    whole: int | None = None,
 ) -> Trial:
     """Run ``case`` and judge it; with a ``binding`` of its kind nothing is compiled. ``whole`` as in ``choose``.
 
