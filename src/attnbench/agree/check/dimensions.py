@@ -61,6 +61,8 @@ SIZES = ("Tq", "S", "heads", "B", "D", "Dv")
 # B·Hq·(Tq + S)·D. More is allowed to one head of one batch entry, where both lengths are long.
 PAIRS, PAIRS_OF_ONE = 290_000, 1_100_000
 ELEMENTS, ELEMENTS_OF_ONE = 500_000, 2_400_000
+# Scores with a hidden layer do so many times the work of a product for each pair.
+LEARNED, LEARNED_WORK = ("additive", "concat"), 8
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,13 @@ def fits(row: Mapping[str, str]) -> bool:
     return all(rule(row) for rule in RULES)
 
 
+def fits_a_shape(row: Mapping[str, str]) -> bool:
+    """``fits`` where the sizes come together and were chosen beforehand: only a learned score may be too much there."""
+    if not all(rule(row) for rule in RULES if rule is not _not_too_much_work):
+        return False
+    return row.get("score") not in LEARNED or LEARNED_WORK * _pairs(row) <= PAIRS_OF_ONE
+
+
 def _positions_are_said(row: Mapping[str, str]) -> bool:
     """Where positions matter and lengths differ somebody says where the queries stand; and only where they matter."""
     if "where" not in row:
@@ -213,15 +222,22 @@ def _gradients_are_asked_for(row: Mapping[str, str]) -> bool:
 
 
 def _not_too_much_work(row: Mapping[str, str]) -> bool:
-    heads = min(hq for hq, _ in HEADS[row["heads"]]) if "heads" in row else 1
-    count = heads * (BATCH[row["B"]][0] if "B" in row else 1)
-    tq, s = smallest(row, "Tq"), smallest(row, "S")
-    d = HEAD_SIZES[row["D"]][0] if "D" in row else 1
-    learned = 8 if row.get("score") in ("additive", "concat") else 1
-    pairs, elements = count * learned * tq * s, count * (tq + s) * d
+    count, d = _heads(row), HEAD_SIZES[row["D"]][0] if "D" in row else 1
+    pairs = _pairs(row) * (LEARNED_WORK if row.get("score") in LEARNED else 1)
+    elements = count * (smallest(row, "Tq") + smallest(row, "S")) * d
     return pairs <= (PAIRS_OF_ONE if count == 1 else PAIRS) and elements <= (
         ELEMENTS_OF_ONE if count == 1 else ELEMENTS
     )
+
+
+def _heads(row: Mapping[str, str]) -> int:
+    """The fewest heads of all batch entries together."""
+    heads = min(hq for hq, _ in HEADS[row["heads"]]) if "heads" in row else 1
+    return heads * (BATCH[row["B"]][0] if "B" in row else 1)
+
+
+def _pairs(row: Mapping[str, str]) -> int:
+    return _heads(row) * smallest(row, "Tq") * smallest(row, "S")
 
 
 def smallest(row: Mapping[str, str], name: str) -> int:

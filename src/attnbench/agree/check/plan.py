@@ -128,7 +128,7 @@ def _rows(available: Mapping[str, Sequence[str]], sweep: int, most: int | None, 
     rest = {name: levels for name, levels in available.items() if name not in dims.SIZES}
     together = {"shape": list(whole), **rest}
     design = Design(
-        together, lambda row: dims.fits(expanded(row)), rng, features=tuple(dims.FEATURES), most_on=MOST_ON + 1
+        together, lambda row: dims.fits_a_shape(expanded(row)), rng, features=tuple(dims.FEATURES), most_on=MOST_ON + 1
     )
     return [expanded(row) for row in design.rows(most)]
 
