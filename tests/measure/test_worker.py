@@ -11,14 +11,17 @@ import pytest
 
 from attnbench.live.pair import UNSPOKEN
 from attnbench.measure.bench import Bench
-from attnbench.measure.check_operations import check_operations
+from attnbench.measure.check_operations import check_operations, conformance_operations, plan_operations
+from attnbench.measure.declare_operation import declare_operation
 from attnbench.measure.general import General
 from attnbench.measure.process import Setting, WorkerProcess
 from attnbench.measure.worker import operations
 
 GENERAL = {"hello", "describe", "observe"}
 TIMED = {"prepare", "burst", "verify", "memory", "drop", "ceilings"}
-CHECKED = {"check_plan", "check", "check_random", "check_case", "examine"}
+PLANNED = {"check_plan", "check_boundaries"}
+CHECKED = {"check", "check_random", "check_case", "examine"}
+DECLARED = {"declare"}
 PROBED = {"semantics_plan", "semantics", "onnx_plan", "check_onnx"}
 
 
@@ -27,10 +30,13 @@ def test_every_part_has_its_own_operations_and_the_worker_has_them_all() -> None
     parts = [
         general.operations(),
         Bench(lambda: general.backend).operations(),
+        plan_operations(lambda: general.backend),
         check_operations(lambda: general.backend),
+        declare_operation(lambda: general.backend),
+        conformance_operations(lambda: general.backend),
     ]
-    assert [set(part) for part in parts] == [GENERAL, TIMED, CHECKED | PROBED]
-    assert set(operations()) == GENERAL | TIMED | CHECKED | PROBED
+    assert [set(part) for part in parts] == [GENERAL, TIMED, PLANNED, CHECKED, DECLARED, PROBED]
+    assert set(operations()) == GENERAL | TIMED | PLANNED | CHECKED | DECLARED | PROBED
     assert len(operations()) == sum(map(len, parts))
 
 

@@ -88,6 +88,17 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
         found = examine(backend(), kernel, case_from_text(case), device, seconds=seconds)
         return OK, None, found.to_dict()
 
+    return {
+        "check": check,
+        "check_random": check_random,
+        "check_case": check_case,
+        "examine": examine,
+    }
+
+
+def conformance_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
+    """What native kernels do by themselves, and nodes of ONNX; as ``check_operations``."""
+
     def semantics_plan(device: str) -> Done:
         """The native kernels of this backend on the device, and those that are not installed with what they require."""
         own = [one for one in discover.backend(backend().name).native_kernels() if device in one.devices]
@@ -116,10 +127,6 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
         return OK, None, check_named(backend(), kernel, case, device).to_dict()
 
     return {
-        "check": check,
-        "check_random": check_random,
-        "check_case": check_case,
-        "examine": examine,
         "semantics_plan": semantics_plan,
         "semantics": semantics,
         "onnx_plan": onnx_plan,

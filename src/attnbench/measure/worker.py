@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from attnbench.measure.bench import Bench
-from attnbench.measure.check_operations import check_operations, plan_operations
+from attnbench.measure.check_operations import check_operations, conformance_operations, plan_operations
 from attnbench.measure.declare_operation import declare_operation
 from attnbench.measure.general import General, classify
 from attnbench.measure.protocol import CRASHED, OK, REASON_LENGTH, WRONG, Done, Reply, Request, decode, encode
@@ -57,7 +57,8 @@ def operations() -> dict[str, Callable[..., Done]]:
         return general.backend
 
     checking = plan_operations(backend) | check_operations(backend) | declare_operation(backend)
-    return general.operations() | Bench(backend).operations() | checking
+    own = general.operations() | Bench(backend).operations()
+    return own | checking | conformance_operations(backend)
 
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
