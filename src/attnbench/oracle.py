@@ -7,8 +7,9 @@ formulas of ``docs/spec.md`` line by line; sums run over the allowed set A only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from attnbench.call import Call
 
 Array = np.ndarray[Any, np.dtype[Any]]
+KEPT = 1 << 19  # elements (heads, T, S) up to which evaluated heads are kept
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,32 @@ def heads(
         g = h // sizes.group  # query head h reads key/value head g
         operands = (q[b, h][index], k[b, g], v[b, g])
         yield b, h, _head(call, b, h, index, *(a.astype(np.float64) for a in operands))
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """``heads`` of some rows and (b, h), to be gone through more than once.
+
+    They are evaluated once if that is little to keep, ``KEPT`` elements of (T, S) of all heads, else every time.
+    """
+
+    q: Array
+    k: Array
+    v: Array
+    call: Call
+    rows: Array
+    pairs: Sequence[tuple[int, int]]
+
+    def __iter__(self) -> Iterator[tuple[int, int, HeadReference]]:
+        little = len(self.rows) * len(self.pairs) * self.call.sizes.S <= KEPT
+        return iter(self._kept) if little else self._anew()
+
+    @cached_property
+    def _kept(self) -> list[tuple[int, int, HeadReference]]:
+        return list(self._anew())
+
+    def _anew(self) -> Iterator[tuple[int, int, HeadReference]]:
+        return heads(self.q, self.k, self.v, self.call, self.rows, self.pairs)
 
 
 def _head(call: Call, b: int, h: int, rows: Array, q: Array, k: Array, v: Array) -> HeadReference:

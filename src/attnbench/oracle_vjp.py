@@ -34,16 +34,18 @@ def reference_vjp(
     d_lse: Array | None = None,
     rows: Array | None = None,
     pairs: Iterable[tuple[int, int]] | None = None,
+    evaluated: Iterable[tuple[int, int, HeadReference]] | None = None,
 ) -> dict[str, Array]:
     """Gradients in float64 by name: q, k, v, and bias, sinks, params.NAME where the call has them.
 
     d_output (B, Hq, Tq, Dv) and d_lse (B, Hq, Tq) are cotangents; each gradient has the shape of its operand. With
-    ``rows`` or ``pairs`` of (b, h) only these are evaluated: the cotangents must be zero in all others.
+    ``rows`` or ``pairs`` of (b, h) only these are evaluated: the cotangents must be zero in all others. ``evaluated``
+    are these heads if somebody has them already.
     """
     grads = zeros_like_operands(q, k, v, call)
     group = call.sizes.group
     index = np.arange(call.sizes.Tq) if rows is None else np.asarray(rows)
-    for b, h, head in heads(q, k, v, call, index, pairs):
+    for b, h, head in evaluated or heads(q, k, v, call, index, pairs):
         d_row_lse = np.zeros(len(index)) if d_lse is None else d_lse[b, h][index].astype(np.float64)
         one = head_vjp(head, call, d_output[b, h][index].astype(np.float64), d_row_lse)
         grads["q"][b, h, index] += one["q"]

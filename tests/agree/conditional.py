@@ -23,6 +23,7 @@ import numpy as np
 import threadpoolctl
 
 from attnbench.agree.cases import CheckCase, check_cases
+from attnbench.agree.check.boundaries import SHARE
 from attnbench.agree.check.plan import SWEEPS, planned_cases
 from attnbench.agree.eager import Eager
 from attnbench.agree.mutants.known import Known, called_again, fault, known
@@ -32,6 +33,7 @@ from attnbench.precision import DTYPES
 from attnbench.problem import Case
 
 ENOUGH = 0.99
+BOUNDARIES = "boundaries"
 Plan = Callable[[], Sequence[CheckCase]]
 
 
@@ -45,7 +47,7 @@ def cases_of_features() -> Sequence[CheckCase]:
 def default_plan() -> Sequence[CheckCase]:
     """The cases that ``attnbench check`` tries by default."""
     plan = planned_cases(Eager().implementation("control"), sweeps=SWEEPS)
-    return (*cases_of_features(), *(CheckCase("boundaries", one.case) for one in plan))
+    return (*cases_of_features(), *(CheckCase(BOUNDARIES, one.case) for one in plan))
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,9 @@ def _inputs(case: Case) -> Inputs:
 
 
 @cache
-def _known(case: Case) -> Known:
-    return known(case, inputs=_inputs(case))
+def _known(one: CheckCase) -> Known:
+    share = SHARE if one.feature == BOUNDARIES else None
+    return known(one.case, inputs=_inputs(one.case), share=share)
 
 
 def first_kill(pair: Pair, plan: Sequence[CheckCase]) -> tuple[Case | None, int]:
@@ -89,7 +92,7 @@ def first_kill(pair: Pair, plan: Sequence[CheckCase]) -> tuple[Case | None, int]
                 planted.note(call.sizes)
             continue
         tried += 1
-        if fault(_known(one.case), planted, twice=keeps) is not None:
+        if fault(_known(one), planted, twice=keeps) is not None:
             return one.case, tried
     return None, tried
 

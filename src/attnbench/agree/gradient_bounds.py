@@ -67,11 +67,15 @@ def gradient_bounds(
     units: Units,
     rows: Array,
     pairs: Iterable[tuple[int, int]] | None = None,
+    evaluated: Iterable[tuple[int, int, HeadReference]] | None = None,
 ) -> Gradients:
-    """E for every gradient, in the shape of its operand; ``rows``, ``pairs``: where the cotangents are not zero."""
+    """E for every gradient, in the shape of its operand; ``rows``, ``pairs``: where the cotangents are not zero.
+
+    ``evaluated`` are these heads if somebody has them already.
+    """
     bounds = zeros_like_operands(q, k, v, call)
     total_rows = len(rows) * call.sizes.group
-    for b, h, full in heads(q, k, v, call, rows, pairs):
+    for b, h, full in evaluated or heads(q, k, v, call, rows, pairs):
         at, head = (b, h), without_the_unseen(full)
         d_row_lse = np.zeros(len(rows)) if d_lse is None else d_lse[at][rows].astype(np.float64)
         back = _backward(head, call, h, d_output[at][rows].astype(np.float64), d_row_lse, units, total_rows)

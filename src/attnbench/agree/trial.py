@@ -19,11 +19,11 @@ from attnbench.agree.run_once import Ran, run_once
 from attnbench.backends.answers import gradient_names
 from attnbench.backends.arithmetic import precision_of
 from attnbench.backends.bind import Inputs, inputs_of
-from attnbench.call import Call
+from attnbench.call import Call, Sizes
 from attnbench.errors import AttnbenchError, is_refusal, refusal_of
 from attnbench.inputs import stream
 from attnbench.needs import with_operands
-from attnbench.oracle import heads
+from attnbench.oracle import Evaluated, heads
 from attnbench.oracle_vjp import reference_vjp
 from attnbench.precision import wide
 
@@ -78,23 +78,42 @@ class Sample:
     pairs: tuple[tuple[int, int], ...]
 
 
-def choose(call: Call, seed: int, whole: int | None = None) -> Sample:
-    """All rows and heads of a call of up to ``whole`` (``WHOLE``) query-key pairs; of a larger one about half as many.
+@dataclass(frozen=True)
+class Share:
+    """How much of a case is judged whole: up to so many query-key pairs, and so many heads of all batch entries."""
+
+    pairs: int
+    heads: int | None = None
+
+
+def choose(call: Call, seed: int, share: Share | None = None) -> Sample:
+    """All rows and heads of a call within ``share`` (``WHOLE`` pairs); of a larger one about half as many pairs.
 
     These are the first and the last ones, those either side of every usual edge of a tile, and random ones.
     """
-    s, whole = call.sizes, WHOLE if whole is None else whole
+    s, share = call.sizes, share or Share(WHOLE)
     everything = Sample(np.arange(s.Tq), tuple(np.ndindex(s.B, s.Hq)))
-    if s.B * s.Hq * s.Tq * s.S <= whole:
+    pairs, most = s.B * s.Hq * s.Tq * s.S, share.heads or s.B * s.Hq
+    if pairs <= share.pairs and s.B * s.Hq <= most:
         return everything
     rng = stream(seed, "sample")
-    all_pairs = everything.pairs
-    chosen = {0, len(all_pairs) - 1, *rng.choice(len(all_pairs), min(SAMPLED_HEADS - 2, len(all_pairs))).tolist()}
-    count = min(s.Tq, max(8, whole // 2 // (s.S * len(chosen))))
+    heads = _some_heads(s, share, rng)
+    if s.Tq * s.S * len(heads) <= share.pairs // 2:
+        return Sample(everything.rows, heads)
+    count = min(s.Tq, max(8, share.pairs // 2 // (s.S * len(heads))))
     edges = {0, 1, s.Tq // 2, s.Tq - 2, s.Tq - 1} | {row for tile in TILES for row in (tile - 1, tile)}
     edges &= set(range(s.Tq))
     rows = edges | set(rng.choice(s.Tq, count, replace=False).tolist())
-    return Sample(np.array(sorted(rows)), tuple(all_pairs[i] for i in sorted(chosen)))
+    return Sample(np.array(sorted(rows)), heads)
+
+
+def _some_heads(s: Sizes, share: Share, rng: np.random.Generator) -> tuple[tuple[int, int], ...]:
+    """The first and the last, and others: as many as may be where a head is small, else four."""
+    every, count = list(np.ndindex(s.B, s.Hq)), SAMPLED_HEADS
+    if share.heads is not None:
+        count = max(count, min(share.heads, share.pairs // 2 // (s.Tq * s.S)))
+    chosen = {0, len(every) - 1, *rng.choice(len(every), min(count - 2, len(every))).tolist()}
+    return tuple((int(b), int(h)) for b, h in (every[i] for i in sorted(chosen)))
 
 
 def trial(
@@ -103,9 +122,9 @@ def trial(
     case: Case,
     device: str = "cpu",
     binding: Binding | None = None,
-    whole: int | None = None,
+    share: Share | None = None,
 ) -> Trial:
-    """Run ``case`` and judge it; with a ``binding`` of its kind nothing is compiled. ``whole`` as in ``choose``.
+    """Run ``case`` and judge it; with a ``binding`` of its kind nothing is compiled. ``share`` as in ``choose``.
 
     An exception, an input that was written to, and a result that a second call changes are disagreements too. A kernel
     that raises ``UnsupportedError`` refuses the case, which is unsupported.
@@ -115,7 +134,7 @@ def trial(
     needs = with_operands(call.needs(device, gradients=case.gradients), case.problem.operands)
     if reason := implementation.unsupported(needs):
         return Trial("unsupported", reason=reason)
-    sample = choose(call, case.problem.seed, whole)
+    sample = choose(call, case.problem.seed, share)
     inputs = sampled(inputs, sample)
     try:
         ran = run_once(backend, implementation, inputs, device, binding)
@@ -126,8 +145,9 @@ def trial(
     if wrong := _of_memory(ran):
         return wrong
     units = Units.of(precision_of(implementation, call.dtype, device), call.dtype)
-    forward = judge_forward(ran.output, inputs, units, sample)
-    backward = judge_gradients(ran.grads, inputs, units, sample) if ran.grads else ()
+    evaluated = Evaluated(*inputs.qkv, call, sample.rows, sample.pairs)
+    forward = judge_forward(ran.output, inputs, units, sample, evaluated)
+    backward = judge_gradients(ran.grads, inputs, units, sample, evaluated) if ran.grads else ()
     failed = next((j for j in (*forward, *backward) if not j.ok), None)
     if failed is None:
         return Trial("ok", forward, backward)
@@ -170,8 +190,10 @@ def sampled(inputs: Inputs, sample: Sample) -> Inputs:
     return inputs.with_values(**zeroed)
 
 
-def judge_forward(output: AttentionOutput, inputs: Inputs, units: Units, sample: Sample) -> tuple[Judgement, ...]:
-    """Hold output, lse and stages to the oracle in the sampled rows and heads."""
+def judge_forward(
+    output: AttentionOutput, inputs: Inputs, units: Units, sample: Sample, evaluated: Evaluated | None = None
+) -> tuple[Judgement, ...]:
+    """Hold output, lse and stages to the oracle in the sampled rows and heads, ``evaluated`` if they are already."""
     arrays, call = dict(output.items()), inputs.call
     if call.sizes.empty:
         return ()
@@ -179,7 +201,7 @@ def judge_forward(output: AttentionOutput, inputs: Inputs, units: Units, sample:
     if wrong:
         return tuple(wrong)
     picked: dict[str, list[tuple[Array, ...]]] = {name: [] for name in ("output", *call.outputs)}
-    for b, h, head in heads(*inputs.qkv, call, sample.rows, sample.pairs):
+    for b, h, head in evaluated or heads(*inputs.qkv, call, sample.rows, sample.pairs):
         below, above = output_sides(head, call, h, units)
         spreads = telling.spread(head, sink=call.sinks is not None)
         picked["output"].append((arrays["output"][b, h][sample.rows], head.output, below, above, spreads))
@@ -212,13 +234,15 @@ def _judged(name: str, got: Array, expected: Array, bound: Array, dtype: str) ->
     return replace(judge(name, got, expected, bound, dtype), telling=telling.of_numbers(expected, bound))
 
 
-def judge_gradients(grads: dict[str, Array], inputs: Inputs, units: Units, sample: Sample) -> tuple[Judgement, ...]:
+def judge_gradients(
+    grads: dict[str, Array], inputs: Inputs, units: Units, sample: Sample, evaluated: Evaluated | None = None
+) -> tuple[Judgement, ...]:
     """Hold gradients to the oracle; the cotangents are zero outside the sample."""
     qkv, call, d_output, d_lse = inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse
     if d_output is None or call.sizes.empty:
         return ()
-    expected = reference_vjp(*qkv, call, d_output, d_lse, sample.rows, sample.pairs)
-    bounds = gradient_bounds(*qkv, call, d_output, d_lse, units, sample.rows, sample.pairs)
+    expected = reference_vjp(*qkv, call, d_output, d_lse, sample.rows, sample.pairs, evaluated)
+    bounds = gradient_bounds(*qkv, call, d_output, d_lse, units, sample.rows, sample.pairs, evaluated)
     operands = inputs.arrays()
     return tuple(
         _judged(f"d_{name}", grads[name], expected[name], bounds[name], operands[name].dtype.name)

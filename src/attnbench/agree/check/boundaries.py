@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from attnbench.agree.case_text import case_from_text, case_text
 from attnbench.agree.check.features import features_of, put_down
 from attnbench.agree.check.rows import MOST_PAIRS, CheckRow
-from attnbench.agree.trial import trial
+from attnbench.agree.trial import Share, trial
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
     from attnbench.implementation import Implementation
     from attnbench.problem import Case
 
-# Query-key pairs of a case that are judged whole; of a larger one rows and heads are sampled.
-WHOLE = 1 << 17
+# What is judged whole; of a larger case rows and heads are sampled.
+SHARE = Share(pairs=1 << 17, heads=16)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class BoundaryResult:
 
 def judge_case(backend: Backend, implementation: Implementation, text: str, device: str = "cpu") -> BoundaryResult:
     """Run one case of the plan and judge it."""
-    found = trial(backend, implementation, case_from_text(text), device, whole=WHOLE)
+    found = trial(backend, implementation, case_from_text(text), device, share=SHARE)
     return BoundaryResult(
         text,
         found.status,

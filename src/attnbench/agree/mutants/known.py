@@ -18,12 +18,12 @@ from attnbench.agree.gradient_bounds import gradient_bounds
 from attnbench.agree.judge import Judgement, judge, of_another_form
 from attnbench.agree.mutants.conditional import Conditional
 from attnbench.agree.run_once import SMALL
-from attnbench.agree.trial import Sample, choose
+from attnbench.agree.trial import Sample, Share, choose
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.call import Sizes
 from attnbench.errors import AttnbenchError
 from attnbench.implementation import AttentionOutput
-from attnbench.oracle import heads
+from attnbench.oracle import Evaluated
 from attnbench.oracle_vjp import reference_vjp
 from attnbench.precision import wide
 from attnbench.problem import Case
@@ -45,17 +45,21 @@ class Known:
     grads: dict[str, Array]
 
 
-def known(case: Case, sample: Sample | None = None, inputs: Inputs | None = None) -> Known:
-    """Everything about a case that does not depend on a mutant; ``inputs`` are its own if they were drawn before."""
+def known(case: Case, sample: Sample | None = None, inputs: Inputs | None = None, share: Share | None = None) -> Known:
+    """Everything about a case that does not depend on a mutant; ``inputs`` are its own if they were drawn before.
+
+    Without a ``sample`` that of a trial is judged, ``share`` as in ``choose``.
+    """
     inputs = inputs or inputs_of(case)
-    sample = sample or choose(inputs.call, case.problem.seed)
+    sample = sample or choose(inputs.call, case.problem.seed, share)
     inputs = _with_sampled_cotangents(inputs, sample)
     units = Units.of(CAPABILITIES.precision_of(inputs.call.dtype), inputs.call.dtype)
-    backward = _true_gradients(inputs, sample, units) if case.gradients else {}
+    evaluated = Evaluated(*inputs.qkv, inputs.call, sample.rows, sample.pairs)
+    backward = _true_gradients(inputs, sample, units, evaluated) if case.gradients else {}
     sound = Eager()
     output = sound.attend(*inputs.qkv, inputs.call)
     grads = sound.vjp(*inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse) if case.gradients else {}
-    answer = Known(case, inputs, sample, _true_output(inputs, sample, units), backward, output, grads)
+    answer = Known(case, inputs, sample, _true_output(inputs, units, evaluated), backward, output, grads)
     if wrong := _outside(answer, output, grads):
         raise AttnbenchError(f"the sound implementation is wrong in {case.label()}: {wrong}")
     return answer
@@ -131,9 +135,9 @@ def _with_sampled_cotangents(inputs: Inputs, sample: Sample) -> Inputs:
     return inputs.with_values(**zeroed)
 
 
-def _true_output(inputs: Inputs, sample: Sample, units: Units) -> Truth:
+def _true_output(inputs: Inputs, units: Units, evaluated: Evaluated) -> Truth:
     parts: dict[str, list[tuple[Array, Array]]] = {name: [] for name in ("output", *inputs.call.outputs)}
-    for _, h, head in heads(*inputs.qkv, inputs.call, sample.rows, sample.pairs):
+    for _, h, head in evaluated:
         bounds = {"output": output_bound(head, inputs.call, h, units)}
         if inputs.call.outputs:
             bounds |= stage_bounds(head, inputs.call, h, units)
@@ -142,10 +146,10 @@ def _true_output(inputs: Inputs, sample: Sample, units: Units) -> Truth:
     return {name: (np.stack([e for e, _ in found]), np.stack([b for _, b in found])) for name, found in parts.items()}
 
 
-def _true_gradients(inputs: Inputs, sample: Sample, units: Units) -> Truth:
+def _true_gradients(inputs: Inputs, sample: Sample, units: Units, evaluated: Evaluated) -> Truth:
     given = (*inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse)
-    expected = reference_vjp(*given, sample.rows, sample.pairs)
-    bounds = gradient_bounds(*given, units, sample.rows, sample.pairs)
+    expected = reference_vjp(*given, sample.rows, sample.pairs, evaluated)
+    bounds = gradient_bounds(*given, units, sample.rows, sample.pairs, evaluated)
     return {name: (expected[name], bounds[name]) for name in expected}
 
 
