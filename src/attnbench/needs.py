@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # Operands of a problem that ask for more than their arrays show: a NaN that must have no effect, and another layout.
 ISOLATED = ("nan", "nan_last_key", "nan_cotangent")
+# A NaN that some rows see, and where one of these hides it others must not.
+SEEN, HIDING = ("nan_query", "nan_key", "nan_value"), ("causal", "window", "mask", "lengths", "segments")
 LAYOUT = "layout_"
 
 
@@ -46,7 +48,9 @@ def needs_of_call(call: Call, device: str = "cpu", *, gradients: bool = False) -
 def with_operands(needs: Needs, operands: Iterable[str]) -> Needs:
     """The same with what the operands of a problem ask for beyond their arrays."""
     kinds = tuple(operands)
-    isolated = ("nan_isolation",) if set(ISOLATED) & set(kinds) else ()
+    hidden = not needs.features.isdisjoint(HIDING) or "bias_minus_inf" in kinds
+    poisons = (*ISOLATED, *SEEN) if hidden else ISOLATED
+    isolated = ("nan_isolation",) if set(poisons) & set(kinds) else ()
     strided = ("strided",) if any(kind.startswith(LAYOUT) for kind in kinds) else ()
     return needs.with_features(*isolated, *strided)
 

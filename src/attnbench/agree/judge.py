@@ -104,10 +104,11 @@ def _inf_pattern(tensor: str, values: Array, expected: Array, bound: Array, dtyp
 
 
 def _value(tensor: str, values: Array, expected: Array, bound: Array) -> Judgement:
-    compared = np.isfinite(values) & np.isfinite(expected)
-    error = np.abs(np.where(compared, values, 0.0) - np.where(compared, expected, 0.0))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = np.where(error == 0, 0.0, error / (SLACK * bound))
+        error = np.abs(values - expected)
+        if not error.max(initial=0.0) < np.inf:  # the pattern of what is not finite is judged on its own
+            error = np.where(np.isfinite(values) & np.isfinite(expected), error, 0.0)
+        ratio = np.divide(error, SLACK * bound, out=np.zeros_like(error), where=error != 0)
     if not ratio.size:
         return Judgement(tensor, 0.0)
     where = np.unravel_index(int(np.argmax(ratio)), ratio.shape)

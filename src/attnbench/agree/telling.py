@@ -45,8 +45,12 @@ def of_output(bound: Array, spreads: Array) -> float:
 
 def of_numbers(expected: Array, bound: Array) -> float:
     """The share of an array that stands out of its bound, by squares; 1 where it is 0 throughout."""
-    size = np.abs(np.where(np.isfinite(expected), expected, 0.0))
-    if not size.any():
+    size = np.abs(expected)
+    largest = size.max(initial=0.0)
+    if not largest < np.inf:
+        size = np.where(np.isfinite(size), size, 0.0)
+        largest = size.max()
+    if largest == 0:
         return 1.0
-    squares = (size / size.max()) ** 2
+    squares = (size / largest) ** 2
     return float(squares[SLACK * bound <= ROOM * size].sum() / squares.sum())

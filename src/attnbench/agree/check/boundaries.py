@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from attnbench.problem import Case
 
 # What is judged whole; of a larger case rows and heads are sampled.
-SHARE = Share(pairs=1 << 17, heads=16)
+SHARE = Share(pairs=1 << 15, heads=12)
 
 
 @dataclass(frozen=True)

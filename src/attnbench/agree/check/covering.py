@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+Array = np.ndarray[Any, np.dtype[Any]]
 Row = dict[str, str]
 Fits = Callable[[Mapping[str, str]], bool]
 Pair = tuple[tuple[str, str], tuple[str, str]]
@@ -44,13 +45,14 @@ class Design:
         self._index = {one: i for i, one in enumerate(self._levels)}
         self._of = {name: [self._index[name, level] for level in dimensions[name]] for name in self._names}
         owner = np.array([self._names.index(name) for name, _ in self._levels])
-        self._left = owner[:, None] < owner[None, :]  # pairs that no row has yet
+        self._left = owner[:, None] != owner[None, :]  # pairs, both ways round, that no row has yet
+        self._pairs = np.argwhere(owner[:, None] < owner[None, :])  # in the order in which they are drawn
         self.impossible: list[Pair] = []
 
     def rows(self, most: int | None = None) -> list[Row]:
         """Rows until no pair is left, or the first ``most``; pairs that no row can have are in ``impossible`` then."""
         found: list[Row] = []
-        while self._left.any() and (most is None or len(found) < most):
+        while self._left[self._pairs[:, 0], self._pairs[:, 1]].any() and (most is None or len(found) < most):
             row = self._next()
             if row is None:
                 continue
@@ -59,13 +61,14 @@ class Design:
         return found
 
     def _next(self) -> dict[str, int] | None:
-        first, second = (int(i) for i in np.argwhere(self._left)[self._rng.integers(int(self._left.sum()))])
+        self._pairs = self._pairs[self._left[self._pairs[:, 0], self._pairs[:, 1]]]
+        first, second = (int(i) for i in self._pairs[self._rng.integers(len(self._pairs))])
         rows = [row for _ in range(CANDIDATES) if (row := self._grown(first, second)) is not None]
         tries = iter(range(TRIES))
         while not rows and next(tries, None) is not None:  # a dead end in one order is none in every order
             rows = [row for row in [self._grown(first, second)] if row is not None]
         if not rows:
-            self._left[first, second] = False
+            self._left[first, second] = self._left[second, first] = False
             self.impossible.append((self._levels[first], self._levels[second]))
             return None
         return max(rows, key=self._news)
@@ -73,38 +76,38 @@ class Design:
     def _grown(self, first: int, second: int) -> dict[str, int] | None:
         """A whole row around a pair; ``None`` where none fits."""
         row = {self._levels[i][0]: i for i in (first, second)}
-        if not self._fits(self._named(row)):
+        named = {name: self._levels[i][1] for name, i in row.items()}
+        if not self._fits(named):
             return None
-        for name in self._rng.permutation([name for name in self._names if name not in row]):
-            level = self._best(str(name), row)
+        gains = self._left[first].astype(np.int64) + self._left[second]  # new pairs that each level would bring
+        on = self._on(first) + self._on(second)
+        for name in map(str, self._rng.permutation([name for name in self._names if name not in row])):
+            level = self._best(name, named, gains, full=on >= self._most)
             if level is None:
                 return None
-            row[str(name)] = level
+            row[name] = level
+            named[name] = self._levels[level][1]
+            gains += self._left[level]
+            on += self._on(level)
         return row
 
-    def _best(self, name: str, row: dict[str, int]) -> int | None:
-        levels, chosen = self._of[name], list(row.values())
-        gains = self._left[np.ix_(levels, chosen)].sum(1) + self._left[np.ix_(chosen, levels)].sum(0)
-        noise = self._rng.random(len(levels)) * 0.5
+    def _best(self, name: str, named: Row, gains: Array, *, full: bool) -> int | None:
+        """The level of a dimension that brings most and fits; ``full``: no more features may be on."""
+        levels = self._of[name]
+        wanted = gains[levels] + self._rng.random(len(levels)) * 0.5
         if name in self._features:
             # Where nothing is new: the plain one in every other row, so that sizes are tried with the feature too.
-            noise[0] = 0.75 if self._rng.random() < PLAIN else -1.0
-            if sum(self._on(i) for i in row.values()) >= self._most:
-                gains[1:] = -1
-        for place in np.argsort(-(gains + noise), kind="stable"):
-            if gains[place] < 0:
-                continue
-            candidate = row | {name: levels[place]}
-            if self._fits(self._named(candidate)):
-                return int(levels[int(place)])
+            wanted[0] = gains[levels[0]] + (0.75 if self._rng.random() < PLAIN else -1.0)
+            if full:
+                wanted[1:] = -np.inf
+        for place in np.argsort(-wanted, kind="stable"):
+            if wanted[place] > -np.inf and self._fits({**named, name: self._levels[levels[place]][1]}):
+                return levels[int(place)]
         return None
 
     def _on(self, level: int) -> bool:
         name = self._levels[level][0]
         return name in self._features and self._of[name][0] != level
-
-    def _named(self, row: Mapping[str, int]) -> Row:
-        return {name: self._levels[i][1] for name, i in row.items()}
 
     def _news(self, row: dict[str, int]) -> int:
         chosen = list(row.values())

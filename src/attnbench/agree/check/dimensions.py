@@ -160,7 +160,8 @@ FEATURES: dict[str, dict[str, Level]] = {
     "sinks": _kinds("sinks", "sinks_edges"),
     "slopes": _kinds("slopes"),
     "dropout": _specs("dropout", dropout=(0.25, 0.5)),
-    "poison": _kinds("garbage", "nan"),
+    "poison": _kinds("garbage", "nan", "nan_last_key", "nan_query", "nan_key", "nan_value", "zeros"),
+    "cotangent": _kinds("nan_cotangent", "zero_cotangent"),
     "layout": _kinds("layout_transposed", "layout_padded", "layout_step", "layout_expanded", "layout_offset"),
     "wanted": _kinds("wanted_q", "wanted_kv", "wanted_qkv"),
     "outputs": {
@@ -169,11 +170,13 @@ FEATURES: dict[str, dict[str, Level]] = {
         "stages": Level(outputs=STAGES),
         "all": Level(outputs=("lse", *STAGES)),
     },
-    "values": {OFF: Level()} | {name: Level(distribution=name) for name in ("uniform", "large_mean", "peaky")},
+    "values": {OFF: Level()} | {name: Level(distribution=name) for name in ("uniform", "large_mean", "peaky", "outliers", "near_ties")},
 }
 # A dtype with gradients each; without them, where an implementation may take another way.
 MODES = (*(f"{dtype} backward" for dtype in DTYPES), "float32 forward", "bfloat16 forward")
 
+# Poisons of what is hidden, and of what some row sees.
+HIDDEN, SEEN = ("garbage", "nan"), ("nan_last_key", "nan_query", "nan_key", "nan_value")
 POSITIONS = ("causal", "window", "slopes")
 OFFSETS = ("offset", "offsets", "past")
 
@@ -208,7 +211,7 @@ def _a_cache_is_the_start_of_the_keys(row: Mapping[str, str]) -> bool:
 
 def _poison_needs_a_place(row: Mapping[str, str]) -> bool:
     """Something outside the allowed set that is known to be there: lengths, or a mask of keys."""
-    if row.get("poison", OFF) == OFF:
+    if row.get("poison") not in HIDDEN:
         return True
     known = ("q_lengths", "kv_lengths", "mask")
     return any(name not in row for name in known) or (
@@ -217,8 +220,13 @@ def _poison_needs_a_place(row: Mapping[str, str]) -> bool:
 
 
 def _gradients_are_asked_for(row: Mapping[str, str]) -> bool:
-    forward = row.get("mode", "backward").endswith("forward")
-    return not (forward and row.get("wanted", OFF) != OFF)
+    if not row.get("mode", "backward").endswith("forward"):
+        return True
+    return row.get("wanted", OFF) == OFF and row.get("cotangent", OFF) == OFF
+
+
+def _a_nan_that_is_seen_has_no_gradient(row: Mapping[str, str]) -> bool:
+    return row.get("poison") not in SEEN or row.get("mode", "forward").endswith("forward")
 
 
 def _not_too_much_work(row: Mapping[str, str]) -> bool:
@@ -258,5 +266,6 @@ RULES = (
     _a_cache_is_the_start_of_the_keys,
     _poison_needs_a_place,
     _gradients_are_asked_for,
+    _a_nan_that_is_seen_has_no_gradient,
     _not_too_much_work,
 )
