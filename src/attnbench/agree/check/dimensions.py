@@ -57,10 +57,24 @@ HEAD_SIZES = {str(d): (d,) for d in (64, 1, 3, 8, 40, 72, 96, 128, 160, 192, 256
 VALUE_SIZES = ("same", "smaller", "larger")
 SIZES = ("Tq", "S", "heads", "B", "D", "Dv")
 
-# What one case may cost, counted with the smallest value of each class: query-key pairs B·Hq·Tq·S, and elements
-# B·Hq·(Tq + S)·D. More is allowed to one head of one batch entry, where both lengths are long.
-PAIRS, PAIRS_OF_ONE = 290_000, 1_100_000
-ELEMENTS, ELEMENTS_OF_ONE = 500_000, 2_400_000
+
+@dataclass(frozen=True)
+class Limits:
+    """What one case may cost, counted with the smallest value of each class.
+
+    ``pairs`` of queries and keys are B·Hq·Tq·S, ``elements`` B·Hq·(Tq + S)·D. More is allowed to one head of one batch
+    entry, where both lengths are long.
+    """
+
+    pairs: int
+    pairs_of_one: int
+    elements: int
+    elements_of_one: int
+
+
+# Every class beside every other; and small cases, of which many can be tried in the same time.
+LARGE = Limits(290_000, 1_100_000, 500_000, 2_400_000)
+SMALL = Limits(12_000, 30_000, 24_000, 60_000)
 # Scores with a hidden layer do so many times the work of a product for each pair.
 LEARNED, LEARNED_WORK = ("additive", "concat"), 8
 
@@ -170,7 +184,8 @@ FEATURES: dict[str, dict[str, Level]] = {
         "stages": Level(outputs=STAGES),
         "all": Level(outputs=("lse", *STAGES)),
     },
-    "values": {OFF: Level()} | {name: Level(distribution=name) for name in ("uniform", "large_mean", "peaky", "outliers", "near_ties")},
+    "values": {OFF: Level()}
+    | {name: Level(distribution=name) for name in ("uniform", "large_mean", "peaky", "outliers", "near_ties")},
 }
 # A dtype with gradients each; without them, where an implementation may take another way.
 MODES = (*(f"{dtype} backward" for dtype in DTYPES), "float32 forward", "bfloat16 forward")
@@ -181,16 +196,16 @@ POSITIONS = ("causal", "window", "slopes")
 OFFSETS = ("offset", "offsets", "past")
 
 
-def fits(row: Mapping[str, str]) -> bool:
+def fits(row: Mapping[str, str], limits: Limits = LARGE) -> bool:
     """Whether a row, or a part of one, can stand for a case that says something about each of its levels."""
-    return all(rule(row) for rule in RULES)
+    return all(rule(row) for rule in RULES) and _not_too_much_work(row, limits)
 
 
 def fits_a_shape(row: Mapping[str, str]) -> bool:
     """``fits`` where the sizes come together and were chosen beforehand: only a learned score may be too much there."""
-    if not all(rule(row) for rule in RULES if rule is not _not_too_much_work):
+    if not all(rule(row) for rule in RULES):
         return False
-    return row.get("score") not in LEARNED or LEARNED_WORK * _pairs(row) <= PAIRS_OF_ONE
+    return row.get("score") not in LEARNED or LEARNED_WORK * _pairs(row) <= LARGE.pairs_of_one
 
 
 def _positions_are_said(row: Mapping[str, str]) -> bool:
@@ -229,13 +244,13 @@ def _a_nan_that_is_seen_has_no_gradient(row: Mapping[str, str]) -> bool:
     return row.get("poison") not in SEEN or row.get("mode", "forward").endswith("forward")
 
 
-def _not_too_much_work(row: Mapping[str, str]) -> bool:
+def _not_too_much_work(row: Mapping[str, str], limits: Limits) -> bool:
     count, d = _heads(row), HEAD_SIZES[row["D"]][0] if "D" in row else 1
     pairs = _pairs(row) * (LEARNED_WORK if row.get("score") in LEARNED else 1)
     elements = count * (smallest(row, "Tq") + smallest(row, "S")) * d
-    return pairs <= (PAIRS_OF_ONE if count == 1 else PAIRS) and elements <= (
-        ELEMENTS_OF_ONE if count == 1 else ELEMENTS
-    )
+    if count == 1:
+        return pairs <= limits.pairs_of_one and elements <= limits.elements_of_one
+    return pairs <= limits.pairs and elements <= limits.elements
 
 
 def _heads(row: Mapping[str, str]) -> int:
@@ -267,5 +282,4 @@ RULES = (
     _poison_needs_a_place,
     _gradients_are_asked_for,
     _a_nan_that_is_seen_has_no_gradient,
-    _not_too_much_work,
 )

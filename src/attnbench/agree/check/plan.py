@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 MOST_ON = 5  # features in one case: with more of them hardly a key is left
 QUICK, USUAL, DEEP = "quick", "usual", "deep"
-SWEEPS, SWEEPS_DEEP = 2, 16
+SWEEPS = (dims.LARGE, dims.SMALL, dims.SMALL)
+SWEEPS_DEEP = (dims.LARGE, dims.SMALL) * 8
 QUICK_CASES = 40
 COMPILED_CASES = 150  # each is compiled, and takes most of a second
 TRIES = 6  # values drawn of a class before it counts as out of an implementation's limits
@@ -84,7 +86,8 @@ def boundary_cases(
 ) -> list[str]:
     """The plan as texts, as far as it is about one of ``features`` (all without any), in the order to be tried."""
     quick = depth == QUICK
-    sweeps = 1 if quick else (SWEEPS_DEEP if depth == DEEP else SWEEPS) // (2 if compiles else 1)
+    sweeps = SWEEPS_DEEP if depth == DEEP else SWEEPS
+    sweeps = sweeps[:1] if quick or (compiles and depth == USUAL) else sweeps
     most = QUICK_CASES if quick else COMPILED_CASES if compiles and depth == USUAL else None
     found = planned_cases(implementation, dtypes, device, sweeps=sweeps, by_shape=compiles, most=most)
     return [case_text(one.case) for one in found if not features or set(features) & set(features_of(one.case))]
@@ -95,29 +98,32 @@ def planned_cases(
     dtypes: Sequence[str] = DTYPES,
     device: str = "cpu",
     *,
-    sweeps: int = 1,
+    sweeps: Sequence[dims.Limits] = (dims.LARGE,),
     by_shape: bool = False,
     most: int | None = None,
 ) -> list[Planned]:
-    """The cases for what ``implementation`` declares, in ``sweeps`` sweeps; ``by_shape`` where each is compiled.
+    """The cases for what ``implementation`` declares, in sweeps; ``by_shape`` where each is compiled.
 
-    ``most`` is the number of cases that a sweep is cut to.
+    ``sweeps`` are the limits of each sweep; ``most`` is the number of cases that a sweep is cut to.
     """
     available = levels_of(implementation, dtypes, device)
     if not available["mode"]:
         return []
     found: list[Planned] = []
-    for sweep in range(sweeps):
-        for number, row in enumerate(_rows(available, sweep, most, by_shape=by_shape)):
+    for sweep, limits in enumerate(sweeps):
+        for number, row in enumerate(_rows(available, sweep, limits, most, by_shape=by_shape)):
             one = _planned(implementation, row, device, f"{sweep}/{number}")
             found += [] if one is None else [one]
     return found
 
 
-def _rows(available: Mapping[str, Sequence[str]], sweep: int, most: int | None, *, by_shape: bool) -> list[Row]:
+def _rows(
+    available: Mapping[str, Sequence[str]], sweep: int, limits: dims.Limits, most: int | None, *, by_shape: bool
+) -> list[Row]:
     rng = stream(sweep, "covering")
     if not by_shape:
-        return Design(available, dims.fits, rng, features=tuple(dims.FEATURES), most_on=MOST_ON).rows(most)
+        fits = partial(dims.fits, limits=limits)
+        return Design(available, fits, rng, features=tuple(dims.FEATURES), most_on=MOST_ON).rows(most)
     shapes = {str(i): dict(zip(dims.SIZES, one, strict=True)) for i, one in enumerate(SHAPES)}
     whole = {n: one for n, one in shapes.items() if all(one[name] in available[name] for name in dims.SIZES)}
 
