@@ -18,7 +18,7 @@ Fits = Callable[[Mapping[str, str]], bool]
 Pair = tuple[tuple[str, str], tuple[str, str]]
 
 CANDIDATES = 6
-PLAIN = 0.5
+PLAIN, CORE = 0.5, 0.35
 TRIES = 60
 
 
@@ -26,7 +26,8 @@ class Design:
     """Rows over ``dimensions`` (levels by name), of which ``fits`` holds for the whole row and for every part of it.
 
     ``fits`` is asked of unfinished rows too, and says no where nothing that is added could make it right. At most
-    ``most_on`` of the dimensions named in ``features`` stand at another level than their first.
+    ``most_on`` of the dimensions named in ``features`` stand at another level than their first; those in ``core``, which
+    much else hangs on, do so in a third of the rows whatever is new.
     """
 
     def __init__(
@@ -36,11 +37,12 @@ class Design:
         rng: np.random.Generator,
         *,
         features: Sequence[str] = (),
+        core: Sequence[str] = (),
         most_on: int = 5,
     ) -> None:
         self._names = list(dimensions)
         self._fits, self._rng, self._most = fits, rng, most_on
-        self._features = frozenset(features)
+        self._features, self._core = frozenset(features), frozenset(core)
         self._levels = [(name, level) for name in self._names for level in dimensions[name]]
         self._index = {one: i for i, one in enumerate(self._levels)}
         self._of = {name: [self._index[name, level] for level in dimensions[name]] for name in self._names}
@@ -81,7 +83,7 @@ class Design:
             return None
         gains = self._left[first].astype(np.int64) + self._left[second]  # new pairs that each level would bring
         on = self._on(first) + self._on(second)
-        for name in map(str, self._rng.permutation([name for name in self._names if name not in row])):
+        for name in self._order(row):
             level = self._best(name, named, gains, full=on >= self._most)
             if level is None:
                 return None
@@ -91,6 +93,11 @@ class Design:
             on += self._on(level)
         return row
 
+    def _order(self, row: Mapping[str, int]) -> list[str]:
+        """The other dimensions in an order that is drawn, ``core`` first."""
+        names = [str(name) for name in self._rng.permutation([name for name in self._names if name not in row])]
+        return sorted(names, key=lambda name: name not in self._core)
+
     def _best(self, name: str, named: Row, gains: Array, *, full: bool) -> int | None:
         """The level of a dimension that brings most and fits; ``full``: no more features may be on."""
         levels = self._of[name]
@@ -98,7 +105,9 @@ class Design:
         if name in self._features:
             # Where nothing is new: the plain one in every other row, so that sizes are tried with the feature too.
             wanted[0] = gains[levels[0]] + (0.75 if self._rng.random() < PLAIN else -1.0)
-            if full:
+            if name in self._core:
+                wanted[0] = np.inf if self._rng.random() > CORE else -1.0
+            elif full:
                 wanted[1:] = -np.inf
         for place in np.argsort(-wanted, kind="stable"):
             if wanted[place] > -np.inf and self._fits({**named, name: self._levels[levels[place]][1]}):
@@ -107,7 +116,7 @@ class Design:
 
     def _on(self, level: int) -> bool:
         name = self._levels[level][0]
-        return name in self._features and self._of[name][0] != level
+        return name in self._features and name not in self._core and self._of[name][0] != level
 
     def _news(self, row: dict[str, int]) -> int:
         chosen = list(row.values())

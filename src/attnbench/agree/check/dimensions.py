@@ -192,6 +192,8 @@ MODES = (*(f"{dtype} backward" for dtype in DTYPES), "float32 forward", "bfloat1
 
 # Poisons of what is hidden, and of what some row sees.
 HIDDEN, SEEN = ("garbage", "nan"), ("nan_last_key", "nan_query", "nan_key", "nan_value")
+# Much of what goes wrong elsewhere does so only beside one of these.
+CORE = ("causal", "outputs")
 POSITIONS = ("causal", "window", "slopes")
 OFFSETS = ("offset", "offsets", "past")
 

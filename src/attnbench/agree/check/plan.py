@@ -123,7 +123,8 @@ def _rows(
     rng = stream(sweep, "covering")
     if not by_shape:
         fits = partial(dims.fits, limits=limits)
-        return Design(available, fits, rng, features=tuple(dims.FEATURES), most_on=MOST_ON).rows(most)
+        features = {"features": tuple(dims.FEATURES), "core": dims.CORE}
+        return Design(available, fits, rng, **features, most_on=MOST_ON).rows(most)
     shapes = {str(i): dict(zip(dims.SIZES, one, strict=True)) for i, one in enumerate(SHAPES)}
     whole = {n: one for n, one in shapes.items() if all(one[name] in available[name] for name in dims.SIZES)}
 
@@ -201,7 +202,7 @@ def levels_of(implementation: Implementation, dtypes: Sequence[str], device: str
     if base is None:
         return {name: [] for name in every}
     return {
-        name: [level for level in levels if _supported_beside(implementation, base | {name: level}, device)]
+        name: [level for level in levels if _supported_beside(implementation, base, (name, level), every["mode"], device)]
         for name, levels in every.items()
     }
 
@@ -226,8 +227,12 @@ def _supported(implementation: Implementation, row: Row, device: str) -> bool:
     return dims.fits(row) and _planned(implementation, row, device, "level") is not None
 
 
-def _supported_beside(implementation: Implementation, row: Row, device: str) -> bool:
+def _supported_beside(
+    implementation: Implementation, base: Row, one: tuple[str, str], modes: Sequence[str], device: str
+) -> bool:
     """Whether a level is supported on its own or beside one that gives it a meaning."""
+    row = base | dict([one])
+    forward = next((mode for mode in modes if mode.endswith("forward")), row["mode"])
     beside: tuple[dict[str, str], ...] = (
         {},
         {"causal": "causal"},
@@ -237,14 +242,17 @@ def _supported_beside(implementation: Implementation, row: Row, device: str) -> 
         {"slopes": "slopes"},
         {"mask": "mask_keys"},
         {"kv_lengths": "kv_lengths"},
+        {"mode": forward},
+        {"mode": forward, "causal": "causal"},
         {"Tq": "1", "S": "64", "D": "8"},
         {"Tq": "16", "S": "64"},
         {"S": "64"},
         {"S": "2", "D": "8"},
     )
-    return any(_supported(implementation, more | row if not more else row | _new(row, more), device) for more in beside)
+    return any(_supported(implementation, row | _new(row, more, one[0]), device) for more in beside)
 
 
-def _new(row: Row, more: Mapping[str, str]) -> Row:
+def _new(row: Row, more: Mapping[str, str], own: str) -> Row:
     """What stands beside a level without taking its own place."""
-    return {name: level for name, level in more.items() if row.get(name) in (dims.OFF, "64", dims.SQUARE)}
+    plain = (dims.OFF, "64", dims.SQUARE, row["mode"])
+    return {name: level for name, level in more.items() if name != own and row.get(name) in plain}
