@@ -18,9 +18,10 @@ from attnbench.compare.calibration import (
     recorded,
     replay,
 )
-from attnbench.compare.live import LiveJudge, LiveVerdict, MemoryVerdict, clock, exit_code, timed, weigh, weigh_again
+from attnbench.compare.live import LiveJudge, LiveVerdict, MemoryVerdict, exit_code, timed, weigh, weigh_again
 from attnbench.compare.sequential import MOST_PAIRS, Comparison, Rules
 from attnbench.errors import ResultsError
+from attnbench.measure.telling import clock
 from attnbench.results.calibrations import Calibration, Trial, for_machine, save
 
 MIB = 2**20

@@ -7,7 +7,8 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from attnbench.compare.live import UNSUPPORTED, LiveVerdict, clock, percent
+from attnbench.compare.live import UNSUPPORTED, LiveVerdict, percent
+from attnbench.measure.telling import clock
 from attnbench.report import units
 from attnbench.report.console import render, wants_colour
 from attnbench.report.tables import Column, Table

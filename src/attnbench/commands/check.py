@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import check_known, check_positive, split
-from attnbench.commands.output import say, set_quiet
+from attnbench.commands.given import check_known, check_positive, seconds, split
+from attnbench.commands.output import ProgressLine, say, set_quiet
 from attnbench.commands.where import Where
 from attnbench.errors import UsageError
 
@@ -29,6 +29,7 @@ def check(
     device: options.Device = "cpu",
     quick: options.Quick = False,
     deep: options.Deep = False,
+    budget: options.CheckBudget = None,
     random: options.Random = 0,
     seed: options.RandomSeed = 0,
     draws: options.Draws = 1,
@@ -68,15 +69,19 @@ def check(
         chosen = split(features)
         chosen += [name for name in demands if chosen and name not in chosen]
         code = _check_features(
-            where, split(dtype), chosen, junit, demands, depth=_depth(quick=quick, deep=deep), as_json=as_json
+            where,
+            {"dtypes": split(dtype), "features": chosen, "budget_s": seconds(budget)},
+            junit,
+            demands,
+            depth=_depth(quick=quick, deep=deep),
+            as_json=as_json,
         )
     raise typer.Exit(code)
 
 
 def _check_features(
     where: Where,
-    dtypes: list[str],
-    features: list[str],
+    asked: dict[str, Any],
     junit: Path | None,
     demands: list[str],
     *,
@@ -93,13 +98,14 @@ def _check_features(
     from attnbench.measure.diagnosing import examined
     from attnbench.precision import DTYPES
 
-    check_known("dtype", dtypes, DTYPES)
-    check_known("feature", features, ROWS)
-    chosen = where.options(dtypes=dtypes or DTYPES, features=features, depth=depth)
+    check_known("dtype", asked["dtypes"], DTYPES)
+    check_known("feature", asked["features"], ROWS)
+    chosen = where.options(**{**asked, "dtypes": asked["dtypes"] or DTYPES}, depth=depth)
     names = chosen.impls
     known = deviations.of_backends(names)
     say(f"checking {len(names)} implementation{'s' * (len(names) != 1)} against the float64 oracle")
-    rows = examined(deviations.settle(checked(chosen, _told), known, deep=depth == DEEP), chosen)
+    rows = checked(chosen, _told, ProgressLine(), say)
+    rows = examined(deviations.settle(rows, known, deep=depth == DEEP), chosen)
     note = NO_PROOF if depth == QUICK else ""
     return write_and_show(required(rows, demands), junit, as_json=as_json, note=note)
 

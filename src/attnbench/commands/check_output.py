@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attnbench.agree.cases import RULES
 from attnbench.commands.answers import answers, refusals
+from attnbench.commands.covered_output import UNTRIED, covered, extent
 from attnbench.commands.declared_output import declarations, explained, is_explained, rests
 from attnbench.commands.junit import details, write_junit
 from attnbench.commands.output import document, show, table
@@ -48,13 +50,14 @@ def report(rows: Sequence[CheckRow]) -> str:
     known = [f"known {row.impl} {row.feature} {row.dtype}: {row.reason}" for row in rows if row.status == "known"]
     parts += known
     parts += answers(rows)
-    compared = sum(row.cases for row in rows if row.answer is None)
+    compared = sum(row.first_counted for row in rows if row.answer is None)
     verdict = f"{len(wrong)} of {len(rows)} rows disagree{_of_them(wrong)}" if wrong else "all that was compared agrees"
     verdict = verdict if compared or wrong else "nothing was compared"
     verdict += f", but for {len(known)} known deviations" if known else ""
     verdict += refusals(rows) + rests(rows)
-    legend = f"Numbers are error ratios, forward/gradient: 1.00 is the bound; {NOTHING} is not supported."
-    parts.append(f"{compared} cases compared: {verdict}. {legend}")
+    legend = "Numbers are error ratios, forward/gradient: 1.00 is the bound; "
+    legend += f"{NOTHING} is not supported, {UNTRIED} not tried."
+    parts.append(" ".join(filter(None, (f"{compared:,} cases compared: {verdict}.", covered(rows), legend))))
     return "\n\n".join(parts)
 
 
@@ -74,8 +77,9 @@ def _table(impl: str, rows: Sequence[CheckRow]) -> str:
     for feature in dict.fromkeys(row.feature for row in rows if row.feature != "dtype"):
         found = [by_place.get((feature, dtype)) for dtype in dtypes]
         there = [row for row in found if row is not None]
-        lines.append([feature, *map(_place, found), _count(there), _why(there)])
-    heads = [impl, *dtypes, "cases", "not supported because"]
+        places = [_place(row) if row else _missing(feature, there) for row in found]
+        lines.append([feature, *places, _count(there), extent(there, "Tq"), extent(there, "S"), _why(there)])
+    heads = [impl, *dtypes, "cases", "Tq", "S", "not supported because"]
     if not any(line[-1] for line in lines):
         heads, lines = heads[:-1], [line[:-1] for line in lines]
     text = table(heads, lines)
@@ -85,7 +89,8 @@ def _table(impl: str, rows: Sequence[CheckRow]) -> str:
 
 def _count(rows: Sequence[CheckRow]) -> str:
     """``12``, or ``10 of 12`` where some cases are not supported."""
-    cases, asked = sum(row.cases for row in rows), sum(row.asked for row in rows)
+    cases = sum(row.cases for row in rows)
+    asked = cases + sum(sum((row.left_out or {}).values()) for row in rows)
     return str(cases) if cases >= asked else f"{cases} of {asked}"
 
 
@@ -99,8 +104,17 @@ def _why(rows: Sequence[CheckRow]) -> str:
     return "; ".join(f"{count} unsupported: {reason}" for reason, count in reasons.items())
 
 
-def _place(row: CheckRow | None) -> str:
-    if row is None or row.status == "unsupported":
+def _missing(feature: str, others: Sequence[CheckRow]) -> str:
+    """What stands for a row that is not there: nothing where a rule asks nothing of a dtype."""
+    if feature in RULES:
+        return ""
+    return NOTHING if all(row.status == "unsupported" for row in others) else UNTRIED
+
+
+def _place(row: CheckRow) -> str:
+    if row.status == "untried":
+        return UNTRIED
+    if row.status == "unsupported":
         return NOTHING
     numbers = row.answer or f"{_ratio(row.error_ratio)}/{_ratio(row.gradient_ratio)}"
     return {"wrong": f"WRONG {row.fault}", "known": f"known {row.fault}"}.get(row.status, numbers)

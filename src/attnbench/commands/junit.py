@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+SKIPPED = ("unsupported", "untried")
+
+
 def write_junit(rows: Sequence[CheckRow], file: Path) -> None:
     """Write the rows to ``file``: a suite for each implementation. Raises ``UsageError`` if it cannot be written."""
     root = ET.Element("testsuites", name="attnbench check")
@@ -41,14 +44,14 @@ def _counts(rows: Sequence[CheckRow]) -> dict[str, str]:
     count = {"tests": len(rows), "failures": 0, "errors": 0, "skipped": 0}
     for row in rows:
         count["failures"] += row.status == "wrong"
-        count["skipped"] += row.status == "unsupported"
+        count["skipped"] += row.status in SKIPPED
     return {name: str(number) for name, number in count.items()}
 
 
 def _add(suite: ET.Element, row: CheckRow) -> None:
     name = f"{row.feature} {row.dtype}" + ("" if row.device == "cpu" else f" {row.device}")
     case = ET.SubElement(suite, "testcase", classname=_clean(row.impl), name=_clean(name))
-    if row.status == "unsupported":
+    if row.status in SKIPPED:
         ET.SubElement(case, "skipped", message=_clean(row.reason or "not supported"))
     elif row.status == "wrong":
         failure = ET.SubElement(case, "failure", type=_clean(row.fault or "value"), message=_clean(row.reason or ""))

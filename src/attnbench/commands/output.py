@@ -66,8 +66,8 @@ class ProgressLine:
         self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._last = ""
 
-    def __call__(self, done: int, total: int, label: str) -> None:
-        """``done`` of ``total``, and what comes next."""
+    def __call__(self, done: int, total: int, label: str, hint: str = "") -> None:
+        """``done`` of ``total``, and what comes next; ``hint`` is for a terminal alone."""
         if _quiet:
             return
         if not self._live:
@@ -78,5 +78,5 @@ class ProgressLine:
         filled = self.WIDTH * done // max(total, 1)
         bar = "█" * filled + "░" * (self.WIDTH - filled)
         columns = os.get_terminal_size(sys.stderr.fileno()).columns
-        text = f"{bar} {done}/{total} {label}"[: columns - 1]
+        text = f"{bar} {done}/{total} {label or hint}"[: columns - 1]
         print(f"\r\x1b[2K{text}", end="" if done < total or label else "\n", file=sys.stderr, flush=True)  # noqa: T201

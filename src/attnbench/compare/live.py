@@ -21,6 +21,7 @@ from attnbench.errors import (
     EXIT_OK,
     worst_exit,
 )
+from attnbench.measure.telling import clock
 
 TimeWord = Literal["slower", "same", "faster", "inconclusive", "not-comparable"]
 MemoryWord = Literal["larger", "same", "smaller", "inconclusive", "not-comparable", "not-measured"]
@@ -270,10 +271,3 @@ def exit_code(verdicts: Iterable[LiveVerdict], *, inconclusive_passes: bool = Fa
 def percent(change: float | None) -> str:
     """A relative change such as ``+12.3 %``."""
     return "–" if change is None else f"{100 * change:+.1f} %"
-
-
-def clock(seconds: float) -> str:
-    """A duration such as ``1:40``."""
-    whole = max(1, round(seconds))
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -18,26 +18,37 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
     def check_plan(
         impl: str, files: list[str], dtypes: list[str], features: list[str], device: str, depth: str
     ) -> Done:
-        """The (feature, dtype) pairs to check, the cases at boundaries, and whether there are gradients."""
-        from attnbench.agree.check.plan import boundary_cases
+        """The (feature, dtype) pairs to check, how many sweeps the plan has, and whether there are gradients."""
+        from attnbench.agree.check.plan import DEEP, sweeps_of
         from attnbench.agree.check.rows import plan_rows
 
         kernel, there = discover.load_implementation(impl, files), backend().devices()
         if device in kernel.capabilities_on(device).devices and device not in there:
             return UNSUPPORTED, f"device {device} is not there; {kernel.backend} has {', '.join(there)}", {}
         compiles = discover.backend(kernel.backend).compiles
-        cases = boundary_cases(kernel, dtypes, features, device, depth=depth, compiles=compiles)
-        pairs = plan_rows(kernel, dtypes, features, device)
-        return OK, None, {"pairs": pairs, "boundaries": cases, "gradients": kernel.has_gradients(device)}
+        pairs = plan_rows(kernel, dtypes, features, device, sparing=compiles and depth != DEEP)
+        sweeps = len(sweeps_of(depth, compiles=compiles))
+        return OK, None, {"pairs": pairs, "sweeps": sweeps, "gradients": kernel.has_gradients(device)}
+
+    def check_sweep(
+        impl: str, files: list[str], dtypes: list[str], features: list[str], device: str, depth: str, sweep: int
+    ) -> Done:
+        """The cases at boundaries of one sweep of the plan."""
+        from attnbench.agree.check.plan import boundary_cases
+
+        kernel = discover.load_implementation(impl, files)
+        compiles = discover.backend(kernel.backend).compiles
+        cases = boundary_cases(kernel, dtypes, features, device, depth=depth, compiles=compiles, sweeps=[sweep])
+        return OK, None, {"cases": cases}
 
     def check_boundaries(impl: str, files: list[str], cases: list[str], device: str) -> Done:
         """Some of the cases at boundaries, judged."""
-        from attnbench.agree.check.boundaries import judge_case
+        from attnbench.agree.check.boundaries import Judge
 
-        kernel = discover.load_implementation(impl, files)
-        return OK, None, {"results": [judge_case(backend(), kernel, case, device).to_dict() for case in cases]}
+        judge = Judge(backend(), discover.load_implementation(impl, files), device)
+        return OK, None, {"results": [judge(case).to_dict() for case in cases]}
 
-    return {"check_plan": check_plan, "check_boundaries": check_boundaries}
+    return {"check_plan": check_plan, "check_sweep": check_sweep, "check_boundaries": check_boundaries}
 
 
 def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:

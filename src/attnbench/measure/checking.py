@@ -5,19 +5,21 @@ Several workers at a time where the device is the CPU: agreement is not timed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from attnbench import discover
 from attnbench.agree.case_text import case_from_text
-from attnbench.agree.check.boundaries import BoundaryResult, with_boundaries
+from attnbench.agree.check.boundaries import UNTRIED, BoundaryResult, with_boundaries
 from attnbench.agree.check.plan import DEEP, USUAL
 from attnbench.agree.check.rows import CheckRow
 from attnbench.agree.random_check import RandomResult, together
 from attnbench.measure.lost import fault, lost_row
 from attnbench.measure.protocol import UNSUPPORTED
+from attnbench.measure.telling import Ends, Note, Progress, Told, Watch
 from attnbench.precision import DTYPES
 from attnbench.results.fingerprint import usable_cpus
 from attnbench.workers.session import Session, Sessions
@@ -25,9 +27,10 @@ from attnbench.workers.session import Session, Sessions
 if TYPE_CHECKING:
     from attnbench.backend import BackendInfo
 
-Progress = Callable[[CheckRow], None]
 AT_A_TIME = 10  # random cases in one question to a worker
 CASES_AT_A_TIME = 8  # of the plan
+SAMPLE = 8  # questions about all of the plan, which tell what it takes
+SPENT = "the budget was spent"
 
 
 @dataclass(frozen=True)
@@ -41,41 +44,80 @@ class CheckOptions:
     device: str = "cpu"
     depth: str = USUAL
     timeout_s: float = 120.0
+    budget_s: float | None = None
 
     def about(self, impl: str) -> dict[str, Any]:
         """What every question about an implementation says."""
         return {"impl": impl, "files": [str(path) for path in self.files], "device": self.device}
 
 
-def check(options: CheckOptions, progress: Progress | None = None) -> list[CheckRow]:
+def check(
+    options: CheckOptions, progress: Progress | None = None, watch: Watch | None = None, note: Note | None = None
+) -> list[CheckRow]:
     """Check every implementation; rows in the order of ``options.impls``.
 
-    With fewer implementations than processors the rows of each are spread over several workers.
+    With fewer implementations than processors the rows of each are spread over several workers. ``progress`` is told
+    every row, ``watch`` how far it is, ``note`` what the plan is going to take.
     """
     at_once = _at_once(options)
     each = max(1, at_once // max(1, len(options.impls)))
+    told = Told(progress, watch, note)
     with ThreadPoolExecutor(at_once) as pool:
-        found = pool.map(lambda impl: check_one(impl, options, progress, workers=each), options.impls)
+        found = pool.map(lambda impl: check_one(impl, options, told, workers=each), options.impls)
         return [row for rows in found for row in rows]
 
 
-def check_one(impl: str, options: CheckOptions, progress: Progress | None = None, workers: int = 1) -> list[CheckRow]:
+def check_one(impl: str, options: CheckOptions, told: Told | None = None, workers: int = 1) -> list[CheckRow]:
     """Check one implementation; a worker that is lost is replaced for the next row."""
+    told = told or Told()
     if reason := _unavailable(impl):
-        return [_told(CheckRow(impl, "all", "all", options.device, "unsupported", 0, reason=reason), progress)]
+        return [told.row(CheckRow(impl, "all", "all", options.device, "unsupported", 0, reason=reason))]
     with _sessions(impl, options, workers) as sessions:
-        names: dict[str, Any] = {"dtypes": list(options.dtypes), "features": list(options.features)}
-        plan = sessions.do(lambda own: own.ask("check_plan", **options.about(impl), **names, depth=options.depth))
+        about = {**options.about(impl), "dtypes": list(options.dtypes), "features": list(options.features)}
+        plan = sessions.do(lambda own: own.ask("check_plan", **about, depth=options.depth))
         if not plan.ok:
-            return [_told(lost_row(impl, "all", "all", options.device, plan), progress)]
-        info, pairs = _info(impl), plan.value["pairs"]
-        work = lambda own, pair: _told(_row(own, impl, options, *pair), progress)  # noqa: E731  (in words it is longer)
-        rows = sessions.map(work, pairs, kind=lambda pair: info.kind_of(pair[1]))
-        parts = _parts(plan.value["boundaries"], info)
-        judge = lambda own, part: _boundaries(own, impl, options, part)  # noqa: E731  (the same)
-        found = sessions.map(judge, parts, kind=lambda part: _kind(part[0], info))
-        results = [one for part in found for one in part]
+            return [told.row(lost_row(impl, "all", "all", options.device, plan))]
+        info, ends = _info(impl), Ends(options.budget_s)
+        sweeps = sessions.map(
+            lambda own, one: own.ask("check_sweep", **about, depth=options.depth, sweep=one),
+            range(plan.value["sweeps"]),
+        )
+        if lost := next((one for one in sweeps if not one.ok), None):
+            return [told.row(lost_row(impl, "all", "all", options.device, lost))]
+        pairs, cases = plan.value["pairs"], [case for one in sweeps for case in one.value["cases"]]
+        told.expect(impl, len(pairs) + len(cases))
+
+        def row(own: Session, pair: tuple[str, str]) -> CheckRow:
+            return told.row(_row(own, impl, options, *pair, ends=ends), units=1)
+
+        rows = sessions.map(row, pairs, kind=lambda pair: info.kind_of(pair[1]))
+        results = _judged(sessions, impl, options, cases, ends, told)
         return with_boundaries(rows, results, options.features, gradients=plan.value["gradients"])
+
+
+def _judged(
+    sessions: Sessions, impl: str, options: CheckOptions, cases: Sequence[str], ends: Ends, told: Told
+) -> list[BoundaryResult]:
+    """The cases of the plan, in questions of a few; a sample of all of it first, which tells what it takes."""
+    info = _info(impl)
+    parts = _parts(cases, info)
+
+    def judge(own: Session, part: list[str]) -> list[BoundaryResult]:
+        found = [BoundaryResult(case, UNTRIED, reason=SPENT) for case in part]
+        found = found if ends.now else _boundaries(own, impl, options, part)
+        told.done(impl, len(part))
+        return found
+
+    def kind(part: list[str]) -> str:
+        return _kind(part[0], info)
+
+    step = max(1, len(parts) // SAMPLE)
+    sample, rest = parts[::step], [part for i, part in enumerate(parts) if i % step]
+    start = time.monotonic()
+    found = sessions.map(judge, sample, kind=kind)
+    told.price(impl, len(cases), sum(map(len, sample)), time.monotonic() - start, options.budget_s)
+    found += sessions.map(judge, rest, kind=kind)
+    return [one for part in found for one in part]
 
 
 def check_randomly(options: CheckOptions, count: int, seed: int = 0, draws: int = 1) -> list[RandomResult]:
@@ -117,18 +159,14 @@ def _unavailable(impl: str) -> str | None:
     return _info(impl).why_missing()
 
 
-def _told(row: CheckRow, progress: Progress | None) -> CheckRow:
-    if progress is not None:
-        progress(row)
-    return row
-
-
 def _sessions(impl: str, options: CheckOptions, workers: int) -> Sessions:
     return Sessions(impl.partition("/")[0], options.timeout_s, workers)
 
 
-def _row(session: Session, impl: str, options: CheckOptions, feature: str, dtype: str) -> CheckRow:
+def _row(session: Session, impl: str, options: CheckOptions, feature: str, dtype: str, *, ends: Ends) -> CheckRow:
     """One row, whatever becomes of the worker."""
+    if ends.now:
+        return CheckRow(impl, feature, dtype, options.device, UNTRIED, 0, reason=SPENT)
     reply = session.ask("check", **options.about(impl), feature=feature, dtype=dtype, deep=options.depth == DEEP)
     return CheckRow.from_dict(reply.value) if reply.ok else lost_row(impl, feature, dtype, options.device, reply)
 

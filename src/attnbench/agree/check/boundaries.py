@@ -8,23 +8,36 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from attnbench import discover
 from attnbench.agree.case_text import case_from_text, case_text
+from attnbench.agree.check.coverage import extents, together
 from attnbench.agree.check.features import features_of, put_down
 from attnbench.agree.check.rows import MOST_PAIRS, CheckRow
-from attnbench.agree.trial import Share, trial
+from attnbench.agree.refusals import DECLARATION
+from attnbench.agree.trial import Share, Trial, trial
+from attnbench.backends.asked import needs_of
+from attnbench.backends.bind import bind, inputs_of
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
+    from attnbench.backends.bind import Binding
     from attnbench.implementation import Implementation
     from attnbench.problem import Case
 
 # What is judged whole; of a larger case rows and heads are sampled.
+UNTRIED = "untried"
 SHARE = Share(pairs=1 << 15, heads=12)
+
+
+BLUNT = "the bound is too wide for a wrong answer to show"
 
 
 @dataclass(frozen=True)
 class BoundaryResult:
-    """What one case of the plan showed; ``case`` is its text. Ratios are ``None`` where nothing was compared."""
+    """What one case of the plan showed; ``case`` is its text. Ratios are ``None`` where nothing was compared.
+
+    ``status`` is that of a trial, or ``untried`` with the reason why. ``refused``: the kernel itself did not take it.
+    """
 
     case: str
     status: str
@@ -33,6 +46,7 @@ class BoundaryResult:
     fault: str | None = None
     reason: str | None = None
     forward: bool = True
+    refused: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite ratio is the string ``"inf"``."""
@@ -45,9 +59,49 @@ class BoundaryResult:
         return cls(**values)
 
 
+class Judge:
+    """Judges cases of the plan one after the other; where a framework compiles, cases that differ in values share."""
+
+    def __init__(self, backend: Backend, implementation: Implementation, device: str = "cpu") -> None:
+        self._backend, self._implementation, self._device = backend, implementation, device
+        self._binding: Binding | None = None
+
+    def __call__(self, text: str) -> BoundaryResult:
+        """Run one case and judge it."""
+        case = case_from_text(text)
+        found = trial(self._backend, self._implementation, case, self._device, binding=self._bound(case), share=SHARE)
+        return _result(text, found)
+
+    def _bound(self, case: Case) -> Binding | None:
+        """The binding of the case before, if it is right for this one; a new one where binding compiles."""
+        if not self._implementation_compiles:
+            return None
+        inputs = inputs_of(case)
+        if self._binding is None or self._binding.kind != inputs.kind():
+            self._binding = None
+            if inputs.call.sizes.empty or self._implementation.unsupported(needs_of(case, self._device)):
+                return None
+            try:
+                self._binding = bind(self._backend, self._implementation, inputs, self._device)
+            except Exception as error:
+                if isinstance(error, MemoryError):
+                    raise
+                return None  # the trial meets it again, and tells it
+        return self._binding
+
+    @property
+    def _implementation_compiles(self) -> bool:
+        return discover.backend(self._backend.name).compiles
+
+
 def judge_case(backend: Backend, implementation: Implementation, text: str, device: str = "cpu") -> BoundaryResult:
     """Run one case of the plan and judge it."""
-    found = trial(backend, implementation, case_from_text(text), device, share=SHARE)
+    return Judge(backend, implementation, device)(text)
+
+
+def _result(text: str, found: Trial) -> BoundaryResult:
+    if found.status == "ok" and "output" in found.blunt:
+        return BoundaryResult(text, UNTRIED, reason=BLUNT)
     return BoundaryResult(
         text,
         found.status,
@@ -56,6 +110,7 @@ def judge_case(backend: Backend, implementation: Implementation, text: str, devi
         found.fault,
         found.reason,
         forward=found.status != "wrong" or any(not one.ok for one in found.forward) or not found.gradients,
+        refused=found.refused,
     )
 
 
@@ -73,35 +128,46 @@ def with_boundaries(
     about = [tuple(name for name in features_of(case) if not features or name in features) for case in cases]
     told = put_down([(names, one.status == "wrong") for names, one in zip(about, results, strict=True)])
     new: dict[tuple[str, str], list[int]] = {}
+    counted, refused = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for i, case in enumerate(cases):
         wrong = told[i]
-        for name in about[i] if wrong is None else (wrong,):
+        names = about[i] if wrong is None else (wrong,)
+        for name in names:
             new.setdefault((name, case.problem.dtype), []).append(i)
+        counted[names[0], case.problem.dtype] += results[i].status in ("ok", "wrong")
+        refused[names[0], case.problem.dtype] += results[i].refused
     known = {(row.feature, row.dtype): row for row in rows}
     first = rows[0]
     for (name, dtype), places in new.items():
-        before = known.get((name, dtype), CheckRow(first.impl, name, dtype, first.device, "unsupported", 0))
-        known[name, dtype] = _added(before, [(cases[i], results[i]) for i in places], gradients=gradients)
+        before = known.get((name, dtype), CheckRow(first.impl, name, dtype, first.device, UNTRIED, 0))
+        row = _added(before, [(cases[i], results[i]) for i in places], gradients=gradients)
+        sums = before.first_counted + counted[name, dtype], before.refused + refused[name, dtype]
+        known[name, dtype] = replace(row, counted=sums[0], refused=sums[1])
     return list(known.values())
 
 
 def _added(row: CheckRow, found: Sequence[tuple[Case, BoundaryResult]], *, gradients: bool) -> CheckRow:
     """A row with more cases."""
-    judged = [(case, one) for case, one in found if one.status != "unsupported"]
-    left_out = Counter(row.left_out or {})
-    left_out.update(one.reason or "" for _, one in found if one.status == "unsupported")
-    status = row.status if row.status != "unsupported" or not judged else "ok"
+    judged = [(case, one) for case, one in found if one.status in ("ok", "wrong")]
+    status = "ok" if judged and row.status in ("unsupported", UNTRIED) else row.status
+    if status == UNTRIED and any(one.status == "unsupported" for _, one in found):
+        status = "unsupported"
     row = replace(
         row,
         status=status,
         reason=row.reason if status != "ok" else None,
         cases=row.cases + len(judged),
         asked=row.asked + len(found),
-        left_out=dict(left_out) or None,
+        left_out=_counted(row.left_out, found, "unsupported"),
+        untried=_counted(row.untried, found, UNTRIED),
+        covered=together(row.covered or {}, extents(case for case, _ in judged)) or None,
         error_ratio=_larger(row.error_ratio, [one.error_ratio for _, one in judged]),
         gradient_ratio=_larger(row.gradient_ratio, [one.gradient_ratio for _, one in judged]),
         gradients=None if gradients else "not offered",
     )
+    if not row.cases and (words := next((one.reason for _, one in found if one.refused), None)):
+        why = f"is declared, and the kernel refused every case: {words}"
+        return replace(row, status="wrong", fault=DECLARATION, reason=why, case=found[0][0].label())
     wrong = [(case, one) for case, one in judged if one.status == "wrong"]
     told = [{"case": one.case, "fault": one.fault or "", "reason": one.reason or ""} for _, one in wrong]
     row = replace(row, disagreements=[*(row.disagreements or []), *told] or None)
@@ -109,6 +175,15 @@ def _added(row: CheckRow, found: Sequence[tuple[Case, BoundaryResult]], *, gradi
         return row
     case, one = max(wrong, key=lambda pair: _telling(*pair))
     return replace(row, status="wrong", fault=one.fault, reason=one.reason, case=case.label(), failing=case_text(case))
+
+
+def _counted(
+    before: dict[str, int] | None, found: Sequence[tuple[Case, BoundaryResult]], status: str
+) -> dict[str, int] | None:
+    """How many cases have a status, by the reason."""
+    counts = Counter(before or {})
+    counts.update(one.reason or "" for _, one in found if one.status == status)
+    return dict(counts) or None
 
 
 def _larger(ratio: float | None, others: Sequence[float | None]) -> float | None:

@@ -26,8 +26,9 @@ class Design:
     """Rows over ``dimensions`` (levels by name), of which ``fits`` holds for the whole row and for every part of it.
 
     ``fits`` is asked of unfinished rows too, and says no where nothing that is added could make it right. At most
-    ``most_on`` of the dimensions named in ``features`` stand at another level than their first; those in ``core``, which
-    much else hangs on, do so in a third of the rows whatever is new.
+    ``most_on`` of the dimensions named in ``features`` stand at another level than their first; those in ``core``,
+    which much else hangs on, do so in a third of the rows whatever is new. Pairs of a dimension in ``first`` are tried
+    before the others.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Design:
         *,
         features: Sequence[str] = (),
         core: Sequence[str] = (),
+        first: Sequence[str] = (),
         most_on: int = 5,
     ) -> None:
         self._names = list(dimensions)
@@ -48,7 +50,8 @@ class Design:
         self._of = {name: [self._index[name, level] for level in dimensions[name]] for name in self._names}
         owner = np.array([self._names.index(name) for name, _ in self._levels])
         self._left = owner[:, None] != owner[None, :]  # pairs, both ways round, that no row has yet
-        self._pairs = np.argwhere(owner[:, None] < owner[None, :])  # in the order in which they are drawn
+        self._pairs = np.argwhere(owner[:, None] < owner[None, :])
+        self._first = np.isin(owner, [self._names.index(name) for name in first if name in self._names])
         self.impossible: list[Pair] = []
 
     def rows(self, most: int | None = None) -> list[Row]:
@@ -64,7 +67,9 @@ class Design:
 
     def _next(self) -> dict[str, int] | None:
         self._pairs = self._pairs[self._left[self._pairs[:, 0], self._pairs[:, 1]]]
-        first, second = (int(i) for i in self._pairs[self._rng.integers(len(self._pairs))])
+        soon = self._pairs[self._first[self._pairs].any(1)]
+        pairs = soon if len(soon) else self._pairs
+        first, second = (int(i) for i in pairs[self._rng.integers(len(pairs))])
         rows = [row for _ in range(CANDIDATES) if (row := self._grown(first, second)) is not None]
         tries = iter(range(TRIES))
         while not rows and next(tries, None) is not None:  # a dead end in one order is none in every order

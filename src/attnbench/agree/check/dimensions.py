@@ -187,6 +187,21 @@ FEATURES: dict[str, dict[str, Level]] = {
     "values": {OFF: Level()}
     | {name: Level(distribution=name) for name in ("uniform", "large_mean", "peaky", "outliers", "near_ties")},
 }
+# Levels whose arrays have the same shapes: where a case is compiled, what is right for one is right for the others.
+ALIKE: dict[str, tuple[tuple[str, ...], ...]] = {
+    "mask": (("mask", "mask_tile"), ("mask_batch", "mask_single")),
+    "bias": (("bias", "bias_minus_inf", "bias_low"), ("bias_keys", "bias_low_keys")),
+    "where": (("offsets", "offsets_edges", "offsets_negative"),),
+    "q_lengths": (("q_lengths", "q_lengths_edges"),),
+    "kv_lengths": (("kv_lengths", "kv_lengths_edges"),),
+    "segments": (("segments", "segments_edges"),),
+    "sinks": (("sinks", "sinks_edges"),),
+    "poison": (tuple(FEATURES["poison"]),),
+    "cotangent": (tuple(FEATURES["cotangent"]),),
+    "layout": (tuple(FEATURES["layout"]),),
+    "values": (tuple(FEATURES["values"]),),
+}
+DRAWN_NUMBERS = ("offset", "offset_below", "offset_beyond")  # one number for all, drawn anew with another seed
 # A dtype with gradients each; without them, where an implementation may take another way.
 MODES = (*(f"{dtype} backward" for dtype in DTYPES), "float32 forward", "bfloat16 forward")
 

@@ -31,6 +31,7 @@ def features_of(case: Case) -> tuple[str, ...]:
     spec, p = case.spec, case.problem
     found = [row for kind in p.operands for start, row in OF_OPERANDS.items() if kind.startswith(start)]
     found += ["nan_isolation"] * bool({"nan", "nan_last_key"} & set(p.operands))
+    found += ["nan_reached"] * bool({"nan_query", "nan_key", "nan_value"} & set(p.operands))
     found += [
         name for name in ("softcap", "causal", "window", "dropout") if getattr(spec, name) not in (None, False, 0)
     ]

@@ -8,8 +8,9 @@ capabilities alone: the same on every machine.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +34,9 @@ QUICK, USUAL, DEEP = "quick", "usual", "deep"
 SWEEPS = (dims.LARGE, dims.SMALL, dims.SMALL)
 SWEEPS_DEEP = (dims.LARGE, dims.SMALL) * 8
 QUICK_CASES = 40
-COMPILED_CASES = 150  # each is compiled, and takes most of a second
+COMPILED_CASES = 100  # each is compiled, and takes a second
+OTHERS = 3  # further cases for which nothing is compiled
+SIZE_NAMES = ("B", "Hq", "Hkv", "Tq", "S", "D", "Dv", "Da")
 TRIES = 6  # values drawn of a class before it counts as out of an implementation's limits
 
 # Where every case is compiled, its sizes come together: these hold every class of every size at least once.
@@ -75,6 +78,14 @@ class Planned:
         return tuple(name for name in dims.FEATURES if self.row.get(name, dims.OFF) not in (dims.OFF, "dot"))
 
 
+def sweeps_of(depth: str, *, compiles: bool = False) -> tuple[dims.Limits, ...]:
+    """The sweeps of the plan, one after the other; of a framework that compiles every case only large ones."""
+    if depth == QUICK or (compiles and depth == USUAL):
+        return SWEEPS[:1]
+    sweeps = SWEEPS_DEEP if depth == DEEP else SWEEPS
+    return tuple(one for one in sweeps if one == dims.LARGE) if compiles else sweeps
+
+
 def boundary_cases(
     implementation: Implementation,
     dtypes: Sequence[str],
@@ -83,14 +94,20 @@ def boundary_cases(
     *,
     depth: str = USUAL,
     compiles: bool = False,
+    sweeps: Sequence[int] | None = None,
 ) -> list[str]:
-    """The plan as texts, as far as it is about one of ``features`` (all without any), in the order to be tried."""
-    quick = depth == QUICK
-    sweeps = SWEEPS_DEEP if depth == DEEP else SWEEPS
-    sweeps = sweeps[:1] if quick or (compiles and depth == USUAL) else sweeps
-    most = QUICK_CASES if quick else COMPILED_CASES if compiles and depth == USUAL else None
-    found = planned_cases(implementation, dtypes, device, sweeps=sweeps, by_shape=compiles, most=most)
-    return [case_text(one.case) for one in found if not features or set(features) & set(features_of(one.case))]
+    """The plan as texts, as far as it is about one of ``features`` (all without any), in the order to be tried.
+
+    ``sweeps`` are the numbers of those that are wanted, all without any.
+    """
+    every = sweeps_of(depth, compiles=compiles)
+    most = QUICK_CASES if depth == QUICK else COMPILED_CASES if compiles and depth == USUAL else None
+    found: list[Case] = []
+    for number in range(len(every)) if sweeps is None else sweeps:
+        sweep = {number: every[number]}
+        for one in planned_cases(implementation, dtypes, device, sweeps=sweep, by_shape=compiles, most=most):
+            found += [one.case, *(others(implementation, one, device) if compiles else ())]
+    return [case_text(one) for one in found if not features or set(features) & set(features_of(one))]
 
 
 def planned_cases(
@@ -98,33 +115,64 @@ def planned_cases(
     dtypes: Sequence[str] = DTYPES,
     device: str = "cpu",
     *,
-    sweeps: Sequence[dims.Limits] = (dims.LARGE,),
+    sweeps: Mapping[int, dims.Limits] = MappingProxyType({0: dims.LARGE}),
     by_shape: bool = False,
     most: int | None = None,
 ) -> list[Planned]:
     """The cases for what ``implementation`` declares, in sweeps; ``by_shape`` where each is compiled.
 
-    ``sweeps`` are the limits of each sweep; ``most`` is the number of cases that a sweep is cut to.
+    ``sweeps`` are the limits of each sweep by its number, which it is drawn from; ``most`` is the number of cases that
+    a sweep is cut to.
     """
     available = levels_of(implementation, dtypes, device)
     if not available["mode"]:
         return []
     found: list[Planned] = []
-    for sweep, limits in enumerate(sweeps):
+    for sweep, limits in sweeps.items():
         for number, row in enumerate(_rows(available, sweep, limits, most, by_shape=by_shape)):
             one = _planned(implementation, row, device, f"{sweep}/{number}")
             found += [] if one is None else [one]
     return found
 
 
+def others(implementation: Implementation, planned: Planned, device: str = "cpu") -> list[Case]:
+    """Cases that differ from a planned one in values alone: for them nothing is compiled again.
+
+    Each has other levels, wherever two levels of a feature give arrays of the same shapes, and another seed.
+    """
+    found: list[Case] = []
+    rng = stream(planned.case.problem.seed, "others")
+    if planned.row.get("where") in dims.DRAWN_NUMBERS:
+        return found
+    for _ in range(3 * OTHERS):
+        case = _other(planned, rng) if len(found) < OTHERS else None
+        if case is not None and implementation.unsupported(needs_of(case, device)) is None:
+            found.append(case)
+    return found
+
+
+def _other(planned: Planned, rng: np.random.Generator) -> Case | None:
+    row = dict(planned.row)
+    for name, groups in dims.ALIKE.items():
+        group = next((one for one in groups if row.get(name) in one), ())
+        row |= {name: _pick(rng, group)} if group else {}
+    if not dims.fits_a_shape(row):
+        return None
+    try:
+        case = case_of(row, rng)
+        sizes = {name: getattr(planned.case.problem, name) for name in SIZE_NAMES}
+        return replace(case.with_problem(**sizes), spec=planned.case.spec)
+    except SpecError:
+        return None
+
+
 def _rows(
     available: Mapping[str, Sequence[str]], sweep: int, limits: dims.Limits, most: int | None, *, by_shape: bool
 ) -> list[Row]:
     rng = stream(sweep, "covering")
+    given: dict[str, Any] = {"features": tuple(dims.FEATURES), "core": dims.CORE, "first": ("mode", "shape")}
     if not by_shape:
-        fits = partial(dims.fits, limits=limits)
-        features = {"features": tuple(dims.FEATURES), "core": dims.CORE}
-        return Design(available, fits, rng, **features, most_on=MOST_ON).rows(most)
+        return Design(available, partial(dims.fits, limits=limits), rng, **given, most_on=MOST_ON).rows(most)
     shapes = {str(i): dict(zip(dims.SIZES, one, strict=True)) for i, one in enumerate(SHAPES)}
     whole = {n: one for n, one in shapes.items() if all(one[name] in available[name] for name in dims.SIZES)}
 
@@ -134,9 +182,7 @@ def _rows(
 
     rest = {name: levels for name, levels in available.items() if name not in dims.SIZES}
     together = {"shape": list(whole), **rest}
-    design = Design(
-        together, lambda row: dims.fits_a_shape(expanded(row)), rng, features=tuple(dims.FEATURES), most_on=MOST_ON + 1
-    )
+    design = Design(together, lambda row: dims.fits_a_shape(expanded(row)), rng, **given, most_on=MOST_ON + 1)
     return [expanded(row) for row in design.rows(most)]
 
 
@@ -202,7 +248,7 @@ def levels_of(implementation: Implementation, dtypes: Sequence[str], device: str
     if base is None:
         return {name: [] for name in every}
     return {
-        name: [level for level in levels if _supported_beside(implementation, base, (name, level), every["mode"], device)]
+        name: [one for one in levels if _supported_beside(implementation, base, (name, one), every["mode"], device)]
         for name, levels in every.items()
     }
 

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.case_text import case_text
-from attnbench.agree.cases import FEATURES, ROWS, RULES, CheckCase, check_cases
+from attnbench.agree.cases import FEATURES, FULL_DTYPE, ROWS, RULES, CheckCase, check_cases
+from attnbench.agree.check.coverage import extents
 from attnbench.agree.declare.words import FLUSHED_BY
 from attnbench.agree.fitted import fitted
 from attnbench.agree.refusals import DECLARATION, Refused, false_declaration, told
@@ -35,17 +36,21 @@ if TYPE_CHECKING:
 class CheckRow:
     """One feature of one implementation in one dtype.
 
-    ``status`` is ``ok``, ``wrong`` or ``unsupported``; ``error_ratio`` and ``gradient_ratio`` are the largest error
-    over its bound, forward and backward, ``None`` where nothing was compared; ``reason`` is the first disagreement or
-    why the feature is not supported; ``case`` the case of that disagreement. ``failing`` is the most telling of the
-    disagreeing cases as ``--case`` takes it; from it come ``diagnosis`` (kind and evidence), ``smallest_case`` (one
-    case, or a sequence where it takes an earlier call) and ``again``, the command that shows it.
+    ``status`` is ``ok``, ``wrong``, ``unsupported`` or ``untried``; ``error_ratio`` and ``gradient_ratio`` are the
+    largest error over its bound, forward and backward, ``None`` where nothing was compared; ``reason`` is the first
+    disagreement or why the feature is not supported; ``case`` the case of that disagreement. ``failing`` is the most
+    telling of the disagreeing cases as ``--case`` takes it; from it come ``diagnosis`` (kind and evidence),
+    ``smallest_case`` (one case, or a sequence where it takes an earlier call) and ``again``, the command that shows it.
 
     ``cases`` of ``asked`` were compared; ``left_out`` counts the others by the reason why they are not supported.
     ``refused`` of these are declared, and the kernel itself did not take them; if it takes none of a row, the row is
     ``wrong`` with the fault ``declaration``. ``answer`` is ``yes`` or ``no`` in the rows that ask a question
     (``deterministic``, ``batch_invariant``), which are not ``wrong`` by themselves.
     ``declared`` is what the implementation declares of its arithmetic that is not the default, and so moves its bound.
+
+    ``counted`` are those of the cases that no earlier row has counted: a case of the plan is about several rows.
+    ``covered`` has the smallest and the largest of each size and of the offset, ``untried`` counts cases by the reason
+    why they were not tried, or say nothing.
 
     ``disagreements`` are all cases that disagreed, each with ``case`` (as ``--case`` takes it), ``fault``, ``reason``.
     ``declaration`` would explain those whose values disagree: ``words``, ``evidence``, and the ``line`` to write.
@@ -74,6 +79,9 @@ class CheckRow:
     answer: str | None = None
     disagreements: list[dict[str, str]] | None = None
     declaration: dict[str, str] | None = None
+    counted: int | None = None
+    covered: dict[str, tuple[int, int]] | None = None
+    untried: dict[str, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite ratio (an exact property failed) is the string ``"inf"``."""
@@ -83,15 +91,29 @@ class CheckRow:
     def from_dict(cls, data: dict[str, Any]) -> CheckRow:
         """The inverse of ``to_dict``."""
         values: dict[str, Any] = {n: math.inf if v == "inf" else v for n, v in data.items()}
+        if values.get("covered"):
+            values["covered"] = {name: (least, most) for name, (least, most) in values["covered"].items()}
         return cls(**values)
+
+    @property
+    def first_counted(self) -> int:
+        """The cases that count towards the sum over all rows."""
+        return self.cases if self.counted is None else self.counted
 
 
 def plan_rows(
-    implementation: Implementation, dtypes: Sequence[str], features: Sequence[str], device: str
+    implementation: Implementation,
+    dtypes: Sequence[str],
+    features: Sequence[str],
+    device: str,
+    *,
+    sparing: bool = False,
 ) -> list[tuple[str, str]]:
     """The (feature, dtype) pairs to check.
 
     A dtype that is not declared is one pair, with the feature ``dtype``; so is a device, with the dtype ``all``.
+    ``sparing``: where every case is compiled, features have cases of their own in one dtype, and in the others those of
+    the plan of boundaries.
     """
     if device not in implementation.capabilities_on(device).devices:
         return [("device", "all")]
@@ -99,6 +121,9 @@ def plan_rows(
     chosen = [feature for feature in ROWS if not features or feature in features]
     pairs = [(feature, dtype) for dtype in dtypes if dtype in declared for feature in chosen]
     pairs = [(feature, dtype) for feature, dtype in pairs if feature not in RULES or applies(feature, dtype)]
+    if sparing:
+        alone = FULL_DTYPE if FULL_DTYPE in declared and FULL_DTYPE in dtypes else next(iter(dtypes), "")
+        pairs = [(feature, dtype) for feature, dtype in pairs if dtype == alone or feature not in FEATURES]
     return pairs + [("dtype", dtype) for dtype in dtypes if dtype not in declared]
 
 
@@ -262,6 +287,7 @@ def _row(
         error_ratio=max(forward, default=None),
         gradient_ratio=max(backward, default=None),
         gradients=None if implementation.has_gradients(device) else "not offered",
+        covered=extents(one.case for one, _ in judged),
     )
     if wrong is None:
         return row

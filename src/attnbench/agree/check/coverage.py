@@ -1,0 +1,48 @@
+"""What was covered: the sizes, and the offsets, of the cases that were compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from attnbench.inputs import DRAWERS
+from attnbench.problem import OPERAND_GROUPS
+
+if TYPE_CHECKING:
+    from attnbench.problem import Case
+
+Extents = Mapping[str, tuple[int, int]]
+SIZES = ("B", "Hq", "group", "Tq", "S", "D", "Dv")
+OFFSET = "offset"
+
+
+def extents(cases: Iterable[Case]) -> dict[str, tuple[int, int]]:
+    """The smallest and the largest of every size; ``group`` is Hq / Hkv, and ``offset`` counts where positions do."""
+    found: dict[str, tuple[int, int]] = {}
+    for case in cases:
+        p = case.problem
+        values = {name: (getattr(p, name),) for name in SIZES if name != "group"} | {"group": (p.Hq // p.Hkv,)}
+        if case.spec.causal or case.spec.window is not None or p.kind_of("slopes"):
+            values[OFFSET] = _offsets(case)
+        found = together(found, {name: (min(all_of), max(all_of)) for name, all_of in values.items() if all_of})
+    return found
+
+
+def together(*several: Extents) -> dict[str, tuple[int, int]]:
+    """The extents of all of them."""
+    found: dict[str, tuple[int, int]] = {}
+    for one in several:
+        for name, (least, most) in one.items():
+            before = found.get(name, (least, most))
+            found[name] = (min(before[0], least), max(before[1], most))
+    return found
+
+
+def _offsets(case: Case) -> tuple[int, ...]:
+    p = case.problem
+    kind = next((one for one in p.operands if one in OPERAND_GROUPS["offset"]), None)
+    if kind is not None:
+        drawn = DRAWERS[kind](p)["offset"]
+        return (drawn,) if isinstance(drawn, int) else tuple(map(int, drawn))
+    bottom_right = case.spec.align == "bottom_right" or p.kind_of("past")
+    return (p.S - p.Tq if bottom_right else 0,)

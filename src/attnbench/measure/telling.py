@@ -1,0 +1,86 @@
+"""How far a check is, what it is going to take, and when its budget ends: told from several threads at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from attnbench.agree.check.rows import CheckRow
+
+Progress = Callable[["CheckRow"], None]
+Watch = Callable[[int, int, str, str], None]
+Note = Callable[[str], None]
+ENOUGH = 0.1  # of it, to say when it is going to end
+LONG_S = 90  # from here on it is said beforehand what it takes
+
+
+class Ends:
+    """The end of a budget in seconds of wall time from now on; without one it never comes."""
+
+    def __init__(self, budget_s: float | None) -> None:
+        self._end = None if budget_s is None else time.monotonic() + budget_s
+
+    @property
+    def now(self) -> bool:
+        """Whether it has come."""
+        return self._end is not None and time.monotonic() >= self._end
+
+
+@dataclass
+class Told:
+    """Who is told what: ``progress`` every row, ``watch`` how many of how many units are done, ``note`` the price."""
+
+    progress: Progress | None = None
+    watch: Watch | None = None
+    note: Note | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _done: int = 0
+    _total: int = 0
+    _start: float = field(default_factory=time.monotonic)
+
+    def expect(self, impl: str, units: int) -> None:
+        """So many rows and cases come of one more implementation."""
+        with self._lock:
+            self._total += units
+            self._watched(impl)
+
+    def row(self, row: CheckRow, units: int = 0) -> CheckRow:
+        """A row is done, which is so many of the units."""
+        if self.progress is not None:
+            self.progress(row)
+        self.done(row.impl, units)
+        return row
+
+    def done(self, impl: str, units: int) -> None:
+        """So many units are done."""
+        with self._lock:
+            self._done += units
+            self._watched(impl)
+
+    def price(self, impl: str, cases: int, tried: int, took_s: float, budget_s: float | None) -> None:
+        """What the plan of an implementation takes, by the cases that were tried, if that is long."""
+        left = took_s * (cases - tried) / max(1, tried)
+        if self.note is None or (left < LONG_S and budget_s is None):
+            return
+        text = f"{impl}: {cases:,} cases at boundaries, about {clock(left)} more"
+        text += "" if budget_s is None else f"; the budget is {clock(budget_s)}"
+        self.note(text)
+
+    def _watched(self, impl: str) -> None:
+        if self.watch is None or not self._total:
+            return
+        part = self._done / self._total
+        took = time.monotonic() - self._start
+        left = f", about {clock(took / part - took)} left" if ENOUGH < part < 1 else ""
+        self.watch(self._done, self._total, "", f"{impl}{left}" if part < 1 else "")
+
+
+def clock(seconds: float) -> str:
+    """A duration such as ``1:40``."""
+    whole = max(1, round(seconds))
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
