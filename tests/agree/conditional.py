@@ -46,7 +46,7 @@ def cases_of_features() -> Sequence[CheckCase]:
 @cache
 def default_plan() -> Sequence[CheckCase]:
     """The cases that ``attnbench check`` tries by default."""
-    plan = planned_cases(Eager().implementation("control"), sweeps=SWEEPS)
+    plan = planned_cases(Eager().implementation("control"), sweeps=dict(enumerate(SWEEPS)))
     return (*cases_of_features(), *(CheckCase(BOUNDARIES, one.case) for one in plan))
 
 

@@ -19,7 +19,7 @@ from attnbench.measure.worker import operations
 
 GENERAL = {"hello", "describe", "observe"}
 TIMED = {"prepare", "burst", "verify", "memory", "drop", "ceilings"}
-PLANNED = {"check_plan", "check_boundaries"}
+PLANNED = {"check_plan", "check_sweep", "check_boundaries"}
 CHECKED = {"check", "check_random", "check_case", "examine"}
 DECLARED = {"declare"}
 PROBED = {"semantics_plan", "semantics", "onnx_plan", "check_onnx"}

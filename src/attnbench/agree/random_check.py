@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.case_text import case_text
-from attnbench.agree.fitted import fitted
-from attnbench.agree.random_cases import Levels, RandomCases, levels_of, supported_levels
+from attnbench.agree.check.boundaries import SHARE
+from attnbench.agree.random_cases import Levels, RandomCases
 from attnbench.agree.trial import trial
 from attnbench.precision import DTYPES
 
 if TYPE_CHECKING:
+    from attnbench.agree.check.plan import Planned
     from attnbench.backend import Backend
     from attnbench.implementation import Implementation
 
@@ -28,8 +28,8 @@ class RandomResult:
     ``cases`` were judged, ``unsupported`` were not, ``refused`` of these by the kernel itself (``refusal`` is the first
     of its words), ``wrong`` disagreed. ``error_ratio`` and
     ``gradient_ratio`` are the largest error over its bound. ``disagreements`` holds the case (as ``--case`` takes
-    it), reason and fault of each, the first ``KEPT`` of them; ``levels`` those of every judged case; ``reason`` why
-    nothing could be judged.
+    it), reason and fault of each, the first ``KEPT`` of them; ``levels`` those of every judged case, ``possible`` those
+    that can be drawn; ``reason`` why nothing could be judged.
     """
 
     impl: str
@@ -40,6 +40,7 @@ class RandomResult:
     gradient_ratio: float | None = None
     disagreements: list[dict[str, str]] = field(default_factory=list)
     levels: list[Levels] = field(default_factory=list)
+    possible: Mapping[str, list[str]] = field(default_factory=dict)
     reason: str | None = None
     refused: int = 0
     refusal: str | None = None
@@ -67,15 +68,23 @@ def together(impl: str, parts: Iterable[RandomResult]) -> RandomResult:
         max((one.gradient_ratio for one in every if one.gradient_ratio is not None), default=None),
         [found for one in every for found in one.disagreements][:KEPT],
         [levels for one in every for levels in one.levels],
+        next((one.possible for one in every if one.possible), {}),
         next((one.reason for one in every if one.reason), None),
         sum(one.refused for one in every),
         next((one.refusal for one in every if one.refusal), None),
     )
 
 
-@lru_cache(maxsize=8)
-def _cases(seed: int, levels: tuple[tuple[str, tuple[str, ...]], ...], draws: int) -> RandomCases:
-    return RandomCases(seed, dict(levels), draws)
+_CASES: dict[tuple[int, tuple[str, ...], str, int, int], RandomCases] = {}
+
+
+def _cases(implementation: Implementation, dtypes: tuple[str, ...], device: str, seed: int, draws: int) -> RandomCases:
+    """Kept for the next question about the same, since its levels are tried one by one."""
+    key = id(implementation), dtypes, device, seed, draws
+    if key not in _CASES:
+        _CASES.clear()
+        _CASES[key] = RandomCases(implementation, dtypes, device, seed=seed, draws=draws)
+    return _CASES[key]
 
 
 def check_random(
@@ -93,17 +102,18 @@ def check_random(
 
     ``dtypes`` are those that are drawn; of the cases drawn those in one of ``among`` are judged here.
     """
-    levels = supported_levels(implementation, dtypes, device)
-    if not levels["dtype"]:
+    cases = _cases(implementation, tuple(dtypes), device, seed, draws)
+    if not cases.levels["mode"]:
         return RandomResult(implementation.name, unsupported=count, reason=f"takes none of {', '.join(dtypes)}")
-    cases = _cases(seed, tuple(levels.items()), draws)
-    here = [i for i in range(first, first + count) if cases[i].problem.dtype in among]
-    return together(implementation.name, (_one(backend, implementation, cases, i, device) for i in here))
+    drawn = [cases[i] for i in range(first, first + count)]
+    here = [one for one in drawn if one.case.problem.dtype in among]
+    found = together(implementation.name, (_one(backend, implementation, one, device) for one in here))
+    return replace(found, possible={name: list(levels) for name, levels in cases.levels.items()})
 
 
-def _one(backend: Backend, implementation: Implementation, cases: RandomCases, index: int, device: str) -> RandomResult:
-    case = fitted(cases[index], implementation.capabilities_on(device))
-    found = trial(backend, implementation, case, device)
+def _one(backend: Backend, implementation: Implementation, planned: Planned, device: str) -> RandomResult:
+    case = planned.case
+    found = trial(backend, implementation, case, device, share=SHARE)
     if found.status == "unsupported":
         words = found.reason if found.refused else None
         return RandomResult(implementation.name, unsupported=1, refused=int(found.refused), refusal=words)
@@ -115,5 +125,5 @@ def _one(backend: Backend, implementation: Implementation, cases: RandomCases, i
         error_ratio=max((j.error_ratio for j in found.forward), default=None),
         gradient_ratio=max((j.error_ratio for j in found.gradients), default=None),
         disagreements=[told] if found.status == "wrong" else [],
-        levels=[levels_of(case)],
+        levels=[planned.row],
     )

@@ -17,6 +17,8 @@ from attnbench.precision import DTYPES
 if TYPE_CHECKING:
     from attnbench.agree.random_check import RandomResult
 
+FEW = 6  # classes that are named
+
 
 def check_random(where: Where, count: int, seed: int, draws: int, dtypes: list[str], *, as_json: bool) -> int:
     """Check ``count`` random cases of each implementation, show, and return the exit status."""
@@ -40,13 +42,13 @@ def exit_code(results: Sequence[RandomResult]) -> int:
 
 
 def _entry(one: RandomResult) -> dict[str, Any]:
-    return {name: value for name, value in one.to_dict().items() if name != "levels"} | {
-        "coverage": Coverage(one.levels).to_dict()
+    return {name: value for name, value in one.to_dict().items() if name not in ("levels", "possible")} | {
+        "coverage": Coverage(one.levels).to_dict(one.possible)
     }
 
 
 def report(results: Sequence[RandomResult]) -> str:
-    """The table, how well pairs of features are covered, and every disagreement with its case."""
+    """The table, how many classes of boundaries were seen, and every disagreement with its case."""
     heads = ["implementation", "cases", "beyond its limits", "disagree", "forward", "gradient"]
     lines = [
         [r.impl, str(r.cases), str(r.unsupported), str(r.wrong), _ratio(r.error_ratio), _ratio(r.gradient_ratio)]
@@ -62,9 +64,11 @@ def report(results: Sequence[RandomResult]) -> str:
 
 
 def _coverage(one: RandomResult) -> str:
-    found = Coverage(one.levels).to_dict()
-    text = f"{one.impl}: {found['pairs_seen']} of {found['pairs']} pairs of features seen, each at least"
-    return f"{text} {found['fewest']} times (rarest: {found['rarest'][0]})"
+    found = Coverage(one.levels).to_dict(one.possible)
+    text = f"{one.impl}: {found['classes_seen']} of {found['classes']} classes of boundaries seen, and"
+    text += f" {found['pairs_seen']:,} of the {found['pairs']:,} pairs of them that can be"
+    unseen = found["unseen"]
+    return text + (f" (not seen: {', '.join(unseen[:FEW])}{', …' if len(unseen) > FEW else ''})" if unseen else "")
 
 
 def _disagreement(impl: str, found: dict[str, str]) -> str:

@@ -106,7 +106,7 @@ def boundary_cases(
     for number in range(len(every)) if sweeps is None else sweeps:
         sweep = {number: every[number]}
         for one in planned_cases(implementation, dtypes, device, sweeps=sweep, by_shape=compiles, most=most):
-            found += [one.case, *(others(implementation, one, device) if compiles else ())]
+            found += [one.case, *(other.case for other in others(implementation, one, device) if compiles)]
     return [case_text(one) for one in found if not features or set(features) & set(features_of(one))]
 
 
@@ -135,23 +135,23 @@ def planned_cases(
     return found
 
 
-def others(implementation: Implementation, planned: Planned, device: str = "cpu") -> list[Case]:
+def others(implementation: Implementation, planned: Planned, device: str = "cpu", count: int = OTHERS) -> list[Planned]:
     """Cases that differ from a planned one in values alone: for them nothing is compiled again.
 
     Each has other levels, wherever two levels of a feature give arrays of the same shapes, and another seed.
     """
-    found: list[Case] = []
+    found: list[Planned] = []
     rng = stream(planned.case.problem.seed, "others")
     if planned.row.get("where") in dims.DRAWN_NUMBERS:
         return found
-    for _ in range(3 * OTHERS):
-        case = _other(planned, rng) if len(found) < OTHERS else None
-        if case is not None and implementation.unsupported(needs_of(case, device)) is None:
-            found.append(case)
+    for _ in range(3 * count):
+        other = _other(planned, rng) if len(found) < count else None
+        if other is not None and implementation.unsupported(needs_of(other.case, device)) is None:
+            found.append(other)
     return found
 
 
-def _other(planned: Planned, rng: np.random.Generator) -> Case | None:
+def _other(planned: Planned, rng: np.random.Generator) -> Planned | None:
     row = dict(planned.row)
     for name, groups in dims.ALIKE.items():
         group = next((one for one in groups if row.get(name) in one), ())
@@ -161,7 +161,7 @@ def _other(planned: Planned, rng: np.random.Generator) -> Case | None:
     try:
         case = case_of(row, rng)
         sizes = {name: getattr(planned.case.problem, name) for name in SIZE_NAMES}
-        return replace(case.with_problem(**sizes), spec=planned.case.spec)
+        return Planned(replace(case.with_problem(**sizes), spec=planned.case.spec), row)
     except SpecError:
         return None
 
@@ -187,14 +187,19 @@ def _rows(
 
 
 def _planned(implementation: Implementation, row: Row, device: str, name: str) -> Planned | None:
-    """A case of a row that is supported; its values drawn again where a limit is broken."""
+    """A case of a row that is supported; its values drawn again while what is said against them changes."""
+    before = None
     for attempt in range(TRIES):
         try:
             case = case_of(row, stream(attempt, f"boundary {name}"))
-            if implementation.unsupported(needs_of(case, device)) is None:
-                return Planned(case, row)
+            reason = implementation.unsupported(needs_of(case, device))
         except SpecError:
             continue
+        if reason is None:
+            return Planned(case, row)
+        if reason == before:
+            break
+        before = reason
     return None
 
 
