@@ -15,7 +15,7 @@ import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -24,6 +24,7 @@ import threadpoolctl
 
 from attnbench.agree.cases import CheckCase, check_cases
 from attnbench.agree.check.boundaries import SHARE
+from attnbench.agree.check.dimensions import SMALL, Limits
 from attnbench.agree.check.plan import SWEEPS, planned_cases
 from attnbench.agree.eager import Eager
 from attnbench.agree.mutants.known import Known, called_again, fault, known
@@ -46,8 +47,19 @@ def cases_of_features() -> Sequence[CheckCase]:
 @cache
 def default_plan() -> Sequence[CheckCase]:
     """The cases that ``attnbench check`` tries by default."""
-    plan = planned_cases(Eager().implementation("control"), sweeps=dict(enumerate(SWEEPS)))
-    return (*cases_of_features(), *(CheckCase(BOUNDARIES, one.case) for one in plan))
+    return (*cases_of_features(), *_boundaries(dict(enumerate(SWEEPS))))
+
+
+@cache
+def small_plan() -> Sequence[CheckCase]:
+    """Those of them that are soon judged: of features, and the first sweep of small cases."""
+    number = SWEEPS.index(SMALL)
+    return (*cases_of_features(), *_boundaries({number: SMALL}))
+
+
+def _boundaries(sweeps: Mapping[int, Limits]) -> list[CheckCase]:
+    plan = planned_cases(Eager().implementation("control"), sweeps=sweeps)
+    return [CheckCase(BOUNDARIES, one.case) for one in plan]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from tests.agree.conditional_page import TEXT, TITLE, inserted, section
 from tests.agree.killtable import PAGE
 
 COUNT, SEED = 50, 12
-KILLED = 48  # of COUNT
+KILLED = 45  # of COUNT
 
 ALWAYS = Condition("always", "always", lambda _: True, lambda case: case)
 PLAIN = BY_FEATURE["gqa"][0]
@@ -192,8 +192,8 @@ def test_a_draw_is_a_function_of_the_seed() -> None:
 
 @pytest.mark.slow
 def test_the_default_check_finds_mutants_behind_conditions() -> None:
-    """So many of fifty; ``tox -e mutants`` judges two thousand."""
-    found = list(conditional.verdicts(COUNT, SEED, processes=1))
+    """So many of fifty by a part of the plan; ``tox -e mutants`` judges two thousand by all of it."""
+    found = list(conditional.verdicts(COUNT, SEED, processes=1, plan=conditional.small_plan))
     killed = sum(one.killed is not None for one in found)
     assert len(found) == COUNT
     assert killed >= KILLED, conditional.report(found)

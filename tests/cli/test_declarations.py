@@ -67,14 +67,14 @@ def block(text: str, head: str) -> list[str]:
 
 def test_numpy_agrees_with_nothing_declared(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(NUMPY)
-    done = cli("check", "--impls", "mine.py", "--features", "sizes,inputs,scale")
+    done = cli("check", "--quick", "--impls", "mine.py", "--features", "sizes,inputs,scale")
     assert done.code == 0, done.out
-    assert "all that was compared agrees. Numbers" in blocks(done.out)[-1][0]
+    assert "all that was compared agrees. Covered" in blocks(done.out)[-1][0]
 
 
 def test_the_line_that_is_printed_makes_it_pass_and_the_last_line_says_on_what(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(FLUSHING)
-    asked = ("check", "--impls", "mine.py", "--features", "sizes,inputs")
+    asked = ("check", "--quick", "--impls", "mine.py", "--features", "sizes,inputs")
     done = cli(*asked)
     assert done.code == 1
     lines = block(done.out, "WRONG")
@@ -93,17 +93,17 @@ def test_the_line_that_is_printed_makes_it_pass_and_the_last_line_says_on_what(c
     written = lines[4].rpartition("Capabilities: ")[2]
     (tmp_path / "mine.py").write_text(FLUSHING.replace('dtypes=("float32",)', f'dtypes=("float32",), {written}'))
     (tmp_path / "mine.py").rename(tmp_path / "declared.py")
-    passed = cli("check", "--impls", "declared.py", *asked[3:])
+    passed = cli("check", "--quick", "--impls", "declared.py", *asked[4:])
     assert passed.code == 0, passed.out
     assert (
-        "all that was compared agrees; float32 rests on a declared arithmetic: subnormals become 0. Numbers"
+        "all that was compared agrees; float32 rests on a declared arithmetic: subnormals become 0. Covered"
         in (blocks(passed.out)[-1][0])
     )
 
 
 def test_what_is_explained_is_in_the_rows_of_json(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(FLUSHING)
-    done = cli("check", "--impls", "mine.py", "--features", "inputs", "--json")
+    done = cli("check", "--quick", "--impls", "mine.py", "--features", "inputs", "--json")
     (row,) = (row for row in done.document["rows"] if row["status"] == "wrong")
     assert row["diagnosis"]["kind"] == "declaration"
     assert row["declaration"]["line"] == 'precision={"float32": Precision(flush=True)}'
@@ -113,7 +113,7 @@ def test_what_is_explained_is_in_the_rows_of_json(cli: Cli, tmp_path: Path) -> N
 def test_torch_in_float32_and_bfloat16_and_causal_by_masked_fill(cli: Cli, tmp_path: Path) -> None:
     """float32 agrees; bfloat16 stores its logits; and a row without a key is a softmax over nothing."""
     (tmp_path / "mine.py").write_text(TORCH)
-    done = cli("check", "--impls", "mine.py", "--features", "sizes,causal")
+    done = cli("check", "--quick", "--impls", "mine.py", "--features", "sizes,causal")
     assert done.code == 1
     lines = block(done.out, "WRONG torch/mine bfloat16 in sizes")
     assert lines[0].endswith("in sizes: an arithmetic that is not declared explains it: logits stored in bfloat16")
@@ -138,4 +138,4 @@ def test_jax_in_float32_and_bfloat16(cli: Cli, tmp_path: Path) -> None:
     )
     assert '  if it is meant, write in its Capabilities: precision={"bfloat16": Precision(logits="bfloat16")}' in lines
     last = blocks(done.out)[-1][0]
-    assert "; float32 rests on a declared arithmetic: subnormals become 0, as in all of jax. Numbers" in last
+    assert "; float32 rests on a declared arithmetic: subnormals become 0, as in all of jax. Covered" in last

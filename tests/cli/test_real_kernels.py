@@ -84,7 +84,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def test_what_a_kernel_refuses_is_counted_and_fails_nothing(cli: Cli, write: Write) -> None:
-    done = cli("check", "--impls", write(BOTTOM_RIGHT.replace(" DECLARED", "")), *SOME)
+    done = cli("check", "--quick", "--impls", write(BOTTOM_RIGHT.replace(" DECLARED", "")), *SOME)
     assert done.code == 0, done.out
     assert "refused by the kernel: the last query stands at the last key" in done.out
     assert "to declare that: alignments=('bottom_right',)" in done.out
@@ -94,7 +94,7 @@ def test_what_a_kernel_refuses_is_counted_and_fails_nothing(cli: Cli, write: Wri
 
 def test_what_is_declared_is_not_asked(cli: Cli, write: Write) -> None:
     file = write(BOTTOM_RIGHT.replace(" DECLARED", ", alignments=('bottom_right',)"))
-    done = cli("check", "--impls", file, *SOME, "--json")
+    done = cli("check", "--quick", "--impls", file, *SOME, "--json")
     assert done.code == 0
     rows = done.document["rows"]
     assert {row["refused"] for row in rows} == {0}
@@ -113,7 +113,7 @@ def test_a_given_case_that_is_refused_is_unsupported(cli: Cli, write: Write) -> 
 
 
 def test_a_feature_of_which_nothing_is_taken_is_a_false_declaration(cli: Cli, write: Write) -> None:
-    done = cli("check", "--impls", write(NEVER), *SOME)
+    done = cli("check", "--quick", "--impls", write(NEVER), *SOME)
     assert done.code == 1
     assert "WRONG numpy/mine mask float32 (declaration): declares mask=True and float32, and refuses all" in done.out
     assert "no masks in this build; to declare that: leave mask=True out" in done.out
@@ -126,7 +126,7 @@ def test_random_cases_that_are_refused_are_counted(cli: Cli, write: Write) -> No
 
 
 def test_a_checkpoint_agrees_forward_and_backward(cli: Cli, write: Write) -> None:
-    done = cli("check", "--impls", write(CHECKPOINTED), "--features", "sizes,deterministic", "--json")
+    done = cli("check", "--quick", "--impls", write(CHECKPOINTED), "--features", "sizes,deterministic", "--json")
     assert done.code == 0, done.out
     rows = [row for row in done.document["rows"] if row["feature"] == "sizes"]
     assert [row["status"] for row in rows] == ["ok", "ok"]
@@ -135,10 +135,10 @@ def test_a_checkpoint_agrees_forward_and_backward(cli: Cli, write: Write) -> Non
 
 def test_other_bits_on_every_call_are_said_and_can_be_forbidden(cli: Cli, write: Write) -> None:
     file = write(SHUFFLED)
-    done = cli("check", "--impls", file, *SOME)
+    done = cli("check", "--quick", "--impls", file, *SOME)
     assert done.code == 0, done.out
     assert "numpy/mine deterministic float32: no: output[0, 0, 0, 0]: " in done.out
-    done = cli("check", "--impls", file, "--features", "sizes", "--require", "deterministic", "--json")
+    done = cli("check", "--quick", "--impls", file, "--features", "sizes", "--require", "deterministic", "--json")
     assert done.code == 1
     rows = [row for row in done.document["rows"] if row["feature"] == "deterministic"]
     assert {(row["status"], row["fault"], row["answer"]) for row in rows} == {("wrong", "required", "no")}
@@ -146,12 +146,12 @@ def test_other_bits_on_every_call_are_said_and_can_be_forbidden(cli: Cli, write:
 
 
 def test_a_requirement_that_is_met_changes_nothing_and_one_without_an_answer_is_unmet(cli: Cli, write: Write) -> None:
-    done = cli("check", "--impls", write(RIGHT), "--features", "sizes", "--require", "deterministic", "--json")
+    done = cli("check", "--quick", "--impls", write(RIGHT), "--features", "sizes", "--require", "deterministic", "--json")
     assert done.code == 0
     assert {row["answer"] for row in done.document["rows"] if row["feature"] == "deterministic"} == {"yes"}
     silent = RIGHT.replace("Capabilities()", "Capabilities(limits=(Limit('Tq', 'one at a time', at_most=1),))")
     file = write(silent.replace("import Capabilities", "import Limit, Capabilities"))
-    done = cli("check", "--impls", file, "--features", "sizes", "--require", "deterministic,batch-invariant")
+    done = cli("check", "--quick", "--impls", file, "--features", "sizes", "--require", "deterministic,batch-invariant")
     assert done.code == 1
     assert "deterministic is required: numpy/mine Tq = 32 is above 1" in done.out
     assert "batch-invariant is required" in done.out
@@ -210,7 +210,7 @@ def test_dtypes_that_are_apart_have_processes_of_their_own(monkeypatch: pytest.M
         return found
 
     file = write(PROCESSES)
-    options = CheckOptions(("numpy/mine",), (str(file),), ("float64", "float32"), ("sizes", "scale"))
+    options = CheckOptions(("numpy/mine",), (str(file),), ("float64", "float32"), ("sizes", "scale"), depth="quick")
     cases = ["B=2", "B=2 dtype=float64", "B=3"]
     ways: list[Callable[[], object]] = [
         lambda: check(options),
