@@ -146,7 +146,8 @@ def test_other_bits_on_every_call_are_said_and_can_be_forbidden(cli: Cli, write:
 
 
 def test_a_requirement_that_is_met_changes_nothing_and_one_without_an_answer_is_unmet(cli: Cli, write: Write) -> None:
-    done = cli("check", "--quick", "--impls", write(RIGHT), "--features", "sizes", "--require", "deterministic", "--json")
+    file = write(RIGHT)
+    done = cli("check", "--quick", "--impls", file, "--features", "sizes", "--require", "deterministic", "--json")
     assert done.code == 0
     assert {row["answer"] for row in done.document["rows"] if row["feature"] == "deterministic"} == {"yes"}
     silent = RIGHT.replace("Capabilities()", "Capabilities(limits=(Limit('Tq', 'one at a time', at_most=1),))")

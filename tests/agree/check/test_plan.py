@@ -9,7 +9,7 @@ import pytest
 
 from attnbench.agree.case_text import case_from_text, case_text
 from attnbench.agree.check import dimensions as dims
-from attnbench.agree.check.boundaries import judge_case, with_boundaries
+from attnbench.agree.check.boundaries import BLUNT, UNTRIED, judge_case, with_boundaries
 from attnbench.agree.check.covering import Design, pairs_in
 from attnbench.agree.check.features import features_of, put_down
 from attnbench.agree.check.plan import DEEP, QUICK, boundary_cases, levels_of, planned_cases
@@ -69,6 +69,18 @@ def test_the_plan_is_the_same_every_time_and_its_texts_are_its_cases() -> None:
     assert [case_text(case_from_text(text)) for text in first] == first
     assert len(boundary_cases(kernel, DTYPES, ("sinks",), depth=QUICK)) < len(first)
     assert DEEP != QUICK
+
+
+def test_every_case_can_fail() -> None:
+    """None whose bound is so wide that it would say nothing; one of that kind is not tried, and says why."""
+    backend, kernel = resolve("numpy/naive")
+    found = [judge_case(backend, kernel, case) for case in boundary_cases(kernel, DTYPES, (), depth=QUICK)]
+    assert [(one.case, one.reason) for one in found if one.status != "ok"] == []
+    blunt = judge_case(backend, kernel, "Tq=2 S=300 D=8 dtype=bfloat16 distribution=large_mean")
+    assert (blunt.status, blunt.reason) == (UNTRIED, BLUNT)
+    before = [CheckRow(kernel.name, "sizes", "bfloat16", "cpu", UNTRIED, 0)]
+    (row, *_) = with_boundaries(before, [blunt], gradients=True)
+    assert (row.status, row.cases, row.untried) == (UNTRIED, 0, {BLUNT: 1})
 
 
 @pytest.mark.parametrize("flag", [*FLAGS, *BESIDE])

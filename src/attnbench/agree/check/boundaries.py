@@ -165,7 +165,8 @@ def _added(row: CheckRow, found: Sequence[tuple[Case, BoundaryResult]], *, gradi
         gradient_ratio=_larger(row.gradient_ratio, [one.gradient_ratio for _, one in judged]),
         gradients=None if gradients else "not offered",
     )
-    if row.status != "wrong" and not row.cases and (words := next((one.reason for _, one in found if one.refused), None)):
+    words = next((one.reason for _, one in found if one.refused), None)
+    if words and not row.cases and row.status != "wrong":
         why = f"is declared, and the kernel refused every case: {words}"
         return replace(row, status="wrong", fault=DECLARATION, reason=why, case=found[0][0].label())
     wrong = [(case, one) for case, one in judged if one.status == "wrong"]

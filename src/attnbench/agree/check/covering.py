@@ -7,6 +7,7 @@ a new pair, a feature takes its first level, which is to be the plain one, in ab
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ Pair = tuple[tuple[str, str], tuple[str, str]]
 CANDIDATES = 6
 PLAIN, CORE = 0.5, 0.35
 TRIES = 60
+FAILURES = 4  # rows of a pair that cannot be made before it counts as impossible
 
 
 class Design:
@@ -28,7 +30,7 @@ class Design:
     ``fits`` is asked of unfinished rows too, and says no where nothing that is added could make it right. At most
     ``most_on`` of the dimensions named in ``features`` stand at another level than their first; those in ``core``,
     which much else hangs on, do so in a third of the rows whatever is new. Pairs of a dimension in ``first`` are tried
-    before the others.
+    before the others. ``made`` is asked of a whole row whether it can stand after all; one that cannot covers nothing.
     """
 
     def __init__(
@@ -41,9 +43,11 @@ class Design:
         core: Sequence[str] = (),
         first: Sequence[str] = (),
         most_on: int = 5,
+        made: Fits = lambda _: True,
     ) -> None:
         self._names = list(dimensions)
-        self._fits, self._rng, self._most = fits, rng, most_on
+        self._fits, self._rng, self._most, self._made = fits, rng, most_on, made
+        self._failures: Counter[tuple[int, int]] = Counter()
         self._features, self._core = frozenset(features), frozenset(core)
         self._levels = [(name, level) for name in self._names for level in dimensions[name]]
         self._index = {one: i for i, one in enumerate(self._levels)}
@@ -58,27 +62,34 @@ class Design:
         """Rows until no pair is left, or the first ``most``; pairs that no row can have are in ``impossible`` then."""
         found: list[Row] = []
         while self._left[self._pairs[:, 0], self._pairs[:, 1]].any() and (most is None or len(found) < most):
-            row = self._next()
-            if row is None:
+            first, second = self._pair()
+            row = self._next(first, second)
+            named = None if row is None else {self._levels[i][0]: self._levels[i][1] for i in row.values()}
+            if row is not None and named is not None and self._made(named):
+                self._cover(row)
+                found.append(named)
                 continue
-            self._cover(row)
-            found.append({self._levels[i][0]: self._levels[i][1] for i in row.values()})
+            self._failures[first, second] += 1
+            if row is None or self._failures[first, second] >= FAILURES:
+                self._left[first, second] = self._left[second, first] = False
+                self.impossible.append((self._levels[first], self._levels[second]))
         return found
 
-    def _next(self) -> dict[str, int] | None:
+    def _pair(self) -> tuple[int, int]:
+        """One that no row has yet, of those that come first while there are any."""
         self._pairs = self._pairs[self._left[self._pairs[:, 0], self._pairs[:, 1]]]
         soon = self._pairs[self._first[self._pairs].any(1)]
         pairs = soon if len(soon) else self._pairs
         first, second = (int(i) for i in pairs[self._rng.integers(len(pairs))])
+        return first, second
+
+    def _next(self, first: int, second: int) -> dict[str, int] | None:
+        """The best of some rows around a pair; ``None`` where there is none."""
         rows = [row for _ in range(CANDIDATES) if (row := self._grown(first, second)) is not None]
         tries = iter(range(TRIES))
         while not rows and next(tries, None) is not None:  # a dead end in one order is none in every order
             rows = [row for row in [self._grown(first, second)] if row is not None]
-        if not rows:
-            self._left[first, second] = self._left[second, first] = False
-            self.impossible.append((self._levels[first], self._levels[second]))
-            return None
-        return max(rows, key=self._news)
+        return max(rows, key=self._news, default=None)
 
     def _grown(self, first: int, second: int) -> dict[str, int] | None:
         """A whole row around a pair; ``None`` where none fits."""

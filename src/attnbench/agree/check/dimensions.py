@@ -264,6 +264,11 @@ def _a_nan_is_seen_in_the_output(row: Mapping[str, str]) -> bool:
     return row.get("mode", "forward").endswith("forward") and row.get("outputs", OFF) in (OFF, "lse")
 
 
+def _a_wrong_answer_can_show(row: Mapping[str, str]) -> bool:
+    """Values far from zero are rounded to more in bfloat16 than they spread."""
+    return row.get("values") != "large_mean" or not row.get("mode", "").startswith("bfloat16")
+
+
 def _not_too_much_work(row: Mapping[str, str], limits: Limits) -> bool:
     count, d = _heads(row), HEAD_SIZES[row["D"]][0] if "D" in row else 1
     pairs = _pairs(row) * (LEARNED_WORK if row.get("score") in LEARNED else 1)
@@ -302,4 +307,5 @@ RULES = (
     _poison_needs_a_place,
     _gradients_are_asked_for,
     _a_nan_is_seen_in_the_output,
+    _a_wrong_answer_can_show,
 )

@@ -7,7 +7,7 @@ capabilities alone: the same on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
@@ -129,9 +129,13 @@ def planned_cases(
         return []
     found: list[Planned] = []
     for sweep, limits in sweeps.items():
-        for number, row in enumerate(_rows(available, sweep, limits, most, by_shape=by_shape)):
-            one = _planned(implementation, row, device, f"{sweep}/{number}")
-            found += [] if one is None else [one]
+
+        def made(row: Row, sweep: int = sweep) -> bool:
+            one = _planned(implementation, row, device, f"{sweep}/{len(found)}")
+            found.extend([] if one is None else [one])
+            return one is not None
+
+        _design(available, sweep, limits, most, made, by_shape=by_shape)
     return found
 
 
@@ -166,13 +170,21 @@ def _other(planned: Planned, rng: np.random.Generator) -> Planned | None:
         return None
 
 
-def _rows(
-    available: Mapping[str, Sequence[str]], sweep: int, limits: dims.Limits, most: int | None, *, by_shape: bool
-) -> list[Row]:
+def _design(
+    available: Mapping[str, Sequence[str]],
+    sweep: int,
+    limits: dims.Limits,
+    most: int | None,
+    made: Callable[[Row], bool],
+    *,
+    by_shape: bool,
+) -> None:
+    """Make the rows of one sweep; ``made`` is given each, and says whether it can stand."""
     rng = stream(sweep, "covering")
     given: dict[str, Any] = {"features": tuple(dims.FEATURES), "core": dims.CORE, "first": ("mode", "shape")}
     if not by_shape:
-        return Design(available, partial(dims.fits, limits=limits), rng, **given, most_on=MOST_ON).rows(most)
+        Design(available, partial(dims.fits, limits=limits), rng, **given, most_on=MOST_ON, made=made).rows(most)
+        return
     shapes = {str(i): dict(zip(dims.SIZES, one, strict=True)) for i, one in enumerate(SHAPES)}
     whole = {n: one for n, one in shapes.items() if all(one[name] in available[name] for name in dims.SIZES)}
 
@@ -182,8 +194,8 @@ def _rows(
 
     rest = {name: levels for name, levels in available.items() if name not in dims.SIZES}
     together = {"shape": list(whole), **rest}
-    design = Design(together, lambda row: dims.fits_a_shape(expanded(row)), rng, **given, most_on=MOST_ON + 1)
-    return [expanded(row) for row in design.rows(most)]
+    given |= {"most_on": MOST_ON + 1, "made": lambda row: made(expanded(row))}
+    Design(together, lambda row: dims.fits_a_shape(expanded(row)), rng, **given).rows(most)
 
 
 def _planned(implementation: Implementation, row: Row, device: str, name: str) -> Planned | None:
