@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from attnbench.agree.case_text import case_from_text, case_text
 from attnbench.agree.check.features import features_of, put_down
 from attnbench.agree.check.rows import MOST_PAIRS, CheckRow
-from attnbench.agree.trial import Share, trial
+from attnbench.agree.sampled import Share
+from attnbench.agree.trial import trial
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
