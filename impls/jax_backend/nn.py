@@ -36,7 +36,7 @@ LACKS = {
 HALF = ("bfloat16", "float16")
 
 # With which versions the arithmetic below was seen, on the CPU and on a GPU.
-SEEN, SEEN_ON_GPU = "jax>=0.8,<0.13", "jax>=0.10,<0.11"
+SEEN, SEEN_ON_GPU = "jax>=0.9,<0.13", "jax>=0.10,<0.11"
 
 
 def precision(seen: str) -> dict[str, Precision]:

@@ -56,7 +56,7 @@ class UndeliveredError(UnsupportedError):
 
 
 class UncountedError(UnsupportedError):
-    """A framework whose threads cannot be counted: nobody can hold it to a number of them, and no kernel is at fault."""
+    """A framework whose threads cannot be counted: it cannot be held to a number of them, and no kernel is wrong."""
 
 
 # What is not a kernel's own word.

@@ -194,7 +194,7 @@ class Capabilities:
         return next((one for one in declared if is_here(one.seen)), None)
 
     def precision_of(self, dtype: str) -> Precision:
-        """The declared arithmetic for inputs of ``dtype``; the default where nothing was seen with the versions here."""
+        """The declared arithmetic for inputs of ``dtype``; the default where none was seen with the versions here."""
         return self.seen_precision_of(dtype) or default_precision(dtype)
 
     def missing(self, needs: Needs) -> str | None:

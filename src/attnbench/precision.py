@@ -81,7 +81,7 @@ class Precision:
     ``exp_ulp`` and ``tanh_ulp`` are the errors of these functions in unit roundoffs, ``flush`` says that subnormals
     become zero. ``stored_output`` is the format of the O that a backward pass reads again (``None``: not read).
 
-    ``seen`` is the range of versions that this was seen with, such as ``jax>=0.8,<0.13``; empty: it holds for every one,
+    ``seen`` is the range of versions that this was seen with, such as ``jax>=0.9,<0.13``; empty: it holds for all,
     as where a kernel says each step itself. With other versions the arithmetic is probed (``agree/arithmetic.py``).
     """
 
