@@ -141,7 +141,7 @@ class Adapter(Backend):
         os.environ |= dict.fromkeys(POOL_SIZE, str(threads))
 
     def threads(self) -> dict[str, int]:
-        """XLA's CPU pool, counted by the names of this process's threads. Raises ``UncountedError`` where none is its."""
+        """XLA's CPU pool, counted by the names of threads here. Raises ``UncountedError`` where none is its."""
         jax.devices("cpu")
         count = _pool_threads()
         if not count:

@@ -202,9 +202,7 @@ def levels_of(implementation: Implementation, dtypes: Sequence[str], device: str
     if base is None:
         return {name: [] for name in every}
     return {
-        name: [
-            level for level in levels if _supported_beside(implementation, base, (name, level), every["mode"], device)
-        ]
+        name: [level for level in levels if _supported_beside(implementation, base, (name, level), every["mode"], device)]
         for name, levels in every.items()
     }
 
