@@ -15,7 +15,7 @@ import numpy as np
 from jaxlib import version as jaxlib_version
 
 from attnbench.api import AttentionOutput, UnsupportedError, UsageError
-from attnbench.api.backends import Backend, Bound, as_output
+from attnbench.api.backends import Backend, Bound, UncountedError, as_output
 from attnbench.impls.jax_backend import ceilings
 from attnbench.impls.jax_backend.doubles import WIDE, doubles, doubles_for
 
@@ -33,6 +33,8 @@ FLUSHED_BYTES = 256 * 2**20
 POOL = threading.Lock()
 # What XLA reads when it makes its pool.
 POOL_SIZE = ("PJRT_NPROC", "NPROC")
+# What XLA calls the threads of its pool.
+POOL_THREAD = "tf_XLAEigen"
 
 # The outputs of a compiled function are pytrees; an absent stage is None, which is an empty one.
 jax.tree_util.register_dataclass(AttentionOutput, list(AttentionOutput.__dataclass_fields__), [])
@@ -139,10 +141,14 @@ class Adapter(Backend):
         os.environ |= dict.fromkeys(POOL_SIZE, str(threads))
 
     def threads(self) -> dict[str, int]:
-        """XLA's CPU pool, counted by the names of this process's threads; empty where the system does not list them."""
+        """XLA's CPU pool, counted by the names of threads here. Raises ``UncountedError`` where none is its."""
         jax.devices("cpu")
         count = _pool_threads()
-        return {} if count is None else {"xla_cpu": count}
+        if not count:
+            why = "this system does not list threads" if count is None else f"none of them is named {POOL_THREAD}"
+            msg = f"the threads of jax {jax.__version__} cannot be counted ({why}), so that no number can be held to"
+            raise UncountedError(msg)
+        return {"xla_cpu": count}
 
     def trim(self) -> None:
         """Drop compiled functions."""
@@ -185,7 +191,7 @@ class Adapter(Backend):
 def _pool_threads() -> int | None:
     """Threads in XLA's pool, 0 before it exists; ``None`` where the system does not list threads."""
     names = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
-    return names.count("tf_XLAEigen") if names else None
+    return names.count(POOL_THREAD) if names else None
 
 
 def _device(device: str) -> jax.Device:

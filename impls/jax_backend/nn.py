@@ -35,12 +35,18 @@ LACKS = {
 }
 HALF = ("bfloat16", "float16")
 
-# Read in jax 0.10 (nn/functions.py): logits and softmax in float32, P rounded to the input's dtype before it meets V.
-PRECISION = {
-    "float32": Precision(flush=True),
-    "bfloat16": Precision(p_cast="bfloat16", flush=True, stored_output="bfloat16"),
-    "float16": Precision(p_cast="float16", stored_output="float16"),
-}
+# With which versions the arithmetic below was seen, on the CPU and on a GPU.
+SEEN, SEEN_ON_GPU = "jax>=0.9,<0.13", "jax>=0.10,<0.11"
+
+
+def precision(seen: str) -> dict[str, Precision]:
+    """Logits and softmax in float32, P rounded to the input's dtype before it meets V (nn/functions.py of jax 0.10)."""
+    return {
+        "float32": Precision(flush=True, seen=seen),
+        "bfloat16": Precision(p_cast="bfloat16", flush=True, stored_output="bfloat16", seen=seen),
+        "float16": Precision(p_cast="float16", stored_output="float16", seen=seen),
+    }
+
 
 XLA_ON_GPU = Capabilities(
     dtypes=("float32", *HALF),
@@ -55,7 +61,7 @@ XLA_ON_GPU = Capabilities(
     slopes=True,
     batch_offset=True,
     gradients=True,
-    precision=PRECISION,
+    precision=precision(SEEN_ON_GPU),
     lacks=LACKS,
 )
 
@@ -64,6 +70,7 @@ XLA_ON_GPU = Capabilities(
 XLA_ON_CPU = replace(
     XLA_ON_GPU,
     dtypes=("float32", "bfloat16"),
+    precision=precision(SEEN),
     lacks=LACKS | {"float16": "jax.nn asks for a float16 product that XLA cannot compile for the CPU"},
 )
 
@@ -100,7 +107,7 @@ def attend(q: Array, k: Array, v: Array, call: Call, kernel: Literal["xla", "cud
         output = jax.nn.dot_product_attention(
             heads_last(q, width),
             heads_last(k, width),
-            heads_last(v, width),
+            held_apart(heads_last(v, width)),
             bias=finite_bias(call, allowed),
             mask=allowed,
             scale=call.scale,
@@ -115,6 +122,18 @@ def attend(q: Array, k: Array, v: Array, call: Call, kernel: Literal["xla", "cud
 def heads_last(x: Array, width: int) -> Array:
     """(B, H, T, n) as (B, T, H, width), padded with zeros, which change no score."""
     return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, width - x.shape[3]))).swapaxes(1, 2)
+
+
+def held_apart(v: Array) -> Array:
+    """On the CPU, in 16 bits: the values as an array of its own, so that XLA does not fold their transpose into P·V.
+
+    XLA 0.12 leaves a bfloat16 product as it is where YNNPACK would take it. Once a transpose has been folded into it
+    YNNPACK does not, and the product is summed in bfloat16, which is several times worse than to round P to it.
+    """
+    if v.dtype == jnp.float32:
+        return v
+    apart: Array = jax.lax.platform_dependent(v, cpu=jax.lax.optimization_barrier, default=lambda same: same)
+    return apart
 
 
 def only_causal(call: Call) -> bool:

@@ -36,6 +36,9 @@ LACKS = {
 }
 HALF = ("bfloat16", "float16")
 
+# The versions that the kernels' own arithmetic was seen with.
+SEEN = "torch>=2.13,<2.14"
+
 # Observed with PyTorch 2.13: the math kernel widens 16-bit inputs to float32 (so the default precision holds).
 MATH = Capabilities(
     dtypes=("float64", "float32", *HALF),
@@ -62,10 +65,10 @@ def blocked(dtype: str) -> Precision:
     16-bit inputs P is rounded before it meets V, and the backward pass reads the rounded output.
     """
     if dtype == "float64":
-        return Precision(accumulate="float64", softmax="float64", chain=640)
+        return Precision(accumulate="float64", softmax="float64", chain=640, seen=SEEN)
     low = dtype if dtype in HALF else None
     # float16 is not flushed: what underflows in float32 is far below what float16 can hold.
-    return Precision(p_cast=low, chain=640, exp_ulp=20.0, flush=dtype != "float16", stored_output=low)
+    return Precision(p_cast=low, chain=640, exp_ulp=20.0, flush=dtype != "float16", stored_output=low, seen=SEEN)
 
 
 BLOCKED = {dtype: blocked(dtype) for dtype in ("float64", "float32", *HALF)}
@@ -82,7 +85,7 @@ FLASH = replace(
 )
 
 # On the GPU the kernels store P in the input's dtype between the two products, and O for the backward pass.
-GPU_PRECISION = {dtype: Precision(p_cast=dtype, stored_output=dtype) for dtype in HALF}
+GPU_PRECISION = {dtype: Precision(p_cast=dtype, stored_output=dtype, seen=SEEN) for dtype in HALF}
 GPU_LACKS = LACKS | {"slopes": "its mask has the input's dtype, which rounds the distances"}
 FUSED_GPU = replace(MATH, devices=("cuda",), dtypes=HALF, slopes=False, precision=GPU_PRECISION, lacks=GPU_LACKS)
 NO_MASK = dict.fromkeys(

@@ -113,7 +113,10 @@ class Backend(ABC):
 
     @abstractmethod
     def threads(self) -> dict[str, int]:
-        """Threads in use by each pool, as the pools themselves report them."""
+        """Threads in use by each pool, as the pools themselves report them.
+
+        Raises ``UncountedError``, with the reason, where there is a pool that it cannot count.
+        """
 
     def borrow(self, array: np.ndarray[Any, Any], device: str = "cpu") -> Any:
         """Like ``to_native`` for one call: memory may be shared where nothing can write to it through the result."""

@@ -55,9 +55,17 @@ class UndeliveredError(UnsupportedError):
     """The implementation was called and did not give what it declares: a disagreement, wherever it is judged."""
 
 
+class UncountedError(UnsupportedError):
+    """A framework whose threads cannot be counted: it cannot be held to a number of them, and no kernel is wrong."""
+
+
+# What is not a kernel's own word.
+NOT_ITS_OWN = (NotDeclaredError, UndeliveredError, UncountedError)
+
+
 def is_refusal(error: BaseException) -> bool:
     """Whether an error is a kernel's own word that it does not take a call."""
-    return isinstance(error, UnsupportedError) and not isinstance(error, (NotDeclaredError, UndeliveredError))
+    return isinstance(error, UnsupportedError) and not isinstance(error, NOT_ITS_OWN)
 
 
 def refusal_of(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.errors import NotDeclaredError, UsageError, suggest
 from attnbench.precision import DTYPES, Precision, default_precision
 from attnbench.spec import OUTPUTS, POSITIONS, SCORES
+from attnbench.versions import is_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -129,7 +130,8 @@ class Capabilities:
     ``lengths`` q_len and kv_len; ``slopes`` ALiBi; ``head_scale`` a scale per query head; ``log_n`` that scale;
     ``batch_offset`` a (B,) offset; ``lse``, ``stages`` extra outputs; ``nan_isolation`` a NaN outside the allowed set
     has no effect; ``gradients`` the framework's autograd (or ``vjp=`` in the decorator); ``precision`` by dtype,
-    where it is not the default; ``limits`` sizes that it cannot take; ``lacks`` the reason for a feature that is
+    where it is not the default, several of them where it is not the same with all versions of the framework (their
+    ``seen``); ``limits`` sizes that it cannot take; ``lacks`` the reason for a feature that is
     missing, shown in its rows.
 
     Support that is not whole: ``alignments`` are where the queries of causal, window and slopes calls may stand among
@@ -157,7 +159,7 @@ class Capabilities:
     stages: bool = False
     nan_isolation: bool = False
     gradients: bool = False
-    precision: Mapping[str, Precision] = field(default_factory=dict)
+    precision: Mapping[str, Precision | tuple[Precision, ...]] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
     lacks: Mapping[str, str] = field(default_factory=dict)
     alignments: tuple[str, ...] = POSITIONS
@@ -181,9 +183,19 @@ class Capabilities:
         if contradiction := _contradiction(self):
             raise UsageError(contradiction)
 
+    def precisions_of(self, dtype: str) -> tuple[Precision, ...]:
+        """All that is declared of the arithmetic for inputs of ``dtype``; nothing where that is the default."""
+        declared = self.precision.get(dtype, ())
+        return (declared,) if isinstance(declared, Precision) else tuple(declared)
+
+    def seen_precision_of(self, dtype: str) -> Precision | None:
+        """What is declared for inputs of ``dtype`` and was seen with the versions here; ``None`` where nothing was."""
+        declared = self.precisions_of(dtype) or (default_precision(dtype),)
+        return next((one for one in declared if is_here(one.seen)), None)
+
     def precision_of(self, dtype: str) -> Precision:
-        """The declared arithmetic for inputs of ``dtype``."""
-        return self.precision.get(dtype) or default_precision(dtype)
+        """The declared arithmetic for inputs of ``dtype``; the default where none was seen with the versions here."""
+        return self.seen_precision_of(dtype) or default_precision(dtype)
 
     def missing(self, needs: Needs) -> str | None:
         """Why ``needs`` are out of reach, in one line that a row can carry; ``None`` if all are supported."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from attnbench.errors import SpecError, suggest
+from attnbench.versions import parse
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 LEVELS = (*DTYPES, "tf32")
@@ -79,6 +80,9 @@ class Precision:
     rounded before PV, ``None`` if it is not. ``chain`` is the longest summation chain over keys, ``None`` for S.
     ``exp_ulp`` and ``tanh_ulp`` are the errors of these functions in unit roundoffs, ``flush`` says that subnormals
     become zero. ``stored_output`` is the format of the O that a backward pass reads again (``None``: not read).
+
+    ``seen`` is the range of versions that this was seen with, such as ``jax>=0.9,<0.13``; empty: it holds for all,
+    as where a kernel says each step itself. With other versions the arithmetic is probed (``agree/arithmetic.py``).
     """
 
     accumulate: str = "float32"
@@ -90,6 +94,7 @@ class Precision:
     tanh_ulp: float = 2.0
     flush: bool = False
     stored_output: str | None = None
+    seen: str = ""
 
     def __post_init__(self) -> None:
         for name in (self.accumulate, self.logits, self.softmax, self.p_cast, self.stored_output):
@@ -103,14 +108,19 @@ class Precision:
         if self.chain is not None and self.chain < 1:
             msg = f"chain is the longest sum over keys, at least 1, or None for S; got {self.chain!r}"
             raise SpecError(msg)
+        if self.seen:
+            parse(self.seen)
 
     def beyond(self, other: Precision) -> dict[str, Any]:
-        """What is declared otherwise than in ``other``, by field."""
-        return {f.name: got for f in fields(self) if (got := getattr(self, f.name)) != getattr(other, f.name)}
+        """What is declared otherwise than in ``other``, by field; with which versions it was seen is no arithmetic."""
+        return {name: got for name in ARITHMETIC if (got := getattr(self, name)) != getattr(other, name)}
 
     def beyond_default(self, dtype: str) -> dict[str, Any]:
         """What is declared otherwise than ``default_precision`` has it: by this the bound is another one."""
         return self.beyond(default_precision(dtype))
+
+
+ARITHMETIC = tuple(f.name for f in fields(Precision) if f.name != "seen")
 
 
 def default_precision(dtype: str) -> Precision:

@@ -9,7 +9,7 @@ import numpy as np
 from attnbench.agree.bounds import Units
 from attnbench.agree.judge import Judgement
 from attnbench.agree.run_once import run_once
-from attnbench.agree.trial import choose, judge_forward, judge_gradients
+from attnbench.agree.sampled import choose, judge_forward, judge_gradients
 from attnbench.attention import load_backend
 from attnbench.backends.answers import gradient_names
 from attnbench.backends.bind import given_inputs, inputs_of

@@ -163,9 +163,9 @@ def test_the_table_shows_the_count_the_reason_and_the_declared_arithmetic() -> N
 
 def test_what_is_declared_widens_nothing_silently() -> None:
     """Every field of a precision has its words, so that none moves the bound without being shown."""
-    from attnbench.agree.declare.words import FLUSHED_BY, WORDS
-    from attnbench.precision import Precision, default_precision
+    from attnbench.agree.declare.words import FLUSHED_BY, PROBED, WORDS
+    from attnbench.precision import ARITHMETIC, Precision, default_precision
 
-    assert set(WORDS) == {*Precision.__dataclass_fields__, FLUSHED_BY}
+    assert set(WORDS) == {*ARITHMETIC, FLUSHED_BY, PROBED}
     assert default_precision("bfloat16").beyond_default("bfloat16") == {}
     assert Precision().beyond_default("float64") == {"accumulate": "float32", "softmax": "float32"}

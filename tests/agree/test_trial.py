@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree import trial as trial_module
+from attnbench.agree import sampled as sampled_module
 from attnbench.agree.gate import gate
-from attnbench.agree.trial import Trial, choose, trial
+from attnbench.agree.sampled import choose
+from attnbench.agree.trial import Trial, trial
 from attnbench.api import AttentionOutput, Call, Capabilities, Implementation, Limit, UnsupportedError
 from attnbench.attention import resolve
 from attnbench.backends.bind import inputs_of
@@ -242,10 +243,10 @@ LARGE = Case(AttentionSpec(causal=True), Problem(B=2, Hq=4, Hkv=2, Tq=96, S=96, 
 @pytest.fixture
 def sampling(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a case of this size were large: some rows of some heads are judged."""
-    monkeypatch.setattr(trial_module, "WHOLE", 1 << 12)
+    monkeypatch.setattr(sampled_module, "WHOLE", 1 << 12)
 
 
-def sample_of(case: Case, seed: int = 0) -> trial_module.Sample:
+def sample_of(case: Case, seed: int = 0) -> sampled_module.Sample:
     return choose(prepare(case.spec, draw(case.spec, case.problem), case.outputs)[3], seed)
 
 
@@ -328,7 +329,7 @@ def test_systematic_faults_of_gradients_are_seen_in_a_sample(fault: str) -> None
 @pytest.mark.usefixtures("sampling")
 def test_cotangents_are_zero_outside_the_sample() -> None:
     sample = sample_of(LARGE)
-    sampled = trial_module.sampled(inputs_of(LARGE), sample)
+    sampled = sampled_module.sampled(inputs_of(LARGE), sample)
     d_output, d_lse = sampled.d_output, sampled.d_lse
     assert d_lse is not None
     kept = np.zeros(d_lse.shape, bool)

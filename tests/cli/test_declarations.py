@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 from tests.cli.conftest import Cli
 
@@ -110,6 +113,7 @@ def test_what_is_explained_is_in_the_rows_of_json(cli: Cli, tmp_path: Path) -> N
     assert [one["fault"] for one in row["disagreements"]] == ["value"]
 
 
+@pytest.mark.skipif(find_spec("torch") is None, reason="the torch extra is not installed")
 def test_torch_in_float32_and_bfloat16_and_causal_by_masked_fill(cli: Cli, tmp_path: Path) -> None:
     """float32 agrees; bfloat16 stores its logits; and a row without a key is a softmax over nothing."""
     (tmp_path / "mine.py").write_text(TORCH)

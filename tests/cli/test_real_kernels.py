@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ def test_random_cases_that_are_refused_are_counted(cli: Cli, write: Write) -> No
     assert "refused by the kernel itself: no masks in this build" in done.out
 
 
+@pytest.mark.skipif(find_spec("torch") is None, reason="the torch extra is not installed")
 def test_a_checkpoint_agrees_forward_and_backward(cli: Cli, write: Write) -> None:
     done = cli("check", "--quick", "--impls", write(CHECKPOINTED), "--features", "sizes,deterministic", "--json")
     assert done.code == 0, done.out

@@ -12,6 +12,7 @@ from attnbench.api.suites import Operands, Problem, draw
 from attnbench.attention import load_backend
 from attnbench.call import prepare
 from attnbench.discover import backend, load_implementation
+from attnbench.errors import UncountedError, is_refusal
 from attnbench.oracle_vjp import reference_vjp
 from attnbench.precision import DTYPES, SMALLEST_NORMAL, numpy_dtype
 from tests.impls.against_oracle import check, fresh_process, load, observe
@@ -225,6 +226,21 @@ def test_the_environment_of_a_worker_bounds_xlas_pool(threads: int) -> None:
     environment = backend("jax").process_environment(threads)
     program = "from attnbench.discover import backend; print(backend('jax').load().threads()['xla_cpu'])"
     assert fresh_process(program, **environment) == str(threads)
+
+
+@pytest.mark.parametrize(
+    ("count", "why"), [(0, "none of them is named tf_XLAEigen"), (None, "this system does not list threads")]
+)
+def test_a_pool_that_cannot_be_counted_is_told_with_the_reason(
+    count: int | None, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, there = load_backend("jax"), f"{type(load_backend('jax')).__module__}._pool_threads"
+    monkeypatch.setattr(there, lambda: count)
+    with pytest.raises(UncountedError, match=why) as told:
+        own.threads()
+    assert not is_refusal(told.value)
+    monkeypatch.setattr(there, lambda: 2)
+    assert own.threads() == {"xla_cpu": 2}
 
 
 def test_threads_can_be_set_until_the_pool_exists() -> None:

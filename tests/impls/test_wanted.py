@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="the torch extra is not installed")
+
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint

@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
+from attnbench.backend import BackendInfo
+from attnbench.errors import UncountedError
 from attnbench.live.pair import UNSPOKEN
 from attnbench.measure.bench import Bench
 from attnbench.measure.check_operations import check_operations, conformance_operations, plan_operations
 from attnbench.measure.declare_operation import declare_operation
 from attnbench.measure.general import General
+from attnbench.measure.lost import lost_row
 from attnbench.measure.process import Setting, WorkerProcess
-from attnbench.measure.worker import operations
+from attnbench.measure.protocol import Reply, Request
+from attnbench.measure.worker import attempt, operations
 
 GENERAL = {"hello", "describe", "observe"}
 TIMED = {"prepare", "burst", "verify", "memory", "drop", "ceilings"}
@@ -51,6 +55,41 @@ def test_all_parts_have_the_backend_that_was_greeted() -> None:
         assert worker.call("hello", 60, backend="numpy", threads=1).ok
         for op, arguments in asked.items():
             assert worker.call(op, 60, **arguments).ok
+
+
+class Counting:
+    """An adapter that counts its threads as it is told to."""
+
+    def __init__(self, counted: dict[str, int] | Exception) -> None:
+        self.counted = counted
+
+    def set_threads(self, threads: int) -> None:
+        del threads
+
+    def devices(self) -> tuple[str, ...]:
+        return ("cpu",)
+
+    def threads(self) -> dict[str, int]:
+        if isinstance(self.counted, Exception):
+            raise self.counted
+        return self.counted
+
+
+@pytest.mark.parametrize(
+    ("counted", "reason"),
+    [
+        (UncountedError("the threads of it cannot be counted"), "the threads of it cannot be counted"),
+        ({"pool": 3}, "numpy was to use 1 threads, but pool uses 3"),
+    ],
+)
+def test_threads_that_are_not_counted_or_not_as_asked_are_no_fault_of_a_kernel(
+    counted: dict[str, int] | Exception, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BackendInfo, "load", lambda _: Counting(counted))
+    done = attempt(General().hello, Request(1, "hello", {"backend": "numpy", "threads": 1}))
+    assert done == ("unsupported", reason, {})
+    row = lost_row("numpy/naive", "all", "all", "cpu", Reply(1, done[0], done[1]))
+    assert (row.status, row.fault, row.reason) == ("unsupported", None, reason)
 
 
 def loaded(module: str) -> set[str]:

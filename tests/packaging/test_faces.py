@@ -18,7 +18,10 @@ from attnbench.api import Capabilities, implementation
 def attend(q, k, v, call):
     return v
 """
-CORE = {f"attnbench.{name}" for name in ("api", "call", "errors", "implementation", "layouts", "precision", "spec")}
+CORE = {
+    f"attnbench.{name}"
+    for name in ("api", "call", "errors", "implementation", "layouts", "precision", "spec", "versions")
+}
 CORE |= {"attnbench", "attnbench.needs"}
 ANALYSIS = {f"attnbench.{name}" for name in ("ablate", "catalogue", "exchange", "results")}
 

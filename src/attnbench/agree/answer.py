@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.agree.arithmetic import precision_of
 from attnbench.agree.bounds import Units
 from attnbench.agree.gradient_bounds import gradient_bounds
 from attnbench.agree.judge import Judgement, judge
-from attnbench.agree.trial import Sample, choose, judge_forward, judge_gradients
-from attnbench.backends.arithmetic import precision_of
+from attnbench.agree.sampled import Sample, choose, judge_forward, judge_gradients
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.oracle_vjp import reference_vjp
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnbench.agree.arithmetic import precision_of
 from attnbench.agree.fitted import fitted
 from attnbench.agree.observe import Observed, observe
-from attnbench.backends.arithmetic import precision_of
 from attnbench.precision import UNIT_ROUNDOFF, Precision
 from attnbench.problem import Case, Problem
 from attnbench.spec import AttentionSpec

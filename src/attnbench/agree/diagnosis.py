@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from attnbench.agree.arithmetic import precision_of
 from attnbench.agree.bounds import Units
 from attnbench.agree.facts import (
     Answer,
@@ -15,7 +16,6 @@ from attnbench.agree.facts import (
     facts_of,
 )
 from attnbench.agree.probes import Box
-from attnbench.backends.arithmetic import precision_of
 from attnbench.call import Call, prepare
 from attnbench.inputs import draw
 

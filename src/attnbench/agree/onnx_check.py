@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.agree.arithmetic import precision_of
 from attnbench.agree.bounds import Units, output_bound, stage_bounds
 from attnbench.agree.judge import Judgement, judge
 from attnbench.agree.onnx_cases import OnnxCase, judge_case, largest_error, node_case, node_cases
 from attnbench.agree.onnx_node import PACKED_AXES, Node, Translation, answer, translate
 from attnbench.agree.onnx_random import random_node
 from attnbench.agree.onnx_reference import evaluate_as_intended, precision
-from attnbench.backends.arithmetic import precision_of
 from attnbench.call import Call, prepare
 from attnbench.errors import UsageError, is_refusal, refusal_of
 from attnbench.execute import execute

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.agree.arithmetic import precision_of
 from attnbench.agree.bounds import Units
 from attnbench.agree.cases import FULL_DTYPE
 from attnbench.agree.facts import Facts, facts_of
@@ -29,7 +30,6 @@ from attnbench.agree.probes import (
     support,
     transposed_attention,
 )
-from attnbench.backends.arithmetic import precision_of
 from attnbench.call import Call, prepare
 from attnbench.errors import NotDeclaredError
 from attnbench.inputs import draw

@@ -1,7 +1,7 @@
 """What a backend's own files import besides ``attnbench.api``: its card and adapter, native kernels, learners."""
 
 from attnbench.backend import Backend, BackendInfo, Bound, Stopwatch, as_output
-from attnbench.errors import UndeliveredError
+from attnbench.errors import UncountedError, UndeliveredError
 from attnbench.learning import (
     Calls,
     EncoderDecoder,
@@ -28,6 +28,7 @@ __all__ = [
     "Retrieval",
     "Shape",
     "Stopwatch",
+    "UncountedError",
     "UndeliveredError",
     "as_output",
     "check_whole",

@@ -1,4 +1,4 @@
-"""The arithmetic that an implementation is held to: what it declares, and what its backend does whatever it says."""
+"""What a backend does to the arithmetic of every kernel, whatever that declares."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from attnbench.precision import Precision
 
 
-def precision_of(implementation: Implementation, dtype: str, device: str) -> Precision:
-    """What it declares for inputs of ``dtype``; with subnormals that become 0 where its backend flushes them anyway."""
-    declared = implementation.capabilities_on(device).precision_of(dtype)
-    return replace(declared, flush=declared.flush or flushed_by(implementation, dtype, device) is not None)
+def in_its_backend(precision: Precision, implementation: Implementation, dtype: str, device: str) -> Precision:
+    """An arithmetic with subnormals that become 0 where the backend of an implementation flushes them anyway."""
+    return replace(precision, flush=precision.flush or flushed_by(implementation, dtype, device) is not None)
 
 
 def flushed_by(implementation: Implementation, dtype: str, device: str) -> str | None:

@@ -31,9 +31,9 @@ def only_run(path: Path | None = None, wait_s: float = 0.0) -> Iterator[None]:
 
     The system frees it when its holder ends, however that comes about.
     """
-    lock = FileLock(path or default_path(), timeout=wait_s, mode=EVERYBODY, poll_interval=OFTEN_S)
+    lock = FileLock(path or default_path(), timeout=wait_s, mode=EVERYBODY)
     try:
-        lock.acquire()
+        lock.acquire(poll_interval=OFTEN_S)
     except Timeout as error:
         raise UsageError(_held(Path(lock.lock_file), wait_s)) from error
     except OSError as error:

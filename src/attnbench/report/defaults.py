@@ -23,9 +23,9 @@ def with_setting(frame: pd.DataFrame) -> pd.DataFrame:
         for name in candidates
         if _levels(frame[name]) > 1 and not _follows(frame, name, length) and name != "point.impl"
     ]
-    words = [
-        ", ".join(_words(name.removeprefix("point."), row[name]) for name in varying) for row in records(frame[varying])
-    ]
+    # Before 3.1 pandas has no records in a frame without columns, however many rows it has.
+    rows = records(frame[varying]) if varying else [{}] * len(frame)
+    words = [", ".join(_words(name.removeprefix("point."), row[name]) for name in varying) for row in rows]
     return frame.assign(**{SETTING: words})
 
 

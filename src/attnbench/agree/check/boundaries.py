@@ -14,7 +14,8 @@ from attnbench.agree.check.coverage import extents, together
 from attnbench.agree.check.features import features_of, put_down
 from attnbench.agree.check.rows import MOST_PAIRS, CheckRow
 from attnbench.agree.refusals import DECLARATION
-from attnbench.agree.trial import Share, Trial, trial
+from attnbench.agree.sampled import Share
+from attnbench.agree.trial import Trial, trial
 from attnbench.backends.asked import needs_of
 from attnbench.backends.bind import bind, inputs_of
 

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from attnbench.agree.arithmetic import held
 from attnbench.agree.case_text import case_text
 from attnbench.agree.cases import FEATURES, FULL_DTYPE, ROWS, RULES, CheckCase, check_cases
 from attnbench.agree.check.coverage import extents
-from attnbench.agree.declare.words import FLUSHED_BY
+from attnbench.agree.declare.words import FLUSHED_BY, PROBED
 from attnbench.agree.fitted import fitted
 from attnbench.agree.refusals import DECLARATION, Refused, false_declaration, told
 from attnbench.agree.repeatable import REPEATABLE, repeatable
@@ -198,9 +199,12 @@ def first_disagreement(
 
 
 def _declared(implementation: Implementation, dtype: str, device: str) -> dict[str, Any]:
-    own = implementation.capabilities_on(device).precision_of(dtype)
-    backend = None if own.flush else flushed_by(implementation, dtype, device)
-    return own.beyond_default(dtype) | ({FLUSHED_BY: backend} if backend else {})
+    found = held(implementation, dtype, device)
+    declared = found.precision.beyond_default(dtype)
+    backend = flushed_by(implementation, dtype, device)
+    if backend and not implementation.capabilities_on(device).precision_of(dtype).flush:
+        declared = {name: value for name, value in declared.items() if name != "flush"} | {FLUSHED_BY: backend}
+    return declared | ({PROBED: found.probed} if found.probed else {})
 
 
 def _rule_row(

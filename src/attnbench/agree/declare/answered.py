@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attnbench.agree.bounds import Units
 from attnbench.agree.run_once import Ran, run_once
-from attnbench.agree.trial import Sample, choose, judge_forward, judge_gradients, sampled
+from attnbench.agree.sampled import Sample, choose, judge_forward, judge_gradients, sampled
 from attnbench.backends.bind import Inputs, inputs_of
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from attnbench.agree.arithmetic import precision_of
 from attnbench.agree.baseline import baseline_cases
 from attnbench.agree.declare.answered import Answered, answered
 from attnbench.agree.declare.candidates import LOW, Step, declaring, sets, steps, with_all
 from attnbench.agree.declare.stock import stock
 from attnbench.agree.rules import applies, ruling
 from attnbench.agree.trial import trial
-from attnbench.backends.arithmetic import precision_of
 from attnbench.errors import UnsupportedError
 
 if TYPE_CHECKING:

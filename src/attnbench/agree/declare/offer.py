@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from attnbench.agree.arithmetic import held
 from attnbench.agree.cases import RULES
 from attnbench.agree.declare.candidates import LOW, declaring
 from attnbench.agree.declare.explain import Kernel, explaining
@@ -21,6 +22,7 @@ from attnbench.precision import DTYPES
 if TYPE_CHECKING:
     from attnbench.backend import Backend
     from attnbench.implementation import Implementation
+    from attnbench.precision import Precision
     from attnbench.problem import Case
 
 # What another bound can excuse; a wrong shape, a NaN or an exception no bound can.
@@ -71,12 +73,18 @@ def offer(
         elif dtype not in LOW:
             formats = False
     declared = implementation.capabilities_on(device)
-    by_dtype = {dtype: declaring(declared.precision_of(dtype), [changes]) for dtype, changes in found.items()}
+    by_dtype = {dtype: declaring(_now(implementation, dtype, device), [found[dtype]]) for dtype in found}
     return Offer(
-        line({**declared.precision, **by_dtype}),
+        line({**{dtype: declared.precision_of(dtype) for dtype in declared.precision}, **by_dtype}),
         {dtype: arithmetic(changes) for dtype, changes in found.items()},
         {dtype: tried(dtype, len(asked[dtype].cases)) for dtype in found},
     )
+
+
+def _now(implementation: Implementation, dtype: str, device: str) -> Precision:
+    """What is declared now, or is held to where that was probed."""
+    now = held(implementation, dtype, device)
+    return now.precision if now.probed else implementation.capabilities_on(device).precision_of(dtype)
 
 
 def tried(dtype: str, count: int) -> str:

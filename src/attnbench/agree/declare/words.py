@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # The name of what its backend does besides, in a row's ``declared``.
 FLUSHED_BY = "flushed_by"
+# Why it is not just what was declared, in the same place.
+PROBED = "probed"
 
 WORDS = {
     "accumulate": "sums in {}",
@@ -25,6 +27,7 @@ WORDS = {
     "flush": "subnormals become 0",
     "stored_output": "a backward pass that reads O in {}",
     FLUSHED_BY: "subnormals become 0, as in all of {}",
+    PROBED: "{}",
 }
 UNSET = {
     "logits": "logits not stored",

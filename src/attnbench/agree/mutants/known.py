@@ -18,7 +18,7 @@ from attnbench.agree.gradient_bounds import gradient_bounds
 from attnbench.agree.judge import Judgement, judge, of_another_form
 from attnbench.agree.mutants.conditional import Conditional
 from attnbench.agree.run_once import SMALL
-from attnbench.agree.trial import Sample, Share, choose
+from attnbench.agree.sampled import Sample, Share, choose
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.call import Sizes
 from attnbench.errors import AttnbenchError

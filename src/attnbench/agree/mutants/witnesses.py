@@ -18,7 +18,7 @@ from attnbench.agree.mutants.conditions import CONDITIONS
 from attnbench.agree.mutants.known import fault, known
 from attnbench.agree.mutants.moments import Condition, Moment
 from attnbench.agree.mutants.recipes import placed, recipes
-from attnbench.agree.trial import Sample
+from attnbench.agree.sampled import Sample
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.errors import AttnbenchError, SpecError
 from attnbench.problem import Case

@@ -1,0 +1,152 @@
+"""What of a case is judged, and its judgement: of output and gradients that are there, whoever computed them.
+
+Small cases are judged whole. Of large ones some rows of some heads are judged: the oracle evaluates these alone, and
+the cotangent is zero everywhere else, so that the gradients of k and v are still those of the whole kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from attnbench.agree import telling
+from attnbench.agree.bounds import Units, output_sides, stage_bounds
+from attnbench.agree.gradient_bounds import gradient_bounds
+from attnbench.agree.judge import Judgement, judge, of_another_form
+from attnbench.backends.answers import gradient_names
+from attnbench.backends.bind import Inputs
+from attnbench.call import Call, Sizes
+from attnbench.inputs import stream
+from attnbench.oracle import Evaluated, heads
+from attnbench.oracle_vjp import reference_vjp
+from attnbench.precision import wide
+
+if TYPE_CHECKING:
+    from attnbench.implementation import AttentionOutput
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+WHOLE = 1 << 22  # B·Hq·Tq·S up to which everything is judged
+SAMPLED_HEADS = 4
+# Where kernels begin a new tile of queries.
+TILES = (16, 32, 48, 64, 80, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is judged: row indices and (b, h) pairs."""
+
+    rows: Array
+    pairs: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Share:
+    """How much of a case is judged whole: up to so many query-key pairs, and so many heads of all batch entries."""
+
+    pairs: int
+    heads: int | None = None
+
+
+def choose(call: Call, seed: int, share: Share | None = None) -> Sample:
+    """All rows and heads of a call within ``share`` (``WHOLE`` pairs); of a larger one about half as many pairs.
+
+    These are the first and the last ones, those either side of every usual edge of a tile, and random ones.
+    """
+    s, share = call.sizes, share or Share(WHOLE)
+    everything = Sample(np.arange(s.Tq), tuple(np.ndindex(s.B, s.Hq)))
+    pairs, most = s.B * s.Hq * s.Tq * s.S, share.heads or s.B * s.Hq
+    if pairs <= share.pairs and s.B * s.Hq <= most:
+        return everything
+    rng = stream(seed, "sample")
+    heads = _some_heads(s, share, rng)
+    if s.Tq * s.S * len(heads) <= share.pairs // 2:
+        return Sample(everything.rows, heads)
+    count = min(s.Tq, max(8, share.pairs // 2 // (s.S * len(heads))))
+    edges = {0, 1, s.Tq // 2, s.Tq - 2, s.Tq - 1} | {row for tile in TILES for row in (tile - 1, tile)}
+    edges &= set(range(s.Tq))
+    rows = edges | set(rng.choice(s.Tq, count, replace=False).tolist())
+    return Sample(np.array(sorted(rows)), heads)
+
+
+def _some_heads(s: Sizes, share: Share, rng: np.random.Generator) -> tuple[tuple[int, int], ...]:
+    """The first and the last, and others: as many as may be where a head is small, else four."""
+    every, count = list(np.ndindex(s.B, s.Hq)), SAMPLED_HEADS
+    if share.heads is not None:
+        count = max(count, min(share.heads, share.pairs // 2 // (s.Tq * s.S)))
+    chosen = {0, len(every) - 1, *rng.choice(len(every), min(count - 2, len(every))).tolist()}
+    return tuple((int(b), int(h)) for b, h in (every[i] for i in sorted(chosen)))
+
+
+def sampled(inputs: Inputs, sample: Sample) -> Inputs:
+    """The inputs with cotangents that are zero outside the sample."""
+    kept = np.zeros(inputs.q.shape[:3], bool)
+    for b, h in sample.pairs:
+        kept[b, h, sample.rows] = True
+    zeroed = {
+        name: np.where(kept.reshape(kept.shape + (1,) * (array.ndim - 3)), array, array.dtype.type(0))
+        for name, array in inputs.cotangents.items()
+    }
+    return inputs.with_values(**zeroed)
+
+
+def judge_forward(
+    output: AttentionOutput, inputs: Inputs, units: Units, sample: Sample, evaluated: Evaluated | None = None
+) -> tuple[Judgement, ...]:
+    """Hold output, lse and stages to the oracle in the sampled rows and heads, ``evaluated`` if they are already."""
+    arrays, call = dict(output.items()), inputs.call
+    if call.sizes.empty:
+        return ()
+    wrong = [j for name, array in arrays.items() if (j := _form(name, array, call)) is not None]
+    if wrong:
+        return tuple(wrong)
+    picked: dict[str, list[tuple[Array, ...]]] = {name: [] for name in ("output", *call.outputs)}
+    for b, h, head in evaluated or heads(*inputs.qkv, call, sample.rows, sample.pairs):
+        below, above = output_sides(head, call, h, units)
+        spreads = telling.spread(head, sink=call.sinks is not None)
+        picked["output"].append((arrays["output"][b, h][sample.rows], head.output, below, above, spreads))
+        bounds = stage_bounds(head, call, h, units) if call.outputs else {}
+        for name in call.outputs:
+            picked[name].append((arrays[name][b, h][sample.rows], getattr(head, name), bounds[name]))
+    return tuple(_judge_parts(name, parts, call) for name, parts in picked.items())
+
+
+def _form(name: str, array: Any, call: Call) -> Judgement | None:
+    s = call.sizes
+    shape = (s.B, s.Hq, s.Tq, *{"output": (s.Dv,), "lse": ()}.get(name, (s.S,)))
+    return of_another_form(name, array, shape, _dtype(name, call))
+
+
+def _dtype(name: str, call: Call) -> str:
+    return call.dtype if name == "output" else wide(call.dtype)
+
+
+def _judge_parts(name: str, parts: list[tuple[Array, ...]], call: Call) -> Judgement:
+    got, expected, bound, *rest = (np.stack(part) for part in zip(*parts, strict=True))
+    if not rest:
+        return _judged(name, got, expected, bound, _dtype(name, call))
+    above, spreads = rest
+    judged = judge(name, got, expected, bound, _dtype(name, call), above)
+    return replace(judged, telling=telling.of_output(np.maximum(bound, above), spreads))
+
+
+def _judged(name: str, got: Array, expected: Array, bound: Array, dtype: str) -> Judgement:
+    return replace(judge(name, got, expected, bound, dtype), telling=telling.of_numbers(expected, bound))
+
+
+def judge_gradients(
+    grads: dict[str, Array], inputs: Inputs, units: Units, sample: Sample, evaluated: Evaluated | None = None
+) -> tuple[Judgement, ...]:
+    """Hold gradients to the oracle; the cotangents are zero outside the sample."""
+    qkv, call, d_output, d_lse = inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse
+    if d_output is None or call.sizes.empty:
+        return ()
+    expected = reference_vjp(*qkv, call, d_output, d_lse, sample.rows, sample.pairs, evaluated)
+    bounds = gradient_bounds(*qkv, call, d_output, d_lse, units, sample.rows, sample.pairs, evaluated)
+    operands = inputs.arrays()
+    return tuple(
+        _judged(f"d_{name}", grads[name], expected[name], bounds[name], operands[name].dtype.name)
+        for name in gradient_names(call)
+    )
