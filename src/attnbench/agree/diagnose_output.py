@@ -25,6 +25,7 @@ from attnbench.agree.facts import (
 from attnbench.agree.probes import attention_matrix, kv_head_map, slope, with_values
 from attnbench.agree.readings import all_readings, scaled
 from attnbench.agree.readings_allowed import Reading
+from attnbench.agree.readings_measured import measure
 
 EXPLAINED = 0.9  # share of the squared error that a reading of rounding must explain
 POISONS = ("garbage", "nan", "nan_last_key", "nan_query", "nan_key", "nan_value", "nan_cotangent")
@@ -65,13 +66,17 @@ def of_output(doctor: Doctor, seen: Seen) -> Diagnosis:
         yield from numeric.overflows(facts)
         yield from numeric.leaks(facts, penalty)
 
+    find: Find = exact
     found = _explaining(doctor, witnesses, exact)
+    if not found and not doctor.late:
+        find = measure(seen.facts, seen.right, seen.got, witnesses[0].units, attention).readings
+        found = _explaining(doctor, witnesses, find)
     if not found:
         found = _fitted(doctor, seen, witnesses, attention)
     if not found:
         found = _rounding(doctor, witnesses)
     if len(kinds_of(found)) > 1:
-        found = _told_apart(doctor, seen, found, exact)
+        found = _told_apart(doctor, seen, found, find)
     if len(kinds_of(found)) > 1:
         return Diagnosis(UNKNOWN, "several readings explain it: " + "; ".join(one.sentence for one in found[:3]))
     if not found:
