@@ -14,7 +14,7 @@ from attnbench.problem import Case
 
 LARGEST = 1024  # a size that is tried
 MOST_PAIRS = 1 << 21  # query-key pairs of a case that is tried
-SEEDS = 4  # draws that must all agree where a size is said to
+SEEDS = 8  # draws that must all agree where a size is said to
 PLAIN_SIZE = 2  # that one query or one key alone agrees is no condition: most faults need two
 Wrong = Callable[[Case], bool | None]  # None: it cannot be asked, or it is wrong in another way
 Resize = Callable[[Case, int], Case]
@@ -123,8 +123,8 @@ class Axis:
             found = self.wrong(step)
             if found is None:
                 return None
-            if not found:
-                return self._edge(step, right)
+            if not found:  # where a size further on is wrong again, it is no edge
+                return None if self.wrong(2 * step) else self._edge(step, right)
             step, right = 2 * right if step == n + 1 else 2 * step, step
             step = max(step, right + 1)
         return None

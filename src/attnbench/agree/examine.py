@@ -5,6 +5,7 @@ What a case with many features and odd sizes does not tell, a plainer one does t
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from attnbench.implementation import Implementation
     from attnbench.problem import Case
 
+OVERTIME = 1.1  # of the time given
 LARGE = 1 << 22  # multiplications of a product of q and k
 TOO_LARGE = "the case is too large to be taken apart; give a smaller one with --case"
 
@@ -48,6 +50,7 @@ def examine(
     """Diagnose a failing case, shrink it, and try other sizes of it, in at most about ``seconds``."""
     if case.gradients and not implementation.has_gradients(device):
         case = replace(case, phase="forward")
+    started = time.monotonic()
     patient = Patient(backend, implementation, device)
     diagnosis = Diagnosis(UNKNOWN, TOO_LARGE) if _large(case) else patient.diagnosed(case, seconds / 2)
     if diagnosis.history:
@@ -62,12 +65,18 @@ def examine(
             return _signature(again) == _signature(first) or None
         return False if again.status == "ok" else None
 
+    until = started + seconds * OVERTIME
     if not diagnosis.known:
         easier = handy(case, lambda one: bool(fails(one)), seconds=seconds / 4)
-        told = patient.diagnosed(easier, seconds / 2) if easier != case else diagnosis
+        told = patient.diagnosed(easier, min(seconds / 2, _left(until))) if easier != case else diagnosis
         diagnosis, case = (told, easier) if told.known or diagnosis.evidence == TOO_LARGE else (diagnosis, case)
-    smallest = shrink(case, lambda one: bool(fails(one)), seconds=seconds / 2)
-    return Examination(diagnosis, (smallest,), condition(smallest, fails, seconds=seconds / 4))
+    smallest = shrink(case, lambda one: bool(fails(one)), seconds=min(seconds / 2, _left(until)))
+    return Examination(diagnosis, (smallest,), condition(smallest, fails, seconds=min(seconds / 6, _left(until))))
+
+
+def _left(until: float) -> float:
+    """Seconds left, and a little for what must not be left out."""
+    return max(0.5, until - time.monotonic())
 
 
 def _large(case: Case) -> bool:

@@ -58,7 +58,7 @@ def causals(facts: Facts) -> Readings:
         sentence = f"the causal mask goes by tiles of {tile} keys: a query sees its whole tile"
         yield Reading("causal", sentence, part(facts, "causal", stepped))
         if tile < facts.call.sizes.S:
-            sentence = f"in tiles of {tile} keys the start of the tile is forgotten: key j stands where j % {tile} does"
+            sentence = f"in tiles of {tile} keys the tile's start is forgotten: key j stands where j % {tile} does"
             yield Reading("tile", sentence, part(facts, "causal", j % tile <= p))
 
 
@@ -85,7 +85,9 @@ def alignments(facts: Facts) -> Readings:
     yield Reading("alignment", "the offset has the wrong sign", moved(facts, index - offset))
     for tile in TILES:
         if tile < s.Tq:
-            sentence = f"in tiles of {tile} queries the start of the tile is forgotten: query i stands where i % {tile} does"
+            sentence = (
+                f"in tiles of {tile} queries the start of the tile is forgotten: query i stands where i % {tile} does"
+            )
             yield Reading("tile", sentence, moved(facts, index % tile + offset))
     if offset.size > 1:
         sentence = "the offset of batch entry 0 is used for all"

@@ -109,4 +109,3 @@ def _examined(row: CheckRow, seconds: float, options: CheckOptions, session: Ses
     if not reply.ok:
         return row
     return replace(row, **reply.value, again=command(row.impl, reply.value["smallest_case"], options))
-
