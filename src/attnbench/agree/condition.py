@@ -99,15 +99,14 @@ class Axis:
         below, above = self._below(n), self._above(n)
         if below is None and above is None:
             return None
-        first = n if below is None else below + 1
-        last = above - 1 if above is not None else max(m for m, wrong in self.seen.items() if wrong)
-        agree = " and ".join(str(m) for m in (below, above) if m is not None)
         if above is None and (below or 0) < PLAIN_SIZE:
             return None
         tried = sorted(m for m, wrong in self.seen.items() if wrong)
+        first, last = tried[0], tried[-1]
+        agree = " and ".join(str(m) for m in (below, above) if m is not None)
         if first == last:
             return f"{name} {n} is wrong, {agree} agree{'s' * (' ' not in agree)}"
-        many = f"those tried from {tried[0]} to {last} are wrong ({', '.join(map(str, tried))})"
+        many = f"those tried from {first} to {last} are wrong ({', '.join(map(str, tried))})"
         return f"{name}: {many}, {agree} agree{'s' * (' ' not in agree)}"
 
     def _below(self, n: int) -> int | None:

@@ -86,7 +86,7 @@ def alignments(facts: Facts) -> Readings:
     for tile in TILES:
         if tile < s.Tq:
             sentence = (
-                f"in tiles of {tile} queries the start of the tile is forgotten: query i stands where i % {tile} does"
+                f"in tiles of {tile} queries the tile's start is forgotten: query i stands where i % {tile} does"
             )
             yield Reading("tile", sentence, moved(facts, index % tile + offset))
     if offset.size > 1:

@@ -40,12 +40,15 @@ class Span:
             return f"from {name} {self.first} on"
         return f"in {PLURAL[name]} {self.first} to {self.last}"
 
-    def inside(self) -> Array:
-        """The places, to broadcast to (B, Hq, Tq, S)."""
-        index = np.arange(self.size)
+    def inside(self, facts: Facts) -> Array:
+        """The places, to broadcast to (B, Hq, Tq, S); what goes on to the end does so in other sizes too."""
+        s = facts.call.sizes
+        size = (s.B, s.Hq, s.Tq, s.S)[self.axis]
+        last = size if self.last == self.size - 1 else self.last
+        index = np.arange(size)
         shape = [1, 1, 1, 1]
-        shape[self.axis] = self.size
-        return np.asarray(((index >= self.first) & (index <= self.last)).reshape(shape))
+        shape[self.axis] = size
+        return np.asarray(((index >= self.first) & (index <= last)).reshape(shape))
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Measured:
 
     def _heads(self, facts: Facts) -> Readings:
         for what, index in (("key/value", self.both), ("key", self.keys), ("value", self.values)):
-            if index is None:
+            if index is None or len(index) != facts.call.sizes.Hq or max(index) >= facts.call.sizes.Hkv:
                 continue
             k = facts.k if what == "value" else facts.keys[:, list(index)]
             v = facts.v if what == "key" else facts.values[:, list(index)]
@@ -149,7 +152,7 @@ BROADCAST = ("bias", "scale", "keep")
 
 def within_span(facts: Facts, span: Span) -> Readings:
     """Every reading of the allowed set, of the bias and of the scale, but only in a part of the call."""
-    inside = span.inside()
+    inside = span.inside(facts)
     for one in all_readings(facts):
         if not _local(facts, one.facts):
             continue
