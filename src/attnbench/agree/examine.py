@@ -67,7 +67,7 @@ def examine(
 
     until = started + seconds * OVERTIME
     if not diagnosis.known:
-        easier = handy(case, lambda one: bool(fails(one)), seconds=seconds / 4)
+        easier = handy(case, lambda one: bool(fails(one)), seconds=seconds / 2)
         told = patient.diagnosed(easier, min(seconds / 2, _left(until))) if easier != case else diagnosis
         diagnosis, case = (told, easier) if told.known or diagnosis.evidence == TOO_LARGE else (diagnosis, case)
     smallest = shrink(case, lambda one: bool(fails(one)), seconds=min(seconds / 2, _left(until)))

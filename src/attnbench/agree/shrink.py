@@ -106,18 +106,18 @@ def _plainer(case: Case) -> Iterator[Callable[[], Case]]:
 
 
 # Sizes at which a case tells much and is cheap; each is set, and halved down to it where it does not fail there.
-TELLING = {"B": 2, "D": 8, "Dv": 4, "Tq": 19, "S": 23}
+TELLING = {"Tq": 19, "S": 23, "B": 2, "D": 8, "Dv": 4}
 
 
 def _towards_handy(case: Case) -> Iterator[Callable[[], Case]]:
     p, spec = case.problem, case.spec
-    heads = [(h, kv) for h, kv in ((2, 1), (4, 2), (2, 2), (6, 2)) if h * kv < p.Hq * p.Hkv]
-    yield from (partial(case.with_problem, Hq=h, Hkv=kv) for h, kv in heads if (h == kv) == (p.Hq == p.Hkv))
     if p.Tq == p.S and spec.causal and spec.align is None:
         yield from (partial(case.with_problem, Tq=n, S=n) for n in _towards(p.S, TELLING["S"]))
     for name, wanted in TELLING.items():
         for n in _towards(getattr(p, name), wanted):
             yield partial(_resized, case, name, n)
+    heads = [(h, kv) for h, kv in ((2, 1), (4, 2), (2, 2), (6, 2)) if h * kv < p.Hq * p.Hkv]
+    yield from (partial(case.with_problem, Hq=h, Hkv=kv) for h, kv in heads if (h == kv) == (p.Hq == p.Hkv))
     yield from _plainer(case)
 
 
