@@ -11,8 +11,8 @@ from attnbench.commands.check_output import report
 from tests.cli.conftest import Cli
 from tests.cli.dropins import HEAD
 
-# One kernel in several versions: each is wrong in another way, and its rows have another kind of command.
-KERNELS = (
+# One kernel that is wrong in many ways: each kind of row has another kind of command.
+KERNEL = (
     HEAD
     + """
 import os
@@ -21,38 +21,24 @@ from attnbench.errors import UnsupportedError
 np.seterr(all="ignore")
 STEP = [0]
 
-def attend(q, k, v, call, scale=1.0, right=0):
-    s = np.einsum("bhtd,bhsd->bhts", q, k) * (call.scale * scale)
-    if call.spec.causal:
-        s = np.where(np.arange(k.shape[2]) <= np.arange(q.shape[2])[:, None] + call.offset + right, s, -np.inf)
+@implementation("numpy/many", Capabilities(dtypes=("float32",), causal=True, window=True))
+def attend(q, k, v, call):
+    STEP[0] += 1  # not deterministic
+    if call.spec.window:
+        raise UnsupportedError("no window is taken")  # a false declaration
+    if v.shape[2] == v.shape[3] and (v[0, 0] == np.eye(v.shape[2])).all():
+        os._exit(3)  # the probes crash
+    s = np.einsum("bhtd,bhsd->bhts", q, k) * call.scale
+    if call.spec.causal:  # one key too wide
+        s = np.where(np.arange(k.shape[2]) <= np.arange(q.shape[2])[:, None] + call.offset + 1, s, -np.inf)
     top = s.max(-1, keepdims=True)
     p = np.exp(s - np.where(np.isinf(top), 0, top))
     z = p.sum(-1, keepdims=True)
-    return np.einsum("bhts,bhsd->bhtd", p / np.where(z == 0, 1, z), v).astype(q.dtype)
-
-CAN = Capabilities(dtypes=("float64", "float32"), causal=True)
-
-@implementation("numpy/value", CAN)
-def value(q, k, v, call):
-    return attend(q, k, v, call, scale=1.01)
-
-@implementation("numpy/dies", CAN)
-def dies(q, k, v, call):
-    if v.shape[2] == v.shape[3] and (v[0, 0] == np.eye(v.shape[2])).all():
-        os._exit(3)
-    return attend(q, k, v, call)
-
-@implementation("numpy/refuses", CAN)
-def refuses(q, k, v, call):
-    raise UnsupportedError("nothing is taken")
-
-@implementation("numpy/noise", CAN)
-def noise(q, k, v, call):
-    STEP[0] += 1
-    return attend(q, k, v, call) * q.dtype.type(1 + 1e-7 * (STEP[0] % 2))
+    p = p * (1 + 2e-7 * (STEP[0] % 2)) / np.where(z == 0, 1, z)
+    return np.einsum("bhts,bhsd->bhtd", p, v).astype(q.dtype)
 """
 )
-FEATURES = "causal,probes,deterministic"
+FEATURES = "causal,window,probes,deterministic"
 
 
 def commands(text: str) -> list[str]:
@@ -61,9 +47,9 @@ def commands(text: str) -> list[str]:
 
 def test_every_command_that_is_printed_shows_it_again(cli: Cli, tmp_path: Path) -> None:
     """Of a value, a crash, a refusal and a question; printed in the text and in each row of the document."""
-    (tmp_path / "my kernels.py").write_text(KERNELS)
+    (tmp_path / "my kernel.py").write_text(KERNEL)
     done = cli(
-        "check", "--quick", "--impls", "my kernels.py", "--features", FEATURES, "--dtype", "float32",
+        "check", "--quick", "--impls", "my kernel.py", "--features", FEATURES, "--dtype", "float32",
         "--require", "deterministic", "--timeout", "60", "--json",
     )  # fmt: skip
     assert done.code == 1
@@ -77,7 +63,7 @@ def test_every_command_that_is_printed_shows_it_again(cli: Cli, tmp_path: Path) 
     for again in every:
         words = shlex.split(again)
         assert words[:2] == ["attnbench", "check"]
-        assert words[3:5] == ["--impls", "my kernels.py"]
+        assert words[3:5] == ["--impls", "my kernel.py"]
         shown = cli(*words[1:], "--json")
         assert shown.code == 1, (again, shown.out, shown.err)
         same = [row for row in shown.document["rows"] if row["status"] == "wrong"]

@@ -85,9 +85,7 @@ def alignments(facts: Facts) -> Readings:
     yield Reading("alignment", "the offset has the wrong sign", moved(facts, index - offset))
     for tile in TILES:
         if tile < s.Tq:
-            sentence = (
-                f"in tiles of {tile} queries the tile's start is forgotten: query i stands where i % {tile} does"
-            )
+            sentence = f"in tiles of {tile} queries the tile's start is forgotten: query i stands where i % {tile} does"
             yield Reading("tile", sentence, moved(facts, index % tile + offset))
     if offset.size > 1:
         sentence = "the offset of batch entry 0 is used for all"

@@ -19,6 +19,7 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
         impl: str, files: list[str], dtypes: list[str], features: list[str], device: str, depth: str
     ) -> Done:
         """The (feature, dtype) pairs to check, the cases at boundaries, and whether there are gradients."""
+        from attnbench.agree.cases import FEATURES
         from attnbench.agree.check.plan import boundary_cases
         from attnbench.agree.check.rows import plan_rows
 
@@ -26,7 +27,9 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
         if device in kernel.capabilities_on(device).devices and device not in there:
             return UNSUPPORTED, f"device {device} is not there; {kernel.backend} has {', '.join(there)}", {}
         compiles = discover.backend(kernel.backend).compiles
-        cases = boundary_cases(kernel, dtypes, features, device, depth=depth, compiles=compiles)
+        cases = []
+        if not features or set(features) & set(FEATURES):  # a rule or a question alone has none
+            cases = boundary_cases(kernel, dtypes, features, device, depth=depth, compiles=compiles)
         pairs = plan_rows(kernel, dtypes, features, device)
         return OK, None, {"pairs": pairs, "boundaries": cases, "gradients": kernel.has_gradients(device)}
 
