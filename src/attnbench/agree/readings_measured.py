@@ -84,7 +84,7 @@ class Measured:
 def measure(facts: Facts, right: Answer, got: Array, units: Units, attention: Array | None) -> Measured:
     """What the output of a call, and its attention matrix where there is one, show."""
     bad = ~within(got, right.output, np.nan_to_num(bounds_of(right, units)))
-    spans = [_span(bad.any(tuple(a for a in range(4) if a != axis)), axis) for axis in range(3)]
+    spans = [_span(np.asarray(bad.any(tuple(a for a in range(4) if a != axis))), axis) for axis in range(3)]
     read = None
     if attention is not None and np.isfinite(attention).all():
         spans.append(_span(_wrong_keys(attention, right), 3))
