@@ -122,8 +122,12 @@ def test_torch_in_float32_and_bfloat16_and_causal_by_masked_fill(cli: Cli, tmp_p
     lines = block(done.out, "WRONG torch/mine bfloat16 in sizes")
     assert lines[0].endswith("in sizes: an arithmetic that is not declared explains it: logits stored in bfloat16")
     assert '  if it is meant, write in its Capabilities: precision={"bfloat16": Precision(logits="bfloat16")}' in lines
-    lines = block(done.out, "WRONG torch/mine causal float32 (nan): output: is NaN where the oracle has a number")
-    assert "  diagnosis: dead row: a row without a key is NaN" in lines
+    lines = block(done.out, "WRONG torch/mine (nan): dead row: a row without a key is NaN")
+    assert "  touches: causal in float32" in lines
+    assert "  fails in the same way, and was not taken apart: causal in bfloat16" in lines
+    assert any(
+        line.startswith("  first: causal float32: output: is NaN where the oracle has a number") for line in lines
+    )
     (sizes,) = (line for line in blocks(done.out)[0] if line.startswith("sizes"))
     assert "WRONG" not in sizes.split()[1]
 

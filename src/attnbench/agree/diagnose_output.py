@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,9 +27,16 @@ from attnbench.agree.facts import (
 from attnbench.agree.probes import attention_matrix, kv_head_map, slope, with_values
 from attnbench.agree.readings import all_readings, scaled
 from attnbench.agree.readings_allowed import Reading
+from attnbench.agree.readings_measured import measure
+from attnbench.errors import SpecError
+
+if TYPE_CHECKING:
+    from attnbench.problem import Case
 
 EXPLAINED = 0.9  # share of the squared error that a reading of rounding must explain
 POISONS = ("garbage", "nan", "nan_last_key", "nan_query", "nan_key", "nan_value", "nan_cotangent")
+PLACES = {"causal", "alignment", "tile", "window"}  # kinds of readings of which keys a query sees
+IGNORED = ("the causal mask is ignored", "the window is ignored")
 NEAR = 2e-4  # a measured factor this near to 1 is not called another scale
 
 
@@ -65,13 +74,19 @@ def of_output(doctor: Doctor, seen: Seen) -> Diagnosis:
         yield from numeric.overflows(facts)
         yield from numeric.leaks(facts, penalty)
 
+    find: Find = exact
     found = _explaining(doctor, witnesses, exact)
+    if not found and not doctor.late:
+        find = measure(seen.facts, seen.right, seen.got, witnesses[0].units, attention).readings
+        found = _explaining(doctor, witnesses, find)
     if not found:
         found = _fitted(doctor, seen, witnesses, attention)
     if not found:
         found = _rounding(doctor, witnesses)
-    if len(kinds_of(found)) > 1:
-        found = _told_apart(doctor, seen, found, exact)
+    if len(found) > 1:
+        found = _told_apart(doctor, seen, found, find)
+    if (plain := _plainest(found)) is not None:
+        return Diagnosis(plain.kind, f"{plain.sentence}, as far as these sizes show")
     if len(kinds_of(found)) > 1:
         return Diagnosis(UNKNOWN, "several readings explain it: " + "; ".join(one.sentence for one in found[:3]))
     if not found:
@@ -79,6 +94,14 @@ def of_output(doctor: Doctor, seen: Seen) -> Diagnosis:
     if kinds_of(found) == ["causal"] and _only_with_cache(doctor, seen):
         return Diagnosis("alignment", f"with a cache, queries stand elsewhere: as if {found[0].sentence}")
     return _told(doctor, seen, found[0], attention)
+
+
+def _plainest(found: Sequence[Reading]) -> Reading | None:
+    """Of readings of several kinds about where keys end, that they do not end at all, where that explains it too."""
+    kinds = kinds_of(found)
+    if len(kinds) < 2 or not set(kinds) <= PLACES:  # noqa: PLR2004
+        return None
+    return next((one for one in found if one.sentence in IGNORED), None)
 
 
 def _only_with_cache(doctor: Doctor, seen: Seen) -> bool:
@@ -182,19 +205,11 @@ def _holds(reading: Reading | None, witness: Witness) -> bool:
 
 
 def _told_apart(doctor: Doctor, seen: Seen, found: list[Reading], find: Find) -> list[Reading]:
-    """Readings of several kinds explain the case: ask in other sizes, where they differ."""
-    p = seen.case.problem
-    sizes: tuple[dict[str, int], ...] = (
-        {"S": p.S + 17, "Tq": p.Tq + (17 if p.Tq == p.S else 0)},
-        {"B": 3},
-        {"Hq": p.Hq * 2, "Hkv": p.Hkv * 2},
-        {"D": p.D + 3},
-        {"Tq": p.Tq + 32, "S": p.S + (32 if p.Tq == p.S else 0)},
-    )
-    for change in sizes:
-        if len({one.kind for one in found}) <= 1 or doctor.late:
+    """Several readings explain the case: ask other questions, on which they differ."""
+    for case in _other_questions(seen.case):
+        if len(found) <= 1 or doctor.late:
             break
-        other = doctor.other(seen, **change)
+        other = doctor.ask(case)
         if other is None:
             continue
         witness = Witness(other.facts, other.right, other.got, doctor.units(other.call))
@@ -204,6 +219,28 @@ def _told_apart(doctor: Doctor, seen: Seen, found: list[Reading], find: Find) ->
         kept = [one for one in found if one.sentence in names and witness.explained_by(names[one.sentence].facts)]
         found = kept or found
     return found
+
+
+def _other_questions(case: Case) -> Iterable[Case]:
+    """Other sizes, and for a window narrow sides and queries that stand among the keys."""
+    p, spec = case.problem, case.spec
+    longer = 17 if p.Tq == p.S else 0
+    sizes: tuple[dict[str, int], ...] = (
+        {"S": p.S + 17, "Tq": p.Tq + longer},
+        {"B": 3},
+        {"Hq": p.Hq * 2, "Hkv": p.Hkv * 2},
+        {"D": p.D + 3},
+        {"Tq": p.Tq + 32, "S": p.S + (32 if p.Tq == p.S else 0)},
+    )
+    for change in sizes:
+        with suppress(SpecError):
+            yield case.with_problem(**change)
+    if spec.window is not None:
+        left, right = spec.window
+        narrow = replace(spec, window=(left and min(left, 2), right and min(right, 1)))
+        kept = tuple(kind for kind in p.operands if not kind.startswith(("offset", "past")))
+        square = replace(p, Tq=19, S=19, operands=kept)
+        yield from (replace(case, spec=narrow), replace(case, spec=narrow, problem=square))
 
 
 def _fitted(doctor: Doctor, seen: Seen, witnesses: list[Witness], attention: Array | None) -> list[Reading]:
@@ -252,7 +289,7 @@ def _told(doctor: Doctor, seen: Seen, reading: Reading, attention: Array | None)
     evidence = reading.sentence
     if reading.kind == "tail":
         evidence += _condition(doctor, seen, reading.sentence)
-    if reading.kind == "heads":
+    if reading.kind == "heads" and "instead of [" not in evidence:
         q, k, _ = seen.qkv
         read = kv_head_map(doctor.box, q, k, seen.call)
         evidence += f" (heads {read} are read)" if read else ""

@@ -11,7 +11,7 @@ import numpy as np
 
 from attnbench.agree.bounds import Units, stage_bounds
 from attnbench.agree.diagnose_output import kinds_of, readings_of_probe
-from attnbench.agree.diagnosis import UNKNOWN, Diagnosis, Doctor, Seen
+from attnbench.agree.diagnosis import OTHER_SEEDS, UNKNOWN, Diagnosis, Doctor, Seen
 from attnbench.agree.facts import Array, answer, distance, head_of
 from attnbench.agree.gradient_bounds import gradient_bounds
 from attnbench.agree.judge import Judgement
@@ -27,6 +27,7 @@ CANCELLED = (
     "the weight of a sink is off by a roundoff of 1, as if it were 1 less the other weights (a sigmoid's derivative is "
     "such): where it is small nothing is left of it"
 )
+ENOUGH = 4  # rows that must show the same number
 AMPLIFIED = 4.0  # a wrong gradient may be larger than the right one, and its bound with it
 
 
@@ -38,10 +39,35 @@ def of_outputs(doctor: Doctor, seen: Seen, failed: Sequence[Judgement]) -> Diagn
     if found:
         return Diagnosis(name if name == "lse" else "stages", found[0])
     if name == "lse":
+        if (added := _constant(doctor, seen)) is not None:
+            return Diagnosis("lse", f"lse is off by the same number everywhere: {_signed(added)} is added")
         found = list(dict.fromkeys(one.kind for one in all_readings(seen.facts) if _lse_of(doctor, seen, one, got)))
         if len(found) == 1:
             return Diagnosis("lse", f"lse is computed with another {found[0]} than the output")
     return Diagnosis(UNKNOWN, f"the output is right, and no known fault explains {name}")
+
+
+def _constant(doctor: Doctor, seen: Seen) -> float | None:
+    """The number that is added to every lse, on other inputs too; ``None`` if there is none."""
+    added = None
+    for one in (seen, *(doctor.other(seen, seed=seed) for seed in OTHER_SEEDS)):
+        if one is None:
+            return None
+        got, right = one.result.lse.astype(np.float64), one.right.softmax.lse
+        live = np.isfinite(right) & np.isfinite(got)
+        if not live.any():
+            return None
+        added = float(np.median((got - right)[live])) if added is None else added
+        if live.sum() < ENOUGH or not _is(doctor, one, "lse", got, right + added):
+            return None
+    return added
+
+
+def _signed(number: float) -> str:
+    """With its sign, and by its name where it has one."""
+    named = {math.log(2): "ln 2", math.log(10): "ln 10", 1.0: "1"}
+    name = next((text for value, text in named.items() if abs(abs(number) - value) < 1e-4), None)  # noqa: PLR2004
+    return f"{number:+.4g}" + (f" ({'−' if number < 0 else ''}{name})" if name and name != "1" else "")
 
 
 def _lse_of(doctor: Doctor, seen: Seen, reading: object, got: Array) -> bool:

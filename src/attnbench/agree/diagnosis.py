@@ -17,6 +17,7 @@ from attnbench.agree.facts import (
 )
 from attnbench.agree.probes import Box
 from attnbench.call import Call, prepare
+from attnbench.errors import SpecError
 from attnbench.inputs import draw
 
 if TYPE_CHECKING:
@@ -97,7 +98,13 @@ class Doctor:
     def other(self, seen: Seen, **changes: Any) -> Seen | None:
         """The same with changes of the problem, or ``None`` where that cannot be asked."""
         try:
-            case = seen.case.with_problem(**changes)
+            return self.ask(seen.case.with_problem(**changes))
+        except SpecError:
+            return None
+
+    def ask(self, case: Case) -> Seen | None:
+        """Another case, or ``None`` where that cannot be asked."""
+        try:
             if self.implementation.unsupported(_call(case).needs(self.device)):
                 return None
             return self.see(case)

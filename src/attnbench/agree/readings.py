@@ -26,6 +26,7 @@ from attnbench.agree.readings_allowed import (
     tails,
     windows,
 )
+from attnbench.precision import LARGEST
 
 
 def all_readings(facts: Facts) -> Readings:
@@ -164,6 +165,43 @@ def biases(facts: Facts) -> Readings:
     if facts.bias.shape[2] == facts.bias.shape[3] > 1:
         turned = np.swapaxes(facts.bias, 2, 3)
         yield Reading("bias", "the bias is transposed", part(replace(facts, bias=turned), "bias", ~np.isneginf(turned)))
+
+
+def low_biases(facts: Facts) -> Readings:
+    """Finite biases that are so low that they overflow, or are taken for −inf, on their way."""
+    if facts.call.bias is None:
+        return
+    largest = LARGEST[facts.call.dtype]
+    levels = {
+        "times log2 e": largest * math.log(2),
+        "in float16": LARGEST["float16"],
+        "in float32": LARGEST["float32"],
+        "where it is below −1e9": 1e9,
+        "where it is below −1e4": 1e4,
+    }
+    for where, level in levels.items():
+        low = (facts.bias < -level) & ~np.isneginf(facts.bias)
+        if not low.any() or (level >= largest and where != "times log2 e"):
+            continue
+        for what, empty in (("NaN", np.nan), ("0", 0.0), ("the mean of its values", None)):
+            lost = replace(facts, join=partial(_lost_bias, low=low), weigh=partial(_emptied, empty=empty))
+            sentence = f"a finite low bias becomes −inf {where}, and a row of nothing else {what}"
+            yield Reading("bias overflow", sentence, lost)
+        absent = replace(facts, bias=np.where(low, 0.0, facts.bias))
+        yield Reading("bias overflow", f"a finite low bias becomes 0 {where}", absent)
+
+
+def _lost_bias(facts: Facts, capped: Array, allowed: Array, *, low: Array) -> tuple[Array, Array]:
+    """The logits of low biases are −inf, though their keys are in A."""
+    return masked(capped + _finite(facts.bias), allowed & ~low), allowed
+
+
+def _emptied(logits: Array, allowed: Array, sink: Array, *, empty: float | None) -> Weights:
+    """The softmax, and what becomes of a row of which every allowed logit is −inf."""
+    found = spec_softmax(logits, allowed, sink)
+    lost = (np.isneginf(found.row_max) & np.any(allowed, axis=-1))[..., None]
+    mean = allowed / np.maximum(allowed.sum(-1, keepdims=True), 1)
+    return replace(found, weights=np.where(lost, mean if empty is None else empty, found.weights))
 
 
 def _finite(bias: Array) -> Array:
@@ -305,6 +343,7 @@ def learned_scores(facts: Facts) -> Readings:
 
 
 FAMILIES: tuple[Callable[[Facts], Readings], ...] = (
-    scales, causals, alignments, windows, tails, masks, lengths, heads, softcaps, biases, softmaxes,
+    scales, causals, alignments, windows, tails, masks, lengths, heads, softcaps, biases, low_biases,
+    softmaxes,
     sinks_and_dropout, dead_rows, learned_scores,
 )  # fmt: skip

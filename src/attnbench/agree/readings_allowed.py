@@ -57,6 +57,9 @@ def causals(facts: Facts) -> Readings:
         stepped = j // tile <= p // tile
         sentence = f"the causal mask goes by tiles of {tile} keys: a query sees its whole tile"
         yield Reading("causal", sentence, part(facts, "causal", stepped))
+        if tile < facts.call.sizes.S:
+            sentence = f"in tiles of {tile} keys the tile's start is forgotten: key j stands where j % {tile} does"
+            yield Reading("tile", sentence, part(facts, "causal", j % tile <= p))
 
 
 def moved(facts: Facts, position: Array) -> Facts:
@@ -80,6 +83,10 @@ def alignments(facts: Facts) -> Readings:
     other = np.where(offset == corner, -corner, corner)
     yield Reading("alignment", "aligned at the other corner", moved(facts, index + offset + other))
     yield Reading("alignment", "the offset has the wrong sign", moved(facts, index - offset))
+    for tile in TILES:
+        if tile < s.Tq:
+            sentence = f"in tiles of {tile} queries the tile's start is forgotten: query i stands where i % {tile} does"
+            yield Reading("tile", sentence, moved(facts, index % tile + offset))
     if offset.size > 1:
         sentence = "the offset of batch entry 0 is used for all"
         yield Reading("alignment", sentence, moved(facts, index + offset[:1]))

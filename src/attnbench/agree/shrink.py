@@ -33,20 +33,34 @@ class Budget:
         return self.trials >= 0 and time.monotonic() < self.until
 
 
+Changes = Callable[[Case], Iterator[Callable[[], Case]]]
+
+
 def shrink(case: Case, fails: Fails, *, seconds: float = 2.0, trials: int = TRIALS) -> Case:
     """A case that still fails and that no single change makes smaller, or the best within the budget."""
-    budget = Budget(trials, time.monotonic() + seconds)
+    return _changed(case, fails, changes, Budget(trials, time.monotonic() + seconds))
+
+
+def handy(case: Case, fails: Fails, *, seconds: float = 2.0, trials: int = TRIALS) -> Case:
+    """A case that still fails and is easy to take apart: few features, plain values, and sizes that tell much.
+
+    It is not the smallest: with one key or one head most faults look alike.
+    """
+    return _changed(case, fails, _towards_handy, Budget(trials, time.monotonic() + seconds))
+
+
+def _changed(case: Case, fails: Fails, every: Changes, budget: Budget) -> Case:
     while True:
-        smaller = next(_smaller(case, fails, budget), None)
+        smaller = next(_smaller(case, fails, every, budget), None)
         if smaller is None:
             return case
         case = smaller
 
 
-def _smaller(case: Case, fails: Fails, budget: Budget) -> Iterator[Case]:
+def _smaller(case: Case, fails: Fails, every: Changes, budget: Budget) -> Iterator[Case]:
     """Changes that keep it failing."""
     tried = {case}
-    for change in changes(case):
+    for change in every(case):
         try:
             candidate = change()
         except SpecError:
@@ -70,8 +84,13 @@ def _still(fails: Fails, case: Case) -> bool:
 
 def changes(case: Case) -> Iterator[Callable[[], Case]]:
     """Candidates, the greatest simplifications first; building one may raise ``SpecError``."""
-    p, spec = case.problem, case.spec
     yield from _size_changes(case)
+    yield from _plainer(case)
+
+
+def _plainer(case: Case) -> Iterator[Callable[[], Case]]:
+    """Forward alone, fewer operands, plain values, defaults of the spec."""
+    p, spec = case.problem, case.spec
     if case.phase == "backward":
         yield partial(replace, case, phase="forward")
     if case.outputs:
@@ -84,6 +103,29 @@ def changes(case: Case) -> Iterator[Callable[[], Case]]:
     for name in ("softcap", "window", "dropout", "scale", "score", "align", "causal"):
         if getattr(spec, name) != getattr(usual, name):
             yield partial(_with_spec, case, name, getattr(usual, name))
+
+
+# Sizes at which a case tells much and is cheap; each is set, and halved down to it where it does not fail there.
+TELLING = {"Tq": 19, "S": 23, "B": 2, "D": 8, "Dv": 4}
+
+
+def _towards_handy(case: Case) -> Iterator[Callable[[], Case]]:
+    p, spec = case.problem, case.spec
+    if p.Tq == p.S and spec.causal and spec.align is None:
+        yield from (partial(case.with_problem, Tq=n, S=n) for n in _towards(p.S, TELLING["S"]))
+    for name, wanted in TELLING.items():
+        for n in _towards(getattr(p, name), wanted):
+            yield partial(_resized, case, name, n)
+    heads = [(h, kv) for h, kv in ((2, 1), (4, 2), (2, 2), (6, 2)) if h * kv < p.Hq * p.Hkv]
+    yield from (partial(case.with_problem, Hq=h, Hkv=kv) for h, kv in heads if (h == kv) == (p.Hq == p.Hkv))
+    yield from _plainer(case)
+
+
+def _towards(n: int, wanted: int) -> list[int]:
+    """The wanted size, and those halfway to it; more than there is only where there is next to nothing."""
+    if n <= wanted:
+        return [wanted] if n < wanted // 2 else []
+    return sorted({wanted, *(m for m in (n // 8, n // 4, n // 2) if m > wanted)})
 
 
 def _with_spec(case: Case, name: str, value: Any) -> Case:

@@ -94,6 +94,7 @@ def _check_features(
     from attnbench.agree.check.plan import DEEP, QUICK
     from attnbench.commands.answers import required
     from attnbench.commands.check_output import write_and_show
+    from attnbench.measure.again import with_commands
     from attnbench.measure.checking import check as checked
     from attnbench.measure.diagnosing import examined
     from attnbench.precision import DTYPES
@@ -107,7 +108,8 @@ def _check_features(
     rows = checked(chosen, _told, ProgressLine(), say)
     rows = examined(deviations.settle(rows, known, deep=depth == DEEP), chosen)
     note = NO_PROOF if depth == QUICK else ""
-    return write_and_show(required(rows, demands), junit, as_json=as_json, note=note)
+    rows = with_commands(required(rows, demands), chosen)
+    return write_and_show(rows, junit, as_json=as_json, note=note)
 
 
 def _depth(*, quick: bool, deep: bool) -> str:

@@ -8,6 +8,7 @@ from attnbench.agree.case_text import case_from_text, case_text
 from attnbench.commands.check_output import write_and_show
 from attnbench.commands.output import say
 from attnbench.commands.where import Where
+from attnbench.measure.again import with_commands
 from attnbench.measure.diagnosing import check_given, examined
 
 
@@ -16,4 +17,5 @@ def check_cases(where: Where, cases: list[str], junit: Path | None, *, as_json: 
     texts = [case_text(case_from_text(text)) for text in cases]
     options = where.options()
     say(f"checking {len(texts)} case{'s' * (len(texts) != 1)} on {', '.join(options.impls)}")
-    return write_and_show(examined(check_given(options, texts), options), junit, as_json=as_json)
+    rows = with_commands(examined(check_given(options, texts), options), options)
+    return write_and_show(rows, junit, as_json=as_json)

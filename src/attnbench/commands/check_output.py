@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from attnbench.agree.cases import RULES
 from attnbench.commands.answers import answers, refusals
+from attnbench.commands.check_blocks import blocks
 from attnbench.commands.covered_output import UNTRIED, covered, extent
 from attnbench.commands.declared_output import declarations, explained, is_explained, rests
-from attnbench.commands.junit import details, write_junit
+from attnbench.commands.junit import write_junit
 from attnbench.commands.output import document, show, table
 from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK
 
@@ -42,11 +43,11 @@ def exit_code(rows: Sequence[CheckRow]) -> int:
 
 
 def report(rows: Sequence[CheckRow]) -> str:
-    """One table for each implementation, then every disagreement with its case, then the sum."""
+    """One table for each implementation, then every fault with its best case, then the sum."""
     impls = dict.fromkeys(row.impl for row in rows)
     parts = [_table(impl, [row for row in rows if row.impl == impl]) for impl in impls]
     wrong = [row for row in rows if row.status == "wrong"]
-    parts += [*explained(wrong), *(_disagreement(row) for row in wrong if not is_explained(row))]
+    parts += [*explained(wrong), *blocks([row for row in wrong if not is_explained(row)])]
     known = [f"known {row.impl} {row.feature} {row.dtype}: {row.reason}" for row in rows if row.status == "known"]
     parts += known
     parts += answers(rows)
@@ -124,8 +125,3 @@ def _ratio(value: float | None) -> str:
     if value is None:
         return "–"
     return "inf" if math.isinf(value) else f"{value:.2f}"
-
-
-def _disagreement(row: CheckRow) -> str:
-    head = f"WRONG {row.impl} {row.feature} {row.dtype} ({row.fault}): {row.reason}"
-    return "\n  ".join((head, *details(row)))

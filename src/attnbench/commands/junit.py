@@ -75,9 +75,8 @@ def details(row: CheckRow) -> list[str]:
     found += [to_add(row)] if is_explained(row) else besides(row)
     if row.smallest_case:
         found.append(f"smallest case: {', then '.join(row.smallest_case)}")
-    if row.again or row.case:
-        plain = f"attnbench check {row.impl} --features {row.feature} --dtype {row.dtype}"
-        found.append(f"again: {row.again or plain}")
+    found += [f"condition: {row.condition}"] if row.condition else []
+    found += [f"again: {row.again}"] if row.again else []
     return found
 
 

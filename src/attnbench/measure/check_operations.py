@@ -19,6 +19,7 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
         impl: str, files: list[str], dtypes: list[str], features: list[str], device: str, depth: str
     ) -> Done:
         """The (feature, dtype) pairs to check, how many sweeps the plan has, and whether there are gradients."""
+        from attnbench.agree.cases import FEATURES
         from attnbench.agree.check.plan import DEEP, sweeps_of
         from attnbench.agree.check.rows import plan_rows
 
@@ -27,7 +28,8 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
             return UNSUPPORTED, f"device {device} is not there; {kernel.backend} has {', '.join(there)}", {}
         compiles = discover.backend(kernel.backend).compiles
         pairs = plan_rows(kernel, dtypes, features, device, sparing=compiles and depth != DEEP)
-        sweeps = len(sweeps_of(depth, compiles=compiles))
+        planned = not features or not set(features).isdisjoint(FEATURES)  # a rule or a question alone has no plan
+        sweeps = len(sweeps_of(depth, compiles=compiles)) if planned else 0
         return OK, None, {"pairs": pairs, "sweeps": sweeps, "gradients": kernel.has_gradients(device)}
 
     def check_sweep(

@@ -5,18 +5,16 @@ A crash or a hang during an examination leaves the row as it was.
 
 from __future__ import annotations
 
-import os
-import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnbench import discover
 from attnbench.agree.case_text import case_from_text
 from attnbench.agree.check.rows import CheckRow
+from attnbench.measure.again import command
 from attnbench.measure.declaring import with_declarations
 from attnbench.measure.lost import lost_row
 from attnbench.measure.protocol import Reply
@@ -26,8 +24,9 @@ if TYPE_CHECKING:
     from attnbench.measure.checking import CheckOptions
 
 MOST = 8  # disagreements examined for one implementation, the first of each feature
-EACH_S = 6.0
+EACH_S = 8.0
 ALL_S = 24.0
+LOST = ("crash", "timeout", "memory")  # what takes the worker along takes it along again
 GRACE_S = 20.0  # a kernel may be slow; a hang is not waited for longer
 
 
@@ -49,7 +48,8 @@ def check_given(options: CheckOptions, cases: Sequence[str]) -> list[CheckRow]:
                 kind = _kind(impl, case_from_text(case).problem.dtype)
                 reply = sessions.do(partial(_ask_case, impl, options, case), kind)
                 feature = "case" if len(cases) == 1 else f"case {number}"
-                rows.append(_row(impl, feature, case, options.device, reply))
+                row = _row(impl, feature, case, options.device, reply)
+                rows.append(row if reply.ok else replace(row, again=command(impl, cases[:number], options)))
     return rows
 
 
@@ -97,7 +97,7 @@ def _with_command(row: CheckRow, options: CheckOptions) -> CheckRow:
 def _chosen(rows: Sequence[CheckRow], impl: str) -> list[int]:
     first: dict[str, int] = {}
     for place, row in enumerate(rows):
-        if row.impl == impl and row.status == "wrong" and row.failing and not row.diagnosis:
+        if row.impl == impl and row.status == "wrong" and row.failing and not row.diagnosis and row.fault not in LOST:
             first.setdefault(row.feature, place)
     return list(first.values())[:MOST]
 
@@ -109,21 +109,3 @@ def _examined(row: CheckRow, seconds: float, options: CheckOptions, session: Ses
     if not reply.ok:
         return row
     return replace(row, **reply.value, again=command(row.impl, reply.value["smallest_case"], options))
-
-
-def command(impl: str, cases: Sequence[str], options: CheckOptions) -> str:
-    """The command line that checks an implementation on exactly these cases."""
-    words = ["attnbench", "check", impl]
-    for file in options.files:
-        words += ["--impls", _short(str(file))]
-    if options.device != "cpu":
-        words += ["--device", options.device]
-    for case in cases:
-        words += ["--case", case]
-    return shlex.join(words)
-
-
-def _short(file: str) -> str:
-    """Relative to here where it lies below."""
-    path, here = Path(file), Path(os.getcwd())  # noqa: PTH109  (as the shell sees it)
-    return str(path.relative_to(here)) if path.is_relative_to(here) else file

@@ -41,7 +41,8 @@ class CheckRow:
     largest error over its bound, forward and backward, ``None`` where nothing was compared; ``reason`` is the first
     disagreement or why the feature is not supported; ``case`` the case of that disagreement. ``failing`` is the most
     telling of the disagreeing cases as ``--case`` takes it; from it come ``diagnosis`` (kind and evidence),
-    ``smallest_case`` (one case, or a sequence where it takes an earlier call) and ``again``, the command that shows it.
+    ``smallest_case`` (one case, or a sequence where it takes an earlier call) and ``condition``, the sizes of it that
+    were seen to be wrong. ``again`` is the command that shows it.
 
     ``cases`` of ``asked`` were compared; ``left_out`` counts the others by the reason why they are not supported.
     ``refused`` of these are declared, and the kernel itself did not take them; if it takes none of a row, the row is
@@ -72,6 +73,7 @@ class CheckRow:
     failing: str | None = None
     diagnosis: dict[str, str] | None = None
     smallest_case: list[str] | None = None
+    condition: str | None = None
     again: str | None = None
     asked: int = 0
     left_out: dict[str, int] | None = None
