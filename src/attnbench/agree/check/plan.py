@@ -34,7 +34,7 @@ QUICK, USUAL, DEEP = "quick", "usual", "deep"
 SWEEPS = (dims.LARGE, dims.SMALL, dims.SMALL)
 SWEEPS_DEEP = (dims.LARGE, dims.SMALL) * 8
 QUICK_CASES = 40
-COMPILED_CASES = 100  # each is compiled, and takes a second
+COMPILED_CASES = 50  # each is compiled, and takes a second
 OTHERS = 3  # further cases for which nothing is compiled
 SIZE_NAMES = ("B", "Hq", "Hkv", "Tq", "S", "D", "Dv", "Da")
 TRIES = 6  # values drawn of a class before it counts as out of an implementation's limits
@@ -42,13 +42,13 @@ TRIES = 6  # values drawn of a class before it counts as out of an implementatio
 # Where every case is compiled, its sizes come together: these hold every class of every size at least once.
 SHAPES: tuple[tuple[str, str, str, str, str, str], ...] = (
     # Tq, S, heads, B, D, Dv
-    ("odd", "64", "2/2", "2", "64", "same"),
+    ("odd", "256", "2/2", "2", "64", "same"),
     ("1", "1025+", "by 4", "2", "128", "same"),
     ("64", "=Tq", "by 3", "1", "40", "same"),
     ("128", "=Tq", "3/3", "1", "96", "smaller"),
     ("256", "128", "1/1", "2", "72", "same"),
     ("16", "2049+", "by 2", "1", "160", "larger"),
-    ("2", "16", "17+", "9+", "8", "same"),
+    ("2", "64", "17+", "9+", "8", "same"),
     ("32", "4097+", "2/2", "1", "3", "larger"),
     ("1025+", "odd", "by 5", "1", "192", "same"),
     ("other", "other", "6/6", "2", "1", "smaller"),
@@ -56,12 +56,12 @@ SHAPES: tuple[tuple[str, str, str, str, str, str], ...] = (
     ("512", "32", "by 6", "1", "64", "smaller"),
     ("600+", "=Tq", "1/1", "1", "64", "same"),
     ("2049+", "1", "by 7", "1", "40", "same"),
-    ("1", "8193+", "33+", "1", "72", "same"),
-    ("odd", "256", "by 8", "9+", "128", "same"),
+    ("1", "8193+", "1/1", "1", "72", "same"),
+    ("odd", "16", "by 8", "9+", "128", "same"),
     ("8193+", "16", "2/2", "1", "8", "larger"),
     ("32", "512", "all", "2", "96", "same"),
     ("2", "600+", "by 2 of 17+", "1", "160", "smaller"),
-    ("16", "=Tq", "by 2", "9+", "256", "same"),
+    ("16", "=Tq", "33+", "1", "256", "same"),
 )
 
 
