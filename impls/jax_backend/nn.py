@@ -34,6 +34,7 @@ LACKS = {
     "nan_isolation": "0 · NaN is NaN in its product of weights and values",
 }
 HALF = ("bfloat16", "float16")
+LOWEST = -0.6 * float(jnp.finfo(jnp.float32).max)
 
 # With which versions the arithmetic below was seen, on the CPU and on a GPU.
 SEEN, SEEN_ON_GPU = "jax>=0.9,<0.13", "jax>=0.10,<0.11"
@@ -145,7 +146,11 @@ def only_causal(call: Call) -> bool:
 
 
 def finite_bias(call: Call, allowed: Array | None) -> Array | None:
-    """The given bias and ALiBi's in float32, (B or 1, Hq or 1, Tq, S); 0 outside A, for −inf is the mask's work."""
+    """The given bias and ALiBi's in float32, (B or 1, Hq or 1, Tq, S); 0 outside A, for −inf is the mask's work.
+
+    Its mask is −0.7 of the largest float32 number, to which an allowed key with a lower bias would lose: such a bias
+    counts as −0.6 of it, which takes as much weight away, and has the gradient of its own.
+    """
     if call.bias is None and call.slopes is None:
         return None
     added = jnp.zeros((1, 1, call.sizes.Tq, call.sizes.S), jnp.float32)
@@ -153,4 +158,7 @@ def finite_bias(call: Call, allowed: Array | None) -> Array | None:
         added = added + call.bias.astype(jnp.float32)
     if call.slopes is not None:
         added = added + alibi(replace(call, slopes=call.slopes.astype(jnp.float32)))
-    return added if allowed is None else jnp.where(allowed, added, 0.0)
+    if allowed is None:
+        return added
+    raised = jax.lax.stop_gradient(jnp.maximum(added, LOWEST) - added)
+    return jnp.where(allowed, added + jnp.where(added < LOWEST, raised, 0.0), 0.0)

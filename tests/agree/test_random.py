@@ -20,7 +20,7 @@ from tests.agree.kernels import FAULTS, online
 
 _, NAIVE = resolve("numpy/naive")
 CASES = RandomCases(NAIVE, seed=11)
-MANY = [CASES[i] for i in range(400)]
+MANY = [CASES[i] for i in range(600)]
 
 
 def test_every_case_is_a_problem_of_the_spec_and_comes_back_from_its_text() -> None:

@@ -93,7 +93,7 @@ def test_random_combinations_of_a_right_drop_in(cli: Cli, tmp_path: Path) -> Non
     file.write_text(RIGHT)
     done = cli("check", "--quick", "--impls", file, "--random", "12", "--seed", "3")
     assert done.code == 0, done.out
-    assert "pairs of features seen" in done.out
+    assert "classes of boundaries seen" in done.out
     assert "numpy/mine" in done.out
 
 

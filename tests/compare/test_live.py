@@ -21,8 +21,8 @@ from attnbench.compare.calibration import (
 from attnbench.compare.live import LiveJudge, LiveVerdict, MemoryVerdict, exit_code, timed, weigh, weigh_again
 from attnbench.compare.sequential import MOST_PAIRS, Comparison, Rules
 from attnbench.errors import ResultsError
-from attnbench.measure.telling import clock
 from attnbench.results.calibrations import Calibration, Trial, for_machine, save
+from attnbench.results.durations import clock
 
 MIB = 2**20
 

@@ -75,7 +75,8 @@ def _fault(row: CheckRow) -> tuple[str, ...]:
     if told["kind"] == UNKNOWN:
         said = "" if row.failing else row.reason or ""
         return (row.impl, row.device, row.fault or "", said)
-    return (row.impl, row.device, told["kind"], told["evidence"])
+    said = told["evidence"].partition(" (")[0]  # what was measured of it is another number in another case
+    return (row.impl, row.device, told["kind"], said)
 
 
 def _named(row: CheckRow) -> str:

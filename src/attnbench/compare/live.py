@@ -21,7 +21,7 @@ from attnbench.errors import (
     EXIT_OK,
     worst_exit,
 )
-from attnbench.measure.telling import clock
+from attnbench.results.durations import clock
 
 TimeWord = Literal["slower", "same", "faster", "inconclusive", "not-comparable"]
 MemoryWord = Literal["larger", "same", "smaller", "inconclusive", "not-comparable", "not-measured"]

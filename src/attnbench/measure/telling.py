@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from attnbench.results.durations import clock
+
 if TYPE_CHECKING:
     from attnbench.agree.check.rows import CheckRow
 
@@ -77,10 +79,3 @@ class Told:
         took = time.monotonic() - self._start
         left = f", about {clock(took / part - took)} left" if ENOUGH < part < 1 else ""
         self.watch(self._done, self._total, "", f"{impl}{left}" if part < 1 else "")
-
-
-def clock(seconds: float) -> str:
-    """A duration such as ``1:40``."""
-    whole = max(1, round(seconds))
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
