@@ -115,13 +115,13 @@ def test_what_is_explained_is_in_the_rows_of_json(cli: Cli, tmp_path: Path) -> N
 
 @pytest.mark.skipif(find_spec("torch") is None, reason="the torch extra is not installed")
 def test_torch_in_float32_and_bfloat16_and_causal_by_masked_fill(cli: Cli, tmp_path: Path) -> None:
-    """float32 agrees; bfloat16 stores its logits; and a row without a key is a softmax over nothing."""
+    """float32 agrees; bfloat16 rounds logits and P; and a row without a key is a softmax over nothing."""
     (tmp_path / "mine.py").write_text(TORCH)
     done = cli("check", "--quick", "--impls", "mine.py", "--features", "sizes,causal")
     assert done.code == 1
     lines = block(done.out, "WRONG torch/mine bfloat16 in sizes")
-    assert lines[0].endswith("in sizes: an arithmetic that is not declared explains it: logits stored in bfloat16")
-    assert '  if it is meant, write in its Capabilities: precision={"bfloat16": Precision(logits="bfloat16")}' in lines
+    assert lines[0].endswith("in sizes: an arithmetic that is not declared explains it: softmax in bfloat16")
+    assert '  if it is meant, write in its Capabilities: precision={"bfloat16": Precision(softmax="bfloat16")}' in lines
     lines = block(done.out, "WRONG torch/mine (nan): dead row: a row without a key is NaN")
     assert "  touches: causal in float32" in lines
     assert "  fails in the same way, and was not taken apart: causal in bfloat16" in lines

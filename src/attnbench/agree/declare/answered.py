@@ -38,6 +38,10 @@ class Answered:
         """Whether this arithmetic explains all of it."""
         return all(one.ok for one in self.judged(precision, first=True))
 
+    def is_about_values(self, precision: Precision) -> bool:
+        """Whether all that disagrees are numbers, and no shape, NaN or infinity."""
+        return all(one.ok or one.fault == "value" for one in self.judged(precision))
+
     def ratios(self, precision: Precision) -> dict[str, float]:
         """The error ratio of every array."""
         return {one.tensor: one.error_ratio for one in self.judged(precision)}

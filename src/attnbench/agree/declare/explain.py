@@ -98,13 +98,20 @@ class Evidence:
         return self._answers[place]
 
     def agrees(self, precision: Precision) -> bool:
-        """Whether this arithmetic explains every case."""
-        for place in self._order:
-            if not self._answer(place).agrees(precision):
-                self._order.remove(place)
+        """Whether this arithmetic explains every case.
+
+        The plan of boundaries judges a sample of a large case; where the rest of it is wrong in a way that no
+        declaration explains, the case says nothing of one.
+        """
+        for place in list(self._order):
+            found = self._answer(place)
+            if found.agrees(precision):
+                continue
+            self._order.remove(place)
+            if found.is_about_values(precision):
                 self._order.insert(0, place)
                 return False
-        return True
+        return bool(self._order)
 
     def is_as_our_own(self, precision: Precision) -> bool:
         """Whether our own eager attention in fewer bits is about as far beyond this bound, in every case and array."""
