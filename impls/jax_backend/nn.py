@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from attnbench.api import Capabilities, Limit, Precision, implementation
@@ -34,7 +35,7 @@ LACKS = {
     "nan_isolation": "0 · NaN is NaN in its product of weights and values",
 }
 HALF = ("bfloat16", "float16")
-LOWEST = -0.6 * float(jnp.finfo(jnp.float32).max)
+LOWEST = -0.6 * float(np.finfo(np.float32).max)
 
 # With which versions the arithmetic below was seen, on the CPU and on a GPU.
 SEEN, SEEN_ON_GPU = "jax>=0.9,<0.13", "jax>=0.10,<0.11"

@@ -21,7 +21,8 @@ def extents(cases: Iterable[Case]) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for case in cases:
         p = case.problem
-        values = {name: (getattr(p, name),) for name in SIZES if name != "group"} | {"group": (p.Hq // p.Hkv,)}
+        values: dict[str, tuple[int, ...]] = {name: (getattr(p, name),) for name in SIZES if name != "group"}
+        values["group"] = (p.Hq // p.Hkv,)
         if case.spec.causal or case.spec.window is not None or p.kind_of("slopes"):
             values[OFFSET] = _offsets(case)
         found = together(found, {name: (min(all_of), max(all_of)) for name, all_of in values.items() if all_of})

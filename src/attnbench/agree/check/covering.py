@@ -43,7 +43,7 @@ class Design:
         core: Sequence[str] = (),
         first: Sequence[str] = (),
         most_on: int = 5,
-        made: Fits = lambda _: True,
+        made: Callable[[Row], bool] = lambda _: True,
     ) -> None:
         self._names = list(dimensions)
         self._fits, self._rng, self._most, self._made = fits, rng, most_on, made
