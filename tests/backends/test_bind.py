@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from attnbench.agree.check.boundaries import judge_case
 from attnbench.api import AttentionSpec, Capabilities, implementation
 from attnbench.api.suites import Case, Problem
 from attnbench.attention import resolve
-from attnbench.backends.bind import Inputs, bind, bind_case, inputs_of
+from attnbench.backends.bind import Inputs, LastBinding, bind, bind_case, inputs_of
 from attnbench.errors import AttnbenchError
 from attnbench.measure.bench import Bench
 from attnbench.oracle import reference
@@ -81,6 +82,20 @@ def test_a_gated_cell_is_compiled_once() -> None:
         status, reason, _ = bench.verify(cell.id)
         assert status == "ok", reason
     assert len(compiled) == 1
+
+
+def test_cases_of_the_plan_that_differ_in_values_alone_share_a_program() -> None:
+    """A program for the two of one kind, and another one for the third, whose mask has another shape."""
+    pytest.importorskip("jax")
+    from tests.backends.compilations import compilations
+
+    backend, kernel = resolve("jax/naive")
+    binding = LastBinding(backend, kernel)
+    sizes = "B=2 Hq=3 Tq=21 S=27 D=11"
+    for text, programs in (("operands=mask", 1), ("seed=4 operands=mask_tile", 0), ("operands=mask_keys", 1)):
+        with compilations() as compiled:
+            assert judge_case(backend, kernel, f"{sizes} {text}", binding=binding).status == "ok"
+        assert len(compiled) == programs, text
 
 
 def test_an_answer_kept_from_the_first_call_is_seen_in_jax_too() -> None:

@@ -53,16 +53,18 @@ class RandomCases:
         self.levels = levels_of(implementation, dtypes, device)
         self._implementation, self._device = implementation, device
         self._seed, self._draws = seed, max(1, draws)
+        self._alike: tuple[int, list[Planned]] = (-1, [])  # a number, and its cases that differ in values alone
 
     def __getitem__(self, index: int) -> Planned:
         """The case of this number, counted from 0, and its levels."""
         number, draw = divmod(index, self._draws)
-        first = self._first(number)
-        if not draw:
-            return first
-        alike = others(self._implementation, first, self._device, count=self._draws - 1)
-        if draw <= len(alike):
-            return alike[draw - 1]
+        if self._alike[0] != number:
+            first = self._first(number)
+            self._alike = number, [first, *others(self._implementation, first, self._device, count=self._draws - 1)]
+        alike = self._alike[1]
+        if draw < len(alike):
+            return alike[draw]
+        first = alike[0]
         return replace(first, case=first.case.with_problem(seed=first.case.problem.seed + draw))
 
     def _first(self, number: int) -> Planned:

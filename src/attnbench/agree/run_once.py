@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnbench.backends.answers import Answer, empty_gradients, empty_output
-from attnbench.backends.bind import Binding, Inputs, bind
+from attnbench.backends.bind import Binding, Inputs, LastBinding, bind
 from attnbench.implementation import AttentionOutput
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def run_once(
     implementation: Implementation,
     inputs: Inputs,
     device: str = "cpu",
-    binding: Binding | None = None,
+    binding: Binding | LastBinding | None = None,
 ) -> Ran:
     """Run on these inputs (NumPy) and look at them again; what the implementation raises is raised.
 
@@ -47,23 +47,23 @@ def run_once(
     if s.empty:
         grads = empty_gradients(*inputs.qkv, inputs.call, inputs.d_lse) if inputs.gradients else {}
         return Ran(empty_output(inputs.call), grads)
-    binding = bind(backend, implementation, inputs, device) if binding is None else binding.on(inputs)
-    native, given = binding.native.arrays(), inputs.arrays()
+    bound = bind(backend, implementation, inputs, device) if binding is None else binding.on(inputs)
+    native, given = bound.native.arrays(), inputs.arrays()
     writes = {name: backend.writes(array) for name, array in native.items()}
-    result = binding.result()
+    result = bound.result()
     written = [
         name
         for name, array in native.items()
         if backend.writes(array) != writes[name] or not _same_bits(given[name], backend.to_numpy(array))
     ]
-    answer = binding.to_numpy(result)
+    answer = bound.to_numpy(result)
     if s.B * s.Hq * s.Tq * s.S > SMALL or written:
         return Ran(answer.output, answer.grads, written)
     before = {name: _bits(array) for name, array in answer.named().items()}
     answer = _copied(answer)
-    if not _call_again(backend, binding, inputs.with_values(q=-inputs.q, v=-inputs.v)):
+    if not _call_again(backend, bound, inputs.with_values(q=-inputs.q, v=-inputs.v)):
         return Ran(answer.output, answer.grads, written)
-    after = binding.to_numpy(result).named()
+    after = bound.to_numpy(result).named()
     changed = [name for name, bits in before.items() if _bits(after[name]) != bits]
     return Ran(answer.output, answer.grads, written, changed)
 

@@ -20,7 +20,7 @@ from attnbench.oracle import Evaluated
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
-    from attnbench.backends.bind import Binding
+    from attnbench.backends.bind import Binding, LastBinding
     from attnbench.implementation import Implementation
     from attnbench.problem import Case
 
@@ -60,7 +60,7 @@ def trial(
     implementation: Implementation,
     case: Case,
     device: str = "cpu",
-    binding: Binding | None = None,
+    binding: Binding | LastBinding | None = None,
     share: Share | None = None,
 ) -> Trial:
     """Run ``case`` and judge it; with a ``binding`` of its kind nothing is compiled. ``share`` as in ``choose``.

@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from attnbench.call import Call, Sizes, prepare
-from attnbench.inputs import DRAWERS, draw
+from attnbench.inputs import draw, drawn
 from attnbench.needs import with_operands
-from attnbench.problem import OPERAND_GROUPS
 
 if TYPE_CHECKING:
     from attnbench.problem import Case
@@ -35,10 +34,13 @@ def needs_of(case: Case, device: str = "cpu") -> Needs:
 
 def _offset(case: Case, call: Call) -> Any:
     """Where the queries of the whole case stand; ``call`` is that of the small one."""
+    given = drawn(case.problem, "offset").get("offset")
+    if given is not None:
+        return given
+    return call.offset if hasattr(call.offset, "dtype") else corner(case)
+
+
+def corner(case: Case) -> int:
+    """Where the queries of a case stand whose offset nobody gives, by its sizes."""
     p = case.problem
-    drawn = next((kind for kind in p.operands if kind in OPERAND_GROUPS["offset"]), None)
-    if drawn is not None:
-        return DRAWERS[drawn](p)["offset"]
-    if hasattr(call.offset, "dtype"):
-        return call.offset
     return p.S - p.Tq if case.spec.align == "bottom_right" or "past" in p.operands else 0

@@ -160,6 +160,22 @@ def bind_case(backend: Backend, implementation: Implementation, case: Case, devi
     return bind(backend, implementation, inputs_of(case), device)
 
 
+class LastBinding:
+    """Binds to inputs one after the other; those of the same kind as the ones before take over what was compiled."""
+
+    def __init__(self, backend: Backend, implementation: Implementation, device: str = "cpu") -> None:
+        self._backend, self._implementation, self._device = backend, implementation, device
+        self._last: Binding | None = None
+
+    def on(self, inputs: Inputs) -> Binding:
+        """A binding to these inputs (NumPy)."""
+        if self._last is not None and self._last.kind == inputs.kind():
+            return self._last.on(inputs)
+        self._last = None  # it is not kept while another one is compiled
+        self._last = bind(self._backend, self._implementation, inputs, self._device)
+        return self._last
+
+
 def to_device(backend: Backend, inputs: Inputs, device: str) -> Inputs:
     """The inputs as the backend's own arrays, laid out as they ask for."""
     native = inputs.map_arrays(lambda array: backend.to_native(array, device))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from attnbench.agree.check.coverage import OFFSET, Extents, together
@@ -31,8 +31,8 @@ def covered(rows: Sequence[CheckRow]) -> str:
     sizes = _sizes(together(*(row.covered or {} for row in compared)))
     if not sizes:
         return ""
-    dtypes = _dtypes(compared, lambda row: row.covered is not None)
-    backward = _dtypes(compared, lambda row: row.gradient_ratio is not None)
+    dtypes = _dtypes(row for row in compared if row.covered is not None)
+    backward = _dtypes(row for row in compared if row.gradient_ratio is not None)
     text = f"Covered: {sizes}; values in {listed(dtypes)}, "
     text += f"gradients in {listed(backward)}" if backward else "no gradients"
     return f"{text}. Not covered: {'; '.join(_gaps(rows))}."
@@ -47,8 +47,8 @@ def _range(least: int, most: int) -> str:
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
-def _dtypes(rows: Sequence[CheckRow], kind: object) -> list[str]:
-    return list(dict.fromkeys(row.dtype for row in rows if kind(row)))  # type: ignore[operator]
+def _dtypes(rows: Iterable[CheckRow]) -> list[str]:
+    return list(dict.fromkeys(row.dtype for row in rows))
 
 
 def _gaps(rows: Sequence[CheckRow]) -> list[str]:

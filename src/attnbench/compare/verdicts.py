@@ -138,6 +138,7 @@ class _Judge:
     alpha: float
 
     def cell(self, key: Key, left: dict[str, Any] | None, right: dict[str, Any] | None) -> list[Verdict]:
+        """The verdicts on one cell, in time and in memory; either side may be missing."""
         if left is None or right is None:
             return [self._not_comparable(key, left or right or {}, self._missing(key, left is None))]
         if left["status"] == right["status"] == "unsupported":

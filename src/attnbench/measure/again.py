@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from attnbench.agree.check.rows import CheckRow
     from attnbench.measure.checking import CheckOptions
 
-USUAL_TIMEOUT_S = 120.0
-
 
 def command(impl: str, cases: Sequence[str], options: CheckOptions) -> str:
     """The command line that checks an implementation on exactly these cases."""
@@ -58,7 +56,7 @@ def _about(impl: str, options: CheckOptions) -> list[str]:
     for file in options.files:
         words += ["--impls", _short(str(file))]
     words += ["--device", options.device] if options.device != "cpu" else []
-    words += ["--timeout", f"{options.timeout_s:g}"] if options.timeout_s != USUAL_TIMEOUT_S else []
+    words += ["--timeout", f"{options.timeout_s:g}"] if options.timeout_s != type(options).timeout_s else []
     return words
 
 

@@ -45,10 +45,12 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
 
     def check_boundaries(impl: str, files: list[str], cases: list[str], device: str) -> Done:
         """Some of the cases at boundaries, judged."""
-        from attnbench.agree.check.boundaries import Judge
+        from attnbench.agree.check.boundaries import judge_case
+        from attnbench.backends.bind import LastBinding
 
-        judge = Judge(backend(), discover.load_implementation(impl, files), device)
-        return OK, None, {"results": [judge(case).to_dict() for case in cases]}
+        own, kernel = backend(), discover.load_implementation(impl, files)
+        binding = LastBinding(own, kernel, device) if discover.backend(kernel.backend).compiles else None
+        return OK, None, {"results": [judge_case(own, kernel, case, device, binding).to_dict() for case in cases]}
 
     return {"check_plan": check_plan, "check_sweep": check_sweep, "check_boundaries": check_boundaries}
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from attnbench import discover
 from attnbench.agree.case_text import case_from_text, case_text
 from attnbench.agree.check.coverage import extents, together
 from attnbench.agree.check.features import features_of, put_down
@@ -16,20 +15,16 @@ from attnbench.agree.check.rows import MOST_PAIRS, CheckRow
 from attnbench.agree.refusals import DECLARATION
 from attnbench.agree.sampled import Share
 from attnbench.agree.trial import Trial, trial
-from attnbench.backends.asked import needs_of
-from attnbench.backends.bind import bind, inputs_of
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
-    from attnbench.backends.bind import Binding
+    from attnbench.backends.bind import LastBinding
     from attnbench.implementation import Implementation
     from attnbench.problem import Case
 
 # What is judged whole; of a larger case rows and heads are sampled.
-UNTRIED = "untried"
 SHARE = Share(pairs=1 << 15, heads=12)
-
-
+UNTRIED = "untried"
 BLUNT = "the bound is too wide for a wrong answer to show"
 
 
@@ -60,44 +55,15 @@ class BoundaryResult:
         return cls(**values)
 
 
-class Judge:
-    """Judges cases of the plan one after the other; where a framework compiles, cases that differ in values share."""
-
-    def __init__(self, backend: Backend, implementation: Implementation, device: str = "cpu") -> None:
-        self._backend, self._implementation, self._device = backend, implementation, device
-        self._binding: Binding | None = None
-
-    def __call__(self, text: str) -> BoundaryResult:
-        """Run one case and judge it."""
-        case = case_from_text(text)
-        found = trial(self._backend, self._implementation, case, self._device, binding=self._bound(case), share=SHARE)
-        return _result(text, found)
-
-    def _bound(self, case: Case) -> Binding | None:
-        """The binding of the case before, if it is right for this one; a new one where binding compiles."""
-        if not self._implementation_compiles:
-            return None
-        inputs = inputs_of(case)
-        if self._binding is None or self._binding.kind != inputs.kind():
-            self._binding = None
-            if inputs.call.sizes.empty or self._implementation.unsupported(needs_of(case, self._device)):
-                return None
-            try:
-                self._binding = bind(self._backend, self._implementation, inputs, self._device)
-            except Exception as error:
-                if isinstance(error, MemoryError):
-                    raise
-                return None  # the trial meets it again, and tells it
-        return self._binding
-
-    @property
-    def _implementation_compiles(self) -> bool:
-        return discover.backend(self._backend.name).compiles
-
-
-def judge_case(backend: Backend, implementation: Implementation, text: str, device: str = "cpu") -> BoundaryResult:
-    """Run one case of the plan and judge it."""
-    return Judge(backend, implementation, device)(text)
+def judge_case(
+    backend: Backend,
+    implementation: Implementation,
+    text: str,
+    device: str = "cpu",
+    binding: LastBinding | None = None,
+) -> BoundaryResult:
+    """Run one case of the plan and judge it; with a ``binding`` cases that differ in values alone share a program."""
+    return _result(text, trial(backend, implementation, case_from_text(text), device, binding, SHARE))
 
 
 def _result(text: str, found: Trial) -> BoundaryResult:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from attnbench.inputs import DRAWERS
-from attnbench.problem import OPERAND_GROUPS
+from attnbench.backends.asked import corner
+from attnbench.inputs import drawn
 
 if TYPE_CHECKING:
     from attnbench.problem import Case
@@ -40,10 +40,7 @@ def together(*several: Extents) -> dict[str, tuple[int, int]]:
 
 
 def _offsets(case: Case) -> tuple[int, ...]:
-    p = case.problem
-    kind = next((one for one in p.operands if one in OPERAND_GROUPS["offset"]), None)
-    if kind is not None:
-        drawn = DRAWERS[kind](p)["offset"]
-        return (drawn,) if isinstance(drawn, int) else tuple(map(int, drawn))
-    bottom_right = case.spec.align == "bottom_right" or p.kind_of("past")
-    return (p.S - p.Tq if bottom_right else 0,)
+    given = drawn(case.problem, OFFSET).get(OFFSET)
+    if given is None:
+        return (corner(case),)
+    return (given,) if isinstance(given, int) else tuple(map(int, given))

@@ -18,7 +18,7 @@ from attnbench.agree.gradient_bounds import gradient_bounds
 from attnbench.agree.judge import Judgement, judge, of_another_form
 from attnbench.agree.mutants.conditional import Conditional
 from attnbench.agree.run_once import SMALL
-from attnbench.agree.sampled import Sample, Share, choose
+from attnbench.agree.sampled import Sample, Share, choose, sampled
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.call import Sizes
 from attnbench.errors import AttnbenchError
@@ -52,7 +52,7 @@ def known(case: Case, sample: Sample | None = None, inputs: Inputs | None = None
     """
     inputs = inputs or inputs_of(case)
     sample = sample or choose(inputs.call, case.problem.seed, share)
-    inputs = _with_sampled_cotangents(inputs, sample)
+    inputs = sampled(inputs, sample)
     units = Units.of(CAPABILITIES.precision_of(inputs.call.dtype), inputs.call.dtype)
     evaluated = Evaluated(*inputs.qkv, inputs.call, sample.rows, sample.pairs)
     backward = _true_gradients(inputs, sample, units, evaluated) if case.gradients else {}
@@ -122,17 +122,6 @@ def _read_only(array: Array) -> Array:
     copy = array.copy()
     copy.flags.writeable = False
     return copy
-
-
-def _with_sampled_cotangents(inputs: Inputs, sample: Sample) -> Inputs:
-    kept = np.zeros(inputs.q.shape[:3], bool)
-    for b, h in sample.pairs:
-        kept[b, h, sample.rows] = True
-    zeroed = {
-        name: np.where(kept.reshape(kept.shape + (1,) * (array.ndim - 3)), array, array.dtype.type(0))
-        for name, array in inputs.cotangents.items()
-    }
-    return inputs.with_values(**zeroed)
 
 
 def _true_output(inputs: Inputs, units: Units, evaluated: Evaluated) -> Truth:
