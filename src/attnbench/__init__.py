@@ -5,8 +5,7 @@ Nothing heavy is imported until it is used: ``import attnbench`` loads no framew
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from attnbench.lazily import loader
 
 __version__ = "0.1.0"
 
@@ -32,13 +31,7 @@ __all__ = [  # noqa: PLE0604  (the lazy names are resolved by __getattr__)
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        msg = f"module 'attnbench' has no attribute {name!r}"
-        raise AttributeError(msg)
-    value = getattr(importlib.import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = loader(__name__, _LAZY)
 
 
 def __dir__() -> list[str]:

@@ -5,13 +5,15 @@ Feature 24 of the spec. float64, float32, TF32, bfloat16 and float16 are differe
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, fields
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import SpecError, suggest
 from attnbench.versions import parse
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 LEVELS = (*DTYPES, "tf32")
@@ -36,9 +38,9 @@ SMALLEST_SUBNORMAL = {
     "bfloat16": 2.0**-133,
 }
 LARGEST = {
-    "float64": float(np.finfo(np.float64).max),
-    "float32": float(np.finfo(np.float32).max),
-    "tf32": float(np.finfo(np.float32).max),
+    "float64": sys.float_info.max,
+    "float32": (2 - 2.0**-23) * 2.0**127,
+    "tf32": (2 - 2.0**-23) * 2.0**127,
     "float16": 65504.0,
     "bfloat16": 3.3895313892515355e38,
 }
@@ -46,6 +48,8 @@ LARGEST = {
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
     """The NumPy dtype of a name; bfloat16 comes from ``ml_dtypes``."""
+    import numpy as np
+
     if name == "bfloat16":
         import ml_dtypes
 
@@ -59,6 +63,8 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
 def dtype_name(dtype: Any) -> str:
     """The spec's name of a NumPy dtype; ``SpecError`` if attention is not defined in it."""
+    import numpy as np
+
     name: str = np.dtype(dtype).name
     if name not in DTYPES:
         msg = f"attention is defined for {', '.join(DTYPES)}; got dtype {name}"

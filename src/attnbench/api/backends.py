@@ -1,19 +1,24 @@
 """What a backend's own files import besides ``attnbench.api``: its card and adapter, native kernels, learners."""
 
+from typing import TYPE_CHECKING
+
 from attnbench.backend import Backend, BackendInfo, Bound, Stopwatch, as_output
 from attnbench.errors import UncountedError, UndeliveredError
-from attnbench.learning import (
-    Calls,
-    EncoderDecoder,
-    Learner,
-    Model,
-    Optimiser,
-    Retrieval,
-    Shape,
-    check_whole,
-    score_parameters,
-)
+from attnbench.lazily import loader
 from attnbench.native import NativeKernel
+
+if TYPE_CHECKING:
+    from attnbench.learning import (
+        Calls,
+        EncoderDecoder,
+        Learner,
+        Model,
+        Optimiser,
+        Retrieval,
+        Shape,
+        check_whole,
+        score_parameters,
+    )
 
 __all__ = [
     "Backend",
@@ -34,3 +39,17 @@ __all__ = [
     "check_whole",
     "score_parameters",
 ]
+
+# Learners need the attention core and NumPy; a backend's card, which every command reads, must not.
+_OF_LEARNERS = (
+    "Calls",
+    "EncoderDecoder",
+    "Learner",
+    "Model",
+    "Optimiser",
+    "Retrieval",
+    "Shape",
+    "check_whole",
+    "score_parameters",
+)
+__getattr__ = loader(__name__, dict.fromkeys(_OF_LEARNERS, "attnbench.learning"))
