@@ -60,6 +60,18 @@ BAD = [
     (["check", "--dtype", "float8"], "float64, float32, bfloat16, float16"),
     (["check", "--features", "masks"], "did you mean 'mask'?"),
     (["check", "--impls", "nowhere.py"], "no such file"),
+    # What would say nothing is refused, so that nobody believes that it was heard.
+    (
+        ["check", "--case", "Tq=3", "--deep"],
+        "--deep would say nothing beside --case: --deep goes with the check of every",
+    ),
+    (["check", "--random", "2", "--junit", "rows.xml"], "--junit goes with --case or the check of every feature"),
+    (["check", "--onnx", "--dtype", "float32"], "--dtype would say nothing beside --onnx"),
+    (["check", "--case", "Tq=3", "--require", "deterministic"], "--require goes with the check of every feature"),
+    (["check", "--random", "2", "--case", "Tq=3"], "--case is a check by itself"),
+    (["check", "--draws", "3"], "--draws goes with --random"),
+    (["check", "--random", "-2"], "--random and --seed are 0 or more"),
+    (["check", "--random", "2", "--draws", "0"], "--draws 1 or more; got 2, 0 and 0"),
 ]
 
 
@@ -91,7 +103,7 @@ def test_a_file_that_does_not_import(cli: Cli, tmp_path: Path) -> None:
 def test_random_combinations_of_a_right_drop_in(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(RIGHT)
-    done = cli("check", "--quick", "--impls", file, "--random", "12", "--seed", "3")
+    done = cli("check", "--impls", file, "--random", "12", "--seed", "3")
     assert done.code == 0, done.out
     assert "classes of boundaries seen" in done.out
     assert "numpy/mine" in done.out
@@ -101,7 +113,7 @@ def test_random_combinations_of_a_right_drop_in(cli: Cli, tmp_path: Path) -> Non
 def test_random_combinations_of_a_wrong_drop_in(cli: Cli, tmp_path: Path, name: str) -> None:
     file = tmp_path / "mine.py"
     file.write_text(WRONG[name][0])
-    done = cli("check", "--quick", "--impls", file, "--random", "4", "--dtype", "float32", "--json")
+    done = cli("check", "--impls", file, "--random", "4", "--dtype", "float32", "--json")
     assert done.code == 1
     (found,) = done.document["random"]
     assert found["wrong"] >= 1
@@ -113,5 +125,5 @@ def test_random_combinations_of_a_wrong_drop_in(cli: Cli, tmp_path: Path, name: 
 def test_random_combinations_in_a_dtype_that_is_not_declared(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(RIGHT)
-    assert cli("check", "--quick", "--impls", file, "--random", "4", "--dtype", "float16").code == 5
-    assert cli("check", "--quick", "--impls", file, "--random", "4", "--dtype", "float17").code == 2
+    assert cli("check", "--impls", file, "--random", "4", "--dtype", "float16").code == 5
+    assert cli("check", "--impls", file, "--random", "4", "--dtype", "float17").code == 2

@@ -130,7 +130,7 @@ def test_the_text_names_kind_case_and_command(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_a_case_of_ones_own(cli: Cli) -> None:
-    done = cli("check", "--quick", "numpy/naive", "--case", "backward causal Hq=4 Hkv=2 Tq=9 dtype=float64", "--json")
+    done = cli("check", "numpy/naive", "--case", "backward causal Hq=4 Hkv=2 Tq=9 dtype=float64", "--json")
     assert done.code == 0
     (row,) = done.document["rows"]
     assert (row["feature"], row["dtype"], row["status"]) == ("case", "float64", "ok")
@@ -139,7 +139,7 @@ def test_a_case_of_ones_own(cli: Cli) -> None:
 
 @pytest.mark.parametrize("case", ["tq=3", "{}", "causal Tq=1 S=2 align=left"])
 def test_a_bad_case_is_one_clear_line(cli: Cli, case: str) -> None:
-    done = cli("check", "--quick", "numpy/naive", "--case", case)
+    done = cli("check", "numpy/naive", "--case", case)
     assert done.code == 2
     assert len(done.err.strip().splitlines()) == 1
 

@@ -137,6 +137,8 @@ def _others() -> list[CheckCase]:
         _case("stages", PLAIN, outputs=STAGES, phase="forward"),
         _case("stages", PLAIN, "mask", "bias", outputs=STAGES, softcap=1.5, phase="forward"),
         _case("cache", PLAIN, "past", causal=True),
+        _case("layout", PLAIN, "layout_step"),
+        _case("layout", PLAIN, "layout_transposed"),
     ]
 
 

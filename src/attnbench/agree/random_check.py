@@ -26,7 +26,7 @@ class RandomResult:
     """What random cases of one implementation showed.
 
     ``cases`` were judged, ``unsupported`` were not, ``refused`` of these by the kernel itself (``refusal`` is the first
-    of its words), ``wrong`` disagreed. ``error_ratio`` and
+    of its words); ``untried`` would have passed whatever the kernel returned; ``wrong`` disagreed. ``error_ratio`` and
     ``gradient_ratio`` are the largest error over its bound. ``disagreements`` holds the case (as ``--case`` takes
     it), reason and fault of each, the first ``KEPT`` of them; ``levels`` those of every judged case, ``possible`` those
     that can be drawn; ``reason`` why nothing could be judged.
@@ -44,6 +44,7 @@ class RandomResult:
     reason: str | None = None
     refused: int = 0
     refusal: str | None = None
+    untried: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite ratio is the string ``"inf"``."""
@@ -72,6 +73,7 @@ def together(impl: str, parts: Iterable[RandomResult]) -> RandomResult:
         next((one.reason for one in every if one.reason), None),
         sum(one.refused for one in every),
         next((one.refusal for one in every if one.refusal), None),
+        sum(one.untried for one in every),
     )
 
 
@@ -85,6 +87,13 @@ def _cases(implementation: Implementation, dtypes: tuple[str, ...], device: str,
         _CASES.clear()
         _CASES[key] = RandomCases(implementation, dtypes, device, seed=seed, draws=draws)
     return _CASES[key]
+
+
+def drawn(
+    implementation: Implementation, dtypes: tuple[str, ...], number: int, seed: int, draws: int, device: str
+) -> str:
+    """The text of one random case, as ``--case`` takes it."""
+    return case_text(_cases(implementation, dtypes, device, seed, draws)[number].case)
 
 
 def check_random(
@@ -117,13 +126,15 @@ def _one(backend: Backend, implementation: Implementation, planned: Planned, dev
     if found.status == "unsupported":
         words = found.reason if found.refused else None
         return RandomResult(implementation.name, unsupported=1, refused=int(found.refused), refusal=words)
+    if not found.tried:
+        return RandomResult(implementation.name, untried=1)
     told = {"case": case_text(case), "reason": found.reason or "", "fault": found.fault or ""}
     return RandomResult(
         implementation.name,
         cases=1,
         wrong=int(found.status == "wrong"),
-        error_ratio=max((j.error_ratio for j in found.forward), default=None),
-        gradient_ratio=max((j.error_ratio for j in found.gradients), default=None),
+        error_ratio=found.forward_ratio,
+        gradient_ratio=found.gradient_ratio,
         disagreements=[told] if found.status == "wrong" else [],
         levels=[planned.row],
     )

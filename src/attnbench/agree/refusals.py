@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from attnbench.spec import Needs
 
 DECLARATION = "declaration"
+REFUSED = "refused by the kernel: "
 NAMED = 2  # declarations that are offered
 # Restrictions that are offered first in the rows that are about them.
 FIRST = {"scale": "default_scale", "lengths": "key_lengths"}
@@ -43,7 +44,7 @@ class Refused:
 
 def told(implementation: Implementation, found: Refused) -> str:
     """Why some cases are left out: the kernel's words, and what would declare it."""
-    return f"refused by the kernel: {found.words} ({_offer(implementation, found, whole=False)})"
+    return f"{REFUSED}{found.words} ({_offer(implementation, found, whole=False)})"
 
 
 def false_declaration(implementation: Implementation, found: Refused) -> str:

@@ -5,6 +5,7 @@ What of a large case is judged is in ``sampled``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from attnbench.problem import Case
 
 MOST = 0.5  # of an array must tell, or it counts as not tried
+BLUNT = "the bound is too wide for a wrong answer to show"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,26 @@ class Trial:
     def blunt(self) -> tuple[str, ...]:
         """The arrays whose bounds are too wide to tell: whatever a kernel returns there, they are not tried."""
         return tuple(j.tensor for j in (*self.forward, *self.gradients) if j.telling < MOST)
+
+    @property
+    def tried(self) -> bool:
+        """Whether it says something of the kernel: a disagreement does, and an output that could have been wrong."""
+        return self.status == "wrong" or (self.status == "ok" and "output" not in self.blunt)
+
+    @property
+    def forward_ratio(self) -> float | None:
+        """The largest error over its bound of what the forward pass returned; ``None`` where nothing tells."""
+        return _largest(self.forward)
+
+    @property
+    def gradient_ratio(self) -> float | None:
+        """The same of the gradients."""
+        return _largest(self.gradients)
+
+
+def _largest(judged: Sequence[Judgement]) -> float | None:
+    """Over what could have shown an error, and over what did."""
+    return max((j.error_ratio for j in judged if j.telling >= MOST or not j.ok), default=None)
 
 
 def trial(

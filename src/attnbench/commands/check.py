@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,14 @@ from attnbench.errors import UsageError
 if TYPE_CHECKING:
     from attnbench.agree.check.rows import CheckRow
 
+# What each way of checking takes besides the kernels, the device and the seconds; the last is that of every feature.
+GOES_WITH = {
+    "--onnx": ("--random", "--seed"),
+    "--random": ("--dtype", "--seed", "--draws"),
+    "--case": ("--junit",),
+    "": ("--dtype", "--features", "--require", "--quick", "--deep", "--budget", "--junit"),
+}
+EVERY = "the check of every feature"
 NO_PROOF = "This was a quick look, and is no proof: the whole plan is tried without --quick."
 
 
@@ -42,17 +51,31 @@ def check(
 ) -> None:
     """Hold implementations to the float64 oracle, forward and gradient: feature by feature, dtype by dtype."""
     from attnbench.commands.answers import asked_for
-    from attnbench.errors import UsageError
     from attnbench.implementation import DEVICES
 
     set_quiet(quiet)
     check_known("device", [device], DEVICES)
     check_positive("--timeout", timeout)
+    given = {
+        "--dtype": bool(dtype),
+        "--features": bool(features),
+        "--require": bool(require),
+        "--quick": quick,
+        "--deep": deep,
+        "--budget": budget is not None,
+        "--seed": seed != 0,
+        "--draws": draws != 1,
+        "--junit": junit is not None,
+        "--onnx": onnx,
+        "--random": random != 0,
+        "--case": bool(case),
+    }
+    _refuse_idle([name for name, there in given.items() if there])
+    if random < 0 or seed < 0 or draws < 1:
+        msg = f"--random and --seed are 0 or more and --draws 1 or more; got {random}, {seed} and {draws}"
+        raise UsageError(msg)
     where = Where(impls or [], files or [], device, timeout)
     demands = asked_for(split(require))
-    if demands and (onnx or random or case):
-        msg = "--require asks about the features of a kernel; it goes with none of --onnx, --random and --case"
-        raise UsageError(msg)
     if onnx:
         from attnbench.commands.check_onnx import check_onnx_nodes
 
@@ -77,6 +100,22 @@ def check(
             as_json=as_json,
         )
     raise typer.Exit(code)
+
+
+def _refuse_idle(given: Sequence[str]) -> None:
+    """Raise ``UsageError`` for an option that would say nothing beside what is checked."""
+    what = next((name for name in GOES_WITH if name in given), "")
+    idle = [name for name in given if name != what and name not in GOES_WITH[what]]
+    if idle:
+        where = "; ".join(f"{name} {_goes_with(name)}" for name in idle)
+        msg = f"{', '.join(idle)} would say nothing beside {what or EVERY}: {where}"
+        raise UsageError(msg)
+
+
+def _goes_with(name: str) -> str:
+    if name in GOES_WITH:
+        return "is a check by itself"
+    return f"goes with {' or '.join(what or EVERY for what, some in GOES_WITH.items() if name in some)}"
 
 
 def _check_features(

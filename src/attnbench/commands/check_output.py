@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from attnbench.agree.check.rows import CheckRow
 
 NOTHING = "·"
+VALUE = re.compile(r"^(\w+) = \d+ is")  # one reason, however many sizes are beyond a limit
 
 
 def write_and_show(rows: Sequence[CheckRow], junit: Path | None, *, as_json: bool, note: str = "") -> int:
@@ -29,7 +31,7 @@ def write_and_show(rows: Sequence[CheckRow], junit: Path | None, *, as_json: boo
         write_junit(rows, junit)
     code = exit_code(rows)
     if as_json:
-        document({"exit_code": code, "rows": [row.to_dict() for row in rows]})
+        document({"exit_code": code, "rows": [row.to_dict() for row in rows]} | ({"note": note} if note else {}))
     else:
         show(" ".join(filter(None, (report(rows), note))))
     return code
@@ -58,7 +60,10 @@ def report(rows: Sequence[CheckRow]) -> str:
     verdict += refusals(rows) + rests(rows)
     legend = "Numbers are error ratios, forward/gradient: 1.00 is the bound; "
     legend += f"{NOTHING} is not supported, {UNTRIED} not tried."
-    parts.append(" ".join(filter(None, (f"{compared:,} cases compared: {verdict}.", covered(rows), legend))))
+    said = covered(rows)
+    last = [said[0]] if len(said) == 1 else []
+    parts += [] if last else ["\n".join(said)]
+    parts.append(" ".join((f"{compared:,} cases compared: {verdict}.", *last, legend)))
     return "\n\n".join(parts)
 
 
@@ -80,7 +85,7 @@ def _table(impl: str, rows: Sequence[CheckRow]) -> str:
         there = [row for row in found if row is not None]
         places = [_place(row) if row else _missing(feature, there) for row in found]
         lines.append([feature, *places, _count(there), extent(there, "Tq"), extent(there, "S"), _why(there)])
-    heads = [impl, *dtypes, "cases", "Tq", "S", "not supported because"]
+    heads = [impl, *dtypes, "cases", "Tq", "S", "left out"]
     if not any(line[-1] for line in lines):
         heads, lines = heads[:-1], [line[:-1] for line in lines]
     text = table(heads, lines)
@@ -89,9 +94,8 @@ def _table(impl: str, rows: Sequence[CheckRow]) -> str:
 
 
 def _count(rows: Sequence[CheckRow]) -> str:
-    """``12``, or ``10 of 12`` where some cases are not supported."""
-    cases = sum(row.cases for row in rows)
-    asked = cases + sum(sum((row.left_out or {}).values()) for row in rows)
+    """``12``, or ``10 of 12`` where some cases are not supported or were not tried."""
+    cases, asked = sum(row.cases for row in rows), sum(row.asked for row in rows)
     return str(cases) if cases >= asked else f"{cases} of {asked}"
 
 
@@ -101,8 +105,11 @@ def _why(rows: Sequence[CheckRow]) -> str:
         return next((row.reason for row in rows if row.reason), "")
     reasons = Counter[str]()
     for row in rows:
-        reasons.update(row.left_out or {})
-    return "; ".join(f"{count} unsupported: {reason}" for reason, count in reasons.items())
+        for reason, count in (row.left_out or {}).items():
+            reasons[VALUE.sub(r"\1 is", reason)] += count
+    untried = sum(row.asked - row.cases for row in rows) - reasons.total()
+    found = [f"{count} unsupported: {reason}" for reason, count in reasons.items()]
+    return "; ".join([*found, f"{untried} not tried"] if untried > 0 else found)
 
 
 def _missing(feature: str, others: Sequence[CheckRow]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.random_cases import Coverage
+from attnbench.agree.trial import BLUNT
 from attnbench.commands.given import check_known
 from attnbench.commands.output import document, say, show, table
 from attnbench.commands.where import Where
@@ -57,6 +58,7 @@ def report(results: Sequence[RandomResult]) -> str:
     parts = [table(heads, lines)]
     parts += [f"{one.impl}: {one.reason}" for one in results if one.reason]
     parts += [f"{r.impl}: {r.refused} refused by the kernel itself: {r.refusal}" for r in results if r.refused]
+    parts += [f"{r.impl}: {r.untried} not tried, because {BLUNT}" for r in results if r.untried]
     parts += [_coverage(one) for one in results if one.cases]
     parts += [_disagreement(one.impl, found) for one in results for found in one.disagreements]
     parts.append("Numbers are the largest error ratios: 1.00 is the bound.")

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from attnbench.agree.check.coverage import OFFSET, Extents, together
+from attnbench.agree.cases import RULES
+from attnbench.agree.check.boundaries import NO_PLAN
+from attnbench.agree.check.coverage import BOTH, OFFSET, Extents, together
 from attnbench.agree.declare.words import listed
 
 if TYPE_CHECKING:
@@ -25,17 +27,25 @@ def extent(rows: Sequence[CheckRow], name: str) -> str:
     return str(least) if least == most else f"{least}–{most}"
 
 
-def covered(rows: Sequence[CheckRow]) -> str:
-    """One sentence on what was compared and one on what was not, of one implementation or of several together."""
+def covered(rows: Sequence[CheckRow]) -> list[str]:
+    """For each implementation a sentence on what was compared and one on what was not; once where they are the same."""
+    impls = dict.fromkeys(row.impl for row in rows)
+    said = {impl: text for impl in impls if (text := _covered([row for row in rows if row.impl == impl]))}
+    if len(set(said.values())) <= 1:
+        return list(dict.fromkeys(said.values()))
+    return [f"{impl}: {text}" for impl, text in said.items()]
+
+
+def _covered(rows: Sequence[CheckRow]) -> str:
     compared = [row for row in rows if row.cases]
-    sizes = _sizes(together(*(row.covered or {} for row in compared)))
-    if not sizes:
+    found = together(*(row.covered or {} for row in compared))
+    if not (sizes := _sizes(found)):
         return ""
     dtypes = _dtypes(row for row in compared if row.covered is not None)
     backward = _dtypes(row for row in compared if row.gradient_ratio is not None)
     text = f"Covered: {sizes}; values in {listed(dtypes)}, "
     text += f"gradients in {listed(backward)}" if backward else "no gradients"
-    return f"{text}. Not covered: {'; '.join(_gaps(rows))}."
+    return f"{text}. Not covered: {'; '.join(_gaps(rows, found))}."
 
 
 def _sizes(found: Extents) -> str:
@@ -51,14 +61,29 @@ def _dtypes(rows: Iterable[CheckRow]) -> list[str]:
     return list(dict.fromkeys(row.dtype for row in rows))
 
 
-def _gaps(rows: Sequence[CheckRow]) -> list[str]:
+def _gaps(rows: Sequence[CheckRow], found: Extents) -> list[str]:
     """What nobody has looked at: beyond these sizes, and what was left out for a reason."""
-    found = ["larger sizes"]
-    missing = [row.feature for row in rows if row.status == "untried"]
-    if missing:
-        found.append(f"{listed(sorted(set(missing)))} in some dtypes ({UNTRIED})")
+    gaps = ["larger sizes"]
+    most = found[BOTH][1]
+    if most < min(found["Tq"][1], found["S"][1]):
+        gaps = [f"Tq and S both above {most:,}", *gaps]
+    if missing := untried_features(rows):
+        gaps.append(f"{listed(missing)} in some dtypes ({UNTRIED})")
     left = Counter[str]()
     for row in rows:
         left.update(row.untried or {})
-    found += [f"{count:,} {'cases' if count > 1 else 'case'}, because {why}" for why, count in left.items() if why]
-    return found
+    gaps += [f"{count:,} {'cases' if count > 1 else 'case'}, because {why}" for why, count in left.items() if count]
+    return [*gaps, NO_PLAN] if NO_PLAN in left else gaps
+
+
+def untried_features(rows: Sequence[CheckRow]) -> list[str]:
+    """The features of one implementation that were tried in some dtypes and not in others."""
+    dtypes = {row.dtype for row in rows if row.feature != "dtype"}
+    found = set()
+    for feature in {row.feature for row in rows if row.feature not in (*RULES, "dtype")}:
+        own = [row for row in rows if row.feature == feature]
+        absent = dtypes - {row.dtype for row in own}
+        tried = any(row.status != "unsupported" for row in own)
+        if any(row.status == "untried" for row in own) or (absent and tried):
+            found.add(feature)
+    return sorted(found)

@@ -46,7 +46,8 @@ def with_commands(rows: Sequence[CheckRow], options: CheckOptions) -> list[Check
 
 
 def _with_command(row: CheckRow, options: CheckOptions) -> CheckRow:
-    again = command(row.impl, [row.failing], options) if row.failing else command_of_row(row, options)
+    cases = row.smallest_case or [row.failing or ""]
+    again = command(row.impl, cases, options) if row.failing else command_of_row(row, options)
     return replace(row, again=again)
 
 

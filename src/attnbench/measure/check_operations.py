@@ -84,6 +84,23 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
         drawn = (tuple(dtypes), first, count, seed, draws, device, tuple(among))
         return OK, None, check_random(backend(), kernel, *drawn).to_dict()
 
+    def random_case(
+        impl: str,
+        files: list[str],
+        number: int,
+        dtypes: list[str],
+        among: list[str],
+        seed: int,
+        draws: int,
+        device: str,
+    ) -> Done:
+        """The text of one random case; ``among`` is that of the question in which it was lost."""
+        from attnbench.agree.random_check import drawn
+
+        del among
+        kernel = discover.load_implementation(impl, files)
+        return OK, None, {"case": drawn(kernel, tuple(dtypes), number, seed, draws, device)}
+
     def check_case(impl: str, files: list[str], case: str, device: str) -> Done:
         """One row for one case."""
         from attnbench.agree.case_text import case_from_text
@@ -106,6 +123,7 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
     return {
         "check": check,
         "check_random": check_random,
+        "random_case": random_case,
         "check_case": check_case,
         "examine": examine,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from attnbench import discover
@@ -18,7 +18,8 @@ from attnbench.agree.check.plan import DEEP, USUAL
 from attnbench.agree.check.rows import CheckRow
 from attnbench.agree.random_check import RandomResult, together
 from attnbench.measure.lost import fault, lost_row
-from attnbench.measure.protocol import UNSUPPORTED
+from attnbench.measure.pool import MOST_KILLS
+from attnbench.measure.protocol import TIMEOUT, UNSUPPORTED, Reply
 from attnbench.measure.telling import Ends, Note, Progress, Told, Watch
 from attnbench.precision import DTYPES
 from attnbench.results.fingerprint import usable_cpus
@@ -31,6 +32,8 @@ AT_A_TIME = 10  # random cases in one question to a worker
 CASES_AT_A_TIME = 8  # of the plan
 SAMPLE = 8  # questions about all of the plan, which tell what it takes
 SPENT = "the budget was spent"
+PLANNING_S = 600.0  # composing the plan is our work, and not bounded by the seconds that a kernel has for a row
+TOGETHER = "not seen when each of its cases was asked in a process that had done less"
 
 
 @dataclass(frozen=True)
@@ -61,38 +64,53 @@ def check(
     """
     at_once = _at_once(options)
     each = max(1, at_once // max(1, len(options.impls)))
-    told = Told(progress, watch, note)
+    told, ends = Told(progress, watch, note), Ends(options.budget_s)
     with ThreadPoolExecutor(at_once) as pool:
-        found = pool.map(lambda impl: check_one(impl, options, told, workers=each), options.impls)
+        found = pool.map(lambda impl: _check_one(impl, options, told, ends, workers=each), options.impls)
         return [row for rows in found for row in rows]
 
 
-def check_one(impl: str, options: CheckOptions, told: Told | None = None, workers: int = 1) -> list[CheckRow]:
+def _check_one(impl: str, options: CheckOptions, told: Told, ends: Ends, workers: int) -> list[CheckRow]:
     """Check one implementation; a worker that is lost is replaced for the next row."""
-    told = told or Told()
     if reason := _unavailable(impl):
         return [told.row(CheckRow(impl, "all", "all", options.device, "unsupported", 0, reason=reason))]
     with _sessions(impl, options, workers) as sessions:
         about = {**options.about(impl), "dtypes": list(options.dtypes), "features": list(options.features)}
-        plan = sessions.do(lambda own: own.ask("check_plan", **about, depth=options.depth))
+        plan = sessions.do(lambda own: _ask(own, "check_plan", PLANNING_S, **about, depth=options.depth))
         if not plan.ok:
             return [told.row(lost_row(impl, "all", "all", options.device, plan))]
-        info, ends = _info(impl), Ends(options.budget_s)
-        sweeps = sessions.map(
-            lambda own, one: own.ask("check_sweep", **about, depth=options.depth, sweep=one),
-            range(plan.value["sweeps"]),
-        )
-        if lost := next((one for one in sweeps if not one.ok), None):
-            return [told.row(lost_row(impl, "all", "all", options.device, lost))]
-        pairs, cases = plan.value["pairs"], [case for one in sweeps for case in one.value["cases"]]
-        told.expect(impl, len(pairs) + len(cases))
+        pairs, info = plan.value["pairs"], _info(impl)
+
+        def rows() -> list[CheckRow]:
+            return sessions.map(row, pairs, kind=lambda pair: info.kind_of(pair[1]))
 
         def row(own: Session, pair: tuple[str, str]) -> CheckRow:
             return told.row(_row(own, impl, options, *pair, ends=ends), units=1)
 
-        rows = sessions.map(row, pairs, kind=lambda pair: info.kind_of(pair[1]))
+        # Every row has cases of its own. With a budget they come first, else how much there is to do.
+        first = rows() if options.budget_s is not None else None
+        sweeps = sessions.map(
+            lambda own, one: _ask(own, "check_sweep", PLANNING_S, **about, depth=options.depth, sweep=one),
+            range(plan.value["sweeps"]),
+        )
+        if lost := next((one for one in sweeps if not one.ok), None):
+            return [*(first or []), told.row(lost_row(impl, "plan", "all", options.device, lost))]
+        cases = [case for one in sweeps for case in one.value["cases"]]
+        told.expect(impl, len(pairs) + len(cases))
+        found = first or rows()
+        if not plan.value["sweeps"]:
+            return found
         results = _judged(sessions, impl, options, cases, ends, told)
-        return with_boundaries(rows, results, options.features, gradients=plan.value["gradients"])
+        return with_boundaries(found, results, options.features, gradients=plan.value["gradients"])
+
+
+def _ask(session: Session, op: str, timeout_s: float | None = None, /, **arguments: Any) -> Reply:
+    """Ask, and ask again where somebody else ended the process, which says nothing of the kernel."""
+    for _ in range(MOST_KILLS):
+        reply = session.ask(op, timeout_s=timeout_s, **arguments)
+        if not reply.outside:
+            return reply
+    return session.ask(op, timeout_s=timeout_s, **arguments)
 
 
 def _judged(
@@ -115,7 +133,8 @@ def _judged(
     sample, rest = parts[::step], [part for i, part in enumerate(parts) if i % step]
     start = time.monotonic()
     found = sessions.map(judge, sample, kind=kind)
-    told.price(impl, len(cases), sum(map(len, sample)), time.monotonic() - start, options.budget_s)
+    if not ends.now:
+        told.price(impl, len(cases), sum(map(len, sample)), time.monotonic() - start, options.budget_s)
     found += sessions.map(judge, rest, kind=kind)
     return [one for part in found for one in part]
 
@@ -135,7 +154,12 @@ def _one_randomly(impl: str, options: CheckOptions, count: int, kind: tuple[int,
     by_kind = _by_kind(info, options.dtypes)
     parts = [(first, min(AT_A_TIME, count - first), among) for first in range(0, count, AT_A_TIME) for among in by_kind]
     with _sessions(impl, options, workers) as sessions:
-        work = lambda own, part: _random(own, impl, options, part[0], part[1], part[2], kind[0], kind[1])  # noqa: E731
+
+        def work(own: Session, part: tuple[int, int, list[str]]) -> RandomResult:
+            first, some, among = part
+            given = {"dtypes": list(options.dtypes), "among": among, "seed": kind[0], "draws": kind[1]}
+            return _random(own, impl, options, first, some, given)
+
         return together(impl, sessions.map(work, parts, kind=lambda part: info.kind_of(part[2][0])))
 
 
@@ -167,7 +191,7 @@ def _row(session: Session, impl: str, options: CheckOptions, feature: str, dtype
     """One row, whatever becomes of the worker."""
     if ends.now:
         return CheckRow(impl, feature, dtype, options.device, UNTRIED, 0, reason=SPENT)
-    reply = session.ask("check", **options.about(impl), feature=feature, dtype=dtype, deep=options.depth == DEEP)
+    reply = _ask(session, "check", **options.about(impl), feature=feature, dtype=dtype, deep=options.depth == DEEP)
     return CheckRow.from_dict(reply.value) if reply.ok else lost_row(impl, feature, dtype, options.device, reply)
 
 
@@ -186,37 +210,41 @@ def _kind(case: str, info: BackendInfo) -> str:
 
 def _boundaries(session: Session, impl: str, options: CheckOptions, cases: Sequence[str]) -> list[BoundaryResult]:
     """Cases at boundaries, whatever becomes of the worker; if it is lost, one after the other to find out where."""
-    reply = session.ask("check_boundaries", **options.about(impl), cases=list(cases))
+    reply = _ask(session, "check_boundaries", **options.about(impl), cases=list(cases))
     if reply.ok:
         return [BoundaryResult.from_dict(one) for one in reply.value["results"]]
-    if len(cases) > 1:
-        return [one for case in cases for one in _boundaries(session, impl, options, [case])]
-    return [BoundaryResult(cases[0], "wrong", fault=fault(reply), reason=reply.reason)]
+    if len(cases) == 1:
+        return [BoundaryResult(cases[0], "wrong", fault=fault(reply), reason=reply.reason)]
+    each = [one for case in cases for one in _boundaries(session, impl, options, [case])]
+    # Eight cases may take longer than one is given; what a process died of and none of them shows is a fault.
+    if reply.status == TIMEOUT or any(one.status == "wrong" for one in each):
+        return each
+    reason = f"{reply.reason}, while it was asked case after case; {TOGETHER}"
+    return [*each[:-1], BoundaryResult(cases[-1], "wrong", fault=fault(reply), reason=reason, sequence=tuple(cases))]
 
 
 def _random(
-    session: Session,
-    impl: str,
-    options: CheckOptions,
-    first: int,
-    count: int,
-    among: Sequence[str],
-    seed: int,
-    draws: int,
+    session: Session, impl: str, options: CheckOptions, first: int, count: int, given: dict[str, Any]
 ) -> RandomResult:
     """Those of some random cases that are in one of ``among``; if the worker is lost, one by one to find out where."""
-    given: dict[str, Any] = {"dtypes": list(options.dtypes), "seed": seed, "draws": draws, "among": list(among)}
-    reply = session.ask("check_random", **options.about(impl), first=first, count=count, **given)
+    about = {**options.about(impl), **given}
+    reply = _ask(session, "check_random", **about, first=first, count=count)
     if reply.ok:
         return RandomResult.from_dict(reply.value)
     if reply.status == UNSUPPORTED:
         return RandomResult(impl, unsupported=count, reason=reply.reason)
-    if count > 1:
-        each = [_random(session, impl, options, one, 1, among, seed, draws) for one in range(first, first + count)]
-        return together(impl, each)
-    told = {
-        "case": f"number {first} of --seed {seed} --draws {draws}",
-        "reason": reply.reason or "",
-        "fault": reply.status,
-    }
+    if count == 1:
+        return _lost_case(session, impl, about, first, reply)
+    found = together(impl, [_random(session, impl, options, one, 1, given) for one in range(first, first + count)])
+    if found.wrong or reply.status == TIMEOUT:
+        return found
+    reply = replace(reply, reason=f"{reply.reason}, while it was asked case after case; {TOGETHER}")
+    last = _lost_case(session, impl, about, first + count - 1, reply)
+    return together(impl, [found, replace(last, cases=0)])
+
+
+def _lost_case(session: Session, impl: str, about: dict[str, Any], number: int, reply: Reply) -> RandomResult:
+    """A random case that took the worker along."""
+    case = _ask(session, "random_case", **about, number=number).value.get("case", "")
+    told = {"case": case, "reason": reply.reason or "", "fault": fault(reply)}
     return RandomResult(impl, cases=1, wrong=1, disagreements=[told])

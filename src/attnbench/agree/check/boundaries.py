@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.case_text import case_from_text, case_text
 from attnbench.agree.check.coverage import extents, together
 from attnbench.agree.check.features import features_of, put_down
-from attnbench.agree.check.rows import MOST_PAIRS, CheckRow
-from attnbench.agree.refusals import DECLARATION
+from attnbench.agree.check.rows import MOST_PAIRS, UNTRIED, CheckRow, largest
+from attnbench.agree.refusals import DECLARATION, REFUSED
 from attnbench.agree.sampled import Share
-from attnbench.agree.trial import Trial, trial
+from attnbench.agree.trial import BLUNT, Trial, trial
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 # What is judged whole; of a larger case rows and heads are sampled.
 SHARE = Share(pairs=1 << 15, heads=12)
-UNTRIED = "untried"
-BLUNT = "the bound is too wide for a wrong answer to show"
+
+NO_PLAN = "every boundary, since no case of the plan can be made of what is declared"
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class BoundaryResult:
     """What one case of the plan showed; ``case`` is its text. Ratios are ``None`` where nothing was compared.
 
     ``status`` is that of a trial, or ``untried`` with the reason why. ``refused``: the kernel itself did not take it.
+    ``forward``: of a disagreement, whether the output disagrees and not gradients alone. ``sequence``: the cases that
+    were asked one after the other, where no case by itself disagrees.
     """
 
     case: str
@@ -43,6 +45,7 @@ class BoundaryResult:
     reason: str | None = None
     forward: bool = True
     refused: bool = False
+    sequence: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite ratio is the string ``"inf"``."""
@@ -52,7 +55,7 @@ class BoundaryResult:
     def from_dict(cls, data: dict[str, Any]) -> BoundaryResult:
         """The inverse of ``to_dict``."""
         values: dict[str, Any] = {n: math.inf if v == "inf" else v for n, v in data.items()}
-        return cls(**values)
+        return cls(**{**values, "sequence": tuple(values.get("sequence") or ())})
 
 
 def judge_case(
@@ -67,13 +70,13 @@ def judge_case(
 
 
 def _result(text: str, found: Trial) -> BoundaryResult:
-    if found.status == "ok" and "output" in found.blunt:
+    if found.status == "ok" and not found.tried:
         return BoundaryResult(text, UNTRIED, reason=BLUNT)
     return BoundaryResult(
         text,
         found.status,
-        max((one.error_ratio for one in found.forward), default=None),
-        max((one.error_ratio for one in found.gradients), default=None),
+        found.forward_ratio,
+        found.gradient_ratio,
         found.fault,
         found.reason,
         forward=found.status != "wrong" or any(not one.ok for one in found.forward) or not found.gradients,
@@ -90,12 +93,13 @@ def with_boundaries(
     asked for, empty for all.
     """
     if not rows or not results:
-        return list(rows)
+        return [replace(row, untried={NO_PLAN: 0}) if row.cases else row for row in rows]
     cases = [case_from_text(one.case) for one in results]
     about = [tuple(name for name in features_of(case) if not features or name in features) for case in cases]
     told = put_down([(names, one.status == "wrong") for names, one in zip(about, results, strict=True)])
     new: dict[tuple[str, str], list[int]] = {}
     counted, refused = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    untried: dict[tuple[str, str], Counter[str]] = {}
     for i, case in enumerate(cases):
         wrong = told[i]
         names = about[i] if wrong is None else (wrong,)
@@ -103,14 +107,34 @@ def with_boundaries(
             new.setdefault((name, case.problem.dtype), []).append(i)
         counted[names[0], case.problem.dtype] += results[i].status in ("ok", "wrong")
         refused[names[0], case.problem.dtype] += results[i].refused
+        if results[i].status == UNTRIED:
+            untried.setdefault((names[0], case.problem.dtype), Counter())[results[i].reason or ""] += 1
     known = {(row.feature, row.dtype): row for row in rows}
     first = rows[0]
     for (name, dtype), places in new.items():
         before = known.get((name, dtype), CheckRow(first.impl, name, dtype, first.device, UNTRIED, 0))
         row = _added(before, [(cases[i], results[i]) for i in places], gradients=gradients)
         sums = before.first_counted + counted[name, dtype], before.refused + refused[name, dtype]
-        known[name, dtype] = replace(row, counted=sums[0], refused=sums[1])
-    return list(known.values())
+        left = Counter(before.untried or {}) + untried.get((name, dtype), Counter())
+        known[name, dtype] = replace(row, counted=sums[0], refused=sums[1], untried=dict(left) or None)
+    return _true_of_gradients(list(known.values()), cases, results) if gradients else list(known.values())
+
+
+def _true_of_gradients(
+    rows: list[CheckRow], cases: Sequence[Case], results: Sequence[BoundaryResult]
+) -> list[CheckRow]:
+    """Where the kernel refused every gradient, in every dtype, the first row says that it declares them falsely."""
+    backward = [i for i, case in enumerate(cases) if case.gradients]
+    refused = [i for i in backward if results[i].refused]
+    taken = any(results[i].status in ("ok", "wrong") for i in backward)
+    if taken or not refused or any(row.gradient_ratio is not None for row in rows):
+        return rows
+    case, words = cases[refused[0]], results[refused[0]].reason
+    why = f"declares gradients, and refuses each of the {len(refused)} cases that want them: {words}; "
+    why += "to declare that: leave vjp= and gradients=True out"
+    place = next(i for i, row in enumerate(rows) if row.dtype == case.problem.dtype)
+    found = replace(rows[place], status="wrong", fault=DECLARATION, reason=why, case=case.label())
+    return [*rows[:place], found, *rows[place + 1 :]]
 
 
 def _added(row: CheckRow, found: Sequence[tuple[Case, BoundaryResult]], *, gradients: bool) -> CheckRow:
@@ -126,10 +150,9 @@ def _added(row: CheckRow, found: Sequence[tuple[Case, BoundaryResult]], *, gradi
         cases=row.cases + len(judged),
         asked=row.asked + len(found),
         left_out=_counted(row.left_out, found, "unsupported"),
-        untried=_counted(row.untried, found, UNTRIED),
         covered=together(row.covered or {}, extents(case for case, _ in judged)) or None,
-        error_ratio=_larger(row.error_ratio, [one.error_ratio for _, one in judged]),
-        gradient_ratio=_larger(row.gradient_ratio, [one.gradient_ratio for _, one in judged]),
+        error_ratio=largest((row.error_ratio, *(one.error_ratio for _, one in judged))),
+        gradient_ratio=largest((row.gradient_ratio, *(one.gradient_ratio for _, one in judged))),
         gradients=None if gradients else "not offered",
     )
     words = next((one.reason for _, one in found if one.refused), None)
@@ -142,7 +165,8 @@ def _added(row: CheckRow, found: Sequence[tuple[Case, BoundaryResult]], *, gradi
     if not wrong or row.status == "wrong":
         return row
     case, one = max(wrong, key=lambda pair: _telling(*pair))
-    return replace(row, status="wrong", fault=one.fault, reason=one.reason, case=case.label(), failing=case_text(case))
+    row = replace(row, status="wrong", fault=one.fault, reason=one.reason, case=case.label(), failing=case_text(case))
+    return replace(row, smallest_case=list(one.sequence) or None)
 
 
 def _counted(
@@ -150,12 +174,16 @@ def _counted(
 ) -> dict[str, int] | None:
     """How many cases have a status, by the reason."""
     counts = Counter(before or {})
-    counts.update(one.reason or "" for _, one in found if one.status == status)
+    for _, one in found:
+        if one.status == status:
+            counts[_as_told(one, before or {})] += 1
     return dict(counts) or None
 
 
-def _larger(ratio: float | None, others: Sequence[float | None]) -> float | None:
-    return max((one for one in (ratio, *others) if one is not None), default=None)
+def _as_told(one: BoundaryResult, before: Iterable[str]) -> str:
+    """The reason, for a refusal in the words of the row's own cases, where the kernel has said the same."""
+    words = f"{REFUSED}{one.reason}"
+    return next((told for told in before if told.startswith(words)), words) if one.refused else one.reason or ""
 
 
 def _telling(case: Case, one: BoundaryResult) -> tuple[bool, bool, int]:

@@ -14,15 +14,19 @@ if TYPE_CHECKING:
 Extents = Mapping[str, tuple[int, int]]
 SIZES = ("B", "Hq", "group", "Tq", "S", "D", "Dv")
 OFFSET = "offset"
+BOTH = "both"  # Tq and S together: the smaller of the two
 
 
 def extents(cases: Iterable[Case]) -> dict[str, tuple[int, int]]:
-    """The smallest and the largest of every size; ``group`` is Hq / Hkv, and ``offset`` counts where positions do."""
+    """The smallest and the largest of every size; ``group`` is Hq / Hkv, and ``offset`` counts where positions do.
+
+    ``both`` is the smaller of Tq and S: up to where queries and keys were many together.
+    """
     found: dict[str, tuple[int, int]] = {}
     for case in cases:
         p = case.problem
         values: dict[str, tuple[int, ...]] = {name: (getattr(p, name),) for name in SIZES if name != "group"}
-        values["group"] = (p.Hq // p.Hkv,)
+        values["group"], values[BOTH] = (p.Hq // p.Hkv,), (min(p.Tq, p.S),)
         if case.spec.causal or case.spec.window is not None or p.kind_of("slopes"):
             values[OFFSET] = _offsets(case)
         found = together(found, {name: (min(all_of), max(all_of)) for name, all_of in values.items() if all_of})

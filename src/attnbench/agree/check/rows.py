@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,15 @@ from attnbench.agree.cases import FEATURES, FULL_DTYPE, ROWS, RULES, CheckCase, 
 from attnbench.agree.check.coverage import extents
 from attnbench.agree.declare.words import FLUSHED_BY, PROBED
 from attnbench.agree.fitted import fitted
-from attnbench.agree.refusals import DECLARATION, Refused, false_declaration, told
+from attnbench.agree.refusals import DECLARATION, REFUSED, Refused, false_declaration, told
 from attnbench.agree.repeatable import REPEATABLE, repeatable
 from attnbench.agree.rules import applies, ruling
-from attnbench.agree.trial import Trial, trial
+from attnbench.agree.trial import BLUNT, Trial, trial
 from attnbench.backends.arithmetic import flushed_by
 from attnbench.errors import UndeliveredError, UnsupportedError, is_refusal, refusal_of
 from attnbench.precision import DTYPES
 
+UNTRIED = "untried"
 MOST_PAIRS = 1 << 16  # query-key pairs up to which a larger case is the better one to diagnose
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class CheckRow:
 
     ``counted`` are those of the cases that no earlier row has counted: a case of the plan is about several rows.
     ``covered`` has the smallest and the largest of each size and of the offset, ``untried`` counts cases by the reason
-    why they were not tried, or say nothing.
+    why they were not tried, or say nothing; a case of the plan, once more, in the first row that it is about.
 
     ``disagreements`` are all cases that disagreed, each with ``case`` (as ``--case`` takes it), ``fault``, ``reason``.
     ``declaration`` would explain those whose values disagree: ``words``, ``evidence``, and the ``line`` to write.
@@ -238,7 +239,7 @@ def _not_ruled(row: CheckRow, error: Exception) -> CheckRow:
         return replace(row, status="wrong", fault="exception", reason=f"raised {type(error).__name__}: {error}")
     if not is_refusal(error):
         return replace(row, status="unsupported", cases=0, reason=str(error))
-    why = f"refused by the kernel: {refusal_of(error)}"
+    why = f"{REFUSED}{refusal_of(error)}"
     return replace(row, status="unsupported", cases=0, asked=1, refused=1, reason=why)
 
 
@@ -278,20 +279,21 @@ def _row(
     device: str,
     trials: list[tuple[CheckCase, Trial]],
 ) -> CheckRow:
-    judged = [(one, t) for one, t in trials if t.status != "unsupported"]
+    judged = [(one, t) for one, t in trials if t.tried]
     left_out = Counter(t.reason or "" for _, t in trials if t.status == "unsupported")
+    blunt = len(trials) - len(judged) - left_out.total()
     row = CheckRow(implementation.name, feature, dtype, device, "ok", len(judged), asked=len(trials))
     row = replace(row, left_out=dict(left_out) or None, refused=sum(t.refused for _, t in trials))
+    row = replace(row, untried={BLUNT: blunt} if blunt else None)
     if not judged:
-        return replace(row, status="unsupported", reason=trials[0][1].reason)
+        reason = next((t.reason for _, t in trials if t.reason), BLUNT)
+        return replace(row, status=UNTRIED if blunt else "unsupported", reason=reason)
     row = replace(row, declared=_declared(implementation, dtype, device))
     wrong = next(((one, t) for one, t in judged if t.status == "wrong"), None)
-    forward = [j.error_ratio for _, t in judged for j in t.forward]
-    backward = [j.error_ratio for _, t in judged for j in t.gradients]
     row = replace(
         row,
-        error_ratio=max(forward, default=None),
-        gradient_ratio=max(backward, default=None),
+        error_ratio=largest(t.forward_ratio for _, t in judged),
+        gradient_ratio=largest(t.gradient_ratio for _, t in judged),
         gradients=None if implementation.has_gradients(device) else "not offered",
         covered=extents(one.case for one, _ in judged),
     )
@@ -301,6 +303,11 @@ def _row(
     telling = max((j for j in judged if j[1].status == "wrong"), key=_telling)[0]
     row = replace(row, status="wrong", fault=failed.fault, reason=failed.reason, disagreements=_all_wrong(judged))
     return replace(row, case=one.case.label(), failing=case_text(telling.case))
+
+
+def largest(ratios: Iterable[float | None]) -> float | None:
+    """Of those that are there."""
+    return max((one for one in ratios if one is not None), default=None)
 
 
 def _judged(row: CheckRow, implementation: Implementation, trials: list[tuple[CheckCase, Trial]]) -> CheckRow:
