@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from attnbench.agree.check.boundaries import judge_case
+from attnbench.agree.check.plan import boundary_cases
 from attnbench.agree.check.rows import check_implementation
 from attnbench.api import Implementation
 from attnbench.attention import load_backend
@@ -40,11 +42,15 @@ class HeldOut:
         return self.make().name
 
     def found(self) -> str | None:
-        """The first disagreement that the default check reports, or ``None``."""
+        """The first disagreement that the default check comes upon, or ``None``: its rows, then the whole plan."""
         one = self.make()
-        rows = check_implementation(load_backend(one.backend), one, one.capabilities.dtypes)
-        wrong = next((row for row in rows if row.status == "wrong"), None)
-        return None if wrong is None else f"{wrong.feature} {wrong.dtype}: {wrong.reason} ({wrong.case})"
+        backend, dtypes = load_backend(one.backend), one.capabilities.dtypes
+        rows = check_implementation(backend, one, dtypes)
+        if wrong := next((row for row in rows if row.status == "wrong"), None):
+            return f"{wrong.feature} {wrong.dtype}: {wrong.reason} ({wrong.case})"
+        results = (judge_case(backend, one, case) for case in boundary_cases(one, dtypes, ()))
+        found = next((result for result in results if result.status == "wrong"), None)
+        return None if found is None else f"plan: {found.reason} ({found.case})"
 
 
 def of_numpy() -> list[HeldOut]:

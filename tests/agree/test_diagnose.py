@@ -87,6 +87,7 @@ def test_a_mutant_of_every_kind_is_named_rightly_or_not_at_all() -> None:
     assert len(named(first.values())) >= ENOUGH_KINDS
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_mutants_are_named_rightly_or_not_at_all() -> None:
     """The same of all mutants."""
