@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from attnbench.agree.bounds import Units
 from attnbench.agree.case_text import case_from_text
 from attnbench.agree.condition import condition
 from attnbench.agree.diagnose import diagnose
-from attnbench.agree.diagnosis import UNKNOWN, Diagnosis, Doctor
+from attnbench.agree.diagnosis import UNKNOWN, Diagnosis, Doctor, Seen
 from attnbench.agree.eager import CAPABILITIES, Array, Eager, State
 from attnbench.agree.gradient_bounds import gradient_bounds
 from attnbench.agree.readings_gradient import gradient_readings, gradients
@@ -91,7 +92,8 @@ class FactorForEachElement(Eager):
 
     def weighted_sum(self, weights: Array, v: Array, allowed: Array) -> Array:
         right = super().weighted_sum(weights, v, allowed)
-        return right * (1 + 0.05 * np.random.default_rng(0).standard_normal(right.shape)).astype(right.dtype)
+        factors = 1 + 0.05 * np.asarray(np.random.default_rng(0).standard_normal(right.shape))
+        return np.asarray(right * factors.astype(right.dtype))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -308,9 +310,9 @@ def test_of_sizes_that_there_was_no_time_for_nothing_is_said(monkeypatch: pytest
         def late(self) -> bool:
             return self.sizes > 2
 
-        def other(self, seen: object, **changes: object) -> object:
+        def other(self, seen: Seen, **changes: Any) -> Seen | None:
             self.sizes += "S" in changes
-            return super().other(seen, **changes)  # type: ignore[arg-type]
+            return super().other(seen, **changes)
 
         sizes = 0
 
