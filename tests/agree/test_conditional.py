@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from attnbench.agree.case_text import case_from_text
 from attnbench.agree.cases import CheckCase
 from attnbench.agree.eager import Array, Eager
 from attnbench.agree.mutants import MUTANTS
+from attnbench.agree.mutants.catalogue import Mutant
 from attnbench.agree.mutants.conditional import Conditional
 from attnbench.agree.mutants.conditions import CONDITIONS
 from attnbench.agree.mutants.drawing import FARTHEST, threshold
@@ -19,6 +22,7 @@ from attnbench.agree.mutants.moments import Condition, Moment
 from attnbench.agree.mutants.recipes import BY_FEATURE, BY_KIND, recipes
 from attnbench.agree.mutants.witnesses import KEEPS, Pair, draw_pair, witness
 from attnbench.agree.trial import trial
+from attnbench.agree.weight_bounds import SLACK
 from attnbench.attention import load_backend
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.call import Sizes
@@ -105,6 +109,28 @@ def test_the_verdict_is_that_of_a_trial(name: str) -> None:
             assert (fault(known(case), Conditional(MUTANTS[name], condition)) is not None) == (status == "wrong")
             seen.add(status)
     assert seen == {"ok", "wrong"}
+
+
+@pytest.mark.parametrize(("share", "wrong"), [(0.9, False), (1.2, True)])
+def test_a_side_with_a_narrower_bound_is_judged_by_it(share: float, wrong: bool) -> None:
+    """As a trial does: what lies below the oracle is not held to the bound of what lies above it."""
+    case = case_from_text("B=1 Hq=2 Tq=4 S=9 D=4 operands=bias_low dtype=float32 seed=1")
+    truth = known(case).forward["output"]
+    where = np.unravel_index(int(np.argmax(truth.above / truth.below)), truth.above.shape)
+    assert truth.above[where] > 1.5 * truth.below[where] > 0
+    at = (truth.expected - share * SLACK * truth.below)[where]
+
+    class Below(Eager):
+        """One element below the oracle."""
+
+        def finish(self, output: Array, dtype: Any) -> Array:
+            found = super().finish(output, dtype)
+            found.reshape(truth.expected.shape)[where] = at
+            return found
+
+    mutant = Mutant("Below", "value", "", Below)
+    assert (trial(load_backend("numpy"), mutant.implementation(), case).status == "wrong") is wrong
+    assert (fault(known(case), Conditional(mutant, ALWAYS)) is not None) is wrong
 
 
 @pytest.mark.parametrize("name", [name for name, one in MUTANTS.items() if one.kind in KEEPS])

@@ -6,7 +6,7 @@ What comes out says what was seen and no more: the sizes next to each other of w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from attnbench.errors import SpecError
@@ -104,6 +104,8 @@ class Axis:
         tried = sorted(m for m, wrong in self.seen.items() if wrong)
         first, last = tried[0], tried[-1]
         agree = " and ".join(str(m) for m in (below, above) if m is not None)
+        if any(not wrong and first < m < last for m, wrong in self.seen.items()):
+            return f"{name}: of those tried {_listed(tried)} are wrong, {_listed(set(self.seen) - set(tried))} agree"
         if first == last:
             return f"{name} {n} is wrong, {agree} agree{'s' * (' ' not in agree)}"
         many = f"those tried from {first} to {last} are wrong ({', '.join(map(str, tried))})"
@@ -137,3 +139,9 @@ class Axis:
                 return None
             agrees, wrong = (agrees, middle) if found else (middle, wrong)
         return agrees
+
+
+def _listed(sizes: Iterable[int]) -> str:
+    """``8``, ``1 and 4``, ``1, 4 and 9``."""
+    *some, last = (str(m) for m in sorted(sizes))
+    return f"{', '.join(some)} and {last}" if some else last

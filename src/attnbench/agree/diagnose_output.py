@@ -13,6 +13,7 @@ from attnbench.agree import readings_numeric as numeric
 from attnbench.agree.bounds import Units
 from attnbench.agree.diagnosis import OTHER_SEEDS, UNKNOWN, Diagnosis, Doctor, Seen
 from attnbench.agree.facts import (
+    LOW,
     Answer,
     Array,
     Facts,
@@ -63,9 +64,9 @@ class Witness:
 Find = Callable[[Facts], Iterable[Reading]]
 
 
-def of_output(doctor: Doctor, seen: Seen) -> Diagnosis:
-    """The reading that explains the output, everywhere that it is asked."""
-    witnesses = _witnesses(doctor, seen)
+def of_output(doctor: Doctor, seen: Seen, narrow: Seen | None = None) -> Diagnosis:
+    """The reading that explains the output, everywhere that it is asked; of ``narrow`` too, the same in 16 bits."""
+    witnesses = _witnesses(doctor, seen) + ([_witness(doctor, narrow)] if narrow else [])
     attention = witnesses[1].got.astype(np.float64) if len(witnesses) > 1 and _is_probe(witnesses[1]) else None
     penalty = None if attention is None else numeric.fit_penalty(seen.facts, attention)
 
@@ -76,7 +77,7 @@ def of_output(doctor: Doctor, seen: Seen) -> Diagnosis:
 
     find: Find = exact
     found = _explaining(doctor, witnesses, exact)
-    if not found and not doctor.late:
+    if not found:
         find = measure(seen.facts, seen.right, seen.got, witnesses[0].units, attention).readings
         found = _explaining(doctor, witnesses, find)
     if not found:
@@ -90,7 +91,7 @@ def of_output(doctor: Doctor, seen: Seen) -> Diagnosis:
     if len(kinds_of(found)) > 1:
         return Diagnosis(UNKNOWN, "several readings explain it: " + "; ".join(one.sentence for one in found[:3]))
     if not found:
-        return Diagnosis(UNKNOWN, _what_is_known(doctor, seen, attention))
+        return of_output(doctor, narrow) if narrow else Diagnosis(UNKNOWN, _what_is_known(seen, attention))
     if kinds_of(found) == ["causal"] and _only_with_cache(doctor, seen):
         return Diagnosis("alignment", f"with a cache, queries stand elsewhere: as if {found[0].sentence}")
     return _told(doctor, seen, found[0], attention)
@@ -113,7 +114,7 @@ def _only_with_cache(doctor: Doctor, seen: Seen) -> bool:
     operands = tuple(kind for kind in p.operands if kind != "past")
     plain = replace(seen.case, spec=spec, problem=replace(p, operands=operands))
     other = doctor.other(replace(seen, case=plain))
-    return other is not None and Witness(other.facts, other.right, other.got, doctor.units(other.call)).innocent
+    return other is not None and _witness(doctor, other).innocent
 
 
 def kinds_of(found: Iterable[Reading]) -> list[str]:
@@ -134,8 +135,7 @@ def readings_of_probe(doctor: Doctor, seen: Seen) -> Iterable[Reading]:
 
     own = {one.sentence: one for one in every(seen.facts)}
     for one in every(probe.facts):
-        if doctor.late:
-            return
+        doctor.go_on()
         if probe.explained_by(one.facts, glance=False):
             yield own[one.sentence]
 
@@ -156,7 +156,11 @@ def _witnesses(doctor: Doctor, seen: Seen) -> list[Witness]:
         doctor.other(seen, seed=OTHER_SEEDS[0]),
         doctor.other(seen, seed=OTHER_SEEDS[1], distribution="normal", operands=harmless),
     )
-    return found + [Witness(one.facts, one.right, one.got, units) for one in others if one]
+    return found + [_witness(doctor, one) for one in others if one]
+
+
+def _witness(doctor: Doctor, seen: Seen) -> Witness:
+    return Witness(seen.facts, seen.right, seen.got, doctor.units(seen.call))
 
 
 def _probe_witness(doctor: Doctor, seen: Seen, units: Units) -> Witness | None:
@@ -180,13 +184,13 @@ def _explaining(doctor: Doctor, witnesses: list[Witness], find: Find) -> list[Re
     case, *others = witnesses
     found = []
     for one in find(case.facts):
-        if doctor.late:
-            break
+        doctor.go_on()
         if case.explained_by(one.facts):
             found.append(one)
     for witness in others:
         if not found:
             break
+        doctor.go_on()
         on_other = {one.sentence: one for one in find(witness.facts) if one.sentence in {r.sentence for r in found}}
         found = [one for one in found if _holds(on_other.get(one.sentence), witness)]
     return found
@@ -206,19 +210,35 @@ def _holds(reading: Reading | None, witness: Witness) -> bool:
 
 def _told_apart(doctor: Doctor, seen: Seen, found: list[Reading], find: Find) -> list[Reading]:
     """Several readings explain the case: ask other questions, on which they differ."""
+    found = _told_apart_by_no_mask(doctor, seen, found, find)
     for case in _other_questions(seen.case):
-        if len(found) <= 1 or doctor.late:
+        if len(found) <= 1:
             break
+        doctor.go_on()
         other = doctor.ask(case)
         if other is None:
             continue
-        witness = Witness(other.facts, other.right, other.got, doctor.units(other.call))
+        witness = _witness(doctor, other)
         if witness.innocent:
             continue
         names = {one.sentence: one for one in find(other.facts)}
         kept = [one for one in found if one.sentence in names and witness.explained_by(names[one.sentence].facts)]
         found = kept or found
     return found
+
+
+def _told_apart_by_no_mask(doctor: Doctor, seen: Seen, found: list[Reading], find: Find) -> list[Reading]:
+    """Ask the same without its mask: what is right there was the mask's doing, and what is wrong there was not."""
+    p = seen.case.problem
+    operands = tuple(kind for kind in p.operands if kind != p.kind_of("mask"))
+    if len(kinds_of(found)) < 2 or "mask" not in kinds_of(found) or operands == p.operands:  # noqa: PLR2004
+        return found
+    other = doctor.other(seen, operands=operands)
+    if other is None:
+        return found
+    witness = _witness(doctor, other)
+    names = {one.sentence: one for one in find(other.facts)}
+    return [one for one in found if _holds(names.get(one.sentence), witness)] or found
 
 
 def _other_questions(case: Case) -> Iterable[Case]:
@@ -245,7 +265,7 @@ def _other_questions(case: Case) -> Iterable[Case]:
 
 def _fitted(doctor: Doctor, seen: Seen, witnesses: list[Witness], attention: Array | None) -> list[Reading]:
     """A scale that the probe measures."""
-    if attention is None or doctor.late:
+    if attention is None:
         return []
     measured = slope(attention, seen.facts)
     if measured is None or abs(measured[0] - 1) < NEAR or not np.isfinite(measured[0]):
@@ -253,18 +273,22 @@ def _fitted(doctor: Doctor, seen: Seen, witnesses: list[Witness], attention: Arr
     factor = measured[0]
     sentence = f"scale is {factor:.4g} of the spec's, by the slope of log P"
     for witness in witnesses:
-        one = answer(scaled(witness.facts, factor, sentence).facts)
-        if not explains_share(one.output, witness, 0.9999):
+        doctor.go_on()
+        one = scaled(witness.facts, factor, sentence).facts
+        low = witness.units.output >= LOW and witness.explained_by(one, glance=False)
+        if not low and not explains_share(answer(one).output, witness, 0.9999):
             return []
     return [scaled(seen.facts, factor, sentence)]
 
 
 def explains_share(output: Array, witness: Witness, share: float = EXPLAINED) -> bool:
-    """Whether a reading explains this share of the squared error, with the same NaNs."""
+    """Whether a reading explains this share of the squared error, with the same NaNs, rounded as the output is."""
     if not np.array_equal(np.isnan(output), np.isnan(witness.got)):
         return False
-    wrong = distance(witness.got, witness.right.output)
-    return wrong > 0 and distance(witness.got, output) ** 2 <= (1 - share) * wrong**2
+    with np.errstate(over="ignore"):
+        right, read = (array.astype(witness.got.dtype) for array in (witness.right.output, output))
+    wrong = distance(witness.got, right)
+    return wrong > 0 and distance(witness.got, read) ** 2 <= (1 - share) * wrong**2
 
 
 def _rounding(doctor: Doctor, witnesses: list[Witness]) -> list[Reading]:
@@ -273,8 +297,7 @@ def _rounding(doctor: Doctor, witnesses: list[Witness]) -> list[Reading]:
     for witness in witnesses:
         found = []
         for one in numeric.roundings(witness.facts):
-            if doctor.late:
-                return []
+            doctor.go_on()
             if explains_share(answer(one.facts).output, witness):
                 found.append(one)
         if witness is witnesses[0] or names is None:
@@ -288,7 +311,7 @@ def _told(doctor: Doctor, seen: Seen, reading: Reading, attention: Array | None)
     """The sentence, with what the probes add."""
     evidence = reading.sentence
     if reading.kind == "tail":
-        evidence += _condition(doctor, seen, reading.sentence)
+        evidence += _condition(doctor, seen)
     if reading.kind == "heads" and "instead of [" not in evidence:
         q, k, _ = seen.qkv
         read = kv_head_map(doctor.box, q, k, seen.call)
@@ -300,6 +323,8 @@ def _told(doctor: Doctor, seen: Seen, reading: Reading, attention: Array | None)
     return Diagnosis(reading.kind, evidence)
 
 
+TAILS = (2, 3, 17, 18, 32, 33, 35, 48, 49, 64, 65, 81, 96, 97, 129)  # numbers of keys around the edges of tiles
+ENOUGH_SIZES = 6  # that must have been seen before anything is said of sizes
 CONDITIONS: dict[str, Callable[[int], bool]] = {
     "": lambda s: s > 1,
     " where S % 32 == 1": lambda s: s % 32 == 1 and s > 1,
@@ -314,31 +339,25 @@ CONDITIONS: dict[str, Callable[[int], bool]] = {
 }
 
 
-def _condition(doctor: Doctor, seen: Seen, sentence: str) -> str:
-    """In which sizes a tail is lost: the condition that fits what the kernel does at sizes around tile edges."""
+def _condition(doctor: Doctor, seen: Seen) -> str:
+    """In which sizes a tail is lost: the one condition that fits what the kernel does at sizes around tile edges."""
+    here = f" at S = {seen.case.problem.S}"
     square = seen.case.problem.Tq == seen.case.problem.S
     observed = {}
-    for s in (2, 3, 17, 18, 32, 33, 35, 49, 64, 65, 81, 96, 97, 129):
+    for s in TAILS:
         if doctor.late:
-            break
+            return here
         other = doctor.other(seen, S=s, Tq=s if square else seen.case.problem.Tq)
         if other is not None:
-            witness = Witness(other.facts, other.right, other.got, doctor.units(other.call))
-            observed[s] = not witness.innocent
+            observed[s] = not _witness(doctor, other).innocent
     fits = [name for name, rule in CONDITIONS.items() if all(rule(s) == wrong for s, wrong in observed.items())]
-    enough = len(set(observed.values())) > 1 or len(observed) > 5  # noqa: PLR2004
-    if fits and enough:
-        return fits[0] if not fits[0] or len(observed) > 5 else ""  # noqa: PLR2004
-    del sentence
-    return f" at S = {seen.case.problem.S}"
+    return fits[0] if len(fits) == 1 and len(observed) >= ENOUGH_SIZES else here
 
 
-def _what_is_known(doctor: Doctor, seen: Seen, attention: Array | None) -> str:
+def _what_is_known(seen: Seen, attention: Array | None) -> str:
     """No reading explains it; what the probes show."""
     from attnbench.agree.probes import support
 
-    if doctor.late:
-        return "nothing found in the time given"
     if attention is None:
         return "no known fault explains it"
     differences = support(attention, seen.facts)

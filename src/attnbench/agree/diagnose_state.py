@@ -50,14 +50,15 @@ def of_nan(doctor: Doctor, seen: Seen) -> Diagnosis | None:
     values, right = seen.got.astype(np.float64), seen.right.output
     if name is None or np.array_equal(np.isnan(values), np.isnan(right)):
         return None
-    if np.isnan(values).all():
+    reached = np.isnan(right)
+    if np.isnan(values).all() and reached.any():
         return Diagnosis("nan", f"a NaN in {name} that some rows reach makes the whole output NaN")
     given = dict(zip("qkv", seen.qkv, strict=True))
     given[name] = np.where(np.isnan(given[name]), 0, given[name]).astype(seen.got.dtype)
     cleaned = answer(facts_of(given["q"], given["k"], given["v"], seen.call))
     if within(seen.got, cleaned.output, bounds_of(cleaned, doctor.units(seen.call))).all():
         return Diagnosis("nan", f"a NaN in {name} is read as 0")
-    if np.all((values == 0)[np.isnan(right)]):
+    if reached.any() and np.all((values == 0)[reached]):
         return Diagnosis("nan", f"0 is returned where a NaN in {name} is reached")
     return _of_a_leak(doctor, seen, name, given)
 
@@ -73,7 +74,8 @@ def _of_a_leak(doctor: Doctor, seen: Seen, name: str, cleaned: dict[str, Array])
     b, h, t = (int(i) for i in np.argwhere(leaked.any(-1))[0])
     count = int(leaked.any(-1).sum())
     rows = "a row that does not read it" if count == 1 else f"{count} rows that do not read it"
-    return Diagnosis("nan", f"a NaN in {name} makes {rows} NaN as well: batch entry {b}, head {h}, query {t}")
+    too = " as well" if np.isnan(seen.right.output).any() else ""
+    return Diagnosis("nan", f"a NaN in {name} makes {rows} NaN{too}: batch entry {b}, head {h}, query {t}")
 
 
 def of_state(doctor: Doctor, seen: Seen) -> Diagnosis | None:
@@ -122,8 +124,29 @@ def _wrong_rows(seen: Seen) -> Array | None:
     return rows if rows.size else None
 
 
+def of_factors(doctor: Doctor, seen: Seen, narrow: Seen) -> Diagnosis | None:
+    """Elements off by factors that do not depend on the inputs, and those of ``narrow``, in 16 bits, by the same."""
+    other = doctor.other(seen, seed=OTHER_SEEDS[0])
+    factors = None if other is None else _factors(doctor, seen, [other])
+    if factors is None:
+        return None
+    right = narrow.right
+    held = within(narrow.got, right.output * (1 + factors), bounds_of(right, doctor.units(narrow.call)))
+    return _noise(factors) if (held | np.isnan(factors)).all() else None
+
+
 def _factor_of_noise(doctor: Doctor, seen: Seen, others: list[Seen]) -> Diagnosis | None:
-    """Elements off by factors that do not depend on the inputs."""
+    factors = _factors(doctor, seen, others)
+    return None if factors is None else _noise(factors)
+
+
+def _noise(factors: Array) -> Diagnosis:
+    size = float(np.sqrt(np.nanmean(factors**2)))
+    return Diagnosis("noise", f"every element is off by a factor of its own, {size:.2g} relative, whatever the inputs")
+
+
+def _factors(doctor: Doctor, seen: Seen, others: list[Seen]) -> Array | None:
+    """How far elements are off, relative, where that does not depend on the inputs; NaN where it cannot be seen."""
     if not others or seen.right.output.size < 64:  # noqa: PLR2004  (factors of few elements may agree by chance)
         return None
     factors = []
@@ -139,5 +162,4 @@ def _factor_of_noise(doctor: Doctor, seen: Seen, others: list[Seen]) -> Diagnosi
         return None
     if np.corrcoef(a, b)[0, 1] < 0.95 or np.abs(a - b).max() > 0.1 * np.abs(a).max():  # noqa: PLR2004
         return None
-    size = float(np.sqrt((a**2).mean()))
-    return Diagnosis("noise", f"every element is off by a factor of its own, {size:.2g} relative, whatever the inputs")
+    return np.where(both, factors[0], np.nan)

@@ -30,6 +30,10 @@ OTHER_SEEDS = (101, 102)
 COMPILING_S = 12.0
 
 
+class OutOfTime(Exception):  # noqa: N818  (no error: the questions were too many for the time given)
+    """Not every reading could be asked, so that a rival of those that were may be among the others."""
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """A kind of fault and its evidence in one sentence."""
@@ -84,6 +88,11 @@ class Doctor:
     def late(self) -> bool:
         """Whether the time is up."""
         return time.monotonic() > self.until + min(self.box.compiling_s, COMPILING_S)
+
+    def go_on(self) -> None:
+        """Raises ``OutOfTime`` when the time is up: of readings that were never asked nothing is known."""
+        if self.late:
+            raise OutOfTime
 
     def see(self, case: Case) -> Seen:
         """Run a case forward; raises what the kernel raises."""

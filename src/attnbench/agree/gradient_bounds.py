@@ -30,6 +30,7 @@ from attnbench.agree.bounds import (
     tanh_error,
     tanh_parts,
 )
+from attnbench.agree.steps import SPEC, Steps
 from attnbench.agree.weight_bounds import SLACK
 from attnbench.oracle import heads
 from attnbench.oracle_vjp import add_broadcast, zeros_like_operands
@@ -68,22 +69,25 @@ def gradient_bounds(
     rows: Array,
     pairs: Iterable[tuple[int, int]] | None = None,
     evaluated: Iterable[tuple[int, int, HeadReference]] | None = None,
+    steps: Steps = SPEC,
 ) -> Gradients:
     """E for every gradient, in the shape of its operand; ``rows``, ``pairs``: where the cotangents are not zero.
 
-    ``evaluated`` are these heads if somebody has them already.
+    ``evaluated`` are these heads if somebody has them already. ``steps`` are those of a wrong backward pass, whose own
+    bounds are asked for.
     """
     bounds = zeros_like_operands(q, k, v, call)
     total_rows = len(rows) * call.sizes.group
     for b, h, full in evaluated or heads(q, k, v, call, rows, pairs):
         at, head = (b, h), without_the_unseen(full)
         d_row_lse = np.zeros(len(rows)) if d_lse is None else d_lse[at][rows].astype(np.float64)
-        back = _backward(head, call, h, d_output[at][rows].astype(np.float64), d_row_lse, units, total_rows)
+        back = _backward(head, call, h, d_output[at][rows].astype(np.float64), d_row_lse, units, total_rows, steps)
+        part = steps.of_head(h, call.sizes.group)
         errors = _through_score(head, call, back, units, total_rows)
         bounds["q"][b, h, rows] += errors["q"]
-        bounds["k"][b, h // call.sizes.group] += errors["k"]
-        bounds["v"][b, h // call.sizes.group] += back.values_error
-        _add_reduced(bounds, call, b, h, rows, head, back, units)
+        bounds["k"][b, h // call.sizes.group] += part * errors["k"]
+        bounds["v"][b, h // call.sizes.group] += part * back.values_error
+        _add_reduced(bounds, call, b, h, rows, head, back, units, steps)
         for name, param in call.params.items():
             bounds[f"params.{name}"][h if param.shape[0] > 1 else 0] += errors[f"params.{name}"]
     s = call.sizes
@@ -109,13 +113,14 @@ def without_the_unseen(head: HeadReference) -> HeadReference:
 
 
 def _backward(
-    head: HeadReference, call: Call, h: int, d_output: Array, d_lse: Array, units: Units, total_rows: int
+    head: HeadReference, call: Call, h: int, d_output: Array, d_lse: Array, units: Units, total_rows: int, steps: Steps
 ) -> Backward:
     u, growth = units.accumulate, units.growth
-    p, allowed, keep = head.weights, head.allowed, head.keep
+    p, allowed = head.weights, head.allowed
+    keep, keep_v = (head.keep if kept else 1.0 for kept in (steps.keep_in_weights, steps.keep_in_values))
     dead = ~np.asarray(allowed.any(1))
     d_output = np.where(dead[:, None], 0.0, np.nan_to_num(d_output))
-    d_lse = np.where(dead & np.isneginf(head.lse), 0.0, d_lse)
+    d_lse = steps.lse * np.where(dead & np.isneginf(head.lse), 0.0, d_lse)
     v, output = np.nan_to_num(head.v), np.nan_to_num(head.output)
     off = errors_of_weights(head, call, h, units)
     most = p + SLACK * off.keys
@@ -130,15 +135,16 @@ def _backward(
         row_error = row_error + (units.stored_output + growth(call.sizes.Dv) * u) * (
             np.abs(d_output) * np.abs(output)
         ).sum(1)
+    row, row_error = steps.delta * row, abs(steps.delta) * row_error
     inner = d_weights - row[:, None] + d_lse[:, None]
     size = d_weights_size + np.abs(row)[:, None] + np.abs(d_lse)[:, None]
     d_logits = np.where(allowed, p * inner, 0.0)
     d_logits_error = off.keys * np.abs(inner) + most * (d_weights_error + row_error[:, None] + 4 * units.softmax * size)
     d_logits_error = np.where(allowed, d_logits_error + 2 * units.eta_p * size + 2 * units.eta, 0.0)
-    d_scores, d_scores_error = _through_cap(head, call, d_logits, d_logits_error, units)
-    values_size = (p * keep).T @ np.abs(d_output)
-    values_error = (keep * (off.keys + p * units.p_cast)).T @ np.abs(d_output)
-    summed = growth(total_rows, aligned=_even_products(p * keep, d_output))
+    d_scores, d_scores_error = _through_cap(head, call, d_logits, d_logits_error, units, steps)
+    values_size = (p * keep_v).T @ np.abs(d_output)
+    values_error = (keep_v * (off.keys + p * units.p_cast)).T @ np.abs(d_output)
+    summed = growth(total_rows, aligned=_even_products(p * keep_v, d_output))
     values_error = values_error + (summed * u + units.output + 4 * u) * values_size
     values_error = values_error + units.eta_p * (allowed.T @ np.abs(d_output))
     sink_size = head.sink_weight * (np.abs(row) + np.abs(d_lse))
@@ -165,11 +171,14 @@ def _even_products(left: Array, right: Array) -> Array:
     return np.asarray(spread2 <= (UNIFORM_TERMS * mean) ** 2)
 
 
-def _through_cap(head: HeadReference, call: Call, d_logits: Array, error: Array, units: Units) -> tuple[Array, Array]:
-    scale = np.abs(head.scale)
-    if call.spec.softcap is None:
+def _through_cap(
+    head: HeadReference, call: Call, d_logits: Array, error: Array, units: Units, steps: Steps
+) -> tuple[Array, Array]:
+    factor = steps.scale(head.scale)
+    scale = np.abs(factor)
+    if call.spec.softcap is None or not steps.cap:
         error = scale * (error + 2 * units.softmax * np.abs(d_logits)) + units.eta
-        return d_logits * head.scale, np.where(head.allowed, error, 0.0)
+        return d_logits * factor, np.where(head.allowed, error, 0.0)
     t = head.capped / call.spec.softcap
     slope = 1 - t * t
     # 1 - t² with t off by ε_tanh: at saturation nothing else is left of the slope.
@@ -177,7 +186,7 @@ def _through_cap(head: HeadReference, call: Call, d_logits: Array, error: Array,
     slope_error = slope_error + 2 * (1 + units.tanh_ulp * t * t) * units.softmax
     carried = slope * error + np.abs(d_logits) * slope_error
     error = scale * (carried + 2 * units.softmax * np.abs(d_logits) + units.eta) + units.eta
-    return d_logits * slope * head.scale, np.where(head.allowed, error, 0.0)
+    return d_logits * slope * factor, np.where(head.allowed, error, 0.0)
 
 
 def _through_score(head: HeadReference, call: Call, back: Backward, units: Units, total_rows: int) -> Gradients:
@@ -259,12 +268,21 @@ def _growth_over_pairs(head: HeadReference, size: Array, n: int, units: Units) -
 
 
 def _add_reduced(
-    bounds: Gradients, call: Call, b: int, h: int, rows: Array, head: HeadReference, back: Backward, units: Units
+    bounds: Gradients,
+    call: Call,
+    b: int,
+    h: int,
+    rows: Array,
+    head: HeadReference,
+    back: Backward,
+    units: Units,
+    steps: Steps,
 ) -> None:
     """Errors of bias and sinks, whose gradients are sums over the axes on which they were broadcast."""
     if call.bias is not None:
         total, size = bounds["bias"], np.abs(back.d_logits)
         growth = _growth_over_pairs(head, size, _pairs(call) // max(1, total.size), units)
-        add_broadcast(total, back.d_logits_error + (growth * units.accumulate + units.output) * size, b, h, rows)
+        error = back.d_logits_error + (growth * units.accumulate + units.output) * size
+        add_broadcast(total, steps.of_bias(total.shape, call.sizes, b, h, rows) * error, b, h, rows)
     if call.sinks is not None:
         bounds["sinks"][h] += back.sink_error + units.output * back.sink_size

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from attnbench.agree.facts import Answer, Array, params_of
+from attnbench.agree.steps import SPEC, Steps
 from attnbench.oracle_scores import SCORE
 
 Gradients = dict[str, Array]
-
-
-@dataclass(frozen=True)
-class Steps:
-    """The backward pass as one reading has it; the defaults are the spec's."""
-
-    delta: float = 1.0
-    lse: float = 1.0
-    scale: Callable[[Array], Array] = lambda x: x
-    cap: bool = True
-    group: str = "sum"
-    reduce: str = "sum"
-    batch: str = "sum"
-    keep_in_weights: bool = True
-    keep_in_values: bool = True
-    values_grad: str = "weights"
-    dead: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,10 +26,9 @@ class GradientReading:
 def gradient_readings(one: Answer, d_lse: Array | None) -> Iterator[GradientReading]:
     """Every reading that applies."""
     call = one.facts.call
-    plain = Steps()
 
     def wrong(sentence: str, kind: str = "gradient", **changes: object) -> GradientReading:
-        return GradientReading(sentence, replace(plain, **changes), kind)  # type: ignore[arg-type]
+        return GradientReading(sentence, replace(SPEC, **changes), kind)  # type: ignore[arg-type]
 
     yield wrong("the gradient of the softmax's normaliser is missing: dS = P·dP without −Σ P·dP", delta=0.0)
     yield wrong("the term Σ P·dP of the normaliser has the wrong sign", delta=-1.0)
@@ -73,9 +56,8 @@ def gradient_readings(one: Answer, d_lse: Array | None) -> Iterator[GradientRead
         yield wrong("dropout is left out of the backward pass", "dropout", **neither)
 
 
-def gradients(one: Answer, d_output: Array, d_lse: Array | None, steps: Steps | None = None) -> Gradients:
+def gradients(one: Answer, d_output: Array, d_lse: Array | None, steps: Steps = SPEC) -> Gradients:
     """Gradients by name in float64, each in its operand's shape, as ``steps`` have them."""
-    steps = steps or Steps()
     f, w = one.facts, one.softmax
     live = np.any(one.allowed, axis=-1)[..., None]
     used = np.any(one.allowed, axis=-2)[..., None]
@@ -111,7 +93,7 @@ def reach_of_sinks(one: Answer, d_output: Array, d_lse: Array | None) -> Array:
     """The gradient of each sink if its weight were 1 and no term cancelled another, (Hq,)."""
     live, used = np.any(one.allowed, axis=-1)[..., None], np.any(one.allowed, axis=-2)[..., None]
     d_o, v = np.where(live, d_output.astype(np.float64), 0.0), np.where(used, one.facts.v, 0.0)
-    row = _row(one, one.facts.keep * (d_o @ np.swapaxes(v, -1, -2)), d_lse, Steps())
+    row = _row(one, one.facts.keep * (d_o @ np.swapaxes(v, -1, -2)), d_lse, SPEC)
     return np.asarray(np.abs(np.broadcast_to(row, (*one.allowed.shape[:3], 1))).sum((0, 2, 3)))
 
 

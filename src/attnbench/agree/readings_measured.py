@@ -168,5 +168,5 @@ def within_span(facts: Facts, span: Span) -> Readings:
 
 def _local(facts: Facts, changed: Facts) -> bool:
     """Whether a reading changes the allowed set, the bias, the scale or dropout alone."""
-    steps = ("q", "k", "v", "sink", "cap", "stored", "join", "weigh", "add", "dead")
+    steps = ("call", "q", "k", "v", "sink", "cap", "stored", "join", "weigh", "add", "dead")
     return all(getattr(facts, name) is getattr(changed, name) for name in steps)

@@ -1,7 +1,7 @@
 """Wrong readings of the arithmetic: too few bits, no maximum, weights that leak from outside the allowed set.
 
 Readings of rounding cannot be held to an element's bound, since a value near a tie may round either way; they must
-explain almost all of the error instead (``explains_share`` in ``attnbench.agree.diagnose``).
+explain almost all of the error instead (``explains_share`` in ``attnbench.agree.diagnose_output``).
 """
 
 from __future__ import annotations

@@ -92,25 +92,57 @@ def sampled(inputs: Inputs, sample: Sample) -> Inputs:
     return inputs.with_values(**zeroed)
 
 
+@dataclass(frozen=True)
+class Truth:
+    """What is right of one array where it is judged, and how far below and above it an answer agrees."""
+
+    expected: Array
+    below: Array
+    above: Array
+    dtype: str
+    telling: float
+
+    def judge(self, name: str, got: Array) -> Judgement:
+        """Hold what came out there to it."""
+        return replace(judge(name, got, self.expected, self.below, self.dtype, self.above), telling=self.telling)
+
+
 def judge_forward(
     output: AttentionOutput, inputs: Inputs, units: Units, sample: Sample, evaluated: Evaluated | None = None
 ) -> tuple[Judgement, ...]:
     """Hold output, lse and stages to the oracle in the sampled rows and heads, ``evaluated`` if they are already."""
-    arrays, call = dict(output.items()), inputs.call
+    call = inputs.call
     if call.sizes.empty:
         return ()
-    wrong = [j for name, array in arrays.items() if (j := _form(name, array, call)) is not None]
-    if wrong:
-        return tuple(wrong)
+    return forms(output, call) or held(output, true_forward(inputs, units, sample, evaluated), sample)
+
+
+def forms(output: AttentionOutput, call: Call) -> tuple[Judgement, ...]:
+    """What is no plain array of the shape and the dtype that the spec has."""
+    judged = (_form(name, array, call) for name, array in output.items())
+    return tuple(one for one in judged if one is not None)
+
+
+def held(output: AttentionOutput, truth: dict[str, Truth], sample: Sample) -> tuple[Judgement, ...]:
+    """Hold each array to the truth about its sampled rows and heads."""
+    arrays = dict(output.items())
+    return tuple(
+        one.judge(name, np.stack([arrays[name][b, h][sample.rows] for b, h in sample.pairs]))
+        for name, one in truth.items()
+    )
+
+
+def true_forward(inputs: Inputs, units: Units, sample: Sample, evaluated: Evaluated | None = None) -> dict[str, Truth]:
+    """The truth about output, lse and stages in the sampled rows and heads."""
+    call = inputs.call
     picked: dict[str, list[tuple[Array, ...]]] = {name: [] for name in ("output", *call.outputs)}
-    for b, h, head in evaluated or heads(*inputs.qkv, call, sample.rows, sample.pairs):
-        below, above = output_sides(head, call, h, units)
-        spreads = telling.spread(head, sink=call.sinks is not None)
-        picked["output"].append((arrays["output"][b, h][sample.rows], head.output, below, above, spreads))
+    for _, h, head in evaluated or heads(*inputs.qkv, call, sample.rows, sample.pairs):
+        sides = output_sides(head, call, h, units)
+        picked["output"].append((head.output, *sides, telling.spread(head, sink=call.sinks is not None)))
         bounds = stage_bounds(head, call, h, units) if call.outputs else {}
         for name in call.outputs:
-            picked[name].append((arrays[name][b, h][sample.rows], getattr(head, name), bounds[name]))
-    return tuple(_judge_parts(name, parts, call) for name, parts in picked.items())
+            picked[name].append((getattr(head, name), bounds[name]))
+    return {name: _truth(name, parts, call) for name, parts in picked.items()}
 
 
 def _form(name: str, array: Any, call: Call) -> Judgement | None:
@@ -123,30 +155,38 @@ def _dtype(name: str, call: Call) -> str:
     return call.dtype if name == "output" else wide(call.dtype)
 
 
-def _judge_parts(name: str, parts: list[tuple[Array, ...]], call: Call) -> Judgement:
-    got, expected, bound, *rest = (np.stack(part) for part in zip(*parts, strict=True))
+def _truth(name: str, parts: list[tuple[Array, ...]], call: Call) -> Truth:
+    expected, bound, *rest = (np.stack(part) for part in zip(*parts, strict=True))
     if not rest:
-        return _judged(name, got, expected, bound, _dtype(name, call))
+        return _evenly(expected, bound, _dtype(name, call))
     above, spreads = rest
-    judged = judge(name, got, expected, bound, _dtype(name, call), above)
-    return replace(judged, telling=telling.of_output(np.maximum(bound, above), spreads))
+    return Truth(expected, bound, above, _dtype(name, call), telling.of_output(np.maximum(bound, above), spreads))
 
 
-def _judged(name: str, got: Array, expected: Array, bound: Array, dtype: str) -> Judgement:
-    return replace(judge(name, got, expected, bound, dtype), telling=telling.of_numbers(expected, bound))
+def _evenly(expected: Array, bound: Array, dtype: str) -> Truth:
+    return Truth(expected, bound, bound, dtype, telling.of_numbers(expected, bound))
 
 
 def judge_gradients(
     grads: dict[str, Array], inputs: Inputs, units: Units, sample: Sample, evaluated: Evaluated | None = None
 ) -> tuple[Judgement, ...]:
     """Hold gradients to the oracle; the cotangents are zero outside the sample."""
+    return held_gradients(grads, true_gradients(inputs, units, sample, evaluated))
+
+
+def held_gradients(grads: dict[str, Array], truth: dict[str, Truth]) -> tuple[Judgement, ...]:
+    """Hold each gradient to the truth about it."""
+    return tuple(one.judge(f"d_{name}", grads[name]) for name, one in truth.items())
+
+
+def true_gradients(
+    inputs: Inputs, units: Units, sample: Sample, evaluated: Evaluated | None = None
+) -> dict[str, Truth]:
+    """The truth about every gradient; none where there are no cotangents."""
     qkv, call, d_output, d_lse = inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse
     if d_output is None or call.sizes.empty:
-        return ()
+        return {}
     expected = reference_vjp(*qkv, call, d_output, d_lse, sample.rows, sample.pairs, evaluated)
     bounds = gradient_bounds(*qkv, call, d_output, d_lse, units, sample.rows, sample.pairs, evaluated)
     operands = inputs.arrays()
-    return tuple(
-        _judged(f"d_{name}", grads[name], expected[name], bounds[name], operands[name].dtype.name)
-        for name in gradient_names(call)
-    )
+    return {name: _evenly(expected[name], bounds[name], operands[name].dtype.name) for name in gradient_names(call)}

@@ -12,24 +12,30 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.agree.bounds import Units, output_bound, stage_bounds
+from attnbench.agree.bounds import Units
 from attnbench.agree.eager import CAPABILITIES, Eager
-from attnbench.agree.gradient_bounds import gradient_bounds
-from attnbench.agree.judge import Judgement, judge, of_another_form
 from attnbench.agree.mutants.conditional import Conditional
 from attnbench.agree.run_once import SMALL
-from attnbench.agree.sampled import Sample, Share, choose, sampled
+from attnbench.agree.sampled import (
+    Sample,
+    Share,
+    Truth,
+    choose,
+    forms,
+    held,
+    held_gradients,
+    sampled,
+    true_forward,
+    true_gradients,
+)
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.call import Sizes
 from attnbench.errors import AttnbenchError
 from attnbench.implementation import AttentionOutput
 from attnbench.oracle import Evaluated
-from attnbench.oracle_vjp import reference_vjp
-from attnbench.precision import wide
 from attnbench.problem import Case
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Truth = dict[str, tuple[Array, Array]]  # what is right and how far from it an answer agrees, by name
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,8 @@ class Known:
     case: Case
     inputs: Inputs
     sample: Sample
-    forward: Truth
-    gradients: Truth
+    forward: dict[str, Truth]
+    gradients: dict[str, Truth]
     output: AttentionOutput
     grads: dict[str, Array]
 
@@ -55,11 +61,12 @@ def known(case: Case, sample: Sample | None = None, inputs: Inputs | None = None
     inputs = sampled(inputs, sample)
     units = Units.of(CAPABILITIES.precision_of(inputs.call.dtype), inputs.call.dtype)
     evaluated = Evaluated(*inputs.qkv, inputs.call, sample.rows, sample.pairs)
-    backward = _true_gradients(inputs, sample, units, evaluated) if case.gradients else {}
+    forward = true_forward(inputs, units, sample, evaluated)
+    backward = true_gradients(inputs, units, sample, evaluated) if case.gradients else {}
     sound = Eager()
     output = sound.attend(*inputs.qkv, inputs.call)
     grads = sound.vjp(*inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse) if case.gradients else {}
-    answer = Known(case, inputs, sample, _true_output(inputs, units, evaluated), backward, output, grads)
+    answer = Known(case, inputs, sample, forward, backward, output, grads)
     if wrong := _outside(answer, output, grads):
         raise AttnbenchError(f"the sound implementation is wrong in {case.label()}: {wrong}")
     return answer
@@ -124,40 +131,8 @@ def _read_only(array: Array) -> Array:
     return copy
 
 
-def _true_output(inputs: Inputs, units: Units, evaluated: Evaluated) -> Truth:
-    parts: dict[str, list[tuple[Array, Array]]] = {name: [] for name in ("output", *inputs.call.outputs)}
-    for _, h, head in evaluated:
-        bounds = {"output": output_bound(head, inputs.call, h, units)}
-        if inputs.call.outputs:
-            bounds |= stage_bounds(head, inputs.call, h, units)
-        for name, found in parts.items():
-            found.append((getattr(head, name), bounds[name]))
-    return {name: (np.stack([e for e, _ in found]), np.stack([b for _, b in found])) for name, found in parts.items()}
-
-
-def _true_gradients(inputs: Inputs, sample: Sample, units: Units, evaluated: Evaluated) -> Truth:
-    given = (*inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse)
-    expected = reference_vjp(*given, sample.rows, sample.pairs, evaluated)
-    bounds = gradient_bounds(*given, units, sample.rows, sample.pairs, evaluated)
-    return {name: (expected[name], bounds[name]) for name in expected}
-
-
 def _outside(answer: Known, output: AttentionOutput, grads: dict[str, Array]) -> str | None:
-    """The first array that disagrees, looking only at what is not the sound one itself."""
-    dtype, named = answer.inputs.call.dtype, answer.inputs.arrays()
-    for name, truth in answer.forward.items():
-        one = _judged(answer, name, getattr(output, name), truth, dtype if name == "output" else wide(dtype))
-        if not one.ok:
-            return one.sentence()
-    for name, (expected, bound) in answer.gradients.items():
-        one = judge(f"d_{name}", grads[name], expected, bound, named[name].dtype.name)
-        if not one.ok:
-            return one.sentence()
-    return None
-
-
-def _judged(answer: Known, name: str, got: Any, truth: tuple[Array, Array], dtype: str) -> Judgement:
-    if wrong := of_another_form(name, got, getattr(answer.output, name).shape, dtype):
-        return wrong
-    rows = np.stack([got[b, h][answer.sample.rows] for b, h in answer.sample.pairs])
-    return judge(name, rows, *truth, dtype)
+    """The first array that disagrees, judged as a trial judges it."""
+    judged = forms(output, answer.inputs.call) or held(output, answer.forward, answer.sample)
+    judged += held_gradients(grads, answer.gradients)
+    return next((one.sentence() for one in judged if not one.ok), None)

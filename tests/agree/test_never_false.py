@@ -1,0 +1,340 @@
+"""No diagnosis is false: what a reading does not explain, or another explains as well, gets no name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attnbench.agree import diagnose as diagnosing
+from attnbench.agree import diagnose_output
+from attnbench.agree.bounds import Units
+from attnbench.agree.case_text import case_from_text
+from attnbench.agree.condition import condition
+from attnbench.agree.diagnose import diagnose
+from attnbench.agree.diagnosis import UNKNOWN, Diagnosis, Doctor, Seen
+from attnbench.agree.eager import CAPABILITIES, Array, Eager, State
+from attnbench.agree.gradient_bounds import gradient_bounds
+from attnbench.agree.readings_gradient import gradient_readings, gradients
+from attnbench.agree.readings_measured import Span, within_span
+from attnbench.agree.readings_numeric import tf32
+from attnbench.agree.trial import trial
+from attnbench.agree.weight_bounds import SLACK
+from attnbench.attention import load_backend
+from attnbench.call import Call
+from attnbench.implementation import AttentionOutput
+from attnbench.inputs import draw_cotangents
+
+BACKEND = load_backend("numpy")
+CASE = "B=1 Hq=2 Tq=9 S=17 D=8 dtype=float32"
+
+
+def told(kernel: Eager, text: str) -> Diagnosis:
+    """What is said of a kernel that fails in this case."""
+    case, one = case_from_text(text), kernel.implementation("planted")
+    assert trial(BACKEND, one, case).status == "wrong"
+    return diagnose(BACKEND, one, case, seconds=30.0)
+
+
+# Sixteen bits
+
+
+class OneFaultForEachDtype(Eager):
+    """Rounds q and k to TF32 in float32, where a frontier one key too wide is another fault: of bfloat16."""
+
+    def score(self, q: Array, k: Array, call: Call) -> Array:
+        if call.dtype == "float32":
+            q, k = (tf32(array).astype(np.float32) for array in (q, k))
+        return super().score(q, k, call)
+
+    def causal(self, call: Call) -> Array | None:
+        right = super().causal(call)
+        if right is None or call.dtype != "bfloat16":
+            return right
+        return np.arange(call.sizes.S) <= self.positions(call) + 1
+
+
+class GradientsOfOneDtype(Eager):
+    """Forgets the scale on the way back in float32, and in bfloat16 the normaliser."""
+
+    def scale_in_backward(self, state: State) -> Array | float:
+        return 1.0 if state.call.dtype == "float32" else super().scale_in_backward(state)
+
+    def delta(self, weights: Array, d_weights: Array) -> Array:
+        right = super().delta(weights, d_weights)
+        return right * 0 if self.low else right
+
+    def vjp(self, q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None) -> dict[str, Array]:
+        self.low = call.dtype == "bfloat16"
+        return super().vjp(q, k, v, call, d_output, d_lse)
+
+    low = False
+
+
+def test_a_fault_in_16_bits_is_not_named_by_another_one_in_more_bits() -> None:
+    text = "causal align=bottom_right B=2 Hq=2 Tq=9 S=17 D=8 dtype="
+    assert told(OneFaultForEachDtype(), f"{text}bfloat16").evidence.startswith("the causal mask is one key too wide")
+    assert told(OneFaultForEachDtype(), f"{text}float32").kind == "precision"
+
+
+def test_so_it_is_of_gradients() -> None:
+    text = "backward B=1 Hq=2 Tq=9 S=17 D=8 dtype="
+    assert "the scale is missing" in told(GradientsOfOneDtype(), f"{text}float32").evidence
+    assert "the softmax's normaliser is missing" in told(GradientsOfOneDtype(), f"{text}bfloat16").evidence
+
+
+class FactorForEachElement(Eager):
+    """Every element of the output is off by a factor of its own."""
+
+    def weighted_sum(self, weights: Array, v: Array, allowed: Array) -> Array:
+        right = super().weighted_sum(weights, v, allowed)
+        factors = 1 + 0.05 * np.asarray(np.random.default_rng(0).standard_normal(right.shape))
+        return np.asarray(right * factors.astype(right.dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_noise_is_found_in_16_bits_as_in_more(dtype: str) -> None:
+    found = told(FactorForEachElement(), f"B=1 Hq=2 Tq=9 S=17 D=8 dtype={dtype}")
+    assert found.kind == "noise"
+    assert "every element is off by a factor of its own" in found.evidence
+
+
+# Gradients and lse
+
+
+class Noisy(Eager):
+    """A gradient with noise of a few bounds."""
+
+    def __init__(self, name: str, size: float) -> None:
+        self.name, self.size = name, size
+
+    def handed_out(self, grads: dict[str, Array]) -> dict[str, Array]:
+        if self.name not in grads:
+            return grads
+        right = grads[self.name]
+        signs = np.random.default_rng(0).choice([-1, 1], right.shape)
+        return grads | {self.name: (right * (1 + self.size * signs)).astype(right.dtype)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"backward softcap=1000.0 {CASE}",
+        f"backward scale=1.0 {CASE}",
+        "backward B=1 Hq=2 Tq=9 S=17 D=1 dtype=float32",
+        f"backward {CASE} operands=bias",
+    ],
+)
+def test_noise_in_a_gradient_is_no_reading_that_changes_nothing(text: str) -> None:
+    assert told(Noisy("q", 4e-5), text).kind == UNKNOWN
+
+
+def test_noise_in_the_gradient_of_sinks_is_no_cancellation() -> None:
+    text = "backward B=1 Hq=4 Tq=3 S=17 D=8 dtype=float32 operands=sinks distribution=peaky"
+    assert told(Noisy("sinks", 1e-4), text).kind == UNKNOWN
+
+
+class OncePerSeed(Eager):
+    """The gradient of k is halved on the values of one draw, and right on others."""
+
+    def vjp(self, q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None) -> dict[str, Array]:
+        grads = super().vjp(q, k, v, call, d_output, d_lse)
+        self.first = q.tobytes() if self.first is None else self.first
+        return grads | {"k": grads["k"] / 2} if q.tobytes() == self.first else grads
+
+    first: bytes | None = None
+
+
+def test_a_gradient_is_asked_for_other_inputs_too() -> None:
+    case, one = case_from_text(f"backward {CASE}"), OncePerSeed().implementation("once")
+    assert diagnose(BACKEND, one, case, seconds=30.0).kind == UNKNOWN
+
+
+def test_readings_that_are_one_in_a_case_are_both_named() -> None:
+    """With the scale −1 a scale that is missing and one that is applied twice are the same."""
+
+    class Unscaled(Eager):
+        def scale_in_backward(self, state: State) -> Array | float:
+            del state
+            return 1.0
+
+    both = "the scale is missing in the backward pass, or the scale is applied twice in the backward pass"
+    assert told(Unscaled(), f"backward scale=-1.0 {CASE}").evidence == both
+
+
+class Stretched(Eager):
+    """An lse that is a few bounds too large, in proportion."""
+
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+    def attend(self, q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+        found = super().attend(q, k, v, call)
+        return found if found.lse is None else replace(found, lse=(found.lse * (1 + self.by)).astype(found.lse.dtype))
+
+
+@pytest.mark.parametrize("by", [2e-6, 3e-6, 5e-6])
+def test_noise_in_lse_is_none_of_its_readings(by: float) -> None:
+    assert told(Stretched(by), f"{CASE} outputs=lse").kind == UNKNOWN
+
+
+class LseWithCount(Eager):
+    """An lse to which ln S is added: no number."""
+
+    def attend(self, q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+        found = super().attend(q, k, v, call)
+        return found if found.lse is None else replace(found, lse=found.lse + np.float32(np.log(call.sizes.S)))
+
+
+def test_what_grows_with_the_keys_is_no_number_that_is_added_everywhere() -> None:
+    assert told(LseWithCount(), f"{CASE} outputs=lse").kind == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"backward softcap=0.7 {CASE} outputs=lse",
+        "backward B=2 Hq=4 Hkv=2 Tq=5 S=9 D=8 dtype=float32 operands=bias",
+        f"backward dropout=0.3 {CASE}",
+    ],
+)
+def test_the_bound_of_a_reading_holds_it_computed_in_float32(text: str) -> None:
+    """Each wrong backward pass in float32 lies within its own bound, which is no wider than it must be."""
+    case = case_from_text(text)
+    one = Eager().implementation("right")
+    seen = Doctor(BACKEND, one, "cpu", time.monotonic() + 30).see(replace(case, phase="forward"))
+    d_output, d_lse = draw_cotangents(case)
+    units = Units.of(CAPABILITIES.precision_of("float32"), "float32")
+    rows, pairs = np.arange(seen.call.sizes.Tq), tuple(np.ndindex(seen.call.sizes.B, seen.call.sizes.Hq))
+    for reading in gradient_readings(seen.right, d_lse):
+        read = gradients(seen.right, d_output, d_lse, reading.steps)
+        bounds = gradient_bounds(*seen.qkv, seen.call, d_output, d_lse, units, rows, pairs, steps=reading.steps)
+        for name, value in read.items():
+            assert (np.abs(value.astype(np.float32) - value) <= SLACK * bounds[name]).all(), reading.sentence
+            size = np.abs(value).max()
+            assert SLACK * bounds[name].max() <= 1e-4 * max(size, 1), reading.sentence
+
+
+# NaN, sizes, time
+
+
+class Leaking(Eager):
+    """Multiplies a NaN outside the allowed set by 0."""
+
+    def weighted_sum(self, weights: Array, v: Array, allowed: Array) -> Array:
+        del allowed
+        return np.asarray(weights @ v)
+
+
+def test_a_nan_that_no_row_reads_is_a_leak() -> None:
+    found = told(Leaking(), "causal align=top_left B=2 Tq=3 S=12 D=4 operands=nan_value")
+    assert found.kind == "nan"
+    assert found.evidence.startswith("a NaN in v makes 3 rows that do not read it NaN: batch entry 0")
+
+
+def test_a_condition_does_not_contradict_what_was_tried() -> None:
+    found = condition(case_from_text("Tq=8 S=9 D=4"), lambda one: one.problem.Tq % 5 == 3)
+    assert found == "Tq: of those tried 8 and 18 are wrong, 1, 4, 6, 7 and 9 agree"
+
+
+class MaskReplacesCausality(Eager):
+    """Where there is a mask, causality is forgotten."""
+
+    def causal(self, call: Call) -> Array | None:
+        return None if call.mask is not None else super().causal(call)
+
+
+class NoCausality(Eager):
+    """Causality is forgotten, mask or none."""
+
+    def causal(self, call: Call) -> Array | None:
+        del call
+        return None
+
+
+MASKED = "causal align=bottom_right B=2 Hq=2 Tq=9 S=17 D=8 operands=mask"
+
+
+def test_a_mask_that_replaces_causality_is_told_from_causality_that_is_ignored() -> None:
+    assert told(MaskReplacesCausality(), MASKED) == Diagnosis("mask", "the mask replaces causality")
+    assert told(NoCausality(), MASKED) == Diagnosis("causal", "the causal mask is ignored")
+
+
+def counted(stop: int) -> type[Doctor]:
+    """A doctor whose time is up after so many looks at the clock."""
+
+    class Counted(Doctor):
+        looks = 0
+
+        @property
+        def late(self) -> bool:
+            self.looks += 1
+            return self.looks > stop
+
+    return Counted
+
+
+@pytest.mark.parametrize(
+    ("stop", "text"), [(0, MASKED), (20, MASKED), (40, MASKED), (0, f"backward {CASE}"), (2, f"backward {CASE}")]
+)
+def test_who_has_no_time_for_every_reading_names_none(stop: int, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Both(MaskReplacesCausality):
+        def scale_in_backward(self, state: State) -> Array | float:
+            del state
+            return 1.0
+
+    monkeypatch.setattr(diagnosing, "Doctor", counted(stop))
+    assert told(Both(), text) == Diagnosis(UNKNOWN, "nothing found in the time given")
+
+
+class LastKeyDropped(Eager):
+    """Drops the last key where their number is odd."""
+
+    def allowed(self, call: Call) -> Array:
+        keys = call.sizes.S
+        return super().allowed(call) & (np.arange(keys) < keys - keys % 2 * (keys > 1))
+
+
+def test_of_sizes_that_there_was_no_time_for_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "B=2 Hq=2 Tq=5 S=17 D=6"
+    assert told(LastKeyDropped(), text).evidence.endswith(" where S is odd")
+
+    class Late(Doctor):
+        """Has time for two sizes."""
+
+        @property
+        def late(self) -> bool:
+            return self.sizes > 2
+
+        def other(self, seen: Seen, **changes: Any) -> Seen | None:
+            self.sizes += "S" in changes
+            return super().other(seen, **changes)
+
+        sizes = 0
+
+    monkeypatch.setattr(diagnosing, "Doctor", Late)
+    assert told(LastKeyDropped(), text).evidence.endswith(" at S = 17")
+
+
+# Readings of a part
+
+
+def test_readings_of_the_score_are_none_of_a_part() -> None:
+    """They change what the scores are computed of, and nothing that could be so in a part of the call alone."""
+    case = case_from_text("score=additive B=2 Hq=2 Tq=5 S=7 D=4")
+    seen = Doctor(BACKEND, Eager().implementation("right"), "cpu", time.monotonic() + 30).see(case)
+
+    def sentences() -> Iterator[str]:
+        return (one.sentence for one in within_span(seen.facts, Span(2, 2, 4, 5)))
+
+    assert not [one for one in sentences() if "the bias b is left out" in one]
+
+
+def test_every_condition_of_a_tail_can_be_told_from_the_others() -> None:
+    found = diagnose_output.CONDITIONS
+    tried = {name: tuple(rule(s) for s in diagnose_output.TAILS) for name, rule in found.items()}
+    assert len(set(tried.values())) == len(found)
