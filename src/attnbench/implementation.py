@@ -175,7 +175,7 @@ class Capabilities:
         _check_names("restriction in only=", self.only, tuple(ONLY))
         _check_names("score", self.scores, SCORES)
         _check_names("device", self.devices, DEVICES)
-        _check_names("dtype in precision=", self.precision, DTYPES)
+        _check_precision(self.precision)
         for name in FEATURES:
             if not isinstance(getattr(self, name), bool):
                 msg = f"the capability {name} is True or False, not {getattr(self, name)!r}"
@@ -246,6 +246,19 @@ def _contradiction(can: Capabilities) -> str | None:
     if narrowed and not (can.causal or can.window or can.slopes):
         return "alignments says where the queries of causal, window and slopes calls stand, and none is declared"
     return None
+
+
+def _check_precision(declared: Any) -> None:
+    """``precision=`` is a dict from dtypes to one ``Precision`` or a tuple of several."""
+    typed = 'write precision={"bfloat16": Precision(p_cast="bfloat16")}'
+    if not isinstance(declared, Mapping):
+        msg = f"precision= is a dict from dtypes to what is declared of each; got {declared!r}: {typed}"
+        raise UsageError(msg)
+    _check_names("dtype in precision=", declared, DTYPES)
+    for dtype, given in declared.items():
+        if not all(isinstance(one, Precision) for one in (given if isinstance(given, tuple) else (given,))):
+            msg = f"precision= of {dtype} is a Precision or a tuple of them; got {given!r}: {typed}"
+            raise UsageError(msg)
 
 
 def _check_names(what: str, names: Iterable[str], known: tuple[str, ...]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 LEVELS = (*DTYPES, "tf32")
 
-# A declaration widens the bound; without a limit it could make the check pass anything.
+# In unit roundoffs. A declaration widens the bound; without a limit it could make the check pass anything.
 MOST_ULP = 64.0
 
 # Unit roundoff u (half the spacing of 1.0) of each level.
@@ -83,9 +83,10 @@ class Precision:
 
     ``accumulate`` QK and PV sums; ``logits`` the format in which the logits are stored between two passes, ``None``
     if they stay in the accumulator; ``softmax`` the exponentials and their sum; ``p_cast`` the format to which P is
-    rounded before PV, ``None`` if it is not. ``chain`` is the longest summation chain over keys, ``None`` for S.
-    ``exp_ulp`` and ``tanh_ulp`` are the errors of these functions in unit roundoffs, ``flush`` says that subnormals
-    become zero. ``stored_output`` is the format of the O that a backward pass reads again (``None``: not read).
+    rounded before PV, ``None`` if it is not. ``chain`` is the longest chain of any sum (over keys, and over D, Dv and
+    query rows), ``None`` for all terms. ``exp_ulp`` and ``tanh_ulp`` are the relative errors of these functions in
+    unit roundoffs u (a unit in the last place is 1 to 2 u), ``flush`` says that subnormals become zero.
+    ``stored_output`` is the format of the O that a backward pass reads again (``None``: not read).
 
     ``seen`` is the range of versions that this was seen with, such as ``jax>=0.9,<0.13``; empty: it holds for all,
     as where a kernel says each step itself. With other versions the arithmetic is probed (``agree/arithmetic.py``).
@@ -109,10 +110,11 @@ class Precision:
                 raise SpecError(msg)
         for name in ("exp_ulp", "tanh_ulp"):
             if not 0 < (error := getattr(self, name)) <= MOST_ULP:
-                msg = f"{name} is the error of that function, above 0 and at most {MOST_ULP:g} ULP; got {error!r}"
+                most = f"above 0 and at most {MOST_ULP:g} unit roundoffs"
+                msg = f"{name} is the error of that function, {most}; got {error!r}"
                 raise SpecError(msg)
         if self.chain is not None and self.chain < 1:
-            msg = f"chain is the longest sum over keys, at least 1, or None for S; got {self.chain!r}"
+            msg = f"chain is the longest chain of any sum, at least 1, or None for all terms; got {self.chain!r}"
             raise SpecError(msg)
         if self.seen:
             parse(self.seen)

@@ -12,9 +12,13 @@ from attnbench.agree.arithmetic import held, precision_of
 from attnbench.agree.baseline import Baseline
 from attnbench.agree.check.rows import check_feature
 from attnbench.agree.declare.words import arithmetic as in_words
+from attnbench.agree.trial import trial
 from attnbench.attention import load_backend
-from attnbench.implementation import Capabilities, Implementation
+from attnbench.errors import UnsupportedError
+from attnbench.implementation import Capabilities, Implementation, Limit
 from attnbench.precision import Precision, default_precision
+from attnbench.problem import Case, Problem
+from attnbench.spec import AttentionSpec
 
 NEVER = "numpy<1"  # with which nothing here was seen
 NARROW = Precision(logits="bfloat16", p_cast="bfloat16", stored_output="bfloat16", seen=NEVER)
@@ -52,14 +56,52 @@ def test_a_kernel_that_raises_is_held_to_the_default() -> None:
     assert precision_of(broken, "bfloat16", "cpu") == default_precision("bfloat16")
 
 
+def in_blocks(one: Implementation, limits: tuple[Limit, ...] = (), factor: float = 1.0) -> Implementation:
+    """It refuses what is not in blocks of 16 queries."""
+
+    def attend(q: Any, k: Any, v: Any, call: Any) -> Any:
+        if call.sizes.Tq % 16:
+            msg = "queries in blocks of 16"
+            raise UnsupportedError(msg)
+        found = one.attend(q, k, v, call)
+        return replace(found, output=(found.output * factor).astype(q.dtype))
+
+    return replace(one, attend=attend, vjp=None, capabilities=replace(one.capabilities, limits=limits))
+
+
+BLOCKS = Case(AttentionSpec(), Problem(B=2, Hq=2, Tq=32, S=64, D=16, Dv=8, dtype="bfloat16"))
+
+
+def test_the_plain_cases_keep_to_the_limits_of_a_kernel() -> None:
+    limited = in_blocks(narrow(NARROW), (Limit("Tq", "in blocks", multiple_of=16),))
+    assert held(limited, "bfloat16", "cpu").precision == replace(NARROW, seen="")
+    assert trial(load_backend("numpy"), limited, BLOCKS).status == "ok"
+
+
+def test_what_could_not_be_probed_is_neither_right_nor_wrong() -> None:
+    """A kernel that refuses the plain cases; what no declaration of it would explain is wrong all the same."""
+    refusing = in_blocks(narrow(NARROW))
+    found = held(refusing, "bfloat16", "cpu")
+    assert found.precision == default_precision("bfloat16")
+    assert found.probed is not None
+    assert ": arithmetic could not be probed, and is not known to be as declared for numpy<1: " in found.probed
+    assert found.probed.endswith("queries in blocks of 16")
+    numpy = load_backend("numpy")
+    left = trial(numpy, refusing, BLOCKS)
+    assert (left.status, left.reason, left.fault) == ("unsupported", found.probed, None)
+    assert trial(numpy, in_blocks(narrow(NARROW), factor=1.1), BLOCKS).status == "wrong"
+    assert trial(numpy, in_blocks(narrow(WIDE)), BLOCKS).status == "wrong"
+
+
 def test_what_was_seen_is_not_probed_and_what_was_probed_is_not_probed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     other = narrow(NARROW)
     first = held(other, "bfloat16", "cpu")
     monkeypatch.setattr(arithmetic, "answered", None)
     assert held(other, "bfloat16", "cpu") is first
     seen = replace(NARROW, seen="numpy>=1")
-    assert held(narrow(NARROW, seen), "bfloat16", "cpu") == arithmetic.Held(seen)
-    assert held(narrow(), "bfloat16", "cpu") == arithmetic.Held(default_precision("bfloat16"))
+    assert held(narrow(NARROW, seen), "bfloat16", "cpu") == arithmetic.Held(seen, seen)
+    usual = default_precision("bfloat16")
+    assert held(narrow(), "bfloat16", "cpu") == arithmetic.Held(usual, usual)
 
 
 def test_a_row_says_that_its_arithmetic_was_probed() -> None:

@@ -10,19 +10,20 @@ import numpy as np
 import pytest
 
 from attnbench.agree.arithmetic import precision_of
-from attnbench.agree.cases import PLAIN, SQUARE
+from attnbench.agree.cases import PLAIN, RULES, SQUARE
 from attnbench.agree.declare import explain
 from attnbench.agree.declare.candidates import sets, steps, with_all
 from attnbench.agree.declare.explain import Evidence, Kernel, explaining, with_precision
 from attnbench.agree.declare.offer import EXPLAINABLE, Question, offer
 from attnbench.agree.declare.words import UNSET, WORDS, arithmetic, as_typed, line
 from attnbench.agree.eager import Array, Eager
+from attnbench.agree.fitted import fitted
 from attnbench.agree.trial import trial
 from attnbench.attention import load_backend
 from attnbench.backends.arithmetic import flushed_by
 from attnbench.call import Call
 from attnbench.discover import load_implementation
-from attnbench.implementation import Capabilities, Implementation
+from attnbench.implementation import Capabilities, Implementation, Limit
 from attnbench.precision import DTYPES, UNIT_ROUNDOFF, Precision, default_precision, numpy_dtype
 from attnbench.problem import Case, Problem
 from attnbench.spec import AttentionSpec
@@ -71,7 +72,7 @@ class InFloat32(Eager):
 
 
 class CoarseExponential(Eager):
-    """An exponential that errs by 20 ULP to either side."""
+    """An exponential that errs by 20 unit roundoffs to either side."""
 
     def terms(self, logits: Array, row_max: Array, allowed: Array) -> Array:
         found = super().terms(logits, row_max, allowed)
@@ -196,7 +197,7 @@ def keep_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def call_it_plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explain, "_plainly_right", lambda _: False)
+    monkeypatch.setattr(explain, "_plainly_wrong", lambda _: True)
 
 
 # A wrong kernel, its dtype, and the condition without which it would be offered a declaration.
@@ -251,7 +252,7 @@ def test_a_declared_chain_that_is_too_short_is_taken_back() -> None:
     words = {step.levels[0].get("chain", "") for step in steps(short, "float32")}
     assert None in words
     assert offer(NUMPY, one, {}).line == 'precision={"float32": Precision(chain=1)}'
-    assert arithmetic({"chain": None}) == "sums over all keys"
+    assert arithmetic({"chain": None}) == "sums over all terms"
 
 
 def test_a_coarse_exponential_is_offered_at_the_lowest_level_that_is_enough() -> None:
@@ -263,14 +264,125 @@ def test_a_coarse_exponential_is_offered_at_the_lowest_level_that_is_enough() ->
         tried = [Case(AttentionSpec(), replace(pairs, seed=seed)) for seed in range(4)]
         wrong = [case for case in tried if trial(NUMPY, one, case).status == "wrong"]
         assert wrong
-        found[dtype] = explaining(Kernel(NUMPY, one, dtype), wrong)
+        told = explaining(Kernel(NUMPY, one, dtype), wrong)
+        found[dtype] = told and told.changes
     assert found == {"float64": {"exp_ulp": 4.0}, "float32": None}
+
+
+def asked_of(one: Implementation, *sizes: dict[str, Any], dtype: str) -> list[Case]:
+    """Plain cases of these sizes that disagree."""
+    tried = [Case(AttentionSpec(), Problem.from_dict({"D": 16, "Dv": 8, "dtype": dtype} | more)) for more in sizes]
+    return [case for case in tried if trial(NUMPY, one, case).fault in EXPLAINABLE]
+
+
+def test_the_rules_are_asked_within_the_limits_of_a_kernel() -> None:
+    """Its own blocks of 16 queries leave out the sizes of the rules; those nearest to them show the wrong scale."""
+    blocks = (Limit("Tq", "in blocks", multiple_of=16),)
+    sizes = [{"B": 2, "Hq": 3, "Tq": 32, "S": 65}, {"B": 1, "Hq": 2, "Tq": 16, "S": 64}]
+    for breed, words in ((ScaleOff, {}), (WeightsRounded, {"bfloat16": "P rounded to bfloat16"})):
+        one = kernel(breed, "bfloat16", limits=blocks)
+        wrong = asked_of(one, *sizes, dtype="bfloat16")
+        assert wrong
+        assert offer(NUMPY, one, {"bfloat16": Question(wrong)}).words == words
+
+
+def test_a_rule_that_cannot_be_asked_is_not_said_to_hold_and_withholds_a_format() -> None:
+    """Rule 3 takes its draws as batch entries."""
+    alone = (Limit("B", "one at a time", at_most=1),)
+    rounding = kernel(WeightsRounded, "bfloat16", limits=alone)
+    wrong = asked_of(rounding, {"B": 1, "Hq": 2, "Tq": 16, "S": 64}, dtype="bfloat16")
+    assert wrong
+    assert offer(NUMPY, rounding, {"bfloat16": Question(wrong)}).words == {}
+    flushing = kernel(Flushing, "float32", limits=alone)
+    tiny = {"B": 1, "Hq": 2, "Tq": 16, "S": 64, "distribution": "denormal"}
+    found = offer(NUMPY, flushing, {"float32": Question(asked_of(flushing, tiny, dtype="float32"))})
+    assert found.evidence["float32"].endswith("agrees, and rule_2 and probes hold (rule_3 could not be asked)")
+
+
+class OnceInfinite(WeightsRounded):
+    """One infinity, where there are 24 queries."""
+
+    def finish(self, output: Array, dtype: Any) -> Array:
+        found = super().finish(output, dtype)
+        if found.shape[2] == 24:
+            found[0, 0, -1, 0] = np.inf
+        return found
+
+
+class OnceNaN(WeightsRounded):
+    """A d_k of NaN, where there are 24 queries."""
+
+    def handed_out(self, grads: Any) -> Any:
+        late = grads["q"].shape[2] == 24
+        return dict(grads) | ({"k": np.full_like(grads["k"], np.nan)} if late else {})
+
+
+@pytest.mark.parametrize("breed", [OnceInfinite, OnceNaN])
+def test_what_no_declaration_explains_is_not_counted_as_explained(breed: type[Eager]) -> None:
+    one = kernel(breed, "bfloat16", backward=breed is OnceNaN)
+    sizes = [{"B": 1, "Hq": 2, "Tq": tq, "S": 65} for tq in (17, 24, 9)]
+    every = [Case(AttentionSpec(), Problem.from_dict({"D": 16, "Dv": 8, "dtype": "bfloat16"} | more)) for more in sizes]
+    every = [replace(case, phase="backward") if breed is OnceNaN else case for case in every]
+    assert all(trial(NUMPY, one, case).fault in EXPLAINABLE for case in every)
+    found = offer(NUMPY, one, {"bfloat16": Question(every)})
+    assert "with it 2 of 3 cases whose values disagree in bfloat16 agree, and" in found.evidence["bfloat16"]
+    assert found.cases == {"bfloat16": (every[0], every[2])}
+    declares = with_precision(one, "bfloat16", "cpu", Precision(p_cast="bfloat16"))
+    assert [trial(NUMPY, declares, case).status for case in every] == ["ok", "wrong", "ok"]
+
+
+def test_the_plainest_case_is_asked_as_a_restricted_kernel_takes_it() -> None:
+    """With D = Dv alone the plainest case agrees, too, where P is rounded under a causal mask only."""
+    for breed, words in ((RoundedWhereCausal, {}), (WeightsRounded, {"bfloat16": "P rounded to bfloat16"})):
+        one = kernel(breed, "bfloat16", only=("equal_head_sizes",))
+        able = [replace(fitted(case, one.capabilities), phase="forward") for case in cases("bfloat16")]
+        wrong = [case for case in able if trial(NUMPY, one, case).fault in EXPLAINABLE]
+        assert offer(NUMPY, one, {"bfloat16": Question(wrong)}).words == words
+
+
+def test_where_nothing_is_known_of_the_plainest_case_no_format_is_offered() -> None:
+    one = kernel(WeightsRounded, "bfloat16", limits=(Limit("Tq", "long ones", at_least=2000),))
+    wrong = asked_of(one, {"B": 1, "Hq": 1, "Tq": 2000, "S": 8}, dtype="bfloat16")
+    assert wrong
+    assert offer(NUMPY, one, {"bfloat16": Question(wrong)}).words == {}
+
+
+LATER = Precision(exp_ulp=4.0, seen="numpy>=99")
+
+
+def test_the_line_keeps_what_is_declared_for_other_versions() -> None:
+    here = Precision(tanh_ulp=4.0, seen="numpy<99")
+    one = kernel(WeightsRounded, "bfloat16", precision={"bfloat16": (LATER, here), "float16": Precision(flush=True)})
+    assert offer(NUMPY, one, {}).line == (
+        f'precision={{"bfloat16": ({as_typed(LATER)}, {as_typed(here)}), "float16": Precision(flush=True)}}'
+    )
+    found = offer(NUMPY, one, {"bfloat16": Question(disagreeing(one, "bfloat16"))})
+    changed = replace(here, p_cast="bfloat16")
+    assert f'"bfloat16": ({as_typed(LATER)}, {as_typed(changed)})' in found.line
+
+
+def test_where_the_arithmetic_was_probed_the_line_adds_these_versions() -> None:
+    one = kernel(WeightsRounded, "bfloat16", precision={"bfloat16": LATER})
+    found = offer(NUMPY, one, {"bfloat16": Question(disagreeing(one, "bfloat16"))})
+    added = Precision(p_cast="bfloat16", seen=f"numpy=={np.__version__}")
+    assert found.line == f'precision={{"bfloat16": ({as_typed(LATER)}, {as_typed(added)})}}'
+
+
+def test_an_offer_says_in_which_capabilities_the_line_is_written() -> None:
+    one = kernel(WeightsRounded, "bfloat16")
+    wrong = disagreeing(one, "bfloat16")
+    for on, where in (({}, "its Capabilities"), ({"cpu": one.capabilities}, 'its Capabilities in on={"cpu": ...}')):
+        told = offer(NUMPY, replace(one, on=on), {"bfloat16": Question(wrong)}).of("bfloat16")
+        assert told is not None
+        assert told["where"] == where
 
 
 def test_an_exception_and_the_end_of_the_time_offer_nothing() -> None:
     one = kernel(WeightsRounded, "bfloat16")
     wrong = disagreeing(one, "bfloat16")
-    assert explaining(Kernel(NUMPY, one, "bfloat16"), wrong) == {"p_cast": "bfloat16"}
+    told = explaining(Kernel(NUMPY, one, "bfloat16"), wrong)
+    assert told is not None
+    assert (told.changes, told.rules) == ({"p_cast": "bfloat16"}, RULES)
     assert explaining(Kernel(NUMPY, one, "bfloat16", until=0.0), wrong) is None
     assert explaining(Kernel(NUMPY, one, "bfloat16"), []) is None
 
@@ -300,11 +412,14 @@ def test_words_and_line_say_every_field() -> None:
     full = Precision("float64", "float16", "float64", "bfloat16", 640, 20.0, 4.5, flush=True, stored_output="float16")
     full = replace(full, seen="torch>=2.13,<2.14")
     assert eval(as_typed(full), {"Precision": Precision}) == full  # noqa: S307  (what a user types)
-    both = {"bfloat16": Precision(flush=True), "float64": Precision("float64", softmax="float64")}
+    both = {"bfloat16": (Precision(flush=True),), "float64": (Precision("float64", softmax="float64"),)}
     assert line(both) == (
         'precision={"float64": Precision(accumulate="float64", softmax="float64"), "bfloat16": Precision(flush=True)}'
     )
     assert set(UNSET) < set(WORDS)
+    assert (
+        arithmetic({"exp_ulp": 20.0, "tanh_ulp": 4.0}) == "exp within 20 unit roundoffs, tanh within 4 unit roundoffs"
+    )
 
 
 def test_the_backend_says_what_it_does_in_every_kernel() -> None:

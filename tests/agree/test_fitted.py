@@ -11,13 +11,15 @@ import pytest
 
 from attnbench.agree.cases import check_cases
 from attnbench.agree.check.rows import check_implementation
-from attnbench.agree.fitted import fitted
-from attnbench.api import Call, Implementation
+from attnbench.agree.fitted import asked, fitted
+from attnbench.api import Call, Capabilities, Implementation, Limit
 from attnbench.attention import resolve
 from attnbench.implementation import ONLY
+from attnbench.problem import Case, Problem
+from attnbench.spec import AttentionSpec
 
 BACKEND, NAIVE = resolve("numpy/naive")
-FULL = replace(NAIVE.capabilities, head_scale=False, log_n=False)
+FULL = NAIVE.capabilities
 
 BREACHES: dict[str, tuple[dict[str, Any], Callable[[Any, Call], bool]]] = {
     "causal": ({"only": ("causal",)}, lambda _, c: not c.spec.causal),
@@ -25,7 +27,7 @@ BREACHES: dict[str, tuple[dict[str, Any], Callable[[Any, Call], bool]]] = {
     "key_lengths": ({"only": ("key_lengths",)}, lambda _, c: c.q_lengths is not None),
     "equal_head_sizes": ({"only": ("equal_head_sizes",)}, lambda _, c: c.sizes.Dv != c.sizes.D),
     "default_scale": (
-        {"only": ("default_scale",)},
+        {"only": ("default_scale",), "head_scale": False, "log_n": False},
         lambda _, c: c.scale != replace(c.spec, scale=None).scale_factor(c.sizes.D),
     ),
     "contiguous": ({"only": ("contiguous",)}, lambda q, _: not q.flags.c_contiguous),
@@ -39,9 +41,12 @@ BREACHES: dict[str, tuple[dict[str, Any], Callable[[Any, Call], bool]]] = {
     "causal and square": ({"only": ("causal", "square")}, lambda _, c: not c.spec.causal or c.sizes.Tq != c.sizes.S),
 }
 # Rows that are about what is restricted, and so have nothing left.
-GONE = {"default_scale": {"scale"}, "square": {"cache"}, "causal and square": {"cache"}}
+GONE = {
+    "default_scale": {"scale", "head_scale", "log_n"},
+    "square": {"cache", "batch_invariant"},
+    "causal and square": {"cache"},
+}
 GONE |= {"bottom right": {"batch_offset"}}
-ABSENT = {"head_scale", "log_n", "dtype"}
 
 
 def restricted(name: str) -> Implementation:
@@ -63,7 +68,7 @@ def test_every_restriction_is_tried() -> None:
 def test_a_restricted_kernel_agrees_in_every_row_that_it_has(name: str) -> None:
     rows = check_implementation(BACKEND, restricted(name), ("float32",))
     assert not [(row.feature, row.reason) for row in rows if row.status == "wrong"]
-    empty = {row.feature for row in rows if not row.cases} - ABSENT
+    empty = {row.feature for row in rows if not row.cases}
     assert empty == GONE.get(name, set())
 
 
@@ -91,6 +96,29 @@ def test_a_cotangent_that_nobody_reads_is_finite_unless_isolation_is_declared() 
     for one in poisoned:
         kept = "nan_cotangent" in fitted(one.case, can, one.feature).problem.operands
         assert kept == (one.feature == "nan_isolation")
+
+
+LIMITS: list[tuple[dict[str, Any], dict[str, int]]] = [
+    ({}, {}),
+    ({"limits": (Limit("Tq", "", multiple_of=16),)}, {"Tq": 32}),
+    ({"limits": (Limit("Tq", "", multiple_of=16, at_least=40),)}, {"Tq": 48}),
+    ({"limits": (Limit("Tq*S", "", at_most=100),)}, {"Tq": 1}),
+    ({"limits": (Limit("Hq*D", "", multiple_of=128),)}, {"Hq": 8, "Hkv": 8}),
+    ({"limits": (Limit("D", "", at_most=8), Limit("S", "", multiple_of=32))}, {"D": 8, "S": 64}),
+    ({"limits": (Limit("D", "", at_most=8),), "only": ("equal_head_sizes",)}, {"D": 8, "Dv": 8}),
+    ({"limits": (Limit("Tq", "", multiple_of=64),), "only": ("square",)}, {"Tq": 64, "S": 64}),
+    ({"limits": (Limit("Tq", "", at_least=5000),)}, {}),
+    ({"limits": (Limit("Tq", "", at_most=3), Limit("Tq*S", "", multiple_of=7, at_least=60000))}, {}),
+]
+
+
+@pytest.mark.parametrize(("can", "changed"), LIMITS)
+def test_a_question_is_asked_at_the_nearest_sizes_within_the_limits(
+    can: dict[str, Any], changed: dict[str, int]
+) -> None:
+    case = Case(AttentionSpec(), Problem(B=2, Hq=3, Tq=33, S=65, D=16, Dv=8))
+    able = Capabilities(**can)
+    assert asked(case, able) == fitted(case, able).with_problem(**changed)
 
 
 def multiplying() -> Implementation:

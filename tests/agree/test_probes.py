@@ -172,6 +172,16 @@ def test_a_kernel_that_cannot_take_other_values_is_left_alone() -> None:
     from attnbench.implementation import Limit
 
     kernel = Eager().implementation("square")
-    limited = replace(kernel.capabilities, limits=(Limit("Dv", at_most=8, reason="a tile"),))
-    q, k, _, call = drawn(AttentionSpec())
+    limited = replace(kernel.capabilities, limits=(Limit("Dv", at_most=2, reason="a tile"),))
+    q, k, _, call = drawn(AttentionSpec(), Dv=3)
     assert attention_matrix(box(replace(kernel, capabilities=limited)), q, k, call) is None
+
+
+def test_a_kernel_whose_values_are_as_wide_as_its_keys_is_asked_in_columns_of_that_width() -> None:
+    kernel = Eager().implementation("square")
+    limited = replace(kernel, capabilities=replace(kernel.capabilities, only=("equal_head_sizes",)))
+    q, k, _, call = drawn(AttentionSpec(), Dv=SIZES["D"], S=SIZES["D"] + 3)
+    found, whole = (attention_matrix(box(one), q, k, call) for one in (limited, kernel))
+    assert found is not None
+    assert whole is not None
+    assert np.allclose(found, whole, atol=1e-6)

@@ -11,6 +11,7 @@ import pytest
 from attnbench.agree.check.rows import CheckRow, check_feature
 from attnbench.agree.examine import examine
 from attnbench.agree.random_check import check_random
+from attnbench.agree.refusals import GENERAL
 from attnbench.api import Call, Capabilities, Implementation, Limit, UnsupportedError
 from attnbench.attention import resolve
 from attnbench.errors import UndeliveredError
@@ -87,6 +88,16 @@ def test_what_is_offered_is_true() -> None:
     assert any("its alignments are bottom_right" in why for why in row.left_out or {})
 
 
+def test_no_field_is_named_that_leaves_out_what_another_row_takes() -> None:
+    """It takes no mask beside causal, and each of them alone."""
+    kernel = refusing(lambda _, c: c.mask is not None and c.spec.causal)
+    row = row_of(kernel, "mask")
+    assert row_of(kernel, "causal").cases > 0
+    assert row.refused > 0
+    (why,) = [words for words in row.left_out or {} if WORDS in words]
+    assert why == f"refused by the kernel: {WORDS} ({GENERAL})"
+
+
 def test_nothing_is_guessed_where_several_fields_would_do() -> None:
     row = row_of(refusing(lambda _, c: c.sizes.Tq == 33), "mask")
     assert row.refused > 0
@@ -101,9 +112,16 @@ def test_a_rule_that_is_refused_is_neither_broken_nor_held(rule: str) -> None:
 
 
 def test_a_rule_that_is_beyond_what_is_declared_is_not_refused() -> None:
-    row = row_of(refusing(lambda *_: False, replace(PLAIN, limits=(Limit("Tq", "one", at_most=1),))), "rule_3")
+    row = row_of(refusing(lambda *_: False, replace(PLAIN, limits=(Limit("Tq", "long", at_least=2000),))), "rule_3")
     assert (row.status, row.cases, row.refused) == ("unsupported", 0, 0)
-    assert "Tq = 33 is above 1" in str(row.reason)
+    assert "Tq = 33 is below 2000" in str(row.reason)
+    row = row_of(refusing(lambda *_: False, replace(PLAIN, limits=(Limit("B", "one", at_most=1),))), "rule_3")
+    assert (row.status, row.cases, row.refused) == ("unsupported", 0, 0)
+    assert row.reason == "cannot be asked for a direction: its limits leave 1 of 16 draws"
+    short = (Limit("Tq", "one", at_most=1), Limit("B", "one", at_most=1))
+    row = row_of(refusing(lambda *_: False, replace(PLAIN, limits=short)), "rule_2")
+    assert (row.status, row.cases, row.refused) == ("unsupported", 0, 0)
+    assert "its limits leave outputs of fewer than 256 elements" in str(row.reason)
 
 
 def test_a_rule_for_which_it_does_not_deliver_is_broken() -> None:

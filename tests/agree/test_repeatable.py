@@ -11,8 +11,9 @@ import pytest
 
 from attnbench.agree.check.rows import CheckRow, check_feature
 from attnbench.agree.repeatable import REPEATABLE
-from attnbench.api import Call, Capabilities, Implementation
+from attnbench.api import Call, Capabilities, Implementation, Limit
 from attnbench.attention import resolve
+from attnbench.commands.answers import required
 
 BACKEND, NAIVE = resolve("numpy/naive")
 Attend = Callable[[Any, Any, Any, Call], Any]
@@ -89,6 +90,45 @@ def test_bits_that_depend_on_what_stands_beside_them_are_told(reads: Callable[[A
     row = row_of(attend, "batch_invariant")
     assert (row.status, row.answer) == ("ok", "no")
     assert said in str(row.reason)
+
+
+ONLY_BOTTOM = Capabilities(causal=True, only=("causal",), alignments=("bottom_right",))
+CHUNKED = {
+    "where they stand": (Capabilities(causal=True, only=("causal",)), "in chunks of 16, queries"),
+    "bottom right": (ONLY_BOTTOM, "in chunks of 16 without later keys, queries"),
+    "blocks": (
+        replace(ONLY_BOTTOM, limits=(Limit("Tq", "in blocks", multiple_of=16),)),
+        "in chunks of 16 without later keys, queries",
+    ),
+    "top left": (replace(ONLY_BOTTOM, alignments=("top_left",)), "in chunks of 16 after all queries before them, "),
+    "square": (Capabilities(causal=True, only=("causal", "square")), "in chunks of 16 after all queries before them, "),
+}
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+def test_a_restricted_kernel_is_asked_for_chunks_as_it_takes_them(name: str) -> None:
+    can, said = CHUNKED[name]
+
+    def attend(q: Any, k: Any, v: Any, call: Call) -> Any:
+        output = NAIVE.attend(q, k, v, call).output
+        return np.nextafter(output, np.float32(9)) if q.shape[2] < 32 else output
+
+    row = row_of(attend, "batch_invariant", can)
+    assert (row.status, row.answer) == ("ok", "no")
+    assert said in str(row.reason)
+
+
+def test_a_kernel_that_takes_the_rows_of_a_restricted_call_by_itself_says_yes() -> None:
+    row = row_of(by_row, "batch_invariant", ONLY_BOTTOM)
+    assert (row.status, row.answer, row.reason) == ("ok", "yes", None)
+
+
+def test_where_no_chunk_can_be_asked_there_is_no_answer_and_a_yes_that_is_required_is_not_met() -> None:
+    row = row_of(NAIVE.attend, "batch_invariant", Capabilities(only=("square",)))
+    assert (row.status, row.answer, row.cases) == ("unsupported", None, 0)
+    assert "chunks of queries could not be asked: it does not support Tq other than S" in str(row.reason)
+    (unmet,) = required([row], ["batch_invariant"])
+    assert (unmet.status, unmet.fault) == ("wrong", "required")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from attnbench.agree.eager import Eager
 from attnbench.agree.observe import Observed, observe
 from attnbench.agree.rules import applies, ruling
 from attnbench.agree.trial import trial
-from attnbench.api import AttentionOutput, Call, Implementation, Precision
+from attnbench.api import AttentionOutput, Call, Implementation, Limit, Precision
 from attnbench.attention import load_backend, resolve
 from attnbench.precision import DTYPES, numpy_dtype
 from tests.agree.kernels import ABLE, casting, online, per_head, scores_of
@@ -140,8 +140,51 @@ def test_an_excess_by_chance_is_looked_at_again() -> None:
         return AttentionOutput((exact * (1.01 if len(looks) == 1 else 1.0)).astype(q.dtype))
 
     unlucky = Implementation("numpy/unlucky", ABLE, attend)
-    assert max(abs(value) for value in bias(NUMPY, unlucky, "bfloat16").values()) <= 1
+    assert max(abs(value) for value in bias(NUMPY, unlucky, "bfloat16").found.values()) <= 1
     assert looks == [16, 64]
+
+
+def test_an_excess_to_the_other_side_confirms_nothing() -> None:
+    looks = []
+
+    def attend(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+        exact = Eager().attend(q, k, v, call).output.astype(np.float64)
+        looks.append(q.shape[0])
+        return AttentionOutput((exact * (1.01 if len(looks) == 1 else 0.99)).astype(q.dtype))
+
+    torn = Implementation("numpy/torn", ABLE, attend)
+    assert ruling("rule_3", NUMPY, torn, "bfloat16").ok
+    assert looks == [16, 64]
+
+
+def test_rule_3_says_by_how_much_over_which_draws_and_in_which_case() -> None:
+    def attend(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+        exact = Eager().attend(q, k, v, call).output
+        return AttentionOutput(exact * np.float32(1 + 8e-7))
+
+    can = replace(ABLE, only=("causal",))
+    found = ruling("rule_3", NUMPY, Implementation("numpy/large", can, attend), "float32")
+    said = f"output: over 64 draws it is too large on average, by {found.error_ratio:.3g} times what is allowed"
+    assert (found.reason, found.ok) == (said, False)
+    assert found.case == "forward causal align=bottom_right B64 H2 T33 S65 D16 float32"
+
+
+@pytest.mark.parametrize("rule", ["rule_2", "rule_3", "probes"])
+def test_rules_are_asked_at_the_nearest_sizes_that_are_declared(rule: str) -> None:
+    """The others would be none of the kernel's; what they see of it is seen there too."""
+    blocks = (Limit("Tq", "in blocks", multiple_of=16), Limit("Tq*S", "small ones", at_most=2048))
+
+    def attend(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+        assert not any(limit.broken_by(call.sizes.as_dict()) for limit in blocks)
+        return Eager().attend(q, k, v, call)
+
+    def off(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+        return attend(q * np.asarray(0.97, q.dtype), k, v, call)
+
+    can = replace(ABLE, limits=blocks)
+    right, wrong = (Implementation("numpy/blocks", can, one) for one in (attend, off))
+    assert ruling(rule, NUMPY, right, "float32").ok
+    assert not ruling(rule, NUMPY, wrong, "float32").ok or rule == "rule_3"  # a scale has no direction
 
 
 def test_a_nan_breaks_rule_3() -> None:

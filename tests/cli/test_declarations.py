@@ -113,6 +113,21 @@ def test_what_is_explained_is_in_the_rows_of_json(cli: Cli, tmp_path: Path) -> N
     assert [one["fault"] for one in row["disagreements"]] == ["value"]
 
 
+def test_only_the_cases_that_a_declaration_explains_are_said_to_be_explained(cli: Cli, tmp_path: Path) -> None:
+    """With 24 queries the same kernel answers one infinity besides."""
+    infinite = FLUSHING.replace(
+        "    return np.where(", "    output[0, 0, -1, 0] += np.inf if q.shape[2] == 24 else 0\n    return np.where("
+    )
+    (tmp_path / "mine.py").write_text(infinite)
+    cases = [f"--case=forward B=1 Hq=2 Tq={tq} S=65 D=16 distribution=denormal" for tq in (17, 24)]
+    done = cli("check", "numpy/mine", "--impls", "mine.py", *cases, "--json")
+    first, second = done.document["rows"]
+    assert first["diagnosis"]["kind"] == "declaration"
+    assert "with it 1 of 2 cases whose values disagree in float32 agrees, and" in first["diagnosis"]["evidence"]
+    assert (second["fault"], second["declaration"]) == ("inf", None)
+    assert second["diagnosis"]["kind"] != "declaration"
+
+
 @pytest.mark.skipif(find_spec("torch") is None, reason="the torch extra is not installed")
 def test_torch_in_float32_and_bfloat16_and_causal_by_masked_fill(cli: Cli, tmp_path: Path) -> None:
     """float32 agrees; bfloat16 rounds logits and P; and a row without a key is a softmax over nothing."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from attnbench.agree.cases import check_cases
-from attnbench.api import Capabilities, Limit, UsageError
+from attnbench.api import Capabilities, Limit, Precision, UsageError
 from attnbench.backends.asked import needs_of
 from attnbench.backends.bind import inputs_of
 from attnbench.implementation import ONLY
@@ -168,3 +168,18 @@ def test_needs_are_told_without_drawing_the_whole_case() -> None:
     assert needs_of(tall).positions == {"bottom_right", "offset"}
     assert missing(replace(ALL, only=("square",)), {"Tq": 64, "S": 128}) is not None
     assert set(POSITIONS) == {"top_left", "bottom_right", "offset"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"bfloat16": "bfloat16"}, "precision= of bfloat16 is a Precision or a tuple of them; got 'bfloat16': write "),
+        ({"float16": (Precision(), None)}, "precision= of float16 is a Precision or a tuple of them; got (Precision("),
+        (Precision(), "precision= is a dict from dtypes to what is declared of each; got Precision("),
+    ],
+)
+def test_what_is_no_declaration_of_arithmetic_is_told(given: Any, said: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        Capabilities(precision=given)
+    assert said in str(raised.value)
+    assert str(raised.value).endswith('write precision={"bfloat16": Precision(p_cast="bfloat16")}')

@@ -2,7 +2,8 @@
 
 A declaration holds for the versions of the framework that it was seen with (``Precision.seen``). With any other it is
 not presumed: a few plain cases are answered once, and the first declaration that explains them all is held to; where
-none does it is the default. Either way the rows say so.
+none does it is the default. Where the kernel answers none of them nothing is known: values that a declaration would
+explain are then neither right nor wrong. Whichever it is, the rows say so.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from attnbench.agree.baseline import baseline_cases
 from attnbench.agree.declare.answered import Answered, answered
-from attnbench.agree.fitted import fitted
+from attnbench.agree.fitted import asked
 from attnbench.attention import load_backend
 from attnbench.backends.arithmetic import in_its_backend
+from attnbench.backends.asked import needs_of
+from attnbench.errors import refusal_of
 from attnbench.precision import Precision, default_precision
 from attnbench.versions import installed, parse
 
@@ -26,10 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Held:
-    """What an implementation is held to; ``probed`` says in words why that is not just what it declares."""
+    """What an implementation is held to; ``probed`` says in words why that is not just what it declares.
+
+    ``declared`` is the same without what its backend does besides. ``open`` are declarations that may be true, where
+    the arithmetic could not be probed.
+    """
 
     precision: Precision
+    declared: Precision
     probed: str | None = None
+    open: tuple[Precision, ...] = ()
 
 
 _PROBED: dict[Hashable, Held] = {}
@@ -45,7 +54,7 @@ def held(implementation: Implementation, dtype: str, device: str) -> Held:
     capabilities = implementation.capabilities_on(device)
     seen = capabilities.seen_precision_of(dtype)
     if seen is not None:
-        return Held(in_its_backend(seen, implementation, dtype, device))
+        return Held(in_its_backend(seen, implementation, dtype, device), seen)
     key = (implementation.attend, implementation.vjp, capabilities.precisions_of(dtype), dtype, device)
     if key not in _PROBED:
         _PROBED[key] = _probed(implementation, dtype, device)
@@ -55,25 +64,37 @@ def held(implementation: Implementation, dtype: str, device: str) -> Held:
 def _probed(implementation: Implementation, dtype: str, device: str) -> Held:
     """The first declaration that explains the plain cases, else the default."""
     declared = implementation.capabilities_on(device).precisions_of(dtype)
-    answers = _plain(implementation, dtype, device)
+    usual = {one: in_its_backend(replace(one, seen=""), implementation, dtype, device) for one in declared}
+    default = default_precision(dtype)
+    held_to = in_its_backend(default, implementation, dtype, device)
+    here, known = _here(declared), " and ".join(one.seen for one in declared)
+    answers, why = _plain(implementation, dtype, device)
+    if not answers:
+        words = f"{here}: arithmetic could not be probed, and is not known to be as declared for {known}: {why}"
+        return Held(held_to, default, words, tuple(usual.values()))
     for one in declared:
-        usual = in_its_backend(replace(one, seen=""), implementation, dtype, device)
-        if answers and all(answer.agrees(usual) for answer in answers):
-            return Held(usual, f"{_here(declared)}: arithmetic probed, and as declared for {one.seen}")
-    default = in_its_backend(default_precision(dtype), implementation, dtype, device)
-    known = " and ".join(one.seen for one in declared)
-    return Held(default, f"{_here(declared)}: arithmetic probed, and not as declared for {known}: held to the default")
+        if all(answer.agrees(usual[one]) for answer in answers):
+            return Held(usual[one], one, f"{here}: arithmetic probed, and as declared for {one.seen}")
+    words = f"{here}: arithmetic probed, and not as declared for {known}: held to the default"
+    return Held(held_to, default, words)
 
 
-def _plain(implementation: Implementation, dtype: str, device: str) -> list[Answered]:
-    """The plain cases, answered; none where the kernel does not take them."""
+def _plain(implementation: Implementation, dtype: str, device: str) -> tuple[list[Answered], str]:
+    """The plain cases that the kernel takes, answered; and what it said of one that it does not take."""
     backend, can = load_backend(implementation.backend), implementation.capabilities_on(device)
-    try:
-        return [answered(backend, implementation, fitted(case, can), device) for case in baseline_cases(dtype)]
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001  (a kernel may raise anything; what it raises is a row's business)
-        return []
+    found, why = [], ""
+    for plain in baseline_cases(dtype):
+        case = asked(plain, can)
+        if not implementation.has_gradients(device):
+            case = replace(case, phase="forward")
+        try:
+            implementation.require(needs_of(case, device))
+            found.append(answered(backend, implementation, case, device))
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  (a kernel may raise anything; what it raises is a row's business)
+            why = f"{case.label()}: {refusal_of(error) or type(error).__name__}"
+    return found, why
 
 
 def _here(declared: tuple[Precision, ...]) -> str:

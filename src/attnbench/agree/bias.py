@@ -14,20 +14,22 @@ fresh draws, four times as many, show it again to the same side.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from attnbench.agree.arithmetic import precision_of
-from attnbench.agree.fitted import fitted
+from attnbench.agree.fitted import asked
 from attnbench.agree.observe import Observed, observe
+from attnbench.errors import NotDeclaredError
 from attnbench.precision import UNIT_ROUNDOFF, Precision
 from attnbench.problem import Case, Problem
 from attnbench.spec import AttentionSpec
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
-    from attnbench.implementation import Implementation
+    from attnbench.implementation import Capabilities, Implementation
 
 DRAWS = 16
 STANDARD_ERRORS = 4.0
@@ -41,26 +43,43 @@ def bias_case(dtype: str, draws: int = DRAWS, seed: int = 0) -> Case:
     return Case(AttentionSpec(), Problem.from_dict({**SIZES, "B": draws, "dtype": dtype, "seed": seed}), "forward")
 
 
-def bias(
-    backend: Backend, implementation: Implementation, dtype: str, device: str = "cpu", draws: int = DRAWS
-) -> dict[str, float]:
-    """``offset`` and ``gain`` over what is allowed, signed; beyond ±1 in fresh draws too there is a direction."""
+@dataclass(frozen=True)
+class Bias:
+    """``offset`` and ``gain`` over what is allowed, signed; and the case of the last look, whose batch is the draws."""
+
+    found: dict[str, float]
+    case: Case
+
+
+def bias(backend: Backend, implementation: Implementation, dtype: str, device: str = "cpu", draws: int = DRAWS) -> Bias:
+    """Look for a direction: beyond ±1, in fresh draws too, there is one."""
     can = implementation.capabilities_on(device)
     precision = precision_of(implementation, dtype, device)
-    case = fitted(bias_case(dtype, draws), can)
+    case = _drawn(bias_case(dtype, draws), can)
     first = directions(observe(backend, implementation, case, device)["output"], precision)
     if all(abs(value) <= 1 for value in first.values()):
-        return first
-    again = fitted(bias_case(dtype, AGAIN * draws, seed=1), can)
+        return Bias(first, case)
+    again = _drawn(bias_case(dtype, AGAIN * draws, seed=1), can)
     second = directions(observe(backend, implementation, again, device)["output"], precision)
-    return {name: _confirmed(first[name], second[name]) for name in first}
+    return Bias({name: _confirmed(first[name], second[name]) for name in first}, again)
+
+
+def _drawn(wanted: Case, can: Capabilities) -> Case:
+    """The case as it can be asked; with fewer draws nothing is known of a mean."""
+    case = asked(wanted, can)
+    if case.problem.B < wanted.problem.B:
+        msg = f"cannot be asked for a direction: its limits leave {case.problem.B} of {wanted.problem.B} draws"
+        raise NotDeclaredError(msg)
+    return case
 
 
 def _confirmed(first: float, second: float) -> float:
-    """The second look, if both exceed 1 to the same side; else the smaller of the two."""
-    if first * second > 1 and min(abs(first), abs(second)) > 1:
-        return second
-    return min(first, second, key=abs) if np.isfinite(first) else first
+    """The second look, if both exceed 1 to the same side; else the smaller of the two, and 0 if the sides differ."""
+    if not (np.isfinite(first) and np.isfinite(second)):
+        return second if np.isfinite(first) else first
+    if first * second <= 0:
+        return 0.0
+    return second if min(abs(first), abs(second)) > 1 else min(first, second, key=abs)
 
 
 def directions(found: Observed, precision: Precision) -> dict[str, float]:

@@ -2,23 +2,32 @@
 
 A kernel that takes causal calls alone still has sizes, masks and heads to be checked: its cases are made causal. A row
 is not taken what it is about: the cases of ``scale`` keep their scales, and are then not supported.
+
+Questions that are about no size (the rules, the probes, the arithmetic, the bits) are asked at fixed ones. Where the
+limits that a kernel declares leave these out, ``asked`` takes the nearest that they allow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attnbench.needs import LAYOUT
 from attnbench.spec import ALIGNMENTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from attnbench.implementation import Capabilities
     from attnbench.problem import Case
 
 Fit = Callable[["Case", "Capabilities"], "Case"]
 NAN_COTANGENT = "nan_cotangent"
+SIZES = ("B", "Hq", "Hkv", "Tq", "S", "D", "Dv")
+ALIKE = {"square": ("Tq", "S"), "equal_head_sizes": ("D", "Dv")}
+MOST = 1024  # a size beyond which no question is taken
 SAYS_WHERE = ("offset", "past")  # how the names of operands begin that say where the queries stand
 
 
@@ -30,6 +39,44 @@ def fitted(case: Case, can: Capabilities, feature: str = "") -> Case:
     if feature not in ABOUT_POSITIONS:
         case = _aligned(case, can)
     return case if can.nan_isolation or feature == "nan_isolation" else _without(case, NAN_COTANGENT)
+
+
+def asked(case: Case, can: Capabilities) -> Case:
+    """The case as ``can`` takes it, at the nearest sizes within its limits; as it is where there are none."""
+    case = fitted(case, can)
+    sizes = {name: getattr(case.problem, name) for name in SIZES}
+    tied = _tied(case, can)
+    within = sizes
+    while broken := _broken(within, can):
+        nearer = min(_nearest(within, can, tied), key=lambda one: _broken(one, can), default=within)
+        if _broken(nearer, can) >= broken:
+            return case
+        within = nearer
+    return case if within == sizes else case.with_problem(**within)
+
+
+def _broken(sizes: Mapping[str, int], can: Capabilities) -> int:
+    return sum(limit.broken_by(sizes) is not None for limit in can.limits)
+
+
+def _tied(case: Case, can: Capabilities) -> list[tuple[str, ...]]:
+    """The sizes that are alike in every case that it takes, and so change together."""
+    pairs: list[tuple[str, ...]] = [pair for name, pair in ALIKE.items() if name in can.only]
+    return [("Hq", "Hkv"), *pairs] if case.problem.Hq == case.problem.Hkv else pairs
+
+
+def _nearest(sizes: dict[str, int], can: Capabilities, tied: list[tuple[str, ...]]) -> Iterator[dict[str, int]]:
+    """For each size of a broken limit those with another value of it that break the fewest, the nearest of these."""
+    broken = [limit for limit in can.limits if limit.broken_by(sizes)]
+    for name in dict.fromkeys(name for limit in broken for name in limit.of.split("*")):
+        alike = next((pair for pair in tied if name in pair), (name,))
+        others = [sizes | dict.fromkeys(alike, value) for value in range(1, MOST + 1)]
+        allowed = [one for one in others if one["Hq"] % one["Hkv"] == 0]
+        yield min(allowed, key=partial(_distance, sizes[name], name, can), default=sizes)
+
+
+def _distance(now: int, name: str, can: Capabilities, sizes: dict[str, int]) -> tuple[int, int, int]:
+    return _broken(sizes, can), abs(sizes[name] - now), -sizes[name]
 
 
 def _causal(case: Case, can: Capabilities) -> Case:
@@ -77,7 +124,7 @@ FITS: dict[str, Fit] = {
     "contiguous": _contiguous,
 }
 # The rows that are about a restriction: there it shows what is not supported.
-KEPT = {"default_scale": ("scale",), "square": ("cache",)}
+KEPT = {"default_scale": ("scale", "head_scale", "log_n"), "square": ("cache",)}
 ABOUT_POSITIONS = ("causal", "batch_offset", "window", "cache")
 
 

@@ -71,16 +71,18 @@ def with_values(call: Call, columns: int) -> Call:
 def attention_matrix(box: Box, q: Array, k: Array, call: Call) -> Array | None:
     """P·keep/(1 − p) as the kernel has it, (B, Hq, Tq, S) in float64; ``None`` if it cannot take these values."""
     s = call.sizes
+    # As many columns as can be; else as wide as values are in this call.
+    width = next((one for one in (min(CHUNK, s.S), s.Dv) if box.supports(with_values(call, one))), None)
+    if width is None:
+        return None
     parts = []
-    for first in range(0, s.S, CHUNK):
-        columns = np.arange(first, min(first + CHUNK, s.S))
-        asked = with_values(call, len(columns))
-        if not box.supports(asked):
-            return None
+    asked = with_values(call, width)
+    for first in range(0, s.S, width):
+        columns = np.arange(first, first + width)
         eye = (np.arange(s.S)[:, None] == columns).astype(q.dtype)
         v = np.broadcast_to(eye, (s.B, s.Hkv, *eye.shape)).copy()
         parts.append(box.forward(q, k, v, asked).output.astype(np.float64))
-    return np.concatenate(parts, -1)
+    return np.concatenate(parts, -1)[..., : s.S]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from attnbench.agree.arithmetic import precision_of
 from attnbench.agree.bounds import Units
 from attnbench.agree.cases import FULL_DTYPE
 from attnbench.agree.facts import Facts, facts_of
-from attnbench.agree.fitted import fitted
+from attnbench.agree.fitted import asked
 from attnbench.agree.probes import (
     Box,
     alignment,
@@ -62,10 +62,10 @@ def probe_cases(implementation: Implementation, dtype: str, device: str = "cpu",
     problem = Problem.from_dict({**SIZES, **heads, "dtype": dtype})
     plain = Case(AttentionSpec(can.scores[0]), problem)
     if not can.causal:
-        return [fitted(plain, can)]
-    causal = fitted(Case(AttentionSpec(can.scores[0], causal=True, align="bottom_right"), problem), can)
+        return [asked(plain, can)]
+    causal = asked(Case(AttentionSpec(can.scores[0], causal=True, align="bottom_right"), problem), can)
     both = "causal" not in can.only and (deep or dtype == FULL_DTYPE)
-    return [causal, fitted(plain, can)] if both else [causal]
+    return [causal, asked(plain, can)] if both else [causal]
 
 
 def probed(box: Box, case: Case, *, deep: bool = False) -> Iterator[Shown]:

@@ -2,12 +2,12 @@
 
 A kernel refuses a call with ``UnsupportedError``. That is no disagreement, and no agreement either. Where it refuses
 every case of a feature that it declares, the declaration is false; and where one field of ``Capabilities`` would leave
-out just what was refused, it is named.
+out just what was refused, it is named: of this row, and of all that the check asks in that dtype.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,10 @@ GENERAL = "say in Capabilities what it does not take (only=, alignments=, limits
 
 @dataclass(frozen=True)
 class Refused:
-    """The cases of one row: those that the kernel refused, with its words, and those that it took."""
+    """The cases of one row: those that the kernel refused, with its words, and those that it took.
+
+    ``others`` are all that the check asks in that dtype, and ``takes`` whether the kernel takes one of them.
+    """
 
     feature: str
     dtype: str
@@ -40,6 +43,8 @@ class Refused:
     refused: Sequence[Case]
     taken: Sequence[Case]
     words: str
+    others: Sequence[Case] = ()
+    takes: Callable[[Case], bool] = lambda _: False
 
 
 def told(implementation: Implementation, found: Refused) -> str:
@@ -68,7 +73,7 @@ def _offer(implementation: Implementation, found: Refused, *, whole: bool) -> st
 
 
 def truer(implementation: Implementation, found: Refused, *, whole: bool) -> list[str]:
-    """The fields that leave out every case that was refused and none that was taken.
+    """The fields that leave out every case that was refused and none that is taken, in this row or in another.
 
     ``whole``: nothing was taken. Else there is one such field, or none is named: a guess would be a false declaration.
     """
@@ -76,11 +81,17 @@ def truer(implementation: Implementation, found: Refused, *, whole: bool) -> lis
     if implementation.vjp is not None:
         can = replace(can, gradients=True)
     offered = implementation.has_gradients(found.device)
-    refused, taken = (
-        [needs_of(case if offered else replace(case, phase="forward"), found.device) for case in cases]
-        for cases in (found.refused, found.taken)
-    )
-    fitting = [text for text, other in _others(can, found, whole=whole) if _just(other, refused, taken)]
+
+    def needed(cases: Sequence[Case]) -> list[Needs]:
+        return [needs_of(case if offered else replace(case, phase="forward"), found.device) for case in cases]
+
+    refused, taken = needed(found.refused), needed(found.taken)
+    near = [(text, other) for text, other in _others(can, found, whole=whole) if _just(other, refused, taken)]
+    others = list(zip(found.others, needed(found.others), strict=True)) if near else []
+    declared = [(case, needs) for case, needs in others if not can.missing(needs)]
+    fitting = [
+        text for text, other in near if not any(other.missing(needs) and found.takes(case) for case, needs in declared)
+    ]
     if not whole and len(fitting) > 1:
         return []
     return list(dict.fromkeys(fitting))[:NAMED]

@@ -3,6 +3,10 @@
 ``deterministic``: the same bits when the same inputs are given again. ``batch_invariant``: the same bits for a batch
 entry alone as in a batch, and for queries in chunks as for all at once. A correct kernel may answer no to either (sums
 in another order are within rounding), so that no is an answer and no disagreement; ``--require`` demands a yes.
+
+Chunks are asked in the first of three ways that the kernel declares: where they stand among all keys; with the keys
+behind their last query left out; and as the last rows of all queries up to there. Where it declares none, there is no
+answer: that a batch entry alone has its bits is not the whole question.
 """
 
 from __future__ import annotations
@@ -13,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.agree.fitted import fitted
+from attnbench.agree.fitted import asked
 from attnbench.backends.bind import Inputs, bind, inputs_of
 from attnbench.backends.kept import Kept
 from attnbench.call import Call
+from attnbench.errors import NotDeclaredError
 from attnbench.problem import Case, Problem
 from attnbench.spec import AttentionSpec
 
@@ -28,8 +33,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 REPEATABLE = ("deterministic", "batch_invariant")
 AGAIN = 4  # calls after the first one
-CHUNKS = (16, 1)  # queries at a time; they divide Tq
-SIZES = {"B": 3, "Hq": 2, "Tq": 32, "S": 96, "D": 16}
+CHUNK = 16  # queries at a time, and one by one
+SIZES = {"B": 3, "Hq": 2, "Tq": 2 * CHUNK, "S": 96, "D": 16}
+PLACES = 8  # chunks that are asked where each has sizes of its own, which some frameworks compile
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,9 @@ def _case(implementation: Implementation, dtype: str, device: str) -> Case:
     can = implementation.capabilities_on(device)
     problem = Problem.from_dict({**SIZES, "dtype": dtype})
     phase = "backward" if implementation.has_gradients(device) else "forward"
-    return fitted(Case(AttentionSpec(can.scores[0]), problem, phase), can)
+    plain = Case(AttentionSpec(can.scores[0]), problem, phase)
+    least = asked(plain.with_problem(Tq=CHUNK, S=CHUNK), can).problem.Tq
+    return asked(plain.with_problem(Tq=2 * least), can)
 
 
 def _deterministic(
@@ -90,15 +98,69 @@ def _batch_invariant(
         own = {name: np.asarray(array)[b : b + 1] for name, array in whole.items() if not _shared(name)}
         yield _difference(own, answered(_entry(inputs, b)), f"alone, batch entry {b}")
     forward = replace(inputs, d_output=None, d_lse=None)
-    for chunk in CHUNKS:
-        asked = [_rows(forward, first, chunk) for first in range(0, inputs.call.sizes.Tq, chunk)]
-        if any(implementation.unsupported(one.call.needs(device)) for one in asked):
-            continue
-        for first, one in zip(range(0, inputs.call.sizes.Tq, chunk), asked, strict=True):
-            rows = {"output": np.asarray(whole["output"])[:, :, first : first + chunk]}
-            yield _difference(rows, answered(one), f"in chunks of {chunk}, queries from {first}")
+    for first, count, words, given in _chunks(implementation, forward, device):
+        rows = {"output": np.asarray(whole["output"])[:, :, first : first + count]}
+        got = {"output": np.asarray(answered(given)["output"])[:, :, -count:]}
+        yield _difference(rows, got, f"in chunks of {count}{words}, queries from {first}")
 
 
+def _chunks(implementation: Implementation, inputs: Inputs, device: str) -> Iterator[tuple[int, int, str, Inputs]]:
+    """Chunks of queries that it can be asked: first, count, how in words, and inputs whose last rows they are.
+
+    Raises ``NotDeclaredError`` where it can be asked none.
+    """
+    tq = inputs.call.sizes.Tq
+    larger = [count for count in range(CHUNK, tq) if tq % count == 0] or [max(1, tq // 2)]
+    found = next((one for count in larger if (one := _askable(implementation, inputs, device, count))), [])
+    if larger[0] > 1:
+        found += _askable(implementation, inputs, device, 1)
+    if not found:
+        why = implementation.unsupported(_rows(inputs, 0, larger[0]).call.needs(device)) or "does not take them apart"
+        msg = f"alone each batch entry has the same bits; chunks of queries could not be asked: it {why}"
+        raise NotDeclaredError(msg)
+    yield from found
+
+
+def _askable(
+    implementation: Implementation, inputs: Inputs, device: str, count: int
+) -> list[tuple[int, int, str, Inputs]]:
+    """All chunks of ``count`` queries, in the first way that is declared of each; none where there is no such way."""
+    for words, way, places in WAYS:
+        chunks = [(first, count, words, way(inputs, first, count)) for first in places(inputs.call.sizes.Tq, count)]
+        if not any(implementation.unsupported(given.call.needs(device)) for *_, given in chunks):
+            return chunks
+    return []
+
+
+def _all(tq: int, count: int) -> list[int]:
+    return list(range(0, tq, count))
+
+
+def _some(tq: int, count: int) -> list[int]:
+    """The first, the last and others between them."""
+    every = _all(tq, count)
+    return [every[i] for i in sorted({round(i) for i in np.linspace(0, len(every) - 1, PLACES)})]
+
+
+def _where_they_stand(inputs: Inputs, first: int, count: int) -> Inputs:
+    return _rows(inputs, first, first + count)
+
+
+def _without_later_keys(inputs: Inputs, first: int, count: int) -> Inputs:
+    return _until(_rows(inputs, first, first + count), inputs.call.offset + first + count)
+
+
+def _with_earlier_queries(inputs: Inputs, first: int, count: int) -> Inputs:
+    last = first + count
+    square = inputs.call.spec.causal and inputs.call.sizes.Tq == inputs.call.sizes.S
+    return _until(_rows(inputs, 0, last), last if square else inputs.call.sizes.S)
+
+
+WAYS = (
+    ("", _where_they_stand, _all),
+    (" without later keys", _without_later_keys, _some),
+    (" after all queries before them", _with_earlier_queries, _some),
+)
 ASK = {"deterministic": _deterministic, "batch_invariant": _batch_invariant}
 
 
@@ -115,15 +177,24 @@ def _entry(inputs: Inputs, b: int) -> Inputs:
     return Inputs(q, k, v, call, d_output)
 
 
-def _rows(inputs: Inputs, first: int, count: int) -> Inputs:
+def _rows(inputs: Inputs, first: int, last: int) -> Inputs:
     """Some of the queries, where they stand."""
     call: Call = replace(
         inputs.call,
-        sizes=replace(inputs.call.sizes, Tq=count),
+        sizes=replace(inputs.call.sizes, Tq=last - first),
         offset=inputs.call.offset + first if inputs.call.spec.causal else inputs.call.offset,
         spec=replace(inputs.call.spec, align=None),
     )
-    return inputs.with_values(q=np.ascontiguousarray(inputs.q[:, :, first : first + count]), call=call)
+    return inputs.with_values(q=np.ascontiguousarray(inputs.q[:, :, first:last]), call=call)
+
+
+def _until(inputs: Inputs, keys: int) -> Inputs:
+    """The first keys alone, where a causal call sees no other; else the call as it is."""
+    if not inputs.call.spec.causal or not 0 < keys < inputs.call.sizes.S:
+        return inputs
+    call = replace(inputs.call, sizes=replace(inputs.call.sizes, S=keys))
+    k, v = (np.ascontiguousarray(array[:, :, :keys]) for array in (inputs.k, inputs.v))
+    return inputs.with_values(k=k, v=v, call=call)
 
 
 def _copied(arrays: Mapping[str, Any]) -> dict[str, Array]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from attnbench.agree.arithmetic import precision_of
+from attnbench.agree.arithmetic import held
 from attnbench.agree.bounds import Units
 from attnbench.agree.judge import Judgement
 from attnbench.agree.run_once import Ran, run_once
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from attnbench.backend import Backend
     from attnbench.backends.bind import Binding, LastBinding
     from attnbench.implementation import Implementation
+    from attnbench.precision import Precision
     from attnbench.problem import Case
 
 MOST = 0.5  # of an array must tell, or it counts as not tried
@@ -105,14 +106,22 @@ def trial(
         return _raised(error)
     if wrong := _of_memory(ran):
         return wrong
-    units = Units.of(precision_of(implementation, call.dtype, device), call.dtype)
     evaluated = Evaluated(*inputs.qkv, call, sample.rows, sample.pairs)
-    forward = judge_forward(ran.output, inputs, units, sample, evaluated)
-    backward = judge_gradients(ran.grads, inputs, units, sample, evaluated) if ran.grads else ()
-    failed = next((j for j in (*forward, *backward) if not j.ok), None)
-    if failed is None:
-        return Trial("ok", forward, backward)
-    return Trial("wrong", forward, backward, reason=failed.sentence(), fault=failed.fault)
+
+    def held_to(precision: Precision) -> Trial:
+        units = Units.of(precision, call.dtype)
+        forward = judge_forward(ran.output, inputs, units, sample, evaluated)
+        backward = judge_gradients(ran.grads, inputs, units, sample, evaluated) if ran.grads else ()
+        failed = next((j for j in (*forward, *backward) if not j.ok), None)
+        if failed is None:
+            return Trial("ok", forward, backward)
+        return Trial("wrong", forward, backward, reason=failed.sentence(), fault=failed.fault)
+
+    arithmetic = held(implementation, call.dtype, device)
+    found = held_to(arithmetic.precision)
+    if found.status == "wrong" and any(held_to(one).status == "ok" for one in arithmetic.open):
+        return Trial("unsupported", reason=arithmetic.probed)
+    return found
 
 
 def _raised(error: Exception) -> Trial:

@@ -49,7 +49,8 @@ def _block(rows: Sequence[CheckRow]) -> str:
 
 def to_add(row: CheckRow) -> str:
     """The line that would declare it."""
-    return f"if it is meant, write in its Capabilities: {(row.declaration or {})['line']}"
+    told = row.declaration or {}
+    return f"if it is meant, write in {told.get('where', 'its Capabilities')}: {told['line']}"
 
 
 def besides(row: CheckRow) -> list[str]:

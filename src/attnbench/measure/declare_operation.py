@@ -23,7 +23,10 @@ def declare_operation(backend: Callable[[], Backend]) -> dict[str, Callable[...,
         deep: bool,  # noqa: FBT001
         seconds: float,
     ) -> Done:
-        """Which declaration explains the cases (``cases``, ``held``) of each dtype: what a row says of it, by dtype."""
+        """Which declaration explains the cases (``cases``, ``held``) of each dtype.
+
+        By dtype what a row says of it (``told``), and those of the cases that it explains (``cases``).
+        """
         from attnbench.agree.case_text import case_from_text
         from attnbench.agree.declare.offer import Question, offer
 
@@ -33,6 +36,8 @@ def declare_operation(backend: Callable[[], Backend]) -> dict[str, Callable[...,
             for dtype, one in asked.items()
         }
         found = offer(backend(), kernel, questions, device, deep=deep, seconds=seconds)
-        return OK, None, {dtype: told for dtype in asked if (told := found.of(dtype))}
+        typed = {case_from_text(text): text for one in asked.values() for text in one["cases"]}
+        cases = {dtype: [typed[case] for case in explained] for dtype, explained in found.cases.items()}
+        return OK, None, {dtype: {"told": found.of(dtype), "cases": cases[dtype]} for dtype in cases}
 
     return {"declare": declare}

@@ -36,7 +36,7 @@ def with_declarations(rows: Sequence[CheckRow], impl: str, session: Session, opt
     if not reply.ok:
         return list(rows)
     return [
-        _told(row, reply.value[row.dtype]) if row.impl == impl and row.dtype in reply.value else row for row in rows
+        _told(row, **reply.value[row.dtype]) if row.impl == impl and row.dtype in reply.value else row for row in rows
     ]
 
 
@@ -56,14 +56,15 @@ def _wrong(row: CheckRow) -> list[dict[str, str]]:
     return row.disagreements or [] if row.status == "wrong" else []
 
 
-def _told(row: CheckRow, told: dict[str, str]) -> CheckRow:
+def _told(row: CheckRow, told: dict[str, str], cases: Sequence[str]) -> CheckRow:
+    """The row with a declaration, if it explains some of its disagreements: ``cases`` are those that it explains."""
     if row.status != "wrong":
         return row
     diagnosis = {"kind": DECLARATION, "evidence": f"{told['words']}; {told['evidence']}"}
     if row.feature in RULES:
         return replace(row, declaration=told, diagnosis=diagnosis) if row.fault in RULES else row
     wrong = _wrong(row)
-    others = [one for one in wrong if one["fault"] not in EXPLAINABLE]
+    others = [one for one in wrong if one["fault"] not in EXPLAINABLE or one["case"] not in cases]
     if len(others) == len(wrong):
         return row
     if not others:

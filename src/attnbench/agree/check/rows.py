@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.arithmetic import held
@@ -32,6 +33,7 @@ MOST_PAIRS = 1 << 16  # query-key pairs up to which a larger case is the better 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
     from attnbench.implementation import Implementation
+    from attnbench.problem import Case
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def check_feature(
     trials = [(one, _trial(backend, implementation, one, device)) for one in _fitted(implementation, cases, device)]
     if not deep and any(t.refused for _, t in trials):
         trials += _others(backend, implementation, wanted, dtype, device, {one for one, _ in trials})
-    return _judged(_row(implementation, feature, dtype, device, trials), implementation, trials)
+    return _judged(_row(implementation, feature, dtype, device, trials), backend, implementation, trials)
 
 
 def check_cases_given(
@@ -310,14 +312,23 @@ def largest(ratios: Iterable[float | None]) -> float | None:
     return max((one for one in ratios if one is not None), default=None)
 
 
-def _judged(row: CheckRow, implementation: Implementation, trials: list[tuple[CheckCase, Trial]]) -> CheckRow:
+def _judged(
+    row: CheckRow, backend: Backend, implementation: Implementation, trials: list[tuple[CheckCase, Trial]]
+) -> CheckRow:
     """The row with what its refusals say of the declaration."""
     refused = [(one.case, t) for one, t in trials if t.refused]
     if not refused:
         return row
     taken = [one.case for one, t in trials if t.status != "unsupported"]
     words = refused[0][1].reason or ""
-    found = Refused(row.feature, row.dtype, row.device, [case for case, _ in refused], taken, words)
+    every = _fitted(implementation, check_cases(row.dtype), row.device)
+
+    @cache
+    def takes(case: Case) -> bool:
+        return _trial(backend, implementation, CheckCase(row.feature, case), row.device).status != "unsupported"
+
+    others = list(dict.fromkeys(one.case for one in every))
+    found = Refused(row.feature, row.dtype, row.device, [case for case, _ in refused], taken, words, others, takes)
     if not taken:
         case, why = refused[0][0].label(), false_declaration(implementation, found)
         return replace(row, status="wrong", fault=DECLARATION, reason=why, case=case)

@@ -14,7 +14,7 @@ from typing import Any
 from attnbench.precision import UNIT_ROUNDOFF, Precision, wide
 
 LOW = ("bfloat16", "float16")
-ULPS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+ROUNDOFFS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ def steps(declared: Precision, dtype: str) -> tuple[Step, ...]:
     """Everything that could be declared besides for inputs of ``dtype``, the least permissive first."""
     chain = (Step(({"chain": None},)),) if declared.chain is not None else ()
     flush = () if declared.flush else (Step(({"flush": True},)),)
-    ulps = tuple(Step(_above(name, getattr(declared, name))) for name in ("tanh_ulp", "exp_ulp"))
-    found = (*flush, *chain, Step(_stored(declared, dtype)), *ulps, *_narrower(declared, dtype))
+    functions = tuple(Step(_above(name, getattr(declared, name))) for name in ("tanh_ulp", "exp_ulp"))
+    found = (*flush, *chain, Step(_stored(declared, dtype)), *functions, *_narrower(declared, dtype))
     return tuple(one for one in found if one.levels)
 
 
 def _above(name: str, least: float) -> tuple[dict[str, Any], ...]:
-    return tuple({name: ulp} for ulp in ULPS if ulp > least)
+    return tuple({name: most} for most in ROUNDOFFS if most > least)
 
 
 def _stored(declared: Precision, dtype: str) -> tuple[dict[str, Any], ...]:

@@ -5,8 +5,12 @@ permissive. One that explains them all is offered only if
 
 * Rule 2, which asks for no declaration, holds, and Rule 3 and the probes hold with it; what a softmax in 16 bits could
   do to their constants is not counted;
-* where it says that something is kept in fewer bits: the plainest case disagrees as well, since every case goes through
-  the softmax, and our own eager attention in that format is about as far off in the cases that disagreed.
+* where it says that something is kept in fewer bits: all these could be asked; the plainest case disagrees as well,
+  since every case goes through the softmax; and our own eager attention in that format is about as far off in the cases
+  that disagreed.
+
+Cases that even the most permissive candidate leaves with a NaN, a shape or an infinity are set aside at the beginning:
+no declaration explains them, and an offer does not speak of them.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from attnbench.agree.baseline import baseline_cases
 from attnbench.agree.declare.answered import Answered, answered
 from attnbench.agree.declare.candidates import LOW, Step, declaring, sets, steps, with_all
 from attnbench.agree.declare.stock import stock
+from attnbench.agree.fitted import asked
 from attnbench.agree.rules import applies, ruling
 from attnbench.agree.trial import trial
 from attnbench.errors import UnsupportedError
@@ -64,16 +69,16 @@ class Kernel:
         """What it is judged by now."""
         return precision_of(self.implementation, self.dtype, self.device)
 
-    def keeps(self, rule: str, precision: Precision) -> bool:
-        """Whether it keeps a rule with this declaration; one that cannot be asked of it is not broken."""
+    def keeps(self, rule: str, precision: Precision) -> bool | None:
+        """Whether it keeps a rule with this declaration; ``None`` where that cannot be asked of it."""
         self.in_time()
-        if rule in self.held or not applies(rule, self.dtype):
+        if rule in self.held:
             return True
         other = with_precision(self.implementation, self.dtype, self.device, precision)
         try:
             return ruling(rule, self.backend, other, self.dtype, self.device, deep=self.deep).ok
         except UnsupportedError:
-            return True
+            return None
 
 
 def with_precision(implementation: Implementation, dtype: str, device: str, precision: Precision) -> Implementation:
@@ -83,12 +88,29 @@ def with_precision(implementation: Implementation, dtype: str, device: str, prec
     return replace(implementation, on={**implementation.on, device: capabilities})
 
 
+@dataclass(frozen=True)
+class Explanation:
+    """What must be declared besides, as fields of ``Precision``; the cases that agree with it, and the rules that hold.
+
+    A rule that could not be asked is not among them.
+    """
+
+    changes: dict[str, Any]
+    cases: tuple[Case, ...]
+    rules: tuple[str, ...]
+
+
 class Evidence:
     """The cases that disagreed, each answered when it is first judged; the one that refuted a candidate comes first."""
 
     def __init__(self, kernel: Kernel, cases: Sequence[Case]) -> None:
         self._kernel, self._cases, self._order = kernel, cases, list(range(len(cases)))
         self._answers: dict[int, Answered] = {}
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """Those that were not set aside."""
+        return tuple(self._cases[place] for place in sorted(self._order))
 
     def _answer(self, place: int) -> Answered:
         kernel = self._kernel
@@ -97,18 +119,25 @@ class Evidence:
             self._answers[place] = answered(kernel.backend, kernel.implementation, self._cases[place], kernel.device)
         return self._answers[place]
 
-    def agrees(self, precision: Precision) -> bool:
-        """Whether this arithmetic explains every case.
+    def is_within(self, widest: Precision) -> bool:
+        """Whether the most permissive candidate explains every case of which a declaration can speak.
 
-        The plan of boundaries judges a sample of a large case; where the rest of it is wrong in a way that no
-        declaration explains, the case says nothing of one.
+        What it leaves with a NaN, a shape or an infinity is set aside for all candidates; it is asked first, and once.
         """
         for place in list(self._order):
             found = self._answer(place)
-            if found.agrees(precision):
+            if found.agrees(widest):
                 continue
+            if found.is_about_values(widest):
+                return False
             self._order.remove(place)
-            if found.is_about_values(precision):
+        return bool(self._order)
+
+    def agrees(self, precision: Precision) -> bool:
+        """Whether this arithmetic explains every case that was not set aside."""
+        for place in list(self._order):
+            if not self._answer(place).agrees(precision):
+                self._order.remove(place)
                 self._order.insert(0, place)
                 return False
         return bool(self._order)
@@ -126,50 +155,61 @@ class Evidence:
         return True
 
 
-def explaining(kernel: Kernel, cases: Sequence[Case], *, formats: bool = True) -> dict[str, Any] | None:
-    """What must be declared besides so that all these cases agree, as fields of ``Precision``; ``None`` for nothing.
+def explaining(kernel: Kernel, cases: Sequence[Case], *, formats: bool = True) -> Explanation | None:
+    """What must be declared besides so that these cases agree; ``None`` for nothing.
 
     Without ``formats`` nothing is said to be kept in fewer bits.
     """
     if not cases:
         return None
     try:
-        found = _search(kernel, Evidence(kernel, cases), formats=formats)
+        return _search(kernel, cases, formats=formats)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001  (a kernel may raise anything; time may be up)
         return None
-    return None if found is None else found.beyond(kernel.held_to)
 
 
-def _search(kernel: Kernel, evidence: Evidence, *, formats: bool) -> Precision | None:
+def _search(kernel: Kernel, cases: Sequence[Case], *, formats: bool) -> Explanation | None:
     every = steps(kernel.held_to, kernel.dtype)
-    if not formats or _plainly_right(kernel):
-        every = tuple(step for step in every if not step.narrows)
-    if not every or not evidence.agrees(with_all(kernel.held_to, every)):
+    if not formats or not _plainly_wrong(kernel):
+        every = _unnarrowing(every)
+    evidence = Evidence(kernel, cases)
+    if not every or not evidence.is_within(with_all(kernel.held_to, every)):
         return None
-    if not kernel.keeps("rule_2", kernel.held_to):
+    kept = {"rule_2": kernel.keeps("rule_2", kernel.held_to)} if applies("rule_2", kernel.dtype) else {}
+    if False in kept.values():
         return None
+    if None in kept.values():
+        every = _unnarrowing(every)
+        if not every or not evidence.agrees(with_all(kernel.held_to, every)):
+            return None
     needed = [one for one in every if not evidence.agrees(with_all(kernel.held_to, [s for s in every if s is not one]))]
     tried = 0
     for chosen in sets(every, needed):
         if not evidence.agrees(with_all(kernel.held_to, chosen)):
             continue
         found = _least(kernel, evidence, chosen)
-        if _holds(kernel, evidence, found, chosen):
-            return found
+        rules = kept | _also(kernel, evidence, found, chosen)
+        if False not in rules.values():
+            holding = tuple(rule for rule, holds in rules.items() if holds)
+            return Explanation(found.beyond(kernel.held_to), evidence.cases, holding)
         tried += 1
         if tried == TRIED:
             return None
     return None
 
 
-def _plainly_right(kernel: Kernel) -> bool:
-    """Whether the plainest case agrees; of one that the kernel does not take nothing is known."""
-    case = baseline_cases(kernel.dtype)[0]
+def _unnarrowing(every: Sequence[Step]) -> tuple[Step, ...]:
+    return tuple(step for step in every if not step.narrows)
+
+
+def _plainly_wrong(kernel: Kernel) -> bool:
+    """Whether the plainest case that the kernel takes disagrees as well."""
+    case = asked(baseline_cases(kernel.dtype)[0], kernel.implementation.capabilities_on(kernel.device))
     if not kernel.implementation.has_gradients(kernel.device):
         case = replace(case, phase="forward")
-    return trial(kernel.backend, kernel.implementation, case, kernel.device).status == "ok"
+    return trial(kernel.backend, kernel.implementation, case, kernel.device).status == "wrong"
 
 
 def _least(kernel: Kernel, evidence: Evidence, chosen: Sequence[Step]) -> Precision:
@@ -184,12 +224,18 @@ def _least(kernel: Kernel, evidence: Evidence, chosen: Sequence[Step]) -> Precis
     return declaring(kernel.held_to, levels)
 
 
-def _holds(kernel: Kernel, evidence: Evidence, found: Precision, chosen: Sequence[Step]) -> bool:
-    """Whether all that a declaration must hold besides the cases is so."""
+def _also(kernel: Kernel, evidence: Evidence, found: Precision, chosen: Sequence[Step]) -> dict[str, bool | None]:
+    """What must hold with it besides the cases, by its name; ``None`` for a rule that could not be asked."""
     now = kernel.held_to
     wide = replace(found, accumulate=now.accumulate, softmax=now.softmax)
     unnarrowed = replace(wide, p_cast=now.p_cast, logits=now.logits)
-    if any(step.narrows for step in chosen) and not evidence.is_as_our_own(unnarrowed):
-        return False
+    narrows = any(step.narrows for step in chosen)
+    if narrows and not evidence.is_as_our_own(unnarrowed):
+        return {"rule_3": False}
     precision = wide if kernel.dtype in LOW else found
-    return kernel.keeps("rule_3", precision) and kernel.keeps("probes", precision)
+    kept: dict[str, bool | None] = {}
+    for rule in ("rule_3", "probes"):
+        kept[rule] = kernel.keeps(rule, precision)
+        if not kept[rule] and (narrows or kept[rule] is False):
+            return {rule: False}
+    return kept

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from attnbench.agree.arithmetic import held
 from attnbench.agree.cases import RULES
 from attnbench.agree.declare.candidates import LOW, declaring
-from attnbench.agree.declare.explain import Kernel, explaining
+from attnbench.agree.declare.explain import Explanation, Kernel, explaining
 from attnbench.agree.declare.words import arithmetic, line, listed
 from attnbench.agree.rules import applies
 from attnbench.precision import DTYPES
+from attnbench.versions import installed, parse
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 # What another bound can excuse; a wrong shape, a NaN or an exception no bound can.
 EXPLAINABLE = ("value", "inf")
+CAPABILITIES = "its Capabilities"
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,23 @@ class Question:
 
 @dataclass(frozen=True)
 class Offer:
-    """By dtype what is to be declared besides, in words and with what was tried, and the line that declares it all."""
+    """By dtype what is to be declared besides, in words and with what was tried, and the line that declares it all.
+
+    ``where`` that line is written, and by dtype the ``cases`` that agree with it.
+    """
 
     line: str
     words: dict[str, str] = field(default_factory=dict)
     evidence: dict[str, str] = field(default_factory=dict)
+    where: str = CAPABILITIES
+    cases: dict[str, tuple[Case, ...]] = field(default_factory=dict)
 
     def of(self, dtype: str) -> dict[str, str] | None:
         """What a row in this dtype says, or ``None``."""
         if dtype not in self.words:
             return None
-        return {"words": self.words[dtype], "evidence": self.evidence[dtype], "line": self.line}
+        said = {"words": self.words[dtype], "evidence": self.evidence[dtype]}
+        return said | {"line": self.line, "where": self.where}
 
 
 def offer(
@@ -62,33 +70,49 @@ def offer(
     seconds: float = 60.0,
 ) -> Offer:
     """Look for a declaration in each dtype that was asked, at most about ``seconds`` for each."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Explanation] = {}
     formats = True
     for dtype in (name for name in DTYPES if name in asked):
         kernel = Kernel(backend, implementation, dtype, device, time.monotonic() + seconds, deep)
         kernel = replace(kernel, held=tuple(asked[dtype].held))
-        changes = explaining(kernel, asked[dtype].cases, formats=formats or dtype not in LOW)
-        if changes is not None:
-            found[dtype] = changes
+        explanation = explaining(kernel, asked[dtype].cases, formats=formats or dtype not in LOW)
+        if explanation is not None:
+            found[dtype] = explanation
         elif dtype not in LOW:
             formats = False
-    declared = implementation.capabilities_on(device)
-    by_dtype = {dtype: declaring(_now(implementation, dtype, device), [found[dtype]]) for dtype in found}
+    can = implementation.capabilities_on(device)
+    declared = {dtype: can.precisions_of(dtype) for dtype in can.precision}
+    changed = {dtype: _changed(implementation, dtype, device, one.changes) for dtype, one in found.items()}
     return Offer(
-        line({**{dtype: declared.precision_of(dtype) for dtype in declared.precision}, **by_dtype}),
-        {dtype: arithmetic(changes) for dtype, changes in found.items()},
-        {dtype: tried(dtype, len(asked[dtype].cases)) for dtype in found},
+        line(declared | changed),
+        {dtype: arithmetic(one.changes) for dtype, one in found.items()},
+        {dtype: tried(dtype, one, len(asked[dtype].cases)) for dtype, one in found.items()},
+        f'{CAPABILITIES} in on={{"{device}": ...}}' if device in implementation.on else CAPABILITIES,
+        {dtype: one.cases for dtype, one in found.items()},
     )
 
 
-def _now(implementation: Implementation, dtype: str, device: str) -> Precision:
-    """What is declared now, or is held to where that was probed."""
-    now = held(implementation, dtype, device)
-    return now.precision if now.probed else implementation.capabilities_on(device).precision_of(dtype)
+def _changed(implementation: Implementation, dtype: str, device: str, changes: dict[str, Any]) -> tuple[Precision, ...]:
+    """All that is to be declared for ``dtype``: what holds here with the changes, the others as they are.
+
+    Where none was seen with the versions here and the arithmetic was probed, one for these versions is added.
+    """
+    can, now = implementation.capabilities_on(device), held(implementation, dtype, device)
+    declared = can.precisions_of(dtype)
+    other = declaring(now.declared, [changes])
+    if now.probed is None:
+        return tuple(other if one == now.declared else one for one in declared) or (other,)
+    package = parse(declared[0].seen).package
+    return *declared, replace(other, seen=f"{package}=={installed(package)}")
 
 
-def tried(dtype: str, count: int) -> str:
+def tried(dtype: str, found: Explanation, asked: int) -> str:
     """What was seen with the declaration."""
-    rules = listed(rule for rule in RULES if applies(rule, dtype))
-    which = f"all {count} cases" if count > 1 else "the one case"
-    return f"with it {which} whose values disagree in {dtype} agree{'s' * (count == 1)}, and {rules} hold"
+    count = len(found.cases)
+    many = f"all {count} cases" if count == asked else f"{count} of {asked} cases"
+    which = many if asked > 1 else "the one case"
+    verb = "agrees" if count == 1 else "agree"
+    rules = f", and {listed(found.rules)} {'hold' if len(found.rules) > 1 else 'holds'}" if found.rules else ""
+    unasked = [rule for rule in RULES if applies(rule, dtype) and rule not in found.rules]
+    rest = f" ({listed(unasked)} could not be asked)" if unasked else ""
+    return f"with it {which} whose values disagree in {dtype} {verb}{rules}{rest}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,8 @@ WORDS = {
     "softmax": "softmax in {}",
     "p_cast": "P rounded to {}",
     "chain": "sums of at most {} terms",
-    "exp_ulp": "exp within {:g} ULP",
-    "tanh_ulp": "tanh within {:g} ULP",
+    "exp_ulp": "exp within {:g} unit roundoffs",
+    "tanh_ulp": "tanh within {:g} unit roundoffs",
     "flush": "subnormals become 0",
     "stored_output": "a backward pass that reads O in {}",
     FLUSHED_BY: "subnormals become 0, as in all of {}",
@@ -32,13 +32,13 @@ WORDS = {
 UNSET = {
     "logits": "logits not stored",
     "p_cast": "P not rounded",
-    "chain": "sums over all keys",
+    "chain": "sums over all terms",
     "stored_output": "a backward pass that does not read O",
 }
 
 
 def arithmetic(declared: Mapping[str, Any]) -> str:
-    """A declared arithmetic in words, as ``exp within 20 ULP, P rounded to bfloat16``."""
+    """A declared arithmetic in words, as ``exp within 20 unit roundoffs, P rounded to bfloat16``."""
     return ", ".join(_word(name, value) for name, value in declared.items())
 
 
@@ -59,10 +59,16 @@ def _typed(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else repr(value)
 
 
-def line(by_dtype: Mapping[str, Precision]) -> str:
+def line(by_dtype: Mapping[str, Sequence[Precision]]) -> str:
     """The argument of ``Capabilities`` that declares all of it: ``precision={"bfloat16": Precision(flush=True)}``."""
-    inner = ", ".join(f'"{dtype}": {as_typed(by_dtype[dtype])}' for dtype in DTYPES if dtype in by_dtype)
+    inner = ", ".join(f'"{dtype}": {_all_typed(by_dtype[dtype])}' for dtype in DTYPES if by_dtype.get(dtype))
     return f"precision={{{inner}}}"
+
+
+def _all_typed(several: Sequence[Precision]) -> str:
+    """One declaration, or a tuple of those for several ranges of versions."""
+    typed = [as_typed(one) for one in several]
+    return typed[0] if len(typed) == 1 else f"({', '.join(typed)})"
 
 
 def listed(names: Iterable[str]) -> str:
