@@ -23,12 +23,12 @@ import numpy as np
 import threadpoolctl
 
 from attnbench.agree.cases import CheckCase, check_cases
-from attnbench.agree.check.boundaries import SHARE
 from attnbench.agree.check.dimensions import SMALL, Limits
 from attnbench.agree.check.plan import SWEEPS, planned_cases
 from attnbench.agree.eager import Eager
 from attnbench.agree.mutants.known import Known, called_again, fault, known
 from attnbench.agree.mutants.witnesses import KEEPS, Pair, draw_witnessed
+from attnbench.agree.sampled import SHARE
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.precision import DTYPES
 from attnbench.problem import Case

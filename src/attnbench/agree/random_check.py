@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.case_text import case_text
-from attnbench.agree.check.boundaries import SHARE
 from attnbench.agree.random_cases import Levels, RandomCases
+from attnbench.agree.sampled import SHARE
 from attnbench.agree.trial import trial
 from attnbench.precision import DTYPES
 

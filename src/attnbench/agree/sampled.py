@@ -50,6 +50,10 @@ class Share:
     heads: int | None = None
 
 
+# What is judged whole of a case of the plan; of a larger one rows and heads are sampled.
+SHARE = Share(pairs=1 << 15, heads=12)
+
+
 def choose(call: Call, seed: int, share: Share | None = None) -> Sample:
     """All rows and heads of a call within ``share`` (``WHOLE`` pairs); of a larger one about half as many pairs.
 

@@ -13,7 +13,7 @@ from attnbench.agree.check.coverage import extents, together
 from attnbench.agree.check.features import features_of, put_down
 from attnbench.agree.check.rows import MOST_PAIRS, UNTRIED, CheckRow, largest
 from attnbench.agree.refusals import DECLARATION, REFUSED
-from attnbench.agree.sampled import Share
+from attnbench.agree.sampled import SHARE
 from attnbench.agree.trial import BLUNT, Trial, trial
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from attnbench.implementation import Implementation
     from attnbench.problem import Case
 
-# What is judged whole; of a larger case rows and heads are sampled.
-SHARE = Share(pairs=1 << 15, heads=12)
 
 NO_PLAN = "every boundary, since no case of the plan can be made of what is declared"
 

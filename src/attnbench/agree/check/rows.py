@@ -289,6 +289,7 @@ def _row(
     row = replace(row, untried={BLUNT: blunt} if blunt else None)
     if not judged:
         reason = next((t.reason for _, t in trials if t.reason), BLUNT)
+        row = replace(row, declared=_declared(implementation, dtype, device) if blunt else None)
         return replace(row, status=UNTRIED if blunt else "unsupported", reason=reason)
     row = replace(row, declared=_declared(implementation, dtype, device))
     wrong = next(((one, t) for one, t in judged if t.status == "wrong"), None)

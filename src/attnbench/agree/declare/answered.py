@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from attnbench.agree.bounds import Units
 from attnbench.agree.run_once import Ran, run_once
-from attnbench.agree.sampled import Sample, choose, judge_forward, judge_gradients, sampled
+from attnbench.agree.sampled import SHARE, Sample, choose, judge_forward, judge_gradients, sampled
 from attnbench.backends.bind import Inputs, inputs_of
+from attnbench.oracle import Evaluated
 
 if TYPE_CHECKING:
     from attnbench.agree.judge import Judgement
@@ -24,15 +25,16 @@ class Answered:
 
     inputs: Inputs
     sample: Sample
+    evaluated: Evaluated
     ran: Ran
 
     def judged(self, precision: Precision, *, first: bool = False) -> tuple[Judgement, ...]:
         """Every array, held to the bound that this arithmetic has; with ``first`` no gradient where others disagree."""
         units = Units.of(precision, self.inputs.call.dtype)
-        forward = judge_forward(self.ran.output, self.inputs, units, self.sample)
+        forward = judge_forward(self.ran.output, self.inputs, units, self.sample, self.evaluated)
         if not self.ran.grads or (first and not all(one.ok for one in forward)):
             return forward
-        return forward + judge_gradients(self.ran.grads, self.inputs, units, self.sample)
+        return forward + judge_gradients(self.ran.grads, self.inputs, units, self.sample, self.evaluated)
 
     def agrees(self, precision: Precision) -> bool:
         """Whether this arithmetic explains all of it."""
@@ -56,6 +58,7 @@ def answered(backend: Backend, implementation: Implementation, case: Case, devic
     if case.gradients and not implementation.has_gradients(device):
         case = replace(case, phase="forward")
     inputs = inputs_of(case)
-    sample = choose(inputs.call, case.problem.seed)
+    sample = choose(inputs.call, case.problem.seed, SHARE)
     inputs = sampled(inputs, sample)
-    return Answered(inputs, sample, run_once(backend, implementation, inputs, device))
+    evaluated = Evaluated(*inputs.qkv, inputs.call, sample.rows, sample.pairs)
+    return Answered(inputs, sample, evaluated, run_once(backend, implementation, inputs, device))
