@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench import discover
 from attnbench.agree.case_text import case_from_text
-from attnbench.agree.check.boundaries import UNTRIED, BoundaryResult, with_boundaries
+from attnbench.agree.check.boundaries import BoundaryResult, with_boundaries
 from attnbench.agree.check.plan import DEEP, USUAL
-from attnbench.agree.check.rows import CheckRow
+from attnbench.agree.check.rows import UNTRIED, CheckRow
 from attnbench.agree.random_check import RandomResult, together
 from attnbench.measure.lost import fault, lost_row
 from attnbench.measure.pool import MOST_KILLS
