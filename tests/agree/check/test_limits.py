@@ -13,10 +13,12 @@ from attnbench.agree.check.covering import pairs_in
 from attnbench.agree.check.levels import levels_of, why_none
 from attnbench.agree.check.plan import planned_cases
 from attnbench.agree.check.sizes import size_rows
-from attnbench.agree.random_check import check_random
+from attnbench.agree.random_cases import RandomCases
+from attnbench.agree.random_check import _CASES, check_random
 from attnbench.api import Capabilities, Implementation, Limit
 from attnbench.attention import load_backend
-from tests.agree.check.kernels import sized, soft
+from attnbench.errors import SpecError
+from tests.agree.check.kernels import sized
 
 FLOAT32 = ("float32",)
 
@@ -73,7 +75,9 @@ def test_values_are_drawn_among_those_that_the_limits_allow() -> None:
     levels, plan = levels_of(kernel, FLOAT32), planned_cases(kernel, FLOAT32)
     seen = set.union(*(pairs_in(one.row) for one in plan))
     every = [((x, i), (y, j)) for x, y in combinations(levels, 2) for i in levels[x] for j in levels[y]]
-    assert [pair for pair in every if dims.fits(dict(pair)) and frozenset(pair) not in seen] == []
+    missing = [dict(pair) for pair in every if dims.fits(dict(pair)) and frozenset(pair) not in seen]
+    limits = kernel.capabilities.limits
+    assert [one for one in missing if not set(one) <= set(dims.SIZES) or next(size_rows(limits, one), None)] == []
     for size in (128, 256, 512):
         pair = {"Tq": str(size), "S": str(size)}
         assert [one for one in plan if pair.items() <= one.row.items() and one.case.problem.S == size]
@@ -98,7 +102,12 @@ def test_random_cases_keep_to_the_limits(sizes: tuple[str, ...]) -> None:
 
 
 def test_random_cases_that_cannot_be_drawn_are_unsupported() -> None:
-    kernel = limited(at_most("Tq", 1), causal=True, only=("causal", "square"), mask=True)
-    levels = levels_of(kernel, FLOAT32)
-    assert levels["Tq"] == ["1"]
-    assert soft is not None
+    kernel = limited()
+    cases = RandomCases(kernel, FLOAT32)
+    cases.levels["Tq"] = []
+    with pytest.raises(SpecError, match="no random case was found"):
+        cases[0]
+    _CASES[id(kernel), FLOAT32, "cpu", 0, 1] = cases
+    found = check_random(load_backend("numpy"), kernel, FLOAT32, 0, 3)
+    assert (found.cases, found.unsupported, found.wrong) == (0, 3, 0)
+    assert "no random case was found" in (found.reason or "")

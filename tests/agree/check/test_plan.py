@@ -78,8 +78,12 @@ def possible(levels: dict[str, list[str]]) -> list[frozenset[tuple[str, str]]]:
     return [frozenset(pair) for pair in every if dims.fits(dict(pair))]
 
 
-# What no rule says of two levels alone: a cache before so many new queries has no place for as many keys.
-BEYOND = {frozenset({("where", "past"), ("Tq", "8192+")})}
+def is_out_of_reach(pair: frozenset[tuple[str, str]]) -> bool:
+    """What no rule says of two levels alone: gradients beside a NaN, and a cache beside so many queries."""
+    names = {name for name, _ in pair}
+    if "poison" in names:
+        return bool(names & {"wanted", "cotangent"}) and not {level for _, level in pair}.isdisjoint(dims.SEEN)
+    return ("where", "past") in pair and bool(pair & {("Tq", one) for one in ("1024+", "2048+", "4096+")})
 
 
 def test_the_plan_holds_every_two_classes_of_all_that_naive_supports() -> None:
@@ -89,8 +93,8 @@ def test_the_plan_holds_every_two_classes_of_all_that_naive_supports() -> None:
     for name, levels in available.items():
         assert {one.row[name] for one in plan} == set(levels), name
     seen = set.union(*(pairs_in(one.row) for one in plan if not one.dead))
-    missing = {pair for pair in possible(available) if pair not in seen}
-    assert missing <= BEYOND
+    missing = [pair for pair in possible(available) if pair not in seen]
+    assert [pair for pair in missing if not is_out_of_reach(pair)] == []
 
 
 def test_no_case_of_the_plan_is_without_a_key_but_for_a_few_that_cover_nothing() -> None:
@@ -178,11 +182,12 @@ def test_where_every_case_is_compiled_few_hold_every_class_and_each_dtype_most(d
         wanted = [(name, level) for name in available for level in available[name] if name != "mode"]
         wanted = [(name, level) for name, level in wanted if dims.fits({"mode": mode, name: level})]
         missing = [(name, level) for name, level in wanted if (mode, name, level) not in seen]
-        # Twelve cases of a dtype hold twelve lengths.
-        assert {name for name, _ in missing} <= {"Tq", "S", "heads"}, (mode, missing)
-        assert all(count <= 4 for count in Counter(name for name, _ in missing).values()), (mode, missing)
+        # A dozen cases of a dtype hold a dozen lengths and groups of heads.
+        assert all(count <= 6 for count in Counter(name for name, _ in missing).values()), (mode, missing)
+        assert len([name for name, _ in missing if name not in ("Tq", "S", "heads")]) <= 8, (mode, missing)
+    seen_ones = {*dims.SEEN} & set(available["poison"])
     for dtype in DTYPES:
-        assert [one for one in plan if one.row["mode"] == f"{dtype} forward"]
+        assert not seen_ones or seen_ones & {one.row["poison"] for one in every if one.row["mode"] == f"{dtype} forward"}
 
 
 def first_wrong(kernel: Implementation, step: int = 1) -> str | None:

@@ -117,10 +117,13 @@ class Design:
         return blamed if len(blamed) > 1 else whole  # each level can stand somewhere
 
     def _pair(self) -> tuple[int, int]:
-        """One that no row has yet, of those that come first while there are any."""
+        """One that no row has yet, of those that come first while there are any: of the level that lacks the most."""
         self._pairs = self._pairs[self._left[self._pairs[:, 0], self._pairs[:, 1]] > 0]
         soon = self._pairs[self._first[self._pairs].any(1)]
         pairs = soon if len(soon) else self._pairs
+        if len(soon):
+            whose = np.where(self._first[soon[:, 0]], soon[:, 0], soon[:, 1])
+            pairs = soon[whose == np.bincount(whose).argmax()]
         first, second = (int(i) for i in pairs[self._rng.integers(len(pairs))])
         return first, second
 
@@ -129,18 +132,18 @@ class Design:
         rows = [row for _ in range(CANDIDATES) if (row := self._grown(first, second)) is not None]
         tries = iter(range(TRIES))
         while not rows and next(tries, None) is not None:  # a dead end in one order is none in every order
-            rows = [row for row in [self._grown(first, second)] if row is not None]
+            rows = [row for row in [self._grown(first, second, worth=0)] if row is not None]
         best = max(rows, key=self._news, default=None)
         return None if best is None else {name: self._levels[i][1] for name, i in best.items()}
 
-    def _grown(self, first: int, second: int) -> dict[str, int] | None:
-        """A whole row around a pair; ``None`` where none fits."""
+    def _grown(self, first: int, second: int, worth: int = 1) -> dict[str, int] | None:
+        """A whole row around a pair; ``None`` where none fits. Nothing new is looked for where it is ``worth`` 0."""
         row = {self._levels[i][0]: i for i in (first, second)}
         named = {name: self._levels[i][1] for name, i in row.items()}
         if not self._fits(named):
             return None
         beside = self._beside[first] & self._beside[second]
-        gains = self._left[first] + self._left[second]  # new pairs that each level would bring
+        gains = worth * (self._left[first] + self._left[second])  # new pairs that each level would bring
         on = self._on(first) + self._on(second)
         for name in self._order(row):
             level = self._best(name, named, np.where(beside, gains, -1), full=on >= self._most)
@@ -148,7 +151,7 @@ class Design:
                 return None
             row[name] = level
             named[name] = self._levels[level][1]
-            gains += self._left[level]
+            gains += worth * self._left[level]
             beside &= self._beside[level]
             on += self._on(level)
         return row

@@ -236,9 +236,12 @@ def _positions_are_said(row: Mapping[str, str]) -> bool:
 
 
 def _a_cache_is_the_start_of_the_keys(row: Mapping[str, str]) -> bool:
-    if row.get("where") != "past" or "S" not in row or "Tq" not in row:
+    if row.get("where") != "past":
         return True
-    return row["S"] != SQUARE and largest(row["Tq"]) < smallest(row, "S")
+    if row.get("S") == SQUARE:
+        return False
+    longest = smallest(row, "S") if "S" in row else max(values[0] for values in LENGTHS.values())
+    return (largest(row["Tq"]) if "Tq" in row else 1) < longest
 
 
 def _poison_needs_a_place(row: Mapping[str, str]) -> bool:

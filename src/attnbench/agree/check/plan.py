@@ -41,6 +41,7 @@ COMPILED_FORWARD = 1 / 7  # of them have no backward pass, if there is one
 COMPILED_WEIGHT = 50  # what a class that is new to a dtype is worth there, in other pairs
 OTHERS = 3  # further cases for which nothing is compiled
 SIZE_NAMES = ("B", "Hq", "Hkv", "Tq", "S", "D", "Dv", "Da")
+HIDING = ("causal", "window", "mask", "q_lengths", "kv_lengths", "segments")  # where a NaN must be hidden from some
 # Cases in which no query has a key.
 DEAD: tuple[Row, ...] = (
     {"causal": "causal", "where": "offset_minus_1", "Tq": "1"},
@@ -101,21 +102,33 @@ def planned_cases(
         return []
     found: list[Planned] = []
     for sweep, limits in sweeps.items():
-        for modes, count in _parts(available["mode"], most, compiles=compiles):
-            rows = _Rows(implementation, device, sweep, compiles=compiles)
-            found += rows.cases(available | {"mode": modes}, limits, count)
+        for levels, count in _parts(available, most, compiles=compiles):
+            found += _Rows(implementation, device, sweep, compiles=compiles).cases(levels, limits, count)
         found += () if compiles else _dead(available, sweep, implementation, device)
     return found
 
 
-def _parts(modes: Sequence[str], most: int | None, *, compiles: bool) -> list[tuple[list[str], int | None]]:
-    """Which modes have how many cases: where few are compiled, those with gradients most of them, and come first."""
-    forward = [one for one in modes if one.endswith(FORWARD)]
-    backward = [one for one in modes if one not in forward]
+def _parts(
+    available: dict[str, list[str]], most: int | None, *, compiles: bool
+) -> list[tuple[dict[str, list[str]], int | None]]:
+    """Which levels have how many cases: where few are compiled, those with gradients most of them, and come first.
+
+    Of the others half have nothing on that hides keys, so that every kernel that takes a NaN is asked what it reaches.
+    """
+    forward = [one for one in available["mode"] if one.endswith(FORWARD)]
+    backward = [one for one in available["mode"] if one not in forward]
     if not (compiles and most is not None and backward and forward):
-        return [(list(modes), most)]
+        return [(available, most)]
     few = round(COMPILED_FORWARD * most)
-    return [(backward, most - few), (forward, few)]
+    without = _only(available, mode=forward, outputs=(dims.OFF, "lse"))
+    plain = _only(without, **dict.fromkeys(HIDING, (dims.OFF,)))
+    return [(_only(available, mode=backward), most - few), (without, few // 2), (plain, few - few // 2)]
+
+
+def _only(available: dict[str, list[str]], **levels: Sequence[str]) -> dict[str, list[str]]:
+    """The levels without others than those that are named, where any of these are available."""
+    kept = {name: [one for one in available[name] if one in some] for name, some in levels.items()}
+    return {**available, **{name: some for name, some in kept.items() if some}}
 
 
 class _Rows:
@@ -130,7 +143,7 @@ class _Rows:
         design = Design(
             available,
             partial(dims.fits, limits=limits),
-            stream(self._sweep, f"covering {available['mode'][0]}"),
+            stream(self._sweep, f"covering {sum(map(len, available.values()))}"),
             features=tuple(dims.FEATURES),
             core=dims.CORE,
             first=("mode",),
@@ -171,24 +184,28 @@ def _dead(
 def others(implementation: Implementation, planned: Planned, device: str = "cpu", count: int = OTHERS) -> list[Planned]:
     """Cases that differ from a planned one in values alone: for them nothing is compiled again.
 
-    Each has other levels, wherever two levels of a feature give arrays of the same shapes, and another seed.
+    Each has other levels, wherever two levels of a feature give arrays of the same shapes, and another seed. Without
+    gradients every other one has a NaN that some row sees.
     """
     found: list[Planned] = []
     rng = stream(planned.case.problem.seed, "others")
     if planned.row.get("where") in dims.DRAWN_NUMBERS:
         return found
-    for _ in range(3 * count):
-        other = _other(planned, rng) if len(found) < count else None
+    for number in range(3 * count):
+        other = _other(planned, rng, seen=number % 2 == 0) if len(found) < count else None
         if other is not None and implementation.unsupported(needs_of(other.case, device)) is None:
             found.append(other)
     return found
 
 
-def _other(planned: Planned, rng: np.random.Generator) -> Planned | None:
+def _other(planned: Planned, rng: np.random.Generator, *, seen: bool) -> Planned | None:
+    """One of them; ``seen``: with a NaN that some row sees, where there are no gradients."""
     row = dict(planned.row)
     for name, groups in dims.ALIKE.items():
         group = next((one for one in groups if row.get(name) in one), ())
         row |= {name: pick(rng, group)} if group else {}
+    if seen and row["mode"].endswith(FORWARD):
+        row["poison"] = pick(rng, dims.SEEN)
     if not dims.fits(row):
         return None
     try:

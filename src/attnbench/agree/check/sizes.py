@@ -6,7 +6,9 @@ Sizes that one class or two give together are a group, of which only what the li
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice, product
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.check import dimensions as dims
@@ -19,12 +21,12 @@ if TYPE_CHECKING:
 
 Row = dict[str, str]
 Values = dict[str, int]
-Limits = Sequence["Limit"]
+Limits = tuple["Limit", ...]
 
 GROUPS = (("Tq", "S"), ("D", "Dv"), ("heads",), ("B",))
 HIDDEN = (1, 5, 16)  # sizes of a hidden layer
 TRIES = 100  # draws of values for a limit on sizes of several groups
-LOOKED_AT = 50_000  # rows of classes, until none is found to be within all limits
+LOOKED_AT = 20_000  # rows of classes, until none is found to be within all limits
 
 _LENGTHS = ("64", "32", "16", "other", "128", "256", "odd", "512", "600+", "2", "1")
 # The classes of each size, plain ones first; those that are not named follow.
@@ -62,7 +64,7 @@ def size_rows(limits: Limits, fixed: Mapping[str, str] | None = None) -> Iterato
             yield row
 
 
-def _classes(names: Sequence[str], classes: Mapping[str, Sequence[str]], limits: Limits) -> list[Row]:
+def _classes(names: tuple[str, ...], classes: Mapping[str, Sequence[str]], limits: Limits) -> list[Row]:
     """The classes of one group of which the limits leave some values."""
     rows = [dict(zip(names, one, strict=True)) for one in product(*(classes[name] for name in names))]
     return [row for row in rows if _allowed(names, row, limits)]
@@ -74,10 +76,18 @@ def _some(row: Row, limits: Limits) -> bool:
     return any(_within({name: n for part in one for name, n in part.items()}, limits) for one in parts)
 
 
-def _allowed(names: Sequence[str], row: Mapping[str, str], limits: Limits) -> list[Values]:
-    """The values of one group that the limits on its sizes alone allow."""
-    own = [one for one in limits if _sizes_of(one) <= _names(names)]
-    return [values for values in _VALUES[names](row) if _within(values, own)]
+def _allowed(names: tuple[str, ...], row: Mapping[str, str], limits: Limits) -> tuple[Values, ...]:
+    """The values of one group that the limits on its sizes allow, if all others are 1."""
+    return _of_classes(names, tuple(row[name] for name in names), limits)
+
+
+@lru_cache(maxsize=4096)
+def _of_classes(names: tuple[str, ...], levels: tuple[str, ...], limits: Limits) -> tuple[Values, ...]:
+    own = tuple(one for one in limits if _sizes_of(one) <= _names(names))
+    most = tuple((one.of.split("*"), one.at_most) for one in limits if one.at_most is not None)
+    values = _VALUES[names](dict(zip(names, levels, strict=True)))
+    few = (one for one in values if all(prod(one.get(n, 1) for n in of) <= bound for of, bound in most))
+    return tuple(one for one in few if _within(one, own))
 
 
 def _within(sizes: Values, limits: Limits) -> bool:
@@ -107,7 +117,7 @@ def _head_sizes(row: Mapping[str, str]) -> list[Values]:
     return found
 
 
-_VALUES: dict[Sequence[str], Any] = {
+_VALUES: dict[tuple[str, ...], Any] = {
     ("Tq", "S"): _lengths,
     ("D", "Dv"): _head_sizes,
     ("heads",): lambda row: [{"Hq": hq, "Hkv": hkv} for hq, hkv in dims.HEADS[row["heads"]]],
