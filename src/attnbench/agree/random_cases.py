@@ -40,8 +40,8 @@ class RandomCases:
     """An endless sequence of cases of what an implementation declares: each is a function of ``seed`` and its number.
 
     With ``draws`` above 1 so many cases in a row differ in their values alone: for a framework that compiles, one
-    program. ``levels`` are empty where it takes none of ``dtypes``, or no sizes that there are classes of. ``SpecError``
-    where no case is found that it takes.
+    program. ``levels`` are empty where it takes none of ``dtypes``, or no sizes that there are classes of.
+    ``SpecError`` where no case is found that it takes.
     """
 
     def __init__(

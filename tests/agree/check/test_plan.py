@@ -187,7 +187,9 @@ def test_where_every_case_is_compiled_few_hold_every_class_and_each_dtype_most(d
         assert len([name for name, _ in missing if name not in ("Tq", "S", "heads")]) <= 8, (mode, missing)
     seen_ones = {*dims.SEEN} & set(available["poison"])
     for dtype in DTYPES:
-        assert not seen_ones or seen_ones & {one.row["poison"] for one in every if one.row["mode"] == f"{dtype} forward"}
+        assert not seen_ones or seen_ones & {
+            one.row["poison"] for one in every if one.row["mode"] == f"{dtype} forward"
+        }
 
 
 def first_wrong(kernel: Implementation, step: int = 1) -> str | None:

@@ -22,6 +22,7 @@ CANDIDATES = 6
 PLAIN, CORE = 0.5, 0.35
 TRIES = 60
 FAILURES = 12  # rows of a pair that cannot stand before it is given up
+LAST = 1e9  # more than any new pairs: what counts so much less is taken where nothing else fits
 OTHERS = 3  # levels that are tried in place of one that may be to blame
 
 
@@ -29,8 +30,8 @@ class Design:
     """Rows over ``dimensions`` (levels by name), of which ``fits`` holds for the whole row and for every part of it.
 
     ``fits`` is asked of unfinished rows too, and says no where nothing that is added could make it right. At most
-    ``most_on`` of the dimensions named in ``features`` stand at another level than their first; those in ``core``,
-    which much else hangs on, do so in a third of the rows whatever is new. Pairs of a dimension in ``first`` are tried
+    ``most_on`` of the dimensions named in ``features`` stand at another level than their first, but for one that the
+    others need; those in ``core``, which much else hangs on, do so in a third of the rows whatever is new. Pairs of a dimension in ``first`` are tried
     before the others, and count ``weight`` times. ``stands`` is asked of a whole row which rows it covers: itself, and
     others that come with it; none where it cannot stand after all. What is to blame for that is in no later row.
     """
@@ -175,7 +176,7 @@ class Design:
             if name in self._core:
                 wanted[0] = np.inf if self._rng.random() > CORE else -1.0
             elif full:
-                wanted[1:] = -np.inf
+                wanted[1:] -= LAST
         wanted[out] = -np.inf
         for place in np.argsort(-wanted, kind="stable"):
             if wanted[place] > -np.inf and self._fits({**named, name: self._levels[levels[place]][1]}):

@@ -61,7 +61,9 @@ def why_none(implementation: Implementation, dtypes: Sequence[str], device: str 
 def _every(implementation: Implementation, dtypes: Sequence[str], device: str) -> dict[str, list[str]]:
     """All levels of what is declared of dtypes and scores."""
     can = implementation.capabilities_on(device)
-    modes = [f"{one} {phase}" for phase in ("backward", "forward") for one in DTYPES if one in {*dtypes} & {*can.dtypes}]
+    modes = [
+        f"{one} {phase}" for phase in ("backward", "forward") for one in DTYPES if one in {*dtypes} & {*can.dtypes}
+    ]
     sizes: dict[str, list[str]] = {
         "Tq": list(dims.LENGTHS),
         "S": [*dims.LENGTHS, dims.SQUARE],

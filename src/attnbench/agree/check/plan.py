@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attnbench.agree.case_text import case_text
 from attnbench.agree.check import dimensions as dims
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from attnbench.implementation import Implementation
     from attnbench.problem import Case
 
-MOST_ON = 5  # features in one case: with more of them hardly a key is left
+MOST_ON = 4  # features in one case, beside those that these need: with more of them hardly a key is left
 QUICK, USUAL, DEEP = "quick", "usual", "deep"
 SWEEPS = (dims.LARGE, dims.SMALL, dims.SMALL)
 SWEEPS_DEEP = (dims.LARGE, dims.SMALL) * 8
@@ -148,7 +148,7 @@ class _Rows:
             core=dims.CORE,
             first=("mode",),
             weight=COMPILED_WEIGHT if self._compiles else 1,
-            most_on=MOST_ON + self._compiles,
+            most_on=MOST_ON + 2 * self._compiles,
             stands=self._stands,
         )
         return [one for row in design.rows(most) if (one := self._case(row)) is not None]
