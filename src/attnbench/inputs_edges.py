@@ -48,6 +48,16 @@ def mask_shared(p: Problem, rng: Random) -> dict[str, Any]:
     return {"mask": _mixed(rng, rng.random((1, p.S)) < DENSITY)[:, None, None, :]}
 
 
+def mask_pairs(p: Problem, rng: Random) -> dict[str, Any]:
+    """One for all heads and batch entries."""
+    return {"mask": rng.random((1, 1, p.Tq, p.S)) < DENSITY}
+
+
+def mask_head_keys(p: Problem, rng: Random) -> dict[str, Any]:
+    """Keys of each head and batch entry: some, and where there are two not all."""
+    return {"mask": _mixed(rng, rng.random((p.B * p.Hq, p.S)) < DENSITY).reshape(p.B, p.Hq, 1, p.S)}
+
+
 def mask_rows(p: Problem, rng: Random) -> dict[str, Any]:
     """Queries that have all keys or none: some, and where there are two not all."""
     return {"mask": _mixed(rng, rng.random((p.B, p.Tq)) < DENSITY)[:, None, :, None]}
@@ -91,6 +101,16 @@ def bias_batch(p: Problem, rng: Random) -> dict[str, Any]:
 def bias_shared(p: Problem, rng: Random) -> dict[str, Any]:
     """One value for each key, the same for all."""
     return {"bias": rng.standard_normal((1, 1, 1, p.S)).astype(numpy_dtype(p.dtype))}
+
+
+def bias_pairs(p: Problem, rng: Random) -> dict[str, Any]:
+    """One for all heads and batch entries."""
+    return {"bias": rng.standard_normal((1, 1, p.Tq, p.S)).astype(numpy_dtype(p.dtype))}
+
+
+def bias_head_keys(p: Problem, rng: Random) -> dict[str, Any]:
+    """One value for each key of each head, the same for all batch entries."""
+    return {"bias": rng.standard_normal((1, p.Hq, 1, p.S)).astype(numpy_dtype(p.dtype))}
 
 
 def bias_rows(p: Problem, rng: Random) -> dict[str, Any]:
@@ -215,11 +235,15 @@ def sinks_edges(p: Problem, rng: Random) -> dict[str, Any]:
 EDGES: dict[str, Drawer] = {
     "mask_batch": mask_batch,
     "mask_shared": mask_shared,
+    "mask_pairs": mask_pairs,
+    "mask_head_keys": mask_head_keys,
     "mask_rows": mask_rows,
     "mask_single": mask_single,
     "mask_tile": mask_tile,
     "bias_batch": bias_batch,
     "bias_shared": bias_shared,
+    "bias_pairs": bias_pairs,
+    "bias_head_keys": bias_head_keys,
     "bias_rows": bias_rows,
     "bias_low": bias_low,
     "bias_low_keys": bias_low_keys,

@@ -177,6 +177,12 @@ def _allowed(call: Call, b: int, h: int, rows: Array) -> Array:
     return allowed
 
 
+def some_key(call: Call) -> bool:
+    """Whether any query has a key."""
+    rows = np.arange(call.sizes.Tq)
+    return any(_allowed(call, b, h, rows).any() for b, h in np.ndindex(call.sizes.B, call.sizes.Hq))
+
+
 def _bias(call: Call, b: int, h: int, rows: Array) -> Array:
     """The given bias plus ALiBi's −slope·|p_i − j| (Press 2021), (T, S)."""
     bias = np.zeros((len(rows), call.sizes.S))

@@ -20,9 +20,10 @@ PHASES = ("forward", "backward", "decode")
 # Optional operands by the name of the way in which they are drawn (see attnbench.inputs); at most one of each group.
 #
 # mask, bias: a value for each pair, of each head and batch entry; _keys (B, 1, 1, S), _heads (1, Hq, Tq, S), _batch
-# (B, 1, Tq, S), _shared (1, 1, 1, S) and _rows (one value for all keys of a query: (B, 1, Tq, 1), bias (1, 1, Tq, 1))
-# broadcast. mask_dead_rows leaves every third query without a key, mask_single one key to each, and mask_tile takes a
-# whole tile of keys from all and all keys from a tile of queries.
+# (B, 1, Tq, S), _pairs (1, 1, Tq, S), _shared (1, 1, 1, S), _head_keys (B, Hq, 1, S), bias (1, Hq, 1, S), and _rows
+# (one value for all keys of a query: (B, 1, Tq, 1), bias (1, 1, Tq, 1)) broadcast. mask_dead_rows leaves every third
+# query without a key, mask_single one key to each, and mask_tile takes a whole tile of keys from all and all keys from
+# a tile of queries.
 # bias_minus_inf removes keys. bias_low removes none: a quarter of it is low and finite, around -1e4, around -1e9 and
 # the dtype's lowest number, mixed, and some rows are low as a whole; bias_low_keys is such a bias of padding.
 # offset, offsets: of all, or one for each batch entry. _negative stand far before the first key; offset_minus_1 and
@@ -41,11 +42,11 @@ PHASES = ("forward", "backward", "decode")
 OPERAND_GROUPS = {
     "mask": (
         "mask", "mask_keys", "mask_heads", "mask_dead_rows",
-        "mask_batch", "mask_shared", "mask_rows", "mask_single", "mask_tile",
+        "mask_batch", "mask_shared", "mask_pairs", "mask_head_keys", "mask_rows", "mask_single", "mask_tile",
     ),
     "bias": (
         "bias", "bias_keys", "bias_heads", "bias_minus_inf",
-        "bias_batch", "bias_shared", "bias_rows", "bias_low", "bias_low_keys",
+        "bias_batch", "bias_shared", "bias_pairs", "bias_head_keys", "bias_rows", "bias_low", "bias_low_keys",
     ),
     "offset": (
         "offset", "offset_negative", "offsets", "offsets_negative",

@@ -46,6 +46,7 @@ def test_floats_have_the_dtype_and_are_finite(kind: str, dtype: str) -> None:
 def test_masks_of_every_broadcast() -> None:
     shapes = {"mask_batch": (3, 1, 33, 65), "mask_shared": (1, 1, 1, 65), "mask_rows": (3, 1, 33, 1)}
     shapes |= {"mask_single": (3, 1, 33, 65), "mask_tile": (3, 4, 33, 65)}
+    shapes |= {"mask_pairs": (1, 1, 33, 65), "mask_head_keys": (3, 4, 1, 65)}
     for kind, shape in shapes.items():
         mask = operand(kind, "mask")
         assert (mask.shape, mask.dtype) == (shape, bool), kind
@@ -54,6 +55,7 @@ def test_masks_of_every_broadcast() -> None:
 
 def test_biases_of_every_broadcast() -> None:
     shapes = {"bias_batch": (3, 1, 33, 65), "bias_shared": (1, 1, 1, 65), "bias_rows": (1, 1, 33, 1)}
+    shapes |= {"bias_pairs": (1, 1, 33, 65), "bias_head_keys": (1, 4, 1, 65)}
     for kind, shape in shapes.items():
         bias = float64(kind, "bias")
         assert bias.shape == shape, kind

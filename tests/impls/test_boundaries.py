@@ -24,6 +24,8 @@ TOGETHER = (
     ("mask_batch", "bias_batch", "kv_lengths_edges", "sinks_edges"),
     ("mask_shared", "bias_shared", "q_lengths_edges", "offset_minus_1"),
     ("mask_rows", "bias_rows", "segments_edges", "offset_minus_2"),
+    ("mask_pairs", "bias_head_keys"),
+    ("mask_head_keys", "bias_pairs"),
     ("mask_single", "offset_beyond"),
     ("mask_tile", "offsets_edges"),
     ("offset_below", "sinks_edges"),

@@ -135,6 +135,9 @@ def test_a_bias_is_read_where_a_pair_is_allowed_and_shared_ones_once() -> None:
     assert bytes_of(operands=("bias_batch",)) - plain == 4 * 2 * 64
     assert bytes_of(operands=("bias_rows",)) == bytes_of(operands=("bias_shared",)) == plain + 4 * 8
     assert bytes_of(operands=("mask_batch",)) == bytes_of(operands=("mask_single",)) == plain + 2 * 36
+    assert (bytes_of(operands=("mask_pairs",)) - plain, bytes_of(operands=("mask_head_keys",)) - plain) == (64, 48)
+    assert bytes_of(operands=("bias_pairs",)) - plain == 4 * 64
+    assert bytes_of(operands=("bias_head_keys",)) - plain == 4 * 24
     assert bytes_of(operands=("mask_tile",)) - plain == 2 * 3 * 36
     assert (bytes_of(operands=("mask_shared",)) - plain, bytes_of(operands=("mask_rows",)) - plain) == (8, 16)
     # One k and v for both batch entries.

@@ -14,7 +14,9 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.check import dimensions as dims
-from attnbench.agree.check.plan import Planned, case_of, levels_of, others
+from attnbench.agree.check.levels import levels_of
+from attnbench.agree.check.making import Planned, case_of
+from attnbench.agree.check.plan import others
 from attnbench.backends.asked import needs_of
 from attnbench.errors import SpecError
 from attnbench.inputs import stream
@@ -38,7 +40,8 @@ class RandomCases:
     """An endless sequence of cases of what an implementation declares: each is a function of ``seed`` and its number.
 
     With ``draws`` above 1 so many cases in a row differ in their values alone: for a framework that compiles, one
-    program. ``levels`` are empty where it takes none of ``dtypes``.
+    program. ``levels`` are empty where it takes none of ``dtypes``, or no sizes that there are classes of.
+    ``SpecError`` where no case is found that it takes.
     """
 
     def __init__(
@@ -69,13 +72,15 @@ class RandomCases:
 
     def _first(self, number: int) -> Planned:
         rng = stream(self._seed, f"random case {number}")
-        limits = dims.SMALL if rng.random() < SMALL else dims.LARGE
-        for _ in range(TRIES):
+        small = rng.random() < SMALL
+        own = self._implementation.capabilities_on(self._device).limits
+        for attempt in range(TRIES):
+            limits = dims.SMALL if small and attempt < TRIES // 2 else dims.LARGE  # it may take no small ones
             row = self._row(rng, limits)
-            if not dims.fits(row, limits):
+            if any(name not in row for name in dims.SIZES) or not dims.fits(row, limits):
                 continue
             try:
-                case = case_of(row, rng)
+                case = case_of(row, rng, own)
             except SpecError:
                 continue
             if self._implementation.unsupported(needs_of(case, self._device)) is None:

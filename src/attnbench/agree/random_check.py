@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.case_text import case_text
+from attnbench.agree.check.levels import why_none
 from attnbench.agree.random_cases import Levels, RandomCases
 from attnbench.agree.sampled import SHARE
 from attnbench.agree.trial import trial
+from attnbench.errors import SpecError
 from attnbench.precision import DTYPES
 
 if TYPE_CHECKING:
@@ -113,8 +115,11 @@ def check_random(
     """
     cases = _cases(implementation, tuple(dtypes), device, seed, draws)
     if not cases.levels["mode"]:
-        return RandomResult(implementation.name, unsupported=count, reason=f"takes none of {', '.join(dtypes)}")
-    drawn = [cases[i] for i in range(first, first + count)]
+        return RandomResult(implementation.name, unsupported=count, reason=why_none(implementation, dtypes, device))
+    try:
+        drawn = [cases[i] for i in range(first, first + count)]
+    except SpecError as error:
+        return RandomResult(implementation.name, unsupported=count, reason=str(error))
     here = [one for one in drawn if one.case.problem.dtype in among]
     found = together(implementation.name, (_one(backend, implementation, one, device) for one in here))
     return replace(found, possible={name: list(levels) for name, levels in cases.levels.items()})

@@ -133,6 +133,7 @@ def _bias_elements(p: Problem) -> int:
     head = p.Hq * p.Tq * p.S
     known = {"bias": p.B * head, "bias_minus_inf": p.B * head, "bias_heads": head, "bias_keys": p.B * p.S}
     known |= {"bias_batch": p.B * p.Tq * p.S, "bias_shared": p.S, "bias_rows": p.Tq}
+    known |= {"bias_pairs": p.Tq * p.S, "bias_head_keys": p.Hq * p.S}
     known |= {"bias_low": p.B * head, "bias_low_keys": p.B * p.S}
     return sum(known.get(kind, 0) for kind in p.operands)
 
@@ -144,6 +145,7 @@ def _operand_bytes(p: Problem, pairs: int, size: int) -> float:
     masks |= {"mask_keys": p.B * p.S, "mask_dead_rows": min(p.Tq * p.S, pairs)}
     masks |= {"mask_batch": pairs, "mask_single": pairs, "mask_tile": p.Hq * pairs}
     masks |= {"mask_shared": p.S, "mask_rows": p.B * p.Tq}
+    masks |= {"mask_pairs": min(p.Tq * p.S, pairs), "mask_head_keys": p.B * p.Hq * p.S}
     bias = min(_bias_elements(p), p.Hq * pairs)
     return float(sum(masks.get(kind, 0) for kind in p.operands) + size * bias)
 

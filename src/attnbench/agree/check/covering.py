@@ -21,16 +21,19 @@ Pair = tuple[tuple[str, str], tuple[str, str]]
 CANDIDATES = 6
 PLAIN, CORE = 0.5, 0.35
 TRIES = 60
-FAILURES = 4  # rows of a pair that cannot be made before it counts as impossible
+FAILURES = 12  # rows of a pair that cannot stand before it is given up
+LAST = 1e9  # more than any new pairs: what counts so much less is taken where nothing else fits
+OTHERS = 3  # levels that are tried in place of one that may be to blame
 
 
 class Design:
     """Rows over ``dimensions`` (levels by name), of which ``fits`` holds for the whole row and for every part of it.
 
     ``fits`` is asked of unfinished rows too, and says no where nothing that is added could make it right. At most
-    ``most_on`` of the dimensions named in ``features`` stand at another level than their first; those in ``core``,
-    which much else hangs on, do so in a third of the rows whatever is new. Pairs of a dimension in ``first`` are tried
-    before the others. ``made`` is asked of a whole row whether it can stand after all; one that cannot covers nothing.
+    ``most_on`` of the dimensions named in ``features`` stand at another level than their first, but for one that the
+    others need; those in ``core``, which much else hangs on, do so in a third of the rows whatever is new. Pairs of a dimension in ``first`` are tried
+    before the others, and count ``weight`` times. ``stands`` is asked of a whole row which rows it covers: itself, and
+    others that come with it; none where it cannot stand after all. What is to blame for that is in no later row.
     """
 
     def __init__(
@@ -42,21 +45,28 @@ class Design:
         features: Sequence[str] = (),
         core: Sequence[str] = (),
         first: Sequence[str] = (),
+        weight: int = 1,
         most_on: int = 5,
-        made: Callable[[Row], bool] = lambda _: True,
+        stands: Callable[[Row], Sequence[Row]] = lambda row: [row],
     ) -> None:
         self._names = list(dimensions)
-        self._fits, self._rng, self._most, self._made = fits, rng, most_on, made
+        self._allowed, self._rng, self._most, self._stands = fits, rng, most_on, stands
+        self._cannot: list[Row] = []  # parts of rows that cannot stand
         self._failures: Counter[tuple[int, int]] = Counter()
         self._features, self._core = frozenset(features), frozenset(core)
         self._levels = [(name, level) for name in self._names for level in dimensions[name]]
         self._index = {one: i for i, one in enumerate(self._levels)}
         self._of = {name: [self._index[name, level] for level in dimensions[name]] for name in self._names}
         owner = np.array([self._names.index(name) for name, _ in self._levels])
-        self._left = owner[:, None] != owner[None, :]  # pairs, both ways round, that no row has yet
         self._pairs = np.argwhere(owner[:, None] < owner[None, :])
         self._first = np.isin(owner, [self._names.index(name) for name in first if name in self._names])
-        self.impossible: list[Pair] = []
+        # What a pair that no row has yet is worth, both ways round; 0 where there is nothing left to cover.
+        worth = np.where(self._first[:, None] | self._first[None, :], weight, 1)
+        self._beside = self._pairs_that_fit()
+        self._left: Array = np.where(self._beside, worth, 0)
+        self.impossible: list[Pair] = [
+            (self._levels[i], self._levels[j]) for i, j in self._pairs if not self._beside[i, j]
+        ]
 
     def rows(self, most: int | None = None) -> list[Row]:
         """Rows until no pair is left, or the first ``most``; pairs that no row can have are in ``impossible`` then."""
@@ -64,48 +74,86 @@ class Design:
         while self._left[self._pairs[:, 0], self._pairs[:, 1]].any() and (most is None or len(found) < most):
             first, second = self._pair()
             row = self._next(first, second)
-            named = None if row is None else {self._levels[i][0]: self._levels[i][1] for i in row.values()}
-            if row is not None and named is not None and self._made(named):
-                self._cover(row)
-                found.append(named)
+            covered = [] if row is None else self._stands(row)
+            if row is not None and covered:
+                found.append(row)
+                for one in covered:
+                    self._cover(one)
                 continue
             self._failures[first, second] += 1
             if row is None or self._failures[first, second] >= FAILURES:
-                self._left[first, second] = self._left[second, first] = False
+                self._left[first, second] = self._left[second, first] = 0
                 self.impossible.append((self._levels[first], self._levels[second]))
+            elif self._failures[first, second] > 1:  # not by chance
+                self._cannot.append(self._to_blame(row))
         return found
 
+    def _pairs_that_fit(self) -> Array:
+        """Which two levels of different dimensions may stand together, both ways round."""
+        found = np.zeros((len(self._levels), len(self._levels)), bool)
+        for i, j in self._pairs:
+            found[i, j] = found[j, i] = self._allowed(dict((self._levels[i], self._levels[j])))
+        return found
+
+    def _fits(self, row: Row) -> bool:
+        return self._allowed(row) and not any(one.items() <= row.items() for one in self._cannot)
+
+    def _to_blame(self, row: Row) -> Row:
+        """The part of a row that cannot stand without which it could: a pair is not given up for what is beside it.
+
+        A feature is not to blame if the row cannot stand with the plain level either, another dimension if it cannot
+        with some others of its levels.
+        """
+        blamed, whole = dict(row), row
+        for name in sorted(self._names, key=lambda name: name not in self._features):
+            levels = [self._levels[i][1] for i in self._of[name]]
+            others = levels[:1] if name in self._features else [str(one) for one in self._rng.permutation(levels)]
+            tried = [row | {name: one} for one in others if one != row[name]][:OTHERS]
+            tried = [one for one in tried if self._fits(one)]
+            if name in self._features and row[name] == levels[0]:
+                del blamed[name]
+            elif tried and not any(self._stands(one) for one in tried):
+                row = tried[0]
+                del blamed[name]
+        return blamed if len(blamed) > 1 else whole  # each level can stand somewhere
+
     def _pair(self) -> tuple[int, int]:
-        """One that no row has yet, of those that come first while there are any."""
-        self._pairs = self._pairs[self._left[self._pairs[:, 0], self._pairs[:, 1]]]
+        """One that no row has yet, of those that come first while there are any: of the level that lacks the most."""
+        self._pairs = self._pairs[self._left[self._pairs[:, 0], self._pairs[:, 1]] > 0]
         soon = self._pairs[self._first[self._pairs].any(1)]
         pairs = soon if len(soon) else self._pairs
+        if len(soon):
+            whose = np.where(self._first[soon[:, 0]], soon[:, 0], soon[:, 1])
+            pairs = soon[whose == np.bincount(whose).argmax()]
         first, second = (int(i) for i in pairs[self._rng.integers(len(pairs))])
         return first, second
 
-    def _next(self, first: int, second: int) -> dict[str, int] | None:
+    def _next(self, first: int, second: int) -> Row | None:
         """The best of some rows around a pair; ``None`` where there is none."""
         rows = [row for _ in range(CANDIDATES) if (row := self._grown(first, second)) is not None]
         tries = iter(range(TRIES))
         while not rows and next(tries, None) is not None:  # a dead end in one order is none in every order
-            rows = [row for row in [self._grown(first, second)] if row is not None]
-        return max(rows, key=self._news, default=None)
+            rows = [row for row in [self._grown(first, second, worth=0)] if row is not None]
+        best = max(rows, key=self._news, default=None)
+        return None if best is None else {name: self._levels[i][1] for name, i in best.items()}
 
-    def _grown(self, first: int, second: int) -> dict[str, int] | None:
-        """A whole row around a pair; ``None`` where none fits."""
+    def _grown(self, first: int, second: int, worth: int = 1) -> dict[str, int] | None:
+        """A whole row around a pair; ``None`` where none fits. Nothing new is looked for where it is ``worth`` 0."""
         row = {self._levels[i][0]: i for i in (first, second)}
         named = {name: self._levels[i][1] for name, i in row.items()}
         if not self._fits(named):
             return None
-        gains = self._left[first].astype(np.int64) + self._left[second]  # new pairs that each level would bring
+        beside = self._beside[first] & self._beside[second]
+        gains = worth * (self._left[first] + self._left[second])  # new pairs that each level would bring
         on = self._on(first) + self._on(second)
         for name in self._order(row):
-            level = self._best(name, named, gains, full=on >= self._most)
+            level = self._best(name, named, np.where(beside, gains, -1), full=on >= self._most)
             if level is None:
                 return None
             row[name] = level
             named[name] = self._levels[level][1]
-            gains += self._left[level]
+            gains += worth * self._left[level]
+            beside &= self._beside[level]
             on += self._on(level)
         return row
 
@@ -115,16 +163,21 @@ class Design:
         return sorted(names, key=lambda name: name not in self._core)
 
     def _best(self, name: str, named: Row, gains: Array, *, full: bool) -> int | None:
-        """The level of a dimension that brings most and fits; ``full``: no more features may be on."""
+        """The level of a dimension that brings most and fits; ``full``: no more features may be on.
+
+        ``gains`` are below 0 where a level does not go with one that is there.
+        """
         levels = self._of[name]
         wanted = gains[levels] + self._rng.random(len(levels)) * 0.5
+        out = gains[levels] < 0
         if name in self._features:
             # Where nothing is new: the plain one in every other row, so that sizes are tried with the feature too.
             wanted[0] = gains[levels[0]] + (0.75 if self._rng.random() < PLAIN else -1.0)
             if name in self._core:
                 wanted[0] = np.inf if self._rng.random() > CORE else -1.0
             elif full:
-                wanted[1:] = -np.inf
+                wanted[1:] -= LAST
+        wanted[out] = -np.inf
         for place in np.argsort(-wanted, kind="stable"):
             if wanted[place] > -np.inf and self._fits({**named, name: self._levels[levels[place]][1]}):
                 return levels[int(place)]
@@ -138,9 +191,9 @@ class Design:
         chosen = list(row.values())
         return int(self._left[np.ix_(chosen, chosen)].sum())
 
-    def _cover(self, row: dict[str, int]) -> None:
-        chosen = list(row.values())
-        self._left[np.ix_(chosen, chosen)] = False
+    def _cover(self, row: Row) -> None:
+        chosen = [self._index[one] for one in row.items() if one in self._index]
+        self._left[np.ix_(chosen, chosen)] = 0
 
 
 def pairs_in(row: Mapping[str, Any]) -> set[frozenset[tuple[str, Any]]]:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attnbench.precision import DTYPES
-from attnbench.problem import OPERAND_KINDS
+from attnbench.problem import IN_SOME_ENTRIES, OPERAND_KINDS
 from attnbench.spec import SCORES, STAGES
 
 OFF = "off"
 
-# Lengths either side of the usual tiles, and beyond the sizes at which kernels change their way.
+# Lengths either side of the usual tiles, and beyond the sizes at which kernels change their way: there, too, some that
+# tiles divide.
 LENGTHS: dict[str, tuple[int, ...]] = {
     "1": (1,),
     "2": (2,),
@@ -28,11 +29,11 @@ LENGTHS: dict[str, tuple[int, ...]] = {
     "128": (127, 128, 129),
     "256": (255, 256, 257),
     "512": (511, 512, 513),
-    "600+": (601, 640, 769, 1000),
-    "1025+": (1025, 1026, 1100),
-    "2049+": (2049, 2100, 3000),
-    "4097+": (4097, 4100, 6001),
-    "8193+": (8193, 9001, 9100),
+    "600+": (601, 640, 768, 769, 1000),
+    "1024+": (1024, 1025, 1026, 1100, 1152),
+    "2048+": (2048, 2049, 2100, 3000, 3072),
+    "4096+": (4096, 4097, 4100, 6001, 6144),
+    "8192+": (8192, 8193, 9001, 9088, 9100),
 }
 SQUARE = "=Tq"
 HEADS: dict[str, tuple[tuple[int, int], ...]] = {
@@ -152,6 +153,8 @@ FEATURES: dict[str, dict[str, Level]] = {
         "mask_heads",
         "mask_batch",
         "mask_shared",
+        "mask_pairs",
+        "mask_head_keys",
         "mask_rows",
         "mask_dead_rows",
         "mask_single",
@@ -163,6 +166,8 @@ FEATURES: dict[str, dict[str, Level]] = {
         "bias_heads",
         "bias_batch",
         "bias_shared",
+        "bias_pairs",
+        "bias_head_keys",
         "bias_rows",
         "bias_minus_inf",
         "bias_low",
@@ -189,7 +194,7 @@ FEATURES: dict[str, dict[str, Level]] = {
 }
 # Levels whose arrays have the same shapes: where a case is compiled, what is right for one is right for the others.
 ALIKE: dict[str, tuple[tuple[str, ...], ...]] = {
-    "mask": (("mask", "mask_tile"), ("mask_batch", "mask_single")),
+    "mask": (("mask", "mask_tile"), ("mask_batch", "mask_single"), ("mask_pairs", "mask_dead_rows")),
     "bias": (("bias", "bias_minus_inf", "bias_low"), ("bias_keys", "bias_low_keys")),
     "where": (("offsets", "offsets_edges", "offsets_negative"),),
     "q_lengths": (("q_lengths", "q_lengths_edges"),),
@@ -202,27 +207,22 @@ ALIKE: dict[str, tuple[tuple[str, ...], ...]] = {
     "values": (tuple(FEATURES["values"]),),
 }
 DRAWN_NUMBERS = ("offset", "offset_below", "offset_beyond")  # one number for all, drawn anew with another seed
-# A dtype with gradients each; without them, where an implementation may take another way.
-MODES = (*(f"{dtype} backward" for dtype in DTYPES), "float32 forward", "bfloat16 forward")
+# Each dtype with its gradients, and without them, where an implementation may take another way.
+MODES = tuple(f"{dtype} {phase}" for phase in ("backward", "forward") for dtype in DTYPES)
 
 # Poisons of what is hidden, and of what some row sees.
 HIDDEN, SEEN = ("garbage", "nan"), ("nan_last_key", "nan_query", "nan_key", "nan_value")
 # Much of what goes wrong elsewhere does so only beside one of these.
 CORE = ("causal", "outputs")
 POSITIONS = ("causal", "window", "slopes")
-OFFSETS = ("offset", "offsets", "past")
+# Queries before the first key by so much; windows that take all keys behind a query, or all before it.
+BEFORE = {"offset_minus_1": 1, "offset_minus_2": 2, "offset_below": 50}
+NONE_BEHIND, NONE_BEFORE = ("none", "right_0", "left_right_0"), ("none", "left_0")
 
 
 def fits(row: Mapping[str, str], limits: Limits = LARGE) -> bool:
     """Whether a row, or a part of one, can stand for a case that says something about each of its levels."""
-    return all(rule(row) for rule in RULES) and _not_too_much_work(row, limits)
-
-
-def fits_a_shape(row: Mapping[str, str]) -> bool:
-    """``fits`` where the sizes come together and were chosen beforehand: only a learned score may be too much there."""
-    if not all(rule(row) for rule in RULES):
-        return False
-    return row.get("score") not in LEARNED or LEARNED_WORK * _pairs(row) <= LARGE.pairs_of_one
+    return _not_too_much_work(row, limits) and all(rule(row) for rule in RULES)
 
 
 def _positions_are_said(row: Mapping[str, str]) -> bool:
@@ -236,9 +236,12 @@ def _positions_are_said(row: Mapping[str, str]) -> bool:
 
 
 def _a_cache_is_the_start_of_the_keys(row: Mapping[str, str]) -> bool:
-    if row.get("where") != "past" or "S" not in row or "Tq" not in row:
+    if row.get("where") != "past":
         return True
-    return row["S"] != SQUARE and largest(row["Tq"]) < smallest(row, "S")
+    if row.get("S") == SQUARE:
+        return False
+    longest = smallest(row, "S") if "S" in row else max(values[0] for values in LENGTHS.values())
+    return (largest(row["Tq"]) if "Tq" in row else 1) < longest
 
 
 def _poison_needs_a_place(row: Mapping[str, str]) -> bool:
@@ -249,6 +252,25 @@ def _poison_needs_a_place(row: Mapping[str, str]) -> bool:
     return any(name not in row for name in known) or (
         row["q_lengths"] != OFF or row["kv_lengths"] != OFF or row["mask"] == "mask_keys"
     )
+
+
+def _copies_are_poisoned_alike(row: Mapping[str, str]) -> bool:
+    """Keys and values that lie in memory once for all batch entries have no poison in some of these."""
+    return row.get("layout") != "layout_expanded" or row.get("poison") not in IN_SOME_ENTRIES
+
+
+def _some_query_has_a_key(row: Mapping[str, str]) -> bool:
+    """Else the answer is 0 throughout, and nothing else is tried: the queries do not all stand before the first key."""
+    where, window = row.get("where"), row.get("window")
+    if row.get("mask") == "mask_dead_rows" and row.get("Tq") == "1":
+        return False
+    if where == "offset_beyond" and window in NONE_BEFORE:
+        return False
+    if row.get("causal", OFF) == OFF and window not in NONE_BEHIND:
+        return True
+    if where in BEFORE and "Tq" in row:
+        return largest(row["Tq"]) > BEFORE[where]
+    return where != "offsets_negative" or row.get("B") != "1"
 
 
 def _gradients_are_asked_for(row: Mapping[str, str]) -> bool:
@@ -305,6 +327,8 @@ RULES = (
     _positions_are_said,
     _a_cache_is_the_start_of_the_keys,
     _poison_needs_a_place,
+    _copies_are_poisoned_alike,
+    _some_query_has_a_key,
     _gradients_are_asked_for,
     _a_nan_is_seen_in_the_output,
     _a_wrong_answer_can_show,

@@ -1,81 +1,54 @@
 """The cases of ``attnbench check`` at boundaries: a covering design over what an implementation declares.
 
-Every two classes of different dimensions stand together in some case, in every sweep with other values of the classes;
-what is not declared is replaced by the plain level and so costs no coverage. The list is a function of the declared
-capabilities alone: the same on every machine.
+In the first sweep every two classes of different dimensions that can stand together do so in some case; in sweeps of
+small cases those that are small. Where every case is compiled the first rows are tried, those that bring most of the
+classes to each dtype. What is not declared is replaced by the plain level and so costs no coverage. The list is a
+function of the declared capabilities alone: the same on every machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from attnbench.agree.case_text import case_text
 from attnbench.agree.check import dimensions as dims
 from attnbench.agree.check.covering import Design, Row
 from attnbench.agree.check.features import features_of
+from attnbench.agree.check.levels import FORWARD, levels_of
+from attnbench.agree.check.making import Planned, case_of, has_a_key, pick, planned
 from attnbench.backends.asked import needs_of
 from attnbench.errors import SpecError
 from attnbench.inputs import stream
 from attnbench.precision import DTYPES
-from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec
 
 if TYPE_CHECKING:
-    from attnbench.implementation import Implementation
+    import numpy as np
 
-MOST_ON = 5  # features in one case: with more of them hardly a key is left
+    from attnbench.implementation import Implementation
+    from attnbench.problem import Case
+
+MOST_ON = 4  # features in one case, beside those that these need: with more of them hardly a key is left
 QUICK, USUAL, DEEP = "quick", "usual", "deep"
 SWEEPS = (dims.LARGE, dims.SMALL, dims.SMALL)
 SWEEPS_DEEP = (dims.LARGE, dims.SMALL) * 8
 QUICK_CASES = 40
-COMPILED_CASES = 50  # each is compiled, and takes a second
+COMPILED_CASES = 55  # each is compiled, and takes a second
+COMPILED_FORWARD = 1 / 7  # of them have no backward pass, if there is one
+COMPILED_WEIGHT = 50  # what a class that is new to a dtype is worth there, in other pairs
 OTHERS = 3  # further cases for which nothing is compiled
 SIZE_NAMES = ("B", "Hq", "Hkv", "Tq", "S", "D", "Dv", "Da")
-TRIES = 6  # values drawn of a class before it counts as out of an implementation's limits
-
-# Where every case is compiled, its sizes come together: these hold every class of every size at least once.
-SHAPES: tuple[tuple[str, str, str, str, str, str], ...] = (
-    # Tq, S, heads, B, D, Dv
-    ("odd", "256", "2/2", "2", "64", "same"),
-    ("1", "1025+", "by 4", "2", "128", "same"),
-    ("64", "=Tq", "by 3", "1", "40", "same"),
-    ("128", "=Tq", "3/3", "1", "96", "smaller"),
-    ("256", "128", "1/1", "2", "72", "same"),
-    ("16", "2049+", "by 2", "1", "160", "larger"),
-    ("2", "64", "17+", "9+", "8", "same"),
-    ("32", "4097+", "2/2", "1", "3", "larger"),
-    ("1025+", "odd", "by 5", "1", "192", "same"),
-    ("other", "other", "6/6", "2", "1", "smaller"),
-    ("4097+", "2", "1/1", "2", "256", "same"),
-    ("512", "32", "by 6", "1", "64", "smaller"),
-    ("600+", "=Tq", "1/1", "1", "64", "same"),
-    ("2049+", "1", "by 7", "1", "40", "same"),
-    ("1", "8193+", "1/1", "1", "72", "same"),
-    ("odd", "16", "by 8", "9+", "128", "same"),
-    ("8193+", "16", "2/2", "1", "8", "larger"),
-    ("32", "512", "all", "2", "96", "same"),
-    ("2", "600+", "by 2 of 17+", "1", "160", "smaller"),
-    ("16", "=Tq", "33+", "1", "256", "same"),
+HIDING = ("causal", "window", "mask", "q_lengths", "kv_lengths", "segments")  # where a NaN must be hidden from some
+# Cases in which no query has a key.
+DEAD: tuple[Row, ...] = (
+    {"causal": "causal", "where": "offset_minus_1", "Tq": "1"},
+    {"causal": "causal", "where": "offset_below", "Tq": "16"},
+    {"window": "none", "where": "offset_beyond"},
+    {"mask": "mask_dead_rows", "Tq": "1"},
 )
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A case of the plan and the levels that it stands for."""
-
-    case: Case
-    row: Mapping[str, str]
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """The dimensions on which it is not plain, sizes aside."""
-        return tuple(name for name in dims.FEATURES if self.row.get(name, dims.OFF) not in (dims.OFF, "dot"))
 
 
 def sweeps_of(depth: str, *, compiles: bool = False) -> tuple[dims.Limits, ...]:
@@ -105,7 +78,7 @@ def boundary_cases(
     found: list[Case] = []
     for number in range(len(every)) if sweeps is None else sweeps:
         sweep = {number: every[number]}
-        for one in planned_cases(implementation, dtypes, device, sweeps=sweep, by_shape=compiles, most=most):
+        for one in planned_cases(implementation, dtypes, device, sweeps=sweep, compiles=compiles, most=most):
             found += [one.case, *(other.case for other in others(implementation, one, device) if compiles)]
     return [case_text(one) for one in found if not features or set(features) & set(features_of(one))]
 
@@ -116,206 +89,129 @@ def planned_cases(
     device: str = "cpu",
     *,
     sweeps: Mapping[int, dims.Limits] = MappingProxyType({0: dims.LARGE}),
-    by_shape: bool = False,
+    compiles: bool = False,
     most: int | None = None,
 ) -> list[Planned]:
-    """The cases for what ``implementation`` declares, in sweeps; ``by_shape`` where each is compiled.
+    """The cases for what ``implementation`` declares, in sweeps; none where it takes nothing that there are classes of.
 
-    ``sweeps`` are the limits of each sweep by its number, which it is drawn from; ``most`` is the number of cases that
-    a sweep is cut to.
+    ``sweeps`` are the limits of each sweep by its number, which it is drawn from; ``compiles`` where each case is
+    compiled; ``most`` is the number of cases that a sweep is cut to.
     """
     available = levels_of(implementation, dtypes, device)
     if not available["mode"]:
         return []
     found: list[Planned] = []
     for sweep, limits in sweeps.items():
-
-        def made(row: Row, sweep: int = sweep) -> bool:
-            one = _planned(implementation, row, device, f"{sweep}/{len(found)}")
-            found.extend([] if one is None else [one])
-            return one is not None
-
-        _design(available, sweep, limits, most, made, by_shape=by_shape)
+        for levels, count in _parts(available, most, compiles=compiles):
+            found += _Rows(implementation, device, sweep, compiles=compiles).cases(levels, limits, count)
+        found += () if compiles else _dead(available, sweep, implementation, device)
     return found
+
+
+def _parts(
+    available: dict[str, list[str]], most: int | None, *, compiles: bool
+) -> list[tuple[dict[str, list[str]], int | None]]:
+    """Which levels have how many cases: where few are compiled, those with gradients most of them, and come first.
+
+    Of the others half have nothing on that hides keys, so that every kernel that takes a NaN is asked what it reaches.
+    """
+    forward = [one for one in available["mode"] if one.endswith(FORWARD)]
+    backward = [one for one in available["mode"] if one not in forward]
+    if not (compiles and most is not None and backward and forward):
+        return [(available, most)]
+    few = round(COMPILED_FORWARD * most)
+    without = _only(available, mode=forward, outputs=(dims.OFF, "lse"))
+    plain = _only(without, **dict.fromkeys(HIDING, (dims.OFF,)))
+    return [(_only(available, mode=backward), most - few), (without, few // 2), (plain, few - few // 2)]
+
+
+def _only(available: dict[str, list[str]], **levels: Sequence[str]) -> dict[str, list[str]]:
+    """The levels without others than those that are named, where any of these are available."""
+    kept = {name: [one for one in available[name] if one in some] for name, some in levels.items()}
+    return {**available, **{name: some for name, some in kept.items() if some}}
+
+
+class _Rows:
+    """The rows of one sweep, and the case of each."""
+
+    def __init__(self, implementation: Implementation, device: str, sweep: int, *, compiles: bool) -> None:
+        self._implementation, self._device, self._sweep, self._compiles = implementation, device, sweep, compiles
+        self._made: dict[tuple[str, ...], Planned | None] = {}
+
+    def cases(self, available: Mapping[str, Sequence[str]], limits: dims.Limits, most: int | None) -> list[Planned]:
+        """Those of a design over the levels that are available."""
+        design = Design(
+            available,
+            partial(dims.fits, limits=limits),
+            stream(self._sweep, f"covering {sum(map(len, available.values()))}"),
+            features=tuple(dims.FEATURES),
+            core=dims.CORE,
+            first=("mode",),
+            weight=COMPILED_WEIGHT if self._compiles else 1,
+            most_on=MOST_ON + 2 * self._compiles,
+            stands=self._stands,
+        )
+        return [one for row in design.rows(most) if (one := self._case(row)) is not None]
+
+    def _stands(self, row: Row) -> list[Row]:
+        """The rows that are tried with this one; none where it has no case."""
+        one = self._case(row)
+        more = others(self._implementation, one, self._device) if one is not None and self._compiles else []
+        return [dict(each.row) for each in (one, *more) if each is not None]
+
+    def _case(self, row: Row) -> Planned | None:
+        key = tuple(row[name] for name in sorted(row))
+        if key not in self._made:
+            self._made[key] = planned(self._implementation, row, self._device, str(self._sweep))
+        return self._made[key]
+
+
+def _dead(
+    available: Mapping[str, Sequence[str]], sweep: int, implementation: Implementation, device: str
+) -> Iterator[Planned]:
+    """A few cases in which no query has a key: they cover nothing else."""
+    plain = {name: levels[0] for name, levels in available.items()}
+    plain |= {name: level for name, level in (("Tq", "64"), ("D", "8")) if level in available[name]}
+    for number, levels in enumerate(DEAD):
+        if all(level in available[name] for name, level in levels.items()):
+            modes = available["mode"]
+            row = plain | levels | {"mode": modes[(sweep + number) % len(modes)]}
+            case = case_of(row, stream(sweep, f"dead {number}"), implementation.capabilities_on(device).limits)
+            if implementation.unsupported(needs_of(case, device)) is None and not has_a_key(case):
+                yield Planned(case, row, dead=True)
 
 
 def others(implementation: Implementation, planned: Planned, device: str = "cpu", count: int = OTHERS) -> list[Planned]:
     """Cases that differ from a planned one in values alone: for them nothing is compiled again.
 
-    Each has other levels, wherever two levels of a feature give arrays of the same shapes, and another seed.
+    Each has other levels, wherever two levels of a feature give arrays of the same shapes, and another seed. Without
+    gradients every other one has a NaN that some row sees.
     """
     found: list[Planned] = []
     rng = stream(planned.case.problem.seed, "others")
     if planned.row.get("where") in dims.DRAWN_NUMBERS:
         return found
-    for _ in range(3 * count):
-        other = _other(planned, rng) if len(found) < count else None
+    for number in range(3 * count):
+        other = _other(planned, rng, seen=number % 2 == 0) if len(found) < count else None
         if other is not None and implementation.unsupported(needs_of(other.case, device)) is None:
             found.append(other)
     return found
 
 
-def _other(planned: Planned, rng: np.random.Generator) -> Planned | None:
+def _other(planned: Planned, rng: np.random.Generator, *, seen: bool) -> Planned | None:
+    """One of them; ``seen``: with a NaN that some row sees, where there are no gradients."""
     row = dict(planned.row)
     for name, groups in dims.ALIKE.items():
         group = next((one for one in groups if row.get(name) in one), ())
-        row |= {name: _pick(rng, group)} if group else {}
-    if not dims.fits_a_shape(row):
+        row |= {name: pick(rng, group)} if group else {}
+    if seen and row["mode"].endswith(FORWARD):
+        row["poison"] = pick(rng, dims.SEEN)
+    if not dims.fits(row):
         return None
     try:
         case = case_of(row, rng)
         sizes = {name: getattr(planned.case.problem, name) for name in SIZE_NAMES}
-        return Planned(replace(case.with_problem(**sizes), spec=planned.case.spec), row)
+        case = replace(case.with_problem(**sizes), spec=planned.case.spec)
     except SpecError:
         return None
-
-
-def _design(
-    available: Mapping[str, Sequence[str]],
-    sweep: int,
-    limits: dims.Limits,
-    most: int | None,
-    made: Callable[[Row], bool],
-    *,
-    by_shape: bool,
-) -> None:
-    """Make the rows of one sweep; ``made`` is given each, and says whether it can stand."""
-    rng = stream(sweep, "covering")
-    given: dict[str, Any] = {"features": tuple(dims.FEATURES), "core": dims.CORE, "first": ("mode", "shape")}
-    if not by_shape:
-        Design(available, partial(dims.fits, limits=limits), rng, **given, most_on=MOST_ON, made=made).rows(most)
-        return
-    shapes = {str(i): dict(zip(dims.SIZES, one, strict=True)) for i, one in enumerate(SHAPES)}
-    whole = {n: one for n, one in shapes.items() if all(one[name] in available[name] for name in dims.SIZES)}
-
-    def expanded(row: Mapping[str, str]) -> Row:
-        sizes = whole[row["shape"]] if "shape" in row else {}
-        return {name: level for name, level in row.items() if name != "shape"} | sizes
-
-    rest = {name: levels for name, levels in available.items() if name not in dims.SIZES}
-    together = {"shape": list(whole), **rest}
-    given |= {"most_on": MOST_ON + 1, "made": lambda row: made(expanded(row))}
-    Design(together, lambda row: dims.fits_a_shape(expanded(row)), rng, **given).rows(most)
-
-
-def _planned(implementation: Implementation, row: Row, device: str, name: str) -> Planned | None:
-    """A case of a row that is supported; its values drawn again while what is said against them changes."""
-    before = None
-    for attempt in range(TRIES):
-        try:
-            case = case_of(row, stream(attempt, f"boundary {name}"))
-            reason = implementation.unsupported(needs_of(case, device))
-        except SpecError:
-            continue
-        if reason is None:
-            return Planned(case, row)
-        if reason == before:
-            break
-        before = reason
-    return None
-
-
-def case_of(row: Mapping[str, str], rng: np.random.Generator) -> Case:
-    """The case of a row, with values drawn of its classes. Raises ``SpecError`` where they do not go together."""
-    added = [dims.FEATURES[name][level] for name, level in row.items() if name in dims.FEATURES]
-    spec = {name: _pick(rng, values) for one in added for name, values in one.spec.items()}
-    sizes = _sizes(row, rng)
-    if spec.get("scale") == "per_head":
-        spec["scale"] = tuple(round(float(value), 3) for value in rng.uniform(-1, 1, sizes["Hq"]))
-    dtype, _, phase = row["mode"].partition(" ")
-    problem = Problem(
-        **sizes,
-        dtype=dtype,
-        seed=int(rng.integers(2**31)),
-        distribution=next((one.distribution for one in added if one.distribution), "normal"),
-        operands=tuple(kind for one in added for kind in one.operands),
-    )
-    outputs = tuple(name for one in added for name in one.outputs)
-    return Case(AttentionSpec(**spec), problem, phase, outputs)
-
-
-def _sizes(row: Mapping[str, str], rng: np.random.Generator) -> dict[str, int]:
-    hq, hkv = _pick(rng, dims.HEADS[row["heads"]])
-    tq = _pick(rng, dims.LENGTHS[row["Tq"]])
-    s = tq if row["S"] == dims.SQUARE else _pick(rng, dims.LENGTHS[row["S"]])
-    d = _pick(rng, dims.HEAD_SIZES[row["D"]])
-    values = {"same": (d,), "smaller": tuple({1, max(1, d // 2), max(1, d - 8)}), "larger": (d + 1, d + 24, 2 * d)}
-    hidden = _pick(rng, (1, 5, 16))
-    b = _pick(rng, dims.BATCH[row["B"]])
-    return {"B": b, "Hq": hq, "Hkv": hkv, "Tq": tq, "S": s, "D": d, "Dv": _pick(rng, values[row["Dv"]]), "Da": hidden}
-
-
-def _pick(rng: np.random.Generator, choices: Sequence[Any]) -> Any:
-    return choices[int(rng.integers(len(choices)))]
-
-
-def levels_of(implementation: Implementation, dtypes: Sequence[str], device: str = "cpu") -> dict[str, list[str]]:
-    """The levels of each dimension that an implementation supports, in at least one combination with plain ones."""
-    sizes: dict[str, list[str]] = {
-        "Tq": list(dims.LENGTHS),
-        "S": [*dims.LENGTHS, dims.SQUARE],
-        "heads": list(dims.HEADS),
-        "B": list(dims.BATCH),
-        "D": list(dims.HEAD_SIZES),
-        "Dv": list(dims.VALUE_SIZES),
-    }
-    every = {"mode": _modes(implementation, dtypes, device), **sizes}
-    every |= {name: list(levels) for name, levels in dims.FEATURES.items()}
-    base = next((one for one in _plain_rows(every) if _supported(implementation, one, device)), None)
-    if base is None:
-        return {name: [] for name in every}
-    return {
-        name: [one for one in levels if _supported_beside(implementation, base, (name, one), every["mode"], device)]
-        for name, levels in every.items()
-    }
-
-
-def _modes(implementation: Implementation, dtypes: Sequence[str], device: str) -> list[str]:
-    """Dtypes with a phase: forward alone in all of them where there are no gradients."""
-    modes = dims.MODES if implementation.has_gradients(device) else tuple(f"{dtype} forward" for dtype in DTYPES)
-    return [one for one in modes if one.partition(" ")[0] in dtypes]
-
-
-def _plain_rows(every: Mapping[str, Sequence[str]]) -> Iterator[Row]:
-    """Rows as plain as an implementation may take them: some are always causal, or square, or grouped."""
-    plain = {name: levels[0] for name, levels in every.items() if levels}
-    plain |= {"Tq": "64", "S": dims.SQUARE, "heads": "2/2"}
-    for mode in every["mode"]:
-        for heads in ("2/2", "by 2"):
-            for causal in (dims.OFF, "causal"):
-                yield plain | {"mode": mode, "heads": heads, "causal": causal}
-
-
-def _supported(implementation: Implementation, row: Row, device: str) -> bool:
-    return dims.fits(row) and _planned(implementation, row, device, "level") is not None
-
-
-def _supported_beside(
-    implementation: Implementation, base: Row, one: tuple[str, str], modes: Sequence[str], device: str
-) -> bool:
-    """Whether a level is supported on its own or beside one that gives it a meaning."""
-    row = base | dict([one])
-    forward = next((mode for mode in modes if mode.endswith("forward")), row["mode"])
-    beside: tuple[dict[str, str], ...] = (
-        {},
-        {"causal": "causal"},
-        {"causal": "causal", "S": "128", "Tq": "16"},
-        {"window": "left"},
-        {"window": "left", "S": "128", "Tq": "16"},
-        {"slopes": "slopes"},
-        {"mask": "mask_keys"},
-        {"kv_lengths": "kv_lengths"},
-        {"mode": forward},
-        {"mode": forward, "causal": "causal"},
-        {"Tq": "1", "S": "64", "D": "8"},
-        {"Tq": "16", "S": "64"},
-        {"S": "64"},
-        {"S": "2", "D": "8"},
-    )
-    return any(_supported(implementation, row | _new(row, more, one[0]), device) for more in beside)
-
-
-def _new(row: Row, more: Mapping[str, str], own: str) -> Row:
-    """What stands beside a level without taking its own place."""
-    plain = (dims.OFF, "64", dims.SQUARE, row["mode"])
-    return {name: level for name, level in more.items() if name != own and row.get(name) in plain}
+    return Planned(case, row) if has_a_key(case) else None

@@ -1,0 +1,113 @@
+"""A kernel whose sizes are limited has a plan as well, of all that its limits leave."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+
+from attnbench.agree.case_text import case_text
+from attnbench.agree.check import dimensions as dims
+from attnbench.agree.check.boundaries import judge_case
+from attnbench.agree.check.covering import pairs_in
+from attnbench.agree.check.levels import levels_of, why_none
+from attnbench.agree.check.plan import planned_cases
+from attnbench.agree.check.sizes import size_rows
+from attnbench.agree.random_cases import RandomCases
+from attnbench.agree.random_check import _CASES, check_random
+from attnbench.api import Capabilities, Implementation, Limit
+from attnbench.attention import load_backend
+from attnbench.errors import SpecError
+from tests.agree.check.kernels import sized
+
+FLOAT32 = ("float32",)
+
+
+def limited(*limits: Limit, **declared: object) -> Implementation:
+    can = Capabilities(dtypes=FLOAT32, limits=limits, **declared)  # type: ignore[arg-type]
+    return Implementation("numpy/limited", can, sized("plain", lambda _: False).attend)
+
+
+def at_most(of: str, bound: int) -> Limit:
+    return Limit(of, "small", at_most=bound)
+
+
+def tiles(of: str, of_size: int) -> Limit:
+    return Limit(of, "tiles", multiple_of=of_size)
+
+
+LIMITS = {
+    "one query": (at_most("Tq", 1),),
+    "few queries": (at_most("Tq", 16),),
+    "small heads": (at_most("D", 32),),
+    "one head of keys": (at_most("Hkv", 1),),
+    "large heads": (tiles("D", 128),),
+    "eight heads": (tiles("Hq", 8),),
+    "tiles": (tiles("Tq", 128), tiles("S", 128)),
+    "many keys": (Limit("S", "many", at_least=128),),
+    "few pairs": (at_most("Tq*S", 4096), at_most("B*Hq", 8)),
+}
+
+
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+def test_a_limit_leaves_a_plan_of_what_it_allows(limits: tuple[Limit, ...]) -> None:
+    kernel = limited(*limits, gqa=True)
+    levels = levels_of(kernel, FLOAT32)
+    assert levels["mode"] == ["float32 forward"]
+    for name in dims.SIZES:
+        first = {"Tq": dims.LENGTHS, "S": [*dims.LENGTHS, dims.SQUARE], "heads": dims.HEADS, "B": dims.BATCH}
+        every = first.get(name) or (dims.HEAD_SIZES if name == "D" else dims.VALUE_SIZES)
+        assert levels[name] == [one for one in every if next(size_rows(limits, {name: one}), None)], name
+    assert len(levels["S"]) > 3
+
+
+def test_a_kernel_for_one_new_token_that_is_wrong_somewhere_is_found() -> None:
+    attend = sized("decode", lambda sizes: sizes.S > 300).attend
+    can = Capabilities(dtypes=FLOAT32, limits=(Limit("Tq", "one new token", at_most=1),))
+    kernel, backend = Implementation("numpy/decode", can, attend), load_backend("numpy")
+    plan = [one for one in planned_cases(kernel, FLOAT32) if one.case.problem.S > 300]
+    assert len(plan) > 20
+    assert judge_case(backend, kernel, case_text(plan[0].case)).status == "wrong"
+
+
+def test_values_are_drawn_among_those_that_the_limits_allow() -> None:
+    kernel = limited(tiles("Tq", 16), tiles("S", 16))
+    levels, plan = levels_of(kernel, FLOAT32), planned_cases(kernel, FLOAT32)
+    seen = set.union(*(pairs_in(one.row) for one in plan))
+    every = [((x, i), (y, j)) for x, y in combinations(levels, 2) for i in levels[x] for j in levels[y]]
+    missing = [dict(pair) for pair in every if dims.fits(dict(pair)) and frozenset(pair) not in seen]
+    limits = kernel.capabilities.limits
+    assert [one for one in missing if not set(one) <= set(dims.SIZES) or next(size_rows(limits, one), None)] == []
+    for size in (128, 256, 512):
+        about = [one.case.problem for one in plan if (one.row["Tq"], one.row["S"]) == (str(size), str(size))]
+        assert [p for p in about if p.Tq == p.S == size]
+    assert "8192+" in levels["S"]
+
+
+def test_where_nothing_is_left_it_is_said_why() -> None:
+    kernel = limited(Limit("S", "a whole book", at_least=20_000))
+    assert planned_cases(kernel, FLOAT32) == []
+    assert "S (a whole book)" in why_none(kernel, FLOAT32)
+    assert why_none(kernel, ("float16",)) == "takes none of float16"
+    found = check_random(load_backend("numpy"), kernel, FLOAT32, 0, 3)
+    assert (found.cases, found.unsupported) == (0, 3)
+    assert "S (a whole book)" in (found.reason or "")
+
+
+@pytest.mark.parametrize("sizes", [("D",), ("Tq", "S", "D", "Dv")], ids=["D", "all"])
+def test_random_cases_keep_to_the_limits(sizes: tuple[str, ...]) -> None:
+    kernel = limited(*(tiles(name, 64) for name in sizes))
+    found = check_random(load_backend("numpy"), kernel, FLOAT32, 0, 12)
+    assert (found.cases, found.wrong) == (12, 0), found.disagreements
+
+
+def test_random_cases_that_cannot_be_drawn_are_unsupported() -> None:
+    kernel = limited()
+    cases = RandomCases(kernel, FLOAT32)
+    cases.levels["Tq"] = []
+    with pytest.raises(SpecError, match="no random case was found"):
+        cases[0]
+    _CASES[id(kernel), FLOAT32, "cpu", 0, 1] = cases
+    found = check_random(load_backend("numpy"), kernel, FLOAT32, 0, 3)
+    assert (found.cases, found.unsupported, found.wrong) == (0, 3, 0)
+    assert "no random case was found" in (found.reason or "")
