@@ -42,12 +42,16 @@ def stream(seed: int, name: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, key])))
 
 
-def draw(spec: AttentionSpec, problem: Problem) -> Operands:
-    """Draw every operand that the spec and the problem ask for (shapes: ``attnbench.call.Operands``)."""
+def draw(spec: AttentionSpec, problem: Problem, *, values: bool = True) -> Operands:
+    """Draw every operand that the spec and the problem ask for (shapes: ``attnbench.call.Operands``).
+
+    Without ``values`` q, k and v are zeros: enough to ask what is allowed, and much cheaper.
+    """
     p = problem
-    q = _values(p, "q", (p.B, p.Hq, p.Tq, p.D))
-    k = _values(p, "k", (p.B, p.Hkv, p.S, p.D))
-    v = _values(p, "v", (p.B, p.Hkv, p.S, p.Dv))
+    of = _values if values else _zeros
+    q = of(p, "q", (p.B, p.Hq, p.Tq, p.D))
+    k = of(p, "k", (p.B, p.Hkv, p.S, p.D))
+    v = of(p, "v", (p.B, p.Hkv, p.S, p.Dv))
     if p.layout == "expanded":
         k[:], v[:] = k[:1], v[:1]
     given: dict[str, Any] = {}
@@ -111,6 +115,11 @@ def default_params(
 def _values(p: Problem, name: str, shape: tuple[int, ...]) -> Array:
     rng = stream(p.seed, name)
     return DISTRIBUTION[p.distribution](p, name, rng, shape).astype(numpy_dtype(p.dtype))
+
+
+def _zeros(p: Problem, name: str, shape: tuple[int, ...]) -> Array:
+    del name
+    return np.zeros(shape, numpy_dtype(p.dtype))
 
 
 def _normal(p: Problem, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:

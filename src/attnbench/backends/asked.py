@@ -25,7 +25,7 @@ def small(case: Case) -> Case:
 def needs_of(case: Case, device: str = "cpu") -> Needs:
     """What a case asks: nothing large is drawn only to be refused. Features are those of a small case of its kind."""
     p, little = case.problem, small(case)
-    *_, call = prepare(little.spec, draw(little.spec, little.problem), little.outputs)
+    *_, call = prepare(little.spec, draw(little.spec, little.problem, values=False), little.outputs)
     past = p.S - p.Tq if "past" in p.operands else 0
     sizes = Sizes(p.B, p.Hq, p.Hkv, p.Tq, p.S, p.D, p.Dv, past)
     whole = replace(call, sizes=sizes, offset=_offset(case, call))

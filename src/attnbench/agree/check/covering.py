@@ -18,7 +18,7 @@ Row = dict[str, str]
 Fits = Callable[[Mapping[str, str]], bool]
 Pair = tuple[tuple[str, str], tuple[str, str]]
 
-CANDIDATES = 6
+CANDIDATES = 4
 PLAIN, CORE = 0.5, 0.35
 TRIES = 60
 FAILURES = 12  # rows of a pair that cannot stand before it is given up
@@ -31,9 +31,10 @@ class Design:
 
     ``fits`` is asked of unfinished rows too, and says no where nothing that is added could make it right. At most
     ``most_on`` of the dimensions named in ``features`` stand at another level than their first, but for one that the
-    others need; those in ``core``, which much else hangs on, do so in a third of the rows whatever is new. Pairs of a dimension in ``first`` are tried
-    before the others, and count ``weight`` times. ``stands`` is asked of a whole row which rows it covers: itself, and
-    others that come with it; none where it cannot stand after all. What is to blame for that is in no later row.
+    others need; those in ``core``, which much else hangs on, do so in a third of the rows whatever is new. Pairs of a
+    dimension in ``first`` are tried before the others, and count ``weight`` times. ``stands`` is asked of a whole row
+    which rows it covers: itself, and others that come with it; none where it cannot stand after all. What is to blame
+    for that is in no later row.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Design:
         self._features, self._core = frozenset(features), frozenset(core)
         self._levels = [(name, level) for name in self._names for level in dimensions[name]]
         self._index = {one: i for i, one in enumerate(self._levels)}
-        self._of = {name: [self._index[name, level] for level in dimensions[name]] for name in self._names}
+        self._of = {name: np.array([self._index[name, one] for one in dimensions[name]]) for name in self._names}
         owner = np.array([self._names.index(name) for name, _ in self._levels])
         self._pairs = np.argwhere(owner[:, None] < owner[None, :])
         self._first = np.isin(owner, [self._names.index(name) for name in first if name in self._names])
@@ -168,11 +169,12 @@ class Design:
         ``gains`` are below 0 where a level does not go with one that is there.
         """
         levels = self._of[name]
-        wanted = gains[levels] + self._rng.random(len(levels)) * 0.5
-        out = gains[levels] < 0
+        brought = gains[levels]
+        wanted = brought + self._rng.random(len(levels)) * 0.5
+        out = brought < 0
         if name in self._features:
             # Where nothing is new: the plain one in every other row, so that sizes are tried with the feature too.
-            wanted[0] = gains[levels[0]] + (0.75 if self._rng.random() < PLAIN else -1.0)
+            wanted[0] = brought[0] + (0.75 if self._rng.random() < PLAIN else -1.0)
             if name in self._core:
                 wanted[0] = np.inf if self._rng.random() > CORE else -1.0
             elif full:
@@ -180,12 +182,12 @@ class Design:
         wanted[out] = -np.inf
         for place in np.argsort(-wanted, kind="stable"):
             if wanted[place] > -np.inf and self._fits({**named, name: self._levels[levels[place]][1]}):
-                return levels[int(place)]
+                return int(levels[place])
         return None
 
     def _on(self, level: int) -> bool:
         name = self._levels[level][0]
-        return name in self._features and name not in self._core and self._of[name][0] != level
+        return name in self._features and name not in self._core and bool(self._of[name][0] != level)
 
     def _news(self, row: dict[str, int]) -> int:
         chosen = list(row.values())

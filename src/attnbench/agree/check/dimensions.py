@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from attnbench.precision import DTYPES
@@ -220,6 +221,9 @@ BEFORE = {"offset_minus_1": 1, "offset_minus_2": 2, "offset_below": 50}
 NONE_BEHIND, NONE_BEFORE = ("none", "right_0", "left_right_0"), ("none", "left_0")
 
 
+WORK = ("heads", "B", "Tq", "S", "D", "score")  # what the work of a case depends on
+
+
 def fits(row: Mapping[str, str], limits: Limits = LARGE) -> bool:
     """Whether a row, or a part of one, can stand for a case that says something about each of its levels."""
     return _not_too_much_work(row, limits) and all(rule(row) for rule in RULES)
@@ -292,6 +296,12 @@ def _a_wrong_answer_can_show(row: Mapping[str, str]) -> bool:
 
 
 def _not_too_much_work(row: Mapping[str, str], limits: Limits) -> bool:
+    return _little(tuple(sorted((name, row[name]) for name in WORK if name in row)), limits)
+
+
+@cache
+def _little(sizes: tuple[tuple[str, str], ...], limits: Limits) -> bool:
+    row = dict(sizes)
     count, d = _heads(row), HEAD_SIZES[row["D"]][0] if "D" in row else 1
     pairs = _pairs(row) * (LEARNED_WORK if row.get("score") in LEARNED else 1)
     elements = count * (smallest(row, "Tq") + smallest(row, "S")) * d

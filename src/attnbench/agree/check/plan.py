@@ -79,7 +79,8 @@ def boundary_cases(
     for number in range(len(every)) if sweeps is None else sweeps:
         sweep = {number: every[number]}
         for one in planned_cases(implementation, dtypes, device, sweeps=sweep, compiles=compiles, most=most):
-            found += [one.case, *(other.case for other in others(implementation, one, device) if compiles)]
+            more = others(implementation, one, device) if compiles else []
+            found += [one.case, *(other.case for other in more)]
     return [case_text(one) for one in found if not features or set(features) & set(features_of(one))]
 
 
