@@ -18,7 +18,6 @@ Row = dict[str, str]
 Fits = Callable[[Mapping[str, str]], bool]
 Pair = tuple[tuple[str, str], tuple[str, str]]
 
-CANDIDATES = 4
 PLAIN, CORE = 0.5, 0.35
 TRIES = 60
 FAILURES = 12  # rows of a pair that cannot stand before it is given up
@@ -34,7 +33,7 @@ class Design:
     others need; those in ``core``, which much else hangs on, do so in a third of the rows whatever is new. Pairs of a
     dimension in ``first`` are tried before the others, and count ``weight`` times. ``stands`` is asked of a whole row
     which rows it covers: itself, and others that come with it; none where it cannot stand after all. What is to blame
-    for that is in no later row.
+    for that is in no later row. Each row is the best of so many ``candidates``: more make fewer rows, and take longer.
     """
 
     def __init__(
@@ -48,10 +47,12 @@ class Design:
         first: Sequence[str] = (),
         weight: int = 1,
         most_on: int = 5,
+        candidates: int = 6,
         stands: Callable[[Row], Sequence[Row]] = lambda row: [row],
     ) -> None:
         self._names = list(dimensions)
         self._allowed, self._rng, self._most, self._stands = fits, rng, most_on, stands
+        self._candidates = candidates
         self._cannot: list[Row] = []  # parts of rows that cannot stand
         self._failures: Counter[tuple[int, int]] = Counter()
         self._features, self._core = frozenset(features), frozenset(core)
@@ -131,7 +132,7 @@ class Design:
 
     def _next(self, first: int, second: int) -> Row | None:
         """The best of some rows around a pair; ``None`` where there is none."""
-        rows = [row for _ in range(CANDIDATES) if (row := self._grown(first, second)) is not None]
+        rows = [row for _ in range(self._candidates) if (row := self._grown(first, second)) is not None]
         tries = iter(range(TRIES))
         while not rows and next(tries, None) is not None:  # a dead end in one order is none in every order
             rows = [row for row in [self._grown(first, second, worth=0)] if row is not None]

@@ -36,6 +36,7 @@ QUICK, USUAL, DEEP = "quick", "usual", "deep"
 SWEEPS = (dims.LARGE, dims.SMALL, dims.SMALL)
 SWEEPS_DEEP = (dims.LARGE, dims.SMALL) * 8
 QUICK_CASES = 40
+CANDIDATES, COMPILED_CANDIDATES = 4, 6  # rows of which the best is taken: a case that is compiled must count
 COMPILED_CASES = 55  # each is compiled, and takes a second
 COMPILED_FORWARD = 1 / 7  # of them have no backward pass, if there is one
 COMPILED_WEIGHT = 50  # what a class that is new to a dtype is worth there, in other pairs
@@ -150,6 +151,7 @@ class _Rows:
             first=("mode",),
             weight=COMPILED_WEIGHT if self._compiles else 1,
             most_on=MOST_ON + 2 * self._compiles,
+            candidates=COMPILED_CANDIDATES if self._compiles else CANDIDATES,
             stands=self._stands,
         )
         return [one for row in design.rows(most) if (one := self._case(row)) is not None]
