@@ -31,9 +31,10 @@ class Design:
 
     ``fits`` is asked of unfinished rows too, and says no where nothing that is added could make it right. At most
     ``most_on`` of the dimensions named in ``features`` stand at another level than their first, but for one that the
-    others need; those in ``core``, which much else hangs on, do so in a third of the rows whatever is new. Pairs of a dimension in ``first`` are tried
-    before the others, and count ``weight`` times. ``stands`` is asked of a whole row which rows it covers: itself, and
-    others that come with it; none where it cannot stand after all. What is to blame for that is in no later row.
+    others need; those in ``core``, which much else hangs on, do so in a third of the rows whatever is new. Pairs of a
+    dimension in ``first`` are tried before the others, and count ``weight`` times. ``stands`` is asked of a whole row
+    which rows it covers: itself, and others that come with it; none where it cannot stand after all. What is to blame
+    for that is in no later row.
     """
 
     def __init__(
