@@ -87,8 +87,18 @@ class Design:
                 self._left[first, second] = self._left[second, first] = 0
                 self.impossible.append((self._levels[first], self._levels[second]))
             elif self._failures[first, second] > 1:  # not by chance
-                self._cannot.append(self._to_blame(row))
+                self._exclude(self._to_blame(row))
         return found
+
+    def _exclude(self, part: Row) -> None:
+        """No later row has this part."""
+        if len(part) > 2:  # noqa: PLR2004  (two are a pair)
+            self._cannot.append(part)
+            return
+        one, other = (self._index[level] for level in part.items())
+        self._beside[one, other] = self._beside[other, one] = False
+        self._left[one, other] = self._left[other, one] = 0
+        self.impossible.append((self._levels[min(one, other)], self._levels[max(one, other)]))
 
     def _pairs_that_fit(self) -> Array:
         """Which two levels of different dimensions may stand together, both ways round."""
@@ -110,8 +120,8 @@ class Design:
         for name in sorted(self._names, key=lambda name: name not in self._features):
             levels = [self._levels[i][1] for i in self._of[name]]
             others = levels[:1] if name in self._features else [str(one) for one in self._rng.permutation(levels)]
-            tried = [row | {name: one} for one in others if one != row[name]][:OTHERS]
-            tried = [one for one in tried if self._fits(one)]
+            tried = [row | {name: one} for one in others if one != row[name]]
+            tried = [one for one in tried if self._fits(one)][:OTHERS]
             if name in self._features and row[name] == levels[0]:
                 del blamed[name]
             elif tried and not any(self._stands(one) for one in tried):

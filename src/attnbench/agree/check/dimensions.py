@@ -216,6 +216,7 @@ HIDDEN, SEEN = ("garbage", "nan"), ("nan_last_key", "nan_query", "nan_key", "nan
 # Much of what goes wrong elsewhere does so only beside one of these.
 CORE = ("causal", "outputs")
 POSITIONS = ("causal", "window", "slopes")
+HIDING = ("causal", "window", "mask", "q_lengths", "kv_lengths", "segments")
 # Queries before the first key by so much; windows that take all keys behind a query, or all before it.
 BEFORE = {"offset_minus_1": 1, "offset_minus_2": 2, "offset_below": 50}
 NONE_BEHIND, NONE_BEFORE = ("none", "right_0", "left_right_0"), ("none", "left_0")
@@ -227,6 +228,12 @@ WORK = ("heads", "B", "Tq", "S", "D", "score")  # what the work of a case depend
 def fits(row: Mapping[str, str], limits: Limits = LARGE) -> bool:
     """Whether a row, or a part of one, can stand for a case that says something about each of its levels."""
     return _not_too_much_work(row, limits) and all(rule(row) for rule in RULES)
+
+
+def isolates(row: Mapping[str, str]) -> bool:
+    """Whether a NaN that some rows see is to be hidden from others."""
+    hidden = any(row.get(name, OFF) != OFF for name in HIDING) or row.get("bias") == "bias_minus_inf"
+    return hidden and row.get("poison") in SEEN
 
 
 def _positions_are_said(row: Mapping[str, str]) -> bool:

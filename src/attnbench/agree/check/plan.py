@@ -42,7 +42,6 @@ COMPILED_FORWARD = 1 / 7  # of them have no backward pass, if there is one
 COMPILED_WEIGHT = 50  # what a class that is new to a dtype is worth there, in other pairs
 OTHERS = 3  # further cases for which nothing is compiled
 SIZE_NAMES = ("B", "Hq", "Hkv", "Tq", "S", "D", "Dv", "Da")
-HIDING = ("causal", "window", "mask", "q_lengths", "kv_lengths", "segments")  # where a NaN must be hidden from some
 # Cases in which no query has a key.
 DEAD: tuple[Row, ...] = (
     {"causal": "causal", "where": "offset_minus_1", "Tq": "1"},
@@ -123,7 +122,7 @@ def _parts(
         return [(available, most)]
     few = round(COMPILED_FORWARD * most)
     without = _only(available, mode=forward, outputs=(dims.OFF, "lse"))
-    plain = _only(without, **dict.fromkeys(HIDING, (dims.OFF,)))
+    plain = _only(without, **dict.fromkeys(dims.HIDING, (dims.OFF,)))
     return [(_only(available, mode=backward), most - few), (without, few // 2), (plain, few - few // 2)]
 
 
@@ -138,13 +137,14 @@ class _Rows:
 
     def __init__(self, implementation: Implementation, device: str, sweep: int, *, compiles: bool) -> None:
         self._implementation, self._device, self._sweep, self._compiles = implementation, device, sweep, compiles
+        self._isolates = implementation.capabilities_on(device).nan_isolation
         self._made: dict[tuple[str, ...], Planned | None] = {}
 
     def cases(self, available: Mapping[str, Sequence[str]], limits: dims.Limits, most: int | None) -> list[Planned]:
         """Those of a design over the levels that are available."""
         design = Design(
             available,
-            partial(dims.fits, limits=limits),
+            partial(self._fits, limits=limits),
             stream(self._sweep, f"covering {sum(map(len, available.values()))}"),
             features=tuple(dims.FEATURES),
             core=dims.CORE,
@@ -155,6 +155,9 @@ class _Rows:
             stands=self._stands,
         )
         return [one for row in design.rows(most) if (one := self._case(row)) is not None]
+
+    def _fits(self, row: Mapping[str, str], limits: dims.Limits) -> bool:
+        return dims.fits(row, limits) and (self._isolates or not dims.isolates(row))
 
     def _stands(self, row: Row) -> list[Row]:
         """The rows that are tried with this one; none where it has no case."""
