@@ -94,11 +94,10 @@ def test_where_nothing_is_left_it_is_said_why() -> None:
     assert "S (a whole book)" in (found.reason or "")
 
 
-@pytest.mark.parametrize("sizes", [("D",), ("Tq", "S", "D", "Dv")], ids=["D", "all"])
-def test_random_cases_keep_to_the_limits(sizes: tuple[str, ...]) -> None:
-    kernel = limited(*(tiles(name, 64) for name in sizes))
-    found = check_random(load_backend("numpy"), kernel, FLOAT32, 0, 12)
-    assert (found.cases, found.wrong) == (12, 0), found.disagreements
+def test_random_cases_keep_to_the_limits() -> None:
+    kernel = limited(*(tiles(name, 64) for name in ("Tq", "S", "D", "Dv")))
+    found = check_random(load_backend("numpy"), kernel, FLOAT32, 0, 6)
+    assert (found.cases, found.wrong) == (6, 0), found.disagreements
 
 
 def test_random_cases_that_cannot_be_drawn_are_unsupported() -> None:

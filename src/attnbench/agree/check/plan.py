@@ -20,6 +20,7 @@ from attnbench.agree.check.covering import Design, Row
 from attnbench.agree.check.features import features_of
 from attnbench.agree.check.levels import FORWARD, levels_of
 from attnbench.agree.check.making import Planned, case_of, has_a_key, pick, planned
+from attnbench.agree.check.sizes import not_too_large
 from attnbench.backends.asked import needs_of
 from attnbench.errors import SpecError
 from attnbench.inputs import stream
@@ -137,7 +138,8 @@ class _Rows:
 
     def __init__(self, implementation: Implementation, device: str, sweep: int, *, compiles: bool) -> None:
         self._implementation, self._device, self._sweep, self._compiles = implementation, device, sweep, compiles
-        self._isolates = implementation.capabilities_on(device).nan_isolation
+        can = implementation.capabilities_on(device)
+        self._isolates, self._limits = can.nan_isolation, can.limits
         self._made: dict[tuple[str, ...], Planned | None] = {}
 
     def cases(self, available: Mapping[str, Sequence[str]], limits: dims.Limits, most: int | None) -> list[Planned]:
@@ -157,7 +159,9 @@ class _Rows:
         return [one for row in design.rows(most) if (one := self._case(row)) is not None]
 
     def _fits(self, row: Mapping[str, str], limits: dims.Limits) -> bool:
-        return dims.fits(row, limits) and (self._isolates or not dims.isolates(row))
+        if not dims.fits(row, limits) or (dims.isolates(row) and not self._isolates):
+            return False
+        return not self._limits or not_too_large(row, self._limits)
 
     def _stands(self, row: Row) -> list[Row]:
         """The rows that are tried with this one; none where it has no case."""

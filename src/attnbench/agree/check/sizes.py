@@ -60,8 +60,23 @@ def size_rows(limits: Limits, fixed: Mapping[str, str] | None = None) -> Iterato
     across = [one for one in limits if not any(_sizes_of(one) <= _names(group) for group in GROUPS)]
     for parts in islice(product(*groups), LOOKED_AT):
         row = {name: level for part in parts for name, level in part.items()}
-        if dims.fits(row) and (not across or _some(row, limits)):
+        if dims.fits(row) and (not across or (not_too_large(row, limits) and _some(row, limits))):
             yield row
+
+
+def not_too_large(row: Mapping[str, str], limits: Limits) -> bool:
+    """Whether the smallest values of the classes of a row, or of a part of one, are within all upper limits."""
+    heads = dims.HEADS[row["heads"]] if "heads" in row else ((1, 1),)
+    least = {
+        "Tq": dims.smallest(row, "Tq"),
+        "S": dims.smallest(row, "S"),
+        "Hq": min(hq for hq, _ in heads),
+        "Hkv": min(hkv for _, hkv in heads),
+        "B": dims.BATCH[row["B"]][0] if "B" in row else 1,
+        "D": dims.HEAD_SIZES[row["D"]][0] if "D" in row else 1,
+        "Dv": 1,
+    }
+    return all(one.at_most is None or prod(least[n] for n in one.of.split("*")) <= one.at_most for one in limits)
 
 
 def _classes(names: tuple[str, ...], classes: Mapping[str, Sequence[str]], limits: Limits) -> list[Row]:
