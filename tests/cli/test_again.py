@@ -8,6 +8,7 @@ from pathlib import Path
 from attnbench.agree.check.rows import CheckRow
 from attnbench.commands.check_blocks import blocks
 from attnbench.commands.check_output import report
+from attnbench.measure.diagnosing import AFTER
 from tests.cli.conftest import Cli
 from tests.cli.dropins import HEAD
 
@@ -69,6 +70,34 @@ def test_every_command_that_is_printed_shows_it_again(cli: Cli, tmp_path: Path) 
         same = [row for row in shown.document["rows"] if row["status"] == "wrong"]
         origin = next((row for row in wrong if row["again"] == again), None)
         assert origin is None or origin["fault"] in {row["fault"] for row in same}, again
+
+
+# It answers wrongly where the call before had more keys: no case by itself shows that.
+KEEPING = (
+    HEAD
+    + """
+KEPT = [0]
+
+@implementation("numpy/keeping", Capabilities(dtypes=("float32",)))
+def attend(q, k, v, call):
+    before, KEPT[0] = KEPT[0], k.shape[2]
+    s = np.einsum("bhtd,bhsd->bhts", q, k) * call.scale
+    p = np.exp(s - s.max(-1, keepdims=True))
+    o = np.einsum("bhts,bhsd->bhtd", p / p.sum(-1, keepdims=True), v).astype(q.dtype)
+    return o * 2 if before > k.shape[2] else o
+"""
+)
+
+
+def test_what_takes_an_earlier_call_is_shown_again_with_it(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "keeping.py").write_text(KEEPING)
+    done = cli("check", "--quick", "--impls", "keeping.py", "--features", "sizes", "--json")
+    (row,) = (row for row in done.document["rows"] if row["status"] == "wrong")
+    assert row["diagnosis"] == {"kind": "state", "evidence": AFTER}
+    assert len(row["smallest_case"]) == 2
+    shown = cli(*shlex.split(row["again"])[1:], "--json")
+    assert shown.code == 1
+    assert [row["status"] for row in shown.document["rows"]] == ["ok", "wrong"]
 
 
 # Blocks

@@ -62,7 +62,7 @@ def test_what_a_process_died_of_is_a_disagreement_though_no_case_by_itself_shows
     (row, *_) = with_boundaries(
         [CheckRow("numpy/naive", "sizes", "float32", "cpu", "ok", 0)], [*before, last], gradients=True
     )
-    assert (row.status, row.fault, row.smallest_case) == ("wrong", "crash", CASES)
+    assert (row.status, row.fault, row.sequence) == ("wrong", "crash", CASES)
 
 
 def test_cases_that_took_too_long_together_are_asked_alone_and_accuse_nobody() -> None:

@@ -17,7 +17,7 @@ from attnbench.agree.diagnose_gradients import of_gradients
 from attnbench.agree.diagnose_output import of_output
 from attnbench.agree.diagnose_stages import of_outputs
 from attnbench.agree.diagnose_state import of_factors, of_form, of_nan, of_state
-from attnbench.agree.diagnosis import UNKNOWN, Diagnosis, Doctor, OutOfTime, Seen
+from attnbench.agree.diagnosis import AGREES_AGAIN, UNKNOWN, Diagnosis, Doctor, OutOfTime, Seen
 from attnbench.agree.trial import Trial, trial
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _of_values(doctor: Doctor, seen: Seen, case: Case, failed: Trial) -> Diagnos
     if stage == "lse":  # and the stages, which are wide whatever the inputs are
         return of_outputs(doctor, seen, [j for j in failed.forward if not j.ok])
     if stage is None:
-        return Diagnosis(UNKNOWN, "run again, the case agrees")
+        return Diagnosis(UNKNOWN, AGREES_AGAIN)
     wide = _in_high_precision(doctor, case, failed)
     if stage == "output":
         return of_output(doctor, seen) if wide is None else _of_both(doctor, doctor.see(_forward(wide)), seen)

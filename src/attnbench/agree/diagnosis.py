@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from attnbench.implementation import AttentionOutput, Implementation
     from attnbench.problem import Case
 
+AGREES_AGAIN = "run again, the case agrees"
 UNKNOWN = "unknown"
 OTHER_SEEDS = (101, 102)
 COMPILING_S = 12.0

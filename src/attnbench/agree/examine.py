@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.agree.case_text import case_text
 from attnbench.agree.condition import condition
 from attnbench.agree.diagnose import diagnose
-from attnbench.agree.diagnosis import UNKNOWN, Diagnosis
+from attnbench.agree.diagnosis import AGREES_AGAIN, UNKNOWN, Diagnosis
 from attnbench.agree.shrink import handy, shrink
 from attnbench.agree.trial import Trial, trial
 from attnbench.errors import UnsupportedError, refusal_of
@@ -57,7 +57,7 @@ def examine(
         return Examination(diagnosis, _sequence(backend, implementation, case, device, seconds / 2))
     first = trial(backend, implementation, case, device)
     if first.status != "wrong":
-        return Examination(diagnosis, (case,))
+        return Examination(diagnosis if diagnosis.known else Diagnosis(UNKNOWN, AGREES_AGAIN), (case,))
 
     def fails(other: Case) -> bool | None:
         again = trial(backend, implementation, other, device)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from attnbench.agree.cases import ROWS
 from attnbench.agree.check.plan import DEEP, QUICK
 from attnbench.agree.repeatable import REPEATABLE
+from attnbench.measure.lost import LOST
 from attnbench.precision import DTYPES
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def with_commands(rows: Sequence[CheckRow], options: CheckOptions) -> list[Check
 
 
 def _with_command(row: CheckRow, options: CheckOptions) -> CheckRow:
-    cases = row.smallest_case or [row.failing or ""]
+    cases = row.sequence if row.sequence and row.fault in LOST else [row.failing or ""]
     again = command(row.impl, cases, options) if row.failing else command_of_row(row, options)
     return replace(row, again=again)
 

@@ -212,7 +212,9 @@ def _boundaries(session: Session, impl: str, options: CheckOptions, cases: Seque
     """Cases at boundaries, whatever becomes of the worker; if it is lost, one after the other to find out where."""
     reply = _ask(session, "check_boundaries", **options.about(impl), cases=list(cases))
     if reply.ok:
-        return [BoundaryResult.from_dict(one) for one in reply.value["results"]]
+        found = [BoundaryResult.from_dict(one) for one in reply.value["results"]]
+        wrong = [one.status == "wrong" for one in found]
+        return [replace(one, sequence=tuple(cases[: i + 1])) if wrong[i] else one for i, one in enumerate(found)]
     if len(cases) == 1:
         return [BoundaryResult(cases[0], "wrong", fault=fault(reply), reason=reply.reason)]
     each = [one for case in cases for one in _boundaries(session, impl, options, [case])]

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from attnbench import discover
 from attnbench.agree.case_text import case_from_text
 from attnbench.agree.check.rows import CheckRow
-from attnbench.measure.again import command
+from attnbench.agree.diagnosis import AGREES_AGAIN, UNKNOWN
+from attnbench.measure.again import command, command_of_row
 from attnbench.measure.declaring import with_declarations
-from attnbench.measure.lost import lost_row
+from attnbench.measure.lost import LOST, lost_row
 from attnbench.measure.protocol import Reply
 from attnbench.workers.session import Session, Sessions
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 MOST = 8  # disagreements examined for one implementation, the first of each feature
 EACH_S = 8.0
 ALL_S = 24.0
-LOST = ("crash", "timeout", "memory")  # what takes the worker along takes it along again
+AFTER = "the case agrees by itself, and disagrees after another one: something is kept from an earlier call"
+ELSEWHERE = "by itself the case agrees, and so it does after those that came before it: perhaps it takes earlier calls"
 GRACE_S = 20.0  # a kernel may be slow; a hang is not waited for longer
 
 
@@ -108,4 +110,27 @@ def _examined(row: CheckRow, seconds: float, options: CheckOptions, session: Ses
     reply = session.ask("examine", timeout_s=timeout_s, **options.about(row.impl), **given)
     if not reply.ok:
         return row
+    if reply.value["diagnosis"]["evidence"] == AGREES_AGAIN:
+        return _of_earlier_calls(row, seconds, options)
     return replace(row, **reply.value, again=command(row.impl, reply.value["smallest_case"], options))
+
+
+def _of_earlier_calls(row: CheckRow, seconds: float, options: CheckOptions) -> CheckRow:
+    """A case that agrees by itself: the one before it that it takes, or all of them, each tried in a new process."""
+    until = time.monotonic() + seconds
+    *before, failing = row.sequence or [row.failing or ""]
+    if not before or not _disagrees([*before, failing], row.impl, options):
+        told = {"kind": UNKNOWN, "evidence": ELSEWHERE}
+        return replace(row, diagnosis=told, again=command_of_row(row, options))
+    pairs = ([one, failing] for one in reversed(before) if time.monotonic() < until)
+    cases = next((pair for pair in pairs if _disagrees(pair, row.impl, options)), [*before, failing])
+    told = {"kind": "state", "evidence": AFTER}
+    return replace(row, diagnosis=told, smallest_case=cases, again=command(row.impl, cases, options))
+
+
+def _disagrees(cases: Sequence[str], impl: str, options: CheckOptions) -> bool:
+    """Whether the last of some cases disagrees in a process that is asked them one after the other."""
+    with _sessions(impl, options) as sessions:
+        kind = _kind(impl, case_from_text(cases[-1]).problem.dtype)
+        replies = [sessions.do(partial(_ask_case, impl, options, case), kind) for case in cases]
+    return replies[-1].ok and replies[-1].value["status"] == "wrong"

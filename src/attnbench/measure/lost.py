@@ -8,6 +8,8 @@ from __future__ import annotations
 from attnbench.agree.check.rows import CheckRow
 from attnbench.measure.protocol import OOM, TIMEOUT, UNSUPPORTED, Reply
 
+LOST = ("crash", "timeout", "memory")  # faults that take the worker along
+
 
 def fault(reply: Reply) -> str:
     """The fault, in the words of the check's rows."""

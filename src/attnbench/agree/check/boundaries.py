@@ -32,7 +32,7 @@ class BoundaryResult:
 
     ``status`` is that of a trial, or ``untried`` with the reason why. ``refused``: the kernel itself did not take it.
     ``forward``: of a disagreement, whether the output disagrees and not gradients alone. ``sequence``: the cases that
-    were asked one after the other, where no case by itself disagrees.
+    one process was asked up to this one, of what disagrees.
     """
 
     case: str
@@ -164,7 +164,7 @@ def _added(row: CheckRow, found: Sequence[tuple[Case, BoundaryResult]], *, gradi
         return row
     case, one = max(wrong, key=lambda pair: _telling(*pair))
     row = replace(row, status="wrong", fault=one.fault, reason=one.reason, case=case.label(), failing=case_text(case))
-    return replace(row, smallest_case=list(one.sequence) or None)
+    return replace(row, sequence=list(one.sequence) or None)
 
 
 def _counted(

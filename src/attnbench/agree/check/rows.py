@@ -57,6 +57,7 @@ class CheckRow:
     ``covered`` has the smallest and the largest of each size and of the offset, ``untried`` counts cases by the reason
     why they were not tried, or say nothing; a case of the plan, once more, in the first row that it is about.
 
+    ``sequence`` are the cases that one process was asked, ``failing`` last: some faults need what came before.
     ``disagreements`` are all cases that disagreed, each with ``case`` (as ``--case`` takes it), ``fault``, ``reason``.
     ``declaration`` would explain those whose values disagree: ``words``, ``evidence``, and the ``line`` to write.
     """
@@ -88,6 +89,7 @@ class CheckRow:
     counted: int | None = None
     covered: dict[str, tuple[int, int]] | None = None
     untried: dict[str, int] | None = None
+    sequence: list[str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite ratio (an exact property failed) is the string ``"inf"``."""
@@ -305,7 +307,9 @@ def _row(
     one, failed = wrong
     telling = max((j for j in judged if j[1].status == "wrong"), key=_telling)[0]
     row = replace(row, status="wrong", fault=failed.fault, reason=failed.reason, disagreements=_all_wrong(judged))
-    return replace(row, case=one.case.label(), failing=case_text(telling.case))
+    before = [case_text(other.case) for other, _ in trials[: [other for other, _ in trials].index(telling)]]
+    failing = case_text(telling.case)
+    return replace(row, case=one.case.label(), failing=failing, sequence=[*before, failing])
 
 
 def largest(ratios: Iterable[float | None]) -> float | None:
