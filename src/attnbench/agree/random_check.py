@@ -16,7 +16,7 @@ from attnbench.errors import SpecError
 from attnbench.precision import DTYPES
 
 if TYPE_CHECKING:
-    from attnbench.agree.check.plan import Planned
+    from attnbench.agree.check.making import Planned
     from attnbench.backend import Backend
     from attnbench.implementation import Implementation
 

@@ -38,7 +38,7 @@ SWEEPS = (dims.LARGE, dims.SMALL, dims.SMALL)
 SWEEPS_DEEP = (dims.LARGE, dims.SMALL) * 8
 QUICK_CASES = 40
 CANDIDATES, COMPILED_CANDIDATES = 4, 6  # rows of which the best is taken: a case that is compiled must count
-COMPILED_CASES = 55  # each is compiled, and takes a second
+COMPILED_CASES = 52  # each is compiled, and takes a second
 COMPILED_FORWARD = 1 / 7  # of them have no backward pass, if there is one
 COMPILED_WEIGHT = 50  # what a class that is new to a dtype is worth there, in other pairs
 OTHERS = 3  # further cases for which nothing is compiled
@@ -121,10 +121,13 @@ def _parts(
     backward = [one for one in available["mode"] if one not in forward]
     if not (compiles and most is not None and backward and forward):
         return [(available, most)]
-    few = round(COMPILED_FORWARD * most)
-    without = _only(available, mode=forward, outputs=(dims.OFF, "lse"))
-    plain = _only(without, **dict.fromkeys(dims.HIDING, (dims.OFF,)))
-    return [(_only(available, mode=backward), most - few), (without, few // 2), (plain, few - few // 2)]
+    each = max(1, round(COMPILED_FORWARD * most / 2 / len(forward)))
+    parts: list[tuple[dict[str, list[str]], int | None]] = []
+    for mode in forward:
+        without = _only(available, mode=(mode,), outputs=(dims.OFF, "lse"))
+        plain = _only(without, **dict.fromkeys(dims.HIDING, (dims.OFF,)))
+        parts += [(without, each), (plain, each)]
+    return [(_only(available, mode=backward), most - 2 * each * len(forward)), *parts]
 
 
 def _only(available: dict[str, list[str]], **levels: Sequence[str]) -> dict[str, list[str]]:
@@ -147,7 +150,7 @@ class _Rows:
         design = Design(
             available,
             partial(self._fits, limits=limits),
-            stream(self._sweep, f"covering {sum(map(len, available.values()))}"),
+            stream(self._sweep, f"covering {available['mode'][0]} {sum(map(len, available.values()))}"),
             features=tuple(dims.FEATURES),
             core=dims.CORE,
             first=("mode",),
@@ -201,21 +204,24 @@ def others(implementation: Implementation, planned: Planned, device: str = "cpu"
     rng = stream(planned.case.problem.seed, "others")
     if planned.row.get("where") in dims.DRAWN_NUMBERS:
         return found
+    first = int(rng.integers(len(dims.SEEN)))
     for number in range(3 * count):
-        other = _other(planned, rng, seen=number % 2 == 0) if len(found) < count else None
+        poison = dims.SEEN[(first + number // 2) % len(dims.SEEN)] if number % 2 == 0 else None
+        other = _other(planned, rng, poison) if len(found) < count else None
         if other is not None and implementation.unsupported(needs_of(other.case, device)) is None:
             found.append(other)
     return found
 
 
-def _other(planned: Planned, rng: np.random.Generator, *, seen: bool) -> Planned | None:
-    """One of them; ``seen``: with a NaN that some row sees, where there are no gradients."""
+def _other(planned: Planned, rng: np.random.Generator, seen: str | None) -> Planned | None:
+    """One of them; ``seen`` is the NaN that some row sees, where there are no gradients."""
     row = dict(planned.row)
     for name, groups in dims.ALIKE.items():
         group = next((one for one in groups if row.get(name) in one), ())
-        row |= {name: pick(rng, group)} if group else {}
-    if seen and row["mode"].endswith(FORWARD):
-        row["poison"] = pick(rng, dims.SEEN)
+        fitting = [level for level in group if dims.fits(row | {name: level})]
+        row |= {name: pick(rng, fitting)} if fitting else {}
+    if seen is not None and row["mode"].endswith(FORWARD):
+        row["poison"] = seen
     if not dims.fits(row):
         return None
     try:
