@@ -338,3 +338,36 @@ def test_every_condition_of_a_tail_can_be_told_from_the_others() -> None:
     found = diagnose_output.CONDITIONS
     tried = {name: tuple(rule(s) for s in diagnose_output.TAILS) for name, rule in found.items()}
     assert len(set(tried.values())) == len(found)
+
+
+class KeyMaskByKeyHead(Eager):
+    """A mask of keys, one row for each head, is read by the key head: with one of these it is that of head 0."""
+
+    def attend(self, q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+        if call.mask is not None:
+            heads = np.arange(call.sizes.Hq) // call.sizes.group
+            call = replace(call, mask=np.broadcast_to(call.mask, call.mask.shape)[:, heads])
+        return super().attend(q, k, v, call)
+
+
+def test_what_explains_a_smaller_case_must_explain_where_it_comes_from() -> None:
+    kernel = KeyMaskByKeyHead().implementation("planted")
+    small, large = (case_from_text(f"B=2 Hq={hq} Hkv={hkv} Tq=2 S=9 D=3 operands=mask") for hq, hkv in ((2, 1), (6, 2)))
+    assert diagnose(BACKEND, kernel, small, seconds=30.0).evidence == "the mask of head 0 is used for all"
+    assert not diagnose(BACKEND, kernel, small, seconds=30.0, origin=large).known
+
+
+class DropsLowHeads(Eager):
+    """Where all of a head's bias is low, it takes its keys for masked."""
+
+    def attend(self, q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+        found = super().attend(q, k, v, call)
+        if call.bias is None:
+            return found
+        low = np.max(call.bias.astype(np.float64), axis=(2, 3)) < -5000
+        return replace(found, output=np.where(low[..., None, None], 0, found.output).astype(q.dtype))
+
+
+def test_low_logits_alone_do_not_show_that_no_maximum_is_subtracted() -> None:
+    """Whoever drops what is low answers the same."""
+    assert told(DropsLowHeads(), "B=9 Tq=1 S=3 D=8 Dv=9 operands=bias_low").kind != "overflow"

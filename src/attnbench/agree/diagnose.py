@@ -37,17 +37,27 @@ LARGEST = 1 << 20  # B·Hq·Tq·S up to which a case is taken apart whole
 
 
 def diagnose(
-    backend: Backend, implementation: Implementation, case: Case, device: str = "cpu", *, seconds: float = 4.0
+    backend: Backend,
+    implementation: Implementation,
+    case: Case,
+    device: str = "cpu",
+    *,
+    seconds: float = 4.0,
+    origin: Case | None = None,
 ) -> Diagnosis:
-    """Name the fault that makes ``case`` fail: kind and evidence, or ``unknown``."""
+    """Name the fault that makes ``case`` fail: kind and evidence, or ``unknown``.
+
+    What is named explains ``origin`` as well, the case that ``case`` was made from: in small sizes more faults look
+    alike.
+    """
     doctor = Doctor(backend, implementation, device, time.monotonic() + seconds)
     try:
-        return _diagnosed(doctor, case)
+        return _diagnosed(doctor, case, origin)
     except OutOfTime:
         return Diagnosis(UNKNOWN, "nothing found in the time given")
 
 
-def _diagnosed(doctor: Doctor, case: Case) -> Diagnosis:
+def _diagnosed(doctor: Doctor, case: Case, origin: Case | None) -> Diagnosis:
     failed = trial(doctor.backend, doctor.implementation, case, doctor.device)
     if failed.status == "unsupported":
         return Diagnosis(UNKNOWN, failed.reason or "not supported")
@@ -66,20 +76,25 @@ def _diagnosed(doctor: Doctor, case: Case) -> Diagnosis:
     if p.B * p.Hq * p.Tq * p.S > LARGEST:
         return Diagnosis(UNKNOWN, "the case is too large to be taken apart; give a smaller one with --case")
     seen = doctor.see(_forward(case))
-    return of_form(seen) or of_nan(doctor, seen) or of_state(doctor, seen) or _of_values(doctor, seen, case, failed)
+    early = of_form(seen) or of_nan(doctor, seen) or of_state(doctor, seen)
+    return early or _of_values(doctor, seen, case, failed, origin and origin.in_contiguous_memory())
 
 
 def _forward(case: Case) -> Case:
     return replace(case, phase="forward" if case.phase == "backward" else case.phase)
 
 
-def _of_values(doctor: Doctor, seen: Seen, case: Case, failed: Trial) -> Diagnosis:
+def _of_values(doctor: Doctor, seen: Seen, case: Case, failed: Trial, origin: Case | None) -> Diagnosis:
     stage = _stage(failed)
     if stage == "lse":  # and the stages, which are wide whatever the inputs are
         return of_outputs(doctor, seen, [j for j in failed.forward if not j.ok])
     if stage is None:
         return Diagnosis(UNKNOWN, AGREES_AGAIN)
     wide = _in_high_precision(doctor, case, failed)
+    if wide is None and origin is not None and stage == "output":
+        return of_output(doctor, seen, doctor.see(_forward(origin)))
+    if wide is None and origin is not None:
+        wide, case = case, origin
     if stage == "output":
         return of_output(doctor, seen) if wide is None else _of_both(doctor, doctor.see(_forward(wide)), seen)
     wrong = [j.tensor.removeprefix("d_") for j in failed.gradients if not j.ok]

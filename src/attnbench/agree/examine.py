@@ -68,7 +68,8 @@ def examine(
     until = started + seconds * OVERTIME
     if not diagnosis.known:
         easier = handy(case, lambda one: bool(fails(one)), seconds=seconds / 2)
-        told = patient.diagnosed(easier, min(seconds / 2, _left(until))) if easier != case else diagnosis
+        origin = None if _large(case) else case
+        told = patient.diagnosed(easier, min(seconds / 2, _left(until)), origin) if easier != case else diagnosis
         diagnosis, case = (told, easier) if told.known or diagnosis.evidence == TOO_LARGE else (diagnosis, case)
     smallest = shrink(case, lambda one: bool(fails(one)), seconds=min(seconds / 2, _left(until)))
     return Examination(diagnosis, (smallest,), condition(smallest, fails, seconds=min(seconds / 6, _left(until))))
@@ -93,10 +94,10 @@ class Patient:
     implementation: Implementation
     device: str
 
-    def diagnosed(self, case: Case, seconds: float) -> Diagnosis:
+    def diagnosed(self, case: Case, seconds: float, origin: Case | None = None) -> Diagnosis:
         """A diagnosis by one case; what the kernel refuses of the questions tells nothing of what it takes."""
         try:
-            return diagnose(self.backend, self.implementation, case, self.device, seconds=seconds)
+            return diagnose(self.backend, self.implementation, case, self.device, seconds=seconds, origin=origin)
         except UnsupportedError as error:
             return Diagnosis(UNKNOWN, f"it does not take a question of the diagnosis: {refusal_of(error)}")
 
