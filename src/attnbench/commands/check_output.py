@@ -63,7 +63,8 @@ def report(rows: Sequence[CheckRow]) -> str:
     said = covered(rows)
     last = [said[0]] if len(said) == 1 else []
     parts += [] if last else ["\n".join(said)]
-    parts.append(" ".join((f"{compared:,} cases compared: {verdict}.", *last, legend)))
+    many = f"{compared:,} case{'s' * (compared != 1)} compared"
+    parts.append(" ".join((f"{many}: {verdict}.", *last, legend)))
     return "\n\n".join(parts)
 
 
