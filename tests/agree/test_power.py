@@ -231,7 +231,8 @@ WRONG: dict[str, Callable[[AttentionSpec, Operands], Iterator[Wrong]]] = {
     "lengths": _lengths, "segments": _segments, "nan_isolation": _nan_isolation, "nan_reached": _nan_reached,
     "gqa": _gqa, "softcap": _softcap,
     "sinks": _without("sinks"), "slopes": _without("slopes"), "dropout": _dropout, "lse": _plain, "stages": _plain,
-    "cache": _cache, "general": _learned, "additive": _learned, "concat": _learned, "cosine": _learned,
+    "cache": _cache, "layout": _plain,
+    "general": _learned, "additive": _learned, "concat": _learned, "cosine": _learned,
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from attnbench.measure.worker import attempt, operations
 GENERAL = {"hello", "describe", "observe"}
 TIMED = {"prepare", "burst", "verify", "memory", "drop", "ceilings"}
 PLANNED = {"check_plan", "check_sweep", "check_boundaries"}
-CHECKED = {"check", "check_random", "check_case", "examine"}
+CHECKED = {"check", "check_random", "check_case", "random_case", "examine"}
 DECLARED = {"declare"}
 PROBED = {"semantics_plan", "semantics", "onnx_plan", "check_onnx"}
 

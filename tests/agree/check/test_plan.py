@@ -245,7 +245,8 @@ def test_a_disagreement_is_put_down_to_one_row() -> None:
 def test_no_disagreement_is_lost_and_rows_count_their_cases() -> None:
     kernel = WRONG["many-keys"]
     backend = load_backend("numpy")
-    results = [judge_case(backend, kernel, case) for case in boundary_cases(kernel, ("float32",), (), depth=QUICK)]
+    plain = ("Tq=3 S=9", "Tq=1 S=2049 D=3", "Tq=9 S=3 operands=layout_step", "Tq=2 S=4097 D=1", "Tq=17 S=65")
+    results = [judge_case(backend, kernel, case) for case in plain]
     long = judge_case(backend, kernel, "Tq=3 S=2100 D=8")
     assert long.status == "wrong"
     before = [CheckRow(kernel.name, "sizes", "float32", "cpu", "ok", 2, error_ratio=0.1, asked=2)]

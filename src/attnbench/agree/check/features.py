@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from attnbench.problem import Case
 
 SIZES = "sizes"
-CLEARLY = 1.5  # times as often; a feature that stands in half of all cases is wrong twice as often as all are
 # Rows by the beginning of the name of an operand kind.
 OF_OPERANDS = {
     "mask": "mask",
@@ -50,17 +49,14 @@ def _scale_row(scale: object) -> str:
 def put_down(cases: Sequence[tuple[tuple[str, ...], bool]]) -> list[str | None]:
     """For each case (its rows, whether it is wrong) the row that its disagreement is put down to; ``None`` if right.
 
-    It is the row whose cases are wrong the most often, and that of ``sizes``, which every case is about, unless they
-    are so clearly more often than all cases are. What that row leaves unexplained is put down likewise, so that one
-    fault stands in one row and not in those that happened to stand beside it.
+    It is the row whose cases are wrong the most often. What that row leaves unexplained is put down likewise, so that
+    one fault stands in one row and not in those that happened to stand beside it.
     """
     told: list[str | None] = [None] * len(cases)
     while open_ := [i for i, (_, wrong) in enumerate(cases) if wrong and told[i] is None]:
         names = dict.fromkeys(name for i in open_ for name in cases[i][0])
         rates = {name: _rate(name, cases, told) for name in names}
         worst = max(names, key=lambda name: (rates[name], name != SIZES))
-        if rates.get(SIZES, 0.0) * CLEARLY > rates[worst]:
-            worst = SIZES
         for i in open_:
             if worst in cases[i][0]:
                 told[i] = worst
