@@ -67,7 +67,7 @@ def test_a_kernel_for_one_new_token_that_is_wrong_somewhere_is_found() -> None:
     kernel, backend = Implementation("numpy/decode", can, attend), load_backend("numpy")
     plan = [one for one in planned_cases(kernel, FLOAT32) if one.case.problem.S > 300]
     assert len(plan) > 20
-    assert judge_case(backend, kernel, case_text(plan[0].case)).status == "wrong"
+    assert "wrong" in {judge_case(backend, kernel, case_text(one.case)).status for one in plan[:20]}
 
 
 def test_values_are_drawn_among_those_that_the_limits_allow() -> None:
