@@ -15,6 +15,7 @@ def loader(module: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     """
 
     def load(name: str) -> Any:
+        """The value of a lazy name, which stays in the module. Raises ``AttributeError`` for any other."""
         if name not in homes:
             msg = f"module {module!r} has no attribute {name!r}"
             raise AttributeError(msg)

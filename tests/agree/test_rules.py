@@ -130,29 +130,27 @@ def test_the_baseline_rounds_and_is_its_own_measure() -> None:
     assert max(excess(NUMPY, stock, case).values()) < 0.5
 
 
-def test_an_excess_by_chance_is_looked_at_again() -> None:
-    """A first look that a fresh one does not confirm is no finding; one that it does is."""
-    looks = []
+def turning(name: str, later: float) -> tuple[Implementation, list[int]]:
+    """Too large by 1 % at the first look, and times ``later`` at the others; and how many draws each look had."""
+    looks: list[int] = []
 
     def attend(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
         exact = Eager().attend(q, k, v, call).output.astype(np.float64)
         looks.append(q.shape[0])
-        return AttentionOutput((exact * (1.01 if len(looks) == 1 else 1.0)).astype(q.dtype))
+        return AttentionOutput((exact * (1.01 if len(looks) == 1 else later)).astype(q.dtype))
 
-    unlucky = Implementation("numpy/unlucky", ABLE, attend)
+    return Implementation(name, ABLE, attend), looks
+
+
+def test_an_excess_by_chance_is_looked_at_again() -> None:
+    """A first look that a fresh one does not confirm is no finding; one that it does is."""
+    unlucky, looks = turning("numpy/unlucky", 1.0)
     assert max(abs(value) for value in bias(NUMPY, unlucky, "bfloat16").found.values()) <= 1
     assert looks == [16, 64]
 
 
 def test_an_excess_to_the_other_side_confirms_nothing() -> None:
-    looks = []
-
-    def attend(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
-        exact = Eager().attend(q, k, v, call).output.astype(np.float64)
-        looks.append(q.shape[0])
-        return AttentionOutput((exact * (1.01 if len(looks) == 1 else 0.99)).astype(q.dtype))
-
-    torn = Implementation("numpy/torn", ABLE, attend)
+    torn, looks = turning("numpy/torn", 0.99)
     assert ruling("rule_3", NUMPY, torn, "bfloat16").ok
     assert looks == [16, 64]
 

@@ -88,7 +88,7 @@ def test_a_lost_random_case_is_a_case_that_can_be_typed() -> None:
     def answer(op: str, _: dict[str, Any]) -> Reply:
         return Reply(0, OK, value={"case": "Tq=7"}) if op == "random_case" else Reply(0, CRASHED, "it is gone")
 
-    found = checking._random(cast("Session", Asked(answer)), "numpy/naive", OPTIONS, 0, 1, {})
+    found = checking._random(cast("Session", Asked(answer)), "numpy/naive", {}, 0, 1, [])
     assert found.disagreements == [{"case": "Tq=7", "reason": "it is gone", "fault": "crash"}]
 
 
@@ -99,7 +99,7 @@ def test_random_cases_that_die_together_alone_are_one_disagreement() -> None:
         alone = Reply(0, OK, value=RandomResult("numpy/naive", cases=1).to_dict())
         return alone if given["count"] == 1 else Reply(0, CRASHED, "it is gone")
 
-    found = checking._random(cast("Session", Asked(answer)), "numpy/naive", OPTIONS, 3, 4, {})
+    found = checking._random(cast("Session", Asked(answer)), "numpy/naive", {}, 3, 4, [])
     assert (found.cases, found.wrong, found.disagreements[0]["case"]) == (4, 1, "Tq=6")
 
 

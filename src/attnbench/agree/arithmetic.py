@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from attnbench.agree.baseline import baseline_cases
 from attnbench.agree.declare.answered import Answered, answered
-from attnbench.agree.fitted import asked
+from attnbench.agree.fitted import asked, offered
 from attnbench.attention import load_backend
 from attnbench.backends.arithmetic import in_its_backend
 from attnbench.backends.asked import needs_of
@@ -84,9 +84,7 @@ def _plain(implementation: Implementation, dtype: str, device: str) -> tuple[lis
     backend, can = load_backend(implementation.backend), implementation.capabilities_on(device)
     found, why = [], ""
     for plain in baseline_cases(dtype):
-        case = asked(plain, can)
-        if not implementation.has_gradients(device):
-            case = replace(case, phase="forward")
+        case = offered(asked(plain, can), implementation, device)
         try:
             implementation.require(needs_of(case, device))
             found.append(answered(backend, implementation, case, device))

@@ -6,13 +6,14 @@ What a case with many features and odd sizes does not tell, a plainer one does t
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.case_text import case_text
 from attnbench.agree.condition import condition
 from attnbench.agree.diagnose import diagnose
 from attnbench.agree.diagnosis import AGREES_AGAIN, UNKNOWN, Diagnosis
+from attnbench.agree.fitted import offered
 from attnbench.agree.shrink import handy, shrink
 from attnbench.agree.trial import Trial, trial
 from attnbench.errors import UnsupportedError, refusal_of
@@ -48,8 +49,7 @@ def examine(
     backend: Backend, implementation: Implementation, case: Case, device: str = "cpu", *, seconds: float = 6.0
 ) -> Examination:
     """Diagnose a failing case, shrink it, and try other sizes of it, in at most about ``seconds``."""
-    if case.gradients and not implementation.has_gradients(device):
-        case = replace(case, phase="forward")
+    case = offered(case, implementation, device)
     started = time.monotonic()
     patient = Patient(backend, implementation, device)
     diagnosis = Diagnosis(UNKNOWN, TOO_LARGE) if _large(case) else patient.diagnosed(case, seconds / 2)

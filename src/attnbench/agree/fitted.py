@@ -20,7 +20,7 @@ from attnbench.spec import ALIGNMENTS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from attnbench.implementation import Capabilities
+    from attnbench.implementation import Capabilities, Implementation
     from attnbench.problem import Case
 
 Fit = Callable[["Case", "Capabilities"], "Case"]
@@ -53,6 +53,11 @@ def asked(case: Case, can: Capabilities) -> Case:
             return case
         within = nearer
     return case if within == sizes else case.with_problem(**within)
+
+
+def offered(case: Case, implementation: Implementation, device: str) -> Case:
+    """The case with its gradients where the implementation has any on this device, else forward alone."""
+    return case if not case.gradients or implementation.has_gradients(device) else replace(case, phase="forward")
 
 
 def _broken(sizes: Mapping[str, int], can: Capabilities) -> int:

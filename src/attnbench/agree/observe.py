@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.agree.fitted import offered
 from attnbench.backends.bind import bind, inputs_of
 from attnbench.oracle import reference
 from attnbench.oracle_vjp import reference_vjp
@@ -34,8 +35,7 @@ class Observed:
 
 def observe(backend: Backend, implementation: Implementation, case: Case, device: str = "cpu") -> dict[str, Observed]:
     """The output and, where the case and the implementation have them, the gradients of q, k and v, by name."""
-    if not implementation.has_gradients(device):
-        case = replace(case, phase="forward")
+    case = offered(case, implementation, device)
     inputs = inputs_of(case)
     implementation.require(inputs.call.needs(device, gradients=case.gradients))
     answer = bind(backend, implementation, inputs, device).answer()

@@ -11,7 +11,7 @@ from attnbench.agree.case_text import case_text
 from attnbench.agree.check.levels import why_none
 from attnbench.agree.random_cases import Levels, RandomCases
 from attnbench.agree.sampled import SHARE
-from attnbench.agree.trial import trial
+from attnbench.agree.trial import largest, trial
 from attnbench.errors import SpecError
 from attnbench.precision import DTYPES
 
@@ -67,8 +67,8 @@ def together(impl: str, parts: Iterable[RandomResult]) -> RandomResult:
         sum(one.cases for one in every),
         sum(one.unsupported for one in every),
         sum(one.wrong for one in every),
-        max((one.error_ratio for one in every if one.error_ratio is not None), default=None),
-        max((one.gradient_ratio for one in every if one.gradient_ratio is not None), default=None),
+        largest(one.error_ratio for one in every),
+        largest(one.gradient_ratio for one in every),
         [found for one in every for found in one.disagreements][:KEPT],
         [levels for one in every for levels in one.levels],
         next((one.possible for one in every if one.possible), {}),

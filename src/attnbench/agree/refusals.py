@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from attnbench.agree.fitted import offered
 from attnbench.backends.asked import needs_of
 from attnbench.errors import UsageError
 from attnbench.implementation import FEATURES, ONLY
@@ -80,10 +81,9 @@ def truer(implementation: Implementation, found: Refused, *, whole: bool) -> lis
     can = implementation.capabilities_on(found.device)
     if implementation.vjp is not None:
         can = replace(can, gradients=True)
-    offered = implementation.has_gradients(found.device)
 
     def needed(cases: Sequence[Case]) -> list[Needs]:
-        return [needs_of(case if offered else replace(case, phase="forward"), found.device) for case in cases]
+        return [needs_of(offered(case, implementation, found.device), found.device) for case in cases]
 
     refused, taken = needed(found.refused), needed(found.taken)
     near = [(text, other) for text, other in _others(can, found, whole=whole) if _just(other, refused, taken)]

@@ -5,21 +5,20 @@ What of a large case is judged is in ``sampled``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from attnbench.agree.arithmetic import held
-from attnbench.agree.bounds import Units
+from attnbench.agree.declare.answered import Answered, answer_to
 from attnbench.agree.judge import Judgement
-from attnbench.agree.run_once import Ran, run_once
-from attnbench.agree.sampled import Share, choose, judge_forward, judge_gradients, sampled
 from attnbench.backends.bind import inputs_of
 from attnbench.errors import AttnbenchError, is_refusal, refusal_of
 from attnbench.needs import with_operands
-from attnbench.oracle import Evaluated
 
 if TYPE_CHECKING:
+    from attnbench.agree.run_once import Ran
+    from attnbench.agree.sampled import Share
     from attnbench.backend import Backend
     from attnbench.backends.bind import Binding, LastBinding
     from attnbench.implementation import Implementation
@@ -65,17 +64,22 @@ class Trial:
     @property
     def forward_ratio(self) -> float | None:
         """The largest error over its bound of what the forward pass returned; ``None`` where nothing tells."""
-        return _largest(self.forward)
+        return largest(_of_those_that_tell(self.forward))
 
     @property
     def gradient_ratio(self) -> float | None:
         """The same of the gradients."""
-        return _largest(self.gradients)
+        return largest(_of_those_that_tell(self.gradients))
 
 
-def _largest(judged: Sequence[Judgement]) -> float | None:
-    """Over what could have shown an error, and over what did."""
-    return max((j.error_ratio for j in judged if j.telling >= MOST or not j.ok), default=None)
+def largest(ratios: Iterable[float | None]) -> float | None:
+    """Of the error ratios that are there; ``None`` where none is."""
+    return max((one for one in ratios if one is not None), default=None)
+
+
+def _of_those_that_tell(judged: Iterable[Judgement]) -> Iterator[float]:
+    """The error ratios of what could have shown an error, and of what did."""
+    return (j.error_ratio for j in judged if j.telling >= MOST or not j.ok)
 
 
 def trial(
@@ -96,32 +100,28 @@ def trial(
     needs = with_operands(call.needs(device, gradients=case.gradients), case.problem.operands)
     if reason := implementation.unsupported(needs):
         return Trial("unsupported", reason=reason)
-    sample = choose(call, case.problem.seed, share)
-    inputs = sampled(inputs, sample)
     try:
-        ran = run_once(backend, implementation, inputs, device, binding)
+        answer = answer_to(inputs, case.problem.seed, backend, implementation, device, binding, share)
     except Exception as error:
         if isinstance(error, MemoryError):
             raise
         return _raised(error)
-    if wrong := _of_memory(ran):
+    if wrong := _of_memory(answer.ran):
         return wrong
-    evaluated = Evaluated(*inputs.qkv, call, sample.rows, sample.pairs)
-
-    def held_to(precision: Precision) -> Trial:
-        units = Units.of(precision, call.dtype)
-        forward = judge_forward(ran.output, inputs, units, sample, evaluated)
-        backward = judge_gradients(ran.grads, inputs, units, sample, evaluated) if ran.grads else ()
-        failed = next((j for j in (*forward, *backward) if not j.ok), None)
-        if failed is None:
-            return Trial("ok", forward, backward)
-        return Trial("wrong", forward, backward, reason=failed.sentence(), fault=failed.fault)
-
     arithmetic = held(implementation, call.dtype, device)
-    found = held_to(arithmetic.precision)
-    if found.status == "wrong" and any(held_to(one).status == "ok" for one in arithmetic.open):
+    found = _judged(answer, arithmetic.precision)
+    if found.status == "wrong" and any(answer.agrees(one) for one in arithmetic.open):
         return Trial("unsupported", reason=arithmetic.probed)
     return found
+
+
+def _judged(answer: Answered, precision: Precision) -> Trial:
+    """What was answered, held to the bound of this arithmetic."""
+    forward, gradients = answer.forward(precision), answer.gradients(precision)
+    failed = next((j for j in (*forward, *gradients) if not j.ok), None)
+    if failed is None:
+        return Trial("ok", forward, gradients)
+    return Trial("wrong", forward, gradients, reason=failed.sentence(), fault=failed.fault)
 
 
 def _raised(error: Exception) -> Trial:

@@ -40,16 +40,5 @@ __all__ = [
     "score_parameters",
 ]
 
-# Learners need the attention core and NumPy; a backend's card, which every command reads, must not.
-_OF_LEARNERS = (
-    "Calls",
-    "EncoderDecoder",
-    "Learner",
-    "Model",
-    "Optimiser",
-    "Retrieval",
-    "Shape",
-    "check_whole",
-    "score_parameters",
-)
-__getattr__ = loader(__name__, dict.fromkeys(_OF_LEARNERS, "attnbench.learning"))
+# The rest are learners', which need the attention core and NumPy: a backend's card, that every command reads, must not.
+__getattr__ = loader(__name__, dict.fromkeys(set(__all__) - set(globals()), "attnbench.learning"))

@@ -56,24 +56,12 @@ def check(
     set_quiet(quiet)
     check_known("device", [device], DEVICES)
     check_positive("--timeout", timeout)
-    given = {
-        "--dtype": bool(dtype),
-        "--features": bool(features),
-        "--require": bool(require),
-        "--quick": quick,
-        "--deep": deep,
-        "--budget": budget is not None,
-        "--seed": seed != 0,
-        "--draws": draws != 1,
-        "--junit": junit is not None,
-        "--onnx": onnx,
-        "--random": random != 0,
-        "--case": bool(case),
-    }
+    given: dict[str, Any] = {"--dtype": dtype, "--features": features, "--require": require}
+    given |= {"--quick": quick, "--deep": deep, "--budget": budget is not None}
+    given |= {"--seed": seed, "--draws": draws != 1, "--junit": junit is not None}
+    given |= {"--onnx": onnx, "--random": random, "--case": case}
     _refuse_idle([name for name, there in given.items() if there])
-    if random < 0 or seed < 0 or draws < 1:
-        msg = f"--random and --seed are 0 or more and --draws 1 or more; got {random}, {seed} and {draws}"
-        raise UsageError(msg)
+    _check_numbers(random, seed, draws)
     where = Where(impls or [], files or [], device, timeout)
     demands = asked_for(split(require))
     if onnx:
@@ -89,17 +77,17 @@ def check(
 
         code = check_cases(where, case, junit, as_json=as_json)
     else:
-        chosen = split(features)
-        chosen += [name for name in demands if chosen and name not in chosen]
-        code = _check_features(
-            where,
-            {"dtypes": split(dtype), "features": chosen, "budget_s": seconds(budget)},
-            junit,
-            demands,
-            depth=_depth(quick=quick, deep=deep),
-            as_json=as_json,
-        )
+        depth = _depth(quick=quick, deep=deep)
+        chosen = {"dtypes": split(dtype), "features": split(features), "budget_s": seconds(budget)}
+        code = _check_features(where, chosen, junit, demands, depth=depth, as_json=as_json)
     raise typer.Exit(code)
+
+
+def _check_numbers(random: int, seed: int, draws: int) -> None:
+    """Raise ``UsageError`` for a number of cases, a seed or a number of draws that is none."""
+    if random < 0 or seed < 0 or draws < 1:
+        msg = f"--random and --seed are 0 or more and --draws 1 or more; got {random}, {seed} and {draws}"
+        raise UsageError(msg)
 
 
 def _refuse_idle(given: Sequence[str]) -> None:
@@ -138,9 +126,10 @@ def _check_features(
     from attnbench.measure.diagnosing import examined
     from attnbench.precision import DTYPES
 
+    features = [*asked["features"], *(name for name in demands if asked["features"] and name not in asked["features"])]
     check_known("dtype", asked["dtypes"], DTYPES)
-    check_known("feature", asked["features"], ROWS)
-    chosen = where.options(**{**asked, "dtypes": asked["dtypes"] or DTYPES}, depth=depth)
+    check_known("feature", features, ROWS)
+    chosen = where.options(**{**asked, "dtypes": asked["dtypes"] or DTYPES, "features": features}, depth=depth)
     names = chosen.impls
     known = deviations.of_backends(names)
     say(f"checking {len(names)} implementation{'s' * (len(names) != 1)} against the float64 oracle")

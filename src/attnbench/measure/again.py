@@ -47,9 +47,10 @@ def with_commands(rows: Sequence[CheckRow], options: CheckOptions) -> list[Check
 
 
 def _with_command(row: CheckRow, options: CheckOptions) -> CheckRow:
-    cases = row.sequence if row.sequence and row.fault in LOST else [row.failing or ""]
-    again = command(row.impl, cases, options) if row.failing else command_of_row(row, options)
-    return replace(row, again=again)
+    if not row.failing:
+        return replace(row, again=command_of_row(row, options))
+    cases = row.sequence if row.sequence and row.fault in LOST else [row.failing]
+    return replace(row, again=command(row.impl, cases, options))
 
 
 def _about(impl: str, options: CheckOptions) -> list[str]:

@@ -66,6 +66,31 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
         row = check_feature(backend(), kernel, feature, dtype, device, deep=deep)
         return OK, None, row.to_dict()
 
+    def check_case(impl: str, files: list[str], case: str, device: str) -> Done:
+        """One row for one case."""
+        from attnbench.agree.case_text import case_from_text
+        from attnbench.agree.cases import CheckCase
+        from attnbench.agree.check.rows import check_cases_given
+
+        kernel = discover.load_implementation(impl, files)
+        row = check_cases_given(backend(), kernel, [CheckCase("case", case_from_text(case))], device)
+        return OK, None, row.to_dict()
+
+    def examine(impl: str, files: list[str], case: str, device: str, seconds: float) -> Done:
+        """Kind of fault and smallest case."""
+        from attnbench.agree.case_text import case_from_text
+        from attnbench.agree.examine import examine
+
+        kernel = discover.load_implementation(impl, files)
+        found = examine(backend(), kernel, case_from_text(case), device, seconds=seconds)
+        return OK, None, found.to_dict()
+
+    return {"check": check, "check_case": check_case, "examine": examine, **_random_operations(backend)}
+
+
+def _random_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
+    """Those of random cases."""
+
     def check_random(
         impl: str,
         files: list[str],
@@ -87,46 +112,19 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
     def random_case(
         impl: str,
         files: list[str],
-        number: int,
         dtypes: list[str],
-        among: list[str],
+        number: int,
         seed: int,
         draws: int,
         device: str,
     ) -> Done:
-        """The text of one random case; ``among`` is that of the question in which it was lost."""
+        """The text of one random case of these dtypes."""
         from attnbench.agree.random_check import drawn
 
-        del among
         kernel = discover.load_implementation(impl, files)
         return OK, None, {"case": drawn(kernel, tuple(dtypes), number, seed, draws, device)}
 
-    def check_case(impl: str, files: list[str], case: str, device: str) -> Done:
-        """One row for one case."""
-        from attnbench.agree.case_text import case_from_text
-        from attnbench.agree.cases import CheckCase
-        from attnbench.agree.check.rows import check_cases_given
-
-        kernel = discover.load_implementation(impl, files)
-        row = check_cases_given(backend(), kernel, [CheckCase("case", case_from_text(case))], device)
-        return OK, None, row.to_dict()
-
-    def examine(impl: str, files: list[str], case: str, device: str, seconds: float) -> Done:
-        """Kind of fault and smallest case."""
-        from attnbench.agree.case_text import case_from_text
-        from attnbench.agree.examine import examine
-
-        kernel = discover.load_implementation(impl, files)
-        found = examine(backend(), kernel, case_from_text(case), device, seconds=seconds)
-        return OK, None, found.to_dict()
-
-    return {
-        "check": check,
-        "check_random": check_random,
-        "random_case": random_case,
-        "check_case": check_case,
-        "examine": examine,
-    }
+    return {"check_random": check_random, "random_case": random_case}
 
 
 def conformance_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:

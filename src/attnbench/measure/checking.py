@@ -106,11 +106,11 @@ def _check_one(impl: str, options: CheckOptions, told: Told, ends: Ends, workers
 
 def _ask(session: Session, op: str, timeout_s: float | None = None, /, **arguments: Any) -> Reply:
     """Ask, and ask again where somebody else ended the process, which says nothing of the kernel."""
+    reply = session.ask(op, timeout_s=timeout_s, **arguments)
     for _ in range(MOST_KILLS):
-        reply = session.ask(op, timeout_s=timeout_s, **arguments)
-        if not reply.outside:
-            return reply
-    return session.ask(op, timeout_s=timeout_s, **arguments)
+        if reply.outside:
+            reply = session.ask(op, timeout_s=timeout_s, **arguments)
+    return reply
 
 
 def _judged(
@@ -151,14 +151,14 @@ def _one_randomly(impl: str, options: CheckOptions, count: int, kind: tuple[int,
     if reason := _unavailable(impl):
         return RandomResult(impl, unsupported=count, reason=reason)
     info = _info(impl)
+    about = {**options.about(impl), "dtypes": list(options.dtypes), "seed": kind[0], "draws": kind[1]}
     by_kind = _by_kind(info, options.dtypes)
     parts = [(first, min(AT_A_TIME, count - first), among) for first in range(0, count, AT_A_TIME) for among in by_kind]
     with _sessions(impl, options, workers) as sessions:
 
         def work(own: Session, part: tuple[int, int, list[str]]) -> RandomResult:
             first, some, among = part
-            given = {"dtypes": list(options.dtypes), "among": among, "seed": kind[0], "draws": kind[1]}
-            return _random(own, impl, options, first, some, given)
+            return _random(own, impl, about, first, some, among)
 
         return together(impl, sessions.map(work, parts, kind=lambda part: info.kind_of(part[2][0])))
 
@@ -226,18 +226,20 @@ def _boundaries(session: Session, impl: str, options: CheckOptions, cases: Seque
 
 
 def _random(
-    session: Session, impl: str, options: CheckOptions, first: int, count: int, given: dict[str, Any]
+    session: Session, impl: str, about: dict[str, Any], first: int, count: int, among: Sequence[str]
 ) -> RandomResult:
-    """Those of some random cases that are in one of ``among``; if the worker is lost, one by one to find out where."""
-    about = {**options.about(impl), **given}
-    reply = _ask(session, "check_random", **about, first=first, count=count)
+    """Those of some random cases that are in one of ``among``; if the worker is lost, one by one to find out where.
+
+    ``about`` is what every question says: of which implementation, and how the cases are drawn.
+    """
+    reply = _ask(session, "check_random", **about, first=first, count=count, among=list(among))
     if reply.ok:
         return RandomResult.from_dict(reply.value)
     if reply.status == UNSUPPORTED:
         return RandomResult(impl, unsupported=count, reason=reply.reason)
     if count == 1:
         return _lost_case(session, impl, about, first, reply)
-    found = together(impl, [_random(session, impl, options, one, 1, given) for one in range(first, first + count)])
+    found = together(impl, [_random(session, impl, about, one, 1, among) for one in range(first, first + count)])
     if found.wrong or reply.status == TIMEOUT:
         return found
     reply = replace(reply, reason=f"{reply.reason}, while it was asked case after case; {TOGETHER}")

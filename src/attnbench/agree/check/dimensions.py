@@ -221,7 +221,6 @@ HIDING = ("causal", "window", "mask", "q_lengths", "kv_lengths", "segments")
 BEFORE = {"offset_minus_1": 1, "offset_minus_2": 2, "offset_below": 50}
 NONE_BEHIND, NONE_BEFORE = ("none", "right_0", "left_right_0"), ("none", "left_0")
 
-
 WORK = ("heads", "B", "Tq", "S", "D", "score")  # what the work of a case depends on
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from attnbench.implementation import Implementation
 
 TRIES = 12  # values drawn of a row before it counts as out of reach
-HIDING = ("mask", "q_lengths", "kv_lengths", "segments", "offset", "past")
+HIDE_KEYS = ("mask", "q_lengths", "kv_lengths", "segments", "offset", "past")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def case_of(row: Mapping[str, str], rng: np.random.Generator, limits: Limits = (
 def has_a_key(case: Case) -> bool:
     """Whether any query of a case has a key: without one the answer is 0 throughout, and nothing else is tried."""
     p, spec = case.problem, case.spec
-    hides = [kind for kind in p.operands if kind.startswith(HIDING) or kind == "bias_minus_inf"]
+    hides = [kind for kind in p.operands if kind.startswith(HIDE_KEYS) or kind == "bias_minus_inf"]
     if not (spec.causal or spec.window is not None or hides):
         return True
     # What hides keys does not depend on head sizes, and has streams of its own.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,11 @@ from attnbench.agree.case_text import case_text
 from attnbench.agree.cases import FEATURES, FULL_DTYPE, ROWS, RULES, CheckCase, check_cases
 from attnbench.agree.check.coverage import extents
 from attnbench.agree.declare.words import FLUSHED_BY, PROBED
-from attnbench.agree.fitted import fitted
+from attnbench.agree.fitted import fitted, offered
 from attnbench.agree.refusals import DECLARATION, REFUSED, Refused, false_declaration, told
 from attnbench.agree.repeatable import REPEATABLE, repeatable
 from attnbench.agree.rules import applies, ruling
-from attnbench.agree.trial import BLUNT, Trial, trial
+from attnbench.agree.trial import BLUNT, Trial, largest, trial
 from attnbench.backends.arithmetic import flushed_by
 from attnbench.errors import UndeliveredError, UnsupportedError, is_refusal, refusal_of
 from attnbench.precision import DTYPES
@@ -269,11 +269,7 @@ def _fitted(implementation: Implementation, cases: Sequence[CheckCase], device: 
 
 
 def _trial(backend: Backend, implementation: Implementation, one: CheckCase, device: str) -> Trial:
-    """With gradients where there are any, else forward alone."""
-    case = one.case
-    if case.gradients and not implementation.has_gradients(device):
-        case = replace(case, phase="forward")
-    return trial(backend, implementation, case, device)
+    return trial(backend, implementation, offered(one.case, implementation, device), device)
 
 
 def _row(
@@ -310,11 +306,6 @@ def _row(
     before = [case_text(other.case) for other, _ in trials[: [other for other, _ in trials].index(telling)]]
     failing = case_text(telling.case)
     return replace(row, case=one.case.label(), failing=failing, sequence=[*before, failing])
-
-
-def largest(ratios: Iterable[float | None]) -> float | None:
-    """Of those that are there."""
-    return max((one for one in ratios if one is not None), default=None)
 
 
 def _judged(

@@ -6,14 +6,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from attnbench.agree.bounds import Units
+from attnbench.agree.fitted import offered
 from attnbench.agree.run_once import Ran, run_once
-from attnbench.agree.sampled import SHARE, Sample, choose, judge_forward, judge_gradients, sampled
+from attnbench.agree.sampled import SHARE, Sample, Share, choose, judge_forward, judge_gradients, sampled
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.oracle import Evaluated
 
 if TYPE_CHECKING:
     from attnbench.agree.judge import Judgement
     from attnbench.backend import Backend
+    from attnbench.backends.bind import Binding, LastBinding
     from attnbench.implementation import Implementation
     from attnbench.precision import Precision
     from attnbench.problem import Case
@@ -28,13 +30,22 @@ class Answered:
     evaluated: Evaluated
     ran: Ran
 
-    def judged(self, precision: Precision, *, first: bool = False) -> tuple[Judgement, ...]:
-        """Every array, held to the bound that this arithmetic has; with ``first`` no gradient where others disagree."""
+    def forward(self, precision: Precision) -> tuple[Judgement, ...]:
+        """What the forward pass returned, held to the bound that this arithmetic has."""
         units = Units.of(precision, self.inputs.call.dtype)
-        forward = judge_forward(self.ran.output, self.inputs, units, self.sample, self.evaluated)
-        if not self.ran.grads or (first and not all(one.ok for one in forward)):
-            return forward
-        return forward + judge_gradients(self.ran.grads, self.inputs, units, self.sample, self.evaluated)
+        return judge_forward(self.ran.output, self.inputs, units, self.sample, self.evaluated)
+
+    def gradients(self, precision: Precision) -> tuple[Judgement, ...]:
+        """The same of the gradients; none where there are none."""
+        if not self.ran.grads:
+            return ()
+        units = Units.of(precision, self.inputs.call.dtype)
+        return judge_gradients(self.ran.grads, self.inputs, units, self.sample, self.evaluated)
+
+    def judged(self, precision: Precision, *, first: bool = False) -> tuple[Judgement, ...]:
+        """Every array; with ``first`` no gradient where others disagree."""
+        forward = self.forward(precision)
+        return forward if first and not all(one.ok for one in forward) else forward + self.gradients(precision)
 
     def agrees(self, precision: Precision) -> bool:
         """Whether this arithmetic explains all of it."""
@@ -55,10 +66,21 @@ class Answered:
 
 def answered(backend: Backend, implementation: Implementation, case: Case, device: str = "cpu") -> Answered:
     """Run a case as a trial does, with gradients where there are any; what the implementation raises is raised."""
-    if case.gradients and not implementation.has_gradients(device):
-        case = replace(case, phase="forward")
-    inputs = inputs_of(case)
-    sample = choose(inputs.call, case.problem.seed, SHARE)
+    case = offered(case, implementation, device)
+    return answer_to(inputs_of(case), case.problem.seed, backend, implementation, device, share=SHARE)
+
+
+def answer_to(
+    inputs: Inputs,
+    seed: int,
+    backend: Backend,
+    implementation: Implementation,
+    device: str,
+    binding: Binding | LastBinding | None = None,
+    share: Share | None = None,
+) -> Answered:
+    """Run an implementation on these inputs, with a ``binding`` of their kind; the rest is as in ``choose``."""
+    sample = choose(inputs.call, seed, share)
     inputs = sampled(inputs, sample)
-    evaluated = Evaluated(*inputs.qkv, inputs.call, sample.rows, sample.pairs)
-    return Answered(inputs, sample, evaluated, run_once(backend, implementation, inputs, device))
+    ran = run_once(backend, implementation, inputs, device, binding)
+    return Answered(inputs, sample, Evaluated(*inputs.qkv, inputs.call, sample.rows, sample.pairs), ran)

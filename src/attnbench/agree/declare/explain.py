@@ -25,7 +25,7 @@ from attnbench.agree.baseline import baseline_cases
 from attnbench.agree.declare.answered import Answered, answered
 from attnbench.agree.declare.candidates import LOW, Step, declaring, sets, steps, with_all
 from attnbench.agree.declare.stock import stock
-from attnbench.agree.fitted import asked
+from attnbench.agree.fitted import asked, offered
 from attnbench.agree.rules import applies, ruling
 from attnbench.agree.trial import trial
 from attnbench.errors import UnsupportedError
@@ -207,8 +207,7 @@ def _unnarrowing(every: Sequence[Step]) -> tuple[Step, ...]:
 def _plainly_wrong(kernel: Kernel) -> bool:
     """Whether the plainest case that the kernel takes disagrees as well."""
     case = asked(baseline_cases(kernel.dtype)[0], kernel.implementation.capabilities_on(kernel.device))
-    if not kernel.implementation.has_gradients(kernel.device):
-        case = replace(case, phase="forward")
+    case = offered(case, kernel.implementation, kernel.device)
     return trial(kernel.backend, kernel.implementation, case, kernel.device).status == "wrong"
 
 
