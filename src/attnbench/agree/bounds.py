@@ -16,6 +16,7 @@ Where a δ is not small, it must lie besides among the values that the row can w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,6 +90,8 @@ class Units:
         n = min(n, self.chain or n)
         if self.rigorous:
             return n + 2.0
+        if aligned is False:
+            return sqrt(n) + 2.0
         return np.where(aligned, n + 2.0, np.sqrt(n) + 2.0)
 
 
@@ -180,9 +183,10 @@ def errors_of_weights(head: HeadReference, call: Call, h: int, units: Units) -> 
 
 def aligned_rows(terms: Array, allowed: Array) -> Array:
     """Rows whose terms hardly differ: there the roundings of a sequential sum are all the same."""
-    count = np.maximum(allowed.sum(1), 1)
+    count = np.maximum(np.count_nonzero(allowed, axis=1), 1)
     mean = np.where(allowed, terms, 0).sum(1) / count
-    spread = np.sqrt(np.where(allowed, (terms - mean[:, None]) ** 2, 0).sum(1) / count)
+    off = np.where(allowed, terms - mean[:, None], 0)
+    spread = np.sqrt(np.einsum("ts,ts->t", off, off) / count)
     return np.asarray(spread <= UNIFORM_TERMS * np.abs(mean))
 
 
@@ -285,7 +289,7 @@ def _hull(head: HeadReference, weighty: Array) -> tuple[Array, Array]:
 
 
 def _size(output: Array) -> Array:
-    return np.asarray(np.abs(np.nan_to_num(output, posinf=np.inf, neginf=-np.inf)))
+    return np.abs(np.where(np.isnan(output), 0.0, output))
 
 
 def finite(array: Array) -> Array:

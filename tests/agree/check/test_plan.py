@@ -43,7 +43,7 @@ def declaring(**declared: object) -> Implementation:
 
 def test_a_design_holds_every_pair_that_can_be() -> None:
     levels = {"a": ("0", "1", "2"), "b": ("0", "1"), "c": ("0", "1", "2", "3")}
-    design = Design(levels, lambda row: not (row.get("a") == "2" and row.get("b") == "1"), stream(0, "test"))
+    design = Design(levels, lambda row, _: not (row.get("a") == "2" and row.get("b") == "1"), stream(0, "test"))
     rows = design.rows()
     seen = set.union(*(pairs_in(row) for row in rows))
     every = {frozenset(((x, i), (y, j))) for x, y in combinations(levels, 2) for i in levels[x] for j in levels[y]}
@@ -62,7 +62,7 @@ def test_a_pair_is_not_given_up_for_what_stands_beside_it() -> None:
         asked.append(row)
         return [] if row["a"] == "1" and row["b"] == "2" else [row]
 
-    design = Design(levels, lambda _: True, stream(0, "test"), stands=stands)
+    design = Design(levels, lambda *_: True, stream(0, "test"), stands=stands)
     rows = design.rows()
     seen = set.union(*(pairs_in(row) for row in rows))
     every = {frozenset(((x, i), (y, j))) for x, y in combinations(levels, 2) for i in levels[x] for j in levels[y]}

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Row = dict[str, str]
-Fits = Callable[[Mapping[str, str]], bool]
+Fits = Callable[[Mapping[str, str], str | None], bool]
 Pair = tuple[tuple[str, str], tuple[str, str]]
 
 PLAIN, CORE = 0.5, 0.35
@@ -28,7 +29,8 @@ OTHERS = 3  # levels that are tried in place of one that may be to blame
 class Design:
     """Rows over ``dimensions`` (levels by name), of which ``fits`` holds for the whole row and for every part of it.
 
-    ``fits`` is asked of unfinished rows too, and says no where nothing that is added could make it right. At most
+    ``fits`` is asked of unfinished rows too, and says no where nothing that is added could make it right; its second
+    argument is the dimension that was added to a part that fits, ``None`` where more are new. At most
     ``most_on`` of the dimensions named in ``features`` stand at another level than their first, but for one that the
     others need; those in ``core``, which much else hangs on, do so in a third of the rows whatever is new. Pairs of a
     dimension in ``first`` are tried before the others, and count ``weight`` times. ``stands`` is asked of a whole row
@@ -58,7 +60,8 @@ class Design:
         self._features, self._core = frozenset(features), frozenset(core)
         self._levels = [(name, level) for name in self._names for level in dimensions[name]]
         self._index = {one: i for i, one in enumerate(self._levels)}
-        self._of = {name: np.array([self._index[name, one] for one in dimensions[name]]) for name in self._names}
+        begins = np.cumsum([0, *(len(dimensions[name]) for name in self._names)]).tolist()
+        self._of = {name: slice(*ends) for name, ends in zip(self._names, pairwise(begins), strict=True)}
         owner = np.array([self._names.index(name) for name, _ in self._levels])
         self._pairs = np.argwhere(owner[:, None] < owner[None, :])
         self._first = np.isin(owner, [self._names.index(name) for name in first if name in self._names])
@@ -104,11 +107,11 @@ class Design:
         """Which two levels of different dimensions may stand together, both ways round."""
         found = np.zeros((len(self._levels), len(self._levels)), bool)
         for i, j in self._pairs:
-            found[i, j] = found[j, i] = self._allowed(dict((self._levels[i], self._levels[j])))
+            found[i, j] = found[j, i] = self._allowed(dict((self._levels[i], self._levels[j])), None)
         return found
 
-    def _fits(self, row: Row) -> bool:
-        return self._allowed(row) and not any(one.items() <= row.items() for one in self._cannot)
+    def _fits(self, row: Row, added: str | None = None) -> bool:
+        return self._allowed(row, added) and not any(one.items() <= row.items() for one in self._cannot)
 
     def _to_blame(self, row: Row) -> Row:
         """The part of a row that cannot stand without which it could: a pair is not given up for what is beside it.
@@ -118,7 +121,7 @@ class Design:
         """
         blamed, whole = dict(row), row
         for name in sorted(self._names, key=lambda name: name not in self._features):
-            levels = [self._levels[i][1] for i in self._of[name]]
+            levels = [level for _, level in self._levels[self._of[name]]]
             others = levels[:1] if name in self._features else [str(one) for one in self._rng.permutation(levels)]
             tried = [row | {name: one} for one in others if one != row[name]]
             tried = [one for one in tried if self._fits(one)][:OTHERS]
@@ -159,7 +162,7 @@ class Design:
         gains = worth * (self._left[first] + self._left[second])  # new pairs that each level would bring
         on = self._on(first) + self._on(second)
         for name in self._order(row):
-            level = self._best(name, named, np.where(beside, gains, -1), full=on >= self._most)
+            level = self._best(name, named, gains, beside, full=on >= self._most)
             if level is None:
                 return None
             row[name] = level
@@ -174,15 +177,14 @@ class Design:
         names = [str(name) for name in self._rng.permutation([name for name in self._names if name not in row])]
         return sorted(names, key=lambda name: name not in self._core)
 
-    def _best(self, name: str, named: Row, gains: Array, *, full: bool) -> int | None:
+    def _best(self, name: str, named: Row, gains: Array, beside: Array, *, full: bool) -> int | None:
         """The level of a dimension that brings most and fits; ``full``: no more features may be on.
 
-        ``gains`` are below 0 where a level does not go with one that is there.
+        ``beside`` are the levels that go with all that are there.
         """
         levels = self._of[name]
         brought = gains[levels]
-        wanted = brought + self._rng.random(len(levels)) * 0.5
-        out = brought < 0
+        wanted = brought + self._rng.random(levels.stop - levels.start) * 0.5
         if name in self._features:
             # Where nothing is new: the plain one in every other row, so that sizes are tried with the feature too.
             wanted[0] = brought[0] + (0.75 if self._rng.random() < PLAIN else -1.0)
@@ -190,15 +192,17 @@ class Design:
                 wanted[0] = np.inf if self._rng.random() > CORE else -1.0
             elif full:
                 wanted[1:] -= LAST
-        wanted[out] = -np.inf
-        for place in np.argsort(-wanted, kind="stable"):
-            if wanted[place] > -np.inf and self._fits({**named, name: self._levels[levels[place]][1]}):
-                return int(levels[place])
+        wanted[~beside[levels]] = -np.inf
+        while wanted[place := int(wanted.argmax())] > -np.inf:
+            level = int(levels.start) + place
+            if self._fits({**named, name: self._levels[level][1]}, name):
+                return level
+            wanted[place] = -np.inf
         return None
 
     def _on(self, level: int) -> bool:
         name = self._levels[level][0]
-        return name in self._features and name not in self._core and bool(self._of[name][0] != level)
+        return name in self._features and name not in self._core and self._of[name].start != level
 
     def _news(self, row: dict[str, int]) -> int:
         chosen = list(row.values())

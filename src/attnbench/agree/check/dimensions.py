@@ -6,7 +6,7 @@ level of a feature is what it adds to the spec, the operands or the outputs. ``d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -16,6 +16,7 @@ from attnbench.problem import IN_SOME_ENTRIES, OPERAND_KINDS
 from attnbench.spec import SCORES, STAGES
 
 OFF = "off"
+Rule = Callable[[Mapping[str, str]], bool]
 
 # Lengths either side of the usual tiles, and beyond the sizes at which kernels change their way: there, too, some that
 # tiles divide.
@@ -224,9 +225,15 @@ NONE_BEHIND, NONE_BEFORE = ("none", "right_0", "left_right_0"), ("none", "left_0
 WORK = ("heads", "B", "Tq", "S", "D", "score")  # what the work of a case depends on
 
 
-def fits(row: Mapping[str, str], limits: Limits = LARGE) -> bool:
-    """Whether a row, or a part of one, can stand for a case that says something about each of its levels."""
-    return _not_too_much_work(row, limits) and all(rule(row) for rule in RULES)
+def fits(row: Mapping[str, str], limits: Limits = LARGE, added: str | None = None) -> bool:
+    """Whether a row, or a part of one, can stand for a case that says something about each of its levels.
+
+    Where all but the dimension ``added`` is known to fit, what does not depend on that one is not looked at again.
+    """
+    rules = RULES if added is None else _RULES_OF.get(added, ())
+    if (added is None or added in WORK) and not _not_too_much_work(row, limits):
+        return False
+    return all(rule(row) for rule in rules)
 
 
 def isolates(row: Mapping[str, str]) -> bool:
@@ -339,13 +346,16 @@ def largest(level: str) -> int:
     return LENGTHS[level][-1]
 
 
-RULES = (
-    _positions_are_said,
-    _a_cache_is_the_start_of_the_keys,
-    _poison_needs_a_place,
-    _copies_are_poisoned_alike,
-    _some_query_has_a_key,
-    _gradients_are_asked_for,
-    _a_nan_is_seen_in_the_output,
-    _a_wrong_answer_can_show,
-)
+# Each rule with the dimensions that it depends on.
+DEPENDS: dict[Rule, tuple[str, ...]] = {
+    _positions_are_said: ("where", *POSITIONS, "S"),
+    _a_cache_is_the_start_of_the_keys: ("where", "Tq", "S"),
+    _poison_needs_a_place: ("poison", "q_lengths", "kv_lengths", "mask"),
+    _copies_are_poisoned_alike: ("layout", "poison"),
+    _some_query_has_a_key: ("where", "window", "mask", "causal", "Tq", "B"),
+    _gradients_are_asked_for: ("mode", "wanted", "cotangent"),
+    _a_nan_is_seen_in_the_output: ("poison", "mode", "outputs"),
+    _a_wrong_answer_can_show: ("values", "mode"),
+}
+RULES = tuple(DEPENDS)
+_RULES_OF = {name: tuple(rule for rule in RULES if name in DEPENDS[rule]) for of in DEPENDS.values() for name in of}

@@ -161,8 +161,8 @@ class _Rows:
         )
         return [one for row in design.rows(most) if (one := self._case(row)) is not None]
 
-    def _fits(self, row: Mapping[str, str], limits: dims.Limits) -> bool:
-        if not dims.fits(row, limits) or (dims.isolates(row) and not self._isolates):
+    def _fits(self, row: Mapping[str, str], added: str | None, limits: dims.Limits) -> bool:
+        if not dims.fits(row, limits, added) or (not self._isolates and dims.isolates(row)):
             return False
         return not self._limits or not_too_large(row, self._limits)
 
