@@ -296,6 +296,12 @@ def test_logits_kept_low_pass_only_where_they_are_declared() -> None:
     assert ratio(replace(fault, capabilities=able), case) <= 1
 
 
+def test_weights_halfway_between_two_numbers_may_all_be_rounded_by_the_whole_unit() -> None:
+    spec = replace(PLAIN, scale=1e-3)
+    case = Case(spec, Problem(Hq=4, Tq=512, S=255, D=96, dtype="bfloat16", distribution="near_ties"))
+    assert 0.2 < ratio(casting, case) <= 0.8
+
+
 # float16 at the edge of its range
 
 

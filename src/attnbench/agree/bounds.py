@@ -4,7 +4,7 @@ A first-order error analysis per element, in the notation of ``docs/agreement.md
 weights, w the values as the row sees them and o the output:
 
     E = √(Σ P δ²) √(Σ P (w − o)²)          logits; key by key where a δ is not small (``weight_bounds``)
-      + u_P (√(Σ P² w²) + |o|)             cast of P
+      + u_P (min(3 √(Σ P² w²), Σ P|w|) + |o|)  cast of P
       + λ(n) u_a (Σ P|w| + |o|)            summation of P·V and of the normaliser
       + (4 u_a + u_o) |o|                  divisions and the rounding of the output
       + η (|A| + 2) + η_P Σ_A |w| + η_o    underflow
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+CAST = 3.0  # weights halfway between two numbers are all off by u_P, up or down: with SLACK six standard deviations
 UNIFORM_TERMS = 0.25  # coefficient of variation below which roundings add up instead of cancelling
 
 
@@ -217,7 +218,8 @@ def _arithmetic(head: HeadReference, sums: ColumnSums, units: Units) -> Array:
     n = p.shape[1]
     growth_v = units.growth(n, aligned=sums.even)
     growth_z = units.growth(n, aligned=aligned_rows(p, allowed)[:, None])
-    bound = units.p_cast * ((sums.absolute if units.rigorous else sums.root_squares) + o)
+    usual = sums.absolute if units.rigorous else np.minimum(CAST * sums.root_squares, sums.absolute)
+    bound = units.p_cast * (usual + o)
     bound = bound + units.accumulate * (growth_v * sums.absolute + growth_z * o)
     bound = bound + (4 * units.accumulate + units.output) * o
     reach = np.where(allowed, 1.0, 0.0) @ np.abs(finite(head.v))

@@ -160,6 +160,8 @@ def _factors(doctor: Doctor, seen: Seen, others: list[Seen]) -> Array | None:
     floor = 64 * doctor.units(seen.call).output
     if a.size < 32 or min(np.std(a), np.std(b)) < floor or np.abs(a).max() > 1:  # noqa: PLR2004
         return None
+    if (a == -1).any() or np.mean(np.abs(a) < floor / 64) > 0.1:  # noqa: PLR2004  (0, or right: no factor of its own)
+        return None
     if np.corrcoef(a, b)[0, 1] < 0.95 or np.abs(a - b).max() > 0.1 * np.abs(a).max():  # noqa: PLR2004
         return None
     return np.where(both, factors[0], np.nan)

@@ -14,7 +14,7 @@ import numpy as np
 
 from attnbench.agree.facts import Array, Facts, Weights, answer, masked, spec_softmax
 from attnbench.agree.readings_allowed import Reading
-from attnbench.precision import numpy_dtype, wide
+from attnbench.precision import SMALLEST_NORMAL, numpy_dtype, wide
 
 # Logits near these leave it to rounding whether exp or a sum of some overflows or vanishes.
 OVERFLOW = {"float64": (690.0, 725.0, 765.0), "float32": (78.0, 85.0, 110.0)}
@@ -121,6 +121,9 @@ def roundings(facts: Facts) -> Iterator[Reading]:
         "11 bits by truncation": cut,
         **{name: to for name, to in low.items() if name != "float16"},
     }
+    # First, since whatever is rounded to float16 loses them too.
+    flushed = replace(facts, add=partial(_low_output, to=partial(_flushed, dtype=facts.call.dtype)))
+    yield Reading("precision", f"subnormal numbers of {facts.call.dtype} become 0 in the output", flushed)
     for name, to in low.items():
         yield Reading("precision", f"logits are rounded to {name}", replace(facts, stored=to))
         yield Reading("precision", f"logits with the bias are rounded to {name}", replace(facts, join=_late(to)))
@@ -137,6 +140,10 @@ def roundings(facts: Facts) -> Iterator[Reading]:
         yield Reading("precision", f"q, k and v are rounded to {name}", every)
         both = replace(every, weigh=partial(_low_weights, to=to))
         yield Reading("precision", f"all factors of both products are rounded to {name}", both)
+
+
+def _flushed(x: Array, *, dtype: str) -> Array:
+    return np.where(np.abs(x) < SMALLEST_NORMAL[dtype], 0.0, x)
 
 
 def _low_output(weights: Array, v: Array, allowed: Array, *, to: Callable[[Array], Array]) -> Array:

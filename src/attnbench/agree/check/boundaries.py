@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 NO_PLAN = "every boundary, since no case of the plan can be made of what is declared"
 
+SOME_ROWS, SOME_SIZE = 8, 3  # queries and keys, and their size, from which on faults can be told apart
+
 
 @dataclass(frozen=True)
 class BoundaryResult:
@@ -183,8 +185,11 @@ def _as_told(one: BoundaryResult, before: Iterable[str]) -> str:
     return next((told for told in before if told.startswith(words)), words) if one.refused else one.reason or ""
 
 
-def _telling(case: Case, one: BoundaryResult) -> tuple[bool, bool, int]:
-    """The easiest to diagnose: a disagreement of the output, with few features beside it, and small."""
+def _telling(case: Case, one: BoundaryResult) -> tuple[bool, bool, bool, int]:
+    """The easiest to diagnose: a disagreement of the output, of some size, with few features beside it, and small.
+
+    Where hardly a key is there, or hardly a number in each, most faults look alike.
+    """
     p = case.problem
-    pairs = p.B * p.Hq * p.Tq * p.S
-    return one.forward, pairs <= MOST_PAIRS, -len(features_of(case)) * 100_000 - pairs
+    pairs, some = p.B * p.Hq * p.Tq * p.S, min(p.Tq, p.S) >= SOME_ROWS and p.D >= SOME_SIZE
+    return one.forward, pairs <= MOST_PAIRS, some, -len(features_of(case)) * 100_000 - pairs
