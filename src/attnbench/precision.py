@@ -86,7 +86,9 @@ class Precision:
     rounded before PV, ``None`` if it is not. ``chain`` is the longest chain of any sum (over keys, and over D, Dv and
     query rows), ``None`` for all terms. ``exp_ulp`` and ``tanh_ulp`` are the relative errors of these functions in
     unit roundoffs u (a unit in the last place is 1 to 2 u), ``flush`` says that subnormals become zero.
-    ``stored_output`` is the format of the O that a backward pass reads again (``None``: not read).
+    ``stored_output`` is the format of the O that a backward pass reads again (``None``: not read). ``stored_sums``: so
+    many terms of the gradient of q, k or v (keys, or query rows) are added before the sum is stored in the dtype of
+    its operand and read again; ``None`` where it is stored once.
 
     ``seen`` is the range of versions that this was seen with, such as ``jax>=0.9,<0.13``; empty: it holds for all,
     as where a kernel says each step itself. With other versions the arithmetic is probed (``agree/arithmetic.py``).
@@ -101,6 +103,7 @@ class Precision:
     tanh_ulp: float = 2.0
     flush: bool = False
     stored_output: str | None = None
+    stored_sums: int | None = None
     seen: str = ""
 
     def __post_init__(self) -> None:
@@ -116,6 +119,9 @@ class Precision:
         if self.chain is not None and self.chain < 1:
             msg = f"chain is the longest chain of any sum, at least 1, or None for all terms; got {self.chain!r}"
             raise SpecError(msg)
+        if self.stored_sums is not None and self.stored_sums < 1:
+            msg = "stored_sums is how many terms are added before a sum is stored, at least 1, or None if it is stored"
+            raise SpecError(f"{msg} once; got {self.stored_sums!r}")
         if self.seen:
             parse(self.seen)
 

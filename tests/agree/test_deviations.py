@@ -70,6 +70,14 @@ def test_an_entry_that_no_longer_holds_turns_its_row_wrong() -> None:
     assert "delete or narrow the entry in file, entry 1" in row.reason
 
 
+def test_an_entry_goes_when_no_row_of_a_whole_check_shows_it() -> None:
+    agrees = replace(ROW, dtype="float64", status="ok", fault=None, error_ratio=0.5, reason=None)
+    kept = settle([agrees, ROW], [one(dtype="*")])
+    assert [row.status for row in kept] == ["ok", "known"], "it shows in another dtype"
+    assert settle([agrees], [one(dtype="*")])[0].status == "wrong"
+    assert settle([agrees], [one(dtype="*")], whole=False) == [agrees], "a part of the cases may have missed it"
+
+
 def test_what_was_not_compared_says_nothing_about_an_entry() -> None:
     refused = replace(ROW, status="unsupported", fault=None)
     assert settle([refused], [one()]) == [refused]

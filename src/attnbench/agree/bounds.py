@@ -16,7 +16,7 @@ Where a δ is not small, it must lie besides among the values that the row can w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 CAST = 3.0  # weights halfway between two numbers are all off by u_P, up or down: with SLACK six standard deviations
+STORED = 1.75  # roundings of random sign, one for each time a sum is stored: with SLACK six standard deviations
 UNIFORM_TERMS = 0.25  # coefficient of variation below which roundings add up instead of cancelling
 
 
@@ -61,6 +62,7 @@ class Units:
     eta_p: float
     eta_output: float
     stored_output: float
+    stored_sums: int | None = None
 
     @classmethod
     def of(cls, precision: Precision, dtype: str, *, rigorous: bool = False) -> Units:
@@ -84,6 +86,7 @@ class Units:
             eta_p=max(half * tiny[p_format], SMALLEST_SUBNORMAL["float64"]),
             eta_output=max(half * tiny[dtype], SMALLEST_SUBNORMAL["float64"]),
             stored_output=UNIT_ROUNDOFF[precision.stored_output] if precision.stored_output else 0.0,
+            stored_sums=precision.stored_sums,
         )
 
     def growth(self, n: float, *, aligned: Array | bool = False) -> Any:
@@ -94,6 +97,11 @@ class Units:
         if aligned is False:
             return sqrt(n) + 2.0
         return np.where(aligned, n + 2.0, np.sqrt(n) + 2.0)
+
+    def storing(self, n: int) -> float:
+        """How many roundings to the output's dtype a gradient takes that is a sum of n terms, as they add up."""
+        pieces = 1 if self.stored_sums is None else max(1, ceil(n / self.stored_sums))
+        return float(pieces) if self.rigorous else min(pieces, STORED * sqrt(pieces))
 
 
 def score_error(head: HeadReference, call: Call, units: Units) -> Array:

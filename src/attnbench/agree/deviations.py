@@ -149,21 +149,25 @@ def of_backends(impls: Sequence[str]) -> tuple[Deviation, ...]:
     return tuple(one for name in dict.fromkeys(impl.partition("/")[0] for impl in impls) for one in announced(name))
 
 
-def settle(rows: Sequence[CheckRow], known: Sequence[Deviation], *, deep: bool = False) -> list[CheckRow]:
+def settle(
+    rows: Sequence[CheckRow], known: Sequence[Deviation], *, deep: bool = False, whole: bool = True
+) -> list[CheckRow]:
     """The rows as the entries leave them.
 
-    A row that disagrees just as an entry says is ``known``; one that agrees although an entry is about it is ``wrong``
-    with the fault ``stale``, and the reason says what to delete. Entries are about announced implementations only:
-    a drop-in file is never excused.
+    A row that disagrees just as an entry says is ``known``. Where all rows that an entry is about agree, they are
+    ``wrong`` with the fault ``stale``, and the reason says what to delete; unless the check was not ``whole`` and may
+    have missed it. Entries are about announced implementations only: a drop-in file is never excused.
     """
     here = [one for one in known if (deep or not one.deep) and holds_here(one.versions)]
-    return [_settled(row, [one for one in here if one.covers(row)]) for row in rows]
+    gone = [one for one in here if whole and not any(one.covers(row) and one.explains(row) for row in rows)]
+    return [_settled(row, [one for one in here if one.covers(row)], gone) for row in rows]
 
 
-def _settled(row: CheckRow, about: list[Deviation]) -> CheckRow:
-    if row.status == "ok" and about:
-        gone = f"agrees, but is a known deviation ({about[0].differs}): delete or narrow the entry in {about[0].source}"
-        return replace(row, status="wrong", fault=STALE, reason=gone)
+def _settled(row: CheckRow, about: list[Deviation], gone: list[Deviation]) -> CheckRow:
+    old = next((one for one in about if one in gone), None)
+    if row.status == "ok" and old is not None:
+        why = f"agrees, but is a known deviation ({old.differs}): delete or narrow the entry in {old.source}"
+        return replace(row, status="wrong", fault=STALE, reason=why)
     excuse = next((one for one in about if one.explains(row)), None)
     return row if excuse is None else _marked(row, excuse)
 

@@ -13,26 +13,30 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from attnbench.agree.arithmetic import held
+from attnbench.agree.declare.answered import answer_to
 from attnbench.agree.diagnose_gradients import of_gradients
 from attnbench.agree.diagnose_output import of_output
 from attnbench.agree.diagnose_stages import of_outputs
 from attnbench.agree.diagnose_state import of_factors, of_form, of_nan, of_state
 from attnbench.agree.diagnosis import AGREES_AGAIN, UNKNOWN, Diagnosis, Doctor, OutOfTime, Seen
 from attnbench.agree.trial import Trial, trial
+from attnbench.backends.bind import inputs_of
 
 if TYPE_CHECKING:
     from attnbench.backend import Backend
     from attnbench.implementation import Implementation
     from attnbench.problem import Case
 
-# What a kernel that takes all memory for contiguous gets wrong.
+# What a kernel that takes all memory for contiguous gets wrong; before it stands which array it is.
 LAYOUTS = {
-    "transposed": "where q, k and v are (B, T, H, D) in memory, seen as (B, H, T, D)",
-    "padded": "where rows lie farther apart in memory than they are long",
-    "step": "where the last axis takes every second element in memory",
-    "expanded": "where all batch entries share one k and v in memory (stride 0)",
-    "offset": "where arrays begin an odd number of elements behind the start of their memory",
+    "transposed": "lies as (B, T, H, D) in memory, seen as (B, H, T, D)",
+    "padded": "has rows that lie farther apart in memory than they are long",
+    "step": "has a last axis that takes every second element in memory",
+    "expanded": "is shared by all batch entries in memory (stride 0)",
+    "offset": "begins an odd number of elements behind the start of its memory",
 }
+LAID = ("q", "k", "v", "mask", "bias", "d_output")
 LARGEST = 1 << 20  # B·Hq·Tq·S up to which a case is taken apart whole
 
 
@@ -65,7 +69,8 @@ def _diagnosed(doctor: Doctor, case: Case, origin: Case | None) -> Diagnosis:
         contiguous = case.in_contiguous_memory()
         again = trial(doctor.backend, doctor.implementation, contiguous, doctor.device)
         if failed.status == "wrong" and again.status == "ok":
-            return Diagnosis("layout", f"right in contiguous memory, wrong {LAYOUTS[case.problem.layout]}")
+            where = f"{_laid(doctor, case) or 'an array'} {LAYOUTS[case.problem.layout]}"
+            return Diagnosis("layout", f"right in contiguous memory, wrong where {where}")
         case = contiguous
     if failed.fault in ("exception", "input"):
         refused = "read-only" in (failed.reason or "")
@@ -78,6 +83,24 @@ def _diagnosed(doctor: Doctor, case: Case, origin: Case | None) -> Diagnosis:
     seen = doctor.see(_forward(case))
     early = of_form(seen) or of_nan(doctor, seen) or of_state(doctor, seen)
     return early or _of_values(doctor, seen, case, failed, origin and origin.in_contiguous_memory())
+
+
+def _laid(doctor: Doctor, case: Case) -> str:
+    """The array whose layout alone makes the case wrong, or the first of several; empty if none does."""
+    inputs, precision = inputs_of(case), held(doctor.implementation, case.problem.dtype, doctor.device).precision
+    there = inputs.arrays()
+    for name in (one for one in LAID if one in there):
+        doctor.go_on()
+        one = replace(inputs, laid=(name,))
+        try:
+            answer = answer_to(one, case.problem.seed, doctor.backend, doctor.implementation, doctor.device)
+        except Exception as error:
+            if isinstance(error, MemoryError):
+                raise
+            return name
+        if not answer.agrees(precision):
+            return name
+    return ""
 
 
 def _forward(case: Case) -> Case:

@@ -145,7 +145,8 @@ def _backward(
     values_size = (p * keep_v).T @ np.abs(d_output)
     values_error = (keep_v * (off.keys + p * units.p_cast)).T @ np.abs(d_output)
     summed = growth(total_rows, aligned=_even_products(p * keep_v, d_output))
-    values_error = values_error + (summed * u + units.output + 4 * u) * values_size
+    stored = units.storing(call.sizes.Tq * call.sizes.group) * units.output
+    values_error = values_error + (summed * u + stored + 4 * u) * values_size
     values_error = values_error + units.eta_p * (allowed.T @ np.abs(d_output))
     sink_size = head.sink_weight * (np.abs(row) + np.abs(d_lse))
     sinks_alike = aligned_rows(head.sink_weight[None] * (row - d_lse)[None], np.ones((1, len(row)), bool))[0]
@@ -203,7 +204,8 @@ def _through_score(head: HeadReference, call: Call, back: Backward, units: Units
     errors = derivative(head, call, by_key, by_row, size, units)
     rounded = derivative(head, call, size, size, np.zeros_like(size), units)
     # The last rounding is of the gradient itself, which is at most its size in absolute values.
-    return {name: error + units.output * rounded[name] for name, error in errors.items()}
+    times = {"q": units.storing(sizes.S), "k": units.storing(sizes.Tq * sizes.group)}
+    return {name: error + times.get(name, 1.0) * units.output * rounded[name] for name, error in errors.items()}
 
 
 def _dot(head: HeadReference, call: Call, by_key: Array, by_row: Array, size: Array, units: Units) -> Gradients:

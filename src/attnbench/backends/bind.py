@@ -32,7 +32,8 @@ class Inputs:
 
     q (B, Hq, Tq, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv), the ``call`` with its own arrays, and where there is a
     backward pass the cotangents d_output (B, Hq, Tq, Dv) and perhaps d_lse (B, Hq, Tq). ``layout`` says where the
-    backend's own arrays are to lie in memory (``Backend.laid_out``); by default each is contiguous.
+    backend's own arrays are to lie in memory (``Backend.laid_out``); by default each is contiguous. ``laid`` names
+    those that do, by default all that can.
     """
 
     q: Any
@@ -42,6 +43,7 @@ class Inputs:
     d_output: Any = None
     d_lse: Any = None
     layout: str = ""
+    laid: tuple[str, ...] | None = None
 
     @property
     def gradients(self) -> bool:
@@ -67,7 +69,7 @@ class Inputs:
         """The same with every array converted."""
         q, k, v = (convert(array) for array in self.qkv)
         cotangents = {name: convert(array) for name, array in self.cotangents.items()}
-        return Inputs(q, k, v, self.call.map_arrays(convert), **cotangents, layout=self.layout)
+        return Inputs(q, k, v, self.call.map_arrays(convert), **cotangents, layout=self.layout, laid=self.laid)
 
     def with_values(self, **arrays: Any) -> Inputs:
         """The same with other q, k, v, d_output or d_lse."""
@@ -187,12 +189,13 @@ def to_device(backend: Backend, inputs: Inputs, device: str) -> Inputs:
 def _laid_out(backend: Backend, inputs: Inputs, native: Inputs) -> Inputs:
     """q, k, v, d_output, mask and bias in the layout that is asked for."""
 
-    def lay(array: Any) -> Any:
-        return None if array is None else backend.laid_out(array, inputs.layout)
+    def lay(name: str, array: Any) -> Any:
+        wanted = array is not None and (inputs.laid is None or name in inputs.laid)
+        return backend.laid_out(array, inputs.layout) if wanted else array
 
-    q, k, v, d_output = (lay(array) for array in (*native.qkv, native.d_output))
-    call = replace(native.call, mask=lay(native.call.mask), bias=lay(native.call.bias))
-    return native.with_values(q=q, k=k, v=v, d_output=d_output, call=call)
+    own = {name: lay(name, getattr(native, name)) for name in ("q", "k", "v", "d_output")}
+    of_call = {name: lay(name, getattr(native.call, name)) for name in ("mask", "bias")}
+    return native.with_values(**own, call=replace(native.call, **of_call))
 
 
 def _expanded(backend: Backend, inputs: Inputs, native: Inputs) -> Inputs:
@@ -201,7 +204,8 @@ def _expanded(backend: Backend, inputs: Inputs, native: Inputs) -> Inputs:
         if any(entry.tobytes() != array[0].tobytes() for entry in array):
             msg = f"layout_expanded: {name} is not the same in every batch entry, so that one cannot stand for all"
             raise SpecError(msg)
-    return native.with_values(k=backend.laid_out(native.k, "expanded"), v=backend.laid_out(native.v, "expanded"))
+    names = [name for name in ("k", "v") if inputs.laid is None or name in inputs.laid]
+    return native.with_values(**{name: backend.laid_out(getattr(native, name), "expanded") for name in names})
 
 
 def _bound_to(

@@ -134,7 +134,8 @@ def _check_features(
     known = deviations.of_backends(names)
     say(f"checking {len(names)} implementation{'s' * (len(names) != 1)} against the float64 oracle")
     rows = checked(chosen, _told, ProgressLine(), say)
-    rows = examined(deviations.settle(rows, known, deep=depth == DEEP), chosen)
+    whole = depth != QUICK and asked.get("budget_s") is None
+    rows = examined(deviations.settle(rows, known, deep=depth == DEEP, whole=whole), chosen)
     note = NO_PROOF if depth == QUICK else ""
     rows = with_commands(required(rows, demands), chosen)
     return write_and_show(rows, junit, as_json=as_json, note=note)

@@ -56,7 +56,7 @@ def report(rows: Sequence[CheckRow]) -> str:
     compared = sum(row.first_counted for row in rows if row.answer is None)
     verdict = f"{len(wrong)} of {len(rows)} rows disagree{_of_them(wrong)}" if wrong else "all that was compared agrees"
     verdict = verdict if compared or wrong else "nothing was compared"
-    verdict += f", but for {len(known)} known deviations" if known else ""
+    verdict += f", but for {len(known)} known deviation{'s' * (len(known) != 1)}" if known else ""
     verdict += refusals(rows) + rests(rows)
     legend = "Numbers are error ratios, forward/gradient: 1.00 is the bound; "
     legend += f"{NOTHING} is not supported, {UNTRIED} not tried."

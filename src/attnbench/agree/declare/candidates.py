@@ -14,6 +14,7 @@ from typing import Any
 from attnbench.precision import UNIT_ROUNDOFF, Precision, wide
 
 LOW = ("bfloat16", "float16")
+PIECES = (256, 64, 16)  # terms of a sum between two times that it is stored
 ROUNDOFFS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
@@ -33,7 +34,8 @@ def steps(declared: Precision, dtype: str) -> tuple[Step, ...]:
     chain = (Step(({"chain": None},)),) if declared.chain is not None else ()
     flush = () if declared.flush else (Step(({"flush": True},)),)
     functions = tuple(Step(_above(name, getattr(declared, name))) for name in ("tanh_ulp", "exp_ulp"))
-    found = (*flush, *chain, Step(_stored(declared, dtype)), *functions, *_narrower(declared, dtype))
+    found = (*flush, *chain, Step(_stored(declared, dtype)), *_sums(declared, dtype), *functions)
+    found = (*found, *_narrower(declared, dtype))
     return tuple(one for one in found if one.levels)
 
 
@@ -44,6 +46,14 @@ def _above(name: str, least: float) -> tuple[dict[str, Any], ...]:
 def _stored(declared: Precision, dtype: str) -> tuple[dict[str, Any], ...]:
     formats = dict.fromkeys((wide(dtype), dtype))
     return tuple({"stored_output": name} for name in formats if _coarser(name, declared.stored_output))
+
+
+def _sums(declared: Precision, dtype: str) -> tuple[Step, ...]:
+    """Of 16 bits; in more of them there is no need to store a sum before it is whole."""
+    if dtype not in LOW:
+        return ()
+    least = declared.stored_sums or 2 * PIECES[0]
+    return (Step(tuple({"stored_sums": terms} for terms in PIECES if terms < least)),)
 
 
 def _narrower(declared: Precision, dtype: str) -> tuple[Step, ...]:

@@ -26,6 +26,7 @@ WORDS = {
     "tanh_ulp": "tanh within {:g} unit roundoffs",
     "flush": "subnormals become 0",
     "stored_output": "a backward pass that reads O in {}",
+    "stored_sums": "gradients stored after every {} terms of their sums",
     FLUSHED_BY: "subnormals become 0, as in all of {}",
     PROBED: "{}",
 }
@@ -34,6 +35,7 @@ UNSET = {
     "p_cast": "P not rounded",
     "chain": "sums over all terms",
     "stored_output": "a backward pass that does not read O",
+    "stored_sums": "gradients stored once",
 }
 
 
