@@ -1,6 +1,6 @@
 """The section of docs/mutants.md about mutants behind conditions.
 
-python -m tests.agree.conditional_page    # judges a few hundred (minutes) and writes the section alone
+python -m tests.agree.conditional_page    # judges 2,000 (minutes) and writes the section alone
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from tests.agree.conditional import Verdict, verdicts
 from tests.agree.killtable import PAGE
 
-COUNT, SEED = 400, 20261126
+COUNT, SEED = 2000, 20261127
 TITLE = "\n## Behind a condition\n"
 
 TEXT = """

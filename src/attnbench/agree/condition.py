@@ -108,7 +108,7 @@ class Axis:
             return f"{name}: of those tried {_listed(tried)} are wrong, {_listed(set(self.seen) - set(tried))} agree"
         if first == last:
             return f"{name} {n} is wrong, {agree} agree{'s' * (' ' not in agree)}"
-        many = f"those tried from {first} to {last} are wrong ({', '.join(map(str, tried))})"
+        many = f"wrong at every size tried from {first} to {last} ({_listed(tried)})"
         return f"{name}: {many}, {agree} agree{'s' * (' ' not in agree)}"
 
     def _below(self, n: int) -> int | None:

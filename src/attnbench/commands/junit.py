@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 from attnbench.commands.declared_output import besides, is_explained, to_add
 from attnbench.errors import UsageError
+from attnbench.measure.lost import LOST
 
 if TYPE_CHECKING:
     from attnbench.agree.check.rows import CheckRow
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 # What XML 1.0 cannot hold, not even escaped.
 FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-
+NOT_EXAMINED = "unknown: not examined, since the time for that was spent on others; `again` examines it by itself"
 SKIPPED = ("unsupported", "untried")
 
 
@@ -72,6 +73,8 @@ def details(row: CheckRow) -> list[str]:
     found = [f"case: {row.case}"] if row.case else []
     if row.diagnosis:
         found.append(f"diagnosis: {row.diagnosis['kind']}: {row.diagnosis['evidence']}")
+    elif row.failing and row.fault not in LOST:
+        found.append(f"diagnosis: {NOT_EXAMINED}")
     found += [to_add(row)] if is_explained(row) else besides(row)
     if row.smallest_case:
         found.append(f"smallest case: {', then '.join(row.smallest_case)}")
