@@ -42,7 +42,8 @@ def _typed(name: str) -> str:
 def answers(rows: Sequence[CheckRow]) -> list[str]:
     """A line for each answer that is no: where the first difference is."""
     return [
-        f"{row.impl} {row.feature} {row.dtype}: no: {row.reason}\n  case: {row.case}"
+        f"{row.impl} {row.feature} {row.dtype}: no (a fault only where --require asks for it): {row.reason}\n"
+        f"  case: {row.case}"
         for row in rows
         if row.answer == "no" and row.status != "wrong"
     ]
