@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from attnbench.measure import roofline
-from attnbench.measure.protocol import OK
+from attnbench.measure import floors, roofline
+from attnbench.measure.protocol import OK, WRONG
 from attnbench.results.schema import CellResult, case_columns
 from attnbench.results.summary import rounds, summarise
 from attnbench.suite import Cell
@@ -49,22 +49,36 @@ def refused(row: CellResult, reason: str) -> CellResult:
     return changed(row, status="unsupported", reason=reason)
 
 
-def finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None) -> CellResult:
-    """The row of a cell when all is over; what the schema refuses as a result becomes the reason of a failed one."""
+def finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None, cached: float = float("inf")) -> CellResult:
+    """The row of a cell when all is over; what the schema refuses as a result becomes the reason of a failed one.
+
+    ``cached`` is the size of the last cache in bytes (``floors``).
+    """
     try:
-        return _finished(row, outcome, ceilings)
+        return _finished(row, outcome, ceilings, cached)
     except ValidationError as error:
         found = "; ".join(str(one["msg"]) for one in error.errors())
         return changed(row, status="crashed", reason=f"what was measured is no result: {found}")
 
 
-def _finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None) -> CellResult:
+def too_fast(outcome: Outcome, ceilings: Ceilings | None, cached: float) -> str | None:
+    """Why the time of a cell is too short for the work to have been done, or ``None``."""
+    cell, median_s = outcome.cell, summarise(outcome.samples).get("time_median_s")
+    if not outcome.alive or ceilings is None or cell.case is None or not median_s:
+        return None
+    least = floors.floor(cell.case, ceilings.rates, cell.device, cached)
+    return None if least is None else least.broken_by(median_s)
+
+
+def _finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None, cached: float) -> CellResult:
     if outcome.cell.case is None:
         return changed(row, status=outcome.status, reason=outcome.reason, metrics=outcome.metrics)
     summary = summarise(outcome.samples)
     status, reason = outcome.status, outcome.reason
     if status == OK and "n_bursts" not in summary:
         status, reason = NOT_RUN, "the budget was spent before a burst counted"
+    if status == OK and (why := too_fast(outcome, ceilings, cached)):
+        status, reason = WRONG, why
     if status != OK:
         summary = {"disturbed_bursts": summary["disturbed_bursts"]}
     found = {"status": status, "reason": reason, "error_ratio": outcome.error_ratio} | summary | _phases(outcome)

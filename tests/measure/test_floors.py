@@ -1,0 +1,131 @@
+"""No right method is faster than its floor: what is counted, what is not, and a kernel that has not done the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from attnbench.api.suites import AttentionSpec, Case, Problem, Suite
+from attnbench.measure import floors, roofline, rows
+from attnbench.measure.block import Outcome
+from attnbench.measure.protocol import Ceilings
+from attnbench.measure.run import RunOptions, run
+from attnbench.suite import Cell
+
+from .conftest import QUICK
+
+RATES = {"float32_flop_rate": 1e12, "float64_flop_rate": 1e11, "copy_bytes_rate": 1e10}
+PLAIN = Case(AttentionSpec(), Problem(B=2, Hq=4, Hkv=2, Tq=64, S=128, D=32, Dv=16))
+PRODUCT = 2.0 * 2 * 4 * 64 * 128
+Make = Callable[..., RunOptions]
+
+
+def test_two_products_forward_and_four_more_backward() -> None:
+    assert floors.least_flops(PLAIN) == PRODUCT * (32 + 16)
+    assert floors.least_flops(replace(PLAIN, phase="backward")) == 3 * floors.least_flops(PLAIN)
+    assert floors.least_flops(replace(PLAIN, phase="backward")) < roofline.work(replace(PLAIN, phase="backward")).flops
+
+
+@pytest.mark.parametrize(
+    ("spec", "operands", "flops"),
+    [
+        ({"causal": True, "align": "top_left"}, (), 2.0 * 2 * 4 * (64 * 65 // 2) * (32 + 16)),
+        ({"dropout": 0.5}, (), PRODUCT * 32),
+        ({"score": "additive"}, (), PRODUCT * 16),
+        ({"scale": 0.0}, (), 0.0),
+        ({}, ("mask",), 0.0),
+        ({}, ("mask_tile",), 0.0),
+        ({}, ("bias_minus_inf",), 0.0),
+        ({}, ("bias",), PRODUCT * (32 + 16)),
+        ({}, ("wanted_q",), PRODUCT * (32 + 16)),
+    ],
+)
+def test_what_a_method_may_skip_is_not_counted(spec: dict[str, Any], operands: tuple[str, ...], flops: float) -> None:
+    phase = "backward" if operands == ("wanted_q",) else "forward"
+    case = Case(AttentionSpec(**spec), replace(PLAIN.problem, operands=operands), phase)
+    assert floors.least_flops(case) == flops
+
+
+def test_a_time_below_the_floor_is_told_by_what_it_takes() -> None:
+    least = floors.floor(PLAIN, RATES)
+    assert least is not None
+    assert least.seconds == PRODUCT * 48 / 1e12
+    assert least.broken_by(least.seconds) is None
+    assert least.broken_by(least.seconds / floors.MARGIN * 1.01) is None
+    told = least.broken_by(least.seconds / floors.MARGIN * 0.99) or ""
+    assert told.startswith("faster than this machine can multiply: at 1,000 GFLOP/s the fewest operations take")
+
+
+def test_bytes_count_beyond_the_last_cache_alone() -> None:
+    moved = roofline.work(PLAIN).min_bytes
+    slow = RATES | {"copy_bytes_rate": 1.0}
+    assert floors.floor(PLAIN, slow, cached=moved) == floors.floor(PLAIN, RATES)
+    least = floors.floor(PLAIN, slow, cached=moved - 10)
+    assert least is not None
+    assert least.seconds == 10
+    assert "read: at" in least.sentence
+    assert floors.floor(PLAIN, slow) == floors.floor(PLAIN, RATES), "where no cache is known, none is too small"
+
+
+def test_products_may_be_computed_in_the_fastest_unit_that_there_is() -> None:
+    low, high = (Case(PLAIN.spec, replace(PLAIN.problem, dtype=name)) for name in ("bfloat16", "float64"))
+    rates = {"float32_flop_rate": 1.0, "bfloat16_flop_rate": 4.0, "float64_flop_rate": 0.5}
+    expected = {(low, "cpu"): 4.0, (PLAIN, "cpu"): 1.0, (PLAIN, "cuda"): 4.0, (high, "cuda"): 0.5}
+    for (case, device), rate in expected.items():
+        least = floors.floor(case, rates, device)
+        assert least is not None
+        assert least.seconds == floors.least_flops(case) / rate
+    assert floors.floor(PLAIN, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("caches", "size"),
+    [({"L1d": "48K", "L2": "2048K", "L3": "300M"}, 300 * 2**20), ({}, float("inf")), ({"L3": "?"}, float("inf"))],
+)
+def test_the_last_cache_of_a_fingerprint(caches: dict[str, str], size: float) -> None:
+    assert floors.last_cache(caches) == size
+
+
+def test_an_outcome_that_was_not_timed_is_not_too_fast() -> None:
+    cell = Cell("s", {}, PLAIN, "numpy/naive")
+    assert rows.too_fast(Outcome(cell), Ceilings(RATES), 0.0) is None
+
+
+def large(T: int) -> Case:
+    return Case(AttentionSpec(), Problem(Hq=4, Tq=T, D=64))
+
+
+CACHE = """
+    import numpy as np
+    from attnbench.api import Capabilities, implementation
+
+    kept = {}
+
+    @implementation("numpy/kept", Capabilities())
+    def kept_answer(q, k, v, call):
+        # The same memory may hold other numbers: a few of them are looked at.
+        key = (q.shape, k.shape, v.shape, *(float(x.ravel()[:: max(1, x.size // 97)].sum()) for x in (q, k, v)))
+        if key not in kept:
+            s = (q @ np.swapaxes(k, -1, -2)) * call.scale
+            e = np.exp(s - s.max(-1, keepdims=True))
+            kept[key] = (e / e.sum(-1, keepdims=True)) @ v
+        return kept[key].copy()
+"""
+
+
+def test_a_kernel_that_keeps_its_answers_is_faster_than_the_machine_can_multiply(options: Make, tmp_path: Path) -> None:
+    file = tmp_path / "kept.py"
+    file.write_text(dedent(CACHE), encoding="utf-8")
+    suite = Suite("tiny", "Does it run?", {"T": (512,)}, case=large)
+    done = run(options(suites=[suite], files=[str(file)], patterns=["numpy/naive", "numpy/kept"], effort=QUICK))
+    found = {row.variant: row for row in done.rows}
+    assert found["naive"].status == "ok"
+    assert found["kept"].status == "wrong"
+    assert (found["kept"].reason or "").startswith("faster than this machine can multiply")
+    assert found["kept"].time_median_s is None
+    assert done.exit_code == 1
