@@ -56,7 +56,8 @@ HEADS: dict[str, tuple[tuple[int, int], ...]] = {
     "by 2 of 17+": ((34, 17), (36, 18)),
 }
 BATCH = {"1": (1,), "2": (2, 3), "9+": (9, 10)}
-HEAD_SIZES = {str(d): (d,) for d in (64, 1, 3, 8, 40, 72, 96, 128, 160, 192, 256)}
+# Those that models have, small odd ones, and large ones that no usual tile divides.
+HEAD_SIZES = {str(d): (d,) for d in (64, 1, 3, 8, 40, 72, 96, 128, 160, 192, 256)} | {"176+": (176, 200, 224, 248)}
 VALUE_SIZES = ("same", "smaller", "larger")
 SIZES = ("Tq", "S", "heads", "B", "D", "Dv")
 
