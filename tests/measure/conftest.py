@@ -40,6 +40,7 @@ def tiny(T: int = 16) -> Case:
 @pytest.fixture(autouse=True)
 def quick_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measured_run, "CEILINGS_S", 0.02)
+    monkeypatch.setattr(measured_run, "AGAIN_S", 0.1)
 
 
 @pytest.fixture
