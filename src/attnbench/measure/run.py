@@ -243,6 +243,7 @@ class Session:
         self._limit = free if options.memory_limit is None else options.memory_limit
         self._groups = find_groups()
         self._ceilings: dict[tuple[str, int], Ceilings] = {}
+        self._measured_again: set[tuple[str, int]] = set()
         self._spending = Spending()
         self._greeting, self._finishing = threading.Lock(), threading.Lock()
 
@@ -357,13 +358,15 @@ class Session:
     def _rates(self, outcomes: Sequence[Outcome], device: str, threads: int) -> tuple[Ceilings | None, float]:
         """The ceilings that cells are held against, and the size of the last cache.
 
-        Where one is faster than they allow they are measured again, longer and in every framework that is installed:
-        nobody is accused because the machine was busy when they were measured, or another library is faster.
+        Where one is faster than they allow they are measured again, once, longer and in every framework that is
+        installed: nobody is accused because the machine was busy when they were measured, or another library is faster.
         """
         known = self._ceilings.get((device, threads))
         own = floors.last_cache(self.writer.info.fingerprint.hardware.caches)
         cached = own if device == "cpu" else float("inf")
-        if any(rows.too_fast(one, known, cached) for one in outcomes):
+        again = (device, threads) not in self._measured_again
+        if again and any(rows.too_fast(one, known, cached) for one in outcomes):
+            self._measured_again.add((device, threads))
             with self._spending.during("ceilings"):
                 for name, info in discover.backends().items():
                     if info.why_missing() is None:
