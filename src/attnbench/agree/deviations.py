@@ -15,13 +15,18 @@ from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from attnbench import discover
+from attnbench.agree.case_text import case_from_text
 from attnbench.agree.cases import FEATURES
+from attnbench.agree.check.features import features_of
 from attnbench.agree.check.rows import CheckRow
 from attnbench.errors import UsageError, suggest
 from attnbench.precision import DTYPES
+
+if TYPE_CHECKING:
+    from attnbench.agree.random_check import RandomResult
 
 FILE = "known_deviations.toml"
 FAULTS = ("value", "nan", "inf", "type", "shape", "dtype", "exception", "input", "reused", "crash", "timeout", "memory")
@@ -174,6 +179,27 @@ def _settled(row: CheckRow, about: list[Deviation], gone: list[Deviation]) -> Ch
 
 def _marked(row: CheckRow, one: Deviation) -> CheckRow:
     return replace(row, status=KNOWN, reason=f"{one.differs}: {one.reason} ({one.link}, {one.date}). {row.reason}")
+
+
+def settle_random(results: Sequence[RandomResult], known: Sequence[Deviation], device: str) -> list[RandomResult]:
+    """Random cases that disagree as an entry says are ``known``, no disagreements; a case tells the fault ``nan``.
+
+    Entries for the fault ``value`` excuse none: how large the error of one case is depends on the case.
+    """
+    here = [one for one in known if not one.deep and one.at_most is None and holds_here(one.versions)]
+    return [_settled_random(one, here, device) for one in results]
+
+
+def _settled_random(result: RandomResult, here: Sequence[Deviation], device: str) -> RandomResult:
+    def is_known(found: Mapping[str, str]) -> bool:
+        case = case_from_text(found["case"])
+        dtype, fault = case.problem.dtype, found["fault"]
+        rows = [CheckRow(result.impl, name, dtype, device, "wrong", 1, fault=fault) for name in features_of(case)]
+        return any(one.covers(row) and one.explains(row) for one in here for row in rows)
+
+    excused = [one["case"] for one in result.disagreements if is_known(one)]
+    left = [one for one in result.disagreements if one["case"] not in excused]
+    return replace(result, disagreements=left, wrong=result.wrong - len(excused), known=excused)
 
 
 def holds_here(versions: Mapping[str, str]) -> bool:

@@ -31,7 +31,7 @@ class RandomResult:
     of its words); ``untried`` would have passed whatever the kernel returned; ``wrong`` disagreed. ``error_ratio`` and
     ``gradient_ratio`` are the largest error over its bound. ``disagreements`` holds the case (as ``--case`` takes
     it), reason and fault of each, the first ``KEPT`` of them; ``levels`` those of every judged case, ``possible`` those
-    that can be drawn; ``reason`` why nothing could be judged.
+    that can be drawn; ``reason`` why nothing could be judged. ``known`` are the cases that are known deviations.
     """
 
     impl: str
@@ -47,6 +47,7 @@ class RandomResult:
     refused: int = 0
     refusal: str | None = None
     untried: int = 0
+    known: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite ratio is the string ``"inf"``."""

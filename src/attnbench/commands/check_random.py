@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from attnbench.agree.deviations import of_backends, settle_random
 from attnbench.agree.random_cases import Coverage
 from attnbench.agree.trial import BLUNT
 from attnbench.commands.given import check_known
@@ -26,7 +27,8 @@ def check_random(where: Where, count: int, seed: int, draws: int, dtypes: list[s
     check_known("dtype", dtypes, DTYPES)
     options = where.options(dtypes=dtypes or DTYPES)
     say(f"checking {count} random combinations on each of {len(options.impls)} implementations, seed {seed}")
-    results = check_randomly(options, count, seed, draws)
+    found = check_randomly(options, count, seed, draws)
+    results = settle_random(found, of_backends(options.impls), options.device)
     code = exit_code(results)
     if as_json:
         document({"exit_code": code, "seed": seed, "draws": draws, "random": [_entry(one) for one in results]})
@@ -59,6 +61,7 @@ def report(results: Sequence[RandomResult]) -> str:
     parts += [f"{one.impl}: {one.reason}" for one in results if one.reason]
     parts += [f"{r.impl}: {r.refused} refused by the kernel itself: {r.refusal}" for r in results if r.refused]
     parts += [f"{r.impl}: {r.untried} not tried, because {BLUNT}" for r in results if r.untried]
+    parts += [f"{r.impl}: {len(r.known)} known deviation{'s' * (len(r.known) != 1)}" for r in results if r.known]
     parts += [_coverage(one) for one in results if one.cases]
     parts += [_disagreement(one.impl, found) for one in results for found in one.disagreements]
     parts.append("Numbers are the largest error ratios: 1.00 is the bound.")
