@@ -8,8 +8,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from attnbench.agree.arithmetic import precision_of
+from attnbench.agree.case_text import case_from_text
+from attnbench.agree.declare.explain import with_precision
+from attnbench.agree.sampled import SHARE
+from attnbench.agree.trial import trial
 from attnbench.api import AttentionOutput, AttentionSpec, Capabilities, UnsupportedError, implementation
 from attnbench.api.suites import Operands, Problem, draw
+from attnbench.attention import resolve
 from attnbench.call import prepare
 from attnbench.discover import backend, load_implementation
 from attnbench.oracle_vjp import reference_vjp
@@ -322,6 +328,21 @@ def test_float32_products_are_never_tf32() -> None:
     torch.set_float32_matmul_precision("high")
     load("torch/naive")
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_the_flash_kernel_takes_one_element_a_head_with_a_negative_scale() -> None:
+    case = "scale=-1.3 Hq=2 Hkv=1 Tq=2 S=1 D=1 dtype=float64 operands=layout_transposed"
+    assert trial(*resolve("torch/sdpa-flash"), case_from_text(case)).status == "ok"
+
+
+def test_gradients_that_are_added_to_in_16_bits_are_declared() -> None:
+    sums = "backward causal window=[null,0] Tq=4097 S=384 D=160 Da=16 dtype=float16 seed=339730779"
+    case = case_from_text(f"{sums} operands=layout_expanded,offset_minus_2,wanted_kv")
+    adapter, flash = resolve("torch/sdpa-flash")
+    assert trial(adapter, flash, case, share=SHARE).status == "ok"
+    once = replace(precision_of(flash, "float16", "cpu"), stored_sums=None)
+    found = trial(adapter, with_precision(flash, "float16", "cpu", once), case, share=SHARE)
+    assert (found.status, found.fault) == ("wrong", "value")
 
 
 def test_versions_and_the_cpu_without_a_device_peak() -> None:
