@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from attnbench.problem import Case
 
-# Ceilings are measured, and not at their best on a busy machine: an honest kernel was seen at 1.12 times one.
+# Ceilings are measured, and not at their best on a busy machine: an honest kernel was seen at 1.12 times the products'.
 MARGIN = 1.5
 PRODUCTS, BACKWARD_PRODUCTS = 2, 4
 LEARNED = ("additive", "concat")

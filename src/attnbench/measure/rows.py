@@ -63,7 +63,11 @@ def finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None, cache
 
 def too_fast(outcome: Outcome, ceilings: Ceilings | None, cached: float) -> str | None:
     """Why the time of a cell is too short for the work to have been done, or ``None``."""
-    cell, median_s = outcome.cell, summarise(outcome.samples).get("time_median_s")
+    return _too_fast(outcome, summarise(outcome.samples).get("time_median_s"), ceilings, cached)
+
+
+def _too_fast(outcome: Outcome, median_s: float | None, ceilings: Ceilings | None, cached: float) -> str | None:
+    cell = outcome.cell
     if not outcome.alive or ceilings is None or cell.case is None or not median_s:
         return None
     least = floors.floor(cell.case, ceilings.rates, cell.device, cached)
@@ -77,7 +81,7 @@ def _finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None, cach
     status, reason = outcome.status, outcome.reason
     if status == OK and "n_bursts" not in summary:
         status, reason = NOT_RUN, "the budget was spent before a burst counted"
-    if status == OK and (why := too_fast(outcome, ceilings, cached)):
+    if status == OK and (why := _too_fast(outcome, summary.get("time_median_s"), ceilings, cached)):
         status, reason = WRONG, why
     if status != OK:
         summary = {"disturbed_bursts": summary["disturbed_bursts"]}

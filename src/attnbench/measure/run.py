@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from attnbench.measure.plan import Plan, found_in, make_plan, refusals
 from attnbench.measure.pool import Pool
 from attnbench.measure.process import Setting
 from attnbench.measure.processors import at_once
-from attnbench.measure.protocol import Ceilings, Hello, Reply, value
+from attnbench.measure.protocol import Ceilings, Hello, value
 from attnbench.measure.spending import Spending
 from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.read import Contents
@@ -374,10 +375,6 @@ class Session:
             known = self._ceilings.get((device, threads))
         return known, cached
 
-    def _ask_ceilings(self, device: str, threads: int, backend: str, seconds: float) -> Reply:
-        asked = {"device": device, "seconds": seconds, "dtypes": self._dtypes()}
-        return ask_once(backend, "ceilings", timeout_s=self._effort.timeout_s, setting=Setting(threads), **asked)
-
     def _dtypes(self) -> list[str]:
         """Those of the cells; what is computed in 16 bits may be computed in float32, so that its rate counts too."""
         found = {cell.case.problem.dtype for cell in self._left if cell.case is not None}
@@ -391,9 +388,13 @@ class Session:
 
     def _better_ceilings(self, device: str, threads: int, backend: str, seconds: float) -> None:
         """Measure them in one framework, and keep the best rates that any has shown."""
-        reply = self._ask_ceilings(device, threads, backend, seconds)
+        asked = {"device": device, "seconds": seconds, "dtypes": self._dtypes()}
+        ask = partial(
+            ask_once, backend, "ceilings", timeout_s=self._effort.timeout_s, setting=Setting(threads), **asked
+        )
+        reply = ask()
         if reply.outside:
-            reply = self._ask_ceilings(device, threads, backend, seconds)
+            reply = ask()
         if not reply.ok:
             self.writer.event("no ceilings", backend=backend, device=device, threads=threads, reason=reply.reason)
             return
