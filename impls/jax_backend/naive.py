@@ -238,7 +238,7 @@ def softmax(logits: Array, allowed: Array | None, call: Call) -> tuple[Array, Ar
 
 def weighted_sum(weights: Array, v: Array, call: Call, allowed: Array | None) -> Array:
     """Σ over A of P · keep / (1 − dropout) · v, (B, Hq, Tq, Dv)."""
-    kept = weights if call.keep is None else weights * call.keep / (1.0 - call.spec.dropout)
+    kept = weights if call.keep is None else weights * keep_factor(call.keep, call.spec.dropout, weights)
     if allowed is None:
         return values_of_groups(kept, v)
     # 0 · NaN is NaN: sum without the missing values, then make NaN what an allowed one belongs to, and, through the
@@ -253,6 +253,16 @@ def weighted_sum(weights: Array, v: Array, call: Call, allowed: Array | None) ->
 
     poison: Array = lax.cond(missing.any(), reached_by_nan, lambda: jnp.zeros_like(output))
     return output + poison * weights[..., :1]
+
+
+def keep_factor(keep: Array, dropout: float, weights: Array) -> Array:
+    """What a weight is multiplied with: 1 / (1 − dropout) where it is kept, else 0.
+
+    XLA makes a product with a mask, or with one of two constants, a choice between the weight and 0; and the NaN of a
+    row of which every key is dropped would be gone.
+    """
+    factor: Array = lax.optimization_barrier(jnp.where(keep, 1.0 / (1.0 - dropout), 0.0).astype(weights.dtype))
+    return factor
 
 
 def values_of_groups(weights: Array, v: Array) -> Array:

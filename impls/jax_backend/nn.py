@@ -37,6 +37,10 @@ LACKS = {
 HALF = ("bfloat16", "float16")
 LOWEST = -0.6 * float(np.finfo(np.float32).max)
 
+# A bfloat16 product over a single column ends the process on the CPU (XLA of jax 0.10, ynn_emitter.cc: "Check failed:
+# instr->opcode() == HloOpcode::kBitcast"), or is not compiled ("ALG_DOT_BF16_BF16_F32"); over two it is neither.
+NARROWEST = 2
+
 # With which versions the arithmetic below was seen, on the CPU and on a GPU.
 SEEN, SEEN_ON_GPU = "jax>=0.9,<0.13", "jax>=0.10,<0.11"
 
@@ -104,7 +108,7 @@ def attend(q: Array, k: Array, v: Array, call: Call, kernel: Literal["xla", "cud
     """Attend with q (B, Hq, Tq, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv); returns (B, Hq, Tq, Dv)."""
     is_causal = only_causal(call)
     allowed = None if is_causal else allowed_keys(call)
-    width = max(q.shape[3], v.shape[3])
+    width = max(q.shape[3], v.shape[3], NARROWEST)
     with jax.default_matmul_precision("highest"):  # never TF32 for float32; the 16-bit products say their own
         output = jax.nn.dot_product_attention(
             heads_last(q, width),

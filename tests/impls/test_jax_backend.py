@@ -65,6 +65,23 @@ def test_nn_agrees_with_the_oracle(spec: AttentionSpec, operands: tuple[str, ...
     check("jax/nn-xla", spec, replace(SMALL, dtype=dtype, Dv=dv, operands=operands), extra=False)
 
 
+def test_nn_takes_a_single_column_in_16_bits() -> None:
+    """XLA ends the process over it where there are several keys, and does not compile it where there is one query."""
+    check(
+        "jax/nn-xla", AttentionSpec(), Problem(B=1, Hq=2, Hkv=2, Tq=64, S=64, D=1, Dv=1, dtype="bfloat16"), extra=False
+    )
+
+
+def test_a_nan_row_stays_nan_where_every_key_is_dropped() -> None:
+    spec = AttentionSpec(dropout=0.5)
+    operands = draw(spec, Problem(B=1, Hq=1, Hkv=1, Tq=2, S=1, D=8, Dv=4))
+    q, keep = operands.q.copy(), np.zeros((1, 1, 2, 1), np.bool_)
+    q[:, :, 1] = NAN
+    output = observe("jax/naive", spec, replace(operands, q=q, keep=keep)).outputs["output"]
+    assert (output[:, :, 0] == 0).all()
+    assert np.isnan(output[:, :, 1]).all()
+
+
 @pytest.mark.parametrize(("dtype", "reason"), [("float64", "softmax in float32"), ("float16", "cannot compile")])
 def test_nn_says_why_it_lacks_a_dtype(dtype: str, reason: str) -> None:
     problem = replace(SMALL, dtype=dtype)
