@@ -115,6 +115,17 @@ def test_the_twins_are_sound(name: str, dtype: str) -> None:
     assert {"ok"} <= {each.status for each in found} <= {"ok", "unsupported"}, [each.reason for each in found]
 
 
+def test_gradients_that_are_stored_before_they_are_added_may_underflow_each() -> None:
+    """PyTorch rounds the gradient of each query head of a group to float16, and then adds them."""
+    one = KERNELS["torch/sound_groups"].make()
+    case = (
+        "backward scale=none Hq=12 Hkv=3 Tq=1 S=511 D=96 Dv=192 dtype=float16 seed=564728876 "
+        "operands=layout_padded,wanted_qkv,zero_cotangent"
+    )
+    found = trial(load_backend("torch"), one, case_from_text(case))
+    assert found.status == "ok", found.reason
+
+
 @dataclass(frozen=True)
 class Fake:
     """A kernel whose outcome is given."""

@@ -263,7 +263,9 @@ def test_numbers_count_by_their_squares() -> None:
     numbers = np.array([3.0, -4.0, 0.0, np.nan])
     assert telling.of_numbers(numbers, np.array([0.5, 1.5, 9.0, 9.0])) == pytest.approx(9 / 25)
     assert telling.of_numbers(np.zeros(3), np.ones(3)) == 1
-    assert telling.of_output(np.array([0.1, 0.3, 9.0]), np.array([1.0, 1.0, 0.0])) == pytest.approx(0.5)
+    numbers, bound, spreads = np.zeros(3), np.array([0.1, 0.3, 9.0]), np.array([1.0, 1.0, 0.0])
+    assert telling.of_output(numbers, bound, spreads) == pytest.approx(0.5)
+    assert telling.of_output(np.array([0.0, 0.0, np.nan]), bound, spreads) == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -6,6 +6,7 @@ weights, w the values as the row sees them and o the output:
     E = √(Σ P δ²) √(Σ P (w − o)²)          logits; key by key where a δ is not small (``weight_bounds``)
       + u_P (min(3 √(Σ P² w²), Σ P|w|) + |o|)  cast of P
       + λ(n) u_a (Σ P|w| + |o|)            summation of P·V and of the normaliser
+      + ½ (|Σ' P w| + Σ' P |o|)            what a sum can lose of weights too small to count (Σ': P ≤ 2 u_a)
       + (4 u_a + u_o) |o|                  divisions and the rounding of the output
       + η (|A| + 2) + η_P Σ_A |w| + η_o    underflow
 
@@ -187,7 +188,19 @@ def every_key(head: HeadReference, call: Call, h: int, units: Units, rows: Array
 def errors_of_weights(head: HeadReference, call: Call, h: int, units: Units) -> WeightErrors:
     """Errors of P (T, S), of the sink's weight and of lse: by the logits, the division and the normaliser's sum."""
     growth = units.growth(head.weights.shape[1], aligned=aligned_rows(head.weights, head.allowed))
-    return weight_errors(every_key(head, call, h, units), (growth + 4) * units.softmax)
+    of_sum = (growth + 4) * units.softmax + lost(head, units.softmax)[1]
+    return weight_errors(every_key(head, call, h, units), of_sum)
+
+
+def lost(head: HeadReference, u: float) -> tuple[Array | None, Array]:
+    """The weights P r that a running sum may lose one after the other, (T, S), and their share of E, (T,).
+
+    A term below half a unit in the last place of the sum changes nothing, so that all of them are lost in one
+    direction; √n is for roundings that cancel. ``None`` where they come to less than one rounding.
+    """
+    small = np.where(head.weights <= 2 * u, head.weights, 0.0)
+    mass = small.sum(1) / SLACK
+    return (small * head.keep if (mass > u).any() else None), mass
 
 
 def aligned_rows(terms: Array, allowed: Array) -> Array:
@@ -229,6 +242,9 @@ def _arithmetic(head: HeadReference, sums: ColumnSums, units: Units) -> Array:
     usual = sums.absolute if units.rigorous else np.minimum(CAST * sums.root_squares, sums.absolute)
     bound = units.p_cast * (usual + o)
     bound = bound + units.accumulate * (growth_v * sums.absolute + growth_z * o)
+    small, mass = lost(head, units.accumulate)
+    if small is not None:
+        bound = bound + np.abs(small @ finite(head.v)) / SLACK + mass[:, None] * o
     bound = bound + (4 * units.accumulate + units.output) * o
     reach = np.where(allowed, 1.0, 0.0) @ np.abs(finite(head.v))
     underflow = units.eta * (allowed.sum(1)[:, None] + 2) + units.eta_p * reach + units.eta_output
@@ -350,8 +366,9 @@ def stage_bounds(head: HeadReference, call: Call, h: int, units: Units) -> dict[
         capped = raw * slope + (2 + units.tanh_ulp) * units.softmax * np.abs(head.capped)
     lse = np.abs(np.where(np.isfinite(head.lse), head.lse, 0.0))
     growth = units.growth(head.weights.shape[1], aligned=aligned_rows(head.weights, head.allowed))
+    summed = units.softmax * (growth + 4) + lost(head, units.softmax)[1]
     bounds = {
-        "lse": weights.lse + units.softmax * (growth + 4) + (units.softmax + units.wide) * lse,
+        "lse": weights.lse + summed + (units.softmax + units.wide) * lse,
         "scores": raw + units.wide * np.abs(head.scores),
         "capped": capped + units.wide * np.abs(head.capped),
         "logits": delta + units.wide * np.abs(np.where(head.allowed, head.logits, 0.0)),

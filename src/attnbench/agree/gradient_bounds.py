@@ -93,8 +93,9 @@ def gradient_bounds(
     s = call.sizes
     products = {"q": s.S, "k": total_rows, "v": total_rows}  # that may underflow; of parameters, bias and sinks all
     everything = s.B * s.Hq * len(rows) * s.S
+    stored = {"k": s.group, "v": s.group}  # that of each query head of a group may be stored before they are added
     return {
-        name: bound + (4 + products.get(name, everything)) * units.eta + units.eta_output
+        name: bound + (4 + products.get(name, everything)) * units.eta + stored.get(name, 1) * units.eta_output
         for name, bound in bounds.items()
     }
 

@@ -164,7 +164,8 @@ def _truth(name: str, parts: list[tuple[Array, ...]], call: Call) -> Truth:
     if not rest:
         return _evenly(expected, bound, _dtype(name, call))
     above, spreads = rest
-    return Truth(expected, bound, above, _dtype(name, call), telling.of_output(np.maximum(bound, above), spreads))
+    tells = telling.of_output(expected, np.maximum(bound, above), spreads)
+    return Truth(expected, bound, above, _dtype(name, call), tells)
 
 
 def _evenly(expected: Array, bound: Array, dtype: str) -> Truth:

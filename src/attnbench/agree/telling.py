@@ -37,10 +37,11 @@ def spread(head: HeadReference, *, sink: bool) -> Array:
     return np.asarray(np.sqrt(np.where(some, squares, 0.0)) * largest)
 
 
-def of_output(bound: Array, spreads: Array) -> float:
-    """The share of the elements of an output that tell, 1 where none could."""
-    counted = spreads > 0
-    return float((SLACK * bound <= ROOM * spreads)[counted].mean()) if counted.any() else 1.0
+def of_output(expected: Array, bound: Array, spreads: Array) -> float:
+    """The share of the elements of an output that tell, 1 where none could; a NaN does, which a number is not."""
+    undefined = np.isnan(expected)
+    counted = (spreads > 0) | undefined
+    return float(((SLACK * bound <= ROOM * spreads) | undefined)[counted].mean()) if counted.any() else 1.0
 
 
 def of_numbers(expected: Array, bound: Array) -> float:

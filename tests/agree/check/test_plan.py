@@ -228,6 +228,14 @@ def test_a_sound_twin_is_not_accused(name: str) -> None:
     assert first_wrong(SOUND[name], step=4) is None
 
 
+def test_a_long_tail_that_a_running_sum_loses_accuses_nobody() -> None:
+    """Its weights are below half a unit in the last place of the sum so far, and all of them are lost downwards."""
+    sizes = "scale=3.5 B=2 Hq=18 Hkv=3 Tq=11 S=3072 D=3"
+    case = f"{sizes} seed=1955211550 distribution=large_mean operands=layout_expanded,zeros"
+    found = judge_case(load_backend("numpy"), SOUND["grouped"], case)
+    assert found.status == "ok", found.reason
+
+
 @pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.parametrize("name", SOUND)
