@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,6 +43,27 @@ def test_a_pair_without_failures_tells_both_greetings_and_has_its_numbers() -> N
     assert [(type(found), found.side) for found in seen] == [(Greeting, "A"), (Greeting, "B")]
     assert all(len(state.log_ratios) == 1 and state.decided for state in states)
     assert set(record["cells"]) == {state.twin.id for state in states}
+
+
+@pytest.mark.parametrize(("took_s", "false"), [(0.036, False), (0.27, True)])
+def test_a_side_whose_process_does_not_tell_the_time_has_no_number(took_s: float, false: bool) -> None:
+    world = World()
+    world.answers["B", "burst"] = lambda _, asked: replace(world.burst("B", asked["calls"]), took_s=took_s)
+    with pair(world) as (one, states, _):
+        failures = [found for found in one.run() if isinstance(found, Failure)]
+    assert len(states[0].log_ratios) == (not false)
+    assert [(found.side, found.reply.status) for found in failures] == [("B", "wrong")] * false
+    assert all("the clock in its process does not tell the time" in (found.reply.reason or "") for found in failures)
+
+
+def test_bursts_that_are_too_short_to_tell_are_followed_by_longer_ones() -> None:
+    world = World()
+    world.answers["B", "burst"] = lambda _, asked: replace(
+        world.burst("B", asked["calls"]), took_s=9e-3 * asked["calls"] if asked["calls"] > 30 else 0.002
+    )
+    with pair(world) as (one, _, _):
+        (failure,) = [found for found in one.run() if isinstance(found, Failure)]
+    assert (failure.side, failure.reply.status) == ("B", "wrong")
 
 
 @pytest.mark.parametrize(("op", "at"), [("prepare", 0), ("burst", 3), ("verify", 0)])

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from attnbench.live.duo import BOTH, Duo, Name, Twin, no_reply
+from attnbench.measure.outside import FEWEST, Outside
 from attnbench.measure.placement import first, needed, shuffled
 from attnbench.measure.pool import DOUBTFUL
 from attnbench.measure.protocol import OK, UNSUPPORTED, WRONG, Burst, Hello, Prepared, ProtocolError, Reply, value
@@ -75,6 +76,7 @@ class State:
     reason: str | None = None
     log_ratios: list[float] = field(default_factory=list)
     seconds: dict[Name, list[float]] = field(default_factory=lambda: {"A": [], "B": []})
+    outside: dict[Name, Outside] = field(default_factory=lambda: {"A": Outside(), "B": Outside()})
     quads: int = 0
     again: int = 0
     disturbed: int = 0
@@ -161,6 +163,8 @@ class Pair:
         if checks and self.greeted_s is not None:
             # Binding, the first call and finding the length of a burst take less than all the bursts do.
             self.again_s = self.greeted_s + 1.5 * (self._clock() - prepared)
+        for state in ready:
+            yield from self._hold_to_the_clock_outside(state)
         finished = [state for state in ready if self._whole(state)]
         yield from self._verify([state for state in finished if not state.verified])
         for state in finished:
@@ -275,7 +279,7 @@ class Pair:
             why = None
             for position, name in enumerate(pattern):
                 burst = yield from self._burst(state, name)
-                if burst is None or not self._sane(state, name, burst):
+                if burst is None:
                     return
                 why = disturbance(burst.receipt, burst.receipt.get("host_s", burst.wall_ns / 1e9), effort.limits)
                 again = why is not None and attempt < effort.retries
@@ -299,18 +303,34 @@ class Pair:
         count = max(needed(twin.cell(name)) for name in BOTH)
         return self._duo.place(first(shuffled(self._rng), count))
 
-    def _burst(self, state: State, name: Name) -> Generator[Failure, None, Burst | None]:
+    def _burst(self, state: State, name: Name, calls: int | None = None) -> Generator[Failure, None, Burst | None]:
+        """One burst, by both clocks; of the calls that this pair has agreed on, unless others are asked for."""
         key = state.twin.id
-        asked = {"cell_id": state.twin.cell(name).id, "calls": self._calls[key][name], "cache": self._cache[key]}
-        reply = self._duo.ask(name, "burst", **asked)
+        asked = {"cell_id": state.twin.cell(name).id, "calls": calls or self._calls[key][name]}
+        reply = self._duo.ask(name, "burst", cache=self._cache[key], **asked)
         if not reply.ok:
             yield self._fail(state, name, reply, "burst")
             return None
         try:
-            return value(Burst, reply)
+            burst = value(Burst, reply)
         except ProtocolError as error:
             state.end(NOT_COMPARABLE, name, f"its worker speaks another protocol: {error}")
             return None
+        if not self._sane(state, name, burst):
+            return None
+        state.outside[name].add(reply, burst)
+        burst.receipt["outside_s"] = reply.took_s
+        return burst
+
+    def _hold_to_the_clock_outside(self, state: State) -> Iterator[Failure]:
+        """A side whose process does not tell the time has no numbers; where that is not sure it has further bursts."""
+        for name in BOTH:
+            outside = state.outside[name]
+            for _ in range(FEWEST):
+                if self._going_on(state) and self._alive() and outside.unsure:
+                    yield from self._burst(state, name, outside.calls)
+            if self._going_on(state) and (why := outside.broken()):
+                yield self._fail(state, name, Reply(0, WRONG, why), "burst")
 
     def _sane(self, state: State, name: Name, burst: Burst) -> bool:
         """A clock that stands still or goes backwards measures nothing; nor does one that says no number."""

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from attnbench.measure.effort import Effort, enough, exhausted
+from attnbench.measure.outside import FEWEST, Outside
 from attnbench.measure.placement import shuffled
 from attnbench.measure.pool import Pool
 from attnbench.measure.processors import at_once
-from attnbench.measure.protocol import OK, Burst, Memory, Prepared, Reply, Verified, value
+from attnbench.measure.protocol import OK, WRONG, Burst, Memory, Prepared, Reply, Verified, value
 from attnbench.measure.receipts import disturbance
 from attnbench.measure.spending import Spending
 from attnbench.results.schema import Cache, Sample
@@ -45,6 +46,7 @@ class Outcome:
     bursts: dict[int, int] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     kernel_s: float | None = None
+    outside: Outside = field(default_factory=Outside)
 
     @property
     def alive(self) -> bool:
@@ -119,6 +121,7 @@ class Block:
                 break
             with self._pool:
                 self._replicate(replicate)
+                self._hold_to_the_clock_outside(replicate)
                 if replicate == self._first:
                     with self._spending.during("verify"):
                         self._verify(replicate)
@@ -163,6 +166,17 @@ class Block:
         wanting = {one.cell.impl for one in left if not enough(self._effort, one.samples, replicate)}
         return [one for one in left if one.cell.impl in wanting]
 
+    def _hold_to_the_clock_outside(self, replicate: int) -> None:
+        """End the cells whose process does not tell the time; where that is not sure further bursts are asked for."""
+        for one in self._alive():
+            for _ in range(FEWEST):
+                if one.alive and one.outside.unsure and not self._clock.spent():
+                    reply = self._ask_prepared(one, replicate, "burst", calls=one.outside.calls)
+                    if reply is not None:
+                        one.outside.add(reply, value(Burst, reply))
+            if one.alive and (why := one.outside.broken()):
+                self._end(one, Reply(0, WRONG, why), "burst")
+
     def _verify(self, replicate: int) -> None:
         """After the clock, once for each cell: what was timed gives the right answer, and not one kept from before."""
         for one in self._alive():
@@ -198,6 +212,8 @@ class Block:
             if reply is None:
                 return
             burst = value(Burst, reply)
+            one.outside.add(reply, burst)
+            burst.receipt["outside_s"] = reply.took_s
             why = disturbance(burst.receipt, burst.receipt.get("host_s", burst.wall_ns / 1e9), self._effort.limits)
             again = why is not None and attempt < self._effort.retries
             self._record(one, burst, replicate, disturbed=again, why=why)

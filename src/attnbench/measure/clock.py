@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MAX_CALLS = 1_000_000
 CALIBRATIONS = 6
+# The rest after a burst on an accelerator, as a multiple of its time.
+PAUSE = 1.0
 # Flushing takes far longer than a short call does.
 MOST_COLD_CALLS = 64
 
@@ -157,4 +159,4 @@ def clock_for(backend: Backend, device: str, gauges: Callable[[], dict[str, floa
     if device == "cpu":
         return plain
     watch, flush = backend.stopwatch(device), backend.flusher(device)
-    return replace(plain, length=ON_DEVICE, queued=True, stopwatch=watch, flush=flush, pause=1.0, gauges=gauges)
+    return replace(plain, length=ON_DEVICE, queued=True, stopwatch=watch, flush=flush, pause=PAUSE, gauges=gauges)

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -139,11 +139,14 @@ class WorkerProcess:
         self._number += 1
         if not self.alive:
             return Reply(self._number, CRASHED, "the worker is gone")
+        request = encode(Request(self._number, op, arguments))
+        asked = time.monotonic()
         try:
-            os.write(self._requests, encode(Request(self._number, op, arguments)))
+            os.write(self._requests, request)
         except OSError:
             return self._died()
-        return self._answer(time.monotonic() + timeout, f"{op} took more than {timeout:g} s")
+        reply = self._answer(asked + timeout, f"{op} took more than {timeout:g} s")
+        return replace(reply, took_s=time.monotonic() - asked)
 
     def _answer(self, deadline: float, late: str) -> Reply:
         while True:

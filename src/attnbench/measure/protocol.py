@@ -42,7 +42,8 @@ class Request:
 class Reply:
     """The answer to a request. ``pid`` tells a worker from a child that a kernel forked.
 
-    ``outside``: the process was ended by somebody else, which says nothing of what it was asked; a parent sets it.
+    ``outside``: the process was ended by somebody else, which says nothing of what it was asked. ``took_s`` is the time
+    between question and answer by the parent's clock. A parent sets both.
     """
 
     number: int
@@ -51,6 +52,7 @@ class Reply:
     value: dict[str, Any] = field(default_factory=dict)
     pid: int = 0
     outside: bool = False
+    took_s: float = 0.0
 
     @property
     def ok(self) -> bool:
