@@ -19,7 +19,7 @@ Make = Callable[..., RunOptions]
 
 def add(outside: Outside, took_s: float, said_s: float, calls: int = 10, **receipt: float) -> None:
     burst = Burst(calls, round(said_s * 1e9), 0, receipt, 0.0, "hot" if receipt else "none")
-    outside.add(Reply(1, "ok", took_s=took_s), burst)
+    outside.add(Reply(1, "ok", took_s=took_s), burst, "cuda" if receipt else "cpu")
 
 
 def test_a_process_may_leave_out_the_transport_and_no_more() -> None:
@@ -58,6 +58,14 @@ def test_on_an_accelerator_the_rest_after_a_burst_does_not_count() -> None:
     for _ in range(FEWEST):
         add(outside, 0.042, 0.004, host_s=0.019)
     assert outside.broken() is None
+
+
+def test_on_the_cpu_only_the_time_that_counts_is_believed() -> None:
+    """Neither another cache state nor another clock in the receipt excuses it."""
+    outside = Outside()
+    for _ in range(FEWEST):
+        outside.add(Reply(1, "ok", took_s=0.3), Burst(10, 30_000_000, 0, {"host_s": 0.3}, 0.0, "cold"), "cpu")
+    assert outside.broken() is not None
 
 
 SLOW_CLOCK = """

@@ -187,20 +187,22 @@ def every_key(head: HeadReference, call: Call, h: int, units: Units, rows: Array
 
 def errors_of_weights(head: HeadReference, call: Call, h: int, units: Units) -> WeightErrors:
     """Errors of P (T, S), of the sink's weight and of lse: by the logits, the division and the normaliser's sum."""
+    return weight_errors(every_key(head, call, h, units), normaliser_error(head, units))
+
+
+def normaliser_error(head: HeadReference, units: Units) -> Array:
+    """Relative error of Σ exp (T,): its sum, the exponentials and the division, and what the sum may lose."""
     growth = units.growth(head.weights.shape[1], aligned=aligned_rows(head.weights, head.allowed))
-    of_sum = (growth + 4) * units.softmax + lost(head, units.softmax)[1]
-    return weight_errors(every_key(head, call, h, units), of_sum)
+    return np.asarray((growth + 4) * units.softmax + lost(head, units.softmax).sum(1) / SLACK)
 
 
-def lost(head: HeadReference, u: float) -> tuple[Array | None, Array]:
-    """The weights P r that a running sum may lose one after the other, (T, S), and their share of E, (T,).
+def lost(head: HeadReference, u: float) -> Array:
+    """The weights P that a running sum may lose one after the other, (T, S), 0 in place of the others.
 
     A term below half a unit in the last place of the sum changes nothing, so that all of them are lost in one
-    direction; √n is for roundings that cancel. ``None`` where they come to less than one rounding.
+    direction; √n is for roundings that cancel.
     """
-    small = np.where(head.weights <= 2 * u, head.weights, 0.0)
-    mass = small.sum(1) / SLACK
-    return (small * head.keep if (mass > u).any() else None), mass
+    return np.where(head.weights <= 2 * u, head.weights, 0.0)
 
 
 def aligned_rows(terms: Array, allowed: Array) -> Array:
@@ -242,9 +244,10 @@ def _arithmetic(head: HeadReference, sums: ColumnSums, units: Units) -> Array:
     usual = sums.absolute if units.rigorous else np.minimum(CAST * sums.root_squares, sums.absolute)
     bound = units.p_cast * (usual + o)
     bound = bound + units.accumulate * (growth_v * sums.absolute + growth_z * o)
-    small, mass = lost(head, units.accumulate)
-    if small is not None:
-        bound = bound + np.abs(small @ finite(head.v)) / SLACK + mass[:, None] * o
+    small = lost(head, units.accumulate)
+    mass = small.sum(1) / SLACK
+    if (mass > units.accumulate).any():  # else they come to less than one rounding
+        bound = bound + np.abs((small * head.keep) @ finite(head.v)) / SLACK + mass[:, None] * o
     bound = bound + (4 * units.accumulate + units.output) * o
     reach = np.where(allowed, 1.0, 0.0) @ np.abs(finite(head.v))
     underflow = units.eta * (allowed.sum(1)[:, None] + 2) + units.eta_p * reach + units.eta_output
@@ -365,10 +368,8 @@ def stage_bounds(head: HeadReference, call: Call, h: int, units: Units) -> dict[
         slope = 1 - (head.capped / call.spec.softcap) ** 2
         capped = raw * slope + (2 + units.tanh_ulp) * units.softmax * np.abs(head.capped)
     lse = np.abs(np.where(np.isfinite(head.lse), head.lse, 0.0))
-    growth = units.growth(head.weights.shape[1], aligned=aligned_rows(head.weights, head.allowed))
-    summed = units.softmax * (growth + 4) + lost(head, units.softmax)[1]
     bounds = {
-        "lse": weights.lse + summed + (units.softmax + units.wide) * lse,
+        "lse": weights.lse + normaliser_error(head, units) + (units.softmax + units.wide) * lse,
         "scores": raw + units.wide * np.abs(head.scores),
         "capped": capped + units.wide * np.abs(head.capped),
         "logits": delta + units.wide * np.abs(np.where(head.allowed, head.logits, 0.0)),

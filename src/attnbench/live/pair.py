@@ -281,7 +281,7 @@ class Pair:
                 burst = yield from self._burst(state, name)
                 if burst is None:
                     return
-                why = disturbance(burst.receipt, burst.receipt.get("host_s", burst.wall_ns / 1e9), effort.limits)
+                why = disturbance(burst.receipt, burst.host_s, effort.limits)
                 again = why is not None and attempt < effort.retries
                 where = {"quad": number, "attempt": attempt, "position": position, "side": name}
                 self._write(state, burst, why, **where, processors=processors, again=again)
@@ -318,8 +318,7 @@ class Pair:
             return None
         if not self._sane(state, name, burst):
             return None
-        state.outside[name].add(reply, burst)
-        burst.receipt["outside_s"] = reply.took_s
+        state.outside[name].add(reply, burst, state.twin.a.device)
         return burst
 
     def _hold_to_the_clock_outside(self, state: State) -> Iterator[Failure]:

@@ -173,7 +173,7 @@ class Block:
                 if one.alive and one.outside.unsure and not self._clock.spent():
                     reply = self._ask_prepared(one, replicate, "burst", calls=one.outside.calls)
                     if reply is not None:
-                        one.outside.add(reply, value(Burst, reply))
+                        one.outside.add(reply, value(Burst, reply), one.cell.device)
             if one.alive and (why := one.outside.broken()):
                 self._end(one, Reply(0, WRONG, why), "burst")
 
@@ -212,9 +212,8 @@ class Block:
             if reply is None:
                 return
             burst = value(Burst, reply)
-            one.outside.add(reply, burst)
-            burst.receipt["outside_s"] = reply.took_s
-            why = disturbance(burst.receipt, burst.receipt.get("host_s", burst.wall_ns / 1e9), self._effort.limits)
+            one.outside.add(reply, burst, one.cell.device)
+            why = disturbance(burst.receipt, burst.host_s, self._effort.limits)
             again = why is not None and attempt < self._effort.retries
             self._record(one, burst, replicate, disturbed=again, why=why)
             if not again:

@@ -34,15 +34,20 @@ class Outside:
         self.calls = 0
         self._seen: list[tuple[float, float, float]] = []
 
-    def add(self, reply: Reply, burst: Burst) -> None:
-        """Take one burst. A cold one on an accelerator says nothing: the cache is overwritten between its calls."""
-        on_cpu = burst.cache == "none"
-        inside_s = burst.receipt.get("host_s", burst.wall_ns / 1e9)
+    def add(self, reply: Reply, burst: Burst, device: str) -> None:
+        """Take one burst, and write into its receipt what it took outside.
+
+        On the CPU the time that counts is compared, whatever else the process says. A cold burst on an accelerator says
+        nothing: the cache is overwritten between its calls.
+        """
+        burst.receipt["outside_s"] = reply.took_s
+        on_cpu = device == "cpu"
+        inside_s = burst.wall_ns / 1e9 if on_cpu else burst.host_s
         outside_s = reply.took_s - (0.0 if on_cpu else PAUSE * inside_s)
         if outside_s < LONG_ENOUGH_S:
             if on_cpu and outside_s > 0:
                 self.calls = min(MOST_CALLS, int(burst.calls * AIM_S / outside_s) + 1)
-        elif burst.cache != "cold":
+        elif on_cpu or burst.cache != "cold":
             self._seen.append((inside_s / (outside_s - TRANSPORT_S), inside_s, outside_s))
 
     @property

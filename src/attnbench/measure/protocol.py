@@ -95,6 +95,11 @@ class Burst:
     started_at: float
     cache: Cache = "none"
 
+    @property
+    def host_s(self) -> float:
+        """Seconds of all of them by the host's clock."""
+        return self.receipt.get("host_s", self.wall_ns / 1e9)
+
 
 @dataclass(frozen=True)
 class Prepared:
