@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,7 +190,10 @@ class Adapter(Backend):
 
 def _pool_threads() -> int | None:
     """Threads in XLA's pool, 0 before it exists; ``None`` where the system does not list threads."""
-    names = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
+    names = []
+    for file in Path("/proc/self/task").glob("*/comm"):
+        with suppress(OSError):  # a thread may end while they are listed
+            names.append(file.read_text().strip())
     return names.count(POOL_THREAD) if names else None
 
 

@@ -22,6 +22,7 @@ from attnbench.oracle_vjp import reference_vjp
 
 if TYPE_CHECKING:
     from attnbench.backends.bind import Binding
+    from attnbench.implementation import AttentionOutput
     from attnbench.problem import Case
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -48,10 +49,27 @@ def _wrong(binding: Binding, inputs: Inputs, seed: int) -> str | None:
     precision = precision_of(binding.implementation, inputs.call.dtype, binding.device)
     units, sample = Units.of(precision, inputs.call.dtype), choose(inputs.call, seed)
     answer = binding.answer()
-    judged = judge_forward(answer.output, inputs, units, sample)
-    if inputs.gradients:
-        judged += _gradients(answer.grads, inputs, units, sample)
+    judged = judge_answer(answer.output, answer.grads, inputs, units, sample)
     return next((one.sentence() for one in judged if not one.ok), None)
+
+
+def judge_answer(
+    output: AttentionOutput,
+    grads: dict[str, Array],
+    inputs: Inputs,
+    units: Units,
+    sample: Sample,
+    *,
+    sampled: bool = False,
+) -> tuple[Judgement, ...]:
+    """Hold an answer to the oracle in the rows and heads of a sample; ``sampled``: the cotangents are zero elsewhere.
+
+    Of a large call whose cotangents are not, only the gradient of q is judged: no other row adds to it.
+    """
+    judged = judge_forward(output, inputs, units, sample)
+    if not inputs.gradients:
+        return judged
+    return judged + (judge_gradients if sampled else _gradients)(grads, inputs, units, sample)
 
 
 def _gradients(grads: dict[str, Array], inputs: Inputs, units: Units, sample: Sample) -> tuple[Judgement, ...]:

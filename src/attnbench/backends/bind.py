@@ -6,7 +6,7 @@ done when it is made; ``on`` puts other arrays of the same shapes and dtypes int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,13 @@ class Inputs:
     def with_values(self, **arrays: Any) -> Inputs:
         """The same with other q, k, v, d_output or d_lse."""
         return replace(self, **arrays)
+
+    def with_arrays(self, arrays: Mapping[str, Any]) -> Inputs:
+        """The inverse of ``arrays``: the same with these, by the same names."""
+        own = {name: arrays[name] for name in ("q", "k", "v", *self.cotangents)}
+        of_call = {name: arrays[name] for name in self.call.arrays() if name != "params"}
+        params = {name: arrays[f"params.{name}"] for name in self.call.params}
+        return replace(self, **own, call=replace(self.call, params=params, **of_call))
 
     def kind(self) -> Hashable:
         """Everything but values and layout: what is compiled for one is right for every other of the same kind.

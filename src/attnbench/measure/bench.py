@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from attnbench.errors import (
     refusal_of,
 )
 from attnbench.measure import ceilings, clock, gpu, memory
+from attnbench.measure.audits.calls import audited, hand_out
 from attnbench.measure.protocol import OK, WRONG, Burst, Done, Prepared, Verified
 from attnbench.suite import Cell
 
@@ -63,15 +65,18 @@ class Bench:
         self._backend = backend
         self._live: dict[str, Live] = {}
         self._clocks: dict[str, clock.Clock] = {}
+        # The last result and the binding that gave it, until something else is asked.
+        self._kept: tuple[Binding, Any] | None = None
 
     def operations(self) -> dict[str, Callable[..., Done]]:
         """The operations by their names in the protocol."""
-        named = (self.prepare, self.burst, self.verify, self.memory, self.drop, self.ceilings)
+        timed = (self.prepare, self.burst, self.answer, self.audit, self.rest, self.verify)
+        named = (*timed, self.memory, self.drop, self.ceilings)
         return {operation.__name__: operation for operation in named}
 
     def prepare(self, cell: dict[str, Any], gate: bool = True) -> Done:  # noqa: FBT001, FBT002  (a JSON argument)
         """Load, check capabilities, draw, bind, call once, check agreement, calibrate; then the cell can be timed."""
-        asked = Cell.from_dict(cell)
+        asked, self._kept = Cell.from_dict(cell), None
         start = time.perf_counter()
         kernel = discover.load_implementation(asked.impl, asked.files)
         import_s = time.perf_counter() - start
@@ -92,7 +97,8 @@ class Bench:
         self._live[asked.id] = Live(binding, case, timed)
         phases = (import_s, binding.bound.trace_s, binding.bound.compile_s, first_call_s)
         calls = next(iter(timed.values())).calls
-        return OK, None, asdict(Prepared(*phases, calls, ratio, [asdict(one) for one in warmups], list(timed)))
+        told, exact = [asdict(one) for one in warmups], exactness(kernel, case, device) if gate else None
+        return OK, None, asdict(Prepared(*phases, calls, ratio, told, list(timed), exact))
 
     def _calibrate(self, run: Callable[[], Any], device: str) -> tuple[dict[Cache, Timed], list[Burst]]:
         """What is timed in each cache state; a short call on an accelerator also as a graph, where it can be one."""
@@ -124,8 +130,43 @@ class Bench:
         live = self._live[cell_id]
         state: Cache = cache if cache is not None else next(iter(live.timed))
         timed = live.timed[state]
+        self._kept, results = None, list[Any]()
         with accepted():
-            return OK, None, asdict(self._clock(live.binding.device).burst(timed.run, calls or timed.calls, state))
+            found = self._clock(live.binding.device).burst(timed.run, calls or timed.calls, state, results)
+        self._kept = live.binding, results[0]
+        return OK, None, asdict(found)
+
+    def answer(self, cell_id: str, folder: str, name: str) -> Done:
+        """Hand out what the last call of the burst before returned; which burst that is, nobody knows beforehand."""
+        del cell_id
+        return self._hand_out(Path(folder) / name)
+
+    def audit(self, cell_id: str, folder: str, steps: list[str]) -> Done:
+        """Call once for every step, on values that are in the folder; nanoseconds of each (``audits.calls``)."""
+        live, self._kept = self._live[cell_id], None
+        with accepted():
+            call_ns, binding, result = audited(live.binding, Path(folder), steps)
+        self._kept = binding, result
+        return OK, None, {"call_ns": call_ns}
+
+    def rest(self, cell_id: str, folder: str, name: str) -> Done:
+        """Hand out the last answer once more, now that the process has been at rest; time a call by a second clock."""
+        live = self._live[cell_id]
+        graph, binding = live.timed.get("graph"), live.binding
+        done = self._hand_out(Path(folder) / name)
+        with accepted():
+            reason = None if graph is None else unlike(self.backend, graph.run(), binding.run())
+            if reason is not None:
+                return WRONG, reason, {}
+            kernel_s = self.backend.kernel_time_s(binding.run, binding.device)
+        return done if done[0] != OK else (OK, None, asdict(Verified(kernel_s)))
+
+    def _hand_out(self, path: Path) -> Done:
+        if self._kept is None:
+            msg = "there is no result to hand out: no call was made since the last was"
+            raise AttnbenchError(msg)
+        hand_out(*self._kept, path)
+        return OK, None, {}
 
     def call_of(self, cell_id: str) -> Callable[[], Any]:
         """One call of a prepared cell, for a clock that is not ours; the backend's ``wait`` belongs to it."""
@@ -135,7 +176,7 @@ class Bench:
         """Judge what the timed binding answers, after the clock; the cell cannot be timed any more."""
         from attnbench.agree.answer import verify
 
-        live = self._live.pop(cell_id)
+        live, self._kept = self._live.pop(cell_id), None
         graph = live.timed.get("graph")
         binding = live.binding
         with accepted():
@@ -148,7 +189,7 @@ class Bench:
 
     def memory(self, cell: dict[str, Any]) -> Done:
         """Peak memory of one call, after a small problem of the same kind has brought in what is loaded lazily."""
-        asked = Cell.from_dict(cell)
+        asked, self._kept = Cell.from_dict(cell), None
         self._live.clear()
         kernel = discover.load_implementation(asked.impl, asked.files)
         case, device = _case(asked), asked.device
@@ -166,6 +207,7 @@ class Bench:
 
     def drop(self, cell_id: str) -> Done:
         """Forget a prepared cell."""
+        self._kept = None
         self._live.pop(cell_id, None)
         return OK, None, {}
 
@@ -204,6 +246,13 @@ def accepted() -> Iterator[None]:
             raise
         msg = f"refused what it took at the gate: {refusal_of(error)}"
         raise UndeliveredError(msg) from error
+
+
+def exactness(kernel: Implementation, case: Case, device: str) -> dict[str, Any]:
+    """How exact its answers have to be (``Precision``), as data for whoever judges them elsewhere."""
+    from attnbench.agree.arithmetic import precision_of
+
+    return asdict(precision_of(kernel, case.problem.dtype, device))
 
 
 def agreement(binding: Binding, case: Case) -> tuple[str, float | None, str | None]:

@@ -13,8 +13,11 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from statistics import median
 from typing import Protocol
 
+from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.effort import Effort, enough, exhausted
 from attnbench.measure.outside import FEWEST, Outside
 from attnbench.measure.placement import shuffled
@@ -27,6 +30,8 @@ from attnbench.results.schema import Cache, Sample
 from attnbench.suite import Cell
 
 UNMEASURED = "not-run"
+# What a call takes is told by so many bursts.
+LATEST = 5
 # Cells whose matrix of scores is larger are weighed alone: together they might not fit.
 WEIGHED_TOGETHER = 64 * 2**20
 
@@ -91,7 +96,8 @@ class Clock:
 class Block:
     """Measures the cells of one block. ``earlier`` are samples of a run that was broken off; they count.
 
-    ``weigh`` is false where its suite does not ask for memory.
+    ``weigh`` is false where its suite does not ask for memory. Without an ``auditor`` the process of a kernel judges
+    its own answers.
     """
 
     def __init__(
@@ -106,10 +112,11 @@ class Block:
         spending: Spending | None = None,
         *,
         weigh: bool = True,
+        auditor: Auditor | None = None,
     ) -> None:
         self.outcomes = [Outcome(c, samples=[s for s in earlier if s.cell_id == c.id]) for c in cells]
         self._pool, self._effort, self._clock, self._recorder, self._rng = pool, effort, clock, recorder, rng
-        self._spending, self._weighing = spending or Spending(), weigh
+        self._spending, self._weighing, self._auditor = spending or Spending(), weigh, auditor
         self._receipts: list[dict[str, object]] = []
         self._first = max((one.replicate + 1 for one in earlier), default=0)
 
@@ -123,8 +130,8 @@ class Block:
                 self._replicate(replicate)
                 self._hold_to_the_clock_outside(replicate)
                 if replicate == self._first:
-                    with self._spending.during("verify"):
-                        self._verify(replicate)
+                    with self._spending.during("audit"):
+                        self._audit(replicate)
         if self._weighing:
             with self._spending.during("memory"):
                 self._weigh()
@@ -177,12 +184,37 @@ class Block:
             if one.alive and (why := one.outside.broken()):
                 self._end(one, Reply(0, WRONG, why), "burst")
 
-    def _verify(self, replicate: int) -> None:
-        """After the clock, once for each cell: what was timed gives the right answer, and not one kept from before."""
+    def _audit(self, replicate: int) -> None:
+        """After the clock, once for each cell: its times are those of its work, and its answers are right."""
         for one in self._alive():
-            reply = None if one.prepared is None else self._ask_prepared(one, replicate, "verify")
-            if reply is not None:
-                one.kernel_s = value(Verified, reply).kernel_s
+            prepared = one.prepared
+            if prepared is None or self._clock.spent():
+                continue
+            seen = None
+            if self._auditor is not None and prepared.precision is not None:
+                call_s = self._seconds_of(one)
+                ask, burst = partial(self._ask_prepared, one, replicate), partial(self._uncounted_burst, one, replicate)
+                seen = self._auditor.audit(one.cell, prepared.precision, call_s, ask, burst)
+                if seen is None:
+                    continue
+                self._recorder.event("audit", cell=one.cell.id, **seen.told())
+                one.kernel_s = seen.kernel_s
+                if seen.wrong is not None:
+                    self._end(one, Reply(0, WRONG, seen.wrong), "audit")
+            if seen is None or seen.skipped is not None:
+                reply = self._ask_prepared(one, replicate, "verify")
+                if reply is not None:
+                    one.kernel_s = value(Verified, reply).kernel_s
+
+    def _seconds_of(self, one: Outcome) -> float:
+        """What a call takes, by the bursts that there are."""
+        return median(sample.wall_s for sample in one.samples[-LATEST:])
+
+    def _uncounted_burst(self, one: Outcome, replicate: int) -> Burst | None:
+        """A burst beside an audit: like all others for its process."""
+        state = "none" if one.prepared is None else one.prepared.states[0]
+        reply = self._ask_prepared(one, replicate, "burst", cache=state)
+        return None if reply is None else value(Burst, reply)
 
     def _prepare(self, one: Outcome, replicate: int) -> None:
         # Agreement is checked once: the same code on the same inputs does not need the oracle again.

@@ -67,19 +67,21 @@ class Clock:
     pause: float = 0.0
     gauges: Callable[[], dict[str, float]] = dict
 
-    def burst(self, run: Run, calls: int, cache: Cache = "none") -> Burst:
-        """Time ``calls`` calls together, garbage collection off."""
+    def burst(self, run: Run, calls: int, cache: Cache = "none", kept: list[Any] | None = None) -> Burst:
+        """Time ``calls`` calls together, garbage collection off; the result of the last one is put into ``kept``."""
         collecting = gc.isenabled()
         gc.disable()
         try:
             started_at, before = time.time(), snapshot()
             cpu = time.process_time_ns()
-            host_ns, device_ns = self._timed(run, calls, cold=cache == "cold")
+            host_ns, device_ns, result = self._timed(run, calls, cold=cache == "cold")
             cpu_ns = time.process_time_ns() - cpu
             found = receipt(before, snapshot()) | self.gauges()
         finally:
             if collecting:
                 gc.enable()
+        if kept is not None:
+            kept.append(result)
         wall_ns = host_ns if device_ns is None else device_ns
         if device_ns is not None:
             found["host_s"] = host_ns / 1e9
@@ -103,12 +105,12 @@ class Clock:
             calls = wanted
         return calls, warmups
 
-    def _timed(self, run: Run, calls: int, *, cold: bool) -> tuple[int, int | None]:
-        """Nanoseconds by the host's clock, and by the device's."""
+    def _timed(self, run: Run, calls: int, *, cold: bool) -> tuple[int, int | None, Any]:
+        """Nanoseconds by the host's clock, and by the device's; and what the last call returned."""
         if cold and self.flush is not None:
             return self._cold(run, calls, self.flush)
         if not self.queued:
-            return self._each(run, calls), None
+            return self._each(run, calls)
         start = time.perf_counter_ns()
         if self.stopwatch is not None:
             self.stopwatch.start()
@@ -118,18 +120,20 @@ class Clock:
             self.stopwatch.stop()
         self.wait(result)
         host = time.perf_counter_ns() - start
-        return host, self._read()
+        return host, self._read(), result
 
-    def _each(self, run: Run, calls: int) -> int:
-        wait, repeat = self.wait, range(calls)
+    def _each(self, run: Run, calls: int) -> tuple[int, None, Any]:
+        wait, but_the_last = self.wait, range(calls - 1)
         start = time.perf_counter_ns()
-        for _ in repeat:
+        for _ in but_the_last:
             wait(run())  # no name holds the result, so that its memory is there again for the next call
-        return time.perf_counter_ns() - start
+        result = run()
+        wait(result)
+        return time.perf_counter_ns() - start, None, result
 
-    def _cold(self, run: Run, calls: int, flush: Callable[[], None]) -> tuple[int, int | None]:
+    def _cold(self, run: Run, calls: int, flush: Callable[[], None]) -> tuple[int, int | None, Any]:
         if self.stopwatch is None:
-            return self._cold_by_host(run, calls, flush), None
+            return self._cold_by_host(run, calls, flush)
         start = time.perf_counter_ns()
         for _ in range(calls):
             flush()
@@ -137,17 +141,19 @@ class Clock:
             result = run()
             self.stopwatch.stop()
         self.wait(result)
-        return time.perf_counter_ns() - start, self._read()
+        return time.perf_counter_ns() - start, self._read(), result
 
-    def _cold_by_host(self, run: Run, calls: int, flush: Callable[[], None]) -> int:
+    def _cold_by_host(self, run: Run, calls: int, flush: Callable[[], None]) -> tuple[int, None, Any]:
         """Each call by itself, from an idle device: its launch is in it."""
-        total = 0
+        total, result = 0, None
         for _ in range(calls):
+            result = None
             flush()
             start = time.perf_counter_ns()
-            self.wait(run())
+            result = run()
+            self.wait(result)
             total += time.perf_counter_ns() - start
-        return total
+        return total, None, result
 
     def _read(self) -> int | None:
         return None if self.stopwatch is None else round(sum(self.stopwatch.elapsed_s()) * 1e9)

@@ -105,7 +105,8 @@ class Burst:
 class Prepared:
     """``prepare``: the cell is bound, agrees and is calibrated; its phases in seconds, and the warm-up bursts.
 
-    ``states`` are the cache states in which it is to be timed, a burst for each.
+    ``states`` are the cache states in which it is to be timed, a burst for each. ``precision`` says how exact its
+    answers have to be; workers of older revisions do not say it.
     """
 
     import_s: float
@@ -116,6 +117,7 @@ class Prepared:
     error_ratio: float | None
     warmups: list[dict[str, Any]]
     states: list[Cache] = field(default_factory=lambda: ["none"])
+    precision: dict[str, Any] | None = None
 
     def bursts(self) -> list[Burst]:
         """The warm-up bursts, typed."""

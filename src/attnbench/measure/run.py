@@ -28,6 +28,7 @@ from attnbench.errors import (
     worst_exit,
 )
 from attnbench.measure import floors, rows
+from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.block import Block, Clock, Outcome
 from attnbench.measure.effort import Effort
 from attnbench.measure.limits import find_groups, free_memory
@@ -115,6 +116,7 @@ def run(options: RunOptions) -> RunOutcome:
     with only_run(options.lock, options.wait_s), ExitStack() as stack:
         session = _resumed(options) if options.resume is not None else _started(options)
         stack.enter_context(session.writer)
+        stack.callback(session.close)
         note = None
         try:
             session.measure()
@@ -247,6 +249,11 @@ class Session:
         self._measured_again: set[tuple[str, int]] = set()
         self._spending = Spending()
         self._greeting, self._finishing = threading.Lock(), threading.Lock()
+        self._auditor = Auditor(self._effort.timeout_s)
+
+    def close(self) -> None:
+        """End what judges."""
+        self._auditor.close()
 
     def measure(self) -> None:
         """Everything that is left, block after block."""
@@ -327,7 +334,7 @@ class Session:
         effort = self._effort.at_most(suite.cell_s).at_least(suite.rounds) if suite else self._effort
         weigh = suite is None or suite.weigh
         common = (effort, self._clock, self.writer, self._rng(salt), earlier, self._spending)
-        block = Block(cells, pool, *common, weigh=weigh)
+        block = Block(cells, pool, *common, weigh=weigh, auditor=self._auditor)
         outcomes = block.measure()
         ceilings, cached = self._rates(outcomes, cells[0].device, threads)
         for outcome in outcomes:

@@ -21,10 +21,10 @@ YOUNG_S = 10.0
 
 
 class Scratch:
-    """A folder below the one for temporary files, held until ``remove``; ``about`` is what it was made for."""
+    """A folder below ``parent`` (that for temporary files), held until ``remove``; ``about``: what it was made for."""
 
-    def __init__(self, prefix: str, about: Path) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=prefix))
+    def __init__(self, prefix: str, about: Path, parent: Path | None = None) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         self._lock = FileLock(self.path / LOCK)
         self._lock.acquire(timeout=0)
         (self.path / ABOUT).write_text(str(about), encoding="utf-8")
@@ -35,18 +35,18 @@ class Scratch:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def sweep(prefix: str) -> list[Path]:
+def sweep(prefix: str, parent: Path | None = None) -> list[Path]:
     """Remove the folders of that name whose owner is dead; what each of them was made for, where it still is."""
     found = []
-    for folder in _abandoned(prefix):
+    for folder in _abandoned(prefix, parent or Path(tempfile.gettempdir())):
         with suppress(OSError, UnicodeDecodeError):
             found.append(Path((folder / ABOUT).read_text(encoding="utf-8")))
         shutil.rmtree(folder, ignore_errors=True)
     return [path for path in dict.fromkeys(found) if path.is_dir()]
 
 
-def _abandoned(prefix: str) -> Iterator[Path]:
-    for folder in sorted(Path(tempfile.gettempdir()).glob(f"{prefix}*")):
+def _abandoned(prefix: str, parent: Path) -> Iterator[Path]:
+    for folder in sorted(parent.glob(f"{prefix}*")):
         try:
             state = folder.lstat()
         except OSError:

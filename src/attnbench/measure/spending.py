@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from attnbench.results.schema import Sample
 
 # What is importing, compiling and checking (the processes that weigh memory do little else), or is not timed at all.
-ASIDE = ("prepare", "verify", "memory", "observing")
+ASIDE = ("prepare", "audit", "memory", "observing")
 
 
 class Spending:
     """Seconds by phase.
 
     ``ceilings``; ``prepare``: start, import, compile, check, calibrate; ``rounds``, of which ``bursts`` are measured;
-    ``verify``; ``memory``.
+    ``audit``; ``memory``.
     """
 
     def __init__(self) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from attnbench.measure.audits.judging import Judging
 from attnbench.measure.bench import Bench
 from attnbench.measure.check_operations import check_operations, conformance_operations, plan_operations
 from attnbench.measure.declare_operation import declare_operation
@@ -58,7 +59,7 @@ def operations() -> dict[str, Callable[..., Done]]:
 
     checking = plan_operations(backend) | check_operations(backend) | declare_operation(backend)
     own = general.operations() | Bench(backend).operations()
-    return own | checking | conformance_operations(backend)
+    return own | checking | conformance_operations(backend) | Judging().operations()
 
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:

@@ -1,0 +1,204 @@
+"""The auditor: asks a judge for values and a kernel's process for calls on them, and compares time and answers.
+
+It is of the run's own process, which no kernel reaches, as is its clock. What to judge it chooses by a seed that it
+tells nobody before the answers are there.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, Self
+
+from attnbench.measure.audits.judging import HOT, NEW, PART, REST
+from attnbench.measure.audits.verdict import FEWEST, Round, suspected, unexplained
+from attnbench.measure.limits import free_memory
+from attnbench.measure.protocol import WRONG, Burst, Reply, Verified, value
+from attnbench.measure.roofline import work
+from attnbench.measure.scratch import Scratch, sweep
+from attnbench.suite import Cell
+from attnbench.workers.session import Session
+
+PREFIX = "attnbench-audit-"
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (a folder that only its owner reads is made there)
+# Calls of one kind in one round take about so long together, and are so many.
+ROUND_S = 0.030
+FEWEST_CALLS, MOST_CALLS = 2, 16
+# Calls that take longer are audited by one of each kind.
+LONG_S = 0.4
+# What is moved for one call is read, written in place and handed out, at this rate at least, and in so many steps.
+BYTES_PER_S = 1e9
+STEP_S, REQUEST_S = 1e-3, 0.010
+# A share of the time outside that may be missing in what the process says.
+MISSING = 0.25
+
+# How many times the bytes of its operands a cell's files and processes hold.
+COPIES, IN_MEMORY = 5, 10
+MARGIN_BYTES = 16 * 2**20
+
+SAID = {
+    "hot": "in a burst it answered otherwise than at the gate",
+    "new": "on values that it had not seen",
+    "par": "after one part of its inputs had changed",
+    "res": "it goes on after it has returned",
+}
+
+Ask = Callable[..., Reply | None]
+
+
+@dataclass
+class Audited:
+    """What an audit saw: its rounds, why the cell is ``wrong`` and why it was not audited, ``None`` where it is not."""
+
+    rounds: list[Round] = field(default_factory=list)
+    wrong: str | None = None
+    skipped: str | None = None
+    kernel_s: float | None = None
+
+    def told(self) -> dict[str, Any]:
+        """For the journal."""
+        return asdict(self)
+
+
+class Auditor:
+    """Audits cells, one after the other, with one judge. Use it as a context."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._judge = Session(None, timeout_s)
+        self._secret = secrets.SystemRandom()
+        for parent in (SHARED_MEMORY, Path(tempfile.gettempdir())):
+            sweep(PREFIX, parent)
+        self._shelves: dict[Path, Scratch] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the judge, and leave nothing behind."""
+        self._judge.close()
+        for shelf in self._shelves.values():
+            shelf.remove()
+        self._shelves = {}
+
+    def audit(
+        self, cell: Cell, precision: Mapping[str, Any], call_s: float, ask: Ask, burst: Callable[[], Burst | None]
+    ) -> Audited | None:
+        """Audit a prepared cell of which a call takes about ``call_s``; ``None`` where its process gave no answer.
+
+        ``ask`` asks its process, ``burst`` has it make a burst as all the others were. A cell that is not explained is
+        audited again, and accused by ``FEWEST`` rounds.
+        """
+        seen = Audited()
+        groups = 1 if call_s > LONG_S else max(FEWEST_CALLS, min(MOST_CALLS, round(ROUND_S / max(call_s, 1e-9))))
+        folder = self._folder(cell, groups)
+        if folder is None:
+            return Audited(skipped="there is too little memory for values beside those that it is timed on")
+        try:
+            while len(seen.rounds) < FEWEST and (not seen.rounds or suspected(seen.rounds, cell.device)):
+                if not self._round(cell, precision, groups, folder, ask, burst, seen):
+                    return None
+                if seen.wrong or seen.skipped:
+                    return seen
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        seen.wrong = unexplained(seen.rounds, cell.device)
+        return seen
+
+    def _round(
+        self,
+        cell: Cell,
+        precision: Mapping[str, Any],
+        groups: int,
+        folder: Path,
+        ask: Ask,
+        burst: Callable[[], Burst | None],
+        seen: Audited,
+    ) -> bool:
+        """One round more in ``seen``; false where the process gave no answer."""
+        first, where = not seen.rounds, str(folder)
+        drawn = self._judge.ask("draw", cell=cell.to_dict(), folder=where, seed=self._seed(), groups=groups)
+        if not drawn.ok:
+            seen.skipped = f"the judge could not draw: {drawn.reason}"
+            return True
+        steps = self._steps(groups)
+        before = burst()
+        if before is None or (first and ask("answer", folder=where, name="burst") is None):
+            return False
+        reply = ask("audit", folder=where, steps=steps)
+        rest = ask("rest", folder=where, name=REST) if first and reply is not None else None
+        after = None if reply is None or (first and rest is None) else burst()
+        if reply is None or after is None:
+            return False
+        seen.kernel_s = seen.kernel_s if rest is None else value(Verified, rest).kernel_s
+        chosen = self._chosen(steps)
+        answers = [["burst", HOT], *chosen] if first else chosen[:1]
+        alike = [REST, f"answer-{len(steps) - 1}"] if first else []
+        asked: dict[str, Any] = {"cell_id": cell.id, "folder": where, "precision": dict(precision)}
+        judged = self._judge.ask("judge_answers", answers=answers, alike=alike, **asked)
+        if judged.status == WRONG:
+            seen.wrong = f"{SAID[judged.value.get('set', NEW)[:3]]}: {judged.reason}"
+        elif not judged.ok:
+            seen.skipped = f"the judge could not judge: {judged.reason}"
+        seconds = charged(reply, len(steps), drawn.value["bytes"])
+        kinds = {
+            kind: median(s for s, name in zip(seconds, steps, strict=True) if name.startswith(kind))
+            for kind in (NEW, PART)
+        }
+        calls = [one.wall_ns / 1e9 / one.calls for one in (before, after)]
+        seen.rounds.append(Round(sum(calls) / len(calls), kinds[NEW], kinds[PART]))
+        return True
+
+    def _seed(self) -> int:
+        return self._secret.randrange(2**31)
+
+    def _steps(self, groups: int) -> list[str]:
+        """The sets in random order, each part right after what it is a part of."""
+        order = self._secret.sample(range(groups), groups)
+        return [f"{kind}{group}" for group in order for kind in (NEW, PART)]
+
+    def _chosen(self, steps: list[str]) -> list[list[str]]:
+        """Which answers are judged: one of each kind, and the one by which all gradients can be."""
+        last = f"{NEW}{len(steps) // 2 - 1}"
+        names = [self._secret.choice([name for name in steps if name.startswith(kind)]) for kind in (NEW, PART)]
+        return [[f"answer-{steps.index(name)}", name] for name in dict.fromkeys([*names, last])]
+
+    def _folder(self, cell: Cell, groups: int) -> Path | None:
+        """A folder for the files of a cell, in shared memory where they fit; ``None`` where nothing does."""
+        if cell.case is None:
+            return None
+        size = work(cell.case).min_bytes
+        if free_memory() < IN_MEMORY * size:
+            return None
+        wanted = COPIES * groups * size + MARGIN_BYTES
+        for parent in (SHARED_MEMORY, Path(tempfile.gettempdir())):
+            with suppress(OSError):
+                if os.access(parent, os.W_OK) and shutil.disk_usage(parent).free > wanted:
+                    shelf = self._shelves.setdefault(parent, Scratch(PREFIX, Path.cwd(), parent))
+                    return Path(tempfile.mkdtemp(dir=shelf.path))
+        return None
+
+
+def charged(reply: Reply, steps: int, moved: int) -> list[float]:
+    """Seconds of each audited call: what the process says, or what it took outside less what moving values may take.
+
+    ``moved`` bytes were read by it; they are written in place, and about as many are handed out.
+    """
+    told = [one / 1e9 for one in reply.value["call_ns"]]
+    outside = reply.took_s - REQUEST_S - STEP_S * steps - 3 * moved / BYTES_PER_S
+    if len(told) != steps or not all(math.isfinite(one) and one >= 0 for one in told):
+        return [max(0.0, outside) / steps] * steps
+    total = sum(told)
+    if outside <= total * (1 + MISSING):
+        return told
+    return [outside / steps] * steps

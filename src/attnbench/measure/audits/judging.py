@@ -1,0 +1,114 @@
+"""The judge: a process that draws what kernels are audited with and judges what they answer, and never loads a kernel.
+
+It is a worker without a framework. What it draws it keeps, until it has judged the answers. How exact an answer has to
+be is the kernel's declaration, which is public: it comes as data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from attnbench.agree.answer import judge_answer
+from attnbench.agree.bounds import Units
+from attnbench.agree.judge import Judgement
+from attnbench.agree.sampled import Sample, choose, sampled
+from attnbench.backends.answers import gradient_names
+from attnbench.backends.bind import Inputs, inputs_of
+from attnbench.errors import AttnbenchError
+from attnbench.implementation import AttentionOutput
+from attnbench.measure.audits.shelf import ShelfError, put, take
+from attnbench.measure.audits.values import partly, renewed
+from attnbench.measure.protocol import OK, WRONG, Done
+from attnbench.precision import Precision
+from attnbench.suite import Cell
+
+if TYPE_CHECKING:
+    from attnbench.problem import Case
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+HOT, REST = "hot", "rest"
+NEW, PART = "new", "part"
+
+
+@dataclass
+class Drawn:
+    """What was drawn for one cell: sets by name, and which rows are judged; in ``zeroed`` only they have cotangents."""
+
+    case: Case
+    sample: Sample
+    sets: dict[str, Inputs]
+    zeroed: tuple[str, ...] = ()
+
+
+class Judging:
+    """The operations of a judge."""
+
+    def __init__(self) -> None:
+        self._drawn: dict[str, Drawn] = {}
+
+    def operations(self) -> dict[str, Callable[..., Done]]:
+        """By their names in the protocol."""
+        return {operation.__name__: operation for operation in (self.draw, self.judge_answers)}
+
+    def draw(self, cell: dict[str, Any], folder: str, seed: int, groups: int) -> Done:
+        """Write ``groups`` pairs of sets: new values, and those with a part changed. What was drawn before is gone."""
+        asked = Cell.from_dict(cell)
+        if asked.case is None:
+            msg = f"cell {asked.id} has no case: it is observed, not timed"
+            raise AttnbenchError(msg)
+        base = inputs_of(asked.case)
+        drawn = Drawn(asked.case, choose(base.call, seed), {HOT: base})
+        self._drawn = {asked.id: drawn}
+        shelf, size, sizes = Path(folder), 0, base.call.sizes
+        whole = len(drawn.sample.rows) == sizes.Tq and len(drawn.sample.pairs) == sizes.B * sizes.Hq
+        for group in range(groups):
+            new = renewed(asked.case, base, seed + group)
+            if group == groups - 1 and new.gradients and not whole:
+                # Gradients of k and v are sums over all rows: only so can they be judged by some.
+                new, drawn.zeroed = sampled(new, drawn.sample), (f"{NEW}{group}", f"{PART}{group}")
+            for name, inputs in ((f"{NEW}{group}", new), (f"{PART}{group}", partly(new, seed + group))):
+                drawn.sets[name] = inputs
+                size += put(shelf / name, inputs.arrays())
+        return OK, None, {"bytes": size}
+
+    def judge_answers(
+        self, cell_id: str, folder: str, answers: list[list[str]], precision: dict[str, Any], alike: list[str]
+    ) -> Done:
+        """Judge answers by the names of their files, each with the name of its set; the first that is wrong ends it.
+
+        ``alike`` are files that must be the same, byte for byte.
+        """
+        if len({(Path(folder) / name).read_bytes() for name in alike}) > 1:
+            return (
+                WRONG,
+                "its answer at rest is not the one that was copied when the call returned",
+                {"set": REST},
+            )
+        drawn = self._drawn[cell_id]
+        units = Units.of(Precision(**precision), drawn.case.problem.dtype)
+        for file, name in answers:
+            try:
+                found = take(Path(folder) / file)
+            except ShelfError as error:
+                return WRONG, f"its process did not hand out its answer: {error}", {}
+            bad = next((one.sentence() for one in _judged(found, drawn, name, units) if not one.ok), None)
+            if bad is not None:
+                return WRONG, bad, {"set": name}
+        return OK, None, {}
+
+
+def _judged(found: dict[str, Array], drawn: Drawn, name: str, units: Units) -> tuple[Judgement, ...]:
+    inputs = drawn.sets[name]
+    wanted = ["output", *inputs.call.outputs]
+    wanted += [f"d_{one}" for one in gradient_names(inputs.call)] if inputs.gradients else []
+    if missing := [one for one in wanted if one not in found]:
+        return (Judgement(missing[0], float("inf"), "shape", "is not in its answer"),)
+    output = AttentionOutput(**{one: found[one] for one in wanted if not one.startswith("d_")})
+    grads = {one.removeprefix("d_"): array for one, array in found.items() if one.startswith("d_")}
+    return judge_answer(output, grads, inputs, units, drawn.sample, sampled=name in drawn.zeroed)
