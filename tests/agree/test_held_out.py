@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="the torch extra is not installed")
+
 from attnbench.agree.case_text import case_from_text
 from attnbench.agree.mutants.recipes import BY_FEATURE
 from attnbench.agree.trial import trial

@@ -120,6 +120,10 @@ def closing(compared: Compared, calibration: Calibration | None) -> list[str]:
     busy = sum(one.disturbed for one in compared.verdicts)
     effort = f"{outcome.pairs} pair{'' if outcome.pairs == 1 else 's'} of fresh processes in {clock(outcome.seconds)}"
     lines.append(effort + (f"; {busy} bursts stayed disturbed after all repeats." if busy else "."))
+    lines += [
+        f"Not audited: {count} cell{'' if count == 1 else 's'}, because {why}."
+        for why, count in Counter(state.unaudited for state in outcome.states if state.unaudited).items()
+    ]
     if outcome.note:
         lines.append(f"Partial: {outcome.note}.")
     lines.append(machine_line(compared, calibration))

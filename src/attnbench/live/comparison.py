@@ -18,6 +18,7 @@ from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK
 from attnbench.live.pair import NOT_COMPARABLE, PairedEffort, State
 from attnbench.live.pairs import INTERRUPTED, Outcome, Pairs
 from attnbench.live.sides import Resolved
+from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.limits import free_memory
 from attnbench.measure.lock import only_run
 from attnbench.measure.protocol import OK, UNSUPPORTED
@@ -88,7 +89,7 @@ def compare_held(resolved: Resolved, terms: Terms) -> Compared:
     fingerprint, started = collect_fingerprint(), utc_now()
     run_id = new_run_id([terms.name], started)
     info = _info(resolved, terms, rules, fingerprint, started) | {"seed": seed}
-    with PairsWriter.create(terms.out, run_id, info) as writer:
+    with PairsWriter.create(terms.out, run_id, info) as writer, Auditor(terms.effort.timeout_s) as auditor:
         pairs = Pairs(
             resolved.sides,
             resolved.twins,
@@ -101,6 +102,7 @@ def compare_held(resolved: Resolved, terms: Terms) -> Compared:
             memory_limit=int(free_memory() * MEMORY_SHARE / 2),
             doubtful=weigh_again,
             progress=terms.progress,
+            auditor=auditor,
         )
         _refuse(pairs.states, resolved.refused)
         outcome = pairs.measure()

@@ -7,9 +7,11 @@ import random
 import statistics
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 from attnbench.live.duo import BOTH, Duo, Name, Twin, no_reply
+from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.outside import FEWEST, Outside
 from attnbench.measure.placement import first, needed, shuffled
 from attnbench.measure.pool import DOUBTFUL
@@ -17,7 +19,7 @@ from attnbench.measure.protocol import OK, UNSUPPORTED, WRONG, Burst, Hello, Pre
 from attnbench.measure.receipts import Limits, disturbance
 
 NOT_COMPARABLE = "not-comparable"
-AFTER_THE_GATE = ("burst", "verify")
+AFTER_THE_GATE = ("burst", "answer", "audit", "rest", "verify")
 ABBA: tuple[Name, ...] = ("A", "B", "B", "A")
 BAAB: tuple[Name, ...] = ("B", "A", "A", "B")
 # Both sides make as many calls in a burst, unless one would have more than this many times as many by itself.
@@ -82,6 +84,10 @@ class State:
     disturbed: int = 0
     checked: bool = False
     verified: bool = False
+    # How exact the answers of each side have to be; ``None`` where its worker, of an older revision, does not say it.
+    exact: dict[Name, Mapping[str, Any] | None] = field(default_factory=dict)
+    # Why its times were not audited, where they were not.
+    unaudited: str | None = None
     apart: bool = False
     kills: int = 0
     decided: bool = False
@@ -131,7 +137,9 @@ class Pair:
         effort: PairedEffort,
         rng: random.Random,
         clock: Callable[[], float],
+        auditor: Auditor | None = None,
     ) -> None:
+        self._auditor = auditor
         self._duo, self._order, self._record = duo, order, record
         self._effort, self._rng, self._clock = effort, rng, clock
         self._calls: dict[str, dict[Name, int]] = {}
@@ -166,7 +174,10 @@ class Pair:
         for state in ready:
             yield from self._hold_to_the_clock_outside(state)
         finished = [state for state in ready if self._whole(state)]
-        yield from self._verify([state for state in finished if not state.verified])
+        unverified = [state for state in finished if not state.verified]
+        for state in unverified:
+            yield from self._audit(state)
+        yield from self._verify([state for state in unverified if not state.verified and self._going_on(state)])
         for state in finished:
             if state.status == OK and state.verified:
                 self._judge(state)
@@ -265,6 +276,8 @@ class Pair:
             except ProtocolError as error:
                 state.end(NOT_COMPARABLE, name, f"its worker speaks another protocol: {error}")
                 return
+        if not state.checked:
+            state.exact = {name: found[name].precision for name in BOTH}
         state.checked = True
         self._calls[state.twin.id] = common_calls(found["A"].calls, found["B"].calls)
         self._cache[state.twin.id] = found["A"].states[0]
@@ -344,8 +357,51 @@ class Pair:
         over = {} if why is None else {"over": why}
         self._record["cells"][state.twin.id]["bursts"].append({**where, **raw, **over})
 
+    def _audit(self, state: State) -> Iterator[Failure]:
+        """Once, after the clock: times and answers of both sides are those of their work; or of neither it is asked."""
+        if self._auditor is None or None in (state.exact.get("A"), state.exact.get("B")):
+            state.unaudited = "the worker of one side knows no audit"
+            return
+        for name in BOTH:
+            failed: list[tuple[Reply, str]] = []
+            ask = partial(self._asked, state, name, failed)
+            call_s = statistics.median(self._seconds[state.twin.id][name])
+            seen = self._auditor.audit(
+                state.twin.cell(name),
+                state.exact[name] or {},
+                call_s,
+                ask,
+                partial(self._burst_beside, state, ask, name),
+            )
+            if seen is None:
+                yield from (self._fail(state, name, *one) for one in failed)
+                return
+            self._record["cells"][state.twin.id].setdefault("audits", {})[name] = seen.told()
+            if seen.wrong is not None:
+                yield self._fail(state, name, Reply(0, WRONG, seen.wrong), "audit")
+                return
+            if seen.skipped is not None:
+                state.unaudited = seen.skipped
+                return
+        state.verified = True
+
+    def _asked(
+        self, state: State, name: Name, failed: list[tuple[Reply, str]], op: str, /, **arguments: Any
+    ) -> Reply | None:
+        """Ask one side for its cell; a failure is put into ``failed``."""
+        reply = self._duo.ask(name, op, cell_id=state.twin.cell(name).id, **arguments)
+        if reply.ok:
+            return reply
+        failed.append((reply, op))
+        return None
+
+    def _burst_beside(self, state: State, ask: Callable[..., Reply | None], name: Name) -> Burst | None:
+        """A burst beside an audit: like all others for its process."""
+        reply = ask("burst", calls=self._calls[state.twin.id][name], cache=self._cache[state.twin.id])
+        return None if reply is None else value(Burst, reply)
+
     def _verify(self, states: Sequence[State]) -> Iterator[Failure]:
-        """Once, after the clock: what was timed gives the right answer, on both sides."""
+        """Once, after the clock, where there was no audit: what was timed gives the right answer, on both sides."""
         if not states:
             return
         replies: dict[tuple[Name, str], Reply] = {}

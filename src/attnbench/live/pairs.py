@@ -18,6 +18,7 @@ from typing import Any
 
 from attnbench.live.duo import BOTH, Drawn, Duo, Name, Side, Start, Twin, no_reply
 from attnbench.live.pair import NOT_COMPARABLE, Failure, Greeting, Judge, Pair, PairedEffort, Recorder, State
+from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.pool import DOUBTFUL, MOST_KILLS
 from attnbench.measure.process import WorkerProcess
 from attnbench.measure.protocol import OK, Memory, ProtocolError, Reply, value
@@ -65,7 +66,9 @@ class Pairs:
         start: Start = WorkerProcess,
         clock: Callable[[], float] = time.monotonic,
         progress: Progress | None = None,
+        auditor: Auditor | None = None,
     ) -> None:
+        self._auditor = auditor
         self.states = tuple(State(twin, judge()) for twin in twins)
         self._sides, self._recorder, self._rng = sides, recorder, rng
         self._effort = effort or PairedEffort()
@@ -153,7 +156,9 @@ class Pairs:
         record: dict[str, Any] = {"pair": self._pairs, "drawn": drawn.to_dict(), "cells": {}}
         self._pairs += 1
         with self._duo(group[0].twin, drawn) as duo:
-            pair = Pair(duo, order, record, effort=self._effort, rng=self._rng, clock=self._clock)
+            pair = Pair(
+                duo, order, record, effort=self._effort, rng=self._rng, clock=self._clock, auditor=self._auditor
+            )
             for seen in pair.run():
                 if isinstance(seen, Greeting):
                     self._versions[f"{seen.side} {self._sides[seen.side].label}"] = dict(seen.hello.versions)
