@@ -44,6 +44,9 @@ class Worker(Protocol):
     def call(self, op: str, timeout: float, /, **arguments: Any) -> Reply:
         """Ask and wait for the answer: this blocking read is the token."""
 
+    def working_s(self, seconds: float) -> float | None:
+        """Processor time that it uses for so long while nobody asks for anything."""
+
     def close(self) -> None:
         """End it."""
 

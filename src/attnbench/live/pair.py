@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from attnbench.live.duo import BOTH, Duo, Name, Twin, no_reply
-from attnbench.measure.audits.auditor import Auditor
+from attnbench.measure.audits.auditor import Auditor, Side
 from attnbench.measure.outside import FEWEST, Outside
 from attnbench.measure.placement import first, needed, shuffled
 from attnbench.measure.pool import DOUBTFUL
@@ -366,13 +366,8 @@ class Pair:
             failed: list[tuple[Reply, str]] = []
             ask = partial(self._asked, state, name, failed)
             call_s = statistics.median(self._seconds[state.twin.id][name])
-            seen = self._auditor.audit(
-                state.twin.cell(name),
-                state.exact[name] or {},
-                call_s,
-                ask,
-                partial(self._burst_beside, state, ask, name),
-            )
+            side = Side(ask, partial(self._burst_beside, state, ask, name), self._duo.workers[name].working_s)
+            seen = self._auditor.audit(state.twin.cell(name), state.exact[name] or {}, call_s, side)
             if seen is None:
                 yield from (self._fail(state, name, *one) for one in failed)
                 return

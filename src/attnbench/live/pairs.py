@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from attnbench.live.duo import BOTH, Drawn, Duo, Name, Side, Start, Twin, no_reply
@@ -22,6 +23,7 @@ from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.pool import DOUBTFUL, MOST_KILLS
 from attnbench.measure.process import WorkerProcess
 from attnbench.measure.protocol import OK, Memory, ProtocolError, Reply, value
+from attnbench.measure.weighing import weigh
 
 INTERRUPTED = "interrupted"
 
@@ -223,7 +225,9 @@ class Pairs:
             def work(name: Name) -> None:
                 cell = state.twin.cell(name)
                 hello = duo.hello(name, cell)
-                replies[name] = duo.ask(name, "memory", cell=cell.to_dict()) if hello.ok else hello
+                replies[name] = (
+                    weigh(partial(duo.ask, name), lambda: duo.workers[name].pid, cell) if hello.ok else hello
+                )
 
             duo.together(work)
         if any(reply.outside for reply in replies.values()) and tries < MOST_KILLS:

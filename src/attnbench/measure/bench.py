@@ -71,7 +71,7 @@ class Bench:
     def operations(self) -> dict[str, Callable[..., Done]]:
         """The operations by their names in the protocol."""
         timed = (self.prepare, self.burst, self.answer, self.audit, self.rest, self.verify)
-        named = (*timed, self.memory, self.drop, self.ceilings)
+        named = (*timed, self.memory, self.weigh_ready, self.weigh_call, self.drop, self.ceilings)
         return {operation.__name__: operation for operation in named}
 
     def prepare(self, cell: dict[str, Any], gate: bool = True) -> Done:  # noqa: FBT001, FBT002  (a JSON argument)
@@ -141,9 +141,17 @@ class Bench:
         del cell_id
         return self._hand_out(Path(folder) / name)
 
-    def audit(self, cell_id: str, folder: str, steps: list[str]) -> Done:
-        """Call once for every step, on values that are in the folder; nanoseconds of each (``audits.calls``)."""
-        live, self._kept = self._live[cell_id], None
+    def audit(self, cell_id: str, folder: str, steps: list[str], idle: bool = False) -> Done:  # noqa: FBT001, FBT002
+        """Call once for every step, on values that are in the folder; nanoseconds of each (``audits.calls``).
+
+        ``idle``: do all but the calls, and hand out the last result each time.
+        """
+        live, kept = self._live[cell_id], self._kept
+        self._kept = None
+        if idle and kept is not None:
+            call_ns, _, _ = audited(live.binding, Path(folder), steps, kept[1])
+            self._kept = kept
+            return OK, None, {"call_ns": call_ns}
         with accepted():
             call_ns, binding, result = audited(live.binding, Path(folder), steps)
         self._kept = binding, result
@@ -188,8 +196,32 @@ class Bench:
         return OK, None, asdict(Verified(kernel_s))
 
     def memory(self, cell: dict[str, Any]) -> Done:
-        """Peak memory of one call, after a small problem of the same kind has brought in what is loaded lazily."""
-        asked, self._kept = Cell.from_dict(cell), None
+        """Peak memory of one call by this process's own account, after what ``weigh_ready`` does.
+
+        So memory is measured on an accelerator, and where nobody else can tell.
+        """
+        binding = self._to_weigh(Cell.from_dict(cell))
+        with accepted():
+            return OK, None, asdict(memory.peak_of_call(binding, self._clock(binding.device).gauges))
+
+    def weigh_ready(self, cell: dict[str, Any]) -> Done:
+        """Make ready for one call whose memory is measured outside (``weighing``)."""
+        asked = Cell.from_dict(cell)
+        binding = self._to_weigh(asked)
+        self._live[asked.id] = Live(binding, _case(asked), {})
+        memory.settle(self.backend)
+        return OK, None, {}
+
+    def weigh_call(self, cell_id: str) -> Done:
+        """Call once; what comes out is held until something else is asked."""
+        binding = self._live[cell_id].binding
+        with accepted():
+            self._kept = binding, binding.result()
+        return OK, None, dict(binding.bound.detail)
+
+    def _to_weigh(self, asked: Cell) -> Binding:
+        """A binding to a cell, after a small problem of the same kind has brought in what is loaded lazily."""
+        self._kept = None
         self._live.clear()
         kernel = discover.load_implementation(asked.impl, asked.files)
         case, device = _case(asked), asked.device
@@ -198,8 +230,7 @@ class Bench:
             with suppress(UnsupportedError):  # nobody has asked whether it takes the small one
                 bind_case(self.backend, kernel, little, device).result()
         with accepted():
-            binding = bind_case(self.backend, kernel, case, device)
-            return OK, None, asdict(memory.peak_of_call(binding, self._clock(device).gauges))
+            return bind_case(self.backend, kernel, case, device)
 
     def ceilings(self, seconds: float, device: str, dtypes: list[str]) -> Done:
         """What this machine can do with the threads of this process, as far as this framework shows it."""

@@ -12,14 +12,14 @@ import random
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import median
 from typing import Protocol
 
-from attnbench.measure.audits.auditor import Auditor
+from attnbench.measure.audits.auditor import Auditor, Side
 from attnbench.measure.effort import Effort, enough, exhausted
-from attnbench.measure.outside import FEWEST, Outside
+from attnbench.measure.outside import FEWEST, Outside, cpu_s
 from attnbench.measure.placement import shuffled
 from attnbench.measure.pool import Pool
 from attnbench.measure.processors import at_once
@@ -194,7 +194,8 @@ class Block:
             if self._auditor is not None and prepared.precision is not None:
                 call_s = self._seconds_of(one)
                 ask, burst = partial(self._ask_prepared, one, replicate), partial(self._uncounted_burst, one, replicate)
-                seen = self._auditor.audit(one.cell, prepared.precision, call_s, ask, burst)
+                rest = partial(self._pool.working_s, one.cell)
+                seen = self._auditor.audit(one.cell, prepared.precision, call_s, Side(ask, burst, rest))
                 if seen is None:
                     continue
                 self._recorder.event("audit", cell=one.cell.id, **seen.told())
@@ -245,6 +246,7 @@ class Block:
                 return
             burst = value(Burst, reply)
             one.outside.add(reply, burst, one.cell.device)
+            burst = replace(burst, cpu_ns=round(1e9 * cpu_s(reply, burst)))
             why = disturbance(burst.receipt, burst.host_s, self._effort.limits)
             again = why is not None and attempt < self._effort.retries
             self._record(one, burst, replicate, disturbed=again, why=why)
@@ -324,7 +326,7 @@ class Block:
         if self._clock.spent():
             return None
         with self._pool.sibling(one.cell.id) as alone:
-            return alone.ask(one.cell, "memory", cell=one.cell.to_dict())
+            return alone.weigh(one.cell)
 
     def _take_memory(self, one: Outcome, reply: Reply | None) -> None:
         if reply is None:

@@ -60,12 +60,17 @@ def release() -> None:
     trim(0)
 
 
-def peak_of_call(binding: Binding, gauges: Gauges = dict) -> Memory:
-    """Call once and say how far memory rose above the level before the call."""
-    backend, device, run = binding.backend, binding.device, binding.run
+def settle(backend: Backend) -> None:
+    """Give back what nobody needs, before memory is measured."""
     gc.collect()  # what is garbage cannot leave a framework's cache
     backend.trim()
     release()
+
+
+def peak_of_call(binding: Binding, gauges: Gauges = dict) -> Memory:
+    """Call once and say how far memory rose above the level before the call."""
+    backend, device, run = binding.backend, binding.device, binding.run
+    settle(backend)
     found = _on_host(run, backend) if device == "cpu" else _on_device(run, backend, device, gauges)
     return replace(found, detail={**found.detail, **binding.bound.detail})
 

@@ -11,19 +11,21 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 from attnbench.measure.limits import Groups
 from attnbench.measure.placement import first, needed, place
 from attnbench.measure.process import NO_GROUPS, Setting, WorkerProcess
 from attnbench.measure.protocol import CRASHED, OOM, TIMEOUT, Hello, Reply, value
+from attnbench.measure.weighing import weigh
 from attnbench.suite import Cell
 from attnbench.workers.session import greet
 
 HASH_SEEDS = 2**32 - 1
 LONGEST_PADDING = 4096
 
-NEED_PREPARED = ("burst", "answer", "audit", "rest", "verify")
+NEED_PREPARED = ("burst", "answer", "audit", "rest", "verify", "weigh_call")
 # A wrong answer is none of them: it gets no second chance.
 DOUBTFUL = (CRASHED, OOM, TIMEOUT)
 # Whoever is killed from outside more often than this is taken to do it itself.
@@ -117,6 +119,17 @@ class Pool:
             reply = self._ask(cell, op, arguments)
         return reply
 
+    def weigh(self, cell: Cell) -> Reply:
+        """The memory of one call of a cell (``weighing``)."""
+
+        def pid() -> int:
+            return self._members[self._key(cell)].worker.pid
+
+        reply = weigh(partial(self.ask, cell), pid, cell)
+        while self.again(cell, "memory", reply):
+            reply = weigh(partial(self.ask, cell), pid, cell)
+        return reply
+
     def again(self, cell: Cell, op: str, reply: Reply) -> bool:
         """Whether a failure may be another's doing; then the next question finds a fresh process.
 
@@ -176,6 +189,11 @@ class Pool:
         member, found = self._members.get(self._key(cell)), first(order, needed(cell))
         if found is not None and member is not None and member.processors != found and cell.device == "cpu":
             member.processors = found if place(member.worker.pid, found) else None
+
+    def working_s(self, cell: Cell, seconds: float) -> float | None:
+        """Processor time that the process of a cell uses for so long while nobody asks for anything."""
+        member = self._members.get(self._key(cell))
+        return None if member is None else member.worker.working_s(seconds)
 
     def import_s(self, cell: Cell) -> float:
         """Seconds that importing the framework of a cell took."""

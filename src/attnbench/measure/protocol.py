@@ -43,7 +43,8 @@ class Reply:
     """The answer to a request. ``pid`` tells a worker from a child that a kernel forked.
 
     ``outside``: the process was ended by somebody else, which says nothing of what it was asked. ``took_s`` is the time
-    between question and answer by the parent's clock. A parent sets both.
+    between question and answer by the parent's clock, and ``cpu_s`` the processor time that the process and all below
+    it used meanwhile, as the system tells it. A parent sets them.
     """
 
     number: int
@@ -53,6 +54,7 @@ class Reply:
     pid: int = 0
     outside: bool = False
     took_s: float = 0.0
+    cpu_s: float | None = None
 
     @property
     def ok(self) -> bool:

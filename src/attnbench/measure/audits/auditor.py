@@ -39,6 +39,8 @@ BYTES_PER_S = 1e9
 STEP_S, REQUEST_S = 1e-3, 0.010
 # A share of the time outside that may be missing in what the process says.
 MISSING = 0.25
+# Two audits that should take the same may differ by so much.
+UNEVEN_S = 0.003
 
 # How many times the bytes of its operands a cell's files and processes hold.
 COPIES, IN_MEMORY = 5, 10
@@ -51,7 +53,22 @@ SAID = {
     "res": "it goes on after it has returned",
 }
 
-Ask = Callable[..., Reply | None]
+# For so long a process is watched after a burst, and it may use so much of a processor meanwhile.
+WATCHED_S, RESTING_S = 0.030, 0.005
+WATCHES = 3
+GOES_ON = "its process goes on computing after it has answered: within"
+
+
+@dataclass(frozen=True)
+class Side:
+    """The process of a cell: ``ask`` it, ``burst`` as all its bursts were made, ``rest``: what it does unasked.
+
+    The first two give ``None`` where it gave no answer. ``rest`` takes seconds and gives seconds of processor time.
+    """
+
+    ask: Callable[..., Reply | None]
+    burst: Callable[[], Burst | None]
+    rest: Callable[[float], float | None]
 
 
 @dataclass
@@ -91,13 +108,11 @@ class Auditor:
             shelf.remove()
         self._shelves = {}
 
-    def audit(
-        self, cell: Cell, precision: Mapping[str, Any], call_s: float, ask: Ask, burst: Callable[[], Burst | None]
-    ) -> Audited | None:
+    def audit(self, cell: Cell, precision: Mapping[str, Any], call_s: float, side: Side) -> Audited | None:
         """Audit a prepared cell of which a call takes about ``call_s``; ``None`` where its process gave no answer.
 
-        ``ask`` asks its process, ``burst`` has it make a burst as all the others were. A cell that is not explained is
-        audited again, and accused by ``FEWEST`` rounds.
+        ``precision`` says how exact its answers have to be. A cell that is not explained is audited again, and accused
+        by ``FEWEST`` rounds.
         """
         seen = Audited()
         groups = 1 if call_s > LONG_S else max(FEWEST_CALLS, min(MOST_CALLS, round(ROUND_S / max(call_s, 1e-9))))
@@ -105,15 +120,32 @@ class Auditor:
         if folder is None:
             return Audited(skipped="there is too little memory for values beside those that it is timed on")
         try:
-            while len(seen.rounds) < FEWEST and (not seen.rounds or suspected(seen.rounds, cell.device)):
-                if not self._round(cell, precision, groups, folder, ask, burst, seen):
+            if cell.device == "cpu" and not self._at_rest(side, seen):
+                return None
+            while (
+                not seen.wrong
+                and len(seen.rounds) < FEWEST
+                and (not seen.rounds or suspected(seen.rounds, cell.device))
+            ):
+                if not self._round(cell, precision, groups, folder, side, seen):
                     return None
                 if seen.wrong or seen.skipped:
                     return seen
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        seen.wrong = unexplained(seen.rounds, cell.device)
+        seen.wrong = seen.wrong or unexplained(seen.rounds, cell.device)
         return seen
+
+    def _at_rest(self, side: Side, seen: Audited) -> bool:
+        """Watch its process after bursts, while nobody asks for anything; false where it gave no answer."""
+        used: list[float] = []
+        while len(used) < WATCHES and (not used or used[-1] > RESTING_S):
+            if side.burst() is None:
+                return False
+            used.append(side.rest(WATCHED_S) or 0.0)
+        if len(used) == WATCHES and min(used) > RESTING_S:
+            seen.wrong = f"{GOES_ON} {1e3 * WATCHED_S:.0f} ms it used {1e3 * min(used):.0f} ms of a processor"
+        return True
 
     def _round(
         self,
@@ -121,8 +153,7 @@ class Auditor:
         precision: Mapping[str, Any],
         groups: int,
         folder: Path,
-        ask: Ask,
-        burst: Callable[[], Burst | None],
+        side: Side,
         seen: Audited,
     ) -> bool:
         """One round more in ``seen``; false where the process gave no answer."""
@@ -132,13 +163,14 @@ class Auditor:
             seen.skipped = f"the judge could not draw: {drawn.reason}"
             return True
         steps = self._steps(groups)
-        before = burst()
-        if before is None or (first and ask("answer", folder=where, name="burst") is None):
+        before = side.burst()
+        if before is None or (first and side.ask("answer", folder=where, name="burst") is None):
             return False
-        reply = ask("audit", folder=where, steps=steps)
-        rest = ask("rest", folder=where, name=REST) if first and reply is not None else None
-        after = None if reply is None or (first and rest is None) else burst()
-        if reply is None or after is None:
+        reply = side.ask("audit", folder=where, steps=steps)
+        idle = None if reply is None else side.ask("audit", folder=where, steps=steps, idle=True)
+        rest = side.ask("rest", folder=where, name=REST) if first and idle is not None else None
+        after = None if idle is None or (first and rest is None) else side.burst()
+        if reply is None or idle is None or after is None:
             return False
         seen.kernel_s = seen.kernel_s if rest is None else value(Verified, rest).kernel_s
         chosen = self._chosen(steps)
@@ -150,7 +182,7 @@ class Auditor:
             seen.wrong = f"{SAID[judged.value.get('set', NEW)[:3]]}: {judged.reason}"
         elif not judged.ok:
             seen.skipped = f"the judge could not judge: {judged.reason}"
-        seconds = charged(reply, len(steps), drawn.value["bytes"])
+        seconds = charged(reply, idle, len(steps), drawn.value["bytes"])
         kinds = {
             kind: median(s for s, name in zip(seconds, steps, strict=True) if name.startswith(kind))
             for kind in (NEW, PART)
@@ -189,16 +221,16 @@ class Auditor:
         return None
 
 
-def charged(reply: Reply, steps: int, moved: int) -> list[float]:
-    """Seconds of each audited call: what the process says, or what it took outside less what moving values may take.
+def charged(reply: Reply, idle: Reply, steps: int, moved: int) -> list[float]:
+    """Seconds of each audited call: what the process says, or what the audit took outside beside moving values.
 
-    ``moved`` bytes were read by it; they are written in place, and about as many are handed out.
+    Moving them is what the same audit took without its calls (``idle``); at most what it may take where ``moved`` bytes
+    were read: they are written in place, and about as many are handed out.
     """
     told = [one / 1e9 for one in reply.value["call_ns"]]
-    outside = reply.took_s - REQUEST_S - STEP_S * steps - 3 * moved / BYTES_PER_S
-    if len(told) != steps or not all(math.isfinite(one) and one >= 0 for one in told):
-        return [max(0.0, outside) / steps] * steps
-    total = sum(told)
-    if outside <= total * (1 + MISSING):
+    beside = min(idle.took_s, REQUEST_S + STEP_S * steps + 3 * moved / BYTES_PER_S)
+    outside = reply.took_s - beside
+    sane = len(told) == steps and all(math.isfinite(one) and one >= 0 for one in told)
+    if sane and outside <= sum(told) * (1 + MISSING) + UNEVEN_S:
         return told
-    return [outside / steps] * steps
+    return [max(0.0, outside) / steps] * steps

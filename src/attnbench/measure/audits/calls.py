@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from attnbench.backends.bind import Binding
 
 
-def audited(binding: Binding, folder: Path, steps: Sequence[str]) -> tuple[list[int], Binding, Any]:
+def audited(binding: Binding, folder: Path, steps: Sequence[str], idle: Any = None) -> tuple[list[int], Binding, Any]:
     """Call once for every step, on the values of the file of that name; nanoseconds of each, and the last result.
 
-    Answers are written beside it as ``answer-`` and the number of the step.
+    Answers are written beside it as ``answer-`` and the number of the step. With ``idle``, a result from before,
+    nothing is called and that is handed out each time: what an audit takes beside its calls.
     """
     backend, found, result = binding.backend, list[int](), None
     collecting = gc.isenabled()
@@ -34,10 +35,10 @@ def audited(binding: Binding, folder: Path, steps: Sequence[str]) -> tuple[list[
             run, wait = binding.run, backend.wait
             wait(binding.native.arrays())
             start = time.perf_counter_ns()
-            result = run()
+            result = run() if idle is None else idle
             wait(result)
             found.append(time.perf_counter_ns() - start)
-            hand_out(binding, result, folder / f"answer-{number}")
+            hand_out(binding, result, folder / f"{'answer' if idle is None else 'idle'}-{number}")
     finally:
         if collecting:
             gc.enable()

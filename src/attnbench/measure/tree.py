@@ -1,0 +1,77 @@
+"""A worker and all that it has started, as the system sees them from outside: processor time, and memory.
+
+A kernel can change whatever its own process says. It cannot change what /proc and the system's clocks say of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+PROC = Path("/proc")
+# The clock of another process (CPUCLOCK_SCHED of its id), as clock_getcpuclockid gives it on Linux.
+SCHEDULED = 2
+
+
+def processes(pid: int) -> Iterator[int]:
+    """The process and its descendants that are alive."""
+    yield pid
+    for task in _tasks(pid):
+        with suppress(OSError, ValueError):
+            for child in (task / "children").read_text().split():
+                yield from processes(int(child))
+
+
+def _tasks(pid: int) -> list[Path]:
+    with suppress(OSError):
+        return list((PROC / str(pid) / "task").iterdir())
+    return []
+
+
+def cpu_s(pid: int) -> float | None:
+    """Seconds of processor time of a process and its descendants that are alive; ``None`` where nobody tells."""
+    if pid <= 0 or not hasattr(time, "clock_gettime"):
+        return None
+    total = None
+    for one in processes(pid):
+        with suppress(OSError):
+            total = (total or 0.0) + time.clock_gettime((~one << 3) | SCHEDULED)
+    return total
+
+
+def below_bytes(pid: int) -> int:
+    """Memory of the descendants of a process, each page counted once for those who share it (PSS); bytes."""
+    total = 0
+    for one in processes(pid):
+        if one != pid:
+            with suppress(OSError, ValueError):
+                total += _field(PROC / str(one) / "smaps_rollup", "Pss")
+    return total
+
+
+def level(pid: int, field: str) -> int | None:
+    """A field of the status of a process in bytes, such as ``VmRSS`` or ``VmHWM``; ``None`` where it is not told."""
+    try:
+        return _field(PROC / str(pid) / "status", field)
+    except (OSError, ValueError):
+        return None
+
+
+def reset_mark(pid: int) -> bool:
+    """Forget the high-water mark of a process; false where the system does not."""
+    try:
+        (PROC / str(pid) / "clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _field(path: Path, field: str) -> int:
+    for line in path.read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name == field:
+            return int(rest.split()[0]) * 1024
+    msg = f"{path} does not tell {field}"
+    raise ValueError(msg)

@@ -1,0 +1,57 @@
+"""Runs cheats and honest kernels as a run does: in processes of their own, timed, audited, perhaps weighed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from attnbench.measure.audits.auditor import Auditor
+from attnbench.measure.block import Block, Clock, Outcome
+from attnbench.measure.effort import Effort
+from attnbench.measure.pool import Pool
+from attnbench.problem import Case, Problem
+from attnbench.results.schema import Sample
+from attnbench.spec import AttentionSpec
+from attnbench.suite import Cell
+
+CASES = {
+    "forward": Case(AttentionSpec(), Problem(Hq=4, Tq=128, D=32, dtype="float32")),
+    "longer": Case(AttentionSpec(), Problem(Hq=4, Tq=512, D=32, dtype="float32")),
+    "backward": Case(AttentionSpec(), Problem(Hq=4, Tq=128, D=32, dtype="float32"), phase="backward"),
+    "decode": Case(AttentionSpec(), Problem(Hq=4, Hkv=2, Tq=1, S=2048, D=64, dtype="float32"), phase="decode"),
+}
+EFFORT = Effort(replicates=1, min_bursts=4, max_bursts=5, cell_s=0.3)
+
+
+class Nobody:
+    """Keeps nothing but the events."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, object]]] = []
+
+    def samples(self, samples: Sequence[Sample]) -> None:
+        """Not kept."""
+
+    def event(self, name: str, **detail: object) -> None:
+        """Kept."""
+        self.events.append((name, detail))
+
+
+def run(impl: str, file: Path | None, phase: str, *, audited: bool = True, weigh: bool = False) -> Outcome:
+    """What becomes of one implementation in the case of a phase."""
+    cell = Cell("cheats", {}, CASES[phase], impl, "cpu", 1, files=() if file is None else (str(file),))
+    pool = Pool(threads=1, timeout_s=60, rng=random.Random(1))  # noqa: S311  (an order to be repeatable)
+    with Auditor(60) as auditor:
+        rest = random.Random(2)  # noqa: S311
+        block = Block(
+            [cell], pool, EFFORT, Clock("r", 0.0), Nobody(), rest, weigh=weigh, auditor=auditor if audited else None
+        )
+        return block.measure()[0]
+
+
+def seconds(outcome: Outcome) -> float:
+    """The median time of a call, by the bursts that count."""
+    from statistics import median
+
+    return median(one.wall_s for one in outcome.samples if not one.warmup)
