@@ -71,6 +71,8 @@ class World:
         if op == "burst":
             self.now += BURST_S
             return self.burst(side, arguments["calls"])
+        if op not in values:  # as a worker of an older revision says it
+            return Reply(number, "crashed", f"the worker has no operation {op!r}")
         self.now += 0.05
         return Reply(number, "ok", value=values[op])
 
@@ -88,9 +90,12 @@ class FakeWorker:
 
     def call(self, op: str, _timeout: float, /, **arguments: Any) -> Reply:
         reply = self._world.answer(self._side, op, arguments)
-        if reply.status in ("crashed", "timeout"):
+        if reply.status in ("crashed", "timeout") and "has no operation" not in (reply.reason or ""):
             self.alive = False
         return reply
+
+    def working_s(self, _seconds: float) -> float | None:
+        return None
 
     def close(self) -> None:
         self._world.alive -= 1

@@ -12,6 +12,7 @@ import pytest
 from attnbench.backend import BackendInfo
 from attnbench.errors import UncountedError
 from attnbench.live.pair import UNSPOKEN
+from attnbench.measure.audits.judging import Judging
 from attnbench.measure.bench import Bench
 from attnbench.measure.check_operations import check_operations, conformance_operations, plan_operations
 from attnbench.measure.declare_operation import declare_operation
@@ -22,9 +23,22 @@ from attnbench.measure.protocol import Reply, Request
 from attnbench.measure.worker import attempt, operations
 
 GENERAL = {"hello", "describe", "observe"}
-TIMED = {"prepare", "burst", "verify", "memory", "drop", "ceilings"}
+JUDGED = {"draw", "judge_answers", "draw_case", "judge_case"}
+TIMED = {
+    "prepare",
+    "burst",
+    "answer",
+    "audit",
+    "rest",
+    "verify",
+    "memory",
+    "weigh_ready",
+    "weigh_call",
+    "drop",
+    "ceilings",
+}
 PLANNED = {"check_plan", "check_sweep", "check_boundaries"}
-CHECKED = {"check", "check_random", "check_case", "random_case", "examine"}
+CHECKED = {"check", "check_random", "check_case", "random_case", "examine", "answer_case"}
 DECLARED = {"declare"}
 PROBED = {"semantics_plan", "semantics", "onnx_plan", "check_onnx"}
 
@@ -38,9 +52,10 @@ def test_every_part_has_its_own_operations_and_the_worker_has_them_all() -> None
         check_operations(lambda: general.backend),
         declare_operation(lambda: general.backend),
         conformance_operations(lambda: general.backend),
+        Judging().operations(),
     ]
-    assert [set(part) for part in parts] == [GENERAL, TIMED, PLANNED, CHECKED, DECLARED, PROBED]
-    assert set(operations()) == GENERAL | TIMED | PLANNED | CHECKED | DECLARED | PROBED
+    assert [set(part) for part in parts] == [GENERAL, TIMED, PLANNED, CHECKED, DECLARED, PROBED, JUDGED]
+    assert set(operations()) == GENERAL | TIMED | PLANNED | CHECKED | DECLARED | PROBED | JUDGED
     assert len(operations()) == sum(map(len, parts))
 
 

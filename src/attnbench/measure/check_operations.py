@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnbench import discover
@@ -85,7 +87,23 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
         found = examine(backend(), kernel, case_from_text(case), device, seconds=seconds)
         return OK, None, found.to_dict()
 
-    return {"check": check, "check_case": check_case, "examine": examine, **_random_operations(backend)}
+    def answer_case(impl: str, files: list[str], case: str, device: str, folder: str, name: str) -> Done:
+        """The answer to one case, handed out unjudged, and how exact it has to be; its inputs are in the folder."""
+        from attnbench.agree.arithmetic import precision_of
+        from attnbench.agree.case_text import case_from_text
+        from attnbench.backends.bind import bind, inputs_of
+        from attnbench.measure.audits.calls import hand_out
+        from attnbench.measure.audits.shelf import take
+
+        kernel, asked = discover.load_implementation(impl, files), case_from_text(case)
+        inputs = inputs_of(asked).with_arrays(take(Path(folder) / name))
+        binding = bind(backend(), kernel, inputs, device)
+        hand_out(binding, binding.result(), Path(folder) / f"answer-{name}")
+        return OK, None, {"precision": asdict(precision_of(kernel, asked.problem.dtype, device))}
+
+    own: dict[str, Callable[..., Done]] = {"check": check, "check_case": check_case}
+    own |= {"answer_case": answer_case, "examine": examine}
+    return {**own, **_random_operations(backend)}
 
 
 def _random_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:

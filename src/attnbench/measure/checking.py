@@ -17,6 +17,7 @@ from attnbench.agree.check.boundaries import BoundaryResult, with_boundaries
 from attnbench.agree.check.plan import DEEP, USUAL
 from attnbench.agree.check.rows import UNTRIED, CheckRow
 from attnbench.agree.random_check import RandomResult, together
+from attnbench.measure.judged_outside import judged_outside
 from attnbench.measure.lost import fault, lost_row
 from attnbench.measure.pool import MOST_KILLS
 from attnbench.measure.protocol import TIMEOUT, UNSUPPORTED, Reply
@@ -101,6 +102,12 @@ def _check_one(impl: str, options: CheckOptions, told: Told, ends: Ends, workers
         if not plan.value["sweeps"]:
             return found
         results = _judged(sessions, impl, options, cases, ends, told)
+
+        def ask(kind: str, op: str, arguments: dict[str, Any]) -> Reply:
+            return sessions.do(lambda own: own.ask(op, **arguments), kind)
+
+        if not ends.now:
+            results = judged_outside(impl, options, results, ask)
         return with_boundaries(found, results, options.features, gradients=plan.value["gradients"])
 
 

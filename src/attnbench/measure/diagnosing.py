@@ -6,10 +6,10 @@ A crash or a hang during an examination leaves the row as it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attnbench import discover
 from attnbench.agree.case_text import case_from_text
@@ -17,8 +17,9 @@ from attnbench.agree.check.rows import CheckRow
 from attnbench.agree.diagnosis import AGREES_AGAIN, UNKNOWN
 from attnbench.measure.again import command, command_of_row
 from attnbench.measure.declaring import with_declarations
+from attnbench.measure.judged_outside import OUTSIDE, Outside
 from attnbench.measure.lost import LOST, lost_row
-from attnbench.measure.protocol import Reply
+from attnbench.measure.protocol import OK, WRONG, Reply
 from attnbench.workers.session import Session, Sessions
 
 if TYPE_CHECKING:
@@ -51,8 +52,25 @@ def check_given(options: CheckOptions, cases: Sequence[str]) -> list[CheckRow]:
                 reply = sessions.do(partial(_ask_case, impl, options, case), kind)
                 feature = "case" if len(cases) == 1 else f"case {number}"
                 row = _row(impl, feature, case, options.device, reply)
+                if options.files and row.status == OK:
+                    row = _judged_outside(row, impl, options, case, partial(_asked, sessions, kind))
                 rows.append(row if reply.ok else replace(row, again=command(impl, cases[:number], options)))
     return rows
+
+
+def _asked(sessions: Sessions, kind: str, op: str, arguments: dict[str, Any]) -> Reply:
+    return sessions.do(lambda own: own.ask(op, **arguments), kind)
+
+
+def _judged_outside(
+    row: CheckRow, impl: str, options: CheckOptions, case: str, ask: Callable[[str, Any], Reply]
+) -> CheckRow:
+    """A row that agrees, held to a judge outside its process."""
+    with Outside(impl, options) as outside:
+        why = outside.wrong(case, ask)
+    if why is None:
+        return row
+    return replace(row, status=WRONG, fault=OUTSIDE, reason=why, failing=case, error_ratio=float("inf"))
 
 
 def _ask_case(impl: str, options: CheckOptions, case: str, session: Session) -> Reply:
@@ -99,7 +117,13 @@ def _with_command(row: CheckRow, options: CheckOptions) -> CheckRow:
 def _chosen(rows: Sequence[CheckRow], impl: str) -> list[int]:
     first: dict[str, int] = {}
     for place, row in enumerate(rows):
-        if row.impl == impl and row.status == "wrong" and row.failing and not row.diagnosis and row.fault not in LOST:
+        if (
+            row.impl == impl
+            and row.status == "wrong"
+            and row.failing
+            and not row.diagnosis
+            and row.fault not in (*LOST, OUTSIDE)
+        ):
             first.setdefault(row.feature, place)
     return list(first.values())[:MOST]
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from attnbench.agree.answer import judge_answer
 from attnbench.agree.bounds import Units
+from attnbench.agree.case_text import case_from_text
 from attnbench.agree.judge import Judgement
-from attnbench.agree.sampled import Sample, choose, sampled
+from attnbench.agree.sampled import SHARE, Sample, choose, sampled
 from attnbench.backends.answers import gradient_names
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.errors import AttnbenchError
@@ -54,7 +55,10 @@ class Judging:
 
     def operations(self) -> dict[str, Callable[..., Done]]:
         """By their names in the protocol."""
-        return {operation.__name__: operation for operation in (self.draw, self.judge_answers)}
+        return {
+            operation.__name__: operation
+            for operation in (self.draw, self.judge_answers, self.draw_case, self.judge_case)
+        }
 
     def draw(self, cell: dict[str, Any], folder: str, seed: int, groups: int) -> Done:
         """Write ``groups`` pairs of sets: new values, and those with a part changed. What was drawn before is gone."""
@@ -101,6 +105,20 @@ class Judging:
             if bad is not None:
                 return WRONG, bad, {"set": name}
         return OK, None, {}
+
+    def draw_case(self, case: str, folder: str, name: str, seed: int) -> Done:
+        """Write the inputs of one case of ``attnbench check``; rows and heads to judge are chosen by ``seed``."""
+        asked = case_from_text(case)
+        inputs = inputs_of(asked)
+        sample = choose(inputs.call, seed, SHARE)
+        drawn = Drawn(asked, sample, {name: sampled(inputs, sample) if inputs.gradients else inputs}, (name,))
+        self._drawn = {name: drawn}
+        put(Path(folder) / name, drawn.sets[name].arrays())
+        return OK, None, {}
+
+    def judge_case(self, folder: str, name: str, precision: dict[str, Any]) -> Done:
+        """Judge the answer to the last case that was drawn."""
+        return self.judge_answers(name, folder, [[f"answer-{name}", name]], precision, [])
 
 
 def _judged(found: dict[str, Array], drawn: Drawn, name: str, units: Units) -> tuple[Judgement, ...]:
