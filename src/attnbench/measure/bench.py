@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 # A call on an accelerator shorter than this is timed as a graph too: to launch its kernels may take longer than they.
 GRAPH_BELOW_NS = 100_000
+NOTHING_KEPT = "there is no result to hand out: no call was made since the last one was"
 
 
 @dataclass(frozen=True)
@@ -141,20 +142,19 @@ class Bench:
         del cell_id
         return self._hand_out(Path(folder) / name)
 
-    def audit(self, cell_id: str, folder: str, steps: list[str], idle: bool = False) -> Done:  # noqa: FBT001, FBT002
+    def audit(self, cell_id: str, folder: str, steps: list[str], ahead: bool, idle: bool) -> Done:  # noqa: FBT001
         """Call once for every step, on values that are in the folder; nanoseconds of each (``audits.calls``).
 
         ``idle``: do all but the calls, and hand out the last result each time.
         """
         live, kept = self._live[cell_id], self._kept
+        if idle and kept is None:
+            raise AttnbenchError(NOTHING_KEPT)
         self._kept = None
-        if idle and kept is not None:
-            call_ns, _, _ = audited(live.binding, Path(folder), steps, kept[1])
-            self._kept = kept
-            return OK, None, {"call_ns": call_ns}
         with accepted():
-            call_ns, binding, result = audited(live.binding, Path(folder), steps)
-        self._kept = binding, result
+            given = live.binding, Path(folder), steps
+            call_ns, binding, result = audited(*given, ahead=ahead, idle=kept[1] if idle and kept else None)
+        self._kept = kept if idle else (binding, result)
         return OK, None, {"call_ns": call_ns}
 
     def rest(self, cell_id: str, folder: str, name: str) -> Done:
@@ -171,8 +171,7 @@ class Bench:
 
     def _hand_out(self, path: Path) -> Done:
         if self._kept is None:
-            msg = "there is no result to hand out: no call was made since the last was"
-            raise AttnbenchError(msg)
+            raise AttnbenchError(NOTHING_KEPT)
         hand_out(*self._kept, path)
         return OK, None, {}
 

@@ -141,21 +141,21 @@ class WorkerProcess:
         if not self.alive:
             return Reply(self._number, CRASHED, "the worker is gone")
         request = encode(Request(self._number, op, arguments))
-        used = tree.cpu_s(self._pid)
+        used = tree.cpu_s(self.keeper_pid)
         asked = time.monotonic()
         try:
             os.write(self._requests, request)
         except OSError:
             return self._died()
         reply = self._answer(asked + timeout, f"{op} took more than {timeout:g} s")
-        took_s, then = time.monotonic() - asked, tree.cpu_s(self._pid)
+        took_s, then = time.monotonic() - asked, tree.cpu_s(self.keeper_pid)
         return replace(reply, took_s=took_s, cpu_s=None if used is None or then is None else then - used)
 
     def working_s(self, seconds: float) -> float | None:
         """Processor time that it and all below it use for so long while nobody asks for anything."""
-        before = tree.cpu_s(self._pid)
+        before = tree.cpu_s(self.keeper_pid)
         time.sleep(seconds)
-        after = tree.cpu_s(self._pid)
+        after = tree.cpu_s(self.keeper_pid)
         return None if before is None or after is None else after - before
 
     def _answer(self, deadline: float, late: str) -> Reply:

@@ -14,8 +14,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any, Self
 
 from attnbench.measure.audits.judging import HOT, NEW, PART, REST
@@ -31,12 +31,14 @@ PREFIX = "attnbench-audit-"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (a folder that only its owner reads is made there)
 # Calls of one kind in one round take about so long together, and are so many.
 ROUND_S = 0.030
-FEWEST_CALLS, MOST_CALLS = 2, 16
+FEWEST_CALLS, MOST_CALLS = 2, 24
 # Calls that take longer are audited by one of each kind.
 LONG_S = 0.4
 # What is moved for one call is read, written in place and handed out, at this rate at least, and in so many steps.
 BYTES_PER_S = 1e9
 STEP_S, REQUEST_S = 1e-3, 0.010
+# As much as this stays in the processor's caches: values may lie there before they are needed.
+AHEAD_BYTES = 8 * 2**20
 # A share of the time outside that may be missing in what the process says.
 MISSING = 0.25
 # Two audits that should take the same may differ by so much.
@@ -166,8 +168,10 @@ class Auditor:
         before = side.burst()
         if before is None or (first and side.ask("answer", folder=where, name="burst") is None):
             return False
-        reply = side.ask("audit", folder=where, steps=steps)
-        idle = None if reply is None else side.ask("audit", folder=where, steps=steps, idle=True)
+        ahead = groups > FEWEST_CALLS and drawn.value["bytes"] <= AHEAD_BYTES
+        audit = partial(side.ask, "audit", folder=where, steps=steps, ahead=ahead)
+        reply = audit(idle=False)
+        idle = None if reply is None else audit(idle=True)
         rest = side.ask("rest", folder=where, name=REST) if first and idle is not None else None
         after = None if idle is None or (first and rest is None) else side.burst()
         if reply is None or idle is None or after is None:
@@ -182,9 +186,9 @@ class Auditor:
             seen.wrong = f"{SAID[judged.value.get('set', NEW)[:3]]}: {judged.reason}"
         elif not judged.ok:
             seen.skipped = f"the judge could not judge: {judged.reason}"
-        seconds = charged(reply, idle, len(steps), drawn.value["bytes"])
+        seconds = charged(reply, idle, len(steps), drawn.value["bytes"], cell.threads)
         kinds = {
-            kind: median(s for s, name in zip(seconds, steps, strict=True) if name.startswith(kind))
+            kind: _usual([s for s, name in zip(seconds, steps, strict=True) if name.startswith(kind)])
             for kind in (NEW, PART)
         }
         calls = [one.wall_ns / 1e9 / one.calls for one in (before, after)]
@@ -221,16 +225,25 @@ class Auditor:
         return None
 
 
-def charged(reply: Reply, idle: Reply, steps: int, moved: int) -> list[float]:
-    """Seconds of each audited call: what the process says, or what the audit took outside beside moving values.
+def charged(reply: Reply, idle: Reply, steps: int, moved: int, threads: int) -> list[float]:
+    """Seconds of each audited call: what its process says, unless it used a processor for longer than that.
 
-    Moving them is what the same audit took without its calls (``idle``); at most what it may take where ``moved`` bytes
-    were read: they are written in place, and about as many are handed out.
+    What moving values takes is what the same audit took without its calls (``idle``); at most what it may take where
+    ``moved`` bytes were read: they are written in place, and about as many are handed out. Where nobody tells processor
+    time it is the time outside.
     """
     told = [one / 1e9 for one in reply.value["call_ns"]]
-    beside = min(idle.took_s, REQUEST_S + STEP_S * steps + 3 * moved / BYTES_PER_S)
-    outside = reply.took_s - beside
+    most = REQUEST_S + STEP_S * steps + 3 * moved / BYTES_PER_S
+    if reply.cpu_s is None or idle.cpu_s is None:
+        outside = reply.took_s - min(idle.took_s, most)
+    else:
+        outside = (reply.cpu_s - min(idle.cpu_s, most)) / threads
     sane = len(told) == steps and all(math.isfinite(one) and one >= 0 for one in told)
     if sane and outside <= sum(told) * (1 + MISSING) + UNEVEN_S:
         return told
     return [max(0.0, outside) / steps] * steps
+
+
+def _usual(seconds: list[float]) -> float:
+    """The lower quartile: what disturbs a call makes it longer."""
+    return sorted(seconds)[len(seconds) // 4]
