@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cheats.cheat import BACKWARD, DECODE, Cheat
+from tests.cheats.cheat import BACKWARD, DECODE, LONGER, Cheat
 
 KEEPS = "keeps answers, and looks at the inputs"
 PARTS = "keeps answers by parts"
@@ -288,6 +288,7 @@ for kind in vars(adapter).values():
     OPEN[id(out)] = (q, k, v, call)
     return out
 """,
+        phase=LONGER,
     ),
     Cheat(
         "numpy",
