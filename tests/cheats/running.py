@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.block import Block, Clock, Outcome
@@ -14,6 +16,7 @@ from attnbench.problem import Case, Problem
 from attnbench.results.schema import Sample
 from attnbench.spec import AttentionSpec
 from attnbench.suite import Cell
+from tests.cheats.cheat import Cheat
 
 CASES = {
     "forward": Case(AttentionSpec(), Problem(Hq=4, Tq=128, D=32, dtype="float32")),
@@ -21,6 +24,8 @@ CASES = {
     "backward": Case(AttentionSpec(), Problem(Hq=4, Tq=128, D=32, dtype="float32"), phase="backward"),
     "decode": Case(AttentionSpec(), Problem(Hq=4, Hkv=2, Tq=1, S=2048, D=64, dtype="float32"), phase="decode"),
 }
+# Of an honest kernel's time or memory.
+LEAST = 0.8
 EFFORT = Effort(replicates=1, min_bursts=4, max_bursts=5, cell_s=0.3)
 
 
@@ -52,6 +57,26 @@ def run(impl: str, file: Path | None, phase: str, *, audited: bool = True, weigh
 
 def seconds(outcome: Outcome) -> float:
     """The median time of a call, by the bursts that count."""
-    from statistics import median
-
     return median(one.wall_s for one in outcome.samples if not one.warmup)
+
+
+def honest(cheat: Cheat, folder: Path) -> Outcome:
+    """The honest kernel of its backend in the case of a cheat."""
+    gradients = ", vjp=gradients" if cheat.backend == "numpy" else ""
+    body = f"""
+@implementation("NAME", CAN{gradients})
+def attend(q, k, v, call):
+    return honest(q, k, v, call)
+"""
+    kernel = replace(cheat, name="honest", body=body)
+    return run(kernel.impl, kernel.write(folder), cheat.phase, weigh=cheat.weighs)
+
+
+def paid(outcome: Outcome, cheat: Cheat, folder: Path) -> bool:
+    """Whether a cheat that is ``ok`` has cost what honest work costs: 0.8 of its time and of its memory at least."""
+    other = honest(cheat, folder)
+    dear = seconds(outcome) >= LEAST * seconds(other)
+    if not cheat.weighs:
+        return dear
+    own, others = ([] if one.memory is None else [one.memory.peak_bytes or 0] for one in (outcome, other))
+    return dear and bool(own and others) and own[0] >= LEAST * others[0] > 0

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from attnbench.live.duo import BOTH, Duo, Name, Twin, no_reply
-from attnbench.measure.audits.auditor import Auditor, Side
+from attnbench.measure.audits.auditor import Auditor, Side, by_the_system
 from attnbench.measure.outside import FEWEST, Outside
 from attnbench.measure.placement import first, needed, shuffled
 from attnbench.measure.pool import DOUBTFUL
@@ -393,7 +393,7 @@ class Pair:
     def _burst_beside(self, state: State, ask: Callable[..., Reply | None], name: Name) -> Burst | None:
         """A burst beside an audit: like all others for its process."""
         reply = ask("burst", calls=self._calls[state.twin.id][name], cache=self._cache[state.twin.id])
-        return None if reply is None else value(Burst, reply)
+        return None if reply is None else by_the_system(reply)
 
     def _verify(self, states: Sequence[State]) -> Iterator[Failure]:
         """Once, after the clock, where there was no audit: what was timed gives the right answer, on both sides."""

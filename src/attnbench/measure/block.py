@@ -17,7 +17,7 @@ from functools import partial
 from statistics import median
 from typing import Protocol
 
-from attnbench.measure.audits.auditor import Auditor, Side
+from attnbench.measure.audits.auditor import Auditor, Side, by_the_system
 from attnbench.measure.effort import Effort, enough, exhausted
 from attnbench.measure.outside import FEWEST, Outside, cpu_s
 from attnbench.measure.placement import shuffled
@@ -215,7 +215,7 @@ class Block:
         """A burst beside an audit: like all others for its process."""
         state = "none" if one.prepared is None else one.prepared.states[0]
         reply = self._ask_prepared(one, replicate, "burst", cache=state)
-        return None if reply is None else value(Burst, reply)
+        return None if reply is None else by_the_system(reply)
 
     def _prepare(self, one: Outcome, replicate: int) -> None:
         # Agreement is checked once: the same code on the same inputs does not need the oracle again.

@@ -19,7 +19,7 @@ from attnbench.suite import Cell
 
 EVERY_S = 0.002
 # A worker that uses less of a processor than this share is at rest; longer than so many seconds nobody waits.
-LOOK_S, RESTING, PATIENCE_S = 0.010, 0.1, 5.0
+LOOK_S, RESTING, PATIENCE_S = 0.050, 0.1, 5.0
 UNSPOKEN = "has no operation"
 SOURCE, WITH_OTHERS = "VmHWM", "VmHWM, and processes that it started, sampled"
 # Below this what other processes hold is not said: an interpreter's own comings and goings.

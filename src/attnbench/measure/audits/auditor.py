@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -62,11 +62,18 @@ WATCHES = 3
 GOES_ON = "its process goes on computing after it has answered: within"
 
 
+def by_the_system(reply: Reply) -> Burst:
+    """The burst of a reply, its processor time as the system tells it, whatever its process says."""
+    burst = value(Burst, reply)
+    return burst if reply.cpu_s is None else replace(burst, cpu_ns=round(1e9 * reply.cpu_s))
+
+
 @dataclass(frozen=True)
 class Side:
     """The process of a cell: ``ask`` it, ``burst`` as all its bursts were made, ``rest``: what it does unasked.
 
-    The first two give ``None`` where it gave no answer. ``rest`` takes seconds and gives seconds of processor time.
+    The first two give ``None`` where it gave no answer; the processor time of a burst is what the system tells of it
+    (``by_the_system``). ``rest`` takes seconds and gives seconds of processor time.
     """
 
     ask: Callable[..., Reply | None]
@@ -192,7 +199,7 @@ class Auditor:
             kind: _usual([s for s, name in zip(seconds, steps, strict=True) if name.startswith(kind)])
             for kind in (NEW, PART)
         }
-        calls = [one.wall_ns / 1e9 / one.calls for one in (before, after)]
+        calls = [_seconds(one, cell) for one in (before, after)]
         seen.rounds.append(Round(sum(calls) / len(calls), kinds[NEW], kinds[PART]))
         return True
 
@@ -243,6 +250,12 @@ def charged(reply: Reply, idle: Reply, steps: int, moved: int, threads: int) -> 
     if sane and outside <= sum(told) * (1 + MISSING) + UNEVEN_S + UNEVEN_STEP_S * steps:
         return told
     return [max(0.0, outside) / steps] * steps
+
+
+def _seconds(burst: Burst, cell: Cell) -> float:
+    """Seconds of one call of a burst; of one thread no more than it had of a processor, however busy the machine is."""
+    alone = cell.device == "cpu" and cell.threads == 1 and burst.cpu_ns > 0
+    return (min(burst.wall_ns, burst.cpu_ns) if alone else burst.wall_ns) / 1e9 / burst.calls
 
 
 def _usual(seconds: list[float]) -> float:

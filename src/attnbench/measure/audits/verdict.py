@@ -17,8 +17,8 @@ ALONE_S = {"cpu": 50e-6, "cuda": 200e-6}
 EXPLAINED = 0.84
 # A cell is accused by no fewer rounds.
 FEWEST = 7
-# What the processor did is known better than how long it took: by it bursts of another moment may be compared.
-EXPLAINED_LATER = 0.7
+# One round is enough where it leaves no doubt.
+CLEAR = 0.95
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Round:
 
 
 def suspected(rounds: Sequence[Round], device: str) -> bool:
-    """Whether most of them are not explained."""
-    return median(one.share(device) for one in rounds) < EXPLAINED
+    """Whether most of them are not explained, or there is one alone that leaves a doubt."""
+    return median(one.share(device) for one in rounds) < (CLEAR if len(rounds) == 1 else EXPLAINED)
 
 
 def unexplained(rounds: Sequence[Round], device: str) -> str | None:
