@@ -92,8 +92,8 @@ FORWARD, BACKWARD, DECODE, LONGER = "forward", "backward", "decode", "longer"
 class Cheat:
     """One cheat. ``body`` follows the honest kernel of its backend and defines ``backend/name``.
 
-    ``kind`` is what it does; ``report`` where the like was seen in public. With ``pays`` it need not be ``wrong``: then
-    its time, or with ``weighs`` its memory, is what honest work costs.
+    ``kind`` is what it does. With ``pays`` it need not be ``wrong``: then its time, or with ``weighs`` its memory, is
+    what honest work costs.
     """
 
     backend: str
@@ -102,7 +102,6 @@ class Cheat:
     what: str
     body: str
     phase: str = FORWARD
-    report: str = ""
     pays: bool = False
     weighs: bool = False
 

@@ -9,6 +9,30 @@ from tests.cheats.of_torch import TORCH
 
 CHEATS = (*NUMPY, *TORCH, *JAX)
 
+# Where the like was seen: threads of contests and benchmarks for kernels that machines write.
+STARTER, KERNELS = "flashinfer-ai/flashinfer-bench-starter-kit#21", "gpu-mode/reference-kernels"
+FABRICATED, REPLAYED = f"{KERNELS}#162", "gpu-mode/kernelbot#501"
+REPORTS = {
+    "digest": STARTER,
+    "corner": STARTER,
+    "last": STARTER,
+    "address": f"{KERNELS}#102",
+    "version": REPLAYED,
+    "stack": FABRICATED,
+    "count": "karpathy/llm.c#852",
+    "often": f"{KERNELS}#104",
+    "counter": FABRICATED,
+    "every-clock": FABRICATED,
+    "burst": FABRICATED,
+    "reports": FABRICATED,
+    "comparison": FABRICATED,
+    "handing-out": FABRICATED,
+    "thread": "wafer.ai/blog/reward-hacks-field-guide",
+    "queue": "wafer.ai/blog/reward-hacks-field-guide",
+    "wait": "wafer.ai/blog/reward-hacks-field-guide",
+    "half-precision": "wafer.ai/blog/reward-hacks-field-guide",
+}
+
 # What does not depend on values may be kept.
 HONEST = (
     Cheat(

@@ -1,0 +1,85 @@
+"""Measure every cheat and write docs/cheats.md: ``python -m tests.cheats.write_cheats_page``; about 10 minutes.
+
+Each runs three times in fresh processes, one after the other: judged and timed in its own process alone, audited, and
+the honest kernel of its framework.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from attnbench.measure.block import Outcome
+from tests.cheats import running
+from tests.cheats.cheat import Cheat
+from tests.cheats.table import CHEATS, HONEST, REPORTS
+
+PAGE = Path(__file__).parents[2] / "docs" / "cheats.md"
+INTRODUCTION = """# Cheats: the clock is itself checked
+
+Kernels are written by machines now, and what is rewarded is what they do. A benchmark that believes the process in
+which a kernel runs measures what that process says. Here {count} kernels of {kinds} kinds please the clock without doing
+their work; beside them stand {honest} honest ones that keep what they may keep. Tests run them all (`tests/cheats/`):
+none comes out `ok` at less than 0.8 of an honest kernel's time or memory, and no honest one is accused. How it is done is
+in [measurement.md](measurement.md#audits).
+
+Everything below was measured by `python -m tests.cheats.write_cheats_page` on one machine with 2 processors, in NumPy,
+PyTorch and JAX: B1 H4 T128 D32 float32 (T512 where it says longer; decode: S2048 H4/2 D64). **Gain** is the honest
+kernel's median time over the cheat's where the kernel's own process judges and times it, as it would be without audits.
+
+| cheat | what it does | phase | gain | what becomes of it | seen in public |
+|---|---|---|---|---|---|
+"""
+CLOSING = """
+## What is not caught
+
+* **Code that harms the machine**, or runs as root: it could change the run's own process. Kernels that nobody trusts
+  belong into a container.
+* **A wrong answer that the bound allows.** Who computes in fewer bits than declared, and stays within what rounding
+  explains, has answered rightly.
+* **A declaration that is too wide.** How exact an answer must be is what the file declares; the last line of `check`
+  says so, and there are limits to what can be declared.
+* **Gains below a sixth**, and those of calls below about 0.2 ms that hide their work where values are moved: there the
+  noise of a busy machine is as large.
+* **Memory that is taken before the call**, when the implementation is bound: a buffer may be kept. And what a process
+  takes that a kernel has started is sampled every 2 ms, so that a peak between two looks is missed.
+* **On an accelerator** processor time and memory are told by the framework and the driver in the kernel's process; the
+  answers and the clock outside are as on the CPU. It was not run there yet.
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    lines = []
+    with TemporaryDirectory() as folder:
+        for cheat in CHEATS:
+            lines.append(_line(cheat, Path(folder)))
+            print(lines[-1], file=sys.stderr, flush=True)  # noqa: T201  (a program for people)
+    kinds = len({cheat.kind for cheat in CHEATS})
+    counts = {"count": len(CHEATS), "kinds": kinds, "honest": len(HONEST)}
+    PAGE.write_text(INTRODUCTION.format(**counts) + "\n".join(lines) + "\n" + CLOSING, encoding="utf-8")
+
+
+def _line(cheat: Cheat, folder: Path) -> str:
+    file = cheat.write(folder)
+    bare = running.run(cheat.impl, file, cheat.phase, audited=False, weigh=cheat.weighs)
+    audited = running.run(cheat.impl, file, cheat.phase, weigh=cheat.weighs)
+    honest = running.honest(cheat, folder)
+    gain = "none" if bare.status != "ok" else f"{_gain(bare, honest):.2g}×"
+    became = f"`{audited.status}`" + (f": {audited.reason}" if audited.reason else "")
+    if audited.status == "ok":
+        became = f"`ok`, and pays: {running.seconds(audited) / running.seconds(honest):.2g} of the honest time"
+        if cheat.weighs and audited.memory and honest.memory and honest.memory.peak_bytes:
+            became += f", {(audited.memory.peak_bytes or 0) / honest.memory.peak_bytes:.2g} of the memory"
+    what = f"{cheat.kind}: {cheat.what}"
+    words = became.replace("|", "/").split(": it does not do")[0][:150]
+    return f"| `{cheat.impl}` | {what} | {cheat.phase} | {gain} | {words} | {REPORTS.get(cheat.name, '')} |"
+
+
+def _gain(bare: Outcome, honest: Outcome) -> float:
+    return running.seconds(honest) / running.seconds(bare)
+
+
+if __name__ == "__main__":
+    main()
