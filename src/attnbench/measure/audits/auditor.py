@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from attnbench.measure.audits.judging import HOT, NEW, PART, REST
-from attnbench.measure.audits.verdict import FEWEST, Round, suspected, unexplained
+from attnbench.measure.audits.verdict import FEWEST, Round, allowed, suspected, unexplained
 from attnbench.measure.limits import free_memory
 from attnbench.measure.protocol import WRONG, Burst, Reply, Verified, value
 from attnbench.measure.roofline import work
@@ -38,7 +38,7 @@ LONG_S = 0.4
 BYTES_PER_S = 1e9
 STEP_S, REQUEST_S = 1e-3, 0.010
 # As much as this stays in the processor's caches: values may lie there before they are needed.
-AHEAD_BYTES = 8 * 2**20
+AHEAD_BYTES = 32 * 2**20
 # A share of the time outside that may be missing in what the process says.
 MISSING = 0.25
 # Two audits that should take the same may differ by so much, and by so much for every step: the same result need not
@@ -132,18 +132,14 @@ class Auditor:
         try:
             if cell.device == "cpu" and not self._at_rest(side, seen):
                 return None
-            while (
-                not seen.wrong
-                and len(seen.rounds) < FEWEST
-                and (not seen.rounds or suspected(seen.rounds, cell.device))
-            ):
+            while not seen.wrong and len(seen.rounds) < FEWEST and (not seen.rounds or suspected(seen.rounds)):
                 if not self._round(cell, precision, groups, folder, side, seen):
                     return None
                 if seen.wrong or seen.skipped:
                     return seen
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        seen.wrong = seen.wrong or unexplained(seen.rounds, cell.device)
+        seen.wrong = seen.wrong or unexplained(seen.rounds)
         return seen
 
     def _at_rest(self, side: Side, seen: Audited) -> bool:
@@ -200,7 +196,8 @@ class Auditor:
             for kind in (NEW, PART)
         }
         calls = [_seconds(one, cell) for one in (before, after)]
-        seen.rounds.append(Round(sum(calls) / len(calls), kinds[NEW], kinds[PART]))
+        beside = allowed(drawn.value["bytes"] / len(steps), cell.device, ahead=ahead)
+        seen.rounds.append(Round(sum(calls) / len(calls), kinds[NEW], kinds[PART], beside))
         return True
 
     def _seed(self) -> int:

@@ -1,8 +1,9 @@
 """What of a cell's time its audited calls explain, and what they do not.
 
 A burst repeats one call on the same inputs; an audited call finds values that nobody has seen. Honest work takes as
-long on them. What it may take longer is small and does not grow with the work: a call by itself wakes threads that a
-burst keeps awake, and finds its own code out of the nearest cache.
+long on them. What it may take longer does not grow with the work: a call by itself, after values were written, finds
+its own code out of the nearest cache and wakes threads that a burst keeps awake; and operands that a burst leaves in a
+cache may have to be read from memory.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-# Seconds by which an audited call of honest work may be longer; docs/measurement.md says what was seen.
-ALONE_S = {"cpu": 50e-6, "cuda": 200e-6}
+# Seconds by which an audited call of honest work may be longer, where it follows others and where it stands by itself;
+# docs/measurement.md says what was seen.
+FOLLOWING_S, BY_ITSELF_S, ON_DEVICE_S = 40e-6, 100e-6, 200e-6
+# Operands beyond the nearest caches are read at this rate at least; all that together explains no more than this share.
+NEAR_BYTES, READ_BYTES_PER_S = 2 * 2**20, 5e9
+MOST_ALLOWED = 0.6
 # Below this share of its audited time, less that, a call in a burst has not done the work.
 EXPLAINED = 0.84
 # A cell is accused by no fewer rounds.
@@ -23,32 +28,45 @@ CLEAR = 0.95
 
 @dataclass(frozen=True)
 class Round:
-    """Seconds of one call: in bursts before and after an audit, and as audited on new values and on new parts."""
+    """Seconds of one call: in bursts before and after an audit, and as audited on new values and on new parts.
+
+    ``allowed_s`` is by how much an audited call may be longer (``allowed``).
+    """
 
     burst_s: float
     new_s: float
     part_s: float
+    allowed_s: float = 0.0
 
     @property
     def audited_s(self) -> float:
         """The longer of the two: a kernel may keep its answers whole or by parts."""
         return max(self.new_s, self.part_s)
 
-    def share(self, device: str) -> float:
-        """Which share of the audited time a burst shows."""
-        return self.burst_s / max(self.audited_s - ALONE_S.get(device, 0.0), 1e-9)
+    @property
+    def share(self) -> float:
+        """Which share of the audited time, less what is allowed, a burst shows."""
+        least = (1 - MOST_ALLOWED) * self.audited_s
+        return self.burst_s / max(self.audited_s - self.allowed_s, least, 1e-9)
 
 
-def suspected(rounds: Sequence[Round], device: str) -> bool:
+def allowed(set_bytes: float, device: str, *, ahead: bool) -> float:
+    """By how many seconds an audited call may be longer, whose operands have so many bytes."""
+    if device != "cpu":
+        return ON_DEVICE_S
+    return (FOLLOWING_S if ahead else BY_ITSELF_S) + max(0.0, set_bytes - NEAR_BYTES) / READ_BYTES_PER_S
+
+
+def suspected(rounds: Sequence[Round]) -> bool:
     """Whether most of them are not explained, or there is one alone that leaves a doubt."""
-    return median(one.share(device) for one in rounds) < (CLEAR if len(rounds) == 1 else EXPLAINED)
+    return median(one.share for one in rounds) < (CLEAR if len(rounds) == 1 else EXPLAINED)
 
 
-def unexplained(rounds: Sequence[Round], device: str) -> str | None:
+def unexplained(rounds: Sequence[Round]) -> str | None:
     """Why the times of a cell are not believed, or ``None``; with fewer than ``FEWEST`` rounds nobody is accused."""
-    if len(rounds) < FEWEST or not suspected(rounds, device):
+    if len(rounds) < FEWEST or not suspected(rounds):
         return None
-    one = sorted(rounds, key=lambda one: one.share(device))[len(rounds) // 2]
+    one = sorted(rounds, key=lambda one: one.share)[len(rounds) // 2]
     audited = "values that it had not seen" if one.new_s >= one.part_s else "inputs of which one part was new"
     times = (
         f"a call took {told(one.burst_s)} on the same inputs again and again, and {told(one.audited_s)} on {audited}"
