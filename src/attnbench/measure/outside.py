@@ -24,7 +24,7 @@ LONG_ENOUGH_S = 0.020
 AIM_S = 0.040
 MOST_CALLS = 10_000_000
 # So many bursts before anybody is accused.
-FEWEST = 5
+FEWEST = 7
 
 
 # Processor time that a burst may have used beside what its process says: messages, receipts, children that have ended.
@@ -49,13 +49,16 @@ class Outside:
     def add(self, reply: Reply, burst: Burst, device: str) -> None:
         """Take one burst, and write into its receipt what it took outside.
 
-        On the CPU the time that counts is compared, whatever else the process says. A cold burst on an accelerator says
-        nothing: the cache is overwritten between its calls.
+        On the CPU the time that counts is compared, whatever else the process says; outside it is no longer than a
+        processor was used, for a busy machine may keep a process waiting before it answers. A cold burst on an
+        accelerator says nothing: the cache is overwritten between its calls.
         """
         burst.receipt["outside_s"] = reply.took_s
         on_cpu = device == "cpu"
         inside_s = burst.wall_ns / 1e9 if on_cpu else burst.host_s
         outside_s = reply.took_s - (0.0 if on_cpu else PAUSE * inside_s)
+        if on_cpu and reply.cpu_s is not None:
+            outside_s = min(outside_s, max(reply.cpu_s, inside_s))
         if outside_s < LONG_ENOUGH_S:
             if on_cpu and outside_s > 0:
                 self.calls = min(MOST_CALLS, int(burst.calls * AIM_S / outside_s) + 1)
@@ -74,8 +77,8 @@ class Outside:
         return median(share for share, *_ in self._seen) < LEAST
 
     def broken(self) -> str | None:
-        """Why the times of its process are not believed, or ``None``."""
-        if len(self._seen) < FEWEST or not self._suspected:
+        """Why the times of its process are not believed, or ``None``: no more than one burst is what it says."""
+        if len(self._seen) < FEWEST or sorted(share for share, *_ in self._seen)[-2] >= LEAST:
             return None
         _, inside_s, outside_s = sorted(self._seen)[len(self._seen) // 2]
         told = f"its process says that a burst took {1e3 * inside_s:.3g} ms, and by the clock outside it took"

@@ -191,13 +191,10 @@ class Auditor:
         elif not judged.ok:
             seen.skipped = f"the judge could not judge: {judged.reason}"
         seconds = charged(reply, idle, len(steps), drawn.value["bytes"], cell.threads)
-        kinds = {
-            kind: _usual([s for s, name in zip(seconds, steps, strict=True) if name.startswith(kind)])
-            for kind in (NEW, PART)
-        }
+        new, part = usual(dict(zip(steps, seconds, strict=True)), reply, idle, cell)
         calls = [_seconds(one, cell) for one in (before, after)]
         beside = allowed(drawn.value["bytes"] / len(steps), cell.device, ahead=ahead)
-        seen.rounds.append(Round(sum(calls) / len(calls), kinds[NEW], kinds[PART], beside))
+        seen.rounds.append(Round(sum(calls) / len(calls), new, part, beside))
         return True
 
     def _seed(self) -> int:
@@ -251,10 +248,23 @@ def charged(reply: Reply, idle: Reply, steps: int, moved: int, threads: int) -> 
 
 def _seconds(burst: Burst, cell: Cell) -> float:
     """Seconds of one call of a burst; of one thread no more than it had of a processor, however busy the machine is."""
-    alone = cell.device == "cpu" and cell.threads == 1 and burst.cpu_ns > 0
+    alone = _alone(cell) and burst.cpu_ns > 0
     return (min(burst.wall_ns, burst.cpu_ns) if alone else burst.wall_ns) / 1e9 / burst.calls
 
 
-def _usual(seconds: list[float]) -> float:
-    """The lower quartile: what disturbs a call makes it longer."""
-    return sorted(seconds)[len(seconds) // 4]
+def usual(seconds: Mapping[str, float], reply: Reply, idle: Reply, cell: Cell) -> tuple[float, float]:
+    """What a call takes on new values and on a new part: the lower quartiles, for what disturbs a call makes it longer.
+
+    Of one thread all of them together take no longer than the processor was used, however busy the machine is.
+    """
+    by_kind = ([s for name, s in seconds.items() if name.startswith(kind)] for kind in (NEW, PART))
+    new, part = (sorted(one)[len(one) // 4] for one in by_kind)
+    if not _alone(cell) or reply.cpu_s is None or idle.cpu_s is None:
+        return new, part
+    used = max(0.0, reply.cpu_s - idle.cpu_s) / len(seconds)
+    less = min(1.0, 2 * used / max(new + part, 1e-9))
+    return new * less, part * less
+
+
+def _alone(cell: Cell) -> bool:
+    return cell.device == "cpu" and cell.threads == 1

@@ -63,14 +63,13 @@ def suspected(rounds: Sequence[Round]) -> bool:
 
 
 def unexplained(rounds: Sequence[Round]) -> str | None:
-    """Why the times of a cell are not believed, or ``None``; with fewer than ``FEWEST`` rounds nobody is accused."""
-    if len(rounds) < FEWEST or not suspected(rounds):
+    """Why the times of a cell are not believed, or ``None``: of ``FEWEST`` rounds no more than one is explained."""
+    ordered = sorted(rounds, key=lambda one: one.share)
+    if len(rounds) < FEWEST or ordered[-2].share >= EXPLAINED:
         return None
-    one = sorted(rounds, key=lambda one: one.share)[len(rounds) // 2]
+    one = ordered[len(rounds) // 2]
     audited = "values that it had not seen" if one.new_s >= one.part_s else "inputs of which one part was new"
-    times = (
-        f"a call took {told(one.burst_s)} on the same inputs again and again, and {told(one.audited_s)} on {audited}"
-    )
+    times = f"a call took {told(one.burst_s)} on the same inputs over and over, and {told(one.audited_s)} on {audited}"
     return f"{times}: it does not do its work at every call"
 
 

@@ -1,0 +1,130 @@
+"""Audits: what is drawn, what travels, what is charged, and when somebody is accused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attnbench.backends.bind import inputs_of
+from attnbench.measure.audits import shelf
+from attnbench.measure.audits.auditor import charged
+from attnbench.measure.audits.judging import Judging
+from attnbench.measure.audits.values import STRUCTURE, partly, renewed
+from attnbench.measure.audits.verdict import FEWEST, Round, allowed, suspected, unexplained
+from attnbench.measure.protocol import Reply
+from attnbench.precision import default_precision, numpy_dtype
+from attnbench.problem import Case, Problem
+from attnbench.spec import AttentionSpec
+from attnbench.suite import Cell
+
+PLAIN = Case(AttentionSpec(causal=True), Problem(B=2, Hq=4, Hkv=2, Tq=33, D=8, dtype="float32"), "backward")
+MASKED = ("mask", "bias_minus_inf", "kv_lengths")
+KINDS = [
+    PLAIN,
+    Case(AttentionSpec(), Problem(B=2, Hq=2, Tq=33, D=8, operands=MASKED)),
+    Case(AttentionSpec(), Problem(B=2, Hq=2, Tq=48, D=8, dtype="bfloat16", operands=("segments", "sinks"))),
+    Case(AttentionSpec(score="additive"), Problem(Hq=2, Tq=20, D=8), "backward"),
+]
+
+
+@pytest.mark.parametrize("case", KINDS, ids=lambda case: case.label())
+def test_every_operand_is_new_and_what_is_allowed_hardly_changes(case: Case) -> None:
+    base = inputs_of(case)
+    new = renewed(case, base, seed=91)
+    assert new.kind() == base.kind()
+    for name, array in new.arrays().items():
+        old = base.arrays()[name]
+        if name in STRUCTURE:
+            assert (array != old).sum() <= 1
+        else:
+            finite = np.isfinite(old.astype(float)) & (old != 0)
+            assert (array != old)[finite].mean() > 0.9
+            assert (np.isfinite(array.astype(float)) == np.isfinite(old.astype(float))).all()
+
+
+@pytest.mark.parametrize("case", KINDS, ids=lambda case: case.label())
+def test_a_part_is_one_head_or_row_of_one_operand(case: Case) -> None:
+    base = inputs_of(case)
+    for seed in range(20):
+        part = partly(base, seed).arrays()
+        changed = [name for name, array in base.arrays().items() if (array != part[name]).any()]
+        assert len(changed) == 1
+        differs = part[changed[0]] != base.arrays()[changed[0]]
+        assert differs.mean() <= 1 / base.arrays()[changed[0]].shape[0] + 1e-9 or differs.ndim == 1
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_arrays_come_back_as_they_were(tmp_path: Path, dtype: str) -> None:
+    arrays = {"a": np.arange(6).reshape(2, 3).astype(numpy_dtype(dtype)), "mask": np.array([[True], [False]])}
+    shelf.put(tmp_path / "set", arrays)
+    back = shelf.take(tmp_path / "set")
+    assert {n: (a.dtype, a.shape, a.tobytes()) for n, a in back.items()} == {
+        n: (a.dtype, a.shape, a.tobytes()) for n, a in arrays.items()
+    }
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[1]\n", b'{"a": ["object", [1]]}\nx', b'{"a": ["float32", [9]]}\nx'])
+def test_what_is_no_shelf_is_refused(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "set").write_bytes(text)
+    if text == b"{}":
+        assert shelf.take(tmp_path / "set") == {}
+        return
+    with pytest.raises(shelf.ShelfError):
+        shelf.take(tmp_path / "set")
+
+
+def test_the_judge_knows_right_from_wrong_and_new_from_old(tmp_path: Path) -> None:
+    from attnbench.attention import resolve
+    from attnbench.backends.bind import bind
+    from attnbench.measure.audits.calls import audited
+
+    cell = Cell("audits", {}, PLAIN, "numpy/naive")
+    judging, kernel = Judging(), resolve("numpy/naive")
+    status, _, _ = judging.draw(cell.to_dict(), str(tmp_path), seed=5, groups=2)
+    assert status == "ok"
+    steps = ["new1", "part1", "new0", "part0"]
+    exact = {name: getattr(default_precision("float32"), name) for name in ("accumulate", "softmax", "exp_ulp")}
+    for ahead in (False, True):
+        found, _, result = audited(bind(*kernel, inputs_of(PLAIN)), tmp_path, steps, ahead=ahead)
+        assert len(found) == len(steps)
+        assert result is not None
+
+        def judged(number: int, name: str) -> str:
+            return judging.judge_answers(cell.id, str(tmp_path), [[f"answer-{number}", name]], exact, [])[0]
+
+        assert [judged(n, name) for n, name in enumerate(steps)] == ["ok"] * 4
+        assert judged(0, "new0") == judged(1, "new1") == judged(0, "hot") == "wrong"
+    (tmp_path / "rest").write_bytes(b"other")
+    assert judging.judge_answers(cell.id, str(tmp_path), [], exact, ["rest", "answer-0"])[0] == "wrong"
+
+
+def rounds(*shares: float) -> list[Round]:
+    return [Round(share * 1e-3, 1e-3, 0.9e-3) for share in shares]
+
+
+def test_nobody_is_accused_by_few_rounds_or_by_rounds_that_disagree() -> None:
+    assert not suspected(rounds(0.96))
+    assert suspected(rounds(0.9))
+    assert not suspected(rounds(0.8, 1.1))
+    assert unexplained(rounds(*[0.1] * (FEWEST - 1))) is None
+    assert unexplained(rounds(0.5, 0.6, 0.7, 0.5, 0.6, 0.9, 1.0)) is None
+    assert "1 ms on values that it had not seen" in (unexplained(rounds(*[0.1] * (FEWEST - 1), 1.2)) or "")
+
+
+def test_what_is_allowed_never_explains_a_large_gain() -> None:
+    assert allowed(2**20, "cpu", ahead=True) < allowed(2**20, "cpu", ahead=False) < allowed(2**26, "cpu", ahead=False)
+    one = Round(1e-3, 10e-3, 10e-3, allowed(2**30, "cpu", ahead=False))
+    assert one.share == pytest.approx(0.25)
+
+
+def test_time_that_the_process_does_not_tell_is_charged_to_its_calls() -> None:
+    def audit(told_ns: list[int], cpu_s: float, idle_cpu_s: float) -> list[float]:
+        reply = Reply(1, "ok", value={"call_ns": told_ns}, took_s=1.0, cpu_s=cpu_s)
+        return charged(reply, Reply(2, "ok", took_s=1.0, cpu_s=idle_cpu_s), len(told_ns), 1000, threads=1)
+
+    assert audit([10_000_000] * 4, 0.045, 0.005) == [0.01] * 4
+    assert audit([1000] * 4, 0.045, 0.005) == pytest.approx([0.01] * 4)
+    assert audit([1000] * 4, 0.045, 9.0)[0] > 0.005  # however long an audit without calls is said to take
+    assert audit([-5] * 4, 0.045, 0.005) == pytest.approx([0.01] * 4)
