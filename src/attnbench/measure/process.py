@@ -141,22 +141,22 @@ class WorkerProcess:
         if not self.alive:
             return Reply(self._number, CRASHED, "the worker is gone")
         request = encode(Request(self._number, op, arguments))
-        used = tree.cpu_s(self.keeper_pid)
+        used, ready = tree.cpu_s(self.keeper_pid), tree.waited_s(self._pid)
         asked = time.monotonic()
         try:
             os.write(self._requests, request)
         except OSError:
             return self._died()
         reply = self._answer(asked + timeout, f"{op} took more than {timeout:g} s")
-        took_s, then = time.monotonic() - asked, tree.cpu_s(self.keeper_pid)
-        return replace(reply, took_s=took_s, cpu_s=None if used is None or then is None else then - used)
+        took_s = time.monotonic() - asked
+        cpu_s, waited_s = _since(used, tree.cpu_s(self.keeper_pid)), _since(ready, tree.waited_s(self._pid))
+        return replace(reply, took_s=took_s, cpu_s=cpu_s, waited_s=waited_s)
 
     def working_s(self, seconds: float) -> float | None:
         """Processor time that it and all below it use for so long while nobody asks for anything."""
         before = tree.cpu_s(self.keeper_pid)
         time.sleep(seconds)
-        after = tree.cpu_s(self.keeper_pid)
-        return None if before is None or after is None else after - before
+        return _since(before, tree.cpu_s(self.keeper_pid))
 
     def _answer(self, deadline: float, late: str) -> Reply:
         while True:
@@ -263,6 +263,10 @@ class WorkerProcess:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _since(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else max(0.0, after - before)
 
 
 def environment(backend: str | None, setting: Setting) -> dict[str, str]:

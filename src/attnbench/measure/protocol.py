@@ -44,7 +44,8 @@ class Reply:
 
     ``outside``: the process was ended by somebody else, which says nothing of what it was asked. ``took_s`` is the time
     between question and answer by the parent's clock, and ``cpu_s`` the processor time that the process and all below
-    it used meanwhile, as the system tells it. A parent sets them.
+    it used meanwhile, ``waited_s`` the time that its threads were ready and had none, as the system tells it. A parent
+    sets them.
     """
 
     number: int
@@ -55,6 +56,7 @@ class Reply:
     outside: bool = False
     took_s: float = 0.0
     cpu_s: float | None = None
+    waited_s: float | None = None
 
     @property
     def ok(self) -> bool:

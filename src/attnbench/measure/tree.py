@@ -42,6 +42,15 @@ def cpu_s(pid: int) -> float | None:
     return total
 
 
+def waited_s(pid: int) -> float | None:
+    """Seconds that the threads of a process were ready and had no processor; ``None`` where nobody tells."""
+    total = None
+    for task in _tasks(pid):
+        with suppress(OSError, ValueError, IndexError):
+            total = (total or 0.0) + int((task / "schedstat").read_text().split()[1]) / 1e9
+    return total
+
+
 def _ended_s(pid: int) -> float:
     """Processor time of the children of a process that have ended and were waited for, in the system's ticks."""
     with suppress(OSError, ValueError, IndexError):

@@ -37,6 +37,10 @@ LONG_S = 0.4
 # What is moved for one call is read, written in place and handed out, at this rate at least, and in so many steps.
 BYTES_PER_S = 1e9
 STEP_S, REQUEST_S = 1e-3, 0.010
+# However busy a machine is, a call is taken to have had this share of a processor.
+LEAST_RUNNING = 0.25
+# A quarter of the calls that are shorter than this have a processor to themselves.
+TURN_S = 0.004
 # As much as this stays in the processor's caches: values may lie there before they are needed.
 AHEAD_BYTES = 32 * 2**20
 # A share of the time outside that may be missing in what the process says.
@@ -191,7 +195,7 @@ class Auditor:
         elif not judged.ok:
             seen.skipped = f"the judge could not judge: {judged.reason}"
         seconds = charged(reply, idle, len(steps), drawn.value["bytes"], cell.threads)
-        new, part = usual(dict(zip(steps, seconds, strict=True)), reply, idle, cell)
+        new, part = usual(dict(zip(steps, seconds, strict=True)), reply, cell)
         calls = [_seconds(one, cell) for one in (before, after)]
         beside = allowed(drawn.value["bytes"] / len(steps), cell.device, ahead=ahead)
         seen.rounds.append(Round(sum(calls) / len(calls), new, part, beside))
@@ -252,18 +256,18 @@ def _seconds(burst: Burst, cell: Cell) -> float:
     return (min(burst.wall_ns, burst.cpu_ns) if alone else burst.wall_ns) / 1e9 / burst.calls
 
 
-def usual(seconds: Mapping[str, float], reply: Reply, idle: Reply, cell: Cell) -> tuple[float, float]:
+def usual(seconds: Mapping[str, float], reply: Reply, cell: Cell) -> tuple[float, float]:
     """What a call takes on new values and on a new part: the lower quartiles, for what disturbs a call makes it longer.
 
-    Of one thread all of them together take no longer than the processor was used, however busy the machine is.
+    Where they are longer than a turn at a processor is, those of one thread are shorter by the share of the time in
+    which the process was ready and had none.
     """
     by_kind = ([s for name, s in seconds.items() if name.startswith(kind)] for kind in (NEW, PART))
     new, part = (sorted(one)[len(one) // 4] for one in by_kind)
-    if not _alone(cell) or reply.cpu_s is None or idle.cpu_s is None:
+    if max(new, part) < TURN_S or not _alone(cell) or not reply.cpu_s or reply.waited_s is None:
         return new, part
-    used = max(0.0, reply.cpu_s - idle.cpu_s) / len(seconds)
-    less = min(1.0, 2 * used / max(new + part, 1e-9))
-    return new * less, part * less
+    running = max(LEAST_RUNNING, reply.cpu_s / (reply.cpu_s + reply.waited_s))
+    return new * running, part * running
 
 
 def _alone(cell: Cell) -> bool:
