@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from attnbench.measure.audits.shelf import put, take
 
 if TYPE_CHECKING:
@@ -25,9 +27,9 @@ def audited(
 ) -> tuple[list[int], Binding, Any]:
     """Call once for every step, on the values of the file of that name; nanoseconds of each, and the last result.
 
-    Answers are written beside it as ``answer-`` and the number of the step: at once, or with ``ahead`` after the last
-    call. Then all values are there before the first one, each in arrays of their own, and calls follow each other as in
-    a burst: short ones would else pay for what is done between them. With ``idle``, a result from before, nothing is
+    Answers are copied at once, and written beside it as ``answer-`` and the number of the step. With ``ahead`` values
+    are all there before the first call, each in arrays of their own, and answers are written after the last one, so that
+    calls follow each other nearly as in a burst: short ones would else pay for what is done between them. With ``idle``, a result from before, nothing is
     called and that is handed out each time: what an audit takes beside its calls.
     """
     one_by_one = _ahead if ahead else _in_place
@@ -53,13 +55,17 @@ def _in_place(binding: Binding, folder: Path, steps: Sequence[str], idle: Any) -
 
 
 def _ahead(binding: Binding, folder: Path, steps: Sequence[str], idle: Any) -> tuple[list[int], Binding, Any]:
-    backend = binding.backend
+    backend, found, answers, result = binding.backend, list[int](), list[dict[str, Any]](), None
     bindings = [binding.on(binding.native.with_arrays(take(folder / name))) for name in steps]
     backend.wait([one.native.arrays() for one in bindings])
-    called = [_timed(backend, one.run, idle) for one in bindings]
-    for number, (one, (_, result)) in enumerate(zip(bindings, called, strict=True)):
-        hand_out(one, result, folder / _file(number, idle))
-    return [ns for ns, _ in called], bindings[-1], called[-1][1]
+    for one in bindings:
+        result = None  # its memory is there again for the next call, as in a burst
+        took, result = _timed(backend, one.run, idle)
+        found.append(took)
+        answers.append({name: np.array(array) for name, array in one.to_numpy(result).named().items()})
+    for number, answer in enumerate(answers):
+        put(folder / _file(number, idle), answer)
+    return found, bindings[-1], result
 
 
 def _timed(backend: Backend, run: Callable[[], Any], idle: Any) -> tuple[int, Any]:
