@@ -27,10 +27,11 @@ def audited(
 ) -> tuple[list[int], Binding, Any]:
     """Call once for every step, on the values of the file of that name; nanoseconds of each, and the last result.
 
-    Answers are copied at once, and written beside it as ``answer-`` and the number of the step. With ``ahead`` values
-    are all there before the first call, each in arrays of their own, and answers are written after the last one, so that
-    calls follow each other nearly as in a burst: short ones would else pay for what is done between them. With ``idle``, a result from before, nothing is
-    called and that is handed out each time: what an audit takes beside its calls.
+    Answers are copied at once, and written beside it as ``answer-`` and the number of the step. With ``ahead`` all
+    values are there before the first call, each in arrays of their own, and answers are written after the last one, so
+    that calls follow each other nearly as in a burst: short ones would else pay for what is done between them. With
+    ``idle``, a result from before, nothing is called and that is handed out each time: what an audit takes beside its
+    calls.
     """
     one_by_one = _ahead if ahead else _in_place
     collecting = gc.isenabled()
