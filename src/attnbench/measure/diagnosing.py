@@ -30,6 +30,7 @@ EACH_S = 8.0
 ALL_S = 24.0
 AFTER = "the case agrees by itself, and disagrees after another one: something is kept from an earlier call"
 ELSEWHERE = "by itself the case agrees, and so it does after those that came before it: perhaps it takes earlier calls"
+CHANGED = "its file changes how answers are judged in its own process, or it answers otherwise where nobody judges"
 GRACE_S = 20.0  # a kernel may be slow; a hang is not waited for longer
 
 
@@ -88,7 +89,7 @@ def examined(rows: Sequence[CheckRow], options: CheckOptions) -> list[CheckRow]:
 
     What a declaration of arithmetic explains has that for a diagnosis, and no other cause is looked for.
     """
-    found = list(rows)
+    found = [_of_outside(row) for row in rows]
     for impl in dict.fromkeys(row.impl for row in rows):
         with _sessions(impl, options) as sessions:
             told = sessions.do(partial(_declared, found, impl, options))
@@ -101,6 +102,12 @@ def examined(rows: Sequence[CheckRow], options: CheckOptions) -> list[CheckRow]:
                 examine = partial(_examined, found[place], min(EACH_S, left), options)
                 found[place] = sessions.do(examine, _kind(impl, found[place].dtype))
     return found
+
+
+def _of_outside(row: CheckRow) -> CheckRow:
+    """A row that only a judge outside finds wrong: to look at it in its own process would show nothing."""
+    told = {"kind": OUTSIDE, "evidence": CHANGED}
+    return replace(row, diagnosis=told) if row.status == WRONG and row.fault == OUTSIDE else row
 
 
 def _declared(rows: Sequence[CheckRow], impl: str, options: CheckOptions, session: Session) -> list[CheckRow]:
