@@ -9,10 +9,10 @@ import pytest
 
 from attnbench.backends.bind import inputs_of
 from attnbench.measure.audits import shelf
-from attnbench.measure.audits.auditor import charged
+from attnbench.measure.audits.auditor import charged, evenly
 from attnbench.measure.audits.judging import Judging
 from attnbench.measure.audits.values import STRUCTURE, partly, renewed
-from attnbench.measure.audits.verdict import FEWEST, Round, allowed, suspected, unexplained
+from attnbench.measure.audits.verdict import FEWEST, Round, allowed, suspected, unexplained, unlike
 from attnbench.measure.protocol import Reply
 from attnbench.precision import default_precision, numpy_dtype
 from attnbench.problem import Case, Problem
@@ -109,7 +109,7 @@ def test_nobody_is_accused_by_few_rounds_or_by_rounds_that_disagree() -> None:
     assert suspected(rounds(0.9))
     assert not suspected(rounds(0.8, 1.1))
     assert unexplained(rounds(*[0.1] * (FEWEST - 1))) is None
-    assert unexplained(rounds(0.5, 0.6, 0.7, 0.5, 0.6, 0.9, 1.0)) is None
+    assert unexplained(rounds(0.5, 0.6, 0.7, 0.5, 0.9, 0.9, 1.0)) is None
     assert "1 ms on values that it had not seen" in (unexplained(rounds(*[0.1] * (FEWEST - 1), 1.2)) or "")
 
 
@@ -128,3 +128,17 @@ def test_time_that_the_process_does_not_tell_is_charged_to_its_calls() -> None:
     assert audit([1000] * 4, 0.045, 0.005) == pytest.approx([0.01] * 4)
     assert audit([1000] * 4, 0.045, 9.0)[0] > 0.005  # however long an audit without calls is said to take
     assert audit([-5] * 4, 0.045, 0.005) == pytest.approx([0.01] * 4)
+
+
+def test_one_call_that_works_for_all_the_others_is_shared_among_them() -> None:
+    told = [0.08, *[1e-5] * 39]
+    audited, idle = Reply(1, "ok", took_s=0.1, cpu_s=0.1), Reply(2, "ok", took_s=0.02, cpu_s=0.005)
+    assert 0.0018 < evenly(told, audited, idle, 1000, threads=1) <= sum(told) / 40
+    assert evenly(told, Reply(1, "ok", took_s=0.1, cpu_s=0.01), idle, 1000, threads=1) == 0.0  # it only waited
+
+
+def test_bursts_that_count_are_those_beside_an_audit() -> None:
+    beside = rounds(*[1.0] * FEWEST)
+    assert unlike(0.9e-3, beside) is None
+    assert unlike(0.5e-3, beside[:3]) is None
+    assert "beside its audit" in (unlike(0.5e-3, beside) or "")

@@ -11,15 +11,19 @@ import pytest
 from attnbench.measure.outside import FEWEST, TRANSPORT_S, Outside
 from attnbench.measure.protocol import Burst, Reply
 from attnbench.measure.run import RunOptions, run
+from attnbench.suite import Cell
 
-from .conftest import GOOD, QUICK
+from .conftest import GOOD, QUICK, tiny
 
 Make = Callable[..., RunOptions]
 
 
+CPU, CUDA = (Cell("outside", {}, tiny(), "numpy/naive", device) for device in ("cpu", "cuda"))
+
+
 def add(outside: Outside, took_s: float, said_s: float, calls: int = 10, **receipt: float) -> None:
     burst = Burst(calls, round(said_s * 1e9), 0, receipt, 0.0, "hot" if receipt else "none")
-    outside.add(Reply(1, "ok", took_s=took_s), burst, "cuda" if receipt else "cpu")
+    outside.add(Reply(1, "ok", took_s=took_s), burst, CUDA if receipt else CPU)
 
 
 def test_a_process_may_leave_out_the_transport_and_no_more() -> None:
@@ -53,6 +57,15 @@ def test_bursts_too_short_to_tell_are_asked_for_once_more_and_longer() -> None:
     assert not outside.unsure
 
 
+def test_who_waits_for_a_processor_is_not_accused_and_who_says_less_than_it_used_is() -> None:
+    waits, false = Outside(), Outside()
+    for _ in range(FEWEST):
+        waits.add(Reply(1, "ok", took_s=0.3, cpu_s=0.031), Burst(10, 30_000_000, 0, {}, 0.0), CPU)
+        false.add(Reply(1, "ok", took_s=0.036, cpu_s=0.036), Burst(10, 26_000_000, 0, {}, 0.0), CPU)
+    assert waits.broken() is None
+    assert "the clock in its process" in (false.broken() or "")
+
+
 def test_on_an_accelerator_the_rest_after_a_burst_does_not_count() -> None:
     outside = Outside()
     for _ in range(FEWEST):
@@ -64,7 +77,7 @@ def test_on_the_cpu_only_the_time_that_counts_is_believed() -> None:
     """Neither another cache state nor another clock in the receipt excuses it."""
     outside = Outside()
     for _ in range(FEWEST):
-        outside.add(Reply(1, "ok", took_s=0.3), Burst(10, 30_000_000, 0, {"host_s": 0.3}, 0.0, "cold"), "cpu")
+        outside.add(Reply(1, "ok", took_s=0.3), Burst(10, 30_000_000, 0, {"host_s": 0.3}, 0.0, "cold"), CPU)
     assert outside.broken() is not None
 
 

@@ -331,7 +331,7 @@ class Pair:
             return None
         if not self._sane(state, name, burst):
             return None
-        state.outside[name].add(reply, burst, state.twin.a.device)
+        state.outside[name].add(reply, burst, state.twin.cell(name))
         return burst
 
     def _hold_to_the_clock_outside(self, state: State) -> Iterator[Failure]:

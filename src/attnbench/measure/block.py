@@ -9,6 +9,7 @@ one that may have failed for another's doing is asked again in a process of its 
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,8 +31,6 @@ from attnbench.results.schema import Cache, Sample
 from attnbench.suite import Cell
 
 UNMEASURED = "not-run"
-# What a call takes is told by so many bursts.
-LATEST = 5
 # Cells whose matrix of scores is larger are weighed alone: together they might not fit.
 WEIGHED_TOGETHER = 64 * 2**20
 
@@ -117,6 +116,7 @@ class Block:
         self.outcomes = [Outcome(c, samples=[s for s in earlier if s.cell_id == c.id]) for c in cells]
         self._pool, self._effort, self._clock, self._recorder, self._rng = pool, effort, clock, recorder, rng
         self._spending, self._weighing, self._auditor = spending or Spending(), weigh, auditor
+        self._judging = threading.Lock()
         self._receipts: list[dict[str, object]] = []
         self._first = max((one.replicate + 1 for one in earlier), default=0)
 
@@ -129,9 +129,8 @@ class Block:
             with self._pool:
                 self._replicate(replicate)
                 self._hold_to_the_clock_outside(replicate)
-                if replicate == self._first:
-                    with self._spending.during("audit"):
-                        self._audit(replicate)
+                with self._spending.during("audit"):
+                    self._audit(replicate)
         if self._weighing:
             with self._spending.during("memory"):
                 self._weigh()
@@ -180,26 +179,29 @@ class Block:
                 if one.alive and one.outside.unsure and not self._clock.spent():
                     reply = self._ask_prepared(one, replicate, "burst", calls=one.outside.calls)
                     if reply is not None:
-                        one.outside.add(reply, value(Burst, reply), one.cell.device)
+                        one.outside.add(reply, value(Burst, reply), one.cell)
             if one.alive and (why := one.outside.broken()):
                 self._end(one, Reply(0, WRONG, why), "burst")
 
     def _audit(self, replicate: int) -> None:
-        """After the clock, once for each cell: its times are those of its work, and its answers are right."""
+        """After the clock, of each process: the times of its cells are those of their work, and the answers are right.
+
+        What was measured is audited even where the budget is spent: it would else be believed.
+        """
         for one in self._alive():
             prepared = one.prepared
-            if prepared is None or self._clock.spent():
+            if prepared is None or not any(s.replicate == replicate and not s.warmup for s in one.samples):
                 continue
             seen = None
             if self._auditor is not None and prepared.precision is not None:
-                call_s = self._seconds_of(one)
+                call_s = self._seconds_of(one, replicate)
                 ask, burst = partial(self._ask_prepared, one, replicate), partial(self._uncounted_burst, one, replicate)
                 rest = partial(self._pool.working_s, one.cell)
                 seen = self._auditor.audit(one.cell, prepared.precision, call_s, Side(ask, burst, rest))
                 if seen is None:
                     continue
                 self._recorder.event("audit", cell=one.cell.id, **seen.told())
-                one.kernel_s = seen.kernel_s
+                one.kernel_s = one.kernel_s if seen.kernel_s is None else seen.kernel_s
                 if seen.wrong is not None:
                     self._end(one, Reply(0, WRONG, seen.wrong), "audit")
             if seen is None or seen.skipped is not None:
@@ -207,9 +209,11 @@ class Block:
                 if reply is not None:
                     one.kernel_s = value(Verified, reply).kernel_s
 
-    def _seconds_of(self, one: Outcome) -> float:
-        """What a call takes, by the bursts that there are."""
-        return median(sample.wall_s for sample in one.samples[-LATEST:])
+    def _seconds_of(self, one: Outcome, replicate: int) -> float:
+        """What a call took in the bursts that count; of one thread by the processor time, however busy the machine."""
+        here = [s for s in one.samples if s.replicate == replicate and not s.warmup]
+        alone = one.cell.device == "cpu" and one.cell.threads == 1
+        return median(min(s.wall_s, s.cpu_s) if alone and s.cpu_s else s.wall_s for s in here)
 
     def _uncounted_burst(self, one: Outcome, replicate: int) -> Burst | None:
         """A burst beside an audit: like all others for its process."""
@@ -245,7 +249,7 @@ class Block:
             if reply is None:
                 return
             burst = value(Burst, reply)
-            one.outside.add(reply, burst, one.cell.device)
+            one.outside.add(reply, burst, one.cell)
             burst = replace(burst, cpu_ns=round(1e9 * cpu_s(reply, burst)))
             why = disturbance(burst.receipt, burst.host_s, self._effort.limits)
             again = why is not None and attempt < self._effort.retries
@@ -326,7 +330,14 @@ class Block:
         if self._clock.spent():
             return None
         with self._pool.sibling(one.cell.id) as alone:
-            return alone.weigh(one.cell)
+            reply = alone.weigh(one.cell)
+            exact = None if one.prepared is None else one.prepared.precision
+            if reply.ok and self._auditor is not None and exact is not None and one.cell.device == "cpu":
+                with self._judging:
+                    why = self._auditor.answered(one.cell, exact, partial(alone.asked, one.cell))
+                if why is not None:
+                    return Reply(0, WRONG, f"where its memory was measured: {why}")
+            return reply
 
     def _take_memory(self, one: Outcome, reply: Reply | None) -> None:
         if reply is None:

@@ -141,7 +141,7 @@ class WorkerProcess:
         if not self.alive:
             return Reply(self._number, CRASHED, "the worker is gone")
         request = encode(Request(self._number, op, arguments))
-        used, ready = tree.cpu_s(self.keeper_pid), tree.waited_s(self._pid)
+        used, ready = tree.cpu_times(self.keeper_pid), tree.waited_s(self._pid)
         asked = time.monotonic()
         try:
             os.write(self._requests, request)
@@ -149,14 +149,14 @@ class WorkerProcess:
             return self._died()
         reply = self._answer(asked + timeout, f"{op} took more than {timeout:g} s")
         took_s = time.monotonic() - asked
-        cpu_s, waited_s = _since(used, tree.cpu_s(self.keeper_pid)), _since(ready, tree.waited_s(self._pid))
+        cpu_s, waited_s = tree.used_s(used, tree.cpu_times(self.keeper_pid)), _since(ready, tree.waited_s(self._pid))
         return replace(reply, took_s=took_s, cpu_s=cpu_s, waited_s=waited_s)
 
     def working_s(self, seconds: float) -> float | None:
         """Processor time that it and all below it use for so long while nobody asks for anything."""
-        before = tree.cpu_s(self.keeper_pid)
+        before = tree.cpu_times(self.keeper_pid)
         time.sleep(seconds)
-        return _since(before, tree.cpu_s(self.keeper_pid))
+        return tree.used_s(before, tree.cpu_times(self.keeper_pid))
 
     def _answer(self, deadline: float, late: str) -> Reply:
         while True:

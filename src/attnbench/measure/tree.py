@@ -31,15 +31,31 @@ def _tasks(pid: int) -> list[Path]:
     return []
 
 
-def cpu_s(pid: int) -> float | None:
-    """Seconds of processor time of a process and all below it, those that ended too; ``None`` where nobody tells."""
+def cpu_times(pid: int) -> dict[int, float] | None:
+    """Seconds of processor time of a process and of each below it, with those of their children that have ended.
+
+    ``None`` where nobody tells.
+    """
     if pid <= 0 or not hasattr(time, "clock_gettime"):
         return None
-    total = None
+    found = {}
     for one in processes(pid):
         with suppress(OSError):
-            total = (total or 0.0) + time.clock_gettime((~one << 3) | SCHEDULED) + _ended_s(one)
-    return total
+            found[one] = time.clock_gettime((~one << 3) | SCHEDULED) + _ended_s(one)
+    return found or None
+
+
+def used_s(before: dict[int, float] | None, after: dict[int, float] | None) -> float | None:
+    """Processor time between two looks; what has gone meanwhile takes nothing away from it."""
+    if before is None or after is None:
+        return None
+    return sum(max(0.0, seconds - before.get(pid, 0.0)) for pid, seconds in after.items())
+
+
+def cpu_s(pid: int) -> float | None:
+    """The sum of ``cpu_times``."""
+    found = cpu_times(pid)
+    return None if found is None else sum(found.values())
 
 
 def waited_s(pid: int) -> float | None:

@@ -27,16 +27,20 @@ LEAST_BELOW = 1 << 16
 
 
 class Sampling:
-    """The most memory that the processes below a worker hold together, looked at again and again. A context."""
+    """The most memory that the processes below a worker hold together, looked at again and again. A context.
+
+    ``own`` is the most that was seen of the worker itself: its high-water mark it can reset, this it cannot.
+    """
 
     def __init__(self, pid: int) -> None:
         self._pid, self._done = pid, threading.Event()
-        self.most = tree.below_bytes(pid)
+        self.most, self.own = tree.below_bytes(pid), 0
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def _look(self) -> None:
         while not self._done.wait(EVERY_S):
             self.most = max(self.most, tree.below_bytes(self._pid))
+            self.own = max(self.own, tree.level(self._pid, "VmRSS") or 0)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -75,7 +79,7 @@ def weigh(ask: Callable[..., Reply], pid: Callable[[], int], cell: Cell) -> Repl
     detail |= {} if rested else {"not_at_rest_after_s": PATIENCE_S}
     others = others if others >= LEAST_BELOW else 0
     detail |= {"others_bytes": others} if others else {}
-    found = Memory(max(0, peak - before) + others, WITH_OTHERS if others else SOURCE, detail)
+    found = Memory(max(0, max(peak, sampling.own) - before) + others, WITH_OTHERS if others else SOURCE, detail)
     return replace(reply, value=asdict(found))
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from attnbench.measure.audits.judging import HOT, NEW, PART, REST
-from attnbench.measure.audits.verdict import FEWEST, Round, allowed, suspected, unexplained
+from attnbench.measure.audits.verdict import ALIKE, FEWEST, Round, allowed, suspected, unexplained, unlike
 from attnbench.measure.limits import free_memory
 from attnbench.measure.protocol import WRONG, Burst, Reply, Verified, value
 from attnbench.measure.roofline import work
@@ -123,7 +123,9 @@ class Auditor:
         self._shelves = {}
 
     def audit(self, cell: Cell, precision: Mapping[str, Any], call_s: float, side: Side) -> Audited | None:
-        """Audit a prepared cell of which a call takes about ``call_s``; ``None`` where its process gave no answer.
+        """Audit a prepared cell; ``None`` where its process gave no answer.
+
+        ``call_s`` is what a call took in the bursts that count, of one thread by the processor time.
 
         ``precision`` says how exact its answers have to be. A cell that is not explained is audited again, and accused
         by ``FEWEST`` rounds.
@@ -136,15 +138,35 @@ class Auditor:
         try:
             if cell.device == "cpu" and not self._at_rest(side, seen):
                 return None
-            while not seen.wrong and len(seen.rounds) < FEWEST and (not seen.rounds or suspected(seen.rounds)):
+            while not seen.wrong and len(seen.rounds) < FEWEST and self._doubted(cell, call_s, seen.rounds):
                 if not self._round(cell, precision, groups, folder, side, seen):
                     return None
                 if seen.wrong or seen.skipped:
                     return seen
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        seen.wrong = seen.wrong or unexplained(seen.rounds)
+        counted = unlike(call_s, seen.rounds) if _alone(cell) else None
+        seen.wrong = seen.wrong or unexplained(seen.rounds) or counted
         return seen
+
+    def _doubted(self, cell: Cell, call_s: float, rounds: list[Round]) -> bool:
+        """Whether a further round is needed."""
+        if not rounds or suspected(rounds):
+            return True
+        return _alone(cell) and call_s < ALIKE * min(one.burst_s for one in rounds)
+
+    def answered(self, cell: Cell, precision: Mapping[str, Any], ask: Callable[..., Reply | None]) -> str | None:
+        """Why what the last call of a process returned is wrong, or ``None``; for one that was not timed."""
+        folder = self._folder(cell, 1)
+        if folder is None or ask("answer", folder=str(folder), name="last") is None:
+            return None
+        try:
+            self._judge.ask("draw", cell=cell.to_dict(), folder=str(folder), seed=self._seed(), groups=0)
+            asked: dict[str, Any] = {"cell_id": cell.id, "folder": str(folder), "precision": dict(precision)}
+            judged = self._judge.ask("judge_answers", answers=[["last", HOT]], alike=[], **asked)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return judged.reason if judged.status == WRONG else None
 
     def _at_rest(self, side: Side, seen: Audited) -> bool:
         """Watch its process after bursts, while nobody asks for anything; false where it gave no answer."""
@@ -196,9 +218,11 @@ class Auditor:
             seen.skipped = f"the judge could not judge: {judged.reason}"
         seconds = charged(reply, idle, len(steps), drawn.value["bytes"], cell.threads)
         new, part = usual(dict(zip(steps, seconds, strict=True)), reply, cell)
+        least = evenly(seconds, reply, idle, drawn.value["bytes"], cell.threads)
+        new, part = max(new, least), max(part, least if part >= new else 0.0)
         calls = [_seconds(one, cell) for one in (before, after)]
         beside = allowed(drawn.value["bytes"] / len(steps), cell.device, ahead=ahead)
-        seen.rounds.append(Round(sum(calls) / len(calls), new, part, beside))
+        seen.rounds.append(Round(min(calls), new, part, beside))
         return True
 
     def _seed(self) -> int:
@@ -239,7 +263,7 @@ def charged(reply: Reply, idle: Reply, steps: int, moved: int, threads: int) -> 
     time it is the time outside.
     """
     told = [one / 1e9 for one in reply.value["call_ns"]]
-    most = REQUEST_S + STEP_S * steps + 3 * moved / BYTES_PER_S
+    most = _most(steps, moved)
     if reply.cpu_s is None or idle.cpu_s is None:
         outside = reply.took_s - min(idle.took_s, most)
     else:
@@ -254,6 +278,24 @@ def _seconds(burst: Burst, cell: Cell) -> float:
     """Seconds of one call of a burst; of one thread no more than it had of a processor, however busy the machine is."""
     alone = _alone(cell) and burst.cpu_ns > 0
     return (min(burst.wall_ns, burst.cpu_ns) if alone else burst.wall_ns) / 1e9 / burst.calls
+
+
+def evenly(seconds: list[float], reply: Reply, idle: Reply, moved: int, threads: int) -> float:
+    """What each call took if all of them shared the work: one of them may have done it for all the others.
+
+    No more than the processor was used by them.
+    """
+    steps = len(seconds)
+    mean = sum(seconds) / steps
+    if reply.cpu_s is None or idle.cpu_s is None:
+        return 0.0
+    beside = min(idle.cpu_s, _most(steps, moved)) + UNEVEN_S + UNEVEN_STEP_S * steps
+    return min(mean, max(0.0, reply.cpu_s - beside) / steps / threads)
+
+
+def _most(steps: int, moved: int) -> float:
+    """The most that moving values may take."""
+    return REQUEST_S + STEP_S * steps + 3 * moved / BYTES_PER_S
 
 
 def usual(seconds: Mapping[str, float], reply: Reply, cell: Cell) -> tuple[float, float]:

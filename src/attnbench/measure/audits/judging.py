@@ -61,7 +61,10 @@ class Judging:
         }
 
     def draw(self, cell: dict[str, Any], folder: str, seed: int, groups: int) -> Done:
-        """Write ``groups`` pairs of sets: new values, and those with a part changed. What was drawn before is gone."""
+        """Write ``groups`` pairs of sets: new values, and those with a part changed. What was drawn before is gone.
+
+        With none of them there are the case's own inputs, by which a usual call is judged.
+        """
         asked = Cell.from_dict(cell)
         if asked.case is None:
             msg = f"cell {asked.id} has no case: it is observed, not timed"

@@ -22,6 +22,8 @@ MOST_ALLOWED = 0.6
 EXPLAINED = 0.84
 # A cell is accused by no fewer rounds.
 FEWEST = 7
+# Bursts that count and those beside an audit are of different moments: a processor is not as fast at all of them.
+ALIKE = 0.7
 # One round is enough where it leaves no doubt.
 CLEAR = 0.95
 
@@ -63,14 +65,22 @@ def suspected(rounds: Sequence[Round]) -> bool:
 
 
 def unexplained(rounds: Sequence[Round]) -> str | None:
-    """Why the times of a cell are not believed, or ``None``: of ``FEWEST`` rounds no more than one is explained."""
+    """Why the times of a cell are not believed, or ``None``: of ``FEWEST`` rounds no more than two are explained."""
     ordered = sorted(rounds, key=lambda one: one.share)
-    if len(rounds) < FEWEST or ordered[-2].share >= EXPLAINED:
+    if len(rounds) < FEWEST or ordered[-3].share >= EXPLAINED:
         return None
     one = ordered[len(rounds) // 2]
     audited = "values that it had not seen" if one.new_s >= one.part_s else "inputs of which one part was new"
     times = f"a call took {told(one.burst_s)} on the same inputs over and over, and {told(one.audited_s)} on {audited}"
     return f"{times}: it does not do its work at every call"
+
+
+def unlike(counted_s: float, rounds: Sequence[Round]) -> str | None:
+    """Why bursts that counted are not those beside an audit, by the processor time of a call; or ``None``."""
+    if len(rounds) < FEWEST or counted_s >= ALIKE * min(one.burst_s for one in rounds):
+        return None
+    times = f"{told(counted_s)} of a processor in the bursts that count, and {told(median(o.burst_s for o in rounds))}"
+    return f"a call took {times} beside its audit: it does not do its work at every call"
 
 
 def told(seconds: float) -> str:
