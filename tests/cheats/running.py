@@ -46,7 +46,7 @@ class Nobody:
 def run(impl: str, file: Path | None, phase: str, *, audited: bool = True, weigh: bool = False) -> Outcome:
     """What becomes of one implementation in the case of a phase."""
     cell = Cell("cheats", {}, CASES[phase], impl, "cpu", 1, files=() if file is None else (str(file),))
-    pool = Pool(threads=1, timeout_s=60, rng=random.Random(1))  # noqa: S311  (an order to be repeatable)
+    pool = Pool(threads=1, timeout_s=25, rng=random.Random(1))  # noqa: S311  (an order to be repeatable)
     with Auditor(60) as auditor:
         rest = random.Random(2)  # noqa: S311
         block = Block(

@@ -27,6 +27,7 @@ JUDGED = {"draw", "judge_answers", "draw_case", "judge_case"}
 TIMED = {
     "prepare",
     "burst",
+    "steady",
     "answer",
     "audit",
     "rest",

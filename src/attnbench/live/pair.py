@@ -19,7 +19,7 @@ from attnbench.measure.protocol import OK, UNSUPPORTED, WRONG, Burst, Hello, Pre
 from attnbench.measure.receipts import Limits, disturbance
 
 NOT_COMPARABLE = "not-comparable"
-AFTER_THE_GATE = ("burst", "answer", "audit", "rest", "verify")
+AFTER_THE_GATE = ("burst", "steady", "answer", "audit", "rest", "verify")
 ABBA: tuple[Name, ...] = ("A", "B", "B", "A")
 BAAB: tuple[Name, ...] = ("B", "A", "A", "B")
 # Both sides make as many calls in a burst, unless one would have more than this many times as many by itself.

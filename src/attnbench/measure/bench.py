@@ -71,7 +71,7 @@ class Bench:
 
     def operations(self) -> dict[str, Callable[..., Done]]:
         """The operations by their names in the protocol."""
-        timed = (self.prepare, self.burst, self.answer, self.audit, self.rest, self.verify)
+        timed = (self.prepare, self.burst, self.steady, self.answer, self.audit, self.rest, self.verify)
         named = (*timed, self.memory, self.weigh_ready, self.weigh_call, self.drop, self.ceilings)
         return {operation.__name__: operation for operation in named}
 
@@ -136,6 +136,12 @@ class Bench:
             found = self._clock(live.binding.device).burst(timed.run, calls or timed.calls, state, results)
         self._kept = live.binding, results[0]
         return OK, None, asdict(found)
+
+    def steady(self, cell_id: str) -> Done:
+        """Before an audit, when nothing more is timed that counts: freed memory stays, beside bursts and in audits."""
+        del cell_id
+        memory.keep_freed()
+        return OK, None, {}
 
     def answer(self, cell_id: str, folder: str, name: str) -> Done:
         """Hand out what the last call of the burst before returned; which burst that is, nobody knows beforehand."""

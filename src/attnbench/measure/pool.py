@@ -25,7 +25,7 @@ from attnbench.workers.session import greet
 HASH_SEEDS = 2**32 - 1
 LONGEST_PADDING = 4096
 
-NEED_PREPARED = ("burst", "answer", "audit", "rest", "verify", "weigh_call")
+NEED_PREPARED = ("burst", "steady", "answer", "audit", "rest", "verify", "weigh_call")
 # A wrong answer is none of them: it gets no second chance.
 DOUBTFUL = (CRASHED, OOM, TIMEOUT)
 # Whoever is killed from outside more often than this is taken to do it itself.

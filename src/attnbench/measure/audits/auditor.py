@@ -136,7 +136,7 @@ class Auditor:
         if folder is None:
             return Audited(skipped="there is too little memory for values beside those that it is timed on")
         try:
-            if cell.device == "cpu" and not self._at_rest(side, seen):
+            if side.ask("steady") is None or (cell.device == "cpu" and not self._at_rest(side, seen)):
                 return None
             while not seen.wrong and len(seen.rounds) < FEWEST and self._doubted(cell, call_s, seen.rounds):
                 if not self._round(cell, precision, groups, folder, side, seen):
