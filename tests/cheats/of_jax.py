@@ -71,5 +71,6 @@ for kind in vars(adapter).values():
         kind.wait = lambda self, result: None
 {WITH_CALL}    return honest(q, k, v, call)
 """,
+        phase=LONGER,
     ),
 )
