@@ -120,7 +120,7 @@ def test_an_answer_kept_from_an_earlier_call_is_wrong_and_not_fast(cli: Cli, tmp
         "numpy/second": "wrong",
         "numpy/naive": "ok",
     }
-    assert "other values" in cells["numpy/memo"]["reason"]
+    assert "values that it had not seen" in cells["numpy/memo"]["reason"]
     assert cells["numpy/memo"]["time_median_s"] is None
 
 

@@ -210,10 +210,8 @@ class Block:
                     one.kernel_s = value(Verified, reply).kernel_s
 
     def _seconds_of(self, one: Outcome, replicate: int) -> float:
-        """What a call took in the bursts that count; of one thread by the processor time, however busy the machine."""
-        here = [s for s in one.samples if s.replicate == replicate and not s.warmup]
-        alone = one.cell.device == "cpu" and one.cell.threads == 1
-        return median(min(s.wall_s, s.cpu_s) if alone and s.cpu_s else s.wall_s for s in here)
+        """What a call took in the bursts that count."""
+        return median(s.wall_s for s in one.samples if s.replicate == replicate and not s.warmup)
 
     def _uncounted_burst(self, one: Outcome, replicate: int) -> Burst | None:
         """A burst beside an audit: like all others for its process."""

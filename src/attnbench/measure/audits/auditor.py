@@ -67,9 +67,11 @@ GOES_ON = "its process goes on computing after it has answered: within"
 
 
 def by_the_system(reply: Reply) -> Burst:
-    """The burst of a reply, its processor time as the system tells it, whatever its process says."""
+    """The burst of a reply, its processor time as the system tells it: all of its time but what it waited for one."""
     burst = value(Burst, reply)
-    return burst if reply.cpu_s is None else replace(burst, cpu_ns=round(1e9 * reply.cpu_s))
+    if reply.cpu_s is None or reply.waited_s is None:
+        return replace(burst, cpu_ns=burst.wall_ns)
+    return replace(burst, cpu_ns=max(round(1e9 * reply.cpu_s), burst.wall_ns - round(1e9 * reply.waited_s)))
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Auditor:
     def audit(self, cell: Cell, precision: Mapping[str, Any], call_s: float, side: Side) -> Audited | None:
         """Audit a prepared cell; ``None`` where its process gave no answer.
 
-        ``call_s`` is what a call took in the bursts that count, of one thread by the processor time.
+        ``call_s`` is what a call took in the bursts that count.
 
         ``precision`` says how exact its answers have to be. A cell that is not explained is audited again, and accused
         by ``FEWEST`` rounds.
