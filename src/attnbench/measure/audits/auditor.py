@@ -210,7 +210,7 @@ class Auditor:
             return False
         seen.kernel_s = seen.kernel_s if rest is None else value(Verified, rest).kernel_s
         chosen = self._chosen(steps)
-        answers = [["burst", HOT], *chosen] if first else chosen[:1]
+        answers = [["burst", HOT], *chosen] if first else chosen
         alike = [REST, f"answer-{len(steps) - 1}"] if first else []
         asked: dict[str, Any] = {"cell_id": cell.id, "folder": where, "precision": dict(precision)}
         judged = self._judge.ask("judge_answers", answers=answers, alike=alike, **asked)
