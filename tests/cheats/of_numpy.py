@@ -323,6 +323,7 @@ LAST = [None]
         one.join()
     return out
 """,
+        phase=LONGER,
         pays=True,
     ),
     Cheat(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cheats.cheat import BACKWARD, DECODE, Cheat
+from tests.cheats.cheat import BACKWARD, DECODE, LONGER, Cheat
 from tests.cheats.of_numpy import BACK, EARLY, KEEPS, LESS, PARTS, SAMPLES, WATCHES, WITH_CALL
 
 TORCH = (
@@ -90,6 +90,8 @@ KEPT = {{}}
         one.join()
     return out
 """,
+        phase=LONGER,
+        pays=True,
     ),
     Cheat(
         "torch",

@@ -126,6 +126,8 @@ def test_a_kernel_that_keeps_its_answers_is_faster_than_the_machine_can_multiply
     found = {row.variant: row for row in done.rows}
     assert found["naive"].status == "ok"
     assert found["kept"].status == "wrong"
-    assert (found["kept"].reason or "").startswith("faster than this machine can multiply")
+    assert (found["kept"].reason or "").startswith(
+        ("faster than this machine can multiply", "after one part", "on values", "a call took")
+    )
     assert found["kept"].time_median_s is None
     assert done.exit_code == 1
