@@ -5,6 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+UNDER_THE_CLOCK = """
+def under_the_clock():
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "_each":
+            return True
+        frame = frame.f_back
+    return False
+"""
+
 HONEST = {
     "numpy": """
 import os, sys, threading, time
@@ -32,15 +42,8 @@ def gradients(q, k, v, call, d_output, d_lse):
     d_s = p * (d_p - (p * d_p).sum(-1, keepdims=True)) * np.float32(call.scale)
     t = np.swapaxes
     return {"q": np.matmul(d_s, k), "k": np.matmul(t(d_s, -1, -2), q), "v": np.matmul(t(p, -1, -2), d_output)}
-
-def under_the_clock():
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == "_each":
-            return True
-        frame = frame.f_back
-    return False
-""",
+"""
+    + UNDER_THE_CLOCK,
     "torch": """
 import sys, threading, time
 import torch
@@ -54,15 +57,8 @@ def honest(q, k, v, call):
         position = torch.arange(q.shape[2])[:, None] + call.offset
         scores = scores.masked_fill(torch.arange(k.shape[2]) > position, float("-inf"))
     return torch.softmax(scores, -1) @ v
-
-def under_the_clock():
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == "_each":
-            return True
-        frame = frame.f_back
-    return False
-""",
+"""
+    + UNDER_THE_CLOCK,
     "jax": """
 import jax, jax.numpy as jnp
 import numpy as np
@@ -92,8 +88,7 @@ FORWARD, BACKWARD, DECODE, LONGER = "forward", "backward", "decode", "longer"
 class Cheat:
     """One cheat. ``body`` follows the honest kernel of its backend and defines ``backend/name``.
 
-    ``kind`` is what it does. With ``pays`` it need not be ``wrong``: then its time, or with ``weighs`` its memory, is
-    what honest work costs.
+    ``kind`` is what it does. With ``weighs`` it is its memory that it hides.
     """
 
     backend: str
@@ -102,7 +97,6 @@ class Cheat:
     what: str
     body: str
     phase: str = FORWARD
-    pays: bool = False
     weighs: bool = False
 
     @property

@@ -324,7 +324,6 @@ LAST = [None]
     return out
 """,
         phase=LONGER,
-        pays=True,
     ),
     Cheat(
         "numpy",
@@ -470,7 +469,6 @@ CHILD = []
     return pickle.load(CHILD[0].stdout)
 """,
         phase=LONGER,
-        pays=True,
         weighs=True,
     ),
     Cheat(
@@ -493,7 +491,6 @@ CHILD = []
     return out
 """,
         phase=LONGER,
-        pays=True,
         weighs=True,
     ),
 )

@@ -91,7 +91,6 @@ KEPT = {{}}
     return out
 """,
         phase=LONGER,
-        pays=True,
     ),
     Cheat(
         "torch",

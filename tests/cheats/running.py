@@ -73,10 +73,15 @@ def attend(q, k, v, call):
 
 
 def paid(outcome: Outcome, cheat: Cheat, folder: Path) -> bool:
-    """Whether a cheat that is ``ok`` has cost what honest work costs: 0.8 of its time and of its memory at least."""
+    """Whether a cheat that is ``ok`` has cost what honest work costs: 0.8 of its time at least, or of its memory."""
     other = honest(cheat, folder)
-    dear = seconds(outcome) >= LEAST * seconds(other)
     if not cheat.weighs:
-        return dear
-    own, others = ([] if one.memory is None else [one.memory.peak_bytes or 0] for one in (outcome, other))
-    return dear and bool(own and others) and own[0] >= LEAST * others[0] > 0
+        return seconds(outcome) >= LEAST * seconds(other)
+    own, others = (0 if one.memory is None else one.memory.peak_bytes or 0 for one in (outcome, other))
+    return own >= LEAST * others > 0
+
+
+def gains_nothing(cheat: Cheat, folder: Path) -> bool:
+    """Whether a cheat is wrong, or hangs, or has cost what honest work costs; one that crashes shows nothing."""
+    outcome = run(cheat.impl, cheat.write(folder), cheat.phase, weigh=cheat.weighs)
+    return outcome.status in ("wrong", "timeout") or (outcome.status == "ok" and paid(outcome, cheat, folder))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.measure.process import LOG_BYTES, Setting, WorkerProcess, death, environment
+from attnbench.measure.weighing import weigh
 from attnbench.suite import Cell
 
 from .conftest import tiny
@@ -251,12 +252,26 @@ def test_known_allocations_are_measured(backend: str, dropin: Callable[..., str]
                 assert reply.value["detail"]["xla_temporary_bytes"] >= mib * 2**20
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the high-water mark is Linux's")
+def test_known_allocations_are_weighed_from_outside(dropin: Callable[..., str]) -> None:
+    path = dropin(ALLOCATES["numpy"] + NAMED)
+    with WorkerProcess("numpy", Setting()) as worker:
+        assert worker.call("hello", 60, backend="numpy", threads=1).ok
+        for mib in (256, 1, 16):
+            cell = Cell("tiny", {}, tiny(40), f"numpy/alloc-{mib}", files=(path,))
+            reply = weigh(lambda op, **given: worker.call(op, 60, **given), lambda: worker.pid, cell)
+            assert reply.ok, reply.reason
+            assert reply.value["source"] == "VmHWM"
+            error = abs(reply.value["peak_bytes"] - mib * 2**20)
+            assert error <= max(0.02 * mib * 2**20, 2**20), (mib, reply.value)
+
+
 def test_without_the_mark_memory_says_that_it_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     from attnbench import discover
     from attnbench.backends.bind import bind_case
-    from attnbench.measure import memory
+    from attnbench.measure import memory, tree
 
-    monkeypatch.setattr(memory, "CLEAR_REFS", Path("/proc/self/no-such-file"))
+    monkeypatch.setattr(tree, "PROC", Path("/no-such-folder"))
     kernel = discover.load_implementation("numpy/naive")
     found = memory.peak_of_call(bind_case(discover.backend("numpy").load(), kernel, tiny(4)))
     assert found.peak_bytes is None

@@ -57,10 +57,10 @@ class _OwnProcess:
         from attnbench.measure import tree
         from attnbench.measure.protocol import Reply
 
-        used, start = tree.cpu_s(os.getpid()), time.monotonic()
+        own = os.getpid()
+        used, start = tree.cpu_times(own), time.monotonic()
         status, reason, value = self._bench.operations()[op](cell_id=self._cell.id, **arguments)
-        took_s, then = time.monotonic() - start, tree.cpu_s(os.getpid())
-        cpu_s = None if used is None or then is None else then - used
+        took_s, cpu_s = time.monotonic() - start, tree.used_s(used, tree.cpu_times(own))
         reply = Reply(0, status, reason, value, took_s=took_s, cpu_s=cpu_s)
         if reply.ok:
             return reply
@@ -76,10 +76,7 @@ class _OwnProcess:
     def _rest(self, seconds: float) -> float | None:
         from attnbench.measure import tree
 
-        before = tree.cpu_s(os.getpid())
-        time.sleep(seconds)
-        after = tree.cpu_s(os.getpid())
-        return None if before is None or after is None else after - before
+        return tree.working_s(os.getpid(), seconds)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from attnbench.agree.check.rows import CheckRow
 from attnbench.agree.diagnosis import AGREES_AGAIN, UNKNOWN
 from attnbench.measure.again import command, command_of_row
 from attnbench.measure.declaring import with_declarations
-from attnbench.measure.judged_outside import OUTSIDE, Outside
+from attnbench.measure.judged_outside import OUTSIDE, SecondJudge
 from attnbench.measure.lost import LOST, lost_row
 from attnbench.measure.protocol import OK, WRONG, Reply
 from attnbench.workers.session import Session, Sessions
@@ -67,7 +67,7 @@ def _judged_outside(
     row: CheckRow, impl: str, options: CheckOptions, case: str, ask: Callable[[str, Any], Reply]
 ) -> CheckRow:
     """A row that agrees, held to a judge outside its process."""
-    with Outside(impl, options) as outside:
+    with SecondJudge(impl, options) as outside:
         why = outside.wrong(case, ask)
     if why is None:
         return row

@@ -29,7 +29,7 @@ OUTSIDE = "outside"
 SAID = "it agrees where its own code runs, and not by a judge in another process"
 
 
-class Outside:
+class SecondJudge:
     """A judge for the answers of one implementation. Use it as a context."""
 
     def __init__(self, impl: str, options: CheckOptions) -> None:
@@ -77,7 +77,7 @@ def judged_outside(
     if not options.files:
         return list(results)
     found, info = list(results), discover.backend(impl.partition("/")[0])
-    with Outside(impl, options) as outside:
+    with SecondJudge(impl, options) as outside:
         for one in outside.chosen(results):
             case = outside.anew(one.case)
             kind = info.kind_of(case_from_text(case).problem.dtype)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attnbench.measure import tree
 from attnbench.measure.protocol import Memory
 
 if TYPE_CHECKING:
@@ -23,33 +24,11 @@ if TYPE_CHECKING:
 
     Gauges = Callable[[], dict[str, float]]
 
-CLEAR_REFS = Path("/proc/self/clear_refs")
-STATUS = Path("/proc/self/status")
-RESET_PEAK = "5"
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX, LARGEST_THRESHOLD = -1, -4, 2**31 - 1
 ALLOCATOR = "allocator"
 USED = "gpu_used_bytes"
 NOT_THERE = "not measured: this system has no /proc/self/clear_refs that resets the high-water mark"
-
-
-def reset_mark() -> bool:
-    """Forget the high-water mark of this process; false where the system cannot."""
-    try:
-        CLEAR_REFS.write_text(RESET_PEAK)
-        level("VmHWM")
-    except (OSError, KeyError, ValueError):
-        return False
-    return True
-
-
-def level(field: str) -> int:
-    """A field of /proc/self/status in bytes, such as ``VmRSS`` or ``VmHWM``."""
-    for line in STATUS.read_text().splitlines():
-        name, _, rest = line.partition(":")
-        if name == field:
-            return int(rest.split()[0]) * 1024
-    raise KeyError(field)
 
 
 def release() -> None:
@@ -91,13 +70,15 @@ def peak_of_call(binding: Binding, gauges: Gauges = dict) -> Memory:
 
 
 def _on_host(run: Callable[[], Any], backend: Backend) -> Memory:
-    if not reset_mark():
+    own = os.getpid()
+    if not tree.reset_mark(own) or (before := tree.level(own, "VmRSS")) is None:
         return Memory(None, NOT_THERE)
-    before = level("VmRSS")
     result = run()
     backend.wait(result)
-    peak, after = level("VmHWM"), level("VmRSS")
+    peak, after = tree.level(own, "VmHWM"), tree.level(own, "VmRSS")
     del result
+    if peak is None:
+        return Memory(None, NOT_THERE)
     return Memory(max(0, peak - before), "VmHWM", {"before_bytes": before, "after_bytes": after})
 
 

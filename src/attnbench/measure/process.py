@@ -154,9 +154,7 @@ class WorkerProcess:
 
     def working_s(self, seconds: float) -> float | None:
         """Processor time that it and all below it use for so long while nobody asks for anything."""
-        before = tree.cpu_times(self.keeper_pid)
-        time.sleep(seconds)
-        return tree.used_s(before, tree.cpu_times(self.keeper_pid))
+        return tree.working_s(self.keeper_pid, seconds)
 
     def _answer(self, deadline: float, late: str) -> Reply:
         while True:

@@ -52,6 +52,13 @@ def used_s(before: dict[int, float] | None, after: dict[int, float] | None) -> f
     return sum(max(0.0, seconds - before.get(pid, 0.0)) for pid, seconds in after.items())
 
 
+def working_s(pid: int, seconds: float) -> float | None:
+    """Processor time that a process and all below it use for so long from now on."""
+    before = cpu_times(pid)
+    time.sleep(seconds)
+    return used_s(before, cpu_times(pid))
+
+
 def cpu_s(pid: int) -> float | None:
     """The sum of ``cpu_times``."""
     found = cpu_times(pid)

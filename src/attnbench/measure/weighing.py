@@ -86,11 +86,8 @@ def weigh(ask: Callable[..., Reply], pid: Callable[[], int], cell: Cell) -> Repl
 def _until_at_rest(pid: int) -> bool:
     """Wait until a process and those below it compute no more; false where they do not stop."""
     until = time.monotonic() + PATIENCE_S
-    before = tree.cpu_s(pid)
-    while before is not None and time.monotonic() < until:
-        time.sleep(LOOK_S)
-        now = tree.cpu_s(pid)
-        if now is None or now - before < RESTING * LOOK_S:
+    while time.monotonic() < until:
+        used = tree.working_s(pid, LOOK_S)
+        if used is None or used < RESTING * LOOK_S:
             return True
-        before = now
-    return before is None
+    return False

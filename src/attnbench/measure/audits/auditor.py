@@ -39,10 +39,8 @@ BYTES_PER_S = 1e9
 STEP_S, REQUEST_S = 1e-3, 0.010
 # However busy a machine is, a call is taken to have had this share of a processor.
 LEAST_RUNNING = 0.25
-# A quarter of the calls that are shorter than this have a processor to themselves.
-TURN_S = 0.004
-# As much as this stays in the processor's caches: values may lie there before they are needed.
-AHEAD_BYTES = 32 * 2**20
+# As much as this may lie in arrays of its own before it is needed.
+AHEAD_BYTES = 64 * 2**20
 # A share of the time outside that may be missing in what the process says.
 MISSING = 0.25
 # Two audits that should take the same may differ by so much, and by so much for every step: the same result need not
@@ -127,10 +125,8 @@ class Auditor:
     def audit(self, cell: Cell, precision: Mapping[str, Any], call_s: float, side: Side) -> Audited | None:
         """Audit a prepared cell; ``None`` where its process gave no answer.
 
-        ``call_s`` is what a call took in the bursts that count.
-
-        ``precision`` says how exact its answers have to be. A cell that is not explained is audited again, and accused
-        by ``FEWEST`` rounds.
+        ``precision`` says how exact its answers have to be, ``call_s`` what a call took in the bursts that count. A
+        cell that is not explained is audited again, and accused by ``FEWEST`` rounds.
         """
         seen = Audited()
         groups = 1 if call_s > LONG_S else max(FEWEST_CALLS, min(MOST_CALLS, round(ROUND_S / max(call_s, 1e-9))))
@@ -252,8 +248,9 @@ class Auditor:
         for parent in (SHARED_MEMORY, Path(tempfile.gettempdir())):
             with suppress(OSError):
                 if os.access(parent, os.W_OK) and shutil.disk_usage(parent).free > wanted:
-                    shelf = self._shelves.setdefault(parent, Scratch(PREFIX, Path.cwd(), parent))
-                    return Path(tempfile.mkdtemp(dir=shelf.path))
+                    if parent not in self._shelves:
+                        self._shelves[parent] = Scratch(PREFIX, Path.cwd(), parent)
+                    return Path(tempfile.mkdtemp(dir=self._shelves[parent].path))
         return None
 
 
@@ -303,12 +300,12 @@ def _most(steps: int, moved: int) -> float:
 def usual(seconds: Mapping[str, float], reply: Reply, cell: Cell) -> tuple[float, float]:
     """What a call takes on new values and on a new part: the lower quartiles, for what disturbs a call makes it longer.
 
-    Where they are longer than a turn at a processor is, those of one thread are shorter by the share of the time in
-    which the process was ready and had none.
+    Those of one thread are shorter by the share of the time in which the process was ready and had no processor: where
+    others compete for it, a call by itself loses more than one in a burst does.
     """
     by_kind = ([s for name, s in seconds.items() if name.startswith(kind)] for kind in (NEW, PART))
     new, part = (sorted(one)[len(one) // 4] for one in by_kind)
-    if max(new, part) < TURN_S or not _alone(cell) or not reply.cpu_s or reply.waited_s is None:
+    if not _alone(cell) or not reply.cpu_s or reply.waited_s is None:
         return new, part
     running = max(LEAST_RUNNING, reply.cpu_s / (reply.cpu_s + reply.waited_s))
     return new * running, part * running

@@ -14,8 +14,9 @@ from statistics import median
 
 # Seconds by which an audited call of honest work may be longer, where it follows others and where it stands by itself;
 # docs/measurement.md says what was seen.
-FOLLOWING_S, BY_ITSELF_S, ON_DEVICE_S = 40e-6, 100e-6, 200e-6
-# Operands beyond the nearest caches are read at this rate at least; all that together explains no more than this share.
+FOLLOWING_S, BY_ITSELF_S, ON_DEVICE_S = 60e-6, 200e-6, 200e-6
+# Operands beyond the nearest caches are read at this rate at least, and all of them where each call has its own; all
+# that together explains no more than this share.
 NEAR_BYTES, READ_BYTES_PER_S = 2 * 2**20, 5e9
 MOST_ALLOWED = 0.6
 # Below this share of its audited time, less that, a call in a burst has not done the work.
@@ -56,7 +57,9 @@ def allowed(set_bytes: float, device: str, *, ahead: bool) -> float:
     """By how many seconds an audited call may be longer, whose operands have so many bytes."""
     if device != "cpu":
         return ON_DEVICE_S
-    return (FOLLOWING_S if ahead else BY_ITSELF_S) + max(0.0, set_bytes - NEAR_BYTES) / READ_BYTES_PER_S
+    if ahead:
+        return FOLLOWING_S + set_bytes / READ_BYTES_PER_S
+    return BY_ITSELF_S + max(0.0, set_bytes - NEAR_BYTES) / READ_BYTES_PER_S
 
 
 def suspected(rounds: Sequence[Round]) -> bool:
