@@ -16,6 +16,7 @@ from tests.cheats.cheat import Cheat
 from tests.cheats.table import CHEATS, HONEST, REPORTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "cheats.md"
+TENFOLD = 10
 INTRODUCTION = """# Cheats: the clock is itself checked
 
 Kernels are written by machines now, and what is rewarded is what they do. A benchmark that believes the process in
@@ -69,7 +70,7 @@ def _line(cheat: Cheat, folder: Path) -> str:
     bare = running.run(cheat.impl, file, cheat.phase, audited=False, weigh=cheat.weighs)
     audited = running.run(cheat.impl, file, cheat.phase, weigh=cheat.weighs)
     honest = running.honest(cheat, folder)
-    gain = "none" if bare.status != "ok" else f"{_gain(bare, honest):.2g}×"
+    gain = f"none: `{bare.status}` there too" if bare.status != "ok" else _times(bare, honest)
     became = f"`{audited.status}`" + (f": {audited.reason}" if audited.reason else "")
     if audited.status == "ok":
         became = f"`ok`, and pays: {running.seconds(audited) / running.seconds(honest):.2g} of the honest time"
@@ -80,8 +81,9 @@ def _line(cheat: Cheat, folder: Path) -> str:
     return f"| `{cheat.impl}` | {what} | {cheat.phase} | {gain} | {words} | {REPORTS.get(cheat.name, '')} |"
 
 
-def _gain(bare: Outcome, honest: Outcome) -> float:
-    return running.seconds(honest) / running.seconds(bare)
+def _times(bare: Outcome, honest: Outcome) -> str:
+    gain = running.seconds(honest) / running.seconds(bare)
+    return f"{gain:,.0f}×" if gain >= TENFOLD else f"{gain:.1f}×"
 
 
 if __name__ == "__main__":
