@@ -197,7 +197,8 @@ class Block:
                 call_s = self._seconds_of(one, replicate)
                 ask, burst = partial(self._ask_prepared, one, replicate), partial(self._uncounted_burst, one, replicate)
                 rest = partial(self._pool.working_s, one.cell)
-                seen = self._auditor.audit(one.cell, prepared.precision, call_s, Side(ask, burst, rest))
+                side, whole = Side(ask, burst, rest), replicate == self._first
+                seen = self._auditor.audit(one.cell, prepared.precision, call_s, side, whole=whole)
                 if seen is None:
                     continue
                 self._recorder.event("audit", cell=one.cell.id, **seen.told())

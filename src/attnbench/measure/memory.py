@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     Gauges = Callable[[], dict[str, float]]
 
 # Of glibc's malloc.h.
-M_TRIM_THRESHOLD, M_MMAP_MAX, LARGEST_THRESHOLD = -1, -4, 2**31 - 1
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, LARGEST_THRESHOLD = -1, -2, -4, 2**31 - 1
+# An arena of a thread is made of heaps of 64 MiB; one that is empty is given back, whatever the threshold says, unless
+# this much more than it holds is to be kept.
+TOP_PAD = 2 * 64 * 2**20
 ALLOCATOR = "allocator"
 USED = "gpu_used_bytes"
 NOT_THERE = "not measured: this system has no /proc/self/clear_refs that resets the high-water mark"
@@ -52,6 +55,7 @@ def keep_freed() -> None:
         return
     mallopt(M_TRIM_THRESHOLD, LARGEST_THRESHOLD)
     mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TOP_PAD, TOP_PAD)
 
 
 def settle(backend: Backend) -> None:

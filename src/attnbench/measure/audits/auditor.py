@@ -31,7 +31,7 @@ PREFIX = "attnbench-audit-"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (a folder that only its owner reads is made there)
 # Calls of one kind in one round take about so long together, and are so many.
 ROUND_S = 0.030
-FEWEST_CALLS, MOST_CALLS = 2, 24
+FEWEST_CALLS, MOST_CALLS = 2, 12
 # Calls that take longer are audited by one of each kind.
 LONG_S = 0.4
 # What is moved for one call is read, written in place and handed out, at this rate at least, and in so many steps.
@@ -60,6 +60,8 @@ SAID = {
 
 # For so long a process is watched after a burst, and it may use so much of a processor meanwhile.
 WATCHED_S, RESTING_S = 0.030, 0.005
+# And for so long before its last answer is read again.
+RESTED_S = 0.020
 WATCHES = 3
 GOES_ON = "its process goes on computing after it has answered: within"
 
@@ -122,11 +124,14 @@ class Auditor:
             shelf.remove()
         self._shelves = {}
 
-    def audit(self, cell: Cell, precision: Mapping[str, Any], call_s: float, side: Side) -> Audited | None:
+    def audit(
+        self, cell: Cell, precision: Mapping[str, Any], call_s: float, side: Side, *, whole: bool = True
+    ) -> Audited | None:
         """Audit a prepared cell; ``None`` where its process gave no answer.
 
-        ``precision`` says how exact its answers have to be, ``call_s`` what a call took in the bursts that count. A
-        cell that is not explained is audited again, and accused by ``FEWEST`` rounds.
+        ``precision`` says how exact its answers have to be, ``call_s`` what a call took in the bursts that count,
+        ``whole`` that the answer of a burst is judged whole, unless it is large; else some of its rows are. A cell that
+        is not explained is audited again, and accused by ``FEWEST`` rounds.
         """
         seen = Audited()
         groups = 1 if call_s > LONG_S else max(FEWEST_CALLS, min(MOST_CALLS, round(ROUND_S / max(call_s, 1e-9))))
@@ -134,10 +139,14 @@ class Auditor:
         if folder is None:
             return Audited(skipped="there is too little memory for values beside those that it is timed on")
         try:
-            if side.ask("steady") is None or (cell.device == "cpu" and not self._at_rest(side, seen)):
+            if side.ask("steady") is None:
+                return None
+            before = self._at_rest(side, seen) if cell.device == "cpu" else side.burst()
+            if before is None:
                 return None
             while not seen.wrong and len(seen.rounds) < FEWEST and self._doubted(cell, call_s, seen.rounds):
-                if not self._round(cell, precision, groups, folder, side, seen):
+                before = side.burst() if seen.rounds else before
+                if before is None or not self._round(cell, precision, groups, folder, side, seen, before, whole=whole):
                     return None
                 if seen.wrong or seen.skipped:
                     return seen
@@ -159,23 +168,26 @@ class Auditor:
         if folder is None or ask("answer", folder=str(folder), name="last") is None:
             return None
         try:
-            self._judge.ask("draw", cell=cell.to_dict(), folder=str(folder), seed=self._seed(), groups=0)
+            drawing = {"cell": cell.to_dict(), "folder": str(folder), "seed": self._seed(), "whole": False}
+            self._judge.ask("draw", groups=0, **drawing)
             asked: dict[str, Any] = {"cell_id": cell.id, "folder": str(folder), "precision": dict(precision)}
             judged = self._judge.ask("judge_answers", answers=[["last", HOT]], alike=[], **asked)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return judged.reason if judged.status == WRONG else None
 
-    def _at_rest(self, side: Side, seen: Audited) -> bool:
-        """Watch its process after bursts, while nobody asks for anything; false where it gave no answer."""
+    def _at_rest(self, side: Side, seen: Audited) -> Burst | None:
+        """Watch its process after bursts, while nobody asks for anything; the last of them, if it gave an answer."""
         used: list[float] = []
+        burst = None
         while len(used) < WATCHES and (not used or used[-1] > RESTING_S):
-            if side.burst() is None:
-                return False
+            burst = side.burst()
+            if burst is None:
+                return None
             used.append(side.rest(WATCHED_S) or 0.0)
         if len(used) == WATCHES and min(used) > RESTING_S:
             seen.wrong = f"{GOES_ON} {1e3 * WATCHED_S:.0f} ms it used {1e3 * min(used):.0f} ms of a processor"
-        return True
+        return burst
 
     def _round(
         self,
@@ -185,27 +197,34 @@ class Auditor:
         folder: Path,
         side: Side,
         seen: Audited,
+        before: Burst,
+        *,
+        whole: bool,
     ) -> bool:
-        """One round more in ``seen``; false where the process gave no answer."""
+        """One round more in ``seen``, after a burst; false where the process gave no answer."""
         first, where = not seen.rounds, str(folder)
-        drawn = self._judge.ask("draw", cell=cell.to_dict(), folder=where, seed=self._seed(), groups=groups)
+        draw = partial(self._judge.ask, "draw", cell=cell.to_dict(), folder=where, whole=whole and first)
+        if first and side.ask("answer", folder=where, name="burst") is None:
+            return False
+        # What an audit takes beside its calls is seen first, on values that no call is made on: the first of all
+        # asks the system for memory that the second finds there.
+        other = draw(seed=self._seed(), groups=1)
+        moved = groups * other.value["bytes"] if other.ok else 0
+        audit = partial(side.ask, "audit", folder=where, ahead=groups > FEWEST_CALLS and moved <= AHEAD_BYTES)
+        idle = audit(steps=[f"{NEW}0", f"{PART}0"] * groups, idle=True) if other.ok else None
+        drawn = draw(seed=self._seed(), groups=groups) if idle is not None else other
         if not drawn.ok:
             seen.skipped = f"the judge could not draw: {drawn.reason}"
             return True
         steps = self._steps(groups)
-        before = side.burst()
-        if before is None or (first and side.ask("answer", folder=where, name="burst") is None):
-            return False
-        ahead = groups > FEWEST_CALLS and drawn.value["bytes"] <= AHEAD_BYTES
-        audit = partial(side.ask, "audit", folder=where, steps=steps, ahead=ahead)
-        reply = audit(idle=False)
-        idle = None if reply is None else audit(idle=True)
-        rest = side.ask("rest", folder=where, name=REST) if first and idle is not None else None
-        after = None if idle is None or (first and rest is None) else side.burst()
+        reply = None if idle is None else audit(steps=steps, idle=False)
+        rest = self._once_more(side, where) if first and reply is not None else None
+        after = None if first and rest is None else side.burst()
         if reply is None or idle is None or after is None:
             return False
         seen.kernel_s = seen.kernel_s if rest is None else value(Verified, rest).kernel_s
-        chosen = self._chosen(steps)
+        seconds = charged(reply, idle, len(steps), moved, cell.threads)
+        chosen = self._chosen(steps, seconds)
         answers = [["burst", HOT], *chosen] if first else chosen
         alike = [REST, f"answer-{len(steps) - 1}"] if first else []
         asked: dict[str, Any] = {"cell_id": cell.id, "folder": where, "precision": dict(precision)}
@@ -214,14 +233,18 @@ class Auditor:
             seen.wrong = f"{SAID[judged.value.get('set', NEW)[:3]]}: {judged.reason}"
         elif not judged.ok:
             seen.skipped = f"the judge could not judge: {judged.reason}"
-        seconds = charged(reply, idle, len(steps), drawn.value["bytes"], cell.threads)
         new, part = usual(dict(zip(steps, seconds, strict=True)), reply, cell)
-        least = evenly(seconds, reply, idle, drawn.value["bytes"], cell.threads)
+        least = evenly(seconds, reply, idle, moved, cell.threads)
         new, part = max(new, least), max(part, least if part >= new else 0.0)
         calls = [_seconds(one, cell) for one in (before, after)]
-        beside = allowed(drawn.value["bytes"] / len(steps), cell.device, ahead=ahead)
+        beside = allowed(moved / len(steps), cell.device, ahead=audit.keywords["ahead"])
         seen.rounds.append(Round(min(calls), new, part, beside))
         return True
+
+    def _once_more(self, side: Side, folder: str) -> Reply | None:
+        """The last answer, handed out once more when its process has had time to come to rest."""
+        side.rest(RESTED_S)
+        return side.ask("rest", folder=folder, name=REST)
 
     def _seed(self) -> int:
         return self._secret.randrange(2**31)
@@ -231,11 +254,15 @@ class Auditor:
         order = self._secret.sample(range(groups), groups)
         return [f"{kind}{group}" for group in order for kind in (NEW, PART)]
 
-    def _chosen(self, steps: list[str]) -> list[list[str]]:
-        """Which answers are judged: one of each kind, and the one by which all gradients can be."""
-        last = f"{NEW}{len(steps) // 2 - 1}"
-        names = [self._secret.choice([name for name in steps if name.startswith(kind)]) for kind in (NEW, PART)]
-        return [[f"answer-{steps.index(name)}", name] for name in dict.fromkeys([*names, last])]
+    def _chosen(self, steps: list[str], seconds: list[float]) -> list[list[str]]:
+        """Which answers are judged: two of all, one of the fastest, which may be kept ones, and one of the last pair.
+
+        By one of the last pair all gradients can be judged.
+        """
+        order = sorted(range(len(steps)), key=lambda number: seconds[number])
+        last = [steps.index(f"{kind}{len(steps) // 2 - 1}") for kind in (NEW, PART)]
+        among = (order, order, order[: max(1, len(order) // 4)], last)
+        return [[f"answer-{number}", steps[number]] for number in {self._secret.choice(one) for one in among}]
 
     def _folder(self, cell: Cell, groups: int) -> Path | None:
         """A folder for the files of a cell, in shared memory where they fit; ``None`` where nothing does."""

@@ -17,7 +17,7 @@ from attnbench.agree.answer import judge_answer
 from attnbench.agree.bounds import Units
 from attnbench.agree.case_text import case_from_text
 from attnbench.agree.judge import Judgement
-from attnbench.agree.sampled import SHARE, Sample, choose, sampled
+from attnbench.agree.sampled import SHARE, Sample, Share, choose, sampled
 from attnbench.backends.answers import gradient_names
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.errors import AttnbenchError
@@ -35,14 +35,20 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 HOT, REST = "hot", "rest"
 NEW, PART = "new", "part"
+# An answer that is not judged whole is judged in rows and heads of so many pairs of query and key.
+SOME = Share(pairs=1 << 17)
 
 
 @dataclass
 class Drawn:
-    """What was drawn for one cell: sets by name, and which rows are judged; in ``zeroed`` only they have cotangents."""
+    """What was drawn for one cell: sets by name, and which rows are judged; in ``zeroed`` only they have cotangents.
+
+    ``usual`` are the rows that are judged of an answer to the case's own inputs.
+    """
 
     case: Case
     sample: Sample
+    usual: Sample
     sets: dict[str, Inputs]
     zeroed: tuple[str, ...] = ()
 
@@ -52,6 +58,7 @@ class Judging:
 
     def __init__(self) -> None:
         self._drawn: dict[str, Drawn] = {}
+        self._base: tuple[str, Inputs] | None = None
 
     def operations(self) -> dict[str, Callable[..., Done]]:
         """By their names in the protocol."""
@@ -60,25 +67,28 @@ class Judging:
             for operation in (self.draw, self.judge_answers, self.draw_case, self.judge_case)
         }
 
-    def draw(self, cell: dict[str, Any], folder: str, seed: int, groups: int) -> Done:
+    def draw(self, cell: dict[str, Any], folder: str, seed: int, groups: int, whole: bool) -> Done:  # noqa: FBT001
         """Write ``groups`` pairs of sets: new values, and those with a part changed. What was drawn before is gone.
 
-        With none of them there are the case's own inputs, by which a usual call is judged.
+        There are the case's own inputs too, by which a usual call is judged: ``whole``, unless it is large.
         """
         asked = Cell.from_dict(cell)
         if asked.case is None:
             msg = f"cell {asked.id} has no case: it is observed, not timed"
             raise AttnbenchError(msg)
-        base = inputs_of(asked.case)
-        drawn = Drawn(asked.case, choose(base.call, seed), {HOT: base})
+        if self._base is None or self._base[0] != asked.id:
+            self._base = asked.id, inputs_of(asked.case)
+        base = self._base[1]
+        sample = choose(base.call, seed, SOME)
+        drawn = Drawn(asked.case, sample, choose(base.call, seed) if whole else sample, {HOT: base})
         self._drawn = {asked.id: drawn}
         shelf, size, sizes = Path(folder), 0, base.call.sizes
-        whole = len(drawn.sample.rows) == sizes.Tq and len(drawn.sample.pairs) == sizes.B * sizes.Hq
+        every = len(sample.rows) == sizes.Tq and len(sample.pairs) == sizes.B * sizes.Hq
         for group in range(groups):
             new = renewed(asked.case, base, seed + group)
-            if group == groups - 1 and new.gradients and not whole:
+            if group == groups - 1 and new.gradients and not every:
                 # Gradients of k and v are sums over all rows: only so can they be judged by some.
-                new, drawn.zeroed = sampled(new, drawn.sample), (f"{NEW}{group}", f"{PART}{group}")
+                new, drawn.zeroed = sampled(new, sample), (f"{NEW}{group}", f"{PART}{group}")
             for name, inputs in ((f"{NEW}{group}", new), (f"{PART}{group}", partly(new, seed + group))):
                 drawn.sets[name] = inputs
                 size += put(shelf / name, inputs.arrays())
@@ -114,7 +124,7 @@ class Judging:
         asked = case_from_text(case)
         inputs = inputs_of(asked)
         sample = choose(inputs.call, seed, SHARE)
-        drawn = Drawn(asked, sample, {name: sampled(inputs, sample) if inputs.gradients else inputs}, (name,))
+        drawn = Drawn(asked, sample, sample, {name: sampled(inputs, sample) if inputs.gradients else inputs}, (name,))
         self._drawn = {name: drawn}
         put(Path(folder) / name, drawn.sets[name].arrays())
         return OK, None, {}
@@ -132,4 +142,5 @@ def _judged(found: dict[str, Array], drawn: Drawn, name: str, units: Units) -> t
         return (Judgement(missing[0], float("inf"), "shape", "is not in its answer"),)
     output = AttentionOutput(**{one: found[one] for one in wanted if not one.startswith("d_")})
     grads = {one.removeprefix("d_"): array for one, array in found.items() if one.startswith("d_")}
-    return judge_answer(output, grads, inputs, units, drawn.sample, sampled=name in drawn.zeroed)
+    sample = drawn.usual if name == HOT else drawn.sample
+    return judge_answer(output, grads, inputs, units, sample, sampled=name in drawn.zeroed)

@@ -26,7 +26,7 @@ FEWEST = 7
 # Bursts that count and those beside an audit are of different moments: a processor is not as fast at all of them.
 ALIKE = 0.7
 # One round is enough where it leaves no doubt.
-CLEAR = 0.95
+CLEAR = 0.90
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def allowed(set_bytes: float, device: str, *, ahead: bool) -> float:
 
 def suspected(rounds: Sequence[Round]) -> bool:
     """Whether most of them are not explained, or there is one alone that leaves a doubt."""
-    return median(one.share for one in rounds) < (CLEAR if len(rounds) == 1 else EXPLAINED)
+    return median(min(1.0, one.share) for one in rounds) < (CLEAR if len(rounds) == 1 else EXPLAINED)
 
 
 def unexplained(rounds: Sequence[Round]) -> str | None:
