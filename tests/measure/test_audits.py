@@ -12,7 +12,7 @@ from attnbench.measure.audits import shelf
 from attnbench.measure.audits.auditor import charged, evenly
 from attnbench.measure.audits.judging import Judging
 from attnbench.measure.audits.values import STRUCTURE, partly, renewed
-from attnbench.measure.audits.verdict import FEWEST, Round, allowed, suspected, unexplained, unlike
+from attnbench.measure.audits.verdict import EXPLAINED, FEWEST, Round, allowed, suspected, unexplained, unlike
 from attnbench.measure.protocol import Reply
 from attnbench.precision import default_precision, numpy_dtype
 from attnbench.problem import Case, Problem
@@ -112,6 +112,16 @@ def test_nobody_is_accused_by_few_rounds_or_by_rounds_that_disagree() -> None:
     assert unexplained(rounds(*[0.1] * (FEWEST - 1))) is None
     assert unexplained(rounds(0.5, 0.6, 0.7, 0.5, 0.9, 0.9, 1.0)) is None
     assert "1 ms on values that it had not seen" in (unexplained(rounds(*[0.1] * (FEWEST - 1), 1.2)) or "")
+
+
+def test_the_shortest_times_of_all_rounds_may_explain_each_other() -> None:
+    noisy = [Round(1e-3, 1.3e-3 - 0.05e-3 * i, 1.3e-3 - 0.05e-3 * (FEWEST - 1 - i)) for i in range(FEWEST)]
+    assert all(one.share < EXPLAINED for one in noisy[:2] + noisy[-2:])
+    assert not suspected(noisy)
+    assert unexplained(noisy) is None
+    busy = [Round(0.1e-3, 1e-3, 1e-3), *[Round(0.1e-3, 0.1e-3, 0.1e-3, running=0.3)] * 2, *rounds(*[0.1] * 4)]
+    assert suspected(busy)
+    assert unexplained(busy)
 
 
 def test_what_is_allowed_never_explains_a_large_gain() -> None:

@@ -44,10 +44,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Share:
-    """How much of a case is judged whole: up to so many query-key pairs, and so many heads of all batch entries."""
+    """How much of a case is judged whole: up to so many query-key pairs, and so many heads of all batch entries.
+
+    Of a larger one ``fewest`` heads at least are sampled, all where there are no more.
+    """
 
     pairs: int
     heads: int | None = None
+    fewest: int = SAMPLED_HEADS
 
 
 # What is judged whole of a case of the plan; of a larger one rows and heads are sampled.
@@ -76,8 +80,10 @@ def choose(call: Call, seed: int, share: Share | None = None) -> Sample:
 
 
 def _some_heads(s: Sizes, share: Share, rng: np.random.Generator) -> tuple[tuple[int, int], ...]:
-    """The first and the last, and others: as many as may be where a head is small, else four."""
-    every, count = list(np.ndindex(s.B, s.Hq)), SAMPLED_HEADS
+    """The first and the last, and others: as many as may be where a head is small, else the fewest."""
+    every, count = list(np.ndindex(s.B, s.Hq)), share.fewest
+    if SAMPLED_HEADS < count >= len(every):
+        return tuple((int(b), int(h)) for b, h in every)
     if share.heads is not None:
         count = max(count, min(share.heads, share.pairs // 2 // (s.Tq * s.S)))
     chosen = {0, len(every) - 1, *rng.choice(len(every), min(count - 2, len(every))).tolist()}

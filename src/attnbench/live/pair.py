@@ -366,7 +366,8 @@ class Pair:
             failed: list[tuple[Reply, str]] = []
             ask = partial(self._asked, state, name, failed)
             call_s = statistics.median(self._seconds[state.twin.id][name])
-            side = Side(ask, partial(self._burst_beside, state, ask, name), self._duo.workers[name].working_s)
+            rest, move = self._duo.workers[name].working_s, partial(self._placed, state.twin)
+            side = Side(ask, partial(self._burst_beside, state, ask, name), rest, move)
             seen = self._auditor.audit(state.twin.cell(name), state.exact[name] or {}, call_s, side)
             if seen is None:
                 yield from (self._fail(state, name, *one) for one in failed)

@@ -197,7 +197,8 @@ class Block:
                 call_s = self._seconds_of(one, replicate)
                 ask, burst = partial(self._ask_prepared, one, replicate), partial(self._uncounted_burst, one, replicate)
                 rest = partial(self._pool.working_s, one.cell)
-                side, whole = Side(ask, burst, rest), replicate == self._first
+                side = Side(ask, burst, rest, partial(self._move, one))
+                whole = replicate == self._first
                 seen = self._auditor.audit(one.cell, prepared.precision, call_s, side, whole=whole)
                 if seen is None:
                     continue
@@ -209,6 +210,9 @@ class Block:
                 reply = self._ask_prepared(one, replicate, "verify")
                 if reply is not None:
                     one.kernel_s = value(Verified, reply).kernel_s
+
+    def _move(self, one: Outcome) -> None:
+        self._pool.place(one.cell, shuffled(self._rng))
 
     def _seconds_of(self, one: Outcome, replicate: int) -> float:
         """What a call took in the bursts that count."""

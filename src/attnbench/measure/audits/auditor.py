@@ -39,6 +39,8 @@ BYTES_PER_S = 1e9
 STEP_S, REQUEST_S = 1e-3, 0.010
 # However busy a machine is, a call is taken to have had this share of a processor.
 LEAST_RUNNING = 0.25
+# Shorter calls seldom lose the processor.
+SLICE_S = 1.5e-3
 # As much as this may lie in arrays of its own before it is needed.
 AHEAD_BYTES = 64 * 2**20
 # A share of the time outside that may be missing in what the process says.
@@ -79,12 +81,14 @@ class Side:
     """The process of a cell: ``ask`` it, ``burst`` as all its bursts were made, ``rest``: what it does unasked.
 
     The first two give ``None`` where it gave no answer; the processor time of a burst is what the system tells of it
-    (``by_the_system``). ``rest`` takes seconds and gives seconds of processor time.
+    (``by_the_system``). ``rest`` takes seconds and gives seconds of processor time. ``move`` lets it compute on other
+    processors, as they are drawn for bursts that count: they are not alike.
     """
 
     ask: Callable[..., Reply | None]
     burst: Callable[[], Burst | None]
     rest: Callable[[float], float | None]
+    move: Callable[[], object] = lambda: None
 
 
 @dataclass
@@ -145,7 +149,9 @@ class Auditor:
             if before is None:
                 return None
             while not seen.wrong and len(seen.rounds) < FEWEST and self._doubted(cell, call_s, seen.rounds):
-                before = side.burst() if seen.rounds else before
+                if seen.rounds:
+                    side.move()
+                    before = side.burst()
                 if before is None or not self._round(cell, precision, groups, folder, side, seen, before, whole=whole):
                     return None
                 if seen.wrong or seen.skipped:
@@ -168,8 +174,8 @@ class Auditor:
         if folder is None or ask("answer", folder=str(folder), name="last") is None:
             return None
         try:
-            drawing = {"cell": cell.to_dict(), "folder": str(folder), "seed": self._seed(), "whole": False}
-            self._judge.ask("draw", groups=0, **drawing)
+            drawing: dict[str, Any] = {"cell": cell.to_dict(), "folder": str(folder), "seed": self._seed()}
+            self._judge.ask("draw", groups=0, whole=False, **drawing)
             asked: dict[str, Any] = {"cell_id": cell.id, "folder": str(folder), "precision": dict(precision)}
             judged = self._judge.ask("judge_answers", answers=[["last", HOT]], alike=[], **asked)
         finally:
@@ -206,13 +212,13 @@ class Auditor:
         draw = partial(self._judge.ask, "draw", cell=cell.to_dict(), folder=where, whole=whole and first)
         if first and side.ask("answer", folder=where, name="burst") is None:
             return False
-        # What an audit takes beside its calls is seen first, on values that no call is made on: the first of all
-        # asks the system for memory that the second finds there.
-        other = draw(seed=self._seed(), groups=1)
-        moved = groups * other.value["bytes"] if other.ok else 0
+        # What an audit takes beside its calls is seen first, on the usual values: the first of all asks the system for
+        # memory that the second finds there, and new values are not there before they are called on.
+        hot = draw(seed=self._seed(), groups=0)
+        moved = 2 * groups * hot.value["hot_bytes"] if hot.ok else 0
         audit = partial(side.ask, "audit", folder=where, ahead=groups > FEWEST_CALLS and moved <= AHEAD_BYTES)
-        idle = audit(steps=[f"{NEW}0", f"{PART}0"] * groups, idle=True) if other.ok else None
-        drawn = draw(seed=self._seed(), groups=groups) if idle is not None else other
+        idle = audit(steps=[HOT] * (2 * groups), idle=True) if hot.ok else None
+        drawn = draw(seed=self._seed(), groups=groups) if idle is not None else hot
         if not drawn.ok:
             seen.skipped = f"the judge could not draw: {drawn.reason}"
             return True
@@ -233,12 +239,13 @@ class Auditor:
             seen.wrong = f"{SAID[judged.value.get('set', NEW)[:3]]}: {judged.reason}"
         elif not judged.ok:
             seen.skipped = f"the judge could not judge: {judged.reason}"
-        new, part = usual(dict(zip(steps, seconds, strict=True)), reply, cell)
+        running = running_share(reply, cell)
+        new, part = usual(dict(zip(steps, seconds, strict=True)), running)
         least = evenly(seconds, reply, idle, moved, cell.threads)
         new, part = max(new, least), max(part, least if part >= new else 0.0)
         calls = [_seconds(one, cell) for one in (before, after)]
         beside = allowed(moved / len(steps), cell.device, ahead=audit.keywords["ahead"])
-        seen.rounds.append(Round(min(calls), new, part, beside))
+        seen.rounds.append(Round(min(calls), new, part, beside, running))
         return True
 
     def _once_more(self, side: Side, folder: str) -> Reply | None:
@@ -324,18 +331,23 @@ def _most(steps: int, moved: int) -> float:
     return REQUEST_S + STEP_S * steps + 3 * moved / BYTES_PER_S
 
 
-def usual(seconds: Mapping[str, float], reply: Reply, cell: Cell) -> tuple[float, float]:
+def usual(seconds: Mapping[str, float], running: float) -> tuple[float, float]:
     """What a call takes on new values and on a new part: the lower quartiles, for what disturbs a call makes it longer.
 
-    Those of one thread are shorter by the share of the time in which the process was ready and had no processor: where
-    others compete for it, a call by itself loses more than one in a burst does.
+    Where others compete for a processor each has it for some milliseconds. Most calls that are shorter than that lose
+    nothing; longer ones are taken to be shorter by the share of the time in which the process (``running``) had none.
     """
     by_kind = ([s for name, s in seconds.items() if name.startswith(kind)] for kind in (NEW, PART))
     new, part = (sorted(one)[len(one) // 4] for one in by_kind)
+    corrected = max(LEAST_RUNNING, running)
+    return (new * corrected if new > SLICE_S else new), (part * corrected if part > SLICE_S else part)
+
+
+def running_share(reply: Reply, cell: Cell) -> float:
+    """Which share of the time that it could have used a processor a process of one thread had one; else 1."""
     if not _alone(cell) or not reply.cpu_s or reply.waited_s is None:
-        return new, part
-    running = max(LEAST_RUNNING, reply.cpu_s / (reply.cpu_s + reply.waited_s))
-    return new * running, part * running
+        return 1.0
+    return reply.cpu_s / (reply.cpu_s + reply.waited_s)
 
 
 def _alone(cell: Cell) -> bool:

@@ -36,7 +36,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 HOT, REST = "hot", "rest"
 NEW, PART = "new", "part"
 # An answer that is not judged whole is judged in rows and heads of so many pairs of query and key.
-SOME = Share(pairs=1 << 17)
+SOME = Share(pairs=1 << 17, fewest=16)
 
 
 @dataclass
@@ -70,7 +70,8 @@ class Judging:
     def draw(self, cell: dict[str, Any], folder: str, seed: int, groups: int, whole: bool) -> Done:  # noqa: FBT001
         """Write ``groups`` pairs of sets: new values, and those with a part changed. What was drawn before is gone.
 
-        There are the case's own inputs too, by which a usual call is judged: ``whole``, unless it is large.
+        There are the case's own inputs too, by which a usual call is judged; ``whole`` where it has gradients and is
+        not large: those of k and v can only be judged so.
         """
         asked = Cell.from_dict(cell)
         if asked.case is None:
@@ -80,9 +81,11 @@ class Judging:
             self._base = asked.id, inputs_of(asked.case)
         base = self._base[1]
         sample = choose(base.call, seed, SOME)
-        drawn = Drawn(asked.case, sample, choose(base.call, seed) if whole else sample, {HOT: base})
+        usual = choose(base.call, seed) if whole and base.gradients else sample
+        drawn = Drawn(asked.case, sample, usual, {HOT: base})
         self._drawn = {asked.id: drawn}
         shelf, size, sizes = Path(folder), 0, base.call.sizes
+        hot = put(shelf / HOT, base.arrays())
         every = len(sample.rows) == sizes.Tq and len(sample.pairs) == sizes.B * sizes.Hq
         for group in range(groups):
             new = renewed(asked.case, base, seed + group)
@@ -92,7 +95,7 @@ class Judging:
             for name, inputs in ((f"{NEW}{group}", new), (f"{PART}{group}", partly(new, seed + group))):
                 drawn.sets[name] = inputs
                 size += put(shelf / name, inputs.arrays())
-        return OK, None, {"bytes": size}
+        return OK, None, {"bytes": size, "hot_bytes": hot}
 
     def judge_answers(
         self, cell_id: str, folder: str, answers: list[list[str]], precision: dict[str, Any], alike: list[str]

@@ -27,19 +27,22 @@ FEWEST = 7
 ALIKE = 0.7
 # One round is enough where it leaves no doubt.
 CLEAR = 0.90
+QUIET = 0.9
 
 
 @dataclass(frozen=True)
 class Round:
     """Seconds of one call: in bursts before and after an audit, and as audited on new values and on new parts.
 
-    ``allowed_s`` is by how much an audited call may be longer (``allowed``).
+    ``allowed_s`` is by how much an audited call may be longer (``allowed``), ``running`` the share of its time in which
+    the process had a processor: the less it is, the more is a guess.
     """
 
     burst_s: float
     new_s: float
     part_s: float
     allowed_s: float = 0.0
+    running: float = 1.0
 
     @property
     def audited_s(self) -> float:
@@ -63,19 +66,36 @@ def allowed(set_bytes: float, device: str, *, ahead: bool) -> float:
 
 
 def suspected(rounds: Sequence[Round]) -> bool:
-    """Whether most of them are not explained, or there is one alone that leaves a doubt."""
-    return median(min(1.0, one.share) for one in rounds) < (CLEAR if len(rounds) == 1 else EXPLAINED)
+    """Whether most of them are not explained, nor the shortest times of all, or one alone leaves a doubt."""
+    if len(rounds) == 1:
+        return rounds[0].share < CLEAR
+    return median(min(1.0, one.share) for one in rounds) < EXPLAINED and shortest(rounds) < EXPLAINED
 
 
 def unexplained(rounds: Sequence[Round]) -> str | None:
-    """Why the times of a cell are not believed, or ``None``: of ``FEWEST`` rounds no more than two are explained."""
+    """Why the times of a cell are not believed, or ``None``.
+
+    Of ``FEWEST`` rounds no more than two are explained, and the shortest times of all do not explain each other.
+    """
     ordered = sorted(rounds, key=lambda one: one.share)
-    if len(rounds) < FEWEST or ordered[-3].share >= EXPLAINED:
+    if len(rounds) < FEWEST or ordered[-3].share >= EXPLAINED or shortest(rounds) >= EXPLAINED:
         return None
     one = ordered[len(rounds) // 2]
     audited = "values that it had not seen" if one.new_s >= one.part_s else "inputs of which one part was new"
     times = f"a call took {told(one.burst_s)} on the same inputs over and over, and {told(one.audited_s)} on {audited}"
     return f"{times}: it does not do its work at every call"
+
+
+def shortest(rounds: Sequence[Round]) -> float:
+    """The share that the shortest of all times show: what disturbs a call makes it longer, never shorter.
+
+    Rounds that others took the processor from do not count: their times are shortened by what that may have cost.
+    """
+    quiet = [one for one in rounds if one.running >= QUIET]
+    if not quiet:
+        return 0.0
+    new, part, beside = (min(getattr(one, name) for one in quiet) for name in ("new_s", "part_s", "allowed_s"))
+    return Round(min(one.burst_s for one in rounds), new, part, beside).share
 
 
 def unlike(counted_s: float, rounds: Sequence[Round]) -> str | None:
