@@ -278,7 +278,7 @@ def test_calibrate_is_kept_and_ab_and_plan_tell_it(cli: Cli, tmp_path: Path) -> 
     assert "not calibrated" in assumed.out
     done = cli("calibrate", *SMALL, "--budget", "6s", "--json")
     assert done.code == 0, done.err
-    assert done.document["pairs"] >= 2
+    assert done.document["pairs"] >= 1
     assert Path(done.document["file"]).parent.parent == tmp_path / ".data"
     told = cli("plan", "--detect", "10%", "-a", "T=128", "-a", "setting=forward", "--json").document
     assert told["assumed"] == (done.document["pairs"] < 12)

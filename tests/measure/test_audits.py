@@ -82,7 +82,7 @@ def test_the_judge_knows_right_from_wrong_and_new_from_old(tmp_path: Path) -> No
 
     cell = Cell("audits", {}, PLAIN, "numpy/naive")
     judging, kernel = Judging(), resolve("numpy/naive")
-    status, _, _ = judging.draw(cell.to_dict(), str(tmp_path), seed=5, groups=2, whole=True)
+    status, _, _ = judging.draw(cell.to_dict(), str(tmp_path), seed=5, groups=2)
     assert status == "ok"
     steps = ["new1", "part1", "new0", "part0"]
     exact = {name: getattr(default_precision("float32"), name) for name in ("accumulate", "softmax", "exp_ulp")}

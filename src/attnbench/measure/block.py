@@ -19,6 +19,7 @@ from statistics import median
 from typing import Protocol
 
 from attnbench.measure.audits.auditor import Auditor, Side, by_the_system
+from attnbench.measure.audits.verdict import Round
 from attnbench.measure.effort import Effort, enough, exhausted
 from attnbench.measure.outside import FEWEST, Outside, cpu_s
 from attnbench.measure.placement import shuffled
@@ -51,6 +52,7 @@ class Outcome:
     metrics: dict[str, float] = field(default_factory=dict)
     kernel_s: float | None = None
     outside: Outside = field(default_factory=Outside)
+    audited: list[Round] = field(default_factory=list)
 
     @property
     def alive(self) -> bool:
@@ -198,10 +200,10 @@ class Block:
                 ask, burst = partial(self._ask_prepared, one, replicate), partial(self._uncounted_burst, one, replicate)
                 rest = partial(self._pool.working_s, one.cell)
                 side = Side(ask, burst, rest, partial(self._move, one))
-                whole = replicate == self._first
-                seen = self._auditor.audit(one.cell, prepared.precision, call_s, side, whole=whole)
+                seen = self._auditor.audit(one.cell, prepared.precision, call_s, side, one.audited)
                 if seen is None:
                     continue
+                one.audited += seen.rounds
                 self._recorder.event("audit", cell=one.cell.id, **seen.told())
                 one.kernel_s = one.kernel_s if seen.kernel_s is None else seen.kernel_s
                 if seen.wrong is not None:

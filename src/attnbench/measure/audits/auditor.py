@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -19,7 +19,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from attnbench.measure.audits.judging import HOT, NEW, PART, REST
-from attnbench.measure.audits.verdict import ALIKE, FEWEST, Round, allowed, suspected, unexplained, unlike
+from attnbench.measure.audits.verdict import (
+    ALIKE,
+    EXPLAINED,
+    FEWEST,
+    Round,
+    allowed,
+    shortest,
+    suspected,
+    unexplained,
+    unlike,
+)
 from attnbench.measure.limits import free_memory
 from attnbench.measure.protocol import WRONG, Burst, Reply, Verified, value
 from attnbench.measure.roofline import work
@@ -33,7 +43,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (a folder that only its owner re
 ROUND_S = 0.030
 FEWEST_CALLS, MOST_CALLS = 2, 12
 # Calls that take longer are audited by one of each kind.
-LONG_S = 0.4
+LONG_S = 0.1
 # What is moved for one call is read, written in place and handed out, at this rate at least, and in so many steps.
 BYTES_PER_S = 1e9
 STEP_S, REQUEST_S = 1e-3, 0.010
@@ -93,12 +103,16 @@ class Side:
 
 @dataclass
 class Audited:
-    """What an audit saw: its rounds, why the cell is ``wrong`` and why it was not audited, ``None`` where it is not."""
+    """What an audit saw: its rounds, why the cell is ``wrong`` and why it was not audited, ``None`` where it is not.
+
+    Where ``explained`` it had no rounds: its times are those that were audited in another process of the same cell.
+    """
 
     rounds: list[Round] = field(default_factory=list)
     wrong: str | None = None
     skipped: str | None = None
     kernel_s: float | None = None
+    explained: bool = False
 
     def told(self) -> dict[str, Any]:
         """For the journal."""
@@ -129,44 +143,65 @@ class Auditor:
         self._shelves = {}
 
     def audit(
-        self, cell: Cell, precision: Mapping[str, Any], call_s: float, side: Side, *, whole: bool = True
+        self,
+        cell: Cell,
+        precision: Mapping[str, Any],
+        call_s: float,
+        side: Side,
+        earlier: Sequence[Round] = (),
     ) -> Audited | None:
         """Audit a prepared cell; ``None`` where its process gave no answer.
 
         ``precision`` says how exact its answers have to be, ``call_s`` what a call took in the bursts that count,
-        ``whole`` that the answer of a burst is judged whole, unless it is large; else some of its rows are. A cell that
-        is not explained is audited again, and accused by ``FEWEST`` rounds.
+        ``earlier`` are the rounds of another process of the same cell: where they explain this one's times as well, it
+        has none, but an answer of a burst is judged, and what goes on after it. A cell that is not explained is audited
+        again, and accused by ``FEWEST`` rounds.
         """
-        seen = Audited()
+        if earlier and shortest(earlier, call_s) >= EXPLAINED:
+            return self._explained(cell, precision, side)
         groups = 1 if call_s > LONG_S else max(FEWEST_CALLS, min(MOST_CALLS, round(ROUND_S / max(call_s, 1e-9))))
         folder = self._folder(cell, groups)
         if folder is None:
             return Audited(skipped="there is too little memory for values beside those that it is timed on")
         try:
-            if side.ask("steady") is None:
-                return None
-            before = self._at_rest(side, seen) if cell.device == "cpu" else side.burst()
-            if before is None:
-                return None
-            while not seen.wrong and len(seen.rounds) < FEWEST and self._doubted(cell, call_s, seen.rounds):
-                if seen.rounds:
-                    side.move()
-                    before = side.burst()
-                if before is None or not self._round(cell, precision, groups, folder, side, seen, before, whole=whole):
-                    return None
-                if seen.wrong or seen.skipped:
-                    return seen
+            seen = self._rounds(cell, precision, call_s, groups, folder, side)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        counted = unlike(call_s, seen.rounds) if _alone(cell) else None
-        seen.wrong = seen.wrong or unexplained(seen.rounds) or counted
+        if seen is not None and seen.wrong is None and seen.skipped is None:
+            seen.wrong = unexplained(seen.rounds) or (unlike(call_s, seen.rounds) if _alone(cell) else None)
+        return seen
+
+    def _rounds(
+        self, cell: Cell, precision: Mapping[str, Any], call_s: float, groups: int, folder: Path, side: Side
+    ) -> Audited | None:
+        """As many rounds as are needed; ``None`` where its process gave no answer."""
+        seen = Audited()
+        if side.ask("steady") is None:
+            return None
+        before = self._at_rest(side, seen) if cell.device == "cpu" else side.burst()
+        while not seen.wrong and not seen.skipped and self._doubted(cell, call_s, seen.rounds):
+            if seen.rounds:
+                side.move()
+                before = side.burst()
+            if before is None or not self._round(cell, precision, groups, folder, side, seen, before):
+                return None
+        return None if before is None else seen
+
+    def _explained(self, cell: Cell, precision: Mapping[str, Any], side: Side) -> Audited | None:
+        """Judge an answer of a burst, and watch the process after it."""
+        seen = Audited(explained=True)
+        burst = self._at_rest(side, seen) if cell.device == "cpu" else side.burst()
+        if burst is None:
+            return None
+        wrong = self.answered(cell, precision, side.ask)
+        seen.wrong = seen.wrong or (wrong and f"{SAID[HOT]}: {wrong}")
         return seen
 
     def _doubted(self, cell: Cell, call_s: float, rounds: list[Round]) -> bool:
         """Whether a further round is needed."""
-        if not rounds or suspected(rounds):
-            return True
-        return _alone(cell) and call_s < ALIKE * min(one.burst_s for one in rounds)
+        if not rounds or len(rounds) == FEWEST:
+            return not rounds
+        return suspected(rounds) or (_alone(cell) and call_s < ALIKE * min(one.burst_s for one in rounds))
 
     def answered(self, cell: Cell, precision: Mapping[str, Any], ask: Callable[..., Reply | None]) -> str | None:
         """Why what the last call of a process returned is wrong, or ``None``; for one that was not timed."""
@@ -175,7 +210,7 @@ class Auditor:
             return None
         try:
             drawing: dict[str, Any] = {"cell": cell.to_dict(), "folder": str(folder), "seed": self._seed()}
-            self._judge.ask("draw", groups=0, whole=False, **drawing)
+            self._judge.ask("draw", groups=0, **drawing)
             asked: dict[str, Any] = {"cell_id": cell.id, "folder": str(folder), "precision": dict(precision)}
             judged = self._judge.ask("judge_answers", answers=[["last", HOT]], alike=[], **asked)
         finally:
@@ -204,12 +239,10 @@ class Auditor:
         side: Side,
         seen: Audited,
         before: Burst,
-        *,
-        whole: bool,
     ) -> bool:
         """One round more in ``seen``, after a burst; false where the process gave no answer."""
         first, where = not seen.rounds, str(folder)
-        draw = partial(self._judge.ask, "draw", cell=cell.to_dict(), folder=where, whole=whole and first)
+        draw = partial(self._judge.ask, "draw", cell=cell.to_dict(), folder=where)
         if first and side.ask("answer", folder=where, name="burst") is None:
             return False
         # What an audit takes beside its calls is seen first, on the usual values: the first of all asks the system for
@@ -262,13 +295,9 @@ class Auditor:
         return [f"{kind}{group}" for group in order for kind in (NEW, PART)]
 
     def _chosen(self, steps: list[str], seconds: list[float]) -> list[list[str]]:
-        """Which answers are judged: two of all, one of the fastest, which may be kept ones, and one of the last pair.
-
-        By one of the last pair all gradients can be judged.
-        """
+        """Which answers are judged: two of all, and one of the fastest, which may be kept ones."""
         order = sorted(range(len(steps)), key=lambda number: seconds[number])
-        last = [steps.index(f"{kind}{len(steps) // 2 - 1}") for kind in (NEW, PART)]
-        among = (order, order, order[: max(1, len(order) // 4)], last)
+        among = (order, order, order[: max(1, len(order) // 4)])
         return [[f"answer-{number}", steps[number]] for number in {self._secret.choice(one) for one in among}]
 
     def _folder(self, cell: Cell, groups: int) -> Path | None:

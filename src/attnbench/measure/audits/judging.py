@@ -41,14 +41,10 @@ SOME = Share(pairs=1 << 17, fewest=16)
 
 @dataclass
 class Drawn:
-    """What was drawn for one cell: sets by name, and which rows are judged; in ``zeroed`` only they have cotangents.
-
-    ``usual`` are the rows that are judged of an answer to the case's own inputs.
-    """
+    """What was drawn for one cell: sets by name, and which rows are judged; in ``zeroed`` only they have cotangents."""
 
     case: Case
     sample: Sample
-    usual: Sample
     sets: dict[str, Inputs]
     zeroed: tuple[str, ...] = ()
 
@@ -67,11 +63,12 @@ class Judging:
             for operation in (self.draw, self.judge_answers, self.draw_case, self.judge_case)
         }
 
-    def draw(self, cell: dict[str, Any], folder: str, seed: int, groups: int, whole: bool) -> Done:  # noqa: FBT001
+    def draw(self, cell: dict[str, Any], folder: str, seed: int, groups: int) -> Done:
         """Write ``groups`` pairs of sets: new values, and those with a part changed. What was drawn before is gone.
 
-        There are the case's own inputs too, by which a usual call is judged; ``whole`` where it has gradients and is
-        not large: those of k and v can only be judged so.
+        There are the case's own inputs too, by which a usual call is judged. Of a large call with gradients the sets
+        have cotangents that are zero outside the sample: gradients of k and v are sums over all rows, and only so can
+        they be judged by some. Who computes them rightly only then takes longer than in a burst.
         """
         asked = Cell.from_dict(cell)
         if asked.case is None:
@@ -79,22 +76,19 @@ class Judging:
             raise AttnbenchError(msg)
         if self._base is None or self._base[0] != asked.id:
             self._base = asked.id, inputs_of(asked.case)
-        base = self._base[1]
-        sample = choose(base.call, seed, SOME)
-        usual = choose(base.call, seed) if whole and base.gradients else sample
-        drawn = Drawn(asked.case, sample, usual, {HOT: base})
+        base, shelf, size = self._base[1], Path(folder), 0
+        sample, sizes = choose(base.call, seed, SOME), base.call.sizes
+        zeroing = base.gradients and len(sample.rows) * len(sample.pairs) < sizes.Tq * sizes.B * sizes.Hq
+        drawn = Drawn(asked.case, sample, {HOT: base})
         self._drawn = {asked.id: drawn}
-        shelf, size, sizes = Path(folder), 0, base.call.sizes
         hot = put(shelf / HOT, base.arrays())
-        every = len(sample.rows) == sizes.Tq and len(sample.pairs) == sizes.B * sizes.Hq
         for group in range(groups):
             new = renewed(asked.case, base, seed + group)
-            if group == groups - 1 and new.gradients and not every:
-                # Gradients of k and v are sums over all rows: only so can they be judged by some.
-                new, drawn.zeroed = sampled(new, sample), (f"{NEW}{group}", f"{PART}{group}")
+            new = sampled(new, sample) if zeroing else new
             for name, inputs in ((f"{NEW}{group}", new), (f"{PART}{group}", partly(new, seed + group))):
                 drawn.sets[name] = inputs
                 size += put(shelf / name, inputs.arrays())
+        drawn.zeroed = tuple(name for name in drawn.sets if name != HOT) if zeroing else ()
         return OK, None, {"bytes": size, "hot_bytes": hot}
 
     def judge_answers(
@@ -127,7 +121,7 @@ class Judging:
         asked = case_from_text(case)
         inputs = inputs_of(asked)
         sample = choose(inputs.call, seed, SHARE)
-        drawn = Drawn(asked, sample, sample, {name: sampled(inputs, sample) if inputs.gradients else inputs}, (name,))
+        drawn = Drawn(asked, sample, {name: sampled(inputs, sample) if inputs.gradients else inputs}, (name,))
         self._drawn = {name: drawn}
         put(Path(folder) / name, drawn.sets[name].arrays())
         return OK, None, {}
@@ -145,5 +139,4 @@ def _judged(found: dict[str, Array], drawn: Drawn, name: str, units: Units) -> t
         return (Judgement(missing[0], float("inf"), "shape", "is not in its answer"),)
     output = AttentionOutput(**{one: found[one] for one in wanted if not one.startswith("d_")})
     grads = {one.removeprefix("d_"): array for one, array in found.items() if one.startswith("d_")}
-    sample = drawn.usual if name == HOT else drawn.sample
-    return judge_answer(output, grads, inputs, units, sample, sampled=name in drawn.zeroed)
+    return judge_answer(output, grads, inputs, units, drawn.sample, sampled=name in drawn.zeroed)

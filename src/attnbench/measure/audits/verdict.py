@@ -86,16 +86,17 @@ def unexplained(rounds: Sequence[Round]) -> str | None:
     return f"{times}: it does not do its work at every call"
 
 
-def shortest(rounds: Sequence[Round]) -> float:
+def shortest(rounds: Sequence[Round], burst_s: float | None = None) -> float:
     """The share that the shortest of all times show: what disturbs a call makes it longer, never shorter.
 
-    Rounds that others took the processor from do not count: their times are shortened by what that may have cost.
+    ``burst_s`` stands for their bursts where those of another process are asked about. Rounds that others took the
+    processor from do not count: their times are shortened by what that may have cost.
     """
     quiet = [one for one in rounds if one.running >= QUIET]
     if not quiet:
         return 0.0
     new, part, beside = (min(getattr(one, name) for one in quiet) for name in ("new_s", "part_s", "allowed_s"))
-    return Round(min(one.burst_s for one in rounds), new, part, beside).share
+    return Round(min(one.burst_s for one in rounds) if burst_s is None else burst_s, new, part, beside).share
 
 
 def unlike(counted_s: float, rounds: Sequence[Round]) -> str | None:
