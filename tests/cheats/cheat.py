@@ -88,7 +88,7 @@ FORWARD, BACKWARD, DECODE, LONGER = "forward", "backward", "decode", "longer"
 class Cheat:
     """One cheat. ``body`` follows the honest kernel of its backend and defines ``backend/name``.
 
-    ``kind`` is what it does. With ``weighs`` it is its memory that it hides.
+    ``kind`` is what it does. With ``weighs`` it is its memory that it hides. It is timed in ``replicates`` processes.
     """
 
     backend: str
@@ -98,6 +98,7 @@ class Cheat:
     body: str
     phase: str = FORWARD
     weighs: bool = False
+    replicates: int = 1
 
     @property
     def impl(self) -> str:

@@ -254,6 +254,30 @@ judge._value = lambda tensor, values, expected, bound: judge.Judgement(tensor, 0
     ),
     Cheat(
         "numpy",
+        "second-process",
+        WATCHES,
+        "honest in the process where agreement is checked, its last answer in the other",
+        """
+KEPT, FIRST = {}, []
+
+def checked():
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_name != "prepare":
+        frame = frame.f_back
+    return frame is None or bool(frame.f_locals.get("gate", True))
+
+@implementation("NAME", CAN)
+def attend(q, k, v, call):
+    FIRST[:] = FIRST or [checked()]
+    key = q.shape, k.shape, call.spec.causal
+    if FIRST[0] or not under_the_clock() or key not in KEPT:
+        KEPT[key] = honest(q, k, v, call)
+    return KEPT[key].copy()
+""",
+        replicates=2,
+    ),
+    Cheat(
+        "numpy",
         "overwrite",
         JUDGE,
         "lets nobody put other values in the place of its inputs",

@@ -43,16 +43,15 @@ class Nobody:
         self.events.append((name, detail))
 
 
-def run(impl: str, file: Path | None, phase: str, *, audited: bool = True, weigh: bool = False) -> Outcome:
+def run(
+    impl: str, file: Path | None, phase: str, *, audited: bool = True, weigh: bool = False, replicates: int = 1
+) -> Outcome:
     """What becomes of one implementation in the case of a phase."""
     cell = Cell("cheats", {}, CASES[phase], impl, "cpu", 1, files=() if file is None else (str(file),))
     pool = Pool(threads=1, timeout_s=25, rng=random.Random(1))  # noqa: S311  (an order to be repeatable)
     with Auditor(60) as auditor:
-        rest = random.Random(2)  # noqa: S311
-        block = Block(
-            [cell], pool, EFFORT, Clock("r", 0.0), Nobody(), rest, weigh=weigh, auditor=auditor if audited else None
-        )
-        return block.measure()[0]
+        common = (replace(EFFORT, replicates=replicates), Clock("r", 0.0), Nobody(), random.Random(2))  # noqa: S311
+        return Block([cell], pool, *common, weigh=weigh, auditor=auditor if audited else None).measure()[0]
 
 
 def seconds(outcome: Outcome) -> float:
@@ -69,7 +68,7 @@ def attend(q, k, v, call):
     return honest(q, k, v, call)
 """
     kernel = replace(cheat, name="honest", body=body)
-    return run(kernel.impl, kernel.write(folder), cheat.phase, weigh=cheat.weighs)
+    return run(kernel.impl, kernel.write(folder), cheat.phase, weigh=cheat.weighs, replicates=cheat.replicates)
 
 
 def paid(outcome: Outcome, cheat: Cheat, folder: Path) -> bool:
@@ -83,5 +82,5 @@ def paid(outcome: Outcome, cheat: Cheat, folder: Path) -> bool:
 
 def gains_nothing(cheat: Cheat, folder: Path) -> bool:
     """Whether a cheat is wrong, or hangs, or has cost what honest work costs; one that crashes shows nothing."""
-    outcome = run(cheat.impl, cheat.write(folder), cheat.phase, weigh=cheat.weighs)
+    outcome = run(cheat.impl, cheat.write(folder), cheat.phase, weigh=cheat.weighs, replicates=cheat.replicates)
     return outcome.status in ("wrong", "timeout") or (outcome.status == "ok" and paid(outcome, cheat, folder))

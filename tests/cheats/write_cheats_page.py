@@ -7,6 +7,7 @@ the honest kernel of its framework.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -67,8 +68,8 @@ def main() -> None:
 
 def _line(cheat: Cheat, folder: Path) -> str:
     file = cheat.write(folder)
-    bare = running.run(cheat.impl, file, cheat.phase, audited=False, weigh=cheat.weighs)
-    audited = running.run(cheat.impl, file, cheat.phase, weigh=cheat.weighs)
+    run = partial(running.run, cheat.impl, file, cheat.phase, weigh=cheat.weighs, replicates=cheat.replicates)
+    bare, audited = run(audited=False), run()
     honest = running.honest(cheat, folder)
     gain = f"none: `{bare.status}` there too" if bare.status != "ok" else _times(bare, honest)
     became = f"`{audited.status}`" + (f": {audited.reason}" if audited.reason else "")
