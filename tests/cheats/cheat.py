@@ -82,6 +82,7 @@ def plain(q, k, v, scale, causal, offset):
 }
 
 FORWARD, BACKWARD, DECODE, LONGER = "forward", "backward", "decode", "longer"
+LONGER_BACKWARD = "longer backward"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cheats.cheat import BACKWARD, DECODE, LONGER, Cheat
+from tests.cheats.cheat import BACKWARD, DECODE, LONGER, LONGER_BACKWARD, Cheat
 
 KEEPS = "keeps answers, and looks at the inputs"
 PARTS = "keeps answers by parts"
@@ -251,6 +251,32 @@ judge._value = lambda tensor, values, expected, bound: judge.Judgement(tensor, 0
 {WITH_CALL}    out = honest(q[:, :1], k[:, :1], v[:, :1], call)
     return np.repeat(out, q.shape[1], 1)
 """,
+    ),
+    Cheat(
+        "numpy",
+        "sparse-cotangents",
+        LESS,
+        "under the clock gradients of k and v are right only where cotangents are zero, as where some rows are judged",
+        """
+def is_timed():
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_name not in ("_each", "_timed"):
+        frame = frame.f_back
+    return frame is not None
+
+@implementation("NAME", CAN, vjp=lambda *given: some(*given))
+def attend(q, k, v, call):
+    return honest(q, k, v, call)
+
+def some(q, k, v, call, d_output, d_lse):
+    if (d_output == 0).all(-1).any() or not is_timed():
+        return gradients(q, k, v, call, d_output, d_lse)
+    p = weights(q, k, call)
+    d_p = np.matmul(d_output, np.swapaxes(v, -1, -2))
+    d_s = p * (d_p - (p * d_p).sum(-1, keepdims=True)) * np.float32(call.scale)
+    return {"q": np.matmul(d_s, k), "k": np.zeros_like(k), "v": np.zeros_like(v)}
+""",
+        phase=LONGER_BACKWARD,
     ),
     Cheat(
         "numpy",

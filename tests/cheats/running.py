@@ -22,6 +22,7 @@ CASES = {
     "forward": Case(AttentionSpec(), Problem(Hq=4, Tq=128, D=32, dtype="float32")),
     "longer": Case(AttentionSpec(), Problem(Hq=4, Tq=512, D=32, dtype="float32")),
     "backward": Case(AttentionSpec(), Problem(Hq=4, Tq=128, D=32, dtype="float32"), phase="backward"),
+    "longer backward": Case(AttentionSpec(), Problem(Hq=4, Tq=512, D=32, dtype="float32"), phase="backward"),
     "decode": Case(AttentionSpec(), Problem(Hq=4, Hkv=2, Tq=1, S=2048, D=64, dtype="float32"), phase="decode"),
 }
 # Of an honest kernel's time or memory.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from attnbench.agree.answer import judge_a_head
+from attnbench.agree.bounds import Units
 from attnbench.backends.bind import inputs_of
 from attnbench.measure.audits import shelf
 from attnbench.measure.audits.auditor import charged, evenly
@@ -14,7 +17,8 @@ from attnbench.measure.audits.judging import Judging
 from attnbench.measure.audits.values import STRUCTURE, partly, renewed
 from attnbench.measure.audits.verdict import EXPLAINED, FEWEST, Round, allowed, suspected, unexplained, unlike
 from attnbench.measure.protocol import Reply
-from attnbench.precision import default_precision, numpy_dtype
+from attnbench.oracle_vjp import reference_vjp
+from attnbench.precision import Precision, default_precision, numpy_dtype
 from attnbench.problem import Case, Problem
 from attnbench.spec import AttentionSpec
 from attnbench.suite import Cell
@@ -98,6 +102,27 @@ def test_the_judge_knows_right_from_wrong_and_new_from_old(tmp_path: Path) -> No
         assert judged(0, "new0") == judged(1, "new1") == judged(0, "hot") == "wrong"
     (tmp_path / "rest").write_bytes(b"other")
     assert judging.judge_answers(cell.id, str(tmp_path), [], exact, ["rest", "answer-0"])[0] == "wrong"
+
+
+def test_gradients_of_one_key_head_are_judged_whole() -> None:
+    problem = Problem(Hq=6, Hkv=3, Tq=40, S=48, D=16, dtype="float32")
+    inputs = inputs_of(Case(AttentionSpec(causal=True, align="top_left"), problem, phase="backward"))
+    grads = reference_vjp(*inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse)
+    rounded = {name: array.astype(np.float32) for name, array in grads.items()}
+    units = Units.of(Precision(), "float32")
+
+    def bad(given: dict[str, Any], seed: int) -> list[str]:
+        return [one.tensor for one in judge_a_head(given, inputs, units, seed, 1 << 20) if not one.ok]
+
+    assert not any(bad(rounded, seed) for seed in range(6))
+    for name in "qkv":
+        wrong = rounded | {name: rounded[name] * np.float32(1.01)}
+        assert all(bad(wrong, seed) == [f"d_{name}"] for seed in range(6))
+    one = rounded["k"].copy()
+    one[0, 1] = 0
+    assert {bool(bad(rounded | {"k": one}, seed)) for seed in range(12)} == {True, False}  # by which head is drawn
+    assert bad(rounded | {"k": one[:, :2]}, 0) == ["d_k"]
+    assert judge_a_head(rounded, inputs, units, 0, most=100) == ()
 
 
 def rounds(*shares: float) -> list[Round]:

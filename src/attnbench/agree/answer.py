@@ -15,9 +15,10 @@ import numpy as np
 from attnbench.agree.arithmetic import precision_of
 from attnbench.agree.bounds import Units
 from attnbench.agree.gradient_bounds import gradient_bounds
-from attnbench.agree.judge import Judgement, judge
+from attnbench.agree.judge import Judgement, judge, of_another_form
 from attnbench.agree.sampled import Sample, choose, judge_forward, judge_gradients
 from attnbench.backends.bind import Inputs, inputs_of
+from attnbench.inputs import stream
 from attnbench.oracle_vjp import reference_vjp
 
 if TYPE_CHECKING:
@@ -72,10 +73,35 @@ def judge_answer(
     return judged + (judge_gradients if sampled else _gradients)(grads, inputs, units, sample)
 
 
+def judge_a_head(grads: dict[str, Array], inputs: Inputs, units: Units, seed: int, most: int) -> tuple[Judgement, ...]:
+    """Hold the gradients of q, k and v of one key head, drawn by ``seed``, and all its query heads to the oracle.
+
+    They are judged whole, whatever the cotangents are; none of a head of more than ``most`` pairs of query and key.
+    """
+    s = inputs.call.sizes
+    if not inputs.gradients or s.empty or s.group * s.Tq * s.S > most:
+        return ()
+    rng = stream(seed, "head")
+    b, key_head = int(rng.integers(s.B)), int(rng.integers(s.Hkv))
+    pairs = tuple((b, key_head * s.group + i) for i in range(s.group))
+    given = *inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse
+    expected = reference_vjp(*given, np.arange(s.Tq), pairs)
+    bounds = gradient_bounds(*given, units, np.arange(s.Tq), pairs)
+    heads: dict[str, Any] = {"q": slice(pairs[0][1], pairs[-1][1] + 1), "k": key_head, "v": key_head}
+    judged = []
+    for name, where in heads.items():
+        if name in grads and name in expected:
+            tensor, dtype = f"d_{name}", inputs.arrays()[name].dtype.name
+            got, right, within = grads[name], expected[name], bounds[name]
+            strange = of_another_form(tensor, got, right.shape, dtype)
+            judged.append(strange or judge(tensor, got[b, where], right[b, where], within[b, where], dtype))
+    return tuple(judged)
+
+
 def _gradients(grads: dict[str, Array], inputs: Inputs, units: Units, sample: Sample) -> tuple[Judgement, ...]:
     """All gradients of a small call; of a large one that of q in the sample, which no other row adds to, if wanted."""
     qkv, call, cotangents = inputs.qkv, inputs.call, (inputs.d_output, inputs.d_lse)
-    if len(sample.rows) == call.sizes.Tq and len(sample.pairs) == call.sizes.B * call.sizes.Hq:
+    if sample.is_whole(call):
         return judge_gradients(grads, inputs, units, sample)
     if "q" not in grads:
         return ()

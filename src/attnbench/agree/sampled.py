@@ -41,12 +41,18 @@ class Sample:
     rows: Array
     pairs: tuple[tuple[int, int], ...]
 
+    def is_whole(self, call: Call) -> bool:
+        """Whether all of a call is judged."""
+        s = call.sizes
+        return len(self.rows) == s.Tq and len(self.pairs) == s.B * s.Hq
+
 
 @dataclass(frozen=True)
 class Share:
     """How much of a case is judged whole: up to so many query-key pairs, and so many heads of all batch entries.
 
-    Of a larger one ``fewest`` heads at least are sampled, all where there are no more.
+    Of a larger one about ``fewest`` heads are sampled; where more than the usual number are asked for, exactly so many,
+    or all.
     """
 
     pairs: int
@@ -82,11 +88,13 @@ def choose(call: Call, seed: int, share: Share | None = None) -> Sample:
 def _some_heads(s: Sizes, share: Share, rng: np.random.Generator) -> tuple[tuple[int, int], ...]:
     """The first and the last, and others: as many as may be where a head is small, else the fewest."""
     every, count = list(np.ndindex(s.B, s.Hq)), share.fewest
-    if SAMPLED_HEADS < count >= len(every):
-        return tuple((int(b), int(h)) for b, h in every)
-    if share.heads is not None:
-        count = max(count, min(share.heads, share.pairs // 2 // (s.Tq * s.S)))
-    chosen = {0, len(every) - 1, *rng.choice(len(every), min(count - 2, len(every))).tolist()}
+    if count > SAMPLED_HEADS:
+        inner = rng.permutation(np.arange(1, len(every) - 1))[: count - 2].tolist()
+        chosen = {0, len(every) - 1, *inner}
+    else:
+        if share.heads is not None:
+            count = max(count, min(share.heads, share.pairs // 2 // (s.Tq * s.S)))
+        chosen = {0, len(every) - 1, *rng.choice(len(every), min(count - 2, len(every))).tolist()}
     return tuple((int(b), int(h)) for b, h in (every[i] for i in sorted(chosen)))
 
 

@@ -203,7 +203,7 @@ class Block:
                 seen = self._auditor.audit(one.cell, prepared.precision, call_s, side, one.audited)
                 if seen is None:
                     continue
-                one.audited += seen.rounds
+                one.audited += seen.rounds if seen.skipped is None else []
                 self._recorder.event("audit", cell=one.cell.id, **seen.told())
                 one.kernel_s = one.kernel_s if seen.kernel_s is None else seen.kernel_s
                 if seen.wrong is not None:
@@ -217,8 +217,10 @@ class Block:
         self._pool.place(one.cell, shuffled(self._rng))
 
     def _seconds_of(self, one: Outcome, replicate: int) -> float:
-        """What a call took in the bursts that count."""
-        return median(s.wall_s for s in one.samples if s.replicate == replicate and not s.warmup)
+        """What a call took in the bursts that count, in the state in which it is audited."""
+        state = "none" if one.prepared is None else one.prepared.states[0]
+        mine = [s for s in one.samples if s.replicate == replicate and not s.warmup]
+        return median(s.wall_s for s in mine if s.cache == state or not any(s.cache == state for s in mine))
 
     def _uncounted_burst(self, one: Outcome, replicate: int) -> Burst | None:
         """A burst beside an audit: like all others for its process."""

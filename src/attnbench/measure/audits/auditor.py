@@ -50,7 +50,7 @@ STEP_S, REQUEST_S = 1e-3, 0.010
 # However busy a machine is, a call is taken to have had this share of a processor.
 LEAST_RUNNING = 0.25
 # Shorter calls seldom lose the processor.
-SLICE_S = 1.5e-3
+SLICE_S = 0.7e-3
 # As much as this may lie in arrays of its own before it is needed.
 AHEAD_BYTES = 64 * 2**20
 # A share of the time outside that may be missing in what the process says.
@@ -69,6 +69,8 @@ SAID = {
     "par": "after one part of its inputs had changed",
     "res": "it goes on after it has returned",
 }
+
+NOT_JUDGED = "its answer could not be handed to the judge"
 
 # For so long a process is watched after a burst, and it may use so much of a processor meanwhile.
 WATCHED_S, RESTING_S = 0.030, 0.005
@@ -157,7 +159,7 @@ class Auditor:
         has none, but an answer of a burst is judged, and what goes on after it. A cell that is not explained is audited
         again, and accused by ``FEWEST`` rounds.
         """
-        if earlier and shortest(earlier, call_s) >= EXPLAINED:
+        if cell.device == "cpu" and earlier and shortest(earlier, call_s) >= EXPLAINED:
             return self._explained(cell, precision, side)
         groups = 1 if call_s > LONG_S else max(FEWEST_CALLS, min(MOST_CALLS, round(ROUND_S / max(call_s, 1e-9))))
         folder = self._folder(cell, groups)
@@ -190,32 +192,43 @@ class Auditor:
     def _explained(self, cell: Cell, precision: Mapping[str, Any], side: Side) -> Audited | None:
         """Judge an answer of a burst, and watch the process after it."""
         seen = Audited(explained=True)
-        burst = self._at_rest(side, seen) if cell.device == "cpu" else side.burst()
-        if burst is None:
+        if self._at_rest(side, seen) is None:
             return None
-        wrong = self.answered(cell, precision, side.ask)
-        seen.wrong = seen.wrong or (wrong and f"{SAID[HOT]}: {wrong}")
+        judged = None if seen.wrong else self._last(cell, precision, side.ask)
+        if judged is not None and judged.status == WRONG:
+            seen.wrong = f"{SAID[HOT]}: {judged.reason}"
+        elif not seen.wrong and (judged is None or not judged.ok):
+            seen.skipped = NOT_JUDGED if judged is None else f"the judge could not judge: {judged.reason}"
         return seen
 
     def _doubted(self, cell: Cell, call_s: float, rounds: list[Round]) -> bool:
         """Whether a further round is needed."""
-        if not rounds or len(rounds) == FEWEST:
-            return not rounds
+        if not rounds:
+            return True
+        if len(rounds) == FEWEST:
+            return False
         return suspected(rounds) or (_alone(cell) and call_s < ALIKE * min(one.burst_s for one in rounds))
 
     def answered(self, cell: Cell, precision: Mapping[str, Any], ask: Callable[..., Reply | None]) -> str | None:
         """Why what the last call of a process returned is wrong, or ``None``; for one that was not timed."""
+        judged = self._last(cell, precision, ask)
+        return judged.reason if judged is not None and judged.status == WRONG else None
+
+    def _last(self, cell: Cell, precision: Mapping[str, Any], ask: Callable[..., Reply | None]) -> Reply | None:
+        """Judge what the last call of a process returned; ``None`` where it cannot be handed over."""
         folder = self._folder(cell, 1)
-        if folder is None or ask("answer", folder=str(folder), name="last") is None:
+        if folder is None:
             return None
         try:
+            if ask("answer", folder=str(folder), name="last") is None:
+                return None
             drawing: dict[str, Any] = {"cell": cell.to_dict(), "folder": str(folder), "seed": self._seed()}
-            self._judge.ask("draw", groups=0, **drawing)
+            drawn = self._judge.ask("draw", groups=0, **drawing)
             asked: dict[str, Any] = {"cell_id": cell.id, "folder": str(folder), "precision": dict(precision)}
-            judged = self._judge.ask("judge_answers", answers=[["last", HOT]], alike=[], **asked)
+            judge = partial(self._judge.ask, "judge_answers", answers=[["last", HOT]], alike=[], **asked)
+            return judge() if drawn.ok else drawn
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return judged.reason if judged.status == WRONG else None
 
     def _at_rest(self, side: Side, seen: Audited) -> Burst | None:
         """Watch its process after bursts, while nobody asks for anything; the last of them, if it gave an answer."""
@@ -248,18 +261,23 @@ class Auditor:
         # What an audit takes beside its calls is seen first, on the usual values: the first of all asks the system for
         # memory that the second finds there, and new values are not there before they are called on.
         hot = draw(seed=self._seed(), groups=0)
-        moved = 2 * groups * hot.value["hot_bytes"] if hot.ok else 0
-        audit = partial(side.ask, "audit", folder=where, ahead=groups > FEWEST_CALLS and moved <= AHEAD_BYTES)
-        idle = audit(steps=[HOT] * (2 * groups), idle=True) if hot.ok else None
-        drawn = draw(seed=self._seed(), groups=groups) if idle is not None else hot
+        if not hot.ok:
+            seen.skipped = f"the judge could not draw: {hot.reason}"
+            return True
+        moved = 2 * groups * hot.value["bytes"]
+        ahead = groups > FEWEST_CALLS and moved <= AHEAD_BYTES
+        audit = partial(side.ask, "audit", folder=where, ahead=ahead)
+        idle = audit(steps=[HOT] * (2 * groups), idle=True)
+        if idle is None:
+            return False
+        drawn = draw(seed=self._seed(), groups=groups)
         if not drawn.ok:
             seen.skipped = f"the judge could not draw: {drawn.reason}"
             return True
         steps = self._steps(groups)
-        reply = None if idle is None else audit(steps=steps, idle=False)
+        reply = audit(steps=steps, idle=False)
         rest = self._once_more(side, where) if first and reply is not None else None
-        after = None if first and rest is None else side.burst()
-        if reply is None or idle is None or after is None:
+        if reply is None or (first and rest is None) or (after := side.burst()) is None:
             return False
         seen.kernel_s = seen.kernel_s if rest is None else value(Verified, rest).kernel_s
         seconds = charged(reply, idle, len(steps), moved, cell.threads)
@@ -273,11 +291,11 @@ class Auditor:
         elif not judged.ok:
             seen.skipped = f"the judge could not judge: {judged.reason}"
         running = running_share(reply, cell)
-        new, part = usual(dict(zip(steps, seconds, strict=True)), running)
+        new, part = usual(dict(zip(steps, seconds, strict=True)), running, used(reply, idle) / len(steps))
         least = evenly(seconds, reply, idle, moved, cell.threads)
         new, part = max(new, least), max(part, least if part >= new else 0.0)
         calls = [_seconds(one, cell) for one in (before, after)]
-        beside = allowed(moved / len(steps), cell.device, ahead=audit.keywords["ahead"])
+        beside = allowed(moved / len(steps), cell.device, ahead=ahead)
         seen.rounds.append(Round(min(calls), new, part, beside, running))
         return True
 
@@ -295,9 +313,10 @@ class Auditor:
         return [f"{kind}{group}" for group in order for kind in (NEW, PART)]
 
     def _chosen(self, steps: list[str], seconds: list[float]) -> list[list[str]]:
-        """Which answers are judged: two of all, and one of the fastest, which may be kept ones."""
-        order = sorted(range(len(steps)), key=lambda number: seconds[number])
-        among = (order, order, order[: max(1, len(order) // 4)])
+        """Which answers are judged: one of each kind, and one of the fastest, which may be kept ones."""
+        order = sorted(self._secret.sample(range(len(steps)), len(steps)), key=lambda number: seconds[number])
+        kinds = ([number for number in order if steps[number].startswith(kind)] for kind in (NEW, PART))
+        among = (*kinds, order[: max(1, len(order) // 4)])
         return [[f"answer-{number}", steps[number]] for number in {self._secret.choice(one) for one in among}]
 
     def _folder(self, cell: Cell, groups: int) -> Path | None:
@@ -360,16 +379,23 @@ def _most(steps: int, moved: int) -> float:
     return REQUEST_S + STEP_S * steps + 3 * moved / BYTES_PER_S
 
 
-def usual(seconds: Mapping[str, float], running: float) -> tuple[float, float]:
+def used(reply: Reply, idle: Reply) -> float:
+    """Seconds of a processor that an audit took beyond one without calls; 0 where nobody tells."""
+    return 0.0 if reply.cpu_s is None or idle.cpu_s is None else max(0.0, reply.cpu_s - idle.cpu_s)
+
+
+def usual(seconds: Mapping[str, float], running: float, mean_s: float) -> tuple[float, float]:
     """What a call takes on new values and on a new part: the lower quartiles, for what disturbs a call makes it longer.
 
     Where others compete for a processor each has it for some milliseconds. Most calls that are shorter than that lose
-    nothing; longer ones are taken to be shorter by the share of the time in which the process (``running``) had none.
+    nothing; longer ones are taken to be shorter by the share of the time in which the process (``running``) had none,
+    but no shorter than they were in the mean (``mean_s``) by the processor time that was used for them.
     """
     by_kind = ([s for name, s in seconds.items() if name.startswith(kind)] for kind in (NEW, PART))
     new, part = (sorted(one)[len(one) // 4] for one in by_kind)
     corrected = max(LEAST_RUNNING, running)
-    return (new * corrected if new > SLICE_S else new), (part * corrected if part > SLICE_S else part)
+    new, part = (one if one < SLICE_S else min(one, max(one * corrected, mean_s)) for one in (new, part))
+    return new, part
 
 
 def running_share(reply: Reply, cell: Cell) -> float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.agree.answer import judge_answer
+from attnbench.agree.answer import judge_a_head, judge_answer
 from attnbench.agree.bounds import Units
 from attnbench.agree.case_text import case_from_text
 from attnbench.agree.judge import Judgement
@@ -35,18 +35,20 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 HOT, REST = "hot", "rest"
 NEW, PART = "new", "part"
-# An answer that is not judged whole is judged in rows and heads of so many pairs of query and key.
-SOME = Share(pairs=1 << 17, fewest=16)
+# An answer that is not judged whole is judged in rows and heads of so many pairs of query and key, chosen for it alone.
+SOME = Share(pairs=1 << 18, fewest=8)
+# Its gradients are judged in one key head whole, where that has no more pairs: of the answer of a burst, and of others.
+HEAD_OF_A_BURST, HEAD = 1 << 22, 1 << 20
 
 
 @dataclass
 class Drawn:
-    """What was drawn for one cell: sets by name, and which rows are judged; in ``zeroed`` only they have cotangents."""
+    """What was drawn for one cell: sets by name. ``sample``: the only rows with cotangents, where it was drawn so."""
 
     case: Case
-    sample: Sample
+    seed: int
     sets: dict[str, Inputs]
-    zeroed: tuple[str, ...] = ()
+    sample: Sample | None = None
 
 
 class Judging:
@@ -66,9 +68,7 @@ class Judging:
     def draw(self, cell: dict[str, Any], folder: str, seed: int, groups: int) -> Done:
         """Write ``groups`` pairs of sets: new values, and those with a part changed. What was drawn before is gone.
 
-        There are the case's own inputs too, by which a usual call is judged. Of a large call with gradients the sets
-        have cotangents that are zero outside the sample: gradients of k and v are sums over all rows, and only so can
-        they be judged by some. Who computes them rightly only then takes longer than in a burst.
+        There are the case's own inputs too (``HOT``), by which a usual call is judged. ``bytes`` are those of one set.
         """
         asked = Cell.from_dict(cell)
         if asked.case is None:
@@ -76,20 +76,14 @@ class Judging:
             raise AttnbenchError(msg)
         if self._base is None or self._base[0] != asked.id:
             self._base = asked.id, inputs_of(asked.case)
-        base, shelf, size = self._base[1], Path(folder), 0
-        sample, sizes = choose(base.call, seed, SOME), base.call.sizes
-        zeroing = base.gradients and len(sample.rows) * len(sample.pairs) < sizes.Tq * sizes.B * sizes.Hq
-        drawn = Drawn(asked.case, sample, {HOT: base})
+        base, shelf = self._base[1], Path(folder)
+        drawn = Drawn(asked.case, seed, {HOT: base})
         self._drawn = {asked.id: drawn}
-        hot = put(shelf / HOT, base.arrays())
         for group in range(groups):
             new = renewed(asked.case, base, seed + group)
-            new = sampled(new, sample) if zeroing else new
-            for name, inputs in ((f"{NEW}{group}", new), (f"{PART}{group}", partly(new, seed + group))):
-                drawn.sets[name] = inputs
-                size += put(shelf / name, inputs.arrays())
-        drawn.zeroed = tuple(name for name in drawn.sets if name != HOT) if zeroing else ()
-        return OK, None, {"bytes": size, "hot_bytes": hot}
+            drawn.sets |= {f"{NEW}{group}": new, f"{PART}{group}": partly(new, seed + group)}
+        written = [put(shelf / name, inputs.arrays()) for name, inputs in drawn.sets.items()]
+        return OK, None, {"bytes": max(written)}
 
     def judge_answers(
         self, cell_id: str, folder: str, answers: list[list[str]], precision: dict[str, Any], alike: list[str]
@@ -106,12 +100,12 @@ class Judging:
             )
         drawn = self._drawn[cell_id]
         units = Units.of(Precision(**precision), drawn.case.problem.dtype)
-        for file, name in answers:
+        for number, (file, name) in enumerate(answers):
             try:
                 found = take(Path(folder) / file)
             except ShelfError as error:
                 return WRONG, f"its process did not hand out its answer: {error}", {}
-            bad = next((one.sentence() for one in _judged(found, drawn, name, units) if not one.ok), None)
+            bad = next((one.sentence() for one in _judged(found, drawn, name, units, number) if not one.ok), None)
             if bad is not None:
                 return WRONG, bad, {"set": name}
         return OK, None, {}
@@ -121,7 +115,7 @@ class Judging:
         asked = case_from_text(case)
         inputs = inputs_of(asked)
         sample = choose(inputs.call, seed, SHARE)
-        drawn = Drawn(asked, sample, {name: sampled(inputs, sample) if inputs.gradients else inputs}, (name,))
+        drawn = Drawn(asked, seed, {name: sampled(inputs, sample) if inputs.gradients else inputs}, sample)
         self._drawn = {name: drawn}
         put(Path(folder) / name, drawn.sets[name].arrays())
         return OK, None, {}
@@ -131,7 +125,8 @@ class Judging:
         return self.judge_answers(name, folder, [[f"answer-{name}", name]], precision, [])
 
 
-def _judged(found: dict[str, Array], drawn: Drawn, name: str, units: Units) -> tuple[Judgement, ...]:
+def _judged(found: dict[str, Array], drawn: Drawn, name: str, units: Units, number: int = 0) -> tuple[Judgement, ...]:
+    """Hold one answer to the oracle; each, by its number, in other rows and heads."""
     inputs = drawn.sets[name]
     wanted = ["output", *inputs.call.outputs]
     wanted += [f"d_{one}" for one in gradient_names(inputs.call)] if inputs.gradients else []
@@ -139,4 +134,9 @@ def _judged(found: dict[str, Array], drawn: Drawn, name: str, units: Units) -> t
         return (Judgement(missing[0], float("inf"), "shape", "is not in its answer"),)
     output = AttentionOutput(**{one: found[one] for one in wanted if not one.startswith("d_")})
     grads = {one.removeprefix("d_"): array for one, array in found.items() if one.startswith("d_")}
-    return judge_answer(output, grads, inputs, units, drawn.sample, sampled=name in drawn.zeroed)
+    if drawn.sample is not None:
+        return judge_answer(output, grads, inputs, units, drawn.sample, sampled=True)
+    sample = choose(inputs.call, drawn.seed + number, SOME)
+    judged = judge_answer(output, grads, inputs, units, sample)
+    most, whole = HEAD_OF_A_BURST if name == HOT else HEAD, sample.is_whole(inputs.call)
+    return judged if whole else judged + judge_a_head(grads, inputs, units, drawn.seed + number, most)

@@ -100,11 +100,12 @@ def shortest(rounds: Sequence[Round], burst_s: float | None = None) -> float:
 
 
 def unlike(counted_s: float, rounds: Sequence[Round]) -> str | None:
-    """Why bursts that counted are not those beside an audit, by the processor time of a call; or ``None``."""
+    """Why bursts that counted are not those beside an audit, by the time of a call; or ``None``."""
     if len(rounds) < FEWEST or counted_s >= ALIKE * min(one.burst_s for one in rounds):
         return None
-    times = f"{told(counted_s)} of a processor in the bursts that count, and {told(median(o.burst_s for o in rounds))}"
-    return f"a call took {times} beside its audit: it does not do its work at every call"
+    beside = told(median(one.burst_s for one in rounds))
+    times = f"{told(counted_s)} in the bursts that count, and {beside} of a processor in those beside its audit"
+    return f"a call took {times}: it does not do its work at every call"
 
 
 def told(seconds: float) -> str:
