@@ -42,6 +42,8 @@ CLOSING = """
   explains, has answered rightly.
 * **A declaration that is too wide.** How exact an answer must be is what the file declares; the last line of `check`
   says so, and there are limits to what can be declared.
+* **Gradients of bias, sinks and parameters of a large call**, and those of k and v where a head has more than 4 million
+  pairs of query and key, are judged before the clock, but not under it.
 * **Gains below a sixth**, and those of calls below about 0.2 ms that hide their work where values are moved: there the
   noise of a busy machine is as large.
 * **Memory that is taken before the call**, when a file is imported or an implementation is bound: a buffer may be kept.
