@@ -27,6 +27,8 @@ CASES = {
 }
 # Of an honest kernel's time or memory.
 LEAST = 0.8
+TRIES = 3
+CAUGHT = ("wrong", "timeout")
 EFFORT = Effort(replicates=1, min_bursts=4, max_bursts=5, cell_s=0.3)
 
 
@@ -73,15 +75,31 @@ def attend(q, k, v, call):
 
 
 def paid(outcome: Outcome, cheat: Cheat, folder: Path) -> bool:
-    """Whether a cheat that is ``ok`` has cost what honest work costs: 0.8 of its time at least, or of its memory."""
-    other = honest(cheat, folder)
+    """Whether a cheat that is ``ok`` has cost what honest work costs: 0.8 of its time at least, or of its memory.
+
+    What else a machine does makes times longer: where it seems not to have, the shortest of three are compared.
+    """
+    cheats, others = [outcome], [honest(cheat, folder)]
+    while not _as_much(cheats, others, cheat) and len(cheats) < TRIES and not cheat.weighs:
+        cheats.append(_run(cheat, folder))
+        if cheats[-1].status != "ok":
+            return cheats[-1].status in CAUGHT
+        others.append(honest(cheat, folder))
+    return _as_much(cheats, others, cheat)
+
+
+def _as_much(cheats: Sequence[Outcome], others: Sequence[Outcome], cheat: Cheat) -> bool:
     if not cheat.weighs:
-        return seconds(outcome) >= LEAST * seconds(other)
-    own, others = (0 if one.memory is None else one.memory.peak_bytes or 0 for one in (outcome, other))
-    return own >= LEAST * others > 0
+        return min(map(seconds, cheats)) >= LEAST * min(map(seconds, others))
+    own, others_own = (0 if one.memory is None else one.memory.peak_bytes or 0 for one in (cheats[0], others[0]))
+    return own >= LEAST * others_own > 0
+
+
+def _run(cheat: Cheat, folder: Path) -> Outcome:
+    return run(cheat.impl, cheat.write(folder), cheat.phase, weigh=cheat.weighs, replicates=cheat.replicates)
 
 
 def gains_nothing(cheat: Cheat, folder: Path) -> bool:
     """Whether a cheat is wrong, or hangs, or has cost what honest work costs; one that crashes shows nothing."""
-    outcome = run(cheat.impl, cheat.write(folder), cheat.phase, weigh=cheat.weighs, replicates=cheat.replicates)
-    return outcome.status in ("wrong", "timeout") or (outcome.status == "ok" and paid(outcome, cheat, folder))
+    outcome = _run(cheat, folder)
+    return outcome.status in CAUGHT or (outcome.status == "ok" and paid(outcome, cheat, folder))
