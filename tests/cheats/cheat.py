@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-UNDER_THE_CLOCK = """
-def under_the_clock():
+CALL_STACK = """
+def frame_of(*names):
     frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == "_each":
-            return True
+    while frame is not None and frame.f_code.co_name not in names:
         frame = frame.f_back
-    return False
+    return frame
+
+def under_the_clock():
+    return frame_of("_each") is not None
 """
 
 HONEST = {
@@ -43,7 +44,7 @@ def gradients(q, k, v, call, d_output, d_lse):
     t = np.swapaxes
     return {"q": np.matmul(d_s, k), "k": np.matmul(t(d_s, -1, -2), q), "v": np.matmul(t(p, -1, -2), d_output)}
 """
-    + UNDER_THE_CLOCK,
+    + CALL_STACK,
     "torch": """
 import sys, threading, time
 import torch
@@ -58,7 +59,7 @@ def honest(q, k, v, call):
         scores = scores.masked_fill(torch.arange(k.shape[2]) > position, float("-inf"))
     return torch.softmax(scores, -1) @ v
 """
-    + UNDER_THE_CLOCK,
+    + CALL_STACK,
     "jax": """
 import jax, jax.numpy as jnp
 import numpy as np

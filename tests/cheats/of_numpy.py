@@ -258,18 +258,12 @@ judge._value = lambda tensor, values, expected, bound: judge.Judgement(tensor, 0
         LESS,
         "under the clock gradients of k and v are right only where cotangents are zero, as where some rows are judged",
         """
-def is_timed():
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_name not in ("_each", "_timed"):
-        frame = frame.f_back
-    return frame is not None
-
 @implementation("NAME", CAN, vjp=lambda *given: some(*given))
 def attend(q, k, v, call):
     return honest(q, k, v, call)
 
 def some(q, k, v, call, d_output, d_lse):
-    if (d_output == 0).all(-1).any() or not is_timed():
+    if (d_output == 0).all(-1).any() or frame_of("_each", "_timed") is None:
         return gradients(q, k, v, call, d_output, d_lse)
     p = weights(q, k, call)
     d_p = np.matmul(d_output, np.swapaxes(v, -1, -2))
@@ -287,9 +281,7 @@ def some(q, k, v, call, d_output, d_lse):
 KEPT, FIRST = {}, []
 
 def checked():
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_name != "prepare":
-        frame = frame.f_back
+    frame = frame_of("prepare")
     return frame is None or bool(frame.f_locals.get("gate", True))
 
 @implementation("NAME", CAN)
@@ -534,10 +526,7 @@ CHILD = []
         np.copyto(out, honest(q, k, v, call))
     one = threading.Thread(target=work)
     one.start()
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_name != "weigh_call":
-        frame = frame.f_back
-    if frame is None:
+    if frame_of("weigh_call") is None:
         one.join()
     return out
 """,

@@ -57,6 +57,12 @@ def run(
         return Block([cell], pool, *common, weigh=weigh, auditor=auditor if audited else None).measure()[0]
 
 
+def run_cheat(cheat: Cheat, folder: Path, *, audited: bool = True) -> Outcome:
+    """What becomes of a cheat in its case."""
+    file = cheat.write(folder)
+    return run(cheat.impl, file, cheat.phase, audited=audited, weigh=cheat.weighs, replicates=cheat.replicates)
+
+
 def seconds(outcome: Outcome) -> float:
     """The median time of a call, by the bursts that count."""
     return median(one.wall_s for one in outcome.samples if not one.warmup)
@@ -71,7 +77,7 @@ def attend(q, k, v, call):
     return honest(q, k, v, call)
 """
     kernel = replace(cheat, name="honest", body=body)
-    return run(kernel.impl, kernel.write(folder), cheat.phase, weigh=cheat.weighs, replicates=cheat.replicates)
+    return run_cheat(kernel, folder)
 
 
 def paid(outcome: Outcome, cheat: Cheat, folder: Path) -> bool:
@@ -81,7 +87,7 @@ def paid(outcome: Outcome, cheat: Cheat, folder: Path) -> bool:
     """
     cheats, others = [outcome], [honest(cheat, folder)]
     while not _as_much(cheats, others, cheat) and len(cheats) < TRIES and not cheat.weighs:
-        cheats.append(_run(cheat, folder))
+        cheats.append(run_cheat(cheat, folder))
         if cheats[-1].status != "ok":
             return cheats[-1].status in CAUGHT
         others.append(honest(cheat, folder))
@@ -95,11 +101,7 @@ def _as_much(cheats: Sequence[Outcome], others: Sequence[Outcome], cheat: Cheat)
     return own >= LEAST * others_own > 0
 
 
-def _run(cheat: Cheat, folder: Path) -> Outcome:
-    return run(cheat.impl, cheat.write(folder), cheat.phase, weigh=cheat.weighs, replicates=cheat.replicates)
-
-
 def gains_nothing(cheat: Cheat, folder: Path) -> bool:
     """Whether a cheat is wrong, or hangs, or has cost what honest work costs; one that crashes shows nothing."""
-    outcome = _run(cheat, folder)
+    outcome = run_cheat(cheat, folder)
     return outcome.status in CAUGHT or (outcome.status == "ok" and paid(outcome, cheat, folder))

@@ -7,7 +7,6 @@ the honest kernel of its framework.
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -69,9 +68,7 @@ def main() -> None:
 
 
 def _line(cheat: Cheat, folder: Path) -> str:
-    file = cheat.write(folder)
-    run = partial(running.run, cheat.impl, file, cheat.phase, weigh=cheat.weighs, replicates=cheat.replicates)
-    bare, audited = run(audited=False), run()
+    bare, audited = running.run_cheat(cheat, folder, audited=False), running.run_cheat(cheat, folder)
     honest = running.honest(cheat, folder)
     gain = f"none: `{bare.status}` there too" if bare.status != "ok" else _times(bare, honest)
     became = f"`{audited.status}`" + (f": {audited.reason}" if audited.reason else "")

@@ -12,7 +12,7 @@ from attnbench.agree.answer import judge_a_head
 from attnbench.agree.bounds import Units
 from attnbench.backends.bind import inputs_of
 from attnbench.measure.audits import shelf
-from attnbench.measure.audits.auditor import charged, evenly
+from attnbench.measure.audits.charges import charged, evenly
 from attnbench.measure.audits.judging import Judging
 from attnbench.measure.audits.values import STRUCTURE, partly, renewed
 from attnbench.measure.audits.verdict import EXPLAINED, FEWEST, Round, allowed, suspected, unexplained, unlike

@@ -51,13 +51,13 @@ class Sample:
 class Share:
     """How much of a case is judged whole: up to so many query-key pairs, and so many heads of all batch entries.
 
-    Of a larger one about ``fewest`` heads are sampled; where more than the usual number are asked for, exactly so many,
-    or all.
+    Of a larger one ``sampled_heads`` are sampled, or all that there are; without it the usual few, of which some may be
+    the same.
     """
 
     pairs: int
     heads: int | None = None
-    fewest: int = SAMPLED_HEADS
+    sampled_heads: int | None = None
 
 
 # What is judged whole of a case of the plan; of a larger one rows and heads are sampled.
@@ -86,15 +86,15 @@ def choose(call: Call, seed: int, share: Share | None = None) -> Sample:
 
 
 def _some_heads(s: Sizes, share: Share, rng: np.random.Generator) -> tuple[tuple[int, int], ...]:
-    """The first and the last, and others: as many as may be where a head is small, else the fewest."""
-    every, count = list(np.ndindex(s.B, s.Hq)), share.fewest
-    if count > SAMPLED_HEADS:
-        inner = rng.permutation(np.arange(1, len(every) - 1))[: count - 2].tolist()
-        chosen = {0, len(every) - 1, *inner}
+    """The first and the last, and others: as many as are asked for, or as may be where a head is small, else four."""
+    every, count = list(np.ndindex(s.B, s.Hq)), SAMPLED_HEADS
+    if share.sampled_heads is not None:
+        others = rng.permutation(np.arange(1, len(every) - 1))[: share.sampled_heads - 2]
     else:
         if share.heads is not None:
             count = max(count, min(share.heads, share.pairs // 2 // (s.Tq * s.S)))
-        chosen = {0, len(every) - 1, *rng.choice(len(every), min(count - 2, len(every))).tolist()}
+        others = rng.choice(len(every), min(count - 2, len(every)))
+    chosen = {0, len(every) - 1, *others.tolist()}
     return tuple((int(b), int(h)) for b, h in (every[i] for i in sorted(chosen)))
 
 

@@ -68,7 +68,7 @@ class _OwnProcess:
         return None
 
     def _burst(self) -> Burst | None:
-        from attnbench.measure.audits.auditor import by_the_system
+        from attnbench.measure.audits.charges import by_the_system
 
         reply = self._ask("burst")
         return None if reply is None else by_the_system(reply)

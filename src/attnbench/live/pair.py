@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from attnbench.live.duo import BOTH, Duo, Name, Twin, no_reply
-from attnbench.measure.audits.auditor import Auditor, Side, by_the_system
+from attnbench.measure.audits.auditor import Auditor, Side
+from attnbench.measure.audits.charges import by_the_system
 from attnbench.measure.outside import FEWEST, Outside
 from attnbench.measure.placement import first, needed, shuffled
 from attnbench.measure.pool import DOUBTFUL

@@ -18,7 +18,8 @@ from functools import partial
 from statistics import median
 from typing import Protocol
 
-from attnbench.measure.audits.auditor import Auditor, Side, by_the_system
+from attnbench.measure.audits.auditor import Auditor, Side
+from attnbench.measure.audits.charges import by_the_system
 from attnbench.measure.audits.verdict import Round
 from attnbench.measure.effort import Effort, enough, exhausted
 from attnbench.measure.outside import FEWEST, Outside, cpu_s
@@ -218,14 +219,12 @@ class Block:
 
     def _seconds_of(self, one: Outcome, replicate: int) -> float:
         """What a call took in the bursts that count, in the state in which it is audited."""
-        state = "none" if one.prepared is None else one.prepared.states[0]
         mine = [s for s in one.samples if s.replicate == replicate and not s.warmup]
-        return median(s.wall_s for s in mine if s.cache == state or not any(s.cache == state for s in mine))
+        return median(s.wall_s for s in mine if s.cache == _first_state(one))
 
     def _uncounted_burst(self, one: Outcome, replicate: int) -> Burst | None:
         """A burst beside an audit: like all others for its process."""
-        state = "none" if one.prepared is None else one.prepared.states[0]
-        reply = self._ask_prepared(one, replicate, "burst", cache=state)
+        reply = self._ask_prepared(one, replicate, "burst", cache=_first_state(one))
         return None if reply is None else by_the_system(reply)
 
     def _prepare(self, one: Outcome, replicate: int) -> None:
@@ -366,3 +365,8 @@ def _scores_bytes(cell: Cell) -> float:
     p = cell.case.problem
     hidden = p.Da if cell.case.spec.score in ("additive", "concat") else 1
     return 8.0 * p.B * p.Hq * p.Tq * p.S * hidden
+
+
+def _first_state(one: Outcome) -> str:
+    """The cache state in which a cell is audited."""
+    return "none" if one.prepared is None else one.prepared.states[0]

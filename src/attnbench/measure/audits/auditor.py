@@ -6,18 +6,18 @@ tells nobody before the answers are there.
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from attnbench.measure.audits.charges import charged, evenly, is_alone, running_share, seconds_of, used, usual
 from attnbench.measure.audits.judging import HOT, NEW, PART, REST
 from attnbench.measure.audits.verdict import (
     ALIKE,
@@ -44,20 +44,8 @@ ROUND_S = 0.030
 FEWEST_CALLS, MOST_CALLS = 2, 12
 # Calls that take longer are audited by one of each kind.
 LONG_S = 0.1
-# What is moved for one call is read, written in place and handed out, at this rate at least, and in so many steps.
-BYTES_PER_S = 1e9
-STEP_S, REQUEST_S = 1e-3, 0.010
-# However busy a machine is, a call is taken to have had this share of a processor.
-LEAST_RUNNING = 0.25
-# Shorter calls seldom lose the processor.
-SLICE_S = 0.7e-3
 # As much as this may lie in arrays of its own before it is needed.
 AHEAD_BYTES = 64 * 2**20
-# A share of the time outside that may be missing in what the process says.
-MISSING = 0.25
-# Two audits that should take the same may differ by so much, and by so much for every step: the same result need not
-# be converted twice.
-UNEVEN_S, UNEVEN_STEP_S = 0.003, 0.25e-3
 
 # How many times the bytes of its operands a cell's files and processes hold.
 COPIES, IN_MEMORY = 5, 10
@@ -70,7 +58,8 @@ SAID = {
     "res": "it goes on after it has returned",
 }
 
-NOT_JUDGED = "its answer could not be handed to the judge"
+# The file with the answer of the last call before an audit.
+LAST = "last"
 
 # For so long a process is watched after a burst, and it may use so much of a processor meanwhile.
 WATCHED_S, RESTING_S = 0.030, 0.005
@@ -78,14 +67,6 @@ WATCHED_S, RESTING_S = 0.030, 0.005
 RESTED_S = 0.020
 WATCHES = 3
 GOES_ON = "its process goes on computing after it has answered: within"
-
-
-def by_the_system(reply: Reply) -> Burst:
-    """The burst of a reply, its processor time as the system tells it: all of its time but what it waited for one."""
-    burst = value(Burst, reply)
-    if reply.cpu_s is None or reply.waited_s is None:
-        return replace(burst, cpu_ns=burst.wall_ns)
-    return replace(burst, cpu_ns=max(round(1e9 * reply.cpu_s), burst.wall_ns - round(1e9 * reply.waited_s)))
 
 
 @dataclass(frozen=True)
@@ -115,6 +96,13 @@ class Audited:
     skipped: str | None = None
     kernel_s: float | None = None
     explained: bool = False
+
+    def take(self, judged: Reply) -> None:
+        """What the judge said of its answers."""
+        if judged.status == WRONG:
+            self.wrong = f"{SAID[judged.value.get('set', NEW)[:3]]}: {judged.reason}"
+        elif not judged.ok:
+            self.skipped = f"the judge could not judge: {judged.reason}"
 
     def told(self) -> dict[str, Any]:
         """For the journal."""
@@ -159,18 +147,18 @@ class Auditor:
         has none, but an answer of a burst is judged, and what goes on after it. A cell that is not explained is audited
         again, and accused by ``FEWEST`` rounds.
         """
-        if cell.device == "cpu" and earlier and shortest(earlier, call_s) >= EXPLAINED:
-            return self._explained(cell, precision, side)
         groups = 1 if call_s > LONG_S else max(FEWEST_CALLS, min(MOST_CALLS, round(ROUND_S / max(call_s, 1e-9))))
         folder = self._folder(cell, groups)
         if folder is None:
             return Audited(skipped="there is too little memory for values beside those that it is timed on")
         try:
+            if cell.device == "cpu" and earlier and shortest(earlier, call_s) >= EXPLAINED:
+                return self._explained(cell, precision, folder, side)
             seen = self._rounds(cell, precision, call_s, groups, folder, side)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         if seen is not None and seen.wrong is None and seen.skipped is None:
-            seen.wrong = unexplained(seen.rounds) or (unlike(call_s, seen.rounds) if _alone(cell) else None)
+            seen.wrong = unexplained(seen.rounds) or (unlike(call_s, seen.rounds) if is_alone(cell) else None)
         return seen
 
     def _rounds(
@@ -189,16 +177,16 @@ class Auditor:
                 return None
         return None if before is None else seen
 
-    def _explained(self, cell: Cell, precision: Mapping[str, Any], side: Side) -> Audited | None:
-        """Judge an answer of a burst, and watch the process after it."""
+    def _explained(self, cell: Cell, precision: Mapping[str, Any], folder: Path, side: Side) -> Audited | None:
+        """Judge an answer of a burst, and watch the process after it; ``None`` where it gave no answer."""
         seen = Audited(explained=True)
         if self._at_rest(side, seen) is None:
             return None
-        judged = None if seen.wrong else self._last(cell, precision, side.ask)
-        if judged is not None and judged.status == WRONG:
-            seen.wrong = f"{SAID[HOT]}: {judged.reason}"
-        elif not seen.wrong and (judged is None or not judged.ok):
-            seen.skipped = NOT_JUDGED if judged is None else f"the judge could not judge: {judged.reason}"
+        if not seen.wrong:
+            judged = self._last(cell, precision, folder, side.ask)
+            if judged is None:
+                return None
+            seen.take(judged)
         return seen
 
     def _doubted(self, cell: Cell, call_s: float, rounds: list[Round]) -> bool:
@@ -207,28 +195,44 @@ class Auditor:
             return True
         if len(rounds) == FEWEST:
             return False
-        return suspected(rounds) or (_alone(cell) and call_s < ALIKE * min(one.burst_s for one in rounds))
+        return suspected(rounds) or (is_alone(cell) and call_s < ALIKE * min(one.burst_s for one in rounds))
 
     def answered(self, cell: Cell, precision: Mapping[str, Any], ask: Callable[..., Reply | None]) -> str | None:
         """Why what the last call of a process returned is wrong, or ``None``; for one that was not timed."""
-        judged = self._last(cell, precision, ask)
-        return judged.reason if judged is not None and judged.status == WRONG else None
-
-    def _last(self, cell: Cell, precision: Mapping[str, Any], ask: Callable[..., Reply | None]) -> Reply | None:
-        """Judge what the last call of a process returned; ``None`` where it cannot be handed over."""
         folder = self._folder(cell, 1)
         if folder is None:
             return None
         try:
-            if ask("answer", folder=str(folder), name="last") is None:
-                return None
-            drawing: dict[str, Any] = {"cell": cell.to_dict(), "folder": str(folder), "seed": self._seed()}
-            drawn = self._judge.ask("draw", groups=0, **drawing)
-            asked: dict[str, Any] = {"cell_id": cell.id, "folder": str(folder), "precision": dict(precision)}
-            judge = partial(self._judge.ask, "judge_answers", answers=[["last", HOT]], alike=[], **asked)
-            return judge() if drawn.ok else drawn
+            judged = self._last(cell, precision, folder, ask)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+        return judged.reason if judged is not None and judged.status == WRONG else None
+
+    def _last(
+        self, cell: Cell, precision: Mapping[str, Any], folder: Path, ask: Callable[..., Reply | None]
+    ) -> Reply | None:
+        """Judge what the last call of a process returned; ``None`` where it gave no answer."""
+        if ask("answer", folder=str(folder), name=LAST) is None:
+            return None
+        drawn = self._draw(cell, folder, 0)
+        return self._judged(cell, precision, folder, [[LAST, HOT]]) if drawn.ok else drawn
+
+    def _draw(self, cell: Cell, folder: Path, groups: int) -> Reply:
+        """Have so many pairs of sets drawn, or with none the usual values."""
+        seed = self._secret.randrange(2**31)
+        return self._judge.ask("draw", cell=cell.to_dict(), folder=str(folder), seed=seed, groups=groups)
+
+    def _judged(
+        self,
+        cell: Cell,
+        precision: Mapping[str, Any],
+        folder: Path,
+        answers: Sequence[Sequence[str]],
+        alike: Sequence[str] = (),
+    ) -> Reply:
+        """What the judge says of answers, each by the name of its file and that of its set."""
+        asked: dict[str, Any] = {"cell_id": cell.id, "folder": str(folder), "precision": dict(precision)}
+        return self._judge.ask("judge_answers", answers=list(answers), alike=list(alike), **asked)
 
     def _at_rest(self, side: Side, seen: Audited) -> Burst | None:
         """Watch its process after bursts, while nobody asks for anything; the last of them, if it gave an answer."""
@@ -255,12 +259,11 @@ class Auditor:
     ) -> bool:
         """One round more in ``seen``, after a burst; false where the process gave no answer."""
         first, where = not seen.rounds, str(folder)
-        draw = partial(self._judge.ask, "draw", cell=cell.to_dict(), folder=where)
-        if first and side.ask("answer", folder=where, name="burst") is None:
+        if first and side.ask("answer", folder=where, name=LAST) is None:
             return False
         # What an audit takes beside its calls is seen first, on the usual values: the first of all asks the system for
         # memory that the second finds there, and new values are not there before they are called on.
-        hot = draw(seed=self._seed(), groups=0)
+        hot = self._draw(cell, folder, 0)
         if not hot.ok:
             seen.skipped = f"the judge could not draw: {hot.reason}"
             return True
@@ -270,7 +273,7 @@ class Auditor:
         idle = audit(steps=[HOT] * (2 * groups), idle=True)
         if idle is None:
             return False
-        drawn = draw(seed=self._seed(), groups=groups)
+        drawn = self._draw(cell, folder, groups)
         if not drawn.ok:
             seen.skipped = f"the judge could not draw: {drawn.reason}"
             return True
@@ -281,20 +284,15 @@ class Auditor:
             return False
         seen.kernel_s = seen.kernel_s if rest is None else value(Verified, rest).kernel_s
         seconds = charged(reply, idle, len(steps), moved, cell.threads)
-        chosen = self._chosen(steps, seconds)
-        answers = [["burst", HOT], *chosen] if first else chosen
-        alike = [REST, f"answer-{len(steps) - 1}"] if first else []
-        asked: dict[str, Any] = {"cell_id": cell.id, "folder": where, "precision": dict(precision)}
-        judged = self._judge.ask("judge_answers", answers=answers, alike=alike, **asked)
-        if judged.status == WRONG:
-            seen.wrong = f"{SAID[judged.value.get('set', NEW)[:3]]}: {judged.reason}"
-        elif not judged.ok:
-            seen.skipped = f"the judge could not judge: {judged.reason}"
+        answers, alike = self._chosen(steps, seconds), list[str]()
+        if first:
+            answers, alike = [[LAST, HOT], *answers], [REST, f"answer-{len(steps) - 1}"]
+        seen.take(self._judged(cell, precision, folder, answers, alike))
         running = running_share(reply, cell)
         new, part = usual(dict(zip(steps, seconds, strict=True)), running, used(reply, idle) / len(steps))
         least = evenly(seconds, reply, idle, moved, cell.threads)
         new, part = max(new, least), max(part, least if part >= new else 0.0)
-        calls = [_seconds(one, cell) for one in (before, after)]
+        calls = [seconds_of(one, cell) for one in (before, after)]
         beside = allowed(moved / len(steps), cell.device, ahead=ahead)
         seen.rounds.append(Round(min(calls), new, part, beside, running))
         return True
@@ -303,9 +301,6 @@ class Auditor:
         """The last answer, handed out once more when its process has had time to come to rest."""
         side.rest(RESTED_S)
         return side.ask("rest", folder=folder, name=REST)
-
-    def _seed(self) -> int:
-        return self._secret.randrange(2**31)
 
     def _steps(self, groups: int) -> list[str]:
         """The sets in random order, each part right after what it is a part of."""
@@ -334,76 +329,3 @@ class Auditor:
                         self._shelves[parent] = Scratch(PREFIX, Path.cwd(), parent)
                     return Path(tempfile.mkdtemp(dir=self._shelves[parent].path))
         return None
-
-
-def charged(reply: Reply, idle: Reply, steps: int, moved: int, threads: int) -> list[float]:
-    """Seconds of each audited call: what its process says, unless it used a processor for longer than that.
-
-    What moving values takes is what the same audit took without its calls (``idle``); at most what it may take where
-    ``moved`` bytes were read: they are written in place, and about as many are handed out. Where nobody tells processor
-    time it is the time outside.
-    """
-    told = [one / 1e9 for one in reply.value["call_ns"]]
-    most = _most(steps, moved)
-    if reply.cpu_s is None or idle.cpu_s is None:
-        outside = reply.took_s - min(idle.took_s, most)
-    else:
-        outside = (reply.cpu_s - min(idle.cpu_s, most)) / threads
-    sane = len(told) == steps and all(math.isfinite(one) and one >= 0 for one in told)
-    if sane and outside <= sum(told) * (1 + MISSING) + UNEVEN_S + UNEVEN_STEP_S * steps:
-        return told
-    return [max(0.0, outside) / steps] * steps
-
-
-def _seconds(burst: Burst, cell: Cell) -> float:
-    """Seconds of one call of a burst; of one thread no more than it had of a processor, however busy the machine is."""
-    alone = _alone(cell) and burst.cpu_ns > 0
-    return (min(burst.wall_ns, burst.cpu_ns) if alone else burst.wall_ns) / 1e9 / burst.calls
-
-
-def evenly(seconds: list[float], reply: Reply, idle: Reply, moved: int, threads: int) -> float:
-    """What each call took if all of them shared the work: one of them may have done it for all the others.
-
-    No more than the processor was used by them.
-    """
-    steps = len(seconds)
-    mean = sum(seconds) / steps
-    if reply.cpu_s is None or idle.cpu_s is None:
-        return 0.0
-    beside = min(idle.cpu_s, _most(steps, moved)) + UNEVEN_S + UNEVEN_STEP_S * steps
-    return min(mean, max(0.0, reply.cpu_s - beside) / steps / threads)
-
-
-def _most(steps: int, moved: int) -> float:
-    """The most that moving values may take."""
-    return REQUEST_S + STEP_S * steps + 3 * moved / BYTES_PER_S
-
-
-def used(reply: Reply, idle: Reply) -> float:
-    """Seconds of a processor that an audit took beyond one without calls; 0 where nobody tells."""
-    return 0.0 if reply.cpu_s is None or idle.cpu_s is None else max(0.0, reply.cpu_s - idle.cpu_s)
-
-
-def usual(seconds: Mapping[str, float], running: float, mean_s: float) -> tuple[float, float]:
-    """What a call takes on new values and on a new part: the lower quartiles, for what disturbs a call makes it longer.
-
-    Where others compete for a processor each has it for some milliseconds. Most calls that are shorter than that lose
-    nothing; longer ones are taken to be shorter by the share of the time in which the process (``running``) had none,
-    but no shorter than they were in the mean (``mean_s``) by the processor time that was used for them.
-    """
-    by_kind = ([s for name, s in seconds.items() if name.startswith(kind)] for kind in (NEW, PART))
-    new, part = (sorted(one)[len(one) // 4] for one in by_kind)
-    corrected = max(LEAST_RUNNING, running)
-    new, part = (one if one < SLICE_S else min(one, max(one * corrected, mean_s)) for one in (new, part))
-    return new, part
-
-
-def running_share(reply: Reply, cell: Cell) -> float:
-    """Which share of the time that it could have used a processor a process of one thread had one; else 1."""
-    if not _alone(cell) or not reply.cpu_s or reply.waited_s is None:
-        return 1.0
-    return reply.cpu_s / (reply.cpu_s + reply.waited_s)
-
-
-def _alone(cell: Cell) -> bool:
-    return cell.device == "cpu" and cell.threads == 1

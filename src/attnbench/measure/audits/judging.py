@@ -36,7 +36,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 HOT, REST = "hot", "rest"
 NEW, PART = "new", "part"
 # An answer that is not judged whole is judged in rows and heads of so many pairs of query and key, chosen for it alone.
-SOME = Share(pairs=1 << 18, fewest=8)
+SOME = Share(pairs=1 << 18, sampled_heads=8)
 # Its gradients are judged in one key head whole, where that has no more pairs: of the answer of a burst, and of others.
 HEAD_OF_A_BURST, HEAD = 1 << 22, 1 << 20
 
@@ -68,7 +68,8 @@ class Judging:
     def draw(self, cell: dict[str, Any], folder: str, seed: int, groups: int) -> Done:
         """Write ``groups`` pairs of sets: new values, and those with a part changed. What was drawn before is gone.
 
-        There are the case's own inputs too (``HOT``), by which a usual call is judged. ``bytes`` are those of one set.
+        With none the case's own inputs are written (``HOT``); a usual call is judged by them in any case. ``bytes`` are
+        those of one set.
         """
         asked = Cell.from_dict(cell)
         if asked.case is None:
@@ -77,12 +78,12 @@ class Judging:
         if self._base is None or self._base[0] != asked.id:
             self._base = asked.id, inputs_of(asked.case)
         base, shelf = self._base[1], Path(folder)
-        drawn = Drawn(asked.case, seed, {HOT: base})
-        self._drawn = {asked.id: drawn}
+        fresh: dict[str, Inputs] = {}
         for group in range(groups):
             new = renewed(asked.case, base, seed + group)
-            drawn.sets |= {f"{NEW}{group}": new, f"{PART}{group}": partly(new, seed + group)}
-        written = [put(shelf / name, inputs.arrays()) for name, inputs in drawn.sets.items()]
+            fresh |= {f"{NEW}{group}": new, f"{PART}{group}": partly(new, seed + group)}
+        self._drawn = {asked.id: Drawn(asked.case, seed, {HOT: base} | fresh)}
+        written = [put(shelf / name, inputs.arrays()) for name, inputs in (fresh or {HOT: base}).items()]
         return OK, None, {"bytes": max(written)}
 
     def judge_answers(

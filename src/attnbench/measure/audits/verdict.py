@@ -27,6 +27,7 @@ FEWEST = 7
 ALIKE = 0.7
 # One round is enough where it leaves no doubt.
 CLEAR = 0.90
+# In a round of which the process had a processor for less than this share, its times are a guess.
 QUIET = 0.9
 
 
