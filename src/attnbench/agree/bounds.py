@@ -90,14 +90,17 @@ class Units:
             stored_sums=precision.stored_sums,
         )
 
-    def growth(self, n: float, *, aligned: Array | bool = False) -> Any:
-        """λ(n): √n + 2, or n + 2 in the rigorous form and where the roundings are all aligned."""
+    def growth(self, n: float, *, aligned: Array | bool = False, alike: Array | float = 0.0) -> Any:
+        """λ(n): √n + 2, or n + 2 in the rigorous form and where the roundings are all aligned.
+
+        ``alike`` (``alike_terms``) takes the place of √n where many terms are equal.
+        """
         n = min(n, self.chain or n)
         if self.rigorous:
             return n + 2.0
         if aligned is False:
-            return sqrt(n) + 2.0
-        return np.where(aligned, n + 2.0, np.sqrt(n) + 2.0)
+            return np.clip(alike, sqrt(n), n) + 2.0
+        return np.where(aligned, n, np.clip(alike, sqrt(n), n)) + 2.0
 
     def storing(self, n: int) -> float:
         """How many roundings to the output's dtype a gradient takes that is a sum of n terms, as they add up."""
@@ -192,7 +195,8 @@ def errors_of_weights(head: HeadReference, call: Call, h: int, units: Units) -> 
 
 def normaliser_error(head: HeadReference, units: Units) -> Array:
     """Relative error of Σ exp (T,): its sum, the exponentials and the division, and what the sum may lose."""
-    growth = units.growth(head.weights.shape[1], aligned=aligned_rows(head.weights, head.allowed))
+    aligned, alike = aligned_rows(head.weights, head.allowed), alike_terms(head.weights)
+    growth = units.growth(head.weights.shape[1], aligned=aligned, alike=alike)
     return np.asarray((growth + 4) * units.softmax + lost(head, units.softmax).sum(1) / SLACK)
 
 
@@ -212,6 +216,22 @@ def aligned_rows(terms: Array, allowed: Array) -> Array:
     off = np.where(allowed, terms - mean[:, None], 0)
     spread = np.sqrt(np.einsum("ts,ts->t", off, off) / count)
     return np.asarray(spread <= UNIFORM_TERMS * np.abs(mean))
+
+
+def alike_terms(terms: Array) -> Array:
+    """√(Σ m²) of each row (T,), m counting its equal terms; that is √n where all of them differ.
+
+    Equal keys have equal weights, whose roundings in a sequential sum are all the same: m of them err like m, and
+    groups among each other like numbers of random sign. A term of 0 rounds nothing.
+    """
+    # 40 bits of each: a product of matrices need not round equal rows alike.
+    ordered = np.sort((np.ascontiguousarray(terms, np.float64).view(np.int64) + (1 << 11)) >> 12, axis=1)
+    found = np.sqrt(np.count_nonzero(ordered, axis=1))
+    same = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != 0)
+    for row in np.flatnonzero(same.any(1)):
+        counts = np.unique_counts(ordered[row][ordered[row] != 0]).counts
+        found[row] = sqrt(float(np.square(counts.astype(np.float64)).sum()))
+    return np.asarray(found)
 
 
 def output_bound(head: HeadReference, call: Call, h: int, units: Units) -> Array:
@@ -239,8 +259,10 @@ def _arithmetic(head: HeadReference, sums: ColumnSums, units: Units) -> Array:
     p, allowed = head.weights, head.allowed
     o = _size(head.output)
     n = p.shape[1]
-    growth_v = units.growth(n, aligned=sums.even)
-    growth_z = units.growth(n, aligned=aligned_rows(p, allowed)[:, None])
+    alike = alike_terms(p)[:, None]
+    # A term of P V is like another where both its factors are.
+    growth_v = units.growth(n, aligned=sums.even, alike=np.minimum(alike, alike_terms(np.abs(finite(head.v)).T)))
+    growth_z = units.growth(n, aligned=aligned_rows(p, allowed)[:, None], alike=alike)
     usual = sums.absolute if units.rigorous else np.minimum(CAST * sums.root_squares, sums.absolute)
     bound = units.p_cast * (usual + o)
     bound = bound + units.accumulate * (growth_v * sums.absolute + growth_z * o)

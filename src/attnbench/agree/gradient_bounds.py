@@ -24,6 +24,7 @@ from attnbench.agree.bounds import (
     UNIFORM_TERMS,
     Units,
     aligned_rows,
+    alike_terms,
     errors_of_weights,
     output_bound,
     score_error,
@@ -145,7 +146,8 @@ def _backward(
     d_scores, d_scores_error = _through_cap(head, call, d_logits, d_logits_error, units, steps)
     values_size = (p * keep_v).T @ np.abs(d_output)
     values_error = (keep_v * (off.keys + p * units.p_cast)).T @ np.abs(d_output)
-    summed = growth(total_rows, aligned=_even_products(p * keep_v, d_output))
+    alike = np.minimum(alike_terms((p * keep_v).T)[:, None], alike_terms(np.abs(d_output).T))
+    summed = growth(total_rows, aligned=_even_products(p * keep_v, d_output), alike=alike)
     stored = units.storing(call.sizes.Tq * call.sizes.group) * units.output
     values_error = values_error + (summed * u + stored + 4 * u) * values_size
     values_error = values_error + units.eta_p * (allowed.T @ np.abs(d_output))
@@ -199,8 +201,10 @@ def _through_score(head: HeadReference, call: Call, back: Backward, units: Units
     low = units.p_cast * size + units.eta_p * head.allowed  # kernels that cast P cast dS too
     even_row = aligned_rows(size, head.allowed)[:, None]
     even_column = aligned_rows(size.T, head.allowed.T)[None, :]
-    by_key = back.d_scores_error + low + (units.growth(sizes.S, aligned=even_row) + 4) * u * size
-    by_row = back.d_scores_error + low + (units.growth(total_rows, aligned=even_column) + 4) * u * size
+    over_keys = units.growth(sizes.S, aligned=even_row, alike=alike_terms(size)[:, None])
+    over_rows = units.growth(total_rows, aligned=even_column, alike=alike_terms(size.T))
+    by_key = back.d_scores_error + low + (over_keys + 4) * u * size
+    by_row = back.d_scores_error + low + (over_rows + 4) * u * size
     derivative = {"dot": _dot, "general": _general, "cosine": _cosine}.get(call.spec.score, _tanh)
     errors = derivative(head, call, by_key, by_row, size, units)
     rounded = derivative(head, call, size, size, np.zeros_like(size), units)
