@@ -23,7 +23,7 @@ from attnbench.measure.protocol import Reply, Request
 from attnbench.measure.worker import attempt, operations
 
 GENERAL = {"hello", "describe", "observe"}
-JUDGED = {"draw", "judge_answers", "draw_case", "judge_case"}
+JUDGED = {"draw", "judge_answers", "was_right", "draw_case", "judge_case"}
 TIMED = {
     "prepare",
     "burst",

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +42,15 @@ def assembled_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def planted(assembled_once: Path, tmp_path: Path) -> Callable[[str, str], Path]:
-    """Return a function that copies the package, adds a line to one of its files, and returns the copy's folder."""
+def planted(assembled_once: Path, tmp_path: Path) -> Callable[[Mapping[str, str]], Path]:
+    """Return a function that copies the package, adds a line to each of some files, and returns the copy's folder."""
 
-    def plant(name: str, line: str) -> Path:
+    def plant(lines: Mapping[str, str]) -> Path:
         target = tmp_path / "planted"
         shutil.copytree(assembled_once, target)
-        file = target / "attnbench" / name
-        file.write_text(f"{file.read_text('utf-8')}\n{line}\n", "utf-8")
+        for name, line in lines.items():
+            file = target / "attnbench" / name
+            file.write_text(f"{file.read_text('utf-8')}\n{line}\n", "utf-8")
         return target
 
     return plant

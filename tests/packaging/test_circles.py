@@ -91,7 +91,7 @@ def test_two_knots_are_two_circles(tree: Callable[[Mapping[str, str]], Path]) ->
 
 
 @pytest.mark.parametrize("line", ["import attnbench.attention", "def later():\n    from attnbench import attention"])
-def test_a_circle_planted_in_the_package_is_seen(line: str, planted: Callable[[str, str], Path]) -> None:
-    found = circles(planted("call.py", line))
+def test_a_circle_planted_in_the_package_is_seen(line: str, planted: Callable[[Mapping[str, str]], Path]) -> None:
+    found = circles(planted({"call.py": line}))
     assert found, "the planted circle is not seen"
     assert "attnbench.call" in found[0]

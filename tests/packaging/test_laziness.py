@@ -2,7 +2,7 @@
 
 import json
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -59,17 +59,17 @@ def test_imports_nothing_heavy(name: str, python: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_a_planted_import_would_be_seen(
-    name: str, python: Run, planted: Callable[[str, str], Path], tmp_path: Path
+    name: str, python: Run, planted: Callable[[Mapping[str, str]], Path], tmp_path: Path
 ) -> None:
-    tree = planted("__init__.py", "import seaborn")
+    tree = planted({"__init__.py": "import seaborn"})
     (tree / "seaborn.py").write_text("# stands for the real one, which may be absent\n")
     assert heavier(name, python, tmp_path, (tree,)) == ["seaborn"]
 
 
 def test_a_planted_import_of_numpy_would_be_seen(
-    python: Run, planted: Callable[[str, str], Path], tmp_path: Path
+    python: Run, planted: Callable[[Mapping[str, str]], Path], tmp_path: Path
 ) -> None:
-    tree = planted("backend.py", "import numpy")
+    tree = planted({"backend.py": "import numpy"})
     assert heavier("attnbench list", python, tmp_path, (tree,)) == ["numpy"]
 
 
@@ -89,9 +89,9 @@ def test_a_command_imports_no_other(python: Run, tmp_path: Path) -> None:
 
 
 def test_a_planted_import_of_another_command_would_be_seen(
-    python: Run, planted: Callable[[str, str], Path], tmp_path: Path
+    python: Run, planted: Callable[[Mapping[str, str]], Path], tmp_path: Path
 ) -> None:
-    tree = planted("cli.py", "command('report')")
+    tree = planted({"cli.py": "command('report')"})
     assert commands_imported(python, tmp_path, (tree,)) == ["list", "report"]
 
 

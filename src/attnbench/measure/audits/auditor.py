@@ -183,10 +183,9 @@ class Auditor:
         if self._at_rest(side, seen) is None:
             return None
         if not seen.wrong:
-            judged = self._last(cell, precision, folder, side.ask)
-            if judged is None:
+            if side.ask("answer", folder=str(folder), name=LAST) is None:
                 return None
-            seen.take(judged)
+            seen.take(self._last(cell, precision, folder))
         return seen
 
     def _doubted(self, cell: Cell, call_s: float, rounds: list[Round]) -> bool:
@@ -198,22 +197,26 @@ class Auditor:
         return suspected(rounds) or (is_alone(cell) and call_s < ALIKE * min(one.burst_s for one in rounds))
 
     def answered(self, cell: Cell, precision: Mapping[str, Any], ask: Callable[..., Reply | None]) -> str | None:
-        """Why what the last call of a process returned is wrong, or ``None``; for one that was not timed."""
+        """Why what the last call of a process returned is wrong, or ``None``; for one that was not timed.
+
+        The same answer, byte for byte, that a burst gave and that was right then is not judged again.
+        """
         folder = self._folder(cell, 1)
         if folder is None:
             return None
         try:
-            judged = self._last(cell, precision, folder, ask)
+            if ask("answer", folder=str(folder), name=LAST) is None:
+                return None
+            known = self._judge.ask("was_right", cell_id=cell.id, folder=str(folder), file=LAST)
+            if known.value.get("known"):
+                return None
+            judged = self._last(cell, precision, folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return judged.reason if judged is not None and judged.status == WRONG else None
+        return judged.reason if judged.status == WRONG else None
 
-    def _last(
-        self, cell: Cell, precision: Mapping[str, Any], folder: Path, ask: Callable[..., Reply | None]
-    ) -> Reply | None:
-        """Judge what the last call of a process returned; ``None`` where it gave no answer."""
-        if ask("answer", folder=str(folder), name=LAST) is None:
-            return None
+    def _last(self, cell: Cell, precision: Mapping[str, Any], folder: Path) -> Reply:
+        """Judge what was handed out of the last call of a process, on the usual values."""
         drawn = self._draw(cell, folder, 0)
         return self._judged(cell, precision, folder, [[LAST, HOT]]) if drawn.ok else drawn
 

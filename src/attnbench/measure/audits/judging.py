@@ -6,7 +6,9 @@ be is the kernel's declaration, which is public: it comes as data.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,12 +59,13 @@ class Judging:
     def __init__(self) -> None:
         self._drawn: dict[str, Drawn] = {}
         self._base: tuple[str, Inputs] | None = None
+        self._right: set[tuple[str, bytes | None]] = set()
 
     def operations(self) -> dict[str, Callable[..., Done]]:
         """By their names in the protocol."""
         return {
             operation.__name__: operation
-            for operation in (self.draw, self.judge_answers, self.draw_case, self.judge_case)
+            for operation in (self.draw, self.judge_answers, self.was_right, self.draw_case, self.judge_case)
         }
 
     def draw(self, cell: dict[str, Any], folder: str, seed: int, groups: int) -> Done:
@@ -109,7 +112,13 @@ class Judging:
             bad = next((one.sentence() for one in _judged(found, drawn, name, units, number) if not one.ok), None)
             if bad is not None:
                 return WRONG, bad, {"set": name}
+        self._right |= {(cell_id, _digest(Path(folder) / file)) for file, name in answers if name == HOT}
         return OK, None, {}
+
+    def was_right(self, cell_id: str, folder: str, file: str) -> Done:
+        """``known``: this answer, byte for byte, is one to the usual values of this cell that was found right."""
+        found = _digest(Path(folder) / file)
+        return OK, None, {"known": found is not None and (cell_id, found) in self._right}
 
     def draw_case(self, case: str, folder: str, name: str, seed: int) -> Done:
         """Write the inputs of one case of ``attnbench check``; rows and heads to judge are chosen by ``seed``."""
@@ -124,6 +133,13 @@ class Judging:
     def judge_case(self, folder: str, name: str, precision: dict[str, Any]) -> Done:
         """Judge the answer to the last case that was drawn."""
         return self.judge_answers(name, folder, [[f"answer-{name}", name]], precision, [])
+
+
+def _digest(path: Path) -> bytes | None:
+    """What tells a file from all others; ``None`` where there is none."""
+    with suppress(OSError), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+    return None
 
 
 def _judged(found: dict[str, Array], drawn: Drawn, name: str, units: Units, number: int = 0) -> tuple[Judgement, ...]:
