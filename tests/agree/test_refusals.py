@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from attnbench.agree.check.rows import CheckRow, check_feature
@@ -46,6 +47,15 @@ def test_some_cases_refused_are_counted_with_the_kernels_words_and_what_would_de
     assert 0 < row.refused < row.asked
     why = f"refused by the kernel: {WORDS} (to declare that: alignments=('bottom_right',))"
     assert row.left_out == {why: row.refused}
+
+
+def test_in_a_square_the_widest_of_the_alignments_that_fit_is_named() -> None:
+    can = replace(PLAIN, only=("causal", "square"))
+    kernel = refusing(lambda _, c: bool((np.asarray(c.offset) != 0).any()), can)
+    row = row_of(kernel, "causal")
+    assert row.refused > 0
+    (why,) = [words for words in row.left_out or {} if WORDS in words]
+    assert why == f"refused by the kernel: {WORDS} (to declare that: alignments=('top_left', 'bottom_right'))"
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -7,7 +7,7 @@ out just what was refused, it is named: of this row, and of all that the check a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -89,12 +89,25 @@ def truer(implementation: Implementation, found: Refused, *, whole: bool) -> lis
     near = [(text, other) for text, other in _others(can, found, whole=whole) if _just(other, refused, taken)]
     others = list(zip(found.others, needed(found.others), strict=True)) if near else []
     declared = [(case, needs) for case, needs in others if not can.missing(needs)]
-    fitting = [
-        text for text, other in near if not any(other.missing(needs) and found.takes(case) for case, needs in declared)
-    ]
+    fitting = _widest(
+        (text, other)
+        for text, other in near
+        if not any(other.missing(needs) and found.takes(case) for case, needs in declared)
+    )
     if not whole and len(fitting) > 1:
         return []
     return list(dict.fromkeys(fitting))[:NAMED]
+
+
+def _widest(fitting: Iterable[tuple[str, Capabilities]]) -> list[str]:
+    """The words of each, less those with fewer alignments than another: in a square two of them are one."""
+    words, widest = list[str](), list[set[str]]()
+    for text, other in fitting:
+        here = set(other.alignments)
+        if not text.startswith("alignments=") or not any(here < wider for wider in widest):
+            words.append(text)
+            widest += [here] if text.startswith("alignments=") else []
+    return words
 
 
 def _just(can: Capabilities, refused: Sequence[Needs], taken: Sequence[Needs]) -> bool:

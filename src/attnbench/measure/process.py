@@ -171,9 +171,9 @@ class WorkerProcess:
             if self._pid == 0 and reply.number == 0:
                 self._pid = reply.pid  # the keeper tells it, before the worker has begun
                 continue
-            # An answer of another process or to another question is noise.
+            # An answer of another process or to another question is noise; who ended a process it cannot say itself.
             if reply.pid == self.pid and reply.number == self._number:
-                return reply
+                return replace(reply, outside=False)
 
     def _line(self, deadline: float) -> bytes | None:
         """The next line; empty at the end of the worker, ``None`` at the deadline."""
