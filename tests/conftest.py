@@ -1,10 +1,48 @@
-"""What holds for all tests: an interrupt interrupts.
+"""What all tests share: without PyTorch (``tox -e newest``) those that need it are skipped; an interrupt interrupts.
 
 A shell starts what runs in its background with SIGINT ignored, and every process below inherits that. The tests send
 it to commands that they start, and these have to hear it.
 """
 
+from __future__ import annotations
+
 import signal
+from importlib.util import find_spec
+
+import pytest
+
+REASON = "the torch extra is not installed"
+# Tests that compare frameworks, or take PyTorch's kernels as their example; those with a parameter "torch…" do too.
+NEED_TORCH = (
+    "tests/agree/test_memory.py::test_a_torch_",
+    "tests/agree/test_memory.py::test_right_torch_",
+    "tests/cli/test_ab.py::test_two_frameworks_stand_in_one_pair",
+    "tests/cli/test_real_kernels.py::test_a_device_that_",
+    "tests/differential/test_opinfo.py::",
+    "tests/docs/test_docs.py::test_every_block_works[own-kernel.md]",
+    "tests/exchange/test_bench_pytest.py::test_good_cells_are_timed_",
+    "tests/exchange/test_bench_pytest.py::test_the_file_",
+    "tests/measure/test_run.py::test_all_of_a_round_compute_on_the_same_processors",
+    "tests/suites/test_questions.py::test_gpu_",
+    "tests/suites/test_questions.py::test_memory_",
+    "tests/suites/test_questions.py::test_speed_finds_what_was_put_in",
+    "tests/suites/test_questions.py::test_the_gpu_suite_",
+    "tests/suites/test_questions.py::test_threads_find_",
+    "tests/suites/test_timed.py::test_scoring_cost_finds_the_ratio_at_the_point_chosen_beforehand",
+)
+
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs PyTorch where it is not there."""
+    if find_spec("torch") is not None:
+        return
+    for item in items:
+        parameters = (
+            item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+        )
+        if item.nodeid.startswith(NEED_TORCH) or any(str(one).startswith("torch") for one in parameters):
+            item.add_marker(pytest.mark.skip(reason=REASON))

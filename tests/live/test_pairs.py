@@ -45,6 +45,11 @@ class World:
         self.most_alive = max(self.most_alive, self.alive)
         return FakeWorker(self, setting.environment["SIDE"])
 
+    @property
+    def prepared(self) -> dict[str, Any]:
+        seconds = dict.fromkeys(("import_s", "trace_s", "compile_s", "first_call_s"), 0.0)
+        return seconds | {"calls": 30, "error_ratio": 0.1, "warmups": [], "states": ["none"]}
+
     def bursts(self) -> list[str]:
         return [side for side, op, _ in self.log if op == "burst"]
 
@@ -55,16 +60,7 @@ class World:
             return reply
         values: dict[str, dict[str, Any]] = {
             "hello": {"import_s": 0.1, "versions": {}, "devices": ["cpu"], "threads": {}, "affinity": [], "pid": 1},
-            "prepare": {
-                "import_s": 0.0,
-                "trace_s": 0.0,
-                "compile_s": 0.0,
-                "first_call_s": 0.0,
-                "calls": 30,
-                "error_ratio": 0.1,
-                "warmups": [],
-                "states": ["none"],
-            },
+            "prepare": self.prepared,
             "memory": {"peak_bytes": 10 * 2**20, "source": "VmHWM"},
             "verify": {},
         }

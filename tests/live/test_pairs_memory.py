@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from attnbench.compare.live import weigh
 from attnbench.live.pair import PairedEffort
+from attnbench.measure.audits.auditor import Audited
 from attnbench.measure.protocol import Reply
+from attnbench.suite import Cell
 from tests.live.test_pairs import World, measure
 
 
@@ -67,3 +69,37 @@ def test_memory_that_is_no_number_of_bytes_is_not_comparable(peak: Any) -> None:
     assert (state.memory_status, state.memory) == ("not-comparable", {"A": [], "B": []})
     found = weigh([], [], state.memory_reason, state.memory_status)
     assert (found.verdict, found.status) == ("not-comparable", "ok")
+
+
+class Judge:
+    """An auditor whose judge finds what one process hands out wrong."""
+
+    def __init__(self, world: World, wrong: str | None) -> None:
+        self._world, self._wrong, self.asked = world, wrong, list[str]()
+
+    def audit(self, *_: Any) -> Audited:
+        return Audited()
+
+    def answered(self, cell: Cell, _precision: Any, ask: Callable[..., Reply | None]) -> str | None:
+        ask("answer", folder="there", name="last")
+        side, _, arguments = self._world.log[-1]
+        assert arguments["cell_id"] == cell.id
+        self.asked.append(side)
+        return "output: is 0 where the oracle is 1" if side == self._wrong else None
+
+
+@pytest.mark.parametrize(("wrong", "status"), [(None, "ok"), ("A", "wrong"), ("B", "wrong")])
+def test_the_answer_of_the_call_that_was_weighed_is_judged(wrong: str | None, status: str) -> None:
+    world = World()
+    for side in ("A", "B"):
+        world.answers[side, "prepare"] = lambda _, __: Reply(0, "ok", value=world.prepared | {"precision": {}})
+        world.answers[side, "answer"] = lambda _, __: Reply(0, "ok")
+    judge: Any = Judge(world, wrong)
+    (state,) = measure(world, wanted=1, effort=PairedEffort(quads=1), auditor=judge)[0].states
+    assert state.memory_status == status
+    if wrong is None:
+        assert judge.asked == ["A", "B"] * 3
+        return
+    reason = f"{wrong}: where its memory was measured: output: is 0 where the oracle is 1"
+    assert (state.memory_reason, state.memory) == (reason, {"A": [], "B": []})
+    assert weigh([], [], state.memory_reason, state.memory_status).status == "wrong"

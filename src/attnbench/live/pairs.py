@@ -22,7 +22,7 @@ from attnbench.live.pair import NOT_COMPARABLE, Failure, Greeting, Judge, Pair, 
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.pool import DOUBTFUL, MOST_KILLS
 from attnbench.measure.process import WorkerProcess
-from attnbench.measure.protocol import OK, Memory, ProtocolError, Reply, value
+from attnbench.measure.protocol import OK, WRONG, Memory, ProtocolError, Reply, value
 from attnbench.measure.weighing import weigh
 
 INTERRUPTED = "interrupted"
@@ -230,6 +230,7 @@ class Pairs:
                 )
 
             duo.together(work)
+            self._hold_to_the_judge(state, duo, replies)
         if any(reply.outside for reply in replies.values()) and tries < MOST_KILLS:
             self._weigh_once(state, tries + 1)
             return
@@ -253,6 +254,23 @@ class Pairs:
         for name, peak in peaks.items():
             state.memory[name].extend([] if peak is None else [peak])
         self._recorder.event("memory", cell=state.twin.id, drawn=drawn.to_dict(), peak_bytes=peaks)
+
+    def _hold_to_the_judge(self, state: State, duo: Duo, replies: dict[Name, Reply]) -> None:
+        """The answers of the calls that were weighed are right, or their memory is none that counts."""
+        if self._auditor is None or None in (state.exact.get("A"), state.exact.get("B")):
+            return
+        for name in BOTH:
+            cell = state.twin.cell(name)
+            if cell.device != "cpu" or name not in replies or not replies[name].ok:
+                continue
+
+            def ask(op: str, /, side: Name = name, cell_id: str = cell.id, **arguments: Any) -> Reply | None:
+                reply = duo.ask(side, op, cell_id=cell_id, **arguments)
+                return reply if reply.ok else None
+
+            why = self._auditor.answered(cell, state.exact[name] or {}, ask)
+            if why is not None:
+                replies[name] = Reply(0, WRONG, f"where its memory was measured: {why}")
 
 
 def _memory(reply: Reply) -> Memory:
