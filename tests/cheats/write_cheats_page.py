@@ -48,7 +48,7 @@ CLOSING = """
 * **Memory that is taken before the call**, when a file is imported or an implementation is bound: a buffer may be kept.
   What a process takes that a kernel has started, or between two resets of the mark, is sampled every 2 ms: a peak
   between two looks is missed. A kernel that is lean and slow where it is weighed, and large and fast where it is timed,
-  is not seen. `ab` does not judge what was answered where memory is measured.
+  is not seen.
 * **Work shared out by luck**: who answers from memory in some bursts only gains as much as those are many.
 * **On an accelerator** processor time and memory are told by the framework and the driver in the kernel's process; the
   answers and the clock outside are as on the CPU. It was not run there yet.
