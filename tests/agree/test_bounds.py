@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.bounds import UNIFORM_TERMS, Units, column_sums, output_bound
+from attnbench.agree.alike import UNIFORM_TERMS
+from attnbench.agree.bounds import Units, column_sums, output_bound
 from attnbench.agree.judge import judge
 from attnbench.agree.trial import trial
 from attnbench.agree.weight_bounds import SLACK

@@ -21,7 +21,7 @@ from attnbench.exchange.asv import commit_of
 from attnbench.exchange.benchmark_stats import benchmark_stats, no_stats
 from attnbench.exchange.export import FORMATS, export
 from attnbench.exchange.github import LIMIT, summary, workflow_commands
-from attnbench.exchange.saved import bytes_text, read_saved, time_text
+from attnbench.exchange.saved import read_saved
 from attnbench.results.read import read_samples
 from attnbench.results.summary import bursts, usable
 from tests.exchange.conftest import BASE
@@ -305,15 +305,3 @@ def test_an_unfinished_run_can_be_exported(tmp_path: Path) -> None:
 def test_wrong_usage_says_what_is_possible(base: Path, to: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         export(base, to, **changes)
-
-
-def test_numbers_for_people() -> None:
-    assert [time_text(one) for one in (2.0, 3.21e-3, 4.5e-6, 7e-9, None, math.inf)] == [
-        "2 s",
-        "3.21 ms",
-        "4.5 µs",
-        "7 ns",
-        "–",
-        "–",
-    ]
-    assert (bytes_text(None), bytes_text(3 * 2**20)) == ("–", "3 MiB")

@@ -80,12 +80,12 @@ class Judge:
     def audit(self, *_: Any) -> Audited:
         return Audited()
 
-    def answered(self, cell: Cell, _precision: Any, ask: Callable[..., Reply | None]) -> str | None:
-        ask("answer", folder="there", name="last")
+    def answered(self, cell: Cell, _precision: Any, ask: Callable[..., Reply]) -> Reply | None:
+        assert ask("answer", folder="there", name="last").ok
         side, _, arguments = self._world.log[-1]
         assert arguments["cell_id"] == cell.id
         self.asked.append(side)
-        return "output: is 0 where the oracle is 1" if side == self._wrong else None
+        return Reply(0, "wrong", "output: is 0 where the oracle is 1") if side == self._wrong else None
 
 
 @pytest.mark.parametrize(("wrong", "status"), [(None, "ok"), ("A", "wrong"), ("B", "wrong")])
@@ -100,6 +100,6 @@ def test_the_answer_of_the_call_that_was_weighed_is_judged(wrong: str | None, st
     if wrong is None:
         assert judge.asked == ["A", "B"] * 3
         return
-    reason = f"{wrong}: where its memory was measured: output: is 0 where the oracle is 1"
+    reason = f"{wrong}: output: is 0 where the oracle is 1"
     assert (state.memory_reason, state.memory) == (reason, {"A": [], "B": []})
     assert weigh([], [], state.memory_reason, state.memory_status).status == "wrong"

@@ -276,3 +276,20 @@ def test_without_the_mark_memory_says_that_it_is_not_measured(monkeypatch: pytes
     found = memory.peak_of_call(bind_case(discover.backend("numpy").load(), kernel, tiny(4)))
     assert found.peak_bytes is None
     assert "not measured" in found.source
+
+
+def test_who_ended_a_process_it_cannot_say_itself(dropin: Callable[..., str]) -> None:
+    path = dropin("""
+        @implementation("numpy/liar", Capabilities())
+        def attend(q, k, v, call):
+            import json, os, sys
+            replies = int(sys.argv[sys.argv.index("--replies") + 1])
+            told = {"status": "crashed", "reason": "somebody else did it", "pid": os.getpid(), "outside": True}
+            for number in range(9):
+                os.write(replies, json.dumps({"number": number, **told}).encode() + b"\\n")
+            os._exit(0)
+    """)
+    with WorkerProcess("numpy", Setting()) as worker:
+        worker.call("hello", 30, backend="numpy", threads=1)
+        reply = worker.call("prepare", 30, cell=cell("numpy/liar", path))
+    assert (reply.status, reply.reason, reply.outside) == ("crashed", "somebody else did it", False)

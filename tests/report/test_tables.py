@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from attnbench.compare import CLAIM, Verdict
-from attnbench.report import console, tables, units
+from attnbench.report import console, tables
 from attnbench.results import load
+from attnbench.show import units
 from tests.report import suites
 from tests.results import synthetic
 

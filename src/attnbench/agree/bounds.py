@@ -10,7 +10,8 @@ weights, w the values as the row sees them and o the output:
       + (4 u_a + u_o) |o|                  divisions and the rounding of the output
       + η (|A| + 2) + η_P Σ_A |w| + η_o    underflow
 
-An element agrees when its error is at most 2 E (1 E in the rigorous form, where λ(n) is n + 2 instead of √n + 2).
+An element agrees when its error is at most 2 E (1 E in the rigorous form, where λ(n) is n + 2 instead of √n + 2; it is
+more than √n + 2 where terms are equal, too: ``alike_terms``).
 Where a δ is not small, it must lie besides among the values that the row can weigh: E has two sides.
 """
 
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.agree.alike import UNIFORM_TERMS, aligned_rows, alike_share, alike_terms
 from attnbench.agree.weight_bounds import (
     FIRST_ORDER,
     SLACK,
@@ -42,7 +44,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 CAST = 3.0  # weights halfway between two numbers are all off by u_P, up or down: with SLACK six standard deviations
 STORED = 1.75  # roundings of random sign, one for each time a sum is stored: with SLACK six standard deviations
-UNIFORM_TERMS = 0.25  # coefficient of variation below which roundings add up instead of cancelling
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def errors_of_weights(head: HeadReference, call: Call, h: int, units: Units) -> 
 
 def normaliser_error(head: HeadReference, units: Units) -> Array:
     """Relative error of Σ exp (T,): its sum, the exponentials and the division, and what the sum may lose."""
-    aligned, alike = aligned_rows(head.weights, head.allowed), alike_terms(head.weights)
+    aligned, alike = aligned_rows(head.weights, head.allowed), alike_terms(head.weights, units.softmax)
     growth = units.growth(head.weights.shape[1], aligned=aligned, alike=alike)
     return np.asarray((growth + 4) * units.softmax + lost(head, units.softmax).sum(1) / SLACK)
 
@@ -207,31 +208,6 @@ def lost(head: HeadReference, u: float) -> Array:
     direction; √n is for roundings that cancel.
     """
     return np.where(head.weights <= 2 * u, head.weights, 0.0)
-
-
-def aligned_rows(terms: Array, allowed: Array) -> Array:
-    """Rows whose terms hardly differ: there the roundings of a sequential sum are all the same."""
-    count = np.maximum(np.count_nonzero(allowed, axis=1), 1)
-    mean = np.where(allowed, terms, 0).sum(1) / count
-    off = np.where(allowed, terms - mean[:, None], 0)
-    spread = np.sqrt(np.einsum("ts,ts->t", off, off) / count)
-    return np.asarray(spread <= UNIFORM_TERMS * np.abs(mean))
-
-
-def alike_terms(terms: Array) -> Array:
-    """√(Σ m²) of each row (T,), m counting its equal terms; that is √n where all of them differ.
-
-    Equal keys have equal weights, whose roundings in a sequential sum are all the same: m of them err like m, and
-    groups among each other like numbers of random sign. A term of 0 rounds nothing.
-    """
-    # 40 bits of each: a product of matrices need not round equal rows alike.
-    ordered = np.sort((np.ascontiguousarray(terms, np.float64).view(np.int64) + (1 << 11)) >> 12, axis=1)
-    found = np.sqrt(np.count_nonzero(ordered, axis=1))
-    same = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != 0)
-    for row in np.flatnonzero(same.any(1)):
-        counts = np.unique_counts(ordered[row][ordered[row] != 0]).counts
-        found[row] = sqrt(float(np.square(counts.astype(np.float64)).sum()))
-    return np.asarray(found)
 
 
 def output_bound(head: HeadReference, call: Call, h: int, units: Units) -> Array:
@@ -259,11 +235,14 @@ def _arithmetic(head: HeadReference, sums: ColumnSums, units: Units) -> Array:
     p, allowed = head.weights, head.allowed
     o = _size(head.output)
     n = p.shape[1]
-    alike = alike_terms(p)[:, None]
+    u = units.accumulate
+    alike = alike_terms(p, u)[:, None]
     # A term of P V is like another where both its factors are.
-    growth_v = units.growth(n, aligned=sums.even, alike=np.minimum(alike, alike_terms(np.abs(finite(head.v)).T)))
+    growth_v = units.growth(n, aligned=sums.even, alike=np.minimum(alike, alike_terms(np.abs(finite(head.v)).T, u)))
     growth_z = units.growth(n, aligned=aligned_rows(p, allowed)[:, None], alike=alike)
-    usual = sums.absolute if units.rigorous else np.minimum(CAST * sums.root_squares, sums.absolute)
+    usual = sums.absolute
+    if units.p_cast and not units.rigorous:  # the casts of equal weights are the same
+        usual = np.minimum(CAST * sums.root_squares * alike_share(p * head.keep, u)[:, None], usual)
     bound = units.p_cast * (usual + o)
     bound = bound + units.accumulate * (growth_v * sums.absolute + growth_z * o)
     small = lost(head, units.accumulate)

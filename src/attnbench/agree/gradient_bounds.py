@@ -9,7 +9,8 @@ keep factor, and λ(n) as in ``bounds``:
     e(dv) = Σ r|dO| (e(P) + P u_P) + λ(n) u Σ P r|dO|
     e(dS) = |scale| (1 − tanh²) e(dL) + |dL| e(1 − tanh²),   then through the score's own derivative
 
-Every product adds η where it may underflow, and λ(n) is n + 2 where the terms of a sum hardly differ.
+Every product adds η where it may underflow, and λ(n) is n + 2 where the terms of a sum hardly differ, and more than
+√n + 2 where many are equal.
 """
 
 from __future__ import annotations
@@ -20,11 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.agree.alike import UNIFORM_TERMS, aligned_rows, alike_terms
 from attnbench.agree.bounds import (
-    UNIFORM_TERMS,
     Units,
-    aligned_rows,
-    alike_terms,
     errors_of_weights,
     output_bound,
     score_error,
@@ -146,14 +145,18 @@ def _backward(
     d_scores, d_scores_error = _through_cap(head, call, d_logits, d_logits_error, units, steps)
     values_size = (p * keep_v).T @ np.abs(d_output)
     values_error = (keep_v * (off.keys + p * units.p_cast)).T @ np.abs(d_output)
-    alike = np.minimum(alike_terms((p * keep_v).T)[:, None], alike_terms(np.abs(d_output).T))
+    group = call.sizes.group
+    alike = np.minimum(
+        alike_terms((p * keep_v).T, u, group)[:, None], alike_terms(np.abs(np.nan_to_num(d_output)).T, u, group)
+    )
     summed = growth(total_rows, aligned=_even_products(p * keep_v, d_output), alike=alike)
     stored = units.storing(call.sizes.Tq * call.sizes.group) * units.output
     values_error = values_error + (summed * u + stored + 4 * u) * values_size
     values_error = values_error + units.eta_p * (allowed.T @ np.abs(d_output))
     sink_size = head.sink_weight * (np.abs(row) + np.abs(d_lse))
     sinks_alike = aligned_rows(head.sink_weight[None] * (row - d_lse)[None], np.ones((1, len(row)), bool))[0]
-    summed_sinks = growth(call.sizes.B * call.sizes.Tq, aligned=sinks_alike) * u * sink_size.sum()
+    alike_sinks = alike_terms(np.abs(sink_size)[None], u, call.sizes.B)[0]
+    summed_sinks = growth(call.sizes.B * call.sizes.Tq, aligned=sinks_alike, alike=alike_sinks) * u * sink_size.sum()
     most_sink = head.sink_weight + SLACK * off.sink
     sink_errors = off.sink * (np.abs(row) + np.abs(d_lse)) + 4 * units.softmax * sink_size + most_sink * row_error
     return Backward(
@@ -201,8 +204,8 @@ def _through_score(head: HeadReference, call: Call, back: Backward, units: Units
     low = units.p_cast * size + units.eta_p * head.allowed  # kernels that cast P cast dS too
     even_row = aligned_rows(size, head.allowed)[:, None]
     even_column = aligned_rows(size.T, head.allowed.T)[None, :]
-    over_keys = units.growth(sizes.S, aligned=even_row, alike=alike_terms(size)[:, None])
-    over_rows = units.growth(total_rows, aligned=even_column, alike=alike_terms(size.T))
+    over_keys = units.growth(sizes.S, aligned=even_row, alike=alike_terms(size, u)[:, None])
+    over_rows = units.growth(total_rows, aligned=even_column, alike=alike_terms(size.T, u, sizes.group))
     by_key = back.d_scores_error + low + (over_keys + 4) * u * size
     by_row = back.d_scores_error + low + (over_rows + 4) * u * size
     derivative = {"dot": _dot, "general": _general, "cosine": _cosine}.get(call.spec.score, _tanh)
@@ -271,7 +274,14 @@ def _pairs(call: Call) -> int:
 def _growth_over_pairs(head: HeadReference, size: Array, n: int, units: Units) -> Array:
     """λ(n) (T, S) of a sum over rows, or keys, or both, whose terms have the sizes (T, S)."""
     even = aligned_rows(size, head.allowed)[:, None] | aligned_rows(size.T, head.allowed.T)[None, :]
-    return np.asarray(units.growth(n, aligned=even))
+    t, s = size.shape
+    if n >= t * s:
+        alike = alike_terms(size.reshape(1, -1), units.accumulate, max(1, n // max(1, t * s)))[:, None]
+    else:
+        by_row = alike_terms(size.T, units.accumulate, max(1, n // max(1, t)))[None, :]
+        by_key = alike_terms(size, units.accumulate, max(1, n // max(1, s)))[:, None]
+        alike = np.maximum(by_row, by_key)
+    return np.asarray(units.growth(n, aligned=even, alike=alike))
 
 
 def _add_reduced(

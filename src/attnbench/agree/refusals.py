@@ -100,7 +100,10 @@ def truer(implementation: Implementation, found: Refused, *, whole: bool) -> lis
 
 
 def _widest(fitting: Iterable[tuple[str, Capabilities]]) -> list[str]:
-    """The words of each, less those with fewer alignments than another: in a square two of them are one."""
+    """The words of each, less those with fewer alignments than another; the wider ones come first.
+
+    Where Tq = S, ``top_left`` and ``bottom_right`` mean the same, so that either fits wherever both do.
+    """
     words, widest = list[str](), list[set[str]]()
     for text, other in fitting:
         here = set(other.alignments)

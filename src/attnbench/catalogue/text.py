@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from attnbench.catalogue.shapes import shapes
+from attnbench.show import markdown
 
 if TYPE_CHECKING:
     from attnbench.catalogue.shapes import Shape
@@ -78,13 +79,13 @@ def page() -> str:
     plain = [one for one in shapes().values() if not one.is_model]
     heads = ("shape", "heads", "sizes", "mask", "scale", "besides", "context")
     parts = [HEAD, "## Models\n", "Heads are query heads, or query heads/heads of keys and values.\n"]
-    parts.append(_table(heads, [[_code(one.name), *_cells(one, heads[1:])] for one in models]))
+    parts.append(markdown.table(heads, [[_code(one.name), *_cells(one, heads[1:])] for one in models]))
     parts.append("## Sources\n")
     parts.append("Where a figure was not read in the source itself, the entry says where it was.\n")
     parts += [_source(one) for one in models]
     parts.append("\n## Plain sizes\n")
     parts.append("Used by suites; not a model's.\n")
-    parts.append(_table(("shape", "is"), [[_code(one.name), one.title] for one in plain]))
+    parts.append(markdown.table(("shape", "is"), [[_code(one.name), one.title] for one in plain]))
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -95,11 +96,6 @@ def _cells(shape: Shape, names: tuple[str, ...]) -> list[str]:
 
 def _code(text: str) -> str:
     return f"`{text}`"
-
-
-def _table(heads: tuple[str, ...], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    return "\n".join([*lines, *("| " + " | ".join(one) + " |" for one in rows)]) + "\n"
 
 
 def _source(shape: Shape) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree as ET
 
 from attnbench.commands.ab_output import closing, interval, machine_line, memory_tables, reason, time_table, title, word
-from attnbench.commands.junit import FORBIDDEN
 from attnbench.commands.output import say
 from attnbench.compare.live import FAILED, LiveVerdict, percent
 from attnbench.errors import UsageError
 from attnbench.results.store import write_whole
+from attnbench.show import github, junit, markdown
+from attnbench.show.junit import Became, TestCase, TestSuite
 
 if TYPE_CHECKING:
     from attnbench.live.comparison import Compared
@@ -63,8 +63,9 @@ def page(compared: Compared, calibration: Calibration | None) -> str:
     sentences = closing(compared, calibration)
     folder = sentences.pop()
     assert sentences.pop() == machine_line(compared, calibration)  # noqa: S101  (the order of closing)
-    told = "\n".join(f"* {_escaped(line)}" for line in sentences)
-    last = f"{_escaped(machine_line(compared, calibration))} Exit status {compared.exit_code}; {_escaped(folder)}."
+    told = "\n".join(f"* {markdown.escaped(line)}" for line in sentences)
+    where, machine = (markdown.escaped(text) for text in (folder, machine_line(compared, calibration)))
+    last = f"{machine} Exit status {compared.exit_code}; {where}."
     return f"### attnbench ab: {_headline(compared)}\n\n" + "\n\n".join(tables) + f"\n\n{told}\n\n{last}\n"
 
 
@@ -75,14 +76,10 @@ def _headline(compared: Compared) -> str:
 def _markdown(table: Table) -> str:
     kept = [i for i, _ in enumerate(table.columns) if any(row[i] for row in table.rows)]
     heads = [table.columns[i] for i in kept]
-    lines = [f"**{_escaped(table.title)}**", "", "| " + " | ".join(one.name for one in heads) + " |"]
-    lines.append("|" + "|".join("---:" if one.right else "---" for one in heads) + "|")
-    lines += ["| " + " | ".join(_escaped(row[i]) for i in kept) + " |" for row in table.rows]
-    return "\n".join(lines)
-
-
-def _escaped(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    rows = [[markdown.escaped(row[i]) for i in kept] for row in table.rows]
+    right = [one.name for one in heads if one.right]
+    told = markdown.table([one.name for one in heads], rows, right)
+    return f"**{markdown.escaped(table.title)}**\n\n{told.rstrip()}"
 
 
 def told(one: LiveVerdict) -> str:
@@ -102,18 +99,12 @@ def workflow_commands(compared: Compared) -> list[str]:
     """GitHub's workflow commands: an error for a cell that fails the gate, a warning for one that is let pass."""
     lines = []
     for one in compared.verdicts:
-        kind = "error" if compared.failing(one) else "warning" if one.opened() else None
+        kind: github.Level | None = "error" if compared.failing(one) else "warning" if one.opened() else None
         if kind is not None:
-            lines.append(f"::{kind} title={_command(one.label, title=True)}::{_command(told(one))}")
+            lines.append(github.annotation(kind, one.label, told(one)))
     if (why := compared.failed_as_a_whole) is not None:
-        lines.append(f"::error title=attnbench ab::{_command(why)}")
+        lines.append(github.annotation("error", "attnbench ab", why))
     return lines
-
-
-def _command(text: str, *, title: bool = False) -> str:
-    """Text as GitHub's commands want it escaped; in a title, the signs that end it too."""
-    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return text.replace(":", "%3A").replace(",", "%2C") if title else text
 
 
 def write_junit(compared: Compared, calibration: Calibration | None, file: Path) -> None:
@@ -121,43 +112,23 @@ def write_junit(compared: Compared, calibration: Calibration | None, file: Path)
 
     One more where the comparison fails and no cell does, so that who reads nothing else sees it.
     """
-    verdicts = compared.verdicts
-    root = ET.Element("testsuites", name="attnbench ab")
-    suite = ET.SubElement(root, "testsuite", name=_clean(title(compared)))
-    about = ET.SubElement(ET.SubElement(suite, "properties"), "property", name="machine")
-    about.set("value", _clean(machine_line(compared, calibration)))
-    counts = {"tests": len(verdicts), "failures": 0, "errors": 0, "skipped": 0}
-    for one in verdicts:
-        case = ET.SubElement(suite, "testcase", classname=_clean(one.impl), name=_clean(one.case_label))
-        kind = _junit_kind(one, compared)
-        if kind is None:
-            ET.SubElement(case, "system-out").text = _clean(told(one))
-            continue
-        counts[{"failure": "failures", "error": "errors", "skipped": "skipped"}[kind]] += 1
-        ET.SubElement(case, kind, message=_clean(told(one)))
+    cases = [_junit_case(one, compared) for one in compared.verdicts]
     if (why := compared.failed_as_a_whole) is not None:
-        whole = ET.SubElement(suite, "testcase", classname="attnbench ab", name="the comparison")
-        ET.SubElement(whole, "error", message=_clean(why))
-        counts["tests"] += 1
-        counts["errors"] += 1
-    for element in (root, suite):
-        for name, count in counts.items():
-            element.set(name, str(count))
-    ET.indent(root)
-    try:
-        ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
-    except OSError as error:
-        msg = f"--junit {file}: {error.strerror or error}"
-        raise UsageError(msg) from error
+        cases.append(TestCase("attnbench ab", "the comparison", "error", why))
+    about = {"machine": machine_line(compared, calibration)}
+    junit.write(file, "attnbench ab", [TestSuite(title(compared), cases, about)])
 
 
-def _junit_kind(one: LiveVerdict, compared: Compared) -> str | None:
+def _junit_case(one: LiveVerdict, compared: Compared) -> TestCase:
+    became = _became(one, compared)
+    if became == "passed":
+        return TestCase(one.impl, one.case_label, text=told(one))
+    return TestCase(one.impl, one.case_label, became, told(one))
+
+
+def _became(one: LiveVerdict, compared: Compared) -> Became:
     if one.status in FAILED or (one.memory is not None and one.memory.status in FAILED):
         return "error"
     if compared.failing(one):
         return "failure"
-    return "skipped" if one.nowhere or one.opened() else None
-
-
-def _clean(text: str) -> str:
-    return FORBIDDEN.sub("�", text)
+    return "skipped" if one.nowhere or one.opened() else "passed"

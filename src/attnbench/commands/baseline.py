@@ -72,8 +72,8 @@ def show_(
 
 
 def _tell(found: Mapping[str, SavedRun], folder: Path) -> None:
-    from attnbench.report import units
     from attnbench.results.frames import records
+    from attnbench.show import units
 
     if not found:
         show(f"no baseline in {folder}; type: attnbench baseline set RUN")

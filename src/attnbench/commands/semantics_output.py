@@ -9,6 +9,7 @@ from attnbench.agree.semantics import PROBES
 from attnbench.commands.list_ import installed
 from attnbench.commands.output import table
 from attnbench.measure.semantics import LOST, Semantics
+from attnbench.show import markdown
 
 # Distributions that native kernels come from; those that are installed are named with their versions.
 PACKAGES = ("torch", "jax", "keras", "flax", "onnx", "onnxruntime")
@@ -70,16 +71,15 @@ def page(found: Sequence[Semantics]) -> str:
     """The page ``docs/semantics.md``."""
     known = ", ".join(f"{name} {version}" for name, version in versions().items())
     tables = [line for one in found if one.kernels for line in markdown_table(one)]
-    why = [f"| {probe.title} | {probe.why} |" for probe in PROBES]
-    lines = [INTRODUCTION, f"{VERSIONS}{known}.\n", *tables, "## Why it matters\n", "| edge | why |", "|---|---|", *why]
+    why = markdown.table(("edge", "why"), [(probe.title, probe.why) for probe in PROBES])
+    lines = [INTRODUCTION, f"{VERSIONS}{known}.\n", *tables, "## Why it matters\n", why.rstrip()]
     return "\n".join([*lines, "", NOTES.rstrip()])
 
 
 def markdown_table(one: Semantics) -> list[str]:
     """The table of a backend in Markdown, with a heading."""
-    heads = "| edge | " + " | ".join(f"`{kernel}`" for kernel in one.kernels) + " |"
-    rows = [f"| {title} | " + " | ".join(emphasis(f.word) for f in found) + " |" for title, found in places(one)]
-    return [f"## {one.backend}\n", heads, "|---" * (len(one.kernels) + 1) + "|", *rows, ""]
+    rows = [(title, *(emphasis(f.word) for f in found)) for title, found in places(one)]
+    return [f"## {one.backend}\n", markdown.table(("edge", *(f"`{kernel}`" for kernel in one.kernels)), rows)]
 
 
 def emphasis(word: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attnbench.exchange.saved import FAILED_TO_RUN, Saved, bytes_text, case_text, counts, one_line, time_text
+from attnbench.exchange.saved import FAILED_TO_RUN, Saved, case_text, counts, one_line
 from attnbench.results.schema import CellResult
+from attnbench.show import github, markdown, units
 
 # A step summary of more than 1 MiB is refused as a whole; what no longer fits is counted, failures come first.
 LIMIT = 1_000_000
@@ -21,17 +22,9 @@ def workflow_commands(saved: Saved) -> list[str]:
 
 
 def _annotation(row: CellResult) -> str:
-    level = "error" if row.status == "wrong" else "warning"
-    title = _property(f"attnbench: {row.impl} {row.status}")
-    return f"::{level} title={title}::{_data(f'{row.suite}: {case_text(row)}: {one_line(row.reason)}')}"
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    level: github.Level = "error" if row.status == "wrong" else "warning"
+    text = f"{row.suite}: {case_text(row)}: {one_line(row.reason)}"
+    return github.annotation(level, f"attnbench: {row.impl} {row.status}", text)
 
 
 def summary(saved: Saved) -> str:
@@ -68,41 +61,29 @@ def _places(cells: Sequence[CellResult]) -> list[tuple[str, str]]:
 
 def _failures(rows: Sequence[CellResult]) -> str:
     table = [
-        (row.status, f"`{row.impl}`", _cell(f"{row.suite}: {case_text(row)}"), _cell(one_line(row.reason)))
+        (row.status, f"`{row.impl}`", *map(markdown.escaped, (f"{row.suite}: {case_text(row)}", row.reason or "")))
         for row in rows
     ]
-    return "### Cells without a measurement\n\n" + _table(("status", "implementation", "case", "reason"), table)
+    return "### Cells without a measurement\n\n" + markdown.table(("status", "implementation", "case", "reason"), table)
 
 
 def _block(rows: Sequence[CellResult]) -> str:
     ok = sorted((row for row in rows if row.status == "ok"), key=lambda row: (row.time_median_s or 0.0, row.impl))
-    title = f"### {_cell(f'{rows[0].suite}: {case_text(rows[0])}')}\n\n"
+    title = f"### {markdown.escaped(f'{rows[0].suite}: {case_text(rows[0])}')}\n\n"
     if rows[0].kind == "observed":
         names = list(dict.fromkeys(name for row in ok for name in row.metrics))
         numbers = [
             (f"`{row.impl}`", *(f"{row.metrics[n]:.4g}" if n in row.metrics else "–" for n in names)) for row in ok
         ]
-        return title + _table(("implementation", *names), numbers)
+        return title + markdown.table(("implementation", *names), numbers)
     times = [
         (
             f"`{row.impl}`",
-            time_text(row.time_median_s),
-            f"{time_text(row.time_low_s)} … {time_text(row.time_high_s)}",
-            bytes_text(row.peak_bytes),
+            units.seconds(row.time_median_s),
+            f"{units.seconds(row.time_low_s)} … {units.seconds(row.time_high_s)}",
+            units.size(row.peak_bytes),
             "not checked" if row.error_ratio is None else f"{row.error_ratio:.2g}",
         )
         for row in ok
     ]
-    return title + _table(("implementation", "median time", "interval", "peak memory", "error ratio"), times)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Text in a table of Markdown, with nothing in it that would be markup."""
-    for sign, safe in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("_", "\\_"), ("`", "\\`")):
-        text = text.replace(sign, safe)
-    return text
+    return title + markdown.table(("implementation", "median time", "interval", "peak memory", "error ratio"), times)

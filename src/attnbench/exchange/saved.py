@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,21 +78,6 @@ def counts(cells: Iterable[CellResult]) -> str:
 def one_line(text: str | None) -> str:
     """A reason in one line."""
     return " ".join((text or "").split())
-
-
-def time_text(seconds: float | None) -> str:
-    """Seconds for people, with three digits and a unit that suits them; a dash where there are none."""
-    if seconds is None or not math.isfinite(seconds):
-        return "–"
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
-
-
-def bytes_text(count: float | None) -> str:
-    """Bytes for people, in MiB; a dash where there are none."""
-    return "–" if count is None else f"{count / 2**20:.3g} MiB"
 
 
 def plain(value: Any) -> Any:

@@ -22,7 +22,7 @@ from attnbench.live.pair import NOT_COMPARABLE, Failure, Greeting, Judge, Pair, 
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.pool import DOUBTFUL, MOST_KILLS
 from attnbench.measure.process import WorkerProcess
-from attnbench.measure.protocol import OK, WRONG, Memory, ProtocolError, Reply, value
+from attnbench.measure.protocol import OK, Memory, ProtocolError, Reply, value
 from attnbench.measure.weighing import weigh
 
 INTERRUPTED = "interrupted"
@@ -263,14 +263,8 @@ class Pairs:
             cell = state.twin.cell(name)
             if cell.device != "cpu" or name not in replies or not replies[name].ok:
                 continue
-
-            def ask(op: str, /, side: Name = name, cell_id: str = cell.id, **arguments: Any) -> Reply | None:
-                reply = duo.ask(side, op, cell_id=cell_id, **arguments)
-                return reply if reply.ok else None
-
-            why = self._auditor.answered(cell, state.exact[name] or {}, ask)
-            if why is not None:
-                replies[name] = Reply(0, WRONG, f"where its memory was measured: {why}")
+            ask = partial(duo.ask, name, cell_id=cell.id)
+            replies[name] = self._auditor.answered(cell, state.exact[name] or {}, ask) or replies[name]
 
 
 def _memory(reply: Reply) -> Memory:

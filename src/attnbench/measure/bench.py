@@ -24,7 +24,7 @@ from attnbench.errors import (
 )
 from attnbench.measure import ceilings, clock, gpu, memory
 from attnbench.measure.audits.calls import audited, hand_out
-from attnbench.measure.protocol import OK, WRONG, Burst, Done, Prepared, Verified
+from attnbench.measure.protocol import NOTHING_KEPT, OK, WRONG, Burst, Done, Prepared, Verified
 from attnbench.suite import Cell
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 # A call on an accelerator shorter than this is timed as a graph too: to launch its kernels may take longer than they.
 GRAPH_BELOW_NS = 100_000
-NOTHING_KEPT = "there is no result to hand out: no call was made since the last one was"
 
 
 @dataclass(frozen=True)

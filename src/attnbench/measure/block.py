@@ -339,10 +339,9 @@ class Block:
             reply = alone.weigh(one.cell)
             exact = None if one.prepared is None else one.prepared.precision
             if reply.ok and self._auditor is not None and exact is not None and one.cell.device == "cpu":
+                ask = partial(alone.ask, one.cell, cell_id=one.cell.id)
                 with self._judging:
-                    why = self._auditor.answered(one.cell, exact, partial(alone.asked, one.cell))
-                if why is not None:
-                    return Reply(0, WRONG, f"where its memory was measured: {why}")
+                    return self._auditor.answered(one.cell, exact, ask) or reply
             return reply
 
     def _take_memory(self, one: Outcome, reply: Reply | None) -> None:

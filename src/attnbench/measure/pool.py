@@ -119,11 +119,6 @@ class Pool:
             reply = self._ask(cell, op, arguments)
         return reply
 
-    def asked(self, cell: Cell, op: str, /, **arguments: Any) -> Reply | None:
-        """Ask for what needs this cell prepared; ``None`` where it gave no answer."""
-        reply = self.ask(cell, op, cell_id=cell.id, **arguments)
-        return reply if reply.ok else None
-
     def weigh(self, cell: Cell) -> Reply:
         """The memory of one call of a cell (``weighing``)."""
 

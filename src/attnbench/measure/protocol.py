@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Statuses of a reply; they are those of a result row.
 OK, WRONG, UNSUPPORTED, OOM, TIMEOUT, CRASHED = "ok", "wrong", "unsupported", "oom", "timeout", "crashed"
+# What a process says that was asked for an answer and has none.
+NOTHING_KEPT = "there is no result to hand out: no call was made since the last one was"
 
 REASON_LENGTH = 600
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from attnbench.analysis.judged import JudgedSuite, Row
-from attnbench.report import units
 from attnbench.report.tables import Column, Table
+from attnbench.show import units
 from attnbench.suite import NOT_JUDGED
 
 TITLE = "Held against what was published"

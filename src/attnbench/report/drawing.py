@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
-from attnbench.report import units
+from attnbench.show import units
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from attnbench.errors import UsageError
-from attnbench.report import units
 from attnbench.report.drawing import INK, PAPER_GRID, draw_axes, label
 from attnbench.report.palette import Palette
 from attnbench.results.frames import column_names
+from attnbench.show import units
 
 if TYPE_CHECKING:
     import pandas as pd

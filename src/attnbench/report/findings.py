@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attnbench.report import units
+from attnbench.show import units
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,11 +12,11 @@ from typing import Any
 
 from attnbench.compare.past_runs import History, Series
 from attnbench.compare.verdicts import percent
-from attnbench.report import units
 from attnbench.report.drawing import INK
 from attnbench.report.figures import MAX_PANELS, STYLE
 from attnbench.report.palette import COLOURS
 from attnbench.report.tables import Column, Table
+from attnbench.show import units
 
 DAY = 10
 COMMIT = 13

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from attnbench.compare.verdicts import CLAIM, Verdict, percent
-from attnbench.report import units
 from attnbench.results.frames import METRIC, POINT, column_names, records
 from attnbench.results.schema import FAILURES
+from attnbench.show import units
 
 if TYPE_CHECKING:
     import pandas as pd

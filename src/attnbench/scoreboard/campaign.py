@@ -27,6 +27,7 @@ from attnbench.results.journal import Journal, read_journal
 from attnbench.scoreboard.cells import EXTRAS, lengths
 from attnbench.scoreboard.ours import Progress, compare_ours, told
 from attnbench.scoreboard.terms import Conditions, here, own_rules
+from attnbench.show import markdown
 
 JOURNAL = "campaign.jsonl"
 LOST = "not-comparable"
@@ -197,13 +198,13 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The summary as a Markdown table, a row for each arm."""
     last = ("runs with any `slower`", "intervals that hold it")
     head = ("change and time", "runs", "cells compared", *WORDS, LOST, *last)
-    lines = [" | ".join(head), " | ".join("---" for _ in head)]
+    lines = []
     for one in summarise(rows):
         words = [_counted(one.words[word]) for word in WORDS]
         of = next(iter(one.words.values())).of
         ends = (f"{one.any_slower.count} of {one.any_slower.of}: {one.any_slower}", str(one.coverage))
-        lines.append(" | ".join((str(one.arm), str(one.runs), str(of), *words, str(one.lost), *ends)))
-    return "\n".join(f"| {line} |" for line in lines)
+        lines.append((str(one.arm), str(one.runs), str(of), *words, str(one.lost), *ends))
+    return markdown.table(head, lines).rstrip()
 
 
 def recorded_by(rows: Sequence[Mapping[str, Any]], others: int) -> str:

@@ -25,6 +25,7 @@ from attnbench.compare.signed_rank import robust_spread
 from attnbench.scoreboard.corpus import Corpus
 from attnbench.scoreboard.rules import asv_worse, pyperf_slower, pytest_benchmark_fails
 from attnbench.scoreboard.windows import Windows
+from attnbench.show import markdown
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -240,29 +241,25 @@ def _rules(results: Sequence[Result]) -> str:
     effects = sorted({one.effect for one in results})
     changed = [effect for effect in effects if effect]
     head = ["rule", "false alarms of cells", "runs with one", *(f"+{100 * effect:g} % found" for effect in changed)]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for rule in dict.fromkeys(one.rule for one in results):
         by_effect = {one.effect: one for one in results if one.rule == rule}
         none = by_effect[0.0]
         found = [_percent(by_effect[e].slower) for e in changed]
         lines.append([rule, str(none.slower), str(none.any_slower), *found])
-    return _markdown(lines)
+    return markdown.table(head, lines).rstrip()
 
 
 def _own(results: Sequence[Result]) -> str:
     head = ["what `ab` said", "slower", "same", "faster", "inconclusive", "intervals that hold the change"]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for one in results:
         if one.rule == OURS and one.same is not None:
             rates = (one.slower, one.same, one.faster, one.undecided, one.covered)
             words = [_percent(rate) for rate in rates if rate is not None]
             lines.append([f"+{100 * one.effect:g} %" if one.effect else "no change", *words])
-    return _markdown(lines)
+    return markdown.table(head, lines).rstrip()
 
 
 def _percent(rate: Rate) -> str:
     return f"{number(rate.share)} %" if rate.of else "–"
-
-
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -14,6 +14,7 @@ from attnbench.compare.rates import Rate
 from attnbench.scoreboard.campaign import JOURNAL, Summary, conditions, counting, finished, summarise
 from attnbench.scoreboard.page import read_csv
 from attnbench.scoreboard.replay import OURS, Result
+from attnbench.show import markdown
 
 MET, NOT_MET, NOT_SHOWN = "met", "not met", "not shown"
 WIDER = "not met, they hold more"
@@ -76,11 +77,16 @@ def collected(out: Path) -> str:
 
 def table(replayed: Sequence[Result], spread: float | None, live: Sequence[Summary]) -> str:
     """Markdown: a row for each target; ``replayed`` and ``live`` by the rules of now, either may be empty."""
-    lines = ["| target | asked | on recorded noise | live |", "| --- | --- | --- | --- |"]
-    for target in TARGETS:
-        told = [_told(_replayed(replayed, target), spread, target), _told(*_live(live, target), target)]
-        lines.append(f"| {target.name} | {target.asked} | {' | '.join(told)} |")
-    return "\n".join(lines)
+    lines = [
+        (
+            target.name,
+            target.asked,
+            _told(_replayed(replayed, target), spread, target),
+            _told(*_live(live, target), target),
+        )
+        for target in TARGETS
+    ]
+    return markdown.table(("target", "asked", "on recorded noise", "live"), lines).rstrip()
 
 
 def _replayed(results: Sequence[Result], target: Target) -> Rate | None:

@@ -28,6 +28,7 @@ from attnbench.scoreboard.cells import EXTRAS, lengths
 from attnbench.scoreboard.ours import Progress, compare_ours, told
 from attnbench.scoreboard.replay import ASV, OURS, PYPERF, PYTEST_BENCHMARK
 from attnbench.scoreboard.terms import Conditions, hashed, here, own_rules, work
+from attnbench.show import markdown
 
 JOURNAL = "trials.jsonl"
 OWN = "attnbench"
@@ -232,7 +233,7 @@ def _rules(rows: Sequence[Mapping[str, Any]]) -> str:
         "trials",
         "wall time",
     ]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for tool, rules in RULES.items():
         own = [row for row in rows if row["tool"] == tool and row["took_s"] is not None]
         for rule in rules if own else ():
@@ -242,7 +243,7 @@ def _rules(rows: Sequence[Mapping[str, Any]]) -> str:
             lines.append([rule, _counted(rates[0]), _counted(_any(own, rule)), *found, str(len(own)), f"{took:.0f} s"])
     failed = [row for row in rows if row["took_s"] is None]
     more = f"\n\n{len(failed)} trials ended without a verdict of their tool." if failed else ""
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + more
+    return markdown.table(head, lines).rstrip() + more
 
 
 def _rate(rows: Sequence[Mapping[str, Any]], rule: str, extra: int) -> Rate:

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -31,7 +31,7 @@ from attnbench.measure.audits.verdict import (
     unlike,
 )
 from attnbench.measure.limits import free_memory
-from attnbench.measure.protocol import WRONG, Burst, Reply, Verified, value
+from attnbench.measure.protocol import NOTHING_KEPT, WRONG, Burst, Reply, Verified, value
 from attnbench.measure.roofline import work
 from attnbench.measure.scratch import Scratch, sweep
 from attnbench.suite import Cell
@@ -57,6 +57,8 @@ SAID = {
     "par": "after one part of its inputs had changed",
     "res": "it goes on after it has returned",
 }
+
+WEIGHED = "where its memory was measured"
 
 # The file with the answer of the last call before an audit.
 LAST = "last"
@@ -196,24 +198,26 @@ class Auditor:
             return False
         return suspected(rounds) or (is_alone(cell) and call_s < ALIKE * min(one.burst_s for one in rounds))
 
-    def answered(self, cell: Cell, precision: Mapping[str, Any], ask: Callable[..., Reply | None]) -> str | None:
-        """Why what the last call of a process returned is wrong, or ``None``; for one that was not timed.
+    def answered(self, cell: Cell, precision: Mapping[str, Any], ask: Callable[..., Reply]) -> Reply | None:
+        """What ends a cell whose last call was not timed: what it returned is wrong, or it does not hand it out.
 
-        The same answer, byte for byte, that a burst gave and that was right then is not judged again.
+        The same answer, byte for byte, that was right in a burst is not judged again. ``None`` is also said where
+        memory is short, the judge fails, or its process measured itself and kept nothing.
         """
         folder = self._folder(cell, 1)
         if folder is None:
             return None
         try:
-            if ask("answer", folder=str(folder), name=LAST) is None:
-                return None
-            known = self._judge.ask("was_right", cell_id=cell.id, folder=str(folder), file=LAST)
-            if known.value.get("known"):
+            handed = ask("answer", folder=str(folder), name=LAST)
+            if not handed.ok:
+                return None if NOTHING_KEPT in (handed.reason or "") else handed
+            about: dict[str, Any] = {"cell_id": cell.id, "folder": str(folder), "precision": dict(precision)}
+            if self._judge.ask("was_right", file=LAST, **about).value.get("known"):
                 return None
             judged = self._last(cell, precision, folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return judged.reason if judged.status == WRONG else None
+        return replace(judged, reason=f"{WEIGHED}: {judged.reason}") if judged.status == WRONG else None
 
     def _last(self, cell: Cell, precision: Mapping[str, Any], folder: Path) -> Reply:
         """Judge what was handed out of the last call of a process, on the usual values."""

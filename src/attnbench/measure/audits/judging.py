@@ -7,8 +7,8 @@ be is the kernel's declaration, which is public: it comes as data.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,7 @@ class Judging:
     def __init__(self) -> None:
         self._drawn: dict[str, Drawn] = {}
         self._base: tuple[str, Inputs] | None = None
-        self._right: set[tuple[str, bytes | None]] = set()
+        self._right: set[bytes] = set()
 
     def operations(self) -> dict[str, Callable[..., Done]]:
         """By their names in the protocol."""
@@ -104,21 +104,28 @@ class Judging:
             )
         drawn = self._drawn[cell_id]
         units = Units.of(Precision(**precision), drawn.case.problem.dtype)
+        right = set[bytes]()
         for number, (file, name) in enumerate(answers):
+            digest = _digest(cell_id, precision)
             try:
-                found = take(Path(folder) / file)
+                found = take(Path(folder) / file, digest)
             except ShelfError as error:
                 return WRONG, f"its process did not hand out its answer: {error}", {}
             bad = next((one.sentence() for one in _judged(found, drawn, name, units, number) if not one.ok), None)
             if bad is not None:
                 return WRONG, bad, {"set": name}
-        self._right |= {(cell_id, _digest(Path(folder) / file)) for file, name in answers if name == HOT}
+            right |= {digest.digest()} if name == HOT else set()
+        self._right |= right
         return OK, None, {}
 
-    def was_right(self, cell_id: str, folder: str, file: str) -> Done:
-        """``known``: this answer, byte for byte, is one to the usual values of this cell that was found right."""
-        found = _digest(Path(folder) / file)
-        return OK, None, {"known": found is not None and (cell_id, found) in self._right}
+    def was_right(self, cell_id: str, folder: str, file: str, precision: dict[str, Any]) -> Done:
+        """``known``: this answer, byte for byte, was found right for this cell's usual values and this precision."""
+        digest = _digest(cell_id, precision)
+        try:
+            take(Path(folder) / file, digest)
+        except ShelfError:
+            return OK, None, {"known": False}
+        return OK, None, {"known": digest.digest() in self._right}
 
     def draw_case(self, case: str, folder: str, name: str, seed: int) -> Done:
         """Write the inputs of one case of ``attnbench check``; rows and heads to judge are chosen by ``seed``."""
@@ -135,11 +142,9 @@ class Judging:
         return self.judge_answers(name, folder, [[f"answer-{name}", name]], precision, [])
 
 
-def _digest(path: Path) -> bytes | None:
-    """What tells a file from all others; ``None`` where there is none."""
-    with suppress(OSError), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
-    return None
+def _digest(cell_id: str, precision: dict[str, Any]) -> hashlib._Hash:
+    """A digest of an answer, to which its bytes are still to be given."""
+    return hashlib.sha256(json.dumps([cell_id, precision], sort_keys=True).encode())
 
 
 def _judged(found: dict[str, Array], drawn: Drawn, name: str, units: Units, number: int = 0) -> tuple[Judgement, ...]:

@@ -35,15 +35,24 @@ def put(path: Path, arrays: Mapping[str, Array]) -> int:
         return file.tell()
 
 
-def take(path: Path) -> dict[str, Array]:
-    """The arrays of a file, each in memory of its own. Raises ``ShelfError`` for what is none."""
+def take(path: Path, digest: Any = None) -> dict[str, Array]:
+    """The arrays of a file, each in memory of its own. Raises ``ShelfError`` for what is none.
+
+    ``digest`` (of ``hashlib``) is given what was read: the file may be another one a moment later.
+    """
     try:
         with path.open("rb") as file:
-            told = json.loads(file.readline(LONGEST_HEADER))
-            return {name: _read(file, dtype, tuple(shape)) for name, (dtype, shape) in told.items()}
+            line = file.readline(LONGEST_HEADER)
+            told = json.loads(line)
+            arrays = {name: _read(file, dtype, tuple(shape)) for name, (dtype, shape) in told.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         msg = f"{path.name} holds no arrays: {error}"
         raise ShelfError(msg) from error
+    if digest is not None:
+        digest.update(line)
+        for array in arrays.values():
+            digest.update(array.reshape(-1).view(np.uint8).data)
+    return arrays
 
 
 def _read(file: Any, name: str, shape: tuple[int, ...]) -> Array:

@@ -1,0 +1,61 @@
+"""Which terms of a sum are equal, or nearly so: their roundings are the same then, and do not cancel."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+UNIFORM_TERMS = 0.25  # coefficient of variation below which roundings add up instead of cancelling
+BY_CHANCE = 2  # so many of many different terms are the same in the bits that are compared
+# How many bits of the fraction of equal terms are the same, at least and at most: a product of matrices need not round
+# equal rows alike.
+FEWEST_BITS, MOST_BITS = 6, 40
+
+
+def aligned_rows(terms: Array, allowed: Array) -> Array:
+    """Rows whose terms hardly differ: there the roundings of a sequential sum are all the same."""
+    count = np.maximum(np.count_nonzero(allowed, axis=1), 1)
+    mean = np.where(allowed, terms, 0).sum(1) / count
+    off = np.where(allowed, terms - mean[:, None], 0)
+    spread = np.sqrt(np.einsum("ts,ts->t", off, off) / count)
+    return np.asarray(spread <= UNIFORM_TERMS * np.abs(mean))
+
+
+def alike_terms(terms: Array, u: float, copies: int = 1) -> Array:
+    """√(Σ m²) of each row (T,), m counting its equal terms; that is √n where all of them differ.
+
+    Equal keys have equal weights, whose roundings in a sequential sum are all the same: m of them err like m, and
+    groups among each other like numbers of random sign. Terms count as equal that differ by less than the last place
+    of a sum of n of them. A term of 0 rounds nothing. ``copies``: the sum goes over so many such rows, which may be
+    equal as well, as those of the query heads of a group.
+    """
+    ordered, n = np.sort(_rounded(terms, u * copies), axis=1), terms.shape[1]
+    first = np.ones(ordered.shape, bool)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    starts = np.flatnonzero(first)
+    count = np.diff(starts, append=ordered.size) * (ordered.ravel()[starts] != 0)
+    squares = np.where(count > BY_CHANCE, copies * copies, copies) * np.square(count.astype(np.float64))
+    return np.sqrt(np.bincount(starts // max(n, 1), weights=squares, minlength=len(terms)))
+
+
+def alike_share(terms: Array, u: float) -> Array:
+    """√(Σ (Σ t)²/Σ t²) of each row (T,), the inner sum over equal terms: 1 where all differ, √n where all are equal."""
+    found = np.ones(len(terms))
+    for row, keys in enumerate(_rounded(terms, u)):
+        _, places, counts = np.unique(keys, return_inverse=True, return_counts=True)
+        squares = np.square(terms[row])
+        if squares.any() and (counts > BY_CHANCE).any():
+            often = np.where(counts > BY_CHANCE, counts, 1)[places]
+            found[row] = sqrt(float((often * squares).sum() / squares.sum()))
+    return found
+
+
+def _rounded(terms: Array, u: float) -> Array:
+    """The terms as integers that are the same where terms are equal to about the last place of a sum of all."""
+    bits = min(MOST_BITS, max(FEWEST_BITS, int(-np.log2(max(terms.shape[1], 1) * u))))
+    shift = 52 - bits
+    return np.asarray((np.ascontiguousarray(terms, np.float64).view(np.int64) + (1 << (shift - 1))) >> shift)
