@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,31 @@ def test_the_shortest_times_of_all_rounds_may_explain_each_other() -> None:
     busy = [Round(0.1e-3, 1e-3, 1e-3), *[Round(0.1e-3, 0.1e-3, 0.1e-3, running=0.3)] * 2, *rounds(*[0.1] * 4)]
     assert suspected(busy)
     assert unexplained(busy)
+
+
+# Rounds of honest kernels that were seen beside five busy processes on two processors, in ms: hot, new, part, running.
+CROWDED = [
+    [
+        (1.916, 3.136, 1.873, 0.521), (1.960, 3.004, 1.796, 0.498), (1.867, 2.963, 1.767, 0.349),
+        (1.839, 2.418, 1.760, 0.415), (1.950, 3.070, 1.821, 0.512), (1.900, 1.728, 2.403, 0.404),
+        (1.874, 1.730, 1.748, 0.502),
+    ],
+    [
+        (2.068, 1.752, 3.301, 0.546), (2.070, 2.014, 1.756, 0.499), (2.082, 3.195, 1.797, 0.532),
+        (2.185, 1.833, 2.859, 0.475), (2.099, 3.037, 1.867, 0.513), (2.098, 1.997, 1.769, 0.482),
+        (2.074, 2.903, 1.836, 0.487),
+    ],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seen", CROWDED)
+def test_where_no_round_is_quiet_the_shortest_times_of_all_must_deny_it(seen: list[tuple[float, ...]]) -> None:
+    honest = [Round(*(1e-3 * one for one in times), 0.112e-3, running) for *times, running in seen]
+    assert unexplained(honest) is None
+    assert not suspected(honest)
+    cheat = [replace(one, burst_s=0.5 * one.burst_s) for one in honest]
+    assert suspected(cheat)
+    assert unexplained(cheat)
 
 
 def test_what_is_allowed_never_explains_a_large_gain() -> None:

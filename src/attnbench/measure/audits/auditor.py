@@ -25,6 +25,7 @@ from attnbench.measure.audits.verdict import (
     FEWEST,
     Round,
     allowed,
+    quiet,
     shortest,
     suspected,
     unexplained,
@@ -154,7 +155,7 @@ class Auditor:
         if folder is None:
             return Audited(skipped="there is too little memory for values beside those that it is timed on")
         try:
-            if cell.device == "cpu" and earlier and shortest(earlier, call_s) >= EXPLAINED:
+            if cell.device == "cpu" and quiet(earlier) and shortest(earlier, call_s) >= EXPLAINED:
                 return self._explained(cell, precision, folder, side)
             seen = self._rounds(cell, precision, call_s, groups, folder, side)
         finally:

@@ -91,13 +91,17 @@ def shortest(rounds: Sequence[Round], burst_s: float | None = None) -> float:
     """The share that the shortest of all times show: what disturbs a call makes it longer, never shorter.
 
     ``burst_s`` stands for their bursts where those of another process are asked about. Rounds that others took the
-    processor from do not count: their times are shortened by what that may have cost.
+    processor from do not count where there are others: their times are shortened by what that may have cost. Where
+    there are none, nobody is accused whom the shortest of these explain.
     """
-    quiet = [one for one in rounds if one.running >= QUIET]
-    if not quiet:
-        return 0.0
-    new, part, beside = (min(getattr(one, name) for one in quiet) for name in ("new_s", "part_s", "allowed_s"))
+    count = quiet(rounds) or rounds
+    new, part, beside = (min(getattr(one, name) for one in count) for name in ("new_s", "part_s", "allowed_s"))
     return Round(min(one.burst_s for one in rounds) if burst_s is None else burst_s, new, part, beside).share
+
+
+def quiet(rounds: Sequence[Round]) -> list[Round]:
+    """Those in which the process had a processor nearly all the time."""
+    return [one for one in rounds if one.running >= QUIET]
 
 
 def unlike(counted_s: float, rounds: Sequence[Round]) -> str | None:
