@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from attnbench.agree import bounds, gradient_bounds
-from attnbench.agree.alike import alike_share, alike_terms
+from attnbench.agree.alike import alike_terms, root_of_groups
 from attnbench.call import Call, Operands
 from tests.agree.judging import judged, worst
 from tests.agree.kernels import F32, added, casting, per_head, sequential, sequential_stages, sequential_vjp
@@ -90,7 +90,10 @@ def test_equal_terms_are_counted_by_their_groups() -> None:
     rows = np.array([[0.1, 0.2, 0.3, 0.4, 0.5], [0.0, 0.0, 0.5, 0.5, 0.5], [0.1, 0.1, 0.1, 0.1, 0.7], [0.25] * 5])
     assert alike_terms(rows, U32) == pytest.approx([5**0.5, 3, 17**0.5, 5])
     assert alike_terms(rows, U32, 2) == pytest.approx([10**0.5, 6, (2 + 4 * 16) ** 0.5, 10])
-    assert alike_share(rows, U32) == pytest.approx([1, 3**0.5, ((4 * 4 * 0.01 + 0.49) / 0.53) ** 0.5, 5**0.5])
+    values = np.array([[1, 1], [1, -1], [1, 1], [1, -1], [2, 2]])
+    assert root_of_groups(rows, values, U32) == pytest.approx(
+        np.array([[0, 0], [2, 1], [(0.16 + 1.96) ** 0.5, 1.4], [1.5, 0.5]])
+    )
 
 
 def test_terms_are_equal_that_differ_by_less_than_a_sum_can_tell() -> None:

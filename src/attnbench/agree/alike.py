@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -42,15 +41,18 @@ def alike_terms(terms: Array, u: float, copies: int = 1) -> Array:
     return np.sqrt(np.bincount(starts // max(n, 1), weights=squares, minlength=len(terms)))
 
 
-def alike_share(terms: Array, u: float) -> Array:
-    """√(Σ (Σ t)²/Σ t²) of each row (T,), the inner sum over equal terms: 1 where all differ, √n where all are equal."""
-    found = np.ones(len(terms))
+def root_of_groups(terms: Array, values: Array, u: float) -> Array:
+    """√(Σ (Σ t w)²) (T, Dv) of weights (T, S) and values (S, Dv), the inner sum over equal weights; 0 without any.
+
+    So much of a relative error of each weight is seen that is the same for equal ones and of random sign otherwise.
+    """
+    found = np.zeros((len(terms), values.shape[1]))
     for row, keys in enumerate(_rounded(terms, u)):
-        _, places, counts = np.unique(keys, return_inverse=True, return_counts=True)
-        squares = np.square(terms[row])
-        if squares.any() and (counts > BY_CHANCE).any():
-            often = np.where(counts > BY_CHANCE, counts, 1)[places]
-            found[row] = sqrt(float((often * squares).sum() / squares.sum()))
+        order = np.argsort(keys)
+        starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+        if np.diff(starts, append=len(keys)).max(initial=0) > BY_CHANCE:
+            sums = np.add.reduceat(terms[row][order, None] * values[order], starts, axis=0)
+            found[row] = np.sqrt(np.square(sums).sum(0))
     return found
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.agree.alike import UNIFORM_TERMS, aligned_rows, alike_share, alike_terms
+from attnbench.agree.alike import UNIFORM_TERMS, aligned_rows, alike_terms, root_of_groups
 from attnbench.agree.weight_bounds import (
     FIRST_ORDER,
     SLACK,
@@ -242,7 +242,8 @@ def _arithmetic(head: HeadReference, sums: ColumnSums, units: Units) -> Array:
     growth_z = units.growth(n, aligned=aligned_rows(p, allowed)[:, None], alike=alike)
     usual = sums.absolute
     if units.p_cast and not units.rigorous:  # the casts of equal weights are the same
-        usual = np.minimum(CAST * sums.root_squares * alike_share(p * head.keep, u)[:, None], usual)
+        groups = root_of_groups(p * head.keep, finite(head.v), u)
+        usual = np.minimum(CAST * np.maximum(sums.root_squares, groups), usual)
     bound = units.p_cast * (usual + o)
     bound = bound + units.accumulate * (growth_v * sums.absolute + growth_z * o)
     small = lost(head, units.accumulate)
