@@ -137,7 +137,7 @@ def test_nobody_is_accused_by_few_rounds_or_by_rounds_that_disagree() -> None:
     assert suspected(rounds(0.1, 2.5))  # more than all of its work does not make up for less
     assert unexplained(rounds(*[0.1] * (FEWEST - 1))) is None
     assert unexplained(rounds(0.5, 0.6, 0.7, 0.5, 0.9, 0.9, 1.0)) is None
-    assert "1 ms on values that it had not seen" in (unexplained(rounds(*[0.1] * (FEWEST - 1), 1.2)) or "")
+    assert "1.00 ms on values that it had not seen" in (unexplained(rounds(*[0.1] * (FEWEST - 1), 1.2)) or "")
 
 
 def test_the_shortest_times_of_all_rounds_may_explain_each_other() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from attnbench.measure import ceilings, roofline
+from attnbench.show import units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,8 @@ class Floor:
         """Why a time is too short to be true, or ``None``."""
         if median_s * MARGIN >= self.seconds:
             return None
-        return f"faster than this machine can {self.sentence} take {_told(self.seconds)}, and a call {_told(median_s)}"
+        least, took = units.seconds(self.seconds), units.seconds(median_s)
+        return f"faster than this machine can {self.sentence} take {least}, and a call {took}"
 
 
 def floor(case: Case, rates: Mapping[str, float], device: str = "cpu", cached: float = float("inf")) -> Floor | None:
@@ -88,7 +90,3 @@ def _units(dtype: str, device: str) -> tuple[str, ...]:
     if device == "cpu" and dtype == "float32":
         return ("float32",)
     return ("float32", "bfloat16", "float16")
-
-
-def _told(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g} ms"

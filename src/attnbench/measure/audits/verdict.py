@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from attnbench.show import units
+
 # Seconds by which an audited call of honest work may be longer, where it follows others and where it stands by itself;
 # docs/measurement.md says what was seen.
 FOLLOWING_S, BY_ITSELF_S, ON_DEVICE_S = 60e-6, 200e-6, 200e-6
@@ -83,7 +85,8 @@ def unexplained(rounds: Sequence[Round]) -> str | None:
         return None
     one = ordered[len(rounds) // 2]
     audited = "values that it had not seen" if one.new_s >= one.part_s else "inputs of which one part was new"
-    times = f"a call took {told(one.burst_s)} on the same inputs over and over, and {told(one.audited_s)} on {audited}"
+    hot, new = units.seconds(one.burst_s), units.seconds(one.audited_s)
+    times = f"a call took {hot} on the same inputs over and over, and {new} on {audited}"
     return f"{times}: it does not do its work at every call"
 
 
@@ -108,11 +111,6 @@ def unlike(counted_s: float, rounds: Sequence[Round]) -> str | None:
     """Why bursts that counted are not those beside an audit, by the time of a call; or ``None``."""
     if len(rounds) < FEWEST or counted_s >= ALIKE * min(one.burst_s for one in rounds):
         return None
-    beside = told(median(one.burst_s for one in rounds))
-    times = f"{told(counted_s)} in the bursts that count, and {beside} of a processor in those beside its audit"
+    counted, beside = units.seconds(counted_s), units.seconds(median(one.burst_s for one in rounds))
+    times = f"{counted} in the bursts that count, and {beside} of a processor in those beside its audit"
     return f"a call took {times}: it does not do its work at every call"
-
-
-def told(seconds: float) -> str:
-    """A time for people."""
-    return f"{1e6 * seconds:.3g} µs" if seconds < 1e-3 else f"{1e3 * seconds:.3g} ms"  # noqa: PLR2004  (a unit)
