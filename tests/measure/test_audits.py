@@ -167,7 +167,7 @@ CROWDED = [
 
 @pytest.mark.parametrize("seen", CROWDED)
 def test_where_no_round_is_quiet_the_shortest_times_of_all_must_deny_it(seen: list[tuple[float, ...]]) -> None:
-    honest = [Round(*(1e-3 * one for one in times), 0.112e-3, running) for *times, running in seen]
+    honest = [Round(1e-3 * hot, 1e-3 * new, 1e-3 * part, 0.112e-3, running) for hot, new, part, running in seen]
     assert unexplained(honest) is None
     assert not suspected(honest)
     cheat = [replace(one, burst_s=0.5 * one.burst_s) for one in honest]
