@@ -155,7 +155,7 @@ def _backward(
     values_error = values_error + units.eta_p * (allowed.T @ np.abs(d_output))
     sink_size = head.sink_weight * (np.abs(row) + np.abs(d_lse))
     sinks_alike = aligned_rows(head.sink_weight[None] * (row - d_lse)[None], np.ones((1, len(row)), bool))[0]
-    alike_sinks = alike_terms(np.abs(sink_size)[None], u, call.sizes.B)[0]
+    alike_sinks = alike_terms(sink_size[None], u, call.sizes.B)[0]
     summed_sinks = growth(call.sizes.B * call.sizes.Tq, aligned=sinks_alike, alike=alike_sinks) * u * sink_size.sum()
     most_sink = head.sink_weight + SLACK * off.sink
     sink_errors = off.sink * (np.abs(row) + np.abs(d_lse)) + 4 * units.softmax * sink_size + most_sink * row_error
@@ -277,10 +277,10 @@ def _growth_over_pairs(head: HeadReference, size: Array, n: int, units: Units) -
     t, s = size.shape
     if n >= t * s:
         alike = alike_terms(size.reshape(1, -1), units.accumulate, max(1, n // max(1, t * s)))[:, None]
-    else:
-        by_row = alike_terms(size.T, units.accumulate, max(1, n // max(1, t)))[None, :]
-        by_key = alike_terms(size, units.accumulate, max(1, n // max(1, s)))[:, None]
-        alike = np.maximum(by_row, by_key)
+    else:  # over the rows or over the keys alone
+        over_rows = alike_terms(size.T, units.accumulate, max(1, n // t))
+        over_keys = alike_terms(size, units.accumulate, max(1, n // s))
+        alike = np.maximum(over_rows, over_keys[:, None])
     return np.asarray(units.growth(n, aligned=even, alike=alike))
 
 

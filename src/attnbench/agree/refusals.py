@@ -7,7 +7,7 @@ out just what was refused, it is named: of this row, and of all that the check a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -90,27 +90,27 @@ def truer(implementation: Implementation, found: Refused, *, whole: bool) -> lis
     others = list(zip(found.others, needed(found.others), strict=True)) if near else []
     declared = [(case, needs) for case, needs in others if not can.missing(needs)]
     fitting = _widest(
-        (text, other)
-        for text, other in near
-        if not any(other.missing(needs) and found.takes(case) for case, needs in declared)
+        [
+            (text, other)
+            for text, other in near
+            if not any(other.missing(needs) and found.takes(case) for case, needs in declared)
+        ]
     )
     if not whole and len(fitting) > 1:
         return []
     return list(dict.fromkeys(fitting))[:NAMED]
 
 
-def _widest(fitting: Iterable[tuple[str, Capabilities]]) -> list[str]:
-    """The words of each, less those with fewer alignments than another; the wider ones come first.
+def _widest(fitting: Sequence[tuple[str, Capabilities]]) -> list[str]:
+    """The words of each, less those that another is but for more alignments.
 
     Where Tq = S, ``top_left`` and ``bottom_right`` mean the same, so that either fits wherever both do.
     """
-    words, widest = list[str](), list[set[str]]()
-    for text, other in fitting:
-        here = set(other.alignments)
-        if not text.startswith("alignments=") or not any(here < wider for wider in widest):
-            words.append(text)
-            widest += [here] if text.startswith("alignments=") else []
-    return words
+
+    def is_narrower(one: Capabilities, other: Capabilities) -> bool:
+        return set(one.alignments) < set(other.alignments) and replace(one, alignments=other.alignments) == other
+
+    return [text for text, one in fitting if not any(is_narrower(one, other) for _, other in fitting)]
 
 
 def _just(can: Capabilities, refused: Sequence[Needs], taken: Sequence[Needs]) -> bool:

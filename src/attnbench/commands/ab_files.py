@@ -11,8 +11,11 @@ from attnbench.commands.output import say
 from attnbench.compare.live import FAILED, LiveVerdict, percent
 from attnbench.errors import UsageError
 from attnbench.results.store import write_whole
-from attnbench.show import github, junit, markdown
+from attnbench.show.github import Level, annotation
 from attnbench.show.junit import Became, TestCase, TestSuite
+from attnbench.show.junit import write as write_xml
+from attnbench.show.markdown import escaped
+from attnbench.show.markdown import table as markdown_table
 
 if TYPE_CHECKING:
     from attnbench.live.comparison import Compared
@@ -63,8 +66,8 @@ def page(compared: Compared, calibration: Calibration | None) -> str:
     sentences = closing(compared, calibration)
     folder = sentences.pop()
     assert sentences.pop() == machine_line(compared, calibration)  # noqa: S101  (the order of closing)
-    told = "\n".join(f"* {markdown.escaped(line)}" for line in sentences)
-    where, machine = (markdown.escaped(text) for text in (folder, machine_line(compared, calibration)))
+    told = "\n".join(f"* {escaped(line)}" for line in sentences)
+    where, machine = (escaped(text) for text in (folder, machine_line(compared, calibration)))
     last = f"{machine} Exit status {compared.exit_code}; {where}."
     return f"### attnbench ab: {_headline(compared)}\n\n" + "\n\n".join(tables) + f"\n\n{told}\n\n{last}\n"
 
@@ -76,10 +79,10 @@ def _headline(compared: Compared) -> str:
 def _markdown(table: Table) -> str:
     kept = [i for i, _ in enumerate(table.columns) if any(row[i] for row in table.rows)]
     heads = [table.columns[i] for i in kept]
-    rows = [[markdown.escaped(row[i]) for i in kept] for row in table.rows]
+    rows = [[escaped(row[i]) for i in kept] for row in table.rows]
     right = [one.name for one in heads if one.right]
-    told = markdown.table([one.name for one in heads], rows, right)
-    return f"**{markdown.escaped(table.title)}**\n\n{told.rstrip()}"
+    told = markdown_table([one.name for one in heads], rows, right)
+    return f"**{escaped(table.title)}**\n\n{told.rstrip()}"
 
 
 def told(one: LiveVerdict) -> str:
@@ -99,11 +102,11 @@ def workflow_commands(compared: Compared) -> list[str]:
     """GitHub's workflow commands: an error for a cell that fails the gate, a warning for one that is let pass."""
     lines = []
     for one in compared.verdicts:
-        kind: github.Level | None = "error" if compared.failing(one) else "warning" if one.opened() else None
+        kind: Level | None = "error" if compared.failing(one) else "warning" if one.opened() else None
         if kind is not None:
-            lines.append(github.annotation(kind, one.label, told(one)))
+            lines.append(annotation(kind, one.label, told(one)))
     if (why := compared.failed_as_a_whole) is not None:
-        lines.append(github.annotation("error", "attnbench ab", why))
+        lines.append(annotation("error", "attnbench ab", why))
     return lines
 
 
@@ -116,7 +119,7 @@ def write_junit(compared: Compared, calibration: Calibration | None, file: Path)
     if (why := compared.failed_as_a_whole) is not None:
         cases.append(TestCase("attnbench ab", "the comparison", "error", why))
     about = {"machine": machine_line(compared, calibration)}
-    junit.write(file, "attnbench ab", [TestSuite(title(compared), cases, about)])
+    write_xml(file, "attnbench ab", [TestSuite(title(compared), cases, about)])
 
 
 def _junit_case(one: LiveVerdict, compared: Compared) -> TestCase:

@@ -212,8 +212,8 @@ class Auditor:
             handed = ask("answer", folder=str(folder), name=LAST)
             if not handed.ok:
                 return None if NOTHING_KEPT in (handed.reason or "") else handed
-            about: dict[str, Any] = {"cell_id": cell.id, "folder": str(folder), "precision": dict(precision)}
-            if self._judge.ask("was_right", file=LAST, **about).value.get("known"):
+            known = self._judge.ask("was_right", file=LAST, **_answered(cell, precision, folder))
+            if known.value.get("known"):
                 return None
             judged = self._last(cell, precision, folder)
         finally:
@@ -239,7 +239,7 @@ class Auditor:
         alike: Sequence[str] = (),
     ) -> Reply:
         """What the judge says of answers, each by the name of its file and that of its set."""
-        asked: dict[str, Any] = {"cell_id": cell.id, "folder": str(folder), "precision": dict(precision)}
+        asked = _answered(cell, precision, folder)
         return self._judge.ask("judge_answers", answers=list(answers), alike=list(alike), **asked)
 
     def _at_rest(self, side: Side, seen: Audited) -> Burst | None:
@@ -337,3 +337,8 @@ class Auditor:
                         self._shelves[parent] = Scratch(PREFIX, Path.cwd(), parent)
                     return Path(tempfile.mkdtemp(dir=self._shelves[parent].path))
         return None
+
+
+def _answered(cell: Cell, precision: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What the judge has to know of answers in a folder."""
+    return {"cell_id": cell.id, "folder": str(folder), "precision": dict(precision)}
