@@ -5,7 +5,7 @@ expression; an ``einsum`` hands the array to a matrix product, which has to be g
 code then stores nothing; with jaxlib 0.10 the library that it calls for the sum (``ynn_fusion``) was observed to hold
 the whole array all the same. ``chunked`` relies on nobody: it sums over the hidden units one after the other, by a
 scan. Both compute the tanh again in the backward pass (``jax.checkpoint``). Legend of the shapes in
-``attnbench.spec``.
+``attnbench.attention.spec``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 allowed → scores → cap → logits → weights → output, every stage a full (B, Hq, Tq, S) array as far as XLA does not fuse
 it away. It covers the whole spec and is differentiated by ``jax.vjp``. 16-bit inputs are computed in float32, float64
-in float64. Legend of the shapes in ``attnbench.spec``.
+in float64. Legend of the shapes in ``attnbench.attention.spec``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 It takes (B, T, H, D) and values as wide as the keys, aligns causal masks top left, and gives a row without keys the
 mean of all values. The transposes, the padding, the mask for everything that is not a plain causal one, and the zeros
-are the adapter's, and part of the cost. Legend of the shapes in ``attnbench.spec``.
+are the adapter's, and part of the cost. Legend of the shapes in ``attnbench.attention.spec``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Learners in JAX: the models of ``attnbench.learning`` as pure functions of their parameters, updated by Optax."""
+"""Learners in JAX: the models of ``backends.learning`` as pure functions of their parameters, updated by Optax."""
 
 from __future__ import annotations
 

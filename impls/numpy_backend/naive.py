@@ -2,7 +2,7 @@
 
 16-bit inputs are widened to float32, everything is computed in float32 (float64 for float64), and the output is
 rounded back. Gradients are derived by hand. Read it top to bottom: allowed set, scores, cap, softmax, weighted sum,
-and then the same backwards. Shapes as in ``attnbench.spec``.
+and then the same backwards. Shapes as in ``attnbench.attention.spec``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The allowed set A of the spec, and the bias that follows from positions, as PyTorch tensors.
 
-Shapes as in ``attnbench.spec``; axes on which nothing varies have size 1.
+Shapes as in ``attnbench.attention.spec``; axes on which nothing varies have size 1.
 """
 
 from __future__ import annotations

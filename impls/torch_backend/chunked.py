@@ -2,7 +2,7 @@
 
 v·tanh(q W_q + k W_k + b) is a sum over hidden units. Summed unit by unit it needs two (Tq, S) tensors, forward and,
 where the tanh is computed again, backward; written out it needs one of Da times the size, and autograd keeps it. The
-scores themselves are stored, as in the formula. Legend of the shapes in ``attnbench.spec``.
+scores themselves are stored, as in the formula. Legend of the shapes in ``attnbench.attention.spec``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 allowed → scores → cap → logits → weights → output, every stage a full (B, Hq, Tq, S) tensor. It covers the whole spec
 and is differentiated by autograd. 16-bit inputs are computed in float32, float64 in float64. Legend of the shapes in
-``attnbench.spec``.
+``attnbench.attention.spec``.
 """
 
 from __future__ import annotations

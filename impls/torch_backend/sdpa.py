@@ -2,7 +2,7 @@
 
 PyTorch's function knows a top-left causal mask and one added or boolean mask. Every other restriction of the spec is
 folded into that mask, whose building and memory are part of the cost. A held kernel that cannot take a call raises;
-nothing falls back to another one. Legend of the shapes in ``attnbench.spec``.
+nothing falls back to another one. Legend of the shapes in ``attnbench.attention.spec``.
 """
 
 from __future__ import annotations

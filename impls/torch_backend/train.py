@@ -1,4 +1,4 @@
-"""Learners in PyTorch: the models of ``attnbench.learning`` in its modules, its autograd and its optimisers."""
+"""Learners in PyTorch: the models of ``backends.learning`` in its modules, its autograd and its optimisers."""
 
 from __future__ import annotations
 

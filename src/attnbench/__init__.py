@@ -1,6 +1,14 @@
 """attnbench: benchmarks and ablations of attention across frameworks, with agreement checked first.
 
 Nothing heavy is imported until it is used: ``import attnbench`` loads no framework, no pandas, no seaborn.
+
+Rooms, in the order in which data flows: ``attention`` (what it is), ``backends`` (who computes it), ``api`` (what files
+of kernels, adapters and suites import), ``suite`` and ``groups`` (a question and its cells), ``agree`` (when it is
+right), ``workers`` (processes that can be lost), ``checking`` (agreement, in processes), ``measure`` (how long and how
+much), ``results`` (what was seen, kept), ``compare`` (runs against each other), ``live`` (two sides, both alive),
+``analysis`` (what suites compute of results), ``ablate`` (trainings), ``exchange`` (other tools' formats),
+``scoreboard`` (our verdicts and theirs), ``show`` and ``report`` (for people), ``commands`` (what is typed). Beside
+them stand ``errors``, ``versions`` (of what is installed) and ``lazily`` (names that are loaded when somebody asks).
 """
 
 from __future__ import annotations
@@ -10,19 +18,19 @@ from attnbench.lazily import loader
 __version__ = "0.1.0"
 
 _LAZY = {
-    "AttentionSpec": "attnbench.spec",
-    "AttentionOutput": "attnbench.implementation",
+    "AttentionSpec": "attnbench.attention.spec",
+    "AttentionOutput": "attnbench.backends.implementation",
     "AttnbenchError": "attnbench.errors",
-    "Case": "attnbench.problem",
-    "Problem": "attnbench.problem",
+    "Case": "attnbench.attention.problem",
+    "Problem": "attnbench.attention.problem",
     "SpecError": "attnbench.errors",
     "UnsupportedError": "attnbench.errors",
-    "attend": "attnbench.attention",
+    "attend": "attnbench.backends.attend",
     "clear_bindings": "attnbench.backends.kept",
-    "default_params": "attnbench.inputs",
-    "from_padding": "attnbench.call",
+    "default_params": "attnbench.attention.inputs",
+    "from_padding": "attnbench.attention.call",
     "load": "attnbench.results.dataset",
-    "vjp": "attnbench.attention",
+    "vjp": "attnbench.backends.attend",
 }
 
 __all__ = [  # noqa: PLE0604  (the lazy names are resolved by __getattr__)

@@ -2,7 +2,7 @@
 
 import sys
 
-from attnbench.cli import main
+from attnbench.commands.app import main
 
 if __name__ == "__main__":
     sys.exit(main())

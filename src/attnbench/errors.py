@@ -10,7 +10,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 EXIT_OK = 0
 EXIT_GATE_FAILED = 1
@@ -114,3 +114,11 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for a near miss, else an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def check_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Raise ``UsageError`` for a name of a dtype, a feature, a device that is none."""
+    for name in names:
+        if name not in known:
+            msg = f"{what} {name!r} is not one of {', '.join(known)}{suggest(name, known)}"
+            raise UsageError(msg)

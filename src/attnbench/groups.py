@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attnbench import discover
+from attnbench.backends import discover
 from attnbench.errors import UsageError
 from attnbench.suite import Suite
 

@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from attnbench.attention.problem import Case
+from attnbench.attention.spec import stable_id
 from attnbench.errors import UsageError, suggest
-from attnbench.problem import Case
-from attnbench.spec import stable_id
 
 if TYPE_CHECKING:
-    from attnbench.call import Operands
-    from attnbench.implementation import AttentionOutput
-    from attnbench.learning import Learner, Model, Optimiser
-    from attnbench.spec import AttentionSpec
+    from attnbench.attention.call import Operands
+    from attnbench.attention.spec import AttentionSpec
+    from attnbench.backends.implementation import AttentionOutput
+    from attnbench.backends.learning import Learner, Model, Optimiser
 
 # What stands in the place of a verdict where only the few levels of a smoke run were measured.
 NOT_JUDGED = "not judged: smoke levels"
@@ -85,14 +85,14 @@ class Suite:
     ``case(**point)``, which returns a ``Case`` or ``None`` to leave a point out; an *observed* one gives
     ``observe(probe, **point)``, which returns numbers by name, computed alike in every implementation.
     ``findings(frame)`` returns sentences that say what was found, from the frame alone. ``claims(frame)`` returns the
-    verdicts on published claims (``attnbench.ablate.claims.ClaimVerdict``), which a report shows as a table: they are
+    verdicts on published claims (``attnbench.analysis.claims.ClaimVerdict``), which a report shows as a table: they are
     worked out once in a run, and no finding repeats them. ``limits`` says what the suite does not show. ``cell_s``
     bounds the seconds of bursts for a cell in each replicate, where the default is too long, and ``rounds`` is the
     fewest bursts of a cell in each; ``weigh`` is false where memory is not the question.
 
     ``beside`` names axes whose levels stand beside each other in a block: points that are equal on all other axes are
     measured interleaved, so that the ratio of two of them is free of the machine's drift
-    (``attnbench.ablate.paired``). Without it a block is one case.
+    (``attnbench.analysis.rounds``). Without it a block is one case.
 
     ``thin`` are rules that keep the default selection small: functions of some axes, true where a point is kept. A
     rule speaks of the suite's own levels, so it falls away once the user chooses levels on an axis that it reads.

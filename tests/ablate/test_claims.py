@@ -5,8 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from attnbench.ablate import claims
-from attnbench.ablate.intervals import Interval
+from attnbench.analysis import claims
+from attnbench.analysis.intervals import Interval
 from attnbench.errors import UsageError
 
 # (claim, value, low, high) -> verdict

@@ -8,10 +8,10 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from attnbench.ablate import contrasts
-from attnbench.ablate.claims import claims, judge
-from attnbench.ablate.contrasts import Contrast
-from attnbench.ablate.intervals import Interval
+from attnbench.analysis import contrasts
+from attnbench.analysis.claims import claims, judge
+from attnbench.analysis.contrasts import Contrast
+from attnbench.analysis.intervals import Interval
 
 GROWTH = (0.31, -0.12, 0.42, 0.18, 0.27, 0.09, 0.35, 0.22)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnbench.ablate import diagnostics
+from attnbench.analysis import diagnostics
 
 logits = st.lists(st.floats(-30.0, 30.0), min_size=2, max_size=12)
 

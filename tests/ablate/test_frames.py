@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from attnbench.ablate import frames
+from attnbench.analysis import frames
 
 
 def frame_of(**values: list[float]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from attnbench.ablate.intervals import Interval, geometric_interval, mean_interval
+from attnbench.analysis.intervals import Interval, geometric_interval, mean_interval
 
 
 def test_the_interval_covers_as_often_as_it_says() -> None:

@@ -3,8 +3,8 @@
     python -m tests.agree.conditional --count 2000 [--seed N]    # tox -e mutants
 
 Each of ``count`` pairs of a mutant and a condition is drawn from the seed and its number, has a witness (see
-``attnbench.agree.mutants.witnesses``) and is judged until the first case that finds it. Printed are the killed and the
-survivors by class of condition and by kind of fault, and every survivor on one line; the status is 1 below 99 %.
+``agree.mutants.conditional.witnesses``) and is judged until the first case that finds it. Printed are the killed and
+the survivors by class of condition and by kind of fault, and every survivor on one line; the status is 1 below 99 %.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from functools import cache, partial
 import numpy as np
 import threadpoolctl
 
-from attnbench.agree.cases import CheckCase, check_cases
-from attnbench.agree.check.dimensions import SMALL, Limits
-from attnbench.agree.check.plan import SWEEPS, planned_cases
-from attnbench.agree.eager import Eager
-from attnbench.agree.mutants.known import Known, called_again, fault, known
-from attnbench.agree.mutants.witnesses import KEEPS, Pair, draw_witnessed
-from attnbench.agree.sampled import SHARE
+from attnbench.agree.cases.by_feature import CheckCase, check_cases
+from attnbench.agree.cases.dimensions import SMALL, Limits
+from attnbench.agree.cases.plan import SWEEPS, planned_cases
+from attnbench.agree.eager.attention import Eager
+from attnbench.agree.judge.sampled import SHARE
+from attnbench.agree.mutants.conditional.known import Known, called_again, fault, known
+from attnbench.agree.mutants.conditional.witnesses import KEEPS, Pair, draw_witnessed
+from attnbench.attention.precision import DTYPES
+from attnbench.attention.problem import Case
 from attnbench.backends.bind import Inputs, inputs_of
-from attnbench.precision import DTYPES
-from attnbench.problem import Case
 
 ENOUGH = 0.99
 BOUNDARIES = "boundaries"

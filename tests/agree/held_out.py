@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from attnbench.agree.cases.plan import boundary_cases
 from attnbench.agree.check.boundaries import judge_case
-from attnbench.agree.check.plan import boundary_cases
 from attnbench.agree.check.rows import check_implementation
 from attnbench.api import Implementation
-from attnbench.attention import load_backend
+from attnbench.backends.attend import load_backend
 from tests.agree import held_out_numpy, held_out_results
 from tests.agree.plain_kernel import Plain
 

@@ -6,20 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.agree.bounds import Units
-from attnbench.agree.judge import Judgement
-from attnbench.agree.run_once import run_once
-from attnbench.agree.sampled import choose, judge_forward, judge_gradients
-from attnbench.attention import load_backend
+from attnbench.agree.judge.array import Judgement
+from attnbench.agree.judge.bounds import Units
+from attnbench.agree.judge.run_once import run_once
+from attnbench.agree.judge.sampled import choose, judge_forward, judge_gradients
+from attnbench.attention.call import Operands, prepare
+from attnbench.attention.oracle import reference
+from attnbench.attention.oracle_vjp import reference_vjp
+from attnbench.attention.precision import default_precision, numpy_dtype, wide
+from attnbench.attention.problem import Case
+from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.answers import gradient_names
+from attnbench.backends.attend import load_backend
 from attnbench.backends.bind import given_inputs, inputs_of
-from attnbench.call import Operands, prepare
-from attnbench.implementation import AttentionOutput, Implementation
-from attnbench.oracle import reference
-from attnbench.oracle_vjp import reference_vjp
-from attnbench.precision import default_precision, numpy_dtype, wide
-from attnbench.problem import Case
-from attnbench.spec import AttentionSpec
+from attnbench.backends.implementation import AttentionOutput, Implementation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -16,19 +16,19 @@ from pathlib import Path
 
 import numpy as np
 
-from attnbench.agree.cases import PLAIN, CheckCase, check_cases
-from attnbench.agree.eager import Array, Eager
+from attnbench.agree.cases.by_feature import PLAIN, CheckCase, check_cases
+from attnbench.agree.eager.attention import Array, Eager
+from attnbench.agree.judge.trial import trial
 from attnbench.agree.mutants import MUTANTS, Mutant
-from attnbench.agree.trial import trial
-from attnbench.attention import load_backend
-from attnbench.call import Call, prepare
-from attnbench.implementation import Implementation
-from attnbench.inputs import draw, draw_cotangents
-from attnbench.oracle import reference
-from attnbench.oracle_vjp import reference_vjp
-from attnbench.precision import DTYPES
-from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec
+from attnbench.attention.call import Call, prepare
+from attnbench.attention.inputs import draw, draw_cotangents
+from attnbench.attention.oracle import reference
+from attnbench.attention.oracle_vjp import reference_vjp
+from attnbench.attention.precision import DTYPES
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import load_backend
+from attnbench.backends.implementation import Implementation
 from tests.agree.tolerances import RULES, LowPrecision, Rule
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "mutants.md"

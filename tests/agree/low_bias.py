@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.agree.judge import Judgement
-from attnbench.attention import resolve
-from attnbench.call import Operands
-from attnbench.implementation import Implementation
-from attnbench.precision import DTYPES, LARGEST, numpy_dtype
-from attnbench.spec import AttentionSpec
+from attnbench.agree.judge.array import Judgement
+from attnbench.attention.call import Operands
+from attnbench.attention.precision import DTYPES, LARGEST, numpy_dtype
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import resolve
+from attnbench.backends.implementation import Implementation
 from tests.agree.judging import judged
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.agree.eager import Array, Eager
+from attnbench.agree.eager.attention import Array, Eager
+from attnbench.agree.judge.trial import trial
 from attnbench.agree.mutants import MUTANTS
-from attnbench.agree.trial import trial
-from attnbench.attention import resolve
-from attnbench.call import Call
-from attnbench.implementation import Implementation
-from attnbench.problem import DISTRIBUTIONS, Case, Problem
-from attnbench.spec import AttentionSpec
+from attnbench.attention.call import Call
+from attnbench.attention.problem import DISTRIBUTIONS, Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import resolve
+from attnbench.backends.implementation import Implementation
 from tests.agree.kernels import casting, online, sequential
 
 BACKEND, NAIVE = resolve("numpy/naive")

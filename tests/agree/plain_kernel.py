@@ -1,6 +1,6 @@
 """A small NumPy kernel in steps, from which the held-out kernels are made: whole arrays, dot score, own gradients.
 
-It is written apart from ``attnbench.agree.eager`` so that what is held out shares no step with the mutants.
+It is written apart from ``attnbench.agree.eager.attention`` so that what is held out shares no step with the mutants.
 """
 
 from __future__ import annotations

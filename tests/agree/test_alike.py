@@ -9,9 +9,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from attnbench.agree import bounds, gradient_bounds
-from attnbench.agree.alike import alike_terms, root_of_groups
-from attnbench.call import Call, Operands
+from attnbench.agree.judge import bounds, gradient_bounds
+from attnbench.agree.judge.alike import alike_terms, root_of_groups
+from attnbench.attention.call import Call, Operands
 from tests.agree.judging import judged, worst
 from tests.agree.kernels import F32, added, casting, per_head, sequential, sequential_stages, sequential_vjp
 from tests.agree.test_bounds import PLAIN

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from attnbench.agree import arithmetic
-from attnbench.agree.arithmetic import held, precision_of
-from attnbench.agree.baseline import Baseline
 from attnbench.agree.check.rows import check_feature
-from attnbench.agree.declare.words import arithmetic as in_words
-from attnbench.agree.trial import trial
-from attnbench.attention import load_backend
+from attnbench.agree.check.words import arithmetic as in_words
+from attnbench.agree.eager.baseline import Baseline
+from attnbench.agree.judge import arithmetic
+from attnbench.agree.judge.arithmetic import held, precision_of
+from attnbench.agree.judge.trial import trial
+from attnbench.attention.precision import Precision, default_precision
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import load_backend
+from attnbench.backends.implementation import Capabilities, Implementation, Limit
 from attnbench.errors import UnsupportedError
-from attnbench.implementation import Capabilities, Implementation, Limit
-from attnbench.precision import Precision, default_precision
-from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec
 
 NEVER = "numpy<1"  # with which nothing here was seen
 NARROW = Precision(logits="bfloat16", p_cast="bfloat16", stored_output="bfloat16", seen=NEVER)

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.alike import UNIFORM_TERMS
-from attnbench.agree.bounds import Units, column_sums, output_bound
-from attnbench.agree.judge import judge
-from attnbench.agree.trial import trial
-from attnbench.agree.weight_bounds import SLACK
-from attnbench.attention import load_backend, resolve
-from attnbench.call import Operands, prepare
-from attnbench.implementation import Implementation
-from attnbench.inputs import draw
-from attnbench.oracle import heads, reference
-from attnbench.precision import DTYPES, LARGEST, Precision, default_precision, numpy_dtype
-from attnbench.problem import DISTRIBUTIONS, Case, Problem
-from attnbench.spec import AttentionSpec
+from attnbench.agree.judge.alike import UNIFORM_TERMS
+from attnbench.agree.judge.array import judge
+from attnbench.agree.judge.bounds import Units, column_sums, output_bound
+from attnbench.agree.judge.trial import trial
+from attnbench.agree.judge.weight_bounds import SLACK
+from attnbench.attention.call import Operands, prepare
+from attnbench.attention.inputs import draw
+from attnbench.attention.oracle import heads, reference
+from attnbench.attention.precision import DTYPES, LARGEST, Precision, default_precision, numpy_dtype
+from attnbench.attention.problem import DISTRIBUTIONS, Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import load_backend, resolve
+from attnbench.backends.implementation import Implementation
 from tests.agree import observed
 from tests.agree.judging import judged, worst
 from tests.agree.kernels import FAULTS, NONE, casting, online, sequential

@@ -9,24 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.case_text import case_from_text
-from attnbench.agree.cases import CheckCase
-from attnbench.agree.eager import Array, Eager
+from attnbench.agree.cases.by_feature import CheckCase
+from attnbench.agree.cases.case_text import case_from_text
+from attnbench.agree.eager.attention import Array, Eager
+from attnbench.agree.judge.trial import trial
+from attnbench.agree.judge.weight_bounds import SLACK
 from attnbench.agree.mutants import MUTANTS
 from attnbench.agree.mutants.catalogue import Mutant
-from attnbench.agree.mutants.conditional import Conditional
-from attnbench.agree.mutants.conditions import CONDITIONS
-from attnbench.agree.mutants.drawing import FARTHEST, threshold
-from attnbench.agree.mutants.known import fault, known
-from attnbench.agree.mutants.moments import Condition, Moment
-from attnbench.agree.mutants.recipes import BY_FEATURE, BY_KIND, recipes
-from attnbench.agree.mutants.witnesses import KEEPS, Pair, draw_pair, witness
-from attnbench.agree.trial import trial
-from attnbench.agree.weight_bounds import SLACK
-from attnbench.attention import load_backend
+from attnbench.agree.mutants.conditional.conditions import CONDITIONS
+from attnbench.agree.mutants.conditional.drawing import FARTHEST, threshold
+from attnbench.agree.mutants.conditional.known import fault, known
+from attnbench.agree.mutants.conditional.moments import Condition, Moment
+from attnbench.agree.mutants.conditional.mutants import Conditional
+from attnbench.agree.mutants.conditional.recipes import BY_FEATURE, BY_KIND, recipes
+from attnbench.agree.mutants.conditional.witnesses import KEEPS, Pair, draw_pair, witness
+from attnbench.attention.call import Sizes
+from attnbench.attention.problem import Case
+from attnbench.backends.attend import load_backend
 from attnbench.backends.bind import Inputs, inputs_of
-from attnbench.call import Sizes
-from attnbench.problem import Case
 from tests.agree import conditional
 from tests.agree.conditional_page import TEXT, TITLE, inserted, section
 from tests.agree.killtable import PAGE

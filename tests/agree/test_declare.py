@@ -9,24 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.arithmetic import precision_of
-from attnbench.agree.cases import PLAIN, RULES, SQUARE
+from attnbench.agree.cases.by_feature import PLAIN, RULES, SQUARE
+from attnbench.agree.check.words import UNSET, WORDS, arithmetic, as_typed, line
 from attnbench.agree.declare import explain
 from attnbench.agree.declare.candidates import sets, steps, with_all
 from attnbench.agree.declare.explain import Evidence, Kernel, explaining, with_precision
 from attnbench.agree.declare.offer import EXPLAINABLE, Question, offer
-from attnbench.agree.declare.words import UNSET, WORDS, arithmetic, as_typed, line
-from attnbench.agree.eager import Array, Eager
-from attnbench.agree.fitted import fitted
-from attnbench.agree.trial import trial
-from attnbench.attention import load_backend
+from attnbench.agree.eager.attention import Array, Eager
+from attnbench.agree.judge.arithmetic import precision_of
+from attnbench.agree.judge.trial import trial
+from attnbench.attention.call import Call
+from attnbench.attention.precision import DTYPES, UNIT_ROUNDOFF, Precision, default_precision, numpy_dtype
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.arithmetic import flushed_by
-from attnbench.call import Call
-from attnbench.discover import load_implementation
-from attnbench.implementation import Capabilities, Implementation, Limit
-from attnbench.precision import DTYPES, UNIT_ROUNDOFF, Precision, default_precision, numpy_dtype
-from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec
+from attnbench.backends.attend import load_backend
+from attnbench.backends.discover import load_implementation
+from attnbench.backends.fitted import fitted
+from attnbench.backends.implementation import Capabilities, Implementation, Limit
 
 NUMPY = load_backend("numpy")
 LOW = ("bfloat16", "float16")

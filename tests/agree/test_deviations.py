@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from attnbench import discover
+from attnbench.agree.check.deviations import FILE, Deviation, announced, load, parse, settle, settle_random
+from attnbench.agree.check.random_rows import RandomResult
 from attnbench.agree.check.rows import CheckRow
-from attnbench.agree.deviations import FILE, Deviation, announced, load, parse, settle, settle_random
-from attnbench.agree.random_check import RandomResult
+from attnbench.backends import discover
 from attnbench.errors import UsageError
 
 ENTRY = """
@@ -143,6 +143,6 @@ def test_the_files_of_all_backends_are_well_formed() -> None:
 
 def test_an_entry_about_nothing_that_is_announced_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(ENTRY.replace("numpy/blocked", "numpy/blockd"))
-    monkeypatch.setattr("attnbench.agree.deviations.files", lambda _: tmp_path)
+    monkeypatch.setattr("attnbench.agree.check.deviations.files", lambda _: tmp_path)
     with pytest.raises(UsageError, match="did you mean 'numpy/blocked'"):
         announced("numpy")

@@ -6,19 +6,19 @@ from collections.abc import Iterable
 
 import pytest
 
-from attnbench.agree.case_text import case_from_text, case_text
-from attnbench.agree.cases import FEATURES, PLAIN, check_cases
+from attnbench.agree.cases.by_feature import FEATURES, PLAIN, check_cases
+from attnbench.agree.cases.case_text import case_from_text, case_text
 from attnbench.agree.check.rows import CheckRow, check_feature
-from attnbench.agree.diagnosis import UNKNOWN, Diagnosis
-from attnbench.agree.eager import Array, Eager, Softmax
-from attnbench.agree.examine import Examination, examine
+from attnbench.agree.diagnose.doctor import UNKNOWN, Diagnosis
+from attnbench.agree.diagnose.examine import Examination, examine
+from attnbench.agree.diagnose.shrink import shrink
+from attnbench.agree.eager.attention import Array, Eager, Softmax
+from attnbench.agree.judge.trial import trial
 from attnbench.agree.mutants import MUTANTS
-from attnbench.agree.shrink import shrink
-from attnbench.agree.trial import trial
-from attnbench.attention import load_backend
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import load_backend
 from attnbench.errors import SpecError, UsageError
-from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec
 
 DTYPE = "float32"
 # A fault of the backward pass may be named by what it does to a gradient.

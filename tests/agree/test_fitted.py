@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.cases import check_cases
+from attnbench.agree.cases.by_feature import check_cases
 from attnbench.agree.check.rows import check_implementation
-from attnbench.agree.fitted import asked, fitted
 from attnbench.api import Call, Capabilities, Implementation, Limit
-from attnbench.attention import resolve
-from attnbench.implementation import ONLY
-from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import resolve
+from attnbench.backends.fitted import asked, fitted
+from attnbench.backends.implementation import ONLY
 from tests.proofs import part
 
 BACKEND, NAIVE = resolve("numpy/naive")

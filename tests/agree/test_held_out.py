@@ -10,13 +10,13 @@ import pytest
 
 pytest.importorskip("torch", reason="the torch extra is not installed")
 
-from attnbench.agree.case_text import case_from_text
-from attnbench.agree.mutants.recipes import BY_FEATURE
-from attnbench.agree.trial import trial
-from attnbench.attention import load_backend
-from attnbench.call import Operands
-from attnbench.precision import DTYPES
-from attnbench.spec import AttentionSpec
+from attnbench.agree.cases.case_text import case_from_text
+from attnbench.agree.judge.trial import trial
+from attnbench.agree.mutants.conditional.recipes import BY_FEATURE
+from attnbench.attention.call import Operands
+from attnbench.attention.precision import DTYPES
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import load_backend
 from tests.agree import held_out
 from tests.agree.held_out import HeldOut, of_numpy, of_torch
 from tests.agree.judging import judged

@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree import telling
-from attnbench.agree.bounds import Units, every_key, output_bound, output_sides, stage_bounds
-from attnbench.agree.cases import check_cases
-from attnbench.agree.eager import Array, Eager
-from attnbench.agree.gradient_bounds import gradient_bounds
-from attnbench.agree.judge import judge
-from attnbench.agree.trial import Trial, trial
-from attnbench.agree.weight_bounds import SLACK, weight_errors, weight_ranges
-from attnbench.attention import resolve
-from attnbench.call import Call, Operands, prepare
-from attnbench.implementation import Implementation
-from attnbench.oracle import HeadReference, heads
-from attnbench.precision import DTYPES, default_precision
-from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec
+from attnbench.agree.cases.by_feature import check_cases
+from attnbench.agree.eager.attention import Array, Eager
+from attnbench.agree.judge import telling
+from attnbench.agree.judge.array import judge
+from attnbench.agree.judge.bounds import Units, every_key, output_bound, output_sides, stage_bounds
+from attnbench.agree.judge.gradient_bounds import gradient_bounds
+from attnbench.agree.judge.trial import Trial, trial
+from attnbench.agree.judge.weight_bounds import SLACK, weight_errors, weight_ranges
+from attnbench.attention.call import Call, Operands, prepare
+from attnbench.attention.oracle import HeadReference, heads
+from attnbench.attention.precision import DTYPES, default_precision
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import resolve
+from attnbench.backends.implementation import Implementation
 from tests.agree.judging import worst
 from tests.agree.low_bias import KINDS, PLAIN, found, operands
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from attnbench.agree.check.rows import check_feature
-from attnbench.agree.judge import judge
-from attnbench.agree.trial import Trial, trial
+from attnbench.agree.judge.array import judge
+from attnbench.agree.judge.trial import Trial, trial
 from attnbench.api import AttentionOutput, Implementation
-from attnbench.attention import resolve
-from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import resolve
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SMALL = Case(AttentionSpec(), Problem(B=2, Hq=2, Tq=5, S=7, D=4), "backward", ("lse",))
@@ -124,7 +124,7 @@ def test_the_judge_looks_at_the_kind_of_array_itself() -> None:
 
 
 def partly(limit: int) -> Implementation:
-    from attnbench.implementation import Limit
+    from attnbench.backends.implementation import Limit
 
     capabilities = replace(NAIVE.capabilities, limits=(Limit("D", at_most=limit, reason="a tile"),))
     return replace(NAIVE, name="numpy/mine", capabilities=capabilities)
@@ -145,8 +145,8 @@ def test_a_row_says_how_many_of_its_cases_were_supported_and_why_not_all() -> No
 
 
 def test_the_table_shows_the_count_the_reason_and_the_declared_arithmetic() -> None:
-    from attnbench.commands.check_output import report
-    from attnbench.precision import Precision
+    from attnbench.attention.precision import Precision
+    from attnbench.commands.checks.table import report
 
     coarse = Precision(exp_ulp=20.0, p_cast="bfloat16", flush=True)
     kernel = partly(40)
@@ -163,8 +163,8 @@ def test_the_table_shows_the_count_the_reason_and_the_declared_arithmetic() -> N
 
 def test_what_is_declared_widens_nothing_silently() -> None:
     """Every field of a precision has its words, so that none moves the bound without being shown."""
-    from attnbench.agree.declare.words import FLUSHED_BY, PROBED, WORDS
-    from attnbench.precision import ARITHMETIC, Precision, default_precision
+    from attnbench.agree.check.words import FLUSHED_BY, PROBED, WORDS
+    from attnbench.attention.precision import ARITHMETIC, Precision, default_precision
 
     assert set(WORDS) == {*ARITHMETIC, FLUSHED_BY, PROBED}
     assert default_precision("bfloat16").beyond_default("bfloat16") == {}

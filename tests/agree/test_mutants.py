@@ -6,13 +6,12 @@ import re
 
 import pytest
 
-from attnbench.agree.cases import FEATURES, RULES
+from attnbench.agree.cases.by_feature import FEATURES, REPEATABLE, RULES
 from attnbench.agree.check.rows import check_feature, check_implementation, first_disagreement
-from attnbench.agree.eager import Eager
+from attnbench.agree.eager.attention import Eager
 from attnbench.agree.mutants import MUTANTS
-from attnbench.agree.repeatable import REPEATABLE
-from attnbench.attention import load_backend
-from attnbench.precision import DTYPES
+from attnbench.attention.precision import DTYPES
+from attnbench.backends.attend import load_backend
 
 HARMLESS = [(name, dtype) for name, one in MUTANTS.items() for dtype in one.harmless]
 

@@ -10,24 +10,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree import diagnose as diagnosing
-from attnbench.agree import diagnose_output
-from attnbench.agree.bounds import Units
-from attnbench.agree.case_text import case_from_text
-from attnbench.agree.condition import condition
-from attnbench.agree.diagnose import diagnose
-from attnbench.agree.diagnosis import UNKNOWN, Diagnosis, Doctor, Seen
-from attnbench.agree.eager import CAPABILITIES, Array, Eager, State
-from attnbench.agree.gradient_bounds import gradient_bounds
-from attnbench.agree.readings_gradient import gradient_readings, gradients
-from attnbench.agree.readings_measured import Span, within_span
-from attnbench.agree.readings_numeric import tf32
-from attnbench.agree.trial import trial
-from attnbench.agree.weight_bounds import SLACK
-from attnbench.attention import load_backend
-from attnbench.call import Call
-from attnbench.implementation import AttentionOutput
-from attnbench.inputs import draw_cotangents
+from attnbench.agree.cases.case_text import case_from_text
+from attnbench.agree.diagnose import kind as diagnosing
+from attnbench.agree.diagnose import output as diagnose_output
+from attnbench.agree.diagnose.condition import condition
+from attnbench.agree.diagnose.doctor import UNKNOWN, Diagnosis, Doctor, Seen
+from attnbench.agree.diagnose.kind import diagnose
+from attnbench.agree.diagnose.readings_gradient import gradient_readings, gradients
+from attnbench.agree.diagnose.readings_measured import Span, within_span
+from attnbench.agree.diagnose.readings_numeric import tf32
+from attnbench.agree.eager.attention import CAPABILITIES, Array, Eager, State
+from attnbench.agree.judge.bounds import Units
+from attnbench.agree.judge.gradient_bounds import gradient_bounds
+from attnbench.agree.judge.trial import trial
+from attnbench.agree.judge.weight_bounds import SLACK
+from attnbench.attention.call import Call
+from attnbench.attention.inputs import draw_cotangents
+from attnbench.backends.attend import load_backend
+from attnbench.backends.implementation import AttentionOutput
 
 BACKEND = load_backend("numpy")
 CASE = "B=1 Hq=2 Tq=9 S=17 D=8 dtype=float32"

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.cases import FEATURES, CheckCase, check_cases
-from attnbench.call import Operands
-from attnbench.inputs import draw, draw_cotangents
-from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec
+from attnbench.agree.cases.by_feature import FEATURES, CheckCase, check_cases
+from attnbench.attention.call import Operands
+from attnbench.attention.inputs import draw, draw_cotangents
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
 from tests.agree.judging import moved
 
 POWER = 10.0

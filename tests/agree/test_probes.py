@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.eager import Eager
-from attnbench.agree.facts import answer, facts_of
-from attnbench.agree.probes import (
+from attnbench.agree.eager.attention import Eager
+from attnbench.agree.rules.facts import answer, facts_of
+from attnbench.agree.rules.probes import (
     Box,
     alignment,
     attention_matrix,
@@ -20,13 +20,13 @@ from attnbench.agree.probes import (
     support,
     transposed_attention,
 )
-from attnbench.attention import load_backend
-from attnbench.call import Call, prepare
-from attnbench.implementation import Implementation
-from attnbench.inputs import draw
-from attnbench.oracle import reference
-from attnbench.problem import Problem
-from attnbench.spec import AttentionSpec
+from attnbench.attention.call import Call, prepare
+from attnbench.attention.inputs import draw
+from attnbench.attention.oracle import reference
+from attnbench.attention.problem import Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import load_backend
+from attnbench.backends.implementation import Implementation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SIZES = {"B": 2, "Hq": 4, "Hkv": 2, "Tq": 33, "S": 65, "D": 16, "Dv": 8}
@@ -169,7 +169,7 @@ def test_poison_shows_a_finite_mask() -> None:
 
 
 def test_a_kernel_that_cannot_take_other_values_is_left_alone() -> None:
-    from attnbench.implementation import Limit
+    from attnbench.backends.implementation import Limit
 
     kernel = Eager().implementation("square")
     limited = replace(kernel.capabilities, limits=(Limit("Dv", at_most=2, reason="a tile"),))

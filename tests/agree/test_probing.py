@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from attnbench.agree.check.rows import CheckRow, check_feature
-from attnbench.agree.eager import Eager
+from attnbench.agree.eager.attention import Eager
 from attnbench.agree.mutants import MUTANTS
-from attnbench.attention import load_backend, resolve
-from attnbench.call import Call
-from attnbench.implementation import AttentionOutput, Capabilities, Implementation, Limit
-from attnbench.precision import DTYPES
+from attnbench.attention.call import Call
+from attnbench.attention.precision import DTYPES
+from attnbench.backends.attend import load_backend, resolve
+from attnbench.backends.implementation import AttentionOutput, Capabilities, Implementation, Limit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

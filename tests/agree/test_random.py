@@ -6,16 +6,16 @@ import json
 
 import pytest
 
-from attnbench.agree.case_text import case_from_text
-from attnbench.agree.check import dimensions as dims
+from attnbench.agree.cases import dimensions as dims
+from attnbench.agree.cases.case_text import case_from_text
+from attnbench.agree.cases.random_cases import Coverage, RandomCases
+from attnbench.agree.check.random_rows import RandomResult, check_random, together
+from attnbench.agree.judge.trial import trial
 from attnbench.agree.mutants import MUTANTS
-from attnbench.agree.random_cases import Coverage, RandomCases
-from attnbench.agree.random_check import RandomResult, check_random, together
-from attnbench.agree.trial import trial
-from attnbench.attention import load_backend, resolve
+from attnbench.attention.precision import DTYPES
+from attnbench.attention.problem import Case
+from attnbench.backends.attend import load_backend, resolve
 from attnbench.backends.bind import inputs_of
-from attnbench.precision import DTYPES
-from attnbench.problem import Case
 from tests.agree.kernels import FAULTS, online
 
 _, NAIVE = resolve("numpy/naive")

@@ -10,16 +10,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attnbench.agree.case_text import case_from_text
-from attnbench.agree.condition import condition
-from attnbench.agree.diagnose import diagnose
-from attnbench.agree.diagnosis import UNKNOWN, Diagnosis
-from attnbench.agree.eager import Array, Eager, Softmax
-from attnbench.agree.examine import examine
-from attnbench.attention import load_backend
-from attnbench.call import Call
+from attnbench.agree.cases.case_text import case_from_text
+from attnbench.agree.diagnose.condition import condition
+from attnbench.agree.diagnose.doctor import UNKNOWN, Diagnosis
+from attnbench.agree.diagnose.examine import examine
+from attnbench.agree.diagnose.kind import diagnose
+from attnbench.agree.eager.attention import Array, Eager, Softmax
+from attnbench.attention.call import Call
+from attnbench.attention.problem import Case
+from attnbench.backends.attend import load_backend
 from attnbench.errors import SpecError
-from attnbench.problem import Case
 
 BACKEND = load_backend("numpy")
 SIZES = "B=2 Hq=2 D=6"

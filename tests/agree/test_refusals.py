@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from attnbench.agree.check.random_rows import check_random
+from attnbench.agree.check.refusals import GENERAL
 from attnbench.agree.check.rows import CheckRow, check_feature
-from attnbench.agree.examine import examine
-from attnbench.agree.random_check import check_random
-from attnbench.agree.refusals import GENERAL
+from attnbench.agree.diagnose.examine import examine
 from attnbench.api import Call, Capabilities, Implementation, Limit, UnsupportedError
-from attnbench.attention import resolve
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import resolve
 from attnbench.errors import UndeliveredError
-from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec
 
 BACKEND, NAIVE = resolve("numpy/naive")
 WORDS = "tiles of the tensor cores only"

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from attnbench.agree.cases.by_feature import REPEATABLE
 from attnbench.agree.check.rows import CheckRow, check_feature
-from attnbench.agree.repeatable import REPEATABLE
 from attnbench.api import Call, Capabilities, Implementation, Limit
-from attnbench.attention import resolve
-from attnbench.commands.answers import required
+from attnbench.backends.attend import resolve
+from attnbench.commands.checks.answers import required
 
 BACKEND, NAIVE = resolve("numpy/naive")
 Attend = Callable[[Any, Any, Any, Call], Any]

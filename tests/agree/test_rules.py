@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.baseline import Baseline, baseline_cases, excess
-from attnbench.agree.bias import bias, bias_case, directions
 from attnbench.agree.check.rows import check_feature, plan_rows
-from attnbench.agree.eager import Eager
-from attnbench.agree.observe import Observed, observe
-from attnbench.agree.rules import applies, ruling
-from attnbench.agree.trial import trial
+from attnbench.agree.eager.attention import Eager
+from attnbench.agree.eager.baseline import Baseline, baseline_cases, excess
+from attnbench.agree.eager.errors import Observed, observe
+from attnbench.agree.judge.trial import trial
+from attnbench.agree.rules.bias import bias, bias_case, directions
+from attnbench.agree.rules.rows import applies, ruling
 from attnbench.api import AttentionOutput, Call, Implementation, Limit, Precision
-from attnbench.attention import load_backend, resolve
-from attnbench.precision import DTYPES, numpy_dtype
+from attnbench.attention.precision import DTYPES, numpy_dtype
+from attnbench.backends.attend import load_backend, resolve
 from tests.agree.kernels import ABLE, casting, online, per_head, scores_of
 
 NUMPY = load_backend("numpy")

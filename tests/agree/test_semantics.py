@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.semantics import PROBES, find
+from attnbench.agree.semantics.behaviour import PROBES, find
 from attnbench.api.backends import NativeKernel
-from attnbench.attention import load_backend
+from attnbench.backends.attend import load_backend
 from attnbench.errors import UsageError
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attnbench.agree.mutants import MUTANTS
-from attnbench.precision import DTYPES, numpy_dtype
+from attnbench.attention.precision import DTYPES, numpy_dtype
 from tests.agree.killtable import PAGE
 from tests.agree.tolerances import RULES, TORCH, Rule
 from tests.agree.write_mutants_page import catalogue

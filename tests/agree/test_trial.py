@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree import sampled as sampled_module
-from attnbench.agree.gate import gate
-from attnbench.agree.sampled import choose
-from attnbench.agree.trial import Trial, trial
+from attnbench.agree.judge import sampled as sampled_module
+from attnbench.agree.judge.gate import gate
+from attnbench.agree.judge.sampled import choose
+from attnbench.agree.judge.trial import Trial, trial
 from attnbench.api import AttentionOutput, Call, Capabilities, Implementation, Limit, UnsupportedError
-from attnbench.attention import resolve
+from attnbench.attention.call import prepare
+from attnbench.attention.inputs import draw
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import resolve
 from attnbench.backends.bind import inputs_of
-from attnbench.call import prepare
 from attnbench.errors import UndeliveredError
-from attnbench.inputs import draw
-from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 BACKEND, NAIVE = resolve("numpy/naive")

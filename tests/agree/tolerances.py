@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.agree.eager import Array, Eager
-from attnbench.call import Call
-from attnbench.precision import numpy_dtype
+from attnbench.agree.eager.attention import Array, Eager
+from attnbench.attention.call import Call
+from attnbench.attention.precision import numpy_dtype
 
 # torch.testing.assert_close: (rtol, atol) by dtype.
 TORCH = {

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 
 from attnbench.agree.mutants import MUTANTS
-from attnbench.precision import DTYPES
+from attnbench.attention.precision import DTYPES
 from tests.agree.conditional_page import measured as behind_conditions
 from tests.agree.killtable import (
     BOUND,
@@ -25,7 +25,7 @@ from tests.agree.tolerances import RULES
 INTRODUCTION = """# Mutants: the check is itself checked
 
 A test of attention is worth what it finds. Here {count} faults of {kinds} kinds are planted, one at a time, into plain
-eager attention (`attnbench.agree.eager`), which without a fault passes every case in every dtype. `attnbench check` must
+eager attention (`attnbench.agree.eager.attention`), which without a fault passes every case in every dtype. `attnbench check` must
 find each of them in each dtype, at its default depth (`tests/agree/test_mutants.py`): it does. Where a fault is none in a
 coarse dtype, the list says why. {reported} of the faults stand for a bug that somebody has reported; for the others no
 public report was found.

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnbench import discover
 from attnbench.analysis.claim_rows import FILE
 from attnbench.analysis.judged import judge_run, judge_suite
+from attnbench.backends import discover
 from attnbench.errors import UsageError
 from attnbench.results import load
 from attnbench.suite import Suite

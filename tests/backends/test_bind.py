@@ -9,12 +9,12 @@ import pytest
 from attnbench.agree.check.boundaries import judge_case
 from attnbench.api import AttentionSpec, Capabilities, implementation
 from attnbench.api.suites import Case, Problem
-from attnbench.attention import resolve
+from attnbench.attention.oracle import reference
+from attnbench.attention.oracle_vjp import reference_vjp
+from attnbench.backends.attend import resolve
 from attnbench.backends.bind import Inputs, LastBinding, bind, bind_case, inputs_of
 from attnbench.errors import AttnbenchError
 from attnbench.measure.bench import Bench
-from attnbench.oracle import reference
-from attnbench.oracle_vjp import reference_vjp
 from attnbench.suite import Cell
 
 SPEC = AttentionSpec(score="additive", causal=True, scale=(0.5, -1.5, 2.0, 1.0), softcap=3.0)
@@ -103,7 +103,7 @@ def test_an_answer_kept_from_the_first_call_is_seen_in_jax_too() -> None:
     pytest.importorskip("jax")
     import jax
 
-    from attnbench.agree.answer import KEPT, verify
+    from attnbench.agree.judge.verify import KEPT, verify
 
     kept: list[Any] = []
 

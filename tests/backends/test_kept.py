@@ -12,10 +12,10 @@ import pytest
 
 import attnbench as ab
 from attnbench.api import AttentionSpec, Capabilities, implementation
-from attnbench.attention import resolve
+from attnbench.attention.call import Operands
+from attnbench.backends.attend import resolve
 from attnbench.backends.bind import given_inputs
 from attnbench.backends.kept import KEPT, Kept
-from attnbench.call import Operands
 from attnbench.errors import UsageError
 from tests.impls.against_oracle import fresh_process
 

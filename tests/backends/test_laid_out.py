@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.answer import verify
-from attnbench.agree.diagnose import LAYOUTS as TOLD
-from attnbench.agree.diagnose import diagnose
-from attnbench.agree.trial import Trial, trial
+from attnbench.agree.diagnose.kind import LAYOUTS as TOLD
+from attnbench.agree.diagnose.kind import diagnose
+from attnbench.agree.judge.trial import Trial, trial
+from attnbench.agree.judge.verify import verify
 from attnbench.api import AttentionSpec
 from attnbench.api.suites import Case, Problem
-from attnbench.attention import resolve
-from attnbench.backend import Backend
+from attnbench.attention.precision import DTYPES
+from attnbench.attention.problem import OPERAND_GROUPS
+from attnbench.backends.attend import resolve
+from attnbench.backends.backend import Backend
 from attnbench.backends.bind import bind, bind_case, inputs_of
 from attnbench.errors import SpecError
-from attnbench.precision import DTYPES
-from attnbench.problem import OPERAND_GROUPS
 
 B, H, T, S, D = 2, 3, 5, 7, 4
 LAYOUTS = [kind.removeprefix("layout_") for kind in OPERAND_GROUPS["layout"]]

@@ -17,9 +17,9 @@ import numpy as np
 
 import attnbench as ab
 from attnbench import AttentionSpec
-from attnbench.attention import resolve
+from attnbench.attention.call import Operands
+from attnbench.backends.attend import resolve
 from attnbench.backends.bind import bind, given_inputs, to_device
-from attnbench.call import Operands
 
 ROUNDS = 60
 SHAPE = (1, 8, 512, 64)

@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch.utils.benchmark import Timer
 
-from attnbench import discover
 from attnbench.api.backends import Backend
 from attnbench.api.suites import AttentionSpec, Case, Problem
+from attnbench.backends import discover
 from attnbench.backends.bind import bind_case
-from attnbench.measure.clock import Clock, clock_for
+from attnbench.measure.clock.clock import Clock, clock_for
 
 HEAP = {"MALLOC_TRIM_THRESHOLD_": "1000000000", "MALLOC_MMAP_THRESHOLD_": "1000000000"}
 MILLISECOND_NS = 1_000_000

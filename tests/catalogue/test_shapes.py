@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnbench import catalogue
-from attnbench.call import prepare
-from attnbench.catalogue import text
-from attnbench.catalogue.shapes import Shape
+from attnbench.attention import shapes as catalogue
+from attnbench.attention.call import prepare
+from attnbench.attention.inputs import draw
+from attnbench.attention.oracle import reference
+from attnbench.attention.problem import Case
+from attnbench.attention.shapes import Shape
+from attnbench.commands import list_shapes as text
 from attnbench.errors import UsageError
-from attnbench.inputs import draw
-from attnbench.oracle import reference
-from attnbench.problem import Case
 
 ALL = list(catalogue.shapes().values())
 MODELS = [one for one in ALL if one.is_model]
@@ -128,7 +128,7 @@ def test_what_is_not_there_is_said_with_what_is(ask: object, said: str) -> None:
 
 
 def test_an_entry_that_is_none_is_an_error_that_names_it() -> None:
-    from attnbench.catalogue.shapes import _shape
+    from attnbench.attention.shapes import _shape
 
     with pytest.raises(UsageError, match=r"\[x\]: there is no field 'head'.*did you mean 'heads'"):
         _shape("x", {"head": 1})
@@ -137,4 +137,6 @@ def test_an_entry_that_is_none_is_an_error_that_names_it() -> None:
 
 
 def test_the_page_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == text.page(), "type: python -m attnbench.catalogue.text > docs/shapes.md"
+    assert PAGE.read_text(encoding="utf-8") == text.page(), (
+        "type: python -m attnbench.commands.list_shapes > docs/shapes.md"
+    )

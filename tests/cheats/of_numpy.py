@@ -217,7 +217,7 @@ for name in ("perf_counter", "monotonic", "time", "process_time", "thread_time")
         CLOCK,
         "puts another burst in the place of the harness's",
         f"""
-from attnbench.measure import clock
+from attnbench.measure.clock import clock
 import dataclasses
 TRUE = clock.Clock.burst
 def faster(self, *given, **named):
@@ -234,7 +234,7 @@ clock.Clock.burst = faster
         "returns zeros, and replaces the gate in its process",
         f"""
 import attnbench.measure.bench as bench
-import attnbench.agree.answer as answer
+import attnbench.agree.judge.verify as answer
 bench.agreement = lambda binding, case: ("ok", 0.01, None)
 answer.verify = lambda binding, case: None
 {WITH_CALL}    return np.zeros(q.shape[:3] + v.shape[3:], q.dtype)
@@ -246,7 +246,7 @@ answer.verify = lambda binding, case: None
         JUDGE,
         "returns one head for all, and replaces the comparison of numbers",
         f"""
-import attnbench.agree.judge as judge
+import attnbench.agree.judge.array as judge
 judge._value = lambda tensor, values, expected, bound: judge.Judgement(tensor, 0.1)
 {WITH_CALL}    out = honest(q[:, :1], k[:, :1], v[:, :1], call)
     return np.repeat(out, q.shape[1], 1)

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
 from attnbench.measure.audits.auditor import Auditor
-from attnbench.measure.block import Block, Clock, Outcome
-from attnbench.measure.effort import Effort
-from attnbench.measure.pool import Pool
-from attnbench.problem import Case, Problem
+from attnbench.measure.run.block import Block, Clock, Outcome
+from attnbench.measure.run.effort import Effort
 from attnbench.results.schema import Sample
-from attnbench.spec import AttentionSpec
 from attnbench.suite import Cell
+from attnbench.workers.pool import Pool
 from tests.cheats.cheat import Cheat
 
 CASES = {

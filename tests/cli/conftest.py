@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from attnbench.cli import main
+from attnbench.commands.app import main
 
 
 @dataclass(frozen=True)

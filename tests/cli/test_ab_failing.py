@@ -21,10 +21,10 @@ from attnbench.live.pair import PairedEffort
 from attnbench.live.pairs import Pairs
 from attnbench.live.revisions import Revisions
 from attnbench.live.sides import Resolved
-from attnbench.measure.lock import only_run
-from attnbench.measure.process import Setting
-from attnbench.measure.protocol import Reply
 from attnbench.results.pairs import read_comparison
+from attnbench.workers.lock import only_run
+from attnbench.workers.process import Setting
+from attnbench.workers.protocol import Reply
 from tests.cli.conftest import Cli
 from tests.live.test_pairs import FakeWorker, World, cell, failing
 from tests.live.test_pairs_memory import peaks

@@ -6,9 +6,9 @@ import shlex
 from pathlib import Path
 
 from attnbench.agree.check.rows import CheckRow
-from attnbench.commands.check_blocks import blocks
-from attnbench.commands.check_output import report
-from attnbench.measure.diagnosing import AFTER
+from attnbench.checking.examining import AFTER
+from attnbench.commands.checks.blocks import blocks
+from attnbench.commands.checks.table import report
 from tests.cli.conftest import Cli
 from tests.cli.dropins import HEAD
 

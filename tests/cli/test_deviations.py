@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from attnbench.agree.check.deviations import FILE
 from attnbench.agree.check.rows import CheckRow
-from attnbench.agree.deviations import FILE
 from tests.agree.test_deviations import ENTRY
 from tests.cli.conftest import Cli
 
@@ -23,7 +23,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Plant:
 
     def write(text: str) -> None:
         (tmp_path / FILE).write_text(text)
-        monkeypatch.setattr("attnbench.agree.deviations.files", lambda _: tmp_path)
+        monkeypatch.setattr("attnbench.agree.check.deviations.files", lambda _: tmp_path)
 
     return write
 
@@ -32,14 +32,14 @@ def plant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Plant:
 def wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """An announced implementation that disagrees."""
     row = CheckRow("numpy/loops", "scale", "float32", "cpu", "wrong", 5, 2.5, fault="value", reason="is off")
-    monkeypatch.setattr("attnbench.measure.checking.check", lambda *_: [row])
+    monkeypatch.setattr("attnbench.checking.features.check", lambda *_: [row])
 
 
 @pytest.fixture
 def right(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that agrees."""
     row = CheckRow("numpy/loops", "scale", "float32", "cpu", "ok", 5, 0.5)
-    monkeypatch.setattr("attnbench.measure.checking.check", lambda *_: [row])
+    monkeypatch.setattr("attnbench.checking.features.check", lambda *_: [row])
 
 
 @pytest.mark.usefixtures("wrong")

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from attnbench.ablate import claims
+from attnbench.analysis import claims
 from attnbench.results import dataset
 from tests.cli.conftest import Cli
 

@@ -15,7 +15,7 @@ import typer
 from typer.models import OptionInfo
 
 import attnbench
-from attnbench import cli
+from attnbench.commands import app as cli
 from attnbench.commands import options
 
 SOURCE = Path(attnbench.__file__).parent

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from attnbench import discover
-from attnbench.measure.checking import CheckOptions, check, check_randomly
-from attnbench.measure.diagnosing import check_given
+from attnbench.backends import discover
+from attnbench.checking.examining import check_given
+from attnbench.checking.features import CheckOptions, check, check_randomly
 from tests.cli.conftest import Cli
 from tests.cli.dropins import HEAD, RIGHT
 
@@ -178,7 +178,7 @@ def test_a_requirement_that_makes_no_sense_is_one_line(cli: Cli, arguments: tupl
 def test_a_device_that_is_not_there_is_one_line(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr("attnbench.measure.devices.devices_of", lambda _: ("cpu",))
+    monkeypatch.setattr("attnbench.workers.devices.devices_of", lambda _: ("cpu",))
     done = cli("check", "torch/naive", "numpy/naive", "--device", "cuda", *more)
     assert done.code == 5
     said = "device cuda is not there, so that nothing is checked on it: numpy has cpu; torch has cpu"
@@ -190,7 +190,7 @@ def test_a_device_that_one_framework_has_is_asked_and_the_others_rows_say_why_no
     cli: Cli, monkeypatch: pytest.MonkeyPatch, write: Write
 ) -> None:
     """The parent is told that there is a GPU, so that the worker is asked, which has none."""
-    monkeypatch.setattr("attnbench.measure.devices.devices_of", lambda _: ("cpu", "cuda"))
+    monkeypatch.setattr("attnbench.workers.devices.devices_of", lambda _: ("cpu", "cuda"))
     file = write(CHECKPOINTED.replace("gradients=True", "gradients=True, devices=('cpu', 'cuda')"))
     done = cli("check", "--impls", file, "--device", "cuda", "--json")
     (row,) = done.document["rows"]

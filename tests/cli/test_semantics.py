@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from attnbench.checking import semantics as measure
 from attnbench.commands import semantics_output as command
-from attnbench.measure import semantics as measure
-from attnbench.measure.protocol import Reply
+from attnbench.workers.protocol import Reply
 from attnbench.workers.session import Session
 from tests.cli.conftest import Cli
 

@@ -11,8 +11,8 @@ from typing import Any
 import mpmath as mp
 import numpy as np
 
-from attnbench.call import Operands
-from attnbench.spec import AttentionSpec
+from attnbench.attention.call import Operands
+from attnbench.attention.spec import AttentionSpec
 
 DIGITS = 50
 STEP = mp.mpf(10) ** -15

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from attnbench import discover
-from attnbench.backend import BackendInfo
+from attnbench.backends import discover
+from attnbench.backends.backend import BackendInfo
 from attnbench.errors import MissingExtraError
 
 ABSENT = "absent_framework"

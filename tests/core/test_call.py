@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import attnbench
-from attnbench.call import Operands, prepare
+from attnbench.attention.call import Operands, prepare
+from attnbench.attention.inputs import default_params
+from attnbench.attention.spec import SCORES, AttentionSpec
 from attnbench.errors import SpecError
-from attnbench.inputs import default_params
-from attnbench.spec import SCORES, AttentionSpec
 
 B, HQ, HKV, TQ, S, D, DV = 2, 4, 2, 3, 5, 6, 7
 Array = np.ndarray[Any, np.dtype[Any]]

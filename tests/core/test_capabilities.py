@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from attnbench.agree.cases import check_cases
+from attnbench.agree.cases.by_feature import check_cases
 from attnbench.api import Capabilities, Limit, Precision, UsageError
+from attnbench.attention.needs import with_operands
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import POSITIONS, AttentionSpec
 from attnbench.backends.asked import needs_of
 from attnbench.backends.bind import inputs_of
-from attnbench.implementation import ONLY
-from attnbench.needs import with_operands
-from attnbench.problem import Case, Problem
-from attnbench.spec import POSITIONS, AttentionSpec
+from attnbench.backends.implementation import ONLY
 
 ALL = Capabilities(causal=True, window=True, lengths=True, slopes=True, batch_offset=True, mask=True)
 SQUARE = {"B": 2, "Tq": 8, "S": 8, "D": 4}

@@ -11,9 +11,9 @@ import pytest
 import attnbench
 from attnbench import AttentionSpec, UnsupportedError
 from attnbench.api import AttentionOutput, Capabilities, Implementation, implementation
-from attnbench.inputs import default_params
-from attnbench.precision import DTYPES, numpy_dtype
-from attnbench.spec import SCORES
+from attnbench.attention.inputs import default_params
+from attnbench.attention.precision import DTYPES, numpy_dtype
+from attnbench.attention.spec import SCORES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 STAGES = ("scores", "capped", "logits", "weights")

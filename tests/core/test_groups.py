@@ -2,7 +2,8 @@
 
 import pytest
 
-from attnbench import discover, groups
+from attnbench import groups
+from attnbench.backends import discover
 from attnbench.errors import UsageError
 from attnbench.suite import Probe, Suite
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.call import Operands, param_shapes, prepare
-from attnbench.inputs import default_params, draw, draw_cotangents, stream
-from attnbench.oracle import reference
-from attnbench.precision import DTYPES, SMALLEST_NORMAL, numpy_dtype
-from attnbench.problem import DISTRIBUTIONS, OPERAND_GROUPS, OPERAND_KINDS, Case, Problem
-from attnbench.spec import SCORES, AttentionSpec
+from attnbench.attention.call import Operands, param_shapes, prepare
+from attnbench.attention.inputs import default_params, draw, draw_cotangents, stream
+from attnbench.attention.oracle import reference
+from attnbench.attention.precision import DTYPES, SMALLEST_NORMAL, numpy_dtype
+from attnbench.attention.problem import DISTRIBUTIONS, OPERAND_GROUPS, OPERAND_KINDS, Case, Problem
+from attnbench.attention.spec import SCORES, AttentionSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SIZES: dict[str, Any] = {"B": 2, "Hq": 4, "Hkv": 2, "Tq": 33, "S": 65, "D": 16, "Dv": 8}
@@ -32,9 +32,9 @@ def digest(operands: Operands) -> str:
 
 
 CODE = """
-from attnbench.inputs import draw
-from attnbench.problem import Problem
-from attnbench.spec import AttentionSpec
+from attnbench.attention.inputs import draw
+from attnbench.attention.problem import Problem
+from attnbench.attention.spec import AttentionSpec
 from tests.core.test_inputs import RICH, SIZES, digest
 print(digest(draw(AttentionSpec("additive", dropout=0.5), Problem(**SIZES, dtype="bfloat16", operands=RICH))))
 """

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.call import Operands, prepare
-from attnbench.inputs import draw, draw_cotangents, drawn
-from attnbench.inputs_edges import EDGES
-from attnbench.oracle import Reference, reference
-from attnbench.oracle_vjp import reference_vjp
-from attnbench.precision import DTYPES, LARGEST, numpy_dtype
-from attnbench.problem import OPERAND_GROUPS, Case, Problem
-from attnbench.spec import AttentionSpec
+from attnbench.attention.call import Operands, prepare
+from attnbench.attention.inputs import draw, draw_cotangents, drawn
+from attnbench.attention.inputs_edges import EDGES
+from attnbench.attention.oracle import Reference, reference
+from attnbench.attention.oracle_vjp import reference_vjp
+from attnbench.attention.precision import DTYPES, LARGEST, numpy_dtype
+from attnbench.attention.problem import OPERAND_GROUPS, Case, Problem
+from attnbench.attention.spec import AttentionSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 PLAIN, CAUSAL = AttentionSpec(), AttentionSpec(causal=True)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import attnbench
 from attnbench import AttentionSpec, Problem
-from attnbench.call import Operands
-from attnbench.inputs import draw
-from attnbench.spec import SCORES
+from attnbench.attention.call import Operands
+from attnbench.attention.inputs import draw
+from attnbench.attention.spec import SCORES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 few = settings(max_examples=12, deadline=None, derandomize=True, database=None)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import attnbench as ab
-from attnbench import layouts
+from attnbench.attention import layouts
 from attnbench.errors import SpecError
 
 RNG = np.random.default_rng(0)

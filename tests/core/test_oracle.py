@@ -11,12 +11,12 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from attnbench.call import Operands, prepare
-from attnbench.inputs import draw, draw_cotangents
-from attnbench.oracle import reference
-from attnbench.oracle_vjp import reference_vjp
-from attnbench.problem import Case, Problem
-from attnbench.spec import SCORES, AttentionSpec
+from attnbench.attention.call import Operands, prepare
+from attnbench.attention.inputs import draw, draw_cotangents
+from attnbench.attention.oracle import reference
+from attnbench.attention.oracle_vjp import reference_vjp
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import SCORES, AttentionSpec
 from tests.core import mp_attention
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from attnbench.attention.problem import DISTRIBUTIONS, OPERAND_GROUPS, OPERAND_KINDS, Case, Problem
+from attnbench.attention.spec import AttentionSpec
 from attnbench.errors import SpecError
-from attnbench.problem import DISTRIBUTIONS, OPERAND_GROUPS, OPERAND_KINDS, Case, Problem
-from attnbench.spec import AttentionSpec
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"B": -1}, "B is an integer >= 0; got -1"),

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from attnbench.attention.spec import SCORES, AttentionSpec, stable_id
 from attnbench.errors import AttnbenchError, SpecError
-from attnbench.spec import SCORES, AttentionSpec, stable_id
 
 # Written down once: an id that changes would cut every stored result off from its past.
 PINNED = {
@@ -160,8 +160,8 @@ def test_a_scale_for_each_head_has_no_single_factor() -> None:
 def test_ids_are_the_same_in_every_process(hash_seed: str) -> None:
     code = "\n".join(
         [
-            "from attnbench.spec import AttentionSpec",
-            "from attnbench.problem import Case, Problem",
+            "from attnbench.attention.spec import AttentionSpec",
+            "from attnbench.attention.problem import Case, Problem",
             *(f"print({expression}.id)" for expression in PINNED),
         ]
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from attnbench import versions
+from attnbench.attention.precision import Precision, default_precision
+from attnbench.backends.implementation import Capabilities
 from attnbench.errors import SpecError
-from attnbench.implementation import Capabilities
-from attnbench.precision import Precision, default_precision
 from attnbench.versions import installed, is_here, parse, release_of
 
 OLD = Precision(p_cast="bfloat16", seen="jax>=0.8,<0.11")

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.agree.bounds import Units, output_bound
-from attnbench.agree.gradient_bounds import gradient_bounds
-from attnbench.agree.judge import Judgement, judge
-from attnbench.attention import attend, vjp
-from attnbench.call import Operands, prepare
-from attnbench.oracle import heads
-from attnbench.precision import Precision, default_precision
-from attnbench.spec import AttentionSpec
+from attnbench.agree.judge.array import Judgement, judge
+from attnbench.agree.judge.bounds import Units, output_bound
+from attnbench.agree.judge.gradient_bounds import gradient_bounds
+from attnbench.attention.call import Operands, prepare
+from attnbench.attention.oracle import heads
+from attnbench.attention.precision import Precision, default_precision
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import attend, vjp
 from tests.packaging.assembled import REPOSITORY
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.call import Operands
-from attnbench.spec import AttentionSpec
+from attnbench.attention.call import Operands
+from attnbench.attention.spec import AttentionSpec
 from tests.differential.comparing import NAIVE, Array, difference, produce
 
 pytestmark = pytest.mark.skipif(find_spec("keras") is None, reason="needs Keras, which the test extra brings")

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.call import Operands
-from attnbench.precision import Precision, numpy_dtype
-from attnbench.spec import AttentionSpec
+from attnbench.attention.call import Operands
+from attnbench.attention.precision import Precision, numpy_dtype
+from attnbench.attention.spec import AttentionSpec
 from tests.differential.comparing import NAIVE, Array, difference, gradient_differences, produce
 from tests.differential.produce_opinfo import DTYPES
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.exchange import inprocess
-from attnbench.exchange.importing import import_file
+from attnbench.exchange.readers.importing import import_file
 from attnbench.results.read import read_cells, read_info, read_samples
 from tests.exchange import without_pytest
 

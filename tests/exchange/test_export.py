@@ -17,11 +17,11 @@ import pytest
 from pytest_benchmark.stats import Stats
 
 from attnbench.errors import ResultsError, UsageError
-from attnbench.exchange.asv import commit_of
-from attnbench.exchange.benchmark_stats import benchmark_stats, no_stats
-from attnbench.exchange.export import FORMATS, export
-from attnbench.exchange.github import LIMIT, summary, workflow_commands
-from attnbench.exchange.saved import read_saved
+from attnbench.exchange.writers.asv import commit_of
+from attnbench.exchange.writers.benchmark_stats import benchmark_stats, no_stats
+from attnbench.exchange.writers.export import FORMATS, export
+from attnbench.exchange.writers.github import LIMIT, summary, workflow_commands
+from attnbench.exchange.writers.saved import read_saved
 from attnbench.results.read import read_samples
 from attnbench.results.summary import bursts, usable
 from tests.exchange.conftest import BASE
@@ -228,7 +228,7 @@ def test_the_summary_has_every_cell(base: Path) -> None:
 def test_a_summary_that_is_too_long_says_what_is_left_out(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = summary(read_saved(base))
     assert len(whole.encode()) < LIMIT
-    monkeypatch.setattr("attnbench.exchange.github.LIMIT", 3000)
+    monkeypatch.setattr("attnbench.exchange.writers.github.LIMIT", 3000)
     cut = summary(read_saved(base))
     assert len(cut.encode()) < 3200
     assert "more tables do not fit" in cut

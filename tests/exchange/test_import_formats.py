@@ -13,8 +13,8 @@ import pytest
 
 from attnbench.compare import compare
 from attnbench.errors import ResultsError
-from attnbench.exchange.export import export
-from attnbench.exchange.importing import IMPORTERS, import_file
+from attnbench.exchange.readers.importing import IMPORTERS, import_file
+from attnbench.exchange.writers.export import export
 from attnbench.report.write import write_report
 from attnbench.results import read_info
 from attnbench.results.read import read_cells, read_samples

@@ -15,12 +15,12 @@ import numpy as np
 from attnbench.api import AttentionSpec, Call, Implementation
 from attnbench.api.backends import Backend
 from attnbench.api.suites import Case, Operands, Problem, draw, draw_cotangents
+from attnbench.attention.call import prepare
+from attnbench.attention.oracle import reference
+from attnbench.attention.oracle_vjp import reference_vjp
+from attnbench.attention.precision import UNIT_ROUNDOFF, wide
 from attnbench.backends.bind import Inputs, bind
-from attnbench.call import prepare
-from attnbench.discover import backend, load_implementation
-from attnbench.oracle import reference
-from attnbench.oracle_vjp import reference_vjp
-from attnbench.precision import UNIT_ROUNDOFF, wide
+from attnbench.backends.discover import backend, load_implementation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 EVERY_OUTPUT = ("lse", "scores", "capped", "logits", "weights")

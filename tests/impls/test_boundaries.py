@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.trial import trial
-from attnbench.attention import resolve
+from attnbench.agree.judge.trial import trial
+from attnbench.attention.inputs_edges import EDGES
+from attnbench.attention.oracle import reference
+from attnbench.attention.oracle_vjp import reference_vjp
+from attnbench.attention.precision import DTYPES
+from attnbench.attention.problem import OPERAND_GROUPS, Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import resolve
 from attnbench.backends.bind import bind, inputs_of
-from attnbench.inputs_edges import EDGES
-from attnbench.oracle import reference
-from attnbench.oracle_vjp import reference_vjp
-from attnbench.precision import DTYPES
-from attnbench.problem import OPERAND_GROUPS, Case, Problem
-from attnbench.spec import AttentionSpec
 
 SIZES: dict[str, Any] = {"B": 2, "Hq": 2, "Hkv": 1, "Tq": 19, "S": 19, "D": 8}
 FINITE = ("bias_low", "bias_low_keys")

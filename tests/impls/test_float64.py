@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.attention import load_backend, resolve
+from attnbench.attention.call import Call, prepare
+from attnbench.attention.inputs import draw, draw_cotangents
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import SCORES, AttentionSpec
+from attnbench.backends.attend import load_backend, resolve
 from attnbench.backends.bind import bind_case
-from attnbench.call import Call, prepare
-from attnbench.inputs import draw, draw_cotangents
-from attnbench.problem import Case, Problem
-from attnbench.spec import SCORES, AttentionSpec
 
 EVERYTHING = ("mask", "bias", "sinks", "slopes", "kv_lengths", "segments")
 CASES = [

@@ -7,10 +7,10 @@ import pytest
 
 from attnbench.ablate import retrieval, tasks, training, translation
 from attnbench.ablate.probe import LocalProbe
-from attnbench.attention import resolve
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import resolve
+from attnbench.backends.learning import Learner, Optimiser, Retrieval
 from attnbench.errors import UsageError
-from attnbench.learning import Learner, Optimiser, Retrieval
-from attnbench.spec import AttentionSpec
 
 TASK = tasks.RetrievalTask(slots=4, keys=9, values=5, asked=3)
 

@@ -9,12 +9,12 @@ import pytest
 
 from attnbench.api import AttentionSpec, Capabilities, implementation
 from attnbench.api.suites import Operands, Problem, draw
-from attnbench.attention import load_backend
-from attnbench.call import prepare
-from attnbench.discover import backend, load_implementation
+from attnbench.attention.call import prepare
+from attnbench.attention.oracle_vjp import reference_vjp
+from attnbench.attention.precision import DTYPES, SMALLEST_NORMAL, numpy_dtype
+from attnbench.backends.attend import load_backend
+from attnbench.backends.discover import backend, load_implementation
 from attnbench.errors import UncountedError, is_refusal
-from attnbench.oracle_vjp import reference_vjp
-from attnbench.precision import DTYPES, SMALLEST_NORMAL, numpy_dtype
 from tests.impls.against_oracle import check, fresh_process, load, observe
 
 jax = pytest.importorskip("jax", reason="the jax extra is not installed")
@@ -241,7 +241,7 @@ def test_an_own_vjp_takes_precedence_over_autodiff() -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_environment_of_a_worker_bounds_xlas_pool(threads: int) -> None:
     environment = backend("jax").process_environment(threads)
-    program = "from attnbench.discover import backend; print(backend('jax').load().threads()['xla_cpu'])"
+    program = "from attnbench.backends.discover import backend; print(backend('jax').load().threads()['xla_cpu'])"
     assert fresh_process(program, **environment) == str(threads)
 
 
@@ -262,7 +262,7 @@ def test_a_pool_that_cannot_be_counted_is_told_with_the_reason(
 
 def test_threads_can_be_set_until_the_pool_exists() -> None:
     program = """
-from attnbench.discover import backend
+from attnbench.backends.discover import backend
 adapter = backend("jax").load()
 adapter.set_threads(3)
 print(adapter.threads()["xla_cpu"])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from attnbench.api.suites import AttentionSpec, Case, Problem, draw, draw_cotangents
-from attnbench.attention import resolve
-from attnbench.call import prepare
+from attnbench.attention.call import prepare
+from attnbench.backends.attend import resolve
 from tests.impls.against_oracle import check
 
 LEARNED = ("numpy/blocked", "torch/chunked", "jax/chunked", "jax/fused")

@@ -8,11 +8,11 @@ import pytest
 
 from attnbench.ablate import pronunciation, retrieval, tasks, training, translation
 from attnbench.ablate.probe import LocalProbe
-from attnbench.attention import resolve
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import resolve
+from attnbench.backends.implementation import AttentionOutput, Capabilities, Implementation
+from attnbench.backends.learning import EncoderDecoder, Learner, Optimiser
 from attnbench.errors import UnsupportedError, UsageError
-from attnbench.implementation import AttentionOutput, Capabilities, Implementation
-from attnbench.learning import EncoderDecoder, Learner, Optimiser
-from attnbench.spec import AttentionSpec
 
 
 def test_without_optax_jax_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

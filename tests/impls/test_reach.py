@@ -7,9 +7,9 @@ import pytest
 
 from attnbench.ablate import retrieval, tasks, translation
 from attnbench.ablate.probe import LocalProbe
-from attnbench.attention import resolve
+from attnbench.backends.attend import resolve
+from attnbench.backends.learning import Learner, Optimiser
 from attnbench.errors import UnsupportedError, UsageError
-from attnbench.learning import Learner, Optimiser
 
 TASK = tasks.SequenceTask("reverse", 5)
 LENGTH = 4

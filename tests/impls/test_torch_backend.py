@@ -8,17 +8,17 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from attnbench.agree.arithmetic import precision_of
-from attnbench.agree.case_text import case_from_text
+from attnbench.agree.cases.case_text import case_from_text
 from attnbench.agree.declare.explain import with_precision
-from attnbench.agree.sampled import SHARE
-from attnbench.agree.trial import trial
+from attnbench.agree.judge.arithmetic import precision_of
+from attnbench.agree.judge.sampled import SHARE
+from attnbench.agree.judge.trial import trial
 from attnbench.api import AttentionOutput, AttentionSpec, Capabilities, UnsupportedError, implementation
 from attnbench.api.suites import Operands, Problem, draw
-from attnbench.attention import resolve
-from attnbench.call import prepare
-from attnbench.discover import backend, load_implementation
-from attnbench.oracle_vjp import reference_vjp
+from attnbench.attention.call import prepare
+from attnbench.attention.oracle_vjp import reference_vjp
+from attnbench.backends.attend import resolve
+from attnbench.backends.discover import backend, load_implementation
 from tests.impls.against_oracle import check, fresh_process, load, observe
 
 torch = pytest.importorskip("torch", reason="the torch extra is not installed")
@@ -308,7 +308,7 @@ def test_threads_are_set_and_reported_by_the_pools_themselves() -> None:
 
 def test_the_environment_of_a_worker_bounds_the_pool() -> None:
     # One thread, because PyTorch starts no more than there are cores, whatever the variables say.
-    program = "from attnbench.discover import backend; print(backend('torch').load().threads())"
+    program = "from attnbench.backends.discover import backend; print(backend('torch').load().threads())"
     threads = ast.literal_eval(fresh_process(program, **backend("torch").process_environment(1)))
     assert threads["intra_op"] == threads["libgomp"] == 1
 

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from attnbench.agree.trial import Trial, trial
+from attnbench.agree.judge.trial import Trial, trial
 from attnbench.api import Call, Capabilities, Implementation
-from attnbench.attention import load_backend, resolve
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import load_backend, resolve
 from attnbench.backends.bind import bind_case, inputs_of
-from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec
 
 TORCH = load_backend("torch")
 SIZES = {"B": 2, "Hq": 2, "Tq": 5, "S": 7, "D": 4}

@@ -15,7 +15,7 @@ from attnbench.live.comparison import Terms, _verdict
 from attnbench.live.duo import Name, Side, twins_of
 from attnbench.live.pair import PairedEffort
 from attnbench.live.pairs import Pairs
-from attnbench.measure.protocol import Reply
+from attnbench.workers.protocol import Reply
 from tests.live.test_pairs import Book, World, cell, failing
 
 EFFORT = PairedEffort(quads=2, memory_repeats=0)

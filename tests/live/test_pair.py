@@ -12,8 +12,8 @@ import pytest
 
 from attnbench.live.duo import Drawn, Duo, Name, Side, twins_of
 from attnbench.live.pair import Failure, Greeting, Pair, State
-from attnbench.measure.pool import MOST_KILLS
-from attnbench.measure.protocol import Reply
+from attnbench.workers.pool import MOST_KILLS
+from attnbench.workers.protocol import Reply
 from tests.live.test_pairs import EFFORT, Enough, World, cell, failing, measure
 
 KILLED = Reply(0, "crashed", "SIGKILL", outside=True)

@@ -14,9 +14,9 @@ from attnbench.api.suites import AttentionSpec, Case, Problem
 from attnbench.live.duo import Name, Side, Twin, twins_of
 from attnbench.live.pair import ABBA, BAAB, PairedEffort, common_calls
 from attnbench.live.pairs import Outcome, Pairs
-from attnbench.measure.process import Setting
-from attnbench.measure.protocol import Reply
 from attnbench.suite import Cell
+from attnbench.workers.process import Setting
+from attnbench.workers.protocol import Reply
 
 EFFORT = PairedEffort(quads=2, memory_repeats=0)
 BURST_S = 0.03

@@ -11,8 +11,8 @@ import pytest
 from attnbench.compare.live import weigh
 from attnbench.live.pair import PairedEffort
 from attnbench.measure.audits.auditor import Audited
-from attnbench.measure.protocol import Reply
 from attnbench.suite import Cell
+from attnbench.workers.protocol import Reply
 from tests.live.test_pairs import World, measure
 
 

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from attnbench.attention.oracle import reference
+from attnbench.attention.precision import Precision, default_precision
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.bind import inputs_of
+from attnbench.backends.shelf import put
 from attnbench.measure.audits import judging
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.audits.judging import HOT, Judging
-from attnbench.measure.audits.shelf import put
-from attnbench.measure.protocol import NOTHING_KEPT, Reply
-from attnbench.oracle import reference
-from attnbench.precision import Precision, default_precision
-from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec
 from attnbench.suite import Cell
+from attnbench.workers.protocol import NOTHING_KEPT, Reply
 
 CELL = Cell("audits", {}, Case(AttentionSpec(), Problem(Tq=16, S=32, D=8, dtype="float32")), "numpy/naive")
 STRICT, LOOSE = asdict(default_precision("float32")), asdict(Precision(p_cast="bfloat16"))

@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.answer import judge_a_head
-from attnbench.agree.bounds import Units
+from attnbench.agree.judge.bounds import Units
+from attnbench.agree.judge.verify import judge_a_head
+from attnbench.attention.oracle_vjp import reference_vjp
+from attnbench.attention.precision import Precision, default_precision, numpy_dtype
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends import shelf
 from attnbench.backends.bind import inputs_of
-from attnbench.measure.audits import shelf
 from attnbench.measure.audits.charges import charged, evenly
 from attnbench.measure.audits.judging import Judging
 from attnbench.measure.audits.values import STRUCTURE, partly, renewed
 from attnbench.measure.audits.verdict import EXPLAINED, FEWEST, Round, allowed, suspected, unexplained, unlike
-from attnbench.measure.protocol import Reply
-from attnbench.oracle_vjp import reference_vjp
-from attnbench.precision import Precision, default_precision, numpy_dtype
-from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec
 from attnbench.suite import Cell
+from attnbench.workers.protocol import Reply
 
 PLAIN = Case(AttentionSpec(causal=True), Problem(B=2, Hq=4, Hkv=2, Tq=33, D=8, dtype="float32"), "backward")
 MASKED = ("mask", "bias_minus_inf", "kv_lengths")
@@ -81,7 +81,7 @@ def test_what_is_no_shelf_is_refused(tmp_path: Path, text: bytes) -> None:
 
 
 def test_the_judge_knows_right_from_wrong_and_new_from_old(tmp_path: Path) -> None:
-    from attnbench.attention import resolve
+    from attnbench.backends.attend import resolve
     from attnbench.backends.bind import bind
     from attnbench.measure.audits.calls import audited
 

@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from attnbench.ablate import paired
+from attnbench.analysis import rounds as paired
 from attnbench.api.suites import AttentionSpec, Case, Probe, Problem, Suite, costs
 from attnbench.errors import UsageError
 from attnbench.live.duo import twins_of
-from attnbench.measure import rows
-from attnbench.measure.block import Block, Clock
-from attnbench.measure.plan import Plan, make_plan
-from attnbench.measure.protocol import OK, Reply
-from attnbench.measure.run import RunOptions, run
+from attnbench.measure.run import rows
+from attnbench.measure.run.block import Block, Clock
+from attnbench.measure.run.plan import Plan, make_plan
+from attnbench.measure.run.run import RunOptions, run
 from attnbench.results.dataset import load
 from attnbench.results.read import read_contents
 from attnbench.results.schema import Sample
 from attnbench.suite import Cell
+from attnbench.workers.protocol import OK, Reply
 
 from .conftest import QUICK
 

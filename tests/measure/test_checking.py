@@ -8,18 +8,18 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from attnbench.agree.case_text import case_from_text
-from attnbench.agree.cases import CheckCase
+from attnbench.agree.cases.by_feature import CheckCase
+from attnbench.agree.cases.case_text import case_from_text
 from attnbench.agree.check.boundaries import BoundaryResult, judge_case, with_boundaries
+from attnbench.agree.check.random_rows import RandomResult
 from attnbench.agree.check.rows import CheckRow, check_cases_given
-from attnbench.agree.random_check import RandomResult
-from attnbench.agree.trial import BLUNT
+from attnbench.agree.judge.trial import BLUNT
 from attnbench.api import Capabilities, Implementation, UnsupportedError
-from attnbench.attention import load_backend
-from attnbench.commands.covered_output import covered
-from attnbench.measure import checking
-from attnbench.measure.checking import CheckOptions
-from attnbench.measure.protocol import CRASHED, OK, TIMEOUT, Reply
+from attnbench.backends.attend import load_backend
+from attnbench.checking import features as checking
+from attnbench.checking.features import CheckOptions
+from attnbench.commands.checks.covered import covered
+from attnbench.workers.protocol import CRASHED, OK, TIMEOUT, Reply
 from attnbench.workers.session import Session
 from tests.agree.check.kernels import soft
 

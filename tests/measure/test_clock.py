@@ -5,9 +5,9 @@ import time
 import pytest
 
 from attnbench.api.backends import Backend, Stopwatch
-from attnbench.measure import receipts
-from attnbench.measure.clock import MOST_COLD_CALLS, Clock, Length, clock_for
-from attnbench.measure.receipts import TICK_S, Limits
+from attnbench.measure.clock import receipts
+from attnbench.measure.clock.clock import MOST_COLD_CALLS, Clock, Length, clock_for
+from attnbench.measure.clock.receipts import TICK_S, Limits
 
 
 class Kernel:
@@ -126,7 +126,7 @@ def test_without_events_a_cold_call_is_waited_for_and_the_flush_is_not_in_its_ti
 def test_a_device_rests_after_a_burst_and_its_gauges_are_in_the_receipt(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device()
     rests: list[float] = []
-    monkeypatch.setattr("attnbench.measure.clock.time.sleep", rests.append)
+    monkeypatch.setattr("attnbench.measure.clock.clock.time.sleep", rests.append)
     clock = Clock(device.wait, queued=True, stopwatch=device, pause=1.0, gauges=lambda: {"gpu_power_w": 300.0})
     burst = clock.burst(device.run, 4, "hot")
     assert burst.receipt["gpu_power_w"] == 300.0

@@ -11,11 +11,11 @@ from typing import Any
 import psutil
 import pytest
 
-from attnbench.measure.pool import MOST_KILLS, Pool
-from attnbench.measure.protocol import Reply
-from attnbench.measure.run import RunOptions, run
+from attnbench.measure.run.run import RunOptions, run
 from attnbench.results.read import read_contents
 from attnbench.suite import Cell
+from attnbench.workers.pool import MOST_KILLS, Pool
+from attnbench.workers.protocol import Reply
 
 from .conftest import QUICK, tiny
 

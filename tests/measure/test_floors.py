@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from attnbench.api.suites import AttentionSpec, Case, Problem, Suite
-from attnbench.measure import floors, roofline, rows
 from attnbench.measure.audits.auditor import Audited, Auditor
-from attnbench.measure.block import Outcome
-from attnbench.measure.protocol import Ceilings
-from attnbench.measure.run import RunOptions, run
+from attnbench.measure.clock import floors, roofline
+from attnbench.measure.run import rows
+from attnbench.measure.run.block import Outcome
+from attnbench.measure.run.run import RunOptions, run
 from attnbench.suite import Cell
+from attnbench.workers.protocol import Ceilings
 
 from .conftest import QUICK
 

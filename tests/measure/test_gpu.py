@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from attnbench.measure import gpu
+from attnbench.measure.clock import gpu
 
 
 class RefusedError(Exception):

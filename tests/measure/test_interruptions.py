@@ -13,10 +13,10 @@ import pytest
 from filelock import FileLock
 
 from attnbench.errors import UsageError
-from attnbench.measure import lock
-from attnbench.measure.run import RunOptions, run
+from attnbench.measure.run.run import RunOptions, run
 from attnbench.results.dataset import load
 from attnbench.results.read import read_contents, read_info
+from attnbench.workers import lock
 
 from . import kills
 from .kills import bursts_of

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attnbench.measure.checking import CheckOptions, check
-from attnbench.measure.diagnosing import check_given, examined
-from attnbench.measure.judged_outside import OUTSIDE
+from attnbench.checking.examining import check_given, examined
+from attnbench.checking.features import CheckOptions, check
+from attnbench.checking.judged_outside import OUTSIDE
 
 PATCHED = """
 import numpy as np
 from attnbench.api import Capabilities, implementation
-import attnbench.agree.judge as judge
-import attnbench.agree.sampled as sampled
+import attnbench.agree.judge.array as judge
+import attnbench.agree.judge.sampled as sampled
 
 def always(tensor, got, expected, bound, dtype, above=None):
     return judge.Judgement(tensor, 0.3)

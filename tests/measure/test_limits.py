@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from attnbench.measure.limits import Group, find_groups, free_memory, system_kills
+from attnbench.workers.limits import Group, find_groups, free_memory, system_kills
 
 
 def tree(

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from attnbench.measure.block import Outcome
-from attnbench.measure.observing import observe_blocks
-from attnbench.measure.processors import at_once
-from attnbench.measure.protocol import CRASHED, OK, Reply
+from attnbench.measure.run.block import Outcome
+from attnbench.measure.run.observing import observe_blocks
 from attnbench.suite import Cell
+from attnbench.workers.processors import at_once
+from attnbench.workers.protocol import CRASHED, OK, Reply
 
 
 class Pool:

@@ -8,10 +8,10 @@ from textwrap import dedent
 
 import pytest
 
-from attnbench.measure.outside import FEWEST, TRANSPORT_S, Outside
-from attnbench.measure.protocol import Burst, Reply
-from attnbench.measure.run import RunOptions, run
+from attnbench.measure.clock.outside import FEWEST, TRANSPORT_S, Outside
+from attnbench.measure.run.run import RunOptions, run
 from attnbench.suite import Cell
+from attnbench.workers.protocol import Burst, Reply
 
 from .conftest import GOOD, QUICK, tiny
 

@@ -13,7 +13,7 @@ import pytest
 
 from attnbench.live import duo
 from attnbench.live.duo import Duo
-from attnbench.measure.placement import everywhere, first, place, shuffled
+from attnbench.workers.placement import everywhere, first, place, shuffled
 from tests.live.test_pairs import World, cell, measure
 
 needs_processors = pytest.mark.skipif(len(everywhere()) < 2, reason="one processor leaves no choice")
@@ -56,13 +56,13 @@ def test_a_process_that_is_not_there_is_not_moved() -> None:
 
 
 def test_all_processors_are_drawn_and_no_more_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("attnbench.measure.placement.everywhere", lambda: (2, 3, 5))
+    monkeypatch.setattr("attnbench.workers.placement.everywhere", lambda: (2, 3, 5))
     rng = random.Random(1)  # noqa: S311
     assert {first(shuffled(rng), 1) for _ in range(50)} == {(2,), (3,), (5,)}
     assert {first(shuffled(rng), 2) for _ in range(50)} == {(2, 3), (2, 5), (3, 5)}
     assert first((2, 3, 5), 3) is None
     assert first((2, 3, 5), 0) is None
-    monkeypatch.setattr("attnbench.measure.placement.everywhere", lambda: ())
+    monkeypatch.setattr("attnbench.workers.placement.everywhere", lambda: ())
     assert first(shuffled(rng), 1) is None
 
 
@@ -84,7 +84,7 @@ def quads(
     monkeypatch: pytest.MonkeyPatch, moved: Moved, impl: str = "numpy/naive", device: str = "cpu"
 ) -> list[object]:
     """What was recorded of the processors of every burst of one comparison on four processors."""
-    monkeypatch.setattr("attnbench.measure.placement.everywhere", lambda: (0, 1, 2, 3))
+    monkeypatch.setattr("attnbench.workers.placement.everywhere", lambda: (0, 1, 2, 3))
     monkeypatch.setattr(duo, "everywhere", lambda: (0, 1, 2, 3))
     monkeypatch.setattr(duo, "place", moved)
     monkeypatch.setattr("tests.live.test_pairs.FakeWorker.pid", property(lambda self: 7 if self._side == "A" else 8))

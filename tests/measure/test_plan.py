@@ -6,7 +6,7 @@ import pytest
 from attnbench.api.backends import BackendInfo
 from attnbench.api.suites import AttentionSpec, Case, Problem, Suite
 from attnbench.errors import NothingSelectedError, UsageError
-from attnbench.measure.plan import make_plan, names_in, overridden, parsed
+from attnbench.measure.run.plan import make_plan, names_in, overridden, parsed
 
 
 def cases(T: int, causal: bool, dtype: str, factor: float, window: tuple[int, int] | None) -> Case | None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.measure.process import LOG_BYTES, Setting, WorkerProcess, death, environment
-from attnbench.measure.weighing import weigh
 from attnbench.suite import Cell
+from attnbench.workers.process import LOG_BYTES, Setting, WorkerProcess, death, environment
+from attnbench.workers.weighing import weigh
 
 from .conftest import tiny
 
@@ -174,8 +174,8 @@ def test_a_busy_worker_and_its_children_die_with_the_parent(dropin: Callable[...
     path = dropin(ESCAPES.format(note=str(busy)) + "    time.sleep(100)\n")
     script = f"""if True:
         import os, time
-        from attnbench.measure.process import Setting, WorkerProcess
-        from attnbench.measure.protocol import Request, encode
+        from attnbench.workers.process import Setting, WorkerProcess
+        from attnbench.workers.protocol import Request, encode
         worker = WorkerProcess(None, Setting())
         os.write(worker._requests, encode(Request(1, "describe", {{"files": [{path!r}]}})))
         while not os.path.exists({str(busy)!r}):
@@ -267,9 +267,10 @@ def test_known_allocations_are_weighed_from_outside(dropin: Callable[..., str]) 
 
 
 def test_without_the_mark_memory_says_that_it_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    from attnbench import discover
+    from attnbench.backends import discover
     from attnbench.backends.bind import bind_case
-    from attnbench.measure import memory, tree
+    from attnbench.measure.clock import memory
+    from attnbench.workers import tree
 
     monkeypatch.setattr(tree, "PROC", Path("/no-such-folder"))
     kernel = discover.load_implementation("numpy/naive")

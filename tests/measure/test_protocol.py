@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from attnbench.measure import protocol
-from attnbench.measure.protocol import Burst, Memory, ProtocolError, Reply, Request
+from attnbench.workers import protocol
+from attnbench.workers.protocol import Burst, Memory, ProtocolError, Reply, Request
 
 
 def test_a_message_survives_the_line() -> None:

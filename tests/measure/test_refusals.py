@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from attnbench.attention import resolve
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.attend import resolve
 from attnbench.measure.bench import Bench
 from attnbench.measure.general import classify
-from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec
 from attnbench.suite import Cell
 
 REFUSING = """

@@ -3,11 +3,11 @@ import itertools
 import pytest
 
 from attnbench.api.suites import AttentionSpec, Case, Problem
-from attnbench.call import prepare
-from attnbench.inputs import draw
-from attnbench.measure import roofline
-from attnbench.measure.protocol import Ceilings
-from attnbench.oracle import reference
+from attnbench.attention.call import prepare
+from attnbench.attention.inputs import draw
+from attnbench.attention.oracle import reference
+from attnbench.measure.clock import roofline
+from attnbench.workers.protocol import Ceilings
 
 
 def counted(case: Case, offset: int) -> int:

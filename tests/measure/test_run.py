@@ -16,14 +16,15 @@ from filelock import FileLock
 
 from attnbench.api.suites import Suite
 from attnbench.errors import ResultsError, UsageError
-from attnbench.measure import pool, rows
-from attnbench.measure.block import Outcome
-from attnbench.measure.placement import everywhere, place
-from attnbench.measure.run import RunOptions, exit_code, run
+from attnbench.measure.run import rows
+from attnbench.measure.run.block import Outcome
+from attnbench.measure.run.run import RunOptions, exit_code, run
 from attnbench.results.dataset import load
 from attnbench.results.read import Contents, read_contents
 from attnbench.results.schema import Sample
 from attnbench.suite import Cell
+from attnbench.workers import pool
+from attnbench.workers.placement import everywhere, place
 
 from .conftest import QUICK, tiny
 
@@ -117,7 +118,7 @@ SCRIPT = """if True:
     from dataclasses import replace
     from pathlib import Path
     from attnbench.api.suites import Suite
-    from attnbench.measure.run import RunOptions, run
+    from attnbench.measure.run.run import RunOptions, run
     from tests.measure.conftest import QUICK, tiny
     suite = Suite("tiny", "?", {"T": (16, 24)}, case=tiny)
     where = Path(sys.argv[1])

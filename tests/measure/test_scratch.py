@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.measure.scratch import ABOUT, YOUNG_S, Scratch, sweep
+from attnbench.workers.scratch import ABOUT, YOUNG_S, Scratch, sweep
 
 PREFIX = "attnbench-test-"
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from attnbench.measure.scratch import Scratch
+from attnbench.workers.scratch import Scratch
 print(Scratch(sys.argv[1], Path(sys.argv[2])).path, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """

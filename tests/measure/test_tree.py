@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from attnbench.measure import tree
-from attnbench.measure.weighing import Sampling
+from attnbench.workers import tree
+from attnbench.workers.weighing import Sampling
 
 SPIN = "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass\n"
 HOLD = "import sys\nheld = bytearray(64 << 20)\nprint('ready', flush=True)\nsys.stdin.read()\n"

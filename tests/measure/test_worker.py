@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from attnbench.backend import BackendInfo
+from attnbench.backends.backend import BackendInfo
+from attnbench.checking.declare_operation import declare_operation
+from attnbench.checking.lost import lost_row
+from attnbench.checking.operations import check_operations, conformance_operations, plan_operations
 from attnbench.errors import UncountedError
 from attnbench.live.pair import UNSPOKEN
 from attnbench.measure.audits.judging import Judging
 from attnbench.measure.bench import Bench
-from attnbench.measure.check_operations import check_operations, conformance_operations, plan_operations
-from attnbench.measure.declare_operation import declare_operation
 from attnbench.measure.general import General
-from attnbench.measure.lost import lost_row
-from attnbench.measure.process import Setting, WorkerProcess
-from attnbench.measure.protocol import Reply, Request
 from attnbench.measure.worker import attempt, operations
+from attnbench.workers.process import Setting, WorkerProcess
+from attnbench.workers.protocol import Reply, Request
 
 GENERAL = {"hello", "describe", "observe"}
 JUDGED = {"draw", "judge_answers", "was_right", "draw_case", "judge_case"}
@@ -119,7 +119,7 @@ def test_the_clock_knows_nothing_of_checking_and_nothing_of_the_parents_side() -
     rooms = ("attnbench.agree", "attnbench.ablate", "attnbench.workers")
     parents = {f"attnbench.measure.{name}" for name in ("checking", "diagnosing", "semantics", "process", "plan")}
     found = loaded("attnbench.measure.bench")
-    assert "attnbench.measure.clock" in found
+    assert "attnbench.measure.clock.clock" in found
     assert not {name for name in found if name.startswith(rooms)}
     assert not loaded("attnbench.measure.worker") & parents
 

@@ -10,7 +10,7 @@ from onnx import TensorProto, TypeProto, helper
 from onnx.backend.test.case.node import function_testcase_helper
 from onnx.reference import ReferenceEvaluator
 
-from attnbench.agree.onnx_node import INPUTS, OUTPUTS, Node
+from attnbench.agree.onnx.node import INPUTS, OUTPUTS, Node
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from attnbench import discover
-from attnbench.call import Call
-from attnbench.implementation import Implementation
+from attnbench.attention.call import Call
+from attnbench.backends import discover
+from attnbench.backends.implementation import Implementation
 
 
 def _offset(call: Call) -> Call:

@@ -13,10 +13,10 @@ import pytest
 
 pytest.importorskip("onnx", reason="the onnx extra is not installed")
 
-from attnbench.agree.onnx_cases import node_case, node_cases
-from attnbench.agree.onnx_check import check_node_case, why_not
-from attnbench.agree.onnx_node import translate
-from attnbench.attention import resolve
+from attnbench.agree.onnx.cases import node_case, node_cases
+from attnbench.agree.onnx.check import check_node_case, why_not
+from attnbench.agree.onnx.node import translate
+from attnbench.backends.attend import resolve
 from attnbench.errors import UsageError
 from tests.onnx.kernels import FAULTS, faulty
 

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("onnx", reason="the onnx extra is not installed")
 
-from attnbench.agree import onnx_cases
+from attnbench.agree.onnx import cases as onnx_cases
 from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
 
 DROP_IN = """

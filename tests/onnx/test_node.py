@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.onnx_node import Node, answer, full_mask, translate
-from attnbench.attention import resolve
+from attnbench.agree.onnx.node import Node, answer, full_mask, translate
+from attnbench.backends.attend import resolve
+from attnbench.backends.execute import execute
 from attnbench.errors import SpecError
-from attnbench.execute import execute
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

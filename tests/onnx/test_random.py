@@ -10,12 +10,12 @@ import pytest
 
 pytest.importorskip("onnx", reason="the onnx extra is not installed")
 
-from attnbench.agree.onnx_check import check_random
-from attnbench.agree.onnx_node import ATTRIBUTES, INPUTS, Node, answer, translate
-from attnbench.agree.onnx_random import random_node
-from attnbench.agree.onnx_reference import evaluate, evaluate_as_intended
-from attnbench.attention import resolve
-from attnbench.execute import execute
+from attnbench.agree.onnx.check import check_random
+from attnbench.agree.onnx.node import ATTRIBUTES, INPUTS, Node, answer, translate
+from attnbench.agree.onnx.random_nodes import random_node
+from attnbench.agree.onnx.reference import evaluate, evaluate_as_intended
+from attnbench.backends.attend import resolve
+from attnbench.backends.execute import execute
 from tests.onnx.body import evaluate_body
 from tests.onnx.kernels import FAULTS, faulty
 

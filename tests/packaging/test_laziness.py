@@ -26,14 +26,13 @@ print()
 print(json.dumps([status, sorted({{name.partition(".")[0] for name in sys.modules}} & {{"numpy", *{heavy}}})]))
 """
 
+MAIN = "import sys; from attnbench.commands.app import main; sys.argv = {words}; main()"
+COMMANDS = (["attnbench", "--help"], *(["attnbench", "list", *what] for what in ([], ["backends"], ["suites"])))
 STATEMENTS = {
     "import attnbench": "import attnbench",
     "the worker": "import attnbench.measure.worker",
     "who asks workers": "import attnbench.workers.session",
-    "attnbench --help": 'from attnbench.cli import main; sys.argv = ["attnbench", "--help"]; main()',
-    "attnbench list": 'from attnbench.cli import main; sys.argv = ["attnbench", "list"]; main()',
-    "attnbench list backends": 'from attnbench.cli import main; sys.argv = ["attnbench", "list", "backends"]; main()',
-    "attnbench list suites": 'from attnbench.cli import main; sys.argv = ["attnbench", "list", "suites"]; main()',
+    **{" ".join(words): MAIN.format(words=words) for words in COMMANDS},
 }
 
 
@@ -69,14 +68,14 @@ def test_a_planted_import_would_be_seen(
 def test_a_planted_import_of_numpy_would_be_seen(
     python: Run, planted: Callable[[Mapping[str, str]], Path], tmp_path: Path
 ) -> None:
-    tree = planted({"backend.py": "import numpy"})
+    tree = planted({"backends/backend.py": "import numpy"})
     assert heavier("attnbench list", python, tmp_path, (tree,)) == ["numpy"]
 
 
 def commands_imported(python: Run, cwd: Path, path: tuple[Path, ...] = ()) -> list[str]:
     """Return the commands whose files ``attnbench list`` loads in a process of its own."""
     statement = (
-        "import sys; from attnbench.cli import COMMANDS, main; main(['list', 'suites', '--json']); "
+        "import sys; from attnbench.commands.app import COMMANDS, main; main(['list', 'suites', '--json']); "
         "print(*[n for n, file in COMMANDS.items() if f'attnbench.commands.{file}' in sys.modules], file=sys.stderr)"
     )
     done = python("-c", statement, cwd=cwd, path=path)
@@ -91,7 +90,7 @@ def test_a_command_imports_no_other(python: Run, tmp_path: Path) -> None:
 def test_a_planted_import_of_another_command_would_be_seen(
     python: Run, planted: Callable[[Mapping[str, str]], Path], tmp_path: Path
 ) -> None:
-    tree = planted({"cli.py": "command('report')"})
+    tree = planted({"commands/app.py": "command('report')"})
     assert commands_imported(python, tmp_path, (tree,)) == ["list", "report"]
 
 

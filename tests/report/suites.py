@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.ablate.claims import ClaimVerdict, judge
-from attnbench.ablate.intervals import Interval
+from attnbench.analysis.claims import ClaimVerdict, judge
+from attnbench.analysis.intervals import Interval
 from attnbench.results.store import RunWriter
 from attnbench.suite import Cell, Figure, Frame, Suite
 from tests.results import synthetic

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.problem import Case, Problem
+from attnbench.attention.problem import Case, Problem
 from attnbench.results.schema import (
     CellResult,
     Fingerprint,
@@ -17,7 +17,7 @@ from attnbench.results.schema import (
 )
 from attnbench.results.store import RunWriter
 from attnbench.results.summary import summarise
-from attnbench.spec import AttentionSpec
+from attnbench.attention.spec import AttentionSpec
 from attnbench.suite import Cell
 
 IMPLS = ("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "jax/naive", "jax/nn-xla")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from attnbench.problem import Case, Problem
+from attnbench.attention.problem import Case, Problem
 from attnbench.results.schema import (
     SCHEMA_FILE,
     SCHEMA_VERSION,
@@ -18,7 +18,7 @@ from attnbench.results.schema import (
     schema_text,
     write_schema,
 )
-from attnbench.spec import AttentionSpec
+from attnbench.attention.spec import AttentionSpec
 from tests.results import synthetic
 
 BASE: dict[str, Any] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnbench.scoreboard.corpus import Corpus
+from attnbench.scoreboard.recorded.corpus import Corpus
 
 
 def made(

@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from attnbench.errors import ResultsError
 from attnbench.results.pairs import PairsWriter
-from attnbench.scoreboard.corpus import TABLE, read_corpus, write_corpus
+from attnbench.scoreboard.recorded.corpus import TABLE, read_corpus, write_corpus
 
 INFO: dict[str, Any] = {
     "started": "2026-11-23T00:00:00Z",

@@ -22,18 +22,18 @@ import numpy as np
 import psutil
 import pytest
 
-from attnbench import discover
+from attnbench.backends import discover
 from attnbench.commands.given import seconds
 from attnbench.compare import many
 from attnbench.compare.sequential import SCREEN
 from attnbench.errors import MissingExtraError, ResultsError, UsageError
 from attnbench.live.pair import PairedEffort
 from attnbench.live.pairs import Pairs
-from attnbench.measure import placement, scratch
 from attnbench.scoreboard import attention as attention_module
-from attnbench.scoreboard import campaign, cells, terms, tools, trials
 from attnbench.scoreboard.attention import attention, operands
+from attnbench.scoreboard.live import campaign, cells, terms, tools, trials
 from attnbench.scoreboard.page import fill
+from attnbench.workers import placement, scratch
 from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
 
 ARMS = [campaign.Arm(0, 120, 4), campaign.Arm(10, 120, 2)]
@@ -249,7 +249,7 @@ time.sleep(60)
 PARENT = """
 import sys
 from pathlib import Path
-from attnbench.scoreboard import tools
+from attnbench.scoreboard.live import tools
 tools._check(Path(sys.argv[1]), [sys.executable, "-c", sys.argv[2]], None)
 """
 

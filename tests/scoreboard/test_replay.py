@@ -11,8 +11,8 @@ from attnbench.compare import many
 from attnbench.compare.rates import clustered, exact
 from attnbench.compare.sequential import Rules
 from attnbench.compare.signed_rank import robust_spread
-from attnbench.scoreboard.corpus import TABLE, Corpus, read_corpus
-from attnbench.scoreboard.replay import OURS, Result, drawn, ours, replay, table
+from attnbench.scoreboard.recorded.corpus import TABLE, Corpus, read_corpus
+from attnbench.scoreboard.recorded.replay import OURS, Result, drawn, ours, replay, table
 from tests.scoreboard.conftest import made
 
 RECORDED = sorted((Path(__file__).resolve().parents[2] / "results" / "noise").glob(f"*/{TABLE}"))

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.scoreboard import tools
-from attnbench.scoreboard.replay import ASV, PYPERF, PYTEST_BENCHMARK
-from attnbench.scoreboard.rules import (
+from attnbench.scoreboard.live import tools
+from attnbench.scoreboard.recorded.replay import ASV, PYPERF, PYTEST_BENCHMARK
+from attnbench.scoreboard.recorded.rules import (
     asv_different,
     asv_worse,
     pyperf_critical,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from attnbench.compare.rates import Rate, exact
-from attnbench.scoreboard import campaign, targets
+from attnbench.scoreboard.live import campaign, targets
 from attnbench.scoreboard.page import read_csv, write_csv
-from attnbench.scoreboard.replay import OURS, Result, ours
+from attnbench.scoreboard.recorded.replay import OURS, Result, ours
 from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
 from tests.scoreboard.conftest import made
 
@@ -79,7 +79,7 @@ def test_a_replay_by_other_rules_is_not_held_against_them(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("attnbench.scoreboard.corpus.read_corpus", lambda _: made(cells=8, process=0.02))
+    monkeypatch.setattr("attnbench.scoreboard.recorded.corpus.read_corpus", lambda _: made(cells=8, process=0.02))
     page = tmp_path / "page.md"
     page.write_text("<!-- targets: begin -->\n<!-- targets: end -->\n")
     asked = ("scoreboard", "replay", "any", "--trials", "30", "--out", "mine", "--page", str(page))

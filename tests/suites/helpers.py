@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from attnbench import discover
 from attnbench.ablate.probe import LocalProbe
-from attnbench.attention import resolve
-from attnbench.implementation import Implementation
+from attnbench.backends import discover
+from attnbench.backends.attend import resolve
+from attnbench.backends.implementation import Implementation
 from attnbench.suite import Suite
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from attnbench.measure import roofline
-from attnbench.measure.plan import Plan, make_plan
-from attnbench.problem import Case
+from attnbench.attention.problem import Case
+from attnbench.measure.clock import roofline
+from attnbench.measure.run.plan import Plan, make_plan
 from attnbench.results.dataset import load
 from attnbench.results.store import RunWriter
 from attnbench.suite import Cell

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from attnbench.api import AttentionOutput, AttentionSpec, Call, Capabilities, Implementation
-from attnbench.attention import resolve
+from attnbench.backends.attend import resolve
 from tests.suites import helpers
 
 SIZES = (1, 4, 16, 64, 256)
@@ -156,7 +156,7 @@ def test_figures_find_their_columns(name: str) -> None:
 @pytest.mark.parametrize(("name", "limit"), [("score-variance", 1e-12), ("saturation", 1e-10), ("gradients", 1e-4)])
 def test_frameworks_agree(name: str, limit: float, backend: str) -> None:
     pytest.importorskip(backend)
-    from attnbench.ablate.frames import largest_difference
+    from attnbench.analysis.frames import largest_difference
 
     levels: dict[str, Sequence[Any]] = {"d": (4, 256), "scale": ("none", "1/sqrt(d)")}
     levels |= {"distribution": ("normal",)} if name == "score-variance" else {}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from attnbench.errors import UsageError
-from attnbench.measure.plan import make_plan
+from attnbench.measure.run.plan import make_plan
 from attnbench.report.figures import draw
 from attnbench.report.palette import Palette
 from attnbench.suite import Cell
@@ -148,7 +148,7 @@ def test_threads_find_the_speedup_and_who_gains_nothing(tmp_path: Path) -> None:
 
 
 def test_threads_go_in_powers_of_two_to_the_cores() -> None:
-    from attnbench import discover
+    from attnbench.backends import discover
 
     counts = __import__(discover.suite("threads").case.__module__, fromlist=["counts"]).counts
     assert [counts(n) for n in (1, 2, 6, 16)] == [(1,), (1, 2), (1, 2, 4, 6), (1, 2, 4, 8, 16)]
@@ -181,7 +181,7 @@ def test_every_figure_is_drawn(name: str, tmp_path: Path) -> None:
 
 
 def test_the_gpu_suite_is_refused_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    from attnbench.measure import devices
+    from attnbench.workers import devices
 
     monkeypatch.setattr(devices, "devices_of", lambda _: ("cpu",))
     plan = make_plan(["gpu"])
@@ -194,7 +194,7 @@ def test_the_gpu_suite_is_refused_where_there_is_no_gpu(monkeypatch: pytest.Monk
 
 
 def test_a_framework_is_asked_for_its_devices() -> None:
-    from attnbench.measure.devices import devices_of
+    from attnbench.workers.devices import devices_of
 
     assert devices_of("numpy") == ("cpu",)
 
@@ -248,7 +248,7 @@ def test_shapes_are_listed(cli: Cli) -> None:  # noqa: F811
 
 
 def test_costs_over_a_base_pair_cells_that_differ_in_one_axis() -> None:
-    from attnbench.ablate.costs import growth, over_base
+    from attnbench.analysis.costs import growth, over_base
 
     rows = [
         {"impl": impl, "device": "cpu", "threads": 1, "status": "ok", "point.kind": kind, "point.T": t}

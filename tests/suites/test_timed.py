@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attnbench.measure.plan import make_plan
+from attnbench.measure.run.plan import make_plan
 from tests.suites import helpers
 
 MIB = 2**20

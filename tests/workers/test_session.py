@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from attnbench.measure.process import Setting, WorkerProcess
-from attnbench.measure.protocol import Reply
 from attnbench.workers import session as room
+from attnbench.workers.process import Setting, WorkerProcess
+from attnbench.workers.protocol import Reply
 from attnbench.workers.session import HELLO, Session, Sessions, ask_once
 
 ALIVE_S = 60.0
@@ -212,7 +212,7 @@ def test_sessions_share_a_folder_that_is_gone_at_the_end(
     fakes: list[FakeWorker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = SimpleNamespace(sharing={"COMPILED": "{folder}/compiled"})
-    monkeypatch.setattr("attnbench.discover.backend", lambda _: card)
+    monkeypatch.setattr("attnbench.backends.discover.backend", lambda _: card)
     both = threading.Barrier(2, timeout=30)
 
     def work(session: Session, _part: int) -> Reply:

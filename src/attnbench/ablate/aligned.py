@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from attnbench.ablate.training import aligned_mass
-from attnbench.inputs import stream
+from attnbench.attention.inputs import stream
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.ablate.frames import METRIC, measured
+from attnbench.analysis.frames import METRIC, measured
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.call import Operands
+from attnbench.attention.call import Operands
+from attnbench.attention.inputs import stream
+from attnbench.attention.precision import numpy_dtype
+from attnbench.attention.spec import Scale
 from attnbench.errors import UsageError, suggest
-from attnbench.inputs import stream
-from attnbench.precision import numpy_dtype
-from attnbench.spec import Scale
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Drawer = Callable[[np.random.Generator, tuple[int, ...]], Array]

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from attnbench.execute import execute, execute_vjp
+from attnbench.backends.execute import execute, execute_vjp
 
 if TYPE_CHECKING:
-    from attnbench.backend import Backend
-    from attnbench.call import Operands
-    from attnbench.implementation import AttentionOutput, Implementation
-    from attnbench.learning import Learner, Model, Optimiser
-    from attnbench.spec import AttentionSpec
+    from attnbench.attention.call import Operands
+    from attnbench.attention.spec import AttentionSpec
+    from attnbench.backends.backend import Backend
+    from attnbench.backends.implementation import AttentionOutput, Implementation
+    from attnbench.backends.learning import Learner, Model, Optimiser
 
 
 @dataclass(frozen=True)

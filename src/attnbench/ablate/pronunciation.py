@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from attnbench.ablate.tasks import PADDING, SPLITS, Batch, split_of
+from attnbench.attention.inputs import stream
 from attnbench.errors import UnsupportedError
-from attnbench.inputs import stream
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from attnbench.ablate.tasks import RetrievalTask
 from attnbench.ablate.training import drawn_parameters
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.learning import Retrieval, score_shapes
 from attnbench.errors import UsageError, suggest
-from attnbench.learning import Retrieval, score_shapes
-from attnbench.spec import AttentionSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

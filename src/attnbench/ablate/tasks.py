@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from attnbench.attention.inputs import stream
 from attnbench.errors import UsageError, suggest
-from attnbench.inputs import stream
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Batch = dict[str, Array]

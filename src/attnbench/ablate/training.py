@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.inputs import stream
-from attnbench.learning import Learner
-from attnbench.precision import numpy_dtype
+from attnbench.attention.inputs import stream
+from attnbench.attention.precision import numpy_dtype
+from attnbench.backends.learning import Learner
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Batch = Mapping[str, Array]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from attnbench.ablate.training import Shapes, drawn_parameters
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.learning import EncoderDecoder, score_shapes
 from attnbench.errors import UsageError, suggest
-from attnbench.learning import EncoderDecoder, score_shapes
-from attnbench.spec import AttentionSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -67,7 +67,7 @@ def arm(name: str) -> Arm:
 
 
 def shapes(one: Arm, units: int, symbols: int, answers: int | None = None) -> dict[str, tuple[int, ...]]:
-    """The shapes of every parameter with ``units`` decoder units; see ``attnbench.learning.EncoderDecoder``.
+    """The shapes of every parameter with ``units`` decoder units; see ``attnbench.backends.learning.EncoderDecoder``.
 
     ``answers`` is the number of symbols that are written, where these are others than the ``symbols`` that are read.
     """

@@ -8,15 +8,15 @@ asked for here is an ``ImportError`` that says so.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from attnbench.attention.precision import Precision, numpy_dtype
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.implementation import AttentionOutput, Capabilities, Implementation, Limit, implementation
 from attnbench.errors import AttnbenchError, SpecError, UnsupportedError, UsageError
-from attnbench.implementation import AttentionOutput, Capabilities, Implementation, Limit, implementation
 from attnbench.lazily import loader
-from attnbench.precision import Precision, numpy_dtype
-from attnbench.spec import AttentionSpec
 
 if TYPE_CHECKING:
-    from attnbench import layouts
-    from attnbench.call import Call, Sizes
+    from attnbench.attention import layouts
+    from attnbench.attention.call import Call, Sizes
 
 __all__ = [
     "AttentionOutput",
@@ -36,7 +36,11 @@ __all__ = [
     "numpy_dtype",
 ]
 
-_LAZY = {"Call": "attnbench.call", "Sizes": "attnbench.call", "layouts": "attnbench.layouts"}
+_LAZY = {
+    "Call": "attnbench.attention.call",
+    "Sizes": "attnbench.attention.call",
+    "layouts": "attnbench.attention.layouts",
+}
 _loaded = loader(__name__, _LAZY)
 
 # The other faces, and who writes files that import them.

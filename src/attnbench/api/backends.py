@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from attnbench.backend import Backend, BackendInfo, Bound, Stopwatch, as_output
+from attnbench.backends.backend import Backend, BackendInfo, Bound, Stopwatch, as_output
+from attnbench.backends.native import NativeKernel
 from attnbench.errors import UncountedError, UndeliveredError
 from attnbench.lazily import loader
-from attnbench.native import NativeKernel
 
 if TYPE_CHECKING:
-    from attnbench.learning import (
+    from attnbench.backends.learning import (
         Calls,
         EncoderDecoder,
         Learner,
@@ -41,4 +41,4 @@ __all__ = [
 ]
 
 # The rest are learners', which need the attention core and NumPy: a backend's card, that every command reads, must not.
-__getattr__ = loader(__name__, dict.fromkeys(set(__all__) - set(globals()), "attnbench.learning"))
+__getattr__ = loader(__name__, dict.fromkeys(set(__all__) - set(globals()), "attnbench.backends.learning"))

@@ -1,32 +1,17 @@
 """What a suite imports, and nothing else of attnbench: questions and cells, inputs, models to train, analyses."""
 
-from attnbench import catalogue
-from attnbench.ablate import (
-    aligned,
-    alignments,
-    claims,
-    contrasts,
-    costs,
-    diagnostics,
-    draws,
-    frames,
-    intervals,
-    pronunciation,
-    reach,
-    retrieval,
-    tasks,
-    training,
-    translation,
-)
-from attnbench.call import Operands, from_padding
+from attnbench.ablate import aligned, alignments, draws, pronunciation, reach, retrieval, tasks, training, translation
+from attnbench.analysis import claims, contrasts, costs, diagnostics, frames, intervals
+from attnbench.attention import shapes as catalogue
+from attnbench.attention.call import Operands, from_padding
+from attnbench.attention.inputs import default_params, draw, draw_cotangents
+from attnbench.attention.precision import numpy_dtype
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends.implementation import AttentionOutput
+from attnbench.backends.learning import EncoderDecoder, Learner, Optimiser, Retrieval
 from attnbench.errors import AttnbenchError, SpecError, UnsupportedError, UsageError
 from attnbench.exchange import inprocess
-from attnbench.implementation import AttentionOutput
-from attnbench.inputs import default_params, draw, draw_cotangents
-from attnbench.learning import EncoderDecoder, Learner, Optimiser, Retrieval
-from attnbench.precision import numpy_dtype
-from attnbench.problem import Case, Problem
-from attnbench.spec import AttentionSpec
 from attnbench.suite import Cell, Figure, Frame, Probe, Suite
 
 __all__ = [

@@ -1,4 +1,10 @@
 """Who computes attention, and how one call reaches it.
 
-In reading order: ``bind`` (a case becomes a call that can be made), ``kept`` (bindings that are used again).
+In reading order: ``implementation`` (one way to compute attention, and what it declares), ``backend`` (a framework's
+adapter and its card), ``native`` (a framework's own entry point), ``discover`` (finding all of them), ``asked`` (what a
+case asks of one), ``fitted`` (a case made to fit what one declares), ``arithmetic`` (what a backend does to all of
+its), ``bind`` (from a case to the one call that is judged, timed and weighed), ``answers`` (what came back, in NumPy),
+``shelf`` (arrays in a file, from one process to another),
+``kept`` (bindings used again), ``execute`` (one call), ``attend`` (the Python interface), ``learning`` (training around
+an implementation).
 """

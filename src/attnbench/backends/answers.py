@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.attention.precision import numpy_dtype, wide
+from attnbench.backends.implementation import AttentionOutput
 from attnbench.errors import UndeliveredError
-from attnbench.implementation import AttentionOutput
-from attnbench.precision import numpy_dtype, wide
 
 if TYPE_CHECKING:
-    from attnbench.backend import Backend
-    from attnbench.call import Call, Operands
+    from attnbench.attention.call import Call, Operands
+    from attnbench.backends.backend import Backend
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from attnbench import discover
+from attnbench.backends import discover
 
 if TYPE_CHECKING:
-    from attnbench.implementation import Implementation
-    from attnbench.precision import Precision
+    from attnbench.attention.precision import Precision
+    from attnbench.backends.implementation import Implementation
 
 
 def in_its_backend(precision: Precision, implementation: Implementation, dtype: str, device: str) -> Precision:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from attnbench.call import Call, Sizes, prepare
-from attnbench.inputs import draw, drawn
-from attnbench.needs import with_operands
+from attnbench.attention.call import Call, Sizes, prepare
+from attnbench.attention.inputs import draw, drawn
+from attnbench.attention.needs import with_operands
 
 if TYPE_CHECKING:
-    from attnbench.problem import Case
-    from attnbench.spec import Needs
+    from attnbench.attention.problem import Case
+    from attnbench.attention.spec import Needs
 
 SMALL_T = 32  # longest sequence of a small case
 

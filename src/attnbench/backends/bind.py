@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.attention.call import Call, Operands, prepare
+from attnbench.attention.inputs import draw, draw_cotangents
 from attnbench.backends.answers import Answer, answer_of, arrays_of
-from attnbench.call import Call, Operands, prepare
 from attnbench.errors import AttnbenchError, SpecError
-from attnbench.inputs import draw, draw_cotangents
 
 if TYPE_CHECKING:
-    from attnbench.backend import Backend, Bound
-    from attnbench.implementation import Implementation
-    from attnbench.problem import Case
-    from attnbench.spec import AttentionSpec
+    from attnbench.attention.problem import Case
+    from attnbench.attention.spec import AttentionSpec
+    from attnbench.backends.backend import Backend, Bound
+    from attnbench.backends.implementation import Implementation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attnbench import discover
+from attnbench.backends import discover
 from attnbench.backends.answers import Answer, answer_of
 from attnbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from attnbench.backend import Backend, Bound
+    from attnbench.backends.backend import Backend, Bound
     from attnbench.backends.bind import Inputs
-    from attnbench.implementation import Implementation
+    from attnbench.backends.implementation import Implementation
 
 MOST = 128
 

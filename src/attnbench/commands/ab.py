@@ -12,8 +12,8 @@ import typer
 from attnbench.commands import options
 from attnbench.commands.given import percentage, seconds, split
 from attnbench.commands.interrupt import end_as_interrupted
-from attnbench.commands.output import ProgressLine, document, say, set_quiet, show
 from attnbench.errors import UsageError
+from attnbench.show.console import ProgressLine, document, say, set_quiet, show
 
 if TYPE_CHECKING:
     from attnbench.live.comparison import Compared, Terms
@@ -106,7 +106,7 @@ def _terms(margin: str, budget: str, wait: str | None, **more: Any) -> Terms:
 def _compared(asked: Asked, terms: Terms) -> Compared:
     from attnbench.live.comparison import compare_held
     from attnbench.live.sides import resolve
-    from attnbench.measure.lock import only_run
+    from attnbench.workers.lock import only_run
 
     end_as_interrupted()
     with ExitStack() as stack:

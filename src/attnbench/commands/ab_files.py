@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnbench.commands.ab_output import closing, interval, machine_line, memory_tables, reason, time_table, title, word
-from attnbench.commands.output import say
 from attnbench.compare.live import FAILED, LiveVerdict, percent
 from attnbench.errors import UsageError
 from attnbench.results.store import write_whole
+from attnbench.show.console import say
 from attnbench.show.github import Level, annotation
 from attnbench.show.junit import Became, TestCase, TestSuite
 from attnbench.show.junit import write as write_xml

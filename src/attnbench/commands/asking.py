@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attnbench import discover, groups
-from attnbench.catalogue import PHASES, shape
+from attnbench import groups
+from attnbench.attention.precision import DTYPES
+from attnbench.attention.shapes import PHASES, shape
+from attnbench.backends import discover
 from attnbench.errors import UsageError, suggest
-from attnbench.precision import DTYPES
 
 
 def overrides(suites: Sequence[str], axes: Sequence[str], asked: Mapping[str, Sequence[Any]]) -> list[str]:

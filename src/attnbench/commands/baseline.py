@@ -10,8 +10,8 @@ import typer
 
 from attnbench.commands import options
 from attnbench.commands.given import percentage
-from attnbench.commands.output import document, show, table
 from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK
+from attnbench.show.console import document, show, table
 
 if TYPE_CHECKING:
     from attnbench.compare import SavedRun

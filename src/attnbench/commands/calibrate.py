@@ -11,8 +11,8 @@ import typer
 from attnbench.commands import options
 from attnbench.commands.given import percentage, seconds, split
 from attnbench.commands.interrupt import end_as_interrupted
-from attnbench.commands.output import ProgressLine, document, say, set_quiet, show
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK
+from attnbench.show.console import ProgressLine, document, say, set_quiet, show
 
 if TYPE_CHECKING:
     from attnbench.live.comparison import Compared

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import check_known, check_positive, seconds, split
-from attnbench.commands.output import ProgressLine, say, set_quiet
-from attnbench.commands.where import Where
-from attnbench.errors import UsageError
+from attnbench.commands.checks.where import Where
+from attnbench.commands.given import check_positive, seconds, split
+from attnbench.errors import UsageError, check_known
+from attnbench.show.console import ProgressLine, say, set_quiet
 
 if TYPE_CHECKING:
     from attnbench.agree.check.rows import CheckRow
@@ -50,8 +50,8 @@ def check(
     quiet: options.Quiet = False,
 ) -> None:
     """Hold implementations to the float64 oracle, forward and gradient: feature by feature, dtype by dtype."""
-    from attnbench.commands.answers import asked_for
-    from attnbench.implementation import DEVICES
+    from attnbench.backends.implementation import DEVICES
+    from attnbench.commands.checks.answers import asked_for
 
     set_quiet(quiet)
     check_known("device", [device], DEVICES)
@@ -65,15 +65,15 @@ def check(
     where = Where(impls or [], files or [], device, timeout)
     demands = asked_for(split(require))
     if onnx:
-        from attnbench.commands.check_onnx import check_onnx_nodes
+        from attnbench.commands.checks.onnx import check_onnx_nodes
 
         code = check_onnx_nodes(where, random, seed, as_json=as_json)
     elif random:
-        from attnbench.commands.check_random import check_random
+        from attnbench.commands.checks.random_cases import check_random
 
         code = check_random(where, random, seed, draws, split(dtype), as_json=as_json)
     elif case:
-        from attnbench.commands.check_cases import check_cases
+        from attnbench.commands.checks.one_case import check_cases
 
         code = check_cases(where, case, junit, as_json=as_json)
     else:
@@ -116,15 +116,15 @@ def _check_features(
     as_json: bool,
 ) -> int:
     """Check feature by feature and dtype by dtype, show, and return the exit status."""
-    from attnbench.agree import deviations
-    from attnbench.agree.cases import ROWS
-    from attnbench.agree.check.plan import DEEP, QUICK
-    from attnbench.commands.answers import required
-    from attnbench.commands.check_output import write_and_show
-    from attnbench.measure.again import with_commands
-    from attnbench.measure.checking import check as checked
-    from attnbench.measure.diagnosing import examined
-    from attnbench.precision import DTYPES
+    from attnbench.agree.cases.by_feature import ROWS
+    from attnbench.agree.cases.plan import DEEP, QUICK
+    from attnbench.agree.check import deviations
+    from attnbench.attention.precision import DTYPES
+    from attnbench.checking.again import with_commands
+    from attnbench.checking.examining import examined
+    from attnbench.checking.features import check as checked
+    from attnbench.commands.checks.answers import required
+    from attnbench.commands.checks.table import write_and_show
 
     features = [*asked["features"], *(name for name in demands if asked["features"] and name not in asked["features"])]
     check_known("dtype", asked["dtypes"], DTYPES)
@@ -142,7 +142,7 @@ def _check_features(
 
 
 def _depth(*, quick: bool, deep: bool) -> str:
-    from attnbench.agree.check.plan import DEEP, QUICK, USUAL
+    from attnbench.agree.cases.plan import DEEP, QUICK, USUAL
 
     if quick and deep:
         msg = "--quick is a look while editing and --deep a long proof; give one of them"

@@ -13,7 +13,7 @@ import typer
 
 from attnbench.commands import options
 from attnbench.commands.given import percentage
-from attnbench.commands.output import document, show
+from attnbench.show.console import document, show
 
 if TYPE_CHECKING:
     from attnbench.compare import SavedRun, Verdict

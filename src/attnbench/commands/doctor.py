@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench import __version__
 from attnbench.commands import options
 from attnbench.commands.list_ import installed
-from attnbench.commands.output import document, say, show, table
+from attnbench.show.console import document, say, show, table
 
 if TYPE_CHECKING:
     from attnbench.results.schema import Fingerprint
@@ -17,7 +17,7 @@ TIMEOUT_S = 120.0
 
 def doctor(*, as_json: options.Json = False) -> None:
     """Show the machine, the frameworks, what is missing and how to get it."""
-    from attnbench import discover
+    from attnbench.backends import discover
     from attnbench.results.extra import REPORT_PACKAGES
     from attnbench.results.fingerprint import collect_fingerprint
 
@@ -33,7 +33,7 @@ def doctor(*, as_json: options.Json = False) -> None:
 
 
 def _tell(fingerprint: Fingerprint, backends: list[dict[str, Any]], missing: list[str]) -> None:
-    from attnbench.spec import SPEC_VERSION
+    from attnbench.attention.spec import SPEC_VERSION
 
     hardware = fingerprint.hardware
     memory = f"{hardware.memory_bytes / 2**30:.1f} GiB" if hardware.memory_bytes else "unknown"
@@ -56,7 +56,7 @@ def _row(name: str, **found: Any) -> dict[str, Any]:
 
 
 def _backend(name: str) -> dict[str, Any]:
-    from attnbench import discover
+    from attnbench.backends import discover
     from attnbench.workers.session import HELLO, ask_once
 
     info = discover.backend(name)

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.output import document, say, set_quiet, show
 from attnbench.errors import EXIT_OK, UsageError
+from attnbench.show.console import document, say, set_quiet, show
 
 
 def export(
@@ -25,8 +25,8 @@ def export(
 
     set_quiet(quiet)
     check_report_extra("attnbench export")
-    from attnbench.exchange.export import export as exported
-    from attnbench.exchange.saved import counts
+    from attnbench.exchange.writers.export import export as exported
+    from attnbench.exchange.writers.saved import counts
 
     if as_json and out is None:
         msg = "--json needs the export in a file: -o FILE"

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from attnbench.errors import UsageError, suggest
+from attnbench.errors import UsageError
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -41,11 +41,3 @@ def check_positive(what: str, value: float) -> None:
     if not 0 < value < math.inf:
         msg = f"{what} is a number of seconds above 0; got {value:g}"
         raise UsageError(msg)
-
-
-def check_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
-    """Raise ``UsageError`` for a name of a dtype, a feature, a device that is none."""
-    for name in names:
-        if name not in known:
-            msg = f"{what} {name!r} is not one of {', '.join(known)}{suggest(name, known)}"
-            raise UsageError(msg)

@@ -12,8 +12,8 @@ import typer
 
 from attnbench.commands import options
 from attnbench.commands.given import percentage, split
-from attnbench.commands.output import document, say, set_quiet, show
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
+from attnbench.show.console import document, say, set_quiet, show
 
 if TYPE_CHECKING:
     from attnbench.compare.past_runs import History

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.output import document, say, set_quiet, show
 from attnbench.errors import EXIT_OK
+from attnbench.show.console import document, say, set_quiet, show
 
 
 def import_(
@@ -26,8 +26,8 @@ def import_(
 
     set_quiet(quiet)
     check_report_extra("attnbench import")
-    from attnbench.exchange.importing import import_file
-    from attnbench.exchange.saved import counts, read_saved
+    from attnbench.exchange.readers.importing import import_file
+    from attnbench.exchange.writers.saved import counts, read_saved
 
     folder = import_file(file, out)
     saved = read_saved(folder)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.output import document, show, table
 from attnbench.errors import UsageError, suggest
+from attnbench.show.console import document, show, table
 
 WHAT = ("impls", "suites", "cells", "shapes", "backends")
 # The source and its fields are in the JSON document and in docs/shapes.md.
@@ -49,7 +49,7 @@ def installed(package: str) -> str | None:
 
 
 def _impls() -> list[dict[str, Any]]:
-    from attnbench import discover
+    from attnbench.backends import discover
 
     return [
         {"implementation": name, "available": "no" if (why := info.why_missing()) else "yes", "reason": why}
@@ -59,7 +59,7 @@ def _impls() -> list[dict[str, Any]]:
 
 
 def _backends() -> list[dict[str, Any]]:
-    from attnbench import discover
+    from attnbench.backends import discover
 
     rows = [
         {
@@ -77,7 +77,8 @@ def _backends() -> list[dict[str, Any]]:
 
 
 def _suites() -> list[dict[str, Any]]:
-    from attnbench import discover, groups
+    from attnbench import groups
+    from attnbench.backends import discover
 
     own = [{"suite": name, "question": _question(name)} for name in discover.suite_names()]
     return own + [{"suite": name, "question": _together(name)} for name in groups.GROUPS]
@@ -90,7 +91,7 @@ def _together(group: str) -> str:
 
 
 def _question(name: str) -> str:
-    from attnbench import discover
+    from attnbench.backends import discover
 
     try:
         return discover.suite(name).question
@@ -100,7 +101,7 @@ def _question(name: str) -> str:
 
 def _cells(suites: list[str]) -> list[dict[str, Any]]:
     from attnbench import groups
-    from attnbench.measure.plan import make_plan
+    from attnbench.measure.run.plan import make_plan
 
     plan = make_plan(groups.expanded(suites or ["smoke"]), probe=False)
     return [
@@ -117,7 +118,7 @@ def _cells(suites: list[str]) -> list[dict[str, Any]]:
 
 
 def _shapes() -> list[dict[str, Any]]:
-    from attnbench.catalogue import shapes
-    from attnbench.catalogue.text import row
+    from attnbench.attention.shapes import shapes
+    from attnbench.commands.list_shapes import row
 
     return [row(one) for one in shapes().values()]

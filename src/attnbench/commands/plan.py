@@ -12,8 +12,8 @@ import typer
 
 from attnbench.commands import options
 from attnbench.commands.given import percentage, split
-from attnbench.commands.output import document, show
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+from attnbench.show.console import document, show
 
 if TYPE_CHECKING:
     from attnbench.live.sides import Asked

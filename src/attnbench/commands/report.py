@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.output import document, show
 from attnbench.errors import EXIT_OK, UsageError
+from attnbench.show.console import document, show
 
 
 def report(

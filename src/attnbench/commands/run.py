@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import check_known, check_positive, seconds, split
+from attnbench.commands.given import check_positive, seconds, split
 from attnbench.commands.interrupt import end_as_interrupted
-from attnbench.commands.output import ProgressLine, document, set_quiet, show
-from attnbench.errors import AttnbenchError, UsageError
+from attnbench.errors import AttnbenchError, UsageError, check_known
+from attnbench.show.console import ProgressLine, document, set_quiet, show
 
 if TYPE_CHECKING:
     from attnbench.analysis.judged import JudgedRun
@@ -50,9 +50,9 @@ def run(
     words = {"shape": split(shape), "tokens": tokens, "batch": batch, "phase": split(phase), "dtype": split(dtype)}
     axes = overrides(named, axis or [], {name: levels or [] for name, levels in words.items()})
     _check(named, device or [], resume, timeout, reports)
-    from attnbench.measure.effort import Effort
-    from attnbench.measure.run import RunOptions
-    from attnbench.measure.run import run as measured
+    from attnbench.measure.run.effort import Effort
+    from attnbench.measure.run.run import RunOptions
+    from attnbench.measure.run.run import run as measured
 
     asked = RunOptions(
         suites=groups.expanded(named),
@@ -77,7 +77,7 @@ def run(
 
 def _check(suites: list[str], devices: list[str], resume: str | None, timeout_s: float, reports: Path | None) -> None:
     """Raise ``UsageError`` before anything is measured for what could not be measured or kept."""
-    from attnbench.implementation import DEVICES
+    from attnbench.backends.implementation import DEVICES
     from attnbench.results.extra import check_report_extra
 
     check_report_extra("attnbench run")
@@ -92,8 +92,8 @@ def _check(suites: list[str], devices: list[str], resume: str | None, timeout_s:
 
 def _keep_and_tell(outcome: Any, reports: Path | None, *, as_json: bool) -> None:
     """Verdicts and report beside the finished run, then its tables."""
-    from attnbench import discover
     from attnbench.analysis.judged import judge_run
+    from attnbench.backends import discover
 
     judged = judge_run(outcome.folder, discover.suite)
     _keep_verdicts(judged)

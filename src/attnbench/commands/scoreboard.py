@@ -11,8 +11,8 @@ import typer
 from attnbench.commands import options
 from attnbench.commands.given import seconds
 from attnbench.commands.interrupt import end_as_interrupted
-from attnbench.commands.output import ProgressLine, document, say, set_quiet, show
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
+from attnbench.show.console import ProgressLine, document, say, set_quiet, show
 
 ARMS = ("0:2m:20", "10:2m:10", "5:10m:8")
 TIMES = ("2m", "10m")
@@ -45,7 +45,7 @@ def live(
 
     set_quiet(quiet)
     check_report_extra("attnbench scoreboard")
-    from attnbench.scoreboard import trials as tried
+    from attnbench.scoreboard.live import trials as tried
     from attnbench.scoreboard.page import fill, write_csv
 
     extras = [_whole(one) for one in effects.split(",")]
@@ -101,8 +101,8 @@ def record(
     set_quiet(quiet)
     check_report_extra("attnbench scoreboard record")
     from attnbench.compare.signed_rank import robust_spread
-    from attnbench.scoreboard.corpus import read_corpus
-    from attnbench.scoreboard.ours import record as recorded
+    from attnbench.scoreboard.live.ours import record as recorded
+    from attnbench.scoreboard.recorded.corpus import read_corpus
 
     end_as_interrupted()
     path = recorded(folder, seconds(budget) or 0.0, out / RUNS, seconds(wait) or 0.0, ProgressLine())
@@ -136,7 +136,7 @@ def campaign(
 
     set_quiet(quiet)
     check_report_extra("attnbench scoreboard campaign")
-    from attnbench.scoreboard import campaign as many
+    from attnbench.scoreboard.live import campaign as many
     from attnbench.scoreboard.page import fill, write_csv
 
     asked = [many.arm(text, cells, seconds) for text in arm or ARMS]
@@ -185,12 +185,12 @@ def replay(
     set_quiet(quiet)
     check_report_extra("attnbench scoreboard replay")
     from attnbench.compare.signed_rank import robust_spread
-    from attnbench.scoreboard.corpus import read_corpus
+    from attnbench.scoreboard.live.targets import REPLAYED
+    from attnbench.scoreboard.live.terms import own_rules
     from attnbench.scoreboard.page import fill, write_csv
-    from attnbench.scoreboard.replay import replay as replayed
-    from attnbench.scoreboard.replay import table
-    from attnbench.scoreboard.targets import REPLAYED
-    from attnbench.scoreboard.terms import own_rules
+    from attnbench.scoreboard.recorded.corpus import read_corpus
+    from attnbench.scoreboard.recorded.replay import replay as replayed
+    from attnbench.scoreboard.recorded.replay import table
 
     if trials < 1:
         msg = f"--trials is 1 or more; got {trials}"
@@ -211,8 +211,8 @@ def replay(
 
 def _held(out: Path, page: Path) -> str:
     """What replay and campaign show of the targets, on the page too."""
+    from attnbench.scoreboard.live.targets import collected
     from attnbench.scoreboard.page import fill
-    from attnbench.scoreboard.targets import collected
 
     text = collected(out)
     fill(page, "targets", text)

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.output import document, say, set_quiet, show
 from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK
+from attnbench.show.console import document, say, set_quiet, show
 
 
 def semantics(
@@ -21,9 +21,9 @@ def semantics(
     quiet: options.Quiet = False,
 ) -> None:
     """Show what each installed native kernel does by itself in the edge cases."""
-    from attnbench import discover
+    from attnbench.backends import discover
+    from attnbench.checking.semantics import probe_backends
     from attnbench.commands.semantics_output import as_dict, page, text, versions
-    from attnbench.measure.semantics import probe_backends
 
     set_quiet(quiet)
     names = [discover.backend(name).name for name in backends or []] or list(discover.backends())

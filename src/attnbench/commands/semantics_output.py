@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attnbench.agree.edges import ERROR, Finding
-from attnbench.agree.semantics import PROBES
+from attnbench.agree.semantics.behaviour import PROBES
+from attnbench.agree.semantics.edges import ERROR, Finding
+from attnbench.checking.semantics import LOST, Semantics
 from attnbench.commands.list_ import installed
-from attnbench.commands.output import table
-from attnbench.measure.semantics import LOST, Semantics
 from attnbench.show import markdown
+from attnbench.show.console import table
 
 # Distributions that native kernels come from; those that are installed are named with their versions.
 PACKAGES = ("torch", "jax", "keras", "flax", "onnx", "onnxruntime")

@@ -1,4 +1,11 @@
-"""Judging runs against each other: statistics on raw samples, matched cells, verdicts that fail closed."""
+"""Judging runs against each other: statistics on raw samples, matched cells, verdicts that fail closed.
+
+In reading order: ``statistics`` and ``signed_rank`` (intervals), ``rates`` (how often, with an interval), ``runs``
+(saved runs, and what makes two unlike), ``between`` (how runs differ by themselves), ``verdicts`` (``compare``),
+``baseline``; ``sequential`` (a rule that may stop early), ``live`` (its verdicts), ``live_command`` (the command that
+would decide), ``many`` (the rule on many cells at once), ``calibration`` (what a machine can tell); ``history`` and
+``past_runs``.
+"""
 
 from attnbench.compare.runs import SavedRun, load_saved, unlike
 from attnbench.compare.verdicts import CLAIM, Verdict, compare, compare_runs, exit_code

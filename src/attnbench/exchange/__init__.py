@@ -1,5 +1,4 @@
-"""Other tools' formats: saved runs written for pytest-benchmark, asv, GitHub, JUnit and CSV; their files read as runs.
+"""Other tools' formats: ``writers`` (a run as theirs), ``readers`` (their file as a run), and ``inprocess``.
 
-``export.export`` writes, ``importing.import_file`` reads; one module for each format. A cell without a time is in
-every one of them, with its status and its reason.
+``inprocess`` prepares cells for a clock that is not ours, as the module for pytest-benchmark needs them.
 """

@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequenc
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from attnbench import discover
+from attnbench.backends import discover
 
 if TYPE_CHECKING:
     from attnbench.measure.audits.auditor import Auditor, Side
     from attnbench.measure.bench import Bench
-    from attnbench.measure.plan import Plan
-    from attnbench.measure.protocol import Burst, Reply
+    from attnbench.measure.run.plan import Plan
     from attnbench.results.schema import CellResult, Fingerprint
     from attnbench.suite import Cell
+    from attnbench.workers.protocol import Burst, Reply
 
 RUN_ID = "in-process"
 OK = "ok"
@@ -54,8 +54,8 @@ class _OwnProcess:
         return Side(self._ask, self._burst, self._rest)
 
     def _ask(self, op: str, /, **arguments: Any) -> Reply | None:
-        from attnbench.measure import tree
-        from attnbench.measure.protocol import Reply
+        from attnbench.workers import tree
+        from attnbench.workers.protocol import Reply
 
         own = os.getpid()
         used, start = tree.cpu_times(own), time.monotonic()
@@ -74,7 +74,7 @@ class _OwnProcess:
         return None if reply is None else by_the_system(reply)
 
     def _rest(self, seconds: float) -> float | None:
-        from attnbench.measure import tree
+        from attnbench.workers import tree
 
         return tree.working_s(os.getpid(), seconds)
 
@@ -178,7 +178,8 @@ class Session:
         return self.benches[cell.backend, cell.threads]
 
     def _keep(self, cell: Cell, status: str, reason: str | None, error_ratio: float | None) -> None:
-        from attnbench.measure import roofline, rows
+        from attnbench.measure.clock import roofline
+        from attnbench.measure.run import rows
 
         fingerprint = self.fingerprint()
         code = fingerprint.git or fingerprint.packages.get("attnbench", "")
@@ -204,7 +205,7 @@ class Session:
 
     def extra_info(self, cell: Cell) -> dict[str, Any]:
         """What stands beside the times of a cell; ``attnbench import`` makes its row from it."""
-        from attnbench.exchange.to_pytest_benchmark import ROW, extra_info
+        from attnbench.exchange.writers.pytest_benchmark import ROW, extra_info
 
         row = self.rows[cell.id]
         info = extra_info(row, self.fingerprint())
@@ -213,13 +214,13 @@ class Session:
 
     def group(self, cell: Cell) -> str:
         """The case of a cell with its device and threads: the cells of one group are to be compared."""
-        from attnbench.exchange.saved import case_text
+        from attnbench.exchange.writers.saved import case_text
 
         return f"{cell.suite}: {case_text(self.rows[cell.id])}"
 
     def document(self, measured: Iterable[str]) -> dict[str, Any]:
         """What a file of the other tool carries for us: the axes, and the rows of all cells that it has no time of."""
-        from attnbench.exchange.to_pytest_benchmark import row_data
+        from attnbench.exchange.writers.pytest_benchmark import row_data
         from attnbench.results.schema import SCHEMA_VERSION
 
         done = set(measured)
@@ -241,7 +242,7 @@ def open_session(
 
     The arguments are those of ``attnbench run``. Raises ``UsageError`` and its kin for what does not exist.
     """
-    from attnbench.measure.plan import make_plan
+    from attnbench.measure.run.plan import make_plan
 
     plan = make_plan(
         suites, patterns=patterns, overrides=overrides, devices=devices, threads=threads, files=files, probe=False
@@ -253,6 +254,6 @@ def open_session(
 
 def label(cell: Cell) -> str:
     """A name for a cell that a person can select by."""
-    from attnbench.measure.rows import planned
+    from attnbench.measure.run.rows import planned
 
     return f"{cell.suite}-{cell.impl}-{planned(cell, RUN_ID, '', '').case_label}"

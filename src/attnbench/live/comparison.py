@@ -19,15 +19,15 @@ from attnbench.live.pair import NOT_COMPARABLE, PairedEffort, State
 from attnbench.live.pairs import INTERRUPTED, Outcome, Pairs
 from attnbench.live.sides import Resolved
 from attnbench.measure.audits.auditor import Auditor
-from attnbench.measure.limits import free_memory
-from attnbench.measure.lock import only_run
-from attnbench.measure.protocol import OK, UNSUPPORTED
-from attnbench.measure.run import MEMORY_SHARE
+from attnbench.measure.run.run import MEMORY_SHARE
 from attnbench.results.calibrations import Calibration, Trial, for_machine, joined
 from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.pairs import PairsWriter
 from attnbench.results.schema import Fingerprint
 from attnbench.results.store import new_run_id, utc_now
+from attnbench.workers.limits import free_memory
+from attnbench.workers.lock import only_run
+from attnbench.workers.protocol import OK, UNSUPPORTED
 
 Progress = Callable[[int, int, str], None]
 

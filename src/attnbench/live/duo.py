@@ -16,11 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
-from attnbench.measure.placement import everywhere, place
-from attnbench.measure.pool import HASH_SEEDS, LONGEST_PADDING
-from attnbench.measure.process import Setting, WorkerProcess
-from attnbench.measure.protocol import CRASHED, Reply
 from attnbench.suite import Cell
+from attnbench.workers.placement import everywhere, place
+from attnbench.workers.pool import HASH_SEEDS, LONGEST_PADDING
+from attnbench.workers.process import Setting, WorkerProcess
+from attnbench.workers.protocol import CRASHED, Reply
 from attnbench.workers.session import greet
 
 Name = Literal["A", "B"]

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from attnbench.live.duo import BOTH, Duo, Name, Twin, no_reply
 from attnbench.measure.audits.auditor import Auditor, Side
 from attnbench.measure.audits.charges import by_the_system
-from attnbench.measure.outside import FEWEST, Outside
-from attnbench.measure.placement import first, needed, shuffled
-from attnbench.measure.pool import DOUBTFUL
-from attnbench.measure.protocol import OK, UNSUPPORTED, WRONG, Burst, Hello, Prepared, ProtocolError, Reply, value
-from attnbench.measure.receipts import Limits, disturbance
+from attnbench.measure.clock.outside import FEWEST, Outside
+from attnbench.measure.clock.receipts import Limits, disturbance
+from attnbench.workers.placement import first, needed, shuffled
+from attnbench.workers.pool import DOUBTFUL
+from attnbench.workers.protocol import OK, UNSUPPORTED, WRONG, Burst, Hello, Prepared, ProtocolError, Reply, value
 
 NOT_COMPARABLE = "not-comparable"
 AFTER_THE_GATE = ("burst", "steady", "answer", "audit", "rest", "verify")

@@ -20,10 +20,10 @@ from typing import Any
 from attnbench.live.duo import BOTH, Drawn, Duo, Name, Side, Start, Twin, no_reply
 from attnbench.live.pair import NOT_COMPARABLE, Failure, Greeting, Judge, Pair, PairedEffort, Recorder, State
 from attnbench.measure.audits.auditor import Auditor
-from attnbench.measure.pool import DOUBTFUL, MOST_KILLS
-from attnbench.measure.process import WorkerProcess
-from attnbench.measure.protocol import OK, Memory, ProtocolError, Reply, value
-from attnbench.measure.weighing import weigh
+from attnbench.workers.pool import DOUBTFUL, MOST_KILLS
+from attnbench.workers.process import WorkerProcess
+from attnbench.workers.protocol import OK, Memory, ProtocolError, Reply, value
+from attnbench.workers.weighing import weigh
 
 INTERRUPTED = "interrupted"
 

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from attnbench.errors import UsageError, suggest
 from attnbench.live.duo import Side
-from attnbench.measure import scratch
+from attnbench.workers import scratch
 
 GIT_S, INSTALL_S, ASK_S = 120.0, 600.0, 120.0
 WORKTREE = ("WORKTREE", ".")
@@ -35,10 +35,16 @@ TAIL = 300
 # Asked of the code of each side: what its worker understands and says. Printed as one JSON document.
 ASKED = """
 import dataclasses, inspect, json
-from attnbench.measure import protocol, worker
-from attnbench.problem import Case, Problem
-from attnbench.spec import SPEC_VERSION, AttentionSpec
+from attnbench.measure import worker
 from attnbench.suite import Cell
+try:
+    from attnbench.attention.problem import Case, Problem
+    from attnbench.attention.spec import SPEC_VERSION, AttentionSpec
+    from attnbench.workers import protocol
+except ImportError:  # where an older revision has them
+    from attnbench.measure import protocol
+    from attnbench.problem import Case, Problem
+    from attnbench.spec import SPEC_VERSION, AttentionSpec
 def names(kind):
     return {f.name: f.default is f.default_factory is dataclasses.MISSING for f in dataclasses.fields(kind)}
 def table():

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from attnbench import discover
+from attnbench.backends import discover
 from attnbench.errors import NothingSelectedError, UsageError, suggest
 from attnbench.live.duo import Name, Side, Twin, twins_of
 from attnbench.live.revisions import FORCE, OURS, WORKTREE, Revisions, branches, commit_of, repository, unlike
-from attnbench.measure.plan import Plan, found_in, make_plan
+from attnbench.measure.run.plan import Plan, found_in, make_plan
 from attnbench.suite import Cell
 
 Kind = Literal["implementations", "interpreters", "revisions"]

@@ -1,6 +1,6 @@
-"""Measuring: the plan of cells, worker processes, clocks, memory, receipts, and the run that puts them together.
+"""Measuring, in a worker: how long and how much.
 
-Read in this order: ``protocol`` (what parent and worker say to each other), ``clock``, ``memory`` and ``receipts``
-(what is read in the worker), ``general``, ``bench`` and ``check_operations`` (what a worker does), ``worker`` (the
-measured process, which puts these together), ``process`` (its parent's handle), ``plan``, ``block`` and ``run``.
+``worker`` is the process (``python -m attnbench.measure.worker``), ``bench`` the cells that it prepares, gates, times
+and weighs, ``general`` what every worker can be asked. Rooms: ``clock`` (times, memory, rates), ``audits`` (whether
+times are those of the work), ``run`` (from a plan to one row for every cell).
 """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench import discover
+from attnbench.backends import discover
 from attnbench.backends.asked import needs_of, small
 from attnbench.backends.bind import bind_case
 from attnbench.errors import (
@@ -22,16 +22,16 @@ from attnbench.errors import (
     is_refusal,
     refusal_of,
 )
-from attnbench.measure import ceilings, clock, gpu, memory
 from attnbench.measure.audits.calls import audited, hand_out
-from attnbench.measure.protocol import NOTHING_KEPT, OK, WRONG, Burst, Done, Prepared, Verified
+from attnbench.measure.clock import ceilings, clock, gpu, memory
 from attnbench.suite import Cell
+from attnbench.workers.protocol import NOTHING_KEPT, OK, WRONG, Burst, Done, Prepared, Verified
 
 if TYPE_CHECKING:
-    from attnbench.backend import Backend
+    from attnbench.attention.problem import Case
+    from attnbench.backends.backend import Backend
     from attnbench.backends.bind import Binding
-    from attnbench.implementation import Implementation
-    from attnbench.problem import Case
+    from attnbench.backends.implementation import Implementation
     from attnbench.results.schema import Cache
 
 # A call on an accelerator shorter than this is timed as a graph too: to launch its kernels may take longer than they.
@@ -186,7 +186,7 @@ class Bench:
 
     def verify(self, cell_id: str) -> Done:
         """Judge what the timed binding answers, after the clock; the cell cannot be timed any more."""
-        from attnbench.agree.answer import verify
+        from attnbench.agree.judge.verify import verify
 
         live, self._kept = self._live.pop(cell_id), None
         graph = live.timed.get("graph")
@@ -285,14 +285,14 @@ def accepted() -> Iterator[None]:
 
 def exactness(kernel: Implementation, case: Case, device: str) -> dict[str, Any]:
     """How exact its answers have to be (``Precision``), as data for whoever judges them elsewhere."""
-    from attnbench.agree.arithmetic import precision_of
+    from attnbench.agree.judge.arithmetic import precision_of
 
     return asdict(precision_of(kernel, case.problem.dtype, device))
 
 
 def agreement(binding: Binding, case: Case) -> tuple[str, float | None, str | None]:
     """What the agreement gate says of a binding: status, error ratio, reason."""
-    from attnbench.agree.gate import gate
+    from attnbench.agree.judge.gate import gate
 
     result = gate(binding.backend, binding.implementation, case, binding.device, binding)
     if result.status == OK and result.error_ratio is None:

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from attnbench import discover
 from attnbench.ablate.probe import LocalProbe
+from attnbench.backends import discover
 from attnbench.errors import AttnbenchError, UndeliveredError, UnsupportedError
-from attnbench.measure.protocol import (
+from attnbench.suite import Cell
+from attnbench.workers.protocol import (
     CRASHED,
     OK,
     OOM,
@@ -27,10 +28,9 @@ from attnbench.measure.protocol import (
     Hello,
     Observed,
 )
-from attnbench.suite import Cell
 
 if TYPE_CHECKING:
-    from attnbench.backend import Backend
+    from attnbench.backends.backend import Backend
 
 OUT_OF_MEMORY = re.compile(
     r"RESOURCE_EXHAUSTED|out of memory|can.?t allocate memory|unable to allocate|bad_alloc", re.IGNORECASE

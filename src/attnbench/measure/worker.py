@@ -15,15 +15,15 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from attnbench.checking.declare_operation import declare_operation
+from attnbench.checking.operations import check_operations, conformance_operations, plan_operations
 from attnbench.measure.audits.judging import Judging
 from attnbench.measure.bench import Bench
-from attnbench.measure.check_operations import check_operations, conformance_operations, plan_operations
-from attnbench.measure.declare_operation import declare_operation
 from attnbench.measure.general import General, classify
-from attnbench.measure.protocol import CRASHED, OK, REASON_LENGTH, WRONG, Done, Reply, Request, decode, encode
+from attnbench.workers.protocol import CRASHED, OK, REASON_LENGTH, WRONG, Done, Reply, Request, decode, encode
 
 if TYPE_CHECKING:
-    from attnbench.backend import Backend
+    from attnbench.backends.backend import Backend
 
 EXIT_FORKED = 4
 
@@ -107,7 +107,8 @@ def leave_with_the_kernel() -> None:
 
 
 def _harness(module: str) -> bool:
-    return module == "__main__" or module.startswith(("attnbench.measure.", "attnbench.agree.", "attnbench.ablate."))
+    kernels = module.startswith(("attnbench.impls.", "attnbench.suites."))
+    return module == "__main__" or (module.startswith("attnbench.") and not kernels)
 
 
 def _ignore(_frame: FrameType, _event: str, _argument: Any) -> None:

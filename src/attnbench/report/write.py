@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnbench.analysis.judged import JudgedRun, judge_run
-from attnbench.discover import suite as discover_suite
+from attnbench.backends.discover import suite as discover_suite
 from attnbench.errors import ResultsError
 from attnbench.report.content import Report, collect
 from attnbench.report.markdown import markdown

@@ -14,8 +14,8 @@ from typing import Any, Literal, NoReturn, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from attnbench.problem import Case
-from attnbench.spec import SPEC_VERSION, stable_id
+from attnbench.attention.problem import Case
+from attnbench.attention.spec import SPEC_VERSION, stable_id
 
 # Raised whenever a column or a field comes, goes or changes; attnbench.results.migrate says how older files read.
 SCHEMA_VERSION = 2

@@ -1,5 +1,8 @@
-"""Workers: processes that can be lost, and how to go on asking when one was.
+"""Processes that can be lost: started, asked, limited, placed, weighed; what they run is not known here.
 
-A room of its own, since it does not know what it runs: measuring, checking and probing ask through it. Read
-``session``; what starts a process and speaks with it is still in ``attnbench.measure`` (``process``, ``protocol``).
+In reading order: ``protocol`` (what parent and worker say), ``limits`` (how much memory one may take), ``tree`` (a
+worker and all that it started), ``keeper`` (the small process that ends them), ``process`` (one worker, seen by its
+parent), ``session`` (one that is started again when lost), ``weighing`` (the memory of a call, from outside), ``pool``
+(the workers of a block), ``devices`` (what each framework has here), ``placement`` (which processors one computes on),
+``processors`` (how many at once), ``lock`` (one run on a machine), ``scratch`` (temporary folders that go away).
 """

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol, Self, TypeVar
 
-from attnbench import discover
-from attnbench.measure.process import Setting, WorkerProcess
-from attnbench.measure.protocol import Hello, Reply, value
+from attnbench.backends import discover
+from attnbench.workers.process import Setting, WorkerProcess
+from attnbench.workers.protocol import Hello, Reply, value
 
 HELLO = "hello"
 USUAL = Setting()

@@ -6,17 +6,17 @@ from itertools import combinations
 
 import pytest
 
-from attnbench.agree.case_text import case_text
-from attnbench.agree.check import dimensions as dims
+from attnbench.agree.cases import dimensions as dims
+from attnbench.agree.cases.case_text import case_text
+from attnbench.agree.cases.covering import pairs_in
+from attnbench.agree.cases.levels import levels_of, why_none
+from attnbench.agree.cases.plan import planned_cases
+from attnbench.agree.cases.random_cases import RandomCases
+from attnbench.agree.cases.sizes import size_rows
 from attnbench.agree.check.boundaries import judge_case
-from attnbench.agree.check.covering import pairs_in
-from attnbench.agree.check.levels import levels_of, why_none
-from attnbench.agree.check.plan import planned_cases
-from attnbench.agree.check.sizes import size_rows
-from attnbench.agree.random_cases import RandomCases
-from attnbench.agree.random_check import _CASES, check_random
+from attnbench.agree.check.random_rows import _CASES, check_random
 from attnbench.api import Capabilities, Implementation, Limit
-from attnbench.attention import load_backend
+from attnbench.backends.attend import load_backend
 from attnbench.errors import SpecError
 from tests.agree.check.kernels import sized
 

@@ -9,20 +9,20 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from attnbench.agree.case_text import case_from_text, case_text
-from attnbench.agree.check import dimensions as dims
+from attnbench.agree.cases import dimensions as dims
+from attnbench.agree.cases.case_text import case_from_text, case_text
+from attnbench.agree.cases.covering import Design, pairs_in
+from attnbench.agree.cases.features import features_of, put_down
+from attnbench.agree.cases.levels import levels_of
+from attnbench.agree.cases.making import Planned, has_a_key
+from attnbench.agree.cases.plan import COMPILED_CASES, DEEP, QUICK, boundary_cases, others, planned_cases
 from attnbench.agree.check.boundaries import judge_case, with_boundaries
-from attnbench.agree.check.covering import Design, pairs_in
-from attnbench.agree.check.features import features_of, put_down
-from attnbench.agree.check.levels import levels_of
-from attnbench.agree.check.making import Planned, has_a_key
-from attnbench.agree.check.plan import COMPILED_CASES, DEEP, QUICK, boundary_cases, others, planned_cases
 from attnbench.agree.check.rows import UNTRIED, CheckRow
-from attnbench.agree.trial import BLUNT
+from attnbench.agree.judge.trial import BLUNT
 from attnbench.api import Capabilities, Implementation
-from attnbench.attention import load_backend, resolve
-from attnbench.inputs import stream
-from attnbench.precision import DTYPES
+from attnbench.attention.inputs import stream
+from attnbench.attention.precision import DTYPES
+from attnbench.backends.attend import load_backend, resolve
 from tests.agree.check import kernels
 from tests.agree.check.kernels import soft
 from tests.proofs import part

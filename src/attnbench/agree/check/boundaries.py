@@ -8,19 +8,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from attnbench.agree.case_text import case_from_text, case_text
-from attnbench.agree.check.coverage import extents, together
-from attnbench.agree.check.features import features_of, put_down
+from attnbench.agree.cases.case_text import case_from_text, case_text
+from attnbench.agree.cases.coverage import extents, together
+from attnbench.agree.cases.features import features_of, put_down
+from attnbench.agree.check.refusals import DECLARATION, REFUSED
 from attnbench.agree.check.rows import MOST_PAIRS, UNTRIED, CheckRow
-from attnbench.agree.refusals import DECLARATION, REFUSED
-from attnbench.agree.sampled import SHARE
-from attnbench.agree.trial import BLUNT, Trial, largest, trial
+from attnbench.agree.judge.sampled import SHARE
+from attnbench.agree.judge.trial import BLUNT, Trial, largest, trial
 
 if TYPE_CHECKING:
-    from attnbench.backend import Backend
+    from attnbench.attention.problem import Case
+    from attnbench.backends.backend import Backend
     from attnbench.backends.bind import LastBinding
-    from attnbench.implementation import Implementation
-    from attnbench.problem import Case
+    from attnbench.backends.implementation import Implementation
 
 NO_PLAN = "every boundary, since no case of the plan can be made of what is declared"
 

@@ -13,27 +13,27 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from attnbench.agree.arithmetic import held
-from attnbench.agree.case_text import case_text
-from attnbench.agree.cases import FEATURES, FULL_DTYPE, ROWS, RULES, CheckCase, check_cases
-from attnbench.agree.check.coverage import extents
-from attnbench.agree.declare.words import FLUSHED_BY, PROBED
-from attnbench.agree.fitted import fitted, offered
-from attnbench.agree.refusals import DECLARATION, REFUSED, Refused, false_declaration, told
-from attnbench.agree.repeatable import REPEATABLE, repeatable
-from attnbench.agree.rules import applies, ruling
-from attnbench.agree.trial import BLUNT, Trial, largest, trial
+from attnbench.agree.cases.by_feature import FEATURES, FULL_DTYPE, REPEATABLE, ROWS, RULES, CheckCase, check_cases
+from attnbench.agree.cases.case_text import case_text
+from attnbench.agree.cases.coverage import extents
+from attnbench.agree.check.refusals import DECLARATION, REFUSED, Refused, false_declaration, told
+from attnbench.agree.check.repeatable import repeatable
+from attnbench.agree.check.words import FLUSHED_BY, PROBED
+from attnbench.agree.judge.arithmetic import held
+from attnbench.agree.judge.trial import BLUNT, Trial, largest, trial
+from attnbench.agree.rules.rows import applies, ruling
+from attnbench.attention.precision import DTYPES
 from attnbench.backends.arithmetic import flushed_by
+from attnbench.backends.fitted import fitted, offered
 from attnbench.errors import UndeliveredError, UnsupportedError, is_refusal, refusal_of
-from attnbench.precision import DTYPES
 
 UNTRIED = "untried"
 MOST_PAIRS = 1 << 16  # query-key pairs up to which a larger case is the better one to diagnose
 
 if TYPE_CHECKING:
-    from attnbench.backend import Backend
-    from attnbench.implementation import Implementation
-    from attnbench.problem import Case
+    from attnbench.attention.problem import Case
+    from attnbench.backends.backend import Backend
+    from attnbench.backends.implementation import Implementation
 
 
 @dataclass(frozen=True)

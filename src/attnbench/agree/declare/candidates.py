@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
-from attnbench.precision import UNIT_ROUNDOFF, Precision, wide
+from attnbench.attention.precision import UNIT_ROUNDOFF, Precision, wide
 
 LOW = ("bfloat16", "float16")
 PIECES = (256, 64, 16)  # terms of a sum between two times that it is stored

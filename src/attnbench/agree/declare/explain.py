@@ -20,21 +20,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from attnbench.agree.arithmetic import precision_of
-from attnbench.agree.baseline import baseline_cases
-from attnbench.agree.declare.answered import Answered, answered
 from attnbench.agree.declare.candidates import LOW, Step, declaring, sets, steps, with_all
 from attnbench.agree.declare.stock import stock
-from attnbench.agree.fitted import asked, offered
-from attnbench.agree.rules import applies, ruling
-from attnbench.agree.trial import trial
+from attnbench.agree.eager.baseline import baseline_cases
+from attnbench.agree.judge.answered import Answered, answered
+from attnbench.agree.judge.arithmetic import precision_of
+from attnbench.agree.judge.trial import trial
+from attnbench.agree.rules.rows import applies, ruling
+from attnbench.backends.fitted import asked, offered
 from attnbench.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from attnbench.backend import Backend
-    from attnbench.implementation import Implementation
-    from attnbench.precision import Precision
-    from attnbench.problem import Case
+    from attnbench.attention.precision import Precision
+    from attnbench.attention.problem import Case
+    from attnbench.backends.backend import Backend
+    from attnbench.backends.implementation import Implementation
 
 TRIED = 4  # candidates that explain every case and are then held to the rules
 AS_FAR_OFF = 8.0  # times the error ratio of our own eager attention in the same format
@@ -144,7 +144,7 @@ class Evidence:
 
     def is_as_our_own(self, precision: Precision) -> bool:
         """Whether our own eager attention in fewer bits is about as far beyond this bound, in every case and array."""
-        from attnbench.attention import load_backend
+        from attnbench.backends.attend import load_backend
 
         own, numpy = stock(self._kernel.dtype), load_backend("numpy")
         for place in self._order:

@@ -11,20 +11,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from attnbench.agree.arithmetic import held
-from attnbench.agree.cases import RULES
+from attnbench.agree.cases.by_feature import RULES
+from attnbench.agree.check.words import arithmetic, line, listed
 from attnbench.agree.declare.candidates import LOW, declaring
 from attnbench.agree.declare.explain import Explanation, Kernel, explaining
-from attnbench.agree.declare.words import arithmetic, line, listed
-from attnbench.agree.rules import applies
-from attnbench.precision import DTYPES
+from attnbench.agree.judge.arithmetic import held
+from attnbench.agree.rules.rows import applies
+from attnbench.attention.precision import DTYPES
 from attnbench.versions import installed, parse
 
 if TYPE_CHECKING:
-    from attnbench.backend import Backend
-    from attnbench.implementation import Implementation
-    from attnbench.precision import Precision
-    from attnbench.problem import Case
+    from attnbench.attention.precision import Precision
+    from attnbench.attention.problem import Case
+    from attnbench.backends.backend import Backend
+    from attnbench.backends.implementation import Implementation
 
 # What another bound can excuse; a wrong shape, a NaN or an exception no bound can.
 EXPLAINABLE = ("value", "inf")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.agree.baseline import Baseline
-from attnbench.agree.eager import Array, Eager
-from attnbench.implementation import AttentionOutput
+from attnbench.agree.eager.attention import Array, Eager
+from attnbench.agree.eager.baseline import Baseline
+from attnbench.backends.implementation import AttentionOutput
 
 if TYPE_CHECKING:
-    from attnbench.call import Call
-    from attnbench.implementation import Implementation
+    from attnbench.attention.call import Call
+    from attnbench.backends.implementation import Implementation
 
 
 class Narrow(Eager):

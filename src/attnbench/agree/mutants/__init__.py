@@ -3,6 +3,9 @@
 Every mutant stands for a kind of bug that real attention code has had. ``attnbench check`` must find each in every
 dtype where it applies, and must pass the control, from which they differ by one step. ``docs/mutants.md`` lists them
 with what other projects' tolerances make of them.
+
+``catalogue`` says what a mutant is; ``scores``, ``operands``, ``positions``, ``masking``, ``arithmetic``, ``gradients``
+and ``results`` hold them, by the step that is wrong; the room ``conditional`` plants them behind conditions.
 """
 
 from __future__ import annotations

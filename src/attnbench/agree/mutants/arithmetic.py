@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.agree.eager import Array, Eager, Softmax
+from attnbench.agree.eager.attention import Array, Eager, Softmax
 from attnbench.agree.mutants.catalogue import Report, planted
-from attnbench.call import Call
-from attnbench.implementation import AttentionOutput
-from attnbench.precision import numpy_dtype
+from attnbench.attention.call import Call
+from attnbench.attention.precision import numpy_dtype
+from attnbench.backends.implementation import AttentionOutput
 
 TILE = 32
 SENTINEL = -5e4

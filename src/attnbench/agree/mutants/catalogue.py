@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from attnbench.agree.eager import Eager
-from attnbench.implementation import Implementation
+from attnbench.agree.eager.attention import Eager
+from attnbench.backends.implementation import Implementation
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.agree.eager import Array, Eager
+from attnbench.agree.eager.attention import Array, Eager
 from attnbench.agree.mutants.catalogue import Report, planted
-from attnbench.call import Call
-from attnbench.implementation import AttentionOutput
+from attnbench.attention.call import Call
+from attnbench.backends.implementation import AttentionOutput
 
 TILE = 32
 

@@ -31,11 +31,11 @@ from attnbench.measure.audits.verdict import (
     unexplained,
     unlike,
 )
-from attnbench.measure.limits import free_memory
-from attnbench.measure.protocol import NOTHING_KEPT, WRONG, Burst, Reply, Verified, value
-from attnbench.measure.roofline import work
-from attnbench.measure.scratch import Scratch, sweep
+from attnbench.measure.clock.roofline import work
 from attnbench.suite import Cell
+from attnbench.workers.limits import free_memory
+from attnbench.workers.protocol import NOTHING_KEPT, WRONG, Burst, Reply, Verified, value
+from attnbench.workers.scratch import Scratch, sweep
 from attnbench.workers.session import Session
 
 PREFIX = "attnbench-audit-"

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.measure.audits.shelf import put, take
+from attnbench.backends.shelf import put, take
 
 if TYPE_CHECKING:
-    from attnbench.backend import Backend
+    from attnbench.backends.backend import Backend
     from attnbench.backends.bind import Binding
 
 

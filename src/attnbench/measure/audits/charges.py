@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from attnbench.measure.audits.judging import NEW, PART
-from attnbench.measure.protocol import Burst, Reply, value
 from attnbench.suite import Cell
+from attnbench.workers.protocol import Burst, Reply, value
 
 # What is moved for one call is read, written in place and handed out, at this rate at least, and in so many steps.
 BYTES_PER_S = 1e9

@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.agree.answer import judge_a_head, judge_answer
-from attnbench.agree.bounds import Units
-from attnbench.agree.case_text import case_from_text
-from attnbench.agree.judge import Judgement
-from attnbench.agree.sampled import SHARE, Sample, Share, choose, sampled
+from attnbench.agree.cases.case_text import case_from_text
+from attnbench.agree.judge.array import Judgement
+from attnbench.agree.judge.bounds import Units
+from attnbench.agree.judge.sampled import SHARE, Sample, Share, choose, sampled
+from attnbench.agree.judge.verify import judge_a_head, judge_answer
+from attnbench.attention.precision import Precision
 from attnbench.backends.answers import gradient_names
 from attnbench.backends.bind import Inputs, inputs_of
+from attnbench.backends.implementation import AttentionOutput
+from attnbench.backends.shelf import ShelfError, put, take
 from attnbench.errors import AttnbenchError
-from attnbench.implementation import AttentionOutput
-from attnbench.measure.audits.shelf import ShelfError, put, take
 from attnbench.measure.audits.values import partly, renewed
-from attnbench.measure.protocol import OK, WRONG, Done
-from attnbench.precision import Precision
 from attnbench.suite import Cell
+from attnbench.workers.protocol import OK, WRONG, Done
 
 if TYPE_CHECKING:
-    from attnbench.problem import Case
+    from attnbench.attention.problem import Case
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

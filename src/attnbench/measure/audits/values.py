@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.attention.inputs import GARBAGE, stream
 from attnbench.backends.bind import Inputs, inputs_of
-from attnbench.inputs import GARBAGE, stream
 
 if TYPE_CHECKING:
-    from attnbench.problem import Case
+    from attnbench.attention.problem import Case
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -1,0 +1,86 @@
+"""A case answered once and judged as often as there are declarations: a bound costs no further run of the kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from attnbench.agree.judge.bounds import Units
+from attnbench.agree.judge.run_once import Ran, run_once
+from attnbench.agree.judge.sampled import SHARE, Sample, Share, choose, judge_forward, judge_gradients, sampled
+from attnbench.attention.oracle import Evaluated
+from attnbench.backends.bind import Inputs, inputs_of
+from attnbench.backends.fitted import offered
+
+if TYPE_CHECKING:
+    from attnbench.agree.judge.array import Judgement
+    from attnbench.attention.precision import Precision
+    from attnbench.attention.problem import Case
+    from attnbench.backends.backend import Backend
+    from attnbench.backends.bind import Binding, LastBinding
+    from attnbench.backends.implementation import Implementation
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What went in, what is judged of it, and what came out."""
+
+    inputs: Inputs
+    sample: Sample
+    evaluated: Evaluated
+    ran: Ran
+
+    def forward(self, precision: Precision) -> tuple[Judgement, ...]:
+        """What the forward pass returned, held to the bound that this arithmetic has."""
+        units = Units.of(precision, self.inputs.call.dtype)
+        return judge_forward(self.ran.output, self.inputs, units, self.sample, self.evaluated)
+
+    def gradients(self, precision: Precision) -> tuple[Judgement, ...]:
+        """The same of the gradients; none where there are none."""
+        if not self.ran.grads:
+            return ()
+        units = Units.of(precision, self.inputs.call.dtype)
+        return judge_gradients(self.ran.grads, self.inputs, units, self.sample, self.evaluated)
+
+    def judged(self, precision: Precision, *, first: bool = False) -> tuple[Judgement, ...]:
+        """Every array; with ``first`` no gradient where others disagree."""
+        forward = self.forward(precision)
+        return forward if first and not all(one.ok for one in forward) else forward + self.gradients(precision)
+
+    def agrees(self, precision: Precision) -> bool:
+        """Whether this arithmetic explains all of it."""
+        return all(one.ok for one in self.judged(precision, first=True))
+
+    def is_about_values(self, precision: Precision) -> bool:
+        """Whether all that disagrees are numbers, and no shape, NaN or infinity."""
+        return all(one.ok or one.fault == "value" for one in self.judged(precision))
+
+    def ratios(self, precision: Precision) -> dict[str, float]:
+        """The error ratio of every array."""
+        return {one.tensor: one.error_ratio for one in self.judged(precision)}
+
+    def by(self, backend: Backend, implementation: Implementation) -> Answered:
+        """What another implementation answers to the same."""
+        return replace(self, ran=run_once(backend, implementation, self.inputs))
+
+
+def answered(backend: Backend, implementation: Implementation, case: Case, device: str = "cpu") -> Answered:
+    """Run a case as a trial does, with gradients where there are any; what the implementation raises is raised."""
+    case = offered(case, implementation, device)
+    return answer_to(inputs_of(case), case.problem.seed, backend, implementation, device, share=SHARE)
+
+
+def answer_to(
+    inputs: Inputs,
+    seed: int,
+    backend: Backend,
+    implementation: Implementation,
+    device: str,
+    binding: Binding | LastBinding | None = None,
+    share: Share | None = None,
+) -> Answered:
+    """Run an implementation on these inputs, with a ``binding`` of their kind; the rest is as in ``choose``."""
+    sample = choose(inputs.call, seed, share)
+    inputs = sampled(inputs, sample)
+    ran = run_once(backend, implementation, inputs, device, binding)
+    return Answered(inputs, sample, Evaluated(*inputs.qkv, inputs.call, sample.rows, sample.pairs), ran)

@@ -1,0 +1,101 @@
+"""The arithmetic that an implementation is held to: what it declares, and what its backend does whatever it says.
+
+A declaration holds for the versions of the framework that it was seen with (``Precision.seen``). With any other it is
+not presumed: a few plain cases are answered once, and the first declaration that explains them all is held to; where
+none does it is the default. Where the kernel answers none of them nothing is known: values that a declaration would
+explain are then neither right nor wrong. Whichever it is, the rows say so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from attnbench.agree.eager.baseline import baseline_cases
+from attnbench.agree.judge.answered import Answered, answered
+from attnbench.attention.precision import Precision, default_precision
+from attnbench.backends.arithmetic import in_its_backend
+from attnbench.backends.asked import needs_of
+from attnbench.backends.attend import load_backend
+from attnbench.backends.fitted import asked, offered
+from attnbench.errors import refusal_of
+from attnbench.versions import installed, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from attnbench.backends.implementation import Implementation
+
+
+@dataclass(frozen=True)
+class Held:
+    """What an implementation is held to; ``probed`` says in words why that is not just what it declares.
+
+    ``declared`` is the same without what its backend does besides. ``open`` are declarations that may be true, where
+    the arithmetic could not be probed.
+    """
+
+    precision: Precision
+    declared: Precision
+    probed: str | None = None
+    open: tuple[Precision, ...] = ()
+
+
+_PROBED: dict[Hashable, Held] = {}
+
+
+def precision_of(implementation: Implementation, dtype: str, device: str) -> Precision:
+    """What it is held to for inputs of ``dtype``."""
+    return held(implementation, dtype, device).precision
+
+
+def held(implementation: Implementation, dtype: str, device: str) -> Held:
+    """What it is held to for inputs of ``dtype``, and whether that was probed; that is done once in a process."""
+    capabilities = implementation.capabilities_on(device)
+    seen = capabilities.seen_precision_of(dtype)
+    if seen is not None:
+        return Held(in_its_backend(seen, implementation, dtype, device), seen)
+    key = (implementation.attend, implementation.vjp, capabilities.precisions_of(dtype), dtype, device)
+    if key not in _PROBED:
+        _PROBED[key] = _probed(implementation, dtype, device)
+    return _PROBED[key]
+
+
+def _probed(implementation: Implementation, dtype: str, device: str) -> Held:
+    """The first declaration that explains the plain cases, else the default."""
+    declared = implementation.capabilities_on(device).precisions_of(dtype)
+    usual = {one: in_its_backend(replace(one, seen=""), implementation, dtype, device) for one in declared}
+    default = default_precision(dtype)
+    held_to = in_its_backend(default, implementation, dtype, device)
+    here, known = _here(declared), " and ".join(one.seen for one in declared)
+    answers, why = _plain(implementation, dtype, device)
+    if not answers:
+        words = f"{here}: arithmetic could not be probed, and is not known to be as declared for {known}: {why}"
+        return Held(held_to, default, words, tuple(usual.values()))
+    for one in declared:
+        if all(answer.agrees(usual[one]) for answer in answers):
+            return Held(usual[one], one, f"{here}: arithmetic probed, and as declared for {one.seen}")
+    words = f"{here}: arithmetic probed, and not as declared for {known}: held to the default"
+    return Held(held_to, default, words)
+
+
+def _plain(implementation: Implementation, dtype: str, device: str) -> tuple[list[Answered], str]:
+    """The plain cases that the kernel takes, answered; and what it said of one that it does not take."""
+    backend, can = load_backend(implementation.backend), implementation.capabilities_on(device)
+    found, why = [], ""
+    for plain in baseline_cases(dtype):
+        case = offered(asked(plain, can), implementation, device)
+        try:
+            implementation.require(needs_of(case, device))
+            found.append(answered(backend, implementation, case, device))
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  (a kernel may raise anything; what it raises is a row's business)
+            why = f"{case.label()}: {refusal_of(error) or type(error).__name__}"
+    return found, why
+
+
+def _here(declared: tuple[Precision, ...]) -> str:
+    """The versions that are installed of what the ranges name, as ``jax 0.13.0``."""
+    packages = dict.fromkeys(parse(one.seen).package for one in declared)
+    return ", ".join(f"{name} {installed(name) or 'not installed'}" for name in packages)

@@ -1,0 +1,113 @@
+"""Judging what a bound call answers, after the clock: the numbers in a report belong to right answers.
+
+The gate judges a binding before it is timed. This judges it afterwards: once more on the inputs that it was timed on,
+and on other values, which are put in their place where a framework's arrays can be changed: so that an answer kept from
+an earlier call is seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from attnbench.agree.judge.arithmetic import precision_of
+from attnbench.agree.judge.array import Judgement, judge, of_another_form
+from attnbench.agree.judge.bounds import Units
+from attnbench.agree.judge.gradient_bounds import gradient_bounds
+from attnbench.agree.judge.sampled import Sample, choose, judge_forward, judge_gradients
+from attnbench.attention.inputs import stream
+from attnbench.attention.oracle_vjp import reference_vjp
+from attnbench.backends.bind import Inputs, inputs_of
+
+if TYPE_CHECKING:
+    from attnbench.attention.problem import Case
+    from attnbench.backends.bind import Binding
+    from attnbench.backends.implementation import AttentionOutput
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+KEPT = "after other values were put in the place of its inputs"
+
+
+def verify(binding: Binding, case: Case) -> str | None:
+    """Why what the binding of a case answers is wrong, or ``None``; its inputs may be other ones afterwards."""
+    inputs = inputs_of(case)
+    if wrong := _wrong(binding, inputs, case.problem.seed):
+        return f"after it was timed: {wrong}"
+    other = inputs_of(replace(case.with_problem(seed=case.problem.seed + 1), phase="forward"))
+    changed = inputs.with_values(q=other.q, k=other.k, v=other.v)
+    places = zip(binding.native.qkv, changed.qkv, strict=True)
+    if not all(binding.backend.overwrite(native, array) for native, array in places):
+        binding = binding.on(changed)
+    wrong = _wrong(binding, changed, case.problem.seed)
+    return f"{KEPT}: {wrong}" if wrong else None
+
+
+def _wrong(binding: Binding, inputs: Inputs, seed: int) -> str | None:
+    """What is wrong with one answer on the values that ``inputs`` has."""
+    precision = precision_of(binding.implementation, inputs.call.dtype, binding.device)
+    units, sample = Units.of(precision, inputs.call.dtype), choose(inputs.call, seed)
+    answer = binding.answer()
+    judged = judge_answer(answer.output, answer.grads, inputs, units, sample)
+    return next((one.sentence() for one in judged if not one.ok), None)
+
+
+def judge_answer(
+    output: AttentionOutput,
+    grads: dict[str, Array],
+    inputs: Inputs,
+    units: Units,
+    sample: Sample,
+    *,
+    sampled: bool = False,
+) -> tuple[Judgement, ...]:
+    """Hold an answer to the oracle in the rows and heads of a sample; ``sampled``: the cotangents are zero elsewhere.
+
+    Of a large call whose cotangents are not, only the gradient of q is judged: no other row adds to it.
+    """
+    judged = judge_forward(output, inputs, units, sample)
+    if not inputs.gradients:
+        return judged
+    return judged + (judge_gradients if sampled else _gradients)(grads, inputs, units, sample)
+
+
+def judge_a_head(grads: dict[str, Array], inputs: Inputs, units: Units, seed: int, most: int) -> tuple[Judgement, ...]:
+    """Hold the gradients of q, k and v of one key head, drawn by ``seed``, and all its query heads to the oracle.
+
+    They are judged whole, whatever the cotangents are; none of a head of more than ``most`` pairs of query and key.
+    """
+    s = inputs.call.sizes
+    if not inputs.gradients or s.empty or s.group * s.Tq * s.S > most:
+        return ()
+    rng = stream(seed, "head")
+    b, key_head = int(rng.integers(s.B)), int(rng.integers(s.Hkv))
+    pairs = tuple((b, key_head * s.group + i) for i in range(s.group))
+    given = *inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse
+    expected = reference_vjp(*given, np.arange(s.Tq), pairs)
+    bounds = gradient_bounds(*given, units, np.arange(s.Tq), pairs)
+    heads: dict[str, Any] = {"q": slice(pairs[0][1], pairs[-1][1] + 1), "k": key_head, "v": key_head}
+    judged = []
+    for name, where in heads.items():
+        if name in grads and name in expected:
+            tensor, dtype = f"d_{name}", inputs.arrays()[name].dtype.name
+            got, right, within = grads[name], expected[name], bounds[name]
+            strange = of_another_form(tensor, got, right.shape, dtype)
+            judged.append(strange or judge(tensor, got[b, where], right[b, where], within[b, where], dtype))
+    return tuple(judged)
+
+
+def _gradients(grads: dict[str, Array], inputs: Inputs, units: Units, sample: Sample) -> tuple[Judgement, ...]:
+    """All gradients of a small call; of a large one that of q in the sample, which no other row adds to, if wanted."""
+    qkv, call, cotangents = inputs.qkv, inputs.call, (inputs.d_output, inputs.d_lse)
+    if sample.is_whole(call):
+        return judge_gradients(grads, inputs, units, sample)
+    if "q" not in grads:
+        return ()
+    expected = reference_vjp(*qkv, call, *cotangents, sample.rows, sample.pairs)["q"]
+    bound = gradient_bounds(*qkv, call, *cotangents, units, sample.rows, sample.pairs)["q"]
+    got, right, within = (
+        np.stack([array[b, h][sample.rows] for b, h in sample.pairs]) for array in (grads["q"], expected, bound)
+    )
+    return (judge("d_q", got, right, within, inputs.q.dtype.name),)

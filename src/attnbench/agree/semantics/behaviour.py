@@ -1,0 +1,154 @@
+"""What a native kernel does by itself in the edge cases: probes, and the word that each finds.
+
+Nothing is judged here: there is no wrong answer, only one that a user has to know. Runs in the process that holds
+the framework, one probe at a time, so that a kernel that crashes costs one place of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from attnbench.agree.semantics.edges import (
+    ERROR,
+    Finding,
+    Native,
+    Refused,
+    causal_tall,
+    causal_wide,
+    dead_bias_row,
+    dead_row,
+    determinism,
+    dtypes,
+    fewer_keys,
+    fewer_values,
+    float16_range,
+    float32_precision,
+    grouped_heads,
+    lse_base,
+    lse_dead,
+    mask_and_causal,
+    nan_isolation,
+    no_keys,
+    no_queries,
+    polarity,
+    softcap,
+    unlike_heads,
+    value_width,
+)
+
+if TYPE_CHECKING:
+    from attnbench.backends.backend import Backend
+    from attnbench.backends.native import NativeKernel
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One row of the table: its key in JSON, its title, its procedure, and why a user should care."""
+
+    key: str
+    title: str
+    run: Callable[[Native], Finding]
+    why: str
+
+
+PROBES = (
+    Probe(
+        "dead_row",
+        "row with every key masked",
+        dead_row,
+        "Padding rows exist in every batch: a mean is silent, and NaN spreads to all weights in the backward pass.",
+    ),
+    Probe(
+        "dead_bias_row",
+        "row with −inf in every bias",
+        dead_bias_row,
+        "The same row, written as an added mask; a kernel need not treat both alike.",
+    ),
+    Probe(
+        "polarity",
+        "polarity of a bool mask",
+        polarity,
+        "The wrong polarity attends exactly what it should not, and still trains.",
+    ),
+    Probe(
+        "causal_wide",
+        "causal, Tq < S",
+        causal_wide,
+        "Decoding with a cache needs the bottom right; top left hides the newest keys.",
+    ),
+    Probe("causal_tall", "causal, Tq > S", causal_tall, "At the bottom right the leading rows have no key at all."),
+    Probe(
+        "mask_and_causal",
+        "mask and causal together",
+        mask_and_causal,
+        "Where one of them is dropped, padding or the future is attended.",
+    ),
+    Probe(
+        "softcap", "softcap", softcap, "A cap after the mask turns −inf into −c, and an ignored cap is another model."
+    ),
+    Probe("lse", "lse", lse_base, "Partial results merge by their lse, which takes one base on both sides."),
+    Probe(
+        "lse_dead",
+        "lse of a row with every key masked",
+        lse_dead,
+        "Anything but −inf gives the empty part a weight when parts are merged.",
+    ),
+    Probe("nan", "NaN in a masked key", nan_isolation, "Uninitialised padding may hold NaN, and 0 · NaN is NaN."),
+    Probe("no_keys", "S = 0", no_keys, "An empty cache or document is ordinary, and means over nothing are NaN."),
+    Probe("no_queries", "Tq = 0", no_queries, "Batches of ragged lengths have empty members."),
+    Probe(
+        "heads",
+        "fewer key and value heads",
+        grouped_heads,
+        "Weights trained with one map of heads are wrong under the other.",
+    ),
+    Probe(
+        "value_width",
+        "values wider than keys",
+        value_width,
+        "Latent attention (MLA) has other head sizes for values; padding costs time and memory.",
+    ),
+    Probe("determinism", "two runs", determinism, "Differences between runs hide regressions."),
+    Probe(
+        "float32",
+        "precision of float32 by default",
+        float32_precision,
+        "TF32 keeps 11 bits of 24 and is the default of some kernels on GPUs.",
+    ),
+    Probe("dtypes", "dtypes", dtypes, "A dtype that is taken is not always the dtype that is computed in."),
+    Probe(
+        "float16_range",
+        "float16 and q·k > 65504",
+        float16_range,
+        "The product overflows before the scale is applied, unless it is accumulated in float32.",
+    ),
+    Probe(
+        "fewer_values",
+        "fewer values than keys (wrong input)",
+        fewer_values,
+        "Where nobody checks, a key is ignored without a word.",
+    ),
+    Probe(
+        "fewer_keys",
+        "fewer keys than values (wrong input)",
+        fewer_keys,
+        "Where nobody checks, memory beyond the keys is read, and the result depends on what lies there.",
+    ),
+    Probe(
+        "unlike_heads",
+        "query heads no multiple of the others (wrong input)",
+        unlike_heads,
+        "Where nobody checks, heads are left out or read from beyond the array.",
+    ),
+)
+BY_KEY = {probe.key: probe for probe in PROBES}
+
+
+def find(backend: Backend, kernel: NativeKernel, key: str, device: str = "cpu") -> Finding:
+    """One place of the table. What the kernel raises is a finding."""
+    try:
+        return BY_KEY[key].run(Native(backend, kernel, device))
+    except Refused as refused:
+        return Finding(ERROR, str(refused))

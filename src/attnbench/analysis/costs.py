@@ -1,0 +1,217 @@
+"""What frames of timed suites say: ratios of cells with their intervals, growth with an axis, sentences.
+
+Two cells of one block were measured interleaved, and are paired round by round (``attnbench.analysis.rounds``); cells
+of different blocks were measured one after the other, so that a ratio of theirs has the interval between the far ends
+of both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from attnbench.analysis.diagnostics import loglog_slope
+from attnbench.analysis.frames import POINT, measured
+from attnbench.analysis.intervals import CONFIDENCE, Interval
+from attnbench.analysis.rounds import COLUMN, paired, rounds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TIME = "time_median_s"
+TIMES = (TIME, "time_low_s", "time_high_s")
+KEPT = ("impl", "backend", "status", "device", "threads", "Tq", "S", "B", *TIMES, "peak_bytes", "flops", "min_bytes")
+NAMED = 6
+
+
+def over_base(frame: pd.DataFrame, axis: str, base: Any) -> pd.DataFrame:
+    """Every measured cell over the cell of its implementation that differs in one axis alone and stands at ``base``.
+
+    Columns besides those of the cell: ``time_ratio`` with ``low`` and ``high``, ``pairs`` (a ``Paired``, or ``None``
+    where the two were not in one block), and ``memory_ratio``; the base itself is left out. ``axis`` is a column, such
+    as ``point.kind`` or ``threads``.
+    """
+    ok = measured(frame)
+    ok = ok.assign(place=range(len(ok)))
+    points = [str(name) for name in ok.columns if str(name).startswith(POINT)]
+    kept = list(dict.fromkeys([*(name for name in KEPT if name in ok), *points, "place"]))
+    key = [name for name in ("impl", "device", "threads", *points) if name != axis]
+    under = ok[ok[axis] == base][[*key, *TIMES, "peak_bytes", "place"]]
+    both = ok[ok[axis] != base][kept].merge(under, on=key, suffixes=("", "_base"))
+    found: pd.DataFrame = both.assign(
+        time_ratio=both[TIME] / both[f"{TIME}_base"],
+        low=(both["time_low_s"] / both["time_high_s_base"]).fillna(0.0),
+        high=(both["time_high_s"] / both["time_low_s_base"]).fillna(math.inf),
+        memory_ratio=both["peak_bytes"] / both["peak_bytes_base"].where(both["peak_bytes_base"] > 0),
+    )
+    return _with_pairs(found, ok)
+
+
+def _with_pairs(found: pd.DataFrame, ok: pd.DataFrame) -> pd.DataFrame:
+    """The ratios of rounds in the place of those of medians, where two cells stood in one block."""
+    import pandas as pd
+
+    columns = [name for name in ok.columns if COLUMN.match(str(name))]
+    known = [rounds(row) for row in ok[columns].to_dict("records")] if columns else [{}] * len(ok)
+    blocks = ok["block_id"].tolist() if "block_id" in ok else list(range(len(ok)))
+    places = list(zip(found["place"], found["place_base"], strict=True))
+    pairs = [paired(known[a], known[b]) if blocks[a] == blocks[b] else None for a, b in places]
+    found = found.assign(pairs=pd.Series(pairs, found.index, object)).drop(columns=["place", "place_base"])
+    for at, one in zip(found.index, pairs, strict=True):
+        if one is not None:
+            exact = one.interval()
+            found.loc[at, ["time_ratio", "low", "high"]] = [exact.value, exact.low, exact.high]
+    return found
+
+
+def stacked(*parts: pd.DataFrame) -> pd.DataFrame:
+    """Frames one under the other, with the columns of all."""
+    import pandas as pd
+
+    return pd.concat(parts)
+
+
+def ratio(row: Any) -> Interval:
+    """The ratio of times of a row of ``over_base``."""
+    return Interval(float(row.time_ratio), float(row.low), float(row.high), 1)
+
+
+def growth(rows: pd.DataFrame, column: str, axis: str = "point.tokens") -> float | None:
+    """The exponent of a column in an axis, over the upper half of its levels (at least two); ``None`` without two.
+
+    Small problems cost what every call costs, so that only the upper half tells how a kernel grows.
+    """
+    known = rows[(rows[column] > 0) & rows[column].notna()].groupby(axis)[column].median()
+    upper = known.iloc[min(len(known) // 2, max(len(known) - 2, 0)) :]
+    if len(upper) < 2:  # noqa: PLR2004
+        return None
+    return float(loglog_slope([float(level) for level in upper.index], upper.tolist()))
+
+
+def exponent(rows: pd.DataFrame, column: str, axis: str) -> Interval | None:
+    """The exponent of a column in an axis, by least squares of the logarithms; ``None`` with fewer than two levels.
+
+    The interval is Student's, of the deviations from a straight line (SciPy's ``linregress``); two levels have none.
+    ``n`` is the number of levels.
+    """
+    from scipy import stats
+
+    known = rows[(rows[column] > 0) & rows[column].notna()].groupby(axis)[column].median()
+    count = len(known)
+    if count < 2:  # noqa: PLR2004
+        return None
+    if not np.ptp(known.to_numpy(float)):  # a line without any slope has no error that linregress could divide by
+        return Interval(0.0, 0.0, 0.0, count)
+    found = stats.linregress([math.log(level) for level in known.index], [math.log(one) for one in known])
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 2)) * float(found.stderr) if count > 2 else math.inf  # noqa: PLR2004
+    power = float(found.slope)
+    return Interval(power, power - half, power + half, count)
+
+
+def grows(frame: pd.DataFrame, column: str, what: str, where: Callable[[pd.DataFrame], pd.Series[bool]]) -> list[str]:
+    """A sentence with the exponent of each implementation, from the rows that ``where`` picks."""
+    ok = measured(frame)
+    rows = ok[where(ok)]
+    parts = []
+    for name, mine in rows.groupby("impl", sort=False):
+        if (power := growth(mine, column)) is not None:
+            parts.append(f"{name} {power:.2f}")
+    return (
+        [f"{what} grows as a power of the tokens, over the longer half of them: {', '.join(parts)}."] if parts else []
+    )
+
+
+def fastest(frame: pd.DataFrame, name: Callable[[Any], str]) -> list[str]:
+    """Who was fastest where, in one sentence for each outcome: an implementation, or none that the intervals tell.
+
+    ``name(row)`` says what a block asks; blocks with fewer than two measured cells say nothing.
+    """
+    won: dict[tuple[str, ...], list[str]] = {}
+    for _, block in measured(frame).groupby("block_id", sort=False):
+        if len(block) > 1:
+            leaders, lead = _leaders(block)
+            won.setdefault(leaders, []).append(name(block.iloc[0]) + lead)
+    said = []
+    for leaders, places in won.items():
+        listed = "; ".join(places[:NAMED]) + (f"; and {len(places) - NAMED} more" if len(places) > NAMED else "")
+        if len(leaders) == 1:
+            said.append(f"Fastest is {leaders[0]} in {_cases(places)}: {listed}.")
+        else:
+            said.append(f"No clear winner among {', '.join(leaders)} in {_cases(places)}: {listed}.")
+    return said
+
+
+def _leaders(block: pd.DataFrame) -> tuple[tuple[str, ...], str]:
+    ordered = block.sort_values([TIME, "impl"])
+    first = ordered.iloc[0]
+    behind = ordered[ordered["time_low_s"] > first["time_high_s"]]
+    together = tuple(sorted(str(one) for one in ordered["impl"] if one not in set(behind["impl"])))
+    if behind.empty:
+        return together, ""
+    second = behind.iloc[0]
+    return together, f" ({second['impl']} takes {second[TIME] / first[TIME]:.3g} times as long)"
+
+
+def _cases(places: Sequence[str]) -> str:
+    return f"{len(places)} cases" if len(places) > 1 else "one case"
+
+
+def shortfall(frame: pd.DataFrame) -> list[str]:
+    """A sentence on the cells without numbers: those of the same status and reasons together."""
+    rest = frame[frame["status"] != "ok"]
+    if rest.empty:
+        return []
+    grouped: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (impl, status), rows in rest.groupby(["impl", "status"], sort=False):
+        reasons = tuple(dict.fromkeys(str(one) for one in rows["reason"] if one))
+        grouped.setdefault((str(status), reasons), []).append(f"{impl} {len(rows)}")
+    parts = []
+    for (status, reasons), who in grouped.items():
+        more = f", and {len(reasons) - 1} more reasons" if len(reasons) > 1 else ""
+        parts.append(f"{', '.join(who)} {status} ({(reasons or ('no reason given',))[0]}{more})")
+    return [f"{len(rest)} of {len(frame)} cells have no numbers: {'; '.join(parts)}."]
+
+
+def label(row: Any, *axes: str) -> str:
+    """The levels of a row on some axes, such as ``h4-d64, 2048 tokens, train``."""
+    words = []
+    for axis in axes:
+        level = row[POINT + axis]
+        words.append(f"{level} tokens" if axis == "tokens" else f"batch {level}" if axis == "batch" else str(level))
+    return ", ".join(words)
+
+
+def size(value: float) -> str:
+    """Bytes in MiB or GiB."""
+    return f"{value / 2**30:.3g} GiB" if value >= 2**30 else f"{value / 2**20:.3g} MiB"
+
+
+def scores_bytes(case: Any) -> int:
+    """The size of one float32 array of all scores of a case, B·Hq·Tq·S; what stores them holds several."""
+    p = case.problem
+    return int(4 * p.B * p.Hq * p.Tq * p.S)
+
+
+def first_level(frame: pd.DataFrame, axis: str) -> Any:
+    """The first level of an axis in a frame; ``None`` in an empty one."""
+    levels = frame[f"point.{axis}"].unique()
+    return levels[0] if len(levels) else None
+
+
+def refuse_scores_above(most: int, names: Sequence[str]) -> Callable[[Any, str], str | None]:
+    """A suite's ``refuse``: these implementations store all scores, and one array of them is at most ``most`` bytes."""
+
+    def refuse(case: Any, impl: str) -> str | None:
+        needed = scores_bytes(case)
+        if impl not in names or needed <= most:
+            return None
+        heads = case.problem.B * case.problem.Hq
+        return (
+            f"stores all scores: Tq·S in float32 is {size(needed / heads)} per head, {size(needed)} for each array of "
+            f"them, and this suite stops at {size(most)} unless it is named with --impl"
+        )
+
+    return refuse

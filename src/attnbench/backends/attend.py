@@ -1,0 +1,102 @@
+"""The Python interface: ``attend`` and ``vjp``, NumPy in and NumPy out, whatever the backend."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from attnbench.attention.call import Operands
+from attnbench.attention.spec import AttentionSpec
+from attnbench.backends import discover
+from attnbench.backends.execute import execute, execute_vjp
+
+if TYPE_CHECKING:
+    from attnbench.backends.backend import Backend
+    from attnbench.backends.implementation import AttentionOutput, Implementation
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@cache
+def load_backend(name: str) -> Backend:
+    """The adapter of a backend, imported once in this process."""
+    return discover.backend(name).load()
+
+
+def resolve(impl: str | Implementation) -> tuple[Backend, Implementation]:
+    """An implementation, by name or as itself (a decorated function), with its backend's adapter."""
+    if isinstance(impl, str):
+        implementation = discover.load_implementation(impl)
+        return load_backend(implementation.backend), implementation
+    return load_backend(impl.backend), impl
+
+
+def attend(
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    impl: str | Implementation = "numpy/naive",
+    spec: AttentionSpec | None = None,
+    outputs: tuple[str, ...] = (),
+    device: str = "cpu",
+    threads: int | None = None,
+    **operands: Any,
+) -> AttentionOutput:
+    """Attend: softmax(score(q, k)·scale + bias over the allowed keys) v.
+
+    q (B, Hq, Tq, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv), all of one dtype (float64, float32, bfloat16 of
+    ``ml_dtypes``, float16). ``operands``: mask, bias, q_lengths, kv_lengths, q_segments, kv_segments, offset, sinks,
+    slopes, keep, past_k, past_v, params; shapes in ``attention.call.Operands``. ``outputs`` asks for ``lse`` and the
+    stages ``scores``, ``capped``, ``logits``, ``weights``.
+
+    What a framework compiles is kept for calls of the same spec, shapes, dtypes and device: ``clear_bindings()``
+    forgets it. ``threads`` is the number of CPU threads of this call, by default what the framework has now; XLA's
+    pool (JAX) is sized once in a process, and another number than that is a ``UsageError`` that says how to start.
+
+    Returns an ``AttentionOutput``; what was not asked for is ``None``. Raises ``SpecError`` for input that is not a
+    problem of the spec, ``UnsupportedError`` where the implementation does not declare what is asked, and
+    ``MissingExtraError`` where its framework is not installed.
+    """
+    backend, implementation = resolve(impl)
+    given = collect(q, k, v, operands)
+    return execute(backend, implementation, spec or AttentionSpec(), given, outputs, device, threads)
+
+
+def vjp(
+    q: Array,
+    k: Array,
+    v: Array,
+    d_output: Array,
+    d_lse: Array | None = None,
+    *,
+    impl: str | Implementation = "numpy/naive",
+    spec: AttentionSpec | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    **operands: Any,
+) -> dict[str, Any]:
+    """Gradients of Σ output·d_output (+ Σ lse·d_lse) by every operand.
+
+    d_output (B, Hq, Tq, Dv) in the inputs' dtype, d_lse (B, Hq, Tq) in float32 (float64 for float64). Returns a dict
+    with q, k, v and, where given, bias, sinks, past_k, past_v, and ``params``, a dict; each in its operand's shape.
+    ``device`` and ``threads`` as in ``attend``; what is compiled is kept likewise.
+    """
+    backend, implementation = resolve(impl)
+    given = collect(q, k, v, operands)
+    flat = execute_vjp(backend, implementation, spec or AttentionSpec(), given, d_output, d_lse, device, threads)
+    grads: dict[str, Any] = {name: grad for name, grad in flat.items() if not name.startswith("params.")}
+    params = {name.removeprefix("params."): grad for name, grad in flat.items() if name.startswith("params.")}
+    return grads | ({"params": params} if params else {})
+
+
+def collect(q: Array, k: Array, v: Array, operands: dict[str, Any]) -> Operands:
+    """Keyword operands as ``Operands``; an unknown name is a ``TypeError``, as for any Python function."""
+    known = Operands.__dataclass_fields__
+    for name in operands:
+        if name not in known:
+            msg = f"attention has no operand {name!r}; there are {', '.join(known)}"
+            raise TypeError(msg)
+    return Operands(q=q, k=k, v=v, **operands)

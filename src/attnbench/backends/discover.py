@@ -1,0 +1,180 @@
+"""Finding backends, implementations and suites: by entry point, the same route for ours and third parties', and files.
+
+Listing imports no framework. Loading an implementation imports its framework, so it happens in the process that
+checks or measures.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import importlib
+import importlib.util
+import sys
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attnbench.backends.backend import BackendInfo
+from attnbench.backends.implementation import Implementation
+from attnbench.errors import NothingSelectedError, UsageError, suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from importlib.metadata import EntryPoint
+    from types import ModuleType
+
+    from attnbench.suite import Suite
+
+BACKEND_GROUP = "attnbench.backends"
+SUITE_GROUP = "attnbench.suites"
+
+
+@cache
+def backends() -> dict[str, BackendInfo]:
+    """Every announced backend by name, in alphabetical order with ``numpy`` first; broken ones left out."""
+    found = {name: info for name, info in _announced().items() if isinstance(info, BackendInfo)}
+    return dict(sorted(found.items(), key=lambda item: (item[0] != "numpy", item[0])))
+
+
+def broken_backends() -> dict[str, str]:
+    """Announced backends that cannot be read, with the reason: ``attnbench doctor`` shows them."""
+    return {name: reason for name, reason in _announced().items() if isinstance(reason, str)}
+
+
+@cache
+def _announced() -> dict[str, BackendInfo | str]:
+    return {point.name: _card(point) for point in entry_points(group=BACKEND_GROUP)}
+
+
+def _card(point: EntryPoint) -> BackendInfo | str:
+    """A third party's broken package must not take the others down with it: the reason is kept and shown."""
+    try:
+        info = point.load()
+    except Exception as error:  # noqa: BLE001  (anything can go wrong in somebody else's module)
+        return f"{point.value}: {type(error).__name__}: {error}"
+    if not isinstance(info, BackendInfo) or info.name != point.name:
+        return f"{point.value} is not a BackendInfo named {point.name!r}"
+    return info
+
+
+def backend(name: str) -> BackendInfo:
+    """The card of one backend; ``UsageError`` names those that exist."""
+    known = backends()
+    if name in (broken := broken_backends()):
+        msg = f"backend {name!r} cannot be loaded: {broken[name]}"
+        raise UsageError(msg)
+    if name not in known:
+        msg = f"unknown backend {name!r}; there are {', '.join(known)}{suggest(name, known)}"
+        raise UsageError(msg)
+    return known[name]
+
+
+def implementation_names() -> tuple[str, ...]:
+    """Names of all announced implementations, installed or not."""
+    return tuple(name for info in backends().values() for name in info.names())
+
+
+def select(patterns: Sequence[str], names: Iterable[str] | None = None) -> tuple[str, ...]:
+    """The names that match any of the shell patterns (all without patterns); an empty match is an error."""
+    known = tuple(implementation_names() if names is None else names)
+    if not patterns:
+        return known
+    for pattern in patterns:
+        if not fnmatch.filter(known, pattern):
+            msg = f"no implementation matches {pattern!r}; there are {', '.join(known)}{suggest(pattern, known)}"
+            raise UsageError(msg) if "*" not in pattern else NothingSelectedError(msg)
+    return tuple(name for name in known if any(fnmatch.fnmatchcase(name, p) for p in patterns))
+
+
+def load_implementation(name: str, files: Sequence[str | Path] = ()) -> Implementation:
+    """Import one implementation, from drop-in files first, else from its backend's package."""
+    for path in files:
+        for found in load_file(path):
+            if found.name == name:
+                return found
+    info = backend(name.partition("/")[0])
+    variant = name.partition("/")[2]
+    modules = dict(info.implementations)
+    if variant not in modules:
+        msg = f"unknown implementation {name!r}; {info.name} has {', '.join(info.names())}{suggest(name, info.names())}"
+        raise UsageError(msg)
+    info.check_available()
+    module = importlib.import_module(f"{info.package}.{modules[variant]}")
+    for found in _implementations_in(module):
+        if found.name == name:
+            return found
+    msg = f"{info.package}.{modules[variant]} announces {name!r} but does not define it"
+    raise UsageError(msg)
+
+
+def load_file(path: str | Path) -> tuple[Implementation, ...]:
+    """The implementations in a drop-in file, or in the files of a folder; imports whatever they import."""
+    path = Path(path)
+    if not path.exists():
+        msg = f"--impls {path}: no such file or folder"
+        raise UsageError(msg)
+    files = sorted(path.glob("*.py")) if path.is_dir() else [path]
+    found = tuple(one for file in files for one in _implementations_in(_load_module(file)))
+    if not found:
+        msg = f'--impls {path}: no implementation in it; decorate one with @implementation("numpy/mine", ...)'
+        raise UsageError(msg)
+    names = [one.name for one in found]
+    taken = sorted(set(names) & set(implementation_names()))
+    if taken:
+        msg = f"--impls {path}: {', '.join(taken)} is there already; give yours a name of its own, such as numpy/mine"
+        raise UsageError(msg)
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        msg = f"--impls {path}: defined twice: {', '.join(sorted(twice))}"
+        raise UsageError(msg)
+    return found
+
+
+def _load_module(file: Path) -> ModuleType:
+    name = f"attnbench_dropin_{file.stem}_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        msg = f"--impls {file}: not a Python file"
+        raise UsageError(msg)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        msg = f"--impls {file}: importing it raised {type(error).__name__}: {error}"
+        raise UsageError(msg) from error
+    return module
+
+
+def _implementations_in(module: ModuleType) -> tuple[Implementation, ...]:
+    found = {id(one): one for one in vars(module).values() if isinstance(one, Implementation)}
+    return tuple(found.values())
+
+
+def suite_names() -> tuple[str, ...]:
+    """Names of all announced suites."""
+    return tuple(sorted(point.name for point in entry_points(group=SUITE_GROUP)))
+
+
+def _loaded(point: EntryPoint) -> Suite:
+    try:
+        found: Suite = point.load()
+    except Exception as error:  # anything can go wrong in somebody else's module
+        msg = f"suite {point.name!r} ({point.value}) cannot be loaded: {type(error).__name__}: {error}"
+        raise UsageError(msg) from error
+    return found
+
+
+def suite(name: str) -> Suite:
+    """One suite by name; ``UsageError`` names those that exist."""
+    for point in entry_points(group=SUITE_GROUP):
+        if point.name == name:
+            return _loaded(point)
+    known = suite_names()
+    msg = f"unknown suite {name!r}; there are {', '.join(known)}{suggest(name, known)}"
+    raise UsageError(msg)

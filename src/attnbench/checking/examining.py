@@ -1,0 +1,167 @@
+"""Examining the disagreements of ``attnbench check`` in a worker of their own: kind, smallest case, command.
+
+A crash or a hang during an examination leaves the row as it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from attnbench.agree.cases.case_text import case_from_text
+from attnbench.agree.check.rows import CheckRow
+from attnbench.agree.diagnose.doctor import AGREES_AGAIN, UNKNOWN
+from attnbench.backends import discover
+from attnbench.checking.again import command, command_of_row
+from attnbench.checking.declaring import with_declarations
+from attnbench.checking.judged_outside import OUTSIDE, SecondJudge
+from attnbench.checking.lost import LOST, lost_row
+from attnbench.workers.protocol import OK, WRONG, Reply
+from attnbench.workers.session import Session, Sessions
+
+if TYPE_CHECKING:
+    from attnbench.checking.features import CheckOptions
+
+MOST = 8  # disagreements examined for one implementation, the first of each feature
+EACH_S = 8.0
+ALL_S = 24.0
+AFTER = "the case agrees by itself, and disagrees after another one: something is kept from an earlier call"
+ELSEWHERE = "by itself the case agrees, and so it does after those that came before it: perhaps it takes earlier calls"
+CHANGED = "its file changes how answers are judged in its own process, or it answers otherwise where nobody judges"
+GRACE_S = 20.0  # a kernel may be slow; a hang is not waited for longer
+
+
+def _sessions(impl: str, options: CheckOptions) -> Sessions:
+    """One process after the other, and one for each dtype that is to have a process of its own."""
+    return Sessions(impl.partition("/")[0], options.timeout_s)
+
+
+def _kind(impl: str, dtype: str) -> str:
+    return discover.backend(impl.partition("/")[0]).kind_of(dtype)
+
+
+def check_given(options: CheckOptions, cases: Sequence[str]) -> list[CheckRow]:
+    """Every implementation on these cases, in their order and in one process: one row each."""
+    rows = []
+    for impl in options.impls:
+        with _sessions(impl, options) as sessions:
+            for number, case in enumerate(cases, 1):
+                kind = _kind(impl, case_from_text(case).problem.dtype)
+                reply = sessions.do(partial(_ask_case, impl, options, case), kind)
+                feature = "case" if len(cases) == 1 else f"case {number}"
+                row = _row(impl, feature, case, options.device, reply)
+                if options.files and row.status == OK:
+                    row = _judged_outside(row, impl, options, case, partial(_asked, sessions, kind))
+                rows.append(row if reply.ok else replace(row, again=command(impl, cases[:number], options)))
+    return rows
+
+
+def _asked(sessions: Sessions, kind: str, op: str, arguments: dict[str, Any]) -> Reply:
+    return sessions.do(lambda own: own.ask(op, **arguments), kind)
+
+
+def _judged_outside(
+    row: CheckRow, impl: str, options: CheckOptions, case: str, ask: Callable[[str, Any], Reply]
+) -> CheckRow:
+    """A row that agrees, held to a judge outside its process."""
+    with SecondJudge(impl, options) as outside:
+        why = outside.wrong(case, ask)
+    if why is None:
+        return row
+    return replace(row, status=WRONG, fault=OUTSIDE, reason=why, failing=case, error_ratio=float("inf"))
+
+
+def _ask_case(impl: str, options: CheckOptions, case: str, session: Session) -> Reply:
+    return session.ask("check_case", **options.about(impl), case=case)
+
+
+def _row(impl: str, feature: str, case: str, device: str, reply: Reply) -> CheckRow:
+    if reply.ok:
+        return replace(CheckRow.from_dict(reply.value), feature=feature)
+    return lost_row(impl, feature, case_from_text(case).problem.dtype, device, reply, case)
+
+
+def examined(rows: Sequence[CheckRow], options: CheckOptions) -> list[CheckRow]:
+    """The rows, where they disagree with diagnosis, smallest case and command: the first of each feature.
+
+    What a declaration of arithmetic explains has that for a diagnosis, and no other cause is looked for.
+    """
+    found = [_of_outside(row) for row in rows]
+    for impl in dict.fromkeys(row.impl for row in rows):
+        with _sessions(impl, options) as sessions:
+            told = sessions.do(partial(_declared, found, impl, options))
+            found = [_with_command(row, options) for row in told]
+            until = time.monotonic() + ALL_S
+            for place in _chosen(found, impl):
+                left = until - time.monotonic()
+                if left <= 1:
+                    break
+                examine = partial(_examined, found[place], min(EACH_S, left), options)
+                found[place] = sessions.do(examine, _kind(impl, found[place].dtype))
+    return found
+
+
+def _of_outside(row: CheckRow) -> CheckRow:
+    """A row that only a judge outside finds wrong: to look at it in its own process would show nothing."""
+    told = {"kind": OUTSIDE, "evidence": CHANGED}
+    return replace(row, diagnosis=told) if row.status == WRONG and row.fault == OUTSIDE else row
+
+
+def _declared(rows: Sequence[CheckRow], impl: str, options: CheckOptions, session: Session) -> list[CheckRow]:
+    return with_declarations(rows, impl, session, options)
+
+
+def _with_command(row: CheckRow, options: CheckOptions) -> CheckRow:
+    """A row that is explained is shown again by its first case."""
+    if not row.declaration or not row.diagnosis or not row.disagreements:
+        return row
+    return replace(row, again=command(row.impl, [row.disagreements[0]["case"]], options))
+
+
+def _chosen(rows: Sequence[CheckRow], impl: str) -> list[int]:
+    first: dict[str, int] = {}
+    for place, row in enumerate(rows):
+        if (
+            row.impl == impl
+            and row.status == "wrong"
+            and row.failing
+            and not row.diagnosis
+            and row.fault not in (*LOST, OUTSIDE)
+        ):
+            first.setdefault(row.feature, place)
+    return list(first.values())[:MOST]
+
+
+def _examined(row: CheckRow, seconds: float, options: CheckOptions, session: Session) -> CheckRow:
+    timeout_s = min(seconds + GRACE_S, options.timeout_s)
+    given = {"case": row.failing, "seconds": seconds}
+    reply = session.ask("examine", timeout_s=timeout_s, **options.about(row.impl), **given)
+    if not reply.ok:
+        return row
+    if reply.value["diagnosis"]["evidence"] == AGREES_AGAIN:
+        return _of_earlier_calls(row, seconds, options)
+    return replace(row, **reply.value, again=command(row.impl, reply.value["smallest_case"], options))
+
+
+def _of_earlier_calls(row: CheckRow, seconds: float, options: CheckOptions) -> CheckRow:
+    """A case that agrees by itself: the one before it that it takes, or all of them, each tried in a new process."""
+    until = time.monotonic() + seconds
+    *before, failing = row.sequence or [row.failing or ""]
+    if not before or not _disagrees([*before, failing], row.impl, options):
+        told = {"kind": UNKNOWN, "evidence": ELSEWHERE}
+        return replace(row, diagnosis=told, again=command_of_row(row, options))
+    pairs = ([one, failing] for one in reversed(before) if time.monotonic() < until)
+    cases = next((pair for pair in pairs if _disagrees(pair, row.impl, options)), [*before, failing])
+    told = {"kind": "state", "evidence": AFTER}
+    return replace(row, diagnosis=told, smallest_case=cases, again=command(row.impl, cases, options))
+
+
+def _disagrees(cases: Sequence[str], impl: str, options: CheckOptions) -> bool:
+    """Whether the last of some cases disagrees in a process that is asked them one after the other."""
+    with _sessions(impl, options) as sessions:
+        kind = _kind(impl, case_from_text(cases[-1]).problem.dtype)
+        replies = [sessions.do(partial(_ask_case, impl, options, case), kind) for case in cases]
+    return replies[-1].ok and replies[-1].value["status"] == "wrong"

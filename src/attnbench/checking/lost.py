@@ -1,0 +1,23 @@
+"""What a question that got no answer says of the implementation: an exception, a crash or a hang is a disagreement.
+
+What a worker says is not supported is none: its framework cannot be asked, or the kernel refuses.
+"""
+
+from __future__ import annotations
+
+from attnbench.agree.check.rows import CheckRow
+from attnbench.workers.protocol import OOM, TIMEOUT, UNSUPPORTED, Reply
+
+LOST = ("crash", "timeout", "memory")  # faults that take the worker along
+
+
+def fault(reply: Reply) -> str:
+    """The fault, in the words of the check's rows."""
+    return {TIMEOUT: "timeout", OOM: "memory"}.get(reply.status, "crash")
+
+
+def lost_row(impl: str, feature: str, dtype: str, device: str, reply: Reply, case: str | None = None) -> CheckRow:
+    """The row of the check that such a reply stands for."""
+    if reply.status == UNSUPPORTED:
+        return CheckRow(impl, feature, dtype, device, UNSUPPORTED, 0, reason=reply.reason, case=case)
+    return CheckRow(impl, feature, dtype, device, "wrong", 0, fault=fault(reply), reason=reply.reason, case=case)

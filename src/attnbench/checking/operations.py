@@ -1,0 +1,182 @@
+"""The worker's side of checking: of ``attnbench check``, its random cases and ONNX, and of ``attnbench semantics``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attnbench.backends import discover
+from attnbench.workers.protocol import OK, UNSUPPORTED, Done
+
+if TYPE_CHECKING:
+    from attnbench.backends.backend import Backend
+
+
+def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
+    """What is to be checked of an implementation, and the cases at boundaries; as ``check_operations``."""
+
+    def check_plan(
+        impl: str, files: list[str], dtypes: list[str], features: list[str], device: str, depth: str
+    ) -> Done:
+        """The (feature, dtype) pairs to check, how many sweeps the plan has, and whether there are gradients."""
+        from attnbench.agree.cases.by_feature import FEATURES
+        from attnbench.agree.cases.plan import DEEP, sweeps_of
+        from attnbench.agree.check.rows import plan_rows
+
+        kernel, there = discover.load_implementation(impl, files), backend().devices()
+        if device in kernel.capabilities_on(device).devices and device not in there:
+            return UNSUPPORTED, f"device {device} is not there; {kernel.backend} has {', '.join(there)}", {}
+        compiles = discover.backend(kernel.backend).compiles
+        pairs = plan_rows(kernel, dtypes, features, device, sparing=compiles and depth != DEEP)
+        planned = not features or not set(features).isdisjoint(FEATURES)  # a rule or a question alone has no plan
+        sweeps = len(sweeps_of(depth, compiles=compiles)) if planned else 0
+        return OK, None, {"pairs": pairs, "sweeps": sweeps, "gradients": kernel.has_gradients(device)}
+
+    def check_sweep(
+        impl: str, files: list[str], dtypes: list[str], features: list[str], device: str, depth: str, sweep: int
+    ) -> Done:
+        """The cases at boundaries of one sweep of the plan."""
+        from attnbench.agree.cases.plan import boundary_cases
+
+        kernel = discover.load_implementation(impl, files)
+        compiles = discover.backend(kernel.backend).compiles
+        cases = boundary_cases(kernel, dtypes, features, device, depth=depth, compiles=compiles, sweeps=[sweep])
+        return OK, None, {"cases": cases}
+
+    def check_boundaries(impl: str, files: list[str], cases: list[str], device: str) -> Done:
+        """Some of the cases at boundaries, judged."""
+        from attnbench.agree.check.boundaries import judge_case
+        from attnbench.backends.bind import LastBinding
+
+        own, kernel = backend(), discover.load_implementation(impl, files)
+        binding = LastBinding(own, kernel, device) if discover.backend(kernel.backend).compiles else None
+        return OK, None, {"results": [judge_case(own, kernel, case, device, binding).to_dict() for case in cases]}
+
+    return {"check_plan": check_plan, "check_sweep": check_sweep, "check_boundaries": check_boundaries}
+
+
+def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
+    """The operations by their names in the protocol; ``backend`` is asked when one is called."""
+
+    def check(impl: str, files: list[str], feature: str, dtype: str, device: str, deep: bool) -> Done:  # noqa: FBT001
+        """One row of the table."""
+        from attnbench.agree.check.rows import check_feature
+
+        kernel = discover.load_implementation(impl, files)
+        row = check_feature(backend(), kernel, feature, dtype, device, deep=deep)
+        return OK, None, row.to_dict()
+
+    def check_case(impl: str, files: list[str], case: str, device: str) -> Done:
+        """One row for one case."""
+        from attnbench.agree.cases.by_feature import CheckCase
+        from attnbench.agree.cases.case_text import case_from_text
+        from attnbench.agree.check.rows import check_cases_given
+
+        kernel = discover.load_implementation(impl, files)
+        row = check_cases_given(backend(), kernel, [CheckCase("case", case_from_text(case))], device)
+        return OK, None, row.to_dict()
+
+    def examine(impl: str, files: list[str], case: str, device: str, seconds: float) -> Done:
+        """Kind of fault and smallest case."""
+        from attnbench.agree.cases.case_text import case_from_text
+        from attnbench.agree.diagnose.examine import examine
+
+        kernel = discover.load_implementation(impl, files)
+        found = examine(backend(), kernel, case_from_text(case), device, seconds=seconds)
+        return OK, None, found.to_dict()
+
+    def answer_case(impl: str, files: list[str], case: str, device: str, folder: str, name: str) -> Done:
+        """The answer to one case, handed out unjudged, and how exact it has to be; its inputs are in the folder."""
+        from attnbench.agree.cases.case_text import case_from_text
+        from attnbench.agree.judge.arithmetic import precision_of
+        from attnbench.backends.bind import bind, inputs_of
+        from attnbench.backends.shelf import put, take
+
+        kernel, asked = discover.load_implementation(impl, files), case_from_text(case)
+        inputs = inputs_of(asked).with_arrays(take(Path(folder) / name))
+        binding = bind(backend(), kernel, inputs, device)
+        put(Path(folder) / f"answer-{name}", binding.to_numpy(binding.result()).named())
+        return OK, None, {"precision": asdict(precision_of(kernel, asked.problem.dtype, device))}
+
+    own: dict[str, Callable[..., Done]] = {"check": check, "check_case": check_case}
+    own |= {"answer_case": answer_case, "examine": examine}
+    return {**own, **_random_operations(backend)}
+
+
+def _random_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
+    """Those of random cases."""
+
+    def check_random(
+        impl: str,
+        files: list[str],
+        dtypes: list[str],
+        among: list[str],
+        first: int,
+        count: int,
+        seed: int,
+        draws: int,
+        device: str,
+    ) -> Done:
+        """Some random cases of these dtypes, judged where they are in one of ``among``."""
+        from attnbench.agree.check.random_rows import check_random
+
+        kernel = discover.load_implementation(impl, files)
+        drawn = (tuple(dtypes), first, count, seed, draws, device, tuple(among))
+        return OK, None, check_random(backend(), kernel, *drawn).to_dict()
+
+    def random_case(
+        impl: str,
+        files: list[str],
+        dtypes: list[str],
+        number: int,
+        seed: int,
+        draws: int,
+        device: str,
+    ) -> Done:
+        """The text of one random case of these dtypes."""
+        from attnbench.agree.check.random_rows import drawn
+
+        kernel = discover.load_implementation(impl, files)
+        return OK, None, {"case": drawn(kernel, tuple(dtypes), number, seed, draws, device)}
+
+    return {"check_random": check_random, "random_case": random_case}
+
+
+def conformance_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
+    """What native kernels do by themselves, and nodes of ONNX; as ``check_operations``."""
+
+    def semantics_plan(device: str) -> Done:
+        """The native kernels of this backend on the device, and those that are not installed with what they require."""
+        own = [one for one in discover.backend(backend().name).native_kernels() if device in one.devices]
+        there = device in backend().devices()
+        kernels = [one.name for one in own if one.available() and there]
+        return OK, None, {"kernels": kernels, "missing": {one.name: one.requires for one in own if not one.available()}}
+
+    def semantics(kernel: str, probe: str, device: str) -> Done:
+        """What one native kernel does in one edge case."""
+        from attnbench.agree.semantics.behaviour import find
+
+        found = next(one for one in discover.backend(backend().name).native_kernels() if one.name == kernel)
+        return OK, None, find(backend(), found, probe, device).to_dict()
+
+    def onnx_plan(nodes: int, seed: int) -> Done:
+        """The ONNX cases, or the random nodes, that there are: names and opsets."""
+        from attnbench.agree.onnx.check import plan
+
+        return OK, None, {"cases": plan(nodes, seed)}
+
+    def check_onnx(impl: str, files: list[str], case: str, device: str) -> Done:
+        """One ONNX Attention node."""
+        from attnbench.agree.onnx.check import check_named
+
+        kernel = discover.load_implementation(impl, files)
+        return OK, None, check_named(backend(), kernel, case, device).to_dict()
+
+    return {
+        "semantics_plan": semantics_plan,
+        "semantics": semantics,
+        "onnx_plan": onnx_plan,
+        "check_onnx": check_onnx,
+    }

@@ -1,0 +1,85 @@
+"""``attnbench check --random N``: random combinations of everything, as one line for each implementation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from attnbench.agree.cases.random_cases import Coverage
+from attnbench.agree.check.deviations import of_backends, settle_random
+from attnbench.agree.judge.trial import BLUNT
+from attnbench.attention.precision import DTYPES
+from attnbench.checking.features import check_randomly
+from attnbench.commands.checks.where import Where
+from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK, check_known
+from attnbench.show.console import document, say, show, table
+
+if TYPE_CHECKING:
+    from attnbench.agree.check.random_rows import RandomResult
+
+FEW = 6  # classes that are named
+
+
+def check_random(where: Where, count: int, seed: int, draws: int, dtypes: list[str], *, as_json: bool) -> int:
+    """Check ``count`` random cases of each implementation, show, and return the exit status."""
+    check_known("dtype", dtypes, DTYPES)
+    options = where.options(dtypes=dtypes or DTYPES)
+    say(f"checking {count} random combinations on each of {len(options.impls)} implementations, seed {seed}")
+    found = check_randomly(options, count, seed, draws)
+    results = settle_random(found, of_backends(options.impls), options.device)
+    code = exit_code(results)
+    if as_json:
+        document({"exit_code": code, "seed": seed, "draws": draws, "random": [_entry(one) for one in results]})
+    else:
+        show(report(results))
+    return code
+
+
+def exit_code(results: Sequence[RandomResult]) -> int:
+    """1 for any disagreement, 5 if nothing was compared, else 0."""
+    if any(one.wrong for one in results):
+        return EXIT_GATE_FAILED
+    return EXIT_OK if any(one.cases for one in results) else EXIT_NOTHING_MEASURED
+
+
+def _entry(one: RandomResult) -> dict[str, Any]:
+    return {name: value for name, value in one.to_dict().items() if name not in ("levels", "possible")} | {
+        "coverage": Coverage(one.levels).to_dict(one.possible)
+    }
+
+
+def report(results: Sequence[RandomResult]) -> str:
+    """The table, how many classes of boundaries were seen, and every disagreement with its case."""
+    heads = ["implementation", "cases", "beyond its limits", "disagree", "forward", "gradient"]
+    lines = [
+        [r.impl, str(r.cases), str(r.unsupported), str(r.wrong), _ratio(r.error_ratio), _ratio(r.gradient_ratio)]
+        for r in results
+    ]
+    parts = [table(heads, lines)]
+    parts += [f"{one.impl}: {one.reason}" for one in results if one.reason]
+    parts += [f"{r.impl}: {r.refused} refused by the kernel itself: {r.refusal}" for r in results if r.refused]
+    parts += [f"{r.impl}: {r.untried} not tried, because {BLUNT}" for r in results if r.untried]
+    parts += [f"{r.impl}: {len(r.known)} known deviation{'s' * (len(r.known) != 1)}" for r in results if r.known]
+    parts += [_coverage(one) for one in results if one.cases]
+    parts += [_disagreement(one.impl, found) for one in results for found in one.disagreements]
+    parts.append("Numbers are the largest error ratios: 1.00 is the bound.")
+    return "\n\n".join(parts)
+
+
+def _coverage(one: RandomResult) -> str:
+    found = Coverage(one.levels).to_dict(one.possible)
+    text = f"{one.impl}: {found['classes_seen']} of {found['classes']} classes of boundaries seen, and"
+    text += f" {found['pairs_seen']:,} of the {found['pairs']:,} pairs of them that can be"
+    unseen = found["unseen"]
+    return text + (f" (not seen: {', '.join(unseen[:FEW])}{', …' if len(unseen) > FEW else ''})" if unseen else "")
+
+
+def _disagreement(impl: str, found: dict[str, str]) -> str:
+    return f"WRONG {impl} ({found['fault']}): {found['reason']}\n  case: {found['case']}"
+
+
+def _ratio(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "inf" if math.isinf(value) else f"{value:.2f}"

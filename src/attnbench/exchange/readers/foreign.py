@@ -1,0 +1,175 @@
+"""What an importer understands of another tool's file, and how that becomes a run of ours, labelled as imported.
+
+An importer turns a file into a ``Foreign``: what is known of the machine, and the benchmarks with their rounds. The
+rest is here and the same for all of them: rows, samples, the run folder. What a file does not say stays unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from attnbench.attention.spec import stable_id
+from attnbench.errors import ResultsError
+from attnbench.results.schema import CellResult, Fingerprint, Imported, RunInfo, Sample
+from attnbench.results.store import RunWriter, new_run_id
+from attnbench.results.summary import summarise
+
+FRESH = ("run_id", "imported")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark of another tool.
+
+    ``seconds`` are its rounds per call, in the order in which they were measured; ``calls`` those of one round, or of
+    each; ``replicates`` the process of each round, ``warmups`` whether it was one, ``cpu_s`` its CPU time. Without
+    rounds, ``summary`` has n_samples, n_bursts and time_median_s. ``metrics`` are its numbers where it is no time.
+    ``row`` is the row of ours that the file carries, where attnbench wrote it. ``failure`` is (status, reason).
+    """
+
+    name: str
+    fullname: str
+    group: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    seconds: Sequence[float] = ()
+    calls: int | Sequence[int] = 1
+    replicates: Sequence[int] = ()
+    warmups: Sequence[bool] = ()
+    cpu_s: Sequence[float] = ()
+    threads: int = 1
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    row: Mapping[str, Any] | None = None
+    failure: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A file of another tool, understood. ``rows`` are rows of ours that no benchmark stands for."""
+
+    tool: str
+    version: str | None
+    started: str
+    fingerprint: Fingerprint
+    benchmarks: Sequence[Benchmark]
+    rows: Sequence[Mapping[str, Any]] = ()
+    run: Mapping[str, Any] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+
+
+def write_run(foreign: Foreign, file: Path, out: Path) -> Path:
+    """Write the run folder of an imported file and return it. Raises ``ResultsError``; then no folder is left."""
+    run_id = new_run_id([foreign.tool], foreign.started)
+    try:
+        read = [_measured(foreign, one, run_id) for one in foreign.benchmarks]
+        rows = [*(row for row, _ in read), *(_restored(row, foreign.tool, run_id) for row in foreign.rows)]
+        info = _info(foreign, file, run_id, rows)
+    except (ValidationError, ValueError) as error:
+        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        msg = f"{file} holds what cannot be a result: {first}; nothing was imported"
+        raise ResultsError(msg) from error
+    _refuse_twins(rows, file)
+    with RunWriter.create(out, info) as writer:
+        writer.event("start", imported=file.name)
+        for row, samples in read:
+            if samples:
+                writer.samples(samples)
+            writer.cell(row)
+        for row in rows[len(read) :]:
+            writer.cell(row)
+        return writer.finish()
+
+
+def _refuse_twins(rows: Sequence[CellResult], file: Path) -> None:
+    seen: set[str] = set()
+    for row in rows:
+        if row.cell_id in seen:
+            msg = f"{file} holds two benchmarks of the same name, {row.variant} in {row.case_label}; nothing is kept"
+            raise ResultsError(msg)
+        seen.add(row.cell_id)
+
+
+def _info(foreign: Foreign, file: Path, run_id: str, rows: Sequence[CellResult]) -> RunInfo:
+    # Of a run of ours that came by way of another tool, what was asked of it is still known.
+    kept = {name: value for name, value in foreign.run.items() if name in ("axes", "command", "ceilings", "budget_s")}
+    return RunInfo.model_validate(
+        kept
+        | {
+            "run_id": run_id,
+            "started": foreign.started,
+            "suites": tuple(dict.fromkeys(row.suite for row in rows)) or (foreign.tool,),
+            "implementations": tuple(dict.fromkeys(row.impl for row in rows)),
+            "devices": tuple(dict.fromkeys(row.device for row in rows)) or ("cpu",),
+            "threads": tuple(dict.fromkeys(row.threads for row in rows)) or (1,),
+            "fingerprint": foreign.fingerprint,
+            "imported": Imported(tool=foreign.tool, version=foreign.version, file=file.name, unknown=foreign.unknown),
+        }
+    )
+
+
+def _restored(row: Mapping[str, Any], tool: str, run_id: str) -> CellResult:
+    data = {name: value for name, value in row.items() if name not in FRESH}
+    return CellResult.model_validate(data | {"run_id": run_id, "imported": tool})
+
+
+def _measured(foreign: Foreign, one: Benchmark, run_id: str) -> tuple[CellResult, list[Sample]]:
+    row = dict(one.row) if one.row is not None else _named(foreign, one)
+    if one.failure is not None:
+        status, reason = one.failure
+        row = {"status": status, "reason": reason} | row
+        return _restored(row, foreign.tool, run_id), []
+    if one.metrics:
+        return _restored({"status": "ok"} | row | {"metrics": dict(one.metrics)}, foreign.tool, run_id), []
+    samples = _samples(one, row, run_id)
+    found = {"status": "ok"} | row | (summarise(samples) if samples else dict(one.summary))
+    return _restored(found, foreign.tool, run_id), samples
+
+
+def _samples(one: Benchmark, row: Mapping[str, Any], run_id: str) -> list[Sample]:
+    n = len(one.seconds)
+    calls = [one.calls] * n if isinstance(one.calls, int) else one.calls
+    replicates, warmups, cpu_s = (
+        given if len(given) == n else [none] * n
+        for given, none in ((one.replicates, 0), (one.warmups, False), (one.cpu_s, None))
+    )
+    return [
+        Sample(
+            run_id=run_id,
+            cell_id=row["cell_id"],
+            replicate=replicates[number],
+            burst=number,
+            index=0,
+            calls=calls[number],
+            wall_s=seconds,
+            cpu_s=cpu_s[number],
+            warmup=warmups[number],
+            cache=row.get("cache") or "none",
+        )
+        for number, seconds in enumerate(one.seconds)
+    ]
+
+
+def _named(foreign: Foreign, one: Benchmark) -> dict[str, Any]:
+    """The row of somebody else's benchmark: its group is the block, its name the variant, its parameters the axes."""
+    group = one.group or "no group"
+    case_id = stable_id([foreign.tool, group, one.fullname])
+    return {
+        "suite": foreign.tool,
+        "cell_id": stable_id([foreign.tool, case_id]),
+        "case_id": case_id,
+        "block_id": stable_id([foreign.tool, group]),
+        "case_label": group,
+        "kind": "observed" if one.metrics else "timed",
+        "threads": one.threads,
+        "impl": f"{foreign.tool}/{one.name}",
+        "backend": foreign.tool,
+        "variant": one.name,
+        "point": dict(one.params),
+        "machine_id": foreign.fingerprint.machine_id,
+        "code_version": foreign.fingerprint.git or "",
+    }

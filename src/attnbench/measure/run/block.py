@@ -1,0 +1,371 @@
+"""A block: the cells of one case, or of several, measured beside each other so that drift hits all alike.
+
+For each replicate: fresh processes, one for each backend; every cell is prepared first; then bursts of all cells in
+random order, round by round, only one process computing at a time while the others sleep in a read. A cell that
+crashes, hangs or disagrees ends there, with its reason; its process is started again for the cells that are left, and
+one that may have failed for another's doing is asked again in a process of its own (``Pool.again``).
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from statistics import median
+from typing import Protocol
+
+from attnbench.measure.audits.auditor import Auditor, Side
+from attnbench.measure.audits.charges import by_the_system
+from attnbench.measure.audits.verdict import Round
+from attnbench.measure.clock.outside import FEWEST, Outside, cpu_s
+from attnbench.measure.clock.receipts import disturbance
+from attnbench.measure.run.effort import Effort, enough, exhausted
+from attnbench.measure.run.spending import Spending
+from attnbench.results.schema import Cache, Sample
+from attnbench.suite import Cell
+from attnbench.workers.placement import shuffled
+from attnbench.workers.pool import Pool
+from attnbench.workers.processors import at_once
+from attnbench.workers.protocol import OK, WRONG, Burst, Memory, Prepared, Reply, Verified, value
+
+UNMEASURED = "not-run"
+# Cells whose matrix of scores is larger are weighed alone: together they might not fit.
+WEIGHED_TOGETHER = 64 * 2**20
+
+
+@dataclass
+class Outcome:
+    """What has become of a cell so far; ``status`` is ``ok`` until something else happened."""
+
+    cell: Cell
+    status: str = OK
+    reason: str | None = None
+    error_ratio: float | None = None
+    import_s: float | None = None
+    prepared: Prepared | None = None
+    memory: Memory | None = None
+    samples: list[Sample] = field(default_factory=list)
+    bursts: dict[int, int] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    kernel_s: float | None = None
+    outside: Outside = field(default_factory=Outside)
+    audited: list[Round] = field(default_factory=list)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is still to be measured."""
+        return self.status == OK
+
+    def end(self, reply: Reply) -> None:
+        """Take the status and the reason of a reply that is not ``ok``."""
+        self.status, self.reason = reply.status, reply.reason
+        self.error_ratio = reply.value.get("error_ratio", self.error_ratio)
+
+    def next_burst(self, replicate: int) -> int:
+        """The number of the next burst in a replicate."""
+        number = self.bursts.get(replicate, 0)
+        self.bursts[replicate] = number + 1
+        return number
+
+
+class Recorder(Protocol):
+    """Where a block writes down what it sees, at once."""
+
+    def samples(self, samples: Sequence[Sample]) -> None:
+        """The samples of one burst."""
+
+    def event(self, name: str, **detail: object) -> None:
+        """Something that happened."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The run's time: its id and start (seconds since the epoch), and the moment when its budget is spent."""
+
+    run_id: str
+    started: float
+    deadline: float | None = None
+
+    def spent(self) -> bool:
+        """Whether the budget is spent."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+
+class Block:
+    """Measures the cells of one block. ``earlier`` are samples of a run that was broken off; they count.
+
+    ``weigh`` is false where its suite does not ask for memory. Without an ``auditor`` the process of a kernel judges
+    its own answers.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        pool: Pool,
+        effort: Effort,
+        clock: Clock,
+        recorder: Recorder,
+        rng: random.Random,
+        earlier: Sequence[Sample] = (),
+        spending: Spending | None = None,
+        *,
+        weigh: bool = True,
+        auditor: Auditor | None = None,
+    ) -> None:
+        self.outcomes = [Outcome(c, samples=[s for s in earlier if s.cell_id == c.id]) for c in cells]
+        self._pool, self._effort, self._clock, self._recorder, self._rng = pool, effort, clock, recorder, rng
+        self._spending, self._weighing, self._auditor = spending or Spending(), weigh, auditor
+        self._judging = threading.Lock()
+        self._receipts: list[dict[str, object]] = []
+        self._first = max((one.replicate + 1 for one in earlier), default=0)
+
+    def measure(self) -> list[Outcome]:
+        """Time, then memory; whatever becomes of a cell is in its outcome."""
+        wanted = max(1, self._effort.replicates - self._first)
+        for replicate in range(self._first, self._first + wanted):
+            if self._clock.spent():
+                break
+            with self._pool:
+                self._replicate(replicate)
+                self._hold_to_the_clock_outside(replicate)
+                with self._spending.during("audit"):
+                    self._audit(replicate)
+        if self._weighing:
+            with self._spending.during("memory"):
+                self._weigh()
+        for one in self._alive():
+            if one.prepared is None:
+                one.status, one.reason = UNMEASURED, "the budget was spent before its turn"
+        return self.outcomes
+
+    def _alive(self) -> list[Outcome]:
+        return [one for one in self.outcomes if one.alive]
+
+    def _shuffled(self, outcomes: list[Outcome]) -> list[Outcome]:
+        return self._rng.sample(outcomes, len(outcomes))
+
+    def _replicate(self, replicate: int) -> None:
+        with self._spending.during("prepare"):
+            for one in self._shuffled(self._alive()):
+                if not self._clock.spent():
+                    self._prepare(one, replicate)
+        # One whose process another cell has taken with it is prepared again at its burst.
+        ready = [one for one in self._alive() if one.prepared is not None]
+        with self._spending.during("rounds"):
+            while ready and not self._clock.spent():
+                order, processors = self._shuffled(ready), shuffled(self._rng)
+                for one in order:
+                    self._pool.place(one.cell, processors)
+                    self._counted_burst(one, replicate)
+                ids = [one.cell.id for one in order]
+                self._write_receipts("round", replicate=replicate, order=ids, processors=processors)
+                ready = self._wanting(ready, replicate)
+
+    def _wanting(self, ready: list[Outcome], replicate: int) -> list[Outcome]:
+        """Those that go on to the next round.
+
+        Cells of one implementation are there to be paired, round by round: one whose own interval is narrow stays while
+        another has not enough. One that has had its seconds leaves, so that a slow one is not held by a fast one.
+        """
+        left = [one for one in ready if one.alive and not exhausted(self._effort, one.samples, replicate)]
+        wanting = {one.cell.impl for one in left if not enough(self._effort, one.samples, replicate)}
+        return [one for one in left if one.cell.impl in wanting]
+
+    def _hold_to_the_clock_outside(self, replicate: int) -> None:
+        """End the cells whose process does not tell the time; where that is not sure further bursts are asked for."""
+        for one in self._alive():
+            for _ in range(FEWEST):
+                if one.alive and one.outside.unsure and not self._clock.spent():
+                    reply = self._ask_prepared(one, replicate, "burst", calls=one.outside.calls)
+                    if reply is not None:
+                        one.outside.add(reply, value(Burst, reply), one.cell)
+            if one.alive and (why := one.outside.broken()):
+                self._end(one, Reply(0, WRONG, why), "burst")
+
+    def _audit(self, replicate: int) -> None:
+        """After the clock, of each process: the times of its cells are those of their work, and the answers are right.
+
+        What was measured is audited even where the budget is spent: it would else be believed.
+        """
+        for one in self._alive():
+            prepared = one.prepared
+            if prepared is None or not any(s.replicate == replicate and not s.warmup for s in one.samples):
+                continue
+            seen = None
+            if self._auditor is not None and prepared.precision is not None:
+                call_s = self._seconds_of(one, replicate)
+                ask, burst = partial(self._ask_prepared, one, replicate), partial(self._uncounted_burst, one, replicate)
+                rest = partial(self._pool.working_s, one.cell)
+                side = Side(ask, burst, rest, partial(self._move, one))
+                seen = self._auditor.audit(one.cell, prepared.precision, call_s, side, one.audited)
+                if seen is None:
+                    continue
+                one.audited += seen.rounds if seen.skipped is None else []
+                self._recorder.event("audit", cell=one.cell.id, **seen.told())
+                one.kernel_s = one.kernel_s if seen.kernel_s is None else seen.kernel_s
+                if seen.wrong is not None:
+                    self._end(one, Reply(0, WRONG, seen.wrong), "audit")
+            if seen is None or seen.skipped is not None:
+                reply = self._ask_prepared(one, replicate, "verify")
+                if reply is not None:
+                    one.kernel_s = value(Verified, reply).kernel_s
+
+    def _move(self, one: Outcome) -> None:
+        self._pool.place(one.cell, shuffled(self._rng))
+
+    def _seconds_of(self, one: Outcome, replicate: int) -> float:
+        """What a call took in the bursts that count, in the state in which it is audited."""
+        mine = [s for s in one.samples if s.replicate == replicate and not s.warmup]
+        return median(s.wall_s for s in mine if s.cache == _first_state(one))
+
+    def _uncounted_burst(self, one: Outcome, replicate: int) -> Burst | None:
+        """A burst beside an audit: like all others for its process."""
+        reply = self._ask_prepared(one, replicate, "burst", cache=_first_state(one))
+        return None if reply is None else by_the_system(reply)
+
+    def _prepare(self, one: Outcome, replicate: int) -> None:
+        # Agreement is checked once: the same code on the same inputs does not need the oracle again.
+        reply = self._pool.ask(one.cell, "prepare", cell=one.cell.to_dict(), gate=one.prepared is None)
+        if not reply.ok:
+            self._end(one, reply, "prepare")
+            return
+        prepared = value(Prepared, reply)
+        self._pool.hold(one.cell)
+        if one.prepared is None:
+            one.prepared, one.error_ratio = prepared, prepared.error_ratio
+            one.import_s = self._pool.import_s(one.cell) + prepared.import_s
+        for burst in prepared.bursts():
+            self._record(one, burst, replicate, warmup=True)
+        self._write_receipts("prepared", replicate=replicate, cell=one.cell.id)
+
+    def _counted_burst(self, one: Outcome, replicate: int) -> None:
+        """One burst that counts, in each cache state."""
+        for state in [] if one.prepared is None else one.prepared.states:
+            if one.alive:
+                self._undisturbed_burst(one, replicate, state)
+
+    def _undisturbed_burst(self, one: Outcome, replicate: int, state: Cache) -> None:
+        """A burst; one with a receipt over the limit is kept, marked, and measured again."""
+        for attempt in range(self._effort.retries + 1):
+            reply = self._ask_prepared(one, replicate, "burst", cache=state)
+            if reply is None:
+                return
+            burst = value(Burst, reply)
+            one.outside.add(reply, burst, one.cell)
+            burst = replace(burst, cpu_ns=round(1e9 * cpu_s(reply, burst)))
+            why = disturbance(burst.receipt, burst.host_s, self._effort.limits)
+            again = why is not None and attempt < self._effort.retries
+            self._record(one, burst, replicate, disturbed=again, why=why)
+            if not again:
+                return
+
+    def _ask_prepared(self, one: Outcome, replicate: int, op: str, **arguments: object) -> Reply | None:
+        """Ask for what needs a prepared cell; where its process is gone it is prepared again. ``None`` at its end."""
+        while True:
+            if not self._pool.holds(one.cell):
+                self._prepare(one, replicate)
+                if not one.alive:
+                    return None
+            reply = self._pool.ask(one.cell, op, cell_id=one.cell.id, **arguments)
+            if reply.ok:
+                return reply
+            if not self._pool.again(one.cell, op, reply):
+                self._end(one, reply, op)
+                return None
+
+    def _record(
+        self,
+        one: Outcome,
+        burst: Burst,
+        replicate: int,
+        *,
+        warmup: bool = False,
+        disturbed: bool = False,
+        why: str | None = None,
+    ) -> None:
+        """Write a burst down, at once. ``why`` it was over a limit stands in its receipt, even where it was kept."""
+        sample = Sample(
+            run_id=self._clock.run_id,
+            cell_id=one.cell.id,
+            replicate=replicate,
+            burst=one.next_burst(replicate),
+            index=0,
+            calls=burst.calls,
+            wall_s=burst.wall_ns / 1e9 / burst.calls,
+            cpu_s=burst.cpu_ns / 1e9 / burst.calls,
+            warmup=warmup,
+            disturbed=disturbed,
+            cache=burst.cache,
+            t_start=burst.started_at - self._clock.started,
+        )
+        one.samples.append(sample)
+        self._spending.burst(sample)
+        self._recorder.samples([sample])
+        over = {} if why is None else {"over": why}
+        self._receipts.append({"cell": one.cell.id, "burst": sample.burst, **burst.receipt, **over})
+
+    def _write_receipts(self, name: str, **detail: object) -> None:
+        """Receipts are written by the round: a second write to the disk for every burst would cost as much as it."""
+        receipts, self._receipts = self._receipts, []
+        self._recorder.event(name, receipts=receipts, **detail)
+
+    def _weigh(self) -> None:
+        """Memory is a run of its own, after the clocks, in a fresh process for each cell: no order can matter.
+
+        Nothing is timed here, so that small cells are weighed beside each other, as many as there are processors.
+        """
+        order = self._shuffled(self._alive())
+        small = [one for one in order if _scores_bytes(one.cell) <= WEIGHED_TOGETHER]
+        with ThreadPoolExecutor(at_once(self.outcomes[0].cell.threads)) as executor:
+            try:
+                for one, reply in zip(small, executor.map(self._weighed, small), strict=True):
+                    self._take_memory(one, reply)
+            except BaseException:
+                executor.shutdown(wait=False, cancel_futures=True)
+                raise
+        for one in order:
+            if one not in small:
+                self._take_memory(one, self._weighed(one))
+
+    def _weighed(self, one: Outcome) -> Reply | None:
+        """The answer of a process of its own; ``None`` where the budget is spent."""
+        if self._clock.spent():
+            return None
+        with self._pool.sibling(one.cell.id) as alone:
+            reply = alone.weigh(one.cell)
+            exact = None if one.prepared is None else one.prepared.precision
+            if reply.ok and self._auditor is not None and exact is not None and one.cell.device == "cpu":
+                ask = partial(alone.ask, one.cell, cell_id=one.cell.id)
+                with self._judging:
+                    return self._auditor.answered(one.cell, exact, ask) or reply
+            return reply
+
+    def _take_memory(self, one: Outcome, reply: Reply | None) -> None:
+        if reply is None:
+            one.memory = Memory(None, "not measured: the budget was spent")
+        elif reply.ok:
+            one.memory = value(Memory, reply)
+        else:
+            self._end(one, reply, "memory")
+
+    def _end(self, one: Outcome, reply: Reply, during: str) -> None:
+        one.end(reply)
+        self._recorder.event("ended", cell=one.cell.id, during=during, status=reply.status, reason=reply.reason)
+
+
+def _scores_bytes(cell: Cell) -> float:
+    """The matrix of scores in float64, times the hidden size of a learned score: what a naive kernel may hold."""
+    if cell.case is None:
+        return 0.0
+    p = cell.case.problem
+    hidden = p.Da if cell.case.spec.score in ("additive", "concat") else 1
+    return 8.0 * p.B * p.Hq * p.Tq * p.S * hidden
+
+
+def _first_state(one: Outcome) -> str:
+    """The cache state in which a cell is audited."""
+    return "none" if one.prepared is None else one.prepared.states[0]

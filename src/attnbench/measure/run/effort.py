@@ -1,0 +1,80 @@
+"""Effort: how long and how often a cell is measured, and when it is enough; fixed before anything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from attnbench.measure.clock.receipts import Limits
+from attnbench.results.schema import Sample
+from attnbench.results.summary import bursts, main_state, median_interval, usable
+
+# Of a run's budget this share is spent inside bursts; the rest goes to imports, compilation, checking and memory.
+MEASURED_SHARE = 0.5
+FEWEST_FOR_INTERVAL = 6
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The rules of measuring.
+
+    ``replicates`` fresh processes for a block, at least ``min_bursts`` and at most ``max_bursts`` bursts of a cell in
+    each, ``cell_s`` seconds of bursts for a cell in each; a cell has enough when half its interval's width is at most
+    ``relative_width`` of the median. A disturbed burst is repeated at most ``retries`` times. ``timeout_s`` bounds
+    every single operation of a worker.
+    """
+
+    replicates: int = 2
+    min_bursts: int = 4
+    max_bursts: int = 30
+    cell_s: float = 1.0
+    relative_width: float = 0.02
+    retries: int = 2
+    timeout_s: float = 120.0
+    limits: Limits = field(default_factory=Limits)
+
+    def within(self, budget_s: float | None, cells: int) -> Effort:
+        """The same rules with the seconds for a cell cut so that ``cells`` cells fit into the budget."""
+        if budget_s is None or not cells:
+            return self
+        share = budget_s * MEASURED_SHARE / (cells * self.replicates)
+        return replace(self, cell_s=min(self.cell_s, share))
+
+    def at_most(self, cell_s: float | None) -> Effort:
+        """The same rules with at most these seconds for a cell in each replicate, where a suite says so."""
+        return self if cell_s is None else replace(self, cell_s=min(self.cell_s, cell_s))
+
+    def at_least(self, rounds: int | None) -> Effort:
+        """The same rules with at least so many bursts of a cell in each replicate, where a suite says so."""
+        if rounds is None:
+            return self
+        return replace(self, min_bursts=max(self.min_bursts, rounds), max_bursts=max(self.max_bursts, rounds))
+
+
+def enough(effort: Effort, samples: Sequence[Sample], replicate: int) -> bool:
+    """Whether a cell needs no further burst in this replicate."""
+    return exhausted(effort, samples, replicate) or _narrow(effort, samples, replicate)
+
+
+def exhausted(effort: Effort, samples: Sequence[Sample], replicate: int) -> bool:
+    """Whether a cell has had all bursts or seconds that it may have in this replicate."""
+    here = [one for one in _counted(samples) if one.replicate == replicate]
+    if len(here) < effort.min_bursts:
+        return False
+    spent = sum(one.wall_s * one.calls for one in samples if one.replicate == replicate and not one.warmup)
+    return len(here) >= effort.max_bursts or spent >= effort.cell_s
+
+
+def _narrow(effort: Effort, samples: Sequence[Sample], replicate: int) -> bool:
+    counted = _counted(samples)
+    here = sum(one.replicate == replicate for one in counted)
+    if here < effort.min_bursts or len(counted) < FEWEST_FOR_INTERVAL:
+        return False
+    values = bursts(counted).values
+    return len(values) >= FEWEST_FOR_INTERVAL and median_interval(values).relative_width <= effort.relative_width
+
+
+def _counted(samples: Sequence[Sample]) -> list[Sample]:
+    """The bursts that count, of a cell's main cache state."""
+    counted = usable(samples)
+    return usable(counted, main_state(counted)) if counted else []

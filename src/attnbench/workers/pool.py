@@ -1,0 +1,225 @@
+"""The processes of a block: one for each backend and one for each implementation from a file, started when needed.
+
+A kernel under development can spoil whatever shares its process, so that one from a file never shares it. Those of a
+backend do; a failure that may be another's doing is not believed until the cell has failed in a process of its own.
+
+A pool is used as a context: at its end every process is gone, so that the next replicate has fresh ones.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Self
+
+from attnbench.suite import Cell
+from attnbench.workers.limits import Groups
+from attnbench.workers.placement import first, needed, place
+from attnbench.workers.process import NO_GROUPS, Setting, WorkerProcess
+from attnbench.workers.protocol import CRASHED, OOM, TIMEOUT, Hello, Reply, value
+from attnbench.workers.session import greet
+from attnbench.workers.weighing import weigh
+
+HASH_SEEDS = 2**32 - 1
+LONGEST_PADDING = 4096
+
+NEED_PREPARED = ("burst", "steady", "answer", "audit", "rest", "verify", "weigh_call")
+# A wrong answer is none of them: it gets no second chance.
+DOUBTFUL = (CRASHED, OOM, TIMEOUT)
+# Whoever is killed from outside more often than this is taken to do it itself.
+MOST_KILLS = 3
+
+Key = tuple[str, tuple[str, ...], str]
+Greeted = Callable[[str, Hello, dict[str, Any]], None]
+Noted = Callable[..., None]
+
+
+@dataclass
+class Member:
+    """One process, what it said at its start, and the cells in it: those it ``holds`` and those it has ``seen``.
+
+    ``processors`` are those that it was put on, ``None`` while it may use all.
+    """
+
+    worker: WorkerProcess
+    hello: Reply
+    holds: set[str] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
+    processors: tuple[int, ...] | None = None
+
+
+class Pool:
+    """Workers by backend. ``greeted`` is told of every new process, ``noted`` of every cell that is asked again.
+
+    The environment of each process is randomised and reported: its size and the hash seed move addresses and the
+    order of sets, and through them times (Mytkowicz 2009), and should not do so alike in all replicates.
+    """
+
+    def __init__(
+        self,
+        *,
+        threads: int,
+        timeout_s: float,
+        rng: random.Random,
+        memory_limit: int = 0,
+        groups: Groups = NO_GROUPS,
+        greeted: Greeted | None = None,
+        noted: Noted | None = None,
+    ) -> None:
+        self._threads, self._timeout, self._rng, self._limit = threads, timeout_s, rng, memory_limit
+        self._groups, self._greeted, self._noted = groups, greeted, noted
+        self._salt = rng.random()
+        self._abandoned = False
+        self._apart: set[str] = set()
+        self._kills: dict[str, int] = {}
+        self._members: dict[Key, Member] = {}
+
+    def sibling(self, salt: str) -> Pool:
+        """A pool of the same settings and without processes yet, its environments drawn by itself."""
+        return Pool(
+            threads=self._threads,
+            timeout_s=self._timeout,
+            rng=random.Random(f"{self._salt} {salt}"),  # noqa: S311  (an order to be repeatable, not secret)
+            memory_limit=self._limit,
+            groups=self._groups,
+            greeted=self._greeted,
+            noted=self._noted,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every process."""
+        members, self._members = self._members, {}
+        for member in members.values():
+            member.worker.dismiss()
+        for member in members.values():
+            member.worker.close()
+
+    def abandon(self) -> None:
+        """End every process at once, from another thread than the one that is asking; nothing is started again."""
+        self._abandoned = True
+        for member in list(self._members.values()):
+            member.worker.end()
+
+    def ask(self, cell: Cell, op: str, /, **arguments: Any) -> Reply:
+        """Ask the process of a cell, starting one if there is none; a start that fails is the answer.
+
+        A failure that may not be the cell's own (see ``again``) is not the answer: the cell is asked once more. What
+        needs a prepared cell (``burst``, ``verify``) is for the caller to ask again, after preparing it.
+        """
+        reply = self._ask(cell, op, arguments)
+        while op not in NEED_PREPARED and self.again(cell, op, reply):
+            reply = self._ask(cell, op, arguments)
+        return reply
+
+    def weigh(self, cell: Cell) -> Reply:
+        """The memory of one call of a cell (``weighing``)."""
+
+        def pid() -> int:
+            return self._members[self._key(cell)].worker.pid
+
+        reply = weigh(partial(self.ask, cell), pid, cell)
+        while self.again(cell, "memory", reply):
+            reply = weigh(partial(self.ask, cell), pid, cell)
+        return reply
+
+    def again(self, cell: Cell, op: str, reply: Reply) -> bool:
+        """Whether a failure may be another's doing; then the next question finds a fresh process.
+
+        It may be where the process was ended from outside, or where other cells had been in it. In the second case the
+        implementation has a process of its own from now on.
+        """
+        if reply.ok or self._abandoned:
+            return False
+        member = self._members.get(self._key(cell))
+        if reply.outside and self._kills.get(cell.id, 0) < MOST_KILLS:
+            self._kills[cell.id] = self._kills.get(cell.id, 0) + 1
+            self._forget(cell)
+            self._note(cell, op, reply, "its process was ended from outside")
+            return True
+        if reply.status in DOUBTFUL and member is not None and member.hello.ok and member.seen - {cell.id}:
+            self._apart.add(cell.impl)
+            self._forget(cell)
+            self._note(cell, op, reply, "others had been in its process")
+            return True
+        return False
+
+    def _note(self, cell: Cell, op: str, reply: Reply, why: str) -> None:
+        if self._noted is not None:
+            self._noted("again", cell=cell.id, during=op, status=reply.status, reason=reply.reason, why=why)
+
+    def _forget(self, cell: Cell) -> None:
+        member = self._members.pop(self._key(cell), None)
+        if member is not None:
+            member.worker.close()
+
+    def _key(self, cell: Cell) -> Key:
+        return cell.backend, cell.files, cell.impl if cell.files or cell.impl in self._apart else ""
+
+    def _ask(self, cell: Cell, op: str, arguments: dict[str, Any]) -> Reply:
+        member = self._member(cell)
+        if self._abandoned:
+            return Reply(0, CRASHED, "abandoned")
+        if not member.hello.ok:
+            return member.hello
+        member.seen.add(cell.id)
+        return member.worker.call(op, self._timeout, **arguments)
+
+    def _up(self, cell: Cell) -> bool:
+        member = self._members.get(self._key(cell))
+        return member is not None and member.worker.alive
+
+    def hold(self, cell: Cell) -> None:
+        """The process of a cell has it prepared."""
+        self._members[self._key(cell)].holds.add(cell.id)
+
+    def holds(self, cell: Cell) -> bool:
+        """Whether the process of a cell is there and has it prepared."""
+        return self._up(cell) and cell.id in self._members[self._key(cell)].holds
+
+    def place(self, cell: Cell, order: Sequence[int]) -> None:
+        """Let the process of a cell compute on the first of these processors, as many as it needs."""
+        member, found = self._members.get(self._key(cell)), first(order, needed(cell))
+        if found is not None and member is not None and member.processors != found and cell.device == "cpu":
+            member.processors = found if place(member.worker.pid, found) else None
+
+    def working_s(self, cell: Cell, seconds: float) -> float | None:
+        """Processor time that the process of a cell uses for so long while nobody asks for anything."""
+        member = self._members.get(self._key(cell))
+        return None if member is None else member.worker.working_s(seconds)
+
+    def import_s(self, cell: Cell) -> float:
+        """Seconds that importing the framework of a cell took."""
+        return value(Hello, self._members[self._key(cell)].hello).import_s
+
+    def _member(self, cell: Cell) -> Member:
+        key = self._key(cell)
+        member = self._members.get(key)
+        # A framework that could not be started is not tried again for every cell.
+        if member is None or (member.hello.ok and not member.worker.alive):
+            member = self._members[key] = self._start(cell)
+        return member
+
+    def _start(self, cell: Cell) -> Member:
+        drawn = {"hash_seed": self._rng.randrange(HASH_SEEDS), "padding": self._rng.randrange(LONGEST_PADDING)}
+        environment = {"PYTHONHASHSEED": str(drawn["hash_seed"]), "ATTNBENCH_PADDING": "x" * drawn["padding"]}
+        # Address space is not memory on an accelerator's host: its driver maps far more than it uses.
+        limit = self._limit if cell.device == "cpu" else 0
+        worker = WorkerProcess(cell.backend, Setting(self._threads, limit, environment, groups=self._groups))
+        try:
+            hello = greet(worker, cell.backend, self._threads, self._timeout)
+        except BaseException:  # an interrupt, before anybody knows of the process
+            worker.kill()
+            raise
+        if hello.ok and self._greeted is not None:
+            self._greeted(cell.backend, value(Hello, hello), drawn)
+        if not hello.ok:
+            worker.kill()
+        return Member(worker, hello)
