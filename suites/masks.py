@@ -5,7 +5,18 @@ On a two-core machine the default selection is 13 cases of 8 implementations, ab
 
 from __future__ import annotations
 
-from attnbench.api.suites import AttentionSpec, Case, Figure, Frame, Problem, Suite, UsageError, costs, frames
+from attnbench.api.suites import (
+    AttentionSpec,
+    Case,
+    Figure,
+    Frame,
+    Problem,
+    Suite,
+    UsageError,
+    costs,
+    frames,
+    not_one_of,
+)
 
 PLAIN = "plain"
 WINDOW = 128
@@ -29,8 +40,7 @@ TRAINED = (PLAIN, "causal")
 def case(tokens: int, kind: str, phase: str, dtype: str, heads: int, head_size: int, batch: int) -> Case:
     """The same sizes with another restriction or another change of the logits."""
     if kind not in KINDS:
-        msg = f"kind {kind!r} is not one of {', '.join(KINDS)}"
-        raise UsageError(msg)
+        raise UsageError(not_one_of("kind", kind, KINDS))
     if phase not in ("prefill", "train"):
         msg = f"phase {phase!r} is not one of prefill, train; decoding with a window or sinks: attnbench run decode"
         raise UsageError(msg)

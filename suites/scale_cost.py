@@ -17,6 +17,7 @@ from attnbench.api.suites import (
     contrasts,
     costs,
     frames,
+    not_one_of,
 )
 
 BASE, SCALED = "none", "1/sqrt(d)"
@@ -30,8 +31,7 @@ MARGIN = 0.05
 def case(T: int, d: int, phase: str, scale: str) -> Case:
     """B1 H4 float32 dot-product attention; ``folded`` is ``none`` on another draw of the inputs."""
     if scale not in LEVELS:
-        msg = f"scale {scale!r} is not one of {', '.join(LEVELS)}"
-        raise UsageError(msg)
+        raise UsageError(not_one_of("scale", scale, LEVELS))
     problem = Problem(Hq=4, Tq=T, D=d, dtype="float32", seed=1 if scale == "folded" else 0)
     return Case(AttentionSpec(scale=LEVELS[scale]), problem, phase=phase)
 

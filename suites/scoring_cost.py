@@ -20,6 +20,7 @@ from attnbench.api.suites import (
     costs,
     frames,
     intervals,
+    not_one_of,
 )
 
 BASE, ADDITIVE = "dot", "additive"
@@ -40,11 +41,9 @@ LONG = 128
 def case(T: int, d: int, phase: str, score: str) -> Case | None:
     """B1 H1 float32; the hidden size of additive attention is d. ``None`` where T²·d is too large for the reference."""
     if score not in SPECS:
-        msg = f"score {score!r} is not one of {', '.join(SPECS)}"
-        raise UsageError(msg)
+        raise UsageError(not_one_of("score", score, SPECS))
     if phase not in LARGEST:
-        msg = f"phase {phase!r} is not one of {', '.join(LARGEST)}"
-        raise UsageError(msg)
+        raise UsageError(not_one_of("phase", phase, LARGEST))
     if T * T * d > LARGEST[phase]:
         return None
     return Case(SPECS[score], Problem(Tq=T, D=d, dtype="float32"), phase=phase)

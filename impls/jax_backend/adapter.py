@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jaxlib import version as jaxlib_version
 
-from attnbench.api import AttentionOutput, UnsupportedError, UsageError
+from attnbench.api import Array, AttentionOutput, UnsupportedError, UsageError
 from attnbench.api.backends import Backend, Bound, UncountedError, as_output
 from attnbench.impls.jax_backend import ceilings
 from attnbench.impls.jax_backend.doubles import WIDE, doubles, doubles_for
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from attnbench.api import Call, Implementation
     from attnbench.api.backends import Learner, Model, Optimiser
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 # More than the L2 cache of any GPU; JAX does not tell its size.
 FLUSHED_BYTES = 256 * 2**20

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import threadpoolctl
 
-from attnbench.api import Call, Implementation, UnsupportedError
+from attnbench.api import Array, Call, Implementation, UnsupportedError
 from attnbench.api.backends import Backend, Bound, UndeliveredError, as_output
 from attnbench.impls.numpy_backend import ceilings, strides
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from attnbench.api.backends import Learner, Model, Optimiser
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Adapter(Backend):

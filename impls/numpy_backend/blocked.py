@@ -11,15 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from attnbench.api import AttentionOutput, Call, Capabilities, Precision, implementation
+from attnbench.api import Array, AttentionOutput, Call, Capabilities, Precision, implementation
 
 from .tile_scores import Gradients, Projected, add_tile, empty_gradients, project, through_projection, tile_scores
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 QUERY_TILE = 128
 KEY_TILE = 256

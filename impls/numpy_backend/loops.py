@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.api import AttentionOutput, Call, Capabilities, Limit, Precision, implementation
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from attnbench.api import Array, AttentionOutput, Call, Capabilities, Limit, Precision, implementation
 
 
 def at(array: Array, *index: int) -> Any:

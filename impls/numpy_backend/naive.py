@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.api import AttentionOutput, Call, Capabilities, implementation
+from attnbench.api import Array, AttentionOutput, Call, Capabilities, implementation
 
 from .scores import SCORES, Gradients
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ takes d_scores and returns gradients by operand name.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from attnbench.api import Call
+from attnbench.api import Array, Call
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Gradients = dict[str, Array]
 
 NORM_FLOOR = 1e-12

@@ -11,11 +11,8 @@ import tempfile
 from functools import cache
 from typing import Any
 
-import numpy as np
-
+from attnbench.api import Array
 from attnbench.api.backends import NativeKernel
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 # The newest opset that onnx's evaluator and onnxruntime 1.32 both know, and the version of the file format with it.
 OPSET, FORMAT = 24, 11

@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.api import Call
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from attnbench.api import Array, Call
 
 
 @dataclass(frozen=True)

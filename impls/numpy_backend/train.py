@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.api import UnsupportedError
+from attnbench.api import Array, UnsupportedError
 from attnbench.api.backends import Calls, Learner, Model, Optimiser, Retrieval, Shape, as_output, score_parameters
 
 if TYPE_CHECKING:
     from attnbench.api import Call, Implementation
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = Mapping[str, Array]
 
 FIRST, SECOND, FLOOR = 0.9, 0.999, 1e-8

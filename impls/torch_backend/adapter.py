@@ -13,7 +13,7 @@ import threadpoolctl
 import torch
 from torch import Tensor
 
-from attnbench.api import AttentionOutput
+from attnbench.api import Array, AttentionOutput
 from attnbench.api.backends import Backend, Bound, as_output
 from attnbench.impls.torch_backend import ceilings, device_clock, strides
 from attnbench.impls.torch_backend.autograd import Autograd, Qkv
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from attnbench.api import Call, Implementation
     from attnbench.api.backends import Learner, Model, Optimiser, Stopwatch
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Adapter(Backend):

@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from attnbench.api import Array
+
 if TYPE_CHECKING:
     from attnbench.impls.torch_backend.train import EncoderDecoderLearner
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def reach(learner: EncoderDecoderLearner, batch: dict[str, Tensor]) -> dict[str, Array]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from attnbench.api import AttentionOutput, UnsupportedError
+from attnbench.api import Array, AttentionOutput, UnsupportedError
 from attnbench.api.backends import (
     Calls,
     EncoderDecoder,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from attnbench.api import Implementation
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Tensors = dict[str, Tensor]
 
 

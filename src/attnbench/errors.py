@@ -116,9 +116,14 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def not_one_of(what: str, name: object, known: Iterable[str]) -> str:
+    """The sentence for a name that is none of those there are: ``dtype 'f32' is not one of ...; did you mean ...``."""
+    known = list(known)
+    return f"{what} {name!r} is not one of {', '.join(known)}{suggest(str(name), known)}"
+
+
 def check_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
     """Raise ``UsageError`` for a name of a dtype, a feature, a device that is none."""
     for name in names:
         if name not in known:
-            msg = f"{what} {name!r} is not one of {', '.join(known)}{suggest(name, known)}"
-            raise UsageError(msg)
+            raise UsageError(not_one_of(what, name, known))

@@ -11,7 +11,8 @@ from typing import Any
 def loader(module: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     """The ``__getattr__`` of a module: ``homes`` maps each of its lazy names to the module that defines it.
 
-    A name that ends its home (``layouts`` of ``attention.layouts``) is that module itself. What has been loaded stays.
+    A name that ends its home and is not defined in it (``layouts`` of ``attention.layouts``) is that module itself. What
+    has been loaded stays.
     """
 
     def load(name: str) -> Any:
@@ -20,7 +21,7 @@ def loader(module: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
             msg = f"module {module!r} has no attribute {name!r}"
             raise AttributeError(msg)
         home = importlib.import_module(homes[name])
-        value = home if homes[name].rpartition(".")[2] == name else getattr(home, name)
+        value = getattr(home, name, home) if homes[name].endswith(f".{name}") else getattr(home, name)
         setattr(sys.modules[module], name, value)
         return value
 

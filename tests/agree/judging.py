@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from attnbench.agree.judge.array import Judgement
 from attnbench.agree.judge.bounds import Units
 from attnbench.agree.judge.run_once import run_once
 from attnbench.agree.judge.sampled import choose, judge_forward, judge_gradients
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands, prepare
 from attnbench.attention.oracle import reference
 from attnbench.attention.oracle_vjp import reference_vjp
@@ -20,8 +19,6 @@ from attnbench.backends.answers import gradient_names
 from attnbench.backends.attend import load_backend
 from attnbench.backends.bind import given_inputs, inputs_of
 from attnbench.backends.implementation import AttentionOutput, Implementation
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def judged(

@@ -15,8 +15,8 @@ import ml_dtypes
 import numpy as np
 
 from attnbench.api import AttentionOutput, Call, Capabilities, Implementation, Precision, implementation
+from attnbench.attention.arrays import Array
 
-Array = np.ndarray[Any, np.dtype[Any]]
 ABLE = Capabilities(
     dtypes=("float32", "bfloat16", "float16"),
     causal=True,

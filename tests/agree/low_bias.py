@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from attnbench.agree.judge.array import Judgement
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands
 from attnbench.attention.precision import DTYPES, LARGEST, numpy_dtype
 from attnbench.attention.spec import AttentionSpec
@@ -23,7 +24,6 @@ from attnbench.backends.attend import resolve
 from attnbench.backends.implementation import Implementation
 from tests.agree.judging import judged
 
-Array = np.ndarray[Any, np.dtype[Any]]
 B, H, T, S, D, DV = 2, 2, 9, 17, 8, 4
 IMPLEMENTATIONS = (
     "numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "torch/sdpa-math", "jax/naive", "jax/nn-xla",

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from attnbench.api import AttentionOutput, Call, Capabilities, Implementation
+from attnbench.attention.arrays import Array
 
-Array = np.ndarray[Any, np.dtype[Any]]
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 Parts = tuple[Array, Array, Array, Array, Array, Array]
 

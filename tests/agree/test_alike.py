@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -11,12 +10,12 @@ import pytest
 
 from attnbench.agree.judge import bounds, gradient_bounds
 from attnbench.agree.judge.alike import alike_terms, root_of_groups
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call, Operands
 from tests.agree.judging import judged, worst
 from tests.agree.kernels import F32, added, casting, per_head, sequential, sequential_stages, sequential_vjp
 from tests.agree.test_bounds import PLAIN
 
-Array = np.ndarray[Any, np.dtype[Any]]
 U32 = 2.0**-24
 SIZES = {  # heads, queries, keys
     "equal keys": (1, 8, 4096),

@@ -15,6 +15,7 @@ from attnbench.agree.judge.array import judge
 from attnbench.agree.judge.bounds import Units, column_sums, output_bound
 from attnbench.agree.judge.trial import trial
 from attnbench.agree.judge.weight_bounds import SLACK
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands, prepare
 from attnbench.attention.inputs import draw
 from attnbench.attention.oracle import heads, reference
@@ -27,7 +28,6 @@ from tests.agree import observed
 from tests.agree.judging import judged, worst
 from tests.agree.kernels import FAULTS, NONE, casting, online, sequential
 
-Array = np.ndarray[Any, np.dtype[Any]]
 BACKEND = load_backend("numpy")
 NAIVE = resolve("numpy/naive")[1]
 KERNELS: dict[str, Implementation] = {"naive": NAIVE, "sequential": sequential, "online": online, "casting": casting}

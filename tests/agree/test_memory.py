@@ -13,11 +13,11 @@ from attnbench.agree.check.rows import check_feature
 from attnbench.agree.judge.array import judge
 from attnbench.agree.judge.trial import Trial, trial
 from attnbench.api import AttentionOutput, Implementation
+from attnbench.attention.arrays import Array
 from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.attend import resolve
 
-Array = np.ndarray[Any, np.dtype[Any]]
 SMALL = Case(AttentionSpec(), Problem(B=2, Hq=2, Tq=5, S=7, D=4), "backward", ("lse",))
 NUMPY, NAIVE = resolve("numpy/naive")
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from attnbench.agree.cases.by_feature import FEATURES, CheckCase, check_cases
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands
 from attnbench.attention.inputs import draw, draw_cotangents
 from attnbench.attention.problem import Case, Problem
@@ -25,7 +26,6 @@ ALL = check_cases("float32", deep=True)
 BACKWARD = [one.case for one in ALL if one.case.phase == "backward"]
 # Without those that are tried once more without their backward pass.
 CASES = [one for one in ALL if replace(one.case, phase="backward") not in BACKWARD or one.case.phase == "backward"]
-Array = np.ndarray[Any, np.dtype[Any]]
 Wrong = tuple[str, AttentionSpec, Operands]
 
 

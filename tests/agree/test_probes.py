@@ -20,6 +20,7 @@ from attnbench.agree.rules.probes import (
     support,
     transposed_attention,
 )
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call, prepare
 from attnbench.attention.inputs import draw
 from attnbench.attention.oracle import reference
@@ -28,7 +29,6 @@ from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.attend import load_backend
 from attnbench.backends.implementation import Implementation
 
-Array = np.ndarray[Any, np.dtype[Any]]
 SIZES = {"B": 2, "Hq": 4, "Hkv": 2, "Tq": 33, "S": 65, "D": 16, "Dv": 8}
 
 

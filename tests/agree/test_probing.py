@@ -12,12 +12,11 @@ import pytest
 from attnbench.agree.check.rows import CheckRow, check_feature
 from attnbench.agree.eager.attention import Eager
 from attnbench.agree.mutants import MUTANTS
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 from attnbench.attention.precision import DTYPES
 from attnbench.backends.attend import load_backend, resolve
 from attnbench.backends.implementation import AttentionOutput, Capabilities, Implementation, Limit
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def row(kernel: Implementation, dtype: str = "float32", *, deep: bool = False) -> CheckRow:

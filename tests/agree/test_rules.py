@@ -17,13 +17,13 @@ from attnbench.agree.judge.trial import trial
 from attnbench.agree.rules.bias import bias, bias_case, directions
 from attnbench.agree.rules.rows import applies, ruling
 from attnbench.api import AttentionOutput, Call, Implementation, Limit, Precision
+from attnbench.attention.arrays import Array
 from attnbench.attention.precision import DTYPES, numpy_dtype
 from attnbench.backends.attend import load_backend, resolve
 from tests.agree.kernels import ABLE, casting, online, per_head, scores_of
 
 NUMPY = load_backend("numpy")
 LOW = ("bfloat16", "float16")
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def changed(

@@ -11,10 +11,10 @@ import pytest
 
 from attnbench.agree.semantics.behaviour import PROBES, find
 from attnbench.api.backends import NativeKernel
+from attnbench.attention.arrays import Array
 from attnbench.backends.attend import load_backend
 from attnbench.errors import UsageError
 
-Array = np.ndarray[Any, np.dtype[Any]]
 CALLS = itertools.count()
 
 

@@ -15,6 +15,7 @@ from attnbench.agree.judge.gate import gate
 from attnbench.agree.judge.sampled import choose
 from attnbench.agree.judge.trial import Trial, trial
 from attnbench.api import AttentionOutput, Call, Capabilities, Implementation, Limit, UnsupportedError
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import prepare
 from attnbench.attention.inputs import draw
 from attnbench.attention.problem import Case, Problem
@@ -23,7 +24,6 @@ from attnbench.backends.attend import resolve
 from attnbench.backends.bind import inputs_of
 from attnbench.errors import UndeliveredError
 
-Array = np.ndarray[Any, np.dtype[Any]]
 BACKEND, NAIVE = resolve("numpy/naive")
 assert NAIVE.vjp is not None
 TRUE_VJP = NAIVE.vjp

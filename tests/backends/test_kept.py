@@ -12,14 +12,13 @@ import pytest
 
 import attnbench as ab
 from attnbench.api import AttentionSpec, Capabilities, implementation
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands
 from attnbench.backends.attend import resolve
 from attnbench.backends.bind import given_inputs
 from attnbench.backends.kept import KEPT, Kept
 from attnbench.errors import UsageError
 from tests.impls.against_oracle import fresh_process
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def drawn(seed: int, *shape: int, dtype: str = "float32") -> list[Array]:

@@ -6,12 +6,12 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from attnbench.attention.arrays import Array
 from attnbench.compare import many
 from attnbench.compare.sequential import CONFIRM, SAME, SCREEN, Comparison, Decision, Rules
 from attnbench.compare.signed_rank import (
@@ -27,7 +27,6 @@ from attnbench.compare.signed_rank import (
 )
 from attnbench.errors import UsageError
 
-Array = np.ndarray[Any, np.dtype[Any]]
 World = Callable[[np.random.Generator, int], Array]
 
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import attnbench
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands, prepare
 from attnbench.attention.inputs import default_params
 from attnbench.attention.spec import SCORES, AttentionSpec
 from attnbench.errors import SpecError
 
 B, HQ, HKV, TQ, S, D, DV = 2, 4, 2, 3, 5, 6, 7
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def zeros(*shape: int, dtype: Any = np.float32) -> Array:

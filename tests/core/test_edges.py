@@ -11,11 +11,11 @@ import pytest
 import attnbench
 from attnbench import AttentionSpec, UnsupportedError
 from attnbench.api import AttentionOutput, Capabilities, Implementation, implementation
+from attnbench.attention.arrays import Array
 from attnbench.attention.inputs import default_params
 from attnbench.attention.precision import DTYPES, numpy_dtype
 from attnbench.attention.spec import SCORES
 
-Array = np.ndarray[Any, np.dtype[Any]]
 STAGES = ("scores", "capped", "logits", "weights")
 CAUSAL = AttentionSpec(causal=True)
 

@@ -16,7 +16,6 @@ from attnbench.attention.precision import DTYPES, SMALLEST_NORMAL, numpy_dtype
 from attnbench.attention.problem import DISTRIBUTIONS, OPERAND_GROUPS, OPERAND_KINDS, Case, Problem
 from attnbench.attention.spec import SCORES, AttentionSpec
 
-Array = np.ndarray[Any, np.dtype[Any]]
 SIZES: dict[str, Any] = {"B": 2, "Hq": 4, "Hkv": 2, "Tq": 33, "S": 65, "D": 16, "Dv": 8}
 RICH = ("bias", "mask", "kv_lengths", "q_lengths", "segments", "sinks", "slopes", "offsets")
 PLAIN = AttentionSpec()

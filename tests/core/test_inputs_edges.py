@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands, prepare
 from attnbench.attention.inputs import draw, draw_cotangents, drawn
 from attnbench.attention.inputs_edges import EDGES
@@ -17,7 +18,6 @@ from attnbench.attention.precision import DTYPES, LARGEST, numpy_dtype
 from attnbench.attention.problem import OPERAND_GROUPS, Case, Problem
 from attnbench.attention.spec import AttentionSpec
 
-Array = np.ndarray[Any, np.dtype[Any]]
 PLAIN, CAUSAL = AttentionSpec(), AttentionSpec(causal=True)
 SIZES: dict[str, Any] = {"B": 3, "Hq": 4, "Hkv": 2, "Tq": 33, "S": 65, "D": 8}
 SEEDS = range(12)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 import attnbench
 from attnbench import AttentionSpec, Problem
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands
 from attnbench.attention.inputs import draw
 from attnbench.attention.spec import SCORES
 
-Array = np.ndarray[Any, np.dtype[Any]]
 few = settings(max_examples=12, deadline=None, derandomize=True, database=None)
 CLOSE: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-12}
 

@@ -11,6 +11,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands, prepare
 from attnbench.attention.inputs import draw, draw_cotangents
 from attnbench.attention.oracle import reference
@@ -19,7 +20,6 @@ from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import SCORES, AttentionSpec
 from tests.core import mp_attention
 
-Array = np.ndarray[Any, np.dtype[Any]]
 TINY: dict[str, Any] = {"B": 1, "Hq": 2, "Hkv": 1, "Tq": 2, "S": 3, "D": 2, "Dv": 2, "dtype": "float64"}
 STAGES = ("scores", "capped", "logits", "weights")
 

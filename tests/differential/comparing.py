@@ -7,13 +7,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from attnbench.agree.judge.array import Judgement, judge
 from attnbench.agree.judge.bounds import Units, output_bound
 from attnbench.agree.judge.gradient_bounds import gradient_bounds
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands, prepare
 from attnbench.attention.oracle import heads
 from attnbench.attention.precision import Precision, default_precision
@@ -21,7 +21,6 @@ from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.attend import attend, vjp
 from tests.packaging.assembled import REPOSITORY
 
-Array = np.ndarray[Any, np.dtype[Any]]
 NAIVE = ("numpy/naive", "torch/naive", "jax/naive")
 
 

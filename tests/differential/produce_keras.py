@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from attnbench.attention.arrays import Array
+
 B, TQ, S, D, DV, HEADS = 2, 5, 7, 8, 6, 3
 
 

@@ -8,13 +8,13 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from attnbench.api import AttentionSpec, Call, Implementation
 from attnbench.api.backends import Backend
 from attnbench.api.suites import Case, Operands, Problem, draw, draw_cotangents
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import prepare
 from attnbench.attention.oracle import reference
 from attnbench.attention.oracle_vjp import reference_vjp
@@ -22,7 +22,6 @@ from attnbench.attention.precision import UNIT_ROUNDOFF, wide
 from attnbench.backends.bind import Inputs, bind
 from attnbench.backends.discover import backend, load_implementation
 
-Array = np.ndarray[Any, np.dtype[Any]]
 EVERY_OUTPUT = ("lse", "scores", "capped", "logits", "weights")
 # Errors in units of roundoff of the largest element: up to 17 were seen in correct kernels on these small problems.
 TOLERANCE = 64.0

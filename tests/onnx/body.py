@@ -11,8 +11,7 @@ from onnx.backend.test.case.node import function_testcase_helper
 from onnx.reference import ReferenceEvaluator
 
 from attnbench.agree.onnx.node import INPUTS, OUTPUTS, Node
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from attnbench.attention.arrays import Array
 
 
 def evaluate_body(node: Node) -> dict[str, Array]:

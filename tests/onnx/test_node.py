@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from attnbench.agree.onnx.node import Node, answer, full_mask, translate
+from attnbench.attention.arrays import Array
 from attnbench.backends.attend import resolve
 from attnbench.backends.execute import execute
 from attnbench.errors import SpecError
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def zeros(*shape: int) -> Array:

@@ -8,14 +8,12 @@ row of weights, and with it how sharp they are and which places they prefer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from attnbench.ablate.training import aligned_mass
+from attnbench.attention.arrays import Array
 from attnbench.attention.inputs import stream
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 # Centres of weights nearer to each other than this are at one place: rounding has no direction.
 TIE = 1e-4

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnbench.analysis.frames import METRIC, measured
+from attnbench.attention.arrays import Array
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 PREFIX = "align.ex"
 # Trainings with this seed alone keep their weights: one training of each arm, and everywhere the same examples.

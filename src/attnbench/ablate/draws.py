@@ -9,17 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands
 from attnbench.attention.inputs import stream
 from attnbench.attention.precision import numpy_dtype
 from attnbench.attention.spec import Scale
-from attnbench.errors import UsageError, suggest
+from attnbench.errors import UsageError, not_one_of
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Drawer = Callable[[np.random.Generator, tuple[int, ...]], Array]
 
 # Eight paired seeds: exact paired tests have a floor of 2/2ⁿ, and five could never reach .05.
@@ -38,8 +37,7 @@ SCALES: dict[str, Scale] = {"none": "none", "1/sqrt(d)": None, "1/d": "1/d"}
 def named_scale(name: str) -> Scale:
     """The ``AttentionSpec.scale`` of a level of an ablation's ``scale`` axis; ``UsageError`` for another name."""
     if name not in SCALES:
-        msg = f"scale {name!r} is not one of {', '.join(SCALES)}{suggest(name, SCALES)}"
-        raise UsageError(msg)
+        raise UsageError(not_one_of("scale", name, SCALES))
     return SCALES[name]
 
 
@@ -48,9 +46,7 @@ def standardised(
 ) -> Array:
     """An array (len(seeds), *shape) of independent components of mean 0 and variance 1, a stream for each seed."""
     if distribution not in STANDARDISED:
-        hint = suggest(distribution, STANDARDISED)
-        msg = f"distribution {distribution!r} is not one of {', '.join(STANDARDISED)}{hint}"
-        raise UsageError(msg)
+        raise UsageError(not_one_of("distribution", distribution, STANDARDISED))
     drawer = STANDARDISED[distribution]
     return np.stack([drawer(stream(seed, name), shape) for seed in seeds]).astype(numpy_dtype(dtype))
 

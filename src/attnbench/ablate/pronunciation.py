@@ -10,15 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import util
-from typing import Any
 
 import numpy as np
 
 from attnbench.ablate.tasks import PADDING, SPLITS, Batch, split_of
+from attnbench.attention.arrays import Array
 from attnbench.attention.inputs import stream
 from attnbench.errors import UnsupportedError
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # ARPAbet without marks of stress, in the order of cmudict.phones.

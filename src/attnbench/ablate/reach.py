@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from attnbench.attention.arrays import Array
 
 # A gradient that underflowed to nothing has a logarithm all the same.
 SMALLEST = float(np.finfo(np.float64).tiny)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from attnbench.ablate.tasks import RetrievalTask
 from attnbench.ablate.training import drawn_parameters
+from attnbench.attention.arrays import Array
 from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.learning import Retrieval, score_shapes
-from attnbench.errors import UsageError, suggest
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from attnbench.errors import UsageError, not_one_of
 
 MODEL_SIZE = 64
 VALUE_SIZE = 64
@@ -47,8 +45,7 @@ def arm(name: str, d: int, model_size: int = MODEL_SIZE) -> Arm:
         "additive": Arm(score="additive"),
     }
     if name not in known:
-        msg = f"arm {name!r} is not one of {', '.join(known)}{suggest(name, known)}"
-        raise UsageError(msg)
+        raise UsageError(not_one_of("arm", name, known))
     return known[name]
 
 

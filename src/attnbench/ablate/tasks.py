@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.inputs import stream
-from attnbench.errors import UsageError, suggest
+from attnbench.errors import UsageError, not_one_of
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Batch = dict[str, Array]
 
 SPLITS = ("train", "validation", "test")
@@ -46,8 +45,7 @@ def _mix(x: Array) -> Array:
 
 def _wanted(split: str) -> int:
     if split not in SPLITS:
-        msg = f"split {split!r} is not one of {', '.join(SPLITS)}{suggest(split, SPLITS)}"
-        raise UsageError(msg)
+        raise UsageError(not_one_of("split", split, SPLITS))
     return SPLITS.index(split)
 
 
@@ -121,8 +119,7 @@ class SequenceTask:
 
     def __post_init__(self) -> None:
         if self.kind not in ANSWERS:
-            msg = f"task {self.kind!r} is not one of {', '.join(ANSWERS)}{suggest(self.kind, ANSWERS)}"
-            raise UsageError(msg)
+            raise UsageError(not_one_of("task", self.kind, ANSWERS))
 
     def draw(self, seed: int, split: str, count: int, shortest: int, longest: int) -> Batch:
         """``count`` examples of a split with lengths from ``shortest`` to ``longest``, each equally likely."""

@@ -10,15 +10,14 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.inputs import stream
 from attnbench.attention.precision import numpy_dtype
 from attnbench.backends.learning import Learner
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Batch = Mapping[str, Array]
 Shapes = Mapping[str, tuple[int, ...]]
 

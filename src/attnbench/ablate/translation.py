@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from attnbench.ablate.training import Shapes, drawn_parameters
+from attnbench.attention.arrays import Array
 from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.learning import EncoderDecoder, score_shapes
-from attnbench.errors import UsageError, suggest
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from attnbench.errors import UsageError, not_one_of
 
 EMBEDDING = 32
 # The arm whose number of parameters the others come as near to as an even number of units allows.
@@ -61,8 +59,7 @@ ATTENTION = tuple(name for name in ARMS if name not in FIXED)
 def arm(name: str) -> Arm:
     """An arm by name; ``UsageError`` for another name."""
     if name not in ARMS:
-        msg = f"arm {name!r} is not one of {', '.join(ARMS)}{suggest(name, ARMS)}"
-        raise UsageError(msg)
+        raise UsageError(not_one_of("arm", name, ARMS))
     return ARMS[name]
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from attnbench.attention.arrays import Array
 
 if TYPE_CHECKING:
     from attnbench.attention.call import Operands
     from attnbench.attention.spec import AttentionSpec
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 QUANTILES = {"p10": 0.10, "median": 0.50, "p90": 0.90}
 

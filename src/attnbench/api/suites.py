@@ -10,7 +10,7 @@ from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.implementation import AttentionOutput
 from attnbench.backends.learning import EncoderDecoder, Learner, Optimiser, Retrieval
-from attnbench.errors import AttnbenchError, SpecError, UnsupportedError, UsageError
+from attnbench.errors import AttnbenchError, SpecError, UnsupportedError, UsageError, not_one_of
 from attnbench.exchange import inprocess
 from attnbench.suite import Cell, Figure, Frame, Probe, Suite
 
@@ -48,6 +48,7 @@ __all__ = [
     "from_padding",
     "inprocess",
     "intervals",
+    "not_one_of",
     "numpy_dtype",
     "pronunciation",
     "reach",

@@ -13,12 +13,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.needs import needs_of_call
 from attnbench.attention.precision import dtype_name
 from attnbench.attention.spec import FARTHEST, OUTPUTS, SCORE_PARAMS, AttentionSpec, Needs
-from attnbench.errors import SpecError, suggest
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from attnbench.errors import SpecError, not_one_of
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def prepare(spec: AttentionSpec, operands: Operands, outputs: tuple[str, ...] = 
     """
     for name in outputs:
         if name not in OUTPUTS:
-            _fail(f"output {name!r} is not one of {', '.join(OUTPUTS)}{suggest(name, OUTPUTS)}")
+            _fail(not_one_of("output", name, OUTPUTS))
     q, k, v, sizes = _checked_qkv(operands)
     segments = _segments(operands, sizes)
     call = Call(

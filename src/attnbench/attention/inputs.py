@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands, param_shapes
 from attnbench.attention.inputs_edges import EDGES
 from attnbench.attention.precision import SMALLEST_NORMAL, numpy_dtype
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from attnbench.attention.problem import Case, Problem
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 PEAKY = 8.0
 HUGE = 1000.0

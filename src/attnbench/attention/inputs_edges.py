@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.precision import LARGEST, numpy_dtype
 
 if TYPE_CHECKING:
     from attnbench.attention.problem import Problem
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Random = np.random.Generator
 Drawer = Callable[["Problem", Random], dict[str, Any]]
 

@@ -16,9 +16,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.errors import SpecError
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def from_bthd(array: Array) -> Array:

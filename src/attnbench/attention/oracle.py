@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.oracle_scores import SCORE
 
 if TYPE_CHECKING:
     from attnbench.attention.call import Call
 
-Array = np.ndarray[Any, np.dtype[Any]]
 KEPT = 1 << 19  # elements (heads, T, S) up to which evaluated heads are kept
 
 

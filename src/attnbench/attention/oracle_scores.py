@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.spec import COSINE_FLOOR
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Params = dict[str, Array]
 
 

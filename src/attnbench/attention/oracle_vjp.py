@@ -12,17 +12,16 @@ A row without an allowed key has gradient exactly 0, whatever stands in dO; so h
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.oracle import HeadReference, heads
 from attnbench.attention.oracle_scores import SCORE
 
 if TYPE_CHECKING:
     from attnbench.attention.call import Call
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def reference_vjp(

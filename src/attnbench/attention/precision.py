@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from attnbench.errors import SpecError, suggest
+from attnbench.errors import SpecError, not_one_of
 from attnbench.versions import parse
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
         bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
         return bfloat16
     if name not in DTYPES:
-        msg = f"dtype {name!r} is not one of {', '.join(DTYPES)}{suggest(name, DTYPES)}"
-        raise SpecError(msg)
+        raise SpecError(not_one_of("dtype", name, DTYPES))
     return np.dtype(name)
 
 
@@ -109,8 +108,7 @@ class Precision:
     def __post_init__(self) -> None:
         for name in (self.accumulate, self.logits, self.softmax, self.p_cast, self.stored_output):
             if name is not None and name not in LEVELS:
-                msg = f"precision {name!r} is not one of {', '.join(LEVELS)}{suggest(name, LEVELS)}"
-                raise SpecError(msg)
+                raise SpecError(not_one_of("precision", name, LEVELS))
         for name in ("exp_ulp", "tanh_ulp"):
             if not 0 < (error := getattr(self, name)) <= MOST_ULP:
                 most = f"above 0 and at most {MOST_ULP:g} unit roundoffs"

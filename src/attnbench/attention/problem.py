@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from attnbench.attention.precision import DTYPES
 from attnbench.attention.spec import OUTPUTS, AttentionSpec, stable_id
-from attnbench.errors import SpecError, suggest
+from attnbench.errors import SpecError, not_one_of, suggest
 
 DISTRIBUTIONS = ("normal", "peaky", "huge", "uniform", "outliers", "near_ties", "denormal", "large_mean")
 PHASES = ("forward", "backward", "decode")
@@ -100,10 +100,9 @@ class Problem:
                 object.__setattr__(self, name, getattr(self, fallback))
         self._check_sizes()
         if self.dtype not in DTYPES:
-            _fail(f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}{suggest(str(self.dtype), DTYPES)}")
+            _fail(not_one_of("dtype", self.dtype, DTYPES))
         if self.distribution not in DISTRIBUTIONS:
-            hint = suggest(str(self.distribution), DISTRIBUTIONS)
-            _fail(f"distribution {self.distribution!r} is not one of {', '.join(DISTRIBUTIONS)}{hint}")
+            _fail(not_one_of("distribution", self.distribution, DISTRIBUTIONS))
         object.__setattr__(self, "operands", tuple(sorted(self.operands)))
         self._check_operands()
 
@@ -120,7 +119,7 @@ class Problem:
     def _check_operands(self) -> None:
         for kind in self.operands:
             if kind not in OPERAND_KINDS:
-                _fail(f"operand {kind!r} is not one of {', '.join(OPERAND_KINDS)}{suggest(kind, OPERAND_KINDS)}")
+                _fail(not_one_of("operand", kind, OPERAND_KINDS))
         for group, kinds in OPERAND_GROUPS.items():
             chosen = [kind for kind in self.operands if kind in kinds]
             if len(chosen) > 1:
@@ -179,11 +178,11 @@ class Case:
 
     def __post_init__(self) -> None:
         if self.phase not in PHASES:
-            _fail(f"phase {self.phase!r} is not one of {', '.join(PHASES)}{suggest(str(self.phase), PHASES)}")
+            _fail(not_one_of("phase", self.phase, PHASES))
         object.__setattr__(self, "outputs", (self.outputs,) if isinstance(self.outputs, str) else tuple(self.outputs))
         for name in self.outputs:
             if name not in OUTPUTS:
-                _fail(f"output {name!r} is not one of {', '.join(OUTPUTS)}{suggest(str(name), OUTPUTS)}")
+                _fail(not_one_of("output", name, OUTPUTS))
         if self.phase == "decode" and self.problem.Tq != 1:
             _fail(f"decode asks about one new query, Tq = 1; got Tq = {self.problem.Tq}")
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import AttentionSpec
-from attnbench.errors import UsageError, suggest
+from attnbench.errors import UsageError, not_one_of, suggest
 
 # The words of people who run models, and the phases of a case that they stand for.
 PHASES = {"prefill": "forward", "decode": "decode", "train": "backward"}
@@ -103,7 +103,7 @@ class Shape:
         Raises ``UsageError`` for another phase, or for no tokens.
         """
         if phase not in PHASES:
-            _fail(f"phase {phase!r} is not one of {', '.join(PHASES)}{suggest(phase, PHASES)}")
+            _fail(not_one_of("phase", phase, PHASES))
         if tokens < 1 or batch < 1:
             _fail(f"--tokens and --batch are 1 or more; got {tokens} tokens, a batch of {batch}")
         problem = self.problem(tokens, phase=phase, batch=batch, dtype=dtype)

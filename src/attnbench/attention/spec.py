@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any, NoReturn
 
-from attnbench.errors import SpecError, suggest
+from attnbench.errors import SpecError, not_one_of, suggest
 
 SPEC_VERSION = "1"
 
@@ -77,12 +77,12 @@ class AttentionSpec:
 
     def __post_init__(self) -> None:
         if self.score not in SCORES:
-            _fail(f"score {self.score!r} is not one of {', '.join(SCORES)}{suggest(str(self.score), SCORES)}")
+            _fail(not_one_of("score", self.score, SCORES))
         object.__setattr__(self, "scale", _checked_scale(self.scale))
         if not isinstance(self.causal, bool):
             _fail(f"causal is True or False, not {self.causal!r}")
         if self.align is not None and self.align not in ALIGNMENTS:
-            _fail(f"align {self.align!r} is not one of {', '.join(ALIGNMENTS)}{suggest(str(self.align), ALIGNMENTS)}")
+            _fail(not_one_of("align", self.align, ALIGNMENTS))
         object.__setattr__(self, "softcap", _checked_softcap(self.softcap))
         object.__setattr__(self, "window", _checked_window(self.window))
         if not _real(self.dropout) or not 0 <= self.dropout < 1:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.precision import numpy_dtype, wide
 from attnbench.backends.implementation import AttentionOutput
 from attnbench.errors import UndeliveredError
@@ -14,8 +15,6 @@ from attnbench.errors import UndeliveredError
 if TYPE_CHECKING:
     from attnbench.attention.call import Call, Operands
     from attnbench.backends.backend import Backend
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands
 from attnbench.attention.spec import AttentionSpec
 from attnbench.backends import discover
@@ -15,8 +14,6 @@ from attnbench.backends.execute import execute, execute_vjp
 if TYPE_CHECKING:
     from attnbench.backends.backend import Backend
     from attnbench.backends.implementation import AttentionOutput, Implementation
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @cache

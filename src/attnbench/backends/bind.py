@@ -10,8 +10,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call, Operands, prepare
 from attnbench.attention.inputs import draw, draw_cotangents
 from attnbench.backends.answers import Answer, answer_of, arrays_of
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from attnbench.attention.spec import AttentionSpec
     from attnbench.backends.backend import Backend, Bound
     from attnbench.backends.implementation import Implementation
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)

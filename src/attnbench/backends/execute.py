@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call, Operands
 from attnbench.attention.precision import numpy_dtype, wide
 from attnbench.backends.answers import as_given, empty_gradients, empty_output
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from attnbench.attention.spec import AttentionSpec
     from attnbench.backends.backend import Backend
     from attnbench.backends.implementation import AttentionOutput, Implementation
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def execute(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.attention.precision import DTYPES, Precision, default_precision
 from attnbench.attention.spec import OUTPUTS, POSITIONS, SCORES
-from attnbench.errors import NotDeclaredError, UsageError, suggest
+from attnbench.errors import NotDeclaredError, UsageError, not_one_of
 from attnbench.versions import is_here
 
 if TYPE_CHECKING:
@@ -264,8 +264,7 @@ def _check_precision(declared: Any) -> None:
 def _check_names(what: str, names: Iterable[str], known: tuple[str, ...]) -> None:
     for name in names:
         if name not in known:
-            msg = f"{what} {name!r} is not one of {', '.join(known)}{suggest(name, known)}"
-            raise UsageError(msg)
+            raise UsageError(not_one_of(what, name, known))
 
 
 Attend = Callable[..., Any]

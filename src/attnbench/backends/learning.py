@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call, Operands, param_shapes, prepare
 from attnbench.attention.precision import numpy_dtype
-from attnbench.errors import UnsupportedError, UsageError, suggest
+from attnbench.errors import UnsupportedError, UsageError, not_one_of
 
 if TYPE_CHECKING:
     from attnbench.attention.spec import AttentionSpec
     from attnbench.backends.implementation import Implementation
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = Mapping[str, Array]
 
 OPTIMISERS = ("adam", "sgd")
@@ -43,8 +43,7 @@ class Optimiser:
 
     def __post_init__(self) -> None:
         if self.name not in OPTIMISERS:
-            msg = f"optimiser {self.name!r} is not one of {', '.join(OPTIMISERS)}{suggest(self.name, OPTIMISERS)}"
-            raise UsageError(msg)
+            raise UsageError(not_one_of("optimiser", self.name, OPTIMISERS))
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,7 @@ class EncoderDecoder:
 
     def __post_init__(self) -> None:
         if self.context not in CONTEXTS:
-            msg = f"context {self.context!r} is not one of {', '.join(CONTEXTS)}{suggest(self.context, CONTEXTS)}"
-            raise UsageError(msg)
+            raise UsageError(not_one_of("context", self.context, CONTEXTS))
         if (self.context == "attention") != (self.spec is not None):
             msg = "an EncoderDecoder has a spec where its context is 'attention', and only there"
             raise UsageError(msg)

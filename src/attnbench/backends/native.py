@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from attnbench.errors import UsageError, suggest
+from attnbench.errors import UsageError, not_one_of
 
 OPTIONS = ("mask", "bias", "causal", "softcap", "lse")
 
@@ -35,8 +35,7 @@ class NativeKernel:
     def __post_init__(self) -> None:
         for option in self.takes:
             if option not in OPTIONS:
-                msg = f"option {option!r} is not one of {', '.join(OPTIONS)}{suggest(option, OPTIONS)}"
-                raise UsageError(msg)
+                raise UsageError(not_one_of("option", option, OPTIONS))
 
     def available(self) -> bool:
         """Whether what it requires is installed; looks, but does not import."""

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.precision import DTYPES, numpy_dtype
 from attnbench.errors import AttnbenchError
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 OTHERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 LONGEST_HEADER = 1 << 16

@@ -9,7 +9,7 @@ from attnbench import groups
 from attnbench.attention.precision import DTYPES
 from attnbench.attention.shapes import PHASES, shape
 from attnbench.backends import discover
-from attnbench.errors import UsageError, suggest
+from attnbench.errors import UsageError
 
 
 def overrides(suites: Sequence[str], axes: Sequence[str], asked: Mapping[str, Sequence[Any]]) -> list[str]:
@@ -22,8 +22,8 @@ def overrides(suites: Sequence[str], axes: Sequence[str], asked: Mapping[str, Se
     given = {axis: levels for axis, levels in asked.items() if levels}
     for name in given.get("shape", ()):
         shape(name)
-    _known("--phase", given.get("phase", ()), tuple(PHASES))
-    _known("--dtype", given.get("dtype", ()), DTYPES)
+    check_known("--phase", given.get("phase", ()), tuple(PHASES))
+    check_known("--dtype", given.get("dtype", ()), DTYPES)
     for axis in ("tokens", "batch"):
         if any(count < 1 for count in given.get(axis, ())):
             msg = f"--{axis} is 1 or more; got {', '.join(map(str, given[axis]))}"
@@ -31,13 +31,6 @@ def overrides(suites: Sequence[str], axes: Sequence[str], asked: Mapping[str, Se
     for axis in given:
         _check_axis(axis, suites, axes)
     return [*axes, *(f"{axis}={','.join(map(str, levels))}" for axis, levels in given.items())]
-
-
-def _known(option: str, given: Sequence[str], known: Sequence[str]) -> None:
-    for one in given:
-        if one not in known:
-            msg = f"{option} {one} is not one of {', '.join(known)}{suggest(one, known)}"
-            raise UsageError(msg)
 
 
 def _check_axis(axis: str, suites: Sequence[str], axes: Sequence[str]) -> None:

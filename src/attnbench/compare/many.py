@@ -7,10 +7,10 @@ it minutes. Here a row is a cell and a column a pair; a test holds both to the s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.compare.sequential import CONFIRM, MOST_PAIRS, REPORTED, SAME, SCREEN, Rules
 from attnbench.compare.signed_rank import Looks, boundaries, interval_places, means_of_two, scores
 
@@ -18,8 +18,6 @@ INCONCLUSIVE, SAME_WORD, SLOWER, FASTER = 0, 1, 2, 3
 MOST = SCREEN.pairs[-1] + CONFIRM.pairs[-1]
 NEVER = 10**6
 CHUNK = 2000
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)

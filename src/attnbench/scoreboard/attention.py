@@ -6,13 +6,11 @@ the rest does. NumPy is all that this module imports, so that every tool starts 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-HEADS, HEAD_SIZE = 100, 32
+from attnbench.attention.arrays import Array
 
-Array = np.ndarray[Any, np.dtype[Any]]
+HEADS, HEAD_SIZE = 100, 32
 
 
 def attention(q: Array, k: Array, v: Array, scale: float, extra: int = 0) -> Array:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from attnbench.api import Capabilities, Implementation, implementation
+from attnbench.attention.arrays import Array
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Change = Callable[[str, Array, Any], Array]
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from attnbench.attention.arrays import Array
+
 Row = dict[str, str]
 Fits = Callable[[Mapping[str, str], str | None], bool]
 Pair = tuple[tuple[str, str], tuple[str, str]]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import AttentionSpec
@@ -28,8 +29,6 @@ from attnbench.errors import NotDeclaredError
 if TYPE_CHECKING:
     from attnbench.backends.backend import Backend
     from attnbench.backends.implementation import Implementation
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 AGAIN = 4  # calls after the first one
 CHUNK = 16  # queries at a time, and one by one

@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attnbench.agree.eager.scores import Scores
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 from attnbench.attention.precision import DTYPES
 from attnbench.attention.spec import SCORES, STAGES
 from attnbench.backends.implementation import AttentionOutput, Capabilities, Implementation
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 CAPABILITIES = Capabilities(
     scores=SCORES,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.oracle import reference
 from attnbench.attention.oracle_vjp import reference_vjp
 from attnbench.backends.bind import bind, inputs_of
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from attnbench.attention.problem import Case
     from attnbench.backends.backend import Backend
     from attnbench.backends.implementation import Implementation
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,10 @@ Whole arrays in the wide dtype: q (B, Hq, Tq, D), k (B, Hq, S, D) as each query 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 NORM_FLOOR = 1e-12
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from attnbench.attention.arrays import Array
 
 UNIFORM_TERMS = 0.25  # coefficient of variation below which roundings add up instead of cancelling
 BY_CHANCE = 2  # so many of many different terms are the same in the bits that are compared

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from attnbench.agree.judge.weight_bounds import SLACK
+from attnbench.attention.arrays import Array
 from attnbench.attention.precision import LARGEST, UNIT_ROUNDOFF, numpy_dtype
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)

@@ -34,13 +34,12 @@ from attnbench.agree.judge.weight_bounds import (
     weight_errors,
     weight_ranges,
 )
+from attnbench.attention.arrays import Array
 from attnbench.attention.precision import SMALLEST_NORMAL, SMALLEST_SUBNORMAL, UNIT_ROUNDOFF, Precision, wide
 
 if TYPE_CHECKING:
     from attnbench.attention.call import Call
     from attnbench.attention.oracle import HeadReference
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 CAST = 3.0  # weights halfway between two numbers are all off by u_P, up or down: with SLACK six standard deviations
 STORED = 1.75  # roundings of random sign, one for each time a sum is stored: with SLACK six standard deviations

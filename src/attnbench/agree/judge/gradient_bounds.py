@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from attnbench.agree.judge.bounds import (
 )
 from attnbench.agree.judge.steps import SPEC, Steps
 from attnbench.agree.judge.weight_bounds import SLACK
+from attnbench.attention.arrays import Array
 from attnbench.attention.oracle import heads
 from attnbench.attention.oracle_vjp import add_broadcast, zeros_like_operands
 from attnbench.attention.spec import COSINE_FLOOR
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from attnbench.attention.call import Call
     from attnbench.attention.oracle import HeadReference
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Gradients = dict[str, Array]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.backends.answers import Answer, empty_gradients, empty_output
 from attnbench.backends.bind import Binding, Inputs, LastBinding, bind
 from attnbench.backends.implementation import AttentionOutput
@@ -14,8 +15,6 @@ from attnbench.backends.implementation import AttentionOutput
 if TYPE_CHECKING:
     from attnbench.backends.backend import Backend
     from attnbench.backends.implementation import Implementation
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 SMALL = 1 << 16  # B·Hq·Tq·S up to which it is called a second time
 

@@ -15,6 +15,7 @@ from attnbench.agree.judge import telling
 from attnbench.agree.judge.array import Judgement, judge, of_another_form
 from attnbench.agree.judge.bounds import Units, output_sides, stage_bounds
 from attnbench.agree.judge.gradient_bounds import gradient_bounds
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call, Sizes
 from attnbench.attention.inputs import stream
 from attnbench.attention.oracle import Evaluated, heads
@@ -25,8 +26,6 @@ from attnbench.backends.bind import Inputs
 
 if TYPE_CHECKING:
     from attnbench.backends.implementation import AttentionOutput
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 WHOLE = 1 << 22  # B·Hq·Tq·S up to which everything is judged
 SAMPLED_HEADS = 4

@@ -9,16 +9,15 @@ There the numbers count by their squares, since one that is nearly 0 says little
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from attnbench.agree.judge.weight_bounds import SLACK
+from attnbench.attention.arrays import Array
 
 if TYPE_CHECKING:
     from attnbench.attention.oracle import HeadReference
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 ROOM = 0.5  # what agrees, over what a wrong answer would be off by, up to which an element tells
 ALIKE = 1e-12  # relative spread of values below which they are all the same

@@ -17,6 +17,7 @@ from attnbench.agree.judge.array import Judgement, judge, of_another_form
 from attnbench.agree.judge.bounds import Units
 from attnbench.agree.judge.gradient_bounds import gradient_bounds
 from attnbench.agree.judge.sampled import Sample, choose, judge_forward, judge_gradients
+from attnbench.attention.arrays import Array
 from attnbench.attention.inputs import stream
 from attnbench.attention.oracle_vjp import reference_vjp
 from attnbench.backends.bind import Inputs, inputs_of
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from attnbench.attention.problem import Case
     from attnbench.backends.bind import Binding
     from attnbench.backends.implementation import AttentionOutput
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 KEPT = "after other values were put in the place of its inputs"
 

@@ -16,14 +16,14 @@ The 2 is ``SLACK``: in an exponent it cannot be multiplied on afterwards. A sink
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
+
 if TYPE_CHECKING:
     from attnbench.attention.oracle import HeadReference
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 SLACK = 2.0  # an element agrees within SLACK * E
 FIRST_ORDER = 0.1  # above this δ the exponential is no longer linear

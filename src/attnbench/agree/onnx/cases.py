@@ -18,12 +18,11 @@ import numpy as np
 from attnbench.agree.judge.array import Judgement, judge
 from attnbench.agree.judge.weight_bounds import SLACK
 from attnbench.agree.onnx.node import INPUTS, OUTPUTS, Node
+from attnbench.attention.arrays import Array
 from attnbench.errors import MissingExtraError, UsageError, suggest
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 # onnx/backend/test/runner: "two bfloat16 ULPs", because 1e-3 is less than one.
 BFLOAT16_RTOL = 2.0**-6

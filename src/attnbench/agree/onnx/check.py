@@ -19,6 +19,7 @@ from attnbench.agree.onnx.cases import OnnxCase, judge_case, largest_error, node
 from attnbench.agree.onnx.node import PACKED_AXES, Node, Translation, answer, translate
 from attnbench.agree.onnx.random_nodes import random_node
 from attnbench.agree.onnx.reference import evaluate_as_intended, precision
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call, prepare
 from attnbench.attention.oracle import heads
 from attnbench.attention.precision import SMALLEST_SUBNORMAL, UNIT_ROUNDOFF, Precision
@@ -28,8 +29,6 @@ from attnbench.errors import UsageError, is_refusal, refusal_of
 if TYPE_CHECKING:
     from attnbench.backends.backend import Backend
     from attnbench.backends.implementation import Implementation
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 RANDOM = "random "
 ROUNDING = "rounding"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands
 from attnbench.attention.precision import UNIT_ROUNDOFF, dtype_name, numpy_dtype
 from attnbench.attention.spec import AttentionSpec
@@ -20,8 +21,6 @@ from attnbench.errors import SpecError
 
 if TYPE_CHECKING:
     from attnbench.backends.implementation import AttentionOutput
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 OPSETS = (23, 24, 25)
 INPUTS = ("Q", "K", "V", "attn_mask", "past_key", "past_value", "nonpad_kv_seqlen")

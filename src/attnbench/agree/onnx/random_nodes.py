@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from attnbench.agree.onnx.node import DTYPE_OF_CODE, OPSETS, OUTPUTS, SHORT_MASKS, SINCE, Node
+from attnbench.attention.arrays import Array
 from attnbench.attention.inputs import stream
 from attnbench.attention.precision import numpy_dtype
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Rng = np.random.Generator
 
 OPSET_SHARES = (0.25, 0.25, 0.5)

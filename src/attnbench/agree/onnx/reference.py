@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from attnbench.agree.onnx.node import DTYPE_OF_CODE, INPUTS, OUTPUTS, Node, by_heads, full_mask, keys
+from attnbench.attention.arrays import Array
 from attnbench.attention.precision import UNIT_ROUNDOFF, Precision
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def evaluate(node: Node) -> dict[str, Array]:

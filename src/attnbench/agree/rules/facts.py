@@ -9,19 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from attnbench.agree.judge.array import Judgement, judge
 from attnbench.agree.judge.bounds import Units, output_bound
 from attnbench.agree.judge.weight_bounds import SLACK
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 from attnbench.attention.oracle import HeadReference
 from attnbench.attention.oracle_scores import SCORE
 from attnbench.attention.precision import numpy_dtype
 
-Array = np.ndarray[Any, np.dtype[Any]]
 NEARER = 0.1  # how much nearer than the right answer a reading must be before it is looked at closely
 NEARER_LOW = 0.7  # the same where the rounding of the output is of the size of the fault
 LOW = 2.0**-20  # a unit roundoff above which an output is called low

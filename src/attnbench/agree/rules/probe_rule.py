@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from attnbench.agree.rules.probes import (
     support,
     transposed_attention,
 )
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call, prepare
 from attnbench.attention.inputs import draw
 from attnbench.attention.problem import Case, Problem
@@ -38,8 +39,6 @@ from attnbench.errors import NotDeclaredError
 
 if TYPE_CHECKING:
     from attnbench.backends.implementation import Implementation
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 # A tail of one key behind a tile of 32; fewer columns than a probe asks for at a time.
 SIZES = {"B": 2, "Tq": 17, "S": 33, "D": 16, "Dv": 2}

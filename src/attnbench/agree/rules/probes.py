@@ -8,11 +8,12 @@ queries stand, dO = identity gives Pᵀ through dV, and poison outside the allow
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from attnbench.agree.rules.facts import Facts, answer, facts_of
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call, Sizes
 from attnbench.attention.inputs import GARBAGE
 from attnbench.attention.precision import SMALLEST_NORMAL, UNIT_ROUNDOFF, numpy_dtype
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from attnbench.backends.backend import Backend
     from attnbench.backends.implementation import AttentionOutput, Implementation
 
-Array = np.ndarray[Any, np.dtype[Any]]
 ALIKE = 16  # kinds of questions that stay compiled
 CHUNK = 64  # columns of the identity at a time
 VISIBLE = 1e6  # a weight this far above the smallest normal number cannot have vanished by rounding

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from attnbench.attention.arrays import Array
 
 # The variants differ by tenths; the coarsest kernel compared here works in float32 or TF32.
 TOLERANCE = 5e-3

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from attnbench.agree.cases.case_text import case_from_text
 from attnbench.agree.judge.array import Judgement
 from attnbench.agree.judge.bounds import Units
 from attnbench.agree.judge.sampled import SHARE, Sample, Share, choose, sampled
 from attnbench.agree.judge.verify import judge_a_head, judge_answer
+from attnbench.attention.arrays import Array
 from attnbench.attention.precision import Precision
 from attnbench.backends.answers import gradient_names
 from attnbench.backends.bind import Inputs, inputs_of
@@ -32,8 +31,6 @@ from attnbench.workers.protocol import OK, WRONG, Done
 
 if TYPE_CHECKING:
     from attnbench.attention.problem import Case
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 HOT, REST = "hot", "rest"
 NEW, PART = "new", "part"

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.inputs import GARBAGE, stream
 from attnbench.backends.bind import Inputs, inputs_of
 
 if TYPE_CHECKING:
     from attnbench.attention.problem import Case
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 STRUCTURE = ("mask", "q_lengths", "kv_lengths", "q_segments", "kv_segments", "offset", "scale")
 # A bias as low as this takes its key away; one of these is no value, but a mask.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.inputs import drawn
 from attnbench.attention.precision import numpy_dtype
 from attnbench.measure.clock import ceilings
@@ -22,8 +23,6 @@ from attnbench.measure.clock import ceilings
 if TYPE_CHECKING:
     from attnbench.attention.problem import Case, Problem
     from attnbench.workers.protocol import Ceilings
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 BACKWARD_FACTOR = 2.5
 LSE_BYTES = 4

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from attnbench.api import Call, Capabilities, Implementation, implementation
+from attnbench.attention.arrays import Array
 from attnbench.scoreboard.attention import attention
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def _version(extra: int) -> Implementation:

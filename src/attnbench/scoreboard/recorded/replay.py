@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from attnbench.attention.arrays import Array
 from attnbench.compare import many
 from attnbench.compare.calibration import BLOCK
 from attnbench.compare.rates import Rate, clustered, exact, number
@@ -26,8 +27,6 @@ from attnbench.scoreboard.recorded.corpus import Corpus
 from attnbench.scoreboard.recorded.rules import asv_worse, pyperf_slower, pytest_benchmark_fails
 from attnbench.scoreboard.recorded.windows import Windows
 from attnbench.show import markdown
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 EFFECTS = (0.0, 0.02, 0.03, 0.05, 0.10)
 CHUNK = 500

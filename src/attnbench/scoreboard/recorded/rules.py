@@ -8,12 +8,11 @@ Read from the sources of pytest-benchmark 5.3.1 (``utils.PercentageRegressionChe
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from scipy import special, stats
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from attnbench.attention.arrays import Array
 
 ASV_P = 0.002
 # asv computes Mann and Whitney's p exactly up to so many samples, and by the normal distribution above.

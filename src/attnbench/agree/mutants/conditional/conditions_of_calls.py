@@ -19,10 +19,9 @@ from attnbench.agree.mutants.conditional.drawing import (
     with_spec,
 )
 from attnbench.agree.mutants.conditional.moments import Moment
+from attnbench.attention.arrays import Array
 from attnbench.attention.precision import DTYPES
 from attnbench.attention.problem import OPERAND_KINDS, Case
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 LOW = -1e3
 

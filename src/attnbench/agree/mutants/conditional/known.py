@@ -8,9 +8,6 @@ that of ``attnbench.agree.judge.trial``: numbers beyond the bound, inputs writte
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from attnbench.agree.eager.attention import CAPABILITIES, Eager
 from attnbench.agree.judge.bounds import Units
@@ -28,14 +25,13 @@ from attnbench.agree.judge.sampled import (
     true_gradients,
 )
 from attnbench.agree.mutants.conditional.mutants import Conditional
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Sizes
 from attnbench.attention.oracle import Evaluated
 from attnbench.attention.problem import Case
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.backends.implementation import AttentionOutput
 from attnbench.errors import AttnbenchError
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
