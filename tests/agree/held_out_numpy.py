@@ -9,7 +9,8 @@ import ml_dtypes
 import numpy as np
 
 from attnbench.api import Call, Capabilities
-from tests.agree.plain_kernel import Array, Plain
+from attnbench.attention.arrays import Array
+from tests.agree.plain_kernel import Plain
 
 CAUSAL, GQA = Capabilities(causal=True), Capabilities(gqa=True)
 MASK, BIAS = Capabilities(mask=True), Capabilities(bias=True)

@@ -9,7 +9,8 @@ import ml_dtypes
 import numpy as np
 
 from attnbench.api import AttentionOutput, Call, Capabilities
-from tests.agree.plain_kernel import Array, Plain
+from attnbench.attention.arrays import Array
+from tests.agree.plain_kernel import Plain
 
 CAUSAL, MASK = Capabilities(causal=True), Capabilities(mask=True)
 BIAS, LENGTHS = Capabilities(bias=True), Capabilities(lengths=True)

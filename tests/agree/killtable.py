@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from attnbench.agree.cases.by_feature import PLAIN, CheckCase, check_cases
-from attnbench.agree.eager.attention import Array, Eager
+from attnbench.agree.eager.attention import Eager
 from attnbench.agree.judge.trial import trial
 from attnbench.agree.mutants import MUTANTS, Mutant
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call, prepare
 from attnbench.attention.inputs import draw, draw_cotangents
 from attnbench.attention.oracle import reference

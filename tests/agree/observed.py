@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.agree.eager.attention import Array, Eager
+from attnbench.agree.eager.attention import Eager
 from attnbench.agree.judge.trial import trial
 from attnbench.agree.mutants import MUTANTS
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 from attnbench.attention.problem import DISTRIBUTIONS, Case, Problem
 from attnbench.attention.spec import AttentionSpec

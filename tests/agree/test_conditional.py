@@ -11,7 +11,7 @@ import pytest
 
 from attnbench.agree.cases.by_feature import CheckCase
 from attnbench.agree.cases.case_text import case_from_text
-from attnbench.agree.eager.attention import Array, Eager
+from attnbench.agree.eager.attention import Eager
 from attnbench.agree.judge.trial import trial
 from attnbench.agree.judge.weight_bounds import SLACK
 from attnbench.agree.mutants import MUTANTS
@@ -23,6 +23,7 @@ from attnbench.agree.mutants.conditional.moments import Condition, Moment
 from attnbench.agree.mutants.conditional.mutants import Conditional
 from attnbench.agree.mutants.conditional.recipes import BY_FEATURE, BY_KIND, recipes
 from attnbench.agree.mutants.conditional.witnesses import KEEPS, Pair, draw_pair, witness
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Sizes
 from attnbench.attention.problem import Case
 from attnbench.backends.attend import load_backend

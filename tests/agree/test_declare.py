@@ -15,9 +15,10 @@ from attnbench.agree.declare import explain
 from attnbench.agree.declare.candidates import sets, steps, with_all
 from attnbench.agree.declare.explain import Evidence, Kernel, explaining, with_precision
 from attnbench.agree.declare.offer import EXPLAINABLE, Question, offer
-from attnbench.agree.eager.attention import Array, Eager
+from attnbench.agree.eager.attention import Eager
 from attnbench.agree.judge.arithmetic import precision_of
 from attnbench.agree.judge.trial import trial
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 from attnbench.attention.precision import DTYPES, UNIT_ROUNDOFF, Precision, default_precision, numpy_dtype
 from attnbench.attention.problem import Case, Problem

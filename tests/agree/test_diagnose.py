@@ -12,9 +12,10 @@ from attnbench.agree.check.rows import CheckRow, check_feature
 from attnbench.agree.diagnose.doctor import UNKNOWN, Diagnosis
 from attnbench.agree.diagnose.examine import Examination, examine
 from attnbench.agree.diagnose.shrink import shrink
-from attnbench.agree.eager.attention import Array, Eager, Softmax
+from attnbench.agree.eager.attention import Eager, Softmax
 from attnbench.agree.judge.trial import trial
 from attnbench.agree.mutants import MUTANTS
+from attnbench.attention.arrays import Array
 from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.attend import load_backend

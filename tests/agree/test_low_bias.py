@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from attnbench.agree.cases.by_feature import check_cases
-from attnbench.agree.eager.attention import Array, Eager
+from attnbench.agree.eager.attention import Eager
 from attnbench.agree.judge import telling
 from attnbench.agree.judge.array import judge
 from attnbench.agree.judge.bounds import Units, every_key, output_bound, output_sides, stage_bounds
 from attnbench.agree.judge.gradient_bounds import gradient_bounds
 from attnbench.agree.judge.trial import Trial, trial
 from attnbench.agree.judge.weight_bounds import SLACK, weight_errors, weight_ranges
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call, Operands, prepare
 from attnbench.attention.oracle import HeadReference, heads
 from attnbench.attention.precision import DTYPES, default_precision

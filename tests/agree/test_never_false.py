@@ -19,11 +19,12 @@ from attnbench.agree.diagnose.kind import diagnose
 from attnbench.agree.diagnose.readings_gradient import gradient_readings, gradients
 from attnbench.agree.diagnose.readings_measured import Span, within_span
 from attnbench.agree.diagnose.readings_numeric import tf32
-from attnbench.agree.eager.attention import CAPABILITIES, Array, Eager, State
+from attnbench.agree.eager.attention import CAPABILITIES, Eager, State
 from attnbench.agree.judge.bounds import Units
 from attnbench.agree.judge.gradient_bounds import gradient_bounds
 from attnbench.agree.judge.trial import trial
 from attnbench.agree.judge.weight_bounds import SLACK
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 from attnbench.attention.inputs import draw_cotangents
 from attnbench.backends.attend import load_backend

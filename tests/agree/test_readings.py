@@ -15,7 +15,8 @@ from attnbench.agree.diagnose.condition import condition
 from attnbench.agree.diagnose.doctor import UNKNOWN, Diagnosis
 from attnbench.agree.diagnose.examine import examine
 from attnbench.agree.diagnose.kind import diagnose
-from attnbench.agree.eager.attention import Array, Eager, Softmax
+from attnbench.agree.eager.attention import Eager, Softmax
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 from attnbench.attention.problem import Case
 from attnbench.backends.attend import load_backend

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.agree.eager.attention import Array, Eager
+from attnbench.agree.eager.attention import Eager
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 from attnbench.attention.precision import numpy_dtype
 

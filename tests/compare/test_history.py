@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from attnbench.attention.arrays import Array
 from attnbench.compare import history as module
 from attnbench.compare import past_runs
-from attnbench.compare.history import ERROR, SMALLEST, Array, change_points, fewest_runs, penalty
+from attnbench.compare.history import ERROR, SMALLEST, change_points, fewest_runs, penalty
 from attnbench.compare.past_runs import history
 from attnbench.errors import MissingExtraError, NothingSelectedError
 from attnbench.report import history as drawn

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands
 from attnbench.attention.spec import AttentionSpec
-from tests.differential.comparing import NAIVE, Array, difference, produce
+from tests.differential.comparing import NAIVE, difference, produce
 
 pytestmark = pytest.mark.skipif(find_spec("keras") is None, reason="needs Keras, which the test extra brings")
 

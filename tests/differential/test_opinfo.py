@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands
 from attnbench.attention.precision import Precision, numpy_dtype
 from attnbench.attention.spec import AttentionSpec
-from tests.differential.comparing import NAIVE, Array, difference, gradient_differences, produce
+from tests.differential.comparing import NAIVE, difference, gradient_differences, produce
 from tests.differential.produce_opinfo import DTYPES
 
 pytestmark = pytest.mark.skipif(

@@ -16,9 +16,11 @@ from attnbench.lazily import loader
 
 if TYPE_CHECKING:
     from attnbench.attention import layouts
+    from attnbench.attention.arrays import Array
     from attnbench.attention.call import Call, Sizes
 
 __all__ = [
+    "Array",
     "AttentionOutput",
     "AttentionSpec",
     "AttnbenchError",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Array": "attnbench.attention.arrays",
     "Call": "attnbench.attention.call",
     "Sizes": "attnbench.attention.call",
     "layouts": "attnbench.attention.layouts",

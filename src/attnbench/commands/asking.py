@@ -9,7 +9,7 @@ from attnbench import groups
 from attnbench.attention.precision import DTYPES
 from attnbench.attention.shapes import PHASES, shape
 from attnbench.backends import discover
-from attnbench.errors import UsageError
+from attnbench.errors import UsageError, check_known
 
 
 def overrides(suites: Sequence[str], axes: Sequence[str], asked: Mapping[str, Sequence[Any]]) -> list[str]:

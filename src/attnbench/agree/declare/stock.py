@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.agree.eager.attention import Array, Eager
+from attnbench.agree.eager.attention import Eager
 from attnbench.agree.eager.baseline import Baseline
+from attnbench.attention.arrays import Array
 from attnbench.backends.implementation import AttentionOutput
 
 if TYPE_CHECKING:

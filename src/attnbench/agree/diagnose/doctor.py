@@ -8,14 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.judge.arithmetic import precision_of
 from attnbench.agree.judge.bounds import Units
-from attnbench.agree.rules.facts import (
-    Answer,
-    Array,
-    Facts,
-    answer,
-    facts_of,
-)
+from attnbench.agree.rules.facts import Answer, Facts, answer, facts_of
 from attnbench.agree.rules.probes import Box
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call, prepare
 from attnbench.attention.inputs import draw
 from attnbench.errors import SpecError

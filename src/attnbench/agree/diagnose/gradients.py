@@ -17,7 +17,8 @@ from attnbench.agree.judge.bounds import Units
 from attnbench.agree.judge.gradient_bounds import gradient_bounds
 from attnbench.agree.judge.steps import SPEC, Steps
 from attnbench.agree.judge.weight_bounds import SLACK
-from attnbench.agree.rules.facts import Array, distance, within
+from attnbench.agree.rules.facts import distance, within
+from attnbench.attention.arrays import Array
 from attnbench.attention.inputs import draw_cotangents
 from attnbench.errors import SpecError
 

@@ -18,7 +18,6 @@ from attnbench.agree.judge.bounds import Units
 from attnbench.agree.rules.facts import (
     LOW,
     Answer,
-    Array,
     Facts,
     agreement,
     answer,
@@ -29,6 +28,7 @@ from attnbench.agree.rules.facts import (
     within,
 )
 from attnbench.agree.rules.probes import attention_matrix, kv_head_map, slope, with_values
+from attnbench.attention.arrays import Array
 from attnbench.errors import SpecError
 
 if TYPE_CHECKING:

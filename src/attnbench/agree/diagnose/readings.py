@@ -25,7 +25,8 @@ from attnbench.agree.diagnose.readings_allowed import (
     tails,
     windows,
 )
-from attnbench.agree.rules.facts import Answer, Array, Facts, Weights, masked, spec_softmax, with_scale
+from attnbench.agree.rules.facts import Answer, Facts, Weights, masked, spec_softmax, with_scale
+from attnbench.attention.arrays import Array
 from attnbench.attention.precision import LARGEST
 
 

@@ -8,7 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from attnbench.agree.rules.facts import Array, Facts, Weights, inside, masked, parts_of, spec_softmax, with_scale
+from attnbench.agree.rules.facts import Facts, Weights, inside, masked, parts_of, spec_softmax, with_scale
+from attnbench.attention.arrays import Array
 
 TILES = (2, 4, 8, 16, 32, 64, 128)
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from attnbench.agree.judge.steps import SPEC, Steps
-from attnbench.agree.rules.facts import Answer, Array, params_of
+from attnbench.agree.rules.facts import Answer, params_of
+from attnbench.attention.arrays import Array
 from attnbench.attention.oracle_scores import SCORE
 
 Gradients = dict[str, Array]

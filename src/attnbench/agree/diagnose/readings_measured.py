@@ -13,7 +13,8 @@ import numpy as np
 from attnbench.agree.diagnose.readings import all_readings
 from attnbench.agree.diagnose.readings_allowed import Reading, Readings, part
 from attnbench.agree.judge.bounds import Units
-from attnbench.agree.rules.facts import Answer, Array, Facts, answer, bounds_of, within
+from attnbench.agree.rules.facts import Answer, Facts, answer, bounds_of, within
+from attnbench.attention.arrays import Array
 
 FEW = 2  # a first wrong query or key below this is no edge
 AXES = ("batch entry", "head", "query", "key")

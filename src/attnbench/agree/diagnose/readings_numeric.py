@@ -13,7 +13,8 @@ from functools import partial
 import numpy as np
 
 from attnbench.agree.diagnose.readings_allowed import Reading
-from attnbench.agree.rules.facts import Array, Facts, Weights, answer, masked, spec_softmax
+from attnbench.agree.rules.facts import Facts, Weights, answer, masked, spec_softmax
+from attnbench.attention.arrays import Array
 from attnbench.attention.precision import SMALLEST_NORMAL, numpy_dtype, wide
 
 # Logits near these leave it to rounding whether exp or a sum of some overflows or vanishes.

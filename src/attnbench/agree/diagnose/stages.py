@@ -13,7 +13,8 @@ from attnbench.agree.diagnose.doctor import OTHER_SEEDS, UNKNOWN, Diagnosis, Doc
 from attnbench.agree.diagnose.readings import all_readings
 from attnbench.agree.judge.array import Judgement
 from attnbench.agree.judge.bounds import Units, stage_bounds
-from attnbench.agree.rules.facts import Answer, Array, Facts, answer, head_of, within
+from attnbench.agree.rules.facts import Answer, Facts, answer, head_of, within
+from attnbench.attention.arrays import Array
 
 ENOUGH = 4  # rows that must show the same number
 CLEAR = 8.0  # bounds that a number must be beyond before it is called one

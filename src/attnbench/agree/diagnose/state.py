@@ -6,14 +6,8 @@ import numpy as np
 
 from attnbench.agree.diagnose.doctor import OTHER_SEEDS, Diagnosis, Doctor, Seen
 from attnbench.agree.judge.array import dtype_text
-from attnbench.agree.rules.facts import (
-    Array,
-    answer,
-    bounds_of,
-    distance,
-    facts_of,
-    within,
-)
+from attnbench.agree.rules.facts import answer, bounds_of, distance, facts_of, within
+from attnbench.attention.arrays import Array
 from attnbench.attention.precision import numpy_dtype
 
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.agree.eager.attention import Array, Eager
+from attnbench.agree.eager.attention import Eager
 from attnbench.agree.eager.errors import Observed, observe
+from attnbench.attention.arrays import Array
 from attnbench.attention.precision import UNIT_ROUNDOFF, numpy_dtype
 from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import AttentionSpec

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.agree.eager.attention import Array, Eager, Softmax
+from attnbench.agree.eager.attention import Eager, Softmax
 from attnbench.agree.mutants.catalogue import Report, planted
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 from attnbench.attention.precision import numpy_dtype
 from attnbench.backends.implementation import AttentionOutput

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnbench.agree.eager.attention import Array, Eager, State
+from attnbench.agree.eager.attention import Eager, State
 from attnbench.agree.mutants.catalogue import Report, planted
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 
 HALF = 0.5

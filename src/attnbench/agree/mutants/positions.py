@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.agree.eager.attention import Array, Eager
+from attnbench.agree.eager.attention import Eager
 from attnbench.agree.mutants.catalogue import Report, planted
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 
 TILE = 32

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnbench.agree.semantics.conventions import Array, attend, classify_row, close, first_match, lower
+from attnbench.agree.semantics.conventions import attend, classify_row, close, first_match, lower
+from attnbench.attention.arrays import Array
 from attnbench.attention.precision import DTYPES, UNIT_ROUNDOFF, numpy_dtype
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.agree.eager.attention import Array, Eager, Softmax, State
+from attnbench.agree.eager.attention import Eager, Softmax, State
 from attnbench.agree.mutants.catalogue import Mutant
 from attnbench.agree.mutants.conditional.moments import Condition, Moment
+from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call, Sizes
 from attnbench.attention.spec import STAGES
 from attnbench.backends.implementation import AttentionOutput
