@@ -23,10 +23,10 @@ import numpy as np
 import threadpoolctl
 
 from attnbench.agree.cases.by_feature import CheckCase, check_cases
-from attnbench.agree.cases.dimensions import SMALL, Limits
+from attnbench.agree.cases.dimensions import SMALL, MostWork
 from attnbench.agree.cases.plan import SWEEPS, planned_cases
 from attnbench.agree.eager.attention import Eager
-from attnbench.agree.judge.sampled import SHARE
+from attnbench.agree.judge.selection import SHARE
 from attnbench.agree.mutants.conditional.known import Known, called_again, fault, known
 from attnbench.agree.mutants.conditional.witnesses import KEEPS, Pair, draw_witnessed
 from attnbench.attention.precision import DTYPES
@@ -57,7 +57,7 @@ def small_plan() -> Sequence[CheckCase]:
     return (*cases_of_features(), *_boundaries({number: SMALL}))
 
 
-def _boundaries(sweeps: Mapping[int, Limits]) -> list[CheckCase]:
+def _boundaries(sweeps: Mapping[int, MostWork]) -> list[CheckCase]:
     plan = planned_cases(Eager().implementation("control"), sweeps=sweeps)
     return [CheckCase(BOUNDARIES, one.case) for one in plan]
 

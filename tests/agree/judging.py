@@ -7,7 +7,7 @@ import numpy as np
 from attnbench.agree.judge.array import Judgement
 from attnbench.agree.judge.bounds import Units
 from attnbench.agree.judge.run_once import run_once
-from attnbench.agree.judge.sampled import choose, judge_forward, judge_gradients
+from attnbench.agree.judge.selection import choose, judge_forward, judge_gradients
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands, prepare
 from attnbench.attention.oracle import reference
@@ -32,12 +32,12 @@ def judged(
 ) -> dict[str, Judgement]:
     """A judgement of every output and gradient, by name."""
     inputs = given_inputs(spec, operands, outputs, d_output, d_lse)
-    sample = choose(inputs.call, 0)
+    selection = choose(inputs.call, 0)
     ran = run_once(load_backend(backend), implementation, inputs)
     units = Units.of(implementation.capabilities.precision_of(inputs.call.dtype), inputs.call.dtype)
-    found = judge_forward(ran.output, inputs, units, sample)
+    found = judge_forward(ran.output, inputs, units, selection)
     if inputs.gradients:
-        found += judge_gradients(ran.grads, inputs, units, sample)
+        found += judge_gradients(ran.grads, inputs, units, selection)
     return {one.tensor: one for one in found}
 
 
@@ -58,16 +58,16 @@ def moved(
     call = inputs.call
     other_q, other_k, other_v, other = prepare(spec, operands, case.outputs)
     units = Units.of(default_precision(call.dtype), call.dtype)
-    sample = choose(call, 0)
+    selection = choose(call, 0)
     answer = reference(other_q, other_k, other_v, other)
     level = numpy_dtype(wide(call.dtype))
     arrays = {name: getattr(answer, name).astype(level) for name in call.outputs}
     output = AttentionOutput(answer.output.astype(numpy_dtype(call.dtype)), **arrays)
-    found = judge_forward(output, inputs, units, sample)
+    found = judge_forward(output, inputs, units, selection)
     if case.gradients:
         given = (inputs.d_output if d_output is None else d_output), (inputs.d_lse if d_lse is None else d_lse)
         exact = reference_vjp(other_q, other_k, other_v, other, *given)
         named = inputs.arrays()
         grads = {n: exact.get(n, np.zeros(named[n].shape)).astype(named[n].dtype) for n in gradient_names(call)}
-        found += judge_gradients(grads, inputs, units, sample)
+        found += judge_gradients(grads, inputs, units, selection)
     return {one.tensor: one.error_ratio for one in found}

@@ -12,7 +12,7 @@ import pytest
 from attnbench.agree.cases.by_feature import PLAIN, RULES, SQUARE
 from attnbench.agree.check.words import UNSET, WORDS, arithmetic, as_typed, line
 from attnbench.agree.declare import explain
-from attnbench.agree.declare.candidates import sets, steps, with_all
+from attnbench.agree.declare.candidates import sets, widenings, with_all
 from attnbench.agree.declare.explain import Evidence, Kernel, explaining, with_precision
 from attnbench.agree.declare.offer import EXPLAINABLE, Question, offer
 from attnbench.agree.eager.attention import Eager
@@ -250,7 +250,7 @@ def test_our_own_attention_is_about_as_far_off_and_a_coarser_one_is_not() -> Non
 def test_a_declared_chain_that_is_too_short_is_taken_back() -> None:
     short = replace(default_precision("float32"), chain=1)
     one = kernel(Eager, "float32", precision={"float32": short})
-    words = {step.levels[0].get("chain", "") for step in steps(short, "float32")}
+    words = {step.levels[0].get("chain", "") for step in widenings(short, "float32")}
     assert None in words
     assert offer(NUMPY, one, {}).line == 'precision={"float32": Precision(chain=1)}'
     assert arithmetic({"chain": None}) == "sums over all terms"
@@ -397,7 +397,7 @@ def test_an_exception_and_the_end_of_the_time_offer_nothing() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_step_is_wider_than_what_is_declared_and_sets_go_from_small_to_large(dtype: str) -> None:
     declared = default_precision(dtype)
-    every = steps(declared, dtype)
+    every = widenings(declared, dtype)
     names = [name for step in every for name in step.levels[0]]
     assert names[0] == "flush"
     assert set(names) <= {f.name for f in fields(Precision)}
@@ -405,7 +405,7 @@ def test_every_step_is_wider_than_what_is_declared_and_sets_go_from_small_to_lar
     chosen = list(sets(every, every[:1]))
     assert [len(one) for one in chosen] == sorted(len(one) for one in chosen)
     assert all(every[0] in one for one in chosen)
-    assert not steps(with_all(declared, every), dtype), "what is declared already is not offered again"
+    assert not widenings(with_all(declared, every), dtype), "what is declared already is not offered again"
 
 
 def test_words_and_line_say_every_field() -> None:

@@ -19,7 +19,7 @@ from attnbench.agree.diagnose.kind import diagnose
 from attnbench.agree.diagnose.readings_gradient import gradient_readings, gradients
 from attnbench.agree.diagnose.readings_measured import Span, within_span
 from attnbench.agree.diagnose.readings_numeric import tf32
-from attnbench.agree.eager.attention import CAPABILITIES, Eager, State
+from attnbench.agree.eager.attention import CAPABILITIES, Eager, ForwardState
 from attnbench.agree.judge.bounds import Units
 from attnbench.agree.judge.gradient_bounds import gradient_bounds
 from attnbench.agree.judge.trial import trial
@@ -62,7 +62,7 @@ class OneFaultForEachDtype(Eager):
 class GradientsOfOneDtype(Eager):
     """Forgets the scale on the way back in float32, and in bfloat16 the normaliser."""
 
-    def scale_in_backward(self, state: State) -> Array | float:
+    def scale_in_backward(self, state: ForwardState) -> Array | float:
         return 1.0 if state.call.dtype == "float32" else super().scale_in_backward(state)
 
     def delta(self, weights: Array, d_weights: Array) -> Array:
@@ -159,7 +159,7 @@ def test_readings_that_are_one_in_a_case_are_both_named() -> None:
     """With the scale −1 a scale that is missing and one that is applied twice are the same."""
 
     class Unscaled(Eager):
-        def scale_in_backward(self, state: State) -> Array | float:
+        def scale_in_backward(self, state: ForwardState) -> Array | float:
             del state
             return 1.0
 
@@ -284,7 +284,7 @@ def counted(stop: int) -> type[Doctor]:
 )
 def test_who_has_no_time_for_every_reading_names_none(stop: int, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Both(MaskReplacesCausality):
-        def scale_in_backward(self, state: State) -> Array | float:
+        def scale_in_backward(self, state: ForwardState) -> Array | float:
             del state
             return 1.0
 

@@ -12,7 +12,7 @@ import pytest
 from attnbench.agree.check.rows import check_feature, plan_rows
 from attnbench.agree.eager.attention import Eager
 from attnbench.agree.eager.baseline import Baseline, baseline_cases, excess
-from attnbench.agree.eager.errors import Observed, observe
+from attnbench.agree.eager.errors import AnswerAndTruth, answers_and_truths
 from attnbench.agree.judge.trial import trial
 from attnbench.agree.rules.bias import bias, bias_case, directions
 from attnbench.agree.rules.rows import applies, ruling
@@ -123,7 +123,7 @@ def test_the_baseline_rounds_and_is_its_own_measure() -> None:
     case = baseline_cases("bfloat16")[0]
     stock = Baseline().implementation("stock")
     errors = {
-        name: np.abs(observe(NUMPY, one, case)["output"].error).mean()
+        name: np.abs(answers_and_truths(NUMPY, one, case)["output"].error).mean()
         for name, one in (("stock", stock), ("wide", Eager().implementation("wide")))
     }
     assert errors["stock"] > 1.2 * errors["wide"]
@@ -189,7 +189,7 @@ def test_a_nan_breaks_rule_3() -> None:
     expected = np.ones((16, 4))
     got = expected.copy()
     got[3, 2] = np.nan
-    assert all(np.isnan(value) for value in directions(Observed(got, expected), Precision()).values())
+    assert all(np.isnan(value) for value in directions(AnswerAndTruth(got, expected), Precision()).values())
 
 
 def test_float64_has_no_row_of_rule_2() -> None:

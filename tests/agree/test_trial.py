@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.agree.judge import sampled as sampled_module
+from attnbench.agree.judge import selection as selection_module
 from attnbench.agree.judge.gate import gate
-from attnbench.agree.judge.sampled import choose
+from attnbench.agree.judge.selection import choose
 from attnbench.agree.judge.trial import Trial, trial
 from attnbench.api import AttentionOutput, Call, Capabilities, Implementation, Limit, UnsupportedError
 from attnbench.attention.arrays import Array
@@ -243,30 +243,30 @@ LARGE = Case(AttentionSpec(causal=True), Problem(B=2, Hq=4, Hkv=2, Tq=96, S=96, 
 @pytest.fixture
 def sampling(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a case of this size were large: some rows of some heads are judged."""
-    monkeypatch.setattr(sampled_module, "WHOLE", 1 << 12)
+    monkeypatch.setattr(selection_module, "WHOLE", 1 << 12)
 
 
-def sample_of(case: Case, seed: int = 0) -> sampled_module.Sample:
+def selection_of(case: Case, seed: int = 0) -> selection_module.Selection:
     return choose(prepare(case.spec, draw(case.spec, case.problem), case.outputs)[3], seed)
 
 
 def test_small_cases_are_judged_whole() -> None:
-    sample = sample_of(SMALL)
-    assert sample.rows.tolist() == list(range(5))
-    assert sample.pairs == tuple(np.ndindex(2, 2))
+    selection = selection_of(SMALL)
+    assert selection.rows.tolist() == list(range(5))
+    assert selection.pairs == tuple(np.ndindex(2, 2))
 
 
 @pytest.mark.usefixtures("sampling")
 def test_of_large_cases_the_ends_the_middle_and_some_others_are_judged() -> None:
-    sample = sample_of(LARGE)
-    assert 5 < len(sample.rows) < 96
-    assert {0, 1, 48, 94, 95} <= set(sample.rows.tolist())
-    assert sorted(set(sample.rows.tolist())) == sample.rows.tolist()
-    assert {(0, 0), (1, 3)} <= set(sample.pairs)
-    assert len(sample.pairs) <= 4
-    again, other = sample_of(LARGE), sample_of(LARGE, seed=1)
-    assert again.rows.tolist() == sample.rows.tolist()
-    assert other.rows.tolist() != sample.rows.tolist()
+    selection = selection_of(LARGE)
+    assert 5 < len(selection.rows) < 96
+    assert {0, 1, 48, 94, 95} <= set(selection.rows.tolist())
+    assert sorted(set(selection.rows.tolist())) == selection.rows.tolist()
+    assert {(0, 0), (1, 3)} <= set(selection.pairs)
+    assert len(selection.pairs) <= 4
+    again, other = selection_of(LARGE), selection_of(LARGE, seed=1)
+    assert again.rows.tolist() == selection.rows.tolist()
+    assert other.rows.tolist() != selection.rows.tolist()
 
 
 @pytest.mark.parametrize("sizes", [{"Tq": 1}, {"Tq": 2}, {"Tq": 3, "S": 4096}, {"B": 1, "Hq": 1, "Hkv": 1}])
@@ -274,8 +274,8 @@ def test_of_large_cases_the_ends_the_middle_and_some_others_are_judged() -> None
 def test_samples_of_odd_shapes(sizes: dict[str, int]) -> None:
     case = LARGE.with_problem(**{"S": 2048, **sizes})
     case = replace(case, spec=PLAIN)
-    sample = sample_of(case)
-    assert 0 <= sample.rows.min() <= sample.rows.max() < case.problem.Tq
+    selection = selection_of(case)
+    assert 0 <= selection.rows.min() <= selection.rows.max() < case.problem.Tq
     assert trial(BACKEND, NAIVE, replace(case, phase="forward")).status == "ok"
 
 
@@ -290,9 +290,9 @@ def test_a_large_case_agrees_and_its_gradients_are_those_of_the_whole_kernel() -
 
 @pytest.mark.usefixtures("sampling")
 def test_faults_in_the_sample_are_seen_and_the_rest_is_not_claimed() -> None:
-    sample = sample_of(LARGE, LARGE.problem.seed)
-    row, (b, h) = int(sample.rows[3]), sample.pairs[-1]
-    outside = next(i for i in range(96) if i not in sample.rows)
+    selection = selection_of(LARGE, LARGE.problem.seed)
+    row, (b, h) = int(selection.rows[3]), selection.pairs[-1]
+    outside = next(i for i in range(96) if i not in selection.rows)
 
     def at(index: int) -> Implementation:
         def change(o: AttentionOutput) -> AttentionOutput:
@@ -328,14 +328,14 @@ def test_systematic_faults_of_gradients_are_seen_in_a_sample(fault: str) -> None
 
 @pytest.mark.usefixtures("sampling")
 def test_cotangents_are_zero_outside_the_sample() -> None:
-    sample = sample_of(LARGE)
-    sampled = sampled_module.sampled(inputs_of(LARGE), sample)
+    selection = selection_of(LARGE)
+    sampled = selection_module.with_selected_cotangents(inputs_of(LARGE), selection)
     d_output, d_lse = sampled.d_output, sampled.d_lse
     assert d_lse is not None
     kept = np.zeros(d_lse.shape, bool)
-    for b, h in sample.pairs:
-        kept[b, h, sample.rows] = True
+    for b, h in selection.pairs:
+        kept[b, h, selection.rows] = True
     assert (d_output[~kept] == 0).all()
     assert (d_lse[~kept] == 0).all()
     assert (d_output[kept] != 0).all()
-    assert (kept.sum(2) > 0).sum() == len(sample.pairs)
+    assert (kept.sum(2) > 0).sum() == len(selection.pairs)

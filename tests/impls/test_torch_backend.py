@@ -11,7 +11,7 @@ import pytest
 from attnbench.agree.cases.case_text import case_from_text
 from attnbench.agree.declare.explain import with_precision
 from attnbench.agree.judge.arithmetic import precision_of
-from attnbench.agree.judge.sampled import SHARE
+from attnbench.agree.judge.selection import SHARE
 from attnbench.agree.judge.trial import trial
 from attnbench.api import AttentionOutput, AttentionSpec, Capabilities, UnsupportedError, implementation
 from attnbench.api.suites import Operands, Problem, draw

@@ -12,12 +12,12 @@ PATCHED = """
 import numpy as np
 from attnbench.api import Capabilities, implementation
 import attnbench.agree.judge.array as judge
-import attnbench.agree.judge.sampled as sampled
+import attnbench.agree.judge.selection as selection
 
 def always(tensor, got, expected, bound, dtype, above=None):
     return judge.Judgement(tensor, 0.3)
 
-sampled.judge = always
+selection.judge = always
 
 @implementation("numpy/patched", Capabilities(dtypes=("float32",)))
 def attend(q, k, v, call):

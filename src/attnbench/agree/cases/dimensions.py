@@ -63,7 +63,7 @@ SIZES = ("Tq", "S", "heads", "B", "D", "Dv")
 
 
 @dataclass(frozen=True)
-class Limits:
+class MostWork:
     """What one case may cost, counted with the smallest value of each class.
 
     ``pairs`` of queries and keys are B·Hq·Tq·S, ``elements`` B·Hq·(Tq + S)·D. More is allowed to one head of one batch
@@ -77,8 +77,8 @@ class Limits:
 
 
 # Every class beside every other; and small cases, of which many can be tried in the same time.
-LARGE = Limits(290_000, 1_100_000, 500_000, 2_400_000)
-SMALL = Limits(12_000, 30_000, 24_000, 60_000)
+LARGE = MostWork(290_000, 1_100_000, 500_000, 2_400_000)
+SMALL = MostWork(12_000, 30_000, 24_000, 60_000)
 # Scores with a hidden layer do so many times the work of a product for each pair.
 LEARNED, LEARNED_WORK = ("additive", "concat"), 8
 
@@ -226,7 +226,7 @@ NONE_BEHIND, NONE_BEFORE = ("none", "right_0", "left_right_0"), ("none", "left_0
 WORK = ("heads", "B", "Tq", "S", "D", "score")  # what the work of a case depends on
 
 
-def fits(row: Mapping[str, str], limits: Limits = LARGE, added: str | None = None) -> bool:
+def fits(row: Mapping[str, str], limits: MostWork = LARGE, added: str | None = None) -> bool:
     """Whether a row, or a part of one, can stand for a case that says something about each of its levels.
 
     Where all but the dimension ``added`` is known to fit, what does not depend on that one is not looked at again.
@@ -309,12 +309,12 @@ def _a_wrong_answer_can_show(row: Mapping[str, str]) -> bool:
     return row.get("values") != "large_mean" or not row.get("mode", "").startswith("bfloat16")
 
 
-def _not_too_much_work(row: Mapping[str, str], limits: Limits) -> bool:
+def _not_too_much_work(row: Mapping[str, str], limits: MostWork) -> bool:
     return _little(tuple(sorted((name, row[name]) for name in WORK if name in row)), limits)
 
 
 @cache
-def _little(sizes: tuple[tuple[str, str], ...], limits: Limits) -> bool:
+def _little(sizes: tuple[tuple[str, str], ...], limits: MostWork) -> bool:
     row = dict(sizes)
     count, d = _heads(row), HEAD_SIZES[row["D"]][0] if "D" in row else 1
     pairs = _pairs(row) * (LEARNED_WORK if row.get("score") in LEARNED else 1)

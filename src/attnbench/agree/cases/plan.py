@@ -52,7 +52,7 @@ DEAD: tuple[Row, ...] = (
 )
 
 
-def sweeps_of(depth: str, *, compiles: bool = False) -> tuple[dims.Limits, ...]:
+def sweeps_of(depth: str, *, compiles: bool = False) -> tuple[dims.MostWork, ...]:
     """The sweeps of the plan, one after the other; of a framework that compiles every case only large ones."""
     if depth == QUICK or (compiles and depth == USUAL):
         return SWEEPS[:1]
@@ -90,7 +90,7 @@ def planned_cases(
     dtypes: Sequence[str] = DTYPES,
     device: str = "cpu",
     *,
-    sweeps: Mapping[int, dims.Limits] = MappingProxyType({0: dims.LARGE}),
+    sweeps: Mapping[int, dims.MostWork] = MappingProxyType({0: dims.LARGE}),
     compiles: bool = False,
     most: int | None = None,
 ) -> list[Planned]:
@@ -145,7 +145,7 @@ class _Rows:
         self._isolates, self._limits = can.nan_isolation, can.limits
         self._made: dict[tuple[str, ...], Planned | None] = {}
 
-    def cases(self, available: Mapping[str, Sequence[str]], limits: dims.Limits, most: int | None) -> list[Planned]:
+    def cases(self, available: Mapping[str, Sequence[str]], limits: dims.MostWork, most: int | None) -> list[Planned]:
         """Those of a design over the levels that are available."""
         design = Design(
             available,
@@ -161,7 +161,7 @@ class _Rows:
         )
         return [one for row in design.rows(most) if (one := self._case(row)) is not None]
 
-    def _fits(self, row: Mapping[str, str], added: str | None, limits: dims.Limits) -> bool:
+    def _fits(self, row: Mapping[str, str], added: str | None, limits: dims.MostWork) -> bool:
         if not dims.fits(row, limits, added) or (not self._isolates and dims.isolates(row)):
             return False
         return not self._limits or not_too_large(row, self._limits)

@@ -88,7 +88,7 @@ class RandomCases:
         msg = f"no random case was found in {TRIES} tries that {self._implementation.name} takes"
         raise SpecError(msg)
 
-    def _row(self, rng: np.random.Generator, limits: dims.Limits) -> dict[str, str]:
+    def _row(self, rng: np.random.Generator, limits: dims.MostWork) -> dict[str, str]:
         """A level of each dimension, with what has no meaning beside the rest turned off."""
         on = [name for name in rng.permutation(list(dims.FEATURES)) if rng.random() < self._often(str(name))]
         row = {name: self._level(name, on[:MOST_ON], rng) for name in self.levels if name not in dims.SIZES}
@@ -108,7 +108,7 @@ class RandomCases:
             return levels[int(rng.integers(len(levels)))]
         return levels[1 + int(rng.integers(len(levels) - 1))] if name in on else levels[0]
 
-    def _sizes(self, row: Levels, rng: np.random.Generator, limits: dims.Limits) -> dict[str, str]:
+    def _sizes(self, row: Levels, rng: np.random.Generator, limits: dims.MostWork) -> dict[str, str]:
         """Classes of sizes, one after the other, that together are not too much work."""
         found: dict[str, str] = {}
         for name in rng.permutation([name for name in dims.SIZES if name in self.levels]):

@@ -13,7 +13,7 @@ from attnbench.agree.cases.coverage import extents, together
 from attnbench.agree.cases.features import features_of, put_down
 from attnbench.agree.check.refusals import DECLARATION, REFUSED
 from attnbench.agree.check.rows import MOST_PAIRS, UNTRIED, CheckRow
-from attnbench.agree.judge.sampled import SHARE
+from attnbench.agree.judge.selection import SHARE
 from attnbench.agree.judge.trial import BLUNT, Trial, largest, trial
 
 if TYPE_CHECKING:

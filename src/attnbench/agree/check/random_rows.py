@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.agree.cases.case_text import case_text
 from attnbench.agree.cases.levels import why_none
 from attnbench.agree.cases.random_cases import Levels, RandomCases
-from attnbench.agree.judge.sampled import SHARE
+from attnbench.agree.judge.selection import SHARE
 from attnbench.agree.judge.trial import largest, trial
 from attnbench.attention.precision import DTYPES
 from attnbench.errors import SpecError

@@ -32,7 +32,7 @@ GENERAL = "say in Capabilities what it does not take (only=, alignments=, limits
 
 
 @dataclass(frozen=True)
-class Refused:
+class Refusals:
     """The cases of one row: those that the kernel refused, with its words, and those that it took.
 
     ``others`` are all that the check asks in that dtype, and ``takes`` whether the kernel takes one of them.
@@ -48,12 +48,12 @@ class Refused:
     takes: Callable[[Case], bool] = lambda _: False
 
 
-def told(implementation: Implementation, found: Refused) -> str:
+def why_left_out(implementation: Implementation, found: Refusals) -> str:
     """Why some cases are left out: the kernel's words, and what would declare it."""
     return f"{REFUSED}{found.words} ({_offer(implementation, found, whole=False)})"
 
 
-def false_declaration(implementation: Implementation, found: Refused) -> str:
+def false_declaration(implementation: Implementation, found: Refusals) -> str:
     """What is declared, what the kernel said, and which field would declare it truly."""
     what = _declared(found.feature, found.dtype)
     count = len(found.refused)
@@ -68,12 +68,12 @@ def _declared(feature: str, dtype: str) -> str:
     return f"score {feature} and {dtype}" if feature in SCORES else dtype
 
 
-def _offer(implementation: Implementation, found: Refused, *, whole: bool) -> str:
+def _offer(implementation: Implementation, found: Refusals, *, whole: bool) -> str:
     fields = truer(implementation, found, whole=whole)
     return f"to declare that: {' or '.join(fields)}" if fields else GENERAL
 
 
-def truer(implementation: Implementation, found: Refused, *, whole: bool) -> list[str]:
+def truer(implementation: Implementation, found: Refusals, *, whole: bool) -> list[str]:
     """The fields that leave out every case that was refused and none that is taken, in this row or in another.
 
     ``whole``: nothing was taken. Else there is one such field, or none is named: a guess would be a false declaration.
@@ -117,7 +117,7 @@ def _just(can: Capabilities, refused: Sequence[Needs], taken: Sequence[Needs]) -
     return all(can.missing(one) for one in refused) and not any(can.missing(one) for one in taken)
 
 
-def _others(can: Capabilities, found: Refused, *, whole: bool) -> Iterator[tuple[str, Capabilities]]:
+def _others(can: Capabilities, found: Refusals, *, whole: bool) -> Iterator[tuple[str, Capabilities]]:
     """Narrower declarations with the words for them; where all of a row was refused, its own name comes first."""
     if whole and found.feature in FIRST:
         yield from _restricted(can, (FIRST[found.feature],))
@@ -139,7 +139,7 @@ def _restricted(can: Capabilities, names: Sequence[str]) -> Iterator[tuple[str, 
             yield from _changed(can, f"only={only!r}", only=only)
 
 
-def _without(can: Capabilities, found: Refused) -> Iterator[tuple[str, Capabilities]]:
+def _without(can: Capabilities, found: Refusals) -> Iterator[tuple[str, Capabilities]]:
     """The feature, the score or the dtype of the row left out."""
     if found.feature in FEATURES:
         yield from _changed(can, f"leave {found.feature}=True out", **{found.feature: False})

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.agree.cases.by_feature import FEATURES, FULL_DTYPE, REPEATABLE, ROWS, RULES, CheckCase, check_cases
 from attnbench.agree.cases.case_text import case_text
 from attnbench.agree.cases.coverage import extents
-from attnbench.agree.check.refusals import DECLARATION, REFUSED, Refused, false_declaration, told
+from attnbench.agree.check.refusals import DECLARATION, REFUSED, Refusals, false_declaration, why_left_out
 from attnbench.agree.check.repeatable import repeatable
 from attnbench.agree.check.words import FLUSHED_BY, PROBED
 from attnbench.agree.judge.arithmetic import held
@@ -324,13 +324,13 @@ def _judged(
         return _trial(backend, implementation, CheckCase(row.feature, case), row.device).status != "unsupported"
 
     others = list(dict.fromkeys(one.case for one in every))
-    found = Refused(row.feature, row.dtype, row.device, [case for case, _ in refused], taken, words, others, takes)
+    found = Refusals(row.feature, row.dtype, row.device, [case for case, _ in refused], taken, words, others, takes)
     if not taken:
         case, why = refused[0][0].label(), false_declaration(implementation, found)
         return replace(row, status="wrong", fault=DECLARATION, reason=why, case=case)
     left_out = dict(row.left_out or {})
     for said in dict.fromkeys(t.reason or "" for _, t in refused):
-        left_out[told(implementation, replace(found, words=said))] = left_out.pop(said)
+        left_out[why_left_out(implementation, replace(found, words=said))] = left_out.pop(said)
     return replace(row, left_out=left_out)
 
 

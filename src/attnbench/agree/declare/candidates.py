@@ -19,7 +19,7 @@ ROUNDOFFS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
 @dataclass(frozen=True)
-class Step:
+class Widening:
     """One field that could be declared otherwise: its levels from the least permissive, as changes of a ``Precision``.
 
     ``narrows``: it says that something is kept in fewer bits, which would show in the plainest case too.
@@ -29,12 +29,12 @@ class Step:
     narrows: bool = False
 
 
-def steps(declared: Precision, dtype: str) -> tuple[Step, ...]:
+def widenings(declared: Precision, dtype: str) -> tuple[Widening, ...]:
     """Everything that could be declared besides for inputs of ``dtype``, the least permissive first."""
-    chain = (Step(({"chain": None},)),) if declared.chain is not None else ()
-    flush = () if declared.flush else (Step(({"flush": True},)),)
-    functions = tuple(Step(_above(name, getattr(declared, name))) for name in ("tanh_ulp", "exp_ulp"))
-    found = (*flush, *chain, Step(_stored(declared, dtype)), *_sums(declared, dtype), *functions)
+    chain = (Widening(({"chain": None},)),) if declared.chain is not None else ()
+    flush = () if declared.flush else (Widening(({"flush": True},)),)
+    functions = tuple(Widening(_above(name, getattr(declared, name))) for name in ("tanh_ulp", "exp_ulp"))
+    found = (*flush, *chain, Widening(_stored(declared, dtype)), *_sums(declared, dtype), *functions)
     found = (*found, *_narrower(declared, dtype))
     return tuple(one for one in found if one.levels)
 
@@ -48,20 +48,20 @@ def _stored(declared: Precision, dtype: str) -> tuple[dict[str, Any], ...]:
     return tuple({"stored_output": name} for name in formats if _coarser(name, declared.stored_output))
 
 
-def _sums(declared: Precision, dtype: str) -> tuple[Step, ...]:
+def _sums(declared: Precision, dtype: str) -> tuple[Widening, ...]:
     """Of 16 bits; in more of them there is no need to store a sum before it is whole."""
     if dtype not in LOW:
         return ()
     least = declared.stored_sums or 2 * PIECES[0]
-    return (Step(tuple({"stored_sums": terms} for terms in PIECES if terms < least)),)
+    return (Widening(tuple({"stored_sums": terms} for terms in PIECES if terms < least)),)
 
 
-def _narrower(declared: Precision, dtype: str) -> tuple[Step, ...]:
+def _narrower(declared: Precision, dtype: str) -> tuple[Widening, ...]:
     if dtype in LOW:
         own = [name for name in ("p_cast", "logits", "softmax") if _coarser(dtype, getattr(declared, name))]
-        return tuple(Step(({name: dtype},), narrows=True) for name in own)
+        return tuple(Widening(({name: dtype},), narrows=True) for name in own)
     if dtype == "float64" and _coarser("float32", declared.softmax):
-        return (Step(({"accumulate": "float32", "softmax": "float32"},), narrows=True),)
+        return (Widening(({"accumulate": "float32", "softmax": "float32"},), narrows=True),)
     return ()
 
 
@@ -74,12 +74,12 @@ def declaring(declared: Precision, levels: Iterable[dict[str, Any]]) -> Precisio
     return replace(declared, **{name: value for level in levels for name, value in level.items()})
 
 
-def with_all(declared: Precision, chosen: Iterable[Step]) -> Precision:
+def with_all(declared: Precision, chosen: Iterable[Widening]) -> Precision:
     """With the most permissive level of each."""
     return declaring(declared, [step.levels[-1] for step in chosen])
 
 
-def sets(every: Sequence[Step], needed: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
+def sets(every: Sequence[Widening], needed: Sequence[Widening]) -> Iterator[tuple[Widening, ...]]:
     """Sets of steps that hold the needed ones, the smallest first, and of one size the least permissive first."""
     others = [one for one in every if one not in needed]
     for size in range(len(others) + 1):

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from attnbench.agree.declare.candidates import LOW, Step, declaring, sets, steps, with_all
+from attnbench.agree.declare.candidates import LOW, Widening, declaring, sets, widenings, with_all
 from attnbench.agree.declare.stock import stock
 from attnbench.agree.eager.baseline import baseline_cases
 from attnbench.agree.judge.answered import Answered, answered
@@ -171,7 +171,7 @@ def explaining(kernel: Kernel, cases: Sequence[Case], *, formats: bool = True) -
 
 
 def _search(kernel: Kernel, cases: Sequence[Case], *, formats: bool) -> Explanation | None:
-    every = steps(kernel.held_to, kernel.dtype)
+    every = widenings(kernel.held_to, kernel.dtype)
     if not formats or not _plainly_wrong(kernel):
         every = _unnarrowing(every)
     evidence = Evidence(kernel, cases)
@@ -200,7 +200,7 @@ def _search(kernel: Kernel, cases: Sequence[Case], *, formats: bool) -> Explanat
     return None
 
 
-def _unnarrowing(every: Sequence[Step]) -> tuple[Step, ...]:
+def _unnarrowing(every: Sequence[Widening]) -> tuple[Widening, ...]:
     return tuple(step for step in every if not step.narrows)
 
 
@@ -211,7 +211,7 @@ def _plainly_wrong(kernel: Kernel) -> bool:
     return trial(kernel.backend, kernel.implementation, case, kernel.device).status == "wrong"
 
 
-def _least(kernel: Kernel, evidence: Evidence, chosen: Sequence[Step]) -> Precision:
+def _least(kernel: Kernel, evidence: Evidence, chosen: Sequence[Widening]) -> Precision:
     """The lowest level of each step, one after the other, that still explains every case."""
     levels = [step.levels[-1] for step in chosen]
     for i, step in enumerate(chosen):
@@ -223,7 +223,7 @@ def _least(kernel: Kernel, evidence: Evidence, chosen: Sequence[Step]) -> Precis
     return declaring(kernel.held_to, levels)
 
 
-def _also(kernel: Kernel, evidence: Evidence, found: Precision, chosen: Sequence[Step]) -> dict[str, bool | None]:
+def _also(kernel: Kernel, evidence: Evidence, found: Precision, chosen: Sequence[Widening]) -> dict[str, bool | None]:
     """What must hold with it besides the cases, by its name; ``None`` for a rule that could not be asked."""
     now = kernel.held_to
     wide = replace(found, accumulate=now.accumulate, softmax=now.softmax)

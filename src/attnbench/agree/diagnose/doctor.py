@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.judge.arithmetic import precision_of
 from attnbench.agree.judge.bounds import Units
-from attnbench.agree.rules.facts import Answer, Facts, answer, facts_of
+from attnbench.agree.rules.facts import Computed, Facts, answer, facts_of
 from attnbench.agree.rules.probes import Box
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call, prepare
@@ -60,7 +60,7 @@ class Seen:
     qkv: tuple[Array, Array, Array]
     call: Call
     facts: Facts
-    right: Answer
+    right: Computed
     result: AttentionOutput
 
     @property

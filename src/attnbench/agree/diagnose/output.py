@@ -17,7 +17,7 @@ from attnbench.agree.diagnose.readings_measured import measure
 from attnbench.agree.judge.bounds import Units
 from attnbench.agree.rules.facts import (
     LOW,
-    Answer,
+    Computed,
     Facts,
     agreement,
     answer,
@@ -46,7 +46,7 @@ class Witness:
     """One result that a reading must explain: on the case itself, other inputs, or the probe V = identity."""
 
     facts: Facts
-    right: Answer
+    right: Computed
     got: Array
     units: Units
 

@@ -25,7 +25,7 @@ from attnbench.agree.diagnose.readings_allowed import (
     tails,
     windows,
 )
-from attnbench.agree.rules.facts import Answer, Facts, Weights, masked, spec_softmax, with_scale
+from attnbench.agree.rules.facts import Computed, Facts, Weights, masked, spec_softmax, with_scale
 from attnbench.attention.arrays import Array
 from attnbench.attention.precision import LARGEST
 
@@ -301,7 +301,7 @@ def dead_rows(facts: Facts) -> Readings:
     """What a row without a key gives."""
     if np.any(facts.allowed, axis=-1).all():
         return
-    some: dict[str, Callable[[Facts, Answer], Array]] = {
+    some: dict[str, Callable[[Facts, Computed], Array]] = {
         "is NaN": lambda _, a: np.full_like(a.output, np.nan),
         "is the mean of all values": lambda f, a: np.broadcast_to(f.v.mean(-2, keepdims=True), a.output.shape),
         "attends to every key by its logit": _everything,
@@ -313,7 +313,7 @@ def dead_rows(facts: Facts) -> Readings:
         yield Reading("dead row", f"a row without a key {what}", replace(facts, dead=value))
 
 
-def _everything(facts: Facts, one: Answer) -> Array:
+def _everything(facts: Facts, one: Computed) -> Array:
     logits = one.capped + _finite(facts.bias)
     return np.asarray(spec_softmax(logits, np.ones(logits.shape, bool), facts.sink).weights @ facts.v)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from attnbench.agree.judge.steps import SPEC, Steps
-from attnbench.agree.rules.facts import Answer, params_of
+from attnbench.agree.rules.facts import Computed, params_of
 from attnbench.attention.arrays import Array
 from attnbench.attention.oracle_scores import SCORE
 
@@ -24,7 +24,7 @@ class GradientReading:
     kind: str = "gradient"
 
 
-def gradient_readings(one: Answer, d_lse: Array | None) -> Iterator[GradientReading]:
+def gradient_readings(one: Computed, d_lse: Array | None) -> Iterator[GradientReading]:
     """Every reading that applies."""
     call = one.facts.call
 
@@ -57,7 +57,7 @@ def gradient_readings(one: Answer, d_lse: Array | None) -> Iterator[GradientRead
         yield wrong("dropout is left out of the backward pass", "dropout", **neither)
 
 
-def gradients(one: Answer, d_output: Array, d_lse: Array | None, steps: Steps = SPEC) -> Gradients:
+def gradients(one: Computed, d_output: Array, d_lse: Array | None, steps: Steps = SPEC) -> Gradients:
     """Gradients by name in float64, each in its operand's shape, as ``steps`` have them."""
     f, w = one.facts, one.softmax
     live = np.any(one.allowed, axis=-1)[..., None]
@@ -82,7 +82,7 @@ def gradients(one: Answer, d_output: Array, d_lse: Array | None, steps: Steps = 
     return found
 
 
-def _row(one: Answer, d_weights: Array, d_lse: Array | None, steps: Steps) -> Array:
+def _row(one: Computed, d_weights: Array, d_lse: Array | None, steps: Steps) -> Array:
     """dlse − Σ P·dP, (B, Hq, Tq, 1): what a change of a row's normaliser does; a sink's weight is multiplied by it."""
     w = one.softmax
     delta = steps.delta * np.where(one.allowed, w.weights * d_weights, 0.0).sum(-1, keepdims=True)
@@ -90,7 +90,7 @@ def _row(one: Answer, d_weights: Array, d_lse: Array | None, steps: Steps) -> Ar
     return np.asarray(steps.lse * row[..., None] - delta)
 
 
-def reach_of_sinks(one: Answer, d_output: Array, d_lse: Array | None) -> Array:
+def reach_of_sinks(one: Computed, d_output: Array, d_lse: Array | None) -> Array:
     """The gradient of each sink if its weight were 1 and no term cancelled another, (Hq,)."""
     live, used = np.any(one.allowed, axis=-1)[..., None], np.any(one.allowed, axis=-2)[..., None]
     d_o, v = np.where(live, d_output.astype(np.float64), 0.0), np.where(used, one.facts.v, 0.0)
@@ -98,7 +98,7 @@ def reach_of_sinks(one: Answer, d_output: Array, d_lse: Array | None) -> Array:
     return np.asarray(np.abs(np.broadcast_to(row, (*one.allowed.shape[:3], 1))).sum((0, 2, 3)))
 
 
-def _through_scores(one: Answer, q: Array, k: Array, d_scores: Array) -> Gradients:
+def _through_scores(one: Computed, q: Array, k: Array, d_scores: Array) -> Gradients:
     f = one.facts
     found = {"q": np.zeros(q.shape), "k": np.zeros(k.shape)}
     found |= {f"params.{name}": np.zeros(p.shape) for name, p in f.call.params.items()}

@@ -13,7 +13,7 @@ import numpy as np
 from attnbench.agree.diagnose.readings import all_readings
 from attnbench.agree.diagnose.readings_allowed import Reading, Readings, part
 from attnbench.agree.judge.bounds import Units
-from attnbench.agree.rules.facts import Answer, Facts, answer, bounds_of, within
+from attnbench.agree.rules.facts import Computed, Facts, answer, bounds_of, within
 from attnbench.attention.arrays import Array
 
 FEW = 2  # a first wrong query or key below this is no edge
@@ -82,7 +82,7 @@ class Measured:
             yield Reading("heads", sentence, replace(facts, k=k, v=v))
 
 
-def measure(facts: Facts, right: Answer, got: Array, units: Units, attention: Array | None) -> Measured:
+def measure(facts: Facts, right: Computed, got: Array, units: Units, attention: Array | None) -> Measured:
     """What the output of a call, and its attention matrix where there is one, show."""
     bad = ~within(got, right.output, np.nan_to_num(bounds_of(right, units)))
     spans = [_span(np.asarray(bad.any(tuple(a for a in range(4) if a != axis))), axis) for axis in range(3)]
@@ -104,7 +104,7 @@ def _span(wrong: Array, axis: int) -> Span | None:
     return None if everything else span
 
 
-def _wrong_keys(attention: Array, right: Answer) -> Array:
+def _wrong_keys(attention: Array, right: Computed) -> Array:
     """Keys that take weight outside A, or none inside."""
     weights = right.softmax.weights
     clear = weights > 1e-6  # noqa: PLR2004  (a smaller weight may be lost)
@@ -112,7 +112,7 @@ def _wrong_keys(attention: Array, right: Answer) -> Array:
     return np.asarray(wrong.any((0, 1, 2)))
 
 
-def _read_keys(attention: Array, right: Answer) -> tuple[int, int] | None:
+def _read_keys(attention: Array, right: Computed) -> tuple[int, int] | None:
     took = np.flatnonzero((attention != 0).any((0, 1, 2)))
     ought = np.flatnonzero(right.allowed.any((0, 1, 2)))
     if took.size == 0 or (took[0], took[-1]) == (ought[0], ought[-1]):

@@ -13,7 +13,7 @@ from attnbench.agree.diagnose.doctor import OTHER_SEEDS, UNKNOWN, Diagnosis, Doc
 from attnbench.agree.diagnose.readings import all_readings
 from attnbench.agree.judge.array import Judgement
 from attnbench.agree.judge.bounds import Units, stage_bounds
-from attnbench.agree.rules.facts import Answer, Facts, answer, head_of, within
+from attnbench.agree.rules.facts import Computed, Facts, answer, head_of, within
 from attnbench.attention.arrays import Array
 
 ENOUGH = 4  # rows that must show the same number
@@ -50,7 +50,7 @@ class Witness:
         return not within(told[0], *self.right[self.name]).all()
 
 
-def _stages(one: Answer, seen: Seen, units: Units) -> dict[str, Told]:
+def _stages(one: Computed, seen: Seen, units: Units) -> dict[str, Told]:
     values = {name: getattr(one, name) for name in STAGES[:3]}
     values |= {"weights": one.softmax.weights, "lse": one.softmax.lse}
     bounds = {name: np.zeros(value.shape) for name, value in values.items()}

@@ -51,7 +51,7 @@ class Softmax(NamedTuple):
 
 
 @dataclass
-class State:
+class ForwardState:
     """One call on its way through the steps; q, k, v wide, the rest (B, Hq, Tq, S) but scale, sink, lse and output."""
 
     call: Call
@@ -84,7 +84,7 @@ class Eager(Scores):
         lse = state.lse if call.wants("lse") else None
         return AttentionOutput(self.finish(state.output, q.dtype), lse=lse, **stages)
 
-    def forward(self, q: Array, k: Array, v: Array, call: Call) -> State:
+    def forward(self, q: Array, k: Array, v: Array, call: Call) -> ForwardState:
         """All steps in order."""
         wide = np.dtype(np.float64 if call.dtype == "float64" else np.float32)
         with np.errstate(all="ignore"):
@@ -100,7 +100,7 @@ class Eager(Scores):
             weights = self.stored(weights, call)
             output = self.weighted_sum(weights * keep, v, allowed)
             output = self.dead_rows(output, allowed, v)
-        return State(call, q, k, v, allowed, scale, scores, capped, logits, weights, sink, lse, keep, output)
+        return ForwardState(call, q, k, v, allowed, scale, scores, capped, logits, weights, sink, lse, keep, output)
 
     def stored(self, array: Array, call: Call) -> Array:
         """What remains of an array between two steps: all of it."""
@@ -289,17 +289,17 @@ class Eager(Scores):
         with np.errstate(all="ignore"):
             return self.handed_out({name: grad.astype(operands[name].dtype) for name, grad in grads.items()})
 
-    def without_dead(self, state: State) -> tuple[Array, Array, Array]:
+    def without_dead(self, state: ForwardState) -> tuple[Array, Array, Array]:
         """q, k, v with zeros where no pair is allowed, so that a NaN there cannot reach a gradient."""
         live = np.any(state.allowed, axis=-1, keepdims=True)
         used = np.any(state.allowed, axis=-2)[..., None]
         return np.where(live, state.q, 0), np.where(used, state.k, 0), np.where(used, state.v, 0)
 
-    def cotangent(self, state: State, d_output: Array) -> Array:
+    def cotangent(self, state: ForwardState, d_output: Array) -> Array:
         """dO, 0 in rows without a key, whatever was handed in."""
         return np.where(np.any(state.allowed, axis=-1, keepdims=True), d_output.astype(state.q.dtype), 0)
 
-    def lse_cotangent(self, state: State, d_lse: Array | None) -> Array | float:
+    def lse_cotangent(self, state: ForwardState, d_lse: Array | None) -> Array | float:
         """dlse as a column, 0 where lse is −inf."""
         return 0.0 if d_lse is None else np.where(np.isneginf(state.lse), 0, d_lse)[..., None].astype(state.q.dtype)
 
@@ -307,16 +307,16 @@ class Eager(Scores):
         """Σ P dP, the term of the softmax's normaliser."""
         return np.asarray((weights * d_weights).sum(-1, keepdims=True))
 
-    def cap_slope(self, state: State) -> Array | float:
+    def cap_slope(self, state: ForwardState) -> Array | float:
         """The derivative of the cap."""
         cap = state.call.spec.softcap
         return 1.0 if cap is None else 1 - (state.capped / cap) ** 2
 
-    def scale_in_backward(self, state: State) -> Array | float:
+    def scale_in_backward(self, state: ForwardState) -> Array | float:
         """The factor on dS."""
         return state.scale
 
-    def keep_in_backward(self, state: State) -> Array | float:
+    def keep_in_backward(self, state: ForwardState) -> Array | float:
         """The factor of dropout on dP and in dV."""
         return state.keep
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnbench.agree.eager.attention import Eager
-from attnbench.agree.eager.errors import Observed, observe
+from attnbench.agree.eager.errors import AnswerAndTruth, answers_and_truths
 from attnbench.attention.arrays import Array
 from attnbench.attention.precision import UNIT_ROUNDOFF, numpy_dtype
 from attnbench.attention.problem import Case, Problem
@@ -59,8 +59,8 @@ def excess(backend: Backend, implementation: Implementation, case: Case, device:
     """For each array the larger of its two errors (largest, mean) over what Rule 2 allows; above 1 it is broken."""
     from attnbench.backends.attend import load_backend
 
-    own = observe(backend, implementation, case, device)
-    stock = observe(load_backend("numpy"), Baseline().implementation("baseline"), case)
+    own = answers_and_truths(backend, implementation, case, device)
+    stock = answers_and_truths(load_backend("numpy"), Baseline().implementation("baseline"), case)
     return {
         name: _excess(found, stock[name], case.problem.dtype)
         for name, found in own.items()
@@ -68,7 +68,7 @@ def excess(backend: Backend, implementation: Implementation, case: Case, device:
     }
 
 
-def _excess(found: Observed, stock: Observed, dtype: str) -> float:
+def _excess(found: AnswerAndTruth, stock: AnswerAndTruth, dtype: str) -> float:
     slack = 2 * UNIT_ROUNDOFF[dtype] * float(np.abs(found.expected).max())
     error, usual = np.abs(found.error), np.abs(stock.error)
     largest = float(error.max()) / (TIMES * float(usual.max()) + slack)

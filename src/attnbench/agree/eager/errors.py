@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Observed:
+class AnswerAndTruth:
     """One array in float64: what came out, and the oracle's."""
 
     got: Array
@@ -32,7 +32,9 @@ class Observed:
         return self.got - self.expected
 
 
-def observe(backend: Backend, implementation: Implementation, case: Case, device: str = "cpu") -> dict[str, Observed]:
+def answers_and_truths(
+    backend: Backend, implementation: Implementation, case: Case, device: str = "cpu"
+) -> dict[str, AnswerAndTruth]:
     """The output and, where the case and the implementation have them, the gradients of q, k and v, by name."""
     case = offered(case, implementation, device)
     inputs = inputs_of(case)
@@ -43,4 +45,4 @@ def observe(backend: Backend, implementation: Implementation, case: Case, device
     if inputs.gradients:
         exact = reference_vjp(*inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse)
         expected |= {f"d_{name}": grad for name, grad in exact.items()}
-    return {name: Observed(array.astype(np.float64), expected[name]) for name, array in got.items()}
+    return {name: AnswerAndTruth(array.astype(np.float64), expected[name]) for name, array in got.items()}

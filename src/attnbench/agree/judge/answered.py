@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from attnbench.agree.judge.bounds import Units
 from attnbench.agree.judge.run_once import Ran, run_once
-from attnbench.agree.judge.sampled import SHARE, Sample, Share, choose, judge_forward, judge_gradients, sampled
+from attnbench.agree.judge.selection import (
+    SHARE,
+    Selection,
+    Share,
+    choose,
+    judge_forward,
+    judge_gradients,
+    with_selected_cotangents,
+)
 from attnbench.attention.oracle import Evaluated
 from attnbench.backends.bind import Inputs, inputs_of
 from attnbench.backends.fitted import offered
@@ -26,38 +34,40 @@ class Answered:
     """What went in, what is judged of it, and what came out."""
 
     inputs: Inputs
-    sample: Sample
+    selection: Selection
     evaluated: Evaluated
     ran: Ran
 
     def forward(self, precision: Precision) -> tuple[Judgement, ...]:
         """What the forward pass returned, held to the bound that this arithmetic has."""
         units = Units.of(precision, self.inputs.call.dtype)
-        return judge_forward(self.ran.output, self.inputs, units, self.sample, self.evaluated)
+        return judge_forward(self.ran.output, self.inputs, units, self.selection, self.evaluated)
 
     def gradients(self, precision: Precision) -> tuple[Judgement, ...]:
         """The same of the gradients; none where there are none."""
         if not self.ran.grads:
             return ()
         units = Units.of(precision, self.inputs.call.dtype)
-        return judge_gradients(self.ran.grads, self.inputs, units, self.sample, self.evaluated)
+        return judge_gradients(self.ran.grads, self.inputs, units, self.selection, self.evaluated)
 
     def judged(self, precision: Precision, *, first: bool = False) -> tuple[Judgement, ...]:
         """Every array; with ``first`` no gradient where others disagree."""
         forward = self.forward(precision)
-        return forward if first and not all(one.ok for one in forward) else forward + self.gradients(precision)
+        return (
+            forward if first and not all(judgement.ok for judgement in forward) else forward + self.gradients(precision)
+        )
 
     def agrees(self, precision: Precision) -> bool:
         """Whether this arithmetic explains all of it."""
-        return all(one.ok for one in self.judged(precision, first=True))
+        return all(judgement.ok for judgement in self.judged(precision, first=True))
 
     def is_about_values(self, precision: Precision) -> bool:
         """Whether all that disagrees are numbers, and no shape, NaN or infinity."""
-        return all(one.ok or one.fault == "value" for one in self.judged(precision))
+        return all(judgement.ok or judgement.fault == "value" for judgement in self.judged(precision))
 
     def ratios(self, precision: Precision) -> dict[str, float]:
         """The error ratio of every array."""
-        return {one.tensor: one.error_ratio for one in self.judged(precision)}
+        return {judgement.tensor: judgement.error_ratio for judgement in self.judged(precision)}
 
     def by(self, backend: Backend, implementation: Implementation) -> Answered:
         """What another implementation answers to the same."""
@@ -80,7 +90,7 @@ def answer_to(
     share: Share | None = None,
 ) -> Answered:
     """Run an implementation on these inputs, with a ``binding`` of their kind; the rest is as in ``choose``."""
-    sample = choose(inputs.call, seed, share)
-    inputs = sampled(inputs, sample)
+    selection = choose(inputs.call, seed, share)
+    inputs = with_selected_cotangents(inputs, selection)
     ran = run_once(backend, implementation, inputs, device, binding)
-    return Answered(inputs, sample, Evaluated(*inputs.qkv, inputs.call, sample.rows, sample.pairs), ran)
+    return Answered(inputs, selection, Evaluated(*inputs.qkv, inputs.call, selection.rows, selection.pairs), ran)

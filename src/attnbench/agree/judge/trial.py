@@ -1,6 +1,6 @@
 """One trial: an implementation on one case, held to the oracle. The gate of a run and ``attnbench check`` both use it.
 
-What of a large case is judged is in ``sampled``.
+What of a large case is judged is in ``selection``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from attnbench.errors import AttnbenchError, is_refusal, refusal_of
 
 if TYPE_CHECKING:
     from attnbench.agree.judge.run_once import Ran
-    from attnbench.agree.judge.sampled import Share
+    from attnbench.agree.judge.selection import Share
     from attnbench.attention.precision import Precision
     from attnbench.attention.problem import Case
     from attnbench.backends.backend import Backend
@@ -74,7 +74,7 @@ class Trial:
 
 def largest(ratios: Iterable[float | None]) -> float | None:
     """Of the error ratios that are there; ``None`` where none is."""
-    return max((one for one in ratios if one is not None), default=None)
+    return max((ratio for ratio in ratios if ratio is not None), default=None)
 
 
 def _of_those_that_tell(judged: Iterable[Judgement]) -> Iterator[float]:
@@ -109,10 +109,10 @@ def trial(
     if wrong := _of_memory(answer.ran):
         return wrong
     arithmetic = held(implementation, call.dtype, device)
-    found = _judged(answer, arithmetic.precision)
-    if found.status == "wrong" and any(answer.agrees(one) for one in arithmetic.open):
+    judged = _judged(answer, arithmetic.precision)
+    if judged.status == "wrong" and any(answer.agrees(precision) for precision in arithmetic.open):
         return Trial("unsupported", reason=arithmetic.probed)
-    return found
+    return judged
 
 
 def _judged(answer: Answered, precision: Precision) -> Trial:

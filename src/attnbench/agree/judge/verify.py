@@ -16,7 +16,7 @@ from attnbench.agree.judge.arithmetic import precision_of
 from attnbench.agree.judge.array import Judgement, judge, of_another_form
 from attnbench.agree.judge.bounds import Units
 from attnbench.agree.judge.gradient_bounds import gradient_bounds
-from attnbench.agree.judge.sampled import Sample, choose, judge_forward, judge_gradients
+from attnbench.agree.judge.selection import Selection, choose, judge_forward, judge_gradients
 from attnbench.attention.arrays import Array
 from attnbench.attention.inputs import stream
 from attnbench.attention.oracle_vjp import reference_vjp
@@ -47,10 +47,10 @@ def verify(binding: Binding, case: Case) -> str | None:
 def _wrong(binding: Binding, inputs: Inputs, seed: int) -> str | None:
     """What is wrong with one answer on the values that ``inputs`` has."""
     precision = precision_of(binding.implementation, inputs.call.dtype, binding.device)
-    units, sample = Units.of(precision, inputs.call.dtype), choose(inputs.call, seed)
+    units, selection = Units.of(precision, inputs.call.dtype), choose(inputs.call, seed)
     answer = binding.answer()
-    judged = judge_answer(answer.output, answer.grads, inputs, units, sample)
-    return next((one.sentence() for one in judged if not one.ok), None)
+    judged = judge_answer(answer.output, answer.grads, inputs, units, selection)
+    return next((judgement.sentence() for judgement in judged if not judgement.ok), None)
 
 
 def judge_answer(
@@ -58,18 +58,18 @@ def judge_answer(
     grads: dict[str, Array],
     inputs: Inputs,
     units: Units,
-    sample: Sample,
+    selection: Selection,
     *,
-    sampled: bool = False,
+    zero_elsewhere: bool = False,
 ) -> tuple[Judgement, ...]:
-    """Hold an answer to the oracle in the rows and heads of a sample; ``sampled``: the cotangents are zero elsewhere.
+    """Hold an answer to the oracle in the selected rows and heads; ``zero_elsewhere``: its cotangents are zero outside.
 
     Of a large call whose cotangents are not, only the gradient of q is judged: no other row adds to it.
     """
-    judged = judge_forward(output, inputs, units, sample)
+    judged = judge_forward(output, inputs, units, selection)
     if not inputs.gradients:
         return judged
-    return judged + (judge_gradients if sampled else _gradients)(grads, inputs, units, sample)
+    return judged + (judge_gradients if zero_elsewhere else _gradients)(grads, inputs, units, selection)
 
 
 def judge_a_head(grads: dict[str, Array], inputs: Inputs, units: Units, seed: int, most: int) -> tuple[Judgement, ...]:
@@ -97,16 +97,16 @@ def judge_a_head(grads: dict[str, Array], inputs: Inputs, units: Units, seed: in
     return tuple(judged)
 
 
-def _gradients(grads: dict[str, Array], inputs: Inputs, units: Units, sample: Sample) -> tuple[Judgement, ...]:
-    """All gradients of a small call; of a large one that of q in the sample, which no other row adds to, if wanted."""
+def _gradients(grads: dict[str, Array], inputs: Inputs, units: Units, selection: Selection) -> tuple[Judgement, ...]:
+    """All gradients of a small call; of a large one that of q alone, if wanted, since no other row adds to it."""
     qkv, call, cotangents = inputs.qkv, inputs.call, (inputs.d_output, inputs.d_lse)
-    if sample.is_whole(call):
-        return judge_gradients(grads, inputs, units, sample)
+    if selection.is_whole(call):
+        return judge_gradients(grads, inputs, units, selection)
     if "q" not in grads:
         return ()
-    expected = reference_vjp(*qkv, call, *cotangents, sample.rows, sample.pairs)["q"]
-    bound = gradient_bounds(*qkv, call, *cotangents, units, sample.rows, sample.pairs)["q"]
+    expected = reference_vjp(*qkv, call, *cotangents, selection.rows, selection.pairs)["q"]
+    bound = gradient_bounds(*qkv, call, *cotangents, units, selection.rows, selection.pairs)["q"]
     got, right, within = (
-        np.stack([array[b, h][sample.rows] for b, h in sample.pairs]) for array in (grads["q"], expected, bound)
+        np.stack([array[b, h][selection.rows] for b, h in selection.pairs]) for array in (grads["q"], expected, bound)
     )
     return (judge("d_q", got, right, within, inputs.q.dtype.name),)

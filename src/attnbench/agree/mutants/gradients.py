@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnbench.agree.eager.attention import Eager, State
+from attnbench.agree.eager.attention import Eager, ForwardState
 from attnbench.agree.mutants.catalogue import Report, planted
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
@@ -29,7 +29,7 @@ class GradientWithoutNormaliser(Eager):
 class GradientUnscaled(Eager):
     """The scale is forgotten on the way back."""
 
-    def scale_in_backward(self, state: State) -> Array | float:
+    def scale_in_backward(self, state: ForwardState) -> Array | float:
         del state
         return 1.0
 
@@ -38,7 +38,7 @@ class GradientUnscaled(Eager):
 class GradientWithoutCap(Eager):
     """The cap is not differentiated."""
 
-    def cap_slope(self, state: State) -> Array | float:
+    def cap_slope(self, state: ForwardState) -> Array | float:
         del state
         return 1.0
 
@@ -97,7 +97,7 @@ class GroupGradientTiled(Eager):
 class LseGradientIgnored(Eager):
     """The cotangent of lse is accepted and forgotten."""
 
-    def lse_cotangent(self, state: State, d_lse: Array | None) -> Array | float:
+    def lse_cotangent(self, state: ForwardState, d_lse: Array | None) -> Array | float:
         del state, d_lse
         return 0.0
 
@@ -114,7 +114,7 @@ class SinkGradientZero(Eager):
 class DropoutForgottenInBackward(Eager):
     """The backward pass knows nothing of dropout."""
 
-    def keep_in_backward(self, state: State) -> Array | float:
+    def keep_in_backward(self, state: ForwardState) -> Array | float:
         del state
         return 1.0
 
@@ -123,7 +123,7 @@ class DropoutForgottenInBackward(Eager):
 class DropoutRescaledByP(Eager):
     """The backward pass scales by p instead of 1/(1 − p)."""
 
-    def keep_in_backward(self, state: State) -> Array | float:
+    def keep_in_backward(self, state: ForwardState) -> Array | float:
         dropout = state.call.spec.dropout
         return state.keep * dropout * (1 - dropout) if dropout else state.keep
 
@@ -142,7 +142,7 @@ class KeyGradientOfCausalAndMask(Eager):
 class LseGradientOfRectangle(Eager):
     """The cotangent of lse is read with the wrong row where causal and Tq differs from S."""
 
-    def lse_cotangent(self, state: State, d_lse: Array | None) -> Array | float:
+    def lse_cotangent(self, state: ForwardState, d_lse: Array | None) -> Array | float:
         s = state.call.sizes
         shifted = state.call.spec.causal and s.Tq != s.S and d_lse is not None
         return super().lse_cotangent(state, np.roll(d_lse, 1, -1) if shifted and d_lse is not None else d_lse)
@@ -152,7 +152,7 @@ class LseGradientOfRectangle(Eager):
 class ZeroCotangentNormalised(Eager):
     """Each row of dO is divided by its largest element for range, and multiplied again: 0/0 in a row of zeros."""
 
-    def cotangent(self, state: State, d_output: Array) -> Array:
+    def cotangent(self, state: ForwardState, d_output: Array) -> Array:
         d_o = super().cotangent(state, d_output)
         largest = np.abs(d_o).max(-1, keepdims=True)
         with np.errstate(all="ignore"):
@@ -164,7 +164,7 @@ class ZeroCotangentNormalised(Eager):
 class ZeroCotangentSkipped(Eager):
     """Rows in which dO is 0 are skipped, and with them the cotangent of their lse."""
 
-    def lse_cotangent(self, state: State, d_lse: Array | None) -> Array | float:
+    def lse_cotangent(self, state: ForwardState, d_lse: Array | None) -> Array | float:
         given = super().lse_cotangent(state, d_lse)
         return given if self.silent is None else np.where(self.silent, 0, given)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attnbench.agree.eager.errors import Observed, observe
+from attnbench.agree.eager.errors import AnswerAndTruth, answers_and_truths
 from attnbench.agree.judge.arithmetic import precision_of
 from attnbench.attention.precision import UNIT_ROUNDOFF, Precision
 from attnbench.attention.problem import Case, Problem
@@ -56,11 +56,11 @@ def bias(backend: Backend, implementation: Implementation, dtype: str, device: s
     can = implementation.capabilities_on(device)
     precision = precision_of(implementation, dtype, device)
     case = _drawn(bias_case(dtype, draws), can)
-    first = directions(observe(backend, implementation, case, device)["output"], precision)
+    first = directions(answers_and_truths(backend, implementation, case, device)["output"], precision)
     if all(abs(value) <= 1 for value in first.values()):
         return Bias(first, case)
     again = _drawn(bias_case(dtype, AGAIN * draws, seed=1), can)
-    second = directions(observe(backend, implementation, again, device)["output"], precision)
+    second = directions(answers_and_truths(backend, implementation, again, device)["output"], precision)
     return Bias({name: _confirmed(first[name], second[name]) for name in first}, again)
 
 
@@ -82,7 +82,7 @@ def _confirmed(first: float, second: float) -> float:
     return second if min(abs(first), abs(second)) > 1 else min(first, second, key=abs)
 
 
-def directions(found: Observed, precision: Precision) -> dict[str, float]:
+def directions(found: AnswerAndTruth, precision: Precision) -> dict[str, float]:
     """Mean over draws of each direction over its limit, signed; NaN where something is not a number."""
     error, o = (array.reshape(len(found.got), -1) for array in (found.error, found.expected))
     by_draw = {

@@ -52,7 +52,7 @@ class Facts:
     join: Callable[[Facts, Array, Array], tuple[Array, Array]] | None = None
     weigh: Callable[[Array, Array, Array], Weights] | None = None
     add: Callable[[Array, Array, Array], Array] | None = None
-    dead: Callable[[Facts, Answer], Array] | None = None
+    dead: Callable[[Facts, Computed], Array] | None = None
 
     @property
     def allowed(self) -> Array:
@@ -79,7 +79,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Computed:
     """Attention as one reading has it, float64: the stages of the spec, and the rows that it leaves open."""
 
     facts: Facts
@@ -152,7 +152,7 @@ def inside(position: Array, keys: int, left: int | None, right: int | None) -> A
     return within
 
 
-def answer(facts: Facts) -> Answer:
+def answer(facts: Facts) -> Computed:
     """Attention as these facts have it."""
     with np.errstate(all="ignore"):
         scores = raw_scores(facts) * facts.scale
@@ -166,12 +166,12 @@ def answer(facts: Facts) -> Answer:
         softmax = (facts.weigh or spec_softmax)(logits, allowed, facts.sink)
         output = (facts.add or spec_sum)(softmax.weights * facts.keep, facts.v, allowed)
         left_open = np.zeros(softmax.lse.shape, bool) if softmax.open is None else softmax.open
-        result = Answer(facts, scores, capped, logits, allowed, softmax, output, left_open)
+        result = Computed(facts, scores, capped, logits, allowed, softmax, output, left_open)
         if facts.dead is None:
             return result
         empty = ~np.any(facts.allowed, axis=-1)[..., None]
         changed = np.where(empty, facts.dead(facts, result), output)
-    return Answer(facts, scores, capped, logits, allowed, softmax, changed, left_open)
+    return Computed(facts, scores, capped, logits, allowed, softmax, changed, left_open)
 
 
 def masked(logits: Array, allowed: Array) -> Array:
@@ -216,7 +216,7 @@ def spec_sum(weights: Array, v: Array, allowed: Array) -> Array:
     return output
 
 
-def head_of(one: Answer, b: int, h: int) -> HeadReference:
+def head_of(one: Computed, b: int, h: int) -> HeadReference:
     """One head of an answer as the bounds read it."""
     f, w = one.facts, one.softmax
     shape = one.logits.shape
@@ -233,7 +233,7 @@ def head_of(one: Answer, b: int, h: int) -> HeadReference:
     )  # fmt: skip
 
 
-def bounds_of(one: Answer, units: Units) -> Array:
+def bounds_of(one: Computed, units: Units) -> Array:
     """E of every element of the output of a reading, (B, Hq, Tq, Dv)."""
     bound = np.empty(one.output.shape)
     with np.errstate(all="ignore"):
@@ -246,13 +246,13 @@ def bounds_of(one: Answer, units: Units) -> Array:
     return np.asarray(np.where(empty & (one.output != 0), given, bound))
 
 
-def settled(one: Answer, right: Answer) -> Array:
+def settled(one: Computed, right: Computed) -> Array:
     """Rows (B, Hq, Tq) on which a reading commits itself: it leaves them a key wherever the spec does."""
     emptied = ~np.any(one.allowed, axis=-1) & np.any(right.allowed, axis=-1)
     return np.asarray(~(emptied | one.open))
 
 
-def agreement(one: Answer, right: Answer, got: Array, units: Units, *, glance: bool = True) -> Judgement | None:
+def agreement(one: Computed, right: Computed, got: Array, units: Units, *, glance: bool = True) -> Judgement | None:
     """Whether ``got`` is what a reading yields, within its bound; ``None`` if it says nothing where ``got`` is wrong.
 
     ``glance`` looks first whether it is near at all, and must be off where the fault is smaller than the rounding.

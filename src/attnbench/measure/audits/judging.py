@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.agree.cases.case_text import case_from_text
 from attnbench.agree.judge.array import Judgement
 from attnbench.agree.judge.bounds import Units
-from attnbench.agree.judge.sampled import SHARE, Sample, Share, choose, sampled
+from attnbench.agree.judge.selection import SHARE, Selection, Share, choose, with_selected_cotangents
 from attnbench.agree.judge.verify import judge_a_head, judge_answer
 from attnbench.attention.arrays import Array
 from attnbench.attention.precision import Precision
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
 HOT, REST = "hot", "rest"
 NEW, PART = "new", "part"
 # An answer that is not judged whole is judged in rows and heads of so many pairs of query and key, chosen for it alone.
-SOME = Share(pairs=1 << 18, sampled_heads=8)
+SOME = Share(pairs=1 << 18, chosen_heads=8)
 # Its gradients are judged in one key head whole, where that has no more pairs: of the answer of a burst, and of others.
 HEAD_OF_A_BURST, HEAD = 1 << 22, 1 << 20
 
 
 @dataclass
 class Drawn:
-    """What was drawn for one cell: sets by name. ``sample``: the only rows with cotangents, where it was drawn so."""
+    """What was drawn for one cell: sets by name. ``selection``: the only rows with cotangents, if these are some."""
 
     case: Case
     seed: int
     sets: dict[str, Inputs]
-    sample: Sample | None = None
+    selection: Selection | None = None
 
 
 class Judging:
@@ -128,8 +128,10 @@ class Judging:
         """Write the inputs of one case of ``attnbench check``; rows and heads to judge are chosen by ``seed``."""
         asked = case_from_text(case)
         inputs = inputs_of(asked)
-        sample = choose(inputs.call, seed, SHARE)
-        drawn = Drawn(asked, seed, {name: sampled(inputs, sample) if inputs.gradients else inputs}, sample)
+        selection = choose(inputs.call, seed, SHARE)
+        drawn = Drawn(
+            asked, seed, {name: with_selected_cotangents(inputs, selection) if inputs.gradients else inputs}, selection
+        )
         self._drawn = {name: drawn}
         put(Path(folder) / name, drawn.sets[name].arrays())
         return OK, None, {}
@@ -153,9 +155,9 @@ def _judged(found: dict[str, Array], drawn: Drawn, name: str, units: Units, numb
         return (Judgement(missing[0], float("inf"), "shape", "is not in its answer"),)
     output = AttentionOutput(**{one: found[one] for one in wanted if not one.startswith("d_")})
     grads = {one.removeprefix("d_"): array for one, array in found.items() if one.startswith("d_")}
-    if drawn.sample is not None:
-        return judge_answer(output, grads, inputs, units, drawn.sample, sampled=True)
-    sample = choose(inputs.call, drawn.seed + number, SOME)
-    judged = judge_answer(output, grads, inputs, units, sample)
-    most, whole = HEAD_OF_A_BURST if name == HOT else HEAD, sample.is_whole(inputs.call)
+    if drawn.selection is not None:
+        return judge_answer(output, grads, inputs, units, drawn.selection, zero_elsewhere=True)
+    selection = choose(inputs.call, drawn.seed + number, SOME)
+    judged = judge_answer(output, grads, inputs, units, selection)
+    most, whole = HEAD_OF_A_BURST if name == HOT else HEAD, selection.is_whole(inputs.call)
     return judged if whole else judged + judge_a_head(grads, inputs, units, drawn.seed + number, most)

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from attnbench.agree.eager.attention import CAPABILITIES, Eager
 from attnbench.agree.judge.bounds import Units
 from attnbench.agree.judge.run_once import SMALL
-from attnbench.agree.judge.sampled import (
-    Sample,
+from attnbench.agree.judge.selection import (
+    Selection,
     Share,
     Truth,
     choose,
     forms,
     held,
     held_gradients,
-    sampled,
     true_forward,
     true_gradients,
+    with_selected_cotangents,
 )
 from attnbench.agree.mutants.conditional.mutants import Conditional
 from attnbench.attention.arrays import Array
@@ -36,33 +36,35 @@ from attnbench.errors import AttnbenchError
 
 @dataclass(frozen=True)
 class Known:
-    """A case with the truth about the sampled rows, and the sound implementation's whole answer."""
+    """A case with the truth about the selected rows, and the sound implementation's whole answer."""
 
     case: Case
     inputs: Inputs
-    sample: Sample
+    selection: Selection
     forward: dict[str, Truth]
     gradients: dict[str, Truth]
     output: AttentionOutput
     grads: dict[str, Array]
 
 
-def known(case: Case, sample: Sample | None = None, inputs: Inputs | None = None, share: Share | None = None) -> Known:
+def known(
+    case: Case, selection: Selection | None = None, inputs: Inputs | None = None, share: Share | None = None
+) -> Known:
     """Everything about a case that does not depend on a mutant; ``inputs`` are its own if they were drawn before.
 
-    Without a ``sample`` that of a trial is judged, ``share`` as in ``choose``.
+    Without a ``selection`` that of a trial is judged, ``share`` as in ``choose``.
     """
     inputs = inputs or inputs_of(case)
-    sample = sample or choose(inputs.call, case.problem.seed, share)
-    inputs = sampled(inputs, sample)
+    selection = selection or choose(inputs.call, case.problem.seed, share)
+    inputs = with_selected_cotangents(inputs, selection)
     units = Units.of(CAPABILITIES.precision_of(inputs.call.dtype), inputs.call.dtype)
-    evaluated = Evaluated(*inputs.qkv, inputs.call, sample.rows, sample.pairs)
-    forward = true_forward(inputs, units, sample, evaluated)
-    backward = true_gradients(inputs, units, sample, evaluated) if case.gradients else {}
+    evaluated = Evaluated(*inputs.qkv, inputs.call, selection.rows, selection.pairs)
+    forward = true_forward(inputs, units, selection, evaluated)
+    backward = true_gradients(inputs, units, selection, evaluated) if case.gradients else {}
     sound = Eager()
     output = sound.attend(*inputs.qkv, inputs.call)
     grads = sound.vjp(*inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse) if case.gradients else {}
-    answer = Known(case, inputs, sample, forward, backward, output, grads)
+    answer = Known(case, inputs, selection, forward, backward, output, grads)
     if wrong := _outside(answer, output, grads):
         raise AttnbenchError(f"the sound implementation is wrong in {case.label()}: {wrong}")
     return answer
@@ -129,6 +131,6 @@ def _read_only(array: Array) -> Array:
 
 def _outside(answer: Known, output: AttentionOutput, grads: dict[str, Array]) -> str | None:
     """The first array that disagrees, judged as a trial judges it."""
-    judged = forms(output, answer.inputs.call) or held(output, answer.forward, answer.sample)
+    judged = forms(output, answer.inputs.call) or held(output, answer.forward, answer.selection)
     judged += held_gradients(grads, answer.gradients)
     return next((one.sentence() for one in judged if not one.ok), None)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.agree.eager.attention import Eager, Softmax, State
+from attnbench.agree.eager.attention import Eager, ForwardState, Softmax
 from attnbench.agree.mutants.catalogue import Mutant
 from attnbench.agree.mutants.conditional.moments import Condition, Moment
 from attnbench.attention.arrays import Array
@@ -141,7 +141,7 @@ def _of_later_keys(name: str, wrong: Array, right: Array, n: int) -> Array:
     return _later(right, wrong, n) if name == "bias" and right.shape[-1] > n else right
 
 
-def _beyond(right: State, wrong: State, n: int) -> State:
+def _beyond(right: ForwardState, wrong: ForwardState, n: int) -> ForwardState:
     """A state whose keys from the n-th on are the mutant's. What it left finite outside A takes part."""
     admitted = wrong.allowed | ~np.isneginf(wrong.logits)
     full = right.logits.shape

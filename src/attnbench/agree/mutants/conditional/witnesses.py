@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from attnbench.agree.cases.case_text import case_text
-from attnbench.agree.judge.sampled import Sample
+from attnbench.agree.judge.selection import Selection
 from attnbench.agree.mutants.catalogue import MUTANTS, Mutant
 from attnbench.agree.mutants.conditional.conditions import CONDITIONS
 from attnbench.agree.mutants.conditional.known import fault, known
@@ -110,19 +110,19 @@ def shows(mutant: Mutant, condition: Condition, case: Case) -> bool:
     try:
         if twice:
             fault(known(case.with_problem(seed=case.problem.seed + 1)), planted)
-        return fault(known(case, _sample(inputs), inputs), planted, twice=twice) is not None
+        return fault(known(case, _selection(inputs), inputs), planted, twice=twice) is not None
     except AttnbenchError:  # the sound code is wrong as well: the case shows nothing
         return False
 
 
-def _sample(inputs: Inputs) -> Sample | None:
+def _selection(inputs: Inputs) -> Selection | None:
     """All of a small case; of a large one the first rows, the last, and some between."""
     s = inputs.call.sizes
     if s.B * s.Hq * s.Tq * s.S <= WHOLE:
-        return Sample(np.arange(s.Tq), tuple(np.ndindex(s.B, s.Hq)))
+        return Selection(np.arange(s.Tq), tuple(np.ndindex(s.B, s.Hq)))
     between = np.linspace(0, s.Tq - 1, EDGE).astype(int)
     rows = {*range(min(8, s.Tq)), *range(max(0, s.Tq - EDGE), s.Tq), *between.tolist()}
-    return Sample(np.array(sorted(rows)), tuple(np.ndindex(s.B, s.Hq)))
+    return Selection(np.array(sorted(rows)), tuple(np.ndindex(s.B, s.Hq)))
 
 
 def _where_it_holds(case: Case, condition: Condition) -> Case | None:

@@ -1,4 +1,4 @@
-"""What of a case is judged, and its judgement: of output and gradients that are there, whoever computed them.
+"""Which rows and heads of an answer are judged, and their judgement; whoever computed the answer.
 
 Small cases are judged whole. Of large ones some rows of some heads are judged: the oracle evaluates these alone, and
 the cotangent is zero everywhere else, so that the gradients of k and v are still those of the whole kernel.
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from attnbench.backends.implementation import AttentionOutput
 
 WHOLE = 1 << 22  # B·Hq·Tq·S up to which everything is judged
-SAMPLED_HEADS = 4
+CHOSEN_HEADS = 4
 # Where kernels begin a new tile of queries.
 TILES = (16, 32, 48, 64, 80, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
 
 
 @dataclass(frozen=True)
-class Sample:
-    """What is judged: row indices and (b, h) pairs."""
+class Selection:
+    """Which rows and heads of an answer are judged: row indices, and (b, h) pairs."""
 
     rows: Array
     pairs: tuple[tuple[int, int], ...]
@@ -50,45 +50,45 @@ class Sample:
 class Share:
     """How much of a case is judged whole: up to so many query-key pairs, and so many heads of all batch entries.
 
-    Of a larger one ``sampled_heads`` are sampled, or all that there are; without it the usual few, of which some may be
+    Of a larger one ``chosen_heads`` are judged, or all that there are; without it the usual few, of which some may be
     the same.
     """
 
     pairs: int
     heads: int | None = None
-    sampled_heads: int | None = None
+    chosen_heads: int | None = None
 
 
-# What is judged whole of a case of the plan; of a larger one rows and heads are sampled.
+# What is judged whole of a case of the plan; of a larger one some rows and heads are judged.
 SHARE = Share(pairs=1 << 15, heads=12)
 
 
-def choose(call: Call, seed: int, share: Share | None = None) -> Sample:
+def choose(call: Call, seed: int, share: Share | None = None) -> Selection:
     """All rows and heads of a call within ``share`` (``WHOLE`` pairs); of a larger one about half as many pairs.
 
     These are the first and the last ones, those either side of every usual edge of a tile, and random ones.
     """
     s, share = call.sizes, share or Share(WHOLE)
-    everything = Sample(np.arange(s.Tq), tuple(np.ndindex(s.B, s.Hq)))
+    everything = Selection(np.arange(s.Tq), tuple(np.ndindex(s.B, s.Hq)))
     pairs, most = s.B * s.Hq * s.Tq * s.S, share.heads or s.B * s.Hq
     if pairs <= share.pairs and s.B * s.Hq <= most:
         return everything
-    rng = stream(seed, "sample")
+    rng = stream(seed, "sample")  # the name is part of the seed: with another one other rows would be judged
     heads = _some_heads(s, share, rng)
     if s.Tq * s.S * len(heads) <= share.pairs // 2:
-        return Sample(everything.rows, heads)
+        return Selection(everything.rows, heads)
     count = min(s.Tq, max(8, share.pairs // 2 // (s.S * len(heads))))
     edges = {0, 1, s.Tq // 2, s.Tq - 2, s.Tq - 1} | {row for tile in TILES for row in (tile - 1, tile)}
     edges &= set(range(s.Tq))
     rows = edges | set(rng.choice(s.Tq, count, replace=False).tolist())
-    return Sample(np.array(sorted(rows)), heads)
+    return Selection(np.array(sorted(rows)), heads)
 
 
 def _some_heads(s: Sizes, share: Share, rng: np.random.Generator) -> tuple[tuple[int, int], ...]:
     """The first and the last, and others: as many as are asked for, or as may be where a head is small, else four."""
-    every, count = list(np.ndindex(s.B, s.Hq)), SAMPLED_HEADS
-    if share.sampled_heads is not None:
-        others = rng.permutation(np.arange(1, len(every) - 1))[: share.sampled_heads - 2]
+    every, count = list(np.ndindex(s.B, s.Hq)), CHOSEN_HEADS
+    if share.chosen_heads is not None:
+        others = rng.permutation(np.arange(1, len(every) - 1))[: share.chosen_heads - 2]
     else:
         if share.heads is not None:
             count = max(count, min(share.heads, share.pairs // 2 // (s.Tq * s.S)))
@@ -97,11 +97,11 @@ def _some_heads(s: Sizes, share: Share, rng: np.random.Generator) -> tuple[tuple
     return tuple((int(b), int(h)) for b, h in (every[i] for i in sorted(chosen)))
 
 
-def sampled(inputs: Inputs, sample: Sample) -> Inputs:
-    """The inputs with cotangents that are zero outside the sample."""
+def with_selected_cotangents(inputs: Inputs, selection: Selection) -> Inputs:
+    """The inputs with cotangents that are zero outside the selection."""
     kept = np.zeros(inputs.q.shape[:3], bool)
-    for b, h in sample.pairs:
-        kept[b, h, sample.rows] = True
+    for b, h in selection.pairs:
+        kept[b, h, selection.rows] = True
     zeroed = {
         name: np.where(kept.reshape(kept.shape + (1,) * (array.ndim - 3)), array, array.dtype.type(0))
         for name, array in inputs.cotangents.items()
@@ -125,35 +125,37 @@ class Truth:
 
 
 def judge_forward(
-    output: AttentionOutput, inputs: Inputs, units: Units, sample: Sample, evaluated: Evaluated | None = None
+    output: AttentionOutput, inputs: Inputs, units: Units, selection: Selection, evaluated: Evaluated | None = None
 ) -> tuple[Judgement, ...]:
-    """Hold output, lse and stages to the oracle in the sampled rows and heads, ``evaluated`` if they are already."""
+    """Hold output, lse and stages to the oracle in the selected rows and heads, ``evaluated`` if they are already."""
     call = inputs.call
     if call.sizes.empty:
         return ()
-    return forms(output, call) or held(output, true_forward(inputs, units, sample, evaluated), sample)
+    return forms(output, call) or held(output, true_forward(inputs, units, selection, evaluated), selection)
 
 
 def forms(output: AttentionOutput, call: Call) -> tuple[Judgement, ...]:
     """What is no plain array of the shape and the dtype that the spec has."""
     judged = (_form(name, array, call) for name, array in output.items())
-    return tuple(one for one in judged if one is not None)
+    return tuple(judgement for judgement in judged if judgement is not None)
 
 
-def held(output: AttentionOutput, truth: dict[str, Truth], sample: Sample) -> tuple[Judgement, ...]:
-    """Hold each array to the truth about its sampled rows and heads."""
+def held(output: AttentionOutput, truth: dict[str, Truth], selection: Selection) -> tuple[Judgement, ...]:
+    """Hold each array to the truth about its selected rows and heads."""
     arrays = dict(output.items())
     return tuple(
-        one.judge(name, np.stack([arrays[name][b, h][sample.rows] for b, h in sample.pairs]))
-        for name, one in truth.items()
+        right.judge(name, np.stack([arrays[name][b, h][selection.rows] for b, h in selection.pairs]))
+        for name, right in truth.items()
     )
 
 
-def true_forward(inputs: Inputs, units: Units, sample: Sample, evaluated: Evaluated | None = None) -> dict[str, Truth]:
-    """The truth about output, lse and stages in the sampled rows and heads."""
+def true_forward(
+    inputs: Inputs, units: Units, selection: Selection, evaluated: Evaluated | None = None
+) -> dict[str, Truth]:
+    """The truth about output, lse and stages in the selected rows and heads."""
     call = inputs.call
     picked: dict[str, list[tuple[Array, ...]]] = {name: [] for name in ("output", *call.outputs)}
-    for _, h, head in evaluated or heads(*inputs.qkv, call, sample.rows, sample.pairs):
+    for _, h, head in evaluated or heads(*inputs.qkv, call, selection.rows, selection.pairs):
         sides = output_sides(head, call, h, units)
         picked["output"].append((head.output, *sides, telling.spread(head, sink=call.sinks is not None)))
         bounds = stage_bounds(head, call, h, units) if call.outputs else {}
@@ -186,25 +188,25 @@ def _evenly(expected: Array, bound: Array, dtype: str) -> Truth:
 
 
 def judge_gradients(
-    grads: dict[str, Array], inputs: Inputs, units: Units, sample: Sample, evaluated: Evaluated | None = None
+    grads: dict[str, Array], inputs: Inputs, units: Units, selection: Selection, evaluated: Evaluated | None = None
 ) -> tuple[Judgement, ...]:
-    """Hold gradients to the oracle; the cotangents are zero outside the sample."""
-    return held_gradients(grads, true_gradients(inputs, units, sample, evaluated))
+    """Hold gradients to the oracle; the cotangents are zero outside the selection."""
+    return held_gradients(grads, true_gradients(inputs, units, selection, evaluated))
 
 
 def held_gradients(grads: dict[str, Array], truth: dict[str, Truth]) -> tuple[Judgement, ...]:
     """Hold each gradient to the truth about it."""
-    return tuple(one.judge(f"d_{name}", grads[name]) for name, one in truth.items())
+    return tuple(right.judge(f"d_{name}", grads[name]) for name, right in truth.items())
 
 
 def true_gradients(
-    inputs: Inputs, units: Units, sample: Sample, evaluated: Evaluated | None = None
+    inputs: Inputs, units: Units, selection: Selection, evaluated: Evaluated | None = None
 ) -> dict[str, Truth]:
     """The truth about every gradient; none where there are no cotangents."""
     qkv, call, d_output, d_lse = inputs.qkv, inputs.call, inputs.d_output, inputs.d_lse
     if d_output is None or call.sizes.empty:
         return {}
-    expected = reference_vjp(*qkv, call, d_output, d_lse, sample.rows, sample.pairs, evaluated)
-    bounds = gradient_bounds(*qkv, call, d_output, d_lse, units, sample.rows, sample.pairs, evaluated)
+    expected = reference_vjp(*qkv, call, d_output, d_lse, selection.rows, selection.pairs, evaluated)
+    bounds = gradient_bounds(*qkv, call, d_output, d_lse, units, selection.rows, selection.pairs, evaluated)
     operands = inputs.arrays()
     return {name: _evenly(expected[name], bounds[name], operands[name].dtype.name) for name in gradient_names(call)}
