@@ -44,14 +44,14 @@ def root_of_groups(terms: Array, values: Array, u: float) -> Array:
 
     So much of a relative error of each weight is seen that is the same for equal ones and of random sign otherwise.
     """
-    found = np.zeros((len(terms), values.shape[1]))
+    roots = np.zeros((len(terms), values.shape[1]))
     for row, keys in enumerate(_rounded(terms, u)):
         order = np.argsort(keys)
         starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
         if np.diff(starts, append=len(keys)).max(initial=0) > BY_CHANCE:
             sums = np.add.reduceat(terms[row][order, None] * values[order], starts, axis=0)
-            found[row] = np.sqrt(np.square(sums).sum(0))
-    return found
+            roots[row] = np.sqrt(np.square(sums).sum(0))
+    return roots
 
 
 def _rounded(terms: Array, u: float) -> Array:

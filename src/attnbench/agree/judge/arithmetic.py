@@ -1,9 +1,10 @@
 """The arithmetic that an implementation is held to: what it declares, and what its backend does whatever it says.
 
-A declaration holds for the versions of the framework that it was seen with (``Precision.seen``). With any other it is
-not presumed: a few plain cases are answered once, and the first declaration that explains them all is held to; where
-none does it is the default. Where the kernel answers none of them nothing is known: values that a declaration would
-explain are then neither right nor wrong. Whichever it is, the rows say so.
+A declaration holds for the versions of the framework that it was seen with (``Precision.seen``). With another version
+it is not presumed: a few plain cases are answered once. The implementation is then held to the first of its
+declarations that explains them all, and to the default where none does. Where the kernel answers none of these cases
+nothing is known of its arithmetic: values that a declaration would explain are then neither right nor wrong. The rows
+of the table say which of these it was.
 """
 
 from __future__ import annotations
@@ -64,38 +65,41 @@ def held(implementation: Implementation, dtype: str, device: str) -> Held:
 def _probed(implementation: Implementation, dtype: str, device: str) -> Held:
     """The first declaration that explains the plain cases, else the default."""
     declared = implementation.capabilities_on(device).precisions_of(dtype)
-    usual = {one: in_its_backend(replace(one, seen=""), implementation, dtype, device) for one in declared}
+    usual = {
+        precision: in_its_backend(replace(precision, seen=""), implementation, dtype, device) for precision in declared
+    }
     default = default_precision(dtype)
     held_to = in_its_backend(default, implementation, dtype, device)
-    here, known = _here(declared), " and ".join(one.seen for one in declared)
+    versions, known = _installed(declared), " and ".join(precision.seen for precision in declared)
     answers, why = _plain(implementation, dtype, device)
     if not answers:
-        words = f"{here}: arithmetic could not be probed, and is not known to be as declared for {known}: {why}"
+        words = f"{versions}: arithmetic could not be probed, and is not known to be as declared for {known}: {why}"
         return Held(held_to, default, words, tuple(usual.values()))
-    for one in declared:
-        if all(answer.agrees(usual[one]) for answer in answers):
-            return Held(usual[one], one, f"{here}: arithmetic probed, and as declared for {one.seen}")
-    words = f"{here}: arithmetic probed, and not as declared for {known}: held to the default"
+    for precision in declared:
+        if all(answer.agrees(usual[precision]) for answer in answers):
+            words = f"{versions}: arithmetic probed, and as declared for {precision.seen}"
+            return Held(usual[precision], precision, words)
+    words = f"{versions}: arithmetic probed, and not as declared for {known}: held to the default"
     return Held(held_to, default, words)
 
 
 def _plain(implementation: Implementation, dtype: str, device: str) -> tuple[list[Answered], str]:
     """The plain cases that the kernel takes, answered; and what it said of one that it does not take."""
     backend, can = load_backend(implementation.backend), implementation.capabilities_on(device)
-    found, why = [], ""
+    answers, why = [], ""
     for plain in baseline_cases(dtype):
         case = offered(asked(plain, can), implementation, device)
         try:
             implementation.require(needs_of(case, device))
-            found.append(answered(backend, implementation, case, device))
+            answers.append(answered(backend, implementation, case, device))
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  (a kernel may raise anything; what it raises is a row's business)
             why = f"{case.label()}: {refusal_of(error) or type(error).__name__}"
-    return found, why
+    return answers, why
 
 
-def _here(declared: tuple[Precision, ...]) -> str:
-    """The versions that are installed of what the ranges name, as ``jax 0.13.0``."""
-    packages = dict.fromkeys(parse(one.seen).package for one in declared)
+def _installed(declared: tuple[Precision, ...]) -> str:
+    """The installed versions of the packages that the declarations name, as ``jax 0.13.0``."""
+    packages = dict.fromkeys(parse(precision.seen).package for precision in declared)
     return ", ".join(f"{name} {installed(name) or 'not installed'}" for name in packages)

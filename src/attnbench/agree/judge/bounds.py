@@ -265,21 +265,19 @@ def _first_order(head: HeadReference, sums: ColumnSums, delta: Array, delta_sink
 def _coarse(head: HeadReference, keys: Keys) -> tuple[Array, Array]:
     """What the logits' errors do to rows in which some δ is large: (T, Dv) below the oracle and above it.
 
-    The other keys alone make a row of their own, to first order, of which at most the rest of the weight is seen. Of
-    those with a large δ each moves its weight at most from end to end of its range. And whatever the weights are, the
-    row lies among the values of the keys that can have any.
+    The keys with a small δ are taken as a row by themselves, to first order; at most the weight that the others leave
+    is theirs. Each key with a large δ moves its weight at most from one end of its range to the other. And whatever the
+    weights are, the row lies among the values of the keys that can have any.
     """
     low, high = weight_ranges(keys)
     far = keys.far
-    own = _of_near_keys(head, keys)
+    alone = _of_near_keys(head, keys)
     rest = 1 - np.where(far, low, 0.0).sum(1)
     moved = np.where(far, np.maximum(high - keys.weights, keys.weights - low), 0.0)
     delta = np.where(keys.near, keys.delta, 0.0)
-    term = rest[:, None] * _first_order(own, column_sums(own), delta[:, :-1], delta[:, -1])
-    term = (
-        term
-        + ((moved[:, :-1] * head.keep) @ np.abs(finite(head.v)) + moved.sum(1)[:, None] * np.abs(own.output)) / SLACK
-    )
+    term = rest[:, None] * _first_order(alone, column_sums(alone), delta[:, :-1], delta[:, -1])
+    reached = (moved[:, :-1] * head.keep) @ np.abs(finite(head.v)) + moved.sum(1)[:, None] * np.abs(alone.output)
+    term = term + reached / SLACK
     least, most = _hull(head, high > 0)
     o = finite(head.output)
     return np.minimum(term, np.maximum(o - least, 0) / SLACK), np.minimum(term, np.maximum(most - o, 0) / SLACK)

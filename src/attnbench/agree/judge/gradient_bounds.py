@@ -31,7 +31,7 @@ from attnbench.agree.judge.bounds import (
     tanh_parts,
 )
 from attnbench.agree.judge.steps import SPEC, Steps
-from attnbench.agree.judge.weight_bounds import SLACK
+from attnbench.agree.judge.weight_bounds import SLACK, WeightErrors
 from attnbench.attention.arrays import Array
 from attnbench.attention.oracle import heads
 from attnbench.attention.oracle_vjp import add_broadcast, zeros_like_operands
@@ -90,9 +90,14 @@ def gradient_bounds(
         _add_reduced(bounds, call, b, h, rows, head, back, units, steps)
         for name, param in call.params.items():
             bounds[f"params.{name}"][h if param.shape[0] > 1 else 0] += errors[f"params.{name}"]
-    s = call.sizes
+    return _with_roundings(bounds, call, len(rows), units)
+
+
+def _with_roundings(bounds: Gradients, call: Call, rows: int, units: Units) -> Gradients:
+    """The bounds with what the products of each gradient may lose to underflow, and its last rounding."""
+    s, total_rows = call.sizes, rows * call.sizes.group
     products = {"q": s.S, "k": total_rows, "v": total_rows}  # that may underflow; of parameters, bias and sinks all
-    everything = s.B * s.Hq * len(rows) * s.S
+    everything = s.B * s.Hq * rows * s.S
     stored = {"k": s.group, "v": s.group}  # that of each query head of a group may be stored before they are added
     return {
         name: bound + (4 + products.get(name, everything)) * units.eta + stored.get(name, 1) * units.eta_output
@@ -116,59 +121,103 @@ def without_the_unseen(head: HeadReference) -> HeadReference:
 def _backward(
     head: HeadReference, call: Call, h: int, d_output: Array, d_lse: Array, units: Units, total_rows: int, steps: Steps
 ) -> Backward:
-    u, growth = units.accumulate, units.growth
     p, allowed = head.weights, head.allowed
     keep, keep_v = (head.keep if kept else 1.0 for kept in (steps.keep_in_weights, steps.keep_in_values))
     dead = ~np.asarray(allowed.any(1))
     d_output = np.where(dead[:, None], 0.0, np.nan_to_num(d_output))
     d_lse = steps.lse * np.where(dead & np.isneginf(head.lse), 0.0, d_lse)
-    v, output = np.nan_to_num(head.v), np.nan_to_num(head.output)
     off = errors_of_weights(head, call, h, units)
     most = p + SLACK * off.keys
-    d_weights = keep * (d_output @ v.T)
-    d_weights_size = keep * (np.abs(d_output) @ np.abs(v).T)
-    d_weights_error = (growth(call.sizes.Dv) * u + 2 * u) * d_weights_size + units.eta * (call.sizes.Dv + 1)
-    row = (p * d_weights).sum(1)
-    row_error = (most * d_weights_error + (off.keys + p * units.p_cast) * np.abs(d_weights)).sum(1)
-    row_error = row_error + growth(call.sizes.S) * u * (most * d_weights_size).sum(1) + units.eta * (call.sizes.S + 2)
+    d_weights = _weights(head, call, keep, d_output, units)
+    row, row_error = _row_sums(head, call, d_weights, off, units)
     if units.stored_output:
-        row_error = row_error + (np.abs(d_output) * (output_bound(head, call, h, units))).sum(1)
-        row_error = row_error + (units.stored_output + growth(call.sizes.Dv) * u) * (
-            np.abs(d_output) * np.abs(output)
-        ).sum(1)
+        row_error = _with_a_stored_output(row_error, head, call, h, d_output, units)
     row, row_error = steps.delta * row, abs(steps.delta) * row_error
-    inner = d_weights - row[:, None] + d_lse[:, None]
-    size = d_weights_size + np.abs(row)[:, None] + np.abs(d_lse)[:, None]
+    inner = d_weights.value - row[:, None] + d_lse[:, None]
+    size = d_weights.size + np.abs(row)[:, None] + np.abs(d_lse)[:, None]
     d_logits = np.where(allowed, p * inner, 0.0)
-    d_logits_error = off.keys * np.abs(inner) + most * (d_weights_error + row_error[:, None] + 4 * units.softmax * size)
+    d_logits_error = off.keys * np.abs(inner) + most * (d_weights.error + row_error[:, None] + 4 * units.softmax * size)
     d_logits_error = np.where(allowed, d_logits_error + 2 * units.eta_p * size + 2 * units.eta, 0.0)
     d_scores, d_scores_error = _through_cap(head, call, d_logits, d_logits_error, units, steps)
-    values_size = (p * keep_v).T @ np.abs(d_output)
-    values_error = (keep_v * (off.keys + p * units.p_cast)).T @ np.abs(d_output)
+    values_error = _values_error(head, call, keep_v, d_output, off, units, total_rows)
+    sink_size, sink_error = _sink(head, call, row, row_error, d_lse, off, units)
+    return Backward(d_output, d_logits, d_logits_error, d_scores, d_scores_error, values_error, sink_size, sink_error)
+
+
+@dataclass(frozen=True)
+class _WeightCotangents:
+    """dP (T, S), the sum of its terms in absolute values, and its error."""
+
+    value: Array
+    size: Array
+    error: Array
+
+
+def _weights(head: HeadReference, call: Call, keep: Array | float, d_output: Array, units: Units) -> _WeightCotangents:
+    """dP = r dO vᵀ."""
+    u, growth = units.accumulate, units.growth
+    v = np.nan_to_num(head.v)
+    size = keep * (np.abs(d_output) @ np.abs(v).T)
+    error = (growth(call.sizes.Dv) * u + 2 * u) * size + units.eta * (call.sizes.Dv + 1)
+    return _WeightCotangents(keep * (d_output @ v.T), size, error)
+
+
+def _row_sums(
+    head: HeadReference, call: Call, d_weights: _WeightCotangents, off: WeightErrors, units: Units
+) -> tuple[Array, Array]:
+    """Δ = Σ P dP of each row (T,), and its error."""
+    u, growth = units.accumulate, units.growth
+    p, most = head.weights, head.weights + SLACK * off.keys
+    error = (most * d_weights.error + (off.keys + p * units.p_cast) * np.abs(d_weights.value)).sum(1)
+    error = error + growth(call.sizes.S) * u * (most * d_weights.size).sum(1) + units.eta * (call.sizes.S + 2)
+    return (p * d_weights.value).sum(1), error
+
+
+def _with_a_stored_output(
+    row_error: Array, head: HeadReference, call: Call, h: int, d_output: Array, units: Units
+) -> Array:
+    """The error of Δ (T,) where it is computed as Σ dO·O, from an O that was stored."""
+    size, output = np.abs(d_output), np.abs(np.nan_to_num(head.output))
+    row_error = row_error + (size * output_bound(head, call, h, units)).sum(1)
+    rounding = units.stored_output + units.growth(call.sizes.Dv) * units.accumulate
+    return np.asarray(row_error + rounding * (size * output).sum(1))
+
+
+def _values_error(
+    head: HeadReference,
+    call: Call,
+    keep: Array | float,
+    d_output: Array,
+    off: WeightErrors,
+    units: Units,
+    total_rows: int,
+) -> Array:
+    """The error of dv (S, Dv), by the weights' errors and by the sum over the rows."""
+    u, p = units.accumulate, head.weights
+    size = (p * keep).T @ np.abs(d_output)
+    error = (keep * (off.keys + p * units.p_cast)).T @ np.abs(d_output)
     group = call.sizes.group
     alike = np.minimum(
-        alike_terms((p * keep_v).T, u, group)[:, None], alike_terms(np.abs(np.nan_to_num(d_output)).T, u, group)
+        alike_terms((p * keep).T, u, group)[:, None], alike_terms(np.abs(np.nan_to_num(d_output)).T, u, group)
     )
-    summed = growth(total_rows, aligned=_even_products(p * keep_v, d_output), alike=alike)
+    summed = units.growth(total_rows, aligned=_even_products(p * keep, d_output), alike=alike)
     stored = units.storing(call.sizes.Tq * call.sizes.group) * units.output
-    values_error = values_error + (summed * u + stored + 4 * u) * values_size
-    values_error = values_error + units.eta_p * (allowed.T @ np.abs(d_output))
-    sink_size = head.sink_weight * (np.abs(row) + np.abs(d_lse))
-    sinks_alike = aligned_rows(head.sink_weight[None] * (row - d_lse)[None], np.ones((1, len(row)), bool))[0]
-    alike_sinks = alike_terms(sink_size[None], u, call.sizes.B)[0]
-    summed_sinks = growth(call.sizes.B * call.sizes.Tq, aligned=sinks_alike, alike=alike_sinks) * u * sink_size.sum()
-    most_sink = head.sink_weight + SLACK * off.sink
-    sink_errors = off.sink * (np.abs(row) + np.abs(d_lse)) + 4 * units.softmax * sink_size + most_sink * row_error
-    return Backward(
-        d_output,
-        d_logits,
-        d_logits_error,
-        d_scores,
-        d_scores_error,
-        values_error,
-        float(sink_size.sum()),
-        float(sink_errors.sum() + summed_sinks),
-    )
+    error = error + (summed * u + stored + 4 * u) * size
+    return np.asarray(error + units.eta_p * (head.allowed.T @ np.abs(d_output)))
+
+
+def _sink(
+    head: HeadReference, call: Call, row: Array, row_error: Array, d_lse: Array, off: WeightErrors, units: Units
+) -> tuple[float, float]:
+    """The size of the gradient of the sink's logit, and its error: a sum over all rows."""
+    u = units.accumulate
+    size = head.sink_weight * (np.abs(row) + np.abs(d_lse))
+    aligned = aligned_rows(head.sink_weight[None] * (row - d_lse)[None], np.ones((1, len(row)), bool))[0]
+    alike = alike_terms(size[None], u, call.sizes.B)[0]
+    summed = units.growth(call.sizes.B * call.sizes.Tq, aligned=aligned, alike=alike) * u * size.sum()
+    most = head.sink_weight + SLACK * off.sink
+    errors = off.sink * (np.abs(row) + np.abs(d_lse)) + 4 * units.softmax * size + most * row_error
+    return float(size.sum()), float(errors.sum() + summed)
 
 
 def _even_products(left: Array, right: Array) -> Array:

@@ -105,11 +105,11 @@ def weight_ranges(keys: Keys) -> tuple[Array, Array]:
     return _share(down, up), _share(up, down)
 
 
-def _share(own: Array, others: Array) -> Array:
-    """e^own / (e^own + Σ e^others) over the other keys."""
+def _share(logs: Array, others: Array) -> Array:
+    """e^logs / (e^logs + Σ e^others) over the other keys."""
     with np.errstate(invalid="ignore", over="ignore"):
-        share = 1 / (1 + np.exp(_log_sum_of_others(others) - own))
-    return np.where(np.isneginf(own), 0.0, share)
+        share = 1 / (1 + np.exp(_log_sum_of_others(others) - logs))
+    return np.where(np.isneginf(logs), 0.0, share)
 
 
 def _log_sum_of_others(logs: Array) -> Array:
