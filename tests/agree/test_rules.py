@@ -145,7 +145,7 @@ def turning(name: str, later: float) -> tuple[Implementation, list[int]]:
 def test_an_excess_by_chance_is_looked_at_again() -> None:
     """A first look that a fresh one does not confirm is no finding; one that it does is."""
     unlucky, looks = turning("numpy/unlucky", 1.0)
-    assert max(abs(value) for value in bias(NUMPY, unlucky, "bfloat16").found.values()) <= 1
+    assert max(abs(value) for value in bias(NUMPY, unlucky, "bfloat16").directions.values()) <= 1
     assert looks == [16, 64]
 
 

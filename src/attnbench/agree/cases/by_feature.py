@@ -7,6 +7,7 @@ the feature off moves the oracle's output by far more than the bound (see ``test
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from attnbench.attention.problem import Case, Problem
@@ -44,7 +45,7 @@ def _sizes() -> list[CheckCase]:
     again = _case("sizes", PLAIN, "zero_cotangent", seed=1)
     last = _case("sizes", {"B": 1, "Hq": 2, "Tq": 15, "S": 64, "D": 128}, "zero_cotangent")
     wanted = [_case("sizes", PLAIN, kind) for kind in ("wanted_q", "wanted_kv")]
-    return [_case("sizes", PLAIN), again, *wanted, *(_case("sizes", one) for one in many), *cases, last]
+    return [_case("sizes", PLAIN), again, *wanted, *(_case("sizes", sizes) for sizes in many), *cases, last]
 
 
 def _inputs() -> list[CheckCase]:
@@ -167,12 +168,11 @@ def check_cases(dtype: str, *, deep: bool = False) -> list[CheckCase]:
     """The cases in one dtype, in the order of the table's rows."""
     groups = (_sizes(), _inputs(), _scales(), _positions(), _masks(), _others(), _scores())
     by_feature: dict[str, list[CheckCase]] = {}
-    for one in (c for group in groups for c in group):
-        by_feature.setdefault(one.feature, []).append(
-            CheckCase(one.feature, one.case.with_problem(dtype=dtype)),
-        )
+    for check_case in chain(*groups):
+        in_dtype = CheckCase(check_case.feature, check_case.case.with_problem(dtype=dtype))
+        by_feature.setdefault(check_case.feature, []).append(in_dtype)
     choose = _all_of_them if deep else _without_repetition if dtype == FULL_DTYPE else _most_demanding
-    return [one for cases in by_feature.values() for one in choose(cases)]
+    return [check_case for cases in by_feature.values() for check_case in choose(cases)]
 
 
 def _all_of_them(cases: list[CheckCase]) -> list[CheckCase]:
@@ -184,18 +184,19 @@ def _without_repetition(cases: list[CheckCase]) -> list[CheckCase]:
     return [_forward(cases[0]), *cases[1:]] if len(cases) > 1 else cases
 
 
-def _forward(one: CheckCase) -> CheckCase:
+def _forward(check_case: CheckCase) -> CheckCase:
     """The same case without the backward pass: an implementation may take another way where no gradient is asked."""
-    return CheckCase(one.feature, replace(one.case, phase="forward"))
+    return CheckCase(check_case.feature, replace(check_case.case, phase="forward"))
 
 
 def _most_demanding(cases: list[CheckCase]) -> list[CheckCase]:
-    chosen = [one for one in cases if one is cases[-1] or _irreplaceable(one.case)]
-    return [_forward(one) if _forward_is_enough(one) else one for one in chosen]
+    chosen = [check_case for check_case in cases if check_case is cases[-1] or _irreplaceable(check_case.case)]
+    return [_forward(check_case) if _forward_is_enough(check_case) else check_case for check_case in chosen]
 
 
-def _forward_is_enough(one: CheckCase) -> bool:
-    return one.feature in FORWARD_IS_ENOUGH or bool({"mask_heads", "bias_heads"} & set(one.case.problem.operands))
+def _forward_is_enough(check_case: CheckCase) -> bool:
+    kinds = set(check_case.case.problem.operands)
+    return check_case.feature in FORWARD_IS_ENOUGH or bool({"mask_heads", "bias_heads"} & kinds)
 
 
 def _irreplaceable(case: Case) -> bool:

@@ -11,18 +11,18 @@ from typing import Any
 
 from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import AttentionSpec
-from attnbench.errors import UsageError, suggest
+from attnbench.errors import UsageError, not_one_of
 
 SPEC_NAMES = tuple(f.name for f in fields(AttentionSpec))
 PROBLEM_NAMES = tuple(f.name for f in fields(Problem))
 LISTS = ("operands", "outputs")
 NAMES = ("phase", *SPEC_NAMES, *PROBLEM_NAMES, "outputs")
-# Sizes that default to another one.
+# Sizes whose default is another size.
 FOLLOWS = {"Hkv": "Hq", "S": "Tq", "Dv": "D", "Da": "D"}
 
 
 def case_text(case: Case) -> str:
-    """One line, every field that is not its default; it needs quotes in a shell."""
+    """One line with every field that is not its default; in a shell it needs quotes."""
     problem = case.problem.to_dict()
     plain = Problem().to_dict()
     usual = plain | {name: problem[leader] for name, leader in FOLLOWS.items()}
@@ -60,8 +60,7 @@ def case_from_text(text: str) -> Case:
         elif name in PROBLEM_NAMES:
             problem[name] = tuple(value.split(",")) if name in LISTS else _read(value)
         else:
-            msg = f"--case: {name!r} is not one of {', '.join(NAMES)}{suggest(name, NAMES)}"
-            raise UsageError(msg)
+            raise UsageError(not_one_of("--case:", name, NAMES))
     return Case(AttentionSpec.from_dict(spec), Problem.from_dict(problem), phase, outputs)
 
 

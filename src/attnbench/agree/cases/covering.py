@@ -23,20 +23,22 @@ Pair = tuple[tuple[str, str], tuple[str, str]]
 PLAIN, CORE = 0.5, 0.35
 TRIES = 60
 FAILURES = 12  # rows of a pair that cannot stand before it is given up
-LAST = 1e9  # more than any new pairs: what counts so much less is taken where nothing else fits
+LAST = 1e9  # more than all new pairs count: a level with so much less is taken only where nothing else fits
 OTHERS = 3  # levels that are tried in place of one that may be to blame
 
 
 class Design:
     """Rows over ``dimensions`` (levels by name), of which ``fits`` holds for the whole row and for every part of it.
 
-    ``fits`` is asked of unfinished rows too, and says no where nothing that is added could make it right; its second
-    argument is the dimension that was added to a part that fits, ``None`` where more are new. At most
-    ``most_on`` of the dimensions named in ``features`` stand at another level than their first, but for one that the
-    others need; those in ``core``, which much else hangs on, do so in a third of the rows whatever is new. Pairs of a
-    dimension in ``first`` are tried before the others, and count ``weight`` times. ``stands`` is asked of a whole row
-    which rows it covers: itself, and others that come with it; none where it cannot stand after all. What is to blame
-    for that is in no later row. Each row is the best of so many ``candidates``: more make fewer rows, and take longer.
+    ``fits(row, added)`` is asked of unfinished rows too, and says no where nothing that is added later could make the
+    row right; ``added`` is the dimension that was added to a part that fits, ``None`` where several are new.
+    ``stands(row)`` is asked of a whole row and returns the rows that are covered with it: itself, and others that come
+    along; none where there is no case of it after all. The part that is to blame for that is in no later row.
+
+    At most ``most_on`` of the dimensions named in ``features`` stand at another level than their first, but for one
+    that the others need; those in ``core``, on which much else depends, do so in a third of the rows whatever pairs are
+    new. Pairs of a dimension in ``first`` are tried before the others, and count ``weight`` times. Each row is the best
+    of so many ``candidates``: more of them make fewer rows, and take longer.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class Design:
         self._failures: Counter[tuple[int, int]] = Counter()
         self._features, self._core = frozenset(features), frozenset(core)
         self._levels = [(name, level) for name in self._names for level in dimensions[name]]
-        self._index = {one: i for i, one in enumerate(self._levels)}
+        self._index = {level: i for i, level in enumerate(self._levels)}
         begins = np.cumsum([0, *(len(dimensions[name]) for name in self._names)]).tolist()
         self._of = {name: slice(*ends) for name, ends in zip(self._names, pairwise(begins), strict=True)}
         owner = np.array([self._names.index(name) for name, _ in self._levels])
@@ -76,15 +78,15 @@ class Design:
 
     def rows(self, most: int | None = None) -> list[Row]:
         """Rows until no pair is left, or the first ``most``; pairs that no row can have are in ``impossible`` then."""
-        found: list[Row] = []
-        while self._left[self._pairs[:, 0], self._pairs[:, 1]].any() and (most is None or len(found) < most):
+        rows: list[Row] = []
+        while self._left[self._pairs[:, 0], self._pairs[:, 1]].any() and (most is None or len(rows) < most):
             first, second = self._pair()
             row = self._next(first, second)
             covered = [] if row is None else self._stands(row)
             if row is not None and covered:
-                found.append(row)
-                for one in covered:
-                    self._cover(one)
+                rows.append(row)
+                for covered_row in covered:
+                    self._cover(covered_row)
                 continue
             self._failures[first, second] += 1
             if row is None or self._failures[first, second] >= FAILURES:
@@ -92,49 +94,49 @@ class Design:
                 self.impossible.append((self._levels[first], self._levels[second]))
             elif self._failures[first, second] > 1:  # not by chance
                 self._exclude(self._to_blame(row))
-        return found
+        return rows
 
     def _exclude(self, part: Row) -> None:
         """No later row has this part."""
         if len(part) > 2:  # noqa: PLR2004  (two are a pair)
             self._cannot.append(part)
             return
-        one, other = (self._index[level] for level in part.items())
-        self._beside[one, other] = self._beside[other, one] = False
-        self._left[one, other] = self._left[other, one] = 0
-        self.impossible.append((self._levels[min(one, other)], self._levels[max(one, other)]))
+        first, second = (self._index[level] for level in part.items())
+        self._beside[first, second] = self._beside[second, first] = False
+        self._left[first, second] = self._left[second, first] = 0
+        self.impossible.append((self._levels[min(first, second)], self._levels[max(first, second)]))
 
     def _pairs_that_fit(self) -> Array:
         """Which two levels of different dimensions may stand together, both ways round."""
-        found = np.zeros((len(self._levels), len(self._levels)), bool)
+        beside = np.zeros((len(self._levels), len(self._levels)), bool)
         for i, j in self._pairs:
-            found[i, j] = found[j, i] = self._allowed(dict((self._levels[i], self._levels[j])), None)
-        return found
+            beside[i, j] = beside[j, i] = self._allowed(dict((self._levels[i], self._levels[j])), None)
+        return beside
 
     def _fits(self, row: Row, added: str | None = None) -> bool:
-        return self._allowed(row, added) and not any(one.items() <= row.items() for one in self._cannot)
+        return self._allowed(row, added) and not any(part.items() <= row.items() for part in self._cannot)
 
     def _to_blame(self, row: Row) -> Row:
-        """The part of a row that cannot stand without which it could: a pair is not given up for what is beside it.
+        """The part of a row that keeps it from standing, so that no pair is given up for what stands beside it.
 
-        A feature is not to blame if the row cannot stand with the plain level either, another dimension if it cannot
-        with some others of its levels.
+        A feature is not to blame if the row cannot stand with the plain level either; another dimension is not if the
+        row cannot stand with some others of its levels.
         """
         blamed, whole = dict(row), row
         for name in sorted(self._names, key=lambda name: name not in self._features):
             levels = [level for _, level in self._levels[self._of[name]]]
-            others = levels[:1] if name in self._features else [str(one) for one in self._rng.permutation(levels)]
-            tried = [row | {name: one} for one in others if one != row[name]]
-            tried = [one for one in tried if self._fits(one)][:OTHERS]
+            others = levels[:1] if name in self._features else [str(level) for level in self._rng.permutation(levels)]
+            tried = [row | {name: level} for level in others if level != row[name]]
+            tried = [changed for changed in tried if self._fits(changed)][:OTHERS]
             if name in self._features and row[name] == levels[0]:
                 del blamed[name]
-            elif tried and not any(self._stands(one) for one in tried):
+            elif tried and not any(self._stands(changed) for changed in tried):
                 row = tried[0]
                 del blamed[name]
         return blamed if len(blamed) > 1 else whole  # each level can stand somewhere
 
     def _pair(self) -> tuple[int, int]:
-        """One that no row has yet, of those that come first while there are any: of the level that lacks the most."""
+        """A pair that no row has yet: while pairs of ``first`` are left, one of the level that lacks most of them."""
         self._pairs = self._pairs[self._left[self._pairs[:, 0], self._pairs[:, 1]] > 0]
         soon = self._pairs[self._first[self._pairs].any(1)]
         pairs = soon if len(soon) else self._pairs
@@ -179,9 +181,9 @@ class Design:
         return sorted(names, key=lambda name: name not in self._core)
 
     def _best(self, name: str, named: Row, gains: Array, beside: Array, *, full: bool) -> int | None:
-        """The level of a dimension that brings most and fits; ``full``: no more features may be on.
+        """The level of a dimension that fits and brings most; with ``full`` no further feature may be on.
 
-        ``beside`` are the levels that go with all that are there.
+        ``beside`` marks the levels that may stand beside all that the row has.
         """
         levels = self._of[name]
         brought = gains[levels]
@@ -210,7 +212,7 @@ class Design:
         return int(self._left[np.ix_(chosen, chosen)].sum())
 
     def _cover(self, row: Row) -> None:
-        chosen = [self._index[one] for one in row.items() if one in self._index]
+        chosen = [self._index[level] for level in row.items() if level in self._index]
         self._left[np.ix_(chosen, chosen)] = 0
 
 

@@ -135,8 +135,8 @@ FEATURES: dict[str, dict[str, Level]] = {
         "bottom_right": Level(spec={"align": ("bottom_right",)}),
     }
     | {
-        name: one
-        for name, one in _kinds(
+        name: level
+        for name, level in _kinds(
             "offset",
             "offset_minus_1",
             "offset_minus_2",
@@ -226,13 +226,13 @@ NONE_BEHIND, NONE_BEFORE = ("none", "right_0", "left_right_0"), ("none", "left_0
 WORK = ("heads", "B", "Tq", "S", "D", "score")  # what the work of a case depends on
 
 
-def fits(row: Mapping[str, str], limits: MostWork = LARGE, added: str | None = None) -> bool:
+def fits(row: Mapping[str, str], work: MostWork = LARGE, added: str | None = None) -> bool:
     """Whether a row, or a part of one, can stand for a case that says something about each of its levels.
 
-    Where all but the dimension ``added`` is known to fit, what does not depend on that one is not looked at again.
+    ``added`` names the dimension that is new where the rest is known to fit: only what depends on it is looked at.
     """
     rules = RULES if added is None else _RULES_OF.get(added, ())
-    if (added is None or added in WORK) and not _not_too_much_work(row, limits):
+    if (added is None or added in WORK) and not _not_too_much_work(row, work):
         return False
     return all(rule(row) for rule in rules)
 
@@ -244,7 +244,7 @@ def isolates(row: Mapping[str, str]) -> bool:
 
 
 def _positions_are_said(row: Mapping[str, str]) -> bool:
-    """Where positions matter and lengths differ somebody says where the queries stand; and only where they matter."""
+    """A row says where the queries stand where that matters and lengths differ, and only where it matters."""
     if "where" not in row:
         return True
     known = [row[name] != OFF for name in POSITIONS if name in row]
@@ -278,7 +278,7 @@ def _copies_are_poisoned_alike(row: Mapping[str, str]) -> bool:
 
 
 def _some_query_has_a_key(row: Mapping[str, str]) -> bool:
-    """Else the answer is 0 throughout, and nothing else is tried: the queries do not all stand before the first key."""
+    """Without one the answer is 0 throughout, and nothing is tried; so not all queries stand before the first key."""
     where, window = row.get("where"), row.get("window")
     if row.get("mask") == "mask_dead_rows" and row.get("Tq") == "1":
         return False
@@ -309,19 +309,19 @@ def _a_wrong_answer_can_show(row: Mapping[str, str]) -> bool:
     return row.get("values") != "large_mean" or not row.get("mode", "").startswith("bfloat16")
 
 
-def _not_too_much_work(row: Mapping[str, str], limits: MostWork) -> bool:
-    return _little(tuple(sorted((name, row[name]) for name in WORK if name in row)), limits)
+def _not_too_much_work(row: Mapping[str, str], work: MostWork) -> bool:
+    return _little(tuple(sorted((name, row[name]) for name in WORK if name in row)), work)
 
 
 @cache
-def _little(sizes: tuple[tuple[str, str], ...], limits: MostWork) -> bool:
+def _little(sizes: tuple[tuple[str, str], ...], work: MostWork) -> bool:
     row = dict(sizes)
     count, d = _heads(row), HEAD_SIZES[row["D"]][0] if "D" in row else 1
     pairs = _pairs(row) * (LEARNED_WORK if row.get("score") in LEARNED else 1)
     elements = count * (smallest(row, "Tq") + smallest(row, "S")) * d
     if count == 1:
-        return pairs <= limits.pairs_of_one and elements <= limits.elements_of_one
-    return pairs <= limits.pairs and elements <= limits.elements
+        return pairs <= work.pairs_of_one and elements <= work.elements_of_one
+    return pairs <= work.pairs and elements <= work.elements
 
 
 def _heads(row: Mapping[str, str]) -> int:

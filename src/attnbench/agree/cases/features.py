@@ -27,19 +27,17 @@ OF_OPERANDS = {
 
 
 def features_of(case: Case) -> tuple[str, ...]:
-    """The rows that a case says something about, ``sizes`` last: it is about every case."""
+    """The rows that a case says something about, ``sizes`` last, which every case is about."""
     spec, p = case.spec, case.problem
-    found = [row for kind in p.operands for start, row in OF_OPERANDS.items() if kind.startswith(start)]
-    found += ["nan_isolation"] * bool({"nan", "nan_last_key"} & set(p.operands))
-    found += ["nan_reached"] * bool({"nan_query", "nan_key", "nan_value"} & set(p.operands))
-    found += [
-        name for name in ("softcap", "causal", "window", "dropout") if getattr(spec, name) not in (None, False, 0)
-    ]
-    found += [] if spec.scale is None else [_scale_row(spec.scale)]
-    found += [] if spec.score == "dot" else [spec.score]
-    found += ["gqa"] * (p.Hq != p.Hkv) + ["inputs"] * (p.distribution != "normal")
-    found += ["lse"] * ("lse" in case.outputs) + ["stages"] * bool(set(STAGES) & set(case.outputs))
-    return (*dict.fromkeys(found), SIZES)
+    rows = [row for kind in p.operands for start, row in OF_OPERANDS.items() if kind.startswith(start)]
+    rows += ["nan_isolation"] * bool({"nan", "nan_last_key"} & set(p.operands))
+    rows += ["nan_reached"] * bool({"nan_query", "nan_key", "nan_value"} & set(p.operands))
+    rows += [name for name in ("softcap", "causal", "window", "dropout") if getattr(spec, name) not in (None, False, 0)]
+    rows += [] if spec.scale is None else [_scale_row(spec.scale)]
+    rows += [] if spec.score == "dot" else [spec.score]
+    rows += ["gqa"] * (p.Hq != p.Hkv) + ["inputs"] * (p.distribution != "normal")
+    rows += ["lse"] * ("lse" in case.outputs) + ["stages"] * bool(set(STAGES) & set(case.outputs))
+    return (*dict.fromkeys(rows), SIZES)
 
 
 def _scale_row(scale: object) -> str:
@@ -49,21 +47,21 @@ def _scale_row(scale: object) -> str:
 def put_down(cases: Sequence[tuple[tuple[str, ...], bool]]) -> list[str | None]:
     """For each case (its rows, whether it is wrong) the row that its disagreement is put down to; ``None`` if right.
 
-    It is the row whose cases are wrong the most often. What that row leaves unexplained is put down likewise, so that
-    one fault stands in one row and not in those that happened to stand beside it.
+    It is the row whose cases are wrong the most often. The wrong cases that it is not about are put down in the same
+    way, until none is left; so one fault stands in one row, and not in those that happened to be on beside it.
     """
-    told: list[str | None] = [None] * len(cases)
-    while open_ := [i for i, (_, wrong) in enumerate(cases) if wrong and told[i] is None]:
+    blamed: list[str | None] = [None] * len(cases)
+    while open_ := [i for i, (_, wrong) in enumerate(cases) if wrong and blamed[i] is None]:
         names = dict.fromkeys(name for i in open_ for name in cases[i][0])
-        rates = {name: _rate(name, cases, told) for name in names}
+        rates = {name: _rate(name, cases, blamed) for name in names}
         worst = max(names, key=lambda name: (rates[name], name != SIZES))
         for i in open_:
             if worst in cases[i][0]:
-                told[i] = worst
-    return told
+                blamed[i] = worst
+    return blamed
 
 
-def _rate(name: str, cases: Sequence[tuple[tuple[str, ...], bool]], told: Sequence[str | None]) -> float:
-    """The share of a row's cases that are wrong and not put down yet; one that is known elsewhere does not count."""
-    about = [i for i, (rows, _) in enumerate(cases) if name in rows and told[i] is None]
+def _rate(name: str, cases: Sequence[tuple[tuple[str, ...], bool]], blamed: Sequence[str | None]) -> float:
+    """The share of a row's cases that are wrong; those that are put down to another row already do not count."""
+    about = [i for i, (rows, _) in enumerate(cases) if name in rows and blamed[i] is None]
     return sum(cases[i][1] for i in about) / max(1, len(about))

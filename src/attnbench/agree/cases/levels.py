@@ -18,7 +18,7 @@ from attnbench.attention.precision import DTYPES
 if TYPE_CHECKING:
     from attnbench.backends.implementation import Implementation
 
-# What says where queries stand, as it may be needed.
+# Where queries may stand, in the order in which it is tried.
 PLACES = (dims.OFF, "bottom_right", "top_left", "offset")
 # Features beside which others have a meaning.
 BESIDE: tuple[tuple[str, str], ...] = (
@@ -43,7 +43,7 @@ def levels_of(implementation: Implementation, dtypes: Sequence[str], device: str
         return {name: [] for name in every}
     beside = list(_contexts(implementation, base, every["mode"], device))
     return {
-        name: [one for one in levels if _stands(implementation, base, beside, (name, one), device)]
+        name: [level for level in levels if _stands(implementation, base, beside, name, level, device)]
         for name, levels in every.items()
     }
 
@@ -53,17 +53,16 @@ def why_none(implementation: Implementation, dtypes: Sequence[str], device: str 
     can = implementation.capabilities_on(device)
     if device not in can.devices or not _every(implementation, dtypes, device)["mode"]:
         return f"takes none of {', '.join(dtypes)}" if device in can.devices else f"does not run on {device}"
-    limits = ", ".join(dict.fromkeys(f"{one.of} ({one.reason})" for one in can.limits))
-    told = f"; it limits {limits}" if limits else ""
-    return f"takes none of the sizes that there are cases of{told}"
+    limits = ", ".join(dict.fromkeys(f"{limit.of} ({limit.reason})" for limit in can.limits))
+    limited = f"; it limits {limits}" if limits else ""
+    return f"takes none of the sizes that there are cases of{limited}"
 
 
 def _every(implementation: Implementation, dtypes: Sequence[str], device: str) -> dict[str, list[str]]:
-    """All levels of what is declared of dtypes and scores."""
+    """All levels of each dimension, of dtypes and scores those that are declared."""
     can = implementation.capabilities_on(device)
-    modes = [
-        f"{one} {phase}" for phase in ("backward", "forward") for one in DTYPES if one in {*dtypes} & {*can.dtypes}
-    ]
+    taken = [dtype for dtype in DTYPES if dtype in dtypes and dtype in can.dtypes]
+    modes = [f"{dtype} {phase}" for phase in ("backward", "forward") for dtype in taken]
     sizes: dict[str, list[str]] = {
         "Tq": list(dims.LENGTHS),
         "S": [*dims.LENGTHS, dims.SQUARE],
@@ -72,10 +71,10 @@ def _every(implementation: Implementation, dtypes: Sequence[str], device: str) -
         "D": list(dims.HEAD_SIZES),
         "Dv": list(dims.VALUE_SIZES),
     }
-    forward = [one for one in modes if one.endswith(FORWARD)]
+    forward = [mode for mode in modes if mode.endswith(FORWARD)]
     every = {"mode": modes if implementation.has_gradients(device) else forward, **sizes}
     every |= {name: list(levels) for name, levels in dims.FEATURES.items()}
-    return every | {"score": [one for one in every["score"] if one in can.scores]}
+    return every | {"score": [score for score in every["score"] if score in can.scores]}
 
 
 def _base(implementation: Implementation, every: Mapping[str, Sequence[str]], device: str) -> Row | None:
@@ -87,36 +86,36 @@ def _base(implementation: Implementation, every: Mapping[str, Sequence[str]], de
         for mode in every["mode"]:
             for score in every["score"]:
                 row = plain | sizes | {"mode": mode, "score": score}
-                if found := next(_placed(implementation, row, device), None):
-                    return found
+                if placed := next(_placed(implementation, row, device), None):
+                    return placed
     return None
 
 
 def _placed(implementation: Implementation, row: Row, device: str) -> Iterator[Row]:
-    """The row as it is supported: causal if need be, and with queries that stand somewhere."""
+    """The row in each way in which it is supported: as it is or causal, with its queries at each of ``PLACES``."""
     for causal in dict.fromkeys((row["causal"], "causal")):
         for where in PLACES:
-            one = row | {"causal": causal, "where": where}
-            if _supported(implementation, one, device):
-                yield one
+            placed = row | {"causal": causal, "where": where}
+            if _supported(implementation, placed, device):
+                yield placed
 
 
 def _contexts(implementation: Implementation, base: Row, modes: Sequence[str], device: str) -> Iterator[Row]:
     """Rows beside which a level may have its meaning, each as plain as it can be."""
     limits = implementation.capabilities_on(device).limits
     forward = next((mode for mode in modes if mode.endswith(FORWARD)), base["mode"])
-    own = {name: base[name] for name in dims.SIZES}
-    longer = next((one for one in size_rows(limits) if _a_cache_fits(one)), own)
-    several = next((one for one in size_rows(limits, {"B": "2"})), own)
-    features = ({}, *(dict([one]) for one in BESIDE))
+    base_sizes = {name: base[name] for name in dims.SIZES}
+    longer = next((sizes for sizes in size_rows(limits) if _a_cache_fits(sizes)), base_sizes)
+    several = next(size_rows(limits, {"B": "2"}), base_sizes)
+    features = ({}, *({name: level} for name, level in BESIDE))
     seen: list[Row] = []
-    for sizes in (own, longer, several):
+    for sizes in (base_sizes, longer, several):
         for feature in features:
             for mode in dict.fromkeys((base["mode"], forward)):
-                found = next(_placed(implementation, base | sizes | feature | {"mode": mode}, device), None)
-                if found is not None and found not in seen:
-                    seen.append(found)
-                    yield found
+                context = next(_placed(implementation, base | sizes | feature | {"mode": mode}, device), None)
+                if context is not None and context not in seen:
+                    seen.append(context)
+                    yield context
 
 
 def _a_cache_fits(sizes: Row) -> bool:
@@ -124,10 +123,9 @@ def _a_cache_fits(sizes: Row) -> bool:
 
 
 def _stands(
-    implementation: Implementation, base: Row, beside: Sequence[Row], one: tuple[str, str], device: str
+    implementation: Implementation, base: Row, beside: Sequence[Row], name: str, level: str, device: str
 ) -> bool:
-    """Whether a level is supported on its own or beside what gives it a meaning."""
-    name, level = one
+    """Whether a level of the dimension ``name`` is supported on its own or beside what gives it a meaning."""
     if name not in dims.SIZES:
         return any(_supported(implementation, row | {name: level}, device) for row in (base, *beside))
     rows = islice(size_rows(implementation.capabilities_on(device).limits, {name: level}), OF_A_SIZE)

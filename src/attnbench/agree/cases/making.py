@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.cases import dimensions as dims
-from attnbench.agree.cases.sizes import Limits, draw_sizes
+from attnbench.agree.cases.sizes import draw_sizes
 from attnbench.attention.call import prepare
 from attnbench.attention.inputs import draw, stream
 from attnbench.attention.oracle import some_key
@@ -19,7 +19,7 @@ from attnbench.errors import SpecError
 if TYPE_CHECKING:
     import numpy as np
 
-    from attnbench.backends.implementation import Implementation
+    from attnbench.backends.implementation import Implementation, Limit
 
 TRIES = 12  # values drawn of a row before it counts as out of reach
 HIDE_KEYS = ("mask", "q_lengths", "kv_lengths", "segments", "offset", "past")
@@ -27,7 +27,7 @@ HIDE_KEYS = ("mask", "q_lengths", "kv_lengths", "segments", "offset", "past")
 
 @dataclass(frozen=True)
 class Planned:
-    """A case of the plan and the levels that it stands for; one in which no query has a key (``dead``) covers none."""
+    """A case of the plan and the levels that it stands for; with ``dead`` no query has a key, and it covers none."""
 
     case: Case
     row: Mapping[str, str]
@@ -35,9 +35,10 @@ class Planned:
 
 
 def planned(implementation: Implementation, row: Mapping[str, str], device: str, name: str) -> Planned | None:
-    """A case of a row that is supported, and in which some query has a key; ``None`` where none is found.
+    """A case of a row that is supported, and in which some query has a key; ``None`` where there is none.
 
-    Values are drawn again while what is said against them changes: they are a function of the row and of ``name``.
+    Values are drawn again, until the same reason speaks against them twice. They are a function of the row and of
+    ``name``.
     """
     before, limits = None, implementation.capabilities_on(device).limits
     for attempt in range(TRIES):
@@ -54,10 +55,10 @@ def planned(implementation: Implementation, row: Mapping[str, str], device: str,
     return None
 
 
-def case_of(row: Mapping[str, str], rng: np.random.Generator, limits: Limits = ()) -> Case:
+def case_of(row: Mapping[str, str], rng: np.random.Generator, limits: tuple[Limit, ...] = ()) -> Case:
     """The case of a row, with values drawn of its classes. Raises ``SpecError`` where they do not go together."""
     added = [dims.FEATURES[name][level] for name, level in row.items() if name in dims.FEATURES]
-    spec = {name: pick(rng, values) for one in added for name, values in one.spec.items()}
+    spec = {name: pick(rng, values) for addition in added for name, values in addition.spec.items()}
     sizes = draw_sizes(row, rng, limits)
     if spec.get("scale") == "per_head":
         spec["scale"] = tuple(round(float(value), 3) for value in rng.uniform(-1, 1, sizes["Hq"]))
@@ -66,10 +67,10 @@ def case_of(row: Mapping[str, str], rng: np.random.Generator, limits: Limits = (
         **sizes,
         dtype=dtype,
         seed=int(rng.integers(2**31)),
-        distribution=next((one.distribution for one in added if one.distribution), "normal"),
-        operands=tuple(kind for one in added for kind in one.operands),
+        distribution=next((addition.distribution for addition in added if addition.distribution), "normal"),
+        operands=tuple(kind for addition in added for kind in addition.operands),
     )
-    outputs = tuple(name for one in added for name in one.outputs)
+    outputs = tuple(name for addition in added for name in addition.outputs)
     return Case(AttentionSpec(**spec), problem, phase, outputs)
 
 

@@ -57,7 +57,7 @@ def sweeps_of(depth: str, *, compiles: bool = False) -> tuple[dims.MostWork, ...
     if depth == QUICK or (compiles and depth == USUAL):
         return SWEEPS[:1]
     sweeps = SWEEPS_DEEP if depth == DEEP else SWEEPS
-    return tuple(one for one in sweeps if one == dims.LARGE) if compiles else sweeps
+    return tuple(sweep for sweep in sweeps if sweep == dims.LARGE) if compiles else sweeps
 
 
 def boundary_cases(
@@ -76,13 +76,13 @@ def boundary_cases(
     """
     every = sweeps_of(depth, compiles=compiles)
     most = QUICK_CASES if depth == QUICK else COMPILED_CASES if compiles and depth == USUAL else None
-    found: list[Case] = []
+    cases: list[Case] = []
     for number in range(len(every)) if sweeps is None else sweeps:
         sweep = {number: every[number]}
-        for one in planned_cases(implementation, dtypes, device, sweeps=sweep, compiles=compiles, most=most):
-            more = others(implementation, one, device) if compiles else []
-            found += [one.case, *(other.case for other in more)]
-    return [case_text(one) for one in found if not features or set(features) & set(features_of(one))]
+        for planned_case in planned_cases(implementation, dtypes, device, sweeps=sweep, compiles=compiles, most=most):
+            more = others(implementation, planned_case, device) if compiles else []
+            cases += [planned_case.case, *(other.case for other in more)]
+    return [case_text(case) for case in cases if not features or set(features) & set(features_of(case))]
 
 
 def planned_cases(
@@ -96,29 +96,31 @@ def planned_cases(
 ) -> list[Planned]:
     """The cases for what ``implementation`` declares, in sweeps; none where it takes nothing that there are classes of.
 
-    ``sweeps`` are the limits of each sweep by its number, which it is drawn from; ``compiles`` where each case is
-    compiled; ``most`` is the number of cases that a sweep is cut to.
+    ``sweeps`` says by the number of each sweep, which seeds it, what a case of it may cost; ``compiles`` where each
+    case is compiled; ``most`` is the number of cases that a sweep is cut to.
     """
     available = levels_of(implementation, dtypes, device)
     if not available["mode"]:
         return []
-    found: list[Planned] = []
-    for sweep, limits in sweeps.items():
+    cases: list[Planned] = []
+    for sweep, work in sweeps.items():
         for levels, count in _parts(available, most, compiles=compiles):
-            found += _Rows(implementation, device, sweep, compiles=compiles).cases(levels, limits, count)
-        found += () if compiles else _dead(available, sweep, implementation, device)
-    return found
+            cases += _Rows(implementation, device, sweep, compiles=compiles).cases(levels, work, count)
+        cases += () if compiles else _dead(available, sweep, implementation, device)
+    return cases
 
 
 def _parts(
     available: dict[str, list[str]], most: int | None, *, compiles: bool
 ) -> list[tuple[dict[str, list[str]], int | None]]:
-    """Which levels have how many cases: where few are compiled, those with gradients most of them, and come first.
+    """The parts of a sweep: the levels of each, and how many cases it has.
 
-    Of the others half have nothing on that hides keys, so that every kernel that takes a NaN is asked what it reaches.
+    There is one part, unless few cases are compiled. Then most of them have gradients, and these come first. Of those
+    without gradients half have no feature that hides keys, so that each kernel that takes a NaN is asked what it
+    reaches.
     """
-    forward = [one for one in available["mode"] if one.endswith(FORWARD)]
-    backward = [one for one in available["mode"] if one not in forward]
+    forward = [mode for mode in available["mode"] if mode.endswith(FORWARD)]
+    backward = [mode for mode in available["mode"] if mode not in forward]
     if not (compiles and most is not None and backward and forward):
         return [(available, most)]
     each = max(1, round(COMPILED_FORWARD * most / 2 / len(forward)))
@@ -131,8 +133,8 @@ def _parts(
 
 
 def _only(available: dict[str, list[str]], **levels: Sequence[str]) -> dict[str, list[str]]:
-    """The levels without others than those that are named, where any of these are available."""
-    kept = {name: [one for one in available[name] if one in some] for name, some in levels.items()}
+    """What is available, of each dimension that is named only the levels given here, where some of them are."""
+    kept = {name: [level for level in available[name] if level in some] for name, some in levels.items()}
     return {**available, **{name: some for name, some in kept.items() if some}}
 
 
@@ -145,11 +147,11 @@ class _Rows:
         self._isolates, self._limits = can.nan_isolation, can.limits
         self._made: dict[tuple[str, ...], Planned | None] = {}
 
-    def cases(self, available: Mapping[str, Sequence[str]], limits: dims.MostWork, most: int | None) -> list[Planned]:
+    def cases(self, available: Mapping[str, Sequence[str]], work: dims.MostWork, most: int | None) -> list[Planned]:
         """Those of a design over the levels that are available."""
         design = Design(
             available,
-            partial(self._fits, limits=limits),
+            partial(self._fits, work=work),
             stream(self._sweep, f"covering {available['mode'][0]} {sum(map(len, available.values()))}"),
             features=tuple(dims.FEATURES),
             core=dims.CORE,
@@ -159,18 +161,20 @@ class _Rows:
             candidates=COMPILED_CANDIDATES if self._compiles else CANDIDATES,
             stands=self._stands,
         )
-        return [one for row in design.rows(most) if (one := self._case(row)) is not None]
+        return [planned_case for row in design.rows(most) if (planned_case := self._case(row)) is not None]
 
-    def _fits(self, row: Mapping[str, str], added: str | None, limits: dims.MostWork) -> bool:
-        if not dims.fits(row, limits, added) or (not self._isolates and dims.isolates(row)):
+    def _fits(self, row: Mapping[str, str], added: str | None, work: dims.MostWork) -> bool:
+        if not dims.fits(row, work, added) or (not self._isolates and dims.isolates(row)):
             return False
         return not self._limits or not_too_large(row, self._limits)
 
     def _stands(self, row: Row) -> list[Row]:
         """The rows that are tried with this one; none where it has no case."""
-        one = self._case(row)
-        more = others(self._implementation, one, self._device) if one is not None and self._compiles else []
-        return [dict(each.row) for each in (one, *more) if each is not None]
+        planned_case = self._case(row)
+        if planned_case is None:
+            return []
+        more = others(self._implementation, planned_case, self._device) if self._compiles else []
+        return [dict(each.row) for each in (planned_case, *more)]
 
     def _case(self, row: Row) -> Planned | None:
         key = tuple(row[name] for name in sorted(row))
@@ -200,24 +204,24 @@ def others(implementation: Implementation, planned: Planned, device: str = "cpu"
     Each has other levels, wherever two levels of a feature give arrays of the same shapes, and another seed. Without
     gradients every other one has a NaN that some row sees.
     """
-    found: list[Planned] = []
+    more: list[Planned] = []
     rng = stream(planned.case.problem.seed, "others")
     if planned.row.get("where") in dims.DRAWN_NUMBERS:
-        return found
+        return more
     first = int(rng.integers(len(dims.SEEN)))
     for number in range(3 * count):
         poison = dims.SEEN[(first + number // 2) % len(dims.SEEN)] if number % 2 == 0 else None
-        other = _other(planned, rng, poison) if len(found) < count else None
+        other = _other(planned, rng, poison) if len(more) < count else None
         if other is not None and implementation.unsupported(needs_of(other.case, device)) is None:
-            found.append(other)
-    return found
+            more.append(other)
+    return more
 
 
 def _other(planned: Planned, rng: np.random.Generator, seen: str | None) -> Planned | None:
     """One of them; ``seen`` is the NaN that some row sees, where there are no gradients."""
     row = dict(planned.row)
     for name, groups in dims.ALIKE.items():
-        group = next((one for one in groups if row.get(name) in one), ())
+        group = next((levels for levels in groups if row.get(name) in levels), ())
         fitting = [level for level in group if dims.fits(row | {name: level})]
         row |= {name: pick(rng, fitting)} if fitting else {}
     if seen is not None and row["mode"].endswith(FORWARD):

@@ -1,8 +1,8 @@
 """Random cases: the classes of the plan of boundaries in random combinations, valid by construction, and counted.
 
-A case has one *level* of each *dimension* (``attnbench.agree.cases.dimensions``). Features are off more often than on,
-since little of A would be left otherwise; the sizes of three cases in four are small. What the spec gives no meaning is
-turned off, and what is left without one is drawn anew.
+A case has one *level* of each *dimension* (``attnbench.agree.cases.dimensions``). Features are off more often than on:
+with many of them few pairs of query and key would be allowed. The sizes of three cases in four are small. A feature
+that the spec gives no meaning beside the others is turned off; a row that has none even so is drawn anew.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ class RandomCases:
     def _first(self, number: int) -> Planned:
         rng = stream(self._seed, f"random case {number}")
         small = rng.random() < SMALL
-        own = self._implementation.capabilities_on(self._device).limits
+        kernel_limits = self._implementation.capabilities_on(self._device).limits
         for attempt in range(TRIES):
-            limits = dims.SMALL if small and attempt < TRIES // 2 else dims.LARGE  # it may take no small ones
-            row = self._row(rng, limits)
-            if any(name not in row for name in dims.SIZES) or not dims.fits(row, limits):
+            work = dims.SMALL if small and attempt < TRIES // 2 else dims.LARGE  # it may take no small ones
+            row = self._row(rng, work)
+            if any(name not in row for name in dims.SIZES) or not dims.fits(row, work):
                 continue
             try:
-                case = case_of(row, rng, own)
+                case = case_of(row, rng, kernel_limits)
             except SpecError:
                 continue
             if self._implementation.unsupported(needs_of(case, self._device)) is None:
@@ -88,7 +88,7 @@ class RandomCases:
         msg = f"no random case was found in {TRIES} tries that {self._implementation.name} takes"
         raise SpecError(msg)
 
-    def _row(self, rng: np.random.Generator, limits: dims.MostWork) -> dict[str, str]:
+    def _row(self, rng: np.random.Generator, work: dims.MostWork) -> dict[str, str]:
         """A level of each dimension, with what has no meaning beside the rest turned off."""
         on = [name for name in rng.permutation(list(dims.FEATURES)) if rng.random() < self._often(str(name))]
         row = {name: self._level(name, on[:MOST_ON], rng) for name in self.levels if name not in dims.SIZES}
@@ -96,7 +96,7 @@ class RandomCases:
             row["poison"] = dims.OFF
         if row["mode"].endswith("forward"):
             row |= {name: dims.OFF for name in ("wanted", "cotangent") if name in row}
-        row |= self._sizes(row, rng, limits)
+        row |= self._sizes(row, rng, work)
         return row | self._where(row, rng)
 
     def _often(self, name: str) -> float:
@@ -108,23 +108,23 @@ class RandomCases:
             return levels[int(rng.integers(len(levels)))]
         return levels[1 + int(rng.integers(len(levels) - 1))] if name in on else levels[0]
 
-    def _sizes(self, row: Levels, rng: np.random.Generator, limits: dims.MostWork) -> dict[str, str]:
+    def _sizes(self, row: Levels, rng: np.random.Generator, work: dims.MostWork) -> dict[str, str]:
         """Classes of sizes, one after the other, that together are not too much work."""
-        found: dict[str, str] = {}
+        chosen: dict[str, str] = {}
         for name in rng.permutation([name for name in dims.SIZES if name in self.levels]):
             fitting = [
-                one for one in self.levels[name] if dims.fits({**found, "score": row["score"], name: one}, limits)
+                level for level in self.levels[name] if dims.fits({**chosen, "score": row["score"], name: level}, work)
             ]
             if fitting:
-                found[str(name)] = fitting[int(rng.integers(len(fitting)))]
-        return found
+                chosen[str(name)] = fitting[int(rng.integers(len(fitting)))]
+        return chosen
 
     def _where(self, row: Levels, rng: np.random.Generator) -> dict[str, str]:
         """Where the queries stand, where that plays a part and the sizes do not say it."""
         matters = any(row.get(name, dims.OFF) != dims.OFF for name in dims.POSITIONS)
         if not matters or row.get("S") == dims.SQUARE:
             return {} if matters else {"where": dims.OFF} if "where" in row else {}
-        places = [one for one in self.levels.get("where", ()) if one != dims.OFF]
+        places = [place for place in self.levels.get("where", ()) if place != dims.OFF]
         if row.get("where", dims.OFF) != dims.OFF or not places:
             return {}
         return {"where": places[int(rng.integers(len(places)))]}
@@ -145,16 +145,16 @@ class Coverage:
 
         A pair that no case can have, by the rules of the plan, does not count.
         """
-        every = [(name, one) for name in sorted(levels) for one in levels[name]]
+        every = [(name, level) for name in sorted(levels) for level in levels[name]]
         pairs = [
-            (one, other)
-            for one, other in combinations(sorted(every), 2)
-            if one[0] != other[0] and dims.fits(dict((one, other)))
+            (first, second)
+            for first, second in combinations(sorted(every), 2)
+            if first[0] != second[0] and dims.fits(dict((first, second)))
         ]
         return {
             "classes": len(every),
-            "classes_seen": sum(one in self.classes for one in every),
+            "classes_seen": sum(named in self.classes for named in every),
             "pairs": len(pairs),
-            "pairs_seen": sum(one in self.pairs for one in pairs),
-            "unseen": [f"{name} {one}" for name, one in every if (name, one) not in self.classes],
+            "pairs_seen": sum(pair in self.pairs for pair in pairs),
+            "unseen": [f"{name} {level}" for name, level in every if (name, level) not in self.classes],
         }

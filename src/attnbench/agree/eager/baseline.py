@@ -59,18 +59,18 @@ def excess(backend: Backend, implementation: Implementation, case: Case, device:
     """For each array the larger of its two errors (largest, mean) over what Rule 2 allows; above 1 it is broken."""
     from attnbench.backends.attend import load_backend
 
-    own = answers_and_truths(backend, implementation, case, device)
+    answers = answers_and_truths(backend, implementation, case, device)
     stock = answers_and_truths(load_backend("numpy"), Baseline().implementation("baseline"), case)
     return {
-        name: _excess(found, stock[name], case.problem.dtype)
-        for name, found in own.items()
-        if found.expected.size >= SMALLEST and (name == "output" or case.problem.distribution == "normal")
+        name: _excess(answer, stock[name], case.problem.dtype)
+        for name, answer in answers.items()
+        if answer.expected.size >= SMALLEST and (name == "output" or case.problem.distribution == "normal")
     }
 
 
-def _excess(found: AnswerAndTruth, stock: AnswerAndTruth, dtype: str) -> float:
-    slack = 2 * UNIT_ROUNDOFF[dtype] * float(np.abs(found.expected).max())
-    error, usual = np.abs(found.error), np.abs(stock.error)
+def _excess(answer: AnswerAndTruth, stock: AnswerAndTruth, dtype: str) -> float:
+    slack = 2 * UNIT_ROUNDOFF[dtype] * float(np.abs(answer.expected).max())
+    error, usual = np.abs(answer.error), np.abs(stock.error)
     largest = float(error.max()) / (TIMES * float(usual.max()) + slack)
     mean = float(error.mean()) / (TIMES * float(usual.mean()) + slack)
     worst = max(largest, mean)

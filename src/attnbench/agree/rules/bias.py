@@ -1,8 +1,9 @@
 """Rule 3: over independent draws the errors of a correct implementation have no direction.
 
 Rounding to nearest errs to either side alike, so over many draws the mean error is zero within its own uncertainty,
-however coarse the dtype; a factor of 1.003, a truncation instead of a rounding, or an offset are not, though no single
-element shows them in 16 bits. Two directions are looked at, for each of n draws of N(0, 1) inputs (batch entries):
+however coarse the dtype. With a factor of 1.003, a truncation instead of a rounding, or an offset it is not zero,
+though no single element shows these in 16 bits. Two directions are looked at, for each of n draws of N(0, 1) inputs
+(batch entries):
 
     offset_b = Σ (got − o) / Σ |o|          gain_b = Σ (got − o) o / Σ o²
 
@@ -47,12 +48,12 @@ def bias_case(dtype: str, draws: int = DRAWS, seed: int = 0) -> Case:
 class Bias:
     """``offset`` and ``gain`` over what is allowed, signed; and the case of the last look, whose batch is the draws."""
 
-    found: dict[str, float]
+    directions: dict[str, float]
     case: Case
 
 
 def bias(backend: Backend, implementation: Implementation, dtype: str, device: str = "cpu", draws: int = DRAWS) -> Bias:
-    """Look for a direction: beyond ±1, in fresh draws too, there is one."""
+    """Look for a direction: there is one where the value goes beyond ±1, and in fresh draws does so again."""
     can = implementation.capabilities_on(device)
     precision = precision_of(implementation, dtype, device)
     case = _drawn(bias_case(dtype, draws), can)
@@ -65,7 +66,7 @@ def bias(backend: Backend, implementation: Implementation, dtype: str, device: s
 
 
 def _drawn(wanted: Case, can: Capabilities) -> Case:
-    """The case as it can be asked; with fewer draws nothing is known of a mean."""
+    """The case as it can be asked. Raises where the limits leave fewer draws: their mean would say nothing."""
     case = asked(wanted, can)
     if case.problem.B < wanted.problem.B:
         msg = f"cannot be asked for a direction: its limits leave {case.problem.B} of {wanted.problem.B} draws"
@@ -74,7 +75,10 @@ def _drawn(wanted: Case, can: Capabilities) -> Case:
 
 
 def _confirmed(first: float, second: float) -> float:
-    """The second look, if both exceed 1 to the same side; else the smaller of the two, and 0 if the sides differ."""
+    """What two looks say together: the second, if both exceed 1 to the same side; else the smaller of the two.
+
+    It is 0 if the sides differ, and what is no number is returned as it is.
+    """
     if not (np.isfinite(first) and np.isfinite(second)):
         return second if np.isfinite(first) else first
     if first * second <= 0:
@@ -82,9 +86,9 @@ def _confirmed(first: float, second: float) -> float:
     return second if min(abs(first), abs(second)) > 1 else min(first, second, key=abs)
 
 
-def directions(found: AnswerAndTruth, precision: Precision) -> dict[str, float]:
+def directions(answer: AnswerAndTruth, precision: Precision) -> dict[str, float]:
     """Mean over draws of each direction over its limit, signed; NaN where something is not a number."""
-    error, o = (array.reshape(len(found.got), -1) for array in (found.error, found.expected))
+    error, o = (array.reshape(len(answer.got), -1) for array in (answer.error, answer.expected))
     by_draw = {
         "offset": error.sum(1) / np.abs(o).sum(1),
         "gain": (error * o).sum(1) / (o * o).sum(1),

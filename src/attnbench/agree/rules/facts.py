@@ -216,58 +216,58 @@ def spec_sum(weights: Array, v: Array, allowed: Array) -> Array:
     return output
 
 
-def head_of(one: Computed, b: int, h: int) -> HeadReference:
+def head_of(computed: Computed, b: int, h: int) -> HeadReference:
     """One head of an answer as the bounds read it."""
-    f, w = one.facts, one.softmax
-    shape = one.logits.shape
+    f, w = computed.facts, computed.softmax
+    shape = computed.logits.shape
 
     def part(array: Array) -> Array:
         return np.asarray(np.broadcast_to(array, shape)[b, h])
 
     return HeadReference(
         q=f.q[b, h], k=f.k[b, h], v=f.v[b, h], params=params_of(f, h),
-        allowed=part(one.allowed), scale=np.broadcast_to(f.scale, (*shape[:3], 1))[b, h],
-        scores=one.scores[b, h], capped=one.capped[b, h], bias=part(f.bias), logits=one.logits[b, h],
+        allowed=part(computed.allowed), scale=np.broadcast_to(f.scale, (*shape[:3], 1))[b, h],
+        scores=computed.scores[b, h], capped=computed.capped[b, h], bias=part(f.bias), logits=computed.logits[b, h],
         row_max=w.row_max[b, h], weights=w.weights[b, h], sink_weight=w.sink_weight[b, h], keep=part(f.keep),
-        output=one.output[b, h], lse=w.lse[b, h],
+        output=computed.output[b, h], lse=w.lse[b, h],
     )  # fmt: skip
 
 
-def bounds_of(one: Computed, units: Units) -> Array:
+def bounds_of(computed: Computed, units: Units) -> Array:
     """E of every element of the output of a reading, (B, Hq, Tq, Dv)."""
-    bound = np.empty(one.output.shape)
+    bound = np.empty(computed.output.shape)
     with np.errstate(all="ignore"):
-        for b, h in np.ndindex(*one.output.shape[:2]):
-            bound[b, h] = output_bound(head_of(one, b, h), one.facts.call, h, units)
+        for b, h in np.ndindex(*computed.output.shape[:2]):
+            bound[b, h] = output_bound(head_of(computed, b, h), computed.facts.call, h, units)
     # What a row without a key is given instead of 0 is computed, too.
-    empty = ~np.any(one.facts.allowed, axis=-1)[..., None]
-    largest = np.nan_to_num(np.abs(one.facts.v)).max(-2, keepdims=True, initial=0.0)
-    given = (units.growth(one.facts.call.sizes.S, aligned=True) * units.accumulate + 4 * units.output) * largest
-    return np.asarray(np.where(empty & (one.output != 0), given, bound))
+    empty = ~np.any(computed.facts.allowed, axis=-1)[..., None]
+    largest = np.nan_to_num(np.abs(computed.facts.v)).max(-2, keepdims=True, initial=0.0)
+    given = (units.growth(computed.facts.call.sizes.S, aligned=True) * units.accumulate + 4 * units.output) * largest
+    return np.asarray(np.where(empty & (computed.output != 0), given, bound))
 
 
-def settled(one: Computed, right: Computed) -> Array:
+def settled(reading: Computed, right: Computed) -> Array:
     """Rows (B, Hq, Tq) on which a reading commits itself: it leaves them a key wherever the spec does."""
-    emptied = ~np.any(one.allowed, axis=-1) & np.any(right.allowed, axis=-1)
-    return np.asarray(~(emptied | one.open))
+    emptied = ~np.any(reading.allowed, axis=-1) & np.any(right.allowed, axis=-1)
+    return np.asarray(~(emptied | reading.open))
 
 
-def agreement(one: Computed, right: Computed, got: Array, units: Units, *, glance: bool = True) -> Judgement | None:
+def agreement(reading: Computed, right: Computed, got: Array, units: Units, *, glance: bool = True) -> Judgement | None:
     """Whether ``got`` is what a reading yields, within its bound; ``None`` if it says nothing where ``got`` is wrong.
 
     ``glance`` looks first whether it is near at all, and must be off where the fault is smaller than the rounding.
     """
-    rows = settled(one, right)[..., None]
+    rows = settled(reading, right)[..., None]
     far = rows & differs(got, right.output)
     share = NEARER if units.output < LOW else NEARER_LOW
     if not far.any():
         return None
-    if glance and not alike(np.where(rows, got, one.output), one.output, right.output, share):
+    if glance and not alike(np.where(rows, got, reading.output), reading.output, right.output, share):
         return None
-    compared = np.where(rows, got.astype(np.float64), one.output)
-    bound = np.nan_to_num(bounds_of(one, units), nan=0.0)
-    dtype = one.facts.call.dtype
-    return judge("output", compared.astype(numpy_dtype(dtype)), one.output, bound, dtype)
+    compared = np.where(rows, got.astype(np.float64), reading.output)
+    bound = np.nan_to_num(bounds_of(reading, units), nan=0.0)
+    dtype = reading.facts.call.dtype
+    return judge("output", compared.astype(numpy_dtype(dtype)), reading.output, bound, dtype)
 
 
 def differs(got: Array, expected: Array) -> Array:

@@ -87,15 +87,15 @@ def probed(box: Box, case: Case, *, deep: bool = False) -> Iterator[Shown]:
     if not deep and call.dtype != FULL_DTYPE:
         return
     if box.implementation.has_gradients(box.device):
-        found = transposed_attention(box, q, k, v, call)
-        if found is not None:
-            yield from _matrix("dO = identity", np.swapaxes(found, -1, -2), facts, units, gradient=True)
+        transposed = transposed_attention(box, q, k, v, call)
+        if transposed is not None:
+            yield from _matrix("dO = identity", np.swapaxes(transposed, -1, -2), facts, units, gradient=True)
     yield from _poison(box, q, k, v, call)
 
 
 def _matrix(probe: str, attention: Array, facts: Facts, units: Units, *, gradient: bool = False) -> Iterator[Shown]:
-    found = support(attention, facts)
-    yield Shown(0.0, gradient=gradient) if found.exact else Shown(math.inf, f"{probe}: {found.sentence()}", gradient)
+    seen = support(attention, facts)
+    yield Shown(0.0, gradient=gradient) if seen.exact else Shown(math.inf, f"{probe}: {seen.sentence()}", gradient)
     measured = slope(attention, facts)
     if measured is None:
         return
@@ -127,10 +127,10 @@ def _alignment(box: Box, call: Call) -> Iterator[Shown]:
     if not box.supports(call):
         return
     s = call.sizes
-    found = alignment(box, s.Tq, s.S, call)
-    where = "like no causal mask" if found is None else f"with the first query at key {found}"
+    offset = alignment(box, s.Tq, s.S, call)
+    where = "like no causal mask" if offset is None else f"with the first query at key {offset}"
     text = f"V = key index: causal is aligned {where}, not at {call.offset}"
-    yield Shown(0.0) if found == call.offset else Shown(math.inf, text)
+    yield Shown(0.0) if offset == call.offset else Shown(math.inf, text)
 
 
 def _poison(box: Box, q: Array, k: Array, v: Array, call: Call) -> Iterator[Shown]:

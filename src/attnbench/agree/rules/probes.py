@@ -72,16 +72,16 @@ def attention_matrix(box: Box, q: Array, k: Array, call: Call) -> Array | None:
     """P·keep/(1 − p) as the kernel has it, (B, Hq, Tq, S) in float64; ``None`` if it cannot take these values."""
     s = call.sizes
     # As many columns as can be; else as wide as values are in this call.
-    width = next((one for one in (min(CHUNK, s.S), s.Dv) if box.supports(with_values(call, one))), None)
+    width = next((columns for columns in (min(CHUNK, s.S), s.Dv) if box.supports(with_values(call, columns))), None)
     if width is None:
         return None
     parts = []
-    asked = with_values(call, width)
+    question = with_values(call, width)
     for first in range(0, s.S, width):
         columns = np.arange(first, first + width)
         eye = (np.arange(s.S)[:, None] == columns).astype(q.dtype)
         v = np.broadcast_to(eye, (s.B, s.Hkv, *eye.shape)).copy()
-        parts.append(box.forward(q, k, v, asked).output.astype(np.float64))
+        parts.append(box.forward(q, k, v, question).output.astype(np.float64))
     return np.concatenate(parts, -1)[..., : s.S]
 
 
@@ -99,13 +99,13 @@ class Support:
 
     def sentence(self) -> str:
         """The first differences."""
-        found = []
+        differences = []
         for what, where in (("sees", self.extra), ("does not see", self.missing)):
             if where.any():
                 b, h, i, j = (int(x) for x in np.argwhere(where)[0])
                 count = int(where.sum())
-                found.append(f"batch entry {b}, head {h}: query {i} {what} key {j} ({count} pairs in all)")
-        return "; ".join(found) or "the support is the allowed set"
+                differences.append(f"batch entry {b}, head {h}: query {i} {what} key {j} ({count} pairs in all)")
+        return "; ".join(differences) or "the support is the allowed set"
 
 
 def support(attention: Array, facts: Facts) -> Support:
@@ -149,8 +149,8 @@ def slope(attention: Array, facts: Facts) -> tuple[float, float] | None:
 
 
 def _logits(facts: Facts, factor: float) -> Array:
-    one = answer(replace(facts, scale=facts.scale * factor))
-    return np.where(np.isfinite(one.logits), one.logits, 0.0)
+    computed = answer(replace(facts, scale=facts.scale * factor))
+    return np.where(np.isfinite(computed.logits), computed.logits, 0.0)
 
 
 def _centred(values: Array, seen: Array) -> Array:
@@ -166,20 +166,20 @@ def _least(dtype: str) -> float:
 def kv_head_map(box: Box, q: Array, k: Array, call: Call) -> list[int | None] | None:
     """The value head that each query head reads, from V = (1, kv-head id); ``None`` for a head that mixes several."""
     s = call.sizes
-    asked = with_values(call, 2)
-    if not box.supports(asked):
+    question = with_values(call, 2)
+    if not box.supports(question):
         return None
     v = np.ones((s.B, s.Hkv, s.S, 2))
     v[..., 1] = np.arange(s.Hkv)[:, None]
-    output = box.forward(q, k, v.astype(q.dtype), asked).output.astype(np.float64)
-    found: list[int | None] = []
+    output = box.forward(q, k, v.astype(q.dtype), question).output.astype(np.float64)
+    read_heads: list[int | None] = []
     for h in range(s.Hq):
         weight, ids = output[:, h, :, 0], output[:, h, :, 1]
         live = np.isfinite(weight) & (weight > 0.1)  # noqa: PLR2004  (a row with a key; without dropout it is 1)
         read = ids[live] / weight[live]
         head = int(np.rint(np.median(read))) if read.size else -1
-        found.append(head if read.size and np.abs(read - head).max() < 0.25 else None)  # noqa: PLR2004
-    return found
+        read_heads.append(head if read.size and np.abs(read - head).max() < 0.25 else None)  # noqa: PLR2004
+    return read_heads
 
 
 def alignment(box: Box, queries: int, keys: int, call: Call) -> int | None:
@@ -189,13 +189,13 @@ def alignment(box: Box, queries: int, keys: int, call: Call) -> int | None:
     restrictions, whose values are as wide as these; ``None`` if the answer is not that of a causal mask.
     """
     s = replace(call.sizes, Tq=queries, S=keys)
-    asked = replace(call, sizes=s, outputs=())
-    if not call.spec.causal or not box.supports(asked):
+    question = replace(call, sizes=s, outputs=())
+    if not call.spec.causal or not box.supports(question):
         return None
     dtype = numpy_dtype(call.dtype)
     index = np.broadcast_to(np.arange(keys)[:, None], (s.B, s.Hkv, keys, s.Dv)).astype(dtype)
     q, k = (np.zeros((s.B, h, n, s.D), dtype) for h, n in ((s.Hq, queries), (s.Hkv, keys)))
-    mean = box.forward(q, k, index, asked).output[0, 0, :, 0].astype(np.float64)
+    mean = box.forward(q, k, index, question).output[0, 0, :, 0].astype(np.float64)
     positions = 2 * mean
     offsets = np.rint(positions - np.arange(queries))
     inner = (positions > 0.5) & (positions < keys - 1.5)  # noqa: PLR2004  (clear of both ends, where it is cut off)
@@ -207,20 +207,20 @@ def alignment(box: Box, queries: int, keys: int, call: Call) -> int | None:
 def transposed_attention(box: Box, q: Array, k: Array, v: Array, call: Call) -> Array | None:
     """Pᵀ·keep through dV, (B, Hq, S, Tq): dO = identity, one query head of each group and a chunk of rows at a time."""
     s = call.sizes
-    found = np.zeros((s.B, s.Hq, s.S, s.Tq))
+    transposed = np.zeros((s.B, s.Hq, s.S, s.Tq))
     for first in range(0, s.Tq, CHUNK):
         rows = np.arange(first, min(first + CHUNK, s.Tq))
-        asked = with_values(call, len(rows))
-        if not box.supports(asked, gradients=True):
+        question = with_values(call, len(rows))
+        if not box.supports(question, gradients=True):
             return None
         values = np.resize(v, (s.B, s.Hkv, s.S, len(rows))).astype(q.dtype)
         for member in range(s.group):
             heads = np.arange(s.Hkv) * s.group + member
             cotangent = np.zeros((s.B, s.Hq, s.Tq, len(rows)), q.dtype)
             cotangent[:, heads[:, None], rows, np.arange(len(rows))] = 1
-            grads = box.gradients(q, k, values, asked, cotangent)
-            found[:, heads, :, first : first + len(rows)] = grads["v"].astype(np.float64)
-    return found
+            grads = box.gradients(q, k, values, question, cotangent)
+            transposed[:, heads, :, first : first + len(rows)] = grads["v"].astype(np.float64)
+    return transposed
 
 
 def poisoned_rows(box: Box, q: Array, k: Array, v: Array, call: Call, poison: float = GARBAGE) -> list[int]:
@@ -229,8 +229,8 @@ def poisoned_rows(box: Box, q: Array, k: Array, v: Array, call: Call, poison: fl
     One row at a time, first, middle and last, since a key that one row may not attend another may.
     """
     allowed = facts_of(q, k, v, call).allowed
-    asked = replace(call, outputs=())
-    plain = box.forward(q, k, v, asked).output.astype(np.float64)
+    question = replace(call, outputs=())
+    plain = box.forward(q, k, v, question).output.astype(np.float64)
     s: Sizes = call.sizes
     changed = []
     for row in sorted({0, s.Tq // 2, s.Tq - 1}):
@@ -238,7 +238,7 @@ def poisoned_rows(box: Box, q: Array, k: Array, v: Array, call: Call, poison: fl
         if not outside.any():
             continue
         bad_k, bad_v = (np.where(outside[..., None], np.asarray(poison, a.dtype), a) for a in (k, v))
-        output = box.forward(q, bad_k, bad_v, asked).output.astype(np.float64)
+        output = box.forward(q, bad_k, bad_v, question).output.astype(np.float64)
         before, after = plain[:, :, row], output[:, :, row]
         with np.errstate(invalid="ignore"):
             near = np.abs(after - before) <= 8 * UNIT_ROUNDOFF[call.dtype] * (1 + np.abs(before))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from attnbench.agree.eager.baseline import APPLIES, SMALLEST, baseline_cases, excess
@@ -59,16 +60,16 @@ def _against_the_baseline(
 ) -> Ruling:
     can = implementation.capabilities_on(device)
     cases = [asked(case, can) for case in baseline_cases(dtype, DEEP_SEEDS if deep else SEEDS)]
-    found = [(case, excess(backend, implementation, case, device)) for case in cases]
-    if not all("output" in ratios for _, ratios in found):
+    by_case = [(case, excess(backend, implementation, case, device)) for case in cases]
+    if not all("output" in ratios for _, ratios in by_case):
         msg = f"cannot be held to our own eager attention: its limits leave outputs of fewer than {SMALLEST} elements"
         raise NotDeclaredError(msg)
-    outputs = max(ratios["output"] for _, ratios in found)
-    gradients = max((r for _, ratios in found for n, r in ratios.items() if n != "output"), default=None)
-    ruled = Ruling(len(cases), outputs, gradients)
-    ratio, name, case = max(((r, n, case) for case, ratios in found for n, r in ratios.items()), key=lambda one: one[0])
+    outputs = max(ratios["output"] for _, ratios in by_case)
+    gradients = max((r for _, ratios in by_case for n, r in ratios.items() if n != "output"), default=None)
+    every = [(ratio, name, case) for case, ratios in by_case for name, ratio in ratios.items()]
+    ratio, name, case = max(every, key=itemgetter(0))
     if ratio <= 1:
-        return ruled
+        return Ruling(len(cases), outputs, gradients)
     text = f"{name}: its errors are {2 * ratio:.2g} times those of our own eager attention in {dtype}; twice is allowed"
     return Ruling(len(cases), outputs, gradients, text, case.label())
 
@@ -77,13 +78,12 @@ def _for_a_direction(
     backend: Backend, implementation: Implementation, dtype: str, device: str, *, deep: bool
 ) -> Ruling:
     looked = bias(backend, implementation, dtype, device, DEEP_DRAWS if deep else DRAWS)
-    found = looked.found
-    sizes = {name: float("inf") if math.isnan(value) else abs(value) for name, value in found.items()}
-    name = max(sizes, key=lambda one: sizes[one])
+    sizes = {name: float("inf") if math.isnan(value) else abs(value) for name, value in looked.directions.items()}
+    name = max(sizes, key=lambda direction: sizes[direction])
     worst = sizes[name]
     if worst <= 1:
         return Ruling(1, worst)
-    what = {"offset": "shifted", "gain": "too large" if found[name] > 0 else "too small"}[name]
+    what = {"offset": "shifted", "gain": "too large" if looked.directions[name] > 0 else "too small"}[name]
     how = f"it is {what} on average, by {worst:.3g} times what is allowed" if worst < math.inf else "it is no number"
     text = f"output: over {looked.case.problem.B} draws {how}"
     return Ruling(1, worst, None, text, looked.case.label())
@@ -92,13 +92,13 @@ def _for_a_direction(
 def _by_probes(backend: Backend, implementation: Implementation, dtype: str, device: str, *, deep: bool) -> Ruling:
     box = Box(backend, implementation, device)
     cases = probe_cases(implementation, dtype, device, deep=deep)
-    shown = [(case, one) for case in cases for one in probed(box, case, deep=deep)]
+    shown = [(case, probe) for case in cases for probe in probed(box, case, deep=deep)]
     if not shown:
         msg = "cannot be asked any probe: its limits leave none of their sizes"
         raise NotDeclaredError(msg)
-    forward = max((one.ratio for _, one in shown if not one.gradient), default=0.0)
-    backward = max((one.ratio for _, one in shown if one.gradient), default=None)
-    fault = next(((case, one.sentence) for case, one in shown if one.sentence), None)
+    forward = max((probe.ratio for _, probe in shown if not probe.gradient), default=0.0)
+    backward = max((probe.ratio for _, probe in shown if probe.gradient), default=None)
+    fault = next(((case, probe.sentence) for case, probe in shown if probe.sentence), None)
     ruled = Ruling(len(shown), forward, backward)
     return ruled if fault is None else Ruling(len(shown), forward, backward, fault[1], fault[0].label())
 
