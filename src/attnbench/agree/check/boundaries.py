@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.cases.case_text import case_from_text, case_text
@@ -32,8 +32,8 @@ class BoundaryResult:
     """What one case of the plan showed; ``case`` is its text. Ratios are ``None`` where nothing was compared.
 
     ``status`` is that of a trial, or ``untried`` with the reason why. ``refused``: the kernel itself did not take it.
-    ``forward``: of a disagreement, whether the output disagrees and not gradients alone. ``sequence``: the cases that
-    one process was asked up to this one, of what disagrees.
+    Of a disagreement, ``forward`` says whether the output disagrees and not gradients alone, and ``sequence`` has the
+    cases that the process was asked, this one last.
     """
 
     case: str
@@ -68,18 +68,18 @@ def judge_case(
     return _result(text, trial(backend, implementation, case_from_text(text), device, binding, SHARE))
 
 
-def _result(text: str, found: Trial) -> BoundaryResult:
-    if found.status == "ok" and not found.tried:
+def _result(text: str, judged: Trial) -> BoundaryResult:
+    if judged.status == "ok" and not judged.tried:
         return BoundaryResult(text, UNTRIED, reason=BLUNT)
     return BoundaryResult(
         text,
-        found.status,
-        found.forward_ratio,
-        found.gradient_ratio,
-        found.fault,
-        found.reason,
-        forward=found.status != "wrong" or any(not one.ok for one in found.forward) or not found.gradients,
-        refused=found.refused,
+        judged.status,
+        judged.forward_ratio,
+        judged.gradient_ratio,
+        judged.fault,
+        judged.reason,
+        forward=judged.status != "wrong" or not all(array.ok for array in judged.forward) or not judged.gradients,
+        refused=judged.refused,
     )
 
 
@@ -93,30 +93,45 @@ def with_boundaries(
     """
     if not rows or not results:
         return [replace(row, untried={NO_PLAN: 0}) if row.cases else row for row in rows]
-    cases = [case_from_text(one.case) for one in results]
+    cases = [case_from_text(result.case) for result in results]
     about = [tuple(name for name in features_of(case) if not features or name in features) for case in cases]
-    told = put_down([(names, one.status == "wrong") for names, one in zip(about, results, strict=True)])
-    new: dict[tuple[str, str], list[int]] = {}
-    counted, refused = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
-    untried: dict[tuple[str, str], Counter[str]] = {}
-    for i, case in enumerate(cases):
-        wrong = told[i]
-        names = about[i] if wrong is None else (wrong,)
-        for name in names:
-            new.setdefault((name, case.problem.dtype), []).append(i)
-        counted[names[0], case.problem.dtype] += results[i].status in ("ok", "wrong")
-        refused[names[0], case.problem.dtype] += results[i].refused
-        if results[i].status == UNTRIED:
-            untried.setdefault((names[0], case.problem.dtype), Counter())[results[i].reason or ""] += 1
+    blamed = put_down([(names, result.status == "wrong") for names, result in zip(about, results, strict=True)])
+    shares: dict[tuple[str, str], _Share] = defaultdict(_Share)
+    for case, result, names, wrong in zip(cases, results, about, blamed, strict=True):
+        counts_in = names if wrong is None else (wrong,)
+        for name in counts_in:
+            shares[name, case.problem.dtype].results.append((case, result))
+        shares[counts_in[0], case.problem.dtype].count(result)
     known = {(row.feature, row.dtype): row for row in rows}
     first = rows[0]
-    for (name, dtype), places in new.items():
+    for (name, dtype), share in shares.items():
         before = known.get((name, dtype), CheckRow(first.impl, name, dtype, first.device, UNTRIED, 0))
-        row = _added(before, [(cases[i], results[i]) for i in places], gradients=gradients)
-        sums = before.first_counted + counted[name, dtype], before.refused + refused[name, dtype]
-        left = Counter(before.untried or {}) + untried.get((name, dtype), Counter())
-        known[name, dtype] = replace(row, counted=sums[0], refused=sums[1], untried=dict(left) or None)
+        row = _added(before, share.results, gradients=gradients)
+        left = Counter(before.untried or {}) + share.untried
+        known[name, dtype] = replace(
+            row,
+            counted=before.first_counted + share.counted,
+            refused=before.refused + share.refused,
+            untried=dict(left) or None,
+        )
     return _true_of_gradients(list(known.values()), cases, results) if gradients else list(known.values())
+
+
+@dataclass
+class _Share:
+    """What the plan adds to one row: the cases about it, and sums over those that no earlier row has counted."""
+
+    results: list[tuple[Case, BoundaryResult]] = field(default_factory=list)
+    counted: int = 0
+    refused: int = 0
+    untried: Counter[str] = field(default_factory=Counter)
+
+    def count(self, result: BoundaryResult) -> None:
+        """Add a case to the sums."""
+        self.counted += result.status in ("ok", "wrong")
+        self.refused += result.refused
+        if result.status == UNTRIED:
+            self.untried[result.reason or ""] += 1
 
 
 def _true_of_gradients(
@@ -132,64 +147,66 @@ def _true_of_gradients(
     why = f"declares gradients, and refuses each of the {len(refused)} cases that want them: {words}; "
     why += "to declare that: leave vjp= and gradients=True out"
     place = next(i for i, row in enumerate(rows) if row.dtype == case.problem.dtype)
-    found = replace(rows[place], status="wrong", fault=DECLARATION, reason=why, case=case.label())
-    return [*rows[:place], found, *rows[place + 1 :]]
+    declared_falsely = replace(rows[place], status="wrong", fault=DECLARATION, reason=why, case=case.label())
+    return [*rows[:place], declared_falsely, *rows[place + 1 :]]
 
 
-def _added(row: CheckRow, found: Sequence[tuple[Case, BoundaryResult]], *, gradients: bool) -> CheckRow:
+def _added(row: CheckRow, results: Sequence[tuple[Case, BoundaryResult]], *, gradients: bool) -> CheckRow:
     """A row with more cases."""
-    judged = [(case, one) for case, one in found if one.status in ("ok", "wrong")]
+    judged = [(case, result) for case, result in results if result.status in ("ok", "wrong")]
     status = "ok" if judged and row.status in ("unsupported", UNTRIED) else row.status
-    if status == UNTRIED and any(one.status == "unsupported" for _, one in found):
+    if status == UNTRIED and any(result.status == "unsupported" for _, result in results):
         status = "unsupported"
     row = replace(
         row,
         status=status,
         reason=row.reason if status != "ok" else None,
         cases=row.cases + len(judged),
-        asked=row.asked + len(found),
-        left_out=_counted(row.left_out, found, "unsupported"),
+        asked=row.asked + len(results),
+        left_out=_counted(row.left_out, results, "unsupported"),
         covered=together(row.covered or {}, extents(case for case, _ in judged)) or None,
-        error_ratio=largest((row.error_ratio, *(one.error_ratio for _, one in judged))),
-        gradient_ratio=largest((row.gradient_ratio, *(one.gradient_ratio for _, one in judged))),
+        error_ratio=largest((row.error_ratio, *(result.error_ratio for _, result in judged))),
+        gradient_ratio=largest((row.gradient_ratio, *(result.gradient_ratio for _, result in judged))),
         gradients=None if gradients else "not offered",
     )
-    words = next((one.reason for _, one in found if one.refused), None)
+    words = next((result.reason for _, result in results if result.refused), None)
     if words and not row.cases and row.status != "wrong":
         why = f"is declared, and the kernel refused every case: {words}"
-        return replace(row, status="wrong", fault=DECLARATION, reason=why, case=found[0][0].label())
-    wrong = [(case, one) for case, one in judged if one.status == "wrong"]
-    told = [{"case": one.case, "fault": one.fault or "", "reason": one.reason or ""} for _, one in wrong]
-    row = replace(row, disagreements=[*(row.disagreements or []), *told] or None)
+        return replace(row, status="wrong", fault=DECLARATION, reason=why, case=results[0][0].label())
+    wrong = [(case, result) for case, result in judged if result.status == "wrong"]
+    new = [{"case": result.case, "fault": result.fault or "", "reason": result.reason or ""} for _, result in wrong]
+    row = replace(row, disagreements=[*(row.disagreements or []), *new] or None)
     if not wrong or row.status == "wrong":
         return row
-    case, one = max(wrong, key=lambda pair: _telling(*pair))
-    row = replace(row, status="wrong", fault=one.fault, reason=one.reason, case=case.label(), failing=case_text(case))
-    return replace(row, sequence=list(one.sequence) or None)
+    case, result = max(wrong, key=lambda pair: _telling(*pair))
+    row = replace(row, status="wrong", fault=result.fault, reason=result.reason, case=case.label())
+    return replace(row, failing=case_text(case), sequence=list(result.sequence) or None)
 
 
 def _counted(
-    before: dict[str, int] | None, found: Sequence[tuple[Case, BoundaryResult]], status: str
+    before: dict[str, int] | None, results: Sequence[tuple[Case, BoundaryResult]], status: str
 ) -> dict[str, int] | None:
     """How many cases have a status, by the reason."""
     counts = Counter(before or {})
-    for _, one in found:
-        if one.status == status:
-            counts[_as_told(one, before or {})] += 1
+    for _, result in results:
+        if result.status == status:
+            counts[_as_told(result, before or {})] += 1
     return dict(counts) or None
 
 
-def _as_told(one: BoundaryResult, before: Iterable[str]) -> str:
-    """The reason, for a refusal in the words of the row's own cases, where the kernel has said the same."""
-    words = f"{REFUSED}{one.reason}"
-    return next((told for told in before if told.startswith(words)), words) if one.refused else one.reason or ""
+def _as_told(result: BoundaryResult, before: Iterable[str]) -> str:
+    """The reason of a case. For a refusal: as the row's own cases have it already, where the kernel said the same."""
+    if not result.refused:
+        return result.reason or ""
+    words = f"{REFUSED}{result.reason}"
+    return next((reason for reason in before if reason.startswith(words)), words)
 
 
-def _telling(case: Case, one: BoundaryResult) -> tuple[bool, bool, bool, int]:
-    """The easiest to diagnose: a disagreement of the output, of some size, with few features beside it, and small.
+def _telling(case: Case, result: BoundaryResult) -> tuple[bool, bool, bool, int]:
+    """How easy a disagreement is to diagnose, the largest first: one of the output, with few features, and small.
 
-    Where hardly a key is there, or hardly a number in each, most faults look alike.
+    But not too small: with hardly a key, or hardly a number in each, most faults look alike.
     """
     p = case.problem
     pairs, some = p.B * p.Hq * p.Tq * p.S, min(p.Tq, p.S) >= SOME_ROWS and p.D >= SOME_SIZE
-    return one.forward, pairs <= MOST_PAIRS, some, -len(features_of(case)) * 100_000 - pairs
+    return result.forward, pairs <= MOST_PAIRS, some, -len(features_of(case)) * 100_000 - pairs

@@ -58,8 +58,8 @@ class Deviation:
 
     def covers(self, row: CheckRow) -> bool:
         """Whether it is about this row: an announced implementation, on what the patterns name."""
-        asked = ("impl", "feature", "dtype", "device")
-        matches = all(fnmatchcase(getattr(row, name), getattr(self, name)) for name in asked)
+        names = ("impl", "feature", "dtype", "device")
+        matches = all(fnmatchcase(getattr(row, name), getattr(self, name)) for name in names)
         return matches and row.impl in discover.implementation_names()
 
     def explains(self, row: CheckRow) -> bool:
@@ -76,10 +76,10 @@ REQUIRED = tuple(name for name, f in GIVEN.items() if f.default is MISSING)
 
 def announced(backend: str) -> tuple[Deviation, ...]:
     """The deviations that are known of a backend; none where there is no file. Imports no framework."""
-    found = files(discover.backend(backend).package).joinpath(FILE)
-    known = parse(found.read_text("utf-8"), str(found)) if found.is_file() else ()
-    for one in known:
-        _check_known("impl", one.impl, discover.backend(backend).names(), one.source)
+    file = files(discover.backend(backend).package).joinpath(FILE)
+    known = parse(file.read_text("utf-8"), str(file)) if file.is_file() else ()
+    for deviation in known:
+        _check_known("impl", deviation.impl, discover.backend(backend).names(), deviation.source)
     return known
 
 
@@ -98,9 +98,9 @@ def parse(text: str, source: str) -> tuple[Deviation, ...]:
         if key != "deviation":
             _fail(source, f"has a key {key!r}; it holds [[deviation]] entries only")
     entries = data.get("deviation", [])
-    if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         _fail(source, "has no list of entries: write [[deviation]], with two brackets")
-    return tuple(_entry(one, f"{source}, entry {i}") for i, one in enumerate(entries, 1))
+    return tuple(_entry(entry, f"{source}, entry {i}") for i, entry in enumerate(entries, 1))
 
 
 def _fail(source: str, what: str) -> NoReturn:
@@ -117,13 +117,13 @@ def _entry(data: dict[str, Any], source: str) -> Deviation:
             _fail(source, f"lacks the key {key!r}; it needs {', '.join(REQUIRED)}")
     for key, value in data.items():
         _check_type(key, value, source)
-    one = Deviation(**data, source=source)
-    _check_known("feature", one.feature, FEATURES, source)
-    _check_known("dtype", one.dtype, DTYPES, source)
-    _check_known("fault", one.fault, FAULTS, source)
-    if (one.fault == "value") != (one.at_most is not None):
+    deviation = Deviation(**data, source=source)
+    _check_known("feature", deviation.feature, FEATURES, source)
+    _check_known("dtype", deviation.dtype, DTYPES, source)
+    _check_known("fault", deviation.fault, FAULTS, source)
+    if (deviation.fault == "value") != (deviation.at_most is not None):
         _fail(source, "needs the key 'at_most', an error ratio, for the fault 'value' and for no other")
-    return one
+    return deviation
 
 
 KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
@@ -151,7 +151,8 @@ def _check_known(key: str, pattern: str, known: Sequence[str], source: str) -> N
 
 def of_backends(impls: Sequence[str]) -> tuple[Deviation, ...]:
     """The known deviations of the backends of these implementations; ``UsageError`` where a file is malformed."""
-    return tuple(one for name in dict.fromkeys(impl.partition("/")[0] for impl in impls) for one in announced(name))
+    backends = dict.fromkeys(impl.partition("/")[0] for impl in impls)
+    return tuple(deviation for backend in backends for deviation in announced(backend))
 
 
 def settle(
@@ -163,42 +164,46 @@ def settle(
     ``wrong`` with the fault ``stale``, and the reason says what to delete; unless the check was not ``whole`` and may
     have missed it. Entries are about announced implementations only: a drop-in file is never excused.
     """
-    here = [one for one in known if (deep or not one.deep) and holds_here(one.versions)]
-    gone = [one for one in here if whole and not any(one.covers(row) and one.explains(row) for row in rows)]
-    return [_settled(row, [one for one in here if one.covers(row)], gone) for row in rows]
+    valid = [deviation for deviation in known if (deep or not deviation.deep) and holds_here(deviation.versions)]
+    seen = [deviation for deviation in valid if any(deviation.covers(row) and deviation.explains(row) for row in rows)]
+    gone = [deviation for deviation in valid if whole and deviation not in seen]
+    return [_settled(row, [deviation for deviation in valid if deviation.covers(row)], gone) for row in rows]
 
 
 def _settled(row: CheckRow, about: list[Deviation], gone: list[Deviation]) -> CheckRow:
-    old = next((one for one in about if one in gone), None)
+    old = next((deviation for deviation in about if deviation in gone), None)
     if row.status == "ok" and old is not None:
         why = f"agrees, but is a known deviation ({old.differs}): delete or narrow the entry in {old.source}"
         return replace(row, status="wrong", fault=STALE, reason=why)
-    excuse = next((one for one in about if one.explains(row)), None)
+    excuse = next((deviation for deviation in about if deviation.explains(row)), None)
     return row if excuse is None else _marked(row, excuse)
 
 
-def _marked(row: CheckRow, one: Deviation) -> CheckRow:
-    return replace(row, status=KNOWN, reason=f"{one.differs}: {one.reason} ({one.link}, {one.date}). {row.reason}")
+def _marked(row: CheckRow, deviation: Deviation) -> CheckRow:
+    why = f"{deviation.differs}: {deviation.reason} ({deviation.link}, {deviation.date}). {row.reason}"
+    return replace(row, status=KNOWN, reason=why)
 
 
 def settle_random(results: Sequence[RandomResult], known: Sequence[Deviation], device: str) -> list[RandomResult]:
-    """Random cases that disagree as an entry says are ``known``, no disagreements; a case tells the fault ``nan``.
+    """Random cases that disagree as an entry says are ``known``, and no disagreements any more.
 
-    Entries for the fault ``value`` excuse none: how large the error of one case is depends on the case.
+    A case is matched by its fault, such as ``nan``. Entries for the fault ``value`` excuse none: how large the error of
+    one case is depends on the case.
     """
-    here = [one for one in known if not one.deep and one.at_most is None and holds_here(one.versions)]
-    return [_settled_random(one, here, device) for one in results]
+    usable = [deviation for deviation in known if not deviation.deep and deviation.at_most is None]
+    valid = [deviation for deviation in usable if holds_here(deviation.versions)]
+    return [_settled_random(result, valid, device) for result in results]
 
 
-def _settled_random(result: RandomResult, here: Sequence[Deviation], device: str) -> RandomResult:
-    def is_known(found: Mapping[str, str]) -> bool:
-        case = case_from_text(found["case"])
-        dtype, fault = case.problem.dtype, found["fault"]
+def _settled_random(result: RandomResult, valid: Sequence[Deviation], device: str) -> RandomResult:
+    def is_known(disagreement: Mapping[str, str]) -> bool:
+        case = case_from_text(disagreement["case"])
+        dtype, fault = case.problem.dtype, disagreement["fault"]
         rows = [CheckRow(result.impl, name, dtype, device, "wrong", 1, fault=fault) for name in features_of(case)]
-        return any(one.covers(row) and one.explains(row) for one in here for row in rows)
+        return any(deviation.covers(row) and deviation.explains(row) for deviation in valid for row in rows)
 
-    excused = [one["case"] for one in result.disagreements if is_known(one)]
-    left = [one for one in result.disagreements if one["case"] not in excused]
+    excused = [disagreement["case"] for disagreement in result.disagreements if is_known(disagreement)]
+    left = [disagreement for disagreement in result.disagreements if disagreement["case"] not in excused]
     return replace(result, disagreements=left, wrong=result.wrong - len(excused), known=excused)
 
 

@@ -65,18 +65,18 @@ def together(impl: str, parts: Iterable[RandomResult]) -> RandomResult:
     every = list(parts)
     return RandomResult(
         impl,
-        sum(one.cases for one in every),
-        sum(one.unsupported for one in every),
-        sum(one.wrong for one in every),
-        largest(one.error_ratio for one in every),
-        largest(one.gradient_ratio for one in every),
-        [found for one in every for found in one.disagreements][:KEPT],
-        [levels for one in every for levels in one.levels],
-        next((one.possible for one in every if one.possible), {}),
-        next((one.reason for one in every if one.reason), None),
-        sum(one.refused for one in every),
-        next((one.refusal for one in every if one.refusal), None),
-        sum(one.untried for one in every),
+        sum(part.cases for part in every),
+        sum(part.unsupported for part in every),
+        sum(part.wrong for part in every),
+        largest(part.error_ratio for part in every),
+        largest(part.gradient_ratio for part in every),
+        [disagreement for part in every for disagreement in part.disagreements][:KEPT],
+        [levels for part in every for levels in part.levels],
+        next((part.possible for part in every if part.possible), {}),
+        next((part.reason for part in every if part.reason), None),
+        sum(part.refused for part in every),
+        next((part.refusal for part in every if part.refusal), None),
+        sum(part.untried for part in every),
     )
 
 
@@ -84,7 +84,7 @@ _CASES: dict[tuple[int, tuple[str, ...], str, int, int], RandomCases] = {}
 
 
 def _cases(implementation: Implementation, dtypes: tuple[str, ...], device: str, seed: int, draws: int) -> RandomCases:
-    """Kept for the next question about the same, since its levels are tried one by one."""
+    """The cases, kept for the next call with the same arguments: to find the levels takes many tries."""
     key = id(implementation), dtypes, device, seed, draws
     if key not in _CASES:
         _CASES.clear()
@@ -121,26 +121,26 @@ def check_random(
         drawn = [cases[i] for i in range(first, first + count)]
     except SpecError as error:
         return RandomResult(implementation.name, unsupported=count, reason=str(error))
-    here = [one for one in drawn if one.case.problem.dtype in among]
-    found = together(implementation.name, (_one(backend, implementation, one, device) for one in here))
-    return replace(found, possible={name: list(levels) for name, levels in cases.levels.items()})
+    judged = [planned for planned in drawn if planned.case.problem.dtype in among]
+    result = together(implementation.name, (_one(backend, implementation, planned, device) for planned in judged))
+    return replace(result, possible={name: list(levels) for name, levels in cases.levels.items()})
 
 
 def _one(backend: Backend, implementation: Implementation, planned: Planned, device: str) -> RandomResult:
     case = planned.case
-    found = trial(backend, implementation, case, device, share=SHARE)
-    if found.status == "unsupported":
-        words = found.reason if found.refused else None
-        return RandomResult(implementation.name, unsupported=1, refused=int(found.refused), refusal=words)
-    if not found.tried:
+    judged = trial(backend, implementation, case, device, share=SHARE)
+    if judged.status == "unsupported":
+        words = judged.reason if judged.refused else None
+        return RandomResult(implementation.name, unsupported=1, refused=int(judged.refused), refusal=words)
+    if not judged.tried:
         return RandomResult(implementation.name, untried=1)
-    told = {"case": case_text(case), "reason": found.reason or "", "fault": found.fault or ""}
+    disagreement = {"case": case_text(case), "reason": judged.reason or "", "fault": judged.fault or ""}
     return RandomResult(
         implementation.name,
         cases=1,
-        wrong=int(found.status == "wrong"),
-        error_ratio=found.forward_ratio,
-        gradient_ratio=found.gradient_ratio,
-        disagreements=[told] if found.status == "wrong" else [],
+        wrong=int(judged.status == "wrong"),
+        error_ratio=judged.forward_ratio,
+        gradient_ratio=judged.gradient_ratio,
+        disagreements=[disagreement] if judged.status == "wrong" else [],
         levels=[planned.row],
     )

@@ -1,8 +1,8 @@
 """What a kernel refuses although it declares it: a case that is not supported, or a declaration that is not true.
 
 A kernel refuses a call with ``UnsupportedError``. That is no disagreement, and no agreement either. Where it refuses
-every case of a feature that it declares, the declaration is false; and where one field of ``Capabilities`` would leave
-out just what was refused, it is named: of this row, and of all that the check asks in that dtype.
+every case of a feature that it declares, the declaration is false. Where one field of ``Capabilities`` would leave out
+what was refused and nothing else, in this row and in all that the check asks in that dtype, that field is named.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ class Refusals:
     takes: Callable[[Case], bool] = lambda _: False
 
 
-def why_left_out(implementation: Implementation, found: Refusals) -> str:
+def why_left_out(implementation: Implementation, refusals: Refusals) -> str:
     """Why some cases are left out: the kernel's words, and what would declare it."""
-    return f"{REFUSED}{found.words} ({_offer(implementation, found, whole=False)})"
+    return f"{REFUSED}{refusals.words} ({_offer(implementation, refusals, whole=False)})"
 
 
-def false_declaration(implementation: Implementation, found: Refusals) -> str:
+def false_declaration(implementation: Implementation, refusals: Refusals) -> str:
     """What is declared, what the kernel said, and which field would declare it truly."""
-    what = _declared(found.feature, found.dtype)
-    count = len(found.refused)
+    what = _declared(refusals.feature, refusals.dtype)
+    count = len(refusals.refused)
     every = "its one case" if count == 1 else f"all {count} cases"
-    offer = _offer(implementation, found, whole=True)
-    return f"declares {what}, and refuses {every} of {found.feature}: {found.words}; {offer}"
+    offer = _offer(implementation, refusals, whole=True)
+    return f"declares {what}, and refuses {every} of {refusals.feature}: {refusals.words}; {offer}"
 
 
 def _declared(feature: str, dtype: str) -> str:
@@ -68,32 +68,33 @@ def _declared(feature: str, dtype: str) -> str:
     return f"score {feature} and {dtype}" if feature in SCORES else dtype
 
 
-def _offer(implementation: Implementation, found: Refusals, *, whole: bool) -> str:
-    fields = truer(implementation, found, whole=whole)
+def _offer(implementation: Implementation, refusals: Refusals, *, whole: bool) -> str:
+    fields = truer(implementation, refusals, whole=whole)
     return f"to declare that: {' or '.join(fields)}" if fields else GENERAL
 
 
-def truer(implementation: Implementation, found: Refusals, *, whole: bool) -> list[str]:
+def truer(implementation: Implementation, refusals: Refusals, *, whole: bool) -> list[str]:
     """The fields that leave out every case that was refused and none that is taken, in this row or in another.
 
-    ``whole``: nothing was taken. Else there is one such field, or none is named: a guess would be a false declaration.
+    ``whole``: nothing of the row was taken. Where something was, a field is named only if it is the one such field: a
+    guess could be a false declaration.
     """
-    can = implementation.capabilities_on(found.device)
+    can = implementation.capabilities_on(refusals.device)
     if implementation.vjp is not None:
         can = replace(can, gradients=True)
 
     def needed(cases: Sequence[Case]) -> list[Needs]:
-        return [needs_of(offered(case, implementation, found.device), found.device) for case in cases]
+        return [needs_of(offered(case, implementation, refusals.device), refusals.device) for case in cases]
 
-    refused, taken = needed(found.refused), needed(found.taken)
-    near = [(text, other) for text, other in _others(can, found, whole=whole) if _just(other, refused, taken)]
-    others = list(zip(found.others, needed(found.others), strict=True)) if near else []
+    refused, taken = needed(refusals.refused), needed(refusals.taken)
+    near = [(text, other) for text, other in _others(can, refusals, whole=whole) if _just(other, refused, taken)]
+    others = list(zip(refusals.others, needed(refusals.others), strict=True)) if near else []
     declared = [(case, needs) for case, needs in others if not can.missing(needs)]
     fitting = _widest(
         [
             (text, other)
             for text, other in near
-            if not any(other.missing(needs) and found.takes(case) for case, needs in declared)
+            if not any(other.missing(needs) and refusals.takes(case) for case, needs in declared)
         ]
     )
     if not whole and len(fitting) > 1:
@@ -102,27 +103,27 @@ def truer(implementation: Implementation, found: Refusals, *, whole: bool) -> li
 
 
 def _widest(fitting: Sequence[tuple[str, Capabilities]]) -> list[str]:
-    """The words of each, less those that another is but for more alignments.
+    """The words of each declaration, without those that another one equals but for having more alignments.
 
     Where Tq = S, ``top_left`` and ``bottom_right`` mean the same, so that either fits wherever both do.
     """
 
-    def is_narrower(one: Capabilities, other: Capabilities) -> bool:
-        return set(one.alignments) < set(other.alignments) and replace(one, alignments=other.alignments) == other
+    def is_narrower(can: Capabilities, other: Capabilities) -> bool:
+        return set(can.alignments) < set(other.alignments) and replace(can, alignments=other.alignments) == other
 
-    return [text for text, one in fitting if not any(is_narrower(one, other) for _, other in fitting)]
+    return [text for text, can in fitting if not any(is_narrower(can, other) for _, other in fitting)]
 
 
 def _just(can: Capabilities, refused: Sequence[Needs], taken: Sequence[Needs]) -> bool:
-    return all(can.missing(one) for one in refused) and not any(can.missing(one) for one in taken)
+    return all(can.missing(needs) for needs in refused) and not any(can.missing(needs) for needs in taken)
 
 
-def _others(can: Capabilities, found: Refusals, *, whole: bool) -> Iterator[tuple[str, Capabilities]]:
+def _others(can: Capabilities, refusals: Refusals, *, whole: bool) -> Iterator[tuple[str, Capabilities]]:
     """Narrower declarations with the words for them; where all of a row was refused, its own name comes first."""
-    if whole and found.feature in FIRST:
-        yield from _restricted(can, (FIRST[found.feature],))
+    if whole and refusals.feature in FIRST:
+        yield from _restricted(can, (FIRST[refusals.feature],))
     if whole:
-        yield from _without(can, found)
+        yield from _without(can, refusals)
     yield from _restricted(can, tuple(ONLY))
     for size in range(len(can.alignments) - 1, 0, -1):
         for some in combinations(can.alignments, size):
@@ -139,15 +140,15 @@ def _restricted(can: Capabilities, names: Sequence[str]) -> Iterator[tuple[str, 
             yield from _changed(can, f"only={only!r}", only=only)
 
 
-def _without(can: Capabilities, found: Refusals) -> Iterator[tuple[str, Capabilities]]:
+def _without(can: Capabilities, refusals: Refusals) -> Iterator[tuple[str, Capabilities]]:
     """The feature, the score or the dtype of the row left out."""
-    if found.feature in FEATURES:
-        yield from _changed(can, f"leave {found.feature}=True out", **{found.feature: False})
-    if found.feature in SCORES:
-        scores = tuple(one for one in can.scores if one != found.feature)
-        yield from _changed(can, f"leave {found.feature!r} out of scores", scores=scores)
-    dtypes = tuple(one for one in can.dtypes if one != found.dtype)
-    yield from _changed(can, f"leave {found.dtype!r} out of dtypes, if it is this one alone", dtypes=dtypes)
+    if refusals.feature in FEATURES:
+        yield from _changed(can, f"leave {refusals.feature}=True out", **{refusals.feature: False})
+    if refusals.feature in SCORES:
+        scores = tuple(name for name in can.scores if name != refusals.feature)
+        yield from _changed(can, f"leave {refusals.feature!r} out of scores", scores=scores)
+    dtypes = tuple(name for name in can.dtypes if name != refusals.dtype)
+    yield from _changed(can, f"leave {refusals.dtype!r} out of dtypes, if it is this one alone", dtypes=dtypes)
 
 
 def _changed(can: Capabilities, text: str, **changes: Any) -> Iterator[tuple[str, Capabilities]]:

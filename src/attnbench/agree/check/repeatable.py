@@ -4,9 +4,9 @@
 entry alone as in a batch, and for queries in chunks as for all at once. A correct kernel may answer no to either (sums
 in another order are within rounding), so that no is an answer and no disagreement; ``--require`` demands a yes.
 
-Chunks are asked in the first of three ways that the kernel declares: where they stand among all keys; with the keys
-behind their last query left out; and as the last rows of all queries up to there. Where it declares none, there is no
-answer: that a batch entry alone has its bits is not the whole question.
+Chunks of queries are asked in the first of three ways that the kernel declares: where they stand among all keys; with
+the keys behind their last query left out; and as the last rows of all queries up to there. Where it declares none of
+them there is no answer, since that a batch entry alone has the same bits is only half of the question.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 AGAIN = 4  # calls after the first one
 CHUNK = 16  # queries at a time, and one by one
 SIZES = {"B": 3, "Hq": 2, "Tq": 2 * CHUNK, "S": 96, "D": 16}
-PLACES = 8  # chunks that are asked where each has sizes of its own, which some frameworks compile
+PLACES = 8  # chunks that are asked where each has other sizes, for which some frameworks compile anew
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def _batch_invariant(
 
     whole = _copied(answered(inputs))
     for b in range(inputs.call.sizes.B):
-        own = {name: np.asarray(array)[b : b + 1] for name, array in whole.items() if not _shared(name)}
-        yield _difference(own, answered(_entry(inputs, b)), f"alone, batch entry {b}")
+        in_batch = {name: np.asarray(array)[b : b + 1] for name, array in whole.items() if not _shared(name)}
+        yield _difference(in_batch, answered(_entry(inputs, b)), f"alone, batch entry {b}")
     forward = replace(inputs, d_output=None, d_lse=None)
     for first, count, words, given in _chunks(implementation, forward, device):
         rows = {"output": np.asarray(whole["output"])[:, :, first : first + count]}
@@ -109,14 +109,15 @@ def _chunks(implementation: Implementation, inputs: Inputs, device: str) -> Iter
     """
     tq = inputs.call.sizes.Tq
     larger = [count for count in range(CHUNK, tq) if tq % count == 0] or [max(1, tq // 2)]
-    found = next((one for count in larger if (one := _askable(implementation, inputs, device, count))), [])
+    ways = (_askable(implementation, inputs, device, count) for count in larger)
+    chunks = next(filter(None, ways), [])
     if larger[0] > 1:
-        found += _askable(implementation, inputs, device, 1)
-    if not found:
+        chunks += _askable(implementation, inputs, device, 1)
+    if not chunks:
         why = implementation.unsupported(_rows(inputs, 0, larger[0]).call.needs(device)) or "does not take them apart"
         msg = f"alone each batch entry has the same bits; chunks of queries could not be asked: it {why}"
         raise NotDeclaredError(msg)
-    yield from found
+    yield from chunks
 
 
 def _askable(

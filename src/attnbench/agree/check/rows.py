@@ -154,10 +154,11 @@ def check_feature(
     if feature in REPEATABLE:
         return _repeatable_row(backend, implementation, feature, dtype, device)
     wanted = FEATURES[0] if feature == "dtype" else feature
-    cases = [one for one in check_cases(dtype, deep=deep) if one.feature == wanted]
-    trials = [(one, _trial(backend, implementation, one, device)) for one in _fitted(implementation, cases, device)]
+    cases = [check_case for check_case in check_cases(dtype, deep=deep) if check_case.feature == wanted]
+    cases = _fitted(implementation, cases, device)
+    trials = [(check_case, _trial(backend, implementation, check_case, device)) for check_case in cases]
     if not deep and any(t.refused for _, t in trials):
-        trials += _others(backend, implementation, wanted, dtype, device, {one for one, _ in trials})
+        trials += _others(backend, implementation, wanted, dtype, device, set(cases))
     return _judged(_row(implementation, feature, dtype, device, trials), backend, implementation, trials)
 
 
@@ -165,7 +166,7 @@ def check_cases_given(
     backend: Backend, implementation: Implementation, cases: Sequence[CheckCase], device: str = "cpu"
 ) -> CheckRow:
     """Check cases of one feature and dtype that were given: one row."""
-    trials = [(one, _trial(backend, implementation, one, device)) for one in cases]
+    trials = [(check_case, _trial(backend, implementation, check_case, device)) for check_case in cases]
     return _row(implementation, cases[0].feature, cases[0].case.problem.dtype, device, trials)
 
 
@@ -198,20 +199,20 @@ def first_disagreement(
     """
     cases = _fitted(implementation, check_cases(dtype, deep=deep), device)
     order = {feature: i for i, feature in enumerate(telling)}
-    for one in sorted(cases, key=lambda one: order.get(one.feature, len(order))):
-        found = _trial(backend, implementation, one, device)
-        if found.status == "wrong":
-            return one, found
+    for check_case in sorted(cases, key=lambda check_case: order.get(check_case.feature, len(order))):
+        judged = _trial(backend, implementation, check_case, device)
+        if judged.status == "wrong":
+            return check_case, judged
     return None
 
 
 def _declared(implementation: Implementation, dtype: str, device: str) -> dict[str, Any]:
-    found = held(implementation, dtype, device)
-    declared = found.precision.beyond_default(dtype)
+    held_to = held(implementation, dtype, device)
+    declared = held_to.precision.beyond_default(dtype)
     backend = flushed_by(implementation, dtype, device)
     if backend and not implementation.capabilities_on(device).precision_of(dtype).flush:
         declared = {name: value for name, value in declared.items() if name != "flush"} | {FLUSHED_BY: backend}
-    return declared | ({PROBED: found.probed} if found.probed else {})
+    return declared | ({PROBED: held_to.probed} if held_to.probed else {})
 
 
 def _rule_row(
@@ -219,22 +220,22 @@ def _rule_row(
 ) -> CheckRow:
     row = CheckRow(implementation.name, rule, dtype, device, "ok", 1)
     try:
-        found = ruling(rule, backend, implementation, dtype, device, deep=deep)
+        ruled = ruling(rule, backend, implementation, dtype, device, deep=deep)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001  (a kernel may raise anything)
         return _not_ruled(row, error)
-    row = replace(row, cases=found.cases, error_ratio=found.error_ratio, gradient_ratio=found.gradient_ratio)
-    return row if found.ok else replace(row, status="wrong", fault=rule, reason=found.reason, case=found.case)
+    row = replace(row, cases=ruled.cases, error_ratio=ruled.error_ratio, gradient_ratio=ruled.gradient_ratio)
+    return row if ruled.ok else replace(row, status="wrong", fault=rule, reason=ruled.reason, case=ruled.case)
 
 
 def _others(
     backend: Backend, implementation: Implementation, feature: str, dtype: str, device: str, tried: set[CheckCase]
 ) -> list[tuple[CheckCase, Trial]]:
-    """Where a kernel refuses some of the cases of a row: the rest of its feature, which shows what it does take."""
-    every = [one for one in check_cases(dtype, deep=True) if one.feature == feature]
-    rest = [one for one in _fitted(implementation, every, device) if one not in tried]
-    return [(one, _trial(backend, implementation, one, device)) for one in rest]
+    """The cases of a feature that were not tried yet, judged: where a kernel refuses some, they show what it takes."""
+    every = [check_case for check_case in check_cases(dtype, deep=True) if check_case.feature == feature]
+    rest = [check_case for check_case in _fitted(implementation, every, device) if check_case not in tried]
+    return [(check_case, _trial(backend, implementation, check_case, device)) for check_case in rest]
 
 
 def _not_ruled(row: CheckRow, error: Exception) -> CheckRow:
@@ -253,23 +254,24 @@ def _repeatable_row(
     """A question about the bits: ``yes``, or ``no`` with the first difference as the reason."""
     row = CheckRow(implementation.name, question, dtype, device, "ok", 1)
     try:
-        found = repeatable(question, backend, implementation, dtype, device)
+        repeated = repeatable(question, backend, implementation, dtype, device)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001  (a kernel may raise anything)
         return _not_ruled(row, error)
-    row = replace(row, asked=1, answer="yes" if found.holds else "no")
-    return replace(row, reason=found.difference, case=found.case)
+    row = replace(row, asked=1, answer="yes" if repeated.holds else "no")
+    return replace(row, reason=repeated.difference, case=repeated.case)
 
 
 def _fitted(implementation: Implementation, cases: Sequence[CheckCase], device: str) -> list[CheckCase]:
     """The cases as the implementation takes them, each once."""
     can = implementation.capabilities_on(device)
-    return list(dict.fromkeys(replace(one, case=fitted(one.case, can, one.feature)) for one in cases))
+    taken = (CheckCase(wanted.feature, fitted(wanted.case, can, wanted.feature)) for wanted in cases)
+    return list(dict.fromkeys(taken))
 
 
-def _trial(backend: Backend, implementation: Implementation, one: CheckCase, device: str) -> Trial:
-    return trial(backend, implementation, offered(one.case, implementation, device), device)
+def _trial(backend: Backend, implementation: Implementation, check_case: CheckCase, device: str) -> Trial:
+    return trial(backend, implementation, offered(check_case.case, implementation, device), device)
 
 
 def _row(
@@ -279,7 +281,7 @@ def _row(
     device: str,
     trials: list[tuple[CheckCase, Trial]],
 ) -> CheckRow:
-    judged = [(one, t) for one, t in trials if t.tried]
+    judged = [(check_case, t) for check_case, t in trials if t.tried]
     left_out = Counter(t.reason or "" for _, t in trials if t.status == "unsupported")
     blunt = len(trials) - len(judged) - left_out.total()
     row = CheckRow(implementation.name, feature, dtype, device, "ok", len(judged), asked=len(trials))
@@ -290,32 +292,32 @@ def _row(
         row = replace(row, declared=_declared(implementation, dtype, device) if blunt else None)
         return replace(row, status=UNTRIED if blunt else "unsupported", reason=reason)
     row = replace(row, declared=_declared(implementation, dtype, device))
-    wrong = next(((one, t) for one, t in judged if t.status == "wrong"), None)
+    wrong = next(((check_case, t) for check_case, t in judged if t.status == "wrong"), None)
     row = replace(
         row,
         error_ratio=largest(t.forward_ratio for _, t in judged),
         gradient_ratio=largest(t.gradient_ratio for _, t in judged),
         gradients=None if implementation.has_gradients(device) else "not offered",
-        covered=extents(one.case for one, _ in judged),
+        covered=extents(check_case.case for check_case, _ in judged),
     )
     if wrong is None:
         return row
-    one, failed = wrong
+    check_case, failed = wrong
     telling = max((j for j in judged if j[1].status == "wrong"), key=_telling)[0]
     row = replace(row, status="wrong", fault=failed.fault, reason=failed.reason, disagreements=_all_wrong(judged))
-    before = [case_text(other.case) for other, _ in trials[: [other for other, _ in trials].index(telling)]]
-    failing = case_text(telling.case)
-    return replace(row, case=one.case.label(), failing=failing, sequence=[*before, failing])
+    tried = [other for other, _ in trials]
+    sequence = [case_text(other.case) for other in tried[: tried.index(telling) + 1]]
+    return replace(row, case=check_case.case.label(), failing=sequence[-1], sequence=sequence)
 
 
 def _judged(
     row: CheckRow, backend: Backend, implementation: Implementation, trials: list[tuple[CheckCase, Trial]]
 ) -> CheckRow:
-    """The row with what its refusals say of the declaration."""
-    refused = [(one.case, t) for one, t in trials if t.refused]
+    """The row with what the kernel's refusals say of its declaration."""
+    refused = [(check_case.case, t) for check_case, t in trials if t.refused]
     if not refused:
         return row
-    taken = [one.case for one, t in trials if t.status != "unsupported"]
+    taken = [check_case.case for check_case, t in trials if t.status != "unsupported"]
     words = refused[0][1].reason or ""
     every = _fitted(implementation, check_cases(row.dtype), row.device)
 
@@ -323,29 +325,29 @@ def _judged(
     def takes(case: Case) -> bool:
         return _trial(backend, implementation, CheckCase(row.feature, case), row.device).status != "unsupported"
 
-    others = list(dict.fromkeys(one.case for one in every))
-    found = Refusals(row.feature, row.dtype, row.device, [case for case, _ in refused], taken, words, others, takes)
+    others = list(dict.fromkeys(check_case.case for check_case in every))
+    refusals = Refusals(row.feature, row.dtype, row.device, [case for case, _ in refused], taken, words, others, takes)
     if not taken:
-        case, why = refused[0][0].label(), false_declaration(implementation, found)
+        case, why = refused[0][0].label(), false_declaration(implementation, refusals)
         return replace(row, status="wrong", fault=DECLARATION, reason=why, case=case)
     left_out = dict(row.left_out or {})
     for said in dict.fromkeys(t.reason or "" for _, t in refused):
-        left_out[why_left_out(implementation, replace(found, words=said))] = left_out.pop(said)
+        left_out[why_left_out(implementation, replace(refusals, words=said))] = left_out.pop(said)
     return replace(row, left_out=left_out)
 
 
 def _all_wrong(judged: Sequence[tuple[CheckCase, Trial]]) -> list[dict[str, str]]:
     return [
-        {"case": case_text(one.case), "fault": t.fault or "", "reason": t.reason or ""}
-        for one, t in judged
+        {"case": case_text(check_case.case), "fault": t.fault or "", "reason": t.reason or ""}
+        for check_case, t in judged
         if t.status == "wrong"
     ]
 
 
-def _telling(found: tuple[CheckCase, Trial]) -> tuple[bool, bool, int]:
-    """Diagnosis is easiest on a disagreement of the output, with several batch entries and heads, and not large."""
-    one, failed = found
-    p = one.case.problem
+def _telling(disagreement: tuple[CheckCase, Trial]) -> tuple[bool, bool, int]:
+    """How easy a disagreement is to diagnose: best of the output, with several batch entries and heads, not large."""
+    check_case, failed = disagreement
+    p = check_case.case.problem
     pairs = p.B * p.Hq * p.Tq * p.S
     forward = any(not j.ok for j in failed.forward)
     return forward, p.B > 1 and p.Hq > 1, pairs if pairs <= MOST_PAIRS else -pairs

@@ -69,7 +69,7 @@ def line(by_dtype: Mapping[str, Sequence[Precision]]) -> str:
 
 def _all_typed(several: Sequence[Precision]) -> str:
     """One declaration, or a tuple of those for several ranges of versions."""
-    typed = [as_typed(one) for one in several]
+    typed = [as_typed(precision) for precision in several]
     return typed[0] if len(typed) == 1 else f"({', '.join(typed)})"
 
 

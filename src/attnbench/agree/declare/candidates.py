@@ -1,7 +1,8 @@
 """What a kernel could declare of its arithmetic besides what it does, from the least permissive.
 
-A step is one field with its levels. Left out is what no rule could let pass: a sum in 16 bits breaks Rule 2, which asks
-for no declaration, and so does a softmax, logits or P of float32 inputs in fewer bits.
+A widening is one field of the declaration with its levels; declared so, the bound is wider. Left out is what breaks a
+rule whatever is declared: a sum in 16 bits breaks Rule 2, which asks for no declaration, and so does a softmax, logits
+or P of float32 inputs in fewer bits.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ def widenings(declared: Precision, dtype: str) -> tuple[Widening, ...]:
     chain = (Widening(({"chain": None},)),) if declared.chain is not None else ()
     flush = () if declared.flush else (Widening(({"flush": True},)),)
     functions = tuple(Widening(_above(name, getattr(declared, name))) for name in ("tanh_ulp", "exp_ulp"))
-    found = (*flush, *chain, Widening(_stored(declared, dtype)), *_sums(declared, dtype), *functions)
-    found = (*found, *_narrower(declared, dtype))
-    return tuple(one for one in found if one.levels)
+    candidates = (*flush, *chain, Widening(_stored(declared, dtype)), *_sums(declared, dtype), *functions)
+    candidates = (*candidates, *_narrower(declared, dtype))
+    return tuple(widening for widening in candidates if widening.levels)
 
 
 def _above(name: str, least: float) -> tuple[dict[str, Any], ...]:
@@ -49,7 +50,7 @@ def _stored(declared: Precision, dtype: str) -> tuple[dict[str, Any], ...]:
 
 
 def _sums(declared: Precision, dtype: str) -> tuple[Widening, ...]:
-    """Of 16 bits; in more of them there is no need to store a sum before it is whole."""
+    """Sums stored in pieces: in 16 bits alone, since with more of them no sum need be stored before it is whole."""
     if dtype not in LOW:
         return ()
     least = declared.stored_sums or 2 * PIECES[0]
@@ -58,8 +59,8 @@ def _sums(declared: Precision, dtype: str) -> tuple[Widening, ...]:
 
 def _narrower(declared: Precision, dtype: str) -> tuple[Widening, ...]:
     if dtype in LOW:
-        own = [name for name in ("p_cast", "logits", "softmax") if _coarser(dtype, getattr(declared, name))]
-        return tuple(Widening(({name: dtype},), narrows=True) for name in own)
+        fields = [name for name in ("p_cast", "logits", "softmax") if _coarser(dtype, getattr(declared, name))]
+        return tuple(Widening(({name: dtype},), narrows=True) for name in fields)
     if dtype == "float64" and _coarser("float32", declared.softmax):
         return (Widening(({"accumulate": "float32", "softmax": "float32"},), narrows=True),)
     return ()
@@ -76,13 +77,13 @@ def declaring(declared: Precision, levels: Iterable[dict[str, Any]]) -> Precisio
 
 def with_all(declared: Precision, chosen: Iterable[Widening]) -> Precision:
     """With the most permissive level of each."""
-    return declaring(declared, [step.levels[-1] for step in chosen])
+    return declaring(declared, [widening.levels[-1] for widening in chosen])
 
 
 def sets(every: Sequence[Widening], needed: Sequence[Widening]) -> Iterator[tuple[Widening, ...]]:
-    """Sets of steps that hold the needed ones, the smallest first, and of one size the least permissive first."""
-    others = [one for one in every if one not in needed]
+    """Sets of widenings that hold the needed ones, the smallest first, and of one size the least permissive first."""
+    others = [widening for widening in every if widening not in needed]
     for size in range(len(others) + 1):
         for more in combinations(others, size):
-            if chosen := tuple(one for one in every if one in needed or one in more):
+            if chosen := tuple(widening for widening in every if widening in needed or widening in more):
                 yield chosen

@@ -1,4 +1,4 @@
-"""Which declaration of arithmetic explains what disagreed, tried by itself; none where nothing is sure to.
+"""Which declaration of arithmetic explains what disagreed: the search for it, and the conditions of an offer.
 
 All cases of one dtype whose values disagreed are answered once and judged under each candidate, from the least
 permissive. One that explains them all is offered only if
@@ -101,7 +101,10 @@ class Explanation:
 
 
 class Evidence:
-    """The cases that disagreed, each answered when it is first judged; the one that refuted a candidate comes first."""
+    """The cases that disagreed, each answered when it is first judged.
+
+    A case that refuted a candidate is asked first about the next one.
+    """
 
     def __init__(self, kernel: Kernel, cases: Sequence[Case]) -> None:
         self._kernel, self._cases, self._order = kernel, cases, list(range(len(cases)))
@@ -122,13 +125,14 @@ class Evidence:
     def is_within(self, widest: Precision) -> bool:
         """Whether the most permissive candidate explains every case of which a declaration can speak.
 
-        What it leaves with a NaN, a shape or an infinity is set aside for all candidates; it is asked first, and once.
+        Cases that it leaves with a NaN, a shape or an infinity are set aside for all candidates; so this is asked
+        first, and once.
         """
         for place in list(self._order):
-            found = self._answer(place)
-            if found.agrees(widest):
+            answer = self._answer(place)
+            if answer.agrees(widest):
                 continue
-            if found.is_about_values(widest):
+            if answer.is_about_values(widest):
                 return False
             self._order.remove(place)
         return bool(self._order)
@@ -146,11 +150,11 @@ class Evidence:
         """Whether our own eager attention in fewer bits is about as far beyond this bound, in every case and array."""
         from attnbench.backends.attend import load_backend
 
-        own, numpy = stock(self._kernel.dtype), load_backend("numpy")
+        narrow, numpy = stock(self._kernel.dtype), load_backend("numpy")
         for place in self._order:
-            found = self._answer(place)
-            usual = found.by(numpy, own).ratios(precision)
-            if any(r > AS_FAR_OFF * max(1.0, usual[name]) for name, r in found.ratios(precision).items()):
+            answer = self._answer(place)
+            usual = answer.by(numpy, narrow).ratios(precision)
+            if any(r > AS_FAR_OFF * max(1.0, usual[name]) for name, r in answer.ratios(precision).items()):
                 return False
         return True
 
@@ -184,24 +188,30 @@ def _search(kernel: Kernel, cases: Sequence[Case], *, formats: bool) -> Explanat
         every = _unnarrowing(every)
         if not every or not evidence.agrees(with_all(kernel.held_to, every)):
             return None
-    needed = [one for one in every if not evidence.agrees(with_all(kernel.held_to, [s for s in every if s is not one]))]
+    needed = [
+        widening for widening in every if not evidence.agrees(with_all(kernel.held_to, _without(every, widening)))
+    ]
     tried = 0
     for chosen in sets(every, needed):
         if not evidence.agrees(with_all(kernel.held_to, chosen)):
             continue
-        found = _least(kernel, evidence, chosen)
-        rules = kept | _also(kernel, evidence, found, chosen)
+        precision = _least(kernel, evidence, chosen)
+        rules = kept | _also(kernel, evidence, precision, chosen)
         if False not in rules.values():
             holding = tuple(rule for rule, holds in rules.items() if holds)
-            return Explanation(found.beyond(kernel.held_to), evidence.cases, holding)
+            return Explanation(precision.beyond(kernel.held_to), evidence.cases, holding)
         tried += 1
         if tried == TRIED:
             return None
     return None
 
 
+def _without(every: Sequence[Widening], left_out: Widening) -> list[Widening]:
+    return [widening for widening in every if widening is not left_out]
+
+
 def _unnarrowing(every: Sequence[Widening]) -> tuple[Widening, ...]:
-    return tuple(step for step in every if not step.narrows)
+    return tuple(widening for widening in every if not widening.narrows)
 
 
 def _plainly_wrong(kernel: Kernel) -> bool:
@@ -212,10 +222,10 @@ def _plainly_wrong(kernel: Kernel) -> bool:
 
 
 def _least(kernel: Kernel, evidence: Evidence, chosen: Sequence[Widening]) -> Precision:
-    """The lowest level of each step, one after the other, that still explains every case."""
-    levels = [step.levels[-1] for step in chosen]
-    for i, step in enumerate(chosen):
-        for level in step.levels[:-1]:
+    """The lowest level of each widening, one after the other, that still explains every case."""
+    levels = [widening.levels[-1] for widening in chosen]
+    for i, widening in enumerate(chosen):
+        for level in widening.levels[:-1]:
             lower = [*levels[:i], level, *levels[i + 1 :]]
             if evidence.agrees(declaring(kernel.held_to, lower)):
                 levels = lower
@@ -223,18 +233,20 @@ def _least(kernel: Kernel, evidence: Evidence, chosen: Sequence[Widening]) -> Pr
     return declaring(kernel.held_to, levels)
 
 
-def _also(kernel: Kernel, evidence: Evidence, found: Precision, chosen: Sequence[Widening]) -> dict[str, bool | None]:
-    """What must hold with it besides the cases, by its name; ``None`` for a rule that could not be asked."""
+def _also(
+    kernel: Kernel, evidence: Evidence, precision: Precision, chosen: Sequence[Widening]
+) -> dict[str, bool | None]:
+    """Whether what must hold besides the cases holds with this arithmetic, by name; ``None``: it could not be asked."""
     now = kernel.held_to
-    wide = replace(found, accumulate=now.accumulate, softmax=now.softmax)
+    wide = replace(precision, accumulate=now.accumulate, softmax=now.softmax)
     unnarrowed = replace(wide, p_cast=now.p_cast, logits=now.logits)
-    narrows = any(step.narrows for step in chosen)
+    narrows = any(widening.narrows for widening in chosen)
     if narrows and not evidence.is_as_our_own(unnarrowed):
         return {"rule_3": False}
-    precision = wide if kernel.dtype in LOW else found
+    held_to = wide if kernel.dtype in LOW else precision
     kept: dict[str, bool | None] = {}
     for rule in ("rule_3", "probes"):
-        kept[rule] = kernel.keeps(rule, precision)
+        kept[rule] = kernel.keeps(rule, held_to)
         if not kept[rule] and (narrows or kept[rule] is False):
             return {rule: False}
     return kept

@@ -1,7 +1,7 @@
 """What an implementation is offered to declare: for each dtype what explains its disagreements, and one line for all.
 
-A fault that shows in float32 or float64 and that nothing explains is not one of 16 bits: then no format is offered for
-these.
+A fault that shows in float32 or float64, and that no declaration explains, is likely the fault that shows in 16 bits
+too. Then no narrower format is offered for the dtypes of 16 bits.
 """
 
 from __future__ import annotations
@@ -63,56 +63,58 @@ class Offer:
 def offer(
     backend: Backend,
     implementation: Implementation,
-    asked: Mapping[str, Question],
+    questions: Mapping[str, Question],
     device: str = "cpu",
     *,
     deep: bool = False,
     seconds: float = 60.0,
 ) -> Offer:
     """Look for a declaration in each dtype that was asked, at most about ``seconds`` for each."""
-    found: dict[str, Explanation] = {}
+    explanations: dict[str, Explanation] = {}
     formats = True
-    for dtype in (name for name in DTYPES if name in asked):
+    for dtype in (name for name in DTYPES if name in questions):
         kernel = Kernel(backend, implementation, dtype, device, time.monotonic() + seconds, deep)
-        kernel = replace(kernel, held=tuple(asked[dtype].held))
-        explanation = explaining(kernel, asked[dtype].cases, formats=formats or dtype not in LOW)
+        kernel = replace(kernel, held=tuple(questions[dtype].held))
+        explanation = explaining(kernel, questions[dtype].cases, formats=formats or dtype not in LOW)
         if explanation is not None:
-            found[dtype] = explanation
+            explanations[dtype] = explanation
         elif dtype not in LOW:
             formats = False
     can = implementation.capabilities_on(device)
     declared = {dtype: can.precisions_of(dtype) for dtype in can.precision}
-    changed = {dtype: _changed(implementation, dtype, device, one.changes) for dtype, one in found.items()}
+    by_dtype = explanations.items()
+    changed = {dtype: _changed(implementation, dtype, device, explained.changes) for dtype, explained in by_dtype}
     return Offer(
         line(declared | changed),
-        {dtype: arithmetic(one.changes) for dtype, one in found.items()},
-        {dtype: tried(dtype, one, len(asked[dtype].cases)) for dtype, one in found.items()},
+        {dtype: arithmetic(explained.changes) for dtype, explained in by_dtype},
+        {dtype: tried(dtype, explained, len(questions[dtype].cases)) for dtype, explained in by_dtype},
         f'{CAPABILITIES} in on={{"{device}": ...}}' if device in implementation.on else CAPABILITIES,
-        {dtype: one.cases for dtype, one in found.items()},
+        {dtype: explained.cases for dtype, explained in by_dtype},
     )
 
 
 def _changed(implementation: Implementation, dtype: str, device: str, changes: dict[str, Any]) -> tuple[Precision, ...]:
-    """All that is to be declared for ``dtype``: what holds here with the changes, the others as they are.
+    """All that is to be declared for ``dtype``: the declaration that holds here with the changes, others as they are.
 
-    Where none was seen with the versions here and the arithmetic was probed, one for these versions is added.
+    Where none holds for the installed versions and the arithmetic was probed, one for these versions is added.
     """
     can, now = implementation.capabilities_on(device), held(implementation, dtype, device)
     declared = can.precisions_of(dtype)
     other = declaring(now.declared, [changes])
     if now.probed is None:
-        return tuple(other if one == now.declared else one for one in declared) or (other,)
+        return tuple(other if precision == now.declared else precision for precision in declared) or (other,)
     package = parse(declared[0].seen).package
     return *declared, replace(other, seen=f"{package}=={installed(package)}")
 
 
-def tried(dtype: str, found: Explanation, asked: int) -> str:
-    """What was seen with the declaration."""
-    count = len(found.cases)
-    many = f"all {count} cases" if count == asked else f"{count} of {asked} cases"
-    which = many if asked > 1 else "the one case"
+def tried(dtype: str, explanation: Explanation, disagreed: int) -> str:
+    """What was seen with the declaration, in words; ``disagreed`` is the number of cases that it was tried on."""
+    count = len(explanation.cases)
+    many = f"all {count} cases" if count == disagreed else f"{count} of {disagreed} cases"
+    which = many if disagreed > 1 else "the one case"
     verb = "agrees" if count == 1 else "agree"
-    rules = f", and {listed(found.rules)} {'hold' if len(found.rules) > 1 else 'holds'}" if found.rules else ""
-    unasked = [rule for rule in RULES if applies(rule, dtype) and rule not in found.rules]
+    hold = "hold" if len(explanation.rules) > 1 else "holds"
+    rules = f", and {listed(explanation.rules)} {hold}" if explanation.rules else ""
+    unasked = [rule for rule in RULES if applies(rule, dtype) and rule not in explanation.rules]
     rest = f" ({listed(unasked)} could not be asked)" if unasked else ""
     return f"with it {which} whose values disagree in {dtype} {verb}{rules}{rest}"

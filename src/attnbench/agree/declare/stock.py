@@ -22,8 +22,8 @@ class Narrow(Eager):
 
     def attend(self, q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
         """Forward in float32, handed out in the dtype of the inputs."""
-        found = super().attend(_float32(q), _float32(k), _float32(v), replace(call, dtype="float32"))
-        return AttentionOutput(**{name: array.astype(q.dtype) for name, array in found.items()})
+        output = super().attend(_float32(q), _float32(k), _float32(v), replace(call, dtype="float32"))
+        return AttentionOutput(**{name: array.astype(q.dtype) for name, array in output.items()})
 
     def vjp(self, q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None) -> dict[str, Array]:
         """Backward likewise."""
