@@ -35,15 +35,15 @@ def judged(
     selection = choose(inputs.call, 0)
     ran = run_once(load_backend(backend), implementation, inputs)
     units = Units.of(implementation.capabilities.precision_of(inputs.call.dtype), inputs.call.dtype)
-    found = judge_forward(ran.output, inputs, units, selection)
+    judgements = judge_forward(ran.output, inputs, units, selection)
     if inputs.gradients:
-        found += judge_gradients(ran.grads, inputs, units, selection)
-    return {one.tensor: one for one in found}
+        judgements += judge_gradients(ran.grads, inputs, units, selection)
+    return {judgement.tensor: judgement for judgement in judgements}
 
 
-def worst(found: dict[str, Judgement]) -> float:
+def worst(judgements: dict[str, Judgement]) -> float:
     """The largest error over its bound."""
-    return max(one.error_ratio for one in found.values())
+    return max(judgement.error_ratio for judgement in judgements.values())
 
 
 def moved(
@@ -63,11 +63,11 @@ def moved(
     level = numpy_dtype(wide(call.dtype))
     arrays = {name: getattr(answer, name).astype(level) for name in call.outputs}
     output = AttentionOutput(answer.output.astype(numpy_dtype(call.dtype)), **arrays)
-    found = judge_forward(output, inputs, units, selection)
+    judgements = judge_forward(output, inputs, units, selection)
     if case.gradients:
         given = (inputs.d_output if d_output is None else d_output), (inputs.d_lse if d_lse is None else d_lse)
         exact = reference_vjp(other_q, other_k, other_v, other, *given)
         named = inputs.arrays()
         grads = {n: exact.get(n, np.zeros(named[n].shape)).astype(named[n].dtype) for n in gradient_names(call)}
-        found += judge_gradients(grads, inputs, units, selection)
-    return {one.tensor: one.error_ratio for one in found}
+        judgements += judge_gradients(grads, inputs, units, selection)
+    return {judgement.tensor: judgement.error_ratio for judgement in judgements}

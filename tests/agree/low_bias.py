@@ -74,7 +74,7 @@ def padding(level: float | None) -> Callable[[np.random.Generator, str], Array]:
 
 def mixed(rng: np.random.Generator, dtype: str) -> Array:
     """Levels of every magnitude in one row, and rows without a key near 0."""
-    levels = np.array([_level(dtype, one) for one in (0.0, -30.0, -1e4, -1e9, None)])
+    levels = np.array([_level(dtype, level) for level in (0.0, -30.0, -1e4, -1e9, None)])
     bias = levels[rng.integers(0, len(levels), (B, H, T, S))] + rng.standard_normal((B, H, T, S))
     bias[:, :, ::3] = levels[rng.integers(2, len(levels), (B, H, 3, S))]
     return np.maximum(bias, lowest(dtype))
@@ -102,31 +102,31 @@ def operands(kind: str, dtype: str, seed: int = 0, **given: Any) -> tuple[Operan
     return Operands(q, k, v, bias=bias, **given), d_output, d_lse
 
 
-def found(
+def judged_at(
     implementation: Implementation, kind: str, dtype: str, seed: int = 0, values: float = 0.0, **given: Any
 ) -> dict[str, Judgement]:
     """A judgement of each array that it returns; ``values`` is the mean of the values, ``given`` further operands."""
-    asked, d_output, d_lse = operands(kind, dtype, seed, **given)
-    asked = replace(asked, v=asked.v + asked.v.dtype.type(values))
+    operands_of_kind, d_output, d_lse = operands(kind, dtype, seed, **given)
+    operands_of_kind = replace(operands_of_kind, v=operands_of_kind.v + operands_of_kind.v.dtype.type(values))
     outputs = ("lse",) if implementation.capabilities.lse else ()
     cotangents = (d_output, d_lse if outputs else None) if implementation.has_gradients() else (None, None)
     backend = implementation.name.split("/")[0]
-    return judged(implementation, PLAIN, asked, cotangents[0], cotangents[1], outputs, backend)
+    return judged(implementation, PLAIN, operands_of_kind, cotangents[0], cotangents[1], outputs, backend)
 
 
 def alarms(kinds: Iterable[str], dtypes: Iterable[str], names: Iterable[str], seeds: int = 1) -> Iterator[str]:
     """One line for each kind and dtype with the largest ratio of each implementation, without and with sinks."""
     for kind, dtype in itertools.product(kinds, dtypes):
         worst = []
-        for one in (resolve(name)[1] for name in names):
-            if dtype not in one.capabilities.dtypes or not one.capabilities.bias:
+        for implementation in (resolve(name)[1] for name in names):
+            if dtype not in implementation.capabilities.dtypes or not implementation.capabilities.bias:
                 continue
             sinks: list[dict[str, Any]] = [{}, {"sinks": np.array([0.5, -np.inf], numpy_dtype(dtype))}][
-                : 1 + one.capabilities.sinks
+                : 1 + implementation.capabilities.sinks
             ]
-            tried = [found(one, kind, dtype, seed, **given) for seed in range(seeds) for given in sinks]
+            tried = [judged_at(implementation, kind, dtype, seed, **given) for seed in range(seeds) for given in sinks]
             largest = max((j for judgements in tried for j in judgements.values()), key=lambda j: j.error_ratio)
-            worst.append(f"{one.name} {largest.error_ratio:.2f} ({largest.tensor})")
+            worst.append(f"{implementation.name} {largest.error_ratio:.2f} ({largest.tensor})")
         yield f"{kind}, {dtype}: {', '.join(worst)}"
 
 

@@ -49,8 +49,8 @@ def rows(lengths: Sequence[int] = LENGTHS) -> Iterator[tuple[str, str, list[floa
     """Distribution, dtype and the ratios in the order of ``HEADER``."""
     for distribution in DISTRIBUTIONS:
         for dtype in DTYPES:
-            found = [largest(kernel, dtype, distribution, lengths) for kernel in KERNELS]
-            yield distribution, dtype, [f for f, _ in found] + [found[0][1], found[1][1]]
+            ratios = [largest(kernel, dtype, distribution, lengths) for kernel in KERNELS]
+            yield distribution, dtype, [f for f, _ in ratios] + [ratios[0][1], ratios[1][1]]
 
 
 class Temperature(Eager):
@@ -91,13 +91,13 @@ FAULT_HEADER = "| fault | float32, S = 129 | float32, S = 1025 | bfloat16, S = 1
 
 def fault_ratios(fault: str, dtype: str, s: int) -> list[float]:
     """The largest error over its bound of a faulty kernel, for each of three seeds and two distributions."""
-    kernel, found = FAULTS[fault]().implementation("faulty"), []
+    kernel, ratios = FAULTS[fault]().implementation("faulty"), []
     for distribution in ("normal", "outliers"):
         for seed in range(3):
             problem = Problem(Hq=2, Tq=32, S=s, D=64, dtype=dtype, distribution=distribution, seed=seed)
             case = Case(AttentionSpec(causal=True, align="bottom_right"), problem)
-            found.append(max(j.error_ratio for j in trial(BACKEND, kernel, case).forward))
-    return found
+            ratios.append(max(j.error_ratio for j in trial(BACKEND, kernel, case).forward))
+    return ratios
 
 
 def correct_table() -> str:
@@ -123,8 +123,8 @@ def _range(ratios: Sequence[float]) -> str:
 
 def replaced(page: str, header: str, table: str) -> str:
     """The page with the table that begins with this header replaced."""
-    before, found, after = page.partition(header)
-    if not found:
+    before, header_there, after = page.partition(header)
+    if not header_there:
         msg = f"{PAGE} has no table with the header {header}"
         raise ValueError(msg)
     rest = after.split("\n\n", 1)[1]

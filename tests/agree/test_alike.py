@@ -80,7 +80,8 @@ def test_equal_weights_are_cast_alike(seed: int) -> None:
     which, tokens = rng.integers(0, 4, 1024), rng.standard_normal((4, 2))
     values = np.array([[1, 1], [-1, -1], [1, -1], [-1, 1]])
     q, k, v = (
-        one[None, None].astype(ml_dtypes.bfloat16) for one in (rng.normal(size=(8, 2)), tokens[which], values[which])
+        array[None, None].astype(ml_dtypes.bfloat16)
+        for array in (rng.normal(size=(8, 2)), tokens[which], values[which])
     )
     assert worst(judged(casting, PLAIN, Operands(q, k, v))) <= 1
 

@@ -28,23 +28,23 @@ WIDE = Precision(exp_ulp=2.0, seen="numpy<0.5")
 def narrow(*declared: Precision) -> Implementation:
     """Eager attention that keeps logits and P in bfloat16, declared as told to."""
     can = Capabilities(dtypes=("bfloat16",), precision={"bfloat16": declared})
-    own = Baseline()
-    return Implementation("numpy/narrow", can, own.attend, own.vjp)
+    eager = Baseline()
+    return Implementation("numpy/narrow", can, eager.attend, eager.vjp)
 
 
 def test_the_first_declaration_that_explains_plain_cases_is_held_to_with_other_versions() -> None:
-    found = held(narrow(WIDE, NARROW), "bfloat16", "cpu")
-    assert found.precision == replace(NARROW, seen="")
-    assert found.probed is not None
-    assert found.probed.startswith("numpy ")
-    assert found.probed.endswith(": arithmetic probed, and as declared for numpy<1")
+    held_to = held(narrow(WIDE, NARROW), "bfloat16", "cpu")
+    assert held_to.precision == replace(NARROW, seen="")
+    assert held_to.probed is not None
+    assert held_to.probed.startswith("numpy ")
+    assert held_to.probed.endswith(": arithmetic probed, and as declared for numpy<1")
 
 
 def test_the_default_is_held_to_where_no_declaration_explains_them() -> None:
-    found = held(narrow(WIDE), "bfloat16", "cpu")
-    assert found.precision == default_precision("bfloat16")
-    assert found.probed is not None
-    assert found.probed.endswith(": arithmetic probed, and not as declared for numpy<0.5: held to the default")
+    held_to = held(narrow(WIDE), "bfloat16", "cpu")
+    assert held_to.precision == default_precision("bfloat16")
+    assert held_to.probed is not None
+    assert held_to.probed.endswith(": arithmetic probed, and not as declared for numpy<0.5: held to the default")
 
 
 def test_a_kernel_that_raises_is_held_to_the_default() -> None:
@@ -56,17 +56,17 @@ def test_a_kernel_that_raises_is_held_to_the_default() -> None:
     assert precision_of(broken, "bfloat16", "cpu") == default_precision("bfloat16")
 
 
-def in_blocks(one: Implementation, limits: tuple[Limit, ...] = (), factor: float = 1.0) -> Implementation:
+def in_blocks(kernel: Implementation, limits: tuple[Limit, ...] = (), factor: float = 1.0) -> Implementation:
     """It refuses what is not in blocks of 16 queries."""
 
     def attend(q: Any, k: Any, v: Any, call: Any) -> Any:
         if call.sizes.Tq % 16:
             msg = "queries in blocks of 16"
             raise UnsupportedError(msg)
-        found = one.attend(q, k, v, call)
-        return replace(found, output=(found.output * factor).astype(q.dtype))
+        result = kernel.attend(q, k, v, call)
+        return replace(result, output=(result.output * factor).astype(q.dtype))
 
-    return replace(one, attend=attend, vjp=None, capabilities=replace(one.capabilities, limits=limits))
+    return replace(kernel, attend=attend, vjp=None, capabilities=replace(kernel.capabilities, limits=limits))
 
 
 BLOCKS = Case(AttentionSpec(), Problem(B=2, Hq=2, Tq=32, S=64, D=16, Dv=8, dtype="bfloat16"))
@@ -81,14 +81,14 @@ def test_the_plain_cases_keep_to_the_limits_of_a_kernel() -> None:
 def test_what_could_not_be_probed_is_neither_right_nor_wrong() -> None:
     """A kernel that refuses the plain cases; what no declaration of it would explain is wrong all the same."""
     refusing = in_blocks(narrow(NARROW))
-    found = held(refusing, "bfloat16", "cpu")
-    assert found.precision == default_precision("bfloat16")
-    assert found.probed is not None
-    assert ": arithmetic could not be probed, and is not known to be as declared for numpy<1: " in found.probed
-    assert found.probed.endswith("queries in blocks of 16")
+    held_to = held(refusing, "bfloat16", "cpu")
+    assert held_to.precision == default_precision("bfloat16")
+    assert held_to.probed is not None
+    assert ": arithmetic could not be probed, and is not known to be as declared for numpy<1: " in held_to.probed
+    assert held_to.probed.endswith("queries in blocks of 16")
     numpy = load_backend("numpy")
     left = trial(numpy, refusing, BLOCKS)
-    assert (left.status, left.reason, left.fault) == ("unsupported", found.probed, None)
+    assert (left.status, left.reason, left.fault) == ("unsupported", held_to.probed, None)
     assert trial(numpy, in_blocks(narrow(NARROW), factor=1.1), BLOCKS).status == "wrong"
     assert trial(numpy, in_blocks(narrow(WIDE)), BLOCKS).status == "wrong"
 

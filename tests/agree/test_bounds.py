@@ -132,16 +132,16 @@ def hard(name: str, t: int, s: int) -> tuple[Array, Array, Array, Array]:
 @pytest.mark.parametrize("kernel", ["naive", "sequential"])
 def test_hard_inputs_lie_within_the_bounds(kernel: str, lengths: tuple[int, int], name: str) -> None:
     q, k, v, d_output = hard(name, *lengths)
-    found = judged(KERNELS[kernel], PLAIN, Operands(q, k, v), d_output, outputs=("lse",))
-    assert worst(found) <= 1, [one.sentence() for one in found.values()]
+    judgements = judged(KERNELS[kernel], PLAIN, Operands(q, k, v), d_output, outputs=("lse",))
+    assert worst(judgements) <= 1, [judgement.sentence() for judgement in judgements.values()]
 
 
 @pytest.mark.parametrize("kernel", ["naive", "sequential"])
 def test_a_bias_reduced_over_equal_rows_lies_within_the_bounds(kernel: str) -> None:
     q, k, v, d_output = hard("equal rows", 2048, 16)
     for shape in ((16,), (2048, 1), ()):
-        found = judged(KERNELS[kernel], PLAIN, Operands(q, k, v, bias=filled(0.25, *shape)), d_output)
-        assert worst(found) <= 1, [one.sentence() for one in found.values()]
+        judgements = judged(KERNELS[kernel], PLAIN, Operands(q, k, v, bias=filled(0.25, *shape)), d_output)
+        assert worst(judgements) <= 1, [judgement.sentence() for judgement in judgements.values()]
 
 
 # The bounds are not vacuous
@@ -201,7 +201,7 @@ def test_wrong_gradients_exceed_their_bounds(name: str) -> None:
     problem = Problem(Hq=4, Hkv=2, Tq=33, S=65, D=8, Dv=8)
     result = trial(BACKEND, replace(NAIVE, vjp=vjp), Case(PLAIN, problem, "backward"))
     assert result.status == "wrong"
-    assert all(one.ok for one in result.forward)
+    assert all(judgement.ok for judgement in result.forward)
     assert result.error_ratio > 3
 
 
@@ -257,13 +257,13 @@ def test_the_sums_of_a_bound_are_those_of_its_terms(distribution: str, reach: fl
     count, terms = seen.sum(1), p * np.abs(w) / largest
     mean = terms.sum(1) / count
     deviation = norm(np.where(seen, terms - mean[:, None], 0.0)) / np.sqrt(count)
-    found = column_sums(head)
+    sums = column_sums(head)
     close = functools.partial(np.testing.assert_allclose, rtol=1e-6)
-    close(found.absolute[whole] / largest, terms.sum(1))
-    close(found.root_squares[whole] / largest, norm(terms))
-    close(found.spread[whole] / largest, norm(np.sqrt(p) * ((w - o) / largest)), atol=1e-7)
+    close(sums.absolute[whole] / largest, terms.sum(1))
+    close(sums.root_squares[whole] / largest, norm(terms))
+    close(sums.spread[whole] / largest, norm(np.sqrt(p) * ((w - o) / largest)), atol=1e-7)
     clear = np.abs(deviation / mean - UNIFORM_TERMS) > 1e-6
-    assert (found.even[whole] == (deviation <= UNIFORM_TERMS * mean))[clear].all()
+    assert (sums.even[whole] == (deviation <= UNIFORM_TERMS * mean))[clear].all()
     assert clear.mean() > 0.9
 
 

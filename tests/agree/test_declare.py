@@ -76,9 +76,9 @@ class CoarseExponential(Eager):
     """An exponential that errs by 20 unit roundoffs to either side."""
 
     def terms(self, logits: Array, row_max: Array, allowed: Array) -> Array:
-        found = super().terms(logits, row_max, allowed)
-        side = np.where(np.arange(found.shape[-1]) % 2, 1, -1).astype(found.dtype)
-        return np.asarray(found * (1 + 20 * UNIT_ROUNDOFF[found.dtype.name] * side).astype(found.dtype))
+        terms = super().terms(logits, row_max, allowed)
+        side = np.where(np.arange(terms.shape[-1]) % 2, 1, -1).astype(terms.dtype)
+        return np.asarray(terms * (1 + 20 * UNIT_ROUNDOFF[terms.dtype.name] * side).astype(terms.dtype))
 
 
 class ScaleOff(WeightsRounded):
@@ -121,18 +121,18 @@ class SinkBySubtraction(Eager):
     """The weight of a sink is 1 less the others."""
 
     def softmax(self, logits: Array, allowed: Array, sink: Array) -> Any:
-        found = super().softmax(logits, allowed, sink)
-        return found._replace(sink=1 - found.weights.sum(-1, keepdims=True))
+        softmax = super().softmax(logits, allowed, sink)
+        return softmax._replace(sink=1 - softmax.weights.sum(-1, keepdims=True))
 
 
 class KeyDropped(Eager):
     """The last key of an odd number."""
 
     def mask_logits(self, logits: Array, allowed: Array, call: Call) -> Array:
-        found = super().mask_logits(logits, allowed, call).copy()
+        masked = super().mask_logits(logits, allowed, call).copy()
         if call.sizes.S % 2 and call.sizes.S > 1:
-            found[..., -1] = -np.inf
-        return found
+            masked[..., -1] = -np.inf
+        return masked
 
 
 def kernel(breed: type[Eager], *dtypes: str, backward: bool = False, **can: Any) -> Implementation:
@@ -157,17 +157,17 @@ def cases(dtype: str) -> list[Case]:
     ]
 
 
-def disagreeing(one: Implementation, dtype: str) -> list[Case]:
+def disagreeing(implementation: Implementation, dtype: str) -> list[Case]:
     """The cases whose values disagree."""
-    able = [case if one.has_gradients() else replace(case, phase="forward") for case in cases(dtype)]
-    return [case for case in able if trial(NUMPY, one, case).fault in EXPLAINABLE]
+    able = [case if implementation.has_gradients() else replace(case, phase="forward") for case in cases(dtype)]
+    return [case for case in able if trial(NUMPY, implementation, case).fault in EXPLAINABLE]
 
 
-def offered(one: Implementation, *dtypes: str) -> dict[str, str]:
+def offered(implementation: Implementation, *dtypes: str) -> dict[str, str]:
     """The words of what is offered, by dtype."""
-    asked = {dtype: Question(found) for dtype in dtypes if (found := disagreeing(one, dtype))}
-    assert asked, "a kernel that agrees has no use for an offer"
-    return offer(NUMPY, one, asked).words
+    questions = {dtype: Question(wrong) for dtype in dtypes if (wrong := disagreeing(implementation, dtype))}
+    assert questions, "a kernel that agrees has no use for an offer"
+    return offer(NUMPY, implementation, questions).words
 
 
 RIGHT = [
@@ -179,17 +179,19 @@ RIGHT = [
 ]
 
 
-@pytest.mark.parametrize(("breed", "dtype", "words"), RIGHT, ids=lambda one: getattr(one, "__name__", one))
+@pytest.mark.parametrize(
+    ("breed", "dtype", "words"), RIGHT, ids=lambda parameter: getattr(parameter, "__name__", parameter)
+)
 def test_what_a_kernel_does_is_offered_and_makes_it_agree(breed: type[Eager], dtype: str, words: str) -> None:
-    one = kernel(breed, dtype)
-    wrong = disagreeing(one, dtype)
-    found = offer(NUMPY, one, {dtype: Question(wrong)})
-    assert found.words == {dtype: words}
-    told = found.of(dtype)
-    assert told is not None
-    assert f"{len(wrong)} cases" in told["evidence"] or (len(wrong) == 1 and "the one case" in told["evidence"])
-    declared = eval(f"dict({found.line})", {"Precision": Precision})["precision"]  # noqa: S307  (what a user types)
-    changed = with_precision(one, dtype, "cpu", declared[dtype])
+    wrong_kernel = kernel(breed, dtype)
+    wrong = disagreeing(wrong_kernel, dtype)
+    offered_to_it = offer(NUMPY, wrong_kernel, {dtype: Question(wrong)})
+    assert offered_to_it.words == {dtype: words}
+    said = offered_to_it.of(dtype)
+    assert said is not None
+    assert f"{len(wrong)} cases" in said["evidence"] or (len(wrong) == 1 and "the one case" in said["evidence"])
+    declared = eval(f"dict({offered_to_it.line})", {"Precision": Precision})["precision"]  # noqa: S307  (what a user types)
+    changed = with_precision(wrong_kernel, dtype, "cpu", declared[dtype])
     assert not disagreeing(changed, dtype)
 
 
@@ -211,14 +213,16 @@ WRONG: list[tuple[type[Eager], str, Callable[[pytest.MonkeyPatch], None]]] = [
 ]
 
 
-@pytest.mark.parametrize(("breed", "dtype", "without"), WRONG, ids=lambda one: getattr(one, "__name__", one))
+@pytest.mark.parametrize(
+    ("breed", "dtype", "without"), WRONG, ids=lambda parameter: getattr(parameter, "__name__", parameter)
+)
 def test_a_wrong_kernel_is_offered_nothing_because_of_a_condition(
     monkeypatch: pytest.MonkeyPatch, breed: type[Eager], dtype: str, without: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
-    one = kernel(breed, dtype, backward=breed is SinkBySubtraction)
-    assert offered(one, dtype) == {}
+    wrong_kernel = kernel(breed, dtype, backward=breed is SinkBySubtraction)
+    assert offered(wrong_kernel, dtype) == {}
     without(monkeypatch)
-    assert set(offered(one, dtype)) == {dtype}, "this kernel does not show that the condition is needed"
+    assert set(offered(wrong_kernel, dtype)) == {dtype}, "this kernel does not show that the condition is needed"
 
 
 @pytest.mark.parametrize(("breed", "dtype"), [(KeyDropped, "bfloat16"), (SinkBySubtraction, "float32")])
@@ -243,37 +247,37 @@ def test_our_own_attention_is_about_as_far_off_and_a_coarser_one_is_not() -> Non
 
     case = cases("bfloat16")[1]
     for breed, alike in ((LogitsStored, True), (FourBits, False)):
-        own = Kernel(NUMPY, kernel(breed, "bfloat16"), "bfloat16")
-        assert Evidence(own, [case]).is_as_our_own(own.held_to) is alike
+        examined = Kernel(NUMPY, kernel(breed, "bfloat16"), "bfloat16")
+        assert Evidence(examined, [case]).is_as_our_own(examined.held_to) is alike
 
 
 def test_a_declared_chain_that_is_too_short_is_taken_back() -> None:
     short = replace(default_precision("float32"), chain=1)
-    one = kernel(Eager, "float32", precision={"float32": short})
-    words = {step.levels[0].get("chain", "") for step in widenings(short, "float32")}
+    chained = kernel(Eager, "float32", precision={"float32": short})
+    words = {widening.levels[0].get("chain", "") for widening in widenings(short, "float32")}
     assert None in words
-    assert offer(NUMPY, one, {}).line == 'precision={"float32": Precision(chain=1)}'
+    assert offer(NUMPY, chained, {}).line == 'precision={"float32": Precision(chain=1)}'
     assert arithmetic({"chain": None}) == "sums over all terms"
 
 
 def test_a_coarse_exponential_is_offered_at_the_lowest_level_that_is_enough() -> None:
     """In float64; in float32 one as coarse as this breaks Rule 2, and is offered nothing."""
-    found = {}
+    changes = {}
     for dtype in ("float64", "float32"):
-        one = kernel(CoarseExponential, dtype)
+        coarse = kernel(CoarseExponential, dtype)
         pairs = Problem.from_dict({**PLAIN, "S": 2, "D": 1, "Dv": 64, "dtype": dtype})  # no error cancels another
         tried = [Case(AttentionSpec(), replace(pairs, seed=seed)) for seed in range(4)]
-        wrong = [case for case in tried if trial(NUMPY, one, case).status == "wrong"]
+        wrong = [case for case in tried if trial(NUMPY, coarse, case).status == "wrong"]
         assert wrong
-        told = explaining(Kernel(NUMPY, one, dtype), wrong)
-        found[dtype] = told and told.changes
-    assert found == {"float64": {"exp_ulp": 4.0}, "float32": None}
+        explanation = explaining(Kernel(NUMPY, coarse, dtype), wrong)
+        changes[dtype] = explanation and explanation.changes
+    assert changes == {"float64": {"exp_ulp": 4.0}, "float32": None}
 
 
-def asked_of(one: Implementation, *sizes: dict[str, Any], dtype: str) -> list[Case]:
+def asked_of(implementation: Implementation, *sizes: dict[str, Any], dtype: str) -> list[Case]:
     """Plain cases of these sizes that disagree."""
     tried = [Case(AttentionSpec(), Problem.from_dict({"D": 16, "Dv": 8, "dtype": dtype} | more)) for more in sizes]
-    return [case for case in tried if trial(NUMPY, one, case).fault in EXPLAINABLE]
+    return [case for case in tried if trial(NUMPY, implementation, case).fault in EXPLAINABLE]
 
 
 def test_the_rules_are_asked_within_the_limits_of_a_kernel() -> None:
@@ -281,10 +285,10 @@ def test_the_rules_are_asked_within_the_limits_of_a_kernel() -> None:
     blocks = (Limit("Tq", "in blocks", multiple_of=16),)
     sizes = [{"B": 2, "Hq": 3, "Tq": 32, "S": 65}, {"B": 1, "Hq": 2, "Tq": 16, "S": 64}]
     for breed, words in ((ScaleOff, {}), (WeightsRounded, {"bfloat16": "P rounded to bfloat16"})):
-        one = kernel(breed, "bfloat16", limits=blocks)
-        wrong = asked_of(one, *sizes, dtype="bfloat16")
+        limited = kernel(breed, "bfloat16", limits=blocks)
+        wrong = asked_of(limited, *sizes, dtype="bfloat16")
         assert wrong
-        assert offer(NUMPY, one, {"bfloat16": Question(wrong)}).words == words
+        assert offer(NUMPY, limited, {"bfloat16": Question(wrong)}).words == words
 
 
 def test_a_rule_that_cannot_be_asked_is_not_said_to_hold_and_withholds_a_format() -> None:
@@ -296,18 +300,18 @@ def test_a_rule_that_cannot_be_asked_is_not_said_to_hold_and_withholds_a_format(
     assert offer(NUMPY, rounding, {"bfloat16": Question(wrong)}).words == {}
     flushing = kernel(Flushing, "float32", limits=alone)
     tiny = {"B": 1, "Hq": 2, "Tq": 16, "S": 64, "distribution": "denormal"}
-    found = offer(NUMPY, flushing, {"float32": Question(asked_of(flushing, tiny, dtype="float32"))})
-    assert found.evidence["float32"].endswith("agrees, and rule_2 and probes hold (rule_3 could not be asked)")
+    offered_to_it = offer(NUMPY, flushing, {"float32": Question(asked_of(flushing, tiny, dtype="float32"))})
+    assert offered_to_it.evidence["float32"].endswith("agrees, and rule_2 and probes hold (rule_3 could not be asked)")
 
 
 class OnceInfinite(WeightsRounded):
     """One infinity, where there are 24 queries."""
 
     def finish(self, output: Array, dtype: Any) -> Array:
-        found = super().finish(output, dtype)
-        if found.shape[2] == 24:
-            found[0, 0, -1, 0] = np.inf
-        return found
+        output = super().finish(output, dtype)
+        if output.shape[2] == 24:
+            output[0, 0, -1, 0] = np.inf
+        return output
 
 
 class OnceNaN(WeightsRounded):
@@ -320,91 +324,96 @@ class OnceNaN(WeightsRounded):
 
 @pytest.mark.parametrize("breed", [OnceInfinite, OnceNaN])
 def test_what_no_declaration_explains_is_not_counted_as_explained(breed: type[Eager]) -> None:
-    one = kernel(breed, "bfloat16", backward=breed is OnceNaN)
+    wrong_kernel = kernel(breed, "bfloat16", backward=breed is OnceNaN)
     sizes = [{"B": 1, "Hq": 2, "Tq": tq, "S": 65} for tq in (17, 24, 9)]
     every = [Case(AttentionSpec(), Problem.from_dict({"D": 16, "Dv": 8, "dtype": "bfloat16"} | more)) for more in sizes]
     every = [replace(case, phase="backward") if breed is OnceNaN else case for case in every]
-    assert all(trial(NUMPY, one, case).fault in EXPLAINABLE for case in every)
-    found = offer(NUMPY, one, {"bfloat16": Question(every)})
-    assert "with it 2 of 3 cases whose values disagree in bfloat16 agree, and" in found.evidence["bfloat16"]
-    assert found.cases == {"bfloat16": (every[0], every[2])}
-    declares = with_precision(one, "bfloat16", "cpu", Precision(p_cast="bfloat16"))
+    assert all(trial(NUMPY, wrong_kernel, case).fault in EXPLAINABLE for case in every)
+    offered_to_it = offer(NUMPY, wrong_kernel, {"bfloat16": Question(every)})
+    assert "with it 2 of 3 cases whose values disagree in bfloat16 agree, and" in offered_to_it.evidence["bfloat16"]
+    assert offered_to_it.cases == {"bfloat16": (every[0], every[2])}
+    declares = with_precision(wrong_kernel, "bfloat16", "cpu", Precision(p_cast="bfloat16"))
     assert [trial(NUMPY, declares, case).status for case in every] == ["ok", "wrong", "ok"]
 
 
 def test_the_plainest_case_is_asked_as_a_restricted_kernel_takes_it() -> None:
     """With D = Dv alone the plainest case agrees, too, where P is rounded under a causal mask only."""
     for breed, words in ((RoundedWhereCausal, {}), (WeightsRounded, {"bfloat16": "P rounded to bfloat16"})):
-        one = kernel(breed, "bfloat16", only=("equal_head_sizes",))
-        able = [replace(fitted(case, one.capabilities), phase="forward") for case in cases("bfloat16")]
-        wrong = [case for case in able if trial(NUMPY, one, case).fault in EXPLAINABLE]
-        assert offer(NUMPY, one, {"bfloat16": Question(wrong)}).words == words
+        restricted = kernel(breed, "bfloat16", only=("equal_head_sizes",))
+        able = [replace(fitted(case, restricted.capabilities), phase="forward") for case in cases("bfloat16")]
+        wrong = [case for case in able if trial(NUMPY, restricted, case).fault in EXPLAINABLE]
+        assert offer(NUMPY, restricted, {"bfloat16": Question(wrong)}).words == words
 
 
 def test_where_nothing_is_known_of_the_plainest_case_no_format_is_offered() -> None:
-    one = kernel(WeightsRounded, "bfloat16", limits=(Limit("Tq", "long ones", at_least=2000),))
-    wrong = asked_of(one, {"B": 1, "Hq": 1, "Tq": 2000, "S": 8}, dtype="bfloat16")
+    limited = kernel(WeightsRounded, "bfloat16", limits=(Limit("Tq", "long ones", at_least=2000),))
+    wrong = asked_of(limited, {"B": 1, "Hq": 1, "Tq": 2000, "S": 8}, dtype="bfloat16")
     assert wrong
-    assert offer(NUMPY, one, {"bfloat16": Question(wrong)}).words == {}
+    assert offer(NUMPY, limited, {"bfloat16": Question(wrong)}).words == {}
 
 
 LATER = Precision(exp_ulp=4.0, seen="numpy>=99")
 
 
 def test_the_line_keeps_what_is_declared_for_other_versions() -> None:
-    here = Precision(tanh_ulp=4.0, seen="numpy<99")
-    one = kernel(WeightsRounded, "bfloat16", precision={"bfloat16": (LATER, here), "float16": Precision(flush=True)})
-    assert offer(NUMPY, one, {}).line == (
-        f'precision={{"bfloat16": ({as_typed(LATER)}, {as_typed(here)}), "float16": Precision(flush=True)}}'
+    now = Precision(tanh_ulp=4.0, seen="numpy<99")
+    rounding = kernel(
+        WeightsRounded, "bfloat16", precision={"bfloat16": (LATER, now), "float16": Precision(flush=True)}
     )
-    found = offer(NUMPY, one, {"bfloat16": Question(disagreeing(one, "bfloat16"))})
-    changed = replace(here, p_cast="bfloat16")
-    assert f'"bfloat16": ({as_typed(LATER)}, {as_typed(changed)})' in found.line
+    assert offer(NUMPY, rounding, {}).line == (
+        f'precision={{"bfloat16": ({as_typed(LATER)}, {as_typed(now)}), "float16": Precision(flush=True)}}'
+    )
+    offered_to_it = offer(NUMPY, rounding, {"bfloat16": Question(disagreeing(rounding, "bfloat16"))})
+    changed = replace(now, p_cast="bfloat16")
+    assert f'"bfloat16": ({as_typed(LATER)}, {as_typed(changed)})' in offered_to_it.line
 
 
 def test_where_the_arithmetic_was_probed_the_line_adds_these_versions() -> None:
-    one = kernel(WeightsRounded, "bfloat16", precision={"bfloat16": LATER})
-    found = offer(NUMPY, one, {"bfloat16": Question(disagreeing(one, "bfloat16"))})
+    rounding = kernel(WeightsRounded, "bfloat16", precision={"bfloat16": LATER})
+    offered_to_it = offer(NUMPY, rounding, {"bfloat16": Question(disagreeing(rounding, "bfloat16"))})
     added = Precision(p_cast="bfloat16", seen=f"numpy=={np.__version__}")
-    assert found.line == f'precision={{"bfloat16": ({as_typed(LATER)}, {as_typed(added)})}}'
+    assert offered_to_it.line == f'precision={{"bfloat16": ({as_typed(LATER)}, {as_typed(added)})}}'
 
 
 def test_an_offer_says_in_which_capabilities_the_line_is_written() -> None:
-    one = kernel(WeightsRounded, "bfloat16")
-    wrong = disagreeing(one, "bfloat16")
-    for on, where in (({}, "its Capabilities"), ({"cpu": one.capabilities}, 'its Capabilities in on={"cpu": ...}')):
-        told = offer(NUMPY, replace(one, on=on), {"bfloat16": Question(wrong)}).of("bfloat16")
-        assert told is not None
-        assert told["where"] == where
+    rounding = kernel(WeightsRounded, "bfloat16")
+    wrong = disagreeing(rounding, "bfloat16")
+    for on, where in (
+        ({}, "its Capabilities"),
+        ({"cpu": rounding.capabilities}, 'its Capabilities in on={"cpu": ...}'),
+    ):
+        said = offer(NUMPY, replace(rounding, on=on), {"bfloat16": Question(wrong)}).of("bfloat16")
+        assert said is not None
+        assert said["where"] == where
 
 
 def test_an_exception_and_the_end_of_the_time_offer_nothing() -> None:
-    one = kernel(WeightsRounded, "bfloat16")
-    wrong = disagreeing(one, "bfloat16")
-    told = explaining(Kernel(NUMPY, one, "bfloat16"), wrong)
-    assert told is not None
-    assert (told.changes, told.rules) == ({"p_cast": "bfloat16"}, RULES)
-    assert explaining(Kernel(NUMPY, one, "bfloat16", until=0.0), wrong) is None
-    assert explaining(Kernel(NUMPY, one, "bfloat16"), []) is None
+    rounding = kernel(WeightsRounded, "bfloat16")
+    wrong = disagreeing(rounding, "bfloat16")
+    explanation = explaining(Kernel(NUMPY, rounding, "bfloat16"), wrong)
+    assert explanation is not None
+    assert (explanation.changes, explanation.rules) == ({"p_cast": "bfloat16"}, RULES)
+    assert explaining(Kernel(NUMPY, rounding, "bfloat16", until=0.0), wrong) is None
+    assert explaining(Kernel(NUMPY, rounding, "bfloat16"), []) is None
 
     def broken(*_: Any) -> Any:
         msg = "not today"
         raise RuntimeError(msg)
 
-    assert explaining(Kernel(NUMPY, replace(one, attend=broken), "bfloat16"), wrong) is None
+    assert explaining(Kernel(NUMPY, replace(rounding, attend=broken), "bfloat16"), wrong) is None
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_step_is_wider_than_what_is_declared_and_sets_go_from_small_to_large(dtype: str) -> None:
+def test_every_widening_is_wider_than_what_is_declared_and_sets_go_from_small_to_large(dtype: str) -> None:
     declared = default_precision(dtype)
     every = widenings(declared, dtype)
-    names = [name for step in every for name in step.levels[0]]
+    names = [name for widening in every for name in widening.levels[0]]
     assert names[0] == "flush"
     assert set(names) <= {f.name for f in fields(Precision)}
     assert {"p_cast", "logits"} <= set(names) if dtype in LOW else not {"p_cast", "logits"} & set(names)
     chosen = list(sets(every, every[:1]))
-    assert [len(one) for one in chosen] == sorted(len(one) for one in chosen)
-    assert all(every[0] in one for one in chosen)
+    assert [len(widened) for widened in chosen] == sorted(len(widened) for widened in chosen)
+    assert all(every[0] in widened for widened in chosen)
     assert not widenings(with_all(declared, every), dtype), "what is declared already is not offered again"
 
 

@@ -97,11 +97,11 @@ def test_an_entry_for_deep_checks_is_about_these_alone() -> None:
 
 def test_a_random_case_is_known_by_its_fault_and_by_no_size_of_an_error() -> None:
     cases = ["causal Tq=4", "Tq=4", "causal Tq=4 dtype=bfloat16"]
-    found = [{"case": case, "fault": "nan", "reason": "is NaN"} for case in cases]
-    found.append({"case": "causal Tq=8", "fault": "value", "reason": "is off"})
-    result = RandomResult("numpy/blocked", cases=9, wrong=len(found), disagreements=found)
+    disagreements = [{"case": case, "fault": "nan", "reason": "is NaN"} for case in cases]
+    disagreements.append({"case": "causal Tq=8", "fault": "value", "reason": "is off"})
+    result = RandomResult("numpy/blocked", cases=9, wrong=len(disagreements), disagreements=disagreements)
     (left,) = settle_random([result], [one(fault="nan", at_most=None)], "cpu")
-    assert (left.known, left.wrong, left.disagreements) == (["causal Tq=4"], 3, found[1:])
+    assert (left.known, left.wrong, left.disagreements) == (["causal Tq=4"], 3, disagreements[1:])
     assert settle_random([result], [one()], "cpu") == [result]
     assert settle_random([result], [one(fault="nan", at_most=None, device="cuda")], "cpu") == [result]
 

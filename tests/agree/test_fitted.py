@@ -86,17 +86,21 @@ def test_a_fault_behind_a_restriction_is_seen(name: str) -> None:
 
 
 def test_what_is_declared_whole_is_left_as_it_is() -> None:
-    for one in check_cases("float32", deep=True):
-        assert fitted(one.case, NAIVE.capabilities, one.feature) == one.case
+    for check_case in check_cases("float32", deep=True):
+        assert fitted(check_case.case, NAIVE.capabilities, check_case.feature) == check_case.case
 
 
 def test_a_cotangent_that_nobody_reads_is_finite_unless_isolation_is_declared() -> None:
     can = replace(FULL, nan_isolation=False)
-    poisoned = [one for one in check_cases("float32", deep=True) if "nan_cotangent" in one.case.problem.operands]
-    assert {one.feature for one in poisoned} == {"mask", "lengths", "nan_isolation"}
-    for one in poisoned:
-        kept = "nan_cotangent" in fitted(one.case, can, one.feature).problem.operands
-        assert kept == (one.feature == "nan_isolation")
+    poisoned = [
+        check_case
+        for check_case in check_cases("float32", deep=True)
+        if "nan_cotangent" in check_case.case.problem.operands
+    ]
+    assert {check_case.feature for check_case in poisoned} == {"mask", "lengths", "nan_isolation"}
+    for check_case in poisoned:
+        kept = "nan_cotangent" in fitted(check_case.case, can, check_case.feature).problem.operands
+        assert kept == (check_case.feature == "nan_isolation")
 
 
 LIMITS: list[tuple[dict[str, Any], dict[str, int]]] = [
@@ -125,10 +129,10 @@ def test_a_question_is_asked_at_the_nearest_sizes_within_the_limits(
 def multiplying() -> Implementation:
     """P as it should be, and gradients by plain products: 0 times what nobody reads, which is NaN if that is."""
     assert NAIVE.vjp is not None
-    own = NAIVE.vjp
+    true_vjp = NAIVE.vjp
 
     def vjp(q: Any, k: Any, v: Any, call: Call, d_output: Any, d_lse: Any) -> Any:
-        grads = dict(own(q, k, v, call, np.nan_to_num(d_output), d_lse))
+        grads = dict(true_vjp(q, k, v, call, np.nan_to_num(d_output), d_lse))
         grads["v"] = grads["v"] + 0 * d_output.sum()
         return grads
 

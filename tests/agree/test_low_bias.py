@@ -29,7 +29,7 @@ from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.attend import resolve
 from attnbench.backends.implementation import Implementation
 from tests.agree.judging import worst
-from tests.agree.low_bias import KINDS, PLAIN, found, operands
+from tests.agree.low_bias import KINDS, PLAIN, judged_at, operands
 
 BACKEND, NAIVE = resolve("numpy/naive")
 KEYS = [kind for kind in KINDS if kind.startswith("keys")]
@@ -49,11 +49,11 @@ def control() -> Implementation:
 @pytest.mark.parametrize("kind", KINDS)
 def test_correct_kernels_lie_within_the_bounds(kind: str, name: str, dtype: str) -> None:
     kernel = resolve(name)[1]
-    judgements = found(kernel, kind, dtype)
-    assert worst(judgements) <= 1, [one.sentence() for one in judgements.values()]
+    judgements = judged_at(kernel, kind, dtype)
+    assert worst(judgements) <= 1, [judgement.sentence() for judgement in judgements.values()]
     if kernel.capabilities.sinks:
         sinks = np.array([0.5, -np.inf]).astype(operands(kind, dtype)[0].q.dtype)
-        assert worst(found(kernel, kind, dtype, sinks=sinks)) <= 1
+        assert worst(judged_at(kernel, kind, dtype, sinks=sinks)) <= 1
 
 
 @pytest.mark.parametrize("name", ["torch/naive", "torch/sdpa", "torch/sdpa-math"])
@@ -61,14 +61,14 @@ def test_correct_kernels_lie_within_the_bounds(kind: str, name: str, dtype: str)
 def test_correct_kernels_of_pytorch_lie_within_the_bounds(kind: str, name: str) -> None:
     pytest.importorskip("torch")
     for dtype in ("float32", "float16"):
-        assert worst(found(resolve(name)[1], kind, dtype)) <= 1
+        assert worst(judged_at(resolve(name)[1], kind, dtype)) <= 1
 
 
 @pytest.mark.parametrize("name", ["jax/naive", "jax/nn-xla"])
 def test_correct_kernels_of_jax_lie_within_the_bounds(name: str) -> None:
     pytest.importorskip("jax")
     for kind in ("mixed", "rows at finfo.min"):
-        assert worst(found(resolve(name)[1], kind, "float32")) <= 1
+        assert worst(judged_at(resolve(name)[1], kind, "float32")) <= 1
 
 
 # What is wrong is accused
@@ -119,18 +119,18 @@ ACCUSED = [
 @pytest.mark.parametrize(("fault", "kind", "dtype"), ACCUSED)
 def test_what_reads_a_low_bias_wrongly_is_accused(fault: type[Eager], kind: str, dtype: str) -> None:
     kernel = fault().implementation("faulty")
-    output = found(kernel, kind, dtype, values=10.0)["output"]
+    output = judged_at(kernel, kind, dtype, values=10.0)["output"]
     assert not output.ok
     assert output.fault in ("value", "nan")
     assert output.error_ratio > 5
-    assert found(control(), kind, dtype, values=10.0)["output"].ok
+    assert judged_at(control(), kind, dtype, values=10.0)["output"].ok
 
 
 @pytest.mark.parametrize("dtype", WIDE)
 @pytest.mark.parametrize("kind", KEYS[1:])
 def test_gradients_that_forget_a_low_bias_are_accused(kind: str, dtype: str) -> None:
     right, wrong = control(), WithoutLowBias().implementation("faulty")
-    judgements = found(replace(right, vjp=wrong.vjp), kind, dtype)
+    judgements = judged_at(replace(right, vjp=wrong.vjp), kind, dtype)
     assert judgements["output"].ok
     for name in ("d_q", "d_k", "d_v", "d_bias"):
         assert judgements[name].error_ratio > 5, name
@@ -196,9 +196,9 @@ def test_every_bound_is_a_number(sinks: float | None, level: float | None, dtype
     units = Units.of(default_precision(dtype), dtype)
     for bias in ([level] * 3, [level, 0.0, -1e4], [level, level, -np.inf]):
         head, call = _row(bias, dtype, **given)
-        one = np.ones((1, 1, 1, 4)).astype(dtype)
+        cotangent = np.ones((1, 1, 1, 4)).astype(dtype)
         q, k, v = (a[None, None].astype(dtype) for a in (head.q, head.k, head.v))
-        gradients = gradient_bounds(q, k, v, call, one, None, units, np.arange(1))
+        gradients = gradient_bounds(q, k, v, call, cotangent, None, units, np.arange(1))
         bounds = {"output": output_bound(head, call, 0, units)} | stage_bounds(head, call, 0, units) | gradients
         for name, bound in bounds.items():
             assert np.isfinite(bound).all(), name
@@ -239,9 +239,9 @@ def test_a_case_whose_bound_leaves_no_room_is_blunt() -> None:
     assert found_in("normal", "bfloat16").blunt == ()
     assert found_in("large_mean", "float32").blunt == ()
     assert found_in("large_mean", "bfloat16").blunt == ("output",)
-    assert found(control(), "keys at finfo.min", "bfloat16")["output"].telling > 0.99
-    assert 0.3 < found(control(), "padding at -1000000000.0", "float32")["output"].telling < 0.6
-    assert found(control(), "padding at -1000000000.0", "float64")["output"].telling > 0.99
+    assert judged_at(control(), "keys at finfo.min", "bfloat16")["output"].telling > 0.99
+    assert 0.3 < judged_at(control(), "padding at -1000000000.0", "float32")["output"].telling < 0.6
+    assert judged_at(control(), "padding at -1000000000.0", "float64")["output"].telling > 0.99
 
 
 def test_the_spread_is_that_of_the_values_that_a_row_may_weigh() -> None:
@@ -251,7 +251,7 @@ def test_the_spread_is_that_of_the_values_that_a_row_may_weigh() -> None:
     mask[0], mask[1] = False, np.arange(7) == 2
     keep = rng.random((1, 1, 3, 7)) < 0.7
     q, k, v, call = prepare(AttentionSpec(dropout=0.3), Operands(q, k, v, mask=mask, keep=keep))
-    head = next(one for _, _, one in heads(q, k, v, call))
+    head = next(head for _, _, head in heads(q, k, v, call))
     values = keep[0, 0, 2, :, None] / 0.7 * v[0, 0]
     spread = telling.spread(head, sink=False)
     np.testing.assert_allclose(spread[2], values[mask[2]].std(0))
@@ -271,7 +271,7 @@ def test_numbers_count_by_their_squares() -> None:
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_no_output_of_the_plan_is_blunt(dtype: str) -> None:
-    for one in check_cases(dtype):
-        result = trial(BACKEND, NAIVE, replace(one.case, phase="forward"))
+    for check_case in check_cases(dtype):
+        result = trial(BACKEND, NAIVE, replace(check_case.case, phase="forward"))
         assert result.status == "ok", result.reason
-        assert not result.blunt, one.case.label()
+        assert not result.blunt, check_case.case.label()

@@ -38,8 +38,8 @@ def test_a_torch_write_that_is_undone_is_seen() -> None:
         q.neg_()
         return output
 
-    found = torch_kernel(attend)
-    assert (found.status, found.fault, found.reason) == ("wrong", "input", "wrote to its input q")
+    judged = torch_kernel(attend)
+    assert (judged.status, judged.fault, judged.reason) == ("wrong", "input", "wrote to its input q")
 
 
 def test_a_torch_write_to_a_cotangent_that_is_undone_is_seen() -> None:
@@ -56,8 +56,8 @@ def test_a_torch_write_to_a_cotangent_that_is_undone_is_seen() -> None:
         grads = torch.autograd.grad([output.output, output.lse], leaves, [d_output, d_lse])
         return dict(zip("qkv", grads, strict=True))
 
-    found = torch_kernel(vjp=vjp)
-    assert (found.fault, found.reason) == ("input", "wrote to its input d_output")
+    judged = torch_kernel(vjp=vjp)
+    assert (judged.fault, judged.reason) == ("input", "wrote to its input d_output")
 
 
 @pytest.mark.parametrize("which", ["output", "lse"])
@@ -71,9 +71,9 @@ def test_a_torch_buffer_that_is_handed_out_twice_is_seen(which: str) -> None:
         buffer.copy_(getattr(right, which))
         return replace(right, **{which: buffer})
 
-    found = torch_kernel(attend)
-    assert (found.status, found.fault) == ("wrong", "reused")
-    assert (found.reason or "").startswith(f"{which}: changed when it was called again on other inputs")
+    judged = torch_kernel(attend)
+    assert (judged.status, judged.fault) == ("wrong", "reused")
+    assert (judged.reason or "").startswith(f"{which}: changed when it was called again on other inputs")
 
 
 def test_right_torch_kernels_are_not_accused() -> None:
@@ -111,9 +111,9 @@ def test_arrays_of_another_kind_do_not_pass(kind: str, which: str) -> None:
         grads: dict[str, Any] = vjp(*given)
         return grads | {"k": change(grads["k"])} if which == "d_k" else grads
 
-    found = trial(NUMPY, replace(NAIVE, attend=attend, vjp=backward), SMALL)
-    assert (found.status, found.fault) == ("wrong", fault)
-    assert found.reason == f"{which}: {text}"
+    judged = trial(NUMPY, replace(NAIVE, attend=attend, vjp=backward), SMALL)
+    assert (judged.status, judged.fault) == ("wrong", fault)
+    assert judged.reason == f"{which}: {text}"
 
 
 def test_the_judge_looks_at_the_kind_of_array_itself() -> None:

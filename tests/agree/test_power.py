@@ -23,9 +23,13 @@ from tests.agree.judging import moved
 
 POWER = 10.0
 ALL = check_cases("float32", deep=True)
-BACKWARD = [one.case for one in ALL if one.case.phase == "backward"]
+BACKWARD = [check_case.case for check_case in ALL if check_case.case.phase == "backward"]
 # Without those that are tried once more without their backward pass.
-CASES = [one for one in ALL if replace(one.case, phase="backward") not in BACKWARD or one.case.phase == "backward"]
+CASES = [
+    check_case
+    for check_case in ALL
+    if replace(check_case.case, phase="backward") not in BACKWARD or check_case.case.phase == "backward"
+]
 Wrong = tuple[str, AttentionSpec, Operands]
 
 
@@ -236,19 +240,19 @@ WRONG: dict[str, Callable[[AttentionSpec, Operands], Iterator[Wrong]]] = {
 }  # fmt: skip
 
 
-def name_of(one: CheckCase) -> str:
-    return f"{one.feature}-{one.case.label().replace(' ', '_')}"
+def name_of(check_case: CheckCase) -> str:
+    return f"{check_case.feature}-{check_case.case.label().replace(' ', '_')}"
 
 
 def test_every_feature_of_the_table_has_wrong_readings() -> None:
     assert set(WRONG) == set(FEATURES)
 
 
-@pytest.mark.parametrize("one", CASES, ids=name_of)
-def test_a_wrong_reading_of_the_feature_is_far_outside_the_bound(one: CheckCase) -> None:
-    case = one.case
+@pytest.mark.parametrize("check_case", CASES, ids=name_of)
+def test_a_wrong_reading_of_the_feature_is_far_outside_the_bound(check_case: CheckCase) -> None:
+    case = check_case.case
     tried = 0
-    for what, spec, operands in WRONG[one.feature](case.spec, draw(case.spec, case.problem)):
+    for what, spec, operands in WRONG[check_case.feature](case.spec, draw(case.spec, case.problem)):
         ratios = moved(case, spec, operands)
         forward = max(ratio for name, ratio in ratios.items() if not name.startswith("d_"))
         backward = max((ratio for name, ratio in ratios.items() if name.startswith("d_")), default=np.inf)
@@ -261,13 +265,16 @@ def test_a_wrong_reading_of_the_feature_is_far_outside_the_bound(one: CheckCase)
     assert tried
 
 
-@pytest.mark.parametrize("one", CASES, ids=name_of)
-def test_the_right_answer_lies_within_the_bound(one: CheckCase) -> None:
-    assert max(moved(one.case, one.case.spec, draw(one.case.spec, one.case.problem)).values()) <= 1
+@pytest.mark.parametrize("check_case", CASES, ids=name_of)
+def test_the_right_answer_lies_within_the_bound(check_case: CheckCase) -> None:
+    assert (
+        max(moved(check_case.case, check_case.case.spec, draw(check_case.case.spec, check_case.case.problem)).values())
+        <= 1
+    )
 
 
 def cases_of(feature: str) -> list[Case]:
-    return [one.case for one in CASES if one.feature == feature]
+    return [check_case.case for check_case in CASES if check_case.feature == feature]
 
 
 @pytest.mark.parametrize("case", [case for case in cases_of("lse") if case.gradients], ids=Case.label)
@@ -279,7 +286,7 @@ def test_a_cotangent_of_lse_that_is_ignored_is_seen(case: Case) -> None:
     assert max(ratios["output"], ratios["lse"]) <= 1
 
 
-@pytest.mark.parametrize("case", [one.case for one in CASES if one.case.outputs], ids=Case.label)
+@pytest.mark.parametrize("case", [check_case.case for check_case in CASES if check_case.case.outputs], ids=Case.label)
 def test_every_output_that_is_asked_for_moves_by_itself(case: Case) -> None:
     for what, spec, operands in _plain(case.spec, draw(case.spec, case.problem)):
         ratios = moved(case, spec, operands)
@@ -315,9 +322,9 @@ def test_an_answer_kept_from_an_earlier_call_of_the_same_shape_is_seen() -> None
 
 
 def test_cotangents_are_zero_in_places_where_others_are_not() -> None:
-    found = [one.case for one in CASES if "zero_cotangent" in one.case.problem.operands]
-    assert {case.outputs for case in found} == {(), ("lse",)}
-    for case in found:
+    cases = [check_case.case for check_case in CASES if "zero_cotangent" in check_case.case.problem.operands]
+    assert {case.outputs for case in cases} == {(), ("lse",)}
+    for case in cases:
         d_output, d_lse = draw_cotangents(case)
         silent = (d_output == 0).all(-1)
         assert silent.any()
@@ -328,17 +335,17 @@ def test_cotangents_are_zero_in_places_where_others_are_not() -> None:
 
 def test_offsets_lie_before_the_first_key_too() -> None:
     drawn = [draw(case.spec, case.problem).offset for case in cases_of("causal") + cases_of("batch_offset")]
-    numbers = [one for one in drawn if isinstance(one, int)]
+    numbers = [offset for offset in drawn if isinstance(offset, int)]
     assert min(numbers) < 0 < max(numbers)
-    far = next(one for one in drawn if isinstance(one, np.ndarray) and one[0] < -(65 + 33))
+    far = next(offset for offset in drawn if isinstance(offset, np.ndarray) and offset[0] < -(65 + 33))
     assert far[1:].min() > -33  # and some of the others do
 
 
 @pytest.mark.parametrize("kind", ["mask_dead_rows", "nan_cotangent", "garbage", "nan"])
 def test_dead_rows_and_poison_are_really_there(kind: str) -> None:
-    found = [one.case for one in CASES if kind in one.case.problem.operands]
-    assert found
-    for case in found:
+    cases = [check_case.case for check_case in CASES if kind in check_case.case.problem.operands]
+    assert cases
+    for case in cases:
         operands = draw(case.spec, case.problem)
         if kind == "mask_dead_rows":
             assert operands.mask is not None

@@ -63,10 +63,10 @@ def test_facts_are_the_oracle() -> None:
     spec = AttentionSpec(causal=True, align="bottom_right", window=(40, None), softcap=2.0, dropout=0.25)
     operands = ("bias_minus_inf", "kv_lengths", "mask", "q_lengths", "sinks", "slopes", "segments")
     q, k, v, call = drawn(spec, *operands)
-    one, expected = answer(facts_of(q, k, v, call)), reference(q, k, v, call)
-    np.testing.assert_allclose(one.output, expected.output, rtol=1e-12, atol=1e-14)
-    np.testing.assert_allclose(one.softmax.lse, expected.lse, rtol=1e-12)
-    np.testing.assert_array_equal(one.allowed, expected.allowed)
+    computed, expected = answer(facts_of(q, k, v, call)), reference(q, k, v, call)
+    np.testing.assert_allclose(computed.output, expected.output, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(computed.softmax.lse, expected.lse, rtol=1e-12)
+    np.testing.assert_array_equal(computed.allowed, expected.allowed)
 
 
 @pytest.mark.parametrize("score", ["general", "additive", "concat", "cosine"])
@@ -74,8 +74,8 @@ def test_facts_are_the_oracle() -> None:
 def test_facts_are_the_oracle_in_every_score(score: str, scale: str | None) -> None:
     spec = AttentionSpec(score=score, scale=scale)
     q, k, v, call = drawn(spec, "mask")
-    found, expected = answer(facts_of(q, k, v, call)), reference(q, k, v, call)
-    np.testing.assert_allclose(found.output, expected.output, rtol=1e-11, atol=1e-13)
+    computed, expected = answer(facts_of(q, k, v, call)), reference(q, k, v, call)
+    np.testing.assert_allclose(computed.output, expected.output, rtol=1e-11, atol=1e-13)
 
 
 def test_identity_gives_the_attention_matrix() -> None:
@@ -92,10 +92,10 @@ def test_the_support_is_exact() -> None:
     assert right is not None
     assert wrong is not None
     assert support(right, facts).exact
-    found = support(wrong, facts)
-    assert found.extra.any()
-    assert not found.missing.any()
-    assert "sees key" in found.sentence()
+    seen = support(wrong, facts)
+    assert seen.extra.any()
+    assert not seen.missing.any()
+    assert "sees key" in seen.sentence()
 
 
 def test_a_weight_that_vanishes_by_rounding_is_not_missing() -> None:
@@ -146,10 +146,10 @@ def test_key_indices_show_the_alignment(align: str, offset: int) -> None:
 
 def test_an_identity_cotangent_gives_the_transpose() -> None:
     q, k, v, call = drawn(CAUSAL)
-    found = transposed_attention(box(), q, k, v, call)
-    assert found is not None
+    transposed = transposed_attention(box(), q, k, v, call)
+    assert transposed is not None
     expected = np.swapaxes(reference(q, k, v, call).weights, -1, -2)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(transposed, expected, rtol=1e-5, atol=1e-9)
 
 
 def test_poison_outside_leaves_no_trace() -> None:
@@ -181,7 +181,7 @@ def test_a_kernel_whose_values_are_as_wide_as_its_keys_is_asked_in_columns_of_th
     kernel = Eager().implementation("square")
     limited = replace(kernel, capabilities=replace(kernel.capabilities, only=("equal_head_sizes",)))
     q, k, _, call = drawn(AttentionSpec(), Dv=SIZES["D"], S=SIZES["D"] + 3)
-    found, whole = (attention_matrix(box(one), q, k, call) for one in (limited, kernel))
-    assert found is not None
+    partial, whole = (attention_matrix(box(implementation), q, k, call) for implementation in (limited, kernel))
+    assert partial is not None
     assert whole is not None
-    assert np.allclose(found, whole, atol=1e-6)
+    assert np.allclose(partial, whole, atol=1e-6)

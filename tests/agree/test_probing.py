@@ -27,13 +27,13 @@ def row(kernel: Implementation, dtype: str = "float32", *, deep: bool = False) -
 @pytest.mark.parametrize("impl", ["numpy/naive", "numpy/blocked", "numpy/loops", "torch/naive", "torch/sdpa"])
 def test_right_implementations_pass(impl: str, dtype: str) -> None:
     backend, kernel = resolve(impl)
-    found = check_feature(backend, kernel, "probes", dtype)
+    probes = check_feature(backend, kernel, "probes", dtype)
     if dtype not in kernel.capabilities.dtypes:
         return
-    assert (found.status, found.reason) == ("ok", None)
-    assert found.cases == found.asked >= 4
-    assert found.error_ratio is not None
-    assert found.error_ratio < 0.5  # far from a false alarm
+    assert (probes.status, probes.reason) == ("ok", None)
+    assert probes.cases == probes.asked >= 4
+    assert probes.error_ratio is not None
+    assert probes.error_ratio < 0.5  # far from a false alarm
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -48,12 +48,12 @@ def test_right_implementations_pass(impl: str, dtype: str) -> None:
     ],
 )
 def test_a_fault_is_named_by_the_probe_that_sees_it(name: str, said: str, dtype: str) -> None:
-    found = row(MUTANTS[name].implementation(), dtype, deep=True)
-    assert (found.status, found.fault) == ("wrong", "probes")
-    shown = found.reason or ""
+    probes = row(MUTANTS[name].implementation(), dtype, deep=True)
+    assert (probes.status, probes.fault) == ("wrong", "probes")
+    shown = probes.reason or ""
     assert said in shown or (name == "HeadsTiled" and "slope" in shown), shown
-    assert found.error_ratio is not None
-    assert found.error_ratio > 1
+    assert probes.error_ratio is not None
+    assert probes.error_ratio > 1
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -62,9 +62,9 @@ def test_a_scale_off_by_less_than_one_percent_shows_in_every_dtype(dtype: str) -
         def product(self, q: Array, k: Array) -> Array:
             return np.asarray(super().product(q, k) * q.dtype.type(0.992))
 
-    found = row(Off().implementation("off"), dtype)
-    assert found.status == "wrong"
-    assert "is 0.99" in (found.reason or "")
+    probes = row(Off().implementation("off"), dtype)
+    assert probes.status == "wrong"
+    assert "is 0.99" in (probes.reason or "")
 
 
 class Leaking(Eager):
@@ -76,9 +76,9 @@ class Leaking(Eager):
 
 
 def test_the_support_is_exact_where_no_bound_is() -> None:
-    found = row(Leaking().implementation("leaking"))
-    assert found.status == "wrong"
-    assert "V = identity: batch entry 0, head 0: query 0 sees key 17" in (found.reason or "")
+    probes = row(Leaking().implementation("leaking"))
+    assert probes.status == "wrong"
+    assert "V = identity: batch entry 0, head 0: query 0 sees key 17" in (probes.reason or "")
 
 
 class TransposedWrongly(Eager):
@@ -90,12 +90,12 @@ class TransposedWrongly(Eager):
 
 
 def test_the_transpose_shows_through_the_gradient_of_the_values() -> None:
-    found = row(TransposedWrongly().implementation("turned"))
-    assert found.status == "wrong"
-    assert "dO = identity" in (found.reason or "")
-    assert found.gradient_ratio == math.inf
-    assert found.error_ratio is not None
-    assert found.error_ratio < 1
+    probes = row(TransposedWrongly().implementation("turned"))
+    assert probes.status == "wrong"
+    assert "dO = identity" in (probes.reason or "")
+    assert probes.gradient_ratio == math.inf
+    assert probes.error_ratio is not None
+    assert probes.error_ratio < 1
 
 
 def test_more_is_asked_in_float32_and_with_deep() -> None:
@@ -106,20 +106,20 @@ def test_more_is_asked_in_float32_and_with_deep() -> None:
 
 def test_a_kernel_that_is_not_causal_is_asked_what_it_can_be() -> None:
     kernel = replace(Eager().implementation("plain"), capabilities=Capabilities(), vjp=None)
-    found = row(kernel)
-    assert (found.status, found.cases, found.gradient_ratio) == ("ok", 2, None)
+    probes = row(kernel)
+    assert (probes.status, probes.cases, probes.gradient_ratio) == ("ok", 2, None)
 
 
 def test_a_kernel_that_can_take_no_probe_is_unsupported_with_a_reason() -> None:
     limited = Capabilities(limits=(Limit("S", at_least=5000, reason="a tile"),))
-    found = row(replace(Eager().implementation("tiny"), capabilities=limited, vjp=None))
-    assert found.status == "unsupported"
-    assert "S = 33 is below 5000: a tile" in (found.reason or "")
+    probes = row(replace(Eager().implementation("tiny"), capabilities=limited, vjp=None))
+    assert probes.status == "unsupported"
+    assert "S = 33 is below 5000: a tile" in (probes.reason or "")
 
 
 def test_a_kernel_that_raises_is_wrong() -> None:
     def attend(*_: Any) -> AttentionOutput:
         raise RuntimeError("no")
 
-    found = row(replace(Eager().implementation("raises"), attend=attend))
-    assert (found.status, found.fault, found.reason) == ("wrong", "exception", "raised RuntimeError: no")
+    probes = row(replace(Eager().implementation("raises"), attend=attend))
+    assert (probes.status, probes.fault, probes.reason) == ("wrong", "exception", "raised RuntimeError: no")

@@ -24,23 +24,23 @@ MANY = [CASES[i] for i in range(600)]
 
 
 def test_every_case_is_a_problem_of_the_spec_and_comes_back_from_its_text() -> None:
-    for one in MANY[:100]:
-        inputs_of(one.case)
-        assert Case.from_dict(json.loads(json.dumps(one.case.to_dict()))) == one.case
+    for planned in MANY[:100]:
+        inputs_of(planned.case)
+        assert Case.from_dict(json.loads(json.dumps(planned.case.to_dict()))) == planned.case
 
 
 def test_every_class_of_the_plan_is_seen_and_most_pairs_of_them() -> None:
-    found = Coverage(one.row for one in MANY).to_dict(CASES.levels)
-    assert found["unseen"] == []
-    assert found["classes"] == found["classes_seen"] == sum(map(len, CASES.levels.values()))
-    assert 0.4 * found["pairs"] < found["pairs_seen"] < found["pairs"]
-    assert all(dims.fits(one.row) for one in MANY)
+    coverage = Coverage(planned.row for planned in MANY).to_dict(CASES.levels)
+    assert coverage["unseen"] == []
+    assert coverage["classes"] == coverage["classes_seen"] == sum(map(len, CASES.levels.values()))
+    assert 0.4 * coverage["pairs"] < coverage["pairs_seen"] < coverage["pairs"]
+    assert all(dims.fits(planned.row) for planned in MANY)
 
 
 def test_a_class_that_was_not_seen_is_named() -> None:
-    found = Coverage(one.row for one in MANY if one.row["mask"] != "mask_tile").to_dict(CASES.levels)
-    assert found["unseen"] == ["mask mask_tile"]
-    assert found["classes_seen"] == found["classes"] - 1
+    coverage = Coverage(planned.row for planned in MANY if planned.row["mask"] != "mask_tile").to_dict(CASES.levels)
+    assert coverage["unseen"] == ["mask mask_tile"]
+    assert coverage["classes_seen"] == coverage["classes"] - 1
 
 
 def test_the_sequence_is_a_function_of_the_seed() -> None:
@@ -65,17 +65,17 @@ def test_only_what_is_declared_is_drawn() -> None:
     assert cases.levels["score"] == ["dot"]
     assert cases.levels["window"] == ["off"]
     assert not [mode for mode in cases.levels["mode"] if "float64" in mode or "backward" in mode]
-    found = [trial(load_backend("numpy"), online, cases[i].case) for i in range(60)]
-    assert {one.status for one in found} == {"ok"}, [one.reason for one in found if one.status != "ok"]
+    trials = [trial(load_backend("numpy"), online, cases[i].case) for i in range(60)]
+    assert {judged.status for judged in trials} == {"ok"}, [judged.reason for judged in trials if judged.status != "ok"]
 
 
 def agrees(name: str, count: int, draws: int = 1) -> None:
     backend, implementation = resolve(name)
-    found = check_random(backend, implementation, DTYPES, 0, count, seed=5, draws=draws)
-    assert (found.cases, found.wrong) == (count, 0), found.disagreements
-    assert found.error_ratio is not None
-    assert 0.3 < found.error_ratio <= 1
-    assert len(found.levels) == count
+    result = check_random(backend, implementation, DTYPES, 0, count, seed=5, draws=draws)
+    assert (result.cases, result.wrong) == (count, 0), result.disagreements
+    assert result.error_ratio is not None
+    assert 0.3 < result.error_ratio <= 1
+    assert len(result.levels) == count
 
 
 def test_numpy_naive_agrees() -> None:
@@ -94,10 +94,10 @@ def test_jax_naive_agrees() -> None:
 
 @pytest.mark.parametrize("name", ["MaskInverted", "SoftcapAfterMask", "HeadsTiled"])
 def test_a_faulty_implementation_is_caught_with_a_case_that_shows_it_again(name: str) -> None:
-    found = check_random(load_backend("numpy"), MUTANTS[name].implementation(), DTYPES, 0, 60)
-    assert found.wrong > 0
-    told = found.disagreements[0]
-    again = trial(load_backend("numpy"), MUTANTS[name].implementation(), case_from_text(told["case"]))
+    result = check_random(load_backend("numpy"), MUTANTS[name].implementation(), DTYPES, 0, 60)
+    assert result.wrong > 0
+    disagreement = result.disagreements[0]
+    again = trial(load_backend("numpy"), MUTANTS[name].implementation(), case_from_text(disagreement["case"]))
     assert again.status == "wrong"
 
 

@@ -142,11 +142,11 @@ def test_a_rule_for_which_it_does_not_deliver_is_broken() -> None:
 
 
 def test_random_cases_that_are_refused_are_counted_and_not_judged() -> None:
-    found = check_random(BACKEND, refusing(lambda _, c: c.spec.causal), ("float32",), 0, 20)
-    assert found.refused > 0
-    assert (found.wrong, found.cases + found.unsupported) == (0, 20)
-    assert found.refusal == WORDS
-    assert len(found.levels) == found.cases
+    result = check_random(BACKEND, refusing(lambda _, c: c.spec.causal), ("float32",), 0, 20)
+    assert result.refused > 0
+    assert (result.wrong, result.cases + result.unsupported) == (0, 20)
+    assert result.refusal == WORDS
+    assert len(result.levels) == result.cases
 
 
 def test_an_examination_goes_on_behind_a_question_that_is_refused() -> None:
@@ -158,7 +158,7 @@ def test_an_examination_goes_on_behind_a_question_that_is_refused() -> None:
             raise UnsupportedError(WORDS)
         return 1.5 * NAIVE.attend(q, k, v, call).output
 
-    found = examine(BACKEND, Implementation("numpy/moody", PLAIN, attend), NOT_CAUSAL)
-    assert found.diagnosis.evidence == f"it does not take a question of the diagnosis: {WORDS}"
-    assert not found.diagnosis.known
-    assert found.cases != (NOT_CAUSAL,)
+    examined = examine(BACKEND, Implementation("numpy/moody", PLAIN, attend), NOT_CAUSAL)
+    assert examined.diagnosis.evidence == f"it does not take a question of the diagnosis: {WORDS}"
+    assert not examined.diagnosis.known
+    assert examined.cases != (NOT_CAUSAL,)

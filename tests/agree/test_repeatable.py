@@ -136,10 +136,10 @@ def test_where_no_chunk_can_be_asked_there_is_no_answer_and_a_yes_that_is_requir
 )
 def test_gradients_are_asked_too(question: str, said: str) -> None:
     assert NAIVE.vjp is not None
-    own, calls = NAIVE.vjp, list[int]()
+    true_vjp, calls = NAIVE.vjp, list[int]()
 
     def vjp(q: Any, k: Any, v: Any, call: Call, d_output: Any, d_lse: Any) -> Any:
-        grads = own(q, k, v, call, d_output, d_lse)
+        grads = true_vjp(q, k, v, call, d_output, d_lse)
         calls.append(0)
         changed = len(calls) == 2 if question == "deterministic" else q.shape[0] == 1
         return grads | {"k": np.nextafter(grads["k"], np.float32(9)) if changed else grads["k"]}

@@ -53,18 +53,20 @@ CUT = changed("cut", truncated, {dtype: Precision(p_cast=dtype) for dtype in LOW
 
 
 @pytest.mark.parametrize("dtype", LOW)
-@pytest.mark.parametrize("implementation", [TOO_LARGE, TOO_SMALL, CUT], ids=lambda one: one.variant)
+@pytest.mark.parametrize(
+    "implementation", [TOO_LARGE, TOO_SMALL, CUT], ids=lambda implementation: implementation.variant
+)
 def test_a_direction_within_the_rounding_of_16_bits_is_seen_by_rule_3_alone(
     implementation: Implementation, dtype: str
 ) -> None:
     if dtype == "bfloat16" or implementation is CUT:
         assert trial(NUMPY, implementation, bias_case(dtype)).status == "ok"  # no element shows it
-    found = ruling("rule_3", NUMPY, implementation, dtype)
-    assert not found.ok
-    assert found.error_ratio > 1
-    assert ("too large" if implementation is TOO_LARGE else "too small") in str(found.reason)
+    ruled = ruling("rule_3", NUMPY, implementation, dtype)
+    assert not ruled.ok
+    assert ruled.error_ratio > 1
+    assert ("too large" if implementation is TOO_LARGE else "too small") in str(ruled.reason)
     row = check_feature(NUMPY, implementation, "rule_3", dtype)
-    assert (row.status, row.fault, row.error_ratio) == ("wrong", "rule_3", found.error_ratio)
+    assert (row.status, row.fault, row.error_ratio) == ("wrong", "rule_3", ruled.error_ratio)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -95,9 +97,9 @@ def test_a_coarse_declaration_widens_rule_1_and_not_rule_2() -> None:
     assert all(
         trial(NUMPY, kernel, replace(case, phase="forward")).status == "ok" for case in baseline_cases("bfloat16")
     )
-    found = ruling("rule_2", NUMPY, kernel, "bfloat16")
-    assert not found.ok
-    assert "times those of our own eager attention" in str(found.reason)
+    ruled = ruling("rule_2", NUMPY, kernel, "bfloat16")
+    assert not ruled.ok
+    assert "times those of our own eager attention" in str(ruled.reason)
     assert check_feature(NUMPY, kernel, "rule_2", "bfloat16").status == "wrong"
 
 
@@ -107,24 +109,24 @@ def test_a_coarse_declaration_widens_rule_1_and_not_rule_2() -> None:
 def test_correct_implementations_are_not_accused(name: str, dtype: str, rule: str) -> None:
     pytest.importorskip(name.partition("/")[0])
     if applies(rule, dtype):
-        found = ruling(rule, *resolve(name), dtype)
-        assert found.ok, found.reason
+        ruled = ruling(rule, *resolve(name), dtype)
+        assert ruled.ok, ruled.reason
 
 
-@pytest.mark.parametrize("kernel", [online, casting], ids=lambda one: one.variant)
+@pytest.mark.parametrize("kernel", [online, casting], ids=lambda kernel: kernel.variant)
 @pytest.mark.parametrize("dtype", LOW)
 def test_other_kernels_are_not_accused(kernel: Implementation, dtype: str) -> None:
     for rule in ("rule_2", "rule_3"):
-        found = ruling(rule, NUMPY, kernel, dtype, deep=True)
-        assert found.ok, found.reason
+        ruled = ruling(rule, NUMPY, kernel, dtype, deep=True)
+        assert ruled.ok, ruled.reason
 
 
 def test_the_baseline_rounds_and_is_its_own_measure() -> None:
     case = baseline_cases("bfloat16")[0]
     stock = Baseline().implementation("stock")
     errors = {
-        name: np.abs(answers_and_truths(NUMPY, one, case)["output"].error).mean()
-        for name, one in (("stock", stock), ("wide", Eager().implementation("wide")))
+        name: np.abs(answers_and_truths(NUMPY, implementation, case)["output"].error).mean()
+        for name, implementation in (("stock", stock), ("wide", Eager().implementation("wide")))
     }
     assert errors["stock"] > 1.2 * errors["wide"]
     assert max(excess(NUMPY, stock, case).values()) < 0.5
@@ -161,10 +163,10 @@ def test_rule_3_says_by_how_much_over_which_draws_and_in_which_case() -> None:
         return AttentionOutput(exact * np.float32(1 + 8e-7))
 
     can = replace(ABLE, only=("causal",))
-    found = ruling("rule_3", NUMPY, Implementation("numpy/large", can, attend), "float32")
-    said = f"output: over 64 draws it is too large on average, by {found.error_ratio:.3g} times what is allowed"
-    assert (found.reason, found.ok) == (said, False)
-    assert found.case == "forward causal align=bottom_right B64 H2 T33 S65 D16 float32"
+    ruled = ruling("rule_3", NUMPY, Implementation("numpy/large", can, attend), "float32")
+    said = f"output: over 64 draws it is too large on average, by {ruled.error_ratio:.3g} times what is allowed"
+    assert (ruled.reason, ruled.ok) == (said, False)
+    assert ruled.case == "forward causal align=bottom_right B64 H2 T33 S65 D16 float32"
 
 
 @pytest.mark.parametrize("rule", ["rule_2", "rule_3", "probes"])
@@ -180,7 +182,7 @@ def test_rules_are_asked_at_the_nearest_sizes_that_are_declared(rule: str) -> No
         return attend(q * np.asarray(0.97, q.dtype), k, v, call)
 
     can = replace(ABLE, limits=blocks)
-    right, wrong = (Implementation("numpy/blocks", can, one) for one in (attend, off))
+    right, wrong = (Implementation("numpy/blocks", can, function) for function in (attend, off))
     assert ruling(rule, NUMPY, right, "float32").ok
     assert not ruling(rule, NUMPY, wrong, "float32").ok or rule == "rule_3"  # a scale has no direction
 

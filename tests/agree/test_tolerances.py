@@ -16,8 +16,8 @@ from tests.agree.write_mutants_page import catalogue
 def test_the_torch_defaults_are_torchs(dtype: str) -> None:
     """As ``torch.testing.assert_close`` takes them when nothing is said."""
     torch = pytest.importorskip("torch")
-    one = torch.zeros(1, dtype=getattr(torch, dtype))
-    assert torch.testing._comparison.default_tolerances(one, one) == TORCH[dtype]
+    scalar = torch.zeros(1, dtype=getattr(torch, dtype))
+    assert torch.testing._comparison.default_tolerances(scalar, scalar) == TORCH[dtype]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

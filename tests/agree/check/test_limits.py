@@ -57,7 +57,7 @@ def test_a_limit_leaves_a_plan_of_what_it_allows(limits: tuple[Limit, ...]) -> N
     for name in dims.SIZES:
         first = {"Tq": dims.LENGTHS, "S": [*dims.LENGTHS, dims.SQUARE], "heads": dims.HEADS, "B": dims.BATCH}
         every = first.get(name) or (dims.HEAD_SIZES if name == "D" else dims.VALUE_SIZES)
-        assert levels[name] == [one for one in every if next(size_rows(limits, {name: one}), None)], name
+        assert levels[name] == [level for level in every if next(size_rows(limits, {name: level}), None)], name
     assert len(levels["S"]) > 3
 
 
@@ -65,21 +65,25 @@ def test_a_kernel_for_one_new_token_that_is_wrong_somewhere_is_found() -> None:
     attend = sized("decode", lambda sizes: sizes.S > 300).attend
     can = Capabilities(dtypes=FLOAT32, limits=(Limit("Tq", "one new token", at_most=1),))
     kernel, backend = Implementation("numpy/decode", can, attend), load_backend("numpy")
-    plan = [one for one in planned_cases(kernel, FLOAT32) if one.case.problem.S > 300]
+    plan = [planned for planned in planned_cases(kernel, FLOAT32) if planned.case.problem.S > 300]
     assert len(plan) > 20
-    assert "wrong" in {judge_case(backend, kernel, case_text(one.case)).status for one in plan[:20]}
+    assert "wrong" in {judge_case(backend, kernel, case_text(planned.case)).status for planned in plan[:20]}
 
 
 def test_values_are_drawn_among_those_that_the_limits_allow() -> None:
     kernel = limited(tiles("Tq", 16), tiles("S", 16))
     levels, plan = levels_of(kernel, FLOAT32), planned_cases(kernel, FLOAT32)
-    seen = set.union(*(pairs_in(one.row) for one in plan))
+    seen = set.union(*(pairs_in(planned.row) for planned in plan))
     every = [((x, i), (y, j)) for x, y in combinations(levels, 2) for i in levels[x] for j in levels[y]]
     missing = [dict(pair) for pair in every if dims.fits(dict(pair)) and frozenset(pair) not in seen]
     limits = kernel.capabilities.limits
-    assert [one for one in missing if not set(one) <= set(dims.SIZES) or next(size_rows(limits, one), None)] == []
+    assert [
+        planned for planned in missing if not set(planned) <= set(dims.SIZES) or next(size_rows(limits, planned), None)
+    ] == []
     for size in (128, 256, 512):
-        about = [one.case.problem for one in plan if (one.row["Tq"], one.row["S"]) == (str(size), str(size))]
+        about = [
+            planned.case.problem for planned in plan if (planned.row["Tq"], planned.row["S"]) == (str(size), str(size))
+        ]
         assert [p for p in about if p.Tq == p.S == size]
     assert "8192+" in levels["S"]
 
@@ -89,15 +93,15 @@ def test_where_nothing_is_left_it_is_said_why() -> None:
     assert planned_cases(kernel, FLOAT32) == []
     assert "S (a whole book)" in why_none(kernel, FLOAT32)
     assert why_none(kernel, ("float16",)) == "takes none of float16"
-    found = check_random(load_backend("numpy"), kernel, FLOAT32, 0, 3)
-    assert (found.cases, found.unsupported) == (0, 3)
-    assert "S (a whole book)" in (found.reason or "")
+    result = check_random(load_backend("numpy"), kernel, FLOAT32, 0, 3)
+    assert (result.cases, result.unsupported) == (0, 3)
+    assert "S (a whole book)" in (result.reason or "")
 
 
 def test_random_cases_keep_to_the_limits() -> None:
     kernel = limited(*(tiles(name, 64) for name in ("Tq", "S", "D", "Dv")))
-    found = check_random(load_backend("numpy"), kernel, FLOAT32, 0, 6)
-    assert (found.cases, found.wrong) == (6, 0), found.disagreements
+    result = check_random(load_backend("numpy"), kernel, FLOAT32, 0, 6)
+    assert (result.cases, result.wrong) == (6, 0), result.disagreements
 
 
 def test_random_cases_that_cannot_be_drawn_are_unsupported() -> None:
@@ -107,6 +111,6 @@ def test_random_cases_that_cannot_be_drawn_are_unsupported() -> None:
     with pytest.raises(SpecError, match="no random case was found"):
         cases[0]
     _CASES[id(kernel), FLOAT32, "cpu", 0, 1] = cases
-    found = check_random(load_backend("numpy"), kernel, FLOAT32, 0, 3)
-    assert (found.cases, found.unsupported, found.wrong) == (0, 3, 0)
-    assert "no random case was found" in (found.reason or "")
+    result = check_random(load_backend("numpy"), kernel, FLOAT32, 0, 3)
+    assert (result.cases, result.unsupported, result.wrong) == (0, 3, 0)
+    assert "no random case was found" in (result.reason or "")

@@ -31,8 +31,8 @@ FLAGS: tuple[str, ...] = (
     "causal", "gqa", "mask", "bias", "window", "lengths", "segments", "softcap", "sinks", "dropout", "slopes",
     "head_scale", "log_n", "lse", "stages",
 )  # fmt: skip
-WRONG = {one.variant: one for one in kernels.WRONG}
-SOUND = {one.variant: one for one in kernels.SOUND}
+WRONG = {kernel.variant: kernel for kernel in kernels.WRONG}
+SOUND = {kernel.variant: kernel for kernel in kernels.SOUND}
 # What says something only beside another feature.
 BESIDE = {"batch_offset": "causal", "nan_isolation": "lengths"}
 
@@ -56,10 +56,10 @@ def test_a_design_holds_every_pair_that_can_be() -> None:
 
 def test_a_pair_is_not_given_up_for_what_stands_beside_it() -> None:
     levels = {"a": ("0", "1", "2"), "b": ("0", "1", "2"), "c": ("0", "1", "2"), "d": ("0", "1", "2")}
-    asked: list[dict[str, str]] = []
+    tried: list[dict[str, str]] = []
 
     def stands(row: dict[str, str]) -> list[dict[str, str]]:
-        asked.append(row)
+        tried.append(row)
         return [] if row["a"] == "1" and row["b"] == "2" else [row]
 
     design = Design(levels, lambda *_: True, stream(0, "test"), stands=stands)
@@ -68,7 +68,7 @@ def test_a_pair_is_not_given_up_for_what_stands_beside_it() -> None:
     every = {frozenset(((x, i), (y, j))) for x, y in combinations(levels, 2) for i in levels[x] for j in levels[y]}
     assert every - seen == {frozenset((("a", "1"), ("b", "2")))}
     assert design.impossible == [(("a", "1"), ("b", "2"))]
-    assert sum(not stands(row) for row in list(asked)) < 12, "what was seen not to stand is not tried again"
+    assert sum(not stands(row) for row in list(tried)) < 12, "what was seen not to stand is not tried again"
 
 
 @cache
@@ -88,7 +88,7 @@ def is_out_of_reach(pair: frozenset[tuple[str, str]]) -> bool:
     names = {name for name, _ in pair}
     if "poison" in names:
         return bool(names & {"wanted", "cotangent"}) and not {level for _, level in pair}.isdisjoint(dims.SEEN)
-    return ("where", "past") in pair and bool(pair & {("Tq", one) for one in ("1024+", "2048+", "4096+")})
+    return ("where", "past") in pair and bool(pair & {("Tq", level) for level in ("1024+", "2048+", "4096+")})
 
 
 def test_the_plan_holds_every_two_classes_of_all_that_naive_supports() -> None:
@@ -96,16 +96,16 @@ def test_the_plan_holds_every_two_classes_of_all_that_naive_supports() -> None:
     assert set(available["Tq"]) == set(dims.LENGTHS)
     assert set(available["S"]) == {*dims.LENGTHS, dims.SQUARE}
     for name, levels in available.items():
-        assert {one.row[name] for one in plan} == set(levels), name
-    seen = set.union(*(pairs_in(one.row) for one in plan if not one.dead))
+        assert {planned.row[name] for planned in plan} == set(levels), name
+    seen = set.union(*(pairs_in(planned.row) for planned in plan if not planned.dead))
     missing = [pair for pair in possible(available) if pair not in seen]
     assert [pair for pair in missing if not is_out_of_reach(pair)] == []
 
 
 def test_no_case_of_the_plan_is_without_a_key_but_for_a_few_that_cover_nothing() -> None:
     _, plan = of_naive()
-    dead = [one for one in plan if not has_a_key(one.case)]
-    assert dead == [one for one in plan if one.dead]
+    dead = [planned for planned in plan if not has_a_key(planned.case)]
+    assert dead == [planned for planned in plan if planned.dead]
     assert len(dead) == 4
 
 
@@ -113,23 +113,25 @@ def test_long_sequences_are_tried_with_lengths_that_tiles_divide_and_others() ->
     _, plan = of_naive()
     for name in ("Tq", "S"):
         for level in ("1024+", "2048+", "4096+", "8192+"):
-            values = Counter(getattr(one.case.problem, name) % 64 == 0 for one in plan if one.row[name] == level)
+            values = Counter(
+                getattr(planned.case.problem, name) % 64 == 0 for planned in plan if planned.row[name] == level
+            )
             assert min(values[True], values[False]) >= 5, (name, level)
 
 
 def test_every_dtype_is_tried_without_gradients_too_and_sees_a_nan_there() -> None:
     _, plan = of_naive()
     for dtype in DTYPES:
-        about = [one for one in plan if one.row["mode"] == f"{dtype} forward"]
-        assert {"nan_query", "nan_key", "nan_value"} <= {one.row["poison"] for one in about}
-        assert {one.row["S"] for one in about} == {*dims.LENGTHS, dims.SQUARE}
+        about = [planned for planned in plan if planned.row["mode"] == f"{dtype} forward"]
+        assert {"nan_query", "nan_key", "nan_value"} <= {planned.row["poison"] for planned in about}
+        assert {planned.row["S"] for planned in about} == {*dims.LENGTHS, dims.SQUARE}
 
 
 def test_masks_and_biases_of_every_rank_stand_beside_several_heads_and_batch_entries() -> None:
     _, plan = of_naive()
     for name in ("mask", "bias"):
-        about = [one for one in plan if one.case.problem.B > 1 and one.case.problem.Hq > 1]
-        assert {one.row[name] for one in about} == set(dims.FEATURES[name])
+        about = [planned for planned in plan if planned.case.problem.B > 1 and planned.case.problem.Hq > 1]
+        assert {planned.row[name] for planned in about} == set(dims.FEATURES[name])
 
 
 def test_the_plan_is_the_same_every_time_and_its_texts_are_its_cases() -> None:
@@ -144,8 +146,8 @@ def test_the_plan_is_the_same_every_time_and_its_texts_are_its_cases() -> None:
 def not_ok(cases: list[str]) -> list[tuple[str, str | None]]:
     """Those that numpy/naive fails, or in which the bound is so wide that it cannot."""
     backend, kernel = resolve("numpy/naive")
-    found = (judge_case(backend, kernel, case) for case in cases)
-    return [(one.case, one.reason) for one in found if one.status != "ok"]
+    results = (judge_case(backend, kernel, case) for case in cases)
+    return [(result.case, result.reason) for result in results if result.status != "ok"]
 
 
 @pytest.mark.slow
@@ -164,18 +166,21 @@ def test_every_case_can_fail() -> None:
     before = [CheckRow(kernel.name, "sizes", "bfloat16", "cpu", UNTRIED, 0)]
     rows = with_boundaries(before, [blunt], gradients=True)
     # It is about two rows and is counted in the first of them.
-    told = {row.feature: (row.status, row.cases, row.asked, row.untried) for row in rows}
-    assert told == {"sizes": (UNTRIED, 0, 1, None), "inputs": (UNTRIED, 0, 1, {BLUNT: 1})}
+    seen = {row.feature: (row.status, row.cases, row.asked, row.untried) for row in rows}
+    assert seen == {"sizes": (UNTRIED, 0, 1, None), "inputs": (UNTRIED, 0, 1, {BLUNT: 1})}
 
 
 @pytest.mark.parametrize("flag", part((*FLAGS, *BESIDE), ("causal", "lengths", "dropout", "lse", "nan_isolation")))
 def test_every_declared_feature_has_cases_in_every_dtype_that_need_nothing_else(flag: str) -> None:
     plan = planned_cases(declaring(dtypes=DTYPES, gradients=True, **{flag: True, BESIDE.get(flag, flag): True}))
     for dtype in DTYPES:
-        about = [one for one in plan if one.case.problem.dtype == dtype and one.case.gradients]
-        with_it = [one for one in about if flag in features_of(one.case)]
+        about = [planned for planned in plan if planned.case.problem.dtype == dtype and planned.case.gradients]
+        with_it = [planned for planned in about if flag in features_of(planned.case)]
         assert len(with_it) >= 2, (flag, dtype, len(about))
-        assert len({one.row["S"] for one in with_it} | {one.row["Tq"] for one in with_it}) >= 3, (flag, dtype)
+        assert len({planned.row["S"] for planned in with_it} | {planned.row["Tq"] for planned in with_it}) >= 3, (
+            flag,
+            dtype,
+        )
 
 
 @pytest.mark.parametrize(
@@ -192,11 +197,11 @@ def test_where_every_case_is_compiled_few_hold_every_class_and_each_dtype_most(d
     available = levels_of(kernel, DTYPES)
     plan = planned_cases(kernel, compiles=True, most=COMPILED_CASES)
     assert len(plan) <= COMPILED_CASES
-    every = [one for first in plan for one in (first, *others(kernel, first))]
+    every = [planned for first in plan for planned in (first, *others(kernel, first))]
     for name, levels in available.items():
-        assert {one.row[name] for one in every} == set(levels), name
+        assert {planned.row[name] for planned in every} == set(levels), name
     modes = [mode for mode in available["mode"] if mode.endswith("backward")]
-    seen = {(one.row["mode"], name, level) for one in every for name, level in one.row.items()}
+    seen = {(planned.row["mode"], name, level) for planned in every for name, level in planned.row.items()}
     for mode in modes:
         wanted = [(name, level) for name in available for level in available[name] if name != "mode"]
         wanted = [(name, level) for name, level in wanted if dims.fits({"mode": mode, name: level})]
@@ -206,16 +211,16 @@ def test_where_every_case_is_compiled_few_hold_every_class_and_each_dtype_most(d
         assert len([name for name, _ in missing if name not in ("Tq", "S", "heads")]) <= 8, (mode, missing)
     poisons = {*dims.SEEN} & set(available["poison"])
     for dtype in DTYPES:
-        tried = {one.row["poison"] for one in every if one.row["mode"] == f"{dtype} forward"}
+        tried = {planned.row["poison"] for planned in every if planned.row["mode"] == f"{dtype} forward"}
         assert not poisons or tried & poisons
 
 
 def first_wrong(kernel: Implementation, step: int = 1) -> str | None:
     """The first case of one sweep of the plan that disagrees, in float32 alone; of every ``step``-th case."""
     backend = load_backend("numpy")
-    cases = [case_text(one.case) for one in planned_cases(kernel, ("float32",))[::step]]
+    cases = [case_text(planned.case) for planned in planned_cases(kernel, ("float32",))[::step]]
     results = (judge_case(backend, kernel, case) for case in cases)
-    return next((one.reason for one in results if one.status == "wrong"), None)
+    return next((planned.reason for planned in results if planned.status == "wrong"), None)
 
 
 @pytest.mark.parametrize("name", part(WRONG, ("tile-start", "fives", "many-keys", "length-0")))
@@ -232,8 +237,8 @@ def test_a_long_tail_that_a_running_sum_loses_accuses_nobody() -> None:
     """Its weights are below half a unit in the last place of the sum so far, and all of them are lost downwards."""
     sizes = "scale=3.5 B=2 Hq=18 Hkv=3 Tq=11 S=3072 D=3"
     case = f"{sizes} seed=1955211550 distribution=large_mean operands=layout_expanded,zeros"
-    found = judge_case(load_backend("numpy"), SOUND["grouped"], case)
-    assert found.status == "ok", found.reason
+    result = judge_case(load_backend("numpy"), SOUND["grouped"], case)
+    assert result.status == "ok", result.reason
 
 
 @pytest.mark.slow
@@ -263,5 +268,5 @@ def test_no_disagreement_is_lost_and_rows_count_their_cases() -> None:
     assert row.status == "wrong"
     assert row.failing
     assert row.cases > 2
-    assert all(one.status == "ok" for one in others)
+    assert all(other.status == "ok" for other in others)
     assert np.isfinite(row.error_ratio or 0.0)
