@@ -54,8 +54,8 @@ class CheckRow:
     ``declared`` is what the implementation declares of its arithmetic that is not the default, and so moves its bound.
 
     ``counted`` are those of the cases that no earlier row has counted: a case of the plan is about several rows.
-    ``covered`` has the smallest and the largest of each size and of the offset, ``untried`` counts cases by the reason
-    why they were not tried, or say nothing; a case of the plan, once more, in the first row that it is about.
+    ``covered`` has the smallest and the largest of each size and of the offset. ``untried`` counts cases by the reason
+    why they were not tried, or say nothing; a case of the plan is counted once there too, in its first row.
 
     ``sequence`` are the cases that one process was asked, ``failing`` last: some faults need what came before.
     ``disagreements`` are all cases that disagreed, each with ``case`` (as ``--case`` takes it), ``fault``, ``reason``.

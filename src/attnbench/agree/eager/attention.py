@@ -1,4 +1,4 @@
-"""Plain eager attention in steps that can be replaced one by one: the stock from which mutants are bred.
+"""Plain eager attention in steps that can be replaced one by one: each mutant replaces some of them.
 
 It computes in float32 (float64 for float64), rounds the output, and supports the whole spec, forward and backward. It
 leans on neither the oracle nor ``impls``. Arrays are whole, (B, Hq, ...), with keys and values as each query head reads
@@ -52,7 +52,11 @@ class Softmax(NamedTuple):
 
 @dataclass
 class ForwardState:
-    """One call on its way through the steps; q, k, v wide, the rest (B, Hq, Tq, S) but scale, sink, lse and output."""
+    """What the steps of the forward pass made of one call, kept for the backward pass and for stages.
+
+    q, k, v are as each query head reads them, in the wide dtype; the other arrays are (B, Hq, Tq, S), except scale,
+    sink, lse and output.
+    """
 
     call: Call
     q: Array

@@ -7,9 +7,9 @@ import numpy as np
 from attnbench.attention.arrays import Array
 
 UNIFORM_TERMS = 0.25  # coefficient of variation below which roundings add up instead of cancelling
-BY_CHANCE = 2  # so many of many different terms are the same in the bits that are compared
-# How many bits of the fraction of equal terms are the same, at least and at most: a product of matrices need not round
-# equal rows alike.
+BY_CHANCE = 2  # so many terms may be the same by chance in the bits that are compared, where there are many terms
+# Terms count as equal if so many bits of their fractions are the same, at least and at most: a product of matrices need
+# not round equal rows alike.
 FEWEST_BITS, MOST_BITS = 6, 40
 
 
@@ -42,7 +42,8 @@ def alike_terms(terms: Array, u: float, copies: int = 1) -> Array:
 def root_of_groups(terms: Array, values: Array, u: float) -> Array:
     """√(Σ (Σ t w)²) (T, Dv) of weights (T, S) and values (S, Dv), the inner sum over equal weights; 0 without any.
 
-    So much of a relative error of each weight is seen that is the same for equal ones and of random sign otherwise.
+    That is how far the output moves, in units of the weights' relative error, where that error is the same for equal
+    weights and of random sign among different ones.
     """
     roots = np.zeros((len(terms), values.shape[1]))
     for row, keys in enumerate(_rounded(terms, u)):

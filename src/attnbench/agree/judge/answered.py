@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answered:
-    """What went in, what is judged of it, and what came out."""
+    """One answer: the inputs, which rows and heads are judged, the truth about these, and what came out."""
 
     inputs: Inputs
     selection: Selection
@@ -51,7 +51,7 @@ class Answered:
         return judge_gradients(self.ran.grads, self.inputs, units, self.selection, self.evaluated)
 
     def judged(self, precision: Precision, *, first: bool = False) -> tuple[Judgement, ...]:
-        """Every array; with ``first`` no gradient where others disagree."""
+        """A judgement of every array; with ``first`` gradients are left out where the output or a stage disagrees."""
         forward = self.forward(precision)
         return (
             forward if first and not all(judgement.ok for judgement in forward) else forward + self.gradients(precision)

@@ -53,7 +53,7 @@ def judge(tensor: str, got: Any, expected: Array, bound: Array, dtype: str, abov
 def of_another_form(tensor: str, got: Any, shape: tuple[int, ...], dtype: str) -> Judgement | None:
     """Anything but a plain NumPy array of this shape and dtype, in this machine's byte order.
 
-    Of a subclass a mask over its elements, or another arithmetic, would escape the comparison.
+    A subclass is refused: a mask over its elements, or an arithmetic of its own, would escape the comparison.
     """
     if getattr(got, "shape", shape) != shape:
         return _failed(tensor, "shape", f"has shape {got.shape}, not {shape}")

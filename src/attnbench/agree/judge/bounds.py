@@ -103,7 +103,7 @@ class Units:
         return np.where(aligned, n, np.clip(alike, sqrt(n), n)) + 2.0
 
     def storing(self, n: int) -> float:
-        """How many roundings to the output's dtype a gradient takes that is a sum of n terms, as they add up."""
+        """How many roundings to the output's dtype add up in a gradient that is a sum of n terms."""
         pieces = 1 if self.stored_sums is None else max(1, ceil(n / self.stored_sums))
         return float(pieces) if self.rigorous else min(pieces, STORED * sqrt(pieces))
 
@@ -284,7 +284,7 @@ def _coarse(head: HeadReference, keys: Keys) -> tuple[Array, Array]:
 
 
 def _of_near_keys(head: HeadReference, keys: Keys) -> HeadReference:
-    """The rows as they were if only the keys with a small δ existed; of a row without any, with its own output."""
+    """The rows as they would be if only the keys with a small δ existed; a row without such keys keeps its output."""
     logs = np.where(keys.near, keys.logs, -np.inf)
     total = log_sum(logs)
     some = np.isfinite(total)

@@ -73,8 +73,8 @@ def gradient_bounds(
 ) -> Gradients:
     """E for every gradient, in the shape of its operand; ``rows``, ``pairs``: where the cotangents are not zero.
 
-    ``evaluated`` are these heads if somebody has them already. ``steps`` are those of a wrong backward pass, whose own
-    bounds are asked for.
+    ``evaluated`` are these heads where they were evaluated before. ``steps`` are those of the backward pass whose
+    bounds are wanted: the spec's, or a wrong one's.
     """
     bounds = zeros_like_operands(q, k, v, call)
     total_rows = len(rows) * call.sizes.group

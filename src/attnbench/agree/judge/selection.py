@@ -48,10 +48,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class Share:
-    """How much of a case is judged whole: up to so many query-key pairs, and so many heads of all batch entries.
+    """Up to which size a case is judged whole: so many query-key pairs, and so many heads of all batch entries.
 
-    Of a larger one ``chosen_heads`` are judged, or all that there are; without it the usual few, of which some may be
-    the same.
+    Of a larger one ``chosen_heads`` are judged, or all if there are fewer; without it the usual few, fewer where a head
+    is drawn twice.
     """
 
     pairs: int
@@ -64,9 +64,10 @@ SHARE = Share(pairs=1 << 15, heads=12)
 
 
 def choose(call: Call, seed: int, share: Share | None = None) -> Selection:
-    """All rows and heads of a call within ``share`` (``WHOLE`` pairs); of a larger one about half as many pairs.
+    """All rows and heads of a call within ``share``, or without it within ``WHOLE`` pairs; of a larger one some.
 
-    These are the first and the last ones, those either side of every usual edge of a tile, and random ones.
+    These have about half as many pairs as the share: the first and the last rows, those either side of every usual edge
+    of a tile, and random ones.
     """
     s, share = call.sizes, share or Share(WHOLE)
     everything = Selection(np.arange(s.Tq), tuple(np.ndindex(s.B, s.Hq)))
@@ -85,7 +86,7 @@ def choose(call: Call, seed: int, share: Share | None = None) -> Selection:
 
 
 def _some_heads(s: Sizes, share: Share, rng: np.random.Generator) -> tuple[tuple[int, int], ...]:
-    """The first and the last, and others: as many as are asked for, or as may be where a head is small, else four."""
+    """The first head, the last, and random ones: ``chosen_heads`` in all, else four, or more where heads are small."""
     every, count = list(np.ndindex(s.B, s.Hq)), CHOSEN_HEADS
     if share.chosen_heads is not None:
         others = rng.permutation(np.arange(1, len(every) - 1))[: share.chosen_heads - 2]

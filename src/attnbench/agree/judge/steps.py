@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Steps:
-    """Factors on Σ P·dP (``delta``) and dlse, the scale's part, if the cap is differentiated, and where dropout counts.
+    """The steps of a backward pass.
 
+    ``delta`` and ``lse`` are factors on Σ P·dP and on dlse; ``scale`` makes the factor on dS of the scale; ``cap`` says
+    whether the cap is differentiated, ``keep_in_weights`` and ``keep_in_values`` whether dropout counts in dP and dV.
     ``group`` and ``reduce`` say how the gradients of k and v over the query heads of a group, and those of a bias over
     its broadcast axes, become one: their ``sum``, their ``mean``, or the ``first`` or ``last`` alone.
     """

@@ -1,8 +1,8 @@
-"""Judging what a bound call answers, after the clock: the numbers in a report belong to right answers.
+"""Judging what a bound call answers, after it was timed: the numbers in a report belong to right answers.
 
 The gate judges a binding before it is timed. This judges it afterwards: once more on the inputs that it was timed on,
-and on other values, which are put in their place where a framework's arrays can be changed: so that an answer kept from
-an earlier call is seen.
+and on other values, so that an answer kept from an earlier call is seen. Where a framework's arrays can be changed, the
+other values are put in the place of the first ones.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KEPT = "after other values were put in the place of its inputs"
 
 
 def verify(binding: Binding, case: Case) -> str | None:
-    """Why what the binding of a case answers is wrong, or ``None``; its inputs may be other ones afterwards."""
+    """Why what the binding of a case answers is wrong, or ``None``. Its inputs may have other values afterwards."""
     inputs = inputs_of(case)
     if wrong := _wrong(binding, inputs, case.problem.seed):
         return f"after it was timed: {wrong}"

@@ -32,7 +32,7 @@ class Facts:
 
     ``q`` (B, Hq, Tq, D); ``k``, ``v`` (B, Hq, S, D or Dv) as each query head reads them, ``keys`` and ``values`` as
     they were given (B, Hkv, S, ...). ``parts`` is the allowed set by its causes. ``position`` (B or 1, 1, Tq, 1).
-    The functions are the steps that a kernel may do otherwise, ``None`` for as the spec says.
+    The functions are steps that a kernel may do in another way; ``None`` stands for the spec's way.
     """
 
     call: Call
@@ -80,7 +80,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Computed:
-    """Attention as one reading has it, float64: the stages of the spec, and the rows that it leaves open."""
+    """Attention computed from facts, in float64: the stages of the spec, and the rows on which they do not commit."""
 
     facts: Facts
     scores: Array
@@ -239,7 +239,7 @@ def bounds_of(computed: Computed, units: Units) -> Array:
     with np.errstate(all="ignore"):
         for b, h in np.ndindex(*computed.output.shape[:2]):
             bound[b, h] = output_bound(head_of(computed, b, h), computed.facts.call, h, units)
-    # What a row without a key is given instead of 0 is computed, too.
+    # A reading may give a row without a key something else than 0: the bound is then that of a mean of values.
     empty = ~np.any(computed.facts.allowed, axis=-1)[..., None]
     largest = np.nan_to_num(np.abs(computed.facts.v)).max(-2, keepdims=True, initial=0.0)
     given = (units.growth(computed.facts.call.sizes.S, aligned=True) * units.accumulate + 4 * units.output) * largest
