@@ -11,8 +11,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from attnbench.agree.cases import dimensions as dims
+from attnbench.agree.cases.covering import Row
 from attnbench.agree.cases.making import planned
-from attnbench.agree.cases.sizes import Row, size_rows
+from attnbench.agree.cases.sizes import size_rows
 from attnbench.attention.precision import DTYPES
 
 if TYPE_CHECKING:

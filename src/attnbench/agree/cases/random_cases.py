@@ -14,6 +14,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.cases import dimensions as dims
+from attnbench.agree.cases.covering import Pair
 from attnbench.agree.cases.levels import levels_of
 from attnbench.agree.cases.making import Planned, case_of
 from attnbench.agree.cases.plan import others
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from attnbench.backends.implementation import Implementation
 
 Levels = Mapping[str, str]
-Pair = tuple[tuple[str, str], tuple[str, str]]
 
 ON, ON_CORE = 0.2, 0.4  # how often a feature is on
 SMALL = 0.75  # how many of the cases are small

@@ -13,6 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.cases import dimensions as dims
+from attnbench.agree.cases.covering import Row
 from attnbench.errors import SpecError
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from attnbench.backends.implementation import Limit
 
-Row = dict[str, str]
 Values = dict[str, int]
 
 GROUPS = (("Tq", "S"), ("D", "Dv"), ("heads",), ("B",))
