@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 Progress = Callable[["CheckRow"], None]
 Watch = Callable[[int, int, str, str], None]
 Note = Callable[[str], None]
-ENOUGH = 0.1  # of it, to say when it is going to end
-LONG_S = 90  # from here on it is said beforehand what it takes
+ENOUGH = 0.1  # the part of the work that must be done before its end is estimated
+LONG_S = 90  # a plan that takes longer than this is announced with the time that it takes
 
 
 class Ends:
@@ -33,7 +33,7 @@ class Ends:
 
 
 @dataclass
-class Told:
+class Listeners:
     """Who is told what: ``progress`` every row, ``watch`` how many of how many units are done, ``note`` the price."""
 
     progress: Progress | None = None
