@@ -89,11 +89,11 @@ def _laid(doctor: Doctor, case: Case) -> str:
     """The array whose layout alone makes the case wrong, or the first of several; empty if none does."""
     inputs, precision = inputs_of(case), held(doctor.implementation, case.problem.dtype, doctor.device).precision
     there = inputs.arrays()
-    for name in (one for one in LAID if one in there):
+    for name in (array for array in LAID if array in there):
         doctor.go_on()
-        one = replace(inputs, laid=(name,))
+        alone = replace(inputs, laid=(name,))
         try:
-            answer = answer_to(one, case.problem.seed, doctor.backend, doctor.implementation, doctor.device)
+            answer = answer_to(alone, case.problem.seed, doctor.backend, doctor.implementation, doctor.device)
         except Exception as error:
             if isinstance(error, MemoryError):
                 raise

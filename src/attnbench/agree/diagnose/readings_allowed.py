@@ -77,8 +77,8 @@ def alignments(facts: Facts) -> Readings:
     index = np.arange(s.Tq)[None, None, :, None]
     offset = np.reshape(np.asarray(call.offset), (-1, 1, 1, 1))
     corner = s.S - s.Tq
-    here = {"top left": 0, "bottom right": corner}
-    for name, shift in here.items():
+    corners = {"top left": 0, "bottom right": corner}
+    for name, shift in corners.items():
         yield Reading("alignment", f"aligned {name}, whatever was asked", moved(facts, index + shift))
     # A kernel that has one corner built in and takes the other as a shift.
     other = np.where(offset == corner, -corner, corner)

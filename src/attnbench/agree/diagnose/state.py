@@ -75,7 +75,7 @@ def _of_a_leak(doctor: Doctor, seen: Seen, name: str, cleaned: dict[str, Array])
 def of_state(doctor: Doctor, seen: Seen) -> Diagnosis | None:
     """Whether the answer is that of another call, differs from run to run, or is partly not written."""
     again = doctor.other(seen)
-    others = [one for seed in OTHER_SEEDS if (one := doctor.other(seen, seed=seed)) is not None]
+    others = [other for seed in OTHER_SEEDS if (other := doctor.other(seen, seed=seed)) is not None]
     if len(others) == len(OTHER_SEEDS):
         first, second = others
         alike = first.got.tobytes() == second.got.tobytes() and bool(np.isfinite(first.got.astype(np.float64)).all())
@@ -97,9 +97,9 @@ def of_state(doctor: Doctor, seen: Seen) -> Diagnosis | None:
 def _unwritten(seen: Seen, others: list[Seen]) -> Diagnosis | None:
     """Rows from some row on hold 0, whatever the inputs, and all before are right."""
     first = None
-    for one in (seen, *others):
-        empty = np.all(one.got.astype(np.float64) == 0, axis=(0, 1, 3))
-        alive = np.any(one.right.output != 0, axis=(0, 1, 3))
+    for run in (seen, *others):
+        empty = np.all(run.got.astype(np.float64) == 0, axis=(0, 1, 3))
+        alive = np.any(run.right.output != 0, axis=(0, 1, 3))
         if not empty.any() or not alive[empty].any():
             return None
         start = int(np.argmax(empty))
@@ -144,11 +144,11 @@ def _factors(doctor: Doctor, seen: Seen, others: list[Seen]) -> Array | None:
     if not others or seen.right.output.size < 64:  # noqa: PLR2004  (factors of few elements may agree by chance)
         return None
     factors = []
-    for one in (seen, others[0]):
-        right = one.right.output
+    for run in (seen, others[0]):
+        right = run.right.output
         clear = np.abs(right) > 0.2 * np.abs(right).mean()
         with np.errstate(all="ignore"):
-            factors.append(np.where(clear, one.got.astype(np.float64) / right - 1, np.nan))
+            factors.append(np.where(clear, run.got.astype(np.float64) / right - 1, np.nan))
     both = np.isfinite(factors[0]) & np.isfinite(factors[1])
     a, b = factors[0][both], factors[1][both]
     floor = 64 * doctor.units(seen.call).output
