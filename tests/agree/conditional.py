@@ -28,7 +28,7 @@ from attnbench.agree.cases.plan import SWEEPS, planned_cases
 from attnbench.agree.eager.attention import Eager
 from attnbench.agree.judge.sampled import SHARE
 from attnbench.agree.mutants.conditional.known import Known, called_again, fault, known
-from attnbench.agree.mutants.conditional.witnesses import KEEPS, Pair, draw_witnessed
+from attnbench.agree.mutants.conditional.witnesses import KEEPS, ConditionedMutant, draw_witnessed
 from attnbench.attention.precision import DTYPES
 from attnbench.attention.problem import Case
 from attnbench.backends.bind import Inputs, inputs_of
@@ -88,7 +88,7 @@ def _known(one: CheckCase) -> Known:
     return known(one.case, inputs=_inputs(one.case), share=share)
 
 
-def first_kill(pair: Pair, plan: Sequence[CheckCase]) -> tuple[Case | None, int]:
+def first_kill(pair: ConditionedMutant, plan: Sequence[CheckCase]) -> tuple[Case | None, int]:
     """The first case of a plan that finds the planted fault, and how many were judged.
 
     Where a fault depends on what came before, the order is that of the plan; otherwise the likeliest come first.
@@ -109,7 +109,7 @@ def first_kill(pair: Pair, plan: Sequence[CheckCase]) -> tuple[Case | None, int]
     return None, tried
 
 
-def _likeliest_first(pair: Pair, plan: Sequence[CheckCase]) -> list[CheckCase]:
+def _likeliest_first(pair: ConditionedMutant, plan: Sequence[CheckCase]) -> list[CheckCase]:
     order = {feature: i for i, feature in enumerate(pair.mutant.telling)}
 
     def key(one: CheckCase) -> tuple[bool, int]:

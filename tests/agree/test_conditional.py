@@ -22,7 +22,7 @@ from attnbench.agree.mutants.conditional.known import fault, known
 from attnbench.agree.mutants.conditional.moments import Condition, Moment
 from attnbench.agree.mutants.conditional.mutants import Conditional
 from attnbench.agree.mutants.conditional.recipes import BY_FEATURE, BY_KIND, recipes
-from attnbench.agree.mutants.conditional.witnesses import KEEPS, Pair, draw_pair, witness
+from attnbench.agree.mutants.conditional.witnesses import KEEPS, ConditionedMutant, draw_pair, witness
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Sizes
 from attnbench.attention.problem import Case
@@ -235,7 +235,7 @@ def test_a_plan_without_cases_finds_nobody() -> None:
 
 
 def test_a_plan_with_the_witness_finds_it() -> None:
-    pair = Pair(MUTANTS["ScaleMissing"], replace(ALWAYS, part=PARTS["rows"]), PLAIN)
+    pair = ConditionedMutant(MUTANTS["ScaleMissing"], replace(ALWAYS, part=PARTS["rows"]), PLAIN)
     assert conditional.first_kill(pair, [CheckCase("sizes", PLAIN)]) == (PLAIN, 1)
     assert conditional.first_kill(pair, [CheckCase("sizes", PLAIN.with_problem(Tq=20))]) == (None, 0)
 

@@ -112,7 +112,7 @@ def in_class(m: int, r: int) -> Callable[[int], int]:
 def with_operand(case: Case, kind: str) -> Case:
     """The case with this operand instead of others of its group."""
     group = next(kinds for kinds in OPERAND_GROUPS.values() if kind in kinds)
-    others = tuple(one for one in case.problem.operands if one not in group)
+    others = tuple(operand for operand in case.problem.operands if operand not in group)
     return case.with_problem(operands=(*others, kind))
 
 
@@ -125,7 +125,7 @@ def placed(kind: str) -> Callable[[Case], Case]:
     """The queries at other positions, which matter."""
 
     def fit(case: Case) -> Case:
-        others = tuple(one for one in case.problem.operands if one != "past")
+        others = tuple(operand for operand in case.problem.operands if operand != "past")
         case = with_operand(case.with_problem(operands=others), kind)
         spec = replace(case.spec, align=None)
         if not spec.causal and spec.window is None and "slopes" not in case.problem.operands:

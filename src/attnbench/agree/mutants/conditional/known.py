@@ -1,4 +1,4 @@
-"""Answers known beforehand, so that many mutants can be judged on one case at the price of their own passes alone.
+"""Answers computed once for each case, so that judging one more mutant costs no more than the mutant's own passes.
 
 A mutant behind a condition differs from the sound implementation in few cases. Where its condition does not hold
 nothing is computed; where it holds, its answer is compared with the oracle's, which was computed once. The verdict is
@@ -131,4 +131,4 @@ def _outside(answer: Known, output: AttentionOutput, grads: dict[str, Array]) ->
     """The first array that disagrees, judged as a trial judges it."""
     judged = forms(output, answer.inputs.call) or held(output, answer.forward, answer.sample)
     judged += held_gradients(grads, answer.gradients)
-    return next((one.sentence() for one in judged if not one.ok), None)
+    return next((judgement.sentence() for judgement in judged if not judgement.ok), None)
