@@ -6,6 +6,7 @@ Where a case with many features and odd sizes does not show the kind, a plainer 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,14 +68,23 @@ def examine(
 
     until = started + seconds * OVERTIME
     if not diagnosis.known:
-        easier = handy(case, lambda other: bool(fails(other)), seconds=seconds / 2)
-        origin = None if _large(case) else case
-        of_easier = patient.diagnosed(easier, min(seconds / 2, _left(until)), origin) if easier != case else diagnosis
-        diagnosis, case = (
-            (of_easier, easier) if of_easier.known or diagnosis.evidence == TOO_LARGE else (diagnosis, case)
+        diagnosis, case = _of_plainer_case(
+            patient, case, diagnosis, lambda other: bool(fails(other)), seconds / 2, until
         )
     smallest = shrink(case, lambda other: bool(fails(other)), seconds=min(seconds / 2, _left(until)))
     return Examination(diagnosis, (smallest,), condition(smallest, fails, seconds=min(seconds / 6, _left(until))))
+
+
+def _of_plainer_case(
+    patient: Patient, case: Case, diagnosis: Diagnosis, fails: Callable[[Case], bool], seconds: float, until: float
+) -> tuple[Diagnosis, Case]:
+    """The diagnosis of a plainer case that fails alike, with that case, where it tells more than ``diagnosis`` does."""
+    easier = handy(case, fails, seconds=seconds)
+    if easier == case:
+        return diagnosis, case
+    origin = None if _large(case) else case
+    of_easier = patient.diagnosed(easier, min(seconds, _left(until)), origin)
+    return (of_easier, easier) if of_easier.known or diagnosis.evidence == TOO_LARGE else (diagnosis, case)
 
 
 def _left(until: float) -> float:

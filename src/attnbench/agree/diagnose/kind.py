@@ -72,17 +72,24 @@ def _diagnosed(doctor: Doctor, case: Case, origin: Case | None) -> Diagnosis:
             where = f"{_laid(doctor, case) or 'an array'} {LAYOUTS[case.problem.layout]}"
             return Diagnosis("layout", f"right in contiguous memory, wrong where {where}")
         case = contiguous
-    if failed.fault in ("exception", "input"):
-        refused = "read-only" in (failed.reason or "")
-        return Diagnosis("input" if refused else failed.fault, f"it {failed.reason}")
-    if failed.fault in ("type", "reused"):
-        return Diagnosis({"reused": "state"}.get(failed.fault, failed.fault), failed.reason or "")
+    if (plain := _of_fault(failed)) is not None:
+        return plain
     p = case.problem
     if p.B * p.Hq * p.Tq * p.S > LARGEST:
         return Diagnosis(UNKNOWN, "the case is too large to be taken apart; give a smaller one with --case")
     seen = doctor.see(_forward(case))
     early = of_form(seen) or of_nan(doctor, seen) or of_state(doctor, seen)
     return early or _of_values(doctor, seen, case, failed, origin and origin.in_contiguous_memory())
+
+
+def _of_fault(failed: Trial) -> Diagnosis | None:
+    """The diagnosis where the fault of the trial says it all: an exception, an input written to, a type, a buffer."""
+    if failed.fault in ("exception", "input"):
+        refused = "read-only" in (failed.reason or "")
+        return Diagnosis("input" if refused else failed.fault, f"it {failed.reason}")
+    if failed.fault in ("type", "reused"):
+        return Diagnosis({"reused": "state"}.get(failed.fault, failed.fault), failed.reason or "")
+    return None
 
 
 def _laid(doctor: Doctor, case: Case) -> str:

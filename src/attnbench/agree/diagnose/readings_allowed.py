@@ -45,7 +45,7 @@ def _plural(n: int) -> str:
 
 
 def causals(facts: Facts) -> Readings:
-    """A frontier that is elsewhere, or in steps."""
+    """A causal frontier that is elsewhere, ignored, or in steps."""
     if "causal" not in facts.parts:
         return
     j, p = np.arange(facts.call.sizes.S), facts.position

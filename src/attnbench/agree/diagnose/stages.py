@@ -69,8 +69,17 @@ def of_outputs(doctor: Doctor, seen: Seen, failed: Sequence[Judgement]) -> Diagn
     first, *others = witnesses = [
         StageWitness(run, name, doctor.units(run.call)) for run in (seen, *_others(doctor, seen))
     ]
+    if sentences := _explaining(first, others):
+        return Diagnosis(kind, ", or ".join(sentences[:SEVERAL]))
+    if name == "lse" and (diagnosis := _of_lse(doctor, witnesses)) is not None:
+        return diagnosis
+    return Diagnosis(UNKNOWN, f"the output is right, and no known fault explains {name}")
+
+
+def _explaining(first: StageWitness, others: Sequence[StageWitness]) -> list[str]:
+    """What was returned instead, by sentence: wrong in the first run, and what came out in all of them."""
     on_others = [_candidates(other) for other in others]
-    sentences = [
+    return [
         text
         for text, instead in _candidates(first).items()
         if first.tells(instead)
@@ -80,15 +89,16 @@ def of_outputs(doctor: Doctor, seen: Seen, failed: Sequence[Judgement]) -> Diagn
             for other, candidates in zip(others, on_others, strict=True)
         )
     ]
-    if sentences:
-        return Diagnosis(kind, ", or ".join(sentences[:SEVERAL]))
-    if name == "lse":
-        if (added := _constant(witnesses)) is not None:
-            return Diagnosis("lse", f"lse is off by the same number everywhere: {_signed(added)} is added")
-        kinds = list(dict.fromkeys(_kinds(doctor, first, *others)))
-        if len(kinds) == 1:
-            return Diagnosis("lse", f"lse is computed with another {kinds[0]} than the output")
-    return Diagnosis(UNKNOWN, f"the output is right, and no known fault explains {name}")
+
+
+def _of_lse(doctor: Doctor, witnesses: Sequence[StageWitness]) -> Diagnosis | None:
+    """An lse to which a number is added, or that of a wrong reading of the spec."""
+    if (added := _constant(witnesses)) is not None:
+        return Diagnosis("lse", f"lse is off by the same number everywhere: {_signed(added)} is added")
+    kinds = list(dict.fromkeys(_kinds(doctor, *witnesses)))
+    if len(kinds) == 1:
+        return Diagnosis("lse", f"lse is computed with another {kinds[0]} than the output")
+    return None
 
 
 def _others(doctor: Doctor, seen: Seen) -> Iterator[Seen]:

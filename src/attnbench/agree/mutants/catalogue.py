@@ -27,9 +27,9 @@ class BugReport:
 class Mutant:
     """One planted fault.
 
-    ``kind`` is the kind of the fault: a parameter varied is not another kind. ``report`` is ``None`` where no public
-    report of this very fault was found. ``harmless`` names the dtypes in which it is no fault, with the reason.
-    ``telling`` are the features that show it first.
+    ``kind`` is the kind of the fault; the same fault with another number is no other kind. ``report`` is ``None`` where
+    no public report of this very fault was found. ``harmless`` names the dtypes in which it is no fault, with the
+    reason. ``telling`` are the features that show it first.
     """
 
     name: str

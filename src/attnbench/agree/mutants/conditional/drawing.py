@@ -1,9 +1,9 @@
 """Drawing conditions: their classes by name, their numbers, and cases that are made to fulfil them.
 
 Thresholds are log-uniform from 1 to 9,000 for queries and keys, or stand at or beside the edge of a tile; those of
-heads and batch entries are small. A kernel branches on the tail of a tile, so that of sizes those tails are drawn that
-tiles leave: none, one element, all but one. None is taken from the cases of the check, which must find what it was not
-made for.
+heads and batch entries are small. Kernels have branches for what is left over behind whole tiles, so the rests that are
+drawn are those that matter there: none, one element, all but one. No number is taken from the cases of the check, which
+must find faults that it was not made for.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def with_spec(**changes: Any) -> Callable[[Case], Case]:
 
 
 def placed(kind: str) -> Callable[[Case], Case]:
-    """The queries at other positions, which matter."""
+    """The case with its queries at other positions, and a spec in which positions matter."""
 
     def fit(case: Case) -> Case:
         others = tuple(operand for operand in case.problem.operands if operand != "past")

@@ -48,9 +48,10 @@ class Known:
 
 
 def known(case: Case, sample: Sample | None = None, inputs: Inputs | None = None, share: Share | None = None) -> Known:
-    """Everything about a case that does not depend on a mutant; ``inputs`` are its own if they were drawn before.
+    """Everything about a case that does not depend on a mutant.
 
-    Without a ``sample`` that of a trial is judged, ``share`` as in ``choose``.
+    ``inputs`` are the case's, where they were drawn before. Without a ``sample`` the one that a trial takes is judged;
+    ``share`` is that of ``choose``.
     """
     inputs = inputs or inputs_of(case)
     sample = sample or choose(inputs.call, case.problem.seed, share)
