@@ -66,11 +66,15 @@ def check(
     processes, each = _processes(options)
     listeners, ends = Listeners(progress, watch, note), Ends(options.budget_s)
     with ThreadPoolExecutor(processes) as pool:
-        tables = pool.map(lambda impl: _check_one(impl, options, listeners, ends, workers=each), options.impls)
+        tables = pool.map(
+            lambda impl: _check_implementation(impl, options, listeners, ends, workers=each), options.impls
+        )
         return [row for rows in tables for row in rows]
 
 
-def _check_one(impl: str, options: CheckOptions, listeners: Listeners, ends: Ends, workers: int) -> list[CheckRow]:
+def _check_implementation(
+    impl: str, options: CheckOptions, listeners: Listeners, ends: Ends, workers: int
+) -> list[CheckRow]:
     """Check one implementation; a worker that is lost is replaced for the next row."""
     if reason := _unavailable(impl):
         return [listeners.row(CheckRow(impl, "all", "all", options.device, "unsupported", 0, reason=reason))]
@@ -159,10 +163,11 @@ def check_randomly(options: CheckOptions, count: int, seed: int = 0, draws: int 
     """``count`` random cases of each implementation; a case with which a worker is lost is a disagreement."""
     processes, each = _processes(options)
     with ThreadPoolExecutor(processes) as pool:
-        return list(pool.map(lambda impl: _one_randomly(impl, options, count, (seed, draws), each), options.impls))
+        return list(pool.map(lambda impl: _random_cases(impl, options, count, (seed, draws), each), options.impls))
 
 
-def _one_randomly(impl: str, options: CheckOptions, count: int, kind: tuple[int, int], workers: int) -> RandomResult:
+def _random_cases(impl: str, options: CheckOptions, count: int, kind: tuple[int, int], workers: int) -> RandomResult:
+    """Random cases of one implementation; ``kind`` is their seed, and how many draws each has."""
     if reason := _unavailable(impl):
         return RandomResult(impl, unsupported=count, reason=reason)
     info = _info(impl)

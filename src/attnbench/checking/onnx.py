@@ -31,11 +31,11 @@ class OnnxOptions:
 def check_onnx(options: OnnxOptions, progress: Progress | None = None) -> list[OnnxRow]:
     """Check every implementation; rows in the order of ``options.impls``."""
     with ThreadPoolExecutor(at_once_on(options.device)) as pool:
-        tables = pool.map(lambda impl: _one(impl, options, progress), options.impls)
+        tables = pool.map(lambda impl: _check_implementation(impl, options, progress), options.impls)
         return [row for rows in tables for row in rows]
 
 
-def _one(impl: str, options: OnnxOptions, progress: Progress | None) -> list[OnnxRow]:
+def _check_implementation(impl: str, options: OnnxOptions, progress: Progress | None) -> list[OnnxRow]:
     """One implementation; a worker that is lost is replaced for the next node."""
     info = discover.backend(impl.partition("/")[0])
     if reason := info.why_missing():
