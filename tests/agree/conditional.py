@@ -28,7 +28,7 @@ from attnbench.agree.cases.plan import SWEEPS, planned_cases
 from attnbench.agree.eager.attention import Eager
 from attnbench.agree.judge.selection import SHARE
 from attnbench.agree.mutants.conditional.known import Known, called_again, fault, known
-from attnbench.agree.mutants.conditional.witnesses import KEEPS, Pair, draw_witnessed
+from attnbench.agree.mutants.conditional.witnesses import KEEPS, ConditionedMutant, draw_witnessed
 from attnbench.attention.precision import DTYPES
 from attnbench.attention.problem import Case
 from attnbench.backends.bind import Inputs, inputs_of
@@ -41,7 +41,7 @@ Plan = Callable[[], Sequence[CheckCase]]
 @cache
 def cases_of_features() -> Sequence[CheckCase]:
     """The cases of the check without its plan of boundaries: soon judged, and the floor of what is found."""
-    return tuple(one for dtype in DTYPES for one in check_cases(dtype))
+    return tuple(feature_case for dtype in DTYPES for feature_case in check_cases(dtype))
 
 
 @cache
@@ -59,7 +59,7 @@ def small_plan() -> Sequence[CheckCase]:
 
 def _boundaries(sweeps: Mapping[int, MostWork]) -> list[CheckCase]:
     plan = planned_cases(Eager().implementation("control"), sweeps=sweeps)
-    return [CheckCase(BOUNDARIES, one.case) for one in plan]
+    return [CheckCase(BOUNDARIES, planned.case) for planned in plan]
 
 
 @dataclass(frozen=True)
@@ -83,38 +83,38 @@ def _inputs(case: Case) -> Inputs:
 
 
 @cache
-def _known(one: CheckCase) -> Known:
-    share = SHARE if one.feature == BOUNDARIES else None
-    return known(one.case, inputs=_inputs(one.case), share=share)
+def _known(check_case: CheckCase) -> Known:
+    share = SHARE if check_case.feature == BOUNDARIES else None
+    return known(check_case.case, inputs=_inputs(check_case.case), share=share)
 
 
-def first_kill(pair: Pair, plan: Sequence[CheckCase]) -> tuple[Case | None, int]:
+def first_kill(pair: ConditionedMutant, plan: Sequence[CheckCase]) -> tuple[Case | None, int]:
     """The first case of a plan that finds the planted fault, and how many were judged.
 
     Where a fault depends on what came before, the order is that of the plan; otherwise the likeliest come first.
     """
     planted, keeps = pair.planted(), pair.mutant.kind in KEEPS
     ordered, tried = plan if keeps or pair.condition.remembers else _likeliest_first(pair, plan), 0
-    for one in ordered:
-        call = _inputs(one.case).call
+    for check_case in ordered:
+        call = _inputs(check_case.case).call
         if call.sizes.empty:
             continue
-        if not planted.would_show(call, gradients=one.case.gradients):
+        if not planted.would_show(call, gradients=check_case.case.gradients):
             for _ in range(1 + called_again(call.sizes)):
                 planted.note(call.sizes)
             continue
         tried += 1
-        if fault(_known(one), planted, twice=keeps) is not None:
-            return one.case, tried
+        if fault(_known(check_case), planted, twice=keeps) is not None:
+            return check_case.case, tried
     return None, tried
 
 
-def _likeliest_first(pair: Pair, plan: Sequence[CheckCase]) -> list[CheckCase]:
+def _likeliest_first(pair: ConditionedMutant, plan: Sequence[CheckCase]) -> list[CheckCase]:
     order = {feature: i for i, feature in enumerate(pair.mutant.telling)}
 
-    def key(one: CheckCase) -> tuple[bool, int]:
-        p = one.case.problem
-        return one.feature not in order, p.B * p.Hq * p.Tq * p.S
+    def key(check_case: CheckCase) -> tuple[bool, int]:
+        p = check_case.case.problem
+        return check_case.feature not in order, p.B * p.Hq * p.Tq * p.S
 
     return sorted(plan, key=key)
 
@@ -123,7 +123,7 @@ def judge(number: int, *, seed: int, plan: Plan = default_plan) -> Verdict:
     """Draw the pair of this number and judge it."""
     pair, unseen = draw_witnessed(np.random.default_rng([seed, number]))
     killed, tried = first_kill(pair, plan())
-    lines = tuple(one.sentence() for one in unseen)
+    lines = tuple(pair.sentence() for pair in unseen)
     return Verdict(
         pair.condition.kind, pair.mutant.kind, pair.sentence(), None if killed is None else killed.label(), tried, lines
     )
@@ -139,31 +139,33 @@ def verdicts(count: int, seed: int, processes: int, plan: Plan = default_plan) -
         yield from pool.imap(task, range(count), chunksize=1)
 
 
-def tables(found: Sequence[Verdict]) -> str:
+def tables(judged: Sequence[Verdict]) -> str:
     """Killed of all by class of condition and by kind of fault, as Markdown."""
     lines = []
     for title, name in (("condition", "condition"), ("kind of fault", "kind")):
-        everybody = Counter(getattr(one, name) for one in found)
-        killed = Counter(getattr(one, name) for one in found if one.killed)
+        everybody = Counter(getattr(verdict, name) for verdict in judged)
+        killed = Counter(getattr(verdict, name) for verdict in judged if verdict.killed)
         lines += [f"| {title} | killed | survived |", "|---|---|---|"]
-        lines += [f"| {one} | {killed[one]} | {everybody[one] - killed[one]} |" for one in sorted(everybody)]
+        lines += [f"| {group} | {killed[group]} | {everybody[group] - killed[group]} |" for group in sorted(everybody)]
         lines.append("")
     return "\n".join(lines)
 
 
-def report(found: Sequence[Verdict]) -> str:
+def report(judged: Sequence[Verdict]) -> str:
     """Everything that is printed at the end."""
-    survivors = [one for one in found if one.killed is None]
-    unseen = [line for one in found for line in one.unseen]
-    lines = [tables(found), f"{len(survivors)} survived:", *(one.line for one in survivors), ""]
+    survivors = [verdict for verdict in judged if verdict.killed is None]
+    unseen = [line for verdict in judged for line in verdict.unseen]
+    lines = [tables(judged), f"{len(survivors)} survived:", *(verdict.line for verdict in survivors), ""]
     lines += [f"{len(unseen)} drawn besides have no witness and do not count:", *unseen, ""]
-    lines.append(f"killed {len(found) - len(survivors)} of {len(found)}: {share(found):.1%}, {ENOUGH:.0%} are wanted")
+    lines.append(
+        f"killed {len(judged) - len(survivors)} of {len(judged)}: {share(judged):.1%}, {ENOUGH:.0%} are wanted"
+    )
     return "\n".join(lines)
 
 
-def share(found: Sequence[Verdict]) -> float:
+def share(judged: Sequence[Verdict]) -> float:
     """The part of the pairs that was killed."""
-    return sum(one.killed is not None for one in found) / len(found)
+    return sum(verdict.killed is not None for verdict in judged) / len(judged)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -177,13 +179,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--count and --processes are 1 or more")
     seed = secrets.randbelow(2**32) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)  # noqa: T201  (a program's answer)
-    found, start = [], time.monotonic()
-    for one in verdicts(given.count, seed, given.processes):
-        found.append(one)
-        if not len(found) % 50:
-            sys.stderr.write(f"{len(found)} of {given.count}, {time.monotonic() - start:.0f} s\n")
-    print(report(found))  # noqa: T201
-    return int(share(found) < ENOUGH)
+    judged, start = [], time.monotonic()
+    for verdict in verdicts(given.count, seed, given.processes):
+        judged.append(verdict)
+        if not len(judged) % 50:
+            sys.stderr.write(f"{len(judged)} of {given.count}, {time.monotonic() - start:.0f} s\n")
+    print(report(judged))  # noqa: T201
+    return int(share(judged) < ENOUGH)
 
 
 if __name__ == "__main__":

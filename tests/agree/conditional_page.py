@@ -37,27 +37,29 @@ NOWHERE = "it holds in no case of the check"
 WITHOUT = "it holds in some cases of the check, none of which shows the mutant"
 
 
-def section(found: Sequence[Verdict], seed: int) -> str:
+def section(judged: Sequence[Verdict], seed: int) -> str:
     """The text, and of a run what was killed and what survived, and why."""
-    killed = sum(one.killed is not None for one in found)
-    unseen = sum(len(one.unseen) for one in found)
+    killed = sum(verdict.killed is not None for verdict in judged)
+    unseen = sum(len(verdict.unseen) for verdict in judged)
     lines = [
-        f"Of {len(found)} pairs by the seed {seed} the default check kills {killed} ({unseen} drawn had no witness).",
+        f"Of {len(judged)} pairs by the seed {seed} the default check kills {killed} ({unseen} drawn had no witness).",
         "What survives, and why:",
         "",
         f"| the fault shows | killed | survived: {NOWHERE} | survived: {WITHOUT} |",
         "|---|---|---|---|",
     ]
-    for condition in sorted({one.condition for one in found}):
-        of_class = [one for one in found if one.condition == condition]
-        survivors = [one for one in of_class if one.killed is None]
-        nowhere, without = (_named(one for one in survivors if (one.tried == 0) is none) for none in (True, False))
+    for condition in sorted({verdict.condition for verdict in judged}):
+        of_class = [verdict for verdict in judged if verdict.condition == condition]
+        survivors = [verdict for verdict in of_class if verdict.killed is None]
+        nowhere, without = (
+            _named(verdict for verdict in survivors if (verdict.tried == 0) is none) for none in (True, False)
+        )
         lines.append(f"| {condition} | {len(of_class) - len(survivors)} / {len(of_class)} | {nowhere} | {without} |")
     return TITLE + TEXT + "\n".join(lines) + "\n"
 
 
 def _named(survivors: Iterable[Verdict]) -> str:
-    parts = (one.line.split(" | ")[:2] for one in survivors)
+    parts = (verdict.line.split(" | ")[:2] for verdict in survivors)
     return "; ".join(f"{name} ({condition})" for name, condition in parts)
 
 

@@ -57,10 +57,10 @@ def cases(dtype: str, inputs: str) -> tuple[CheckCase, ...]:
     ours = tuple(check_cases(dtype, deep=True))
     if inputs == OURS:
         return ours
-    plain = [one for one in ours if one.feature not in ("inputs", "nan_isolation", "stages")]
-    plain = [one for one in plain if one.case.problem.distribution == "normal"]
-    plain = [one for one in plain if not POISON & set(one.case.problem.operands)]
-    return tuple(replace(one, case=one.case.with_problem(distribution=inputs)) for one in plain)
+    plain = [check_case for check_case in ours if check_case.feature not in ("inputs", "nan_isolation", "stages")]
+    plain = [check_case for check_case in plain if check_case.case.problem.distribution == "normal"]
+    plain = [check_case for check_case in plain if not POISON & set(check_case.case.problem.operands)]
+    return tuple(replace(check_case, case=check_case.case.with_problem(distribution=inputs)) for check_case in plain)
 
 
 def returned(implementation: Implementation, key: Case, qkv: Sequence[Array], call: Call) -> Arrays:
@@ -104,25 +104,27 @@ def _control_passes(rule: Rule, case: Case) -> bool:
 
 def kills(rules: Sequence[Rule], mutant: Mutant, dtype: str, inputs: str) -> set[str]:
     """The names of the rules that find the mutant in a set of cases; stops when all have."""
-    implementation, found = mutant.implementation(), set[str]()
+    implementation, finders = mutant.implementation(), set[str]()
     order = {feature: i for i, feature in enumerate(mutant.telling)}
-    for one in sorted(cases(dtype, inputs), key=lambda one: order.get(one.feature, len(order))):
-        key = answer(one.case)
-        left = [rule for rule in rules if rule.name not in found and _control_passes(rule, one.case)]
+    for check_case in sorted(cases(dtype, inputs), key=lambda check_case: order.get(check_case.feature, len(order))):
+        key = answer(check_case.case)
+        left = [rule for rule in rules if rule.name not in finders and _control_passes(rule, check_case.case)]
         if not left:
             continue
-        got = returned(implementation, one.case, key.qkv, key.call)
-        found |= {rule.name for rule in left if not accepts(rule, key, got)}
-        if len(found) == len(rules):
+        got = returned(implementation, check_case.case, key.qkv, key.call)
+        finders |= {rule.name for rule in left if not accepts(rule, key, got)}
+        if len(finders) == len(rules):
             break
-    return found
+    return finders
 
 
 def bound_kills(mutant: Mutant, dtype: str, inputs: str) -> bool:
     """Whether this project's rule finds it."""
     implementation, order = mutant.implementation(), {feature: i for i, feature in enumerate(mutant.telling)}
-    ordered = sorted(cases(dtype, inputs), key=lambda one: order.get(one.feature, len(order)))
-    return any(trial(load_backend("numpy"), implementation, one.case).status == "wrong" for one in ordered)
+    ordered = sorted(cases(dtype, inputs), key=lambda check_case: order.get(check_case.feature, len(order)))
+    return any(
+        trial(load_backend("numpy"), implementation, check_case.case).status == "wrong" for check_case in ordered
+    )
 
 
 Cell = tuple[str, str, str]  # rule, inputs, dtype
@@ -141,41 +143,45 @@ def columns() -> Iterator[tuple[str, str]]:
 
 def measure(say: Callable[[str], object]) -> dict[Cell, set[str]]:
     """The mutants that each rule finds, by rule, inputs and dtype."""
-    found: dict[Cell, set[str]] = {(*column, dtype): set() for column in columns() for dtype in DTYPES}
+    by_cell: dict[Cell, set[str]] = {(*column, dtype): set() for column in columns() for dtype in DTYPES}
     for dtype in DTYPES:
         for mutant in MUTANTS.values():
             if not mutant.applies(dtype):
                 continue
             for inputs in (OURS, "normal", "uniform"):
                 if bound_kills(mutant, dtype, inputs):
-                    found[BOUND, inputs, dtype].add(mutant.name)
+                    by_cell[BOUND, inputs, dtype].add(mutant.name)
                 rules = [rule for rule in RULES if inputs in (OURS, rule.distribution)]
                 for name in kills(rules, mutant, dtype, inputs):
-                    found[name, OURS if inputs == OURS else OWN, dtype].add(mutant.name)
+                    by_cell[name, OURS if inputs == OURS else OWN, dtype].add(mutant.name)
         say(dtype)
-    return found
+    return by_cell
 
 
 def found_in_one_case(rule: Rule | None, dtype: str, distribution: str) -> set[str]:
     """The mutants that a rule (``None``: this project's) finds in one plain case by its output alone."""
     problem = replace(Problem.from_dict(dict(PLAIN)), dtype=dtype, distribution=distribution)
     case = Case(AttentionSpec(), problem)
-    key, found = answer(case), set[str]()
-    for mutant in (one for one in MUTANTS.values() if one.applies(dtype)):
+    key, names = answer(case), set[str]()
+    for mutant in (candidate for candidate in MUTANTS.values() if candidate.applies(dtype)):
         if rule is None:
             wrong = trial(load_backend("numpy"), mutant.implementation(), case).status == "wrong"
         else:
             wrong = not accepts(rule, key, returned(mutant.implementation(), case, key.qkv, key.call))
         if wrong:
-            found.add(mutant.name)
-    return found
+            names.add(mutant.name)
+    return names
 
 
 def rejected_controls(rule: Rule | None, dtype: str, inputs: str) -> str:
     """In how many cases the rule (``None``: this project's) rejects the correct control: ``3/60``."""
     if rule is None:
         backend, control = load_backend("numpy"), Eager().implementation("control")
-        wrong = [one for one in cases(dtype, OURS) if trial(backend, control, one.case).status == "wrong"]
+        wrong = [
+            check_case
+            for check_case in cases(dtype, OURS)
+            if trial(backend, control, check_case.case).status == "wrong"
+        ]
         return f"{len(wrong)}/{len(cases(dtype, OURS))}"
     chosen = cases(dtype, OURS if inputs == OURS else rule.distribution)
-    return f"{sum(not _control_passes(rule, one.case) for one in chosen)}/{len(chosen)}"
+    return f"{sum(not _control_passes(rule, check_case.case) for check_case in chosen)}/{len(chosen)}"

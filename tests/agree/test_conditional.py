@@ -22,7 +22,7 @@ from attnbench.agree.mutants.conditional.known import fault, known
 from attnbench.agree.mutants.conditional.moments import Condition, Moment
 from attnbench.agree.mutants.conditional.mutants import Conditional
 from attnbench.agree.mutants.conditional.recipes import BY_FEATURE, BY_KIND, recipes
-from attnbench.agree.mutants.conditional.witnesses import KEEPS, Pair, draw_pair, witness
+from attnbench.agree.mutants.conditional.witnesses import KEEPS, ConditionedMutant, draw_pair, witness
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Sizes
 from attnbench.attention.problem import Case
@@ -125,16 +125,16 @@ def test_a_side_with_a_narrower_bound_is_judged_by_it(share: float, wrong: bool)
         """One element below the oracle."""
 
         def finish(self, output: Array, dtype: Any) -> Array:
-            found = super().finish(output, dtype)
-            found.reshape(truth.expected.shape)[where] = at
-            return found
+            right = super().finish(output, dtype)
+            right.reshape(truth.expected.shape)[where] = at
+            return right
 
     mutant = Mutant("Below", "value", "", Below)
     assert (trial(load_backend("numpy"), mutant.implementation(), case).status == "wrong") is wrong
     assert (fault(known(case), Conditional(mutant, ALWAYS)) is not None) is wrong
 
 
-@pytest.mark.parametrize("name", [name for name, one in MUTANTS.items() if one.kind in KEEPS])
+@pytest.mark.parametrize("name", [name for name, mutant in MUTANTS.items() if mutant.kind in KEEPS])
 def test_what_is_kept_from_a_call_is_seen_in_the_next(name: str) -> None:
     """The mutants that keep or change something, in a sequence of two calls, as two trials see them."""
     first = BY_FEATURE["sizes"][0]
@@ -151,8 +151,8 @@ def test_every_class_of_conditions_has_witnesses(kind: str) -> None:
     """A fault that shows in many ways is seen behind every condition by a trial, and nowhere that it does not hold."""
     rng = np.random.default_rng(3)
     mutant = MUTANTS["GradientUnscaled" if "gradient" in kind else "ScaleMissing"]
-    condition = next(one for one in (CONDITIONS[kind](rng) for _ in range(1000)) if _small(one))
-    others = [one for one in _others() if not _holds(condition, one)]
+    condition = next(drawn for drawn in (CONDITIONS[kind](rng) for _ in range(1000)) if _small(drawn))
+    others = [other for other in _others() if not _holds(condition, other)]
     assert others or kind == "only the forward"
     case = witness(mutant, condition)
     assert case is not None, condition.text
@@ -168,7 +168,7 @@ def test_every_class_of_conditions_has_witnesses(kind: str) -> None:
 def _small(condition: Condition) -> bool:
     """Drawn with numbers that a quick case can fulfil, and that some case does not, where one can."""
     p = condition.fit(BY_FEATURE["sizes"][0]).problem
-    some = condition.kind == "only the forward" or not all(_holds(condition, one) for one in _others())
+    some = condition.kind == "only the forward" or not all(_holds(condition, other) for other in _others())
     return some and p.B * p.Hq * p.Tq * p.S < 1 << 16
 
 
@@ -206,9 +206,9 @@ def test_thresholds_spread_over_all_sizes() -> None:
 
 
 def test_recipes_know_every_feature_that_tells_a_mutant() -> None:
-    assert {name for one in MUTANTS.values() for name in one.telling} == set(BY_FEATURE)
-    assert set(BY_KIND) <= {one.kind for one in MUTANTS.values()}
-    assert all(recipes(one) for one in MUTANTS.values())
+    assert {name for mutant in MUTANTS.values() for name in mutant.telling} == set(BY_FEATURE)
+    assert set(BY_KIND) <= {mutant.kind for mutant in MUTANTS.values()}
+    assert all(recipes(mutant) for mutant in MUTANTS.values())
 
 
 def test_a_draw_is_a_function_of_the_seed() -> None:
@@ -220,10 +220,10 @@ def test_a_draw_is_a_function_of_the_seed() -> None:
 @pytest.mark.slow
 def test_the_default_check_finds_mutants_behind_conditions() -> None:
     """So many of fifty by a part of the plan; ``tox -e mutants`` judges two thousand by all of it."""
-    found = list(conditional.verdicts(COUNT, SEED, processes=1, plan=conditional.small_plan))
-    killed = sum(one.killed is not None for one in found)
-    assert len(found) == COUNT
-    assert killed >= KILLED, conditional.report(found)
+    judged = list(conditional.verdicts(COUNT, SEED, processes=1, plan=conditional.small_plan))
+    killed = sum(verdict.killed is not None for verdict in judged)
+    assert len(judged) == COUNT
+    assert killed >= KILLED, conditional.report(judged)
 
 
 def _nothing() -> list[CheckCase]:
@@ -231,11 +231,11 @@ def _nothing() -> list[CheckCase]:
 
 
 def test_a_plan_without_cases_finds_nobody() -> None:
-    assert [one.killed for one in conditional.verdicts(3, SEED, processes=1, plan=_nothing)] == [None] * 3
+    assert [verdict.killed for verdict in conditional.verdicts(3, SEED, processes=1, plan=_nothing)] == [None] * 3
 
 
 def test_a_plan_with_the_witness_finds_it() -> None:
-    pair = Pair(MUTANTS["ScaleMissing"], replace(ALWAYS, part=PARTS["rows"]), PLAIN)
+    pair = ConditionedMutant(MUTANTS["ScaleMissing"], replace(ALWAYS, part=PARTS["rows"]), PLAIN)
     assert conditional.first_kill(pair, [CheckCase("sizes", PLAIN)]) == (PLAIN, 1)
     assert conditional.first_kill(pair, [CheckCase("sizes", PLAIN.with_problem(Tq=20))]) == (None, 0)
 

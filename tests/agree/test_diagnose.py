@@ -58,33 +58,35 @@ def told(name: str, diagnosis: Diagnosis) -> str:
     return f"{name} is {MUTANTS[name].kind!r}, diagnosed {diagnosis.sentence()!r}"
 
 
-def still_fails(name: str, found: Examination) -> bool:
+def still_fails(name: str, examination: Examination) -> bool:
     backend, kernel = load_backend("numpy"), MUTANTS[name].implementation()
-    return [trial(backend, kernel, case).status for case in found.cases][-1] == "wrong"
+    return [trial(backend, kernel, case).status for case in examination.cases][-1] == "wrong"
 
 
-def small(found: Examination) -> bool:
-    p = found.cases[-1].problem
+def small(examination: Examination) -> bool:
+    p = examination.cases[-1].problem
     return p.B * p.Hq * p.Tq * p.S <= SMALL
 
 
 def named(names: Iterable[str]) -> set[str]:
     """Those of the mutants that get their kind; fails if one is given a wrong kind, or a shrunk case is no case."""
-    every = {name: found for name in names if (found := examined(name)) is not None}
+    every = {name: examination for name in names if (examination := examined(name)) is not None}
     wrong = [
-        told(name, found.diagnosis)
-        for name, found in every.items()
-        if found.diagnosis.kind not in {MUTANTS[name].kind, UNKNOWN, *ALSO.get(name, ())}
+        told(name, examination.diagnosis)
+        for name, examination in every.items()
+        if examination.diagnosis.kind not in {MUTANTS[name].kind, UNKNOWN, *ALSO.get(name, ())}
     ]
     assert not wrong, "\n".join(wrong)
-    assert not [name for name, found in every.items() if not still_fails(name, found)]
-    assert not [f"{name}: {case_text(found.cases[-1])}" for name, found in every.items() if not small(found)]
-    return {name for name, found in every.items() if found.diagnosis.kind == MUTANTS[name].kind}
+    assert not [name for name, examination in every.items() if not still_fails(name, examination)]
+    assert not [
+        f"{name}: {case_text(examination.cases[-1])}" for name, examination in every.items() if not small(examination)
+    ]
+    return {name for name, examination in every.items() if examination.diagnosis.kind == MUTANTS[name].kind}
 
 
 def test_a_mutant_of_every_kind_is_named_rightly_or_not_at_all() -> None:
     """Of the first of each kind none is given a wrong kind, most get theirs, each shrunk case is small and fails."""
-    first = {one.kind: name for name, one in reversed(MUTANTS.items())}
+    first = {mutant.kind: name for name, mutant in reversed(MUTANTS.items())}
     assert len(named(first.values())) >= ENOUGH_KINDS
 
 
@@ -101,10 +103,10 @@ def test_a_right_kernel_gets_no_diagnosis() -> None:
     """Asked about a case that agrees, it does not make something up."""
     kernel = Eager().implementation("right")
     for feature in ("sizes", "causal", "mask"):
-        case = next(one.case for one in check_cases(DTYPE) if one.feature == feature)
-        found = examine(load_backend("numpy"), kernel, case, seconds=2.0)
-        assert found.diagnosis.kind == UNKNOWN
-        assert found.cases == (case,)
+        case = next(check_case.case for check_case in check_cases(DTYPE) if check_case.feature == feature)
+        examination = examine(load_backend("numpy"), kernel, case, seconds=2.0)
+        assert examination.diagnosis.kind == UNKNOWN
+        assert examination.cases == (case,)
 
 
 class TwoFaults(Eager):
@@ -115,10 +117,14 @@ class TwoFaults(Eager):
 
 
 def test_what_nothing_explains_is_unknown() -> None:
-    case = next(one.case for one in check_cases(DTYPE) if one.feature == "sizes" and one.case.problem.Tq > 1)
-    found = examine(load_backend("numpy"), TwoFaults().implementation("cubed"), case, seconds=3.0)
-    assert found.diagnosis.kind == UNKNOWN
-    assert "no known fault explains it" in found.diagnosis.evidence
+    case = next(
+        check_case.case
+        for check_case in check_cases(DTYPE)
+        if check_case.feature == "sizes" and check_case.case.problem.Tq > 1
+    )
+    examination = examine(load_backend("numpy"), TwoFaults().implementation("cubed"), case, seconds=3.0)
+    assert examination.diagnosis.kind == UNKNOWN
+    assert "no known fault explains it" in examination.diagnosis.evidence
 
 
 def test_a_nan_that_reaches_another_row_is_named() -> None:
@@ -131,22 +137,25 @@ def test_a_nan_that_reaches_another_row_is_named() -> None:
             return output
 
     problem = Problem.from_dict({**PLAIN, "operands": ["nan_query"]})
-    found = examine(load_backend("numpy"), NextRow().implementation("next-row"), Case(AttentionSpec(), problem))
-    assert found.diagnosis.kind == "nan"
-    assert "makes a row that does not read it NaN as well: batch entry 0, head 2, query 15" in found.diagnosis.evidence
+    examination = examine(load_backend("numpy"), NextRow().implementation("next-row"), Case(AttentionSpec(), problem))
+    assert examination.diagnosis.kind == "nan"
+    assert (
+        "makes a row that does not read it NaN as well: batch entry 0, head 2, query 15"
+        in examination.diagnosis.evidence
+    )
 
 
 def test_a_sink_whose_weight_cancels_is_named() -> None:
     class BySubtraction(Eager):
         def softmax(self, logits: Array, allowed: Array, sink: Array) -> Softmax:
-            found = super().softmax(logits, allowed, sink)
-            return found._replace(sink=1 - found.weights.sum(-1, keepdims=True))
+            right = super().softmax(logits, allowed, sink)
+            return right._replace(sink=1 - right.weights.sum(-1, keepdims=True))
 
     problem = Problem.from_dict({**PLAIN, "S": 2, "distribution": "huge", "operands": ["sinks"]})
     case = Case(AttentionSpec(), problem, "backward")
-    found = examine(load_backend("numpy"), BySubtraction().implementation("by-subtraction"), case)
-    assert found.diagnosis.kind == "precision"
-    assert "as if it were 1 less the other weights" in found.diagnosis.evidence
+    examination = examine(load_backend("numpy"), BySubtraction().implementation("by-subtraction"), case)
+    assert examination.diagnosis.kind == "precision"
+    assert "as if it were 1 less the other weights" in examination.diagnosis.evidence
 
 
 def test_shrinking_keeps_what_matters() -> None:
@@ -157,8 +166,8 @@ def test_shrinking_keeps_what_matters() -> None:
         ("lse",),
     )
 
-    def fails(one: Case) -> bool:
-        p = one.problem
+    def fails(smaller: Case) -> bool:
+        p = smaller.problem
         return p.S > 32 and p.Hq > 1 and "mask" in p.operands
 
     smallest = shrink(case, fails, seconds=5.0, trials=10_000)
@@ -169,33 +178,33 @@ def test_shrinking_keeps_what_matters() -> None:
 
 def test_shrinking_stops_at_its_budget() -> None:
     case = Case(AttentionSpec(), Problem(Tq=1000, S=1000))
-    asked = []
+    tried = []
 
-    def fails(one: Case) -> bool:
-        asked.append(one)
+    def fails(smaller: Case) -> bool:
+        tried.append(smaller)
         return True
 
     shrink(case, fails, trials=3)
-    assert len(asked) == 3
+    assert len(tried) == 3
 
 
 def test_a_change_that_is_no_question_is_taken_back() -> None:
     case = Case(AttentionSpec(causal=True), Problem(Tq=4))
 
-    def fails(one: Case) -> bool:
-        if one.problem.Tq != one.problem.S:
+    def fails(smaller: Case) -> bool:
+        if smaller.problem.Tq != smaller.problem.S:
             msg = "align"
             raise SpecError(msg)
-        return one.spec.causal
+        return smaller.spec.causal
 
     assert shrink(case, fails).problem.Tq == 1
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_case_survives_its_text(dtype: str) -> None:
-    for one in check_cases(dtype, deep=True):
-        assert case_from_text(case_text(one.case)) == one.case
-        assert "'" not in case_text(one.case)
+    for check_case in check_cases(dtype, deep=True):
+        assert case_from_text(case_text(check_case.case)) == check_case.case
+        assert "'" not in case_text(check_case.case)
 
 
 def test_a_case_is_taken_as_json() -> None:

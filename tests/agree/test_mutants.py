@@ -13,7 +13,7 @@ from attnbench.agree.mutants import MUTANTS
 from attnbench.attention.precision import DTYPES
 from attnbench.backends.attend import load_backend
 
-HARMLESS = [(name, dtype) for name, one in MUTANTS.items() for dtype in one.harmless]
+HARMLESS = [(name, dtype) for name, mutant in MUTANTS.items() for dtype in mutant.harmless]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -30,12 +30,12 @@ def test_the_control_agrees(dtype: str) -> None:
 def test_every_mutant_is_killed(name: str, dtype: str) -> None:
     """At the default depth, in each dtype where the fault is one; where it is none, the data say why."""
     mutant = MUTANTS[name]
-    found = first_disagreement(load_backend("numpy"), mutant.implementation(), dtype, mutant.telling)
+    disagreement = first_disagreement(load_backend("numpy"), mutant.implementation(), dtype, mutant.telling)
     if not mutant.applies(dtype):
-        assert found is None, f"{name} is found in {dtype} after all: remove it from `harmless`"
+        assert disagreement is None, f"{name} is found in {dtype} after all: remove it from `harmless`"
         return
-    assert found is not None, f"{name} survived in {dtype}"
-    _, failed = found
+    assert disagreement is not None, f"{name} survived in {dtype}"
+    _, failed = disagreement
     assert failed.reason
     assert failed.fault != "exception", failed.reason
 
@@ -43,19 +43,19 @@ def test_every_mutant_is_killed(name: str, dtype: str) -> None:
 def test_the_first_disagreement_is_one_of_the_whole_check() -> None:
     """Stopping early changes nothing but the time that it takes."""
     backend, mutant = load_backend("numpy"), MUTANTS["WindowRightTooLong"]
-    found = first_disagreement(backend, mutant.implementation(), "float16")
-    assert found is not None
-    one, failed = found
-    row = check_feature(backend, mutant.implementation(), one.feature, "float16")
-    assert (row.status, row.case, row.reason) == ("wrong", one.case.label(), failed.reason)
+    disagreement = first_disagreement(backend, mutant.implementation(), "float16")
+    assert disagreement is not None
+    check_case, failed = disagreement
+    row = check_feature(backend, mutant.implementation(), check_case.feature, "float16")
+    assert (row.status, row.case, row.reason) == ("wrong", check_case.case.label(), failed.reason)
     assert first_disagreement(backend, Eager().implementation("control"), "float16") is None
 
 
 def test_there_are_enough_mutants_of_enough_kinds() -> None:
     """Ten parameters of one fault are not ten kinds."""
     assert len(MUTANTS) >= 100
-    assert len({one.kind for one in MUTANTS.values()}) >= 25
-    assert len({one.report.project for one in MUTANTS.values() if one.report}) >= 40
+    assert len({mutant.kind for mutant in MUTANTS.values()}) >= 25
+    assert len({mutant.report.project for mutant in MUTANTS.values() if mutant.report}) >= 40
 
 
 @pytest.mark.parametrize("name", MUTANTS)

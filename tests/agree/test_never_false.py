@@ -36,9 +36,9 @@ CASE = "B=1 Hq=2 Tq=9 S=17 D=8 dtype=float32"
 
 def told(kernel: Eager, text: str) -> Diagnosis:
     """What is said of a kernel that fails in this case."""
-    case, one = case_from_text(text), kernel.implementation("planted")
-    assert trial(BACKEND, one, case).status == "wrong"
-    return diagnose(BACKEND, one, case, seconds=30.0)
+    case, implementation = case_from_text(text), kernel.implementation("planted")
+    assert trial(BACKEND, implementation, case).status == "wrong"
+    return diagnose(BACKEND, implementation, case, seconds=30.0)
 
 
 # Sixteen bits
@@ -99,9 +99,9 @@ class FactorForEachElement(Eager):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_noise_is_found_in_16_bits_as_in_more(dtype: str) -> None:
-    found = told(FactorForEachElement(), f"B=1 Hq=2 Tq=9 S=17 D=8 dtype={dtype}")
-    assert found.kind == "noise"
-    assert "every element is off by a factor of its own" in found.evidence
+    diagnosis = told(FactorForEachElement(), f"B=1 Hq=2 Tq=9 S=17 D=8 dtype={dtype}")
+    assert diagnosis.kind == "noise"
+    assert "every element is off by a factor of its own" in diagnosis.evidence
 
 
 # Gradients and lse
@@ -151,8 +151,8 @@ class OncePerSeed(Eager):
 
 
 def test_a_gradient_is_asked_for_other_inputs_too() -> None:
-    case, one = case_from_text(f"backward {CASE}"), OncePerSeed().implementation("once")
-    assert diagnose(BACKEND, one, case, seconds=30.0).kind == UNKNOWN
+    case, kernel = case_from_text(f"backward {CASE}"), OncePerSeed().implementation("once")
+    assert diagnose(BACKEND, kernel, case, seconds=30.0).kind == UNKNOWN
 
 
 def test_readings_that_are_one_in_a_case_are_both_named() -> None:
@@ -174,8 +174,8 @@ class Stretched(Eager):
         self.by = by
 
     def attend(self, q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
-        found = super().attend(q, k, v, call)
-        return found if found.lse is None else replace(found, lse=(found.lse * (1 + self.by)).astype(found.lse.dtype))
+        right = super().attend(q, k, v, call)
+        return right if right.lse is None else replace(right, lse=(right.lse * (1 + self.by)).astype(right.lse.dtype))
 
 
 @pytest.mark.parametrize("by", [2e-6, 3e-6, 5e-6])
@@ -187,8 +187,8 @@ class LseWithCount(Eager):
     """An lse to which ln S is added: no number."""
 
     def attend(self, q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
-        found = super().attend(q, k, v, call)
-        return found if found.lse is None else replace(found, lse=found.lse + np.float32(np.log(call.sizes.S)))
+        right = super().attend(q, k, v, call)
+        return right if right.lse is None else replace(right, lse=right.lse + np.float32(np.log(call.sizes.S)))
 
 
 def test_what_grows_with_the_keys_is_no_number_that_is_added_everywhere() -> None:
@@ -206,8 +206,8 @@ def test_what_grows_with_the_keys_is_no_number_that_is_added_everywhere() -> Non
 def test_the_bound_of_a_reading_holds_it_computed_in_float32(text: str) -> None:
     """Each wrong backward pass in float32 lies within its own bound, which is no wider than it must be."""
     case = case_from_text(text)
-    one = Eager().implementation("right")
-    seen = Doctor(BACKEND, one, "cpu", time.monotonic() + 30).see(replace(case, phase="forward"))
+    kernel = Eager().implementation("right")
+    seen = Doctor(BACKEND, kernel, "cpu", time.monotonic() + 30).see(replace(case, phase="forward"))
     d_output, d_lse = draw_cotangents(case)
     units = Units.of(CAPABILITIES.precision_of("float32"), "float32")
     rows, pairs = np.arange(seen.call.sizes.Tq), tuple(np.ndindex(seen.call.sizes.B, seen.call.sizes.Hq))
@@ -232,14 +232,14 @@ class Leaking(Eager):
 
 
 def test_a_nan_that_no_row_reads_is_a_leak() -> None:
-    found = told(Leaking(), "causal align=top_left B=2 Tq=3 S=12 D=4 operands=nan_value")
-    assert found.kind == "nan"
-    assert found.evidence.startswith("a NaN in v makes 3 rows that do not read it NaN: batch entry 0")
+    diagnosis = told(Leaking(), "causal align=top_left B=2 Tq=3 S=12 D=4 operands=nan_value")
+    assert diagnosis.kind == "nan"
+    assert diagnosis.evidence.startswith("a NaN in v makes 3 rows that do not read it NaN: batch entry 0")
 
 
 def test_a_condition_does_not_contradict_what_was_tried() -> None:
-    found = condition(case_from_text("Tq=8 S=9 D=4"), lambda one: one.problem.Tq % 5 == 3)
-    assert found == "Tq: of those tried 8 and 18 are wrong, 1, 4, 6, 7 and 9 agree"
+    sentence = condition(case_from_text("Tq=8 S=9 D=4"), lambda resized: resized.problem.Tq % 5 == 3)
+    assert sentence == "Tq: of those tried 8 and 18 are wrong, 1, 4, 6, 7 and 9 agree"
 
 
 class MaskReplacesCausality(Eager):
@@ -330,15 +330,15 @@ def test_readings_of_the_score_are_none_of_a_part() -> None:
     seen = Doctor(BACKEND, Eager().implementation("right"), "cpu", time.monotonic() + 30).see(case)
 
     def sentences() -> Iterator[str]:
-        return (one.sentence for one in within_span(seen.facts, Span(2, 2, 4, 5)))
+        return (reading.sentence for reading in within_span(seen.facts, Span(2, 2, 4, 5)))
 
-    assert not [one for one in sentences() if "the bias b is left out" in one]
+    assert not [sentence for sentence in sentences() if "the bias b is left out" in sentence]
 
 
 def test_every_condition_of_a_tail_can_be_told_from_the_others() -> None:
-    found = diagnose_output.CONDITIONS
-    tried = {name: tuple(rule(s) for s in diagnose_output.TAILS) for name, rule in found.items()}
-    assert len(set(tried.values())) == len(found)
+    conditions = diagnose_output.CONDITIONS
+    tried = {name: tuple(rule(s) for s in diagnose_output.TAILS) for name, rule in conditions.items()}
+    assert len(set(tried.values())) == len(conditions)
 
 
 class KeyMaskByKeyHead(Eager):
@@ -362,11 +362,11 @@ class DropsLowHeads(Eager):
     """Where all of a head's bias is low, it takes its keys for masked."""
 
     def attend(self, q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
-        found = super().attend(q, k, v, call)
+        right = super().attend(q, k, v, call)
         if call.bias is None:
-            return found
+            return right
         low = np.max(call.bias.astype(np.float64), axis=(2, 3)) < -5000
-        return replace(found, output=np.where(low[..., None, None], 0, found.output).astype(q.dtype))
+        return replace(right, output=np.where(low[..., None, None], 0, right.output).astype(q.dtype))
 
 
 def test_low_logits_alone_do_not_show_that_no_maximum_is_subtracted() -> None:

@@ -87,9 +87,9 @@ class LowBias(Eager):
         return np.where(low, -np.inf, super().add_bias(capped, call))
 
     def softmax(self, logits: Array, allowed: Array, sink: Array) -> Softmax:
-        found = super().softmax(logits, allowed, sink)
+        right = super().softmax(logits, allowed, sink)
         lost = (np.isneginf(logits) | ~allowed).all(-1, keepdims=True) & allowed.any(-1, keepdims=True)
-        return found._replace(weights=np.where(lost, np.nan, found.weights))
+        return right._replace(weights=np.where(lost, np.nan, right.weights))
 
 
 class RightSideIgnored(Eager):
@@ -115,8 +115,8 @@ class Lse(Eager):
         self.times, self.plus = times, plus
 
     def softmax(self, logits: Array, allowed: Array, sink: Array) -> Softmax:
-        found = super().softmax(logits, allowed, sink)
-        return found._replace(lse=found.lse * self.times + self.plus)
+        right = super().softmax(logits, allowed, sink)
+        return right._replace(lse=right.lse * self.times + self.plus)
 
 
 class OneQuery(Eager):
@@ -156,11 +156,11 @@ def diagnosed(kernel: Eager, text: str, seconds: float = 5.0) -> Diagnosis:
 @pytest.mark.parametrize("name", sorted(FAULTS))
 def test_a_planted_fault_is_named_by_its_number(name: str) -> None:
     kernel, text, kind, words = FAULTS[name]
-    found = diagnosed(kernel, text)
-    assert found.kind == kind, found
-    assert words in found.evidence
+    diagnosis = diagnosed(kernel, text)
+    assert diagnosis.kind == kind, diagnosis
+    assert words in diagnosis.evidence
     others = {more for other, (_, _, _, more) in FAULTS.items() if other != name} - {words}
-    assert not [more for more in others if more in found.evidence]
+    assert not [more for more in others if more in diagnosis.evidence]
 
 
 @pytest.mark.parametrize("name", ["tile", "heads", "low bias", "window", "ln 2 added", "number added"])
@@ -172,8 +172,8 @@ class Scattered(Eager):
     """An lse with a number of its own for every row, and heads that mix: no constant, no map."""
 
     def softmax(self, logits: Array, allowed: Array, sink: Array) -> Softmax:
-        found = super().softmax(logits, allowed, sink)
-        return found._replace(lse=found.lse + 0.01 * np.arange(found.lse.shape[-1]))
+        right = super().softmax(logits, allowed, sink)
+        return right._replace(lse=right.lse + 0.01 * np.arange(right.lse.shape[-1]))
 
     def heads_of_keys(self, k: Array, call: Call) -> Array:
         right = super().heads_of_keys(k, call)
@@ -188,12 +188,12 @@ def test_what_only_resembles_a_reading_is_unknown(text: str) -> None:
 def test_a_large_case_is_taken_apart_by_a_plainer_one_that_fails_alike() -> None:
     """Too large as it stands, with values and operands that hide it: the same is named, and where it begins."""
     text = "scale=-1.3 causal B=3 Hq=3 Tq=400 S=130 D=24 distribution=large_mean operands=layout_transposed,offset"
-    found = examine(BACKEND, TileOfQueries().implementation("planted"), case_from_text(text), seconds=20.0)
-    assert found.diagnosis.kind == "tile", found.diagnosis
-    assert "in tiles of 16 queries" in found.diagnosis.evidence
-    assert found.condition is not None
-    assert "16 agrees" in found.condition
-    assert found.cases[0].problem.Tq == 17
+    examination = examine(BACKEND, TileOfQueries().implementation("planted"), case_from_text(text), seconds=20.0)
+    assert examination.diagnosis.kind == "tile", examination.diagnosis
+    assert "in tiles of 16 queries" in examination.diagnosis.evidence
+    assert examination.condition is not None
+    assert "16 agrees" in examination.condition
+    assert examination.cases[0].problem.Tq == 17
 
 
 # Which sizes
@@ -202,7 +202,7 @@ PLAIN = case_from_text("Tq=40 S=20")
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "words"),
     [
         (lambda p: p.Tq > 33, "Tq: wrong at every size tried from 34 to 640 (34, 35, 40, 41, 80, "),
         (lambda p: p.Tq == 40, "Tq 40 is wrong, 39 and 41 agree"),
@@ -213,9 +213,9 @@ PLAIN = case_from_text("Tq=40 S=20")
         (lambda p: p.S not in (30, 40), None),
     ],
 )
-def test_a_condition_names_the_sizes_next_to_each_other(wrong: object, told: str | None) -> None:
-    found = condition(PLAIN, lambda case: wrong(case.problem))  # type: ignore[operator]
-    assert (found is None) if told is None else (found is not None and told in found), found
+def test_a_condition_names_the_sizes_next_to_each_other(wrong: object, words: str | None) -> None:
+    sentence = condition(PLAIN, lambda case: wrong(case.problem))  # type: ignore[operator]
+    assert (sentence is None) if words is None else (sentence is not None and words in sentence), sentence
 
 
 def test_a_size_that_cannot_be_asked_does_not_agree() -> None:
@@ -237,7 +237,7 @@ def test_a_size_that_cannot_be_asked_does_not_agree() -> None:
 
 def test_lengths_that_must_be_equal_change_together() -> None:
     case = case_from_text("causal Tq=40")
-    found = condition(case, lambda one: one.problem.S > 8)
-    assert found is not None
-    assert found.startswith("Tq = S: wrong at every size tried from 9 to")
-    assert "8 agrees" in found
+    sentence = condition(case, lambda resized: resized.problem.S > 8)
+    assert sentence is not None
+    assert sentence.startswith("Tq = S: wrong at every size tried from 9 to")
+    assert "8 agrees" in sentence

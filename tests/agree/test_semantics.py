@@ -138,8 +138,8 @@ def test_what_the_kernel_raises_is_a_finding_and_an_unknown_probe_is_not() -> No
         msg = "no kernel for this\nand more"
         raise RuntimeError(msg)
 
-    found = find(load_backend("numpy"), NativeKernel("planted", refuses, ()), "no_keys")
-    assert (found.word, found.detail) == ("error", "RuntimeError: no kernel for this")
+    finding = find(load_backend("numpy"), NativeKernel("planted", refuses, ()), "no_keys")
+    assert (finding.word, finding.detail) == ("error", "RuntimeError: no kernel for this")
     with pytest.raises(KeyError):
         find(load_backend("numpy"), NativeKernel("planted", refuses, ()), "no_such_probe")
 

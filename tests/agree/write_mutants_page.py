@@ -106,32 +106,38 @@ HARMLESS = """
 def catalogue() -> str:
     """The list of mutants with what they stand for, and where they are none."""
     lines = [LIST.rstrip("\n")]
-    for one in MUTANTS.values():
+    for mutant in MUTANTS.values():
         seen = "no public report found"
-        if one.report is not None:
-            seen = f"[{one.report.project} #{one.report.number}]({one.report.url}): {one.report.says}"
-        lines.append(f"| {one.name} | {one.kind} | {one.description} | {seen} |".replace("|s|", "s"))
+        if mutant.report is not None:
+            seen = f"[{mutant.report.project} #{mutant.report.number}]({mutant.report.url}): {mutant.report.says}"
+        lines.append(f"| {mutant.name} | {mutant.kind} | {mutant.description} | {seen} |".replace("|s|", "s"))
     lines.append(HARMLESS.rstrip("\n"))
-    lines += [f"| {one.name} | {dtype} | {why} |" for one in MUTANTS.values() for dtype, why in one.harmless.items()]
+    lines += [
+        f"| {mutant.name} | {dtype} | {why} |" for mutant in MUTANTS.values() for dtype, why in mutant.harmless.items()
+    ]
     return "\n".join(lines) + "\n"
 
 
 def _inputs(rule: str, inputs: str) -> str:
     names = {"normal": "N(0,1) alone", "uniform": "U[0,1) alone", OURS: OURS}
     if inputs == OWN:
-        return next("N(0,1)" if one.distribution == "normal" else "U[0,1)" for one in RULES if one.name == rule)
+        return next(
+            "N(0,1)" if known_rule.distribution == "normal" else "U[0,1)"
+            for known_rule in RULES
+            if known_rule.name == rule
+        )
     return names[inputs]
 
 
-def summary(found: dict[Cell, set[str]]) -> str:
+def summary(kills: dict[Cell, set[str]]) -> str:
     """Kills by rule, inputs and dtype."""
     head = SUMMARY.format(dtypes=" | ".join(DTYPES), rule="---|" * (len(DTYPES) - 1) + "---")
     lines = [head.rstrip("\n")]
     for rule, inputs in columns():
         cells = []
         for dtype in DTYPES:
-            applicable = sum(one.applies(dtype) for one in MUTANTS.values())
-            cells.append(f"{len(found[rule, inputs, dtype])} / {applicable}")
+            applicable = sum(mutant.applies(dtype) for mutant in MUTANTS.values())
+            cells.append(f"{len(kills[rule, inputs, dtype])} / {applicable}")
         lines.append(f"| {rule} | {_inputs(rule, inputs)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -164,29 +170,29 @@ def controls() -> str:
     return "\n".join(lines) + "\n"
 
 
-def survivors(found: dict[Cell, set[str]]) -> str:
+def survivors(kills: dict[Cell, set[str]]) -> str:
     """Who survives which rule on the rule's own inputs, by dtype."""
     head = SURVIVORS.format(rules=" | ".join(rule.name for rule in RULES), rule="---|" * (len(RULES) - 1) + "---")
     lines = [head.rstrip("\n")]
-    for one in MUTANTS.values():
+    for mutant in MUTANTS.values():
         cells = [
-            " ".join(SHORT[d] for d in DTYPES if one.applies(d) and one.name not in found[rule.name, OWN, d])
+            " ".join(SHORT[d] for d in DTYPES if mutant.applies(d) and mutant.name not in kills[rule.name, OWN, d])
             for rule in RULES
         ]
         if any(cells):
-            lines.append(f"| {one.name} | " + " | ".join(cells) + " |")
+            lines.append(f"| {mutant.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """Measure and write."""
-    found = measure(lambda text: sys.stderr.write(f"{text} done\n"))
+    kills = measure(lambda text: sys.stderr.write(f"{text} done\n"))
     introduction = INTRODUCTION.format(
         count=len(MUTANTS),
-        kinds=len({one.kind for one in MUTANTS.values()}),
-        reported=sum(one.report is not None for one in MUTANTS.values()),
+        kinds=len({mutant.kind for mutant in MUTANTS.values()}),
+        reported=sum(mutant.report is not None for mutant in MUTANTS.values()),
     )
-    measured = summary(found) + survivors(found) + one_case() + controls()
+    measured = summary(kills) + survivors(kills) + one_case() + controls()
     PAGE.write_text(introduction + measured + behind_conditions() + catalogue(), encoding="utf-8")
 
 

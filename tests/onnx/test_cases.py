@@ -26,7 +26,7 @@ LINE = re.compile(r"^\| `(\w+/[\w-]+)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|", 
 SLOW = {"jax/naive": pytest.mark.slow}
 SAMPLED = {"jax/nn-xla": 25}
 NAIVE = ("numpy/naive", "torch/naive", "jax/naive")
-TABLE = {found[1]: tuple(map(int, found.groups()[1:])) for found in LINE.finditer(PAGE.read_text(encoding="utf-8"))}
+TABLE = {line[1]: tuple(map(int, line.groups()[1:])) for line in LINE.finditer(PAGE.read_text(encoding="utf-8"))}
 
 
 @pytest.fixture

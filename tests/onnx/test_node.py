@@ -79,9 +79,9 @@ def test_packed_heads_stand_side_by_side() -> None:
 def test_the_present_is_the_past_and_then_the_new() -> None:
     inputs = {name: np.full((1, 1, n, 2), n, np.float32) for name, n in (("Q", 1), ("K", 1), ("V", 1))}
     inputs |= {name: np.full((1, 1, 2, 2), 7, np.float32) for name in ("past_key", "past_value")}
-    found = run(Node(23, {}, inputs, ("Y", "present_key", "present_value")))
-    assert found["present_key"][0, 0, :, 0].tolist() == [7, 7, 1]
-    assert list(found) == ["Y", "present_key", "present_value"]
+    outputs = run(Node(23, {}, inputs, ("Y", "present_key", "present_value")))
+    assert outputs["present_key"][0, 0, :, 0].tolist() == [7, 7, 1]
+    assert list(outputs) == ["Y", "present_key", "present_value"]
 
 
 def test_a_negative_cap_is_the_cap_and_zero_is_none() -> None:
@@ -99,10 +99,10 @@ def test_a_softmax_in_float64_is_computed_in_float64_and_the_output_has_the_dtyp
 
 def test_values_of_another_dtype_are_computed_in_one_that_holds_both() -> None:
     inputs = {"Q": zeros(1, 1, 1, 2), "K": zeros(1, 1, 1, 2), "V": np.full((1, 1, 1, 2), 1 + 2**-20, np.float64)}
-    found = run(Node(24, {}, inputs, ("Y", "present_value")))
-    assert found["Y"].dtype == np.float32
-    assert found["Y"][0, 0, 0, 0] == np.float32(1 + 2**-20)
-    assert found["present_value"].dtype == np.float64
+    outputs = run(Node(24, {}, inputs, ("Y", "present_value")))
+    assert outputs["Y"].dtype == np.float32
+    assert outputs["Y"][0, 0, 0, 0] == np.float32(1 + 2**-20)
+    assert outputs["present_value"].dtype == np.float64
 
 
 WRONG = [

@@ -69,8 +69,8 @@ def ours(node: Node) -> dict[str, Any]:
     )
 
 
-def close(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return all(np.allclose(one[name], other[name], rtol=1e-3, atol=1e-5) for name in other)
+def close(outputs: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(np.allclose(outputs[name], other[name], rtol=1e-3, atol=1e-5) for name in other)
 
 
 def test_agrees_with_the_function_body() -> None:

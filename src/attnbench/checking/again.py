@@ -41,7 +41,7 @@ def command_of_row(row: CheckRow, options: CheckOptions) -> str:
 
 
 def with_commands(rows: Sequence[CheckRow], options: CheckOptions) -> list[CheckRow]:
-    """The rows, each that is wrong with a command that shows it again; one that has a command keeps it."""
+    """The rows; each wrong one gets the command that shows it again, unless it has a command already."""
     return [_with_command(row, options) if row.status == "wrong" and not row.again else row for row in rows]
 
 
@@ -53,7 +53,7 @@ def _with_command(row: CheckRow, options: CheckOptions) -> CheckRow:
 
 
 def _about(impl: str, options: CheckOptions) -> list[str]:
-    """The implementation, where it is found and runs, and how long it may take."""
+    """The words that every such command begins with: implementation, files, device, and time limit."""
     words = ["attnbench", "check", impl]
     for file in options.files:
         words += ["--impls", _short(str(file))]
@@ -63,6 +63,6 @@ def _about(impl: str, options: CheckOptions) -> list[str]:
 
 
 def _short(file: str) -> str:
-    """Relative to here where it lies below."""
-    path, here = Path(file), Path(os.getcwd())  # noqa: PTH109  (as the shell sees it)
-    return str(path.relative_to(here)) if path.is_relative_to(here) else file
+    """The path from the current folder for a file below it, else as it is."""
+    path, folder = Path(file), Path(os.getcwd())  # noqa: PTH109  (as the shell sees it)
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else file

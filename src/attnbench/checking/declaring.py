@@ -1,7 +1,7 @@
 """Asking a worker which declaration of arithmetic explains the disagreements of a check, before any other cause.
 
-Rows of which it explains everything have it for their diagnosis. Of rows of which it explains a part the rest is left
-to be examined: their fault, reason and case are those of the first case that is not explained.
+A row has it for its diagnosis where it explains all disagreements of the row. Where it explains only some, the others
+are left to be examined: the row then has the fault, the reason and the case of the first that is not explained.
 """
 
 from __future__ import annotations
@@ -27,52 +27,59 @@ DECLARATION = "declaration"
 
 def with_declarations(rows: Sequence[CheckRow], impl: str, session: Session, options: CheckOptions) -> list[CheckRow]:
     """The rows, those of ``impl`` with the declaration that explains them, where there is one."""
-    asked = _questions([row for row in rows if row.impl == impl])
-    if not asked:
+    questions = _questions([row for row in rows if row.impl == impl])
+    if not questions:
         return list(rows)
-    timeout_s = EACH_S * len(asked) + GRACE_S
-    given = {"asked": asked, "deep": options.depth == DEEP, "seconds": EACH_S}
+    timeout_s = EACH_S * len(questions) + GRACE_S
+    given = {"asked": questions, "deep": options.depth == DEEP, "seconds": EACH_S}
     reply = session.ask("declare", timeout_s=timeout_s, **options.about(impl), **given)
     if not reply.ok:
         return list(rows)
     return [
-        _told(row, **reply.value[row.dtype]) if row.impl == impl and row.dtype in reply.value else row for row in rows
+        _with_declaration(row, reply.value[row.dtype]) if row.impl == impl and row.dtype in reply.value else row
+        for row in rows
     ]
 
 
 def _questions(rows: Sequence[CheckRow]) -> dict[str, dict[str, list[str]]]:
     """By dtype the cases whose values disagreed, and the rules that held."""
-    found = {}
+    questions = {}
     for dtype in dict.fromkeys(row.dtype for row in rows):
-        own = [row for row in rows if row.dtype == dtype]
-        cases = [one["case"] for row in own for one in _wrong(row) if one["fault"] in EXPLAINABLE]
+        of_dtype = [row for row in rows if row.dtype == dtype]
+        wrong = [disagreement for row in of_dtype for disagreement in _wrong(row)]
+        cases = [disagreement["case"] for disagreement in wrong if disagreement["fault"] in EXPLAINABLE]
         if cases:
-            held = [row.feature for row in own if row.feature in RULES and row.status == "ok"]
-            found[dtype] = {"cases": list(dict.fromkeys(cases)), "held": held}
-    return found
+            held = [row.feature for row in of_dtype if row.feature in RULES and row.status == "ok"]
+            questions[dtype] = {"cases": list(dict.fromkeys(cases)), "held": held}
+    return questions
 
 
 def _wrong(row: CheckRow) -> list[dict[str, str]]:
+    """The disagreements of a row that is wrong, each with its case, fault and reason."""
     return row.disagreements or [] if row.status == "wrong" else []
 
 
-def _told(row: CheckRow, told: dict[str, str], cases: Sequence[str]) -> CheckRow:
-    """The row with a declaration, if it explains some of its disagreements: ``cases`` are those that it explains."""
+def _with_declaration(row: CheckRow, answer: dict[str, Any]) -> CheckRow:
+    """The row with a declaration, if that explains some of its disagreements.
+
+    ``answer`` is the worker's for the row's dtype: the declaration (``told``) and the cases that it explains.
+    """
     if row.status != "wrong":
         return row
-    diagnosis = {"kind": DECLARATION, "evidence": f"{told['words']}; {told['evidence']}"}
+    declaration: dict[str, str] = answer["told"]
+    diagnosis = {"kind": DECLARATION, "evidence": f"{declaration['words']}; {declaration['evidence']}"}
     if row.feature in RULES:
-        return replace(row, declaration=told, diagnosis=diagnosis) if row.fault in RULES else row
+        return replace(row, declaration=declaration, diagnosis=diagnosis) if row.fault in RULES else row
     wrong = _wrong(row)
-    others = [one for one in wrong if one["fault"] not in EXPLAINABLE or one["case"] not in cases]
-    if len(others) == len(wrong):
+    unexplained = [item for item in wrong if item["fault"] not in EXPLAINABLE or item["case"] not in answer["cases"]]
+    if len(unexplained) == len(wrong):
         return row
-    if not others:
-        return replace(row, declaration=told, diagnosis=diagnosis)
-    return replace(row, declaration=told, **_of(others[0]))
+    if not unexplained:
+        return replace(row, declaration=declaration, diagnosis=diagnosis)
+    return replace(row, declaration=declaration, **_columns_of(unexplained[0]))
 
 
-def _of(disagreement: dict[str, str]) -> dict[str, Any]:
+def _columns_of(disagreement: dict[str, str]) -> dict[str, Any]:
     """The columns of a row that name its first disagreement."""
     case = disagreement["case"]
     where = {"case": case_from_text(case).label(), "failing": case}

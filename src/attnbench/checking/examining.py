@@ -54,19 +54,20 @@ def check_given(options: CheckOptions, cases: Sequence[str]) -> list[CheckRow]:
                 feature = "case" if len(cases) == 1 else f"case {number}"
                 row = _row(impl, feature, case, options.device, reply)
                 if options.files and row.status == OK:
-                    row = _judged_outside(row, impl, options, case, partial(_asked, sessions, kind))
+                    row = _judged_outside(row, impl, options, case, partial(_ask, sessions, kind))
                 rows.append(row if reply.ok else replace(row, again=command(impl, cases[:number], options)))
     return rows
 
 
-def _asked(sessions: Sessions, kind: str, op: str, arguments: dict[str, Any]) -> Reply:
-    return sessions.do(lambda own: own.ask(op, **arguments), kind)
+def _ask(sessions: Sessions, kind: str, op: str, arguments: dict[str, Any]) -> Reply:
+    """The reply of a process of this kind."""
+    return sessions.do(lambda session: session.ask(op, **arguments), kind)
 
 
 def _judged_outside(
     row: CheckRow, impl: str, options: CheckOptions, case: str, ask: Callable[[str, Any], Reply]
 ) -> CheckRow:
-    """A row that agrees, held to a judge outside its process."""
+    """A row that agrees, which becomes wrong where a judge outside its process finds it so."""
     with SecondJudge(impl, options) as outside:
         why = outside.wrong(case, ask)
     if why is None:
@@ -85,29 +86,29 @@ def _row(impl: str, feature: str, case: str, device: str, reply: Reply) -> Check
 
 
 def examined(rows: Sequence[CheckRow], options: CheckOptions) -> list[CheckRow]:
-    """The rows, where they disagree with diagnosis, smallest case and command: the first of each feature.
+    """The rows; of each feature the first that disagrees gets a diagnosis, its smallest case and a command.
 
-    What a declaration of arithmetic explains has that for a diagnosis, and no other cause is looked for.
+    Where a declaration of arithmetic explains a row, that is its diagnosis, and no other cause is looked for.
     """
-    found = [_of_outside(row) for row in rows]
+    table = [_of_outside(row) for row in rows]
     for impl in dict.fromkeys(row.impl for row in rows):
         with _sessions(impl, options) as sessions:
-            told = sessions.do(partial(_declared, found, impl, options))
-            found = [_with_command(row, options) for row in told]
+            declared = sessions.do(partial(_declared, table, impl, options))
+            table = [_with_command(row, options) for row in declared]
             until = time.monotonic() + ALL_S
-            for place in _chosen(found, impl):
+            for place in _chosen(table, impl):
                 left = until - time.monotonic()
                 if left <= 1:
                     break
-                examine = partial(_examined, found[place], min(EACH_S, left), options)
-                found[place] = sessions.do(examine, _kind(impl, found[place].dtype))
-    return found
+                examine = partial(_examined, table[place], min(EACH_S, left), options)
+                table[place] = sessions.do(examine, _kind(impl, table[place].dtype))
+    return table
 
 
 def _of_outside(row: CheckRow) -> CheckRow:
-    """A row that only a judge outside finds wrong: to look at it in its own process would show nothing."""
-    told = {"kind": OUTSIDE, "evidence": CHANGED}
-    return replace(row, diagnosis=told) if row.status == WRONG and row.fault == OUTSIDE else row
+    """A row that only a judge outside finds wrong gets its diagnosis here: in its own process nothing would show."""
+    diagnosis = {"kind": OUTSIDE, "evidence": CHANGED}
+    return replace(row, diagnosis=diagnosis) if row.status == WRONG and row.fault == OUTSIDE else row
 
 
 def _declared(rows: Sequence[CheckRow], impl: str, options: CheckOptions, session: Session) -> list[CheckRow]:
@@ -122,6 +123,7 @@ def _with_command(row: CheckRow, options: CheckOptions) -> CheckRow:
 
 
 def _chosen(rows: Sequence[CheckRow], impl: str) -> list[int]:
+    """The places of the rows to examine: the first of each feature whose cause is not known yet."""
     first: dict[str, int] = {}
     for place, row in enumerate(rows):
         if (
@@ -147,20 +149,23 @@ def _examined(row: CheckRow, seconds: float, options: CheckOptions, session: Ses
 
 
 def _of_earlier_calls(row: CheckRow, seconds: float, options: CheckOptions) -> CheckRow:
-    """A case that agrees by itself: the one before it that it takes, or all of them, each tried in a new process."""
+    """A row whose case agrees when it is run alone: which earlier case makes it wrong, or whether it takes all of them.
+
+    Each earlier case is tried together with it in a new process.
+    """
     until = time.monotonic() + seconds
     *before, failing = row.sequence or [row.failing or ""]
     if not before or not _disagrees([*before, failing], row.impl, options):
-        told = {"kind": UNKNOWN, "evidence": ELSEWHERE}
-        return replace(row, diagnosis=told, again=command_of_row(row, options))
-    pairs = ([one, failing] for one in reversed(before) if time.monotonic() < until)
+        diagnosis = {"kind": UNKNOWN, "evidence": ELSEWHERE}
+        return replace(row, diagnosis=diagnosis, again=command_of_row(row, options))
+    pairs = ([earlier, failing] for earlier in reversed(before) if time.monotonic() < until)
     cases = next((pair for pair in pairs if _disagrees(pair, row.impl, options)), [*before, failing])
-    told = {"kind": "state", "evidence": AFTER}
-    return replace(row, diagnosis=told, smallest_case=cases, again=command(row.impl, cases, options))
+    diagnosis = {"kind": "state", "evidence": AFTER}
+    return replace(row, diagnosis=diagnosis, smallest_case=cases, again=command(row.impl, cases, options))
 
 
 def _disagrees(cases: Sequence[str], impl: str, options: CheckOptions) -> bool:
-    """Whether the last of some cases disagrees in a process that is asked them one after the other."""
+    """Whether the last of some cases disagrees in a new process that runs them one after the other."""
     with _sessions(impl, options) as sessions:
         kind = _kind(impl, case_from_text(cases[-1]).problem.dtype)
         replies = [sessions.do(partial(_ask_case, impl, options, case), kind) for case in cases]

@@ -20,8 +20,8 @@ from attnbench.attention.precision import DTYPES
 from attnbench.backends import discover
 from attnbench.checking.judged_outside import judged_outside
 from attnbench.checking.lost import fault, lost_row
-from attnbench.checking.telling import Ends, Note, Progress, Told, Watch
-from attnbench.results.fingerprint import usable_cpus
+from attnbench.checking.processes import at_once_on
+from attnbench.checking.telling import Ends, Listeners, Note, Progress, Watch
 from attnbench.workers.pool import MOST_KILLS
 from attnbench.workers.protocol import TIMEOUT, UNSUPPORTED, Reply
 from attnbench.workers.session import Session, Sessions
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 AT_A_TIME = 10  # random cases in one question to a worker
 CASES_AT_A_TIME = 8  # of the plan
-SAMPLE = 8  # questions about all of the plan, which tell what it takes
+SAMPLE = 8  # questions spread over the whole plan, asked first to estimate what it takes
 SPENT = "the budget was spent"
 PLANNING_S = 600.0  # composing the plan is our work, and not bounded by the seconds that a kernel has for a row
 TOGETHER = "not seen when each of its cases was asked in a process that had done less"
@@ -63,52 +63,49 @@ def check(
     With fewer implementations than processors the rows of each are spread over several workers. ``progress`` is told
     every row, ``watch`` how far it is, ``note`` what the plan is going to take.
     """
-    at_once = _at_once(options)
-    each = max(1, at_once // max(1, len(options.impls)))
-    told, ends = Told(progress, watch, note), Ends(options.budget_s)
-    with ThreadPoolExecutor(at_once) as pool:
-        found = pool.map(lambda impl: _check_one(impl, options, told, ends, workers=each), options.impls)
-        return [row for rows in found for row in rows]
+    processes, each = _processes(options)
+    listeners, ends = Listeners(progress, watch, note), Ends(options.budget_s)
+    with ThreadPoolExecutor(processes) as pool:
+        tables = pool.map(
+            lambda impl: _check_implementation(impl, options, listeners, ends, workers=each), options.impls
+        )
+        return [row for rows in tables for row in rows]
 
 
-def _check_one(impl: str, options: CheckOptions, told: Told, ends: Ends, workers: int) -> list[CheckRow]:
+def _check_implementation(
+    impl: str, options: CheckOptions, listeners: Listeners, ends: Ends, workers: int
+) -> list[CheckRow]:
     """Check one implementation; a worker that is lost is replaced for the next row."""
     if reason := _unavailable(impl):
-        return [told.row(CheckRow(impl, "all", "all", options.device, "unsupported", 0, reason=reason))]
+        return [listeners.row(CheckRow(impl, "all", "all", options.device, "unsupported", 0, reason=reason))]
     with _sessions(impl, options, workers) as sessions:
         about = {**options.about(impl), "dtypes": list(options.dtypes), "features": list(options.features)}
-        plan = sessions.do(lambda own: _ask(own, "check_plan", PLANNING_S, **about, depth=options.depth))
+        plan = sessions.do(lambda session: _ask(session, "check_plan", PLANNING_S, **about, depth=options.depth))
         if not plan.ok:
-            return [told.row(lost_row(impl, "all", "all", options.device, plan))]
+            return [listeners.row(lost_row(impl, "all", "all", options.device, plan))]
         pairs, info = plan.value["pairs"], _info(impl)
 
         def rows() -> list[CheckRow]:
             return sessions.map(row, pairs, kind=lambda pair: info.kind_of(pair[1]))
 
-        def row(own: Session, pair: tuple[str, str]) -> CheckRow:
-            return told.row(_row(own, impl, options, *pair, ends=ends), units=1)
+        def row(session: Session, pair: tuple[str, str]) -> CheckRow:
+            return listeners.row(_row(session, impl, options, *pair, ends=ends), units=1)
 
         # Every row has cases of its own. With a budget they come first, else how much there is to do.
         first = rows() if options.budget_s is not None else None
         sweeps = sessions.map(
-            lambda own, one: _ask(own, "check_sweep", PLANNING_S, **about, depth=options.depth, sweep=one),
+            lambda session, sweep: _ask(session, "check_sweep", PLANNING_S, **about, depth=options.depth, sweep=sweep),
             range(plan.value["sweeps"]),
         )
-        if lost := next((one for one in sweeps if not one.ok), None):
-            return [*(first or []), told.row(lost_row(impl, "plan", "all", options.device, lost))]
-        cases = [case for one in sweeps for case in one.value["cases"]]
-        told.expect(impl, len(pairs) + len(cases))
-        found = first or rows()
+        if lost := next((reply for reply in sweeps if not reply.ok), None):
+            return [*(first or []), listeners.row(lost_row(impl, "plan", "all", options.device, lost))]
+        cases = [case for reply in sweeps for case in reply.value["cases"]]
+        listeners.expect(impl, len(pairs) + len(cases))
+        table = first or rows()
         if not plan.value["sweeps"]:
-            return found
-        results = _judged(sessions, impl, options, cases, ends, told)
-
-        def ask(kind: str, op: str, arguments: dict[str, Any]) -> Reply:
-            return sessions.do(lambda own: own.ask(op, **arguments), kind)
-
-        if not ends.now:
-            results = judged_outside(impl, options, results, ask)
-        return with_boundaries(found, results, options.features, gradients=plan.value["gradients"])
+            return table
+        results = _results_at_boundaries(sessions, impl, options, cases, ends, listeners)
+        return with_boundaries(table, results, options.features, gradients=plan.value["gradients"])
 
 
 def _ask(session: Session, op: str, timeout_s: float | None = None, /, **arguments: Any) -> Reply:
@@ -120,18 +117,29 @@ def _ask(session: Session, op: str, timeout_s: float | None = None, /, **argumen
     return reply
 
 
-def _judged(
-    sessions: Sessions, impl: str, options: CheckOptions, cases: Sequence[str], ends: Ends, told: Told
+def _results_at_boundaries(
+    sessions: Sessions, impl: str, options: CheckOptions, cases: Sequence[str], ends: Ends, listeners: Listeners
 ) -> list[BoundaryResult]:
-    """The cases of the plan, in questions of a few; a sample of all of it first, which tells what it takes."""
+    """The cases of the plan, judged where the kernel runs, and for a drop-in file some of them once more outside."""
+    results = _judged(sessions, impl, options, cases, ends, listeners)
+
+    def ask(kind: str, op: str, arguments: dict[str, Any]) -> Reply:
+        return sessions.do(lambda session: session.ask(op, **arguments), kind)
+
+    return results if ends.now else judged_outside(impl, options, results, ask)
+
+
+def _judged(
+    sessions: Sessions, impl: str, options: CheckOptions, cases: Sequence[str], ends: Ends, listeners: Listeners
+) -> list[BoundaryResult]:
+    """The cases of the plan, a few in each question; first a sample of the whole plan, to estimate what it takes."""
     info = _info(impl)
     parts = _parts(cases, info)
 
-    def judge(own: Session, part: list[str]) -> list[BoundaryResult]:
-        found = [BoundaryResult(case, UNTRIED, reason=SPENT) for case in part]
-        found = found if ends.now else _boundaries(own, impl, options, part)
-        told.done(impl, len(part))
-        return found
+    def judge(session: Session, part: list[str]) -> list[BoundaryResult]:
+        results = _untried(part) if ends.now else _boundaries(session, impl, options, part)
+        listeners.done(impl, len(part))
+        return results
 
     def kind(part: list[str]) -> str:
         return _kind(part[0], info)
@@ -139,22 +147,27 @@ def _judged(
     step = max(1, len(parts) // SAMPLE)
     sample, rest = parts[::step], [part for i, part in enumerate(parts) if i % step]
     start = time.monotonic()
-    found = sessions.map(judge, sample, kind=kind)
+    judged = sessions.map(judge, sample, kind=kind)
     if not ends.now:
-        told.price(impl, len(cases), sum(map(len, sample)), time.monotonic() - start, options.budget_s)
-    found += sessions.map(judge, rest, kind=kind)
-    return [one for part in found for one in part]
+        listeners.price(impl, len(cases), sum(map(len, sample)), time.monotonic() - start, options.budget_s)
+    judged += sessions.map(judge, rest, kind=kind)
+    return [result for part in judged for result in part]
+
+
+def _untried(cases: Sequence[str]) -> list[BoundaryResult]:
+    """What is said of cases for which no time was left."""
+    return [BoundaryResult(case, UNTRIED, reason=SPENT) for case in cases]
 
 
 def check_randomly(options: CheckOptions, count: int, seed: int = 0, draws: int = 1) -> list[RandomResult]:
-    """``count`` random cases of each implementation; what a lost worker was asked is a disagreement."""
-    at_once = _at_once(options)
-    each = max(1, at_once // max(1, len(options.impls)))
-    with ThreadPoolExecutor(at_once) as pool:
-        return list(pool.map(lambda impl: _one_randomly(impl, options, count, (seed, draws), each), options.impls))
+    """``count`` random cases of each implementation; a case with which a worker is lost is a disagreement."""
+    processes, each = _processes(options)
+    with ThreadPoolExecutor(processes) as pool:
+        return list(pool.map(lambda impl: _random_cases(impl, options, count, (seed, draws), each), options.impls))
 
 
-def _one_randomly(impl: str, options: CheckOptions, count: int, kind: tuple[int, int], workers: int) -> RandomResult:
+def _random_cases(impl: str, options: CheckOptions, count: int, kind: tuple[int, int], workers: int) -> RandomResult:
+    """Random cases of one implementation; ``kind`` is their seed, and how many draws each has."""
     if reason := _unavailable(impl):
         return RandomResult(impl, unsupported=count, reason=reason)
     info = _info(impl)
@@ -163,15 +176,17 @@ def _one_randomly(impl: str, options: CheckOptions, count: int, kind: tuple[int,
     parts = [(first, min(AT_A_TIME, count - first), among) for first in range(0, count, AT_A_TIME) for among in by_kind]
     with _sessions(impl, options, workers) as sessions:
 
-        def work(own: Session, part: tuple[int, int, list[str]]) -> RandomResult:
+        def work(session: Session, part: tuple[int, int, list[str]]) -> RandomResult:
             first, some, among = part
-            return _random(own, impl, about, first, some, among)
+            return _random(session, impl, about, first, some, among)
 
         return together(impl, sessions.map(work, parts, kind=lambda part: info.kind_of(part[2][0])))
 
 
-def _at_once(options: CheckOptions) -> int:
-    return 1 if options.device != "cpu" else usable_cpus() or 1
+def _processes(options: CheckOptions) -> tuple[int, int]:
+    """How many processes work at once, and how many of them on one implementation."""
+    processes = at_once_on(options.device)
+    return processes, max(1, processes // max(1, len(options.impls)))
 
 
 def _info(impl: str) -> BackendInfo:
@@ -208,7 +223,7 @@ def _parts(cases: Sequence[str], info: BackendInfo) -> list[list[str]]:
     for case in cases:
         kinds.setdefault(_kind(case, info), []).append(case)
     at_a_time = CASES_AT_A_TIME
-    return [one[i : i + at_a_time] for one in kinds.values() for i in range(0, len(one), at_a_time)]
+    return [of_kind[i : i + at_a_time] for of_kind in kinds.values() for i in range(0, len(of_kind), at_a_time)]
 
 
 def _kind(case: str, info: BackendInfo) -> str:
@@ -216,17 +231,20 @@ def _kind(case: str, info: BackendInfo) -> str:
 
 
 def _boundaries(session: Session, impl: str, options: CheckOptions, cases: Sequence[str]) -> list[BoundaryResult]:
-    """Cases at boundaries, whatever becomes of the worker; if it is lost, one after the other to find out where."""
+    """Cases at boundaries; if the worker is lost they are asked again, one after the other, to find out with which."""
     reply = _ask(session, "check_boundaries", **options.about(impl), cases=list(cases))
     if reply.ok:
-        found = [BoundaryResult.from_dict(one) for one in reply.value["results"]]
-        wrong = [one.status == "wrong" for one in found]
-        return [replace(one, sequence=tuple(cases[: i + 1])) if wrong[i] else one for i, one in enumerate(found)]
+        results = [BoundaryResult.from_dict(data) for data in reply.value["results"]]
+        wrong = [result.status == "wrong" for result in results]
+        return [
+            replace(result, sequence=tuple(cases[: i + 1])) if wrong[i] else result for i, result in enumerate(results)
+        ]
     if len(cases) == 1:
         return [BoundaryResult(cases[0], "wrong", fault=fault(reply), reason=reply.reason)]
-    each = [one for case in cases for one in _boundaries(session, impl, options, [case])]
-    # Eight cases may take longer than one is given; what a process died of and none of them shows is a fault.
-    if reply.status == TIMEOUT or any(one.status == "wrong" for one in each):
+    each = [result for case in cases for result in _boundaries(session, impl, options, [case])]
+    # Several cases together may take longer than the time for one, which is no fault. A crash is, even where none of
+    # the cases shows it alone.
+    if reply.status == TIMEOUT or any(result.status == "wrong" for result in each):
         return each
     reason = f"{reply.reason}, while it was asked case after case; {TOGETHER}"
     return [*each[:-1], BoundaryResult(cases[-1], "wrong", fault=fault(reply), reason=reason, sequence=tuple(cases))]
@@ -235,7 +253,7 @@ def _boundaries(session: Session, impl: str, options: CheckOptions, cases: Seque
 def _random(
     session: Session, impl: str, about: dict[str, Any], first: int, count: int, among: Sequence[str]
 ) -> RandomResult:
-    """Those of some random cases that are in one of ``among``; if the worker is lost, one by one to find out where.
+    """Those of some random cases that are in one of ``among``; if the worker is lost, one by one to find the cause.
 
     ``about`` is what every question says: of which implementation, and how the cases are drawn.
     """
@@ -246,16 +264,16 @@ def _random(
         return RandomResult(impl, unsupported=count, reason=reply.reason)
     if count == 1:
         return _lost_case(session, impl, about, first, reply)
-    found = together(impl, [_random(session, impl, about, one, 1, among) for one in range(first, first + count)])
-    if found.wrong or reply.status == TIMEOUT:
-        return found
+    total = together(impl, [_random(session, impl, about, number, 1, among) for number in range(first, first + count)])
+    if total.wrong or reply.status == TIMEOUT:
+        return total
     reply = replace(reply, reason=f"{reply.reason}, while it was asked case after case; {TOGETHER}")
     last = _lost_case(session, impl, about, first + count - 1, reply)
-    return together(impl, [found, replace(last, cases=0)])
+    return together(impl, [total, replace(last, cases=0)])
 
 
 def _lost_case(session: Session, impl: str, about: dict[str, Any], number: int, reply: Reply) -> RandomResult:
-    """A random case that took the worker along."""
+    """The result of a random case with which the worker was lost."""
     case = _ask(session, "random_case", **about, number=number).value.get("case", "")
-    told = {"case": case, "reason": reply.reason or "", "fault": fault(reply)}
-    return RandomResult(impl, cases=1, wrong=1, disagreements=[told])
+    disagreement = {"case": case, "reason": reply.reason or "", "fault": fault(reply)}
+    return RandomResult(impl, cases=1, wrong=1, disagreements=[disagreement])

@@ -2,7 +2,7 @@
 
 The judgement of a case is made where the kernel runs, with all that examining a disagreement needs. Code of a file can
 change that judgement. So some cases that agreed, chosen at random and with values drawn anew, are answered once more,
-and the answers are judged elsewhere: whoever agreed in its own process alone is ``wrong``.
+and the answers are judged elsewhere: a case that agreed only in the kernel's own process is ``wrong``.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class SecondJudge:
 
     def chosen(self, results: Sequence[BoundaryResult]) -> list[BoundaryResult]:
         """Some of those that agree."""
-        agreed = [one for one in results if one.status == OK]
+        agreed = [result for result in results if result.status == OK]
         return self._secret.sample(agreed, min(CHOSEN, len(agreed)))
 
 
@@ -76,13 +76,13 @@ def judged_outside(
     """
     if not options.files:
         return list(results)
-    found, info = list(results), discover.backend(impl.partition("/")[0])
+    judged, info = list(results), discover.backend(impl.partition("/")[0])
     with SecondJudge(impl, options) as outside:
-        for one in outside.chosen(results):
-            case = outside.anew(one.case)
+        for result in outside.chosen(results):
+            case = outside.anew(result.case)
             kind = info.kind_of(case_from_text(case).problem.dtype)
             why = outside.wrong(case, partial(ask, kind))
             if why is not None:
-                bad = replace(one, case=case, status=WRONG, fault=OUTSIDE, reason=why, error_ratio=float("inf"))
-                found[found.index(one)] = bad
-    return found
+                bad = replace(result, case=case, status=WRONG, fault=OUTSIDE, reason=why, error_ratio=float("inf"))
+                judged[judged.index(result)] = bad
+    return judged

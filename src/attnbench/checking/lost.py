@@ -1,6 +1,6 @@
 """What a question that got no answer says of the implementation: an exception, a crash or a hang is a disagreement.
 
-What a worker says is not supported is none: its framework cannot be asked, or the kernel refuses.
+A reply that says "unsupported" is no disagreement: the framework cannot be used there, or the kernel refuses.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from attnbench.agree.onnx.check import OnnxRow
 from attnbench.backends import discover
 from attnbench.checking.lost import fault
-from attnbench.results.fingerprint import usable_cpus
+from attnbench.checking.processes import at_once_on
 from attnbench.workers.protocol import UNSUPPORTED, Reply
 from attnbench.workers.session import Session
 
@@ -30,13 +30,12 @@ class OnnxOptions:
 
 def check_onnx(options: OnnxOptions, progress: Progress | None = None) -> list[OnnxRow]:
     """Check every implementation; rows in the order of ``options.impls``."""
-    at_once = 1 if options.device != "cpu" else usable_cpus() or 1
-    with ThreadPoolExecutor(at_once) as pool:
-        found = pool.map(lambda impl: _one(impl, options, progress), options.impls)
-        return [row for rows in found for row in rows]
+    with ThreadPoolExecutor(at_once_on(options.device)) as pool:
+        tables = pool.map(lambda impl: _check_implementation(impl, options, progress), options.impls)
+        return [row for rows in tables for row in rows]
 
 
-def _one(impl: str, options: OnnxOptions, progress: Progress | None) -> list[OnnxRow]:
+def _check_implementation(impl: str, options: OnnxOptions, progress: Progress | None) -> list[OnnxRow]:
     """One implementation; a worker that is lost is replaced for the next node."""
     info = discover.backend(impl.partition("/")[0])
     if reason := info.why_missing():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
-    """What is to be checked of an implementation, and the cases at boundaries; as ``check_operations``."""
+    """The operations that plan a check, and that judge its cases at boundaries; as in ``check_operations``."""
 
     def check_plan(
         impl: str, files: list[str], dtypes: list[str], features: list[str], device: str, depth: str
@@ -50,9 +50,9 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
         from attnbench.agree.check.boundaries import judge_case
         from attnbench.backends.bind import LastBinding
 
-        own, kernel = backend(), discover.load_implementation(impl, files)
-        binding = LastBinding(own, kernel, device) if discover.backend(kernel.backend).compiles else None
-        return OK, None, {"results": [judge_case(own, kernel, case, device, binding).to_dict() for case in cases]}
+        adapter, kernel = backend(), discover.load_implementation(impl, files)
+        binding = LastBinding(adapter, kernel, device) if discover.backend(kernel.backend).compiles else None
+        return OK, None, {"results": [judge_case(adapter, kernel, case, device, binding).to_dict() for case in cases]}
 
     return {"check_plan": check_plan, "check_sweep": check_sweep, "check_boundaries": check_boundaries}
 
@@ -84,8 +84,8 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
         from attnbench.agree.diagnose.examine import examine
 
         kernel = discover.load_implementation(impl, files)
-        found = examine(backend(), kernel, case_from_text(case), device, seconds=seconds)
-        return OK, None, found.to_dict()
+        examination = examine(backend(), kernel, case_from_text(case), device, seconds=seconds)
+        return OK, None, examination.to_dict()
 
     def answer_case(impl: str, files: list[str], case: str, device: str, folder: str, name: str) -> Done:
         """The answer to one case, handed out unjudged, and how exact it has to be; its inputs are in the folder."""
@@ -94,19 +94,19 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
         from attnbench.backends.bind import bind, inputs_of
         from attnbench.backends.shelf import put, take
 
-        kernel, asked = discover.load_implementation(impl, files), case_from_text(case)
-        inputs = inputs_of(asked).with_arrays(take(Path(folder) / name))
+        kernel, parsed = discover.load_implementation(impl, files), case_from_text(case)
+        inputs = inputs_of(parsed).with_arrays(take(Path(folder) / name))
         binding = bind(backend(), kernel, inputs, device)
         put(Path(folder) / f"answer-{name}", binding.to_numpy(binding.result()).named())
-        return OK, None, {"precision": asdict(precision_of(kernel, asked.problem.dtype, device))}
+        return OK, None, {"precision": asdict(precision_of(kernel, parsed.problem.dtype, device))}
 
-    own: dict[str, Callable[..., Done]] = {"check": check, "check_case": check_case}
-    own |= {"answer_case": answer_case, "examine": examine}
-    return {**own, **_random_operations(backend)}
+    operations: dict[str, Callable[..., Done]] = {"check": check, "check_case": check_case}
+    operations |= {"answer_case": answer_case, "examine": examine}
+    return {**operations, **_random_operations(backend)}
 
 
 def _random_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
-    """Those of random cases."""
+    """The operations on random cases."""
 
     def check_random(
         impl: str,
@@ -145,21 +145,30 @@ def _random_operations(backend: Callable[[], Backend]) -> dict[str, Callable[...
 
 
 def conformance_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
-    """What native kernels do by themselves, and nodes of ONNX; as ``check_operations``."""
+    """The operations on what native kernels do by themselves, and on nodes of ONNX; as in ``check_operations``."""
 
     def semantics_plan(device: str) -> Done:
         """The native kernels of this backend on the device, and those that are not installed with what they require."""
-        own = [one for one in discover.backend(backend().name).native_kernels() if device in one.devices]
+        native = [kernel for kernel in discover.backend(backend().name).native_kernels() if device in kernel.devices]
         there = device in backend().devices()
-        kernels = [one.name for one in own if one.available() and there]
-        return OK, None, {"kernels": kernels, "missing": {one.name: one.requires for one in own if not one.available()}}
+        kernels = [kernel.name for kernel in native if kernel.available() and there]
+        return (
+            OK,
+            None,
+            {
+                "kernels": kernels,
+                "missing": {kernel.name: kernel.requires for kernel in native if not kernel.available()},
+            },
+        )
 
     def semantics(kernel: str, probe: str, device: str) -> Done:
         """What one native kernel does in one edge case."""
         from attnbench.agree.semantics.behaviour import find
 
-        found = next(one for one in discover.backend(backend().name).native_kernels() if one.name == kernel)
-        return OK, None, find(backend(), found, probe, device).to_dict()
+        native = next(
+            candidate for candidate in discover.backend(backend().name).native_kernels() if candidate.name == kernel
+        )
+        return OK, None, find(backend(), native, probe, device).to_dict()
 
     def onnx_plan(nodes: int, seed: int) -> Done:
         """The ONNX cases, or the random nodes, that there are: names and opsets."""

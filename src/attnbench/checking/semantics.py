@@ -1,4 +1,4 @@
-"""``attnbench semantics`` in processes of its own: a kernel that crashes or hangs in a probe is a finding, no end."""
+"""``attnbench semantics`` in processes of its own: a kernel that crashes or hangs is a finding, and probing goes on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from attnbench.agree.semantics.behaviour import PROBES
 from attnbench.agree.semantics.edges import Finding
 from attnbench.backends import discover
+from attnbench.checking.processes import at_once_on
 from attnbench.workers.protocol import CRASHED, OOM, TIMEOUT, UNSUPPORTED, Reply
 from attnbench.workers.session import Session
 
 Progress = Callable[[str], None]
-AT_ONCE = 2
 # Words for a probe whose process was lost or ran out of something.
 LOST = tuple(status.upper() for status in (CRASHED, OOM, TIMEOUT, UNSUPPORTED))
 
@@ -37,7 +37,7 @@ def probe_backends(
     backends: Sequence[str], device: str = "cpu", timeout_s: float = 60.0, progress: Progress | None = None
 ) -> list[Semantics]:
     """Probe every native kernel of these backends, several backends at a time on the CPU."""
-    with ThreadPoolExecutor(AT_ONCE if device == "cpu" else 1) as pool:
+    with ThreadPoolExecutor(at_once_on(device)) as pool:
         return list(pool.map(lambda name: probe_backend(name, device, timeout_s, progress), backends))
 
 
@@ -56,8 +56,10 @@ def probe_backend(
         for kernel in plan.value["kernels"]:
             if progress is not None:
                 progress(kernel)
-            found = ((one.key, session.ask("semantics", kernel=kernel, probe=one.key, device=device)) for one in PROBES)
-            kernels[kernel] = {key: finding(reply) for key, reply in found}
+            replies = (
+                (probe.key, session.ask("semantics", kernel=kernel, probe=probe.key, device=device)) for probe in PROBES
+            )
+            kernels[kernel] = {key: finding(reply) for key, reply in replies}
         return Semantics(name, session.versions, kernels, plan.value["missing"])
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 Progress = Callable[["CheckRow"], None]
 Watch = Callable[[int, int, str, str], None]
 Note = Callable[[str], None]
-ENOUGH = 0.1  # of it, to say when it is going to end
-LONG_S = 90  # from here on it is said beforehand what it takes
+ENOUGH = 0.1  # the part of the work that must be done before its end is estimated
+LONG_S = 90  # a plan that takes longer than this is announced with the time that it takes
 
 
 class Ends:
@@ -33,7 +33,7 @@ class Ends:
 
 
 @dataclass
-class Told:
+class Listeners:
     """Who is told what: ``progress`` every row, ``watch`` how many of how many units are done, ``note`` the price."""
 
     progress: Progress | None = None
@@ -45,13 +45,13 @@ class Told:
     _start: float = field(default_factory=time.monotonic)
 
     def expect(self, impl: str, units: int) -> None:
-        """So many rows and cases come of one more implementation."""
+        """One more implementation is going to give so many rows and cases."""
         with self._lock:
             self._total += units
             self._watched(impl)
 
     def row(self, row: CheckRow, units: int = 0) -> CheckRow:
-        """A row is done, which is so many of the units."""
+        """A row is done; it counts as so many units."""
         if self.progress is not None:
             self.progress(row)
         self.done(row.impl, units)
@@ -64,7 +64,7 @@ class Told:
             self._watched(impl)
 
     def price(self, impl: str, cases: int, tried: int, took_s: float, budget_s: float | None) -> None:
-        """What the plan of an implementation takes, by the cases that were tried, if that is long."""
+        """Says what the rest of an implementation's plan takes, by the cases that were tried, if that is long."""
         left = took_s * (cases - tried) / max(1, tried)
         if self.note is None or (left < LONG_S and budget_s is None):
             return

@@ -14,21 +14,21 @@ from attnbench.errors import SpecError
 
 LARGEST = 1024  # a size that is tried
 MOST_PAIRS = 1 << 21  # query-key pairs of a case that is tried
-SEEDS = 8  # draws that must all agree where a size is said to
-PLAIN_SIZE = 2  # that one query or one key alone agrees is no condition: most faults need two
-Wrong = Callable[[Case], bool | None]  # None: it cannot be asked, or it is wrong in another way
+SEEDS = 8  # draws that must all agree before a size is said to agree
+PLAIN_SIZE = 2  # a size of 1 that agrees is no condition: most faults need two queries or keys to show
+Wrong = Callable[[Case], bool | None]  # None: the case cannot be run, or it is wrong in another way
 Resize = Callable[[Case, int], Case]
 
 
 def condition(case: Case, fails: Wrong, *, seconds: float = 2.0) -> str | None:
     """The sizes of ``case``, which fails, from which on and up to which it is wrong; ``None`` if none was found."""
     until = time.monotonic() + seconds
-    found = []
+    sentences = []
     for name, resize in _sizes(case).items():
         axis = Axis(case, resize, fails, until)
         if sentence := axis.sentence(name, _size(case, name)):
-            found.append(sentence)
-    return "; ".join(found) or None
+            sentences.append(sentence)
+    return "; ".join(sentences) or None
 
 
 def _size(case: Case, name: str) -> int:
@@ -41,14 +41,14 @@ def _sizes(case: Case) -> dict[str, Resize]:
     p = case.problem
     together = p.Tq == p.S and case.spec.causal and case.spec.align is None
     lengths: dict[str, Resize] = (
-        {"Tq = S": lambda one, n: one.with_problem(Tq=n, S=n)}
+        {"Tq = S": lambda other, n: other.with_problem(Tq=n, S=n)}
         if together
-        else {"Tq": lambda one, n: one.with_problem(Tq=n), "S": lambda one, n: one.with_problem(S=n)}
+        else {"Tq": lambda other, n: other.with_problem(Tq=n), "S": lambda other, n: other.with_problem(S=n)}
     )
     learned = case.spec.score in ("additive", "concat")
     heads = {"group of query heads": _grouped} if p.Hq > p.Hkv else {}
-    width: Resize = lambda one, n: one.with_problem(D=n, **({} if learned else {"Da": n}))  # noqa: E731
-    return lengths | heads | {"D": width, "B": lambda one, n: one.with_problem(B=n)}
+    width: Resize = lambda other, n: other.with_problem(D=n, **({} if learned else {"Da": n}))  # noqa: E731
+    return lengths | heads | {"D": width, "B": lambda other, n: other.with_problem(B=n)}
 
 
 def _grouped(case: Case, n: int) -> Case:
@@ -66,32 +66,30 @@ class Axis:
     seen: dict[int, bool] = field(default_factory=dict)
 
     def wrong(self, n: int) -> bool | None:
-        """Whether it is wrong at a size; ``None`` where that cannot be asked, or not any more."""
+        """Whether it is wrong at a size; ``None`` where that cannot be run, or where the time is up."""
         if n in self.seen:
             return self.seen[n]
         if time.monotonic() > self.until:
             return None
         try:
-            one = self.resize(self.case, n)
-            p = one.problem
+            resized = self.resize(self.case, n)
+            p = resized.problem
             if p.B * p.Hq * p.Tq * p.S > MOST_PAIRS:
                 return None
-            found = self._on_any_values(one)
+            is_wrong = self._on_any_values(resized)
         except SpecError:
             return None
-        if found is not None:
-            self.seen[n] = found
-        return found
+        if is_wrong is not None:
+            self.seen[n] = is_wrong
+        return is_wrong
 
-    def _on_any_values(self, one: Case) -> bool | None:
-        """Whether it is wrong with any of several draws: a fault that the values hide is no size that agrees."""
-        found: bool | None = None
+    def _on_any_values(self, case: Case) -> bool | None:
+        """Whether it is wrong with any of several draws, since the values of one draw may hide the fault."""
         for more in range(SEEDS):
-            wrong = self.fails(one.with_problem(seed=one.problem.seed + more))
+            wrong = self.fails(case.with_problem(seed=case.problem.seed + more))
             if wrong or wrong is None:
                 return wrong
-            found = False
-        return found
+        return False
 
     def sentence(self, name: str, n: int) -> str | None:
         """What was seen of this size, which is wrong at ``n``; ``None`` if no value agrees."""
@@ -121,10 +119,10 @@ class Axis:
         """The size next above the largest wrong one: it agrees."""
         step, right = n + 1, n
         while step <= LARGEST:
-            found = self.wrong(step)
-            if found is None:
+            wrong = self.wrong(step)
+            if wrong is None:
                 return None
-            if not found:  # where a size further on is wrong again, it is no edge
+            if not wrong:  # where a size further on is wrong again, it is no edge
                 return None if self.wrong(2 * step) else self._edge(step, right)
             step, right = 2 * right if step == n + 1 else 2 * step, step
             step = max(step, right + 1)
@@ -134,10 +132,10 @@ class Axis:
         """Between a size that agrees and one that is wrong: the one that agrees next to one that is wrong."""
         while abs(wrong - agrees) > 1:
             middle = (agrees + wrong) // 2
-            found = self.wrong(middle)
-            if found is None:
+            is_wrong = self.wrong(middle)
+            if is_wrong is None:
                 return None
-            agrees, wrong = (agrees, middle) if found else (middle, wrong)
+            agrees, wrong = (agrees, middle) if is_wrong else (middle, wrong)
         return agrees
 
 

@@ -1,4 +1,4 @@
-"""What diagnosis works with: a ``Diagnosis``, one run of a case taken apart, and the ``Doctor`` who asks."""
+"""What diagnosis works with: a ``Diagnosis``, one run of a case taken apart, and the ``Doctor`` who runs cases."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMPILING_S = 12.0
 
 
 class OutOfTime(Exception):  # noqa: N818  (no error: the questions were too many for the time given)
-    """Not every reading could be asked, so that a rival of those that were may be among the others."""
+    """The time was up before every reading was tried: one that was not might explain the result as well."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Diagnosis:
 
     kind: str
     evidence: str
-    history: bool = False  # it takes an earlier call to show
+    history: bool = False  # the fault shows only after an earlier call
 
     @property
     def known(self) -> bool:
@@ -86,7 +86,7 @@ class Doctor:
         return time.monotonic() > self.until + min(self.box.compiling_s, COMPILING_S)
 
     def go_on(self) -> None:
-        """Raises ``OutOfTime`` when the time is up: of readings that were never asked nothing is known."""
+        """Raises ``OutOfTime`` when the time is up: nothing is known of readings that were never tried."""
         if self.late:
             raise OutOfTime
 
@@ -101,14 +101,14 @@ class Doctor:
         return Units.of(precision_of(self.implementation, call.dtype, self.device), call.dtype)
 
     def other(self, seen: Seen, **changes: Any) -> Seen | None:
-        """The same with changes of the problem, or ``None`` where that cannot be asked."""
+        """A run of the same case with changes of the problem, or ``None`` where that cannot be run."""
         try:
             return self.ask(seen.case.with_problem(**changes))
         except SpecError:
             return None
 
     def ask(self, case: Case) -> Seen | None:
-        """Another case, or ``None`` where that cannot be asked."""
+        """A run of another case, or ``None`` where the implementation does not take it or fails."""
         try:
             if self.implementation.unsupported(_call(case).needs(self.device)):
                 return None

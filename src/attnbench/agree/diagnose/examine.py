@@ -1,11 +1,12 @@
 """A failing case examined: what kind of fault it is, the smallest case that still shows it, and which sizes do.
 
-What a case with many features and odd sizes does not tell, a plainer one does that fails in the same way.
+Where a case with many features and odd sizes does not show the kind, a plainer case that fails in the same way may.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,12 +68,23 @@ def examine(
 
     until = started + seconds * OVERTIME
     if not diagnosis.known:
-        easier = handy(case, lambda one: bool(fails(one)), seconds=seconds / 2)
-        origin = None if _large(case) else case
-        told = patient.diagnosed(easier, min(seconds / 2, _left(until)), origin) if easier != case else diagnosis
-        diagnosis, case = (told, easier) if told.known or diagnosis.evidence == TOO_LARGE else (diagnosis, case)
-    smallest = shrink(case, lambda one: bool(fails(one)), seconds=min(seconds / 2, _left(until)))
+        diagnosis, case = _of_plainer_case(
+            patient, case, diagnosis, lambda other: bool(fails(other)), seconds / 2, until
+        )
+    smallest = shrink(case, lambda other: bool(fails(other)), seconds=min(seconds / 2, _left(until)))
     return Examination(diagnosis, (smallest,), condition(smallest, fails, seconds=min(seconds / 6, _left(until))))
+
+
+def _of_plainer_case(
+    patient: Patient, case: Case, diagnosis: Diagnosis, fails: Callable[[Case], bool], seconds: float, until: float
+) -> tuple[Diagnosis, Case]:
+    """The diagnosis of a plainer case that fails alike, with that case, where it tells more than ``diagnosis`` does."""
+    easier = handy(case, fails, seconds=seconds)
+    if easier == case:
+        return diagnosis, case
+    origin = None if _large(case) else case
+    of_easier = patient.diagnosed(easier, min(seconds, _left(until)), origin)
+    return (of_easier, easier) if of_easier.known or diagnosis.evidence == TOO_LARGE else (diagnosis, case)
 
 
 def _left(until: float) -> float:
@@ -81,7 +93,7 @@ def _left(until: float) -> float:
 
 
 def _large(case: Case) -> bool:
-    """Whether taking it apart as it is takes all the time that there is."""
+    """Whether taking the case apart as it is would use up all the time."""
     p = case.problem
     return p.B * p.Hq * p.Tq * p.S * max(p.D, p.Dv) > LARGE
 
@@ -95,7 +107,7 @@ class Patient:
     device: str
 
     def diagnosed(self, case: Case, seconds: float, origin: Case | None = None) -> Diagnosis:
-        """A diagnosis by one case; what the kernel refuses of the questions tells nothing of what it takes."""
+        """A diagnosis by one case; ``unknown`` where the kernel refuses a case that the diagnosis has to run."""
         try:
             return diagnose(self.backend, self.implementation, case, self.device, seconds=seconds, origin=origin)
         except UnsupportedError as error:
@@ -112,12 +124,12 @@ def _sequence(
 ) -> tuple[Case, ...]:
     """Two cases of which the first is right and leaves something behind that makes the second wrong."""
 
-    def before(one: Case) -> Case:
-        return one.with_problem(seed=one.problem.seed + 1)
+    def before(second: Case) -> Case:
+        return second.with_problem(seed=second.problem.seed + 1)
 
-    def fails(one: Case) -> bool:
-        trial(backend, implementation, before(one), device)
-        return trial(backend, implementation, one, device).status == "wrong"
+    def fails(second: Case) -> bool:
+        trial(backend, implementation, before(second), device)
+        return trial(backend, implementation, second, device).status == "wrong"
 
     smallest = shrink(case, fails, seconds=seconds)
     return before(smallest), smallest

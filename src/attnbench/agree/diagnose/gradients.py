@@ -34,7 +34,7 @@ SEVERAL = 3  # sentences that are shown
 
 
 @dataclass(frozen=True)
-class Witness:
+class GradientWitness:
     """One backward pass that a reading must explain: what was asked, and the gradients that came out."""
 
     case: Case
@@ -51,7 +51,7 @@ class Witness:
 
     @cached_property
     def bounds(self) -> Gradients:
-        """How far from these a right kernel can be."""
+        """How far from the gradients of the spec a right kernel can be."""
         return self.bounds_of(SPEC)
 
     def of(self, steps: Steps) -> Gradients:
@@ -71,7 +71,7 @@ class Witness:
         return all(_near(self.got[name], read[name], bounds[name]) for name in self.got)
 
     def tells(self, steps: Steps) -> bool:
-        """Whether a reading is wrong here at all."""
+        """Whether the gradients of a reading differ from those of the spec in this backward pass."""
         read = self.of(steps)
         return not all(_near(read[name], self.right[name], self.bounds[name]) for name in read)
 
@@ -85,18 +85,18 @@ def of_gradients(doctor: Doctor, case: Case, wide: Case | None, wrong: list[str]
 
     ``wide`` is the same case in more bits, where it fails alike; ``wrong`` are the gradients that disagree.
     """
-    witnesses = [_witness(doctor, one) for one in (wide, case) if one is not None]
+    witnesses = [_witness(doctor, variant) for variant in (wide, case) if variant is not None]
     # Other inputs, and every row wants its gradient: where some do not, a part of a sum may be 0 by itself.
     whole = tuple(kind for kind in witnesses[0].case.problem.operands if kind != "zero_cotangent")
-    asked = _other(doctor, witnesses[0].case, seed=OTHER_SEEDS[0], operands=whole)
-    witnesses += [asked] if asked else []
-    found = list(_explaining(doctor, witnesses))
-    if found:
-        return _told(found)
+    other_inputs = _other(doctor, witnesses[0].case, seed=OTHER_SEEDS[0], operands=whole)
+    witnesses += [other_inputs] if other_inputs else []
+    readings = list(_explaining(doctor, witnesses))
+    if readings:
+        return _named(readings)
     # The attention matrix may show a fault that drowns in the output, but not where a gradient must be exactly 0.
-    told = _of_probes(doctor, witnesses[: 1 if wide is None else 2])
-    if len(kinds_of(told)) == 1:
-        return Diagnosis(told[0].kind, told[0].sentence)
+    probed = _of_probes(doctor, witnesses[: 1 if wide is None else 2])
+    if len(kinds_of(probed)) == 1:
+        return Diagnosis(probed[0].kind, probed[0].sentence)
     if wrong == ["sinks"] and _cancels(doctor, witnesses):
         return Diagnosis("precision", CANCELLED)
     tensors = _of_tensors(doctor, witnesses, wrong)
@@ -105,15 +105,15 @@ def of_gradients(doctor: Doctor, case: Case, wide: Case | None, wrong: list[str]
     return tensors
 
 
-def _witness(doctor: Doctor, case: Case) -> Witness:
+def _witness(doctor: Doctor, case: Case) -> GradientWitness:
     seen = doctor.see(replace(case, phase="forward"))
     d_output, d_lse = draw_cotangents(case)
     got = doctor.box.gradients(*seen.qkv, seen.call, d_output, d_lse)
-    return Witness(case, seen, doctor.units(seen.call), d_output, d_lse, got)
+    return GradientWitness(case, seen, doctor.units(seen.call), d_output, d_lse, got)
 
 
-def _other(doctor: Doctor, case: Case, **changes: object) -> Witness | None:
-    """The same with changes of the problem, or ``None`` where that cannot be asked."""
+def _other(doctor: Doctor, case: Case, **changes: object) -> GradientWitness | None:
+    """The backward pass with changes of the problem, or ``None`` where that cannot be run."""
     try:
         other = case.with_problem(**changes)
         return None if doctor.ask(replace(other, phase="forward")) is None else _witness(doctor, other)
@@ -121,34 +121,35 @@ def _other(doctor: Doctor, case: Case, **changes: object) -> Witness | None:
         return None
 
 
-def _explaining(doctor: Doctor, witnesses: list[Witness]) -> Iterator[tuple[str, str]]:
+def _explaining(doctor: Doctor, witnesses: list[GradientWitness]) -> Iterator[tuple[str, str]]:
     """Kind and sentence of every reading that is wrong in the case and explains all that was seen."""
     first = witnesses[0]
-    for one in gradient_readings(first.seen.right, first.d_lse):
+    for reading in gradient_readings(first.seen.right, first.d_lse):
         doctor.go_on()
-        if first.tells(one.steps) and all(witness.explained_by(one.steps) for witness in witnesses):
-            yield one.kind, one.sentence
+        if first.tells(reading.steps) and all(witness.explained_by(reading.steps) for witness in witnesses):
+            yield reading.kind, reading.sentence
 
 
-def _told(found: list[tuple[str, str]]) -> Diagnosis:
-    """Of one kind: what it is, or may be."""
-    sentences = [sentence for _, sentence in found][:SEVERAL]
-    if len({kind for kind, _ in found}) > 1:
+def _named(readings: list[tuple[str, str]]) -> Diagnosis:
+    """What readings (kind and sentence) say where they are of one kind; of several kinds it is ``unknown`` which."""
+    sentences = [sentence for _, sentence in readings][:SEVERAL]
+    if len({kind for kind, _ in readings}) > 1:
         return Diagnosis(UNKNOWN, "several readings explain it: " + "; ".join(sentences))
-    return Diagnosis(found[0][0], ", or ".join(sentences))
+    return Diagnosis(readings[0][0], ", or ".join(sentences))
 
 
-def _of_probes(doctor: Doctor, witnesses: list[Witness]) -> list[Reading]:
+def _of_probes(doctor: Doctor, witnesses: list[GradientWitness]) -> list[Reading]:
     """Readings that explain the attention matrix of every one of these."""
-    told, *others = (list(readings_of_probe(doctor, one.seen)) for one in witnesses)
+    of_first, *others = (list(readings_of_probe(doctor, witness.seen)) for witness in witnesses)
     kept = [{reading.sentence for reading in other} for other in others]
-    return [reading for reading in told if all(reading.sentence in names for names in kept)]
+    return [reading for reading in of_first if all(reading.sentence in names for names in kept)]
 
 
-def _cancels(doctor: Doctor, witnesses: list[Witness]) -> bool:
-    """Whether the gradients of sinks are off by no more than a roundoff of 1 in each weight does, of plain inputs too.
+def _cancels(doctor: Doctor, witnesses: list[GradientWitness]) -> bool:
+    """Whether the gradients of sinks are off by no more than a roundoff of 1 in each weight explains.
 
-    Where weights are small nothing may be left of them; elsewhere such an error is hardly one.
+    Plain inputs are held to that too. Where weights are small such an error may leave nothing of a gradient; elsewhere
+    it is hardly an error.
     """
     first = witnesses[0]
     plain = _other(doctor, first.case, seed=OTHER_SEEDS[1], distribution="normal")
@@ -159,7 +160,7 @@ def _cancels(doctor: Doctor, witnesses: list[Witness]) -> bool:
     return all(_roundoff_of_1(witness) for witness in (*witnesses, plain))
 
 
-def _roundoff_of_1(witness: Witness) -> bool:
+def _roundoff_of_1(witness: GradientWitness) -> bool:
     reach = witness.units.softmax * reach_of_sinks(witness.seen.right, witness.d_output, witness.d_lse)
     return _near(witness.got["sinks"], witness.right["sinks"], witness.bounds["sinks"] + reach)
 
@@ -173,16 +174,17 @@ class OneTensor:
 
     sentence: str
     name: str
-    value: Callable[[Witness], tuple[Array, Array]]
+    value: Callable[[GradientWitness], tuple[Array, Array]]
 
-    def explains(self, first: Witness, *others: Witness) -> bool:
+    def explains(self, first: GradientWitness, *others: GradientWitness) -> bool:
         """Whether it is wrong in the first, and what every one of them shows."""
         if _near(self.value(first)[0], first.right[self.name], first.bounds[self.name]):
             return False
-        return all(_near(one.got[self.name], *self.value(one)) for one in (first, *others))
+        return all(_near(witness.got[self.name], *self.value(witness)) for witness in (first, *others))
 
 
-def _of_tensors(doctor: Doctor, witnesses: list[Witness], wrong: list[str]) -> Diagnosis:
+def _of_tensors(doctor: Doctor, witnesses: list[GradientWitness], wrong: list[str]) -> Diagnosis:
+    """The first of the wrong gradients that has an explanation of its own: its shape, dead rows, or another array."""
     first = witnesses[0]
     dead = ~np.any(first.seen.right.allowed, axis=-1)
     for name in wrong:
@@ -193,13 +195,13 @@ def _of_tensors(doctor: Doctor, witnesses: list[Witness], wrong: list[str]) -> D
         if lost and dead.any() and _heals(doctor, first):
             return Diagnosis("dead row", f"the gradient of {name} is NaN because of rows without a key")
         doctor.go_on()
-        found = [one.sentence for one in _instead(first, name) if one.explains(*witnesses)]
-        if found:
-            return _told([("gradient", sentence) for sentence in found])
+        sentences = [tensor.sentence for tensor in _instead(first, name) if tensor.explains(*witnesses)]
+        if sentences:
+            return _named([("gradient", sentence) for sentence in sentences])
     return Diagnosis(UNKNOWN, f"the output is right, and no known fault explains the gradient of {', '.join(wrong)}")
 
 
-def _heals(doctor: Doctor, witness: Witness) -> bool:
+def _heals(doctor: Doctor, witness: GradientWitness) -> bool:
     """Whether nothing is NaN any more when the cotangents of rows without a key are 0."""
     seen, d_output = witness.seen, witness.d_output
     dead = ~np.any(seen.right.allowed, axis=-1)[..., None]
@@ -208,7 +210,7 @@ def _heals(doctor: Doctor, witness: Witness) -> bool:
     return not any(np.isnan(grad).any() for grad in grads.values())
 
 
-def _instead(first: Witness, name: str) -> Iterator[OneTensor]:
+def _instead(first: GradientWitness, name: str) -> Iterator[OneTensor]:
     """What is handed out instead of one gradient: another one, nothing, or a multiple."""
     for other in ("q", "k", "v"):
         if other != name and name in ("q", "k", "v") and first.right[other].shape == first.right[name].shape:
@@ -219,15 +221,15 @@ def _instead(first: Witness, name: str) -> Iterator[OneTensor]:
         yield OneTensor(f"the gradient of {name} is {sentence}", name, _times(name, factor))
 
 
-def _that_of(name: str) -> Callable[[Witness], tuple[Array, Array]]:
-    return lambda one: (one.right[name], one.bounds[name])
+def _that_of(name: str) -> Callable[[GradientWitness], tuple[Array, Array]]:
+    return lambda witness: (witness.right[name], witness.bounds[name])
 
 
-def _times(name: str, factor: float) -> Callable[[Witness], tuple[Array, Array]]:
-    return lambda one: (factor * one.right[name], abs(factor) * one.bounds[name])
+def _times(name: str, factor: float) -> Callable[[GradientWitness], tuple[Array, Array]]:
+    return lambda witness: (factor * witness.right[name], abs(factor) * witness.bounds[name])
 
 
-def _factor(first: Witness, name: str) -> float | None:
+def _factor(first: GradientWitness, name: str) -> float | None:
     """The number by which a gradient is a multiple of the right one; ``None`` where it is none but 1, or nearly."""
     values, expected = first.got[name].astype(np.float64), first.right[name]
     if not np.any(values):

@@ -72,11 +72,8 @@ def _diagnosed(doctor: Doctor, case: Case, origin: Case | None) -> Diagnosis:
             where = f"{_laid(doctor, case) or 'an array'} {LAYOUTS[case.problem.layout]}"
             return Diagnosis("layout", f"right in contiguous memory, wrong where {where}")
         case = contiguous
-    if failed.fault in ("exception", "input"):
-        refused = "read-only" in (failed.reason or "")
-        return Diagnosis("input" if refused else failed.fault, f"it {failed.reason}")
-    if failed.fault in ("type", "reused"):
-        return Diagnosis({"reused": "state"}.get(failed.fault, failed.fault), failed.reason or "")
+    if (plain := _of_fault(failed)) is not None:
+        return plain
     p = case.problem
     if p.B * p.Hq * p.Tq * p.S > LARGEST:
         return Diagnosis(UNKNOWN, "the case is too large to be taken apart; give a smaller one with --case")
@@ -85,15 +82,25 @@ def _diagnosed(doctor: Doctor, case: Case, origin: Case | None) -> Diagnosis:
     return early or _of_values(doctor, seen, case, failed, origin and origin.in_contiguous_memory())
 
 
+def _of_fault(failed: Trial) -> Diagnosis | None:
+    """The diagnosis where the fault of the trial says it all: an exception, an input written to, a type, a buffer."""
+    if failed.fault in ("exception", "input"):
+        refused = "read-only" in (failed.reason or "")
+        return Diagnosis("input" if refused else failed.fault, f"it {failed.reason}")
+    if failed.fault in ("type", "reused"):
+        return Diagnosis({"reused": "state"}.get(failed.fault, failed.fault), failed.reason or "")
+    return None
+
+
 def _laid(doctor: Doctor, case: Case) -> str:
     """The array whose layout alone makes the case wrong, or the first of several; empty if none does."""
     inputs, precision = inputs_of(case), held(doctor.implementation, case.problem.dtype, doctor.device).precision
     there = inputs.arrays()
-    for name in (one for one in LAID if one in there):
+    for name in (array for array in LAID if array in there):
         doctor.go_on()
-        one = replace(inputs, laid=(name,))
+        alone = replace(inputs, laid=(name,))
         try:
-            answer = answer_to(one, case.problem.seed, doctor.backend, doctor.implementation, doctor.device)
+            answer = answer_to(alone, case.problem.seed, doctor.backend, doctor.implementation, doctor.device)
         except Exception as error:
             if isinstance(error, MemoryError):
                 raise

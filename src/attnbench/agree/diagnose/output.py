@@ -42,7 +42,7 @@ NEAR = 2e-4  # a measured factor this near to 1 is not called another scale
 
 
 @dataclass(frozen=True)
-class Witness:
+class OutputWitness:
     """One result that a reading must explain: on the case itself, other inputs, or the probe V = identity."""
 
     facts: Facts
@@ -57,7 +57,7 @@ class Witness:
 
     @property
     def innocent(self) -> bool:
-        """Whether the result is right: it tells of nothing."""
+        """Whether the result is right, so that it says nothing about the fault."""
         return bool(within(self.got, self.right.output, np.nan_to_num(bounds_of(self.right, self.units))).all())
 
 
@@ -65,9 +65,32 @@ Find = Callable[[Facts], Iterable[Reading]]
 
 
 def of_output(doctor: Doctor, seen: Seen, narrow: Seen | None = None) -> Diagnosis:
-    """The reading that explains the output, everywhere that it is asked; of ``narrow`` too, the same in 16 bits."""
+    """The diagnosis of an output: the reading that explains it on every witness, or ``unknown``.
+
+    ``narrow`` is the case that ``seen`` was made from, with fewer bits or more features; a reading must explain both.
+    """
     witnesses = _witnesses(doctor, seen) + ([_witness(doctor, narrow)] if narrow else [])
     attention = witnesses[1].got.astype(np.float64) if len(witnesses) > 1 and _is_probe(witnesses[1]) else None
+    readings = _looked_for(doctor, seen, witnesses, attention)
+    if (plain := _plainest(readings)) is not None:
+        return Diagnosis(plain.kind, f"{plain.sentence}, as far as these sizes show")
+    if len(kinds_of(readings)) > 1:
+        sentences = "; ".join(reading.sentence for reading in readings[:3])
+        return Diagnosis(UNKNOWN, f"several readings explain it: {sentences}")
+    if not readings:
+        return of_output(doctor, narrow) if narrow else Diagnosis(UNKNOWN, _what_is_known(seen, attention))
+    if kinds_of(readings) == ["causal"] and _only_with_cache(doctor, seen):
+        return Diagnosis("alignment", f"with a cache, queries stand elsewhere: as if {readings[0].sentence}")
+    return _named(doctor, seen, readings[0], attention)
+
+
+def _looked_for(doctor: Doctor, seen: Seen, witnesses: list[OutputWitness], attention: Array | None) -> list[Reading]:
+    """The readings that explain every witness, of the first family that has any.
+
+    The families are tried in this order: those of the spec, those whose number the result shows, a scale that the
+    probe measures, and those of rounding. Where several readings explain all of it, other cases are run to tell them
+    apart.
+    """
     penalty = None if attention is None else numeric.fit_penalty(seen.facts, attention)
 
     def exact(facts: Facts) -> Iterable[Reading]:
@@ -76,33 +99,28 @@ def of_output(doctor: Doctor, seen: Seen, narrow: Seen | None = None) -> Diagnos
         yield from numeric.leaks(facts, penalty)
 
     find: Find = exact
-    found = _explaining(doctor, witnesses, exact)
-    if not found:
+    readings = _explaining(doctor, witnesses, exact)
+    if not readings:
         find = measure(seen.facts, seen.right, seen.got, witnesses[0].units, attention).readings
-        found = _explaining(doctor, witnesses, find)
-    if not found:
-        found = _fitted(doctor, seen, witnesses, attention)
-    if not found:
-        found = _rounding(doctor, witnesses)
-    if len(found) > 1:
-        found = _told_apart(doctor, seen, found, find)
-    if (plain := _plainest(found)) is not None:
-        return Diagnosis(plain.kind, f"{plain.sentence}, as far as these sizes show")
-    if len(kinds_of(found)) > 1:
-        return Diagnosis(UNKNOWN, "several readings explain it: " + "; ".join(one.sentence for one in found[:3]))
-    if not found:
-        return of_output(doctor, narrow) if narrow else Diagnosis(UNKNOWN, _what_is_known(seen, attention))
-    if kinds_of(found) == ["causal"] and _only_with_cache(doctor, seen):
-        return Diagnosis("alignment", f"with a cache, queries stand elsewhere: as if {found[0].sentence}")
-    return _told(doctor, seen, found[0], attention)
+        readings = _explaining(doctor, witnesses, find)
+    if not readings:
+        readings = _fitted(doctor, seen, witnesses, attention)
+    if not readings:
+        readings = _rounding(doctor, witnesses)
+    if len(readings) > 1:
+        readings = _told_apart(doctor, seen, readings, find)
+    return readings
 
 
-def _plainest(found: Sequence[Reading]) -> Reading | None:
-    """Of readings of several kinds about where keys end, that they do not end at all, where that explains it too."""
-    kinds = kinds_of(found)
+def _plainest(readings: Sequence[Reading]) -> Reading | None:
+    """The reading that a limit is ignored, where it is one of several kinds that all put the limits of keys elsewhere.
+
+    ``None`` where the readings are of one kind, where some are about something else, or where none says so.
+    """
+    kinds = kinds_of(readings)
     if len(kinds) < 2 or not set(kinds) <= PLACES:  # noqa: PLR2004
         return None
-    return next((one for one in found if one.sentence in IGNORED), None)
+    return next((reading for reading in readings if reading.sentence in IGNORED), None)
 
 
 def _only_with_cache(doctor: Doctor, seen: Seen) -> bool:
@@ -117,9 +135,9 @@ def _only_with_cache(doctor: Doctor, seen: Seen) -> bool:
     return other is not None and _witness(doctor, other).innocent
 
 
-def kinds_of(found: Iterable[Reading]) -> list[str]:
+def kinds_of(readings: Iterable[Reading]) -> list[str]:
     """Their kinds, each once."""
-    return list(dict.fromkeys(one.kind for one in found))
+    return list(dict.fromkeys(reading.kind for reading in readings))
 
 
 def readings_of_probe(doctor: Doctor, seen: Seen) -> Iterable[Reading]:
@@ -133,37 +151,37 @@ def readings_of_probe(doctor: Doctor, seen: Seen) -> Iterable[Reading]:
         yield from all_readings(facts)
         yield from numeric.leaks(facts, penalty)
 
-    own = {one.sentence: one for one in every(seen.facts)}
-    for one in every(probe.facts):
+    by_sentence = {reading.sentence: reading for reading in every(seen.facts)}
+    for reading in every(probe.facts):
         doctor.go_on()
-        if probe.explained_by(one.facts, glance=False):
-            yield own[one.sentence]
+        if probe.explained_by(reading.facts, glance=False):
+            yield by_sentence[reading.sentence]
 
 
-def _is_probe(witness: Witness) -> bool:
+def _is_probe(witness: OutputWitness) -> bool:
     keys, width = witness.facts.call.sizes.S, witness.facts.call.sizes.Dv
     return keys == width and np.array_equal(witness.facts.values[0, 0], np.eye(keys))
 
 
-def _witnesses(doctor: Doctor, seen: Seen) -> list[Witness]:
+def _witnesses(doctor: Doctor, seen: Seen) -> list[OutputWitness]:
     """The case, its attention matrix, and other inputs of the same sizes."""
     units = doctor.units(seen.call)
-    found = [Witness(seen.facts, seen.right, seen.got, units)]
+    witnesses = [OutputWitness(seen.facts, seen.right, seen.got, units)]
     probe = _probe_witness(doctor, seen, units)
-    found += [probe] if probe else []
+    witnesses += [probe] if probe else []
     harmless = tuple(kind for kind in seen.case.problem.operands if kind not in POISONS)
     others = (
         doctor.other(seen, seed=OTHER_SEEDS[0]),
         doctor.other(seen, seed=OTHER_SEEDS[1], distribution="normal", operands=harmless),
     )
-    return found + [_witness(doctor, one) for one in others if one]
+    return witnesses + [_witness(doctor, other) for other in others if other]
 
 
-def _witness(doctor: Doctor, seen: Seen) -> Witness:
-    return Witness(seen.facts, seen.right, seen.got, doctor.units(seen.call))
+def _witness(doctor: Doctor, seen: Seen) -> OutputWitness:
+    return OutputWitness(seen.facts, seen.right, seen.got, doctor.units(seen.call))
 
 
-def _probe_witness(doctor: Doctor, seen: Seen, units: Units) -> Witness | None:
+def _probe_witness(doctor: Doctor, seen: Seen, units: Units) -> OutputWitness | None:
     q, k, _ = seen.qkv
     try:
         attention = attention_matrix(doctor.box, q, k, seen.call)
@@ -176,27 +194,28 @@ def _probe_witness(doctor: Doctor, seen: Seen, units: Units) -> Witness | None:
     s = seen.call.sizes
     eye = np.broadcast_to(np.eye(s.S), (s.B, s.Hkv, s.S, s.S)).astype(q.dtype)
     facts = facts_of(q, k, eye, with_values(seen.call, s.S))
-    return Witness(facts, answer(facts), attention.astype(q.dtype), units)
+    return OutputWitness(facts, answer(facts), attention.astype(q.dtype), units)
 
 
-def _explaining(doctor: Doctor, witnesses: list[Witness], find: Find) -> list[Reading]:
+def _explaining(doctor: Doctor, witnesses: list[OutputWitness], find: Find) -> list[Reading]:
     """Readings that explain the case, and every other witness that they say something about."""
     case, *others = witnesses
-    found = []
-    for one in find(case.facts):
+    explaining = []
+    for reading in find(case.facts):
         doctor.go_on()
-        if case.explained_by(one.facts):
-            found.append(one)
+        if case.explained_by(reading.facts):
+            explaining.append(reading)
     for witness in others:
-        if not found:
+        if not explaining:
             break
         doctor.go_on()
-        on_other = {one.sentence: one for one in find(witness.facts) if one.sentence in {r.sentence for r in found}}
-        found = [one for one in found if _holds(on_other.get(one.sentence), witness)]
-    return found
+        sentences = {reading.sentence for reading in explaining}
+        on_other = {reading.sentence: reading for reading in find(witness.facts) if reading.sentence in sentences}
+        explaining = [reading for reading in explaining if _holds(on_other.get(reading.sentence), witness)]
+    return explaining
 
 
-def _holds(reading: Reading | None, witness: Witness) -> bool:
+def _holds(reading: Reading | None, witness: OutputWitness) -> bool:
     """A reading holds where it explains the result, and where both it and the result are right."""
     if reading is None:
         return witness.innocent
@@ -208,11 +227,11 @@ def _holds(reading: Reading | None, witness: Witness) -> bool:
     return bool((within(witness.got, yielded.output, bound) | ~rows).all())
 
 
-def _told_apart(doctor: Doctor, seen: Seen, found: list[Reading], find: Find) -> list[Reading]:
-    """Several readings explain the case: ask other questions, on which they differ."""
-    found = _told_apart_by_no_mask(doctor, seen, found, find)
+def _told_apart(doctor: Doctor, seen: Seen, readings: list[Reading], find: Find) -> list[Reading]:
+    """Where several readings explain the case: those that also explain other cases, chosen so that readings differ."""
+    readings = _told_apart_by_no_mask(doctor, seen, readings, find)
     for case in _other_questions(seen.case):
-        if len(found) <= 1:
+        if len(readings) <= 1:
             break
         doctor.go_on()
         other = doctor.ask(case)
@@ -221,24 +240,28 @@ def _told_apart(doctor: Doctor, seen: Seen, found: list[Reading], find: Find) ->
         witness = _witness(doctor, other)
         if witness.innocent:
             continue
-        names = {one.sentence: one for one in find(other.facts)}
-        kept = [one for one in found if one.sentence in names and witness.explained_by(names[one.sentence].facts)]
-        found = kept or found
-    return found
+        on_other = {reading.sentence: reading.facts for reading in find(other.facts)}
+        kept = [
+            reading
+            for reading in readings
+            if reading.sentence in on_other and witness.explained_by(on_other[reading.sentence])
+        ]
+        readings = kept or readings
+    return readings
 
 
-def _told_apart_by_no_mask(doctor: Doctor, seen: Seen, found: list[Reading], find: Find) -> list[Reading]:
-    """Ask the same without its mask: what is right there was the mask's doing, and what is wrong there was not."""
+def _told_apart_by_no_mask(doctor: Doctor, seen: Seen, readings: list[Reading], find: Find) -> list[Reading]:
+    """Those that explain the case without its mask too: if it is right there, a reading of the mask is the one."""
     p = seen.case.problem
     operands = tuple(kind for kind in p.operands if kind != p.kind_of("mask"))
-    if len(kinds_of(found)) < 2 or "mask" not in kinds_of(found) or operands == p.operands:  # noqa: PLR2004
-        return found
+    if len(kinds_of(readings)) < 2 or "mask" not in kinds_of(readings) or operands == p.operands:  # noqa: PLR2004
+        return readings
     other = doctor.other(seen, operands=operands)
     if other is None:
-        return found
+        return readings
     witness = _witness(doctor, other)
-    names = {one.sentence: one for one in find(other.facts)}
-    return [one for one in found if _holds(names.get(one.sentence), witness)] or found
+    on_other = {reading.sentence: reading for reading in find(other.facts)}
+    return [reading for reading in readings if _holds(on_other.get(reading.sentence), witness)] or readings
 
 
 def _other_questions(case: Case) -> Iterable[Case]:
@@ -263,7 +286,7 @@ def _other_questions(case: Case) -> Iterable[Case]:
         yield from (replace(case, spec=narrow), replace(case, spec=narrow, problem=square))
 
 
-def _fitted(doctor: Doctor, seen: Seen, witnesses: list[Witness], attention: Array | None) -> list[Reading]:
+def _fitted(doctor: Doctor, seen: Seen, witnesses: list[OutputWitness], attention: Array | None) -> list[Reading]:
     """A scale that the probe measures."""
     if attention is None:
         return []
@@ -274,14 +297,14 @@ def _fitted(doctor: Doctor, seen: Seen, witnesses: list[Witness], attention: Arr
     sentence = f"scale is {factor:.4g} of the spec's, by the slope of log P"
     for witness in witnesses:
         doctor.go_on()
-        one = scaled(witness.facts, factor, sentence).facts
-        low = witness.units.output >= LOW and witness.explained_by(one, glance=False)
-        if not low and not explains_share(answer(one).output, witness, 0.9999):
+        rescaled = scaled(witness.facts, factor, sentence).facts
+        low = witness.units.output >= LOW and witness.explained_by(rescaled, glance=False)
+        if not low and not explains_share(answer(rescaled).output, witness, 0.9999):
             return []
     return [scaled(seen.facts, factor, sentence)]
 
 
-def explains_share(output: Array, witness: Witness, share: float = EXPLAINED) -> bool:
+def explains_share(output: Array, witness: OutputWitness, share: float = EXPLAINED) -> bool:
     """Whether a reading explains this share of the squared error, with the same NaNs, rounded as the output is."""
     if not np.array_equal(np.isnan(output), np.isnan(witness.got)):
         return False
@@ -291,24 +314,25 @@ def explains_share(output: Array, witness: Witness, share: float = EXPLAINED) ->
     return wrong > 0 and distance(witness.got, read) ** 2 <= (1 - share) * wrong**2
 
 
-def _rounding(doctor: Doctor, witnesses: list[Witness]) -> list[Reading]:
+def _rounding(doctor: Doctor, witnesses: list[OutputWitness]) -> list[Reading]:
     """Readings of rounding that explain almost all of the error everywhere."""
-    names: list[Reading] | None = None
+    everywhere: list[Reading] | None = None
     for witness in witnesses:
-        found = []
-        for one in numeric.roundings(witness.facts):
+        explaining = []
+        for reading in numeric.roundings(witness.facts):
             doctor.go_on()
-            if explains_share(answer(one.facts).output, witness):
-                found.append(one)
-        if witness is witnesses[0] or names is None:
-            names = found
+            if explains_share(answer(reading.facts).output, witness):
+                explaining.append(reading)
+        if witness is witnesses[0] or everywhere is None:
+            everywhere = explaining
         elif not witness.innocent:
-            names = [one for one in names if one.sentence in {f.sentence for f in found}]
-    return names or []
+            sentences = {reading.sentence for reading in explaining}
+            everywhere = [reading for reading in everywhere if reading.sentence in sentences]
+    return everywhere or []
 
 
-def _told(doctor: Doctor, seen: Seen, reading: Reading, attention: Array | None) -> Diagnosis:
-    """The sentence, with what the probes add."""
+def _named(doctor: Doctor, seen: Seen, reading: Reading, attention: Array | None) -> Diagnosis:
+    """The diagnosis that a reading gives: its sentence, with what the probes add to it."""
     evidence = reading.sentence
     if reading.kind == "tail":
         evidence += _condition(doctor, seen)
@@ -340,18 +364,21 @@ CONDITIONS: dict[str, Callable[[int], bool]] = {
 
 
 def _condition(doctor: Doctor, seen: Seen) -> str:
-    """In which sizes a tail is lost: the one condition that fits what the kernel does at sizes around tile edges."""
-    here = f" at S = {seen.case.problem.S}"
+    """At which sizes a tail is lost: the one condition that fits what the kernel does at sizes around tile edges.
+
+    Where no condition fits alone, or too few sizes were seen, it is the size of this case.
+    """
+    at_this_size = f" at S = {seen.case.problem.S}"
     square = seen.case.problem.Tq == seen.case.problem.S
     observed = {}
     for s in TAILS:
         if doctor.late:
-            return here
+            return at_this_size
         other = doctor.other(seen, S=s, Tq=s if square else seen.case.problem.Tq)
         if other is not None:
             observed[s] = not _witness(doctor, other).innocent
     fits = [name for name, rule in CONDITIONS.items() if all(rule(s) == wrong for s, wrong in observed.items())]
-    return fits[0] if len(fits) == 1 and len(observed) >= ENOUGH_SIZES else here
+    return fits[0] if len(fits) == 1 and len(observed) >= ENOUGH_SIZES else at_this_size
 
 
 def _what_is_known(seen: Seen, attention: Array | None) -> str:

@@ -169,7 +169,7 @@ def biases(facts: Facts) -> Readings:
 
 
 def low_biases(facts: Facts) -> Readings:
-    """Finite biases that are so low that they overflow, or are taken for −inf, on their way."""
+    """Finite biases that are so low that a kernel overflows with them, or takes them for −inf."""
     if facts.call.bias is None:
         return
     largest = LARGEST[facts.call.dtype]
@@ -199,10 +199,10 @@ def _lost_bias(facts: Facts, capped: Array, allowed: Array, *, low: Array) -> tu
 
 def _emptied(logits: Array, allowed: Array, sink: Array, *, empty: float | None) -> Weights:
     """The softmax, and what becomes of a row of which every allowed logit is −inf."""
-    found = spec_softmax(logits, allowed, sink)
-    lost = (np.isneginf(found.row_max) & np.any(allowed, axis=-1))[..., None]
+    right = spec_softmax(logits, allowed, sink)
+    lost = (np.isneginf(right.row_max) & np.any(allowed, axis=-1))[..., None]
     mean = allowed / np.maximum(allowed.sum(-1, keepdims=True), 1)
-    return replace(found, weights=np.where(lost, mean if empty is None else empty, found.weights))
+    return replace(right, weights=np.where(lost, mean if empty is None else empty, right.weights))
 
 
 def _finite(bias: Array) -> Array:
@@ -210,14 +210,14 @@ def _finite(bias: Array) -> Array:
 
 
 def _slopes(facts: Facts) -> Readings:
-    own = np.zeros((1, 1, 1, 1)) if facts.call.bias is None else _finite(facts.call.bias.astype(np.float64))
-    alibi = _finite(facts.bias) - own
+    bias = np.zeros((1, 1, 1, 1)) if facts.call.bias is None else _finite(facts.call.bias.astype(np.float64))
+    alibi = _finite(facts.bias) - bias
     slope = facts.call.slopes.astype(np.float64)[None, :, None, None]
     signed = slope * (np.arange(facts.call.sizes.S) - facts.position)
-    yield Reading("alibi", "ALiBi is ignored", replace(facts, bias=own))
-    yield Reading("alibi", "ALiBi has the wrong sign", replace(facts, bias=own - alibi))
-    yield Reading("alibi", "ALiBi takes the signed distance", replace(facts, bias=own + signed))
-    yield Reading("alibi", "the ALiBi slope of head 0 is used for all", replace(facts, bias=own + alibi[:, :1]))
+    yield Reading("alibi", "ALiBi is ignored", replace(facts, bias=bias))
+    yield Reading("alibi", "ALiBi has the wrong sign", replace(facts, bias=bias - alibi))
+    yield Reading("alibi", "ALiBi takes the signed distance", replace(facts, bias=bias + signed))
+    yield Reading("alibi", "the ALiBi slope of head 0 is used for all", replace(facts, bias=bias + alibi[:, :1]))
 
 
 # Softmax, sinks, dropout, rows without a key
@@ -313,8 +313,8 @@ def dead_rows(facts: Facts) -> Readings:
         yield Reading("dead row", f"a row without a key {what}", replace(facts, dead=value))
 
 
-def _everything(facts: Facts, one: Computed) -> Array:
-    logits = one.capped + _finite(facts.bias)
+def _everything(facts: Facts, right: Answer) -> Array:
+    logits = right.capped + _finite(facts.bias)
     return np.asarray(spec_softmax(logits, np.ones(logits.shape, bool), facts.sink).weights @ facts.v)
 
 

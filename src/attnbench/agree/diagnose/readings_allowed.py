@@ -45,7 +45,7 @@ def _plural(n: int) -> str:
 
 
 def causals(facts: Facts) -> Readings:
-    """A frontier that is elsewhere, or in steps."""
+    """A causal frontier that is elsewhere, ignored, or in steps."""
     if "causal" not in facts.parts:
         return
     j, p = np.arange(facts.call.sizes.S), facts.position
@@ -77,8 +77,8 @@ def alignments(facts: Facts) -> Readings:
     index = np.arange(s.Tq)[None, None, :, None]
     offset = np.reshape(np.asarray(call.offset), (-1, 1, 1, 1))
     corner = s.S - s.Tq
-    here = {"top left": 0, "bottom right": corner}
-    for name, shift in here.items():
+    corners = {"top left": 0, "bottom right": corner}
+    for name, shift in corners.items():
         yield Reading("alignment", f"aligned {name}, whatever was asked", moved(facts, index + shift))
     # A kernel that has one corner built in and takes the other as a shift.
     other = np.where(offset == corner, -corner, corner)

@@ -24,9 +24,9 @@ class GradientReading:
     kind: str = "gradient"
 
 
-def gradient_readings(one: Computed, d_lse: Array | None) -> Iterator[GradientReading]:
+def gradient_readings(right: Answer, d_lse: Array | None) -> Iterator[GradientReading]:
     """Every reading that applies."""
-    call = one.facts.call
+    call = right.facts.call
 
     def wrong(sentence: str, kind: str = "gradient", **changes: object) -> GradientReading:
         return GradientReading(sentence, replace(SPEC, **changes), kind)  # type: ignore[arg-type]
@@ -57,57 +57,57 @@ def gradient_readings(one: Computed, d_lse: Array | None) -> Iterator[GradientRe
         yield wrong("dropout is left out of the backward pass", "dropout", **neither)
 
 
-def gradients(one: Computed, d_output: Array, d_lse: Array | None, steps: Steps = SPEC) -> Gradients:
+def gradients(right: Answer, d_output: Array, d_lse: Array | None, steps: Steps = SPEC) -> Gradients:
     """Gradients by name in float64, each in its operand's shape, as ``steps`` have them."""
-    f, w = one.facts, one.softmax
-    live = np.any(one.allowed, axis=-1)[..., None]
-    used = np.any(one.allowed, axis=-2)[..., None]
+    f, w = right.facts, right.softmax
+    live = np.any(right.allowed, axis=-1)[..., None]
+    used = np.any(right.allowed, axis=-2)[..., None]
     d_o = np.where(live, d_output.astype(np.float64), 0.0)
     q, k, v = np.where(live, f.q, 0.0), np.where(used, f.k, 0.0), np.where(used, f.v, 0.0)
     ones = np.ones((1, 1, 1, 1))
     with np.errstate(all="ignore"):
         d_weights = (f.keep if steps.keep_in_weights else ones) * (d_o @ np.swapaxes(v, -1, -2))
-        d_row = _row(one, d_weights, d_lse, steps)
-        d_logits = np.where(one.allowed, w.weights * (d_weights + d_row), 0.0)
-        slope = 1.0 if f.cap is None or not steps.cap else 1.0 - (one.capped / f.cap) ** 2
-        d_scores = np.where(one.allowed, d_logits * slope * steps.scale(f.scale), 0.0)
+        d_row = _row(right, d_weights, d_lse, steps)
+        d_logits = np.where(right.allowed, w.weights * (d_weights + d_row), 0.0)
+        slope = 1.0 if f.cap is None or not steps.cap else 1.0 - (right.capped / f.cap) ** 2
+        d_scores = np.where(right.allowed, d_logits * slope * steps.scale(f.scale), 0.0)
         d_values = np.swapaxes(w.weights * (f.keep if steps.keep_in_values else ones), -1, -2) @ d_o
-        found = _through_scores(one, q, k, d_scores)
-    found |= {"v": np.where(used, d_values, 0.0)}
-    found |= {name: _grouped(found[name], f.call.sizes.group, steps.group) for name in ("k", "v")}
+        grads = _through_scores(right, q, k, d_scores)
+    grads |= {"v": np.where(used, d_values, 0.0)}
+    grads |= {name: _grouped(grads[name], f.call.sizes.group, steps.group) for name in ("k", "v")}
     if f.call.bias is not None:
-        found["bias"] = _reduced(d_logits, f.call.bias.shape, steps.reduce)
+        grads["bias"] = _reduced(d_logits, f.call.bias.shape, steps.reduce)
     if f.call.sinks is not None:
-        found["sinks"] = (w.sink_weight[..., None] * d_row).sum((0, 2, 3))
-    return found
+        grads["sinks"] = (w.sink_weight[..., None] * d_row).sum((0, 2, 3))
+    return grads
 
 
-def _row(one: Computed, d_weights: Array, d_lse: Array | None, steps: Steps) -> Array:
-    """dlse − Σ P·dP, (B, Hq, Tq, 1): what a change of a row's normaliser does; a sink's weight is multiplied by it."""
-    w = one.softmax
-    delta = steps.delta * np.where(one.allowed, w.weights * d_weights, 0.0).sum(-1, keepdims=True)
+def _row(right: Answer, d_weights: Array, d_lse: Array | None, steps: Steps) -> Array:
+    """dlse − Σ P·dP, (B, Hq, Tq, 1): the gradient by a row's normaliser, by which a sink's weight is multiplied."""
+    w = right.softmax
+    delta = steps.delta * np.where(right.allowed, w.weights * d_weights, 0.0).sum(-1, keepdims=True)
     row = np.zeros((1, 1, 1)) if d_lse is None else np.where(np.isneginf(w.lse), 0.0, d_lse.astype(np.float64))
     return np.asarray(steps.lse * row[..., None] - delta)
 
 
-def reach_of_sinks(one: Computed, d_output: Array, d_lse: Array | None) -> Array:
+def reach_of_sinks(right: Answer, d_output: Array, d_lse: Array | None) -> Array:
     """The gradient of each sink if its weight were 1 and no term cancelled another, (Hq,)."""
-    live, used = np.any(one.allowed, axis=-1)[..., None], np.any(one.allowed, axis=-2)[..., None]
-    d_o, v = np.where(live, d_output.astype(np.float64), 0.0), np.where(used, one.facts.v, 0.0)
-    row = _row(one, one.facts.keep * (d_o @ np.swapaxes(v, -1, -2)), d_lse, SPEC)
-    return np.asarray(np.abs(np.broadcast_to(row, (*one.allowed.shape[:3], 1))).sum((0, 2, 3)))
+    live, used = np.any(right.allowed, axis=-1)[..., None], np.any(right.allowed, axis=-2)[..., None]
+    d_o, v = np.where(live, d_output.astype(np.float64), 0.0), np.where(used, right.facts.v, 0.0)
+    row = _row(right, right.facts.keep * (d_o @ np.swapaxes(v, -1, -2)), d_lse, SPEC)
+    return np.asarray(np.abs(np.broadcast_to(row, (*right.allowed.shape[:3], 1))).sum((0, 2, 3)))
 
 
-def _through_scores(one: Computed, q: Array, k: Array, d_scores: Array) -> Gradients:
-    f = one.facts
-    found = {"q": np.zeros(q.shape), "k": np.zeros(k.shape)}
-    found |= {f"params.{name}": np.zeros(p.shape) for name, p in f.call.params.items()}
+def _through_scores(right: Answer, q: Array, k: Array, d_scores: Array) -> Gradients:
+    f = right.facts
+    by_name = {"q": np.zeros(q.shape), "k": np.zeros(k.shape)}
+    by_name |= {f"params.{name}": np.zeros(p.shape) for name, p in f.call.params.items()}
     for b, h in np.ndindex(*d_scores.shape[:2]):
         grads = SCORE[f.call.spec.score].backward(q[b, h], k[b, h], params_of(f, h), d_scores[b, h])
-        found["q"][b, h], found["k"][b, h] = grads["q"], grads["k"]
+        by_name["q"][b, h], by_name["k"][b, h] = grads["q"], grads["k"]
         for name, param in f.call.params.items():
-            found[f"params.{name}"][h if param.shape[0] > 1 else 0] += grads[name]
-    return found
+            by_name[f"params.{name}"][h if param.shape[0] > 1 else 0] += grads[name]
+    return by_name
 
 
 def _grouped(grad: Array, group: int, how: str) -> Array:

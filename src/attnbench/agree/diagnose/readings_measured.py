@@ -1,4 +1,4 @@
-"""Wrong readings whose number a kernel shows itself: which head is read, from which query or key on it is wrong.
+"""Wrong readings with a number that the kernel's result shows: which head is read, where the wrong part begins.
 
 What is measured on the case is a guess until it is held, like every other reading, to the other witnesses.
 """
@@ -42,7 +42,7 @@ class Span:
         return f"in {PLURAL[name]} {self.first} to {self.last}"
 
     def inside(self, facts: Facts) -> Array:
-        """The places, to broadcast to (B, Hq, Tq, S); what goes on to the end does so in other sizes too."""
+        """The places as bool that broadcasts to (B, Hq, Tq, S); a span up to the end goes to the end in other sizes."""
         s = facts.call.sizes
         size = (s.B, s.Hq, s.Tq, s.S)[self.axis]
         last = size if self.last == self.size - 1 else self.last
@@ -91,7 +91,7 @@ def measure(facts: Facts, right: Computed, got: Array, units: Units, attention: 
         spans.append(_span(_wrong_keys(attention, right), 3))
         read = _read_keys(attention, right)
     maps = {name: _map(facts, got, units, name) for name in ("both", "keys", "values")}
-    return Measured(**maps, read=read, spans=tuple(one for one in spans if one is not None))
+    return Measured(**maps, read=read, spans=tuple(span for span in spans if span is not None))
 
 
 def _span(wrong: Array, axis: int) -> Span | None:
@@ -121,7 +121,10 @@ def _read_keys(attention: Array, right: Computed) -> tuple[int, int] | None:
 
 
 def _map(facts: Facts, got: Array, units: Units, what: str) -> Maps:
-    """The one head that each query head can have read by its output; ``None`` where it is none, or as it should be."""
+    """For each query head the only head that it can have read, by its output.
+
+    ``None`` where that is not one head for each of them, or where every head is the right one.
+    """
     s = facts.call.sizes
     if s.Hkv == 1:
         return None
@@ -130,8 +133,8 @@ def _map(facts: Facts, got: Array, units: Units, what: str) -> Maps:
         index = [g] * s.Hq
         k = facts.k if what == "values" else facts.keys[:, index]
         v = facts.v if what == "keys" else facts.values[:, index]
-        one = answer(replace(facts, k=k, v=v))
-        near = within(got, one.output, np.nan_to_num(bounds_of(one, units)))
+        yielded = answer(replace(facts, k=k, v=v))
+        near = within(got, yielded.output, np.nan_to_num(bounds_of(yielded, units)))
         fits[:, g] = near.all((0, 2, 3))
     right = np.arange(s.Hq) // s.group
     if not (fits.sum(1) == 1).all() or (fits.argmax(1) == right).all():
@@ -147,24 +150,24 @@ def _keys(facts: Facts, first: int, last: int) -> Readings:
         yield Reading("tail", f"keys before {first} are never read", part(facts, "tail", j >= first))
 
 
-# Everything but the allowed set that a reading may change and that still means something in a part of the call.
+# What else than the allowed set a reading may change for a part of the call alone.
 BROADCAST = ("bias", "scale", "keep")
 
 
 def within_span(facts: Facts, span: Span) -> Readings:
     """Every reading of the allowed set, of the bias and of the scale, but only in a part of the call."""
     inside = span.inside(facts)
-    for one in all_readings(facts):
-        if not _local(facts, one.facts):
+    for reading in all_readings(facts):
+        if not _local(facts, reading.facts):
             continue
-        parts = {"all": np.where(inside, one.facts.allowed, facts.allowed)}
+        parts = {"all": np.where(inside, reading.facts.allowed, facts.allowed)}
         changed = {
-            name: np.where(inside, getattr(one.facts, name), getattr(facts, name))
+            name: np.where(inside, getattr(reading.facts, name), getattr(facts, name))
             for name in BROADCAST
-            if getattr(one.facts, name) is not getattr(facts, name)
+            if getattr(reading.facts, name) is not getattr(facts, name)
         }
         mixed = replace(facts, parts=parts, **changed)
-        yield Reading(one.kind, f"{span.sentence}: {one.sentence}", mixed)
+        yield Reading(reading.kind, f"{span.sentence}: {reading.sentence}", mixed)
 
 
 def _local(facts: Facts, changed: Facts) -> bool:

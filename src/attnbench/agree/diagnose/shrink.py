@@ -21,7 +21,7 @@ Fails = Callable[[Case], bool]
 
 
 @dataclass
-class Budget:
+class TrialBudget:
     """How many trials, and until when (``time.monotonic``)."""
 
     trials: int
@@ -38,7 +38,7 @@ Changes = Callable[[Case], Iterator[Callable[[], Case]]]
 
 def shrink(case: Case, fails: Fails, *, seconds: float = 2.0, trials: int = TRIALS) -> Case:
     """A case that still fails and that no single change makes smaller, or the best within the budget."""
-    return _changed(case, fails, changes, Budget(trials, time.monotonic() + seconds))
+    return _changed(case, fails, changes, TrialBudget(trials, time.monotonic() + seconds))
 
 
 def handy(case: Case, fails: Fails, *, seconds: float = 2.0, trials: int = TRIALS) -> Case:
@@ -46,10 +46,10 @@ def handy(case: Case, fails: Fails, *, seconds: float = 2.0, trials: int = TRIAL
 
     It is not the smallest: with one key or one head most faults look alike.
     """
-    return _changed(case, fails, _towards_handy, Budget(trials, time.monotonic() + seconds))
+    return _changed(case, fails, _towards_handy, TrialBudget(trials, time.monotonic() + seconds))
 
 
-def _changed(case: Case, fails: Fails, every: Changes, budget: Budget) -> Case:
+def _changed(case: Case, fails: Fails, every: Changes, budget: TrialBudget) -> Case:
     while True:
         smaller = next(_smaller(case, fails, every, budget), None)
         if smaller is None:
@@ -57,7 +57,7 @@ def _changed(case: Case, fails: Fails, every: Changes, budget: Budget) -> Case:
         case = smaller
 
 
-def _smaller(case: Case, fails: Fails, every: Changes, budget: Budget) -> Iterator[Case]:
+def _smaller(case: Case, fails: Fails, every: Changes, budget: TrialBudget) -> Iterator[Case]:
     """Changes that keep it failing."""
     tried = {case}
     for change in every(case):
@@ -75,7 +75,7 @@ def _smaller(case: Case, fails: Fails, every: Changes, budget: Budget) -> Iterat
 
 
 def _still(fails: Fails, case: Case) -> bool:
-    """Whether it fails; what is no question of the spec does not."""
+    """Whether a case fails; one that the spec does not allow does not."""
     try:
         return fails(case)
     except SpecError:
@@ -122,7 +122,7 @@ def _towards_handy(case: Case) -> Iterator[Callable[[], Case]]:
 
 
 def _towards(n: int, wanted: int) -> list[int]:
-    """The wanted size, and those halfway to it; more than there is only where there is next to nothing."""
+    """The wanted size, and sizes halfway to it; a case is made larger only where it is less than half of that."""
     if n <= wanted:
         return [wanted] if n < wanted // 2 else []
     return sorted({wanted, *(m for m in (n // 8, n // 4, n // 2) if m > wanted)})

@@ -75,31 +75,45 @@ def _of_a_leak(doctor: Doctor, seen: Seen, name: str, cleaned: dict[str, Array])
 def of_state(doctor: Doctor, seen: Seen) -> Diagnosis | None:
     """Whether the answer is that of another call, differs from run to run, or is partly not written."""
     again = doctor.other(seen)
-    others = [one for seed in OTHER_SEEDS if (one := doctor.other(seen, seed=seed)) is not None]
-    if len(others) == len(OTHER_SEEDS):
-        first, second = others
-        alike = first.got.tobytes() == second.got.tobytes() and bool(np.isfinite(first.got.astype(np.float64)).all())
-        if alike and np.ptp(first.got.astype(np.float64)) > 0 and distance(first.right.output, second.right.output) > 0:
-            evidence = "an earlier result is returned: other inputs of this shape give the same bits"
-            return Diagnosis("state", evidence, history=True)
-    unwritten = _unwritten(seen, others)
-    if unwritten is not None:
-        return unwritten
-    if again is not None and seen.got.tobytes() != again.got.tobytes():
-        moved, size = distance(seen.got, again.got), distance(seen.right.output, seen.right.output * 0)
-        wrong = distance(seen.got, seen.right.output)
-        if moved > 0.1 * wrong and wrong > 0:
-            relative = moved / max(size, 1e-300)
-            return Diagnosis("noise", f"two runs on the same inputs differ, by {relative:.2g} relative")
-    return _factor_of_noise(doctor, seen, others)
+    others = [other for seed in OTHER_SEEDS if (other := doctor.other(seen, seed=seed)) is not None]
+    return (
+        _earlier_result(others)
+        or _unwritten(seen, others)
+        or _differing(seen, again)
+        or _factor_of_noise(doctor, seen, others)
+    )
+
+
+def _earlier_result(others: list[Seen]) -> Diagnosis | None:
+    """The same bits for two other inputs whose right answers differ."""
+    if len(others) < len(OTHER_SEEDS):
+        return None
+    first, second = others
+    values = first.got.astype(np.float64)
+    alike = first.got.tobytes() == second.got.tobytes() and bool(np.isfinite(values).all())
+    if not (alike and np.ptp(values) > 0 and distance(first.right.output, second.right.output) > 0):
+        return None
+    evidence = "an earlier result is returned: other inputs of this shape give the same bits"
+    return Diagnosis("state", evidence, history=True)
+
+
+def _differing(seen: Seen, again: Seen | None) -> Diagnosis | None:
+    """Two runs on the same inputs that differ by a good part of the error."""
+    if again is None or seen.got.tobytes() == again.got.tobytes():
+        return None
+    moved, size = distance(seen.got, again.got), distance(seen.right.output, seen.right.output * 0)
+    wrong = distance(seen.got, seen.right.output)
+    if not (moved > 0.1 * wrong and wrong > 0):
+        return None
+    return Diagnosis("noise", f"two runs on the same inputs differ, by {moved / max(size, 1e-300):.2g} relative")
 
 
 def _unwritten(seen: Seen, others: list[Seen]) -> Diagnosis | None:
     """Rows from some row on hold 0, whatever the inputs, and all before are right."""
     first = None
-    for one in (seen, *others):
-        empty = np.all(one.got.astype(np.float64) == 0, axis=(0, 1, 3))
-        alive = np.any(one.right.output != 0, axis=(0, 1, 3))
+    for run in (seen, *others):
+        empty = np.all(run.got.astype(np.float64) == 0, axis=(0, 1, 3))
+        alive = np.any(run.right.output != 0, axis=(0, 1, 3))
         if not empty.any() or not alive[empty].any():
             return None
         start = int(np.argmax(empty))
@@ -119,7 +133,7 @@ def _wrong_rows(seen: Seen) -> Array | None:
 
 
 def of_factors(doctor: Doctor, seen: Seen, narrow: Seen) -> Diagnosis | None:
-    """Elements off by factors that do not depend on the inputs, and those of ``narrow``, in 16 bits, by the same."""
+    """Elements that are off by factors that do not depend on the inputs, and by the same in ``narrow``, in 16 bits."""
     other = doctor.other(seen, seed=OTHER_SEEDS[0])
     factors = None if other is None else _factors(doctor, seen, [other])
     if factors is None:
@@ -140,15 +154,15 @@ def _noise(factors: Array) -> Diagnosis:
 
 
 def _factors(doctor: Doctor, seen: Seen, others: list[Seen]) -> Array | None:
-    """How far elements are off, relative, where that does not depend on the inputs; NaN where it cannot be seen."""
+    """The relative error of each element where it does not depend on the inputs; NaN where it cannot be seen."""
     if not others or seen.right.output.size < 64:  # noqa: PLR2004  (factors of few elements may agree by chance)
         return None
     factors = []
-    for one in (seen, others[0]):
-        right = one.right.output
+    for run in (seen, others[0]):
+        right = run.right.output
         clear = np.abs(right) > 0.2 * np.abs(right).mean()
         with np.errstate(all="ignore"):
-            factors.append(np.where(clear, one.got.astype(np.float64) / right - 1, np.nan))
+            factors.append(np.where(clear, run.got.astype(np.float64) / right - 1, np.nan))
     both = np.isfinite(factors[0]) & np.isfinite(factors[1])
     a, b = factors[0][both], factors[1][both]
     floor = 64 * doctor.units(seen.call).output

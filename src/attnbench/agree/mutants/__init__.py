@@ -11,8 +11,8 @@ and ``results`` hold them, by the step that is wrong; the room ``conditional`` p
 from __future__ import annotations
 
 from attnbench.agree.mutants import arithmetic, gradients, masking, operands, positions, results, scores
-from attnbench.agree.mutants.catalogue import MUTANTS, Mutant, Report
+from attnbench.agree.mutants.catalogue import MUTANTS, BugReport, Mutant
 
-__all__ = ["FAMILIES", "MUTANTS", "Mutant", "Report"]
+__all__ = ["FAMILIES", "MUTANTS", "BugReport", "Mutant"]
 
 FAMILIES = (scores, operands, positions, masking, arithmetic, gradients, results)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from attnbench.agree.eager.attention import Eager, Softmax
-from attnbench.agree.mutants.catalogue import Report, planted
+from attnbench.agree.mutants.catalogue import BugReport, planted
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 from attnbench.attention.precision import numpy_dtype
@@ -42,7 +42,7 @@ class Argmax(Eager):
 @planted(
     "axis",
     "sizes",
-    report=Report("labmlai/annotated_deep_learning_paper_implementations", 146, "the softmax runs over the queries"),
+    report=BugReport("labmlai/annotated_deep_learning_paper_implementations", 146, "the softmax runs over the queries"),
 )
 class SoftmaxOverQueries(Eager):
     """The softmax runs over the queries instead of the keys."""
@@ -55,7 +55,7 @@ class SoftmaxOverQueries(Eager):
 @planted(
     "online softmax",
     "sizes",
-    report=Report("Dao-AILab/flash-attention", 2174, "row_max is overwritten before the online softmax has used it"),
+    report=BugReport("Dao-AILab/flash-attention", 2174, "row_max is overwritten before the online softmax has used it"),
 )
 class RunningMaxNotRescaled(Eager):
     """A later tile's larger maximum does not rescale what earlier tiles have summed."""
@@ -71,7 +71,7 @@ class RunningMaxNotRescaled(Eager):
 @planted(
     "online softmax",
     "inputs",
-    report=Report("flashinfer-ai/flashinfer", 4267, "zeros where every logit of a row is below −5e4"),
+    report=BugReport("flashinfer-ai/flashinfer", 4267, "zeros where every logit of a row is below −5e4"),
 )
 class MaxStartsFinite(Eager):
     """The row's maximum starts at −5e4 instead of −inf."""
@@ -80,7 +80,7 @@ class MaxStartsFinite(Eager):
         return np.maximum(super().row_max(logits, sink), SENTINEL)
 
 
-@planted("overflow", "inputs", report=Report("pytorch/executorch", 18407, "naive softmax overflows float32"))
+@planted("overflow", "inputs", report=BugReport("pytorch/executorch", 18407, "naive softmax overflows float32"))
 class NoMaxSubtraction(Eager):
     """exp of the logits as they are."""
 
@@ -89,7 +89,7 @@ class NoMaxSubtraction(Eager):
 
 
 @planted(
-    "overflow", "inputs", report=Report("ultralytics/ultralytics", 24990, "q·k overflows float16 before the scale")
+    "overflow", "inputs", report=BugReport("ultralytics/ultralytics", 24990, "q·k overflows float16 before the scale")
 )
 class ProductInFloat16(Eager):
     """q·k is stored in float16 before it is scaled."""
@@ -98,7 +98,7 @@ class ProductInFloat16(Eager):
         return np.asarray(super().product(q, k).astype(np.float16).astype(q.dtype))
 
 
-@planted("precision", "inputs", "sizes", report=Report("tinygrad/tinygrad", 12280, "softmax in bfloat16 differs"))
+@planted("precision", "inputs", "sizes", report=BugReport("tinygrad/tinygrad", 12280, "softmax in bfloat16 differs"))
 class LogitsInBfloat16(Eager):
     """Logits are rounded to bfloat16 between two passes."""
 
@@ -110,7 +110,7 @@ class LogitsInBfloat16(Eager):
     "precision",
     "inputs",
     "sizes",
-    report=Report("ml-explore/mlx", 3860, "float32 matmul silently defaults to TF32"),
+    report=BugReport("ml-explore/mlx", 3860, "float32 matmul silently defaults to TF32"),
 )
 class TF32(Eager):
     """q and k with 10 bits of mantissa, passed off as float32."""
@@ -128,7 +128,7 @@ def _tf32(x: Array) -> Array:
     "precision",
     "sizes",
     "inputs",
-    report=Report("ml-explore/mlx", 3953, "float32 matmul loses precision to float16"),
+    report=BugReport("ml-explore/mlx", 3953, "float32 matmul loses precision to float16"),
     harmless={"float16": "v is float16 already"},
 )
 class ValuesInFloat16(Eager):
@@ -138,13 +138,13 @@ class ValuesInFloat16(Eager):
         return super().heads_of_values(array.astype(np.float16), call)
 
 
-@planted("precision", "inputs", "sizes", report=Report("ROCm/FlyDSL", 1020, "P loses weight in the cast before P·V"))
+@planted("precision", "inputs", "sizes", report=BugReport("ROCm/FlyDSL", 1020, "P loses weight in the cast before P·V"))
 class WeightsInBfloat16(Eager):
     """P is rounded to bfloat16 before P·V, undeclared."""
 
     def softmax(self, logits: Array, allowed: Array, sink: Array) -> Softmax:
-        found = super().softmax(logits, allowed, sink)
-        return found._replace(weights=found.weights.astype(numpy_dtype("bfloat16")).astype(logits.dtype))
+        right = super().softmax(logits, allowed, sink)
+        return right._replace(weights=right.weights.astype(numpy_dtype("bfloat16")).astype(logits.dtype))
 
 
 @planted("precision", "inputs", "sizes")
@@ -155,7 +155,7 @@ class TermsRoundedBeforeSum(Eager):
         return super().terms(logits, row_max, allowed).astype(numpy_dtype("bfloat16")).astype(logits.dtype)
 
 
-@planted("precision", "sizes", report=Report("huggingface/candle", 3727, "the denominator saturates in 16 bits"))
+@planted("precision", "sizes", report=BugReport("huggingface/candle", 3727, "the denominator saturates in 16 bits"))
 class SumInBfloat16(Eager):
     """The normaliser is summed in bfloat16, one term after the other."""
 
@@ -164,7 +164,7 @@ class SumInBfloat16(Eager):
         return np.asarray(summed.astype(terms.dtype) + sink_term)
 
 
-@planted("lse", "lse", report=Report("pytorch/pytorch", 181645, "the returned lse is off by a factor ln 2"))
+@planted("lse", "lse", report=BugReport("pytorch/pytorch", 181645, "the returned lse is off by a factor ln 2"))
 class LseBaseTwo(Eager):
     """lse in base 2."""
 
@@ -188,7 +188,7 @@ class LseWithoutSink(Eager):
         return super().lse(total - sink_term, row_max, sink_term)
 
 
-@planted("lse", "lse", report=Report("vllm-project/flash-attention", 87, "lse is laid out wrongly in one path"))
+@planted("lse", "lse", report=BugReport("vllm-project/flash-attention", 87, "lse is laid out wrongly in one path"))
 class LseOfRectangle(Eager):
     """Where causal and Tq differs from S, lse counts the keys of the neighbouring row."""
 

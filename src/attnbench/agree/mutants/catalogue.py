@@ -10,8 +10,8 @@ from attnbench.backends.implementation import Implementation
 
 
 @dataclass(frozen=True)
-class Report:
-    """A public report of such a bug: a project's issue or pull request and what it says."""
+class BugReport:
+    """A public report of a bug of this kind: a project's issue or pull request, and what it says."""
 
     project: str
     number: int
@@ -27,16 +27,16 @@ class Report:
 class Mutant:
     """One planted fault.
 
-    ``kind`` is the kind of the fault: a parameter varied is not another kind. ``report`` is ``None`` where no public
-    report of this very fault was found. ``harmless`` names the dtypes in which it is no fault, with the reason.
-    ``telling`` are the features that show it first.
+    ``kind`` is the kind of the fault; the same fault with another number is no other kind. ``report`` is ``None`` where
+    no public report of this very fault was found. ``harmless`` names the dtypes in which it is no fault, with the
+    reason. ``telling`` are the features that show it first.
     """
 
     name: str
     kind: str
     description: str
     breed: type[Eager]
-    report: Report | None = None
+    report: BugReport | None = None
     harmless: Mapping[str, str] = field(default_factory=dict)
     telling: tuple[str, ...] = ()
 
@@ -53,7 +53,7 @@ MUTANTS: dict[str, Mutant] = {}
 
 
 def planted(
-    kind: str, *telling: str, report: Report | None = None, harmless: Mapping[str, str] | None = None
+    kind: str, *telling: str, report: BugReport | None = None, harmless: Mapping[str, str] | None = None
 ) -> Callable[[type[Eager]], type[Eager]]:
     """Enter a class into the catalogue; its docstring is the description of the fault."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnbench.agree.eager.attention import Eager, ForwardState
-from attnbench.agree.mutants.catalogue import Report, planted
+from attnbench.agree.eager.attention import Eager, State
+from attnbench.agree.mutants.catalogue import BugReport, planted
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 
@@ -16,7 +16,7 @@ HALF = 0.5
 @planted(
     "gradient",
     "sizes",
-    report=Report("Dao-AILab/flash-attention", 2481, "a race corrupts the row sums Σ O·dO, and with them dQ and dK"),
+    report=BugReport("Dao-AILab/flash-attention", 2481, "a race corrupts the row sums Σ O·dO, and with them dQ and dK"),
 )
 class GradientWithoutNormaliser(Eager):
     """dS = P dP: the softmax's normaliser is not differentiated."""
@@ -55,7 +55,7 @@ class GradientsSwapped(Eager):
 @planted(
     "broadcast gradient",
     "bias",
-    report=Report("HKUSTDial/flash-sparse-attention", 193, "the gradient of a broadcast bias is not accumulated"),
+    report=BugReport("HKUSTDial/flash-sparse-attention", 193, "the gradient of a broadcast bias is not accumulated"),
 )
 class BiasGradientOfFirstSlice(Eager):
     """dbias is not summed over the axes on which the bias was broadcast."""
@@ -67,7 +67,7 @@ class BiasGradientOfFirstSlice(Eager):
 @planted(
     "broadcast gradient",
     "gqa",
-    report=Report("marin-community/levanter", 449, "dK and dV are not summed over the query heads of a group"),
+    report=BugReport("marin-community/levanter", 449, "dK and dV are not summed over the query heads of a group"),
 )
 class GroupGradientOfFirstHead(Eager):
     """dK and dV of the first query head of each group only."""
@@ -79,7 +79,7 @@ class GroupGradientOfFirstHead(Eager):
 @planted(
     "broadcast gradient",
     "gqa",
-    report=Report("XunhaoLai/native-sparse-attention-triton", 27, "backward maps heads to groups unlike forward"),
+    report=BugReport("XunhaoLai/native-sparse-attention-triton", 27, "backward maps heads to groups unlike forward"),
 )
 class GroupGradientTiled(Eager):
     """dK and dV are summed over the wrong query heads: h % Hkv instead of h // group."""
@@ -92,7 +92,7 @@ class GroupGradientTiled(Eager):
 @planted(
     "gradient",
     "lse",
-    report=Report("Dao-AILab/flash-attention", 404, "the gradient of softmax_lse is not taken into account"),
+    report=BugReport("Dao-AILab/flash-attention", 404, "the gradient of softmax_lse is not taken into account"),
 )
 class LseGradientIgnored(Eager):
     """The cotangent of lse is accepted and forgotten."""
@@ -110,7 +110,7 @@ class SinkGradientZero(Eager):
         return grads | {"sinks": np.zeros_like(grads["sinks"])} if "sinks" in grads else grads
 
 
-@planted("dropout", "dropout", report=Report("aws-neuron/nki-samples", 81, "dropout is not applied to dP"))
+@planted("dropout", "dropout", report=BugReport("aws-neuron/nki-samples", 81, "dropout is not applied to dP"))
 class DropoutForgottenInBackward(Eager):
     """The backward pass knows nothing of dropout."""
 
@@ -119,7 +119,9 @@ class DropoutForgottenInBackward(Eager):
         return 1.0
 
 
-@planted("dropout", "dropout", report=Report("NVIDIA/apex", 816, "dropout scales by p instead of 1/(1 − p) backwards"))
+@planted(
+    "dropout", "dropout", report=BugReport("NVIDIA/apex", 816, "dropout scales by p instead of 1/(1 − p) backwards")
+)
 class DropoutRescaledByP(Eager):
     """The backward pass scales by p instead of 1/(1 − p)."""
 

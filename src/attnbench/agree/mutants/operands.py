@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from attnbench.agree.eager.attention import Eager, Softmax
-from attnbench.agree.mutants.catalogue import Report, planted
+from attnbench.agree.mutants.catalogue import BugReport, planted
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 
 HEAD_TILE = 4
 
 
-@planted("learned score", "additive", report=Report("OpenNMT/OpenNMT-py", 110, "Bahdanau attention lacks its bias"))
+@planted("learned score", "additive", report=BugReport("OpenNMT/OpenNMT-py", 110, "Bahdanau attention lacks its bias"))
 class AdditiveWithoutBias(Eager):
     """v·tanh(q W_q + k W_k) without b."""
 
@@ -33,7 +33,9 @@ class AdditiveWithoutTanh(Eager):
         return hidden
 
 
-@planted("learned score", "additive", report=Report("keon/seq2seq", 28, "relu instead of tanh in additive attention"))
+@planted(
+    "learned score", "additive", report=BugReport("keon/seq2seq", 28, "relu instead of tanh in additive attention")
+)
 class AdditiveWithRelu(Eager):
     """relu instead of tanh."""
 
@@ -44,7 +46,7 @@ class AdditiveWithRelu(Eager):
 @planted(
     "learned score",
     "additive",
-    report=Report("tensorflow/tensorflow", 39332, "AdditiveAttention sums tanh(q + k) instead of projecting it"),
+    report=BugReport("tensorflow/tensorflow", 39332, "AdditiveAttention sums tanh(q + k) instead of projecting it"),
 )
 class AdditiveWithoutVector(Eager):
     """The sum of tanh instead of its product with v."""
@@ -82,7 +84,7 @@ class CosineWithoutTemperature(Eager):
 @planted(
     "learned score",
     "cosine",
-    report=Report("lucidrains/x-transformers", 190, "one path divides by the scale that the other multiplies by"),
+    report=BugReport("lucidrains/x-transformers", 190, "one path divides by the scale that the other multiplies by"),
 )
 class CosineDividedByTemperature(Eager):
     """Cosines divided by their temperature instead of multiplied."""
@@ -99,7 +101,7 @@ class CosineWithoutFloor(Eager):
         return np.asarray(x / self.norm(x))
 
 
-@planted("heads", "gqa", report=Report("onnx/onnx", 7274, "key/value heads are tiled instead of repeated"))
+@planted("heads", "gqa", report=BugReport("onnx/onnx", 7274, "key/value heads are tiled instead of repeated"))
 class HeadsTiled(Eager):
     """Tile instead of repeat: query head h reads head h % Hkv."""
 
@@ -110,7 +112,7 @@ class HeadsTiled(Eager):
 @planted(
     "heads",
     "gqa",
-    report=Report("PSAL-POSTECH/ONNXim", 34, "the query head is divided by the number of key/value heads"),
+    report=BugReport("PSAL-POSTECH/ONNXim", 34, "the query head is divided by the number of key/value heads"),
 )
 class HeadsDividedByHkv(Eager):
     """Query head h reads head h // Hkv instead of h // group."""
@@ -120,7 +122,7 @@ class HeadsDividedByHkv(Eager):
         return np.asarray(array[:, np.arange(s.Hq) // s.Hkv % s.Hkv])
 
 
-@planted("heads", "gqa", report=Report("FlashML-org/FreeToken", 177, "a tile of heads crosses the edge of a group"))
+@planted("heads", "gqa", report=BugReport("FlashML-org/FreeToken", 177, "a tile of heads crosses the edge of a group"))
 class HeadTileCrossesGroup(Eager):
     """A tile of four query heads reads the key/value head of its first."""
 
@@ -129,7 +131,7 @@ class HeadTileCrossesGroup(Eager):
         return np.asarray(array[:, tiled]) if call.sizes.group > 1 else array
 
 
-@planted("heads", "sizes", report=Report("HazyResearch/HipKittens", 22, "the map of head indices permutes them"))
+@planted("heads", "sizes", report=BugReport("HazyResearch/HipKittens", 22, "the map of head indices permutes them"))
 class HeadsSwapped(Eager):
     """Every query head reads the keys and values of the next head."""
 
@@ -145,7 +147,9 @@ class BiasIgnored(Eager):
         return super().add_bias(capped, replace(call, bias=None))
 
 
-@planted("bias", "bias", report=Report("jax-ml/jax", 36702, "a bias with broadcast axes is reshaped as if it had them"))
+@planted(
+    "bias", "bias", report=BugReport("jax-ml/jax", 36702, "a bias with broadcast axes is reshaped as if it had them")
+)
 class BiasOfHeadsUnread(Eager):
     """Of a bias for each head that all batch entries share, (1, Hq, Tq, S), the first head is read for all."""
 
@@ -154,7 +158,7 @@ class BiasOfHeadsUnread(Eager):
         return super().add_bias(capped, replace(call, bias=call.bias[:, :1]) if shared else call)
 
 
-@planted("bias", "bias", report=Report("tenstorrent/tt-metal", 56406, "the additive bias is attenuated by 1/√D"))
+@planted("bias", "bias", report=BugReport("tenstorrent/tt-metal", 56406, "the additive bias is attenuated by 1/√D"))
 class BiasScaled(Eager):
     """The bias is multiplied by the scale of the scores."""
 
@@ -168,7 +172,7 @@ class BiasScaled(Eager):
 @planted(
     "alibi",
     "slopes",
-    report=Report("lucidrains/x-transformers", 88, "the bias is only right below the diagonal"),
+    report=BugReport("lucidrains/x-transformers", 88, "the bias is only right below the diagonal"),
 )
 class AlibiWithoutAbs(Eager):
     """−slope·(p − j): keys ahead of the query are rewarded for their distance."""
@@ -177,7 +181,7 @@ class AlibiWithoutAbs(Eager):
         return np.asarray(self.positions(call) - np.arange(call.sizes.S))
 
 
-@planted("alibi", "slopes", report=Report("meta-pytorch/attention-gym", 86, "the sign of the ALiBi bias is wrong"))
+@planted("alibi", "slopes", report=BugReport("meta-pytorch/attention-gym", 86, "the sign of the ALiBi bias is wrong"))
 class AlibiSign(Eager):
     """+slope·|p − j|."""
 
@@ -185,7 +189,7 @@ class AlibiSign(Eager):
         return -super().distance(call)
 
 
-@planted("alibi", "slopes", report=Report("paiml/aprender", 2143, "the exponent of the slopes is off by one head"))
+@planted("alibi", "slopes", report=BugReport("paiml/aprender", 2143, "the exponent of the slopes is off by one head"))
 class AlibiSlopeOfNeighbour(Eager):
     """Every head takes the slope of the head before."""
 
@@ -193,7 +197,7 @@ class AlibiSlopeOfNeighbour(Eager):
         return np.roll(super().slopes(call), 1)
 
 
-@planted("sinks", "sinks", report=Report("vllm-project/vllm-metal", 550, "the kernel's sinks can never be reached"))
+@planted("sinks", "sinks", report=BugReport("vllm-project/vllm-metal", 550, "the kernel's sinks can never be reached"))
 class SinkIgnored(Eager):
     """The sink is accepted and forgotten."""
 
@@ -206,13 +210,13 @@ class SinkInNumerator(Eager):
     """The sink's weight goes to the first value instead of nowhere."""
 
     def softmax(self, logits: Array, allowed: Array, sink: Array) -> Softmax:
-        found = super().softmax(logits, allowed, sink)
-        weights = found.weights.copy()
-        weights[..., :1] += found.sink
-        return found._replace(weights=weights)
+        right = super().softmax(logits, allowed, sink)
+        weights = right.weights.copy()
+        weights[..., :1] += right.sink
+        return right._replace(weights=weights)
 
 
-@planted("sinks", "sinks", report=Report("sgl-project/sgl-kernel-xpu", 254, "rows do not get their own head's sink"))
+@planted("sinks", "sinks", report=BugReport("sgl-project/sgl-kernel-xpu", 254, "rows do not get their own head's sink"))
 class SinkOfFirstHead(Eager):
     """The sink of the first head for all of them."""
 
@@ -221,7 +225,7 @@ class SinkOfFirstHead(Eager):
         return np.broadcast_to(sink[:, :1], sink.shape)
 
 
-@planted("sinks", "sinks", report=Report("NVIDIA/TensorRT-LLM", 19220, "exp(sink − m) overflows: m lacks the sink"))
+@planted("sinks", "sinks", report=BugReport("NVIDIA/TensorRT-LLM", 19220, "exp(sink − m) overflows: m lacks the sink"))
 class SinkOutsideMax(Eager):
     """The row's maximum leaves the sink out, whose exponential then overflows."""
 
@@ -238,7 +242,7 @@ class DropoutNotRescaled(Eager):
         return super().keep(call, dtype) * float(1 - call.spec.dropout)
 
 
-@planted("dropout", "dropout", report=Report("PaddlePaddle/Parakeet", 74, "dropout on the logits, later reverted"))
+@planted("dropout", "dropout", report=BugReport("PaddlePaddle/Parakeet", 74, "dropout on the logits, later reverted"))
 class DropoutBeforeSoftmax(Eager):
     """Dropout is applied to the logits instead of the weights."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from attnbench.agree.eager.attention import Eager
-from attnbench.agree.mutants.catalogue import Report, planted
+from attnbench.agree.mutants.catalogue import BugReport, planted
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 
@@ -42,7 +42,7 @@ class CausalInBlocks(Eager):
         return np.arange(call.sizes.S) <= last if call.spec.causal else None
 
 
-@planted("causal", "causal", report=Report("keras-team/keras", 23038, "the causal mask is silently dropped"))
+@planted("causal", "causal", report=BugReport("keras-team/keras", 23038, "the causal mask is silently dropped"))
 class CausalIgnored(Eager):
     """causal is accepted and forgotten."""
 
@@ -51,7 +51,7 @@ class CausalIgnored(Eager):
         return None
 
 
-@planted("alignment", "causal", report=Report("NVIDIA/cutlass", 2336, "causal misbehaves when qlen != klen"))
+@planted("alignment", "causal", report=BugReport("NVIDIA/cutlass", 2336, "causal misbehaves when qlen != klen"))
 class CausalWrongCorner(Eager):
     """The causal diagonal starts in the other corner."""
 
@@ -64,7 +64,7 @@ class CausalWrongCorner(Eager):
 @planted(
     "alignment",
     "cache",
-    report=Report("microsoft/onnxruntime-genai", 2354, "the length of the past is one too many in decoding"),
+    report=BugReport("microsoft/onnxruntime-genai", 2354, "the length of the past is one too many in decoding"),
 )
 class PastOffByOne(Eager):
     """With a cache the queries stand one position too far."""
@@ -76,7 +76,7 @@ class PastOffByOne(Eager):
 @planted(
     "alignment",
     "causal",
-    report=Report("robertknight/rten", 1323, "the length of the past underflows where keys are fewer than queries"),
+    report=BugReport("robertknight/rten", 1323, "the length of the past underflows where keys are fewer than queries"),
 )
 class NegativeOffsetClipped(Eager):
     """A query that stands before the first key is taken to stand at it."""
@@ -104,7 +104,7 @@ class OffsetOfFirstBatch(Eager):
 @planted(
     "window",
     "window",
-    report=Report("lightseekorg/tokenspeed", 578, "decoding attends to one key too few, 127 instead of 128"),
+    report=BugReport("lightseekorg/tokenspeed", 578, "decoding attends to one key too few, 127 instead of 128"),
 )
 class WindowLeftExclusive(Eager):
     """A window exclusive on the left: one key too few."""
@@ -117,7 +117,7 @@ class WindowLeftExclusive(Eager):
 @planted(
     "window",
     "window",
-    report=Report("huggingface/transformers", 39408, "the window is one key too long with flash_attention"),
+    report=BugReport("huggingface/transformers", 39408, "the window is one key too long with flash_attention"),
 )
 class WindowLeftTooLong(Eager):
     """A window one key too long on the left."""
@@ -136,7 +136,9 @@ class WindowRightTooLong(Eager):
         return super().window(_with_window(call, left, None if right is None else right + 1))
 
 
-@planted("window", "window", report=Report("vllm-project/vllm", 14896, "the use of a sliding window is not detected"))
+@planted(
+    "window", "window", report=BugReport("vllm-project/vllm", 14896, "the use of a sliding window is not detected")
+)
 class WindowIgnored(Eager):
     """The window is accepted and forgotten."""
 
@@ -152,7 +154,7 @@ def _with_window(call: Call, left: int | None, right: int | None) -> Call:
     return replace(call, spec=replace(call.spec, window=(None if left is None else max(left, 0), right)))
 
 
-@planted("tail", "sizes", report=Report("pytorch/pytorch", 191937, "wrong output when kv length % 32 == 1"))
+@planted("tail", "sizes", report=BugReport("pytorch/pytorch", 191937, "wrong output when kv length % 32 == 1"))
 class LastKeyDropped(Eager):
     """The tail tile is one key short where S % 32 == 1."""
 
@@ -172,7 +174,9 @@ class FirstKeyDropped(Eager):
 @planted(
     "tail",
     "sizes",
-    report=Report("flashinfer-ai/flashinfer", 5090, "zero-filled keys behind the last have score 0 and weight exp(0)"),
+    report=BugReport(
+        "flashinfer-ai/flashinfer", 5090, "zero-filled keys behind the last have score 0 and weight exp(0)"
+    ),
 )
 class PaddedKeysCount(Eager):
     """Zeros that pad the last tile of keys take part in the normaliser."""
@@ -191,7 +195,7 @@ def _and(within: Array | None, part: Array) -> Array:
 @planted(
     "lengths",
     "lengths",
-    report=Report("pegainfer-project/pegainfer", 291, "attention reads past the sequence's end"),
+    report=BugReport("pegainfer-project/pegainfer", 291, "attention reads past the sequence's end"),
 )
 class KeyLengthOneMore(Eager):
     """One key beyond kv_len takes part."""
@@ -218,7 +222,7 @@ class QueryLengthIgnored(Eager):
         return super().lengths(replace(call, q_lengths=None))
 
 
-@planted("segments", "segments", report=Report("huggingface/nanoVLM", 204, "a packed sample attends to another one"))
+@planted("segments", "segments", report=BugReport("huggingface/nanoVLM", 204, "a packed sample attends to another one"))
 class SegmentsIgnored(Eager):
     """Packed documents attend to each other."""
 

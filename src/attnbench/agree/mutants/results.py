@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from attnbench.agree.eager.attention import Eager
-from attnbench.agree.mutants.catalogue import Report, planted
+from attnbench.agree.mutants.catalogue import BugReport, planted
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 from attnbench.backends.implementation import AttentionOutput
@@ -16,7 +16,9 @@ from attnbench.backends.implementation import AttentionOutput
 TILE = 32
 
 
-@planted("state", "sizes", "inputs", report=Report("ml-explore/mlx", 3071, "a cache on the class serves later calls"))
+@planted(
+    "state", "sizes", "inputs", report=BugReport("ml-explore/mlx", 3071, "a cache on the class serves later calls")
+)
 class EarlierResult(Eager):
     """A buffer kept by shape gives the answer of an earlier call."""
 
@@ -58,7 +60,7 @@ class GradientBufferHandedOutTwice(Eager):
 @planted(
     "state",
     "sizes",
-    report=Report("flashinfer-ai/flashinfer", 2408, "accuracy drops unless the output is preset to zero"),
+    report=BugReport("flashinfer-ai/flashinfer", 2408, "accuracy drops unless the output is preset to zero"),
 )
 class PartlyUnwritten(Eager):
     """The output behind its first tile is never written."""
@@ -68,7 +70,7 @@ class PartlyUnwritten(Eager):
         return super().finish(output, dtype)
 
 
-@planted("input", "sizes", report=Report("pytorch/pytorch", 73249, "q /= √E, a proposal that was withdrawn"))
+@planted("input", "sizes", report=BugReport("pytorch/pytorch", 73249, "q /= √E, a proposal that was withdrawn"))
 class InputChanged(Eager):
     """q is scaled in place."""
 
@@ -79,7 +81,7 @@ class InputChanged(Eager):
         return result
 
 
-@planted("dtype", "sizes", report=Report("PaddlePaddle/PaddleMIX", 1141, "the output's dtype is not the input's"))
+@planted("dtype", "sizes", report=BugReport("PaddlePaddle/PaddleMIX", 1141, "the output's dtype is not the input's"))
 class WrongDtype(Eager):
     """float32 comes back, whatever went in (float64 for float32)."""
 
@@ -95,7 +97,9 @@ class TransposedOutput(Eager):
         return super().finish(np.ascontiguousarray(np.swapaxes(output, 1, 2)), dtype)
 
 
-@planted("layout", "sizes", report=Report("meta-pytorch/opacus", 825, "a view without a transpose splices the heads"))
+@planted(
+    "layout", "sizes", report=BugReport("meta-pytorch/opacus", 825, "a view without a transpose splices the heads")
+)
 class HeadsSpliced(Eager):
     """The memory of (B, T, H, D) is returned under the shape (B, H, T, D)."""
 

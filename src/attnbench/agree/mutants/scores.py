@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from attnbench.agree.eager.attention import Eager
-from attnbench.agree.mutants.catalogue import Report, planted
+from attnbench.agree.mutants.catalogue import BugReport, planted
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 
@@ -18,7 +18,7 @@ TILE = 32
 @planted(
     "scale",
     "sizes",
-    report=Report("mlc-ai/mlc-llm", 3426, "1/√d is missing in the attention fallback path"),
+    report=BugReport("mlc-ai/mlc-llm", 3426, "1/√d is missing in the attention fallback path"),
 )
 class ScaleMissing(Eager):
     """q·k without 1/√D."""
@@ -28,7 +28,7 @@ class ScaleMissing(Eager):
         return 1.0
 
 
-@planted("scale", "sizes", report=Report("huggingface/transformers", 38290, "the scaling is applied twice in OPT"))
+@planted("scale", "sizes", report=BugReport("huggingface/transformers", 38290, "the scaling is applied twice in OPT"))
 class ScaleTwice(Eager):
     """The scale is applied to q and again to the product."""
 
@@ -47,7 +47,7 @@ class ScaleOffByOne(Eager):
 @planted(
     "scale",
     "sizes",
-    report=Report("lucidrains/vit-pytorch", 65, "the scale is that of the model's width, not of the head's"),
+    report=BugReport("lucidrains/vit-pytorch", 65, "the scale is that of the model's width, not of the head's"),
 )
 class ScaleOfModel(Eager):
     """1/√(H·D): the width of the model instead of the head's."""
@@ -59,7 +59,7 @@ class ScaleOfModel(Eager):
 @planted(
     "scale",
     "sizes",
-    report=Report("tenstorrent/tt-metal", 56789, "CLIP attention is scaled by 1/√(number of heads)"),
+    report=BugReport("tenstorrent/tt-metal", 56789, "CLIP attention is scaled by 1/√(number of heads)"),
 )
 class ScaleOfHeadCount(Eager):
     """1/√H: the number of heads instead of their size."""
@@ -71,7 +71,7 @@ class ScaleOfHeadCount(Eager):
 @planted(
     "scale",
     "scale",
-    report=Report("charliezchen/scaling-matrix-preconditioning", 2, "1/√d in the code where the paper has 1/d"),
+    report=BugReport("charliezchen/scaling-matrix-preconditioning", 2, "1/√d in the code where the paper has 1/d"),
 )
 class ScaleRootForInverse(Eager):
     """1/√D where 1/D is asked for."""
@@ -84,7 +84,7 @@ class ScaleRootForInverse(Eager):
 @planted(
     "scale",
     "scale",
-    report=Report("huggingface/transformers", 43481, "the scaling argument is ignored and 1/√D computed instead"),
+    report=BugReport("huggingface/transformers", 43481, "the scaling argument is ignored and 1/√D computed instead"),
 )
 class ScaleArgumentIgnored(Eager):
     """1/√D, whatever scale is asked for."""
@@ -106,7 +106,7 @@ class ScaleClipped(Eager):
 @planted(
     "scale",
     "sizes",
-    report=Report("flagos-ai/FlagGems", 424, "qk_scale is multiplied by log2 e again in every iteration"),
+    report=BugReport("flagos-ai/FlagGems", 424, "qk_scale is multiplied by log2 e again in every iteration"),
 )
 class ScaleGrows(Eager):
     """The scale is multiplied by log2 e again with every tile of keys."""
@@ -127,7 +127,7 @@ class ScaleOfFirstHead(Eager):
 @planted(
     "log n",
     "log_n",
-    report=Report("DAMO-NLP-SG/CLEX", 1, "every query is scaled by ln of all keys, not of its own number of keys"),
+    report=BugReport("DAMO-NLP-SG/CLEX", 1, "every query is scaled by ln of all keys, not of its own number of keys"),
 )
 class LogNOfAllKeys(Eager):
     """ln S instead of ln n_i, the number of keys that the row attends to."""
@@ -136,7 +136,7 @@ class LogNOfAllKeys(Eager):
         return np.full((*allowed.shape[:-1], 1), allowed.shape[-1])
 
 
-@planted("log n", "log_n", report=Report("vllm-project/vllm", 44136, "use_logn_attn is ignored"))
+@planted("log n", "log_n", report=BugReport("vllm-project/vllm", 44136, "use_logn_attn is ignored"))
 class LogNIgnored(Eager):
     """The factor ln n is accepted and forgotten."""
 
@@ -145,7 +145,7 @@ class LogNIgnored(Eager):
         return float(call.scale) if isinstance(call.scale, float) else call.scale[None, :, None, None]
 
 
-@planted("softcap", "softcap", report=Report("onnx/onnx", 7865, "the cap maps masked logits from −inf to −c"))
+@planted("softcap", "softcap", report=BugReport("onnx/onnx", 7865, "the cap maps masked logits from −inf to −c"))
 class SoftcapAfterMask(Eager):
     """−inf is capped to −c, so that masked keys get weight."""
 
@@ -160,7 +160,7 @@ class SoftcapAfterMask(Eager):
         return super().terms(logits, row_max, allowed | ~np.isneginf(logits))
 
 
-@planted("softcap", "softcap", report=Report("emmtrix/emx-onnx-cgen", 731, "the cap is computed over score + bias"))
+@planted("softcap", "softcap", report=BugReport("emmtrix/emx-onnx-cgen", 731, "the cap is computed over score + bias"))
 class SoftcapAfterBias(Eager):
     """The cap is applied to score plus bias."""
 
@@ -183,7 +183,7 @@ class SoftcapWithoutFactor(Eager):
 @planted(
     "softcap",
     "softcap",
-    report=Report("Dao-AILab/flash-attention", 2402, "scores · tanh(scores) instead of c · tanh(scores)"),
+    report=BugReport("Dao-AILab/flash-attention", 2402, "scores · tanh(scores) instead of c · tanh(scores)"),
 )
 class SoftcapTimesScore(Eager):
     """s·tanh(s/c) instead of c·tanh(s/c)."""
@@ -192,7 +192,9 @@ class SoftcapTimesScore(Eager):
         return scores if call.spec.softcap is None else scores * np.tanh(scores / call.spec.softcap)
 
 
-@planted("softcap", "softcap", report=Report("sgl-project/sgl-kernel-xpu", 491, "softcap is accepted, never applied"))
+@planted(
+    "softcap", "softcap", report=BugReport("sgl-project/sgl-kernel-xpu", 491, "softcap is accepted, never applied")
+)
 class SoftcapIgnored(Eager):
     """The cap is accepted and forgotten."""
 

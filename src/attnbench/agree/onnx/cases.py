@@ -56,7 +56,7 @@ def node_cases() -> dict[str, OnnxCase]:
         importlib.import_module("onnx.backend.test.case.node.attention")
     np.random.set_state(random_state)  # noqa: NPY002
     # collect_testcases() would import, and so compute, the cases of every operator there is.
-    return {one.name: _case(one) for one in package._NodeTestCases if _is_attention(one.model)}  # noqa: SLF001
+    return {test.name: _case(test) for test in package._NodeTestCases if _is_attention(test.model)}  # noqa: SLF001
 
 
 def node_case(name: str) -> OnnxCase:
@@ -67,30 +67,30 @@ def node_case(name: str) -> OnnxCase:
     return cases[name]
 
 
-def judge_case(case: OnnxCase, found: dict[str, Array]) -> tuple[Judgement, ...]:
+def judge_case(case: OnnxCase, outputs: dict[str, Array]) -> tuple[Judgement, ...]:
     """Every output held to ONNX's expectation with ONNX's tolerance, to which an error ratio of 1 refers."""
-    return tuple(_judge(case, name, found[name]) for name in case.expected)
+    return tuple(_judge(case, name, outputs[name]) for name in case.expected)
 
 
-def largest_error(found: dict[str, Array], expected: dict[str, Array]) -> float:
+def largest_error(outputs: dict[str, Array], expected: dict[str, Array]) -> float:
     """The largest absolute difference of all outputs where both are finite."""
-    return max((_largest(found[name], array) for name, array in expected.items()), default=0.0)
+    return max((_largest(outputs[name], array) for name, array in expected.items()), default=0.0)
 
 
-def _largest(found: Array, expected: Array) -> float:
-    if found.shape != expected.shape:
+def _largest(output: Array, expected: Array) -> float:
+    if output.shape != expected.shape:
         return float("inf")
-    got, wanted = found.astype(np.float64), expected.astype(np.float64)
+    got, wanted = output.astype(np.float64), expected.astype(np.float64)
     finite = np.isfinite(got) & np.isfinite(wanted)
     return float(np.abs(np.where(finite, got, 0) - np.where(finite, wanted, 0)).max(initial=0.0))
 
 
-def _judge(case: OnnxCase, name: str, found: Array) -> Judgement:
+def _judge(case: OnnxCase, name: str, output: Array) -> Judgement:
     array = case.expected[name]
     rtol = max(case.rtol, BFLOAT16_RTOL) if array.dtype.name == "bfloat16" else case.rtol
     wanted = array.astype(np.float64)
     tolerance = case.atol + rtol * np.abs(np.where(np.isfinite(wanted), wanted, 0))
-    return judge(name, found, wanted, tolerance / SLACK, array.dtype.name)
+    return judge(name, output, wanted, tolerance / SLACK, array.dtype.name)
 
 
 def _is_attention(model: ModelProto) -> bool:
@@ -98,31 +98,31 @@ def _is_attention(model: ModelProto) -> bool:
     return len(nodes) == 1 and nodes[0].op_type == "Attention" and nodes[0].domain in ("", "ai.onnx")
 
 
-def _case(one: Any) -> OnnxCase:
-    proto = one.model.graph.node[0]
-    inputs, outputs = one.data_sets[0]
+def _case(test: Any) -> OnnxCase:
+    proto = test.model.graph.node[0]
+    inputs, outputs = test.data_sets[0]
     node = Node(
-        opset=opset_of(one.model),
+        opset=opset_of(test.model),
         attributes=attributes_of(proto),
         inputs=_named(INPUTS, proto.input, inputs),
         outputs=tuple(formal for formal, name in zip(OUTPUTS, proto.output, strict=False) if name),
     )
-    return OnnxCase(one.name, node, _named(OUTPUTS, proto.output, outputs), one.rtol, one.atol)
+    return OnnxCase(test.name, node, _named(OUTPUTS, proto.output, outputs), test.rtol, test.atol)
 
 
 def opset_of(model: ModelProto) -> int:
     """The version of the default domain that a model imports."""
-    return next(int(one.version) for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    return next(int(imported.version) for imported in model.opset_import if imported.domain in ("", "ai.onnx"))
 
 
 def attributes_of(proto: Any) -> dict[str, Any]:
     """The attributes that a node sets, by name."""
     from onnx.helper import get_attribute_value
 
-    return {one.name: get_attribute_value(one) for one in proto.attribute}
+    return {attribute.name: get_attribute_value(attribute) for attribute in proto.attribute}
 
 
 def _named(formal: Iterable[str], names: Iterable[str], arrays: Iterable[Array]) -> dict[str, Array]:
     """Arrays by formal name: an empty name in the node means that the argument is left out, and has no array."""
     given = iter(arrays)
-    return {one: next(given) for one, name in zip(formal, names, strict=False) if name}
+    return {argument: next(given) for argument, name in zip(formal, names, strict=False) if name}

@@ -68,7 +68,7 @@ class OnnxRow:
 def plan(count: int, seed: int) -> list[tuple[str, int]]:
     """Names and opsets of what to check: ``count`` random nodes from ``seed`` on, or with 0 every case of ONNX."""
     if count:
-        return [(f"{RANDOM}{one}", random_node(one).opset) for one in range(seed, seed + count)]
+        return [(f"{RANDOM}{number}", random_node(number).opset) for number in range(seed, seed + count)]
     return [(name, case.node.opset) for name, case in node_cases().items()]
 
 
@@ -86,19 +86,23 @@ def check_node_case(backend: Backend, implementation: Implementation, case: Onnx
     """Held to what ONNX expects, with its tolerance."""
     translation = translate(case.node)
     row = OnnxRow(implementation.name, case.name, case.node.opset, device, "ok")
-    found = _run(backend, implementation, case.node, translation, row)
-    if isinstance(found, OnnxRow):
-        return found
-    judged = _judged(row, judge_case(case, found), largest_error(found, case.expected))
-    if judged.status == "wrong" and not _beyond_rounding(implementation, case, translation, found, device):
+    answered = _run(backend, implementation, case.node, translation, row)
+    if isinstance(answered, OnnxRow):
+        return answered
+    judged = _judged(row, judge_case(case, answered), largest_error(answered, case.expected))
+    if judged.status == "wrong" and not _beyond_rounding(implementation, case, translation, answered, device):
         return replace(judged, status=ROUNDING)
     return judged
 
 
 def _beyond_rounding(
-    implementation: Implementation, case: OnnxCase, translation: Translation, found: dict[str, Array], device: str
+    implementation: Implementation, case: OnnxCase, translation: Translation, outputs: dict[str, Array], device: str
 ) -> list[Judgement]:
-    return [one for one in _against(implementation, case.node, translation, found, case.expected, device) if not one.ok]
+    return [
+        judgement
+        for judgement in _against(implementation, case.node, translation, outputs, case.expected, device)
+        if not judgement.ok
+    ]
 
 
 def check_random(backend: Backend, implementation: Implementation, seed: int, device: str = "cpu") -> OnnxRow:
@@ -106,19 +110,19 @@ def check_random(backend: Backend, implementation: Implementation, seed: int, de
     node = random_node(seed)
     translation = translate(node)
     row = OnnxRow(implementation.name, f"{RANDOM}{seed}", node.opset, device, "ok")
-    found = _run(backend, implementation, node, translation, row)
-    if isinstance(found, OnnxRow):
-        return found
+    answered = _run(backend, implementation, node, translation, row)
+    if isinstance(answered, OnnxRow):
+        return answered
     expected = evaluate_as_intended(node)
-    judged = _against(implementation, node, translation, found, expected, device)
-    return _judged(row, judged, largest_error(found, expected))
+    judged = _against(implementation, node, translation, answered, expected, device)
+    return _judged(row, judged, largest_error(answered, expected))
 
 
 def _against(
     implementation: Implementation,
     node: Node,
     translation: Translation,
-    found: dict[str, Array],
+    outputs: dict[str, Array],
     expected: dict[str, Array],
     device: str,
 ) -> tuple[Judgement, ...]:
@@ -126,7 +130,7 @@ def _against(
     declared = precision_of(implementation, translation.operands.q.dtype.name, device)
     allowed = bounds(node, translation, declared)
     return tuple(
-        judge(name, found[name], array.astype(np.float64), allowed[name], array.dtype.name)
+        judge(name, outputs[name], array.astype(np.float64), allowed[name], array.dtype.name)
         for name, array in expected.items()
     )
 
@@ -143,9 +147,9 @@ def why_not(implementation: Implementation, translation: Translation, device: st
     if reason := implementation.unsupported(needs):
         return reason
     level = implementation.capabilities_on(device).precision_of(call.dtype).softmax
-    asked = translation.softmax
-    if asked and UNIT_ROUNDOFF[level] > UNIT_ROUNDOFF[asked]:
-        return f"computes the softmax of {call.dtype} in {level}; softmax_precision asks for {asked}"
+    wanted = translation.softmax
+    if wanted and UNIT_ROUNDOFF[level] > UNIT_ROUNDOFF[wanted]:
+        return f"computes the softmax of {call.dtype} in {level}; softmax_precision asks for {wanted}"
     return None
 
 
@@ -156,17 +160,17 @@ def bounds(node: Node, translation: Translation, declared: Precision) -> dict[st
     the rigorous one.
     """
     q, k, v, call = prepare(translation.spec, translation.operands, translation.outputs)
-    own = node.inputs["Q"].dtype.name
-    units = (Units.of(declared, call.dtype), Units.of(precision(node), own, rigorous=True))
+    dtype = node.inputs["Q"].dtype.name
+    units = (Units.of(declared, call.dtype), Units.of(precision(node), dtype, rigorous=True))
     names = ("output", *translation.outputs)
     parts: dict[str, list[Array]] = {name: [] for name in names}
     for _, h, head in heads(q, k, v, call):
-        found = {name: _rounding(getattr(head, name), own) for name in names}
-        for one in units:
-            both = stage_bounds(head, call, h, one) | {"output": output_bound(head, call, h, one)}
-            found = {name: found[name] + both[name] for name in names}
+        apart = {name: _rounding(getattr(head, name), dtype) for name in names}
+        for arithmetic in units:
+            both = stage_bounds(head, call, h, arithmetic) | {"output": output_bound(head, call, h, arithmetic)}
+            apart = {name: apart[name] + both[name] for name in names}
         for name in names:
-            parts[name].append(found[name])
+            parts[name].append(apart[name])
     whole = {name: _together(arrays, call) for name, arrays in parts.items()}
     y = whole.pop("output")
     packed = y.swapaxes(1, 2).reshape(y.shape[0], y.shape[2], -1)
@@ -214,8 +218,8 @@ def _first_line(error: BaseException) -> str:
 
 
 def _judged(row: OnnxRow, judged: tuple[Judgement, ...], error: float) -> OnnxRow:
-    row = replace(row, error=error, error_ratio=max(one.error_ratio for one in judged))
-    failed = next((one for one in judged if not one.ok), None)
+    row = replace(row, error=error, error_ratio=max(judgement.error_ratio for judgement in judged))
+    failed = next((judgement for judgement in judged if not judgement.ok), None)
     if failed is None:
         return row
     return replace(row, status="wrong", fault=failed.fault, reason=failed.sentence().replace("the oracle", "ONNX"))

@@ -85,10 +85,10 @@ class Translation:
 def translate(node: Node) -> Translation:
     """A node as a call of ours. Raises ``SpecError`` for what ONNX does not allow in this opset."""
     _check_names(node)
-    asked = node.attribute("softmax_precision", None)
-    if asked is not None and asked not in DTYPE_OF_CODE:
-        _fail(f"softmax_precision is one of {', '.join(map(str, DTYPE_OF_CODE))}, not {asked!r}")
-    softmax = None if asked is None else DTYPE_OF_CODE[asked]
+    code = node.attribute("softmax_precision", None)
+    if code is not None and code not in DTYPE_OF_CODE:
+        _fail(f"softmax_precision is one of {', '.join(map(str, DTYPE_OF_CODE))}, not {code!r}")
+    softmax = None if code is None else DTYPE_OF_CODE[code]
     mode = node.attribute("qk_matmul_output_mode")
     if mode not in range(len(STAGE_OF_MODE)):
         _fail(f"qk_matmul_output_mode is 0, 1, 2 or 3, not {mode!r}")
@@ -98,18 +98,18 @@ def translate(node: Node) -> Translation:
 
 def answer(node: Node, translation: Translation, result: AttentionOutput) -> dict[str, Array]:
     """The node's outputs by name: Y and qk_matmul_output in the dtype of Q, the present as ONNX concatenates it."""
-    own = node.inputs["Q"].dtype
+    dtype = node.inputs["Q"].dtype
     with np.errstate(over="ignore"):  # a value beyond the output's dtype is infinite, as ONNX's own cast makes it
-        y = result.output.astype(own, copy=False)
+        y = result.output.astype(dtype, copy=False)
         if node.inputs["Q"].ndim == PACKED_AXES:
             y = y.swapaxes(1, 2).reshape(y.shape[0], y.shape[2], -1)
-        found = {"Y": y}
+        outputs = {"Y": y}
         if translation.stage is not None:
-            found["qk_matmul_output"] = getattr(result, translation.stage).astype(own, copy=False)
+            outputs["qk_matmul_output"] = getattr(result, translation.stage).astype(dtype, copy=False)
     for output, new, past in (("present_key", "K", "past_key"), ("present_value", "V", "past_value")):
         heads = by_heads(node, new)
-        found[output] = np.concatenate([node.inputs[past], heads], 2) if past in node.inputs else heads
-    return {name: found[name] for name in node.outputs}
+        outputs[output] = np.concatenate([node.inputs[past], heads], 2) if past in node.inputs else heads
+    return {name: outputs[name] for name in node.outputs}
 
 
 def by_heads(node: Node, name: str) -> Array:

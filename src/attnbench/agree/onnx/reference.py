@@ -33,8 +33,8 @@ def evaluate(node: Node) -> dict[str, Array]:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", node.opset)])
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        found: Any = ReferenceEvaluator(model).run(None, dict(node.inputs))
-    return dict(zip([name for name in outputs if name], found, strict=True))
+        arrays: Any = ReferenceEvaluator(model).run(None, dict(node.inputs))
+    return dict(zip([name for name in outputs if name], arrays, strict=True))
 
 
 def _stripped(names: list[str]) -> list[str]:
@@ -46,13 +46,13 @@ def _stripped(names: list[str]) -> list[str]:
 def evaluate_as_intended(node: Node) -> dict[str, Array]:
     """What the reference gives once its departures from ONNX's text are worked around."""
     rewritten = as_intended(node)
-    found = evaluate(rewritten)
-    if "qk_matmul_output" in found and node.attribute("qk_matmul_output_mode") == 0 and node.attribute("softcap"):
+    outputs = evaluate(rewritten)
+    if "qk_matmul_output" in outputs and node.attribute("qk_matmul_output_mode") == 0 and node.attribute("softcap"):
         # Mode 0 is the product before the cap; the reference has overwritten it with the capped one.
         uncapped = {name: value for name, value in rewritten.attributes.items() if name != "softcap"}
-        found["qk_matmul_output"] = evaluate(replace(rewritten, attributes=uncapped))["qk_matmul_output"]
+        outputs["qk_matmul_output"] = evaluate(replace(rewritten, attributes=uncapped))["qk_matmul_output"]
     # Y has the dtype of Q, also where V has another one.
-    return found | {"Y": found["Y"].astype(node.inputs["Q"].dtype, copy=False)}
+    return outputs | {"Y": outputs["Y"].astype(node.inputs["Q"].dtype, copy=False)}
 
 
 def as_intended(node: Node) -> Node:
@@ -71,10 +71,10 @@ def as_intended(node: Node) -> Node:
 
 def precision(node: Node) -> Precision:
     """The reference's arithmetic: everything in the dtype of Q, but the softmax, which is cast there and back."""
-    own = node.inputs["Q"].dtype.name
-    asked = DTYPE_OF_CODE[node.attribute("softmax_precision", None) or _code(own)]
-    coarsest = max((own, asked), key=lambda name: UNIT_ROUNDOFF[name])
-    accumulate = "float32" if own == "float64" and not _has_exact_root(node) else own
+    dtype = node.inputs["Q"].dtype.name
+    softmax = DTYPE_OF_CODE[node.attribute("softmax_precision", None) or _code(dtype)]
+    coarsest = max((dtype, softmax), key=lambda name: UNIT_ROUNDOFF[name])
+    accumulate = "float32" if dtype == "float64" and not _has_exact_root(node) else dtype
     return Precision(accumulate=accumulate, logits=coarsest, softmax=coarsest, p_cast=coarsest)
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Probe:
+class EdgeProbe:
     """One row of the table: its key in JSON, its title, its procedure, and why a user should care."""
 
     key: str
@@ -54,89 +54,89 @@ class Probe:
 
 
 PROBES = (
-    Probe(
+    EdgeProbe(
         "dead_row",
         "row with every key masked",
         dead_row,
         "Padding rows exist in every batch: a mean is silent, and NaN spreads to all weights in the backward pass.",
     ),
-    Probe(
+    EdgeProbe(
         "dead_bias_row",
         "row with −inf in every bias",
         dead_bias_row,
         "The same row, written as an added mask; a kernel need not treat both alike.",
     ),
-    Probe(
+    EdgeProbe(
         "polarity",
         "polarity of a bool mask",
         polarity,
         "The wrong polarity attends exactly what it should not, and still trains.",
     ),
-    Probe(
+    EdgeProbe(
         "causal_wide",
         "causal, Tq < S",
         causal_wide,
         "Decoding with a cache needs the bottom right; top left hides the newest keys.",
     ),
-    Probe("causal_tall", "causal, Tq > S", causal_tall, "At the bottom right the leading rows have no key at all."),
-    Probe(
+    EdgeProbe("causal_tall", "causal, Tq > S", causal_tall, "At the bottom right the leading rows have no key at all."),
+    EdgeProbe(
         "mask_and_causal",
         "mask and causal together",
         mask_and_causal,
         "Where one of them is dropped, padding or the future is attended.",
     ),
-    Probe(
+    EdgeProbe(
         "softcap", "softcap", softcap, "A cap after the mask turns −inf into −c, and an ignored cap is another model."
     ),
-    Probe("lse", "lse", lse_base, "Partial results merge by their lse, which takes one base on both sides."),
-    Probe(
+    EdgeProbe("lse", "lse", lse_base, "Partial results merge by their lse, which takes one base on both sides."),
+    EdgeProbe(
         "lse_dead",
         "lse of a row with every key masked",
         lse_dead,
         "Anything but −inf gives the empty part a weight when parts are merged.",
     ),
-    Probe("nan", "NaN in a masked key", nan_isolation, "Uninitialised padding may hold NaN, and 0 · NaN is NaN."),
-    Probe("no_keys", "S = 0", no_keys, "An empty cache or document is ordinary, and means over nothing are NaN."),
-    Probe("no_queries", "Tq = 0", no_queries, "Batches of ragged lengths have empty members."),
-    Probe(
+    EdgeProbe("nan", "NaN in a masked key", nan_isolation, "Uninitialised padding may hold NaN, and 0 · NaN is NaN."),
+    EdgeProbe("no_keys", "S = 0", no_keys, "An empty cache or document is ordinary, and means over nothing are NaN."),
+    EdgeProbe("no_queries", "Tq = 0", no_queries, "Batches of ragged lengths have empty members."),
+    EdgeProbe(
         "heads",
         "fewer key and value heads",
         grouped_heads,
         "Weights trained with one map of heads are wrong under the other.",
     ),
-    Probe(
+    EdgeProbe(
         "value_width",
         "values wider than keys",
         value_width,
         "Latent attention (MLA) has other head sizes for values; padding costs time and memory.",
     ),
-    Probe("determinism", "two runs", determinism, "Differences between runs hide regressions."),
-    Probe(
+    EdgeProbe("determinism", "two runs", determinism, "Differences between runs hide regressions."),
+    EdgeProbe(
         "float32",
         "precision of float32 by default",
         float32_precision,
         "TF32 keeps 11 bits of 24 and is the default of some kernels on GPUs.",
     ),
-    Probe("dtypes", "dtypes", dtypes, "A dtype that is taken is not always the dtype that is computed in."),
-    Probe(
+    EdgeProbe("dtypes", "dtypes", dtypes, "A dtype that is taken is not always the dtype that is computed in."),
+    EdgeProbe(
         "float16_range",
         "float16 and q·k > 65504",
         float16_range,
         "The product overflows before the scale is applied, unless it is accumulated in float32.",
     ),
-    Probe(
+    EdgeProbe(
         "fewer_values",
         "fewer values than keys (wrong input)",
         fewer_values,
         "Where nobody checks, a key is ignored without a word.",
     ),
-    Probe(
+    EdgeProbe(
         "fewer_keys",
         "fewer keys than values (wrong input)",
         fewer_keys,
         "Where nobody checks, memory beyond the keys is read, and the result depends on what lies there.",
     ),
-    Probe(
+    EdgeProbe(
         "unlike_heads",
         "query heads no multiple of the others (wrong input)",
         unlike_heads,

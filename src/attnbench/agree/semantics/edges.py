@@ -79,7 +79,7 @@ class Native:
             lines = str(error).strip().splitlines() or [""]
             raise Refused(f"{type(error).__name__}: {lines[0]}"[:DETAIL_LENGTH]) from error
         if isinstance(result, tuple):
-            return tuple(self._backend.to_numpy(one) for one in result)
+            return tuple(self._backend.to_numpy(array) for array in result)
         return self._backend.to_numpy(result)
 
 

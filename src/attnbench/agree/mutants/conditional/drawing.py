@@ -1,9 +1,9 @@
 """Drawing conditions: their classes by name, their numbers, and cases that are made to fulfil them.
 
 Thresholds are log-uniform from 1 to 9,000 for queries and keys, or stand at or beside the edge of a tile; those of
-heads and batch entries are small. A kernel branches on the tail of a tile, so that of sizes those tails are drawn that
-tiles leave: none, one element, all but one. None is taken from the cases of the check, which must find what it was not
-made for.
+heads and batch entries are small. Kernels have branches for what is left over behind whole tiles, so the rests that are
+drawn are those that matter there: none, one element, all but one. No number is taken from the cases of the check, which
+must find faults that it was not made for.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def in_class(m: int, r: int) -> Callable[[int], int]:
 def with_operand(case: Case, kind: str) -> Case:
     """The case with this operand instead of others of its group."""
     group = next(kinds for kinds in OPERAND_GROUPS.values() if kind in kinds)
-    others = tuple(one for one in case.problem.operands if one not in group)
+    others = tuple(operand for operand in case.problem.operands if operand not in group)
     return case.with_problem(operands=(*others, kind))
 
 
@@ -122,10 +122,10 @@ def with_spec(**changes: Any) -> Callable[[Case], Case]:
 
 
 def placed(kind: str) -> Callable[[Case], Case]:
-    """The queries at other positions, which matter."""
+    """The case with its queries at other positions, and a spec in which positions matter."""
 
     def fit(case: Case) -> Case:
-        others = tuple(one for one in case.problem.operands if one != "past")
+        others = tuple(operand for operand in case.problem.operands if operand != "past")
         case = with_operand(case.with_problem(operands=others), kind)
         spec = replace(case.spec, align=None)
         if not spec.causal and spec.window is None and "slopes" not in case.problem.operands:

@@ -1,4 +1,4 @@
-"""Answers known beforehand, so that many mutants can be judged on one case at the price of their own passes alone.
+"""Answers computed once for each case, so that judging one more mutant costs no more than the mutant's own passes.
 
 A mutant behind a condition differs from the sound implementation in few cases. Where its condition does not hold
 nothing is computed; where it holds, its answer is compared with the oracle's, which was computed once. The verdict is
@@ -47,12 +47,11 @@ class Known:
     grads: dict[str, Array]
 
 
-def known(
-    case: Case, selection: Selection | None = None, inputs: Inputs | None = None, share: Share | None = None
-) -> Known:
-    """Everything about a case that does not depend on a mutant; ``inputs`` are its own if they were drawn before.
+def known(case: Case, sample: Sample | None = None, inputs: Inputs | None = None, share: Share | None = None) -> Known:
+    """Everything about a case that does not depend on a mutant.
 
-    Without a ``selection`` that of a trial is judged, ``share`` as in ``choose``.
+    ``inputs`` are the case's, where they were drawn before. Without a ``sample`` the one that a trial takes is judged;
+    ``share`` is that of ``choose``.
     """
     inputs = inputs or inputs_of(case)
     selection = selection or choose(inputs.call, case.problem.seed, share)
@@ -133,4 +132,4 @@ def _outside(answer: Known, output: AttentionOutput, grads: dict[str, Array]) ->
     """The first array that disagrees, judged as a trial judges it."""
     judged = forms(output, answer.inputs.call) or held(output, answer.forward, answer.selection)
     judged += held_gradients(grads, answer.gradients)
-    return next((one.sentence() for one in judged if not one.ok), None)
+    return next((judgement.sentence() for judgement in judged if not judgement.ok), None)

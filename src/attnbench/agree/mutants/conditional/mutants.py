@@ -26,7 +26,7 @@ Gradients = dict[str, Array]
 
 
 class Conditional(Eager):
-    """A mutant behind a condition; ``implementation(name)`` as of any other."""
+    """A mutant behind a condition; it becomes an implementation as any other does, by ``implementation(name)``."""
 
     def __init__(self, mutant: Mutant, condition: Condition) -> None:
         self.condition = condition
@@ -95,11 +95,14 @@ class Conditional(Eager):
             return self.wrong.vjp(q, k, v, call, d_output, d_lse)
         share = np.where(rows[..., None], d_output, d_output.dtype.type(0))
         share_lse = None if d_lse is None else np.where(rows, d_lse, d_lse.dtype.type(0))
-        wrong, of_rows = (one.vjp(q, k, v, call, share, share_lse) for one in (self.wrong, self.right))
+        wrong, of_rows = (side.vjp(q, k, v, call, share, share_lse) for side in (self.wrong, self.right))
         return {name: _exchanged(g, of_rows[name], wrong[name]) for name, g in right().items()}
 
     def _of_keys(self, q: Array, k: Array, v: Array, call: Call, n: int) -> AttentionOutput:
-        """Logits, allowed set and values from the mutant beyond the n-th key, or where those agree its weights."""
+        """The answer with the mutant's logits, allowed set and values from the n-th key on.
+
+        Where the logits and the allowed sets agree, the mutant's weights are taken from there on instead.
+        """
         right, wrong = self.right.forward(q, k, v, call), self.wrong.forward(q, k, v, call)
         joined = _beyond(right, wrong, n)
         with np.errstate(all="ignore"):
@@ -141,11 +144,11 @@ def _of_later_keys(name: str, wrong: Array, right: Array, n: int) -> Array:
     return _later(right, wrong, n) if name == "bias" and right.shape[-1] > n else right
 
 
-def _beyond(right: ForwardState, wrong: ForwardState, n: int) -> ForwardState:
-    """A state whose keys from the n-th on are the mutant's. What it left finite outside A takes part."""
+def _beyond(right: State, wrong: State, n: int) -> State:
+    """A state whose keys from the n-th on are the mutant's; keys to which the mutant left a finite logit take part."""
     admitted = wrong.allowed | ~np.isneginf(wrong.logits)
     full = right.logits.shape
-    kept, dropped = (np.broadcast_to(np.asarray(one.keep, right.logits.dtype), full) for one in (right, wrong))
+    kept, dropped = (np.broadcast_to(np.asarray(state.keep, right.logits.dtype), full) for state in (right, wrong))
     return replace(
         right,
         allowed=_later(right.allowed, admitted, n),
@@ -161,5 +164,5 @@ def _later(right: Array, wrong: Array, n: int) -> Array:
     return np.concatenate([right[..., :n], wrong[..., n:]], axis=-1)
 
 
-def _same(one: Array, other: Array) -> bool:
-    return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+def _same(array: Array, other: Array) -> bool:
+    return np.array_equal(array, other, equal_nan=array.dtype.kind == "f")

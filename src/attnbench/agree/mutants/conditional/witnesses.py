@@ -1,8 +1,9 @@
 """Drawing a mutant with a condition, and the witness that its fault can be seen at all.
 
-A mutant of grouped heads behind "only where a group has one head" is sound by construction: no check could find it, so
-that to count it would be a lie. A ``Pair`` has a witness, a case made from the condition and from what tells the mutant
-alone, in which the planted fault lies beyond the bound.
+A fault of grouped heads that is planted behind "only where a group has one head" never shows: no check could find it,
+and a count that has it among the mutants that were missed would be wrong. So a mutant counts with its condition only
+where it has a witness: a case, made from the condition and from the features that show the mutant alone, in which the
+planted fault lies beyond the bound. A mutant with its condition is called a pair for short.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ NOT_IN_PART = ("state", "type", "dtype")
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A mutant behind a condition; ``witness`` shows it, ``None`` where no witness was found."""
+class ConditionedMutant:
+    """A mutant behind a condition, in short a pair; ``witness`` shows it, and is ``None`` where none was found."""
 
     mutant: Mutant
     condition: Condition
@@ -52,25 +53,28 @@ class Pair:
         return f"{self.mutant.name} | {self.condition.text} | {shown}"
 
 
-def draw_pair(rng: np.random.Generator) -> Pair:
+def draw_pair(rng: np.random.Generator) -> ConditionedMutant:
     """A condition of a random class with a mutant that it can concern, and a witness if there is one."""
     kind = str(rng.choice(list(CONDITIONS)))
     condition = CONDITIONS[kind](rng)
-    able = [one for one in MUTANTS.values() if _concerns(condition, one)]
+    able = [candidate for candidate in MUTANTS.values() if _concerns(condition, candidate)]
     mutant = able[int(rng.integers(len(able)))]
-    return Pair(mutant, condition, witness(mutant, condition))
+    return ConditionedMutant(mutant, condition, witness(mutant, condition))
 
 
-def draw_witnessed(rng: np.random.Generator) -> tuple[Pair, list[Pair]]:
+def draw_witnessed(rng: np.random.Generator) -> tuple[ConditionedMutant, list[ConditionedMutant]]:
     """A pair that counts, and those drawn before it that do not."""
-    unseen: list[Pair] = []
+    unseen: list[ConditionedMutant] = []
     while (pair := draw_pair(rng)).witness is None:
         unseen.append(pair)
     return pair, unseen
 
 
 def _concerns(condition: Condition, mutant: Mutant) -> bool:
-    """Leaves out what is sound, or no condition at all, by the look of it; the witness decides about the rest."""
+    """Whether a condition can concern a mutant, by its kind: not where the fault could never show, or always does.
+
+    Of the pairs that remain the witness decides.
+    """
     if condition.keys is not None:
         return mutant.kind not in NOT_BY_KEY
     if condition.part is not None:
@@ -88,9 +92,9 @@ def witness(mutant: Mutant, condition: Condition) -> Case | None:
         case = _prepared(recipe, condition)
         if case is not None and mutant.applies(case.problem.dtype):
             case = _where_it_holds(case, condition)
-            for one in _phases(case, mutant, condition) if case is not None else ():
-                if shows(mutant, condition, one):
-                    return one
+            for candidate in _phases(case, mutant, condition) if case is not None else ():
+                if shows(mutant, condition, candidate):
+                    return candidate
     return None
 
 
@@ -102,7 +106,7 @@ def _phases(case: Case, mutant: Mutant, condition: Condition) -> tuple[Case, ...
 
 
 def shows(mutant: Mutant, condition: Condition, case: Case) -> bool:
-    """Whether the planted fault lies beyond the bound in this case, after whatever it takes before."""
+    """Whether the planted fault lies beyond the bound in this case, after the calls that must come before."""
     planted, twice = Conditional(mutant, condition), mutant.kind in KEEPS
     inputs = inputs_of(case)
     for _ in range(condition.before):
@@ -140,7 +144,10 @@ def _where_it_holds(case: Case, condition: Condition) -> Case | None:
 
 
 def _prepared(recipe: Case, condition: Condition) -> Case | None:
-    """Made to hang together: the place of the queries, a scale for each head, and no more than fits."""
+    """A recipe in which the condition can hold, made consistent; ``None`` where that cannot be, or is too large.
+
+    The queries are placed again, and a scale for each head is given to all the heads that there are now.
+    """
     try:
         case = condition.fit(recipe)
     except SpecError:  # such as fewer keys than queries beside a cache
@@ -158,7 +165,7 @@ def _pairs(case: Case) -> int:
 
 
 def _small_enough(case: Case) -> Case:
-    """A large case with one batch entry and one group of heads; the condition is asked again whether it holds."""
+    """A large case cut down to one batch entry and two groups of heads; whether the condition holds is asked later."""
     p = case.problem
     if _pairs(case) * (p.Da if case.spec.score in ("additive", "concat") else 1) <= MOST // 4:
         return case
