@@ -313,7 +313,7 @@ def dead_rows(facts: Facts) -> Readings:
         yield Reading("dead row", f"a row without a key {what}", replace(facts, dead=value))
 
 
-def _everything(facts: Facts, right: Answer) -> Array:
+def _everything(facts: Facts, right: Computed) -> Array:
     logits = right.capped + _finite(facts.bias)
     return np.asarray(spec_softmax(logits, np.ones(logits.shape, bool), facts.sink).weights @ facts.v)
 

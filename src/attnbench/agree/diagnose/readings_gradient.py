@@ -24,7 +24,7 @@ class GradientReading:
     kind: str = "gradient"
 
 
-def gradient_readings(right: Answer, d_lse: Array | None) -> Iterator[GradientReading]:
+def gradient_readings(right: Computed, d_lse: Array | None) -> Iterator[GradientReading]:
     """Every reading that applies."""
     call = right.facts.call
 
@@ -57,7 +57,7 @@ def gradient_readings(right: Answer, d_lse: Array | None) -> Iterator[GradientRe
         yield wrong("dropout is left out of the backward pass", "dropout", **neither)
 
 
-def gradients(right: Answer, d_output: Array, d_lse: Array | None, steps: Steps = SPEC) -> Gradients:
+def gradients(right: Computed, d_output: Array, d_lse: Array | None, steps: Steps = SPEC) -> Gradients:
     """Gradients by name in float64, each in its operand's shape, as ``steps`` have them."""
     f, w = right.facts, right.softmax
     live = np.any(right.allowed, axis=-1)[..., None]
@@ -82,7 +82,7 @@ def gradients(right: Answer, d_output: Array, d_lse: Array | None, steps: Steps 
     return grads
 
 
-def _row(right: Answer, d_weights: Array, d_lse: Array | None, steps: Steps) -> Array:
+def _row(right: Computed, d_weights: Array, d_lse: Array | None, steps: Steps) -> Array:
     """dlse − Σ P·dP, (B, Hq, Tq, 1): the gradient by a row's normaliser, by which a sink's weight is multiplied."""
     w = right.softmax
     delta = steps.delta * np.where(right.allowed, w.weights * d_weights, 0.0).sum(-1, keepdims=True)
@@ -90,7 +90,7 @@ def _row(right: Answer, d_weights: Array, d_lse: Array | None, steps: Steps) -> 
     return np.asarray(steps.lse * row[..., None] - delta)
 
 
-def reach_of_sinks(right: Answer, d_output: Array, d_lse: Array | None) -> Array:
+def reach_of_sinks(right: Computed, d_output: Array, d_lse: Array | None) -> Array:
     """The gradient of each sink if its weight were 1 and no term cancelled another, (Hq,)."""
     live, used = np.any(right.allowed, axis=-1)[..., None], np.any(right.allowed, axis=-2)[..., None]
     d_o, v = np.where(live, d_output.astype(np.float64), 0.0), np.where(used, right.facts.v, 0.0)
@@ -98,7 +98,7 @@ def reach_of_sinks(right: Answer, d_output: Array, d_lse: Array | None) -> Array
     return np.asarray(np.abs(np.broadcast_to(row, (*right.allowed.shape[:3], 1))).sum((0, 2, 3)))
 
 
-def _through_scores(right: Answer, q: Array, k: Array, d_scores: Array) -> Gradients:
+def _through_scores(right: Computed, q: Array, k: Array, d_scores: Array) -> Gradients:
     f = right.facts
     by_name = {"q": np.zeros(q.shape), "k": np.zeros(k.shape)}
     by_name |= {f"params.{name}": np.zeros(p.shape) for name, p in f.call.params.items()}

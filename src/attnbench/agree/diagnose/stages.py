@@ -50,7 +50,7 @@ class StageWitness:
         return not within(instead[0], *self.right[self.name]).all()
 
 
-def _stages(answered: Answer, seen: Seen, units: Units) -> dict[str, Bounded]:
+def _stages(answered: Computed, seen: Seen, units: Units) -> dict[str, Bounded]:
     """lse and every stage of an answer, each with its bound."""
     values = {name: getattr(answered, name) for name in STAGES[:3]}
     values |= {"weights": answered.softmax.weights, "lse": answered.softmax.lse}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnbench.agree.eager.attention import Eager, State
+from attnbench.agree.eager.attention import Eager, ForwardState
 from attnbench.agree.mutants.catalogue import BugReport, planted
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call

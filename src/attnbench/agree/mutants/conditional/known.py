@@ -47,10 +47,12 @@ class Known:
     grads: dict[str, Array]
 
 
-def known(case: Case, sample: Sample | None = None, inputs: Inputs | None = None, share: Share | None = None) -> Known:
+def known(
+    case: Case, selection: Selection | None = None, inputs: Inputs | None = None, share: Share | None = None
+) -> Known:
     """Everything about a case that does not depend on a mutant.
 
-    ``inputs`` are the case's, where they were drawn before. Without a ``sample`` the one that a trial takes is judged;
+    ``inputs`` are the case's, where they were drawn before. Without a ``selection`` the one that a trial takes is judged;
     ``share`` is that of ``choose``.
     """
     inputs = inputs or inputs_of(case)

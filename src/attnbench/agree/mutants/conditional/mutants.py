@@ -144,7 +144,7 @@ def _of_later_keys(name: str, wrong: Array, right: Array, n: int) -> Array:
     return _later(right, wrong, n) if name == "bias" and right.shape[-1] > n else right
 
 
-def _beyond(right: State, wrong: State, n: int) -> State:
+def _beyond(right: ForwardState, wrong: ForwardState, n: int) -> ForwardState:
     """A state whose keys from the n-th on are the mutant's; keys to which the mutant left a finite logit take part."""
     admitted = wrong.allowed | ~np.isneginf(wrong.logits)
     full = right.logits.shape
