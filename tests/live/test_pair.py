@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from attnbench.live.duo import Drawn, Duo, Name, Side, twins_of
-from attnbench.live.pair import Failure, Greeting, Pair, State
+from attnbench.live.pair import Failure, Greeting, Pair
+from attnbench.live.twin_state import TwinState
 from attnbench.workers.pool import MOST_KILLS
 from attnbench.workers.protocol import Reply
 from tests.live.test_pairs import EFFORT, Enough, World, cell, failing, measure
@@ -21,17 +22,17 @@ WRONG = Reply(0, "wrong", "beyond the bound")
 
 
 @contextmanager
-def pair(world: World, cells: int = 1) -> Iterator[tuple[Pair, list[State], dict[str, Any]]]:
+def pair(world: World, cells: int = 1) -> Iterator[tuple[Pair, list[TwinState], dict[str, Any]]]:
     """A pair of nobody, its cells, and what it writes down."""
     rng = random.Random(0)  # noqa: S311
     sides: dict[Name, Side] = {name: Side(name, environment={"SIDE": name}) for name in ("A", "B")}
-    states = [State(twin, Enough(1)) for twin in twins_of(cell(8 + i) for i in range(cells))]
+    states = [TwinState(twin, Enough(1)) for twin in twins_of(cell(8 + i) for i in range(cells))]
     record: dict[str, Any] = {"cells": {}}
     with Duo(sides, states[0].twin, Drawn.by(rng), start=world.start) as duo:
         yield Pair(duo, states, record, effort=EFFORT, rng=rng, clock=lambda: world.now), states, record
 
 
-def asked(world: World, state: State, side: Name, op: str) -> int:
+def asked(world: World, state: TwinState, side: Name, op: str) -> int:
     """How often a side was asked something about a cell."""
     key = state.twin.cell(side).id
     return sum(key == arguments.get("cell_id") for name, done, arguments in world.log if (name, done) == (side, op))

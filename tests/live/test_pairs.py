@@ -13,7 +13,7 @@ import pytest
 from attnbench.api.suites import AttentionSpec, Case, Problem
 from attnbench.live.duo import Name, Side, Twin, twins_of
 from attnbench.live.pair import ABBA, BAAB, PairedEffort, common_calls
-from attnbench.live.pairs import Outcome, Pairs
+from attnbench.live.pairs import Pairs, PairsOutcome
 from attnbench.suite import Cell
 from attnbench.workers.process import Setting
 from attnbench.workers.protocol import Reply
@@ -124,7 +124,9 @@ class Book:
         self.events.append((name, detail))
 
 
-def measure(world: World, cells: int = 1, wanted: int = 3, *, seed: int = 0, **changes: Any) -> tuple[Outcome, Book]:
+def measure(
+    world: World, cells: int = 1, wanted: int = 3, *, seed: int = 0, **changes: Any
+) -> tuple[PairsOutcome, Book]:
     book = Book()
     code = changes.pop("code", None)
     sides: dict[Name, Side] = {name: Side(name, environment={"SIDE": name}, code=code) for name in ("A", "B")}

@@ -24,7 +24,8 @@ import psutil
 
 from attnbench.api.suites import Suite
 from attnbench.errors import AttnbenchError, ResultsError
-from attnbench.measure.run.run import RunOptions, run
+from attnbench.measure.run.options import RunOptions
+from attnbench.measure.run.run import run
 from attnbench.results.dataset import load
 from attnbench.results.read import Contents, read_contents, read_info
 

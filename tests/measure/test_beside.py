@@ -16,9 +16,10 @@ from attnbench.api.suites import AttentionSpec, Case, Probe, Problem, Suite, cos
 from attnbench.errors import UsageError
 from attnbench.live.duo import twins_of
 from attnbench.measure.run import rows
-from attnbench.measure.run.block import Block, Clock
+from attnbench.measure.run.block import Block, RunClock
+from attnbench.measure.run.options import RunOptions
 from attnbench.measure.run.plan import Plan, make_plan
-from attnbench.measure.run.run import RunOptions, run
+from attnbench.measure.run.run import run
 from attnbench.results.dataset import load
 from attnbench.results.read import read_contents
 from attnbench.results.schema import Sample
@@ -150,7 +151,7 @@ def sample(cell: Cell, burst: int, seconds: float) -> Sample:
 def block_of(cells: tuple[Cell, ...], samples: list[Sample], pool: Any = None) -> Block:
     effort = replace(QUICK, min_bursts=2, max_bursts=30, cell_s=1.0)
     nobody: Any = SimpleNamespace()
-    return Block(cells, pool, effort, Clock("r", 0.0), nobody, random.Random(1), samples)  # noqa: S311
+    return Block(cells, pool, effort, RunClock("r", 0.0), nobody, random.Random(1), samples)  # noqa: S311
 
 
 def test_cells_of_an_implementation_leave_together_but_not_a_spent_one() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from attnbench.measure.run.run import RunOptions, run
+from attnbench.measure.run.options import RunOptions
+from attnbench.measure.run.run import run
 from attnbench.results.read import read_contents
 from attnbench.suite import Cell
 from attnbench.workers.pool import MOST_KILLS, Pool

@@ -13,7 +13,8 @@ import pytest
 from filelock import FileLock
 
 from attnbench.errors import UsageError
-from attnbench.measure.run.run import RunOptions, run
+from attnbench.measure.run.options import RunOptions
+from attnbench.measure.run.run import run
 from attnbench.results.dataset import load
 from attnbench.results.read import read_contents, read_info
 from attnbench.workers import lock

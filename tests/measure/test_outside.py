@@ -9,7 +9,8 @@ from textwrap import dedent
 import pytest
 
 from attnbench.measure.clock.outside import FEWEST, TRANSPORT_S, Outside
-from attnbench.measure.run.run import RunOptions, run
+from attnbench.measure.run.options import RunOptions
+from attnbench.measure.run.run import run
 from attnbench.suite import Cell
 from attnbench.workers.protocol import Burst, Reply
 

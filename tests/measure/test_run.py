@@ -18,7 +18,8 @@ from attnbench.api.suites import Suite
 from attnbench.errors import ResultsError, UsageError
 from attnbench.measure.run import rows
 from attnbench.measure.run.block import Outcome
-from attnbench.measure.run.run import RunOptions, exit_code, run
+from attnbench.measure.run.options import RunOptions, exit_code
+from attnbench.measure.run.run import run
 from attnbench.results.dataset import load
 from attnbench.results.read import Contents, read_contents
 from attnbench.results.schema import Sample
@@ -118,7 +119,8 @@ SCRIPT = """if True:
     from dataclasses import replace
     from pathlib import Path
     from attnbench.api.suites import Suite
-    from attnbench.measure.run.run import RunOptions, run
+    from attnbench.measure.run.options import RunOptions
+    from attnbench.measure.run.run import run
     from tests.measure.conftest import QUICK, tiny
     suite = Suite("tiny", "?", {"T": (16, 24)}, case=tiny)
     where = Path(sys.argv[1])

@@ -15,11 +15,12 @@ from attnbench.compare.calibration import live_alarms, replay
 from attnbench.compare.live import LiveJudge, LiveVerdict, exit_code, timed, weigh, weigh_again
 from attnbench.compare.sequential import Rules
 from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK
-from attnbench.live.pair import NOT_COMPARABLE, PairedEffort, State
-from attnbench.live.pairs import INTERRUPTED, Outcome, Pairs
+from attnbench.live.pair import PairedEffort
+from attnbench.live.pairs import INTERRUPTED, Pairs, PairsOutcome
 from attnbench.live.sides import Resolved
+from attnbench.live.twin_state import NOT_COMPARABLE, TwinState
 from attnbench.measure.audits.auditor import Auditor
-from attnbench.measure.run.run import MEMORY_SHARE
+from attnbench.measure.run.ongoing import MEMORY_SHARE
 from attnbench.results.calibrations import Calibration, Trial, for_machine, joined
 from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.pairs import PairsWriter
@@ -56,7 +57,7 @@ class Compared:
     folder: Path
     resolved: Resolved
     verdicts: tuple[LiveVerdict, ...]
-    outcome: Outcome
+    outcome: PairsOutcome
     exit_code: int
     fingerprint: Fingerprint
     margin: float
@@ -150,7 +151,7 @@ def _info(resolved: Resolved, terms: Terms, rules: Rules, fingerprint: Fingerpri
     }
 
 
-def _refuse(states: Sequence[State], refused: Mapping[str, str]) -> None:
+def _refuse(states: Sequence[TwinState], refused: Mapping[str, str]) -> None:
     """Cells that cannot be measured here at all, on either side or on one of them."""
     for state in states:
         reasons = {name: refused.get(state.twin.cell(name).id) for name in ("A", "B")}
@@ -162,7 +163,7 @@ def _refuse(states: Sequence[State], refused: Mapping[str, str]) -> None:
             state.end(UNSUPPORTED, "B", reasons["B"])
 
 
-def _verdict(state: State, outcome: Outcome, terms: Terms) -> LiveVerdict:
+def _verdict(state: TwinState, outcome: PairsOutcome, terms: Terms) -> LiveVerdict:
     twin, judge = state.twin, state.judge
     assert isinstance(judge, LiveJudge)  # noqa: S101  (the judge that compare_live gave)
     fields: dict[str, Any] = timed(judge.decision, outcome.startup_s + outcome.cell_s)

@@ -8,18 +8,18 @@ import statistics
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from attnbench.live.duo import BOTH, Duo, Name, Twin, no_reply
+from attnbench.live.twin_state import NOT_COMPARABLE, TwinState
 from attnbench.measure.audits.auditor import Auditor, Side
 from attnbench.measure.audits.charges import by_the_system
-from attnbench.measure.clock.outside import FEWEST, Outside
+from attnbench.measure.clock.outside import FEWEST
 from attnbench.measure.clock.receipts import Limits, disturbance
 from attnbench.workers.placement import first, needed, shuffled
 from attnbench.workers.pool import DOUBTFUL
 from attnbench.workers.protocol import OK, UNSUPPORTED, WRONG, Burst, Hello, Prepared, ProtocolError, Reply, value
 
-NOT_COMPARABLE = "not-comparable"
 AFTER_THE_GATE = ("burst", "steady", "answer", "audit", "rest", "verify")
 ABBA: tuple[Name, ...] = ("A", "B", "B", "A")
 BAAB: tuple[Name, ...] = ("B", "A", "A", "B")
@@ -30,27 +30,6 @@ ABSENT = ("UsageError: unknown implementation", "no such file or folder")
 # The same of a worker that does not know what it is asked at all: other code than ours, and no crash of it.
 # In older revisions ``hello`` was the bench's.
 UNSPOKEN = ("the worker has no operation", "General.hello() ", "Bench.hello() ", "UsageError: unknown backend")
-
-
-class Judge(Protocol):
-    """Hears the log-ratios of one cell and says when it is decided; ``stage`` is what the next pair is for."""
-
-    @property
-    def stage(self) -> str:
-        """A word for the journal."""
-
-    def add(self, log_ratio: float) -> object | None:
-        """Take one more; anything but ``None`` means that the cell needs no further pair."""
-
-
-class Recorder(Protocol):
-    """Where pairs are written down, at once."""
-
-    def pair(self, record: Mapping[str, Any]) -> None:
-        """All of one pair, raw bursts included."""
-
-    def event(self, name: str, **detail: Any) -> None:
-        """Something else that happened."""
 
 
 @dataclass(frozen=True)
@@ -68,46 +47,6 @@ class PairedEffort:
     limits: Limits = field(default_factory=Limits)
 
 
-@dataclass
-class State:
-    """What is known of one cell so far. ``status`` is ``ok`` until ``side`` did something else, for ``reason``."""
-
-    twin: Twin
-    judge: Judge
-    status: str = OK
-    side: Name | None = None
-    reason: str | None = None
-    log_ratios: list[float] = field(default_factory=list)
-    seconds: dict[Name, list[float]] = field(default_factory=lambda: {"A": [], "B": []})
-    outside: dict[Name, Outside] = field(default_factory=lambda: {"A": Outside(), "B": Outside()})
-    quads: int = 0
-    again: int = 0
-    disturbed: int = 0
-    checked: bool = False
-    verified: bool = False
-    # How exact the answers of each side have to be; ``None`` where its worker, of an older revision, does not say it.
-    exact: dict[Name, Mapping[str, Any] | None] = field(default_factory=dict)
-    # Why its times were not audited, where they were not.
-    unaudited: str | None = None
-    apart: bool = False
-    kills: int = 0
-    decided: bool = False
-    memory: dict[Name, list[int]] = field(default_factory=lambda: {"A": [], "B": []})
-    memory_status: str = OK
-    memory_reason: str | None = None
-    # Sides that said themselves that their peak is not known.
-    memory_unknown: tuple[Name, ...] = ()
-
-    @property
-    def open(self) -> bool:
-        """Whether it needs a further pair."""
-        return self.status == OK and not self.decided
-
-    def end(self, status: str, side: Name | None, reason: str | None) -> None:
-        """It will not be measured any more."""
-        self.status, self.side, self.reason = status, side, reason
-
-
 @dataclass(frozen=True)
 class Greeting:
     """What a side says of itself as a pair begins."""
@@ -120,7 +59,7 @@ class Greeting:
 class Failure:
     """A side that could not do for a cell what it was asked ``during``: it leaves the pair, and has no number of it."""
 
-    state: State
+    state: TwinState
     side: Name
     reply: Reply
     during: str
@@ -132,7 +71,7 @@ class Pair:
     def __init__(
         self,
         duo: Duo,
-        order: list[State],
+        order: list[TwinState],
         record: dict[str, Any],
         *,
         effort: PairedEffort,
@@ -186,15 +125,15 @@ class Pair:
     def _alive(self) -> bool:
         return all(worker.alive for worker in self._duo.workers.values())
 
-    def _going_on(self, state: State) -> bool:
+    def _going_on(self, state: TwinState) -> bool:
         return state.status == OK and state.twin.id not in self._lost
 
-    def _whole(self, state: State) -> bool:
+    def _whole(self, state: TwinState) -> bool:
         """Whether a cell has all its quads: a part of them would give less to one side's drift than to the other's."""
         every = 2 * self._effort.quads
         return self._going_on(state) and all(len(found) == every for found in self._seconds[state.twin.id].values())
 
-    def _fail(self, state: State, side: Name, reply: Reply, during: str) -> Failure:
+    def _fail(self, state: TwinState, side: Name, reply: Reply, during: str) -> Failure:
         """The failure; its cell is not asked again in this pair, whatever becomes of it later.
 
         What is prepared has passed the gate: to refuse it afterwards is wrong, whatever an older worker calls it.
@@ -204,7 +143,7 @@ class Pair:
             reply = replace(reply, status=WRONG)
         return Failure(state, side, reply, during)
 
-    def _prepared(self) -> Generator[Greeting | Failure, None, list[State]]:
+    def _prepared(self) -> Generator[Greeting | Failure, None, list[TwinState]]:
         """Greet and prepare both sides at once; the cells that both have ready, in the order of this pair."""
         hellos: dict[Name, Reply] = {}
         replies: dict[tuple[Name, str], Reply] = {}
@@ -255,7 +194,7 @@ class Pair:
         for state in self._order:
             state.end(NOT_COMPARABLE, None, f"the workers do not speak the same protocol: {reason}")
 
-    def _ready(self, state: State, replies: Mapping[tuple[Name, str], Reply]) -> Iterator[Failure]:
+    def _ready(self, state: TwinState, replies: Mapping[tuple[Name, str], Reply]) -> Iterator[Failure]:
         """How many calls a burst of a cell has, which both sides have ready."""
         found: dict[Name, Prepared] = {}
         both = [replies.get((name, state.twin.id)) for name in BOTH]
@@ -283,7 +222,7 @@ class Pair:
         self._calls[state.twin.id] = common_calls(found["A"].calls, found["B"].calls)
         self._cache[state.twin.id] = found["A"].states[0]
 
-    def _quad(self, state: State, number: int) -> Iterator[Failure]:
+    def _quad(self, state: TwinState, number: int) -> Iterator[Failure]:
         """Four bursts; one of them over its limit, and all four are measured again, whatever they showed."""
         effort = self._effort
         for attempt in range(effort.retries + 1):
@@ -317,7 +256,7 @@ class Pair:
         count = max(needed(twin.cell(name)) for name in BOTH)
         return self._duo.place(first(shuffled(self._rng), count))
 
-    def _burst(self, state: State, name: Name, calls: int | None = None) -> Generator[Failure, None, Burst | None]:
+    def _burst(self, state: TwinState, name: Name, calls: int | None = None) -> Generator[Failure, None, Burst | None]:
         """One burst, by both clocks; of the calls that this pair has agreed on, unless others are asked for."""
         key = state.twin.id
         asked = {"cell_id": state.twin.cell(name).id, "calls": calls or self._calls[key][name]}
@@ -335,7 +274,7 @@ class Pair:
         state.outside[name].add(reply, burst, state.twin.cell(name))
         return burst
 
-    def _hold_to_the_clock_outside(self, state: State) -> Iterator[Failure]:
+    def _hold_to_the_clock_outside(self, state: TwinState) -> Iterator[Failure]:
         """A side whose process does not tell the time has no numbers; where that is not sure it has further bursts."""
         for name in BOTH:
             outside = state.outside[name]
@@ -345,7 +284,7 @@ class Pair:
             if self._going_on(state) and (why := outside.broken()):
                 yield self._fail(state, name, Reply(0, WRONG, why), "burst")
 
-    def _sane(self, state: State, name: Name, burst: Burst) -> bool:
+    def _sane(self, state: TwinState, name: Name, burst: Burst) -> bool:
         """A clock that stands still or goes backwards measures nothing; nor does one that says no number."""
         numbers = all(isinstance(one, (int, float)) for one in (burst.wall_ns, burst.calls))
         if numbers and burst.calls >= 1 and math.isfinite(burst.wall_ns) and burst.wall_ns > 0:
@@ -353,12 +292,12 @@ class Pair:
         state.end(NOT_COMPARABLE, name, f"its clock is broken: {burst.wall_ns!r} ns for {burst.calls!r} calls")
         return False
 
-    def _write(self, state: State, burst: Burst, why: str | None, **where: Any) -> None:
+    def _write(self, state: TwinState, burst: Burst, why: str | None, **where: Any) -> None:
         raw = asdict(burst)
         over = {} if why is None else {"over": why}
         self._record["cells"][state.twin.id]["bursts"].append({**where, **raw, **over})
 
-    def _audit(self, state: State) -> Iterator[Failure]:
+    def _audit(self, state: TwinState) -> Iterator[Failure]:
         """Once, after the clock: times and answers of both sides are those of their work; or of neither it is asked."""
         if self._auditor is None or None in (state.exact.get("A"), state.exact.get("B")):
             state.unaudited = "the worker of one side knows no audit"
@@ -383,7 +322,7 @@ class Pair:
         state.verified = True
 
     def _asked(
-        self, state: State, name: Name, failed: list[tuple[Reply, str]], op: str, /, **arguments: Any
+        self, state: TwinState, name: Name, failed: list[tuple[Reply, str]], op: str, /, **arguments: Any
     ) -> Reply | None:
         """Ask one side for its cell; a failure is put into ``failed``."""
         reply = self._duo.ask(name, op, cell_id=state.twin.cell(name).id, **arguments)
@@ -392,12 +331,12 @@ class Pair:
         failed.append((reply, op))
         return None
 
-    def _burst_beside(self, state: State, ask: Callable[..., Reply | None], name: Name) -> Burst | None:
+    def _burst_beside(self, state: TwinState, ask: Callable[..., Reply | None], name: Name) -> Burst | None:
         """A burst beside an audit: like all others for its process."""
         reply = ask("burst", calls=self._calls[state.twin.id][name], cache=self._cache[state.twin.id])
         return None if reply is None else by_the_system(reply)
 
-    def _verify(self, states: Sequence[State]) -> Iterator[Failure]:
+    def _verify(self, states: Sequence[TwinState]) -> Iterator[Failure]:
         """Once, after the clock, where there was no audit: what was timed gives the right answer, on both sides."""
         if not states:
             return
@@ -417,7 +356,7 @@ class Pair:
                 yield self._fail(state, name, reply, "verify")
             state.verified = not bad and all(reply is not None for _, reply in found)
 
-    def _judge(self, state: State) -> None:
+    def _judge(self, state: TwinState) -> None:
         seconds = self._seconds[state.twin.id]
         medians = {name: statistics.median(seconds[name]) for name in BOTH}
         log_ratio = math.log(medians["B"] / medians["A"])

@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from attnbench.live.duo import BOTH, Drawn, Duo, Name, Side, Start, Twin, no_reply
-from attnbench.live.pair import NOT_COMPARABLE, Failure, Greeting, Judge, Pair, PairedEffort, Recorder, State
+from attnbench.live.pair import Failure, Greeting, Pair, PairedEffort
+from attnbench.live.twin_state import NOT_COMPARABLE, Judge, TwinState
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.workers.pool import DOUBTFUL, MOST_KILLS
 from attnbench.workers.process import WorkerProcess
@@ -37,11 +38,21 @@ Progress = Callable[[int, int, str], None]
 Doubtful = Callable[[Sequence[int], Sequence[int]], bool]
 
 
+class PairRecorder(Protocol):
+    """Where pairs are written down, at once."""
+
+    def pair(self, record: Mapping[str, Any]) -> None:
+        """All of one pair, raw bursts included."""
+
+    def event(self, name: str, **detail: Any) -> None:
+        """Something else that happened."""
+
+
 @dataclass(frozen=True)
-class Outcome:
+class PairsOutcome:
     """What the pairs left. ``note`` says why it is partial; ``pair_s`` forecasts seconds for a pair of one cell."""
 
-    states: tuple[State, ...]
+    states: tuple[TwinState, ...]
     pairs: int
     seconds: float
     note: str | None
@@ -58,7 +69,7 @@ class Pairs:
         sides: Mapping[Name, Side],
         twins: Sequence[Twin],
         judge: Callable[[], Judge],
-        recorder: Recorder,
+        recorder: PairRecorder,
         rng: random.Random,
         *,
         effort: PairedEffort | None = None,
@@ -71,7 +82,7 @@ class Pairs:
         auditor: Auditor | None = None,
     ) -> None:
         self._auditor = auditor
-        self.states = tuple(State(twin, judge()) for twin in twins)
+        self.states = tuple(TwinState(twin, judge()) for twin in twins)
         self._sides, self._recorder, self._rng = sides, recorder, rng
         self._effort = effort or PairedEffort()
         self._limit, self._start, self._clock, self._progress = memory_limit, start, clock, progress
@@ -84,7 +95,7 @@ class Pairs:
         self._cells: list[float] = []
         self._versions: dict[str, Mapping[str, Any]] = {}
 
-    def measure(self) -> Outcome:
+    def measure(self) -> PairsOutcome:
         """Everything, within the budget; an interrupt ends it, and what is there counts."""
         note = None
         try:
@@ -96,7 +107,7 @@ class Pairs:
             self._weigh()
         except KeyboardInterrupt:
             note = INTERRUPTED
-        return Outcome(
+        return PairsOutcome(
             self.states,
             self._pairs,
             self._clock() - self._began,
@@ -123,16 +134,16 @@ class Pairs:
                 ran = True
         return ran
 
-    def _groups(self) -> list[list[State]]:
+    def _groups(self) -> list[list[TwinState]]:
         """Cells that share processes; one that may have failed for another's doing has processes of its own."""
-        found: dict[tuple[str, ...], list[State]] = {}
+        found: dict[tuple[str, ...], list[TwinState]] = {}
         for state in self.states:
             if state.open:
                 own = (state.twin.id,) if state.apart or state.twin.a.files or state.twin.b.files else ()
                 found.setdefault((*state.twin.processes, *own), []).append(state)
         return self._rng.sample(list(found.values()), len(found))
 
-    def _time_for(self, group: Sequence[State]) -> bool:
+    def _time_for(self, group: Sequence[TwinState]) -> bool:
         if self._deadline is None:
             return True
         left = self._deadline - self._clock()
@@ -147,12 +158,12 @@ class Pairs:
         expected = self._effort.memory_repeats * alive * (_mean(self._starts) + _mean(self._cells) / 4)
         return min(expected, MOST_RESERVED * self._budget_s)
 
-    def _tell(self, group: Sequence[State]) -> None:
+    def _tell(self, group: Sequence[TwinState]) -> None:
         if self._progress is not None:
             done = sum(not state.open for state in self.states)
             self._progress(done, len(self.states), f"pair {self._pairs + 1}: {len(group)} cells open")
 
-    def _pair(self, group: list[State]) -> None:
+    def _pair(self, group: list[TwinState]) -> None:
         drawn, began = Drawn.by(self._rng), self._clock()
         order = self._rng.sample(group, len(group))
         record: dict[str, Any] = {"pair": self._pairs, "drawn": drawn.to_dict(), "cells": {}}
@@ -208,7 +219,7 @@ class Pairs:
             if self._doubtful(state.memory["A"], state.memory["B"]):
                 self._weigh_often(state, "its memory was measured again")
 
-    def _weigh_often(self, state: State, what: str) -> None:
+    def _weigh_often(self, state: TwinState, what: str) -> None:
         for _ in range(self._effort.memory_repeats):
             if state.status != OK or state.memory_reason is not None:
                 return
@@ -217,7 +228,7 @@ class Pairs:
                 return
             self._weigh_once(state)
 
-    def _weigh_once(self, state: State, tries: int = 1) -> None:
+    def _weigh_once(self, state: TwinState, tries: int = 1) -> None:
         replies: dict[Name, Reply] = {}
         drawn = Drawn.by(self._rng)
         with self._duo(state.twin, drawn) as duo:
@@ -255,7 +266,7 @@ class Pairs:
             state.memory[name].extend([] if peak is None else [peak])
         self._recorder.event("memory", cell=state.twin.id, drawn=drawn.to_dict(), peak_bytes=peaks)
 
-    def _hold_to_the_judge(self, state: State, duo: Duo, replies: dict[Name, Reply]) -> None:
+    def _hold_to_the_judge(self, state: TwinState, duo: Duo, replies: dict[Name, Reply]) -> None:
         """The answers of the calls that were weighed are right, or their memory is none that counts."""
         if self._auditor is None or None in (state.exact.get("A"), state.exact.get("B")):
             return

@@ -83,7 +83,7 @@ class Recorder(Protocol):
 
 
 @dataclass(frozen=True)
-class Clock:
+class RunClock:
     """The run's time: its id and start (seconds since the epoch), and the moment when its budget is spent."""
 
     run_id: str
@@ -107,7 +107,7 @@ class Block:
         cells: Sequence[Cell],
         pool: Pool,
         effort: Effort,
-        clock: Clock,
+        clock: RunClock,
         recorder: Recorder,
         rng: random.Random,
         earlier: Sequence[Sample] = (),
