@@ -63,14 +63,14 @@ class Compared:
     margin: float
     inconclusive_passes: bool
 
-    def failing(self, one: LiveVerdict) -> bool:
+    def failing(self, verdict: LiveVerdict) -> bool:
         """Whether the comparison fails for a cell."""
-        return one.bad or one.opened(inconclusive_passes=self.inconclusive_passes)
+        return verdict.bad or verdict.opened(inconclusive_passes=self.inconclusive_passes)
 
     @property
     def failed_as_a_whole(self) -> str | None:
         """Why it fails although none of its cells does by itself; ``None`` where one does, or where it passed."""
-        if self.exit_code == EXIT_OK or any(self.failing(one) for one in self.verdicts):
+        if self.exit_code == EXIT_OK or any(self.failing(verdict) for verdict in self.verdicts):
             return None
         if self.exit_code == EXIT_NOTHING_MEASURED:
             return "nothing was measured"
@@ -110,28 +110,63 @@ def compare_held(resolved: Resolved, terms: Terms) -> Compared:
         verdicts = tuple(_verdict(state, outcome, terms) for state in pairs.states)
         cut = outcome.note == INTERRUPTED
         code = exit_code(verdicts, inconclusive_passes=terms.inconclusive_passes, interrupted=cut)
-        found = {"verdicts": [asdict(one) for one in verdicts], "exit_code": code, "finished": utc_now()}
-        took = {"pairs": outcome.pairs, "seconds": outcome.seconds, "note": outcome.note}
-        forecast = {"startup_s": outcome.startup_s, "cell_s": outcome.cell_s}
-        own = terms.margin, terms.inconclusive_passes
-        writer.finish("interrupted" if cut else "complete", **took, **forecast, versions=outcome.versions, **found)
-    return Compared(run_id, writer.folder, resolved, verdicts, outcome, code, fingerprint, *own)
+        writer.finish(
+            "interrupted" if cut else "complete",
+            pairs=outcome.pairs,
+            seconds=outcome.seconds,
+            note=outcome.note,
+            startup_s=outcome.startup_s,
+            cell_s=outcome.cell_s,
+            versions=outcome.versions,
+            verdicts=[asdict(verdict) for verdict in verdicts],
+            exit_code=code,
+            finished=utc_now(),
+        )
+    return Compared(
+        run_id=run_id,
+        folder=writer.folder,
+        resolved=resolved,
+        verdicts=verdicts,
+        outcome=outcome,
+        exit_code=code,
+        fingerprint=fingerprint,
+        margin=terms.margin,
+        inconclusive_passes=terms.inconclusive_passes,
+    )
 
 
 def calibrated(compared: Compared) -> Calibration:
     """What comparing a version with itself says of this machine, together with what was known of it."""
     now, machine = utc_now(), compared.fingerprint.machine_id
     new = [
-        Trial(now, one.impl, one.case_label, one.threads, one.verdict, tuple(one.log_ratios), compared.margin)
-        for one in compared.verdicts
-        if one.measured
+        Trial(
+            started=now,
+            impl=verdict.impl,
+            case_label=verdict.case_label,
+            threads=verdict.threads,
+            verdict=verdict.verdict,
+            log_ratios=tuple(verdict.log_ratios),
+            margin=compared.margin,
+        )
+        for verdict in compared.verdicts
+        if verdict.measured
     ]
     trials = joined(for_machine(machine), new)
     rate, runs = live_alarms(trials, compared.margin)
-    replayed = replay([one.log_ratios for one in trials], compared.margin, len(compared.verdicts))
-    outcome = compared.outcome
-    known = machine, now, trials, outcome.startup_s, outcome.cell_s, rate.count, rate.low, rate.high
-    return Calibration(*known, replayed, live=rate.of, runs=runs)
+    replayed = replay([trial.log_ratios for trial in trials], compared.margin, len(compared.verdicts))
+    return Calibration(
+        machine_id=machine,
+        made=now,
+        trials=trials,
+        startup_s=compared.outcome.startup_s,
+        cell_s=compared.outcome.cell_s,
+        alarms=rate.count,
+        low=rate.low,
+        high=rate.high,
+        replayed=replayed,
+        live=rate.of,
+        runs=runs,
+    )
 
 
 def _info(resolved: Resolved, terms: Terms, rules: Rules, fingerprint: Fingerprint, started: str) -> dict[str, Any]:

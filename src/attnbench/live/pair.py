@@ -12,7 +12,7 @@ from typing import Any
 
 from attnbench.live.duo import BOTH, Duo, Name, Twin, no_reply
 from attnbench.live.twin_state import NOT_COMPARABLE, TwinState
-from attnbench.measure.audits.auditor import Auditor, Side
+from attnbench.measure.audits.auditor import AuditedProcess, Auditor
 from attnbench.measure.audits.charges import by_the_system
 from attnbench.measure.clock.outside import FEWEST
 from attnbench.measure.clock.receipts import Limits, disturbance
@@ -131,7 +131,7 @@ class Pair:
     def _whole(self, state: TwinState) -> bool:
         """Whether a cell has all its quads: a part of them would give less to one side's drift than to the other's."""
         every = 2 * self._effort.quads
-        return self._going_on(state) and all(len(found) == every for found in self._seconds[state.twin.id].values())
+        return self._going_on(state) and all(len(seconds) == every for seconds in self._seconds[state.twin.id].values())
 
     def _fail(self, state: TwinState, side: Name, reply: Reply, during: str) -> Failure:
         """The failure; its cell is not asked again in this pair, whatever becomes of it later.
@@ -196,7 +196,7 @@ class Pair:
 
     def _ready(self, state: TwinState, replies: Mapping[tuple[Name, str], Reply]) -> Iterator[Failure]:
         """How many calls a burst of a cell has, which both sides have ready."""
-        found: dict[Name, Prepared] = {}
+        prepared: dict[Name, Prepared] = {}
         both = [replies.get((name, state.twin.id)) for name in BOTH]
         if all(reply is not None and reply.status == UNSUPPORTED for reply in both):
             state.end(UNSUPPORTED, None, both[0].reason if both[0] is not None else None)
@@ -212,15 +212,15 @@ class Pair:
                     yield self._fail(state, name, reply, "prepare")
                 return
             try:
-                found[name] = value(Prepared, reply)
+                prepared[name] = value(Prepared, reply)
             except ProtocolError as error:
                 state.end(NOT_COMPARABLE, name, f"its worker speaks another protocol: {error}")
                 return
         if not state.checked:
-            state.exact = {name: found[name].precision for name in BOTH}
+            state.exact = {name: prepared[name].precision for name in BOTH}
         state.checked = True
-        self._calls[state.twin.id] = common_calls(found["A"].calls, found["B"].calls)
-        self._cache[state.twin.id] = found["A"].states[0]
+        self._calls[state.twin.id] = common_calls(prepared["A"].calls, prepared["B"].calls)
+        self._cache[state.twin.id] = prepared["A"].states[0]
 
     def _quad(self, state: TwinState, number: int) -> Iterator[Failure]:
         """Four bursts; one of them over its limit, and all four are measured again, whatever they showed."""
@@ -228,7 +228,7 @@ class Pair:
         for attempt in range(effort.retries + 1):
             pattern = self._rng.choice((ABBA, BAAB))
             processors = self._placed(state.twin)
-            found: list[tuple[Name, float]] = []
+            timed: list[tuple[Name, float]] = []
             why = None
             for position, name in enumerate(pattern):
                 burst = yield from self._burst(state, name)
@@ -236,17 +236,26 @@ class Pair:
                     return
                 why = disturbance(burst.receipt, burst.host_s, effort.limits)
                 again = why is not None and attempt < effort.retries
-                where = {"quad": number, "attempt": attempt, "position": position, "side": name}
-                self._write(state, burst, why, **where, processors=processors, again=again)
+                self._write(
+                    state,
+                    burst,
+                    why,
+                    quad=number,
+                    attempt=attempt,
+                    position=position,
+                    side=name,
+                    processors=processors,
+                    again=again,
+                )
                 if again:
                     break
-                found.append((name, burst.wall_ns / 1e9 / burst.calls))
+                timed.append((name, burst.wall_ns / 1e9 / burst.calls))
                 state.disturbed += why is not None
-            if len(found) == len(pattern):
+            if len(timed) == len(pattern):
                 break
             state.again += 1
         state.quads += 1
-        for name, seconds in found:
+        for name, seconds in timed:
             self._seconds[state.twin.id][name].append(seconds)
 
     def _placed(self, twin: Twin) -> tuple[int, ...] | None:
@@ -259,8 +268,8 @@ class Pair:
     def _burst(self, state: TwinState, name: Name, calls: int | None = None) -> Generator[Failure, None, Burst | None]:
         """One burst, by both clocks; of the calls that this pair has agreed on, unless others are asked for."""
         key = state.twin.id
-        asked = {"cell_id": state.twin.cell(name).id, "calls": calls or self._calls[key][name]}
-        reply = self._duo.ask(name, "burst", cache=self._cache[key], **asked)
+        cell, calls = state.twin.cell(name), calls or self._calls[key][name]
+        reply = self._duo.ask(name, "burst", cache=self._cache[key], cell_id=cell.id, calls=calls)
         if not reply.ok:
             yield self._fail(state, name, reply, "burst")
             return None
@@ -271,7 +280,7 @@ class Pair:
             return None
         if not self._sane(state, name, burst):
             return None
-        state.outside[name].add(reply, burst, state.twin.cell(name))
+        state.outside[name].add(reply, burst, cell)
         return burst
 
     def _hold_to_the_clock_outside(self, state: TwinState) -> Iterator[Failure]:
@@ -286,7 +295,7 @@ class Pair:
 
     def _sane(self, state: TwinState, name: Name, burst: Burst) -> bool:
         """A clock that stands still or goes backwards measures nothing; nor does one that says no number."""
-        numbers = all(isinstance(one, (int, float)) for one in (burst.wall_ns, burst.calls))
+        numbers = all(isinstance(number, (int, float)) for number in (burst.wall_ns, burst.calls))
         if numbers and burst.calls >= 1 and math.isfinite(burst.wall_ns) and burst.wall_ns > 0:
             return True
         state.end(NOT_COMPARABLE, name, f"its clock is broken: {burst.wall_ns!r} ns for {burst.calls!r} calls")
@@ -307,10 +316,10 @@ class Pair:
             ask = partial(self._asked, state, name, failed)
             call_s = statistics.median(self._seconds[state.twin.id][name])
             rest, move = self._duo.workers[name].working_s, partial(self._placed, state.twin)
-            side = Side(ask, partial(self._burst_beside, state, ask, name), rest, move)
-            seen = self._auditor.audit(state.twin.cell(name), state.exact[name] or {}, call_s, side)
+            process = AuditedProcess(ask, partial(self._burst_beside, state, ask, name), rest, move)
+            seen = self._auditor.audit(state.twin.cell(name), state.exact[name] or {}, call_s, process)
             if seen is None:
-                yield from (self._fail(state, name, *one) for one in failed)
+                yield from (self._fail(state, name, reply, during) for reply, during in failed)
                 return
             self._record["cells"][state.twin.id].setdefault("audits", {})[name] = seen.told()
             if seen.wrong is not None:
@@ -350,11 +359,11 @@ class Pair:
 
         self._duo.together(work)
         for state in states:
-            found = [(name, replies.get((name, state.twin.id))) for name in BOTH]
-            bad = [(name, reply) for name, reply in found if reply is not None and not reply.ok]
+            answers = [(name, replies.get((name, state.twin.id))) for name in BOTH]
+            bad = [(name, reply) for name, reply in answers if reply is not None and not reply.ok]
             for name, reply in bad[:1]:
                 yield self._fail(state, name, reply, "verify")
-            state.verified = not bad and all(reply is not None for _, reply in found)
+            state.verified = not bad and all(reply is not None for _, reply in answers)
 
     def _judge(self, state: TwinState) -> None:
         seconds = self._seconds[state.twin.id]
@@ -364,8 +373,11 @@ class Pair:
         for name in BOTH:
             state.seconds[name].append(medians[name])
         state.decided = state.judge.add(log_ratio) is not None
-        told = {"log_ratio": log_ratio, "medians": medians, "decided": state.decided}
-        self._record["cells"][state.twin.id] |= told
+        self._record["cells"][state.twin.id] |= {
+            "log_ratio": log_ratio,
+            "medians": medians,
+            "decided": state.decided,
+        }
 
 
 def common_calls(a: int, b: int) -> dict[Name, int]:

@@ -136,12 +136,12 @@ class Pairs:
 
     def _groups(self) -> list[list[TwinState]]:
         """Cells that share processes; one that may have failed for another's doing has processes of its own."""
-        found: dict[tuple[str, ...], list[TwinState]] = {}
+        groups: dict[tuple[str, ...], list[TwinState]] = {}
         for state in self.states:
             if state.open:
-                own = (state.twin.id,) if state.apart or state.twin.a.files or state.twin.b.files else ()
-                found.setdefault((*state.twin.processes, *own), []).append(state)
-        return self._rng.sample(list(found.values()), len(found))
+                alone = (state.twin.id,) if state.apart or state.twin.a.files or state.twin.b.files else ()
+                groups.setdefault((*state.twin.processes, *alone), []).append(state)
+        return self._rng.sample(list(groups.values()), len(groups))
 
     def _time_for(self, group: Sequence[TwinState]) -> bool:
         if self._deadline is None:
@@ -245,22 +245,22 @@ class Pairs:
         if any(reply.outside for reply in replies.values()) and tries < MOST_KILLS:
             self._weigh_once(state, tries + 1)
             return
-        found: dict[Name, Memory] = {}
+        memories: dict[Name, Memory] = {}
         for name in BOTH:
             reply = replies.get(name, no_reply("nobody asked it"))
             if not reply.ok:
                 state.memory_status, state.memory_reason = reply.status, f"{name}: {reply.reason}"
                 return
             try:
-                found[name] = _memory(reply)
+                memories[name] = _memory(reply)
             except ProtocolError as error:
                 state.memory_status = NOT_COMPARABLE
                 state.memory_reason = f"{name}: its worker speaks another protocol: {error}"
                 return
-        peaks = {name: one.peak_bytes for name, one in found.items()}
+        peaks = {name: memory.peak_bytes for name, memory in memories.items()}
         state.memory_unknown = tuple(name for name in BOTH if peaks[name] is None)
         if state.memory_unknown:
-            state.memory_reason = "; ".join(f"{name}: {found[name].source}" for name in state.memory_unknown)
+            state.memory_reason = "; ".join(f"{name}: {memories[name].source}" for name in state.memory_unknown)
             return
         for name, peak in peaks.items():
             state.memory[name].extend([] if peak is None else [peak])
@@ -280,12 +280,12 @@ class Pairs:
 
 def _memory(reply: Reply) -> Memory:
     """What a side says of its memory; ``ProtocolError`` for what is no number of bytes, such as NaN."""
-    found = value(Memory, reply)
-    peak = found.peak_bytes
+    memory = value(Memory, reply)
+    peak = memory.peak_bytes
     if peak is not None and (not isinstance(peak, int) or peak < 0):
         msg = f"a peak of {peak!r} bytes"
         raise ProtocolError(msg)
-    return found
+    return memory
 
 
 def _mean(values: Sequence[float]) -> float:

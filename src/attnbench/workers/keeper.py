@@ -127,14 +127,14 @@ def sweep(worker: int) -> None:
 
 def children() -> list[int]:
     """The children of this process, as /proc tells."""
-    found, own = [], os.getpid()
+    pids, keeper = [], os.getpid()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):
             # The name of a program may hold blanks and brackets; the parent is the second field behind it.
             stat = (folder / "stat").read_text(errors="replace")
-            if int(stat.rpartition(")")[2].split()[1]) == own:
-                found.append(int(folder.name))
-    return found
+            if int(stat.rpartition(")")[2].split()[1]) == keeper:
+                pids.append(int(folder.name))
+    return pids
 
 
 def end_as(status: int) -> None:

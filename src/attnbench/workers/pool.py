@@ -186,9 +186,9 @@ class Pool:
 
     def place(self, cell: Cell, order: Sequence[int]) -> None:
         """Let the process of a cell compute on the first of these processors, as many as it needs."""
-        member, found = self._members.get(self._key(cell)), first(order, needed(cell))
-        if found is not None and member is not None and member.processors != found and cell.device == "cpu":
-            member.processors = found if place(member.worker.pid, found) else None
+        member, processors = self._members.get(self._key(cell)), first(order, needed(cell))
+        if processors is not None and member is not None and member.processors != processors and cell.device == "cpu":
+            member.processors = processors if place(member.worker.pid, processors) else None
 
     def working_s(self, cell: Cell, seconds: float) -> float | None:
         """Processor time that the process of a cell uses for so long while nobody asks for anything."""

@@ -37,9 +37,9 @@ BESIDE_CPU_S, BESIDE_SHARE = 0.005, 0.25
 
 def cpu_s(reply: Reply, burst: Burst) -> float:
     """Seconds of processor time of a burst: what its process says, unless the system saw more, other processes too."""
-    told = burst.cpu_ns / 1e9
-    if reply.cpu_s is None or reply.cpu_s - BESIDE_CPU_S <= told * (1 + BESIDE_SHARE):
-        return told
+    said = burst.cpu_ns / 1e9
+    if reply.cpu_s is None or reply.cpu_s - BESIDE_CPU_S <= said * (1 + BESIDE_SHARE):
+        return said
     return reply.cpu_s - BESIDE_CPU_S
 
 
@@ -87,5 +87,5 @@ class Outside:
         if len(self._seen) < FEWEST or sorted(share for share, *_ in self._seen)[-3] >= LEAST:
             return None
         _, inside_s, outside_s = sorted(self._seen)[len(self._seen) // 2]
-        told = f"its process says that a burst took {1e3 * inside_s:.3g} ms, and by the clock outside it took"
-        return f"{told} {1e3 * outside_s:.3g} ms: the clock in its process does not tell the time"
+        says = f"its process says that a burst took {1e3 * inside_s:.3g} ms, and by the clock outside it took"
+        return f"{says} {1e3 * outside_s:.3g} ms: the clock in its process does not tell the time"
