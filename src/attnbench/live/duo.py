@@ -42,7 +42,7 @@ class Worker(Protocol):
         """The process to end."""
 
     def call(self, op: str, timeout: float, /, **arguments: Any) -> Reply:
-        """Ask and wait for the answer: this blocking read is the token."""
+        """Ask and wait for the answer: a side that is not asked waits too, so that only one computes."""
 
     def working_s(self, seconds: float) -> float | None:
         """Processor time that it uses for so long while nobody asks for anything."""

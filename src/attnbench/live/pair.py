@@ -23,11 +23,12 @@ from attnbench.workers.protocol import OK, UNSUPPORTED, WRONG, Burst, Hello, Pre
 AFTER_THE_GATE = ("burst", "steady", "answer", "audit", "rest", "verify")
 ABBA: tuple[Name, ...] = ("A", "B", "B", "A")
 BAAB: tuple[Name, ...] = ("B", "A", "A", "B")
-# Both sides make as many calls in a burst, unless one would have more than this many times as many by itself.
+# Both sides make the same number of calls in a burst, unless the number that suits one is more than this many times
+# the number that suits the other.
 ALIKE = 4
 # How a worker says that its code does not have what it was asked to prepare, which is no failure of a kernel.
 ABSENT = ("UsageError: unknown implementation", "no such file or folder")
-# The same of a worker that does not know what it is asked at all: other code than ours, and no crash of it.
+# How one says that it does not know what it is asked at all: it runs other code than ours, and did not crash.
 # In older revisions ``hello`` was the bench's.
 UNSPOKEN = ("the worker has no operation", "General.hello() ", "Bench.hello() ", "UsageError: unknown backend")
 
@@ -109,7 +110,8 @@ class Pair:
                 if self._going_on(state) and self._alive():
                     yield from self._quad(state, quad)
         if checks and self.greeted_s is not None:
-            # Binding, the first call and finding the length of a burst take less than all the bursts do.
+            # Half the time of the bursts is added for binding, the first call and finding the length of a burst, which
+            # take less than all the bursts do.
             self.again_s = self.greeted_s + 1.5 * (self._clock() - prepared)
         for state in ready:
             yield from self._hold_to_the_clock_outside(state)
@@ -381,7 +383,10 @@ class Pair:
 
 
 def common_calls(a: int, b: int) -> dict[Name, int]:
-    """As many calls in a burst on both sides, or one's cold first call would weigh more; unless they are too unlike."""
+    """The calls in a burst of each side: the same number, or the cold first call of one would weigh more.
+
+    Where the two numbers are too unlike (``ALIKE``) each side keeps its own.
+    """
     a, b = max(a, 1), max(b, 1)
     if max(a, b) > ALIKE * min(a, b):
         return {"A": a, "B": b}

@@ -209,7 +209,7 @@ def unlike(side: Side) -> str | None:
         return f"it is of spec version {theirs['spec version']}, and this program of {ours['spec version']}"
     for kind, known in ours["said"].items():
         fields = theirs["said"][kind]
-        # It may leave out what we have a default for, and say nothing that we do not know.
+        # It may leave out fields that have a default here, and have none that we do not know.
         needed = {name for name, no_default in known.items() if no_default}
         wrong = sorted((set(fields) - set(known)) | (needed - set(fields)))
         if wrong:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from attnbench.backends.implementation import Implementation
     from attnbench.results.schema import Cache
 
-# A call on an accelerator shorter than this is timed as a graph too: to launch its kernels may take longer than they.
+# A call on an accelerator shorter than this is timed as a graph too: launching its kernels may take longer.
 GRAPH_BELOW_NS = 100_000
 
 
@@ -293,7 +293,7 @@ def _case(cell: Cell) -> Case:
 
 @contextmanager
 def accepted() -> Iterator[None]:
-    """Around calls of what has passed the gate: a kernel that refuses them now does not do what it has shown."""
+    """Around calls of what has passed the gate: to refuse now what was taken there is a failure, and no refusal."""
     try:
         yield
     except UnsupportedError as error:

@@ -25,7 +25,8 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PARENT_DIED = signal.SIGUSR1
 CANNOT_START = 127
-# The worker, and not the run or somebody else's program, is what the system ends where memory runs out.
+# Where memory runs out the system ends the process with the highest score: the worker, and not the run or somebody
+# else's program.
 FIRST_TO_GO = "1000"
 
 
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> None:
     replies = int(options["--replies"])
     with suppress(OSError):
         os.write(replies, json.dumps({"number": 0, "status": "ok", "pid": worker}).encode() + b"\n")
-    # Or the end of a pipe would not be seen when the worker closes it.
+    # A copy of a pipe that stays open here would hide from the run that the worker has closed its own.
     os.closerange(0, 3)
     for name in ("--requests", "--replies"):
         os.close(int(options[name]))

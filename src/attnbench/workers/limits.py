@@ -20,7 +20,7 @@ import psutil
 
 MOUNTS = ("sys/fs/cgroup", "sys/fs/cgroup/unified")
 PREFIX = "attnbench"
-# A kernel that forks without end meets this many processes and threads.
+# A kernel that forks without end is stopped at this many processes and threads.
 MOST_PROCESSES = 4096
 PATIENCE_S = 2.0
 _numbers = itertools.count()

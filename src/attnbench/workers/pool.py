@@ -26,9 +26,9 @@ HASH_SEEDS = 2**32 - 1
 LONGEST_PADDING = 4096
 
 NEED_PREPARED = ("burst", "steady", "answer", "audit", "rest", "verify", "weigh_call")
-# A wrong answer is none of them: it gets no second chance.
+# After one of these a cell may be asked again in a fresh process. A wrong answer is not among them.
 DOUBTFUL = (CRASHED, OOM, TIMEOUT)
-# Whoever is killed from outside more often than this is taken to do it itself.
+# A cell whose process is killed from outside more often than this is taken to have it killed itself.
 MOST_KILLS = 3
 
 Key = tuple[str, tuple[str, ...], str]

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 LOCK, ABOUT = "owner.lock", "made-for"
-# Younger ones may be without their lock because they are being made.
+# A folder younger than this is left alone: it may lack its lock only because it is still being made.
 YOUNG_S = 10.0
 
 

@@ -46,7 +46,7 @@ def cpu_times(pid: int) -> dict[int, float] | None:
 
 
 def used_s(before: dict[int, float] | None, after: dict[int, float] | None) -> float | None:
-    """Processor time between two looks; what has gone meanwhile takes nothing away from it."""
+    """Processor time between two looks; a process that has ended meanwhile does not make it smaller."""
     if before is None or after is None:
         return None
     return sum(max(0.0, seconds - before.get(pid, 0.0)) for pid, seconds in after.items())

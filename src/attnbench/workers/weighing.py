@@ -18,11 +18,12 @@ from attnbench.workers import tree
 from attnbench.workers.protocol import Memory, Reply
 
 EVERY_S = 0.002
-# A worker that uses less of a processor than this share is at rest; longer than so many seconds nobody waits.
+# A worker that uses less than the share RESTING of a processor, seen for LOOK_S seconds, is at rest. It is waited for
+# PATIENCE_S seconds at most.
 LOOK_S, RESTING, PATIENCE_S = 0.050, 0.1, 5.0
 UNSPOKEN = "has no operation"
 SOURCE, WITH_OTHERS = "VmHWM", "VmHWM, and processes that it started, sampled"
-# Below this what other processes hold is not said: an interpreter's own comings and goings.
+# Fewer bytes than this in other processes are not reported: an interpreter by itself takes and gives back as much.
 LEAST_BELOW = 1 << 16
 
 

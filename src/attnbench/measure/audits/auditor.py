@@ -40,12 +40,12 @@ from attnbench.workers.session import Session
 
 PREFIX = "attnbench-audit-"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (a folder that only its owner reads is made there)
-# Calls of one kind in one round take about so long together, and are so many.
+# The calls of one kind in a round are as many as take about ROUND_S seconds together, within these two numbers.
 ROUND_S = 0.030
 FEWEST_CALLS, MOST_CALLS = 2, 12
 # Calls that take longer are audited by one of each kind.
 LONG_S = 0.1
-# As much as this may lie in arrays of its own before it is needed.
+# Values of no more bytes than this are all put into arrays of their own before the first call on them.
 AHEAD_BYTES = 64 * 2**20
 
 # How many times the bytes of its operands a cell's files and processes hold.
@@ -64,9 +64,9 @@ WEIGHED = "where its memory was measured"
 # The file with the answer of the last call before an audit.
 LAST = "last"
 
-# For so long a process is watched after a burst, and it may use so much of a processor meanwhile.
+# Seconds for which a process is watched after a burst, and seconds of a processor that it may use meanwhile.
 WATCHED_S, RESTING_S = 0.030, 0.005
-# And for so long before its last answer is read again.
+# Seconds that it has to come to rest before its last answer is read again.
 RESTED_S = 0.020
 WATCHES = 3
 GOES_ON = "its process goes on computing after it has answered: within"
@@ -208,7 +208,7 @@ class Auditor:
         return suspected(rounds) or (is_alone(cell) and call_s < ALIKE * min(round_.burst_s for round_ in rounds))
 
     def answered(self, cell: Cell, precision: Mapping[str, Any], ask: Callable[..., Reply]) -> Reply | None:
-        """What ends a cell whose last call was not timed: what it returned is wrong, or it does not hand it out.
+        """The reply that ends a cell whose last call was weighed, not timed: its answer is wrong, or it hands out none.
 
         The same answer, byte for byte, that was right in a burst is not judged again. ``None`` is also said where
         memory is short, the judge fails, or its process measured itself and kept nothing.
@@ -277,8 +277,9 @@ class Auditor:
         first, where = not seen.rounds, str(folder)
         if first and process.ask("answer", folder=where, name=LAST) is None:
             return False
-        # What an audit takes beside its calls is seen first, on the usual values: the first of all asks the system for
-        # memory that the second finds there, and new values are not there before they are called on.
+        # First an audit without calls, on the usual values: it shows what an audit takes beside its calls, and it asks
+        # the system for memory that the next one then finds there. New values are drawn after it, so that they are not
+        # there before they are called on.
         hot = self._draw(cell, folder, 0)
         if not hot.ok:
             seen.skipped = f"the judge could not draw: {hot.reason}"

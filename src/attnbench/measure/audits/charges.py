@@ -1,4 +1,4 @@
-"""What a call of an audit or of a burst took: by its process, by the system, and less what lay beside it."""
+"""What a call of an audit or of a burst took: as its process says, as the system says, and without the rest of it."""
 
 from __future__ import annotations
 

@@ -25,11 +25,12 @@ MOST_ALLOWED = 0.6
 EXPLAINED = 0.84
 # A cell is accused by no fewer rounds.
 FEWEST = 7
-# Bursts that count and those beside an audit are of different moments: a processor is not as fast at all of them.
+# A call in the bursts that count takes at least this share of its time in those beside an audit. They are of different
+# moments, and a processor is not equally fast at all of them.
 ALIKE = 0.7
-# One round is enough where it leaves no doubt.
+# A first round with at least this share leaves no doubt: no other one is needed.
 CLEAR = 0.90
-# In a round of which the process had a processor for less than this share, its times are a guess.
+# The times of a round are a guess where the process had a processor for less than this share of it.
 QUIET = 0.9
 
 

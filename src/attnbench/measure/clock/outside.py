@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # What messages and receipts may take of a burst; docs/measurement.md says what was seen.
 TRANSPORT_S = 0.005
-# What they may take of a processor.
+# The same in seconds of a processor, for a burst that needs one alone.
 ALONE_S = 0.0015
 # Below this share of the time outside, less the transport, a burst is not what the process says.
 LEAST = 0.8
@@ -29,8 +29,6 @@ AIM_S = 0.040
 MOST_CALLS = 10_000_000
 # So many bursts before anybody is accused.
 FEWEST = 7
-
-
 # Processor time that a burst may have used beside what its process says: messages, receipts, children that have ended.
 BESIDE_CPU_S, BESIDE_SHARE = 0.005, 0.25
 

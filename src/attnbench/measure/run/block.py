@@ -191,7 +191,7 @@ class Block:
     def _audit(self, replicate: int) -> None:
         """After the clock, of each process: the times of its cells are those of their work, and the answers are right.
 
-        What was measured is audited even where the budget is spent: it would else be believed.
+        What was measured is audited even where the budget is spent: it would otherwise be believed without an audit.
         """
         for outcome in self._alive():
             prepared = outcome.prepared

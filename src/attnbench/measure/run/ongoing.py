@@ -29,7 +29,8 @@ from attnbench.workers.pool import Pool
 from attnbench.workers.processors import at_once
 from attnbench.workers.protocol import Hello
 
-# A kernel that allocates without end meets this share of the memory that was free at the start, not the machine's end.
+# A worker may take this share of the memory that is free at the start: a kernel that allocates without end then fails
+# by itself, and the machine goes on.
 MEMORY_SHARE = 0.8
 
 

@@ -16,7 +16,8 @@ from attnbench.workers.process import Setting
 from attnbench.workers.protocol import Ceilings, value
 from attnbench.workers.session import ask_once
 
-CEILINGS_S, AGAIN_S = 0.15, 0.6  # for each rate; and where a cell was faster than it
+# Seconds for each rate; and for each that is measured again because a cell was faster than the first one allows.
+CEILINGS_S, AGAIN_S = 0.15, 0.6
 
 
 class Rates:
