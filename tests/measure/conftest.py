@@ -53,14 +53,14 @@ def options(tmp_path: Path, suite: Suite) -> Callable[..., RunOptions]:
     """Options of a quick run of the tiny suite, with changes."""
 
     def make(**changes: Any) -> RunOptions:
-        own: dict[str, Any] = {
+        usual: dict[str, Any] = {
             "suites": [suite],
             "effort": QUICK,
             "lock": tmp_path / "lock",
             "out": tmp_path / "results",
             "seed": 1,
         }
-        return RunOptions(**(own | changes))
+        return RunOptions(**(usual | changes))
 
     return make
 

@@ -28,7 +28,7 @@ CASES = ["Tq=2", "Tq=3", "Tq=4"]
 NO_BACKWARD = "no backward yet"
 
 
-class Asked:
+class FakeSession:
     """Stands for a session: answers questions by ``answer``, and keeps them."""
 
     def __init__(self, answer: Callable[[str, dict[str, Any]], Reply]) -> None:
@@ -50,12 +50,12 @@ def judged(status: str) -> list[BoundaryResult]:
     def answer(_: str, given: dict[str, Any]) -> Reply:
         return agreed(given["cases"]) if len(given["cases"]) == 1 else Reply(0, status, "it is gone")
 
-    return checking._boundaries(cast("Session", Asked(answer)), "numpy/naive", OPTIONS, CASES)
+    return checking._boundaries(cast("Session", FakeSession(answer)), "numpy/naive", OPTIONS, CASES)
 
 
 def test_what_a_process_died_of_is_a_disagreement_though_no_case_by_itself_shows_it() -> None:
     *before, last = judged(CRASHED)
-    assert [one.status for one in before] == ["ok", "ok"]
+    assert [row.status for row in before] == ["ok", "ok"]
     assert (last.status, last.fault, last.sequence) == ("wrong", "crash", tuple(CASES))
     assert "it is gone, while it was asked case after case" in (last.reason or "")
     assert BoundaryResult.from_dict(last.to_dict()) == last
@@ -66,30 +66,30 @@ def test_what_a_process_died_of_is_a_disagreement_though_no_case_by_itself_shows
 
 
 def test_cases_that_took_too_long_together_are_asked_alone_and_accuse_nobody() -> None:
-    assert [one.status for one in judged(TIMEOUT)] == ["ok"] * 3
+    assert [row.status for row in judged(TIMEOUT)] == ["ok"] * 3
 
 
 def test_a_process_that_somebody_else_ended_is_asked_again() -> None:
     replies = [Reply(0, CRASHED, "killed", outside=True), agreed(CASES)]
-    asked = Asked(lambda *_: replies.pop(0))
-    found = checking._boundaries(cast("Session", asked), "numpy/naive", OPTIONS, CASES)
-    assert [one.status for one in found] == ["ok"] * 3
-    assert asked.questions == ["check_boundaries"] * 2
+    session = FakeSession(lambda *_: replies.pop(0))
+    results = checking._boundaries(cast("Session", session), "numpy/naive", OPTIONS, CASES)
+    assert [result.status for result in results] == ["ok"] * 3
+    assert session.questions == ["check_boundaries"] * 2
 
 
 def test_who_is_always_killed_is_not_asked_for_ever() -> None:
-    asked = Asked(lambda *_: Reply(0, CRASHED, "killed", outside=True))
-    (found,) = checking._boundaries(cast("Session", asked), "numpy/naive", OPTIONS, CASES[:1])
-    assert found.status == "wrong"
-    assert len(asked.questions) < 10
+    session = FakeSession(lambda *_: Reply(0, CRASHED, "killed", outside=True))
+    (result,) = checking._boundaries(cast("Session", session), "numpy/naive", OPTIONS, CASES[:1])
+    assert result.status == "wrong"
+    assert len(session.questions) < 10
 
 
 def test_a_lost_random_case_is_a_case_that_can_be_typed() -> None:
     def answer(op: str, _: dict[str, Any]) -> Reply:
         return Reply(0, OK, value={"case": "Tq=7"}) if op == "random_case" else Reply(0, CRASHED, "it is gone")
 
-    found = checking._random(cast("Session", Asked(answer)), "numpy/naive", {}, 0, 1, [])
-    assert found.disagreements == [{"case": "Tq=7", "reason": "it is gone", "fault": "crash"}]
+    result = checking._random(cast("Session", FakeSession(answer)), "numpy/naive", {}, 0, 1, [])
+    assert result.disagreements == [{"case": "Tq=7", "reason": "it is gone", "fault": "crash"}]
 
 
 def test_random_cases_that_die_together_alone_are_one_disagreement() -> None:
@@ -99,8 +99,8 @@ def test_random_cases_that_die_together_alone_are_one_disagreement() -> None:
         alone = Reply(0, OK, value=RandomResult("numpy/naive", cases=1).to_dict())
         return alone if given["count"] == 1 else Reply(0, CRASHED, "it is gone")
 
-    found = checking._random(cast("Session", Asked(answer)), "numpy/naive", {}, 3, 4, [])
-    assert (found.cases, found.wrong, found.disagreements[0]["case"]) == (4, 1, "Tq=6")
+    result = checking._random(cast("Session", FakeSession(answer)), "numpy/naive", {}, 3, 4, [])
+    assert (result.cases, result.wrong, result.disagreements[0]["case"]) == (4, 1, "Tq=6")
 
 
 def refusing(*_: Any) -> Any:
@@ -109,8 +109,8 @@ def refusing(*_: Any) -> Any:
 
 def mean(q: Any, _k: Any, v: Any, _call: Any) -> Any:
     """A kernel that knows no softmax."""
-    found = v.astype(np.float32).mean(2, keepdims=True)
-    return np.broadcast_to(found, (*q.shape[:3], v.shape[3])).astype(v.dtype)
+    means = v.astype(np.float32).mean(2, keepdims=True)
+    return np.broadcast_to(means, (*q.shape[:3], v.shape[3])).astype(v.dtype)
 
 
 def attention(q: Any, k: Any, v: Any, call: Any) -> Any:
@@ -120,9 +120,9 @@ def attention(q: Any, k: Any, v: Any, call: Any) -> Any:
 def boundary_rows(vjp: Any) -> list[CheckRow]:
     kernel = Implementation("numpy/attention", Capabilities(dtypes=("float32",)), attention, vjp)
     cases = ["Tq=3 S=5 dtype=float32", "backward Tq=3 S=5 dtype=float32", "backward Tq=2 S=9 dtype=float32"]
-    found = [judge_case(load_backend("numpy"), kernel, case) for case in cases]
+    judged_cases = [judge_case(load_backend("numpy"), kernel, case) for case in cases]
     rows = [CheckRow(kernel.name, "sizes", "float32", "cpu", "ok", 1, error_ratio=0.1, asked=1)]
-    return with_boundaries(rows, found, gradients=vjp is not None)
+    return with_boundaries(rows, judged_cases, gradients=vjp is not None)
 
 
 def test_gradients_that_are_declared_and_all_refused_are_a_false_declaration() -> None:
@@ -174,6 +174,6 @@ def test_a_plan_without_a_case_is_said() -> None:
 
 @pytest.mark.parametrize("others", [{}, {"mask": "unsupported"}])
 def test_what_is_not_supported_is_no_gap(others: dict[str, str]) -> None:
-    rows = [row("numpy/a", "sizes", one, 9) for one in ("float32", "float64")]
+    rows = [row("numpy/a", "sizes", dtype, 9) for dtype in ("float32", "float64")]
     rows += [row("numpy/a", name, "float32", 9, status) for name, status in others.items()]
     assert "(?)" not in covered(rows)[0]
