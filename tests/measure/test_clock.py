@@ -170,7 +170,7 @@ def test_counters_grow_and_a_receipt_is_their_growth() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "disturbed"),
+    ("receipt", "disturbed"),
     [
         ({}, False),
         ({"steal_s": TICK_S}, False),  # one tick is the counter's own coarseness

@@ -116,11 +116,14 @@ def loaded(module: str) -> set[str]:
 
 
 def test_the_clock_knows_nothing_of_checking_and_nothing_of_the_parents_side() -> None:
-    rooms = ("attnbench.agree", "attnbench.ablate", "attnbench.workers")
-    parents = {f"attnbench.measure.{name}" for name in ("checking", "diagnosing", "semantics", "process", "plan")}
+    checking = ("attnbench.agree", "attnbench.ablate", "attnbench.checking")
+    parents = {f"attnbench.workers.{name}" for name in ("process", "session", "pool", "limits", "devices")}
+    parents |= {f"attnbench.checking.{name}" for name in ("examining", "features", "semantics")}
+    parents |= {f"attnbench.measure.run.{name}" for name in ("plan", "block", "run")}
     modules = loaded("attnbench.measure.bench")
     assert "attnbench.measure.clock.clock" in modules
-    assert not {name for name in modules if name.startswith(rooms)}
+    assert not {name for name in modules if name.startswith(checking)}
+    assert not modules & parents
     assert not loaded("attnbench.measure.worker") & parents
 
 
