@@ -18,7 +18,7 @@ import pytest
 from attnbench.api.suites import AttnbenchError, Cell, inprocess
 
 HERE = Path(__file__)
-SESSION = pytest.StashKey[inprocess.Session]()
+SESSION = pytest.StashKey[inprocess.InProcessCells]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

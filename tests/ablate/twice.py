@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from attnbench import groups
-from attnbench.measure.run.run import RunOptions, run
+from attnbench.measure.run.options import RunOptions
+from attnbench.measure.run.run import run
 from attnbench.results.dataset import load
 from attnbench.suite import Suite
 

@@ -11,7 +11,7 @@ from statistics import median
 from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import AttentionSpec
 from attnbench.measure.audits.auditor import Auditor
-from attnbench.measure.run.block import Block, Clock, Outcome
+from attnbench.measure.run.block import Block, Outcome, RunClock
 from attnbench.measure.run.effort import Effort
 from attnbench.results.schema import Sample
 from attnbench.suite import Cell
@@ -53,7 +53,7 @@ def run(
     cell = Cell("cheats", {}, CASES[phase], impl, "cpu", 1, files=() if file is None else (str(file),))
     pool = Pool(threads=1, timeout_s=25, rng=random.Random(1))  # noqa: S311  (an order to be repeatable)
     with Auditor(60) as auditor:
-        common = (replace(EFFORT, replicates=replicates), Clock("r", 0.0), Nobody(), random.Random(2))  # noqa: S311
+        common = (replace(EFFORT, replicates=replicates), RunClock("r", 0.0), Nobody(), random.Random(2))  # noqa: S311
         return Block([cell], pool, *common, weigh=weigh, auditor=auditor if audited else None).measure()[0]
 
 

@@ -26,8 +26,8 @@ def judged(world: World, budget_s: float = 60.0) -> tuple[LiveVerdict, ...]:
     """What ``attnbench ab`` would say of one cell in this world."""
     sides: dict[Name, Side] = {name: Side(name, environment={"SIDE": name}) for name in ("A", "B")}
     rng = random.Random(0)  # noqa: S311
-    own: dict[str, Any] = {"effort": EFFORT, "start": world.start, "clock": lambda: world.now, "budget_s": budget_s}
-    pairs = Pairs(sides, twins_of([cell()]), lambda: LiveJudge(Rules()), Book(), rng, **own)
+    options: dict[str, Any] = {"effort": EFFORT, "start": world.start, "clock": lambda: world.now, "budget_s": budget_s}
+    pairs = Pairs(sides, twins_of([cell()]), lambda: LiveJudge(Rules()), Book(), rng, **options)
     outcome = pairs.measure()
     return tuple(_verdict(state, outcome, Terms(effort=EFFORT)) for state in pairs.states)
 
@@ -80,22 +80,22 @@ NAMES += ["no-calls", "no-number"]
 def test_what_was_not_measured_never_passes(fault: Fault, budget_s: float, codes: set[int]) -> None:
     world = World()
     fault(world)
-    found = judged(world, budget_s)
-    assert {one.verdict for one in found} <= {"not-comparable", "inconclusive"}
-    assert all(one.change is None and not one.log_ratios for one in found)
-    assert exit_code(found) in codes
-    assert exit_code(found, inconclusive_passes=True) in codes, "--inconclusive pass forgives no fault"
+    verdicts = judged(world, budget_s)
+    assert {verdict.verdict for verdict in verdicts} <= {"not-comparable", "inconclusive"}
+    assert all(verdict.change is None and not verdict.log_ratios for verdict in verdicts)
+    assert exit_code(verdicts) in codes
+    assert exit_code(verdicts, inconclusive_passes=True) in codes, "--inconclusive pass forgives no fault"
 
 
 def test_a_single_pair_never_passes_however_alike() -> None:
-    found = judged(World(), budget_s=0.5)
-    assert [len(one.log_ratios) for one in found] == [1]
-    assert {one.verdict for one in found} == {"inconclusive"}
-    assert exit_code(found) == 3
-    assert "too few pairs (1)" in found[0].price
+    verdicts = judged(World(), budget_s=0.5)
+    assert [len(verdict.log_ratios) for verdict in verdicts] == [1]
+    assert {verdict.verdict for verdict in verdicts} == {"inconclusive"}
+    assert exit_code(verdicts) == 3
+    assert "too few pairs (1)" in verdicts[0].price
 
 
 def test_the_same_world_without_a_fault_passes() -> None:
-    found = judged(World(), budget_s=600.0)
-    assert {one.verdict for one in found} == {"same"}
-    assert exit_code(found) == 0
+    verdicts = judged(World(), budget_s=600.0)
+    assert {verdict.verdict for verdict in verdicts} == {"same"}
+    assert exit_code(verdicts) == 0

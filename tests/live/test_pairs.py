@@ -13,7 +13,7 @@ import pytest
 from attnbench.api.suites import AttentionSpec, Case, Problem
 from attnbench.live.duo import Name, Side, Twin, twins_of
 from attnbench.live.pair import ABBA, BAAB, PairedEffort, common_calls
-from attnbench.live.pairs import Outcome, Pairs
+from attnbench.live.pairs import Pairs, PairsOutcome
 from attnbench.suite import Cell
 from attnbench.workers.process import Setting
 from attnbench.workers.protocol import Reply
@@ -56,7 +56,7 @@ class World:
     def answer(self, side: str, op: str, arguments: dict[str, Any]) -> Reply:
         number = self.counts[side, op] = self.counts.get((side, op), -1) + 1
         self.log.append((side, op, arguments))
-        if (own := self.answers.get((side, op))) is not None and (reply := own(number, arguments)) is not None:
+        if (answer := self.answers.get((side, op))) is not None and (reply := answer(number, arguments)) is not None:
             return reply
         values: dict[str, dict[str, Any]] = {
             "hello": {"import_s": 0.1, "versions": {}, "devices": ["cpu"], "threads": {}, "affinity": [], "pid": 1},
@@ -74,8 +74,8 @@ class World:
 
     def burst(self, side: str, calls: int = 30, **changes: Any) -> Reply:
         wall = round(self.seconds[side] * calls * 1e9)
-        own = {"calls": calls, "wall_ns": wall, "cpu_ns": wall, "receipt": {}, "started_at": self.now}
-        return Reply(0, "ok", value=own | changes)
+        usual = {"calls": calls, "wall_ns": wall, "cpu_ns": wall, "receipt": {}, "started_at": self.now}
+        return Reply(0, "ok", value=usual | changes)
 
 
 class FakeWorker:
@@ -124,14 +124,16 @@ class Book:
         self.events.append((name, detail))
 
 
-def measure(world: World, cells: int = 1, wanted: int = 3, *, seed: int = 0, **changes: Any) -> tuple[Outcome, Book]:
+def measure(
+    world: World, cells: int = 1, wanted: int = 3, *, seed: int = 0, **changes: Any
+) -> tuple[PairsOutcome, Book]:
     book = Book()
     code = changes.pop("code", None)
     sides: dict[Name, Side] = {name: Side(name, environment={"SIDE": name}, code=code) for name in ("A", "B")}
-    own: dict[str, Any] = {"effort": EFFORT, "start": world.start, "clock": lambda: world.now}
+    usual: dict[str, Any] = {"effort": EFFORT, "start": world.start, "clock": lambda: world.now}
     twins = twins_of(cell(8 + i) for i in range(cells))
     rng = random.Random(seed)  # noqa: S311
-    return Pairs(sides, twins, lambda: Enough(wanted), book, rng, **(own | changes)).measure(), book
+    return Pairs(sides, twins, lambda: Enough(wanted), book, rng, **(usual | changes)).measure(), book
 
 
 def disturbed(world: World, *numbers: int) -> None:
@@ -176,9 +178,9 @@ def test_the_number_of_a_pair_is_the_log_ratio_of_medians_and_raw_bursts_are_kep
     outcome, book = measure(world, wanted=1)
     (state,) = outcome.states
     assert state.log_ratios == [pytest.approx(math.log(1.1), rel=1e-6)]
-    (found,) = book.pairs[0]["cells"].values()
-    assert len(found["bursts"]) == 4 * EFFORT.quads
-    assert found["log_ratio"] == state.log_ratios[0]
+    (cell_,) = book.pairs[0]["cells"].values()
+    assert len(cell_["bursts"]) == 4 * EFFORT.quads
+    assert cell_["log_ratio"] == state.log_ratios[0]
 
 
 def test_a_decided_cell_leaves() -> None:
@@ -216,11 +218,11 @@ def test_a_disturbed_burst_has_its_whole_quad_measured_again() -> None:
     outcome, book = measure(world, wanted=1)
     (state,) = outcome.states
     assert (state.again, state.quads, state.disturbed) == (1, 2, 0)
-    (found,) = book.pairs[0]["cells"].values()
-    again = [burst for burst in found["bursts"] if burst["again"]]
+    (cell_,) = book.pairs[0]["cells"].values()
+    again = [burst for burst in cell_["bursts"] if burst["again"]]
     assert len(again) == 1
     assert again[0]["over"].startswith("run delay")
-    kept = [burst for burst in found["bursts"] if burst["attempt"] == 1]
+    kept = [burst for burst in cell_["bursts"] if burst["attempt"] == 1]
     assert len(kept) == 4
 
 
@@ -271,12 +273,14 @@ def test_a_refusal_at_the_gate_is_unsupported() -> None:
 def test_a_crash_beside_others_is_tried_alone_before_it_is_believed() -> None:
     world = World()
     guilty = cell(8).id
-    world.answers["B", "burst"] = lambda _, asked: Reply(0, "crashed", "again") if asked["cell_id"] == guilty else None
+    world.answers["B", "burst"] = lambda _, arguments: (
+        Reply(0, "crashed", "again") if arguments["cell_id"] == guilty else None
+    )
     outcome, book = measure(world, cells=3, wanted=2)
     by_id = {state.twin.id: state for state in outcome.states}
     assert by_id[guilty].status == "crashed"
     assert by_id[guilty].apart
-    assert all(len(one.log_ratios) == 2 for key, one in by_id.items() if key != guilty)
+    assert all(len(state.log_ratios) == 2 for key, state in by_id.items() if key != guilty)
     assert [name for name, _ in book.events] == ["again", "ended"]
 
 
@@ -290,7 +294,7 @@ def test_a_process_that_somebody_kills_costs_a_pair_and_no_cell() -> None:
 @pytest.mark.parametrize("wall", [0, -5, math.nan, math.inf])
 def test_a_broken_clock_is_never_a_number(wall: float) -> None:
     world = World()
-    world.answers["B", "burst"] = lambda _, asked: world.burst("B", asked["calls"], wall_ns=wall)
+    world.answers["B", "burst"] = lambda _, arguments: world.burst("B", arguments["calls"], wall_ns=wall)
     (state,) = measure(world)[0].states
     assert state.status == "not-comparable"
     assert "clock" in str(state.reason)
@@ -360,7 +364,7 @@ def test_a_pair_that_ends_halfway_gives_no_number_of_its_other_cells(at: int) ->
     both = 2 * 2 * EFFORT.quads
     failing(world, "B", "burst", Reply(0, "crashed", "SIGKILL", outside=True), at=2 * both + at)
     outcome, book = measure(world, cells=2, wanted=4)
-    whole = [len(found["bursts"]) for found in book.pairs[2]["cells"].values() if "log_ratio" in found]
+    whole = [len(record["bursts"]) for record in book.pairs[2]["cells"].values() if "log_ratio" in record]
     assert set(whole) <= {4 * EFFORT.quads}
     assert len(whole) < 2
     assert [(state.status, len(state.log_ratios)) for state in outcome.states] == [("ok", 4)] * 2

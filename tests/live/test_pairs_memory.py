@@ -33,14 +33,14 @@ def peaks(world: World, side: str, *values: float | None) -> None:
 
 def test_memory_that_leaves_a_question_is_weighed_again_after_every_cell_had_its_first() -> None:
     world = World()
-    asked: list[tuple[int, int]] = []
+    questions: list[tuple[int, int]] = []
 
     def doubtful(a: Sequence[int], b: Sequence[int]) -> bool:
-        asked.append((len(a), len(b)))
-        return len(asked) == 1
+        questions.append((len(a), len(b)))
+        return len(questions) == 1
 
     outcome, _ = measure(world, cells=2, wanted=1, effort=PairedEffort(quads=1), doubtful=doubtful)
-    assert asked == [(3, 3), (3, 3)]
+    assert questions == [(3, 3), (3, 3)]
     assert sorted(len(state.memory[name]) for state in outcome.states for name in ("A", "B")) == [3, 3, 6, 6]
 
 
@@ -57,8 +57,8 @@ def test_who_cannot_tell_its_memory_is_named(
     (state,) = measure(world, wanted=1, effort=PairedEffort(quads=1))[0].states
     assert state.memory_unknown == unknown
     assert len(state.memory["A"]) == len(state.memory["B"]), "half a weighing is none"
-    found = weigh(state.memory["A"], state.memory["B"], state.memory_reason, state.memory_status, state.memory_unknown)
-    assert found.verdict == ("not-measured" if len(unknown) == 2 else "not-comparable")
+    memory = weigh(state.memory["A"], state.memory["B"], state.memory_reason, state.memory_status, state.memory_unknown)
+    assert memory.verdict == ("not-measured" if len(unknown) == 2 else "not-comparable")
 
 
 @pytest.mark.parametrize("peak", [math.nan, -1, "1 MiB"])
@@ -67,8 +67,8 @@ def test_memory_that_is_no_number_of_bytes_is_not_comparable(peak: Any) -> None:
     peaks(world, "B", peak)
     (state,) = measure(world, wanted=1, effort=PairedEffort(quads=1))[0].states
     assert (state.memory_status, state.memory) == ("not-comparable", {"A": [], "B": []})
-    found = weigh([], [], state.memory_reason, state.memory_status)
-    assert (found.verdict, found.status) == ("not-comparable", "ok")
+    memory = weigh([], [], state.memory_reason, state.memory_status)
+    assert (memory.verdict, memory.status) == ("not-comparable", "ok")
 
 
 class Judge:

@@ -11,9 +11,9 @@ import pytest
 
 from attnbench.api.suites import AttentionSpec, Case, Problem, Suite
 from attnbench.measure.clock.receipts import Limits
+from attnbench.measure.run import rates
 from attnbench.measure.run.effort import Effort
-from attnbench.measure.run.run import RunOptions
-from attnbench.measure.run import run as measured_run
+from attnbench.measure.run.options import RunOptions
 
 # Nothing is repeated for a disturbance here, so that a busy machine does not make the tests long.
 QUICK = Effort(replicates=1, min_bursts=2, max_bursts=2, timeout_s=30.0, limits=Limits(steal=9.0, delay=9.0))
@@ -39,8 +39,8 @@ def tiny(T: int = 16) -> Case:
 
 @pytest.fixture(autouse=True)
 def quick_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measured_run, "CEILINGS_S", 0.02)
-    monkeypatch.setattr(measured_run, "AGAIN_S", 0.1)
+    monkeypatch.setattr(rates, "CEILINGS_S", 0.02)
+    monkeypatch.setattr(rates, "AGAIN_S", 0.1)
 
 
 @pytest.fixture
@@ -53,14 +53,14 @@ def options(tmp_path: Path, suite: Suite) -> Callable[..., RunOptions]:
     """Options of a quick run of the tiny suite, with changes."""
 
     def make(**changes: Any) -> RunOptions:
-        own: dict[str, Any] = {
+        usual: dict[str, Any] = {
             "suites": [suite],
             "effort": QUICK,
             "lock": tmp_path / "lock",
             "out": tmp_path / "results",
             "seed": 1,
         }
-        return RunOptions(**(own | changes))
+        return RunOptions(**(usual | changes))
 
     return make
 

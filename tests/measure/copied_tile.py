@@ -42,11 +42,11 @@ def main() -> int:
         spoil(clone)
         command = [sys.executable, "-m", "attnbench", "ab", "HEAD~1", "HEAD", *CELL, "--budget", budget, "--json"]
         done = subprocess.run([*command, "--out", folder], cwd=clone, check=False, stdout=subprocess.PIPE, text=True)
-    told = json.loads(done.stdout)
-    sys.stdout.write(json.dumps(told["verdicts"], indent=2) + "\n")
-    found = [(one["verdict"], (one["memory"] or {}).get("verdict")) for one in told["verdicts"]]
-    sys.stdout.write(f"{found}, exit status {done.returncode}\n")
-    return 0 if found == [("slower", "larger")] and done.returncode == 1 else 1
+    document = json.loads(done.stdout)
+    sys.stdout.write(json.dumps(document["verdicts"], indent=2) + "\n")
+    verdicts = [(verdict["verdict"], (verdict["memory"] or {}).get("verdict")) for verdict in document["verdicts"]]
+    sys.stdout.write(f"{verdicts}, exit status {done.returncode}\n")
+    return 0 if verdicts == [("slower", "larger")] and done.returncode == 1 else 1
 
 
 if __name__ == "__main__":

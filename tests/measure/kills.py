@@ -24,7 +24,8 @@ import psutil
 
 from attnbench.api.suites import Suite
 from attnbench.errors import AttnbenchError, ResultsError
-from attnbench.measure.run.run import RunOptions, run
+from attnbench.measure.run.options import RunOptions
+from attnbench.measure.run.run import run
 from attnbench.results.dataset import load
 from attnbench.results.read import Contents, read_contents, read_info
 
@@ -70,23 +71,25 @@ class Story:
         """What does not hold of the finished run; empty where all does."""
         contents, info = read_contents(self.folder), read_info(self.folder)
         now = bursts_of(contents)
-        numbers = Counter((one.cell_id, one.replicate, one.burst) for one in contents.samples)
-        moments = Counter((one.cell_id, one.t_start) for one in contents.samples)
+        numbers = Counter((sample.cell_id, sample.replicate, sample.burst) for sample in contents.samples)
+        moments = Counter((sample.cell_id, sample.t_start) for sample in contents.samples)
         frame = load(self.folder)
-        found = [
+        checks = [
             (self.seen - now, "bursts were lost"),
-            ([one for one, count in (numbers | moments).items() if count > 1], "bursts are there twice"),
+            ([key for key, count in (numbers | moments).items() if count > 1], "bursts are there twice"),
             (len(frame) != len(PATTERNS) * len(LENGTHS), f"the table has {len(frame)} rows"),
             (set(frame["status"]) != {"ok"}, f"the table says {dict(Counter(frame['status']))}"),
             (bool((frame["n_bursts"] < BURSTS).any()), "a cell has too few bursts"),
             (info.status != "complete", f"the run is {info.status}"),
         ]
-        return [f"{self.folder.name}: {what}" for wrong, what in found if wrong]
+        return [f"{self.folder.name}: {what}" for wrong, what in checks if wrong]
 
 
 def bursts_of(contents: Contents) -> set[Burst]:
     """Every burst, with what was measured, so that another one in its place is not taken for it."""
-    return {(one.cell_id, one.replicate, one.burst, one.wall_s, one.t_start) for one in contents.samples}
+    return {
+        (sample.cell_id, sample.replicate, sample.burst, sample.wall_s, sample.t_start) for sample in contents.samples
+    }
 
 
 class Killer:
@@ -145,8 +148,8 @@ class Killer:
         until = time.monotonic() + PATIENCE_S
         while process.poll() is None and time.monotonic() < until:
             folders = [resume] if resume is not None else list(set(self._where.glob("results/*")) - before)
-            journals = [one / "journal.jsonl" for one in folders]
-            if any(one.exists() and one.stat().st_size > known for one in journals):
+            journals = [folder / "journal.jsonl" for folder in folders]
+            if any(journal.exists() and journal.stat().st_size > known for journal in journals):
                 return
             time.sleep(0.01)
 
@@ -194,11 +197,11 @@ class Killer:
     def _survivors(family: list[psutil.Process]) -> list[str]:
         until = time.monotonic() + 10
         while time.monotonic() < until:
-            left = [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+            left = [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
             if not left:
                 return []
             time.sleep(0.05)
-        return [f"process {one.pid} outlived its run" for one in left]
+        return [f"process {process.pid} outlived its run" for process in left]
 
 
 def kill_and_resume(where: Path, kills: int, seed: int, say: Callable[[str], object]) -> tuple[list[str], str]:

@@ -92,8 +92,8 @@ def test_the_judge_knows_right_from_wrong_and_new_from_old(tmp_path: Path) -> No
     steps = ["new1", "part1", "new0", "part0"]
     exact = {name: getattr(default_precision("float32"), name) for name in ("accumulate", "softmax", "exp_ulp")}
     for ahead in (False, True):
-        found, _, result = audited(bind(*kernel, inputs_of(PLAIN)), tmp_path, steps, ahead=ahead)
-        assert len(found) == len(steps)
+        call_ns, _, result = audited(bind(*kernel, inputs_of(PLAIN)), tmp_path, steps, ahead=ahead)
+        assert len(call_ns) == len(steps)
         assert result is not None
 
         def judged(number: int, name: str) -> str:
@@ -113,16 +113,16 @@ def test_gradients_of_one_key_head_are_judged_whole() -> None:
     units = Units.of(Precision(), "float32")
 
     def bad(given: dict[str, Any], seed: int) -> list[str]:
-        return [one.tensor for one in judge_a_head(given, inputs, units, seed, 1 << 20) if not one.ok]
+        return [judgement.tensor for judgement in judge_a_head(given, inputs, units, seed, 1 << 20) if not judgement.ok]
 
     assert not any(bad(rounded, seed) for seed in range(6))
     for name in "qkv":
         wrong = rounded | {name: rounded[name] * np.float32(1.01)}
         assert all(bad(wrong, seed) == [f"d_{name}"] for seed in range(6))
-    one = rounded["k"].copy()
-    one[0, 1] = 0
-    assert {bool(bad(rounded | {"k": one}, seed)) for seed in range(12)} == {True, False}  # by which head is drawn
-    assert bad(rounded | {"k": one[:, :2]}, 0) == ["d_k"]
+    zeroed = rounded["k"].copy()
+    zeroed[0, 1] = 0
+    assert {bool(bad(rounded | {"k": zeroed}, seed)) for seed in range(12)} == {True, False}  # by which head is drawn
+    assert bad(rounded | {"k": zeroed[:, :2]}, 0) == ["d_k"]
     assert judge_a_head(rounded, inputs, units, 0, most=100) == ()
 
 
@@ -142,7 +142,7 @@ def test_nobody_is_accused_by_few_rounds_or_by_rounds_that_disagree() -> None:
 
 def test_the_shortest_times_of_all_rounds_may_explain_each_other() -> None:
     noisy = [Round(1e-3, 1.3e-3 - 0.05e-3 * i, 1.3e-3 - 0.05e-3 * (FEWEST - 1 - i)) for i in range(FEWEST)]
-    assert all(one.share < EXPLAINED for one in noisy[:2] + noisy[-2:])
+    assert all(round_.share < EXPLAINED for round_ in noisy[:2] + noisy[-2:])
     assert not suspected(noisy)
     assert unexplained(noisy) is None
     busy = [Round(0.1e-3, 1e-3, 1e-3), *[Round(0.1e-3, 0.1e-3, 0.1e-3, running=0.3)] * 2, *rounds(*[0.1] * 4)]
@@ -170,15 +170,15 @@ def test_where_no_round_is_quiet_the_shortest_times_of_all_must_deny_it(seen: li
     honest = [Round(1e-3 * hot, 1e-3 * new, 1e-3 * part, 0.112e-3, running) for hot, new, part, running in seen]
     assert unexplained(honest) is None
     assert not suspected(honest)
-    cheat = [replace(one, burst_s=0.5 * one.burst_s) for one in honest]
+    cheat = [replace(round_, burst_s=0.5 * round_.burst_s) for round_ in honest]
     assert suspected(cheat)
     assert unexplained(cheat)
 
 
 def test_what_is_allowed_never_explains_a_large_gain() -> None:
     assert allowed(2**10, "cpu", ahead=True) < allowed(2**10, "cpu", ahead=False) < allowed(2**26, "cpu", ahead=False)
-    one = Round(1e-3, 10e-3, 10e-3, allowed(2**30, "cpu", ahead=False))
-    assert one.share == pytest.approx(0.25)
+    round_ = Round(1e-3, 10e-3, 10e-3, allowed(2**30, "cpu", ahead=False))
+    assert round_.share == pytest.approx(0.25)
 
 
 def test_time_that_the_process_does_not_tell_is_charged_to_its_calls() -> None:
@@ -193,10 +193,10 @@ def test_time_that_the_process_does_not_tell_is_charged_to_its_calls() -> None:
 
 
 def test_one_call_that_works_for_all_the_others_is_shared_among_them() -> None:
-    told = [0.08, *[1e-5] * 39]
+    said = [0.08, *[1e-5] * 39]
     audited, idle = Reply(1, "ok", took_s=0.1, cpu_s=0.1), Reply(2, "ok", took_s=0.02, cpu_s=0.005)
-    assert 0.0018 < evenly(told, audited, idle, 1000, threads=1) <= sum(told) / 40
-    assert evenly(told, Reply(1, "ok", took_s=0.1, cpu_s=0.01), idle, 1000, threads=1) == 0.0  # it only waited
+    assert 0.0018 < evenly(said, audited, idle, 1000, threads=1) <= sum(said) / 40
+    assert evenly(said, Reply(1, "ok", took_s=0.1, cpu_s=0.01), idle, 1000, threads=1) == 0.0  # it only waited
 
 
 def test_bursts_that_count_are_those_beside_an_audit() -> None:

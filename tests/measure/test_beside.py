@@ -16,9 +16,10 @@ from attnbench.api.suites import AttentionSpec, Case, Probe, Problem, Suite, cos
 from attnbench.errors import UsageError
 from attnbench.live.duo import twins_of
 from attnbench.measure.run import rows
-from attnbench.measure.run.block import Block, Clock
+from attnbench.measure.run.block import Block, RunClock
+from attnbench.measure.run.options import RunOptions
 from attnbench.measure.run.plan import Plan, make_plan
-from attnbench.measure.run.run import RunOptions, run
+from attnbench.measure.run.run import run
 from attnbench.results.dataset import load
 from attnbench.results.read import read_contents
 from attnbench.results.schema import Sample
@@ -89,12 +90,12 @@ def test_the_rows_hold_the_rounds_and_ratios_are_taken_of_them(options: Make) ->
     effort = replace(QUICK, replicates=2, min_bursts=4, max_bursts=4)
     frame = load(run(options(suites=[suite], patterns=["numpy/naive"], effort=effort)).folder)
     known = [paired.rounds(row) for row in frame.to_dict("records")]
-    assert [sorted(one) for one in known] == [[(r, n) for r in range(2) for n in range(4)]] * 2
-    found = costs.over_base(frame, "point.scale", "none")
-    assert list(found["point.scale"]) == ["scaled"]
-    both = found["pairs"].iloc[0]
+    assert [sorted(bursts) for bursts in known] == [[(r, n) for r in range(2) for n in range(4)]] * 2
+    ratios = costs.over_base(frame, "point.scale", "none")
+    assert list(ratios["point.scale"]) == ["scaled"]
+    both = ratios["pairs"].iloc[0]
     assert (both.n, len(both.logs)) == (8, 2)
-    assert found["low"].iloc[0] <= found["time_ratio"].iloc[0] <= found["high"].iloc[0]
+    assert ratios["low"].iloc[0] <= ratios["time_ratio"].iloc[0] <= ratios["high"].iloc[0]
 
 
 def test_a_case_alone_in_its_block_has_no_rounds(options: Make) -> None:
@@ -103,15 +104,15 @@ def test_a_case_alone_in_its_block_has_no_rounds(options: Make) -> None:
 
 
 def test_resuming_keeps_the_blocks(options: Make) -> None:
-    asked = options(suites=[SUITE], patterns=BOTH, budget_s=0.001)
-    done = run(asked)
+    wanted = options(suites=[SUITE], patterns=BOTH, budget_s=0.001)
+    done = run(wanted)
     contents = read_contents(done.folder)
     again = Plan((), tuple(rows.cell_of(row) for row in contents.cells), {})
     planned = make_plan([SUITE], patterns=BOTH)
     assert [[cell.id for cell in block] for block in again.blocks()] == [
         [cell.id for cell in block] for block in planned.blocks()
     ]
-    resumed = run(replace(asked, suites=[], budget_s=None, resume=done.run_id))
+    resumed = run(replace(wanted, suites=[], budget_s=None, resume=done.run_id))
     assert {row.status for row in resumed.rows} == {"ok"}
     orders = [event["order"] for event in read_contents(done.folder).events if event["name"] == "round"]
     assert {len(order) for order in orders} == {4}
@@ -150,7 +151,7 @@ def sample(cell: Cell, burst: int, seconds: float) -> Sample:
 def block_of(cells: tuple[Cell, ...], samples: list[Sample], pool: Any = None) -> Block:
     effort = replace(QUICK, min_bursts=2, max_bursts=30, cell_s=1.0)
     nobody: Any = SimpleNamespace()
-    return Block(cells, pool, effort, Clock("r", 0.0), nobody, random.Random(1), samples)  # noqa: S311
+    return Block(cells, pool, effort, RunClock("r", 0.0), nobody, random.Random(1), samples)  # noqa: S311
 
 
 def test_cells_of_an_implementation_leave_together_but_not_a_spent_one() -> None:
@@ -158,11 +159,11 @@ def test_cells_of_an_implementation_leave_together_but_not_a_spent_one() -> None
     steady = [sample(cells[0], n, 0.01) for n in range(8)]
     restless = [sample(cells[1], n, 0.01 * (1 + n % 3)) for n in range(8)]
     block = block_of(cells, steady + restless)
-    assert [one.cell for one in block._wanting(block.outcomes, 0)] == list(cells)
+    assert [outcome.cell for outcome in block._wanting(block.outcomes, 0)] == list(cells)
     calm = block_of(cells, steady + [sample(cells[1], n, 0.01) for n in range(8)])
     assert calm._wanting(calm.outcomes, 0) == []
     slow = block_of(cells, [sample(cells[0], n, 0.6) for n in range(2)] + restless)
-    assert [one.cell for one in slow._wanting(slow.outcomes, 0)] == [cells[1]]
+    assert [outcome.cell for outcome in slow._wanting(slow.outcomes, 0)] == [cells[1]]
 
 
 class Scales:

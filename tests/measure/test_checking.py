@@ -28,7 +28,7 @@ CASES = ["Tq=2", "Tq=3", "Tq=4"]
 NO_BACKWARD = "no backward yet"
 
 
-class Asked:
+class FakeSession:
     """Stands for a session: answers questions by ``answer``, and keeps them."""
 
     def __init__(self, answer: Callable[[str, dict[str, Any]], Reply]) -> None:
@@ -50,12 +50,12 @@ def judged(status: str) -> list[BoundaryResult]:
     def answer(_: str, given: dict[str, Any]) -> Reply:
         return agreed(given["cases"]) if len(given["cases"]) == 1 else Reply(0, status, "it is gone")
 
-    return checking._boundaries(cast("Session", Asked(answer)), "numpy/naive", OPTIONS, CASES)
+    return checking._boundaries(cast("Session", FakeSession(answer)), "numpy/naive", OPTIONS, CASES)
 
 
 def test_what_a_process_died_of_is_a_disagreement_though_no_case_by_itself_shows_it() -> None:
     *before, last = judged(CRASHED)
-    assert [result.status for result in before] == ["ok", "ok"]
+    assert [row.status for row in before] == ["ok", "ok"]
     assert (last.status, last.fault, last.sequence) == ("wrong", "crash", tuple(CASES))
     assert "it is gone, while it was asked case after case" in (last.reason or "")
     assert BoundaryResult.from_dict(last.to_dict()) == last
@@ -66,19 +66,19 @@ def test_what_a_process_died_of_is_a_disagreement_though_no_case_by_itself_shows
 
 
 def test_cases_that_took_too_long_together_are_asked_alone_and_accuse_nobody() -> None:
-    assert [result.status for result in judged(TIMEOUT)] == ["ok"] * 3
+    assert [row.status for row in judged(TIMEOUT)] == ["ok"] * 3
 
 
 def test_a_process_that_somebody_else_ended_is_asked_again() -> None:
     replies = [Reply(0, CRASHED, "killed", outside=True), agreed(CASES)]
-    session = Asked(lambda *_: replies.pop(0))
+    session = FakeSession(lambda *_: replies.pop(0))
     results = checking._boundaries(cast("Session", session), "numpy/naive", OPTIONS, CASES)
     assert [result.status for result in results] == ["ok"] * 3
     assert session.questions == ["check_boundaries"] * 2
 
 
 def test_who_is_always_killed_is_not_asked_for_ever() -> None:
-    session = Asked(lambda *_: Reply(0, CRASHED, "killed", outside=True))
+    session = FakeSession(lambda *_: Reply(0, CRASHED, "killed", outside=True))
     (result,) = checking._boundaries(cast("Session", session), "numpy/naive", OPTIONS, CASES[:1])
     assert result.status == "wrong"
     assert len(session.questions) < 10
@@ -88,7 +88,7 @@ def test_a_lost_random_case_is_a_case_that_can_be_typed() -> None:
     def answer(op: str, _: dict[str, Any]) -> Reply:
         return Reply(0, OK, value={"case": "Tq=7"}) if op == "random_case" else Reply(0, CRASHED, "it is gone")
 
-    result = checking._random(cast("Session", Asked(answer)), "numpy/naive", {}, 0, 1, [])
+    result = checking._random(cast("Session", FakeSession(answer)), "numpy/naive", {}, 0, 1, [])
     assert result.disagreements == [{"case": "Tq=7", "reason": "it is gone", "fault": "crash"}]
 
 
@@ -99,7 +99,7 @@ def test_random_cases_that_die_together_alone_are_one_disagreement() -> None:
         alone = Reply(0, OK, value=RandomResult("numpy/naive", cases=1).to_dict())
         return alone if given["count"] == 1 else Reply(0, CRASHED, "it is gone")
 
-    result = checking._random(cast("Session", Asked(answer)), "numpy/naive", {}, 3, 4, [])
+    result = checking._random(cast("Session", FakeSession(answer)), "numpy/naive", {}, 3, 4, [])
     assert (result.cases, result.wrong, result.disagreements[0]["case"]) == (4, 1, "Tq=6")
 
 
@@ -109,8 +109,8 @@ def refusing(*_: Any) -> Any:
 
 def mean(q: Any, _k: Any, v: Any, _call: Any) -> Any:
     """A kernel that knows no softmax."""
-    average = v.astype(np.float32).mean(2, keepdims=True)
-    return np.broadcast_to(average, (*q.shape[:3], v.shape[3])).astype(v.dtype)
+    means = v.astype(np.float32).mean(2, keepdims=True)
+    return np.broadcast_to(means, (*q.shape[:3], v.shape[3])).astype(v.dtype)
 
 
 def attention(q: Any, k: Any, v: Any, call: Any) -> Any:
@@ -120,9 +120,9 @@ def attention(q: Any, k: Any, v: Any, call: Any) -> Any:
 def boundary_rows(vjp: Any) -> list[CheckRow]:
     kernel = Implementation("numpy/attention", Capabilities(dtypes=("float32",)), attention, vjp)
     cases = ["Tq=3 S=5 dtype=float32", "backward Tq=3 S=5 dtype=float32", "backward Tq=2 S=9 dtype=float32"]
-    results = [judge_case(load_backend("numpy"), kernel, case) for case in cases]
+    judged_cases = [judge_case(load_backend("numpy"), kernel, case) for case in cases]
     rows = [CheckRow(kernel.name, "sizes", "float32", "cpu", "ok", 1, error_ratio=0.1, asked=1)]
-    return with_boundaries(rows, results, gradients=vjp is not None)
+    return with_boundaries(rows, judged_cases, gradients=vjp is not None)
 
 
 def test_gradients_that_are_declared_and_all_refused_are_a_false_declaration() -> None:

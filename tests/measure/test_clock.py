@@ -137,7 +137,7 @@ def test_cold_calls_are_few_because_flushing_takes_far_longer_than_they_do() -> 
     device = Device(seconds=1e-7)
     calls, warmups = on(device).calibrate(device.run, "cold")
     assert calls == MOST_COLD_CALLS
-    assert [one.cache for one in warmups] == ["cold"] * len(warmups)
+    assert [burst.cache for burst in warmups] == ["cold"] * len(warmups)
 
 
 class CudaLike(Backend):
@@ -164,13 +164,13 @@ def test_the_cpu_has_one_clock_and_an_accelerator_its_own() -> None:
 def test_counters_grow_and_a_receipt_is_their_growth() -> None:
     before, after = receipts.snapshot(), receipts.snapshot()
     assert all(after[name] >= before[name] for name in before)
-    found = receipts.receipt({"steal_s": 1.0, "gone": 2.0}, {"steal_s": 1.5})
-    assert found["steal_s"] == 0.5
-    assert "gone" not in found
+    receipt = receipts.receipt({"steal_s": 1.0, "gone": 2.0}, {"steal_s": 1.5})
+    assert receipt["steal_s"] == 0.5
+    assert "gone" not in receipt
 
 
 @pytest.mark.parametrize(
-    ("found", "disturbed"),
+    ("receipt", "disturbed"),
     [
         ({}, False),
         ({"steal_s": TICK_S}, False),  # one tick is the counter's own coarseness
@@ -182,8 +182,8 @@ def test_counters_grow_and_a_receipt_is_their_growth() -> None:
         ({"gpu_throttle_bits": 0x44}, True),
     ],
 )
-def test_a_disturbance_is_told_from_the_receipt_alone(found: dict[str, float], disturbed: bool) -> None:
-    assert (receipts.disturbance(found, 0.040, Limits()) is not None) == disturbed
+def test_a_disturbance_is_told_from_the_receipt_alone(receipt: dict[str, float], disturbed: bool) -> None:
+    assert (receipts.disturbance(receipt, 0.040, Limits()) is not None) == disturbed
 
 
 def test_the_delay_of_a_receipt_is_that_of_the_thread_it_hit_most() -> None:
@@ -198,8 +198,8 @@ def test_every_thread_of_this_process_is_looked_at() -> None:
     other = threading.Thread(target=stop.wait)
     other.start()
     try:
-        found = [name for name in receipts.snapshot() if name.startswith("delay_s.")]
-        assert f"delay_s.{other.native_id}" in found
+        names = [name for name in receipts.snapshot() if name.startswith("delay_s.")]
+        assert f"delay_s.{other.native_id}" in names
     finally:
         stop.set()
         other.join()

@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from attnbench.measure.run.run import RunOptions, run
+from attnbench.measure.run.options import RunOptions
+from attnbench.measure.run.run import run
 from attnbench.results.read import read_contents
 from attnbench.suite import Cell
 from attnbench.workers.pool import MOST_KILLS, Pool
@@ -52,16 +53,20 @@ def test_hostile_kernels_end_as_rows_and_good_ones_are_measured(options: Make) -
     patterns = [f"numpy/{name}" for name in ENDS]
     effort = replace(QUICK, timeout_s=5.0)
     done = run(options(files=[str(HOSTILE)], patterns=patterns, effort=effort, memory_limit=2**29))
-    found = {row.variant: row for row in done.rows}
-    assert {name: row.status for name, row in found.items()} == {name: status for name, (status, _) in ENDS.items()}
+    by_variant = {row.variant: row for row in done.rows}
+    assert {name: row.status for name, row in by_variant.items()} == {
+        name: status for name, (status, _) in ENDS.items()
+    }
     for name, (status, said) in ENDS.items():
-        assert said in (found[name].reason or ""), name
+        assert said in (by_variant[name].reason or ""), name
         if status == "ok":
-            assert found[name].n_bursts == QUICK.max_bursts, name
-            assert found[name].peak_bytes is not None, name
-            assert found[name].error_ratio is not None, name
+            assert by_variant[name].n_bursts == QUICK.max_bursts, name
+            assert by_variant[name].peak_bytes is not None, name
+            assert by_variant[name].error_ratio is not None, name
     assert (done.exit_code, done.note) == (1, None)
-    assert not [one.pid for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", "7777"]]
+    assert not [
+        process.pid for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"] == ["sleep", "7777"]
+    ]
     start = next(event for event in read_contents(done.folder).events if event["name"] == "start")
     assert start["memory_limit"] == 2**29
     assert start["control_groups"]

@@ -15,7 +15,8 @@ from attnbench.measure.audits.auditor import Audited, Auditor
 from attnbench.measure.clock import floors, roofline
 from attnbench.measure.run import rows
 from attnbench.measure.run.block import Outcome
-from attnbench.measure.run.run import RunOptions, run
+from attnbench.measure.run.options import RunOptions
+from attnbench.measure.run.run import run
 from attnbench.suite import Cell
 from attnbench.workers.protocol import Ceilings
 
@@ -59,8 +60,8 @@ def test_a_time_below_the_floor_is_told_by_what_it_takes() -> None:
     assert least.seconds == PRODUCT * 48 / 1e12
     assert least.broken_by(least.seconds) is None
     assert least.broken_by(least.seconds / floors.MARGIN * 1.01) is None
-    told = least.broken_by(least.seconds / floors.MARGIN * 0.99) or ""
-    assert told.startswith("faster than this machine can multiply: at 1,000 GFLOP/s the fewest operations take")
+    reason = least.broken_by(least.seconds / floors.MARGIN * 0.99) or ""
+    assert reason.startswith("faster than this machine can multiply: at 1,000 GFLOP/s the fewest operations take")
 
 
 def test_bytes_count_beyond_the_last_cache_alone() -> None:
@@ -129,9 +130,9 @@ def test_a_kernel_that_keeps_its_answers_is_faster_than_the_machine_can_multiply
     file.write_text(dedent(CACHE), encoding="utf-8")
     suite = Suite("tiny", "Does it run?", {"T": (512,)}, case=large)
     done = run(options(suites=[suite], files=[str(file)], patterns=["numpy/naive", "numpy/kept"], effort=QUICK))
-    found = {row.variant: row for row in done.rows}
-    assert found["naive"].status == "ok"
-    assert found["kept"].status == "wrong"
-    assert (found["kept"].reason or "").startswith("faster than this machine can multiply")
-    assert found["kept"].time_median_s is None
+    by_variant = {row.variant: row for row in done.rows}
+    assert by_variant["naive"].status == "ok"
+    assert by_variant["kept"].status == "wrong"
+    assert (by_variant["kept"].reason or "").startswith("faster than this machine can multiply")
+    assert by_variant["kept"].time_median_s is None
     assert done.exit_code == 1

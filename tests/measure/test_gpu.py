@@ -14,7 +14,7 @@ class RefusedError(Exception):
 
 def library(**changes: Any) -> ModuleType:
     module = ModuleType("pynvml")
-    own: dict[str, Any] = {
+    functions: dict[str, Any] = {
         "NVMLError": RefusedError,
         "NVML_CLOCK_SM": 1,
         "NVML_CLOCK_MEM": 2,
@@ -28,7 +28,7 @@ def library(**changes: Any) -> ModuleType:
         "nvmlDeviceGetMemoryInfo": lambda _: SimpleNamespace(used=2**30),
         "nvmlDeviceGetCurrentClocksThrottleReasons": lambda _: 0x44,
     }
-    for name, value in (own | changes).items():
+    for name, value in (functions | changes).items():
         setattr(module, name, value)
     return module
 
@@ -49,9 +49,9 @@ def test_gauges_are_in_si_units() -> None:
 
 
 def test_what_the_library_refuses_is_left_out() -> None:
-    found = gpu.read(library(nvmlDeviceGetPowerUsage=refuse), "handle")
-    assert "gpu_power_w" not in found
-    assert "gpu_clock_hz" in found
+    gauges = gpu.read(library(nvmlDeviceGetPowerUsage=refuse), "handle")
+    assert "gpu_power_w" not in gauges
+    assert "gpu_clock_hz" in gauges
 
 
 def test_heat_and_brakes_are_named_and_the_power_cap_is_none() -> None:

@@ -13,7 +13,8 @@ import pytest
 from filelock import FileLock
 
 from attnbench.errors import UsageError
-from attnbench.measure.run.run import RunOptions, run
+from attnbench.measure.run.options import RunOptions
+from attnbench.measure.run.run import run
 from attnbench.results.dataset import load
 from attnbench.results.read import read_contents, read_info
 from attnbench.workers import lock
@@ -60,7 +61,7 @@ def journal_of(process: subprocess.Popen[str], where: Path, enough: Callable[[Pa
 def test_a_signal_ends_with_a_valid_partial_run_and_its_report(number: signal.Signals, tmp_path: Path) -> None:
     axes = ["-a", "setting=forward", "-a", "T=128,512,1024"]
     process = started("attnbench", "run", "smoke", *axes, "--impl", "numpy/naive", where=tmp_path)
-    folder = journal_of(process, tmp_path, lambda one: bool(read_contents(one).done()))
+    folder = journal_of(process, tmp_path, lambda folder: bool(read_contents(folder).done()))
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 3, err
@@ -73,7 +74,7 @@ def test_a_signal_ends_with_a_valid_partial_run_and_its_report(number: signal.Si
 
 def test_a_disk_that_fills_up_is_said_and_the_run_goes_on_later(tmp_path: Path) -> None:
     process = started("tests.measure.kills", "--measure", str(tmp_path), where=tmp_path)
-    folder = journal_of(process, tmp_path, lambda one: len(read_contents(one).samples) > 3)
+    folder = journal_of(process, tmp_path, lambda folder: len(read_contents(folder).samples) > 3)
     journal = folder / "journal.jsonl"
     limit = journal.stat().st_size + 2000
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))

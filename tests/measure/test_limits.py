@@ -12,27 +12,27 @@ def tree(
     proc = root / "proc/self"
     proc.mkdir(parents=True)
     (proc / "cgroup").write_text("4:memory:/old\n0::/a/b\n")
-    own = root / mount / "a/b"
-    own.mkdir(parents=True)
-    for folder in (own, own.parent):
+    group = root / mount / "a/b"
+    group.mkdir(parents=True)
+    for folder in (group, group.parent):
         (folder / "cgroup.controllers").write_text(controllers)
         (folder / "cgroup.subtree_control").write_text(passed_on)
-    return own
+    return group
 
 
 def test_without_version_2_or_a_memory_controller_it_says_so(tmp_path: Path) -> None:
     assert "no control groups of version 2" in find_groups(tmp_path).describe()
     tree(tmp_path, controllers="hugetlb", passed_on="")
-    found = find_groups(tmp_path)
-    assert found.base is None
-    assert found.describe() == "none: no memory controller is delegated to this user"
-    assert found.make(1) is None
+    groups = find_groups(tmp_path)
+    assert groups.base is None
+    assert groups.describe() == "none: no memory controller is delegated to this user"
+    assert groups.make(1) is None
 
 
 def test_a_folder_without_the_files_of_a_group_is_none(tmp_path: Path) -> None:
-    own = tree(tmp_path)  # memory.max does not appear in it, since no kernel is behind it
+    group = tree(tmp_path)  # memory.max does not appear in it, since no kernel is behind it
     assert find_groups(tmp_path).base is None
-    assert not list(own.glob("attnbench-*"))
+    assert not list(group.glob("attnbench-*"))
 
 
 def test_kills_are_read_and_a_group_is_removed(tmp_path: Path) -> None:

@@ -52,10 +52,10 @@ def test_every_cell_is_observed_once_by_two_at_once() -> None:
     barrier = threading.Barrier(2, timeout=10)
     pools: list[Pool] = []
 
-    def together(one: Cell) -> Reply:
-        if one.impl.endswith("-0") and int(one.point["x"]) < 2:
+    def together(cell: Cell) -> Reply:
+        if cell.impl.endswith("-0") and int(cell.point["x"]) < 2:
             barrier.wait()  # only two observers at once get past it
-        return metrics(one)
+        return metrics(cell)
 
     def new_pool(threads: int, observer: int) -> Any:
         del threads, observer
@@ -64,36 +64,36 @@ def test_every_cell_is_observed_once_by_two_at_once() -> None:
 
     done: list[Outcome] = []
     observe_blocks(blocks(5), new_pool, done.append, lambda: False, 2)
-    assert sorted(one.cell.impl for one in done) == sorted(c.impl for block in blocks(5) for c in block)
-    assert all(one.metrics == {"m": 1.0} for one in done)
+    assert sorted(outcome.cell.impl for outcome in done) == sorted(c.impl for block in blocks(5) for c in block)
+    assert all(outcome.metrics == {"m": 1.0} for outcome in done)
     assert len({thread for _, thread in log}) == 2
-    assert [one.closed for one in pools] == [1, 1]
+    assert [pool.closed for pool in pools] == [1, 1]
 
 
 def test_a_cell_that_fails_is_an_outcome_and_the_rest_goes_on() -> None:
-    def answer(one: Cell) -> Reply:
-        return Reply(1, CRASHED, "gone") if one.impl == "numpy/1-0" else metrics(one)
+    def answer(cell: Cell) -> Reply:
+        return Reply(1, CRASHED, "gone") if cell.impl == "numpy/1-0" else metrics(cell)
 
     done: list[Outcome] = []
     observe_blocks(blocks(3), lambda *_: Pool([], answer), done.append, lambda: False, 1)  # type: ignore[arg-type]
-    assert [(one.cell.impl, one.status) for one in done if one.status != OK] == [("numpy/1-0", CRASHED)]
+    assert [(outcome.cell.impl, outcome.status) for outcome in done if outcome.status != OK] == [("numpy/1-0", CRASHED)]
     assert len(done) == 6
 
 
 def test_blocks_are_begun_in_planned_order_so_that_a_stop_leaves_them_in_balance() -> None:
     done: list[Outcome] = []
     observe_blocks(blocks(9), lambda *_: Pool([], metrics), done.append, lambda: len(done) >= 5, 1)  # type: ignore[arg-type]
-    assert [one.cell.point["x"] for one in done] == [0, 0, 1, 1, 2]
+    assert [outcome.cell.point["x"] for outcome in done] == [0, 0, 1, 1, 2]
 
 
 def test_what_goes_wrong_in_writing_ends_all_observers() -> None:
     begun: list[str] = []
     pools: list[Pool] = []
 
-    def slow(one: Cell) -> Reply:
-        begun.append(one.impl)
+    def slow(cell: Cell) -> Reply:
+        begun.append(cell.impl)
         time.sleep(0.01)
-        return metrics(one)
+        return metrics(cell)
 
     def full_disk(_: Outcome) -> None:
         msg = "the disk is full"
@@ -106,7 +106,7 @@ def test_what_goes_wrong_in_writing_ends_all_observers() -> None:
     with pytest.raises(OSError, match="the disk is full"):
         observe_blocks(blocks(200), new_pool, full_disk, lambda: False, 2)
     assert len(begun) < 20
-    assert all(one.abandoned for one in pools)
+    assert all(pool.abandoned for pool in pools)
 
 
 def test_there_are_as_many_observers_as_processors_for_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ from textwrap import dedent
 import pytest
 
 from attnbench.measure.clock.outside import FEWEST, TRANSPORT_S, Outside
-from attnbench.measure.run.run import RunOptions, run
+from attnbench.measure.run.options import RunOptions
+from attnbench.measure.run.run import run
 from attnbench.suite import Cell
 from attnbench.workers.protocol import Burst, Reply
 
@@ -33,8 +34,8 @@ def test_a_process_may_leave_out_the_transport_and_no_more() -> None:
         add(false, 0.035 + TRANSPORT_S, 0.027)
     assert honest.broken() is None
     assert not honest.unsure
-    told = "its process says that a burst took 27 ms, and by the clock outside it took 40 ms: the clock in its process"
-    assert (false.broken() or "").startswith(told)
+    says = "its process says that a burst took 27 ms, and by the clock outside it took 40 ms: the clock in its process"
+    assert (false.broken() or "").startswith(says)
 
 
 def test_most_bursts_must_be_false_and_enough_of_them_before_anybody_is_accused() -> None:
@@ -94,10 +95,10 @@ def test_a_kernel_that_slows_the_clock_of_its_process(options: Make, tmp_path: P
     file = tmp_path / "slow_clock.py"
     file.write_text(dedent(GOOD) + dedent(SLOW_CLOCK).format(slower=slower), encoding="utf-8")
     done = run(options(files=[str(file)], patterns=["numpy/naive", "numpy/good"], effort=QUICK))
-    found = {row.variant: row for row in done.rows}
-    assert found["naive"].status == "ok"
-    assert found["good"].status == status, found["good"].reason
+    by_variant = {row.variant: row for row in done.rows}
+    assert by_variant["naive"].status == "ok"
+    assert by_variant["good"].status == status, by_variant["good"].reason
     if status == "wrong":
-        assert "the clock in its process does not tell the time" in (found["good"].reason or "")
-        assert found["good"].time_median_s is None
+        assert "the clock in its process does not tell the time" in (by_variant["good"].reason or "")
+        assert by_variant["good"].time_median_s is None
         assert done.exit_code == 1

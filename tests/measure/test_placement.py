@@ -28,11 +28,11 @@ time.sleep(60)
 
 @pytest.fixture
 def process() -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen([sys.executable, "-c", THREADED], stdout=subprocess.PIPE, text=True) as found:
-        assert found.stdout is not None
-        assert found.stdout.readline() == "ready\n"
-        yield found
-        found.kill()
+    with subprocess.Popen([sys.executable, "-c", THREADED], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.kill()
 
 
 def affinities(pid: int) -> set[frozenset[int]]:
@@ -41,9 +41,9 @@ def affinities(pid: int) -> set[frozenset[int]]:
 
 @needs_processors
 def test_every_thread_of_the_process_is_moved(process: subprocess.Popen[str]) -> None:
-    for one in everywhere():
-        assert place(process.pid, (one,))
-        assert affinities(process.pid) == {frozenset({one})}
+    for processor in everywhere():
+        assert place(process.pid, (processor,))
+        assert affinities(process.pid) == {frozenset({processor})}
     assert place(process.pid, everywhere())
     assert affinities(process.pid) == {frozenset(everywhere())}
 
@@ -92,7 +92,7 @@ def quads(
     monkeypatch.setattr("tests.live.test_pairs.cell", lambda *_: made)
     object.__setattr__(made, "device", device)
     _, book = measure(World(), wanted=6)
-    bursts = [burst for pair in book.pairs for one in pair["cells"].values() for burst in one["bursts"]]
+    bursts = [burst for pair in book.pairs for cell in pair["cells"].values() for burst in cell["bursts"]]
     for at in range(0, len(bursts), 4):
         assert len({burst["processors"] for burst in bursts[at : at + 4]}) == 1
     return [burst["processors"] for burst in bursts[::4]]
@@ -100,15 +100,15 @@ def quads(
 
 def test_both_sides_of_a_quad_have_the_same_and_quads_have_others(monkeypatch: pytest.MonkeyPatch) -> None:
     moved = Moved()
-    found = quads(monkeypatch, moved)
-    assert {len(one) for one in found if isinstance(one, tuple)} == {1}
-    assert len(set(found)) > 2
-    assert moved.at[7] == moved.at[8] == found[-1]
+    processors = quads(monkeypatch, moved)
+    assert {len(quad) for quad in processors if isinstance(quad, tuple)} == {1}
+    assert len(set(processors)) > 2
+    assert moved.at[7] == moved.at[8] == processors[-1]
 
 
 def test_a_framework_that_dispatches_has_a_processor_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = quads(monkeypatch, Moved(), impl="jax/naive")
-    assert {len(one) for one in found if isinstance(one, tuple)} == {2}
+    processors = quads(monkeypatch, Moved(), impl="jax/naive")
+    assert {len(quad) for quad in processors if isinstance(quad, tuple)} == {2}
 
 
 def test_one_side_alone_is_never_left_on_fewer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,9 +30,9 @@ WINDOWED = Suite("windowed", "Which?", AXES | {"window": (None, (1, 0))}, case=c
     ],
 )
 def test_levels_are_read_as_the_axis_is_typed(axis: str, text: str, levels: tuple[object, ...]) -> None:
-    found = parsed(SUITE, axis, text)
-    assert found == levels
-    assert [type(level) for level in found] == [type(level) for level in levels]
+    typed = parsed(SUITE, axis, text)
+    assert typed == levels
+    assert [type(level) for level in typed] == [type(level) for level in levels]
 
 
 def test_an_axis_of_lists_is_read_as_json() -> None:

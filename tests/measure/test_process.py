@@ -42,10 +42,10 @@ def test_threads_are_set_verified_and_reported() -> None:
 
 
 def test_the_environment_sets_threads_and_lets_waiting_sides_sleep() -> None:
-    own = environment("numpy", Setting(threads=3, environment={"PYTHONHASHSEED": "5"}))
-    assert own["OMP_NUM_THREADS"] == "3"
-    assert own["OMP_WAIT_POLICY"] == "PASSIVE"
-    assert own["PYTHONHASHSEED"] == "5"
+    variables = environment("numpy", Setting(threads=3, environment={"PYTHONHASHSEED": "5"}))
+    assert variables["OMP_NUM_THREADS"] == "3"
+    assert variables["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert variables["PYTHONHASHSEED"] == "5"
 
 
 def test_an_unknown_operation_and_a_wrong_argument_are_replies() -> None:
@@ -122,9 +122,9 @@ def test_the_last_words_of_a_dead_worker_are_in_the_reason(dropin: Callable[...,
     ],
 )
 def test_what_an_end_says(code: int, out_of_memory: bool, status: str, said: str, outside: bool) -> None:
-    found = death(code, out_of_memory=out_of_memory)
-    assert (found.status, found.outside) == (status, outside)
-    assert said in found.reason
+    end = death(code, out_of_memory=out_of_memory)
+    assert (end.status, end.outside) == (status, outside)
+    assert said in end.reason
 
 
 ESCAPES = """
@@ -158,11 +158,11 @@ def test_an_end_from_outside_is_no_fault_of_the_kernel(who: str, dropin: Callabl
     note = tmp_path / "started"
     path = dropin(f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(100)")
     with WorkerProcess(None, Setting()) as worker, ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(worker.call, "describe", 30.0, files=[path])
+        answer = pool.submit(worker.call, "describe", 30.0, files=[path])
         (pid,) = pids_in(note)
         assert pid == worker.pid
         os.kill(getattr(worker, who), signal.SIGKILL)
-        reply = asked.result()
+        reply = answer.result()
     assert (reply.status, reply.outside) == ("crashed", True)
     assert "SIGKILL" in str(reply.reason)
     assert gone(pid)
@@ -188,7 +188,7 @@ def test_a_busy_worker_and_its_children_die_with_the_parent(dropin: Callable[...
         pid = int(parent.stdout.readline())
         children = pids_in(busy)
         os.kill(parent.pid, signal.SIGKILL)
-    assert all(gone(one) for one in (pid, *children))
+    assert all(gone(number) for number in (pid, *children))
 
 
 # Kernels that allocate so many MiB besides, and let them go. Small problems, as for warming up, allocate nothing: the
@@ -242,8 +242,8 @@ def test_known_allocations_are_measured(backend: str, dropin: Callable[..., str]
     with WorkerProcess(backend, Setting()) as worker:
         assert worker.call("hello", 60, backend=backend, threads=1).ok
         for mib in (256, 1, 16, 256, 1):
-            own = Cell("tiny", {}, case, f"{backend}/alloc-{mib}", files=(path,)).to_dict()
-            reply = worker.call("memory", 60, cell=own)
+            cell = Cell("tiny", {}, case, f"{backend}/alloc-{mib}", files=(path,)).to_dict()
+            reply = worker.call("memory", 60, cell=cell)
             assert reply.ok, reply.reason
             assert reply.value["source"] == "VmHWM"
             error = abs(reply.value["peak_bytes"] - mib * 2**20)
@@ -274,9 +274,9 @@ def test_without_the_mark_memory_says_that_it_is_not_measured(monkeypatch: pytes
 
     monkeypatch.setattr(tree, "PROC", Path("/no-such-folder"))
     kernel = discover.load_implementation("numpy/naive")
-    found = memory.peak_of_call(bind_case(discover.backend("numpy").load(), kernel, tiny(4)))
-    assert found.peak_bytes is None
-    assert "not measured" in found.source
+    peak = memory.peak_of_call(bind_case(discover.backend("numpy").load(), kernel, tiny(4)))
+    assert peak.peak_bytes is None
+    assert "not measured" in peak.source
 
 
 def test_who_ended_a_process_it_cannot_say_itself(dropin: Callable[..., str]) -> None:

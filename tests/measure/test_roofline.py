@@ -63,8 +63,8 @@ def test_the_fraction_is_of_the_binding_ceiling() -> None:
         ("copy_bytes_rate", work.min_bytes, "copy"),
         ("exp_rate", work.exponentials, "exp"),
     ):
-        found = roofline.columns(case, 4.0, Ceilings(far | {name: least}))
-        assert (found["roofline_fraction"], found["roofline_limit"]) == (pytest.approx(0.25), limit)
+        columns = roofline.columns(case, 4.0, Ceilings(far | {name: least}))
+        assert (columns["roofline_fraction"], columns["roofline_limit"]) == (pytest.approx(0.25), limit)
     assert "flop_rate" not in roofline.columns(case, None, Ceilings(far))
 
 
@@ -93,8 +93,8 @@ def test_the_better_of_two_frameworks_is_the_ceiling() -> None:
 def looked_at(case: Case) -> tuple[int, int]:
     """Pairs and keys by the oracle's own allowed set (Hq = 1, so that it is that of the batch entry)."""
     q, k, v, call = prepare(case.spec, draw(case.spec, case.problem))
-    found = reference(q, k, v, call).allowed[:, 0]
-    return int(found.sum()), int(found.any(1).sum())
+    allowed = reference(q, k, v, call).allowed[:, 0]
+    return int(allowed.sum()), int(allowed.any(1).sum())
 
 
 @pytest.mark.parametrize(

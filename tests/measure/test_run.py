@@ -18,7 +18,8 @@ from attnbench.api.suites import Suite
 from attnbench.errors import ResultsError, UsageError
 from attnbench.measure.run import rows
 from attnbench.measure.run.block import Outcome
-from attnbench.measure.run.run import RunOptions, exit_code, run
+from attnbench.measure.run.options import RunOptions, exit_code
+from attnbench.measure.run.run import run
 from attnbench.results.dataset import load
 from attnbench.results.read import Contents, read_contents
 from attnbench.results.schema import Sample
@@ -68,11 +69,11 @@ def test_all_of_a_round_compute_on_the_same_processors(options: Make, monkeypatc
     done = run(options(patterns=["numpy/naive", "torch/naive"], threads=(1,), effort=replace(QUICK, replicates=6)))
     assert [(row.status, row.reason) for row in done.rows] == [("ok", None)] * 2
     rounds = [event["processors"] for event in read_contents(done.folder).events if event["name"] == "round"]
-    assert {tuple(sorted(one)) for one in rounds} == {everywhere()}
-    assert len({tuple(one) for one in rounds}) > 1
+    assert {tuple(sorted(processors)) for processors in rounds} == {everywhere()}
+    assert len({tuple(processors) for processors in rounds}) > 1
     # A process that stands there already is not moved; the others go where the order of their round begins.
     assert len(placed) >= 2
-    assert set(placed) <= {(one,) for one in everywhere()}
+    assert set(placed) <= {(processor,) for processor in everywhere()}
 
 
 def orders(folder: Path) -> list[list[str]]:
@@ -101,16 +102,16 @@ def test_a_second_run_on_the_machine_is_refused_and_writes_nothing(options: Make
 
 def test_a_spent_budget_leaves_not_run_rows_and_can_be_resumed(options: Make) -> None:
     suite = Suite("tiny", "?", {"T": (16, 24, 32)}, case=tiny)
-    asked = options(suites=[suite], patterns=["numpy/naive"], budget_s=0.001)
-    done = run(asked)
+    wanted = options(suites=[suite], patterns=["numpy/naive"], budget_s=0.001)
+    done = run(wanted)
     assert [row.status for row in done.rows] == ["not-run"] * 3
     assert done.exit_code == 5
     assert "budget" in str(done.note)
-    resumed = run(replace(asked, budget_s=None, resume=done.run_id))
+    resumed = run(replace(wanted, budget_s=None, resume=done.run_id))
     assert [row.status for row in resumed.rows] == ["ok"] * 3
     assert resumed.run_id == done.run_id
     with pytest.raises(ResultsError, match="nothing to resume"):
-        run(replace(asked, budget_s=None, resume=done.run_id))
+        run(replace(wanted, budget_s=None, resume=done.run_id))
 
 
 SCRIPT = """if True:
@@ -118,7 +119,8 @@ SCRIPT = """if True:
     from dataclasses import replace
     from pathlib import Path
     from attnbench.api.suites import Suite
-    from attnbench.measure.run.run import RunOptions, run
+    from attnbench.measure.run.options import RunOptions
+    from attnbench.measure.run.run import run
     from tests.measure.conftest import QUICK, tiny
     suite = Suite("tiny", "?", {"T": (16, 24)}, case=tiny)
     where = Path(sys.argv[1])
@@ -143,7 +145,7 @@ def broken_off(where: Path, with_signal: int, after: Callable[[Contents], bool])
 
 
 def bursts_of(contents: Contents) -> set[tuple[str, int, int, float]]:
-    return {(one.cell_id, one.replicate, one.burst, one.wall_s) for one in contents.samples}
+    return {(sample.cell_id, sample.replicate, sample.burst, sample.wall_s) for sample in contents.samples}
 
 
 def test_a_killed_run_is_readable_and_resuming_completes_it(options: Make, tmp_path: Path) -> None:
@@ -159,7 +161,7 @@ def test_a_killed_run_is_readable_and_resuming_completes_it(options: Make, tmp_p
     assert [row.status for row in done.rows] == ["ok"] * 4
     assert [row.cell_id for row in done.rows] == [row.cell_id for row in before.cells]
     assert bursts_of(before) <= bursts_of(after)
-    numbers = Counter((one.cell_id, one.replicate, one.burst) for one in after.samples)
+    numbers = Counter((sample.cell_id, sample.replicate, sample.burst) for sample in after.samples)
     assert set(numbers.values()) == {1}
     assert (done.kept, after.info.status) == (len(before.done()), "complete")
 
@@ -211,14 +213,14 @@ def test_an_observed_suite_fills_metrics(
     (site / "watch-1.0.dist-info" / "entry_points.txt").write_text("[attnbench.suites]\nwatch = watch_suite:SUITE\n")
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", str(site))
-    asked = options(suites=["watch"], patterns=["numpy/naive", "numpy/good"], files=[dropin()])
-    done = run(asked)
-    found = {(row.impl, row.point["T"]): row for row in done.rows}
-    assert found["numpy/naive", 4].metrics["n"] == 16
-    assert found["numpy/naive", 4].metrics == pytest.approx(found["numpy/good", 4].metrics, rel=1e-5)
-    assert found["numpy/good", 8].status == "unsupported"
-    assert found["numpy/good", 99].status == "crashed"
-    assert "ninety-nine" in str(found["numpy/naive", 99].reason)
+    wanted = options(suites=["watch"], patterns=["numpy/naive", "numpy/good"], files=[dropin()])
+    done = run(wanted)
+    by_cell = {(row.impl, row.point["T"]): row for row in done.rows}
+    assert by_cell["numpy/naive", 4].metrics["n"] == 16
+    assert by_cell["numpy/naive", 4].metrics == pytest.approx(by_cell["numpy/good", 4].metrics, rel=1e-5)
+    assert by_cell["numpy/good", 8].status == "unsupported"
+    assert by_cell["numpy/good", 99].status == "crashed"
+    assert "ninety-nine" in str(by_cell["numpy/naive", 99].reason)
     assert done.exit_code == 4
 
 
@@ -238,6 +240,6 @@ def test_what_the_schema_refuses_is_a_failed_row_and_does_not_end_the_run() -> N
     row = rows.planned(Cell("tiny", {"T": 16}, tiny(), "numpy/naive"), "run", "machine", "code")
     burst = {"run_id": "run", "cell_id": row.cell_id, "replicate": 0, "burst": 0, "index": 0, "calls": 1}
     outcome = Outcome(rows.cell_of(row), error_ratio=3.0, samples=[Sample(**burst, wall_s=0.1)])
-    found = rows.finished(row, outcome, None)
-    assert found.status == "crashed"
-    assert "error_ratio 3.0 is beyond the bound" in str(found.reason)
+    finished = rows.finished(row, outcome, None)
+    assert finished.status == "crashed"
+    assert "error_ratio 3.0 is beyond the bound" in str(finished.reason)

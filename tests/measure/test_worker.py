@@ -61,15 +61,15 @@ def test_every_part_has_its_own_operations_and_the_worker_has_them_all() -> None
 
 
 def test_all_parts_have_the_backend_that_was_greeted() -> None:
-    asked: dict[str, dict[str, Any]] = {
+    requests: dict[str, dict[str, Any]] = {
         "ceilings": {"seconds": 0.0, "device": "cpu", "dtypes": []},
         "semantics_plan": {"device": "cpu"},
     }
     with WorkerProcess("numpy", Setting()) as worker:
-        for op, arguments in asked.items():
+        for op, arguments in requests.items():
             assert "its first operation is hello" in str(worker.call(op, 60, **arguments).reason)
         assert worker.call("hello", 60, backend="numpy", threads=1).ok
-        for op, arguments in asked.items():
+        for op, arguments in requests.items():
             assert worker.call(op, 60, **arguments).ok
 
 
@@ -116,11 +116,14 @@ def loaded(module: str) -> set[str]:
 
 
 def test_the_clock_knows_nothing_of_checking_and_nothing_of_the_parents_side() -> None:
-    rooms = ("attnbench.agree", "attnbench.ablate", "attnbench.workers")
-    parents = {f"attnbench.measure.{name}" for name in ("checking", "diagnosing", "semantics", "process", "plan")}
-    found = loaded("attnbench.measure.bench")
-    assert "attnbench.measure.clock.clock" in found
-    assert not {name for name in found if name.startswith(rooms)}
+    checking = ("attnbench.agree", "attnbench.ablate", "attnbench.checking")
+    parents = {f"attnbench.workers.{name}" for name in ("process", "session", "pool", "limits", "devices")}
+    parents |= {f"attnbench.checking.{name}" for name in ("examining", "features", "semantics")}
+    parents |= {f"attnbench.measure.run.{name}" for name in ("plan", "block", "run")}
+    modules = loaded("attnbench.measure.bench")
+    assert "attnbench.measure.clock.clock" in modules
+    assert not {name for name in modules if name.startswith(checking)}
+    assert not modules & parents
     assert not loaded("attnbench.measure.worker") & parents
 
 

@@ -194,7 +194,7 @@ def test_a_senseless_arm_is_refused(text: str) -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_trials_go_on_and_a_tool_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = trials.Asked(2, (0, 10), 2, 60.0, ("attnbench", "asv"))
+    asked = trials.TrialPlan(2, (0, 10), 2, 60.0, ("attnbench", "asv"))
     overheads = []
 
     def asv(trial: tools.Trial) -> tools.Called:
@@ -297,7 +297,7 @@ def test_the_folder_of_a_killed_trial_is_swept_by_the_next_call(
     left = scratch.Scratch(trials.FOLDER, tmp_path)
     left._lock.release()
     os.utime(left.path, (0, 0))
-    trials.trials(trials.Asked(1, (0,), 1, 1.0, ("attnbench",)), tmp_path, runs=tmp_path, said=lambda _: None)
+    trials.trials(trials.TrialPlan(1, (0,), 1, 1.0, ("attnbench",)), tmp_path, runs=tmp_path, said=lambda _: None)
     assert not left.path.exists()
 
 

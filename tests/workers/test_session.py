@@ -58,14 +58,14 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> list[FakeWorker]:
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[WorkerProcess]:
     """The processes that are started in a test."""
-    found: list[WorkerProcess] = []
+    started: list[WorkerProcess] = []
 
     def start(backend: str | None, setting: Setting) -> WorkerProcess:
-        found.append(WorkerProcess(backend, setting))
-        return found[-1]
+        started.append(WorkerProcess(backend, setting))
+        return started[-1]
 
     monkeypatch.setattr(room, "WorkerProcess", start)
-    return found
+    return started
 
 
 def gone(pid: int, within_s: float = 10.0) -> bool:
@@ -139,8 +139,8 @@ def test_every_worker_is_greeted_with_the_threads_of_its_setting(fakes: list[Fak
     greeted = (HELLO, 7.0, {"backend": "numpy", "threads": 3})
     assert fakes[0].asked == [greeted, ("die", 7.0, {})]
     assert fakes[1].asked == [greeted, ("work", 2.0, {"what": 1})]
-    assert [one.setting.threads for one in fakes] == [3, 3]
-    assert all(one.closed for one in fakes)
+    assert [fake.setting.threads for fake in fakes] == [3, 3]
+    assert all(fake.closed for fake in fakes)
 
 
 def test_a_worker_without_a_framework_is_not_greeted(fakes: list[FakeWorker]) -> None:
@@ -174,9 +174,9 @@ def test_one_question_has_a_worker_of_its_own(fakes: list[FakeWorker]) -> None:
     assert ask_once("numpy", HELLO, timeout_s=7.0).value == SAID
     FakeWorker.hellos = [REFUSED]
     assert ask_once("numpy", "work", timeout_s=7.0) == REFUSED
-    assert [[op for op, *_ in one.asked] for one in fakes] == [[HELLO, "work"], [HELLO], [HELLO]]
+    assert [[op for op, *_ in fake.asked] for fake in fakes] == [[HELLO, "work"], [HELLO], [HELLO]]
     assert fakes[0].asked[0][2]["threads"] == fakes[0].setting.threads == 2
-    assert all(one.closed for one in fakes)
+    assert all(fake.closed for fake in fakes)
 
 
 def test_sessions_work_at_once_and_those_that_are_free_are_used_again(fakes: list[FakeWorker]) -> None:
@@ -192,7 +192,7 @@ def test_sessions_work_at_once_and_those_that_are_free_are_used_again(fakes: lis
         assert sessions.map(work, range(9)) == list(range(9))
         assert sessions.map(work, range(2, 9)) == list(range(2, 9))
     assert len(fakes) == 2
-    assert all(one.closed for one in fakes)
+    assert all(fake.closed for fake in fakes)
 
 
 def test_a_session_whose_work_failed_is_not_lost(fakes: list[FakeWorker]) -> None:
@@ -221,7 +221,7 @@ def test_sessions_share_a_folder_that_is_gone_at_the_end(
 
     with Sessions("jax", 7.0, at_once=2) as sessions:
         sessions.map(work, range(2))
-        (folder,) = {Path(one.setting.environment["COMPILED"]).parent for one in fakes}
+        (folder,) = {Path(fake.setting.environment["COMPILED"]).parent for fake in fakes}
         assert folder.is_dir()
     assert len(fakes) == 2
     assert not folder.exists()

@@ -17,7 +17,7 @@ from attnbench.show.console import ProgressLine, document, say, set_quiet, show
 
 if TYPE_CHECKING:
     from attnbench.live.comparison import Compared, Terms
-    from attnbench.live.sides import Asked
+    from attnbench.live.sides import WantedComparison
     from attnbench.results.calibrations import Calibration
 
 INCONCLUSIVE = ("fail", "pass")
@@ -52,11 +52,11 @@ def ab(
     set_quiet(quiet)
     _check(inconclusive, threads)
     from attnbench.commands import ab_files
-    from attnbench.live.sides import Asked
+    from attnbench.live.sides import WantedComparison
     from attnbench.results.calibrations import for_machine
 
     ab_files.check_writable(junit, markdown, github=github)
-    asked = Asked(
+    asked = WantedComparison(
         a,
         b,
         suites=split(suite) or ("smoke",),
@@ -103,7 +103,7 @@ def _terms(margin: str, budget: str, wait: str | None, **more: Any) -> Terms:
     return terms
 
 
-def _compared(asked: Asked, terms: Terms) -> Compared:
+def _compared(asked: WantedComparison, terms: Terms) -> Compared:
     from attnbench.live.comparison import compare_held
     from attnbench.live.sides import resolve
     from attnbench.workers.lock import only_run

@@ -38,10 +38,10 @@ def calibrate(
     check_report_extra("attnbench calibrate")
     from attnbench.live.comparison import Terms, compare_live
     from attnbench.live.pair import PairedEffort
-    from attnbench.live.sides import Asked, resolve_itself
+    from attnbench.live.sides import WantedComparison, resolve_itself
 
     named = split(suite) or ("smoke",)
-    asked = Asked("", suites=named, patterns=impl or [], axes=axis or [], threads=threads)
+    asked = WantedComparison("", suites=named, patterns=impl or [], axes=axis or [], threads=threads)
     terms = Terms(
         margin=percentage(margin),
         budget_s=seconds(budget),

@@ -16,7 +16,7 @@ from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
 from attnbench.show.console import document, show
 
 if TYPE_CHECKING:
-    from attnbench.live.sides import Asked
+    from attnbench.live.sides import WantedComparison
 
 # Seconds of a pair and of each cell in it, where nothing was measured here: 4 quads of 4 bursts of 35 ms, and a start.
 ASSUMED_STARTUP_S, ASSUMED_CELL_S = 1.5, 1.0
@@ -38,14 +38,14 @@ def plan(
     from attnbench.results.extra import check_report_extra
 
     check_report_extra("attnbench plan")
-    from attnbench.live.sides import Asked, resolve_itself
+    from attnbench.live.sides import WantedComparison, resolve_itself
 
     size = percentage(detect)
     if not 0 < size < 1:
         msg = f"--detect is above 0 and below 100 %; got {detect}"
         raise UsageError(msg)
     within = size * MARGIN_SHARE if margin is None else percentage(margin)
-    asked = Asked("", suites=split(suite) or ("smoke",), patterns=impl or [], axes=axis or [])
+    asked = WantedComparison("", suites=split(suite) or ("smoke",), patterns=impl or [], axes=axis or [])
     with ExitStack() as stack:
         cells = len(resolve_itself(asked, stack).twins)
     found, took = _forecast(size, within, cells)
@@ -81,7 +81,7 @@ def _forecast(size: float, within: float, cells: int) -> tuple[Any, float | None
     return found, took
 
 
-def _options(asked: Asked) -> str:
+def _options(asked: WantedComparison) -> str:
     """The options that choose the cells, as they were typed, for ``attnbench ab``."""
     chosen = [("--suite", one) for one in asked.suites] + [("-a", one) for one in asked.axes]
     return "".join(f" {option} {shlex.quote(one)}" for option, one in chosen)

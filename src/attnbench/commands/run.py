@@ -51,7 +51,7 @@ def run(
     axes = overrides(named, axis or [], {name: levels or [] for name, levels in words.items()})
     _check(named, device or [], resume, timeout, reports)
     from attnbench.measure.run.effort import Effort
-    from attnbench.measure.run.run import RunOptions
+    from attnbench.measure.run.options import RunOptions
     from attnbench.measure.run.run import run as measured
 
     asked = RunOptions(

@@ -50,7 +50,7 @@ def live(
 
     extras = [_whole(one) for one in effects.split(",")]
     named = tools.split(",") if tools else tried.ALL
-    asked = tried.Asked(trials, extras, cells, seconds_each, named)
+    asked = tried.TrialPlan(trials, extras, cells, seconds_each, named)
     end_as_interrupted()
     path = tried.trials(
         asked,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.backends import discover
 
 if TYPE_CHECKING:
-    from attnbench.measure.audits.auditor import Auditor, Side
+    from attnbench.measure.audits.auditor import AuditedProcess, Auditor
     from attnbench.measure.bench import Bench
     from attnbench.measure.run.plan import Plan
     from attnbench.results.schema import CellResult, Fingerprint
@@ -31,7 +31,7 @@ TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Readiness:
     """A cell, ready or not: ``run`` is one call to its end if the status is ``ok``; else ``reason`` says why."""
 
     status: str
@@ -47,11 +47,11 @@ class _OwnProcess:
         self.failed: Reply | None = None
         self._bench, self._cell = bench, cell
 
-    def side(self) -> Side:
+    def side(self) -> AuditedProcess:
         """For the auditor."""
-        from attnbench.measure.audits.auditor import Side
+        from attnbench.measure.audits.auditor import AuditedProcess
 
-        return Side(self._ask, self._burst, self._rest)
+        return AuditedProcess(self._ask, self._burst, self._rest)
 
     def _ask(self, op: str, /, **arguments: Any) -> Reply | None:
         from attnbench.workers import tree
@@ -80,7 +80,7 @@ class _OwnProcess:
 
 
 @dataclass
-class Session:
+class InProcessCells:
     """The cells of some suites in this process. ``rows`` keeps the row of every cell that was prepared."""
 
     plan: Plan
@@ -102,7 +102,7 @@ class Session:
             found |= discover.backend(backend).process_environment(threads)
         return found
 
-    def prepare(self, cell: Cell) -> Prepared:
+    def prepare(self, cell: Cell) -> Readiness:
         """Import, bind, and hold the cell to the oracle; whatever goes wrong is a status and a reason."""
         from attnbench.measure.general import classify
 
@@ -113,10 +113,10 @@ class Session:
             value = {}
         self._keep(cell, status, reason, value.get("error_ratio"))
         if status != OK:
-            return Prepared(status, reason or "no reason was given", None, value.get("error_ratio"))
+            return Readiness(status, reason or "no reason was given", None, value.get("error_ratio"))
         bench = self._bench(cell)
         call, wait = bench.call_of(cell.id), bench.backend.wait
-        return Prepared(OK, None, lambda: wait(call()), value["error_ratio"])
+        return Readiness(OK, None, lambda: wait(call()), value["error_ratio"])
 
     def verify(self, cell: Cell) -> str | None:
         """After the clock: why what the timed call answers is wrong, or ``None``. The cell is let go of."""
@@ -237,7 +237,7 @@ def open_session(
     threads: Sequence[int] = (1,),
     files: Sequence[str] = (),
     environment: MutableMapping[str, str] | None = None,
-) -> Session:
+) -> InProcessCells:
     """Plan the cells and set what their frameworks need in the environment, which no framework has read yet.
 
     The arguments are those of ``attnbench run``. Raises ``UsageError`` and its kin for what does not exist.
@@ -247,7 +247,7 @@ def open_session(
     plan = make_plan(
         suites, patterns=patterns, overrides=overrides, devices=devices, threads=threads, files=files, probe=False
     )
-    session = Session(plan)
+    session = InProcessCells(plan)
     (os.environ if environment is None else environment).update(session.variables())
     return session
 

@@ -15,11 +15,12 @@ from attnbench.compare.calibration import live_alarms, replay
 from attnbench.compare.live import LiveJudge, LiveVerdict, exit_code, timed, weigh, weigh_again
 from attnbench.compare.sequential import Rules
 from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK
-from attnbench.live.pair import NOT_COMPARABLE, PairedEffort, State
-from attnbench.live.pairs import INTERRUPTED, Outcome, Pairs
+from attnbench.live.pair import PairedEffort
+from attnbench.live.pairs import INTERRUPTED, Pairs, PairsOutcome
 from attnbench.live.sides import Resolved
+from attnbench.live.twin_state import NOT_COMPARABLE, TwinState
 from attnbench.measure.audits.auditor import Auditor
-from attnbench.measure.run.run import MEMORY_SHARE
+from attnbench.measure.run.ongoing import MEMORY_SHARE
 from attnbench.results.calibrations import Calibration, Trial, for_machine, joined
 from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.pairs import PairsWriter
@@ -56,20 +57,20 @@ class Compared:
     folder: Path
     resolved: Resolved
     verdicts: tuple[LiveVerdict, ...]
-    outcome: Outcome
+    outcome: PairsOutcome
     exit_code: int
     fingerprint: Fingerprint
     margin: float
     inconclusive_passes: bool
 
-    def failing(self, one: LiveVerdict) -> bool:
+    def failing(self, verdict: LiveVerdict) -> bool:
         """Whether the comparison fails for a cell."""
-        return one.bad or one.opened(inconclusive_passes=self.inconclusive_passes)
+        return verdict.bad or verdict.opened(inconclusive_passes=self.inconclusive_passes)
 
     @property
     def failed_as_a_whole(self) -> str | None:
         """Why it fails although none of its cells does by itself; ``None`` where one does, or where it passed."""
-        if self.exit_code == EXIT_OK or any(self.failing(one) for one in self.verdicts):
+        if self.exit_code == EXIT_OK or any(self.failing(verdict) for verdict in self.verdicts):
             return None
         if self.exit_code == EXIT_NOTHING_MEASURED:
             return "nothing was measured"
@@ -109,28 +110,63 @@ def compare_held(resolved: Resolved, terms: Terms) -> Compared:
         verdicts = tuple(_verdict(state, outcome, terms) for state in pairs.states)
         cut = outcome.note == INTERRUPTED
         code = exit_code(verdicts, inconclusive_passes=terms.inconclusive_passes, interrupted=cut)
-        found = {"verdicts": [asdict(one) for one in verdicts], "exit_code": code, "finished": utc_now()}
-        took = {"pairs": outcome.pairs, "seconds": outcome.seconds, "note": outcome.note}
-        forecast = {"startup_s": outcome.startup_s, "cell_s": outcome.cell_s}
-        own = terms.margin, terms.inconclusive_passes
-        writer.finish("interrupted" if cut else "complete", **took, **forecast, versions=outcome.versions, **found)
-    return Compared(run_id, writer.folder, resolved, verdicts, outcome, code, fingerprint, *own)
+        writer.finish(
+            "interrupted" if cut else "complete",
+            pairs=outcome.pairs,
+            seconds=outcome.seconds,
+            note=outcome.note,
+            startup_s=outcome.startup_s,
+            cell_s=outcome.cell_s,
+            versions=outcome.versions,
+            verdicts=[asdict(verdict) for verdict in verdicts],
+            exit_code=code,
+            finished=utc_now(),
+        )
+    return Compared(
+        run_id=run_id,
+        folder=writer.folder,
+        resolved=resolved,
+        verdicts=verdicts,
+        outcome=outcome,
+        exit_code=code,
+        fingerprint=fingerprint,
+        margin=terms.margin,
+        inconclusive_passes=terms.inconclusive_passes,
+    )
 
 
 def calibrated(compared: Compared) -> Calibration:
     """What comparing a version with itself says of this machine, together with what was known of it."""
     now, machine = utc_now(), compared.fingerprint.machine_id
     new = [
-        Trial(now, one.impl, one.case_label, one.threads, one.verdict, tuple(one.log_ratios), compared.margin)
-        for one in compared.verdicts
-        if one.measured
+        Trial(
+            started=now,
+            impl=verdict.impl,
+            case_label=verdict.case_label,
+            threads=verdict.threads,
+            verdict=verdict.verdict,
+            log_ratios=tuple(verdict.log_ratios),
+            margin=compared.margin,
+        )
+        for verdict in compared.verdicts
+        if verdict.measured
     ]
     trials = joined(for_machine(machine), new)
     rate, runs = live_alarms(trials, compared.margin)
-    replayed = replay([one.log_ratios for one in trials], compared.margin, len(compared.verdicts))
-    outcome = compared.outcome
-    known = machine, now, trials, outcome.startup_s, outcome.cell_s, rate.count, rate.low, rate.high
-    return Calibration(*known, replayed, live=rate.of, runs=runs)
+    replayed = replay([trial.log_ratios for trial in trials], compared.margin, len(compared.verdicts))
+    return Calibration(
+        machine_id=machine,
+        made=now,
+        trials=trials,
+        startup_s=compared.outcome.startup_s,
+        cell_s=compared.outcome.cell_s,
+        alarms=rate.count,
+        low=rate.low,
+        high=rate.high,
+        replayed=replayed,
+        live=rate.of,
+        runs=runs,
+    )
 
 
 def _info(resolved: Resolved, terms: Terms, rules: Rules, fingerprint: Fingerprint, started: str) -> dict[str, Any]:
@@ -150,7 +186,7 @@ def _info(resolved: Resolved, terms: Terms, rules: Rules, fingerprint: Fingerpri
     }
 
 
-def _refuse(states: Sequence[State], refused: Mapping[str, str]) -> None:
+def _refuse(states: Sequence[TwinState], refused: Mapping[str, str]) -> None:
     """Cells that cannot be measured here at all, on either side or on one of them."""
     for state in states:
         reasons = {name: refused.get(state.twin.cell(name).id) for name in ("A", "B")}
@@ -162,7 +198,7 @@ def _refuse(states: Sequence[State], refused: Mapping[str, str]) -> None:
             state.end(UNSUPPORTED, "B", reasons["B"])
 
 
-def _verdict(state: State, outcome: Outcome, terms: Terms) -> LiveVerdict:
+def _verdict(state: TwinState, outcome: PairsOutcome, terms: Terms) -> LiveVerdict:
     twin, judge = state.twin, state.judge
     assert isinstance(judge, LiveJudge)  # noqa: S101  (the judge that compare_live gave)
     fields: dict[str, Any] = timed(judge.decision, outcome.startup_s + outcome.cell_s)

@@ -42,7 +42,7 @@ class Worker(Protocol):
         """The process to end."""
 
     def call(self, op: str, timeout: float, /, **arguments: Any) -> Reply:
-        """Ask and wait for the answer: this blocking read is the token."""
+        """Ask and wait for the answer: a side that is not asked waits too, so that only one computes."""
 
     def working_s(self, seconds: float) -> float | None:
         """Processor time that it uses for so long while nobody asks for anything."""
@@ -154,8 +154,8 @@ class Duo:
             # In this thread: a worker dies with the thread that started it.
             for name in (drawn.starts, other(drawn.starts)):
                 cell = twin.cell(name)
-                own = setting(sides[name], cell, drawn.environment(name), memory_limit)
-                self.workers[name] = start(cell.backend, own)
+                side_setting = setting(sides[name], cell, drawn.environment(name), memory_limit)
+                self.workers[name] = start(cell.backend, side_setting)
         except BaseException:
             self.close()
             raise
@@ -225,4 +225,4 @@ def twins_of(cells: Iterable[Cell], a: str | None = None, b: str | None = None) 
     by_case: dict[tuple[str, str, str, int], dict[str, Cell]] = {}
     for cell in planned:
         by_case.setdefault((cell.suite, cell.case_id, cell.device, cell.threads), {})[cell.impl] = cell
-    return tuple(Twin(found[a], found[b]) for found in by_case.values() if a in found and b in found)
+    return tuple(Twin(by_impl[a], by_impl[b]) for by_impl in by_case.values() if a in by_impl and b in by_impl)

@@ -8,49 +8,29 @@ import statistics
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from attnbench.live.duo import BOTH, Duo, Name, Twin, no_reply
-from attnbench.measure.audits.auditor import Auditor, Side
+from attnbench.live.twin_state import NOT_COMPARABLE, TwinState
+from attnbench.measure.audits.auditor import AuditedProcess, Auditor
 from attnbench.measure.audits.charges import by_the_system
-from attnbench.measure.clock.outside import FEWEST, Outside
+from attnbench.measure.clock.outside import FEWEST
 from attnbench.measure.clock.receipts import Limits, disturbance
 from attnbench.workers.placement import first, needed, shuffled
 from attnbench.workers.pool import DOUBTFUL
 from attnbench.workers.protocol import OK, UNSUPPORTED, WRONG, Burst, Hello, Prepared, ProtocolError, Reply, value
 
-NOT_COMPARABLE = "not-comparable"
 AFTER_THE_GATE = ("burst", "steady", "answer", "audit", "rest", "verify")
 ABBA: tuple[Name, ...] = ("A", "B", "B", "A")
 BAAB: tuple[Name, ...] = ("B", "A", "A", "B")
-# Both sides make as many calls in a burst, unless one would have more than this many times as many by itself.
+# Both sides make the same number of calls in a burst, unless the number that suits one is more than this many times
+# the number that suits the other.
 ALIKE = 4
 # How a worker says that its code does not have what it was asked to prepare, which is no failure of a kernel.
 ABSENT = ("UsageError: unknown implementation", "no such file or folder")
-# The same of a worker that does not know what it is asked at all: other code than ours, and no crash of it.
+# How one says that it does not know what it is asked at all: it runs other code than ours, and did not crash.
 # In older revisions ``hello`` was the bench's.
 UNSPOKEN = ("the worker has no operation", "General.hello() ", "Bench.hello() ", "UsageError: unknown backend")
-
-
-class Judge(Protocol):
-    """Hears the log-ratios of one cell and says when it is decided; ``stage`` is what the next pair is for."""
-
-    @property
-    def stage(self) -> str:
-        """A word for the journal."""
-
-    def add(self, log_ratio: float) -> object | None:
-        """Take one more; anything but ``None`` means that the cell needs no further pair."""
-
-
-class Recorder(Protocol):
-    """Where pairs are written down, at once."""
-
-    def pair(self, record: Mapping[str, Any]) -> None:
-        """All of one pair, raw bursts included."""
-
-    def event(self, name: str, **detail: Any) -> None:
-        """Something else that happened."""
 
 
 @dataclass(frozen=True)
@@ -68,46 +48,6 @@ class PairedEffort:
     limits: Limits = field(default_factory=Limits)
 
 
-@dataclass
-class State:
-    """What is known of one cell so far. ``status`` is ``ok`` until ``side`` did something else, for ``reason``."""
-
-    twin: Twin
-    judge: Judge
-    status: str = OK
-    side: Name | None = None
-    reason: str | None = None
-    log_ratios: list[float] = field(default_factory=list)
-    seconds: dict[Name, list[float]] = field(default_factory=lambda: {"A": [], "B": []})
-    outside: dict[Name, Outside] = field(default_factory=lambda: {"A": Outside(), "B": Outside()})
-    quads: int = 0
-    again: int = 0
-    disturbed: int = 0
-    checked: bool = False
-    verified: bool = False
-    # How exact the answers of each side have to be; ``None`` where its worker, of an older revision, does not say it.
-    exact: dict[Name, Mapping[str, Any] | None] = field(default_factory=dict)
-    # Why its times were not audited, where they were not.
-    unaudited: str | None = None
-    apart: bool = False
-    kills: int = 0
-    decided: bool = False
-    memory: dict[Name, list[int]] = field(default_factory=lambda: {"A": [], "B": []})
-    memory_status: str = OK
-    memory_reason: str | None = None
-    # Sides that said themselves that their peak is not known.
-    memory_unknown: tuple[Name, ...] = ()
-
-    @property
-    def open(self) -> bool:
-        """Whether it needs a further pair."""
-        return self.status == OK and not self.decided
-
-    def end(self, status: str, side: Name | None, reason: str | None) -> None:
-        """It will not be measured any more."""
-        self.status, self.side, self.reason = status, side, reason
-
-
 @dataclass(frozen=True)
 class Greeting:
     """What a side says of itself as a pair begins."""
@@ -120,7 +60,7 @@ class Greeting:
 class Failure:
     """A side that could not do for a cell what it was asked ``during``: it leaves the pair, and has no number of it."""
 
-    state: State
+    state: TwinState
     side: Name
     reply: Reply
     during: str
@@ -132,7 +72,7 @@ class Pair:
     def __init__(
         self,
         duo: Duo,
-        order: list[State],
+        order: list[TwinState],
         record: dict[str, Any],
         *,
         effort: PairedEffort,
@@ -170,7 +110,8 @@ class Pair:
                 if self._going_on(state) and self._alive():
                     yield from self._quad(state, quad)
         if checks and self.greeted_s is not None:
-            # Binding, the first call and finding the length of a burst take less than all the bursts do.
+            # Half the time of the bursts is added for binding, the first call and finding the length of a burst, which
+            # take less than all the bursts do.
             self.again_s = self.greeted_s + 1.5 * (self._clock() - prepared)
         for state in ready:
             yield from self._hold_to_the_clock_outside(state)
@@ -186,15 +127,15 @@ class Pair:
     def _alive(self) -> bool:
         return all(worker.alive for worker in self._duo.workers.values())
 
-    def _going_on(self, state: State) -> bool:
+    def _going_on(self, state: TwinState) -> bool:
         return state.status == OK and state.twin.id not in self._lost
 
-    def _whole(self, state: State) -> bool:
+    def _whole(self, state: TwinState) -> bool:
         """Whether a cell has all its quads: a part of them would give less to one side's drift than to the other's."""
         every = 2 * self._effort.quads
-        return self._going_on(state) and all(len(found) == every for found in self._seconds[state.twin.id].values())
+        return self._going_on(state) and all(len(seconds) == every for seconds in self._seconds[state.twin.id].values())
 
-    def _fail(self, state: State, side: Name, reply: Reply, during: str) -> Failure:
+    def _fail(self, state: TwinState, side: Name, reply: Reply, during: str) -> Failure:
         """The failure; its cell is not asked again in this pair, whatever becomes of it later.
 
         What is prepared has passed the gate: to refuse it afterwards is wrong, whatever an older worker calls it.
@@ -204,7 +145,7 @@ class Pair:
             reply = replace(reply, status=WRONG)
         return Failure(state, side, reply, during)
 
-    def _prepared(self) -> Generator[Greeting | Failure, None, list[State]]:
+    def _prepared(self) -> Generator[Greeting | Failure, None, list[TwinState]]:
         """Greet and prepare both sides at once; the cells that both have ready, in the order of this pair."""
         hellos: dict[Name, Reply] = {}
         replies: dict[tuple[Name, str], Reply] = {}
@@ -255,9 +196,9 @@ class Pair:
         for state in self._order:
             state.end(NOT_COMPARABLE, None, f"the workers do not speak the same protocol: {reason}")
 
-    def _ready(self, state: State, replies: Mapping[tuple[Name, str], Reply]) -> Iterator[Failure]:
+    def _ready(self, state: TwinState, replies: Mapping[tuple[Name, str], Reply]) -> Iterator[Failure]:
         """How many calls a burst of a cell has, which both sides have ready."""
-        found: dict[Name, Prepared] = {}
+        prepared: dict[Name, Prepared] = {}
         both = [replies.get((name, state.twin.id)) for name in BOTH]
         if all(reply is not None and reply.status == UNSUPPORTED for reply in both):
             state.end(UNSUPPORTED, None, both[0].reason if both[0] is not None else None)
@@ -273,23 +214,23 @@ class Pair:
                     yield self._fail(state, name, reply, "prepare")
                 return
             try:
-                found[name] = value(Prepared, reply)
+                prepared[name] = value(Prepared, reply)
             except ProtocolError as error:
                 state.end(NOT_COMPARABLE, name, f"its worker speaks another protocol: {error}")
                 return
         if not state.checked:
-            state.exact = {name: found[name].precision for name in BOTH}
+            state.exact = {name: prepared[name].precision for name in BOTH}
         state.checked = True
-        self._calls[state.twin.id] = common_calls(found["A"].calls, found["B"].calls)
-        self._cache[state.twin.id] = found["A"].states[0]
+        self._calls[state.twin.id] = common_calls(prepared["A"].calls, prepared["B"].calls)
+        self._cache[state.twin.id] = prepared["A"].states[0]
 
-    def _quad(self, state: State, number: int) -> Iterator[Failure]:
+    def _quad(self, state: TwinState, number: int) -> Iterator[Failure]:
         """Four bursts; one of them over its limit, and all four are measured again, whatever they showed."""
         effort = self._effort
         for attempt in range(effort.retries + 1):
             pattern = self._rng.choice((ABBA, BAAB))
             processors = self._placed(state.twin)
-            found: list[tuple[Name, float]] = []
+            timed: list[tuple[Name, float]] = []
             why = None
             for position, name in enumerate(pattern):
                 burst = yield from self._burst(state, name)
@@ -297,17 +238,26 @@ class Pair:
                     return
                 why = disturbance(burst.receipt, burst.host_s, effort.limits)
                 again = why is not None and attempt < effort.retries
-                where = {"quad": number, "attempt": attempt, "position": position, "side": name}
-                self._write(state, burst, why, **where, processors=processors, again=again)
+                self._write(
+                    state,
+                    burst,
+                    why,
+                    quad=number,
+                    attempt=attempt,
+                    position=position,
+                    side=name,
+                    processors=processors,
+                    again=again,
+                )
                 if again:
                     break
-                found.append((name, burst.wall_ns / 1e9 / burst.calls))
+                timed.append((name, burst.wall_ns / 1e9 / burst.calls))
                 state.disturbed += why is not None
-            if len(found) == len(pattern):
+            if len(timed) == len(pattern):
                 break
             state.again += 1
         state.quads += 1
-        for name, seconds in found:
+        for name, seconds in timed:
             self._seconds[state.twin.id][name].append(seconds)
 
     def _placed(self, twin: Twin) -> tuple[int, ...] | None:
@@ -317,11 +267,11 @@ class Pair:
         count = max(needed(twin.cell(name)) for name in BOTH)
         return self._duo.place(first(shuffled(self._rng), count))
 
-    def _burst(self, state: State, name: Name, calls: int | None = None) -> Generator[Failure, None, Burst | None]:
+    def _burst(self, state: TwinState, name: Name, calls: int | None = None) -> Generator[Failure, None, Burst | None]:
         """One burst, by both clocks; of the calls that this pair has agreed on, unless others are asked for."""
         key = state.twin.id
-        asked = {"cell_id": state.twin.cell(name).id, "calls": calls or self._calls[key][name]}
-        reply = self._duo.ask(name, "burst", cache=self._cache[key], **asked)
+        cell, calls = state.twin.cell(name), calls or self._calls[key][name]
+        reply = self._duo.ask(name, "burst", cache=self._cache[key], cell_id=cell.id, calls=calls)
         if not reply.ok:
             yield self._fail(state, name, reply, "burst")
             return None
@@ -332,10 +282,10 @@ class Pair:
             return None
         if not self._sane(state, name, burst):
             return None
-        state.outside[name].add(reply, burst, state.twin.cell(name))
+        state.outside[name].add(reply, burst, cell)
         return burst
 
-    def _hold_to_the_clock_outside(self, state: State) -> Iterator[Failure]:
+    def _hold_to_the_clock_outside(self, state: TwinState) -> Iterator[Failure]:
         """A side whose process does not tell the time has no numbers; where that is not sure it has further bursts."""
         for name in BOTH:
             outside = state.outside[name]
@@ -345,20 +295,20 @@ class Pair:
             if self._going_on(state) and (why := outside.broken()):
                 yield self._fail(state, name, Reply(0, WRONG, why), "burst")
 
-    def _sane(self, state: State, name: Name, burst: Burst) -> bool:
+    def _sane(self, state: TwinState, name: Name, burst: Burst) -> bool:
         """A clock that stands still or goes backwards measures nothing; nor does one that says no number."""
-        numbers = all(isinstance(one, (int, float)) for one in (burst.wall_ns, burst.calls))
+        numbers = all(isinstance(number, (int, float)) for number in (burst.wall_ns, burst.calls))
         if numbers and burst.calls >= 1 and math.isfinite(burst.wall_ns) and burst.wall_ns > 0:
             return True
         state.end(NOT_COMPARABLE, name, f"its clock is broken: {burst.wall_ns!r} ns for {burst.calls!r} calls")
         return False
 
-    def _write(self, state: State, burst: Burst, why: str | None, **where: Any) -> None:
+    def _write(self, state: TwinState, burst: Burst, why: str | None, **where: Any) -> None:
         raw = asdict(burst)
         over = {} if why is None else {"over": why}
         self._record["cells"][state.twin.id]["bursts"].append({**where, **raw, **over})
 
-    def _audit(self, state: State) -> Iterator[Failure]:
+    def _audit(self, state: TwinState) -> Iterator[Failure]:
         """Once, after the clock: times and answers of both sides are those of their work; or of neither it is asked."""
         if self._auditor is None or None in (state.exact.get("A"), state.exact.get("B")):
             state.unaudited = "the worker of one side knows no audit"
@@ -368,10 +318,10 @@ class Pair:
             ask = partial(self._asked, state, name, failed)
             call_s = statistics.median(self._seconds[state.twin.id][name])
             rest, move = self._duo.workers[name].working_s, partial(self._placed, state.twin)
-            side = Side(ask, partial(self._burst_beside, state, ask, name), rest, move)
-            seen = self._auditor.audit(state.twin.cell(name), state.exact[name] or {}, call_s, side)
+            process = AuditedProcess(ask, partial(self._burst_beside, state, ask, name), rest, move)
+            seen = self._auditor.audit(state.twin.cell(name), state.exact[name] or {}, call_s, process)
             if seen is None:
-                yield from (self._fail(state, name, *one) for one in failed)
+                yield from (self._fail(state, name, reply, during) for reply, during in failed)
                 return
             self._record["cells"][state.twin.id].setdefault("audits", {})[name] = seen.told()
             if seen.wrong is not None:
@@ -383,7 +333,7 @@ class Pair:
         state.verified = True
 
     def _asked(
-        self, state: State, name: Name, failed: list[tuple[Reply, str]], op: str, /, **arguments: Any
+        self, state: TwinState, name: Name, failed: list[tuple[Reply, str]], op: str, /, **arguments: Any
     ) -> Reply | None:
         """Ask one side for its cell; a failure is put into ``failed``."""
         reply = self._duo.ask(name, op, cell_id=state.twin.cell(name).id, **arguments)
@@ -392,12 +342,12 @@ class Pair:
         failed.append((reply, op))
         return None
 
-    def _burst_beside(self, state: State, ask: Callable[..., Reply | None], name: Name) -> Burst | None:
+    def _burst_beside(self, state: TwinState, ask: Callable[..., Reply | None], name: Name) -> Burst | None:
         """A burst beside an audit: like all others for its process."""
         reply = ask("burst", calls=self._calls[state.twin.id][name], cache=self._cache[state.twin.id])
         return None if reply is None else by_the_system(reply)
 
-    def _verify(self, states: Sequence[State]) -> Iterator[Failure]:
+    def _verify(self, states: Sequence[TwinState]) -> Iterator[Failure]:
         """Once, after the clock, where there was no audit: what was timed gives the right answer, on both sides."""
         if not states:
             return
@@ -411,13 +361,13 @@ class Pair:
 
         self._duo.together(work)
         for state in states:
-            found = [(name, replies.get((name, state.twin.id))) for name in BOTH]
-            bad = [(name, reply) for name, reply in found if reply is not None and not reply.ok]
+            answers = [(name, replies.get((name, state.twin.id))) for name in BOTH]
+            bad = [(name, reply) for name, reply in answers if reply is not None and not reply.ok]
             for name, reply in bad[:1]:
                 yield self._fail(state, name, reply, "verify")
-            state.verified = not bad and all(reply is not None for _, reply in found)
+            state.verified = not bad and all(reply is not None for _, reply in answers)
 
-    def _judge(self, state: State) -> None:
+    def _judge(self, state: TwinState) -> None:
         seconds = self._seconds[state.twin.id]
         medians = {name: statistics.median(seconds[name]) for name in BOTH}
         log_ratio = math.log(medians["B"] / medians["A"])
@@ -425,12 +375,18 @@ class Pair:
         for name in BOTH:
             state.seconds[name].append(medians[name])
         state.decided = state.judge.add(log_ratio) is not None
-        told = {"log_ratio": log_ratio, "medians": medians, "decided": state.decided}
-        self._record["cells"][state.twin.id] |= told
+        self._record["cells"][state.twin.id] |= {
+            "log_ratio": log_ratio,
+            "medians": medians,
+            "decided": state.decided,
+        }
 
 
 def common_calls(a: int, b: int) -> dict[Name, int]:
-    """As many calls in a burst on both sides, or one's cold first call would weigh more; unless they are too unlike."""
+    """The calls in a burst of each side: the same number, or the cold first call of one would weigh more.
+
+    Where the two numbers are too unlike (``ALIKE``) each side keeps its own.
+    """
     a, b = max(a, 1), max(b, 1)
     if max(a, b) > ALIKE * min(a, b):
         return {"A": a, "B": b}

@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from attnbench.live.duo import BOTH, Drawn, Duo, Name, Side, Start, Twin, no_reply
-from attnbench.live.pair import NOT_COMPARABLE, Failure, Greeting, Judge, Pair, PairedEffort, Recorder, State
+from attnbench.live.pair import Failure, Greeting, Pair, PairedEffort
+from attnbench.live.twin_state import NOT_COMPARABLE, Judge, TwinState
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.workers.pool import DOUBTFUL, MOST_KILLS
 from attnbench.workers.process import WorkerProcess
@@ -37,11 +38,21 @@ Progress = Callable[[int, int, str], None]
 Doubtful = Callable[[Sequence[int], Sequence[int]], bool]
 
 
+class PairRecorder(Protocol):
+    """Where pairs are written down, at once."""
+
+    def pair(self, record: Mapping[str, Any]) -> None:
+        """All of one pair, raw bursts included."""
+
+    def event(self, name: str, **detail: Any) -> None:
+        """Something else that happened."""
+
+
 @dataclass(frozen=True)
-class Outcome:
+class PairsOutcome:
     """What the pairs left. ``note`` says why it is partial; ``pair_s`` forecasts seconds for a pair of one cell."""
 
-    states: tuple[State, ...]
+    states: tuple[TwinState, ...]
     pairs: int
     seconds: float
     note: str | None
@@ -58,7 +69,7 @@ class Pairs:
         sides: Mapping[Name, Side],
         twins: Sequence[Twin],
         judge: Callable[[], Judge],
-        recorder: Recorder,
+        recorder: PairRecorder,
         rng: random.Random,
         *,
         effort: PairedEffort | None = None,
@@ -71,7 +82,7 @@ class Pairs:
         auditor: Auditor | None = None,
     ) -> None:
         self._auditor = auditor
-        self.states = tuple(State(twin, judge()) for twin in twins)
+        self.states = tuple(TwinState(twin, judge()) for twin in twins)
         self._sides, self._recorder, self._rng = sides, recorder, rng
         self._effort = effort or PairedEffort()
         self._limit, self._start, self._clock, self._progress = memory_limit, start, clock, progress
@@ -84,7 +95,7 @@ class Pairs:
         self._cells: list[float] = []
         self._versions: dict[str, Mapping[str, Any]] = {}
 
-    def measure(self) -> Outcome:
+    def measure(self) -> PairsOutcome:
         """Everything, within the budget; an interrupt ends it, and what is there counts."""
         note = None
         try:
@@ -96,7 +107,7 @@ class Pairs:
             self._weigh()
         except KeyboardInterrupt:
             note = INTERRUPTED
-        return Outcome(
+        return PairsOutcome(
             self.states,
             self._pairs,
             self._clock() - self._began,
@@ -123,16 +134,16 @@ class Pairs:
                 ran = True
         return ran
 
-    def _groups(self) -> list[list[State]]:
+    def _groups(self) -> list[list[TwinState]]:
         """Cells that share processes; one that may have failed for another's doing has processes of its own."""
-        found: dict[tuple[str, ...], list[State]] = {}
+        groups: dict[tuple[str, ...], list[TwinState]] = {}
         for state in self.states:
             if state.open:
-                own = (state.twin.id,) if state.apart or state.twin.a.files or state.twin.b.files else ()
-                found.setdefault((*state.twin.processes, *own), []).append(state)
-        return self._rng.sample(list(found.values()), len(found))
+                alone = (state.twin.id,) if state.apart or state.twin.a.files or state.twin.b.files else ()
+                groups.setdefault((*state.twin.processes, *alone), []).append(state)
+        return self._rng.sample(list(groups.values()), len(groups))
 
-    def _time_for(self, group: Sequence[State]) -> bool:
+    def _time_for(self, group: Sequence[TwinState]) -> bool:
         if self._deadline is None:
             return True
         left = self._deadline - self._clock()
@@ -147,12 +158,12 @@ class Pairs:
         expected = self._effort.memory_repeats * alive * (_mean(self._starts) + _mean(self._cells) / 4)
         return min(expected, MOST_RESERVED * self._budget_s)
 
-    def _tell(self, group: Sequence[State]) -> None:
+    def _tell(self, group: Sequence[TwinState]) -> None:
         if self._progress is not None:
             done = sum(not state.open for state in self.states)
             self._progress(done, len(self.states), f"pair {self._pairs + 1}: {len(group)} cells open")
 
-    def _pair(self, group: list[State]) -> None:
+    def _pair(self, group: list[TwinState]) -> None:
         drawn, began = Drawn.by(self._rng), self._clock()
         order = self._rng.sample(group, len(group))
         record: dict[str, Any] = {"pair": self._pairs, "drawn": drawn.to_dict(), "cells": {}}
@@ -208,7 +219,7 @@ class Pairs:
             if self._doubtful(state.memory["A"], state.memory["B"]):
                 self._weigh_often(state, "its memory was measured again")
 
-    def _weigh_often(self, state: State, what: str) -> None:
+    def _weigh_often(self, state: TwinState, what: str) -> None:
         for _ in range(self._effort.memory_repeats):
             if state.status != OK or state.memory_reason is not None:
                 return
@@ -217,7 +228,7 @@ class Pairs:
                 return
             self._weigh_once(state)
 
-    def _weigh_once(self, state: State, tries: int = 1) -> None:
+    def _weigh_once(self, state: TwinState, tries: int = 1) -> None:
         replies: dict[Name, Reply] = {}
         drawn = Drawn.by(self._rng)
         with self._duo(state.twin, drawn) as duo:
@@ -234,28 +245,28 @@ class Pairs:
         if any(reply.outside for reply in replies.values()) and tries < MOST_KILLS:
             self._weigh_once(state, tries + 1)
             return
-        found: dict[Name, Memory] = {}
+        memories: dict[Name, Memory] = {}
         for name in BOTH:
             reply = replies.get(name, no_reply("nobody asked it"))
             if not reply.ok:
                 state.memory_status, state.memory_reason = reply.status, f"{name}: {reply.reason}"
                 return
             try:
-                found[name] = _memory(reply)
+                memories[name] = _memory(reply)
             except ProtocolError as error:
                 state.memory_status = NOT_COMPARABLE
                 state.memory_reason = f"{name}: its worker speaks another protocol: {error}"
                 return
-        peaks = {name: one.peak_bytes for name, one in found.items()}
+        peaks = {name: memory.peak_bytes for name, memory in memories.items()}
         state.memory_unknown = tuple(name for name in BOTH if peaks[name] is None)
         if state.memory_unknown:
-            state.memory_reason = "; ".join(f"{name}: {found[name].source}" for name in state.memory_unknown)
+            state.memory_reason = "; ".join(f"{name}: {memories[name].source}" for name in state.memory_unknown)
             return
         for name, peak in peaks.items():
             state.memory[name].extend([] if peak is None else [peak])
         self._recorder.event("memory", cell=state.twin.id, drawn=drawn.to_dict(), peak_bytes=peaks)
 
-    def _hold_to_the_judge(self, state: State, duo: Duo, replies: dict[Name, Reply]) -> None:
+    def _hold_to_the_judge(self, state: TwinState, duo: Duo, replies: dict[Name, Reply]) -> None:
         """The answers of the calls that were weighed are right, or their memory is none that counts."""
         if self._auditor is None or None in (state.exact.get("A"), state.exact.get("B")):
             return
@@ -269,12 +280,12 @@ class Pairs:
 
 def _memory(reply: Reply) -> Memory:
     """What a side says of its memory; ``ProtocolError`` for what is no number of bytes, such as NaN."""
-    found = value(Memory, reply)
-    peak = found.peak_bytes
+    memory = value(Memory, reply)
+    peak = memory.peak_bytes
     if peak is not None and (not isinstance(peak, int) or peak < 0):
         msg = f"a peak of {peak!r} bytes"
         raise ProtocolError(msg)
-    return found
+    return memory
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -194,8 +194,8 @@ def install(tree: Path, site: Path) -> str | None:
 def _telling(text: str) -> str:
     """The line in which an installer says what is wrong, among those that say that something is."""
     lines = [line.strip() for line in text.splitlines()]
-    found = [line for line in lines if "error:" in line.lower() and "subprocess-exited-with-error" not in line]
-    return (found or [" ".join(lines)])[0][-TAIL:]
+    telling = [line for line in lines if "error:" in line.lower() and "subprocess-exited-with-error" not in line]
+    return (telling or [" ".join(lines)])[0][-TAIL:]
 
 
 def unlike(side: Side) -> str | None:
@@ -208,10 +208,10 @@ def unlike(side: Side) -> str | None:
     if theirs["spec version"] != ours["spec version"]:
         return f"it is of spec version {theirs['spec version']}, and this program of {ours['spec version']}"
     for kind, known in ours["said"].items():
-        found = theirs["said"][kind]
-        # It may leave out what we have a default for, and say nothing that we do not know.
+        fields = theirs["said"][kind]
+        # It may leave out fields that have a default here, and have none that we do not know.
         needed = {name for name, no_default in known.items() if no_default}
-        wrong = sorted((set(found) - set(known)) | (needed - set(found)))
+        wrong = sorted((set(fields) - set(known)) | (needed - set(fields)))
         if wrong:
             return f"its worker speaks another protocol: {kind} differs in {', '.join(wrong)}"
     for part in ("asked", "operations"):
@@ -225,10 +225,10 @@ def unlike(side: Side) -> str | None:
 def _asked(side: Side) -> Mapping[str, Any] | str:
     done = _run([side.python, "-P", "-c", ASKED], ASK_S, {**os.environ, **side.environment})
     try:
-        found: dict[str, Any] = json.loads(done.stdout)
+        spoken: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         return " ".join(done.stderr.split())[-TAIL:] or "it said nothing"
-    return found
+    return spoken
 
 
 def _import_path(paths: Sequence[Path]) -> str:

@@ -22,7 +22,7 @@ Hold = Callable[[], object]
 
 
 @dataclass(frozen=True)
-class Asked:
+class WantedComparison:
     """What is said of the two sides and of the cells, in the words of the command line."""
 
     a: str
@@ -46,32 +46,32 @@ class Resolved:
     refused: Mapping[str, str]
 
 
-def resolve(asked: Asked, stack: ExitStack, hold: Hold = lambda: None) -> Resolved:
+def resolve(wanted: WantedComparison, stack: ExitStack, hold: Hold = lambda: None) -> Resolved:
     """Say what is compared; trees of revisions live until ``stack`` ends. Raises ``UsageError`` and its kin.
 
     ``hold`` is called once, when the question is understood and before any work is done for the answer.
     """
-    dropped = tuple(found_in([str(path) for path in asked.files])) if asked.files else ()
+    dropped = tuple(found_in([str(path) for path in wanted.files])) if wanted.files else ()
     known = {*discover.implementation_names(), *dropped}
-    b = asked.b if asked.b is not None else asked.a
-    if asked.python_a is not None or asked.python_b is not None:
-        return _interpreters(asked, b, known, hold)
-    kinds = {_kind(name, known) for name in (asked.a, b)}
+    b = wanted.b if wanted.b is not None else wanted.a
+    if wanted.python_a is not None or wanted.python_b is not None:
+        return _interpreters(wanted, b, known, hold)
+    kinds = {_kind(name, known) for name in (wanted.a, b)}
     if len(kinds) > 1:
-        msg = f"{asked.a} and {b} are an implementation and a git revision; compare two of a kind"
+        msg = f"{wanted.a} and {b} are an implementation and a git revision; compare two of a kind"
         raise UsageError(msg)
-    if asked.b is None:
-        msg = f"compare {asked.a} with what? Name B too, such as: attnbench ab {asked.a} B"
+    if wanted.b is None:
+        msg = f"compare {wanted.a} with what? Name B too, such as: attnbench ab {wanted.a} B"
         raise UsageError(msg)
     if kinds == {"implementations"}:
-        return _implementations(asked, b, hold)
-    return _revisions(asked, b, stack, hold)
+        return _implementations(wanted, b, hold)
+    return _revisions(wanted, b, stack, hold)
 
 
-def resolve_itself(asked: Asked, stack: ExitStack) -> Resolved:
-    """Every implementation that ``asked.patterns`` name against itself, in one comparison."""
-    names = discover.select(asked.patterns or ("numpy/naive",))
-    parts = [resolve(replace(asked, a=name, b=name, patterns=()), stack) for name in names]
+def resolve_itself(wanted: WantedComparison, stack: ExitStack) -> Resolved:
+    """Every implementation that ``wanted.patterns`` name against itself, in one comparison."""
+    names = discover.select(wanted.patterns or ("numpy/naive",))
+    parts = [resolve(replace(wanted, a=name, b=name, patterns=()), stack) for name in names]
     twins = tuple(twin for part in parts for twin in part.twins)
     refused = {key: why for part in parts for key, why in part.refused.items()}
     return Resolved("implementations", parts[0].sides, twins, refused)
@@ -94,37 +94,37 @@ def _kind(name: str, known: set[str]) -> Kind:
     return "revisions"
 
 
-def _implementations(asked: Asked, b: str, hold: Hold) -> Resolved:
-    if asked.patterns:
+def _implementations(wanted: WantedComparison, b: str, hold: Hold) -> Resolved:
+    if wanted.patterns:
         msg = "--impl says what to compare between revisions; A and B are implementations already"
         raise UsageError(msg)
-    plan = _plan(asked, list(dict.fromkeys([asked.a, b])))
-    twins = _some(twins_of(plan.cells, asked.a, b), asked)
+    plan = _plan(wanted, list(dict.fromkeys([wanted.a, b])))
+    twins = _some(twins_of(plan.cells, wanted.a, b), wanted)
     hold()
-    return Resolved("implementations", {"A": Side(asked.a), "B": Side(b)}, twins, plan.refused)
+    return Resolved("implementations", {"A": Side(wanted.a), "B": Side(b)}, twins, plan.refused)
 
 
-def _interpreters(asked: Asked, b: str, known: set[str], hold: Hold) -> Resolved:
-    for name in (asked.a, b):
+def _interpreters(wanted: WantedComparison, b: str, known: set[str], hold: Hold) -> Resolved:
+    for name in (wanted.a, b):
         if name not in known:
             msg = f"{name!r} is no implementation; --python-a and --python-b run one under two interpreters"
             raise UsageError(msg + suggest(name, known))
-    plan = _plan(asked, list(dict.fromkeys([asked.a, b])))
-    twins = _some(twins_of(plan.cells, asked.a, b), asked)
-    a_path, b_path = (_interpreter(one) for one in (asked.python_a, asked.python_b))
+    plan = _plan(wanted, list(dict.fromkeys([wanted.a, b])))
+    twins = _some(twins_of(plan.cells, wanted.a, b), wanted)
+    a_path, b_path = (_interpreter(python) for python in (wanted.python_a, wanted.python_b))
     hold()
-    sides: dict[Name, Side] = {"A": _interpreted(asked.a, a_path), "B": _interpreted(b, b_path)}
+    sides: dict[Name, Side] = {"A": _interpreted(wanted.a, a_path), "B": _interpreted(b, b_path)}
     return Resolved("interpreters", sides, twins, plan.refused)
 
 
 def _interpreter(name: str | None) -> str:
     if name is None:
         return sys.executable
-    found = shutil.which(name)
-    if found is None:
+    program = shutil.which(name)
+    if program is None:
         msg = f"{name} is no program; name a Python in which attnbench is installed, such as ../old/bin/python"
         raise UsageError(msg)
-    return str(Path(found).absolute())
+    return str(Path(program).absolute())
 
 
 def _interpreted(impl: str, python: str) -> Side:
@@ -139,12 +139,12 @@ def _interpreted(impl: str, python: str) -> Side:
     return replace(side, problem=problem)
 
 
-def _revisions(asked: Asked, b: str, stack: ExitStack, hold: Hold) -> Resolved:
-    plan = _plan(asked, asked.patterns)
-    planned = _some(twins_of(plan.cells), asked)
+def _revisions(wanted: WantedComparison, b: str, stack: ExitStack, hold: Hold) -> Resolved:
+    plan = _plan(wanted, wanted.patterns)
+    planned = _some(twins_of(plan.cells), wanted)
     hold()
     revisions = stack.enter_context(Revisions())
-    trees = [revisions.tree(name.removeprefix(FORCE)) for name in (asked.a, b)]
+    trees = [revisions.tree(name.removeprefix(FORCE)) for name in (wanted.a, b)]
     sides: dict[Name, Side] = {"A": revisions.side(trees[0]), "B": revisions.side(trees[1])}
 
     def moved(cell: Cell, number: int) -> Cell:
@@ -154,17 +154,17 @@ def _revisions(asked: Asked, b: str, stack: ExitStack, hold: Hold) -> Resolved:
     return Resolved("revisions", sides, twins, plan.refused)
 
 
-def _plan(asked: Asked, patterns: Sequence[str]) -> Plan:
-    for name in asked.suites:
+def _plan(wanted: WantedComparison, patterns: Sequence[str]) -> Plan:
+    for name in wanted.suites:
         if not discover.suite(name).timed:
             msg = f"suite {name!r} is observed, not timed: ab compares times. Timed suites: {', '.join(_timed())}"
             raise UsageError(msg)
     return make_plan(
-        list(asked.suites),
+        list(wanted.suites),
         patterns=patterns,
-        overrides=asked.axes,
-        threads=() if asked.threads is None else (asked.threads,),
-        files=[str(path) for path in asked.files],
+        overrides=wanted.axes,
+        threads=() if wanted.threads is None else (wanted.threads,),
+        files=[str(path) for path in wanted.files],
     )
 
 
@@ -172,8 +172,8 @@ def _timed() -> list[str]:
     return [name for name in discover.suite_names() if discover.suite(name).timed]
 
 
-def _some(twins: tuple[Twin, ...], asked: Asked) -> tuple[Twin, ...]:
+def _some(twins: tuple[Twin, ...], wanted: WantedComparison) -> tuple[Twin, ...]:
     if not twins:
-        msg = f"nothing to compare: {', '.join(asked.suites)} has no cell that both sides have"
+        msg = f"nothing to compare: {', '.join(wanted.suites)} has no cell that both sides have"
         raise NothingSelectedError(msg)
     return twins

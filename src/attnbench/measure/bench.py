@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from attnbench.backends.implementation import Implementation
     from attnbench.results.schema import Cache
 
-# A call on an accelerator shorter than this is timed as a graph too: to launch its kernels may take longer than they.
+# A call on an accelerator shorter than this is timed as a graph too: launching its kernels may take longer.
 GRAPH_BELOW_NS = 100_000
 
 
@@ -70,20 +70,32 @@ class Bench:
 
     def operations(self) -> dict[str, Callable[..., Done]]:
         """The operations by their names in the protocol."""
-        timed = (self.prepare, self.burst, self.steady, self.answer, self.audit, self.rest, self.verify)
-        named = (*timed, self.memory, self.weigh_ready, self.weigh_call, self.drop, self.ceilings)
-        return {operation.__name__: operation for operation in named}
+        operations = (
+            self.prepare,
+            self.burst,
+            self.steady,
+            self.answer,
+            self.audit,
+            self.rest,
+            self.verify,
+            self.memory,
+            self.weigh_ready,
+            self.weigh_call,
+            self.drop,
+            self.ceilings,
+        )
+        return {operation.__name__: operation for operation in operations}
 
     def prepare(self, cell: dict[str, Any], gate: bool = True) -> Done:  # noqa: FBT001, FBT002  (a JSON argument)
         """Load, check capabilities, draw, bind, call once, check agreement, calibrate; then the cell can be timed."""
-        asked, self._kept = Cell.from_dict(cell), None
+        planned, self._kept = Cell.from_dict(cell), None
         start = time.perf_counter()
-        kernel = discover.load_implementation(asked.impl, asked.files)
+        implementation = discover.load_implementation(planned.impl, planned.files)
         import_s = time.perf_counter() - start
-        case, device = _case(asked), asked.device
-        self._require(kernel, case, device)
+        case, device = _case(planned), planned.device
+        self._require(implementation, case, device)
         with nullcontext() if gate else accepted():
-            binding = bind_case(self.backend, kernel, case, device)
+            binding = bind_case(self.backend, implementation, case, device)
             start = time.perf_counter()
             binding.result()
             first_call_s = time.perf_counter() - start
@@ -94,11 +106,19 @@ class Bench:
                 return status, reason or "disagrees with the oracle", {"error_ratio": ratio}
         with accepted():
             timed, warmups = self._calibrate(binding.run, device)
-        self._live[asked.id] = Live(binding, case, timed)
-        phases = (import_s, binding.bound.trace_s, binding.bound.compile_s, first_call_s)
-        calls = next(iter(timed.values())).calls
-        told, exact = [asdict(one) for one in warmups], exactness(kernel, case, device) if gate else None
-        return OK, None, asdict(Prepared(*phases, calls, ratio, told, list(timed), exact))
+        self._live[planned.id] = Live(binding, case, timed)
+        prepared = Prepared(
+            import_s=import_s,
+            trace_s=binding.bound.trace_s,
+            compile_s=binding.bound.compile_s,
+            first_call_s=first_call_s,
+            calls=next(iter(timed.values())).calls,
+            error_ratio=ratio,
+            warmups=[asdict(burst) for burst in warmups],
+            states=list(timed),
+            precision=exactness(implementation, case, device) if gate else None,
+        )
+        return OK, None, asdict(prepared)
 
     def _calibrate(self, run: Callable[[], Any], device: str) -> tuple[dict[Cache, Timed], list[Burst]]:
         """What is timed in each cache state; a short call on an accelerator also as a graph, where it can be one."""
@@ -132,9 +152,9 @@ class Bench:
         timed = live.timed[state]
         self._kept, results = None, list[Any]()
         with accepted():
-            found = self._clock(live.binding.device).burst(timed.run, calls or timed.calls, state, results)
+            measured = self._clock(live.binding.device).burst(timed.run, calls or timed.calls, state, results)
         self._kept = live.binding, results[0]
-        return OK, None, asdict(found)
+        return OK, None, asdict(measured)
 
     def steady(self, cell_id: str) -> Done:
         """Before an audit, when nothing more is timed that counts: freed memory stays, beside bursts and in audits."""
@@ -157,8 +177,8 @@ class Bench:
             raise AttnbenchError(NOTHING_KEPT)
         self._kept = None
         with accepted():
-            given = live.binding, Path(folder), steps
-            call_ns, binding, result = audited(*given, ahead=ahead, idle=kept[1] if idle and kept else None)
+            idle_result = kept[1] if idle and kept else None
+            call_ns, binding, result = audited(live.binding, Path(folder), steps, ahead=ahead, idle=idle_result)
         self._kept = kept if idle else (binding, result)
         return OK, None, {"call_ns": call_ns}
 
@@ -210,9 +230,9 @@ class Bench:
 
     def weigh_ready(self, cell: dict[str, Any]) -> Done:
         """Make ready for one call whose memory is measured outside (``weighing``)."""
-        asked = Cell.from_dict(cell)
-        binding = self._to_weigh(asked)
-        self._live[asked.id] = Live(binding, _case(asked), {})
+        planned = Cell.from_dict(cell)
+        binding = self._to_weigh(planned)
+        self._live[planned.id] = Live(binding, _case(planned), {})
         memory.settle(self.backend)
         return OK, None, {}
 
@@ -223,18 +243,18 @@ class Bench:
             self._kept = binding, binding.result()
         return OK, None, dict(binding.bound.detail)
 
-    def _to_weigh(self, asked: Cell) -> Binding:
+    def _to_weigh(self, cell: Cell) -> Binding:
         """A binding to a cell, after a small problem of the same kind has brought in what is loaded lazily."""
         self._kept = None
         self._live.clear()
-        kernel = discover.load_implementation(asked.impl, asked.files)
-        case, device = _case(asked), asked.device
-        self._require(kernel, case, device)
-        if self._missing(kernel, little := small(case), device) is None:
+        implementation = discover.load_implementation(cell.impl, cell.files)
+        case, device = _case(cell), cell.device
+        self._require(implementation, case, device)
+        if self._missing(implementation, little := small(case), device) is None:
             with suppress(UnsupportedError):  # nobody has asked whether it takes the small one
-                bind_case(self.backend, kernel, little, device).result()
+                bind_case(self.backend, implementation, little, device).result()
         with accepted():
-            return bind_case(self.backend, kernel, case, device)
+            return bind_case(self.backend, implementation, case, device)
 
     def ceilings(self, seconds: float, device: str, dtypes: list[str]) -> Done:
         """What this machine can do with the threads of this process, as far as this framework shows it."""
@@ -251,16 +271,16 @@ class Bench:
         """The adapter of this process."""
         return self._backend()
 
-    def _missing(self, kernel: Implementation, case: Case, device: str) -> str | None:
+    def _missing(self, implementation: Implementation, case: Case, device: str) -> str | None:
         if device not in self.backend.devices():
             return f"device {device} is not there; {self.backend.name} has {', '.join(self.backend.devices())}"
-        return kernel.unsupported(needs_of(case, device))
+        return implementation.unsupported(needs_of(case, device))
 
-    def _require(self, kernel: Implementation, case: Case, device: str) -> None:
+    def _require(self, implementation: Implementation, case: Case, device: str) -> None:
         if 0 in (case.problem.B, case.problem.Tq, case.problem.S, case.problem.Dv):
             msg = "there is nothing to compute: one of B, Tq, S, Dv is 0"
             raise NotDeclaredError(msg)
-        if reason := self._missing(kernel, case, device):
+        if reason := self._missing(implementation, case, device):
             raise NotDeclaredError(reason)
 
 
@@ -273,7 +293,7 @@ def _case(cell: Cell) -> Case:
 
 @contextmanager
 def accepted() -> Iterator[None]:
-    """Around calls of what has passed the gate: a kernel that refuses them now does not do what it has shown."""
+    """Around calls of what has passed the gate: to refuse now what was taken there is a failure, and no refusal."""
     try:
         yield
     except UnsupportedError as error:
@@ -283,11 +303,11 @@ def accepted() -> Iterator[None]:
         raise UndeliveredError(msg) from error
 
 
-def exactness(kernel: Implementation, case: Case, device: str) -> dict[str, Any]:
+def exactness(implementation: Implementation, case: Case, device: str) -> dict[str, Any]:
     """How exact its answers have to be (``Precision``), as data for whoever judges them elsewhere."""
     from attnbench.agree.judge.arithmetic import precision_of
 
-    return asdict(precision_of(kernel, case.problem.dtype, device))
+    return asdict(precision_of(implementation, case.problem.dtype, device))
 
 
 def agreement(binding: Binding, case: Case) -> tuple[str, float | None, str | None]:

@@ -16,6 +16,7 @@ from attnbench.ablate.probe import LocalProbe
 from attnbench.backends import discover
 from attnbench.errors import AttnbenchError, UndeliveredError, UnsupportedError
 from attnbench.suite import Cell
+from attnbench.workers.placement import everywhere
 from attnbench.workers.protocol import (
     CRASHED,
     OK,
@@ -57,32 +58,31 @@ class General:
         pools, devices = adapter.threads(), adapter.devices()
         unlike = {name: count for name, count in pools.items() if count != threads}
         if unlike:
-            found = ", ".join(f"{name} uses {count}" for name, count in unlike.items())
-            return UNSUPPORTED, f"{backend} was to use {threads} threads, but {found}", {}
-        affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+            differing = ", ".join(f"{name} uses {count}" for name, count in unlike.items())
+            return UNSUPPORTED, f"{backend} was to use {threads} threads, but {differing}", {}
         names = {device: name for device in devices if (name := adapter.device_name(device))}
-        hello = Hello(import_s, adapter.versions(), list(devices), pools, affinity, os.getpid(), names)
+        hello = Hello(import_s, adapter.versions(), list(devices), pools, list(everywhere()), os.getpid(), names)
         return OK, None, asdict(hello)
 
     def describe(self, files: list[str]) -> Done:
         """The names in drop-in files; imports them."""
-        names = [one.name for path in files for one in discover.load_file(path)]
+        names = [implementation.name for path in files for implementation in discover.load_file(path)]
         return OK, None, asdict(Described(names))
 
     def observe(self, cell: dict[str, Any]) -> Done:
         """Compute the numbers of an observed suite at one point."""
-        asked = Cell.from_dict(cell)
-        observe = discover.suite(asked.suite).observe
+        planned = Cell.from_dict(cell)
+        observe = discover.suite(planned.suite).observe
         if observe is None:
-            msg = f"suite {asked.suite!r} is timed, not observed"
+            msg = f"suite {planned.suite!r} is timed, not observed"
             raise AttnbenchError(msg)
-        kernel = discover.load_implementation(asked.impl, asked.files)
-        point = {axis: tuple(level) if isinstance(level, list) else level for axis, level in asked.point.items()}
-        found = observe(LocalProbe(self.backend, kernel, asked.device), **point)
-        if not found:
-            msg = f"suite {asked.suite!r} observed nothing: observe() returns numbers by name"
+        implementation = discover.load_implementation(planned.impl, planned.files)
+        point = {axis: tuple(level) if isinstance(level, list) else level for axis, level in planned.point.items()}
+        numbers = observe(LocalProbe(self.backend, implementation, planned.device), **point)
+        if not numbers:
+            msg = f"suite {planned.suite!r} observed nothing: observe() returns numbers by name"
             raise AttnbenchError(msg)
-        return OK, None, asdict(Observed({name: float(number) for name, number in found.items()}))
+        return OK, None, asdict(Observed({name: float(number) for name, number in numbers.items()}))
 
     @property
     def backend(self) -> Backend:

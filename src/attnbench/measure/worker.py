@@ -58,13 +58,13 @@ def operations() -> dict[str, Callable[..., Done]]:
         return general.backend
 
     checking = plan_operations(backend) | check_operations(backend) | declare_operation(backend)
-    own = general.operations() | Bench(backend).operations()
-    return own | checking | conformance_operations(backend) | Judging().operations()
+    measuring = general.operations() | Bench(backend).operations()
+    return measuring | checking | conformance_operations(backend) | Judging().operations()
 
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests in order."""
-    known, own = operations(), os.getpid()
+    known, pid = operations(), os.getpid()
     for line in requests:
         request = decode(Request, line)
         if request.op == "quit":
@@ -73,9 +73,9 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
             status, reason, value = attempt(known[request.op], request)
         else:
             status, reason, value = CRASHED, f"the worker has no operation {request.op!r}", {}
-        if os.getpid() != own:
+        if os.getpid() != pid:
             os._exit(EXIT_FORKED)  # a child that was forked outside Python
-        replies.write(encode(Reply(request.number, status, reason, value, own)))
+        replies.write(encode(Reply(request.number, status, reason, value, pid)))
 
 
 def attempt(operation: object, request: Request) -> Done:

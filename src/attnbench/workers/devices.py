@@ -23,25 +23,25 @@ def lacking(cells: Iterable[Cell]) -> dict[str, str]:
     """
     elsewhere = [cell for cell in cells if cell.device != ALWAYS]
     known = {backend: devices_of(backend) for backend in dict.fromkeys(cell.backend for cell in elsewhere)}
-    found = {}
+    refused = {}
     for cell in elsewhere:
         there = known[cell.backend]
         if there is not None and cell.device not in there:
-            found[cell.id] = f"device {cell.device} is not there; {cell.backend} has {', '.join(there)}"
-    return found
+            refused[cell.id] = f"device {cell.device} is not there; {cell.backend} has {', '.join(there)}"
+    return refused
 
 
 def nowhere(device: str, backends: Iterable[str]) -> str | None:
     """Why nothing can be asked of any of these frameworks on the device; ``None`` where one has it or does not tell."""
-    here = {}
+    devices = {}
     for backend in dict.fromkeys(backends):
         if discover.backend(backend).why_missing():
             continue
         there = devices_of(backend)
         if there is None or device in there:
             return None
-        here[backend] = ", ".join(there)
-    have = "; ".join(f"{backend} has {there}" for backend, there in here.items()) or "no framework is installed"
+        devices[backend] = ", ".join(there)
+    have = "; ".join(f"{backend} has {there}" for backend, there in devices.items()) or "no framework is installed"
     return f"device {device} is not there, so that nothing is checked on it: {have}"
 
 

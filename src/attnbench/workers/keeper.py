@@ -25,7 +25,8 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PARENT_DIED = signal.SIGUSR1
 CANNOT_START = 127
-# The worker, and not the run or somebody else's program, is what the system ends where memory runs out.
+# Where memory runs out the system ends the process with the highest score: the worker, and not the run or somebody
+# else's program.
 FIRST_TO_GO = "1000"
 
 
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> None:
     replies = int(options["--replies"])
     with suppress(OSError):
         os.write(replies, json.dumps({"number": 0, "status": "ok", "pid": worker}).encode() + b"\n")
-    # Or the end of a pipe would not be seen when the worker closes it.
+    # A copy of a pipe that stays open here would hide from the run that the worker has closed its own.
     os.closerange(0, 3)
     for name in ("--requests", "--replies"):
         os.close(int(options[name]))
@@ -127,14 +128,14 @@ def sweep(worker: int) -> None:
 
 def children() -> list[int]:
     """The children of this process, as /proc tells."""
-    found, own = [], os.getpid()
+    pids, keeper = [], os.getpid()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):
             # The name of a program may hold blanks and brackets; the parent is the second field behind it.
             stat = (folder / "stat").read_text(errors="replace")
-            if int(stat.rpartition(")")[2].split()[1]) == own:
-                found.append(int(folder.name))
-    return found
+            if int(stat.rpartition(")")[2].split()[1]) == keeper:
+                pids.append(int(folder.name))
+    return pids
 
 
 def end_as(status: int) -> None:

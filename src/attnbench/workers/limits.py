@@ -20,7 +20,7 @@ import psutil
 
 MOUNTS = ("sys/fs/cgroup", "sys/fs/cgroup/unified")
 PREFIX = "attnbench"
-# A kernel that forks without end meets this many processes and threads.
+# A kernel that forks without end is stopped at this many processes and threads.
 MOST_PROCESSES = 4096
 PATIENCE_S = 2.0
 _numbers = itertools.count()
@@ -86,11 +86,11 @@ class Group:
 
 def find_groups(root: Path = Path("/")) -> Groups:
     """Where a group can be made: beside this process's own one, or below it; ``root`` is where /proc and /sys are."""
-    own = _own_group(root)
-    if own is None:
+    group = _own_group(root)
+    if group is None:
         return Groups(None, "this system has no control groups of version 2")
     reason = "no memory controller is delegated to this user"
-    for base in (own, own.parent):
+    for base in (group, group.parent):
         if not base.joinpath("cgroup.controllers").exists():
             continue
         _clear(base)

@@ -61,14 +61,14 @@ def _holder(path: Path) -> Path:
 
 
 def _sign(path: Path) -> None:
-    own = {"pid": os.getpid(), "since": datetime.now(UTC).strftime("%H:%M:%S UTC")}
+    holder = {"pid": os.getpid(), "since": datetime.now(UTC).strftime("%H:%M:%S UTC")}
     with suppress(OSError):
-        _holder(path).write_text(json.dumps(own), encoding="utf-8")
+        _holder(path).write_text(json.dumps(holder), encoding="utf-8")
 
 
 def _who(path: Path) -> str:
     with suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads(_holder(path).read_text(encoding="utf-8"))
-        if psutil.pid_exists(int(found["pid"])):
-            return f", process {int(found['pid'])} since {found['since']}"
+        holder = json.loads(_holder(path).read_text(encoding="utf-8"))
+        if psutil.pid_exists(int(holder["pid"])):
+            return f", process {int(holder['pid'])} since {holder['since']}"
     return ""

@@ -26,9 +26,9 @@ HASH_SEEDS = 2**32 - 1
 LONGEST_PADDING = 4096
 
 NEED_PREPARED = ("burst", "steady", "answer", "audit", "rest", "verify", "weigh_call")
-# A wrong answer is none of them: it gets no second chance.
+# After one of these a cell may be asked again in a fresh process. A wrong answer is not among them.
 DOUBTFUL = (CRASHED, OOM, TIMEOUT)
-# Whoever is killed from outside more often than this is taken to do it itself.
+# A cell whose process is killed from outside more often than this is taken to have it killed itself.
 MOST_KILLS = 3
 
 Key = tuple[str, tuple[str, ...], str]
@@ -186,9 +186,9 @@ class Pool:
 
     def place(self, cell: Cell, order: Sequence[int]) -> None:
         """Let the process of a cell compute on the first of these processors, as many as it needs."""
-        member, found = self._members.get(self._key(cell)), first(order, needed(cell))
-        if found is not None and member is not None and member.processors != found and cell.device == "cpu":
-            member.processors = found if place(member.worker.pid, found) else None
+        member, processors = self._members.get(self._key(cell)), first(order, needed(cell))
+        if processors is not None and member is not None and member.processors != processors and cell.device == "cpu":
+            member.processors = processors if place(member.worker.pid, processors) else None
 
     def working_s(self, cell: Cell, seconds: float) -> float | None:
         """Processor time that the process of a cell uses for so long while nobody asks for anything."""

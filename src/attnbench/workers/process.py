@@ -142,13 +142,13 @@ class WorkerProcess:
             return Reply(self._number, CRASHED, "the worker is gone")
         request = encode(Request(self._number, op, arguments))
         used, ready = tree.cpu_times(self.keeper_pid), tree.waited_s(self._pid)
-        asked = time.monotonic()
+        sent = time.monotonic()
         try:
             os.write(self._requests, request)
         except OSError:
             return self._died()
-        reply = self._answer(asked + timeout, f"{op} took more than {timeout:g} s")
-        took_s = time.monotonic() - asked
+        reply = self._answer(sent + timeout, f"{op} took more than {timeout:g} s")
+        took_s = time.monotonic() - sent
         cpu_s, waited_s = tree.used_s(used, tree.cpu_times(self.keeper_pid)), _since(ready, tree.waited_s(self._pid))
         return replace(reply, took_s=took_s, cpu_s=cpu_s, waited_s=waited_s)
 
@@ -269,8 +269,8 @@ def _since(before: float | None, after: float | None) -> float | None:
 
 def environment(backend: str | None, setting: Setting) -> dict[str, str]:
     """The variables of a worker: ours, those of its framework for the threads asked, and a passive wait policy."""
-    own = discover.backend(backend).process_environment(setting.threads) if backend else {}
-    return os.environ | PASSIVE | own | dict(setting.environment)
+    framework = discover.backend(backend).process_environment(setting.threads) if backend else {}
+    return os.environ | PASSIVE | framework | dict(setting.environment)
 
 
 @dataclass(frozen=True)

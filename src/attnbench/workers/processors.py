@@ -1,12 +1,18 @@
-"""How many processes can work beside each other where nothing is timed."""
+"""How many processes work beside each other where nothing is timed: the one place that says it."""
 
 from __future__ import annotations
 
 from attnbench.results.fingerprint import usable_cpus
 
+# However many processors there are: every process has a framework of its own in memory.
 MOST_AT_ONCE = 4
 
 
 def at_once(threads: int) -> int:
-    """How many processes of so many threads this machine has processors for, where nothing is timed."""
+    """How many processes that compute with ``threads`` threads each work at once: when weighing, and when observing.
+
+    The rule: as many as this process has processors for, so that each thread has one of its own; at least one, and at
+    most ``MOST_AT_ONCE``. Where the system does not tell its processors there is one. What is timed never shares the
+    machine: it does not ask here.
+    """
     return max(1, min(MOST_AT_ONCE, (usable_cpus() or 1) // threads))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Statuses of a reply; they are those of a result row.
 OK, WRONG, UNSUPPORTED, OOM, TIMEOUT, CRASHED = "ok", "wrong", "unsupported", "oom", "timeout", "crashed"
-# What a process says that was asked for an answer and has none.
+# The reason that a process gives when it is asked for an answer and has none.
 NOTHING_KEPT = "there is no result to hand out: no call was made since the last one was"
 
 REASON_LENGTH = 600
@@ -88,7 +88,7 @@ class Described:
 
 @dataclass(frozen=True)
 class Burst:
-    """``calls`` calls timed together: wall and process CPU time of all of them in ns, and the receipt of the while.
+    """``calls`` calls timed together: wall and process CPU time of all of them in ns, and the receipt of it.
 
     On an accelerator ``wall_ns`` is told by the device's clock where it has one, and the host's stands in the receipt.
     ``cache`` is the state that the calls found.

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 LOCK, ABOUT = "owner.lock", "made-for"
-# Younger ones may be without their lock because they are being made.
+# A folder younger than this is left alone: it may lack its lock only because it is still being made.
 YOUNG_S = 10.0
 
 
@@ -37,12 +37,12 @@ class Scratch:
 
 def sweep(prefix: str, parent: Path | None = None) -> list[Path]:
     """Remove the folders of that name whose owner is dead; what each of them was made for, where it still is."""
-    found = []
+    made_for = []
     for folder in _abandoned(prefix, parent or Path(tempfile.gettempdir())):
         with suppress(OSError, UnicodeDecodeError):
-            found.append(Path((folder / ABOUT).read_text(encoding="utf-8")))
+            made_for.append(Path((folder / ABOUT).read_text(encoding="utf-8")))
         shutil.rmtree(folder, ignore_errors=True)
-    return [path for path in dict.fromkeys(found) if path.is_dir()]
+    return [path for path in dict.fromkeys(made_for) if path.is_dir()]
 
 
 def _abandoned(prefix: str, parent: Path) -> Iterator[Path]:

@@ -120,7 +120,7 @@ class Sessions:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for session in (one for free in self._free.values() for one in free):
+        for session in (session for free in self._free.values() for session in free):
             session.close()
         self._shared.cleanup()
 

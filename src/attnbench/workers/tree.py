@@ -38,15 +38,15 @@ def cpu_times(pid: int) -> dict[int, float] | None:
     """
     if pid <= 0 or not hasattr(time, "clock_gettime"):
         return None
-    found = {}
-    for one in processes(pid):
+    seconds = {}
+    for process in processes(pid):
         with suppress(OSError):
-            found[one] = time.clock_gettime((~one << 3) | SCHEDULED) + _ended_s(one)
-    return found or None
+            seconds[process] = time.clock_gettime((~process << 3) | SCHEDULED) + _ended_s(process)
+    return seconds or None
 
 
 def used_s(before: dict[int, float] | None, after: dict[int, float] | None) -> float | None:
-    """Processor time between two looks; what has gone meanwhile takes nothing away from it."""
+    """Processor time between two looks; a process that has ended meanwhile does not make it smaller."""
     if before is None or after is None:
         return None
     return sum(max(0.0, seconds - before.get(pid, 0.0)) for pid, seconds in after.items())
@@ -61,8 +61,8 @@ def working_s(pid: int, seconds: float) -> float | None:
 
 def cpu_s(pid: int) -> float | None:
     """The sum of ``cpu_times``."""
-    found = cpu_times(pid)
-    return None if found is None else sum(found.values())
+    times = cpu_times(pid)
+    return None if times is None else sum(times.values())
 
 
 def waited_s(pid: int) -> float | None:
@@ -86,10 +86,10 @@ def _ended_s(pid: int) -> float:
 def below_bytes(pid: int) -> int:
     """Memory of the descendants of a process, each page counted once for those who share it (PSS); bytes."""
     total = 0
-    for one in processes(pid):
-        if one != pid:
+    for process in processes(pid):
+        if process != pid:
             with suppress(OSError, ValueError):
-                total += _field(PROC / str(one) / "smaps_rollup", "Pss")
+                total += _field(PROC / str(process) / "smaps_rollup", "Pss")
     return total
 
 

@@ -18,29 +18,30 @@ from attnbench.workers import tree
 from attnbench.workers.protocol import Memory, Reply
 
 EVERY_S = 0.002
-# A worker that uses less of a processor than this share is at rest; longer than so many seconds nobody waits.
+# A worker that uses less than the share RESTING of a processor, seen for LOOK_S seconds, is at rest. It is waited for
+# PATIENCE_S seconds at most.
 LOOK_S, RESTING, PATIENCE_S = 0.050, 0.1, 5.0
 UNSPOKEN = "has no operation"
 SOURCE, WITH_OTHERS = "VmHWM", "VmHWM, and processes that it started, sampled"
-# Below this what other processes hold is not said: an interpreter's own comings and goings.
+# Fewer bytes than this in other processes are not reported: an interpreter by itself takes and gives back as much.
 LEAST_BELOW = 1 << 16
 
 
 class Sampling:
     """The most memory that the processes below a worker hold together, looked at again and again. A context.
 
-    ``own`` is the most that was seen of the worker itself: its high-water mark it can reset, this it cannot.
+    ``of_worker`` is the most that was seen of the worker itself: its high-water mark it can reset, this it cannot.
     """
 
     def __init__(self, pid: int) -> None:
         self._pid, self._done = pid, threading.Event()
-        self.most, self.own = tree.below_bytes(pid), 0
+        self.most, self.of_worker = tree.below_bytes(pid), 0
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def _look(self) -> None:
         while not self._done.wait(EVERY_S):
             self.most = max(self.most, tree.below_bytes(self._pid))
-            self.own = max(self.own, tree.level(self._pid, "VmRSS") or 0)
+            self.of_worker = max(self.of_worker, tree.level(self._pid, "VmRSS") or 0)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -62,16 +63,16 @@ def weigh(ask: Callable[..., Reply], pid: Callable[[], int], cell: Cell) -> Repl
     ready = ask("weigh_ready", cell=cell.to_dict())
     if not ready.ok and UNSPOKEN not in (ready.reason or ""):
         return ready
-    own = pid()
-    if not ready.ok or not tree.reset_mark(own) or (before := tree.level(own, "VmRSS")) is None:
+    worker = pid()
+    if not ready.ok or not tree.reset_mark(worker) or (before := tree.level(worker, "VmRSS")) is None:
         return ask("memory", cell=cell.to_dict())
-    with Sampling(own) as sampling:
+    with Sampling(worker) as sampling:
         below = sampling.most
         reply = ask("weigh_call", cell_id=cell.id)
         if not reply.ok:
             return reply
-        rested = _until_at_rest(own)
-    peak, after = tree.level(own, SOURCE), tree.level(own, "VmRSS")
+        rested = _until_at_rest(worker)
+    peak, after = tree.level(worker, SOURCE), tree.level(worker, "VmRSS")
     others = max(0, sampling.most - below)
     detail = {**reply.value, "before_bytes": before, "after_bytes": after}
     if peak is None:
@@ -79,8 +80,8 @@ def weigh(ask: Callable[..., Reply], pid: Callable[[], int], cell: Cell) -> Repl
     detail |= {} if rested else {"not_at_rest_after_s": PATIENCE_S}
     others = others if others >= LEAST_BELOW else 0
     detail |= {"others_bytes": others} if others else {}
-    found = Memory(max(0, max(peak, sampling.own) - before) + others, WITH_OTHERS if others else SOURCE, detail)
-    return replace(reply, value=asdict(found))
+    memory = Memory(max(0, max(peak, sampling.of_worker) - before) + others, WITH_OTHERS if others else SOURCE, detail)
+    return replace(reply, value=asdict(memory))
 
 
 def _until_at_rest(pid: int) -> bool:

@@ -40,12 +40,12 @@ from attnbench.workers.session import Session
 
 PREFIX = "attnbench-audit-"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (a folder that only its owner reads is made there)
-# Calls of one kind in one round take about so long together, and are so many.
+# The calls of one kind in a round are as many as take about ROUND_S seconds together, within these two numbers.
 ROUND_S = 0.030
 FEWEST_CALLS, MOST_CALLS = 2, 12
 # Calls that take longer are audited by one of each kind.
 LONG_S = 0.1
-# As much as this may lie in arrays of its own before it is needed.
+# Values of no more bytes than this are all put into arrays of their own before the first call on them.
 AHEAD_BYTES = 64 * 2**20
 
 # How many times the bytes of its operands a cell's files and processes hold.
@@ -64,16 +64,16 @@ WEIGHED = "where its memory was measured"
 # The file with the answer of the last call before an audit.
 LAST = "last"
 
-# For so long a process is watched after a burst, and it may use so much of a processor meanwhile.
+# Seconds for which a process is watched after a burst, and seconds of a processor that it may use meanwhile.
 WATCHED_S, RESTING_S = 0.030, 0.005
-# And for so long before its last answer is read again.
+# Seconds that it has to come to rest before its last answer is read again.
 RESTED_S = 0.020
 WATCHES = 3
 GOES_ON = "its process goes on computing after it has answered: within"
 
 
 @dataclass(frozen=True)
-class Side:
+class AuditedProcess:
     """The process of a cell: ``ask`` it, ``burst`` as all its bursts were made, ``rest``: what it does unasked.
 
     The first two give ``None`` where it gave no answer; the processor time of a burst is what the system tells of it
@@ -140,7 +140,7 @@ class Auditor:
         cell: Cell,
         precision: Mapping[str, Any],
         call_s: float,
-        side: Side,
+        process: AuditedProcess,
         earlier: Sequence[Round] = (),
     ) -> Audited | None:
         """Audit a prepared cell; ``None`` where its process gave no answer.
@@ -156,8 +156,8 @@ class Auditor:
             return Audited(skipped="there is too little memory for values beside those that it is timed on")
         try:
             if cell.device == "cpu" and quiet(earlier) and shortest(earlier, call_s) >= EXPLAINED:
-                return self._explained(cell, precision, folder, side)
-            seen = self._rounds(cell, precision, call_s, groups, folder, side)
+                return self._explained(cell, precision, folder, process)
+            seen = self._rounds(cell, precision, call_s, groups, folder, process)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         if seen is not None and seen.wrong is None and seen.skipped is None:
@@ -165,28 +165,36 @@ class Auditor:
         return seen
 
     def _rounds(
-        self, cell: Cell, precision: Mapping[str, Any], call_s: float, groups: int, folder: Path, side: Side
+        self,
+        cell: Cell,
+        precision: Mapping[str, Any],
+        call_s: float,
+        groups: int,
+        folder: Path,
+        process: AuditedProcess,
     ) -> Audited | None:
         """As many rounds as are needed; ``None`` where its process gave no answer."""
         seen = Audited()
-        if side.ask("steady") is None:
+        if process.ask("steady") is None:
             return None
-        before = self._at_rest(side, seen) if cell.device == "cpu" else side.burst()
+        before = self._at_rest(process, seen) if cell.device == "cpu" else process.burst()
         while not seen.wrong and not seen.skipped and self._doubted(cell, call_s, seen.rounds):
             if seen.rounds:
-                side.move()
-                before = side.burst()
-            if before is None or not self._round(cell, precision, groups, folder, side, seen, before):
+                process.move()
+                before = process.burst()
+            if before is None or not self._round(cell, precision, groups, folder, process, seen, before):
                 return None
         return None if before is None else seen
 
-    def _explained(self, cell: Cell, precision: Mapping[str, Any], folder: Path, side: Side) -> Audited | None:
+    def _explained(
+        self, cell: Cell, precision: Mapping[str, Any], folder: Path, process: AuditedProcess
+    ) -> Audited | None:
         """Judge an answer of a burst, and watch the process after it; ``None`` where it gave no answer."""
         seen = Audited(explained=True)
-        if self._at_rest(side, seen) is None:
+        if self._at_rest(process, seen) is None:
             return None
         if not seen.wrong:
-            if side.ask("answer", folder=str(folder), name=LAST) is None:
+            if process.ask("answer", folder=str(folder), name=LAST) is None:
                 return None
             seen.take(self._last(cell, precision, folder))
         return seen
@@ -197,10 +205,10 @@ class Auditor:
             return True
         if len(rounds) == FEWEST:
             return False
-        return suspected(rounds) or (is_alone(cell) and call_s < ALIKE * min(one.burst_s for one in rounds))
+        return suspected(rounds) or (is_alone(cell) and call_s < ALIKE * min(round_.burst_s for round_ in rounds))
 
     def answered(self, cell: Cell, precision: Mapping[str, Any], ask: Callable[..., Reply]) -> Reply | None:
-        """What ends a cell whose last call was not timed: what it returned is wrong, or it does not hand it out.
+        """The reply that ends a cell whose last call was weighed, not timed: its answer is wrong, or it hands out none.
 
         The same answer, byte for byte, that was right in a burst is not judged again. ``None`` is also said where
         memory is short, the judge fails, or its process measured itself and kept nothing.
@@ -239,18 +247,18 @@ class Auditor:
         alike: Sequence[str] = (),
     ) -> Reply:
         """What the judge says of answers, each by the name of its file and that of its set."""
-        asked = _answered(cell, precision, folder)
-        return self._judge.ask("judge_answers", answers=list(answers), alike=list(alike), **asked)
+        arguments = _answered(cell, precision, folder)
+        return self._judge.ask("judge_answers", answers=list(answers), alike=list(alike), **arguments)
 
-    def _at_rest(self, side: Side, seen: Audited) -> Burst | None:
+    def _at_rest(self, process: AuditedProcess, seen: Audited) -> Burst | None:
         """Watch its process after bursts, while nobody asks for anything; the last of them, if it gave an answer."""
         used: list[float] = []
         burst = None
         while len(used) < WATCHES and (not used or used[-1] > RESTING_S):
-            burst = side.burst()
+            burst = process.burst()
             if burst is None:
                 return None
-            used.append(side.rest(WATCHED_S) or 0.0)
+            used.append(process.rest(WATCHED_S) or 0.0)
         if len(used) == WATCHES and min(used) > RESTING_S:
             seen.wrong = f"{GOES_ON} {1e3 * WATCHED_S:.0f} ms it used {1e3 * min(used):.0f} ms of a processor"
         return burst
@@ -261,23 +269,24 @@ class Auditor:
         precision: Mapping[str, Any],
         groups: int,
         folder: Path,
-        side: Side,
+        process: AuditedProcess,
         seen: Audited,
         before: Burst,
     ) -> bool:
         """One round more in ``seen``, after a burst; false where the process gave no answer."""
         first, where = not seen.rounds, str(folder)
-        if first and side.ask("answer", folder=where, name=LAST) is None:
+        if first and process.ask("answer", folder=where, name=LAST) is None:
             return False
-        # What an audit takes beside its calls is seen first, on the usual values: the first of all asks the system for
-        # memory that the second finds there, and new values are not there before they are called on.
+        # First an audit without calls, on the usual values: it shows what an audit takes beside its calls, and it asks
+        # the system for memory that the next one then finds there. New values are drawn after it, so that they are not
+        # there before they are called on.
         hot = self._draw(cell, folder, 0)
         if not hot.ok:
             seen.skipped = f"the judge could not draw: {hot.reason}"
             return True
         moved = 2 * groups * hot.value["bytes"]
         ahead = groups > FEWEST_CALLS and moved <= AHEAD_BYTES
-        audit = partial(side.ask, "audit", folder=where, ahead=ahead)
+        audit = partial(process.ask, "audit", folder=where, ahead=ahead)
         idle = audit(steps=[HOT] * (2 * groups), idle=True)
         if idle is None:
             return False
@@ -287,8 +296,8 @@ class Auditor:
             return True
         steps = self._steps(groups)
         reply = audit(steps=steps, idle=False)
-        rest = self._once_more(side, where) if first and reply is not None else None
-        if reply is None or (first and rest is None) or (after := side.burst()) is None:
+        rest = self._once_more(process, where) if first and reply is not None else None
+        if reply is None or (first and rest is None) or (after := process.burst()) is None:
             return False
         seen.kernel_s = seen.kernel_s if rest is None else value(Verified, rest).kernel_s
         seconds = charged(reply, idle, len(steps), moved, cell.threads)
@@ -300,15 +309,15 @@ class Auditor:
         new, part = usual(dict(zip(steps, seconds, strict=True)), running, used(reply, idle) / len(steps))
         least = evenly(seconds, reply, idle, moved, cell.threads)
         new, part = max(new, least), max(part, least if part >= new else 0.0)
-        calls = [seconds_of(one, cell) for one in (before, after)]
+        calls = [seconds_of(burst, cell) for burst in (before, after)]
         beside = allowed(moved / len(steps), cell.device, ahead=ahead)
         seen.rounds.append(Round(min(calls), new, part, beside, running))
         return True
 
-    def _once_more(self, side: Side, folder: str) -> Reply | None:
+    def _once_more(self, process: AuditedProcess, folder: str) -> Reply | None:
         """The last answer, handed out once more when its process has had time to come to rest."""
-        side.rest(RESTED_S)
-        return side.ask("rest", folder=folder, name=REST)
+        process.rest(RESTED_S)
+        return process.ask("rest", folder=folder, name=REST)
 
     def _steps(self, groups: int) -> list[str]:
         """The sets in random order, each part right after what it is a part of."""
@@ -320,7 +329,7 @@ class Auditor:
         order = sorted(self._secret.sample(range(len(steps)), len(steps)), key=lambda number: seconds[number])
         kinds = ([number for number in order if steps[number].startswith(kind)] for kind in (NEW, PART))
         among = (*kinds, order[: max(1, len(order) // 4)])
-        return [[f"answer-{number}", steps[number]] for number in {self._secret.choice(one) for one in among}]
+        return [[f"answer-{number}", steps[number]] for number in {self._secret.choice(numbers) for numbers in among}]
 
     def _folder(self, cell: Cell, groups: int) -> Path | None:
         """A folder for the files of a cell, in shared memory where they fit; ``None`` where nothing does."""

@@ -44,29 +44,29 @@ def audited(
 
 
 def _in_place(binding: Binding, folder: Path, steps: Sequence[str], idle: Any) -> tuple[list[int], Binding, Any]:
-    backend, found, result = binding.backend, list[int](), None
+    backend, call_ns, result = binding.backend, list[int](), None
     for number, name in enumerate(steps):
         result = None
         binding = _on(binding, take(folder / name))
         backend.wait(binding.native.arrays())
         took, result = _timed(backend, binding.run, idle)
-        found.append(took)
+        call_ns.append(took)
         hand_out(binding, result, folder / _file(number, idle))
-    return found, binding, result
+    return call_ns, binding, result
 
 
 def _ahead(binding: Binding, folder: Path, steps: Sequence[str], idle: Any) -> tuple[list[int], Binding, Any]:
-    backend, found, answers, result = binding.backend, list[int](), list[dict[str, Any]](), None
+    backend, call_ns, answers, result = binding.backend, list[int](), list[dict[str, Any]](), None
     bindings = [binding.on(binding.native.with_arrays(take(folder / name))) for name in steps]
-    backend.wait([one.native.arrays() for one in bindings])
-    for one in bindings:
+    backend.wait([fresh.native.arrays() for fresh in bindings])
+    for fresh in bindings:
         result = None  # its memory is there again for the next call, as in a burst
-        took, result = _timed(backend, one.run, idle)
-        found.append(took)
-        answers.append({name: np.array(array) for name, array in one.to_numpy(result).named().items()})
+        took, result = _timed(backend, fresh.run, idle)
+        call_ns.append(took)
+        answers.append({name: np.array(array) for name, array in fresh.to_numpy(result).named().items()})
     for number, answer in enumerate(answers):
         put(folder / _file(number, idle), answer)
-    return found, bindings[-1], result
+    return call_ns, bindings[-1], result
 
 
 def _timed(backend: Backend, run: Callable[[], Any], idle: Any) -> tuple[int, Any]:

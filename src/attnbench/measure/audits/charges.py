@@ -1,4 +1,4 @@
-"""What a call of an audit or of a burst took: by its process, by the system, and less what lay beside it."""
+"""What a call of an audit or of a burst took: as its process says, as the system says, and without the rest of it."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def charged(reply: Reply, idle: Reply, steps: int, moved: int, threads: int) -> 
     ``moved`` bytes were read: they are written in place, and about as many are handed out. Where nobody tells processor
     time it is the time outside.
     """
-    told = [one / 1e9 for one in reply.value["call_ns"]]
+    said = [ns / 1e9 for ns in reply.value["call_ns"]]
     most = _most(steps, moved)
     if reply.cpu_s is None or idle.cpu_s is None:
         outside = reply.took_s - min(idle.took_s, most)
     else:
         outside = (reply.cpu_s - min(idle.cpu_s, most)) / threads
-    sane = len(told) == steps and all(math.isfinite(one) and one >= 0 for one in told)
-    if sane and outside <= sum(told) * (1 + MISSING) + UNEVEN_S + UNEVEN_STEP_S * steps:
-        return told
+    sane = len(said) == steps and all(math.isfinite(took) and took >= 0 for took in said)
+    if sane and outside <= sum(said) * (1 + MISSING) + UNEVEN_S + UNEVEN_STEP_S * steps:
+        return said
     return [max(0.0, outside) / steps] * steps
 
 
@@ -88,9 +88,9 @@ def usual(seconds: Mapping[str, float], running: float, mean_s: float) -> tuple[
     but no shorter than they were in the mean (``mean_s``) by the processor time that was used for them.
     """
     by_kind = ([s for name, s in seconds.items() if name.startswith(kind)] for kind in (NEW, PART))
-    new, part = (sorted(one)[len(one) // 4] for one in by_kind)
+    new, part = (sorted(times)[len(times) // 4] for times in by_kind)
     corrected = max(LEAST_RUNNING, running)
-    new, part = (one if one < SLICE_S else min(one, max(one * corrected, mean_s)) for one in (new, part))
+    new, part = (times if times < SLICE_S else min(times, max(times * corrected, mean_s)) for times in (new, part))
     return new, part
 
 

@@ -41,7 +41,7 @@ HEAD_OF_A_BURST, HEAD = 1 << 22, 1 << 20
 
 
 @dataclass
-class Drawn:
+class DrawnSets:
     """What was drawn for one cell: sets by name. ``selection``: the only rows with cotangents, if these are some."""
 
     case: Case
@@ -54,7 +54,7 @@ class Judging:
     """The operations of a judge."""
 
     def __init__(self) -> None:
-        self._drawn: dict[str, Drawn] = {}
+        self._drawn: dict[str, DrawnSets] = {}
         self._base: tuple[str, Inputs] | None = None
         self._right: set[bytes] = set()
 
@@ -71,18 +71,18 @@ class Judging:
         With none the case's own inputs are written (``HOT``); a usual call is judged by them in any case. ``bytes`` are
         those of one set.
         """
-        asked = Cell.from_dict(cell)
-        if asked.case is None:
-            msg = f"cell {asked.id} has no case: it is observed, not timed"
+        planned = Cell.from_dict(cell)
+        if planned.case is None:
+            msg = f"cell {planned.id} has no case: it is observed, not timed"
             raise AttnbenchError(msg)
-        if self._base is None or self._base[0] != asked.id:
-            self._base = asked.id, inputs_of(asked.case)
+        if self._base is None or self._base[0] != planned.id:
+            self._base = planned.id, inputs_of(planned.case)
         base, shelf = self._base[1], Path(folder)
         fresh: dict[str, Inputs] = {}
         for group in range(groups):
-            new = renewed(asked.case, base, seed + group)
+            new = renewed(planned.case, base, seed + group)
             fresh |= {f"{NEW}{group}": new, f"{PART}{group}": partly(new, seed + group)}
-        self._drawn = {asked.id: Drawn(asked.case, seed, {HOT: base} | fresh)}
+        self._drawn = {planned.id: DrawnSets(planned.case, seed, {HOT: base} | fresh)}
         written = [put(shelf / name, inputs.arrays()) for name, inputs in (fresh or {HOT: base}).items()]
         return OK, None, {"bytes": max(written)}
 
@@ -105,10 +105,13 @@ class Judging:
         for number, (file, name) in enumerate(answers):
             digest = _digest(cell_id, precision)
             try:
-                found = take(Path(folder) / file, digest)
+                answer = take(Path(folder) / file, digest)
             except ShelfError as error:
                 return WRONG, f"its process did not hand out its answer: {error}", {}
-            bad = next((one.sentence() for one in _judged(found, drawn, name, units, number) if not one.ok), None)
+            bad = next(
+                (judgement.sentence() for judgement in _judged(answer, drawn, name, units, number) if not judgement.ok),
+                None,
+            )
             if bad is not None:
                 return WRONG, bad, {"set": name}
             right |= {digest.digest()} if name == HOT else set()
@@ -126,11 +129,11 @@ class Judging:
 
     def draw_case(self, case: str, folder: str, name: str, seed: int) -> Done:
         """Write the inputs of one case of ``attnbench check``; rows and heads to judge are chosen by ``seed``."""
-        asked = case_from_text(case)
-        inputs = inputs_of(asked)
+        parsed = case_from_text(case)
+        inputs = inputs_of(parsed)
         selection = choose(inputs.call, seed, SHARE)
-        drawn = Drawn(
-            asked, seed, {name: with_selected_cotangents(inputs, selection) if inputs.gradients else inputs}, selection
+        drawn = DrawnSets(
+            parsed, seed, {name: with_selected_cotangents(inputs, selection) if inputs.gradients else inputs}, selection
         )
         self._drawn = {name: drawn}
         put(Path(folder) / name, drawn.sets[name].arrays())
@@ -146,15 +149,17 @@ def _digest(cell_id: str, precision: dict[str, Any]) -> hashlib._Hash:
     return hashlib.sha256(json.dumps([cell_id, precision], sort_keys=True).encode())
 
 
-def _judged(found: dict[str, Array], drawn: Drawn, name: str, units: Units, number: int = 0) -> tuple[Judgement, ...]:
+def _judged(
+    answer: dict[str, Array], drawn: DrawnSets, name: str, units: Units, number: int = 0
+) -> tuple[Judgement, ...]:
     """Hold one answer to the oracle; each, by its number, in other rows and heads."""
     inputs = drawn.sets[name]
     wanted = ["output", *inputs.call.outputs]
-    wanted += [f"d_{one}" for one in gradient_names(inputs.call)] if inputs.gradients else []
-    if missing := [one for one in wanted if one not in found]:
+    wanted += [f"d_{part}" for part in gradient_names(inputs.call)] if inputs.gradients else []
+    if missing := [part for part in wanted if part not in answer]:
         return (Judgement(missing[0], float("inf"), "shape", "is not in its answer"),)
-    output = AttentionOutput(**{one: found[one] for one in wanted if not one.startswith("d_")})
-    grads = {one.removeprefix("d_"): array for one, array in found.items() if one.startswith("d_")}
+    output = AttentionOutput(**{part: answer[part] for part in wanted if not part.startswith("d_")})
+    grads = {part.removeprefix("d_"): array for part, array in answer.items() if part.startswith("d_")}
     if drawn.selection is not None:
         return judge_answer(output, grads, inputs, units, drawn.selection, zero_elsewhere=True)
     selection = choose(inputs.call, drawn.seed + number, SOME)

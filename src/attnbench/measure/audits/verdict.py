@@ -25,11 +25,12 @@ MOST_ALLOWED = 0.6
 EXPLAINED = 0.84
 # A cell is accused by no fewer rounds.
 FEWEST = 7
-# Bursts that count and those beside an audit are of different moments: a processor is not as fast at all of them.
+# A call in the bursts that count takes at least this share of its time in those beside an audit. They are of different
+# moments, and a processor is not equally fast at all of them.
 ALIKE = 0.7
-# One round is enough where it leaves no doubt.
+# A first round with at least this share leaves no doubt: no other one is needed.
 CLEAR = 0.90
-# In a round of which the process had a processor for less than this share, its times are a guess.
+# The times of a round are a guess where the process had a processor for less than this share of it.
 QUIET = 0.9
 
 
@@ -72,7 +73,7 @@ def suspected(rounds: Sequence[Round]) -> bool:
     """Whether most of them are not explained, nor the shortest times of all, or one alone leaves a doubt."""
     if len(rounds) == 1:
         return rounds[0].share < CLEAR
-    return median(min(1.0, one.share) for one in rounds) < EXPLAINED and shortest(rounds) < EXPLAINED
+    return median(min(1.0, round_.share) for round_ in rounds) < EXPLAINED and shortest(rounds) < EXPLAINED
 
 
 def unexplained(rounds: Sequence[Round]) -> str | None:
@@ -80,12 +81,12 @@ def unexplained(rounds: Sequence[Round]) -> str | None:
 
     Of ``FEWEST`` rounds no more than two are explained, and the shortest times of all do not explain each other.
     """
-    ordered = sorted(rounds, key=lambda one: one.share)
+    ordered = sorted(rounds, key=lambda round_: round_.share)
     if len(rounds) < FEWEST or ordered[-3].share >= EXPLAINED or shortest(rounds) >= EXPLAINED:
         return None
-    one = ordered[len(rounds) // 2]
-    audited = "values that it had not seen" if one.new_s >= one.part_s else "inputs of which one part was new"
-    hot, new = units.seconds(one.burst_s), units.seconds(one.audited_s)
+    middle = ordered[len(rounds) // 2]
+    audited = "values that it had not seen" if middle.new_s >= middle.part_s else "inputs of which one part was new"
+    hot, new = units.seconds(middle.burst_s), units.seconds(middle.audited_s)
     times = f"a call took {hot} on the same inputs over and over, and {new} on {audited}"
     return f"{times}: it does not do its work at every call"
 
@@ -98,19 +99,19 @@ def shortest(rounds: Sequence[Round], burst_s: float | None = None) -> float:
     there are none, nobody is accused whom the shortest of these explain.
     """
     count = quiet(rounds) or rounds
-    new, part, beside = (min(getattr(one, name) for one in count) for name in ("new_s", "part_s", "allowed_s"))
-    return Round(min(one.burst_s for one in rounds) if burst_s is None else burst_s, new, part, beside).share
+    new, part, beside = (min(getattr(round_, name) for round_ in count) for name in ("new_s", "part_s", "allowed_s"))
+    return Round(min(round_.burst_s for round_ in rounds) if burst_s is None else burst_s, new, part, beside).share
 
 
 def quiet(rounds: Sequence[Round]) -> list[Round]:
     """Those in which the process had a processor nearly all the time."""
-    return [one for one in rounds if one.running >= QUIET]
+    return [round_ for round_ in rounds if round_.running >= QUIET]
 
 
 def unlike(counted_s: float, rounds: Sequence[Round]) -> str | None:
     """Why bursts that counted are not those beside an audit, by the time of a call; or ``None``."""
-    if len(rounds) < FEWEST or counted_s >= ALIKE * min(one.burst_s for one in rounds):
+    if len(rounds) < FEWEST or counted_s >= ALIKE * min(round_.burst_s for round_ in rounds):
         return None
-    counted, beside = units.seconds(counted_s), units.seconds(median(one.burst_s for one in rounds))
+    counted, beside = units.seconds(counted_s), units.seconds(median(round_.burst_s for round_ in rounds))
     times = f"{counted} in the bursts that count, and {beside} of a processor in those beside its audit"
     return f"a call took {times}: it does not do its work at every call"

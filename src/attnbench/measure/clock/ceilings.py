@@ -38,12 +38,12 @@ def measure(backend: Backend, seconds: float, device: str = "cpu", dtypes: Seque
     wanted = [(product(dtype), "product", dtype, n, 2.0 * n**3) for dtype in dtypes]
     wanted.append((COPY, "copy", "float32", sizes["copy"], 2.0 * sizes["copy"]))
     wanted.append((EXP, "exp", "float32", sizes["exp"], float(sizes["exp"])))
-    found = {}
+    rates = {}
     for name, kind, dtype, size, amount in wanted:
         work = backend.ceiling(kind, dtype, size, device)
         if work is not None:
-            found[name] = amount / _fastest(work, backend.wait, seconds)
-    return Ceilings(found)
+            rates[name] = amount / _fastest(work, backend.wait, seconds)
+    return Ceilings(rates)
 
 
 def _fastest(work: Callable[[], Any], wait: Callable[[Any], None], seconds: float) -> float:

@@ -76,7 +76,7 @@ class Clock:
             cpu = time.process_time_ns()
             host_ns, device_ns, result = self._timed(run, calls, cold=cache == "cold")
             cpu_ns = time.process_time_ns() - cpu
-            found = receipt(before, snapshot()) | self.gauges()
+            noted = receipt(before, snapshot()) | self.gauges()
         finally:
             if collecting:
                 gc.enable()
@@ -84,10 +84,10 @@ class Clock:
             kept.append(result)
         wall_ns = host_ns if device_ns is None else device_ns
         if device_ns is not None:
-            found["host_s"] = host_ns / 1e9
+            noted["host_s"] = host_ns / 1e9
         if self.pause:
             time.sleep(self.pause * host_ns / 1e9)
-        return Burst(calls, wall_ns, cpu_ns, found, started_at, cache)
+        return Burst(calls, wall_ns, cpu_ns, noted, started_at, cache)
 
     def calibrate(self, run: Run, cache: Cache = "none") -> tuple[int, list[Burst]]:
         """Calls per burst, so that it has the right length or is one call; and the warm-up bursts that found it."""

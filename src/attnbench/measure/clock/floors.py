@@ -50,12 +50,12 @@ def floor(case: Case, rates: Mapping[str, float], device: str = "cpu", cached: f
     """
     rate = max((rates.get(ceilings.product(name), 0.0) for name in _units(case.problem.dtype, device)), default=0.0)
     flops, moved = least_flops(case), max(0.0, roofline.work(case).min_bytes - cached)
-    found = []
+    candidates = []
     if rate and flops:
-        found.append(Floor(flops / rate, f"multiply: at {rate / 1e9:,.0f} GFLOP/s the fewest operations"))
+        candidates.append(Floor(flops / rate, f"multiply: at {rate / 1e9:,.0f} GFLOP/s the fewest operations"))
     if (copy := rates.get(ceilings.COPY, 0.0)) and moved:
-        found.append(Floor(moved / copy, f"read: at {copy / 1e9:,.1f} GB/s the bytes beyond the last cache"))
-    return max(found, key=lambda one: one.seconds, default=None)
+        candidates.append(Floor(moved / copy, f"read: at {copy / 1e9:,.1f} GB/s the bytes beyond the last cache"))
+    return max(candidates, key=lambda candidate: candidate.seconds, default=None)
 
 
 def least_flops(case: Case) -> float:

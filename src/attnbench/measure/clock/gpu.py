@@ -53,24 +53,24 @@ def visible_gpu(library: ModuleType) -> Any:
 
 def read(library: ModuleType, handle: Any) -> dict[str, float]:
     """Hz, W, degrees Celsius, bytes, and the bits of the reasons that hold the clock down; what it tells."""
-    found: dict[str, float] = {}
+    gauges: dict[str, float] = {}
     with suppress(library.NVMLError):
-        found["gpu_clock_hz"] = library.nvmlDeviceGetClockInfo(handle, library.NVML_CLOCK_SM) * 1e6
+        gauges["gpu_clock_hz"] = library.nvmlDeviceGetClockInfo(handle, library.NVML_CLOCK_SM) * 1e6
     with suppress(library.NVMLError):
-        found["gpu_memory_clock_hz"] = library.nvmlDeviceGetClockInfo(handle, library.NVML_CLOCK_MEM) * 1e6
+        gauges["gpu_memory_clock_hz"] = library.nvmlDeviceGetClockInfo(handle, library.NVML_CLOCK_MEM) * 1e6
     with suppress(library.NVMLError):
-        found["gpu_power_w"] = library.nvmlDeviceGetPowerUsage(handle) / 1e3
+        gauges["gpu_power_w"] = library.nvmlDeviceGetPowerUsage(handle) / 1e3
     with suppress(library.NVMLError):
-        found["gpu_temperature_c"] = float(library.nvmlDeviceGetTemperature(handle, library.NVML_TEMPERATURE_GPU))
+        gauges["gpu_temperature_c"] = float(library.nvmlDeviceGetTemperature(handle, library.NVML_TEMPERATURE_GPU))
     with suppress(library.NVMLError):
-        found["gpu_used_bytes"] = float(library.nvmlDeviceGetMemoryInfo(handle).used)
+        gauges["gpu_used_bytes"] = float(library.nvmlDeviceGetMemoryInfo(handle).used)
     with suppress(library.NVMLError):
-        found["gpu_throttle_bits"] = float(library.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
-    return found
+        gauges["gpu_throttle_bits"] = float(library.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+    return gauges
 
 
-def throttled(found: dict[str, float]) -> str | None:
+def throttled(receipt: dict[str, float]) -> str | None:
     """Why the clock was held down, from a receipt; ``None`` where it was not, or by the power cap alone."""
-    bits = int(found.get("gpu_throttle_bits", 0))
+    bits = int(receipt.get("gpu_throttle_bits", 0))
     reasons = [name for bit, name in THROTTLES.items() if bits & bit]
     return "GPU throttled: " + ", ".join(reasons) if reasons else None

@@ -69,17 +69,17 @@ def peak_of_call(binding: Binding, gauges: Gauges = dict) -> Memory:
     """Call once and say how far memory rose above the level before the call."""
     backend, device, run = binding.backend, binding.device, binding.run
     settle(backend)
-    found = _on_host(run, backend) if device == "cpu" else _on_device(run, backend, device, gauges)
-    return replace(found, detail={**found.detail, **binding.bound.detail})
+    memory = _on_host(run, backend) if device == "cpu" else _on_device(run, backend, device, gauges)
+    return replace(memory, detail={**memory.detail, **binding.bound.detail})
 
 
 def _on_host(run: Callable[[], Any], backend: Backend) -> Memory:
-    own = os.getpid()
-    if not tree.reset_mark(own) or (before := tree.level(own, "VmRSS")) is None:
+    pid = os.getpid()
+    if not tree.reset_mark(pid) or (before := tree.level(pid, "VmRSS")) is None:
         return Memory(None, NOT_THERE)
     result = run()
     backend.wait(result)
-    peak, after = tree.level(own, "VmHWM"), tree.level(own, "VmRSS")
+    peak, after = tree.level(pid, "VmHWM"), tree.level(pid, "VmRSS")
     del result
     if peak is None:
         return Memory(None, NOT_THERE)

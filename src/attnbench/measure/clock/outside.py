@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # What messages and receipts may take of a burst; docs/measurement.md says what was seen.
 TRANSPORT_S = 0.005
-# What they may take of a processor.
+# The same in seconds of a processor, for a burst that needs one alone.
 ALONE_S = 0.0015
 # Below this share of the time outside, less the transport, a burst is not what the process says.
 LEAST = 0.8
@@ -29,17 +29,15 @@ AIM_S = 0.040
 MOST_CALLS = 10_000_000
 # So many bursts before anybody is accused.
 FEWEST = 7
-
-
 # Processor time that a burst may have used beside what its process says: messages, receipts, children that have ended.
 BESIDE_CPU_S, BESIDE_SHARE = 0.005, 0.25
 
 
 def cpu_s(reply: Reply, burst: Burst) -> float:
     """Seconds of processor time of a burst: what its process says, unless the system saw more, other processes too."""
-    told = burst.cpu_ns / 1e9
-    if reply.cpu_s is None or reply.cpu_s - BESIDE_CPU_S <= told * (1 + BESIDE_SHARE):
-        return told
+    said = burst.cpu_ns / 1e9
+    if reply.cpu_s is None or reply.cpu_s - BESIDE_CPU_S <= said * (1 + BESIDE_SHARE):
+        return said
     return reply.cpu_s - BESIDE_CPU_S
 
 
@@ -87,5 +85,5 @@ class Outside:
         if len(self._seen) < FEWEST or sorted(share for share, *_ in self._seen)[-3] >= LEAST:
             return None
         _, inside_s, outside_s = sorted(self._seen)[len(self._seen) // 2]
-        told = f"its process says that a burst took {1e3 * inside_s:.3g} ms, and by the clock outside it took"
-        return f"{told} {1e3 * outside_s:.3g} ms: the clock in its process does not tell the time"
+        says = f"its process says that a burst took {1e3 * inside_s:.3g} ms, and by the clock outside it took"
+        return f"{says} {1e3 * outside_s:.3g} ms: the clock in its process does not tell the time"

@@ -39,12 +39,12 @@ class Limits:
 def snapshot() -> dict[str, float]:
     """Counters that only grow, as far as this system tells them."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    found = {"involuntary_switches": float(usage.ru_nivcsw), "page_faults": float(usage.ru_minflt + usage.ru_majflt)}
+    counters = {"involuntary_switches": float(usage.ru_nivcsw), "page_faults": float(usage.ru_minflt + usage.ru_majflt)}
     with suppress(OSError, ValueError, IndexError):
-        found["steal_s"] = int(_first_line("/proc/stat").split()[STEAL_FIELD]) * TICK_S
+        counters["steal_s"] = int(_first_line("/proc/stat").split()[STEAL_FIELD]) * TICK_S
     with suppress(OSError, ValueError, IndexError):
-        found["pressure_s"] = int(_first_line("/proc/pressure/cpu").rpartition("total=")[2]) / 1e6
-    return found | _delays()
+        counters["pressure_s"] = int(_first_line("/proc/pressure/cpu").rpartition("total=")[2]) / 1e6
+    return counters | _delays()
 
 
 def receipt(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
@@ -64,25 +64,25 @@ def receipt(before: dict[str, float], after: dict[str, float]) -> dict[str, floa
     return grown
 
 
-def disturbance(found: dict[str, float], wall_s: float, limits: Limits) -> str | None:
+def disturbance(noted: dict[str, float], wall_s: float, limits: Limits) -> str | None:
     """Why a burst is to be measured again, or ``None``; looks at the receipt alone, never at the result."""
-    if (held := throttled(found)) is not None:
+    if (held := throttled(noted)) is not None:
         return held
-    stolen = max(0.0, found.get("steal_s", 0.0) - TICK_S)
+    stolen = max(0.0, noted.get("steal_s", 0.0) - TICK_S)
     if stolen > limits.steal * wall_s:
         return f"steal {stolen / wall_s:.0%}"
-    delay = max((seconds for name, seconds in found.items() if name.startswith(DELAY)), default=0.0)
+    delay = max((seconds for name, seconds in noted.items() if name.startswith(DELAY)), default=0.0)
     return f"run delay {delay / wall_s:.0%}" if delay > limits.delay * wall_s else None
 
 
 def _delays() -> dict[str, float]:
     """Seconds that each thread of this process has waited for a processor, by ``delay_s.<thread id>``."""
-    found = {}
+    delays = {}
     with suppress(OSError):
         for task in TASKS.iterdir():
             with suppress(OSError, ValueError, IndexError):
-                found[f"{DELAY}.{task.name}"] = int(_first_line(str(task / "schedstat")).split()[1]) / 1e9
-    return found
+                delays[f"{DELAY}.{task.name}"] = int(_first_line(str(task / "schedstat")).split()[1]) / 1e9
+    return delays
 
 
 def _first_line(path: str) -> str:

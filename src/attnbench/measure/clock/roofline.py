@@ -62,9 +62,9 @@ def allowed(case: Case) -> tuple[int, int]:
         q_ids, kv_ids = np.zeros(len(position), int), np.zeros(p.S, int)
         if "q_segments" in given:
             q_ids, kv_ids = given["q_segments"][b][: len(position)], given["kv_segments"][b]
-        for one in np.unique(q_ids):
-            mine = q_ids == one
-            more = _between(first[mine], last[mine], kv_ids == one)
+        for segment in np.unique(q_ids):
+            mine = q_ids == segment
+            more = _between(first[mine], last[mine], kv_ids == segment)
             pairs, keys = pairs + more[0], keys + more[1]
     return pairs, keys
 
@@ -87,7 +87,7 @@ def _offsets(case: Case, q_lengths: Sequence[int], kv_lengths: Sequence[int]) ->
     p = case.problem
     given = drawn(p, "offset")
     if given:
-        return [int(one) for one in np.broadcast_to(given["offset"], p.B)]
+        return [int(offset) for offset in np.broadcast_to(given["offset"], p.B)]
     if "past" in p.operands:
         return [p.S - p.Tq] * p.B
     if case.spec.align == "bottom_right":
@@ -152,15 +152,15 @@ def _operand_bytes(p: Problem, pairs: int, size: int) -> float:
 def columns(case: Case, median_s: float | None, known: Ceilings | None) -> dict[str, Any]:
     """The columns of a row: what it needs, its rate, and its part of the roofline where ceilings are known."""
     done = work(case)
-    found: dict[str, Any] = asdict(done)
+    row: dict[str, Any] = asdict(done)
     if not median_s:
-        return found
-    found["flop_rate"] = done.flops / median_s
+        return row
+    row["flop_rate"] = done.flops / median_s
     least = {} if known is None else _least_seconds(done, case.problem.dtype, known.rates)
     if least:
         limit = max(least, key=lambda name: least[name])
-        found |= {"roofline_fraction": least[limit] / median_s, "roofline_limit": limit}
-    return found
+        row |= {"roofline_fraction": least[limit] / median_s, "roofline_limit": limit}
+    return row
 
 
 def _least_seconds(done: Work, dtype: str, rates: Mapping[str, float]) -> dict[str, float]:

@@ -2,5 +2,6 @@
 
 In reading order: ``plan`` (suites become cells and blocks), ``effort`` (how long is enough), ``spending`` (where the
 wall time goes), ``block`` (cells interleaved), ``observing`` (cells in which nothing is timed), ``rows`` (what became
-of a cell), ``run`` (all of it).
+of a cell), ``rates`` (what this machine can do), ``options`` (what a run is asked, and what it leaves), ``ongoing`` (a
+run while it goes on), ``resuming`` (one that was broken off), ``run`` (all of it).
 """

@@ -18,7 +18,7 @@ from functools import partial
 from statistics import median
 from typing import Protocol
 
-from attnbench.measure.audits.auditor import Auditor, Side
+from attnbench.measure.audits.auditor import AuditedProcess, Auditor
 from attnbench.measure.audits.charges import by_the_system
 from attnbench.measure.audits.verdict import Round
 from attnbench.measure.clock.outside import FEWEST, Outside, cpu_s
@@ -83,7 +83,7 @@ class Recorder(Protocol):
 
 
 @dataclass(frozen=True)
-class Clock:
+class RunClock:
     """The run's time: its id and start (seconds since the epoch), and the moment when its budget is spent."""
 
     run_id: str
@@ -107,7 +107,7 @@ class Block:
         cells: Sequence[Cell],
         pool: Pool,
         effort: Effort,
-        clock: Clock,
+        clock: RunClock,
         recorder: Recorder,
         rng: random.Random,
         earlier: Sequence[Sample] = (),
@@ -121,7 +121,7 @@ class Block:
         self._spending, self._weighing, self._auditor = spending or Spending(), weigh, auditor
         self._judging = threading.Lock()
         self._receipts: list[dict[str, object]] = []
-        self._first = max((one.replicate + 1 for one in earlier), default=0)
+        self._first = max((sample.replicate + 1 for sample in earlier), default=0)
 
     def measure(self) -> list[Outcome]:
         """Time, then memory; whatever becomes of a cell is in its outcome."""
@@ -137,31 +137,31 @@ class Block:
         if self._weighing:
             with self._spending.during("memory"):
                 self._weigh()
-        for one in self._alive():
-            if one.prepared is None:
-                one.status, one.reason = UNMEASURED, "the budget was spent before its turn"
+        for outcome in self._alive():
+            if outcome.prepared is None:
+                outcome.status, outcome.reason = UNMEASURED, "the budget was spent before its turn"
         return self.outcomes
 
     def _alive(self) -> list[Outcome]:
-        return [one for one in self.outcomes if one.alive]
+        return [outcome for outcome in self.outcomes if outcome.alive]
 
     def _shuffled(self, outcomes: list[Outcome]) -> list[Outcome]:
         return self._rng.sample(outcomes, len(outcomes))
 
     def _replicate(self, replicate: int) -> None:
         with self._spending.during("prepare"):
-            for one in self._shuffled(self._alive()):
+            for outcome in self._shuffled(self._alive()):
                 if not self._clock.spent():
-                    self._prepare(one, replicate)
+                    self._prepare(outcome, replicate)
         # One whose process another cell has taken with it is prepared again at its burst.
-        ready = [one for one in self._alive() if one.prepared is not None]
+        ready = [outcome for outcome in self._alive() if outcome.prepared is not None]
         with self._spending.during("rounds"):
             while ready and not self._clock.spent():
                 order, processors = self._shuffled(ready), shuffled(self._rng)
-                for one in order:
-                    self._pool.place(one.cell, processors)
-                    self._counted_burst(one, replicate)
-                ids = [one.cell.id for one in order]
+                for outcome in order:
+                    self._pool.place(outcome.cell, processors)
+                    self._counted_burst(outcome, replicate)
+                ids = [outcome.cell.id for outcome in order]
                 self._write_receipts("round", replicate=replicate, order=ids, processors=processors)
                 ready = self._wanting(ready, replicate)
 
@@ -171,115 +171,120 @@ class Block:
         Cells of one implementation are there to be paired, round by round: one whose own interval is narrow stays while
         another has not enough. One that has had its seconds leaves, so that a slow one is not held by a fast one.
         """
-        left = [one for one in ready if one.alive and not exhausted(self._effort, one.samples, replicate)]
-        wanting = {one.cell.impl for one in left if not enough(self._effort, one.samples, replicate)}
-        return [one for one in left if one.cell.impl in wanting]
+        left = [
+            outcome for outcome in ready if outcome.alive and not exhausted(self._effort, outcome.samples, replicate)
+        ]
+        wanting = {outcome.cell.impl for outcome in left if not enough(self._effort, outcome.samples, replicate)}
+        return [outcome for outcome in left if outcome.cell.impl in wanting]
 
     def _hold_to_the_clock_outside(self, replicate: int) -> None:
         """End the cells whose process does not tell the time; where that is not sure further bursts are asked for."""
-        for one in self._alive():
+        for outcome in self._alive():
             for _ in range(FEWEST):
-                if one.alive and one.outside.unsure and not self._clock.spent():
-                    reply = self._ask_prepared(one, replicate, "burst", calls=one.outside.calls)
+                if outcome.alive and outcome.outside.unsure and not self._clock.spent():
+                    reply = self._ask_prepared(outcome, replicate, "burst", calls=outcome.outside.calls)
                     if reply is not None:
-                        one.outside.add(reply, value(Burst, reply), one.cell)
-            if one.alive and (why := one.outside.broken()):
-                self._end(one, Reply(0, WRONG, why), "burst")
+                        outcome.outside.add(reply, value(Burst, reply), outcome.cell)
+            if outcome.alive and (why := outcome.outside.broken()):
+                self._end(outcome, Reply(0, WRONG, why), "burst")
 
     def _audit(self, replicate: int) -> None:
         """After the clock, of each process: the times of its cells are those of their work, and the answers are right.
 
-        What was measured is audited even where the budget is spent: it would else be believed.
+        What was measured is audited even where the budget is spent: it would otherwise be believed without an audit.
         """
-        for one in self._alive():
-            prepared = one.prepared
-            if prepared is None or not any(s.replicate == replicate and not s.warmup for s in one.samples):
+        for outcome in self._alive():
+            prepared = outcome.prepared
+            if prepared is None or not any(s.replicate == replicate and not s.warmup for s in outcome.samples):
                 continue
             seen = None
             if self._auditor is not None and prepared.precision is not None:
-                call_s = self._seconds_of(one, replicate)
-                ask, burst = partial(self._ask_prepared, one, replicate), partial(self._uncounted_burst, one, replicate)
-                rest = partial(self._pool.working_s, one.cell)
-                side = Side(ask, burst, rest, partial(self._move, one))
-                seen = self._auditor.audit(one.cell, prepared.precision, call_s, side, one.audited)
+                call_s = self._seconds_of(outcome, replicate)
+                ask, burst = (
+                    partial(self._ask_prepared, outcome, replicate),
+                    partial(self._uncounted_burst, outcome, replicate),
+                )
+                rest = partial(self._pool.working_s, outcome.cell)
+                process = AuditedProcess(ask, burst, rest, partial(self._move, outcome))
+                seen = self._auditor.audit(outcome.cell, prepared.precision, call_s, process, outcome.audited)
                 if seen is None:
                     continue
-                one.audited += seen.rounds if seen.skipped is None else []
-                self._recorder.event("audit", cell=one.cell.id, **seen.told())
-                one.kernel_s = one.kernel_s if seen.kernel_s is None else seen.kernel_s
+                outcome.audited += seen.rounds if seen.skipped is None else []
+                self._recorder.event("audit", cell=outcome.cell.id, **seen.told())
+                outcome.kernel_s = outcome.kernel_s if seen.kernel_s is None else seen.kernel_s
                 if seen.wrong is not None:
-                    self._end(one, Reply(0, WRONG, seen.wrong), "audit")
+                    self._end(outcome, Reply(0, WRONG, seen.wrong), "audit")
             if seen is None or seen.skipped is not None:
-                reply = self._ask_prepared(one, replicate, "verify")
+                reply = self._ask_prepared(outcome, replicate, "verify")
                 if reply is not None:
-                    one.kernel_s = value(Verified, reply).kernel_s
+                    outcome.kernel_s = value(Verified, reply).kernel_s
 
-    def _move(self, one: Outcome) -> None:
-        self._pool.place(one.cell, shuffled(self._rng))
+    def _move(self, outcome: Outcome) -> None:
+        self._pool.place(outcome.cell, shuffled(self._rng))
 
-    def _seconds_of(self, one: Outcome, replicate: int) -> float:
+    def _seconds_of(self, outcome: Outcome, replicate: int) -> float:
         """What a call took in the bursts that count, in the state in which it is audited."""
-        mine = [s for s in one.samples if s.replicate == replicate and not s.warmup]
-        return median(s.wall_s for s in mine if s.cache == _first_state(one))
+        mine = [s for s in outcome.samples if s.replicate == replicate and not s.warmup]
+        return median(s.wall_s for s in mine if s.cache == _first_state(outcome))
 
-    def _uncounted_burst(self, one: Outcome, replicate: int) -> Burst | None:
+    def _uncounted_burst(self, outcome: Outcome, replicate: int) -> Burst | None:
         """A burst beside an audit: like all others for its process."""
-        reply = self._ask_prepared(one, replicate, "burst", cache=_first_state(one))
+        reply = self._ask_prepared(outcome, replicate, "burst", cache=_first_state(outcome))
         return None if reply is None else by_the_system(reply)
 
-    def _prepare(self, one: Outcome, replicate: int) -> None:
+    def _prepare(self, outcome: Outcome, replicate: int) -> None:
         # Agreement is checked once: the same code on the same inputs does not need the oracle again.
-        reply = self._pool.ask(one.cell, "prepare", cell=one.cell.to_dict(), gate=one.prepared is None)
+        reply = self._pool.ask(outcome.cell, "prepare", cell=outcome.cell.to_dict(), gate=outcome.prepared is None)
         if not reply.ok:
-            self._end(one, reply, "prepare")
+            self._end(outcome, reply, "prepare")
             return
         prepared = value(Prepared, reply)
-        self._pool.hold(one.cell)
-        if one.prepared is None:
-            one.prepared, one.error_ratio = prepared, prepared.error_ratio
-            one.import_s = self._pool.import_s(one.cell) + prepared.import_s
+        self._pool.hold(outcome.cell)
+        if outcome.prepared is None:
+            outcome.prepared, outcome.error_ratio = prepared, prepared.error_ratio
+            outcome.import_s = self._pool.import_s(outcome.cell) + prepared.import_s
         for burst in prepared.bursts():
-            self._record(one, burst, replicate, warmup=True)
-        self._write_receipts("prepared", replicate=replicate, cell=one.cell.id)
+            self._record(outcome, burst, replicate, warmup=True)
+        self._write_receipts("prepared", replicate=replicate, cell=outcome.cell.id)
 
-    def _counted_burst(self, one: Outcome, replicate: int) -> None:
+    def _counted_burst(self, outcome: Outcome, replicate: int) -> None:
         """One burst that counts, in each cache state."""
-        for state in [] if one.prepared is None else one.prepared.states:
-            if one.alive:
-                self._undisturbed_burst(one, replicate, state)
+        for state in [] if outcome.prepared is None else outcome.prepared.states:
+            if outcome.alive:
+                self._undisturbed_burst(outcome, replicate, state)
 
-    def _undisturbed_burst(self, one: Outcome, replicate: int, state: Cache) -> None:
+    def _undisturbed_burst(self, outcome: Outcome, replicate: int, state: Cache) -> None:
         """A burst; one with a receipt over the limit is kept, marked, and measured again."""
         for attempt in range(self._effort.retries + 1):
-            reply = self._ask_prepared(one, replicate, "burst", cache=state)
+            reply = self._ask_prepared(outcome, replicate, "burst", cache=state)
             if reply is None:
                 return
             burst = value(Burst, reply)
-            one.outside.add(reply, burst, one.cell)
+            outcome.outside.add(reply, burst, outcome.cell)
             burst = replace(burst, cpu_ns=round(1e9 * cpu_s(reply, burst)))
             why = disturbance(burst.receipt, burst.host_s, self._effort.limits)
             again = why is not None and attempt < self._effort.retries
-            self._record(one, burst, replicate, disturbed=again, why=why)
+            self._record(outcome, burst, replicate, disturbed=again, why=why)
             if not again:
                 return
 
-    def _ask_prepared(self, one: Outcome, replicate: int, op: str, **arguments: object) -> Reply | None:
+    def _ask_prepared(self, outcome: Outcome, replicate: int, op: str, **arguments: object) -> Reply | None:
         """Ask for what needs a prepared cell; where its process is gone it is prepared again. ``None`` at its end."""
         while True:
-            if not self._pool.holds(one.cell):
-                self._prepare(one, replicate)
-                if not one.alive:
+            if not self._pool.holds(outcome.cell):
+                self._prepare(outcome, replicate)
+                if not outcome.alive:
                     return None
-            reply = self._pool.ask(one.cell, op, cell_id=one.cell.id, **arguments)
+            reply = self._pool.ask(outcome.cell, op, cell_id=outcome.cell.id, **arguments)
             if reply.ok:
                 return reply
-            if not self._pool.again(one.cell, op, reply):
-                self._end(one, reply, op)
+            if not self._pool.again(outcome.cell, op, reply):
+                self._end(outcome, reply, op)
                 return None
 
     def _record(
         self,
-        one: Outcome,
+        outcome: Outcome,
         burst: Burst,
         replicate: int,
         *,
@@ -290,9 +295,9 @@ class Block:
         """Write a burst down, at once. ``why`` it was over a limit stands in its receipt, even where it was kept."""
         sample = Sample(
             run_id=self._clock.run_id,
-            cell_id=one.cell.id,
+            cell_id=outcome.cell.id,
             replicate=replicate,
-            burst=one.next_burst(replicate),
+            burst=outcome.next_burst(replicate),
             index=0,
             calls=burst.calls,
             wall_s=burst.wall_ns / 1e9 / burst.calls,
@@ -302,11 +307,11 @@ class Block:
             cache=burst.cache,
             t_start=burst.started_at - self._clock.started,
         )
-        one.samples.append(sample)
+        outcome.samples.append(sample)
         self._spending.burst(sample)
         self._recorder.samples([sample])
         over = {} if why is None else {"over": why}
-        self._receipts.append({"cell": one.cell.id, "burst": sample.burst, **burst.receipt, **over})
+        self._receipts.append({"cell": outcome.cell.id, "burst": sample.burst, **burst.receipt, **over})
 
     def _write_receipts(self, name: str, **detail: object) -> None:
         """Receipts are written by the round: a second write to the disk for every burst would cost as much as it."""
@@ -319,42 +324,42 @@ class Block:
         Nothing is timed here, so that small cells are weighed beside each other, as many as there are processors.
         """
         order = self._shuffled(self._alive())
-        small = [one for one in order if _scores_bytes(one.cell) <= WEIGHED_TOGETHER]
+        small = [outcome for outcome in order if _scores_bytes(outcome.cell) <= WEIGHED_TOGETHER]
         with ThreadPoolExecutor(at_once(self.outcomes[0].cell.threads)) as executor:
             try:
-                for one, reply in zip(small, executor.map(self._weighed, small), strict=True):
-                    self._take_memory(one, reply)
+                for outcome, reply in zip(small, executor.map(self._weighed, small), strict=True):
+                    self._take_memory(outcome, reply)
             except BaseException:
                 executor.shutdown(wait=False, cancel_futures=True)
                 raise
-        for one in order:
-            if one not in small:
-                self._take_memory(one, self._weighed(one))
+        for outcome in order:
+            if outcome not in small:
+                self._take_memory(outcome, self._weighed(outcome))
 
-    def _weighed(self, one: Outcome) -> Reply | None:
+    def _weighed(self, outcome: Outcome) -> Reply | None:
         """The answer of a process of its own; ``None`` where the budget is spent."""
         if self._clock.spent():
             return None
-        with self._pool.sibling(one.cell.id) as alone:
-            reply = alone.weigh(one.cell)
-            exact = None if one.prepared is None else one.prepared.precision
-            if reply.ok and self._auditor is not None and exact is not None and one.cell.device == "cpu":
-                ask = partial(alone.ask, one.cell, cell_id=one.cell.id)
+        with self._pool.sibling(outcome.cell.id) as alone:
+            reply = alone.weigh(outcome.cell)
+            exact = None if outcome.prepared is None else outcome.prepared.precision
+            if reply.ok and self._auditor is not None and exact is not None and outcome.cell.device == "cpu":
+                ask = partial(alone.ask, outcome.cell, cell_id=outcome.cell.id)
                 with self._judging:
-                    return self._auditor.answered(one.cell, exact, ask) or reply
+                    return self._auditor.answered(outcome.cell, exact, ask) or reply
             return reply
 
-    def _take_memory(self, one: Outcome, reply: Reply | None) -> None:
+    def _take_memory(self, outcome: Outcome, reply: Reply | None) -> None:
         if reply is None:
-            one.memory = Memory(None, "not measured: the budget was spent")
+            outcome.memory = Memory(None, "not measured: the budget was spent")
         elif reply.ok:
-            one.memory = value(Memory, reply)
+            outcome.memory = value(Memory, reply)
         else:
-            self._end(one, reply, "memory")
+            self._end(outcome, reply, "memory")
 
-    def _end(self, one: Outcome, reply: Reply, during: str) -> None:
-        one.end(reply)
-        self._recorder.event("ended", cell=one.cell.id, during=during, status=reply.status, reason=reply.reason)
+    def _end(self, outcome: Outcome, reply: Reply, during: str) -> None:
+        outcome.end(reply)
+        self._recorder.event("ended", cell=outcome.cell.id, during=during, status=reply.status, reason=reply.reason)
 
 
 def _scores_bytes(cell: Cell) -> float:
@@ -366,6 +371,6 @@ def _scores_bytes(cell: Cell) -> float:
     return 8.0 * p.B * p.Hq * p.Tq * p.S * hidden
 
 
-def _first_state(one: Outcome) -> str:
+def _first_state(outcome: Outcome) -> str:
     """The cache state in which a cell is audited."""
-    return "none" if one.prepared is None else one.prepared.states[0]
+    return "none" if outcome.prepared is None else outcome.prepared.states[0]

@@ -58,17 +58,19 @@ def enough(effort: Effort, samples: Sequence[Sample], replicate: int) -> bool:
 
 def exhausted(effort: Effort, samples: Sequence[Sample], replicate: int) -> bool:
     """Whether a cell has had all bursts or seconds that it may have in this replicate."""
-    here = [one for one in _counted(samples) if one.replicate == replicate]
-    if len(here) < effort.min_bursts:
+    counted = [sample for sample in _counted(samples) if sample.replicate == replicate]
+    if len(counted) < effort.min_bursts:
         return False
-    spent = sum(one.wall_s * one.calls for one in samples if one.replicate == replicate and not one.warmup)
-    return len(here) >= effort.max_bursts or spent >= effort.cell_s
+    spent = sum(
+        sample.wall_s * sample.calls for sample in samples if sample.replicate == replicate and not sample.warmup
+    )
+    return len(counted) >= effort.max_bursts or spent >= effort.cell_s
 
 
 def _narrow(effort: Effort, samples: Sequence[Sample], replicate: int) -> bool:
     counted = _counted(samples)
-    here = sum(one.replicate == replicate for one in counted)
-    if here < effort.min_bursts or len(counted) < FEWEST_FOR_INTERVAL:
+    so_far = sum(sample.replicate == replicate for sample in counted)
+    if so_far < effort.min_bursts or len(counted) < FEWEST_FOR_INTERVAL:
         return False
     values = bursts(counted).values
     return len(values) >= FEWEST_FOR_INTERVAL and median_interval(values).relative_width <= effort.relative_width

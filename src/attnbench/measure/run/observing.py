@@ -35,14 +35,14 @@ def observe_blocks(
         queue.put(block)
     crew = [_Observer(number, queue, new_pool, finish, spent) for number in range(observers)]
     with ThreadPoolExecutor(observers) as executor:
-        futures = [executor.submit(one.work) for one in crew]
+        futures = [executor.submit(observer.work) for observer in crew]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             for future in done:
                 future.result()
         finally:
-            for one in crew:
-                one.abandon()
+            for observer in crew:
+                observer.abandon()
 
 
 class _Observer:

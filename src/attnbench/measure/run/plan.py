@@ -48,7 +48,7 @@ class Plan:
 
     def axes(self) -> dict[str, dict[str, list[Any]]]:
         """The levels of every axis by suite."""
-        return {one.name: {axis: list(levels) for axis, levels in one.axes.items()} for one in self.suites}
+        return {suite.name: {axis: list(levels) for axis, levels in suite.axes.items()} for suite in self.suites}
 
 
 def make_plan(
@@ -68,7 +68,7 @@ def make_plan(
     where a cell is on another than the CPU, so that what is not there is refused. Raises ``UsageError`` for what does
     not exist, ``NothingSelectedError`` for an empty plan.
     """
-    named = {one.name: one for one in (discover.suite(s) if isinstance(s, str) else s for s in suites)}
+    named = {suite.name: suite for suite in (discover.suite(s) if isinstance(s, str) else s for s in suites)}
     chosen = overridden(list(named.values()), overrides)
     dropped = found_in(files, min(timeout_s, DESCRIBE_TIMEOUT_S))
     known = tuple(dict.fromkeys((*discover.implementation_names(), *dropped)))
@@ -81,11 +81,11 @@ def make_plan(
     for suite in chosen:
         names = _selected(suite, patterns, known, dropped)
         for cell in _cells(suite, names, devices or suite.devices, threads or suite.threads):
-            own = Cell(**{**cell.__dict__, "files": dropped.get(cell.impl, ())})
-            _refuse_twins(suite, cells.get(own.id), own)
-            cells[own.id] = own
+            filed = Cell(**{**cell.__dict__, "files": dropped.get(cell.impl, ())})
+            _refuse_twins(suite, cells.get(filed.id), filed)
+            cells[filed.id] = filed
     if not cells:
-        msg = f"nothing to measure: suite {', '.join(one.name for one in chosen)} has no cell with these axes"
+        msg = f"nothing to measure: suite {', '.join(suite.name for suite in chosen)} has no cell with these axes"
         raise NothingSelectedError(msg)
     planned = tuple(cells.values())
     return Plan(tuple(chosen), planned, _too_much(chosen, planned, patterns) | refusals(planned, probe=probe))
@@ -122,22 +122,22 @@ def _refuse_twins(suite: Suite, first: Cell | None, second: Cell) -> None:
 
 def _too_much(suites: Sequence[Suite], cells: Sequence[Cell], patterns: Sequence[str]) -> dict[str, str]:
     """What the suites themselves do not measure and why, by id; an implementation named in full is asked for."""
-    rules = {one.name: one.refuse for one in suites if one.refuse is not None}
-    found: dict[str, str] = {}
+    rules = {suite.name: suite.refuse for suite in suites if suite.refuse is not None}
+    reasons: dict[str, str] = {}
     for cell in cells:
         rule = rules.get(cell.suite)
         if rule is not None and cell.case is not None and cell.impl not in patterns:
             reason = rule(cell.case, cell.impl)
-            found |= {cell.id: reason} if reason else {}
-    return found
+            reasons |= {cell.id: reason} if reason else {}
+    return reasons
 
 
 def refusals(cells: Iterable[Cell], *, probe: bool = True) -> dict[str, str]:
     """Why cells cannot be measured here, by id: their framework is not installed, or it has no such device."""
     missing = {name: why for name, card in discover.backends().items() if (why := card.why_missing())}
     planned = tuple(cells)
-    found = {cell.id: missing[cell.backend] for cell in planned if cell.backend in missing}
-    return found | (lacking(cell for cell in planned if cell.id not in found) if probe else {})
+    reasons = {cell.id: missing[cell.backend] for cell in planned if cell.backend in missing}
+    return reasons | (lacking(cell for cell in planned if cell.id not in reasons) if probe else {})
 
 
 def names_in(files: Sequence[str | Path], timeout_s: float = DESCRIBE_TIMEOUT_S) -> tuple[str, ...]:
@@ -152,7 +152,7 @@ def found_in(files: Sequence[str | Path], timeout_s: float = DESCRIBE_TIMEOUT_S)
     the files; where it crashes or hangs over one, its text is read instead, so that its implementations get their rows
     with the reason. Raises ``UsageError`` where neither finds one.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    files_by_name: dict[str, tuple[str, ...]] = {}
     with Session(None, timeout_s) as session:
         for given in files:
             within = _python_files(given)
@@ -161,19 +161,19 @@ def found_in(files: Sequence[str | Path], timeout_s: float = DESCRIBE_TIMEOUT_S)
                 names, why = _names_in(file, session)
                 if not names and len(within) == 1:
                     raise UsageError(why)
-                _refuse_doubles(file, names, found)
-                found |= {name: (str(file),) for name in names}
+                _refuse_doubles(file, names, files_by_name)
+                files_by_name |= {name: (str(file),) for name in names}
                 inside += names
             if not inside:
                 msg = f'--impls {given}: no implementation in it; decorate one with @implementation("numpy/mine", ...)'
                 raise UsageError(msg)
-    return found
+    return files_by_name
 
 
-def _refuse_doubles(file: Path, names: Sequence[str], found: Mapping[str, tuple[str, ...]]) -> None:
+def _refuse_doubles(file: Path, names: Sequence[str], files_by_name: Mapping[str, tuple[str, ...]]) -> None:
     for name in names:
-        if found.get(name, (str(file),)) != (str(file),):
-            msg = f"--impls {file}: {name} is defined in {found[name][0]} too; give one of them another name"
+        if files_by_name.get(name, (str(file),)) != (str(file),):
+            msg = f"--impls {file}: {name} is defined in {files_by_name[name][0]} too; give one of them another name"
             raise UsageError(msg)
 
 
@@ -204,7 +204,9 @@ def _names_written_in(file: Path) -> list[str]:
         return []
     called = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _called(node) == "implementation"]
     first = [node.args[0] for node in called if node.args]
-    return [one.value for one in first if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    return [
+        argument.value for argument in first if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    ]
 
 
 def _called(node: ast.Call) -> str:
@@ -219,32 +221,34 @@ def overridden(suites: Sequence[Suite], overrides: Sequence[str]) -> list[Suite]
         if not (axis and equals and levels):
             msg = f"-a {text}: write axis=v1,v2, such as -a T=128,512"
             raise UsageError(msg)
-        having = [one for one in changed if axis in one.axes]
+        having = [suite for suite in changed if axis in suite.axes]
         if not having:
-            known = list(dict.fromkeys(name for one in changed for name in one.axes))
-            names = ", ".join(one.name for one in changed)
+            known = list(dict.fromkeys(name for suite in changed for name in suite.axes))
+            names = ", ".join(suite.name for suite in changed)
             msg = f"-a {text}: {names} has no axis {axis!r}; it has {', '.join(known)}{suggest(axis, known)}"
             raise UsageError(msg)
-        changed = [one.with_axes({axis: parsed(one, axis, levels)}) if one in having else one for one in changed]
+        changed = [
+            suite.with_axes({axis: parsed(suite, axis, levels)}) if suite in having else suite for suite in changed
+        ]
     return changed
 
 
 def parsed(suite: Suite, axis: str, text: str) -> tuple[Any, ...]:
     """Levels as the axis' own levels are typed."""
-    own = suite.axes[axis]
-    if any(isinstance(level, (tuple, list)) for level in own):
+    usual = suite.axes[axis]
+    if any(isinstance(level, (tuple, list)) for level in usual):
         return _parsed_lists(suite, axis, text)
-    kinds = {type(level) for level in own if level is not None}
+    kinds = {type(level) for level in usual if level is not None}
     levels: list[Any] = []
     for word in (part.strip() for part in text.split(",")):
-        if None in own and word.lower() == NONE:
+        if None in usual and word.lower() == NONE:
             levels.append(None)
             continue
         reader, what = _reader(kinds)
         try:
             levels.append(reader(word))
         except (ValueError, KeyError) as error:
-            shown = ", ".join(str(level) for level in own)
+            shown = ", ".join(str(level) for level in usual)
             msg = f"-a {axis}={text}: axis {axis!r} of suite {suite.name!r} takes {what}, as in {shown}; got {word!r}"
             raise UsageError(msg) from error
     return tuple(dict.fromkeys(levels))
@@ -267,10 +271,10 @@ def _nonempty(word: str) -> str:
 
 
 def _parsed_lists(suite: Suite, axis: str, text: str) -> tuple[Any, ...]:
-    example = json.dumps([list(one) if isinstance(one, tuple) else one for one in suite.axes[axis]])[1:-1]
+    example = json.dumps([list(level) if isinstance(level, tuple) else level for level in suite.axes[axis]])[1:-1]
     try:
         levels = json.loads(f"[{text}]")
     except ValueError as error:
         msg = f"-a {axis}={text}: axis {axis!r} of suite {suite.name!r} takes lists; write -a '{axis}={example}'"
         raise UsageError(msg) from error
-    return tuple(tuple(one) if isinstance(one, list) else one for one in levels)
+    return tuple(tuple(level) if isinstance(level, list) else level for level in levels)

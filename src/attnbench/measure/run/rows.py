@@ -57,8 +57,8 @@ def finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None, cache
     try:
         return _finished(row, outcome, ceilings, cached)
     except ValidationError as error:
-        found = "; ".join(str(one["msg"]) for one in error.errors())
-        return changed(row, status="crashed", reason=f"what was measured is no result: {found}")
+        refusals = "; ".join(str(refusal["msg"]) for refusal in error.errors())
+        return changed(row, status="crashed", reason=f"what was measured is no result: {refusals}")
 
 
 def too_fast(outcome: Outcome, ceilings: Ceilings | None, cached: float) -> str | None:
@@ -85,16 +85,16 @@ def _finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None, cach
         status, reason = WRONG, why
     if status != OK:
         summary = {"disturbed_bursts": summary["disturbed_bursts"]}
-    found = {"status": status, "reason": reason, "error_ratio": outcome.error_ratio} | summary | _phases(outcome)
-    found |= roofline.columns(outcome.cell.case, summary.get("time_median_s"), ceilings)
+    columns = {"status": status, "reason": reason, "error_ratio": outcome.error_ratio} | summary | _phases(outcome)
+    columns |= roofline.columns(outcome.cell.case, summary.get("time_median_s"), ceilings)
     if status == OK and outcome.memory is not None:
-        found["peak_bytes"] = outcome.memory.peak_bytes
-        found["memory"] = {"source": outcome.memory.source, **outcome.memory.detail}
+        columns["peak_bytes"] = outcome.memory.peak_bytes
+        columns["memory"] = {"source": outcome.memory.source, **outcome.memory.detail}
     kernel = {} if outcome.kernel_s is None else {"kernel_time_s": outcome.kernel_s}
     beside = rounds(outcome.samples) if status == OK and outcome.cell.shares_block else {}
     if kernel or beside:
-        found["metrics"] = kernel | beside
-    return changed(row, **found)
+        columns["metrics"] = kernel | beside
+    return changed(row, **columns)
 
 
 def changed(row: CellResult, **values: Any) -> CellResult:

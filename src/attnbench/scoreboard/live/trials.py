@@ -44,7 +44,7 @@ FOLDER = "attnbench-scoreboard-"
 
 
 @dataclass(frozen=True)
-class Asked:
+class TrialPlan:
     """What is to be tried: rounds of every tool and slowdown, cells, wall seconds of one trial."""
 
     rounds: int
@@ -76,7 +76,7 @@ class Asked:
 
 
 def trials(
-    asked: Asked,
+    asked: TrialPlan,
     out: Path,
     *,
     runs: Path,
@@ -128,7 +128,7 @@ def conditions(tool: str, cells: int) -> Conditions:
     return here(hashed(tool, tools.versions().get(tool), RULES[tool], written, work()))
 
 
-def left(asked: Asked, done: Sequence[Mapping[str, Any]]) -> int:
+def left(asked: TrialPlan, done: Sequence[Mapping[str, Any]]) -> int:
     """How many trials are not made."""
     known = {_key(one) for one in done}
     return sum(_key(turn) not in known for turn in asked.turns())

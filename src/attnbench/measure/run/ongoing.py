@@ -1,0 +1,199 @@
+"""A run while it goes on: block after block, from the plan to a row for every cell."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from attnbench.backends import discover
+from attnbench.errors import UsageError
+from attnbench.measure.audits.auditor import Auditor
+from attnbench.measure.run import rows
+from attnbench.measure.run.block import Block, Outcome, RunClock
+from attnbench.measure.run.observing import observe_blocks
+from attnbench.measure.run.options import RunOptions, RunOutcome, exit_code
+from attnbench.measure.run.plan import Plan
+from attnbench.measure.run.rates import Rates
+from attnbench.measure.run.spending import Spending
+from attnbench.results.schema import CellResult, Fingerprint, Sample
+from attnbench.results.store import RunWriter
+from attnbench.suite import Cell, Suite
+from attnbench.workers.limits import find_groups, free_memory
+from attnbench.workers.pool import Pool
+from attnbench.workers.processors import at_once
+from attnbench.workers.protocol import Hello
+
+# A worker may take this share of the memory that is free at the start: a kernel that allocates without end then fails
+# by itself, and the machine goes on.
+MEMORY_SHARE = 0.8
+
+
+class OngoingRun:
+    """A run while it goes on: what is planned, what is done, and where it is written."""
+
+    def __init__(
+        self,
+        options: RunOptions,
+        writer: RunWriter,
+        plan: Plan,
+        planned: dict[str, CellResult],
+        earlier: Sequence[Sample] = (),
+        kept: int = 0,
+    ) -> None:
+        self.writer = writer
+        self._options, self._plan, self._rows, self._earlier, self._kept = options, plan, planned, earlier, kept
+        self._seed = secrets.randbits(32) if options.seed is None else options.seed
+        deadline = None if options.budget_s is None else time.monotonic() + options.budget_s
+        started = datetime.fromisoformat(writer.info.started).timestamp()
+        self._clock = RunClock(writer.info.run_id, started, deadline)
+        self._left = [cell for cell in plan.cells if planned[cell.id].status == rows.NOT_RUN]
+        timed = sum(cell.case is not None and cell.id not in plan.refused for cell in self._left)
+        self._effort = options.effort.within(options.budget_s, timed)
+        free = int(free_memory() * MEMORY_SHARE)
+        self._limit = free if options.memory_limit is None else options.memory_limit
+        self._groups = find_groups()
+        self._spending = Spending()
+        self._rates = Rates(self._left, writer, self._spending, self._effort.timeout_s)
+        self._greeting, self._finishing = threading.Lock(), threading.Lock()
+        self._auditor = Auditor(self._effort.timeout_s)
+
+    def close(self) -> None:
+        """End what judges."""
+        self._auditor.close()
+
+    def measure(self) -> None:
+        """Everything that is left, block after block."""
+        self.writer.event(
+            "start",
+            seed=self._seed,
+            kept=self._kept,
+            kept_bursts=len(self._earlier),
+            left=len(self._left),
+            memory_limit=self._limit,
+            control_groups=self._groups.describe(),
+        )
+        for cell in self._left:
+            if cell.id in self._plan.refused:
+                self._finish(rows.refused(self._rows[cell.id], self._plan.refused[cell.id]))
+        left = {cell.id for cell in self._left} - set(self._plan.refused)
+        self._rates.measure()
+        self._spending.began()
+        blocks = [mine for cells in self._plan.blocks() if (mine := [cell for cell in cells if cell.id in left])]
+        for block in blocks:
+            if block[0].case is not None and not self._clock.spent():
+                self._tell(block[0])
+                self._time(block)
+        observed = [block for block in blocks if block[0].case is None]
+        if observed:
+            with self._spending.during("observing"):
+                self._observe(observed)
+        self._tell(None)
+
+    def outcome(self, note: str | None) -> RunOutcome:
+        """Close the run: complete and compacted, or partial and ready to be resumed."""
+        finished = tuple(self._rows[cell.id] for cell in self._plan.cells)
+        unmeasured = sum(row.status == rows.NOT_RUN for row in finished)
+        measured_share, by_suite = self._spending.measured_share(), self._spending.by_suite
+        self.writer.event("spent", **self._spending.total(), measured_share=measured_share, by_suite=by_suite)
+        if not unmeasured and note is None:
+            self.writer.finish()
+        else:
+            note = f"{note or 'the budget was spent'}: {unmeasured} of {len(finished)} cells were not run"
+            self.writer.event("partial", note=note)
+            self.writer.close()
+        return RunOutcome(
+            self._clock.run_id,
+            self.writer.folder,
+            finished,
+            exit_code(finished),
+            kept=self._kept,
+            note=note,
+            kept_bursts=len(self._earlier),
+            resumed=self._options.resume is not None,
+            spending=self._spending,
+        )
+
+    def _tell(self, next_cell: Cell | None) -> None:
+        if self._options.progress is not None:
+            done = sum(row.status != rows.NOT_RUN for row in self._rows.values())
+            label = "" if next_cell is None else f"{next_cell.suite}: {self._rows[next_cell.id].case_label}"
+            self._options.progress(done, len(self._rows), label)
+
+    def _finish(self, row: CellResult) -> None:
+        self._rows[row.cell_id] = row
+        self.writer.cell(row)
+
+    def _pool(self, threads: int, salt: str) -> Pool:
+        return Pool(
+            threads=threads,
+            timeout_s=self._effort.timeout_s,
+            rng=self._rng(salt),
+            memory_limit=self._limit,
+            groups=self._groups,
+            greeted=self._greeted,
+            noted=self.writer.event,
+        )
+
+    def _rng(self, salt: str) -> random.Random:
+        return random.Random(f"{self._seed} {salt}")  # noqa: S311  (an order to be repeatable, not secret)
+
+    def _greeted(self, backend: str, hello: Hello, drawn: dict[str, Any]) -> None:
+        self.writer.event("process", backend=backend, pid=hello.pid, import_s=hello.import_s, **drawn)
+        with self._greeting:  # cells are weighed beside each other
+            before: Fingerprint = self.writer.info.fingerprint
+            after = before.with_framework(backend, hello.versions, hello.threads)
+            if after != before:
+                self.writer.update(self.writer.info.model_copy(update={"fingerprint": after}))
+
+    def _time(self, cells: list[Cell]) -> None:
+        mine = {cell.id for cell in cells}
+        earlier = [sample for sample in self._earlier if sample.cell_id in mine]
+        threads, salt = cells[0].threads, f"{cells[0].block_id} {len(earlier)}"
+        pool = self._pool(threads, f"{salt} environment")
+        suite = self._suite(cells[0].suite)
+        effort = self._effort.at_most(suite.cell_s).at_least(suite.rounds) if suite else self._effort
+        block = Block(
+            cells,
+            pool,
+            effort,
+            self._clock,
+            self.writer,
+            self._rng(salt),
+            earlier=earlier,
+            spending=self._spending,
+            weigh=suite is None or suite.weigh,
+            auditor=self._auditor,
+        )
+        outcomes = block.measure()
+        ceilings, cached = self._rates.of(outcomes, cells[0].device, threads)
+        for outcome in outcomes:
+            self._finish(rows.finished(self._rows[outcome.cell.id], outcome, ceilings, cached))
+        self._spending.ended(cells[0].suite)
+
+    def _suite(self, name: str) -> Suite | None:
+        """The suite of a cell, for its rules of measuring; a resumed run knows only its name."""
+        planned = {suite.name: suite for suite in self._plan.suites}
+        with suppress(UsageError):
+            return planned.get(name) or discover.suite(name)
+        return None
+
+    def _observe(self, blocks: list[list[Cell]]) -> None:
+        """After the clocks, so that nobody is disturbed: several at once."""
+
+        def finish(outcome: Outcome) -> None:
+            with self._finishing:
+                self._tell(outcome.cell)
+                self._spending.ended(outcome.cell.suite)
+                self._finish(rows.finished(self._rows[outcome.cell.id], outcome, None))
+
+        def new_pool(threads: int, observer: int) -> Pool:
+            return self._pool(threads, f"observe {threads} {observer}")
+
+        threads = max(block[0].threads for block in blocks)
+        observe_blocks(blocks, new_pool, finish, self._clock.spent, min(at_once(threads), len(blocks)))

@@ -1,0 +1,84 @@
+"""What a run is asked, and what it leaves: the options, the outcome, and the exit status that its rows stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from attnbench.errors import (
+    EXIT_CELLS_FAILED,
+    EXIT_GATE_FAILED,
+    EXIT_INCONCLUSIVE,
+    EXIT_NOTHING_MEASURED,
+    EXIT_OK,
+    worst_exit,
+)
+from attnbench.measure.run.effort import Effort
+from attnbench.measure.run.spending import Spending
+from attnbench.results.schema import CellResult
+from attnbench.suite import Suite
+
+EXIT_BY_STATUS = {
+    "wrong": EXIT_GATE_FAILED,
+    "crashed": EXIT_CELLS_FAILED,
+    "timeout": EXIT_CELLS_FAILED,
+    "oom": EXIT_CELLS_FAILED,
+    "not-run": EXIT_INCONCLUSIVE,
+}
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What to run.
+
+    ``suites`` by name; ``patterns``, ``overrides``, ``devices``, ``threads`` and ``files`` are the command line's
+    --impl, -a, --device, --threads and --impls. ``memory_limit`` is bytes for a worker (``None``: a share of what is
+    free, 0: no limit). ``progress(done, total, label)`` is told of every block. ``seed`` fixes the random order; it
+    is drawn and recorded where it is not given. ``wait_s`` is how long another run on this machine is waited for.
+    """
+
+    suites: Sequence[str | Suite] = ()
+    patterns: Sequence[str] = ()
+    overrides: Sequence[str] = ()
+    devices: Sequence[str] = ("cpu",)
+    threads: Sequence[int] = (1,)
+    files: Sequence[str] = ()
+    budget_s: float | None = None
+    resume: str | Path | None = None
+    out: Path = Path("results")
+    effort: Effort = field(default_factory=Effort)
+    seed: int | None = None
+    memory_limit: int | None = None
+    command: Sequence[str] = ()
+    lock: Path | None = None
+    wait_s: float = 0.0
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What a run left: its folder, its rows in planned order, the exit status.
+
+    ``kept`` counts the finished cells and ``kept_bursts`` the bursts that were there before (``--resume``). ``note``
+    says why a run is partial; ``None`` where it is complete. ``spending`` says where the time went.
+    """
+
+    run_id: str
+    folder: Path
+    rows: tuple[CellResult, ...]
+    exit_code: int
+    kept: int = 0
+    note: str | None = None
+    kept_bursts: int = 0
+    resumed: bool = False
+    spending: Spending | None = None
+
+
+def exit_code(rows: Sequence[CellResult]) -> int:
+    """The exit status that the rows stand for."""
+    codes = {EXIT_BY_STATUS.get(row.status, EXIT_OK) for row in rows}
+    measured = any(row.status == "ok" for row in rows)
+    return worst_exit(codes if measured else codes | {EXIT_NOTHING_MEASURED})

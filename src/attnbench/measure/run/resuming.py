@@ -1,0 +1,65 @@
+"""A run that was broken off, taken up again: its cells from its rows, by the same code on the same machine."""
+
+from __future__ import annotations
+
+from attnbench.backends import discover
+from attnbench.errors import UsageError
+from attnbench.measure.run import rows
+from attnbench.measure.run.ongoing import OngoingRun
+from attnbench.measure.run.options import RunOptions
+from attnbench.measure.run.plan import Plan, found_in, refusals
+from attnbench.results.fingerprint import collect_fingerprint
+from attnbench.results.read import Contents
+from attnbench.results.store import RunWriter
+from attnbench.suite import Cell
+
+
+def resumed(options: RunOptions) -> OngoingRun:
+    """The run that ``options.resume`` names, with what it has measured; ``UsageError`` where it cannot go on here."""
+    writer, contents = RunWriter.resume(options.resume or "", options.out)
+    try:
+        _check_planned(contents)
+        _check_same(options, contents)
+        cells = _planned_before(options, contents)
+    except BaseException:
+        writer.close()
+        raise
+    plan = Plan((), cells, refusals(cells))
+    by_cell = {row.cell_id: row for row in contents.cells}
+    return OngoingRun(options, writer, plan, by_cell, contents.samples, len(contents.done()))
+
+
+def _planned_before(options: RunOptions, contents: Contents) -> tuple[Cell, ...]:
+    """The cells of a run that was broken off, from its rows."""
+    dropped = found_in(options.files, options.effort.timeout_s)
+    known = {*discover.implementation_names(), *dropped}
+    unknown = sorted({row.impl for row in contents.cells if row.status == rows.NOT_RUN} - known)
+    if unknown:
+        msg = f"run {contents.info.run_id} has cells of {', '.join(unknown)}; give their file again with --impls FILE"
+        raise UsageError(msg)
+    cells = tuple(rows.cell_of(row, dropped.get(row.impl, ())) for row in contents.cells)
+    if any(row.cell_id != cell.id for row, cell in zip(contents.cells, cells, strict=True)):
+        msg = f"run {contents.info.run_id} was planned by another version of attnbench; start a new run"
+        raise UsageError(msg)
+    return cells
+
+
+def _check_planned(contents: Contents) -> None:
+    """Raise ``UsageError`` for a run that was broken off while its plan was written: its rows are not all there."""
+    if not any(event.get("name") == "start" for event in contents.events):
+        msg = f"run {contents.info.run_id} was broken off before its plan was written; nothing is lost: start a new run"
+        raise UsageError(msg)
+
+
+def _check_same(options: RunOptions, contents: Contents) -> None:
+    """Raise ``UsageError`` unless the rest of the run would be measured by the same code on the same machine."""
+    info, now = contents.info, collect_fingerprint()
+    names = {suite if isinstance(suite, str) else suite.name for suite in options.suites}
+    if names and names != set(info.suites):
+        msg = f"run {info.run_id} is of {', '.join(info.suites)}, not {', '.join(sorted(names))}; resume it as it is"
+        raise UsageError(msg)
+    for what in ("machine_id", "python", "packages", "git"):
+        before, after = getattr(info.fingerprint, what), getattr(now, what)
+        if before != after:
+            msg = f"run {info.run_id} began with {what} {before}, and here it is {after}; start a new run"
+            raise UsageError(msg)
