@@ -21,7 +21,7 @@ from attnbench.errors import (
     EXIT_OK,
     worst_exit,
 )
-from attnbench.results.durations import clock
+from attnbench.show.units import clock
 
 TimeWord = Literal["slower", "same", "faster", "inconclusive", "not-comparable"]
 MemoryWord = Literal["larger", "same", "smaller", "inconclusive", "not-comparable", "not-measured"]

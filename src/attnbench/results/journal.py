@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-import math
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, Self, get_args
 
 from attnbench.errors import ResultsError
+from attnbench.results import finite
 
 RecordType = Literal["run", "cell", "samples", "event"]
 RECORD_TYPES: tuple[str, ...] = get_args(RecordType)
@@ -106,17 +106,8 @@ class Journal:
 
 
 def _line(kind: RecordType, data: Any) -> bytes:
-    record = {"type": kind, "data": _in_words(data)}
+    record = {"type": kind, "data": finite.replaced(data, finite.in_words)}
     return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-
-
-def _in_words(data: Any) -> Any:
-    """NaN and infinity as the words that the schema reads back: JSON has no such numbers."""
-    if isinstance(data, float) and not math.isfinite(data):
-        return "NaN" if math.isnan(data) else "Infinity" if data > 0 else "-Infinity"
-    if isinstance(data, Mapping):
-        return {key: _in_words(value) for key, value in data.items()}
-    return [_in_words(value) for value in data] if isinstance(data, (list, tuple)) else data
 
 
 def fail_writing(path: Path, error: OSError) -> NoReturn:

@@ -9,12 +9,12 @@ for every burst.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from attnbench.errors import ResultsError
+from attnbench.results import finite
 from attnbench.results.journal import Journal, fail_writing, read_journal
 from attnbench.results.store import refuse_foreign, write_whole
 
@@ -60,7 +60,8 @@ class PairsWriter:
         self._write()
 
     def _write(self) -> None:
-        write_whole(self.folder / INFO, json.dumps(_plain(self.info), indent=2, allow_nan=False) + "\n")
+        text = json.dumps(finite.replaced(self.info, finite.as_null), indent=2, allow_nan=False)
+        write_whole(self.folder / INFO, text + "\n")
 
     def __enter__(self) -> Self:
         return self
@@ -134,12 +135,3 @@ def _schema(pa: Any) -> Any:
             "started_at": real,
         }
     )
-
-
-def _plain(data: Any) -> Any:
-    """JSON has no infinity: an unbounded end is null."""
-    if isinstance(data, float) and not math.isfinite(data):
-        return None
-    if isinstance(data, Mapping):
-        return {str(name): _plain(value) for name, value in data.items()}
-    return [_plain(value) for value in data] if isinstance(data, (list, tuple)) else data
