@@ -19,7 +19,7 @@ from scipy import stats
 from attnbench.compare.rates import Rate, clustered, exact
 from attnbench.compare.sequential import CONFIRM, SCREEN, Comparison, Decision, Rules
 from attnbench.compare.signed_rank import robust_spread
-from attnbench.results.calibrations import Replayed, Trial
+from attnbench.results.calibrations import Replayed, SelfComparison
 
 # Drawing from fewer pairs says little of the tails.
 FEWEST = 12
@@ -63,7 +63,7 @@ def recorded(series: Iterable[Sequence[float]]) -> Noise:
     return draw
 
 
-def live_alarms(trials: Iterable[Trial], margin: float) -> tuple[Rate, int]:
+def live_alarms(trials: Iterable[SelfComparison], margin: float) -> tuple[Rate, int]:
     """Of cells that were compared with themselves by this margin, those called slower; in how many comparisons.
 
     Cells of one comparison are not independent, so the interval is clustered by comparison.
@@ -118,7 +118,7 @@ def replay(series: Sequence[Sequence[float]], margin: float, cells: int) -> Repl
     if len(log_ratios) < FEWEST:
         return None
     rules, noise = Rules(margin=margin, cells=cells), recorded(series)
-    found = exact(alarms(noise, rules), ALARM_TRIALS)
+    rate = exact(alarms(noise, rules), ALARM_TRIALS)
     smallest: dict[int, float | None] = dict.fromkeys(CAPS)
     for change in (one for one in SLOWDOWNS if one > margin):
         needed = pairs_to_find(noise, change, rules)
@@ -128,7 +128,17 @@ def replay(series: Sequence[Sequence[float]], margin: float, cells: int) -> Repl
         if smallest[CAPS[0]] is not None:
             break
     spread = robust_spread(recorded_both(log_ratios))
-    return Replayed(ALARM_TRIALS, found.count, found.low, found.high, spread, margin, cells, POWER, smallest)
+    return Replayed(
+        trials=ALARM_TRIALS,
+        alarms=rate.count,
+        low=rate.low,
+        high=rate.high,
+        spread=spread,
+        margin=margin,
+        cells=cells,
+        power=POWER,
+        found=smallest,
+    )
 
 
 def recorded_both(log_ratios: Sequence[float]) -> list[float]:

@@ -20,7 +20,7 @@ from attnbench.live.pairs import INTERRUPTED, Outcome, Pairs
 from attnbench.live.sides import Resolved
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.run.run import MEMORY_SHARE
-from attnbench.results.calibrations import Calibration, Trial, for_machine, joined
+from attnbench.results.calibrations import Calibration, SelfComparison, for_machine, joined
 from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.pairs import PairsWriter
 from attnbench.results.schema import Fingerprint
@@ -121,16 +121,34 @@ def calibrated(compared: Compared) -> Calibration:
     """What comparing a version with itself says of this machine, together with what was known of it."""
     now, machine = utc_now(), compared.fingerprint.machine_id
     new = [
-        Trial(now, one.impl, one.case_label, one.threads, one.verdict, tuple(one.log_ratios), compared.margin)
-        for one in compared.verdicts
-        if one.measured
+        SelfComparison(
+            started=now,
+            impl=verdict.impl,
+            case_label=verdict.case_label,
+            threads=verdict.threads,
+            verdict=verdict.verdict,
+            log_ratios=tuple(verdict.log_ratios),
+            margin=compared.margin,
+        )
+        for verdict in compared.verdicts
+        if verdict.measured
     ]
     trials = joined(for_machine(machine), new)
     rate, runs = live_alarms(trials, compared.margin)
     replayed = replay([one.log_ratios for one in trials], compared.margin, len(compared.verdicts))
-    outcome = compared.outcome
-    known = machine, now, trials, outcome.startup_s, outcome.cell_s, rate.count, rate.low, rate.high
-    return Calibration(*known, replayed, live=rate.of, runs=runs)
+    return Calibration(
+        machine_id=machine,
+        made=now,
+        trials=trials,
+        startup_s=compared.outcome.startup_s,
+        cell_s=compared.outcome.cell_s,
+        alarms=rate.count,
+        low=rate.low,
+        high=rate.high,
+        replayed=replayed,
+        live=rate.of,
+        runs=runs,
+    )
 
 
 def _info(resolved: Resolved, terms: Terms, rules: Rules, fingerprint: Fingerprint, started: str) -> dict[str, Any]:

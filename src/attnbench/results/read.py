@@ -176,11 +176,16 @@ def validated(model: type[AnyRecord], data: Any, path: Path) -> AnyRecord:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or model.__name__
-        more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
-        msg = f"{path} is damaged: {where}: {first['msg']}{more}; the folder is left untouched"
+        msg = f"{path} is damaged: {first_fault(error, model.__name__)}; the folder is left untouched"
         raise ResultsError(msg) from error
+
+
+def first_fault(error: ValidationError, whole: str) -> str:
+    """The first field that is wrong and why, in one line; ``whole`` is what to call all of it, if no field is."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or whole
+    more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
+    return f"{where}: {first['msg']}{more}"
 
 
 def _migrated(record: str, data: Any, version: int, path: Path) -> Mapping[str, Any]:
