@@ -21,7 +21,7 @@ CHUNK = 2000
 
 
 @dataclass(frozen=True)
-class Judged:
+class ManyVerdicts:
     """For every row: the verdict; the pairs after which it stood (``NEVER``); pairs that screened it (``NEVER``)."""
 
     verdict: Array
@@ -29,16 +29,16 @@ class Judged:
     screened: Array
 
 
-def judge(log_ratios: Array, rules: Rules) -> Judged:
+def judge(log_ratios: Array, rules: Rules) -> ManyVerdicts:
     """Judge rows of log-ratios (cells, pairs). With fewer than ``MOST`` pairs, some may stay open for their lack."""
     parts = [_judge(log_ratios[at : at + CHUNK], rules) for at in range(0, max(len(log_ratios), 1), CHUNK)]
     names = ("verdict", "decided_at", "screened")
-    return Judged(*(np.concatenate([getattr(one, name) for one in parts]) for name in names))
+    return ManyVerdicts(*(np.concatenate([getattr(one, name) for one in parts]) for name in names))
 
 
-def _judge(x: Array, rules: Rules) -> Judged:
+def _judge(x: Array, rules: Rules) -> ManyVerdicts:
     n, given = x.shape
-    found = Judged(np.zeros(n, np.int8), np.full(n, NEVER), np.full(n, NEVER))
+    found = ManyVerdicts(np.zeros(n, np.int8), np.full(n, NEVER), np.full(n, NEVER))
     towards, alive = np.zeros(n, np.int8), np.ones(n, bool)
     for look in sorted({*SCREEN.pairs, *SAME.pairs}):
         rows = np.flatnonzero(alive)
@@ -60,7 +60,7 @@ def _judge(x: Array, rules: Rules) -> Judged:
     return found
 
 
-def _confirm(found: Judged, rows: Array, x: Array, towards: Array, rules: Rules) -> None:
+def _confirm(found: ManyVerdicts, rows: Array, x: Array, towards: Array, rules: Rules) -> None:
     """The confirming stage of rows that were screened at one look; ``x`` are the pairs since."""
     began = int(found.screened[rows[0]])
     shown, alive = np.zeros(len(rows), bool), np.ones(len(rows), bool)
@@ -92,7 +92,7 @@ def _screened(seen: Array, rules: Rules) -> tuple[Array, Array]:
     return slower, ~slower & ((ranks * (seen < 0)).sum(1) >= limit)
 
 
-def _decide(found: Judged, rows: Array, word: int, at: int) -> None:
+def _decide(found: ManyVerdicts, rows: Array, word: int, at: int) -> None:
     found.verdict[rows], found.decided_at[rows] = word, at
 
 
@@ -126,7 +126,7 @@ def intervals(x: Array, confidence: float = REPORTED) -> tuple[Array, Array]:
     return means[:, place[0]], means[:, -1 - place[0]]
 
 
-def reported(log_ratios: Array, judged: Judged, pairs: Array) -> tuple[Array, Array]:
+def reported(log_ratios: Array, judged: ManyVerdicts, pairs: Array) -> tuple[Array, Array]:
     """The interval that each row reports when no more than ``pairs`` of its pairs were measured.
 
     It is from the confirming pairs alone where there are any, else from those that screened.
@@ -141,6 +141,6 @@ def reported(log_ratios: Array, judged: Judged, pairs: Array) -> tuple[Array, Ar
     return low, high
 
 
-def _spent(judged: Judged) -> Array:
+def _spent(judged: ManyVerdicts) -> Array:
     """After how many pairs a row takes no further one."""
     return np.where(judged.screened < NEVER, judged.screened + CONFIRM.pairs[-1], MOST_PAIRS)

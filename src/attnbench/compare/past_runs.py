@@ -21,7 +21,7 @@ Word = Literal["changed", "no change point", "too few runs"]
 
 
 @dataclass(frozen=True)
-class Point:
+class CellInRun:
     """A cell in one run; ``low`` and ``high`` are the interval within that run."""
 
     run_id: str
@@ -41,7 +41,7 @@ class Series:
     impl: str
     device: str
     threads: int
-    points: tuple[Point, ...]
+    points: tuple[CellInRun, ...]
     gaps: int = 0
     changes: tuple[ChangePoint, ...] = ()
     fewest: int = 0
@@ -194,9 +194,11 @@ def _of_cell(key: tuple[Any, ...], found: Sequence[tuple[RunInfo, Mapping[str, A
     return Series(suite, label, impl, device, threads, tuple(points), len(found) - len(points))
 
 
-def _point(info: RunInfo, row: Mapping[str, Any]) -> Point:
+def _point(info: RunInfo, row: Mapping[str, Any]) -> CellInRun:
     low, high = _none(row["time_low_s"]), _none(row["time_high_s"])
-    return Point(info.run_id, info.started, info.fingerprint.git or "unknown", float(row["time_median_s"]), low, high)
+    return CellInRun(
+        info.run_id, info.started, info.fingerprint.git or "unknown", float(row["time_median_s"]), low, high
+    )
 
 
 def _judged(one: Series, cells: int, fewest: int, margin: float) -> Series:

@@ -35,7 +35,7 @@ WORDS = ("slower", "same", "faster", "inconclusive")
 
 
 @dataclass(frozen=True)
-class Arm:
+class CampaignArm:
     """So many runs with a slowdown of ``extra`` per cent, of ``budget_s`` seconds each, for so many cells."""
 
     extra: int
@@ -57,7 +57,7 @@ def _key(row: Mapping[str, Any]) -> tuple[int, float, int]:
     return row["extra"], row["budget_s"], len(row["cells"])
 
 
-def arm(text: str, cells: int, seconds: Callable[[str], float | None]) -> Arm:
+def arm(text: str, cells: int, seconds: Callable[[str], float | None]) -> CampaignArm:
     """Read ``EXTRA:TIME:RUNS`` such as 10:2m:10."""
     parts = text.split(":")
     if len(parts) != 3 or not (parts[0].isdecimal() and parts[2].isdecimal()):  # noqa: PLR2004
@@ -66,7 +66,7 @@ def arm(text: str, cells: int, seconds: Callable[[str], float | None]) -> Arm:
     if int(parts[0]) not in EXTRAS:
         msg = f"--arm {text}: slowdowns are {', '.join(map(str, EXTRAS))} %"
         raise UsageError(msg)
-    return Arm(int(parts[0]), float(seconds(parts[1]) or 0), int(parts[2]), cells)
+    return CampaignArm(int(parts[0]), float(seconds(parts[1]) or 0), int(parts[2]), cells)
 
 
 def finished(journal: Path) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ def conditions(cells: int) -> Conditions:
     return here(own_rules(cells))
 
 
-def following(arms: Sequence[Arm], done: Sequence[Mapping[str, Any]]) -> Arm | None:
+def following(arms: Sequence[CampaignArm], done: Sequence[Mapping[str, Any]]) -> CampaignArm | None:
     """The arm whose turn it is: the one of which the smallest share is done; ``None`` when all are."""
     counts = Counter(_key(one) for one in done)
     left = [one for one in arms if counts[one.key] < one.runs]
@@ -93,7 +93,7 @@ def following(arms: Sequence[Arm], done: Sequence[Mapping[str, Any]]) -> Arm | N
 
 
 def campaign(
-    arms: Sequence[Arm],
+    arms: Sequence[CampaignArm],
     out: Path,
     *,
     runs: Path,
@@ -133,7 +133,7 @@ class Summary:
     share of the reported intervals (at ``sequential.REPORTED``) that hold the change that was made.
     """
 
-    arm: Arm
+    arm: CampaignArm
     runs: int
     words: Mapping[str, Rate]
     lost: int
@@ -148,11 +148,11 @@ class Summary:
 def summarise(rows: Sequence[Mapping[str, Any]]) -> list[Summary]:
     """Every arm that has a run, by size of the slowdown."""
     keys = sorted({_key(row) for row in rows})
-    arms = [Arm(extra, budget_s, 0, cells) for extra, budget_s, cells in keys]
+    arms = [CampaignArm(extra, budget_s, 0, cells) for extra, budget_s, cells in keys]
     return [_summary(one, [row for row in rows if _key(row) == one.key]) for one in arms]
 
 
-def _summary(one: Arm, rows: Sequence[Mapping[str, Any]]) -> Summary:
+def _summary(one: CampaignArm, rows: Sequence[Mapping[str, Any]]) -> Summary:
     cells = [cell for row in rows for cell in row["cells"]]
     lost = [sum(cell["verdict"] == LOST for cell in row["cells"]) for row in rows]
     sizes = [len(row["cells"]) - without for row, without in zip(rows, lost, strict=True)]

@@ -36,7 +36,7 @@ TAIL = 800
 
 
 @dataclass(frozen=True)
-class Trial:
+class ToolTrial:
     """One comparison to be made by a tool: a slowdown in per cent, lengths, wall seconds, a folder of its own."""
 
     extra: int
@@ -56,7 +56,7 @@ class Called:
     detail: Mapping[str, object] = field(default_factory=dict)
 
 
-Tool = Callable[[Trial], Called]
+Tool = Callable[[ToolTrial], Called]
 
 
 def check_extra() -> None:
@@ -77,7 +77,7 @@ def assumed_overhead(tool: str, cells: int) -> float:
     return fixed + each * cells
 
 
-def pytest_benchmark(trial: Trial) -> Called:
+def pytest_benchmark(trial: ToolTrial) -> Called:
     """``--benchmark-save``, then ``--benchmark-compare`` with four rules for ``--benchmark-compare-fail``."""
     (trial.folder / "test_attention.py").write_text(benches.PYTEST_BENCHMARK, encoding="utf-8")
     each = max((trial.seconds - trial.overhead_s) / 2 / len(trial.lengths), LEAST_S)
@@ -115,7 +115,7 @@ def pytest_benchmark(trial: Trial) -> Called:
     return Called(slower, took, 2 * each * len(trial.lengths))
 
 
-def asv(trial: Trial) -> Called:
+def asv(trial: ToolTrial) -> Called:
     """``asv run --python=same`` for two commits, then ``asv compare -f``, whose rule is that of ``asv continuous``."""
     folder = trial.folder
     (folder / "benchmarks").mkdir()
@@ -146,7 +146,7 @@ def asv(trial: Trial) -> Called:
     return Called(slower, time.monotonic() - began, 4 * each * len(trial.lengths))
 
 
-def pyperf(trial: Trial) -> Called:
+def pyperf(trial: ToolTrial) -> Called:
     """A script with ``pyperf.Runner`` twice, then ``pyperf compare_to``: slower and significant."""
     (trial.folder / "bench.py").write_text(benches.PYPERF, encoding="utf-8")
     each = (trial.seconds - trial.overhead_s) / 2 / len(trial.lengths)
@@ -187,13 +187,15 @@ def _commits(folder: Path) -> list[str]:
     return found
 
 
-def _environment(trial: Trial, extra: int, seconds: float) -> dict[str, str]:
+def _environment(trial: ToolTrial, extra: int, seconds: float) -> dict[str, str]:
     """What the benchmarks read, and the one thread that all frameworks get here."""
     own = {benches.EXTRA: str(extra), benches.LENGTHS: ",".join(map(str, trial.lengths))}
     return own | {benches.SECONDS: str(seconds)} | dict(discover.backend("numpy").process_environment(1))
 
 
-def _run(trial: Trial, arguments: Sequence[str], extra: int, *, seconds: float = 0.0, ok: Sequence[int] = (0,)) -> str:
+def _run(
+    trial: ToolTrial, arguments: Sequence[str], extra: int, *, seconds: float = 0.0, ok: Sequence[int] = (0,)
+) -> str:
     """A Python module or script in the folder of the trial; everything that it says."""
     # HOME, because asv keeps a file there; no plugins of pytest, and none of its variables, but the one that is judged.
     kept = {name: one for name, one in os.environ.items() if not name.startswith("PYTEST_")}

@@ -44,7 +44,7 @@ FOLDER = "attnbench-scoreboard-"
 
 
 @dataclass(frozen=True)
-class Asked:
+class TrialPlan:
     """What is to be tried: rounds of every tool and slowdown, cells, wall seconds of one trial."""
 
     rounds: int
@@ -76,7 +76,7 @@ class Asked:
 
 
 def trials(
-    asked: Asked,
+    plan: TrialPlan,
     out: Path,
     *,
     runs: Path,
@@ -93,10 +93,10 @@ def trials(
     done = counting(read(path))
     known = {_key(one) for one in done}
     with Journal(path, new=not path.exists()) as journal:
-        for turn in asked.turns():
+        for turn in plan.turns():
             if _key(turn) in known:
                 continue
-            if limit_s is not None and time.monotonic() - began + asked.seconds > limit_s:
+            if limit_s is not None and time.monotonic() - began + plan.seconds > limit_s:
                 said("the limit has no room for a further trial")
                 break
             row = _trial(turn, done, runs, wait_s, progress, said)
@@ -128,10 +128,10 @@ def conditions(tool: str, cells: int) -> Conditions:
     return here(hashed(tool, tools.versions().get(tool), RULES[tool], written, work()))
 
 
-def left(asked: Asked, done: Sequence[Mapping[str, Any]]) -> int:
+def left(plan: TrialPlan, done: Sequence[Mapping[str, Any]]) -> int:
     """How many trials are not made."""
     known = {_key(one) for one in done}
-    return sum(_key(turn) not in known for turn in asked.turns())
+    return sum(_key(turn) not in known for turn in plan.turns())
 
 
 def _key(one: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -187,7 +187,7 @@ def _theirs(turn: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> dict[
     overhead = min(overhead, turn["seconds"] / 2)
     folder = scratch.Scratch(FOLDER, Path.cwd())
     try:
-        trial = tools.Trial(turn["extra"], lengths(turn["cells"]), turn["seconds"], folder.path, overhead)
+        trial = tools.ToolTrial(turn["extra"], lengths(turn["cells"]), turn["seconds"], folder.path, overhead)
         called = tools.TOOLS[tool](trial)
     finally:
         folder.remove()

@@ -202,7 +202,7 @@ def ours(
             )
 
 
-def affordable(corpus: Corpus, judged: many.Judged, budget_s: float) -> Array:
+def affordable(corpus: Corpus, judged: many.ManyVerdicts, budget_s: float) -> Array:
     """For every run the pairs that its wall time affords, by the seconds that the recorded ones took."""
     cells = len(corpus.cells)
     alone = corpus.startup_s + corpus.cell_s / 4
