@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
 from attnbench.results.calibrations import Calibration, SelfComparison
 from attnbench.results.schema import (
     CellResult,
@@ -18,7 +19,6 @@ from attnbench.results.schema import (
 )
 from attnbench.results.store import RunWriter
 from attnbench.results.summary import summarise
-from attnbench.attention.spec import AttentionSpec
 from attnbench.suite import Cell
 
 IMPLS = ("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "jax/naive", "jax/nn-xla")

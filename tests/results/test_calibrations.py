@@ -12,7 +12,15 @@ from attnbench.results.calibrations import VARIABLE, Replayed, folder, for_machi
 from tests.results import synthetic
 
 REPLAYED = Replayed(
-    trials=2000, alarms=4, low=0.0005, high=0.0051, spread=0.02, margin=0.03, cells=4, power=0.95, found={11: None, 20: 0.1}
+    trials=2000,
+    alarms=4,
+    low=0.0005,
+    high=0.0051,
+    spread=0.02,
+    margin=0.03,
+    cells=4,
+    power=0.95,
+    found={11: None, 20: 0.1},
 )
 
 
@@ -115,7 +123,7 @@ def test_what_is_no_calibration_at_all_is_damaged_too(text: str, data: Path) -> 
     path = data / "calibration" / "m.json"
     path.parent.mkdir()
     path.write_text(text)
-    with pytest.raises(ResultsError, match="is damaged .*type: attnbench calibrate"):
+    with pytest.raises(ResultsError, match=r"is damaged .*type: attnbench calibrate"):
         for_machine("m")
 
 
