@@ -142,21 +142,22 @@ def read_journal(path: Path) -> Iterator[JournalRecord]:
 
 def seconds_by_suite(path: Path) -> dict[str, float]:
     """The wall time of each suite of a run, in all its parts; empty without a journal, or one from before this."""
-    found: dict[str, float] = {}
+    by_suite: dict[str, float] = {}
     if path.exists():
-        spent = (one.data for one in read_journal(path) if one.type == "event" and one.data.get("name") == "spent")
+        events = (record.data for record in read_journal(path) if record.type == "event")
+        spent = (event for event in events if event.get("name") == "spent")
         for suite, seconds in (pair for event in spent for pair in event.get("by_suite", {}).items()):
-            found[suite] = found.get(suite, 0.0) + float(seconds)
-    return found
+            by_suite[suite] = by_suite.get(suite, 0.0) + float(seconds)
+    return by_suite
 
 
 def _record(path: Path, number: int, line: bytes) -> JournalRecord:
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except ValueError as error:
         msg = f"{path} is damaged: line {number} is not JSON; the folder is left untouched"
         raise ResultsError(msg) from error
-    if not isinstance(found, Mapping) or set(found) != {"type", "data"} or found["type"] not in RECORD_TYPES:
+    if not isinstance(record, Mapping) or set(record) != {"type", "data"} or record["type"] not in RECORD_TYPES:
         msg = f"{path} is damaged or not a journal of attnbench: line {number} is no {', '.join(RECORD_TYPES)} record"
         raise ResultsError(msg)
-    return JournalRecord(found["type"], found["data"])
+    return JournalRecord(record["type"], record["data"])
