@@ -75,10 +75,10 @@ def _benchmark(row: CellResult, saved: Saved, *, twin: bool) -> dict[str, Any]:
 def extra_info(row: CellResult, fingerprint: Fingerprint) -> dict[str, Any]:
     """What a person looks for beside the times, and the row as a whole."""
     shown = ("suite", "impl", "dtype", "phase", "device", "threads", "status", "error_ratio", "flops", "min_bytes")
-    found: dict[str, Any] = {name: getattr(row, name) for name in (*shown, "peak_bytes", "cell_id")}
-    found |= {"case": row.case_label, "reason": one_line(row.reason) or None}
+    info: dict[str, Any] = {name: getattr(row, name) for name in (*shown, "peak_bytes", "cell_id")}
+    info |= {"case": row.case_label, "reason": one_line(row.reason) or None}
     versions = fingerprint.frameworks.get(row.backend, {})
-    return found | {"versions": dict(versions), ROW: row_data(row)}
+    return info | {"versions": dict(versions), ROW: row_data(row)}
 
 
 def row_data(row: CellResult) -> dict[str, Any]:
