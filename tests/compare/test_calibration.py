@@ -69,7 +69,7 @@ def test_the_sentence_names_both_and_says_which_is_which() -> None:
     series = spells(1, 0.01)
     trials = [synthetic.self_comparison(ratios, started="1", margin=0.03) for ratios in series]
     rate, runs = live_alarms(trials, 0.03)
-    live = {"alarms": rate.count, "low": rate.low, "high": rate.high, "live": rate.of, "runs": runs}
+    live: dict[str, Any] = {"alarms": rate.count, "low": rate.low, "high": rate.high, "live": rate.of, "runs": runs}
     text = synthetic.calibration(*trials, replayed=replay(series, 0.03, 8), **live).sentence(120)
     assert "0 of 8 cells of 1 live comparison called slower (at most 98 % are)" in text
     assert "judging blocks of its pairs again, " in text
