@@ -9,11 +9,12 @@ from attnbench.analysis.claim_rows import FILE
 from attnbench.analysis.judged import judge_run, judge_suite
 from attnbench.backends import discover
 from attnbench.errors import UsageError
-from attnbench.results import load
+from attnbench.results import load, read_info
 from attnbench.suite import Suite
 from tests.report import suites
 
-SAMPLE = Path(__file__).parents[2] / "results" / "2026-11-23-amd-epyc-2-cores-ablations-standard-sample"
+ROOT, NAME = Path(__file__).parents[2], "2026-11-23-amd-epyc-2-cores-ablations-standard-sample"
+SAMPLE, REPORT = ROOT / "results" / NAME, ROOT / "reports" / NAME
 
 
 def test_the_committed_verdicts_are_those_of_the_committed_rows() -> None:
@@ -58,3 +59,11 @@ def test_a_suite_that_is_not_installed_is_told_from_one_without_claims(tmp_path:
     silent = replace(suites.VARIANCE, claims=None)
     one = judge_suite("variance", rows, lambda _: silent)
     assert (one.suite, one.verdicts, one.failure) == (silent, (), None)
+
+
+def test_the_committed_report_shows_the_committed_verdicts() -> None:
+    shown, kept = pd.read_csv(REPORT / "verdicts.csv"), pd.read_parquet(SAMPLE / FILE)
+    assert list(shown["run_id"].unique()) == [read_info(SAMPLE).run_id]
+    assert list(shown.columns[1:]) == list(kept.columns)
+    for name in ("suite", "claim", "verdict"):
+        assert list(shown[name]) == list(kept[name])

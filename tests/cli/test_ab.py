@@ -23,10 +23,11 @@ from pyarrow import parquet
 from attnbench.commands.ab_output import open_lines
 from attnbench.compare.live import LiveVerdict
 from attnbench.live.revisions import Revisions
-from attnbench.results.calibrations import Calibration, Replayed, Trial, save
+from attnbench.results.calibrations import Replayed, save
 from attnbench.results.fingerprint import collect_hardware
 from attnbench.results.pairs import read_comparison, read_pairs
 from tests.cli.conftest import Cli
+from tests.results import synthetic
 
 if TYPE_CHECKING:
     from attnbench.live.comparison import Compared
@@ -288,16 +289,25 @@ def test_verdicts_come_with_what_this_machine_is_known_to_do_to_them(cli: Cli) -
     asked = ("ab", "numpy/naive", "numpy/naive", *SMALL, "--budget", "1s")
     before = cli(*asked, "--junit", "before.xml")
     assert "its own false-alarm rate is not known. Type: attnbench calibrate" in before.out
-    trials = (Trial("", "numpy/naive", "c", 1, "same", (0.01, -0.02) * 10),)
-    found = Replayed(2000, 4, 0.0005, 0.0051, 0.02, 0.03, 4, 0.95, {11: None, 20: 0.10})
-    save(Calibration(collect_hardware().id, "2026-01-02T03:04:05Z", trials, alarms=0, high=0.17, replayed=found))
+    replayed = Replayed(
+        trials=2000,
+        alarms=4,
+        low=0.0005,
+        high=0.0051,
+        spread=0.02,
+        margin=0.03,
+        cells=4,
+        power=0.95,
+        found={11: None, 20: 0.10},
+    )
+    known = synthetic.calibration(synthetic.self_comparison((0.01, -0.02) * 10), replayed=replayed, high=0.17)
+    save(known.model_copy(update={"machine_id": collect_hardware().id}))
     after = cli(*asked, "--margin", "5%", "--junit", "after.xml", "--markdown", "after.md")
     for text in (after.out, Path("after.md").read_text(), Path("after.xml").read_text()):
         assert "4 false alarms in 2000 replayed cells (0.20 %, at most 0.51 %)" in text
         assert "no slowdown of those tried is found reliably with 1 pair" in text
         assert "attnbench calibrate --margin 5% says it for that" in text
     assert "not calibrated" in Path("before.xml").read_text()
-    known = Calibration("m", "2026-01-02T03:04:05Z", trials, replayed=found)
     assert "with 20 pairs a slowdown of 10 % is found in at least 95 of 100, by a margin of 3 %" in known.sentence(25)
 
 

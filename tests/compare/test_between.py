@@ -14,7 +14,7 @@ from scipy import stats
 from attnbench.compare import Verdict, compare, compare_runs, load_saved
 from attnbench.compare.between import ASSUMED, FEWEST_REPEATS, BetweenRuns, recorded
 from attnbench.compare.live_command import live_advice
-from attnbench.results.calibrations import VARIABLE, Calibration, Trial, save
+from attnbench.results.calibrations import VARIABLE, save
 from attnbench.results.schema import Imported, RunInfo
 from tests.results import synthetic
 
@@ -39,7 +39,7 @@ def earlier(out: Path, count: int, drift: float, gits: list[str] | None = None, 
 
 
 def calibrate(values: list[float], machine: str = MACHINE) -> None:
-    save(Calibration(machine, "2026-01-01T00:00:00Z", (Trial("", "numpy/naive", "c", 1, "same", tuple(values)),)))
+    save(synthetic.calibration(synthetic.self_comparison(values), machine=machine))
 
 
 def test_nothing_recorded_is_said_and_a_cautious_spread_assumed(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from attnbench.compare.calibration import BLOCK, alarms, live_alarms, recorded, 
 from attnbench.compare.rates import clustered
 from attnbench.compare.sequential import Rules
 from attnbench.live import comparison
-from attnbench.results.calibrations import Calibration, Trial, for_machine, save
+from attnbench.results.calibrations import SelfComparison, for_machine, save
 from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
+from tests.results import synthetic
 
 
 def spells(length: int, spread: float = 0.06) -> list[list[float]]:
@@ -48,8 +49,8 @@ def test_pairs_are_drawn_in_blocks_of_one_sign() -> None:
     assert recorded(series)(np.random.default_rng(0), BLOCK + 1).shape == (BLOCK + 1,)
 
 
-def trial(started: str, verdict: str, margin: float | None = 0.03) -> Trial:
-    return Trial(started, "numpy/naive", "c", 1, verdict, (0.01,), margin)
+def trial(started: str, verdict: str, margin: float | None = 0.03) -> SelfComparison:
+    return synthetic.self_comparison(started=started, verdict=verdict, margin=margin)
 
 
 def test_live_alarms_are_counted_by_comparison_and_by_margin() -> None:
@@ -66,11 +67,10 @@ def test_live_alarms_are_counted_by_comparison_and_by_margin() -> None:
 
 def test_the_sentence_names_both_and_says_which_is_which() -> None:
     series = spells(1, 0.01)
-    trials = tuple(Trial("1", "numpy/naive", "c", 1, "same", tuple(one), 0.03) for one in series)
+    trials = [synthetic.self_comparison(ratios, started="1", margin=0.03) for ratios in series]
     rate, runs = live_alarms(trials, 0.03)
-    live = rate.count, rate.low, rate.high
-    kept = Calibration("m", "2026-01-01", trials, 1.0, 1.0, *live, replay(series, 0.03, 8), live=rate.of, runs=runs)
-    text = kept.sentence(120)
+    live: dict[str, Any] = {"alarms": rate.count, "low": rate.low, "high": rate.high, "live": rate.of, "runs": runs}
+    text = synthetic.calibration(*trials, replayed=replay(series, 0.03, 8), **live).sentence(120)
     assert "0 of 8 cells of 1 live comparison called slower (at most 98 % are)" in text
     assert "judging blocks of its pairs again, " in text
     assert "false alarms in 2000 replayed cells" in text
@@ -78,7 +78,7 @@ def test_the_sentence_names_both_and_says_which_is_which() -> None:
 
 def test_a_file_from_before_margins_were_kept_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATTNBENCH_DATA", str(tmp_path))
-    path = save(Calibration("m", "2026-01-01", (trial("1", "same"),)))
+    path = save(synthetic.calibration(trial("1", "same")))
     found = json.loads(path.read_text())
     del found["trials"][0]["margin"], found["live"], found["runs"]
     path.write_text(json.dumps({**found, "notes": {}}))

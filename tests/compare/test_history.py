@@ -184,8 +184,8 @@ def test_machines_are_never_mixed(results: Path, tmp_path: Path) -> None:
     assert history(every).runs == (info.run_id,)
     ours = synthetic.fingerprint().machine_id
     assert info.run_id not in history(every, machine=ours[:6]).runs
-    assert len(history(every, here=ours).runs) == 17
-    assert any("machine differs" in one.reason for one in history(every, here=ours).left_out)
+    assert len(history(every, this_machine=ours).runs) == 17
+    assert any("machine differs" in one.reason for one in history(every, this_machine=ours).left_out)
 
 
 def test_the_oldest_of_very_many_runs_are_left_out_and_told(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,9 @@ from attnbench.compare.calibration import (
 from attnbench.compare.live import LiveJudge, LiveVerdict, MemoryVerdict, exit_code, timed, weigh, weigh_again
 from attnbench.compare.sequential import MOST_PAIRS, Comparison, Rules
 from attnbench.errors import ResultsError
-from attnbench.results.calibrations import Calibration, Trial, for_machine, save
-from attnbench.results.durations import clock
+from attnbench.results.calibrations import for_machine, save
+from attnbench.show.units import clock
+from tests.results import synthetic
 
 MIB = 2**20
 
@@ -222,8 +223,8 @@ def test_calibrations_are_kept_by_machine(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("ATTNBENCH_DATA", str(tmp_path))
     assert for_machine("m1") is None
     ratios = tuple(float(x) for x in np.random.default_rng(3).normal(0, 0.02, 30))
-    trial = Trial("2026-01-01T00:00:00Z", "numpy/naive", "forward", 1, "same", ratios)
-    kept = Calibration("m1", "2026-01-01T00:00:00Z", (trial,), 1.0, 0.5, 0, 0.0, 0.9, replay([ratios], 0.03, 1))
+    trial, replayed = synthetic.self_comparison(ratios), replay([ratios], 0.03, 1)
+    kept = synthetic.calibration(trial, machine="m1", startup_s=1.0, high=0.9, replayed=replayed)
     path = save(kept)
     assert for_machine("m1") == kept
     text = kept.sentence(60)

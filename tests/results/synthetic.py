@@ -1,12 +1,14 @@
 """Synthetic runs that look like real ones: times that grow with T², heavy tails, failures of every kind."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.results.calibrations import Calibration, SelfComparison
 from attnbench.results.schema import (
     CellResult,
     Fingerprint,
@@ -17,7 +19,6 @@ from attnbench.results.schema import (
 )
 from attnbench.results.store import RunWriter
 from attnbench.results.summary import summarise
-from attnbench.attention.spec import AttentionSpec
 from attnbench.suite import Cell
 
 IMPLS = ("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "jax/naive", "jax/nn-xla")
@@ -29,6 +30,18 @@ FRAMEWORKS = {
     "torch": {"torch": "2.13.0", "blas": "MKL 2024.2"},
     "jax": {"jax": "0.10.2", "jaxlib": "0.10.2"},
 }
+
+
+def self_comparison(log_ratios: Sequence[float] = (0.01,), **changes: Any) -> SelfComparison:
+    """A cell that was compared with itself."""
+    made: dict[str, Any] = {"started": "", "impl": "numpy/naive", "case_label": "c", "threads": 1, "verdict": "same"}
+    return SelfComparison(**{**made, "log_ratios": tuple(log_ratios), **changes})
+
+
+def calibration(*trials: SelfComparison, machine: str = "m", **changes: Any) -> Calibration:
+    """What is known of a machine from these."""
+    made: dict[str, Any] = {"made": "2026-01-02T03:04:05Z", "replayed": None}
+    return Calibration(**{**made, "machine_id": machine, "trials": trials, **changes})
 
 
 def fingerprint(**changes: Any) -> Fingerprint:

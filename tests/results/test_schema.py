@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
 from attnbench.results.schema import (
     SCHEMA_FILE,
     SCHEMA_VERSION,
@@ -18,7 +19,6 @@ from attnbench.results.schema import (
     schema_text,
     write_schema,
 )
-from attnbench.attention.spec import AttentionSpec
 from tests.results import synthetic
 
 BASE: dict[str, Any] = {

@@ -36,7 +36,7 @@ from attnbench.scoreboard.page import fill
 from attnbench.workers import placement, scratch
 from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
 
-ARMS = [campaign.Arm(0, 120, 4), campaign.Arm(10, 120, 2)]
+ARMS = [campaign.CampaignArm(0, 120, 4), campaign.CampaignArm(10, 120, 2)]
 
 
 @dataclass
@@ -162,7 +162,7 @@ def test_cells_that_were_not_compared_improve_no_rate(tmp_path: Path, monkeypatc
         )
 
     monkeypatch.setattr(campaign, "compare_ours", compared)
-    path = campaign.campaign([campaign.Arm(0, 120, 4)], tmp_path, runs=tmp_path, said=lambda _: None)
+    path = campaign.campaign([campaign.CampaignArm(0, 120, 4)], tmp_path, runs=tmp_path, said=lambda _: None)
     (found,) = campaign.summarise(campaign.finished(path))
     assert (found.words["slower"].count, found.words["slower"].of, found.lost) == (1, 23, 9)
     assert (found.any_slower.count, found.any_slower.of) == (1, 2), "runs of which all is known"
@@ -194,10 +194,10 @@ def test_a_senseless_arm_is_refused(text: str) -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_trials_go_on_and_a_tool_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = trials.TrialPlan(2, (0, 10), 2, 60.0, ("attnbench", "asv"))
+    plan = trials.TrialPlan(2, (0, 10), 2, 60.0, ("attnbench", "asv"))
     overheads = []
 
-    def asv(trial: tools.Trial) -> tools.Called:
+    def asv(trial: tools.ToolTrial) -> tools.Called:
         overheads.append(trial.overhead_s)
         if trial.extra:
             msg = "asv ended with status 1"
@@ -208,9 +208,9 @@ def test_trials_go_on_and_a_tool_that_fails_is_told(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("ATTNBENCH_LOCK", str(tmp_path / "lock"))
     monkeypatch.setattr(tools, "TOOLS", {"asv": asv})
     heard: list[str] = []
-    path = trials.trials(asked, tmp_path, runs=tmp_path, said=heard.append)
+    path = trials.trials(plan, tmp_path, runs=tmp_path, said=heard.append)
     rows = trials.read(path)
-    assert trials.left(asked, rows) == 0
+    assert trials.left(plan, rows) == 0
     assert Counter((row["tool"], row["extra"]) for row in rows) == dict.fromkeys(
         [("attnbench", 0), ("attnbench", 10), ("asv", 0), ("asv", 10)], 2
     )
@@ -227,12 +227,12 @@ def test_trials_go_on_and_a_tool_that_fails_is_told(tmp_path: Path, monkeypatch:
     used = {tool: version for row in rows for tool, version in row["versions"].items()}
     assert trials.recorded_by(rows, 0).endswith(f"; asv {used['asv']}.")
     assert "| attnbench ab | 0 of 4: 0 % [0, 84.2] | 0 of 2: 0 % [0, 84.2] | 4 of 4: 100 %" in table
-    trials.trials(asked, tmp_path, runs=tmp_path, said=heard.append)
+    trials.trials(plan, tmp_path, runs=tmp_path, said=heard.append)
     assert len(trials.read(path)) == len(rows)
     installed = {**tools.versions(), "asv": "0.0"}
     monkeypatch.setattr(tools, "versions", lambda: installed)
-    assert trials.left(asked, trials.counting(rows)) == 4, "what another asv said is asked again of this one"
-    trials.trials(asked, tmp_path, runs=tmp_path, said=heard.append)
+    assert trials.left(plan, trials.counting(rows)) == 4, "what another asv said is asked again of this one"
+    trials.trials(plan, tmp_path, runs=tmp_path, said=heard.append)
     rows = trials.counting(trials.read(path))
     assert {row["versions"]["asv"] for row in rows if row["tool"] == "asv"} == {"0.0"}
     assert trials.flat(trials.read(path))[-1]["machine_id"] == rows[0]["machine_id"]

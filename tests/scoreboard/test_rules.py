@@ -77,7 +77,7 @@ def test_pytest_benchmark() -> None:
 
 
 def trial(tool: str, folder: Path, extra: int) -> tools.Called:
-    return tools.TOOLS[tool](tools.Trial(extra, [16], 0.1, folder, 0.0))
+    return tools.TOOLS[tool](tools.ToolTrial(extra, [16], 0.1, folder, 0.0))
 
 
 def test_pytest_benchmark_itself(tmp_path: Path) -> None:

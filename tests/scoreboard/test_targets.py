@@ -44,7 +44,7 @@ def test_a_target_is_met_only_by_the_whole_interval(target: targets.Target, low:
     assert targets.held(Rate(1, 2, low, high), target) == word
 
 
-def summary(arm: campaign.Arm, slower: Rate, spread: float) -> campaign.Summary:
+def summary(arm: campaign.CampaignArm, slower: Rate, spread: float) -> campaign.Summary:
     words = {"slower": slower, "same": exact(0, 80), "faster": exact(0, 80), "inconclusive": exact(0, 80)}
     return campaign.Summary(arm, 10, words, 0, exact(0, 10), exact(76, 80), spread, 20.0, 0, 0.0)
 
@@ -58,8 +58,8 @@ def test_the_table_holds_replay_and_live_against_every_target() -> None:
     replayed = Result(OURS, 120.0, 0.0, exact(0, 10_000), exact(0, 1250), covered=exact(9_500, 10_000))
     foreign = Result("asv", 120.0, 0.1, exact(9_990, 10_000), exact(1, 1250))
     live = [
-        summary(campaign.Arm(0, 120, 0), exact(0, 80), 0.01),
-        summary(campaign.Arm(10, 120, 0), exact(80, 80), 0.01),
+        summary(campaign.CampaignArm(0, 120, 0), exact(0, 80), 0.01),
+        summary(campaign.CampaignArm(10, 120, 0), exact(80, 80), 0.01),
     ]
     found = targets.table([replayed, foreign], 0.01, live)
     assert len(found.splitlines()) == 2 + len(targets.TARGETS)
@@ -70,7 +70,7 @@ def test_the_table_holds_replay_and_live_against_every_target() -> None:
     ]
     assert row(found, FOUND)[1:] == ["at least 95 %", "not measured yet", "80 of 80: 100 % [95.5, 100]: met"]
     assert row(found, HELD)[1:3] == ["93 to 97 %", "9500 of 10000: 95.0 % [94.6, 95.4]: met"]
-    noisy = targets.table([], None, [summary(campaign.Arm(10, 120, 0), exact(20, 80), 0.06)])
+    noisy = targets.table([], None, [summary(campaign.CampaignArm(10, 120, 0), exact(20, 80), 0.06)])
     assert row(noisy, FOUND)[3].endswith("out of scope, since the spread of pairs was 6.0 %")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from attnbench.results.durations import clock
+from attnbench.show.units import clock
 
 if TYPE_CHECKING:
     from attnbench.agree.check.rows import CheckRow

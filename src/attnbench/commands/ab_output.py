@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from attnbench.compare.live import UNSUPPORTED, LiveVerdict, percent
 from attnbench.report.console import render, wants_colour
 from attnbench.report.tables import Column, Table
-from attnbench.results.durations import clock
 from attnbench.show import units
+from attnbench.show.units import clock
 
 if TYPE_CHECKING:
     from attnbench.live.comparison import Compared

@@ -88,7 +88,7 @@ def _options(asked: WantedComparison) -> str:
 
 
 def _plan_lines(size: float, margin: float, cells: int, found: Any, took: float | None, chosen: str) -> list[str]:
-    from attnbench.results.durations import clock
+    from attnbench.show.units import clock
 
     source = (
         f"assuming a spread of {100 * found.spread:g} % with heavy tails (this machine is not calibrated; type: "

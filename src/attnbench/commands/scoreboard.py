@@ -50,10 +50,10 @@ def live(
 
     extras = [_whole(one) for one in effects.split(",")]
     named = tools.split(",") if tools else tried.ALL
-    asked = tried.TrialPlan(trials, extras, cells, seconds_each, named)
+    plan = tried.TrialPlan(trials, extras, cells, seconds_each, named)
     end_as_interrupted()
     path = tried.trials(
-        asked,
+        plan,
         out,
         runs=out / RUNS,
         limit_s=seconds(budget),
@@ -65,7 +65,7 @@ def live(
     rows = tried.counting(every)
     if not rows:
         _end_with_nothing("no trial was finished here", path, as_json=as_json)
-    left = tried.left(asked, rows)
+    left = tried.left(plan, rows)
     write_csv(tried.flat(every), out / "trials.csv")
     text = f"{tried.table(rows)}\n\n{tried.recorded_by(rows, len(every) - len(rows))}"
     filled = fill(page, "live", text)

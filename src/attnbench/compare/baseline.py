@@ -58,7 +58,7 @@ def set_baseline(run: SavedRun, name: str | None = None, folder: Path = FOLDER) 
         msg = f"a baseline is named by letters, digits, '.', '_' and '-'; got {name!r}"
         raise UsageError(msg)
     cells = [_kept(run, row) for row in records(run.cells)]
-    if not any(one["bursts"] for one in cells):
+    if not any(cell["bursts"] for cell in cells):
         msg = f"run {run.info.run_id} has no time in it: nothing could be held to it"
         raise UsageError(msg)
     path = folder / f"{name}.json"
@@ -68,7 +68,7 @@ def set_baseline(run: SavedRun, name: str | None = None, folder: Path = FOLDER) 
         msg = f"{folder} cannot be written ({error.strerror}); name another folder with --dir"
         raise ResultsError(msg) from error
     # A line for each cell, so that a change of the file can be read.
-    lines = ",\n".join(json.dumps(one, separators=(",", ":")) for one in cells)
+    lines = ",\n".join(json.dumps(cell, separators=(",", ":")) for cell in cells)
     about = {"format": FORMAT, "version": VERSION, "run": run.info.model_dump(mode="json")}
     head = json.dumps(about, indent=1)[:-2]
     write_whole(path, f'{head},\n "cells": [\n{lines}\n ]\n}}\n')
@@ -76,12 +76,12 @@ def set_baseline(run: SavedRun, name: str | None = None, folder: Path = FOLDER) 
 
 
 def _kept(run: SavedRun, row: dict[str, Any]) -> dict[str, Any]:
-    found = frame_bursts(run.samples, row["cell_id"], row["cache"])
+    counted = frame_bursts(run.samples, row["cell_id"], row["cache"])
     bursts: dict[int, list[float]] = {}
-    for value, replicate in zip(found.values, found.replicates, strict=True):
+    for value, replicate in zip(counted.values, counted.replicates, strict=True):
         bursts.setdefault(replicate, []).append(float(f"{value:.{DIGITS}g}"))
-    own = {name: _plain(row.get(name)) for name in KEPT}
-    return own | {"bursts": list(bursts.values())}
+    kept = {name: _plain(row.get(name)) for name in KEPT}
+    return kept | {"bursts": list(bursts.values())}
 
 
 def _plain(value: Any) -> Any:

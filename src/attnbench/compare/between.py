@@ -63,8 +63,8 @@ class BetweenRuns:
 
 def recorded(base: RunInfo, head: RunInfo, folders: Iterable[Path] = ()) -> BetweenRuns:
     """What is known of the machine of ``base``; ``folders`` hold runs, those of base and head are left out."""
-    found = _of_runs(base, {base.run_id, head.run_id}, folders)
-    return found or _of_calibration(base.fingerprint.machine_id) or BetweenRuns(ASSUMED)
+    by_runs = _of_runs(base, {base.run_id, head.run_id}, folders)
+    return by_runs or _of_calibration(base.fingerprint.machine_id) or BetweenRuns(ASSUMED)
 
 
 def _of_calibration(machine_id: str) -> BetweenRuns | None:
@@ -99,8 +99,8 @@ def _of_runs(base: RunInfo, left_out: set[str], folders: Iterable[Path]) -> Betw
 
 
 def _newest(folders: Iterable[Path]) -> list[Path]:
-    found = {path.parent.resolve() for folder in folders for path in folder.glob(f"*/{RUN}")}
-    return sorted(found, key=lambda path: path.name)[-MOST_RUNS:]
+    runs = {path.parent.resolve() for folder in folders for path in folder.glob(f"*/{RUN}")}
+    return sorted(runs, key=lambda path: path.name)[-MOST_RUNS:]
 
 
 def _repeats(info: RunInfo, base: RunInfo) -> bool:
@@ -124,4 +124,4 @@ def _levels(runs: Sequence[Path]) -> list[Any]:
             # Another version of the framework is other code.
             if unlike(infos.setdefault(key, info), info, str(row["backend"])) is None:
                 levels.setdefault(key, []).append(math.log(row["time_median_s"]))
-    return [np.asarray(found) for found in levels.values() if len(found) > 1]
+    return [np.asarray(values) for values in levels.values() if len(values) > 1]

@@ -19,7 +19,7 @@ from scipy import stats
 from attnbench.compare.rates import Rate, clustered, exact
 from attnbench.compare.sequential import CONFIRM, SCREEN, Comparison, Decision, Rules
 from attnbench.compare.signed_rank import robust_spread
-from attnbench.results.calibrations import Replayed, Trial
+from attnbench.results.calibrations import Replayed, SelfComparison
 
 # Drawing from fewer pairs says little of the tails.
 FEWEST = 12
@@ -53,8 +53,10 @@ class Forecast:
 
 def recorded(series: Iterable[Sequence[float]]) -> Noise:
     """Blocks of consecutive pairs of a recorded cell, with a fair sign each; a cell's first pair follows its last."""
-    cells = [np.asarray(one, dtype=np.float64) for one in series if len(one)]
-    blocks = np.concatenate([one[(np.arange(len(one))[:, None] + np.arange(BLOCK)) % len(one)] for one in cells])
+    cells = [np.asarray(ratios, dtype=np.float64) for ratios in series if len(ratios)]
+    blocks = np.concatenate(
+        [ratios[(np.arange(len(ratios))[:, None] + np.arange(BLOCK)) % len(ratios)] for ratios in cells]
+    )
 
     def draw(rng: np.random.Generator, n: int) -> Array:
         drawn = rng.choice(blocks, math.ceil(n / BLOCK))
@@ -63,16 +65,18 @@ def recorded(series: Iterable[Sequence[float]]) -> Noise:
     return draw
 
 
-def live_alarms(trials: Iterable[Trial], margin: float) -> tuple[Rate, int]:
+def live_alarms(trials: Iterable[SelfComparison], margin: float) -> tuple[Rate, int]:
     """Of cells that were compared with themselves by this margin, those called slower; in how many comparisons.
 
     Cells of one comparison are not independent, so the interval is clustered by comparison.
     """
     by_run: dict[str, list[bool]] = {}
-    for one in trials:
-        if one.margin is not None and math.isclose(one.margin, margin):
-            by_run.setdefault(one.started, []).append(one.verdict == "slower")
-    return clustered([sum(found) for found in by_run.values()], [len(found) for found in by_run.values()]), len(by_run)
+    for trial in trials:
+        if trial.margin is not None and math.isclose(trial.margin, margin):
+            by_run.setdefault(trial.started, []).append(trial.verdict == "slower")
+    return clustered([sum(slower) for slower in by_run.values()], [len(slower) for slower in by_run.values()]), len(
+        by_run
+    )
 
 
 def assumed(spread: float = ASSUMED_SPREAD) -> Noise:
@@ -83,14 +87,16 @@ def assumed(spread: float = ASSUMED_SPREAD) -> Noise:
 
 def judge(values: Iterable[float], rules: Rules) -> Decision:
     """The verdict on pairs that come in this order."""
-    one = Comparison(rules)
+    comparison = Comparison(rules)
     for value in values:
         spent = (
-            len(one.screening) >= SCREEN.pairs[-1] if one.towards is None else len(one.confirming) >= CONFIRM.pairs[-1]
+            len(comparison.screening) >= SCREEN.pairs[-1]
+            if comparison.towards is None
+            else len(comparison.confirming) >= CONFIRM.pairs[-1]
         )
-        if spent or one.add(float(value)) is not None:
+        if spent or comparison.add(float(value)) is not None:
             break
-    return one.close()
+    return comparison.close()
 
 
 def alarms(noise: Noise, rules: Rules, trials: int = ALARM_TRIALS, pairs: int = CAPS[4]) -> int:
@@ -102,11 +108,11 @@ def alarms(noise: Noise, rules: Rules, trials: int = ALARM_TRIALS, pairs: int = 
 def pairs_to_find(noise: Noise, change: float, rules: Rules, trials: int = POWER_TRIALS) -> Array:
     """Pairs until each of so many replays calls the slowdown ``slower``; infinite where it never does."""
     rng, shift = np.random.default_rng(SEED), math.log1p(change)
-    found = []
+    pairs = []
     for _ in range(trials):
         decision = judge(noise(rng, MOST) + shift, rules)
-        found.append(decision.screened + decision.confirmed if decision.verdict == "slower" else math.inf)
-    return np.asarray(found, dtype=np.float64)
+        pairs.append(decision.screened + decision.confirmed if decision.verdict == "slower" else math.inf)
+    return np.asarray(pairs, dtype=np.float64)
 
 
 def replay(series: Sequence[Sequence[float]], margin: float, cells: int) -> Replayed | None:
@@ -114,13 +120,13 @@ def replay(series: Sequence[Sequence[float]], margin: float, cells: int) -> Repl
 
     ``series`` has the log-ratios of each recorded cell in their order.
     """
-    log_ratios = [value for one in series for value in one]
+    log_ratios = [value for ratios in series for value in ratios]
     if len(log_ratios) < FEWEST:
         return None
     rules, noise = Rules(margin=margin, cells=cells), recorded(series)
-    found = exact(alarms(noise, rules), ALARM_TRIALS)
+    rate = exact(alarms(noise, rules), ALARM_TRIALS)
     smallest: dict[int, float | None] = dict.fromkeys(CAPS)
-    for change in (one for one in SLOWDOWNS if one > margin):
+    for change in (size for size in SLOWDOWNS if size > margin):
         needed = pairs_to_find(noise, change, rules)
         for cap in CAPS:
             if smallest[cap] is None and float((needed <= cap).mean()) >= POWER:
@@ -128,7 +134,17 @@ def replay(series: Sequence[Sequence[float]], margin: float, cells: int) -> Repl
         if smallest[CAPS[0]] is not None:
             break
     spread = robust_spread(recorded_both(log_ratios))
-    return Replayed(ALARM_TRIALS, found.count, found.low, found.high, spread, margin, cells, POWER, smallest)
+    return Replayed(
+        trials=ALARM_TRIALS,
+        alarms=rate.count,
+        low=rate.low,
+        high=rate.high,
+        spread=spread,
+        margin=margin,
+        cells=cells,
+        power=POWER,
+        found=smallest,
+    )
 
 
 def recorded_both(log_ratios: Sequence[float]) -> list[float]:

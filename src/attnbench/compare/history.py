@@ -63,12 +63,12 @@ def change_points(values: Sequence[float] | Array, cells: int = 1, margin: float
         return []
     search = ruptures.Pelt(model="rank", min_size=SMALLEST, jump=1).fit(np.log(times))
     ends = _placed(np.log(times), [0, *search.predict(pen=penalty(times.size, cells))])
-    while found := [_found(times, *ends[i : i + 3]) for i in range(len(ends) - 2)]:
-        smallest = min(found, key=lambda one: abs(math.log(one.ratio)))
+    while points := [_change_point(times, *ends[i : i + 3]) for i in range(len(ends) - 2)]:
+        smallest = min(points, key=lambda point: abs(math.log(point.ratio)))
         if abs(math.log(smallest.ratio)) >= math.log1p(margin):
             break
         ends.remove(smallest.at)
-    return found
+    return points
 
 
 def _placed(logs: Array, ends: list[int]) -> list[int]:
@@ -94,11 +94,11 @@ def require_ruptures() -> Any:
     return ruptures
 
 
-def _found(times: Array, start: int, at: int, end: int) -> ChangePoint:
+def _change_point(times: Array, start: int, at: int, end: int) -> ChangePoint:
     before, after = times[start:at], times[at:end]
-    found = ratio_interval(list(before), list(after), CONFIDENCE)
-    low, high = (found.low, found.high) if math.isfinite(found.high) else (None, None)
-    return ChangePoint(at, found.ratio, low, high, before.size, after.size)
+    interval = ratio_interval(list(before), list(after), CONFIDENCE)
+    low, high = (interval.low, interval.high) if math.isfinite(interval.high) else (None, None)
+    return ChangePoint(at, interval.ratio, low, high, before.size, after.size)
 
 
 @lru_cache(maxsize=256)
@@ -140,11 +140,11 @@ def _gains(orders: Array) -> Array:
     variance = (n * n - 1) / 12
     # All ranks together have mean 0, so a split is worth the sum of n_i mean_i² over its segments.
     at = np.arange(SMALLEST, n - SMALLEST + 1)
-    one = sums[:, at] ** 2 * (1 / at + 1 / (n - at))
-    best = one.max(axis=1)
+    of_one = sums[:, at] ** 2 * (1 / at + 1 / (n - at))
+    best = of_one.max(axis=1)
     for start in range(SMALLEST, n - 2 * SMALLEST + 1):
         ends = np.arange(start + SMALLEST, n - SMALLEST + 1)
         inner = (sums[:, ends] - sums[:, [start]]) ** 2 / (ends - start)
-        two = sums[:, [start]] ** 2 / start + inner + sums[:, ends] ** 2 / (n - ends)
-        best = np.maximum(best, two.max(axis=1) / 2)
+        of_two = sums[:, [start]] ** 2 / start + inner + sums[:, ends] ** 2 / (n - ends)
+        best = np.maximum(best, of_two.max(axis=1) / 2)
     return np.asarray(best / variance)

@@ -21,7 +21,7 @@ from attnbench.errors import (
     EXIT_OK,
     worst_exit,
 )
-from attnbench.results.durations import clock
+from attnbench.show.units import clock
 
 TimeWord = Literal["slower", "same", "faster", "inconclusive", "not-comparable"]
 MemoryWord = Literal["larger", "same", "smaller", "inconclusive", "not-comparable", "not-measured"]
@@ -57,19 +57,19 @@ class LiveJudge:
 
     def add(self, log_ratio: float) -> Decision | None:
         """Take one more pair; a decision, or ``None`` while further pairs can bring one."""
-        one = self._comparison
-        if self._keep_going and (one.decided is not None or self._spent()):
+        comparison = self._comparison
+        if self._keep_going and (comparison.decided is not None or self._spent()):
             return None
-        decided = one.add(log_ratio)
+        decided = comparison.add(log_ratio)
         if self._keep_going:
             return None
-        return one.close() if self._spent() else decided
+        return comparison.close() if self._spent() else decided
 
     def _spent(self) -> bool:
-        one = self._comparison
-        if one.towards is None:
-            return len(one.screening) >= SCREEN.pairs[-1]
-        return len(one.confirming) >= CONFIRM.pairs[-1]
+        comparison = self._comparison
+        if comparison.towards is None:
+            return len(comparison.screening) >= SCREEN.pairs[-1]
+        return len(comparison.confirming) >= CONFIRM.pairs[-1]
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class LiveVerdict:
 
 def timed(decision: Decision, pair_s: float) -> dict[str, Any]:
     """The fields of a ``LiveVerdict`` that a decision gives; ``pair_s`` is what a further pair takes."""
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "verdict": decision.verdict,
         "screened": decision.screened,
         "confirmed": decision.confirmed,
@@ -181,11 +181,11 @@ def timed(decision: Decision, pair_s: float) -> dict[str, Any]:
     if decision.effect is not None:
         effect = decision.effect
         bounded = math.isfinite(effect.low) and math.isfinite(effect.high)
-        found |= {"change": math.expm1(effect.centre), "confidence": effect.confidence if bounded else None}
-        found |= {"low": math.expm1(effect.low), "high": math.expm1(effect.high)} if bounded else {}
+        fields |= {"change": math.expm1(effect.centre), "confidence": effect.confidence if bounded else None}
+        fields |= {"low": math.expm1(effect.low), "high": math.expm1(effect.high)} if bounded else {}
     if decision.more_pairs is not None:
-        found |= {"more_pairs": decision.more_pairs, "more_s": decision.more_pairs * pair_s}
-    return found
+        fields |= {"more_pairs": decision.more_pairs, "more_s": decision.more_pairs * pair_s}
+    return fields
 
 
 def weigh(
@@ -206,8 +206,8 @@ def weigh(
     if fewest < MEMORY_REPEATS:
         word: MemoryWord = "not-measured" if unknown and not (a or b) else "inconclusive"
         return MemoryVerdict(word, reason=reason or f"measured {len(a)} and {len(b)} times, not {MEMORY_REPEATS}")
-    one, other = float(median(a)), float(median(b))
-    change, allowed = other - one, _allowed(min(one, other))
+    of_a, of_b = float(median(a)), float(median(b))
+    change, allowed = of_b - of_a, _allowed(min(of_a, of_b))
     word, why = ("larger" if change > 0 else "smaller"), None
     if abs(change) < allowed:
         word = "same"
@@ -216,7 +216,7 @@ def weigh(
     elif not _steady(a, b) and fewest < 2 * MEMORY_REPEATS:
         word, why = "inconclusive", reason or f"not shown again: A {_range(a)}, B {_range(b)}"
     evidence = f"{change / 2**20:+.2f} MiB; {allowed / 2**20:.2f} MiB counts as a change"
-    return MemoryVerdict(word, one, other, evidence, why)
+    return MemoryVerdict(word, of_a, of_b, evidence, why)
 
 
 def weigh_again(a: Sequence[int], b: Sequence[int]) -> bool:
@@ -226,8 +226,8 @@ def weigh_again(a: Sequence[int], b: Sequence[int]) -> bool:
     """
     if min(len(a), len(b)) < MEMORY_REPEATS:
         return False
-    one, other = median(a), median(b)
-    return abs(other - one) >= _allowed(min(one, other)) and not (_apart(a, b) and _steady(a, b))
+    of_a, of_b = median(a), median(b)
+    return abs(of_b - of_a) >= _allowed(min(of_a, of_b)) and not (_apart(a, b) and _steady(a, b))
 
 
 def _allowed(smaller: float) -> float:
@@ -241,7 +241,7 @@ def _apart(a: Sequence[int], b: Sequence[int]) -> bool:
 
 def _steady(a: Sequence[int], b: Sequence[int]) -> bool:
     """Whether the processes of each side agree within what does not count."""
-    return all(max(one) - min(one) < _allowed(min(one)) for one in (a, b))
+    return all(max(side) - min(side) < _allowed(min(side)) for side in (a, b))
 
 
 def _range(values: Sequence[int]) -> str:
@@ -253,17 +253,17 @@ def exit_code(verdicts: Iterable[LiveVerdict], *, inconclusive_passes: bool = Fa
 
     ``inconclusive_passes`` forgives the word ``inconclusive`` of cells that were measured, and nothing else.
     """
-    found = list(verdicts)
-    codes = {EXIT_OK} if any(one.measured for one in found) else {EXIT_NOTHING_MEASURED}
+    judged = list(verdicts)
+    codes = {EXIT_OK} if any(verdict.measured for verdict in judged) else {EXIT_NOTHING_MEASURED}
     if interrupted:
         codes.add(EXIT_INCONCLUSIVE)
-    for one in found:
-        statuses = {one.status, one.memory.status if one.memory is not None else OK}
-        if WRONG in statuses or any(word in GATED for word in one.words):
+    for verdict in judged:
+        statuses = {verdict.status, verdict.memory.status if verdict.memory is not None else OK}
+        if WRONG in statuses or any(word in GATED for word in verdict.words):
             codes.add(EXIT_GATE_FAILED)
         if statuses & set(FAILED):
             codes.add(EXIT_CELLS_FAILED)
-        if one.opened(inconclusive_passes=inconclusive_passes):
+        if verdict.opened(inconclusive_passes=inconclusive_passes):
             codes.add(EXIT_INCONCLUSIVE)
     return worst_exit(codes)
 

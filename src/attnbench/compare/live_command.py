@@ -17,7 +17,7 @@ MOST_COMMANDS = 3
 
 def live_advice(base: RunInfo, head: RunInfo, verdicts: Iterable[Verdict], margin: float) -> list[str]:
     """Sentences, each ending in a command, for the cells that are open; none where nothing is."""
-    open_ = [one for one in verdicts if one.verdict in OPEN and one.metric != "status"]
+    open_ = [verdict for verdict in verdicts if verdict.verdict in OPEN and verdict.metric != "status"]
     if not open_:
         return []
     foreign = [info.imported for info in (base, head) if info.imported is not None and info.imported.unknown]
@@ -25,41 +25,41 @@ def live_advice(base: RunInfo, head: RunInfo, verdicts: Iterable[Verdict], margi
         tool = foreign[0].tool
         return [f"attnbench cannot measure what {tool} measured. Measure both there again, one after the other."]
     rest = _cells(head, open_, margin)
-    impls = list(dict.fromkeys(one.impl for one in open_))
+    impls = list(dict.fromkeys(verdict.impl for verdict in open_))
     if _interpreters_differ(base, head, impls):
-        told = "The environments differ. With the interpreters of both on one machine, this decides it live"
+        why = "The environments differ. With the interpreters of both on one machine, this decides it live"
         pythons = "--python-a BASE/bin/python --python-b HEAD/bin/python"
-        return [f"{told}: attnbench ab {one} {pythons} {rest}" for one in impls[:MOST_COMMANDS]]
-    return [_revisions(base, head, f"{' '.join(f'--impl {shlex.quote(one)}' for one in impls)} {rest}")]
+        return [f"{why}: attnbench ab {impl} {pythons} {rest}" for impl in impls[:MOST_COMMANDS]]
+    return [_revisions(base, head, f"{' '.join(f'--impl {shlex.quote(impl)}' for impl in impls)} {rest}")]
 
 
 def _revisions(base: RunInfo, head: RunInfo, rest: str) -> str:
-    one, other = base.fingerprint.git, head.fingerprint.git
-    if one is None or other is None:
-        told = "Which revisions these are was not recorded. With their names, this decides it live, on one machine"
-        return f"{told}: attnbench ab REVISION-OF-BASE REVISION-OF-HEAD {rest}"
-    if one == other and not one.endswith("+"):
-        told = f"Both are of the same code, {one}: what differs is the machine. This says by how much it varies"
-        return f"{told}: attnbench calibrate"
-    lost = " (the uncommitted files of BASE are not in it)" if one.endswith("+") else ""
-    right = "WORKTREE" if other.endswith("+") else other
-    return f"This decides it live, on one machine{lost}: attnbench ab {one.rstrip('+')} {right} {rest}"
+    old, new = base.fingerprint.git, head.fingerprint.git
+    if old is None or new is None:
+        why = "Which revisions these are was not recorded. With their names, this decides it live, on one machine"
+        return f"{why}: attnbench ab REVISION-OF-BASE REVISION-OF-HEAD {rest}"
+    if old == new and not old.endswith("+"):
+        why = f"Both are of the same code, {old}: what differs is the machine. This says by how much it varies"
+        return f"{why}: attnbench calibrate"
+    lost = " (the uncommitted files of BASE are not in it)" if old.endswith("+") else ""
+    right = "WORKTREE" if new.endswith("+") else new
+    return f"This decides it live, on one machine{lost}: attnbench ab {old.rstrip('+')} {right} {rest}"
 
 
 def _interpreters_differ(base: RunInfo, head: RunInfo, impls: Sequence[str]) -> bool:
-    one, other = base.fingerprint, head.fingerprint
+    old, new = base.fingerprint, head.fingerprint
     backends = {name.partition("/")[0] for name in impls}
-    return one.python != other.python or any(one.frameworks.get(n) != other.frameworks.get(n) for n in backends)
+    return old.python != new.python or any(old.frameworks.get(n) != new.frameworks.get(n) for n in backends)
 
 
 def _cells(info: RunInfo, verdicts: Sequence[Verdict], margin: float) -> str:
     """The options that choose the same cells: suites, axes as the run was asked for them, drop-in files, threads."""
-    found = [f"--suite {shlex.quote(name)}" for name in dict.fromkeys(one.suite for one in verdicts)]
+    options = [f"--suite {shlex.quote(name)}" for name in dict.fromkeys(verdict.suite for verdict in verdicts)]
     words = list(info.command)
     for word, after in itertools.pairwise(words):
         if word in CARRIED:
-            found.append(f"{CARRIED[word]} {shlex.quote(after)}")
-    threads = {one.threads for one in verdicts}
+            options.append(f"{CARRIED[word]} {shlex.quote(after)}")
+    threads = {verdict.threads for verdict in verdicts}
     if len(threads) == 1 and "--threads" in words:
-        found.append(f"--threads {threads.pop()}")
-    return " ".join([*found, f"--margin {100 * margin:g}%"])
+        options.append(f"--threads {threads.pop()}")
+    return " ".join([*options, f"--margin {100 * margin:g}%"])

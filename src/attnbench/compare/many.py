@@ -21,7 +21,7 @@ CHUNK = 2000
 
 
 @dataclass(frozen=True)
-class Judged:
+class ManyVerdicts:
     """For every row: the verdict; the pairs after which it stood (``NEVER``); pairs that screened it (``NEVER``)."""
 
     verdict: Array
@@ -29,16 +29,16 @@ class Judged:
     screened: Array
 
 
-def judge(log_ratios: Array, rules: Rules) -> Judged:
+def judge(log_ratios: Array, rules: Rules) -> ManyVerdicts:
     """Judge rows of log-ratios (cells, pairs). With fewer than ``MOST`` pairs, some may stay open for their lack."""
     parts = [_judge(log_ratios[at : at + CHUNK], rules) for at in range(0, max(len(log_ratios), 1), CHUNK)]
     names = ("verdict", "decided_at", "screened")
-    return Judged(*(np.concatenate([getattr(one, name) for one in parts]) for name in names))
+    return ManyVerdicts(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _judge(x: Array, rules: Rules) -> Judged:
+def _judge(x: Array, rules: Rules) -> ManyVerdicts:
     n, given = x.shape
-    found = Judged(np.zeros(n, np.int8), np.full(n, NEVER), np.full(n, NEVER))
+    verdicts = ManyVerdicts(np.zeros(n, np.int8), np.full(n, NEVER), np.full(n, NEVER))
     towards, alive = np.zeros(n, np.int8), np.ones(n, bool)
     for look in sorted({*SCREEN.pairs, *SAME.pairs}):
         rows = np.flatnonzero(alive)
@@ -48,21 +48,21 @@ def _judge(x: Array, rules: Rules) -> Judged:
         slower, faster = _screened(seen, rules)
         towards[rows] = slower.astype(np.int8) - faster
         screened = slower | faster
-        found.screened[rows[screened]] = look
+        verdicts.screened[rows[screened]] = look
         same = rows[~screened & _same(seen, rules)]
-        _decide(found, same, SAME_WORD, look)
+        _decide(verdicts, same, SAME_WORD, look)
         alive[rows[screened]] = False
         alive[same] = False
     for look in SCREEN.pairs:
-        rows = np.flatnonzero(found.screened == look)
+        rows = np.flatnonzero(verdicts.screened == look)
         if len(rows):
-            _confirm(found, rows, x[rows, look:], towards[rows], rules)
-    return found
+            _confirm(verdicts, rows, x[rows, look:], towards[rows], rules)
+    return verdicts
 
 
-def _confirm(found: Judged, rows: Array, x: Array, towards: Array, rules: Rules) -> None:
+def _confirm(verdicts: ManyVerdicts, rows: Array, x: Array, towards: Array, rules: Rules) -> None:
     """The confirming stage of rows that were screened at one look; ``x`` are the pairs since."""
-    began = int(found.screened[rows[0]])
+    began = int(verdicts.screened[rows[0]])
     shown, alive = np.zeros(len(rows), bool), np.ones(len(rows), bool)
     for count in range(1, min(x.shape[1], CONFIRM.pairs[-1]) + 1):
         live = np.flatnonzero(alive)
@@ -77,8 +77,8 @@ def _confirm(found: Judged, rows: Array, x: Array, towards: Array, rules: Rules)
         beyond[shown[live]] = (centres(reached) >= rules.log_margin) & (intervals(reached)[0] > 0)
         same = ~beyond & _same(seen, rules)
         for done, word in ((beyond & (towards[live] > 0), SLOWER), (beyond & (towards[live] < 0), FASTER)):
-            _decide(found, rows[live[done]], word, began + count)
-        _decide(found, rows[live[same]], SAME_WORD, began + count)
+            _decide(verdicts, rows[live[done]], word, began + count)
+        _decide(verdicts, rows[live[same]], SAME_WORD, began + count)
         alive[live[beyond | same]] = False
 
 
@@ -92,17 +92,17 @@ def _screened(seen: Array, rules: Rules) -> tuple[Array, Array]:
     return slower, ~slower & ((ranks * (seen < 0)).sum(1) >= limit)
 
 
-def _decide(found: Judged, rows: Array, word: int, at: int) -> None:
-    found.verdict[rows], found.decided_at[rows] = word, at
+def _decide(verdicts: ManyVerdicts, rows: Array, word: int, at: int) -> None:
+    verdicts.verdict[rows], verdicts.decided_at[rows] = word, at
 
 
 def _same(seen: Array, rules: Rules) -> Array:
     margin, error = rules.log_margin, rules.false_same
     if seen.shape[1] not in SAME.pairs:
         return np.zeros(len(seen), bool)
-    found = np.asarray(_reached(SAME, error, seen + margin))
-    found[found] = _reached(SAME, error, margin - seen[found])
-    return found
+    within = np.asarray(_reached(SAME, error, seen + margin))
+    within[within] = _reached(SAME, error, margin - seen[within])
+    return within
 
 
 def _reached(looks: Looks, error: float, seen: Array) -> Array:
@@ -126,7 +126,7 @@ def intervals(x: Array, confidence: float = REPORTED) -> tuple[Array, Array]:
     return means[:, place[0]], means[:, -1 - place[0]]
 
 
-def reported(log_ratios: Array, judged: Judged, pairs: Array) -> tuple[Array, Array]:
+def reported(log_ratios: Array, judged: ManyVerdicts, pairs: Array) -> tuple[Array, Array]:
     """The interval that each row reports when no more than ``pairs`` of its pairs were measured.
 
     It is from the confirming pairs alone where there are any, else from those that screened.
@@ -141,6 +141,6 @@ def reported(log_ratios: Array, judged: Judged, pairs: Array) -> tuple[Array, Ar
     return low, high
 
 
-def _spent(judged: Judged) -> Array:
+def _spent(judged: ManyVerdicts) -> Array:
     """After how many pairs a row takes no further one."""
     return np.where(judged.screened < NEVER, judged.screened + CONFIRM.pairs[-1], MOST_PAIRS)

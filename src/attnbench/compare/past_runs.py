@@ -21,7 +21,7 @@ Word = Literal["changed", "no change point", "too few runs"]
 
 
 @dataclass(frozen=True)
-class Point:
+class CellInRun:
     """A cell in one run; ``low`` and ``high`` are the interval within that run."""
 
     run_id: str
@@ -41,7 +41,7 @@ class Series:
     impl: str
     device: str
     threads: int
-    points: tuple[Point, ...]
+    points: tuple[CellInRun, ...]
     gaps: int = 0
     changes: tuple[ChangePoint, ...] = ()
     fewest: int = 0
@@ -82,7 +82,7 @@ class History:
     @property
     def decided(self) -> bool:
         """Whether any cell has runs enough for a statement."""
-        return any(one.word != "too few runs" for one in self.series)
+        return any(cell.word != "too few runs" for cell in self.series)
 
 
 @dataclass(frozen=True)
@@ -97,20 +97,20 @@ def history(
     patterns: Sequence[str] = (),
     machine: str | None = None,
     margin: float = 0.0,
-    here: str | None = None,
+    this_machine: str | None = None,
 ) -> History:
     """The history of ``machine`` (the beginning of its id), or of that of the newest run.
 
-    Without ``machine`` it is that of ``here`` if it has runs. ``margin`` is the smallest change that matters. A run
-    that cannot be read is left out and told like any other. ``suites`` and shell ``patterns`` of implementations choose
-    cells. Raises ``NothingSelectedError`` where no run has one.
+    Without ``machine`` it is that of ``this_machine`` if it has runs. ``margin`` is the smallest change that matters. A
+    run that cannot be read is left out and told like any other. ``suites`` and shell ``patterns`` of implementations
+    choose cells. Raises ``NothingSelectedError`` where no run has one.
     """
     left_out: list[LeftOut] = []
     seen: dict[str, str] = {}
     read = [_read(path, suites, patterns, left_out, seen) for path in folders]
-    runs = sorted((one for one in read if one and one.rows), key=lambda one: (one.info.started, one.info.run_id))
-    if machine is None and any(run.info.fingerprint.machine_id == here for run in runs):
-        machine = here
+    runs = sorted((run for run in read if run and run.rows), key=lambda run: (run.info.started, run.info.run_id))
+    if machine is None and any(run.info.fingerprint.machine_id == this_machine for run in runs):
+        machine = this_machine
     ours = [run for run in runs if machine is None or run.info.fingerprint.machine_id.startswith(machine)]
     if not ours:
         known = sorted({run.info.fingerprint.machine_id for run in runs})
@@ -122,19 +122,19 @@ def history(
     old = f"it is older than the newest {MOST_RUNS} runs, which are looked at"
     left_out += [LeftOut(run.info.run_id, "all of", old) for run in alike[:-MOST_RUNS]]
     alike = alike[-MOST_RUNS:]
-    found = list(_series(alike, left_out))
-    cells = sum(bool(one.points) for one in found)
+    series = list(_series(alike, left_out))
+    cells = sum(bool(cell.points) for cell in series)
     if not cells:
         raise NothingSelectedError(_nothing(folders))
     fewest = fewest_runs(cells)
-    judged = tuple(_judged(one, cells, fewest, margin) for one in found)
+    judged = tuple(_judged(cell, cells, fewest, margin) for cell in series)
     ids = tuple(run.info.run_id for run in alike)
     return History(newest.info.fingerprint.machine_id, ids, judged, tuple(left_out), fewest)
 
 
 def _nothing(folders: Sequence[Path]) -> str:
-    asked = f"{len(folders)} run" + ("s" if len(folders) != 1 else "")
-    return f"no time of a cell that was asked for in {asked}; attnbench list shows suites and implementations"
+    count = f"{len(folders)} run" + ("s" if len(folders) != 1 else "")
+    return f"no time of a cell that was asked for in {count}; attnbench list shows suites and implementations"
 
 
 def _read(
@@ -180,29 +180,31 @@ def _series(runs: Sequence[_Run], left_out: list[LeftOut]) -> Iterator[Series]:
             for row in run.rows:
                 if row["backend"] == backend:
                     kept.setdefault(tuple(_none(row[name]) for name in CELL), []).append((run.info, row))
-    for key, found in kept.items():
-        yield _of_cell(key, found)
+    for key, in_runs in kept.items():
+        yield _of_cell(key, in_runs)
 
 
-def _of_cell(key: tuple[Any, ...], found: Sequence[tuple[RunInfo, Mapping[str, Any]]]) -> Series:
+def _of_cell(key: tuple[Any, ...], in_runs: Sequence[tuple[RunInfo, Mapping[str, Any]]]) -> Series:
     suite, _, impl, device, threads = key
-    timed = [(info, row) for info, row in found if row["status"] == "ok"]
+    timed = [(info, row) for info, row in in_runs if row["status"] == "ok"]
     # A time is of one state of the caches; the newest says which.
     states = {row["cache"] for _, row in timed[-1:]}
     points = [_point(info, row) for info, row in timed if row["cache"] in states]
-    label = str(found[-1][1]["case_label"])
-    return Series(suite, label, impl, device, threads, tuple(points), len(found) - len(points))
+    label = str(in_runs[-1][1]["case_label"])
+    return Series(suite, label, impl, device, threads, tuple(points), len(in_runs) - len(points))
 
 
-def _point(info: RunInfo, row: Mapping[str, Any]) -> Point:
+def _point(info: RunInfo, row: Mapping[str, Any]) -> CellInRun:
     low, high = _none(row["time_low_s"]), _none(row["time_high_s"])
-    return Point(info.run_id, info.started, info.fingerprint.git or "unknown", float(row["time_median_s"]), low, high)
+    return CellInRun(
+        info.run_id, info.started, info.fingerprint.git or "unknown", float(row["time_median_s"]), low, high
+    )
 
 
-def _judged(one: Series, cells: int, fewest: int, margin: float) -> Series:
-    changes = tuple(change_points([point.seconds for point in one.points], cells, margin))
-    own = (one.suite, one.case_label, one.impl, one.device, one.threads, one.points, one.gaps)
-    return Series(*own, changes, fewest)
+def _judged(series: Series, cells: int, fewest: int, margin: float) -> Series:
+    changes = tuple(change_points([point.seconds for point in series.points], cells, margin))
+    known = (series.suite, series.case_label, series.impl, series.device, series.threads, series.points, series.gaps)
+    return Series(*known, changes, fewest)
 
 
 def _none(value: Any) -> Any:

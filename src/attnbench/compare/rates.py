@@ -51,17 +51,17 @@ def clustered(counts: Sequence[int], sizes: Sequence[int]) -> Rate:
     one, or a first false alarm would make it narrower. Runs without a cell do not count.
     """
     given = [(int(count), int(size)) for count, size in zip(counts, sizes, strict=True) if size]
-    count, of, runs = sum(one for one, _ in given), sum(size for _, size in given), len(given)
+    count, of, runs = sum(hits for hits, _ in given), sum(size for _, size in given), len(given)
     if runs < 2 or count in (0, of):  # noqa: PLR2004
         return _exact(count, of, float(runs))
     share = count / of
-    residuals = np.array([one - share * size for one, size in given])
+    residuals = np.array([hits - share * size for hits, size in given])
     variance = runs / (runs - 1) * float((residuals**2).sum()) / of**2
     effective = min(share * (1 - share) / variance, of) if variance > 0 else of
     few = float(stats.t.ppf((1 + CONFIDENCE) / 2, of - 1) / stats.t.ppf((1 + CONFIDENCE) / 2, runs - 1))
-    found = _exact(count, of, max(effective * few**2, 1.0))
+    interval = _exact(count, of, max(effective * few**2, 1.0))
     none, every = _exact(0, of, float(runs)), _exact(of, of, float(runs))
-    return Rate(count, of, min(found.low, every.low), max(found.high, none.high))
+    return Rate(count, of, min(interval.low, every.low), max(interval.high, none.high))
 
 
 def _exact(count: int, of: int, effective: float) -> Rate:

@@ -46,14 +46,14 @@ class SavedRun:
 
     def rows(self) -> dict[Key, dict[str, Any]]:
         """The row of every cell by its key; two rows for one key are an error."""
-        found: dict[Key, dict[str, Any]] = {}
+        by_key: dict[Key, dict[str, Any]] = {}
         for row in records(self.cells):
             key: Key = row["suite"], row["case_id"], row["impl"], row["device"], row["threads"]
-            if key in found:
+            if key in by_key:
                 msg = f"run {self.info.run_id} holds two rows for {row['impl']} · {row['case_label']}"
                 raise UsageError(msg)
-            found[key] = row
-        return found
+            by_key[key] = row
+        return by_key
 
 
 def load_saved(path: str | Path) -> SavedRun:
@@ -71,7 +71,7 @@ def matched(base: SavedRun, head: SavedRun) -> Iterator[tuple[Key, dict[str, Any
 
 def other_threads(run: SavedRun, key: Key) -> list[int]:
     """The thread counts with which ``run`` has this cell, if it has it only with others."""
-    return sorted(found[-1] for found in run.rows() if found[:-1] == key[:-1])
+    return sorted(cell[-1] for cell in run.rows() if cell[:-1] == key[:-1])
 
 
 def unlike(base: RunInfo, head: RunInfo, backend: str) -> str | None:
@@ -89,9 +89,9 @@ def unlike(base: RunInfo, head: RunInfo, backend: str) -> str | None:
 def unlike_machine(base: RunInfo, head: RunInfo) -> str | None:
     """What makes the machines of two runs unlike, whatever the backend; ``None`` if nothing does."""
     for field, name in MACHINE_FIELDS.items():
-        one, other = getattr(base.fingerprint, field), getattr(head.fingerprint, field)
-        if one != other:
-            return f"{name} differs: {_shown(one)} in BASE, {_shown(other)} in HEAD"
+        in_base, in_head = getattr(base.fingerprint, field), getattr(head.fingerprint, field)
+        if in_base != in_head:
+            return f"{name} differs: {_shown(in_base)} in BASE, {_shown(in_head)} in HEAD"
     return None
 
 
@@ -115,7 +115,7 @@ def frame_bursts(samples: pd.DataFrame, cell_id: str, cache: str | None) -> Burs
         chosen = chosen[chosen["cache"] == cache]
     if chosen.empty:
         return Bursts((), ())
-    medians = chosen.groupby(["replicate", "burst"])["wall_s"].agg(lambda one: one.median(skipna=False))
+    medians = chosen.groupby(["replicate", "burst"])["wall_s"].agg(lambda burst: burst.median(skipna=False))
     return Bursts(
         tuple(float(value) for value in medians), tuple(int(key) for key in medians.index.get_level_values(0))
     )

@@ -123,10 +123,10 @@ class Comparison:
 
     def _judge_confirming(self) -> Decision | None:
         sign, pairs = self.towards or 1, self.confirming
-        found = estimate(pairs, REPORTED)
+        effect = estimate(pairs, REPORTED)
         # The interval that is reported must not contradict the verdict.
-        apart = found.low > 0 if sign > 0 else found.high < 0
-        beyond = apart and sign * found.centre >= self.rules.log_margin
+        apart = effect.low > 0 if sign > 0 else effect.high < 0
+        beyond = apart and sign * effect.centre >= self.rules.log_margin
         if beyond and _ever_reached(CONFIRM, self.rules.confirm_error, [sign * x for x in pairs]):
             return self._decide("slower" if sign > 0 else "faster", pairs)
         return self._same(pairs)
@@ -148,12 +148,12 @@ class Comparison:
         every = [*self.screening, *self.confirming]
         if not every:
             return Decision("inconclusive", None, *counts, reason="no pair was measured")
-        found, spread = estimate(self.confirming or self.screening, REPORTED), robust_spread(every)
-        more = self._forecast(found.centre, spread) if len(every) > 2 else None  # noqa: PLR2004
+        effect, spread = estimate(self.confirming or self.screening, REPORTED), robust_spread(every)
+        more = self._forecast(effect.centre, spread) if len(every) > 2 else None  # noqa: PLR2004
         reason = "neither a change nor its absence is shown"
         if self.towards is not None and not self.confirming:
             reason = "a change was seen, and there was no time to confirm it on fresh pairs"
-        return Decision("inconclusive", found, *counts, spread, more, reason)
+        return Decision("inconclusive", effect, *counts, spread, more, reason)
 
     def _forecast(self, centre: float, spread: float) -> int | None:
         """Pairs until a look at which the interval is narrow enough, were centre and spread the true ones.

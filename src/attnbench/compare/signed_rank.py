@@ -89,13 +89,13 @@ def boundaries(looks: Looks, error: float) -> tuple[float, ...]:
     be counted; for smaller errors by the sum of the exact chances at the looks, which is more than that of any of them.
     """
     drawn = _Drawn(_null_paths(looks.pairs)) if error * PATHS >= FEWEST else _Summed(looks.pairs)
-    allowed, spent, found = 0.0, 0.0, []
+    allowed, spent, limits = 0.0, 0.0, []
     for look, share in enumerate(looks.shares):
         allowed += error * share
         boundary, cost = drawn.boundary(look, allowed - spent)
         spent += cost
-        found.append(boundary)
-    return tuple(found)
+        limits.append(boundary)
+    return tuple(limits)
 
 
 class _Drawn:
@@ -134,7 +134,7 @@ class _Summed:
 def _null_paths(pairs: tuple[int, ...]) -> Any:
     """The statistic at every look of many paths; the k-th value's rank among the first k is uniform."""
     rng = np.random.default_rng(SEED)
-    found = []
+    paths = []
     for _ in range(PATHS // CHUNK):
         sizes = rng.random((CHUNK, pairs[-1]))
         positive = rng.random((CHUNK, pairs[-1])) < 0.5  # noqa: PLR2004  (a fair coin)
@@ -142,8 +142,8 @@ def _null_paths(pairs: tuple[int, ...]) -> Any:
         for n in pairs:
             ranks = sizes[:, :n].argsort(1).argsort(1) + 1
             looks.append((np.minimum(ranks, bound(n)) * positive[:, :n]).sum(1, dtype=np.int32))
-        found.append(np.stack(looks, axis=1))
-    return np.concatenate(found)
+        paths.append(np.stack(looks, axis=1))
+    return np.concatenate(paths)
 
 
 @dataclass(frozen=True)

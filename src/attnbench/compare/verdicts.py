@@ -96,10 +96,10 @@ def compare(
     recorded of the machine is taken (``between.recorded``).
     Raises ``ResultsError`` for folders that are no runs, ``UsageError`` for the same run twice or a senseless margin.
     """
-    one, other = load_saved(base), load_saved(head)
+    base_run, head_run = load_saved(base), load_saved(head)
     if between_runs is None:
-        between_runs = recorded(one.info, other.info, {run_folder(run).parent for run in (base, head)}).value
-    return compare_runs(one, other, margin, between_runs)
+        between_runs = recorded(base_run.info, head_run.info, {run_folder(run).parent for run in (base, head)}).value
+    return compare_runs(base_run, head_run, margin, between_runs)
 
 
 def compare_runs(base: SavedRun, head: SavedRun, margin: float = 0.05, between_runs: float = ASSUMED) -> list[Verdict]:
@@ -121,10 +121,10 @@ def exit_code(verdicts: Iterable[Verdict]) -> int:
 
     1 if anything is slower or larger, else 5 if nothing was compared, 3 if anything is undecided, 0.
     """
-    judged = [one for one in verdicts if one.metric != "status"]
+    judged = [verdict for verdict in verdicts if verdict.metric != "status"]
     if not judged:
         return EXIT_NOTHING_MEASURED
-    return worst_exit(EXITS.get(one.verdict, EXIT_OK) for one in judged)
+    return worst_exit(EXITS.get(verdict.verdict, EXIT_OK) for verdict in judged)
 
 
 @dataclass(frozen=True)
@@ -159,94 +159,95 @@ class _Judge:
         if left["kind"] != "timed" or right["kind"] != "timed":
             return "an observed cell has no times to compare"
         for field in ("machine_id", "spec_version", "cache"):
-            one, other = left[field], right[field]
-            if one != other and not (_missing(one) and _missing(other)):
-                return f"{field} differs: {one} in BASE, {other} in HEAD"
+            in_base, in_head = left[field], right[field]
+            if in_base != in_head and not (_missing(in_base) and _missing(in_head)):
+                return f"{field} differs: {in_base} in BASE, {in_head} in HEAD"
         return unlike(self.base.info, self.head.info, str(left["backend"]))
 
     def _not_comparable(self, key: Key, row: dict[str, Any], reason: str) -> Verdict:
         return _verdict(key, row, "time", "not-comparable", reason=reason)
 
     def _time(self, key: Key, left: dict[str, Any], right: dict[str, Any]) -> Verdict:
-        one, other = (
+        base, head = (
             frame_bursts(run.samples, row["cell_id"], row["cache"])
             for run, row in ((self.base, left), (self.head, right))
         )
-        fewest = min(one.n, other.n)
+        fewest = min(base.n, head.n)
         if fewest < MIN_BURSTS:
-            reason = f"too few samples: {one.n} bursts in BASE, {other.n} in HEAD, and {MIN_BURSTS} are needed"
+            reason = f"too few samples: {base.n} bursts in BASE, {head.n} in HEAD, and {MIN_BURSTS} are needed"
             return _verdict(key, left, "time", "inconclusive", reason=reason)
         busy = [name for name, row in (("BASE", left), ("HEAD", right)) if row["disturbed_bursts"] > row["n_bursts"]]
         if busy:
             reason = f"the machine was busy: most bursts in {' and '.join(busy)} were disturbed; measure again"
             return _verdict(key, left, "time", "inconclusive", reason=reason)
-        if not all(math.isfinite(value) and value > 0 for value in (*one.values, *other.values)):
+        if not all(math.isfinite(value) and value > 0 for value in (*base.values, *head.values)):
             return self._not_comparable(key, left, "a time among the samples is NaN, infinite or not above 0")
-        return self._timed(key, left, one, other)
+        return self._timed(key, left, base, head)
 
-    def _timed(self, key: Key, row: dict[str, Any], one: Bursts, other: Bursts) -> Verdict:
-        seen = math.hypot(replicate_spread(one), replicate_spread(other))
-        label, least = self._imported(one, other)
+    def _timed(self, key: Key, row: dict[str, Any], base: Bursts, head: Bursts) -> Verdict:
+        seen = math.hypot(replicate_spread(base), replicate_spread(head))
+        label, least = self._imported(base, head)
         spread = max(self.between_runs, least, seen)
-        found = ratio_interval(one.values, other.values, 1 - self.alpha, spread)
-        word = self._word(found, one.values, other.values, spread)
-        bounded = math.isfinite(found.high)
-        limits = {"low": found.low, "high": found.high} if bounded else {}
-        numbers = {"ratio": found.ratio, **limits}
-        times = {"base": _median(one.values), "head": _median(other.values)}
+        interval = ratio_interval(base.values, head.values, 1 - self.alpha, spread)
+        word = self._word(interval, base.values, head.values, spread)
+        bounded = math.isfinite(interval.high)
+        limits = {"low": interval.low, "high": interval.high} if bounded else {}
+        numbers = {"ratio": interval.ratio, **limits}
+        times = {"base": _median(base.values), "head": _median(head.values)}
         evidence = (
-            f"{percent(found.ratio)} [{percent(found.low)}, {percent(found.high)}], "
-            f"{one.n} and {other.n} bursts, spread between runs {100 * spread:.1f} %{label}"
+            f"{percent(interval.ratio)} [{percent(interval.low)}, {percent(interval.high)}], "
+            f"{base.n} and {head.n} bursts, spread between runs {100 * spread:.1f} %{label}"
         )
-        reason = None if word != "inconclusive" else self._undecided(found)
+        reason = None if word != "inconclusive" else self._undecided(interval)
         return _verdict(key, row, "time", word, evidence=evidence, reason=reason, **numbers, **times)
 
-    def _imported(self, one: Bursts, other: Bursts) -> tuple[str, float]:
+    def _imported(self, base: Bursts, head: Bursts) -> tuple[str, float]:
         """What evidence says of imported sides, and the least spread between runs that is assumed for them."""
-        sides = [("BASE", self.base.info.imported, one), ("HEAD", self.head.info.imported, other)]
+        sides = [("BASE", self.base.info.imported, base), ("HEAD", self.head.info.imported, head)]
         imported = [(side, source.tool, bursts) for side, source, bursts in sides if source is not None]
         label = "".join(f"; {side} imported from {tool}" for side, tool, _ in imported)
         alone = any(len(set(bursts.replicates)) == 1 for *_, bursts in imported)
         return label, IMPORTED_BETWEEN_RUNS if alone else 0.0
 
-    def _word(self, found: Ratio, one: Sequence[float], other: Sequence[float], spread: float) -> Word:
-        if found.low > 1 and found.ratio >= 1 + self.margin:
+    def _word(self, interval: Ratio, base: Sequence[float], head: Sequence[float], spread: float) -> Word:
+        if interval.low > 1 and interval.ratio >= 1 + self.margin:
             return "slower"
-        if found.high < 1 and found.ratio <= 1 / (1 + self.margin):
+        if interval.high < 1 and interval.ratio <= 1 / (1 + self.margin):
             return "faster"
-        return "same" if equivalent(one, other, self.margin, spread) else "inconclusive"
+        return "same" if equivalent(base, head, self.margin, spread) else "inconclusive"
 
-    def _undecided(self, found: Ratio) -> str:
-        if math.isinf(found.high):
+    def _undecided(self, interval: Ratio) -> str:
+        if math.isinf(interval.high):
             return "too few samples for so many cells judged together; measure longer, or compare fewer cells"
+        ends = f"[{percent(interval.low)}, {percent(interval.high)}]"
         return (
-            f"the interval [{percent(found.low)}, {percent(found.high)}] neither excludes no change with an effect of "
-            f"{100 * self.margin:g} % or more, nor shows that the two are within it"
+            f"the interval {ends} neither excludes no change with an effect of {100 * self.margin:g} % or more, nor "
+            "shows that the two are within it"
         )
 
     def _memory(self, key: Key, left: dict[str, Any], right: dict[str, Any]) -> Verdict | None:
-        one, other = left["peak_bytes"], right["peak_bytes"]
-        if _missing(one) and _missing(other):
+        base, head = left["peak_bytes"], right["peak_bytes"]
+        if _missing(base) and _missing(head):
             return None
-        if _missing(one) or _missing(other):
-            reason = f"peak memory is not known in {'BASE' if _missing(one) else 'HEAD'}"
+        if _missing(base) or _missing(head):
+            reason = f"peak memory is not known in {'BASE' if _missing(base) else 'HEAD'}"
             return _verdict(key, left, "memory", "not-comparable", reason=reason)
-        allowed = max(MEMORY_RELATIVE * one, MEMORY_BYTES)
-        change = other - one
+        allowed = max(MEMORY_RELATIVE * base, MEMORY_BYTES)
+        change = head - base
         word: Word = "larger" if change >= allowed else "smaller" if change <= -allowed else "same"
-        evidence = f"{change / 2**20:+.2f} MiB on {one / 2**20:.2f} MiB; {allowed / 2**20:.2f} MiB counts as a change"
-        ratio = other / one if one else None
-        return _verdict(key, left, "memory", word, ratio=ratio, base=one, head=other, evidence=evidence)
+        evidence = f"{change / 2**20:+.2f} MiB on {base / 2**20:.2f} MiB; {allowed / 2**20:.2f} MiB counts as a change"
+        ratio = head / base if base else None
+        return _verdict(key, left, "memory", word, ratio=ratio, base=base, head=head, evidence=evidence)
 
 
 def _statuses(left: dict[str, Any], right: dict[str, Any]) -> str | None:
-    one, other = left["status"], right["status"]
-    if one == other == "ok":
+    in_base, in_head = left["status"], right["status"]
+    if in_base == in_head == "ok":
         return None
-    if one == other:
-        return f"{one} in both: {left['reason']}"
-    reason = right["reason"] if one == "ok" else left["reason"]
-    return f"{one} in BASE, {other} in HEAD: {reason}"
+    if in_base == in_head:
+        return f"{in_base} in both: {left['reason']}"
+    reason = right["reason"] if in_base == "ok" else left["reason"]
+    return f"{in_base} in BASE, {in_head} in HEAD: {reason}"
 
 
 def _verdict(key: Key, row: dict[str, Any], metric: Metric, word: Word, **fields: Any) -> Verdict:

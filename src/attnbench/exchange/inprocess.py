@@ -57,10 +57,10 @@ class _OwnProcess:
         from attnbench.workers import tree
         from attnbench.workers.protocol import Reply
 
-        own = os.getpid()
-        used, start = tree.cpu_times(own), time.monotonic()
+        pid = os.getpid()
+        used, start = tree.cpu_times(pid), time.monotonic()
         status, reason, value = self._bench.operations()[op](cell_id=self._cell.id, **arguments)
-        took_s, cpu_s = time.monotonic() - start, tree.used_s(used, tree.cpu_times(own))
+        took_s, cpu_s = time.monotonic() - start, tree.used_s(used, tree.cpu_times(pid))
         reply = Reply(0, status, reason, value, took_s=took_s, cpu_s=cpu_s)
         if reply.ok:
             return reply
@@ -97,10 +97,10 @@ class InProcessCells:
 
     def variables(self) -> dict[str, str]:
         """The environment that the frameworks need before they are imported, for the threads of these cells."""
-        found: dict[str, str] = {}
+        variables: dict[str, str] = {}
         for backend, threads in sorted({(cell.backend, cell.threads) for cell in self.cells}):
-            found |= discover.backend(backend).process_environment(threads)
-        return found
+            variables |= discover.backend(backend).process_environment(threads)
+        return variables
 
     def prepare(self, cell: Cell) -> Readiness:
         """Import, bind, and hold the cell to the oracle; whatever goes wrong is a status and a reason."""
@@ -135,8 +135,8 @@ class InProcessCells:
         """Audit a cell as a run does; where that cannot be done this process judges what it answers."""
         bench, prepared = self._bench(cell), self._values[cell.id]
         side = _OwnProcess(bench, cell)
-        told = prepared["warmups"][-1]
-        call_s = told["wall_ns"] / 1e9 / told["calls"]
+        warmup = prepared["warmups"][-1]
+        call_s = warmup["wall_ns"] / 1e9 / warmup["calls"]
         seen = self._judge().audit(cell, prepared["precision"], call_s, side.side())
         if side.failed is not None:
             return side.failed.status, side.failed.reason
@@ -170,9 +170,9 @@ class InProcessCells:
                 return status, reason, {}
             self.benches[key] = Bench(lambda: general.backend)
         self._bench(cell).steady(cell.id)  # for all cells alike, since they share this process
-        found = self._bench(cell).prepare(cell.to_dict())
-        self._values[cell.id] = found[2]
-        return found
+        prepared = self._bench(cell).prepare(cell.to_dict())
+        self._values[cell.id] = prepared[2]
+        return prepared
 
     def _bench(self, cell: Cell) -> Bench:
         return self.benches[cell.backend, cell.threads]
@@ -198,10 +198,10 @@ class InProcessCells:
 
         if self._fingerprint is None:
             self._fingerprint = collect_fingerprint()
-        found = self._fingerprint
+        fingerprint = self._fingerprint
         for (name, _), bench in self.benches.items():
-            found = found.with_framework(name, bench.backend.versions(), bench.backend.threads())
-        return found
+            fingerprint = fingerprint.with_framework(name, bench.backend.versions(), bench.backend.threads())
+        return fingerprint
 
     def extra_info(self, cell: Cell) -> dict[str, Any]:
         """What stands beside the times of a cell; ``attnbench import`` makes its row from it."""
@@ -209,8 +209,8 @@ class InProcessCells:
 
         row = self.rows[cell.id]
         info = extra_info(row, self.fingerprint())
-        own = {name: value for name, value in info[ROW].items() if name not in ("status", "reason", "run_id")}
-        return info | {"status": OK, "reason": None, ROW: own | {"status": OK}}
+        columns = {name: value for name, value in info[ROW].items() if name not in ("status", "reason", "run_id")}
+        return info | {"status": OK, "reason": None, ROW: columns | {"status": OK}}
 
     def group(self, cell: Cell) -> str:
         """The case of a cell with its device and threads: the cells of one group are to be compared."""

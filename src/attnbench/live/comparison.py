@@ -21,7 +21,7 @@ from attnbench.live.sides import Resolved
 from attnbench.live.twin_state import NOT_COMPARABLE, TwinState
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.run.ongoing import MEMORY_SHARE
-from attnbench.results.calibrations import Calibration, Trial, for_machine, joined
+from attnbench.results.calibrations import Calibration, SelfComparison, for_machine, joined
 from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.pairs import PairsWriter
 from attnbench.results.schema import Fingerprint
@@ -139,7 +139,7 @@ def calibrated(compared: Compared) -> Calibration:
     """What comparing a version with itself says of this machine, together with what was known of it."""
     now, machine = utc_now(), compared.fingerprint.machine_id
     new = [
-        Trial(
+        SelfComparison(
             started=now,
             impl=verdict.impl,
             case_label=verdict.case_label,

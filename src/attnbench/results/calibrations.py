@@ -1,6 +1,6 @@
 """What is known of this machine from comparing a version with itself: one JSON file for each machine.
 
-It lies in the folder that ``ATTNBENCH_DATA`` names, else in the user's own (``$XDG_DATA_HOME/attnbench`` or
+It lies in the folder that ``ATTNBENCH_DATA`` names, else in the user's own (on Linux ``$XDG_DATA_HOME/attnbench`` or
 ``~/.local/share/attnbench``), under ``calibration/<machine_id>.json``: it is the machine's, whatever is measured on it.
 """
 
@@ -9,11 +9,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_data_path
+from pydantic import ValidationError
+
 from attnbench.errors import ResultsError
+from attnbench.results.read import first_fault
+from attnbench.results.schema import Record
 from attnbench.results.store import write_whole
 
 VARIABLE = "ATTNBENCH_DATA"
@@ -21,8 +25,7 @@ FORMAT = "attnbench-calibration"
 VERSION = 1
 
 
-@dataclass(frozen=True)
-class Trial:
+class SelfComparison(Record):
     """One cell that was compared with itself: its log-ratios, pair by pair, and the verdict by ``margin``.
 
     Cells of one comparison have the same ``started``. Files from before margins were kept have none.
@@ -37,8 +40,7 @@ class Trial:
     margin: float | None = None
 
 
-@dataclass(frozen=True)
-class Replayed:
+class Replayed(Record):
     """What replaying the recorded pairs showed, which is a computation on them and not a rate that was measured.
 
     ``alarms`` of ``trials`` cells without a change were called slower, with the interval ``low`` to ``high``.
@@ -57,9 +59,8 @@ class Replayed:
     found: Mapping[int, float | None]
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """All trials of a machine. ``startup_s`` and ``cell_s``: seconds of a pair, and of each cell in it besides.
+class Calibration(Record):
+    """All that was compared with itself on a machine: its ``trials``. ``startup_s`` and ``cell_s``: seconds of a pair, and of each cell in it besides.
 
     ``alarms`` of ``live`` cells in ``runs`` live comparisons of a version with itself, by the margin of the newest,
     were called slower; ``low`` to ``high`` is the interval of that rate, clustered by comparison.
@@ -67,25 +68,25 @@ class Calibration:
 
     machine_id: str
     made: str
-    trials: tuple[Trial, ...] = ()
+    trials: tuple[SelfComparison, ...]
     startup_s: float = 0.0
     cell_s: float = 0.0
     alarms: int = 0
     low: float = 0.0
     high: float = 1.0
-    replayed: Replayed | None = None
+    replayed: Replayed | None
     live: int = 0
     runs: int = 0
 
     @property
     def series(self) -> tuple[tuple[float, ...], ...]:
         """The log-ratios of every trial, in the order of measuring."""
-        return tuple(one.log_ratios for one in self.trials)
+        return tuple(trial.log_ratios for trial in self.trials)
 
     @property
     def log_ratios(self) -> tuple[float, ...]:
         """Of all trials."""
-        return tuple(value for one in self.trials for value in one.log_ratios)
+        return tuple(value for trial in self.trials for value in trial.log_ratios)
 
     def smallest(self, pairs: int) -> tuple[int, float] | None:
         """The most pairs not above ``pairs`` for which a slowdown is known, and that slowdown."""
@@ -99,23 +100,21 @@ class Calibration:
         head = f"This machine, calibrated {self.made[:10]} on {len(self.log_ratios)} pairs of a version with itself"
         if self.replayed is None:
             return f"{head}: too few to tell its false alarms. Type: attnbench calibrate --budget 10m"
-        one = self.replayed
-        rate = f"{100 * one.alarms / one.trials:.2f} %, at most {100 * one.high:.2f} %"
-        replayed = f"{one.alarms} false alarms in {one.trials} replayed cells ({rate})"
+        replay = self.replayed
+        rate = f"{100 * replay.alarms / replay.trials:.2f} %, at most {100 * replay.high:.2f} %"
+        alarms = f"{replay.alarms} false alarms in {replay.trials} replayed cells ({rate})"
         runs = f"{self.runs} live comparison{'' if self.runs == 1 else 's'}"
         live = f"{self.alarms} of {self.live} cells of {runs} called slower (at most {100 * self.high:.0f} % are)"
-        head = f"{head}: {live}; judging blocks of its pairs again, {replayed}; spread {100 * one.spread:.1f} %"
+        head = f"{head}: {live}; judging blocks of its pairs again, {alarms}; spread {100 * replay.spread:.1f} %"
         best = self.smallest(pairs)
         if best is None:
             return f"{head}; no slowdown of those tried is found reliably with {pairs} pairs."
-        often = f"in at least {100 * one.power:.0f} of 100, by a margin of {100 * one.margin:g} %"
+        often = f"in at least {100 * replay.power:.0f} of 100, by a margin of {100 * replay.margin:g} %"
         return f"{head}; with {best[0]} pairs a slowdown of {100 * best[1]:.0f} % is found {often}."
 
     def describe(self) -> dict[str, Any]:
         """JSON-ready, without the log-ratios."""
-        own = asdict(self)
-        del own["trials"]
-        return {**own, "pairs": len(self.log_ratios), "cells": len(self.trials)}
+        return {**self.model_dump(exclude={"trials"}), "pairs": len(self.log_ratios), "cells": len(self.trials)}
 
 
 def folder() -> Path:
@@ -123,8 +122,7 @@ def folder() -> Path:
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named) / "calibration"
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "attnbench" / "calibration"
+    return user_data_path("attnbench", appauthor=False) / "calibration"
 
 
 def for_machine(machine_id: str) -> Calibration | None:
@@ -133,20 +131,20 @@ def for_machine(machine_id: str) -> Calibration | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found.pop("format") != FORMAT or found.pop("version") != VERSION:
-            raise ValueError("another format or version")  # noqa: TRY301  (told below)
-        trials = tuple(Trial(**{**one, "log_ratios": tuple(one["log_ratios"])}) for one in found.pop("trials"))
-        found.pop("notes", None)  # always empty, and gone
-        replayed = found.pop("replayed")
-        return Calibration(**found, trials=trials, replayed=None if replayed is None else _replayed(replayed))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{path} is damaged ({error}); remove it and type: attnbench calibrate"
+        return _read(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        why = first_fault(error, "the file") if isinstance(error, ValidationError) else error
+        msg = f"{path} is damaged ({why}); remove it and type: attnbench calibrate"
         raise ResultsError(msg) from error
 
 
-def _replayed(found: dict[str, Any]) -> Replayed:
-    return Replayed(**{**found, "found": {int(pairs): size for pairs, size in found["found"].items()}})
+def _read(data: Any) -> Calibration:
+    """The content of a file, checked. Raises ``ValueError``, which a ``ValidationError`` is too."""
+    if not isinstance(data, dict) or (data.pop("format", None), data.pop("version", None)) != (FORMAT, VERSION):
+        msg = "another format or version"
+        raise ValueError(msg)
+    data.pop("notes", None)  # always empty, and gone
+    return Calibration.model_validate(data)
 
 
 def save(calibration: Calibration) -> Path:
@@ -157,10 +155,11 @@ def save(calibration: Calibration) -> Path:
     except OSError as error:
         msg = f"{path.parent} cannot be written ({error.strerror}); name another folder with {VARIABLE}"
         raise ResultsError(msg) from error
-    write_whole(path, json.dumps({"format": FORMAT, "version": VERSION, **asdict(calibration)}, indent=1) + "\n")
+    data = {"format": FORMAT, "version": VERSION, **calibration.model_dump(mode="json")}
+    write_whole(path, json.dumps(data, indent=1) + "\n")
     return path
 
 
-def joined(before: Calibration | None, trials: Sequence[Trial]) -> tuple[Trial, ...]:
+def joined(before: Calibration | None, trials: Sequence[SelfComparison]) -> tuple[SelfComparison, ...]:
     """The trials of earlier calibrations with the new ones."""
     return (*(before.trials if before is not None else ()), *trials)

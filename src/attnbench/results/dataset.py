@@ -71,8 +71,8 @@ def _sources(folders: Sequence[Path], model: type[Record]) -> list[Source]:
     # The schema is given, so that nothing is opened here; each file's own is held against it below.
     fragments = ds.dataset(paths, schema=_no_columns(), format="parquet").get_fragments()
     with ThreadPoolExecutor(READERS) as readers:
-        found = {one.folder: one for one in readers.map(_source, finished, fragments)}
-    return [found.get(folder, Source(folder)) for folder in folders]
+        by_folder = {source.folder: source for source in readers.map(_source, finished, fragments)}
+    return [by_folder.get(folder, Source(folder)) for folder in folders]
 
 
 def _no_columns() -> pa.Schema:
@@ -95,30 +95,30 @@ def _run_id(fragment: Any) -> str | None:
     at = metadata.schema.names.index("run_id") if "run_id" in metadata.schema.names else None
     if at is None or not metadata.num_row_groups:
         return None
-    found = metadata.row_group(0).column(at).statistics
-    return str(found.min) if found is not None and found.has_min_max else None
+    statistics = metadata.row_group(0).column(at).statistics
+    return str(statistics.min) if statistics is not None and statistics.has_min_max else None
 
 
 def _refuse_twins(sources: Sequence[Source]) -> None:
     """Raise ``ResultsError`` where two folders hold the same run: its rows would count twice."""
     seen: dict[str, Path] = {}
-    for one in sources:
-        if one.run_id is None:
+    for source in sources:
+        if source.run_id is None:
             continue
-        if one.run_id in seen:
-            msg = f"{seen[one.run_id]} and {one.folder} hold the same run, {one.run_id}; name one of them"
+        if source.run_id in seen:
+            msg = f"{seen[source.run_id]} and {source.folder} hold the same run, {source.run_id}; name one of them"
             raise ResultsError(msg)
-        seen[one.run_id] = one.folder
+        seen[source.run_id] = source.folder
 
 
 def _pieces(sources: Sequence[Source], model: type[Record]) -> Iterator[pa.Table]:
     """Neighbours of one version are one scan; whatever has no Parquet file is read from its journal."""
-    for version, group in itertools.groupby(sources, key=lambda one: one.version):
+    for version, group in itertools.groupby(sources, key=lambda source: source.version):
         together = list(group)
         if version:
             yield _scan(together, model)
         else:
-            yield from (read_run(one.folder, model) for one in together)
+            yield from (read_run(source.folder, model) for source in together)
 
 
 def _scan(sources: Sequence[Source], model: type[Record]) -> pa.Table:
@@ -126,15 +126,15 @@ def _scan(sources: Sequence[Source], model: type[Record]) -> pa.Table:
 
     arrow = require_arrow()
     schema = sources[0].fragment.physical_schema
-    unlike = [one for one in sources if one.fragment.physical_schema != schema]
+    unlike = [source for source in sources if source.fragment.physical_schema != schema]
     if unlike:
         # One of them is not what its version says. Reading it alone says which, and how.
-        for one in sources:
-            read_table(Path(one.fragment.path), model)
+        for source in sources:
+            read_table(Path(source.fragment.path), model)
     try:
-        table = ds.FileSystemDataset([one.fragment for one in sources], schema, ds.ParquetFileFormat()).to_table()
+        table = ds.FileSystemDataset([source.fragment for source in sources], schema, ds.ParquetFileFormat()).to_table()
     except (OSError, arrow.ArrowException):
-        for one in sources:
-            read_table(Path(one.fragment.path), model)
+        for source in sources:
+            read_table(Path(source.fragment.path), model)
         raise
     return up_to_date(table.replace_schema_metadata(schema.metadata), model, sources[0].fragment.path)

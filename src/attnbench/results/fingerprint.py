@@ -36,7 +36,7 @@ def collect_fingerprint(root: Path = Path("/"), source: Path = SOURCE) -> Finger
         memory_limit_bytes=_memory_limit(root / "sys/fs/cgroup"),
         usable_cpus=usable_cpus(),
         virtual=_virtual(root),
-        packages={name: found for name in PACKAGES if (found := _version(name))},
+        packages={name: version for name in PACKAGES if (version := _version(name))},
         git=git_state(source),
     )
 
@@ -95,13 +95,13 @@ def _cpu_model(cpuinfo: Path) -> str | None:
 
 
 def _caches(folder: Path) -> dict[str, str]:
-    found = {}
+    sizes = {}
     for index in sorted(folder.glob("index*")):
         level, kind, size = (_read(index / name) for name in ("level", "type", "size"))
         if level and size:
             suffix = {"Data": "d", "Instruction": "i"}.get(kind or "", "")
-            found[f"L{level}{suffix}"] = size
-    return found
+            sizes[f"L{level}{suffix}"] = size
+    return sizes
 
 
 def _turbo(cpu: Path) -> str | None:
@@ -139,12 +139,12 @@ def _virtual(root: Path) -> str | None:
 def _gpus() -> tuple[Gpu, ...]:
     query = "--query-gpu=name,memory.total,driver_version"
     listed = _command("nvidia-smi", query, "--format=csv,noheader,nounits") or ""
-    found = []
+    gpus = []
     for line in listed.splitlines():
         name, memory, driver = ([*(part.strip() for part in line.split(",")), "", "", ""])[:3]
         size = int(memory) * 2**20 if memory.isdigit() else None
-        found.append(Gpu(name=name, memory_bytes=size, driver=driver or None))
-    return tuple(found)
+        gpus.append(Gpu(name=name, memory_bytes=size, driver=driver or None))
+    return tuple(gpus)
 
 
 def describe(fingerprint: Fingerprint) -> dict[str, str]:
@@ -166,12 +166,12 @@ def describe(fingerprint: Fingerprint) -> dict[str, str]:
         "GPU": "; ".join(f"{gpu.name} (driver {gpu.driver or 'unknown'})" for gpu in hardware.gpus),
         "Kernel": fingerprint.kernel,
         "Python": fingerprint.python,
-        "Packages": ", ".join(f"{name} {found}" for name, found in fingerprint.packages.items()),
+        "Packages": ", ".join(f"{name} {version}" for name, version in fingerprint.packages.items()),
         "Code": fingerprint.git,
         "Specification": f"version {fingerprint.spec_version}",
     }
     for backend, versions in fingerprint.frameworks.items():
-        rows[f"{backend} reports"] = ", ".join(f"{name} {found}" for name, found in versions.items())
+        rows[f"{backend} reports"] = ", ".join(f"{name} {version}" for name, version in versions.items())
     for backend, pools in fingerprint.thread_pools.items():
         rows[f"{backend} threads"] = ", ".join(f"{name} {count}" for name, count in pools.items())
     return {label: text for label, text in rows.items() if text}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-import math
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, Self, get_args
 
 from attnbench.errors import ResultsError
+from attnbench.results import finite
 
 RecordType = Literal["run", "cell", "samples", "event"]
 RECORD_TYPES: tuple[str, ...] = get_args(RecordType)
@@ -106,17 +106,8 @@ class Journal:
 
 
 def _line(kind: RecordType, data: Any) -> bytes:
-    record = {"type": kind, "data": _in_words(data)}
+    record = {"type": kind, "data": finite.replaced(data, finite.in_words)}
     return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-
-
-def _in_words(data: Any) -> Any:
-    """NaN and infinity as the words that the schema reads back: JSON has no such numbers."""
-    if isinstance(data, float) and not math.isfinite(data):
-        return "NaN" if math.isnan(data) else "Infinity" if data > 0 else "-Infinity"
-    if isinstance(data, Mapping):
-        return {key: _in_words(value) for key, value in data.items()}
-    return [_in_words(value) for value in data] if isinstance(data, (list, tuple)) else data
 
 
 def fail_writing(path: Path, error: OSError) -> NoReturn:
@@ -151,21 +142,22 @@ def read_journal(path: Path) -> Iterator[JournalRecord]:
 
 def seconds_by_suite(path: Path) -> dict[str, float]:
     """The wall time of each suite of a run, in all its parts; empty without a journal, or one from before this."""
-    found: dict[str, float] = {}
+    by_suite: dict[str, float] = {}
     if path.exists():
-        spent = (one.data for one in read_journal(path) if one.type == "event" and one.data.get("name") == "spent")
+        events = (record.data for record in read_journal(path) if record.type == "event")
+        spent = (event for event in events if event.get("name") == "spent")
         for suite, seconds in (pair for event in spent for pair in event.get("by_suite", {}).items()):
-            found[suite] = found.get(suite, 0.0) + float(seconds)
-    return found
+            by_suite[suite] = by_suite.get(suite, 0.0) + float(seconds)
+    return by_suite
 
 
 def _record(path: Path, number: int, line: bytes) -> JournalRecord:
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except ValueError as error:
         msg = f"{path} is damaged: line {number} is not JSON; the folder is left untouched"
         raise ResultsError(msg) from error
-    if not isinstance(found, Mapping) or set(found) != {"type", "data"} or found["type"] not in RECORD_TYPES:
+    if not isinstance(record, Mapping) or set(record) != {"type", "data"} or record["type"] not in RECORD_TYPES:
         msg = f"{path} is damaged or not a journal of attnbench: line {number} is no {', '.join(RECORD_TYPES)} record"
         raise ResultsError(msg)
-    return JournalRecord(found["type"], found["data"])
+    return JournalRecord(record["type"], record["data"])

@@ -48,20 +48,20 @@ OLDEST = min(STEPS)
 
 def steps_from(version: int) -> list[Step]:
     """The steps from ``version`` to the schema of this program; none from its own."""
-    return [STEPS[one] for one in range(version, SCHEMA_VERSION)]
+    return [STEPS[older] for older in range(version, SCHEMA_VERSION)]
 
 
 def migrated(record: str, data: Mapping[str, Any], version: int) -> dict[str, Any]:
     """A JSON record of an older version as one of this version; unknown fields stay, for the schema to refuse."""
-    found = dict(data)
+    row = dict(data)
     for step in steps_from(version):
         names = step.renamed.get(record, {})
         gone = step.removed.get(record, ())
-        found = {names.get(name, name): value for name, value in found.items() if name not in gone}
-        found = {**step.added.get(record, {}), **found}
+        row = {names.get(name, name): value for name, value in row.items() if name not in gone}
+        row = {**step.added.get(record, {}), **row}
     if record == "RunInfo":
-        found["schema_version"] = SCHEMA_VERSION
-    return found
+        row["schema_version"] = SCHEMA_VERSION
+    return row
 
 
 def migrated_table(record: str, table: pa.Table, version: int, schema: pa.Schema) -> pa.Table:

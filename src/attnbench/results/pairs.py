@@ -9,12 +9,12 @@ for every burst.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from attnbench.errors import ResultsError
+from attnbench.results import finite
 from attnbench.results.journal import Journal, fail_writing, read_journal
 from attnbench.results.store import refuse_foreign, write_whole
 
@@ -60,7 +60,8 @@ class PairsWriter:
         self._write()
 
     def _write(self) -> None:
-        write_whole(self.folder / INFO, json.dumps(_plain(self.info), indent=2, allow_nan=False) + "\n")
+        text = json.dumps(finite.replaced(self.info, finite.as_null), indent=2, allow_nan=False)
+        write_whole(self.folder / INFO, text + "\n")
 
     def __enter__(self) -> Self:
         return self
@@ -72,19 +73,19 @@ class PairsWriter:
 def read_comparison(folder: Path) -> dict[str, Any]:
     """The content of ab.json. Raises ``ResultsError`` for anything else."""
     try:
-        found: dict[str, Any] = json.loads((folder / INFO).read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads((folder / INFO).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         msg = f"{folder} is no folder of 'attnbench ab': {INFO} cannot be read ({error})"
         raise ResultsError(msg) from error
-    if found.get("format") != FORMAT or found.get("version") != VERSION:
+    if content.get("format") != FORMAT or content.get("version") != VERSION:
         msg = f"{folder / INFO} is of another program, or of a newer attnbench"
         raise ResultsError(msg)
-    return found
+    return content
 
 
 def read_pairs(folder: Path) -> list[dict[str, Any]]:
     """Every pair of a comparison, in order, with its raw bursts."""
-    return [one.data for one in read_journal(folder / JOURNAL) if one.data.get("name") == "pair"]
+    return [record.data for record in read_journal(folder / JOURNAL) if record.data.get("name") == "pair"]
 
 
 def _compact(folder: Path) -> None:
@@ -96,16 +97,16 @@ def _compact(folder: Path) -> None:
 
 
 def _rows(pair: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for cell, found in pair["cells"].items():
-        told = {"stage": found["stage"], "log_ratio": found.get("log_ratio")}
-        for burst in found["bursts"]:
+    for cell, measured in pair["cells"].items():
+        about = {"stage": measured["stage"], "log_ratio": measured.get("log_ratio")}
+        for burst in measured["bursts"]:
             seconds = {f"{name}_s": burst[f"{name}_ns"] / 1e9 / max(burst["calls"], 1) for name in ("wall", "cpu")}
             kept = {name: burst[name] for name in ("side", "quad", "attempt", "position", "calls", "again")}
             yield {
                 "pair": pair["pair"],
                 "cell": cell,
-                "label": found["label"],
-                **told,
+                "label": measured["label"],
+                **about,
                 **kept,
                 **seconds,
                 "over": burst.get("over"),
@@ -134,12 +135,3 @@ def _schema(pa: Any) -> Any:
             "started_at": real,
         }
     )
-
-
-def _plain(data: Any) -> Any:
-    """JSON has no infinity: an unbounded end is null."""
-    if isinstance(data, float) and not math.isfinite(data):
-        return None
-    if isinstance(data, Mapping):
-        return {str(name): _plain(value) for name, value in data.items()}
-    return [_plain(value) for value in data] if isinstance(data, (list, tuple)) else data

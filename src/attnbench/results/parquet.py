@@ -119,7 +119,7 @@ def to_table(records: Sequence[Record], model: type[Record]) -> pa.Table:
     """Records as an Arrow table with the columns of ``model``."""
     arrow = require_arrow()
     schema = arrow_schema(model)
-    rows = [one.model_dump(mode="python") for one in records]
+    rows = [record.model_dump(mode="python") for record in records]
     texts = [name for name in JSON_COLUMNS if name in schema.names]
     for row in rows:
         for name in texts:
@@ -141,11 +141,11 @@ def arrow_schema(model: type[Record]) -> pa.Schema:
 def _plain(annotation: Any) -> type:
     """The type behind ``X | None`` and ``Literal``."""
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
-        annotation = next(one for one in typing.get_args(annotation) if one is not type(None))
+        annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
     if typing.get_origin(annotation) is typing.Literal:
         return type(typing.get_args(annotation)[0])
-    found: type = annotation
-    return found
+    kind: type = annotation
+    return kind
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
@@ -160,10 +160,12 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
         # Many cells share a point: a thousand runs hold each of them a thousand times.
         parsed = {text: json.loads(text) for text in set(texts) if isinstance(text, str) and text}
         dicts = [parsed.get(text, {}) for text in texts]
-        names = dict.fromkeys(name for one in dicts for name in one)
-        levels = {prefix + name: [_hashable(one.get(name)) for one in dicts] for name in names}
+        names = dict.fromkeys(name for point in dicts for name in point)
+        levels = {prefix + name: [_hashable(point.get(name)) for point in dicts] for name in names}
         # All at once: pandas warns of a frame that is put together from a hundred columns one by one.
-        columns = {name: pd.Series(one, index=frame.index, dtype=_dtype(one)) for name, one in levels.items()}
+        columns = {
+            name: pd.Series(values, index=frame.index, dtype=_dtype(values)) for name, values in levels.items()
+        }
         frame = pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis="columns")
     return frame
 
@@ -174,13 +176,13 @@ def _hashable(value: Any) -> Any:
 
 def _dtype(values: Sequence[Any]) -> str:
     """The plainest dtype that keeps the values: numbers stay numbers; mixed levels stay what they are."""
-    found = {type(one) for one in values if one is not None}
-    missing = any(one is None for one in values)
-    if found == {int} and not missing:
+    kinds = {type(value) for value in values if value is not None}
+    missing = any(value is None for value in values)
+    if kinds == {int} and not missing:
         return "int64"
-    if found and found <= {int, float}:
+    if kinds and kinds <= {int, float}:
         return "float64"
-    return "str" if found == {str} else "object"
+    return "str" if kinds == {str} else "object"
 
 
 def _write(table: pa.Table, path: Path) -> None:

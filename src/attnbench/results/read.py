@@ -42,11 +42,11 @@ class Contents:
 
     def done(self) -> frozenset[str]:
         """The ids of the cells that have a final row: the ones that resuming does not measure again."""
-        return frozenset(one.cell_id for one in self.cells if one.status != "not-run")
+        return frozenset(cell.cell_id for cell in self.cells if cell.status != "not-run")
 
     def samples_of(self, cell_id: str) -> tuple[Sample, ...]:
         """The samples of one cell."""
-        return tuple(one for one in self.samples if one.cell_id == cell_id)
+        return tuple(sample for sample in self.samples if sample.cell_id == cell_id)
 
 
 def read_run(folder: Path, model: type[Record]) -> pa.Table:
@@ -79,8 +79,8 @@ def _records(folder: Path, model: type[AnyRecord]) -> tuple[AnyRecord, ...]:
             msg = f"{file} is damaged: {first}; it is left untouched"
             raise ResultsError(msg) from error
     contents = read_contents(folder)
-    found = contents.samples if model is Sample else contents.cells
-    return cast("tuple[AnyRecord, ...]", found)
+    records = contents.samples if model is Sample else contents.cells
+    return cast("tuple[AnyRecord, ...]", records)
 
 
 def file_of(model: type[Record]) -> str:
@@ -101,20 +101,20 @@ def holds_runs(folder: Path) -> bool:
 def find_runs(paths: Runs) -> list[Path]:
     """The run folders that ``load`` reads for these paths, each once; ``ResultsError`` where there is none."""
     several = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    found = [folder for path in several for folder in _found(path)]
-    if not found:
-        asked = "an empty list" if not several else ", ".join(str(path) for path in several)
-        msg = f"no run of attnbench in {asked}; name run folders, a folder of them, or a pattern such as results/2026*"
+    folders = [folder for path in several for folder in _found(path)]
+    if not folders:
+        named = "an empty list" if not several else ", ".join(str(path) for path in several)
+        msg = f"no run of attnbench in {named}; name run folders, a folder of them, or a pattern such as results/2026*"
         raise ResultsError(msg)
-    return list({folder.resolve(): folder for folder in found}.values())
+    return list({folder.resolve(): folder for folder in folders}.values())
 
 
 def _found(path: str | Path) -> list[Path]:
     if is_pattern(path):
         hits = sorted(Path(hit) for hit in glob.glob(str(path), recursive=True))  # noqa: PTH207  (absolute patterns)
-        return [one for hit in hits for one in ([hit] if (hit / RUN).is_file() else [])]
+        return [folder for hit in hits for folder in ([hit] if (hit / RUN).is_file() else [])]
     if holds_runs(Path(path)):
-        return [one.parent for one in sorted(Path(path).glob(f"*/{RUN}"))]
+        return [file.parent for file in sorted(Path(path).glob(f"*/{RUN}"))]
     return [run_folder(path)]
 
 
@@ -129,7 +129,7 @@ def run_folder(run: str | Path, out: str | Path = "results") -> Path:
         msg = f"{run} is a file; a run is the folder that holds {RUN}"
         raise ResultsError(msg)
     parent = Path(run).parent if Path(run).parent.is_dir() and str(Path(run).parent) != "." else Path(out)
-    names = [one.parent.name for one in sorted(parent.glob(f"*/{RUN}"))] if parent.is_dir() else []
+    names = [file.parent.name for file in sorted(parent.glob(f"*/{RUN}"))] if parent.is_dir() else []
     there = f"; the last one in {parent} is {names[-1]}" if names else ""
     msg = f"no run {str(run)!r}{suggest(Path(run).name, names) or there}"
     raise ResultsError(msg)
@@ -150,7 +150,7 @@ def read_info(folder: str | Path) -> RunInfo:
 
 
 def _runs_inside(folder: Path) -> str:
-    names = [one.parent.name for one in sorted(folder.glob(f"*/{RUN}"))]
+    names = [file.parent.name for file in sorted(folder.glob(f"*/{RUN}"))]
     return f"; it holds {len(names)} runs, the last one is {folder / names[-1]}" if names else ""
 
 
@@ -158,17 +158,17 @@ def _info(data: Any, path: Path) -> RunInfo:
     if not isinstance(data, Mapping) or data.get("program") != "attnbench":
         msg = f"{path} is not attnbench's: another program wrote it. It is left untouched"
         raise ResultsError(msg)
-    found = data.get("schema_version")
-    if isinstance(found, int) and found > SCHEMA_VERSION:
+    version = data.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
         msg = (
-            f"{path} was written by a newer attnbench (schema {found}, this one reads up to {SCHEMA_VERSION}). "
+            f"{path} was written by a newer attnbench (schema {version}, this one reads up to {SCHEMA_VERSION}). "
             "Type: pip install -U attnbench"
         )
         raise ResultsError(msg)
-    if type(found) is not int or found < OLDEST:
-        msg = f"{path} is damaged: schema_version is {found!r}; the folder is left untouched"
+    if type(version) is not int or version < OLDEST:
+        msg = f"{path} is damaged: schema_version is {version!r}; the folder is left untouched"
         raise ResultsError(msg)
-    return validated(RunInfo, migrated("RunInfo", data, found), path)
+    return validated(RunInfo, migrated("RunInfo", data, version), path)
 
 
 def validated(model: type[AnyRecord], data: Any, path: Path) -> AnyRecord:
@@ -176,11 +176,16 @@ def validated(model: type[AnyRecord], data: Any, path: Path) -> AnyRecord:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or model.__name__
-        more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
-        msg = f"{path} is damaged: {where}: {first['msg']}{more}; the folder is left untouched"
+        msg = f"{path} is damaged: {first_fault(error, model.__name__)}; the folder is left untouched"
         raise ResultsError(msg) from error
+
+
+def first_fault(error: ValidationError, whole: str) -> str:
+    """The first field that is wrong and why, in one line; ``whole`` is what to call all of it, if no field is."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or whole
+    more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
+    return f"{where}: {first['msg']}{more}"
 
 
 def _migrated(record: str, data: Any, version: int, path: Path) -> Mapping[str, Any]:
@@ -206,7 +211,7 @@ def read_contents(folder: str | Path) -> Contents:
             row = validated(CellResult, _migrated("CellResult", record.data, version, path), path)
             cells[row.cell_id] = row
         elif record.type == "samples":
-            samples += [validated(Sample, _migrated("Sample", one, version, path), path) for one in record.data]
+            samples += [validated(Sample, _migrated("Sample", sample, version, path), path) for sample in record.data]
         else:
             events.append(record.data)
     if info is None:

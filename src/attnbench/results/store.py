@@ -83,7 +83,7 @@ class RunWriter:
 
     def plan(self, cells: Iterable[CellResult]) -> None:
         """Write down every planned cell, as ``not-run``, before the first is measured: none of them can vanish."""
-        self._journal.extend("cell", [_row(one) for one in cells])
+        self._journal.extend("cell", [_row(cell) for cell in cells])
 
     def cell(self, result: CellResult) -> None:
         """Write the row of a cell; the last row of a cell is the one that counts."""
@@ -91,7 +91,7 @@ class RunWriter:
 
     def samples(self, samples: Sequence[Sample]) -> None:
         """Write the samples of one burst."""
-        self._journal.append("samples", [one.model_dump(mode="json", exclude_defaults=True) for one in samples])
+        self._journal.append("samples", [sample.model_dump(mode="json", exclude_defaults=True) for sample in samples])
 
     def event(self, name: str, **detail: Any) -> None:
         """Write down something that happened: a receipt of a burst, a crash, a pause."""
@@ -165,12 +165,12 @@ def refuse_foreign(out: Path) -> None:
         entries = sorted(out.iterdir())
     except OSError as error:
         fail_writing(out, error)
-    names = [one.name for one in entries]
+    names = [entry.name for entry in entries]
     if RUN in names and JOURNAL in names:
         msg = f"{out} is itself a run; runs go beside it: --out {out.parent}"
         raise ResultsError(msg)
-    loose = [one.name for one in entries if one.is_file() and not one.name.startswith((".", "README"))]
-    if loose and not any((one / RUN).exists() for one in entries if one.is_dir()):
+    loose = [entry.name for entry in entries if entry.is_file() and not entry.name.startswith((".", "README"))]
+    if loose and not any((entry / RUN).exists() for entry in entries if entry.is_dir()):
         shown = ", ".join(loose[:SHOWN_FILES]) + (", …" if len(loose) > SHOWN_FILES else "")
         msg = f"{out} holds files that are not runs of attnbench ({shown}); name another folder: --out {out}/attnbench"
         raise ResultsError(msg)

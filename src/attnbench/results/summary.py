@@ -55,15 +55,15 @@ class MedianInterval:
 
 def usable(samples: Iterable[Sample], cache: str | None = None) -> list[Sample]:
     """The samples that count: no warm-up, no disturbed burst, and of one cache state if asked."""
-    return [one for one in samples if not one.warmup and not one.disturbed and cache in (None, one.cache)]
+    return [sample for sample in samples if not sample.warmup and not sample.disturbed and cache in (None, sample.cache)]
 
 
 def bursts(samples: Iterable[Sample], field: str = "wall_s") -> Bursts:
     """One value for each burst: the median of ``field`` over its samples. Give it what ``usable`` returned."""
     grouped: dict[tuple[int, int], list[float]] = defaultdict(list)
-    for one in samples:
-        if (value := getattr(one, field)) is not None:
-            grouped[one.replicate, one.burst].append(value)
+    for sample in samples:
+        if (value := getattr(sample, field)) is not None:
+            grouped[sample.replicate, sample.burst].append(value)
     keys = sorted(grouped)
     return Bursts(tuple(float(np.median(grouped[key])) for key in keys), tuple(key[0] for key in keys))
 
@@ -80,9 +80,9 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
     if data.size == 0 or not np.isfinite(data).all():
         msg = f"a median needs finite values; got {data.size} of which {int(np.isfinite(data).sum())} are finite"
         raise ValueError(msg)
-    found: Any = stats.quantile_test(data, q=float(np.median(data)), p=0.5).confidence_interval(confidence)
-    known = math.isfinite(found.low) and math.isfinite(found.high)
-    low, high = (float(found.low), float(found.high)) if known else (None, None)
+    interval: Any = stats.quantile_test(data, q=float(np.median(data)), p=0.5).confidence_interval(confidence)
+    known = math.isfinite(interval.low) and math.isfinite(interval.high)
+    low, high = (float(interval.low), float(interval.high)) if known else (None, None)
     return MedianInterval(float(np.median(data)), low, high, data.size)
 
 
@@ -98,10 +98,10 @@ def process_interval(bursts: Bursts, confidence: float = CONFIDENCE) -> MedianIn
         return pooled
     low, high = pooled.low, pooled.high
     for replicate in sorted(set(bursts.replicates)):
-        own = [v for v, r in zip(bursts.values, bursts.replicates, strict=True) if r == replicate]
-        alone = median_interval(own, confidence)
-        low = min(low, min(own) if alone.low is None else alone.low)
-        high = max(high, max(own) if alone.high is None else alone.high)
+        values = [v for v, r in zip(bursts.values, bursts.replicates, strict=True) if r == replicate]
+        alone = median_interval(values, confidence)
+        low = min(low, min(values) if alone.low is None else alone.low)
+        high = max(high, max(values) if alone.high is None else alone.high)
     return MedianInterval(pooled.median, low, high, pooled.n)
 
 
@@ -114,10 +114,10 @@ def rounds(samples: Iterable[Sample]) -> dict[str, float]:
     counted = usable(samples)
     if not counted:
         return {}
-    found = bursts(usable(counted, main_state(counted)))
+    counting = bursts(usable(counted, main_state(counted)))
     seen: dict[int, int] = defaultdict(int)
     named = {}
-    for value, replicate in zip(found.values, found.replicates, strict=True):
+    for value, replicate in zip(counting.values, counting.replicates, strict=True):
         named[f"{ROUND}{replicate}.{seen[replicate]}"] = value
         seen[replicate] += 1
     return named
@@ -125,7 +125,7 @@ def rounds(samples: Iterable[Sample]) -> dict[str, float]:
 
 def main_state(samples: Iterable[Sample]) -> Cache:
     """The cache state whose times are a cell's main ones: cold where there is one. Raises where there is no sample."""
-    states = {one.cache for one in samples}
+    states = {sample.cache for sample in samples}
     return next(name for name in MAIN if name in states)
 
 
@@ -135,7 +135,7 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
     Where cold samples exist, the main times are those, and ``time_hot_median_s`` and ``time_graph_median_s`` stand
     beside them. Without any sample that counts only ``disturbed_bursts`` is returned: such a cell is not ``ok``.
     """
-    disturbed = len({(one.replicate, one.burst) for one in samples if one.disturbed and not one.warmup})
+    disturbed = len({(sample.replicate, sample.burst) for sample in samples if sample.disturbed and not sample.warmup})
     counted = usable(samples)
     if not counted:
         return {"disturbed_bursts": disturbed}
@@ -144,7 +144,7 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
     wall, cpu = bursts(main), bursts(main, "cpu_s")
     interval = process_interval(wall)
     beside = {name: bursts(usable(counted, name)) for name in BESIDE if name != state}
-    medians = {f"time_{name}_median_s": float(np.median(found.values)) for name, found in beside.items() if found.n}
+    medians = {f"time_{name}_median_s": float(np.median(timed.values)) for name, timed in beside.items() if timed.n}
     return {
         "n_samples": len(main),
         "n_bursts": wall.n,

@@ -16,9 +16,9 @@ def fill(page: Path, name: str, text: str) -> bool:
     if not page.is_file():
         return False
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
+    before, opened, rest = page.read_text(encoding="utf-8").partition(begin)
     _, closed, after = rest.partition(end)
-    if not found or not closed:
+    if not opened or not closed:
         return False
     write_whole(page, f"{before}{begin}\n{text.strip()}\n{end}{after}")
     return True

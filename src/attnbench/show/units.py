@@ -1,4 +1,4 @@
-"""Numbers for people: seconds, bytes, ratios; three significant digits, and the unit that suits the number."""
+"""Numbers for people: times, durations, bytes, ratios; three significant digits, in the unit that suits the number."""
 
 from __future__ import annotations
 
@@ -36,6 +36,13 @@ def seconds(value: float | None) -> str:
         return NOTHING
     name, size = _unit(value, TIME_UNITS)
     return f"{significant(value / size)} {name}"
+
+
+def clock(value: float) -> str:
+    """How long something takes, in seconds, such as ``1:40``."""
+    whole = max(1, round(value))
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def interval(median: float | None, low: float | None, high: float | None) -> str:

@@ -42,16 +42,16 @@ def read(data: Mapping[str, Any], file: Path) -> Foreign:
     described = _described(file)
     try:
         columns = data["result_columns"]
-        found = [
-            one
+        benchmarks = [
+            benchmark
             for name, line in data["results"].items()
-            for one in _benchmarks(name, dict(zip(columns, line, strict=False)), described.get(name))
+            for benchmark in _benchmarks(name, dict(zip(columns, line, strict=False)), described.get(name))
         ]
         fingerprint = _fingerprint(data)
         started = _started(data, columns)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         damaged(file, TOOL, error)
-    if not found:
+    if not benchmarks:
         no_benchmark(file)
     unknown: tuple[str, ...] = (
         *UNKNOWN,
@@ -60,8 +60,8 @@ def read(data: Mapping[str, Any], file: Path) -> Foreign:
         "which process a sample is of",
         "the kernel",
     )
-    unknown += (NO_SAMPLES,) if any(one.summary for one in found) else ()
-    return Foreign(TOOL, None, started, fingerprint, found, unknown=unknown)
+    unknown += (NO_SAMPLES,) if any(benchmark.summary for benchmark in benchmarks) else ()
+    return Foreign(TOOL, None, started, fingerprint, benchmarks, unknown=unknown)
 
 
 def _described(file: Path) -> Mapping[str, Any]:
@@ -90,7 +90,7 @@ def _benchmarks(name: str, line: Mapping[str, Any], described: Mapping[str, Any]
         raise ValueError(msg)
     names = described.get("param_names") or []
     for number, levels in enumerate(grid):
-        own = {key: _at(value, number) for key, value in line.items() if key in ("samples", *_STATS)}
+        numbers = {key: _at(value, number) for key, value in line.items() if key in ("samples", *_STATS)}
         label = f"{name}({', '.join(levels)})" if levels else name
         yield Benchmark(
             name=label,
@@ -98,7 +98,7 @@ def _benchmarks(name: str, line: Mapping[str, Any], described: Mapping[str, Any]
             fullname=f"{label} {line.get('version') or ''}".strip(),
             group=name,
             params=dict(zip(names, map(_level, levels), strict=True)),
-            **_measured(label, values[number], own, described),
+            **_measured(label, values[number], numbers, described),
         )
 
 
@@ -112,23 +112,23 @@ def _at(values: Sequence[Any] | None, number: int) -> Any:
 def _level(text: str) -> Any:
     """A parameter's value, which asv keeps as the text of its ``repr``."""
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except ValueError:
         return text.strip("'\"")
-    return found if isinstance(found, (int, float, str)) else text
+    return value if isinstance(value, (int, float, str)) else text
 
 
-def _measured(label: str, value: Any, own: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
+def _measured(label: str, value: Any, numbers: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
     if value is None:
         return {"failure": FAILED}
     if math.isnan(float(value)):
         return {"failure": ABSENT}
     if described.get("type") != "time" or described.get("unit") != "seconds":
         return {"metrics": {f"{described.get('type', 'value')}_{described.get('unit', 'unit')}": float(value)}}
-    samples = own.get("samples")
+    samples = numbers.get("samples")
     if samples:
-        return {"seconds": times(samples, label), "calls": whole(own.get("stats_number")) or 1}
-    count = whole(own.get("stats_repeat")) or 1
+        return {"seconds": times(samples, label), "calls": whole(numbers.get("stats_number")) or 1}
+    count = whole(numbers.get("stats_repeat")) or 1
     return {"summary": {"n_samples": count, "n_bursts": count, "time_median_s": times([value], label)[0]}}
 
 
@@ -154,6 +154,6 @@ def _fingerprint(data: Mapping[str, Any]) -> Fingerprint:
 def _started(data: Mapping[str, Any], columns: Sequence[str]) -> str:
     """When the first benchmark started; the date of the file is that of the commit."""
     lines = (dict(zip(columns, line, strict=False)) for line in data["results"].values())
-    known = [one["started_at"] for one in lines if one.get("started_at")]
+    known = [line["started_at"] for line in lines if line.get("started_at")]
     moment = min(known) if known else data.get("date")
     return utc(None if moment is None else datetime.fromtimestamp(moment * MILLISECOND, UTC))

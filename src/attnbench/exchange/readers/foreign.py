@@ -66,7 +66,7 @@ def write_run(foreign: Foreign, file: Path, out: Path) -> Path:
     """Write the run folder of an imported file and return it. Raises ``ResultsError``; then no folder is left."""
     run_id = new_run_id([foreign.tool], foreign.started)
     try:
-        read = [_measured(foreign, one, run_id) for one in foreign.benchmarks]
+        read = [_measured(foreign, benchmark, run_id) for benchmark in foreign.benchmarks]
         rows = [*(row for row, _ in read), *(_restored(row, foreign.tool, run_id) for row in foreign.rows)]
         info = _info(foreign, file, run_id, rows)
     except (ValidationError, ValueError) as error:
@@ -117,25 +117,25 @@ def _restored(row: Mapping[str, Any], tool: str, run_id: str) -> CellResult:
     return CellResult.model_validate(data | {"run_id": run_id, "imported": tool})
 
 
-def _measured(foreign: Foreign, one: Benchmark, run_id: str) -> tuple[CellResult, list[Sample]]:
-    row = dict(one.row) if one.row is not None else _named(foreign, one)
-    if one.failure is not None:
-        status, reason = one.failure
+def _measured(foreign: Foreign, benchmark: Benchmark, run_id: str) -> tuple[CellResult, list[Sample]]:
+    row = dict(benchmark.row) if benchmark.row is not None else _named(foreign, benchmark)
+    if benchmark.failure is not None:
+        status, reason = benchmark.failure
         row = {"status": status, "reason": reason} | row
         return _restored(row, foreign.tool, run_id), []
-    if one.metrics:
-        return _restored({"status": "ok"} | row | {"metrics": dict(one.metrics)}, foreign.tool, run_id), []
-    samples = _samples(one, row, run_id)
-    found = {"status": "ok"} | row | (summarise(samples) if samples else dict(one.summary))
-    return _restored(found, foreign.tool, run_id), samples
+    if benchmark.metrics:
+        return _restored({"status": "ok"} | row | {"metrics": dict(benchmark.metrics)}, foreign.tool, run_id), []
+    samples = _samples(benchmark, row, run_id)
+    timed = {"status": "ok"} | row | (summarise(samples) if samples else dict(benchmark.summary))
+    return _restored(timed, foreign.tool, run_id), samples
 
 
-def _samples(one: Benchmark, row: Mapping[str, Any], run_id: str) -> list[Sample]:
-    n = len(one.seconds)
-    calls = [one.calls] * n if isinstance(one.calls, int) else one.calls
+def _samples(benchmark: Benchmark, row: Mapping[str, Any], run_id: str) -> list[Sample]:
+    n = len(benchmark.seconds)
+    calls = [benchmark.calls] * n if isinstance(benchmark.calls, int) else benchmark.calls
     replicates, warmups, cpu_s = (
         given if len(given) == n else [none] * n
-        for given, none in ((one.replicates, 0), (one.warmups, False), (one.cpu_s, None))
+        for given, none in ((benchmark.replicates, 0), (benchmark.warmups, False), (benchmark.cpu_s, None))
     )
     return [
         Sample(
@@ -150,26 +150,26 @@ def _samples(one: Benchmark, row: Mapping[str, Any], run_id: str) -> list[Sample
             warmup=warmups[number],
             cache=row.get("cache") or "none",
         )
-        for number, seconds in enumerate(one.seconds)
+        for number, seconds in enumerate(benchmark.seconds)
     ]
 
 
-def _named(foreign: Foreign, one: Benchmark) -> dict[str, Any]:
+def _named(foreign: Foreign, benchmark: Benchmark) -> dict[str, Any]:
     """The row of somebody else's benchmark: its group is the block, its name the variant, its parameters the axes."""
-    group = one.group or "no group"
-    case_id = stable_id([foreign.tool, group, one.fullname])
+    group = benchmark.group or "no group"
+    case_id = stable_id([foreign.tool, group, benchmark.fullname])
     return {
         "suite": foreign.tool,
         "cell_id": stable_id([foreign.tool, case_id]),
         "case_id": case_id,
         "block_id": stable_id([foreign.tool, group]),
         "case_label": group,
-        "kind": "observed" if one.metrics else "timed",
-        "threads": one.threads,
-        "impl": f"{foreign.tool}/{one.name}",
+        "kind": "observed" if benchmark.metrics else "timed",
+        "threads": benchmark.threads,
+        "impl": f"{foreign.tool}/{benchmark.name}",
         "backend": foreign.tool,
-        "variant": one.name,
-        "point": dict(one.params),
+        "variant": benchmark.name,
+        "point": dict(benchmark.params),
         "machine_id": foreign.fingerprint.machine_id,
         "code_version": foreign.fingerprint.git or "",
     }

@@ -40,15 +40,15 @@ def read(data: Mapping[str, Any], file: Path) -> Foreign:
     context = data["context"]
     try:
         grouped: dict[str, list[Run]] = {}
-        for one in data["benchmarks"]:
-            grouped.setdefault(str(one.get("run_name") or one["name"]), []).append(one)
-        found = [_benchmark(name, runs) for name, runs in grouped.items()]
+        for run in data["benchmarks"]:
+            grouped.setdefault(str(run.get("run_name") or run["name"]), []).append(run)
+        benchmarks = [_benchmark(name, runs) for name, runs in grouped.items()]
         fingerprint = _fingerprint(context)
         date = context.get("date")
         started = utc(datetime.fromisoformat(date) if date else None)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         damaged(file, TOOL, error)
-    if not found:
+    if not benchmarks:
         no_benchmark(file)
     unknown: tuple[str, ...] = (
         *UNKNOWN,
@@ -56,37 +56,39 @@ def read(data: Mapping[str, Any], file: Path) -> Foreign:
         "the CPU's model",
         "how processes differ (all was one process)",
     )
-    unknown += (ONLY_AGGREGATES,) if any(one.summary for one in found) else ()
-    unknown += (ONCE,) if any(len(one.seconds) == 1 for one in found) else ()
-    return Foreign(TOOL, context.get("library_version"), started, fingerprint, found, unknown=unknown)
+    unknown += (ONLY_AGGREGATES,) if any(benchmark.summary for benchmark in benchmarks) else ()
+    unknown += (ONCE,) if any(len(benchmark.seconds) == 1 for benchmark in benchmarks) else ()
+    return Foreign(TOOL, context.get("library_version"), started, fingerprint, benchmarks, unknown=unknown)
 
 
 def _benchmark(name: str, runs: Sequence[Run]) -> Benchmark:
     family, params = _named(name)
-    own: dict[str, Any] = {"name": name, "fullname": name, "group": family, "params": params}
-    own["threads"] = whole(runs[0].get("threads")) or 1
-    for one in runs:
-        if one.get("error_occurred"):
-            return Benchmark(**own, failure=("crashed", f"it said: {one.get('error_message') or 'an error'}"))
-        if one.get("skipped"):
-            return Benchmark(**own, failure=("unsupported", f"skipped: {one.get('skip_message') or 'no reason given'}"))
-    rounds = [one for one in runs if one.get("run_type", "iteration") == "iteration"]
+    known: dict[str, Any] = {"name": name, "fullname": name, "group": family, "params": params}
+    known["threads"] = whole(runs[0].get("threads")) or 1
+    for run in runs:
+        if run.get("error_occurred"):
+            return Benchmark(**known, failure=("crashed", f"it said: {run.get('error_message') or 'an error'}"))
+        if run.get("skipped"):
+            return Benchmark(
+                **known, failure=("unsupported", f"skipped: {run.get('skip_message') or 'no reason given'}")
+            )
+    rounds = [run for run in runs if run.get("run_type", "iteration") == "iteration"]
     if not rounds:
-        return Benchmark(**own, **_aggregated(name, runs))
+        return Benchmark(**known, **_aggregated(name, runs))
     return Benchmark(
-        **own,
-        seconds=times((float(one["real_time"]) * _unit(one) for one in rounds), name),
-        cpu_s=[float(one["cpu_time"]) * _unit(one) for one in rounds],
-        calls=[max(int(one["iterations"]), 1) for one in rounds],
+        **known,
+        seconds=times((float(run["real_time"]) * _unit(run) for run in rounds), name),
+        cpu_s=[float(run["cpu_time"]) * _unit(run) for run in rounds],
+        calls=[max(int(run["iterations"]), 1) for run in rounds],
     )
 
 
 def _aggregated(name: str, runs: Iterable[Run]) -> dict[str, Any]:
     """What is known of a benchmark of which only the aggregates were kept: the median of its repetitions."""
-    for one in runs:
-        if one.get("aggregate_name") == "median":
-            seconds = times([float(one["real_time"]) * _unit(one)], name)[0]
-            count = whole(one.get("repetitions")) or 1
+    for run in runs:
+        if run.get("aggregate_name") == "median":
+            seconds = times([float(run["real_time"]) * _unit(run)], name)[0]
+            count = whole(run.get("repetitions")) or 1
             return {"summary": {"n_samples": count, "n_bursts": count, "time_median_s": seconds}}
     return {"failure": ("not-run", "the file has neither repetitions nor a median of it")}
 
@@ -110,7 +112,7 @@ def _named(name: str) -> tuple[str, dict[str, Any]]:
         if colon:
             params[key] = _number(value)
         elif re.fullmatch(r"-?\d+", part):
-            params[f"arg{sum(one.startswith('arg') for one in params)}"] = int(part)
+            params[f"arg{sum(param.startswith('arg') for param in params)}"] = int(part)
         else:
             params["variant"] = part
     return family, params
@@ -134,7 +136,7 @@ def _fingerprint(context: Mapping[str, Any]) -> Fingerprint:
         hardware=Hardware(
             architecture="unknown",
             logical_cores=whole(context.get("num_cpus")),
-            caches={_cache(one): f"{int(one['size']) // KIB}K" for one in context.get("caches") or ()},
+            caches={_cache(cache): f"{int(cache['size']) // KIB}K" for cache in context.get("caches") or ()},
         ),
         kernel=f"unknown, of host {host}" if host else "unknown",
         python="none",
@@ -143,5 +145,5 @@ def _fingerprint(context: Mapping[str, Any]) -> Fingerprint:
     )
 
 
-def _cache(one: Mapping[str, Any]) -> str:
-    return f"L{one['level']}" + {"Data": "d", "Instruction": "i"}.get(one.get("type", ""), "")
+def _cache(cache: Mapping[str, Any]) -> str:
+    return f"L{cache['level']}" + {"Data": "d", "Instruction": "i"}.get(cache.get("type", ""), "")

@@ -27,7 +27,9 @@ class Importer:
 
 
 FORMATS = (from_pytest_benchmark, from_pyperf, from_asv, from_google_benchmark)
-IMPORTERS: Mapping[str, Importer] = {one.TOOL: Importer(one.TOOL, one.recognises, one.read) for one in FORMATS}
+IMPORTERS: Mapping[str, Importer] = {
+    reader.TOOL: Importer(reader.TOOL, reader.recognises, reader.read) for reader in FORMATS
+}
 GZIP = b"\x1f\x8b"  # pyperf writes FILE.json.gz, too
 
 

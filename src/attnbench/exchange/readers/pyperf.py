@@ -25,30 +25,30 @@ def recognises(data: Any) -> bool:
     """Whether a JSON document is one of pyperf's."""
     if not isinstance(data, Mapping) or not isinstance(data.get("benchmarks"), list) or "version" not in data:
         return False
-    return all(isinstance(one, Mapping) and "runs" in one for one in data["benchmarks"])
+    return all(isinstance(benchmark, Mapping) and "runs" in benchmark for benchmark in data["benchmarks"])
 
 
 def read(data: Mapping[str, Any], file: Path) -> Foreign:
     """The file, understood. Raises ``ResultsError`` that names what is wrong with it."""
     shared = data.get("metadata") or {}
     try:
-        found = [_benchmark(one, shared, number) for number, one in enumerate(data["benchmarks"])]
-        known = [{**mapping(shared, "its metadata"), **_own(one)} for one in data["benchmarks"]]
-        if not found:
+        benchmarks = [_benchmark(benchmark, shared, number) for number, benchmark in enumerate(data["benchmarks"])]
+        known = [{**mapping(shared, "its metadata"), **_own(benchmark)} for benchmark in data["benchmarks"]]
+        if not benchmarks:
             no_benchmark(file)
         fingerprint = _fingerprint(known[0])
         started = _started(data["benchmarks"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         damaged(file, TOOL, error)
     unknown = (*UNKNOWN, "peak memory", "threads")
-    return Foreign(TOOL, _text(known[0], "perf_version"), started, fingerprint, found, unknown=unknown)
+    return Foreign(TOOL, _text(known[0], "perf_version"), started, fingerprint, benchmarks, unknown=unknown)
 
 
 def _own(benchmark: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata of a benchmark; what all its runs share may stand in it, or in each of them."""
     runs = [run.get("metadata") or {} for run in benchmark["runs"]]
     first = dict(runs[0]) if runs else {}
-    alike = {name: value for name, value in first.items() if all(one.get(name) == value for one in runs)}
+    alike = {name: value for name, value in first.items() if all(run.get(name) == value for run in runs)}
     return alike | dict(benchmark.get("metadata") or {})
 
 
@@ -80,12 +80,12 @@ def _benchmark(data: Mapping[str, Any], shared: Mapping[str, Any], number: int) 
 def _values(runs: Sequence[Mapping[str, Any]], shared: Mapping[str, Any]) -> Iterator[Value]:
     """Every value in the order of the processes, warm-ups first, as pyperf measures them."""
     for process, run in enumerate(runs):
-        own = {**shared, **(run.get("metadata") or {})}
-        inner = whole(own.get("inner_loops")) or 1
+        metadata = {**shared, **(run.get("metadata") or {})}
+        inner = whole(metadata.get("inner_loops")) or 1
         for loops, value in run.get("warmups") or ():
             yield float(value), max(int(loops), 1) * inner, process, True
         for value in run.get("values") or ():
-            yield float(value), (whole(own.get("loops")) or 1) * inner, process, False
+            yield float(value), (whole(metadata.get("loops")) or 1) * inner, process, False
 
 
 def _fingerprint(metadata: Mapping[str, Any]) -> Fingerprint:
@@ -94,7 +94,7 @@ def _fingerprint(metadata: Mapping[str, Any]) -> Fingerprint:
     names = ("x86_64", "aarch64", "arm64", "AMD64", "i686")
     return Fingerprint(
         hardware=Hardware(
-            architecture=next((one for one in names if one in platform), "unknown"),
+            architecture=next((name for name in names if name in platform), "unknown"),
             cpu_model=metadata.get("cpu_model_name") or (f"unknown, of host {host}" if host else None),
             logical_cores=whole(metadata.get("cpu_count")),
         ),
@@ -109,8 +109,8 @@ def _started(benchmarks: Sequence[Mapping[str, Any]]) -> str:
     """The earliest of its runs; pyperf writes local time without a zone."""
     dates = [
         datetime.fromisoformat(str((run.get("metadata") or {})["date"]))
-        for one in benchmarks
-        for run in one["runs"]
+        for benchmark in benchmarks
+        for run in benchmark["runs"]
         if (run.get("metadata") or {}).get("date")
     ]
     return utc(min(dates) if dates else None)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from attnbench.errors import ResultsError
 from attnbench.exchange.readers.foreign import Benchmark, Foreign
+from attnbench.exchange.readers.values import damaged, no_benchmark, times, utc
 from attnbench.exchange.writers.pytest_benchmark import OWN, ROW
 from attnbench.exchange.writers.saved import plain
 from attnbench.results.migrate import OLDEST, migrated
@@ -28,38 +28,38 @@ def recognises(data: Any) -> bool:
 
 def read(data: Mapping[str, Any], file: Path) -> Foreign:
     """The file, understood. Raises ``ResultsError`` that names what is wrong with it."""
-    machine, own = data["machine_info"], data.get(OWN) or {}
-    version = _version(own, file)
+    machine, attached = data["machine_info"], data.get(OWN) or {}
+    version = _version(attached, file)
     try:
-        benchmarks = [_benchmark(one, version) for one in data["benchmarks"]]
-        rows = [migrated("CellResult", row, version) for row in own.get("rows", ())]
+        benchmarks = [_benchmark(benchmark, version) for benchmark in data["benchmarks"]]
+        rows = [migrated("CellResult", row, version) for row in attached.get("rows", ())]
         fingerprint = _fingerprint(machine, data["commit_info"], str(data.get("version") or "unknown"))
-        started = _utc(data.get("datetime"))
+        date = data.get("datetime")
+        started = utc(datetime.fromisoformat(date) if date else None)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        what = f"it has no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
-        msg = f"{file} is a damaged file of pytest-benchmark: {what}; nothing was imported"
-        raise ResultsError(msg) from error
+        damaged(file, TOOL, error)
     if not benchmarks and not rows:
-        msg = f"{file} holds no benchmark; nothing was imported"
-        raise ResultsError(msg)
-    ours = bool(rows) or all(one.row is not None for one in benchmarks)
+        no_benchmark(file)
+    ours = bool(rows) or all(benchmark.row is not None for benchmark in benchmarks)
     unknown: tuple[str, ...] = () if ours else UNKNOWN
-    if any(one.summary for one in benchmarks):
+    if any(benchmark.summary for benchmark in benchmarks):
         unknown += (NO_ROUNDS,)
-    run = own.get("run") or {}
+    run = attached.get("run") or {}
     return Foreign(TOOL, data.get("version"), started, fingerprint, benchmarks, rows, run, unknown)
 
 
-def _version(own: Mapping[str, Any], file: Path) -> int:
+def _version(attached: Mapping[str, Any], file: Path) -> int:
     """The schema version of the rows of ours in the file."""
-    found = (own.get("run") or {}).get("schema_version", SCHEMA_VERSION)
-    if type(found) is not int or found < OLDEST:
-        msg = f"{file} is damaged: schema_version is {found!r}; nothing was imported"
+    version = (attached.get("run") or {}).get("schema_version", SCHEMA_VERSION)
+    if type(version) is not int or version < OLDEST:
+        msg = f"{file} is damaged: schema_version is {version!r}; nothing was imported"
         raise ResultsError(msg)
-    if found > SCHEMA_VERSION:
-        msg = f"{file} was written by a newer attnbench (schema {found}, this one reads up to {SCHEMA_VERSION}). Type: "
+    if version > SCHEMA_VERSION:
+        msg = (
+            f"{file} was written by a newer attnbench (schema {version}, this one reads up to {SCHEMA_VERSION}). Type: "
+        )
         raise ResultsError(msg + "pip install -U attnbench")
-    return found
+    return version
 
 
 def _benchmark(data: Mapping[str, Any], version: int) -> Benchmark:
@@ -67,10 +67,7 @@ def _benchmark(data: Mapping[str, Any], version: int) -> Benchmark:
     row = extra.get(ROW)
     row = None if row is None else migrated("CellResult", row, version)
     failed = row is not None and row.get("status", "ok") != "ok"
-    seconds = [] if failed else [float(one) for one in stats.get("data") or ()]
-    if any(not math.isfinite(one) or one <= 0 for one in seconds):
-        msg = f"benchmark {data['fullname']} has a time that is NaN, infinite or not above 0"
-        raise ValueError(msg)
+    seconds = [] if failed else times(stats.get("data") or (), data["fullname"])
     return Benchmark(
         name=data["name"],
         fullname=data["fullname"],
@@ -109,10 +106,3 @@ def _fingerprint(machine: Mapping[str, Any], commit: Mapping[str, Any], version:
         frameworks={TOOL: {TOOL: version}},
         git=identity[:12] + ("+" if commit.get("dirty") else "") if known else None,
     )
-
-
-def _utc(text: str | None) -> str:
-    """A time of pytest-benchmark as the schema writes it; it wrote UTC without saying so in older releases."""
-    found = datetime.fromisoformat(text) if text else datetime.now(UTC)
-    aware = found if found.tzinfo else found.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -30,11 +30,11 @@ def no_benchmark(file: Path) -> NoReturn:
 
 def times(values: Iterable[Any], name: str) -> list[float]:
     """Values as seconds; a ``ValueError`` where one cannot be a time."""
-    found = [float(one) for one in values]
-    if any(not math.isfinite(one) or one <= 0 for one in found):
+    seconds = [float(value) for value in values]
+    if any(not math.isfinite(value) or value <= 0 for value in seconds):
         msg = f"benchmark {name} has a time that is NaN, infinite or not above 0"
         raise ValueError(msg)
-    return found
+    return seconds
 
 
 def whole(text: Any) -> int | None:
@@ -45,9 +45,12 @@ def whole(text: Any) -> int | None:
 
 
 def utc(moment: datetime | None) -> str:
-    """An instant as the schema writes it; one without a zone is taken as UTC, none at all as now."""
-    found = moment or datetime.now(UTC)
-    aware = found if found.tzinfo else found.replace(tzinfo=UTC)
+    """An instant as the schema writes it; one without a zone is taken as UTC, none at all as now.
+
+    Older releases of pytest-benchmark wrote UTC without saying so.
+    """
+    instant = moment or datetime.now(UTC)
+    aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
     return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

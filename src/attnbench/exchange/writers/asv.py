@@ -33,7 +33,7 @@ from attnbench.results.summary import median_interval
 
 RESULTS_VERSION, BENCHMARKS_VERSION, MACHINE_VERSION = 2, 2, 1
 STATS = ("ci_99_a", "ci_99_b", "q_25", "q_75", "number", "repeat")
-COLUMNS = ("result", "params", "version", "started_at", "duration", *(f"stats_{one}" for one in STATS), "samples")
+COLUMNS = ("result", "params", "version", "started_at", "duration", *(f"stats_{name}" for name in STATS), "samples")
 PARAMETERS = ("case", "implementation", "setting")
 CONFIDENCE = 0.99
 GIT_PATIENCE_S = 10.0
@@ -67,10 +67,10 @@ def write_asv(saved: Saved, out: Path, commit: str | None = None) -> Path:
     environment = f"attnbench-py{saved.info.fingerprint.python.split(' ')[-1].rpartition('.')[0]}"
     results = out / str(machine["machine"]) / f"{filed.id[:8]}-{environment}.json"
     before, listed = _read(results), _read(out / "benchmarks.json")
-    found = dict(_benchmarks(saved))
-    for name, (description, _) in found.items():
+    benchmarks = dict(_benchmarks(saved))
+    for name, (description, _) in benchmarks.items():
         listed[name] = _merged(listed.get(name), description)
-    rows = before.get("results", {}) | {name: row for name, (_, row) in found.items()}
+    rows = before.get("results", {}) | {name: row for name, (_, row) in benchmarks.items()}
     data = {
         "commit_hash": filed.id,
         "env_name": environment,
@@ -117,16 +117,16 @@ def _read(path: Path) -> dict[str, Any]:
 
 def commit_of(info: RunInfo, given: str | None) -> Commit:
     """The commit by which asv files the run, in full and with its own time where the repository here knows it."""
-    asked = given or (info.fingerprint.git or "").rstrip("+")
-    if not re.fullmatch(r"[0-9a-f]{7,40}", asked):
-        what = f"--commit {asked!r} is no commit" if given else "this run was not measured in a git checkout"
+    name = given or (info.fingerprint.git or "").rstrip("+")
+    if not re.fullmatch(r"[0-9a-f]{7,40}", name):
+        what = f"--commit {name!r} is no commit" if given else "this run was not measured in a git checkout"
         msg = f"asv files results by commit, and {what}; name it by 7 to 40 hexadecimal digits: --commit HASH"
         raise UsageError(msg)
     started_ms = int(datetime.fromisoformat(info.started).timestamp() * 1000)
-    told = _git("show", "-s", "--format=%H %ct", f"{asked}^{{commit}}").split()
-    if len(told) != 2:  # noqa: PLR2004  (hash and time)
-        return Commit(asked, started_ms)
-    return Commit(told[0], int(told[1]) * 1000)
+    answer = _git("show", "-s", "--format=%H %ct", f"{name}^{{commit}}").split()
+    if len(answer) != 2:  # noqa: PLR2004  (hash and time)
+        return Commit(name, started_ms)
+    return Commit(answer[0], int(answer[1]) * 1000)
 
 
 def _git(*arguments: str) -> str:
@@ -211,35 +211,35 @@ def _line(
 ) -> list[Any]:
     """One line of results, in the order of ``COLUMNS``; samples and their statistics belong to times only."""
     rounds = [_rounds(metric, row, saved.rounds) for row in grid]
-    stats = [None if one is None else _stats(one) for one in rounds]
+    stats = [None if celle is None else _stats(celle) for celle in rounds]
     started = int(datetime.fromisoformat(saved.info.started).timestamp() * 1000)
-    spread = [_or_none([None if one is None else one[key] for one in stats]) for key in STATS]
-    samples = _or_none([None if one is None else list(one.seconds) for one in rounds])
+    spread = [_or_none([None if celle is None else celle[key] for celle in stats]) for key in STATS]
+    samples = _or_none([None if celle is None else list(celle.seconds) for celle in rounds])
     texts = [[repr(value) for value in values] for values in parameters]
     return [[_value(metric, row) for row in grid], texts, version, started, None, *spread, samples]
 
 
 def _or_none(values: list[Any]) -> list[Any] | None:
-    return None if all(one is None for one in values) else values
+    return None if all(nameue is None for nameue in values) else values
 
 
 def _value(metric: Metric, row: CellResult | None) -> float | None:
     if row is not None and row.status in FAILURES:
         return None
-    found = None if row is None or row.status != "ok" else metric.value(row)
-    return math.nan if found is None else float(found)
+    value = None if row is None or row.status != "ok" else metric.value(row)
+    return math.nan if value is None else float(value)
 
 
 def _rounds(metric: Metric, row: CellResult | None, rounds: Mapping[str, Rounds]) -> Rounds | None:
     if row is None or metric.kind != "time" or row.status != "ok":
         return None
-    found = rounds.get(row.cell_id)
-    return found if found is not None and found.seconds else None
+    measured = rounds.get(row.cell_id)
+    return measured if measured is not None and measured.seconds else None
 
 
 def _stats(rounds: Rounds) -> dict[str, float | int]:
     interval = median_interval(rounds.seconds, CONFIDENCE)
-    low, high = (float(one) for one in np.percentile(rounds.seconds, (25, 75)))
+    low, high = (float(namertile) for namertile in np.percentile(rounds.seconds, (25, 75)))
     # Too few bursts for an interval: asv, too, takes it as unbounded.
     ends = {
         "ci_99_a": -math.inf if interval.low is None else interval.low,

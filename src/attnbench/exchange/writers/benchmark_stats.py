@@ -19,8 +19,8 @@ def benchmark_stats(seconds: Sequence[float], iterations: int) -> dict[str, Any]
     stddev = statistics.stdev(data) if len(data) > 1 else 0
     q1, q3 = quartiles(ordered)
     iqr = q3 - q1
-    far = sum(one < mean - stddev or one > mean + stddev for one in data)
-    tukey = sum(one < q1 - 1.5 * iqr or one > q3 + 1.5 * iqr for one in data)
+    far = sum(value < mean - stddev or value > mean + stddev for value in data)
+    tukey = sum(value < q1 - 1.5 * iqr or value > q3 + 1.5 * iqr for value in data)
     return {
         "min": ordered[0],
         "max": ordered[-1],

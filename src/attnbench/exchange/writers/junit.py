@@ -41,5 +41,5 @@ def _case(row: CellResult) -> junit.TestCase:
 def _numbers(row: CellResult) -> str:
     if row.kind == "observed":
         return "\n".join(f"{name} {number!r}" for name, number in row.metrics.items())
-    median, low, high = (units.seconds(one) for one in (row.time_median_s, row.time_low_s, row.time_high_s))
+    median, low, high = (units.seconds(time) for time in (row.time_median_s, row.time_low_s, row.time_high_s))
     return f"median {median} [{low}, {high}], peak memory {units.size(row.peak_bytes)}, error ratio {row.error_ratio}"

@@ -8,13 +8,12 @@ itself, and ``machine_info`` our fingerprint, so that ``attnbench import`` resto
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from attnbench.exchange.writers.benchmark_stats import benchmark_stats, no_stats
 from attnbench.exchange.writers.saved import Rounds, Saved, case_text, one_line, plain
+from attnbench.results import finite
 from attnbench.results.schema import CellResult, Fingerprint, RunInfo
 
 # The release of pytest-benchmark whose format this is.
@@ -43,17 +42,13 @@ def to_json(saved: Saved) -> str:
 
 def dumps(data: Any) -> str:
     """JSON without NaN and with infinity as 1e999."""
-    text = json.dumps(_finite(data), indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(finite.replaced(data, _stand_in), indent=1, allow_nan=False, ensure_ascii=False)
     mark = json.dumps(INFINITE)
     return text.replace(mark, "1e999") + "\n"
 
 
-def _finite(data: Any) -> Any:
-    if isinstance(data, float) and not math.isfinite(data):
-        return INFINITE if data > 0 else None
-    if isinstance(data, Mapping):
-        return {str(name): _finite(value) for name, value in data.items()}
-    return [_finite(value) for value in data] if isinstance(data, (list, tuple)) else data
+def _stand_in(number: float) -> str | None:
+    return INFINITE if number > 0 else None
 
 
 def _fullname(row: CellResult) -> str:
@@ -80,10 +75,10 @@ def _benchmark(row: CellResult, saved: Saved, *, twin: bool) -> dict[str, Any]:
 def extra_info(row: CellResult, fingerprint: Fingerprint) -> dict[str, Any]:
     """What a person looks for beside the times, and the row as a whole."""
     shown = ("suite", "impl", "dtype", "phase", "device", "threads", "status", "error_ratio", "flops", "min_bytes")
-    found: dict[str, Any] = {name: getattr(row, name) for name in (*shown, "peak_bytes", "cell_id")}
-    found |= {"case": row.case_label, "reason": one_line(row.reason) or None}
+    info: dict[str, Any] = {name: getattr(row, name) for name in (*shown, "peak_bytes", "cell_id")}
+    info |= {"case": row.case_label, "reason": one_line(row.reason) or None}
     versions = fingerprint.frameworks.get(row.backend, {})
-    return found | {"versions": dict(versions), ROW: row_data(row)}
+    return info | {"versions": dict(versions), ROW: row_data(row)}
 
 
 def row_data(row: CellResult) -> dict[str, Any]:

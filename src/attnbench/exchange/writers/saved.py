@@ -35,15 +35,15 @@ class Saved:
 
     def without_time(self) -> list[CellResult]:
         """The cells that have no measurement, whatever the reason."""
-        return [one for one in self.cells if one.status != "ok"]
+        return [cell for cell in self.cells if cell.status != "ok"]
 
 
 def read_saved(run: str | Path) -> Saved:
     """Read a run folder. Raises ``ResultsError``."""
     folder = run_folder(run)
     by_cell: dict[str, list[Sample]] = defaultdict(list)
-    for one in read_samples(folder):
-        by_cell[one.cell_id].append(one)
+    for sample in read_samples(folder):
+        by_cell[sample.cell_id].append(sample)
     cells = read_cells(folder)
     rounds = {row.cell_id: rounds_of(row, by_cell[row.cell_id]) for row in cells if row.status == "ok"}
     return Saved(folder, read_info(folder), cells, rounds)
@@ -52,9 +52,9 @@ def read_saved(run: str | Path) -> Saved:
 def rounds_of(row: CellResult, samples: Sequence[Sample]) -> Rounds:
     """The bursts behind the main time of a row: no warm-ups, nothing disturbed, one cache state."""
     counted = usable(samples, row.cache)
-    found = bursts(counted)
-    calls = sorted(one.calls for one in counted)
-    return Rounds(found.values, found.replicates, calls[len(calls) // 2] if calls else 1)
+    counting = bursts(counted)
+    calls = sorted(sample.calls for sample in counted)
+    return Rounds(counting.values, counting.replicates, calls[len(calls) // 2] if calls else 1)
 
 
 def setting(row: CellResult) -> str:
@@ -69,10 +69,12 @@ def case_text(row: CellResult) -> str:
 
 def counts(cells: Iterable[CellResult]) -> str:
     """How many cells there are and what became of them, such as ``12 cells: 10 ok, 2 wrong``."""
-    found: dict[str, int] = defaultdict(int)
-    for one in cells:
-        found[one.status] += 1
-    return f"{sum(found.values())} cells: " + (", ".join(f"{n} {word}" for word, n in found.items()) or "none planned")
+    by_status: dict[str, int] = defaultdict(int)
+    for cell in cells:
+        by_status[cell.status] += 1
+    return f"{sum(by_status.values())} cells: " + (
+        ", ".join(f"{n} {word}" for word, n in by_status.items()) or "none planned"
+    )
 
 
 def one_line(text: str | None) -> str:

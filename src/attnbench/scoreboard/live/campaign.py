@@ -35,7 +35,7 @@ WORDS = ("slower", "same", "faster", "inconclusive")
 
 
 @dataclass(frozen=True)
-class Arm:
+class CampaignArm:
     """So many runs with a slowdown of ``extra`` per cent, of ``budget_s`` seconds each, for so many cells."""
 
     extra: int
@@ -57,7 +57,7 @@ def _key(row: Mapping[str, Any]) -> tuple[int, float, int]:
     return row["extra"], row["budget_s"], len(row["cells"])
 
 
-def arm(text: str, cells: int, seconds: Callable[[str], float | None]) -> Arm:
+def arm(text: str, cells: int, seconds: Callable[[str], float | None]) -> CampaignArm:
     """Read ``EXTRA:TIME:RUNS`` such as 10:2m:10."""
     parts = text.split(":")
     if len(parts) != 3 or not (parts[0].isdecimal() and parts[2].isdecimal()):  # noqa: PLR2004
@@ -66,12 +66,12 @@ def arm(text: str, cells: int, seconds: Callable[[str], float | None]) -> Arm:
     if int(parts[0]) not in EXTRAS:
         msg = f"--arm {text}: slowdowns are {', '.join(map(str, EXTRAS))} %"
         raise UsageError(msg)
-    return Arm(int(parts[0]), float(seconds(parts[1]) or 0), int(parts[2]), cells)
+    return CampaignArm(int(parts[0]), float(seconds(parts[1]) or 0), int(parts[2]), cells)
 
 
 def finished(journal: Path) -> list[dict[str, Any]]:
     """The runs of a journal, whoever measured them."""
-    return [one.data for one in read_journal(journal)] if journal.exists() else []
+    return [record.data for record in read_journal(journal)] if journal.exists() else []
 
 
 def counting(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -85,15 +85,15 @@ def conditions(cells: int) -> Conditions:
     return here(own_rules(cells))
 
 
-def following(arms: Sequence[Arm], done: Sequence[Mapping[str, Any]]) -> Arm | None:
+def following(arms: Sequence[CampaignArm], done: Sequence[Mapping[str, Any]]) -> CampaignArm | None:
     """The arm whose turn it is: the one of which the smallest share is done; ``None`` when all are."""
-    counts = Counter(_key(one) for one in done)
-    left = [one for one in arms if counts[one.key] < one.runs]
-    return min(left, key=lambda one: counts[one.key] / one.runs, default=None)
+    counts = Counter(_key(run) for run in done)
+    left = [arm for arm in arms if counts[arm.key] < arm.runs]
+    return min(left, key=lambda arm: counts[arm.key] / arm.runs, default=None)
 
 
 def campaign(
-    arms: Sequence[Arm],
+    arms: Sequence[CampaignArm],
     out: Path,
     *,
     runs: Path,
@@ -118,7 +118,7 @@ def campaign(
             about = {"extra": now.extra, "budget_s": now.budget_s, "load_before": load}
             row = {**about, **told(compared), **known.to_dict()}
             journal.append("event", row)
-            words = Counter(one["verdict"] for one in row["cells"])
+            words = Counter(cell["verdict"] for cell in row["cells"])
             said(f"{now}: " + ", ".join(f"{count} {word}" for word, count in words.items()))
     return path
 
@@ -133,7 +133,7 @@ class Summary:
     share of the reported intervals (at ``sequential.REPORTED``) that hold the change that was made.
     """
 
-    arm: Arm
+    arm: CampaignArm
     runs: int
     words: Mapping[str, Rate]
     lost: int
@@ -148,28 +148,28 @@ class Summary:
 def summarise(rows: Sequence[Mapping[str, Any]]) -> list[Summary]:
     """Every arm that has a run, by size of the slowdown."""
     keys = sorted({_key(row) for row in rows})
-    arms = [Arm(extra, budget_s, 0, cells) for extra, budget_s, cells in keys]
-    return [_summary(one, [row for row in rows if _key(row) == one.key]) for one in arms]
+    arms = [CampaignArm(extra, budget_s, 0, cells) for extra, budget_s, cells in keys]
+    return [_summary(arm, [row for row in rows if _key(row) == arm.key]) for arm in arms]
 
 
-def _summary(one: Arm, rows: Sequence[Mapping[str, Any]]) -> Summary:
+def _summary(arm: CampaignArm, rows: Sequence[Mapping[str, Any]]) -> Summary:
     cells = [cell for row in rows for cell in row["cells"]]
     lost = [sum(cell["verdict"] == LOST for cell in row["cells"]) for row in rows]
     sizes = [len(row["cells"]) - without for row, without in zip(rows, lost, strict=True)]
     counts = {word: [sum(cell["verdict"] == word for cell in row["cells"]) for row in rows] for word in WORDS}
     bounded = [[c for c in row["cells"] if c["low"] is not None and c["high"] is not None] for row in rows]
-    true = one.extra / 100
-    covered = [sum(c["low"] <= true <= c["high"] for c in found) for found in bounded]
+    true = arm.extra / 100
+    covered = [sum(c["low"] <= true <= c["high"] for c in ends) for ends in bounded]
     ratios = [np.asarray(cell["log_ratios"]) for cell in cells if cell["log_ratios"]]
-    deviations = np.concatenate([np.abs(found - np.median(found)) for found in ratios]) if ratios else np.zeros(1)
+    deviations = np.concatenate([np.abs(values - np.median(values)) for values in ratios]) if ratios else np.zeros(1)
     quads = sum(cell["quads"] + cell["again"] for cell in cells)
     return Summary(
-        one,
+        arm,
         len(rows),
-        {word: clustered(found, sizes) for word, found in counts.items()},
+        {word: clustered(by_run, sizes) for word, by_run in counts.items()},
         sum(lost),
         any_of(counts["slower"], lost),
-        clustered(covered, [len(found) for found in bounded]),
+        clustered(covered, [len(ends) for ends in bounded]),
         MAD_TO_SD * float(np.median(deviations)),
         float(np.mean([row["pairs"] for row in rows])),
         sum(cell["memory"] in ("larger", "smaller") for cell in cells),
@@ -186,9 +186,9 @@ def any_of(slower: Sequence[int], lost: Sequence[int]) -> Rate:
 def flat(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A row for each cell of each run, for a CSV file; of all that the journal has."""
     about = ("machine_id", "rules", "run_id", "extra", "budget_s")
-    own = ("cell", "verdict", "memory", "change", "low", "high", "screened", "confirmed", "again", "quads")
+    of_cell = ("cell", "verdict", "memory", "change", "low", "high", "screened", "confirmed", "again", "quads")
     return [
-        {"run": number} | {name: row.get(name) for name in about} | {name: cell.get(name) for name in own}
+        {"run": number} | {name: row.get(name) for name in about} | {name: cell.get(name) for name in of_cell}
         for number, row in enumerate(rows)
         for cell in row["cells"]
     ]
@@ -199,11 +199,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     last = ("runs with any `slower`", "intervals that hold it")
     head = ("change and time", "runs", "cells compared", *WORDS, LOST, *last)
     lines = []
-    for one in summarise(rows):
-        words = [_counted(one.words[word]) for word in WORDS]
-        of = next(iter(one.words.values())).of
-        ends = (f"{one.any_slower.count} of {one.any_slower.of}: {one.any_slower}", str(one.coverage))
-        lines.append((str(one.arm), str(one.runs), str(of), *words, str(one.lost), *ends))
+    for summary in summarise(rows):
+        words = [_counted(summary.words[word]) for word in WORDS]
+        of = next(iter(summary.words.values())).of
+        ends = (f"{summary.any_slower.count} of {summary.any_slower.of}: {summary.any_slower}", str(summary.coverage))
+        lines.append((str(summary.arm), str(summary.runs), str(of), *words, str(summary.lost), *ends))
     return markdown.table(head, lines).rstrip()
 
 
@@ -213,8 +213,8 @@ def recorded_by(rows: Sequence[Mapping[str, Any]], others: int) -> str:
         name: ", ".join(dict.fromkeys(row[key] for row in rows if row.get(key)))
         for name, key in (("machine", "machine_id"), ("rules", "rules"), ("code", "code"))
     }
-    told = ", ".join(f"{name} {found}" for name, found in named.items() if found)
-    return f"{told[:1].upper()}{told[1:]}.{uncounted(others)}"
+    text = ", ".join(f"{name} {values}" for name, values in named.items() if values)
+    return f"{text[:1].upper()}{text[1:]}.{uncounted(others)}"
 
 
 def uncounted(others: int) -> str:
@@ -227,9 +227,9 @@ def uncounted(others: int) -> str:
 def sentences(rows: Sequence[Mapping[str, Any]]) -> str:
     """What the machine was like meanwhile, as a list."""
     lines = [
-        f"* {one.arm}: {one.pairs:.0f} pairs a run; robust spread of pairs {100 * one.spread:.1f} %; "
-        f"{100 * one.again:.0f} % of quads were measured again; {one.memory_alarms} alarms in memory"
-        for one in summarise(rows)
+        f"* {summary.arm}: {summary.pairs:.0f} pairs a run; robust spread of pairs {100 * summary.spread:.1f} %; "
+        f"{100 * summary.again:.0f} % of quads were measured again; {summary.memory_alarms} alarms in memory"
+        for summary in summarise(rows)
     ]
     return "\n".join(lines)
 

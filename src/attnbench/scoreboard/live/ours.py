@@ -49,20 +49,20 @@ def told(compared: Compared) -> dict[str, Any]:
     """What a comparison said, for a journal."""
     cells = [
         {
-            "cell": one.case_label,
-            "status": one.status,
-            "verdict": one.verdict,
-            "memory": None if one.memory is None else one.memory.verdict,
-            "change": one.change,
-            "low": one.low,
-            "high": one.high,
-            "screened": one.screened,
-            "confirmed": one.confirmed,
-            "again": one.again,
-            "quads": one.quads,
-            "log_ratios": [round(value, 5) for value in one.log_ratios],
+            "cell": verdict.case_label,
+            "status": verdict.status,
+            "verdict": verdict.verdict,
+            "memory": None if verdict.memory is None else verdict.memory.verdict,
+            "change": verdict.change,
+            "low": verdict.low,
+            "high": verdict.high,
+            "screened": verdict.screened,
+            "confirmed": verdict.confirmed,
+            "again": verdict.again,
+            "quads": verdict.quads,
+            "log_ratios": [round(value, 5) for value in verdict.log_ratios],
         }
-        for one in compared.verdicts
+        for verdict in compared.verdicts
     ]
     outcome = compared.outcome
     return {

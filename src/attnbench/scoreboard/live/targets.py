@@ -90,25 +90,25 @@ def table(replayed: Sequence[Result], spread: float | None, live: Sequence[Summa
 
 
 def _replayed(results: Sequence[Result], target: Target) -> Rate | None:
-    for one in results:
-        if (one.rule, one.budget_s, round(100 * one.effect)) == (OURS, target.budget_s, target.extra):
-            found: Rate | None = getattr(one, target.what)
-            return found
+    for result in results:
+        if (result.rule, result.budget_s, round(100 * result.effect)) == (OURS, target.budget_s, target.extra):
+            rate: Rate | None = getattr(result, target.what)
+            return rate
     return None
 
 
 def _live(summaries: Sequence[Summary], target: Target) -> tuple[Rate | None, float | None]:
-    for one in summaries:
-        if one.arm.key == (target.extra, target.budget_s, CELLS):
-            rates = {**one.words, "any_slower": one.any_slower, "covered": one.coverage}
-            return rates[target.what], one.spread
+    for summary in summaries:
+        if summary.arm.key == (target.extra, target.budget_s, CELLS):
+            rates = {**summary.words, "any_slower": summary.any_slower, "covered": summary.coverage}
+            return rates[target.what], summary.spread
     return None, None
 
 
 def _told(rate: Rate | None, spread: float | None, target: Target) -> str:
     if rate is None or not rate.of:
         return "not measured yet"
-    told = f"{rate.count} of {rate.of}: {rate}"
+    counted = f"{rate.count} of {rate.of}: {rate}"
     if target.low and target.high == 1 and spread is not None and spread > MOST_SPREAD:
-        return f"{told}: out of scope, since the spread of pairs was {100 * spread:.1f} %"
-    return f"{told}: {held(rate, target)}"
+        return f"{counted}: out of scope, since the spread of pairs was {100 * spread:.1f} %"
+    return f"{counted}: {held(rate, target)}"

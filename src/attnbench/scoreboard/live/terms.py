@@ -58,7 +58,7 @@ def own_rules(cells: int, *, memory: bool = True) -> str:
     """A hash of all that decides a verdict of ours: its rules, what they say of fixed numbers, how pairs are made."""
     rules = Rules(margin=MARGIN, cells=cells)
     effort = PairedEffort() if memory else PairedEffort(memory_repeats=0)
-    stages = [[one.pairs, one.shares] for one in (SCREEN, CONFIRM, SAME)]
+    stages = [[stage.pairs, stage.shares] for stage in (SCREEN, CONFIRM, SAME)]
     return hashed(SHARE, stages, REPORTED, asdict(rules), asdict(effort), _functions(placement), _said(rules), work())
 
 
@@ -68,8 +68,8 @@ def _said(rules: Rules) -> list[list[float]]:
     sizes = rng.random((ASKED, many.MOST)) ** 3 * 0.2 * rng.choice((-1.0, 1.0), (ASKED, many.MOST))
     pairs = sizes + np.linspace(-0.02, 0.12, ASKED)[:, None]
     judged = many.judge(pairs, rules)
-    ends = [np.clip(one, -1, 1).round(DIGITS // 2) for one in many.reported(pairs, judged, np.full(ASKED, many.MOST))]
-    return [one.tolist() for one in (judged.verdict, judged.decided_at, judged.screened, *ends)]
+    ends = [np.clip(end, -1, 1).round(DIGITS // 2) for end in many.reported(pairs, judged, np.full(ASKED, many.MOST))]
+    return [column.tolist() for column in (judged.verdict, judged.decided_at, judged.screened, *ends)]
 
 
 def work() -> str:

@@ -36,7 +36,7 @@ TAIL = 800
 
 
 @dataclass(frozen=True)
-class Trial:
+class ToolTrial:
     """One comparison to be made by a tool: a slowdown in per cent, lengths, wall seconds, a folder of its own."""
 
     extra: int
@@ -56,7 +56,7 @@ class Called:
     detail: Mapping[str, object] = field(default_factory=dict)
 
 
-Tool = Callable[[Trial], Called]
+Tool = Callable[[ToolTrial], Called]
 
 
 def check_extra() -> None:
@@ -77,11 +77,11 @@ def assumed_overhead(tool: str, cells: int) -> float:
     return fixed + each * cells
 
 
-def pytest_benchmark(trial: Trial) -> Called:
+def pytest_benchmark(trial: ToolTrial) -> Called:
     """``--benchmark-save``, then ``--benchmark-compare`` with four rules for ``--benchmark-compare-fail``."""
     (trial.folder / "test_attention.py").write_text(benches.PYTEST_BENCHMARK, encoding="utf-8")
     each = max((trial.seconds - trial.overhead_s) / 2 / len(trial.lengths), LEAST_S)
-    own = [
+    command = [
         "-m",
         "pytest",
         "test_attention.py",
@@ -94,28 +94,28 @@ def pytest_benchmark(trial: Trial) -> Called:
         "-c",
         "pytest.ini",
     ]
-    own += ["--benchmark-storage=file://./saved", f"--benchmark-max-time={each}"]
+    command += ["--benchmark-storage=file://./saved", f"--benchmark-max-time={each}"]
     (trial.folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     fails = ["--benchmark-compare-fail", *(f"{field}:{percent}%" for _, field, percent in PYTEST_BENCHMARK)]
     began = time.monotonic()
-    _run(trial, [*own, "--benchmark-save=base"], 0)
-    said = _run(trial, [*own, "--benchmark-save=head", "--benchmark-compare=0001", *fails], trial.extra, ok=(0, 1))
+    _run(trial, [*command, "--benchmark-save=base"], 0)
+    said = _run(trial, [*command, "--benchmark-save=head", "--benchmark-compare=0001", *fails], trial.extra, ok=(0, 1))
     took = time.monotonic() - began
     if "test_attention" not in said:
         _unread("pytest-benchmark", said)
-    found = {
+    failed = {
         (field, int(float(limit)), int(T))
         for T, field, limit in re.findall(
             r"test_attention\[(\d+)\][^\n]* - Field '(\w+)' has failed \w+: [-\d.]+ > ([\d.]+)", said
         )
     }
-    if any((field, 5, T) not in found for field, percent, T in found if percent > 5):  # noqa: PLR2004
+    if any((field, 5, T) not in failed for field, percent, T in failed if percent > 5):  # noqa: PLR2004
         _unread("pytest-benchmark", said)
-    slower = {name: {T: (f, percent, T) in found for T in trial.lengths} for name, f, percent in PYTEST_BENCHMARK}
+    slower = {name: {T: (f, percent, T) in failed for T in trial.lengths} for name, f, percent in PYTEST_BENCHMARK}
     return Called(slower, took, 2 * each * len(trial.lengths))
 
 
-def asv(trial: Trial) -> Called:
+def asv(trial: ToolTrial) -> Called:
     """``asv run --python=same`` for two commits, then ``asv compare -f``, whose rule is that of ``asv continuous``."""
     folder = trial.folder
     (folder / "benchmarks").mkdir()
@@ -146,7 +146,7 @@ def asv(trial: Trial) -> Called:
     return Called(slower, time.monotonic() - began, 4 * each * len(trial.lengths))
 
 
-def pyperf(trial: Trial) -> Called:
+def pyperf(trial: ToolTrial) -> Called:
     """A script with ``pyperf.Runner`` twice, then ``pyperf compare_to``: slower and significant."""
     (trial.folder / "bench.py").write_text(benches.PYPERF, encoding="utf-8")
     each = (trial.seconds - trial.overhead_s) / 2 / len(trial.lengths)
@@ -155,20 +155,20 @@ def pyperf(trial: Trial) -> Called:
     # Time for more than pyperf's twenty processes goes into more values of each.
     values = max(PYPERF_VALUES, int((each / processes - PYPERF_START_S) / PYPERF_VALUE_S) - 1)
     inherited = ",".join(_environment(trial, 0, 0.0))
-    own = ["bench.py", "-q", "-p", str(processes), "-n", str(values), f"--inherit-environ={inherited}"]
+    command = ["bench.py", "-q", "-p", str(processes), "-n", str(values), f"--inherit-environ={inherited}"]
     began = time.monotonic()
     for name, extra in (("base", 0), ("head", trial.extra)):
-        _run(trial, [*own, "-o", f"{name}.json"], extra)
+        _run(trial, [*command, "-o", f"{name}.json"], extra)
     said = _run(trial, ["-m", "pyperf", "compare_to", "base.json", "head.json", "-v"], 0)
     took = time.monotonic() - began
     rows = re.findall(
         r"(?:^attention\[(\d+)\]\n=+\n\n)?^Mean[^\n]*(slower|faster|no change)\n(Not s|S)ignificant", said, re.MULTILINE
     )
     # A benchmark that is alone has no headline.
-    found = {int(T) if T else trial.lengths[0]: (change, sure) for T, change, sure in rows}
-    if set(found) != set(trial.lengths):
+    changes = {int(T) if T else trial.lengths[0]: (change, sure) for T, change, sure in rows}
+    if set(changes) != set(trial.lengths):
         _unread("pyperf", said)
-    slower = {T: found[T] == ("slower", "S") for T in trial.lengths}
+    slower = {T: changes[T] == ("slower", "S") for T in trial.lengths}
     measured = 2 * len(trial.lengths) * processes * (PYPERF_START_S + (1 + values) * PYPERF_VALUE_S)
     return Called({PYPERF: slower}, took, measured, {"processes": processes, "values": values})
 
@@ -180,23 +180,25 @@ def _commits(folder: Path) -> list[str]:
     """A repository with two commits, by which asv files its results."""
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
     _check(folder, ["git", "init", "-q", "-b", "main"], None)
-    found = []
+    commits = []
     for name in ("base", "head"):
         _check(folder, [*git, "commit", "-q", "--allow-empty", "-m", name], None)
-        found.append(_check(folder, ["git", "rev-parse", "HEAD"], None).strip())
-    return found
+        commits.append(_check(folder, ["git", "rev-parse", "HEAD"], None).strip())
+    return commits
 
 
-def _environment(trial: Trial, extra: int, seconds: float) -> dict[str, str]:
+def _environment(trial: ToolTrial, extra: int, seconds: float) -> dict[str, str]:
     """What the benchmarks read, and the one thread that all frameworks get here."""
-    own = {benches.EXTRA: str(extra), benches.LENGTHS: ",".join(map(str, trial.lengths))}
-    return own | {benches.SECONDS: str(seconds)} | dict(discover.backend("numpy").process_environment(1))
+    variables = {benches.EXTRA: str(extra), benches.LENGTHS: ",".join(map(str, trial.lengths))}
+    return variables | {benches.SECONDS: str(seconds)} | dict(discover.backend("numpy").process_environment(1))
 
 
-def _run(trial: Trial, arguments: Sequence[str], extra: int, *, seconds: float = 0.0, ok: Sequence[int] = (0,)) -> str:
+def _run(
+    trial: ToolTrial, arguments: Sequence[str], extra: int, *, seconds: float = 0.0, ok: Sequence[int] = (0,)
+) -> str:
     """A Python module or script in the folder of the trial; everything that it says."""
     # HOME, because asv keeps a file there; no plugins of pytest, and none of its variables, but the one that is judged.
-    kept = {name: one for name, one in os.environ.items() if not name.startswith("PYTEST_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     home = {"HOME": str(trial.folder.absolute()), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "NO_COLOR": "1"}
     environment = kept | home | _environment(trial, extra, seconds)
     return _check(trial.folder, [sys.executable, *arguments], environment, PATIENCE * trial.seconds + 120, ok)
@@ -225,9 +227,9 @@ def _ended(
     folder: Path, command: Sequence[str], environment: Mapping[str, str] | None, timeout_s: float
 ) -> tuple[int, str, str]:
     """Run to the end below a keeper; whatever comes between, ``kill -9`` too, nothing that the tool started goes on."""
-    told, tell = os.pipe()
+    read_end, write_end = os.pipe()
     # The keeper says on its pipe whom it started, which nobody here needs to know.
-    pipe = ["--requests", str(told), "--replies", str(tell)]
+    pipe = ["--requests", str(read_end), "--replies", str(write_end)]
     keeper = [sys.executable, "-I", "-S", str(KEEPER), "--parent", str(os.getpid()), *pipe]
     try:
         process = subprocess.Popen(
@@ -237,14 +239,14 @@ def _ended(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=(told, tell),
+            pass_fds=(read_end, write_end),
             text=True,
             errors="replace",
             start_new_session=True,
         )
     finally:
-        os.close(told)
-        os.close(tell)
+        os.close(read_end)
+        os.close(write_end)
     with process:
         try:
             out, err = process.communicate(timeout=timeout_s)
@@ -259,10 +261,10 @@ def _ended(
 
 def _program(name: str) -> str:
     """Its path: the keeper looks for nothing."""
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         raise FileNotFoundError(name)
-    return found
+    return path
 
 
 def _unread(tool: str, said: str) -> None:

@@ -54,11 +54,11 @@ class TrialPlan:
     tools: Sequence[str]
 
     def __post_init__(self) -> None:
-        unknown = [one for one in self.extras if one not in EXTRAS]
+        unknown = [extra for extra in self.extras if extra not in EXTRAS]
         if unknown or not self.extras:
             msg = f"--effects are some of {', '.join(map(str, EXTRAS))} (per cent of extra work); got {unknown}"
             raise UsageError(msg)
-        foreign = [one for one in self.tools if one not in ALL]
+        foreign = [tool for tool in self.tools if tool not in ALL]
         if foreign or not self.tools:
             msg = f"--tools are some of {', '.join(ALL)}; got {', '.join(foreign)}"
             raise UsageError(msg)
@@ -76,7 +76,7 @@ class TrialPlan:
 
 
 def trials(
-    asked: TrialPlan,
+    plan: TrialPlan,
     out: Path,
     *,
     runs: Path,
@@ -91,12 +91,12 @@ def trials(
     scratch.sweep(FOLDER)
     path, began = out / JOURNAL, time.monotonic()
     done = counting(read(path))
-    known = {_key(one) for one in done}
+    known = {_key(trial) for trial in done}
     with Journal(path, new=not path.exists()) as journal:
-        for turn in asked.turns():
+        for turn in plan.turns():
             if _key(turn) in known:
                 continue
-            if limit_s is not None and time.monotonic() - began + asked.seconds > limit_s:
+            if limit_s is not None and time.monotonic() - began + plan.seconds > limit_s:
                 said("the limit has no room for a further trial")
                 break
             row = _trial(turn, done, runs, wait_s, progress, said)
@@ -111,7 +111,7 @@ def trials(
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The trials of a journal, whoever made them."""
-    return [one.data for one in read_journal(path)] if path.exists() else []
+    return [record.data for record in read_journal(path)] if path.exists() else []
 
 
 def counting(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -128,14 +128,14 @@ def conditions(tool: str, cells: int) -> Conditions:
     return here(hashed(tool, tools.versions().get(tool), RULES[tool], written, work()))
 
 
-def left(asked: TrialPlan, done: Sequence[Mapping[str, Any]]) -> int:
+def left(plan: TrialPlan, done: Sequence[Mapping[str, Any]]) -> int:
     """How many trials are not made."""
-    known = {_key(one) for one in done}
-    return sum(_key(turn) not in known for turn in asked.turns())
+    known = {_key(trial) for trial in done}
+    return sum(_key(turn) not in known for turn in plan.turns())
 
 
-def _key(one: Mapping[str, Any]) -> tuple[Any, ...]:
-    return one["round"], one["tool"], one["extra"], one["cells"], one["seconds"]
+def _key(trial: Mapping[str, Any]) -> tuple[Any, ...]:
+    return trial["round"], trial["tool"], trial["extra"], trial["cells"], trial["seconds"]
 
 
 def _trial(
@@ -169,7 +169,7 @@ def _ours(
     compared = compare_ours(turn["extra"], turn["seconds"], runs, at=at, memory=False, wait_s=wait_s, progress=progress)
     if compared.outcome.note == INTERRUPTED:
         return None
-    words = {T: one.verdict for T, one in zip(at, compared.verdicts, strict=True)}
+    words = {T: verdict.verdict for T, verdict in zip(at, compared.verdicts, strict=True)}
     # What could not be compared is no verdict, and no false alarm withheld.
     slower = {OURS: {T: word == "slower" for T, word in words.items() if word != LOST}}
     return {**about, "slower": slower, "words": words, "took_s": time.monotonic() - began, "detail": told(compared)}
@@ -178,25 +178,27 @@ def _ours(
 def _theirs(turn: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     tool = turn["tool"]
     before = [
-        one["took_s"] - one["measured_s"]
-        for one in done
-        if one["tool"] == tool and one["cells"] == turn["cells"] and one.get("measured_s")
+        row["took_s"] - row["measured_s"]
+        for row in done
+        if row["tool"] == tool and row["cells"] == turn["cells"] and row.get("measured_s")
     ]
     overhead = before[-1] if before else tools.assumed_overhead(tool, turn["cells"])
     # Half of the time is for measuring at least, or a tool that is slow to start would measure nothing.
     overhead = min(overhead, turn["seconds"] / 2)
     folder = scratch.Scratch(FOLDER, Path.cwd())
     try:
-        trial = tools.Trial(turn["extra"], lengths(turn["cells"]), turn["seconds"], folder.path, overhead)
+        trial = tools.ToolTrial(turn["extra"], lengths(turn["cells"]), turn["seconds"], folder.path, overhead)
         called = tools.TOOLS[tool](trial)
     finally:
         folder.remove()
     measured = {"took_s": called.took_s, "measured_s": called.measured_s, "detail": dict(called.detail)}
-    return {"slower": {name: dict(found) for name, found in called.slower.items()}, **measured}
+    return {"slower": {name: dict(by_length) for name, by_length in called.slower.items()}, **measured}
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    counts = [f"{name}: {sum(found.values())} of {len(found)} slower" for name, found in row["slower"].items()]
+    counts = [
+        f"{name}: {sum(by_length.values())} of {len(by_length)} slower" for name, by_length in row["slower"].items()
+    ]
     took = "failed" if row["took_s"] is None else f"{row['took_s']:.0f} s"
     return f"round {row['round'] + 1}, {row['tool']}, +{row['extra']} % ({took}): {'; '.join(counts)}"
 
@@ -204,14 +206,14 @@ def _line(row: Mapping[str, Any]) -> str:
 def flat(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A row for each rule and length of each trial, for a CSV file; a trial without a verdict has one, empty."""
     about = ("round", "tool", "extra", "cells", "seconds", "machine_id", "rules", "started", "took_s", "load_before")
-    found = []
+    lines = []
     for row in rows:
-        own = {name: row.get(name) for name in about} | {"version": row.get("versions", {}).get(row["tool"])}
+        known = {name: row.get(name) for name in about} | {"version": row.get("versions", {}).get(row["tool"])}
         called = [(rule, T, slower) for rule, each in row["slower"].items() for T, slower in each.items()]
         called += [(OURS, T, "") for T, word in row.get("words", {}).items() if word == LOST]
         for rule, T, slower in called or [("", "", "")]:
-            found.append({**own, "rule": rule, "T": T, "slower": slower, "word": row.get("words", {}).get(T, "")})
-    return found
+            lines.append({**known, "rule": rule, "T": T, "slower": slower, "word": row.get("words", {}).get(T, "")})
+    return lines
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -229,26 +231,28 @@ def _rules(rows: Sequence[Mapping[str, Any]]) -> str:
         "rule",
         "false alarms of cells",
         "runs with one",
-        *(f"+{one} % found" for one in extras),
+        *(f"+{extra} % found" for extra in extras),
         "trials",
         "wall time",
     ]
     lines = []
     for tool, rules in RULES.items():
-        own = [row for row in rows if row["tool"] == tool and row["took_s"] is not None]
-        for rule in rules if own else ():
-            rates = {extra: _rate(own, rule, extra) for extra in (0, *extras)}
-            took = sum(row["took_s"] for row in own) / len(own)
-            found = [_counted(rates[extra]) for extra in extras]
-            lines.append([rule, _counted(rates[0]), _counted(_any(own, rule)), *found, str(len(own)), f"{took:.0f} s"])
+        tried = [row for row in rows if row["tool"] == tool and row["took_s"] is not None]
+        for rule in rules if tried else ():
+            rates = {extra: _rate(tried, rule, extra) for extra in (0, *extras)}
+            took = sum(row["took_s"] for row in tried) / len(tried)
+            shares = [_counted(rates[extra]) for extra in extras]
+            lines.append(
+                [rule, _counted(rates[0]), _counted(_any(tried, rule)), *shares, str(len(tried)), f"{took:.0f} s"]
+            )
     failed = [row for row in rows if row["took_s"] is None]
     more = f"\n\n{len(failed)} trials ended without a verdict of their tool." if failed else ""
     return markdown.table(head, lines).rstrip() + more
 
 
 def _rate(rows: Sequence[Mapping[str, Any]], rule: str, extra: int) -> Rate:
-    found = [row["slower"][rule] for row in rows if row["extra"] == extra]
-    return clustered([sum(one.values()) for one in found], [len(one) for one in found])
+    runs = [row["slower"][rule] for row in rows if row["extra"] == extra]
+    return clustered([sum(run.values()) for run in runs], [len(run) for run in runs])
 
 
 def _any(rows: Sequence[Mapping[str, Any]], rule: str) -> Rate:

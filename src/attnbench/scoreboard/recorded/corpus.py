@@ -83,11 +83,11 @@ def write_corpus(comparison: Path, out: Path) -> Path:
 
 
 def _rows(pair: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for found in pair["cells"].values():
-        case = found["label"].partition(" · ")[0]
+    for cell in pair["cells"].values():
+        case = cell["label"].partition(" · ")[0]
         # A quad is measured again as a whole, so only its last attempt counts.
-        last = {burst["quad"]: burst["attempt"] for burst in found["bursts"]}
-        for burst in found["bursts"]:
+        last = {burst["quad"]: burst["attempt"] for burst in cell["bursts"]}
+        for burst in cell["bursts"]:
             calls = max(burst["calls"], 1)
             receipt = burst.get("receipt", {})
             yield {
@@ -187,23 +187,25 @@ def read_corpus(folder: Path) -> Corpus:
     if not isinstance(about, dict) or about.get("format") != FORMAT or about.get("version") != VERSION:
         msg = f"{path} is no recorded noise of attnbench, or of a newer one"
         raise ResultsError(msg)
-    found = table.filter(table["counts"]).to_pydict()
-    seconds = _array(found, tuple(about["cells"]), 2 * int(about["effort"]["quads"]))
+    columns = table.filter(table["counts"]).to_pydict()
+    seconds = _array(columns, tuple(about["cells"]), 2 * int(about["effort"]["quads"]))
     if not len(seconds):
         msg = f"{path} has no pair with all bursts of every cell; record for longer"
         raise ResultsError(msg)
-    burst_s = float(np.mean(np.asarray(found["wall_s"]) * np.asarray(found["calls"])))
+    burst_s = float(np.mean(np.asarray(columns["wall_s"]) * np.asarray(columns["calls"])))
     return Corpus(seconds, tuple(about["cells"]), float(about["startup_s"]), float(about["cell_s"]), burst_s, about)
 
 
-def _array(found: Mapping[str, Any], cells: tuple[str, ...], bursts: int) -> Array:
+def _array(columns: Mapping[str, Any], cells: tuple[str, ...], bursts: int) -> Array:
     lists: dict[tuple[int, str, str], list[float]] = {}
-    for pair, cell, side, wall in zip(found["pair"], found["cell"], found["side"], found["wall_s"], strict=True):
+    for pair, cell, side, wall in zip(
+        columns["pair"], columns["cell"], columns["side"], columns["wall_s"], strict=True
+    ):
         lists.setdefault((pair, cell, side), []).append(wall)
-    keys = [[[(pair, cell, side) for side in SIDES] for cell in cells] for pair in sorted(set(found["pair"]))]
+    keys = [[[(pair, cell, side) for side in SIDES] for cell in cells] for pair in sorted(set(columns["pair"]))]
     whole = [
-        [[lists[one] for one in sides] for sides in pair]
+        [[lists[key] for key in sides] for sides in pair]
         for pair in keys
-        if all(len(lists.get(one, ())) == bursts for sides in pair for one in sides)
+        if all(len(lists.get(key, ())) == bursts for sides in pair for key in sides)
     ]
     return np.asarray(whole, dtype=np.float64).reshape(len(whole), len(cells), 2, bursts)

@@ -61,13 +61,13 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, with the names of the columns of replay.csv."""
-        own: dict[str, Any] = {"rule": self.rule, "budget_s": self.budget_s, "effect": self.effect}
-        own |= {"runs": self.any_slower.of, "cells": self.slower.of}
+        columns: dict[str, Any] = {"rule": self.rule, "budget_s": self.budget_s, "effect": self.effect}
+        columns |= {"runs": self.any_slower.of, "cells": self.slower.of}
         for name in ("slower", "any_slower", "same", "faster", "undecided", "covered"):
             rate = getattr(self, name)
             ends = (None, None, None) if rate is None else (rate.count, rate.low, rate.high)
-            own |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
-        return own | {"bounded": None if self.covered is None else self.covered.of}
+            columns |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+        return columns | {"bounded": None if self.covered is None else self.covered.of}
 
     @staticmethod
     def of(row: Mapping[str, str]) -> Result:
@@ -101,11 +101,11 @@ def others(windows: Windows) -> dict[str, Callable[[float], Array]]:
     def pyperf(factor: float) -> Array:
         return pyperf_slower(base, (head[0] * factor, head[1] * factor**2), n)
 
-    found: dict[str, Callable[[float], Array]] = {
+    rules: dict[str, Callable[[float], Array]] = {
         name: lambda factor, field=field, percent=percent: pytest_benchmark(field, percent, factor)  # type: ignore[misc]
         for name, field, percent in PYTEST_BENCHMARK
     }
-    return found | {PYPERF: pyperf}
+    return rules | {PYPERF: pyperf}
 
 
 def replay(
@@ -120,15 +120,15 @@ def replay(
     more: dict[str, Judge] | None = None,
 ) -> list[Result]:
     """Judge all rules in so many runs each; ``more`` are further rules by name, and ``rules`` those of ours."""
-    own = rules or Rules(margin=margin, cells=len(corpus.cells))
-    found = list(ours(corpus, budgets, trials=trials, seed=seed, effects=effects, rules=own))
+    our_rules = rules or Rules(margin=margin, cells=len(corpus.cells))
+    results = list(ours(corpus, budgets, trials=trials, seed=seed, effects=effects, rules=our_rules))
     for budget_s in budgets:
         windows = Windows(corpus, window(corpus, budget_s), trials, np.random.default_rng(seed + 1))
         judges = others(windows) | {name: partial(judge, windows) for name, judge in (more or {}).items()}
         for name, judge in judges.items():
-            found += [_counted(name, budget_s, effect, judge(1 + effect)) for effect in effects]
-        found += _asv(windows, budget_s, effects)
-    return found
+            results += [_counted(name, budget_s, effect, judge(1 + effect)) for effect in effects]
+        results += _asv(windows, budget_s, effects)
+    return results
 
 
 def window(corpus: Corpus, budget_s: float) -> int:
@@ -141,10 +141,10 @@ def _counted(name: str, budget_s: float, effect: float, slower: Array) -> Result
     return Result(name, budget_s, effect, _by_run(slower), exact(int(slower.any(axis=1).sum()), len(slower)))
 
 
-def _by_run(found: Array, of: Array | None = None) -> Rate:
+def _by_run(called: Array, of: Array | None = None) -> Rate:
     """The rate of (runs, cells) that are true, of those in ``of``."""
-    sizes = np.full(len(found), found.shape[1]) if of is None else of.sum(1)
-    return clustered(found.sum(1).tolist(), sizes.tolist())
+    sizes = np.full(len(called), called.shape[1]) if of is None else of.sum(1)
+    return clustered(called.sum(1).tolist(), sizes.tolist())
 
 
 def _asv(windows: Windows, budget_s: float, effects: Sequence[float]) -> list[Result]:
@@ -156,7 +156,7 @@ def _asv(windows: Windows, budget_s: float, effects: Sequence[float]) -> list[Re
             for effect in effects:
                 called = asv_worse(flat[0], flat[1] * (1 + effect), factor)
                 slower.setdefault((name, effect), []).append(called.reshape(base.shape[:2]))
-    return [_counted(name, budget_s, effect, np.concatenate(found)) for (name, effect), found in slower.items()]
+    return [_counted(name, budget_s, effect, np.concatenate(parts)) for (name, effect), parts in slower.items()]
 
 
 def drawn(corpus: Corpus, runs: int, rng: np.random.Generator) -> Array:
@@ -202,7 +202,7 @@ def ours(
             )
 
 
-def affordable(corpus: Corpus, judged: many.Judged, budget_s: float) -> Array:
+def affordable(corpus: Corpus, judged: many.ManyVerdicts, budget_s: float) -> Array:
     """For every run the pairs that its wall time affords, by the seconds that the recorded ones took."""
     cells = len(corpus.cells)
     alone = corpus.startup_s + corpus.cell_s / 4
@@ -223,11 +223,11 @@ def table(results: Sequence[Result], corpus: Corpus) -> str:
         f"deviation {100 * float(corpus.log_ratios.std()):.1f} %."
     )
     parts = [about]
-    for budget_s in dict.fromkeys(one.budget_s for one in results):
-        now = [one for one in results if one.budget_s == budget_s]
+    for budget_s in dict.fromkeys(result.budget_s for result in results):
+        now = [result for result in results if result.budget_s == budget_s]
         side = window(corpus, budget_s) * 2 * corpus.bursts
-        asked = budget_s / 2 / len(corpus.cells) / corpus.burst_s
-        short = "" if side > 0.8 * asked else f", all that the recording has, of {asked:.0f}"
+        wanted = budget_s / 2 / len(corpus.cells) / corpus.burst_s
+        short = "" if side > 0.8 * wanted else f", all that the recording has, of {wanted:.0f}"
         parts.append(
             f"### {budget_s / 60:g} minutes for {len(corpus.cells)} cells, {now[0].any_slower.of} runs drawn for every "
             "rule\n\n"
@@ -237,26 +237,26 @@ def table(results: Sequence[Result], corpus: Corpus) -> str:
 
 
 def _rules(results: Sequence[Result]) -> str:
-    effects = sorted({one.effect for one in results})
+    effects = sorted({result.effect for result in results})
     changed = [effect for effect in effects if effect]
     head = ["rule", "false alarms of cells", "runs with one", *(f"+{100 * effect:g} % found" for effect in changed)]
     lines = []
-    for rule in dict.fromkeys(one.rule for one in results):
-        by_effect = {one.effect: one for one in results if one.rule == rule}
+    for rule in dict.fromkeys(result.rule for result in results):
+        by_effect = {result.effect: result for result in results if result.rule == rule}
         none = by_effect[0.0]
-        found = [_percent(by_effect[e].slower) for e in changed]
-        lines.append([rule, str(none.slower), str(none.any_slower), *found])
+        shares = [_percent(by_effect[e].slower) for e in changed]
+        lines.append([rule, str(none.slower), str(none.any_slower), *shares])
     return markdown.table(head, lines).rstrip()
 
 
 def _own(results: Sequence[Result]) -> str:
     head = ["what `ab` said", "slower", "same", "faster", "inconclusive", "intervals that hold the change"]
     lines = []
-    for one in results:
-        if one.rule == OURS and one.same is not None:
-            rates = (one.slower, one.same, one.faster, one.undecided, one.covered)
+    for result in results:
+        if result.rule == OURS and result.same is not None:
+            rates = (result.slower, result.same, result.faster, result.undecided, result.covered)
             words = [_percent(rate) for rate in rates if rate is not None]
-            lines.append([f"+{100 * one.effect:g} %" if one.effect else "no change", *words])
+            lines.append([f"+{100 * result.effect:g} %" if result.effect else "no change", *words])
     return markdown.table(head, lines).rstrip()
 
 

@@ -40,19 +40,19 @@ class Windows:
     @cached_property
     def _levels(self) -> Array:
         """(pair, cell, side): what a process differs by from others, without what its few bursts scatter by."""
-        found = np.median(self._logs, axis=3)
+        medians = np.median(self._logs, axis=3)
         half = self.corpus.bursts // 2
         halves = np.median(self._logs[..., :half], axis=3) - np.median(self._logs[..., half:], axis=3)
-        middle = np.median(found, axis=(0, 2), keepdims=True)
-        whole, scatter = _spread(found - middle), _spread(halves) / 2
+        middle = np.median(medians, axis=(0, 2), keepdims=True)
+        whole, scatter = _spread(medians - middle), _spread(halves) / 2
         shrunk = np.sqrt(np.clip(1 - scatter**2 / np.maximum(whole, 1e-12) ** 2, 0, 1))
-        return np.asarray(middle + shrunk[None, :, None] * (found - middle))
+        return np.asarray(middle + shrunk[None, :, None] * (medians - middle))
 
     @cached_property
     def _residuals(self) -> Array:
         """(pair, cell, 2 × bursts), both sides."""
-        one = self._logs - np.median(self._logs, axis=3, keepdims=True)
-        return one.reshape(*one.shape[:2], -1)
+        residuals = self._logs - np.median(self._logs, axis=3, keepdims=True)
+        return residuals.reshape(*residuals.shape[:2], -1)
 
     @cached_property
     def starts(self) -> tuple[Array, Array]:
@@ -65,7 +65,7 @@ class Windows:
     def _over_windows(self, values: Array, statistic: Any) -> Array:
         """A statistic of every window, by where it begins: (pairs, cells)."""
         places = (np.arange(self.corpus.pairs)[:, None] + np.arange(self.length)) % self.corpus.pairs
-        return np.stack([statistic(values[one].swapaxes(0, 1).reshape(values.shape[1], -1)) for one in places])
+        return np.stack([statistic(values[place].swapaxes(0, 1).reshape(values.shape[1], -1)) for place in places])
 
     def pytest_benchmark(self) -> dict[str, tuple[Array, Array]]:
         """Mean, median and minimum of A and of B: one process for each side, and all cells in it."""
@@ -74,11 +74,11 @@ class Windows:
         ]
         sides = self.rng.integers(2, size=(2, self.runs))
         levels = [np.exp(self._levels[process[i], :, sides[i]]) for i in range(2)]
-        found = {}
+        by_name = {}
         for name, statistic in (("mean", _mean), ("median", _median), ("min", _min)):
             windows = self._over_windows(np.exp(self._residuals), statistic)
-            found[name] = (levels[0] * windows[self.starts[0]], levels[1] * windows[self.starts[1]])
-        return found
+            by_name[name] = (levels[0] * windows[self.starts[0]], levels[1] * windows[self.starts[1]])
+        return by_name
 
     def asv(self, rows: slice) -> tuple[Array, Array]:
         """The samples of A and of B for some of the runs: (runs, cells, samples), two processes on each side."""
@@ -104,9 +104,9 @@ class Windows:
 
     def pyperf(self) -> tuple[tuple[Array, Array], tuple[Array, Array], int]:
         """Means and variances of A and of B, and how many values each has: three from each recorded process."""
-        found = self.corpus.seconds
-        cuts = np.array_split(np.arange(found.shape[3]), PYPERF_VALUES)
-        values = np.stack([found[..., cut].mean(3) for cut in cuts], axis=3).reshape(*found.shape[:2], -1)
+        seconds = self.corpus.seconds
+        cuts = np.array_split(np.arange(seconds.shape[3]), PYPERF_VALUES)
+        values = np.stack([seconds[..., cut].mean(3) for cut in cuts], axis=3).reshape(*seconds.shape[:2], -1)
         means, variances = self._over_windows(values, _mean), self._over_windows(values, _variance)
         a, b = self.starts
         return (means[a], variances[a]), (means[b], variances[b]), self.length * values.shape[2]

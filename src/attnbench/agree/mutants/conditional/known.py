@@ -52,8 +52,8 @@ def known(
 ) -> Known:
     """Everything about a case that does not depend on a mutant.
 
-    ``inputs`` are the case's, where they were drawn before. Without a ``selection`` the one that a trial takes is judged;
-    ``share`` is that of ``choose``.
+    ``inputs`` are the case's, where they were drawn before. Without a ``selection`` the one that a trial takes is
+    judged; ``share`` is that of ``choose``.
     """
     inputs = inputs or inputs_of(case)
     selection = selection or choose(inputs.call, case.problem.seed, share)

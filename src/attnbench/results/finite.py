@@ -1,0 +1,25 @@
+"""JSON has no NaN and no infinity: whoever writes them says what stands in their place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def replaced(data: Any, stand_in: Callable[[float], str | None]) -> Any:
+    """The same data, as far down as it goes, with ``stand_in(number)`` for each number that is not finite."""
+    if isinstance(data, float) and not math.isfinite(data):
+        return stand_in(data)
+    if isinstance(data, Mapping):
+        return {str(name): replaced(value, stand_in) for name, value in data.items()}
+    return [replaced(value, stand_in) for value in data] if isinstance(data, (list, tuple)) else data
+
+
+def in_words(number: float) -> str:
+    """The word that the schema reads back as this number."""
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+
+
+def as_null(_: float) -> None:
+    """Nothing: what is not finite is not known, such as an unbounded end of an interval."""
