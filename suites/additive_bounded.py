@@ -12,9 +12,10 @@ from attnbench.api.suites import (
     AttentionSpec,
     Figure,
     Frame,
+    ObservedSuite,
     Operands,
     Probe,
-    Suite,
+    Story,
     claims,
     default_params,
     diagnostics,
@@ -115,12 +116,15 @@ def _of_bound(rows: Frame) -> list[list[float]]:
     return [frames.at(rows, "of_bound", score="additive", d=d, size=size) for d, size in points]
 
 
-SUITE = Suite(
-    name="additive-bounded",
+STORY = Story(
     question="Do additive scores stay bounded where dot products grow?",
-    axes={"score": tuple(SPECS), "d": (16, 64, 256), "size": (1.0, 4.0, 16.0, 64.0)},
-    observe=observe,
-    implementations=("*/naive",),
+    method=(
+        "Normal q and k in float64, with components of standard deviation 1 to 64. The parameters of the additive "
+        "score are normal, of variance 1/fan-in, other ones for each of eight seeds; its hidden size is d. Each "
+        "implementation returns its scores and weights."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "score-growth",
@@ -152,16 +156,17 @@ SUITE = Suite(
             caption="1 is uniform attention, 0 is one key alone. Median over eight seeds, and their middle half.",
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "Normal q and k in float64, with components of standard deviation 1 to 64. The parameters of the additive "
-        "score are normal, of variance 1/fan-in, other ones for each of eight seeds; its hidden size is d. Each "
-        "implementation returns its scores and weights."
-    ),
-    tiers={"smoke": {"d": (64,), "size": (1.0, 16.0)}},
     limits=(
         "A bound on the scores is no bound on v: training can make v large, and additive attention as peaked as it "
         "likes. It is about the formula at given parameters."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="additive-bounded",
+    story=STORY,
+    axes={"score": tuple(SPECS), "d": (16, 64, 256), "size": (1.0, 4.0, 16.0, 64.0)},
+    observe=observe,
+    implementations=("*/naive",),
+    tiers={"smoke": {"d": (64,), "size": (1.0, 16.0)}},
 )

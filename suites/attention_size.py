@@ -11,9 +11,10 @@ from typing import Any
 from attnbench.api.suites import (
     Figure,
     Frame,
+    ObservedSuite,
     Optimiser,
     Probe,
-    Suite,
+    Story,
     claims,
     contrasts,
     frames,
@@ -104,12 +105,17 @@ def _means(rows: Frame, arm: str, sizes: list[int]) -> list[str]:
     return [f"{one.mean():.3f}" if len(one) else "–" for one in found]
 
 
-SUITE = Suite(
-    name="attention-size",
+STORY = Story(
     question="What does the size of attention do to each score, and does the scaled one keep up?",
-    axes={"seed": tuple(range(8)), "size": (16, 64, 256), "arm": tuple(ARMS), "lr": (5e-3,), "steps": (300,)},
-    observe=observe,
-    implementations=("torch/naive",),
+    method=(
+        "The encoder–decoder of `context-length` (64 units) learns to reverse up to 10 symbols. Size n: projections of "
+        "the decoder's and the encoder's states to n components stand before the dot product, unscaled (Britz's "
+        "multiplicative attention) or scaled by 1/√n; additive attention has n hidden units; the arm without attention "
+        "has as many more units as make its parameters equal in number, to 5 % at each size. `steps` updates (300 "
+        "unless chosen otherwise) of 64 examples by Adam, gradients clipped at norm 1; greedy decoding."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "attention-size",
@@ -124,19 +130,18 @@ SUITE = Suite(
             caption="Median over seeds, and their middle half. Without attention the size is that of the parameters.",
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "The encoder–decoder of `context-length` (64 units) learns to reverse up to 10 symbols. Size n: projections of "
-        "the decoder's and the encoder's states to n components stand before the dot product, unscaled (Britz's "
-        "multiplicative attention) or scaled by 1/√n; additive attention has n hidden units; the arm without attention "
-        "has as many more units as make its parameters equal in number, to 5 % at each size. `steps` updates (300 "
-        "unless chosen otherwise) of 64 examples by Adam, gradients clipped at norm 1; greedy decoding."
-    ),
     limits=(
         "A small model on a synthetic task: the published row falls at 1024, twice the units of their states, and four "
         "times these are asked about here. One learning rate in the standard tier; the full tier has two, and 1024."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="attention-size",
+    story=STORY,
+    axes={"seed": tuple(range(8)), "size": (16, 64, 256), "arm": tuple(ARMS), "lr": (5e-3,), "steps": (300,)},
+    observe=observe,
+    implementations=("torch/naive",),
     tiers={
         "smoke": {"seed": (0, 1), "size": (64,), "arm": ("unscaled", "scaled"), "steps": (20,)},
         "full": {"size": (16, 64, 256, 1024), "lr": (1e-3, 5e-3)},

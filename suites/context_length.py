@@ -9,9 +9,10 @@ from attnbench.api.suites import (
     Figure,
     Frame,
     Learner,
+    ObservedSuite,
     Optimiser,
     Probe,
-    Suite,
+    Story,
     aligned,
     alignments,
     claims,
@@ -173,12 +174,19 @@ def beside_controls(frame: Frame) -> Frame:
     return narrow.melt(kept, var_name="measure", value_name="weight")
 
 
-SUITE = Suite(
-    name="context-length",
+STORY = Story(
     question="Does a fixed context vector lose long sequences, and does attention keep them?",
-    axes={"seed": tuple(range(8)), "task": ("reverse",), "arm": tuple(translation.ARMS), "steps": (1000,)},
-    observe=observe,
-    implementations=("torch/naive",),
+    method=(
+        "A bidirectional GRU reads a sequence of 1 to 20 symbols and a GRU writes it reversed. Arms: only the "
+        "encoder's last states start the decoder (state); they stand at each of its inputs and outputs besides "
+        "(input); the same with the source read backwards (input, reversed); or attention over the encoder's states "
+        "at each output, additive, dot, scaled or general. Units are chosen so that all arms have the same number of "
+        "parameters to 5 %. `steps` updates (1000 unless chosen otherwise) of 64 examples by Adam at 5e-3, gradients "
+        "clipped at norm 1; the parameters that validated best decode greedily. The attention stands behind the "
+        "decoder's GRU (Luong 2015), the same place for every score."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "context-length",
@@ -233,21 +241,18 @@ SUITE = Suite(
             ),
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "A bidirectional GRU reads a sequence of 1 to 20 symbols and a GRU writes it reversed. Arms: only the "
-        "encoder's last states start the decoder (state); they stand at each of its inputs and outputs besides "
-        "(input); the same with the source read backwards (input, reversed); or attention over the encoder's states "
-        "at each output, additive, dot, scaled or general. Units are chosen so that all arms have the same number of "
-        "parameters to 5 %. `steps` updates (1000 unless chosen otherwise) of 64 examples by Adam at 5e-3, gradients "
-        "clipped at norm 1; the parameters that validated best decode greedily. The attention stands behind the "
-        "decoder's GRU (Luong 2015), the same place for every score."
-    ),
     limits=(
         "Synthetic sequences, one learning rate, and a fixed number of updates: a fixed context vector would get "
         "further with more of both. It says how fast accuracy falls with length, not how translation does."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="context-length",
+    story=STORY,
+    axes={"seed": tuple(range(8)), "task": ("reverse",), "arm": tuple(translation.ARMS), "steps": (1000,)},
+    observe=observe,
+    implementations=("torch/naive",),
     tiers={
         "smoke": {"seed": (0, 1), "arm": ("input", "additive"), "steps": (50,)},
         "full": {"task": ("reverse", "copy", "sort")},

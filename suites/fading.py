@@ -14,8 +14,9 @@ from attnbench.api.suites import (
     AttentionSpec,
     Figure,
     Frame,
+    ObservedSuite,
     Probe,
-    Suite,
+    Story,
     claims,
     diagnostics,
     draws,
@@ -95,12 +96,15 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     ]
 
 
-SUITE = Suite(
-    name="fading",
+STORY = Story(
     question="Does attention fade as there are more keys, and what holds it?",
-    axes={"keys": (32, 128, 512, 2048, 8192, 32768), "arm": tuple(SCALES)},
-    observe=observe,
-    implementations=("*/naive",),
+    method=(
+        f"Standard normal q and k in float64, d = {D}, eight seeds. Half of the queries stand among the keys "
+        f"themselves, so that one logit is |q|²/√d, about {math.sqrt(D):g}, and the others are standard normal; the "
+        "other half match nothing. The log-n scale is ln(n)/√d; softmax+1 is a sink of logit 0."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "match-weight",
@@ -130,16 +134,17 @@ SUITE = Suite(
             caption=f"d = {D}. 1 is uniform attention. Median over eight seeds, and their middle half.",
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        f"Standard normal q and k in float64, d = {D}, eight seeds. Half of the queries stand among the keys "
-        f"themselves, so that one logit is |q|²/√d, about {math.sqrt(D):g}, and the others are standard normal; the "
-        "other half match nothing. The log-n scale is ln(n)/√d; softmax+1 is a sink of logit 0."
-    ),
-    tiers={"smoke": {"keys": (32, 512)}},
     limits=(
         "Random keys and one exact match. A trained network can make its match as sharp as it needs at the lengths "
         "that it has seen; the question is what happens beyond them."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="fading",
+    story=STORY,
+    axes={"keys": (32, 128, 512, 2048, 8192, 32768), "arm": tuple(SCALES)},
+    observe=observe,
+    implementations=("*/naive",),
+    tiers={"smoke": {"keys": (32, 512)}},
 )

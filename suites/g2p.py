@@ -13,9 +13,10 @@ from attnbench.api.suites import (
     Figure,
     Frame,
     Learner,
+    ObservedSuite,
     Optimiser,
     Probe,
-    Suite,
+    Story,
     aligned,
     alignments,
     claims,
@@ -179,12 +180,18 @@ def rates(frame: Frame) -> Frame:
     return narrow.assign(rate=pairs.str[0], letters=pairs.str[1].map(middles))
 
 
-SUITE = Suite(
-    name="g2p",
+STORY = Story(
     question="What is attention worth on real words, and is it worth more the longer they are?",
-    axes={"seed": tuple(range(8)), "arm": (FIXED, ATTENDS, "scaled"), "steps": (1200,)},
-    observe=observe,
-    implementations=("torch/naive",),
+    method=(
+        "The encoder–decoder of `context-length` reads the letters of a word and writes its phones: the encoder's last "
+        "states alone start the decoder (state), or it attends to all of them, by additive or by scaled dot-product "
+        "scores; parameters equal in number to 5 %. 20,000 words of CMUdict train, in `steps` updates of 128; no word "
+        "that validates or tests has its stem in common with one that trains. Adam at 5e-3, gradients clipped at norm "
+        "1, the parameters that validated best, greedy decoding of 2,000 words. Every listed way to speak a word is "
+        "right: the nearest one counts. Stress is left out."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "g2p",
@@ -218,21 +225,19 @@ SUITE = Suite(
             ),
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "The encoder–decoder of `context-length` reads the letters of a word and writes its phones: the encoder's last "
-        "states alone start the decoder (state), or it attends to all of them, by additive or by scaled dot-product "
-        "scores; parameters equal in number to 5 %. 20,000 words of CMUdict train, in `steps` updates of 128; no word "
-        "that validates or tests has its stem in common with one that trains. Adam at 5e-3, gradients clipped at norm "
-        "1, the parameters that validated best, greedy decoding of 2,000 words. Every listed way to speak a word is "
-        "right: the nearest one counts. Stress is left out."
-    ),
     limits=(
         "A short training of a small model on a sixth of the dictionary, so its rates lie far above those of systems "
         "(5.04 % PER in Toshniwal & Livescu 2016, on another split); how much better attention is after long training "
         "is not asked. Stems are crude: compounds and irregular forms can still be on both sides."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="g2p",
+    story=STORY,
+    axes={"seed": tuple(range(8)), "arm": (FIXED, ATTENDS, "scaled"), "steps": (1200,)},
+    observe=observe,
+    implementations=("torch/naive",),
     tiers={
         "smoke": {"seed": (0, 1), "arm": (FIXED, ATTENDS), "steps": (30,)},
         "full": {"arm": (FIXED, ATTENDS, "scaled", "input", "dot", "general")},

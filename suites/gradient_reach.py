@@ -12,9 +12,10 @@ from typing import Any
 from attnbench.api.suites import (
     Figure,
     Frame,
+    ObservedSuite,
     Optimiser,
     Probe,
-    Suite,
+    Story,
     claims,
     contrasts,
     frames,
@@ -112,12 +113,18 @@ def by_steps(frame: Frame) -> Frame:
     return narrow.assign(stage=pairs.str[0].map(STAGES), steps_between=pairs.str[1].astype(int))
 
 
-SUITE = Suite(
-    name="gradient-reach",
+STORY = Story(
     question="How far back does the loss of an output reach, through one context vector and through attention?",
-    axes={"seed": tuple(range(8)), "task": ("reverse",), "arm": (FIXED, "input", ATTENDS, "scaled"), "steps": (400,)},
-    observe=observe,
-    implementations=("torch/naive",),
+    method=(
+        "The encoder–decoder of `context-length`, with a fixed context (its first state alone, or also at each input "
+        "and output) and with attention, additive and scaled. For held-out sequences of 20 symbols, and an output that "
+        "is given the right symbols before it, the norm of the derivative of that output's loss at each state of the "
+        "encoder, on all ways there are: through later states, through the context, through attention. Steps between: "
+        "those of the encoder that are left after the state, and those of the decoder up to the output. Before any "
+        "training and after `steps` updates (400 unless chosen otherwise)."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "gradient-reach",
@@ -136,21 +143,19 @@ SUITE = Suite(
             ),
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "The encoder–decoder of `context-length`, with a fixed context (its first state alone, or also at each input "
-        "and output) and with attention, additive and scaled. For held-out sequences of 20 symbols, and an output that "
-        "is given the right symbols before it, the norm of the derivative of that output's loss at each state of the "
-        "encoder, on all ways there are: through later states, through the context, through attention. Steps between: "
-        "those of the encoder that are left after the state, and those of the decoder up to the output. Before any "
-        "training and after `steps` updates (400 unless chosen otherwise)."
-    ),
     limits=(
         "The derivative at one point, not how fast anything is learned. After training the losses of the arms differ, "
         "and with them the heights of their lines: compare slopes, not heights. After training attention's gradient "
         "lies where it looks, so that its line has the shape of the task as well as that of the way."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="gradient-reach",
+    story=STORY,
+    axes={"seed": tuple(range(8)), "task": ("reverse",), "arm": (FIXED, "input", ATTENDS, "scaled"), "steps": (400,)},
+    observe=observe,
+    implementations=("torch/naive",),
     tiers={
         "smoke": {"seed": (0, 1), "arm": (FIXED, ATTENDS), "steps": (20,)},
         "full": {"task": ("reverse", "copy", "sort"), "arm": tuple(translation.ARMS)},

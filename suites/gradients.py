@@ -12,8 +12,9 @@ from attnbench.api.suites import (
     AttentionSpec,
     Figure,
     Frame,
+    ObservedSuite,
     Probe,
-    Suite,
+    Story,
     claims,
     diagnostics,
     draws,
@@ -135,23 +136,27 @@ def fan_rows(frame: Frame, name: str) -> Frame:
     return narrow.melt(kept, var_name="over rows", value_name="norm")
 
 
-SUITE = Suite(
-    name="gradients",
+STORY = Story(
     question="How much gradient passes the softmax as d grows, with and without the scale?",
-    axes={"d": (1, 4, 16, 64, 256, 1024), "scale": ("none", "1/sqrt(d)")},
-    observe=observe,
-    implementations=("*/naive",),
-    figures=tuple(_fan(name, what) for name, what in NORMS.items()),
-    findings=findings,
-    claims=verdicts,
     method=(
         "Standard normal q, k, v in float64, eight seeds, and an upstream gradient that has one standard deviation at "
         "each weight. Each implementation's own backward pass gives dL/dq and, through a bias of zeros, dL/dlogits; "
         "norms are taken row by row, and of these the mean and the quantiles 10, 50 and 90 %."
     ),
-    tiers={"smoke": {"d": (4, 64)}},
+    findings=findings,
+    claims=verdicts,
+    figures=tuple(_fan(name, what) for name, what in NORMS.items()),
     limits=(
         "One backward pass at a random initialisation: not what an optimiser that rescales gradients makes of it, and "
         "not what a trained network has."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="gradients",
+    story=STORY,
+    axes={"d": (1, 4, 16, 64, 256, 1024), "scale": ("none", "1/sqrt(d)")},
+    observe=observe,
+    implementations=("*/naive",),
+    tiers={"smoke": {"d": (4, 64)}},
 )

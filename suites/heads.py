@@ -12,9 +12,10 @@ from typing import Any
 from attnbench.api.suites import (
     Figure,
     Frame,
+    ObservedSuite,
     Optimiser,
     Probe,
-    Suite,
+    Story,
     UsageError,
     claims,
     contrasts,
@@ -108,12 +109,17 @@ def by_row(frame: Frame) -> Frame:
     return found.assign(level=level)
 
 
-SUITE = Suite(
-    name="heads",
+STORY = Story(
     question="How many heads are best at one width, and how small may their keys be?",
-    axes={"seed": tuple(range(8)), "split": (*ROW_A, *ROW_B), "lr": (3e-3,), "steps": (400,)},
-    observe=observe,
-    implementations=("torch/naive",),
+    method=(
+        "The retrieval model of `scaling`, scaled by 1/√d, with several heads: four keys are asked for at once among "
+        "16 slots, their embeddings side by side, and four values are to be named (each at random 1 in 32). Model and "
+        "values are 64 wide. Row A: 1 to 32 heads of 64 / heads components. Row B: 8 heads with queries and keys of 8, "
+        "4 and 2 components, and fewer parameters for it, as in the table. `steps` updates (400 unless chosen "
+        "otherwise) of 64 examples by Adam; the parameters that validated best."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "heads",
@@ -129,19 +135,18 @@ SUITE = Suite(
             caption="Median over seeds, and their middle half. Both rows hold the base, 8 heads of size 8.",
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "The retrieval model of `scaling`, scaled by 1/√d, with several heads: four keys are asked for at once among "
-        "16 slots, their embeddings side by side, and four values are to be named (each at random 1 in 32). Model and "
-        "values are 64 wide. Row A: 1 to 32 heads of 64 / heads components. Row B: 8 heads with queries and keys of 8, "
-        "4 and 2 components, and fewer parameters for it, as in the table. `steps` updates (400 unless chosen "
-        "otherwise) of 64 examples by Adam; the parameters that validated best."
-    ),
     limits=(
         "One layer on a task that asks for several places at once, which one head cannot give: how much a head is "
         "worth in translation is not asked. Row B has fewer parameters by design."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="heads",
+    story=STORY,
+    axes={"seed": tuple(range(8)), "split": (*ROW_A, *ROW_B), "lr": (3e-3,), "steps": (400,)},
+    observe=observe,
+    implementations=("torch/naive",),
     tiers={
         "smoke": {"seed": (0, 1), "split": ("1x64", BASE), "steps": (40,)},
         "full": {"lr": (3e-4, 1e-3, 3e-3, 1e-2)},

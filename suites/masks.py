@@ -11,7 +11,8 @@ from attnbench.api.suites import (
     Figure,
     Frame,
     Problem,
-    Suite,
+    Story,
+    TimedSuite,
     UsageError,
     costs,
     frames,
@@ -88,27 +89,15 @@ def _skipping(found: Frame) -> list[str]:
     return [f"Of those that take a window, this leaves out a tenth of the time or more in: {who}."]
 
 
-SUITE = Suite(
-    name="masks",
+STORY = Story(
     question="What do masks, biases and changes of the logits cost against plain attention?",
-    axes={
-        "tokens": (1024,),
-        "kind": tuple(KINDS),
-        "phase": ("prefill", "train"),
-        "dtype": ("float32",),
-        "heads": (4,),
-        "head_size": (64,),
-        "batch": (2,),
-    },
-    case=case,
-    thin=(trained,),
-    implementations=(
-        *("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "torch/sdpa-math", "torch/sdpa-flash"),
-        *(
-            "jax/naive",
-            "jax/nn-xla",
-        ),
+    method=(
+        f"By itself two batch entries, four heads of 64, 1024 tokens. The window is causal and {WINDOW} keys wide, "
+        "ALiBi causal; lengths are drawn anew for each batch entry, a padding mask leaves 70 % of the keys and a "
+        "dense one 70 % of the pairs, three segments follow each other, and the cap is 50. Training only for plain "
+        "and causal."
     ),
+    findings=findings,
     figures=(
         Figure(
             "ratio",
@@ -147,16 +136,32 @@ SUITE = Suite(
             caption="Forward pass: the mask that an implementation builds for a kernel is part of what it needs.",
         ),
     ),
-    findings=findings,
-    method=(
-        f"By itself two batch entries, four heads of 64, 1024 tokens. The window is causal and {WINDOW} keys wide, "
-        "ALiBi causal; lengths are drawn anew for each batch entry, a padding mask leaves 70 % of the keys and a "
-        "dense one 70 % of the pairs, three segments follow each other, and the cap is 50. Training only for plain "
-        "and causal."
-    ),
     limits=(
         "Kinds that a kernel does not know are turned into a mask or a bias by its adapter, whose building is part of "
         "the cost; a model builds it once for all layers. One length: at others the balance is another."
+    ),
+)
+
+SUITE = TimedSuite(
+    name="masks",
+    story=STORY,
+    axes={
+        "tokens": (1024,),
+        "kind": tuple(KINDS),
+        "phase": ("prefill", "train"),
+        "dtype": ("float32",),
+        "heads": (4,),
+        "head_size": (64,),
+        "batch": (2,),
+    },
+    case=case,
+    thin=(trained,),
+    implementations=(
+        *("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "torch/sdpa-math", "torch/sdpa-flash"),
+        *(
+            "jax/naive",
+            "jax/nn-xla",
+        ),
     ),
     cell_s=0.5,
 )

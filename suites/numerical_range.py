@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from attnbench.api.suites import AttentionSpec, Figure, Frame, Probe, Suite, diagnostics, draws, frames, intervals
+from attnbench.api.suites import (
+    AttentionSpec,
+    Figure,
+    Frame,
+    ObservedSuite,
+    Probe,
+    Story,
+    diagnostics,
+    draws,
+    frames,
+    intervals,
+)
 
 QUERIES, KEYS, D, DV = 64, 256, 64, 8
 HEADS = 2
@@ -76,16 +87,15 @@ def _errors(rows: Frame) -> str:
     return f"With 1/sqrt(d) and q times {first:g}, the largest error is, of the largest output: {', '.join(parts)}."
 
 
-SUITE = Suite(
-    name="numerical-range",
+STORY = Story(
     question="How large may logits grow before a dtype can no longer carry attention?",
-    axes={
-        "dtype": ("float32", "bfloat16", "float16"),
-        "factor": (1.0, 8.0, 64.0, 512.0, 4096.0),
-        "scale": ("none", "1/sqrt(d)"),
-    },
-    observe=observe,
-    implementations=("*/naive", "torch/sdpa*", "jax/nn-*"),
+    method=(
+        f"Normal q (times the factor), k and v, d = {D}, {KEYS} keys, eight seeds, rounded to the dtype. The reference "
+        "is computed in float64 from the same rounded values, so that the rounding of the inputs is not counted, only "
+        "what the arithmetic in between does. A row is lost where its output is not finite, or off by a tenth of the "
+        "largest output."
+    ),
+    findings=findings,
     figures=(
         Figure(
             "error-by-logit",
@@ -117,16 +127,21 @@ SUITE = Suite(
             caption="Median over eight seeds, and their middle half. NaN and infinity count as wrong.",
         ),
     ),
-    findings=findings,
-    method=(
-        f"Normal q (times the factor), k and v, d = {D}, {KEYS} keys, eight seeds, rounded to the dtype. The reference "
-        "is computed in float64 from the same rounded values, so that the rounding of the inputs is not counted, only "
-        "what the arithmetic in between does. A row is lost where its output is not finite, or off by a tenth of the "
-        "largest output."
-    ),
-    tiers={"smoke": {"factor": (1.0, 512.0)}},
     limits=(
         "Kernels on a CPU, most of which accumulate in float32 whatever they are given: what a kernel that keeps its "
         "logits in 16 bits loses is seen only where there is one. A GPU's matrix units are not seen on a CPU."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="numerical-range",
+    story=STORY,
+    axes={
+        "dtype": ("float32", "bfloat16", "float16"),
+        "factor": (1.0, 8.0, 64.0, 512.0, 4096.0),
+        "scale": ("none", "1/sqrt(d)"),
+    },
+    observe=observe,
+    implementations=("*/naive", "torch/sdpa*", "jax/nn-*"),
+    tiers={"smoke": {"factor": (1.0, 512.0)}},
 )

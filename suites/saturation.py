@@ -6,8 +6,9 @@ from attnbench.api.suites import (
     AttentionSpec,
     Figure,
     Frame,
+    ObservedSuite,
     Probe,
-    Suite,
+    Story,
     claims,
     diagnostics,
     draws,
@@ -98,12 +99,15 @@ def _figure(name: str, title: str, metric: str, label: str, caption: str, *, log
     )
 
 
-SUITE = Suite(
-    name="saturation",
+STORY = Story(
     question="Does the softmax saturate as d grows, and does the scale prevent it?",
-    axes={"d": (1, 4, 16, 64, 256, 1024), "scale": ("none", "1/sqrt(d)"), "keys": (16, 64, 256)},
-    observe=observe,
-    implementations=("*/naive",),
+    method=(
+        "Standard normal q and k in float64, eight seeds. Each implementation returns its weights; the largest weight, "
+        "the entropy over log(keys) and the Frobenius norm of the softmax's Jacobian are computed of them in NumPy, "
+        "row by row."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         _figure(
             "max-weight",
@@ -128,16 +132,17 @@ SUITE = Suite(
             log_y=True,
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "Standard normal q and k in float64, eight seeds. Each implementation returns its weights; the largest weight, "
-        "the entropy over log(keys) and the Frobenius norm of the softmax's Jacobian are computed of them in NumPy, "
-        "row by row."
-    ),
-    tiers={"smoke": {"d": (4, 64), "keys": (64,)}},
     limits=(
         "It is the state at a random initialisation with components of variance 1. Whether training recovers from "
         "saturation is a question for training runs."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="saturation",
+    story=STORY,
+    axes={"d": (1, 4, 16, 64, 256, 1024), "scale": ("none", "1/sqrt(d)"), "keys": (16, 64, 256)},
+    observe=observe,
+    implementations=("*/naive",),
+    tiers={"smoke": {"d": (4, 64), "keys": (64,)}},
 )

@@ -11,7 +11,8 @@ from attnbench.api.suites import (
     Figure,
     Frame,
     Problem,
-    Suite,
+    Story,
+    TimedSuite,
     UsageError,
     claims,
     contrasts,
@@ -83,13 +84,16 @@ def _undecided(found: Frame) -> list[str]:
     return [f"The control is known only to worse than 5 % in {names}: nothing follows there from a verdict."]
 
 
-SUITE = Suite(
-    name="scale-cost",
+STORY = Story(
     question="Is the scale itself free?",
-    axes={"T": (512,), "d": (64,), "phase": ("forward", "backward"), "scale": tuple(LEVELS)},
-    case=case,
-    beside=("scale",),
-    implementations=("*/naive", "numpy/blocked", "torch/sdpa", "jax/nn-xla"),
+    method=(
+        "Four heads, float32. Without a scale an implementation multiplies nothing; with a scale of 1 or 1/√d it "
+        "multiplies, or hands the factor to its kernel. All four stand in one block: in every round each has one "
+        "burst, in random order, and ratios are taken round by round. Equal within 5 % is shown by two one-sided "
+        "tests of the median ratio, in every process, adjusted by Holm over the implementations of a phase."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "ratio",
@@ -109,18 +113,19 @@ SUITE = Suite(
             ),
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "Four heads, float32. Without a scale an implementation multiplies nothing; with a scale of 1 or 1/√d it "
-        "multiplies, or hands the factor to its kernel. All four stand in one block: in every round each has one "
-        "burst, in random order, and ratios are taken round by round. Equal within 5 % is shown by two one-sided "
-        "tests of the median ratio, in every process, adjusted by Holm over the implementations of a phase."
-    ),
     limits=(
         "It is about a head size at which no exponential underflows without the scale: larger logits make a softmax "
         "slower by themselves. What folding costs when weights are loaded is not counted."
     ),
+)
+
+SUITE = TimedSuite(
+    name="scale-cost",
+    story=STORY,
+    axes={"T": (512,), "d": (64,), "phase": ("forward", "backward"), "scale": tuple(LEVELS)},
+    case=case,
+    beside=("scale",),
+    implementations=("*/naive", "numpy/blocked", "torch/sdpa", "jax/nn-xla"),
     cell_s=0.5,
     rounds=15,
     weigh=False,

@@ -6,8 +6,9 @@ from attnbench.api.suites import (
     AttentionSpec,
     Figure,
     Frame,
+    ObservedSuite,
     Probe,
-    Suite,
+    Story,
     claims,
     diagnostics,
     draws,
@@ -63,16 +64,16 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     return [*normal("none"), *normal("1/sqrt(d)")]
 
 
-SUITE = Suite(
-    name="score-variance",
+STORY = Story(
     question="Does the variance of q·k grow as d, and does the scale undo it?",
-    axes={
-        "d": (1, 4, 16, 64, 256, 1024),
-        "scale": ("none", "1/sqrt(d)", "1/d"),
-        "distribution": ("normal", "uniform", "rademacher"),
-    },
-    observe=observe,
-    implementations=("*/naive",),
+    method=(
+        "Components of q and k are independent, of mean 0 and variance 1, in float64. Each implementation returns its "
+        "scores, after its scale and before the softmax; their variance is taken over queries, keys and heads, for "
+        "eight seeds, and its exponent in d is fitted for each seed. The interval is Student's over seeds. All "
+        "implementations are given the same arrays."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "score-variance",
@@ -94,17 +95,21 @@ SUITE = Suite(
             ),
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "Components of q and k are independent, of mean 0 and variance 1, in float64. Each implementation returns its "
-        "scores, after its scale and before the softmax; their variance is taken over queries, keys and heads, for "
-        "eight seeds, and its exponent in d is fitted for each seed. The interval is Student's over seeds. All "
-        "implementations are given the same arrays."
-    ),
-    tiers={"smoke": {"d": (4, 64), "distribution": ("normal",)}},
     limits=(
         "It shows what follows from independence, not what trained networks do: their queries and keys are neither "
         "independent nor of variance 1."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="score-variance",
+    story=STORY,
+    axes={
+        "d": (1, 4, 16, 64, 256, 1024),
+        "scale": ("none", "1/sqrt(d)", "1/d"),
+        "distribution": ("normal", "uniform", "rademacher"),
+    },
+    observe=observe,
+    implementations=("*/naive",),
+    tiers={"smoke": {"d": (4, 64), "distribution": ("normal",)}},
 )

@@ -14,7 +14,8 @@ from attnbench.api.suites import (
     Figure,
     Frame,
     Problem,
-    Suite,
+    Story,
+    TimedSuite,
     UsageError,
     claims,
     costs,
@@ -192,19 +193,17 @@ def _by_score(name: str, title: str, y: str, caption: str) -> Figure:
     )
 
 
-SUITE = Suite(
-    name="scoring-cost",
+STORY = Story(
     question="How much slower and how much larger is additive attention than dot-product attention?",
-    axes={
-        "T": (64, 128, 256, 512),
-        "d": (16, 64, 256),
-        "phase": ("forward", "backward"),
-        "score": tuple(SPECS),
-    },
-    case=case,
-    beside=("score",),
-    thin=(on_the_cross, others_in_the_middle),
-    implementations=("*/naive", "numpy/blocked", "torch/chunked", "jax/fused", "jax/chunked"),
+    method=(
+        "One head, float32; the hidden size of additive attention is d. Written out (naive), learned scores go through "
+        "an array of T × T × d; numpy/blocked, torch/chunked and jax/chunked sum over hidden units one at a time, and "
+        "jax/fused leaves it to the compiler. All scores of a size stand in one block, and ratios "
+        "are taken of bursts of the same round. Lengths at d = 64, head sizes at T = 256, backward at T = 256, d = 64; "
+        "T²·d is at most 1024²·64 (backward 512²·64), since the float64 reference is written out too."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "time-ratio",
@@ -249,19 +248,25 @@ SUITE = Suite(
             "Forward, d = 64. High-water mark during the call less the level just before it.",
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "One head, float32; the hidden size of additive attention is d. Written out (naive), learned scores go through "
-        "an array of T × T × d; numpy/blocked, torch/chunked and jax/chunked sum over hidden units one at a time, and "
-        "jax/fused leaves it to the compiler. All scores of a size stand in one block, and ratios "
-        "are taken of bursts of the same round. Lengths at d = 64, head sizes at T = 256, backward at T = 256, d = 64; "
-        "T²·d is at most 1024²·64 (backward 512²·64), since the float64 reference is written out too."
-    ),
     limits=(
         "It is about one head on this machine and these implementations: a kernel written for additive attention might "
         "be faster than all of them. A ratio is over the same implementation's dot product, not over the fastest one."
     ),
+)
+
+SUITE = TimedSuite(
+    name="scoring-cost",
+    story=STORY,
+    axes={
+        "T": (64, 128, 256, 512),
+        "d": (16, 64, 256),
+        "phase": ("forward", "backward"),
+        "score": tuple(SPECS),
+    },
+    case=case,
+    thin=(on_the_cross, others_in_the_middle),
+    beside=("score",),
+    implementations=("*/naive", "numpy/blocked", "torch/chunked", "jax/fused", "jax/chunked"),
     cell_s=0.3,
     tiers={
         "full": {

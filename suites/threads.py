@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from attnbench.api.suites import Case, Figure, Frame, Suite, catalogue, costs
+from attnbench.api.suites import Case, Figure, Frame, Story, TimedSuite, catalogue, costs
 
 
 def counts(cores: int) -> tuple[int, ...]:
@@ -73,23 +73,14 @@ def findings(frame: Frame) -> list[str]:
     return [*said, *costs.shortfall(frame)]
 
 
-SUITE = Suite(
-    name="threads",
+STORY = Story(
     question="How much faster does attention become with more threads?",
-    axes={
-        "shape": ("h4-d64",),
-        "tokens": (512, 2048),
-        "phase": ("prefill", "train", "decode"),
-        "dtype": ("float32",),
-        "batch": (1,),
-    },
-    case=case,
-    thin=(trained,),
-    threads=counts(usable_cores()),
-    implementations=(
-        *("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "torch/sdpa-math", "jax/naive"),
-        *("jax/nn-xla",),
+    method=(
+        "By itself four heads of 64 in float32, forward at 512 and 2048 tokens, training at 512 and decoding over "
+        "2048. The same number of threads is set in every framework and verified before anything is measured; each "
+        "number has its processes and its ceilings."
     ),
+    findings=findings,
     figures=(
         Figure(
             "speedup",
@@ -120,15 +111,28 @@ SUITE = Suite(
             caption="1 is a core's worth for every thread.",
         ),
     ),
-    findings=findings,
-    method=(
-        "By itself four heads of 64 in float32, forward at 512 and 2048 tokens, training at 512 and decoding over "
-        "2048. The same number of threads is set in every framework and verified before anything is measured; each "
-        "number has its processes and its ceilings."
-    ),
     limits=(
         "Two hardware threads of one core count as two here, and neighbours on a shared machine take from both. Beyond "
         "the cores of this machine nothing is said."
     ),
+)
+
+SUITE = TimedSuite(
+    name="threads",
+    story=STORY,
+    axes={
+        "shape": ("h4-d64",),
+        "tokens": (512, 2048),
+        "phase": ("prefill", "train", "decode"),
+        "dtype": ("float32",),
+        "batch": (1,),
+    },
+    case=case,
+    thin=(trained,),
+    implementations=(
+        *("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "torch/sdpa-math", "jax/naive"),
+        *("jax/nn-xla",),
+    ),
+    threads=counts(usable_cores()),
     cell_s=0.5,
 )

@@ -1,7 +1,9 @@
 """A run is judged by its rows: the same verdicts each time, and a suite that fails takes no other with it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -10,7 +12,7 @@ from attnbench.analysis.judged import judge_run, judge_suite
 from attnbench.backends import discover
 from attnbench.errors import UsageError
 from attnbench.results import load
-from attnbench.suite import Suite
+from attnbench.suite import Frame, Suite
 from tests.report import suites
 
 SAMPLE = Path(__file__).parents[2] / "results" / "2026-11-23-amd-epyc-2-cores-ablations-standard-sample"
@@ -37,9 +39,14 @@ def test_a_run_is_handed_on_with_its_rows_and_its_suites(tmp_path: Path) -> None
     assert judged.verdicts == tuple({"suite": "variance", **row} for row in one.verdicts)
 
 
+def told_otherwise(claims: Callable[[Frame], list[Any]] | None) -> Suite:
+    """The observed suite with other claims in its story."""
+    return replace(suites.VARIANCE, story=replace(suites.VARIANCE.story, claims=claims))
+
+
 def test_a_suite_that_fails_has_its_failure_as_data(tmp_path: Path) -> None:
     rows = load(suites.write_observed(tmp_path))
-    failing = replace(suites.VARIANCE, claims=lambda frame: frame["x"])
+    failing = told_otherwise(lambda frame: frame["x"])
     one = judge_suite("variance", rows, lambda _: failing)
     assert (one.suite, one.verdicts) == (failing, ())
     assert isinstance(one.failure, KeyError)
@@ -55,6 +62,6 @@ def test_a_suite_that_is_not_installed_is_told_from_one_without_claims(tmp_path:
     missing = judge_suite("variance", rows, find)
     assert (missing.suite, missing.verdicts) == (None, ())
     assert isinstance(missing.failure, UsageError)
-    silent = replace(suites.VARIANCE, claims=None)
+    silent = told_otherwise(None)
     one = judge_suite("variance", rows, lambda _: silent)
     assert (one.suite, one.verdicts, one.failure) == (silent, (), None)

@@ -145,7 +145,7 @@ def test_a_backward_pass_without_the_scale_is_seen(gradients: pd.DataFrame) -> N
 def test_figures_find_their_columns(name: str) -> None:
     levels: dict[str, Sequence[Any]] = {"d": (4, 16)} | ({"keys": (8,)} if name == "saturation" else {})
     frame = helpers.observed(name, levels=levels)
-    for figure in helpers.suite(name).figures:
+    for figure in helpers.suite(name).story.figures:
         data = figure.data(frame) if figure.data else frame
         for column in (figure.x, figure.y, figure.hue, figure.style, figure.col, figure.row):
             assert column is None or column in data, (figure.name, column)

@@ -30,8 +30,8 @@ def test_every_case_is_valid_and_asked_once_and_short_ones_come_first(name: str)
     assert len({case.id for case in cases}) == len(cases)
     longest = [max(case.problem.Tq, case.problem.S) for case in cases]
     assert name == "threads" or longest == sorted(longest)
-    assert helpers.suite(name).method.endswith(".")
-    assert helpers.suite(name).limits.endswith(".")
+    assert helpers.suite(name).story.method.endswith(".")
+    assert helpers.suite(name).story.limits.endswith(".")
 
 
 # A level that is not among the axis' own, and one that is no level.
@@ -148,9 +148,7 @@ def test_threads_find_the_speedup_and_who_gains_nothing(tmp_path: Path) -> None:
 
 
 def test_threads_go_in_powers_of_two_to_the_cores() -> None:
-    from attnbench.backends import discover
-
-    counts = __import__(discover.suite("threads").case.__module__, fromlist=["counts"]).counts
+    counts = __import__(helpers.timing("threads").case.__module__, fromlist=["counts"]).counts
     assert [counts(n) for n in (1, 2, 6, 16)] == [(1,), (1, 2), (1, 2, 4, 6), (1, 2, 4, 8, 16)]
 
 
@@ -168,14 +166,14 @@ def test_nothing_measured_is_said_and_nothing_breaks(name: str, tmp_path: Path) 
     frame = modelled.frame_of(tmp_path, name, keep=lambda _: False, **more_of(name))
     said = helpers.sentences(helpers.suite(name), frame)
     assert f"{len(frame)} of {len(frame)} cells have no numbers" in said[-1]
-    for figure in helpers.suite(name).figures:
+    for figure in helpers.suite(name).story.figures:
         assert "could not be drawn" not in draw(figure, frame, Palette()).caption, figure.name
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_figure_is_drawn(name: str, tmp_path: Path) -> None:
     frame = modelled.frame_of(tmp_path, name, **more_of(name))
-    for figure in helpers.suite(name).figures:
+    for figure in helpers.suite(name).story.figures:
         drawn = draw(figure, frame, Palette())
         assert drawn.svg.startswith("<svg"), f"{figure.name}: {drawn.caption}"
 

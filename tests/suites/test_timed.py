@@ -228,7 +228,7 @@ def test_figures_find_their_columns() -> None:
     for name in ("smoke", "scoring-cost", "scale-cost"):
         cost = {"a/naive": {"ms": lambda _: 1.0, "mib": lambda _: 1.0}}
         frame = frame_of(name, cost).assign(error_ratio=0.5)
-        for figure in helpers.suite(name).figures:
+        for figure in helpers.suite(name).story.figures:
             data = figure.data(frame) if figure.data else frame
             assert len(data)
             for column in (figure.x, figure.y, figure.hue, figure.style, figure.col, figure.row):

@@ -135,7 +135,7 @@ TINY: dict[str, dict[str, tuple[Any, ...]]] = {
 def few_held_out(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread, as in a worker, and little to decode."""
     torch = pytest.importorskip("torch")
-    modules = [inspect.getmodule(helpers.suite(name).observe) for name in TINY if name != "backend-invariance"]
+    modules = [inspect.getmodule(helpers.observing(name).observe) for name in TINY if name != "backend-invariance"]
     for module in modules:
         monkeypatch.setattr(module, "HELD_OUT", 16)
         monkeypatch.setattr(module, "TESTED", 64, raising=False)
@@ -158,7 +158,7 @@ def test_a_short_training_makes_a_whole_frame_and_twice_the_same(name: str) -> N
     pd.testing.assert_frame_equal(first.drop(columns=seconds), second.drop(columns=seconds), check_exact=True)
     suite = helpers.suite(name)
     helpers.sentences(suite, first)
-    for figure in suite.figures:
+    for figure in suite.story.figures:
         data = figure.data(first) if figure.data else first
         assert len(data), figure.name
         for column in (

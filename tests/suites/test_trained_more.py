@@ -34,7 +34,7 @@ def test_where_nothing_was_measured_that_is_said_and_nothing_breaks(name: str) -
     nothing = pd.DataFrame(rows).assign(status="unsupported", reason="torch is not here")
     assert set(verdicts(name, nothing).values()) <= {"out of scope"}
     assert "have no numbers: torch/naive unsupported" in helpers.sentences(suite, nothing)[-1]
-    for figure in suite.figures:
+    for figure in suite.story.figures:
         assert "could not be drawn" not in draw(figure, nothing, Palette()).caption, figure.name
 
 
@@ -127,7 +127,7 @@ def test_the_claims_on_heads() -> None:
     }
     said = helpers.sentences(helpers.suite("heads"), rows)
     assert said[0].startswith("Accuracy by heads x head size, learning rate 0.003: 1x64 0.300, 8x8 0.980")
-    (figure,) = helpers.suite("heads").figures
+    (figure,) = helpers.suite("heads").story.figures
     assert figure.data is not None
     drawn = figure.data(rows[rows["point.seed"] == 0])
     assert list(zip(drawn["row"].str[0], drawn["level"], strict=True)) == [

@@ -1,7 +1,7 @@
 """A run that was read once and judged once: the value that all who show it or keep its verdicts are handed.
 
-A suite says what it found in sentences (``Suite.findings``), and what became of published claims in verdicts
-(``Suite.claims``). The two come by different ways and stay apart, so that nobody has to tell one from the other.
+A suite says what it found in sentences (``Story.findings``), and what became of published claims in verdicts
+(``Story.claims``). The two come by different ways and stay apart, so that nobody has to tell one from the other.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Two cells of one block, paired round by round: the ratio of their times, and whether it is 1 within a margin.
 
-A round has one burst of each cell, moments apart (``Suite.beside``), so that what disturbs the machine for longer than
-that hits both. Two processes of the same code can differ by more than the rounds of either show, so that nothing is
+A round has one burst of each cell, moments apart (``TimedSuite.beside``), so that what disturbs the machine for longer
+than that hits both. Two processes of the same code can differ by more than the rounds of either show. So nothing is
 pooled over them: an interval spans those of every process, and a test is passed in every process or not at all.
-Both are of the median and free of distributions, by SciPy's ``quantile_test``.
+Both are of the median and assume no distribution (SciPy's ``quantile_test``).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.ablate.probe import LocalProbe
 from attnbench.backends import discover
 from attnbench.errors import AttnbenchError, UndeliveredError, UnsupportedError
-from attnbench.suite import Cell
+from attnbench.suite import Cell, ObservedSuite
 from attnbench.workers.protocol import (
     CRASHED,
     OK,
@@ -72,13 +72,13 @@ class General:
     def observe(self, cell: dict[str, Any]) -> Done:
         """Compute the numbers of an observed suite at one point."""
         asked = Cell.from_dict(cell)
-        observe = discover.suite(asked.suite).observe
-        if observe is None:
+        suite = discover.suite(asked.suite)
+        if not isinstance(suite, ObservedSuite):
             msg = f"suite {asked.suite!r} is timed, not observed"
             raise AttnbenchError(msg)
-        kernel = discover.load_implementation(asked.impl, asked.files)
+        implementation = discover.load_implementation(asked.impl, asked.files)
         point = {axis: tuple(level) if isinstance(level, list) else level for axis, level in asked.point.items()}
-        found = observe(LocalProbe(self.backend, kernel, asked.device), **point)
+        found = suite.observe(LocalProbe(self.backend, implementation, asked.device), **point)
         if not found:
             msg = f"suite {asked.suite!r} observed nothing: observe() returns numbers by name"
             raise AttnbenchError(msg)

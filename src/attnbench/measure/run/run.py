@@ -39,7 +39,7 @@ from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.read import Contents
 from attnbench.results.schema import CellResult, Fingerprint, RunInfo, Sample
 from attnbench.results.store import RunWriter, new_run_id, utc_now
-from attnbench.suite import Cell, Suite
+from attnbench.suite import Cell, Suite, TimedSuite
 from attnbench.workers.limits import find_groups, free_memory
 from attnbench.workers.lock import only_run
 from attnbench.workers.pool import Pool
@@ -342,11 +342,12 @@ class Session:
             self._finish(rows.finished(self._rows[outcome.cell.id], outcome, ceilings, cached))
         self._spending.ended(cells[0].suite)
 
-    def _suite(self, name: str) -> Suite | None:
-        """The suite of a cell, for its rules of measuring; a resumed run knows only its name."""
-        planned = {one.name: one for one in self._plan.suites}
+    def _suite(self, name: str) -> TimedSuite | None:
+        """The suite of a timed cell, for its rules of measuring; a resumed run knows only its name."""
+        planned = {suite.name: suite for suite in self._plan.suites}
         with suppress(UsageError):
-            return planned.get(name) or discover.suite(name)
+            suite = planned.get(name) or discover.suite(name)
+            return suite if isinstance(suite, TimedSuite) else None
         return None
 
     def _observe(self, blocks: list[list[Cell]]) -> None:
