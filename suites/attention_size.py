@@ -47,12 +47,12 @@ def observe(probe: Probe, seed: int, size: int, arm: str, lr: float, steps: int)
     model, parameters = translation.build(ARMS.get(arm, arm), seed, TASK.symbols, attention_size=size)
     learner = probe.learner(model, parameters, Optimiser("adam", lr, CLIP))
 
-    def right(one: Any, data: tasks.Batch) -> float:
-        return training.token_accuracy(one.predict(data)["tokens"], data["target"], data["lengths"])
+    def right(learning: Any, data: tasks.Batch) -> float:
+        return training.token_accuracy(learning.predict(data)["tokens"], data["target"], data["lengths"])
 
-    history = training.fit(learner, train, lambda one: right(one, validation), EVERY)
-    found = {ACCURACY: right(learner, test), "validation": history.best, "parameters": training.count(parameters)}
-    return found | history.metrics()
+    trained = training.fit(learner, train, lambda learning: right(learning, validation), EVERY)
+    metrics = {ACCURACY: right(learner, test), "validation": trained.best, "parameters": training.count(parameters)}
+    return metrics | trained.metrics()
 
 
 def best(frame: Frame) -> Frame:
@@ -62,10 +62,10 @@ def best(frame: Frame) -> Frame:
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The family of five claims in each implementation."""
-    found = []
+    judged = []
     for name, rows in frames.measured(frame).groupby("impl", sort=False):
-        found += contrasts.judge_family(family(best(rows)), (str(name),))
-    return found
+        judged += contrasts.judge_family(family(best(rows)), (str(name),))
+    return judged
 
 
 def family(rows: Frame) -> dict[str, contrasts.Contrast]:
@@ -101,8 +101,8 @@ def findings(frame: Frame) -> list[str]:
 
 
 def _means(rows: Frame, arm: str, sizes: list[int]) -> list[str]:
-    found = [frames.measured(rows, arm=arm, size=size)[f"metric.{ACCURACY}"] for size in sizes]
-    return [f"{one.mean():.3f}" if len(one) else "–" for one in found]
+    accuracies = [frames.measured(rows, arm=arm, size=size)[f"metric.{ACCURACY}"] for size in sizes]
+    return [f"{values.mean():.3f}" if len(values) else "–" for values in accuracies]
 
 
 STORY = Story(

@@ -45,9 +45,9 @@ def findings(frame: Frame) -> list[str]:
 
 def _sharing(frame: Frame) -> list[str]:
     """The time of shared keys over that of a head of keys for each query head, with the ratio of bytes beside it."""
-    found = costs.over_base(frame, "point.shape", MANY)
+    ratios = costs.over_base(frame, "point.shape", MANY)
     said = []
-    for shape, rows in found.groupby("point.shape", sort=False):
+    for shape, rows in ratios.groupby("point.shape", sort=False):
         at = rows[(rows["point.tokens"] == rows["point.tokens"].max()) & (rows["point.dtype"] == "float32")]
         base = frame[(frame["point.shape"] == MANY) & frame["point.tokens"].isin(at["point.tokens"])]
         base = base[(base["point.dtype"] == "float32") & (base["point.batch"] == 1)]
@@ -76,8 +76,8 @@ def _reading(frame: Frame) -> list[str]:
 
 def rates(frame: Frame) -> Frame:
     """The frame with ``rate``: the fewest bytes over the time, in GB/s, for one sequence."""
-    one = frame[frame["point.batch"] == costs.first_level(frame, "batch")]
-    return one.assign(rate=one["min_bytes"] / one["time_median_s"] / 1e9)
+    single = frame[frame["point.batch"] == costs.first_level(frame, "batch")]
+    return single.assign(rate=single["min_bytes"] / single["time_median_s"] / 1e9)
 
 
 def in_float32(frame: Frame) -> Frame:

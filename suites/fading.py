@@ -42,18 +42,18 @@ def observe(probe: Probe, keys: int, arm: str) -> dict[str, float]:
         operands = replace(operands, sinks=0.0 * operands.q[0, :, 0, 0])
     weights = probe.attend(spec, operands, outputs=("weights",)).weights[:, 0]
     matched, unmatched = weights[:, : QUERIES // 2], weights[:, QUERIES // 2 :]
-    found = {
+    metrics = {
         "match": matched[:, list(range(QUERIES // 2)), place].mean(axis=1),
         "unmatched_entropy": diagnostics.normalised_entropy(unmatched).mean(axis=1),
         "unmatched_nothing": 1.0 - unmatched.sum(axis=-1).mean(axis=1),
     }
-    return diagnostics.by_seed(found, kept=BY_SEED)
+    return diagnostics.by_seed(metrics, kept=BY_SEED)
 
 
 def kept(rows: Frame, arm: str) -> intervals.Interval | None:
     """The weight of the matching key at the most keys over that at the fewest."""
-    found = frames.first_to_last(rows, "match", "keys", arm=arm)
-    return intervals.geometric_interval(found) if found else None
+    ratios = frames.first_to_last(rows, "match", "keys", arm=arm)
+    return intervals.geometric_interval(ratios) if ratios else None
 
 
 def findings(frame: Frame) -> list[str]:
@@ -69,7 +69,7 @@ def _course(rows: Frame) -> str:
     for arm in frames.levels(rows, "arm"):
         ends = [frames.at(rows, "match", keys=n, arm=arm) for n in (sizes[0], sizes[-1])]
         if all(ends) and sizes[0] != sizes[-1]:
-            first, last = (intervals.mean_interval(one).text(".3f") for one in ends)
+            first, last = (intervals.mean_interval(values).text(".3f") for values in ends)
             parts.append(f"from {first} to {last} ({arm})")
     if not parts:
         return ""

@@ -51,25 +51,25 @@ def observe(probe: Probe, seed: int, task: str, arm: str, steps: int) -> dict[st
     model, parameters = translation.build(arm, seed, SYMBOLS)
     learner = probe.learner(model, parameters, Optimiser("adam", RATE, CLIP))
 
-    def right(one: Any) -> float:
-        found = one.predict(translation.as_read(arm, validation))["tokens"]
-        return training.token_accuracy(found, validation["target"], validation["lengths"])
+    def right(learning: Any) -> float:
+        tokens = learning.predict(translation.as_read(arm, validation))["tokens"]
+        return training.token_accuracy(tokens, validation["target"], validation["lengths"])
 
     places = tasks.SequenceTask(task, SYMBOLS).alignment(test["source"], test["lengths"])
     places = LONGEST - 1 - places if translation.arm(arm).reversed_source else places
     reached = translation.as_read(arm, test)
-    found = reach.summary("init", learner.reach(reached), places, ENDS)
-    history = training.fit(learner, [translation.as_read(arm, one) for one in train], right, EVERY)
-    found |= reach.summary("trained", learner.reach(reached), places, ENDS)
-    return found | {"accuracy": history.best, "parameters": training.count(parameters)} | history.metrics()
+    metrics = reach.summary("init", learner.reach(reached), places, ENDS)
+    trained = training.fit(learner, [translation.as_read(arm, batch) for batch in train], right, EVERY)
+    metrics |= reach.summary("trained", learner.reach(reached), places, ENDS)
+    return metrics | {"accuracy": trained.best, "parameters": training.count(parameters)} | trained.metrics()
 
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The family of two claims, on the first task, in each implementation."""
-    found = []
+    judged = []
     for name, rows in frames.measured(_first_task(frame)).groupby("impl", sort=False):
-        found += contrasts.judge_family(family(rows), (str(name),))
-    return found
+        judged += contrasts.judge_family(family(rows), (str(name),))
+    return judged
 
 
 def family(rows: Frame) -> dict[str, contrasts.Contrast]:

@@ -48,18 +48,18 @@ def observe(probe: Probe, d: int, scale: str) -> dict[str, float]:
         "q": diagnostics.row_norms(gradients["q"]),
         "jacobian": diagnostics.softmax_jacobian_norm(weights),
     }
-    found = {
+    metrics = {
         f"{name}_{part}": values
         for name, norms in rows.items()
         for part, values in diagnostics.quantile_fan(norms).items()
     }
-    return diagnostics.by_seed(found, kept=BY_SEED)
+    return diagnostics.by_seed(metrics, kept=BY_SEED)
 
 
 def change(rows: Frame, metric: str, scale: str) -> intervals.Interval | None:
     """A metric at the largest d over the same at the smallest d from 4 on, paired by seed."""
-    found = frames.first_to_last(rows, metric, "d", least=LEAST_D, scale=scale)
-    return intervals.geometric_interval(found) if found else None
+    ratios = frames.first_to_last(rows, metric, "d", least=LEAST_D, scale=scale)
+    return intervals.geometric_interval(ratios) if ratios else None
 
 
 def findings(frame: Frame) -> list[str]:
@@ -71,7 +71,7 @@ def findings(frame: Frame) -> list[str]:
 def _course(rows: Frame, scale: str) -> str:
     sizes = sorted(d for d in frames.measured(rows, scale=scale)["point.d"] if d >= LEAST_D)
     changes = {key: change(rows, key, scale) for key in ("q_median", "q_mean", "logits_median", "logits_mean")}
-    text = {key: one.text(".3g") for key, one in changes.items() if one}
+    text = {key: interval.text(".3g") for key, interval in changes.items() if interval}
     if len(text) < len(changes):
         return ""
     name = "Without a scale" if scale == "none" else f"Scaled by {scale}"
@@ -84,17 +84,17 @@ def _course(rows: Frame, scale: str) -> str:
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The claim asked of the median and of the mean, at the query and at the logits, and of the scale's effect."""
-    asked = {
+    metric_of = {
         "gradient-vanishes-median": "q_median",
         "gradient-vanishes-mean": "q_mean",
         "logit-gradient-vanishes-mean": "logits_mean",
     }
-    found = [
-        one
-        for claim, metric in asked.items()
-        for one in claims.judge_each(frame, claim, lambda rows, metric=metric: change(rows, metric, "none"))  # type: ignore[misc]
+    judged = [
+        verdict
+        for claim, metric in metric_of.items()
+        for verdict in claims.judge_each(frame, claim, lambda rows, metric=metric: change(rows, metric, "none"))  # type: ignore[misc]
     ]
-    return [*found, *claims.judge_each(frame, "scale-keeps-gradient", _scaled_over_unscaled)]
+    return [*judged, *claims.judge_each(frame, "scale-keeps-gradient", _scaled_over_unscaled)]
 
 
 def _scaled_over_unscaled(rows: Frame) -> intervals.Interval | None:
@@ -102,8 +102,8 @@ def _scaled_over_unscaled(rows: Frame) -> intervals.Interval | None:
     if not sizes:
         return None
     over, under = ({"d": max(sizes), "scale": scale} for scale in ("1/sqrt(d)", "none"))
-    found = frames.ratios(rows, "q_median", over, under)
-    return intervals.geometric_interval(found) if found else None
+    ratios = frames.ratios(rows, "q_median", over, under)
+    return intervals.geometric_interval(ratios) if ratios else None
 
 
 def _fan(name: str, what: str) -> Figure:

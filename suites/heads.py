@@ -25,7 +25,7 @@ from attnbench.api.suites import (
     training,
 )
 
-TASK = tasks.RetrievalTask(asked=4)
+TASK = tasks.RetrievalTask(questions=4)
 BATCH, EVERY = 64, 50
 HELD_OUT = 512
 ACCURACY = "accuracy"
@@ -63,9 +63,9 @@ def observe(probe: Probe, seed: int, split: str, lr: float, steps: int) -> dict[
     def right(learner: Any, data: tasks.Batch) -> float:
         return float((learner.predict(data)["tokens"] == data["target"]).mean())
 
-    history = training.fit(learner, train, lambda one: right(one, validation), EVERY)
-    found = {ACCURACY: right(learner, test), "validation": history.best, "parameters": training.count(parameters)}
-    return found | history.metrics()
+    trained = training.fit(learner, train, lambda learning: right(learning, validation), EVERY)
+    metrics = {ACCURACY: right(learner, test), "validation": trained.best, "parameters": training.count(parameters)}
+    return metrics | trained.metrics()
 
 
 def best(frame: Frame) -> Frame:
@@ -75,7 +75,7 @@ def best(frame: Frame) -> Frame:
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The family of three claims in each implementation."""
-    found = []
+    judged = []
     for name, rows in frames.measured(frame).groupby("impl", sort=False):
         chosen = best(rows)
         family = {
@@ -83,8 +83,8 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
             "too-many-heads": contrasts.differences(chosen, ACCURACY, {"split": ROW_A[-1]}, {"split": BASE}),
             "small-keys-hurt": contrasts.differences(chosen, ACCURACY, {"split": ROW_B[-1]}, {"split": BASE}),
         }
-        found += contrasts.judge_family(family, (str(name),))
-    return found
+        judged += contrasts.judge_family(family, (str(name),))
+    return judged
 
 
 def findings(frame: Frame) -> list[str]:
@@ -104,9 +104,9 @@ def by_row(frame: Frame) -> Frame:
         [title for title, levels in TITLES.items() if split in levels or (split not in ROW_B and title == FIRST)]
         for split in frame["point.split"]
     ]
-    found = frame.assign(row=rows).explode("row")
-    level = [sizes(split)[row != FIRST] for split, row in zip(found["point.split"], found["row"], strict=True)]
-    return found.assign(level=level)
+    placed = frame.assign(row=rows).explode("row")
+    level = [sizes(split)[row != FIRST] for split, row in zip(placed["point.split"], placed["row"], strict=True)]
+    return placed.assign(level=level)
 
 
 STORY = Story(

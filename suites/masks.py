@@ -58,17 +58,17 @@ def trained(phase: str, kind: str) -> bool:
 def over_plain(frame: Frame) -> Frame:
     """Every kind over plain, with ``work``: its floating-point operations over those of plain."""
     ok = frames.measured(frame)
-    found = costs.over_base(frame, "point.kind", PLAIN)
+    ratios = costs.over_base(frame, "point.kind", PLAIN)
     plain = ok[ok["point.kind"] == PLAIN].groupby(["point.tokens", "point.phase"])["flops"].first()
-    at = list(zip(found["point.tokens"], found["point.phase"], strict=True))
-    return found.assign(work=found["flops"] / [plain[one] for one in at], status="ok")
+    at = list(zip(ratios["point.tokens"], ratios["point.phase"], strict=True))
+    return ratios.assign(work=ratios["flops"] / [plain[place] for place in at], status="ok")
 
 
 def findings(frame: Frame) -> list[str]:
     """What each kind costs in each implementation, beside the work that it needs; what is missing."""
-    found = over_plain(frame)
+    ratios = over_plain(frame)
     said = []
-    for (kind, tokens, phase), rows in found.groupby(["point.kind", "point.tokens", "point.phase"], sort=False):
+    for (kind, tokens, phase), rows in ratios.groupby(["point.kind", "point.tokens", "point.phase"], sort=False):
         parts = [f"{row.impl} {costs.ratio(row).text('.3g')}" for row in rows.itertuples()]
         work = rows["work"].iloc[0]
         needed = "as many operations as" if abs(work - 1) < 0.005 else f"{work:.2g} of the operations of"  # noqa: PLR2004
@@ -76,12 +76,12 @@ def findings(frame: Frame) -> list[str]:
             f"{kind} ({phase}, {tokens} tokens) needs {needed} plain attention, and takes this many times as long: "
             f"{', '.join(parts)}."
         )
-    return [*said, *_skipping(found), *costs.shortfall(frame)]
+    return [*said, *_skipping(ratios), *costs.shortfall(frame)]
 
 
-def _skipping(found: Frame) -> list[str]:
+def _skipping(ratios: Frame) -> list[str]:
     """Who is at least a tenth faster where a window leaves little to do, by the interval."""
-    rows = found[(found["point.kind"] == "window") & (found["point.phase"] == "prefill")]
+    rows = ratios[(ratios["point.kind"] == "window") & (ratios["point.phase"] == "prefill")]
     if rows.empty:
         return []
     skipping = sorted(set(rows[rows["high"] < 0.9]["impl"]))  # noqa: PLR2004

@@ -36,11 +36,11 @@ def findings(frame: Frame) -> list[str]:
     for shape, phase in ok[["point.shape", "point.phase"]].drop_duplicates().itertuples(index=False):
         where = f"{shape}, {phase}"
 
-        def here(rows: Frame, shape: str = shape, phase: str = phase) -> Frame:
+        def of_both(rows: Frame, shape: str = shape, phase: str = phase) -> Frame:
             return (rows["point.shape"] == shape) & (rows["point.phase"] == phase)
 
-        said += costs.grows(frame, "peak_bytes", f"{where}: the peak", here)
-        said += _longest(where, per_token(ok[here(ok)]))
+        said += costs.grows(frame, "peak_bytes", f"{where}: the peak", of_both)
+        said += _longest(where, per_token(ok[of_both(ok)]))
     return [*said, *costs.shortfall(frame)]
 
 

@@ -63,10 +63,10 @@ def findings(frame: Frame) -> list[str]:
 def _reaches(rows: Frame) -> str:
     parts = []
     for dtype in frames.levels(rows, "dtype"):
-        found = reach(rows, dtype, "none")
-        if found is None:
+        reached = reach(rows, dtype, "none")
+        if reached is None:
             continue
-        below, above = found
+        below, above = reached
         end = "and no row was lost" if above == float("inf") else f"and rows are lost at {above:.3g}"
         parts.append(f"{dtype} is right to {USELESS:.0%} in every row up to logits of {below:.3g}, {end}")
     return f"Unscaled: {'; '.join(parts)}." if parts else ""
@@ -79,9 +79,9 @@ def _errors(rows: Frame) -> str:
     first = min(factors)
     parts = []
     for dtype in frames.levels(rows, "dtype"):
-        found = frames.at(rows, "error", dtype=dtype, factor=first, scale="1/sqrt(d)")
-        if found:
-            parts.append(f"{dtype} {intervals.mean_interval(found).text('.2g')}")
+        errors = frames.at(rows, "error", dtype=dtype, factor=first, scale="1/sqrt(d)")
+        if errors:
+            parts.append(f"{dtype} {intervals.mean_interval(errors).text('.2g')}")
     if not parts:
         return ""
     return f"With 1/sqrt(d) and q times {first:g}, the largest error is, of the largest output: {', '.join(parts)}."

@@ -34,7 +34,7 @@ def observe(probe: Probe, d: int, scale: str, keys: int) -> dict[str, float]:
     floor = diagnostics.entropy_floor(diagnostics.row_norms(seen.logits), keys)
     largest = diagnostics.max_weight(weights)
     jacobian = diagnostics.quantile_fan(diagnostics.softmax_jacobian_norm(weights))
-    found = {
+    metrics = {
         "max_weight": largest.mean(axis=(1, 2)),
         "entropy": diagnostics.normalised_entropy(weights).mean(axis=(1, 2)),
         # Zhai's bound: no row has less entropy than the norm of its logits allows.
@@ -42,7 +42,7 @@ def observe(probe: Probe, d: int, scale: str, keys: int) -> dict[str, float]:
         "saturated_rows": (largest > SATURATED).mean(axis=(1, 2)),
         **{f"jacobian_{name}": values for name, values in jacobian.items()},
     }
-    return diagnostics.by_seed(found, kept=BY_SEED)
+    return diagnostics.by_seed(metrics, kept=BY_SEED)
 
 
 def findings(frame: Frame) -> list[str]:
@@ -75,8 +75,8 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     keys = frames.level_to_speak_of(frame, "keys", KEYS)
 
     def collapse(rows: Frame) -> intervals.Interval | None:
-        found = frames.first_to_last(rows, "jacobian_median", "d", least=4, scale="none", keys=keys)
-        return intervals.geometric_interval(found) if found else None
+        ratios = frames.first_to_last(rows, "jacobian_median", "d", least=4, scale="none", keys=keys)
+        return intervals.geometric_interval(ratios) if ratios else None
 
     return claims.judge_each(frame, "softmax-saturates", collapse)
 

@@ -44,13 +44,13 @@ def over_none(frame: Frame) -> Frame:
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """Equivalence of 1/√d and no scale within 5 %, in each implementation; one family for each phase."""
-    found = over_none(frame)
-    here = found[(found["point.scale"] == SCALED) & found["pairs"].notna()]
+    ratios = over_none(frame)
+    chosen = ratios[(ratios["point.scale"] == SCALED) & ratios["pairs"].notna()]
     for axis, level in CHOSEN.items():
-        here = here[here[f"point.{axis}"] == level]
+        chosen = chosen[chosen[f"point.{axis}"] == level]
     judged = []
     for phase, claim in CLAIMS.items():
-        rows = [row for _, row in here[here["point.phase"] == phase].iterrows()]
+        rows = [row for _, row in chosen[chosen["point.phase"] == phase].iterrows()]
         p = contrasts.holm([row["pairs"].p_equivalent(1 - MARGIN, 1 + MARGIN) for row in rows])
         judged += [
             claims.judge(claim, costs.ratio(row), (row["impl"],), adjusted)
@@ -62,21 +62,21 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
 
 def findings(frame: Frame) -> list[str]:
     """What each scale takes over none in each implementation; the control; what is missing."""
-    found = over_none(frame)
+    ratios = over_none(frame)
     said = []
-    for (phase, T, d, scale), rows in found.groupby(["point.phase", "point.T", "point.d", "point.scale"], sort=False):
+    for (phase, T, d, scale), rows in ratios.groupby(["point.phase", "point.T", "point.d", "point.scale"], sort=False):
         parts = [f"{row.impl} {costs.ratio(row).text('.3f')}" for row in rows.itertuples()]
         what = "folded into the weights (the control: nothing is multiplied)" if scale == "folded" else f"of {scale}"
         said.append(
             f"With a scale {what}, {phase}, T = {T}, d = {d}, a call takes this many times as long as without one: "
             f"{', '.join(parts)}."
         )
-    return [*said, *_undecided(found), *frames.shortfall(frame)]
+    return [*said, *_undecided(ratios), *frames.shortfall(frame)]
 
 
-def _undecided(found: Frame) -> list[str]:
+def _undecided(ratios: Frame) -> list[str]:
     """Whether the control shows that this machine could tell 5 % at all."""
-    control = found[found["point.scale"] == "folded"]
+    control = ratios[ratios["point.scale"] == "folded"]
     wide = [row.impl for row in control.itertuples() if row.low < 1 - MARGIN or row.high > 1 + MARGIN]
     if not wide:
         return []

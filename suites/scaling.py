@@ -61,9 +61,9 @@ def observe(probe: Probe, seed: int, d: int, arm: str, lr: float, optimiser: str
     def right(learner: Any, data: tasks.Batch) -> float:
         return float((learner.predict(data)["tokens"] == data["target"]).mean())
 
-    history = training.fit(learner, train, lambda one: right(one, validation), EVERY)
-    found = {ACCURACY: right(learner, test), "validation": history.best, "parameters": training.count(parameters)}
-    return found | retrieval.first_variances(parameters, train[0]) | history.metrics()
+    trained = training.fit(learner, train, lambda learning: right(learning, validation), EVERY)
+    metrics = {ACCURACY: right(learner, test), "validation": trained.best, "parameters": training.count(parameters)}
+    return metrics | retrieval.first_variances(parameters, train[0]) | trained.metrics()
 
 
 def with_adam(frame: Frame) -> Frame:
@@ -79,10 +79,10 @@ def best(frame: Frame) -> Frame:
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The family of five claims, of Adam alone, in each implementation."""
-    found = []
+    judged = []
     for name, rows in frames.measured(frame, optimiser="adam").groupby("impl", sort=False):
-        found += contrasts.judge_family(family(rows), (str(name),))
-    return found
+        judged += contrasts.judge_family(family(rows), (str(name),))
+    return judged
 
 
 def family(rows: Frame) -> dict[str, contrasts.Contrast]:
@@ -139,14 +139,14 @@ def _sensitivity(rows: Frame, optimiser: str) -> str:
 
 def _folding(ok: Frame) -> list[str]:
     where = {"d": max(frames.levels(ok, "d")), "lr": max(frames.levels(ok, "lr"))}
-    found = contrasts.differences(
+    contrast = contrasts.differences(
         ok[ok["point.optimiser"] == "adam"], ACCURACY, {"arm": "folded", **where}, {"arm": "1/sqrt(d)", **where}
     )
-    if not found.differences:
+    if not contrast.differences:
         return []
     said = (
         f"The scale folded into the initialisation, less the scale itself, at d = {where['d']:g} and learning rate "
-        f"{where['lr']:g}: accuracy {contrasts.text(found)}. Both compute the same at step 0."
+        f"{where['lr']:g}: accuracy {contrasts.text(contrast)}. Both compute the same at step 0."
     )
     return [said]
 

@@ -28,8 +28,8 @@ def observe(probe: Probe, d: int, scale: str, distribution: str) -> dict[str, fl
     operands = draws.seeded_operands(heads=heads, queries=QUERIES, keys=KEYS, d=d, distribution=distribution)
     spec = AttentionSpec(scale=draws.named_scale(scale))
     scores = probe.attend(spec, operands, outputs=("scores",)).scores
-    found = {"variance": scores.var(axis=(1, 2, 3)), "mean": scores.mean(axis=(1, 2, 3))}
-    return diagnostics.by_seed(found, kept=("variance",))
+    metrics = {"variance": scores.var(axis=(1, 2, 3)), "mean": scores.mean(axis=(1, 2, 3))}
+    return diagnostics.by_seed(metrics, kept=("variance",))
 
 
 def exponent(rows: Frame, scale: str, **point: str) -> intervals.Interval | None:
@@ -47,8 +47,11 @@ def findings(frame: Frame) -> list[str]:
 def _growth(rows: Frame) -> str:
     parts = []
     for scale in frames.levels(rows, "scale"):
-        found = {one: exponent(rows, scale, distribution=one) for one in frames.levels(rows, "distribution")}
-        texts = [f"{interval.text()} ({name})" for name, interval in found.items() if interval]
+        exponents = {
+            distribution: exponent(rows, scale, distribution=distribution)
+            for distribution in frames.levels(rows, "distribution")
+        }
+        texts = [f"{interval.text()} ({name})" for name, interval in exponents.items() if interval]
         name = "without a scale" if scale == "none" else f"scaled by {scale}"
         parts += [f"{name}, {', '.join(texts)}"] if texts else []
     return f"The variance of the scores goes as a power of d: {'; '.join(parts)}." if parts else ""

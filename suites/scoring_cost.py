@@ -68,18 +68,18 @@ def pairs(frame: Frame) -> Frame:
 
 def compared(frame: Frame) -> Frame:
     """The pairs at the point that sentences speak of: the chosen one, else the most work that was done."""
-    found = pairs(frame)
-    if found.empty:
-        return found
-    chosen = found[_at(found, *CHOSEN)]
+    ratios = pairs(frame)
+    if ratios.empty:
+        return ratios
+    chosen = ratios[_at(ratios, *CHOSEN)]
     if len(chosen):
         return chosen
-    top = found.loc[(found["point.T"] ** 2 * found["point.d"]).idxmax()]
-    return found[_at(found, top["point.T"], top["point.d"], top["point.phase"])]
+    top = ratios.loc[(ratios["point.T"] ** 2 * ratios["point.d"]).idxmax()]
+    return ratios[_at(ratios, top["point.T"], top["point.d"], top["point.phase"])]
 
 
-def _at(found: Frame, T: int, d: int, phase: str) -> Frame:
-    return (found["point.T"] == T) & (found["point.d"] == d) & (found["point.phase"] == phase)
+def _at(ratios: Frame, T: int, d: int, phase: str) -> Frame:
+    return (ratios["point.T"] == T) & (ratios["point.d"] == d) & (ratios["point.phase"] == phase)
 
 
 def findings(frame: Frame) -> list[str]:
@@ -87,8 +87,8 @@ def findings(frame: Frame) -> list[str]:
     chosen = compared(frame)
     if chosen.empty:
         return frames.shortfall(frame)
-    found = pairs(frame)
-    trained = found[_at(found, *CHOSEN[:2], "backward")]
+    ratios = pairs(frame)
+    trained = ratios[_at(ratios, *CHOSEN[:2], "backward")]
     others = [score for score in chosen["point.score"].unique() if score != ADDITIVE]
     said = [*_cost(chosen, ADDITIVE), *_cost(trained, ADDITIVE)]
     said += [_times(chosen, score) for score in others]
@@ -123,12 +123,12 @@ def _growth(frame: Frame) -> list[str]:
     said = []
     for column, what in (("time_median_s", "time"), ("peak_bytes", "memory")):
         for axis, (rows, fixed) in along.items():
-            found = {
+            exponents = {
                 score: _exponents(rows[rows["point.score"] == score], column, f"point.{axis}")
                 for score in (BASE, ADDITIVE)
             }
-            parts = [f"{score}: {', '.join(powers)}" for score, powers in found.items() if powers]
-            levels = ", ".join(str(one) for one in sorted(rows[f"point.{axis}"].unique()))
+            parts = [f"{score}: {', '.join(powers)}" for score, powers in exponents.items() if powers]
+            levels = ", ".join(str(level) for level in sorted(rows[f"point.{axis}"].unique()))
             if parts:
                 said.append(
                     f"Forward {what} goes with this power of {axis} ({fixed}, fitted over {axis} = {levels}): "
@@ -148,9 +148,9 @@ def _exponents(rows: Frame, column: str, axis: str) -> list[str]:
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The two halves of the paper's sentence, for each implementation, at the point that was chosen beforehand."""
-    found = pairs(frame)
+    ratios = pairs(frame)
     judged = []
-    for row in found[_at(found, *CHOSEN) & (found["point.score"] == ADDITIVE)].itertuples():
+    for row in ratios[_at(ratios, *CHOSEN) & (ratios["point.score"] == ADDITIVE)].itertuples():
         judged.append(claims.judge("dot-faster", costs.ratio(row), (row.impl,)))
         ratio = row.memory_ratio
         exact = None if math.isnan(ratio) else intervals.Interval(ratio, ratio, ratio, 1)
@@ -159,16 +159,16 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
 
 
 def _additive_pairs(frame: Frame) -> Frame:
-    found = pairs(frame)
-    return found[found["point.score"] == ADDITIVE]
+    ratios = pairs(frame)
+    return ratios[ratios["point.score"] == ADDITIVE]
 
 
-def _along_lengths(found: Frame) -> Frame:
-    return found[found["point.d"] == CHOSEN[1]]
+def _along_lengths(ratios: Frame) -> Frame:
+    return ratios[ratios["point.d"] == CHOSEN[1]]
 
 
-def _along_sizes(found: Frame) -> Frame:
-    return found[found["point.T"] == CHOSEN[0]]
+def _along_sizes(ratios: Frame) -> Frame:
+    return ratios[ratios["point.T"] == CHOSEN[0]]
 
 
 def _two_scores(frame: Frame) -> Frame:

@@ -63,13 +63,13 @@ def findings(frame: Frame) -> list[str]:
 
 def _over(frame: Frame, axis: str, base: str) -> list[str]:
     """What another level of an axis costs over its base, at the largest point where both were measured."""
-    found = costs.over_base(frame, axis, base)
+    ratios = costs.over_base(frame, axis, base)
     said = []
-    for level, rows in found.groupby(axis, sort=False):
+    for level, rows in ratios.groupby(axis, sort=False):
         at = rows[rows["point.tokens"] == rows["point.tokens"].max()]
-        for shape, here in at.groupby("point.shape", sort=False):
-            parts = [f"{row.impl} {costs.ratio(row).text('.3g')}" for row in here.itertuples()]
-            where = f"{shape}, {here['point.tokens'].iloc[0]} tokens"
+        for shape, of_shape in at.groupby("point.shape", sort=False):
+            parts = [f"{row.impl} {costs.ratio(row).text('.3g')}" for row in of_shape.itertuples()]
+            where = f"{shape}, {of_shape['point.tokens'].iloc[0]} tokens"
             said.append(f"{where}: {level} takes this many times as long as {base}: {', '.join(parts)}.")
     return said
 

@@ -34,28 +34,28 @@ def trained(phase: str, tokens: int) -> bool:
 
 def speedups(frame: Frame) -> Frame:
     """Every number of threads over one: ``speedup`` with ``least`` and ``most``, and ``efficiency``, its part."""
-    found = costs.over_base(frame, "threads", 1)
-    return found.assign(
-        speedup=1 / found["time_ratio"],
-        least=1 / found["high"],
-        most=1 / found["low"].where(found["low"] > 0),
-        efficiency=1 / found["time_ratio"] / found["threads"],
+    ratios = costs.over_base(frame, "threads", 1)
+    return ratios.assign(
+        speedup=1 / ratios["time_ratio"],
+        least=1 / ratios["high"],
+        most=1 / ratios["low"].where(ratios["low"] > 0),
+        efficiency=1 / ratios["time_ratio"] / ratios["threads"],
         status="ok",
     )
 
 
 def with_one(frame: Frame) -> Frame:
     """The speedups with the point of one thread."""
-    found = speedups(frame)
-    one = frame[frame["threads"] == 1].assign(speedup=1.0, efficiency=1.0)
-    return costs.stacked(one[one["impl"].isin(set(found["impl"]))], found)
+    gained = speedups(frame)
+    alone = frame[frame["threads"] == 1].assign(speedup=1.0, efficiency=1.0)
+    return costs.stacked(alone[alone["impl"].isin(set(gained["impl"]))], gained)
 
 
 def findings(frame: Frame) -> list[str]:
     """The speedup of each implementation with the most threads, and who gains nothing that the intervals show."""
-    found = speedups(frame)
+    gained = speedups(frame)
     said = []
-    top = found[found["threads"] == found["threads"].max()] if len(found) else found
+    top = gained[gained["threads"] == gained["threads"].max()] if len(gained) else gained
     for (tokens, phase), rows in top.groupby(["point.tokens", "point.phase"], sort=False):
         parts = [
             f"{row.impl} {row.speedup:.3g} [{row.least:.3g}, {row.most:.3g}]"
@@ -68,7 +68,7 @@ def findings(frame: Frame) -> list[str]:
     flat = sorted(set(top["impl"]) - set(top[top["least"] > 1]["impl"])) if len(top) else []
     if flat:
         said.append(f"No gain that the intervals show in any case: {', '.join(flat)}.")
-    if found.empty:
+    if gained.empty:
         said.append("Only one number of threads was measured, so that nothing is said about scaling.")
     return [*said, *costs.shortfall(frame)]
 
