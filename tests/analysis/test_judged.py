@@ -20,7 +20,7 @@ SAMPLE = Path(__file__).parents[2] / "results" / "2026-11-23-amd-epyc-2-cores-ab
 
 def test_the_committed_verdicts_are_those_of_the_committed_rows() -> None:
     judged = judge_run(SAMPLE, discover.suite)
-    assert [one.name for one in judged.suites if one.failure] == []
+    assert [suite.name for suite in judged.suites if suite.failure] == []
     kept = pd.read_parquet(SAMPLE / FILE)
     assert len(kept) > 60
     # Another machine's linear algebra may round otherwise, in the last digits of an interval.
@@ -33,10 +33,10 @@ def test_a_run_is_handed_on_with_its_rows_and_its_suites(tmp_path: Path) -> None
     assert judged.folder == folder
     assert judged.info.suites == ("variance",)
     pd.testing.assert_frame_equal(judged.frame, load(folder))
-    (one,) = judged.suites
-    assert (one.name, one.suite, one.failure) == ("variance", suites.VARIANCE, None)
-    assert [row["verdict"] for row in one.verdicts] == ["reproduced", "contradicted", "out of scope"]
-    assert judged.verdicts == tuple({"suite": "variance", **row} for row in one.verdicts)
+    (suite,) = judged.suites
+    assert (suite.name, suite.suite, suite.failure) == ("variance", suites.VARIANCE, None)
+    assert [row["verdict"] for row in suite.verdicts] == ["reproduced", "contradicted", "out of scope"]
+    assert judged.verdicts == tuple({"suite": "variance", **row} for row in suite.verdicts)
 
 
 def told_otherwise(claims: Callable[[Frame], list[Any]] | None) -> Suite:
@@ -47,9 +47,9 @@ def told_otherwise(claims: Callable[[Frame], list[Any]] | None) -> Suite:
 def test_a_suite_that_fails_has_its_failure_as_data(tmp_path: Path) -> None:
     rows = load(suites.write_observed(tmp_path))
     failing = told_otherwise(lambda frame: frame["x"])
-    one = judge_suite("variance", rows, lambda _: failing)
-    assert (one.suite, one.verdicts) == (failing, ())
-    assert isinstance(one.failure, KeyError)
+    suite = judge_suite("variance", rows, lambda _: failing)
+    assert (suite.suite, suite.verdicts) == (failing, ())
+    assert isinstance(suite.failure, KeyError)
 
 
 def test_a_suite_that_is_not_installed_is_told_from_one_without_claims(tmp_path: Path) -> None:
@@ -63,5 +63,5 @@ def test_a_suite_that_is_not_installed_is_told_from_one_without_claims(tmp_path:
     assert (missing.suite, missing.verdicts) == (None, ())
     assert isinstance(missing.failure, UsageError)
     silent = told_otherwise(None)
-    one = judge_suite("variance", rows, lambda _: silent)
-    assert (one.suite, one.verdicts, one.failure) == (silent, (), None)
+    suite = judge_suite("variance", rows, lambda _: silent)
+    assert (suite.suite, suite.verdicts, suite.failure) == (silent, (), None)

@@ -143,8 +143,8 @@ def test_threads_find_the_speedup_and_who_gains_nothing(tmp_path: Path) -> None:
     assert "prefill, 2048 tokens: with 2 threads this many times as fast as with one: " in said
     assert "numpy/blocked 1.6 [1.54, 1.66]" in said
     assert "No gain that the intervals show in any case: numpy/naive." in said
-    one = helpers.sentences(helpers.suite("threads"), frame[frame["threads"] == 1])
-    assert one[-1] == "Only one number of threads was measured, so that nothing is said about scaling."
+    of_one = helpers.sentences(helpers.suite("threads"), frame[frame["threads"] == 1])
+    assert of_one[-1] == "Only one number of threads was measured, so that nothing is said about scaling."
 
 
 def test_threads_go_in_powers_of_two_to_the_cores() -> None:
@@ -253,10 +253,10 @@ def test_costs_over_a_base_pair_cells_that_differ_in_one_axis() -> None:
         | {"time_median_s": s, "time_low_s": 0.9 * s, "time_high_s": 1.1 * s, "peak_bytes": 4.0}
         for impl, kind, t, s in (("a", "x", 1, 2.0), ("a", "y", 1, 3.0), ("a", "y", 2, 5.0), ("b", "y", 1, 7.0))
     ]
-    found = over_base(pd.DataFrame(rows), "point.kind", "x")
-    assert len(found) == 1
-    assert found["time_ratio"].iloc[0] == pytest.approx(1.5)
-    assert found["low"].iloc[0] == pytest.approx(1.5 * 0.9 / 1.1)
+    ratios = over_base(pd.DataFrame(rows), "point.kind", "x")
+    assert len(ratios) == 1
+    assert ratios["time_ratio"].iloc[0] == pytest.approx(1.5)
+    assert ratios["low"].iloc[0] == pytest.approx(1.5 * 0.9 / 1.1)
     frame = pd.DataFrame({"point.tokens": [1, 2, 4, 8, 16], "c": [9.0, 9.0, 16.0, 64.0, 256.0]})
     assert growth(frame, "c") == pytest.approx(2.0)
     assert growth(frame.iloc[:1], "c") is None
