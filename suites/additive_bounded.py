@@ -12,9 +12,10 @@ from attnbench.api.suites import (
     AttentionSpec,
     Figure,
     Frame,
+    ObservedSuite,
     Operands,
     Probe,
-    Suite,
+    Story,
     claims,
     default_params,
     diagnostics,
@@ -37,9 +38,9 @@ def observe(probe: Probe, score: str, d: int, size: float) -> dict[str, float]:
     """Spread, largest magnitude and entropy of the scores of inputs ``size`` times as large, for each seed."""
     spec = SPECS[score]
     operands = _operands(spec, d, size)
-    found = probe.attend(spec, operands, outputs=("scores", "weights"))
-    scores = found.scores[0]
-    entropy = diagnostics.normalised_entropy(found.weights[0])
+    attended = probe.attend(spec, operands, outputs=("scores", "weights"))
+    scores = attended.scores[0]
+    entropy = diagnostics.normalised_entropy(attended.weights[0])
     metrics = {
         "deviation": scores.std(axis=(1, 2)),
         "largest": abs(scores).max(axis=(1, 2)),
@@ -54,16 +55,16 @@ def _operands(spec: AttentionSpec, d: int, size: float) -> Operands:
     """The seeds lie along the heads, so that each has parameters of its own; q (1, N, queries, d)."""
     drawn = draws.seeded_operands(heads=1, queries=QUERIES, keys=KEYS, d=d)
     q, k, v = (array.swapaxes(0, 1) for array in (drawn.q * size, drawn.k * size, drawn.v))
-    own = replace(drawn, q=q, k=k, v=v)
+    operands = replace(drawn, q=q, k=k, v=v)
     if spec.score != "additive":
-        return own
-    return replace(own, params=default_params(spec, heads=len(draws.SEEDS), d=d, dtype="float64"))
+        return operands
+    return replace(operands, params=default_params(spec, heads=len(draws.SEEDS), d=d, dtype="float64"))
 
 
 def growth(rows: Frame, score: str, d: int) -> intervals.Interval | None:
     """The deviation of the scores at the largest inputs over that at the smallest."""
-    found = frames.first_to_last(rows, "deviation", "size", score=score, d=d)
-    return intervals.geometric_interval(found) if found else None
+    ratios = frames.first_to_last(rows, "deviation", "size", score=score, d=d)
+    return intervals.geometric_interval(ratios) if ratios else None
 
 
 def findings(frame: Frame) -> list[str]:
@@ -79,8 +80,8 @@ def findings(frame: Frame) -> list[str]:
 
 def _growths(rows: Frame, d: int) -> str:
     sizes = sorted(frames.measured(rows, d=d)["point.size"].unique())
-    found = {score: growth(rows, score, d) for score in frames.levels(rows, "score")}
-    parts = [f"{name} {one.text('.3g')}" for name, one in found.items() if one]
+    growths = {score: growth(rows, score, d) for score in frames.levels(rows, "score")}
+    parts = [f"{name} {interval.text('.3g')}" for name, interval in growths.items() if interval]
     if not parts:
         return ""
     return (
@@ -93,12 +94,14 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """That no score passes the bound, and that dot products outgrow additive scores."""
 
     def bound(rows: Frame) -> intervals.Interval | None:
-        highest = [max(one) for one in zip(*_of_bound(rows), strict=True)]
+        highest = [max(at_points) for at_points in zip(*_of_bound(rows), strict=True)]
         return intervals.Interval(max(highest), min(highest), max(highest), len(highest)) if highest else None
 
     def outgrown(rows: Frame) -> intervals.Interval | None:
         d = frames.level_to_speak_of(frame, "d", SPOKEN_D)
-        dot, additive = (frames.first_to_last(rows, "deviation", "size", score=one, d=d) for one in ("dot", "additive"))
+        dot, additive = (
+            frames.first_to_last(rows, "deviation", "size", score=score, d=d) for score in ("dot", "additive")
+        )
         both = [a / b for a, b in zip(dot, additive, strict=False)]
         return intervals.geometric_interval(both) if both else None
 
@@ -115,12 +118,15 @@ def _of_bound(rows: Frame) -> list[list[float]]:
     return [frames.at(rows, "of_bound", score="additive", d=d, size=size) for d, size in points]
 
 
-SUITE = Suite(
-    name="additive-bounded",
+STORY = Story(
     question="Do additive scores stay bounded where dot products grow?",
-    axes={"score": tuple(SPECS), "d": (16, 64, 256), "size": (1.0, 4.0, 16.0, 64.0)},
-    observe=observe,
-    implementations=("*/naive",),
+    method=(
+        "Normal q and k in float64, with components of standard deviation 1 to 64. The parameters of the additive "
+        "score are normal, of variance 1/fan-in, other ones for each of eight seeds; its hidden size is d. Each "
+        "implementation returns its scores and weights."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "score-growth",
@@ -152,16 +158,17 @@ SUITE = Suite(
             caption="1 is uniform attention, 0 is one key alone. Median over eight seeds, and their middle half.",
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "Normal q and k in float64, with components of standard deviation 1 to 64. The parameters of the additive "
-        "score are normal, of variance 1/fan-in, other ones for each of eight seeds; its hidden size is d. Each "
-        "implementation returns its scores and weights."
-    ),
-    tiers={"smoke": {"d": (64,), "size": (1.0, 16.0)}},
     limits=(
         "A bound on the scores is no bound on v: training can make v large, and additive attention as peaked as it "
         "likes. It is about the formula at given parameters."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="additive-bounded",
+    story=STORY,
+    axes={"score": tuple(SPECS), "d": (16, 64, 256), "size": (1.0, 4.0, 16.0, 64.0)},
+    observe=observe,
+    implementations=("*/naive",),
+    tiers={"smoke": {"d": (64,), "size": (1.0, 16.0)}},
 )

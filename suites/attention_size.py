@@ -11,9 +11,10 @@ from typing import Any
 from attnbench.api.suites import (
     Figure,
     Frame,
+    ObservedSuite,
     Optimiser,
     Probe,
-    Suite,
+    Story,
     claims,
     contrasts,
     frames,
@@ -46,12 +47,12 @@ def observe(probe: Probe, seed: int, size: int, arm: str, lr: float, steps: int)
     model, parameters = translation.build(ARMS.get(arm, arm), seed, TASK.symbols, attention_size=size)
     learner = probe.learner(model, parameters, Optimiser("adam", lr, CLIP))
 
-    def right(one: Any, data: tasks.Batch) -> float:
-        return training.token_accuracy(one.predict(data)["tokens"], data["target"], data["lengths"])
+    def right(learning: Any, data: tasks.Batch) -> float:
+        return training.token_accuracy(learning.predict(data)["tokens"], data["target"], data["lengths"])
 
-    history = training.fit(learner, train, lambda one: right(one, validation), EVERY)
-    found = {ACCURACY: right(learner, test), "validation": history.best, "parameters": training.count(parameters)}
-    return found | history.metrics()
+    trained = training.fit(learner, train, lambda learning: right(learning, validation), EVERY)
+    metrics = {ACCURACY: right(learner, test), "validation": trained.best, "parameters": training.count(parameters)}
+    return metrics | trained.metrics()
 
 
 def best(frame: Frame) -> Frame:
@@ -61,10 +62,10 @@ def best(frame: Frame) -> Frame:
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The family of five claims in each implementation."""
-    found = []
+    judged = []
     for name, rows in frames.measured(frame).groupby("impl", sort=False):
-        found += contrasts.judge_family(family(best(rows)), (str(name),))
-    return found
+        judged += contrasts.judge_family(family(best(rows)), (str(name),))
+    return judged
 
 
 def family(rows: Frame) -> dict[str, contrasts.Contrast]:
@@ -100,16 +101,21 @@ def findings(frame: Frame) -> list[str]:
 
 
 def _means(rows: Frame, arm: str, sizes: list[int]) -> list[str]:
-    found = [frames.measured(rows, arm=arm, size=size)[f"metric.{ACCURACY}"] for size in sizes]
-    return [f"{one.mean():.3f}" if len(one) else "–" for one in found]
+    accuracies = [frames.measured(rows, arm=arm, size=size)[f"metric.{ACCURACY}"] for size in sizes]
+    return [f"{values.mean():.3f}" if len(values) else "–" for values in accuracies]
 
 
-SUITE = Suite(
-    name="attention-size",
+STORY = Story(
     question="What does the size of attention do to each score, and does the scaled one keep up?",
-    axes={"seed": tuple(range(8)), "size": (16, 64, 256), "arm": tuple(ARMS), "lr": (5e-3,), "steps": (300,)},
-    observe=observe,
-    implementations=("torch/naive",),
+    method=(
+        "The encoder–decoder of `context-length` (64 units) learns to reverse up to 10 symbols. Size n: projections of "
+        "the decoder's and the encoder's states to n components stand before the dot product, unscaled (Britz's "
+        "multiplicative attention) or scaled by 1/√n; additive attention has n hidden units; the arm without attention "
+        "has as many more units as make its parameters equal in number, to 5 % at each size. `steps` updates (300 "
+        "unless chosen otherwise) of 64 examples by Adam, gradients clipped at norm 1; greedy decoding."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "attention-size",
@@ -124,19 +130,18 @@ SUITE = Suite(
             caption="Median over seeds, and their middle half. Without attention the size is that of the parameters.",
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "The encoder–decoder of `context-length` (64 units) learns to reverse up to 10 symbols. Size n: projections of "
-        "the decoder's and the encoder's states to n components stand before the dot product, unscaled (Britz's "
-        "multiplicative attention) or scaled by 1/√n; additive attention has n hidden units; the arm without attention "
-        "has as many more units as make its parameters equal in number, to 5 % at each size. `steps` updates (300 "
-        "unless chosen otherwise) of 64 examples by Adam, gradients clipped at norm 1; greedy decoding."
-    ),
     limits=(
         "A small model on a synthetic task: the published row falls at 1024, twice the units of their states, and four "
         "times these are asked about here. One learning rate in the standard tier; the full tier has two, and 1024."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="attention-size",
+    story=STORY,
+    axes={"seed": tuple(range(8)), "size": (16, 64, 256), "arm": tuple(ARMS), "lr": (5e-3,), "steps": (300,)},
+    observe=observe,
+    implementations=("torch/naive",),
     tiers={
         "smoke": {"seed": (0, 1), "size": (64,), "arm": ("unscaled", "scaled"), "steps": (20,)},
         "full": {"size": (16, 64, 256, 1024), "lr": (1e-3, 5e-3)},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnbench.api.suites import Figure, Frame, Optimiser, Probe, Suite, frames, retrieval, tasks
+from attnbench.api.suites import Figure, Frame, ObservedSuite, Optimiser, Probe, Story, frames, retrieval, tasks
 
 TASK = tasks.RetrievalTask(slots=8, keys=32, values=16)
 HEAD, MODEL = 16, 32
@@ -43,17 +43,15 @@ def by_step(frame: Frame) -> Frame:
     return narrow.melt(kept, var_name="step", value_name="loss").astype({"step": int})
 
 
-SUITE = Suite(
-    name="backend-invariance",
+STORY = Story(
     question="Is a training run the same in NumPy, PyTorch and JAX?",
-    axes={
-        "seed": (0, 1),
-        "arm": ("unscaled", "1/sqrt(d)", "additive"),
-        "optimiser": ("adam", "sgd"),
-        "dtype": ("float32", "float64"),
-    },
-    observe=observe,
-    implementations=("*/naive",),
+    method=(
+        "The parameters and the batches of a small retrieval model are drawn by NumPy and handed to every framework, "
+        "which makes twenty updates with its own autograd (NumPy: a backward pass written out), its own optimiser "
+        "(torch.optim, Optax; NumPy: written out) and its own attention. Losses are compared step by step; no more "
+        "than 1e-5 apart in float32 and 1e-10 in float64, relatively, counts as the same."
+    ),
+    findings=findings,
     figures=(
         Figure(
             "backend-invariance",
@@ -68,16 +66,22 @@ SUITE = Suite(
             caption="Median over seeds, optimisers and dtypes. The lines of the frameworks lie on one another.",
         ),
     ),
-    findings=findings,
-    method=(
-        "The parameters and the batches of a small retrieval model are drawn by NumPy and handed to every framework, "
-        "which makes twenty updates with its own autograd (NumPy: a backward pass written out), its own optimiser "
-        "(torch.optim, Optax; NumPy: written out) and its own attention. Losses are compared step by step; no more "
-        "than 1e-5 apart in float32 and 1e-10 in float64, relatively, counts as the same."
-    ),
     limits=(
         "Twenty updates of a small model. Rounding grows with training: after thousands of updates two frameworks are "
         "two samples of the same distribution, which is why the other trainings are compared over seeds."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="backend-invariance",
+    story=STORY,
+    axes={
+        "seed": (0, 1),
+        "arm": ("unscaled", "1/sqrt(d)", "additive"),
+        "optimiser": ("adam", "sgd"),
+        "dtype": ("float32", "float64"),
+    },
+    observe=observe,
+    implementations=("*/naive",),
     tiers={"smoke": {"arm": ("1/sqrt(d)", "additive"), "optimiser": ("adam",), "seed": (0,)}},
 )

@@ -109,5 +109,5 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]) -> None:
     """The rows of the cells without a time: pytest-benchmark itself leaves out what failed."""
-    measured = [one.extra_info.get("cell_id", "") for one in benchmarks if not one.has_error]
+    measured = [benchmark.extra_info.get("cell_id", "") for benchmark in benchmarks if not benchmark.has_error]
     output_json["attnbench"] = config.stash[SESSION].document(measured)

@@ -9,9 +9,10 @@ from attnbench.api.suites import (
     Figure,
     Frame,
     Learner,
+    ObservedSuite,
     Optimiser,
     Probe,
-    Suite,
+    Story,
     aligned,
     alignments,
     claims,
@@ -53,22 +54,22 @@ def observe(probe: Probe, seed: int, task: str, arm: str, steps: int) -> dict[st
     model, parameters = translation.build(arm, seed, SYMBOLS)
     learner = probe.learner(model, parameters, Optimiser("adam", RATE, CLIP))
 
-    def right(one: Any, data: tasks.Batch) -> float:
-        found = one.predict(translation.as_read(arm, data))["tokens"]
-        return training.token_accuracy(found, data["target"], data["lengths"])
+    def right(learning: Any, data: tasks.Batch) -> float:
+        tokens = learning.predict(translation.as_read(arm, data))["tokens"]
+        return training.token_accuracy(tokens, data["target"], data["lengths"])
 
     read = [translation.as_read(arm, batch) for batch in train]
-    history = training.fit(learner, read, lambda one: right(one, validation), EVERY)
-    found = {f"accuracy.length{length}": right(learner, data) for length, data in tests.items()}
+    trained = training.fit(learner, read, lambda learning: right(learning, validation), EVERY)
+    metrics = {f"accuracy.length{length}": right(learner, data) for length, data in tests.items()}
     for length in ALIGNED if model.spec else ():
         data = tests[length]
         weights = learner.predict(translation.as_read(arm, data))["weights"]
         places = tasks.SequenceTask(task, SYMBOLS).alignment(data["source"], data["lengths"])
-        found |= aligned.with_controls(f"length{length}", weights, places, data["lengths"], seed)
+        metrics |= aligned.with_controls(f"length{length}", weights, places, data["lengths"], seed)
     if model.spec and seed == alignments.SEED:
-        found |= shown(learner, arm, tests[SHOWN_LENGTH])
-    found["fall"] = found["accuracy.length5"] - found["accuracy.length20"]
-    return found | {"parameters": training.count(parameters)} | history.metrics()
+        metrics |= shown(learner, arm, tests[SHOWN_LENGTH])
+    metrics["fall"] = metrics["accuracy.length5"] - metrics["accuracy.length20"]
+    return metrics | {"parameters": training.count(parameters)} | trained.metrics()
 
 
 def shown(learner: Learner, arm: str, data: tasks.Batch) -> dict[str, float]:
@@ -87,12 +88,12 @@ def looked_at(frame: Frame) -> Frame:
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The family of six claims, and the one of alignment, on the reverse task, in each implementation."""
-    found = []
+    judged = []
     for name, rows in frames.measured(frame, task="reverse").groupby("impl", sort=False):
-        found += contrasts.judge_family(family(rows), (str(name),))
+        judged += contrasts.judge_family(family(rows), (str(name),))
         if f"metric.aligned_permuted.length{LONGEST}" in rows:
-            found += contrasts.judge_family({"attention-aligns": beyond_chance(rows)}, (str(name),))
-    return found
+            judged += contrasts.judge_family({"attention-aligns": beyond_chance(rows)}, (str(name),))
+    return judged
 
 
 def beyond_chance(rows: Frame, arm: str = "additive") -> contrasts.Contrast:
@@ -135,14 +136,14 @@ def _aligned(rows: Frame) -> list[str]:
     whole = [f"metric.{name}.length{LONGEST}" for name in CONTROLS]
     if whole[0] not in rows:
         return []
-    here = [column for column in whole if column in rows]
-    means = rows.dropna(subset=here).groupby("point.arm", sort=False)[here].mean()
+    columns = [column for column in whole if column in rows]
+    means = rows.dropna(subset=columns).groupby("point.arm", sort=False)[columns].mean()
     said = f"The weight on the right place at length {LONGEST}"
-    if here != whole:  # a run from before the controls
-        listed = ", ".join(f"{arm} {mean:.2f}" for arm, mean in means[here[0]].items())
+    if columns != whole:  # a run from before the controls
+        listed = ", ".join(f"{arm} {mean:.2f}" for arm, mean in means[columns[0]].items())
         return [f"{said}: {listed}; uniform weights have {1 / LONGEST:.2f}."]
-    listed = "; ".join(f"{arm} {' / '.join(f'{one:.2f}' for one in values)}" for arm, *values in means.itertuples())
-    moves = rows.dropna(subset=here).groupby("point.arm", sort=False)[f"metric.monotone.length{LONGEST}"].mean()
+    listed = "; ".join(f"{arm} {' / '.join(f'{mean:.2f}' for mean in values)}" for arm, *values in means.itertuples())
+    moves = rows.dropna(subset=columns).groupby("point.arm", sort=False)[f"metric.monotone.length{LONGEST}"].mean()
     order = ", ".join(f"{arm} {mean:.2f}" for arm, mean in moves.items())
     return [
         f"{said}, with its two neighbours / alone / with outputs permuted / uniform: {listed}.",
@@ -173,12 +174,19 @@ def beside_controls(frame: Frame) -> Frame:
     return narrow.melt(kept, var_name="measure", value_name="weight")
 
 
-SUITE = Suite(
-    name="context-length",
+STORY = Story(
     question="Does a fixed context vector lose long sequences, and does attention keep them?",
-    axes={"seed": tuple(range(8)), "task": ("reverse",), "arm": tuple(translation.ARMS), "steps": (1000,)},
-    observe=observe,
-    implementations=("torch/naive",),
+    method=(
+        "A bidirectional GRU reads a sequence of 1 to 20 symbols and a GRU writes it reversed. Arms: only the "
+        "encoder's last states start the decoder (state); they stand at each of its inputs and outputs besides "
+        "(input); the same with the source read backwards (input, reversed); or attention over the encoder's states "
+        "at each output, additive, dot, scaled or general. Units are chosen so that all arms have the same number of "
+        "parameters to 5 %. `steps` updates (1000 unless chosen otherwise) of 64 examples by Adam at 5e-3, gradients "
+        "clipped at norm 1; the parameters that validated best decode greedily. The attention stands behind the "
+        "decoder's GRU (Luong 2015), the same place for every score."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "context-length",
@@ -233,21 +241,18 @@ SUITE = Suite(
             ),
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "A bidirectional GRU reads a sequence of 1 to 20 symbols and a GRU writes it reversed. Arms: only the "
-        "encoder's last states start the decoder (state); they stand at each of its inputs and outputs besides "
-        "(input); the same with the source read backwards (input, reversed); or attention over the encoder's states "
-        "at each output, additive, dot, scaled or general. Units are chosen so that all arms have the same number of "
-        "parameters to 5 %. `steps` updates (1000 unless chosen otherwise) of 64 examples by Adam at 5e-3, gradients "
-        "clipped at norm 1; the parameters that validated best decode greedily. The attention stands behind the "
-        "decoder's GRU (Luong 2015), the same place for every score."
-    ),
     limits=(
         "Synthetic sequences, one learning rate, and a fixed number of updates: a fixed context vector would get "
         "further with more of both. It says how fast accuracy falls with length, not how translation does."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="context-length",
+    story=STORY,
+    axes={"seed": tuple(range(8)), "task": ("reverse",), "arm": tuple(translation.ARMS), "steps": (1000,)},
+    observe=observe,
+    implementations=("torch/naive",),
     tiers={
         "smoke": {"seed": (0, 1), "arm": ("input", "additive"), "steps": (50,)},
         "full": {"task": ("reverse", "copy", "sort")},

@@ -5,7 +5,7 @@ On a two-core machine the default selection is 14 cases of 7 implementations, ab
 
 from __future__ import annotations
 
-from attnbench.api.suites import Case, Figure, Frame, Suite, catalogue, costs, frames
+from attnbench.api.suites import Case, Figure, Frame, Story, TimedSuite, catalogue, costs, frames
 
 # The same eight query heads over eight, two and one heads of keys: the cache is read once, whatever shares it.
 MANY, GROUPED, SINGLE = "h8-d128-causal", "h8-2-d128-causal", "h8-1-d128-causal"
@@ -45,9 +45,9 @@ def findings(frame: Frame) -> list[str]:
 
 def _sharing(frame: Frame) -> list[str]:
     """The time of shared keys over that of a head of keys for each query head, with the ratio of bytes beside it."""
-    found = costs.over_base(frame, "point.shape", MANY)
+    ratios = costs.over_base(frame, "point.shape", MANY)
     said = []
-    for shape, rows in found.groupby("point.shape", sort=False):
+    for shape, rows in ratios.groupby("point.shape", sort=False):
         at = rows[(rows["point.tokens"] == rows["point.tokens"].max()) & (rows["point.dtype"] == "float32")]
         base = frame[(frame["point.shape"] == MANY) & frame["point.tokens"].isin(at["point.tokens"])]
         base = base[(base["point.dtype"] == "float32") & (base["point.batch"] == 1)]
@@ -76,8 +76,8 @@ def _reading(frame: Frame) -> list[str]:
 
 def rates(frame: Frame) -> Frame:
     """The frame with ``rate``: the fewest bytes over the time, in GB/s, for one sequence."""
-    one = frame[frame["point.batch"] == costs.first_level(frame, "batch")]
-    return one.assign(rate=one["min_bytes"] / one["time_median_s"] / 1e9)
+    single = frame[frame["point.batch"] == costs.first_level(frame, "batch")]
+    return single.assign(rate=single["min_bytes"] / single["time_median_s"] / 1e9)
 
 
 def in_float32(frame: Frame) -> Frame:
@@ -90,21 +90,14 @@ def over_one(frame: Frame) -> Frame:
     return costs.over_base(frame, "point.batch", 1)
 
 
-SUITE = Suite(
-    name="decode",
+STORY = Story(
     question="What does one new token cost against a long cache, and does sharing keys save what it saves in bytes?",
-    axes={
-        "tokens": (512, LONG, 32768),
-        "shape": (MANY, GROUPED, SINGLE),
-        "batch": (1, 8),
-        "dtype": ("float32", "bfloat16"),
-    },
-    case=case,
-    thin=(half, batches),
-    implementations=(
-        *("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "torch/sdpa-math", "jax/naive"),
-        *("jax/nn-xla",),
+    method=(
+        "By itself the suite asks about eight query heads of 128 over eight, two and one heads of keys; one new "
+        "token over 512 to 32,768 keys, the last of which is its own and the others a cache; float32 at every "
+        "length, bfloat16 and a batch of 8 at 8192."
     ),
+    findings=findings,
     figures=(
         Figure(
             "time",
@@ -145,16 +138,27 @@ SUITE = Suite(
             caption="Each sequence has a cache of its own, so that the bytes grow as the batch.",
         ),
     ),
-    findings=findings,
-    method=(
-        "By itself the suite asks about eight query heads of 128 over eight, two and one heads of keys; one new "
-        "token over 512 to 32,768 keys, the last of which is its own and the others a cache; float32 at every "
-        "length, bfloat16 and a batch of 8 at 8192."
-    ),
     limits=(
         "The cache is one contiguous array that the new key already stands in: no pages, no copying of it for every "
         "token, no quantisation. A call of one token is short, so that what a framework does for every call is much "
         "of it at short lengths."
+    ),
+)
+
+SUITE = TimedSuite(
+    name="decode",
+    story=STORY,
+    axes={
+        "tokens": (512, LONG, 32768),
+        "shape": (MANY, GROUPED, SINGLE),
+        "batch": (1, 8),
+        "dtype": ("float32", "bfloat16"),
+    },
+    case=case,
+    thin=(half, batches),
+    implementations=(
+        *("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "torch/sdpa-math", "jax/naive"),
+        *("jax/nn-xla",),
     ),
     cell_s=0.5,
 )

@@ -14,8 +14,9 @@ from attnbench.api.suites import (
     AttentionSpec,
     Figure,
     Frame,
+    ObservedSuite,
     Probe,
-    Suite,
+    Story,
     claims,
     diagnostics,
     draws,
@@ -41,18 +42,18 @@ def observe(probe: Probe, keys: int, arm: str) -> dict[str, float]:
         operands = replace(operands, sinks=0.0 * operands.q[0, :, 0, 0])
     weights = probe.attend(spec, operands, outputs=("weights",)).weights[:, 0]
     matched, unmatched = weights[:, : QUERIES // 2], weights[:, QUERIES // 2 :]
-    found = {
+    metrics = {
         "match": matched[:, list(range(QUERIES // 2)), place].mean(axis=1),
         "unmatched_entropy": diagnostics.normalised_entropy(unmatched).mean(axis=1),
         "unmatched_nothing": 1.0 - unmatched.sum(axis=-1).mean(axis=1),
     }
-    return diagnostics.by_seed(found, kept=BY_SEED)
+    return diagnostics.by_seed(metrics, kept=BY_SEED)
 
 
 def kept(rows: Frame, arm: str) -> intervals.Interval | None:
     """The weight of the matching key at the most keys over that at the fewest."""
-    found = frames.first_to_last(rows, "match", "keys", arm=arm)
-    return intervals.geometric_interval(found) if found else None
+    ratios = frames.first_to_last(rows, "match", "keys", arm=arm)
+    return intervals.geometric_interval(ratios) if ratios else None
 
 
 def findings(frame: Frame) -> list[str]:
@@ -68,7 +69,7 @@ def _course(rows: Frame) -> str:
     for arm in frames.levels(rows, "arm"):
         ends = [frames.at(rows, "match", keys=n, arm=arm) for n in (sizes[0], sizes[-1])]
         if all(ends) and sizes[0] != sizes[-1]:
-            first, last = (intervals.mean_interval(one).text(".3f") for one in ends)
+            first, last = (intervals.mean_interval(values).text(".3f") for values in ends)
             parts.append(f"from {first} to {last} ({arm})")
     if not parts:
         return ""
@@ -95,12 +96,15 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     ]
 
 
-SUITE = Suite(
-    name="fading",
+STORY = Story(
     question="Does attention fade as there are more keys, and what holds it?",
-    axes={"keys": (32, 128, 512, 2048, 8192, 32768), "arm": tuple(SCALES)},
-    observe=observe,
-    implementations=("*/naive",),
+    method=(
+        f"Standard normal q and k in float64, d = {D}, eight seeds. Half of the queries stand among the keys "
+        f"themselves, so that one logit is |q|²/√d, about {math.sqrt(D):g}, and the others are standard normal; the "
+        "other half match nothing. The log-n scale is ln(n)/√d; softmax+1 is a sink of logit 0."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "match-weight",
@@ -130,16 +134,17 @@ SUITE = Suite(
             caption=f"d = {D}. 1 is uniform attention. Median over eight seeds, and their middle half.",
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        f"Standard normal q and k in float64, d = {D}, eight seeds. Half of the queries stand among the keys "
-        f"themselves, so that one logit is |q|²/√d, about {math.sqrt(D):g}, and the others are standard normal; the "
-        "other half match nothing. The log-n scale is ln(n)/√d; softmax+1 is a sink of logit 0."
-    ),
-    tiers={"smoke": {"keys": (32, 512)}},
     limits=(
         "Random keys and one exact match. A trained network can make its match as sharp as it needs at the lengths "
         "that it has seen; the question is what happens beyond them."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="fading",
+    story=STORY,
+    axes={"keys": (32, 128, 512, 2048, 8192, 32768), "arm": tuple(SCALES)},
+    observe=observe,
+    implementations=("*/naive",),
+    tiers={"smoke": {"keys": (32, 512)}},
 )

@@ -13,9 +13,10 @@ from attnbench.api.suites import (
     Figure,
     Frame,
     Learner,
+    ObservedSuite,
     Optimiser,
     Probe,
-    Suite,
+    Story,
     aligned,
     alignments,
     claims,
@@ -53,16 +54,16 @@ def observe(probe: Probe, seed: int, arm: str, steps: int) -> dict[str, float]:
     model, parameters = translation.build(arm, seed, len(pronunciation.LETTERS), answers=pronunciation.ANSWERS)
     learner = probe.learner(model, parameters, Optimiser("adam", RATE, CLIP))
 
-    def accuracy(one: Learner) -> float:
-        return max(0.0, 1.0 - spoken(one, validation).rates()[0] / 100.0)
+    def accuracy(learning: Learner) -> float:
+        return max(0.0, 1.0 - spoken(learning, validation).rates()[0] / 100.0)
 
-    history = training.fit(learner, batches, accuracy, EVERY)
-    found = by_length(spoken(learner, test))
+    trained = training.fit(learner, batches, accuracy, EVERY)
+    metrics = by_length(spoken(learner, test))
     if model.spec:
-        found |= order(learner, test, seed)
+        metrics |= order(learner, test, seed)
     if model.spec and seed == alignments.SEED:
-        found |= shown(learner, test)
-    return found | {"parameters": training.count(parameters)} | history.metrics()
+        metrics |= shown(learner, test)
+    return metrics | {"parameters": training.count(parameters)} | trained.metrics()
 
 
 def spoken(learner: Learner, entries: Entries) -> pronunciation.Errors:
@@ -77,25 +78,27 @@ def order(learner: Learner, entries: Entries, seed: int) -> dict[str, float]:
     Of what is written before the end, right or wrong.
     """
     seen = learner.predict(pronunciation.wide(pronunciation.batch(entries)))
-    outputs = [len(one) for one in pronunciation.until_end(seen["tokens"])]
+    outputs = [len(phones) for phones in pronunciation.until_end(seen["tokens"])]
     return aligned.order("words", seen["weights"], outputs, seed)
 
 
 def by_length(errors: pronunciation.Errors) -> dict[str, float]:
     """``per``, ``wer``, the same by length (``per.long``), and ``growth``: PER of long words less of short."""
-    found = dict(zip(("per", "wer"), errors.rates(), strict=True))
+    metrics = dict(zip(("per", "wer"), errors.rates(), strict=True))
     for name, (shortest, longest) in LENGTHS.items():
-        found |= zip((f"per.{name}", f"wer.{name}"), errors.rates(shortest, longest), strict=True)
-    return found | {"growth": found["per.long"] - found["per.short"]}
+        metrics |= zip((f"per.{name}", f"wer.{name}"), errors.rates(shortest, longest), strict=True)
+    return metrics | {"growth": metrics["per.long"] - metrics["per.short"]}
 
 
 def shown(learner: Learner, entries: Entries) -> dict[str, float]:
     """Where the decoder looked in the first test words of some length."""
     low, high = SHOWN_LETTERS
-    few = [one for one in entries if low <= len(one.word) <= high][:SHOWN]
+    few = [entry for entry in entries if low <= len(entry.word) <= high][:SHOWN]
     batch = pronunciation.wide(pronunciation.batch(few))
     seen = learner.predict(batch)
-    outputs = [len(one) + (len(one) < pronunciation.LONGEST) for one in pronunciation.until_end(seen["tokens"])]
+    outputs = [
+        len(phones) + (len(phones) < pronunciation.LONGEST) for phones in pronunciation.until_end(seen["tokens"])
+    ]
     return alignments.metrics(seen["weights"], batch["source"], seen["tokens"], batch["lengths"].tolist(), outputs)
 
 
@@ -106,13 +109,13 @@ def looked_at(frame: Frame) -> Frame:
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The family of three claims, and the one of alignment, in each implementation."""
-    found = []
+    judged = []
     for name, rows in frames.measured(frame).groupby("impl", sort=False):
-        found += contrasts.judge_family(family(rows), (str(name),))
+        judged += contrasts.judge_family(family(rows), (str(name),))
         if ORDER[0] in rows:
             moved = contrasts.between_metrics(rows, "monotone.words", "monotone_permuted.words", {"arm": ATTENDS})
-            found += contrasts.judge_family({"alignment-is-monotone": moved}, (str(name),))
-    return found
+            judged += contrasts.judge_family({"alignment-is-monotone": moved}, (str(name),))
+    return judged
 
 
 def family(rows: Frame) -> dict[str, contrasts.Contrast]:
@@ -142,9 +145,9 @@ def findings(frame: Frame) -> list[str]:
         _listed("WER", "wer", arms) + ".",
     ]
     gaps = [contrasts.differences(ok, f"per.{name}", {"arm": FIXED}, {"arm": ATTENDS}) for name in LENGTHS]
-    if all(one.differences for one in gaps):
-        listed = " / ".join(f"{sum(one.differences) / len(one.differences):.1f}" for one in gaps)
-        seeds = min(len(one.differences) for one in gaps)
+    if all(gap.differences for gap in gaps):
+        listed = " / ".join(f"{sum(gap.differences) / len(gap.differences):.1f}" for gap in gaps)
+        seeds = min(len(gap.differences) for gap in gaps)
         tested = "" if gaps[0].testable else f" ({seeds} seed{'s' * (seeds > 1)}, no test)"
         said.append(f"PER of {FIXED} less {ATTENDS}, for short / middle / long words: {listed} points{tested}.")
     return [*said, *_ordered(ok), *frames.shortfall(frame)]
@@ -155,7 +158,7 @@ def _ordered(ok: Frame) -> list[str]:
     if ORDER[0] not in ok:
         return []
     means = ok.dropna(subset=list(ORDER)).groupby("point.arm", sort=False)[list(ORDER)].mean()
-    listed = "; ".join(f"{arm} {own:.2f} / {mixed:.2f}" for arm, own, mixed in means.itertuples())
+    listed = "; ".join(f"{arm} {mean:.2f} / {mixed:.2f}" for arm, mean, mixed in means.itertuples())
     said = "How what is read moves as it speaks, from -1 (backward) to 1 (forward), and with the phones permuted"
     return [f"{said}: {listed}."] if listed else []
 
@@ -179,12 +182,18 @@ def rates(frame: Frame) -> Frame:
     return narrow.assign(rate=pairs.str[0], letters=pairs.str[1].map(middles))
 
 
-SUITE = Suite(
-    name="g2p",
+STORY = Story(
     question="What is attention worth on real words, and is it worth more the longer they are?",
-    axes={"seed": tuple(range(8)), "arm": (FIXED, ATTENDS, "scaled"), "steps": (1200,)},
-    observe=observe,
-    implementations=("torch/naive",),
+    method=(
+        "The encoder–decoder of `context-length` reads the letters of a word and writes its phones: the encoder's last "
+        "states alone start the decoder (state), or it attends to all of them, by additive or by scaled dot-product "
+        "scores; parameters equal in number to 5 %. 20,000 words of CMUdict train, in `steps` updates of 128; no word "
+        "that validates or tests has its stem in common with one that trains. Adam at 5e-3, gradients clipped at norm "
+        "1, the parameters that validated best, greedy decoding of 2,000 words. Every listed way to speak a word is "
+        "right: the nearest one counts. Stress is left out."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "g2p",
@@ -218,21 +227,19 @@ SUITE = Suite(
             ),
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "The encoder–decoder of `context-length` reads the letters of a word and writes its phones: the encoder's last "
-        "states alone start the decoder (state), or it attends to all of them, by additive or by scaled dot-product "
-        "scores; parameters equal in number to 5 %. 20,000 words of CMUdict train, in `steps` updates of 128; no word "
-        "that validates or tests has its stem in common with one that trains. Adam at 5e-3, gradients clipped at norm "
-        "1, the parameters that validated best, greedy decoding of 2,000 words. Every listed way to speak a word is "
-        "right: the nearest one counts. Stress is left out."
-    ),
     limits=(
         "A short training of a small model on a sixth of the dictionary, so its rates lie far above those of systems "
         "(5.04 % PER in Toshniwal & Livescu 2016, on another split); how much better attention is after long training "
         "is not asked. Stems are crude: compounds and irregular forms can still be on both sides."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="g2p",
+    story=STORY,
+    axes={"seed": tuple(range(8)), "arm": (FIXED, ATTENDS, "scaled"), "steps": (1200,)},
+    observe=observe,
+    implementations=("torch/naive",),
     tiers={
         "smoke": {"seed": (0, 1), "arm": (FIXED, ATTENDS), "steps": (30,)},
         "full": {"arm": (FIXED, ATTENDS, "scaled", "input", "dot", "general")},

@@ -6,7 +6,7 @@ selection is about 50 cases of 9 implementations; with one GPU allow half an hou
 
 from __future__ import annotations
 
-from attnbench.api.suites import Case, Figure, Frame, Suite, catalogue, costs, frames
+from attnbench.api.suites import Case, Figure, Frame, Story, TimedSuite, catalogue, costs, frames
 
 # FlashAttention-2 (Dao 2023), section 4.1: 16,384 tokens in all, a hidden size of 2048, heads of 64 or 128.
 TOTAL = 16384
@@ -87,9 +87,31 @@ def _model(phase: str, title: str) -> Figure:
     )
 
 
-SUITE = Suite(
-    name="gpu",
+STORY = Story(
     question="How fast are the kernels of a data-centre GPU, at the sizes of their papers and of real models?",
+    method=(
+        "By itself the sizes of FlashAttention-2, section 4.1: 16,384 tokens in all, as 32 sequences of 512 to one "
+        "of 16,384, with 32 heads of 64 or 16 of 128, causal or not, in bfloat16; and layers of models at 4096 "
+        "tokens, in decoding with one sequence. Every cell is checked against the float64 oracle before it is "
+        "timed."
+    ),
+    findings=findings,
+    figures=(
+        _rate("prefill", "Forward: rate of operations"),
+        _rate("train", "Forward and backward: rate of operations"),
+        _model("prefill", "Models: forward at 4096 tokens"),
+        _model("train", "Models: forward and backward at 4096 tokens"),
+        _model("decode", "Models: one token over 4096"),
+    ),
+    limits=(
+        "One GPU and one layer. What stores all scores is left out where one array of them is above 4 GiB. A kernel "
+        "that takes no window, softcap or sinks has no time for the models that have them: its rows say so."
+    ),
+)
+
+SUITE = TimedSuite(
+    name="gpu",
+    story=STORY,
     axes={
         "tokens": (512, 2048, AT, 16384),
         "shape": (*SIZES, *MODELS),
@@ -100,24 +122,6 @@ SUITE = Suite(
     case=case,
     thin=(models, decoded),
     refuse=costs.refuse_scores_above(MOST_SCORES, STORES_SCORES),
-    devices=("cuda",),
     implementations=("torch/naive", "torch/sdpa*", "jax/naive", "jax/nn-*"),
-    figures=(
-        _rate("prefill", "Forward: rate of operations"),
-        _rate("train", "Forward and backward: rate of operations"),
-        _model("prefill", "Models: forward at 4096 tokens"),
-        _model("train", "Models: forward and backward at 4096 tokens"),
-        _model("decode", "Models: one token over 4096"),
-    ),
-    findings=findings,
-    method=(
-        "By itself the sizes of FlashAttention-2, section 4.1: 16,384 tokens in all, as 32 sequences of 512 to one "
-        "of 16,384, with 32 heads of 64 or 16 of 128, causal or not, in bfloat16; and layers of models at 4096 "
-        "tokens, in decoding with one sequence. Every cell is checked against the float64 oracle before it is "
-        "timed."
-    ),
-    limits=(
-        "One GPU and one layer. What stores all scores is left out where one array of them is above 4 GiB. A kernel "
-        "that takes no window, softcap or sinks has no time for the models that have them: its rows say so."
-    ),
+    devices=("cuda",),
 )

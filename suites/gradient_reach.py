@@ -12,9 +12,10 @@ from typing import Any
 from attnbench.api.suites import (
     Figure,
     Frame,
+    ObservedSuite,
     Optimiser,
     Probe,
-    Suite,
+    Story,
     claims,
     contrasts,
     frames,
@@ -50,25 +51,25 @@ def observe(probe: Probe, seed: int, task: str, arm: str, steps: int) -> dict[st
     model, parameters = translation.build(arm, seed, SYMBOLS)
     learner = probe.learner(model, parameters, Optimiser("adam", RATE, CLIP))
 
-    def right(one: Any) -> float:
-        found = one.predict(translation.as_read(arm, validation))["tokens"]
-        return training.token_accuracy(found, validation["target"], validation["lengths"])
+    def right(learning: Any) -> float:
+        tokens = learning.predict(translation.as_read(arm, validation))["tokens"]
+        return training.token_accuracy(tokens, validation["target"], validation["lengths"])
 
     places = tasks.SequenceTask(task, SYMBOLS).alignment(test["source"], test["lengths"])
     places = LONGEST - 1 - places if translation.arm(arm).reversed_source else places
     reached = translation.as_read(arm, test)
-    found = reach.summary("init", learner.reach(reached), places, ENDS)
-    history = training.fit(learner, [translation.as_read(arm, one) for one in train], right, EVERY)
-    found |= reach.summary("trained", learner.reach(reached), places, ENDS)
-    return found | {"accuracy": history.best, "parameters": training.count(parameters)} | history.metrics()
+    metrics = reach.summary("init", learner.reach(reached), places, ENDS)
+    trained = training.fit(learner, [translation.as_read(arm, batch) for batch in train], right, EVERY)
+    metrics |= reach.summary("trained", learner.reach(reached), places, ENDS)
+    return metrics | {"accuracy": trained.best, "parameters": training.count(parameters)} | trained.metrics()
 
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The family of two claims, on the first task, in each implementation."""
-    found = []
+    judged = []
     for name, rows in frames.measured(_first_task(frame)).groupby("impl", sort=False):
-        found += contrasts.judge_family(family(rows), (str(name),))
-    return found
+        judged += contrasts.judge_family(family(rows), (str(name),))
+    return judged
 
 
 def family(rows: Frame) -> dict[str, contrasts.Contrast]:
@@ -112,12 +113,18 @@ def by_steps(frame: Frame) -> Frame:
     return narrow.assign(stage=pairs.str[0].map(STAGES), steps_between=pairs.str[1].astype(int))
 
 
-SUITE = Suite(
-    name="gradient-reach",
+STORY = Story(
     question="How far back does the loss of an output reach, through one context vector and through attention?",
-    axes={"seed": tuple(range(8)), "task": ("reverse",), "arm": (FIXED, "input", ATTENDS, "scaled"), "steps": (400,)},
-    observe=observe,
-    implementations=("torch/naive",),
+    method=(
+        "The encoder–decoder of `context-length`, with a fixed context (its first state alone, or also at each input "
+        "and output) and with attention, additive and scaled. For held-out sequences of 20 symbols, and an output that "
+        "is given the right symbols before it, the norm of the derivative of that output's loss at each state of the "
+        "encoder, on all ways there are: through later states, through the context, through attention. Steps between: "
+        "those of the encoder that are left after the state, and those of the decoder up to the output. Before any "
+        "training and after `steps` updates (400 unless chosen otherwise)."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "gradient-reach",
@@ -136,21 +143,19 @@ SUITE = Suite(
             ),
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "The encoder–decoder of `context-length`, with a fixed context (its first state alone, or also at each input "
-        "and output) and with attention, additive and scaled. For held-out sequences of 20 symbols, and an output that "
-        "is given the right symbols before it, the norm of the derivative of that output's loss at each state of the "
-        "encoder, on all ways there are: through later states, through the context, through attention. Steps between: "
-        "those of the encoder that are left after the state, and those of the decoder up to the output. Before any "
-        "training and after `steps` updates (400 unless chosen otherwise)."
-    ),
     limits=(
         "The derivative at one point, not how fast anything is learned. After training the losses of the arms differ, "
         "and with them the heights of their lines: compare slopes, not heights. After training attention's gradient "
         "lies where it looks, so that its line has the shape of the task as well as that of the way."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="gradient-reach",
+    story=STORY,
+    axes={"seed": tuple(range(8)), "task": ("reverse",), "arm": (FIXED, "input", ATTENDS, "scaled"), "steps": (400,)},
+    observe=observe,
+    implementations=("torch/naive",),
     tiers={
         "smoke": {"seed": (0, 1), "arm": (FIXED, ATTENDS), "steps": (20,)},
         "full": {"task": ("reverse", "copy", "sort"), "arm": tuple(translation.ARMS)},

@@ -12,8 +12,9 @@ from attnbench.api.suites import (
     AttentionSpec,
     Figure,
     Frame,
+    ObservedSuite,
     Probe,
-    Suite,
+    Story,
     claims,
     diagnostics,
     draws,
@@ -47,18 +48,18 @@ def observe(probe: Probe, d: int, scale: str) -> dict[str, float]:
         "q": diagnostics.row_norms(gradients["q"]),
         "jacobian": diagnostics.softmax_jacobian_norm(weights),
     }
-    found = {
+    metrics = {
         f"{name}_{part}": values
         for name, norms in rows.items()
         for part, values in diagnostics.quantile_fan(norms).items()
     }
-    return diagnostics.by_seed(found, kept=BY_SEED)
+    return diagnostics.by_seed(metrics, kept=BY_SEED)
 
 
 def change(rows: Frame, metric: str, scale: str) -> intervals.Interval | None:
     """A metric at the largest d over the same at the smallest d from 4 on, paired by seed."""
-    found = frames.first_to_last(rows, metric, "d", least=LEAST_D, scale=scale)
-    return intervals.geometric_interval(found) if found else None
+    ratios = frames.first_to_last(rows, metric, "d", least=LEAST_D, scale=scale)
+    return intervals.geometric_interval(ratios) if ratios else None
 
 
 def findings(frame: Frame) -> list[str]:
@@ -70,7 +71,7 @@ def findings(frame: Frame) -> list[str]:
 def _course(rows: Frame, scale: str) -> str:
     sizes = sorted(d for d in frames.measured(rows, scale=scale)["point.d"] if d >= LEAST_D)
     changes = {key: change(rows, key, scale) for key in ("q_median", "q_mean", "logits_median", "logits_mean")}
-    text = {key: one.text(".3g") for key, one in changes.items() if one}
+    text = {key: interval.text(".3g") for key, interval in changes.items() if interval}
     if len(text) < len(changes):
         return ""
     name = "Without a scale" if scale == "none" else f"Scaled by {scale}"
@@ -83,17 +84,17 @@ def _course(rows: Frame, scale: str) -> str:
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The claim asked of the median and of the mean, at the query and at the logits, and of the scale's effect."""
-    asked = {
+    metric_of = {
         "gradient-vanishes-median": "q_median",
         "gradient-vanishes-mean": "q_mean",
         "logit-gradient-vanishes-mean": "logits_mean",
     }
-    found = [
-        one
-        for claim, metric in asked.items()
-        for one in claims.judge_each(frame, claim, lambda rows, metric=metric: change(rows, metric, "none"))  # type: ignore[misc]
+    judged = [
+        verdict
+        for claim, metric in metric_of.items()
+        for verdict in claims.judge_each(frame, claim, lambda rows, metric=metric: change(rows, metric, "none"))  # type: ignore[misc]
     ]
-    return [*found, *claims.judge_each(frame, "scale-keeps-gradient", _scaled_over_unscaled)]
+    return [*judged, *claims.judge_each(frame, "scale-keeps-gradient", _scaled_over_unscaled)]
 
 
 def _scaled_over_unscaled(rows: Frame) -> intervals.Interval | None:
@@ -101,8 +102,8 @@ def _scaled_over_unscaled(rows: Frame) -> intervals.Interval | None:
     if not sizes:
         return None
     over, under = ({"d": max(sizes), "scale": scale} for scale in ("1/sqrt(d)", "none"))
-    found = frames.ratios(rows, "q_median", over, under)
-    return intervals.geometric_interval(found) if found else None
+    ratios = frames.ratios(rows, "q_median", over, under)
+    return intervals.geometric_interval(ratios) if ratios else None
 
 
 def _fan(name: str, what: str) -> Figure:
@@ -135,23 +136,27 @@ def fan_rows(frame: Frame, name: str) -> Frame:
     return narrow.melt(kept, var_name="over rows", value_name="norm")
 
 
-SUITE = Suite(
-    name="gradients",
+STORY = Story(
     question="How much gradient passes the softmax as d grows, with and without the scale?",
-    axes={"d": (1, 4, 16, 64, 256, 1024), "scale": ("none", "1/sqrt(d)")},
-    observe=observe,
-    implementations=("*/naive",),
-    figures=tuple(_fan(name, what) for name, what in NORMS.items()),
-    findings=findings,
-    claims=verdicts,
     method=(
         "Standard normal q, k, v in float64, eight seeds, and an upstream gradient that has one standard deviation at "
         "each weight. Each implementation's own backward pass gives dL/dq and, through a bias of zeros, dL/dlogits; "
         "norms are taken row by row, and of these the mean and the quantiles 10, 50 and 90 %."
     ),
-    tiers={"smoke": {"d": (4, 64)}},
+    findings=findings,
+    claims=verdicts,
+    figures=tuple(_fan(name, what) for name, what in NORMS.items()),
     limits=(
         "One backward pass at a random initialisation: not what an optimiser that rescales gradients makes of it, and "
         "not what a trained network has."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="gradients",
+    story=STORY,
+    axes={"d": (1, 4, 16, 64, 256, 1024), "scale": ("none", "1/sqrt(d)")},
+    observe=observe,
+    implementations=("*/naive",),
+    tiers={"smoke": {"d": (4, 64)}},
 )

@@ -12,9 +12,10 @@ from typing import Any
 from attnbench.api.suites import (
     Figure,
     Frame,
+    ObservedSuite,
     Optimiser,
     Probe,
-    Suite,
+    Story,
     UsageError,
     claims,
     contrasts,
@@ -24,7 +25,7 @@ from attnbench.api.suites import (
     training,
 )
 
-TASK = tasks.RetrievalTask(asked=4)
+TASK = tasks.RetrievalTask(questions=4)
 BATCH, EVERY = 64, 50
 HELD_OUT = 512
 ACCURACY = "accuracy"
@@ -62,9 +63,9 @@ def observe(probe: Probe, seed: int, split: str, lr: float, steps: int) -> dict[
     def right(learner: Any, data: tasks.Batch) -> float:
         return float((learner.predict(data)["tokens"] == data["target"]).mean())
 
-    history = training.fit(learner, train, lambda one: right(one, validation), EVERY)
-    found = {ACCURACY: right(learner, test), "validation": history.best, "parameters": training.count(parameters)}
-    return found | history.metrics()
+    trained = training.fit(learner, train, lambda learning: right(learning, validation), EVERY)
+    metrics = {ACCURACY: right(learner, test), "validation": trained.best, "parameters": training.count(parameters)}
+    return metrics | trained.metrics()
 
 
 def best(frame: Frame) -> Frame:
@@ -74,7 +75,7 @@ def best(frame: Frame) -> Frame:
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The family of three claims in each implementation."""
-    found = []
+    judged = []
     for name, rows in frames.measured(frame).groupby("impl", sort=False):
         chosen = best(rows)
         family = {
@@ -82,8 +83,8 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
             "too-many-heads": contrasts.differences(chosen, ACCURACY, {"split": ROW_A[-1]}, {"split": BASE}),
             "small-keys-hurt": contrasts.differences(chosen, ACCURACY, {"split": ROW_B[-1]}, {"split": BASE}),
         }
-        found += contrasts.judge_family(family, (str(name),))
-    return found
+        judged += contrasts.judge_family(family, (str(name),))
+    return judged
 
 
 def findings(frame: Frame) -> list[str]:
@@ -103,17 +104,22 @@ def by_row(frame: Frame) -> Frame:
         [title for title, levels in TITLES.items() if split in levels or (split not in ROW_B and title == FIRST)]
         for split in frame["point.split"]
     ]
-    found = frame.assign(row=rows).explode("row")
-    level = [sizes(split)[row != FIRST] for split, row in zip(found["point.split"], found["row"], strict=True)]
-    return found.assign(level=level)
+    placed = frame.assign(row=rows).explode("row")
+    level = [sizes(split)[row != FIRST] for split, row in zip(placed["point.split"], placed["row"], strict=True)]
+    return placed.assign(level=level)
 
 
-SUITE = Suite(
-    name="heads",
+STORY = Story(
     question="How many heads are best at one width, and how small may their keys be?",
-    axes={"seed": tuple(range(8)), "split": (*ROW_A, *ROW_B), "lr": (3e-3,), "steps": (400,)},
-    observe=observe,
-    implementations=("torch/naive",),
+    method=(
+        "The retrieval model of `scaling`, scaled by 1/√d, with several heads: four keys are asked for at once among "
+        "16 slots, their embeddings side by side, and four values are to be named (each at random 1 in 32). Model and "
+        "values are 64 wide. Row A: 1 to 32 heads of 64 / heads components. Row B: 8 heads with queries and keys of 8, "
+        "4 and 2 components, and fewer parameters for it, as in the table. `steps` updates (400 unless chosen "
+        "otherwise) of 64 examples by Adam; the parameters that validated best."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "heads",
@@ -129,19 +135,18 @@ SUITE = Suite(
             caption="Median over seeds, and their middle half. Both rows hold the base, 8 heads of size 8.",
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "The retrieval model of `scaling`, scaled by 1/√d, with several heads: four keys are asked for at once among "
-        "16 slots, their embeddings side by side, and four values are to be named (each at random 1 in 32). Model and "
-        "values are 64 wide. Row A: 1 to 32 heads of 64 / heads components. Row B: 8 heads with queries and keys of 8, "
-        "4 and 2 components, and fewer parameters for it, as in the table. `steps` updates (400 unless chosen "
-        "otherwise) of 64 examples by Adam; the parameters that validated best."
-    ),
     limits=(
         "One layer on a task that asks for several places at once, which one head cannot give: how much a head is "
         "worth in translation is not asked. Row B has fewer parameters by design."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="heads",
+    story=STORY,
+    axes={"seed": tuple(range(8)), "split": (*ROW_A, *ROW_B), "lr": (3e-3,), "steps": (400,)},
+    observe=observe,
+    implementations=("torch/naive",),
     tiers={
         "smoke": {"seed": (0, 1), "split": ("1x64", BASE), "steps": (40,)},
         "full": {"lr": (3e-4, 1e-3, 3e-3, 1e-2)},

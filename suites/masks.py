@@ -11,7 +11,8 @@ from attnbench.api.suites import (
     Figure,
     Frame,
     Problem,
-    Suite,
+    Story,
+    TimedSuite,
     UsageError,
     costs,
     frames,
@@ -57,17 +58,17 @@ def trained(phase: str, kind: str) -> bool:
 def over_plain(frame: Frame) -> Frame:
     """Every kind over plain, with ``work``: its floating-point operations over those of plain."""
     ok = frames.measured(frame)
-    found = costs.over_base(frame, "point.kind", PLAIN)
+    ratios = costs.over_base(frame, "point.kind", PLAIN)
     plain = ok[ok["point.kind"] == PLAIN].groupby(["point.tokens", "point.phase"])["flops"].first()
-    at = list(zip(found["point.tokens"], found["point.phase"], strict=True))
-    return found.assign(work=found["flops"] / [plain[one] for one in at], status="ok")
+    at = list(zip(ratios["point.tokens"], ratios["point.phase"], strict=True))
+    return ratios.assign(work=ratios["flops"] / [plain[place] for place in at], status="ok")
 
 
 def findings(frame: Frame) -> list[str]:
     """What each kind costs in each implementation, beside the work that it needs; what is missing."""
-    found = over_plain(frame)
+    ratios = over_plain(frame)
     said = []
-    for (kind, tokens, phase), rows in found.groupby(["point.kind", "point.tokens", "point.phase"], sort=False):
+    for (kind, tokens, phase), rows in ratios.groupby(["point.kind", "point.tokens", "point.phase"], sort=False):
         parts = [f"{row.impl} {costs.ratio(row).text('.3g')}" for row in rows.itertuples()]
         work = rows["work"].iloc[0]
         needed = "as many operations as" if abs(work - 1) < 0.005 else f"{work:.2g} of the operations of"  # noqa: PLR2004
@@ -75,12 +76,12 @@ def findings(frame: Frame) -> list[str]:
             f"{kind} ({phase}, {tokens} tokens) needs {needed} plain attention, and takes this many times as long: "
             f"{', '.join(parts)}."
         )
-    return [*said, *_skipping(found), *costs.shortfall(frame)]
+    return [*said, *_skipping(ratios), *costs.shortfall(frame)]
 
 
-def _skipping(found: Frame) -> list[str]:
+def _skipping(ratios: Frame) -> list[str]:
     """Who is at least a tenth faster where a window leaves little to do, by the interval."""
-    rows = found[(found["point.kind"] == "window") & (found["point.phase"] == "prefill")]
+    rows = ratios[(ratios["point.kind"] == "window") & (ratios["point.phase"] == "prefill")]
     if rows.empty:
         return []
     skipping = sorted(set(rows[rows["high"] < 0.9]["impl"]))  # noqa: PLR2004
@@ -88,27 +89,15 @@ def _skipping(found: Frame) -> list[str]:
     return [f"Of those that take a window, this leaves out a tenth of the time or more in: {who}."]
 
 
-SUITE = Suite(
-    name="masks",
+STORY = Story(
     question="What do masks, biases and changes of the logits cost against plain attention?",
-    axes={
-        "tokens": (1024,),
-        "kind": tuple(KINDS),
-        "phase": ("prefill", "train"),
-        "dtype": ("float32",),
-        "heads": (4,),
-        "head_size": (64,),
-        "batch": (2,),
-    },
-    case=case,
-    thin=(trained,),
-    implementations=(
-        *("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "torch/sdpa-math", "torch/sdpa-flash"),
-        *(
-            "jax/naive",
-            "jax/nn-xla",
-        ),
+    method=(
+        f"By itself two batch entries, four heads of 64, 1024 tokens. The window is causal and {WINDOW} keys wide, "
+        "ALiBi causal; lengths are drawn anew for each batch entry, a padding mask leaves 70 % of the keys and a "
+        "dense one 70 % of the pairs, three segments follow each other, and the cap is 50. Training only for plain "
+        "and causal."
     ),
+    findings=findings,
     figures=(
         Figure(
             "ratio",
@@ -147,16 +136,32 @@ SUITE = Suite(
             caption="Forward pass: the mask that an implementation builds for a kernel is part of what it needs.",
         ),
     ),
-    findings=findings,
-    method=(
-        f"By itself two batch entries, four heads of 64, 1024 tokens. The window is causal and {WINDOW} keys wide, "
-        "ALiBi causal; lengths are drawn anew for each batch entry, a padding mask leaves 70 % of the keys and a "
-        "dense one 70 % of the pairs, three segments follow each other, and the cap is 50. Training only for plain "
-        "and causal."
-    ),
     limits=(
         "Kinds that a kernel does not know are turned into a mask or a bias by its adapter, whose building is part of "
         "the cost; a model builds it once for all layers. One length: at others the balance is another."
+    ),
+)
+
+SUITE = TimedSuite(
+    name="masks",
+    story=STORY,
+    axes={
+        "tokens": (1024,),
+        "kind": tuple(KINDS),
+        "phase": ("prefill", "train"),
+        "dtype": ("float32",),
+        "heads": (4,),
+        "head_size": (64,),
+        "batch": (2,),
+    },
+    case=case,
+    thin=(trained,),
+    implementations=(
+        *("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "torch/sdpa-math", "torch/sdpa-flash"),
+        *(
+            "jax/naive",
+            "jax/nn-xla",
+        ),
     ),
     cell_s=0.5,
 )

@@ -5,7 +5,7 @@ On a two-core machine the default selection takes about 15 minutes with one thre
 
 from __future__ import annotations
 
-from attnbench.api.suites import Case, Figure, Frame, Suite, catalogue, costs, frames
+from attnbench.api.suites import Case, Figure, Frame, Story, TimedSuite, catalogue, costs, frames
 
 # One array of all scores in float32, above which what stores them is not measured unless it is named.
 MOST_SCORES = 2**30
@@ -36,11 +36,11 @@ def findings(frame: Frame) -> list[str]:
     for shape, phase in ok[["point.shape", "point.phase"]].drop_duplicates().itertuples(index=False):
         where = f"{shape}, {phase}"
 
-        def here(rows: Frame, shape: str = shape, phase: str = phase) -> Frame:
+        def of_both(rows: Frame, shape: str = shape, phase: str = phase) -> Frame:
             return (rows["point.shape"] == shape) & (rows["point.phase"] == phase)
 
-        said += costs.grows(frame, "peak_bytes", f"{where}: the peak", here)
-        said += _longest(where, per_token(ok[here(ok)]))
+        said += costs.grows(frame, "peak_bytes", f"{where}: the peak", of_both)
+        said += _longest(where, per_token(ok[of_both(ok)]))
     return [*said, *costs.shortfall(frame)]
 
 
@@ -59,26 +59,15 @@ def shape_guide() -> tuple[float, float, str]:
     return (4.0, 2.0, "one array of scores, 4·T² bytes")
 
 
-SUITE = Suite(
-    name="memory",
+STORY = Story(
     question="How much memory does a call need beyond its operands, and how does it grow to 32,768 tokens?",
-    axes={
-        "tokens": (512, 2048, 8192, 32768),
-        "shape": ("h1-d64",),
-        "phase": ("prefill", "train"),
-        "dtype": ("float32",),
-        "batch": (1,),
-    },
-    case=case,
-    thin=(trained,),
-    refuse=costs.refuse_scores_above(MOST_SCORES, STORES_SCORES),
-    implementations=(
-        *("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa-math", "torch/sdpa-flash"),
-        *(
-            "jax/naive",
-            "jax/nn-xla",
-        ),
+    method=(
+        "By itself one head of 64 in float32, so that one array of scores has 4·T² bytes: 4 GiB at 32,768 tokens. "
+        "Forward at every length, forward and backward to 8192. The peak is taken in a run of its own, after a "
+        "small problem of the same kind has brought in what is loaded lazily; operands and, in training, the "
+        "cotangent are there before."
     ),
+    findings=findings,
     figures=(
         Figure(
             "peak",
@@ -119,17 +108,32 @@ SUITE = Suite(
             caption="Median of burst medians; the band is its interval. Both axes are logarithmic.",
         ),
     ),
-    findings=findings,
-    method=(
-        "By itself one head of 64 in float32, so that one array of scores has 4·T² bytes: 4 GiB at 32,768 tokens. "
-        "Forward at every length, forward and backward to 8192. The peak is taken in a run of its own, after a "
-        "small problem of the same kind has brought in what is loaded lazily; operands and, in training, the "
-        "cotangent are there before."
-    ),
     limits=(
         "What stores all scores is left out above 1 GiB for each array of them, so that it fits a machine of 8 GiB: "
         "these cells are rows with the reason. Naming an implementation with --impl measures it all the same, under "
         "the memory limit of a worker. Pages that are never touched are not counted."
+    ),
+)
+
+SUITE = TimedSuite(
+    name="memory",
+    story=STORY,
+    axes={
+        "tokens": (512, 2048, 8192, 32768),
+        "shape": ("h1-d64",),
+        "phase": ("prefill", "train"),
+        "dtype": ("float32",),
+        "batch": (1,),
+    },
+    case=case,
+    thin=(trained,),
+    refuse=costs.refuse_scores_above(MOST_SCORES, STORES_SCORES),
+    implementations=(
+        *("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa-math", "torch/sdpa-flash"),
+        *(
+            "jax/naive",
+            "jax/nn-xla",
+        ),
     ),
     cell_s=0.05,
 )

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from attnbench.api.suites import AttentionSpec, Figure, Frame, Probe, Suite, diagnostics, draws, frames, intervals
+from attnbench.api.suites import (
+    AttentionSpec,
+    Figure,
+    Frame,
+    ObservedSuite,
+    Probe,
+    Story,
+    diagnostics,
+    draws,
+    frames,
+    intervals,
+)
 
 QUERIES, KEYS, D, DV = 64, 256, 64, 8
 HEADS = 2
@@ -52,10 +63,10 @@ def findings(frame: Frame) -> list[str]:
 def _reaches(rows: Frame) -> str:
     parts = []
     for dtype in frames.levels(rows, "dtype"):
-        found = reach(rows, dtype, "none")
-        if found is None:
+        reached = reach(rows, dtype, "none")
+        if reached is None:
             continue
-        below, above = found
+        below, above = reached
         end = "and no row was lost" if above == float("inf") else f"and rows are lost at {above:.3g}"
         parts.append(f"{dtype} is right to {USELESS:.0%} in every row up to logits of {below:.3g}, {end}")
     return f"Unscaled: {'; '.join(parts)}." if parts else ""
@@ -68,24 +79,23 @@ def _errors(rows: Frame) -> str:
     first = min(factors)
     parts = []
     for dtype in frames.levels(rows, "dtype"):
-        found = frames.at(rows, "error", dtype=dtype, factor=first, scale="1/sqrt(d)")
-        if found:
-            parts.append(f"{dtype} {intervals.mean_interval(found).text('.2g')}")
+        errors = frames.at(rows, "error", dtype=dtype, factor=first, scale="1/sqrt(d)")
+        if errors:
+            parts.append(f"{dtype} {intervals.mean_interval(errors).text('.2g')}")
     if not parts:
         return ""
     return f"With 1/sqrt(d) and q times {first:g}, the largest error is, of the largest output: {', '.join(parts)}."
 
 
-SUITE = Suite(
-    name="numerical-range",
+STORY = Story(
     question="How large may logits grow before a dtype can no longer carry attention?",
-    axes={
-        "dtype": ("float32", "bfloat16", "float16"),
-        "factor": (1.0, 8.0, 64.0, 512.0, 4096.0),
-        "scale": ("none", "1/sqrt(d)"),
-    },
-    observe=observe,
-    implementations=("*/naive", "torch/sdpa*", "jax/nn-*"),
+    method=(
+        f"Normal q (times the factor), k and v, d = {D}, {KEYS} keys, eight seeds, rounded to the dtype. The reference "
+        "is computed in float64 from the same rounded values, so that the rounding of the inputs is not counted, only "
+        "what the arithmetic in between does. A row is lost where its output is not finite, or off by a tenth of the "
+        "largest output."
+    ),
+    findings=findings,
     figures=(
         Figure(
             "error-by-logit",
@@ -117,16 +127,21 @@ SUITE = Suite(
             caption="Median over eight seeds, and their middle half. NaN and infinity count as wrong.",
         ),
     ),
-    findings=findings,
-    method=(
-        f"Normal q (times the factor), k and v, d = {D}, {KEYS} keys, eight seeds, rounded to the dtype. The reference "
-        "is computed in float64 from the same rounded values, so that the rounding of the inputs is not counted, only "
-        "what the arithmetic in between does. A row is lost where its output is not finite, or off by a tenth of the "
-        "largest output."
-    ),
-    tiers={"smoke": {"factor": (1.0, 512.0)}},
     limits=(
         "Kernels on a CPU, most of which accumulate in float32 whatever they are given: what a kernel that keeps its "
         "logits in 16 bits loses is seen only where there is one. A GPU's matrix units are not seen on a CPU."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="numerical-range",
+    story=STORY,
+    axes={
+        "dtype": ("float32", "bfloat16", "float16"),
+        "factor": (1.0, 8.0, 64.0, 512.0, 4096.0),
+        "scale": ("none", "1/sqrt(d)"),
+    },
+    observe=observe,
+    implementations=("*/naive", "torch/sdpa*", "jax/nn-*"),
+    tiers={"smoke": {"factor": (1.0, 512.0)}},
 )

@@ -6,8 +6,9 @@ from attnbench.api.suites import (
     AttentionSpec,
     Figure,
     Frame,
+    ObservedSuite,
     Probe,
-    Suite,
+    Story,
     claims,
     diagnostics,
     draws,
@@ -33,7 +34,7 @@ def observe(probe: Probe, d: int, scale: str, keys: int) -> dict[str, float]:
     floor = diagnostics.entropy_floor(diagnostics.row_norms(seen.logits), keys)
     largest = diagnostics.max_weight(weights)
     jacobian = diagnostics.quantile_fan(diagnostics.softmax_jacobian_norm(weights))
-    found = {
+    metrics = {
         "max_weight": largest.mean(axis=(1, 2)),
         "entropy": diagnostics.normalised_entropy(weights).mean(axis=(1, 2)),
         # Zhai's bound: no row has less entropy than the norm of its logits allows.
@@ -41,7 +42,7 @@ def observe(probe: Probe, d: int, scale: str, keys: int) -> dict[str, float]:
         "saturated_rows": (largest > SATURATED).mean(axis=(1, 2)),
         **{f"jacobian_{name}": values for name, values in jacobian.items()},
     }
-    return diagnostics.by_seed(found, kept=BY_SEED)
+    return diagnostics.by_seed(metrics, kept=BY_SEED)
 
 
 def findings(frame: Frame) -> list[str]:
@@ -74,8 +75,8 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     keys = frames.level_to_speak_of(frame, "keys", KEYS)
 
     def collapse(rows: Frame) -> intervals.Interval | None:
-        found = frames.first_to_last(rows, "jacobian_median", "d", least=4, scale="none", keys=keys)
-        return intervals.geometric_interval(found) if found else None
+        ratios = frames.first_to_last(rows, "jacobian_median", "d", least=4, scale="none", keys=keys)
+        return intervals.geometric_interval(ratios) if ratios else None
 
     return claims.judge_each(frame, "softmax-saturates", collapse)
 
@@ -98,12 +99,15 @@ def _figure(name: str, title: str, metric: str, label: str, caption: str, *, log
     )
 
 
-SUITE = Suite(
-    name="saturation",
+STORY = Story(
     question="Does the softmax saturate as d grows, and does the scale prevent it?",
-    axes={"d": (1, 4, 16, 64, 256, 1024), "scale": ("none", "1/sqrt(d)"), "keys": (16, 64, 256)},
-    observe=observe,
-    implementations=("*/naive",),
+    method=(
+        "Standard normal q and k in float64, eight seeds. Each implementation returns its weights; the largest weight, "
+        "the entropy over log(keys) and the Frobenius norm of the softmax's Jacobian are computed of them in NumPy, "
+        "row by row."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         _figure(
             "max-weight",
@@ -128,16 +132,17 @@ SUITE = Suite(
             log_y=True,
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "Standard normal q and k in float64, eight seeds. Each implementation returns its weights; the largest weight, "
-        "the entropy over log(keys) and the Frobenius norm of the softmax's Jacobian are computed of them in NumPy, "
-        "row by row."
-    ),
-    tiers={"smoke": {"d": (4, 64), "keys": (64,)}},
     limits=(
         "It is the state at a random initialisation with components of variance 1. Whether training recovers from "
         "saturation is a question for training runs."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="saturation",
+    story=STORY,
+    axes={"d": (1, 4, 16, 64, 256, 1024), "scale": ("none", "1/sqrt(d)"), "keys": (16, 64, 256)},
+    observe=observe,
+    implementations=("*/naive",),
+    tiers={"smoke": {"d": (4, 64), "keys": (64,)}},
 )

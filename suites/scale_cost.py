@@ -11,7 +11,8 @@ from attnbench.api.suites import (
     Figure,
     Frame,
     Problem,
-    Suite,
+    Story,
+    TimedSuite,
     UsageError,
     claims,
     contrasts,
@@ -43,13 +44,13 @@ def over_none(frame: Frame) -> Frame:
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """Equivalence of 1/√d and no scale within 5 %, in each implementation; one family for each phase."""
-    found = over_none(frame)
-    here = found[(found["point.scale"] == SCALED) & found["pairs"].notna()]
+    ratios = over_none(frame)
+    chosen = ratios[(ratios["point.scale"] == SCALED) & ratios["pairs"].notna()]
     for axis, level in CHOSEN.items():
-        here = here[here[f"point.{axis}"] == level]
+        chosen = chosen[chosen[f"point.{axis}"] == level]
     judged = []
     for phase, claim in CLAIMS.items():
-        rows = [row for _, row in here[here["point.phase"] == phase].iterrows()]
+        rows = [row for _, row in chosen[chosen["point.phase"] == phase].iterrows()]
         p = contrasts.holm([row["pairs"].p_equivalent(1 - MARGIN, 1 + MARGIN) for row in rows])
         judged += [
             claims.judge(claim, costs.ratio(row), (row["impl"],), adjusted)
@@ -61,21 +62,21 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
 
 def findings(frame: Frame) -> list[str]:
     """What each scale takes over none in each implementation; the control; what is missing."""
-    found = over_none(frame)
+    ratios = over_none(frame)
     said = []
-    for (phase, T, d, scale), rows in found.groupby(["point.phase", "point.T", "point.d", "point.scale"], sort=False):
+    for (phase, T, d, scale), rows in ratios.groupby(["point.phase", "point.T", "point.d", "point.scale"], sort=False):
         parts = [f"{row.impl} {costs.ratio(row).text('.3f')}" for row in rows.itertuples()]
         what = "folded into the weights (the control: nothing is multiplied)" if scale == "folded" else f"of {scale}"
         said.append(
             f"With a scale {what}, {phase}, T = {T}, d = {d}, a call takes this many times as long as without one: "
             f"{', '.join(parts)}."
         )
-    return [*said, *_undecided(found), *frames.shortfall(frame)]
+    return [*said, *_undecided(ratios), *frames.shortfall(frame)]
 
 
-def _undecided(found: Frame) -> list[str]:
+def _undecided(ratios: Frame) -> list[str]:
     """Whether the control shows that this machine could tell 5 % at all."""
-    control = found[found["point.scale"] == "folded"]
+    control = ratios[ratios["point.scale"] == "folded"]
     wide = [row.impl for row in control.itertuples() if row.low < 1 - MARGIN or row.high > 1 + MARGIN]
     if not wide:
         return []
@@ -83,13 +84,16 @@ def _undecided(found: Frame) -> list[str]:
     return [f"The control is known only to worse than 5 % in {names}: nothing follows there from a verdict."]
 
 
-SUITE = Suite(
-    name="scale-cost",
+STORY = Story(
     question="Is the scale itself free?",
-    axes={"T": (512,), "d": (64,), "phase": ("forward", "backward"), "scale": tuple(LEVELS)},
-    case=case,
-    beside=("scale",),
-    implementations=("*/naive", "numpy/blocked", "torch/sdpa", "jax/nn-xla"),
+    method=(
+        "Four heads, float32. Without a scale an implementation multiplies nothing; with a scale of 1 or 1/√d it "
+        "multiplies, or hands the factor to its kernel. All four stand in one block: in every round each has one "
+        "burst, in random order, and ratios are taken round by round. Equal within 5 % is shown by two one-sided "
+        "tests of the median ratio, in every process, adjusted by Holm over the implementations of a phase."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "ratio",
@@ -109,18 +113,19 @@ SUITE = Suite(
             ),
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "Four heads, float32. Without a scale an implementation multiplies nothing; with a scale of 1 or 1/√d it "
-        "multiplies, or hands the factor to its kernel. All four stand in one block: in every round each has one "
-        "burst, in random order, and ratios are taken round by round. Equal within 5 % is shown by two one-sided "
-        "tests of the median ratio, in every process, adjusted by Holm over the implementations of a phase."
-    ),
     limits=(
         "It is about a head size at which no exponential underflows without the scale: larger logits make a softmax "
         "slower by themselves. What folding costs when weights are loaded is not counted."
     ),
+)
+
+SUITE = TimedSuite(
+    name="scale-cost",
+    story=STORY,
+    axes={"T": (512,), "d": (64,), "phase": ("forward", "backward"), "scale": tuple(LEVELS)},
+    case=case,
+    beside=("scale",),
+    implementations=("*/naive", "numpy/blocked", "torch/sdpa", "jax/nn-xla"),
     cell_s=0.5,
     rounds=15,
     weigh=False,

@@ -12,9 +12,10 @@ from typing import Any
 from attnbench.api.suites import (
     Figure,
     Frame,
+    ObservedSuite,
     Optimiser,
     Probe,
-    Suite,
+    Story,
     UsageError,
     claims,
     contrasts,
@@ -60,9 +61,9 @@ def observe(probe: Probe, seed: int, d: int, arm: str, lr: float, optimiser: str
     def right(learner: Any, data: tasks.Batch) -> float:
         return float((learner.predict(data)["tokens"] == data["target"]).mean())
 
-    history = training.fit(learner, train, lambda one: right(one, validation), EVERY)
-    found = {ACCURACY: right(learner, test), "validation": history.best, "parameters": training.count(parameters)}
-    return found | retrieval.first_variances(parameters, train[0]) | history.metrics()
+    trained = training.fit(learner, train, lambda learning: right(learning, validation), EVERY)
+    metrics = {ACCURACY: right(learner, test), "validation": trained.best, "parameters": training.count(parameters)}
+    return metrics | retrieval.first_variances(parameters, train[0]) | trained.metrics()
 
 
 def with_adam(frame: Frame) -> Frame:
@@ -78,10 +79,10 @@ def best(frame: Frame) -> Frame:
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The family of five claims, of Adam alone, in each implementation."""
-    found = []
+    judged = []
     for name, rows in frames.measured(frame, optimiser="adam").groupby("impl", sort=False):
-        found += contrasts.judge_family(family(rows), (str(name),))
-    return found
+        judged += contrasts.judge_family(family(rows), (str(name),))
+    return judged
 
 
 def family(rows: Frame) -> dict[str, contrasts.Contrast]:
@@ -138,31 +139,30 @@ def _sensitivity(rows: Frame, optimiser: str) -> str:
 
 def _folding(ok: Frame) -> list[str]:
     where = {"d": max(frames.levels(ok, "d")), "lr": max(frames.levels(ok, "lr"))}
-    found = contrasts.differences(
+    contrast = contrasts.differences(
         ok[ok["point.optimiser"] == "adam"], ACCURACY, {"arm": "folded", **where}, {"arm": "1/sqrt(d)", **where}
     )
-    if not found.differences:
+    if not contrast.differences:
         return []
     said = (
         f"The scale folded into the initialisation, less the scale itself, at d = {where['d']:g} and learning rate "
-        f"{where['lr']:g}: accuracy {contrasts.text(found)}. Both compute the same at step 0."
+        f"{where['lr']:g}: accuracy {contrasts.text(contrast)}. Both compute the same at step 0."
     )
     return [said]
 
 
-SUITE = Suite(
-    name="scaling",
+STORY = Story(
     question="What does training make of an unscaled score, and can the scale live in the initialisation?",
-    axes={
-        "seed": tuple(range(8)),
-        "d": (16, 64, 256),
-        "arm": ARMS,
-        "lr": (3e-4, 1e-3, 1e-2),
-        "optimiser": ("adam",),
-        "steps": (400,),
-    },
-    observe=observe,
-    implementations=("torch/naive",),
+    method=(
+        "One head looks up the value beside a key among 16 slots (64 keys, 32 values; chance is 1/32). All arms share "
+        "their data and, name by name, their first parameters, of which components of q and k have variance 1 (logged "
+        "as q_variance and k_variance); numbers of parameters differ by less than 5 %. `steps` updates (400 unless "
+        "chosen otherwise) of 64 examples, nothing clipped; the parameters that validated best are tested on examples "
+        "that the split keeps apart. Every learning rate is shown. Differences are paired by seed, with BCa intervals "
+        "and exact sign-flip tests, Holm over the family of five."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "scaling-grid",
@@ -191,20 +191,25 @@ SUITE = Suite(
             caption="Median over seeds, and their middle half. sgd*100 takes a hundred times the rate shown.",
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "One head looks up the value beside a key among 16 slots (64 keys, 32 values; chance is 1/32). All arms share "
-        "their data and, name by name, their first parameters, of which components of q and k have variance 1 (logged "
-        "as q_variance and k_variance); numbers of parameters differ by less than 5 %. `steps` updates (400 unless "
-        "chosen otherwise) of 64 examples, nothing clipped; the parameters that validated best are tested on examples "
-        "that the split keeps apart. Every learning rate is shown. Differences are paired by seed, with BCa intervals "
-        "and exact sign-flip tests, Holm over the family of five."
-    ),
     limits=(
         "A small task and a short training: it shows how the arms differ in how easily they learn, not what a large "
         "model ends at, and no BLEU. The order of arms at one learning rate alone can be any."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="scaling",
+    story=STORY,
+    axes={
+        "seed": tuple(range(8)),
+        "d": (16, 64, 256),
+        "arm": ARMS,
+        "lr": (3e-4, 1e-3, 1e-2),
+        "optimiser": ("adam",),
+        "steps": (400,),
+    },
+    observe=observe,
+    implementations=("torch/naive",),
     tiers={
         "smoke": {"seed": (0, 1), "d": (256,), "arm": ("unscaled", "1/sqrt(d)"), "lr": (1e-2,), "steps": (100,)},
         "full": {"arm": (*ARMS, *MORE_ARMS), "lr": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2), "optimiser": ("adam", "sgd*100")},

@@ -6,8 +6,9 @@ from attnbench.api.suites import (
     AttentionSpec,
     Figure,
     Frame,
+    ObservedSuite,
     Probe,
-    Suite,
+    Story,
     claims,
     diagnostics,
     draws,
@@ -27,8 +28,8 @@ def observe(probe: Probe, d: int, scale: str, distribution: str) -> dict[str, fl
     operands = draws.seeded_operands(heads=heads, queries=QUERIES, keys=KEYS, d=d, distribution=distribution)
     spec = AttentionSpec(scale=draws.named_scale(scale))
     scores = probe.attend(spec, operands, outputs=("scores",)).scores
-    found = {"variance": scores.var(axis=(1, 2, 3)), "mean": scores.mean(axis=(1, 2, 3))}
-    return diagnostics.by_seed(found, kept=("variance",))
+    metrics = {"variance": scores.var(axis=(1, 2, 3)), "mean": scores.mean(axis=(1, 2, 3))}
+    return diagnostics.by_seed(metrics, kept=("variance",))
 
 
 def exponent(rows: Frame, scale: str, **point: str) -> intervals.Interval | None:
@@ -46,8 +47,11 @@ def findings(frame: Frame) -> list[str]:
 def _growth(rows: Frame) -> str:
     parts = []
     for scale in frames.levels(rows, "scale"):
-        found = {one: exponent(rows, scale, distribution=one) for one in frames.levels(rows, "distribution")}
-        texts = [f"{interval.text()} ({name})" for name, interval in found.items() if interval]
+        exponents = {
+            distribution: exponent(rows, scale, distribution=distribution)
+            for distribution in frames.levels(rows, "distribution")
+        }
+        texts = [f"{interval.text()} ({name})" for name, interval in exponents.items() if interval]
         name = "without a scale" if scale == "none" else f"scaled by {scale}"
         parts += [f"{name}, {', '.join(texts)}"] if texts else []
     return f"The variance of the scores goes as a power of d: {'; '.join(parts)}." if parts else ""
@@ -63,16 +67,16 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     return [*normal("none"), *normal("1/sqrt(d)")]
 
 
-SUITE = Suite(
-    name="score-variance",
+STORY = Story(
     question="Does the variance of q·k grow as d, and does the scale undo it?",
-    axes={
-        "d": (1, 4, 16, 64, 256, 1024),
-        "scale": ("none", "1/sqrt(d)", "1/d"),
-        "distribution": ("normal", "uniform", "rademacher"),
-    },
-    observe=observe,
-    implementations=("*/naive",),
+    method=(
+        "Components of q and k are independent, of mean 0 and variance 1, in float64. Each implementation returns its "
+        "scores, after its scale and before the softmax; their variance is taken over queries, keys and heads, for "
+        "eight seeds, and its exponent in d is fitted for each seed. The interval is Student's over seeds. All "
+        "implementations are given the same arrays."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "score-variance",
@@ -94,17 +98,21 @@ SUITE = Suite(
             ),
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "Components of q and k are independent, of mean 0 and variance 1, in float64. Each implementation returns its "
-        "scores, after its scale and before the softmax; their variance is taken over queries, keys and heads, for "
-        "eight seeds, and its exponent in d is fitted for each seed. The interval is Student's over seeds. All "
-        "implementations are given the same arrays."
-    ),
-    tiers={"smoke": {"d": (4, 64), "distribution": ("normal",)}},
     limits=(
         "It shows what follows from independence, not what trained networks do: their queries and keys are neither "
         "independent nor of variance 1."
     ),
+)
+
+SUITE = ObservedSuite(
+    name="score-variance",
+    story=STORY,
+    axes={
+        "d": (1, 4, 16, 64, 256, 1024),
+        "scale": ("none", "1/sqrt(d)", "1/d"),
+        "distribution": ("normal", "uniform", "rademacher"),
+    },
+    observe=observe,
+    implementations=("*/naive",),
+    tiers={"smoke": {"d": (4, 64), "distribution": ("normal",)}},
 )

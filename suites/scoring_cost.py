@@ -14,7 +14,8 @@ from attnbench.api.suites import (
     Figure,
     Frame,
     Problem,
-    Suite,
+    Story,
+    TimedSuite,
     UsageError,
     claims,
     costs,
@@ -67,18 +68,18 @@ def pairs(frame: Frame) -> Frame:
 
 def compared(frame: Frame) -> Frame:
     """The pairs at the point that sentences speak of: the chosen one, else the most work that was done."""
-    found = pairs(frame)
-    if found.empty:
-        return found
-    chosen = found[_at(found, *CHOSEN)]
+    ratios = pairs(frame)
+    if ratios.empty:
+        return ratios
+    chosen = ratios[_at(ratios, *CHOSEN)]
     if len(chosen):
         return chosen
-    top = found.loc[(found["point.T"] ** 2 * found["point.d"]).idxmax()]
-    return found[_at(found, top["point.T"], top["point.d"], top["point.phase"])]
+    top = ratios.loc[(ratios["point.T"] ** 2 * ratios["point.d"]).idxmax()]
+    return ratios[_at(ratios, top["point.T"], top["point.d"], top["point.phase"])]
 
 
-def _at(found: Frame, T: int, d: int, phase: str) -> Frame:
-    return (found["point.T"] == T) & (found["point.d"] == d) & (found["point.phase"] == phase)
+def _at(ratios: Frame, T: int, d: int, phase: str) -> Frame:
+    return (ratios["point.T"] == T) & (ratios["point.d"] == d) & (ratios["point.phase"] == phase)
 
 
 def findings(frame: Frame) -> list[str]:
@@ -86,8 +87,8 @@ def findings(frame: Frame) -> list[str]:
     chosen = compared(frame)
     if chosen.empty:
         return frames.shortfall(frame)
-    found = pairs(frame)
-    trained = found[_at(found, *CHOSEN[:2], "backward")]
+    ratios = pairs(frame)
+    trained = ratios[_at(ratios, *CHOSEN[:2], "backward")]
     others = [score for score in chosen["point.score"].unique() if score != ADDITIVE]
     said = [*_cost(chosen, ADDITIVE), *_cost(trained, ADDITIVE)]
     said += [_times(chosen, score) for score in others]
@@ -122,12 +123,12 @@ def _growth(frame: Frame) -> list[str]:
     said = []
     for column, what in (("time_median_s", "time"), ("peak_bytes", "memory")):
         for axis, (rows, fixed) in along.items():
-            found = {
+            exponents = {
                 score: _exponents(rows[rows["point.score"] == score], column, f"point.{axis}")
                 for score in (BASE, ADDITIVE)
             }
-            parts = [f"{score}: {', '.join(powers)}" for score, powers in found.items() if powers]
-            levels = ", ".join(str(one) for one in sorted(rows[f"point.{axis}"].unique()))
+            parts = [f"{score}: {', '.join(powers)}" for score, powers in exponents.items() if powers]
+            levels = ", ".join(str(level) for level in sorted(rows[f"point.{axis}"].unique()))
             if parts:
                 said.append(
                     f"Forward {what} goes with this power of {axis} ({fixed}, fitted over {axis} = {levels}): "
@@ -147,9 +148,9 @@ def _exponents(rows: Frame, column: str, axis: str) -> list[str]:
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The two halves of the paper's sentence, for each implementation, at the point that was chosen beforehand."""
-    found = pairs(frame)
+    ratios = pairs(frame)
     judged = []
-    for row in found[_at(found, *CHOSEN) & (found["point.score"] == ADDITIVE)].itertuples():
+    for row in ratios[_at(ratios, *CHOSEN) & (ratios["point.score"] == ADDITIVE)].itertuples():
         judged.append(claims.judge("dot-faster", costs.ratio(row), (row.impl,)))
         ratio = row.memory_ratio
         exact = None if math.isnan(ratio) else intervals.Interval(ratio, ratio, ratio, 1)
@@ -158,16 +159,16 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
 
 
 def _additive_pairs(frame: Frame) -> Frame:
-    found = pairs(frame)
-    return found[found["point.score"] == ADDITIVE]
+    ratios = pairs(frame)
+    return ratios[ratios["point.score"] == ADDITIVE]
 
 
-def _along_lengths(found: Frame) -> Frame:
-    return found[found["point.d"] == CHOSEN[1]]
+def _along_lengths(ratios: Frame) -> Frame:
+    return ratios[ratios["point.d"] == CHOSEN[1]]
 
 
-def _along_sizes(found: Frame) -> Frame:
-    return found[found["point.T"] == CHOSEN[0]]
+def _along_sizes(ratios: Frame) -> Frame:
+    return ratios[ratios["point.T"] == CHOSEN[0]]
 
 
 def _two_scores(frame: Frame) -> Frame:
@@ -192,19 +193,17 @@ def _by_score(name: str, title: str, y: str, caption: str) -> Figure:
     )
 
 
-SUITE = Suite(
-    name="scoring-cost",
+STORY = Story(
     question="How much slower and how much larger is additive attention than dot-product attention?",
-    axes={
-        "T": (64, 128, 256, 512),
-        "d": (16, 64, 256),
-        "phase": ("forward", "backward"),
-        "score": tuple(SPECS),
-    },
-    case=case,
-    beside=("score",),
-    thin=(on_the_cross, others_in_the_middle),
-    implementations=("*/naive", "numpy/blocked", "torch/chunked", "jax/fused", "jax/chunked"),
+    method=(
+        "One head, float32; the hidden size of additive attention is d. Written out (naive), learned scores go through "
+        "an array of T × T × d; numpy/blocked, torch/chunked and jax/chunked sum over hidden units one at a time, and "
+        "jax/fused leaves it to the compiler. All scores of a size stand in one block, and ratios "
+        "are taken of bursts of the same round. Lengths at d = 64, head sizes at T = 256, backward at T = 256, d = 64; "
+        "T²·d is at most 1024²·64 (backward 512²·64), since the float64 reference is written out too."
+    ),
+    findings=findings,
+    claims=verdicts,
     figures=(
         Figure(
             "time-ratio",
@@ -249,19 +248,25 @@ SUITE = Suite(
             "Forward, d = 64. High-water mark during the call less the level just before it.",
         ),
     ),
-    findings=findings,
-    claims=verdicts,
-    method=(
-        "One head, float32; the hidden size of additive attention is d. Written out (naive), learned scores go through "
-        "an array of T × T × d; numpy/blocked, torch/chunked and jax/chunked sum over hidden units one at a time, and "
-        "jax/fused leaves it to the compiler. All scores of a size stand in one block, and ratios "
-        "are taken of bursts of the same round. Lengths at d = 64, head sizes at T = 256, backward at T = 256, d = 64; "
-        "T²·d is at most 1024²·64 (backward 512²·64), since the float64 reference is written out too."
-    ),
     limits=(
         "It is about one head on this machine and these implementations: a kernel written for additive attention might "
         "be faster than all of them. A ratio is over the same implementation's dot product, not over the fastest one."
     ),
+)
+
+SUITE = TimedSuite(
+    name="scoring-cost",
+    story=STORY,
+    axes={
+        "T": (64, 128, 256, 512),
+        "d": (16, 64, 256),
+        "phase": ("forward", "backward"),
+        "score": tuple(SPECS),
+    },
+    case=case,
+    thin=(on_the_cross, others_in_the_middle),
+    beside=("score",),
+    implementations=("*/naive", "numpy/blocked", "torch/chunked", "jax/fused", "jax/chunked"),
     cell_s=0.3,
     tiers={
         "full": {

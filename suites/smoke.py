@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from attnbench.api.suites import AttentionSpec, Case, Figure, Frame, Problem, Suite
+from attnbench.api.suites import AttentionSpec, Case, Figure, Frame, Problem, Story, TimedSuite
 
 # One forward pass over all lengths, and at one length what a user does besides: training, and half the bits.
 TRAINED = 512
@@ -111,21 +111,14 @@ def _by_setting(name: str, title: str, y: str, caption: str) -> Figure:
     return Figure(name, title, x="impl", y=y, col="point.setting", kind="bar", data=settings, caption=caption)
 
 
-SUITE = Suite(
-    name="smoke",
+STORY = Story(
     question="How fast is attention on this machine, in which framework, and what does it cost in memory?",
-    axes={"setting": SETTINGS, "T": (128, 512, 1024, DECODED)},
-    case=case,
-    # Those that run on a CPU; the kernels that need a GPU are chosen with --impl.
-    implementations=(
-        "numpy/*",
-        "torch/naive",
-        "torch/sdpa",
-        "torch/sdpa-math",
-        "torch/sdpa-flash",
-        "jax/naive",
-        "jax/nn-xla",
+    method=(
+        "B = 1, 8 heads, D = 64: a forward pass at three lengths in float32; at T = 512 causal training (forward and "
+        "backward), and a causal forward pass in bfloat16; and one decoding step over 2048 keys with 8 query and 2 key "
+        "heads. Every cell is checked against the float64 oracle before it is timed."
     ),
+    findings=findings,
     figures=(
         _over_lengths(
             "time",
@@ -157,12 +150,23 @@ SUITE = Suite(
             caption="One point for each case: the largest error as a fraction of the bound that it must stay within.",
         ),
     ),
-    findings=findings,
-    method=(
-        "B = 1, 8 heads, D = 64: a forward pass at three lengths in float32; at T = 512 causal training (forward and "
-        "backward), and a causal forward pass in bfloat16; and one decoding step over 2048 keys with 8 query and 2 key "
-        "heads. Every cell is checked against the float64 oracle before it is timed."
+    limits="One batch entry and small sizes, chosen to be done in minutes; larger problems rank differently.",
+)
+
+SUITE = TimedSuite(
+    name="smoke",
+    story=STORY,
+    axes={"setting": SETTINGS, "T": (128, 512, 1024, DECODED)},
+    case=case,
+    # Those that run on a CPU; the kernels that need a GPU are chosen with --impl.
+    implementations=(
+        "numpy/*",
+        "torch/naive",
+        "torch/sdpa",
+        "torch/sdpa-math",
+        "torch/sdpa-flash",
+        "jax/naive",
+        "jax/nn-xla",
     ),
     cell_s=0.4,
-    limits="One batch entry and small sizes, chosen to be done in minutes; larger problems rank differently.",
 )

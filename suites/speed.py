@@ -6,7 +6,7 @@ On a two-core machine the default selection is 14 cases of 8 implementations, ab
 
 from __future__ import annotations
 
-from attnbench.api.suites import Case, Figure, Frame, Suite, catalogue, costs, frames
+from attnbench.api.suites import Case, Figure, Frame, Story, TimedSuite, catalogue, costs, frames
 
 BASE, CAUSAL = "h4-d64", "h4-d64-causal"
 SHAPES = (BASE, CAUSAL, "h4-d128", "h8-2-d128-causal")
@@ -63,13 +63,13 @@ def findings(frame: Frame) -> list[str]:
 
 def _over(frame: Frame, axis: str, base: str) -> list[str]:
     """What another level of an axis costs over its base, at the largest point where both were measured."""
-    found = costs.over_base(frame, axis, base)
+    ratios = costs.over_base(frame, axis, base)
     said = []
-    for level, rows in found.groupby(axis, sort=False):
+    for level, rows in ratios.groupby(axis, sort=False):
         at = rows[rows["point.tokens"] == rows["point.tokens"].max()]
-        for shape, here in at.groupby("point.shape", sort=False):
-            parts = [f"{row.impl} {costs.ratio(row).text('.3g')}" for row in here.itertuples()]
-            where = f"{shape}, {here['point.tokens'].iloc[0]} tokens"
+        for shape, of_shape in at.groupby("point.shape", sort=False):
+            parts = [f"{row.impl} {costs.ratio(row).text('.3g')}" for row in of_shape.itertuples()]
+            where = f"{shape}, {of_shape['point.tokens'].iloc[0]} tokens"
             said.append(f"{where}: {level} takes this many times as long as {base}: {', '.join(parts)}.")
     return said
 
@@ -89,26 +89,16 @@ def over_prefill(frame: Frame) -> Frame:
     return costs.over_base(frame, "point.phase", "prefill")
 
 
-SUITE = Suite(
-    name="speed",
+STORY = Story(
     question="How long does attention take, by length, head size, mask, grouped keys, dtype and phase?",
-    axes={
-        "tokens": (128, 512, 2048, 8192),
-        "shape": SHAPES,
-        "phase": ("prefill", "train"),
-        "dtype": ("float32", "bfloat16"),
-        "batch": (1,),
-    },
-    case=case,
-    thin=(lengths, phases, dtypes, both),
-    refuse=costs.refuse_scores_above(MOST_SCORES, STORES_SCORES),
-    implementations=(
-        *("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "torch/sdpa-math", "torch/sdpa-flash"),
-        *(
-            "jax/naive",
-            "jax/nn-xla",
-        ),
+    method=(
+        "By itself the suite asks about one attention layer: four heads of 64 at every length; at 512 and 2048 "
+        "tokens also causal, with heads of 128, and with eight heads of 128 that share two of keys; the causal "
+        "shape besides in bfloat16, and in training (forward and backward). Prefill is a forward pass over all "
+        "tokens; decode, where asked for, one new token over a cache of the others. Every cell is checked against "
+        "the float64 oracle before it is timed."
     ),
+    findings=findings,
     figures=(
         Figure(
             "time",
@@ -163,18 +153,32 @@ SUITE = Suite(
             caption="Counted in products, training costs 3.5 forward passes (Dao 2022): 1 and five products for two.",
         ),
     ),
-    findings=findings,
-    method=(
-        "By itself the suite asks about one attention layer: four heads of 64 at every length; at 512 and 2048 "
-        "tokens also causal, with heads of 128, and with eight heads of 128 that share two of keys; the causal "
-        "shape besides in bfloat16, and in training (forward and backward). Prefill is a forward pass over all "
-        "tokens; decode, where asked for, one new token over a cache of the others. Every cell is checked against "
-        "the float64 oracle before it is timed."
-    ),
     limits=(
         "One layer by itself, its operands in memory already: no projections, no rotary embedding, and in decode no "
         "writing of the cache. One batch entry and few heads, so that it is done on two cores; more heads and batches "
         "fill more cores. What stores all scores is left out where one array of them is above 1 GiB."
+    ),
+)
+
+SUITE = TimedSuite(
+    name="speed",
+    story=STORY,
+    axes={
+        "tokens": (128, 512, 2048, 8192),
+        "shape": SHAPES,
+        "phase": ("prefill", "train"),
+        "dtype": ("float32", "bfloat16"),
+        "batch": (1,),
+    },
+    case=case,
+    thin=(lengths, phases, dtypes, both),
+    refuse=costs.refuse_scores_above(MOST_SCORES, STORES_SCORES),
+    implementations=(
+        *("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "torch/sdpa-math", "torch/sdpa-flash"),
+        *(
+            "jax/naive",
+            "jax/nn-xla",
+        ),
     ),
     cell_s=0.5,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from attnbench.api.suites import Case, Figure, Frame, Suite, catalogue, costs
+from attnbench.api.suites import Case, Figure, Frame, Story, TimedSuite, catalogue, costs
 
 
 def counts(cores: int) -> tuple[int, ...]:
@@ -34,28 +34,28 @@ def trained(phase: str, tokens: int) -> bool:
 
 def speedups(frame: Frame) -> Frame:
     """Every number of threads over one: ``speedup`` with ``least`` and ``most``, and ``efficiency``, its part."""
-    found = costs.over_base(frame, "threads", 1)
-    return found.assign(
-        speedup=1 / found["time_ratio"],
-        least=1 / found["high"],
-        most=1 / found["low"].where(found["low"] > 0),
-        efficiency=1 / found["time_ratio"] / found["threads"],
+    ratios = costs.over_base(frame, "threads", 1)
+    return ratios.assign(
+        speedup=1 / ratios["time_ratio"],
+        least=1 / ratios["high"],
+        most=1 / ratios["low"].where(ratios["low"] > 0),
+        efficiency=1 / ratios["time_ratio"] / ratios["threads"],
         status="ok",
     )
 
 
 def with_one(frame: Frame) -> Frame:
     """The speedups with the point of one thread."""
-    found = speedups(frame)
-    one = frame[frame["threads"] == 1].assign(speedup=1.0, efficiency=1.0)
-    return costs.stacked(one[one["impl"].isin(set(found["impl"]))], found)
+    gained = speedups(frame)
+    alone = frame[frame["threads"] == 1].assign(speedup=1.0, efficiency=1.0)
+    return costs.stacked(alone[alone["impl"].isin(set(gained["impl"]))], gained)
 
 
 def findings(frame: Frame) -> list[str]:
     """The speedup of each implementation with the most threads, and who gains nothing that the intervals show."""
-    found = speedups(frame)
+    gained = speedups(frame)
     said = []
-    top = found[found["threads"] == found["threads"].max()] if len(found) else found
+    top = gained[gained["threads"] == gained["threads"].max()] if len(gained) else gained
     for (tokens, phase), rows in top.groupby(["point.tokens", "point.phase"], sort=False):
         parts = [
             f"{row.impl} {row.speedup:.3g} [{row.least:.3g}, {row.most:.3g}]"
@@ -68,28 +68,19 @@ def findings(frame: Frame) -> list[str]:
     flat = sorted(set(top["impl"]) - set(top[top["least"] > 1]["impl"])) if len(top) else []
     if flat:
         said.append(f"No gain that the intervals show in any case: {', '.join(flat)}.")
-    if found.empty:
+    if gained.empty:
         said.append("Only one number of threads was measured, so that nothing is said about scaling.")
     return [*said, *costs.shortfall(frame)]
 
 
-SUITE = Suite(
-    name="threads",
+STORY = Story(
     question="How much faster does attention become with more threads?",
-    axes={
-        "shape": ("h4-d64",),
-        "tokens": (512, 2048),
-        "phase": ("prefill", "train", "decode"),
-        "dtype": ("float32",),
-        "batch": (1,),
-    },
-    case=case,
-    thin=(trained,),
-    threads=counts(usable_cores()),
-    implementations=(
-        *("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "torch/sdpa-math", "jax/naive"),
-        *("jax/nn-xla",),
+    method=(
+        "By itself four heads of 64 in float32, forward at 512 and 2048 tokens, training at 512 and decoding over "
+        "2048. The same number of threads is set in every framework and verified before anything is measured; each "
+        "number has its processes and its ceilings."
     ),
+    findings=findings,
     figures=(
         Figure(
             "speedup",
@@ -120,15 +111,28 @@ SUITE = Suite(
             caption="1 is a core's worth for every thread.",
         ),
     ),
-    findings=findings,
-    method=(
-        "By itself four heads of 64 in float32, forward at 512 and 2048 tokens, training at 512 and decoding over "
-        "2048. The same number of threads is set in every framework and verified before anything is measured; each "
-        "number has its processes and its ceilings."
-    ),
     limits=(
         "Two hardware threads of one core count as two here, and neighbours on a shared machine take from both. Beyond "
         "the cores of this machine nothing is said."
     ),
+)
+
+SUITE = TimedSuite(
+    name="threads",
+    story=STORY,
+    axes={
+        "shape": ("h4-d64",),
+        "tokens": (512, 2048),
+        "phase": ("prefill", "train", "decode"),
+        "dtype": ("float32",),
+        "batch": (1,),
+    },
+    case=case,
+    thin=(trained,),
+    implementations=(
+        *("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "torch/sdpa-math", "jax/naive"),
+        *("jax/nn-xla",),
+    ),
+    threads=counts(usable_cores()),
     cell_s=0.5,
 )

@@ -19,30 +19,30 @@ GROUPS = {"ablations-smoke": "smoke", "ablations-standard": STANDARD, "ablations
 
 def expanded(names: Sequence[str]) -> list[str | Suite]:
     """The suites that names stand for: a group's name stands for its suites, every other for itself."""
-    found: list[str | Suite] = []
+    suites: list[str | Suite] = []
     for name in names:
-        found += members(name) if name in GROUPS else [name]
-    return found
+        suites += members(name) if name in GROUPS else [name]
+    return suites
 
 
 def suites_of(names: Sequence[str]) -> list[Suite]:
     """The same, every suite loaded. Raises ``UsageError`` for an unknown name."""
-    return [discover.suite(one) if isinstance(one, str) else one for one in expanded(names)]
+    return [discover.suite(suite) if isinstance(suite, str) else suite for suite in expanded(names)]
 
 
 def members(group: str) -> list[Suite]:
     """The suites of a group at the group's levels; a suite without levels for the full tier stands at its own."""
     tier = GROUPS[group]
-    return [one.with_axes(one.tiers.get(tier, {})) for one in _tiered() if tier != "smoke" or tier in one.tiers]
+    return [suite.with_axes(suite.tiers.get(tier, {})) for suite in _tiered() if tier != "smoke" or tier in suite.tiers]
 
 
 def _tiered() -> list[Suite]:
-    found = []
+    suites = []
     for name in discover.suite_names():
         try:
-            one = discover.suite(name)
+            suite = discover.suite(name)
         except UsageError:
             continue  # a broken suite of somebody else's; `attnbench list suites` says what is wrong with it
-        if one.tiers:
-            found.append(one)
-    return found
+        if suite.tiers:
+            suites.append(suite)
+    return suites

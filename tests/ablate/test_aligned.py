@@ -21,26 +21,26 @@ def perfect(kind: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 
 @pytest.mark.parametrize(("kind", "direction"), [("copy", 1.0), ("reverse", -1.0)])
 def test_a_perfect_alignment_and_its_controls(kind: str, direction: float) -> None:
-    found = aligned.with_controls("x", *perfect(kind), LENGTHS, seed=0)
-    assert found["aligned.x"] == found["near.x"] == 1.0
-    assert found["aligned_uniform.x"] == pytest.approx(1 / LENGTH, abs=1e-12)
-    assert found["aligned_permuted.x"] == pytest.approx(1 / LENGTH, abs=0.06)
-    assert found["aligned_other.x"] == 1.0  # the order is the same in every example
-    assert found["monotone.x"] == direction
-    assert abs(found["monotone_permuted.x"]) < 0.15
+    metrics = aligned.with_controls("x", *perfect(kind), LENGTHS, seed=0)
+    assert metrics["aligned.x"] == metrics["near.x"] == 1.0
+    assert metrics["aligned_uniform.x"] == pytest.approx(1 / LENGTH, abs=1e-12)
+    assert metrics["aligned_permuted.x"] == pytest.approx(1 / LENGTH, abs=0.06)
+    assert metrics["aligned_other.x"] == 1.0  # the order is the same in every example
+    assert metrics["monotone.x"] == direction
+    assert abs(metrics["monotone_permuted.x"]) < 0.15
 
 
 def test_an_order_that_follows_the_content_is_not_that_of_another_example() -> None:
-    found = aligned.with_controls("x", *perfect("sort"), LENGTHS, seed=0)
-    assert found["aligned.x"] == 1.0
-    assert found["aligned_other.x"] < 0.4
+    metrics = aligned.with_controls("x", *perfect("sort"), LENGTHS, seed=0)
+    assert metrics["aligned.x"] == 1.0
+    assert metrics["aligned_other.x"] < 0.4
 
 
 def test_a_neighbour_is_near_and_not_at_the_place() -> None:
     weights, places = perfect("copy")
-    found = aligned.with_controls("x", np.roll(weights, 1, -1), places, LENGTHS, seed=0)
-    assert found["aligned.x"] == 0.0
-    assert found["near.x"] == 1.0
+    metrics = aligned.with_controls("x", np.roll(weights, 1, -1), places, LENGTHS, seed=0)
+    assert metrics["aligned.x"] == 0.0
+    assert metrics["near.x"] == 1.0
 
 
 def test_uniform_weights_have_no_order() -> None:
@@ -55,9 +55,9 @@ def test_a_permutation_keeps_every_row_that_counts_and_leaves_the_rest() -> None
     outputs = np.array([6, 4, 0])
     mixed = aligned.permuted(weights, outputs, seed=1)
     assert not np.array_equal(mixed, weights)
-    for one, other, count in zip(weights, mixed, outputs, strict=True):
-        np.testing.assert_array_equal(one[count:], other[count:])
-        assert sorted(map(tuple, one)) == sorted(map(tuple, other))
+    for example, other, count in zip(weights, mixed, outputs, strict=True):
+        np.testing.assert_array_equal(example[count:], other[count:])
+        assert sorted(map(tuple, example)) == sorted(map(tuple, other))
     np.testing.assert_array_equal(mixed, aligned.permuted(weights, outputs, seed=1))
 
 

@@ -14,8 +14,8 @@ LENGTHS, OUTPUTS = [4, 2], [2, 3]
 
 
 def frame() -> pd.DataFrame:
-    found = alignments.metrics(WEIGHTS, READ, WRITTEN, LENGTHS, OUTPUTS)
-    rows = [helpers.row("torch/naive", {"seed": 0, "arm": arm}, found) for arm in ("dot", "scaled")]
+    metrics = alignments.metrics(WEIGHTS, READ, WRITTEN, LENGTHS, OUTPUTS)
+    rows = [helpers.row("torch/naive", {"seed": 0, "arm": arm}, metrics) for arm in ("dot", "scaled")]
     rows.append(helpers.row("torch/naive", {"seed": 1, "arm": "dot"}, {"accuracy": 1.0}))
     return pd.DataFrame(rows)
 

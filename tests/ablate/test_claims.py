@@ -33,10 +33,10 @@ CASES = [
 
 @pytest.mark.parametrize(("claim", "value", "low", "high", "verdict"), CASES)
 def test_the_verdict_follows_the_interval(claim: str, value: float, low: float, high: float, verdict: str) -> None:
-    found = claims.judge(claim, Interval(value, low, high, 8))
-    assert found.verdict == verdict
-    assert found.verdict in claims.VERDICTS
-    assert found.row()["ours"] == value
+    judged = claims.judge(claim, Interval(value, low, high, 8))
+    assert judged.verdict == verdict
+    assert judged.verdict in claims.VERDICTS
+    assert judged.row()["ours"] == value
 
 
 def test_without_a_measurement_a_claim_is_out_of_scope() -> None:
@@ -51,12 +51,12 @@ def test_an_unknown_claim_is_refused_with_a_hint() -> None:
 
 def test_every_claim_says_where_it_was_read_and_has_a_range_without_the_null_value() -> None:
     assert claims.claims()
-    for one in claims.claims().values():
-        assert one.source
-        assert one.row
-        assert one.published
-        assert one.low < one.high
-        assert one.equivalence == (one.low <= one.null <= one.high)
+    for claim in claims.claims().values():
+        assert claim.source
+        assert claim.row
+        assert claim.published
+        assert claim.low < claim.high
+        assert claim.equivalence == (claim.low <= claim.null <= claim.high)
 
 
 def test_implementations_with_the_same_numbers_share_a_row() -> None:
@@ -68,9 +68,9 @@ def test_implementations_with_the_same_numbers_share_a_row() -> None:
         value = float(rows["value"].iloc[0])
         return Interval(value, value, value, 8)
 
-    found = claims.judge_each(frame, "variance-grows-as-d", quantity)
-    assert [(one.implementations, one.verdict) for one in found] == [
+    verdicts = claims.judge_each(frame, "variance-grows-as-d", quantity)
+    assert [(verdict.implementations, verdict.verdict) for verdict in verdicts] == [
         (("a/x", "b/x"), "reproduced"),
         (("c/x",), "direction only"),
     ]
-    assert [one.row()["implementations"] for one in found] == ["a/x, b/x", "c/x"]
+    assert [verdict.row()["implementations"] for verdict in verdicts] == ["a/x, b/x", "c/x"]

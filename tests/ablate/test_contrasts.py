@@ -35,10 +35,10 @@ def test_five_pairs_are_too_few_for_any_test() -> None:
 
 
 def test_the_interval_is_scipys_bca_and_the_same_every_time() -> None:
-    found = Contrast(GROWTH).interval()
+    interval = Contrast(GROWTH).interval()
     expected = stats.bootstrap((np.array(GROWTH),), np.mean, method="BCa", n_resamples=9999, rng=0).confidence_interval
-    assert (found.low, found.high) == (expected.low, expected.high)
-    assert found == Contrast(GROWTH).interval()
+    assert (interval.low, interval.high) == (expected.low, expected.high)
+    assert interval == Contrast(GROWTH).interval()
     assert Contrast((0.5,) * 8).interval() == Interval(0.5, 0.5, 0.5, 8)
 
 
@@ -68,21 +68,21 @@ def frame(**arms: list[float]) -> pd.DataFrame:
 
 def test_differences_are_paired_by_seed_and_a_missing_seed_has_no_pair() -> None:
     rows = frame(a=[0.9, 0.8, 0.7], b=[0.5, 0.6]).sample(frac=1, random_state=1)
-    found = contrasts.differences(rows, "accuracy", {"arm": "a"}, {"arm": "b"})
-    assert found.differences == pytest.approx((0.4, 0.2))
+    contrast = contrasts.differences(rows, "accuracy", {"arm": "a"}, {"arm": "b"})
+    assert contrast.differences == pytest.approx((0.4, 0.2))
 
 
 def test_a_family_adjusts_its_p_values_and_keeps_what_cannot_be_tested_out_of_scope() -> None:
     gain, none = Contrast((0.6,) * 8), Contrast((0.1, -0.1) * 4)
-    asked = {"attention-beats-fixed": gain, "dot-beats-general": none, "reversing-helps": Contrast((0.1, 0.1))}
-    found = {one.claim.id: one for one in contrasts.judge_family(asked, ("torch/naive",))}
-    assert found["attention-beats-fixed"].verdict == "reproduced"
-    assert found["attention-beats-fixed"].p == pytest.approx(2 * 2 / 2**8)
-    assert found["dot-beats-general"].verdict == "not detected"
-    assert found["reversing-helps"].verdict == "out of scope"
-    assert found["reversing-helps"].ours is None
+    family = {"attention-beats-fixed": gain, "dot-beats-general": none, "reversing-helps": Contrast((0.1, 0.1))}
+    verdicts = {verdict.claim.id: verdict for verdict in contrasts.judge_family(family, ("torch/naive",))}
+    assert verdicts["attention-beats-fixed"].verdict == "reproduced"
+    assert verdicts["attention-beats-fixed"].p == pytest.approx(2 * 2 / 2**8)
+    assert verdicts["dot-beats-general"].verdict == "not detected"
+    assert verdicts["reversing-helps"].verdict == "out of scope"
+    assert verdicts["reversing-helps"].ours is None
     asked_for = {"claim", "source", "row", "published", "ours", "low", "high", "n_seeds", "p", "margin", "verdict"}
-    assert set(found["dot-beats-general"].row()) >= asked_for
+    assert set(verdicts["dot-beats-general"].row()) >= asked_for
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,6 @@ def test_a_verdict_needs_the_interval_and_the_test(
 
 
 def test_every_margin_of_equivalence_is_bounded_on_both_sides() -> None:
-    margins = [one for one in claims().values() if one.equivalence]
+    margins = [claim for claim in claims().values() if claim.equivalence]
     assert margins
-    assert all(np.isfinite([one.low, one.high]).all() and one.low < one.null < one.high for one in margins)
+    assert all(np.isfinite([claim.low, claim.high]).all() and claim.low < claim.null < claim.high for claim in margins)

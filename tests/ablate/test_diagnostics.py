@@ -20,8 +20,8 @@ def softmax(row: list[float]) -> np.ndarray:
 
 @given(logits)
 def test_entropy_lies_between_zero_and_log_n(row: list[float]) -> None:
-    found = float(diagnostics.entropy(softmax(row)))
-    assert -1e-12 <= found <= math.log(len(row)) + 1e-12
+    entropy = float(diagnostics.entropy(softmax(row)))
+    assert -1e-12 <= entropy <= math.log(len(row)) + 1e-12
 
 
 @pytest.mark.parametrize("n", [2, 3, 64])
@@ -85,7 +85,7 @@ def test_the_quantile_fan_is_per_seed_and_in_order() -> None:
 @given(st.floats(-3.0, 3.0), st.floats(0.01, 100.0))
 def test_a_power_law_has_its_exponent(power: float, factor: float) -> None:
     x = [1.0, 4.0, 16.0, 256.0]
-    assert diagnostics.loglog_slope(x, [factor * one**power for one in x]) == pytest.approx(power, abs=1e-9)
+    assert diagnostics.loglog_slope(x, [factor * value**power for value in x]) == pytest.approx(power, abs=1e-9)
 
 
 @pytest.mark.parametrize(("x", "y"), [([2.0, 2.0], [1.0, 2.0]), ([1.0, 2.0], [0.0, 1.0]), ([4.0], [1.0])])
@@ -95,8 +95,8 @@ def test_an_exponent_without_a_line_is_refused(x: list[float], y: list[float]) -
 
 
 def test_numbers_by_seed_hold_the_mean_and_the_kept_ones() -> None:
-    found = diagnostics.by_seed({"a": np.array([1.0, 3.0]), "b": np.array([2.0, 2.0])}, kept=("a",))
-    assert found == {"a": 2.0, "b": 2.0, "a.seed0": 1.0, "a.seed1": 3.0}
+    metrics = diagnostics.by_seed({"a": np.array([1.0, 3.0]), "b": np.array([2.0, 2.0])}, kept=("a",))
+    assert metrics == {"a": 2.0, "b": 2.0, "a.seed0": 1.0, "a.seed1": 3.0}
 
 
 @given(logits)

@@ -10,8 +10,8 @@ from attnbench.analysis.intervals import Interval, geometric_interval, mean_inte
 
 def test_the_interval_covers_as_often_as_it_says() -> None:
     rng = np.random.default_rng(5)
-    found = [mean_interval(row) for row in rng.standard_normal((1000, 8))]
-    covered = sum(one.low <= 0 <= one.high for one in found)
+    intervals = [mean_interval(row) for row in rng.standard_normal((1000, 8))]
+    covered = sum(interval.low <= 0 <= interval.high for interval in intervals)
     assert 930 <= covered <= 970
 
 
@@ -30,9 +30,9 @@ def test_values_that_are_not_finite_are_refused(values: list[float]) -> None:
 
 
 def test_ratios_are_averaged_on_the_log_scale() -> None:
-    found = geometric_interval([0.5, 2.0])
-    assert found.value == pytest.approx(1.0)
-    assert found.low * found.high == pytest.approx(1.0)
+    interval = geometric_interval([0.5, 2.0])
+    assert interval.value == pytest.approx(1.0)
+    assert interval.low * interval.high == pytest.approx(1.0)
     with pytest.raises(ValueError, match="above 0"):
         geometric_interval([1.0, 0.0])
 

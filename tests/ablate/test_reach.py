@@ -26,9 +26,9 @@ def test_the_nearest_state_is_the_last_that_its_direction_makes() -> None:
 def test_a_fall_is_found_again() -> None:
     np.testing.assert_allclose(reach.by_steps(falling(0.5)), 10.0 ** (-0.5 * np.arange(T + S - 1)))
     places = np.zeros((3, T), int)
-    found = reach.summary("x", falling(0.5), places, 1)
-    assert found["x.fall"] == pytest.approx(0.5 * (T + S - 2))
-    assert found["x.step3"] == pytest.approx(10**-1.5)
+    metrics = reach.summary("x", falling(0.5), places, 1)
+    assert metrics["x.fall"] == pytest.approx(0.5 * (T + S - 2))
+    assert metrics["x.step3"] == pytest.approx(10**-1.5)
     level = reach.summary("x", falling(0.0), places, 2)
     assert level["x.fall"] == 0.0
     assert level["x.right"] == pytest.approx(1.0)
@@ -44,5 +44,5 @@ def test_the_right_place_is_looked_up() -> None:
 
 def test_a_gradient_that_is_nothing_is_a_number_all_the_same() -> None:
     nothing = {name: np.zeros((1, T, S)) for name in ("forward", "backward")}
-    found = reach.summary("x", nothing, np.zeros((1, T), int), 1)
-    assert all(map(math.isfinite, found.values()))
+    metrics = reach.summary("x", nothing, np.zeros((1, T), int), 1)
+    assert all(map(math.isfinite, metrics.values()))

@@ -12,10 +12,10 @@ RETRIEVAL = tasks.RetrievalTask()
 
 
 def digest(batch: tasks.Batch) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in sorted(batch):
-        found.update(name.encode() + np.ascontiguousarray(batch[name], "<i8").tobytes())
-    return found.hexdigest()[:16]
+        digest.update(name.encode() + np.ascontiguousarray(batch[name], "<i8").tobytes())
+    return digest.hexdigest()[:16]
 
 
 GOLDEN = {
@@ -78,7 +78,7 @@ def contents(batch: tasks.Batch) -> set[tuple[int, ...]]:
     if "source" in batch:
         return {tuple(row[:n]) for row, n in zip(batch["source"], batch["lengths"], strict=True)}
     pairs = [sorted(zip(k, v, strict=True)) for k, v in zip(batch["keys"], batch["values"], strict=True)]
-    return {(*tuple(np.ravel(one)), int(q)) for one, q in zip(pairs, batch["query"], strict=True)}
+    return {(*tuple(np.ravel(pair)), int(q)) for pair, q in zip(pairs, batch["query"], strict=True)}
 
 
 def test_no_example_is_in_two_splits_whatever_the_seed_and_the_padding() -> None:
@@ -108,15 +108,15 @@ def test_the_order_of_the_slots_does_not_change_the_split() -> None:
 
 
 def test_splits_have_their_shares() -> None:
-    found = tasks.split_of(np.arange(20000)[:, None])
-    np.testing.assert_allclose(np.bincount(found) / 20000, [0.8, 0.1, 0.1], atol=0.01)
+    places = tasks.split_of(np.arange(20000)[:, None])
+    np.testing.assert_allclose(np.bincount(places) / 20000, [0.8, 0.1, 0.1], atol=0.01)
 
 
 def test_batches_are_in_order_and_whole() -> None:
     data = RETRIEVAL.draw(0, "train", 10)
-    found = tasks.batches(data, 4)
-    assert len(found) == 2
-    assert found[1]["target"].tolist() == data["target"][4:8].tolist()
+    cut = tasks.batches(data, 4)
+    assert len(cut) == 2
+    assert cut[1]["target"].tolist() == data["target"][4:8].tolist()
 
 
 def test_what_does_not_exist_is_said() -> None:

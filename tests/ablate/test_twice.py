@@ -29,8 +29,8 @@ def test_a_number_that_only_one_has_is_a_difference() -> None:
 
 
 def test_every_suite_that_trains_is_run_at_its_smoke_levels() -> None:
-    found = {one.name: one for one in twice.training_suites()}
-    assert set(found) >= {
+    suites = {suite.name: suite for suite in twice.training_suites()}
+    assert set(suites) >= {
         "scaling",
         "context-length",
         "gradient-reach",
@@ -38,7 +38,7 @@ def test_every_suite_that_trains_is_run_at_its_smoke_levels() -> None:
         "heads",
         "backend-invariance",
     }
-    assert all(len(one.axes["seed"]) <= 2 for one in found.values())
-    assert [one.name for one in twice.training_suites(["heads"])] == ["heads"]
+    assert all(len(suite.axes["seed"]) <= 2 for suite in suites.values())
+    assert [suite.name for suite in twice.training_suites(["heads"])] == ["heads"]
     with pytest.raises(SystemExit, match="smoke is no suite that trains; there are"):
         twice.training_suites(["smoke"])

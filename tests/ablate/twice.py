@@ -25,11 +25,11 @@ METRIC = "metric."
 
 def training_suites(names: Sequence[str] = ()) -> list[Suite]:
     """The suites that train, at their smoke levels: those with seeds and with updates. All, or those named."""
-    found = [one for one in groups.members("ablations-smoke") if "seed" in one.axes]
-    if unknown := set(names) - {one.name for one in found}:
-        known = ", ".join(one.name for one in found)
+    suites = [suite for suite in groups.members("ablations-smoke") if "seed" in suite.axes]
+    if unknown := set(names) - {suite.name for suite in suites}:
+        known = ", ".join(suite.name for suite in suites)
         sys.exit(f"{', '.join(sorted(unknown))} is no suite that trains; there are {known}")
-    return [one for one in found if not names or one.name in names]
+    return [suite for suite in suites if not names or suite.name in names]
 
 
 def numbers(frame: pd.DataFrame) -> dict[tuple[str, str, str], float]:
@@ -46,10 +46,10 @@ def numbers(frame: pd.DataFrame) -> dict[tuple[str, str, str], float]:
 
 def differences(first: pd.DataFrame, second: pd.DataFrame) -> list[str]:
     """A line for every number that is not the same in all its bits, or that only one frame has."""
-    one, other = numbers(first), numbers(second)
+    once, again = numbers(first), numbers(second)
     lines = []
-    for key in dict.fromkeys([*one, *other]):
-        a, b = one.get(key), other.get(key)
+    for key in dict.fromkeys([*once, *again]):
+        a, b = once.get(key), again.get(key)
         if a is None or b is None or np.float64(a).tobytes() != np.float64(b).tobytes():
             lines.append(f"{' '.join(key)}: {a!r} and {b!r}")
     return lines

@@ -30,11 +30,11 @@ def judged(folder: Path, frame: pd.DataFrame) -> JudgedRun:
 def test_every_claim_has_a_row(tmp_path: Path) -> None:
     path = write_verdicts(judged(tmp_path, run()))
     assert path == tmp_path / FILE
-    found = pd.read_parquet(path)
-    assert found["verdict"].tolist() == ["reproduced", "reproduced"]
-    assert set(found["suite"]) == {"score-variance"}
-    assert found["n_seeds"].tolist() == [8, 8]
-    assert found["source"].str.startswith("Vaswani et al. 2017").all()
+    kept = pd.read_parquet(path)
+    assert kept["verdict"].tolist() == ["reproduced", "reproduced"]
+    assert set(kept["suite"]) == {"score-variance"}
+    assert kept["n_seeds"].tolist() == [8, 8]
+    assert kept["source"].str.startswith("Vaswani et al. 2017").all()
 
 
 @pytest.mark.parametrize(("d", "reached"), [((4, 64), False), ((4,), False), ((4, 16), True)])
@@ -43,9 +43,9 @@ def test_the_levels_of_a_smoke_run_are_not_judged(d: tuple[int, ...], reached: b
     done = judged(tmp_path, frame)
     path = write_verdicts(done)
     assert path is not None
-    found = pd.read_parquet(path)
-    assert len(found) == 2
-    assert (set(found["verdict"]) == {NOT_JUDGED}) is not reached
+    kept = pd.read_parquet(path)
+    assert len(kept) == 2
+    assert (set(kept["verdict"]) == {NOT_JUDGED}) is not reached
     (suite,) = done.suites
     assert suite.failure is None
     said = claimed.tally(suite.verdicts)
@@ -60,7 +60,7 @@ def test_the_levels_of_a_smoke_run_are_not_judged(d: tuple[int, ...], reached: b
 def test_a_smoke_training_has_no_p() -> None:
     point = {"seed": 0, "d": 256, "arm": "unscaled", "lr": 1e-2, "optimiser": "adam", "steps": 100}
     levels = [{**point, "seed": seed, "arm": arm} for seed in (0, 1) for arm in ("unscaled", "1/sqrt(d)")]
-    frame = pd.DataFrame([helpers.row("torch/naive", one, {"accuracy": 0.5, "validation": 0.5}) for one in levels])
+    frame = pd.DataFrame([helpers.row("torch/naive", level, {"accuracy": 0.5, "validation": 0.5}) for level in levels])
     rows = helpers.suite("scaling").judged(frame)
     assert {row["verdict"] for row in rows} == {NOT_JUDGED}
     assert {row["p"] for row in rows} == {None}

@@ -1,7 +1,9 @@
 """A run is judged by its rows: the same verdicts each time, and a suite that fails takes no other with it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -10,7 +12,7 @@ from attnbench.analysis.judged import judge_run, judge_suite
 from attnbench.backends import discover
 from attnbench.errors import UsageError
 from attnbench.results import load, read_info
-from attnbench.suite import Suite
+from attnbench.suite import Frame, Suite
 from tests.report import suites
 
 ROOT, NAME = Path(__file__).parents[2], "2026-11-23-amd-epyc-2-cores-ablations-standard-sample"
@@ -19,7 +21,7 @@ SAMPLE, REPORT = ROOT / "results" / NAME, ROOT / "reports" / NAME
 
 def test_the_committed_verdicts_are_those_of_the_committed_rows() -> None:
     judged = judge_run(SAMPLE, discover.suite)
-    assert [one.name for one in judged.suites if one.failure] == []
+    assert [suite.name for suite in judged.suites if suite.failure] == []
     kept = pd.read_parquet(SAMPLE / FILE)
     assert len(kept) > 60
     # Another machine's linear algebra may round otherwise, in the last digits of an interval.
@@ -32,18 +34,23 @@ def test_a_run_is_handed_on_with_its_rows_and_its_suites(tmp_path: Path) -> None
     assert judged.folder == folder
     assert judged.info.suites == ("variance",)
     pd.testing.assert_frame_equal(judged.frame, load(folder))
-    (one,) = judged.suites
-    assert (one.name, one.suite, one.failure) == ("variance", suites.VARIANCE, None)
-    assert [row["verdict"] for row in one.verdicts] == ["reproduced", "contradicted", "out of scope"]
-    assert judged.verdicts == tuple({"suite": "variance", **row} for row in one.verdicts)
+    (suite,) = judged.suites
+    assert (suite.name, suite.suite, suite.failure) == ("variance", suites.VARIANCE, None)
+    assert [row["verdict"] for row in suite.verdicts] == ["reproduced", "contradicted", "out of scope"]
+    assert judged.verdicts == tuple({"suite": "variance", **row} for row in suite.verdicts)
+
+
+def told_otherwise(claims: Callable[[Frame], list[Any]] | None) -> Suite:
+    """The observed suite with other claims in its story."""
+    return replace(suites.VARIANCE, story=replace(suites.VARIANCE.story, claims=claims))
 
 
 def test_a_suite_that_fails_has_its_failure_as_data(tmp_path: Path) -> None:
     rows = load(suites.write_observed(tmp_path))
-    failing = replace(suites.VARIANCE, claims=lambda frame: frame["x"])
-    one = judge_suite("variance", rows, lambda _: failing)
-    assert (one.suite, one.verdicts) == (failing, ())
-    assert isinstance(one.failure, KeyError)
+    failing = told_otherwise(lambda frame: frame["x"])
+    suite = judge_suite("variance", rows, lambda _: failing)
+    assert (suite.suite, suite.verdicts) == (failing, ())
+    assert isinstance(suite.failure, KeyError)
 
 
 def test_a_suite_that_is_not_installed_is_told_from_one_without_claims(tmp_path: Path) -> None:
@@ -56,9 +63,9 @@ def test_a_suite_that_is_not_installed_is_told_from_one_without_claims(tmp_path:
     missing = judge_suite("variance", rows, find)
     assert (missing.suite, missing.verdicts) == (None, ())
     assert isinstance(missing.failure, UsageError)
-    silent = replace(suites.VARIANCE, claims=None)
-    one = judge_suite("variance", rows, lambda _: silent)
-    assert (one.suite, one.verdicts, one.failure) == (silent, (), None)
+    silent = told_otherwise(None)
+    suite = judge_suite("variance", rows, lambda _: silent)
+    assert (suite.suite, suite.verdicts, suite.failure) == (silent, (), None)
 
 
 def test_the_committed_report_shows_the_committed_verdicts() -> None:

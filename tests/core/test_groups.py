@@ -5,7 +5,7 @@ import pytest
 from attnbench import groups
 from attnbench.backends import discover
 from attnbench.errors import UsageError
-from attnbench.suite import Probe, Suite
+from attnbench.suite import ObservedSuite, Probe, Story
 
 ABLATIONS = {"backend-invariance", "context-length", "gradients", "saturation", "scaling", "score-variance"}
 
@@ -44,4 +44,6 @@ def test_a_tier_of_an_unknown_axis_is_an_error() -> None:
         return {"d": d}
 
     with pytest.raises(UsageError, match="has no axis 'size' for its tier 'smoke'"):
-        Suite("x", "?", {"d": (1,)}, observe=observe, tiers={"smoke": {"size": (1,)}})
+        ObservedSuite(
+            name="x", story=Story(question="?"), axes={"d": (1,)}, observe=observe, tiers={"smoke": {"size": (1,)}}
+        )

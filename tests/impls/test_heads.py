@@ -12,7 +12,7 @@ from attnbench.backends.attend import resolve
 from attnbench.backends.learning import Learner, Optimiser, Retrieval
 from attnbench.errors import UsageError
 
-TASK = tasks.RetrievalTask(slots=4, keys=9, values=5, asked=3)
+TASK = tasks.RetrievalTask(slots=4, keys=9, values=5, questions=3)
 
 
 def learner(impl: str) -> Learner:

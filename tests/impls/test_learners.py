@@ -205,7 +205,7 @@ class Scripted(Learner):
         self.steps = int(parameters["steps"])
 
 
-def fitted(script: list[float], accuracies: list[float], every: int = 1) -> tuple[Scripted, training.History]:
+def fitted(script: list[float], accuracies: list[float], every: int = 1) -> tuple[Scripted, training.Training]:
     one = Scripted(script, accuracies)
     return one, training.fit(one, [{}] * len(script), lambda it: float(it.predict({})["accuracy"]), every)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from attnbench.api.suites import AttentionSpec, Case, Problem, Suite
+from attnbench.api.suites import AttentionSpec, Case, Problem, Story, Suite, TimedSuite
 from attnbench.measure.clock.receipts import Limits
 from attnbench.measure.run import rates
 from attnbench.measure.run.effort import Effort
@@ -45,7 +45,7 @@ def quick_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def suite() -> Suite:
-    return Suite("tiny", "Does it run?", {"T": (16,)}, case=tiny)
+    return TimedSuite(name="tiny", story=Story(question="Does it run?"), axes={"T": (16,)}, case=tiny)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from attnbench.api.suites import Suite
+from attnbench.api.suites import Story, TimedSuite
 from attnbench.errors import AttnbenchError, ResultsError
 from attnbench.measure.run.options import RunOptions
 from attnbench.measure.run.run import run
@@ -46,7 +46,7 @@ Burst = tuple[str, int, int, float, float]
 def measure(where: Path, resume: str | None) -> None:
     """The run that is killed; in a process of its own."""
     effort = replace(QUICK, replicates=2, min_bursts=BURSTS, max_bursts=BURSTS)
-    suite = Suite("tiny", "?", {"T": LENGTHS}, case=tiny)
+    suite = TimedSuite(name="tiny", story=Story(question="?"), axes={"T": LENGTHS}, case=tiny)
     place = {"out": where / "results", "lock": where / "lock", "effort": effort}
     if resume is None:
         run(RunOptions(suites=[suite], patterns=PATTERNS, **place))  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ def measure(where: Path, resume: str | None) -> None:
 
 
 @dataclass
-class Story:
+class Watched:
     """What was seen of one run: the bursts after every kill, which must still be there at the end."""
 
     folder: Path
@@ -97,7 +97,7 @@ class Killer:
 
     def __init__(self, where: Path, seed: int, say: Callable[[str], object]) -> None:
         self._where, self._rng, self._say = where, random.Random(seed), say  # noqa: S311  (to be repeatable)
-        self._stories: dict[Path, Story] = {}
+        self._watched: dict[Path, Watched] = {}
         self.kills: Counter[str] = Counter()
 
     def go(self, kills: int) -> list[str]:
@@ -110,8 +110,8 @@ class Killer:
             done, resume = self._one_process(resume, left, faults)
             if done is not None:
                 complete += 1
-                faults += self._stories[done].faults()
-                self._say(f"  {done.name} is complete: {len(self._stories[done].look().samples)} bursts")
+                faults += self._watched[done].faults()
+                self._say(f"  {done.name} is complete: {len(self._watched[done].look().samples)} bursts")
         return faults
 
     def _one_process(self, resume: Path | None, left: int, faults: list[str]) -> tuple[Path | None, Path | None]:
@@ -159,16 +159,16 @@ class Killer:
         if folder is None:
             return None, None  # killed before there was a folder
         if code == 0:
-            self._stories.setdefault(folder, Story(folder)).look()
+            self._watched.setdefault(folder, Watched(folder)).look()
             return folder, None
         if code != -signal.SIGKILL:
             if "before its plan was written" not in message:
                 faults.append(f"{folder.name}: exit status {code}: {message[-300:]}")
             return None, None
         try:
-            contents = self._stories.setdefault(folder, Story(folder)).look()
+            contents = self._watched.setdefault(folder, Watched(folder)).look()
         except ResultsError:  # no journal, or nothing in it: it had not begun
-            self._stories.pop(folder)
+            self._watched.pop(folder)
             return None, None
         self._say(f"  {len(contents.done())} finished cells and {len(contents.samples)} bursts are kept; resuming")
         return None, folder
@@ -208,8 +208,8 @@ def kill_and_resume(where: Path, kills: int, seed: int, say: Callable[[str], obj
     """Kill so many times; what does not hold, and a sentence on what was done."""
     killer = Killer(where, seed, say)
     faults = killer.go(kills)
-    runs = len(killer._stories)
-    seen = sum(len(story.seen) for story in killer._stories.values())
+    runs = len(killer._watched)
+    seen = sum(len(story.seen) for story in killer._watched.values())
     whom = ", ".join(f"{count} {who}" for who, count in killer.kills.items())
     return faults, f"{killer.kills.total()} kills ({whom}) over {runs} runs with {seen} bursts"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from attnbench.analysis import rounds as paired
-from attnbench.api.suites import AttentionSpec, Case, Probe, Problem, Suite, costs
+from attnbench.api.suites import AttentionSpec, Case, Problem, Story, TimedSuite, costs
 from attnbench.errors import UsageError
 from attnbench.live.duo import twins_of
 from attnbench.measure.run import rows
@@ -38,7 +38,9 @@ def scaled_or_not(T: int, scale: str) -> Case:
 
 
 AXES = {"T": (16, 24), "scale": tuple(LEVELS)}
-SUITE = Suite("pairs", "?", AXES, case=scaled_or_not, beside=("scale",), weigh=False)
+SUITE = TimedSuite(
+    name="pairs", story=Story(question="?"), axes=AXES, case=scaled_or_not, beside=("scale",), weigh=False
+)
 APART = replace(SUITE, beside=())
 
 
@@ -60,16 +62,9 @@ def test_without_it_a_block_is_one_case_and_cells_keep_their_names() -> None:
     assert not any(cell.shares_block for cell in apart.cells)
 
 
-def test_an_unknown_axis_or_an_observed_suite_is_an_error() -> None:
+def test_an_unknown_axis_is_an_error() -> None:
     with pytest.raises(UsageError, match=r"has no axis 'scal' to stand beside each other.*did you mean 'scale'"):
         replace(SUITE, beside=("scal",))
-
-    def observe(probe: Probe, d: int) -> dict[str, float]:
-        del probe
-        return {"d": d}
-
-    with pytest.raises(UsageError, match="is observed, not timed"):
-        Suite("x", "?", {"d": (1,)}, observe=observe, beside=("d",))
 
 
 def test_bursts_of_two_specs_interleave_round_by_round(options: Make) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from attnbench.api.suites import AttentionSpec, Case, Problem, Suite
+from attnbench.api.suites import AttentionSpec, Case, Problem, Story, TimedSuite
 from attnbench.measure.audits.auditor import Audited, Auditor
 from attnbench.measure.clock import floors, roofline
 from attnbench.measure.run import rows
@@ -128,7 +128,7 @@ def test_a_kernel_that_keeps_its_answers_is_faster_than_the_machine_can_multiply
     monkeypatch.setattr(Auditor, "audit", lambda *_: Audited())
     file = tmp_path / "kept.py"
     file.write_text(dedent(CACHE), encoding="utf-8")
-    suite = Suite("tiny", "Does it run?", {"T": (512,)}, case=large)
+    suite = TimedSuite(name="tiny", story=Story(question="Does it run?"), axes={"T": (512,)}, case=large)
     done = run(options(suites=[suite], files=[str(file)], patterns=["numpy/naive", "numpy/kept"], effort=QUICK))
     by_variant = {row.variant: row for row in done.rows}
     assert by_variant["naive"].status == "ok"

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.api.backends import BackendInfo
-from attnbench.api.suites import AttentionSpec, Case, Problem, Suite
+from attnbench.api.suites import AttentionSpec, Case, Problem, Story, TimedSuite
 from attnbench.errors import NothingSelectedError, UsageError
 from attnbench.measure.run.plan import make_plan, names_in, overridden, parsed
 
@@ -15,8 +15,9 @@ def cases(T: int, causal: bool, dtype: str, factor: float, window: tuple[int, in
 
 
 AXES = {"T": (16, 32), "causal": (False,), "dtype": ("float32",), "factor": (0.5,), "window": (None,)}
-SUITE = Suite("many", "Which?", AXES, case=cases, implementations=("numpy/*",))
-WINDOWED = Suite("windowed", "Which?", AXES | {"window": (None, (1, 0))}, case=cases)
+STORY = Story(question="Which?")
+SUITE = TimedSuite(name="many", story=STORY, axes=AXES, case=cases, implementations=("numpy/*",))
+WINDOWED = TimedSuite(name="windowed", story=STORY, axes=AXES | {"window": (None, (1, 0))}, case=cases)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from attnbench.api.suites import Suite
+from attnbench.api.suites import Story, TimedSuite
 from attnbench.errors import ResultsError, UsageError
 from attnbench.measure.run import rows
 from attnbench.measure.run.block import Outcome
@@ -33,7 +33,7 @@ Make = Callable[..., RunOptions]
 
 
 def test_every_planned_cell_has_exactly_one_row(options: Make) -> None:
-    suite = Suite("tiny", "?", {"T": (16, 24)}, case=tiny)
+    suite = TimedSuite(name="tiny", story=Story(question="?"), axes={"T": (16, 24)}, case=tiny)
     patterns = ["numpy/naive", "numpy/loops"]
     done = run(options(suites=[suite], patterns=patterns, threads=(1,)))
     frame = load(done.folder)
@@ -101,7 +101,7 @@ def test_a_second_run_on_the_machine_is_refused_and_writes_nothing(options: Make
 
 
 def test_a_spent_budget_leaves_not_run_rows_and_can_be_resumed(options: Make) -> None:
-    suite = Suite("tiny", "?", {"T": (16, 24, 32)}, case=tiny)
+    suite = TimedSuite(name="tiny", story=Story(question="?"), axes={"T": (16, 24, 32)}, case=tiny)
     wanted = options(suites=[suite], patterns=["numpy/naive"], budget_s=0.001)
     done = run(wanted)
     assert [row.status for row in done.rows] == ["not-run"] * 3
@@ -118,11 +118,11 @@ SCRIPT = """if True:
     import sys
     from dataclasses import replace
     from pathlib import Path
-    from attnbench.api.suites import Suite
+    from attnbench.api.suites import Story, TimedSuite
     from attnbench.measure.run.options import RunOptions
     from attnbench.measure.run.run import run
     from tests.measure.conftest import QUICK, tiny
-    suite = Suite("tiny", "?", {"T": (16, 24)}, case=tiny)
+    suite = TimedSuite(name="tiny", story=Story(question="?"), axes={"T": (16, 24)}, case=tiny)
     where = Path(sys.argv[1])
     run(RunOptions(suites=[suite], patterns=["numpy/naive", "numpy/loops"], out=where / "results", lock=where / "lock",
         effort=replace(QUICK, min_bursts=20, max_bursts=20), seed=1))
@@ -177,7 +177,7 @@ def test_an_interrupt_ends_with_a_valid_partial_run(tmp_path: Path) -> None:
 
 def test_resuming_something_else_is_refused(options: Make) -> None:
     done = run(options(patterns=["numpy/naive"], budget_s=0.001))
-    other = Suite("other", "?", {"T": (16,)}, case=tiny)
+    other = TimedSuite(name="other", story=Story(question="?"), axes={"T": (16,)}, case=tiny)
     with pytest.raises(UsageError, match="is of tiny, not other"):
         run(options(suites=[other], resume=done.run_id))
     path = done.folder / "run.json"
@@ -190,7 +190,7 @@ def test_resuming_something_else_is_refused(options: Make) -> None:
 
 
 OBSERVING = """
-from attnbench.api.suites import AttentionSpec, Problem, Suite, draw
+from attnbench.api.suites import AttentionSpec, ObservedSuite, Problem, Story, draw
 
 def observe(probe, T):
     if T == 99:
@@ -199,7 +199,7 @@ def observe(probe, T):
     found = probe.attend(spec, draw(spec, Problem(Tq=T, D=4)))
     return {"mean": found.output.mean(), "n": found.output.size}
 
-SUITE = Suite("watch", "What is there?", {"T": (4, 8, 99)}, observe=observe)
+SUITE = ObservedSuite(name="watch", story=Story(question="What is there?"), axes={"T": (4, 8, 99)}, observe=observe)
 """
 
 

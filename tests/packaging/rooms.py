@@ -2,7 +2,7 @@
 
     python -m tests.packaging.rooms    # draws the figures of docs/architecture.md again
 
-A room is a folder, or a file that stands beside the rooms, such as `suite.py`. A file's imports are those that
+A room is a folder, or a file that stands beside the rooms, such as `groups.py`. A file's imports are those that
 `circles.py` counts.
 """
 

@@ -30,7 +30,7 @@ BREACHES: list[Breach] = [
     ("backends import attention", "backends/bind.py", "import attnbench.measure"),
     ("backends import attention", "backends/kept.py", "import threadpoolctl"),
     ("backends import attention", "backends/discover.py", "import attnbench.workers"),
-    ("a suite is made of", "suite.py", "import attnbench.results.frames"),
+    ("a suite is made of", "suite/kinds.py", "import attnbench.results.frames"),
     ("the faces of kernels and backends", "api/__init__.py", "from attnbench.results.read import read_run"),
     ("the faces of kernels and backends", "api/__init__.py", "from attnbench.api import suites"),
     ("the faces of kernels and backends", "api/backends.py", "import pydantic"),

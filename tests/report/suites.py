@@ -9,16 +9,18 @@ import numpy as np
 from attnbench.analysis.claims import ClaimVerdict, judge
 from attnbench.analysis.intervals import Interval
 from attnbench.results.store import RunWriter
-from attnbench.suite import Cell, Figure, Frame, Suite
+from attnbench.suite import Cell, Figure, Frame, ObservedSuite, Story, TimedSuite
 from tests.results import synthetic
 
-SMOKE = Suite(
+SMOKE = TimedSuite(
     name="smoke",
-    question="Which implementation is fastest here, and does each agree with the reference?",
     axes={"T": (128, 512), "causal": (False, True)},
     case=synthetic.case_of,
-    method="Bursts of calls, interleaved; `B = 1`, four heads of size 64.",
-    limits="One machine, one thread, small sizes: nothing is said of training or of accelerators.",
+    story=Story(
+        question="Which implementation is fastest here, and does each agree with the reference?",
+        method="Bursts of calls, interleaved; `B = 1`, four heads of size 64.",
+        limits="One machine, one thread, small sizes: nothing is said of training or of accelerators.",
+    ),
 )
 
 
@@ -46,29 +48,31 @@ def what_it_says(frame: Frame) -> list[ClaimVerdict]:
     ]
 
 
-VARIANCE = Suite(
+VARIANCE = ObservedSuite(
     name="variance",
-    question="How does the variance of q·k grow with the head size <d>?",
     axes={"d": (1, 4, 16, 64), "scaled": (False, True)},
     observe=observe,
-    findings=what_was_found,
-    claims=what_it_says,
-    figures=(
-        Figure(
-            "line",
-            "Variance of the scores",
-            "point.d",
-            "metric.variance",
-            hue="impl",
-            col="point.scaled",
-            log_x=True,
-            log_y=True,
-            guide=(1.0, 1.0, "var = d"),
-            caption="Dashed: the prediction.",
+    story=Story(
+        question="How does the variance of q·k grow with the head size <d>?",
+        findings=what_was_found,
+        claims=what_it_says,
+        figures=(
+            Figure(
+                "line",
+                "Variance of the scores",
+                "point.d",
+                "metric.variance",
+                hue="impl",
+                col="point.scaled",
+                log_x=True,
+                log_y=True,
+                guide=(1.0, 1.0, "var = d"),
+                caption="Dashed: the prediction.",
+            ),
+            Figure("bars", "By head size", "point.d", "metric.variance", hue="point.scaled", kind="bar", log_y=True),
+            Figure("strip", "By implementation", "impl", "metric.variance", hue="point.d", kind="strip", log_y=True),
+            Figure("heat", "As a map", "point.d", "point.scaled", hue="metric.variance", kind="heat"),
         ),
-        Figure("bars", "By head size", "point.d", "metric.variance", hue="point.scaled", kind="bar", log_y=True),
-        Figure("strip", "By implementation", "impl", "metric.variance", hue="point.d", kind="strip", log_y=True),
-        Figure("heat", "As a map", "point.d", "point.scaled", hue="metric.variance", kind="heat"),
     ),
 )
 SUITES = {"smoke": SMOKE, "variance": VARIANCE}

@@ -38,7 +38,7 @@ def texts(svg: str) -> list[str]:
     return ["".join(one.itertext()).strip() for one in parsed(svg).iter() if one.tag.endswith("text")]
 
 
-@pytest.mark.parametrize("figure", suites.VARIANCE.figures, ids=lambda one: one.kind)
+@pytest.mark.parametrize("figure", suites.VARIANCE.story.figures, ids=lambda one: one.kind)
 def test_every_kind_of_figure_is_drawn(observed: pd.DataFrame, figure: Figure) -> None:
     found = draw(figure, observed, Palette(), "p-")
     assert found.svg.startswith('<svg role="img"')

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from attnbench.report.content import command_text
 from attnbench.report.markdown import markdown
 from attnbench.report.palette import Palette
 from attnbench.results import load
-from attnbench.suite import Suite
+from attnbench.suite import Story
 from tests.report import suites
 from tests.results import synthetic
 
@@ -179,7 +180,7 @@ def test_sections_go_from_the_question_to_what_is_not_shown(report: Path) -> Non
 
 
 def test_verdicts_that_fail_say_so(runs: list[Path]) -> None:
-    broken = Suite("variance", "q?", {"d": (1,), "scaled": (True,)}, observe=suites.observe, claims=lambda f: f["x"])
+    broken = replace(suites.VARIANCE, story=Story(question="q?", claims=lambda f: f["x"]))
     judged = judge_suite("variance", load(runs[1]), lambda _: broken)
     assert claimed.failure(judged) == ["The verdicts of this suite could not be worked out: KeyError: 'x'"]
     assert content.section_of(judged, Palette()).findings == tuple(claimed.failure(judged))
@@ -247,7 +248,7 @@ def test_a_suite_that_is_not_installed_still_has_its_rows(runs: list[Path], tmp_
 
 
 def test_findings_that_fail_do_not_take_the_report_with_them(runs: list[Path]) -> None:
-    broken = Suite("variance", "q?", {"d": (1,), "scaled": (True,)}, observe=suites.observe, findings=lambda f: f["x"])
+    broken = Story(question="q?", findings=lambda f: f["x"])
     (sentence,) = findings.findings(load(runs[1]), broken)
     assert sentence == "The findings of this suite could not be worked out: KeyError: 'x'"
 

@@ -9,11 +9,25 @@ from attnbench.ablate.probe import LocalProbe
 from attnbench.backends import discover
 from attnbench.backends.attend import resolve
 from attnbench.backends.implementation import Implementation
-from attnbench.suite import Suite
+from attnbench.suite import ObservedSuite, Suite, TimedSuite
 
 
 def suite(name: str) -> Suite:
     return discover.suite(name)
+
+
+def observing(name: str) -> ObservedSuite:
+    """An observed suite by name."""
+    named = suite(name)
+    assert isinstance(named, ObservedSuite)
+    return named
+
+
+def timing(name: str) -> TimedSuite:
+    """A timed suite by name."""
+    named = suite(name)
+    assert isinstance(named, TimedSuite)
+    return named
 
 
 def observed(
@@ -23,13 +37,12 @@ def observed(
     **more: Sequence[Any],
 ) -> pd.DataFrame:
     """The frame of an observed suite with these levels on its axes."""
-    asked = suite(name).with_axes({**(levels or {}), **more})
-    assert asked.observe is not None
+    asking = observing(name).with_axes({**(levels or {}), **more})
     rows = []
     for impl in impls:
         backend, implementation = resolve(impl)
         probe = LocalProbe(backend, implementation)
-        rows += [row(implementation.name, point, asked.observe(probe, **point)) for point in asked.points()]
+        rows += [row(implementation.name, point, asking.observe(probe, **point)) for point in asking.points()]
     return pd.DataFrame(rows)
 
 
@@ -40,24 +53,24 @@ def row(impl: str, point: Mapping[str, Any], metrics: Mapping[str, float]) -> di
     return fixed | expanded | {f"metric.{key}": value for key, value in metrics.items()}
 
 
-def verdicts(asked: Suite, frame: pd.DataFrame) -> dict[tuple[str, tuple[str, ...]], str]:
+def verdicts(judging: Suite, frame: pd.DataFrame) -> dict[tuple[str, tuple[str, ...]], str]:
     """The verdicts of a suite by claim and implementations."""
-    assert asked.claims is not None
-    return {(one.claim.id, one.implementations): one.verdict for one in asked.claims(frame)}
+    assert judging.story.claims is not None
+    return {(verdict.claim.id, verdict.implementations): verdict.verdict for verdict in judging.story.claims(frame)}
 
 
-def p_values(asked: Suite, frame: pd.DataFrame) -> set[float | None]:
+def p_values(judging: Suite, frame: pd.DataFrame) -> set[float | None]:
     """What the tests behind a suite's verdicts gave; ``None`` where none was made."""
-    assert asked.claims is not None
-    return {one.p for one in asked.claims(frame)}
+    assert judging.story.claims is not None
+    return {verdict.p for verdict in judging.story.claims(frame)}
 
 
-def sentences(asked: Suite, frame: pd.DataFrame) -> list[str]:
+def sentences(speaking: Suite, frame: pd.DataFrame) -> list[str]:
     """What a suite finds; every sentence ends as one and holds no number that is none."""
-    assert asked.findings is not None
-    found = asked.findings(frame)
-    assert all(one.endswith(".") and "nan" not in one for one in found)
-    return found
+    assert speaking.story.findings is not None
+    said = speaking.story.findings(frame)
+    assert all(sentence.endswith(".") and "nan" not in sentence for sentence in said)
+    return said
 
 
 def one(values: Iterable[Any]) -> Any:

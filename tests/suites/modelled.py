@@ -44,8 +44,8 @@ def peak_of(cell: Cell) -> int:
 
 def lacking(case: Case, impl: str) -> str | None:
     """What fused kernels do not take."""
-    asked = {*case.problem.operands, *(["softcap"] if case.spec.softcap else [])}
-    named = [one for one in LACKS if one in asked and "naive" not in impl]
+    needed = {*case.problem.operands, *(["softcap"] if case.spec.softcap else [])}
+    named = [feature for feature in LACKS if feature in needed and "naive" not in impl]
     return f"does not support {named[0]}" if named else None
 
 
@@ -76,12 +76,12 @@ def run_of(
         for cell in plan.cells:
             reason = plan.refused.get(cell.id) or (cell.case and lacking(cell.case, cell.impl))
             if reason:
-                found: dict[str, Any] = {"status": "unsupported", "reason": reason}
+                columns: dict[str, Any] = {"status": "unsupported", "reason": reason}
             elif not keep(cell):
-                found = {"status": "not-run", "reason": "the budget was spent"}
+                columns = {"status": "not-run", "reason": "the budget was spent"}
             else:
-                found = measured(cell, seconds(cell))
-            writer.cell(synthetic.planned(info, cell, **found))
+                columns = measured(cell, seconds(cell))
+            writer.cell(synthetic.planned(info, cell, **columns))
         writer.finish()
     return writer.folder
 
@@ -109,5 +109,5 @@ def measured(cell: Cell, seconds: float) -> dict[str, Any]:
 
 def frame_of(folder: Path, name: str, **more: Any) -> pd.DataFrame:
     """The frame of such a run."""
-    found: pd.DataFrame = load(run_of(folder, name, **more))
-    return found
+    frame: pd.DataFrame = load(run_of(folder, name, **more))
+    return frame

@@ -22,8 +22,8 @@ def broken(name: str, **changes: Any) -> Implementation:
     assert right.vjp is not None
 
     def attend(q: Any, k: Any, v: Any, call: Call) -> AttentionOutput:
-        found: AttentionOutput = right.attend(q, k, v, dataclasses.replace(call, **changes))
-        return found
+        attended: AttentionOutput = right.attend(q, k, v, dataclasses.replace(call, **changes))
+        return attended
 
     def vjp(q: Any, k: Any, v: Any, call: Call, d_output: Any, d_lse: Any) -> Any:
         assert right.vjp is not None
@@ -68,10 +68,10 @@ def test_score_variance_reproduces_both_claims(variance: pd.DataFrame) -> None:
 def test_a_missing_scale_is_seen(variance: pd.DataFrame) -> None:
     wrong = helpers.observed("score-variance", [broken("numpy/unscaled", scale=1.0)], d=SIZES)
     suite, both = helpers.suite("score-variance"), pd.concat([variance, wrong])
-    found = helpers.verdicts(suite, both)
-    assert found["scale-holds-variance", ("numpy/naive",)] == "reproduced"
-    assert found["scale-holds-variance", ("numpy/unscaled",)] in ("not detected", "contradicted")
-    assert found["variance-grows-as-d", ("numpy/naive", "numpy/unscaled")] == "reproduced"
+    verdicts = helpers.verdicts(suite, both)
+    assert verdicts["scale-holds-variance", ("numpy/naive",)] == "reproduced"
+    assert verdicts["scale-holds-variance", ("numpy/unscaled",)] in ("not detected", "contradicted")
+    assert verdicts["variance-grows-as-d", ("numpy/naive", "numpy/unscaled")] == "reproduced"
     said = " ".join(helpers.sentences(suite, both))
     assert "numpy/naive: The variance" in said
     assert "numpy/unscaled: The variance" in said
@@ -119,8 +119,8 @@ def test_the_median_gradient_vanishes_and_the_mean_does_not(gradients: pd.DataFr
     assert by_d(gradients, "q_mean", "none")[-1] > 2 * by_d(gradients, "q_mean", "none")[1]
     assert by_d(gradients, "q_p10", "none")[-1] < 1e-6
     assert by_d(gradients, "q_median", "1/sqrt(d)")[-1] > 0.5 * by_d(gradients, "q_median", "1/sqrt(d)")[1]
-    found = helpers.verdicts(helpers.suite("gradients"), gradients)
-    assert {claim: verdict for (claim, _), verdict in found.items()} == {
+    verdicts = helpers.verdicts(helpers.suite("gradients"), gradients)
+    assert {claim: verdict for (claim, _), verdict in verdicts.items()} == {
         "gradient-vanishes-median": "reproduced",
         "gradient-vanishes-mean": "contradicted",
         "logit-gradient-vanishes-mean": "direction only",
@@ -136,16 +136,16 @@ def test_the_gradient_at_the_query_is_that_at_the_logits_through_the_keys() -> N
 
 def test_a_backward_pass_without_the_scale_is_seen(gradients: pd.DataFrame) -> None:
     wrong = helpers.observed("gradients", [broken("numpy/unscaled", scale=1.0)], d=(1, 4, 64, 1024))
-    found = helpers.verdicts(helpers.suite("gradients"), pd.concat([gradients, wrong]))
-    assert found["scale-keeps-gradient", ("numpy/unscaled",)] == "not detected"
-    assert found["scale-keeps-gradient", ("numpy/naive",)] == "reproduced"
+    verdicts = helpers.verdicts(helpers.suite("gradients"), pd.concat([gradients, wrong]))
+    assert verdicts["scale-keeps-gradient", ("numpy/unscaled",)] == "not detected"
+    assert verdicts["scale-keeps-gradient", ("numpy/naive",)] == "reproduced"
 
 
 @pytest.mark.parametrize("name", ["score-variance", "saturation", "gradients"])
 def test_figures_find_their_columns(name: str) -> None:
     levels: dict[str, Sequence[Any]] = {"d": (4, 16)} | ({"keys": (8,)} if name == "saturation" else {})
     frame = helpers.observed(name, levels=levels)
-    for figure in helpers.suite(name).figures:
+    for figure in helpers.suite(name).story.figures:
         data = figure.data(frame) if figure.data else frame
         for column in (figure.x, figure.y, figure.hue, figure.style, figure.col, figure.row):
             assert column is None or column in data, (figure.name, column)
@@ -186,13 +186,13 @@ def test_a_score_without_its_tanh_passes_the_bound() -> None:
     _, right = resolve("numpy/naive")
 
     def attend(q: Any, k: Any, v: Any, call: Call) -> AttentionOutput:
-        found: AttentionOutput = right.attend(q, k, v, call)
-        return dataclasses.replace(found, scores=found.scores * 10)
+        attended: AttentionOutput = right.attend(q, k, v, call)
+        return dataclasses.replace(attended, scores=attended.scores * 10)
 
     wrong = Implementation("numpy/loud", Capabilities(stages=True, scores=("dot", "additive")), attend)
     frame = helpers.observed("additive-bounded", [wrong], d=(64,), size=(1.0, 64.0))
-    found = helpers.verdicts(helpers.suite("additive-bounded"), frame)
-    assert found["additive-is-bounded", ("numpy/loud",)] != "reproduced"
+    verdicts = helpers.verdicts(helpers.suite("additive-bounded"), frame)
+    assert verdicts["additive-is-bounded", ("numpy/loud",)] != "reproduced"
 
 
 def test_attention_fades_and_log_n_holds_it() -> None:
@@ -211,8 +211,8 @@ def test_attention_fades_and_log_n_holds_it() -> None:
 def test_an_arm_that_ignores_the_number_of_keys_does_not_hold() -> None:
     wrong = broken("numpy/fixed", spec=AttentionSpec(), scale=1 / 8)
     frame = helpers.observed("fading", [wrong], keys=(32, 8192))
-    found = helpers.verdicts(helpers.suite("fading"), frame)
-    assert found["log-n-holds", ("numpy/fixed",)] != "reproduced"
+    verdicts = helpers.verdicts(helpers.suite("fading"), frame)
+    assert verdicts["log-n-holds", ("numpy/fixed",)] != "reproduced"
 
 
 def test_nothing_is_lost_by_a_kernel_that_accumulates_in_float32() -> None:

@@ -30,8 +30,8 @@ def test_every_case_is_valid_and_asked_once_and_short_ones_come_first(name: str)
     assert len({case.id for case in cases}) == len(cases)
     longest = [max(case.problem.Tq, case.problem.S) for case in cases]
     assert name == "threads" or longest == sorted(longest)
-    assert helpers.suite(name).method.endswith(".")
-    assert helpers.suite(name).limits.endswith(".")
+    assert helpers.suite(name).story.method.endswith(".")
+    assert helpers.suite(name).story.limits.endswith(".")
 
 
 # A level that is not among the axis' own, and one that is no level.
@@ -143,14 +143,12 @@ def test_threads_find_the_speedup_and_who_gains_nothing(tmp_path: Path) -> None:
     assert "prefill, 2048 tokens: with 2 threads this many times as fast as with one: " in said
     assert "numpy/blocked 1.6 [1.54, 1.66]" in said
     assert "No gain that the intervals show in any case: numpy/naive." in said
-    one = helpers.sentences(helpers.suite("threads"), frame[frame["threads"] == 1])
-    assert one[-1] == "Only one number of threads was measured, so that nothing is said about scaling."
+    of_one = helpers.sentences(helpers.suite("threads"), frame[frame["threads"] == 1])
+    assert of_one[-1] == "Only one number of threads was measured, so that nothing is said about scaling."
 
 
 def test_threads_go_in_powers_of_two_to_the_cores() -> None:
-    from attnbench.backends import discover
-
-    counts = __import__(discover.suite("threads").case.__module__, fromlist=["counts"]).counts
+    counts = __import__(helpers.timing("threads").case.__module__, fromlist=["counts"]).counts
     assert [counts(n) for n in (1, 2, 6, 16)] == [(1,), (1, 2), (1, 2, 4, 6), (1, 2, 4, 8, 16)]
 
 
@@ -168,14 +166,14 @@ def test_nothing_measured_is_said_and_nothing_breaks(name: str, tmp_path: Path) 
     frame = modelled.frame_of(tmp_path, name, keep=lambda _: False, **more_of(name))
     said = helpers.sentences(helpers.suite(name), frame)
     assert f"{len(frame)} of {len(frame)} cells have no numbers" in said[-1]
-    for figure in helpers.suite(name).figures:
+    for figure in helpers.suite(name).story.figures:
         assert "could not be drawn" not in draw(figure, frame, Palette()).caption, figure.name
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_figure_is_drawn(name: str, tmp_path: Path) -> None:
     frame = modelled.frame_of(tmp_path, name, **more_of(name))
-    for figure in helpers.suite(name).figures:
+    for figure in helpers.suite(name).story.figures:
         drawn = draw(figure, frame, Palette())
         assert drawn.svg.startswith("<svg"), f"{figure.name}: {drawn.caption}"
 
@@ -255,10 +253,10 @@ def test_costs_over_a_base_pair_cells_that_differ_in_one_axis() -> None:
         | {"time_median_s": s, "time_low_s": 0.9 * s, "time_high_s": 1.1 * s, "peak_bytes": 4.0}
         for impl, kind, t, s in (("a", "x", 1, 2.0), ("a", "y", 1, 3.0), ("a", "y", 2, 5.0), ("b", "y", 1, 7.0))
     ]
-    found = over_base(pd.DataFrame(rows), "point.kind", "x")
-    assert len(found) == 1
-    assert found["time_ratio"].iloc[0] == pytest.approx(1.5)
-    assert found["low"].iloc[0] == pytest.approx(1.5 * 0.9 / 1.1)
+    ratios = over_base(pd.DataFrame(rows), "point.kind", "x")
+    assert len(ratios) == 1
+    assert ratios["time_ratio"].iloc[0] == pytest.approx(1.5)
+    assert ratios["low"].iloc[0] == pytest.approx(1.5 * 0.9 / 1.1)
     frame = pd.DataFrame({"point.tokens": [1, 2, 4, 8, 16], "c": [9.0, 9.0, 16.0, 64.0, 256.0]})
     assert growth(frame, "c") == pytest.approx(2.0)
     assert growth(frame.iloc[:1], "c") is None

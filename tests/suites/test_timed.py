@@ -54,7 +54,7 @@ def test_smoke_asks_about_all_it_says() -> None:
 
 def test_smoke_plans_every_backend_on_the_cpu_and_leaves_lengths_to_the_user() -> None:
     plan = make_plan(["smoke"])
-    assert {one.partition("/")[0] for one in plan.implementations()} == {"numpy", "torch", "jax"}
+    assert {name.partition("/")[0] for name in plan.implementations()} == {"numpy", "torch", "jax"}
     longer = make_plan(["smoke"], overrides=["T=256,4096"])
     assert {(cell.point["setting"], cell.point["T"]) for cell in longer.cells} == {("forward", 256), ("decode", 4096)}
 
@@ -134,8 +134,8 @@ def costs(factor: float) -> dict[str, dict[str, Any]]:
 
 def test_scoring_cost_leaves_out_what_would_not_fit_and_pairs_the_rest() -> None:
     suite = helpers.suite("scoring-cost")
-    for asked, longest in ((suite, 512), (suite.with_axes(suite.tiers["full"]), 1024)):
-        points = [point for point, _ in asked.cases()]
+    for tier, longest in ((suite, 512), (suite.with_axes(suite.tiers["full"]), 1024)):
+        points = [point for point, _ in tier.cases()]
         assert max(p["T"] for p in points) == longest
         assert max(p["T"] ** 2 * p["d"] for p in points if p["phase"] == "forward") <= 1024 * 1024 * 64
         assert max(p["T"] ** 2 * p["d"] for p in points if p["phase"] == "backward") <= 512 * 512 * 64
@@ -153,7 +153,7 @@ def test_scoring_cost_finds_the_ratio_at_the_point_chosen_beforehand() -> None:
     assert said[0].startswith("At T = 256, d = 64, forward, additive attention takes this many times as long")
     assert "a/naive 30 [27.1, 33.2], b/naive 30 [27.1, 33.2]" in said[0]
     assert "a/naive 64 (419 MiB), b/naive 1 (6.55 MiB)" in said[1]
-    powers = [one for one in said if one.startswith("Forward ")]
+    powers = [sentence for sentence in said if sentence.startswith("Forward ")]
     assert "power of T (d = 64, fitted over T = 128, 256, 512): dot: a/naive 2.00" in powers[0]
     assert "power of d (T = 256, fitted over d = 16, 64, 256)" in powers[3]
     assert powers[3].endswith("additive: a/naive 1.00 [1.00, 1.00], b/naive 0.00.")
@@ -167,14 +167,14 @@ def test_scoring_cost_finds_the_ratio_at_the_point_chosen_beforehand() -> None:
 
 @pytest.mark.parametrize(("factor", "verdict"), [(3.0, "direction only"), (1.0, "not detected"), (0.5, "contradicted")])
 def test_scoring_cost_may_contradict_the_paper(factor: float, verdict: str) -> None:
-    found = helpers.verdicts(helpers.suite("scoring-cost"), frame_of("scoring-cost", costs(factor)))
-    assert found["dot-faster", ("a/naive",)] == verdict
+    verdicts = helpers.verdicts(helpers.suite("scoring-cost"), frame_of("scoring-cost", costs(factor)))
+    assert verdicts["dot-faster", ("a/naive",)] == verdict
 
 
 def test_scoring_cost_without_intervals_claims_nothing() -> None:
     frame = frame_of("scoring-cost", costs(30.0)).assign(time_low_s=float("nan"), time_high_s=float("nan"))
-    found = helpers.verdicts(helpers.suite("scoring-cost"), frame)
-    assert found["dot-faster", ("a/naive",)] == "not detected"
+    verdicts = helpers.verdicts(helpers.suite("scoring-cost"), frame)
+    assert verdicts["dot-faster", ("a/naive",)] == "not detected"
 
 
 def test_scoring_cost_elsewhere_speaks_of_the_most_work_and_judges_nothing() -> None:
@@ -214,8 +214,8 @@ def test_scale_cost_shows_equivalence_or_a_difference_or_neither(factor: float, 
     both = ("scale-is-free", "scale-is-free-in-training")
     assert helpers.verdicts(suite, frame) == {(claim, ("a/x",)): verdict for claim in both}
     said = helpers.sentences(suite, frame)
-    assert any("folded into the weights (the control" in one for one in said)
-    assert any("worse than 5 % in a/x" in one for one in said) is (noise > 0.1)
+    assert any("folded into the weights (the control" in sentence for sentence in said)
+    assert any("worse than 5 % in a/x" in sentence for sentence in said) is (noise > 0.1)
 
 
 def test_scale_cost_without_pairs_is_out_of_scope() -> None:
@@ -228,7 +228,7 @@ def test_figures_find_their_columns() -> None:
     for name in ("smoke", "scoring-cost", "scale-cost"):
         cost = {"a/naive": {"ms": lambda _: 1.0, "mib": lambda _: 1.0}}
         frame = frame_of(name, cost).assign(error_ratio=0.5)
-        for figure in helpers.suite(name).figures:
+        for figure in helpers.suite(name).story.figures:
             data = figure.data(frame) if figure.data else frame
             assert len(data)
             for column in (figure.x, figure.y, figure.hue, figure.style, figure.col, figure.row):

@@ -21,17 +21,17 @@ def scaling(seeds: range = SEEDS, **accuracies: tuple[float, float]) -> pd.DataF
         for arm, values in {"1/sqrt(d)": (0.99, 0.99), **accuracies}.items():
             for d in (16, 256):
                 for lr, value in zip(RATES, values, strict=True):
-                    found = (0.9 if d == 16 else value) + 0.001 * math.sin(seed + 3 * d + len(arm))
+                    accuracy = (0.9 if d == 16 else value) + 0.001 * math.sin(seed + 3 * d + len(arm))
                     point = {"seed": seed, "d": d, "arm": arm, "lr": lr, "optimiser": "adam", "steps": 400}
-                    rows.append(helpers.row("torch/naive", point, {"accuracy": found, "validation": found}))
+                    rows.append(helpers.row("torch/naive", point, {"accuracy": accuracy, "validation": accuracy}))
     return pd.DataFrame(rows)
 
 
 def test_the_claims_on_scaling_are_judged_on_the_grid_and_on_its_best() -> None:
     frame = scaling(unscaled=(0.1, 0.98), additive=(0.5, 0.99), folded=(0.99, 0.6))
     suite = helpers.suite("scaling")
-    found = {claim: verdict for (claim, _), verdict in helpers.verdicts(suite, frame).items()}
-    assert found == {
+    verdicts = {claim: verdict for (claim, _), verdict in helpers.verdicts(suite, frame).items()}
+    assert verdicts == {
         "scale-helps-training": "reproduced",
         "additive-beats-unscaled": "reproduced",
         "similar-when-small": "reproduced",
@@ -57,19 +57,21 @@ def lengths(seeds: range = SEEDS, **at_twenty: float) -> pd.DataFrame:
     rows = []
     for seed in seeds:
         for arm, value in at_twenty.items():
-            found = {length: value if length >= 20 else 0.98 for length in (5, 10, 15, 20, 25, 30, 40)}
-            found = {length: one + 0.001 * math.cos(seed + length + len(arm)) for length, one in found.items()}
-            metrics = {f"accuracy.length{length}": one for length, one in found.items()}
+            accuracies = {length: value if length >= 20 else 0.98 for length in (5, 10, 15, 20, 25, 30, 40)}
+            accuracies = {
+                length: accuracy + 0.001 * math.cos(seed + length + len(arm)) for length, accuracy in accuracies.items()
+            }
+            metrics = {f"accuracy.length{length}": accuracy for length, accuracy in accuracies.items()}
             point = {"seed": seed, "task": "reverse", "arm": arm.replace("_", ", "), "steps": 1000}
-            rows.append(helpers.row("torch/naive", point, {**metrics, "fall": found[5] - found[20]}))
+            rows.append(helpers.row("torch/naive", point, {**metrics, "fall": accuracies[5] - accuracies[20]}))
     return pd.DataFrame(rows)
 
 
 def test_the_claims_on_length() -> None:
     frame = lengths(state=0.3, input=0.25, input_reversed=0.3, additive=0.92, dot=0.9, general=0.9)
     suite = helpers.suite("context-length")
-    found = {claim: verdict for (claim, _), verdict in helpers.verdicts(suite, frame).items()}
-    assert found == {
+    verdicts = {claim: verdict for (claim, _), verdict in helpers.verdicts(suite, frame).items()}
+    assert verdicts == {
         "attention-beats-fixed": "reproduced",
         "fixed-falls-with-length": "reproduced",
         "short-needs-no-attention": "reproduced",
@@ -86,10 +88,12 @@ def spoken(seeds: range = SEEDS, **rates: tuple[float, float, float]) -> pd.Data
     for seed in seeds:
         for arm, values in rates.items():
             noise = 0.1 * math.cos(seed + len(arm))
-            found = {f"per.{name}": one + noise for name, one in zip(("short", "middle", "long"), values, strict=True)}
-            found |= {name.replace("per", "wer"): 2 * one for name, one in found.items()}
-            found |= {"per": found["per.middle"], "wer": 60.0, "growth": found["per.long"] - found["per.short"]}
-            rows.append(helpers.row("torch/naive", {"seed": seed, "arm": arm, "steps": 1200}, found))
+            metrics = {
+                f"per.{name}": rate + noise for name, rate in zip(("short", "middle", "long"), values, strict=True)
+            }
+            metrics |= {name.replace("per", "wer"): 2 * rate for name, rate in metrics.items()}
+            metrics |= {"per": metrics["per.middle"], "wer": 60.0, "growth": metrics["per.long"] - metrics["per.short"]}
+            rows.append(helpers.row("torch/naive", {"seed": seed, "arm": arm, "steps": 1200}, metrics))
     return pd.DataFrame(rows)
 
 
@@ -135,7 +139,7 @@ TINY: dict[str, dict[str, tuple[Any, ...]]] = {
 def few_held_out(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread, as in a worker, and little to decode."""
     torch = pytest.importorskip("torch")
-    modules = [inspect.getmodule(helpers.suite(name).observe) for name in TINY if name != "backend-invariance"]
+    modules = [inspect.getmodule(helpers.observing(name).observe) for name in TINY if name != "backend-invariance"]
     for module in modules:
         monkeypatch.setattr(module, "HELD_OUT", 16)
         monkeypatch.setattr(module, "TESTED", 64, raising=False)
@@ -158,7 +162,7 @@ def test_a_short_training_makes_a_whole_frame_and_twice_the_same(name: str) -> N
     pd.testing.assert_frame_equal(first.drop(columns=seconds), second.drop(columns=seconds), check_exact=True)
     suite = helpers.suite(name)
     helpers.sentences(suite, first)
-    for figure in suite.figures:
+    for figure in suite.story.figures:
         data = figure.data(first) if figure.data else first
         assert len(data), figure.name
         for column in (
@@ -187,4 +191,4 @@ def test_the_losses_of_the_frameworks_are_the_same() -> None:
     assert said[1].startswith("In float64, within the limit of 1e-10")
     wrong = frame.assign(**{"metric.loss.step20": frame["metric.loss.step20"] * [1, 1, 1, 1, 1.0001, 1]})
     said = helpers.sentences(helpers.suite("backend-invariance"), wrong)
-    assert any(one.startswith("In float32, more than the limit of 1e-05") for one in said[:2])
+    assert any(sentence.startswith("In float32, more than the limit of 1e-05") for sentence in said[:2])

@@ -16,11 +16,11 @@ SEEDS = range(8)
 
 def frame(rows: list[tuple[dict[str, Any], dict[str, float]]]) -> pd.DataFrame:
     """Rows of one implementation; every number is a little different for each seed and point."""
-    found = []
+    shaken = []
     for point, metrics in rows:
         noise = 0.001 * math.sin(point["seed"] + len(str(point)))
-        found.append(helpers.row("torch/naive", point, {name: value + noise for name, value in metrics.items()}))
-    return pd.DataFrame(found)
+        shaken.append(helpers.row("torch/naive", point, {name: value + noise for name, value in metrics.items()}))
+    return pd.DataFrame(shaken)
 
 
 def verdicts(name: str, rows: pd.DataFrame) -> dict[str, str]:
@@ -34,7 +34,7 @@ def test_where_nothing_was_measured_that_is_said_and_nothing_breaks(name: str) -
     nothing = pd.DataFrame(rows).assign(status="unsupported", reason="torch is not here")
     assert set(verdicts(name, nothing).values()) <= {"out of scope"}
     assert "have no numbers: torch/naive unsupported" in helpers.sentences(suite, nothing)[-1]
-    for figure in suite.figures:
+    for figure in suite.story.figures:
         assert "could not be drawn" not in draw(figure, nothing, Palette()).caption, figure.name
 
 
@@ -69,10 +69,13 @@ def sized(**accuracies: tuple[float, float]) -> pd.DataFrame:
     """Accuracy at the smallest and at the largest attention size, by arm."""
     return frame(
         [
-            ({"seed": seed, "size": size, "arm": arm, "lr": 5e-3, "steps": 300}, {"accuracy": one, "validation": one})
+            (
+                {"seed": seed, "size": size, "arm": arm, "lr": 5e-3, "steps": 300},
+                {"accuracy": accuracy, "validation": accuracy},
+            )
             for seed in SEEDS
             for arm, values in accuracies.items()
-            for size, one in zip((16, 256), values, strict=True)
+            for size, accuracy in zip((16, 256), values, strict=True)
         ]
     )
 
@@ -102,18 +105,21 @@ def test_the_claims_on_attention_size() -> None:
 
 def test_one_attention_size_says_nothing_of_growth() -> None:
     rows = sized(unscaled=(0.86, 0.65), additive=(0.85, 0.87))
-    found = verdicts("attention-size", rows[rows["point.size"] == 256])
-    assert found["large-multiplicative-falls"] == "out of scope"
-    assert found["large-multiplicative-behind"] == "reproduced"
+    judged = verdicts("attention-size", rows[rows["point.size"] == 256])
+    assert judged["large-multiplicative-falls"] == "out of scope"
+    assert judged["large-multiplicative-behind"] == "reproduced"
 
 
 def shaped(**accuracies: float) -> pd.DataFrame:
     """Accuracy by heads x head size, as ``h1x64``."""
     return frame(
         [
-            ({"seed": seed, "split": name[1:], "lr": 3e-3, "steps": 400}, {"accuracy": one, "validation": one})
+            (
+                {"seed": seed, "split": name[1:], "lr": 3e-3, "steps": 400},
+                {"accuracy": accuracy, "validation": accuracy},
+            )
             for seed in SEEDS
-            for name, one in accuracies.items()
+            for name, accuracy in accuracies.items()
         ]
     )
 
@@ -127,7 +133,7 @@ def test_the_claims_on_heads() -> None:
     }
     said = helpers.sentences(helpers.suite("heads"), rows)
     assert said[0].startswith("Accuracy by heads x head size, learning rate 0.003: 1x64 0.300, 8x8 0.980")
-    (figure,) = helpers.suite("heads").figures
+    (figure,) = helpers.suite("heads").story.figures
     assert figure.data is not None
     drawn = figure.data(rows[rows["point.seed"] == 0])
     assert list(zip(drawn["row"].str[0], drawn["level"], strict=True)) == [
@@ -151,14 +157,14 @@ def test_an_optimiser_that_is_none_is_an_error() -> None:
 
 def test_a_factor_multiplies_the_learning_rate() -> None:
     levels = {"seed": (0,), "d": (4,), "arm": ("unscaled",), "steps": (50,)}
-    one = helpers.observed("scaling", ["numpy/naive"], levels={**levels, "lr": (1e-3,), "optimiser": ("sgd*100",)})
+    observed = helpers.observed("scaling", ["numpy/naive"], levels={**levels, "lr": (1e-3,), "optimiser": ("sgd*100",)})
     other = helpers.observed("scaling", ["numpy/naive"], levels={**levels, "lr": (0.1,), "optimiser": ("sgd",)})
-    assert one["metric.loss.step50"].tolist() == other["metric.loss.step50"].tolist()
+    assert observed["metric.loss.step50"].tolist() == other["metric.loss.step50"].tolist()
 
 
-def aligned(own: float, permuted: float) -> pd.DataFrame:
+def aligned(alone: float, permuted: float) -> pd.DataFrame:
     metrics = {f"accuracy.length{length}": 0.9 for length in (5, 10, 15, 20, 25, 30, 40)} | {"fall": 0.0}
-    metrics |= {"aligned.length20": own, "near.length20": own, "monotone.length20": -0.9}
+    metrics |= {"aligned.length20": alone, "near.length20": alone, "monotone.length20": -0.9}
     metrics |= {"aligned_permuted.length20": permuted, "aligned_uniform.length20": 0.05}
     points = [{"seed": seed, "task": "reverse", "arm": "additive", "steps": 1000} for seed in SEEDS]
     return frame([(point, metrics) for point in points])
@@ -177,9 +183,9 @@ def test_the_order_of_words_counts_beyond_its_control() -> None:
     rates = {f"{rate}.{name}": 10.0 for rate in ("per", "wer") for name in ("short", "middle", "long")}
     rates |= {"per": 10.0, "wer": 10.0, "growth": 0.0}
     points = [{"seed": seed, "arm": "additive", "steps": 1200} for seed in SEEDS]
-    for own, expected in ((0.9, "reproduced"), (0.3, "direction only"), (-0.5, "contradicted")):
-        rows = frame([(point, {**rates, "monotone.words": own, "monotone_permuted.words": 0.0}) for point in points])
+    for alone, expected in ((0.9, "reproduced"), (0.3, "direction only"), (-0.5, "contradicted")):
+        rows = frame([(point, {**rates, "monotone.words": alone, "monotone_permuted.words": 0.0}) for point in points])
         assert verdicts("g2p", rows)["alignment-is-monotone"] == expected
-    assert f"with the phones permuted: additive {own:.2f} / 0.00" in " ".join(
+    assert f"with the phones permuted: additive {alone:.2f} / 0.00" in " ".join(
         helpers.sentences(helpers.suite("g2p"), rows)
     )

@@ -21,8 +21,8 @@ TIE = 1e-4
 
 def uniform(weights: Array, lengths: Array) -> Array:
     """Weights of 1/length over the source of each example: (n, T, S), (n,)."""
-    here = np.arange(weights.shape[2]) < lengths[:, None]
-    return np.broadcast_to((here / lengths[:, None])[:, None], weights.shape)
+    within = np.arange(weights.shape[2]) < lengths[:, None]
+    return np.broadcast_to((within / lengths[:, None])[:, None], weights.shape)
 
 
 def permuted(weights: Array, outputs: Array, seed: int) -> Array:
@@ -48,13 +48,13 @@ def monotone(weights: Array, outputs: Array) -> float:
     no order. An example with one output has none, and does not count; 0 where none counts.
     """
     centres = weights.astype(np.float64) @ np.arange(weights.shape[2])
-    found = []
+    taus = []
     for row, count in zip(centres, outputs.tolist(), strict=True):
         if count > 1:
             later, earlier = np.tril_indices(count, -1)
             moved = row[later] - row[earlier]
-            found.append(np.where(np.abs(moved) < TIE, 0.0, np.sign(moved)).mean())
-    return float(np.mean(found)) if found else 0.0
+            taus.append(np.where(np.abs(moved) < TIE, 0.0, np.sign(moved)).mean())
+    return float(np.mean(taus)) if taus else 0.0
 
 
 def with_controls(name: str, weights: Array, places: Array, lengths: Array, seed: int) -> dict[str, float]:

@@ -33,16 +33,16 @@ def metrics(
     ``weights`` (n, T, S), ``read`` (n, S) and ``written`` (n, T) the symbols, of which ``lengths`` and ``outputs``
     (n,) count. Weights are rounded to four decimals.
     """
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for n, (length, count) in enumerate(zip(lengths, outputs, strict=True)):
-        found |= {f"{PREFIX}{n}.read{s}": float(read[n, s]) for s in range(length)}
-        found |= {f"{PREFIX}{n}.written{t}": float(written[n, t]) for t in range(count)}
-        found |= {
+        numbers |= {f"{PREFIX}{n}.read{s}": float(read[n, s]) for s in range(length)}
+        numbers |= {f"{PREFIX}{n}.written{t}": float(written[n, t]) for t in range(count)}
+        numbers |= {
             f"{PREFIX}{n}.t{t}.s{s}": round(float(weights[n, t, s]), DECIMALS)
             for t in range(count)
             for s in range(length)
         }
-    return found
+    return numbers
 
 
 def table(frame: pd.DataFrame, reads: Sequence[str], writes: Sequence[str]) -> pd.DataFrame:
@@ -55,13 +55,13 @@ def table(frame: pd.DataFrame, reads: Sequence[str], writes: Sequence[str]) -> p
 
     columns = {str(name): tuple(map(int, hit.groups())) for name in frame.columns if (hit := WEIGHT.match(str(name)))}
     rows = measured(frame)
-    found = []
+    entries = []
     for record in rows[rows[list(columns)].notna().any(axis=1)].to_dict("records") if columns else ():
         for name, (n, t, s) in columns.items():
             if not np.isnan(record[name]):
-                found.append(_row(record, (n, t, s), record[name], reads, writes))
+                entries.append(_row(record, (n, t, s), record[name], reads, writes))
     names = ["number", "impl", "arm", "example", "source", "output", "letter", "answer", "weight"]
-    return pd.DataFrame(found, columns=names).sort_values("number", kind="stable")
+    return pd.DataFrame(entries, columns=names).sort_values("number", kind="stable")
 
 
 def _row(
@@ -75,7 +75,7 @@ def _row(
 
 
 def _symbols(record: Mapping[Any, Any], prefix: str) -> list[float]:
-    found: list[float] = []
-    while not np.isnan(value := record.get(f"{prefix}{len(found)}", np.nan)):
-        found.append(value)
-    return found
+    symbols: list[float] = []
+    while not np.isnan(value := record.get(f"{prefix}{len(symbols)}", np.nan)):
+        symbols.append(value)
+    return symbols

@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LocalProbe:
-    """A ``Probe`` in this process: ``kernel`` in its ``backend`` on ``device``."""
+    """A ``Probe`` in this process: the implementation ``studied``, in its ``backend`` on ``device``."""
 
     backend: Backend
-    kernel: Implementation
+    studied: Implementation
     device: str = "cpu"
 
     @property
     def implementation(self) -> str:
         """The name of the implementation under study."""
-        return self.kernel.name
+        return self.studied.name
 
     def attend(self, spec: AttentionSpec, operands: Operands, outputs: tuple[str, ...] = ()) -> AttentionOutput:
         """Forward; the shapes of ``attnbench.attend``. Raises ``SpecError`` and ``UnsupportedError``."""
-        return execute(self.backend, self.kernel, spec, operands, tuple(outputs), self.device)
+        return execute(self.backend, self.studied, spec, operands, tuple(outputs), self.device)
 
     def vjp(self, spec: AttentionSpec, operands: Operands, d_output: Any, d_lse: Any = None) -> dict[str, Any]:
         """Gradients by name (q, k, v, bias, sinks, params.NAME)."""
-        return execute_vjp(self.backend, self.kernel, spec, operands, d_output, d_lse, self.device)
+        return execute_vjp(self.backend, self.studied, spec, operands, d_output, d_lse, self.device)
 
     def learner(self, model: Model, parameters: Mapping[str, Any], optimiser: Optimiser) -> Learner:
         """A model around the implementation that learns in its framework. Raises ``UnsupportedError``."""
-        return self.backend.learner(model, self.kernel, parameters, optimiser, self.device)
+        return self.backend.learner(model, self.studied, parameters, optimiser, self.device)

@@ -55,14 +55,14 @@ def read(lines: Sequence[str]) -> dict[str, Entry]:
     Kept are words of 3 to 15 letters from a to z with at most 14 phones; marks of stress are left out, and ways that
     then are the same count once. ``word(2)`` is another way to speak ``word``; what follows a ``#`` is a remark.
     """
-    found: dict[str, list[tuple[int, ...]]] = {}
+    ways_of: dict[str, list[tuple[int, ...]]] = {}
     for line in lines:
         head, *phones = line.partition(" #")[0].split()
         word = head.partition("(")[0]
         spoken = tuple(PHONES.index(phone.rstrip("012")) for phone in phones)
         if WORD.fullmatch(word) and 0 < len(spoken) < LONGEST:
-            found.setdefault(word, []).append(spoken)
-    return {word: Entry(word, tuple(dict.fromkeys(ways))) for word, ways in found.items()}
+            ways_of.setdefault(word, []).append(spoken)
+    return {word: Entry(word, tuple(dict.fromkeys(ways))) for word, ways in ways_of.items()}
 
 
 @cache
@@ -97,7 +97,7 @@ def splits(words: Sequence[str]) -> Array:
     content = np.zeros((len(words), LONGEST), np.int64)
     for row, word in enumerate(words):
         letters = stem(word)
-        content[row, : len(letters)] = [LETTERS.index(one) + 1 for one in letters]
+        content[row, : len(letters)] = [LETTERS.index(letter) + 1 for letter in letters]
     return split_of(content)
 
 
@@ -105,9 +105,9 @@ def splits(words: Sequence[str]) -> Array:
 def members() -> dict[str, tuple[Entry, ...]]:
     """The dictionary's entries of each split."""
     entries = list(dictionary().values())
-    places = splits([one.word for one in entries]).tolist()
+    places = splits([entry.word for entry in entries]).tolist()
     return {
-        name: tuple(one for one, place in zip(entries, places, strict=True) if place == number)
+        name: tuple(entry for entry, place in zip(entries, places, strict=True) if place == number)
         for number, name in enumerate(SPLITS)
     }
 
@@ -120,22 +120,22 @@ def drawn(seed: int, split: str, count: int) -> list[Entry]:
 
 def batch(entries: Sequence[Entry]) -> Batch:
     """Arrays for a model: letters, the first way to speak each word and the end, padded to one width; int64."""
-    width = max(max(len(one.word), len(one.spoken[0]) + 1) for one in entries)
-    found = {name: np.full((len(entries), width), PADDING) for name in ("source", "target")}
-    for row, one in enumerate(entries):
-        found["source"][row, : len(one.word)] = [LETTERS.index(letter) for letter in one.word]
-        found["target"][row, : len(one.spoken[0]) + 1] = (*one.spoken[0], END)
+    width = max(max(len(entry.word), len(entry.spoken[0]) + 1) for entry in entries)
+    arrays = {name: np.full((len(entries), width), PADDING) for name in ("source", "target")}
+    for row, entry in enumerate(entries):
+        arrays["source"][row, : len(entry.word)] = [LETTERS.index(letter) for letter in entry.word]
+        arrays["target"][row, : len(entry.spoken[0]) + 1] = (*entry.spoken[0], END)
     lengths = {
-        "lengths": np.array([len(one.word) for one in entries]),
-        "target_lengths": np.array([len(one.spoken[0]) + 1 for one in entries]),
+        "lengths": np.array([len(entry.word) for entry in entries]),
+        "target_lengths": np.array([len(entry.spoken[0]) + 1 for entry in entries]),
     }
-    return found | lengths
+    return arrays | lengths
 
 
-def wide(one: Batch, width: int = LONGEST) -> Batch:
+def wide(narrow: Batch, width: int = LONGEST) -> Batch:
     """The batch with more padding, so that a model can write ``width`` phones."""
-    more = {name: np.pad(one[name], ((0, 0), (0, width - one[name].shape[1]))) for name in ("source", "target")}
-    return {**one, **more}
+    more = {name: np.pad(narrow[name], ((0, 0), (0, width - narrow[name].shape[1]))) for name in ("source", "target")}
+    return {**narrow, **more}
 
 
 def epochs(seed: int, entries: Sequence[Entry], size: int, steps: int) -> Iterator[Batch]:
@@ -173,8 +173,10 @@ class Errors:
 
     def rates(self, shortest: int = 0, longest: int = LONGEST) -> tuple[float, float]:
         """PER and WER in per cent, of words with so many letters: edits over phones; words that are not right."""
-        here = (self.letters >= shortest) & (self.letters <= longest)
-        return 100.0 * self.edits[here].sum() / self.phones[here].sum(), 100.0 * float((self.edits[here] > 0).mean())
+        counted = (self.letters >= shortest) & (self.letters <= longest)
+        return 100.0 * self.edits[counted].sum() / self.phones[counted].sum(), 100.0 * float(
+            (self.edits[counted] > 0).mean()
+        )
 
 
 def errors(spoken: Sequence[tuple[int, ...]], entries: Sequence[Entry]) -> Errors:
@@ -187,8 +189,8 @@ def errors(spoken: Sequence[tuple[int, ...]], entries: Sequence[Entry]) -> Error
     from rapidfuzz.distance import Levenshtein
 
     nearest = [
-        min(((Levenshtein.distance(said, way), len(way)) for way in one.spoken), key=lambda pair: pair[0] / pair[1])
-        for said, one in zip(spoken, entries, strict=True)
+        min(((Levenshtein.distance(said, way), len(way)) for way in entry.spoken), key=lambda pair: pair[0] / pair[1])
+        for said, entry in zip(spoken, entries, strict=True)
     ]
     edits, phones = np.array(nearest).T
-    return Errors(edits, phones, np.array([len(one.word) for one in entries]))
+    return Errors(edits, phones, np.array([len(entry.word) for entry in entries]))

@@ -42,10 +42,12 @@ def summary(stage: str, norms: Mapping[str, Array], places: Array, ends: int) ->
     mean norm at the ``places`` (B, T) that outputs come from, over the mean at all places.
     """
     mean = by_steps(norms)
-    near, far = (max(float(one.mean()), SMALLEST) for one in (mean[:ends], mean[-ends:]))
-    here = sum(float(np.take_along_axis(each, places[..., None], -1).mean(dtype=np.float64)) for each in norms.values())
+    near, far = (max(float(part.mean()), SMALLEST) for part in (mean[:ends], mean[-ends:]))
+    right = sum(
+        float(np.take_along_axis(each, places[..., None], -1).mean(dtype=np.float64)) for each in norms.values()
+    )
     everywhere = sum(float(each.mean(dtype=np.float64)) for each in norms.values())
     return {f"{stage}.step{step}": float(value) for step, value in enumerate(mean)} | {
         f"{stage}.fall": float(np.log10(near / far)),
-        f"{stage}.right": here / max(everywhere, SMALLEST),
+        f"{stage}.right": right / max(everywhere, SMALLEST),
     }

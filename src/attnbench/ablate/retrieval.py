@@ -21,7 +21,7 @@ SOFTCAP = 50.0
 
 
 @dataclass(frozen=True)
-class Arm:
+class ScoringArm:
     """One way to score, for head size d and model size M: its spec, and the factor on the deviation of Wq."""
 
     scale: float | str = "none"
@@ -30,19 +30,19 @@ class Arm:
     init: float = 1.0
 
 
-def arm(name: str, d: int, model_size: int = MODEL_SIZE) -> Arm:
+def arm(name: str, d: int, model_size: int = MODEL_SIZE) -> ScoringArm:
     """An arm by name; ``UsageError`` for another name."""
     root = 1.0 / math.sqrt(d)
     known = {
-        "unscaled": Arm(),
-        "1/sqrt(d)": Arm(scale=root),
-        "8/d": Arm(scale=8.0 / d),
-        "folded": Arm(init=root),
-        "folded and scaled": Arm(scale=root, init=root),
-        "sqrt(d_model)": Arm(scale=1.0 / math.sqrt(model_size)),
-        "qk-norm": Arm(score="cosine"),
-        "softcap": Arm(softcap=SOFTCAP),
-        "additive": Arm(score="additive"),
+        "unscaled": ScoringArm(),
+        "1/sqrt(d)": ScoringArm(scale=root),
+        "8/d": ScoringArm(scale=8.0 / d),
+        "folded": ScoringArm(init=root),
+        "folded and scaled": ScoringArm(scale=root, init=root),
+        "sqrt(d_model)": ScoringArm(scale=1.0 / math.sqrt(model_size)),
+        "qk-norm": ScoringArm(score="cosine"),
+        "softcap": ScoringArm(softcap=SOFTCAP),
+        "additive": ScoringArm(score="additive"),
     }
     if name not in known:
         raise UsageError(not_one_of("arm", name, known))
@@ -72,15 +72,15 @@ def build(
     }
     deviations = {"embed.keys": 1.0, "embed.values": 1.0, "Wq": root * chosen.init, "Wk": root, "Wv": root}
     deviations |= {"Wo": 1.0 / math.sqrt(VALUE_SIZE), "score.v": 1.0 / math.sqrt(d)}
-    found = drawn_parameters(seed, shapes, deviations, dtype)
+    parameters = drawn_parameters(seed, shapes, deviations, dtype)
     if not projected:
-        found |= {f"score.{part}": found.pop(part)[None] for part in ("Wq", "Wk")}
-    rest = {n: s for n, s in score_shapes(spec, d if projected else m, d).items() if n not in found}
-    found |= drawn_parameters(seed, rest, deviations, dtype)
-    if "score.temperature" in found:
+        parameters |= {f"score.{part}": parameters.pop(part)[None] for part in ("Wq", "Wk")}
+    rest = {n: s for n, s in score_shapes(spec, d if projected else m, d).items() if n not in parameters}
+    parameters |= drawn_parameters(seed, rest, deviations, dtype)
+    if "score.temperature" in parameters:
         # Cosines of random vectors have the deviation 1/√d, so that √d gives scores the variance 1 as 1/√d does.
-        found["score.temperature"] += np.asarray(math.sqrt(d), found["score.temperature"].dtype)
-    return Retrieval(spec, projected), found
+        parameters["score.temperature"] += np.asarray(math.sqrt(d), parameters["score.temperature"].dtype)
+    return Retrieval(spec, projected), parameters
 
 
 def build_heads(
@@ -97,13 +97,13 @@ def build_heads(
     shapes: dict[str, tuple[int, ...]] = {
         "embed.keys": (task.keys, m),
         "embed.values": (task.values, m),
-        "Wq": (task.asked * m, heads * d),
+        "Wq": (task.questions * m, heads * d),
         "Wk": (m, heads * d),
         "Wv": (m, m),
-        "Wo": (m, task.asked * task.values),
-        "bo": (task.asked * task.values,),
+        "Wo": (m, task.questions * task.values),
+        "bo": (task.questions * task.values,),
     }
-    deviations = {"embed.keys": 1.0, "embed.values": 1.0, "Wq": root / math.sqrt(task.asked)}
+    deviations = {"embed.keys": 1.0, "embed.values": 1.0, "Wq": root / math.sqrt(task.questions)}
     deviations |= {"Wk": root, "Wv": root, "Wo": root}
     return Retrieval(AttentionSpec(), heads=heads), drawn_parameters(seed, shapes, deviations, dtype)
 

@@ -51,14 +51,14 @@ def _wanted(split: str) -> int:
 
 def _until(count: int, split: str, draw: Callable[[int], Array], content: Callable[[Array], Array]) -> Array:
     """``count`` rows of the split, drawn and thrown away until there are enough. ``draw(n)`` gives n more rows."""
-    wanted, found, have = _wanted(split), [], 0
+    wanted, kept, have = _wanted(split), [], 0
     share = {"train": VALIDATION, "validation": 1, "test": 1}[split] / HASHES
     while have < count:
         rows = draw(int((count - have) / share * 1.1) + 16)
         rows = rows[split_of(content(rows)) == wanted]
-        found.append(rows)
+        kept.append(rows)
         have += len(rows)
-    return np.concatenate(found)[:count]
+    return np.concatenate(kept)[:count]
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,14 @@ class RetrievalTask:
 
     The keys of an example differ from each other; values may repeat. Two examples with the same pairs in another
     order are the same for the split. Arrays: ``keys`` and ``values`` (n, slots), ``query`` and ``target`` (n,), int64.
-    ``asked`` keys above 1 are asked for at once, in an order that counts: ``query`` and ``target`` are (n, asked).
+    With ``questions`` above 1 so many keys are asked for at once, in an order that counts: ``query`` and ``target`` are
+    (n, questions).
     """
 
     slots: int = 16
     keys: int = 64
     values: int = 32
-    asked: int = 1
+    questions: int = 1
 
     def draw(self, seed: int, split: str, count: int) -> Batch:
         """``count`` examples of a split."""
@@ -83,19 +84,19 @@ class RetrievalTask:
             # A whole stable sort: what a partition leaves in which order depends on the processor.
             order = streams[0].random((n, self.keys)).argsort(-1, kind="stable")[:, : self.slots]
             values = streams[1].integers(0, self.values, (n, self.slots))
-            return np.concatenate([order, values, streams[2].integers(0, self.slots, (n, self.asked))], 1)
+            return np.concatenate([order, values, streams[2].integers(0, self.slots, (n, self.questions))], 1)
 
-        found = _until(count, split, rows, self._content)
-        keys, values, asked = np.split(found, [self.slots, 2 * self.slots], 1)
-        query, target = (np.take_along_axis(one, asked, 1) for one in (keys, values))
-        if self.asked == 1:
+        drawn = _until(count, split, rows, self._content)
+        keys, values, slots = np.split(drawn, [self.slots, 2 * self.slots], 1)
+        query, target = (np.take_along_axis(array, slots, 1) for array in (keys, values))
+        if self.questions == 1:
             query, target = query[:, 0], target[:, 0]
         return {"keys": keys, "values": values, "query": query, "target": target}
 
     def _content(self, rows: Array) -> Array:
-        keys, values, asked = np.split(rows, [self.slots, 2 * self.slots], 1)
+        keys, values, slots = np.split(rows, [self.slots, 2 * self.slots], 1)
         order = keys.argsort(-1)
-        query = np.take_along_axis(keys, asked, 1)
+        query = np.take_along_axis(keys, slots, 1)
         return np.concatenate([np.take_along_axis(keys, order, 1), np.take_along_axis(values, order, 1), query], 1)
 
 
@@ -131,26 +132,26 @@ class SequenceTask:
             symbols = symbols_stream.integers(0, self.symbols, (n, longest))
             return np.concatenate([lengths, np.where(np.arange(longest) < lengths, symbols, PADDING)], 1)
 
-        found = _until(count, split, rows, _unpadded)
-        lengths, source = found[:, 0], found[:, 1:]
+        drawn = _until(count, split, rows, _unpadded)
+        lengths, source = drawn[:, 0], drawn[:, 1:]
         return {"source": source, "lengths": lengths, "target": self.answer(source, lengths)}
 
     def answer(self, source: Array, lengths: Array) -> Array:
         """The right answers, padded like the source."""
         target = np.full_like(source, PADDING)
         for length in np.unique(lengths):
-            here = lengths == length
-            target[here, :length] = ANSWERS[self.kind](source[here, :length])
+            rows = lengths == length
+            target[rows, :length] = ANSWERS[self.kind](source[rows, :length])
         return target
 
     def alignment(self, source: Array, lengths: Array) -> Array:
         """Where in the source each symbol of the answer comes from, (n, longest); the first place for equal symbols."""
         places = np.zeros_like(source)
         for length in np.unique(lengths):
-            here = lengths == length
-            symbols = source[here, :length]
+            rows = lengths == length
+            symbols = source[rows, :length]
             order = symbols.argsort(-1, kind="stable") if self.kind == "sort" else np.arange(length)
-            places[here, :length] = order[::-1] if self.kind == "reverse" else order
+            places[rows, :length] = order[::-1] if self.kind == "reverse" else order
         return places
 
 

@@ -43,7 +43,7 @@ def count(parameters: Mapping[str, Array]) -> int:
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """One point of a learning curve: after ``step`` updates, the mean loss since the last point, and the accuracy."""
 
     step: int
@@ -52,10 +52,10 @@ class Point:
 
 
 @dataclass
-class History:
+class Training:
     """What became of a training: its curve, the step that validation chose, the seconds of the updates alone."""
 
-    curve: list[Point] = field(default_factory=list)
+    curve: list[CurvePoint] = field(default_factory=list)
     chosen: int = 0
     best: float = -1.0
     train_s: float = 0.0
@@ -63,37 +63,37 @@ class History:
 
     def metrics(self) -> dict[str, float]:
         """``train_s``, ``chosen_step``, ``finite``, and the curve as ``loss.step200`` and ``validation.step200``."""
-        found = {"train_s": self.train_s, "chosen_step": float(self.chosen), "finite": float(self.finite)}
+        numbers = {"train_s": self.train_s, "chosen_step": float(self.chosen), "finite": float(self.finite)}
         for point in self.curve:
             if math.isfinite(point.loss):
-                found[f"loss.step{point.step}"] = point.loss
-            found[f"validation.step{point.step}"] = point.accuracy
-        return found
+                numbers[f"loss.step{point.step}"] = point.loss
+            numbers[f"validation.step{point.step}"] = point.accuracy
+        return numbers
 
 
-def fit(learner: Learner, batches: Sequence[Batch], validate: Callable[[Learner], float], every: int) -> History:
+def fit(learner: Learner, batches: Sequence[Batch], validate: Callable[[Learner], float], every: int) -> Training:
     """Train on the batches in order, one step each, and leave the learner with the parameters that validated best.
 
     ``validate`` gives an accuracy; of equal ones the first is kept. A loss that is no number ends the training.
     """
-    history, losses, kept = History(), [], learner.parameters()
+    training, losses, kept = Training(), [], learner.parameters()
     start = time.perf_counter()
     for step, batch in enumerate(batches, start=1):
         losses.append(learner.step(batch))
         if step % every and step != len(batches):
             continue
-        loss = float(np.mean([float(one) for one in losses]))
-        history.train_s += time.perf_counter() - start
+        loss = float(np.mean([float(number) for number in losses]))
+        training.train_s += time.perf_counter() - start
         accuracy, losses = validate(learner), []
-        history.curve.append(Point(step, loss, accuracy))
-        if accuracy > history.best:
-            history.best, history.chosen, kept = accuracy, step, learner.parameters()
+        training.curve.append(CurvePoint(step, loss, accuracy))
+        if accuracy > training.best:
+            training.best, training.chosen, kept = accuracy, step, learner.parameters()
         if not math.isfinite(loss):
-            history.finite = False
+            training.finite = False
             break
         start = time.perf_counter()
     learner.load(kept)
-    return history
+    return training
 
 
 def aligned_mass(weights: Array, places: Array, lengths: Array) -> float:
@@ -105,7 +105,7 @@ def aligned_mass(weights: Array, places: Array, lengths: Array) -> float:
     return float(np.take_along_axis(weights, places[..., None], -1)[..., 0][counts].mean())
 
 
-def token_accuracy(found: Array, target: Array, lengths: Array) -> float:
+def token_accuracy(answered: Array, target: Array, lengths: Array) -> float:
     """The share of tokens that are right, over those that count: (n, T), (n, T), (n,)."""
     counts = np.arange(target.shape[1]) < lengths[:, None]
-    return float((found == target)[counts].mean())
+    return float((answered == target)[counts].mean())

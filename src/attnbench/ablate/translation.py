@@ -19,7 +19,7 @@ REFERENCE, UNITS = "dot", 64
 
 
 @dataclass(frozen=True)
-class Arm:
+class DecoderArm:
     """One way for the decoder to see the source; ``reversed_source``: the encoder reads it backwards.
 
     ``size`` is that of the attention: of q and k, which a dot product then has projections for, or of the hidden layer
@@ -44,33 +44,33 @@ class Arm:
 
 
 ARMS = {
-    "state": Arm("state"),
-    "input": Arm("input"),
-    "input, reversed": Arm("input", reversed_source=True),
-    "additive": Arm("attention", "additive"),
-    "dot": Arm("attention", "dot", "none"),
-    "scaled": Arm("attention", "dot"),
-    "general": Arm("attention", "general"),
+    "state": DecoderArm("state"),
+    "input": DecoderArm("input"),
+    "input, reversed": DecoderArm("input", reversed_source=True),
+    "additive": DecoderArm("attention", "additive"),
+    "dot": DecoderArm("attention", "dot", "none"),
+    "scaled": DecoderArm("attention", "dot"),
+    "general": DecoderArm("attention", "general"),
 }
-FIXED = tuple(name for name, one in ARMS.items() if one.score is None)
+FIXED = tuple(name for name, arm in ARMS.items() if arm.score is None)
 ATTENTION = tuple(name for name in ARMS if name not in FIXED)
 
 
-def arm(name: str) -> Arm:
+def arm(name: str) -> DecoderArm:
     """An arm by name; ``UsageError`` for another name."""
     if name not in ARMS:
         raise UsageError(not_one_of("arm", name, ARMS))
     return ARMS[name]
 
 
-def shapes(one: Arm, units: int, symbols: int, answers: int | None = None) -> dict[str, tuple[int, ...]]:
+def shapes(decoder: DecoderArm, units: int, symbols: int, answers: int | None = None) -> dict[str, tuple[int, ...]]:
     """The shapes of every parameter with ``units`` decoder units; see ``attnbench.backends.learning.EncoderDecoder``.
 
     ``answers`` is the number of symbols that are written, where these are others than the ``symbols`` that are read.
     """
-    half, fixed = units // 2, units if one.context == "input" else 0
+    half, fixed = units // 2, units if decoder.context == "input" else 0
     written = symbols if answers is None else answers
-    found: dict[str, tuple[int, ...]] = {
+    parameters: dict[str, tuple[int, ...]] = {
         "embed.source": (symbols, EMBEDDING),
         "embed.target": (written + 1, EMBEDDING),
         **_gru("encoder", EMBEDDING, half),
@@ -78,16 +78,16 @@ def shapes(one: Arm, units: int, symbols: int, answers: int | None = None) -> di
         **_gru("decoder", EMBEDDING + fixed, units),
         "bridge.W": (units, units),
         "bridge.b": (units,),
-        "readout.W": (units if one.context == "state" else 2 * units, units),
+        "readout.W": (units if decoder.context == "state" else 2 * units, units),
         "readout.b": (units,),
         "out.W": (units, written),
         "out.b": (written,),
     }
-    if one.spec is None:
-        return found
-    if one.size is not None and one.projected:
-        found |= {"attend.Wq": (units, one.size), "attend.Wk": (units, one.size)}
-    return found | score_shapes(one.spec, units, one.size)
+    if decoder.spec is None:
+        return parameters
+    if decoder.size is not None and decoder.projected:
+        parameters |= {"attend.Wq": (units, decoder.size), "attend.Wk": (units, decoder.size)}
+    return parameters | score_shapes(decoder.spec, units, decoder.size)
 
 
 def _gru(name: str, inputs: int, units: int) -> dict[str, tuple[int, ...]]:
@@ -95,15 +95,17 @@ def _gru(name: str, inputs: int, units: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.Wx": (wide, inputs), f"{name}.Wh": (wide, units), f"{name}.bx": (wide,), f"{name}.bh": (wide,)}
 
 
-def size(found: Shapes) -> int:
+def size(parameters: Shapes) -> int:
     """How many numbers parameters of these shapes are."""
-    return sum(math.prod(shape) for shape in found.values())
+    return sum(math.prod(shape) for shape in parameters.values())
 
 
-def matched_units(one: Arm, symbols: int, like: Arm, units: int = UNITS, answers: int | None = None) -> int:
+def matched_units(
+    decoder: DecoderArm, symbols: int, like: DecoderArm, units: int = UNITS, answers: int | None = None
+) -> int:
     """The even number of units with which an arm is nearest in size to the arm ``like`` with ``units`` units."""
     target = size(shapes(like, units, symbols, answers))
-    return min(range(4, 4 * units, 2), key=lambda n: abs(size(shapes(one, n, symbols, answers)) - target))
+    return min(range(4, 4 * units, 2), key=lambda n: abs(size(shapes(decoder, n, symbols, answers)) - target))
 
 
 def build(
@@ -120,11 +122,11 @@ def build(
 
     With an ``attention_size`` every arm is matched in number of parameters to ``REFERENCE`` with that size.
     """
-    chosen, like = (replace(one, size=attention_size) for one in (arm(name), ARMS[REFERENCE]))
-    found = shapes(chosen, matched_units(chosen, symbols, like, units, answers), symbols, answers)
-    deviations = {name: _deviation(name, shape) for name, shape in found.items()}
+    chosen, like = (replace(decoder, size=attention_size) for decoder in (arm(name), ARMS[REFERENCE]))
+    shapes_of_all = shapes(chosen, matched_units(chosen, symbols, like, units, answers), symbols, answers)
+    deviations = {name: _deviation(name, shape) for name, shape in shapes_of_all.items()}
     return EncoderDecoder(chosen.context, chosen.spec, chosen.projected), drawn_parameters(
-        seed, found, deviations, dtype
+        seed, shapes_of_all, deviations, dtype
     )
 
 
@@ -143,6 +145,6 @@ def as_read(name: str, batch: dict[str, Array]) -> dict[str, Array]:
         return batch
     source = np.zeros_like(batch["source"])
     for length in np.unique(batch["lengths"]):
-        here = batch["lengths"] == length
-        source[here, :length] = batch["source"][here, :length][:, ::-1]
+        rows = batch["lengths"] == length
+        source[rows, :length] = batch["source"][rows, :length][:, ::-1]
     return {**batch, "source": source}

@@ -16,9 +16,9 @@ def write_verdicts(judged: JudgedRun) -> Path | None:
     """
     import pandas as pd
 
-    for one in judged.suites:
-        if one.failure is not None:
-            raise one.failure
+    for suite in judged.suites:
+        if suite.failure is not None:
+            raise suite.failure
     if not judged.verdicts:
         return None
     path = judged.folder / FILE

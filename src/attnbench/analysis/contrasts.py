@@ -45,10 +45,10 @@ class Contrast:
         mean = float(data.mean())
         if not np.ptp(data):
             return Interval(mean, mean, mean, len(data))
-        found = stats.bootstrap(
+        bootstrapped = stats.bootstrap(
             (data,), np.mean, method="BCa", confidence_level=CONFIDENCE, n_resamples=RESAMPLES, rng=0
         ).confidence_interval
-        return Interval(mean, float(found.low), float(found.high), len(data))
+        return Interval(mean, float(bootstrapped.low), float(bootstrapped.high), len(data))
 
     def p(self) -> float:
         """Two-sided p of no difference, over all 2ⁿ flips of the signs; its floor is 2/2ⁿ."""
@@ -64,10 +64,10 @@ def _flips(data: np.ndarray[Any, Any], alternative: Literal["two-sided", "less",
     from scipy import stats
 
     every = 2 ** len(data)  # with so many or more, SciPy goes through all of them
-    found = stats.permutation_test(
+    test = stats.permutation_test(
         [data], np.mean, permutation_type="samples", alternative=alternative, n_resamples=every
     )
-    return float(found.pvalue)
+    return float(test.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -90,29 +90,29 @@ def differences(rows: pd.DataFrame, metric: str, over: Mapping[str, Any], under:
         return measured(rows, **point).groupby(POINT + "seed")[METRIC + metric].mean()
 
     both = (by_seed(over) - by_seed(under)).dropna()
-    return Contrast(tuple(round(float(one), DECIMALS) for one in both.sort_index()))
+    return Contrast(tuple(round(float(difference), DECIMALS) for difference in both.sort_index()))
 
 
 def between_metrics(rows: pd.DataFrame, over: str, under: str, point: Mapping[str, Any]) -> Contrast:
     """One metric less another of the same cells, such as a measure less its control, paired by the axis ``seed``."""
     chosen = measured(rows, **point)
     both = chosen.groupby(POINT + "seed")[[METRIC + over, METRIC + under]].mean().dropna().sort_index()
-    found = both[METRIC + over] - both[METRIC + under]
-    return Contrast(tuple(round(float(one), DECIMALS) for one in found))
+    paired_differences = both[METRIC + over] - both[METRIC + under]
+    return Contrast(tuple(round(float(difference), DECIMALS) for difference in paired_differences))
 
 
-def judge_family(asked: Mapping[str, Contrast], implementations: tuple[str, ...] = ()) -> list[ClaimVerdict]:
+def judge_family(family: Mapping[str, Contrast], implementations: tuple[str, ...] = ()) -> list[ClaimVerdict]:
     """A verdict for each claim of a family, with the p of its contrast adjusted for all of them.
 
     A claim of equivalence is held to the test of equivalence, every other to that of a difference. A contrast with too
     few pairs for a test is out of scope.
     """
     known = claims()
-    tested = {claim: contrast for claim, contrast in asked.items() if contrast.testable}
-    found = dict(zip(tested, holm([_p(known[claim], one) for claim, one in tested.items()]), strict=True))
+    tested = {claim: contrast for claim, contrast in family.items() if contrast.testable}
+    adjusted = dict(zip(tested, holm([_p(known[claim], contrast) for claim, contrast in tested.items()]), strict=True))
     return [
-        judge(claim, contrast.interval() if claim in found else None, implementations, found.get(claim))
-        for claim, contrast in asked.items()
+        judge(claim, contrast.interval() if claim in adjusted else None, implementations, adjusted.get(claim))
+        for claim, contrast in family.items()
     ]
 
 

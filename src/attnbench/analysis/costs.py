@@ -41,30 +41,30 @@ def over_base(frame: pd.DataFrame, axis: str, base: Any) -> pd.DataFrame:
     key = [name for name in ("impl", "device", "threads", *points) if name != axis]
     under = ok[ok[axis] == base][[*key, *TIMES, "peak_bytes", "place"]]
     both = ok[ok[axis] != base][kept].merge(under, on=key, suffixes=("", "_base"))
-    found: pd.DataFrame = both.assign(
+    ratios: pd.DataFrame = both.assign(
         time_ratio=both[TIME] / both[f"{TIME}_base"],
         low=(both["time_low_s"] / both["time_high_s_base"]).fillna(0.0),
         high=(both["time_high_s"] / both["time_low_s_base"]).fillna(math.inf),
         memory_ratio=both["peak_bytes"] / both["peak_bytes_base"].where(both["peak_bytes_base"] > 0),
     )
-    return _with_pairs(found, ok)
+    return _with_pairs(ratios, ok)
 
 
-def _with_pairs(found: pd.DataFrame, ok: pd.DataFrame) -> pd.DataFrame:
+def _with_pairs(ratios: pd.DataFrame, ok: pd.DataFrame) -> pd.DataFrame:
     """The ratios of rounds in the place of those of medians, where two cells stood in one block."""
     import pandas as pd
 
     columns = [name for name in ok.columns if COLUMN.match(str(name))]
     known = [rounds(row) for row in ok[columns].to_dict("records")] if columns else [{}] * len(ok)
     blocks = ok["block_id"].tolist() if "block_id" in ok else list(range(len(ok)))
-    places = list(zip(found["place"], found["place_base"], strict=True))
+    places = list(zip(ratios["place"], ratios["place_base"], strict=True))
     pairs = [paired(known[a], known[b]) if blocks[a] == blocks[b] else None for a, b in places]
-    found = found.assign(pairs=pd.Series(pairs, found.index, object)).drop(columns=["place", "place_base"])
-    for at, one in zip(found.index, pairs, strict=True):
-        if one is not None:
-            exact = one.interval()
-            found.loc[at, ["time_ratio", "low", "high"]] = [exact.value, exact.low, exact.high]
-    return found
+    ratios = ratios.assign(pairs=pd.Series(pairs, ratios.index, object)).drop(columns=["place", "place_base"])
+    for at, both in zip(ratios.index, pairs, strict=True):
+        if both is not None:
+            exact = both.interval()
+            ratios.loc[at, ["time_ratio", "low", "high"]] = [exact.value, exact.low, exact.high]
+    return ratios
 
 
 def stacked(*parts: pd.DataFrame) -> pd.DataFrame:
@@ -105,9 +105,9 @@ def exponent(rows: pd.DataFrame, column: str, axis: str) -> Interval | None:
         return None
     if not np.ptp(known.to_numpy(float)):  # a line without any slope has no error that linregress could divide by
         return Interval(0.0, 0.0, 0.0, count)
-    found = stats.linregress([math.log(level) for level in known.index], [math.log(one) for one in known])
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 2)) * float(found.stderr) if count > 2 else math.inf  # noqa: PLR2004
-    power = float(found.slope)
+    line = stats.linregress([math.log(level) for level in known.index], [math.log(value) for value in known])
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 2)) * float(line.stderr) if count > 2 else math.inf  # noqa: PLR2004
+    power = float(line.slope)
     return Interval(power, power - half, power + half, count)
 
 
@@ -148,7 +148,7 @@ def _leaders(block: pd.DataFrame) -> tuple[tuple[str, ...], str]:
     ordered = block.sort_values([TIME, "impl"])
     first = ordered.iloc[0]
     behind = ordered[ordered["time_low_s"] > first["time_high_s"]]
-    together = tuple(sorted(str(one) for one in ordered["impl"] if one not in set(behind["impl"])))
+    together = tuple(sorted(str(name) for name in ordered["impl"] if name not in set(behind["impl"])))
     if behind.empty:
         return together, ""
     second = behind.iloc[0]
@@ -166,7 +166,7 @@ def shortfall(frame: pd.DataFrame) -> list[str]:
         return []
     grouped: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for (impl, status), rows in rest.groupby(["impl", "status"], sort=False):
-        reasons = tuple(dict.fromkeys(str(one) for one in rows["reason"] if one))
+        reasons = tuple(dict.fromkeys(str(reason) for reason in rows["reason"] if reason))
         grouped.setdefault((str(status), reasons), []).append(f"{impl} {len(rows)}")
     parts = []
     for (status, reasons), who in grouped.items():

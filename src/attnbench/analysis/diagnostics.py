@@ -105,8 +105,8 @@ def exact_attention(spec: AttentionSpec, operands: Operands) -> tuple[Array, Arr
     from attnbench.attention.call import prepare
     from attnbench.attention.oracle import reference
 
-    found = reference(*prepare(spec, operands))
-    return found.logits, found.output
+    exact = reference(*prepare(spec, operands))
+    return exact.logits, exact.output
 
 
 def row_errors(output: Array, exact: Array) -> Array:

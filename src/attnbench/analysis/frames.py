@@ -63,15 +63,15 @@ def levels(frame: pd.DataFrame, axis: str) -> list[Any]:
 
 def level_to_speak_of(frame: pd.DataFrame, axis: str, wanted: int) -> int:
     """The level of an axis that findings speak of: the wanted one, or the first where only others were measured."""
-    found = [int(one) for one in levels(frame, axis)]
-    return wanted if wanted in found or not found else found[0]
+    known = [int(level) for level in levels(frame, axis)]
+    return wanted if wanted in known or not known else known[0]
 
 
 def seed_columns(frame: pd.DataFrame, metric: str) -> list[str]:
     """The columns of the seeds of a metric, in the order of the seeds."""
     prefix = METRIC + metric + SEED
-    found = [str(name) for name in frame.columns if str(name).startswith(prefix)]
-    return sorted(found, key=lambda name: int(name.removeprefix(prefix)))
+    columns = [str(name) for name in frame.columns if str(name).startswith(prefix)]
+    return sorted(columns, key=lambda name: int(name.removeprefix(prefix)))
 
 
 def one_row_per_seed(frame: pd.DataFrame, *metrics: str) -> pd.DataFrame:
@@ -177,5 +177,5 @@ def shortfall(frame: pd.DataFrame) -> list[str]:
 
 
 def _first(reasons: Sequence[Any] | Any) -> str:
-    texts = [str(one) for one in dict.fromkeys(reasons) if one]
+    texts = [str(reason) for reason in dict.fromkeys(reasons) if reason]
     return (texts[0] if texts else "no reason given") + (f", and {len(texts) - 1} other reasons" if texts[1:] else "")

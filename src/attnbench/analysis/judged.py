@@ -1,7 +1,7 @@
 """A run that was read once and judged once: the value that all who show it or keep its verdicts are handed.
 
-A suite says what it found in sentences (``Suite.findings``), and what became of published claims in verdicts
-(``Suite.claims``). The two come by different ways and stay apart, so that nobody has to tell one from the other.
+A suite says what it found in sentences (``Story.findings``), and what became of published claims in verdicts
+(``Story.claims``). The two come by different ways and stay apart, so that nobody has to tell one from the other.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class JudgedRun:
     @property
     def verdicts(self) -> tuple[Row, ...]:
         """The verdicts of all suites, each with its suite."""
-        return tuple({"suite": one.name, **row} for one in self.suites for row in one.verdicts)
+        return tuple({"suite": suite.name, **row} for suite in self.suites for row in suite.verdicts)
 
 
 def judge_run(folder: Path, find_suite: SuiteFinder) -> JudgedRun:
@@ -71,12 +71,12 @@ def judge_run(folder: Path, find_suite: SuiteFinder) -> JudgedRun:
 
 def judge_suite(name: str, rows: pd.DataFrame, find_suite: SuiteFinder) -> JudgedSuite:
     """One suite, by its rows in the frame of its run."""
-    own = own_columns(rows)
+    frame = own_columns(rows)
     try:
         suite = find_suite(name)
     except UsageError as error:
-        return JudgedSuite(name, None, own, failure=error)
+        return JudgedSuite(name, None, frame, failure=error)
     try:
-        return JudgedSuite(name, suite, own, tuple(suite.judged(own)))
+        return JudgedSuite(name, suite, frame, tuple(suite.judged(frame)))
     except Exception as error:  # noqa: BLE001  (a suite's own code; the rest of the run must survive it)
-        return JudgedSuite(name, suite, own, failure=error)
+        return JudgedSuite(name, suite, frame, failure=error)

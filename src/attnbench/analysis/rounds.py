@@ -1,9 +1,9 @@
 """Two cells of one block, paired round by round: the ratio of their times, and whether it is 1 within a margin.
 
-A round has one burst of each cell, moments apart (``Suite.beside``), so that what disturbs the machine for longer than
-that hits both. Two processes of the same code can differ by more than the rounds of either show, so that nothing is
+A round has one burst of each cell, moments apart (``TimedSuite.beside``), so that what disturbs the machine for longer
+than that hits both. Two processes of the same code can differ by more than the rounds of either show. So nothing is
 pooled over them: an interval spans those of every process, and a test is passed in every process or not at all.
-Both are of the median and free of distributions, by SciPy's ``quantile_test``.
+Both are of the median and assume no distribution (SciPy's ``quantile_test``).
 """
 
 from __future__ import annotations
@@ -32,20 +32,22 @@ class Paired:
     @property
     def n(self) -> int:
         """How many rounds both cells were in."""
-        return sum(len(one) for one in self.logs)
+        return sum(len(process) for process in self.logs)
 
     def interval(self) -> Interval:
         """The median ratio with the hull of its intervals in every process; unbounded with fewer than six rounds."""
-        values = tuple(value for one in self.logs for value in one)
-        replicates = tuple(number for number, one in enumerate(self.logs) for _ in one)
-        found = process_interval(Bursts(values, replicates))
-        if found.low is None or found.high is None:
-            return Interval(math.exp(found.median), 0.0, math.inf, 1)
-        return Interval(math.exp(found.median), math.exp(found.low), math.exp(found.high), 1)
+        values = tuple(value for process in self.logs for value in process)
+        replicates = tuple(number for number, process in enumerate(self.logs) for _ in process)
+        of_logs = process_interval(Bursts(values, replicates))
+        if of_logs.low is None or of_logs.high is None:
+            return Interval(math.exp(of_logs.median), 0.0, math.inf, 1)
+        return Interval(math.exp(of_logs.median), math.exp(of_logs.low), math.exp(of_logs.high), 1)
 
     def p_equivalent(self, low: float, high: float) -> float:
         """The p of a median ratio within low..high: two one-sided tests (Schuirmann 1987), in the worst process."""
-        return max(max(_p(one, math.log(low), "greater"), _p(one, math.log(high), "less")) for one in self.logs)
+        return max(
+            max(_p(process, math.log(low), "greater"), _p(process, math.log(high), "less")) for process in self.logs
+        )
 
 
 def _p(values: tuple[float, ...], bound: float, alternative: str) -> float:
@@ -56,18 +58,18 @@ def _p(values: tuple[float, ...], bound: float, alternative: str) -> float:
 
 def rounds(row: Mapping[Any, Any]) -> dict[tuple[int, int], float]:
     """The seconds of a row of a frame by (replicate, round); empty where its block was one case."""
-    found = {}
+    seconds = {}
     for column, value in row.items():
         place = COLUMN.match(str(column))
         if place and value is not None and not math.isnan(value):
-            found[int(place[1]), int(place[2])] = float(value)
-    return found
+            seconds[int(place[1]), int(place[2])] = float(value)
+    return seconds
 
 
 def paired(over: Rounds, under: Rounds) -> Paired | None:
     """One cell over another of its block, by the rounds that both were in; ``None`` where there is none."""
     logs: dict[int, list[float]] = {}
     for replicate, number in sorted(over.keys() & under.keys()):
-        here = (replicate, number)
-        logs.setdefault(replicate, []).append(math.log(over[here] / under[here]))
-    return Paired(tuple(tuple(one) for one in logs.values())) if logs else None
+        place = (replicate, number)
+        logs.setdefault(replicate, []).append(math.log(over[place] / under[place]))
+    return Paired(tuple(tuple(process) for process in logs.values())) if logs else None

@@ -12,7 +12,7 @@ from attnbench.backends.implementation import AttentionOutput
 from attnbench.backends.learning import EncoderDecoder, Learner, Optimiser, Retrieval
 from attnbench.errors import AttnbenchError, SpecError, UnsupportedError, UsageError, not_one_of
 from attnbench.exchange import inprocess
-from attnbench.suite import Cell, Figure, Frame, Probe, Suite
+from attnbench.suite import Cell, Figure, Frame, ObservedSuite, Probe, Story, Suite, TimedSuite
 
 __all__ = [
     "AttentionOutput",
@@ -24,13 +24,16 @@ __all__ = [
     "Figure",
     "Frame",
     "Learner",
+    "ObservedSuite",
     "Operands",
     "Optimiser",
     "Probe",
     "Problem",
     "Retrieval",
     "SpecError",
+    "Story",
     "Suite",
+    "TimedSuite",
     "UnsupportedError",
     "UsageError",
     "aligned",

@@ -94,7 +94,7 @@ def _question(name: str) -> str:
     from attnbench.backends import discover
 
     try:
-        return discover.suite(name).question
+        return discover.suite(name).story.question
     except UsageError as error:
         return f"not available: {error}"
 

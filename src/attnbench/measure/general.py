@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.ablate.probe import LocalProbe
 from attnbench.backends import discover
 from attnbench.errors import AttnbenchError, UndeliveredError, UnsupportedError
-from attnbench.suite import Cell
+from attnbench.suite import Cell, ObservedSuite
 from attnbench.workers.placement import everywhere
 from attnbench.workers.protocol import (
     CRASHED,
@@ -72,13 +72,13 @@ class General:
     def observe(self, cell: dict[str, Any]) -> Done:
         """Compute the numbers of an observed suite at one point."""
         planned = Cell.from_dict(cell)
-        observe = discover.suite(planned.suite).observe
-        if observe is None:
+        suite = discover.suite(planned.suite)
+        if not isinstance(suite, ObservedSuite):
             msg = f"suite {planned.suite!r} is timed, not observed"
             raise AttnbenchError(msg)
         implementation = discover.load_implementation(planned.impl, planned.files)
         point = {axis: tuple(level) if isinstance(level, list) else level for axis, level in planned.point.items()}
-        numbers = observe(LocalProbe(self.backend, implementation, planned.device), **point)
+        numbers = suite.observe(LocalProbe(self.backend, implementation, planned.device), **point)
         if not numbers:
             msg = f"suite {planned.suite!r} observed nothing: observe() returns numbers by name"
             raise AttnbenchError(msg)

@@ -22,9 +22,13 @@ from attnbench.results.fingerprint import describe
 from attnbench.results.journal import seconds_by_suite
 from attnbench.results.read import JOURNAL
 from attnbench.results.schema import RunInfo
+from attnbench.suite import Story
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# The story of a suite that is not installed here.
+NOT_INSTALLED = Story(question="This suite is not installed here; its rows are shown as they are.")
 
 
 @dataclass(frozen=True)
@@ -150,15 +154,16 @@ def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "") -> Secti
     """The section of one suite from its rows and its verdicts."""
     name, suite, frame = judged.name, judged.suite, judged.frame
     ready = with_setting(frame)
-    found = (*findings.findings(frame, suite), *claimed.failure(judged))
-    figures = suite.figures if suite is not None and suite.figures else default_figures(ready)
+    story = NOT_INSTALLED if suite is None else suite.story
+    found = (*findings.findings(frame, story), *claimed.failure(judged))
+    figures = story.figures or default_figures(ready)
     palette = palette.of_suite()
     return Section(
         anchor=f"{prefix}suite-{name}",
         suite=name,
-        question=suite.question if suite else "This suite is not installed here; its rows are shown as they are.",
-        method=suite.method if suite else "",
-        limits=suite.limits if suite else "",
+        question=story.question,
+        method=story.method,
+        limits=story.limits,
         counts=findings.counts(frame),
         findings=found,
         brief=findings.brief(found, claimed.tally(judged.verdicts)),

@@ -14,17 +14,17 @@ from attnbench.show import units
 if TYPE_CHECKING:
     import pandas as pd
 
-    from attnbench.suite import Suite
+    from attnbench.suite import Story
 
 # What stands at the top of a page for one suite: so many sentences, and characters.
 MOST_BRIEF, BRIEF = 3, 450
 
 
-def findings(frame: pd.DataFrame, suite: Suite | None) -> list[str]:
+def findings(frame: pd.DataFrame, story: Story) -> list[str]:
     """The suite's own sentences, else those that any timed frame allows; a failing suite says how it failed."""
-    if suite is not None and suite.findings is not None:
+    if story.findings is not None:
         try:
-            return list(suite.findings(frame))
+            return list(story.findings(frame))
         except Exception as error:  # noqa: BLE001  (a suite's own code; the rest of the report must survive it)
             return [f"The findings of this suite could not be worked out: {type(error).__name__}: {error}"]
     return timed_findings(frame)

@@ -23,7 +23,7 @@ from attnbench.measure.run.rates import Rates
 from attnbench.measure.run.spending import Spending
 from attnbench.results.schema import CellResult, Fingerprint, Sample
 from attnbench.results.store import RunWriter
-from attnbench.suite import Cell, Suite
+from attnbench.suite import Cell, TimedSuite
 from attnbench.workers.limits import find_groups, free_memory
 from attnbench.workers.pool import Pool
 from attnbench.workers.processors import at_once
@@ -176,11 +176,12 @@ class OngoingRun:
             self._finish(rows.finished(self._rows[outcome.cell.id], outcome, ceilings, cached))
         self._spending.ended(cells[0].suite)
 
-    def _suite(self, name: str) -> Suite | None:
-        """The suite of a cell, for its rules of measuring; a resumed run knows only its name."""
+    def _suite(self, name: str) -> TimedSuite | None:
+        """The suite of a timed cell, for its rules of measuring; a resumed run knows only its name."""
         planned = {suite.name: suite for suite in self._plan.suites}
         with suppress(UsageError):
-            return planned.get(name) or discover.suite(name)
+            suite = planned.get(name) or discover.suite(name)
+            return suite if isinstance(suite, TimedSuite) else None
         return None
 
     def _observe(self, blocks: list[list[Cell]]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from attnbench.backends import discover
 from attnbench.errors import NothingSelectedError, UsageError, suggest
-from attnbench.suite import Cell, Suite
+from attnbench.suite import Cell, Suite, TimedSuite
 from attnbench.workers.devices import lacking
 from attnbench.workers.protocol import Described, value
 from attnbench.workers.session import Session
@@ -122,7 +122,7 @@ def _refuse_twins(suite: Suite, first: Cell | None, second: Cell) -> None:
 
 def _too_much(suites: Sequence[Suite], cells: Sequence[Cell], patterns: Sequence[str]) -> dict[str, str]:
     """What the suites themselves do not measure and why, by id; an implementation named in full is asked for."""
-    rules = {suite.name: suite.refuse for suite in suites if suite.refuse is not None}
+    rules = {suite.name: suite.refuse for suite in suites if isinstance(suite, TimedSuite) and suite.refuse}
     reasons: dict[str, str] = {}
     for cell in cells:
         rule = rules.get(cell.suite)

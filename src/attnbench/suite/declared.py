@@ -1,0 +1,87 @@
+"""What is wrong with the declaration of a suite, in words: said when it is defined, before anything is planned."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from attnbench.errors import UsageError, suggest
+from attnbench.suite.story import Story
+
+
+def words_of(kind: type) -> set[str]:
+    """The words with which a suite of a kind, or a story, is declared."""
+    return {field.name for field in fields(kind)}
+
+
+def refuse_no_kind(name: object) -> None:
+    """Raise ``UsageError`` for what is declared as a ``Suite`` of no kind: nobody could tell what it measures."""
+    msg = (
+        f"suite {name!r} is of one of two kinds: TimedSuite, with case(**point), where calls are timed, or "
+        "ObservedSuite, with observe(probe, **point), where an analysis computes numbers"
+    )
+    raise UsageError(msg)
+
+
+def check_words(name: object, words: Collection[str], kind: type, other: type) -> None:
+    """Raise ``UsageError`` for a word in the wrong place: one of the ``other`` kind of suite, or one of its story.
+
+    A word that nobody knows is left to the dataclass, which refuses it by itself.
+    """
+    for word in words:
+        if word in words_of(kind):
+            continue
+        if word in words_of(other):
+            msg = f"suite {name!r} is {_way(kind)}, not {_way(other)}: {word!r} belongs to {other.__name__}"
+            raise UsageError(msg)
+        if word in words_of(Story):
+            msg = f"suite {name!r} gives its {word} in its story: story=Story({word}=...)"
+            raise UsageError(msg)
+
+
+def _way(kind: type) -> str:
+    return kind.__name__.removesuffix("Suite").lower()
+
+
+def check_story(name: str, story: object) -> None:
+    """Raise ``UsageError`` where a story is none, such as a question alone."""
+    if not isinstance(story, Story):
+        msg = f"suite {name!r} has {story!r} in the place of its story; write story=Story(question=...)"
+        raise UsageError(msg)
+
+
+def check_read(name: str, axes: Collection[str], read: Sequence[str]) -> None:
+    """Raise ``UsageError`` where the function of a suite reads other axes than the suite declares."""
+    if set(read) != set(axes):
+        msg = f"suite {name!r} declares the axes {sorted(axes)} but reads {sorted(read)}"
+        raise UsageError(msg)
+
+
+def check_tiers(name: str, axes: Collection[str], tiers: Mapping[str, Mapping[str, tuple[Any, ...]]]) -> None:
+    """Raise ``UsageError`` for a tier with levels on an axis that is not there."""
+    for tier, levels in tiers.items():
+        if unknown := [axis for axis in levels if axis not in axes]:
+            msg = f"suite {name!r} has no axis {unknown[0]!r} for its tier {tier!r}"
+            raise UsageError(msg)
+
+
+def check_rules(name: str, axes: Collection[str], rules: Sequence[Callable[..., bool]]) -> None:
+    """Raise ``UsageError`` for a rule of thinning that reads an axis that is not there."""
+    for rule in rules:
+        if unknown := [axis for axis in read_by(rule) if axis not in axes]:
+            msg = f"suite {name!r} has no axis {unknown[0]!r} for its rule of thinning to read"
+            raise UsageError(msg)
+
+
+def check_beside(name: str, axes: Collection[str], beside: Sequence[str]) -> None:
+    """Raise ``UsageError`` where the levels of an axis that is not there are to stand beside each other."""
+    if unknown := [axis for axis in beside if axis not in axes]:
+        msg = f"suite {name!r} has no axis {unknown[0]!r} to stand beside each other; it has "
+        raise UsageError(msg + ", ".join(axes) + suggest(unknown[0], axes))
+
+
+def read_by(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of the arguments of a function, in order."""
+    return tuple(inspect.signature(function).parameters)

@@ -1,0 +1,194 @@
+"""The two kinds of suites, and what they have in common.
+
+A suite names its axes, each with its levels. The harness makes their product and calls ``case(**point)`` of a timed
+suite or ``observe(probe, **point)`` of an observed one. An axis that this function does not read, or reads under
+another name, is an error when the suite is defined.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+from attnbench.attention.problem import Case
+from attnbench.attention.spec import stable_id
+from attnbench.errors import UsageError, suggest
+from attnbench.suite import declared
+from attnbench.suite.cells import Point
+from attnbench.suite.story import NOT_JUDGED, Frame, Story
+
+if TYPE_CHECKING:
+    from attnbench.attention.call import Operands
+    from attnbench.attention.spec import AttentionSpec
+    from attnbench.backends.implementation import AttentionOutput
+    from attnbench.backends.learning import Learner, Model, Optimiser
+
+
+class Probe(Protocol):
+    """What an observed suite is given: attention in the backend under study, NumPy in and out."""
+
+    @property
+    def implementation(self) -> str:
+        """The name of the implementation under study."""
+
+    def attend(self, spec: AttentionSpec, operands: Operands, outputs: tuple[str, ...] = ()) -> AttentionOutput:
+        """Forward; the shapes of ``attnbench.attend``."""
+
+    def vjp(self, spec: AttentionSpec, operands: Operands, d_output: Any, d_lse: Any = None) -> dict[str, Any]:
+        """Gradients by name (q, k, v, bias, sinks, params.NAME)."""
+
+    def learner(self, model: Model, parameters: Mapping[str, Any], optimiser: Optimiser) -> Learner:
+        """A model around the implementation that learns in its framework, from these parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite(ABC):
+    """What every suite has, of whichever kind: its name, its story, and the points and implementations it is about.
+
+    ``axes`` maps each axis to its default levels. ``implementations`` are shell patterns. ``devices`` and ``threads``
+    are what the suite is about where the user names none.
+
+    ``thin`` are rules that keep the default selection small: functions of some axes, true where a point is kept. A
+    rule speaks of the suite's own levels, so it falls away once the user chooses levels on an axis that it reads.
+
+    ``tiers`` gives other levels on some axes by the name of a tier: the suite's part in a group of suites such as
+    ``ablations-smoke`` (``attnbench.groups``).
+    """
+
+    timed: ClassVar[bool]
+
+    name: str
+    story: Story
+    axes: Mapping[str, tuple[Any, ...]]
+    implementations: tuple[str, ...] = ("*",)
+    thin: tuple[Callable[..., bool], ...] = ()
+    devices: tuple[str, ...] = ("cpu",)
+    threads: tuple[int, ...] = (1,)
+    tiers: Mapping[str, Mapping[str, tuple[Any, ...]]] = field(default_factory=dict)
+
+    def __new__(cls, *unnamed: object, **words: object) -> Self:
+        """Say where a word belongs that is in the wrong place; the dataclass would only refuse it."""
+        name = words.get("name", unnamed[0] if unnamed else "")
+        if cls is Suite:
+            declared.refuse_no_kind(name)
+        declared.check_words(name, words, cls, ObservedSuite if cls.timed else TimedSuite)
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        declared.check_story(self.name, self.story)
+        declared.check_read(self.name, self.axes, self._axes_read())
+        declared.check_tiers(self.name, self.axes, self.tiers)
+        declared.check_rules(self.name, self.axes, self.thin)
+
+    @abstractmethod
+    def _axes_read(self) -> tuple[str, ...]:
+        """The axes that the suite's function reads."""
+
+    @abstractmethod
+    def cases(self) -> Iterator[tuple[dict[str, Any], Case | None]]:
+        """Every (point, case) of the suite; the case is ``None`` in an observed suite."""
+
+    def block_of(self, point: Point, device: str, threads: int) -> str:
+        """The block that a point shares with others; empty where it has one of its own."""
+        del point, device, threads
+        return ""
+
+    def with_axes(self, levels: Mapping[str, Sequence[Any]]) -> Self:
+        """The same suite with other levels on some axes; an unknown axis is an error."""
+        for name in levels:
+            if name not in self.axes:
+                msg = f"suite {self.name!r} has no axis {name!r}; it has {', '.join(self.axes)}"
+                raise UsageError(msg + suggest(name, self.axes))
+        kept = tuple(rule for rule in self.thin if not set(declared.read_by(rule)) & set(levels))
+        return replace(self, axes={**self.axes, **{name: tuple(values) for name, values in levels.items()}}, thin=kept)
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """The product of the axes as far as the rules of thinning keep it, the last axis fastest."""
+        for levels in itertools.product(*self.axes.values()):
+            point = dict(zip(self.axes, levels, strict=True))
+            if all(rule(**{name: point[name] for name in declared.read_by(rule)}) for rule in self.thin):
+                yield point
+
+    def judged(self, frame: Frame) -> list[dict[str, Any]]:
+        """The rows of its verdicts on published claims (``ClaimVerdict.row``); none where it speaks of no claim.
+
+        The smoke tier shows that everything works: where no axis has a level beyond that tier's, the rows have
+        ``NOT_JUDGED`` in the place of a verdict, and no p.
+        """
+        if self.story.claims is None:
+            return []
+        rows: list[dict[str, Any]] = [verdict.row() for verdict in self.story.claims(frame)]
+        smoke = self.tiers.get("smoke", {})
+        columns = {axis: f"point.{axis}" for axis in smoke if f"point.{axis}" in frame}
+        if not smoke or not all(set(frame[column]) <= set(smoke[axis]) for axis, column in columns.items()):
+            return rows
+        return [{**row, "p": None, "verdict": NOT_JUDGED} for row in rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedSuite(Suite):
+    """A suite that asks how long calls take and how much memory they need.
+
+    ``case(**point)`` returns the ``Case`` of a point, or ``None`` to leave the point out.
+
+    ``beside`` names axes whose levels stand beside each other in a block: points that are equal on all other axes are
+    measured interleaved, so that the ratio of two of them is free of the machine's drift
+    (``attnbench.analysis.rounds``). Without it a block is one case.
+
+    ``refuse(case, impl)`` says why a cell of the suite's own choice is not measured (a row with that reason), or
+    ``None``; an implementation that the user names in full is measured all the same. ``cell_s`` bounds the seconds of
+    bursts for a cell in each replicate, where the default is too long, and ``rounds`` is the fewest bursts of a cell
+    in each; ``weigh`` is false where memory is not the question.
+    """
+
+    timed = True
+
+    case: Callable[..., Case | None]
+    beside: tuple[str, ...] = ()
+    refuse: Callable[[Case, str], str | None] | None = None
+    cell_s: float | None = None
+    rounds: int | None = None
+    weigh: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        declared.check_beside(self.name, self.axes, self.beside)
+
+    def _axes_read(self) -> tuple[str, ...]:
+        return declared.read_by(self.case)
+
+    def cases(self) -> Iterator[tuple[dict[str, Any], Case]]:
+        """Every point that has a case, with this case."""
+        for point in self.points():
+            if (case := self.case(**point)) is not None:
+                yield point, case
+
+    def block_of(self, point: Point, device: str, threads: int) -> str:
+        """The block that a point is measured in, where ``beside`` says so; empty where its case alone does."""
+        if not self.beside:
+            return ""
+        rest = {axis: level for axis, level in point.items() if axis not in self.beside}
+        return stable_id([self.name, "beside", rest, device, threads])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservedSuite(Suite):
+    """A suite that asks for numbers which an analysis computes, such as an ablation; nothing in it is timed.
+
+    ``observe(probe, **point)`` returns these numbers by name, computed alike in every implementation.
+    """
+
+    timed = False
+
+    observe: Callable[..., Mapping[str, float]]
+
+    def _axes_read(self) -> tuple[str, ...]:
+        return declared.read_by(self.observe)[1:]
+
+    def cases(self) -> Iterator[tuple[dict[str, Any], None]]:
+        """Every point, without a case."""
+        for point in self.points():
+            yield point, None
