@@ -33,8 +33,8 @@ def evaluate_body(node: Node) -> dict[str, Array]:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        outputs: Any = ReferenceEvaluator(model).run(None, dict(node.inputs))
-    return dict(zip(node.outputs, outputs, strict=True))
+        results: Any = ReferenceEvaluator(model).run(None, dict(node.inputs))
+    return dict(zip(node.outputs, results, strict=True))
 
 
 def _stripped(names: list[str]) -> list[str]:

@@ -19,11 +19,6 @@ from attnbench.scoreboard.live import campaign, tools, trials
 COMMITTED = Path(__file__).parents[2] / "results" / "scoreboard"
 TRIALS, CAMPAIGN = COMMITTED / trials.JOURNAL, COMMITTED / campaign.JOURNAL
 
-stale = pytest.mark.xfail(
-    reason="scoreboard/attention.py imports its alias for arrays since c55cb25, and its imports are part of the hash: "
-    "with the file as it was in 4399b10 every row counts"
-)
-
 
 def rows_of(journal: Path) -> list[Mapping[str, Any]]:
     return [record.data for record in read_journal(journal)]
@@ -50,7 +45,6 @@ def test_there_is_something_to_count() -> None:
     assert rows_of(CAMPAIGN)
 
 
-@stale
 @pytest.mark.parametrize("journal", [TRIALS, CAMPAIGN], ids=lambda journal: str(journal.stem))
 def test_the_committed_rows_were_measured_by_the_rules_of_now(journal: Path) -> None:
     assert not_counting(rows_of(journal)) == []
