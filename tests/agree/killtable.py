@@ -1,7 +1,5 @@
 """The kill table of docs/mutants.md: the same mutants judged by this project's rule and by those of others.
 
-    python -m tests.agree.write_mutants_page    # measures (a few minutes) and writes docs/mutants.md
-
 Every rule judges two sets of cases: those of ``attnbench check --deep`` with the inputs that its project draws, N(0,1)
 or U[0,1), without poison and without stages, which no other project compares; and those cases as they are. A rule
 kills a mutant when it rejects it in a case in which it accepts the control, the same code without the fault.

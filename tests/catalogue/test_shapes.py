@@ -137,6 +137,4 @@ def test_an_entry_that_is_none_is_an_error_that_names_it() -> None:
 
 
 def test_the_page_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == text.page(), (
-        "type: python -m attnbench.commands.list_shapes > docs/shapes.md"
-    )
+    assert PAGE.read_text(encoding="utf-8") == text.page(), "write it again: python -m tests.docs.write shapes"

@@ -25,7 +25,7 @@ def test_the_page_in_the_docs_is_what_the_command_writes(cli: Cli) -> None:
         pytest.skip(f"the page is about {line}; installed are {here}")
     done = cli("semantics", "--markdown", "--quiet")
     assert done.code == 0, done.err
-    assert done.out == written, "type: attnbench semantics --markdown > docs/semantics.md"
+    assert done.out == written, "write it again: python -m tests.docs.write semantics"
 
 
 def test_json_has_the_errors_behind_the_words(cli: Cli) -> None:

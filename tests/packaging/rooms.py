@@ -1,19 +1,15 @@
 """The rooms of `src/attnbench`: who imports whom, drawn in `docs/architecture.md`, and what a room may hold.
 
-    python -m tests.packaging.rooms    # draws the figures of docs/architecture.md again
-
-A room is a folder, or a file that stands beside the rooms, such as `suite.py`. A file's imports are those that
-`circles.py` counts.
+`python -m tests.docs.write architecture` draws the figures again. A room is a folder, or a file that stands beside the
+rooms, such as `suite.py`. A file's imports are those that `circles.py` counts.
 """
 
 import ast
 import re
-import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.packaging.assembled import REPOSITORY, assemble
+from tests.packaging.assembled import REPOSITORY
 from tests.packaging.circles import Graph, imports
 
 PAGE = REPOSITORY / "docs" / "architecture.md"
@@ -131,18 +127,3 @@ def unnamed(folder: Path) -> list[str]:
         inside += [one.parent.name for one in start.parent.glob("*/__init__.py")]
         found += [f"{start.parent.name}: {name}" for name in sorted(inside) if not re.search(rf"[`.]{name}``", told)]
     return found
-
-
-def main() -> int:
-    """Draw the figures of the page again."""
-    with tempfile.TemporaryDirectory() as folder:
-        text = PAGE.read_text("utf-8")
-        for name, figure in figures(assemble(Path(folder))).items():
-            text = fill(text, name, figure)
-    PAGE.write_text(text, "utf-8")
-    sys.stdout.write(f"{PAGE.relative_to(REPOSITORY)}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -37,7 +37,7 @@ def test_a_knot_is_seen_though_no_file_needs_itself(tmp_path: Path) -> None:
 def test_the_page_shows_the_rooms_as_they_are(assembled_once: Path) -> None:
     page = rooms.PAGE.read_text("utf-8")
     for name, figure in rooms.figures(assembled_once).items():
-        assert rooms.fill(page, name, figure) == page, "write it again: python -m tests.packaging.rooms"
+        assert rooms.fill(page, name, figure) == page, "write it again: python -m tests.docs.write architecture"
 
 
 def test_a_figure_leaves_out_what_others_say() -> None:
