@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
@@ -29,8 +28,9 @@ from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.attend import load_backend
 from attnbench.backends.implementation import Implementation
 from tests.agree.tolerances import RULES, LowPrecision, Rule
+from tests.repository import DOCS
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "mutants.md"
+PAGE = DOCS / "mutants.md"
 OURS, OWN = "cases of `check --deep`", "its own inputs"
 POISON = {"garbage", "nan", "nan_last_key", "nan_query", "nan_key", "nan_value", "nan_cotangent", "zeros"}
 SHORT = {"float64": "f64", "float32": "f32", "bfloat16": "bf16", "float16": "f16"}

@@ -12,8 +12,9 @@ from attnbench.errors import UsageError
 from attnbench.results import load
 from attnbench.suite import Suite
 from tests.report import suites
+from tests.repository import REPOSITORY
 
-SAMPLE = Path(__file__).parents[2] / "results" / "2026-11-23-amd-epyc-2-cores-ablations-standard-sample"
+SAMPLE = REPOSITORY / "results" / "2026-11-23-amd-epyc-2-cores-ablations-standard-sample"
 
 
 def test_the_committed_verdicts_are_those_of_the_committed_rows() -> None:

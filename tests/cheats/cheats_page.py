@@ -14,8 +14,9 @@ from attnbench.measure.run.block import Outcome
 from tests.cheats import running
 from tests.cheats.cheat import Cheat
 from tests.cheats.table import CHEATS, HONEST, REPORTS
+from tests.repository import DOCS
 
-PAGE = Path(__file__).parents[2] / "docs" / "cheats.md"
+PAGE = DOCS / "cheats.md"
 TENFOLD = 10
 INTRODUCTION = """# Cheats: the clock is itself checked
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -11,9 +10,10 @@ from attnbench.checking import semantics as measure
 from attnbench.commands import semantics_output as command
 from attnbench.workers.protocol import Reply
 from attnbench.workers.session import Session
-from tests.cli.conftest import Cli
+from tests.program import Cli
+from tests.repository import DOCS
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "semantics.md"
+PAGE = DOCS / "semantics.md"
 
 
 @pytest.mark.slow

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnbench.errors import UsageError, check_known
-from tests.packaging.assembled import REPOSITORY, assemble
+from tests.packaging.assembled import assemble
+from tests.repository import DOCS, REPOSITORY
 
-DOCS = REPOSITORY / "docs"
 NOISE = Path("results") / "noise" / "amd-epyc-2-cores"
 SECONDS = "seconds"
 
@@ -52,6 +52,13 @@ def shapes() -> None:
     from attnbench.commands.list_shapes import page
 
     (DOCS / "shapes.md").write_text(page(), "utf-8")
+
+
+def agreement() -> None:
+    """The two tables of observed ratios."""
+    from tests.agree import observed
+
+    observed.PAGE.write_text(observed.measured(observed.PAGE.read_text("utf-8")), "utf-8")
 
 
 def mutants_list() -> None:
@@ -118,6 +125,7 @@ PAGES: Mapping[str, Page] = {
     "shapes": Page(shapes, "shapes.md", SECONDS, "src/attnbench/attention/models.toml"),
     "mutants-list": Page(mutants_list, "mutants.md, its list", SECONDS, "attnbench.agree.mutants"),
     "semantics": Page(semantics, "semantics.md", "a minute", "the installed frameworks, which it names"),
+    "agreement": Page(agreement, "agreement.md, its tables", "minutes", "kernels and faults, in NumPy"),
     "mutants": Page(mutants, "mutants.md", "minutes", "all mutants, judged by the rules of other projects too"),
     "mutants-conditional": Page(
         mutants_conditional, "mutants.md, the section on conditions", "minutes", "2,000 mutants of one seed"

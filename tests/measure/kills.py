@@ -27,10 +27,10 @@ from attnbench.errors import AttnbenchError, ResultsError
 from attnbench.measure.run.run import RunOptions, run
 from attnbench.results.dataset import load
 from attnbench.results.read import Contents, read_contents, read_info
+from tests.repository import REPOSITORY
 
 from .conftest import QUICK, tiny
 
-ROOT = Path(__file__).resolve().parents[2]
 PATTERNS = ("numpy/naive", "numpy/loops", "numpy/blocked")
 LENGTHS = (16, 24)
 BURSTS = 6
@@ -116,7 +116,7 @@ class Killer:
         before = set(self._where.glob("results/*"))
         command = [sys.executable, "-m", "tests.measure.kills", "--measure", str(self._where)]
         command += [] if resume is None else ["--resume", str(resume)]
-        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
         parent = psutil.Process(process.pid)
         try:
             if self._rng.random() < BEGUN:

@@ -25,6 +25,7 @@ from attnbench.results.schema import Sample
 from attnbench.suite import Cell
 from attnbench.workers import pool
 from attnbench.workers.placement import everywhere, place
+from tests.repository import REPOSITORY
 
 from .conftest import QUICK, tiny
 
@@ -129,7 +130,7 @@ SCRIPT = """if True:
 
 def broken_off(where: Path, with_signal: int, after: Callable[[Contents], bool]) -> Path:
     """Start a run in a process, send it a signal once its journal shows enough, return its folder."""
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(where)], cwd=Path(__file__).parents[2])
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(where)], cwd=REPOSITORY)
     until = time.monotonic() + 60
     while time.monotonic() < until and process.poll() is None:
         for journal in where.glob("results/*/journal.jsonl"):

@@ -6,11 +6,11 @@ rooms, such as `suite.py`. A file's imports are those that `circles.py` counts.
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from tests.packaging.assembled import REPOSITORY
-from tests.packaging.circles import Graph, imports
+from tests.packaging.circles import Graph, imports, reached
+from tests.repository import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "architecture.md"
 # Everybody may import these, so that an arrow to them says nothing.
@@ -45,24 +45,14 @@ def of_package(folder: Path, within: str = "") -> Graph:
 
 def knots(graph: Graph) -> list[str]:
     """Pairs of rooms each of which needs the other, by way of others or not."""
-    reached = {name: set(_reached(graph, name)) for name in graph}
-    return [f"{a} and {b}" for a in sorted(graph) for b in sorted(reached[a]) if a < b and a in reached.get(b, ())]
-
-
-def _reached(graph: Graph, start: str) -> Iterator[str]:
-    seen: set[str] = set()
-    waiting = [start]
-    while waiting:
-        for one in graph.get(waiting.pop(), set()) - seen:
-            seen.add(one)
-            waiting.append(one)
-            yield one
+    needs = {name: reached(graph, name) for name in graph}
+    return [f"{a} and {b}" for a in sorted(graph) for b in sorted(needs[a]) if a < b and a in needs.get(b, ())]
 
 
 def direct(graph: Graph) -> Graph:
     """The arrows that say something: those that no way over other rooms says as well."""
     return {
-        name: {one for one in needed if not any(one in set(_reached(graph, other)) for other in needed - {one})}
+        name: {one for one in needed if not any(one in reached(graph, other) for other in needed - {one})}
         for name, needed in graph.items()
     }
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.packaging import rooms
-from tests.packaging.assembled import REPOSITORY
 from tests.packaging.rooms import LONGEST, MOST_COMMANDS, MOST_LINES, MOST_MODULES, WITHIN
+from tests.repository import REPOSITORY
 
 SOURCE = REPOSITORY / "src" / "attnbench"
 CODE = [file for root in ("src", "impls", "suites") for file in sorted((REPOSITORY / root).rglob("*.py"))]

@@ -13,7 +13,7 @@ from attnbench.measure.run.plan import make_plan
 from attnbench.report.figures import draw
 from attnbench.report.palette import Palette
 from attnbench.suite import Cell
-from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
+from tests.program import Cli
 from tests.suites import helpers, modelled
 
 NAMES = ("speed", "memory", "decode", "masks", "threads", "gpu")
@@ -199,7 +199,7 @@ def test_a_framework_is_asked_for_its_devices() -> None:
     assert devices_of("numpy") == ("cpu",)
 
 
-def test_tiny_cells_are_really_measured(cli: Cli) -> None:  # noqa: F811  (the fixture)
+def test_tiny_cells_are_really_measured(cli: Cli) -> None:
     done = cli(
         *("run", "speed", "memory", "masks", "--shape", "whisper-large/cross", "--tokens", "3", "--phase", "prefill"),
         *("--dtype", "float32", "-a", "kind=plain,window", "--impl", "numpy/naive", "--budget", "40s", "--json"),
@@ -212,7 +212,7 @@ def test_tiny_cells_are_really_measured(cli: Cli) -> None:  # noqa: F811  (the f
     assert Path(done.document["report"]).is_file()
 
 
-def test_no_gpu_is_exit_5(cli: Cli) -> None:  # noqa: F811
+def test_no_gpu_is_exit_5(cli: Cli) -> None:
     done = cli("run", "gpu", "--shape", "gpt2", "--tokens", "64", "--impl", "numpy/naive", "--json")
     assert done.code == 5
     assert {cell["status"] for cell in done.document["cells"]} == {"unsupported"}
@@ -233,13 +233,13 @@ def test_no_gpu_is_exit_5(cli: Cli) -> None:  # noqa: F811
         (["masks", "--phase", "decode"], "attnbench run decode"),
     ],
 )
-def test_misuse_says_what_is_possible(arguments: list[str], said: str, cli: Cli) -> None:  # noqa: F811
+def test_misuse_says_what_is_possible(arguments: list[str], said: str, cli: Cli) -> None:
     done = cli("run", *arguments)
     assert done.code == 2
     assert said in done.err
 
 
-def test_shapes_are_listed(cli: Cli) -> None:  # noqa: F811
+def test_shapes_are_listed(cli: Cli) -> None:
     rows = cli("list", "shapes", "--json").document["shapes"]
     (llama,) = [row for row in rows if row["shape"] == "llama-3-8b"]
     assert llama["heads"] == "32/8"
