@@ -37,7 +37,7 @@ def test_the_worker_of_a_side_imports_its_own_tree(installed: tuple[Side, Path])
 
 def test_another_protocol_is_told_by_the_field_that_differs(installed: tuple[Side, Path]) -> None:
     side, site = installed
-    file = site / "attnbench" / "measure" / "protocol.py"
+    file = site / "attnbench" / "workers" / "protocol.py"
     before = file.read_text(encoding="utf-8")
     try:
         file.write_text(before.replace("    wall_ns: int\n", "    seconds: float\n"), encoding="utf-8")

@@ -15,6 +15,7 @@ from attnbench.report.palette import Palette
 from attnbench.suite import Cell
 from tests.program import Cli
 from tests.suites import helpers, modelled
+from tests.wording import said, says
 
 NAMES = ("speed", "memory", "decode", "masks", "threads", "gpu")
 TWO_THREADS = {"threads": (1, 2)}
@@ -94,44 +95,42 @@ def test_memory_refuses_what_does_not_fit_as_rows_and_measures_what_is_named() -
 
 def test_speed_finds_what_was_put_in(tmp_path: Path) -> None:
     frame = modelled.frame_of(tmp_path, "speed")
-    said = " ".join(helpers.sentences(helpers.suite("speed"), frame))
-    assert "No clear winner among torch/sdpa, torch/sdpa-flash" in said
-    assert "h4-d64, prefill: time grows as a power of the tokens, over the longer half of them:" in said
-    assert "torch/sdpa 2.00" in said
-    assert "h4-d64-causal, 2048 tokens: bfloat16 takes this many times as long as float32: numpy/naive 2 [1.92," in said
-    assert "train takes this many times as long as prefill: numpy/naive 3.5 " in said
+    sentences = helpers.sentences(helpers.suite("speed"), frame)
+    assert said(sentences, "No clear winner", "torch/sdpa, torch/sdpa-flash")
+    assert said(sentences, "h4-d64, prefill", "power of the tokens", "longer half", "torch/sdpa 2.00")
+    assert said(sentences, "h4-d64-causal, 2048 tokens", "bfloat16", "as long as float32", "numpy/naive 2 [1.92,")
+    assert said(sentences, "train", "as long as prefill", "numpy/naive 3.5")
 
 
 def test_memory_tells_squares_from_lines(tmp_path: Path) -> None:
-    said = helpers.sentences(helpers.suite("memory"), modelled.frame_of(tmp_path, "memory"))
-    assert said[0].startswith("h1-d64, prefill: the peak grows as a power of the tokens")
-    assert "numpy/naive 1.99" in said[0]
-    assert "torch/sdpa-flash 1.00" in said[0]
-    assert "numpy/naive 770 MiB at 8192 tokens, 3 arrays of scores" in said[1]
-    assert said[-1].startswith(
-        "5 of 49 cells have no numbers: numpy/naive 1, jax/naive 1, jax/nn-xla 1, torch/naive 1, torch/sdpa-math 1 "
-        "unsupported (stores all scores"
-    )
+    growth, highest, *_, shortfall = helpers.sentences(helpers.suite("memory"), modelled.frame_of(tmp_path, "memory"))
+    assert says(growth, "h1-d64, prefill", "peak", "power of the tokens")
+    assert says(growth, "numpy/naive 1.99")
+    assert says(growth, "torch/sdpa-flash 1.00")
+    assert says(highest, "numpy/naive 770 MiB", "8192 tokens", "3 arrays of scores")
+    refused = ("numpy/naive 1", "jax/naive 1", "jax/nn-xla 1", "torch/naive 1", "torch/sdpa-math 1")
+    assert says(shortfall, "5 of 49 cells", *refused, "unsupported", "stores all scores")
 
 
 def test_decode_holds_time_against_bytes(tmp_path: Path) -> None:
-    said = " ".join(helpers.sentences(helpers.suite("decode"), modelled.frame_of(tmp_path, "decode")))
-    assert "32768 tokens: h8-2-d128-causal has to read 0.25 of the bytes of h8-d128-causal" in said
-    assert "The highest rate at which a cache was read is" in said
-    assert "h8-d128-causal: time grows as a power of the tokens" in said
+    sentences = helpers.sentences(helpers.suite("decode"), modelled.frame_of(tmp_path, "decode"))
+    assert said(sentences, "32768 tokens", "h8-2-d128-causal", "0.25 of the bytes of h8-d128-causal")
+    assert said(sentences, "highest rate", "cache")
+    assert said(sentences, "h8-d128-causal", "time grows", "power of the tokens")
 
 
 def test_masks_hold_time_against_work(tmp_path: Path) -> None:
     frame = modelled.frame_of(tmp_path, "masks")
-    said = " ".join(helpers.sentences(helpers.suite("masks"), frame))
-    assert "causal (prefill, 1024 tokens) needs 0.5 of the operations of plain attention" in said
-    assert "dense-mask (prefill, 1024 tokens) needs as many operations as plain attention" in said
-    assert "Of those that take a window, this leaves out a tenth of the time or more in: jax/naive" in said
-    assert "does not support softcap" in said
+    suite = helpers.suite("masks")
+    sentences = helpers.sentences(suite, frame)
+    assert said(sentences, "causal (prefill, 1024 tokens)", "0.5 of the operations of plain attention")
+    assert said(sentences, "dense-mask (prefill, 1024 tokens)", "as many operations as plain attention")
+    assert said(sentences, "window", "a tenth of the time or more in: jax/naive")
+    assert said(sentences, "does not support softcap")
     slow = frame.assign(time_low_s=frame["time_low_s"].where(frame["point.kind"] != "window", 1.0))
     slow = slow.assign(time_median_s=slow["time_median_s"].where(slow["point.kind"] != "window", 1.01))
     slow = slow.assign(time_high_s=slow["time_high_s"].where(slow["point.kind"] != "window", 1.02))
-    assert "a tenth of the time or more in: none of them." in " ".join(helpers.sentences(helpers.suite("masks"), slow))
+    assert said(helpers.sentences(suite, slow), "window", "a tenth of the time or more in: none of them")
 
 
 def test_threads_find_the_speedup_and_who_gains_nothing(tmp_path: Path) -> None:
@@ -139,12 +138,11 @@ def test_threads_find_the_speedup_and_who_gains_nothing(tmp_path: Path) -> None:
         return 0.01 if cell.impl == "numpy/naive" else modelled.time_of(cell)
 
     frame = modelled.frame_of(tmp_path, "threads", seconds=seconds, **TWO_THREADS)
-    said = " ".join(helpers.sentences(helpers.suite("threads"), frame))
-    assert "prefill, 2048 tokens: with 2 threads this many times as fast as with one: " in said
-    assert "numpy/blocked 1.6 [1.54, 1.66]" in said
-    assert "No gain that the intervals show in any case: numpy/naive." in said
-    one = helpers.sentences(helpers.suite("threads"), frame[frame["threads"] == 1])
-    assert one[-1] == "Only one number of threads was measured, so that nothing is said about scaling."
+    sentences = helpers.sentences(helpers.suite("threads"), frame)
+    assert said(sentences, "prefill, 2048 tokens", "2 threads", "as fast as with one", "numpy/blocked 1.6 [1.54,")
+    assert said(sentences, "No gain", "in any case: numpy/naive.")
+    alone = helpers.sentences(helpers.suite("threads"), frame[frame["threads"] == 1])
+    assert says(alone[-1], "Only one number of threads", "nothing", "scaling")
 
 
 def test_threads_go_in_powers_of_two_to_the_cores() -> None:
