@@ -31,7 +31,7 @@ def circles(folder: Path) -> list[list[str]]:
     for start in sorted(graph):
         if start not in tied and (circle := _way_back(graph, start)):
             found.append(circle)
-            tied |= {one for one in reached(graph, start) if start in reached(graph, one)}
+            tied |= {name for name in reached(graph, start) if start in reached(graph, name)}
     return found
 
 

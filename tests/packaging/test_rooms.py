@@ -77,6 +77,32 @@ def test_what_is_too_long_is_seen(tmp_path: Path) -> None:
     ]
 
 
+def test_a_name_that_does_not_say_what_it_holds_is_seen(tmp_path: Path) -> None:
+    file = tmp_path / "m.py"
+    file.write_text(
+        "class Row:\n"
+        "    found: int\n"
+        "    def cell(self, rows):\n"
+        "        self.found = rows.one(here=1).told\n"
+        "        return [row for row in rows]\n",
+        "utf-8",
+    )
+    assert rooms.vague([file]) == []
+    file.write_text(
+        "def cell(told, *, asked=1):\n"
+        "    here: int = told\n"
+        "    if own := asked:\n"
+        "        found, rest = own\n"
+        "    return [one for one in found], lambda one: one\n",
+        "utf-8",
+    )
+    start = f"{tmp_path.name}/m.py, line"
+    assert rooms.vague([file]) == [
+        *(f"{start} 1: asked", f"{start} 1: told", f"{start} 2: here", f"{start} 3: own", f"{start} 4: found"),
+        *(f"{start} 5: one", f"{start} 5: one"),
+    ]
+
+
 def test_every_module_is_named_where_a_reader_begins() -> None:
     assert rooms.unnamed(SOURCE) == []
 
