@@ -7,11 +7,14 @@ it to commands that they start, and these have to hear it.
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
+from tests.dropins import GOOD
 from tests.program import Cli, Done
 
 REASON = "the torch extra is not installed"
@@ -67,3 +70,15 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Done(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def dropin(tmp_path: Path) -> Callable[[str], str]:
+    """Write a drop-in file that begins with a good kernel; return its path."""
+
+    def write(text: str = "", name: str = "mine.py") -> str:
+        path = tmp_path / name
+        path.write_text(dedent(GOOD) + dedent(text), encoding="utf-8")
+        return str(path)
+
+    return write

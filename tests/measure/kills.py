@@ -27,9 +27,10 @@ from attnbench.errors import AttnbenchError, ResultsError
 from attnbench.measure.run.run import RunOptions, run
 from attnbench.results.dataset import load
 from attnbench.results.read import Contents, read_contents, read_info
+from tests.dropins import tiny
 from tests.repository import REPOSITORY
 
-from .conftest import QUICK, tiny
+from .conftest import QUICK
 
 PATTERNS = ("numpy/naive", "numpy/loops", "numpy/blocked")
 LENGTHS = (16, 24)

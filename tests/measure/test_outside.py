@@ -12,8 +12,9 @@ from attnbench.measure.clock.outside import FEWEST, TRANSPORT_S, Outside
 from attnbench.measure.run.run import RunOptions, run
 from attnbench.suite import Cell
 from attnbench.workers.protocol import Burst, Reply
+from tests.dropins import GOOD, tiny
 
-from .conftest import GOOD, QUICK, tiny
+from .conftest import QUICK
 
 Make = Callable[..., RunOptions]
 

@@ -25,9 +25,10 @@ from attnbench.results.schema import Sample
 from attnbench.suite import Cell
 from attnbench.workers import pool
 from attnbench.workers.placement import everywhere, place
+from tests.dropins import tiny
 from tests.repository import REPOSITORY
 
-from .conftest import QUICK, tiny
+from .conftest import QUICK
 
 Make = Callable[..., RunOptions]
 
@@ -120,7 +121,8 @@ SCRIPT = """if True:
     from pathlib import Path
     from attnbench.api.suites import Suite
     from attnbench.measure.run.run import RunOptions, run
-    from tests.measure.conftest import QUICK, tiny
+    from tests.dropins import tiny
+    from tests.measure.conftest import QUICK
     suite = Suite("tiny", "?", {"T": (16, 24)}, case=tiny)
     where = Path(sys.argv[1])
     run(RunOptions(suites=[suite], patterns=["numpy/naive", "numpy/loops"], out=where / "results", lock=where / "lock",

@@ -12,9 +12,8 @@ import pytest
 from attnbench.suite import Cell
 from attnbench.workers.process import LOG_BYTES, Setting, WorkerProcess, death, environment
 from attnbench.workers.weighing import weigh
+from tests.dropins import tiny
 from tests.processes import gone
-
-from .conftest import tiny
 
 
 def cell(impl: str, path: str) -> dict[str, object]:
