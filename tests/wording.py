@@ -9,7 +9,7 @@ def says(text: str, *parts: str) -> bool:
     return re.search(".*?".join(_whole(part) for part in parts), text, re.DOTALL) is not None
 
 
-def said(sentences: Iterable[str], *parts: str) -> bool:
+def any_says(sentences: Iterable[str], *parts: str) -> bool:
     """Whether one of the sentences holds all these parts, in this order."""
     return any(says(sentence, *parts) for sentence in sentences)
 

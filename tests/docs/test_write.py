@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 
 import pytest
 
 from tests.docs import write
+from tests.repository import DOCS
 
 
 @pytest.fixture
@@ -55,9 +57,9 @@ def test_a_name_that_is_none_is_refused_before_anything_is_written(
 
 
 def test_every_page_named_is_there() -> None:
-    assert all((write.DOCS / page.file.partition(",")[0]).is_file() for page in write.PAGES.values())
+    assert all((DOCS / page.file.partition(",")[0]).is_file() for page in write.PAGES.values())
 
 
 def test_a_command_that_fails_leaves_no_page() -> None:
-    with pytest.raises(write.subprocess.CalledProcessError):
+    with pytest.raises(subprocess.CalledProcessError):
         write.attnbench("semantics", "tourch")

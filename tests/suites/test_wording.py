@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.wording import said, says
+from tests.wording import any_says, says
 
 SENTENCE = "At d = 256, by arm: unscaled 0.10 / 0.98 and -0.39; folded 10.5 [9.9, 11]."
 
@@ -32,5 +32,5 @@ def test_another_number_or_order_is_not_what_it_says(parts: tuple[str, ...]) -> 
 
 
 def test_parts_of_two_sentences_are_said_by_none() -> None:
-    assert said(["a/x is 1.0.", "b/x is 2.0."], "b/x", "2.0")
-    assert not said(["a/x is 1.0.", "b/x is 2.0."], "a/x", "2.0")
+    assert any_says(["a/x is 1.0.", "b/x is 2.0."], "b/x", "2.0")
+    assert not any_says(["a/x is 1.0.", "b/x is 2.0."], "a/x", "2.0")
