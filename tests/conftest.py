@@ -1,4 +1,4 @@
-"""What all tests share: without PyTorch (``tox -e newest``) those that need it are skipped; an interrupt interrupts.
+"""What all tests share: the program; what needs PyTorch is skipped without it (``tox -e newest``); SIGINT interrupts.
 
 A shell starts what runs in its background with SIGINT ignored, and every process below inherits that. The tests send
 it to commands that they start, and these have to hear it.
@@ -7,9 +7,15 @@ it to commands that they start, and these have to hear it.
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
+
+from tests.dropins import GOOD
+from tests.program import Cli, Done
 
 REASON = "the torch extra is not installed"
 # Tests that compare frameworks, or take PyTorch's kernels as their example; those with a parameter "torch…" do too.
@@ -46,3 +52,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         )
         if item.nodeid.startswith(NEED_TORCH) or any(str(one).startswith("torch") for one in parameters):
             item.add_marker(pytest.mark.skip(reason=REASON))
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run ``attnbench`` with arguments in an empty folder, with a lock of its own."""
+    from attnbench.commands.app import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ATTNBENCH_LOCK", str(tmp_path / "lock"))
+    monkeypatch.setenv("ATTNBENCH_DATA", str(tmp_path / ".data"))
+
+    def run(*arguments: str | Path) -> Done:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def dropin(tmp_path: Path) -> Callable[[str], str]:
+    """Write a drop-in file that begins with a good kernel; return its path."""
+
+    def write(text: str = "", name: str = "mine.py") -> str:
+        path = tmp_path / name
+        path.write_text(dedent(GOOD) + dedent(text), encoding="utf-8")
+        return str(path)
+
+    return write

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from attnbench.analysis import frames
+from tests.wording import says
 
 
 def frame_of(**values: list[float]) -> pd.DataFrame:
@@ -68,12 +69,10 @@ def test_a_nan_against_a_number_is_an_infinite_difference() -> None:
 
 
 def test_equal_numbers_are_said_to_be_equal_and_one_voice_is_no_agreement() -> None:
-    assert frames.agreement(frame_of(a=[1.0, 2.0, 4.0], b=[1.0, 2.0, 4.0])) == [
-        "a/x, b/x gave exactly the same numbers."
-    ]
-    assert frames.agreement(frame_of(a=[1.0, 2.0, 4.0])) == [
-        "Only a/x was measured, so that nothing is said about agreement."
-    ]
+    (both,) = frames.agreement(frame_of(a=[1.0, 2.0, 4.0], b=[1.0, 2.0, 4.0]))
+    assert says(both, "a/x, b/x", "exactly the same")
+    (alone,) = frames.agreement(frame_of(a=[1.0, 2.0, 4.0]))
+    assert says(alone, "Only a/x", "nothing", "agreement")
     assert frames.agreement(frame_of(a=[1.0, 2.0, 4.0]).assign(status="crashed")) == []
 
 
@@ -89,5 +88,6 @@ def test_implementations_that_say_the_same_are_quoted_once() -> None:
 def test_cells_without_numbers_are_counted_with_their_reason() -> None:
     frame = frame_of(a=[1.0, 2.0, 4.0], b=[1.0, 2.0, 4.0])
     frame.loc[frame["impl"] == "b/x", ["status", "reason"]] = ["unsupported", "not installed"]
-    assert frames.shortfall(frame) == ["3 of 6 cells have no numbers: b/x unsupported (3: not installed)."]
+    (line,) = frames.shortfall(frame)
+    assert says(line, "3 of 6 cells", "b/x unsupported (3: not installed)")
     assert frames.shortfall(frame_of(a=[1.0, 2.0, 4.0])) == []

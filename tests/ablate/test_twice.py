@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from tests.ablate import twice
+from tests.wording import says
 
 
 def frame(**values: float) -> pd.DataFrame:
@@ -16,8 +17,9 @@ def test_the_last_bit_counts_and_seconds_do_not() -> None:
     first, second = frame(loss=0.1, accuracy=0.5), frame(loss=np.nextafter(0.1, 1), accuracy=0.5)
     assert twice.differences(first, first.assign(**{"metric.train_s": 9.0})) == []
     assert twice.differences(first, second) == ["scaling a loss: 0.1 and 0.10000000000000002"]
-    assert twice.summary(first, first) == ["scaling: 1 of 1 cells, 2 numbers compared, all the same, bit for bit"]
-    assert twice.summary(first, second) == ["scaling: 1 of 1 cells, 2 numbers compared, 1 DIFFERENT"]
+    (same,), (different,) = twice.summary(first, first), twice.summary(first, second)
+    assert says(same, "scaling", "1 of 1 cells", "2 numbers", "all the same")
+    assert says(different, "scaling", "1 of 1 cells", "2 numbers", "1 DIFFERENT")
 
 
 def test_a_number_that_only_one_has_is_a_difference() -> None:

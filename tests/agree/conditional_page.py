@@ -1,6 +1,6 @@
 """The section of docs/mutants.md about mutants behind conditions.
 
-python -m tests.agree.conditional_page    # judges 2,000 (minutes) and writes the section alone
+``python -m tests.docs.write mutants-conditional`` judges 2,000 and writes the section alone.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tests.agree.conditional import Verdict, verdicts
-from tests.agree.killtable import PAGE
 
 COUNT, SEED = 2000, 20261127
 TITLE = "\n## Behind a condition\n"
@@ -75,7 +74,3 @@ def inserted(page: str, new: str) -> str:
         return before + new + rest[rest.index("\n## ") :]
     at = page.index("\n## The mutants\n")
     return page[:at] + new + page[at:]
-
-
-if __name__ == "__main__":
-    PAGE.write_text(inserted(PAGE.read_text("utf-8"), measured()), "utf-8")

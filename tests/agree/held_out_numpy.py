@@ -10,19 +10,14 @@ import numpy as np
 
 from attnbench.api import Call, Capabilities
 from attnbench.attention.arrays import Array
-from tests.agree.plain_kernel import Plain
+from tests.agree.plain_kernel import Plain, entered
 
 CAUSAL, GQA = Capabilities(causal=True), Capabilities(gqa=True)
 MASK, BIAS = Capabilities(mask=True), Capabilities(bias=True)
 WINDOW, LENGTHS = Capabilities(window=True), Capabilities(lengths=True)
 SINKS, SEGMENTS = Capabilities(sinks=True), Capabilities(segments=True)
 FAULTY: list[type[Plain]] = []
-
-
-def wrong(kernel: type[Plain]) -> type[Plain]:
-    """Enter a kernel into the list."""
-    FAULTY.append(kernel)
-    return kernel
+wrong = entered(FAULTY)
 
 
 @wrong

@@ -10,19 +10,14 @@ import numpy as np
 
 from attnbench.api import AttentionOutput, Call, Capabilities
 from attnbench.attention.arrays import Array
-from tests.agree.plain_kernel import Plain
+from tests.agree.plain_kernel import Plain, entered
 
 CAUSAL, MASK = Capabilities(causal=True), Capabilities(mask=True)
 BIAS, LENGTHS = Capabilities(bias=True), Capabilities(lengths=True)
 SOFTCAP, SLOPES = Capabilities(softcap=True), Capabilities(slopes=True)
 LSE = Capabilities(lse=True)
 FAULTY: list[type[Plain]] = []
-
-
-def wrong(kernel: type[Plain]) -> type[Plain]:
-    """Enter a kernel into the list."""
-    FAULTY.append(kernel)
-    return kernel
+wrong = entered(FAULTY)
 
 
 @wrong

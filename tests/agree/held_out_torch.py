@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from attnbench.api import Call, Capabilities, Implementation
+from attnbench.attention.precision import DTYPES
 
-DTYPES = ("float64", "float32", "bfloat16", "float16")
 Tensor = torch.Tensor
 Attend = Callable[[Any, Any, Any, Call], Any]
 FAULTY: list[Implementation] = []

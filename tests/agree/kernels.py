@@ -29,6 +29,12 @@ ABLE = Capabilities(
 F32 = np.float32
 
 
+def raising(*_: Any) -> Any:
+    """A kernel that computes nothing and raises."""
+    msg = "not today"
+    raise RuntimeError(msg)
+
+
 def allowed_of(call: Call) -> Array:
     s = call.sizes
     allowed = np.ones((1, 1, s.Tq, s.S), bool)

@@ -1,7 +1,5 @@
 """The kill table of docs/mutants.md: the same mutants judged by this project's rule and by those of others.
 
-    python -m tests.agree.write_mutants_page    # measures (a few minutes) and writes docs/mutants.md
-
 Every rule judges two sets of cases: those of ``attnbench check --deep`` with the inputs that its project draws, N(0,1)
 or U[0,1), without poison and without stages, which no other project compares; and those cases as they are. A rule
 kills a mutant when it rejects it in a case in which it accepts the control, the same code without the fault.
@@ -12,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
@@ -31,8 +28,9 @@ from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.attend import load_backend
 from attnbench.backends.implementation import Implementation
 from tests.agree.tolerances import RULES, LowPrecision, Rule
+from tests.repository import DOCS
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "mutants.md"
+PAGE = DOCS / "mutants.md"
 OURS, OWN = "cases of `check --deep`", "its own inputs"
 POISON = {"garbage", "nan", "nan_last_key", "nan_query", "nan_key", "nan_value", "nan_cotangent", "zeros"}
 SHORT = {"float64": "f64", "float32": "f32", "bfloat16": "bf16", "float16": "f16"}

@@ -1,4 +1,4 @@
-"""The tables of observed error ratios in docs/agreement.md, which ``python -m tests.agree.observed`` writes.
+"""The tables of observed error ratios in docs/agreement.md; ``python -m tests.docs.write agreement`` measures them.
 
 For correct kernels of several kinds, the largest error over 2 E, over lengths of keys and seeds; above 1 would be a
 false alarm. For faulty kernels, the smallest and the largest of that ratio; below 1 the fault is not seen.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,12 @@ from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.attend import resolve
 from attnbench.backends.implementation import Implementation
 from tests.agree.kernels import casting, online, sequential
+from tests.repository import DOCS
 
 BACKEND, NAIVE = resolve("numpy/naive")
 KERNELS: tuple[Implementation, ...] = (NAIVE, sequential, online, casting)
 DTYPES = ("float32", "bfloat16", "float16")
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "agreement.md"
+PAGE = DOCS / "agreement.md"
 LENGTHS = (1, 2, 17, 65, 257, 1025, 4097)
 HEADER = "| distribution | dtype | naive | sequential | online | casting | gradients: naive | sequential |"
 
@@ -131,12 +131,6 @@ def replaced(page: str, header: str, table: str) -> str:
     return f"{before}{table}\n\n{rest}"
 
 
-def main() -> None:
-    """Measure (some minutes) and write the tables."""
-    correct, faulty = correct_table(), fault_table()
-    page = replaced(PAGE.read_text("utf-8"), HEADER, correct)
-    PAGE.write_text(replaced(page, FAULT_HEADER, faulty), "utf-8")
-
-
-if __name__ == "__main__":
-    main()
+def measured(page: str) -> str:
+    """Measure, and return the page with both tables anew."""
+    return replaced(replaced(page, HEADER, correct_table()), FAULT_HEADER, fault_table())

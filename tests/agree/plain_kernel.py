@@ -5,6 +5,7 @@ It is written apart from ``attnbench.agree.eager.attention`` so that what is hel
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy as np
 
 from attnbench.api import AttentionOutput, Call, Capabilities, Implementation
 from attnbench.attention.arrays import Array
+from attnbench.attention.precision import DTYPES
 
-DTYPES = ("float64", "float32", "bfloat16", "float16")
 Parts = tuple[Array, Array, Array, Array, Array, Array]
 
 
@@ -154,3 +155,13 @@ class Plain:
         """The gradients as they are handed out, by name."""
         del call
         return grads
+
+
+def entered(kernels: list[type[Plain]]) -> Callable[[type[Plain]], type[Plain]]:
+    """A decorator that enters a kernel into a list."""
+
+    def enter(kernel: type[Plain]) -> type[Plain]:
+        kernels.append(kernel)
+        return kernel
+
+    return enter

@@ -19,6 +19,7 @@ from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.attend import load_backend
 from attnbench.backends.implementation import Capabilities, Implementation, Limit
 from attnbench.errors import UnsupportedError
+from tests.agree.kernels import raising
 
 NEVER = "numpy<1"  # with which nothing here was seen
 NARROW = Precision(logits="bfloat16", p_cast="bfloat16", stored_output="bfloat16", seen=NEVER)
@@ -48,11 +49,7 @@ def test_the_default_is_held_to_where_no_declaration_explains_them() -> None:
 
 
 def test_a_kernel_that_raises_is_held_to_the_default() -> None:
-    def refusing(*_: Any) -> Any:
-        msg = "not today"
-        raise RuntimeError(msg)
-
-    broken = replace(narrow(NARROW), attend=refusing)
+    broken = replace(narrow(NARROW), attend=raising)
     assert precision_of(broken, "bfloat16", "cpu") == default_precision("bfloat16")
 
 

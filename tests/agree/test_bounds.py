@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from attnbench.backends.implementation import Implementation
 from tests.agree import observed
 from tests.agree.judging import judged, worst
 from tests.agree.kernels import FAULTS, NONE, casting, online, sequential
+from tests.repository import DOCS
 
 BACKEND = load_backend("numpy")
 NAIVE = resolve("numpy/naive")[1]
@@ -46,7 +46,7 @@ def ratio(implementation: Implementation, case: Case) -> float:
 
 
 def test_the_table_of_the_docs_can_be_made_again() -> None:
-    docs = (Path(__file__).parents[2] / "docs" / "agreement.md").read_text()
+    docs = (DOCS / "agreement.md").read_text()
     assert observed.HEADER in docs
     small = list(observed.rows(lengths=(17,)))
     for distribution, dtype, ratios in small:

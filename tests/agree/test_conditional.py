@@ -259,7 +259,7 @@ def test_the_program_says_who_survived(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 
 def test_the_page_has_the_section() -> None:
-    """``python -m tests.agree.conditional_page`` writes it."""
+    """``python -m tests.docs.write mutants-conditional`` writes it."""
     page = PAGE.read_text("utf-8")
     assert page.count(TITLE + TEXT) == 1
     killed = conditional.Verdict("only beyond", "mask", "MaskTiny | rows >= 7 | --case", "a case", 3)

@@ -28,6 +28,8 @@ from attnbench.backends.attend import load_backend
 from attnbench.backends.discover import load_implementation
 from attnbench.backends.fitted import fitted
 from attnbench.backends.implementation import Capabilities, Implementation, Limit
+from tests.agree.kernels import raising
+from tests.agree.observed import Factor
 
 NUMPY = load_backend("numpy")
 LOW = ("bfloat16", "float16")
@@ -88,11 +90,8 @@ class ScaleOff(WeightsRounded):
         return super().scale(call, allowed) * 0.992
 
 
-class FactorOff(WeightsRounded):
+class FactorOff(Factor, WeightsRounded):
     """A factor on the output, beside a P that is rounded."""
-
-    def finish(self, output: Array, dtype: Any) -> Array:
-        return super().finish(output * output.dtype.type(1.003), dtype)
 
 
 class SummedInBfloat16(Eager):
@@ -396,11 +395,7 @@ def test_an_exception_and_the_end_of_the_time_offer_nothing() -> None:
     assert explaining(Kernel(NUMPY, rounding, "bfloat16", until=0.0), wrong) is None
     assert explaining(Kernel(NUMPY, rounding, "bfloat16"), []) is None
 
-    def broken(*_: Any) -> Any:
-        msg = "not today"
-        raise RuntimeError(msg)
-
-    assert explaining(Kernel(NUMPY, replace(rounding, attend=broken), "bfloat16"), wrong) is None
+    assert explaining(Kernel(NUMPY, replace(rounding, attend=raising), "bfloat16"), wrong) is None
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

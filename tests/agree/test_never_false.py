@@ -155,14 +155,16 @@ def test_a_gradient_is_asked_for_other_inputs_too() -> None:
     assert diagnose(BACKEND, kernel, case, seconds=30.0).kind == UNKNOWN
 
 
+class Unscaled(Eager):
+    """The scale is missing in the backward pass."""
+
+    def scale_in_backward(self, state: ForwardState) -> Array | float:
+        del state
+        return 1.0
+
+
 def test_readings_that_are_one_in_a_case_are_both_named() -> None:
     """With the scale −1 a scale that is missing and one that is applied twice are the same."""
-
-    class Unscaled(Eager):
-        def scale_in_backward(self, state: ForwardState) -> Array | float:
-            del state
-            return 1.0
-
     both = "the scale is missing in the backward pass, or the scale is applied twice in the backward pass"
     assert told(Unscaled(), f"backward scale=-1.0 {CASE}").evidence == both
 
@@ -283,10 +285,8 @@ def counted(stop: int) -> type[Doctor]:
     ("stop", "text"), [(0, MASKED), (20, MASKED), (40, MASKED), (0, f"backward {CASE}"), (2, f"backward {CASE}")]
 )
 def test_who_has_no_time_for_every_reading_names_none(stop: int, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Both(MaskReplacesCausality):
-        def scale_in_backward(self, state: ForwardState) -> Array | float:
-            del state
-            return 1.0
+    class Both(Unscaled, MaskReplacesCausality):
+        """Two faults at once."""
 
     monkeypatch.setattr(diagnosing, "Doctor", counted(stop))
     assert told(Both(), text) == Diagnosis(UNKNOWN, "nothing found in the time given")

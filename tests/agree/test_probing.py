@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +15,8 @@ from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 from attnbench.attention.precision import DTYPES
 from attnbench.backends.attend import load_backend, resolve
-from attnbench.backends.implementation import AttentionOutput, Capabilities, Implementation, Limit
+from attnbench.backends.implementation import Capabilities, Implementation, Limit
+from tests.agree.kernels import raising
 
 
 def row(kernel: Implementation, dtype: str = "float32", *, deep: bool = False) -> CheckRow:
@@ -118,8 +118,5 @@ def test_a_kernel_that_can_take_no_probe_is_unsupported_with_a_reason() -> None:
 
 
 def test_a_kernel_that_raises_is_wrong() -> None:
-    def attend(*_: Any) -> AttentionOutput:
-        raise RuntimeError("no")
-
-    probes = row(replace(Eager().implementation("raises"), attend=attend))
-    assert (probes.status, probes.fault, probes.reason) == ("wrong", "exception", "raised RuntimeError: no")
+    probes = row(replace(Eager().implementation("raises"), attend=raising))
+    assert (probes.status, probes.fault, probes.reason) == ("wrong", "exception", "raised RuntimeError: not today")

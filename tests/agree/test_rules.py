@@ -20,7 +20,7 @@ from attnbench.api import AttentionOutput, Call, Implementation, Limit, Precisio
 from attnbench.attention.arrays import Array
 from attnbench.attention.precision import DTYPES, numpy_dtype
 from attnbench.backends.attend import load_backend, resolve
-from tests.agree.kernels import ABLE, casting, online, per_head, scores_of
+from tests.agree.kernels import ABLE, casting, online, per_head, raising, scores_of
 
 NUMPY = load_backend("numpy")
 LOW = ("bfloat16", "float16")
@@ -202,8 +202,5 @@ def test_float64_has_no_row_of_rule_2() -> None:
 
 
 def test_an_exception_is_a_row() -> None:
-    def attend(*_: Any) -> AttentionOutput:
-        raise RuntimeError("no")
-
-    row = check_feature(NUMPY, Implementation("numpy/raises", ABLE, attend), "rule_3", "float32")
+    row = check_feature(NUMPY, Implementation("numpy/raises", ABLE, raising), "rule_3", "float32")
     assert (row.status, row.fault) == ("wrong", "exception")

@@ -8,8 +8,8 @@ import pytest
 from attnbench.agree.mutants import MUTANTS
 from attnbench.attention.precision import DTYPES, numpy_dtype
 from tests.agree.killtable import PAGE
+from tests.agree.mutants_page import catalogue, listed
 from tests.agree.tolerances import RULES, TORCH, Rule
-from tests.agree.write_mutants_page import catalogue
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -35,7 +35,8 @@ def test_a_rule_accepts_the_rounded_truth_and_rejects_another_answer(rule: Rule,
 
 
 def test_the_page_lists_every_mutant_with_its_report() -> None:
-    """``python -m tests.agree.write_mutants_page`` writes it."""
+    """``python -m tests.docs.write mutants-list`` writes it."""
     page = PAGE.read_text(encoding="utf-8")
     assert page.endswith(catalogue())
     assert all(f"| {name} |" in page for name in MUTANTS)
+    assert listed(page) == listed(f"{page}| one that is gone |\n") == page

@@ -14,9 +14,10 @@ from attnbench.errors import UsageError
 from attnbench.results import load, read_info
 from attnbench.suite import Frame, Suite
 from tests.report import suites
+from tests.repository import REPOSITORY
 
-ROOT, NAME = Path(__file__).parents[2], "2026-11-23-amd-epyc-2-cores-ablations-standard-sample"
-SAMPLE, REPORT = ROOT / "results" / NAME, ROOT / "reports" / NAME
+NAME = "2026-11-23-amd-epyc-2-cores-ablations-standard-sample"
+SAMPLE, REPORT = REPOSITORY / "results" / NAME, REPOSITORY / "reports" / NAME
 
 
 def test_the_committed_verdicts_are_those_of_the_committed_rows() -> None:

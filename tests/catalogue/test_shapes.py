@@ -3,7 +3,6 @@
 import math
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +15,11 @@ from attnbench.attention.problem import Case
 from attnbench.attention.shapes import Shape
 from attnbench.commands import list_shapes as text
 from attnbench.errors import UsageError
+from tests.repository import DOCS
 
 ALL = list(catalogue.shapes().values())
 MODELS = [one for one in ALL if one.is_model]
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "shapes.md"
+PAGE = DOCS / "shapes.md"
 # What the issue asks for; a name here is a model or the models whose layers are of several kinds.
 WANTED = (
     *("gpt2", "gpt2-xl", "bert-base", "vit-l-16", "whisper-large/encoder", "whisper-large/cross", "t5-base"),
@@ -137,6 +137,4 @@ def test_an_entry_that_is_none_is_an_error_that_names_it() -> None:
 
 
 def test_the_page_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == text.page(), (
-        "type: python -m attnbench.commands.list_shapes > docs/shapes.md"
-    )
+    assert PAGE.read_text(encoding="utf-8") == text.page(), "write it again: python -m tests.docs.write shapes"

@@ -25,12 +25,11 @@ from attnbench.results.pairs import read_comparison
 from attnbench.workers.lock import only_run
 from attnbench.workers.process import Setting
 from attnbench.workers.protocol import Reply
-from tests.cli.conftest import Cli
 from tests.live.test_pairs import FakeWorker, World, cell, failing
 from tests.live.test_pairs_memory import peaks
+from tests.program import SMALL, Cli
 
 MIB = 2**20
-SMALL = ("-a", "T=128", "-a", "setting=forward", "--quiet")
 
 
 class Machine(World):

@@ -9,8 +9,8 @@ from attnbench.agree.check.rows import CheckRow
 from attnbench.checking.examining import AFTER
 from attnbench.commands.checks.blocks import blocks
 from attnbench.commands.checks.table import report
-from tests.cli.conftest import Cli
 from tests.cli.dropins import HEAD
+from tests.program import Cli
 
 # One kernel that is wrong in many ways: each kind of row has another kind of command.
 KERNEL = (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Cli
 from tests.cli.dropins import HEAD, RIGHT, WRONG
+from tests.program import Cli
 
 
 def test_a_right_drop_in_passes(cli: Cli, tmp_path: Path) -> None:

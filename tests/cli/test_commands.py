@@ -11,7 +11,7 @@ from attnbench.backends import discover
 from attnbench.backends.backend import BackendInfo
 from attnbench.commands.given import percentage, seconds
 from attnbench.errors import UsageError
-from tests.cli.conftest import Cli
+from tests.program import Cli
 
 
 @pytest.mark.parametrize("what", ["impls", "suites", "backends", "cells"])

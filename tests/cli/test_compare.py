@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cli.conftest import Cli
+from tests.program import Cli
 from tests.results import synthetic
 
 FILES = Path(__file__).resolve().parents[1] / "exchange" / "files"

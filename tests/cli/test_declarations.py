@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Cli
+from tests.program import Cli
 
 NUMPY = """
 import numpy as np

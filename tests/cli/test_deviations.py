@@ -10,7 +10,7 @@ import pytest
 from attnbench.agree.check.deviations import FILE
 from attnbench.agree.check.rows import CheckRow
 from tests.agree.test_deviations import ENTRY
-from tests.cli.conftest import Cli
+from tests.program import Cli
 
 Plant = Callable[[str], None]
 ASKED = ["numpy/loops", "--features", "scale", "--dtype", "float32"]

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.cli.conftest import Cli
+from tests.program import Cli
 from tests.proofs import part
 
 KERNEL = """

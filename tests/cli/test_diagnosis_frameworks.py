@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Cli
+from tests.program import Cli
 from tests.proofs import part
 
 KERNELS = {

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Cli
+from tests.program import Cli
+from tests.repository import REPOSITORY
 from tests.results import synthetic
 
-ROOT = Path(__file__).resolve().parents[2]
 FAILED = {("numpy/naive", 128): ("wrong", "differs by 3.2 times the bound"), ("jax/naive", 128): ("crashed", "SIGSEGV")}
 
 
@@ -97,7 +97,7 @@ def test_json_needs_a_file(cli: Cli, run: Path) -> None:
 
 def test_tox_has_the_environment_of_the_documentation() -> None:
     tox = configparser.ConfigParser()
-    tox.read(ROOT / "tox.ini")
+    tox.read(REPOSITORY / "tox.ini")
     command = tox["testenv:pytest-benchmark"]["commands"]
-    assert "tox -e pytest-benchmark" in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert "tox -e pytest-benchmark" in (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8")
     assert "-p attnbench.suites.bench_pytest --pyargs attnbench.suites.bench_pytest {posargs}" in command

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.cli.conftest import Cli
+from tests.program import Cli
 from tests.results import synthetic
 
 

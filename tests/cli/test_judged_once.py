@@ -11,7 +11,7 @@ import pytest
 
 from attnbench.analysis import claims
 from attnbench.results import dataset
-from tests.cli.conftest import Cli
+from tests.program import Cli
 
 # Two head sizes beyond those of the smoke tier, so that there are verdicts, and one implementation.
 SMALL = ("score-variance", "-a", "d=4,16", "-a", "distribution=normal", "--impl", "numpy/naive")

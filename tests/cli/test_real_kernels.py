@@ -13,8 +13,8 @@ import pytest
 from attnbench.backends import discover
 from attnbench.checking.examining import check_given
 from attnbench.checking.features import CheckOptions, check, check_randomly
-from tests.cli.conftest import Cli
 from tests.cli.dropins import HEAD, RIGHT
+from tests.program import Cli
 
 Write = Callable[[str], Path]
 

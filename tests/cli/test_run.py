@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import attnbench as ab
-from tests.cli.conftest import Cli, Done
 from tests.cli.dropins import RIGHT, WRONG
+from tests.program import Cli, Done
 
 SMALL = ("-a", "setting=forward", "-a", "T=128", "--budget", "20s")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -11,9 +10,10 @@ from attnbench.checking import semantics as measure
 from attnbench.commands import semantics_output as command
 from attnbench.workers.protocol import Reply
 from attnbench.workers.session import Session
-from tests.cli.conftest import Cli
+from tests.program import Cli
+from tests.repository import DOCS
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "semantics.md"
+PAGE = DOCS / "semantics.md"
 
 
 @pytest.mark.slow
@@ -25,7 +25,7 @@ def test_the_page_in_the_docs_is_what_the_command_writes(cli: Cli) -> None:
         pytest.skip(f"the page is about {line}; installed are {here}")
     done = cli("semantics", "--markdown", "--quiet")
     assert done.code == 0, done.err
-    assert done.out == written, "type: attnbench semantics --markdown > docs/semantics.md"
+    assert done.out == written, "write it again: python -m tests.docs.write semantics"
 
 
 def test_json_has_the_errors_behind_the_words(cli: Cli) -> None:

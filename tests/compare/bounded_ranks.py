@@ -11,17 +11,17 @@ import json
 import math
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from attnbench.compare import many, signed_rank
 from attnbench.compare.sequential import Rules
+from tests.repository import REPOSITORY
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-CAMPAIGN = Path(__file__).resolve().parents[2] / "results/scoreboard/campaign-plain-ranks.jsonl"
+CAMPAIGN = REPOSITORY / "results/scoreboard/campaign-plain-ranks.jsonl"
 WORST = ("ddd03e", "7d0bd0", "f2a2ff")
 CELLS, PAIRS = 4000, 20
 

@@ -12,14 +12,12 @@ from attnbench.compare.baseline import choose, default_name, names, read_baselin
 from attnbench.compare.runs import SavedRun, load_saved
 from attnbench.compare.verdicts import compare_runs
 from attnbench.errors import ResultsError, UsageError
-
-ROOT = Path(__file__).resolve().parents[2]
-SAMPLE = ROOT / "results" / "2026-11-22-amd-epyc-2-cores-smoke-sample"
+from tests.repository import REPOSITORY, SMOKE_SAMPLE
 
 
 @pytest.fixture(scope="module")
 def run() -> SavedRun:
-    return load_saved(SAMPLE)
+    return load_saved(SMOKE_SAMPLE)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +52,7 @@ def test_a_baseline_is_small_and_named_by_suite_and_machine(run: SavedRun, tmp_p
 
 
 def test_ours_is_committed_and_reads() -> None:
-    folder = ROOT / "results" / "baselines"
+    folder = REPOSITORY / "results" / "baselines"
     assert names(folder)
     for name in names(folder):
         assert len(read_baseline(name, folder).cells) > 0

@@ -16,7 +16,7 @@ from attnbench.compare.rates import clustered
 from attnbench.compare.sequential import Rules
 from attnbench.live import comparison
 from attnbench.results.calibrations import SelfComparison, for_machine, save
-from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
+from tests.program import Cli
 from tests.results import synthetic
 
 
@@ -88,7 +88,7 @@ def test_a_file_from_before_margins_were_kept_is_read(tmp_path: Path, monkeypatc
 
 
 def test_nothing_measured_is_one_document_too(
-    cli: Cli,  # noqa: F811  (the fixture)
+    cli: Cli,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     empty: Any = SimpleNamespace(verdicts=(), folder=Path("results"))
@@ -98,7 +98,7 @@ def test_nothing_measured_is_one_document_too(
     assert not Path(".data").exists()
 
 
-def test_a_plan_is_for_the_cells_that_were_planned(cli: Cli) -> None:  # noqa: F811  (the fixture)
+def test_a_plan_is_for_the_cells_that_were_planned(cli: Cli) -> None:
     done = cli("plan", "--detect", "10%", "--suite", "smoke", "-a", "T=128", "-a", "setting=forward")
     assert "type: attnbench ab A B --suite smoke -a T=128 -a setting=forward --margin 5% --budget" in done.out
     assert plan._options(SimpleNamespace(suites=(), axes=("T=1 2",))) == " -a 'T=1 2'"  # type: ignore[arg-type]

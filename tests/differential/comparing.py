@@ -19,7 +19,7 @@ from attnbench.attention.oracle import heads
 from attnbench.attention.precision import Precision, default_precision
 from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.attend import attend, vjp
-from tests.packaging.assembled import REPOSITORY
+from tests.repository import REPOSITORY
 
 NAIVE = ("numpy/naive", "torch/naive", "jax/naive")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-DTYPES = ("float64", "float32", "bfloat16", "float16")
+from attnbench.attention.precision import DTYPES
 
 
 def main(folder: Path) -> None:

@@ -16,10 +16,9 @@ import pytest
 
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands
-from attnbench.attention.precision import Precision, numpy_dtype
+from attnbench.attention.precision import DTYPES, Precision, numpy_dtype
 from attnbench.attention.spec import AttentionSpec
 from tests.differential.comparing import NAIVE, difference, gradient_differences, produce
-from tests.differential.produce_opinfo import DTYPES
 
 pytestmark = pytest.mark.skipif(
     find_spec("expecttest") is None, reason="PyTorch's test tools need expecttest, which the test extra brings"

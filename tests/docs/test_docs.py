@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from attnbench.api import Capabilities, Precision
-from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
 from tests.exchange import without_pytest
+from tests.program import Cli
+from tests.repository import REPOSITORY
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SET_UP = {
     "python3 -m pip install tox && python3 -m tox -e smoke": "testenv:smoke",
@@ -67,7 +67,7 @@ def commands(block: Block) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_block_works(page: Path, cli: Cli, tmp_path: Path) -> None:  # noqa: F811  (the fixture)
+def test_every_block_works(page: Path, cli: Cli, tmp_path: Path) -> None:
     for block in blocks(page):
         if block.language == "bash":
             for command in commands(block):
@@ -106,9 +106,9 @@ def execute(run: Cli, command: list[str], folder: Path) -> None:
 
 
 def test_readme_has_the_two_lines_and_tox_has_their_environments() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     tox = configparser.ConfigParser()
-    tox.read(ROOT / "tox.ini")
+    tox.read(REPOSITORY / "tox.ini")
     for line, environment in SET_UP.items():
         assert f"\n{line}\n" in readme
         assert environment in tox.sections()
@@ -117,7 +117,7 @@ def test_readme_has_the_two_lines_and_tox_has_their_environments() -> None:
 
 @pytest.mark.parametrize("declared", [Capabilities, Precision])
 def test_every_field_that_can_be_declared_is_in_the_tables_of_own_kernel(declared: type) -> None:
-    page = (ROOT / "docs" / "own-kernel.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "own-kernel.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     told = {name for row in rows for name in re.findall(r"`(\w+)", row)}
     assert not {field.name for field in fields(declared)} - told

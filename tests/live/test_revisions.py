@@ -13,14 +13,13 @@ import pytest
 from attnbench.errors import UsageError
 from attnbench.live.duo import Side
 from attnbench.live.revisions import Revisions, Tree, commit_of, unlike
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.repository import REPOSITORY
 
 
 @pytest.fixture(scope="module")
 def installed() -> Iterator[tuple[Side, Path]]:
     """This working tree as a side, and the folder that its workers import from."""
-    with Revisions(ROOT) as revisions:
+    with Revisions(REPOSITORY) as revisions:
         tree = revisions.tree("WORKTREE")
         yield revisions.side(tree), tree.path.with_name(f"site{tree.path.name}")
     assert not tree.path.parent.exists()
@@ -100,7 +99,7 @@ def test_an_operation_that_is_asked_otherwise_is_told_by_name(
 
 
 def test_a_tree_that_cannot_be_installed_says_why(tmp_path: Path) -> None:
-    with Revisions(ROOT) as revisions:
+    with Revisions(REPOSITORY) as revisions:
         (tmp_path / "pyproject.toml").write_text('[project]\nname = "attnbench"\n', encoding="utf-8")
         side = revisions.side(Tree(tmp_path, "abc", "broken"))
     assert "cannot be installed" in str(side.problem)
@@ -108,8 +107,8 @@ def test_a_tree_that_cannot_be_installed_says_why(tmp_path: Path) -> None:
 
 
 def test_what_is_no_revision_is_refused(tmp_path: Path) -> None:
-    assert commit_of(ROOT, "--help") is None
+    assert commit_of(REPOSITORY, "--help") is None
     with pytest.raises(UsageError, match="in no git repository"):
         Revisions(tmp_path)
-    with Revisions(ROOT) as revisions, pytest.raises(UsageError, match="is no revision"):
+    with Revisions(REPOSITORY) as revisions, pytest.raises(UsageError, match="is no revision"):
         revisions.tree("no-such-branch")

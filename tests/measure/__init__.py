@@ -1,1 +1,1 @@
-"""Tests of measuring: plan, processes, clocks, memory, runs."""
+"""Tests of measuring: plan, clocks, audits, memory, runs."""

@@ -1,40 +1,22 @@
-"""What the tests of measuring share: quick rules, a lock and a folder of their own, small suites, drop-in files."""
+"""What the tests of measuring share: quick rules, a lock and a folder of their own, small suites."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
 
-from attnbench.api.suites import AttentionSpec, Case, Problem, Story, Suite, TimedSuite
+from attnbench.api.suites import Story, Suite, TimedSuite
 from attnbench.measure.clock.receipts import Limits
 from attnbench.measure.run import rates
 from attnbench.measure.run.effort import Effort
 from attnbench.measure.run.options import RunOptions
+from tests.dropins import tiny
 
 # Nothing is repeated for a disturbance here, so that a busy machine does not make the tests long.
 QUICK = Effort(replicates=1, min_bursts=2, max_bursts=2, timeout_s=30.0, limits=Limits(steal=9.0, delay=9.0))
-
-GOOD = """
-    import numpy as np
-    from attnbench.api import Capabilities, implementation
-
-    def softmax_attention(q, k, v, call):
-        s = q @ np.swapaxes(k, -1, -2) * call.scale
-        e = np.exp(s - s.max(-1, keepdims=True))
-        return (e / e.sum(-1, keepdims=True)) @ v
-
-    @implementation("numpy/good", Capabilities())
-    def good(q, k, v, call):
-        return softmax_attention(q, k, v, call)
-"""
-
-
-def tiny(T: int = 16) -> Case:
-    return Case(AttentionSpec(), Problem(Hq=2, Tq=T, D=8))
 
 
 @pytest.fixture(autouse=True)
@@ -63,15 +45,3 @@ def options(tmp_path: Path, suite: Suite) -> Callable[..., RunOptions]:
         return RunOptions(**(usual | changes))
 
     return make
-
-
-@pytest.fixture
-def dropin(tmp_path: Path) -> Callable[[str], str]:
-    """Write a drop-in file that begins with a good kernel; return its path."""
-
-    def write(text: str = "", name: str = "mine.py") -> str:
-        path = tmp_path / name
-        path.write_text(dedent(GOOD) + dedent(text), encoding="utf-8")
-        return str(path)
-
-    return write

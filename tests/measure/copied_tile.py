@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.repository import REPOSITORY
+
 KERNEL = Path("impls/numpy_backend/blocked.py")
 BEFORE = "terms @ head.v[keys]"
 AFTER = "terms @ head.v.copy()[keys]"  # all values are copied where one tile of them is needed
@@ -38,7 +39,7 @@ def main() -> int:
     budget = parser.parse_args().budget
     with TemporaryDirectory() as folder:
         clone = Path(folder) / "attnbench"
-        subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+        subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(clone)], check=True)
         spoil(clone)
         command = [sys.executable, "-m", "attnbench", "ab", "HEAD~1", "HEAD", *CELL, "--budget", budget, "--json"]
         done = subprocess.run([*command, "--out", folder], cwd=clone, check=False, stdout=subprocess.PIPE, text=True)

@@ -28,10 +28,11 @@ from attnbench.measure.run.options import RunOptions
 from attnbench.measure.run.run import run
 from attnbench.results.dataset import load
 from attnbench.results.read import Contents, read_contents, read_info
+from tests.dropins import tiny
+from tests.repository import REPOSITORY
 
-from .conftest import QUICK, tiny
+from .conftest import QUICK
 
-ROOT = Path(__file__).resolve().parents[2]
 PATTERNS = ("numpy/naive", "numpy/loops", "numpy/blocked")
 LENGTHS = (16, 24)
 BURSTS = 6
@@ -119,7 +120,7 @@ class Killer:
         before = set(self._where.glob("results/*"))
         command = [sys.executable, "-m", "tests.measure.kills", "--measure", str(self._where)]
         command += [] if resume is None else ["--resume", str(resume)]
-        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
         parent = psutil.Process(process.pid)
         try:
             if self._rng.random() < BEGUN:

@@ -17,8 +17,9 @@ from attnbench.results.read import read_contents
 from attnbench.suite import Cell
 from attnbench.workers.pool import MOST_KILLS, Pool
 from attnbench.workers.protocol import Reply
+from tests.dropins import tiny
 
-from .conftest import QUICK, tiny
+from .conftest import QUICK
 
 HOSTILE = Path(__file__).parent / "hostile"
 # The status of each kernel, and a word of its reason.

@@ -18,12 +18,12 @@ from attnbench.measure.run.run import run
 from attnbench.results.dataset import load
 from attnbench.results.read import read_contents, read_info
 from attnbench.workers import lock
+from tests.repository import REPOSITORY
 
 from . import kills
 from .kills import bursts_of
 
 Make = Callable[..., RunOptions]
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
 
 
 def started(*command: str, where: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"ATTNBENCH_LOCK": str(where / "lock"), "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"ATTNBENCH_LOCK": str(where / "lock"), "PYTHONPATH": str(REPOSITORY)}
     return subprocess.Popen(
         [sys.executable, "-P", "-m", *command],
         cwd=where,

@@ -13,8 +13,9 @@ from attnbench.measure.run.options import RunOptions
 from attnbench.measure.run.run import run
 from attnbench.suite import Cell
 from attnbench.workers.protocol import Burst, Reply
+from tests.dropins import GOOD, tiny
 
-from .conftest import GOOD, QUICK, tiny
+from .conftest import QUICK
 
 Make = Callable[..., RunOptions]
 

@@ -26,8 +26,10 @@ from attnbench.results.schema import Sample
 from attnbench.suite import Cell
 from attnbench.workers import pool
 from attnbench.workers.placement import everywhere, place
+from tests.dropins import tiny
+from tests.repository import REPOSITORY
 
-from .conftest import QUICK, tiny
+from .conftest import QUICK
 
 Make = Callable[..., RunOptions]
 
@@ -121,7 +123,8 @@ SCRIPT = """if True:
     from attnbench.api.suites import Story, TimedSuite
     from attnbench.measure.run.options import RunOptions
     from attnbench.measure.run.run import run
-    from tests.measure.conftest import QUICK, tiny
+    from tests.dropins import tiny
+    from tests.measure.conftest import QUICK
     suite = TimedSuite(name="tiny", story=Story(question="?"), axes={"T": (16, 24)}, case=tiny)
     where = Path(sys.argv[1])
     run(RunOptions(suites=[suite], patterns=["numpy/naive", "numpy/loops"], out=where / "results", lock=where / "lock",
@@ -131,7 +134,7 @@ SCRIPT = """if True:
 
 def broken_off(where: Path, with_signal: int, after: Callable[[Contents], bool]) -> Path:
     """Start a run in a process, send it a signal once its journal shows enough, return its folder."""
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(where)], cwd=Path(__file__).parents[2])
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(where)], cwd=REPOSITORY)
     until = time.monotonic() + 60
     while time.monotonic() < until and process.poll() is None:
         for journal in where.glob("results/*/journal.jsonl"):

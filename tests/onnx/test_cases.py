@@ -6,10 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.repository import DOCS
 
 pytest.importorskip("onnx", reason="the onnx extra is not installed")
 
@@ -20,7 +21,7 @@ from attnbench.backends.attend import resolve
 from attnbench.errors import UsageError
 from tests.onnx.kernels import FAULTS, faulty
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "onnx.md"
+PAGE = DOCS / "onnx.md"
 LINE = re.compile(r"^\| `(\w+/[\w-]+)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|", re.MULTILINE)
 # XLA compiles every node: the naive one gets them all, the other those of one opset.
 SLOW = {"jax/naive": pytest.mark.slow}

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("onnx", reason="the onnx extra is not installed")
 
 from attnbench.agree.onnx import cases as onnx_cases
-from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
+from tests.program import Cli
 
 DROP_IN = """
 import os
@@ -21,7 +21,7 @@ def attend(q, k, v, call):
 """
 
 
-def test_all_cases_pass_and_say_so(cli: Cli) -> None:  # noqa: F811  (the fixture)
+def test_all_cases_pass_and_say_so(cli: Cli) -> None:
     done = cli("check", "numpy/naive", "--onnx", "--json")
     assert done.code == 0, done.err
     (summary,) = done.document["summary"]
@@ -30,7 +30,7 @@ def test_all_cases_pass_and_say_so(cli: Cli) -> None:  # noqa: F811  (the fixtur
     assert len(done.document["rows"]) == 93
 
 
-def test_the_table_counts_by_opset_and_says_why_not(cli: Cli) -> None:  # noqa: F811
+def test_the_table_counts_by_opset_and_says_why_not(cli: Cli) -> None:
     done = cli("check", "numpy/blocked", "--onnx")
     assert done.code == 0, done.err
     assert "93" in done.out
@@ -38,7 +38,7 @@ def test_the_table_counts_by_opset_and_says_why_not(cli: Cli) -> None:  # noqa: 
     assert "all that was compared agrees" in done.out
 
 
-def test_a_crash_is_a_row_and_the_others_are_checked(cli: Cli, tmp_path: Path) -> None:  # noqa: F811
+def test_a_crash_is_a_row_and_the_others_are_checked(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(DROP_IN.format(body="return os.abort() if call.kv_lengths is not None else q"))
     done = cli("check", "--impls", file, "--onnx", "--json")
@@ -51,7 +51,7 @@ def test_a_crash_is_a_row_and_the_others_are_checked(cli: Cli, tmp_path: Path) -
     assert {row["status"] for row in rows[crashes[0] + 1 :] if row["fault"] != "crash"} == {"wrong", "unsupported"}
 
 
-def test_a_disagreement_is_seen_again_by_its_seed(cli: Cli, tmp_path: Path) -> None:  # noqa: F811
+def test_a_disagreement_is_seen_again_by_its_seed(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(DROP_IN.format(body="return q[..., :1] * 0 + v[:, :1, :1]"))
     first = cli("check", "--impls", file, "--onnx", "--random", 12, "--json")
@@ -62,7 +62,7 @@ def test_a_disagreement_is_seen_again_by_its_seed(cli: Cli, tmp_path: Path) -> N
     assert f"--onnx --random 1 --seed {seed}" in again.out
 
 
-def test_without_onnx_the_extra_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_without_onnx_the_extra_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_cases, "find_spec", lambda _: None)
     done = cli("check", "numpy/naive", "--onnx")
     assert done.code == 2
@@ -70,5 +70,5 @@ def test_without_onnx_the_extra_is_named(cli: Cli, monkeypatch: pytest.MonkeyPat
     assert len(done.err.strip().splitlines()) == 1
 
 
-def test_a_negative_count_is_wrong_usage(cli: Cli) -> None:  # noqa: F811
+def test_a_negative_count_is_wrong_usage(cli: Cli) -> None:
     assert cli("check", "numpy/naive", "--onnx", "--random", "-1").code == 2

@@ -16,7 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.repository import REPOSITORY
+
 ROOTS = {"src/attnbench": "attnbench", "impls": "attnbench/impls", "suites": "attnbench/suites"}
 BYTECODE = shutil.ignore_patterns("__pycache__", "*.pyc")
 

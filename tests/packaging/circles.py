@@ -31,7 +31,7 @@ def circles(folder: Path) -> list[list[str]]:
     for start in sorted(graph):
         if start not in tied and (circle := _way_back(graph, start)):
             found.append(circle)
-            tied |= {one for one in _reached(graph, start) if start in _reached(graph, one)}
+            tied |= {name for name in reached(graph, start) if start in reached(graph, name)}
     return found
 
 
@@ -90,7 +90,8 @@ def _way_back(graph: Graph, start: str) -> list[str]:
     return []
 
 
-def _reached(graph: Graph, start: str) -> set[str]:
+def reached(graph: Graph, start: str) -> set[str]:
+    """What a name needs, by way of others or not; itself only where a circle leads back."""
     seen: set[str] = set()
     waiting = [start]
     while waiting:

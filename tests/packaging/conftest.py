@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.packaging.assembled import BYTECODE, REPOSITORY, ROOTS
+from tests.packaging.assembled import BYTECODE, ROOTS
+from tests.repository import REPOSITORY
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

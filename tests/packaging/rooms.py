@@ -1,25 +1,23 @@
 """The rooms of `src/attnbench`: who imports whom, drawn in `docs/architecture.md`, and what a room may hold.
 
-    python -m tests.packaging.rooms    # draws the figures of docs/architecture.md again
-
-A room is a folder, or a file that stands beside the rooms, such as `groups.py`. A file's imports are those that
-`circles.py` counts.
+`python -m tests.docs.write architecture` draws the figures again. A room is a folder, or a file that stands beside the
+rooms, such as `groups.py`. A file's imports are those that `circles.py` counts.
 """
 
 import ast
 import re
-import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.packaging.assembled import REPOSITORY, assemble
-from tests.packaging.circles import Graph, imports
+from tests.packaging.circles import Graph, imports, reached
+from tests.repository import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "architecture.md"
 # Everybody may import these, so that an arrow to them says nothing.
 UNDRAWN = ("errors", "lazily", "versions", "__main__")
 WITHIN = ("agree", "measure")  # rooms with rooms, drawn by themselves
+
+VAGUE = ("found", "one", "own", "told", "asked", "here")
 
 MOST_MODULES, MOST_COMMANDS, MOST_LINES, LONGEST = 14, 28, 400, 60
 
@@ -36,9 +34,8 @@ def rooms(graph: Graph, folders: set[str], within: str = "") -> Graph:
     drawn: Graph = {}
     for name, needed in graph.items():
         if name.startswith(start):
-            own = drawn.setdefault(room(name), set())
-            own |= {room(other) for other in needed if other.startswith(start)}
-    return {name: {one for one in needed if one != name} for name, needed in drawn.items()}
+            drawn.setdefault(room(name), set()).update(room(other) for other in needed if other.startswith(start))
+    return {name: needed - {name} for name, needed in drawn.items()}
 
 
 def of_package(folder: Path, within: str = "") -> Graph:
@@ -49,24 +46,14 @@ def of_package(folder: Path, within: str = "") -> Graph:
 
 def knots(graph: Graph) -> list[str]:
     """Pairs of rooms each of which needs the other, by way of others or not."""
-    reached = {name: set(_reached(graph, name)) for name in graph}
-    return [f"{a} and {b}" for a in sorted(graph) for b in sorted(reached[a]) if a < b and a in reached.get(b, ())]
-
-
-def _reached(graph: Graph, start: str) -> Iterator[str]:
-    seen: set[str] = set()
-    waiting = [start]
-    while waiting:
-        for one in graph.get(waiting.pop(), set()) - seen:
-            seen.add(one)
-            waiting.append(one)
-            yield one
+    needs = {name: reached(graph, name) for name in graph}
+    return [f"{a} and {b}" for a in sorted(graph) for b in sorted(needs[a]) if a < b and a in needs.get(b, ())]
 
 
 def direct(graph: Graph) -> Graph:
     """The arrows that say something: those that no way over other rooms says as well."""
     return {
-        name: {one for one in needed if not any(one in set(_reached(graph, other)) for other in needed - {one})}
+        name: {room for room in needed if not any(room in reached(graph, other) for other in needed - {room})}
         for name, needed in graph.items()
     }
 
@@ -76,21 +63,22 @@ def drawn(graph: Graph) -> str:
     names = sorted(name for name in graph if name and name not in UNDRAWN)
     kept = {name: graph[name] & set(names) for name in names}
     arrows = [f"    {name} --> {' & '.join(sorted(needed))}" for name, needed in direct(kept).items() if needed]
-    alone = [f"    {name}" for name in names if not kept[name] and not any(name in one for one in kept.values())]
+    alone = [f"    {name}" for name in names if not kept[name] and not any(name in needed for needed in kept.values())]
     return "\n".join(["```mermaid", "flowchart TD", *arrows, *alone, "```"])
 
 
 def figures(folder: Path) -> dict[str, str]:
     """The figures of the page by the names of their markers."""
-    return {"rooms": drawn(of_package(folder)), **{f"rooms of {one}": drawn(of_package(folder, one)) for one in WITHIN}}
+    within = {f"rooms of {room}": drawn(of_package(folder, room)) for room in WITHIN}
+    return {"rooms": drawn(of_package(folder)), **within}
 
 
 def fill(text: str, name: str, figure: str) -> str:
     """The page with a figure between its markers."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, _, rest = text.partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
+    _, closed, after = rest.partition(end)
+    if not closed:
         msg = f"{PAGE.name} has no markers for {name!r}"
         raise ValueError(msg)
     return f"{before}{begin}\n{figure}\n{end}{after}"
@@ -98,51 +86,58 @@ def fill(text: str, name: str, figure: str) -> str:
 
 def crowded(folder: Path) -> list[str]:
     """Folders below `src/attnbench` with more modules than a reader can hold in mind."""
-    found = []
+    lines = []
     for room in sorted({file.parent for file in folder.rglob("*.py")}):
         count = sum(file.name != "__init__.py" for file in room.glob("*.py"))
         most = MOST_COMMANDS if room.name == "commands" else MOST_MODULES
         if count > most:
-            found.append(f"{room.name}: {count} modules, at most {most}")
-    return found
+            lines.append(f"{room.name}: {count} modules, at most {most}")
+    return lines
 
 
 def long(files: Iterable[Path]) -> list[str]:
     """Modules and functions that are longer than one can be read at once."""
-    found = []
+    lines = []
     for file in files:
         text = file.read_text("utf-8")
         if (count := len(text.splitlines())) > MOST_LINES:
-            found.append(f"{file.name}: {count} lines, at most {MOST_LINES}")
+            lines.append(f"{file.name}: {count} lines, at most {MOST_LINES}")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 count = (node.end_lineno or node.lineno) - node.lineno + 1
                 if count > LONGEST:
-                    found.append(f"{file.name}: {node.name} has {count} lines, at most {LONGEST}")
-    return found
+                    lines.append(f"{file.name}: {node.name} has {count} lines, at most {LONGEST}")
+    return lines
 
 
 def unnamed(folder: Path) -> list[str]:
     """Modules and rooms that the `__init__` of their room does not name, as ``name``."""
-    found = []
+    lines = []
     for start in sorted(folder.rglob("__init__.py")):
-        told = ast.get_docstring(ast.parse(start.read_text("utf-8"))) or ""
+        text = ast.get_docstring(ast.parse(start.read_text("utf-8"))) or ""
         inside = [file.stem for file in start.parent.glob("*.py") if file.stem not in ("__init__", "__main__")]
-        inside += [one.parent.name for one in start.parent.glob("*/__init__.py")]
-        found += [f"{start.parent.name}: {name}" for name in sorted(inside) if not re.search(rf"[`.]{name}``", told)]
-    return found
+        inside += [room.parent.name for room in start.parent.glob("*/__init__.py")]
+        lines += [f"{start.parent.name}: {name}" for name in sorted(inside) if not re.search(rf"[`.]{name}``", text)]
+    return lines
 
 
-def main() -> int:
-    """Draw the figures of the page again."""
-    with tempfile.TemporaryDirectory() as folder:
-        text = PAGE.read_text("utf-8")
-        for name, figure in figures(assemble(Path(folder))).items():
-            text = fill(text, name, figure)
-    PAGE.write_text(text, "utf-8")
-    sys.stdout.write(f"{PAGE.relative_to(REPOSITORY)}\n")
-    return 0
+def vague(files: Iterable[Path]) -> list[str]:
+    """Variables and parameters whose name does not say what they hold; fields of classes are not meant."""
+    lines = []
+    for file in files:
+        tree = ast.parse(file.read_text("utf-8"))
+        fields = {id(target) for target in _fields(tree)}
+        names = [(node.lineno, node.arg) for node in ast.walk(tree) if isinstance(node, ast.arg)]
+        stored = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+        names += [(node.lineno, node.id) for node in stored if id(node) not in fields]
+        lines += [
+            f"{file.parent.name}/{file.name}, line {line}: {name}" for line, name in sorted(names) if name in VAGUE
+        ]
+    return lines
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def _fields(tree: ast.AST) -> Iterator[ast.expr]:
+    for node in ast.walk(tree):
+        for statement in node.body if isinstance(node, ast.ClassDef) else ():
+            if isinstance(statement, ast.AnnAssign):
+                yield statement.target

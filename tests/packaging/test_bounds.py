@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
 
 from attnbench.versions import release_of
+from tests.repository import REPOSITORY
 
-ROOT = Path(__file__).parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
 BOUND = re.compile(r"([A-Za-z0-9_-]+)(?:\[\w+\])?>=([\d.]+)")
 # What a machine without a GPU cannot try, and the tool that builds the package.
 ELSEWHERE = {"nvidia-ml-py", "setuptools"}
@@ -28,7 +27,7 @@ def test_every_dependency_has_a_lower_bound() -> None:
 
 
 def test_the_oldest_constraints_are_the_lower_bounds() -> None:
-    lines = (ROOT / "constraints-oldest.txt").read_text("utf-8").splitlines()
+    lines = (REPOSITORY / "constraints-oldest.txt").read_text("utf-8").splitlines()
     pinned = dict(line.split("==") for line in lines if "==" in line)
     bounds = {name: number for one in requirements() for name, number in BOUND.findall(one)}
     bounds["jaxlib"] = bounds["jax"]

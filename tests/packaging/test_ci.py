@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.assembled import REPOSITORY
+from tests.repository import REPOSITORY
 
 SUMMARY = "========================= 1 failed, 2 passed in 0.10s ========================="
 

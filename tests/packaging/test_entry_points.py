@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.packaging.assembled import ROOTS
+from tests.repository import REPOSITORY
 
 NO_SUITES = {"__init__"}
 
@@ -87,7 +88,7 @@ def test_the_core_dependencies_are_few(project: dict[str, Any]) -> None:
 
 
 def test_constraints_fix_a_version_for_everything_that_the_tests_install(project: dict[str, Any]) -> None:
-    lines = (Path(__file__).parents[2] / "constraints.txt").read_text("utf-8").splitlines()
+    lines = (REPOSITORY / "constraints.txt").read_text("utf-8").splitlines()
     fixed = {line.partition("==")[0] for line in lines if "==" in line}
     extras = project["project"]["optional-dependencies"]
     optional = [line for name in ("torch", "jax", "report", "test") for line in extras[name]]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.assembled import REPOSITORY
 from tests.packaging.conftest import Run
+from tests.repository import REPOSITORY
 
 FOLDERS = ["impls", "suites"]
 

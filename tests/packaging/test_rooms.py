@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.packaging import rooms
-from tests.packaging.assembled import REPOSITORY
 from tests.packaging.rooms import LONGEST, MOST_COMMANDS, MOST_LINES, MOST_MODULES, WITHIN
+from tests.repository import REPOSITORY
 
 SOURCE = REPOSITORY / "src" / "attnbench"
 CODE = [file for root in ("src", "impls", "suites") for file in sorted((REPOSITORY / root).rglob("*.py"))]
@@ -37,7 +37,7 @@ def test_a_knot_is_seen_though_no_file_needs_itself(tmp_path: Path) -> None:
 def test_the_page_shows_the_rooms_as_they_are(assembled_once: Path) -> None:
     page = rooms.PAGE.read_text("utf-8")
     for name, figure in rooms.figures(assembled_once).items():
-        assert rooms.fill(page, name, figure) == page, "write it again: python -m tests.packaging.rooms"
+        assert rooms.fill(page, name, figure) == page, "write it again: python -m tests.docs.write architecture"
 
 
 def test_a_figure_leaves_out_what_others_say() -> None:
@@ -74,6 +74,32 @@ def test_what_is_too_long_is_seen(tmp_path: Path) -> None:
     assert rooms.long([file]) == [
         f"m.py: {MOST_LINES + 1} lines, at most {MOST_LINES}",
         f"m.py: f has {LONGEST + 1} lines, at most {LONGEST}",
+    ]
+
+
+def test_a_name_that_does_not_say_what_it_holds_is_seen(tmp_path: Path) -> None:
+    file = tmp_path / "m.py"
+    file.write_text(
+        "class Row:\n"
+        "    found: int\n"
+        "    def cell(self, rows):\n"
+        "        self.found = rows.one(here=1).told\n"
+        "        return [row for row in rows]\n",
+        "utf-8",
+    )
+    assert rooms.vague([file]) == []
+    file.write_text(
+        "def cell(told, *, asked=1):\n"
+        "    here: int = told\n"
+        "    if own := asked:\n"
+        "        found, rest = own\n"
+        "    return [one for one in found], lambda one: one\n",
+        "utf-8",
+    )
+    start = f"{tmp_path.name}/m.py, line"
+    assert rooms.vague([file]) == [
+        *(f"{start} 1: asked", f"{start} 1: told", f"{start} 2: here", f"{start} 3: own", f"{start} 4: found"),
+        *(f"{start} 5: one", f"{start} 5: one"),
     ]
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.assembled import REPOSITORY, ROOTS
+from tests.packaging.assembled import ROOTS
 from tests.packaging.conftest import Run
+from tests.repository import REPOSITORY
 
 pytestmark = pytest.mark.slow
 

@@ -15,12 +15,13 @@ from attnbench.results.migrate import OLDEST, STEPS, Step, migrated, migrated_ta
 from attnbench.results.parquet import arrow_schema
 from attnbench.results.read import read_cells, read_samples
 from attnbench.results.schema import SCHEMA_FILE, CellResult, Record, RunInfo, Sample
+from tests.repository import REPOSITORY
 from tests.results import synthetic
 
 # Written by the code of that version; never written anew.
 FIXTURES = Path(__file__).with_name("fixtures")
 OLDER = sorted(FIXTURES.glob("schema-*/*"))
-COMMITTED = sorted((Path(__file__).parents[2] / "results").glob("*-sample"))
+COMMITTED = sorted((REPOSITORY / "results").glob("*-sample"))
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -1,7 +1,6 @@
 """The status decides which fields exist; the published schema is current; ids are stable."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from attnbench.results.schema import (
     schema_text,
     write_schema,
 )
+from tests.repository import DOCS
 from tests.results import synthetic
 
 BASE: dict[str, Any] = {
@@ -130,7 +130,7 @@ def test_a_worker_adds_what_its_framework_reports() -> None:
 
 
 def test_the_page_on_results_explains_every_column_and_every_version() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
     unexplained = [name for model in (CellResult, Sample) for name in model.model_fields if f"`{name}`" not in page]
     assert unexplained == []
     assert [f"| {version} | " in page for version in range(1, SCHEMA_VERSION + 1)] == [True] * SCHEMA_VERSION

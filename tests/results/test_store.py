@@ -15,6 +15,7 @@ import pytest
 from attnbench.errors import MissingExtraError, ResultsError
 from attnbench.results import SCHEMA_VERSION, RunWriter, load, new_run_id, read_contents, read_info
 from attnbench.results.extra import REPORT_PACKAGES, check_report_extra
+from tests.repository import REPOSITORY
 from tests.results import synthetic
 
 FAILED = {
@@ -85,8 +86,7 @@ def test_a_killed_run_loses_nothing_that_was_written_and_shows_what_was_not_reac
         "writer.cell(s.planned(run, plan[0], status='timeout', reason='60 s'))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(root), *sys.path)))}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(REPOSITORY), *sys.path)))}
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "out")], env=environment, check=False)
     assert done.returncode < 0
     folder = next((tmp_path / "out").iterdir())

@@ -34,7 +34,7 @@ from attnbench.scoreboard.attention import attention, operands
 from attnbench.scoreboard.live import campaign, cells, terms, tools, trials
 from attnbench.scoreboard.page import fill
 from attnbench.workers import placement, scratch
-from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
+from tests.program import Cli
 
 ARMS = [campaign.CampaignArm(0, 120, 4), campaign.CampaignArm(10, 120, 2)]
 
@@ -88,7 +88,7 @@ def test_runs_of_another_machine_or_other_rules_are_kept_and_do_not_count(
     changed: str,
     fake: Fake,
     tmp_path: Path,
-    cli: Cli,  # noqa: F811  (the fixture)
+    cli: Cli,
 ) -> None:
     def foreign(journal: Path) -> None:
         lines = journal.read_text().splitlines()
@@ -301,7 +301,7 @@ def test_the_folder_of_a_killed_trial_is_swept_by_the_next_call(
     assert not left.path.exists()
 
 
-def test_wrong_usage_says_what_is_possible(cli: Cli) -> None:  # noqa: F811  (the fixture)
+def test_wrong_usage_says_what_is_possible(cli: Cli) -> None:
     for arguments, words in (
         (("--effects", "7"), "--effects are some of 0, 2, 3, 5, 10, 20"),
         (("--effects", "x"), "such as 0,5,10"),

@@ -13,9 +13,10 @@ from attnbench.compare.sequential import Rules
 from attnbench.compare.signed_rank import robust_spread
 from attnbench.scoreboard.recorded.corpus import TABLE, Corpus, read_corpus
 from attnbench.scoreboard.recorded.replay import OURS, Result, drawn, ours, replay, table
+from tests.repository import REPOSITORY
 from tests.scoreboard.conftest import made
 
-RECORDED = sorted((Path(__file__).resolve().parents[2] / "results" / "noise").glob(f"*/{TABLE}"))
+RECORDED = sorted((REPOSITORY / "results" / "noise").glob(f"*/{TABLE}"))
 TRIALS = 300
 
 

@@ -10,7 +10,7 @@ from attnbench.compare.rates import Rate, exact
 from attnbench.scoreboard.live import campaign, targets
 from attnbench.scoreboard.page import read_csv, write_csv
 from attnbench.scoreboard.recorded.replay import OURS, Result, ours
-from tests.cli.conftest import Cli, cli  # noqa: F401  (a fixture)
+from tests.program import Cli
 from tests.scoreboard.conftest import made
 
 BY_NAME = {one.name: one for one in targets.TARGETS}
@@ -75,7 +75,7 @@ def test_the_table_holds_replay_and_live_against_every_target() -> None:
 
 
 def test_a_replay_by_other_rules_is_not_held_against_them(
-    cli: Cli,  # noqa: F811  (the fixture)
+    cli: Cli,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.suites import helpers
+from tests.wording import says
 
 SEEDS = range(8)
 RATES = (3e-4, 1e-2)
@@ -39,11 +40,9 @@ def test_the_claims_on_scaling_are_judged_on_the_grid_and_on_its_best() -> None:
         "scaled-row-is-missing": "reproduced",
     }
     said = helpers.sentences(suite, frame)
-    assert said[0] == (
-        "Accuracy at d = 256 with adam, by learning rate 0.0003 / 0.01: 1/sqrt(d) 0.99 / 0.99; unscaled 0.10 / 0.98; "
-        "additive 0.50 / 0.99; folded 0.99 / 0.60."
-    )
-    assert "less the scale itself, at d = 256 and learning rate 0.01: accuracy -0.39" in said[1]
+    arms = ("1/sqrt(d) 0.99 / 0.99", "unscaled 0.10 / 0.98", "additive 0.50 / 0.99", "folded 0.99 / 0.60")
+    assert says(said[0], "Accuracy", "d = 256", "adam", "0.0003 / 0.01", *arms)
+    assert says(said[1], "scale itself", "d = 256", "0.01", "accuracy -0.390")
 
 
 def test_two_seeds_have_no_verdicts_and_no_p() -> None:
@@ -106,8 +105,8 @@ def test_the_claims_on_words() -> None:
         "scores-speak-alike": "reproduced",
     }
     said = helpers.sentences(suite, frame)
-    assert said[0].startswith("PER on held-out word families: state 25.0 %, additive 14.0 %, scaled 14.2 %; by length")
-    assert "for short / middle / long words: 5.0" in said[2]
+    assert says(said[0], "PER", "held-out", "state 25.0 %", "additive 14.0 %", "scaled 14.2 %", "by length")
+    assert says(said[2], "short / middle / long", "5.0")
     narrow = spoken(state=(15.0, 18.0, 20.0), additive=(10.0, 14.0, 15.0), scaled=(10.5, 19.2, 15.5))
     assert {claim: verdict for (claim, _), verdict in helpers.verdicts(suite, narrow).items()} == {
         "attention-speaks-better": "direction only",

@@ -10,6 +10,7 @@ from attnbench.errors import UsageError
 from attnbench.report.figures import draw
 from attnbench.report.palette import Palette
 from tests.suites import helpers
+from tests.wording import says
 
 SEEDS = range(8)
 
@@ -59,8 +60,7 @@ def test_the_claims_on_reach() -> None:
         "way-stays-short": "direction only",
     }
     said = helpers.sentences(helpers.suite("gradient-reach"), rows)
-    assert "before training the gradient loses so many decades" in said[0]
-    assert "state 6.0, additive 0.4; at the place that an output comes from" in said[0]
+    assert says(said[0], "before training", "decades", "state 6.0", "additive 0.4", "at the place")
     alike = verdicts("gradient-reach", reaching(state=(0.4, 0.0), additive=(0.4, 0.0)))
     assert alike["attention-shortens-the-way"] != "reproduced"
 
@@ -93,7 +93,7 @@ def test_the_claims_on_attention_size() -> None:
         "reproduced",
     )
     said = helpers.sentences(helpers.suite("attention-size"), rows)
-    assert "by attention size 16 / 256, learning rate 0.005: unscaled 0.860 / 0.650; scaled 0.840 / 0.860" in said[0]
+    assert says(said[0], "16 / 256", "0.005", "unscaled 0.860 / 0.650", "scaled 0.840 / 0.860")
     other = verdicts(
         "attention-size", sized(unscaled=(0.6, 0.8), scaled=(0.5, 0.6), additive=(0.7, 0.9), none=(0.8, 0.9))
     )
@@ -132,7 +132,7 @@ def test_the_claims_on_heads() -> None:
         "small-keys-hurt": "contradicted",
     }
     said = helpers.sentences(helpers.suite("heads"), rows)
-    assert said[0].startswith("Accuracy by heads x head size, learning rate 0.003: 1x64 0.300, 8x8 0.980")
+    assert says(said[0], "Accuracy", "heads x head size", "0.003", "1x64 0.300", "8x8 0.980")
     (figure,) = helpers.suite("heads").story.figures
     assert figure.data is not None
     drawn = figure.data(rows[rows["point.seed"] == 0])
@@ -175,8 +175,8 @@ def test_alignment_counts_beyond_its_control() -> None:
     assert verdicts("context-length", aligned(0.4, 0.05))["attention-aligns"] == "direction only"
     assert verdicts("context-length", aligned(0.8, 0.8))["attention-aligns"] != "reproduced"
     said = helpers.sentences(helpers.suite("context-length"), aligned(0.8, 0.05))
-    assert said[1].endswith("alone / with outputs permuted / uniform: additive 0.80 / 0.80 / 0.05 / 0.05.")
-    assert said[2].endswith("from -1 (backward) to 1 (forward): additive -0.90.")
+    assert says(said[1], "permuted", "uniform", "additive 0.80 / 0.80 / 0.05 / 0.05")
+    assert says(said[2], "-1 (backward)", "1 (forward)", "additive -0.90")
 
 
 def test_the_order_of_words_counts_beyond_its_control() -> None:

@@ -1,1 +1,1 @@
-"""Tests of workers: sessions that go on when a process was lost."""
+"""Tests of workers: processes, limits, what they say, and sessions that go on when one was lost."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +15,7 @@ from attnbench.workers import session as room
 from attnbench.workers.process import Setting, WorkerProcess
 from attnbench.workers.protocol import Reply
 from attnbench.workers.session import HELLO, Session, Sessions, ask_once
+from tests.processes import gone
 
 ALIVE_S = 60.0
 SAID = {"import_s": 0.1, "versions": {"it": "1"}, "devices": ["cpu"], "threads": {}, "affinity": [], "pid": 1}
@@ -66,19 +66,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[WorkerProcess]:
 
     monkeypatch.setattr(room, "WorkerProcess", start)
     return started
-
-
-def gone(pid: int, within_s: float = 10.0) -> bool:
-    """Whether a process ends (a zombie has ended)."""
-    until = time.monotonic() + within_s
-    while time.monotonic() < until:
-        try:
-            if "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text():
-                return True
-        except OSError:
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_nothing_is_started_before_the_first_question_and_one_process_answers_all(started: list[WorkerProcess]) -> None:

@@ -103,7 +103,3 @@ def _source(shape: Shape) -> str:
     text = f"- `{shape.name}` ({shape.title}): <{shape.source}>: {shape.fields}."
     text += f" Read in: {shape.read}." if shape.read else ""
     return text + (f" Note: {shape.note}." if shape.note else "")
-
-
-if __name__ == "__main__":
-    print(page(), end="")  # noqa: T201

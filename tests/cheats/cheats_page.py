@@ -1,4 +1,4 @@
-"""Measure every cheat and write docs/cheats.md: ``python -m tests.cheats.write_cheats_page``; about 10 minutes.
+"""The page docs/cheats.md; ``python -m tests.docs.write cheats`` measures every cheat and writes it.
 
 Each runs three times in fresh processes, one after the other: judged and timed in its own process alone, audited, and
 the honest kernel of its framework.
@@ -14,8 +14,9 @@ from attnbench.measure.run.block import Outcome
 from tests.cheats import running
 from tests.cheats.cheat import Cheat
 from tests.cheats.table import CHEATS, HONEST, REPORTS
+from tests.repository import DOCS
 
-PAGE = Path(__file__).parents[2] / "docs" / "cheats.md"
+PAGE = DOCS / "cheats.md"
 TENFOLD = 10
 INTRODUCTION = """# Cheats: the clock is itself checked
 
@@ -25,7 +26,7 @@ doing their work; beside them stand {honest} honest ones that keep what they may
 (`tests/cheats/`): none comes out `ok` at less than 0.8 of an honest kernel's time or memory, and no honest one is
 accused. How it is done is in [measurement.md](measurement.md#audits).
 
-Everything below was measured by `python -m tests.cheats.write_cheats_page` on one machine with 2 processors, in NumPy,
+Everything below was measured by `python -m tests.docs.write cheats` on one machine with 2 processors, in NumPy,
 PyTorch and JAX: B1 H4 T128 D32 float32 (T512 where it says longer; decode: S2048 H4/2 D64). **Gain** is the honest
 kernel's median time over the cheat's where the kernel's own process judges and times it, as it would be without audits.
 
@@ -55,8 +56,8 @@ CLOSING = """
 """
 
 
-def main() -> None:
-    """Write the page."""
+def page() -> str:
+    """Measure, and return the whole page."""
     lines = []
     with TemporaryDirectory() as folder:
         for cheat in CHEATS:
@@ -64,7 +65,7 @@ def main() -> None:
             print(lines[-1], file=sys.stderr, flush=True)  # noqa: T201  (a program for people)
     kinds = len({cheat.kind for cheat in CHEATS})
     counts = {"count": len(CHEATS), "kinds": kinds, "honest": len(HONEST)}
-    PAGE.write_text(INTRODUCTION.format(**counts) + "\n".join(lines) + "\n" + CLOSING, encoding="utf-8")
+    return INTRODUCTION.format(**counts) + "\n".join(lines) + "\n" + CLOSING
 
 
 def _line(cheat: Cheat, folder: Path) -> str:
@@ -84,7 +85,3 @@ def _line(cheat: Cheat, folder: Path) -> str:
 def _times(bare: Outcome, honest: Outcome) -> str:
     gain = running.seconds(honest) / running.seconds(bare)
     return f"{gain:,.0f}×" if gain >= TENFOLD else f"{gain:.1f}×"
-
-
-if __name__ == "__main__":
-    main()

@@ -12,21 +12,8 @@ import pytest
 from attnbench.suite import Cell
 from attnbench.workers.process import LOG_BYTES, Setting, WorkerProcess, death, environment
 from attnbench.workers.weighing import weigh
-
-from .conftest import tiny
-
-
-def gone(pid: int, within_s: float = 10.0) -> bool:
-    """Whether a process ends (a zombie has ended)."""
-    until = time.monotonic() + within_s
-    while time.monotonic() < until:
-        try:
-            if "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text():
-                return True
-        except OSError:
-            return True
-        time.sleep(0.05)
-    return False
+from tests.dropins import tiny
+from tests.processes import gone
 
 
 def cell(impl: str, path: str) -> dict[str, object]:

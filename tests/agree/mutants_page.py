@@ -1,4 +1,4 @@
-"""Write docs/mutants.md: ``python -m tests.agree.write_mutants_page`` (a few minutes)."""
+"""The page docs/mutants.md; ``python -m tests.docs.write mutants`` measures and writes it."""
 # ruff: noqa: E501  (rows of tables, and text as it stands on the page)
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from tests.agree.killtable import (
     BOUND,
     OURS,
     OWN,
-    PAGE,
     SHORT,
     Cell,
     columns,
@@ -31,7 +30,7 @@ coarse dtype, the list says why. {reported} of the faults stand for a bug that s
 public report was found.
 
 The same mutants were then judged by the rules of other projects' tests. Everything below was measured
-(`python -m tests.agree.write_mutants_page`), not estimated.
+(`python -m tests.docs.write mutants`), not estimated.
 
 | rule | what passes | inputs | gradients |
 |---|---|---|---|
@@ -184,8 +183,13 @@ def survivors(kills: dict[Cell, set[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Measure and write."""
+def listed(page: str) -> str:
+    """The page with its list of mutants anew; what was measured stays as it is."""
+    return page[: page.index("\n## The mutants\n")] + catalogue()
+
+
+def page() -> str:
+    """Measure, and return the whole page."""
     kills = measure(lambda text: sys.stderr.write(f"{text} done\n"))
     introduction = INTRODUCTION.format(
         count=len(MUTANTS),
@@ -193,8 +197,4 @@ def main() -> None:
         reported=sum(mutant.report is not None for mutant in MUTANTS.values()),
     )
     measured = summary(kills) + survivors(kills) + one_case() + controls()
-    PAGE.write_text(introduction + measured + behind_conditions() + catalogue(), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+    return introduction + measured + behind_conditions() + catalogue()
