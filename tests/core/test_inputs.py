@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.attention.call import Operands, param_shapes, prepare
+from attnbench.attention.call import Operands, prepare
+from attnbench.attention.checked import param_shapes
 from attnbench.attention.inputs import default_params, draw, draw_cotangents, stream
 from attnbench.attention.oracle import reference
 from attnbench.attention.precision import DTYPES, SMALLEST_NORMAL, numpy_dtype

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnbench.attention.arrays import Array
-from attnbench.attention.call import Operands, param_shapes
+from attnbench.attention.call import Operands
+from attnbench.attention.checked import param_shapes
 from attnbench.attention.inputs_edges import EDGES
 from attnbench.attention.precision import SMALLEST_NORMAL, numpy_dtype
 from attnbench.attention.spec import AttentionSpec

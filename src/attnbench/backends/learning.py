@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnbench.attention.arrays import Array
-from attnbench.attention.call import Call, Operands, param_shapes, prepare
+from attnbench.attention.call import Call, Operands, prepare
+from attnbench.attention.checked import param_shapes
 from attnbench.attention.precision import numpy_dtype
 from attnbench.errors import UnsupportedError, UsageError, not_one_of
 
