@@ -13,13 +13,13 @@ from jax import lax
 
 from attnbench.api import AttentionOutput, UnsupportedError
 from attnbench.api.backends import (
+    AttentionSizes,
     Calls,
     EncoderDecoder,
     Learner,
     Model,
     Optimiser,
     Retrieval,
-    Shape,
     as_output,
     check_whole,
     score_parameters,
@@ -79,7 +79,7 @@ class Network:
         assert self.calls is not None  # noqa: S101  (a model without a spec does not attend)
         q, k, v = (one.reshape(*one.shape[:2], heads, -1).transpose(0, 2, 1, 3) for one in (q, k, v))
         call = self.calls.of(
-            Shape(len(q), q.shape[2], k.shape[2], q.shape[3], v.shape[3], lengths is not None, heads), outputs
+            AttentionSizes(len(q), q.shape[2], k.shape[2], q.shape[3], v.shape[3], lengths is not None, heads), outputs
         )
         arrays: dict[str, Any] = {"params": score_parameters(p)}
         if lengths is not None:

@@ -12,13 +12,13 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from attnbench.api import Array, AttentionOutput, UnsupportedError
 from attnbench.api.backends import (
+    AttentionSizes,
     Calls,
     EncoderDecoder,
     Learner,
     Model,
     Optimiser,
     Retrieval,
-    Shape,
     as_output,
     check_whole,
     score_parameters,
@@ -104,7 +104,7 @@ class TorchLearner(Learner):
         assert self.calls is not None  # noqa: S101  (a model without a spec does not attend)
         q, k, v = (one.unflatten(2, (heads, -1)).transpose(1, 2) for one in (q, k, v))
         call = self.calls.of(
-            Shape(len(q), q.shape[2], k.shape[2], q.shape[3], v.shape[3], lengths is not None, heads), outputs
+            AttentionSizes(len(q), q.shape[2], k.shape[2], q.shape[3], v.shape[3], lengths is not None, heads), outputs
         )
         arrays: dict[str, Any] = {"params": score_parameters(self.leaves)}
         if lengths is not None:

@@ -10,7 +10,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
 EXIT_OK = 0
 EXIT_GATE_FAILED = 1
@@ -106,8 +106,8 @@ class NothingSelectedError(UsageError):
 
 def worst_exit(codes: Iterable[int]) -> int:
     """The one exit status that stands for several, by ``EXIT_PRECEDENCE``."""
-    found = set(codes) or {EXIT_OK}
-    return next(code for code in EXIT_PRECEDENCE if code in found)
+    several = set(codes) or {EXIT_OK}
+    return next(code for code in EXIT_PRECEDENCE if code in several)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -122,7 +122,7 @@ def not_one_of(what: str, name: object, known: Iterable[str]) -> str:
     return f"{what} {name!r} is not one of {', '.join(known)}{suggest(str(name), known)}"
 
 
-def check_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+def check_known(what: str, names: Iterable[str], known: Collection[str]) -> None:
     """Raise ``UsageError`` for a name of a dtype, a feature, a device that is none."""
     for name in names:
         if name not in known:

@@ -9,18 +9,19 @@ from attnbench.lazily import loader
 
 if TYPE_CHECKING:
     from attnbench.backends.learning import (
+        AttentionSizes,
         Calls,
         EncoderDecoder,
         Learner,
         Model,
         Optimiser,
         Retrieval,
-        Shape,
         check_whole,
         score_parameters,
     )
 
 __all__ = [
+    "AttentionSizes",
     "Backend",
     "BackendInfo",
     "Bound",
@@ -31,7 +32,6 @@ __all__ = [
     "NativeKernel",
     "Optimiser",
     "Retrieval",
-    "Shape",
     "Stopwatch",
     "UncountedError",
     "UndeliveredError",

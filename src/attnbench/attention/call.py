@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 class Operands:
     """The arrays of one problem, as a user gives them; legend of the shapes in ``attnbench.attention.spec``.
 
-    With a cache of P keys, ``past_k`` and ``past_v``, the S keys of k and v are the new ones, and the call has P + S:
-    so many do mask, bias, keep and kv_segments count. Mask and bias are of any shape that broadcasts to (B, Hq, Tq, S).
-    An ``offset`` is for all batch entries or for each. ``params`` go by name (``spec.SCORE_PARAMS``).
+    Mask and bias are of any shape that broadcasts to (B, Hq, Tq, N), where N is the number of all keys: S, or with a
+    cache of P keys (``past_k`` and ``past_v``, which come before k and v) P + S. An ``offset`` is one for all batch
+    entries or one for each. ``params`` go by name (``spec.SCORE_PARAMS``).
     """
 
     q: Float[Array, "B Hq Tq D"]
@@ -42,11 +42,11 @@ class Operands:
     q_lengths: Int[Array, " B"] | None = None
     kv_lengths: Int[Array, " B"] | None = None
     q_segments: Int[Array, "B Tq"] | None = None
-    kv_segments: Int[Array, "B P+S"] | None = None
+    kv_segments: Int[Array, "B N"] | None = None
     offset: int | Int[Array, " B"] | None = None
     sinks: Float[Array, " Hq"] | None = None
     slopes: Float[Array, " Hq"] | None = None
-    keep: Bool[Array, "B Hq Tq P+S"] | None = None
+    keep: Bool[Array, "B Hq Tq N"] | None = None
     past_k: Float[Array, "B Hkv P D"] | None = None
     past_v: Float[Array, "B Hkv P Dv"] | None = None
     params: Mapping[str, Float[Array, " ..."]] | None = None

@@ -24,6 +24,8 @@ from attnbench.attention.spec import AttentionSpec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jaxtyping import Float
+
     from attnbench.attention.problem import Case, Problem
 
 PEAKY = 8.0
@@ -76,8 +78,8 @@ def drawn(problem: Problem, group: str) -> dict[str, Any]:
     return {} if kind is None else DRAWERS[kind](problem)
 
 
-def draw_cotangents(case: Case) -> tuple[Array, Array | None]:
-    """d_output (B, Hq, Tq, Dv) in the problem's dtype, and d_lse (B, Hq, Tq) where the case asks for lse."""
+def draw_cotangents(case: Case) -> tuple[Float[Array, "B Hq Tq Dv"], Float[Array, "B Hq Tq"] | None]:
+    """d_output in the problem's dtype, and d_lse where the case asks for lse."""
     p = case.problem
     d_output = stream(p.seed, "d_output").standard_normal((p.B, p.Hq, p.Tq, p.Dv)).astype(numpy_dtype(p.dtype))
     if "nan_cotangent" in p.operands:
@@ -93,7 +95,7 @@ def draw_cotangents(case: Case) -> tuple[Array, Array | None]:
 
 def default_params(
     spec: AttentionSpec, *, heads: int, d: int, hidden: int | None = None, seed: int = 0, dtype: str = "float32"
-) -> dict[str, Array]:
+) -> dict[str, Float[Array, " ..."]]:
     """Parameters of a learned score: normal, of variance 1/fan-in so that scores stay of order one.
 
     Shapes (heads, ...): general W (D, D); additive Wq, Wk (D, Da), b, v (Da); concat W (2D, Da), v (Da); cosine
