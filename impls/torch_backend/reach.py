@@ -41,7 +41,9 @@ def _norms(loss: Float[Tensor, ""], at: list[Float[Tensor, "B U"]]) -> Float[Ten
     return torch.stack([gradient.norm(dim=-1) for gradient in gradients], 1)
 
 
-def states(learner: EncoderDecoderLearner, name: str, read: tuple[Float[Tensor, "B E"], ...]) -> list[Float[Tensor, "B U"]]:
+def states(
+    learner: EncoderDecoderLearner, name: str, read: tuple[Float[Tensor, "B E"], ...]
+) -> list[Float[Tensor, "B U"]]:
     """The state of a GRU after each of its inputs."""
     wx, wh, bx, bh = (learner.leaves[f"{name}.{part}"] for part in ("Wx", "Wh", "bx", "bh"))
     passed, state = [], read[0].new_zeros(len(read[0]), wh.shape[1])
