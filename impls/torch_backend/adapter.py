@@ -79,7 +79,7 @@ class Adapter(Backend):
 
     def writes(self, native: Shaped[Tensor, " ..."]) -> int:
         """Autograd's own count, which views share; it misses what is written through ``.data`` or NumPy."""
-        return int(native._version)  # noqa: SLF001  (the only place where it is told)
+        return int(native._version)  # noqa: SLF001  (nothing public says it)
 
     def wait(self, result: Any) -> None:
         """Return when the GPU has nothing left to do; the CPU computes as it is called."""

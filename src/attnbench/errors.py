@@ -56,15 +56,15 @@ class UndeliveredError(UnsupportedError):
 
 
 class UncountedError(UnsupportedError):
-    """A framework whose threads cannot be counted: it cannot be held to a number of them, and no kernel is wrong."""
+    """A framework whose threads cannot be counted, and so not held to a number. No kernel is at fault."""
 
 
-# What is not a kernel's own word.
+# Kinds of UnsupportedError that the harness raises about a kernel: with these the kernel has not refused anything.
 NOT_ITS_OWN = (NotDeclaredError, UndeliveredError, UncountedError)
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether an error is a kernel's own word that it does not take a call."""
+    """Whether an error was raised by a kernel itself, to say that it does not take a call."""
     return isinstance(error, UnsupportedError) and not isinstance(error, NOT_ITS_OWN)
 
 

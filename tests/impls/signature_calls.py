@@ -80,14 +80,15 @@ def ask(name: str, case: Case) -> None:
 def around() -> None:
     """The Python interface, with a cache and with nothing to attend; layouts; masks of the other polarity."""
     q, k, v = (np.ones(shape, ml_dtypes.bfloat16) for shape in ((2, 6, 1, 8), (2, 3, 1, 8), (2, 3, 1, 5)))
-    past = {"past_k": np.concatenate([k] * 3, 2), "past_v": np.concatenate([v] * 3, 2)}
+    past_k, past_v = np.concatenate([k] * 3, 2), np.concatenate([v] * 3, 2)
     mask = from_padding(np.array([[False] * 3 + [True]] * 2))
-    output = attend(q, k, v, mask=mask, **past).output
-    vjp(q, k, v, output, mask=mask, **past)
+    output = attend(q, k, v, mask=mask, past_k=past_k, past_v=past_v).output
+    vjp(q, k, v, output, mask=mask, past_k=past_k, past_v=past_v)
     vjp(q, k[:, :, :0], v[:, :, :0], output)
     for array in (q, layouts.from_bthd(layouts.to_bthd(q)), layouts.from_packed(layouts.to_packed(q), 6)):
         ends = np.array([0, 1, 2])
-        layouts.from_varlen(*(layouts.to_varlen(x, ends) for x in (array, k, v)), ends)
+        in_a_row = [layouts.to_varlen(x, ends) for x in (array, k, v)]
+        layouts.from_varlen(in_a_row[0], in_a_row[1], in_a_row[2], ends)
 
 
 def learn(backend: str) -> None:

@@ -40,5 +40,6 @@ __all__ = [
     "score_parameters",
 ]
 
-# The rest are learners', which need the attention core and NumPy: a backend's card, that every command reads, must not.
+# The other names are for learners. They need NumPy and the attention core, and are loaded only when asked for, because
+# every command imports this module to read the backends' cards.
 __getattr__ = loader(__name__, dict.fromkeys(set(__all__) - set(globals()), "attnbench.backends.learning"))

@@ -33,7 +33,8 @@ HUGE = 1000.0
 OUTLIER = 30.0
 V_MEAN = 100.0
 GARBAGE = 1e4
-# Masks that take keys from every query, or every key from a query: there a poison can stand. Others do so by chance.
+# Masks that leave some keys to no query, or some queries without a key, whatever the seed: a poison put there must have
+# no effect. Other masks do so only by chance.
 HIDES_KEYS = ("mask_keys", "mask_shared", "mask_tile")
 HIDES_ROWS = ("mask_rows", "mask_tile")
 

@@ -169,7 +169,7 @@ def bind_case(backend: Backend, implementation: Implementation, case: Case, devi
 
 
 class LastBinding:
-    """Binds to inputs one after the other; those of the same kind as the ones before take over what was compiled."""
+    """Binds to inputs one after the other. What was compiled is used again while they stay of the same kind."""
 
     def __init__(self, backend: Backend, implementation: Implementation, device: str = "cpu") -> None:
         self._backend, self._implementation, self._device = backend, implementation, device

@@ -90,10 +90,11 @@ class Limit:
 
 @dataclass(frozen=True)
 class Restriction:
-    """What every call must be: ``what`` is not supported.
+    """A condition on every call. ``what`` describes, in a reason, the calls that do not meet it.
 
-    Excluded are calls with the feature ``needed``, or with ``always`` those without it, and those with two sizes that
-    are not ``alike``. Without a capability that it ``requires``, or with one that it ``forbids``, it makes no sense.
+    These are the calls with the feature ``needed``, or with ``always=True`` the calls without it; and the calls whose
+    two sizes named in ``alike`` differ. It can be declared only together with the capabilities that it ``requires``,
+    and not together with those that it ``forbids``.
     """
 
     needed: str
