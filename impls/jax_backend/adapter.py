@@ -22,6 +22,8 @@ from attnbench.impls.jax_backend.doubles import WIDE, doubles, doubles_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
 
+    from jaxtyping import Float, Shaped
+
     from attnbench.api import Call, Implementation
     from attnbench.api.backends import Learner, Model, Optimiser
 
@@ -61,7 +63,7 @@ class Adapter(Backend):
             return ("cpu",)
         return ("cpu", "cuda")
 
-    def to_native(self, array: Array, device: str = "cpu") -> jax.Array:
+    def to_native(self, array: Shaped[Array, " *axes"], device: str = "cpu") -> Shaped[jax.Array, " *axes"]:
         """An array of the same shape, dtype and values, committed to the device."""
         # A copy, because JAX may keep using the memory of a NumPy array that it is given.
         copy = np.array(array, order="C", copy=True)
@@ -69,7 +71,7 @@ class Adapter(Backend):
             native: jax.Array = jax.device_put(copy, _device(device))
         return native
 
-    def to_numpy(self, native: jax.Array) -> Array:
+    def to_numpy(self, native: Shaped[jax.Array, " *axes"]) -> Shaped[Array, " *axes"]:
         """The values as a NumPy array of its own."""
         return np.array(native)
 
@@ -80,13 +82,13 @@ class Adapter(Backend):
     def bind(
         self,
         implementation: Implementation,
-        q: jax.Array,
-        k: jax.Array,
-        v: jax.Array,
+        q: Float[jax.Array, "B Hq Tq D"],
+        k: Float[jax.Array, "B Hkv S D"],
+        v: Float[jax.Array, "B Hkv S Dv"],
         call: Call,
         *,
-        d_output: jax.Array | None = None,
-        d_lse: jax.Array | None = None,
+        d_output: Float[jax.Array, "B Hq Tq Dv"] | None = None,
+        d_lse: Float[jax.Array, "B Hq Tq"] | None = None,
     ) -> Bound:
         """Compile ahead of time: the arrays of the call are arguments, the rest of it is constant."""
         constant = call.with_arrays(dict.fromkeys(call.arrays()) | {"params": {}})
@@ -122,7 +124,7 @@ class Adapter(Backend):
         self,
         model: Model,
         implementation: Implementation,
-        parameters: Mapping[str, Array],
+        parameters: Mapping[str, Float[Array, " ..."]],
         optimiser: Optimiser,
         device: str = "cpu",
     ) -> Learner:
@@ -178,7 +180,7 @@ class Adapter(Backend):
         if device != "cuda":
             return None
         value = jax.device_put(np.int8(1), _device(device))
-        write = jax.jit(lambda one: jax.numpy.broadcast_to(one, (FLUSHED_BYTES,)))
+        write = jax.jit(lambda byte: jax.numpy.broadcast_to(byte, (FLUSHED_BYTES,)))
 
         def flush() -> None:
             jax.block_until_ready(write(value))
@@ -247,10 +249,10 @@ def _compiled(function: Callable[..., Any], given: tuple[Any, ...]) -> Bound:
 
 def _analysis(executable: Any) -> dict[str, int]:
     """What XLA says of the memory of its program: temporaries and outputs, in bytes; empty where it does not say."""
-    found = executable.memory_analysis()
-    if found is None:
+    memory = executable.memory_analysis()
+    if memory is None:
         return {}
-    return {"xla_temporary_bytes": found.temp_size_in_bytes, "xla_output_bytes": found.output_size_in_bytes}
+    return {"xla_temporary_bytes": memory.temp_size_in_bytes, "xla_output_bytes": memory.output_size_in_bytes}
 
 
 def _forward(attend: Callable[..., Any], call: Call, arrays: dict[str, Any]) -> AttentionOutput:

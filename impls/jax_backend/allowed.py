@@ -1,6 +1,6 @@
 """The allowed set A of the spec, and the bias that follows from positions, as JAX arrays.
 
-Shapes as in ``attnbench.attention.spec``; axes on which nothing varies have size 1.
+Axes on which nothing varies have size 1.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import jax.numpy as jnp
 from jax import Array
 
 if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+
     from attnbench.api import Call
 
 
-def allowed_keys(call: Call) -> Array | None:
-    """The allowed set A as a bool (B or 1, Hq or 1, Tq, S), or ``None`` where every query attends to every key."""
+def allowed_keys(call: Call) -> Bool[Array, "#B #Hq Tq S"] | None:
+    """The allowed set A, or ``None`` where every query attends to every key."""
     spec, sizes = call.spec, call.sizes
     i = jnp.arange(sizes.Tq)[:, None]
     j = jnp.arange(sizes.S)
@@ -51,14 +53,14 @@ def sees_the_end(call: Call) -> bool:
     return isinstance(call.offset, int) and call.offset >= call.sizes.S - 1
 
 
-def positions(call: Call) -> Array:
-    """p_i = i + offset_b: where the queries stand among the keys, (B or 1, 1, Tq, 1)."""
+def positions(call: Call) -> Int[Array, "#B 1 Tq 1"]:
+    """p_i = i + offset_b: where the queries stand among the keys."""
     offset = call.offset if isinstance(call.offset, int) else call.offset[:, None, None, None]
     return jnp.arange(call.sizes.Tq)[None, None, :, None] + offset
 
 
-def alibi(call: Call) -> Array:
-    """−slope_h · abs(p_i − j) (Press 2021), (B or 1, Hq, Tq, S), in the dtype of the slopes."""
+def alibi(call: Call) -> Float[Array, "#B Hq Tq S"]:
+    """−slope_h · abs(p_i − j) (Press 2021), in the dtype of the slopes."""
     distance = jnp.abs(positions(call) - jnp.arange(call.sizes.S)).astype(call.slopes.dtype)
     slopes: Array = call.slopes[:, None, None]
     return -slopes * distance

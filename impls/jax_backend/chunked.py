@@ -22,6 +22,8 @@ from attnbench.impls.jax_backend.allowed import allowed_keys
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from jaxtyping import Float
+
     from attnbench.api import Call
 
     Summed = Callable[[Array, Array, Array], Array]
@@ -44,21 +46,27 @@ LEARNED = Capabilities(
 
 
 @implementation("jax/fused", LEARNED)
-def fused(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+def fused(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
+) -> AttentionOutput:
     """The sum over hidden units in one expression, for XLA to fuse."""
     with jax.default_matmul_precision("highest"):
         return attend(q, k, v, call, at_once)
 
 
 @implementation("jax/chunked", LEARNED)
-def chunked(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+def chunked(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
+) -> AttentionOutput:
     """The sum over hidden units, one after the other."""
     with jax.default_matmul_precision("highest"):
         return attend(q, k, v, call, unit_by_unit)
 
 
-def at_once(query: Array, key: Array, v: Array) -> Array:
-    """Σ_a v_a · tanh(query_a + key_a), (B, Hq, Tq, S), of (B, Hq, Tq, Da), (B, Hq, S, Da) and v (Hq, Da)."""
+def at_once(
+    query: Float[Array, "B Hq Tq Da"], key: Float[Array, "B Hq S Da"], v: Float[Array, "Hq Da"]
+) -> Float[Array, "B Hq Tq S"]:
+    """Σ_a v_a · tanh(query_a + key_a), the sum over hidden units."""
 
     def summed(query: Array, key: Array, v: Array) -> Array:
         return (jnp.tanh(query[:, :, :, None, :] + key[:, :, None, :, :]) * v[:, None, None, :]).sum(-1)
@@ -67,7 +75,9 @@ def at_once(query: Array, key: Array, v: Array) -> Array:
     return scores
 
 
-def unit_by_unit(query: Array, key: Array, v: Array) -> Array:
+def unit_by_unit(
+    query: Float[Array, "B Hq Tq Da"], key: Float[Array, "B Hq S Da"], v: Float[Array, "Hq Da"]
+) -> Float[Array, "B Hq Tq S"]:
     """The same by a scan over the hidden units, into one array of scores."""
 
     def add(scores: Array, unit: tuple[Array, Array, Array]) -> tuple[Array, None]:
@@ -79,8 +89,14 @@ def unit_by_unit(query: Array, key: Array, v: Array) -> Array:
     return lax.scan(jax.checkpoint(add), empty, units)[0]
 
 
-def attend(q: Array, k: Array, v: Array, call: Call, summed: Summed) -> AttentionOutput:
-    """Attend: q (B, Hq, Tq, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv), computed in float32 (float64 in float64)."""
+def attend(
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
+    call: Call,
+    summed: Summed,
+) -> AttentionOutput:
+    """Attend, computed in float32 (float64 in float64)."""
     dtype = q.dtype
     wide = jnp.float64 if dtype == jnp.float64 else jnp.float32
     params = {name: param.astype(wide) for name, param in call.params.items()}
@@ -96,21 +112,27 @@ def attend(q: Array, k: Array, v: Array, call: Call, summed: Summed) -> Attentio
     return AttentionOutput(output.astype(dtype), lse=lse if call.wants("lse") else None)
 
 
-def scores_of(q: Array, k: Array, score: str, params: Mapping[str, Array], summed: Summed) -> Array:
-    """The score of every query and key before the scale, (B, Hq, Tq, S)."""
+def scores_of(
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    score: str,
+    params: Mapping[str, Float[Array, " ..."]],
+    summed: Summed,
+) -> Float[Array, "B Hq Tq S"]:
+    """The score of every query and key before the scale."""
     if score in ("dot", "general"):
-        asked = q @ params["W"] if score == "general" else q
-        return (asked.reshape(q.shape[0], k.shape[1], -1, k.shape[3]) @ k.mT).reshape(*q.shape[:3], k.shape[2])
+        query = q @ params["W"] if score == "general" else q
+        return (query.reshape(q.shape[0], k.shape[1], -1, k.shape[3]) @ k.mT).reshape(*q.shape[:3], k.shape[2])
     d = q.shape[-1]
-    own = jnp.repeat(k, q.shape[1] // k.shape[1], axis=1)  # the keys' weights differ between query heads of a group
+    keys = jnp.repeat(k, q.shape[1] // k.shape[1], axis=1)  # the keys' weights differ between query heads of a group
     unit_weights = jnp.broadcast_to(params["v"], (q.shape[1], params["v"].shape[-1]))
     if score == "concat":
-        return summed(q @ params["W"][:, :d], own @ params["W"][:, d:], unit_weights)
-    return summed(q @ params["Wq"] + params["b"][:, None, :], own @ params["Wk"], unit_weights)
+        return summed(q @ params["W"][:, :d], keys @ params["W"][:, d:], unit_weights)
+    return summed(q @ params["Wq"] + params["b"][:, None, :], keys @ params["Wk"], unit_weights)
 
 
-def softmax(logits: Array) -> tuple[Array, Array]:
-    """P and lse (B, Hq, Tq); a row without keys has no weight, and −inf."""
+def softmax(logits: Float[Array, "B Hq Tq S"]) -> tuple[Float[Array, "B Hq Tq S"], Float[Array, "B Hq Tq"]]:
+    """P and lse; a row without keys has no weight, and −inf."""
     row_max = lax.stop_gradient(logits).max(-1, keepdims=True)
     shift = jnp.where(jnp.isneginf(row_max), 0.0, row_max)
     terms = jnp.exp(logits - shift)

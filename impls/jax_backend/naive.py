@@ -20,6 +20,8 @@ from attnbench.impls.jax_backend.allowed import alibi, allowed_keys
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from jaxtyping import Bool, Float, Shaped
+
     from attnbench.api import Call
 
 # XLA's CPU code sets subnormals to zero.
@@ -55,13 +57,18 @@ EVERYTHING = Capabilities(
 
 
 @implementation("jax/naive", EVERYTHING)
-def attend(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
-    """Attend as the spec says it: q (B, Hq, Tq, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv)."""
+def attend(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
+) -> AttentionOutput:
+    """Attend as the spec says it."""
     with jax.default_matmul_precision("highest"):  # float32 products in float32, never TF32; so too the transposes
         return _attend(q, k, v, call)
 
 
-def _attend(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+def _attend(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
+) -> AttentionOutput:
+    """Stage by stage, in the order of the spec."""
     dtype = q.dtype
     q, k, v, call = in_wide_precision(q, k, v, call)
     allowed = allowed_keys(call)
@@ -84,11 +91,13 @@ def _attend(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
     return AttentionOutput(output.astype(dtype), **{name: a for name, a in stages.items() if call.wants(name)})
 
 
-def in_wide_precision(q: Array, k: Array, v: Array, call: Call) -> tuple[Array, Array, Array, Call]:
+def in_wide_precision(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
+) -> tuple[Float[Array, "B Hq Tq D"], Float[Array, "B Hkv S D"], Float[Array, "B Hkv S Dv"], Call]:
     """Every floating operand in float64 if q is float64, else in float32."""
     wide = jnp.float64 if q.dtype == jnp.float64 else jnp.float32
 
-    def widen(array: Array) -> Array:
+    def widen(array: Shaped[Array, " *axes"]) -> Shaped[Array, " *axes"]:
         return array.astype(wide) if jnp.issubdtype(array.dtype, jnp.floating) else array
 
     return widen(q), widen(k), widen(v), call.map_arrays(widen)
@@ -97,7 +106,12 @@ def in_wide_precision(q: Array, k: Array, v: Array, call: Call) -> tuple[Array, 
 # Queries and keys outside A
 
 
-def without_the_unseen(q: Array, k: Array, v: Array, allowed: Array | None) -> tuple[Array, Array, Array]:
+def without_the_unseen(
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
+    allowed: Bool[Array, "#B #Hq Tq S"] | None,
+) -> tuple[Float[Array, "B Hq Tq D"], Float[Array, "B Hkv S D"], Float[Array, "B Hkv S Dv"]]:
     """Zeros for the queries that see no key and the keys that no query sees.
 
     What lies outside A does not exist: a NaN there must not reach anything, and 0 · NaN would, in the backward pass.
@@ -114,23 +128,29 @@ def without_the_unseen(q: Array, k: Array, v: Array, allowed: Array | None) -> t
 # Scores
 
 
-def grouped(x: Array, kv_heads: int) -> Array:
-    """(B, Hq, T, n) as (B, Hkv, group · T, n): the query heads of a group stand together, and no key is copied."""
+def grouped(x: Shaped[Array, "B Hq T n"], kv_heads: int) -> Shaped[Array, "B Hkv group_T n"]:
+    """The query heads of a group side by side, as more rows of one head: no key is copied."""
     return x.reshape(x.shape[0], kv_heads, -1, x.shape[3])
 
 
-def dot(q: Array, k: Array, params: Mapping[str, Array]) -> Array:
-    """Score q·k (Vaswani 2017), (B, Hq, Tq, S)."""
+def dot(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], params: Mapping[str, Float[Array, " ..."]]
+) -> Float[Array, "B Hq Tq S"]:
+    """Score q·k (Vaswani 2017)."""
     del params
     return (grouped(q, k.shape[1]) @ k.mT).reshape(*q.shape[:3], k.shape[2])
 
 
-def general(q: Array, k: Array, params: Mapping[str, Array]) -> Array:
+def general(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], params: Mapping[str, Float[Array, " ..."]]
+) -> Float[Array, "B Hq Tq S"]:
     """Score q W kᵀ (Luong 2015)."""
     return dot(q @ params["W"], k, params)
 
 
-def additive(q: Array, k: Array, params: Mapping[str, Array]) -> Array:
+def additive(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], params: Mapping[str, Float[Array, " ..."]]
+) -> Float[Array, "B Hq Tq S"]:
     """Score v·tanh(q W_q + k W_k + b) (Bahdanau 2014); a (B, Hq, Tq, S, Da) array."""
     keys = jnp.repeat(k, q.shape[1] // k.shape[1], axis=1)  # W_k differs between the query heads of a group
     query_part = q @ params["Wq"] + params["b"][:, None, :]
@@ -140,19 +160,23 @@ def additive(q: Array, k: Array, params: Mapping[str, Array]) -> Array:
     return jnp.einsum("bhtsa,ha->bhts", features, jnp.broadcast_to(params["v"], heads))
 
 
-def concat(q: Array, k: Array, params: Mapping[str, Array]) -> Array:
+def concat(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], params: Mapping[str, Float[Array, " ..."]]
+) -> Float[Array, "B Hq Tq S"]:
     """Score v·tanh(W [q; k]) (Luong 2015): additive with W = [W_q; W_k] and b = 0."""
     w, v = params["W"], params["v"]
     d = q.shape[-1]
     return additive(q, k, {"Wq": w[:, :d], "Wk": w[:, d:], "b": jnp.zeros_like(v), "v": v})
 
 
-def cosine(q: Array, k: Array, params: Mapping[str, Array]) -> Array:
+def cosine(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], params: Mapping[str, Float[Array, " ..."]]
+) -> Float[Array, "B Hq Tq S"]:
     """Score cos(q, k) · temperature."""
     return dot(unit(q), unit(k), params) * params["temperature"][:, None, None]
 
 
-def unit(x: Array) -> Array:
+def unit(x: Float[Array, "B H T D"]) -> Float[Array, "B H T D"]:
     """Normalise x / max(‖x‖, 1e-12) without overflow or underflow of the squares.
 
     After division by the largest element (or the floor, if that is larger) the norm is at least 1, unless x is below
@@ -173,7 +197,9 @@ SCORE: dict[str, Callable[[Array, Array, Mapping[str, Array]], Array]] = {
 }
 
 
-def scaled_scores(q: Array, k: Array, call: Call, allowed: Array | None) -> Array:
+def scaled_scores(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], call: Call, allowed: Bool[Array, "#B #Hq Tq S"] | None
+) -> Float[Array, "B Hq Tq S"]:
     """The score of q_i and k_j times the scale, computed for every key, allowed or not."""
     scores = SCORE[call.spec.score](q, k, call.params)
     if call.spec.unscaled:
@@ -184,8 +210,10 @@ def scaled_scores(q: Array, k: Array, call: Call, allowed: Array | None) -> Arra
     return scores * scale
 
 
-def log_of_count(scores: Array, allowed: Array | None) -> Array | float:
-    """ln(max(n_i, 2)) with n_i the size of A_i, (B or 1, Hq or 1, Tq, 1)."""
+def log_of_count(
+    scores: Float[Array, "B Hq Tq S"], allowed: Bool[Array, "#B #Hq Tq S"] | None
+) -> Float[Array, "#B #Hq Tq 1"] | float:
+    """ln(max(n_i, 2)) with n_i the size of A_i."""
     if allowed is None:
         return math.log(max(scores.shape[-1], 2))
     return jnp.log(jnp.maximum(allowed.sum(-1, keepdims=True), 2).astype(scores.dtype))
@@ -194,25 +222,29 @@ def log_of_count(scores: Array, allowed: Array | None) -> Array | float:
 # From scores to the output
 
 
-def cap(scores: Array, call: Call) -> Array:
+def cap(scores: Float[Array, "B Hq Tq S"], call: Call) -> Float[Array, "B Hq Tq S"]:
     """Softcap c · tanh(s / c) (Gemma 2), before bias and mask."""
     c = call.spec.softcap
     return scores if c is None else c * jnp.tanh(scores / c)
 
 
-def add_biases(capped: Array, call: Call) -> Array:
+def add_biases(capped: Float[Array, "B Hq Tq S"], call: Call) -> Float[Array, "B Hq Tq S"]:
     """The given bias, and ALiBi's −slope · abs(p_i − j) (Press 2021)."""
     logits = capped if call.bias is None else capped + call.bias
     return logits if call.slopes is None else logits + alibi(call)
 
 
-def restrict(logits: Array, allowed: Array | None) -> Array:
+def restrict(
+    logits: Float[Array, "B Hq Tq S"], allowed: Bool[Array, "#B #Hq Tq S"] | None
+) -> Float[Array, "B Hq Tq S"]:
     """−inf outside A."""
     return logits if allowed is None else jnp.where(allowed, logits, -jnp.inf)
 
 
-def softmax(logits: Array, allowed: Array | None, call: Call) -> tuple[Array, Array, Array]:
-    """P (B, Hq, Tq, S), lse (B, Hq, Tq), and which rows have a key at all (B, Hq, Tq, 1).
+def softmax(
+    logits: Float[Array, "B Hq Tq S"], allowed: Bool[Array, "#B #Hq Tq S"] | None, call: Call
+) -> tuple[Float[Array, "B Hq Tq S"], Float[Array, "B Hq Tq"], Bool[Array, "#B #Hq Tq 1"] | Bool[Array, ""]]:
+    """P, lse, and which rows have a key at all.
 
     Every logarithm and quotient is of a substitute where the row has nothing to sum, so that the backward pass meets
     no undefined number either. The maximum is a constant for autodiff: P and lse do not depend on it.
@@ -236,8 +268,13 @@ def softmax(logits: Array, allowed: Array | None, call: Call) -> tuple[Array, Ar
     return terms / total, lse.squeeze(-1), alive
 
 
-def weighted_sum(weights: Array, v: Array, call: Call, allowed: Array | None) -> Array:
-    """Σ over A of P · keep / (1 − dropout) · v, (B, Hq, Tq, Dv)."""
+def weighted_sum(
+    weights: Float[Array, "B Hq Tq S"],
+    v: Float[Array, "B Hkv S Dv"],
+    call: Call,
+    allowed: Bool[Array, "#B #Hq Tq S"] | None,
+) -> Float[Array, "B Hq Tq Dv"]:
+    """Σ over A of P · keep / (1 − dropout) · v."""
     kept = weights if call.keep is None else weights * keep_factor(call.keep, call.spec.dropout, weights)
     if allowed is None:
         return values_of_groups(kept, v)
@@ -246,7 +283,7 @@ def weighted_sum(weights: Array, v: Array, call: Call, allowed: Array | None) ->
     missing = jnp.isnan(v)
     output = values_of_groups(kept, jnp.where(missing, 0.0, v))
 
-    def reached_by_nan() -> Array:
+    def reached_by_nan() -> Float[Array, "B Hq Tq Dv"]:
         everywhere = jnp.broadcast_to(allowed, weights.shape).astype(v.dtype)
         reached = values_of_groups(everywhere, missing.astype(v.dtype)) > 0
         return jnp.where(reached, jnp.nan, 0.0).astype(v.dtype)
@@ -255,7 +292,9 @@ def weighted_sum(weights: Array, v: Array, call: Call, allowed: Array | None) ->
     return output + poison * weights[..., :1]
 
 
-def keep_factor(keep: Array, dropout: float, weights: Array) -> Array:
+def keep_factor(
+    keep: Bool[Array, "B Hq Tq S"], dropout: float, weights: Float[Array, "B Hq Tq S"]
+) -> Float[Array, "B Hq Tq S"]:
     """What a weight is multiplied with: 1 / (1 − dropout) where it is kept, else 0.
 
     XLA makes a product with a mask, or with one of two constants, a choice between the weight and 0; and the NaN of a
@@ -265,6 +304,6 @@ def keep_factor(keep: Array, dropout: float, weights: Array) -> Array:
     return factor
 
 
-def values_of_groups(weights: Array, v: Array) -> Array:
-    """Weights (B, Hq, Tq, S) times the values of each head's group (B, Hkv, S, Dv)."""
+def values_of_groups(weights: Float[Array, "B Hq Tq S"], v: Float[Array, "B Hkv S Dv"]) -> Float[Array, "B Hq Tq Dv"]:
+    """The weights times the values of each head's group."""
     return (grouped(weights, v.shape[1]) @ v).reshape(*weights.shape[:3], v.shape[3])

@@ -19,6 +19,8 @@ from attnbench.api import Capabilities, Limit, Precision, implementation
 from attnbench.impls.jax_backend.allowed import alibi, allowed_keys, sees_the_end
 
 if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+
     from attnbench.api import Call
 
 NOT_IN_THE_MASK = "dot_product_attention computes the logits inside, and a bias or mask cannot express it"
@@ -93,19 +95,29 @@ CUDNN = replace(
 
 
 @implementation("jax/nn-xla", XLA_ON_CPU, on={"cuda": XLA_ON_GPU})
-def nn_xla(q: Array, k: Array, v: Array, call: Call) -> Array:
+def nn_xla(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
+) -> Float[Array, "B Hq Tq Dv"]:
     """The path that XLA compiles: two products and a softmax, fused as far as XLA can."""
     return attend(q, k, v, call, "xla")
 
 
 @implementation("jax/nn-cudnn", CUDNN)
-def nn_cudnn(q: Array, k: Array, v: Array, call: Call) -> Array:
+def nn_cudnn(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
+) -> Float[Array, "B Hq Tq Dv"]:
     """The fused kernel of cuDNN; on the GPU only."""
     return attend(q, k, v, call, "cudnn")
 
 
-def attend(q: Array, k: Array, v: Array, call: Call, kernel: Literal["xla", "cudnn"]) -> Array:
-    """Attend with q (B, Hq, Tq, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv); returns (B, Hq, Tq, Dv)."""
+def attend(
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
+    call: Call,
+    kernel: Literal["xla", "cudnn"],
+) -> Float[Array, "B Hq Tq Dv"]:
+    """Attend by one of the two kernels."""
     is_causal = only_causal(call)
     allowed = None if is_causal else allowed_keys(call)
     width = max(q.shape[3], v.shape[3], NARROWEST)
@@ -125,12 +137,12 @@ def attend(q: Array, k: Array, v: Array, call: Call, kernel: Literal["xla", "cud
     return output if allowed is None else jnp.where(allowed.any(-1, keepdims=True), output, 0)
 
 
-def heads_last(x: Array, width: int) -> Array:
-    """(B, H, T, n) as (B, T, H, width), padded with zeros, which change no score."""
+def heads_last(x: Float[Array, "B H T n"], width: int) -> Float[Array, "B T H width"]:
+    """In the order that JAX takes, and padded with zeros, which change no score."""
     return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, width - x.shape[3]))).swapaxes(1, 2)
 
 
-def held_apart(v: Array) -> Array:
+def held_apart(v: Float[Array, "B S Hkv width"]) -> Float[Array, "B S Hkv width"]:
     """On the CPU, in 16 bits: the values as an array of its own, so that XLA does not fold their transpose into P·V.
 
     XLA 0.12 leaves a bfloat16 product as it is where YNNPACK would take it. Once a transpose has been folded into it
@@ -150,8 +162,8 @@ def only_causal(call: Call) -> bool:
     return top_left and not sees_the_end(call) and spec.window is None and all(a is None for a in others)
 
 
-def finite_bias(call: Call, allowed: Array | None) -> Array | None:
-    """The given bias and ALiBi's in float32, (B or 1, Hq or 1, Tq, S); 0 outside A, for −inf is the mask's work.
+def finite_bias(call: Call, allowed: Bool[Array, "#B #Hq Tq S"] | None) -> Float[Array, "#B #Hq Tq S"] | None:
+    """The given bias and ALiBi's in float32; 0 outside A, for −inf is the mask's work.
 
     Its mask is −0.7 of the largest float32 number, to which an allowed key with a lower bias would lose: such a bias
     counts as −0.6 of it, which takes as much weight away, and has the gradient of its own.

@@ -6,24 +6,27 @@ import importlib
 import os
 import tempfile
 from functools import cache, partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 from jax import Array
 
 from attnbench.api.backends import NativeKernel
 
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Shaped
+
 Result = Array | tuple[Array, Array]
 
 
 def jax_nn(
-    q: Array,
-    k: Array,
-    v: Array,
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
     *,
     kernel: Literal["xla", "cudnn"],
-    mask: Array | None = None,
-    bias: Array | None = None,
+    mask: Bool[Array, "Tq S"] | None = None,
+    bias: Float[Array, "Tq S"] | None = None,
     causal: bool = False,
     lse: bool = False,
 ) -> Result:
@@ -42,15 +45,15 @@ def jax_nn(
 
 
 def keras_ops(
-    q: Array,
-    k: Array,
-    v: Array,
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
     *,
-    mask: Array | None = None,
-    bias: Array | None = None,
+    mask: Bool[Array, "Tq S"] | None = None,
+    bias: Float[Array, "Tq S"] | None = None,
     causal: bool = False,
     softcap: float | None = None,
-) -> Array:
+) -> Float[Array, "B Hq Tq Dv"]:
     """``keras.ops.dot_product_attention``."""
     result: Array = keras().ops.dot_product_attention(
         *heads_third(q, k, v),
@@ -62,20 +65,28 @@ def keras_ops(
     return result.swapaxes(1, 2)
 
 
-def keras_layer(q: Array, k: Array, v: Array, *, causal: bool = False) -> Array:
+def keras_layer(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], *, causal: bool = False
+) -> Float[Array, "B Hq Tq Dv"]:
     """``keras.layers.Attention``, which has one head (so heads go along the batch) and by default no scale."""
     b, h, t, d = q.shape
     if k.shape[1] != h:
         msg = "the layer has one head"
         raise NotImplementedError(msg)
-    one = [x.reshape(b * h, *x.shape[2:]) for x in (q * d**-0.5, v, k)]
-    result: Array = keras().layers.Attention(dtype=q.dtype.name)(one, use_causal_mask=causal)
+    one_headed = [x.reshape(b * h, *x.shape[2:]) for x in (q * d**-0.5, v, k)]
+    result: Array = keras().layers.Attention(dtype=q.dtype.name)(one_headed, use_causal_mask=causal)
     return result.reshape(b, h, t, v.shape[3])
 
 
 def flax_nnx(
-    q: Array, k: Array, v: Array, *, mask: Array | None = None, bias: Array | None = None, causal: bool = False
-) -> Array:
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
+    *,
+    mask: Bool[Array, "Tq S"] | None = None,
+    bias: Float[Array, "Tq S"] | None = None,
+    causal: bool = False,
+) -> Float[Array, "B Hq Tq Dv"]:
     """``flax.nnx.dot_product_attention``."""
     attend = importlib.import_module("flax.nnx").dot_product_attention
     result: Array = attend(*heads_third(q, k, v), bias=with_heads(bias), mask=with_heads(mask), is_causal=causal)
@@ -90,13 +101,13 @@ def keras() -> Any:
     return importlib.import_module("keras")
 
 
-def heads_third(*arrays: Array) -> tuple[Array, ...]:
+def heads_third(*arrays: Shaped[Array, "B _ _ _"]) -> tuple[Shaped[Array, "B _ _ _"], ...]:
     """(B, H, T, D) as (B, T, H, D)."""
     return tuple(x.swapaxes(1, 2) for x in arrays)
 
 
-def with_heads(x: Array | None) -> Array | None:
-    """(Tq, S) as (1, 1, Tq, S)."""
+def with_heads(x: Shaped[Array, "Tq S"] | None) -> Shaped[Array, "1 1 Tq S"] | None:
+    """The same for every head and batch entry."""
     return None if x is None else x[None, None]
 
 

@@ -17,6 +17,8 @@ from attnbench.impls.numpy_backend import ceilings, strides
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from jaxtyping import Float, Shaped
+
     from attnbench.api.backends import Learner, Model, Optimiser
 
 
@@ -39,21 +41,21 @@ class Adapter(Backend):
         """The CPU only."""
         return ("cpu",)
 
-    def to_native(self, array: Array, device: str = "cpu") -> Array:
+    def to_native(self, array: Shaped[Array, " *axes"], device: str = "cpu") -> Shaped[Array, " *axes"]:
         """A contiguous copy that an implementation can read but not write: a kernel never owns its inputs."""
         self._only_cpu(device)
         copy = np.array(array, order="C", copy=True)
         copy.flags.writeable = False
         return copy
 
-    def borrow(self, array: Array, device: str = "cpu") -> Array:
+    def borrow(self, array: Shaped[Array, " *axes"], device: str = "cpu") -> Shaped[Array, " *axes"]:
         """A view that an implementation can read but not write; a copy only where it is not contiguous."""
         self._only_cpu(device)
         view = np.ascontiguousarray(array).view()
         view.flags.writeable = False
         return view
 
-    def laid_out(self, native: Array, layout: str) -> Array:
+    def laid_out(self, native: Shaped[Array, " *axes"], layout: str) -> Shaped[Array, " *axes"]:
         """See ``strides.py``."""
         return strides.laid_out(native, layout)
 
@@ -62,7 +64,7 @@ class Adapter(Backend):
         as_it_is: Array = native
         return as_it_is
 
-    def overwrite(self, native: Array, array: Array) -> bool:
+    def overwrite(self, native: Shaped[Array, " *axes"], array: Shaped[Array, " *axes"]) -> bool:
         """Copy the values in, but not where several elements are one place in memory."""
         if any(stride == 0 and n > 1 for stride, n in zip(native.strides, native.shape, strict=True)):
             return False
@@ -95,7 +97,12 @@ class Adapter(Backend):
             raise UndeliveredError(msg)
 
         def on(
-            q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None = None
+            q: Float[Array, "B Hq Tq D"],
+            k: Float[Array, "B Hkv S D"],
+            v: Float[Array, "B Hkv S Dv"],
+            call: Call,
+            d_output: Float[Array, "B Hq Tq Dv"],
+            d_lse: Float[Array, "B Hq Tq"] | None = None,
         ) -> Callable[[], Any]:
             return lambda: (as_output(implementation(q, k, v, call)), vjp(q, k, v, call, d_output, d_lse))
 
@@ -105,7 +112,7 @@ class Adapter(Backend):
         self,
         model: Model,
         implementation: Implementation,
-        parameters: Mapping[str, Array],
+        parameters: Mapping[str, Float[Array, " ..."]],
         optimiser: Optimiser,
         device: str = "cpu",
     ) -> Learner:

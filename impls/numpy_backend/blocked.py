@@ -3,14 +3,15 @@
 The algorithm of Milakov & Gimelshein 2018 and FlashAttention (Dao 2022): for a tile of queries keep the running row
 maximum, sum and output, and rescale them whenever a tile of keys raises the maximum. Tiles that causality, the window
 or the lengths leave empty are skipped. The backward pass computes each tile's weights again from the row maximum and
-sum: their one number, lse, loses the sum beside a maximum that a finite bias has made very low. Learned scores are
-summed unit by unit within a tile (``tile_scores``).
+sum. It does not use lse, which is both in one number: beside a maximum that a finite bias has made very low the sum
+would be rounded away. Learned scores are summed unit by unit within a tile (``tile_scores``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,17 +19,20 @@ from attnbench.api import Array, AttentionOutput, Call, Capabilities, Precision,
 
 from .tile_scores import Gradients, Projected, add_tile, empty_gradients, project, through_projection, tile_scores
 
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Shaped
+
 QUERY_TILE = 128
 KEY_TILE = 256
 
 
 @dataclass(frozen=True)
 class Head:
-    """One query head of one batch entry: q (Tq, D), k (S, D), v (S, Dv), all wide, and where it stands."""
+    """One query head of one batch entry, in the wide dtype, and where it stands."""
 
-    q: Array
-    k: Array
-    v: Array
+    q: Float[Array, "Tq D"]
+    k: Float[Array, "S D"]
+    v: Float[Array, "S Dv"]
     b: int
     h: int
     offset: int
@@ -40,13 +44,15 @@ class Head:
 class Rows:
     """What the backward pass knows of the rows of a tile: maximum, sum (1 without a key), dO, and −dO·O + dlse."""
 
-    max: Array
-    total: Array
-    d_output: Array
-    d_row: Array
+    max: Float[Array, "rows 1"]
+    total: Float[Array, "rows 1"]
+    d_output: Float[Array, "rows Dv"]
+    d_row: Float[Array, "rows 1"]
 
 
-def heads(q: Array, k: Array, v: Array, call: Call) -> Iterator[Head]:
+def heads(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
+) -> Iterator[Head]:
     """Every head, its operands widened to float32 (float64 for float64)."""
     wide = np.float64 if call.dtype == "float64" else np.float32
     for b in range(call.sizes.B):
@@ -54,8 +60,8 @@ def heads(q: Array, k: Array, v: Array, call: Call) -> Iterator[Head]:
         for h in range(call.sizes.Hq):
             g = h // call.sizes.group
             scale = call.scale if isinstance(call.scale, float) else float(call.scale[h])
-            own_q, own_k, own_v = (a.astype(wide, copy=False) for a in (q[b, h], k[b, g], v[b, g]))
-            yield Head(own_q, own_k, own_v, b, h, offset, scale, project(own_q, own_k, call, h))
+            head_q, head_k, head_v = (a.astype(wide, copy=False) for a in (q[b, h], k[b, g], v[b, g]))
+            yield Head(head_q, head_k, head_v, b, h, offset, scale, project(head_q, head_k, call, h))
 
 
 def key_range(call: Call, head: Head, first: int, last: int) -> tuple[int, int]:
@@ -81,13 +87,13 @@ def tiles(call: Call, head: Head) -> Iterator[tuple[slice, list[slice]]]:
         yield rows, [slice(at, min(at + KEY_TILE, high)) for at in range(low, high, KEY_TILE)]
 
 
-def part(array: Array, head: Head, rows: slice, keys: slice) -> Array:
+def part(array: Shaped[Array, "#B #Hq #Tq #S"], head: Head, rows: slice, keys: slice) -> Shaped[Array, "#rows #keys"]:
     """The tile of an array that broadcasts to (B, Hq, Tq, S)."""
     plane: Array = array[head.b if array.shape[0] > 1 else 0, head.h if array.shape[1] > 1 else 0]
     return plane[rows if plane.shape[0] > 1 else slice(None), keys if plane.shape[1] > 1 else slice(None)]
 
 
-def allowed_tile(call: Call, head: Head, rows: slice, keys: slice) -> Array | None:
+def allowed_tile(call: Call, head: Head, rows: slice, keys: slice) -> Bool[Array, "#rows #keys"] | None:
     """A on one tile, or ``None`` where all of it is allowed."""
     i, j = np.arange(rows.start, rows.stop)[:, None], np.arange(keys.start, keys.stop)[None, :]
     p = i + head.offset
@@ -113,7 +119,9 @@ def allowed_tile(call: Call, head: Head, rows: slice, keys: slice) -> Array | No
     return allowed
 
 
-def logits_tile(call: Call, head: Head, rows: slice, keys: slice) -> tuple[Array, Array | None]:
+def logits_tile(
+    call: Call, head: Head, rows: slice, keys: slice
+) -> tuple[Float[Array, "rows keys"], Float[Array, "rows keys"] | None]:
     """Logits of one tile, −inf outside A, and the derivative of the cap (``None`` without a cap)."""
     logits = tile_scores(head.projected, rows, keys)
     if not call.spec.unscaled:
@@ -130,7 +138,9 @@ def logits_tile(call: Call, head: Head, rows: slice, keys: slice) -> tuple[Array
     return logits, slope
 
 
-def attend_tile(call: Call, head: Head, rows: slice, key_tiles: list[slice]) -> tuple[Array, Array, Array]:
+def attend_tile(
+    call: Call, head: Head, rows: slice, key_tiles: list[slice]
+) -> tuple[Float[Array, "rows Dv"], Float[Array, " rows"], Float[Array, " rows"]]:
     """Output, row maximum and sum of a tile of queries, by online softmax over the key tiles; 0 without a key."""
     count, dtype = rows.stop - rows.start, head.q.dtype
     row_max, total = np.full((count, 1), -np.inf, dtype), np.zeros((count, 1), dtype)
@@ -147,8 +157,10 @@ def attend_tile(call: Call, head: Head, rows: slice, key_tiles: list[slice]) -> 
     return output / np.where(total == 0, 1, total), np.where(row_max == -np.inf, 0, row_max)[:, 0], total[:, 0]
 
 
-def forward(q: Array, k: Array, v: Array, call: Call) -> tuple[Array, Array, Array]:
-    """Output (B, Hq, Tq, Dv), row maximum and sum (B, Hq, Tq), wide."""
+def forward(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
+) -> tuple[Float[Array, "B Hq Tq Dv"], Float[Array, "B Hq Tq"], Float[Array, "B Hq Tq"]]:
+    """Output, row maximum and sum, in the wide dtype."""
     wide = np.float64 if call.dtype == "float64" else np.float32
     output = np.empty((call.sizes.B, call.sizes.Hq, call.sizes.Tq, call.sizes.Dv), wide)
     row_max, total = np.empty(output.shape[:3], wide), np.empty(output.shape[:3], wide)
@@ -160,7 +172,14 @@ def forward(q: Array, k: Array, v: Array, call: Call) -> tuple[Array, Array, Arr
     return output, row_max, total
 
 
-def vjp(q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None) -> dict[str, Array]:
+def vjp(
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
+    call: Call,
+    d_output: Float[Array, "B Hq Tq Dv"],
+    d_lse: Float[Array, "B Hq Tq"] | None,
+) -> dict[str, Float[Array, " ..."]]:
     """Gradients of q, k, v, bias and parameters, tile by tile, from what a forward pass knows of its rows."""
     output, row_max, total = forward(q, k, v, call)
     grads = {name: np.zeros(a.shape, output.dtype) for name, a in (("q", q), ("k", k), ("v", v))}
@@ -175,12 +194,12 @@ def vjp(q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array 
             d_row = -(d_o * output[at]).sum(1)
             if d_lse is not None:
                 d_row = d_row + np.where(dead, 0, d_lse[at])
-            found, divisor = empty_gradients(head.projected), np.where(dead, 1, total[at])
+            of_head, divisor = empty_gradients(head.projected), np.where(dead, 1, total[at])
             for rows, key_tiles in tiles(call, head):
                 of_rows = Rows(row_max[at][rows, None], divisor[rows, None], d_o[rows], d_row[rows, None])
                 for keys in key_tiles:
-                    _backward_tile(call, head, rows, keys, of_rows, grads, found)
-            _add_head(call, head, found, grads)
+                    _backward_tile(call, head, rows, keys, of_rows, grads, of_head)
+            _add_head(call, head, of_head, grads)
     dtypes = {"q": q.dtype, "k": k.dtype, "v": v.dtype} | ({"bias": call.bias.dtype} if call.bias is not None else {})
     dtypes |= {f"params.{name}": param.dtype for name, param in call.params.items()}
     return {name: grad.astype(dtypes[name], copy=False) for name, grad in grads.items()}
@@ -193,7 +212,7 @@ def _backward_tile(
     keys: slice,
     of_rows: Rows,
     grads: dict[str, Array],
-    found: Gradients,
+    of_head: Gradients,
 ) -> None:
     logits, slope = logits_tile(call, head, rows, keys)
     weights = np.exp(logits - of_rows.max) / of_rows.total
@@ -205,12 +224,12 @@ def _backward_tile(
     d_scores = d_logits if slope is None else d_logits * slope
     if not call.spec.unscaled:
         d_scores = d_scores * head.scale
-    add_tile(found, head.projected, rows, keys, d_scores)
+    add_tile(of_head, head.projected, rows, keys, d_scores)
     grads["v"][head.b, head.h // call.sizes.group, keys] += weights.T @ of_rows.d_output
 
 
-def _add_head(call: Call, head: Head, found: Gradients, grads: dict[str, Array]) -> None:
-    d_q, d_k, params = through_projection(found, head.q, head.k, call, head.h)
+def _add_head(call: Call, head: Head, of_head: Gradients, grads: dict[str, Array]) -> None:
+    d_q, d_k, params = through_projection(of_head, head.q, head.k, call, head.h)
     grads["q"][head.b, head.h] += d_q
     grads["k"][head.b, head.h // call.sizes.group] += d_k
     for name, d_param in params.items():
@@ -242,7 +261,9 @@ _WIDE = {name: Precision(stored_output="float32") for name in ("float32", "bfloa
     ),
     vjp=vjp,
 )
-def blocked(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+def blocked(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
+) -> AttentionOutput:
     """Attend, tile by tile."""
     output, row_max, total = forward(q, k, v, call)
     with np.errstate(divide="ignore"):

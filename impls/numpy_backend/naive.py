@@ -2,13 +2,13 @@
 
 16-bit inputs are widened to float32, everything is computed in float32 (float64 for float64), and the output is
 rounded back. Gradients are derived by hand. Read it top to bottom: allowed set, scores, cap, softmax, weighted sum,
-and then the same backwards. Shapes as in ``attnbench.attention.spec``.
+and then the same backwards.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,29 +16,32 @@ from attnbench.api import Array, AttentionOutput, Call, Capabilities, implementa
 
 from .scores import SCORES, Gradients
 
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int, Shaped
+
 
 @dataclass(frozen=True)
 class Forward:
-    """What the backward pass reads again; all (B, Hq, Tq, S) but output, lse and sink_weight (B, Hq, Tq, ·)."""
+    """What the backward pass reads again."""
 
-    allowed: Array
-    scale: Array | float
-    scores: Array
-    capped: Array
-    logits: Array
-    weights: Array
-    sink_weight: Array
-    lse: Array
-    output: Array
+    allowed: Bool[Array, "#B #Hq #Tq #S"]
+    scale: Float[Array, "#B #Hq #Tq 1"] | float
+    scores: Float[Array, "B Hq Tq S"]
+    capped: Float[Array, "B Hq Tq S"]
+    logits: Float[Array, "B Hq Tq S"]
+    weights: Float[Array, "B Hq Tq S"]
+    sink_weight: Float[Array, "B Hq Tq 1"]
+    lse: Float[Array, "B Hq Tq"]
+    output: Float[Array, "B Hq Tq Dv"]
 
 
-def widen(array: Array, dtype: str) -> Array:
+def widen(array: Float[Array, " *axes"], dtype: str) -> Float[Array, " *axes"]:
     """float64 stays float64, everything else becomes float32."""
     return array.astype(np.float64 if dtype == "float64" else np.float32, copy=False)
 
 
-def allowed_set(call: Call) -> Array:
-    """A as a boolean (B, Hq, Tq, S), or an array that broadcasts to it where heads or batch entries agree."""
+def allowed_set(call: Call) -> Bool[Array, "#B #Hq #Tq #S"]:
+    """A; where heads or batch entries agree one stands for all."""
     i, j = np.arange(call.sizes.Tq)[:, None], np.arange(call.sizes.S)[None, :]
     p = key_positions(call)
     left, right = call.spec.window or (None, None)
@@ -65,20 +68,22 @@ def allowed_set(call: Call) -> Array:
     return allowed
 
 
-def key_positions(call: Call) -> Array:
-    """p = i + offset: where each query stands among the keys, (1 or B, 1, Tq, 1)."""
+def key_positions(call: Call) -> Int[Array, "#B 1 Tq 1"]:
+    """p = i + offset: where each query stands among the keys."""
     return np.arange(call.sizes.Tq)[None, None, :, None] + np.reshape(call.offset, (-1, 1, 1, 1))
 
 
-def row_scale(call: Call, allowed: Array, dtype: Any) -> Array | float:
-    """The factor on the scores: a float, or (1, Hq, 1, 1), times ln(max(n_i, 2)) for ``log_n``."""
+def row_scale(call: Call, allowed: Bool[Array, "#B #Hq #Tq #S"], dtype: Any) -> Float[Array, "#B #Hq #Tq 1"] | float:
+    """The factor on the scores: one for all or one for each head, times ln(max(n_i, 2)) for ``log_n``."""
     scale = call.scale if isinstance(call.scale, float) else call.scale.astype(dtype)[None, :, None, None]
     if call.spec.scale == "log_n":
         return np.asarray(scale * np.log(np.maximum(allowed.sum(-1, keepdims=True), 2)), dtype)
     return scale
 
 
-def add_bias(capped: Array, call: Call, allowed: Array) -> Array:
+def add_bias(
+    capped: Float[Array, "B Hq Tq S"], call: Call, allowed: Bool[Array, "#B #Hq #Tq #S"]
+) -> Float[Array, "B Hq Tq S"]:
     """Logits: capped scores plus bias plus ALiBi inside A, −inf outside."""
     logits = capped
     if call.bias is not None:
@@ -89,8 +94,10 @@ def add_bias(capped: Array, call: Call, allowed: Array) -> Array:
     return np.where(allowed, logits, -np.inf)
 
 
-def softmax(logits: Array, sinks: Array | None) -> tuple[Array, Array, Array]:
-    """Weights, the sink's weight (B, Hq, Tq, 1) and lse (B, Hq, Tq); all zero, and −inf, in a row without keys."""
+def softmax(
+    logits: Float[Array, "B Hq Tq S"], sinks: Float[Array, " Hq"] | None
+) -> tuple[Float[Array, "B Hq Tq S"], Float[Array, "B Hq Tq 1"], Float[Array, "B Hq Tq"]]:
+    """Weights, the sink's weight and lse; a row without keys has zeros and −inf."""
     row_max = logits.max(-1, keepdims=True)
     if sinks is not None:
         row_max = np.maximum(row_max, sinks[None, :, None, None])
@@ -104,13 +111,15 @@ def softmax(logits: Array, sinks: Array | None) -> tuple[Array, Array, Array]:
     return terms / safe, sink_term / safe, lse
 
 
-def grouped(array: Array, call: Call) -> Array:
+def grouped(array: Shaped[Array, "B Hq *axes"], call: Call) -> Shaped[Array, "B Hkv group *axes"]:
     """Query-head arrays (B, Hq, ...) seen as (B, Hkv, group, ...)."""
     return array.reshape(array.shape[0], call.sizes.Hkv, call.sizes.group, *array.shape[2:])
 
 
-def weighted_sum(weights: Array, v: Array, call: Call, allowed: Array) -> Array:
-    """Σ P v over A, (B, Hq, Tq, Dv). A NaN in v reaches only the rows that may attend it."""
+def weighted_sum(
+    weights: Float[Array, "B Hq Tq S"], v: Float[Array, "B Hkv S Dv"], call: Call, allowed: Bool[Array, "#B #Hq #Tq #S"]
+) -> Float[Array, "B Hq Tq Dv"]:
+    """Σ P v over A. A NaN in v reaches only the rows that may attend it."""
     missing = np.isnan(v)
     shape = (*weights.shape[:3], v.shape[-1])
     if not (call.restricted and missing.any()):
@@ -121,12 +130,14 @@ def weighted_sum(weights: Array, v: Array, call: Call, allowed: Array) -> Array:
     return output
 
 
-def keep_factor(call: Call, dtype: Any) -> Array | float:
+def keep_factor(call: Call, dtype: Any) -> Float[Array, "B Hq Tq S"] | float:
     """keep/(1 − dropout), or 1 without dropout."""
     return 1.0 if call.keep is None else call.keep.astype(dtype) / dtype(1 - call.spec.dropout)
 
 
-def run(q: Array, k: Array, v: Array, call: Call) -> Forward:
+def run(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
+) -> Forward:
     """Every stage, in the order of the spec; q, k, v already widened."""
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         allowed = allowed_set(call)
@@ -144,7 +155,14 @@ def run(q: Array, k: Array, v: Array, call: Call) -> Forward:
     return Forward(allowed, scale, scores, capped, logits, weights, sink_weight, lse, output)
 
 
-def vjp(q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None) -> Gradients:
+def vjp(
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
+    call: Call,
+    d_output: Float[Array, "B Hq Tq Dv"],
+    d_lse: Float[Array, "B Hq Tq"] | None,
+) -> Gradients:
     """Gradients of q, k, v and of bias, sinks and parameters where the call has them."""
     dtypes = {"q": q.dtype, "k": k.dtype, "v": v.dtype}
     q, k, v, d_output = (widen(a, call.dtype) for a in (q, k, v, d_output))
@@ -158,7 +176,13 @@ def vjp(q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array 
 
 
 def backward(
-    q: Array, k: Array, v: Array, call: Call, forward: Forward, d_output: Array, d_lse: Array | None
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
+    call: Call,
+    forward: Forward,
+    d_output: Float[Array, "B Hq Tq Dv"],
+    d_lse: Float[Array, "B Hq Tq"] | None,
 ) -> Gradients:
     """The chain rule from the output back to every operand, in the wide dtype."""
     allowed = np.broadcast_to(forward.allowed, forward.weights.shape)
@@ -185,8 +209,15 @@ def backward(
 
 
 def without_dead(
-    q: Array, k: Array, v: Array, call: Call, allowed: Array, d_output: Array
-) -> tuple[Array, Array, Array, Array]:
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
+    call: Call,
+    allowed: Bool[Array, "B Hq Tq S"],
+    d_output: Float[Array, "B Hq Tq Dv"],
+) -> tuple[
+    Float[Array, "B Hq Tq D"], Float[Array, "B Hkv S D"], Float[Array, "B Hkv S Dv"], Float[Array, "B Hq Tq Dv"]
+]:
     """Zero what lies outside every allowed set, so that a NaN there cannot reach a gradient."""
     row_lives = np.any(allowed, axis=-1, keepdims=True)
     key_lives = np.any(grouped(np.asarray(allowed.any(-2)), call), axis=2)[..., None]
@@ -219,7 +250,9 @@ def without_dead(
     ),
     vjp=vjp,
 )
-def naive(q: Array, k: Array, v: Array, call: Call) -> AttentionOutput:
+def naive(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
+) -> AttentionOutput:
     """Attend, keeping every stage that was asked for."""
     forward = run(widen(q, call.dtype), widen(k, call.dtype), widen(v, call.dtype), call)
     full = forward.weights.shape

@@ -1,17 +1,19 @@
 """The scores of ``numpy/naive`` on whole arrays, forward and backward, before the scale.
 
-q (B, Hq, Tq, D), k (B, Hkv, S, D); a score is (B, Hq, Tq, S); parameters carry a leading axis of Hq or 1. ``backward``
-takes d_scores and returns gradients by operand name.
+Parameters carry a leading axis of Hq or 1. ``backward`` takes d_scores and returns gradients by operand name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from attnbench.api import Array, Call
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 Gradients = dict[str, Array]
 
@@ -25,53 +27,64 @@ class Score(NamedTuple):
     backward: Callable[[Array, Array, Call, Array], Gradients]
 
 
-def _param(call: Call, name: str) -> Array:
+def _param(call: Call, name: str) -> Float[Array, " ..."]:
     param: Array = call.params[name]
     return param.astype(np.float64 if call.dtype == "float64" else np.float32, copy=False)
 
 
-def _per_query_head(k: Array, call: Call) -> Array:
-    """Keys as each query head reads them, (B, Hq, S, D): head h reads h // group."""
+def _per_query_head(k: Float[Array, "B Hkv S D"], call: Call) -> Float[Array, "B Hq S D"]:
+    """Keys as each query head reads them: head h reads h // group."""
     return np.repeat(k, call.sizes.group, axis=1) if call.sizes.group > 1 else k
 
 
-def _per_key_head(d_k: Array, call: Call) -> Array:
-    """Sum the gradients of the query heads that share a key head, (B, Hkv, S, D)."""
+def _per_key_head(d_k: Float[Array, "B Hq S D"], call: Call) -> Float[Array, "B Hkv S D"]:
+    """Sum the gradients of the query heads that share a key head."""
     b, _, s, d = d_k.shape
     return np.asarray(d_k.reshape(b, call.sizes.Hkv, call.sizes.group, s, d).sum(2))
 
 
-def _reduced(d_param: Array, call: Call, name: str) -> Array:
+def _reduced(d_param: Float[Array, " ..."], call: Call, name: str) -> Float[Array, " ..."]:
     """A parameter's gradient (Hq, ...) in the parameter's own shape (Hq or 1, ...)."""
     return d_param.sum(0, keepdims=True) if call.params[name].shape[0] == 1 else d_param
 
 
-def _dot(q: Array, k: Array, call: Call) -> Array:
+def _dot(q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], call: Call) -> Float[Array, "B Hq Tq S"]:
     b, hq, tq, d = q.shape
     shared = q.reshape(b, call.sizes.Hkv, call.sizes.group, tq, d) @ np.swapaxes(k, -1, -2)[:, :, None]
     return shared.reshape(b, hq, tq, k.shape[2])
 
 
-def _dot_backward(q: Array, k: Array, call: Call, d_scores: Array) -> Gradients:
+def _dot_backward(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], call: Call, d_scores: Float[Array, "B Hq Tq S"]
+) -> Gradients:
     b, hq, tq, d = q.shape
     d_shared = d_scores.reshape(b, call.sizes.Hkv, call.sizes.group, tq, k.shape[2])
     d_k = np.swapaxes(d_shared, -1, -2) @ q.reshape(b, call.sizes.Hkv, call.sizes.group, tq, d)
     return {"q": (d_shared @ k[:, :, None]).reshape(b, hq, tq, d), "k": d_k.sum(2)}
 
 
-def _general(q: Array, k: Array, call: Call) -> Array:
+def _general(q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], call: Call) -> Float[Array, "B Hq Tq S"]:
     return _dot(q @ _param(call, "W"), k, call)
 
 
-def _general_backward(q: Array, k: Array, call: Call, d_scores: Array) -> Gradients:
+def _general_backward(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], call: Call, d_scores: Float[Array, "B Hq Tq S"]
+) -> Gradients:
     w = _param(call, "W")
     grads = _dot_backward(q @ w, k, call, d_scores)
     d_w = (np.swapaxes(q, -1, -2) @ grads["q"]).sum(0)
     return {"q": grads["q"] @ np.swapaxes(w, -1, -2), "k": grads["k"], "params.W": _reduced(d_w, call, "W")}
 
 
-def _features(q: Array, k: Array, wq: Array, wk: Array, b: Array | None, call: Call) -> Array:
-    """tanh(q W_q + k W_k + b), (B, Hq, Tq, S, Da)."""
+def _features(
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    wq: Float[Array, "#Hq D Da"],
+    wk: Float[Array, "#Hq D Da"],
+    b: Float[Array, "#Hq Da"] | None,
+    call: Call,
+) -> Float[Array, "B Hq Tq S Da"]:
+    """tanh(q W_q + k W_k + b)."""
     hidden = (q @ wq)[:, :, :, None, :] + (_per_query_head(k, call) @ wk)[:, :, None, :, :]
     if b is not None:
         hidden += b[:, None, None, :]
@@ -80,7 +93,11 @@ def _features(q: Array, k: Array, wq: Array, wk: Array, b: Array | None, call: C
 
 
 def _tanh_backward(
-    q: Array, k: Array, call: Call, weights: tuple[Array, Array, Array | None], d_scores: Array
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    call: Call,
+    weights: tuple[Array, Array, Array | None],
+    d_scores: Float[Array, "B Hq Tq S"],
 ) -> Gradients:
     wq, wk, b = weights
     tanh = _features(q, k, wq, wk, b, call)
@@ -98,16 +115,18 @@ def _tanh_backward(
     }
 
 
-def _additive(q: Array, k: Array, call: Call) -> Array:
+def _additive(q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], call: Call) -> Float[Array, "B Hq Tq S"]:
     tanh = _features(q, k, _param(call, "Wq"), _param(call, "Wk"), _param(call, "b"), call)
     return np.asarray(np.einsum("bhtsa,ha->bhts", tanh, _heads(_param(call, "v"), q), optimize=True))
 
 
-def _heads(param: Array, q: Array) -> Array:
+def _heads(param: Float[Array, "#Hq Da"], q: Float[Array, "B Hq Tq D"]) -> Float[Array, "Hq Da"]:
     return np.broadcast_to(param, (q.shape[1], *param.shape[1:]))
 
 
-def _additive_backward(q: Array, k: Array, call: Call, d_scores: Array) -> Gradients:
+def _additive_backward(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], call: Call, d_scores: Float[Array, "B Hq Tq S"]
+) -> Gradients:
     weights = _param(call, "Wq"), _param(call, "Wk"), _param(call, "b")
     grads = _tanh_backward(q, k, call, weights, d_scores)
     for name in ("Wq", "Wk", "b"):
@@ -115,24 +134,26 @@ def _additive_backward(q: Array, k: Array, call: Call, d_scores: Array) -> Gradi
     return grads
 
 
-def _halves(call: Call) -> tuple[Array, Array]:
+def _halves(call: Call) -> tuple[Float[Array, "#Hq D Da"], Float[Array, "#Hq D Da"]]:
     w, d = _param(call, "W"), call.sizes.D
     return w[:, :d], w[:, d:]
 
 
-def _concat(q: Array, k: Array, call: Call) -> Array:
+def _concat(q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], call: Call) -> Float[Array, "B Hq Tq S"]:
     tanh = _features(q, k, *_halves(call), None, call)
     return np.asarray(np.einsum("bhtsa,ha->bhts", tanh, _heads(_param(call, "v"), q), optimize=True))
 
 
-def _concat_backward(q: Array, k: Array, call: Call, d_scores: Array) -> Gradients:
+def _concat_backward(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], call: Call, d_scores: Float[Array, "B Hq Tq S"]
+) -> Gradients:
     grads = _tanh_backward(q, k, call, (*_halves(call), None), d_scores)
     d_w = np.concatenate([grads.pop("Wq"), grads.pop("Wk")], axis=1)
     del grads["b"]
     return grads | {"params.W": _reduced(d_w, call, "W")}
 
 
-def _unit(x: Array) -> tuple[Array, Array]:
+def _unit(x: Float[Array, "B H T D"]) -> tuple[Float[Array, "B H T D"], Float[Array, "B H T 1"]]:
     """x / max(‖x‖, floor) and the norm; a power of two is taken out first, so that no square under- or overflows."""
     largest = np.max(np.abs(x), axis=-1, keepdims=True)
     exponent = np.where(np.isfinite(largest), np.frexp(largest)[1], 0)
@@ -141,17 +162,19 @@ def _unit(x: Array) -> tuple[Array, Array]:
     return x / np.maximum(norm, x.dtype.type(NORM_FLOOR)), norm
 
 
-def _unit_backward(x: Array, d: Array) -> Array:
+def _unit_backward(x: Float[Array, "B H T D"], d: Float[Array, "B H T D"]) -> Float[Array, "B H T D"]:
     unit, norm = _unit(x)
     through_norm = np.where(norm > NORM_FLOOR, unit * (unit * d).sum(-1, keepdims=True), 0)
     return np.asarray((d - through_norm) / np.maximum(norm, x.dtype.type(NORM_FLOOR)))
 
 
-def _cosine(q: Array, k: Array, call: Call) -> Array:
+def _cosine(q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], call: Call) -> Float[Array, "B Hq Tq S"]:
     return _dot(_unit(q)[0], _unit(k)[0], call) * _param(call, "temperature")[:, None, None]
 
 
-def _cosine_backward(q: Array, k: Array, call: Call, d_scores: Array) -> Gradients:
+def _cosine_backward(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], call: Call, d_scores: Float[Array, "B Hq Tq S"]
+) -> Gradients:
     temperature = _param(call, "temperature")[:, None, None]
     unit_q, unit_k = _unit(q)[0], _unit(k)[0]
     grads = _dot_backward(unit_q, unit_k, call, d_scores * temperature)

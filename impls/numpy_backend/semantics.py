@@ -9,23 +9,30 @@ import importlib
 import os
 import tempfile
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attnbench.api import Array
 from attnbench.api.backends import NativeKernel
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 # The newest opset that onnx's evaluator and onnxruntime 1.32 both know, and the version of the file format with it.
 OPSET, FORMAT = 24, 11
 
 
-def reference(q: Array, k: Array, v: Array, **options: Any) -> Array:
+def reference(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], **options: Any
+) -> Float[Array, "B Hq Tq Dv"]:
     """``onnx.reference.ReferenceEvaluator``, the operator's definition in NumPy."""
     evaluator = importlib.import_module("onnx.reference").ReferenceEvaluator
     result: Array = evaluator(model(*kinds(q, options))).run(None, feeds(q, k, v, options))[0]
     return result
 
 
-def runtime(q: Array, k: Array, v: Array, **options: Any) -> Array:
+def runtime(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], **options: Any
+) -> Float[Array, "B Hq Tq Dv"]:
     """``onnxruntime.InferenceSession`` on the CPU."""
     session = importlib.import_module("onnxruntime").InferenceSession
     serialized = model(*kinds(q, options)).SerializeToString()
@@ -34,15 +41,15 @@ def runtime(q: Array, k: Array, v: Array, **options: Any) -> Array:
 
 
 def keras_ops(
-    q: Array,
-    k: Array,
-    v: Array,
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
     *,
-    mask: Array | None = None,
-    bias: Array | None = None,
+    mask: Bool[Array, "Tq S"] | None = None,
+    bias: Float[Array, "Tq S"] | None = None,
     causal: bool = False,
     softcap: float | None = None,
-) -> Array:
+) -> Float[Array, "B Hq Tq Dv"]:
     """``keras.ops.dot_product_attention`` with Keras' NumPy backend."""
     result: Array = keras().ops.dot_product_attention(
         *(x.swapaxes(1, 2) for x in (q, k, v)),
@@ -62,14 +69,16 @@ def keras() -> Any:
     return importlib.import_module("keras")
 
 
-def kinds(q: Array, options: dict[str, Any]) -> tuple[str, str | None, bool, float]:
+def kinds(q: Float[Array, "B Hq Tq D"], options: dict[str, Any]) -> tuple[str, str | None, bool, float]:
     """What the model depends on: the dtype, that of the mask or bias, causality, the cap."""
     both = options.get("mask", options.get("bias"))
     kind = None if both is None else both.dtype.name
     return q.dtype.name, kind, options.get("causal", False), options.get("softcap", 0.0)
 
 
-def feeds(q: Array, k: Array, v: Array, options: dict[str, Any]) -> dict[str, Array]:
+def feeds(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], options: dict[str, Any]
+) -> dict[str, Array]:
     """The inputs by their names in the model."""
     both = options.get("mask", options.get("bias"))
     return {"Q": q, "K": k, "V": v} | ({} if both is None else {"attn_mask": both})

@@ -11,10 +11,12 @@ from attnbench.api import Array
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jaxtyping import Shaped
+
 PAD = 8  # elements between two rows
 
 
-def laid_out(array: Array, layout: str) -> Array:
+def laid_out(array: Shaped[Array, " *axes"], layout: str) -> Shaped[Array, " *axes"]:
     """A view of other memory with the same shape and values, which can be read but not written through."""
     view = LAYOUTS[layout](array)
     view.flags.writeable = False

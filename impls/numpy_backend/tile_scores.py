@@ -8,38 +8,41 @@ needs as much memory with it as without it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from attnbench.api import Array, Call
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 
 @dataclass(frozen=True)
 class Projected:
-    """A head as its score reads it: query (Tq, n), key (S, n), and for a learned sum the weights of its n units."""
+    """A head as its score reads it, and for a learned sum the weights of its hidden units."""
 
-    query: Array
-    key: Array
-    units: Array | None
+    query: Float[Array, "Tq n"]
+    key: Float[Array, "S n"]
+    units: Float[Array, " n"] | None
 
 
-def _param(call: Call, name: str, h: int, dtype: Any) -> Array:
+def _param(call: Call, name: str, h: int, dtype: Any) -> Float[Array, " ..."]:
     param: Array = call.params[name]
-    own: Array = param[h if param.shape[0] > 1 else 0].astype(dtype, copy=False)
-    return own
+    of_head: Array = param[h if param.shape[0] > 1 else 0].astype(dtype, copy=False)
+    return of_head
 
 
-def _weights(call: Call, h: int, dtype: Any) -> tuple[Array, Array]:
-    """W_q and W_k (D, Da); ``concat`` has them as the halves of one."""
+def _weights(call: Call, h: int, dtype: Any) -> tuple[Float[Array, "D Da"], Float[Array, "D Da"]]:
+    """W_q and W_k; ``concat`` has them as the halves of one W."""
     if call.spec.score == "concat":
         both = _param(call, "W", h, dtype)
         return both[: call.sizes.D], both[call.sizes.D :]
     return _param(call, "Wq", h, dtype), _param(call, "Wk", h, dtype)
 
 
-def project(q: Array, k: Array, call: Call, h: int) -> Projected:
-    """What the score of head h multiplies or sums, of q (Tq, D) and k (S, D)."""
+def project(q: Float[Array, "Tq D"], k: Float[Array, "S D"], call: Call, h: int) -> Projected:
+    """What the score of head h multiplies or sums."""
     if call.spec.score == "dot":
         return Projected(q, k, None)
     if call.spec.score == "general":
@@ -51,26 +54,30 @@ def project(q: Array, k: Array, call: Call, h: int) -> Projected:
     return Projected(query, k @ to_key, _param(call, "v", h, q.dtype))
 
 
-def tile_scores(one: Projected, rows: slice, keys: slice) -> Array:
-    """The scores of a tile, (rows, keys)."""
-    query, key = one.query[rows], one.key[keys]
-    if one.units is None:
+def tile_scores(head: Projected, rows: slice, keys: slice) -> Float[Array, "rows keys"]:
+    """The scores of a tile."""
+    query, key = head.query[rows], head.key[keys]
+    if head.units is None:
         return query @ key.T
     scores = np.zeros((len(query), len(key)), query.dtype)
     hidden = np.empty_like(scores)
-    for of_query, of_key, weight in zip(*_by_unit(query, key), one.units, strict=True):
+    for of_query, of_key, weight in zip(*_by_unit(query, key), head.units, strict=True):
         _activation(of_query, of_key, hidden)
         hidden *= weight
         scores += hidden
     return scores
 
 
-def _by_unit(query: Array, key: Array) -> tuple[Array, Array]:
+def _by_unit(
+    query: Float[Array, "rows n"], key: Float[Array, "keys n"]
+) -> tuple[Float[Array, "n rows"], Float[Array, "n keys"]]:
     """The projections with the hidden unit first, each unit in one piece of memory."""
     return np.ascontiguousarray(query.T), np.ascontiguousarray(key.T)
 
 
-def _activation(of_query: Array, of_key: Array, out: Array) -> Array:
+def _activation(
+    of_query: Float[Array, " rows"], of_key: Float[Array, " keys"], out: Float[Array, "rows keys"]
+) -> Float[Array, "rows keys"]:
     np.add(of_query[:, None], of_key[None, :], out=out)
     return np.tanh(out, out=out)
 
@@ -79,26 +86,26 @@ def _activation(of_query: Array, of_key: Array, out: Array) -> Array:
 class Gradients:
     """What the tiles of a head add up to, in the shapes of ``Projected``."""
 
-    query: Array
-    key: Array
-    units: Array | None
+    query: Float[Array, "Tq n"]
+    key: Float[Array, "S n"]
+    units: Float[Array, " n"] | None
 
 
-def empty_gradients(one: Projected) -> Gradients:
+def empty_gradients(head: Projected) -> Gradients:
     """Zeros to add to."""
-    units = None if one.units is None else np.zeros_like(one.units)
-    return Gradients(np.zeros_like(one.query), np.zeros_like(one.key), units)
+    units = None if head.units is None else np.zeros_like(head.units)
+    return Gradients(np.zeros_like(head.query), np.zeros_like(head.key), units)
 
 
-def add_tile(into: Gradients, one: Projected, rows: slice, keys: slice, d_scores: Array) -> None:
+def add_tile(into: Gradients, head: Projected, rows: slice, keys: slice, d_scores: Float[Array, "rows keys"]) -> None:
     """Add what a tile's d_scores give, each tanh computed again."""
-    query, key = one.query[rows], one.key[keys]
-    if one.units is None or into.units is None:
+    query, key = head.query[rows], head.key[keys]
+    if head.units is None or into.units is None:
         into.query[rows] += d_scores @ key
         into.key[keys] += d_scores.T @ query
         return
     hidden = np.empty_like(d_scores)
-    for unit, (of_query, of_key, weight) in enumerate(zip(*_by_unit(query, key), one.units, strict=True)):
+    for unit, (of_query, of_key, weight) in enumerate(zip(*_by_unit(query, key), head.units, strict=True)):
         _activation(of_query, of_key, hidden)
         into.units[unit] += np.vdot(hidden, d_scores)
         hidden *= hidden
@@ -110,19 +117,19 @@ def add_tile(into: Gradients, one: Projected, rows: slice, keys: slice, d_scores
 
 
 def through_projection(
-    found: Gradients, q: Array, k: Array, call: Call, h: int
-) -> tuple[Array, Array, dict[str, Array]]:
-    """d_q (Tq, D), d_k (S, D) and the gradients of the parameters of head h."""
+    of_head: Gradients, q: Float[Array, "Tq D"], k: Float[Array, "S D"], call: Call, h: int
+) -> tuple[Float[Array, "Tq D"], Float[Array, "S D"], dict[str, Float[Array, " ..."]]]:
+    """d_q, d_k and the gradients of the parameters of head h."""
     if call.spec.score == "dot":
-        return found.query, found.key, {}
+        return of_head.query, of_head.key, {}
     if call.spec.score == "general":
         w = _param(call, "W", h, q.dtype)
-        return found.query @ w.T, found.key, {"W": q.T @ found.query}
+        return of_head.query @ w.T, of_head.key, {"W": q.T @ of_head.query}
     to_query, to_key = _weights(call, h, q.dtype)
-    halves = q.T @ found.query, k.T @ found.key
-    grads = {"v": np.asarray(found.units)}
+    halves = q.T @ of_head.query, k.T @ of_head.key
+    grads = {"v": np.asarray(of_head.units)}
     if call.spec.score == "concat":
         grads["W"] = np.concatenate(halves)
     else:
-        grads |= {"Wq": halves[0], "Wk": halves[1], "b": found.query.sum(0)}
-    return found.query @ to_query.T, found.key @ to_key.T, grads
+        grads |= {"Wq": halves[0], "Wk": halves[1], "b": of_head.query.sum(0)}
+    return of_head.query @ to_query.T, of_head.key @ to_key.T, grads

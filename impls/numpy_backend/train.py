@@ -11,9 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnbench.api import Array, UnsupportedError
-from attnbench.api.backends import Calls, Learner, Model, Optimiser, Retrieval, Shape, as_output, score_parameters
+from attnbench.api.backends import (
+    AttentionSizes,
+    Calls,
+    Learner,
+    Model,
+    Optimiser,
+    Retrieval,
+    as_output,
+    score_parameters,
+)
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
     from attnbench.api import Call, Implementation
 
 Arrays = Mapping[str, Array]
@@ -22,27 +33,27 @@ FIRST, SECOND, FLOOR = 0.9, 0.999, 1e-8
 
 
 def learner(
-    model: Model, kernel: Implementation, parameters: Arrays, optimiser: Optimiser, device: str
+    model: Model, implementation: Implementation, parameters: Arrays, optimiser: Optimiser, device: str
 ) -> NumPyLearner:
     """The learner of a retrieval model. Raises ``UnsupportedError`` for other models and without a ``vjp``."""
     if not isinstance(model, Retrieval):
         msg = f"numpy trains the Retrieval model, not {type(model).__name__}; choose torch/naive or jax/naive"
         raise UnsupportedError(msg)
-    if kernel.vjp is None:
-        msg = f"{kernel.name} has no gradients: NumPy has no autograd, so give vjp= to @implementation"
+    if implementation.vjp is None:
+        msg = f"{implementation.name} has no gradients: NumPy has no autograd, so give vjp= to @implementation"
         raise UnsupportedError(msg)
-    return NumPyLearner(model, kernel, parameters, optimiser, device)
+    return NumPyLearner(model, implementation, parameters, optimiser, device)
 
 
 class NumPyLearner(Learner):
     """``Retrieval``, forward and backward."""
 
     def __init__(
-        self, model: Retrieval, kernel: Implementation, parameters: Arrays, optimiser: Optimiser, device: str
+        self, model: Retrieval, implementation: Implementation, parameters: Arrays, optimiser: Optimiser, device: str
     ) -> None:
-        self._model, self._kernel = model, kernel
+        self._model, self._implementation = model, implementation
         self._parameters = {name: np.array(array, copy=True) for name, array in parameters.items()}
-        self._calls = Calls(kernel, model.spec, parameters, device)
+        self._calls = Calls(implementation, model.spec, parameters, device)
         self._rule = Adam(optimiser.lr) if optimiser.name == "adam" else Sgd(optimiser.lr)
         self._clip = optimiser.clip
 
@@ -50,8 +61,8 @@ class NumPyLearner(Learner):
         """One update; the loss before it."""
         loss, gradients = self.gradients(batch)
         if self._clip is not None:
-            norm = np.sqrt(sum(float((one.astype(np.float64) ** 2).sum()) for one in gradients.values()))
-            gradients = {name: one * min(1.0, self._clip / (norm + 1e-6)) for name, one in gradients.items()}
+            norm = np.sqrt(sum(float((gradient.astype(np.float64) ** 2).sum()) for gradient in gradients.values()))
+            gradients = {name: gradient * min(1.0, self._clip / (norm + 1e-6)) for name, gradient in gradients.items()}
         self._rule.update(self._parameters, gradients)
         return loss
 
@@ -69,22 +80,22 @@ class NumPyLearner(Learner):
             np.copyto(array, parameters[name])
 
     def _call(self, batch: Arrays, q: Array, v: Array) -> Call:
-        shape = Shape(len(q), 1, batch["keys"].shape[1], q.shape[-1], v.shape[-1], heads=self._model.heads)
-        return self._calls.of(shape).with_arrays({"params": score_parameters(self._parameters)})
+        sizes = AttentionSizes(len(q), 1, batch["keys"].shape[1], q.shape[-1], v.shape[-1], heads=self._model.heads)
+        return self._calls.of(sizes).with_arrays({"params": score_parameters(self._parameters)})
 
     def _forward(self, batch: Arrays) -> dict[str, Any]:
         """Every intermediate that the backward pass reads: slots (B, n, M), query (B, 1, M), q, k, v by head."""
         p = self._parameters
         half = p["Wv"].dtype.type(0.5**0.5)
         slots = (p["embed.keys"][batch["keys"]] + p["embed.values"][batch["values"]]) * half
-        asked = batch["query"].shape
-        query = p["embed.keys"][batch["query"]].reshape(asked[0], 1, -1)
+        queries = batch["query"].shape
+        query = p["embed.keys"][batch["query"]].reshape(queries[0], 1, -1)
         q, k = (query @ p["Wq"], slots @ p["Wk"]) if self._model.projected else (query, slots)
-        q, k, v = (split(one, self._model.heads) for one in (q, k, slots @ p["Wv"]))
+        q, k, v = (split(x, self._model.heads) for x in (q, k, slots @ p["Wv"]))
         call = self._call(batch, q, v)
-        read = as_output(self._kernel(q, k, v, call)).output.reshape(asked[0], -1)
-        found = {"slots": slots, "query": query, "q": q, "k": k, "v": v, "call": call, "read": read}
-        return found | {"logits": (read @ p["Wo"] + p["bo"]).reshape(*asked, -1)}
+        read = as_output(self._implementation(q, k, v, call)).output.reshape(queries[0], -1)
+        intermediates = {"slots": slots, "query": query, "q": q, "k": k, "v": v, "call": call, "read": read}
+        return intermediates | {"logits": (read @ p["Wo"] + p["bo"]).reshape(*queries, -1)}
 
     def gradients(self, batch: Arrays) -> tuple[float, dict[str, Array]]:
         """Mean cross-entropy and its gradient by parameter."""
@@ -92,46 +103,46 @@ class NumPyLearner(Learner):
         answers = kept["logits"].shape[-1]
         loss, d_logits = cross_entropy(kept["logits"].reshape(-1, answers), batch["target"].ravel())
         d_logits = d_logits.reshape(len(batch["target"]), -1)
-        found = {"Wo": kept["read"].T @ d_logits, "bo": d_logits.sum(0)}
+        gradients = {"Wo": kept["read"].T @ d_logits, "bo": d_logits.sum(0)}
         d_read = split((d_logits @ p["Wo"].T)[:, None], self._model.heads)
-        inner = self._kernel.vjp(kept["q"], kept["k"], kept["v"], kept["call"], d_read, None)  # type: ignore[misc]
+        inner = self._implementation.vjp(kept["q"], kept["k"], kept["v"], kept["call"], d_read, None)  # type: ignore[misc]
         d_q, d_k, d_v = (joined(inner[name]) for name in "qkv")
-        found |= {name.replace("params.", "score."): inner[name] for name in inner if name.startswith("params.")}
+        gradients |= {name.replace("params.", "score."): inner[name] for name in inner if name.startswith("params.")}
         slots, query = kept["slots"], kept["query"]
-        found["Wv"] = outer(slots, d_v)
+        gradients["Wv"] = outer(slots, d_v)
         d_slots = d_v @ p["Wv"].T
         if self._model.projected:
-            found |= {"Wq": outer(query, d_q), "Wk": outer(slots, d_k)}
+            gradients |= {"Wq": outer(query, d_q), "Wk": outer(slots, d_k)}
             d_q, d_k = d_q @ p["Wq"].T, d_k @ p["Wk"].T
         d_slots = (d_slots + d_k) * p["Wv"].dtype.type(0.5**0.5)
-        return loss, found | self._embeddings(batch, d_slots, d_q[:, 0])
+        return loss, gradients | self._embeddings(batch, d_slots, d_q[:, 0])
 
     def _embeddings(self, batch: Arrays, d_slots: Array, d_query: Array) -> dict[str, Array]:
         """The gradients of the rows that were looked up, added where a row was looked up more than once."""
-        found = {name: np.zeros_like(self._parameters[name]) for name in ("embed.keys", "embed.values")}
-        np.add.at(found["embed.keys"], batch["keys"], d_slots)
-        np.add.at(found["embed.keys"], batch["query"], d_query.reshape(*batch["query"].shape, -1))
-        np.add.at(found["embed.values"], batch["values"], d_slots)
-        return found
+        gradients = {name: np.zeros_like(self._parameters[name]) for name in ("embed.keys", "embed.values")}
+        np.add.at(gradients["embed.keys"], batch["keys"], d_slots)
+        np.add.at(gradients["embed.keys"], batch["query"], d_query.reshape(*batch["query"].shape, -1))
+        np.add.at(gradients["embed.values"], batch["values"], d_slots)
+        return gradients
 
 
-def split(x: Array, heads: int) -> Array:
-    """(B, n, h·d) to (B, h, n, d)."""
+def split(x: Float[Array, "B n width"], heads: int) -> Float[Array, "B h n d"]:
+    """The columns of h heads, side by side, head by head."""
     return x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3)
 
 
-def joined(x: Array) -> Array:
+def joined(x: Float[Array, "B h n d"]) -> Float[Array, "B n width"]:
     """The inverse of ``split``."""
     return x.transpose(0, 2, 1, 3).reshape(len(x), x.shape[2], -1)
 
 
-def outer(x: Array, d: Array) -> Array:
-    """The gradient of W in x @ W: x (B, n, i) and d (B, n, o) to (i, o)."""
+def outer(x: Float[Array, "B n i"], d: Float[Array, "B n o"]) -> Float[Array, "i o"]:
+    """The gradient of W in x @ W, of the gradient d of the product."""
     return np.asarray(x.reshape(-1, x.shape[-1]).T @ d.reshape(-1, d.shape[-1]))
 
 
-def cross_entropy(logits: Array, target: Array) -> tuple[float, Array]:
-    """Mean of −ln p(target), and its gradient at the logits (B, V)."""
+def cross_entropy(logits: Float[Array, "B V"], target: Int[Array, " B"]) -> tuple[float, Float[Array, "B V"]]:
+    """Mean of −ln p(target), and its gradient at the logits."""
     shifted = logits - logits.max(-1, keepdims=True)
     log_total = np.log(np.exp(shifted).sum(-1, keepdims=True))
     rows = np.arange(len(target))

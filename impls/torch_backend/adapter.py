@@ -21,6 +21,8 @@ from attnbench.impls.torch_backend.autograd import Autograd, Qkv
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from jaxtyping import Float, Shaped
+
     from attnbench.api import Call, Implementation
     from attnbench.api.backends import Learner, Model, Optimiser, Stopwatch
 
@@ -40,34 +42,34 @@ class Adapter(Backend):
         """Versions of torch, and of MKL, oneDNN, OpenMP, CUDA and cuDNN where it was built with them."""
         built = torch.__config__.show()
         patterns = {"mkl": r"Math Kernel Library Version (\S+)", "onednn": r"MKL-DNN v(\S+)", "openmp": r"OpenMP (\d+)"}
-        found = {name: match[1] for name, pattern in patterns.items() if (match := re.search(pattern, built))}
+        libraries = {name: match[1] for name, pattern in patterns.items() if (match := re.search(pattern, built))}
         if torch.version.cuda:
-            found |= {"cuda": torch.version.cuda, "cudnn": str(torch.backends.cudnn.version())}
-        return {"torch": torch.__version__, "cpu_capability": torch.backends.cpu.get_cpu_capability()} | found
+            libraries |= {"cuda": torch.version.cuda, "cudnn": str(torch.backends.cudnn.version())}
+        return {"torch": torch.__version__, "cpu_capability": torch.backends.cpu.get_cpu_capability()} | libraries
 
     def devices(self) -> tuple[str, ...]:
         """``cpu``, and ``cuda`` where a GPU is usable."""
         return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
-    def to_native(self, array: Array, device: str = "cpu") -> Tensor:
+    def to_native(self, array: Shaped[Array, " *axes"], device: str = "cpu") -> Shaped[Tensor, " *axes"]:
         """A tensor of the same shape, dtype and values that owns its memory."""
         copy = np.array(array, order="C", copy=True)
         if copy.dtype == ml_dtypes.bfloat16:  # NumPy's bfloat16 is unknown to torch: hand over the bits
             return torch.from_numpy(copy.view(np.int16)).view(torch.bfloat16).to(device)
         return torch.from_numpy(copy).to(device)
 
-    def laid_out(self, native: Tensor, layout: str) -> Tensor:
+    def laid_out(self, native: Shaped[Tensor, " *axes"], layout: str) -> Shaped[Tensor, " *axes"]:
         """See ``strides.py``."""
         return strides.laid_out(native, layout)
 
-    def to_numpy(self, native: Tensor) -> Array:
+    def to_numpy(self, native: Shaped[Tensor, " *axes"]) -> Shaped[Array, " *axes"]:
         """The values as a NumPy array of its own, bfloat16 as ``ml_dtypes.bfloat16``."""
         tensor = native.detach().cpu().contiguous()
         if tensor.dtype == torch.bfloat16:
             return np.array(tensor.view(torch.int16).numpy()).view(ml_dtypes.bfloat16)
         return np.array(tensor.numpy())
 
-    def overwrite(self, native: Tensor, array: Array) -> bool:
+    def overwrite(self, native: Shaped[Tensor, " *axes"], array: Shaped[Array, " *axes"]) -> bool:
         """Copy the values in, but not where several elements are one place in memory."""
         if any(stride == 0 and n > 1 for stride, n in zip(native.stride(), native.shape, strict=True)):
             return False
@@ -75,9 +77,9 @@ class Adapter(Backend):
             native.copy_(self.to_native(array, native.device.type))
         return True
 
-    def writes(self, native: Tensor) -> int:
+    def writes(self, native: Shaped[Tensor, " ..."]) -> int:
         """Autograd's own count, which views share; it misses what is written through ``.data`` or NumPy."""
-        return int(native._version)  # noqa: SLF001  (the only place where it is told)
+        return int(native._version)  # noqa: SLF001  (nothing public says it)
 
     def wait(self, result: Any) -> None:
         """Return when the GPU has nothing left to do; the CPU computes as it is called."""
@@ -88,13 +90,13 @@ class Adapter(Backend):
     def bind(
         self,
         implementation: Implementation,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
+        q: Float[Tensor, "B Hq Tq D"],
+        k: Float[Tensor, "B Hkv S D"],
+        v: Float[Tensor, "B Hkv S Dv"],
         call: Call,
         *,
-        d_output: Tensor | None = None,
-        d_lse: Tensor | None = None,
+        d_output: Float[Tensor, "B Hq Tq Dv"] | None = None,
+        d_lse: Float[Tensor, "B Hq Tq"] | None = None,
     ) -> Bound:
         """Eager forward, or with ``d_output`` forward and backward; nothing is traced or compiled beforehand."""
         del q, k, v, call, d_lse
@@ -103,7 +105,12 @@ class Adapter(Backend):
         step = Autograd() if implementation.vjp is None else _own_backward
 
         def on(
-            q: Tensor, k: Tensor, v: Tensor, call: Call, d_output: Tensor, d_lse: Tensor | None = None
+            q: Float[Tensor, "B Hq Tq D"],
+            k: Float[Tensor, "B Hkv S D"],
+            v: Float[Tensor, "B Hkv S Dv"],
+            call: Call,
+            d_output: Float[Tensor, "B Hq Tq Dv"],
+            d_lse: Float[Tensor, "B Hq Tq"] | None = None,
         ) -> Callable[[], Any]:
             return lambda: step(implementation, (q, k, v), call, d_output, d_lse)
 
@@ -113,7 +120,7 @@ class Adapter(Backend):
         self,
         model: Model,
         implementation: Implementation,
-        parameters: Mapping[str, Array],
+        parameters: Mapping[str, Float[Array, " ..."]],
         optimiser: Optimiser,
         device: str = "cpu",
     ) -> Learner:
@@ -144,8 +151,8 @@ class Adapter(Backend):
 
     def threads(self) -> dict[str, int]:
         """The intra-op and inter-op pools as torch reports them, and the loaded OpenMP and BLAS libraries."""
-        own = {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()}
-        return own | {pool["prefix"]: int(pool["num_threads"]) for pool in threadpoolctl.threadpool_info()}
+        pools = {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()}
+        return pools | {pool["prefix"]: int(pool["num_threads"]) for pool in threadpoolctl.threadpool_info()}
 
     def computing_threads(self) -> dict[str, int]:
         """The intra-op pool alone: the inter-op pool and other libraries' pools stand idle during a call."""

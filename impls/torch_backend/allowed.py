@@ -1,6 +1,6 @@
 """The allowed set A of the spec, and the bias that follows from positions, as PyTorch tensors.
 
-Shapes as in ``attnbench.attention.spec``; axes on which nothing varies have size 1.
+Axes on which nothing varies have size 1.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+
     from attnbench.api import Call
 
 
-def allowed_keys(call: Call, device: torch.device) -> Tensor | None:
-    """The allowed set A as a bool (B or 1, Hq or 1, Tq, S), or ``None`` where every query attends to every key."""
+def allowed_keys(call: Call, device: torch.device) -> Bool[Tensor, "#B #Hq Tq S"] | None:
+    """The allowed set A, or ``None`` where every query attends to every key."""
     spec, sizes = call.spec, call.sizes
     i = torch.arange(sizes.Tq, device=device)[:, None]
     j = torch.arange(sizes.S, device=device)
@@ -52,14 +54,14 @@ def sees_the_end(call: Call) -> bool:
     return isinstance(call.offset, int) and call.offset >= call.sizes.S - 1
 
 
-def positions(call: Call, device: torch.device) -> Tensor:
-    """p_i = i + offset_b: where the queries stand among the keys, (B or 1, 1, Tq, 1)."""
+def positions(call: Call, device: torch.device) -> Int[Tensor, "#B 1 Tq 1"]:
+    """p_i = i + offset_b: where the queries stand among the keys."""
     offset: int | Tensor = call.offset if isinstance(call.offset, int) else call.offset[:, None, None, None]
     return torch.arange(call.sizes.Tq, device=device)[None, None, :, None] + offset
 
 
-def alibi(call: Call, device: torch.device) -> Tensor:
-    """−slope_h · abs(p_i − j) (Press 2021), (B or 1, Hq, Tq, S), in the dtype of the slopes."""
+def alibi(call: Call, device: torch.device) -> Float[Tensor, "#B Hq Tq S"]:
+    """−slope_h · abs(p_i − j) (Press 2021), in the dtype of the slopes."""
     distance = (positions(call, device) - torch.arange(call.sizes.S, device=device)).abs()
     slopes: Tensor = call.slopes[:, None, None]
     return -slopes * distance

@@ -14,6 +14,8 @@ from attnbench.api.backends import UndeliveredError, as_output
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jaxtyping import Float
+
     from attnbench.api import Call, Implementation
 
 Qkv = tuple[Tensor, Tensor, Tensor]
@@ -29,7 +31,12 @@ class Autograd:
         self._pull_back = _by_grad
 
     def __call__(
-        self, implementation: Implementation, qkv: Qkv, call: Call, d_output: Tensor, d_lse: Tensor | None
+        self,
+        implementation: Implementation,
+        qkv: Qkv,
+        call: Call,
+        d_output: Float[Tensor, "B Hq Tq Dv"],
+        d_lse: Float[Tensor, "B Hq Tq"] | None,
     ) -> tuple[AttentionOutput, dict[str, Tensor]]:
         """Output and gradients; a call that ``autograd.grad`` is refused is made again."""
         try:
@@ -41,7 +48,12 @@ class Autograd:
         return self._computed(implementation, qkv, call, d_output, d_lse)
 
     def _computed(
-        self, implementation: Implementation, qkv: Qkv, call: Call, d_output: Tensor, d_lse: Tensor | None
+        self,
+        implementation: Implementation,
+        qkv: Qkv,
+        call: Call,
+        d_output: Float[Tensor, "B Hq Tq Dv"],
+        d_lse: Float[Tensor, "B Hq Tq"] | None,
     ) -> tuple[AttentionOutput, dict[str, Tensor]]:
         """With respect to fresh leaves that share memory with the operands: nothing is left of an earlier call."""
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in _differentiable(qkv, call).items()}
@@ -53,14 +65,16 @@ class Autograd:
             if not getattr(output, name).requires_grad:
                 msg = f"autograd does not reach the {name} of {implementation.name}: it is detached from q, k and v"
                 raise UndeliveredError(msg)
-        found = self._pull_back([getattr(output, name) for name in cotangents], leaves, list(cotangents.values()))
+        gradients = self._pull_back([getattr(output, name) for name in cotangents], leaves, list(cotangents.values()))
         detached = AttentionOutput(**{name: tensor.detach() for name, tensor in output.items()})
-        return detached, found
+        return detached, gradients
 
 
 def _by_grad(outputs: list[Tensor], leaves: Mapping[str, Tensor], cotangents: list[Tensor]) -> dict[str, Tensor]:
-    found = torch.autograd.grad(outputs, list(leaves.values()), cotangents, allow_unused=True, materialize_grads=True)
-    return dict(zip(leaves, found, strict=True))
+    gradients = torch.autograd.grad(
+        outputs, list(leaves.values()), cotangents, allow_unused=True, materialize_grads=True
+    )
+    return dict(zip(leaves, gradients, strict=True))
 
 
 def _by_backward(outputs: list[Tensor], leaves: Mapping[str, Tensor], cotangents: list[Tensor]) -> dict[str, Tensor]:
@@ -70,11 +84,11 @@ def _by_backward(outputs: list[Tensor], leaves: Mapping[str, Tensor], cotangents
 
 def _differentiable(qkv: Qkv, call: Call) -> dict[str, Tensor]:
     """The tensors that get a gradient, by name: those that are wanted, by default all."""
-    own = dict(zip("qkv", qkv, strict=True))
+    by_name = dict(zip("qkv", qkv, strict=True))
     if call.wanted:
-        return {name: own[name] for name in call.wanted}
+        return {name: by_name[name] for name in call.wanted}
     extra = {name: tensor for name in ("bias", "sinks") if (tensor := getattr(call, name)) is not None}
-    return own | extra | {f"params.{name}": tensor for name, tensor in call.params.items()}
+    return by_name | extra | {f"params.{name}": tensor for name, tensor in call.params.items()}
 
 
 def _with_leaves(call: Call, leaves: Mapping[str, Tensor]) -> Call:

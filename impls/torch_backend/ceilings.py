@@ -23,5 +23,5 @@ def ceiling(kind: str, dtype: str, size: int, device: str) -> Callable[[], Any] 
         copied = torch.empty_like(source)
         return lambda: copied.copy_(source)
     numbers = torch.rand(size, generator=generator).mul(-8).to(device, kind_of)
-    found = torch.empty_like(numbers)
-    return lambda: torch.exp(numbers, out=found)
+    exponentials = torch.empty_like(numbers)
+    return lambda: torch.exp(numbers, out=exponentials)

@@ -18,6 +18,8 @@ from attnbench.api import AttentionOutput, Capabilities, implementation
 from attnbench.impls.torch_backend.allowed import allowed_keys
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+
     from attnbench.api import Call
 
 LEARNED = Capabilities(
@@ -33,10 +35,12 @@ LEARNED = Capabilities(
 
 
 class SumOverUnits(torch.autograd.Function):
-    """Σ_a v_a · tanh(query_a + key_a), (B, Hq, Tq, S), of (Da, B, Hq, Tq), (Da, B, Hq, S) and v (Da, Hq)."""
+    """Σ_a v_a · tanh(query_a + key_a), the sum over hidden units."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, v: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, query: Float[Tensor, "Da B Hq Tq"], key: Float[Tensor, "Da B Hq S"], v: Float[Tensor, "Da Hq"]
+    ) -> Float[Tensor, "B Hq Tq S"]:
         """Unit by unit, into one tensor."""
         ctx.save_for_backward(query, key, v)
         scores = query.new_zeros(*query.shape[1:], key.shape[3])
@@ -46,7 +50,9 @@ class SumOverUnits(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(
+        ctx: Any, *cotangents: Float[Tensor, "B Hq Tq S"]
+    ) -> tuple[Float[Tensor, "Da B Hq Tq"], Float[Tensor, "Da B Hq S"], Float[Tensor, "Da Hq"]]:
         """Unit by unit, each activation computed again."""
         (d_scores,) = cotangents
         query, key, v = ctx.saved_tensors
@@ -59,14 +65,16 @@ class SumOverUnits(torch.autograd.Function):
         return d_query, d_key, d_v
 
 
-def activation(of_query: Tensor, of_key: Tensor) -> Tensor:
-    """tanh(query_a + key_a) of one hidden unit, (B, Hq, Tq, S)."""
+def activation(of_query: Float[Tensor, "B Hq Tq"], of_key: Float[Tensor, "B Hq S"]) -> Float[Tensor, "B Hq Tq S"]:
+    """tanh(query_a + key_a) of one hidden unit."""
     return (of_query[..., :, None] + of_key[..., None, :]).tanh_()
 
 
 @implementation("torch/chunked", LEARNED)
-def attend(q: Tensor, k: Tensor, v: Tensor, call: Call) -> AttentionOutput:
-    """Attend: q (B, Hq, Tq, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv), computed in float32 (float64 in float64)."""
+def attend(
+    q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], v: Float[Tensor, "B Hkv S Dv"], call: Call
+) -> AttentionOutput:
+    """Attend, computed in float32 (float64 in float64)."""
     dtype = q.dtype
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     params = {name: param.to(wide) for name, param in call.params.items()}
@@ -82,26 +90,31 @@ def attend(q: Tensor, k: Tensor, v: Tensor, call: Call) -> AttentionOutput:
     return AttentionOutput(output.to(dtype), lse=lse if call.wants("lse") else None)
 
 
-def scores_of(q: Tensor, k: Tensor, score: str, params: dict[str, Tensor]) -> Tensor:
-    """The score of every query and key before the scale, (B, Hq, Tq, S)."""
+def scores_of(
+    q: Float[Tensor, "B Hq Tq D"],
+    k: Float[Tensor, "B Hkv S D"],
+    score: str,
+    params: dict[str, Float[Tensor, " ..."]],
+) -> Float[Tensor, "B Hq Tq S"]:
+    """The score of every query and key before the scale."""
     if score in ("dot", "general"):
-        asked = q @ params["W"] if score == "general" else q
-        shared = asked.reshape(q.shape[0], k.shape[1], -1, k.shape[3]) @ k.mT
+        query = q @ params["W"] if score == "general" else q
+        shared = query.reshape(q.shape[0], k.shape[1], -1, k.shape[3]) @ k.mT
         return shared.reshape(*q.shape[:3], k.shape[2])
     d = q.shape[-1]
-    own = k.repeat_interleave(q.shape[1] // k.shape[1], 1)  # the keys' weights differ between query heads of a group
+    keys = k.repeat_interleave(q.shape[1] // k.shape[1], 1)  # the keys' weights differ between query heads of a group
     to_query = params["W"][:, :d] if score == "concat" else params["Wq"]
     to_key = params["W"][:, d:] if score == "concat" else params["Wk"]
     query = q @ to_query if score == "concat" else q @ to_query + params["b"][:, None, :]
     unit_weights = params["v"].expand(q.shape[1], -1)
     # One hidden unit after the other, each in one piece of memory.
-    units = (x.movedim(-1, 0).contiguous() for x in (query, own @ to_key, unit_weights))
+    units = (x.movedim(-1, 0).contiguous() for x in (query, keys @ to_key, unit_weights))
     summed: Tensor = SumOverUnits.apply(*units)  # type: ignore[no-untyped-call]
     return summed
 
 
-def softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """P and lse (B, Hq, Tq); a row without keys has no weight, and −inf."""
+def softmax(logits: Float[Tensor, "B Hq Tq S"]) -> tuple[Float[Tensor, "B Hq Tq S"], Float[Tensor, "B Hq Tq"]]:
+    """P and lse; a row without keys has no weight, and −inf."""
     row_max = logits.detach().amax(-1, keepdim=True)
     shift = row_max.masked_fill(row_max.isneginf(), 0.0)
     terms = (logits - shift).exp()

@@ -19,6 +19,8 @@ from attnbench.impls.torch_backend.allowed import alibi, allowed_keys
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from jaxtyping import Bool, Float, Shaped
+
     from attnbench.api import Call
 
 EVERYTHING = Capabilities(
@@ -47,8 +49,10 @@ EVERYTHING = Capabilities(
 
 
 @implementation("torch/naive", EVERYTHING)
-def attend(q: Tensor, k: Tensor, v: Tensor, call: Call) -> AttentionOutput:
-    """Attend as the spec says it: q (B, Hq, Tq, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv)."""
+def attend(
+    q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], v: Float[Tensor, "B Hkv S Dv"], call: Call
+) -> AttentionOutput:
+    """Attend as the spec says it."""
     dtype = q.dtype
     q, k, v, call = in_wide_precision(q, k, v, call)
     allowed = allowed_keys(call, q.device)
@@ -71,11 +75,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, call: Call) -> AttentionOutput:
     return AttentionOutput(output.to(dtype), **{name: a for name, a in stages.items() if call.wants(name)})
 
 
-def in_wide_precision(q: Tensor, k: Tensor, v: Tensor, call: Call) -> tuple[Tensor, Tensor, Tensor, Call]:
+def in_wide_precision(
+    q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], v: Float[Tensor, "B Hkv S Dv"], call: Call
+) -> tuple[Float[Tensor, "B Hq Tq D"], Float[Tensor, "B Hkv S D"], Float[Tensor, "B Hkv S Dv"], Call]:
     """Every floating operand in float64 if q is float64, else in float32."""
     wide = torch.float64 if q.dtype == torch.float64 else torch.float32
 
-    def widen(array: Tensor) -> Tensor:
+    def widen(array: Shaped[Tensor, " *axes"]) -> Shaped[Tensor, " *axes"]:
         return array.to(wide) if array.is_floating_point() else array
 
     return widen(q), widen(k), widen(v), call.map_arrays(widen)
@@ -84,7 +90,12 @@ def in_wide_precision(q: Tensor, k: Tensor, v: Tensor, call: Call) -> tuple[Tens
 # Queries and keys outside A
 
 
-def without_the_unseen(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+def without_the_unseen(
+    q: Float[Tensor, "B Hq Tq D"],
+    k: Float[Tensor, "B Hkv S D"],
+    v: Float[Tensor, "B Hkv S Dv"],
+    allowed: Bool[Tensor, "#B #Hq Tq S"] | None,
+) -> tuple[Float[Tensor, "B Hq Tq D"], Float[Tensor, "B Hkv S D"], Float[Tensor, "B Hkv S Dv"]]:
     """Zeros for the queries that see no key and the keys that no query sees.
 
     What lies outside A does not exist: a NaN there must not reach anything, and 0 · NaN would, in the backward pass.
@@ -101,23 +112,29 @@ def without_the_unseen(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) 
 # Scores
 
 
-def grouped(x: Tensor, kv_heads: int) -> Tensor:
-    """(B, Hq, T, n) as (B, Hkv, group · T, n): the query heads of a group stand together, and no key is copied."""
+def grouped(x: Shaped[Tensor, "B Hq T n"], kv_heads: int) -> Shaped[Tensor, "B Hkv group_T n"]:
+    """The query heads of a group side by side, as more rows of one head: no key is copied."""
     return x.reshape(x.shape[0], kv_heads, -1, x.shape[3])
 
 
-def dot(q: Tensor, k: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-    """Score q·k (Vaswani 2017), (B, Hq, Tq, S)."""
+def dot(
+    q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], params: Mapping[str, Float[Tensor, " ..."]]
+) -> Float[Tensor, "B Hq Tq S"]:
+    """Score q·k (Vaswani 2017)."""
     del params
     return (grouped(q, k.shape[1]) @ k.mT).reshape(*q.shape[:3], k.shape[2])
 
 
-def general(q: Tensor, k: Tensor, params: Mapping[str, Tensor]) -> Tensor:
+def general(
+    q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], params: Mapping[str, Float[Tensor, " ..."]]
+) -> Float[Tensor, "B Hq Tq S"]:
     """Score q W kᵀ (Luong 2015)."""
     return dot(q @ params["W"], k, params)
 
 
-def additive(q: Tensor, k: Tensor, params: Mapping[str, Tensor]) -> Tensor:
+def additive(
+    q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], params: Mapping[str, Float[Tensor, " ..."]]
+) -> Float[Tensor, "B Hq Tq S"]:
     """Score v·tanh(q W_q + k W_k + b) (Bahdanau 2014); holds a (B, Hq, Tq, S, Da) tensor."""
     keys = k.repeat_interleave(q.shape[1] // k.shape[1], 1)  # W_k differs between the query heads of a group
     query_part = q @ params["Wq"] + params["b"][:, None, :]
@@ -126,19 +143,23 @@ def additive(q: Tensor, k: Tensor, params: Mapping[str, Tensor]) -> Tensor:
     return torch.einsum("bhtsa,ha->bhts", features, params["v"].expand(q.shape[1], -1))
 
 
-def concat(q: Tensor, k: Tensor, params: Mapping[str, Tensor]) -> Tensor:
+def concat(
+    q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], params: Mapping[str, Float[Tensor, " ..."]]
+) -> Float[Tensor, "B Hq Tq S"]:
     """Score v·tanh(W [q; k]) (Luong 2015): additive with W = [W_q; W_k] and b = 0."""
     w, v = params["W"], params["v"]
     d = q.shape[-1]
     return additive(q, k, {"Wq": w[:, :d], "Wk": w[:, d:], "b": torch.zeros_like(v), "v": v})
 
 
-def cosine(q: Tensor, k: Tensor, params: Mapping[str, Tensor]) -> Tensor:
+def cosine(
+    q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], params: Mapping[str, Float[Tensor, " ..."]]
+) -> Float[Tensor, "B Hq Tq S"]:
     """Score cos(q, k) · temperature."""
     return dot(unit(q), unit(k), params) * params["temperature"][:, None, None]
 
 
-def unit(x: Tensor) -> Tensor:
+def unit(x: Float[Tensor, "B H T D"]) -> Float[Tensor, "B H T D"]:
     """Normalise x / max(‖x‖, 1e-12) without overflow or underflow of the squares.
 
     After division by the largest element (or the floor, if that is larger) the norm is at least 1, unless x is below
@@ -159,7 +180,12 @@ SCORE: dict[str, Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]] = {
 }
 
 
-def scaled_scores(q: Tensor, k: Tensor, call: Call, allowed: Tensor | None) -> Tensor:
+def scaled_scores(
+    q: Float[Tensor, "B Hq Tq D"],
+    k: Float[Tensor, "B Hkv S D"],
+    call: Call,
+    allowed: Bool[Tensor, "#B #Hq Tq S"] | None,
+) -> Float[Tensor, "B Hq Tq S"]:
     """The score of q_i and k_j times the scale, computed for every key, allowed or not."""
     scores = SCORE[call.spec.score](q, k, call.params)
     if call.spec.unscaled:
@@ -170,8 +196,10 @@ def scaled_scores(q: Tensor, k: Tensor, call: Call, allowed: Tensor | None) -> T
     return scores * scale
 
 
-def log_of_count(scores: Tensor, allowed: Tensor | None) -> Tensor | float:
-    """ln(max(n_i, 2)) with n_i the size of A_i, (B or 1, Hq or 1, Tq, 1)."""
+def log_of_count(
+    scores: Float[Tensor, "B Hq Tq S"], allowed: Bool[Tensor, "#B #Hq Tq S"] | None
+) -> Float[Tensor, "#B #Hq Tq 1"] | float:
+    """ln(max(n_i, 2)) with n_i the size of A_i."""
     if allowed is None:
         return math.log(max(scores.shape[-1], 2))
     return allowed.sum(-1, keepdim=True).clamp_min(2).to(scores.dtype).log()
@@ -180,25 +208,29 @@ def log_of_count(scores: Tensor, allowed: Tensor | None) -> Tensor | float:
 # From scores to the output
 
 
-def cap(scores: Tensor, call: Call) -> Tensor:
+def cap(scores: Float[Tensor, "B Hq Tq S"], call: Call) -> Float[Tensor, "B Hq Tq S"]:
     """Softcap c · tanh(s / c) (Gemma 2), before bias and mask."""
     c = call.spec.softcap
     return scores if c is None else c * torch.tanh(scores / c)
 
 
-def add_biases(capped: Tensor, call: Call) -> Tensor:
+def add_biases(capped: Float[Tensor, "B Hq Tq S"], call: Call) -> Float[Tensor, "B Hq Tq S"]:
     """The given bias, and ALiBi's −slope · abs(p_i − j) (Press 2021)."""
     logits = capped if call.bias is None else capped + call.bias
     return logits if call.slopes is None else logits + alibi(call, capped.device)
 
 
-def restrict(logits: Tensor, allowed: Tensor | None) -> Tensor:
+def restrict(
+    logits: Float[Tensor, "B Hq Tq S"], allowed: Bool[Tensor, "#B #Hq Tq S"] | None
+) -> Float[Tensor, "B Hq Tq S"]:
     """−inf outside A."""
     return logits if allowed is None else torch.where(allowed, logits, -math.inf)
 
 
-def softmax(logits: Tensor, allowed: Tensor | None, call: Call) -> tuple[Tensor, Tensor, Tensor]:
-    """P (B, Hq, Tq, S), lse (B, Hq, Tq), and which rows have a key at all (B, Hq, Tq, 1).
+def softmax(
+    logits: Float[Tensor, "B Hq Tq S"], allowed: Bool[Tensor, "#B #Hq Tq S"] | None, call: Call
+) -> tuple[Float[Tensor, "B Hq Tq S"], Float[Tensor, "B Hq Tq"], Bool[Tensor, "B Hq Tq 1"]]:
+    """P, lse, and which rows have a key at all.
 
     Every logarithm and quotient is of a substitute where the row has nothing to sum, so that the backward pass meets
     no undefined number either. The maximum is a constant for autograd: P and lse do not depend on it.
@@ -221,8 +253,13 @@ def softmax(logits: Tensor, allowed: Tensor | None, call: Call) -> tuple[Tensor,
     return terms / total, lse.squeeze(-1), alive
 
 
-def weighted_sum(weights: Tensor, v: Tensor, call: Call, allowed: Tensor | None) -> Tensor:
-    """Σ over A of P · keep / (1 − dropout) · v, (B, Hq, Tq, Dv)."""
+def weighted_sum(
+    weights: Float[Tensor, "B Hq Tq S"],
+    v: Float[Tensor, "B Hkv S Dv"],
+    call: Call,
+    allowed: Bool[Tensor, "#B #Hq Tq S"] | None,
+) -> Float[Tensor, "B Hq Tq Dv"]:
+    """Σ over A of P · keep / (1 − dropout) · v."""
     kept = weights if call.keep is None else weights * call.keep / (1.0 - call.spec.dropout)
     if allowed is None or not (missing := v.isnan()).any():
         return values_of_groups(kept, v)
@@ -233,6 +270,8 @@ def weighted_sum(weights: Tensor, v: Tensor, call: Call, allowed: Tensor | None)
     return output + torch.where(reached, math.nan, 0.0) * weights[..., :1]
 
 
-def values_of_groups(weights: Tensor, v: Tensor) -> Tensor:
-    """Weights (B, Hq, Tq, S) times the values of each head's group (B, Hkv, S, Dv)."""
+def values_of_groups(
+    weights: Float[Tensor, "B Hq Tq S"], v: Float[Tensor, "B Hkv S Dv"]
+) -> Float[Tensor, "B Hq Tq Dv"]:
+    """The weights times the values of each head's group."""
     return (grouped(weights, v.shape[1]) @ v).reshape(*weights.shape[:3], v.shape[3])

@@ -20,6 +20,8 @@ from attnbench.api import Capabilities, Limit, Precision, implementation
 from attnbench.impls.torch_backend.allowed import alibi, allowed_keys, sees_the_end
 
 if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Shaped
+
     from attnbench.api import Call
 
 NOT_IN_THE_MASK = "scaled_dot_product_attention computes the logits inside, and an added mask cannot express it"
@@ -109,24 +111,30 @@ ON_GPU = {"cuda": replace(MATH, slopes=False, lacks=GPU_LACKS, precision=GPU_PRE
 
 
 # Either kernel may be chosen: the longer chain of the one, the coarser arithmetic of the other.
-CHOOSING = replace(MATH, precision={dtype: replace(one, chain=None) for dtype, one in BLOCKED.items()})
+CHOOSING = replace(MATH, precision={dtype: replace(precision, chain=None) for dtype, precision in BLOCKED.items()})
 
 
 @implementation("torch/sdpa", CHOOSING, on=ON_GPU)
-def sdpa(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+def sdpa(
+    q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], v: Float[Tensor, "B Hkv S Dv"], call: Call
+) -> Float[Tensor, "B Hq Tq Dv"]:
     """PyTorch's own choice of kernel: on the CPU flash, or math where D ≠ Dv or the bias needs a gradient."""
     return attend(q, k, v, call)
 
 
 @implementation("torch/sdpa-math", MATH, on={"cuda": replace(MATH, slopes=False, lacks=GPU_LACKS)})
-def sdpa_math(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+def sdpa_math(
+    q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], v: Float[Tensor, "B Hkv S Dv"], call: Call
+) -> Float[Tensor, "B Hq Tq Dv"]:
     """The unfused kernel, which stores the whole matrix of weights."""
     with sdpa_kernel(SDPBackend.MATH):
         return attend(q, k, v, call)
 
 
 @implementation("torch/sdpa-flash", FLASH, on={"cuda": FLASH_GPU})
-def sdpa_flash(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+def sdpa_flash(
+    q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], v: Float[Tensor, "B Hkv S Dv"], call: Call
+) -> Float[Tensor, "B Hq Tq Dv"]:
     """The blocked kernel with an online softmax (Dao 2022); it takes one head size, so the smaller one is padded."""
     width, wanted = max(q.shape[3], v.shape[3]), v.shape[3]
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
@@ -135,21 +143,27 @@ def sdpa_flash(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
 
 
 @implementation("torch/sdpa-efficient", FUSED_GPU)
-def sdpa_efficient(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+def sdpa_efficient(
+    q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], v: Float[Tensor, "B Hkv S Dv"], call: Call
+) -> Float[Tensor, "B Hq Tq Dv"]:
     """The memory-efficient kernel of xFormers (Rabe and Staats 2021); on the GPU only."""
     with sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION):
         return attend(in_rows(q), in_rows(k), in_rows(v), call)
 
 
 @implementation("torch/sdpa-cudnn", FUSED_GPU)
-def sdpa_cudnn(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+def sdpa_cudnn(
+    q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], v: Float[Tensor, "B Hkv S Dv"], call: Call
+) -> Float[Tensor, "B Hq Tq Dv"]:
     """The kernel of cuDNN; on the GPU only."""
     with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
         return attend(in_rows(q), in_rows(k), in_rows(v), call)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
-    """Attend with whatever kernel is allowed now: q (B, Hq, Tq, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv).
+def attend(
+    q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], v: Float[Tensor, "B Hkv S Dv"], call: Call
+) -> Float[Tensor, "B Hq Tq Dv"]:
+    """Attend with whatever kernel is allowed now.
 
     ``enable_gqa`` rather than expanded keys: the CPU flash kernel then shares them between the heads of a group (with
     4,096 keys, one query and groups of 4 that took 0.5 ms instead of 2.2 ms); the math kernel copies them either way.
@@ -179,7 +193,9 @@ def only_causal(call: Call) -> bool:
     return top_left and not sees_the_end(call) and spec.window is None and all(a is None for a in others)
 
 
-def mask_of(call: Call, allowed: Tensor | None, q: Tensor) -> Tensor | None:
+def mask_of(
+    call: Call, allowed: Bool[Tensor, "#B #Hq Tq S"] | None, q: Float[Tensor, "B Hq Tq D"]
+) -> Shaped[Tensor, "#B #Hq #Tq #S"] | None:
     """A bool mask (True attends), or where there is a bias a float one with −inf outside A; ``None`` if neither.
 
     On the CPU a float32 mask goes with 16-bit inputs, so that distances and sums of biases are not rounded.
@@ -193,16 +209,18 @@ def mask_of(call: Call, allowed: Tensor | None, q: Tensor) -> Tensor | None:
     return added if allowed is None else torch.where(allowed, added, -math.inf)
 
 
-def zero_where_nothing_is_allowed(output: Tensor, allowed: Tensor | None) -> Tensor:
+def zero_where_nothing_is_allowed(
+    output: Float[Tensor, "B Hq Tq Dv"], allowed: Bool[Tensor, "#B #Hq Tq S"] | None
+) -> Float[Tensor, "B Hq Tq Dv"]:
     """PyTorch's kernels give 0 there by themselves, but an undefined cotangent would still come through."""
     return output if allowed is None else torch.where(allowed.any(-1, keepdim=True), output, 0.0)
 
 
-def padded(x: Tensor, width: int) -> Tensor:
+def padded(x: Float[Tensor, "B H T n"], width: int) -> Float[Tensor, "B H T width"]:
     """With zeros up to a head size of ``width``: they change no score, and add columns of zeros to the output."""
     return x if x.shape[3] == width else pad(x, (0, width - x.shape[3]))
 
 
-def in_rows(x: Tensor) -> Tensor:
+def in_rows(x: Float[Tensor, " *axes"]) -> Float[Tensor, " *axes"]:
     """With the elements of each row side by side: the fused kernels take no others."""
     return x if x.stride(-1) == 1 else x.contiguous()

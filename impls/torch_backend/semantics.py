@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,19 +15,22 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from attnbench.api.backends import NativeKernel
 
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+
 Result = Tensor | tuple[Tensor, Tensor]
 
 
 def sdpa(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
+    q: Float[Tensor, "B Hq Tq D"],
+    k: Float[Tensor, "B Hkv S D"],
+    v: Float[Tensor, "B Hkv S Dv"],
     *,
     kernel: SDPBackend | None = None,
-    mask: Tensor | None = None,
-    bias: Tensor | None = None,
+    mask: Bool[Tensor, "Tq S"] | None = None,
+    bias: Float[Tensor, "Tq S"] | None = None,
     causal: bool = False,
-) -> Tensor:
+) -> Float[Tensor, "B Hq Tq Dv"]:
     """``torch.nn.functional.scaled_dot_product_attention``, free to choose or held to one kernel."""
     both = bias if mask is None else mask
     grouped = q.shape[1] != k.shape[1]
@@ -36,7 +39,14 @@ def sdpa(
         return scaled_dot_product_attention(q, k, v, attn_mask=both, is_causal=causal, enable_gqa=grouped)
 
 
-def flash_for_cpu(q: Tensor, k: Tensor, v: Tensor, *, lse: bool = False, **options: Any) -> Result:
+def flash_for_cpu(
+    q: Float[Tensor, "B Hq Tq D"],
+    k: Float[Tensor, "B Hkv S D"],
+    v: Float[Tensor, "B Hkv S Dv"],
+    *,
+    lse: bool = False,
+    **options: Any,
+) -> Result:
     """The flash kernel; its lse by the operator that the public function calls and drops it from."""
     if not lse:
         return sdpa(q, k, v, kernel=SDPBackend.FLASH_ATTENTION, **options)
@@ -49,15 +59,15 @@ def flash_for_cpu(q: Tensor, k: Tensor, v: Tensor, *, lse: bool = False, **optio
 
 
 def multihead(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
+    q: Float[Tensor, "B Hq Tq D"],
+    k: Float[Tensor, "B Hkv S D"],
+    v: Float[Tensor, "B Hkv S Dv"],
     *,
     weights: bool,
-    mask: Tensor | None = None,
-    bias: Tensor | None = None,
+    mask: Bool[Tensor, "Tq S"] | None = None,
+    bias: Float[Tensor, "Tq S"] | None = None,
     causal: bool = False,
-) -> Tensor:
+) -> Float[Tensor, "B Hq Tq Dv"]:
     """``torch.nn.MultiheadAttention`` with identities for its projections."""
     heads, width = q.shape[1], q.shape[1] * q.shape[3]
     module = torch.nn.MultiheadAttention(width, heads, bias=False, batch_first=True, device=q.device, dtype=q.dtype)
@@ -71,12 +81,12 @@ def multihead(
 
 
 def flex(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
+    q: Float[Tensor, "B Hq Tq D"],
+    k: Float[Tensor, "B Hkv S D"],
+    v: Float[Tensor, "B Hkv S Dv"],
     *,
-    mask: Tensor | None = None,
-    bias: Tensor | None = None,
+    mask: Bool[Tensor, "Tq S"] | None = None,
+    bias: Float[Tensor, "Tq S"] | None = None,
     lse: bool = False,
 ) -> Result:
     """``torch.nn.attention.flex_attention``, eager: the mask by a ``BlockMask``, the bias by a ``score_mod``."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
 PAD = 8  # elements between two rows
 
 
-def laid_out(tensor: Tensor, layout: str) -> Tensor:
+def laid_out(tensor: Shaped[Tensor, " *axes"], layout: str) -> Shaped[Tensor, " *axes"]:
     """A view of other memory with the same shape and values."""
     return LAYOUTS[layout](tensor)
 

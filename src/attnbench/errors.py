@@ -10,7 +10,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
 EXIT_OK = 0
 EXIT_GATE_FAILED = 1
@@ -56,15 +56,15 @@ class UndeliveredError(UnsupportedError):
 
 
 class UncountedError(UnsupportedError):
-    """A framework whose threads cannot be counted: it cannot be held to a number of them, and no kernel is wrong."""
+    """A framework whose threads cannot be counted, and so not held to a number. No kernel is at fault."""
 
 
-# What is not a kernel's own word.
+# Kinds of UnsupportedError that the harness raises about a kernel: with these the kernel has not refused anything.
 NOT_ITS_OWN = (NotDeclaredError, UndeliveredError, UncountedError)
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether an error is a kernel's own word that it does not take a call."""
+    """Whether an error was raised by a kernel itself, to say that it does not take a call."""
     return isinstance(error, UnsupportedError) and not isinstance(error, NOT_ITS_OWN)
 
 
@@ -106,8 +106,8 @@ class NothingSelectedError(UsageError):
 
 def worst_exit(codes: Iterable[int]) -> int:
     """The one exit status that stands for several, by ``EXIT_PRECEDENCE``."""
-    found = set(codes) or {EXIT_OK}
-    return next(code for code in EXIT_PRECEDENCE if code in found)
+    several = set(codes) or {EXIT_OK}
+    return next(code for code in EXIT_PRECEDENCE if code in several)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -122,7 +122,7 @@ def not_one_of(what: str, name: object, known: Iterable[str]) -> str:
     return f"{what} {name!r} is not one of {', '.join(known)}{suggest(str(name), known)}"
 
 
-def check_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+def check_known(what: str, names: Iterable[str], known: Collection[str]) -> None:
     """Raise ``UsageError`` for a name of a dtype, a feature, a device that is none."""
     for name in names:
         if name not in known:

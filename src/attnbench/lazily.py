@@ -11,8 +11,8 @@ from typing import Any
 def loader(module: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     """The ``__getattr__`` of a module: ``homes`` maps each of its lazy names to the module that defines it.
 
-    A name that ends its home and is not defined in it (``layouts`` of ``attention.layouts``) is that module itself.
-    What has been loaded stays.
+    A name can stand for the module itself: ``layouts`` with the home ``attention.layouts``, where nothing of that name
+    is defined. What has been loaded stays.
     """
 
     def load(name: str) -> Any:

@@ -17,8 +17,8 @@ from attnbench.errors import SpecError
 Release = tuple[int, ...]
 
 COMPARED: Mapping[str, Callable[[Release, Release], bool]] = {">=": ge, "<=": le, ">": gt, "<": lt, "==": eq}
-ONE = r"(>=|<=|==|<|>)\s*(\d+(?:\.\d+)*)"
-RANGE = re.compile(rf"\s*([A-Za-z][\w.-]*)\s*({ONE}(?:\s*,\s*{ONE})*)\s*")
+BOUND = r"(>=|<=|==|<|>)\s*(\d+(?:\.\d+)*)"
+RANGE = re.compile(rf"\s*([A-Za-z][\w.-]*)\s*({BOUND}(?:\s*,\s*{BOUND})*)\s*")
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,18 @@ class Range:
 
 def parse(text: str) -> Range:
     """A range from its text, as pip writes it; ``SpecError`` for anything else."""
-    found = RANGE.fullmatch(text)
-    if found is None:
+    match = RANGE.fullmatch(text)
+    if match is None:
         msg = f"{text!r} is no range of versions; write a package and its bounds, such as 'jax>=0.8,<0.13'"
         raise SpecError(msg)
-    bounds = re.findall(ONE, found[2])
-    return Range(found[1], tuple((sign, release_of(number)) for sign, number in bounds))
+    bounds = re.findall(BOUND, match[2])
+    return Range(match[1], tuple((sign, release_of(number)) for sign, number in bounds))
 
 
 def release_of(number: str) -> Release:
     """The numbers of a release: (0, 13, 0) of 0.13.0.dev1+cpu."""
-    found = re.match(r"\d+(?:\.\d+)*", number)
-    return tuple(map(int, found[0].split("."))) if found else ()
+    match = re.match(r"\d+(?:\.\d+)*", number)
+    return tuple(map(int, match[0].split("."))) if match else ()
 
 
 def installed(package: str) -> str | None:
@@ -61,12 +61,12 @@ def is_here(text: str) -> bool:
     """Whether the version that is installed is in a range; an empty text is every version."""
     if not text:
         return True
-    asked = parse(text)
-    here = installed(asked.package)
-    return here is not None and asked.holds(release_of(here))
+    versions = parse(text)
+    number = installed(versions.package)
+    return number is not None and versions.holds(release_of(number))
 
 
-def _as_long(one: Release, other: Release) -> tuple[Release, Release]:
+def _as_long(first: Release, second: Release) -> tuple[Release, Release]:
     """Both with as many numbers: 0.13 is 0.13.0."""
-    most = max(len(one), len(other))
-    return one + (0,) * (most - len(one)), other + (0,) * (most - len(other))
+    most = max(len(first), len(second))
+    return first + (0,) * (most - len(first)), second + (0,) * (most - len(second))

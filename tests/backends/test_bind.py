@@ -126,7 +126,7 @@ def test_an_answer_kept_from_the_first_call_is_seen_in_jax_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "phrase"),
     [
         (lambda case: case.with_problem(Tq=8, S=8), "q is float32(2, 4, 8, 4) and was float32(2, 4, 9, 4)"),
         (lambda case: case.with_problem(dtype="float16"), "dtype is float16 and was float32"),
@@ -137,11 +137,11 @@ def test_an_answer_kept_from_the_first_call_is_seen_in_jax_too() -> None:
         (lambda case: replace(case, outputs=()), "outputs is ()"),
     ],
 )
-def test_inputs_of_another_kind_are_refused_by_name(change: Any, told: str) -> None:
+def test_inputs_of_another_kind_are_refused_by_name(change: Any, phrase: str) -> None:
     backend, kernel = resolve("numpy/naive")
     with pytest.raises(AttnbenchError) as error:
         bind_case(backend, kernel, CASE).on(inputs_of(change(CASE)))
-    assert told in str(error.value)
+    assert phrase in str(error.value)
 
 
 def test_a_binding_holds_its_arrays_and_what_is_bound_does_not() -> None:

@@ -189,21 +189,21 @@ def test_a_kernel_that_takes_all_memory_for_contiguous_is_wrong_and_told_why(lay
     kernel, case = replace(naive, attend=attend), replace(case_of(layout), phase="forward")
     assert trial(backend, kernel, case.in_contiguous_memory()).status == "ok"
     assert trial(backend, kernel, case).status == "wrong"
-    found = diagnose(backend, kernel, case)
+    diagnosis = diagnose(backend, kernel, case)
     whose = "k" if layout == "expanded" else "q"
-    assert found.sentence() == f"layout: right in contiguous memory, wrong where {whose} {TOLD[layout]}"
+    assert diagnosis.sentence() == f"layout: right in contiguous memory, wrong where {whose} {TOLD[layout]}"
 
 
 def test_the_array_is_named_whose_layout_it_is() -> None:
     backend, naive = resolve("numpy/naive")
-    own: Any = naive.vjp
+    naive_vjp: Any = naive.vjp
 
     def vjp(q: Any, k: Any, v: Any, call: Any, d_output: Any, d_lse: Any) -> Any:
         as_it_is = np.ravel(d_output, order="K").reshape(d_output.shape)
-        return own(q, k, v, call, as_it_is, d_lse)
+        return naive_vjp(q, k, v, call, as_it_is, d_lse)
 
-    found = diagnose(backend, replace(naive, vjp=vjp), case_of("transposed"))
-    assert found.sentence() == f"layout: right in contiguous memory, wrong where d_output {TOLD['transposed']}"
+    diagnosis = diagnose(backend, replace(naive, vjp=vjp), case_of("transposed"))
+    assert diagnosis.sentence() == f"layout: right in contiguous memory, wrong where d_output {TOLD['transposed']}"
 
 
 def test_what_is_wrong_in_contiguous_memory_too_is_no_fault_of_the_layout() -> None:

@@ -53,20 +53,20 @@ def _column(matrix: Nested, j: int) -> Nested:
 
 def score(name: str, q: Nested, k: Nested, params: dict[str, Nested], h: int) -> Any:
     """One score of one query and one key, before the scale."""
-    own = {n: _head(p, h) for n, p in params.items()}
+    of_head = {n: _head(p, h) for n, p in params.items()}
     if name == "dot":
         return _dot(q, k)
     if name == "general":
-        return mp.fsum(q[a] * own["W"][a][b] * k[b] for a in range(len(q)) for b in range(len(k)))
+        return mp.fsum(q[a] * of_head["W"][a][b] * k[b] for a in range(len(q)) for b in range(len(k)))
     if name == "cosine":
         norms = [max(mp.sqrt(_dot(x, x)), mp.mpf("1e-12")) for x in (q, k)]
-        return own["temperature"] * _dot(q, k) / (norms[0] * norms[1])
+        return of_head["temperature"] * _dot(q, k) / (norms[0] * norms[1])
     total = mp.mpf(0)
-    for a, weight in enumerate(own["v"]):
+    for a, weight in enumerate(of_head["v"]):
         if name == "additive":
-            inside = _dot(q, _column(own["Wq"], a)) + _dot(k, _column(own["Wk"], a)) + own["b"][a]
+            inside = _dot(q, _column(of_head["Wq"], a)) + _dot(k, _column(of_head["Wk"], a)) + of_head["b"][a]
         else:
-            inside = _dot(q + k, _column(own["W"], a))
+            inside = _dot(q + k, _column(of_head["W"], a))
         total += weight * mp.tanh(inside)
     return total
 
@@ -83,9 +83,9 @@ def attention(spec: AttentionSpec, given: Operands, nested: dict[str, Nested]) -
     for b in range(len(q)):
         rows: dict[str, Nested] = {name: [] for name in names}
         for h in range(len(q[0])):
-            one = _one_head(spec, given, nested, (q[b][h], k[b], v[b]), params, b, h)
+            row = _one_head(spec, given, nested, (q[b][h], k[b], v[b]), params, b, h)
             for name in names:
-                rows[name].append(one[name])
+                rows[name].append(row[name])
         for name in names:
             result[name].append(rows[name])
     return result
@@ -200,13 +200,13 @@ def gradients(
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Central differences with a step of 1e-15 in 50 digits: 30 digits of the derivative, of every float operand."""
     nested = lifted(given)
-    found = {}
+    grads = {}
     for name, array in nested.items():
         grad = np.zeros(lower(array).shape)
         for index in np.ndindex(grad.shape):
             grad[index] = float(_derivative(spec, given, nested, name, index, d_output, d_lse))
-        found[name] = grad
-    return found
+        grads[name] = grad
+    return grads
 
 
 def _derivative(

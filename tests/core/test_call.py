@@ -175,18 +175,18 @@ def test_unknown_outputs_and_operands() -> None:
     ],
 )  # fmt: skip
 def test_cotangents_must_fit(d_output: Any, d_lse: Any, phrase: str) -> None:
-    one = plain()
+    operands = plain()
     with pytest.raises(SpecError) as caught:
-        attnbench.vjp(one.q, one.k, one.v, d_output, d_lse)
+        attnbench.vjp(operands.q, operands.k, operands.v, d_output, d_lse)
     assert phrase in str(caught.value)
 
 
 def test_d_lse_of_16_bit_inputs_is_float32() -> None:
-    one = [a.astype(ml_dtypes.bfloat16) for a in (plain().q, plain().k, plain().v)]
+    halves = [a.astype(ml_dtypes.bfloat16) for a in (plain().q, plain().k, plain().v)]
     d_output = zeros(B, HQ, TQ, DV, dtype=ml_dtypes.bfloat16)
-    assert attnbench.vjp(*one, d_output, zeros(B, HQ, TQ))["k"].dtype == ml_dtypes.bfloat16
+    assert attnbench.vjp(*halves, d_output, zeros(B, HQ, TQ))["k"].dtype == ml_dtypes.bfloat16
     with pytest.raises(SpecError, match="d_lse is float32"):
-        attnbench.vjp(*one, d_output, zeros(B, HQ, TQ, dtype=ml_dtypes.bfloat16))
+        attnbench.vjp(*halves, d_output, zeros(B, HQ, TQ, dtype=ml_dtypes.bfloat16))
 
 
 # What comes out of good operands

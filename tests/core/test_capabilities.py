@@ -65,8 +65,8 @@ CORNERS = replace(ALL, alignments=("top_left", "bottom_right"))
 def test_where_queries_may_stand(
     can: Capabilities, sizes: dict[str, int], operands: tuple[str, ...], spec: dict[str, Any], why: str | None
 ) -> None:
-    found = missing(can, sizes, *operands, **spec)
-    assert found is None if why is None else found is not None and why in found
+    reason = missing(can, sizes, *operands, **spec)
+    assert reason is None if why is None else reason is not None and why in reason
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,13 @@ def test_what_every_call_must_be(name: str, taken: Any, refused: Any, why: str) 
     assert missing(can, SQUARE | sizes, *operands, **spec) is None
     if refused is None:  # no operand has another layout by itself: a problem says so
         needs = needs_of(Case(AttentionSpec(), Problem.from_dict(dict(SQUARE))))
-        found = can.missing(with_operands(needs, ("layout_step",)))
+        reason = can.missing(with_operands(needs, ("layout_step",)))
         assert ALL.missing(with_operands(needs, ("layout_step",))) is None
     else:
         sizes, operands, spec = refused
-        found = missing(can, SQUARE | sizes, *operands, **spec)
+        reason = missing(can, SQUARE | sizes, *operands, **spec)
         assert missing(ALL, SQUARE | sizes, *operands, **spec) is None
-    assert found == f"does not support {why} (it declares only={name!r})"
+    assert reason == f"does not support {why} (it declares only={name!r})"
 
 
 def test_every_restriction_is_tried_above() -> None:
@@ -133,9 +133,9 @@ def test_a_limit_bounds_a_size_on_either_side(limit: Limit, sizes: dict[str, int
     ],
 )
 def test_a_declaration_that_makes_no_sense_is_told(declared: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as caught:
         Capabilities(**declared)
-    assert said in str(told.value)
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,9 @@ def test_a_declaration_that_makes_no_sense_is_told(declared: dict[str, Any], sai
     ],
 )
 def test_a_limit_that_makes_no_sense_is_told(bounds: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as caught:
         Limit("D", "tiles", **bounds)
-    assert said in str(told.value)
+    assert said in str(caught.value)
 
 
 def test_the_reason_of_a_restriction_can_be_given() -> None:
@@ -160,8 +160,8 @@ def test_the_reason_of_a_restriction_can_be_given() -> None:
 
 def test_needs_are_told_without_drawing_the_whole_case() -> None:
     """Larger than a small case in both lengths, as the bench asks about them."""
-    for one in check_cases("float32", deep=True):
-        case, p = one.case, one.case.problem
+    for row in check_cases("float32", deep=True):
+        case, p = row.case, row.case.problem
         call = inputs_of(case).call
         assert needs_of(case) == with_operands(call.needs(gradients=case.gradients), p.operands), case.label()
     tall = Case(AttentionSpec(causal=True, align="bottom_right"), Problem(Tq=64, S=128))

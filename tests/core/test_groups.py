@@ -12,24 +12,24 @@ ABLATIONS = {"backend-invariance", "context-length", "gradients", "saturation", 
 
 @pytest.mark.parametrize("group", groups.GROUPS)
 def test_a_group_holds_the_ablations(group: str) -> None:
-    assert {one.name for one in groups.members(group)} >= ABLATIONS
+    assert {suite.name for suite in groups.members(group)} >= ABLATIONS
 
 
 def test_the_standard_tier_is_what_the_suites_are_by_themselves() -> None:
-    for one in groups.members("ablations-standard"):
-        assert one.axes == discover.suite(one.name).axes
+    for suite in groups.members("ablations-standard"):
+        assert suite.axes == discover.suite(suite.name).axes
 
 
 def test_the_smoke_tier_is_small_and_has_at_most_two_seeds() -> None:
-    for one in groups.members("ablations-smoke"):
-        assert len(list(one.points())) <= 12
-        assert len(one.axes.get("seed", (0,))) <= 2
+    for suite in groups.members("ablations-smoke"):
+        assert len(list(suite.points())) <= 12
+        assert len(suite.axes.get("seed", (0,))) <= 2
 
 
 def test_the_full_tier_holds_the_standard_one() -> None:
-    for one in groups.members("ablations-full"):
-        own = discover.suite(one.name).axes
-        assert all(set(own[axis]) <= set(levels) for axis, levels in one.axes.items())
+    for suite in groups.members("ablations-full"):
+        standard = discover.suite(suite.name).axes
+        assert all(set(standard[axis]) <= set(levels) for axis, levels in suite.axes.items())
 
 
 def test_other_names_stand_for_themselves() -> None:

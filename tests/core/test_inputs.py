@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnbench.attention.call import Operands, param_shapes, prepare
+from attnbench.attention.call import Operands, prepare
+from attnbench.attention.checked import param_shapes
 from attnbench.attention.inputs import default_params, draw, draw_cotangents, stream
 from attnbench.attention.oracle import reference
 from attnbench.attention.precision import DTYPES, SMALLEST_NORMAL, numpy_dtype
@@ -24,10 +25,10 @@ PINNED_NORMALS = [-0.21986011292859325, -0.06166214286281243, -0.894672911132832
 
 def digest(operands: Operands) -> str:
     """Of every bit of every operand."""
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     for name, array in sorted(operands.arrays().items()):
-        found.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
-    return found.hexdigest()
+        sha.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
+    return sha.hexdigest()
 
 
 CODE = """
@@ -45,8 +46,8 @@ def test_another_process_draws_the_same_bits() -> None:
     child = subprocess.run(
         [sys.executable, "-c", CODE], cwd=root, env=environment, capture_output=True, text=True, check=True
     )
-    here = digest(draw(AttentionSpec("additive", dropout=0.5), Problem(**SIZES, dtype="bfloat16", operands=RICH)))
-    assert child.stdout.strip() == here
+    digested = digest(draw(AttentionSpec("additive", dropout=0.5), Problem(**SIZES, dtype="bfloat16", operands=RICH)))
+    assert child.stdout.strip() == digested
 
 
 def test_the_values_are_pinned() -> None:
@@ -62,8 +63,8 @@ def test_one_more_operand_leaves_the_others_alone(kind: str) -> None:
 
 
 def test_a_score_or_a_dtype_does_not_change_the_draw() -> None:
-    one, other = draw(PLAIN, Problem(**SIZES)), draw(AttentionSpec("cosine", dropout=0.5), Problem(**SIZES))
-    np.testing.assert_array_equal(one.q, other.q)
+    plain, other = draw(PLAIN, Problem(**SIZES)), draw(AttentionSpec("cosine", dropout=0.5), Problem(**SIZES))
+    np.testing.assert_array_equal(plain.q, other.q)
     exact = draw(PLAIN, Problem(**SIZES, dtype="float64"))
     for dtype in DTYPES:
         np.testing.assert_array_equal(
@@ -72,10 +73,10 @@ def test_a_score_or_a_dtype_does_not_change_the_draw() -> None:
 
 
 def test_seeds_and_operands_have_streams_of_their_own() -> None:
-    one, other = draw(PLAIN, Problem(S=16)), draw(PLAIN, Problem(S=16, seed=1))
-    assert not np.isclose(one.q, other.q).any()
-    assert not np.isclose(one.q, one.k).any()
-    assert not np.isclose(one.k, one.v).any()
+    first, other = draw(PLAIN, Problem(S=16)), draw(PLAIN, Problem(S=16, seed=1))
+    assert not np.isclose(first.q, other.q).any()
+    assert not np.isclose(first.q, first.k).any()
+    assert not np.isclose(first.k, first.v).any()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

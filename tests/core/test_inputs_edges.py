@@ -197,8 +197,8 @@ def test_segments_have_one_key_cross_a_tile_and_have_none(tq: int, s: int, seed:
 @pytest.mark.parametrize("size", [0, 1, 2, 3])
 def test_segments_of_few(size: int) -> None:
     ids = [drawn(Problem(Tq=size, S=size, seed=seed, operands=("segments_edges",)), "segments") for seed in range(40)]
-    assert {one["q_segments"].shape for one in ids} == {(1, size)} == {one["kv_segments"].shape for one in ids}
-    assert len({id_ for one in ids for id_ in one["q_segments"].ravel().tolist()}) == (5 if size else 0)
+    assert {drawn["q_segments"].shape for drawn in ids} == {(1, size)} == {drawn["kv_segments"].shape for drawn in ids}
+    assert len({id_ for drawn in ids for id_ in drawn["q_segments"].ravel().tolist()}) == (5 if size else 0)
 
 
 def test_sinks_are_none_large_small_and_zero_in_turn() -> None:
@@ -267,10 +267,12 @@ def test_a_sink_of_minus_infinity_is_none_in_the_oracle(dtype: str) -> None:
     case = Case(PLAIN, problem, "backward", ("lse",))
     operands = draw(PLAIN, problem)
     none = replace(operands, sinks=np.full(2, -np.inf).astype(numpy_dtype(dtype)))
-    found, expected = (reference(*prepare(PLAIN, one, ("lse",))) for one in (none, operands))
+    given, expected = (reference(*prepare(PLAIN, drawn, ("lse",))) for drawn in (none, operands))
     for name in ("output", "lse", "weights"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
-    grads, without = (reference_vjp(*prepare(PLAIN, one, ("lse",)), *draw_cotangents(case)) for one in (none, operands))
+        np.testing.assert_array_equal(getattr(given, name), getattr(expected, name))
+    grads, without = (
+        reference_vjp(*prepare(PLAIN, drawn, ("lse",)), *draw_cotangents(case)) for drawn in (none, operands)
+    )
     np.testing.assert_array_equal(grads.pop("sinks"), 0)
     for name, grad in without.items():
         np.testing.assert_array_equal(grads[name], grad)

@@ -141,9 +141,9 @@ def test_gqa_is_attention_with_repeated_heads(problem: Problem, spec: AttentionS
     operands = draw(spec, problem)
     group = problem.Hq // problem.Hkv
     repeated = replace(operands, k=np.repeat(operands.k, group, 1), v=np.repeat(operands.v, group, 1))
-    one, other = attend(spec, operands), attend(spec, repeated)
-    np.testing.assert_allclose(one.output, other.output, **CLOSE)
-    d_output = np.random.default_rng(problem.seed).standard_normal(one.output.shape)
+    shared, other = attend(spec, operands), attend(spec, repeated)
+    np.testing.assert_allclose(shared.output, other.output, **CLOSE)
+    d_output = np.random.default_rng(problem.seed).standard_normal(shared.output.shape)
     grads, wide = (attnbench.vjp(d_output=d_output, spec=spec, **given_of(o)) for o in (operands, repeated))
     for name in "kv":
         b, _, s, d = wide[name].shape
@@ -161,11 +161,11 @@ def test_concat_is_additive_with_the_two_halves(problem: Problem, softcap: float
     additive, split = AttentionSpec("additive", softcap=softcap), replace(operands, params=halves)
     np.testing.assert_allclose(attend(concat, operands).output, attend(additive, split).output, **CLOSE)
     d_output = np.ones((problem.B, problem.Hq, problem.Tq, problem.Dv))
-    one = attnbench.vjp(d_output=d_output, spec=concat, **given_of(operands))
+    grads = attnbench.vjp(d_output=d_output, spec=concat, **given_of(operands))
     other = attnbench.vjp(d_output=d_output, spec=additive, **given_of(split))
     joined = np.concatenate([other["params"]["Wq"], other["params"]["Wk"]], 1)
-    np.testing.assert_allclose(one["params"]["W"], joined, 1e-8, 1e-11)
-    np.testing.assert_allclose(one["q"], other["q"], 1e-8, 1e-11)
+    np.testing.assert_allclose(grads["params"]["W"], joined, 1e-8, 1e-11)
+    np.testing.assert_allclose(grads["q"], other["q"], 1e-8, 1e-11)
 
 
 @few
@@ -210,8 +210,8 @@ def test_a_key_after_the_frontier_changes_no_bit(problem: Problem, spec: Attenti
     k[:, :, frontier:], v[:, :, frontier:] = 7.0, -3.0
     before, after = attend(spec, o), attend(spec, replace(o, k=k, v=v))
     for name in ("output", "lse", "weights"):
-        one, other = (getattr(result, name)[:, :, :frontier] for result in (before, after))
-        assert one.tobytes() == other.tobytes(), name
+        first, second = (getattr(result, name)[:, :, :frontier] for result in (before, after))
+        assert first.tobytes() == second.tobytes(), name
 
 
 @few
@@ -231,9 +231,9 @@ def test_a_batch_entry_alone_has_the_bits_that_it_has_among_others(
     operands, b = draw(spec, problem), min(entry, problem.B - 1)
     batched = ("q", "k", "v", "mask", "bias", "kv_lengths", "q_segments", "kv_segments")
     alone: dict[str, Any] = {n: a[b : b + 1] for n in batched if (a := getattr(operands, n)) is not None}
-    one, all_of_them = attend(spec, replace(operands, **alone)), attend(spec, operands)
-    assert one.output.tobytes() == all_of_them.output[b : b + 1].tobytes()
-    assert one.lse.tobytes() == all_of_them.lse[b : b + 1].tobytes()
+    by_itself, all_of_them = attend(spec, replace(operands, **alone)), attend(spec, operands)
+    assert by_itself.output.tobytes() == all_of_them.output[b : b + 1].tobytes()
+    assert by_itself.lse.tobytes() == all_of_them.lse[b : b + 1].tobytes()
 
 
 @few
@@ -245,8 +245,8 @@ def test_masks_lengths_and_biases_of_minus_infinity_say_the_same(problem: Proble
     masked = replace(operands, kv_lengths=None, mask=mask)
     biased = replace(operands, kv_lengths=None, bias=np.where(mask, 0.0, -np.inf))
     expected = attend(spec, operands)
-    for one in (masked, biased):
-        result = attend(spec, one)
+    for restricted in (masked, biased):
+        result = attend(spec, restricted)
         np.testing.assert_array_equal(result.output, expected.output)
         np.testing.assert_array_equal(result.lse, expected.lse)
 
@@ -259,8 +259,8 @@ def test_alibi_is_the_bias_that_it_stands_for(problem: Problem, offset: int) -> 
     slopes = np.linspace(0.1, 1.0, problem.Hq)
     distance = np.abs(np.arange(problem.Tq)[:, None] + offset - np.arange(problem.S))
     bias = -slopes[:, None, None] * distance + (0 if operands.bias is None else operands.bias)
-    one, other = attend(spec, replace(operands, slopes=slopes)), attend(spec, replace(operands, bias=bias))
-    np.testing.assert_allclose(one.output, other.output, **CLOSE)
+    sloped, biased = attend(spec, replace(operands, slopes=slopes)), attend(spec, replace(operands, bias=bias))
+    np.testing.assert_allclose(sloped.output, biased.output, **CLOSE)
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (3, 1), (2, 1, 1), (1, 1, 3, 5), (2, 2, 3, 5)])

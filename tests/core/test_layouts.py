@@ -63,8 +63,8 @@ def test_varlen_is_each_sequence_by_itself(impl: str, causal: bool) -> None:
     assert whole.shape == (15, 4, 5)
     for b in range(4):
         rows, keys = slice(CU_Q[b], CU_Q[b + 1]), slice(CU_K[b], CU_K[b + 1])
-        one = [layouts.pad("x", a, np.array([0, len(a)])) for a in (q[rows], k[keys], v[keys])]
-        alone = ab.attend(*one, impl=impl, spec=spec).output[0].swapaxes(0, 1)
+        sequence = [layouts.pad("x", a, np.array([0, len(a)])) for a in (q[rows], k[keys], v[keys])]
+        alone = ab.attend(*sequence, impl=impl, spec=spec).output[0].swapaxes(0, 1)
         np.testing.assert_allclose(whole[rows], alone, rtol=0, atol=2e-6)
 
 
@@ -73,8 +73,8 @@ def test_varlen_gradients_come_back_too() -> None:
     *dense, lengths = layouts.from_varlen(q, k, v, CU_Q, CU_K)
     grads = ab.vjp(*dense, layouts.pad("d_output", d, CU_Q), **lengths)
     d_q, d_k = layouts.to_varlen(grads["q"], CU_Q), layouts.to_varlen(grads["k"], CU_K)
-    one = [layouts.pad("x", a, np.array([0, len(a)])) for a in (q[3:10], k[9:16], v[9:16], d[3:10])]
-    alone = ab.vjp(*one)
+    sequence = [layouts.pad("x", a, np.array([0, len(a)])) for a in (q[3:10], k[9:16], v[9:16], d[3:10])]
+    alone = ab.vjp(*sequence)
     np.testing.assert_allclose(d_q[3:10], alone["q"][0].swapaxes(0, 1), rtol=0, atol=2e-6)
     np.testing.assert_allclose(d_k[9:16], alone["k"][0].swapaxes(0, 1), rtol=0, atol=2e-6)
     assert not d_k[5:9].any()  # the sequence without queries

@@ -179,10 +179,10 @@ def test_the_oracle_is_right_to_the_last_digits(
     case = Case(AttentionSpec(**spec), Problem(**{**TINY, **sizes}, operands=operands), "backward", ("lse",))
     given = mp_attention.full_bias(draw(case.spec, case.problem))
     q, k, v, call = prepare(case.spec, given, ("lse", *STAGES))
-    found = reference(q, k, v, call)
+    seen = reference(q, k, v, call)
     exact = mp_attention.attention(case.spec, given, mp_attention.lifted(given))
     for name in ("output", "lse", *STAGES):
-        np.testing.assert_allclose(getattr(found, name), mp_attention.lower(exact[name]), 1e-13, 1e-15, err_msg=name)
+        np.testing.assert_allclose(getattr(seen, name), mp_attention.lower(exact[name]), 1e-13, 1e-15, err_msg=name)
 
 
 @pytest.mark.parametrize(("spec", "operands", "sizes"), MP_CASES)
@@ -193,14 +193,14 @@ def test_the_oracles_gradients_are_right_to_the_last_digits(
     given = mp_attention.full_bias(draw(case.spec, case.problem))
     d_output, d_lse = draw_cotangents(case)
     q, k, v, call = prepare(case.spec, given, ("lse",))
-    found = reference_vjp(q, k, v, call, d_output, d_lse)
+    seen = reference_vjp(q, k, v, call, d_output, d_lse)
     exact = mp_attention.gradients(case.spec, given, d_output, d_lse)
     for name in ("k", "v"):
         if f"past_{name}" in exact:
             exact[name] = np.concatenate([exact.pop(f"past_{name}"), exact[name]], 2)
-    assert found.keys() == exact.keys()
+    assert seen.keys() == exact.keys()
     for name, grad in exact.items():
-        np.testing.assert_allclose(found[name], grad, 1e-12, 1e-13, err_msg=name)
+        np.testing.assert_allclose(seen[name], grad, 1e-12, 1e-13, err_msg=name)
 
 
 # Gradients against central differences in float64: every score with every feature

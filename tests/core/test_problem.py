@@ -50,9 +50,9 @@ def test_filled_in_sizes_mean_the_same_as_given_ones() -> None:
 
 
 def test_the_order_of_operands_does_not_matter() -> None:
-    one, other = Problem(operands=("sinks", "bias")), Problem(operands=("bias", "sinks"))
-    assert one == other
-    assert one.id == other.id
+    first, second = Problem(operands=("sinks", "bias")), Problem(operands=("bias", "sinks"))
+    assert first == second
+    assert first.id == second.id
 
 
 def test_every_operand_kind_belongs_to_one_group() -> None:

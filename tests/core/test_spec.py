@@ -108,7 +108,7 @@ def test_ids_tell_specs_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         ({"scale": 2}, {"scale": 2.0}),
         ({"scale": [1, 2]}, {"scale": np.array([1.0, 2.0])}),
@@ -121,9 +121,9 @@ def test_ids_tell_specs_apart() -> None:
         ({"dropout": 0}, {"dropout": -0.0}),
     ],
 )
-def test_what_means_the_same_is_equal_and_has_one_id(one: dict[str, Any], other: dict[str, Any]) -> None:
-    assert AttentionSpec(**one) == AttentionSpec(**other)
-    assert AttentionSpec(**one).id == AttentionSpec(**other).id
+def test_what_means_the_same_is_equal_and_has_one_id(first: dict[str, Any], second: dict[str, Any]) -> None:
+    assert AttentionSpec(**first) == AttentionSpec(**second)
+    assert AttentionSpec(**first).id == AttentionSpec(**second).id
 
 
 def test_a_scale_for_one_head_is_not_a_scale() -> None:

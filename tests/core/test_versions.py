@@ -23,8 +23,10 @@ NEW = Precision(logits="bfloat16", seen="jax >= 0.11, < 0.13")
     ],
 )
 def test_a_range_compares_the_numbers_of_a_release(text: str, inside: list[str], outside: list[str]) -> None:
-    asked = parse(text)
-    assert [asked.holds(release_of(one)) for one in inside + outside] == [True] * len(inside) + [False] * len(outside)
+    wanted = parse(text)
+    assert [wanted.holds(release_of(number)) for number in inside + outside] == [True] * len(inside) + [False] * len(
+        outside
+    )
 
 
 @pytest.mark.parametrize("text", ["jax", ">=0.8", "jax>=", "jax~=0.8", "jax>=0.8,", "jax>=0.8;x", "jax>=0.8rc1"])
@@ -34,25 +36,25 @@ def test_what_is_no_range_is_refused_where_it_is_declared(text: str) -> None:
 
 
 def test_a_range_is_about_what_is_installed() -> None:
-    here = installed("numpy")
-    assert here is not None
+    number = installed("numpy")
+    assert number is not None
     assert installed("no-such-package-of-anybody") is None
     assert is_here("")
-    assert is_here(f"numpy=={'.'.join(map(str, release_of(here)))}")
+    assert is_here(f"numpy=={'.'.join(map(str, release_of(number)))}")
     assert not is_here("numpy<1")
     assert not is_here("no-such-package-of-anybody>=0")
 
 
-@pytest.mark.parametrize(("here", "expected"), [("0.10.2", OLD), ("0.12.0.1", NEW), ("0.13.0", None), (None, None)])
-def test_a_declaration_holds_for_the_versions_that_it_was_seen_with(
-    here: str | None, expected: Precision | None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("number", "expected"), [("0.10.2", OLD), ("0.12.0.1", NEW), ("0.13.0", None), (None, None)])
+def test_a_declaration_holds_for_the_wantedthat_it_was_seen_with(
+    number: str | None, expected: Precision | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(versions, "installed", lambda _: here)
+    monkeypatch.setattr(versions, "installed", lambda _: number)
     can = Capabilities(dtypes=("bfloat16",), precision={"bfloat16": (NEW, OLD)})
     assert can.seen_precision_of("bfloat16") == expected
     assert can.precision_of("bfloat16") == (expected or default_precision("bfloat16"))
     assert can.seen_precision_of("float32") == default_precision("float32")
 
 
-def test_the_versions_are_no_arithmetic() -> None:
+def test_the_wantedare_no_arithmetic() -> None:
     assert Precision(seen="jax>=0.8").beyond_default("float32") == {}

@@ -8,10 +8,11 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from attnbench.api import AttentionSpec, Call, Implementation
+from attnbench.api import AttentionSpec, Call, Capabilities, Implementation, implementation
 from attnbench.api.backends import Backend
 from attnbench.api.suites import Case, Operands, Problem, draw, draw_cotangents
 from attnbench.attention.arrays import Array
@@ -54,11 +55,11 @@ def observe(
     device: str = "cpu",
 ) -> Observed:
     """Run an implementation as the harness does: to native, bind, run, wait, to NumPy."""
-    adapter, implementation = load(name)
+    adapter, kernel = load(name)
     q, k, v, call = prepare(spec, operands, outputs)
-    reason = implementation.unsupported(call.needs(device, gradients=d_output is not None))
+    reason = kernel.unsupported(call.needs(device, gradients=d_output is not None))
     assert reason is None, reason
-    binding = bind(adapter, implementation, Inputs(q, k, v, call, d_output, d_lse), device)
+    binding = bind(adapter, kernel, Inputs(q, k, v, call, d_output, d_lse), device)
     result = binding.run()
     adapter.wait(result)
     output, gradients = (result, {}) if d_output is None else result
@@ -108,3 +109,14 @@ def fresh_process(program: str, **environment: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def bound_pair(framework: str, attend: Any, *, d_lse: bool = False, vjp: Any = None) -> Any:
+    """Forward and backward of a drop-in of a framework on ones: its native output and gradients."""
+    adapter = backend(framework).load()
+    mine = implementation(f"{framework}/mine", Capabilities(gradients=True, lse=True), vjp=vjp)(attend)
+    ones = np.ones((1, 1, 2, 2), np.float32)
+    q, k, v, call = prepare(AttentionSpec(), Operands(ones, ones, ones), ("lse",) if d_lse else ())
+    q, k, v, d = (adapter.to_native(array) for array in (q, k, v, ones))
+    cotangents = {"d_output": d, "d_lse": d[..., 0] if d_lse else None}
+    return adapter.bind(mine, q, k, v, call, **cotangents).on(q, k, v, call, **cotangents)()

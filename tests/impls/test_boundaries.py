@@ -44,8 +44,8 @@ def case_of(dtype: str, *operands: str, causal: bool = True, lse: bool = True) -
 @pytest.mark.parametrize("name", ["numpy/naive", "torch/naive"])
 def test_naive_ones_agree(name: str, kinds: tuple[str, ...], dtype: str) -> None:
     pytest.importorskip(name.partition("/")[0])
-    found = trial(*resolve(name), case_of(dtype, *kinds))
-    assert found.status == "ok", found.reason
+    judgement = trial(*resolve(name), case_of(dtype, *kinds))
+    assert judgement.status == "ok", judgement.reason
 
 
 def test_every_kind_is_tried() -> None:
@@ -54,8 +54,8 @@ def test_every_kind_is_tried() -> None:
 
 def test_a_compiled_one_agrees() -> None:
     pytest.importorskip("jax")
-    found = trial(*resolve("jax/naive"), replace(case_of("float32", *TOGETHER[0]), phase="forward"))
-    assert found.status == "ok", found.reason
+    judgement = trial(*resolve("jax/naive"), replace(case_of("float32", *TOGETHER[0]), phase="forward"))
+    assert judgement.status == "ok", judgement.reason
 
 
 @pytest.mark.parametrize("layout", OPERAND_GROUPS["layout"])
@@ -63,8 +63,8 @@ def test_a_compiled_one_agrees() -> None:
 def test_fast_ones_agree_wherever_their_arrays_lie(name: str, layout: str) -> None:
     pytest.importorskip(name.partition("/")[0])
     backend, kernel = resolve(name)
-    found = trial(backend, kernel, case_of("float32", layout, lse=kernel.capabilities.lse))
-    assert found.status == "ok", found.reason
+    judgement = trial(backend, kernel, case_of("float32", layout, lse=kernel.capabilities.lse))
+    assert judgement.status == "ok", judgement.reason
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -52,9 +52,9 @@ def test_jax(case: Case) -> None:
         return every, back((d_output, d_lse))
 
     with doubles():
-        found = set(_dtypes(jax.make_jaxpr(both)(*arrays, leaves).jaxpr))
-    assert "float64" in found
-    assert not found & set(NARROW)
+        dtypes = set(_dtypes(jax.make_jaxpr(both)(*arrays, leaves).jaxpr))
+    assert "float64" in dtypes
+    assert not dtypes & set(NARROW)
 
 
 def _dtypes(jaxpr: Any) -> Iterator[str]:
@@ -72,21 +72,21 @@ def test_torch(case: Case) -> None:
     torch = pytest.importorskip("torch")
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    found: set[Any] = set()
+    dtypes: set[Any] = set()
 
     class Record(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             del types
             result = func(*args, **(kwargs or {}))
             flat = result if isinstance(result, (list, tuple)) else [result]
-            found.update(one.dtype for one in flat if isinstance(one, torch.Tensor))
+            dtypes.update(leaf.dtype for leaf in flat if isinstance(leaf, torch.Tensor))
             return result
 
     backend, kernel = resolve("torch/naive")
     with Record():  # type: ignore[no-untyped-call]
         bind_case(backend, kernel, case).result()
-    assert torch.float64 in found
-    assert not found & {torch.float32, torch.float16, torch.bfloat16}
+    assert torch.float64 in dtypes
+    assert not dtypes & {torch.float32, torch.float16, torch.bfloat16}
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,12 @@ def learner(impl: str) -> Learner:
 
 def test_the_frameworks_lose_the_same_and_answer_the_same() -> None:
     batches = tasks.batches(TASK.draw(0, "train", 4 * 6), 6)
-    found, answers = [], []
+    losses, answers = [], []
     for impl in ("numpy/naive", "torch/naive", "jax/naive"):
-        one = learner(impl)
-        found.append([float(one.step(batch)) for batch in batches])
-        answers.append(one.predict(batches[0])["tokens"])
-    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-10)
+        trained = learner(impl)
+        losses.append([float(trained.step(batch)) for batch in batches])
+        answers.append(trained.predict(batches[0])["tokens"])
+    np.testing.assert_allclose(losses[1:], [losses[0]] * 2, rtol=1e-10)
     assert answers[0].shape == (6, 3)
     for other in answers[1:]:
         np.testing.assert_array_equal(other, answers[0])
@@ -41,22 +41,22 @@ def test_every_question_has_the_value_beside_its_key() -> None:
         *(batch[name] for name in ("keys", "values", "query", "target")), strict=True
     ):
         known = dict(zip(keys.tolist(), values.tolist(), strict=True))
-        assert [known[one] for one in query.tolist()] == target.tolist()
+        assert [known[key] for key in query.tolist()] == target.tolist()
     content = TASK._content(np.concatenate([batch["keys"], batch["values"], (batch["keys"][:, :3] * 0)], 1))
     assert content.shape == (20, 2 * TASK.slots + 3)  # what is asked for, and in which order, belongs to the example
 
 
 def test_gradients_of_heads_are_those_of_finite_differences() -> None:
-    one: Any = learner("numpy/naive")
+    trained: Any = learner("numpy/naive")
     (batch,) = tasks.batches(TASK.draw(0, "train", 5), 5)
-    _, gradients = one.gradients(batch)
-    start, step, rng = one.parameters(), 1e-6, np.random.default_rng(0)
+    _, gradients = trained.gradients(batch)
+    start, step, rng = trained.parameters(), 1e-6, np.random.default_rng(0)
     for name, gradient in gradients.items():
         direction = rng.standard_normal(start[name].shape)
         sides = []
         for sign in (1, -1):
-            one.load({**start, name: start[name] + sign * step * direction})
-            sides.append(one.gradients(batch)[0])
+            trained.load({**start, name: start[name] + sign * step * direction})
+            sides.append(trained.gradients(batch)[0])
         assert (sides[0] - sides[1]) / (2 * step) == pytest.approx(float((gradient * direction).sum()), rel=1e-6), name
 
 
@@ -70,8 +70,8 @@ def test_one_head_is_one_head() -> None:
     wide["Wo"] = np.concatenate([parameters["Wo"], np.ones_like(parameters["Wo"])], 0)
     probe = LocalProbe(*resolve("numpy/naive"))
     losses = [
-        float(probe.learner(one, p, Optimiser()).step(batch))
-        for one, p in ((model, parameters), (Retrieval(model.spec, heads=2), wide))
+        float(probe.learner(network, p, Optimiser()).step(batch))
+        for network, p in ((model, parameters), (Retrieval(model.spec, heads=2), wide))
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
 

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -89,61 +88,6 @@ def test_nn_says_why_it_lacks_a_dtype(dtype: str, reason: str) -> None:
     assert reason in (load_implementation("jax/nn-xla").unsupported(call.needs()) or "")
 
 
-@pytest.mark.parametrize("name", ["jax/naive", "jax/nn-xla"])
-def test_rows_without_keys_are_exactly_zero_whatever_their_cotangent(name: str) -> None:
-    spec, problem = AttentionSpec(), replace(SMALL, operands=("mask_dead_rows",))
-    d_output = np.ones((2, 4, 7, 3), np.float32)
-    d_output[:, :, ::3] = NAN
-    seen = observe(name, spec, draw(spec, problem), d_output)
-    assert (seen.outputs["output"][:, :, ::3] == 0).all()
-    assert (seen.gradients["q"][:, :, ::3] == 0).all()
-    assert all(np.isfinite(grad).all() for grad in seen.gradients.values())
-
-
-def test_the_lse_of_a_row_without_keys_is_its_sink() -> None:
-    mask, sinks = np.zeros((7, 9), np.bool_), np.array([1.0, -2.0, 0.0, 3.0], np.float32)
-    operands = replace(draw(AttentionSpec(), SMALL), mask=mask, sinks=sinks)
-    d_output, d_lse = np.full((2, 4, 7, 3), NAN, np.float32), np.ones((2, 4, 7), np.float32)
-    seen = observe("jax/naive", AttentionSpec(), operands, d_output, d_lse, ("lse",))
-    assert (seen.outputs["lse"] == sinks[None, :, None]).all()
-    assert (seen.gradients["sinks"] == 2 * 7).all()
-    assert all((seen.gradients[n] == 0).all() for n in "qkv")
-
-
-def poisoned(allowed_rows: slice) -> Operands:
-    """One key and its value are NaN, and only ``allowed_rows`` may attend to it."""
-    operands = draw(AttentionSpec(), SMALL)
-    mask = np.ones((7, 9), np.bool_)
-    mask[:, 4] = False
-    mask[allowed_rows, 4] = True
-    k, v = operands.k.copy(), operands.v.copy()
-    k[:, :, 4] = v[:, :, 4] = NAN
-    return replace(operands, k=k, v=v, mask=mask)
-
-
-def test_a_nan_that_nobody_may_attend_to_has_no_effect_forward_or_backward() -> None:
-    operands = poisoned(slice(0, 0))
-    clean = replace(operands, k=np.nan_to_num(operands.k), v=np.nan_to_num(operands.v))
-    d_output = np.ones((2, 4, 7, 3), np.float32)
-    seen, expected = (observe("jax/naive", AttentionSpec(), one, d_output) for one in (operands, clean))
-    for name, array in (expected.outputs | expected.gradients).items():
-        np.testing.assert_array_equal((seen.outputs | seen.gradients)[name], array)
-    assert (seen.gradients["k"][:, :, 4] == 0).all()
-    assert (seen.gradients["v"][:, :, 4] == 0).all()
-
-
-def test_a_nan_reaches_the_rows_that_may_attend_to_it_and_no_other() -> None:
-    operands = poisoned(slice(2, 4))
-    v = np.nan_to_num(operands.v)
-    v[0, 1, 4, 2] = NAN
-    column = replace(operands, k=np.nan_to_num(operands.k), v=v)
-    whole, part = (np.isnan(observe("jax/naive", AttentionSpec(), o).outputs["output"]) for o in (operands, column))
-    assert whole.all((0, 1, 3)).tolist() == [False, False, True, True, False, False, False]
-    assert {tuple(int(i) for i in place) for place in np.argwhere(part)} == {
-        (0, h, i, 2) for h in (2, 3) for i in (2, 3)
-    }
-
-
 @pytest.mark.parametrize("size", [1e30, 1e-11, 1e-17])
 def test_cosine_neither_overflows_nor_underflows_and_keeps_its_floor(size: float) -> None:
     spec = AttentionSpec(score="cosine")
@@ -156,50 +100,6 @@ def test_cosine_neither_overflows_nor_underflows_and_keeps_its_floor(size: float
     for name, grad in seen.gradients.items():
         unit = factor if name == "q" else 1.0
         np.testing.assert_allclose(grad * unit, expected[name] * unit, rtol=1e-3, atol=1e-5)
-
-
-def test_float16_products_above_65504_do_not_overflow() -> None:
-    check("jax/naive", AttentionSpec(), replace(SMALL, dtype="float16", D=64, distribution="huge"), extra=False)
-
-
-def test_running_twice_gives_the_same_bits() -> None:
-    spec, problem = AttentionSpec(causal=True), Problem(B=2, Hq=4, Tq=130, D=16)
-    d_output = np.ones((2, 4, 130, 16), np.float32)
-    first, second = (observe("jax/nn-xla", spec, draw(spec, problem), d_output) for _ in range(2))
-    for grad in first.gradients:
-        np.testing.assert_array_equal(first.gradients[grad], second.gradients[grad])
-
-
-ARRAYS = {
-    "float64": np.arange(6.0).reshape(2, 3) / 7,
-    "float32": np.arange(6, dtype=np.float32)[::-1],
-    "float16": np.array([1.5, np.nan, -np.inf], np.float16),
-    "bfloat16": np.array([[1.5, 2.0**-133], [np.nan, -0.0]], ml_dtypes.bfloat16),
-    "bool": np.broadcast_to(np.array([True, False]), (3, 2)),
-    "int32": np.array([1, -2], np.int32),
-    "a scalar": np.array(2.5),
-    "nothing": np.zeros((2, 0, 3), np.float32),
-}
-
-
-@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
-def test_arrays_survive_the_way_to_jax_and_back_bit_for_bit(array: Any) -> None:
-    adapter, _ = load("jax/naive")
-    back = adapter.to_numpy(adapter.to_native(array))
-    assert back.dtype == array.dtype
-    assert back.shape == array.shape
-    assert back.tobytes() == np.ascontiguousarray(array).tobytes()
-
-
-def test_native_arrays_share_no_memory_with_numpy() -> None:
-    adapter, _ = load("jax/naive")
-    array = np.zeros(1024, np.float32)
-    native = adapter.to_native(array)
-    array[:] = 1
-    back = adapter.to_numpy(native)
-    assert (back == 0).all()
-    back[:] = 2
-    assert (adapter.to_numpy(native) == 0).all()
 
 
 def test_a_call_is_traced_once_and_compiled_before_it_runs() -> None:
@@ -224,20 +124,6 @@ def test_a_call_is_traced_once_and_compiled_before_it_runs() -> None:
     assert issubclass(traces[0], jax.core.Tracer)  # an argument, not a constant that XLA could fold
 
 
-def test_an_own_vjp_takes_precedence_over_autodiff() -> None:
-    adapter, _ = load("jax/naive")
-    one = implementation(
-        "jax/mine",
-        Capabilities(),
-        vjp=lambda q, k, v, call, d_output, d_lse: {"q": q * 7, "k": k, "v": v},  # noqa: ARG005
-    )(lambda q, k, v, call: q * 2)  # noqa: ARG005
-    ones = np.ones((1, 1, 2, 2), np.float32)
-    q, k, v, call = prepare(AttentionSpec(), Operands(ones, ones, ones))
-    q, k, v, d = (adapter.to_native(array) for array in (q, k, v, ones))
-    _, grads = adapter.bind(one, q, k, v, call, d_output=d).on(q, k, v, call, d_output=d)()
-    assert float(grads["q"].sum()) == 28.0
-
-
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_environment_of_a_worker_bounds_xlas_pool(threads: int) -> None:
     environment = backend("jax").process_environment(threads)
@@ -251,13 +137,13 @@ def test_the_environment_of_a_worker_bounds_xlas_pool(threads: int) -> None:
 def test_a_pool_that_cannot_be_counted_is_told_with_the_reason(
     count: int | None, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own, there = load_backend("jax"), f"{type(load_backend('jax')).__module__}._pool_threads"
+    adapter, there = load_backend("jax"), f"{type(load_backend('jax')).__module__}._pool_threads"
     monkeypatch.setattr(there, lambda: count)
-    with pytest.raises(UncountedError, match=why) as told:
-        own.threads()
-    assert not is_refusal(told.value)
+    with pytest.raises(UncountedError, match=why) as caught:
+        adapter.threads()
+    assert not is_refusal(caught.value)
     monkeypatch.setattr(there, lambda: 2)
-    assert own.threads() == {"xla_cpu": 2}
+    assert adapter.threads() == {"xla_cpu": 2}
 
 
 def test_threads_can_be_set_until_the_pool_exists() -> None:
@@ -272,22 +158,11 @@ print(adapter.threads()["xla_cpu"])
     assert fresh_process(program).split() == ["3", "3"]
 
 
-def test_the_card_imports_no_framework() -> None:
-    program = "import sys, attnbench.impls.jax_backend; print('jax' in sys.modules)"
-    assert fresh_process(program) == "False"
-    assert fresh_process(program + "; import jax; print('jax' in sys.modules)").split() == ["False", "True"]
-
-
-def test_every_announced_implementation_exists() -> None:
-    for name in backend("jax").names():
-        assert load_implementation(name).name == name
-
-
 def test_subnormals_are_flushed_as_declared() -> None:
-    adapter, one = load("jax/naive")
+    adapter, naive = load("jax/naive")
     tiny = np.full((1, 1, 2, 4), 1e-40, np.float32)
     seen = observe("jax/naive", AttentionSpec(), Operands(tiny, tiny, tiny))
-    assert one.capabilities.precision_of("float32").flush == bool((seen.outputs["output"] == 0).all())
+    assert naive.capabilities.precision_of("float32").flush == bool((seen.outputs["output"] == 0).all())
     assert adapter.devices()[0] == "cpu"
 
 
@@ -296,34 +171,16 @@ def test_the_card_says_which_subnormals_are_flushed_in_every_kernel(dtype: str) 
     """Operands that are subnormal, and results; by element and in a product of matrices."""
     adapter = load_backend("jax")
     normal = np.full((4, 4), SMALLEST_NORMAL[dtype]).astype(numpy_dtype(dtype))
-    tiny, one, half = np.asarray(normal * normal.dtype.type(0.5)), np.ones_like(normal), np.full_like(normal, 0.5)
+    tiny, ones, half = np.asarray(normal * normal.dtype.type(0.5)), np.ones_like(normal), np.full_like(normal, 0.5)
     with adapter.computing(dtype):
-        tiny, normal, one, half = (adapter.to_native(array) for array in (tiny, normal, one, half))
-        found = [
+        tiny, normal, ones, half = (adapter.to_native(array) for array in (tiny, normal, ones, half))
+        results = [
             adapter.to_numpy(jax.jit(step)(*given))
             for step, given in (
-                (jax.numpy.multiply, (tiny, one)),
+                (jax.numpy.multiply, (tiny, ones)),
                 (jax.numpy.multiply, (normal, half)),
                 (jax.numpy.matmul, (tiny, half)),
             )
         ]
     flushes = dtype in backend("jax").flushes["cpu"]
-    assert [bool((array == 0).all()) for array in found] == [flushes] * len(found)
-
-
-def test_versions_and_the_cpu_without_a_device_peak() -> None:
-    adapter, _ = load("jax/naive")
-    assert adapter.versions()["jax"] == jax.__version__
-    adapter.trim()
-    adapter.reset_peak("cpu")
-    assert adapter.peak_bytes("cpu") is None
-    assert adapter.device_name("cpu") is None
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("name", ["jax/naive", "jax/nn-xla", "jax/nn-cudnn"])
-def test_the_gpu_agrees_with_the_oracle(name: str) -> None:
-    if "cuda" not in load(name)[0].devices():
-        pytest.skip("no CUDA device")
-    problem = Problem(B=2, Hq=4, Hkv=2, Tq=64, D=64, dtype="bfloat16")
-    check(name, AttentionSpec(causal=True), problem, extra=False, device="cuda")
+    assert [bool((array == 0).all()) for array in results] == [flushes] * len(results)

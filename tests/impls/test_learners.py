@@ -40,23 +40,23 @@ def learner(impl: str | Implementation, arm: str, optimiser: Optimiser, dtype: s
     return LocalProbe(*resolve(impl)).learner(model, parameters, optimiser)
 
 
-def losses(one: Learner, data: list[tasks.Batch]) -> list[float]:
-    return [float(one.step(batch)) for batch in data]
+def losses(trained: Learner, data: list[tasks.Batch]) -> list[float]:
+    return [float(trained.step(batch)) for batch in data]
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_the_gradients_in_numpy_are_those_of_finite_differences(arm: str) -> None:
-    one: Any = learner("numpy/naive", arm, Optimiser())
+    trained: Any = learner("numpy/naive", arm, Optimiser())
     (batch,) = batches()
-    _, gradients = one.gradients(batch)
-    start, step, rng = one.parameters(), 1e-6, np.random.default_rng(0)
+    _, gradients = trained.gradients(batch)
+    start, step, rng = trained.parameters(), 1e-6, np.random.default_rng(0)
     assert set(gradients) == set(start)
     for name, gradient in gradients.items():
         direction = rng.standard_normal(start[name].shape)
         sides = []
         for sign in (1, -1):
-            one.load({**start, name: start[name] + sign * step * direction})
-            sides.append(one.gradients(batch)[0])
+            trained.load({**start, name: start[name] + sign * step * direction})
+            sides.append(trained.gradients(batch)[0])
         expected = (sides[0] - sides[1]) / (2 * step)
         assert float((gradient * direction).sum()) == pytest.approx(expected, rel=1e-6, abs=1e-8), name
         assert np.abs(gradient).max() > 0, name
@@ -67,7 +67,7 @@ def test_the_gradients_in_numpy_are_those_of_finite_differences(arm: str) -> Non
 def test_every_framework_takes_the_same_steps(name: str, clip: float | None, backend: str) -> None:
     pytest.importorskip(backend)
     data, optimiser = batches(10), Optimiser(name, 0.01, clip)
-    ours, theirs = (learner(f"{one}/naive", "additive", optimiser) for one in ("numpy", backend))
+    ours, theirs = (learner(f"{framework}/naive", "additive", optimiser) for framework in ("numpy", backend))
     np.testing.assert_allclose(losses(ours, data), losses(theirs, data), rtol=1e-6 if clip else 1e-12)
     for key, array in ours.parameters().items():
         np.testing.assert_allclose(theirs.parameters()[key], array, rtol=0, atol=1e-6 if clip else 1e-11)
@@ -94,14 +94,14 @@ def test_the_encoder_decoder_is_the_same_in_pytorch_and_jax(arm: str) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("jax")
     task = tasks.SequenceTask("reverse", 5)
-    data = [translation.as_read(arm, one) for one in tasks.batches(task.draw(0, "train", 12, 1, 5), 4)]
+    data = [translation.as_read(arm, batch) for batch in tasks.batches(task.draw(0, "train", 12, 1, 5), 4)]
     model, parameters = translation.build(arm, 0, 5, units=6, dtype="float64")
-    found = [
+    learners = [
         LocalProbe(*resolve(f"{name}/naive")).learner(model, parameters, Optimiser("adam", 0.01))
         for name in ("torch", "jax")
     ]
-    np.testing.assert_allclose(losses(found[0], data), losses(found[1], data), rtol=1e-12)
-    torch, jax = (one.predict(data[0]) for one in found)
+    np.testing.assert_allclose(losses(learners[0], data), losses(learners[1], data), rtol=1e-12)
+    torch, jax = (trained.predict(data[0]) for trained in learners)
     np.testing.assert_array_equal(torch["tokens"], jax["tokens"])
     assert ("weights" in torch) == (model.context == "attention")
     if "weights" in torch:
@@ -140,8 +140,8 @@ def test_a_model_learns_and_the_same_seed_gives_the_same_bits(backend: str) -> N
 def counting(right: Implementation, seen: list[tuple[int, ...]]) -> Implementation:
     def attend(q: Any, k: Any, v: Any, call: Any) -> AttentionOutput:
         seen.append(tuple(q.shape))
-        found: AttentionOutput = right.attend(q, k, v, call)
-        return found
+        output: AttentionOutput = right.attend(q, k, v, call)
+        return output
 
     return Implementation(f"{right.backend}/counting", right.capabilities, attend, right.vjp)
 
@@ -151,8 +151,8 @@ def test_the_attention_inside_is_the_implementation_that_was_given(backend: str)
     pytest.importorskip(backend)
     seen: list[tuple[int, ...]] = []
     _, right = resolve(f"{backend}/naive")
-    one = learner(counting(right, seen), "unscaled", Optimiser())
-    one.step(batches()[0])
+    trained = learner(counting(right, seen), "unscaled", Optimiser())
+    trained.step(batches()[0])
     assert set(seen) == {(7, 1, 1, HEAD)}
 
 
@@ -206,13 +206,13 @@ class Scripted(Learner):
 
 
 def fitted(script: list[float], accuracies: list[float], every: int = 1) -> tuple[Scripted, training.Training]:
-    one = Scripted(script, accuracies)
-    return one, training.fit(one, [{}] * len(script), lambda it: float(it.predict({})["accuracy"]), every)
+    scripted = Scripted(script, accuracies)
+    return scripted, training.fit(scripted, [{}] * len(script), lambda it: float(it.predict({})["accuracy"]), every)
 
 
 def test_the_parameters_that_validated_best_are_kept() -> None:
-    one, history = fitted([4.0, 2.0, 1.0, 0.5], [0.2, 0.9, 0.9, 0.4])
-    assert (one.steps, history.chosen, history.best) == (2, 2, 0.9)
+    scripted, history = fitted([4.0, 2.0, 1.0, 0.5], [0.2, 0.9, 0.9, 0.4])
+    assert (scripted.steps, history.chosen, history.best) == (2, 2, 0.9)
     assert history.metrics()["validation.step3"] == 0.9
 
 
@@ -253,9 +253,9 @@ def test_components_of_q_and_k_have_variance_one_before_training() -> None:
     task = tasks.RetrievalTask()
     for arm, expected in (("unscaled", 1.0), ("additive", 1.0), ("folded", 1 / 256)):
         _, parameters = retrieval.build(arm, 256, 0, task)
-        found = retrieval.first_variances(parameters, task.draw(0, "train", 256))
-        assert found["q_variance"] == pytest.approx(expected, rel=0.2)
-        assert found["k_variance"] == pytest.approx(1.0, rel=0.2)
+        variances = retrieval.first_variances(parameters, task.draw(0, "train", 256))
+        assert variances["q_variance"] == pytest.approx(expected, rel=0.2)
+        assert variances["k_variance"] == pytest.approx(1.0, rel=0.2)
 
 
 def test_parameters_are_matched_to_five_per_cent() -> None:
@@ -267,8 +267,8 @@ def test_parameters_are_matched_to_five_per_cent() -> None:
 
 
 def test_only_the_tokens_that_count_are_counted() -> None:
-    found, target = np.array([[1, 2, 9], [3, 9, 9]]), np.array([[1, 5, 0], [3, 0, 0]])
-    assert training.token_accuracy(found, target, np.array([2, 1])) == pytest.approx(2 / 3)
+    tokens, target = np.array([[1, 2, 9], [3, 9, 9]]), np.array([[1, 5, 0], [3, 0, 0]])
+    assert training.token_accuracy(tokens, target, np.array([2, 1])) == pytest.approx(2 / 3)
 
 
 def test_a_reversed_source_keeps_its_padding_behind() -> None:

@@ -38,9 +38,9 @@ def test_the_reach_is_what_a_nudge_of_a_state_changes() -> None:
     jax = pytest.importorskip("jax")
     from attnbench.impls.jax_backend.doubles import doubles
 
-    one: Any = learner("jax/naive", "state")
-    losses = jax.jit(lambda nudge: one._network.losses(one._parameters, dict(whole()), {"forward": nudge}))
-    units, step = one.parameters()["encoder.Wh"].shape[1], 1e-6
+    trained: Any = learner("jax/naive", "state")
+    losses = jax.jit(lambda nudge: trained._network.losses(trained._parameters, dict(whole()), {"forward": nudge}))
+    units, step = trained.parameters()["encoder.Wh"].shape[1], 1e-6
     slopes = []
     for unit in range(units):
         nudge = np.zeros((2, LENGTH, units))
@@ -52,9 +52,9 @@ def test_the_reach_is_what_a_nudge_of_a_state_changes() -> None:
 
 
 def test_training_goes_on_as_if_nobody_had_asked() -> None:
-    asked, other = learner("torch/naive", "scaled"), learner("torch/naive", "scaled")
-    asked.reach(whole())
-    losses = [[float(one.step(whole())) for _ in range(3)] for one in (asked, other)]
+    first, second = learner("torch/naive", "scaled"), learner("torch/naive", "scaled")
+    first.reach(whole())
+    losses = [[float(trained.step(whole())) for _ in range(3)] for trained in (first, second)]
     assert losses[0] == losses[1]
 
 
@@ -71,6 +71,6 @@ def test_retrieval_has_no_reach(impl: str) -> None:
     pytest.importorskip(impl.partition("/")[0])
     task = tasks.RetrievalTask(slots=4, keys=9, values=5)
     model, parameters = retrieval.build("unscaled", 4, 0, task, "float64", 8)
-    one = LocalProbe(*resolve(impl)).learner(model, parameters, Optimiser())
+    trained = LocalProbe(*resolve(impl)).learner(model, parameters, Optimiser())
     with pytest.raises(UnsupportedError, match="has no reach: it is for an EncoderDecoder in torch or jax"):
-        one.reach(task.draw(0, "test", 2))
+        trained.reach(task.draw(0, "test", 2))

@@ -40,9 +40,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
 @pytest.mark.parametrize("impl", ["numpy/naive", "torch/naive", "torch/sdpa", "jax/naive"])
 def test_the_gradients_that_are_wanted_are_those_of_all(impl: str, kind: str) -> None:
     backend, kernel = resolve(impl)
-    found = trial(backend, kernel, case(kind, "bias"))
-    assert found.status == "ok", found.reason
-    assert [one.tensor for one in found.gradients] == [f"d_{name}" for name in WANTED[kind]]
+    judgement = trial(backend, kernel, case(kind, "bias"))
+    assert judgement.status == "ok", judgement.reason
+    assert [gradient.tensor for gradient in judgement.gradients] == [f"d_{name}" for name in WANTED[kind]]
     answer = bind_case(backend, kernel, case(kind, "bias", "sinks") if impl != "torch/sdpa" else case(kind)).answer()
     assert list(answer.grads) == WANTED[kind]
 
@@ -70,11 +70,11 @@ class Forgetful(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, d_output: Tensor) -> Any:
-        leaves = [one.detach().requires_grad_() for one in ctx.saved_tensors]
+        leaves = [tensor.detach().requires_grad_() for tensor in ctx.saved_tensors]
         with torch.enable_grad():
             output = attend(leaves[0], leaves[1], leaves[2], ctx.scale)
         grads = torch.autograd.grad(output, leaves, d_output)
-        return (*(grads if ctx.needs_input_grad[1] else [torch.zeros_like(one) for one in grads]), None)
+        return (*(grads if ctx.needs_input_grad[1] else [torch.zeros_like(grad) for grad in grads]), None)
 
 
 def test_a_kernel_that_is_wrong_where_some_alone_are_wanted_is_seen() -> None:
@@ -127,11 +127,11 @@ CHECKPOINTED = Implementation(
 
 @pytest.mark.usefixtures("quiet")
 def test_a_checkpoint_of_the_old_kind_agrees_forward_and_backward() -> None:
-    found: list[Trial] = [
+    judgements: list[Trial] = [
         trial(TORCH, CHECKPOINTED, case(*kinds)) for kinds in ((), ("wanted_q",), ("wanted_kv",), ("wanted_qkv",))
     ]
-    assert [one.status for one in found] == ["ok"] * 4, [one.reason for one in found]
-    assert all(one.gradients for one in found)
+    assert [judgement.status for judgement in judgements] == ["ok"] * 4, [judgement.reason for judgement in judgements]
+    assert all(judgement.gradients for judgement in judgements)
     assert trial(TORCH, CHECKPOINTED, replace(case(), phase="forward")).status == "ok"
 
 

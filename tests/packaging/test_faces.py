@@ -21,7 +21,7 @@ def attend(q, k, v, call):
 DECLARED = ("api", "errors", "lazily", "versions")
 DECLARED_OF = ("attention", "attention.precision", "attention.spec", "backends", "backends.implementation")
 DECLARATIONS = {"attnbench", *(f"attnbench.{name}" for name in (*DECLARED, *DECLARED_OF))}
-CORE = {f"attnbench.attention.{name}" for name in ("arrays", "call", "layouts", "needs")}
+CORE = {f"attnbench.attention.{name}" for name in ("arrays", "call", "checked", "layouts", "needs")}
 ANALYSIS = {f"attnbench.{name}" for name in ("ablate", "analysis", "exchange", "results")}
 
 # Imports a file beside NumPy, and prints the modules of attnbench and the others' packages that it loaded.

@@ -9,18 +9,19 @@ from attnbench.lazily import loader
 
 if TYPE_CHECKING:
     from attnbench.backends.learning import (
+        AttentionSizes,
         Calls,
         EncoderDecoder,
         Learner,
         Model,
         Optimiser,
         Retrieval,
-        Shape,
         check_whole,
         score_parameters,
     )
 
 __all__ = [
+    "AttentionSizes",
     "Backend",
     "BackendInfo",
     "Bound",
@@ -31,7 +32,6 @@ __all__ = [
     "NativeKernel",
     "Optimiser",
     "Retrieval",
-    "Shape",
     "Stopwatch",
     "UncountedError",
     "UndeliveredError",
@@ -40,5 +40,6 @@ __all__ = [
     "score_parameters",
 ]
 
-# The rest are learners', which need the attention core and NumPy: a backend's card, that every command reads, must not.
+# The other names are for learners. They need NumPy and the attention core, and are loaded only when asked for, because
+# every command imports this module to read the backends' cards.
 __getattr__ = loader(__name__, dict.fromkeys(set(__all__) - set(globals()), "attnbench.backends.learning"))

@@ -1,51 +1,55 @@
 """A call: one attention problem with its operands, checked against the spec before any kernel sees it.
 
-``Operands`` is what a user gives (NumPy arrays). ``prepare`` checks them and returns the arrays q, k, v (a cache
-already standing before k and v) with a ``Call``, whose fields are what an implementation reads. The messages are the
-same for every backend, because the check happens here, once.
+``Operands`` is what a user gives (NumPy arrays). ``prepare`` checks them and returns the arrays q, k, v (with a cache
+in front of k and v) and a ``Call``, whose fields are what an implementation reads. The messages are the same for every
+backend, because the check happens here, once: each operand alone in ``attention.checked``, how they fit together in
+this module.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnbench.attention import checked
 from attnbench.attention.arrays import Array
 from attnbench.attention.needs import needs_of_call
 from attnbench.attention.precision import dtype_name
-from attnbench.attention.spec import FARTHEST, OUTPUTS, SCORE_PARAMS, AttentionSpec, Needs
+from attnbench.attention.spec import FARTHEST, OUTPUTS, AttentionSpec, Needs
 from attnbench.errors import SpecError, not_one_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
 
 
 @dataclass(frozen=True)
 class Operands:
     """The arrays of one problem, as a user gives them; legend of the shapes in ``attnbench.attention.spec``.
 
-    q (B, Hq, Tq, D); k (B, Hkv, S, D); v (B, Hkv, S, Dv); mask bool and bias float, broadcastable to
-    (B, Hq, Tq, S); q_lengths, kv_lengths (B,) integers; q_segments (B, Tq), kv_segments (B, S) integers; offset an
-    integer or (B,) integers; sinks, slopes (Hq,); past_k, past_v (B, Hkv, P, D or Dv); keep bool
-    (B, Hq, Tq, S); params by name (``spec.SCORE_PARAMS``).
+    Mask and bias are of any shape that broadcasts to (B, Hq, Tq, N), where N is the number of all keys: S, or with a
+    cache of P keys (``past_k`` and ``past_v``, which come before k and v) P + S. An ``offset`` is one for all batch
+    entries or one for each. ``params`` go by name (``spec.SCORE_PARAMS``).
     """
 
-    q: Array
-    k: Array
-    v: Array
-    mask: Array | None = None
-    bias: Array | None = None
-    q_lengths: Array | None = None
-    kv_lengths: Array | None = None
-    q_segments: Array | None = None
-    kv_segments: Array | None = None
-    offset: int | Array | None = None
-    sinks: Array | None = None
-    slopes: Array | None = None
-    keep: Array | None = None
-    past_k: Array | None = None
-    past_v: Array | None = None
-    params: Mapping[str, Array] | None = None
+    q: Float[Array, "B Hq Tq D"]
+    k: Float[Array, "B Hkv S D"]
+    v: Float[Array, "B Hkv S Dv"]
+    mask: Bool[Array, " ..."] | None = None
+    bias: Float[Array, " ..."] | None = None
+    q_lengths: Int[Array, " B"] | None = None
+    kv_lengths: Int[Array, " B"] | None = None
+    q_segments: Int[Array, "B Tq"] | None = None
+    kv_segments: Int[Array, "B N"] | None = None
+    offset: int | Int[Array, " B"] | None = None
+    sinks: Float[Array, " Hq"] | None = None
+    slopes: Float[Array, " Hq"] | None = None
+    keep: Bool[Array, "B Hq Tq N"] | None = None
+    past_k: Float[Array, "B Hkv P D"] | None = None
+    past_v: Float[Array, "B Hkv P Dv"] | None = None
+    params: Mapping[str, Float[Array, " ..."]] | None = None
 
     def arrays(self) -> dict[str, Array]:
         """Every array by its name, parameters as ``params.W``."""
@@ -130,7 +134,7 @@ class Call:
         return named | ({"params": dict(self.params)} if self.params else {})
 
     def with_arrays(self, arrays: Mapping[str, Any]) -> Call:
-        """The inverse of ``arrays``: the same call with these array fields (as jit needs)."""
+        """The inverse of ``arrays``: the same call with other array fields, as a framework needs that traces them."""
         return replace(self, **arrays)
 
     def needs(self, device: str = "cpu", *, gradients: bool = False) -> Needs:
@@ -144,11 +148,9 @@ ARRAY_FIELDS = (
 )  # fmt: skip
 
 
-def _fail(message: str) -> NoReturn:
-    raise SpecError(message)
-
-
-def prepare(spec: AttentionSpec, operands: Operands, outputs: tuple[str, ...] = ()) -> tuple[Array, Array, Array, Call]:
+def prepare(
+    spec: AttentionSpec, operands: Operands, outputs: tuple[str, ...] = ()
+) -> tuple[Float[Array, "B Hq Tq D"], Float[Array, "B Hkv S D"], Float[Array, "B Hkv S Dv"], Call]:
     """Check ``operands`` against ``spec`` and return contiguous q, k, v with the ``Call``.
 
     Raises ``SpecError`` for wrong ranks, head counts, lengths, dtypes, and for unused or missing parameters; nothing
@@ -156,81 +158,68 @@ def prepare(spec: AttentionSpec, operands: Operands, outputs: tuple[str, ...] = 
     """
     for name in outputs:
         if name not in OUTPUTS:
-            _fail(not_one_of("output", name, OUTPUTS))
-    q, k, v, sizes = _checked_qkv(operands)
-    segments = _segments(operands, sizes)
+            raise SpecError(not_one_of("output", name, OUTPUTS))
+    q, k, v, sizes = _queries_keys_values(operands)
+    segments = checked.segments(operands, sizes)
     call = Call(
         spec=spec,
         sizes=sizes,
         dtype=dtype_name(q.dtype),
         scale=_scale(spec, sizes),
         offset=_offset(spec, operands, sizes),
-        mask=_scores_like("mask", operands.mask, sizes, kind="b"),
-        bias=_scores_like("bias", operands.bias, sizes, kind="f"),
-        q_lengths=_lengths("q_lengths", operands.q_lengths, sizes.B, sizes.Tq),
-        kv_lengths=_lengths("kv_lengths", operands.kv_lengths, sizes.B, sizes.S),
+        mask=checked.mask(operands.mask, sizes),
+        bias=checked.bias(operands.bias, sizes),
+        q_lengths=checked.lengths("q_lengths", operands.q_lengths, sizes.B, sizes.Tq),
+        kv_lengths=checked.lengths("kv_lengths", operands.kv_lengths, sizes.B, sizes.S),
         q_segments=segments["q_segments"],
         kv_segments=segments["kv_segments"],
-        sinks=_per_head("sinks", operands.sinks, sizes),
-        slopes=_per_head("slopes", operands.slopes, sizes),
-        keep=_keep(spec, operands.keep, sizes),
-        params=_params(spec, operands.params, sizes),
-        outputs=tuple(dict.fromkeys(o for o in outputs if o != "output")),
+        sinks=checked.per_head("sinks", operands.sinks, sizes),
+        slopes=checked.per_head("slopes", operands.slopes, sizes),
+        keep=checked.keep(spec, operands.keep, sizes),
+        params=checked.params(spec, operands.params, sizes),
+        outputs=tuple(dict.fromkeys(name for name in outputs if name != "output")),
     )
     return q, k, v, call
 
 
-def _plain(name: str, array: Any, ranks: tuple[int, ...]) -> Array:
-    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
-        _fail(f"{name} is a NumPy array, got {type(array).__name__}")
-    if array.ndim not in ranks:
-        wanted = " or ".join(map(str, ranks))
-        _fail(f"{name} has {wanted} axes, got shape {array.shape}")
-    if not array.dtype.isnative:
-        _fail(f"{name} has foreign byte order ({array.dtype.str}); convert it with .astype({array.dtype.name!r})")
-    return np.require(array, requirements=["C", "A"])
-
-
-def _float(name: str, array: Any, ranks: tuple[int, ...]) -> Array:
-    plain = _plain(name, array, ranks)
-    if plain.dtype.name not in ("float64", "float32", "bfloat16", "float16"):
-        _fail(f"{name} has dtype {plain.dtype.name}; it is float64, float32, bfloat16 or float16")
-    return plain
-
-
-def _checked_qkv(operands: Operands) -> tuple[Array, Array, Array, Sizes]:
-    q, k, v = (_float(name, getattr(operands, name), (4,)) for name in "qkv")
+def _queries_keys_values(operands: Operands) -> tuple[Array, Array, Array, Sizes]:
+    """q, and k and v behind their cache, with the sizes that they agree on."""
+    q, k, v = (checked.floating(name, getattr(operands, name), (4,)) for name in "qkv")
     if not q.dtype == k.dtype == v.dtype:
-        _fail(f"q, k and v have one dtype; got {q.dtype.name}, {k.dtype.name}, {v.dtype.name}")
+        msg = f"q, k and v have one dtype; got {q.dtype.name}, {k.dtype.name}, {v.dtype.name}"
+        raise SpecError(msg)
     k, v, past = _with_past(operands, k, v)
-    b, hq, tq, d = q.shape
-    _same("batch sizes", q=b, k=k.shape[0], v=v.shape[0])
-    _same("key and value heads", k=k.shape[1], v=v.shape[1])
-    _same("head sizes D of queries and keys", q=d, k=k.shape[3])
-    _same("numbers of keys and values", k=k.shape[2], v=v.shape[2])
+    return q, k, v, _sizes(q, k, v, past)
+
+
+def _sizes(q: Array, k: Array, v: Array, past: int) -> Sizes:
+    (b, hq, tq, d), (hkv, s), dv = q.shape, k.shape[1:3], v.shape[3]
+    checked.alike("batch sizes", q=b, k=k.shape[0], v=v.shape[0])
+    checked.alike("key and value heads", k=hkv, v=v.shape[1])
+    checked.alike("head sizes D of queries and keys", q=d, k=k.shape[3])
+    checked.alike("numbers of keys and values", k=s, v=v.shape[2])
     if d == 0:
-        _fail("the head size D is 0; dot products need at least one element")
-    hkv = k.shape[1]
+        msg = "the head size D is 0; dot products need at least one element"
+        raise SpecError(msg)
     if hq == 0 or hkv == 0 or hq % hkv:
-        _fail(f"Hq = {hq} query heads cannot share Hkv = {hkv} key/value heads: Hq must be a multiple of Hkv")
-    return q, k, v, Sizes(b, hq, hkv, tq, k.shape[2], d, v.shape[3], past)
-
-
-def _same(what: str, **values: int) -> None:
-    if len(set(values.values())) > 1:
-        _fail(f"{what} differ: " + ", ".join(f"{name} has {value}" for name, value in values.items()))
+        msg = f"Hq = {hq} query heads cannot share Hkv = {hkv} key/value heads: Hq must be a multiple of Hkv"
+        raise SpecError(msg)
+    return Sizes(b, hq, hkv, tq, s, d, dv, past)
 
 
 def _with_past(operands: Operands, k: Array, v: Array) -> tuple[Array, Array, int]:
+    """Keys and values with the cache in front of them, and its length."""
     if operands.past_k is None and operands.past_v is None:
         return k, v, 0
     if operands.past_k is None or operands.past_v is None:
-        _fail("past_k and past_v belong together; only one was given")
-    past_k, past_v = _float("past_k", operands.past_k, (4,)), _float("past_v", operands.past_v, (4,))
+        msg = "past_k and past_v belong together; only one was given"
+        raise SpecError(msg)
+    past_k, past_v = (checked.floating(name, getattr(operands, name), (4,)) for name in ("past_k", "past_v"))
     for name, past, new in (("past_k", past_k, k), ("past_v", past_v, v)):
         if past.dtype != new.dtype or past.shape[:2] + past.shape[3:] != new.shape[:2] + new.shape[3:]:
-            _fail(f"{name} {past.dtype.name}{past.shape} does not fit before {new.dtype.name}{new.shape} along S")
-    _same("lengths of the cache", past_k=past_k.shape[2], past_v=past_v.shape[2])
+            msg = f"{name} {past.dtype.name}{past.shape} does not fit before {new.dtype.name}{new.shape} along S"
+            raise SpecError(msg)
+    checked.alike("lengths of the cache", past_k=past_k.shape[2], past_v=past_v.shape[2])
     return np.concatenate([past_k, k], 2), np.concatenate([past_v, v], 2), past_k.shape[2]
 
 
@@ -238,153 +227,71 @@ def _scale(spec: AttentionSpec, sizes: Sizes) -> float | Array:
     if not isinstance(spec.scale, tuple):
         return spec.scale_factor(sizes.D)
     if len(spec.scale) != sizes.Hq:
-        _fail(f"scale has {len(spec.scale)} values for Hq = {sizes.Hq} query heads")
+        msg = f"scale has {len(spec.scale)} values for Hq = {sizes.Hq} query heads"
+        raise SpecError(msg)
     return np.asarray(spec.scale, np.float64)
 
 
 def _offset(spec: AttentionSpec, operands: Operands, sizes: Sizes) -> int | Array:
-    positions_matter = spec.causal or spec.window is not None or operands.slopes is not None
-    has_past = operands.past_k is not None
-    offset = operands.offset
+    """Where the queries stand among the keys: given, behind a cache, or at the corner that the spec names."""
+    offset, has_past = operands.offset, operands.past_k is not None
     if offset is not None and spec.align is not None:
-        _fail("offset and align both say where the queries stand among the keys; give one")
+        msg = "offset and align both say where the queries stand among the keys; give one"
+        raise SpecError(msg)
     if has_past and (offset is not None or spec.align is not None):
-        _fail("with a cache the offset is the length of the past; give neither offset nor align")
+        msg = "with a cache the offset is the length of the past; give neither offset nor align"
+        raise SpecError(msg)
     if has_past:
         return sizes.past
     if offset is not None:
-        return _checked_offset(offset, sizes)
-    if spec.align == "bottom_right" and positions_matter:
+        return _given_offset(offset, sizes)
+    positions_matter = spec.causal or spec.window is not None or operands.slopes is not None
+    return _corner(spec, operands, sizes) if positions_matter else 0
+
+
+def _given_offset(offset: Any, sizes: Sizes) -> int | Array:
+    number = isinstance(offset, (int, np.integer)) and not isinstance(offset, bool)
+    if not number and not (isinstance(offset, np.ndarray) and offset.shape == (sizes.B,) and offset.dtype.kind in "iu"):
+        msg = f"offset is an integer or an integer array of shape (B,) = ({sizes.B},); got {offset!r}"
+        raise SpecError(msg)
+    values = [int(offset)] if number else [int(value) for value in offset]
+    if any(abs(value) > FARTHEST for value in values):
+        msg = f"offset stands between -2**30 and 2**30; got {offset!r}"
+        raise SpecError(msg)
+    return values[0] if number else np.array(values, np.int32)
+
+
+def _corner(spec: AttentionSpec, operands: Operands, sizes: Sizes) -> int | Array:
+    """Top left: the first query stands at the first key. Bottom right: the last query stands at the last key."""
+    if spec.align == "bottom_right":
         return _bottom_right(operands, sizes)
-    if spec.align is None and positions_matter and sizes.Tq != sizes.S:
-        _fail(
+    if spec.align is None and sizes.Tq != sizes.S:
+        msg = (
             f"Tq = {sizes.Tq} queries among S = {sizes.S} keys: positions matter here, so say where they stand: "
             'align="top_left" or align="bottom_right" in the spec, or offset='
         )
+        raise SpecError(msg)
     return 0
-
-
-def _checked_offset(offset: Any, sizes: Sizes) -> int | Array:
-    number = isinstance(offset, (int, np.integer)) and not isinstance(offset, bool)
-    if not number and not (isinstance(offset, np.ndarray) and offset.shape == (sizes.B,) and offset.dtype.kind in "iu"):
-        _fail(f"offset is an integer or an integer array of shape (B,) = ({sizes.B},); got {offset!r}")
-    values = [int(offset)] if number else [int(value) for value in offset]
-    if any(abs(value) > FARTHEST for value in values):
-        _fail(f"offset stands between -2**30 and 2**30; got {offset!r}")
-    return values[0] if number else np.array(values, np.int32)
 
 
 def _bottom_right(operands: Operands, sizes: Sizes) -> int | Array:
     if operands.q_lengths is None and operands.kv_lengths is None:
         return sizes.S - sizes.Tq
-    queries = _lengths("q_lengths", operands.q_lengths, sizes.B, sizes.Tq)
-    keys = _lengths("kv_lengths", operands.kv_lengths, sizes.B, sizes.S)
+    queries = checked.lengths("q_lengths", operands.q_lengths, sizes.B, sizes.Tq)
+    keys = checked.lengths("kv_lengths", operands.kv_lengths, sizes.B, sizes.S)
     last_query = np.full(sizes.B, sizes.Tq, np.int32) if queries is None else queries
     last_key = np.full(sizes.B, sizes.S, np.int32) if keys is None else keys
     return (last_key - last_query).astype(np.int32)
 
 
-def _scores_like(name: str, array: Any, sizes: Sizes, kind: str) -> Array | None:
-    if array is None:
-        return None
-    plain = _plain(name, array, (0, 1, 2, 3, 4)) if kind == "b" else _float(name, array, (0, 1, 2, 3, 4))
-    if kind == "b" and plain.dtype != np.bool_:
-        _fail(f"mask is bool (True attends), got dtype {plain.dtype.name}; float values to add are bias=")
-    full = (sizes.B, sizes.Hq, sizes.Tq, sizes.S)
-    shape = (1,) * (4 - plain.ndim) + plain.shape
-    if any(n not in (1, whole) for n, whole in zip(shape, full, strict=True)):
-        _fail(f"{name} {plain.shape} does not broadcast to (B, Hq, Tq, S) = {full}")
-    return plain.reshape(shape)
+def from_padding(padding: Bool[Array, "B S"]) -> Bool[Array, "B 1 1 S"]:
+    """A mask from the other polarity: ``padding`` is True where a key is padding and must not be attended.
 
-
-def _lengths(name: str, array: Any, batch: int, longest: int) -> Array | None:
-    if array is None:
-        return None
-    if not isinstance(array, np.ndarray) or array.shape != (batch,) or array.dtype.kind not in "iu":
-        _fail(f"{name} is an integer array of shape (B,) = ({batch},); got {array!r}")
-    if batch and (int(array.min()) < 0 or int(array.max()) > longest):
-        _fail(f"{name} stand between 0 and {longest}; got {array.tolist()}")
-    return np.ascontiguousarray(array, np.int32)
-
-
-def _segments(operands: Operands, sizes: Sizes) -> dict[str, Array | None]:
-    given = {"q_segments": operands.q_segments, "kv_segments": operands.kv_segments}
-    if all(a is None for a in given.values()):
-        return dict(given)
-    checked: dict[str, Array | None] = {}
-    for (name, array), length in zip(given.items(), (sizes.Tq, sizes.S), strict=True):
-        shape = (sizes.B, length)
-        if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind not in "iu":
-            _fail(f"{name} is an integer array of shape {shape}, given together with the other one; got {array!r}")
-        if array.size and not -(2**31) <= int(array.min()) <= int(array.max()) < 2**31:
-            _fail(f"{name} holds ids that do not fit 32 bits, from {array.min()} to {array.max()}; number them anew")
-        checked[name] = np.ascontiguousarray(array, np.int32)
-    return checked
-
-
-def _per_head(name: str, array: Any, sizes: Sizes) -> Array | None:
-    if array is None:
-        return None
-    plain = _float(name, array, (1,))
-    if plain.shape != (sizes.Hq,):
-        _fail(f"{name} has one value for each of Hq = {sizes.Hq} query heads; got shape {plain.shape}")
-    return plain
-
-
-def _keep(spec: AttentionSpec, keep: Any, sizes: Sizes) -> Array | None:
-    if (keep is None) != (spec.dropout == 0):
-        _fail(
-            f"dropout = {spec.dropout:g} and keep {'is missing' if keep is None else 'was given'}: dropout > 0 comes "
-            "with keep=, a bool array (B, Hq, Tq, S) in which True keeps, and only then"
-        )
-    if keep is None:
-        return None
-    plain = _plain("keep", keep, (4,))
-    full = (sizes.B, sizes.Hq, sizes.Tq, sizes.S)
-    if plain.dtype != np.bool_ or plain.shape != full:
-        _fail(f"keep is bool (True keeps) of shape (B, Hq, Tq, S) = {full}; got {plain.dtype.name}{plain.shape}")
-    return plain
-
-
-def _params(spec: AttentionSpec, params: Mapping[str, Any] | None, sizes: Sizes) -> dict[str, Array]:
-    given, wanted = dict(params or {}), SCORE_PARAMS[spec.score]
-    if set(given) != set(wanted):
-        needs = f"needs params {', '.join(wanted)}" if wanted else "takes no params"
-        _fail(f"score {spec.score!r} {needs}; got {', '.join(sorted(given)) or 'none'}. See attnbench.default_params")
-    checked = {name: _float(f"params.{name}", given[name], (1, 2, 3)) for name in wanted}
-    shapes = param_shapes(spec.score, sizes.D, _hidden(spec.score, checked))
-    for name, array in checked.items():
-        if array.shape[0] not in (1, sizes.Hq) or array.shape[1:] != shapes[name]:
-            expected = ", ".join(map(str, (f"{sizes.Hq} or 1", *shapes[name])))
-            _fail(f"params.{name} of score {spec.score!r} has shape ({expected}); got {array.shape}")
-    return checked
-
-
-def _hidden(score: str, params: Mapping[str, Array]) -> int:
-    if score not in ("additive", "concat"):
-        return 0
-    return int(params["v"].shape[-1])
-
-
-def from_padding(padding: Array) -> Array:
-    """A mask from the other polarity: ``padding`` (B, S) is True where a key is padding and must not be attended.
-
-    Returns a bool (B, 1, 1, S) in which True attends, as ``mask=`` wants it (PyTorch's ``key_padding_mask`` has the
-    polarity of ``padding``).
+    In what is returned True attends, as ``mask=`` wants it (PyTorch's ``key_padding_mask`` has the polarity of
+    ``padding``).
     """
-    plain = _plain("padding", padding, (2,))
+    plain = checked.plain("padding", padding, (2,))
     if plain.dtype != np.bool_:
-        _fail(f"padding is bool (True is padding) of shape (B, S), got dtype {plain.dtype.name}")
+        msg = f"padding is bool (True is padding) of shape (B, S), got dtype {plain.dtype.name}"
+        raise SpecError(msg)
     return np.asarray(~plain[:, None, None, :])
-
-
-def param_shapes(score: str, d: int, hidden: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of a score's parameters without the leading head axis (Hq or 1)."""
-    shapes: dict[str, dict[str, tuple[int, ...]]] = {
-        "dot": {},
-        "general": {"W": (d, d)},
-        "additive": {"Wq": (d, hidden), "Wk": (d, hidden), "b": (hidden,), "v": (hidden,)},
-        "concat": {"W": (2 * d, hidden), "v": (hidden,)},
-        "cosine": {"temperature": ()},
-    }
-    return shapes[score]

@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnbench.attention.arrays import Array
-from attnbench.attention.call import Operands, param_shapes
+from attnbench.attention.call import Operands
+from attnbench.attention.checked import param_shapes
 from attnbench.attention.inputs_edges import EDGES
 from attnbench.attention.precision import SMALLEST_NORMAL, numpy_dtype
 from attnbench.attention.spec import AttentionSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from jaxtyping import Float
 
     from attnbench.attention.problem import Case, Problem
 
@@ -30,7 +33,8 @@ HUGE = 1000.0
 OUTLIER = 30.0
 V_MEAN = 100.0
 GARBAGE = 1e4
-# Masks that take keys from every query, or every key from a query: there a poison can stand. Others do so by chance.
+# Masks that leave some keys to no query, or some queries without a key, whatever the seed: a poison put there must have
+# no effect. Other masks do so only by chance.
 HIDES_KEYS = ("mask_keys", "mask_shared", "mask_tile")
 HIDES_ROWS = ("mask_rows", "mask_tile")
 
@@ -75,8 +79,8 @@ def drawn(problem: Problem, group: str) -> dict[str, Any]:
     return {} if kind is None else DRAWERS[kind](problem)
 
 
-def draw_cotangents(case: Case) -> tuple[Array, Array | None]:
-    """d_output (B, Hq, Tq, Dv) in the problem's dtype, and d_lse (B, Hq, Tq) where the case asks for lse."""
+def draw_cotangents(case: Case) -> tuple[Float[Array, "B Hq Tq Dv"], Float[Array, "B Hq Tq"] | None]:
+    """d_output in the problem's dtype, and d_lse where the case asks for lse."""
     p = case.problem
     d_output = stream(p.seed, "d_output").standard_normal((p.B, p.Hq, p.Tq, p.Dv)).astype(numpy_dtype(p.dtype))
     if "nan_cotangent" in p.operands:
@@ -92,7 +96,7 @@ def draw_cotangents(case: Case) -> tuple[Array, Array | None]:
 
 def default_params(
     spec: AttentionSpec, *, heads: int, d: int, hidden: int | None = None, seed: int = 0, dtype: str = "float32"
-) -> dict[str, Array]:
+) -> dict[str, Float[Array, " ..."]]:
     """Parameters of a learned score: normal, of variance 1/fan-in so that scores stay of order one.
 
     Shapes (heads, ...): general W (D, D); additive Wq, Wk (D, Da), b, v (Da); concat W (2D, Da), v (Da); cosine

@@ -12,25 +12,28 @@ where NumPy can; the padding of ``varlen`` is zero, and outside the allowed set 
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from attnbench.attention.arrays import Array
 from attnbench.errors import SpecError
 
+if TYPE_CHECKING:
+    from jaxtyping import Int, Shaped
 
-def from_bthd(array: Array) -> Array:
+
+def from_bthd(array: Shaped[Array, "B T H D"]) -> Shaped[Array, "B H T D"]:
     """(B, T, H, D) as (B, H, T, D)."""
     return _of_rank("bthd", array, 4, "(B, T, H, D)").swapaxes(1, 2)
 
 
-def to_bthd(array: Array) -> Array:
+def to_bthd(array: Shaped[Array, "B H T D"]) -> Shaped[Array, "B T H D"]:
     """(B, H, T, D) as (B, T, H, D)."""
     return _of_rank("logical", array, 4, "(B, H, T, D)").swapaxes(1, 2)
 
 
-def from_packed(array: Array, heads: int) -> Array:
+def from_packed(array: Shaped[Array, "B T HD"], heads: int) -> Shaped[Array, "B H T D"]:
     """(B, T, H·D), the heads side by side, as (B, H, T, D)."""
     b, t, width = _of_rank("packed", array, 3, "(B, T, H*D)").shape
     if heads < 1 or width % heads:
@@ -38,20 +41,25 @@ def from_packed(array: Array, heads: int) -> Array:
     return array.reshape(b, t, heads, width // heads).swapaxes(1, 2)
 
 
-def to_packed(array: Array) -> Array:
+def to_packed(array: Shaped[Array, "B H T D"]) -> Shaped[Array, "B T HD"]:
     """(B, H, T, D) as (B, T, H·D)."""
     b, h, t, d = _of_rank("logical", array, 4, "(B, H, T, D)").shape
     return array.swapaxes(1, 2).reshape(b, t, h * d)
 
 
 def from_varlen(
-    q: Array, k: Array, v: Array, cu_q: Array, cu_k: Array | None = None
-) -> tuple[Array, Array, Array, dict[str, Array]]:
+    q: Shaped[Array, "sum_Tq Hq D"],
+    k: Shaped[Array, "sum_S Hkv D"],
+    v: Shaped[Array, "sum_S Hkv Dv"],
+    cu_q: Int[Array, " ends"],
+    cu_k: Int[Array, " ends"] | None = None,
+) -> tuple[
+    Shaped[Array, "B Hq Tq D"], Shaped[Array, "B Hkv S D"], Shaped[Array, "B Hkv S Dv"], dict[str, Int[Array, " B"]]
+]:
     """Sequences one behind the other as padded (B, H, T, D), with ``q_lengths`` and ``kv_lengths`` (B,).
 
-    q (ΣTq, Hq, D), k (ΣS, Hkv, D), v (ΣS, Hkv, Dv); cu_q and cu_k (B + 1,) start at 0 and end at ΣTq and ΣS; cu_k is
-    by default cu_q. Causal attention in varlen kernels aligns each sequence by itself: ``align="bottom_right"`` with
-    these lengths says that.
+    cu_q and cu_k hold B + 1 ends: they start at 0 and end at ΣTq and ΣS; cu_k is by default cu_q. Causal attention in
+    varlen kernels aligns each sequence by itself: ``align="bottom_right"`` with these lengths says that.
     """
     cu_k = cu_q if cu_k is None else cu_k
     if len(np.atleast_1d(cu_q)) != len(np.atleast_1d(cu_k)):
@@ -63,7 +71,7 @@ def from_varlen(
     return padded[0], padded[1], padded[2], lengths
 
 
-def pad(name: str, array: Array, cumulative: Array) -> Array:
+def pad(name: str, array: Shaped[Array, "sum_T H D"], cumulative: Int[Array, " ends"]) -> Shaped[Array, "B H T D"]:
     """(ΣT, H, D) as (B, H, T, D), T being the longest of the sequences; zeros behind the shorter ones."""
     total, heads, size = _of_rank(f"varlen {name}", array, 3, "(sum of T, H, D)").shape
     lengths = np.diff(checked_cumulative(name, cumulative, total))
@@ -73,7 +81,7 @@ def pad(name: str, array: Array, cumulative: Array) -> Array:
     return padded
 
 
-def to_varlen(array: Array, cumulative: Array) -> Array:
+def to_varlen(array: Shaped[Array, "B H T D"], cumulative: Int[Array, " ends"]) -> Shaped[Array, "sum_T H D"]:
     """(B, H, T, D), such as an output or a gradient of q, as (ΣT, H, D): the padding is left out."""
     b, heads, longest, size = _of_rank("logical", array, 4, "(B, H, T, D)").shape
     lengths = np.diff(checked_cumulative("output", cumulative, None))
@@ -83,17 +91,17 @@ def to_varlen(array: Array, cumulative: Array) -> Array:
     return np.concatenate([np.zeros((0, heads, size), array.dtype), *parts])
 
 
-def checked_cumulative(name: str, cumulative: Any, total: int | None) -> Array:
+def checked_cumulative(name: str, cumulative: Any, total: int | None) -> Int[Array, " ends"]:
     """Cumulative lengths (B + 1,): integers from 0, never falling, to ``total``; else ``SpecError``."""
-    told = f"varlen: the cumulative lengths of {name}"
+    what = f"varlen: the cumulative lengths of {name}"
     if not isinstance(cumulative, np.ndarray) or cumulative.ndim != 1 or cumulative.dtype.kind not in "iu":
-        _fail(f"{told} are an integer array of shape (B + 1,); got {cumulative!r}")
+        _fail(f"{what} are an integer array of shape (B + 1,); got {cumulative!r}")
     if len(cumulative) == 0 or cumulative[0] != 0:
-        _fail(f"{told} start at 0; got {cumulative.tolist()}")
+        _fail(f"{what} start at 0; got {cumulative.tolist()}")
     if (cumulative[1:] < cumulative[:-1]).any():
-        _fail(f"{told} never fall; got {cumulative.tolist()}")
+        _fail(f"{what} never fall; got {cumulative.tolist()}")
     if total is not None and cumulative[-1] != total:
-        _fail(f"{told} end at the number of rows, {total}; got {cumulative.tolist()}")
+        _fail(f"{what} end at the number of rows, {total}; got {cumulative.tolist()}")
     return cumulative.astype(np.int64)
 
 

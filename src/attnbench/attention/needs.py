@@ -10,9 +10,11 @@ from attnbench.attention.spec import STAGES, AttentionSpec, Needs
 if TYPE_CHECKING:
     from attnbench.attention.call import Call, Sizes
 
-# Operands of a problem that ask for more than their arrays show: a NaN that must have no effect, and another layout.
+# Ways to draw operands that ask for more than the shapes and dtypes of their arrays show. With these a NaN stands where
+# nobody may attend to it, and must have no effect:
 ISOLATED = ("nan", "nan_last_key", "nan_cotangent")
-# A NaN that some rows see, and where one of these hides it others must not.
+# With these a NaN stands where some rows attend to it. Where the call has one of the features in HIDING, other rows may
+# not attend to it, and must stay free of it.
 SEEN, HIDING = ("nan_query", "nan_key", "nan_value"), ("causal", "window", "mask", "lengths", "segments")
 LAYOUT = "layout_"
 

@@ -18,6 +18,8 @@ from attnbench.attention.arrays import Array
 from attnbench.attention.oracle_scores import SCORE
 
 if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int, Shaped
+
     from attnbench.attention.call import Call
 
 KEPT = 1 << 19  # elements (heads, T, S) up to which evaluated heads are kept
@@ -27,42 +29,47 @@ KEPT = 1 << 19  # elements (heads, T, S) up to which evaluated heads are kept
 class HeadReference:
     """All stages of one head of one batch entry, float64; T is the number of evaluated rows.
 
-    q (T, D), k (S, D), v (S, Dv), params of this head; allowed (T, S) bool; scale (T, 1); scores, capped, bias, logits,
-    weights (T, S); keep (T, S), the factor keep/(1 − dropout); row_max, lse, sink_weight (T,); output (T, Dv).
+    ``params`` are those of this head, and ``keep`` is the factor keep/(1 − dropout).
     """
 
-    q: Array
-    k: Array
-    v: Array
-    params: dict[str, Array]
-    allowed: Array
-    scale: Array
-    scores: Array
-    capped: Array
-    bias: Array
-    logits: Array
-    row_max: Array
-    weights: Array
-    sink_weight: Array
-    keep: Array
-    output: Array
-    lse: Array
+    q: Float[Array, "T D"]
+    k: Float[Array, "S D"]
+    v: Float[Array, "S Dv"]
+    params: dict[str, Float[Array, " ..."]]
+    allowed: Bool[Array, "T S"]
+    scale: Float[Array, "T 1"]
+    scores: Float[Array, "T S"]
+    capped: Float[Array, "T S"]
+    bias: Float[Array, "T S"]
+    logits: Float[Array, "T S"]
+    row_max: Float[Array, " T"]
+    weights: Float[Array, "T S"]
+    sink_weight: Float[Array, " T"]
+    keep: Float[Array, "T S"]
+    output: Float[Array, "T Dv"]
+    lse: Float[Array, " T"]
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The oracle's answer, float64: output (B, Hq, T, Dv), lse (B, Hq, T), stages and allowed (B, Hq, T, S)."""
+    """The oracle's answer, float64; T is the number of evaluated rows."""
 
-    output: Array
-    lse: Array
-    scores: Array
-    capped: Array
-    logits: Array
-    weights: Array
-    allowed: Array
+    output: Float[Array, "B Hq T Dv"]
+    lse: Float[Array, "B Hq T"]
+    scores: Float[Array, "B Hq T S"]
+    capped: Float[Array, "B Hq T S"]
+    logits: Float[Array, "B Hq T S"]
+    weights: Float[Array, "B Hq T S"]
+    allowed: Bool[Array, "B Hq T S"]
 
 
-def reference(q: Array, k: Array, v: Array, call: Call, rows: Array | None = None) -> Reference:
+def reference(
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
+    call: Call,
+    rows: Int[Array, " T"] | None = None,
+) -> Reference:
     """Evaluate a prepared call (``attnbench.attention.call.prepare``), all rows or those given by their indices."""
     sizes = call.sizes
     count = sizes.Tq if rows is None else len(rows)
@@ -78,11 +85,11 @@ def reference(q: Array, k: Array, v: Array, call: Call, rows: Array | None = Non
 
 
 def heads(
-    q: Array,
-    k: Array,
-    v: Array,
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
     call: Call,
-    rows: Array | None = None,
+    rows: Int[Array, " T"] | None = None,
     pairs: Iterable[tuple[int, int]] | None = None,
 ) -> Iterator[tuple[int, int, HeadReference]]:
     """Evaluate every (batch entry, query head) in turn, or those in ``pairs``: yields (b, h, ``HeadReference``)."""
@@ -98,14 +105,15 @@ def heads(
 class Evaluated:
     """``heads`` of some rows and (b, h), to be gone through more than once.
 
-    They are evaluated once if that is little to keep, ``KEPT`` elements of (T, S) of all heads, else every time.
+    They are evaluated once where that is little to keep: up to ``KEPT`` elements of (T, S) in all heads together. With
+    more they are evaluated each time.
     """
 
-    q: Array
-    k: Array
-    v: Array
+    q: Float[Array, "B Hq Tq D"]
+    k: Float[Array, "B Hkv S D"]
+    v: Float[Array, "B Hkv S Dv"]
     call: Call
-    rows: Array
+    rows: Int[Array, " T"]
     pairs: Sequence[tuple[int, int]]
 
     def __iter__(self) -> Iterator[tuple[int, int, HeadReference]]:
@@ -120,7 +128,16 @@ class Evaluated:
         return heads(self.q, self.k, self.v, self.call, self.rows, self.pairs)
 
 
-def _head(call: Call, b: int, h: int, rows: Array, q: Array, k: Array, v: Array) -> HeadReference:
+def _head(
+    call: Call,
+    b: int,
+    h: int,
+    rows: Int[Array, " T"],
+    q: Float[Array, "T D"],
+    k: Float[Array, "S D"],
+    v: Float[Array, "S Dv"],
+) -> HeadReference:
+    """Every stage of head h of batch entry b, in the order of docs/spec.md."""
     params = {name: _of_head(p, h).astype(np.float64) for name, p in call.params.items()}
     allowed, bias = _allowed(call, b, h, rows), _bias(call, b, h, rows)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -140,20 +157,22 @@ def _of_head(array: Array, h: int) -> Array:
     return np.asarray(array[h if array.shape[0] > 1 else 0])
 
 
-def _rows_of(array: Array, call: Call, b: int, h: int, rows: Array) -> Array:
-    """The (T, S) part of an array that broadcasts to (B, Hq, Tq, S)."""
+def _rows_of(
+    array: Shaped[Array, "#B #Hq #Tq #S"], call: Call, b: int, h: int, rows: Int[Array, " T"]
+) -> Shaped[Array, "T S"]:
+    """The part of one head, of an array that broadcasts to (B, Hq, Tq, S)."""
     part = array[b if array.shape[0] > 1 else 0, h if array.shape[1] > 1 else 0]
     return np.broadcast_to(part, (call.sizes.Tq, call.sizes.S))[rows]
 
 
-def positions(call: Call, b: int, rows: Array) -> Array:
-    """p_i = i + offset_b: where the queries stand among the keys, (T, 1)."""
+def positions(call: Call, b: int, rows: Int[Array, " T"]) -> Int[Array, "T 1"]:
+    """p_i = i + offset_b: where the queries stand among the keys."""
     offset = call.offset if isinstance(call.offset, int) else int(call.offset[b])
     return rows[:, None] + offset
 
 
-def _allowed(call: Call, b: int, h: int, rows: Array) -> Array:
-    """A_i as a boolean (T, S): the conjunction of every restriction."""
+def _allowed(call: Call, b: int, h: int, rows: Int[Array, " T"]) -> Bool[Array, "T S"]:
+    """A_i: the keys that every restriction allows."""
     i, j = rows[:, None], np.arange(call.sizes.S)[None, :]
     p = positions(call, b, rows)
     allowed = np.ones((len(rows), call.sizes.S), dtype=bool)
@@ -183,8 +202,8 @@ def some_key(call: Call) -> bool:
     return any(_allowed(call, b, h, rows).any() for b, h in np.ndindex(call.sizes.B, call.sizes.Hq))
 
 
-def _bias(call: Call, b: int, h: int, rows: Array) -> Array:
-    """The given bias plus ALiBi's −slope·|p_i − j| (Press 2021), (T, S)."""
+def _bias(call: Call, b: int, h: int, rows: Int[Array, " T"]) -> Float[Array, "T S"]:
+    """The given bias plus ALiBi's −slope·|p_i − j| (Press 2021)."""
     bias = np.zeros((len(rows), call.sizes.S))
     if call.bias is not None:
         bias = bias + _rows_of(call.bias, call, b, h, rows).astype(np.float64)
@@ -193,8 +212,8 @@ def _bias(call: Call, b: int, h: int, rows: Array) -> Array:
     return bias
 
 
-def _scale(call: Call, h: int, allowed: Array) -> Array:
-    """The factor of each row, (T, 1); ``log_n`` multiplies by ln(max(n_i, 2)) with n_i the size of A_i."""
+def _scale(call: Call, h: int, allowed: Bool[Array, "T S"]) -> Float[Array, "T 1"]:
+    """The factor of each row; ``log_n`` multiplies by ln(max(n_i, 2)) with n_i the size of A_i."""
     factor = call.scale if isinstance(call.scale, float) else float(call.scale[h])
     scale = np.full((allowed.shape[0], 1), factor)
     if call.spec.scale == "log_n":
@@ -202,7 +221,7 @@ def _scale(call: Call, h: int, allowed: Array) -> Array:
     return scale
 
 
-def _cap(scores: Array, softcap: float | None) -> Array:
+def _cap(scores: Float[Array, "T S"], softcap: float | None) -> Float[Array, "T S"]:
     return scores if softcap is None else softcap * np.tanh(scores / softcap)
 
 
@@ -210,7 +229,9 @@ def _sink(call: Call, h: int) -> float:
     return -np.inf if call.sinks is None else float(call.sinks[h])
 
 
-def _softmax(logits: Array, allowed: Array, sink: float) -> tuple[Array, Array, Array, Array]:
+def _softmax(
+    logits: Float[Array, "T S"], allowed: Bool[Array, "T S"], sink: float
+) -> tuple[Float[Array, " T"], Float[Array, "T S"], Float[Array, " T"], Float[Array, " T"]]:
     """Row maximum m, weights P, the sink's weight and lse; a row without keys has P = 0 and lse = the sink."""
     row_max = np.maximum(np.max(logits, axis=1, initial=-np.inf), sink)
     shift = np.where(np.isneginf(row_max), 0.0, row_max)
@@ -225,13 +246,15 @@ def _softmax(logits: Array, allowed: Array, sink: float) -> tuple[Array, Array, 
     return row_max, weights, sink_term / safe, lse
 
 
-def _keep(call: Call, b: int, h: int, rows: Array) -> Array:
+def _keep(call: Call, b: int, h: int, rows: Int[Array, " T"]) -> Float[Array, "T S"]:
     if call.keep is None:
         return np.ones((len(rows), call.sizes.S))
     return _rows_of(call.keep, call, b, h, rows) / (1.0 - call.spec.dropout)
 
 
-def _weighted_sum(weights: Array, v: Array, allowed: Array) -> Array:
+def _weighted_sum(
+    weights: Float[Array, "T S"], v: Float[Array, "S Dv"], allowed: Bool[Array, "T S"]
+) -> Float[Array, "T Dv"]:
     """Σ over A of P v. A NaN outside A does not exist; one inside makes its column of that row NaN."""
     missing = np.isnan(v)
     output = weights @ np.where(missing, 0.0, v)

@@ -12,7 +12,7 @@ A row without an allowed key has gradient exactly 0, whatever stands in dO; so h
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,45 +21,49 @@ from attnbench.attention.oracle import HeadReference, heads
 from attnbench.attention.oracle_scores import SCORE
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
     from attnbench.attention.call import Call
 
 
 def reference_vjp(
-    q: Array,
-    k: Array,
-    v: Array,
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
     call: Call,
-    d_output: Array,
-    d_lse: Array | None = None,
-    rows: Array | None = None,
+    d_output: Float[Array, "B Hq Tq Dv"],
+    d_lse: Float[Array, "B Hq Tq"] | None = None,
+    rows: Int[Array, " T"] | None = None,
     pairs: Iterable[tuple[int, int]] | None = None,
     evaluated: Iterable[tuple[int, int, HeadReference]] | None = None,
-) -> dict[str, Array]:
+) -> dict[str, Float[Array, " ..."]]:
     """Gradients in float64 by name: q, k, v, and bias, sinks, params.NAME where the call has them.
 
-    d_output (B, Hq, Tq, Dv) and d_lse (B, Hq, Tq) are cotangents; each gradient has the shape of its operand. With
-    ``rows`` or ``pairs`` of (b, h) only these are evaluated: the cotangents must be zero in all others. ``evaluated``
-    are these heads if somebody has them already.
+    Each gradient has the shape of its operand. With ``rows`` or ``pairs`` of (b, h) only these are evaluated: the
+    cotangents ``d_output`` and ``d_lse`` must be zero in all others. ``evaluated`` are these heads, where somebody has
+    evaluated them already.
     """
     grads = zeros_like_operands(q, k, v, call)
     group = call.sizes.group
     index = np.arange(call.sizes.Tq) if rows is None else np.asarray(rows)
     for b, h, head in evaluated or heads(q, k, v, call, index, pairs):
         d_row_lse = np.zeros(len(index)) if d_lse is None else d_lse[b, h][index].astype(np.float64)
-        one = head_vjp(head, call, d_output[b, h][index].astype(np.float64), d_row_lse)
-        grads["q"][b, h, index] += one["q"]
-        grads["k"][b, h // group] += one["k"]
-        grads["v"][b, h // group] += one["v"]
+        of_head = head_vjp(head, call, d_output[b, h][index].astype(np.float64), d_row_lse)
+        grads["q"][b, h, index] += of_head["q"]
+        grads["k"][b, h // group] += of_head["k"]
+        grads["v"][b, h // group] += of_head["v"]
         if call.bias is not None:
-            add_broadcast(grads["bias"], one["logits"], b, h, index)
+            add_broadcast(grads["bias"], of_head["logits"], b, h, index)
         if call.sinks is not None:
-            grads["sinks"][h] += one["sink"]
+            grads["sinks"][h] += of_head["sink"]
         for name, param in call.params.items():
-            grads[f"params.{name}"][h if param.shape[0] > 1 else 0] += one[f"params.{name}"]
+            grads[f"params.{name}"][h if param.shape[0] > 1 else 0] += of_head[f"params.{name}"]
     return grads
 
 
-def head_vjp(head: HeadReference, call: Call, d_output: Array, d_lse: Array) -> dict[str, Array]:
+def head_vjp(
+    head: HeadReference, call: Call, d_output: Float[Array, "T Dv"], d_lse: Float[Array, " T"]
+) -> dict[str, Any]:
     """Gradients of one head: q, k, v, logits (T, S), sink (scalar) and its parameters."""
     dead = ~np.asarray(head.allowed.any(1))
     d_output = np.where(dead[:, None], 0.0, d_output)
@@ -88,7 +92,9 @@ def _cap_slope(head: HeadReference, softcap: float | None) -> Array | float:
     return 1.0 if softcap is None else 1.0 - (head.capped / softcap) ** 2
 
 
-def zeros_like_operands(q: Array, k: Array, v: Array, call: Call) -> dict[str, Array]:
+def zeros_like_operands(
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
+) -> dict[str, Float[Array, " ..."]]:
     """A float64 zero in the shape of every operand that has a gradient, by name."""
     shapes = {"q": q.shape, "k": k.shape, "v": v.shape}
     for name in ("bias", "sinks"):
@@ -98,8 +104,10 @@ def zeros_like_operands(q: Array, k: Array, v: Array, call: Call) -> dict[str, A
     return {name: np.zeros(shape) for name, shape in shapes.items()}
 
 
-def add_broadcast(total: Array, part: Array, b: int, h: int, rows: Array) -> None:
-    """Add a (T, S) part of one head into a bias's shape, summing over the axes on which it was broadcast."""
+def add_broadcast(
+    total: Float[Array, "#B #Hq #Tq #S"], part: Float[Array, "T S"], b: int, h: int, rows: Int[Array, " T"]
+) -> None:
+    """Add the part of one head to the gradient of a bias, summing over the axes on which it was broadcast."""
     target = total[b if total.shape[0] > 1 else 0, h if total.shape[1] > 1 else 0]
     if target.shape[1] == 1 and part.shape[1] != 1:
         part = part.sum(1, keepdims=True)

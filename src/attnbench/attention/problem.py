@@ -133,8 +133,7 @@ class Problem:
     @property
     def wanted(self) -> tuple[str, ...]:
         """The operands whose gradients alone are wanted, of q, k, v; empty where all are."""
-        kind = next((one for one in self.operands if one in OPERAND_GROUPS["wanted"]), "")
-        return tuple(kind.removeprefix("wanted_"))
+        return tuple((self.kind_of("wanted") or "").removeprefix("wanted_"))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, every field, in a fixed order."""

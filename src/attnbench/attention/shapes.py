@@ -140,7 +140,7 @@ def shape(name: str) -> Shape:
     known = shapes()
     if name in known:
         return known[name]
-    kinds = [one for one in known if one.startswith(f"{name}/")]
+    kinds = [layer for layer in known if layer.startswith(f"{name}/")]
     near = f"; it has layers of {len(kinds)} kinds: {', '.join(kinds)}" if kinds else suggest(name, known)
     return _fail(f"unknown shape {name!r}{near}; to see them all, type: {LIST}")
 

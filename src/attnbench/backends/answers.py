@@ -13,6 +13,8 @@ from attnbench.backends.implementation import AttentionOutput
 from attnbench.errors import UndeliveredError
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Shaped
+
     from attnbench.attention.call import Call, Operands
     from attnbench.backends.backend import Backend
 
@@ -85,8 +87,14 @@ def empty_output(call: Call) -> AttentionOutput:
     return AttentionOutput(np.zeros((*lead, sizes.Dv), numpy_dtype(call.dtype)), **arrays)
 
 
-def empty_gradients(q: Array, k: Array, v: Array, call: Call, d_lse: Array | None) -> dict[str, Array]:
-    """Zeros in the shape of every operand, but for a sink's own share of d_lse where S = 0."""
+def empty_gradients(
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
+    call: Call,
+    d_lse: Float[Array, "B Hq Tq"] | None,
+) -> dict[str, Float[Array, " ..."]]:
+    """Zeros in the shape of every operand; where S = 0 a sink alone makes lse, and gets what d_lse gives it."""
     operands = {"q": q, "k": k, "v": v, "bias": call.bias, "sinks": call.sinks}
     operands |= {f"params.{name}": param for name, param in call.params.items()}
     grads = {name: np.zeros(operands[name].shape, operands[name].dtype) for name in gradient_names(call)}
@@ -95,7 +103,9 @@ def empty_gradients(q: Array, k: Array, v: Array, call: Call, d_lse: Array | Non
     return grads
 
 
-def as_given(grads: dict[str, Array], operands: Operands, call: Call) -> dict[str, Array]:
+def as_given(
+    grads: dict[str, Shaped[Array, " ..."]], operands: Operands, call: Call
+) -> dict[str, Shaped[Array, " ..."]]:
     """Every gradient in its operand's own shape: k and v split off the cache (past_k, past_v), bias with its axes."""
     if operands.bias is not None:
         grads = grads | {"bias": grads["bias"].reshape(operands.bias.shape)}

@@ -1,4 +1,4 @@
-"""What a case asks of an implementation, told without drawing it whole, and a small case of the same kind."""
+"""What a case asks of an implementation, found out on a small case of the same kind, so that nothing large is drawn."""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ from attnbench.backends import discover
 from attnbench.backends.execute import execute, execute_vjp
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+
     from attnbench.backends.backend import Backend
     from attnbench.backends.implementation import AttentionOutput, Implementation
 
@@ -31,9 +33,9 @@ def resolve(impl: str | Implementation) -> tuple[Backend, Implementation]:
 
 
 def attend(
-    q: Array,
-    k: Array,
-    v: Array,
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
     *,
     impl: str | Implementation = "numpy/naive",
     spec: AttentionSpec | None = None,
@@ -44,10 +46,10 @@ def attend(
 ) -> AttentionOutput:
     """Attend: softmax(score(q, k)·scale + bias over the allowed keys) v.
 
-    q (B, Hq, Tq, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv), all of one dtype (float64, float32, bfloat16 of
-    ``ml_dtypes``, float16). ``operands``: mask, bias, q_lengths, kv_lengths, q_segments, kv_segments, offset, sinks,
-    slopes, keep, past_k, past_v, params; shapes in ``attention.call.Operands``. ``outputs`` asks for ``lse`` and the
-    stages ``scores``, ``capped``, ``logits``, ``weights``.
+    q, k and v have one dtype (float64, float32, bfloat16 of ``ml_dtypes``, float16). ``operands``: mask, bias,
+    q_lengths, kv_lengths, q_segments, kv_segments, offset, sinks, slopes, keep, past_k, past_v, params; shapes in
+    ``attention.call.Operands``. ``outputs`` asks for ``lse`` and the stages ``scores``, ``capped``, ``logits``,
+    ``weights``.
 
     What a framework compiles is kept for calls of the same spec, shapes, dtypes and device: ``clear_bindings()``
     forgets it. ``threads`` is the number of CPU threads of this call, by default what the framework has now; XLA's
@@ -63,11 +65,11 @@ def attend(
 
 
 def vjp(
-    q: Array,
-    k: Array,
-    v: Array,
-    d_output: Array,
-    d_lse: Array | None = None,
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
+    d_output: Float[Array, "B Hq Tq Dv"],
+    d_lse: Float[Array, "B Hq Tq"] | None = None,
     *,
     impl: str | Implementation = "numpy/naive",
     spec: AttentionSpec | None = None,
@@ -77,9 +79,9 @@ def vjp(
 ) -> dict[str, Any]:
     """Gradients of Σ output·d_output (+ Σ lse·d_lse) by every operand.
 
-    d_output (B, Hq, Tq, Dv) in the inputs' dtype, d_lse (B, Hq, Tq) in float32 (float64 for float64). Returns a dict
-    with q, k, v and, where given, bias, sinks, past_k, past_v, and ``params``, a dict; each in its operand's shape.
-    ``device`` and ``threads`` as in ``attend``; what is compiled is kept likewise.
+    d_output has the inputs' dtype, d_lse is float32 (float64 for float64). Returns a dict with q, k, v and, where
+    given, bias, sinks, past_k, past_v, and ``params``, a dict; each in its operand's shape. ``device`` and ``threads``
+    are those of ``attend``; what is compiled is kept likewise.
     """
     backend, implementation = resolve(impl)
     given = collect(q, k, v, operands)
@@ -89,7 +91,12 @@ def vjp(
     return grads | ({"params": params} if params else {})
 
 
-def collect(q: Array, k: Array, v: Array, operands: dict[str, Any]) -> Operands:
+def collect(
+    q: Float[Array, "B Hq Tq D"],
+    k: Float[Array, "B Hkv S D"],
+    v: Float[Array, "B Hkv S Dv"],
+    operands: dict[str, Any],
+) -> Operands:
     """Keyword operands as ``Operands``; an unknown name is a ``TypeError``, as for any Python function."""
     known = Operands.__dataclass_fields__
     for name in operands:

@@ -20,8 +20,9 @@ from attnbench.backends.native import NativeKernel
 from attnbench.errors import MissingExtraError, UnsupportedError, pip_install
 
 if TYPE_CHECKING:
-    import numpy as np
+    from jaxtyping import Shaped
 
+    from attnbench.attention.arrays import Array
     from attnbench.attention.call import Call
     from attnbench.backends.learning import Learner, Model, Optimiser
 
@@ -76,11 +77,11 @@ class Backend(ABC):
         """The device kinds usable here, ``cpu`` first."""
 
     @abstractmethod
-    def to_native(self, array: np.ndarray[Any, Any], device: str = "cpu") -> Any:
+    def to_native(self, array: Shaped[Array, " ..."], device: str = "cpu") -> Any:
         """A native array on ``device`` with the same shape, dtype and values; never shares memory with ``array``."""
 
     @abstractmethod
-    def to_numpy(self, native: Any) -> np.ndarray[Any, Any]:
+    def to_numpy(self, native: Any) -> Shaped[Array, " ..."]:
         """The values as a NumPy array of the same dtype (bfloat16 as ``ml_dtypes.bfloat16``)."""
 
     @abstractmethod
@@ -118,7 +119,7 @@ class Backend(ABC):
         Raises ``UncountedError``, with the reason, where there is a pool that it cannot count.
         """
 
-    def borrow(self, array: np.ndarray[Any, Any], device: str = "cpu") -> Any:
+    def borrow(self, array: Shaped[Array, " ..."], device: str = "cpu") -> Any:
         """Like ``to_native`` for one call: memory may be shared where nothing can write to it through the result."""
         return self.to_native(array, device)
 
@@ -160,7 +161,7 @@ class Backend(ABC):
         self,
         model: Model,
         implementation: Implementation,
-        parameters: Mapping[str, np.ndarray[Any, Any]],
+        parameters: Mapping[str, Shaped[Array, " ..."]],
         optimiser: Optimiser,
         device: str = "cpu",
     ) -> Learner:
@@ -172,7 +173,7 @@ class Backend(ABC):
         msg = f"{self.name} trains no models; choose numpy/naive, torch/naive or jax/naive"
         raise UnsupportedError(msg)
 
-    def overwrite(self, native: Any, array: np.ndarray[Any, Any]) -> bool:
+    def overwrite(self, native: Any, array: Shaped[Array, " ..."]) -> bool:
         """Put other values in the place of a native array's; false where the framework's arrays cannot be changed."""
         del native, array
         return False
@@ -306,6 +307,7 @@ class BackendInfo:
 
     def process_environment(self, threads: int) -> dict[str, str]:
         """The environment of a process that imports this framework with ``threads`` threads."""
-        own = {name: value.format(threads=threads) for name, value in self.environment.items()}
-        own |= {n: f"{before} {v}" for n, v in own.items() if n.endswith("_FLAGS") and (before := os.environ.get(n))}
-        return dict.fromkeys(THREAD_VARIABLES, str(threads)) | own
+        named = {name: value.format(threads=threads) for name, value in self.environment.items()}
+        flags = {name: os.environ.get(name) for name in named if name.endswith("_FLAGS")}
+        named |= {name: f"{before} {named[name]}" for name, before in flags.items() if before}
+        return dict.fromkeys(THREAD_VARIABLES, str(threads)) | named

@@ -17,6 +17,8 @@ from attnbench.backends.answers import Answer, answer_of, arrays_of
 from attnbench.errors import AttnbenchError, SpecError
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+
     from attnbench.attention.problem import Case
     from attnbench.attention.spec import AttentionSpec
     from attnbench.backends.backend import Backend, Bound
@@ -74,15 +76,15 @@ class Inputs:
 
     def with_arrays(self, arrays: Mapping[str, Any]) -> Inputs:
         """The inverse of ``arrays``: the same with these, by the same names."""
-        own = {name: arrays[name] for name in ("q", "k", "v", *self.cotangents)}
+        of_inputs = {name: arrays[name] for name in ("q", "k", "v", *self.cotangents)}
         of_call = {name: arrays[name] for name in self.call.arrays() if name != "params"}
         params = {name: arrays[f"params.{name}"] for name in self.call.params}
-        return replace(self, **own, call=replace(self.call, params=params, **of_call))
+        return replace(self, **of_inputs, call=replace(self.call, params=params, **of_call))
 
     def kind(self) -> Hashable:
         """Everything but values and layout: what is compiled for one is right for every other of the same kind.
 
-        Where arrays have strides a framework reads them at each call.
+        The layout is left out because a framework whose arrays have strides reads them at each call.
         """
         shapes = tuple((name, tuple(array.shape), str(array.dtype)) for name, array in self.arrays().items())
         return constants_of(self.call), shapes
@@ -91,7 +93,7 @@ class Inputs:
 def constants_of(call: Call) -> tuple[tuple[str, Hashable], ...]:
     """What of a call is no array, and so is compiled in: spec, sizes, dtype, outputs, a scale and an offset for all."""
     named = {name: getattr(call, name) for name in ("spec", "sizes", "dtype", "outputs", "wanted")}
-    numbers = {name: one for name in ("scale", "offset") if not hasattr(one := getattr(call, name), "dtype")}
+    numbers = {name: value for name in ("scale", "offset") if not hasattr(value := getattr(call, name), "dtype")}
     return tuple((named | numbers).items())
 
 
@@ -107,8 +109,8 @@ def given_inputs(
     spec: AttentionSpec,
     operands: Operands,
     outputs: tuple[str, ...] = (),
-    d_output: Array | None = None,
-    d_lse: Array | None = None,
+    d_output: Float[Array, "B Hq Tq Dv"] | None = None,
+    d_lse: Float[Array, "B Hq Tq"] | None = None,
 ) -> Inputs:
     """Operands checked against the spec. Raises ``SpecError``."""
     return Inputs(*prepare(spec, operands, outputs), d_output, d_lse)
@@ -167,7 +169,7 @@ def bind_case(backend: Backend, implementation: Implementation, case: Case, devi
 
 
 class LastBinding:
-    """Binds to inputs one after the other; those of the same kind as the ones before take over what was compiled."""
+    """Binds to inputs one after the other. What was compiled is used again while they stay of the same kind."""
 
     def __init__(self, backend: Backend, implementation: Implementation, device: str = "cpu") -> None:
         self._backend, self._implementation, self._device = backend, implementation, device
@@ -197,9 +199,9 @@ def _laid_out(backend: Backend, inputs: Inputs, native: Inputs) -> Inputs:
         wanted = array is not None and (inputs.laid is None or name in inputs.laid)
         return backend.laid_out(array, inputs.layout) if wanted else array
 
-    own = {name: lay(name, getattr(native, name)) for name in ("q", "k", "v", "d_output")}
+    of_inputs = {name: lay(name, getattr(native, name)) for name in ("q", "k", "v", "d_output")}
     of_call = {name: lay(name, getattr(native.call, name)) for name in ("mask", "bias")}
-    return native.with_values(**own, call=replace(native.call, **of_call))
+    return native.with_values(**of_inputs, call=replace(native.call, **of_call))
 
 
 def _expanded(backend: Backend, inputs: Inputs, native: Inputs) -> Inputs:

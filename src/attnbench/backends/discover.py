@@ -34,8 +34,8 @@ SUITE_GROUP = "attnbench.suites"
 @cache
 def backends() -> dict[str, BackendInfo]:
     """Every announced backend by name, in alphabetical order with ``numpy`` first; broken ones left out."""
-    found = {name: info for name, info in _announced().items() if isinstance(info, BackendInfo)}
-    return dict(sorted(found.items(), key=lambda item: (item[0] != "numpy", item[0])))
+    cards = {name: info for name, info in _announced().items() if isinstance(info, BackendInfo)}
+    return dict(sorted(cards.items(), key=lambda item: (item[0] != "numpy", item[0])))
 
 
 def broken_backends() -> dict[str, str]:
@@ -91,9 +91,9 @@ def select(patterns: Sequence[str], names: Iterable[str] | None = None) -> tuple
 def load_implementation(name: str, files: Sequence[str | Path] = ()) -> Implementation:
     """Import one implementation, from drop-in files first, else from its backend's package."""
     for path in files:
-        for found in load_file(path):
-            if found.name == name:
-                return found
+        for candidate in load_file(path):
+            if candidate.name == name:
+                return candidate
     info = backend(name.partition("/")[0])
     variant = name.partition("/")[2]
     modules = dict(info.implementations)
@@ -102,9 +102,9 @@ def load_implementation(name: str, files: Sequence[str | Path] = ()) -> Implemen
         raise UsageError(msg)
     info.check_available()
     module = importlib.import_module(f"{info.package}.{modules[variant]}")
-    for found in _implementations_in(module):
-        if found.name == name:
-            return found
+    for candidate in _implementations_in(module):
+        if candidate.name == name:
+            return candidate
     msg = f"{info.package}.{modules[variant]} announces {name!r} but does not define it"
     raise UsageError(msg)
 
@@ -116,11 +116,11 @@ def load_file(path: str | Path) -> tuple[Implementation, ...]:
         msg = f"--impls {path}: no such file or folder"
         raise UsageError(msg)
     files = sorted(path.glob("*.py")) if path.is_dir() else [path]
-    found = tuple(one for file in files for one in _implementations_in(_load_module(file)))
-    if not found:
+    defined = tuple(implementation for file in files for implementation in _implementations_in(_load_module(file)))
+    if not defined:
         msg = f'--impls {path}: no implementation in it; decorate one with @implementation("numpy/mine", ...)'
         raise UsageError(msg)
-    names = [one.name for one in found]
+    names = [implementation.name for implementation in defined]
     taken = sorted(set(names) & set(implementation_names()))
     if taken:
         msg = f"--impls {path}: {', '.join(taken)} is there already; give yours a name of its own, such as numpy/mine"
@@ -129,7 +129,7 @@ def load_file(path: str | Path) -> tuple[Implementation, ...]:
     if twice:
         msg = f"--impls {path}: defined twice: {', '.join(sorted(twice))}"
         raise UsageError(msg)
-    return found
+    return defined
 
 
 def _load_module(file: Path) -> ModuleType:
@@ -152,8 +152,8 @@ def _load_module(file: Path) -> ModuleType:
 
 
 def _implementations_in(module: ModuleType) -> tuple[Implementation, ...]:
-    found = {id(one): one for one in vars(module).values() if isinstance(one, Implementation)}
-    return tuple(found.values())
+    by_identity = {id(value): value for value in vars(module).values() if isinstance(value, Implementation)}
+    return tuple(by_identity.values())
 
 
 def suite_names() -> tuple[str, ...]:
@@ -163,11 +163,11 @@ def suite_names() -> tuple[str, ...]:
 
 def _loaded(point: EntryPoint) -> Suite:
     try:
-        found: Suite = point.load()
+        loaded: Suite = point.load()
     except Exception as error:  # anything can go wrong in somebody else's module
         msg = f"suite {point.name!r} ({point.value}) cannot be loaded: {type(error).__name__}: {error}"
         raise UsageError(msg) from error
-    return found
+    return loaded
 
 
 def suite(name: str) -> Suite:

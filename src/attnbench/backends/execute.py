@@ -19,6 +19,8 @@ from attnbench.backends.kept import KEPT, checked_threads
 from attnbench.errors import SpecError
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+
     from attnbench.attention.spec import AttentionSpec
     from attnbench.backends.backend import Backend
     from attnbench.backends.implementation import AttentionOutput, Implementation
@@ -47,11 +49,11 @@ def execute_vjp(
     implementation: Implementation,
     spec: AttentionSpec,
     operands: Operands,
-    d_output: Array,
-    d_lse: Array | None = None,
+    d_output: Float[Array, "B Hq Tq Dv"],
+    d_lse: Float[Array, "B Hq Tq"] | None = None,
     device: str = "cpu",
     threads: int | None = None,
-) -> dict[str, Array]:
+) -> dict[str, Float[Array, " ..."]]:
     """Gradients by name, each in the shape of its operand; with a cache those of k and v are split off the past."""
     threads = None if threads is None else checked_threads(threads)
     inputs = given_inputs(spec, operands, () if d_lse is None else ("lse",), d_output, d_lse)

@@ -1,10 +1,10 @@
 """A case made to fit what an implementation declares: what it restricts is replaced, and not dropped with the case.
 
-A kernel that takes causal calls alone still has sizes, masks and heads to be checked: its cases are made causal. A row
-is not taken what it is about: the cases of ``scale`` keep their scales, and are then not supported.
+A kernel that takes causal calls alone still has sizes, masks and heads to be checked: its cases are made causal. What a
+row is about is never replaced: the cases of the row ``scale`` keep their scales, and are then not supported.
 
-Questions that are about no size (the rules, the probes, the arithmetic, the bits) are asked at fixed ones. Where the
-limits that a kernel declares leave these out, ``asked`` takes the nearest that they allow.
+Questions that are about no size (the rules, the probes, the arithmetic, the bits) are asked at fixed sizes. Where the
+limits that a kernel declares exclude these, ``asked`` takes the nearest sizes that they allow.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SAYS_WHERE = ("offset", "past")  # how the names of operands begin that say wher
 
 def fitted(case: Case, can: Capabilities, feature: str = "") -> Case:
     """The case as ``can`` takes it, but for what ``feature``, the row that it belongs to, is about."""
-    wanted = [name for name in can.only if name in FITS and feature not in KEPT.get(name, ())]
+    wanted = [name for name in can.only if name in FITS and feature not in ROWS_ABOUT.get(name, ())]
     for name in wanted:
         case = FITS[name](case, can)
     if feature not in ABOUT_POSITIONS:
@@ -48,7 +48,7 @@ def asked(case: Case, can: Capabilities) -> Case:
     tied = _tied(case, can)
     within = sizes
     while broken := _broken(within, can):
-        nearer = min(_nearest(within, can, tied), key=lambda one: _broken(one, can), default=within)
+        nearer = min(_nearest(within, can, tied), key=lambda others: _broken(others, can), default=within)
         if _broken(nearer, can) >= broken:
             return case
         within = nearer
@@ -76,7 +76,7 @@ def _nearest(sizes: dict[str, int], can: Capabilities, tied: list[tuple[str, ...
     for name in dict.fromkeys(name for limit in broken for name in limit.of.split("*")):
         alike = next((pair for pair in tied if name in pair), (name,))
         others = [sizes | dict.fromkeys(alike, value) for value in range(1, MOST + 1)]
-        allowed = [one for one in others if one["Hq"] % one["Hkv"] == 0]
+        allowed = [other for other in others if other["Hq"] % other["Hkv"] == 0]
         yield min(allowed, key=partial(_distance, sizes[name], name, can), default=sizes)
 
 
@@ -89,7 +89,7 @@ def _causal(case: Case, can: Capabilities) -> Case:
         return case
     p, spec = case.problem, case.spec
     unsaid = spec.align is None and p.Tq != p.S and not _said(case)
-    corner = next((one for one in ("bottom_right", "top_left") if one in can.alignments), "bottom_right")
+    corner = next((name for name in ("bottom_right", "top_left") if name in can.alignments), "bottom_right")
     return replace(case, spec=replace(spec, causal=True, align=corner if unsaid else spec.align))
 
 
@@ -128,8 +128,8 @@ FITS: dict[str, Fit] = {
     "key_lengths": _key_lengths,
     "contiguous": _contiguous,
 }
-# The rows that are about a restriction: there it shows what is not supported.
-KEPT = {"default_scale": ("scale", "head_scale", "log_n"), "square": ("cache",)}
+# The rows that are about a restriction: their cases keep it, and show what is not supported.
+ROWS_ABOUT = {"default_scale": ("scale", "head_scale", "log_n"), "square": ("cache",)}
 ABOUT_POSITIONS = ("causal", "batch_offset", "window", "cache")
 
 
@@ -139,7 +139,7 @@ def _said(case: Case) -> bool:
 
 def _aligned(case: Case, can: Capabilities) -> Case:
     """At a corner that is declared, where the case names another one."""
-    corners = [one for one in ALIGNMENTS if one in can.alignments]
+    corners = [name for name in ALIGNMENTS if name in can.alignments]
     align = case.spec.align
     if align is None or "offset" in can.alignments or align in corners or not corners:
         return case

@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.attention.precision import DTYPES, Precision, default_precision
 from attnbench.attention.spec import OUTPUTS, POSITIONS, SCORES
-from attnbench.errors import NotDeclaredError, UsageError, not_one_of
+from attnbench.errors import NotDeclaredError, UsageError, check_known
 from attnbench.versions import is_here
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from attnbench.attention.spec import Needs
 
 DEVICES = ("cpu", "cuda")
@@ -64,7 +62,7 @@ class Limit:
     at_least: int | None = None
 
     def __post_init__(self) -> None:
-        _check_names("size", self.of.split("*"), SIZES)
+        check_known("size", self.of.split("*"), SIZES)
         bounds = {name: getattr(self, name) for name in ("at_most", "at_least", "multiple_of")}
         given = {name: bound for name, bound in bounds.items() if bound is not None}
         if not given:
@@ -92,10 +90,11 @@ class Limit:
 
 @dataclass(frozen=True)
 class Restriction:
-    """What every call must be: ``what`` is not supported.
+    """A condition on every call. ``what`` describes, in a reason, the calls that do not meet it.
 
-    Excluded are calls with the feature ``needed``, or with ``always`` those without it, and those with two sizes that
-    are not ``alike``. Without a capability that it ``requires``, or with one that it ``forbids``, it makes no sense.
+    These are the calls with the feature ``needed``, or with ``always=True`` the calls without it; and the calls whose
+    two sizes named in ``alike`` differ. It can be declared only together with the capabilities that it ``requires``,
+    and not together with those that it ``forbids``.
     """
 
     needed: str
@@ -170,11 +169,11 @@ class Capabilities:
             if isinstance(getattr(self, name), str):
                 msg = f"{name} is a tuple of names; got {getattr(self, name)!r}, write ({getattr(self, name)!r},)"
                 raise UsageError(msg)
-        _check_names("dtype", self.dtypes, DTYPES)
-        _check_names("alignment", self.alignments, POSITIONS)
-        _check_names("restriction in only=", self.only, tuple(ONLY))
-        _check_names("score", self.scores, SCORES)
-        _check_names("device", self.devices, DEVICES)
+        check_known("dtype", self.dtypes, DTYPES)
+        check_known("alignment", self.alignments, POSITIONS)
+        check_known("restriction in only=", self.only, tuple(ONLY))
+        check_known("score", self.scores, SCORES)
+        check_known("device", self.devices, DEVICES)
         _check_precision(self.precision)
         for name in FEATURES:
             if not isinstance(getattr(self, name), bool):
@@ -191,7 +190,7 @@ class Capabilities:
     def seen_precision_of(self, dtype: str) -> Precision | None:
         """What is declared for inputs of ``dtype`` and was seen with the versions here; ``None`` where nothing was."""
         declared = self.precisions_of(dtype) or (default_precision(dtype),)
-        return next((one for one in declared if is_here(one.seen)), None)
+        return next((precision for precision in declared if is_here(precision.seen)), None)
 
     def precision_of(self, dtype: str) -> Precision:
         """The declared arithmetic for inputs of ``dtype``; the default where none was seen with the versions here."""
@@ -234,12 +233,13 @@ SIZES = ("B", "Hq", "Hkv", "Tq", "S", "D", "Dv")
 def _contradiction(can: Capabilities) -> str | None:
     """What is declared in one place and taken back in another, or ``None``."""
     for name in can.only:
-        lacking = [one for one in ONLY[name].requires if not getattr(can, one)]
-        beyond = [one for one in ONLY[name].forbids if getattr(can, one)]
+        lacking = [feature for feature in ONLY[name].requires if not getattr(can, feature)]
+        beyond = [feature for feature in ONLY[name].forbids if getattr(can, feature)]
         if lacking:
             return f"only={name!r} restricts {', '.join(lacking)}, which is not declared; write {lacking[0]}=True"
         if beyond:
-            return f"only={name!r} contradicts {' and '.join(f'{one}=True' for one in beyond)}; declare one of them"
+            declared = " and ".join(f"{feature}=True" for feature in beyond)
+            return f"only={name!r} contradicts {declared}; declare one of them"
     if not can.alignments:
         return f"alignments is empty, so that no causal call is supported; name some of {', '.join(POSITIONS)}"
     narrowed = set(can.alignments) != set(POSITIONS)
@@ -254,17 +254,11 @@ def _check_precision(declared: Any) -> None:
     if not isinstance(declared, Mapping):
         msg = f"precision= is a dict from dtypes to what is declared of each; got {declared!r}: {typed}"
         raise UsageError(msg)
-    _check_names("dtype in precision=", declared, DTYPES)
+    check_known("dtype in precision=", declared, DTYPES)
     for dtype, given in declared.items():
-        if not all(isinstance(one, Precision) for one in (given if isinstance(given, tuple) else (given,))):
+        if not all(isinstance(level, Precision) for level in (given if isinstance(given, tuple) else (given,))):
             msg = f"precision= of {dtype} is a Precision or a tuple of them; got {given!r}: {typed}"
             raise UsageError(msg)
-
-
-def _check_names(what: str, names: Iterable[str], known: tuple[str, ...]) -> None:
-    for name in names:
-        if name not in known:
-            raise UsageError(not_one_of(what, name, known))
 
 
 Attend = Callable[..., Any]

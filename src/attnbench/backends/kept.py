@@ -29,8 +29,12 @@ MOST = 128
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What is kept. The implementation is not kept alive: its entry goes when it goes, and with it its ``id``."""
+class Compiled:
+    """What a framework has compiled of an implementation.
+
+    The implementation is not kept alive. When it goes, what was compiled of it goes too: Python may then give its
+    ``id``, under which this is kept, to another object.
+    """
 
     implementation: weakref.ref[Implementation]
     bound: Bound
@@ -44,19 +48,19 @@ class Kept:
 
     def __init__(self, most: int = MOST) -> None:
         self.most = most
-        self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
+        self._compiled: OrderedDict[Hashable, Compiled] = OrderedDict()
         self._verified: set[tuple[str, int]] = set()
         # One at a time, so that nothing is compiled twice; again in the same thread where a kernel calls ``attend``.
         self._lock = threading.RLock()
         self.compiling_s = 0.0  # seconds that all bindings took to trace and compile
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._compiled)
 
     def clear(self) -> None:
         """Forget every binding: the next call of each kind traces and compiles anew."""
         with self._lock:
-            self._entries.clear()
+            self._compiled.clear()
             self._verified.clear()
 
     def answer(
@@ -85,17 +89,17 @@ class Kept:
     ) -> Bound:
         key = (id(implementation), inputs.kind(), device, backend.settings())
         with self._lock:
-            if entry := self._entries.get(key):
-                self._entries.move_to_end(key)
-                return entry.bound
+            if known := self._compiled.get(key):
+                self._compiled.move_to_end(key)
+                return known.bound
             bound = backend.bind(implementation, *native.qkv, native.call, **native.cotangents)
             took = bound.trace_s + bound.compile_s
             self.compiling_s += took
             if took > 0:
-                gone = weakref.ref(implementation, lambda _: self._entries.pop(key, None))
-                self._entries[key] = Entry(gone, bound)
-            while len(self._entries) > self.most:
-                self._entries.popitem(last=False)
+                gone = weakref.ref(implementation, lambda _: self._compiled.pop(key, None))
+                self._compiled[key] = Compiled(gone, bound)
+            while len(self._compiled) > self.most:
+                self._compiled.popitem(last=False)
         return bound
 
 
@@ -113,9 +117,9 @@ def verify_threads(backend: Backend, threads: int) -> None:
     if unlike:
         start = discover.backend(backend.name).process_environment(threads)
         words = " ".join(f"{name}={value}" for name, value in start.items() if value == str(threads))
-        told = ", ".join(f"{name} has {count}" for name, count in unlike.items())
+        pools = ", ".join(f"{name} has {count}" for name, count in unlike.items())
         msg = (
-            f"threads={threads} was asked of {backend.name}, but {told}, and that cannot be changed here. "
+            f"threads={threads} was asked of {backend.name}, but {pools}, and that cannot be changed here. "
             f"Ask for threads={next(iter(unlike.values()))}, or start Python anew with {words}"
         )
         raise UsageError(msg)
@@ -125,12 +129,12 @@ def _of_its_own(answer: Answer, inputs: Inputs) -> Answer:
     """The answer with copies in the place of arrays that share memory with what the user gave."""
     given = [array for array in inputs.arrays().values() if isinstance(array, np.ndarray)]
 
-    def own(array: object) -> object:
-        shared = isinstance(array, np.ndarray) and any(np.may_share_memory(array, one) for one in given)
+    def unshared(array: object) -> object:
+        shared = isinstance(array, np.ndarray) and any(np.may_share_memory(array, operand) for operand in given)
         return array.copy() if shared else array  # type: ignore[attr-defined]
 
-    output = type(answer.output)(**{name: own(array) for name, array in answer.output.items()})
-    return Answer(output, {name: own(grad) for name, grad in answer.grads.items()})  # type: ignore[misc]
+    output = type(answer.output)(**{name: unshared(array) for name, array in answer.output.items()})
+    return Answer(output, {name: unshared(grad) for name, grad in answer.grads.items()})  # type: ignore[misc]
 
 
 KEPT = Kept()

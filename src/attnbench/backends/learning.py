@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnbench.attention.arrays import Array
-from attnbench.attention.call import Call, Operands, param_shapes, prepare
+from attnbench.attention.call import Call, Operands, prepare
+from attnbench.attention.checked import param_shapes
 from attnbench.attention.precision import numpy_dtype
 from attnbench.errors import UnsupportedError, UsageError, not_one_of
 
 if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
     from attnbench.attention.spec import AttentionSpec
     from attnbench.backends.implementation import Implementation
 
@@ -113,18 +116,18 @@ class Learner(ABC):
         """One update; the loss before it, native, since to read it may mean to wait (``float`` reads it)."""
 
     @abstractmethod
-    def predict(self, batch: Arrays) -> dict[str, Array]:
+    def predict(self, batch: Arrays) -> dict[str, Shaped[Array, " ..."]]:
         """What the model answers; see the model for the names."""
 
     @abstractmethod
-    def parameters(self) -> dict[str, Array]:
+    def parameters(self) -> dict[str, Shaped[Array, " ..."]]:
         """A copy of every parameter by name."""
 
     @abstractmethod
     def load(self, parameters: Arrays) -> None:
         """Put other values in the place of the parameters; the optimiser's own state stays."""
 
-    def reach(self, batch: Arrays) -> dict[str, Array]:
+    def reach(self, batch: Arrays) -> dict[str, Shaped[Array, " ..."]]:
         """How much of the loss of each output reaches each state of the encoder, on every way there is.
 
         ``forward`` and ``backward`` (B, T, S): the norm of ∂loss_t/∂h_s for each direction of the encoder of an
@@ -151,7 +154,7 @@ def score_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Shape:
+class AttentionSizes:
     """The sizes of one attention inside a model, as far as they change from call to call."""
 
     batch: int
@@ -164,34 +167,36 @@ class Shape:
 
 
 class Calls:
-    """The ``Call`` of every shape that a model attends with: checked once by ``prepare``, then kept.
+    """The ``Call`` of all sizes that a model attends with: checked once by ``prepare``, then kept.
 
     Its arrays are placeholders: a learner puts its own in their place with ``Call.with_arrays``. Raises
     ``UnsupportedError`` where the implementation does not do what the model asks of it, gradients included.
     """
 
-    def __init__(self, kernel: Implementation, spec: AttentionSpec, parameters: Arrays, device: str = "cpu") -> None:
-        self._kernel, self._spec, self._device = kernel, spec, device
+    def __init__(
+        self, implementation: Implementation, spec: AttentionSpec, parameters: Arrays, device: str = "cpu"
+    ) -> None:
+        self._implementation, self._spec, self._device = implementation, spec, device
         self._params = score_parameters(parameters)
         self._dtype = next(iter(parameters.values())).dtype.name
-        self._known: dict[tuple[Shape, tuple[str, ...]], Call] = {}
+        self._known: dict[tuple[AttentionSizes, tuple[str, ...]], Call] = {}
 
-    def of(self, shape: Shape, outputs: tuple[str, ...] = ()) -> Call:
-        """The call of one shape."""
-        key = (shape, outputs)
+    def of(self, sizes: AttentionSizes, outputs: tuple[str, ...] = ()) -> Call:
+        """The call of these sizes."""
+        key = (sizes, outputs)
         if key not in self._known:
-            self._known[key] = self._checked(shape, outputs)
+            self._known[key] = self._checked(sizes, outputs)
         return self._known[key]
 
-    def _checked(self, shape: Shape, outputs: tuple[str, ...]) -> Call:
+    def _checked(self, sizes: AttentionSizes, outputs: tuple[str, ...]) -> Call:
         def zeros(rows: int, columns: int) -> Array:
-            return np.zeros((shape.batch, shape.heads, rows, columns), numpy_dtype(self._dtype))
+            return np.zeros((sizes.batch, sizes.heads, rows, columns), numpy_dtype(self._dtype))
 
-        lengths = np.full(shape.batch, shape.keys, np.int32) if shape.lengths else None
-        q, k, v = zeros(shape.queries, shape.d), zeros(shape.keys, shape.d), zeros(shape.keys, shape.values)
+        lengths = np.full(sizes.batch, sizes.keys, np.int32) if sizes.lengths else None
+        q, k, v = zeros(sizes.queries, sizes.d), zeros(sizes.keys, sizes.d), zeros(sizes.keys, sizes.values)
         operands = Operands(q=q, k=k, v=v, kv_lengths=lengths, params=self._params or None)
         *_, call = prepare(self._spec, operands, outputs)
-        self._kernel.require(call.needs(self._device, gradients=not outputs))
+        self._implementation.require(call.needs(self._device, gradients=not outputs))
         return call
 
 

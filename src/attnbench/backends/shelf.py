@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from attnbench.attention.arrays import Array
 from attnbench.attention.precision import DTYPES, numpy_dtype
 from attnbench.errors import AttnbenchError
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
 
 OTHERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 LONGEST_HEADER = 1 << 16
@@ -24,17 +27,17 @@ class ShelfError(AttnbenchError):
     """A file that holds no arrays as ``put`` writes them."""
 
 
-def put(path: Path, arrays: Mapping[str, Array]) -> int:
+def put(path: Path, arrays: Mapping[str, Shaped[Array, " ..."]]) -> int:
     """Write arrays; the bytes written. Dtypes are those of the spec, bool and integers, in this machine's order."""
-    told = {name: [array.dtype.name, list(array.shape)] for name, array in arrays.items()}
+    described = {name: [array.dtype.name, list(array.shape)] for name, array in arrays.items()}
     with path.open("wb") as file:
-        file.write(json.dumps(told).encode() + b"\n")
+        file.write(json.dumps(described).encode() + b"\n")
         for array in arrays.values():
             file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         return file.tell()
 
 
-def take(path: Path, digest: Any = None) -> dict[str, Array]:
+def take(path: Path, digest: Any = None) -> dict[str, Shaped[Array, " ..."]]:
     """The arrays of a file, each in memory of its own. Raises ``ShelfError`` for what is none.
 
     ``digest`` (of ``hashlib``) is given what was read: the file may be another one a moment later.
@@ -42,8 +45,8 @@ def take(path: Path, digest: Any = None) -> dict[str, Array]:
     try:
         with path.open("rb") as file:
             line = file.readline(LONGEST_HEADER)
-            told = json.loads(line)
-            arrays = {name: _read(file, dtype, tuple(shape)) for name, (dtype, shape) in told.items()}
+            described = json.loads(line)
+            arrays = {name: _read(file, dtype, tuple(shape)) for name, (dtype, shape) in described.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         msg = f"{path.name} holds no arrays: {error}"
         raise ShelfError(msg) from error
