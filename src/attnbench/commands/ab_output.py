@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from attnbench.compare.live import UNSUPPORTED, LiveVerdict, percent
-from attnbench.report.console import render, wants_colour
-from attnbench.report.tables import Column, Table
+from attnbench.report.console import render_all
+from attnbench.report.tables import Table
 from attnbench.results.durations import clock
 from attnbench.show import units
+from attnbench.show.table import Column
 
 if TYPE_CHECKING:
     from attnbench.live.comparison import Compared
@@ -22,8 +22,7 @@ MARKS = {"slower": "failed", "larger": "failed", "faster": "best", "smaller": "b
 
 def tables(compared: Compared) -> str:
     """Time, then memory where it was measured."""
-    found = [time_table(compared), *memory_tables(compared)]
-    return "\n\n".join(render(one, colour=wants_colour(sys.stdout)) for one in found) + "\n"
+    return render_all([time_table(compared), *memory_tables(compared)])
 
 
 def title(compared: Compared) -> str:

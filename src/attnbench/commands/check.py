@@ -12,7 +12,8 @@ from attnbench.commands import options
 from attnbench.commands.checks.where import Where
 from attnbench.commands.given import check_positive, seconds, split
 from attnbench.errors import UsageError, check_known
-from attnbench.show.console import ProgressLine, say, set_quiet
+from attnbench.show.console import say, set_quiet
+from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
     from attnbench.agree.check.rows import CheckRow
@@ -133,7 +134,8 @@ def _check_features(
     names = chosen.impls
     known = deviations.of_backends(names)
     say(f"checking {len(names)} implementation{'s' * (len(names) != 1)} against the float64 oracle")
-    rows = checked(chosen, _told, ProgressLine(), say)
+    with ProgressLine() as progress:
+        rows = checked(chosen, _told, progress, say)
     whole = depth != QUICK and asked.get("budget_s") is None
     rows = examined(deviations.settle(rows, known, deep=depth == DEEP, whole=whole), chosen)
     note = NO_PROOF if depth == QUICK else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -89,10 +88,10 @@ def _missing(base: SavedRun, head: SavedRun) -> Iterable[str]:
 
 def tell(judged: Judged) -> None:
     """The table with its claim, the counts, and what the verdicts rest on."""
-    from attnbench.report.console import render, wants_colour
+    from attnbench.report.console import render
     from attnbench.report.tables import verdict_table
 
-    show(render(verdict_table(judged.verdicts), colour=wants_colour(sys.stdout)))
+    show(render(verdict_table(judged.verdicts)))
     counts = Counter(one.verdict for one in judged.verdicts)
     show("\n" + (", ".join(f"{n} {word}" for word, n in counts.items()) or "nothing was compared") + ".")
     for line in (judged.between.sentence, *judged.missing, *judged.live):

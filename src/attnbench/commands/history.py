@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -66,10 +65,10 @@ def history(
 
 def _tell(found: History, hidden: int, out: Path) -> None:
     """The tables, what they leave out and where the files are."""
-    from attnbench.report.console import render, wants_colour
+    from attnbench.report.console import render_all
     from attnbench.report.history import history_tables, left_out_lines
 
-    show("\n\n".join(render(one, colour=wants_colour(sys.stdout)) for one in history_tables(found)) + "\n")
+    show(render_all(list(history_tables(found))))
     counts = Counter(one.word for one in found.series)
     show(", ".join(f"{count} {word}" for word, count in counts.items()) + ".")
     if counts["too few runs"]:

@@ -15,8 +15,9 @@ from attnbench.compare.verdicts import percent
 from attnbench.report.drawing import INK
 from attnbench.report.figures import MAX_PANELS, STYLE
 from attnbench.report.palette import COLOURS
-from attnbench.report.tables import Column, Table
+from attnbench.report.tables import Table
 from attnbench.show import units
+from attnbench.show.table import Column
 
 DAY = 10
 COMMIT = 13

@@ -16,6 +16,7 @@ from attnbench.compare.verdicts import CLAIM, Verdict, percent
 from attnbench.results.frames import METRIC, POINT, column_names, records
 from attnbench.results.schema import FAILURES
 from attnbench.show import units
+from attnbench.show.table import Column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,15 +27,6 @@ NAMED = 2  # implementations that are named in full
 FOLD = 3
 # Single seeds, learning curves and what figures alone are drawn from: in the frame and the CSV, not in the tables.
 DETAILS = re.compile(r"\.seed\d|^metric\..*\.step\d+$|^metric\.align\.|^metric\.round\.")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: its head, whether it is a number (right-aligned), and its rank (0 is never left out)."""
-
-    name: str
-    right: bool = False
-    rank: int = 0
 
 
 @dataclass(frozen=True)
