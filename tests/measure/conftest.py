@@ -11,9 +11,9 @@ import pytest
 
 from attnbench.api.suites import AttentionSpec, Case, Problem, Suite
 from attnbench.measure.clock.receipts import Limits
+from attnbench.measure.run import run as measured_run
 from attnbench.measure.run.effort import Effort
 from attnbench.measure.run.run import RunOptions
-from attnbench.measure.run import run as measured_run
 
 # Nothing is repeated for a disturbance here, so that a busy machine does not make the tests long.
 QUICK = Effort(replicates=1, min_bursts=2, max_bursts=2, timeout_s=30.0, limits=Limits(steal=9.0, delay=9.0))

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from attnbench.analysis.costs import leaders
 from attnbench.show import units
 
 if TYPE_CHECKING:
@@ -57,12 +58,8 @@ def timed_findings(frame: pd.DataFrame) -> list[str]:
 
 
 def _leaders(block: pd.DataFrame) -> tuple[str, ...]:
-    """The fastest and all whose interval reaches into its own."""
-    ordered = block.sort_values(["time_median_s", "impl"])
-    first = ordered.iloc[0]
-    limit = first["time_high_s"] if units.known(first["time_high_s"]) else float("inf")
-    lows = ordered["time_low_s"].fillna(0.0)
-    together = ordered[(lows <= limit) | (ordered["impl"] == first["impl"])]
+    """The fastest and all that the intervals do not tell from it."""
+    together, _ = leaders(block)
     return tuple(sorted(together["impl"]))
 
 

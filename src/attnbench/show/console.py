@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TextIO
 
@@ -44,17 +44,18 @@ def document(data: Any) -> None:
     print(json.dumps(finite(data), indent=2, sort_keys=False, allow_nan=False), flush=True)  # noqa: T201
 
 
-def finite(data: Any) -> Any:
-    """JSON has no NaN and no infinity: they become null and "inf"."""
-    if isinstance(data, float):
-        if math.isnan(data):
-            return None
-        return data if math.isfinite(data) else ("inf" if data > 0 else "-inf")
+def in_json(value: float) -> str | None:
+    """What our documents have for a number that JSON has not: null for NaN, ``"inf"`` and ``"-inf"``."""
+    return None if math.isnan(value) else "inf" if value > 0 else "-inf"
+
+
+def finite(data: Any, word: Callable[[float], Any] = in_json) -> Any:
+    """The data with ``word(number)`` in the place of every NaN and infinity, however deep it stands."""
+    if isinstance(data, float) and not math.isfinite(data):
+        return word(data)
     if isinstance(data, Mapping):
-        return {str(name): finite(value) for name, value in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [finite(value) for value in data]
-    return data
+        return {str(name): finite(value, word) for name, value in data.items()}
+    return [finite(value, word) for value in data] if isinstance(data, (list, tuple)) else data
 
 
 def wants_colour(stream: TextIO) -> bool:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from attnbench.agree.onnx.cases import check_onnx_extra
 from attnbench.checking.onnx import OnnxOptions, check_onnx
+from attnbench.commands.checks.status import exit_code
 from attnbench.commands.checks.where import Where
-from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
+from attnbench.errors import UsageError
 from attnbench.show.console import document, say, show, table
 
 if TYPE_CHECKING:
@@ -30,21 +31,14 @@ def check_onnx_nodes(where: Where, random: int, seed: int, *, as_json: bool) -> 
     say(f"checking {len(names)} implementation{'s' * (len(names) != 1)} on Attention of onnx {version('onnx')}: {what}")
     options = OnnxOptions(names, where.paths(), random, seed, where.device, where.timeout_s)
     rows = check_onnx(options, _told)
-    code = exit_code(rows)
+    statuses = {row.status for row in rows} - {"unsupported"}
+    code = exit_code(wrong="wrong" in statuses, compared=bool(statuses))
     if as_json:
         parts = {"exit_code": code, "onnx": version("onnx"), "summary": summary(rows)}
         document(parts | {"rows": [row.to_dict() for row in rows]})
     else:
         show(report(rows))
     return code
-
-
-def exit_code(rows: Sequence[OnnxRow]) -> int:
-    """1 for any disagreement, 5 if nothing was compared, else 0."""
-    found = {row.status for row in rows} - {"unsupported"}
-    if "wrong" in found:
-        return EXIT_GATE_FAILED
-    return EXIT_OK if found else EXIT_NOTHING_MEASURED
 
 
 def summary(rows: Sequence[OnnxRow]) -> list[dict[str, object]]:

@@ -11,8 +11,9 @@ from attnbench.agree.check.deviations import of_backends, settle_random
 from attnbench.agree.judge.trial import BLUNT
 from attnbench.attention.precision import DTYPES
 from attnbench.checking.features import check_randomly
+from attnbench.commands.checks.status import exit_code
 from attnbench.commands.checks.where import Where
-from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK, check_known
+from attnbench.errors import check_known
 from attnbench.show.console import document, say, show, table
 
 if TYPE_CHECKING:
@@ -28,19 +29,12 @@ def check_random(where: Where, count: int, seed: int, draws: int, dtypes: list[s
     say(f"checking {count} random combinations on each of {len(options.impls)} implementations, seed {seed}")
     found = check_randomly(options, count, seed, draws)
     results = settle_random(found, of_backends(options.impls), options.device)
-    code = exit_code(results)
+    code = exit_code(wrong=any(result.wrong for result in results), compared=any(result.cases for result in results))
     if as_json:
         document({"exit_code": code, "seed": seed, "draws": draws, "random": [_entry(one) for one in results]})
     else:
         show(report(results))
     return code
-
-
-def exit_code(results: Sequence[RandomResult]) -> int:
-    """1 for any disagreement, 5 if nothing was compared, else 0."""
-    if any(one.wrong for one in results):
-        return EXIT_GATE_FAILED
-    return EXIT_OK if any(one.cases for one in results) else EXIT_NOTHING_MEASURED
 
 
 def _entry(one: RandomResult) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from attnbench.commands.checks.blocks import blocks
 from attnbench.commands.checks.covered import UNTRIED, covered, extent
 from attnbench.commands.checks.declared import declarations, explained, is_explained, rests
 from attnbench.commands.checks.junit import write_junit
-from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK
+from attnbench.commands.checks.status import exit_code
 from attnbench.show.console import document, show, table
 
 if TYPE_CHECKING:
@@ -29,19 +29,15 @@ def write_and_show(rows: Sequence[CheckRow], junit: Path | None, *, as_json: boo
     """Write the file that was asked for, show the rows with a ``note`` at the end, and return the exit status."""
     if junit:
         write_junit(rows, junit)
-    code = exit_code(rows)
+    code = exit_code(
+        wrong=any(row.status == "wrong" for row in rows),
+        compared=any(row.status in ("ok", "known") for row in rows),
+    )
     if as_json:
         document({"exit_code": code, "rows": [row.to_dict() for row in rows]} | ({"note": note} if note else {}))
     else:
         show(" ".join(filter(None, (report(rows), note))))
     return code
-
-
-def exit_code(rows: Sequence[CheckRow]) -> int:
-    """1 for any disagreement, 5 if nothing was compared, else 0."""
-    if any(row.status == "wrong" for row in rows):
-        return EXIT_GATE_FAILED
-    return EXIT_OK if any(row.status in ("ok", "known") for row in rows) else EXIT_NOTHING_MEASURED
 
 
 def report(rows: Sequence[CheckRow]) -> str:

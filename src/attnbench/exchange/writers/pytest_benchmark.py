@@ -8,14 +8,13 @@ itself, and ``machine_info`` our fingerprint, so that ``attnbench import`` resto
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from attnbench.exchange.writers.benchmark_stats import benchmark_stats, no_stats
 from attnbench.exchange.writers.saved import Rounds, Saved, case_text, one_line, plain
 from attnbench.results.schema import CellResult, Fingerprint, RunInfo
+from attnbench.show.console import finite
 
 # The release of pytest-benchmark whose format this is.
 FORMAT_VERSION = "5.3.1"
@@ -43,17 +42,13 @@ def to_json(saved: Saved) -> str:
 
 def dumps(data: Any) -> str:
     """JSON without NaN and with infinity as 1e999."""
-    text = json.dumps(_finite(data), indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(finite(data, _in_json), indent=1, allow_nan=False, ensure_ascii=False)
     mark = json.dumps(INFINITE)
     return text.replace(mark, "1e999") + "\n"
 
 
-def _finite(data: Any) -> Any:
-    if isinstance(data, float) and not math.isfinite(data):
-        return INFINITE if data > 0 else None
-    if isinstance(data, Mapping):
-        return {str(name): _finite(value) for name, value in data.items()}
-    return [_finite(value) for value in data] if isinstance(data, (list, tuple)) else data
+def _in_json(value: float) -> str | None:
+    return INFINITE if value > 0 else None
 
 
 def _fullname(row: CellResult) -> str:
