@@ -15,7 +15,7 @@ from attnbench.analysis.judged import JudgedRun, JudgedSuite, Row
 from attnbench.errors import UsageError
 from attnbench.report import claimed, findings, tables
 from attnbench.report.defaults import default_figures, with_setting
-from attnbench.report.figures import Drawn, draw
+from attnbench.report.figures import DrawnFigure, draw
 from attnbench.report.palette import Palette
 from attnbench.report.tables import Table
 from attnbench.results.fingerprint import describe
@@ -39,7 +39,7 @@ class Section:
     counts: str
     findings: tuple[str, ...]
     brief: tuple[str, ...]
-    figures: tuple[Drawn, ...]
+    figures: tuple[DrawnFigure, ...]
     verdicts: tuple[Row, ...]
     tables: tuple[tables.Table, ...]
 
@@ -83,7 +83,7 @@ class Report:
         return tuple(section for run in self.runs for section in run.sections)
 
     @property
-    def figures(self) -> tuple[Drawn, ...]:
+    def figures(self) -> tuple[DrawnFigure, ...]:
         """The figures of all sections."""
         return tuple(figure for section in self.sections for figure in section.figures)
 
@@ -119,10 +119,10 @@ def collect(judged: Sequence[JudgedRun]) -> Report:
 def _run(judged: JudgedRun, anchor: str, palette: Palette, *, several: bool) -> RunReport:
     info, frame = judged.info, judged.frame
     prefix = f"{anchor}-" if several else ""
-    sections = tuple(section_of(one, palette, prefix) for one in judged.suites)
+    sections = tuple(section_of(suite, palette, prefix) for suite in judged.suites)
     label = imported_label(info)
     if label:
-        sections = tuple(replace(one, counts=f"{one.counts} {label}") for one in sections)
+        sections = tuple(replace(section, counts=f"{section.counts} {label}") for section in sections)
     return RunReport(
         anchor,
         info,
@@ -150,7 +150,7 @@ def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "") -> Secti
     """The section of one suite from its rows and its verdicts."""
     name, suite, frame = judged.name, judged.suite, judged.frame
     ready = with_setting(frame)
-    found = (*findings.findings(frame, suite), *claimed.failure(judged))
+    sentences = (*findings.findings(frame, suite), *claimed.failure(judged))
     figures = suite.figures if suite is not None and suite.figures else default_figures(ready)
     palette = palette.of_suite()
     return Section(
@@ -160,9 +160,9 @@ def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "") -> Secti
         method=suite.method if suite else "",
         limits=suite.limits if suite else "",
         counts=findings.counts(frame),
-        findings=found,
-        brief=findings.brief(found, claimed.tally(judged.verdicts)),
-        figures=tuple(draw(one, ready, palette, f"{prefix}{name}-") for one in figures),
+        findings=sentences,
+        brief=findings.brief(sentences, claimed.tally(judged.verdicts)),
+        figures=tuple(draw(figure, ready, palette, f"{prefix}{name}-") for figure in figures),
         verdicts=judged.verdicts,
         tables=(*tables.timing_tables(frame), *tables.metrics_tables(frame)),
     )

@@ -34,10 +34,10 @@ def findings(frame: pd.DataFrame, suite: Suite | None) -> list[str]:
 def brief(sentences: Sequence[str], tally: str = "") -> tuple[str, ...]:
     """The first sentences as far as they are short, at most ``MOST_BRIEF`` and at least one, and the ``tally``."""
     kept = list(sentences[:1])
-    for one in sentences[1:MOST_BRIEF]:
-        if sum(map(len, kept)) + len(one) > BRIEF:
+    for sentence in sentences[1:MOST_BRIEF]:
+        if sum(map(len, kept)) + len(sentence) > BRIEF:
             break
-        kept.append(one)
+        kept.append(sentence)
     return (*kept, *filter(None, [tally]))
 
 
@@ -95,7 +95,7 @@ def _memory(block: pd.DataFrame) -> str:
 
 def counts(frame: pd.DataFrame) -> str:
     """How many cells were planned and what became of them, in one sentence."""
-    found: dict[Any, int] = frame["status"].value_counts().to_dict()
-    others = ", ".join(f"{count} {status}" for status, count in sorted(found.items()) if status != "ok")
+    by_status: dict[Any, int] = frame["status"].value_counts().to_dict()
+    others = ", ".join(f"{count} {status}" for status, count in sorted(by_status.items()) if status != "ok")
     rest = f"; {others}" if others else ""
-    return f"{len(frame)} cells were planned, {found.get('ok', 0)} were measured{rest}."
+    return f"{len(frame)} cells were planned, {by_status.get('ok', 0)} were measured{rest}."

@@ -43,7 +43,7 @@ def check_onnx_nodes(where: Where, random: int, seed: int, *, as_json: bool) -> 
 
 def summary(rows: Sequence[OnnxRow]) -> list[dict[str, object]]:
     """The counts of each implementation, by status, and its largest error."""
-    return [_summary(impl, own) for impl, own in by_impl(rows).items()]
+    return [_summary(impl, rows_of_it) for impl, rows_of_it in by_impl(rows).items()]
 
 
 def _summary(impl: str, rows: Sequence[OnnxRow]) -> dict[str, object]:
@@ -59,10 +59,14 @@ def by_impl(rows: Sequence[OnnxRow]) -> dict[str, list[OnnxRow]]:
 def report(rows: Sequence[OnnxRow]) -> str:
     """A table of what passes by opset, why the rest does not, and every disagreement."""
     opsets = sorted({row.opset for row in rows} - {0})
-    lines = [_line(impl, own, opsets) for impl, own in by_impl(rows).items()]
+    lines = [_line(impl, rows_of_it, opsets) for impl, rows_of_it in by_impl(rows).items()]
     heads = ["implementation", *(f"opset {opset}" for opset in opsets), "all", "largest error", "of the allowed"]
     parts = [table(heads, lines)]
-    parts += [_others(impl, own) for impl, own in by_impl(rows).items() if any(row.status != "ok" for row in own)]
+    parts += [
+        _others(impl, rows_of_it)
+        for impl, rows_of_it in by_impl(rows).items()
+        if any(row.status != "ok" for row in rows_of_it)
+    ]
     parts += [_disagreement(row) for row in rows if row.status == "wrong"]
     wrong = sum(row.status == "wrong" for row in rows)
     compared = sum(row.status != "unsupported" for row in rows)

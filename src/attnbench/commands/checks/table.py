@@ -78,9 +78,9 @@ def _table(impl: str, rows: Sequence[CheckRow]) -> str:
     by_place = {(row.feature, row.dtype): row for row in rows}
     lines = []
     for feature in dict.fromkeys(row.feature for row in rows if row.feature != "dtype"):
-        found = [by_place.get((feature, dtype)) for dtype in dtypes]
-        there = [row for row in found if row is not None]
-        places = [_place(row) if row else _missing(feature, there) for row in found]
+        in_dtypes = [by_place.get((feature, dtype)) for dtype in dtypes]
+        there = [row for row in in_dtypes if row is not None]
+        places = [_place(row) if row else _missing(feature, there) for row in in_dtypes]
         lines.append([feature, *places, _count(there), extent(there, "Tq"), extent(there, "S"), _why(there)])
     heads = [impl, *dtypes, "cases", "Tq", "S", "left out"]
     if not any(line[-1] for line in lines):
@@ -92,8 +92,8 @@ def _table(impl: str, rows: Sequence[CheckRow]) -> str:
 
 def _count(rows: Sequence[CheckRow]) -> str:
     """``12``, or ``10 of 12`` where some cases are not supported or were not tried."""
-    cases, asked = sum(row.cases for row in rows), sum(row.asked for row in rows)
-    return str(cases) if cases >= asked else f"{cases} of {asked}"
+    cases, planned = sum(row.cases for row in rows), sum(row.asked for row in rows)
+    return str(cases) if cases >= planned else f"{cases} of {planned}"
 
 
 def _why(rows: Sequence[CheckRow]) -> str:
@@ -105,8 +105,8 @@ def _why(rows: Sequence[CheckRow]) -> str:
         for reason, count in (row.left_out or {}).items():
             reasons[VALUE.sub(r"\1 is", reason)] += count
     untried = sum(row.asked - row.cases for row in rows) - reasons.total()
-    found = [f"{count} unsupported: {reason}" for reason, count in reasons.items()]
-    return "; ".join([*found, f"{untried} not tried"] if untried > 0 else found)
+    parts = [f"{count} unsupported: {reason}" for reason, count in reasons.items()]
+    return "; ".join([*parts, f"{untried} not tried"] if untried > 0 else parts)
 
 
 def _missing(feature: str, others: Sequence[CheckRow]) -> str:
