@@ -54,8 +54,8 @@ def live(
     plan = tried.Asked(trials, extras, cells, seconds_each, named)
     end_as_interrupted()
     with ProgressLine(seconds(budget), paced=False) as progress:
-        limits = {"limit_s": seconds(budget), "wait_s": seconds(wait) or 0.0}
-        path = tried.trials(plan, out, runs=out / RUNS, **limits, progress=progress, said=say)
+        limit_s, wait_s = seconds(budget), seconds(wait) or 0.0
+        path = tried.trials(plan, out, runs=out / RUNS, limit_s=limit_s, wait_s=wait_s, progress=progress, said=say)
     every = tried.read(path)
     rows = tried.counting(every)
     if not rows:
@@ -138,8 +138,8 @@ def campaign(
     arms = [many.arm(text, cells, seconds) for text in arm or ARMS]
     end_as_interrupted()
     with ProgressLine(seconds(limit), paced=False) as progress:
-        limits = {"limit_s": seconds(limit), "wait_s": seconds(wait) or 0.0}
-        path = many.campaign(arms, out, runs=out / RUNS, **limits, progress=progress, said=say)
+        limit_s, wait_s = seconds(limit), seconds(wait) or 0.0
+        path = many.campaign(arms, out, runs=out / RUNS, limit_s=limit_s, wait_s=wait_s, progress=progress, said=say)
     every = many.finished(path)
     rows = many.counting(every)
     if not rows:

@@ -131,17 +131,17 @@ def _panel(place: Any, series: Series) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     points, at = series.points, range(len(series.points))
-    seconds = [one.seconds for one in points]
-    below = [one.seconds - (one.low or one.seconds) for one in points]
-    above = [(one.high or one.seconds) - one.seconds for one in points]
+    seconds = [point.seconds for point in points]
+    below = [point.seconds - (point.low or point.seconds) for point in points]
+    above = [(point.high or point.seconds) - point.seconds for point in points]
     place.errorbar(at, seconds, yerr=[below, above], fmt="o", ms=3.5, lw=0.9, color=COLOURS[0])
-    ends = [0, *(one.at for one in series.changes), len(points)]
+    ends = [0, *(change.at for change in series.changes), len(points)]
     for start, end in pairwise(ends):
         place.plot([start - 0.4, end - 0.6], [median(seconds[start:end])] * 2, lw=1.6, color=COLOURS[1])
-    for one in series.changes:
-        place.axvline(one.at - 0.5, ls="--", lw=1, color=COLOURS[3])
+    for change in series.changes:
+        place.axvline(change.at - 0.5, ls="--", lw=1, color=COLOURS[3])
         place.annotate(
-            percent(one.ratio), (one.at - 0.5, 1), xycoords=("data", "axes fraction"), va="top", color=COLOURS[3]
+            percent(change.ratio), (change.at - 0.5, 1), xycoords=("data", "axes fraction"), va="top", color=COLOURS[3]
         )
     place.set_title(series.label)
     place.yaxis.set_major_formatter(FuncFormatter(lambda value, _: units.seconds(value)))

@@ -7,7 +7,7 @@ import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 GAP = "  "
 SHORTEST = 16  # what is left of the last column where a row has to stay one line
@@ -135,7 +135,7 @@ def _wrapped(
     grid.add_row(*_apart("─" * width for width in widths))
     for row, mark in zip(rows, marks, strict=True):
         grid.add_row(*_apart(Text(text, COLOURS.get(mark, "")) for text in row))
-    colours = "standard" if screen.colour else None
+    colours: Literal["standard"] | None = "standard" if screen.colour else None
     # The height is given because a dumb terminal would be taken for one of 80 columns otherwise.
     width = max(screen.width, _together(widths))
     console = Console(width=width, height=25, color_system=colours, force_terminal=screen.colour, no_color=False)
