@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from attnbench.api.suites import AttentionSpec, Case, Figure, Frame, Problem, Story, TimedSuite
+from attnbench.api.suites import AttentionSpec, Case, Figure, Frame, Problem, Story, TimedSuite, costs
 
 # One forward pass over all lengths, and at one length what a user does besides: training, and half the bits.
 TRAINED = 512
@@ -34,10 +34,8 @@ def findings(frame: Frame) -> list[str]:
 
 def _fastest(block: Frame) -> str:
     """The fastest of a case with those that the intervals do not tell from it, and the lead over the next."""
-    ordered = block.sort_values(["time_median_s", "impl"])
-    first = ordered.iloc[0]
-    behind = ordered[ordered["time_low_s"] > first["time_high_s"]]
-    abreast = [name for name in ordered["impl"] if name not in set(behind["impl"])]
+    together, behind = costs.leaders(block)
+    first, abreast = together.iloc[0], list(together["impl"])
     where = f"{_name(first)}:"
     if behind.empty:
         return f"{where} no clear winner, the intervals of all overlap or are missing."

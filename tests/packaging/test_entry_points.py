@@ -83,8 +83,8 @@ def test_the_installed_entry_points_load(group: str, project: dict[str, Any]) ->
 
 def test_the_core_dependencies_are_few(project: dict[str, Any]) -> None:
     names = {re.split(r"[<>=!~\[ ]", line)[0] for line in project["project"]["dependencies"]}
-    array = {"numpy", "ml_dtypes"}
-    assert names == array | {"pydantic", "typer", "psutil", "threadpoolctl", "filelock", "platformdirs", "junitparser"}
+    few = {"numpy", "ml_dtypes", "jaxtyping", "pydantic", "typer", "rich", "psutil", "threadpoolctl", "filelock"}
+    assert names == few | {"platformdirs", "junitparser"}
 
 
 def test_constraints_fix_a_version_for_everything_that_the_tests_install(project: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """Tables and their renderings: order, units, failures, widths, colours."""
 
-import io
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +9,7 @@ from attnbench.compare import CLAIM, Verdict
 from attnbench.report import console, tables
 from attnbench.results import load
 from attnbench.show import units
+from attnbench.show.table import Column, Screen
 from tests.report import suites
 from tests.results import synthetic
 
@@ -63,7 +63,7 @@ def test_a_block_in_which_all_failed_is_still_a_table(tmp_path: Path) -> None:
     frame = load(synthetic.write_run(tmp_path / "r", failed=failed, lengths=(128,)))
     for table in tables.timing_tables(frame):
         assert table.marks == ("failed",) * 6
-        assert "signal 11" in console.render(table, 100)
+        assert "signal 11" in console.render(table, Screen(100))
 
 
 def test_a_reason_stands_where_its_row_has_no_numbers(frame: pd.DataFrame) -> None:
@@ -141,51 +141,56 @@ def test_verdicts_are_a_table_that_says_what_kind_of_claim_it_is() -> None:
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
-def test_a_table_fits_its_terminal(frame: pd.DataFrame, width: int) -> None:
+def test_a_table_fits_its_pipe(frame: pd.DataFrame, width: int) -> None:
     for table in tables.timing_tables(frame):
-        text = console.render(table, width)
+        text = console.render(table, Screen(width))
         # The four columns that always stay need 59.
         assert max(len(line) for line in text.splitlines()) <= max(width, 60)
         assert "median time" in text
         assert "vs fastest" in text
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_table_fits_its_terminal_and_loses_no_reason(frame: pd.DataFrame, width: int) -> None:
+    for table in (*tables.timing_tables(frame), tables.failures_table(frame)):
+        text = console.render(table, Screen(width, wraps=True))
+        assert max(map(len, text.splitlines())) <= width
+        for reason in filter(None, (row[-1] for row in table.rows)):
+            assert set(reason.split()) <= set(text.split())
+
+
+def test_a_terminal_has_room_for_more_columns_than_a_pipe_of_its_width(frame: pd.DataFrame) -> None:
+    longest = list(tables.timing_tables(frame))[1]
+    assert "too narrow for: error ratio" in console.render(longest, Screen(80))
+    wrapped = console.render(longest, Screen(80, wraps=True))
+    assert "too narrow" not in wrapped
+    assert "numpy/naive: needs 9.0 GiB, 2.0 GiB are free" in wrapped
+
+
 def test_reasons_never_vanish_however_narrow(frame: pd.DataFrame) -> None:
-    text = console.render(list(tables.timing_tables(frame))[1], 62)
+    text = console.render(list(tables.timing_tables(frame))[1], Screen(62))
     assert "numpy/naive: needs 9.0 GiB, 2.0 GiB are free" in text
     assert "too narrow for: interval, peak memory, error ratio" in " ".join(text.split())
 
 
 def test_columns_line_up(frame: pd.DataFrame) -> None:
-    lines = console.render(next(tables.timing_tables(frame)), 120).splitlines()[1:]
+    lines = console.render(next(tables.timing_tables(frame)), Screen(120)).splitlines()[1:]
     rule = lines[1]
     assert set(rule) == {"─", " "}
     for line in (lines[0], *lines[2:]):
         assert all(line[i] == " " for i, mark in enumerate(rule) if mark == " " and i < len(line))
 
 
-def test_colour_is_only_for_those_who_want_it(frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setenv("TERM", "xterm")
-    assert console.wants_colour(Terminal())
-    assert not console.wants_colour(io.StringIO())
-    monkeypatch.setenv("TERM", "dumb")
-    assert not console.wants_colour(Terminal())
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert not console.wants_colour(Terminal())
+def test_colour_is_only_for_those_who_want_it(frame: pd.DataFrame) -> None:
     table = next(tables.timing_tables(frame))
-    assert "\x1b[" not in console.render(table, 100)
-    assert "\x1b[32mtorch/sdpa" in console.render(table, 100, colour=True)
+    for screen in (Screen(100), Screen(100, wraps=True)):
+        assert "\x1b[" not in console.render(table, screen)
+    assert "\x1b[32mtorch/sdpa" in console.render(table, Screen(100, wraps=True, colour=True))
 
 
 def test_wide_characters_take_two_columns() -> None:
-    table = tables.Table("t", (tables.Column("a"), tables.Column("b")), (("注意", "x"), ("ab", "y")), ("", ""))
-    assert console.render(table, 40).splitlines()[-2:] == ["注意  x", "ab    y"]
+    table = tables.Table("t", (Column("a"), Column("b")), (("注意", "x"), ("ab", "y")), ("", ""))
+    assert console.render(table, Screen(40)).splitlines()[-2:] == ["注意  x", "ab    y"]
 
 
 def test_blocks_in_which_nothing_was_tried_are_one_table_by_reason(frame: pd.DataFrame) -> None:
@@ -199,7 +204,7 @@ def test_blocks_in_which_nothing_was_tried_are_one_table_by_reason(frame: pd.Dat
     assert only.title == f"Nothing was tried in {len(blocks) - 1} case" + ("s" if len(blocks) > 2 else "")
     assert sum(int(row[1]) for row in only.rows) == len(gone)
     assert {row[2:] for row in only.rows} == {("unsupported", "device cuda is not there; it has cpu")}
-    text = console.render(only, 60)
+    text = console.render(only, Screen(60))
     assert "device cuda is not there" in " ".join(text.split())
 
 

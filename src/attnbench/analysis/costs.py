@@ -132,27 +132,35 @@ def fastest(frame: pd.DataFrame, name: Callable[[Any], str]) -> list[str]:
     won: dict[tuple[str, ...], list[str]] = {}
     for _, block in measured(frame).groupby("block_id", sort=False):
         if len(block) > 1:
-            leaders, lead = _leaders(block)
-            won.setdefault(leaders, []).append(name(block.iloc[0]) + lead)
+            together, behind = leaders(block)
+            names = tuple(sorted(map(str, together["impl"])))
+            won.setdefault(names, []).append(name(block.iloc[0]) + _lead(together, behind))
     said = []
-    for leaders, places in won.items():
+    for names, places in won.items():
         listed = "; ".join(places[:NAMED]) + (f"; and {len(places) - NAMED} more" if len(places) > NAMED else "")
-        if len(leaders) == 1:
-            said.append(f"Fastest is {leaders[0]} in {_cases(places)}: {listed}.")
+        if len(names) == 1:
+            said.append(f"Fastest is {names[0]} in {_cases(places)}: {listed}.")
         else:
-            said.append(f"No clear winner among {', '.join(leaders)} in {_cases(places)}: {listed}.")
+            said.append(f"No clear winner among {', '.join(names)} in {_cases(places)}: {listed}.")
     return said
 
 
-def _leaders(block: pd.DataFrame) -> tuple[tuple[str, ...], str]:
+def leaders(block: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of a block that may be the fastest, and the others, each in the order of their times.
+
+    The first is the fastest; an implementation is behind it where its interval begins above the end of the fastest's.
+    A missing interval tells nothing.
+    """
     ordered = block.sort_values([TIME, "impl"])
-    first = ordered.iloc[0]
-    behind = ordered[ordered["time_low_s"] > first["time_high_s"]]
-    together = tuple(sorted(str(name) for name in ordered["impl"] if name not in set(behind["impl"])))
+    is_behind = ordered["time_low_s"] > ordered.iloc[0]["time_high_s"]
+    return ordered[~is_behind], ordered[is_behind]
+
+
+def _lead(together: pd.DataFrame, behind: pd.DataFrame) -> str:
     if behind.empty:
-        return together, ""
+        return ""
     second = behind.iloc[0]
-    return together, f" ({second['impl']} takes {second[TIME] / first[TIME]:.3g} times as long)"
+    return f" ({second['impl']} takes {second[TIME] / together.iloc[0][TIME]:.3g} times as long)"
 
 
 def _cases(places: Sequence[str]) -> str:

@@ -13,7 +13,8 @@ from attnbench.commands import options
 from attnbench.commands.given import percentage, seconds, split
 from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.errors import UsageError
-from attnbench.show.console import ProgressLine, document, say, set_quiet, show
+from attnbench.show.console import document, say, set_quiet, show
+from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
     from attnbench.live.comparison import Compared, Terms
@@ -56,7 +57,7 @@ def ab(
     from attnbench.results.calibrations import for_machine
 
     ab_files.check_writable(junit, markdown, github=github)
-    asked = WantedComparison(
+    sides = WantedComparison(
         a,
         b,
         suites=split(suite) or ("smoke",),
@@ -68,7 +69,9 @@ def ab(
         threads=threads,
     )
     passes = inconclusive == "pass"
-    compared = _compared(asked, _terms(margin, budget, wait, out=out, seed=seed, inconclusive_passes=passes))
+    with ProgressLine(seconds(budget), paced=False) as progress:
+        chosen = {"out": out, "seed": seed, "inconclusive_passes": passes, "progress": progress}
+        compared = _compared(sides, _terms(margin, budget, wait, **chosen))
     calibration = for_machine(compared.fingerprint.machine_id)
     ab_files.write(compared, calibration, junit=junit, markdown=markdown, github=github)
     _tell(compared, calibration, as_json=as_json)
@@ -94,7 +97,6 @@ def _terms(margin: str, budget: str, wait: str | None, **more: Any) -> Terms:
         margin=percentage(margin),
         budget_s=seconds(budget),
         wait_s=seconds(wait) or 0.0,
-        progress=ProgressLine(),
         **more,
     )
     if not 0 < terms.margin < 1:
@@ -103,7 +105,7 @@ def _terms(margin: str, budget: str, wait: str | None, **more: Any) -> Terms:
     return terms
 
 
-def _compared(asked: WantedComparison, terms: Terms) -> Compared:
+def _compared(sides: WantedComparison, terms: Terms) -> Compared:
     from attnbench.live.comparison import compare_held
     from attnbench.live.sides import resolve
     from attnbench.workers.lock import only_run
@@ -112,7 +114,7 @@ def _compared(asked: WantedComparison, terms: Terms) -> Compared:
     with ExitStack() as stack:
         say("preparing both sides")
         # Revisions are installed under the lock too: that is work beside whoever measures.
-        resolved = resolve(asked, stack, lambda: stack.enter_context(only_run(wait_s=terms.wait_s)))
+        resolved = resolve(sides, stack, lambda: stack.enter_context(only_run(wait_s=terms.wait_s)))
         return compare_held(resolved, terms)
 
 
@@ -140,5 +142,5 @@ def _json(compared: Compared, calibration: Any) -> dict[str, Any]:
         "note": outcome.note,
         "machine_id": compared.fingerprint.machine_id,
         "calibration": calibration,
-        "verdicts": [{**asdict(one), "label": one.label} for one in compared.verdicts],
+        "verdicts": [{**asdict(verdict), "label": verdict.label} for verdict in compared.verdicts],
     }

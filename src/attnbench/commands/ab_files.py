@@ -6,9 +6,26 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attnbench.commands.ab_output import closing, interval, machine_line, memory_tables, reason, time_table, title, word
+from attnbench.commands.ab_output import (
+    folder_line,
+    interval,
+    machine_line,
+    memory_tables,
+    reason,
+    time_table,
+    title,
+    what_was_found,
+    word,
+)
 from attnbench.compare.live import FAILED, LiveVerdict, percent
-from attnbench.errors import UsageError
+from attnbench.errors import (
+    EXIT_CELLS_FAILED,
+    EXIT_GATE_FAILED,
+    EXIT_INCONCLUSIVE,
+    EXIT_NOTHING_MEASURED,
+    EXIT_OK,
+    UsageError,
+)
 from attnbench.results.store import write_whole
 from attnbench.show.console import say
 from attnbench.show.github import Level, annotation
@@ -23,6 +40,13 @@ if TYPE_CHECKING:
     from attnbench.results.calibrations import Calibration
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
+HEADLINES = {
+    EXIT_OK: "passed",
+    EXIT_GATE_FAILED: "failed",
+    EXIT_INCONCLUSIVE: "inconclusive",
+    EXIT_CELLS_FAILED: "failed",
+    EXIT_NOTHING_MEASURED: "nothing measured",
+}
 
 
 def check_writable(*files: Path | None, github: bool) -> None:
@@ -62,49 +86,47 @@ def write(
 
 def page(compared: Compared, calibration: Calibration | None) -> str:
     """The verdicts as Markdown, short enough for a comment."""
-    tables = [_markdown(one) for one in (time_table(compared), *memory_tables(compared))]
-    sentences = closing(compared, calibration)
-    folder = sentences.pop()
-    assert sentences.pop() == machine_line(compared, calibration)  # noqa: S101  (the order of closing)
-    told = "\n".join(f"* {escaped(line)}" for line in sentences)
-    where, machine = (escaped(text) for text in (folder, machine_line(compared, calibration)))
-    last = f"{machine} Exit status {compared.exit_code}; {where}."
-    return f"### attnbench ab: {_headline(compared)}\n\n" + "\n\n".join(tables) + f"\n\n{told}\n\n{last}\n"
+    tables = [_markdown(table) for table in (time_table(compared), *memory_tables(compared))]
+    sentences = "\n".join(f"* {escaped(line)}" for line in what_was_found(compared))
+    machine, folder = escaped(machine_line(compared, calibration)), escaped(folder_line(compared))
+    last = f"{machine} Exit status {compared.exit_code}; {folder}."
+    return f"### attnbench ab: {_headline(compared)}\n\n" + "\n\n".join(tables) + f"\n\n{sentences}\n\n{last}\n"
 
 
 def _headline(compared: Compared) -> str:
-    return {0: "passed", 1: "failed", 3: "inconclusive", 4: "failed", 5: "nothing measured"}[compared.exit_code]
+    return HEADLINES[compared.exit_code]
 
 
 def _markdown(table: Table) -> str:
     kept = [i for i, _ in enumerate(table.columns) if any(row[i] for row in table.rows)]
     heads = [table.columns[i] for i in kept]
     rows = [[escaped(row[i]) for i in kept] for row in table.rows]
-    right = [one.name for one in heads if one.right]
-    told = markdown_table([one.name for one in heads], rows, right)
-    return f"**{escaped(table.title)}**\n\n{told.rstrip()}"
+    right = [column.name for column in heads if column.right]
+    text = markdown_table([column.name for column in heads], rows, right)
+    return f"**{escaped(table.title)}**\n\n{text.rstrip()}"
 
 
-def told(one: LiveVerdict) -> str:
-    """A cell in one line."""
-    parts = [f"{word(one)} {percent(one.change)} [{interval(one)}]" if one.measured else word(one)]
-    if one.reason is not None and one.verdict == "not-comparable":
-        parts.append(reason(one))
-    elif one.verdict == "inconclusive":
-        parts.append(one.price)
-    if one.memory is not None:
-        why = "; ".join(filter(None, (one.memory.evidence, one.memory.reason)))
-        parts.append(f"memory {one.memory.verdict} {why}".strip())
+def in_one_line(verdict: LiveVerdict) -> str:
+    """What is said of a cell, in one line."""
+    measured = f"{word(verdict)} {percent(verdict.change)} [{interval(verdict)}]"
+    parts = [measured if verdict.measured else word(verdict)]
+    if verdict.reason is not None and verdict.verdict == "not-comparable":
+        parts.append(reason(verdict))
+    elif verdict.verdict == "inconclusive":
+        parts.append(verdict.price)
+    if verdict.memory is not None:
+        why = "; ".join(filter(None, (verdict.memory.evidence, verdict.memory.reason)))
+        parts.append(f"memory {verdict.memory.verdict} {why}".strip())
     return "; ".join(parts)
 
 
 def workflow_commands(compared: Compared) -> list[str]:
     """GitHub's workflow commands: an error for a cell that fails the gate, a warning for one that is let pass."""
     lines = []
-    for one in compared.verdicts:
-        kind: Level | None = "error" if compared.failing(one) else "warning" if one.opened() else None
-        if kind is not None:
-            lines.append(annotation(kind, one.label, told(one)))
+    for verdict in compared.verdicts:
+        level: Level | None = "error" if compared.failing(verdict) else "warning" if verdict.opened() else None
+        if level is not None:
+            lines.append(annotation(level, verdict.label, in_one_line(verdict)))
     if (why := compared.failed_as_a_whole) is not None:
         lines.append(annotation("error", "attnbench ab", why))
     return lines
@@ -115,23 +137,23 @@ def write_junit(compared: Compared, calibration: Calibration | None, file: Path)
 
     One more where the comparison fails and no cell does, so that who reads nothing else sees it.
     """
-    cases = [_junit_case(one, compared) for one in compared.verdicts]
+    cases = [_junit_case(verdict, compared) for verdict in compared.verdicts]
     if (why := compared.failed_as_a_whole) is not None:
         cases.append(TestCase("attnbench ab", "the comparison", "error", why))
     about = {"machine": machine_line(compared, calibration)}
     write_xml(file, "attnbench ab", [TestSuite(title(compared), cases, about)])
 
 
-def _junit_case(one: LiveVerdict, compared: Compared) -> TestCase:
-    became = _became(one, compared)
+def _junit_case(verdict: LiveVerdict, compared: Compared) -> TestCase:
+    became = _became(verdict, compared)
     if became == "passed":
-        return TestCase(one.impl, one.case_label, text=told(one))
-    return TestCase(one.impl, one.case_label, became, told(one))
+        return TestCase(verdict.impl, verdict.case_label, text=in_one_line(verdict))
+    return TestCase(verdict.impl, verdict.case_label, became, in_one_line(verdict))
 
 
-def _became(one: LiveVerdict, compared: Compared) -> Became:
-    if one.status in FAILED or (one.memory is not None and one.memory.status in FAILED):
+def _became(verdict: LiveVerdict, compared: Compared) -> Became:
+    if verdict.status in FAILED or (verdict.memory is not None and verdict.memory.status in FAILED):
         return "error"
-    if compared.failing(one):
+    if compared.failing(verdict):
         return "failure"
-    return "skipped" if one.nowhere or one.opened() else "passed"
+    return "skipped" if verdict.nowhere or verdict.opened() else "passed"

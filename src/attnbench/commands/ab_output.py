@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from attnbench.compare.live import UNSUPPORTED, LiveVerdict, percent
-from attnbench.report.console import render, wants_colour
-from attnbench.report.tables import Column, Table
+from attnbench.report.console import render_all
+from attnbench.report.tables import Table
 from attnbench.show import units
+from attnbench.show.table import Column
 from attnbench.show.units import clock
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ MARKS = {"slower": "failed", "larger": "failed", "faster": "best", "smaller": "b
 
 def tables(compared: Compared) -> str:
     """Time, then memory where it was measured."""
-    found = [time_table(compared), *memory_tables(compared)]
-    return "\n\n".join(render(one, colour=wants_colour(sys.stdout)) for one in found) + "\n"
+    return render_all([time_table(compared), *memory_tables(compared)])
 
 
 def title(compared: Compared) -> str:
@@ -45,53 +44,54 @@ def time_table(compared: Compared) -> Table:
         Column("quads again", right=True, rank=3),
         Column("reason", rank=4),
     )
-    rows = tuple(_time_row(one, cell(compared, one)) for one in compared.verdicts)
-    return Table(title(compared), columns, rows, tuple(MARKS.get(one.verdict, "") for one in compared.verdicts))
+    verdicts = compared.verdicts
+    rows = tuple(_time_row(verdict, cell(compared, verdict)) for verdict in verdicts)
+    return Table(title(compared), columns, rows, tuple(MARKS.get(verdict.verdict, "") for verdict in verdicts))
 
 
-def cell(compared: Compared, one: LiveVerdict) -> str:
+def cell(compared: Compared, verdict: LiveVerdict) -> str:
     """A cell's name in a table whose title says which implementations are compared."""
-    return one.case_label if compared.resolved.kind == "implementations" else one.label
+    return verdict.case_label if compared.resolved.kind == "implementations" else verdict.label
 
 
-def _time_row(one: LiveVerdict, name: str) -> tuple[str, ...]:
-    pairs = f"{one.screened}+{one.confirmed}" if one.screened else ""
+def _time_row(verdict: LiveVerdict, name: str) -> tuple[str, ...]:
+    pairs = f"{verdict.screened}+{verdict.confirmed}" if verdict.screened else ""
     return (
-        word(one),
+        word(verdict),
         name,
-        units.seconds(one.a_s),
-        units.seconds(one.b_s),
-        percent(one.change),
-        interval(one),
+        units.seconds(verdict.a_s),
+        units.seconds(verdict.b_s),
+        percent(verdict.change),
+        interval(verdict),
         pairs,
-        f"{one.again} of {one.quads + one.again}" if one.quads else "",
-        reason(one) if one.verdict == "not-comparable" else "",
+        f"{verdict.again} of {verdict.quads + verdict.again}" if verdict.quads else "",
+        reason(verdict) if verdict.verdict == "not-comparable" else "",
     )
 
 
-def word(one: LiveVerdict) -> str:
+def word(verdict: LiveVerdict) -> str:
     """The verdict, with the status of a side that failed."""
-    if one.nowhere:
+    if verdict.nowhere:
         return UNSUPPORTED
-    return one.verdict if one.status == "ok" else f"{one.verdict} ({one.status})"
+    return verdict.verdict if verdict.status == "ok" else f"{verdict.verdict} ({verdict.status})"
 
 
-def reason(one: LiveVerdict) -> str:
+def reason(verdict: LiveVerdict) -> str:
     """Why there is no judgement, and whose doing it is."""
-    return f"{one.side}: {one.reason}" if one.side is not None else str(one.reason or "")
+    return f"{verdict.side}: {verdict.reason}" if verdict.side is not None else str(verdict.reason or "")
 
 
-def interval(one: LiveVerdict) -> str:
+def interval(verdict: LiveVerdict) -> str:
     """The interval of the change."""
-    if one.low is None or one.high is None:
-        return "too few pairs" if one.screened else ""
-    return f"{percent(one.low)} … {percent(one.high)}"
+    if verdict.low is None or verdict.high is None:
+        return "too few pairs" if verdict.screened else ""
+    return f"{percent(verdict.low)} … {percent(verdict.high)}"
 
 
 def memory_tables(compared: Compared) -> list[Table]:
     """Peak memory, one row for each cell that was weighed; nothing where none was."""
-    having = [one for one in compared.verdicts if one.memory is not None]
-    if not having:
+    weighed = [(verdict, verdict.memory) for verdict in compared.verdicts if verdict.memory is not None]
+    if not weighed:
         return []
     columns = (
         Column("verdict"),
@@ -102,41 +102,45 @@ def memory_tables(compared: Compared) -> list[Table]:
         Column("reason", rank=2),
     )
     rows = []
-    for one in having:
-        found = one.memory
-        assert found is not None  # noqa: S101  (chosen above)
-        sizes = units.size(found.a_bytes), units.size(found.b_bytes)
-        rows.append((found.verdict, cell(compared, one), *sizes, found.evidence, found.reason or ""))
+    for verdict, memory in weighed:
+        sizes = units.size(memory.a_bytes), units.size(memory.b_bytes)
+        rows.append((memory.verdict, cell(compared, verdict), *sizes, memory.evidence, memory.reason or ""))
     marks = tuple(MARKS.get(row[0], "") for row in rows)
     return [Table("Peak memory of B against A, medians of fresh processes", columns, tuple(rows), marks)]
 
 
 def closing(compared: Compared, calibration: Calibration | None) -> list[str]:
-    """The sentences: what is open and its price, the effort, the machine, the folder."""
+    """The sentences below the tables."""
+    return [*what_was_found(compared), machine_line(compared, calibration), folder_line(compared)]
+
+
+def what_was_found(compared: Compared) -> list[str]:
+    """How many cells have which verdict, what is open and its price, the effort, and what was not done."""
     outcome = compared.outcome
-    counts = Counter(name for one in compared.verdicts for name in one.words)
+    counts = Counter(name for verdict in compared.verdicts for name in verdict.words)
     lines = [", ".join(f"{count} {name}" for name, count in counts.items()) + "."]
     lines += open_lines(compared)
-    busy = sum(one.disturbed for one in compared.verdicts)
+    busy = sum(verdict.disturbed for verdict in compared.verdicts)
     effort = f"{outcome.pairs} pair{'' if outcome.pairs == 1 else 's'} of fresh processes in {clock(outcome.seconds)}"
     lines.append(effort + (f"; {busy} bursts stayed disturbed after all repeats." if busy else "."))
     lines += [
         f"Not audited: {count} cell{'' if count == 1 else 's'}, because {why}."
         for why, count in Counter(state.unaudited for state in outcome.states if state.unaudited).items()
     ]
-    if outcome.note:
-        lines.append(f"Partial: {outcome.note}.")
-    lines.append(machine_line(compared, calibration))
-    lines.append(f"kept: {compared.folder}")
-    return lines
+    return [*lines, f"Partial: {outcome.note}."] if outcome.note else lines
+
+
+def folder_line(compared: Compared) -> str:
+    """Where it is kept."""
+    return f"kept: {compared.folder}"
 
 
 def open_lines(compared: Compared) -> list[str]:
     """What is known of each undecided cell and what a decision costs; cells of which the same is known in one line."""
     alike: dict[str, list[str]] = {}
-    for one in compared.verdicts:
-        if one.verdict == "inconclusive":
-            alike.setdefault(one.price, []).append(cell(compared, one))
+    for verdict in compared.verdicts:
+        if verdict.verdict == "inconclusive":
+            alike.setdefault(verdict.price, []).append(cell(compared, verdict))
     return [
         f"inconclusive: {names[0] if len(names) == 1 else f'{len(names)} cells'}: {price}."
         for price, names in alike.items()
@@ -147,10 +151,10 @@ def machine_line(compared: Compared, calibration: Calibration | None) -> str:
     """What this machine is known to do to such verdicts."""
     if calibration is None:
         return "This machine is not calibrated; its own false-alarm rate is not known. Type: attnbench calibrate"
-    made = max((one.screened + one.confirmed for one in compared.verdicts), default=0)
-    own = calibration.replayed.margin if calibration.replayed is not None else compared.margin
+    made = max((verdict.screened + verdict.confirmed for verdict in compared.verdicts), default=0)
+    calibrated = calibration.replayed.margin if calibration.replayed is not None else compared.margin
     other = ""
-    if not math.isclose(own, compared.margin):
+    if not math.isclose(calibrated, compared.margin):
         now = f"{100 * compared.margin:g}"
         other = f" The margin is {now} % now; attnbench calibrate --margin {now}% says it for that."
     return calibration.sentence(made) + other

@@ -57,12 +57,12 @@ class Commands(TyperGroup):
 
 def command(name: str) -> Any:
     """A command, imported from its file and made for the command line."""
-    found = getattr(import_module(f"attnbench.commands.{COMMANDS[name]}"), COMMANDS[name])
+    function = getattr(import_module(f"attnbench.commands.{COMMANDS[name]}"), COMMANDS[name])
     holder = typer.Typer(rich_markup_mode=None)
-    if isinstance(found, typer.Typer):
-        holder.add_typer(found, name=name)
+    if isinstance(function, typer.Typer):
+        holder.add_typer(function, name=name)
     else:
-        holder.command(name)(found)
+        holder.command(name)(function)
     return typer.main.get_group(holder).commands[name]
 
 

@@ -12,14 +12,14 @@ from attnbench.backends import discover
 from attnbench.errors import UsageError, check_known
 
 
-def overrides(suites: Sequence[str], axes: Sequence[str], asked: Mapping[str, Sequence[Any]]) -> list[str]:
+def overrides(suites: Sequence[str], axes: Sequence[str], levels_by_axis: Mapping[str, Sequence[Any]]) -> list[str]:
     """The texts of ``-a`` with those that --shape, --tokens, --batch, --phase and --dtype stand for.
 
-    ``asked`` are the levels of those axes by name; an axis without any was not asked. Raises ``UsageError`` for an
-    unknown shape, phase or dtype, for a count below 1, for an axis that is given twice, and where no suite of the run
-    has the axis.
+    ``levels_by_axis`` has the levels of those axes; an axis without any was not asked about. Raises ``UsageError`` for
+    an unknown shape, phase or dtype, for a count below 1, for an axis that is given twice, and where no suite of the
+    run has the axis.
     """
-    given = {axis: levels for axis, levels in asked.items() if levels}
+    given = {axis: levels for axis, levels in levels_by_axis.items() if levels}
     for name in given.get("shape", ()):
         shape(name)
     check_known("--phase", given.get("phase", ()), tuple(PHASES))
@@ -37,7 +37,7 @@ def _check_axis(axis: str, suites: Sequence[str], axes: Sequence[str]) -> None:
     if any(text.partition("=")[0] == axis for text in axes):
         msg = f"--{axis} and -a {axis}=... say the same; give one of them"
         raise UsageError(msg)
-    if not suites or any(axis in one.axes for one in groups.suites_of(suites)):
+    if not suites or any(axis in suite.axes for suite in groups.suites_of(suites)):
         return
     having = [name for name in discover.suite_names() if axis in _axes(name)]
     msg = f"--{axis}: {', '.join(suites)} has no axis {axis!r}; suites that have it: {', '.join(having)}"
@@ -53,5 +53,5 @@ def _axes(name: str) -> Sequence[str]:
 
 def own_setting(suites: Sequence[str], setting: str) -> tuple[Any, ...]:
     """The ``devices`` or ``threads`` that all these suites declare; none where they differ and each has its own."""
-    found = {tuple(getattr(one, setting)) for one in groups.suites_of(suites)}
-    return found.pop() if len(found) == 1 else ()
+    settings = {tuple(getattr(suite, setting)) for suite in groups.suites_of(suites)}
+    return settings.pop() if len(settings) == 1 else ()

@@ -59,27 +59,28 @@ def show_(
     from attnbench.results.frames import records
 
     known = names(folder) if name is None else [name]
-    found = {one: read_baseline(one, folder) for one in known}
-    code = EXIT_OK if found else EXIT_NOTHING_MEASURED
+    baselines = {stored: read_baseline(stored, folder) for stored in known}
+    code = EXIT_OK if baselines else EXIT_NOTHING_MEASURED
     if as_json:
         listed = {
-            one: [*records(run.cells.astype(object).where(run.cells.notna(), None))] for one, run in found.items()
+            stored: [*records(run.cells.astype(object).where(run.cells.notna(), None))]
+            for stored, run in baselines.items()
         }
         document({"baselines": listed, "exit_code": code})
     else:
-        _tell(found, folder)
+        _tell(baselines, folder)
     raise typer.Exit(code)
 
 
-def _tell(found: Mapping[str, SavedRun], folder: Path) -> None:
+def _tell(baselines: Mapping[str, SavedRun], folder: Path) -> None:
     from attnbench.results.frames import records
     from attnbench.show import units
 
-    if not found:
+    if not baselines:
         show(f"no baseline in {folder}; type: attnbench baseline set RUN")
-    for one, run in found.items():
+    for name, run in baselines.items():
         info = run.info
-        show(f"{one}: of run {info.run_id} ({info.started}), machine {info.fingerprint.machine_id}")
+        show(f"{name}: of run {info.run_id} ({info.started}), machine {info.fingerprint.machine_id}")
         rows = [
             (row["case_label"], row["impl"], units.seconds(row["time_median_s"]), units.size(row["peak_bytes"]))
             for row in records(run.cells)

@@ -12,7 +12,8 @@ from attnbench.commands import options
 from attnbench.commands.given import percentage, seconds, split
 from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK
-from attnbench.show.console import ProgressLine, document, say, set_quiet, show
+from attnbench.show.console import document, say, set_quiet, show
+from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
     from attnbench.live.comparison import Compared
@@ -41,20 +42,21 @@ def calibrate(
     from attnbench.live.sides import WantedComparison, resolve_itself
 
     named = split(suite) or ("smoke",)
-    asked = WantedComparison("", suites=named, patterns=impl or [], axes=axis or [], threads=threads)
+    cells = WantedComparison("", suites=named, patterns=impl or [], axes=axis or [], threads=threads)
+    progress = ProgressLine(seconds(budget), paced=False)
     terms = Terms(
         margin=percentage(margin),
         budget_s=seconds(budget),
         out=out,
         wait_s=seconds(wait) or 0.0,
         effort=PairedEffort(memory_repeats=0),
-        progress=ProgressLine(),
+        progress=progress,
         name="calibrate",
         keep_going=True,
     )
     end_as_interrupted()
-    with ExitStack() as stack:
-        compared = compare_live(resolve_itself(asked, stack), terms)
+    with ExitStack() as stack, progress:
+        compared = compare_live(resolve_itself(cells, stack), terms)
     raise typer.Exit(_kept(compared, as_json=as_json))
 
 
@@ -65,8 +67,7 @@ def _kept(compared: Compared, *, as_json: bool) -> int:
     from attnbench.live.pairs import INTERRUPTED
     from attnbench.results.calibrations import save
 
-    measured = [one for one in compared.verdicts if one.measured]
-    if not measured:
+    if not any(verdict.measured for verdict in compared.verdicts):
         say("nothing was measured, so nothing is known of this machine")
         if as_json:
             document({"pairs": 0, "cells": 0, "folder": str(compared.folder), "exit_code": EXIT_NOTHING_MEASURED})

@@ -12,7 +12,8 @@ from attnbench.commands import options
 from attnbench.commands.checks.where import Where
 from attnbench.commands.given import check_positive, seconds, split
 from attnbench.errors import UsageError, check_known
-from attnbench.show.console import ProgressLine, say, set_quiet
+from attnbench.show.console import say, set_quiet
+from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
     from attnbench.agree.check.rows import CheckRow
@@ -108,7 +109,7 @@ def _goes_with(name: str) -> str:
 
 def _check_features(
     where: Where,
-    asked: dict[str, Any],
+    choices: dict[str, Any],
     junit: Path | None,
     demands: list[str],
     *,
@@ -126,15 +127,19 @@ def _check_features(
     from attnbench.commands.checks.answers import required
     from attnbench.commands.checks.table import write_and_show
 
-    features = [*asked["features"], *(name for name in demands if asked["features"] and name not in asked["features"])]
-    check_known("dtype", asked["dtypes"], DTYPES)
+    features = [
+        *choices["features"],
+        *(name for name in demands if choices["features"] and name not in choices["features"]),
+    ]
+    check_known("dtype", choices["dtypes"], DTYPES)
     check_known("feature", features, ROWS)
-    chosen = where.options(**{**asked, "dtypes": asked["dtypes"] or DTYPES, "features": features}, depth=depth)
+    chosen = where.options(**{**choices, "dtypes": choices["dtypes"] or DTYPES, "features": features}, depth=depth)
     names = chosen.impls
     known = deviations.of_backends(names)
     say(f"checking {len(names)} implementation{'s' * (len(names) != 1)} against the float64 oracle")
-    rows = checked(chosen, _told, ProgressLine(), say)
-    whole = depth != QUICK and asked.get("budget_s") is None
+    with ProgressLine() as progress:
+        rows = checked(chosen, _told, progress, say)
+    whole = depth != QUICK and choices.get("budget_s") is None
     rows = examined(deviations.settle(rows, known, deep=depth == DEEP, whole=whole), chosen)
     note = NO_PROOF if depth == QUICK else ""
     rows = with_commands(required(rows, demands), chosen)

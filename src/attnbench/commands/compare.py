@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Judged:
+class SavedComparison:
     """A comparison of saved runs. ``missing`` says what imported sides do not tell; ``live`` what to type instead."""
 
     verdicts: tuple[Verdict, ...]
@@ -40,7 +39,7 @@ class Judged:
             "missing": list(self.missing),
             "live": list(self.live),
             "exit_code": self.exit_code,
-            "verdicts": [asdict(one) for one in self.verdicts],
+            "verdicts": [asdict(verdict) for verdict in self.verdicts],
         }
 
 
@@ -68,7 +67,7 @@ def compare(
     raise typer.Exit(judged.exit_code)
 
 
-def judge(base: SavedRun, head: SavedRun, margin: float, folders: Iterable[Path]) -> Judged:
+def judge(base: SavedRun, head: SavedRun, margin: float, folders: Iterable[Path]) -> SavedComparison:
     """Verdicts, widened by what is known of the machine; ``folders`` hold its earlier runs."""
     from attnbench.compare import compare_runs, exit_code
     from attnbench.compare.between import recorded
@@ -77,7 +76,7 @@ def judge(base: SavedRun, head: SavedRun, margin: float, folders: Iterable[Path]
     between = recorded(base.info, head.info, folders)
     verdicts = tuple(compare_runs(base, head, margin, between.value))
     live = tuple(live_advice(base.info, head.info, verdicts, margin))
-    return Judged(verdicts, between, tuple(_missing(base, head)), live, exit_code(verdicts))
+    return SavedComparison(verdicts, between, tuple(_missing(base, head)), live, exit_code(verdicts))
 
 
 def _missing(base: SavedRun, head: SavedRun) -> Iterable[str]:
@@ -87,13 +86,13 @@ def _missing(base: SavedRun, head: SavedRun) -> Iterable[str]:
             yield f"{side} was imported from {source.tool} ({source.file}), not measured by attnbench run{unknown}."
 
 
-def tell(judged: Judged) -> None:
+def tell(judged: SavedComparison) -> None:
     """The table with its claim, the counts, and what the verdicts rest on."""
-    from attnbench.report.console import render, wants_colour
+    from attnbench.report.console import render
     from attnbench.report.tables import verdict_table
 
-    show(render(verdict_table(judged.verdicts), colour=wants_colour(sys.stdout)))
-    counts = Counter(one.verdict for one in judged.verdicts)
+    show(render(verdict_table(judged.verdicts)))
+    counts = Counter(verdict.verdict for verdict in judged.verdicts)
     show("\n" + (", ".join(f"{n} {word}" for word, n in counts.items()) or "nothing was compared") + ".")
     for line in (judged.between.sentence, *judged.missing, *judged.live):
         show(line)

@@ -51,8 +51,8 @@ def _tell(fingerprint: Fingerprint, backends: list[dict[str, Any]], missing: lis
         show("run, report and compare have all that they need")
 
 
-def _row(name: str, **found: Any) -> dict[str, Any]:
-    return {"backend": name, "version": None, "devices": None, "threads": None, "problem": None} | found
+def _row(name: str, **known: Any) -> dict[str, Any]:
+    return {"backend": name, "version": None, "devices": None, "threads": None, "problem": None} | known
 
 
 def _backend(name: str) -> dict[str, Any]:
@@ -67,6 +67,8 @@ def _backend(name: str) -> dict[str, Any]:
     if not reply.ok:
         return _row(name, version=installed(info.requires), problem=reply.reason)
     names = reply.value["device_names"]
-    devices = ", ".join(f"{one} ({names[one]})" if one in names else one for one in reply.value["devices"])
+    devices = ", ".join(
+        f"{device} ({names[device]})" if device in names else device for device in reply.value["devices"]
+    )
     pools = ", ".join(f"{pool} {count}" for pool, count in reply.value["threads"].items())
     return _row(name, version=reply.value["versions"].get(info.requires), devices=devices, threads=pools)

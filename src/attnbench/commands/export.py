@@ -34,8 +34,8 @@ def export(
     done = exported(run, to, out, commit)
     if as_json:
         statuses = {row.cell_id: row.status for row in done.saved.cells}
-        told = {"format": to, "file": str(done.file), "run_id": done.saved.info.run_id, "cells": statuses}
-        document(told | {"annotations": list(done.commands), "exit_code": EXIT_OK})
+        written = {"format": to, "file": str(done.file), "run_id": done.saved.info.run_id, "cells": statuses}
+        document(written | {"annotations": list(done.commands), "exit_code": EXIT_OK})
         return
     for command in done.commands:
         show(command)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -47,34 +46,34 @@ def history(
 
     require_ruptures()
     folders = find_runs(runs or ["results"])
-    found = over_time(folders, split(suite), impl or [], machine, percentage(margin), collect_hardware().id)
+    past = over_time(folders, split(suite), impl or [], machine, percentage(margin), collect_hardware().id)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        hidden = draw_history(found, out / FIGURE)
+        hidden = draw_history(past, out / FIGURE)
     except OSError as error:
         fail_writing(out, error)
-    write_whole(out / TABLE, history_csv(found))
-    code = EXIT_OK if found.decided else EXIT_INCONCLUSIVE
+    write_whole(out / TABLE, history_csv(past))
+    code = EXIT_OK if past.decided else EXIT_INCONCLUSIVE
     if as_json:
         files = {"figure": str(out / FIGURE), "csv": str(out / TABLE)}
-        cells = [{**asdict(one), "label": one.label, "word": one.word} for one in found.series]
-        document({**asdict(found), "series": cells, **files, "exit_code": code})
+        cells = [{**asdict(series), "label": series.label, "word": series.word} for series in past.series]
+        document({**asdict(past), "series": cells, **files, "exit_code": code})
     else:
-        _tell(found, hidden, out)
+        _tell(past, hidden, out)
     raise typer.Exit(code)
 
 
-def _tell(found: History, hidden: int, out: Path) -> None:
+def _tell(past: History, hidden: int, out: Path) -> None:
     """The tables, what they leave out and where the files are."""
-    from attnbench.report.console import render, wants_colour
+    from attnbench.report.console import render_all
     from attnbench.report.history import history_tables, left_out_lines
 
-    show("\n\n".join(render(one, colour=wants_colour(sys.stdout)) for one in history_tables(found)) + "\n")
-    counts = Counter(one.word for one in found.series)
+    show(render_all(list(history_tables(past))))
+    counts = Counter(series.word for series in past.series)
     show(", ".join(f"{count} {word}" for word, count in counts.items()) + ".")
     if counts["too few runs"]:
-        show(f"A statement on these cells together needs at least {found.fewest} runs of each.")
-    for line in left_out_lines(found):
+        show(f"A statement on these cells together needs at least {past.fewest} runs of each.")
+    for line in left_out_lines(past):
         say(line)
     if hidden:
         say(f"{hidden} more cells are in {TABLE} and not in the figure; choose with --suite and --impl")

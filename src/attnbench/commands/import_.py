@@ -34,8 +34,8 @@ def import_(
     imported = saved.info.imported
     unknown = imported.unknown if imported else ()
     if as_json:
-        told = {"run_id": saved.info.run_id, "folder": str(folder), "imported": imported and imported.model_dump()}
-        document(told | {"cells": len(saved.cells), "exit_code": EXIT_OK})
+        kept = {"run_id": saved.info.run_id, "folder": str(folder), "imported": imported and imported.model_dump()}
+        document(kept | {"cells": len(saved.cells), "exit_code": EXIT_OK})
         return
     say(counts(saved.cells))
     if unknown:

@@ -14,6 +14,8 @@ from attnbench.show.console import document, show, table
 WHAT = ("impls", "suites", "cells", "shapes", "backends")
 # The source and its fields are in the JSON document and in docs/shapes.md.
 SHOWN_OF_SHAPES = ("shape", "title", "heads", "sizes", "mask", "scale", "besides", "context")
+# What a narrow terminal leaves out, the highest first.
+RANKS = {"title": 3, "context": 2, "scale": 1}
 
 
 def list_(
@@ -37,7 +39,8 @@ def list_(
         document({what: rows})
     else:
         heads = list(rows[0]) if rows else []
-        show(table(heads, [["" if cell is None else str(cell) for cell in row.values()] for row in rows]))
+        texts = [["" if value is None else str(value) for value in row.values()] for row in rows]
+        show(table(heads, texts, ranks=RANKS))
 
 
 def installed(package: str) -> str | None:
@@ -80,14 +83,14 @@ def _suites() -> list[dict[str, Any]]:
     from attnbench import groups
     from attnbench.backends import discover
 
-    own = [{"suite": name, "question": _question(name)} for name in discover.suite_names()]
-    return own + [{"suite": name, "question": _together(name)} for name in groups.GROUPS]
+    single = [{"suite": name, "question": _question(name)} for name in discover.suite_names()]
+    return single + [{"suite": name, "question": _together(name)} for name in groups.GROUPS]
 
 
 def _together(group: str) -> str:
     from attnbench import groups
 
-    return "Together: " + ", ".join(one.name for one in groups.members(group))
+    return "Together: " + ", ".join(suite.name for suite in groups.members(group))
 
 
 def _question(name: str) -> str:
@@ -121,4 +124,4 @@ def _shapes() -> list[dict[str, Any]]:
     from attnbench.attention.shapes import shapes
     from attnbench.commands.list_shapes import row
 
-    return [row(one) for one in shapes().values()]
+    return [row(shape) for shape in shapes().values()]

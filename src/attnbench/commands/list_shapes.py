@@ -75,23 +75,23 @@ def _besides(shape: Shape) -> str:
 
 def page() -> str:
     """The whole of ``docs/shapes.md``."""
-    models = [one for one in shapes().values() if one.is_model]
-    plain = [one for one in shapes().values() if not one.is_model]
+    models = [shape for shape in shapes().values() if shape.is_model]
+    plain = [shape for shape in shapes().values() if not shape.is_model]
     heads = ("shape", "heads", "sizes", "mask", "scale", "besides", "context")
     parts = [HEAD, "## Models\n", "Heads are query heads, or query heads/heads of keys and values.\n"]
-    parts.append(markdown.table(heads, [[_code(one.name), *_cells(one, heads[1:])] for one in models]))
+    parts.append(markdown.table(heads, [[_code(shape.name), *_cells(shape, heads[1:])] for shape in models]))
     parts.append("## Sources\n")
     parts.append("Where a figure was not read in the source itself, the entry says where it was.\n")
-    parts += [_source(one) for one in models]
+    parts += [_source(shape) for shape in models]
     parts.append("\n## Plain sizes\n")
     parts.append("Used by suites; not a model's.\n")
-    parts.append(markdown.table(("shape", "is"), [[_code(one.name), one.title] for one in plain]))
+    parts.append(markdown.table(("shape", "is"), [[_code(shape.name), shape.title] for shape in plain]))
     return "\n".join(parts).rstrip() + "\n"
 
 
 def _cells(shape: Shape, names: tuple[str, ...]) -> list[str]:
-    found = row(shape)
-    return [str(found[name] or "") for name in names]
+    texts = row(shape)
+    return [str(texts[name] or "") for name in names]
 
 
 def _code(text: str) -> str:

@@ -14,8 +14,8 @@ import typer
 from attnbench import __version__
 
 
-def _print_version(asked: bool) -> None:  # noqa: FBT001  (typer calls it with the flag)
-    if asked:
+def _print_version(wanted: bool) -> None:  # noqa: FBT001  (typer calls it with the flag)
+    if wanted:
         typer.echo(f"attnbench {__version__}")
         raise typer.Exit
 

@@ -45,17 +45,17 @@ def plan(
         msg = f"--detect is above 0 and below 100 %; got {detect}"
         raise UsageError(msg)
     within = size * MARGIN_SHARE if margin is None else percentage(margin)
-    asked = WantedComparison("", suites=split(suite) or ("smoke",), patterns=impl or [], axes=axis or [])
+    chosen = WantedComparison("", suites=split(suite) or ("smoke",), patterns=impl or [], axes=axis or [])
     with ExitStack() as stack:
-        cells = len(resolve_itself(asked, stack).twins)
-    found, took = _forecast(size, within, cells)
+        cells = len(resolve_itself(chosen, stack).twins)
+    forecast, took = _forecast(size, within, cells)
     code = EXIT_OK if took is not None else EXIT_INCONCLUSIVE
     if as_json:
         document(
-            {"detect": size, "margin": within, "cells": cells, **asdict(found), "seconds": took, "exit_code": code}
+            {"detect": size, "margin": within, "cells": cells, **asdict(forecast), "seconds": took, "exit_code": code}
         )
     else:
-        show("\n".join(_plan_lines(size, within, cells, found, took, _options(asked))))
+        show("\n".join(_plan_lines(size, within, cells, forecast, took, _options(chosen))))
     raise typer.Exit(code)
 
 
@@ -73,34 +73,34 @@ def _forecast(size: float, within: float, cells: int) -> tuple[Any, float | None
     is_assumed = len(values) < FEWEST
     spread = ASSUMED_SPREAD if is_assumed else robust_spread(recorded_both(values))
     noise = assumed() if is_assumed or known is None else recorded(known.series)
-    found = forecast(noise, size, rules, spread, is_assumed=is_assumed)
+    result = forecast(noise, size, rules, spread, is_assumed=is_assumed)
     startup_s, cell_s = (ASSUMED_STARTUP_S, ASSUMED_CELL_S) if known is None else (known.startup_s, known.cell_s)
     took = None
-    if found.pairs is not None:
-        took = found.pairs * (startup_s + cells * cell_s) + MEMORY_RUNS * cells * (startup_s + cell_s / 4)
-    return found, took
+    if result.pairs is not None:
+        took = result.pairs * (startup_s + cells * cell_s) + MEMORY_RUNS * cells * (startup_s + cell_s / 4)
+    return result, took
 
 
-def _options(asked: WantedComparison) -> str:
+def _options(cells: WantedComparison) -> str:
     """The options that choose the cells, as they were typed, for ``attnbench ab``."""
-    chosen = [("--suite", one) for one in asked.suites] + [("-a", one) for one in asked.axes]
-    return "".join(f" {option} {shlex.quote(one)}" for option, one in chosen)
+    chosen = [("--suite", text) for text in cells.suites] + [("-a", text) for text in cells.axes]
+    return "".join(f" {option} {shlex.quote(text)}" for option, text in chosen)
 
 
-def _plan_lines(size: float, margin: float, cells: int, found: Any, took: float | None, chosen: str) -> list[str]:
+def _plan_lines(size: float, margin: float, cells: int, forecast: Any, took: float | None, chosen: str) -> list[str]:
     from attnbench.show.units import clock
 
     source = (
-        f"assuming a spread of {100 * found.spread:g} % with heavy tails (this machine is not calibrated; type: "
+        f"assuming a spread of {100 * forecast.spread:g} % with heavy tails (this machine is not calibrated; type: "
         "attnbench calibrate)"
-        if found.assumed
-        else f"by this machine's own pairs, whose spread is {100 * found.spread:.1f} %"
+        if forecast.assumed
+        else f"by this machine's own pairs, whose spread is {100 * forecast.spread:.1f} %"
     )
     if took is None:
-        rare = f"A slowdown of {100 * size:g} % is found in only {100 * found.power:.0f} of 100"
+        rare = f"A slowdown of {100 * size:g} % is found in only {100 * forecast.power:.0f} of 100"
         return [f"{rare}, {source}. Ask for a larger one, or measure on a quieter machine."]
-    typical = f", typically {found.typical:.0f}" if math.isfinite(found.typical) else ""
+    typical = f", typically {forecast.typical:.0f}" if math.isfinite(forecast.typical) else ""
     what = f"{cells} cells, a slowdown of {100 * size:g} % in each"
-    cost = f"at most {found.pairs} pairs{typical}, about {clock(took)} with memory"
+    cost = f"at most {forecast.pairs} pairs{typical}, about {clock(took)} with memory"
     again = f"attnbench ab A B{chosen} --margin {100 * margin:g}% --budget {math.ceil(took / 60)}m"
     return [f"{what}: {cost}, {source}.", f"type: {again}"]

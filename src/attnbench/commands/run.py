@@ -13,7 +13,8 @@ from attnbench.commands import options
 from attnbench.commands.given import check_positive, seconds, split
 from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.errors import AttnbenchError, UsageError, check_known
-from attnbench.show.console import ProgressLine, document, set_quiet, show
+from attnbench.show.console import document, set_quiet, show
+from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
     from attnbench.analysis.judged import JudgedRun
@@ -54,7 +55,8 @@ def run(
     from attnbench.measure.run.options import RunOptions
     from attnbench.measure.run.run import run as measured
 
-    asked = RunOptions(
+    progress = ProgressLine(seconds(budget))
+    options_of_run = RunOptions(
         suites=groups.expanded(named),
         patterns=impl or [],
         overrides=axes,
@@ -67,10 +69,11 @@ def run(
         effort=Effort(timeout_s=timeout),
         wait_s=seconds(wait) or 0.0,
         command=["attnbench", *sys.argv[1:]],
-        progress=ProgressLine(),
+        progress=progress,
     )
     end_as_interrupted()
-    outcome = measured(asked)
+    with progress:
+        outcome = measured(options_of_run)
     _keep_and_tell(outcome, reports, as_json=as_json)
     raise typer.Exit(outcome.exit_code)
 
@@ -144,12 +147,10 @@ def _keep_verdicts(judged: JudgedRun) -> None:
 
 
 def _tables(judged: JudgedRun) -> str:
-    from attnbench.report.console import render, wants_colour
+    from attnbench.report.console import render_all
     from attnbench.report.tables import metrics_tables, timing_tables
 
-    shown = [*timing_tables(judged.frame), *metrics_tables(judged.frame)]
-    colour = wants_colour(sys.stdout)
-    return "\n\n".join(render(one, colour=colour) for one in shown) + "\n"
+    return render_all([*timing_tables(judged.frame), *metrics_tables(judged.frame)])
 
 
 def _closing(outcome: Any, page: Path | None) -> str:

@@ -12,7 +12,8 @@ from attnbench.commands import options
 from attnbench.commands.given import seconds
 from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
-from attnbench.show.console import ProgressLine, document, say, set_quiet, show
+from attnbench.show.console import document, say, set_quiet, show
+from attnbench.show.progress import ProgressLine
 
 ARMS = ("0:2m:20", "10:2m:10", "5:10m:8")
 TIMES = ("2m", "10m")
@@ -48,19 +49,13 @@ def live(
     from attnbench.scoreboard.live import trials as tried
     from attnbench.scoreboard.page import fill, write_csv
 
-    extras = [_whole(one) for one in effects.split(",")]
+    extras = [_whole(effect) for effect in effects.split(",")]
     named = tools.split(",") if tools else tried.ALL
     plan = tried.TrialPlan(trials, extras, cells, seconds_each, named)
     end_as_interrupted()
-    path = tried.trials(
-        plan,
-        out,
-        runs=out / RUNS,
-        limit_s=seconds(budget),
-        wait_s=seconds(wait) or 0.0,
-        progress=ProgressLine(),
-        said=say,
-    )
+    with ProgressLine(seconds(budget), paced=False) as progress:
+        limit_s, wait_s = seconds(budget), seconds(wait) or 0.0
+        path = tried.trials(plan, out, runs=out / RUNS, limit_s=limit_s, wait_s=wait_s, progress=progress, said=say)
     every = tried.read(path)
     rows = tried.counting(every)
     if not rows:
@@ -105,13 +100,14 @@ def record(
     from attnbench.scoreboard.recorded.corpus import read_corpus
 
     end_as_interrupted()
-    path = recorded(folder, seconds(budget) or 0.0, out / RUNS, seconds(wait) or 0.0, ProgressLine())
+    with ProgressLine(seconds(budget), paced=False) as progress:
+        path = recorded(folder, seconds(budget) or 0.0, out / RUNS, seconds(wait) or 0.0, progress)
     corpus = read_corpus(folder)
     spread = robust_spread(list(corpus.log_ratios.ravel()))
     size = path.stat().st_size
     if as_json:
-        told = {"file": str(path), "bytes": size, "pairs": corpus.pairs, "cells": len(corpus.cells), "spread": spread}
-        document({**told, "exit_code": EXIT_OK})
+        sizes = {"bytes": size, "pairs": corpus.pairs, "cells": len(corpus.cells), "spread": spread}
+        document({"file": str(path), **sizes, "exit_code": EXIT_OK})
         return
     show(
         f"kept: {path} ({size / 1e3:.0f} kB): {corpus.pairs} whole pairs of {len(corpus.cells)} cells, "
@@ -139,29 +135,23 @@ def campaign(
     from attnbench.scoreboard.live import campaign as many
     from attnbench.scoreboard.page import fill, write_csv
 
-    asked = [many.arm(text, cells, seconds) for text in arm or ARMS]
+    arms = [many.arm(text, cells, seconds) for text in arm or ARMS]
     end_as_interrupted()
-    path = many.campaign(
-        asked,
-        out,
-        runs=out / RUNS,
-        limit_s=seconds(limit),
-        wait_s=seconds(wait) or 0.0,
-        progress=ProgressLine(),
-        said=say,
-    )
+    with ProgressLine(seconds(limit), paced=False) as progress:
+        limit_s, wait_s = seconds(limit), seconds(wait) or 0.0
+        path = many.campaign(arms, out, runs=out / RUNS, limit_s=limit_s, wait_s=wait_s, progress=progress, said=say)
     every = many.finished(path)
     rows = many.counting(every)
     if not rows:
         _end_with_nothing("no run was finished here", path, as_json=as_json)
-    left = many.following(asked, rows) is not None
+    left = many.following(arms, rows) is not None
     write_csv(many.flat(every), out / "campaign.csv")
     text = f"{many.table(rows)}\n\n{many.sentences(rows)}\n\n{many.recorded_by(rows, len(every) - len(rows))}"
     filled, held = fill(page, "campaign", text), _held(out, page)
     code = EXIT_INCONCLUSIVE if left else EXIT_OK
     if as_json:
-        found = [asdict(one) for one in many.summarise(rows)]
-        document({"arms": found, "file": str(path), "left": left, "exit_code": code})
+        summaries = [asdict(summary) for summary in many.summarise(rows)]
+        document({"arms": summaries, "file": str(path), "left": left, "exit_code": code})
     else:
         _tell(f"{text}\n\n{held}", path, page if filled else None, "something is" if left else None)
     raise typer.Exit(code)
@@ -200,11 +190,11 @@ def replay(
     results = replayed(corpus, budgets, trials=trials, seed=seed)
     spread = robust_spread(list(corpus.log_ratios.ravel()))
     about = {"rules": own_rules(len(corpus.cells)), "machine_id": corpus.about.get("machine_id"), "spread": spread}
-    path = write_csv([one.to_dict() | about for one in results], out / REPLAYED)
+    path = write_csv([result.to_dict() | about for result in results], out / REPLAYED)
     text = table(results, corpus)
     filled, held = fill(page, "replay", text), _held(out, page)
     if as_json:
-        document({"results": [one.to_dict() for one in results], "file": str(path), "exit_code": EXIT_OK})
+        document({"results": [result.to_dict() for result in results], "file": str(path), "exit_code": EXIT_OK})
     else:
         _tell(f"{text}\n\n{held}", path, page if filled else None)
 

@@ -27,11 +27,11 @@ def semantics(
 
     set_quiet(quiet)
     names = [discover.backend(name).name for name in backends or []] or list(discover.backends())
-    found = probe_backends(names, device, timeout, lambda kernel: say(f"probing {kernel}"))
+    probed = probe_backends(names, device, timeout, lambda kernel: say(f"probing {kernel}"))
     if as_json:
-        document({"device": device, "versions": versions(), "backends": [as_dict(one) for one in found]})
+        document({"device": device, "versions": versions(), "backends": [as_dict(backend) for backend in probed]})
     elif markdown:
-        show(page(found))
+        show(page(probed))
     else:
-        show("\n\n".join(text(one) for one in found))
-    raise typer.Exit(EXIT_OK if any(one.kernels for one in found) else EXIT_NOTHING_MEASURED)
+        show("\n\n".join(text(backend) for backend in probed))
+    raise typer.Exit(EXIT_OK if any(backend.kernels for backend in probed) else EXIT_NOTHING_MEASURED)

@@ -38,48 +38,54 @@ def versions() -> dict[str, str]:
     return {name: version.partition("+")[0] for name in PACKAGES if (version := installed(name))}
 
 
-def as_dict(one: Semantics) -> dict[str, object]:
+def as_dict(probed: Semantics) -> dict[str, object]:
     """JSON-ready."""
     kernels = {
-        kernel: {key: finding.to_dict() for key, finding in found.items()} for kernel, found in one.kernels.items()
+        kernel: {key: finding.to_dict() for key, finding in findings.items()}
+        for kernel, findings in probed.kernels.items()
     }
-    return {"backend": one.backend, "kernels": kernels, "not_installed": dict(one.missing), "problem": one.problem}
+    return {
+        "backend": probed.backend,
+        "kernels": kernels,
+        "not_installed": dict(probed.missing),
+        "problem": probed.problem,
+    }
 
 
-def text(one: Semantics) -> str:
+def text(probed: Semantics) -> str:
     """One table for each backend, a column for each kernel."""
-    lines = [f"{one.backend}: {one.problem}"] if one.problem else []
-    if one.kernels:
-        rows = [[title, *(finding.word for finding in found)] for title, found in places(one)]
-        lines.append(table([one.backend, *one.kernels], rows))
-    elif not one.problem:
-        lines.append(f"{one.backend}: no native kernel here")
-    return "\n".join([*lines, *absent(one)])
+    lines = [f"{probed.backend}: {probed.problem}"] if probed.problem else []
+    if probed.kernels:
+        rows = [[title, *(finding.word for finding in findings)] for title, findings in places(probed)]
+        lines.append(table([probed.backend, *probed.kernels], rows))
+    elif not probed.problem:
+        lines.append(f"{probed.backend}: no native kernel here")
+    return "\n".join([*lines, *absent(probed)])
 
 
-def absent(one: Semantics) -> list[str]:
+def absent(probed: Semantics) -> list[str]:
     """A line for each kernel whose package is not installed."""
-    return [f"{kernel}: {requires} is not installed" for kernel, requires in one.missing.items()]
+    return [f"{kernel}: {requires} is not installed" for kernel, requires in probed.missing.items()]
 
 
-def places(one: Semantics) -> list[tuple[str, Sequence[Finding]]]:
+def places(probed: Semantics) -> list[tuple[str, Sequence[Finding]]]:
     """The rows of a backend's table: titles and findings."""
-    return [(probe.title, [found[probe.key] for found in one.kernels.values()]) for probe in PROBES]
+    return [(probe.title, [findings[probe.key] for findings in probed.kernels.values()]) for probe in PROBES]
 
 
-def page(found: Sequence[Semantics]) -> str:
+def page(probed: Sequence[Semantics]) -> str:
     """The page ``docs/semantics.md``."""
     known = ", ".join(f"{name} {version}" for name, version in versions().items())
-    tables = [line for one in found if one.kernels for line in markdown_table(one)]
+    tables = [line for semantics in probed if semantics.kernels for line in markdown_table(semantics)]
     why = markdown.table(("edge", "why"), [(probe.title, probe.why) for probe in PROBES])
     lines = [INTRODUCTION, f"{VERSIONS}{known}.\n", *tables, "## Why it matters\n", why.rstrip()]
     return "\n".join([*lines, "", NOTES.rstrip()])
 
 
-def markdown_table(one: Semantics) -> list[str]:
+def markdown_table(probed: Semantics) -> list[str]:
     """The table of a backend in Markdown, with a heading."""
-    rows = [(title, *(emphasis(f.word) for f in found)) for title, found in places(one)]
-    return [f"## {one.backend}\n", markdown.table(("edge", *(f"`{kernel}`" for kernel in one.kernels)), rows)]
+    rows = [(title, *(emphasis(f.word) for f in findings)) for title, findings in places(probed)]
+    return [f"## {probed.backend}\n", markdown.table(("edge", *(f"`{kernel}`" for kernel in probed.kernels)), rows)]
 
 
 def emphasis(word: str) -> str:

@@ -1,12 +1,12 @@
-"""Showing what was seen: tables, figures, the page. ``write_report`` writes it all; ``render`` is for a terminal.
+"""Showing what was seen: tables, figures, the page. ``write_report`` writes it all; ``render`` makes them text.
 
 In reading order: ``tables`` (rows for people), ``claimed`` (claims and their verdicts), ``findings`` (answers of a
 suite), ``palette``, ``defaults``, ``drawing`` and ``figures`` (seaborn), ``content`` (what the page shows, in its
-order), ``page`` and ``markdown`` (the page, and the same as text), ``write`` (files), ``console`` (a terminal),
-``history``.
+order), ``page`` and ``markdown`` (the page, and the same as text), ``write`` (files), ``console`` (text on a terminal
+or in a pipe), ``history``.
 """
 
-from attnbench.report.console import render, wants_colour
+from attnbench.report.console import render, render_all
 from attnbench.report.tables import failures_table, metrics_tables, timing_tables, verdict_table
 from attnbench.report.write import write_report
 
@@ -14,8 +14,8 @@ __all__ = [
     "failures_table",
     "metrics_tables",
     "render",
+    "render_all",
     "timing_tables",
     "verdict_table",
-    "wants_colour",
     "write_report",
 ]

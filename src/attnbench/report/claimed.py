@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from attnbench.analysis.judged import JudgedSuite, Row
-from attnbench.report.tables import Column, Table
+from attnbench.report.tables import Table
 from attnbench.show import units
+from attnbench.show.table import Column
 from attnbench.suite import NOT_JUDGED
 
 TITLE = "Held against what was published"

@@ -15,7 +15,7 @@ from attnbench.analysis.judged import JudgedRun, JudgedSuite, Row
 from attnbench.errors import UsageError
 from attnbench.report import claimed, findings, tables
 from attnbench.report.defaults import default_figures, with_setting
-from attnbench.report.figures import Drawn, draw
+from attnbench.report.figures import DrawnFigure, draw
 from attnbench.report.palette import Palette
 from attnbench.report.tables import Table
 from attnbench.results.fingerprint import describe
@@ -43,7 +43,7 @@ class Section:
     counts: str
     findings: tuple[str, ...]
     brief: tuple[str, ...]
-    figures: tuple[Drawn, ...]
+    figures: tuple[DrawnFigure, ...]
     verdicts: tuple[Row, ...]
     tables: tuple[tables.Table, ...]
 
@@ -87,7 +87,7 @@ class Report:
         return tuple(section for run in self.runs for section in run.sections)
 
     @property
-    def figures(self) -> tuple[Drawn, ...]:
+    def figures(self) -> tuple[DrawnFigure, ...]:
         """The figures of all sections."""
         return tuple(figure for section in self.sections for figure in section.figures)
 
@@ -123,10 +123,10 @@ def collect(judged: Sequence[JudgedRun]) -> Report:
 def _run(judged: JudgedRun, anchor: str, palette: Palette, *, several: bool) -> RunReport:
     info, frame = judged.info, judged.frame
     prefix = f"{anchor}-" if several else ""
-    sections = tuple(section_of(one, palette, prefix) for one in judged.suites)
+    sections = tuple(section_of(suite, palette, prefix) for suite in judged.suites)
     label = imported_label(info)
     if label:
-        sections = tuple(replace(one, counts=f"{one.counts} {label}") for one in sections)
+        sections = tuple(replace(section, counts=f"{section.counts} {label}") for section in sections)
     return RunReport(
         anchor,
         info,
@@ -155,7 +155,7 @@ def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "") -> Secti
     name, suite, frame = judged.name, judged.suite, judged.frame
     ready = with_setting(frame)
     story = NOT_INSTALLED if suite is None else suite.story
-    found = (*findings.findings(frame, story), *claimed.failure(judged))
+    sentences = (*findings.findings(frame, story), *claimed.failure(judged))
     figures = story.figures or default_figures(ready)
     palette = palette.of_suite()
     return Section(
@@ -165,9 +165,9 @@ def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "") -> Secti
         method=story.method,
         limits=story.limits,
         counts=findings.counts(frame),
-        findings=found,
-        brief=findings.brief(found, claimed.tally(judged.verdicts)),
-        figures=tuple(draw(one, ready, palette, f"{prefix}{name}-") for one in figures),
+        findings=sentences,
+        brief=findings.brief(sentences, claimed.tally(judged.verdicts)),
+        figures=tuple(draw(figure, ready, palette, f"{prefix}{name}-") for figure in figures),
         verdicts=judged.verdicts,
         tables=(*tables.timing_tables(frame), *tables.metrics_tables(frame)),
     )

@@ -56,16 +56,16 @@ def draw_axes(
     if figure.kind == "line" and not failed.empty:
         _crosses(place, figure, failed, palette)
     legend = {}
-    if (found := place.get_legend()) is not None:
+    if (legend_of_panel := place.get_legend()) is not None:
         handles, labels = place.get_legend_handles_labels()
         legend = dict(zip(labels, handles, strict=True))
-        found.remove()
+        legend_of_panel.remove()
     return legend
 
 
 def _levels(everything: pd.DataFrame, column: str) -> list[Hashable]:
-    found = everything[column].dropna().unique().tolist()
-    return list(found) if column == "impl" else sorted(found, key=lambda one: (isinstance(one, str), one))
+    levels = everything[column].dropna().unique().tolist()
+    return list(levels) if column == "impl" else sorted(levels, key=lambda level: (isinstance(level, str), level))
 
 
 def _colours(figure: Figure, everything: pd.DataFrame, palette: Palette) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def _heat(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFra
         ax=place,
         cmap="viridis",
         **shades,
-        annot=table.map(lambda one: units.significant(one) if units.known(one) else "") if small else False,
+        annot=table.map(lambda number: units.significant(number) if units.known(number) else "") if small else False,
         fmt="",
         linewidths=0.5,
         linecolor=PAPER_GRID,

@@ -55,7 +55,7 @@ STYLE: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnFigure:
     """A drawn figure: an SVG document (empty if there was nothing to draw) and the caption in full."""
 
     name: str
@@ -64,7 +64,7 @@ class Drawn:
     caption: str
 
 
-def draw(figure: Figure, frame: pd.DataFrame, palette: Palette, prefix: str = "") -> Drawn:
+def draw(figure: Figure, frame: pd.DataFrame, palette: Palette, prefix: str = "") -> DrawnFigure:
     """Draw one figure of a suite from the suite's frame.
 
     ``prefix`` makes the ids inside the SVG unique on a page. A figure that its own ``data`` or a missing column makes
@@ -72,22 +72,24 @@ def draw(figure: Figure, frame: pd.DataFrame, palette: Palette, prefix: str = ""
     """
     name = f"{prefix}{figure.name}"
     if not (frame["status"] == "ok").any():  # a suite's columns of numbers need not be there at all
-        return Drawn(name, figure.title, "", " ".join([figure.caption, "Nothing to draw.", *_failures(frame)]).strip())
+        return DrawnFigure(
+            name, figure.title, "", " ".join([figure.caption, "Nothing to draw.", *_failures(frame)]).strip()
+        )
     try:
         data = _data(figure, frame)
     except Exception as error:  # noqa: BLE001  (a suite's own code; the rest of the report must survive it)
-        return Drawn(name, figure.title, "", f"This figure could not be drawn. {type(error).__name__}: {error}")
+        return DrawnFigure(name, figure.title, "", f"This figure could not be drawn. {type(error).__name__}: {error}")
     drawable, notes = _drawable(figure, data)
     notes += _failures(frame)
     if drawable.empty:
-        return Drawn(name, figure.title, "", " ".join([figure.caption, "Nothing to draw.", *notes]).strip())
+        return DrawnFigure(name, figure.title, "", " ".join([figure.caption, "Nothing to draw.", *notes]).strip())
     panels, left_out = _panels(figure, drawable)
     failed = _placeable_failures(figure, frame)
     crosses = ["A cross at the foot is a cell without a measurement."] if len(failed) else []
     # Bars would hide the words beside the line.
     dashed = [f"Dashed: {figure.guide[2]}."] if figure.guide is not None and figure.kind == "bar" else []
     svg = _svg(figure, panels, failed, palette, name)
-    return Drawn(
+    return DrawnFigure(
         name, figure.title, svg, " ".join(filter(None, [figure.caption, *dashed, *crosses, *left_out, *notes]))
     )
 
@@ -107,23 +109,23 @@ def _data(figure: Figure, frame: pd.DataFrame) -> pd.DataFrame:
 def _drawable(figure: Figure, data: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """The rows that have a place on the axes, and a note on the others."""
     value = figure.hue if figure.kind == "heat" and figure.hue else figure.y
-    here = data[value].notna() & data[figure.x].notna()
+    has_place = data[value].notna() & data[figure.x].notna()
     for column, logarithmic in ((figure.x, figure.log_x), (figure.y, figure.log_y and figure.kind != "heat")):
         if logarithmic:
-            here &= data[column] > 0
-    lost = data[~here]
+            has_place &= data[column] > 0
+    lost = data[~has_place]
     if lost.empty:
         return data, []
     who = ", ".join(sorted(set(map(str, lost["impl"].to_numpy())))) if "impl" in lost else "some"
-    return data[here], [f"{len(lost)} measured cells have no {value} to draw here ({who})."]
+    return data[has_place], [f"{len(lost)} measured cells have no {value} to draw here ({who})."]
 
 
 def _failures(frame: pd.DataFrame) -> list[str]:
     failed = frame[frame["status"] != "ok"]
     if failed.empty:
         return []
-    found = Counter(zip(failed["impl"], failed["status"], strict=True))
-    parts = [f"{impl} {status} ({count})" for (impl, status), count in sorted(found.items())]
+    counts = Counter(zip(failed["impl"], failed["status"], strict=True))
+    parts = [f"{impl} {status} ({count})" for (impl, status), count in sorted(counts.items())]
     more = [f"and {len(parts) - SHOWN_FAILURES} more"] if len(parts) > SHOWN_FAILURES else []
     return ["Not drawn, with the number of cells: " + "; ".join([*parts[:SHOWN_FAILURES], *more]) + "."]
 

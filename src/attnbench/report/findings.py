@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from attnbench.analysis.costs import leaders
 from attnbench.show import units
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ def findings(frame: pd.DataFrame, story: Story) -> list[str]:
 def brief(sentences: Sequence[str], tally: str = "") -> tuple[str, ...]:
     """The first sentences as far as they are short, at most ``MOST_BRIEF`` and at least one, and the ``tally``."""
     kept = list(sentences[:1])
-    for one in sentences[1:MOST_BRIEF]:
-        if sum(map(len, kept)) + len(one) > BRIEF:
+    for sentence in sentences[1:MOST_BRIEF]:
+        if sum(map(len, kept)) + len(sentence) > BRIEF:
             break
-        kept.append(one)
+        kept.append(sentence)
     return (*kept, *filter(None, [tally]))
 
 
@@ -57,12 +58,8 @@ def timed_findings(frame: pd.DataFrame) -> list[str]:
 
 
 def _leaders(block: pd.DataFrame) -> tuple[str, ...]:
-    """The fastest and all whose interval reaches into its own."""
-    ordered = block.sort_values(["time_median_s", "impl"])
-    first = ordered.iloc[0]
-    limit = first["time_high_s"] if units.known(first["time_high_s"]) else float("inf")
-    lows = ordered["time_low_s"].fillna(0.0)
-    together = ordered[(lows <= limit) | (ordered["impl"] == first["impl"])]
+    """The fastest and all that the intervals do not tell from it."""
+    together, _ = leaders(block)
     return tuple(sorted(together["impl"]))
 
 
@@ -98,7 +95,7 @@ def _memory(block: pd.DataFrame) -> str:
 
 def counts(frame: pd.DataFrame) -> str:
     """How many cells were planned and what became of them, in one sentence."""
-    found: dict[Any, int] = frame["status"].value_counts().to_dict()
-    others = ", ".join(f"{count} {status}" for status, count in sorted(found.items()) if status != "ok")
+    by_status: dict[Any, int] = frame["status"].value_counts().to_dict()
+    others = ", ".join(f"{count} {status}" for status, count in sorted(by_status.items()) if status != "ok")
     rest = f"; {others}" if others else ""
-    return f"{len(frame)} cells were planned, {found.get('ok', 0)} were measured{rest}."
+    return f"{len(frame)} cells were planned, {by_status.get('ok', 0)} were measured{rest}."

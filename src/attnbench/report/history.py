@@ -15,8 +15,9 @@ from attnbench.compare.verdicts import percent
 from attnbench.report.drawing import INK
 from attnbench.report.figures import MAX_PANELS, STYLE
 from attnbench.report.palette import COLOURS
-from attnbench.report.tables import Column, Table
+from attnbench.report.tables import Table
 from attnbench.show import units
+from attnbench.show.table import Column
 
 DAY = 10
 COMMIT = 13
@@ -28,85 +29,87 @@ COLUMNS = (
 )
 
 
-def history_tables(found: History) -> list[Table]:
+def history_tables(history: History) -> list[Table]:
     """The change points, and one row for each cell."""
     columns = (
         *(Column("cell"), Column("between"), Column("revisions"), Column("change", right=True)),
         *(Column("95 % interval", right=True), Column("runs", right=True, rank=1)),
     )
     rows, marks = [], []
-    for series in found.series:
-        for one in series.changes:
-            before, after = series.points[one.at - 1], series.points[one.at]
+    for series in history.series:
+        for change in series.changes:
+            before, after = series.points[change.at - 1], series.points[change.at]
             rows.append(
                 (
                     series.label,
                     f"{before.run_id} and {after.run_id}",
                     f"{before.revision[:COMMIT]} … {after.revision[:COMMIT]}",
-                    percent(one.ratio),
-                    _interval(one),
-                    f"{one.before}+{one.after}",
+                    percent(change.ratio),
+                    _interval(change),
+                    f"{change.before}+{change.after}",
                 )
             )
-            marks.append("failed" if one.ratio > 1 else "best")
+            marks.append("failed" if change.ratio > 1 else "best")
     listed = [Table("Change points", columns, tuple(rows), tuple(marks))] if rows else []
-    return [*listed, _cells(found)]
+    return [*listed, _cells(history)]
 
 
-def _interval(one: Any) -> str:
-    return NO_INTERVAL if one.low is None or one.high is None else f"{percent(one.low)} … {percent(one.high)}"
+def _interval(change: Any) -> str:
+    return (
+        NO_INTERVAL if change.low is None or change.high is None else f"{percent(change.low)} … {percent(change.high)}"
+    )
 
 
-def _cells(found: History) -> Table:
+def _cells(history: History) -> Table:
     columns = (
         *(Column("cell"), Column("runs", right=True), Column("first", right=True, rank=1)),
         *(Column("last", right=True, rank=1), Column("what can be said")),
     )
     rows = tuple(
         (
-            one.label,
-            f"{len(one.points)}" + (f" ({one.gaps} without a time)" if one.gaps else ""),
-            units.seconds(one.points[0].seconds) if one.points else units.NOTHING,
-            units.seconds(one.points[-1].seconds) if one.points else units.NOTHING,
-            f"needs {one.fewest} runs" if one.word == "too few runs" else one.word,
+            series.label,
+            f"{len(series.points)}" + (f" ({series.gaps} without a time)" if series.gaps else ""),
+            units.seconds(series.points[0].seconds) if series.points else units.NOTHING,
+            units.seconds(series.points[-1].seconds) if series.points else units.NOTHING,
+            f"needs {series.fewest} runs" if series.word == "too few runs" else series.word,
         )
-        for one in found.series
+        for series in history.series
     )
-    title = f"{len(found.runs)} runs of machine {found.machine_id}, {len(found.series)} cells"
+    title = f"{len(history.runs)} runs of machine {history.machine_id}, {len(history.series)} cells"
     return Table(title, columns, rows, tuple("" for _ in rows))
 
 
-def history_csv(found: History) -> str:
+def history_csv(history: History) -> str:
     """A line for each cell and run; a change point stands on the first run after it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(_lines(found))
+    writer.writerows(_lines(history))
     return text.getvalue()
 
 
-def _lines(found: History) -> Iterator[tuple[Any, ...]]:
-    for one in found.series:
-        changes = {change.at: change for change in one.changes}
-        for at, point in enumerate(one.points):
+def _lines(history: History) -> Iterator[tuple[Any, ...]]:
+    for series in history.series:
+        changes = {change.at: change for change in series.changes}
+        for at, point in enumerate(series.points):
             change = changes.get(at)
             size = (change.ratio - 1, *_less_one(change)) if change else (None, None, None)
             times = point.seconds, point.low, point.high
-            own = one.suite, one.case_label, one.impl, one.device, one.threads
-            yield *own, point.run_id, point.started, point.revision, *times, *size
+            cell = series.suite, series.case_label, series.impl, series.device, series.threads
+            yield *cell, point.run_id, point.started, point.revision, *times, *size
 
 
 def _less_one(change: Any) -> tuple[float | None, float | None]:
-    return tuple(None if one is None else one - 1 for one in (change.low, change.high))  # type: ignore[return-value]
+    return tuple(None if end is None else end - 1 for end in (change.low, change.high))  # type: ignore[return-value]
 
 
-def draw_history(found: History, path: Path) -> int:
+def draw_history(history: History, path: Path) -> int:
     """Draw the cells as a PNG, those that changed first; how many were left out for want of room."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    order = sorted((one for one in found.series if one.points), key=lambda one: -len(one.changes))
+    order = sorted((series for series in history.series if series.points), key=lambda series: -len(series.changes))
     shown = order[:MAX_PANELS]
     across = min(len(shown), 2)
     down = -(-len(shown) // across)
@@ -119,7 +122,7 @@ def draw_history(found: History, path: Path) -> int:
             _panel(place, series)
         for place in places[len(shown) :]:
             place.set_visible(False)
-        canvas.suptitle(f"Machine {found.machine_id}: medians of runs with their intervals, oldest first", fontsize=9)
+        canvas.suptitle(f"Machine {history.machine_id}: medians of runs with their intervals, oldest first", fontsize=9)
         canvas.savefig(path, metadata={"Software": None})
     return len(order) - len(shown)
 
@@ -128,17 +131,17 @@ def _panel(place: Any, series: Series) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     points, at = series.points, range(len(series.points))
-    seconds = [one.seconds for one in points]
-    below = [one.seconds - (one.low or one.seconds) for one in points]
-    above = [(one.high or one.seconds) - one.seconds for one in points]
+    seconds = [point.seconds for point in points]
+    below = [point.seconds - (point.low or point.seconds) for point in points]
+    above = [(point.high or point.seconds) - point.seconds for point in points]
     place.errorbar(at, seconds, yerr=[below, above], fmt="o", ms=3.5, lw=0.9, color=COLOURS[0])
-    ends = [0, *(one.at for one in series.changes), len(points)]
+    ends = [0, *(change.at for change in series.changes), len(points)]
     for start, end in pairwise(ends):
         place.plot([start - 0.4, end - 0.6], [median(seconds[start:end])] * 2, lw=1.6, color=COLOURS[1])
-    for one in series.changes:
-        place.axvline(one.at - 0.5, ls="--", lw=1, color=COLOURS[3])
+    for change in series.changes:
+        place.axvline(change.at - 0.5, ls="--", lw=1, color=COLOURS[3])
         place.annotate(
-            percent(one.ratio), (one.at - 0.5, 1), xycoords=("data", "axes fraction"), va="top", color=COLOURS[3]
+            percent(change.ratio), (change.at - 0.5, 1), xycoords=("data", "axes fraction"), va="top", color=COLOURS[3]
         )
     place.set_title(series.label)
     place.yaxis.set_major_formatter(FuncFormatter(lambda value, _: units.seconds(value)))
@@ -155,11 +158,11 @@ def _tick(series: Series, value: float) -> str:
     return f"{point.started[:DAY]}\n{point.revision[:7]}"
 
 
-def left_out_lines(found: History) -> Sequence[str]:
+def left_out_lines(history: History) -> Sequence[str]:
     """What is not in the history and why, the same reason once."""
     reasons: dict[tuple[str, str], list[str]] = {}
-    for one in found.left_out:
-        reasons.setdefault((one.what, one.reason), []).append(one.run_id)
+    for run in history.left_out:
+        reasons.setdefault((run.what, run.reason), []).append(run.run_id)
     lines = []
     for (what, reason), ids in reasons.items():
         names = ", ".join(ids[:SHOWN_IDS]) + (f" and {len(ids) - SHOWN_IDS} more" if len(ids) > SHOWN_IDS else "")

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attnbench.report.figures import Drawn
+from attnbench.report.figures import DrawnFigure
 
 if TYPE_CHECKING:
     import jinja2
@@ -43,7 +43,7 @@ def environment() -> jinja2.Environment:
     return made
 
 
-def inline(figure: Drawn) -> Any:
+def inline(figure: DrawnFigure) -> Any:
     """A figure's SVG as markup; its texts were escaped by the one who drew it."""
     from markupsafe import Markup
 

@@ -16,6 +16,7 @@ from attnbench.compare.verdicts import CLAIM, Verdict, percent
 from attnbench.results.frames import METRIC, POINT, column_names, records
 from attnbench.results.schema import FAILURES
 from attnbench.show import units
+from attnbench.show.table import Column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,15 +27,6 @@ NAMED = 2  # implementations that are named in full
 FOLD = 3
 # Single seeds, learning curves and what figures alone are drawn from: in the frame and the CSV, not in the tables.
 DETAILS = re.compile(r"\.seed\d|^metric\..*\.step\d+$|^metric\.align\.|^metric\.round\.")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: its head, whether it is a number (right-aligned), and its rank (0 is never left out)."""
-
-    name: str
-    right: bool = False
-    rank: int = 0
 
 
 @dataclass(frozen=True)
@@ -225,7 +217,7 @@ def minutes_table(seconds: Mapping[str, float], frame: pd.DataFrame) -> Table:
     columns = (Column("suite"), *(Column(name, right=True) for name in ("cells", "minutes", "share of the run")))
     cells, total = frame["suite"].value_counts(), sum(seconds.values())
     order = sorted(seconds.items(), key=lambda pair: -pair[1])
-    rows = [(name, str(cells.get(name, 0)), f"{one / 60:.1f}", f"{one / total:.0%}") for name, one in order]
+    rows = [(name, str(cells.get(name, 0)), f"{took / 60:.1f}", f"{took / total:.0%}") for name, took in order]
     if rows:
         rows.append(("together", str(len(frame)), f"{total / 60:.1f}", "100%"))
     return Table("Minutes of each suite", columns, tuple(rows), ("",) * len(rows))
@@ -255,14 +247,16 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     marks = {"slower": "failed", "larger": "failed", "faster": "best", "smaller": "best"}
     rows = tuple(
         (
-            one.verdict,
-            one.metric,
-            f"{one.case_label} · {one.device}, threads {one.threads}",
-            one.impl,
-            percent(one.ratio) if one.ratio is not None else units.NOTHING,
-            f"{percent(one.low)} … {percent(one.high)}" if one.low is not None and one.high is not None else "",
-            one.reason or one.evidence,
+            verdict.verdict,
+            verdict.metric,
+            f"{verdict.case_label} · {verdict.device}, threads {verdict.threads}",
+            verdict.impl,
+            percent(verdict.ratio) if verdict.ratio is not None else units.NOTHING,
+            f"{percent(verdict.low)} … {percent(verdict.high)}"
+            if verdict.low is not None and verdict.high is not None
+            else "",
+            verdict.reason or verdict.evidence,
         )
-        for one in verdicts
+        for verdict in verdicts
     )
-    return Table(CLAIM, columns, rows, tuple(marks.get(one.verdict, "") for one in verdicts))
+    return Table(CLAIM, columns, rows, tuple(marks.get(verdict.verdict, "") for verdict in verdicts))

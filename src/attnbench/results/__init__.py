@@ -4,9 +4,9 @@
 row, ``collect_fingerprint`` describes the machine. Importing this imports neither pandas nor pyarrow.
 
 In reading order: ``schema`` (what a row is), ``fingerprint`` (the machine), ``summary`` (samples to columns),
-``finite`` (what stands for NaN and infinity), ``journal`` (a line for each burst, at once), ``store`` (run folders),
-``parquet`` and ``migrate`` (the files at the end, and older ones), ``read``, ``dataset`` and ``frames`` (reading them),
-``pairs`` and ``calibrations`` (what ``ab`` keeps), ``extra`` (what needs the extra ``report``).
+``journal`` (a line for each burst, at once), ``store`` (run folders), ``parquet`` and ``migrate`` (the files at the
+end, and older ones), ``read``, ``dataset`` and ``frames`` (reading them), ``pairs`` and ``calibrations`` (what ``ab``
+keeps), ``extra`` (what needs the extra ``report``).
 """
 
 from attnbench.results.fingerprint import collect_fingerprint

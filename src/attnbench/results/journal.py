@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, Self, get_args
 
 from attnbench.errors import ResultsError
-from attnbench.results import finite
+from attnbench.show import finite
 
 RecordType = Literal["run", "cell", "samples", "event"]
 RECORD_TYPES: tuple[str, ...] = get_args(RecordType)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from attnbench.errors import ResultsError
-from attnbench.results import finite
+from attnbench.show import finite
 from attnbench.results.journal import Journal, fail_writing, read_journal
 from attnbench.results.store import refuse_foreign, write_whole
 

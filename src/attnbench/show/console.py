@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TextIO
+
+from attnbench.show import finite
+from attnbench.show.table import Column, Screen, draw, fitting, too_narrow
 
 _quiet = False
 
@@ -16,6 +21,11 @@ def set_quiet(quiet: bool) -> None:  # noqa: FBT001  (the flag itself)
     """Say nothing but results and errors."""
     global _quiet  # noqa: PLW0603  (one process, one command)
     _quiet = quiet
+
+
+def is_quiet() -> bool:
+    """Whether nothing but results and errors is to be said."""
+    return _quiet
 
 
 def say(text: str) -> None:
@@ -31,52 +41,32 @@ def show(text: str) -> None:
 
 def document(data: Any) -> None:
     """The one JSON document of a command, on standard output."""
-    print(json.dumps(finite(data), indent=2, sort_keys=False, allow_nan=False), flush=True)  # noqa: T201
+    print(json.dumps(finite.replaced(data, finite.as_inf), indent=2, sort_keys=False, allow_nan=False), flush=True)  # noqa: T201
 
 
-def finite(data: Any) -> Any:
-    """JSON has no NaN and no infinity: they become null and "inf"."""
-    if isinstance(data, float):
-        if math.isnan(data):
-            return None
-        return data if math.isfinite(data) else ("inf" if data > 0 else "-inf")
-    if isinstance(data, Mapping):
-        return {str(name): finite(value) for name, value in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [finite(value) for value in data]
-    return data
+def wants_colour(stream: TextIO) -> bool:
+    """Whether to colour what goes to ``stream``: a terminal, and neither NO_COLOR nor a dumb one."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "") -> str:
-    """Aligned plain text; the last column is not padded."""
-    widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
-    lines = [tuple(heads), tuple("─" * width for width in widths), *map(tuple, rows)]
-    return "\n".join(
-        indent + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+def screen(width: int | None = None) -> Screen:
+    """What standard output is to a table: a terminal, or ``width`` columns without end of a row (``None``: any)."""
+    if not sys.stdout.isatty():
+        return Screen(width)
+    return Screen(shutil.get_terminal_size().columns, wraps=True, colour=wants_colour(sys.stdout))
 
 
-class ProgressLine:
-    """Progress on standard error: a bar that is drawn over on a terminal, plain lines elsewhere."""
+def table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "", ranks: Mapping[str, int] | None = None
+) -> str:
+    """A table of texts for standard output: it fits a terminal; elsewhere a row is a line, however long.
 
-    WIDTH = 24
-
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._last = ""
-
-    def __call__(self, done: int, total: int, label: str, hint: str = "") -> None:
-        """``done`` of ``total``, and what comes next; ``hint`` is for a terminal alone."""
-        if _quiet:
-            return
-        if not self._live:
-            if label and label != self._last:
-                say(f"[{done}/{total}] {label}")
-            self._last = label
-            return
-        filled = self.WIDTH * done // max(total, 1)
-        bar = "█" * filled + "░" * (self.WIDTH - filled)
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
-        text = f"{bar} {done}/{total} {label or hint}"[: columns - 1]
-        print(f"\r\x1b[2K{text}", end="" if done < total or label else "\n", file=sys.stderr, flush=True)  # noqa: T201
+    Heads in ``ranks`` are left out where a terminal is too narrow, the highest rank first, and a line says which.
+    """
+    place = screen()
+    place = place if place.width is None else replace(place, width=max(place.width - len(indent), 1))
+    columns = [Column(head, rank=(ranks or {}).get(head, 0)) for head in heads]
+    kept = fitting(columns, rows, place)
+    text = draw([columns[i] for i in kept], [[row[i] for i in kept] for row in rows], place)
+    left_out = too_narrow([head for i, head in enumerate(heads) if i not in kept], place)
+    return textwrap.indent("\n".join([text, *left_out]), indent)

@@ -12,7 +12,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Collection
 
     It ends with a line break.
     """
-    rule = ["---:" if one in right else "---" for one in heads]
+    rule = ["---:" if head in right else "---" for head in heads]
     return "".join(f"| {' | '.join(line)} |\n" for line in (heads, rule, *rows))
 
 

@@ -7,6 +7,7 @@ import math
 TIME_UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 BYTE_UNITS = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0))
 NOTHING = "–"
+SECONDS_ALONE = 90  # below, a time is said in seconds
 
 
 def known(value: object) -> bool:
@@ -43,6 +44,14 @@ def clock(value: float) -> str:
     whole = max(1, round(value))
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def roughly(value: float) -> str:
+    """A time that is only estimated, such as ``40 s``, ``3 min`` or ``1 h 20 min``."""
+    if value < SECONDS_ALONE:
+        return f"{max(round(value), 1)} s"
+    minutes = round(value / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004
 
 
 def interval(median: float | None, low: float | None, high: float | None) -> str:

@@ -18,7 +18,7 @@ UNKNOWN = "unknown"
 
 
 @dataclass
-class Block:
+class FaultBlock:
     """Rows of one implementation that one fault makes wrong; ``alike`` were not taken apart and fail as these do."""
 
     rows: list[CheckRow]
@@ -36,52 +36,52 @@ class Block:
             return f"WRONG {best.impl} {best.feature} {best.dtype} ({best.fault}): {best.reason}" + _lines(best)
         known = _named(best)
         head = f"WRONG {best.impl} ({best.fault}): {known or best.reason}"
-        found = [f"touches: {places(self.rows)}"]
-        found += [f"fails in the same way, and was not taken apart: {places(self.alike)}"] if self.alike else []
-        found += [f"first: {best.feature} {best.dtype}: {best.reason}"] if known else []
-        return "\n  ".join((head, *found)) + _lines(best, without="diagnosis: " if known else "")
+        lines = [f"touches: {places(self.rows)}"]
+        lines += [f"fails in the same way, and was not taken apart: {places(self.alike)}"] if self.alike else []
+        lines += [f"first: {best.feature} {best.dtype}: {best.reason}"] if known else []
+        return "\n  ".join((head, *lines)) + _lines(best, without="diagnosis: " if known else "")
 
 
 def blocks(rows: Sequence[CheckRow]) -> list[str]:
     """A block for each fault of each implementation."""
-    found: dict[tuple[str, ...], Block] = {}
+    by_fault: dict[tuple[str, ...], FaultBlock] = {}
     for row in rows:
         if row.diagnosis is not None:
-            found.setdefault(_fault(row), Block([])).rows.append(row)
+            by_fault.setdefault(_fault(row), FaultBlock([])).rows.append(row)
     for row in rows:
         if row.diagnosis is None:
-            _put(row, found)
+            _put(row, by_fault)
     order = {id(row): i for i, row in enumerate(rows)}
-    return [one.text() for one in sorted(found.values(), key=lambda one: order[id(one.rows[0])])]
+    return [block.text() for block in sorted(by_fault.values(), key=lambda block: order[id(block.rows[0])])]
 
 
-def _put(row: CheckRow, found: dict[tuple[str, ...], Block]) -> None:
+def _put(row: CheckRow, by_fault: dict[tuple[str, ...], FaultBlock]) -> None:
     """A row without a diagnosis stands with one that fails in the same way: in its feature, or the only one."""
-    same = [one for one in found.values() if one.rows[0].diagnosis and _alike(one.rows[0], row)]
-    own = [one for one in same if any(other.feature == row.feature for other in one.rows)]
-    if row.failing and (own or len(same) == 1):
-        (own or same)[0].alike.append(row)
+    same = [block for block in by_fault.values() if block.rows[0].diagnosis and _alike(block.rows[0], row)]
+    of_its_feature = [block for block in same if any(other.feature == row.feature for other in block.rows)]
+    if row.failing and (of_its_feature or len(same) == 1):
+        (of_its_feature or same)[0].alike.append(row)
     else:
-        found.setdefault(_fault(row), Block([])).rows.append(row)
+        by_fault.setdefault(_fault(row), FaultBlock([])).rows.append(row)
 
 
-def _alike(one: CheckRow, other: CheckRow) -> bool:
-    return (one.impl, one.fault) == (other.impl, other.fault)
+def _alike(row: CheckRow, other: CheckRow) -> bool:
+    return (row.impl, row.fault) == (other.impl, other.fault)
 
 
 def _fault(row: CheckRow) -> tuple[str, ...]:
     """What makes two rows one fault: the diagnosis, or what is seen of it where nothing is known."""
-    told = row.diagnosis or {"kind": UNKNOWN}
-    if told["kind"] == UNKNOWN:
+    diagnosis = row.diagnosis or {"kind": UNKNOWN}
+    if diagnosis["kind"] == UNKNOWN:
         said = "" if row.failing else row.reason or ""
         return (row.impl, row.device, row.fault or "", said)
-    said = told["evidence"].partition(" (")[0]  # what was measured of it is another number in another case
-    return (row.impl, row.device, told["kind"], said)
+    said = diagnosis["evidence"].partition(" (")[0]  # what was measured of it is another number in another case
+    return (row.impl, row.device, diagnosis["kind"], said)
 
 
 def _named(row: CheckRow) -> str:
-    told = row.diagnosis or {"kind": UNKNOWN}
-    return "" if told["kind"] == UNKNOWN else f"{told['kind']}: {told['evidence']}"
+    diagnosis = row.diagnosis or {"kind": UNKNOWN}
+    return "" if diagnosis["kind"] == UNKNOWN else f"{diagnosis['kind']}: {diagnosis['evidence']}"
 
 
 def places(rows: Sequence[CheckRow]) -> str:

@@ -20,10 +20,10 @@ NAMES = {"B": "B", "Hq": "Hq", "group": "groups of", "Tq": "Tq", "S": "S", "D": 
 
 def extent(rows: Sequence[CheckRow], name: str) -> str:
     """Such as ``1–9100``: the smallest and the largest of a size in the cases of these rows."""
-    found = together(*(row.covered or {} for row in rows))
-    if name not in found:
+    extents = together(*(row.covered or {} for row in rows))
+    if name not in extents:
         return ""
-    least, most = found[name]
+    least, most = extents[name]
     return str(least) if least == most else f"{least}–{most}"
 
 
@@ -38,18 +38,18 @@ def covered(rows: Sequence[CheckRow]) -> list[str]:
 
 def _covered(rows: Sequence[CheckRow]) -> str:
     compared = [row for row in rows if row.cases]
-    found = together(*(row.covered or {} for row in compared))
-    if not (sizes := _sizes(found)):
+    extents = together(*(row.covered or {} for row in compared))
+    if not (sizes := _sizes(extents)):
         return ""
     dtypes = _dtypes(row for row in compared if row.covered is not None)
     backward = _dtypes(row for row in compared if row.gradient_ratio is not None)
     text = f"Covered: {sizes}; values in {listed(dtypes)}, "
     text += f"gradients in {listed(backward)}" if backward else "no gradients"
-    return f"{text}. Not covered: {'; '.join(_gaps(rows, found))}."
+    return f"{text}. Not covered: {'; '.join(_gaps(rows, extents))}."
 
 
-def _sizes(found: Extents) -> str:
-    words = [f"{NAMES[name]} {_range(*found[name])}" for name in NAMES if name in found]
+def _sizes(extents: Extents) -> str:
+    words = [f"{NAMES[name]} {_range(*extents[name])}" for name in NAMES if name in extents]
     return ", ".join(words)
 
 
@@ -61,11 +61,11 @@ def _dtypes(rows: Iterable[CheckRow]) -> list[str]:
     return list(dict.fromkeys(row.dtype for row in rows))
 
 
-def _gaps(rows: Sequence[CheckRow], found: Extents) -> list[str]:
+def _gaps(rows: Sequence[CheckRow], extents: Extents) -> list[str]:
     """What nobody has looked at: beyond these sizes, and what was left out for a reason."""
     gaps = ["larger sizes"]
-    most = found[BOTH][1]
-    if most < min(found["Tq"][1], found["S"][1]):
+    most = extents[BOTH][1]
+    if most < min(extents["Tq"][1], extents["S"][1]):
         gaps = [f"Tq and S both above {most:,}", *gaps]
     if missing := untried_features(rows):
         gaps.append(f"{listed(missing)} in some dtypes ({UNTRIED})")
@@ -79,11 +79,11 @@ def _gaps(rows: Sequence[CheckRow], found: Extents) -> list[str]:
 def untried_features(rows: Sequence[CheckRow]) -> list[str]:
     """The features of one implementation that were tried in some dtypes and not in others."""
     dtypes = {row.dtype for row in rows if row.feature != "dtype"}
-    found = set()
+    untried = set()
     for feature in {row.feature for row in rows if row.feature not in (*RULES, "dtype")}:
-        own = [row for row in rows if row.feature == feature]
-        absent = dtypes - {row.dtype for row in own}
-        tried = any(row.status != "unsupported" for row in own)
-        if any(row.status == "untried" for row in own) or (absent and tried):
-            found.add(feature)
-    return sorted(found)
+        of_feature = [row for row in rows if row.feature == feature]
+        absent = dtypes - {row.dtype for row in of_feature}
+        tried = any(row.status != "unsupported" for row in of_feature)
+        if any(row.status == "untried" for row in of_feature) or (absent and tried):
+            untried.add(feature)
+    return sorted(untried)

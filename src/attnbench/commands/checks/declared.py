@@ -35,22 +35,20 @@ def explained(rows: Sequence[CheckRow]) -> list[str]:
 
 def _block(rows: Sequence[CheckRow]) -> str:
     first = rows[0]
-    told = first.declaration or {}
+    declaration = first.declaration or {}
     where = listed(row.feature for row in rows)
-    head = (
-        f"WRONG {first.impl} {first.dtype} in {where}: an arithmetic that is not declared explains it: {told['words']}"
-    )
-    found = [head, f"first: {first.reason}"]
-    found += [f"case: {first.case}"] if first.case else []
-    found += [f"diagnosis: declaration: {told['evidence']}", to_add(first)]
-    found += [f"again: {first.again}"] if first.again else []
-    return "\n  ".join(found)
+    head = f"WRONG {first.impl} {first.dtype} in {where}: an arithmetic that is not declared explains it"
+    lines = [f"{head}: {declaration['words']}", f"first: {first.reason}"]
+    lines += [f"case: {first.case}"] if first.case else []
+    lines += [f"diagnosis: declaration: {declaration['evidence']}", to_add(first)]
+    lines += [f"again: {first.again}"] if first.again else []
+    return "\n  ".join(lines)
 
 
 def to_add(row: CheckRow) -> str:
     """The line that would declare it."""
-    told = row.declaration or {}
-    return f"if it is meant, write in {told.get('where', 'its Capabilities')}: {told['line']}"
+    declaration = row.declaration or {}
+    return f"if it is meant, write in {declaration.get('where', 'its Capabilities')}: {declaration['line']}"
 
 
 def besides(row: CheckRow) -> list[str]:
@@ -62,11 +60,11 @@ def besides(row: CheckRow) -> list[str]:
 
 def rests(rows: Sequence[CheckRow]) -> str:
     """What the passes rest on, as the last line has it: ``; bfloat16 rests on a declared arithmetic: ...``."""
-    found = {impl: _of_one([row for row in rows if row.impl == impl]) for impl in dict.fromkeys(r.impl for r in rows)}
-    there = {impl: text for impl, text in found.items() if text}
+    by_impl = {impl: _of_one([row for row in rows if row.impl == impl]) for impl in dict.fromkeys(r.impl for r in rows)}
+    there = {impl: text for impl, text in by_impl.items() if text}
     if len(there) > MOST:
-        return f"; {len(there)} of {len(found)} implementations rest on a declared arithmetic, below their tables"
-    return "".join(f"; {impl + ': ' if len(found) > 1 else ''}{text}" for impl, text in there.items())
+        return f"; {len(there)} of {len(by_impl)} implementations rest on a declared arithmetic, below their tables"
+    return "".join(f"; {impl + ': ' if len(by_impl) > 1 else ''}{text}" for impl, text in there.items())
 
 
 def _of_one(rows: Sequence[CheckRow]) -> str:

@@ -44,14 +44,14 @@ def _remarks(row: CheckRow) -> list[str]:
 
 def details(row: CheckRow) -> list[str]:
     """The case, the diagnosis, the smallest case and the command of a disagreement, one line each."""
-    found = [f"case: {row.case}"] if row.case else []
+    lines = [f"case: {row.case}"] if row.case else []
     if row.diagnosis:
-        found.append(f"diagnosis: {row.diagnosis['kind']}: {row.diagnosis['evidence']}")
+        lines.append(f"diagnosis: {row.diagnosis['kind']}: {row.diagnosis['evidence']}")
     elif row.failing and row.fault not in LOST:
-        found.append(f"diagnosis: {NOT_EXAMINED}")
-    found += [to_add(row)] if is_explained(row) else besides(row)
+        lines.append(f"diagnosis: {NOT_EXAMINED}")
+    lines += [to_add(row)] if is_explained(row) else besides(row)
     if row.smallest_case:
-        found.append(f"smallest case: {', then '.join(row.smallest_case)}")
-    found += [f"condition: {row.condition}"] if row.condition else []
-    found += [f"again: {row.again}"] if row.again else []
-    return found
+        lines.append(f"smallest case: {', then '.join(row.smallest_case)}")
+    lines += [f"condition: {row.condition}"] if row.condition else []
+    lines += [f"again: {row.again}"] if row.again else []
+    return lines

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from attnbench.agree.onnx.cases import check_onnx_extra
 from attnbench.checking.onnx import OnnxOptions, check_onnx
+from attnbench.commands.checks.status import exit_code
 from attnbench.commands.checks.where import Where
-from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
+from attnbench.errors import UsageError
 from attnbench.show.console import document, say, show, table
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def check_onnx_nodes(where: Where, random: int, seed: int, *, as_json: bool) -> 
     say(f"checking {len(names)} implementation{'s' * (len(names) != 1)} on Attention of onnx {version('onnx')}: {what}")
     options = OnnxOptions(names, where.paths(), random, seed, where.device, where.timeout_s)
     rows = check_onnx(options, _told)
-    code = exit_code(rows)
+    statuses = {row.status for row in rows} - {"unsupported"}
+    code = exit_code(wrong="wrong" in statuses, compared=bool(statuses))
     if as_json:
         parts = {"exit_code": code, "onnx": version("onnx"), "summary": summary(rows)}
         document(parts | {"rows": [row.to_dict() for row in rows]})
@@ -39,17 +41,9 @@ def check_onnx_nodes(where: Where, random: int, seed: int, *, as_json: bool) -> 
     return code
 
 
-def exit_code(rows: Sequence[OnnxRow]) -> int:
-    """1 for any disagreement, 5 if nothing was compared, else 0."""
-    found = {row.status for row in rows} - {"unsupported"}
-    if "wrong" in found:
-        return EXIT_GATE_FAILED
-    return EXIT_OK if found else EXIT_NOTHING_MEASURED
-
-
 def summary(rows: Sequence[OnnxRow]) -> list[dict[str, object]]:
     """The counts of each implementation, by status, and its largest error."""
-    return [_summary(impl, own) for impl, own in by_impl(rows).items()]
+    return [_summary(impl, rows_of_it) for impl, rows_of_it in by_impl(rows).items()]
 
 
 def _summary(impl: str, rows: Sequence[OnnxRow]) -> dict[str, object]:
@@ -65,10 +59,14 @@ def by_impl(rows: Sequence[OnnxRow]) -> dict[str, list[OnnxRow]]:
 def report(rows: Sequence[OnnxRow]) -> str:
     """A table of what passes by opset, why the rest does not, and every disagreement."""
     opsets = sorted({row.opset for row in rows} - {0})
-    lines = [_line(impl, own, opsets) for impl, own in by_impl(rows).items()]
+    lines = [_line(impl, rows_of_it, opsets) for impl, rows_of_it in by_impl(rows).items()]
     heads = ["implementation", *(f"opset {opset}" for opset in opsets), "all", "largest error", "of the allowed"]
     parts = [table(heads, lines)]
-    parts += [_others(impl, own) for impl, own in by_impl(rows).items() if any(row.status != "ok" for row in own)]
+    parts += [
+        _others(impl, rows_of_it)
+        for impl, rows_of_it in by_impl(rows).items()
+        if any(row.status != "ok" for row in rows_of_it)
+    ]
     parts += [_disagreement(row) for row in rows if row.status == "wrong"]
     wrong = sum(row.status == "wrong" for row in rows)
     compared = sum(row.status != "unsupported" for row in rows)

@@ -11,8 +11,9 @@ from attnbench.agree.check.deviations import of_backends, settle_random
 from attnbench.agree.judge.trial import BLUNT
 from attnbench.attention.precision import DTYPES
 from attnbench.checking.features import check_randomly
+from attnbench.commands.checks.status import exit_code
 from attnbench.commands.checks.where import Where
-from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK, check_known
+from attnbench.errors import check_known
 from attnbench.show.console import document, say, show, table
 
 if TYPE_CHECKING:
@@ -26,26 +27,19 @@ def check_random(where: Where, count: int, seed: int, draws: int, dtypes: list[s
     check_known("dtype", dtypes, DTYPES)
     options = where.options(dtypes=dtypes or DTYPES)
     say(f"checking {count} random combinations on each of {len(options.impls)} implementations, seed {seed}")
-    found = check_randomly(options, count, seed, draws)
-    results = settle_random(found, of_backends(options.impls), options.device)
-    code = exit_code(results)
+    checked = check_randomly(options, count, seed, draws)
+    results = settle_random(checked, of_backends(options.impls), options.device)
+    code = exit_code(wrong=any(result.wrong for result in results), compared=any(result.cases for result in results))
     if as_json:
-        document({"exit_code": code, "seed": seed, "draws": draws, "random": [_entry(one) for one in results]})
+        document({"exit_code": code, "seed": seed, "draws": draws, "random": [_entry(result) for result in results]})
     else:
         show(report(results))
     return code
 
 
-def exit_code(results: Sequence[RandomResult]) -> int:
-    """1 for any disagreement, 5 if nothing was compared, else 0."""
-    if any(one.wrong for one in results):
-        return EXIT_GATE_FAILED
-    return EXIT_OK if any(one.cases for one in results) else EXIT_NOTHING_MEASURED
-
-
-def _entry(one: RandomResult) -> dict[str, Any]:
-    return {name: value for name, value in one.to_dict().items() if name not in ("levels", "possible")} | {
-        "coverage": Coverage(one.levels).to_dict(one.possible)
+def _entry(result: RandomResult) -> dict[str, Any]:
+    return {name: value for name, value in result.to_dict().items() if name not in ("levels", "possible")} | {
+        "coverage": Coverage(result.levels).to_dict(result.possible)
     }
 
 
@@ -57,26 +51,26 @@ def report(results: Sequence[RandomResult]) -> str:
         for r in results
     ]
     parts = [table(heads, lines)]
-    parts += [f"{one.impl}: {one.reason}" for one in results if one.reason]
+    parts += [f"{result.impl}: {result.reason}" for result in results if result.reason]
     parts += [f"{r.impl}: {r.refused} refused by the kernel itself: {r.refusal}" for r in results if r.refused]
     parts += [f"{r.impl}: {r.untried} not tried, because {BLUNT}" for r in results if r.untried]
     parts += [f"{r.impl}: {len(r.known)} known deviation{'s' * (len(r.known) != 1)}" for r in results if r.known]
-    parts += [_coverage(one) for one in results if one.cases]
-    parts += [_disagreement(one.impl, found) for one in results for found in one.disagreements]
+    parts += [_coverage(result) for result in results if result.cases]
+    parts += [_disagreement(result.impl, disagreement) for result in results for disagreement in result.disagreements]
     parts.append("Numbers are the largest error ratios: 1.00 is the bound.")
     return "\n\n".join(parts)
 
 
-def _coverage(one: RandomResult) -> str:
-    found = Coverage(one.levels).to_dict(one.possible)
-    text = f"{one.impl}: {found['classes_seen']} of {found['classes']} classes of boundaries seen, and"
-    text += f" {found['pairs_seen']:,} of the {found['pairs']:,} pairs of them that can be"
-    unseen = found["unseen"]
+def _coverage(result: RandomResult) -> str:
+    coverage = Coverage(result.levels).to_dict(result.possible)
+    text = f"{result.impl}: {coverage['classes_seen']} of {coverage['classes']} classes of boundaries seen, and"
+    text += f" {coverage['pairs_seen']:,} of the {coverage['pairs']:,} pairs of them that can be"
+    unseen = coverage["unseen"]
     return text + (f" (not seen: {', '.join(unseen[:FEW])}{', …' if len(unseen) > FEW else ''})" if unseen else "")
 
 
-def _disagreement(impl: str, found: dict[str, str]) -> str:
-    return f"WRONG {impl} ({found['fault']}): {found['reason']}\n  case: {found['case']}"
+def _disagreement(impl: str, disagreement: dict[str, str]) -> str:
+    return f"WRONG {impl} ({disagreement['fault']}): {disagreement['reason']}\n  case: {disagreement['case']}"
 
 
 def _ratio(value: float | None) -> str:

@@ -15,7 +15,7 @@ from attnbench.commands.checks.blocks import blocks
 from attnbench.commands.checks.covered import UNTRIED, covered, extent
 from attnbench.commands.checks.declared import declarations, explained, is_explained, rests
 from attnbench.commands.checks.junit import write_junit
-from attnbench.errors import EXIT_GATE_FAILED, EXIT_NOTHING_MEASURED, EXIT_OK
+from attnbench.commands.checks.status import exit_code
 from attnbench.show.console import document, show, table
 
 if TYPE_CHECKING:
@@ -29,19 +29,15 @@ def write_and_show(rows: Sequence[CheckRow], junit: Path | None, *, as_json: boo
     """Write the file that was asked for, show the rows with a ``note`` at the end, and return the exit status."""
     if junit:
         write_junit(rows, junit)
-    code = exit_code(rows)
+    code = exit_code(
+        wrong=any(row.status == "wrong" for row in rows),
+        compared=any(row.status in ("ok", "known") for row in rows),
+    )
     if as_json:
         document({"exit_code": code, "rows": [row.to_dict() for row in rows]} | ({"note": note} if note else {}))
     else:
         show(" ".join(filter(None, (report(rows), note))))
     return code
-
-
-def exit_code(rows: Sequence[CheckRow]) -> int:
-    """1 for any disagreement, 5 if nothing was compared, else 0."""
-    if any(row.status == "wrong" for row in rows):
-        return EXIT_GATE_FAILED
-    return EXIT_OK if any(row.status in ("ok", "known") for row in rows) else EXIT_NOTHING_MEASURED
 
 
 def report(rows: Sequence[CheckRow]) -> str:
@@ -82,9 +78,9 @@ def _table(impl: str, rows: Sequence[CheckRow]) -> str:
     by_place = {(row.feature, row.dtype): row for row in rows}
     lines = []
     for feature in dict.fromkeys(row.feature for row in rows if row.feature != "dtype"):
-        found = [by_place.get((feature, dtype)) for dtype in dtypes]
-        there = [row for row in found if row is not None]
-        places = [_place(row) if row else _missing(feature, there) for row in found]
+        in_dtypes = [by_place.get((feature, dtype)) for dtype in dtypes]
+        there = [row for row in in_dtypes if row is not None]
+        places = [_place(row) if row else _missing(feature, there) for row in in_dtypes]
         lines.append([feature, *places, _count(there), extent(there, "Tq"), extent(there, "S"), _why(there)])
     heads = [impl, *dtypes, "cases", "Tq", "S", "left out"]
     if not any(line[-1] for line in lines):
@@ -96,8 +92,8 @@ def _table(impl: str, rows: Sequence[CheckRow]) -> str:
 
 def _count(rows: Sequence[CheckRow]) -> str:
     """``12``, or ``10 of 12`` where some cases are not supported or were not tried."""
-    cases, asked = sum(row.cases for row in rows), sum(row.asked for row in rows)
-    return str(cases) if cases >= asked else f"{cases} of {asked}"
+    cases, planned = sum(row.cases for row in rows), sum(row.asked for row in rows)
+    return str(cases) if cases >= planned else f"{cases} of {planned}"
 
 
 def _why(rows: Sequence[CheckRow]) -> str:
@@ -109,8 +105,8 @@ def _why(rows: Sequence[CheckRow]) -> str:
         for reason, count in (row.left_out or {}).items():
             reasons[VALUE.sub(r"\1 is", reason)] += count
     untried = sum(row.asked - row.cases for row in rows) - reasons.total()
-    found = [f"{count} unsupported: {reason}" for reason, count in reasons.items()]
-    return "; ".join([*found, f"{untried} not tried"] if untried > 0 else found)
+    parts = [f"{count} unsupported: {reason}" for reason, count in reasons.items()]
+    return "; ".join([*parts, f"{untried} not tried"] if untried > 0 else parts)
 
 
 def _missing(feature: str, others: Sequence[CheckRow]) -> str:

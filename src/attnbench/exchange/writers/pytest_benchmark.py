@@ -13,8 +13,8 @@ from typing import Any
 
 from attnbench.exchange.writers.benchmark_stats import benchmark_stats, no_stats
 from attnbench.exchange.writers.saved import Rounds, Saved, case_text, one_line, plain
-from attnbench.results import finite
 from attnbench.results.schema import CellResult, Fingerprint, RunInfo
+from attnbench.show import finite
 
 # The release of pytest-benchmark whose format this is.
 FORMAT_VERSION = "5.3.1"

@@ -23,3 +23,8 @@ def in_words(number: float) -> str:
 
 def as_null(_: float) -> None:
     """Nothing: what is not finite is not known, such as an unbounded end of an interval."""
+
+
+def as_inf(number: float) -> str | None:
+    """What our own documents have for it: null for NaN, ``"inf"`` and ``"-inf"``."""
+    return None if math.isnan(number) else "inf" if number > 0 else "-inf"

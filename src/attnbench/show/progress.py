@@ -1,0 +1,110 @@
+"""How far a command is, on standard error: one line that is drawn over on a terminal, plain lines elsewhere.
+
+It is drawn by the process that waits for the workers, never by one that is timed, and only when it is told something:
+no thread of its own wakes up beside a measurement.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from attnbench.show import console
+from attnbench.show.units import roughly
+
+SECONDS_BETWEEN = 0.25  # it is drawn at most four times a second
+BAR = 16
+ENOUGH = 0.05  # of the work, to say by its pace when it ends
+
+
+class ProgressLine:
+    """Progress of one command, as a context: what is in work, how much is done, and about how long it still takes.
+
+    The time left is taken from the pace so far, and is never longer than a budget (``budget_s``) leaves. Where what is
+    done says nothing of the pace (``paced`` is false), as where pairs are measured until all cells are decided, it is
+    what the budget leaves.
+    """
+
+    def __init__(
+        self,
+        budget_s: float | None = None,
+        *,
+        paced: bool = True,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._budget_s, self._paced, self._now = budget_s, paced, now
+        self._last = ""
+        self._began: tuple[float, int] | None = None
+        self._drawn = float("-inf")
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, done: int, total: int, label: str, hint: str = "") -> None:
+        """``done`` of ``total``, and what comes next; ``hint``, for a terminal alone, brings its own time left."""
+        if console.is_quiet():
+            return
+        if self._live:
+            self._draw(done, total, label, hint)
+            return
+        if label and label != self._last:
+            console.say(f"[{done}/{total}] {label}")
+        self._last = label
+
+    def _draw(self, done: int, total: int, label: str, hint: str) -> None:
+        now = self._now()
+        if self._began is None:
+            self._began = now, done
+        if now - self._drawn < SECONDS_BETWEEN and done < total:
+            return
+        self._drawn = now
+        if self._bar is None:
+            self._bar = _bar()
+            self._task = self._bar.add_task("", total=max(total, 1), left="")
+        left = "" if hint else self.left(done, total, now)
+        self._bar.update(self._task, completed=done, total=max(total, 1), description=label or hint, left=left)
+        self._bar.start()
+        self._bar.refresh()
+
+    def left(self, done: int, total: int, now: float) -> str:
+        """The time left in words: ``about 2 min left``, ``at most 5 min left``, or nothing while nothing is known."""
+        if self._began is None or done >= total:
+            return ""
+        began, done_before = self._began
+        within = None if self._budget_s is None else max(self._budget_s - (now - began), 0.0)
+        made, wanted = done - done_before, total - done_before
+        if self._paced and made > 0 and made >= ENOUGH * wanted:
+            seconds = (now - began) * (total - done) / made
+            return f"about {roughly(seconds if within is None else min(seconds, within))} left"
+        return "" if within is None else f"at most {roughly(within)} left"
+
+
+def _bar() -> Any:
+    """What rich draws: a bar, the counts, the time left, and what is in work, cut where the line ends."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
+
+    return Progress(
+        BarColumn(BAR),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}", markup=False),
+        TextColumn("{task.fields[left]}", markup=False),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+        console=Console(stderr=True, force_terminal=True),
+        auto_refresh=False,
+        transient=True,
+        expand=True,
+        redirect_stdout=False,  # results go where they went
+    )

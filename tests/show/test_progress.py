@@ -1,0 +1,195 @@
+"""Progress: one line that is drawn over on a terminal, plain lines in a pipe, nothing with --quiet."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from attnbench.show import console
+from attnbench.show.progress import SECONDS_BETWEEN, ProgressLine
+
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal(io.StringIO):
+    """A standard error that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Time:
+    """A clock that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def a_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Put a terminal of 80 columns where standard error was: in a test, for pytest sets it before each."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    made = Terminal()
+    monkeypatch.setattr(sys, "stderr", made)
+    return made
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """As with --quiet."""
+    console.set_quiet(True)
+    yield
+    console.set_quiet(False)
+
+
+def frames(terminal: Terminal) -> list[str]:
+    """What was drawn, one after the other, without what moves the cursor."""
+    return [" ".join(CONTROL.sub("", part).split()) for part in re.split(r"[\r\n]+", terminal.getvalue())]
+
+
+def test_a_terminal_sees_the_cell_in_work_the_counts_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = a_terminal(monkeypatch)
+    time = Time()
+    with ProgressLine(now=time) as progress:
+        progress(0, 10, "smoke: forward T128")
+        time.now = 60.0
+        progress(5, 10, "smoke: forward T512")
+    shown = frames(terminal)
+    assert any(frame.endswith("0/10 smoke: forward T128") for frame in shown)
+    assert any(frame.endswith("5/10 about 60 s left smoke: forward T512") for frame in shown)
+
+
+def test_a_long_label_is_cut_where_the_line_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = a_terminal(monkeypatch)
+    with ProgressLine() as progress:
+        progress(0, 10, "x" * 200)
+    assert max(map(len, frames(terminal))) <= 80
+    assert any(frame.endswith("…") for frame in frames(terminal))
+
+
+def test_it_is_drawn_at_most_four_times_a_second_and_the_end_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = a_terminal(monkeypatch)
+    time = Time()
+    with ProgressLine(now=time) as progress:
+        for done in range(100):
+            progress(done, 1000, f"case {done}")
+            time.now += SECONDS_BETWEEN / 10
+        labels = set(re.findall(r"case \d+", terminal.getvalue()))
+        assert 9 <= len(labels) <= 11
+        progress(1000, 1000, "")
+        assert "1000/1000" in terminal.getvalue()
+
+
+def test_no_thread_wakes_up_beside_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = a_terminal(monkeypatch)
+    before = threading.active_count()
+    with ProgressLine() as progress:
+        progress(1, 10, "a")
+        assert threading.active_count() == before
+    assert terminal.getvalue()
+
+
+def test_the_cursor_and_standard_error_come_back_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = a_terminal(monkeypatch)
+    out = sys.stdout
+
+    def interrupted() -> None:
+        with ProgressLine() as progress:
+            progress(1, 10, "a")
+            assert sys.stdout is out  # results go where they went
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert sys.stderr is terminal
+    assert terminal.getvalue().rindex("\x1b[?25h") > terminal.getvalue().rindex("\x1b[?25l")
+
+
+def test_a_note_stands_above_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = a_terminal(monkeypatch)
+    with ProgressLine() as progress:
+        progress(1, 10, "working")
+        console.say("something to know")
+    assert "something to know" in frames(terminal)
+
+
+def test_a_pipe_gets_each_label_once_as_a_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressLine(600.0) as progress:
+        for done, label in ((0, "a"), (1, "a"), (2, "b"), (3, "")):
+            progress(done, 3, label, "hint")
+    assert capsys.readouterr() == ("", "[0/3] a\n[2/3] b\n")
+
+
+def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = a_terminal(monkeypatch)
+    monkeypatch.setenv("TERM", "dumb")
+    with ProgressLine() as progress:
+        progress(0, 3, "a")
+    assert terminal.getvalue() == "[0/3] a\n"
+
+
+def test_no_color_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = a_terminal(monkeypatch)
+
+    def coloured() -> bool:
+        with ProgressLine() as progress:
+            progress(5, 10, "a")
+        return re.search(r"\x1b\[[0-9;]*[39]\d", terminal.getvalue()) is not None
+
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not coloured()
+    monkeypatch.delenv("NO_COLOR")
+    assert coloured()
+
+
+@pytest.mark.usefixtures("quiet")
+def test_quiet_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = a_terminal(monkeypatch)
+    with ProgressLine() as progress:
+        progress(0, 3, "a")
+    assert not terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "paced", "done", "text"),
+    [
+        (None, True, 2, ""),  # what was done before is no pace
+        (None, True, 52, "about 60 s left"),
+        (30.0, True, 52, "about 1 s left"),
+        (3600.0, True, 52, "about 60 s left"),
+        (3600.0, True, 3, "at most 59 min left"),
+        (3600.0, False, 52, "at most 59 min left"),
+        (None, False, 52, ""),
+        (3600.0, True, 102, ""),
+    ],
+)
+def test_the_time_left_is_by_the_pace_and_within_the_budget(
+    budget_s: float | None, paced: bool, done: int, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = a_terminal(monkeypatch)
+    time = Time()
+    progress = ProgressLine(budget_s, paced=paced, now=time)
+    with progress:
+        progress(2, 102, "resumed")
+        time.now = 60.0
+        assert progress.left(done, 102, time.now) == text
+    assert terminal.getvalue()
+
+
+def test_a_hint_brings_its_own_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = a_terminal(monkeypatch)
+    time = Time()
+    with ProgressLine(600.0, now=time) as progress:
+        progress(0, 10, "", "numpy/naive")
+        time.now = 60.0
+        progress(5, 10, "", "numpy/naive, about 1:00 left")
+    assert any(frame.endswith("5/10 numpy/naive, about 1:00 left") for frame in frames(terminal))
+    assert "at most" not in terminal.getvalue()
