@@ -29,12 +29,12 @@ def evaluate_body(node: Node) -> dict[str, Array]:
     nodes, imports = expanded[0]
     wanted = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in node.outputs]
     graph = helper.make_graph(nodes, "body", list(infos.values()), wanted)
-    version = max(opset.version for opset in imports)
+    version = max(imported.version for imported in imports)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        results: Any = ReferenceEvaluator(model).run(None, dict(node.inputs))
-    return dict(zip(node.outputs, results, strict=True))
+        arrays: Any = ReferenceEvaluator(model).run(None, dict(node.inputs))
+    return dict(zip(node.outputs, arrays, strict=True))
 
 
 def _stripped(names: list[str]) -> list[str]:
