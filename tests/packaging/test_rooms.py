@@ -77,6 +77,10 @@ def test_what_is_too_long_is_seen(tmp_path: Path) -> None:
     ]
 
 
+def test_every_name_says_what_it_holds() -> None:
+    assert rooms.vague(CODE) == []
+
+
 def test_a_name_that_does_not_say_what_it_holds_is_seen(tmp_path: Path) -> None:
     file = tmp_path / "m.py"
     file.write_text(
