@@ -13,7 +13,7 @@ from attnbench.agree.cases.by_feature import PLAIN, RULES, SQUARE
 from attnbench.agree.check.words import UNSET, WORDS, arithmetic, as_typed, line
 from attnbench.agree.declare import explain
 from attnbench.agree.declare.candidates import sets, widenings, with_all
-from attnbench.agree.declare.explain import Evidence, Kernel, explaining, with_precision
+from attnbench.agree.declare.explain import Evidence, Suspect, explaining, with_precision
 from attnbench.agree.declare.offer import EXPLAINABLE, Question, offer
 from attnbench.agree.eager.attention import Eager
 from attnbench.agree.judge.arithmetic import precision_of
@@ -195,7 +195,7 @@ def test_what_a_kernel_does_is_offered_and_makes_it_agree(breed: type[Eager], dt
 
 
 def keep_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Kernel, "keeps", lambda *_: True)
+    monkeypatch.setattr(Suspect, "keeps", lambda *_: True)
 
 
 def call_it_plain(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +246,7 @@ def test_our_own_attention_is_about_as_far_off_and_a_coarser_one_is_not() -> Non
 
     case = cases("bfloat16")[1]
     for breed, alike in ((LogitsStored, True), (FourBits, False)):
-        examined = Kernel(NUMPY, kernel(breed, "bfloat16"), "bfloat16")
+        examined = Suspect(NUMPY, kernel(breed, "bfloat16"), "bfloat16")
         assert Evidence(examined, [case]).is_as_our_own(examined.held_to) is alike
 
 
@@ -268,7 +268,7 @@ def test_a_coarse_exponential_is_offered_at_the_lowest_level_that_is_enough() ->
         tried = [Case(AttentionSpec(), replace(pairs, seed=seed)) for seed in range(4)]
         wrong = [case for case in tried if trial(NUMPY, coarse, case).status == "wrong"]
         assert wrong
-        explanation = explaining(Kernel(NUMPY, coarse, dtype), wrong)
+        explanation = explaining(Suspect(NUMPY, coarse, dtype), wrong)
         changes[dtype] = explanation and explanation.changes
     assert changes == {"float64": {"exp_ulp": 4.0}, "float32": None}
 
@@ -389,13 +389,13 @@ def test_an_offer_says_in_which_capabilities_the_line_is_written() -> None:
 def test_an_exception_and_the_end_of_the_time_offer_nothing() -> None:
     rounding = kernel(WeightsRounded, "bfloat16")
     wrong = disagreeing(rounding, "bfloat16")
-    explanation = explaining(Kernel(NUMPY, rounding, "bfloat16"), wrong)
+    explanation = explaining(Suspect(NUMPY, rounding, "bfloat16"), wrong)
     assert explanation is not None
     assert (explanation.changes, explanation.rules) == ({"p_cast": "bfloat16"}, RULES)
-    assert explaining(Kernel(NUMPY, rounding, "bfloat16", until=0.0), wrong) is None
-    assert explaining(Kernel(NUMPY, rounding, "bfloat16"), []) is None
+    assert explaining(Suspect(NUMPY, rounding, "bfloat16", until=0.0), wrong) is None
+    assert explaining(Suspect(NUMPY, rounding, "bfloat16"), []) is None
 
-    assert explaining(Kernel(NUMPY, replace(rounding, attend=raising), "bfloat16"), wrong) is None
+    assert explaining(Suspect(NUMPY, replace(rounding, attend=raising), "bfloat16"), wrong) is None
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

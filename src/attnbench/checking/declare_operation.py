@@ -18,27 +18,27 @@ def declare_operation(backend: Callable[[], Backend]) -> dict[str, Callable[...,
     def declare(
         impl: str,
         files: list[str],
-        asked: dict[str, dict[str, list[str]]],
+        disagreements: dict[str, dict[str, list[str]]],
         device: str,
         deep: bool,  # noqa: FBT001
         seconds: float,
     ) -> Done:
         """Which declaration explains the disagreements of each dtype.
 
-        ``asked`` has for each dtype the cases that disagreed (``cases``) and the rules that held (``held``). The answer
-        has for each dtype the declaration as a row says it (``told``) and those of the cases that it explains
-        (``cases``).
+        ``disagreements`` has for each dtype the cases that disagreed (``cases``) and the rules that held (``held``).
+        The answer has for each dtype the declaration as a row says it (``told``) and those of the cases that it
+        explains (``cases``).
         """
         from attnbench.agree.cases.case_text import case_from_text
         from attnbench.agree.declare.offer import Question, offer
 
-        kernel = discover.load_implementation(impl, files)
+        implementation = discover.load_implementation(impl, files)
         questions = {
             dtype: Question([case_from_text(case) for case in given["cases"]], given["held"])
-            for dtype, given in asked.items()
+            for dtype, given in disagreements.items()
         }
-        offered = offer(backend(), kernel, questions, device, deep=deep, seconds=seconds)
-        typed = {case_from_text(text): text for given in asked.values() for text in given["cases"]}
+        offered = offer(backend(), implementation, questions, device, deep=deep, seconds=seconds)
+        typed = {case_from_text(text): text for given in disagreements.values() for text in given["cases"]}
         cases = {dtype: [typed[case] for case in explained] for dtype, explained in offered.cases.items()}
         return OK, None, {dtype: {"told": offered.of(dtype), "cases": cases[dtype]} for dtype in cases}
 

@@ -31,7 +31,7 @@ def with_declarations(rows: Sequence[CheckRow], impl: str, session: Session, opt
     if not questions:
         return list(rows)
     timeout_s = EACH_S * len(questions) + GRACE_S
-    given = {"asked": questions, "deep": options.depth == DEEP, "seconds": EACH_S}
+    given = {"disagreements": questions, "deep": options.depth == DEEP, "seconds": EACH_S}
     reply = session.ask("declare", timeout_s=timeout_s, **options.about(impl), **given)
     if not reply.ok:
         return list(rows)

@@ -25,14 +25,14 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
         from attnbench.agree.cases.plan import DEEP, sweeps_of
         from attnbench.agree.check.rows import plan_rows
 
-        kernel, there = discover.load_implementation(impl, files), backend().devices()
-        if device in kernel.capabilities_on(device).devices and device not in there:
-            return UNSUPPORTED, f"device {device} is not there; {kernel.backend} has {', '.join(there)}", {}
-        compiles = discover.backend(kernel.backend).compiles
-        pairs = plan_rows(kernel, dtypes, features, device, sparing=compiles and depth != DEEP)
+        implementation, there = discover.load_implementation(impl, files), backend().devices()
+        if device in implementation.capabilities_on(device).devices and device not in there:
+            return UNSUPPORTED, f"device {device} is not there; {implementation.backend} has {', '.join(there)}", {}
+        compiles = discover.backend(implementation.backend).compiles
+        pairs = plan_rows(implementation, dtypes, features, device, sparing=compiles and depth != DEEP)
         planned = not features or not set(features).isdisjoint(FEATURES)  # a rule or a question alone has no plan
         sweeps = len(sweeps_of(depth, compiles=compiles)) if planned else 0
-        return OK, None, {"pairs": pairs, "sweeps": sweeps, "gradients": kernel.has_gradients(device)}
+        return OK, None, {"pairs": pairs, "sweeps": sweeps, "gradients": implementation.has_gradients(device)}
 
     def check_sweep(
         impl: str, files: list[str], dtypes: list[str], features: list[str], device: str, depth: str, sweep: int
@@ -40,9 +40,9 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
         """The cases at boundaries of one sweep of the plan."""
         from attnbench.agree.cases.plan import boundary_cases
 
-        kernel = discover.load_implementation(impl, files)
-        compiles = discover.backend(kernel.backend).compiles
-        cases = boundary_cases(kernel, dtypes, features, device, depth=depth, compiles=compiles, sweeps=[sweep])
+        implementation = discover.load_implementation(impl, files)
+        compiles = discover.backend(implementation.backend).compiles
+        cases = boundary_cases(implementation, dtypes, features, device, depth=depth, compiles=compiles, sweeps=[sweep])
         return OK, None, {"cases": cases}
 
     def check_boundaries(impl: str, files: list[str], cases: list[str], device: str) -> Done:
@@ -50,22 +50,18 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
         from attnbench.agree.check.boundaries import judge_case
         from attnbench.backends.bind import LastBinding
 
-        adapter, kernel = backend(), discover.load_implementation(impl, files)
-        binding = LastBinding(adapter, kernel, device) if discover.backend(kernel.backend).compiles else None
-        return OK, None, {"results": [judge_case(adapter, kernel, case, device, binding).to_dict() for case in cases]}
-
-    return {"check_plan": check_plan, "check_sweep": check_sweep, "check_boundaries": check_boundaries}
-
-
-def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
-    """The operations by their names in the protocol; ``backend`` is asked when one is called."""
+        adapter, implementation = backend(), discover.load_implementation(impl, files)
+        compiles = discover.backend(implementation.backend).compiles
+        binding = LastBinding(adapter, implementation, device) if compiles else None
+        results = [judge_case(adapter, implementation, case, device, binding).to_dict() for case in cases]
+        return OK, None, {"results": results}
 
     def check(impl: str, files: list[str], feature: str, dtype: str, device: str, deep: bool) -> Done:  # noqa: FBT001
         """One row of the table."""
         from attnbench.agree.check.rows import check_feature
 
-        kernel = discover.load_implementation(impl, files)
-        row = check_feature(backend(), kernel, feature, dtype, device, deep=deep)
+        implementation = discover.load_implementation(impl, files)
+        row = check_feature(backend(), implementation, feature, dtype, device, deep=deep)
         return OK, None, row.to_dict()
 
     def check_case(impl: str, files: list[str], case: str, device: str) -> Done:
@@ -74,8 +70,8 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
         from attnbench.agree.cases.case_text import case_from_text
         from attnbench.agree.check.rows import check_cases_given
 
-        kernel = discover.load_implementation(impl, files)
-        row = check_cases_given(backend(), kernel, [CheckCase("case", case_from_text(case))], device)
+        implementation = discover.load_implementation(impl, files)
+        row = check_cases_given(backend(), implementation, [CheckCase("case", case_from_text(case))], device)
         return OK, None, row.to_dict()
 
     def examine(impl: str, files: list[str], case: str, device: str, seconds: float) -> Done:
@@ -83,8 +79,8 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
         from attnbench.agree.cases.case_text import case_from_text
         from attnbench.agree.diagnose.examine import examine
 
-        kernel = discover.load_implementation(impl, files)
-        examination = examine(backend(), kernel, case_from_text(case), device, seconds=seconds)
+        implementation = discover.load_implementation(impl, files)
+        examination = examine(backend(), implementation, case_from_text(case), device, seconds=seconds)
         return OK, None, examination.to_dict()
 
     def answer_case(impl: str, files: list[str], case: str, device: str, folder: str, name: str) -> Done:
@@ -94,11 +90,11 @@ def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., 
         from attnbench.backends.bind import bind, inputs_of
         from attnbench.backends.shelf import put, take
 
-        kernel, parsed = discover.load_implementation(impl, files), case_from_text(case)
+        implementation, parsed = discover.load_implementation(impl, files), case_from_text(case)
         inputs = inputs_of(parsed).with_arrays(take(Path(folder) / name))
-        binding = bind(backend(), kernel, inputs, device)
+        binding = bind(backend(), implementation, inputs, device)
         put(Path(folder) / f"answer-{name}", binding.to_numpy(binding.result()).named())
-        return OK, None, {"precision": asdict(precision_of(kernel, parsed.problem.dtype, device))}
+        return OK, None, {"precision": asdict(precision_of(implementation, parsed.problem.dtype, device))}
 
     operations: dict[str, Callable[..., Done]] = {"check": check, "check_case": check_case}
     operations |= {"answer_case": answer_case, "examine": examine}
@@ -122,9 +118,9 @@ def _random_operations(backend: Callable[[], Backend]) -> dict[str, Callable[...
         """Some random cases of these dtypes, judged where they are in one of ``among``."""
         from attnbench.agree.check.random_rows import check_random
 
-        kernel = discover.load_implementation(impl, files)
+        implementation = discover.load_implementation(impl, files)
         drawn = (tuple(dtypes), first, count, seed, draws, device, tuple(among))
-        return OK, None, check_random(backend(), kernel, *drawn).to_dict()
+        return OK, None, check_random(backend(), implementation, *drawn).to_dict()
 
     def random_case(
         impl: str,
@@ -138,8 +134,8 @@ def _random_operations(backend: Callable[[], Backend]) -> dict[str, Callable[...
         """The text of one random case of these dtypes."""
         from attnbench.agree.check.random_rows import drawn
 
-        kernel = discover.load_implementation(impl, files)
-        return OK, None, {"case": drawn(kernel, tuple(dtypes), number, seed, draws, device)}
+        implementation = discover.load_implementation(impl, files)
+        return OK, None, {"case": drawn(implementation, tuple(dtypes), number, seed, draws, device)}
 
     return {"check_random": check_random, "random_case": random_case}
 
@@ -180,8 +176,8 @@ def conformance_operations(backend: Callable[[], Backend]) -> dict[str, Callable
         """One ONNX Attention node."""
         from attnbench.agree.onnx.check import check_named
 
-        kernel = discover.load_implementation(impl, files)
-        return OK, None, check_named(backend(), kernel, case, device).to_dict()
+        implementation = discover.load_implementation(impl, files)
+        return OK, None, check_named(backend(), implementation, case, device).to_dict()
 
     return {
         "semantics_plan": semantics_plan,

@@ -45,8 +45,8 @@ class LateError(Exception):
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """One implementation in one dtype on one device, examined until a moment of ``time.monotonic``.
+class Suspect:
+    """One implementation that disagreed, in one dtype on one device, examined until a moment of ``time.monotonic``.
 
     ``held`` are rules that it keeps as it is declared: a wider bound only widens what they allow.
     """
@@ -106,8 +106,8 @@ class Evidence:
     A case that refuted a candidate is asked first about the next one.
     """
 
-    def __init__(self, kernel: Kernel, cases: Sequence[Case]) -> None:
-        self._kernel, self._cases, self._order = kernel, cases, list(range(len(cases)))
+    def __init__(self, suspect: Suspect, cases: Sequence[Case]) -> None:
+        self._suspect, self._cases, self._order = suspect, cases, list(range(len(cases)))
         self._answers: dict[int, Answered] = {}
 
     @property
@@ -116,10 +116,10 @@ class Evidence:
         return tuple(self._cases[place] for place in sorted(self._order))
 
     def _answer(self, place: int) -> Answered:
-        kernel = self._kernel
-        kernel.in_time()
+        suspect = self._suspect
+        suspect.in_time()
         if place not in self._answers:
-            self._answers[place] = answered(kernel.backend, kernel.implementation, self._cases[place], kernel.device)
+            self._answers[place] = answered(suspect.backend, suspect.implementation, self._cases[place], suspect.device)
         return self._answers[place]
 
     def is_within(self, widest: Precision) -> bool:
@@ -150,7 +150,7 @@ class Evidence:
         """Whether our own eager attention in fewer bits is about as far beyond this bound, in every case and array."""
         from attnbench.backends.attend import load_backend
 
-        narrow, numpy = stock(self._kernel.dtype), load_backend("numpy")
+        narrow, numpy = stock(self._suspect.dtype), load_backend("numpy")
         for place in self._order:
             answer = self._answer(place)
             usual = answer.by(numpy, narrow).ratios(precision)
@@ -159,7 +159,7 @@ class Evidence:
         return True
 
 
-def explaining(kernel: Kernel, cases: Sequence[Case], *, formats: bool = True) -> Explanation | None:
+def explaining(suspect: Suspect, cases: Sequence[Case], *, formats: bool = True) -> Explanation | None:
     """What must be declared besides so that these cases agree; ``None`` for nothing.
 
     Without ``formats`` nothing is said to be kept in fewer bits.
@@ -167,39 +167,39 @@ def explaining(kernel: Kernel, cases: Sequence[Case], *, formats: bool = True) -
     if not cases:
         return None
     try:
-        return _search(kernel, cases, formats=formats)
+        return _search(suspect, cases, formats=formats)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001  (a kernel may raise anything; time may be up)
         return None
 
 
-def _search(kernel: Kernel, cases: Sequence[Case], *, formats: bool) -> Explanation | None:
-    every = widenings(kernel.held_to, kernel.dtype)
-    if not formats or not _plainly_wrong(kernel):
+def _search(suspect: Suspect, cases: Sequence[Case], *, formats: bool) -> Explanation | None:
+    every = widenings(suspect.held_to, suspect.dtype)
+    if not formats or not _plainly_wrong(suspect):
         every = _unnarrowing(every)
-    evidence = Evidence(kernel, cases)
-    if not every or not evidence.is_within(with_all(kernel.held_to, every)):
+    evidence = Evidence(suspect, cases)
+    if not every or not evidence.is_within(with_all(suspect.held_to, every)):
         return None
-    kept = {"rule_2": kernel.keeps("rule_2", kernel.held_to)} if applies("rule_2", kernel.dtype) else {}
+    kept = {"rule_2": suspect.keeps("rule_2", suspect.held_to)} if applies("rule_2", suspect.dtype) else {}
     if False in kept.values():
         return None
     if None in kept.values():
         every = _unnarrowing(every)
-        if not every or not evidence.agrees(with_all(kernel.held_to, every)):
+        if not every or not evidence.agrees(with_all(suspect.held_to, every)):
             return None
     needed = [
-        widening for widening in every if not evidence.agrees(with_all(kernel.held_to, _without(every, widening)))
+        widening for widening in every if not evidence.agrees(with_all(suspect.held_to, _without(every, widening)))
     ]
     tried = 0
     for chosen in sets(every, needed):
-        if not evidence.agrees(with_all(kernel.held_to, chosen)):
+        if not evidence.agrees(with_all(suspect.held_to, chosen)):
             continue
-        precision = _least(kernel, evidence, chosen)
-        rules = kept | _also(kernel, evidence, precision, chosen)
+        precision = _least(suspect, evidence, chosen)
+        rules = kept | _also(suspect, evidence, precision, chosen)
         if False not in rules.values():
             holding = tuple(rule for rule, holds in rules.items() if holds)
-            return Explanation(precision.beyond(kernel.held_to), evidence.cases, holding)
+            return Explanation(precision.beyond(suspect.held_to), evidence.cases, holding)
         tried += 1
         if tried == TRIED:
             return None
@@ -214,39 +214,39 @@ def _unnarrowing(every: Sequence[Widening]) -> tuple[Widening, ...]:
     return tuple(widening for widening in every if not widening.narrows)
 
 
-def _plainly_wrong(kernel: Kernel) -> bool:
+def _plainly_wrong(suspect: Suspect) -> bool:
     """Whether the plainest case that the kernel takes disagrees as well."""
-    case = asked(baseline_cases(kernel.dtype)[0], kernel.implementation.capabilities_on(kernel.device))
-    case = offered(case, kernel.implementation, kernel.device)
-    return trial(kernel.backend, kernel.implementation, case, kernel.device).status == "wrong"
+    case = asked(baseline_cases(suspect.dtype)[0], suspect.implementation.capabilities_on(suspect.device))
+    case = offered(case, suspect.implementation, suspect.device)
+    return trial(suspect.backend, suspect.implementation, case, suspect.device).status == "wrong"
 
 
-def _least(kernel: Kernel, evidence: Evidence, chosen: Sequence[Widening]) -> Precision:
+def _least(suspect: Suspect, evidence: Evidence, chosen: Sequence[Widening]) -> Precision:
     """The lowest level of each widening, one after the other, that still explains every case."""
     levels = [widening.levels[-1] for widening in chosen]
     for i, widening in enumerate(chosen):
         for level in widening.levels[:-1]:
             lower = [*levels[:i], level, *levels[i + 1 :]]
-            if evidence.agrees(declaring(kernel.held_to, lower)):
+            if evidence.agrees(declaring(suspect.held_to, lower)):
                 levels = lower
                 break
-    return declaring(kernel.held_to, levels)
+    return declaring(suspect.held_to, levels)
 
 
 def _also(
-    kernel: Kernel, evidence: Evidence, precision: Precision, chosen: Sequence[Widening]
+    suspect: Suspect, evidence: Evidence, precision: Precision, chosen: Sequence[Widening]
 ) -> dict[str, bool | None]:
     """Whether what must hold besides the cases holds with this arithmetic, by name; ``None``: it could not be asked."""
-    now = kernel.held_to
+    now = suspect.held_to
     wide = replace(precision, accumulate=now.accumulate, softmax=now.softmax)
     unnarrowed = replace(wide, p_cast=now.p_cast, logits=now.logits)
     narrows = any(widening.narrows for widening in chosen)
     if narrows and not evidence.is_as_our_own(unnarrowed):
         return {"rule_3": False}
-    held_to = wide if kernel.dtype in LOW else precision
+    held_to = wide if suspect.dtype in LOW else precision
     kept: dict[str, bool | None] = {}
     for rule in ("rule_3", "probes"):
-        kept[rule] = kernel.keeps(rule, held_to)
+        kept[rule] = suspect.keeps(rule, held_to)
         if not kept[rule] and (narrows or kept[rule] is False):
             return {rule: False}
     return kept

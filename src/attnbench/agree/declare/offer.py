@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.agree.cases.by_feature import RULES
 from attnbench.agree.check.words import arithmetic, line, listed
 from attnbench.agree.declare.candidates import LOW, declaring
-from attnbench.agree.declare.explain import Explanation, Kernel, explaining
+from attnbench.agree.declare.explain import Explanation, Suspect, explaining
 from attnbench.agree.judge.arithmetic import held
 from attnbench.agree.rules.rows import applies
 from attnbench.attention.precision import DTYPES
@@ -73,9 +73,9 @@ def offer(
     explanations: dict[str, Explanation] = {}
     formats = True
     for dtype in (name for name in DTYPES if name in questions):
-        kernel = Kernel(backend, implementation, dtype, device, time.monotonic() + seconds, deep)
-        kernel = replace(kernel, held=tuple(questions[dtype].held))
-        explanation = explaining(kernel, questions[dtype].cases, formats=formats or dtype not in LOW)
+        suspect = Suspect(backend, implementation, dtype, device, time.monotonic() + seconds, deep)
+        suspect = replace(suspect, held=tuple(questions[dtype].held))
+        explanation = explaining(suspect, questions[dtype].cases, formats=formats or dtype not in LOW)
         if explanation is not None:
             explanations[dtype] = explanation
         elif dtype not in LOW:
