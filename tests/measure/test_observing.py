@@ -112,3 +112,4 @@ def test_what_goes_wrong_in_writing_ends_all_observers() -> None:
 def test_there_are_as_many_observers_as_processors_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
     assert [at_once(threads) for threads in (1, 2, 3, 6, 12)] == [4, 3, 2, 1, 1]
+    assert [at_once(threads, most=None) for threads in (1, 2, 12)] == [6, 3, 1]

@@ -56,6 +56,12 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
         results = [judge_case(adapter, implementation, case, device, binding).to_dict() for case in cases]
         return OK, None, {"results": results}
 
+    return {"check_plan": check_plan, "check_sweep": check_sweep, "check_boundaries": check_boundaries}
+
+
+def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
+    """The operations by their names in the protocol; ``backend`` is asked when one is called."""
+
     def check(impl: str, files: list[str], feature: str, dtype: str, device: str, deep: bool) -> Done:  # noqa: FBT001
         """One row of the table."""
         from attnbench.agree.check.rows import check_feature

@@ -8,11 +8,12 @@ from attnbench.results.fingerprint import usable_cpus
 MOST_AT_ONCE = 4
 
 
-def at_once(threads: int) -> int:
-    """How many processes that compute with ``threads`` threads each work at once: when weighing, and when observing.
+def at_once(threads: int, most: int | None = MOST_AT_ONCE) -> int:
+    """How many processes that compute with ``threads`` threads each work at once.
 
     The rule: as many as this process has processors for, so that each thread has one of its own; at least one, and at
-    most ``MOST_AT_ONCE``. Where the system does not tell its processors there is one. What is timed never shares the
-    machine: it does not ask here.
+    most ``most`` (``None``: a check, which is long, takes the whole machine). Where the system does not tell its
+    processors there is one. What is timed never shares the machine: it does not ask here.
     """
-    return max(1, min(MOST_AT_ONCE, (usable_cpus() or 1) // threads))
+    count = max(1, (usable_cpus() or 1) // threads)
+    return count if most is None else min(most, count)
