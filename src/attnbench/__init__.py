@@ -2,7 +2,7 @@
 
 Nothing heavy is imported until it is used: ``import attnbench`` loads no framework, no pandas, no seaborn.
 
-Rooms, in the order in which data flows: ``attention`` (what it is), ``backends`` (who computes it), ``api`` (what files
+Rooms, in reading order: ``attention`` (what it is), ``backends`` (who computes it), ``api`` (what files
 of kernels, adapters and suites import), ``suite`` and ``groups`` (a question and its cells), ``agree`` (when it is
 right), ``workers`` (processes that can be lost), ``checking`` (agreement, in processes), ``measure`` (how long and how
 much), ``results`` (what was seen, kept), ``compare`` (runs against each other), ``live`` (two sides, both alive),

@@ -21,7 +21,7 @@ from attnbench.backends import discover
 from attnbench.checking.judged_outside import judged_outside
 from attnbench.checking.lost import fault, lost_row
 from attnbench.checking.processes import at_once_on
-from attnbench.checking.telling import Ends, Listeners, Note, Progress, Watch
+from attnbench.checking.progress import Ends, Listeners, Note, Progress, Watch
 from attnbench.workers.pool import MOST_KILLS
 from attnbench.workers.protocol import TIMEOUT, UNSUPPORTED, Reply
 from attnbench.workers.session import Session, Sessions

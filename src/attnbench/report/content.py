@@ -178,6 +178,6 @@ def command_text(command: Iterable[str]) -> str:
     words = list(command)
     if not words:
         return ""
-    program = PurePath(words[0]).name
-    words[0] = "attnbench" if program in ("__main__.py", "attnbench.exe", "cli.py") else program
+    program = PurePath(words[0]).name  # cli.py: saved runs name the file of the program as it was called then.
+    words[0] = "attnbench" if program in ("__main__.py", "attnbench.exe", "app.py", "cli.py") else program
     return shlex.join(words)

@@ -1,4 +1,4 @@
-"""Processes that can be lost: started, asked, limited, placed, weighed; what they run is not known here.
+"""Processes that can be lost: started, asked, limited, placed, weighed; nothing of what they run is imported.
 
 In reading order: ``protocol`` (what parent and worker say), ``limits`` (how much memory one may take), ``tree`` (a
 worker and all that it started), ``keeper`` (the small process that ends them), ``process`` (one worker, seen by its

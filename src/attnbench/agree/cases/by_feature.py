@@ -1,7 +1,7 @@
 """The cases of ``attnbench check``: every feature of the spec, alone and combined, in sizes around tile edges.
 
-A case belongs to one feature, the row of the table that it decides. ``power`` proves each one able to fail: switching
-the feature off moves the oracle's output by far more than the bound (see ``tests/agree``).
+A case belongs to one feature, the row of the table that it decides. tests/agree/test_power.py proves each one able
+to fail: switching the feature off moves the oracle's output by far more than the bound.
 """
 
 from __future__ import annotations

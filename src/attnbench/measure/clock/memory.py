@@ -1,4 +1,6 @@
-"""Memory of one call: the process's high-water mark during it, less the level just before it.
+"""Memory of one call, told by the process itself: its high-water mark during the call, less the level just before it.
+
+On a CPU ``workers.weighing`` reads it from outside; this is for accelerators, and where nobody outside can tell.
 
 The kernel keeps the mark (``VmHWM``) and forgets it when 5 is written to ``/proc/self/clear_refs``. It counts resident
 pages, so that an allocation nobody touches is free, as it is for the machine. On an accelerator the framework's own
