@@ -193,3 +193,23 @@ def test_a_hint_brings_its_own_time_left(monkeypatch: pytest.MonkeyPatch) -> Non
         progress(5, 10, "", "numpy/naive, about 1:00 left")
     assert any(frame.endswith("5/10 numpy/naive, about 1:00 left") for frame in frames(terminal))
     assert "at most" not in terminal.getvalue()
+
+
+def test_a_terminal_sees_whose_burst_it_is_and_a_pipe_does_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ProgressLine() as line:
+        line(1, 4, "smoke: T 512")
+        line.at_work("numpy/naive")
+    assert capsys.readouterr().err == "[1/4] smoke: T 512\n"
+    terminal, time = a_terminal(monkeypatch), Time()
+    with ProgressLine(now=time) as line:
+        line.at_work("nobody yet")
+        line(1, 4, "smoke: T 512")
+        line.at_work("too soon after")
+        time.now += SECONDS_BETWEEN
+        line.at_work("numpy/naive")
+    drawn = " ".join(frames(terminal))
+    assert "smoke: T 512 · numpy/naive" in drawn
+    assert "nobody yet" not in drawn
+    assert "too soon after" not in drawn

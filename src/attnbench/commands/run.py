@@ -70,6 +70,7 @@ def run(
         wait_s=seconds(wait) or 0.0,
         command=["attnbench", *sys.argv[1:]],
         progress=progress,
+        at_work=progress.at_work,
     )
     end_as_interrupted()
     with progress:

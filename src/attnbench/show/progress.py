@@ -39,6 +39,7 @@ class ProgressLine:
         self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._budget_s, self._paced, self._now = budget_s, paced, now
         self._last = ""
+        self._label = ""
         self._began: tuple[float, int] | None = None
         self._drawn = float("-inf")
         self._bar: Any = None
@@ -63,6 +64,14 @@ class ProgressLine:
             console.say(f"[{done}/{total}] {label}")
         self._last = label
 
+    def at_work(self, name: str) -> None:
+        """What of a block is in work: told often, drawn seldom, and on a terminal alone."""
+        now = self._now()
+        if self._bar is not None and now - self._drawn >= SECONDS_BETWEEN:
+            self._drawn = now
+            self._bar.update(self._task, description=f"{self._label} · {name}")
+            self._bar.refresh()
+
     def _draw(self, done: int, total: int, label: str, hint: str) -> None:
         now = self._now()
         if self._began is None:
@@ -73,8 +82,9 @@ class ProgressLine:
         if self._bar is None:
             self._bar = _bar()
             self._task = self._bar.add_task("", total=max(total, 1), left="")
+        self._label = label or hint
         left = "" if hint else self.left(done, total, now)
-        self._bar.update(self._task, completed=done, total=max(total, 1), description=label or hint, left=left)
+        self._bar.update(self._task, completed=done, total=max(total, 1), description=self._label, left=left)
         self._bar.start()
         self._bar.refresh()
 

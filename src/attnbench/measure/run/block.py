@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -99,7 +99,7 @@ class Block:
     """Measures the cells of one block. ``earlier`` are samples of a run that was broken off; they count.
 
     ``weigh`` is false where its suite does not ask for memory. Without an ``auditor`` the process of a kernel judges
-    its own answers.
+    its own answers. ``at_work(implementation)`` is told whose burst is next, before it begins.
     """
 
     def __init__(
@@ -115,11 +115,13 @@ class Block:
         *,
         weigh: bool = True,
         auditor: Auditor | None = None,
+        at_work: Callable[[str], None] | None = None,
     ) -> None:
         self.outcomes = [Outcome(c, samples=[s for s in earlier if s.cell_id == c.id]) for c in cells]
         self._pool, self._effort, self._clock, self._recorder, self._rng = pool, effort, clock, recorder, rng
         self._spending, self._weighing, self._auditor = spending or Spending(), weigh, auditor
         self._judging = threading.Lock()
+        self._at_work = at_work or (lambda _: None)
         self._receipts: list[dict[str, object]] = []
         self._first = max((sample.replicate + 1 for sample in earlier), default=0)
 
@@ -159,6 +161,7 @@ class Block:
             while ready and not self._clock.spent():
                 order, processors = self._shuffled(ready), shuffled(self._rng)
                 for outcome in order:
+                    self._at_work(outcome.cell.impl)
                     self._pool.place(outcome.cell, processors)
                     self._counted_burst(outcome, replicate)
                 ids = [outcome.cell.id for outcome in order]

@@ -169,6 +169,7 @@ class OngoingRun:
             spending=self._spending,
             weigh=suite is None or suite.weigh,
             auditor=self._auditor,
+            at_work=self._options.at_work,
         )
         outcomes = block.measure()
         ceilings, cached = self._rates.of(outcomes, cells[0].device, threads)

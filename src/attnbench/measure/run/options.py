@@ -36,8 +36,9 @@ class RunOptions:
 
     ``suites`` by name; ``patterns``, ``overrides``, ``devices``, ``threads`` and ``files`` are the command line's
     --impl, -a, --device, --threads and --impls. ``memory_limit`` is bytes for a worker (``None``: a share of what is
-    free, 0: no limit). ``progress(done, total, label)`` is told of every block. ``seed`` fixes the random order; it
-    is drawn and recorded where it is not given. ``wait_s`` is how long another run on this machine is waited for.
+    free, 0: no limit). ``progress(done, total, label)`` is told of every block, and ``at_work(implementation)`` of the
+    cell before each of its bursts. ``seed`` fixes the random order; it is drawn and recorded where it is not given.
+    ``wait_s`` is how long another run on this machine is waited for.
     """
 
     suites: Sequence[str | Suite] = ()
@@ -56,6 +57,7 @@ class RunOptions:
     lock: Path | None = None
     wait_s: float = 0.0
     progress: Progress | None = None
+    at_work: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True)
