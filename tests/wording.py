@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 def says(text: str, *parts: str) -> bool:
     """Whether these parts stand in the text, in this order; a number is whole: 0.5 is not in 10.5, -0.5 or 0.55."""
+    assert parts, "nothing is asked for"
+    assert all(parts), "an empty part stands in every text"
     return re.search(".*?".join(_whole(part) for part in parts), text, re.DOTALL) is not None
 
 

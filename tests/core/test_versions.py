@@ -46,7 +46,7 @@ def test_a_range_is_about_what_is_installed() -> None:
 
 
 @pytest.mark.parametrize(("number", "expected"), [("0.10.2", OLD), ("0.12.0.1", NEW), ("0.13.0", None), (None, None)])
-def test_a_declaration_holds_for_the_wantedthat_it_was_seen_with(
+def test_a_declaration_holds_for_the_versions_that_it_was_seen_with(
     number: str | None, expected: Precision | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(versions, "installed", lambda _: number)
@@ -56,5 +56,5 @@ def test_a_declaration_holds_for_the_wantedthat_it_was_seen_with(
     assert can.seen_precision_of("float32") == default_precision("float32")
 
 
-def test_the_wantedare_no_arithmetic() -> None:
+def test_versions_are_no_arithmetic() -> None:
     assert Precision(seen="jax>=0.8").beyond_default("float32") == {}

@@ -110,7 +110,7 @@ def test_the_cursor_and_standard_error_come_back_whatever_happens(monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert sys.stderr is terminal
-    assert terminal.getvalue().rindex("\x1b[?25h") > terminal.getvalue().rindex("\x1b[?25l")
+    assert "\x1b[?25l" not in terminal.getvalue()  # it was never hidden, so that no signal leaves it so
 
 
 def test_a_note_stands_above_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,3 +213,27 @@ def test_a_terminal_sees_whose_burst_it_is_and_a_pipe_does_not(
     assert "smoke: T 512 · numpy/naive" in drawn
     assert "nobody yet" not in drawn
     assert "too soon after" not in drawn
+
+
+def test_the_next_block_is_drawn_though_it_was_told_too_soon_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, time = a_terminal(monkeypatch), Time()
+    with ProgressLine(now=time) as line:
+        line(0, 6, "block A")
+        line(3, 6, "block B")
+        time.now += SECONDS_BETWEEN
+        line.at_work("torch/sdpa")
+    drawn = " ".join(frames(terminal))
+    assert "3/6" in drawn
+    assert "block B · torch/sdpa" in drawn
+    assert "block A · torch/sdpa" not in drawn
+
+
+def test_who_tells_something_after_the_end_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, time = a_terminal(monkeypatch), Time()
+    with ProgressLine(now=time) as line:
+        line(0, 6, "block A")
+    drawn = terminal.getvalue()
+    time.now += SECONDS_BETWEEN
+    line(1, 6, "a straggler")
+    line.at_work("torch/sdpa")
+    assert terminal.getvalue() == drawn

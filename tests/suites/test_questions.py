@@ -115,7 +115,7 @@ def test_memory_tells_squares_from_lines(tmp_path: Path) -> None:
 def test_decode_holds_time_against_bytes(tmp_path: Path) -> None:
     sentences = helpers.sentences(helpers.suite("decode"), modelled.frame_of(tmp_path, "decode"))
     assert any_says(sentences, "32768 tokens", "h8-2-d128-causal", "0.25 of the bytes of h8-d128-causal")
-    assert any_says(sentences, "highest rate", "cache")
+    assert any_says(sentences, "highest rate", "a cache was read")
     assert any_says(sentences, "h8-d128-causal", "time grows", "power of the tokens")
 
 
@@ -125,7 +125,7 @@ def test_masks_hold_time_against_work(tmp_path: Path) -> None:
     sentences = helpers.sentences(suite, frame)
     assert any_says(sentences, "causal (prefill, 1024 tokens)", "0.5 of the operations of plain attention")
     assert any_says(sentences, "dense-mask (prefill, 1024 tokens)", "as many operations as plain attention")
-    assert any_says(sentences, "window", "a tenth of the time or more in: jax/naive")
+    assert any_says(sentences, "take a window", "leaves out a tenth of the time or more in: jax/naive")
     assert any_says(sentences, "does not support softcap")
     slow = frame.assign(time_low_s=frame["time_low_s"].where(frame["point.kind"] != "window", 1.0))
     slow = slow.assign(time_median_s=slow["time_median_s"].where(slow["point.kind"] != "window", 1.01))
@@ -139,7 +139,8 @@ def test_threads_find_the_speedup_and_who_gains_nothing(tmp_path: Path) -> None:
 
     frame = modelled.frame_of(tmp_path, "threads", seconds=seconds, **TWO_THREADS)
     sentences = helpers.sentences(helpers.suite("threads"), frame)
-    assert any_says(sentences, "prefill, 2048 tokens", "2 threads", "as fast as with one", "numpy/blocked 1.6 [1.54,")
+    speedup = "numpy/blocked 1.6 [1.54, 1.66]"
+    assert any_says(sentences, "prefill, 2048 tokens", "2 threads", "as fast as with one", speedup)
     assert any_says(sentences, "No gain", "in any case: numpy/naive.")
     alone = helpers.sentences(helpers.suite("threads"), frame[frame["threads"] == 1])
     assert says(alone[-1], "Only one number of threads", "nothing", "scaling")

@@ -130,11 +130,6 @@ def _shape(name: str, entry: dict[str, Any]) -> Shape:
     return Shape(name, **entry)
 
 
-def shape_names() -> tuple[str, ...]:
-    """The names of all shapes."""
-    return tuple(shapes())
-
-
 def shape(name: str) -> Shape:
     """One shape by name; ``UsageError`` names the nearest and how to list them."""
     known = shapes()

@@ -9,8 +9,8 @@ end, and older ones), ``read``, ``dataset`` and ``frames`` (reading them), ``pai
 keeps), ``extra`` (what needs the extra ``report``).
 """
 
-from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.dataset import load
+from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.read import Contents, read_contents, read_info, run_folder
 from attnbench.results.schema import (
     SCHEMA_VERSION,

@@ -60,7 +60,9 @@ class Replayed(Record):
 
 
 class Calibration(Record):
-    """All that was compared with itself on a machine: its ``trials``. ``startup_s`` and ``cell_s``: seconds of a pair, and of each cell in it besides.
+    """All that was compared with itself on a machine: its ``trials``.
+
+    ``startup_s`` and ``cell_s`` are seconds of a pair, and of each cell in it besides.
 
     ``alarms`` of ``live`` cells in ``runs`` live comparisons of a version with itself, by the margin of the newest,
     were called slower; ``low`` to ``high`` is the interval of that rate, clustered by comparison.

@@ -22,7 +22,8 @@ def column_names(frame: pd.DataFrame) -> list[str]:
 
 def own_columns(part: pd.DataFrame) -> pd.DataFrame:
     """The rows of one suite without the axes and metrics of others, which are empty there."""
-    foreign = [name for name in column_names(part) if name.startswith((POINT, METRIC)) and bool(part[name].isna().all())]
+    prefixes = (POINT, METRIC)
+    foreign = [name for name in column_names(part) if name.startswith(prefixes) and bool(part[name].isna().all())]
     return part.drop(columns=foreign).pipe(_whole_levels)
 
 

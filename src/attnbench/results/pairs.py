@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from attnbench.errors import ResultsError
-from attnbench.show import finite
 from attnbench.results.journal import Journal, fail_writing, read_journal
 from attnbench.results.store import refuse_foreign, write_whole
+from attnbench.show import finite
 
 INFO, JOURNAL, TABLE = "ab.json", "pairs.jsonl", "pairs.parquet"
 FORMAT = "attnbench-ab"

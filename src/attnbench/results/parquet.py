@@ -163,9 +163,7 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
         names = dict.fromkeys(name for point in dicts for name in point)
         levels = {prefix + name: [_hashable(point.get(name)) for point in dicts] for name in names}
         # All at once: pandas warns of a frame that is put together from a hundred columns one by one.
-        columns = {
-            name: pd.Series(values, index=frame.index, dtype=_dtype(values)) for name, values in levels.items()
-        }
+        columns = {name: pd.Series(values, index=frame.index, dtype=_dtype(values)) for name, values in levels.items()}
         frame = pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis="columns")
     return frame
 

@@ -55,7 +55,8 @@ class MedianInterval:
 
 def usable(samples: Iterable[Sample], cache: str | None = None) -> list[Sample]:
     """The samples that count: no warm-up, no disturbed burst, and of one cache state if asked."""
-    return [sample for sample in samples if not sample.warmup and not sample.disturbed and cache in (None, sample.cache)]
+    counting = (sample for sample in samples if not sample.warmup and not sample.disturbed)
+    return [sample for sample in counting if cache in (None, sample.cache)]
 
 
 def bursts(samples: Iterable[Sample], field: str = "wall_s") -> Bursts:

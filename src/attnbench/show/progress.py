@@ -36,13 +36,14 @@ class ProgressLine:
         paced: bool = True,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._live = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
         self._budget_s, self._paced, self._now = budget_s, paced, now
         self._last = ""
-        self._label = ""
+        self._state = (0, 1, "", "")
         self._began: tuple[float, int] | None = None
         self._drawn = float("-inf")
         self._bar: Any = None
+        self._closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -50,15 +51,17 @@ class ProgressLine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closed = True  # whoever still tells something from a thread of his own is not heard
         if self._bar is not None:
             self._bar.stop()
 
     def __call__(self, done: int, total: int, label: str, hint: str = "") -> None:
         """``done`` of ``total``, and what comes next; ``hint``, for a terminal alone, brings its own time left."""
-        if console.is_quiet():
+        if console.is_quiet() or self._closed:
             return
         if self._live:
-            self._draw(done, total, label, hint)
+            self._state = done, total, label, hint
+            self._draw()
             return
         if label and label != self._last:
             console.say(f"[{done}/{total}] {label}")
@@ -66,25 +69,24 @@ class ProgressLine:
 
     def at_work(self, name: str) -> None:
         """What of a block is in work: told often, drawn seldom, and on a terminal alone."""
-        now = self._now()
-        if self._bar is not None and now - self._drawn >= SECONDS_BETWEEN:
-            self._drawn = now
-            self._bar.update(self._task, description=f"{self._label} · {name}")
-            self._bar.refresh()
+        if self._bar is not None and not self._closed:
+            self._draw(f" · {name}")
 
-    def _draw(self, done: int, total: int, label: str, hint: str) -> None:
+    def _draw(self, at_work: str = "") -> None:
+        """What was told last, unless something was drawn a moment ago; the end of the work is always drawn."""
+        done, total, label, hint = self._state
         now = self._now()
         if self._began is None:
             self._began = now, done
-        if now - self._drawn < SECONDS_BETWEEN and done < total:
+        if now - self._drawn < SECONDS_BETWEEN and (at_work or done < total):
             return
         self._drawn = now
         if self._bar is None:
             self._bar = _bar()
             self._task = self._bar.add_task("", total=max(total, 1), left="")
-        self._label = label or hint
         left = "" if hint else self.left(done, total, now)
-        self._bar.update(self._task, completed=done, total=max(total, 1), description=self._label, left=left)
+        what = f"{label or hint}{at_work}"
+        self._bar.update(self._task, completed=done, total=max(total, 1), description=what, left=left)
         self._bar.start()
         self._bar.refresh()
 
@@ -107,12 +109,18 @@ def _bar() -> Any:
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.table import Column
 
+    class Terminal(Console):
+        """Standard error with its cursor in sight: whatever ends the program, a signal too, need not bring it back."""
+
+        def show_cursor(self, show: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002  (the signature is rich's)
+            return False
+
     return Progress(
         BarColumn(BAR),
         TextColumn("{task.completed:.0f}/{task.total:.0f}", markup=False),
         TextColumn("{task.fields[left]}", markup=False),
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
-        console=Console(stderr=True, force_terminal=True),
+        console=Terminal(stderr=True, force_terminal=True),
         auto_refresh=False,
         transient=True,
         expand=True,

@@ -107,6 +107,8 @@ def _shared(least: Sequence[int], most: Sequence[int], room: int) -> list[int]:
 
     Where there is no room for ``least``, the widest fall below it, to one column at the least.
     """
+    if not most:
+        return []
     if sum(least) > room:
         least, most = [1] * len(least), least
     for level in range(max(most), 0, -1):

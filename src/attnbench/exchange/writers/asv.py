@@ -211,16 +211,16 @@ def _line(
 ) -> list[Any]:
     """One line of results, in the order of ``COLUMNS``; samples and their statistics belong to times only."""
     rounds = [_rounds(metric, row, saved.rounds) for row in grid]
-    stats = [None if celle is None else _stats(celle) for celle in rounds]
+    stats = [None if cell is None else _stats(cell) for cell in rounds]
     started = int(datetime.fromisoformat(saved.info.started).timestamp() * 1000)
-    spread = [_or_none([None if celle is None else celle[key] for celle in stats]) for key in STATS]
-    samples = _or_none([None if celle is None else list(celle.seconds) for celle in rounds])
+    spread = [_or_none([None if cell is None else cell[key] for cell in stats]) for key in STATS]
+    samples = _or_none([None if cell is None else list(cell.seconds) for cell in rounds])
     texts = [[repr(value) for value in values] for values in parameters]
     return [[_value(metric, row) for row in grid], texts, version, started, None, *spread, samples]
 
 
 def _or_none(values: list[Any]) -> list[Any] | None:
-    return None if all(nameue is None for nameue in values) else values
+    return None if all(value is None for value in values) else values
 
 
 def _value(metric: Metric, row: CellResult | None) -> float | None:
@@ -239,7 +239,7 @@ def _rounds(metric: Metric, row: CellResult | None, rounds: Mapping[str, Rounds]
 
 def _stats(rounds: Rounds) -> dict[str, float | int]:
     interval = median_interval(rounds.seconds, CONFIDENCE)
-    low, high = (float(namertile) for namertile in np.percentile(rounds.seconds, (25, 75)))
+    low, high = (float(quartile) for quartile in np.percentile(rounds.seconds, (25, 75)))
     # Too few bursts for an interval: asv, too, takes it as unbounded.
     ends = {
         "ci_99_a": -math.inf if interval.low is None else interval.low,

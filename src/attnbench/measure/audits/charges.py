@@ -90,7 +90,7 @@ def usual(seconds: Mapping[str, float], running: float, mean_s: float) -> tuple[
     by_kind = ([s for name, s in seconds.items() if name.startswith(kind)] for kind in (NEW, PART))
     new, part = (sorted(times)[len(times) // 4] for times in by_kind)
     corrected = max(LEAST_RUNNING, running)
-    new, part = (times if times < SLICE_S else min(times, max(times * corrected, mean_s)) for times in (new, part))
+    new, part = (took if took < SLICE_S else min(took, max(took * corrected, mean_s)) for took in (new, part))
     return new, part
 
 
