@@ -6,6 +6,7 @@ rooms, such as `groups.py`. A file's imports are those that `circles.py` counts.
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -119,6 +120,15 @@ def unnamed(folder: Path) -> list[str]:
         inside += [room.parent.name for room in start.parent.glob("*/__init__.py")]
         lines += [f"{start.parent.name}: {name}" for name in sorted(inside) if not re.search(rf"[`.]{name}``", text)]
     return lines
+
+
+def namesakes(files: Iterable[Path]) -> list[str]:
+    """Names of classes that more than one file defines: a reader would have to know which is meant."""
+    defined = (ast.walk(ast.parse(file.read_text("utf-8"))) for file in files)
+    names = Counter(
+        name for nodes in defined for name in {node.name for node in nodes if isinstance(node, ast.ClassDef)}
+    )
+    return sorted(name for name, count in names.items() if count > 1)
 
 
 def vague(files: Iterable[Path]) -> list[str]:

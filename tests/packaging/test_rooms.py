@@ -64,6 +64,10 @@ def test_a_room_too_full_is_seen(tmp_path: Path) -> None:
     ]
 
 
+def test_nothing_is_too_long() -> None:
+    assert rooms.long(CODE) == []
+
+
 def test_what_is_too_long_is_seen(tmp_path: Path) -> None:
     file = tmp_path / "m.py"
     function = "def f():\n" + "    pass\n" * (LONGEST - 1)
@@ -115,3 +119,13 @@ def test_a_module_that_is_not_named_is_seen(tmp_path: Path) -> None:
     room(tmp_path / "a", "x", "y", told="``x`` first, then ``a.y``.")
     room(tmp_path / "a" / "b", told="")
     assert rooms.unnamed(tmp_path) == ["a: b"]
+
+
+def test_a_class_name_stands_for_one_thing() -> None:
+    assert rooms.namesakes(CODE) == ["Adapter"]  # of each framework: what it is for is the same
+
+
+def test_namesakes_are_seen(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("class Trial: ...\nclass Other: ...\n", "utf-8")
+    (tmp_path / "b.py").write_text("def f():\n    class Trial: ...\n", "utf-8")
+    assert rooms.namesakes([tmp_path / "a.py", tmp_path / "b.py"]) == ["Trial"]
