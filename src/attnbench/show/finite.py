@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 
@@ -28,3 +29,16 @@ def as_null(_: float) -> None:
 def as_inf(number: float) -> str | None:
     """What our own documents have for it: null for NaN, ``"inf"`` and ``"-inf"``."""
     return None if math.isnan(number) else "inf" if number > 0 else "-inf"
+
+
+def to_record(row: Any) -> dict[str, Any]:
+    """The fields of a dataclass for JSON: an infinite one, as a ratio to an exact bound, is ``"inf"``."""
+    return {
+        name: as_inf(value) if isinstance(value, float) and math.isinf(value) else value
+        for name, value in asdict(row).items()
+    }
+
+
+def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of ``to_record``."""
+    return {name: math.inf if value == "inf" else value for name, value in record.items()}

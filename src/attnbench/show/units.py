@@ -89,3 +89,10 @@ def number(value: object) -> str:
 def level(value: object) -> str:
     """A level of an axis: a number that was chosen, so without zeros that say how exact it is, such as ``0.0003``."""
     return f"{value:.4g}" if isinstance(value, float) and not value.is_integer() else number(value)
+
+
+def ratio(value: float | None) -> str:
+    """A share of what is allowed, such as ``0.31``; ``inf`` where nothing was."""
+    if value is None:
+        return NOTHING
+    return "inf" if math.isinf(value) else f"{value:.2f}"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.cases.case_text import case_from_text, case_text
@@ -15,6 +14,7 @@ from attnbench.agree.check.refusals import DECLARATION, REFUSED
 from attnbench.agree.check.rows import MOST_PAIRS, UNTRIED, CheckRow
 from attnbench.agree.judge.selection import SHARE
 from attnbench.agree.judge.trial import BLUNT, Trial, largest, trial
+from attnbench.show import finite
 
 if TYPE_CHECKING:
     from attnbench.attention.problem import Case
@@ -48,12 +48,12 @@ class BoundaryResult:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite ratio is the string ``"inf"``."""
-        return {n: "inf" if isinstance(v, float) and math.isinf(v) else v for n, v in asdict(self).items()}
+        return finite.to_record(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> BoundaryResult:
         """The inverse of ``to_dict``."""
-        values: dict[str, Any] = {n: math.inf if v == "inf" else v for n, v in data.items()}
+        values = finite.from_record(data)
         return cls(**{**values, "sequence": tuple(values.get("sequence") or ())})
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.cases.case_text import case_text
@@ -14,6 +13,7 @@ from attnbench.agree.judge.selection import SHARE
 from attnbench.agree.judge.trial import largest, trial
 from attnbench.attention.precision import DTYPES
 from attnbench.errors import SpecError
+from attnbench.show import finite
 
 if TYPE_CHECKING:
     from attnbench.agree.cases.making import Planned
@@ -51,12 +51,12 @@ class RandomResult:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite ratio is the string ``"inf"``."""
-        return {n: "inf" if isinstance(v, float) and math.isinf(v) else v for n, v in asdict(self).items()}
+        return finite.to_record(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> RandomResult:
         """The inverse of ``to_dict``."""
-        values: dict[str, Any] = {n: math.inf if v == "inf" else v for n, v in data.items()}
+        values = finite.from_record(data)
         return cls(**values)
 
 

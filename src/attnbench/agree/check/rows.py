@@ -6,10 +6,9 @@ much, and for a disagreement the smallest command that shows it again.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from attnbench.attention.precision import DTYPES
 from attnbench.backends.arithmetic import flushed_by
 from attnbench.backends.fitted import fitted, offered
 from attnbench.errors import UndeliveredError, UnsupportedError, is_refusal, refusal_of
+from attnbench.show import finite
 
 UNTRIED = "untried"
 MOST_PAIRS = 1 << 16  # query-key pairs up to which a larger case is the better one to diagnose
@@ -93,12 +93,12 @@ class CheckRow:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite ratio (an exact property failed) is the string ``"inf"``."""
-        return {n: "inf" if isinstance(v, float) and math.isinf(v) else v for n, v in asdict(self).items()}
+        return finite.to_record(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> CheckRow:
         """The inverse of ``to_dict``."""
-        values: dict[str, Any] = {n: math.inf if v == "inf" else v for n, v in data.items()}
+        values = finite.from_record(data)
         if values.get("covered"):
             values["covered"] = {name: (least, most) for name, (least, most) in values["covered"].items()}
         return cls(**values)

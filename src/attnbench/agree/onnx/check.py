@@ -6,8 +6,7 @@ random node, within what the roundings of both explain (``attnbench.agree.judge.
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from attnbench.attention.oracle import heads
 from attnbench.attention.precision import SMALLEST_SUBNORMAL, UNIT_ROUNDOFF, Precision
 from attnbench.backends.execute import execute
 from attnbench.errors import UsageError, is_refusal, refusal_of
+from attnbench.show import finite
 
 if TYPE_CHECKING:
     from attnbench.backends.backend import Backend
@@ -56,12 +56,12 @@ class OnnxRow:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite error is the string ``"inf"``."""
-        return {n: "inf" if isinstance(v, float) and math.isinf(v) else v for n, v in asdict(self).items()}
+        return finite.to_record(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> OnnxRow:
         """The inverse of ``to_dict``."""
-        values: dict[str, Any] = {n: math.inf if v == "inf" else v for n, v in data.items()}
+        values = finite.from_record(data)
         return cls(**values)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from attnbench.checking.features import check_randomly
 from attnbench.commands.checks.status import exit_code
 from attnbench.commands.checks.where import Where
 from attnbench.errors import check_known
+from attnbench.show import units
 from attnbench.show.console import document, say, show, table
 
 if TYPE_CHECKING:
@@ -47,7 +47,14 @@ def report(results: Sequence[RandomResult]) -> str:
     """The table, how many classes of boundaries were seen, and every disagreement with its case."""
     heads = ["implementation", "cases", "beyond its limits", "disagree", "forward", "gradient"]
     lines = [
-        [r.impl, str(r.cases), str(r.unsupported), str(r.wrong), _ratio(r.error_ratio), _ratio(r.gradient_ratio)]
+        [
+            r.impl,
+            str(r.cases),
+            str(r.unsupported),
+            str(r.wrong),
+            units.ratio(r.error_ratio),
+            units.ratio(r.gradient_ratio),
+        ]
         for r in results
     ]
     parts = [table(heads, lines)]
@@ -71,9 +78,3 @@ def _coverage(result: RandomResult) -> str:
 
 def _disagreement(impl: str, disagreement: dict[str, str]) -> str:
     return f"WRONG {impl} ({disagreement['fault']}): {disagreement['reason']}\n  case: {disagreement['case']}"
-
-
-def _ratio(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "inf" if math.isinf(value) else f"{value:.2f}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from attnbench.commands.checks.covered import UNTRIED, covered, extent
 from attnbench.commands.checks.declared import declarations, explained, is_explained, rests
 from attnbench.commands.checks.junit import write_junit
 from attnbench.commands.checks.status import exit_code
+from attnbench.show import units
 from attnbench.show.console import document, show, table
 
 if TYPE_CHECKING:
@@ -121,11 +121,5 @@ def _place(row: CheckRow) -> str:
         return UNTRIED
     if row.status == "unsupported":
         return NOTHING
-    numbers = row.answer or f"{_ratio(row.error_ratio)}/{_ratio(row.gradient_ratio)}"
+    numbers = row.answer or f"{units.ratio(row.error_ratio)}/{units.ratio(row.gradient_ratio)}"
     return {"wrong": f"WRONG {row.fault}", "known": f"known {row.fault}"}.get(row.status, numbers)
-
-
-def _ratio(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "inf" if math.isinf(value) else f"{value:.2f}"
