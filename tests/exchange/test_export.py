@@ -305,3 +305,11 @@ def test_an_unfinished_run_can_be_exported(tmp_path: Path) -> None:
 def test_wrong_usage_says_what_is_possible(base: Path, to: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         export(base, to, **changes)
+
+
+@pytest.mark.parametrize("to", ["csv", "junit", "github", "pytest-benchmark"])
+def test_a_folder_that_is_not_there_is_named_and_not_made(to: str, base: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "no such folder"
+    with pytest.raises(UsageError, match=r"there is no folder .*no such folder; make it first \(mkdir -p '"):
+        export(str(base), to, missing / "x.out")
+    assert not missing.exists()

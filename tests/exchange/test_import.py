@@ -225,3 +225,25 @@ def test_a_row_that_contradicts_itself_is_refused(base: Path, tmp_path: Path) ->
 
 def test_every_importer_says_its_tool() -> None:
     assert all(name == one.tool for name, one in IMPORTERS.items())
+
+
+@pytest.mark.parametrize("cpu", [None, {"brand": "unknown"}, {"brand_raw": ""}, {"brand_raw": "x86_64"}])
+def test_where_the_processor_is_not_named_two_hosts_are_two_machines(cpu: Any, foreign: Path, tmp_path: Path) -> None:
+    folders = []
+    for number, host in enumerate(("desktop", "laptop", "laptop")):
+        data = json.loads(foreign.read_text())
+        data["machine_info"] |= {"node": host}
+        data["machine_info"].pop("cpu", None)
+        if cpu is not None:
+            data["machine_info"]["cpu"] = cpu
+        file = tmp_path / f"{host}-{number}.json"
+        file.write_text(json.dumps(data))
+        folders.append(import_file(file, tmp_path / "results"))
+    assert [read_info(folder).fingerprint.hardware.cpu_model for folder in folders] == [
+        "unknown, of host desktop",
+        "unknown, of host laptop",
+        "unknown, of host laptop",
+    ]
+    desktop, laptop, again = folders
+    assert {verdict.verdict for verdict in compare(desktop, laptop)} == {"not-comparable"}
+    assert "not-comparable" not in {verdict.verdict for verdict in compare(laptop, again)}

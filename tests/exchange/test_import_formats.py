@@ -86,6 +86,49 @@ def test_processes_of_pyperf_are_replicates_and_its_warmups_do_not_count(tmp_pat
     assert read_info(folder).fingerprint.hardware.cpu_model == data["metadata"]["cpu_model_name"]
 
 
+def of_2016(version: int) -> dict[str, Any]:
+    """A file as pyperf wrote it then: samples, and the seconds of all loops together for a warm-up."""
+    shared = {"name": "old", "hostname": "box", "cpu_count": 8, "loops": 4, "inner_loops": 5}
+    runs = [
+        {"samples": samples, "warmups": [[4, 0.05]], "metadata": {"date": f"2016-10-21 03:14:2{number}"}}
+        for number, samples in enumerate(([0.010, 0.011, 0.012], [0.010, 0.011]))
+    ]
+    return {
+        "version": version,
+        "benchmarks": [{"common_metadata" if version == 5 else "metadata": shared, "runs": runs}],
+    }
+
+
+@pytest.mark.parametrize("version", [5, 6])
+def test_pyperf_of_2016_is_read_as_pyperf_reads_it(version: int, tmp_path: Path) -> None:
+    pyperf, file = pytest.importorskip("pyperf"), tmp_path / "old.json"
+    data = of_2016(version)
+    if version == 6:  # what pyperf reads of it: values, as all later files have them
+        for run in data["benchmarks"][0]["runs"]:
+            run["values"] = run["samples"]
+    file.write_text(json.dumps(data))
+    theirs = pyperf.Benchmark.load(str(file))
+    (row,) = rows_of(file, tmp_path / "results").values()
+    assert (row.status, row.time_median_s) == ("ok", pytest.approx(theirs.median()))
+    samples = read_samples(tmp_path / "results" / row.run_id)
+    warm = [sample for sample in samples if sample.warmup]
+    assert [sample.wall_s for sample in warm] == pytest.approx([run.warmups[0][1] for run in theirs.get_runs()])
+    assert [sample.calls for sample in samples if not sample.warmup] == [20] * 5
+
+
+def test_pyperf_with_samples_in_format_6_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "old.json"
+    file.write_text(json.dumps(of_2016(6)))
+    (row,) = rows_of(file, tmp_path / "results").values()
+    assert (row.status, row.time_median_s) == ("ok", pytest.approx(0.011))
+
+
+def test_a_format_that_pyperf_itself_does_not_read_is_refused_by_its_number(tmp_path: Path) -> None:
+    file = edited(PYPERF, lambda data: data.update(version=4), tmp_path)
+    with pytest.raises(ResultsError, match=r"in pyperf's format 4; those that can be read are 5, 6, 1\.0"):
+        import_file(file, tmp_path / "results")
+
+
 def test_a_compressed_file_of_pyperf_is_read(tmp_path: Path) -> None:
     packed = tmp_path / "x.json.gz"
     packed.write_bytes(gzip.compress(PYPERF.read_bytes()))
@@ -271,3 +314,14 @@ def test_asv_needs_the_file_that_says_what_was_measured(tmp_path: Path) -> None:
         import_file(alone, tmp_path / "results")
     shutil.copy(FILES / "asv" / "benchmarks.json", alone.parent)
     assert import_file(alone, tmp_path / "results").is_dir()
+
+
+def test_two_hosts_of_google_benchmark_are_two_machines(tmp_path: Path) -> None:
+    folders = [
+        import_file(
+            edited(REPEATED, lambda data, host=host: data["context"].update(host_name=host), tmp_path, f"{host}.json"),
+            tmp_path / "results",
+        )
+        for host in ("desktop", "laptop")
+    ]
+    assert {verdict.verdict for verdict in compare(*folders)} == {"not-comparable"}

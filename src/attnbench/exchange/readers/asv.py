@@ -16,7 +16,7 @@ from typing import Any
 
 from attnbench.errors import ResultsError
 from attnbench.exchange.readers.foreign import Benchmark, Foreign
-from attnbench.exchange.readers.values import UNKNOWN, damaged, mapping, no_benchmark, times, utc, whole
+from attnbench.exchange.readers.values import UNKNOWN, damaged, mapping, no_benchmark, processor, times, utc, whole
 from attnbench.exchange.writers.asv import RESULTS_VERSION
 from attnbench.results.schema import Fingerprint, Hardware
 
@@ -138,7 +138,7 @@ def _fingerprint(data: Mapping[str, Any]) -> Fingerprint:
     return Fingerprint(
         hardware=Hardware(
             architecture=machine.get("arch") or "unknown",
-            cpu_model=machine.get("cpu") or f"unknown, of machine {name}",
+            cpu_model=processor(machine.get("cpu"), name, "machine"),
             logical_cores=whole(machine.get("num_cpu")),
             memory_bytes=whole(machine.get("ram")),
         ),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from attnbench.exchange.readers.foreign import Benchmark, Foreign
-from attnbench.exchange.readers.values import UNKNOWN, damaged, no_benchmark, times, utc, whole
+from attnbench.exchange.readers.values import UNKNOWN, damaged, no_benchmark, processor, times, utc, whole
 from attnbench.results.schema import Fingerprint, Hardware
 
 TOOL = "google-benchmark"
@@ -135,6 +135,7 @@ def _fingerprint(context: Mapping[str, Any]) -> Fingerprint:
     return Fingerprint(
         hardware=Hardware(
             architecture="unknown",
+            cpu_model=processor(None, host),
             logical_cores=whole(context.get("num_cpus")),
             caches={_cache(cache): f"{int(cache['size']) // KIB}K" for cache in context.get("caches") or ()},
         ),

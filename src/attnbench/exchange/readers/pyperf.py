@@ -1,7 +1,8 @@
 """Reading pyperf JSON: its runs are fresh processes, so they are our replicates; its values are our bursts.
 
 Source: pyperf's documentation, "Metadata" and "JSON format" (a suite of benchmarks; metadata that all share stands
-once, above them). Values are seconds per inner loop already.
+once, above them). Values are seconds per inner loop already. Files of 2016, formats 5 and 6, call values ``samples``,
+what all runs share ``common_metadata``, and have the seconds of all loops together for a warm-up.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from attnbench.errors import ResultsError
 from attnbench.exchange.readers.foreign import Benchmark, Foreign
-from attnbench.exchange.readers.values import UNKNOWN, damaged, mapping, no_benchmark, times, utc, whole
+from attnbench.exchange.readers.values import UNKNOWN, damaged, mapping, no_benchmark, processor, times, utc, whole
 from attnbench.results.schema import Fingerprint, Hardware
 
 TOOL = "pyperf"
 SECOND = "second"
+FORMATS = (5, 6, "1.0")  # those that pyperf itself reads
 Value = tuple[float, int, int, bool]  # seconds, loops, process, whether it is a warm-up
 
 
@@ -30,9 +33,14 @@ def recognises(data: Any) -> bool:
 
 def read(data: Mapping[str, Any], file: Path) -> Foreign:
     """The file, understood. Raises ``ResultsError`` that names what is wrong with it."""
-    shared = data.get("metadata") or {}
+    shared, version = data.get("metadata") or {}, data["version"]
+    if version not in FORMATS:
+        msg = f"{file} is in pyperf's format {version!r}; those that can be read are {', '.join(map(str, FORMATS))}"
+        raise ResultsError(msg)
     try:
-        benchmarks = [_benchmark(benchmark, shared, number) for number, benchmark in enumerate(data["benchmarks"])]
+        benchmarks = [
+            _benchmark(benchmark, shared, number, version) for number, benchmark in enumerate(data["benchmarks"])
+        ]
         known = [{**mapping(shared, "its metadata"), **_own(benchmark)} for benchmark in data["benchmarks"]]
         if not benchmarks:
             no_benchmark(file)
@@ -49,7 +57,7 @@ def _own(benchmark: Mapping[str, Any]) -> dict[str, Any]:
     runs = [run.get("metadata") or {} for run in benchmark["runs"]]
     first = dict(runs[0]) if runs else {}
     alike = {name: value for name, value in first.items() if all(run.get(name) == value for run in runs)}
-    return alike | dict(benchmark.get("metadata") or {})
+    return alike | dict(benchmark.get("metadata") or benchmark.get("common_metadata") or {})
 
 
 def _text(metadata: Mapping[str, Any], name: str) -> str | None:
@@ -57,10 +65,10 @@ def _text(metadata: Mapping[str, Any], name: str) -> str | None:
     return None if value is None else str(value)
 
 
-def _benchmark(data: Mapping[str, Any], shared: Mapping[str, Any], number: int) -> Benchmark:
+def _benchmark(data: Mapping[str, Any], shared: Mapping[str, Any], number: int, version: int | str) -> Benchmark:
     metadata = {**shared, **_own(data)}
     name = str(metadata.get("name") or f"benchmark {number + 1}")
-    values = list(_values(data["runs"], metadata))
+    values = list(_values(data["runs"], metadata, together=version != FORMATS[-1]))
     unit = metadata.get("unit", SECOND)
     if not any(not warmup for *_, warmup in values):
         return Benchmark(name, name, failure=("not-run", "the file has no value of it, only calibrations"))
@@ -77,14 +85,18 @@ def _benchmark(data: Mapping[str, Any], shared: Mapping[str, Any], number: int) 
     )
 
 
-def _values(runs: Sequence[Mapping[str, Any]], shared: Mapping[str, Any]) -> Iterator[Value]:
-    """Every value in the order of the processes, warm-ups first, as pyperf measures them."""
+def _values(runs: Sequence[Mapping[str, Any]], shared: Mapping[str, Any], *, together: bool) -> Iterator[Value]:
+    """Every value in the order of the processes, warm-ups first, as pyperf measures them.
+
+    ``together``: a warm-up has the seconds of all its loops.
+    """
     for process, run in enumerate(runs):
         metadata = {**shared, **(run.get("metadata") or {})}
         inner = whole(metadata.get("inner_loops")) or 1
         for loops, value in run.get("warmups") or ():
-            yield float(value), max(int(loops), 1) * inner, process, True
-        for value in run.get("values") or ():
+            calls = max(int(loops), 1) * inner
+            yield float(value) / (calls if together else 1), calls, process, True
+        for value in run.get("values") or run.get("samples") or ():
             yield float(value), (whole(metadata.get("loops")) or 1) * inner, process, False
 
 
@@ -95,7 +107,7 @@ def _fingerprint(metadata: Mapping[str, Any]) -> Fingerprint:
     return Fingerprint(
         hardware=Hardware(
             architecture=next((name for name in names if name in platform), "unknown"),
-            cpu_model=metadata.get("cpu_model_name") or (f"unknown, of host {host}" if host else None),
+            cpu_model=processor(metadata.get("cpu_model_name"), host),
             logical_cores=whole(metadata.get("cpu_count")),
         ),
         kernel=platform,

@@ -9,7 +9,7 @@ from typing import Any
 
 from attnbench.errors import ResultsError
 from attnbench.exchange.readers.foreign import Benchmark, Foreign
-from attnbench.exchange.readers.values import damaged, no_benchmark, times, utc
+from attnbench.exchange.readers.values import damaged, no_benchmark, processor, times, utc
 from attnbench.exchange.writers.pytest_benchmark import OWN, ROW
 from attnbench.exchange.writers.saved import plain
 from attnbench.results.migrate import OLDEST, migrated
@@ -98,7 +98,7 @@ def _fingerprint(machine: Mapping[str, Any], commit: Mapping[str, Any], version:
     return Fingerprint(
         hardware=Hardware(
             architecture=machine.get("machine") or "unknown",
-            cpu_model=cpu.get("brand_raw") or cpu.get("brand"),
+            cpu_model=processor(cpu.get("brand_raw") or cpu.get("brand"), machine.get("node")),
             logical_cores=cpu.get("count"),
         ),
         kernel=f"{machine.get('system') or 'unknown'} {machine.get('release') or ''}".strip(),

@@ -13,6 +13,8 @@ from attnbench.errors import ResultsError
 
 # What no other tool's file says of its benchmarks.
 UNKNOWN = ("agreement with the oracle", "disturbances (receipts)")
+# What tools write where they could not read the processor's name: it says nothing of which one it is.
+NO_NAMES = ("", "unknown", "none", "n/a", "na", "not available", "x86_64", "amd64", "i386", "i686", "aarch64", "arm64")
 
 
 def damaged(file: Path, tool: str, error: Exception) -> NoReturn:
@@ -42,6 +44,14 @@ def whole(text: Any) -> int | None:
     with suppress(TypeError, ValueError):
         return int(text) or None
     return None
+
+
+def processor(model: Any, host: Any, kind: str = "host") -> str | None:
+    """The processor's name; where a file has none its host's name stands in, so that two are not taken for one."""
+    name = "" if model is None else str(model).strip()
+    if name.lower() not in NO_NAMES:
+        return name
+    return f"unknown, of {kind} {host}" if host else None
 
 
 def utc(moment: datetime | None) -> str:

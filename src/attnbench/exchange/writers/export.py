@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,9 @@ def _check(to: str, out: Path | None, commit: str | None) -> None:
     if out is not None and to != "asv" and out.is_dir():
         msg = f"-o {out} is a folder; --to {to} writes a file"
         raise UsageError(msg)
+    if out is not None and to != "asv" and not out.parent.is_dir():
+        msg = f"-o {out}: there is no folder {out.parent}; make it first (mkdir -p {shlex.quote(str(out.parent))})"
+        raise UsageError(msg)
 
 
 def _csv(saved: Saved) -> str:
@@ -76,7 +80,6 @@ _WRITERS: Mapping[str, Callable[[Saved], str]] = {
 
 def _write(path: Path, text: str, *, append: bool) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         if append:
             with path.open("a", encoding="utf-8") as file:
                 file.write(text)
