@@ -317,11 +317,11 @@ def test_asv_needs_the_file_that_says_what_was_measured(tmp_path: Path) -> None:
 
 
 def test_two_hosts_of_google_benchmark_are_two_machines(tmp_path: Path) -> None:
-    folders = [
-        import_file(
-            edited(REPEATED, lambda data, host=host: data["context"].update(host_name=host), tmp_path, f"{host}.json"),
-            tmp_path / "results",
-        )
-        for host in ("desktop", "laptop")
-    ]
-    assert {verdict.verdict for verdict in compare(*folders)} == {"not-comparable"}
+    def of_host(name: str) -> Path:
+        def change(data: Any) -> None:
+            data["context"]["host_name"] = name
+
+        return import_file(edited(REPEATED, change, tmp_path, f"{name}.json"), tmp_path / "results")
+
+    verdicts = compare(of_host("desktop"), of_host("laptop"))
+    assert {verdict.verdict for verdict in verdicts} == {"not-comparable"}
