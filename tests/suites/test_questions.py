@@ -139,8 +139,8 @@ def test_threads_find_the_speedup_and_who_gains_nothing(tmp_path: Path) -> None:
 
     frame = modelled.frame_of(tmp_path, "threads", seconds=seconds, **TWO_THREADS)
     sentences = helpers.sentences(helpers.suite("threads"), frame)
-    speedup = "numpy/blocked 1.6 [1.54, 1.66]"
-    assert any_says(sentences, "prefill, 2048 tokens", "2 threads", "as fast as with one", speedup)
+    assert any_says(sentences, "prefill, 2048 tokens", "2 threads", "as fast as with one", "numpy/blocked 1.6 [1.54,")
+    assert any_says(sentences, "numpy/blocked 1.6 [1.54, 1.66]")
     assert any_says(sentences, "No gain", "in any case: numpy/naive.")
     alone = helpers.sentences(helpers.suite("threads"), frame[frame["threads"] == 1])
     assert says(alone[-1], "Only one number of threads", "nothing", "scaling")
