@@ -59,6 +59,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Run ``attnbench`` with arguments in an empty folder, with a lock of its own."""
     from attnbench.commands.app import main
 
+    monkeypatch.setattr("attnbench.show.console._quiet", False)  # a --quiet ends with the test that asks for it
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ATTNBENCH_LOCK", str(tmp_path / "lock"))
     monkeypatch.setenv("ATTNBENCH_DATA", str(tmp_path / ".data"))

@@ -23,7 +23,7 @@ from pyarrow import parquet
 from attnbench.commands.ab_output import open_lines
 from attnbench.compare.live import LiveVerdict
 from attnbench.live.revisions import Revisions
-from attnbench.results.calibrations import Replayed, save
+from attnbench.results.calibrations import save
 from attnbench.results.fingerprint import collect_hardware
 from attnbench.results.pairs import read_comparison, read_pairs
 from tests.program import SMALL, Cli
@@ -288,18 +288,7 @@ def test_verdicts_come_with_what_this_machine_is_known_to_do_to_them(cli: Cli) -
     asked = ("ab", "numpy/naive", "numpy/naive", *SMALL, "--budget", "1s")
     before = cli(*asked, "--junit", "before.xml")
     assert says(before.out, "false-alarm rate is not known", "attnbench calibrate")
-    replayed = Replayed(
-        trials=2000,
-        alarms=4,
-        low=0.0005,
-        high=0.0051,
-        spread=0.02,
-        margin=0.03,
-        cells=4,
-        power=0.95,
-        found={11: None, 20: 0.10},
-    )
-    known = synthetic.calibration(synthetic.self_comparison((0.01, -0.02) * 10), replayed=replayed, high=0.17)
+    known = synthetic.calibration(synthetic.self_comparison((0.01, -0.02) * 10), replayed=synthetic.REPLAYED, high=0.17)
     save(known.model_copy(update={"machine_id": collect_hardware().id}))
     after = cli(*asked, "--margin", "5%", "--junit", "after.xml", "--markdown", "after.md")
     for text in (after.out, Path("after.md").read_text(), Path("after.xml").read_text()):

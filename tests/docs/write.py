@@ -39,10 +39,11 @@ class Page:
 def architecture() -> None:
     """The figures of rooms."""
     from tests.packaging import rooms
+    from tests.packaging.circles import imports
 
     with tempfile.TemporaryDirectory() as folder:
         text = rooms.PAGE.read_text("utf-8")
-        for name, figure in rooms.figures(assemble(Path(folder))).items():
+        for name, figure in rooms.figures(imports(assemble(Path(folder)))).items():
             text = rooms.fill(text, name, figure)
     rooms.PAGE.write_text(text, "utf-8")
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.packaging.circles import Graph, imports, reached
+from tests.packaging.circles import Graph, reached
 from tests.repository import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "architecture.md"
@@ -23,9 +23,10 @@ VAGUE = ("found", "one", "own", "told", "asked", "here")
 MOST_MODULES, MOST_COMMANDS, MOST_LINES, LONGEST = 14, 28, 400, 60
 
 
-def rooms(graph: Graph, folders: set[str], within: str = "") -> Graph:
+def rooms(graph: Graph, within: str = "") -> Graph:
     """Whom each room imports, of the rooms directly below `within`, by names without what they begin with."""
     start = ".".join(filter(None, ["attnbench", within])) + "."
+    folders = {name.rpartition(".")[0] for name in graph}
 
     def room(name: str) -> str:
         rest = name.removeprefix(start).split(".")
@@ -37,12 +38,6 @@ def rooms(graph: Graph, folders: set[str], within: str = "") -> Graph:
         if name.startswith(start):
             drawn.setdefault(room(name), set()).update(room(other) for other in needed if other.startswith(start))
     return {name: needed - {name} for name, needed in drawn.items()}
-
-
-def of_package(folder: Path, within: str = "") -> Graph:
-    """The rooms of the package that lies in a folder."""
-    graph = imports(folder)
-    return rooms(graph, {name for name in graph if (folder / name.replace(".", "/")).is_dir()}, within)
 
 
 def knots(graph: Graph) -> list[str]:
@@ -68,10 +63,9 @@ def drawn(graph: Graph) -> str:
     return "\n".join(["```mermaid", "flowchart TD", *arrows, *alone, "```"])
 
 
-def figures(folder: Path) -> dict[str, str]:
-    """The figures of the page by the names of their markers."""
-    within = {f"rooms of {room}": drawn(of_package(folder, room)) for room in WITHIN}
-    return {"rooms": drawn(of_package(folder)), **within}
+def figures(graph: Graph) -> dict[str, str]:
+    """The figures of the page by the names of their markers, of the graph of all files (`circles.imports`)."""
+    return {"rooms": drawn(rooms(graph)), **{f"rooms of {room}": drawn(rooms(graph, room)) for room in WITHIN}}
 
 
 def fill(text: str, name: str, figure: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.packaging import rooms
+from tests.packaging.circles import Graph, imports
 from tests.packaging.rooms import LONGEST, MOST_COMMANDS, MOST_LINES, MOST_MODULES, WITHIN
 from tests.repository import REPOSITORY
 
@@ -21,22 +22,28 @@ def room(folder: Path, *names: str, told: str = "") -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def graph(assembled_once: Path) -> Graph:
+    """Who imports whom among all files of the package."""
+    return imports(assembled_once)
+
+
 @pytest.mark.parametrize("within", ["", *WITHIN, "agree.mutants", "commands", "exchange", "scoreboard"])
-def test_rooms_need_each_other_in_one_direction(within: str, assembled_once: Path) -> None:
-    assert rooms.knots(rooms.of_package(assembled_once, within)) == []
+def test_rooms_need_each_other_in_one_direction(within: str, graph: Graph) -> None:
+    assert rooms.knots(rooms.rooms(graph, within)) == []
 
 
 def test_a_knot_is_seen_though_no_file_needs_itself(tmp_path: Path) -> None:
     a, b = room(tmp_path / "attnbench" / "a", "x", "y"), room(tmp_path / "attnbench" / "b", "z")
     (a / "x.py").write_text("import attnbench.b.z\n", "utf-8")
-    assert rooms.knots(rooms.of_package(tmp_path)) == []
+    assert rooms.knots(rooms.rooms(imports(tmp_path))) == []
     (b / "z.py").write_text("def later():\n    from attnbench.a import y\n", "utf-8")
-    assert rooms.knots(rooms.of_package(tmp_path)) == ["a and b"]
+    assert rooms.knots(rooms.rooms(imports(tmp_path))) == ["a and b"]
 
 
-def test_the_page_shows_the_rooms_as_they_are(assembled_once: Path) -> None:
+def test_the_page_shows_the_rooms_as_they_are(graph: Graph) -> None:
     page = rooms.PAGE.read_text("utf-8")
-    for name, figure in rooms.figures(assembled_once).items():
+    for name, figure in rooms.figures(graph).items():
         assert rooms.fill(page, name, figure) == page, "write it again: python -m tests.docs.write architecture"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import AttentionSpec
-from attnbench.results.calibrations import Calibration, SelfComparison
+from attnbench.results.calibrations import Calibration, Replayed, SelfComparison
 from attnbench.results.schema import (
     CellResult,
     Fingerprint,
@@ -30,6 +30,20 @@ FRAMEWORKS = {
     "torch": {"torch": "2.13.0", "blas": "MKL 2024.2"},
     "jax": {"jax": "0.10.2", "jaxlib": "0.10.2"},
 }
+
+
+# What a replay of recorded noise may say of a rule.
+REPLAYED = Replayed(
+    trials=2000,
+    alarms=4,
+    low=0.0005,
+    high=0.0051,
+    spread=0.02,
+    margin=0.03,
+    cells=4,
+    power=0.95,
+    found={11: None, 20: 0.1},
+)
 
 
 def self_comparison(log_ratios: Sequence[float] = (0.01,), **changes: Any) -> SelfComparison:

@@ -8,20 +8,8 @@ from typing import Any
 import pytest
 
 from attnbench.errors import ResultsError
-from attnbench.results.calibrations import VARIABLE, Replayed, folder, for_machine, save
+from attnbench.results.calibrations import VARIABLE, folder, for_machine, save
 from tests.results import synthetic
-
-REPLAYED = Replayed(
-    trials=2000,
-    alarms=4,
-    low=0.0005,
-    high=0.0051,
-    spread=0.02,
-    margin=0.03,
-    cells=4,
-    power=0.95,
-    found={11: None, 20: 0.1},
-)
 
 
 @pytest.fixture
@@ -60,14 +48,14 @@ def test_looking_for_a_calibration_makes_no_folder(tmp_path: Path, monkeypatch: 
 
 def test_what_is_saved_is_read_again(data: Path) -> None:
     first, second = synthetic.self_comparison((0.01, -0.02), margin=0.03), synthetic.self_comparison(())
-    kept = synthetic.calibration(first, second, startup_s=0.5, live=2, replayed=REPLAYED)
+    kept = synthetic.calibration(first, second, startup_s=0.5, live=2, replayed=synthetic.REPLAYED)
     assert save(kept) == data / "calibration" / "m.json"
     assert for_machine("m") == kept
     assert kept.series == ((0.01, -0.02), ())
 
 
 def test_the_fields_of_a_file_stay(data: Path) -> None:
-    save(synthetic.calibration(synthetic.self_comparison(), replayed=REPLAYED))
+    save(synthetic.calibration(synthetic.self_comparison(), replayed=synthetic.REPLAYED))
     saved = json.loads((data / "calibration" / "m.json").read_text())
     about = ["machine_id", "made", "trials", "startup_s", "cell_s", "alarms", "low", "high", "replayed", "live", "runs"]
     assert list(saved) == ["format", "version", *about]
@@ -76,7 +64,7 @@ def test_the_fields_of_a_file_stay(data: Path) -> None:
 
 
 def test_a_description_has_no_log_ratios() -> None:
-    described = synthetic.calibration(synthetic.self_comparison((0.01, 0.02)), replayed=REPLAYED).describe()
+    described = synthetic.calibration(synthetic.self_comparison((0.01, 0.02)), replayed=synthetic.REPLAYED).describe()
     assert "trials" not in described
     assert (described["pairs"], described["cells"], described["machine_id"]) == (2, 1, "m")
     assert described["replayed"]["found"] == {11: None, 20: 0.1}
@@ -89,7 +77,7 @@ def test_a_description_has_no_log_ratios() -> None:
         ({"version": 2}, "another format or version"),
         ({"trials": None}, "trials: Input should be a valid tuple"),
         ({"trials": [{"started": ""}]}, "trials.0.impl: Field required and 4 more"),
-        ({"replayed": {**REPLAYED.model_dump(), "found": {"x": 0.1}}}, "replayed.found.x"),
+        ({"replayed": {**synthetic.REPLAYED.model_dump(), "found": {"x": 0.1}}}, "replayed.found.x"),
         ({"alarms": "many"}, "alarms: Input should be a valid integer"),
         ({"more": 1}, "more: Extra inputs are not permitted"),
     ],

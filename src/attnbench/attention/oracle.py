@@ -145,7 +145,7 @@ def _head(
         scores = SCORE[call.spec.score].forward(q, k, params) * scale
         capped = _cap(scores, call.spec.softcap)
         logits = np.where(allowed, capped + np.where(allowed, bias, 0.0), -np.inf)
-        row_max, weights, sink_weight, lse = _softmax(logits, allowed, _sink(call, h))
+        row_max, weights, sink_weight, lse = _softmax(logits, allowed, sink_of(call, h))
         keep = _keep(call, b, h, rows)
         output = _weighted_sum(weights * keep, v, allowed)
     return HeadReference(
@@ -225,7 +225,8 @@ def _cap(scores: Float[Array, "T S"], softcap: float | None) -> Float[Array, "T 
     return scores if softcap is None else softcap * np.tanh(scores / softcap)
 
 
-def _sink(call: Call, h: int) -> float:
+def sink_of(call: Call, h: int) -> float:
+    """The logit of a head's sink, −inf without one."""
     return -np.inf if call.sinks is None else float(call.sinks[h])
 
 

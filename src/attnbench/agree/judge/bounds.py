@@ -35,6 +35,7 @@ from attnbench.agree.judge.weight_bounds import (
     weight_ranges,
 )
 from attnbench.attention.arrays import Array
+from attnbench.attention.oracle import sink_of
 from attnbench.attention.precision import SMALLEST_NORMAL, SMALLEST_SUBNORMAL, UNIT_ROUNDOFF, Precision, wide
 
 if TYPE_CHECKING:
@@ -175,11 +176,6 @@ def sink_error(head: HeadReference, call: Call, h: int, units: Units) -> Array:
     if not np.isfinite(sink):  # −inf: there is none
         return np.zeros(head.row_max.shape)
     return np.asarray(units.softmax * (3 + units.exp_ulp + abs(sink) + np.abs(head.row_max - sink)))
-
-
-def sink_of(call: Call, h: int) -> float:
-    """The sink's logit of one head, −inf without one."""
-    return -np.inf if call.sinks is None else float(call.sinks[h])
 
 
 def every_key(head: HeadReference, call: Call, h: int, units: Units, rows: Array | slice = slice(None)) -> Keys:
