@@ -17,8 +17,8 @@ import pytest
 from pytest_benchmark.stats import Stats
 
 from attnbench.errors import ResultsError, UsageError
-from attnbench.exchange.writers.asv import commit_of
 from attnbench.exchange.writers.benchmark_stats import benchmark_stats, no_stats
+from attnbench.exchange.writers.commits import commit_of
 from attnbench.exchange.writers.export import FORMATS, export
 from attnbench.exchange.writers.github import LIMIT, summary, workflow_commands
 from attnbench.exchange.writers.saved import read_saved
@@ -296,9 +296,9 @@ def test_an_unfinished_run_can_be_exported(tmp_path: Path) -> None:
         (
             "pytest_benchmark",
             {},
-            "there are pytest-benchmark, asv, github, junit, csv; did you mean 'pytest-benchmark'",
+            "hyperfine, github, github-action-benchmark, junit, csv; did you mean 'pytest-benchmark'",
         ),
-        ("csv", {"commit": FIRST}, "--commit belongs to --to asv"),
+        ("csv", {"commit": FIRST}, "--commit belongs to --to asv and --to github-action-benchmark, not to --to csv"),
         ("csv", {"out": Path()}, "is a folder; --to csv writes a file"),
     ],
 )

@@ -184,7 +184,7 @@ BROKEN = [
     (lambda d: d.update(datetime="yesterday"), "Invalid isoformat"),
     (
         lambda d: d.pop("machine_info"),
-        "no tool that import knows; it reads that of pytest-benchmark, pyperf, asv",
+        "no tool that import knows; it reads what pytest-benchmark, pyperf, asv",
     ),
     (_twice, "two benchmarks of the same name"),
     (_newer, "pip install -U attnbench"),
@@ -209,7 +209,7 @@ def test_what_is_no_file_of_another_tool(tmp_path: Path, text: str | None, messa
         (tmp_path / "x.json").write_text(text)
     with pytest.raises(ResultsError, match=message):
         import_file(tmp_path / "x.json", tmp_path / "results")
-    with pytest.raises(ResultsError, match="cannot be read"):
+    with pytest.raises(ResultsError, match="is a folder, but of no tool that import knows"):
         import_file(tmp_path, tmp_path / "results")
 
 

@@ -151,8 +151,26 @@ ExportOut = Annotated[
 ]
 Reports = Annotated[Path | None, typer.Option("--report", help="Where reports go; reports beside --out.")]
 Page = Annotated[Path, typer.Option("--page", help="The page whose tables are filled in, if it is there.")]
-Format = Annotated[str, typer.Option("--to", metavar="FORMAT", help="pytest-benchmark, asv, github, junit or csv.")]
-Commit = Annotated[str | None, typer.Option("--commit", help="For asv: the commit that was measured.")]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        metavar="FORMAT",
+        help="pytest-benchmark, asv, hyperfine, github, github-action-benchmark, junit or csv.",
+    ),
+]
+Commit = Annotated[
+    str | None,
+    typer.Option("--commit", help="For asv and github-action-benchmark: the commit that was measured."),
+]
+ImportCommit = Annotated[
+    str | None,
+    typer.Option("--commit", help="For a data.js: which of its commits; the newest without it."),
+]
+ImportMachine = Annotated[
+    str | None,
+    typer.Option("--machine", metavar="NAME", help="The machine that measured, where the file does not say it."),
+]
 RowsJunit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="The rows as JUnit XML besides.")]
 VerdictsJunit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="The verdicts as JUnit XML.")]
 VerdictsMarkdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="The verdicts as Markdown.")]

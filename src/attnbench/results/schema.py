@@ -207,6 +207,11 @@ class Hardware(Record):
     gpus: tuple[Gpu, ...] = ()
 
     @property
+    def is_known(self) -> bool:
+        """Whether anything names this machine: a processor, or an accelerator; of an imported run neither may."""
+        return self.cpu_model is not None or bool(self.gpus)
+
+    @property
     def id(self) -> str:
         """A stable name of this hardware; memory counts in whole GiB, since kernels reserve some of it."""
         data = self.model_dump(mode="json", exclude={"memory_bytes": True, "gpus": {"__all__": {"driver"}}})

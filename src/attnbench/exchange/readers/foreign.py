@@ -28,7 +28,8 @@ class Benchmark:
 
     ``seconds`` are its rounds per call, in the order in which they were measured; ``calls`` those of one round, or of
     each; ``replicates`` the process of each round, ``warmups`` whether it was one, ``cpu_s`` its CPU time. Without
-    rounds, ``summary`` has n_samples, n_bursts and time_median_s. ``metrics`` are its numbers where it is no time.
+    rounds, ``summary`` has n_samples, n_bursts and time_median_s. ``metrics`` are its other numbers; where there is
+    neither, it is no time, and observed. ``device`` is where it ran.
     ``row`` is the row of ours that the file carries, where attnbench wrote it. ``failure`` is (status, reason).
     """
 
@@ -42,6 +43,7 @@ class Benchmark:
     warmups: Sequence[bool] = ()
     cpu_s: Sequence[float] = ()
     threads: int = 1
+    device: str = "cpu"
     metrics: Mapping[str, float] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     row: Mapping[str, Any] | None = None
@@ -50,7 +52,10 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Foreign:
-    """A file of another tool, understood. ``rows`` are rows of ours that no benchmark stands for."""
+    """A file of another tool, understood. ``rows`` are rows of ours that no benchmark stands for.
+
+    ``unknown`` is what such files do not say, ``warnings`` what is odd in this one: what was left out, and why.
+    """
 
     tool: str
     version: str | None
@@ -60,6 +65,7 @@ class Foreign:
     rows: Sequence[Mapping[str, Any]] = ()
     run: Mapping[str, Any] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def write_run(foreign: Foreign, file: Path, out: Path) -> Path:
@@ -75,7 +81,7 @@ def write_run(foreign: Foreign, file: Path, out: Path) -> Path:
         raise ResultsError(msg) from error
     _refuse_twins(rows, file)
     with RunWriter.create(out, info) as writer:
-        writer.event("start", imported=file.name)
+        writer.event("start", imported=file.absolute().name)
         for row, samples in read:
             if samples:
                 writer.samples(samples)
@@ -107,7 +113,9 @@ def _info(foreign: Foreign, file: Path, run_id: str, rows: Sequence[CellResult])
             "devices": tuple(dict.fromkeys(row.device for row in rows)) or ("cpu",),
             "threads": tuple(dict.fromkeys(row.threads for row in rows)) or (1,),
             "fingerprint": foreign.fingerprint,
-            "imported": Imported(tool=foreign.tool, version=foreign.version, file=file.name, unknown=foreign.unknown),
+            "imported": Imported(
+                tool=foreign.tool, version=foreign.version, file=file.absolute().name, unknown=foreign.unknown
+            ),
         }
     )
 
@@ -124,7 +132,9 @@ def _measured(foreign: Foreign, benchmark: Benchmark, run_id: str) -> tuple[Cell
         row = {"status": status, "reason": reason} | row
         return _restored(row, foreign.tool, run_id), []
     if benchmark.metrics:
-        return _restored({"status": "ok"} | row | {"metrics": dict(benchmark.metrics)}, foreign.tool, run_id), []
+        row = row | {"metrics": dict(benchmark.metrics)}
+    if row.get("kind") == "observed":
+        return _restored({"status": "ok"} | row, foreign.tool, run_id), []
     samples = _samples(benchmark, row, run_id)
     timed = {"status": "ok"} | row | (summarise(samples) if samples else dict(benchmark.summary))
     return _restored(timed, foreign.tool, run_id), samples
@@ -157,6 +167,7 @@ def _samples(benchmark: Benchmark, row: Mapping[str, Any], run_id: str) -> list[
 def _named(foreign: Foreign, benchmark: Benchmark) -> dict[str, Any]:
     """The row of somebody else's benchmark: its group is the block, its name the variant, its parameters the axes."""
     group = benchmark.group or "no group"
+    timed = bool(benchmark.seconds) or bool(benchmark.summary)
     case_id = stable_id([foreign.tool, group, benchmark.fullname])
     return {
         "suite": foreign.tool,
@@ -164,7 +175,8 @@ def _named(foreign: Foreign, benchmark: Benchmark) -> dict[str, Any]:
         "case_id": case_id,
         "block_id": stable_id([foreign.tool, group]),
         "case_label": group,
-        "kind": "observed" if benchmark.metrics else "timed",
+        "kind": "observed" if benchmark.metrics and not timed else "timed",
+        "device": benchmark.device,
         "threads": benchmark.threads,
         "impl": f"{foreign.tool}/{benchmark.name}",
         "backend": foreign.tool,

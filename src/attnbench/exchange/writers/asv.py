@@ -13,8 +13,6 @@ import itertools
 import json
 import math
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.errors import ResultsError, UsageError
+from attnbench.errors import ResultsError
+from attnbench.exchange.writers.commits import commit_of
 from attnbench.exchange.writers.saved import Rounds, Saved, setting
 from attnbench.results.journal import fail_writing
 from attnbench.results.schema import FAILURES, CellResult, RunInfo
@@ -36,7 +35,6 @@ STATS = ("ci_99_a", "ci_99_b", "q_25", "q_75", "number", "repeat")
 COLUMNS = ("result", "params", "version", "started_at", "duration", *(f"stats_{name}" for name in STATS), "samples")
 PARAMETERS = ("case", "implementation", "setting")
 CONFIDENCE = 0.99
-GIT_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -47,14 +45,6 @@ class Metric:
     kind: str
     unit: str
     value: Callable[[CellResult], float | None]
-
-
-@dataclass(frozen=True)
-class Commit:
-    """The commit that a run is filed under, and its time in milliseconds since 1970."""
-
-    id: str
-    date_ms: int
 
 
 def write_asv(saved: Saved, out: Path, commit: str | None = None) -> Path:
@@ -113,30 +103,6 @@ def _read(path: Path) -> dict[str, Any]:
             return data
     msg = f"{path} is no file of asv's results version {RESULTS_VERSION} and is left untouched; "
     raise ResultsError(msg + "name another folder: -o DIR")
-
-
-def commit_of(info: RunInfo, given: str | None) -> Commit:
-    """The commit by which asv files the run, in full and with its own time where the repository here knows it."""
-    name = given or (info.fingerprint.git or "").rstrip("+")
-    if not re.fullmatch(r"[0-9a-f]{7,40}", name):
-        what = f"--commit {name!r} is no commit" if given else "this run was not measured in a git checkout"
-        msg = f"asv files results by commit, and {what}; name it by 7 to 40 hexadecimal digits: --commit HASH"
-        raise UsageError(msg)
-    started_ms = int(datetime.fromisoformat(info.started).timestamp() * 1000)
-    answer = _git("show", "-s", "--format=%H %ct", f"{name}^{{commit}}").split()
-    if len(answer) != 2:  # noqa: PLR2004  (hash and time)
-        return Commit(name, started_ms)
-    return Commit(answer[0], int(answer[1]) * 1000)
-
-
-def _git(*arguments: str) -> str:
-    program = shutil.which("git")
-    if program is None:
-        return ""
-    with suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=GIT_PATIENCE_S, check=True)
-        return done.stdout.strip()
-    return ""
 
 
 def machine_of(info: RunInfo) -> dict[str, Any]:

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnbench.errors import UsageError, suggest
-from attnbench.exchange.writers import asv, github, junit
+from attnbench.exchange.writers import asv, github, github_action, junit
+from attnbench.exchange.writers import hyperfine as to_hyperfine
 from attnbench.exchange.writers import pytest_benchmark as to_pytest_benchmark
 from attnbench.exchange.writers.saved import Saved, read_saved
 from attnbench.results.dataset import load
 from attnbench.results.store import write_whole
 
-FORMATS = ("pytest-benchmark", "asv", "github", "junit", "csv")
+DATA_JS = "github-action-benchmark"
+FORMATS = ("pytest-benchmark", "asv", "hyperfine", "github", DATA_JS, "junit", "csv")
+BY_COMMIT = ("asv", DATA_JS)
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,17 @@ def export(run: str | Path, to: str, out: Path | None = None, commit: str | None
     """Write ``run`` in the format ``to``. Raises ``UsageError`` or ``ResultsError``; then nothing was written.
 
     ``out`` is a file, for asv the results folder; without it the text is returned. A file that is there is replaced,
-    but a GitHub summary is appended, since one file collects those of a whole step.
+    but a GitHub summary is appended, since one file collects those of a whole step, and to a ``data.js`` the run is
+    added, since the page shows all that it holds.
     """
     _check(to, out, commit)
     saved = read_saved(run)
     if to == "asv":
         return Exported(to, saved, file=asv.write_asv(saved, out or Path(), commit))
-    text = _WRITERS[to](saved)
+    if to == DATA_JS and (out is None or out.suffix != ".json"):
+        text = github_action.to_data(saved, out, commit)
+    else:
+        text = _WRITERS[to](saved)
     commands = tuple(github.workflow_commands(saved)) if to == "github" else ()
     if out is None:
         return Exported(to, saved, text, None, commands)
@@ -53,8 +60,8 @@ def _check(to: str, out: Path | None, commit: str | None) -> None:
     if to == "asv" and out is None:
         msg = "asv's results are a folder; name it: attnbench export RUN --to asv -o DIR"
         raise UsageError(msg)
-    if commit is not None and to != "asv":
-        msg = f"--commit belongs to --to asv, not to --to {to}"
+    if commit is not None and to not in BY_COMMIT:
+        msg = f"--commit belongs to --to {' and --to '.join(BY_COMMIT)}, not to --to {to}"
         raise UsageError(msg)
     if out is not None and to != "asv" and out.is_dir():
         msg = f"-o {out} is a folder; --to {to} writes a file"
@@ -72,7 +79,9 @@ def _csv(saved: Saved) -> str:
 
 _WRITERS: Mapping[str, Callable[[Saved], str]] = {
     "pytest-benchmark": to_pytest_benchmark.to_json,
+    "hyperfine": to_hyperfine.to_hyperfine,
     "github": github.summary,
+    DATA_JS: github_action.to_list,
     "junit": junit.to_junit,
     "csv": _csv,
 }

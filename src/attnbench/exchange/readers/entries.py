@@ -1,0 +1,113 @@
+"""Entries of a file, one by one: an odd one is a row with its reason, or a warning that names it, and the rest is read.
+
+For formats whose entries stand alone. A file of which nothing can be read is still refused as a whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Any
+
+from attnbench.exchange.readers.foreign import Benchmark
+
+UNREADABLE = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError)
+
+
+@dataclass
+class Entries:
+    """The benchmarks of a file as they are read, and what had to be said of some of them."""
+
+    benchmarks: list[Benchmark] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, name: str, read: Callable[..., Benchmark], *given: Any) -> None:
+        """Read one entry by ``read(*given)``; where that fails it is a row with the reason."""
+        try:
+            self.benchmarks.append(read(*given))
+        except UNREADABLE as error:
+            reason = f"its entry cannot be read: {_said(error)}"
+            self.benchmarks.append(Benchmark(name, name, failure=("not-run", reason)))
+
+    def warn(self, text: str) -> None:
+        """Something to know of the file, said once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def times(self, name: str, values: Iterable[Any], unit: float = 1.0) -> list[float]:
+        """Values as seconds; those that cannot be a time are left out and counted in a warning."""
+        return [seconds for seconds in self.kept_times(name, values, unit) if seconds is not None]
+
+    def kept_times(self, name: str, values: Iterable[Any], unit: float = 1.0) -> list[float | None]:
+        """``times`` with ``None`` in the places of those that were left out."""
+        listed = list(values)
+        seconds = [time_of(value, unit) for value in listed]
+        left_out = [value for value, second in zip(listed, seconds, strict=True) if second is None]
+        if left_out:
+            shown = ", ".join(str(value) for value in left_out[:3]) + (" …" if len(left_out) > 3 else "")  # noqa: PLR2004
+            what = "1 value is" if len(left_out) == 1 else f"{len(left_out)} values are"
+            self.warn(f"{name}: {what} no time and left out of {len(listed)}: {shown}")
+        return seconds
+
+    def unlike_names(self) -> list[Benchmark]:
+        """The benchmarks, where two of one name are told apart by their place, with a warning."""
+        seen: dict[tuple[str | None, str], int] = {}
+        named = []
+        for benchmark in self.benchmarks:
+            key = (benchmark.group, benchmark.fullname)
+            seen[key] = seen.get(key, 0) + 1
+            if seen[key] > 1:
+                place = f" (#{seen[key]})"
+                self.warn(f"{benchmark.name}: several entries have this name; they are told apart by their order")
+                benchmark = replace(  # noqa: PLW2901  (the one that goes on the list)
+                    benchmark, name=benchmark.name + place, fullname=benchmark.fullname + place
+                )
+            named.append(benchmark)
+        return named
+
+
+def _said(error: BaseException) -> str:
+    return f"it has no {error}" if isinstance(error, KeyError) else (str(error) or type(error).__name__).splitlines()[0]
+
+
+def time_of(value: Any, unit: float = 1.0) -> float | None:
+    """A value as seconds; ``None`` where it cannot be a time."""
+    try:
+        seconds = float(value) * unit
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) and seconds > 0 and not isinstance(value, bool) else None
+
+
+def number_of(value: Any) -> float | None:
+    """A value as a finite number, where it is one."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) and not isinstance(value, bool) else None
+
+
+def level(text: Any) -> Any:
+    """The level of an axis that stands in a name: a number where it is one, else the text."""
+    if not isinstance(text, str):
+        return text if isinstance(text, (int, float)) else str(text)
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        return value if math.isfinite(value) and "_" not in text else text
+    return text
+
+
+def single(seconds: float, count: int = 1) -> dict[str, Any]:
+    """What is known of a benchmark of which only one time was kept, that of ``count`` rounds."""
+    return {"n_samples": max(count, 1), "n_bursts": max(count, 1), "time_median_s": seconds}
+
+
+def medians(columns: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The median of each of several numbers by their names."""
+    return {name: float(median(values)) for name, values in columns.items() if values}
