@@ -88,12 +88,8 @@ def unlike(base: RunInfo, head: RunInfo, backend: str) -> str | None:
 
 def unlike_machine(base: RunInfo, head: RunInfo) -> str | None:
     """What makes the machines of two runs unlike, whatever the backend; ``None`` if nothing does."""
-    nowhere = [(side, info) for side, info in (("BASE", base), ("HEAD", head)) if _is_nowhere(info)]
-    if nowhere:
-        sides = " and of ".join(side for side, _ in nowhere)
-        first = nowhere[0][1].imported
-        again = f"attnbench import {first.file if first else 'FILE'} --machine NAME"
-        return f"the machine of {sides} is not known, since no imported file names it; say which it was: {again}"
+    if (reason := unnamed_machine(base, head)) is not None:
+        return reason
     for field, name in MACHINE_FIELDS.items():
         in_base, in_head = getattr(base.fingerprint, field), getattr(head.fingerprint, field)
         if in_base != in_head:
@@ -101,9 +97,18 @@ def unlike_machine(base: RunInfo, head: RunInfo) -> str | None:
     return None
 
 
-def _is_nowhere(info: RunInfo) -> bool:
-    """Whether a run was imported from a file that names no machine: two such are not taken for one."""
-    return info.imported is not None and not info.fingerprint.hardware.is_known
+def unnamed_machine(base: RunInfo, head: RunInfo) -> str | None:
+    """Which sides were imported from a file that names no machine: two such are not taken for one."""
+    unnamed = {
+        side: info.imported.file
+        for side, info in (("BASE", base), ("HEAD", head))
+        if info.imported is not None and not info.fingerprint.hardware.is_known
+    }
+    if not unnamed:
+        return None
+    again = f"attnbench import {next(iter(unnamed.values()))} --machine NAME"
+    sides = " and of ".join(unnamed)
+    return f"the machine of {sides} is not known, since the imported file does not name it; say which it was: {again}"
 
 
 def _unlike_entry(name: str, left: dict[str, Any] | None, right: dict[str, Any] | None) -> str | None:

@@ -21,6 +21,7 @@ from attnbench.compare.runs import (
     matched,
     other_threads,
     unlike,
+    unnamed_machine,
 )
 from attnbench.compare.statistics import MIN_BURSTS, Ratio, equivalent, ratio_interval, replicate_spread
 from attnbench.errors import (
@@ -158,6 +159,8 @@ class _Judge:
     def _unlike(self, left: dict[str, Any], right: dict[str, Any]) -> str | None:
         if left["kind"] != "timed" or right["kind"] != "timed":
             return "an observed cell has no times to compare"
+        if (reason := unnamed_machine(self.base.info, self.head.info)) is not None:
+            return reason
         for field in ("machine_id", "spec_version", "cache"):
             in_base, in_head = left[field], right[field]
             if in_base != in_head and not (_missing(in_base) and _missing(in_head)):

@@ -27,6 +27,7 @@ SECONDS = {
     "min": 60.0,
     "minutes": 60.0,
 }
+SHORT = len("ms")
 CALLS = ("iter", "iters", "iteration", "iterations", "op", "ops", "call", "calls", "run", "runs")
 
 
@@ -45,8 +46,8 @@ class Unit:
 def unit_of(text: str) -> Unit | None:
     """The unit of time that a text names, such as ``ns/iter``, ``ms`` or ``ops/sec``; ``None`` where it is no time."""
     above, _, below = re.sub(r"\s+", "", text).partition("/")
-    # Large letters count in few units: Ms would be megaseconds, MS is how some write milliseconds.
-    numerator = SECONDS.get(above) or (SECONDS.get(above.lower()) if above.isupper() or above.istitle() else None)
+    # Large letters count in the short ones: Ms would be megaseconds; MS is how some write milliseconds.
+    numerator = SECONDS.get(above) or (SECONDS.get(above.lower()) if above.isupper() or len(above) > SHORT else None)
     if numerator is not None and (not below or below.lower() in CALLS):
         return Unit(numerator)
     denominator = SECONDS.get(below) or SECONDS.get(below.lower())

@@ -105,11 +105,10 @@ class _Reading:
         values = _pairs(rest)
         if values is None:
             return False
-        if values:
-            # Each binary prints its package first; where none is printed, its system.
-            headers = self.seen.settings.get("pkg") or self.seen.settings.get("goos") or []
-            process = max(headers.count(headers[-1]) - 1, 0) if headers else 0
-            self.seen.results.append(Result(self.package, name, int(iterations), values, process))
+        # Each binary prints its package first; where none is printed, its system.
+        headers = self.seen.settings.get("pkg") or self.seen.settings.get("goos") or []
+        process = max(headers.count(headers[-1]) - 1, 0) if headers else 0
+        self.seen.results.append(Result(self.package, name, int(iterations), values, process))
         return True
 
     def _begins(self, name: str, rest: str) -> None:
@@ -117,7 +116,7 @@ class _Reading:
         self.began[self.package, name] = None
         self.log = []
         numbers = rest.split()
-        if len(numbers) > 1 and numbers[0].isdigit() and number_of(numbers[1]) is not None:
+        if len(numbers) > 1 and numbers[0].isdigit():
             self.seen.warnings.append(f"{name}: its line cannot be read and is left out: {' '.join(numbers)[:60]}")
         if rest.startswith(DIED):
             self._dies(rest)
@@ -170,7 +169,7 @@ def _pairs(rest: str) -> dict[str, float] | None:
     for value, unit in zip(words[::2], words[1::2], strict=True):
         number = number_of(value)
         if number is None:
-            return {} if value.lower().lstrip("+-") in ("nan", "inf") else None
+            return None
         values[unit] = number
     return values
 

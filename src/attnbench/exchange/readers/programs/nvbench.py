@@ -53,7 +53,8 @@ def read(data: Mapping[str, Any], file: Path) -> Foreign:
     """The file, understood. Raises ``ResultsError`` that names what is wrong with it."""
     entries = Entries()
     devices = [device for device in data.get("devices") or [] if isinstance(device, Mapping)]
-    used = {state.get("device") for bench in data["benchmarks"] for state in bench.get("states") or ()}
+    states = [state for bench in data["benchmarks"] for state in bench.get("states") or ()]
+    used = {state.get("device") for state in states if isinstance(state, Mapping)}
     several = len(used - {None}) > 1
     for bench in data["benchmarks"]:
         for place, state in enumerate(bench.get("states") or (), 1):
