@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +33,78 @@ IMPORTERS: Mapping[str, Importer] = {
     reader.TOOL: Importer(reader.TOOL, reader.recognises, reader.read) for reader in FORMATS
 }
 GZIP = b"\x1f\x8b"  # pyperf writes FILE.json.gz, too
+SHOWN = 40
 
 
-def import_file(file: Path, out: Path) -> Path:
-    """Import a file into a new run folder below ``out``. Raises ``ResultsError``; then nothing was written."""
+def import_file(file: Path, out: Path, warn: Callable[[str], object] = lambda _: None) -> Path:
+    """Import a file into a new run folder below ``out``. Raises ``ResultsError``; then nothing was written.
+
+    ``warn`` gets what is odd in the file and was left out, or was taken for what.
+    """
+    warnings: list[str] = []
+    data = _document(file, _content(file), warnings)
+    for importer in IMPORTERS.values():
+        if importer.recognises(data):
+            foreign = importer.read(data, file)
+            return write_run(replace(foreign, warnings=(*warnings, *foreign.warnings)), file, out, warn)
+    msg = f"{file} is JSON, but of no tool that import knows; it reads that of {', '.join(IMPORTERS)}"
+    raise ResultsError(msg)
+
+
+def _content(file: Path) -> bytes:
     try:
         content = file.read_bytes()
-        data = json.loads(gzip.decompress(content) if content.startswith(GZIP) else content)
+        return gzip.decompress(content) if content.startswith(GZIP) else content
     except FileNotFoundError as error:
         msg = f"there is no file {file}"
+        raise ResultsError(msg) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        msg = f"{file} is not JSON, or a damaged file: its compressed content ends early or is garbled"
         raise ResultsError(msg) from error
     except OSError as error:
         msg = f"{file} cannot be read ({error.strerror}); import takes the JSON file of another tool"
         raise ResultsError(msg) from error
-    except (ValueError, EOFError) as error:
-        msg = f"{file} is not JSON, or a damaged file; import reads the JSON of {', '.join(IMPORTERS)}"
+
+
+def _document(file: Path, content: bytes, warnings: list[str]) -> Any:
+    """The JSON document in a file; lines before it, as of output that was redirected, are passed over and warned of."""
+    try:
+        text = content.decode(json.detect_encoding(content))
+        return json.loads(text)
+    except UnicodeDecodeError as error:
+        msg = f"{file} is not JSON, or a damaged file: it is no text; import reads the JSON of {', '.join(IMPORTERS)}"
         raise ResultsError(msg) from error
-    for importer in IMPORTERS.values():
-        if importer.recognises(data):
-            return write_run(importer.read(data, file), file, out)
-    msg = f"{file} is JSON, but of no tool that import knows; it reads that of {', '.join(IMPORTERS)}"
-    raise ResultsError(msg)
+    except ValueError as error:
+        refused = error
+    before = re.match(r"(?:[^{\[\s].*\n|[^\S\n]*\n)+(?=\{)", text)
+    if before:
+        try:
+            data = json.loads(text[before.end() :])
+        except ValueError as error:
+            refused = error
+            text = text[before.end() :]
+        else:
+            count = before.group().count("\n")
+            warnings.append(f"the first {count} lines of {file} are no JSON and were passed over: {_shown(text)}")
+            return data
+    msg = f"{file} is not JSON, or a damaged file: {_broken(text, refused)}"
+    raise ResultsError(f"{msg}; import reads the JSON of {', '.join(IMPORTERS)}") from refused
+
+
+def _broken(text: str, error: ValueError) -> str:
+    """What is wrong with a document, for somebody who has to find the place."""
+    if not text.strip():
+        return "it is empty"
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    place = f"line {error.lineno}, column {error.colno}"
+    if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
+        return f"it is cut short, as by a crash while it was written: it ends at {place} before its JSON is closed"
+    if re.search(r",\s*$", text[: error.pos]) or "trailing comma" in error.msg:
+        return f"there is a comma too many before {place}"
+    return f"{error.msg} at {place}, where it has {_shown(text[error.pos :])}"
+
+
+def _shown(text: str) -> str:
+    line = text.strip().split("\n", 1)[0]
+    return repr(line[:SHOWN] + ("…" if len(line) > SHOWN else ""))
