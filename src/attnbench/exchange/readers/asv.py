@@ -41,6 +41,7 @@ NO_SAMPLES = "single samples (keep them with asv run --record-samples)"
 FAILED = ("crashed", "asv has it as failed; the file keeps no reason")
 ABSENT = ("unsupported", "asv has it as n/a: its setup skipped it, or it was not selected")
 MILLISECOND = 1e-3
+KIB = 1024
 # What a name begins with, of a function as of a class, and what asv then measures: its type and its unit.
 PREFIXES = (
     ("timeraw", "time", "seconds"),
@@ -55,7 +56,7 @@ Described = Mapping[str, Any]
 
 def recognises(data: Any) -> bool:
     """Whether a JSON document is a results file of asv's."""
-    return isinstance(data, Mapping) and {"commit_hash", "env_name", "results"} <= set(data)
+    return isinstance(data, Mapping) and {"commit_hash", "params", "results"} <= set(data)
 
 
 def read(data: Mapping[str, Any], file: Path) -> Foreign:
@@ -175,9 +176,10 @@ def _parameters(name: str, params: Sequence[Any], described: Described, warnings
     names = described.get("param_names") or []
     if _fits(names, len(params)):
         return [str(parameter) for parameter in names]
-    numbered = [f"param{number}" for number in range(1, len(params) + 1)]
-    if names:
-        warnings.append(f"{name} has {len(params)} parameters, in {BENCHMARKS} {len(names)}: called {numbered} here")
+    numbered = [f"param{place}" for place in range(1, len(params) + 1)]
+    if names and numbered:  # of a benchmark that failed as a whole asv may keep none
+        called = ", ".join(numbered)
+        warnings.append(f"{name} has {len(params)} parameters, in {BENCHMARKS} {len(names)}: they are called {called}")
     return numbered
 
 
@@ -230,15 +232,20 @@ def _fingerprint(data: Mapping[str, Any], warnings: list[str]) -> Fingerprint:
             architecture=str(machine.get("arch") or "unknown"),
             cpu_model=processor(machine.get("cpu"), name, "machine"),
             logical_cores=whole(machine.get("num_cpu")),
-            memory_bytes=whole(machine.get("ram")),
+            memory_bytes=_memory(whole(machine.get("ram"))),
         ),
         # asv's own name of the machine is what tells two of a kind apart.
         kernel=f"{machine.get('os') or 'unknown'}, machine {name}",
         python=f"Python {data.get('python') or 'unknown'}",
         packages={str(key): str(value) for key, value in packages.items()},
-        frameworks={TOOL: {"environment": str(data["env_name"])}},
+        frameworks={TOOL: {"environment": str(data.get("env_name") or "unknown")}},
         git=str(data["commit_hash"])[:12],
     )
+
+
+def _memory(ram: int | None) -> int | None:
+    """The memory in bytes. On Linux, asv before 0.6 wrote KiB; no machine that runs it has less than a GiB."""
+    return None if ram is None or ram < 0 else ram * KIB if ram < KIB**3 else ram
 
 
 def _started(data: Mapping[str, Any], columns: Sequence[str]) -> str:

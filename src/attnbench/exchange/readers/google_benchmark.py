@@ -25,6 +25,7 @@ from attnbench.exchange.readers.values import (
     damaged,
     instant,
     mapping,
+    mapping_or_empty,
     no_benchmark,
     number,
     processor,
@@ -57,7 +58,8 @@ FIELDS = (
     "max_bytes_used",
 )
 PEAK = {"source": "google-benchmark's memory manager: the heap of all the benchmark does, its preparation with it"}
-NOT_SET = 2**63 - 1  # of a memory manager that does not know a number
+MEMORY = ("allocs_per_iter", "total_allocated_bytes", "net_heap_growth")
+NOT_SET = 2**60  # more than there is: what stands in numbers of memory that nobody set
 ONLY_AGGREGATES = "single repetitions (only aggregates were kept; leave --benchmark_report_aggregates_only out)"
 ONCE = "variation (one repetition; measure with --benchmark_repetitions=10)"
 Run = Mapping[str, Any]
@@ -65,15 +67,19 @@ Run = Mapping[str, Any]
 
 def recognises(data: Any) -> bool:
     """Whether a JSON document is one of google-benchmark's."""
-    if not isinstance(data, Mapping) or not {"context", "benchmarks"} <= set(data):
+    if not isinstance(data, Mapping) or not isinstance(data.get("benchmarks"), list):
         return False
-    context = data["context"]
-    return isinstance(context, Mapping) and bool({"num_cpus", "mhz_per_cpu", "library_build_type"} & set(context))
+    context = data.get("context")
+    if isinstance(context, Mapping) and {"num_cpus", "mhz_per_cpu", "library_build_type"} & set(context):
+        return True
+    runs = [run for run in data["benchmarks"] if isinstance(run, Mapping)]  # some keep the benchmarks and no context
+    return any({"name", "real_time", "cpu_time"} <= set(run) or {"name", "run_type"} <= set(run) for run in runs)
 
 
 def read(data: Mapping[str, Any], file: Path) -> Foreign:
     """The file, understood. Raises ``ResultsError`` that names what is wrong with it."""
-    context, warnings = data["context"], list[str]()
+    warnings: list[str] = []
+    context = mapping_or_empty(data.get("context"), "context", warnings)
     try:
         grouped = _grouped(data["benchmarks"], warnings)
         benchmarks = [known for (name, _), runs in grouped.items() if (known := _benchmark(name, runs, warnings))]
@@ -197,7 +203,13 @@ def _beside(rounds: Sequence[Run]) -> dict[str, Any]:
     """What a benchmark counted beside its time: the medians over its repetitions, and the peak of its memory."""
     names = dict.fromkeys(name for run in rounds for name in run if name not in FIELDS)
     counted = {name: _median(run.get(name) for run in rounds) for name in names}
-    columns: dict[str, Any] = {"metrics": {name: value for name, value in counted.items() if value is not None}}
+    columns: dict[str, Any] = {
+        "metrics": {
+            name: value
+            for name, value in counted.items()
+            if value is not None and not (name in MEMORY and abs(value) >= NOT_SET)
+        }
+    }
     peak = _median(run.get("max_bytes_used") for run in rounds)
     # A memory manager that does not follow the peak leaves it at 0.
     return columns | ({"peak_bytes": round(peak), "memory": PEAK} if peak and peak > 0 else {})
@@ -205,7 +217,7 @@ def _beside(rounds: Sequence[Run]) -> dict[str, Any]:
 
 def _median(values: Iterable[Any]) -> float | None:
     numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
-    finite = [float(value) for value in numbers if math.isfinite(value) and abs(value) < NOT_SET]
+    finite = [float(value) for value in numbers if math.isfinite(value)]
     return median(finite) if finite else None
 
 
@@ -220,7 +232,7 @@ def _aggregated(runs: Sequence[Run]) -> dict[str, Any] | None:
             count = max(whole(run.get("repetitions") or run.get("iterations")) or 1, 1)
             summary = {"n_samples": count, "n_bursts": count, "time_median_s": seconds.seconds[0]}
             return {"summary": summary, "beside": _beside([run])}
-    kinds = ", ".join(str(run.get("aggregate_name")) for run in runs)
+    kinds = ", ".join(str(run.get("aggregate_name") or "an aggregate without a name") for run in runs)
     return (
         {"failure": ("not-run", f"the file has neither repetitions nor a median of it, only: {kinds}")}
         if runs

@@ -100,7 +100,8 @@ def _broken(text: str, error: ValueError) -> str:
     place = f"line {error.lineno}, column {error.colno}"
     if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
         return f"it is cut short, as by a crash while it was written: it ends at {place} before its JSON is closed"
-    if re.search(r",\s*$", text[: error.pos]) or "trailing comma" in error.msg:
+    after_comma = re.search(r",\s*$", text[: error.pos]) and re.match(r"\s*[}\]]", text[error.pos :])
+    if after_comma or "trailing comma" in error.msg:
         return f"there is a comma too many before {place}"
     return f"{error.msg} at {place}, where it has {_shown(text[error.pos :])}"
 

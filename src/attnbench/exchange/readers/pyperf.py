@@ -54,8 +54,10 @@ def read(data: Mapping[str, Any], file: Path) -> Foreign:
     shared = mapping_or_empty(data.get("metadata"), "the metadata of all benchmarks", warnings)
     benchmarks = read_each(
         enumerate(data["benchmarks"], 1),
-        lambda each: _benchmark(each[1], _name(*each, shared), shared, warnings, together=version != FORMATS[-1]),
-        lambda each: (_name(*each, shared),) * 2 if isinstance(each[1], Mapping) else None,
+        lambda each: _benchmark(
+            each[1], _name(each[0], each[1], shared), shared, warnings, together=version != FORMATS[-1]
+        ),
+        lambda each: (_name(each[0], each[1], shared),) * 2 if isinstance(each[1], Mapping) else None,
         warnings,
     )
     if not benchmarks:
