@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,41 @@ def test_tox_has_the_environment_of_the_documentation() -> None:
     command = tox["testenv:pytest-benchmark"]["commands"]
     assert "tox -e pytest-benchmark" in (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8")
     assert "-p attnbench.suites.bench_pytest --pyargs attnbench.suites.bench_pytest {posargs}" in command
+
+
+def theirs(*runs: Mapping[str, object]) -> None:
+    context = {"date": "2026-05-01T10:00:00", "num_cpus": 8}
+    Path("theirs.json").write_text(json.dumps({"context": context, "benchmarks": list(runs)}))
+
+
+FINE = {"name": "BM_fine", "real_time": 5.0, "cpu_time": 5.0, "iterations": 10, "time_unit": "ns"}
+ZERO = FINE | {"name": "BM_zero", "real_time": 0.0}
+
+
+def test_import_says_what_was_odd(cli: Cli) -> None:
+    theirs(FINE, ZERO, {"real_time": 1.0})
+    done = cli("import", "theirs.json")
+    assert done.code == 0
+    assert "warning: entry 3 of its benchmarks was left out: it has no 'name'" in done.err
+    assert "2 cells: 1 ok, 1 not-run" in done.err
+    assert "BM_zero: not-run, none of its 1 rounds is a time above 0: 1 at 0 s (the clock is too coarse)" in done.err
+    assert cli("import", "theirs.json", "--quiet").err == ""
+    document = cli("import", "theirs.json", "--json").document
+    assert (document["cells"], document["exit_code"]) == (2, 0)
+    assert document["warnings"] == ["entry 3 of its benchmarks was left out: it has no 'name'"]
+
+
+def test_many_odd_entries_do_not_flood(cli: Cli) -> None:
+    theirs(FINE, *({"real_time": 1.0} for _ in range(14)))
+    done = cli("import", "theirs.json")
+    assert done.err.count("warning: ") == 10
+    assert "… and 4 more; all of them are in " in done.err
+    assert len(cli("import", "theirs.json", "--json").document["warnings"]) == 14
+
+
+def test_a_file_without_one_measurement_is_nothing_measured(cli: Cli) -> None:
+    theirs(ZERO)
+    done = cli("import", "theirs.json")
+    assert done.code == 5
+    assert "run: results/" in done.out
+    assert cli("import", "theirs.json", "--json").document["exit_code"] == 5

@@ -191,7 +191,6 @@ def test_one_repetition_says_that_it_shows_no_variation(tmp_path: Path) -> None:
         ("BM_Copy", {}),
         ("BM_Copy/8/512", {"arg0": 8, "arg1": 512}),
         ("BM_Copy/x:8/real_time/threads:2", {"x": 8, "threads": 2}),
-        ("BM_Copy<int>/min_time:0.5/fast", {"variant": "fast"}),
     ],
 )
 def test_names_of_google_benchmark_give_the_axes(tmp_path: Path, name: str, point: dict[str, Any]) -> None:
@@ -280,20 +279,12 @@ def test_files_of_unlike_machines_are_not_compared(file: Path, tmp_path: Path) -
 
 
 BROKEN = [
-    (PYPERF, lambda d: d["benchmarks"][0]["runs"][1].update(values=[float("nan")]), "NaN, infinite or not above 0"),
-    (PYPERF, lambda d: d["benchmarks"][0]["runs"][1].update(values=[-1.0]), "NaN, infinite or not above 0"),
     (PYPERF, lambda d: d.update(benchmarks=[]), "holds no benchmark"),
-    (PYPERF, lambda d: d["benchmarks"][0].update(runs=7), "damaged file of pyperf"),
-    (PYPERF, lambda d: d["benchmarks"].append(d["benchmarks"][0]), "two benchmarks of the same name"),
-    (SINGLE, lambda d: d["benchmarks"][0].update(time_unit="fortnight"), "time_unit is 'fortnight'; there are ns, us"),
-    (SINGLE, lambda d: d["benchmarks"][0].update(real_time=0.0), "NaN, infinite or not above 0"),
-    (SINGLE, lambda d: d["benchmarks"][0].pop("real_time"), "it has no 'real_time'"),
     (SINGLE, lambda d: d.update(benchmarks=[]), "holds no benchmark"),
     (SAMPLES, lambda d: d.update(version=1), "results version 1; import reads version 2"),
     (SAMPLES, lambda d: d.pop("result_columns"), "it has no 'result_columns'"),
-    (SAMPLES, lambda d: d["results"].update(other=[[1.0], []]), "other is not in benchmarks.json"),
-    (SAMPLES, lambda d: d["results"]["bench.time_sorted"][0].append(1.0), "2 results for 1 combinations"),
     (SAMPLES, lambda d: d.update(results={}), "holds no benchmark"),
+    (SAMPLES, lambda d: d.update(results=7), "results is int and no object"),
 ]
 
 
@@ -304,16 +295,6 @@ def test_what_cannot_be_read_leaves_nothing(
     with pytest.raises(ResultsError, match=message):
         import_file(edited(file, change, tmp_path), tmp_path / "results")
     assert not (tmp_path / "results").exists()
-
-
-def test_asv_needs_the_file_that_says_what_was_measured(tmp_path: Path) -> None:
-    alone = tmp_path / "deep" / "down" / "x.json"
-    alone.parent.mkdir(parents=True)
-    shutil.copy(SAMPLES, alone)
-    with pytest.raises(ResultsError, match=r"benchmarks\.json of its results folder.*copy it there"):
-        import_file(alone, tmp_path / "results")
-    shutil.copy(FILES / "asv" / "benchmarks.json", alone.parent)
-    assert import_file(alone, tmp_path / "results").is_dir()
 
 
 def test_two_hosts_of_google_benchmark_are_two_machines(tmp_path: Path) -> None:

@@ -228,8 +228,9 @@ def test_the_statistics_of_memray_are_read_and_the_report_for_people_is_not(tmp_
 )
 def test_what_is_opened_is_known_by_its_content(content: bytes, kind: type, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(content)
-    assert isinstance(opened(tmp_path / "x"), kind)
-    assert not any(importer.recognises(opened(tmp_path / "x")) for importer in IMPORTERS.values())
+    data = opened(tmp_path / "x", [])
+    assert isinstance(data, kind)
+    assert not any(importer.recognises(data) for importer in IMPORTERS.values())
 
 
 @pytest.mark.parametrize(
@@ -254,7 +255,7 @@ def test_import_says_what_is_odd_and_how_to_name_the_machine(cli: Cli, tmp_path:
     odd = "a: 1 of its 1 runs failed (status 1); their times count all the same"
     done = cli("import", file)
     assert done.code == 0
-    assert f"note: {odd}" in " ".join(done.err.split())
+    assert f"warning: {odd}" in " ".join(done.err.split())
     assert "h.json --machine NAME" in done.err
     assert cli("import", file, "--machine", "box", "--json").document["warnings"] == [odd]
     assert "--machine NAME" not in cli("import", file, "--machine", "box").err

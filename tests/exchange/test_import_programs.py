@@ -59,8 +59,8 @@ def test_commands_of_one_name_are_told_apart(tmp_path: Path) -> None:
     results = [command("f", parameters={"n": "1"}), command("f", parameters={"n": "2"}), command("g"), command("g")]
     warnings: list[str] = []
     rows = rows_of(put(tmp_path, "h.json", {"results": results}), tmp_path / "r", warn=warnings.append)
-    assert list(rows) == ["f (n=1)", "f (n=2)", "g", "g (#2)"]
-    assert warnings == ["g: several entries have this name; they are told apart by their order"]
+    assert list(rows) == ["f (n=1)", "f (n=2)", "g", "g #2"]
+    assert warnings == ["g is there once more; the further one is called g #2"]
 
 
 def test_a_run_that_the_shell_hides_keeps_hyperfines_median(tmp_path: Path) -> None:

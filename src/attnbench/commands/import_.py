@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from attnbench.commands import options
-from attnbench.errors import EXIT_OK
+from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK
 from attnbench.show.console import document, say, set_quiet, show
+
+SHOWN_LINES = 10
 
 
 def import_(
@@ -35,23 +37,32 @@ def import_(
     set_quiet(quiet)
     check_report_extra("attnbench import")
     from attnbench.exchange.readers.importing import import_file
-    from attnbench.exchange.writers.saved import counts, read_saved
+    from attnbench.exchange.writers.saved import counts, one_line, read_saved
 
     warnings: list[str] = []
-    folder = import_file(file, out, machine=machine, commit=commit, warn=warnings.append)
+    folder = import_file(file, out, warnings.append, machine=machine, commit=commit)
     saved = read_saved(folder)
+    code = EXIT_OK if any(cell.status == "ok" for cell in saved.cells) else EXIT_NOTHING_MEASURED
     imported = saved.info.imported
     unknown = imported.unknown if imported else ()
     if as_json:
         kept = {"run_id": saved.info.run_id, "folder": str(folder), "imported": imported and imported.model_dump()}
-        document(kept | {"cells": len(saved.cells), "warnings": warnings, "exit_code": EXIT_OK})
-        return
+        document(kept | {"cells": len(saved.cells), "warnings": warnings, "exit_code": code})
+        raise typer.Exit(code)
+    _say_some([f"warning: {warning}" for warning in warnings], folder)
     say(counts(saved.cells))
-    for warning in warnings:
-        say(f"note: {warning}")
+    _say_some([f"{cell.variant}: {cell.status}, {one_line(cell.reason)}" for cell in saved.without_time()], folder)
     if unknown:
         say(f"Not known of an imported run: {', '.join(unknown)}. Verdicts on it are weaker.")
     if not saved.info.fingerprint.hardware.is_known:
         again = f"attnbench import {shlex.quote(str(file))} --machine NAME"
         say(f"It names no machine, so that compare takes it for no other's equal; if you know it, type: {again}")
     show(f"run: {folder}")
+    raise typer.Exit(code)
+
+
+def _say_some(lines: list[str], folder: Path) -> None:
+    for line in lines[:SHOWN_LINES]:
+        say(line)
+    if len(lines) > SHOWN_LINES:
+        say(f"… and {len(lines) - SHOWN_LINES} more; all of them are in {folder / 'journal.jsonl'}")

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from attnbench.exchange.readers.foreign import Benchmark
-
-UNREADABLE = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError)
+from attnbench.exchange.readers.foreign import Benchmark, odd
+from attnbench.exchange.readers.values import ODD
 
 
 @dataclass
@@ -27,9 +26,8 @@ class Entries:
         """Read one entry by ``read(*given)``; where that fails it is a row with the reason."""
         try:
             self.benchmarks.append(read(*given))
-        except UNREADABLE as error:
-            reason = f"its entry cannot be read: {_said(error)}"
-            self.benchmarks.append(Benchmark(name, name, failure=("not-run", reason)))
+        except ODD as error:
+            self.benchmarks.append(Benchmark(name, name, failure=odd(error)))
 
     def warn(self, text: str) -> None:
         """Something to know of the file, said once."""
@@ -50,26 +48,6 @@ class Entries:
             what = "1 value is" if len(left_out) == 1 else f"{len(left_out)} values are"
             self.warn(f"{name}: {what} no time and left out of {len(listed)}: {shown}")
         return seconds
-
-    def unlike_names(self) -> list[Benchmark]:
-        """The benchmarks, where two of one name are told apart by their place, with a warning."""
-        seen: dict[tuple[str | None, str], int] = {}
-        named = []
-        for benchmark in self.benchmarks:
-            key = (benchmark.group, benchmark.fullname)
-            seen[key] = seen.get(key, 0) + 1
-            if seen[key] > 1:
-                place = f" (#{seen[key]})"
-                self.warn(f"{benchmark.name}: several entries have this name; they are told apart by their order")
-                benchmark = replace(  # noqa: PLW2901  (the one that goes on the list)
-                    benchmark, name=benchmark.name + place, fullname=benchmark.fullname + place
-                )
-            named.append(benchmark)
-        return named
-
-
-def _said(error: BaseException) -> str:
-    return f"it has no {error}" if isinstance(error, KeyError) else (str(error) or type(error).__name__).splitlines()[0]
 
 
 def time_of(value: Any, unit: float = 1.0) -> float | None:

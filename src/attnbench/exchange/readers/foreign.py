@@ -6,8 +6,8 @@ rest is here and the same for all of them: rows, samples, the run folder. What a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from attnbench.attention.spec import stable_id
 from attnbench.errors import ResultsError
+from attnbench.exchange.readers.values import ODD, why
 from attnbench.results.schema import CellResult, Fingerprint, Imported, RunInfo, Sample
 from attnbench.results.store import RunWriter, new_run_id
 from attnbench.results.summary import summarise
@@ -28,9 +29,10 @@ class Benchmark:
 
     ``seconds`` are its rounds per call, in the order in which they were measured; ``calls`` those of one round, or of
     each; ``replicates`` the process of each round, ``warmups`` whether it was one, ``cpu_s`` its CPU time. Without
-    rounds, ``summary`` has n_samples, n_bursts and time_median_s. ``metrics`` are its other numbers; where there is
-    neither, it is no time, and observed. ``device`` is where it ran.
-    ``row`` is the row of ours that the file carries, where attnbench wrote it. ``failure`` is (status, reason).
+    rounds, ``summary`` has n_samples, n_bursts and time_median_s. ``beside`` are columns beside its time, such as
+    peak_bytes; ``metrics`` its other numbers, and where it has no time, or ``observed`` says so, it is observed.
+    ``device`` is where it ran. ``row`` is the row of ours that the file carries, where attnbench wrote it. ``failure``
+    is (status, reason).
     """
 
     name: str
@@ -41,11 +43,13 @@ class Benchmark:
     calls: int | Sequence[int] = 1
     replicates: Sequence[int] = ()
     warmups: Sequence[bool] = ()
-    cpu_s: Sequence[float] = ()
+    cpu_s: Sequence[float | None] = ()
     threads: int = 1
     device: str = "cpu"
     metrics: Mapping[str, float] = field(default_factory=dict)
+    observed: bool = False
     summary: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, Any] = field(default_factory=dict)
     row: Mapping[str, Any] | None = None
     failure: tuple[str, str] | None = None
 
@@ -54,7 +58,7 @@ class Benchmark:
 class Foreign:
     """A file of another tool, understood. ``rows`` are rows of ours that no benchmark stands for.
 
-    ``unknown`` is what such files do not say, ``warnings`` what is odd in this one: what was left out, and why.
+    ``warnings`` name what is odd in the file and has no row: what was left out, and what was taken for what.
     """
 
     tool: str
@@ -68,36 +72,96 @@ class Foreign:
     warnings: tuple[str, ...] = ()
 
 
-def write_run(foreign: Foreign, file: Path, out: Path) -> Path:
-    """Write the run folder of an imported file and return it. Raises ``ResultsError``; then no folder is left."""
+def read_each(
+    entries: Iterable[Any],
+    read: Callable[[Any], Benchmark],
+    name_of: Callable[[Any], tuple[str, str] | None],
+    warnings: list[str],
+) -> list[Benchmark]:
+    """A benchmark for each entry of a file; one that cannot be understood is a row that says why.
+
+    ``name_of`` gives an entry's name and full name; where it has none, a warning stands for it.
+    """
+    benchmarks = []
+    for place, entry in enumerate(entries, 1):
+        try:
+            benchmarks.append(read(entry))
+        except ODD as error:
+            if names := name_of(entry):
+                benchmarks.append(Benchmark(*names, failure=odd(error)))
+            else:
+                warnings.append(f"entry {place} of its benchmarks was left out: {why(error)}")
+    return benchmarks
+
+
+def odd(error: Exception) -> tuple[str, str]:
+    """The status and the reason of an entry that cannot be understood."""
+    return "not-run", f"its entry cannot be understood: {why(error)}"
+
+
+def write_run(foreign: Foreign, file: Path, out: Path, warn: Callable[[str], object] = lambda _: None) -> Path:
+    """Write the run folder of an imported file and return it. Raises ``ResultsError``; then no folder is left.
+
+    ``warn`` gets every warning once the run is written; the journal keeps them, too.
+    """
     run_id = new_run_id([foreign.tool], foreign.started)
+    foreign = _told_apart(foreign)
     try:
-        read = [_measured(foreign, benchmark, run_id) for benchmark in foreign.benchmarks]
+        read = [_row_of(foreign, benchmark, run_id) for benchmark in foreign.benchmarks]
         rows = [*(row for row, _ in read), *(_restored(row, foreign.tool, run_id) for row in foreign.rows)]
         info = _info(foreign, file, run_id, rows)
     except (ValidationError, ValueError) as error:
-        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        msg = f"{file} holds what cannot be a result: {first}; nothing was imported"
+        msg = f"{file} holds what cannot be a result: {_first(error)}; nothing was imported"
         raise ResultsError(msg) from error
-    _refuse_twins(rows, file)
     with RunWriter.create(out, info) as writer:
-        writer.event("start", imported=file.absolute().name)
+        writer.event(
+            "start", imported=file.absolute().name, **({"warnings": foreign.warnings} if foreign.warnings else {})
+        )
         for row, samples in read:
             if samples:
                 writer.samples(samples)
             writer.cell(row)
         for row in rows[len(read) :]:
             writer.cell(row)
-        return writer.finish()
+        folder = writer.finish()
+    for warning in foreign.warnings:
+        warn(warning)
+    return folder
 
 
-def _refuse_twins(rows: Sequence[CellResult], file: Path) -> None:
-    seen: set[str] = set()
-    for row in rows:
-        if row.cell_id in seen:
-            msg = f"{file} holds two benchmarks of the same name, {row.variant} in {row.case_label}; nothing is kept"
-            raise ResultsError(msg)
-        seen.add(row.cell_id)
+def _first(error: Exception) -> str:
+    return str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else why(error)
+
+
+def _told_apart(foreign: Foreign) -> Foreign:
+    """Of benchmarks of one name every further one gets a number; a cell of ours has one row, the first."""
+    seen: dict[Any, int] = {}
+    warnings, benchmarks, rows = list(foreign.warnings), [], []
+    for benchmark in foreign.benchmarks:
+        if benchmark.row is not None:
+            if _is_first(benchmark.row, seen, warnings):
+                benchmarks.append(benchmark)
+            continue
+        named = benchmark
+        while seen.get(key := (named.group, named.fullname)):
+            seen[key] += 1
+            mark = f" #{seen[key]}"
+            named = replace(benchmark, name=benchmark.name + mark, fullname=benchmark.fullname + mark)
+        if named is not benchmark:
+            warnings.append(f"{benchmark.fullname} is there once more; the further one is called {named.name}")
+        seen[key] = 1
+        benchmarks.append(named)
+    rows = [row for row in foreign.rows if _is_first(row, seen, warnings)]
+    return replace(foreign, benchmarks=benchmarks, rows=rows, warnings=tuple(warnings))
+
+
+def _is_first(row: Mapping[str, Any], seen: dict[Any, int], warnings: list[str]) -> bool:
+    cell_id = row.get("cell_id")
+    if seen.get(cell_id):
+        warnings.append(f"cell {cell_id} ({row.get('impl')}) is there once more; only the first is kept")
+        return False
+    seen[cell_id] = 1
+    return True
 
 
 def _info(foreign: Foreign, file: Path, run_id: str, rows: Sequence[CellResult]) -> RunInfo:
@@ -125,6 +189,17 @@ def _restored(row: Mapping[str, Any], tool: str, run_id: str) -> CellResult:
     return CellResult.model_validate(data | {"run_id": run_id, "imported": tool})
 
 
+def _row_of(foreign: Foreign, benchmark: Benchmark, run_id: str) -> tuple[CellResult, list[Sample]]:
+    """The row of a benchmark; of somebody else's that cannot be a result, one that says why."""
+    try:
+        return _measured(foreign, benchmark, run_id)
+    except (ValidationError, ValueError) as error:
+        if benchmark.row is not None:  # ours: what attnbench itself would never have written was changed
+            raise
+        empty = Benchmark(benchmark.name, benchmark.fullname, benchmark.group)
+        return _measured(foreign, replace(empty, failure=("not-run", f"no result: {_first(error)}")), run_id)
+
+
 def _measured(foreign: Foreign, benchmark: Benchmark, run_id: str) -> tuple[CellResult, list[Sample]]:
     row = dict(benchmark.row) if benchmark.row is not None else _named(foreign, benchmark)
     if benchmark.failure is not None:
@@ -137,6 +212,7 @@ def _measured(foreign: Foreign, benchmark: Benchmark, run_id: str) -> tuple[Cell
         return _restored({"status": "ok"} | row, foreign.tool, run_id), []
     samples = _samples(benchmark, row, run_id)
     timed = {"status": "ok"} | row | (summarise(samples) if samples else dict(benchmark.summary))
+    timed |= benchmark.beside
     return _restored(timed, foreign.tool, run_id), samples
 
 
@@ -167,7 +243,7 @@ def _samples(benchmark: Benchmark, row: Mapping[str, Any], run_id: str) -> list[
 def _named(foreign: Foreign, benchmark: Benchmark) -> dict[str, Any]:
     """The row of somebody else's benchmark: its group is the block, its name the variant, its parameters the axes."""
     group = benchmark.group or "no group"
-    timed = bool(benchmark.seconds) or bool(benchmark.summary)
+    timed = not benchmark.observed and (benchmark.seconds or benchmark.summary or not benchmark.metrics)
     case_id = stable_id([foreign.tool, group, benchmark.fullname])
     return {
         "suite": foreign.tool,
@@ -175,7 +251,7 @@ def _named(foreign: Foreign, benchmark: Benchmark) -> dict[str, Any]:
         "case_id": case_id,
         "block_id": stable_id([foreign.tool, group]),
         "case_label": group,
-        "kind": "observed" if benchmark.metrics and not timed else "timed",
+        "kind": "timed" if timed else "observed",
         "device": benchmark.device,
         "threads": benchmark.threads,
         "impl": f"{foreign.tool}/{benchmark.name}",

@@ -54,7 +54,7 @@ def read(data: Any, file: Path, commit: str | None = None) -> Foreign:
             units = {str(bench.get("unit") or "") for bench in benches}
             rates = rates or any((unit := unit_of(_first(text))) is not None and unit.is_rate for text in units)
             entries.add(name, _benchmark, suite, name, benches, entries)
-    benchmarks = entries.unlike_names()
+    benchmarks = entries.benchmarks
     if not benchmarks:
         no_benchmark(file)
     newest = [entry for measured in chosen.values() for entry in measured][-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,32 +52,30 @@ IMPORTERS: Mapping[str, Importer] = {
 def import_file(
     file: Path,
     out: Path,
+    warn: Callable[[str], object] = lambda _: None,
     *,
     machine: str | None = None,
     commit: str | None = None,
-    warn: Callable[[str], None] | None = None,
 ) -> Path:
     """Import a file or a folder into a new run folder below ``out``. Raises ``ResultsError``; then nothing was written.
 
-    ``machine`` names the machine, in the words of who imports; ``commit`` chooses one of github-action-benchmark's;
-    ``warn`` is given what has to be known of the file besides its rows.
+    ``warn`` gets what is odd in the file and was left out, or was taken for what. ``machine`` names the machine, in the
+    words of who imports; ``commit`` chooses one of github-action-benchmark's.
     """
-    foreign = understood(file, commit)
+    warnings: list[str] = []
+    foreign = _understood(file, opened(file, warnings), commit)
     if machine is not None:
         foreign = on_machine(foreign, machine)
-    folder = write_run(foreign, file, out)
-    if warn is not None:
-        for warning in foreign.warnings:
-            warn(warning)
-    return folder
+    return write_run(replace(foreign, warnings=(*warnings, *foreign.warnings)), file, out, warn)
 
 
-def understood(file: Path, commit: str | None = None) -> Foreign:
+def _understood(file: Path, opened_as: Any, commit: str | None) -> Foreign:
     """What another tool wrote, read. Raises ``ResultsError`` where nobody did, or where its reader says why not."""
-    data = opened(file)
+    # A text may begin like JSON, or have a line that does, and be a tool's all the same.
+    data = opened_as.text if isinstance(opened_as, BrokenJson) else opened_as
     importer = next((importer for importer in IMPORTERS.values() if importer.recognises(data)), None)
     if importer is None:
-        raise ResultsError(_of_nobody(data, file))
+        raise ResultsError(_of_nobody(opened_as, file))
     if commit is None:
         return importer.read(data, file)
     if importer.tool != from_github_action.TOOL:
@@ -89,7 +87,7 @@ def understood(file: Path, commit: str | None = None) -> Foreign:
 def _of_nobody(data: Any, file: Path) -> str:
     reads = f"it reads what {', '.join(IMPORTERS)} write"
     if isinstance(data, BrokenJson):
-        return f"{file} is not JSON, or a damaged file; nothing was imported ({reads})"
+        return f"{file} is not JSON, or a damaged file: {data.reason}; {reads}"
     kind = {Path: "a folder", JsonLines: "lines of JSON", str: "text", bytes: "no text"}
     what = next((name for type_, name in kind.items() if isinstance(data, type_)), "JSON")
     return f"{file} is {what}, but of no tool that import knows; {reads}"

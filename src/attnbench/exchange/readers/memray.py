@@ -78,7 +78,7 @@ def read(data: Any, file: Path) -> Foreign:
         started = _of_stats(data, file, entries)
     else:
         entries.add(str(data["test_id"]), _of_peak, data)
-    benchmarks = entries.unlike_names()
+    benchmarks = entries.benchmarks
     if not benchmarks:
         no_benchmark(file)
     unknown = (*UNKNOWN, *NOT_SAID, *(() if started else ("when it was measured",)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import json
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,11 @@ GZIP = b"\x1f\x8b"  # pyperf writes FILE.json.gz, too
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
+# Lines of something else before the line in which a JSON object begins.
+BEFORE = re.compile(r"(?:[^{\[\s].*\n|[^\S\n]*\n)+(?=\{)")
+SHOWN = 40
+
+
 @dataclass(frozen=True)
 class JsonLines:
     """A stream of JSON objects, one on each line. ``others`` are the lines that are none, such as a build's output."""
@@ -31,13 +37,17 @@ class JsonLines:
 
 @dataclass(frozen=True)
 class BrokenJson:
-    """A text that begins as JSON and is not: cut short, or no JSON after all."""
+    """A text that begins as JSON, or has a line that does, and is not: cut short, or no JSON after all."""
 
     text: str
+    reason: str
 
 
-def opened(file: Path) -> Any:
-    """What is behind the path. Raises ``ResultsError`` where there is nothing, or where it cannot be read."""
+def opened(file: Path, warnings: list[str]) -> Any:
+    """What is behind the path. Raises ``ResultsError`` where there is nothing, or where it cannot be read.
+
+    Lines before a JSON document, as of output that was redirected, are passed over with a warning.
+    """
     if file.is_dir():
         return file
     try:
@@ -48,7 +58,7 @@ def opened(file: Path) -> Any:
         msg = f"there is no file {file}"
         raise ResultsError(msg) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        msg = f"{file} is not JSON, or a damaged file: it is compressed and cut short"
+        msg = f"{file} is not JSON, or a damaged file: its compressed content ends early or is garbled"
         raise ResultsError(msg) from error
     except OSError as error:
         msg = (
@@ -56,21 +66,41 @@ def opened(file: Path) -> Any:
         )
         raise ResultsError(msg) from error
     if not content.strip():
-        msg = f"{file} is empty; nothing was imported"
+        msg = f"{file} is not JSON, or a damaged file: it is empty; nothing was imported"
         raise ResultsError(msg)
-    return _understood(content)
+    return _understood(file, content, warnings)
 
 
-def _understood(content: bytes) -> Any:
+def _understood(file: Path, content: bytes, warnings: list[str]) -> Any:
     text = _text(content)
     if text is None:
         return content
+    data, error = _json(text)
+    if error is None:
+        return data
+    before = BEFORE.match(text)
+    if before:
+        data, later = _json(text[before.end() :])
+        if later is None:
+            count = before.group().count("\n")
+            warnings.append(f"the first {count} lines of {file} are no JSON and were passed over: {_shown(text)}")
+            return data
+    lines = _lines(text)
+    if lines is not None:
+        return lines
+    if before:
+        return BrokenJson(text, _broken(text[before.end() :], later))
+    return BrokenJson(text, _broken(text, error)) if text.lstrip()[:1] in ("{", "[") else text
+
+
+def _json(text: str) -> tuple[Any, ValueError | None]:
+    """The document, or what is wrong with it."""
     try:
-        return json.loads(text)
-    except ValueError:
-        return _lines(text)
+        return json.loads(text), None
+    except ValueError as error:
+        return None, error
     except RecursionError:
-        return BrokenJson(text)
+        return None, ValueError("it is nested too deeply")
 
 
 def _text(content: bytes) -> str | None:
@@ -78,10 +108,17 @@ def _text(content: bytes) -> str | None:
     for mark, encoding in MARKS.items():
         if content.startswith(mark):
             return content.decode(encoding, "replace")
-    return None if b"\0" in content else content.decode("utf-8", "replace")
+    if b"\0" not in content:
+        return content.decode("utf-8", "replace")
+    try:
+        text = content.decode(json.detect_encoding(content))
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text
 
 
-def _lines(text: str) -> JsonLines | BrokenJson | str:
+def _lines(text: str) -> JsonLines | None:
+    """A stream of JSON objects, where most lines are one, or where nothing is there but objects."""
     lines = [line for line in text.splitlines() if line.strip()]
     documents: list[dict[str, Any]] = []
     others: list[str] = []
@@ -94,9 +131,7 @@ def _lines(text: str) -> JsonLines | BrokenJson | str:
     if documents and 2 * len(documents) > len(lines):
         return JsonLines(tuple(documents), tuple(others))
     several = _several(text)
-    if several:
-        return JsonLines(several)
-    return BrokenJson(text) if text.lstrip()[:1] in ("{", "[") else text
+    return JsonLines(several) if several else None
 
 
 def _document(line: str) -> dict[str, Any] | None:
@@ -124,3 +159,21 @@ def _several(text: str) -> tuple[dict[str, Any], ...]:
         documents.append(document)
         start = end
     return tuple(documents)
+
+
+def _broken(text: str, error: ValueError | None) -> str:
+    """What is wrong with a document, for somebody who has to find the place."""
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    place = f"line {error.lineno}, column {error.colno}"
+    if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
+        return f"it is cut short, as by a crash while it was written: it ends at {place} before its JSON is closed"
+    after_comma = re.search(r",\s*$", text[: error.pos]) and re.match(r"\s*[}\]]", text[error.pos :])
+    if after_comma or "trailing comma" in error.msg:
+        return f"there is a comma too many before {place}"
+    return f"{error.msg} at {place}, where it has {_shown(text[error.pos :])}"
+
+
+def _shown(text: str) -> str:
+    line = text.strip().split("\n", 1)[0]
+    return repr(line[:SHOWN] + ("…" if len(line) > SHOWN else ""))

@@ -7,15 +7,27 @@ what all runs share ``common_metadata``, and have the seconds of all loops toget
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from attnbench.errors import ResultsError
-from attnbench.exchange.readers.foreign import Benchmark, Foreign
-from attnbench.exchange.readers.values import UNKNOWN, damaged, mapping, no_benchmark, processor, times, utc, whole
+from attnbench.exchange.readers.foreign import Benchmark, Foreign, read_each
+from attnbench.exchange.readers.values import (
+    UNKNOWN,
+    Sifted,
+    mapping,
+    mapping_or_empty,
+    moment,
+    no_benchmark,
+    number,
+    processor,
+    sift,
+    utc,
+    whole,
+)
 from attnbench.results.schema import Fingerprint, Hardware
 
 TOOL = "pyperf"
@@ -28,36 +40,63 @@ def recognises(data: Any) -> bool:
     """Whether a JSON document is one of pyperf's."""
     if not isinstance(data, Mapping) or not isinstance(data.get("benchmarks"), list) or "version" not in data:
         return False
-    return all(isinstance(benchmark, Mapping) and "runs" in benchmark for benchmark in data["benchmarks"])
+    benchmarks = data["benchmarks"]
+    return not benchmarks or any(isinstance(benchmark, Mapping) and "runs" in benchmark for benchmark in benchmarks)
 
 
 def read(data: Mapping[str, Any], file: Path) -> Foreign:
     """The file, understood. Raises ``ResultsError`` that names what is wrong with it."""
-    shared, version = data.get("metadata") or {}, data["version"]
+    version = data["version"]
     if version not in FORMATS:
         msg = f"{file} is in pyperf's format {version!r}; those that can be read are {', '.join(map(str, FORMATS))}"
         raise ResultsError(msg)
-    try:
-        benchmarks = [
-            _benchmark(benchmark, shared, number, version) for number, benchmark in enumerate(data["benchmarks"])
-        ]
-        known = [{**mapping(shared, "its metadata"), **_own(benchmark)} for benchmark in data["benchmarks"]]
-        if not benchmarks:
-            no_benchmark(file)
-        fingerprint = _fingerprint(known[0])
-        started = _started(data["benchmarks"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        damaged(file, TOOL, error)
-    unknown = (*UNKNOWN, "peak memory", "threads")
-    return Foreign(TOOL, _text(known[0], "perf_version"), started, fingerprint, benchmarks, unknown=unknown)
+    warnings: list[str] = []
+    shared = mapping_or_empty(data.get("metadata"), "the metadata of all benchmarks", warnings)
+    benchmarks = read_each(
+        enumerate(data["benchmarks"], 1),
+        lambda each: _benchmark(
+            each[1], _name(each[0], each[1], shared), shared, warnings, together=version != FORMATS[-1]
+        ),
+        lambda each: (_name(each[0], each[1], shared),) * 2 if isinstance(each[1], Mapping) else None,
+        warnings,
+    )
+    if not benchmarks:
+        no_benchmark(file, warnings)
+    known = {**shared, **next((metadata for each in data["benchmarks"] if (metadata := _own(each))), {})}
+    return Foreign(
+        TOOL,
+        _text(known, "perf_version"),
+        _started(data["benchmarks"]),
+        _fingerprint(known),
+        benchmarks,
+        unknown=(*UNKNOWN, "peak memory", "threads"),
+        warnings=tuple(warnings),
+    )
 
 
-def _own(benchmark: Mapping[str, Any]) -> dict[str, Any]:
+def _runs(benchmark: Any) -> Sequence[Mapping[str, Any]]:
+    """The runs of a benchmark that are objects."""
+    runs = benchmark.get("runs") if isinstance(benchmark, Mapping) else None
+    return [run for run in runs if isinstance(run, Mapping)] if isinstance(runs, list) else []
+
+
+def _metadata(data: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    values = (data.get(name) for name in names or ("metadata",))
+    return dict(next((value for value in values if value and isinstance(value, Mapping)), {}))
+
+
+def _name(number: int, benchmark: Any, shared: Mapping[str, Any]) -> str:
+    return str({**shared, **_own(benchmark)}.get("name") or f"benchmark {number}")
+
+
+def _own(benchmark: Any) -> dict[str, Any]:
     """The metadata of a benchmark; what all its runs share may stand in it, or in each of them."""
-    runs = [run.get("metadata") or {} for run in benchmark["runs"]]
-    first = dict(runs[0]) if runs else {}
+    if not isinstance(benchmark, Mapping):
+        return {}
+    runs = [_metadata(run) for run in _runs(benchmark)]
+    first = runs[0] if runs else {}
     alike = {name: value for name, value in first.items() if all(run.get(name) == value for run in runs)}
-    return alike | dict(benchmark.get("metadata") or benchmark.get("common_metadata") or {})
+    return alike | _metadata(benchmark, "metadata", "common_metadata")
 
 
 def _text(metadata: Mapping[str, Any], name: str) -> str | None:
@@ -65,23 +104,42 @@ def _text(metadata: Mapping[str, Any], name: str) -> str | None:
     return None if value is None else str(value)
 
 
-def _benchmark(data: Mapping[str, Any], shared: Mapping[str, Any], number: int, version: int | str) -> Benchmark:
+def _benchmark(data: Any, name: str, shared: Mapping[str, Any], warnings: list[str], *, together: bool) -> Benchmark:
+    runs = mapping(data, "it")["runs"]
+    if not isinstance(runs, list):
+        msg = f"its runs are {type(runs).__name__} and no list"
+        raise TypeError(msg)
     metadata = {**shared, **_own(data)}
-    name = str(metadata.get("name") or f"benchmark {number + 1}")
-    values = list(_values(data["runs"], metadata, together=version != FORMATS[-1]))
-    unit = metadata.get("unit", SECOND)
-    if not any(not warmup for *_, warmup in values):
+    if odd := len(runs) - len(_runs(data)):
+        warnings.append(f"{name}: {odd} of {len(runs)} runs left out, which are no objects")
+    values = list(_values(_runs(data), metadata, together=together))
+    unit = metadata.get("unit") or SECOND
+    counted = [value for value, *_, warmup in values if not warmup]
+    if not counted:
         return Benchmark(name, name, failure=("not-run", "the file has no value of it, only calibrations"))
     if unit != SECOND:
-        counted = [float(value) for value, *_, warmup in values if not warmup]
-        return Benchmark(name, name, metrics={f"median_{unit}": median(counted)})
+        numbers = [value for value in counted if math.isfinite(value)]
+        if not numbers:
+            return Benchmark(
+                name, name, observed=True, failure=("not-run", f"none of its values in {unit} is a number")
+            )
+        return Benchmark(name, name, metrics={f"median_{unit}": median(numbers)})
+    return _timed(name, values, sift(counted), warnings)
+
+
+def _timed(name: str, values: Sequence[Value], sifted: Sifted, warnings: list[str]) -> Benchmark:
+    if sifted.reason:
+        return Benchmark(name, name, failure=("not-run", sifted.reason))
+    if sifted.left_out:
+        warnings.append(f"{name}: {sifted.left_out}")
+    kept = [values[place] for place in sift(value for value, *_ in values).places]
     return Benchmark(
         name=name,
         fullname=name,
-        seconds=times((value for value, *_ in values), name),
-        calls=[loops for _, loops, _, _ in values],
-        replicates=[process for *_, process, _ in values],
-        warmups=[warmup for *_, warmup in values],
+        seconds=[value for value, *_ in kept],
+        calls=[loops for _, loops, _, _ in kept],
+        replicates=[process for *_, process, _ in kept],
+        warmups=[warmup for *_, warmup in kept],
     )
 
 
@@ -91,13 +149,13 @@ def _values(runs: Sequence[Mapping[str, Any]], shared: Mapping[str, Any], *, tog
     ``together``: a warm-up has the seconds of all its loops.
     """
     for process, run in enumerate(runs):
-        metadata = {**shared, **(run.get("metadata") or {})}
-        inner = whole(metadata.get("inner_loops")) or 1
+        metadata = {**shared, **_metadata(run)}
+        inner = max(whole(metadata.get("inner_loops")) or 1, 1)
         for loops, value in run.get("warmups") or ():
-            calls = max(int(loops), 1) * inner
-            yield float(value) / (calls if together else 1), calls, process, True
+            calls = max(whole(loops) or 1, 1) * inner
+            yield number(value) / (calls if together else 1), calls, process, True
         for value in run.get("values") or run.get("samples") or ():
-            yield float(value), (whole(metadata.get("loops")) or 1) * inner, process, False
+            yield number(value), max(whole(metadata.get("loops")) or 1, 1) * inner, process, False
 
 
 def _fingerprint(metadata: Mapping[str, Any]) -> Fingerprint:
@@ -117,12 +175,8 @@ def _fingerprint(metadata: Mapping[str, Any]) -> Fingerprint:
     )
 
 
-def _started(benchmarks: Sequence[Mapping[str, Any]]) -> str:
+def _started(benchmarks: Sequence[Any]) -> str:
     """The earliest of its runs; pyperf writes local time without a zone."""
-    dates = [
-        datetime.fromisoformat(str((run.get("metadata") or {})["date"]))
-        for benchmark in benchmarks
-        for run in benchmark["runs"]
-        if (run.get("metadata") or {}).get("date")
-    ]
-    return utc(min(dates) if dates else None)
+    dates = (_metadata(run).get("date") for benchmark in benchmarks for run in _runs(benchmark))
+    moments = [known for date in dates if (known := moment(date))]
+    return min(moments) if moments else utc(None)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from attnbench.errors import ResultsError
-from attnbench.exchange.readers.foreign import Benchmark, Foreign
-from attnbench.exchange.readers.values import damaged, no_benchmark, processor, times, utc
+from attnbench.exchange.readers.foreign import Benchmark, Foreign, read_each
+from attnbench.exchange.readers.values import (
+    ODD,
+    damaged,
+    instant,
+    mapping,
+    mapping_or_empty,
+    no_benchmark,
+    number,
+    processor,
+    sift,
+    whole,
+)
 from attnbench.exchange.writers.pytest_benchmark import OWN, ROW
 from attnbench.exchange.writers.saved import plain
 from attnbench.results.migrate import OLDEST, migrated
@@ -28,24 +40,34 @@ def recognises(data: Any) -> bool:
 
 def read(data: Mapping[str, Any], file: Path) -> Foreign:
     """The file, understood. Raises ``ResultsError`` that names what is wrong with it."""
-    machine, attached = data["machine_info"], data.get(OWN) or {}
+    attached = data.get(OWN) or {}
     version = _version(attached, file)
+    warnings: list[str] = []
     try:
-        benchmarks = [_benchmark(benchmark, version) for benchmark in data["benchmarks"]]
+        benchmarks = read_each(data["benchmarks"], lambda each: _benchmark(each, version, warnings), _names, warnings)
         rows = [migrated("CellResult", row, version) for row in attached.get("rows", ())]
-        fingerprint = _fingerprint(machine, data["commit_info"], str(data.get("version") or "unknown"))
-        date = data.get("datetime")
-        started = utc(datetime.fromisoformat(date) if date else None)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        machine = mapping_or_empty(data["machine_info"], "machine_info", warnings)
+        commit = mapping_or_empty(data["commit_info"], "commit_info", warnings)
+        fingerprint = _fingerprint(machine, commit, str(data.get("version") or "unknown"))
+    except ODD as error:
         damaged(file, TOOL, error)
     if not benchmarks and not rows:
-        no_benchmark(file)
+        no_benchmark(file, warnings)
     ours = bool(rows) or all(benchmark.row is not None for benchmark in benchmarks)
     unknown: tuple[str, ...] = () if ours else UNKNOWN
     if any(benchmark.summary for benchmark in benchmarks):
         unknown += (NO_ROUNDS,)
-    run = attached.get("run") or {}
-    return Foreign(TOOL, data.get("version"), started, fingerprint, benchmarks, rows, run, unknown)
+    return Foreign(
+        TOOL,
+        None if data.get("version") is None else str(data["version"]),
+        instant(data.get("datetime"), warnings),
+        fingerprint,
+        benchmarks,
+        rows,
+        attached.get("run") or {},
+        unknown,
+        tuple(warnings),
+    )
 
 
 def _version(attached: Mapping[str, Any], file: Path) -> int:
@@ -62,44 +84,78 @@ def _version(attached: Mapping[str, Any], file: Path) -> int:
     return version
 
 
-def _benchmark(data: Mapping[str, Any], version: int) -> Benchmark:
-    stats, extra = data["stats"], data.get("extra_info") or {}
-    row = extra.get(ROW)
-    row = None if row is None else migrated("CellResult", row, version)
-    failed = row is not None and row.get("status", "ok") != "ok"
-    seconds = [] if failed else times(stats.get("data") or (), data["fullname"])
-    return Benchmark(
-        name=data["name"],
-        fullname=data["fullname"],
-        group=data.get("group"),
-        params={name: plain(value) for name, value in (data.get("params") or {}).items()},
-        seconds=seconds,
-        calls=int(stats.get("iterations") or 1),
-        replicates=extra.get("replicates") or (),
-        summary=_summary(stats) if not seconds and not failed else {},
-        row=row,
-        failure=(row["status"], row["reason"]) if failed and row is not None else None,
+def _names(data: Any) -> tuple[str, str] | None:
+    """An entry's name and full name; each stands in for the other."""
+    names = [data.get(key) for key in ("name", "fullname")] if isinstance(data, Mapping) else []
+    known = [str(name) for name in names if name]
+    return (known[0], known[-1]) if known else None
+
+
+def _benchmark(data: Mapping[str, Any], version: int, warnings: list[str]) -> Benchmark:
+    extra = data.get("extra_info")
+    row = extra.get(ROW) if isinstance(extra, Mapping) else None
+    if isinstance(extra, Mapping) and isinstance(row, Mapping):
+        return _ours(data, extra, migrated("CellResult", row, version))
+    (name, fullname), params = _names(data) or (data["name"], data["fullname"]), data.get("params")
+    known = Benchmark(
+        name=name,
+        fullname=fullname,
+        group=None if data.get("group") is None else str(data["group"]),
+        params={level: plain(value) for level, value in params.items()} if isinstance(params, Mapping) else {},
     )
+    stats = mapping(data["stats"], "stats")
+    return replace(known, **_timed(fullname, stats, warnings))
+
+
+def _ours(data: Mapping[str, Any], extra: Mapping[str, Any], row: Mapping[str, Any]) -> Benchmark:
+    """A benchmark whose row attnbench itself wrote into the file."""
+    known = Benchmark(str(data["name"]), str(data["fullname"]), row=row)
+    if row.get("status", "ok") != "ok":
+        return replace(known, failure=(row["status"], row["reason"]))
+    stats = data["stats"]
+    seconds = [float(value) for value in stats.get("data") or ()]
+    if not seconds:
+        return replace(known, summary=_summary(stats))
+    calls = whole(stats.get("iterations")) or 1
+    return replace(known, seconds=seconds, calls=calls, replicates=extra.get("replicates") or ())
+
+
+def _timed(name: str, stats: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:
+    """The rounds that are times, or the statistics of a benchmark that was saved without its rounds."""
+    rounds = stats.get("data")
+    if not rounds:
+        median = number(stats.get("median"))
+        if 0 < median < math.inf:
+            return {"summary": _summary(stats)}
+        return {
+            "failure": ("not-run", f"the file has no rounds of it, and its median, {stats.get('median')}, is no time")
+        }
+    sifted = sift(rounds)
+    if sifted.reason:
+        return {"failure": ("not-run", sifted.reason)}
+    if sifted.left_out:
+        warnings.append(f"{name}: {sifted.left_out}")
+    return {"seconds": sifted.seconds, "calls": max(whole(stats.get("iterations")) or 1, 1)}
 
 
 def _summary(stats: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of a benchmark that was saved without its rounds."""
-    rounds = int(stats["rounds"])
+    rounds = max(whole(stats.get("rounds")) or 1, 1)
     return {"n_samples": rounds, "n_bursts": rounds, "time_median_s": float(stats["median"])}
 
 
 def _fingerprint(machine: Mapping[str, Any], commit: Mapping[str, Any], version: str) -> Fingerprint:
     if OWN in machine:
         return Fingerprint.model_validate(machine[OWN])
-    cpu = machine.get("cpu") or {}
+    cpu = machine["cpu"] if isinstance(machine.get("cpu"), Mapping) else {}
     identity = str(commit.get("id") or "")
     known = identity not in ("", "unversioned", "unknown")
     python = f"{machine.get('python_implementation', 'Python')} {machine.get('python_version', 'unknown')}"
     return Fingerprint(
         hardware=Hardware(
-            architecture=machine.get("machine") or "unknown",
+            architecture=str(machine.get("machine") or "unknown"),
             cpu_model=processor(cpu.get("brand_raw") or cpu.get("brand"), machine.get("node")),
-            logical_cores=cpu.get("count"),
+            logical_cores=whole(cpu.get("count")),
         ),
         kernel=f"{machine.get('system') or 'unknown'} {machine.get('release') or ''}".strip(),
         python=python,

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnbench.exchange.readers.entries import UNREADABLE, Entries, level, number_of, single
+from attnbench.exchange.readers.entries import Entries, level, number_of, single
 from attnbench.exchange.readers.foreign import Benchmark, Foreign
 from attnbench.exchange.readers.opening import JsonLines
-from attnbench.exchange.readers.values import UNKNOWN, no_benchmark, utc
+from attnbench.exchange.readers.values import ODD, UNKNOWN, no_benchmark, utc
 from attnbench.results.schema import Fingerprint, Hardware
 
 TOOL = "criterion"
@@ -74,7 +74,7 @@ def read(data: Any, file: Path) -> Foreign:
         _of_file(data, file, entries)
     else:
         _of_messages(data.documents if isinstance(data, JsonLines) else [data], entries)
-    benchmarks = entries.unlike_names()
+    benchmarks = entries.benchmarks
     if not benchmarks:
         no_benchmark(file)
     unknown: tuple[str, ...] = (*UNKNOWN, *NOT_SAID)
@@ -166,7 +166,7 @@ def _measured(name: str, sample: Any, estimates: Any, entries: Entries, unit: fl
             return rounds
     try:
         point = _object(estimates)["median"]["point_estimate"]
-    except UNREADABLE:
+    except ODD:
         return {"failure": ("not-run", "criterion's files have neither its samples nor the median of them")}
     seconds = entries.times(name, [point], unit)
     if not seconds:

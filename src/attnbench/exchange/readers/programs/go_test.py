@@ -49,7 +49,7 @@ def read(data: Any, file: Path) -> Foreign:
             entries.warn(f"{cell[1]}: some of its repetitions are {failure[0]}: {failure[1]}")
         else:
             entries.benchmarks.append(Benchmark(**_named(cell), failure=failure))
-    benchmarks = entries.unlike_names()
+    benchmarks = entries.benchmarks
     if not benchmarks:
         no_benchmark(file)
     unknown = (*UNKNOWN, "peak memory", *(() if _started(data) else ("when it was measured",)))

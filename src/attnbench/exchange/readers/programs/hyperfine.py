@@ -47,7 +47,7 @@ def read(data: Any, file: Path) -> Foreign:
     for place, row in enumerate(rows, 1):
         name = str(row.get("command") or f"command {place}") if isinstance(row, Mapping) else f"result {place}"
         entries.add(name, _benchmark, name, row, entries)
-    benchmarks = entries.unlike_names()
+    benchmarks = entries.benchmarks
     if not benchmarks:
         no_benchmark(file)
     unknown = (*UNKNOWN, *NOT_SAID, *((SINGLE,) if any(benchmark.summary for benchmark in benchmarks) else ()))

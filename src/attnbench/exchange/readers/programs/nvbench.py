@@ -60,7 +60,7 @@ def read(data: Mapping[str, Any], file: Path) -> Foreign:
         for place, state in enumerate(bench.get("states") or (), 1):
             name = f"{bench.get('name', 'benchmark')} state {place}"
             entries.add(name, _benchmark, bench, state, file, entries, several)
-    benchmarks = entries.unlike_names()
+    benchmarks = entries.benchmarks
     if not benchmarks:
         no_benchmark(file)
     unknown: tuple[str, ...] = (*UNKNOWN, "the host's processor", "when it was measured", "peak memory")
