@@ -67,18 +67,19 @@ def test_a_run_that_the_shell_hides_keeps_hyperfines_median(tmp_path: Path) -> N
     results = [
         command("mostly", times=(0.0, 0.004, 0.005), median=0.004, exit_codes=[0, 3, None]),
         command("never", times=(0.0, 0.0, 0.001), median=0.0),
-        command("sound"),
+        command("sound\n  over lines", times=(0.1, -1, "x", 0.2)),
         {"command": "lost"},
         7,
     ]
     warnings: list[str] = []
     rows = rows_of(put(tmp_path, "h.json", {"results": results}), tmp_path / "r", warn=warnings.append)
-    assert (rows["mostly"].time_median_s, rows["sound"].n_bursts) == (0.004, 3)
+    assert (rows["mostly"].time_median_s, rows["sound over lines"].n_bursts) == (0.004, 2)
     assert (rows["never"].status, rows["lost"].status, rows["result 5"].status) == ("not-run",) * 3
     assert "hyperfine --shell=none" in (rows["never"].reason or "")
     assert warnings == [
         "mostly: 2 of its 3 runs failed (status 3, a signal); their times count all the same",
-        "mostly: 1 of its 3 times are not above 0; its median is kept, its runs are not",
+        "mostly: 1 of its 3 times are 0; its median is kept, its runs are not",
+        "sound over lines: 2 values are no time and left out of 4: -1, x",
     ]
 
 
@@ -122,11 +123,13 @@ def test_criterions_folder_is_read_whole_from_any_height(tmp_path: Path) -> None
     rows = rows_of(top, tmp_path / "r")
     assert list(rows) == ["fib 10", "nameless", "sums/vec/100"]
     row = rows["sums/vec/100"]
-    assert (row.time_median_s, row.n_bursts) == (pytest.approx(100 * NS), 9)
+    assert row.time_median_s == pytest.approx(100 * NS)
+    assert row.n_bursts == 9
     assert (row.case_label, row.point) == ("sums", {"function": "vec", "value": 100})
     assert row.metrics == {"bytes_per_iteration": 800}
     assert [sample.calls for sample in samples_of(row, tmp_path / "r")] == list(range(10, 100, 10))
-    assert (rows["nameless"].time_median_s, rows["nameless"].n_samples) == (pytest.approx(100 * NS), 1)
+    assert rows["nameless"].time_median_s == pytest.approx(100 * NS)
+    assert rows["nameless"].n_samples == 1
     for place in (top.parent, top / "sums" / "vec" / "100" / "new", top / "sums/vec/100/new/estimates.json"):
         assert rows_of(place, tmp_path / "r")["sums/vec/100"].n_bursts == 9
 
@@ -160,7 +163,8 @@ def test_messages_of_cargo_criterion_are_the_same_cells_as_its_folder(tmp_path: 
     folder = measured(tmp_path / "c", "a_b/sum/100", names=names("a/b", "sum", "100"))
     twin = rows_of(folder, tmp_path / "r")["a/b/sum/100"]
     row = rows["a/b/sum/100"]
-    assert (row.time_median_s, row.point) == (pytest.approx(5 * NS), twin.point)
+    assert row.time_median_s == pytest.approx(5 * NS)
+    assert row.point == twin.point
     assert row.cell_id == twin.cell_id
     assert (rows["ticks"].kind, rows["ticks"].metrics) == ("observed", {"median_cycles": 7.0})
     assert "3 times for 1 numbers of iterations" in (rows["broken"].reason or "")
@@ -203,7 +207,8 @@ def test_results_of_go_are_bursts_and_what_failed_has_its_reason(tmp_path: Path)
     file = put(tmp_path, "go.txt", GO)
     rows = rows_of(file, tmp_path / "r", warn=warnings.append)
     row = rows["BenchmarkSum/n=10/kind=int"]
-    assert (row.time_median_s, row.n_bursts, row.threads) == (pytest.approx(10.43 * NS), 2, 8)
+    assert row.time_median_s == pytest.approx(10.43 * NS)
+    assert (row.n_bursts, row.threads) == (2, 8)
     assert (row.point, row.case_label) == ({"n": 10, "kind": "int"}, "example.org/sums.BenchmarkSum")
     assert row.metrics == {"MB/s": pytest.approx(7678.74)}
     assert {sample.calls for sample in samples_of(row, tmp_path / "r")} == {1000000}
@@ -271,6 +276,23 @@ def test_a_panic_and_a_text_that_breaks_off_are_rows(tmp_path: Path) -> None:
     assert warnings == ["go test has p as failed: panic: kaboom"]
     rows = rows_of(put(tmp_path, "b.txt", f"{head}BenchmarkB-2   "), tmp_path / "r")
     assert (rows["BenchmarkB"].status, rows["BenchmarkB"].reason) == ("not-run", "the text ends before its result")
+
+
+def test_a_log_of_a_terminal_or_a_workflow_is_the_same_text(tmp_path: Path) -> None:
+    plain = rows_of(put(tmp_path, "a.txt", GO), tmp_path / "r")
+    stamped = "".join(f"2026-01-02T03:04:05.1234567Z {line}" for line in GO.splitlines(keepends=True))
+    coloured = GO.replace("BenchmarkAlloc-8", "\x1b[32mBenchmarkAlloc-8\x1b[0m")
+    for name, text in (("b.txt", stamped), ("c.txt", coloured)):
+        rows = rows_of(put(tmp_path, name, text), tmp_path / "r")
+        assert {name: row.time_median_s for name, row in rows.items()} == {
+            name: row.time_median_s for name, row in plain.items()
+        }
+
+
+def test_a_build_of_go_that_failed_is_refused_by_its_name(tmp_path: Path) -> None:
+    text = "# example.org/p\n./x.go:3:1: syntax error\nFAIL\texample.org/p [build failed]\nFAIL\n"
+    with pytest.raises(ResultsError, match=r"no benchmark .*go test has example\.org/p as failed: \[build failed\]"):
+        import_file(put(tmp_path, "go.txt", text), tmp_path / "r")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])

@@ -25,7 +25,7 @@ from attnbench.exchange.writers.github_action import FAILED, PREFIX
 from attnbench.results.schema import Fingerprint, Hardware
 
 TOOL = "github-action-benchmark"
-SCRIPT = re.compile(r"^\s*(?:window\.|var\s+|const\s+|let\s+)?BENCHMARK_DATA\s*=\s*")
+SCRIPT = re.compile(r"^[^\S\n]*(?:window\.|var\s+|const\s+|let\s+)?BENCHMARK_DATA\s*=\s*", re.MULTILINE)
 NOT_SAID = ("the machine", "peak memory", "threads", "single samples (an entry has one value of each)")
 RATES = "times of rates (ops/sec and its like were turned over: 1 / value)"
 MILLISECOND = 1e-3
@@ -36,11 +36,11 @@ Entry = Mapping[str, Any]
 def recognises(data: Any) -> bool:
     """Whether a text, or a JSON document, is of github-action-benchmark's."""
     if isinstance(data, str):
-        return SCRIPT.match(data) is not None
+        return SCRIPT.search(data) is not None
     if isinstance(data, Mapping):
         return isinstance(data.get("entries"), Mapping) and bool({"lastUpdate", "repoUrl"} & set(data))
     listed = isinstance(data, list) and data and all(isinstance(bench, Mapping) for bench in data)
-    return bool(listed) and all({"name", "value", "unit"} <= set(bench) for bench in data)
+    return bool(listed) and any({"name", "value", "unit"} <= set(bench) for bench in data)
 
 
 def read(data: Any, file: Path, commit: str | None = None) -> Foreign:
@@ -56,7 +56,7 @@ def read(data: Any, file: Path, commit: str | None = None) -> Foreign:
             entries.add(name, _benchmark, suite, name, benches, entries)
     benchmarks = entries.benchmarks
     if not benchmarks:
-        no_benchmark(file)
+        no_benchmark(file, entries.warnings)
     newest = [entry for measured in chosen.values() for entry in measured][-1]
     tools = ", ".join(dict.fromkeys(str(e["tool"]) for m in chosen.values() for e in m if e.get("tool")))
     hardware = Hardware(architecture="unknown")
@@ -77,7 +77,7 @@ def _suites(data: Any, file: Path) -> dict[str, list[Entry]]:
     if isinstance(data, list):
         return {"Benchmark": [{"benches": data}]}
     if isinstance(data, str):
-        start = SCRIPT.match(data)
+        start = SCRIPT.search(data)
         try:
             data, _ = json.JSONDecoder().raw_decode(data, start.end() if start else 0)
         except ValueError as error:
@@ -112,9 +112,10 @@ def _chosen(
     """The entries of one commit by suite."""
     everything = [entry for measured in suites.values() for entry in measured]
     if not everything:
-        no_benchmark(file)
-    known = list(dict.fromkeys(filter(None, map(_commit, sorted(everything, key=_age)))))
-    commit = _named(asked, known, file) if asked is not None else _commit(max(everything, key=_age))
+        no_benchmark(file, entries.warnings)
+    by_age = sorted(everything, key=_age)  # those of one date in the order of the file
+    known = list(dict.fromkeys(filter(None, map(_commit, reversed(by_age)))))[::-1]
+    commit = _named(asked.lower(), known, file) if asked is not None else _commit(by_age[-1])
     chosen = {suite: [entry for entry in measured if _commit(entry) == commit] for suite, measured in suites.items()}
     if len(known) > 1 and asked is None:
         example = known[-2][:12]

@@ -80,7 +80,7 @@ def read(data: Any, file: Path) -> Foreign:
         entries.add(str(data["test_id"]), _of_peak, data)
     benchmarks = entries.benchmarks
     if not benchmarks:
-        no_benchmark(file)
+        no_benchmark(file, entries.warnings)
     unknown = (*UNKNOWN, *NOT_SAID, *(() if started else ("when it was measured",)))
     fingerprint = Fingerprint(
         hardware=Hardware(architecture="unknown"), kernel="unknown", python="unknown", frameworks={TOOL: {}}

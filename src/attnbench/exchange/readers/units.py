@@ -45,7 +45,7 @@ class Unit:
 
 def unit_of(text: str) -> Unit | None:
     """The unit of time that a text names, such as ``ns/iter``, ``ms`` or ``ops/sec``; ``None`` where it is no time."""
-    above, _, below = re.sub(r"\s+", "", text).partition("/")
+    above, _, below = re.sub(r"\s+", "", text.replace(" per ", "/")).partition("/")
     # Large letters count in the short ones: Ms would be megaseconds; MS is how some write milliseconds.
     numerator = SECONDS.get(above) or (SECONDS.get(above.lower()) if above.isupper() or len(above) > SHORT else None)
     if numerator is not None and (not below or below.lower() in CALLS):

@@ -76,7 +76,7 @@ def read(data: Any, file: Path) -> Foreign:
         _of_messages(data.documents if isinstance(data, JsonLines) else [data], entries)
     benchmarks = entries.benchmarks
     if not benchmarks:
-        no_benchmark(file)
+        no_benchmark(file, entries.warnings)
     unknown: tuple[str, ...] = (*UNKNOWN, *NOT_SAID)
     unknown += () if _says_units(data) else (UNIT,)
     unknown += (SINGLE,) if any(benchmark.summary for benchmark in benchmarks) else ()

@@ -20,6 +20,9 @@ STARTED = re.compile(rf"^{NAME}(?:\s+(.*))?$")
 ENDED = re.compile(rf"^\s*--- (FAIL|SKIP|BENCH|PASS): {NAME}")
 SETTING = re.compile(r"^([a-z][^\sA-Z:]*):(?:[ \t]+(.*))?$")
 PROCS = re.compile(r"^(.+?)-(\d+)$")
+# What a terminal, or a log of GitHub Actions, puts around a line.
+AROUND = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|^\d{4}-\d\d-\d\dT[0-9:.]+Z ")
+VERDICT = re.compile(r"^(?:ok  |FAIL)\t\S+|^FAIL\t\S+ \[.*\]$")
 DIED = ("panic:", "fatal error:", "SIGSEGV", "signal: ", "exit status ")
 LOG = re.compile(r"^\s+\S+\.go:\d+: (.*)$")
 BECAME = {"FAIL": "crashed", "SKIP": "unsupported"}
@@ -50,6 +53,11 @@ class Printed:
         return (self.settings.get(key) or [""])[-1]
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines as Go printed them."""
+    return [AROUND.sub("", line).rstrip() for line in text.splitlines()]
+
+
 def with_procs(name: str) -> tuple[str, int]:
     """A name without its suffix, and GOMAXPROCS, which is the suffix; Go leaves it out where it is 1."""
     parts = PROCS.match(name)
@@ -59,8 +67,8 @@ def with_procs(name: str) -> tuple[str, int]:
 def printed(text: str) -> Printed:
     """Read a text: the output of one ``go test -bench``, or of several after each other."""
     reading = _Reading()
-    for line in text.splitlines():
-        reading.line(line.rstrip())
+    for line in lines_of(text):
+        reading.line(line)
     reading.end()
     return reading.seen
 
@@ -129,8 +137,9 @@ class _Reading:
             self.waiting = None
 
     def _fails(self, line: str) -> None:
-        why = f": {self.last_words}" if self.last_words else ""
-        self.seen.warnings.append(f"go test has {line.split()[1]} as failed{why}")
+        name, *rest = line.split("\t")[1].split(" ", 1)
+        words = self.last_words or "".join(rest)
+        self.seen.warnings.append(f"go test has {name} as failed{f': {words}' if words else ''}")
         self.last_words = ""
 
     def _close(self) -> None:
@@ -192,4 +201,4 @@ def is_printed(lines: Iterable[str]) -> Iterator[bool]:
     """For each line whether Go's benchmarks print such a line, and nothing else does."""
     for line in lines:
         match = RESULT.match(line)
-        yield bool(match and _pairs(match[3])) or bool(ENDED.match(line))
+        yield bool((match and _pairs(match[3])) or ENDED.match(line) or VERDICT.match(line))

@@ -15,7 +15,15 @@ from attnbench.errors import ResultsError
 from attnbench.exchange.readers.entries import Entries, level, medians
 from attnbench.exchange.readers.foreign import Benchmark, Foreign
 from attnbench.exchange.readers.opening import JsonLines
-from attnbench.exchange.readers.programs.go_bench import Printed, Result, is_printed, joined, printed, with_procs
+from attnbench.exchange.readers.programs.go_bench import (
+    Printed,
+    Result,
+    is_printed,
+    joined,
+    lines_of,
+    printed,
+    with_procs,
+)
 from attnbench.exchange.readers.values import UNKNOWN, no_benchmark, processor, utc
 from attnbench.results.schema import Fingerprint, Hardware
 
@@ -30,7 +38,7 @@ def recognises(data: Any) -> bool:
     """Whether a text, or lines of JSON, are what ``go test`` prints."""
     if isinstance(data, JsonLines):
         return any(document.get("Action") in ACTIONS and "Package" in document for document in data.documents)
-    return isinstance(data, str) and any(is_printed(data.splitlines()))
+    return isinstance(data, str) and any(is_printed(lines_of(data)))
 
 
 def read(data: Any, file: Path) -> Foreign:
@@ -51,7 +59,7 @@ def read(data: Any, file: Path) -> Foreign:
             entries.benchmarks.append(Benchmark(**_named(cell), failure=failure))
     benchmarks = entries.benchmarks
     if not benchmarks:
-        no_benchmark(file)
+        no_benchmark(file, entries.warnings)
     unknown = (*UNKNOWN, "peak memory", *(() if _started(data) else ("when it was measured",)))
     unknown += (ONCE,) if any(len(benchmark.seconds) == 1 for benchmark in benchmarks) else ()
     fingerprint, started = _fingerprint(seen, file), utc(_started(data))

@@ -37,7 +37,8 @@ def recognises(data: Any) -> bool:
     # An export that was broken off has no result; then there is nothing else in it either.
     if not data["results"]:
         return set(data) == {"results"}
-    return any("command" in entry and {"mean", "times", "median"} & set(entry) for entry in entries)
+    kinds = ({"command", "times"}, {"command", "mean"}, {"command", "median"}, {"mean", "times"})
+    return any(kind <= set(entry) for entry in entries for kind in kinds)
 
 
 def read(data: Any, file: Path) -> Foreign:
@@ -45,11 +46,13 @@ def read(data: Any, file: Path) -> Foreign:
     rows = _of_csv(data) if isinstance(data, str) else data["results"]
     entries = Entries()
     for place, row in enumerate(rows, 1):
-        name = str(row.get("command") or f"command {place}") if isinstance(row, Mapping) else f"result {place}"
+        said = row.get("command") if isinstance(row, Mapping) else None
+        # A command over several lines is named in one.
+        name = " ".join(str(said or f"result {place}").split())
         entries.add(name, _benchmark, name, row, entries)
     benchmarks = entries.benchmarks
     if not benchmarks:
-        no_benchmark(file)
+        no_benchmark(file, entries.warnings)
     unknown = (*UNKNOWN, *NOT_SAID, *((SINGLE,) if any(benchmark.summary for benchmark in benchmarks) else ()))
     return Foreign(TOOL, None, utc(None), _fingerprint(), benchmarks, unknown=unknown, warnings=tuple(entries.warnings))
 
@@ -73,16 +76,16 @@ def _benchmark(name: str, row: Mapping[str, Any], entries: Entries) -> Benchmark
     _exits(name, row.get("exit_codes"), entries)
     metrics = _numbers(row)
     times = row.get("times") or ()
-    if times and all(time_of(value) is not None for value in times):
-        return Benchmark(**known, seconds=[float(value) for value in times], metrics=metrics)
+    zeros = sum(number_of(value) == 0 for value in times)
+    if times and not zeros and (seconds := entries.times(name, times)):
+        return Benchmark(**known, seconds=seconds, metrics=metrics)
     has_median = row.get("median") not in (None, "")
     kept = time_of(row.get("median") if has_median else row.get("mean"))
     if kept is None:
-        return Benchmark(**known, failure=("not-run", TOO_SHORT if times else "its entry has no time above 0"))
-    if times:
+        return Benchmark(**known, failure=("not-run", TOO_SHORT if zeros else "its entry has no time above 0"))
+    if zeros:
         # A time of 0 is one that the shell's own hides: left out, the median would be another than hyperfine's.
-        none = sum(time_of(value) is None for value in times)
-        entries.warn(f"{name}: {none} of its {len(times)} times are not above 0; its median is kept, its runs are not")
+        entries.warn(f"{name}: {zeros} of its {len(times)} times are 0; its median is kept, its runs are not")
     if not has_median:
         entries.warn(f"{name}: the file has its mean only, which stands where a median should")
     return Benchmark(**known, summary=single(kept), metrics=metrics)

@@ -62,7 +62,7 @@ def read(data: Mapping[str, Any], file: Path) -> Foreign:
             entries.add(name, _benchmark, bench, state, file, entries, several)
     benchmarks = entries.benchmarks
     if not benchmarks:
-        no_benchmark(file)
+        no_benchmark(file, entries.warnings)
     unknown: tuple[str, ...] = (*UNKNOWN, "the host's processor", "when it was measured", "peak memory")
     unknown += (SINGLE,) if any(benchmark.summary for benchmark in benchmarks) else ()
     unknown += (MEAN,) if any(_is_mean(bench) for bench in data["benchmarks"]) else ()
