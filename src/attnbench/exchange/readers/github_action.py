@@ -107,7 +107,7 @@ def _date(entry: Entry) -> datetime | None:
 
 
 def _chosen(
-    suites: Mapping[str, Sequence[Entry]], asked: str | None, file: Path, entries: Entries
+    suites: Mapping[str, Sequence[Entry]], wanted: str | None, file: Path, entries: Entries
 ) -> dict[str, list[Entry]]:
     """The entries of one commit by suite."""
     everything = [entry for measured in suites.values() for entry in measured]
@@ -115,9 +115,9 @@ def _chosen(
         no_benchmark(file, entries.warnings)
     by_age = sorted(everything, key=_age)  # those of one date in the order of the file
     known = list(dict.fromkeys(filter(None, map(_commit, reversed(by_age)))))[::-1]
-    commit = _named(asked.lower(), known, file) if asked is not None else _commit(by_age[-1])
+    commit = _named(wanted.lower(), known, file) if wanted is not None else _commit(by_age[-1])
     chosen = {suite: [entry for entry in measured if _commit(entry) == commit] for suite, measured in suites.items()}
-    if len(known) > 1 and asked is None:
+    if len(known) > 1 and wanted is None:
         example = known[-2][:12]
         entries.warn(
             f"{file.name} holds {len(known)} commits; the newest, {commit[:12]}, is read. Another: --commit {example}"
@@ -133,13 +133,13 @@ def _age(entry: Entry) -> float:
     return number_of(entry.get("date")) or 0.0
 
 
-def _named(asked: str, known: Sequence[str], file: Path) -> str:
-    matching = [commit for commit in known if commit.startswith(asked)] if len(asked) >= FEWEST_DIGITS else []
-    if len(matching) == 1 or asked in matching:
-        return asked if asked in matching else matching[0]
+def _named(wanted: str, known: Sequence[str], file: Path) -> str:
+    matching = [commit for commit in known if commit.startswith(wanted)] if len(wanted) >= FEWEST_DIGITS else []
+    if len(matching) == 1 or wanted in matching:
+        return wanted if wanted in matching else matching[0]
     shown = ", ".join(commit[:12] for commit in known[-5:][::-1]) or "none is named"
     what = f"names {len(matching)} of its commits" if matching else f"names none of its {len(known)} commits"
-    msg = f"--commit {asked} {what} in {file}; the newest are {shown} (at least {FEWEST_DIGITS} digits)"
+    msg = f"--commit {wanted} {what} in {file}; the newest are {shown} (at least {FEWEST_DIGITS} digits)"
     raise UsageError(msg)
 
 

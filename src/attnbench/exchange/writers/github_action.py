@@ -102,6 +102,7 @@ def _benches(row: CellResult) -> Iterator[Bench]:
     bench: Bench = {"name": name, "value": median * NANOSECONDS, "unit": "ns"}
     if low is not None and high is not None:
         bench["range"] = f"± {(high - low) / 2 * NANOSECONDS:.4g}"
-    yield bench | {"extra": f"{row.n_bursts} bursts in {row.n_replicates or 1} processes"}
+    processes = row.n_replicates or 1
+    yield bench | {"extra": f"{row.n_bursts} bursts in {processes} process{'es' if processes > 1 else ''}"}
     if row.peak_bytes is not None:
         yield {"name": f"{name} · peak memory", "value": row.peak_bytes, "unit": "bytes"}

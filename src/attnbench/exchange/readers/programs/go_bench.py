@@ -29,7 +29,7 @@ BECAME = {"FAIL": "crashed", "SKIP": "unsupported"}
 
 
 @dataclass(frozen=True)
-class Result:
+class GoResult:
     """One result line: ``process`` counts the test binaries that printed the results of its package so far."""
 
     package: str
@@ -44,7 +44,7 @@ class Printed:
     """What a text says. ``settings`` are its ``key: value`` lines, every value of each in order."""
 
     settings: dict[str, list[str]] = field(default_factory=dict)
-    results: list[Result] = field(default_factory=list)
+    results: list[GoResult] = field(default_factory=list)
     failures: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -116,7 +116,7 @@ class _Reading:
         # Each binary prints its package first; where none is printed, its system.
         headers = self.seen.settings.get("pkg") or self.seen.settings.get("goos") or []
         process = max(headers.count(headers[-1]) - 1, 0) if headers else 0
-        self.seen.results.append(Result(self.package, name, int(iterations), values, process))
+        self.seen.results.append(GoResult(self.package, name, int(iterations), values, process))
         return True
 
     def _begins(self, name: str, rest: str) -> None:

@@ -16,8 +16,8 @@ from attnbench.exchange.readers.entries import Entries, level, medians
 from attnbench.exchange.readers.foreign import Benchmark, Foreign
 from attnbench.exchange.readers.opening import JsonLines
 from attnbench.exchange.readers.programs.go_bench import (
+    GoResult,
     Printed,
-    Result,
     is_printed,
     joined,
     lines_of,
@@ -47,7 +47,7 @@ def read(data: Any, file: Path) -> Foreign:
     seen, entries = printed(text), Entries()
     for warning in seen.warnings:
         entries.warn(warning)
-    grouped: dict[Cell, list[Result]] = {}
+    grouped: dict[Cell, list[GoResult]] = {}
     for result in seen.results:
         grouped.setdefault((result.package, result.name), []).append(result)
     for (package, name), results in grouped.items():
@@ -89,7 +89,7 @@ def _named(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _benchmark(cell: Cell, results: Sequence[Result], entries: Entries) -> Benchmark:
+def _benchmark(cell: Cell, results: Sequence[GoResult], entries: Entries) -> Benchmark:
     known = _named(cell)
     others = {unit for result in results for unit in result.values if unit not in PER_OPERATION}
     metrics = medians({unit: [r.values[unit] for r in results if unit in r.values] for unit in sorted(others)})
@@ -109,7 +109,7 @@ def _benchmark(cell: Cell, results: Sequence[Result], entries: Entries) -> Bench
     )
 
 
-def _seconds(result: Result) -> float:
+def _seconds(result: GoResult) -> float:
     return next(value * PER_OPERATION[unit] for unit, value in result.values.items() if unit in PER_OPERATION)
 
 
