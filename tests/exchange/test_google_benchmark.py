@@ -187,7 +187,7 @@ def test_units_and_an_absent_cpu_time(tmp_path: Path) -> None:
 ODD: list[tuple[dict[str, Any], str, str]] = [
     (new("BM_odd", time_unit="fortnight"), "not-run", "time_unit is 'fortnight'; there are ns, us, ms, s"),
     (new("BM_odd", time_unit=["ns"]), "not-run", "cannot be understood"),
-    (new("BM_odd", 0.0), "not-run", "none of its 1 rounds is a time above 0: 1 at 0 s"),
+    (new("BM_odd", 0.0), "not-run", "none of its rounds is a time above 0: 1 at 0 s"),
     (new("BM_odd", None), "not-run", "1 at NaN, infinity, below 0 or no number"),
     ({"name": "BM_odd", "run_type": "iteration"}, "not-run", "it has no 'real_time'"),
     (aggregate("BM_odd", "median", 0.0), "not-run", "the median of it is 0.0, which is no time"),

@@ -34,6 +34,11 @@ IMPORTERS: Mapping[str, Importer] = {
 }
 GZIP = b"\x1f\x8b"  # pyperf writes FILE.json.gz, too
 SHOWN = 40
+# Lines before the first that begins a JSON object, and a member of one whose value is nan or inf, or -nan(ind).
+BEFORE = re.compile(r"(?:(?![^\S\n]*\{).*\n)+(?=[^\S\n]*\{)[^\S\n]*")
+NOT_A_NUMBER = re.compile(
+    r'^(\s*"[^"\n]*"\s*:\s*)([+-]?)(nan(?:\([a-z]*\))?|inf(?:inity)?)(?=\s*,?\s*$)', re.MULTILINE | re.IGNORECASE
+)
 
 
 def import_file(file: Path, out: Path, warn: Callable[[str], object] = lambda _: None) -> Path:
@@ -67,28 +72,37 @@ def _content(file: Path) -> bytes:
 
 
 def _document(file: Path, content: bytes, warnings: list[str]) -> Any:
-    """The JSON document in a file; lines before it, as of output that was redirected, are passed over and warned of."""
+    """The JSON document in a file. Text around it, as of output that was redirected, is passed over and warned of."""
     try:
         text = content.decode(json.detect_encoding(content))
-        return json.loads(text)
     except UnicodeDecodeError as error:
         msg = f"{file} is not JSON, or a damaged file: it is no text; import reads the JSON of {', '.join(IMPORTERS)}"
         raise ResultsError(msg) from error
+    try:
+        return json.loads(text)
+    except ValueError:
+        text = NOT_A_NUMBER.sub(_number, text)
+    before = BEFORE.match(text)
+    start = before.end() if before else 0
+    try:
+        data, end = json.JSONDecoder().raw_decode(text, start)
+        after = text[end:].strip()
+        if after.startswith(("{", "[", ",")):
+            msg = f"it goes on after its first JSON document ends, with {_shown(after)}"
+            raise ValueError(msg)  # noqa: TRY301  (said like all that is wrong with the text)
     except ValueError as error:
-        refused = error
-    before = re.match(r"(?:[^{\[\s].*\n|[^\S\n]*\n)+(?=\{)", text)
-    if before:
-        try:
-            data = json.loads(text[before.end() :])
-        except ValueError as error:
-            refused = error
-            text = text[before.end() :]
-        else:
-            count = before.group().count("\n")
-            warnings.append(f"the first {count} lines of {file} are no JSON and were passed over: {_shown(text)}")
-            return data
-    msg = f"{file} is not JSON, or a damaged file: {_broken(text, refused)}"
-    raise ResultsError(f"{msg}; import reads the JSON of {', '.join(IMPORTERS)}") from refused
+        msg = f"{file} is not JSON, or a damaged file: {_broken(text, error)}"
+        raise ResultsError(f"{msg}; import reads the JSON of {', '.join(IMPORTERS)}") from error
+    for where, passed in (("before", text[:start].strip()), ("after", after)):
+        if passed:
+            warnings.append(f"what stands {where} the JSON of {file.name} was passed over: {_shown(passed)}")
+    return data
+
+
+def _number(spelled: re.Match[str]) -> str:
+    """A number that is none, as old C++ printed it, in the spelling that JSON's readers know."""
+    known = "NaN" if spelled[3][0] in "nN" else f"{spelled[2].replace('+', '')}Infinity"
+    return f"{spelled[1]}{known}"
 
 
 def _broken(text: str, error: ValueError) -> str:

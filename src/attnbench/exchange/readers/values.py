@@ -84,7 +84,7 @@ def sift(values: Iterable[Any]) -> Sifted:
     left_out = f"{zeros + odd} of {len(numbers)} rounds left out: {', '.join(kinds)}" if kinds else None
     reason = None
     if not places:
-        reason = f"none of its {len(numbers)} rounds is a time above 0: {', '.join(kinds)}"
+        reason = f"none of its rounds is a time above 0: {', '.join(kinds)}"
     elif 2 * zeros > len(numbers):
         reason = f"{zeros} of its {len(numbers)} rounds are 0 s: the clock is too coarse for it"
     return Sifted(places, [numbers[place] for place in places], left_out, reason)
