@@ -134,6 +134,13 @@ def test_many_odd_entries_do_not_flood(cli: Cli) -> None:
     assert len(cli("import", "theirs.json", "--json").document["warnings"]) == 14
 
 
+def test_rows_without_a_measurement_are_said_once_for_each_reason(cli: Cli) -> None:
+    theirs(FINE, *(ZERO | {"name": f"BM_{n}"} for n in range(30)))
+    done = cli("import", "theirs.json")
+    assert done.err.count("the clock is too coarse") == 1
+    assert "BM_0 and 29 more: not-run, none of its rounds is a time above 0" in done.err
+
+
 def test_a_file_without_one_measurement_is_nothing_measured(cli: Cli) -> None:
     theirs(ZERO)
     done = cli("import", "theirs.json")

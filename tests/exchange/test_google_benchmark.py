@@ -220,3 +220,9 @@ def test_an_odd_context_sinks_no_file(context: dict[str, Any], tmp_path: Path) -
 def test_benchmarks_without_a_context_are_read(tmp_path: Path) -> None:
     rows, _ = imported({"benchmarks": [new("BM_A")]}, tmp_path)
     assert rows["BM_A"].status == "ok"
+
+
+def test_a_run_without_a_name_is_a_warning(tmp_path: Path) -> None:
+    rows, warnings = imported(of_google(new("BM_A"), new("") | {"name": None}), tmp_path)
+    assert list(rows) == ["BM_A"]
+    assert warnings == ["entry 2 of its benchmarks was left out: it has no 'name'"]

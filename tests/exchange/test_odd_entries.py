@@ -248,7 +248,7 @@ def test_what_is_not_in_benchmarks_json_is_known_by_its_name(described: Any, tmp
     else:
         assert len(warnings) == 1
         assert "benchmarks.json" in warnings[0]
-        assert "what was measured is taken from the names of the benchmarks" in warnings[0]
+        assert "What was measured is taken from the names of the benchmarks" in warnings[0]
 
 
 def test_parameters_of_asv_that_were_renamed_have_its_own_names(tmp_path: Path) -> None:
@@ -345,3 +345,20 @@ def test_numbers_that_are_none_are_read_in_every_spelling(spelled: str, tmp_path
     rows, _ = imported(json.dumps(data, indent=1).replace("123456.0", spelled), tmp_path)
     fine(rows)
     assert "is no time" in str(rows["test_odd"].reason)
+
+
+@pytest.mark.parametrize("tool", ["pytest", "pyperf", "asv"])
+def test_numbers_that_have_no_place_in_a_column_sink_no_file(tool: str, tmp_path: Path) -> None:
+    huge = 10**400
+    if tool == "pytest":
+        rows, _ = imported(of_pytest(entry("test_odd", [1e-3], iterations=huge), entry("b", [huge])), tmp_path)
+    elif tool == "pyperf":
+        loops = values("odd", [1e-3], metadata={"loops": 2**62, "inner_loops": 2**62})
+        rows, _ = imported(of_pyperf(loops, values("b", [huge])), tmp_path)
+    else:
+        line = [[1e-3], [], None, None, None, [huge], [huge], [[1e-3]]]
+        data = of_asv(tmp_path, {"m.time_odd": TIME}, time_odd=line, time_b=[[huge], []])
+        rows, _ = imported(data | {"params": {"ram": huge, "num_cpu": huge}, "date": huge}, tmp_path)
+    fine(rows)
+    assert [row.status for name, row in rows.items() if "odd" in name] == ["ok"]
+    assert [row.status for name, row in rows.items() if name.endswith("b")] == ["not-run"]

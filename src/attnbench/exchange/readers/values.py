@@ -91,9 +91,9 @@ def sift(values: Iterable[Any]) -> Sifted:
 
 
 def whole(text: Any) -> int | None:
-    """A whole number that a tool may write as text, or leave out."""
+    """A whole number that a tool may write as text, or leave out; none where it has no place in our columns."""
     with suppress(TypeError, ValueError, OverflowError):
-        return int(text) or None
+        return int(text) or None if abs(int(text)) < 2**63 else None
     return None
 
 
