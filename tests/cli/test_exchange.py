@@ -119,7 +119,7 @@ def test_import_says_what_was_odd(cli: Cli) -> None:
     assert done.code == 0
     assert "warning: entry 3 of its benchmarks was left out: it has no 'name'" in done.err
     assert "2 cells: 1 ok, 1 not-run" in done.err
-    assert "BM_zero: not-run, none of its 1 rounds is a time above 0: 1 at 0 s (the clock is too coarse)" in done.err
+    assert "BM_zero: not-run, none of its rounds is a time above 0: 1 at 0 s (the clock is too coarse)" in done.err
     assert cli("import", "theirs.json", "--quiet").err == ""
     document = cli("import", "theirs.json", "--json").document
     assert (document["cells"], document["exit_code"]) == (2, 0)
@@ -132,6 +132,13 @@ def test_many_odd_entries_do_not_flood(cli: Cli) -> None:
     assert done.err.count("warning: ") == 10
     assert "… and 4 more; all of them are in " in done.err
     assert len(cli("import", "theirs.json", "--json").document["warnings"]) == 14
+
+
+def test_rows_without_a_measurement_are_said_once_for_each_reason(cli: Cli) -> None:
+    theirs(FINE, *(ZERO | {"name": f"BM_{n}"} for n in range(30)))
+    done = cli("import", "theirs.json")
+    assert done.err.count("the clock is too coarse") == 1
+    assert "BM_0 and 29 more: not-run, none of its rounds is a time above 0" in done.err
 
 
 def test_a_file_without_one_measurement_is_nothing_measured(cli: Cli) -> None:

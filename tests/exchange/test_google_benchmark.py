@@ -187,7 +187,7 @@ def test_units_and_an_absent_cpu_time(tmp_path: Path) -> None:
 ODD: list[tuple[dict[str, Any], str, str]] = [
     (new("BM_odd", time_unit="fortnight"), "not-run", "time_unit is 'fortnight'; there are ns, us, ms, s"),
     (new("BM_odd", time_unit=["ns"]), "not-run", "cannot be understood"),
-    (new("BM_odd", 0.0), "not-run", "none of its 1 rounds is a time above 0: 1 at 0 s"),
+    (new("BM_odd", 0.0), "not-run", "none of its rounds is a time above 0: 1 at 0 s"),
     (new("BM_odd", None), "not-run", "1 at NaN, infinity, below 0 or no number"),
     ({"name": "BM_odd", "run_type": "iteration"}, "not-run", "it has no 'real_time'"),
     (aggregate("BM_odd", "median", 0.0), "not-run", "the median of it is 0.0, which is no time"),
@@ -220,3 +220,9 @@ def test_an_odd_context_sinks_no_file(context: dict[str, Any], tmp_path: Path) -
 def test_benchmarks_without_a_context_are_read(tmp_path: Path) -> None:
     rows, _ = imported({"benchmarks": [new("BM_A")]}, tmp_path)
     assert rows["BM_A"].status == "ok"
+
+
+def test_a_run_without_a_name_is_a_warning(tmp_path: Path) -> None:
+    rows, warnings = imported(of_google(new("BM_A"), new("") | {"name": None}), tmp_path)
+    assert list(rows) == ["BM_A"]
+    assert warnings == ["entry 2 of its benchmarks was left out: it has no 'name'"]

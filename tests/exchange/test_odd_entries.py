@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from attnbench.errors import ResultsError
+from attnbench.exchange.readers.importing import import_file
 from attnbench.results import read_info
 from attnbench.results.journal import read_journal
-from attnbench.results.read import read_samples
+from attnbench.results.read import read_cells, read_samples
 from attnbench.results.schema import CellResult
 from tests.exchange import Read, imported
 
@@ -66,8 +67,8 @@ ROUNDS = [
     ([1e-3, 0, math.inf, 3e-3], 2e-3, "2 of 4 rounds left out: 1 at 0 s (the clock is too coarse), 1 at NaN"),
 ]
 NO_ROUND = [
-    ([0.0, 0.0], "none of its 2 rounds is a time above 0: 2 at 0 s (the clock is too coarse)"),
-    ([NAN], "none of its 1 rounds is a time above 0: 1 at NaN"),
+    ([0.0, 0.0], "none of its rounds is a time above 0: 2 at 0 s (the clock is too coarse)"),
+    ([NAN], "none of its rounds is a time above 0: 1 at NaN"),
     ([0.0, 0.0, 0.0, 15e-3], "3 of its 4 rounds are 0 s: the clock is too coarse for it"),
 ]
 
@@ -176,7 +177,7 @@ def test_an_odd_entry_of_pyperf_is_a_row(odd: Any, name: str, reason: str, tmp_p
 
 
 def test_a_warm_up_or_a_run_of_pyperf_that_is_odd_is_left_out(tmp_path: Path) -> None:
-    odd = values("odd", [1e-3, 2e-3], warmups=[[1, 0.0], [1, 5e-3]], metadata={"date": "long ago"})
+    odd = values("odd", [1e-3, 2e-3], warmups=[[1, 0.0], [1, 5e-3], [1], None], metadata={"date": "long ago"})
     odd["runs"].append("interrupted")
     rows, warnings = imported(of_pyperf(odd), tmp_path)
     assert warnings == ["odd: 1 of 2 runs left out, which are no objects"]
@@ -247,7 +248,7 @@ def test_what_is_not_in_benchmarks_json_is_known_by_its_name(described: Any, tmp
     else:
         assert len(warnings) == 1
         assert "benchmarks.json" in warnings[0]
-        assert "what was measured is taken from the names of the benchmarks" in warnings[0]
+        assert "What was measured is taken from the names of the benchmarks" in warnings[0]
 
 
 def test_parameters_of_asv_that_were_renamed_have_its_own_names(tmp_path: Path) -> None:
@@ -316,9 +317,48 @@ def test_a_file_that_is_no_json_says_where(change: Callable[[str], str], message
     assert not (tmp_path / "results").exists()
 
 
-def test_lines_before_the_json_are_passed_over(tmp_path: Path) -> None:
-    rows, warnings = imported("2026-05-01T10:00:00\nRunning ./b\n\n" + json.dumps(of_pytest()), tmp_path)
+def test_text_around_the_json_is_passed_over(tmp_path: Path) -> None:
+    before = "2026-05-01T10:00:00\nRunning ./b\n[x] CPU Caches:\n  L1 Data 32 KiB\n\n"
+    rows, warnings = imported(before + json.dumps(of_pytest(), indent=1) + "\ndone\n", tmp_path)
     fine(rows)
-    assert len(warnings) == 1
-    assert "are no JSON and were passed over: '2026-05-01T10:00:00'" in warnings[0]
-    assert warnings[0].startswith("the first 3 lines of")
+    assert warnings == [
+        "what stands before the JSON of theirs.json was passed over: '2026-05-01T10:00:00'",
+        "what stands after the JSON of theirs.json was passed over: 'done'",
+    ]
+
+
+def test_two_documents_in_a_file_are_refused(tmp_path: Path) -> None:
+    text = json.dumps(of_pytest())
+    with pytest.raises(ResultsError, match="goes on after its first JSON document ends"):
+        imported(f"{text}\n{text}", tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_what_a_shell_of_windows_redirected_is_read(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_bytes(json.dumps(of_pytest()).encode(encoding))
+    assert len(read_cells(import_file(tmp_path / "x.json", tmp_path / "results"))) == 1
+
+
+@pytest.mark.parametrize("spelled", ["nan", "-nan", "-nan(ind)", "inf", "-inf", "+Infinity", "NAN"])
+def test_numbers_that_are_none_are_read_in_every_spelling(spelled: str, tmp_path: Path) -> None:
+    data = of_pytest(entry("test_odd", median=123456.0))
+    rows, _ = imported(json.dumps(data, indent=1).replace("123456.0", spelled), tmp_path)
+    fine(rows)
+    assert "is no time" in str(rows["test_odd"].reason)
+
+
+@pytest.mark.parametrize("tool", ["pytest", "pyperf", "asv"])
+def test_numbers_that_have_no_place_in_a_column_sink_no_file(tool: str, tmp_path: Path) -> None:
+    huge = 10**400
+    if tool == "pytest":
+        rows, _ = imported(of_pytest(entry("test_odd", [1e-3], iterations=huge), entry("b", [huge])), tmp_path)
+    elif tool == "pyperf":
+        loops = values("odd", [1e-3], metadata={"loops": 2**62, "inner_loops": 2**62})
+        rows, _ = imported(of_pyperf(loops, values("b", [huge])), tmp_path)
+    else:
+        line = [[1e-3], [], None, None, None, [huge], [huge], [[1e-3]]]
+        data = of_asv(tmp_path, {"m.time_odd": TIME}, time_odd=line, time_b=[[huge], []])
+        rows, _ = imported(data | {"params": {"ram": huge, "num_cpu": huge}, "date": huge}, tmp_path)
+    fine(rows)
+    assert [row.status for name, row in rows.items() if "odd" in name] == ["ok"]
+    assert [row.status for name, row in rows.items() if name.endswith("b")] == ["not-run"]

@@ -51,7 +51,10 @@ def import_(
         raise typer.Exit(code)
     _say_some([f"warning: {warning}" for warning in warnings], folder)
     say(counts(saved.cells))
-    _say_some([f"{cell.variant}: {cell.status}, {one_line(cell.reason)}" for cell in saved.without_time()], folder)
+    without: dict[str, list[str]] = {}
+    for cell in saved.without_time():
+        without.setdefault(f"{cell.status}, {one_line(cell.reason)}", []).append(cell.variant)
+    _say_some([f"{_some(names)}: {what}" for what, names in without.items()], folder)
     if unknown:
         say(f"Not known of an imported run: {', '.join(unknown)}. Verdicts on it are weaker.")
     if not saved.info.fingerprint.hardware.is_known:
@@ -59,6 +62,10 @@ def import_(
         say(f"It names no machine, so that compare takes it for no other's equal; if you know it, type: {again}")
     show(f"run: {folder}")
     raise typer.Exit(code)
+
+
+def _some(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def _say_some(lines: list[str], folder: Path) -> None:

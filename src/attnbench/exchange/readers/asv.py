@@ -86,7 +86,7 @@ def _described(file: Path, warnings: list[str]) -> Mapping[str, Any]:
     """What benchmarks.json says of every benchmark; it lies one folder above the results, or beside them."""
     folders = (file.absolute().parent.parent, file.absolute().parent)
     path = next((folder / BENCHMARKS for folder in folders if (folder / BENCHMARKS).is_file()), None)
-    names_say = "what was measured is taken from the names of the benchmarks (time_, mem_, peakmem_, track_)"
+    names_say = "What was measured is taken from the names of the benchmarks (time_, mem_, peakmem_, track_)"
     if path is None:
         where = f"is neither beside {file.name} nor one folder above; copy it there"
         warnings.append(f"the {BENCHMARKS} of its results folder, which says what was measured, {where}. {names_say}")

@@ -120,6 +120,8 @@ def _name_of(run: Run) -> str:
     """The name of the benchmark, which that of an aggregate has at its beginning."""
     if run.get("run_name"):
         return str(run["run_name"])
+    if not run.get("name"):
+        raise KeyError("name")
     aggregate = run.get("aggregate_name")
     return str(run["name"]).removesuffix(f"_{aggregate}" if aggregate else "")
 
@@ -212,7 +214,7 @@ def _beside(rounds: Sequence[Run]) -> dict[str, Any]:
     }
     peak = _median(run.get("max_bytes_used") for run in rounds)
     # A memory manager that does not follow the peak leaves it at 0.
-    return columns | ({"peak_bytes": round(peak), "memory": PEAK} if peak and peak > 0 else {})
+    return columns | ({"peak_bytes": round(peak), "memory": PEAK} if peak and 0 < peak < NOT_SET else {})
 
 
 def _median(values: Iterable[Any]) -> float | None:

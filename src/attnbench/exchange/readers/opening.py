@@ -21,9 +21,11 @@ GZIP = b"\x1f\x8b"  # pyperf writes FILE.json.gz, too
 # What a shell on Windows begins a redirected file with: there `go test -bench . > FILE` is UTF-16.
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
-
-# Lines of something else before the line in which a JSON object begins.
-BEFORE = re.compile(r"(?:[^{\[\s].*\n|[^\S\n]*\n)+(?=\{)")
+# Lines before the first that begins a JSON object, and a member of one whose value is nan or inf, or -nan(ind).
+BEFORE = re.compile(r"(?:(?![^\S\n]*\{).*\n)+(?=[^\S\n]*\{)[^\S\n]*")
+NOT_A_NUMBER = re.compile(
+    r'^(\s*"[^"\n]*"\s*:\s*)([+-]?)(nan(?:\([a-z]*\))?|inf(?:inity)?)(?=\s*,?\s*$)', re.MULTILINE | re.IGNORECASE
+)
 SHOWN = 40
 
 
@@ -78,19 +80,41 @@ def _understood(file: Path, content: bytes, warnings: list[str]) -> Any:
     data, error = _json(text)
     if error is None:
         return data
+    text = NOT_A_NUMBER.sub(_number, text)
     before = BEFORE.match(text)
-    if before:
-        data, later = _json(text[before.end() :])
-        if later is None:
-            count = before.group().count("\n")
-            warnings.append(f"the first {count} lines of {file} are no JSON and were passed over: {_shown(text)}")
-            return data
+    start = before.end() if before else 0
+    data, error, end = _json_within(text, start)
+    if error is None and 2 * (end - start) > len(text):
+        for where, passed in (("before", text[:start].strip()), ("after", text[end:].strip())):
+            if passed:
+                warnings.append(f"what stands {where} the JSON of {file.name} was passed over: {_shown(passed)}")
+        return data
     lines = _lines(text)
     if lines is not None:
         return lines
     if before:
-        return BrokenJson(text, _broken(text[before.end() :], later))
+        return BrokenJson(text, _broken(text, error)) if error is not None else text
     return BrokenJson(text, _broken(text, error)) if text.lstrip()[:1] in ("{", "[") else text
+
+
+def _json_within(text: str, start: int) -> tuple[Any, ValueError | None, int]:
+    """The document that begins there, or what is wrong with it, and where it ends; a second one is wrong."""
+    try:
+        data, end = json.JSONDecoder().raw_decode(text, start + len(text[start:]) - len(text[start:].lstrip()))
+    except ValueError as error:
+        return None, error, start
+    except RecursionError:
+        return None, ValueError("it is nested too deeply"), start
+    after = text[end:].strip()
+    if after.startswith(("{", "[", ",")):
+        return None, ValueError(f"it goes on after its first JSON document ends, with {_shown(after)}"), end
+    return data, None, end
+
+
+def _number(spelled: re.Match[str]) -> str:
+    """A number that is none, as old C++ printed it, in the spelling that JSON's readers know."""
+    known = "NaN" if spelled[3][0] in "nN" else f"{spelled[2].replace('+', '')}Infinity"
+    return f"{spelled[1]}{known}"
 
 
 def _json(text: str) -> tuple[Any, ValueError | None]:

@@ -150,12 +150,22 @@ def _values(runs: Sequence[Mapping[str, Any]], shared: Mapping[str, Any], *, tog
     """
     for process, run in enumerate(runs):
         metadata = {**shared, **_metadata(run)}
-        inner = max(whole(metadata.get("inner_loops")) or 1, 1)
-        for loops, value in run.get("warmups") or ():
-            calls = max(whole(loops) or 1, 1) * inner
+        inner = metadata.get("inner_loops")
+        for loops, value in _pairs(run.get("warmups")):
+            calls = _calls(loops, inner)
             yield number(value) / (calls if together else 1), calls, process, True
         for value in run.get("values") or run.get("samples") or ():
-            yield number(value), max(whole(metadata.get("loops")) or 1, 1) * inner, process, False
+            yield number(value), _calls(metadata.get("loops"), inner), process, False
+
+
+def _calls(loops: Any, inner: Any) -> int:
+    return max(whole(max(whole(loops) or 1, 1) * max(whole(inner) or 1, 1)) or 1, 1)
+
+
+def _pairs(warmups: Any) -> Iterator[tuple[Any, Any]]:
+    for each in warmups if isinstance(warmups, list) else ():
+        if isinstance(each, list) and len(each) == 2:  # noqa: PLR2004  (loops and their value)
+            yield each[0], each[1]
 
 
 def _fingerprint(metadata: Mapping[str, Any]) -> Fingerprint:

@@ -84,16 +84,16 @@ def sift(values: Iterable[Any]) -> Sifted:
     left_out = f"{zeros + odd} of {len(numbers)} rounds left out: {', '.join(kinds)}" if kinds else None
     reason = None
     if not places:
-        reason = f"none of its {len(numbers)} rounds is a time above 0: {', '.join(kinds)}"
+        reason = f"none of its rounds is a time above 0: {', '.join(kinds)}"
     elif 2 * zeros > len(numbers):
         reason = f"{zeros} of its {len(numbers)} rounds are 0 s: the clock is too coarse for it"
     return Sifted(places, [numbers[place] for place in places], left_out, reason)
 
 
 def whole(text: Any) -> int | None:
-    """A whole number that a tool may write as text, or leave out."""
+    """A whole number that a tool may write as text, or leave out; none where it has no place in our columns."""
     with suppress(TypeError, ValueError, OverflowError):
-        return int(text) or None
+        return int(text) or None if abs(int(text)) < 2**63 else None
     return None
 
 
