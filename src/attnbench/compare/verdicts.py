@@ -16,7 +16,6 @@ from attnbench.compare.between import ASSUMED, recorded
 from attnbench.compare.runs import (
     Key,
     SavedRun,
-    frame_bursts,
     load_saved,
     matched,
     other_threads,
@@ -168,10 +167,7 @@ class _Judge:
         return _verdict(key, row, "time", "not-comparable", reason=reason)
 
     def _time(self, key: Key, left: dict[str, Any], right: dict[str, Any]) -> Verdict:
-        base, head = (
-            frame_bursts(run.samples, row["cell_id"], row["cache"])
-            for run, row in ((self.base, left), (self.head, right))
-        )
+        base, head = (run.bursts(row["cell_id"], row["cache"]) for run, row in ((self.base, left), (self.head, right)))
         fewest = min(base.n, head.n)
         if fewest < MIN_BURSTS:
             reason = f"too few samples: {base.n} bursts in BASE, {head.n} in HEAD, and {MIN_BURSTS} are needed"
