@@ -27,17 +27,18 @@ def import_(
     set_quiet(quiet)
     check_report_extra("attnbench import")
     from attnbench.exchange.readers.importing import import_file
-    from attnbench.exchange.writers.saved import counts, read_saved
+    from attnbench.exchange.writers.saved import counts
+    from attnbench.results.read import read_info, statuses
 
     folder = import_file(file, out)
-    saved = read_saved(folder)
-    imported = saved.info.imported
+    info, became = read_info(folder), statuses(folder)
+    imported = info.imported
     unknown = imported.unknown if imported else ()
     if as_json:
-        kept = {"run_id": saved.info.run_id, "folder": str(folder), "imported": imported and imported.model_dump()}
-        document(kept | {"cells": len(saved.cells), "exit_code": EXIT_OK})
+        kept = {"run_id": info.run_id, "folder": str(folder), "imported": imported and imported.model_dump()}
+        document(kept | {"cells": len(became), "exit_code": EXIT_OK})
         return
-    say(counts(saved.cells))
+    say(counts(became))
     if unknown:
         say(f"Not known of an imported run: {', '.join(unknown)}. Verdicts on it are weaker.")
     show(f"run: {folder}")

@@ -19,7 +19,18 @@ from typing import Any, Self
 from attnbench.errors import ResultsError
 from attnbench.results.journal import Journal, fail_writing
 from attnbench.results.parquet import write_cells, write_samples
-from attnbench.results.read import CELLS, JOURNAL, RUN, SAMPLES, Contents, read_contents, read_info, run_folder
+from attnbench.results.read import (
+    CELLS,
+    JOURNAL,
+    RUN,
+    SAMPLES,
+    Contents,
+    journalled_cells,
+    journalled_samples,
+    read_contents,
+    read_info,
+    run_folder,
+)
 from attnbench.results.schema import CellResult, RunInfo, Sample
 
 SHOWN_FILES = 3
@@ -83,14 +94,18 @@ class RunWriter:
 
     def plan(self, cells: Iterable[CellResult]) -> None:
         """Write down every planned cell, as ``not-run``, before the first is measured: none of them can vanish."""
-        self._journal.extend("cell", [_row(cell) for cell in cells])
+        self.cells(cells)
+
+    def cells(self, results: Iterable[CellResult]) -> None:
+        """Write the rows of several cells, and sync them once."""
+        self._journal.extend("cell", [_row(result) for result in results])
 
     def cell(self, result: CellResult) -> None:
         """Write the row of a cell; the last row of a cell is the one that counts."""
         self._journal.append("cell", _row(result))
 
     def samples(self, samples: Sequence[Sample]) -> None:
-        """Write the samples of one burst."""
+        """Write the samples of one burst; of another tool's file, those of many."""
         self._journal.append("samples", [sample.model_dump(mode="json", exclude_defaults=True) for sample in samples])
 
     def event(self, name: str, **detail: Any) -> None:
@@ -134,9 +149,8 @@ def _row(result: CellResult) -> dict[str, Any]:
 def compact(folder: str | Path) -> None:
     """Write cells.parquet and samples.parquet from the journal of a run; the journal stays."""
     folder = Path(folder)
-    contents = read_contents(folder)
-    write_cells(contents.cells, folder / CELLS)
-    write_samples(contents.samples, folder / SAMPLES)
+    write_cells(journalled_cells(folder), folder / CELLS)
+    write_samples(journalled_samples(folder), folder / SAMPLES)
 
 
 def write_whole(path: Path, text: str) -> None:

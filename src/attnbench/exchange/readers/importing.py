@@ -49,6 +49,8 @@ def import_file(file: Path, out: Path) -> Path:
         raise ResultsError(msg) from error
     for importer in IMPORTERS.values():
         if importer.recognises(data):
-            return write_run(importer.read(data, file), file, out)
+            foreign = importer.read(data, file)
+            del data  # of a large file it is most of what is held
+            return write_run(foreign, file, out)
     msg = f"{file} is JSON, but of no tool that import knows; it reads that of {', '.join(IMPORTERS)}"
     raise ResultsError(msg)

@@ -29,7 +29,8 @@ def _annotation(row: CellResult) -> str:
 
 def summary(saved: Saved) -> str:
     """The step summary: what failed, then a table for each block, the fastest first."""
-    head = f"## attnbench: {', '.join(saved.info.suites)}\n\n{counts(saved.cells)}. Run `{saved.info.run_id}`"
+    became = counts(row.status for row in saved.cells)
+    head = f"## attnbench: {', '.join(saved.info.suites)}\n\n{became}. Run `{saved.info.run_id}`"
     head += ", finished." if saved.info.status == "complete" else ", **not finished**."
     if saved.info.imported is not None:
         head += f" Imported from {saved.info.imported.tool}: not measured by attnbench."
