@@ -8,15 +8,17 @@ the run is finished. Nothing that exists is ever overwritten, and a folder of an
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
+import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from attnbench.errors import ResultsError
+from attnbench.errors import ResultsError, UsageError
 from attnbench.results.journal import Journal, fail_writing
 from attnbench.results.parquet import write_cells, write_samples
 from attnbench.results.read import (
@@ -151,6 +153,27 @@ def compact(folder: str | Path) -> None:
     folder = Path(folder)
     write_cells(journalled_cells(folder), folder / CELLS)
     write_samples(journalled_samples(folder), folder / SAMPLES)
+
+
+def check_output(option: str, file: Path, inputs: Iterable[Path] = ()) -> None:
+    """Raise ``UsageError``, before anything is done, where ``file`` could not be written or is one of ``inputs``.
+
+    A folder is made where it is what was asked for; that of a file is not: a slip of the finger would make it.
+    """
+    msg = ""
+    if file.is_dir():
+        msg = f"{option} {file} is a folder; name a file in it"
+    elif file.parent.exists() and not file.parent.is_dir():
+        msg = f"{option} {file}: {file.parent} is a file and no folder; name another one"
+    elif not file.parent.is_dir():
+        make = f"mkdir -p {shlex.quote(str(file.parent))}"
+        msg = f"{option} {file}: there is no folder {file.parent}; make it first ({make})"
+    elif any(file.resolve() == read.resolve() for read in inputs):
+        msg = f"{option} {file} is what is read, and would be lost; name another file"
+    elif not os.access(file if file.exists() else file.parent, os.W_OK):
+        msg = f"{option} {file} cannot be written; name another file"
+    if msg:
+        raise UsageError(msg)
 
 
 def write_whole(path: Path, text: str) -> None:
