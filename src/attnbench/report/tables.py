@@ -285,4 +285,4 @@ def _shared_row(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     )
     case = f"{len(cells)} cells" + (f" of {cases[0]}" if len(cases) == 1 else f" in {len(cases)} cases")
     names = ", ".join(impls) if len(impls) <= NAMED else f"{len(impls)} implementations"
-    return verdicts[0].verdict, ", ".join(metrics), case, names, units.NOTHING, "", "", "said above"
+    return verdicts[0].verdict, ", ".join(metrics), f"{case} (why: above)", names, units.NOTHING, "", "", ""
