@@ -45,8 +45,8 @@ def failed(error: Exception, arguments: Sequence[str]) -> int:
 def in_one_line(error: Exception) -> str:
     """What happened, and where in our code."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "attnbench" in Path(frame.filename).parts]
-    last = (own or frames)[-1:]
+    ours = [frame for frame in frames if "attnbench" in Path(frame.filename).parts]
+    last = (ours or frames)[-1:]
     place = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in last)
     words = " ".join(str(error).split())[:LONGEST].encode(errors="backslashreplace").decode()
     if isinstance(error, MemoryError):

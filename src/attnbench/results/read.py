@@ -234,7 +234,8 @@ def journalled_cells(folder: Path) -> Iterator[CellResult]:
             _info(record.data, path)
             version = record.data["schema_version"]
         elif record.type == "cell":
-            places[str(record.data["cell_id"])] = (record.at, version)
+            cell_id = record.data.get("cell_id") if isinstance(record.data, Mapping) else None
+            places[str(cell_id)] = (record.at, version)  # one without an id is refused below
     records = records_at(path, (at for at, _ in places.values()))
     for record, (_, version) in zip(records, places.values(), strict=True):
         yield validated(CellResult, _migrated("CellResult", record.data, version, path), path)
