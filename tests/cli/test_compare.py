@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_a_baseline_rests_on_the_same(cli: Cli, tmp_path: Path) -> None:
     assert done.document["between_runs"]["source"] == "assumed"
 
 
-def many(tmp_path: Path, factor: float = 1.0, **changes: object) -> tuple[Path, Path]:
+def many(tmp_path: Path, factor: float = 1.0, **changes: Any) -> tuple[Path, Path]:
     """Two runs of 24 cells each."""
     head = synthetic.info("20260103T030405Z-smoke-bbbbbb", fingerprint=synthetic.fingerprint(**changes))
     factors = dict.fromkeys(synthetic.IMPLS, factor)
@@ -75,8 +76,8 @@ def many(tmp_path: Path, factor: float = 1.0, **changes: object) -> tuple[Path, 
     )
 
 
-ANOTHER = {"hardware": synthetic.fingerprint().hardware.model_copy(update={"cpu_model": "Another CPU"})}
-COMMON = {
+ANOTHER: dict[str, Any] = {"hardware": synthetic.fingerprint().hardware.model_copy(update={"cpu_model": "Another CPU"})}
+COMMON: dict[str, tuple[dict[str, Any], str]] = {
     "two machines": (ANOTHER, "machine_id differs"),
     "another governor": ({"governor": "powersave"}, "CPU governor differs: unknown in BASE, powersave in HEAD"),
     "another kernel": ({"kernel": "Linux 9"}, "kernel differs: Linux 6.1 in BASE, Linux 9 in HEAD"),

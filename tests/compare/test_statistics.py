@@ -4,6 +4,7 @@ import itertools
 import math
 import tracemalloc
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,10 +111,14 @@ def test_tens_of_thousands_of_rounds_take_megabytes(n: int, m: int, digits: int)
 
 def test_a_selection_looks_at_every_row_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """At each pivot every row is halved: the pivots are few, whatever the numbers."""
-    rng, pivots = np.random.default_rng(6), []
-    pivot = Differences._pivot
+    rng, pivots, pivot = np.random.default_rng(6), list[int](), Differences._pivot
+
+    def counted(self: Differences, low: Any, high: Any) -> float:
+        pivots.append(1)
+        return pivot(self, low, high)
+
     monkeypatch.setattr(statistics, "AT_ONCE", 1000)
-    monkeypatch.setattr(Differences, "_pivot", lambda *given: pivots.append(1) or pivot(*given))
+    monkeypatch.setattr(Differences, "_pivot", counted)
     for sigma in (1e-6, 0.01, 3.0):
         pivots.clear()
         Differences(sigma * rng.standard_normal(3000), sigma * rng.standard_t(1, 3000)).at(1_234_567)

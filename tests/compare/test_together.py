@@ -23,8 +23,10 @@ def verdict(number: int, word: Word = "same", impl: str | None = None, **fields:
 
 def moved(ratios: Sequence[float] | Array, impls: Sequence[str] | None = None) -> list[Verdict]:
     """Verdicts on cells whose times changed by these factors."""
-    names = impls or [None] * len(ratios)
-    return [verdict(i, impl=names[i], ratio=float(ratio), low=0.1, high=9.0) for i, ratio in enumerate(ratios)]
+    return [
+        verdict(i, impl=impls[i] if impls else None, ratio=float(ratio), low=0.1, high=9.0)
+        for i, ratio in enumerate(ratios)
+    ]
 
 
 @pytest.mark.parametrize("factor", [1.12, 1 / 1.12, 2.0, 1.04])

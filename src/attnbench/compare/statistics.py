@@ -149,7 +149,7 @@ class Differences:
         counts = high - low
         rows = np.repeat(np.arange(counts.size), counts)
         before = np.cumsum(counts) - counts
-        return self._head[rows] - self._falling[np.arange(rows.size) - before[rows] + low[rows]]
+        return np.asarray(self._head[rows] - self._falling[np.arange(rows.size) - before[rows] + low[rows]])
 
 
 @lru_cache(maxsize=256)

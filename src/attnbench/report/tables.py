@@ -259,30 +259,29 @@ def verdict_table(verdicts: Sequence[Verdict], shared: Sequence[SharedReason] = 
 
 
 def _verdict_row(verdict: Verdict) -> tuple[str, ...]:
-    known = verdict.low is not None and verdict.high is not None
+    ends = (
+        f"{percent(verdict.low)} … {percent(verdict.high)}"
+        if verdict.low is not None and verdict.high is not None
+        else ""
+    )
     return (
         verdict.verdict,
         verdict.metric,
         f"{verdict.case_label} · {verdict.device}, threads {verdict.threads}",
         verdict.impl,
         percent(verdict.ratio) if verdict.ratio is not None else units.NOTHING,
-        f"{percent(verdict.low)} … {percent(verdict.high)}" if known else "",
+        ends,
         verdict.evidence,
-        "" if known else verdict.reason or "",
+        "" if ends else verdict.reason or "",
     )
 
 
 def _shared_row(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     """The row of verdicts that have their reason in common."""
-    cells, cases, impls, metrics = (
-        list(dict.fromkeys(values))
-        for values in (
-            (verdict.key for verdict in verdicts),
-            (verdict.case_label for verdict in verdicts),
-            (verdict.impl for verdict in verdicts),
-            (verdict.metric for verdict in verdicts),
-        )
-    )
-    case = f"{len(cells)} cells" + (f" of {cases[0]}" if len(cases) == 1 else f" in {len(cases)} cases")
+    cases = list(dict.fromkeys(verdict.case_label for verdict in verdicts))
+    impls = list(dict.fromkeys(verdict.impl for verdict in verdicts))
+    metrics = dict.fromkeys(verdict.metric for verdict in verdicts)
+    cells = f"{len({verdict.key for verdict in verdicts})} cells"
+    case = cells + (f" of {cases[0]}" if len(cases) == 1 else f" in {len(cases)} cases")
     names = ", ".join(impls) if len(impls) <= NAMED else f"{len(impls)} implementations"
     return verdicts[0].verdict, ", ".join(metrics), f"{case} (why: above)", names, units.NOTHING, "", "", ""

@@ -87,7 +87,7 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
         raise ValueError(msg)
     places = _interval_places(data.size, confidence)
     low, high = (None, None) if places is None else (float(data[places[0]]), float(data[places[1]]))
-    return MedianInterval(_median(data), low, high, data.size)
+    return MedianInterval(float(np.median(data)), low, high, data.size)
 
 
 @lru_cache(maxsize=1024)
