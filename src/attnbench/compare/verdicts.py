@@ -163,6 +163,7 @@ class _Judge:
             in_base, in_head = left[field], right[field]
             if in_base != in_head and not (_missing(in_base) and _missing(in_head)):
                 names = (_processor(self.base), _processor(self.head)) if field == "machine_id" else ("", "")
+                in_base, in_head = ("unknown" if _missing(value) else value for value in (in_base, in_head))
                 return f"{field} differs: {in_base}{names[0]} in BASE, {in_head}{names[1]} in HEAD"
         return unlike(self.base.info, self.head.info, str(left["backend"]))
 
