@@ -18,6 +18,8 @@ EXIT_USAGE = 2
 EXIT_INCONCLUSIVE = 3
 EXIT_CELLS_FAILED = 4
 EXIT_NOTHING_MEASURED = 5
+# An exception that nobody foresaw, as sysexits.h numbers an error of the software itself.
+EXIT_UNFORESEEN = 70
 
 # Where several apply the first of these wins (interface: "2, then 1, 4, 5, 3, 0").
 EXIT_PRECEDENCE = (

@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from attnbench.commands import ab_files
+from attnbench.commands.ab_output import closing, tables
 from attnbench.errors import UsageError
 from attnbench.live import comparison
 from attnbench.live.comparison import Compared, Terms, compare_live
@@ -72,6 +73,17 @@ def test_two_alike_pass(compare: Callable[..., Compared], tmp_path: Path) -> Non
     assert ([one.words for one in compared.verdicts], compared.exit_code) == ([("same", "same")] * 2, 0)
     assert junit(tmp_path) == (0, 0, 2)
     assert read_comparison(compared.folder)["status"] == "complete"
+
+
+def test_a_reason_that_all_cells_share_is_said_once_and_in_every_test_case(
+    compare: Callable[..., Compared], tmp_path: Path
+) -> None:
+    compared = compare(Machine(), cells=9, refused=True)
+    said = " ".join([tables(compared), *closing(compared, None)])
+    assert said.count("not on this machine") == 1
+    assert "unsupported, 9 cells: not on this machine." in said
+    assert (tmp_path / "ab.md").read_text().count("not on this machine") == 1
+    assert (tmp_path / "ab.xml").read_text().count("not on this machine") == 9
 
 
 @pytest.mark.parametrize("wall", [-5, 0, math.nan])

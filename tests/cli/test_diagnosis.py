@@ -148,6 +148,7 @@ def test_a_bad_case_is_one_clear_line(cli: Cli, case: str) -> None:
 def test_junit(cli: Cli, tmp_path: Path) -> None:
     """Well-formed, one test case for each row, counted as it says."""
     (tmp_path / "mine.py").write_text(planted("mask"))
+    (tmp_path / "out").mkdir()
     features = "sizes,mask,dropout"
     done = cli("check", "--quick", "--impls", "mine.py", "--features", features, "--junit", "out/check.xml", "--json")
     root = ET.parse(tmp_path / "out/check.xml").getroot()  # noqa: S314  (our own file)

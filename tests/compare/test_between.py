@@ -134,7 +134,7 @@ ADVICE = [
     (run(ONE), run(TWO, "-a", "T=128,512"), f"attnbench ab {ONE} {TWO} --impl numpy/naive --suite smoke -a T=128,512"),
     (run(ONE), run(f"{ONE}+"), f"attnbench ab {ONE} WORKTREE --impl"),
     (run(f"{ONE}+"), run(TWO), "uncommitted files of BASE are not in it"),
-    (run(ONE), run(ONE, kernel="Linux 9"), "same code, 0123456789ab: what differs is the machine"),
+    (run(ONE), run(ONE, kernel="Linux 9"), "Set what differs alike and measure both again."),
     (run(None), run(TWO), "attnbench ab REVISION-OF-BASE REVISION-OF-HEAD --impl"),
     (run(ONE), run(TWO, python="CPython 3.14"), "attnbench ab numpy/naive --python-a BASE/bin/python --python-b"),
     (run(ONE), run(TWO, "--impls", "my kernel.py"), "--impls 'my kernel.py'"),
@@ -147,7 +147,34 @@ def test_what_is_open_comes_with_the_live_command(base: RunInfo, head: RunInfo, 
     (line,) = live_advice(base, head, [open_cell(), open_cell("same", impl="torch/sdpa")], 0.05)
     assert said in line
     assert "torch/sdpa" not in line
-    assert line.endswith(("--margin 5%", "attnbench calibrate"))
+    assert line.endswith(("--margin 5%", "measure both again."))
+
+
+def test_calibrating_is_advised_where_the_same_code_is_undecided() -> None:
+    (line,) = live_advice(run(ONE), run(ONE), [open_cell("inconclusive", ratio=1.0)], 0.05)
+    assert line.endswith("attnbench calibrate")
+
+
+@pytest.mark.parametrize(("old", "new"), [(ONE, ONE), (ONE, TWO), (None, None)])
+def test_of_two_machines_nothing_is_advised_that_runs_on_one(old: str | None, new: str | None) -> None:
+    other = synthetic.fingerprint().hardware.model_copy(update={"cpu_model": "Another"})
+    (line,) = live_advice(run(old), run(new, hardware=other), [open_cell()] * 9, 0.05)
+    assert line.startswith("The runs are of two machines")
+    assert "attnbench ab" not in line
+    assert "calibrate" not in line
+
+
+@pytest.mark.parametrize("reason", ["HEAD does not have this cell", "an observed cell has no times to compare"])
+def test_what_no_clock_decides_has_no_live_command(reason: str) -> None:
+    (line,) = live_advice(run(ONE), run(TWO), [open_cell(reason=reason)], 0.05)
+    assert "attnbench ab" not in line
+    assert "Measure them again" in line
+
+
+def test_calibrating_is_not_advised_for_what_another_tool_measured() -> None:
+    imported = HEAD.model_copy(update={"imported": Imported(tool="pyperf", file="x")})
+    assert recorded(BASE, HEAD).sentence.endswith("attnbench calibrate")
+    assert "calibrate" not in recorded(imported, HEAD).sentence
 
 
 def test_nothing_open_needs_no_command_and_a_foreign_run_has_none() -> None:

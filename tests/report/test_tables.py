@@ -135,7 +135,7 @@ def test_verdicts_are_a_table_that_says_what_kind_of_claim_it_is() -> None:
     table = tables.verdict_table(found)
     assert table.title == CLAIM
     assert "weaker claim" in table.title
-    assert table.rows[0][4:] == ("+20.0 %", "+10.0 % … +30.0 %", "12 bursts")
+    assert table.rows[0][4:] == ("+20.0 %", "+10.0 % … +30.0 %", "12 bursts", "")
     assert table.rows[1][-1] == "kernel differs"
     assert table.marks == ("failed", "")
 

@@ -55,6 +55,9 @@ def test_junit_writes_times_as_schemas_want_them_and_none_that_nobody_knows() ->
 
 
 def test_a_file_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--junit .*b.xml: No such file or directory"):
+        junit.write(tmp_path / "a" / "b.xml", "all", SUITES)
+    (tmp_path / "a").mkdir()
     junit.write(tmp_path / "a" / "b.xml", "all", SUITES)
     assert (tmp_path / "a" / "b.xml").read_text("utf-8") == junit.xml("all", SUITES)
     with pytest.raises(UsageError, match=r"--junit .*: Is a directory"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import percentage, seconds, split
+from attnbench.commands.given import drop_ins, percentage, seconds, split
 from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.errors import UsageError
 from attnbench.show.console import document, say, set_quiet, show
@@ -56,7 +56,7 @@ def ab(
     from attnbench.live.sides import WantedComparison
     from attnbench.results.calibrations import for_machine
 
-    ab_files.check_writable(junit, markdown, github=github)
+    ab_files.check_writable(junit, markdown, drop_ins(files), github=github)
     sides = WantedComparison(
         a,
         b,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from attnbench.errors import (
     EXIT_OK,
     UsageError,
 )
-from attnbench.results.store import write_whole
+from attnbench.results.store import check_output, write_whole
 from attnbench.show.console import say
 from attnbench.show.github import Level, annotation
 from attnbench.show.junit import Became, TestCase, TestSuite
@@ -49,18 +50,17 @@ HEADLINES = {
 }
 
 
-def check_writable(*files: Path | None, github: bool) -> None:
-    """Raise ``UsageError`` before anything is measured if a file could not be written at the end."""
+def check_writable(junit: Path | None, markdown: Path | None, inputs: Iterable[Path] = (), *, github: bool) -> None:
+    """Raise ``UsageError`` before anything is measured if a file could not be written at the end, or is an input."""
     if github and not os.environ.get(SUMMARY):
         msg = f"--github writes to the file that {SUMMARY} names, which GitHub sets; elsewhere use --markdown FILE"
         raise UsageError(msg)
-    for file in filter(None, files):
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
-        except OSError as error:
-            msg = f"{file} cannot be written ({error.strerror}); name another file"
-            raise UsageError(msg) from error
+    files = {option: file for option, file in (("--junit", junit), ("--markdown", markdown)) if file is not None}
+    for option, file in files.items():
+        check_output(option, file, inputs)
+    if len(files) > len({file.resolve() for file in files.values()}):
+        msg = f"--junit and --markdown both name {junit}, and one would be lost; name two files"
+        raise UsageError(msg)
 
 
 def write(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attnbench.compare.live import UNSUPPORTED, LiveVerdict, percent
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from attnbench.live.comparison import Compared
     from attnbench.results.calibrations import Calibration
 
+# A reason of so many cells is said once.
+SEVERAL = 3
 MARKS = {"slower": "failed", "larger": "failed", "faster": "best", "smaller": "best", "not-comparable": "absent"}
 
 
@@ -44,8 +47,8 @@ def time_table(compared: Compared) -> Table:
         Column("quads again", right=True, rank=3),
         Column("reason", rank=4),
     )
-    verdicts = compared.verdicts
-    rows = tuple(_time_row(verdict, cell(compared, verdict)) for verdict in verdicts)
+    verdicts, shared = compared.verdicts, _shared(compared)
+    rows = tuple(_time_row(verdict, cell(compared, verdict), shared) for verdict in verdicts)
     return Table(title(compared), columns, rows, tuple(MARKS.get(verdict.verdict, "") for verdict in verdicts))
 
 
@@ -54,8 +57,16 @@ def cell(compared: Compared, verdict: LiveVerdict) -> str:
     return verdict.case_label if compared.resolved.kind == "implementations" else verdict.label
 
 
-def _time_row(verdict: LiveVerdict, name: str) -> tuple[str, ...]:
+def _shared(compared: Compared) -> dict[tuple[str, str], int]:
+    """How many cells have each word and reason that several share: it stands below the tables, not in rows."""
+    open_ = (verdict for verdict in compared.verdicts if verdict.verdict == "not-comparable" and reason(verdict))
+    counts = Counter((word(verdict), reason(verdict)) for verdict in open_)
+    return {alike: count for alike, count in counts.items() if count >= SEVERAL}
+
+
+def _time_row(verdict: LiveVerdict, name: str, shared: Mapping[tuple[str, str], int]) -> tuple[str, ...]:
     pairs = f"{verdict.screened}+{verdict.confirmed}" if verdict.screened else ""
+    alike = word(verdict), reason(verdict)
     return (
         word(verdict),
         name,
@@ -65,7 +76,7 @@ def _time_row(verdict: LiveVerdict, name: str) -> tuple[str, ...]:
         interval(verdict),
         pairs,
         f"{verdict.again} of {verdict.quads + verdict.again}" if verdict.quads else "",
-        reason(verdict) if verdict.verdict == "not-comparable" else "",
+        reason(verdict) if verdict.verdict == "not-comparable" and alike not in shared else "",
     )
 
 
@@ -119,6 +130,7 @@ def what_was_found(compared: Compared) -> list[str]:
     outcome = compared.outcome
     counts = Counter(name for verdict in compared.verdicts for name in verdict.words)
     lines = [", ".join(f"{count} {name}" for name, count in counts.items()) + "."]
+    lines += [f"{name}, {count} cells: {why}." for (name, why), count in _shared(compared).items()]
     lines += open_lines(compared)
     busy = sum(verdict.disturbed for verdict in compared.verdicts)
     effort = f"{outcome.pairs} pair{'' if outcome.pairs == 1 else 's'} of fresh processes in {clock(outcome.seconds)}"

@@ -83,7 +83,7 @@ def common(*, version: options.Version = False) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit status; an error of ours is one clear line."""
+    """Run the command line and return its exit status; an error of ours, or a fault of ours, is one clear line."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
         app(given, prog_name="attnbench")
@@ -100,6 +100,10 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader has gone, as 'head' does: there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_USAGE
+    except Exception as error:  # noqa: BLE001  (whatever it is: a line, a file with its traceback, a status of its own)
+        from attnbench.commands.unforeseen import failed
+
+        return failed(error, given)
     return 0
 
 

@@ -17,17 +17,29 @@ from attnbench.show.console import document, show
 if TYPE_CHECKING:
     from attnbench.compare import SavedRun, Verdict
     from attnbench.compare.between import BetweenRuns
+    from attnbench.compare.together import Drift, SharedReason
 
 
 @dataclass(frozen=True)
 class SavedComparison:
-    """A comparison of saved runs. ``missing`` says what imported sides do not tell; ``live`` what to type instead."""
+    """A comparison of saved runs. ``missing`` says what imported sides do not tell; ``live`` what to type instead.
+
+    ``drift`` and ``reasons`` are what the verdicts have in common.
+    """
 
     verdicts: tuple[Verdict, ...]
+    margin: float
+    drift: tuple[Drift, ...]
+    reasons: tuple[SharedReason, ...]
     between: BetweenRuns
     missing: tuple[str, ...]
     live: tuple[str, ...]
     exit_code: int
+
+    @property
+    def rests_on(self) -> str:
+        """By what the intervals were widened; nothing to say where there is none."""
+        return self.between.sentence if any(verdict.low is not None for verdict in self.verdicts) else ""
 
     def describe(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -35,7 +47,10 @@ class SavedComparison:
 
         return {
             "claim": CLAIM,
-            "between_runs": {**asdict(self.between), "sentence": self.between.sentence},
+            "margin": self.margin,
+            "drift": [{**asdict(drift), "sentence": drift.sentence} for drift in self.drift],
+            "reasons": [{**asdict(reason), "sentence": reason.sentence} for reason in self.reasons],
+            "between_runs": {**asdict(self.between), "sentence": self.rests_on},
             "missing": list(self.missing),
             "live": list(self.live),
             "exit_code": self.exit_code,
@@ -72,11 +87,20 @@ def judge(base: SavedRun, head: SavedRun, margin: float, folders: Iterable[Path]
     from attnbench.compare import compare_runs, exit_code
     from attnbench.compare.between import recorded
     from attnbench.compare.live_command import live_advice
+    from attnbench.compare.together import drifts, shared_reasons
 
     between = recorded(base.info, head.info, folders)
     verdicts = tuple(compare_runs(base, head, margin, between.value))
-    live = tuple(live_advice(base.info, head.info, verdicts, margin))
-    return SavedComparison(verdicts, between, tuple(_missing(base, head)), live, exit_code(verdicts))
+    return SavedComparison(
+        verdicts,
+        margin,
+        drift=tuple(drifts(verdicts, margin)),
+        reasons=tuple(shared_reasons(verdicts)),
+        between=between,
+        missing=tuple(_missing(base, head)),
+        live=tuple(live_advice(base.info, head.info, verdicts, margin)),
+        exit_code=exit_code(verdicts),
+    )
 
 
 def _missing(base: SavedRun, head: SavedRun) -> Iterable[str]:
@@ -87,12 +111,20 @@ def _missing(base: SavedRun, head: SavedRun) -> Iterable[str]:
 
 
 def tell(judged: SavedComparison) -> None:
-    """The table with its claim, the counts, and what the verdicts rest on."""
+    """What all have in common, the table with its claim, the counts, and what the verdicts rest on."""
+    from attnbench.compare.verdicts import undecided
     from attnbench.report.console import render
     from attnbench.report.tables import verdict_table
 
-    show(render(verdict_table(judged.verdicts)))
+    for reason in judged.reasons:
+        show(reason.sentence)
+    if judged.reasons:
+        show("")
+    show(render(verdict_table(judged.verdicts, judged.reasons)))
     counts = Counter(verdict.verdict for verdict in judged.verdicts)
     show("\n" + (", ".join(f"{n} {word}" for word, n in counts.items()) or "nothing was compared") + ".")
-    for line in (judged.between.sentence, *judged.missing, *judged.live):
+    sentences = [drift.sentence for drift in judged.drift]
+    if any(verdict.verdict == "inconclusive" and verdict.low is not None for verdict in judged.verdicts):
+        sentences.append(f"inconclusive: the interval {undecided(judged.margin)}.")
+    for line in filter(None, (*sentences, judged.rests_on, *judged.missing, *judged.live)):
         show(line)

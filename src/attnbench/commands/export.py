@@ -41,4 +41,4 @@ def export(
         show(command)
     if done.text is not None:
         show(done.text.rstrip("\n"))
-    say(f"{counts(done.saved.cells)}{'' if done.file is None else f'; written to {done.file}'}")
+    say(f"{counts(row.status for row in done.saved.cells)}{'' if done.file is None else f'; written to {done.file}'}")

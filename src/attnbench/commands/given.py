@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from attnbench.errors import UsageError
 
@@ -14,6 +15,11 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 def split(values: Sequence[str] | None) -> list[str]:
     """Options that may be given several times, or once with commas."""
     return [part for value in values or [] for part in value.split(",") if part]
+
+
+def drop_ins(files: Sequence[Path] | None) -> list[Path]:
+    """The drop-in files that ``--impls`` names, itself or by their folder: what no output may be written over."""
+    return [file for given in files or () for file in (given, *given.glob("*.py"))]
 
 
 def seconds(text: str | None) -> float | None:

@@ -37,27 +37,29 @@ def import_(
     set_quiet(quiet)
     check_report_extra("attnbench import")
     from attnbench.exchange.readers.importing import import_file
-    from attnbench.exchange.writers.saved import counts, one_line, read_saved
+    from attnbench.exchange.writers.saved import counts, one_line
+    from attnbench.results.read import outcomes, read_info
 
     warnings: list[str] = []
     folder = import_file(file, out, warnings.append, machine=machine, commit=commit)
-    saved = read_saved(folder)
-    code = EXIT_OK if any(cell.status == "ok" for cell in saved.cells) else EXIT_NOTHING_MEASURED
-    imported = saved.info.imported
+    info, became = read_info(folder), outcomes(folder)
+    code = EXIT_OK if any(cell.status == "ok" for cell in became) else EXIT_NOTHING_MEASURED
+    imported = info.imported
     unknown = imported.unknown if imported else ()
     if as_json:
-        kept = {"run_id": saved.info.run_id, "folder": str(folder), "imported": imported and imported.model_dump()}
-        document(kept | {"cells": len(saved.cells), "warnings": warnings, "exit_code": code})
+        kept = {"run_id": info.run_id, "folder": str(folder), "imported": imported and imported.model_dump()}
+        document(kept | {"cells": len(became), "warnings": warnings, "exit_code": code})
         raise typer.Exit(code)
     _say_some([f"warning: {warning}" for warning in warnings], folder)
-    say(counts(saved.cells))
+    say(counts(cell.status for cell in became))
     without: dict[str, list[str]] = {}
-    for cell in saved.without_time():
-        without.setdefault(f"{cell.status}, {one_line(cell.reason)}", []).append(cell.variant)
+    for cell in became:
+        if cell.status != "ok":
+            without.setdefault(f"{cell.status}, {one_line(cell.reason)}", []).append(cell.variant)
     _say_some([f"{_some(names)}: {what}" for what, names in without.items()], folder)
     if unknown:
         say(f"Not known of an imported run: {', '.join(unknown)}. Verdicts on it are weaker.")
-    if not saved.info.fingerprint.hardware.is_known:
+    if not info.fingerprint.hardware.is_known:
         again = f"attnbench import {shlex.quote(str(file))} --machine NAME"
         say(f"It names no machine, so that compare takes it for no other's equal; if you know it, type: {again}")
     show(f"run: {folder}")

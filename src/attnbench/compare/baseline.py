@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnbench.compare.runs import SavedRun, frame_bursts
+from attnbench.compare.runs import SavedRun
 from attnbench.errors import ResultsError, UsageError, suggest
 from attnbench.results.frames import records
 from attnbench.results.schema import RunInfo
@@ -76,7 +76,7 @@ def set_baseline(run: SavedRun, name: str | None = None, folder: Path = FOLDER) 
 
 
 def _kept(run: SavedRun, row: dict[str, Any]) -> dict[str, Any]:
-    counted = frame_bursts(run.samples, row["cell_id"], row["cache"])
+    counted = run.bursts(row["cell_id"], row["cache"])
     bursts: dict[int, list[float]] = {}
     for value, replicate in zip(counted.values, counted.replicates, strict=True):
         bursts.setdefault(replicate, []).append(float(f"{value:.{DIGITS}g}"))

@@ -40,12 +40,14 @@ HELD = 0.95
 class BetweenRuns:
     """The standard deviation of the log-ratio of two runs of the same code, and where it is known from.
 
-    ``count``: repeats of runs (degrees of freedom), or pairs of processes.
+    ``count``: repeats of runs (degrees of freedom), or pairs of processes. What ``calibrate`` would record of a machine
+    is not found for an ``imported`` run, whose file describes it in other words.
     """
 
     value: float
     source: Literal["earlier runs", "calibration", "assumed"] = "assumed"
     count: int = 0
+    imported: bool = False
 
     @property
     def sentence(self) -> str:
@@ -58,13 +60,15 @@ class BetweenRuns:
             pairs = f"{self.count} calibrated pairs of processes; what changes here from hour to hour is not in it"
             return f"Intervals are widened by this machine's recorded spread, {size}, from {pairs}."
         what = f"{size} is assumed and every interval is widened by it"
-        return f"No spread between runs is recorded for this machine, so {what}. Type: attnbench calibrate"
+        known = f"No spread between runs is recorded for this machine, so {what}."
+        return known if self.imported else f"{known} Type: attnbench calibrate"
 
 
 def recorded(base: RunInfo, head: RunInfo, folders: Iterable[Path] = ()) -> BetweenRuns:
     """What is known of the machine of ``base``; ``folders`` hold runs, those of base and head are left out."""
     by_runs = _of_runs(base, {base.run_id, head.run_id}, folders)
-    return by_runs or _of_calibration(base.fingerprint.machine_id) or BetweenRuns(ASSUMED)
+    assumed = BetweenRuns(ASSUMED, imported=base.imported is not None)
+    return by_runs or _of_calibration(base.fingerprint.machine_id) or assumed
 
 
 def _of_calibration(machine_id: str) -> BetweenRuns | None:

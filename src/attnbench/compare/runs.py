@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +46,7 @@ class SavedRun:
     cells: pd.DataFrame
     samples: pd.DataFrame
 
+    @cached_property
     def rows(self) -> dict[Key, dict[str, Any]]:
         """The row of every cell by its key; two rows for one key are an error."""
         by_key: dict[Key, dict[str, Any]] = {}
@@ -55,6 +58,38 @@ class SavedRun:
             by_key[key] = row
         return by_key
 
+    @cached_property
+    def threads(self) -> dict[tuple[Any, ...], list[int]]:
+        """The thread counts of every cell, by what else it is matched by."""
+        threads: dict[tuple[Any, ...], list[int]] = {}
+        for key in self.rows:
+            threads.setdefault(key[:-1], []).append(key[-1])
+        return threads
+
+    def bursts(self, cell_id: str, cache: str | None) -> Bursts:
+        """The bursts of a cell that count, as ``summary.bursts`` gives them."""
+        if isinstance(cache, str):
+            return self._bursts.get((cell_id, cache), Bursts((), ()))
+        medians = _medians(self._counting[self._counting["cell_id"] == cell_id], ["replicate", "burst"])
+        return Bursts(tuple(medians["wall_s"].tolist()), tuple(medians["replicate"].tolist()))
+
+    @cached_property
+    def _counting(self) -> pd.DataFrame:
+        return self.samples[~self.samples["warmup"] & ~self.samples["disturbed"]]
+
+    @cached_property
+    def _bursts(self) -> dict[tuple[str, str], Bursts]:
+        """The bursts of every cell in every cache state: all at once, for a run may hold thousands of cells."""
+        keys = ["cell_id", "cache", "replicate", "burst"]
+        medians = _medians(self._counting, keys)
+        values, replicates = medians["wall_s"].tolist(), medians["replicate"].tolist()
+        cells = list(zip(medians["cell_id"], medians["cache"], strict=True))
+        starts = [i for i, cell in enumerate(cells) if i == 0 or cell != cells[i - 1]]
+        return {
+            cells[start]: Bursts(tuple(values[start:end]), tuple(replicates[start:end]))
+            for start, end in itertools.pairwise([*starts, len(cells)])
+        }
+
 
 def load_saved(path: str | Path) -> SavedRun:
     """Read a run with its samples. Raises ``ResultsError``."""
@@ -64,14 +99,14 @@ def load_saved(path: str | Path) -> SavedRun:
 
 def matched(base: SavedRun, head: SavedRun) -> Iterator[tuple[Key, dict[str, Any] | None, dict[str, Any] | None]]:
     """Every cell of either run with its row on both sides, ``None`` where a side lacks it; in the order of base."""
-    left, right = base.rows(), head.rows()
+    left, right = base.rows, head.rows
     for key in dict.fromkeys([*left, *right]):
         yield key, left.get(key), right.get(key)
 
 
 def other_threads(run: SavedRun, key: Key) -> list[int]:
     """The thread counts with which ``run`` has this cell, if it has it only with others."""
-    return sorted(cell[-1] for cell in run.rows() if cell[:-1] == key[:-1])
+    return sorted(run.threads.get(key[:-1], ()))
 
 
 def unlike(base: RunInfo, head: RunInfo, backend: str) -> str | None:
@@ -124,14 +159,8 @@ def _shown(value: object) -> str:
     return "unknown" if value is None else str(value)
 
 
-def frame_bursts(samples: pd.DataFrame, cell_id: str, cache: str | None) -> Bursts:
-    """The bursts of a cell that count, as ``summary.bursts`` gives them, from a frame of samples."""
-    chosen = samples[(samples["cell_id"] == cell_id) & ~samples["warmup"] & ~samples["disturbed"]]
-    if isinstance(cache, str):
-        chosen = chosen[chosen["cache"] == cache]
-    if chosen.empty:
-        return Bursts((), ())
-    medians = chosen.groupby(["replicate", "burst"])["wall_s"].agg(lambda burst: burst.median(skipna=False))
-    return Bursts(
-        tuple(float(value) for value in medians), tuple(int(key) for key in medians.index.get_level_values(0))
-    )
+def _medians(samples: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The median time of every burst, in the order of ``keys``; NaN where one of its samples is."""
+    bursts = samples.assign(unknown=samples["wall_s"].isna()).groupby(keys, sort=True, observed=True)
+    medians = bursts["wall_s"].median().where(~bursts["unknown"].any())
+    return medians.reset_index()

@@ -16,7 +16,6 @@ from attnbench.compare.between import ASSUMED, recorded
 from attnbench.compare.runs import (
     Key,
     SavedRun,
-    frame_bursts,
     load_saved,
     matched,
     other_threads,
@@ -43,6 +42,8 @@ CLAIM = (
     "them cannot be told from a change of the code, so every interval is widened by the spread between runs of this "
     "machine, recorded or assumed."
 )
+NO_CELL = "does not have this cell"
+NO_TIMES = "an observed cell has no times to compare"
 ALPHA = 0.05
 # The least standard deviation of the log-ratio of two runs of the same code where another tool measured all in one
 # process, whose rounds do not show how processes differ.
@@ -154,27 +155,26 @@ class _Judge:
         side, run = ("BASE", self.base) if in_base else ("HEAD", self.head)
         others = other_threads(run, key)
         has = f"; it has it with threads = {', '.join(map(str, others))}" if others else ""
-        return f"{side} does not have this cell{has}"
+        return f"{side} {NO_CELL}{has}"
 
     def _unlike(self, left: dict[str, Any], right: dict[str, Any]) -> str | None:
         if left["kind"] != "timed" or right["kind"] != "timed":
-            return "an observed cell has no times to compare"
+            return NO_TIMES
         if (reason := unnamed_machine(self.base.info, self.head.info)) is not None:
             return reason
         for field in ("machine_id", "spec_version", "cache"):
             in_base, in_head = left[field], right[field]
             if in_base != in_head and not (_missing(in_base) and _missing(in_head)):
-                return f"{field} differs: {in_base} in BASE, {in_head} in HEAD"
+                names = (_processor(self.base), _processor(self.head)) if field == "machine_id" else ("", "")
+                in_base, in_head = ("unknown" if _missing(value) else value for value in (in_base, in_head))
+                return f"{field} differs: {in_base}{names[0]} in BASE, {in_head}{names[1]} in HEAD"
         return unlike(self.base.info, self.head.info, str(left["backend"]))
 
     def _not_comparable(self, key: Key, row: dict[str, Any], reason: str) -> Verdict:
         return _verdict(key, row, "time", "not-comparable", reason=reason)
 
     def _time(self, key: Key, left: dict[str, Any], right: dict[str, Any]) -> Verdict:
-        base, head = (
-            frame_bursts(run.samples, row["cell_id"], row["cache"])
-            for run, row in ((self.base, left), (self.head, right))
-        )
+        base, head = (run.bursts(row["cell_id"], row["cache"]) for run, row in ((self.base, left), (self.head, right)))
         fewest = min(base.n, head.n)
         if fewest < MIN_BURSTS:
             reason = f"too few samples: {base.n} bursts in BASE, {head.n} in HEAD, and {MIN_BURSTS} are needed"
@@ -223,10 +223,7 @@ class _Judge:
         if math.isinf(interval.high):
             return "too few samples for so many cells judged together; measure longer, or compare fewer cells"
         ends = f"[{percent(interval.low)}, {percent(interval.high)}]"
-        return (
-            f"the interval {ends} neither excludes no change with an effect of {100 * self.margin:g} % or more, nor "
-            "shows that the two are within it"
-        )
+        return f"the interval {ends} {undecided(self.margin)}"
 
     def _memory(self, key: Key, left: dict[str, Any], right: dict[str, Any]) -> Verdict | None:
         base, head = left["peak_bytes"], right["peak_bytes"]
@@ -256,6 +253,18 @@ def _statuses(left: dict[str, Any], right: dict[str, Any]) -> str | None:
 def _verdict(key: Key, row: dict[str, Any], metric: Metric, word: Word, **fields: Any) -> Verdict:
     suite, case_id, impl, device, threads = key
     return Verdict(suite, case_id, str(row["case_label"]), impl, device, threads, metric, word, **fields)
+
+
+def undecided(margin: float) -> str:
+    """What an interval does not do that decides nothing."""
+    return (
+        f"neither excludes no change with an effect of {100 * margin:g} % or more, nor shows that the two are within it"
+    )
+
+
+def _processor(run: SavedRun) -> str:
+    model = run.info.fingerprint.hardware.cpu_model
+    return f" ({model})" if model else ""
 
 
 def _missing(value: Any) -> bool:

@@ -10,9 +10,6 @@ from attnbench.report.tables import Table
 from attnbench.show.console import screen
 from attnbench.show.table import Screen, draw, fitting, too_narrow
 
-# How wide a line may be where no terminal shows it, unless the variable COLUMNS says otherwise.
-PIPE = 100
-
 
 def render(table: Table, place: Screen | None = None) -> str:
     """The table as text for a screen (standard output if not given).
@@ -20,7 +17,8 @@ def render(table: Table, place: Screen | None = None) -> str:
     A column without any text is not drawn. Where the others have no room, columns are left out by rank; a note says
     which. Reasons are never left out: they go below the table. Columns of rank 0 always stay, whatever the width.
     """
-    place = place or screen(shutil.get_terminal_size((PIPE, 24)).columns)
+    # In a pipe lines have no end, unless the variable COLUMNS says otherwise.
+    place = place or screen(shutil.get_terminal_size((0, 24)).columns or None)
     filled = [i for i, _ in enumerate(table.columns) if any(row[i] for row in table.rows) or not table.rows]
     columns, rows = [table.columns[i] for i in filled], [[row[i] for i in filled] for row in table.rows]
     kept = fitting(columns, rows, place)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from attnbench.compare.together import SharedReason
 from attnbench.compare.verdicts import CLAIM, Verdict, percent
 from attnbench.results.frames import METRIC, POINT, column_names, records
 from attnbench.results.schema import FAILURES
@@ -233,8 +234,11 @@ def disturbed_table(frame: pd.DataFrame) -> Table:
     return Table("Disturbed bursts", columns, texts, ("",) * len(rows))
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> Table:
-    """The verdicts of a comparison of saved runs, in their order; the title says what kind of claim they are."""
+def verdict_table(verdicts: Sequence[Verdict], shared: Sequence[SharedReason] = ()) -> Table:
+    """The verdicts of a comparison of saved runs, in their order; the title says what kind of claim they are.
+
+    Those of a ``shared`` reason, which stands elsewhere, are one row; an interval is its own reason.
+    """
     columns = (
         Column("verdict"),
         Column("metric"),
@@ -243,20 +247,41 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
         Column("change", right=True),
         Column("interval", right=True, rank=1),
         Column("evidence", rank=2),
+        Column("reason", rank=3),
     )
     marks = {"slower": "failed", "larger": "failed", "faster": "best", "smaller": "best"}
-    rows = tuple(
-        (
-            verdict.verdict,
-            verdict.metric,
-            f"{verdict.case_label} · {verdict.device}, threads {verdict.threads}",
-            verdict.impl,
-            percent(verdict.ratio) if verdict.ratio is not None else units.NOTHING,
-            f"{percent(verdict.low)} … {percent(verdict.high)}"
-            if verdict.low is not None and verdict.high is not None
-            else "",
-            verdict.reason or verdict.evidence,
-        )
-        for verdict in verdicts
+    alike: dict[SharedReason | None, list[Verdict]] = {}
+    for verdict in verdicts:
+        alike.setdefault(next((reason for reason in shared if reason.holds(verdict)), None), []).append(verdict)
+    single = alike.pop(None, [])
+    rows = (*map(_verdict_row, single), *(_shared_row(group) for group in alike.values()))
+    return Table(CLAIM, columns, rows, tuple(marks.get(row[0], "") for row in rows))
+
+
+def _verdict_row(verdict: Verdict) -> tuple[str, ...]:
+    ends = (
+        f"{percent(verdict.low)} … {percent(verdict.high)}"
+        if verdict.low is not None and verdict.high is not None
+        else ""
     )
-    return Table(CLAIM, columns, rows, tuple(marks.get(verdict.verdict, "") for verdict in verdicts))
+    return (
+        verdict.verdict,
+        verdict.metric,
+        f"{verdict.case_label} · {verdict.device}, threads {verdict.threads}",
+        verdict.impl,
+        percent(verdict.ratio) if verdict.ratio is not None else units.NOTHING,
+        ends,
+        verdict.evidence,
+        "" if ends else verdict.reason or "",
+    )
+
+
+def _shared_row(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    """The row of verdicts that have their reason in common."""
+    cases = list(dict.fromkeys(verdict.case_label for verdict in verdicts))
+    impls = list(dict.fromkeys(verdict.impl for verdict in verdicts))
+    metrics = dict.fromkeys(verdict.metric for verdict in verdicts)
+    cells = f"{len({verdict.key for verdict in verdicts})} cells"
+    case = cells + (f" of {cases[0]}" if len(cases) == 1 else f" in {len(cases)} cases")
+    names = ", ".join(impls) if len(impls) <= NAMED else f"{len(impls)} implementations"
+    return verdicts[0].verdict, ", ".join(metrics), f"{case} (why: above)", names, units.NOTHING, "", "", ""

@@ -12,7 +12,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Self, get_args
 
@@ -25,10 +25,11 @@ RECORD_TYPES: tuple[str, ...] = get_args(RecordType)
 
 @dataclass(frozen=True)
 class JournalRecord:
-    """One line: its type and its JSON-ready content."""
+    """One line: its type, its JSON-ready content, and the byte of the file at which it starts."""
 
     type: str
     data: Any
+    at: int = field(default=0, compare=False)
 
 
 class Journal:
@@ -106,8 +107,15 @@ class Journal:
 
 
 def _line(kind: RecordType, data: Any) -> bytes:
-    record = {"type": kind, "data": finite.replaced(data, finite.in_words)}
-    return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    try:
+        text = _compactly({"type": kind, "data": data})
+    except ValueError:  # something in it is NaN or infinite: most records have none, and are not gone through twice
+        text = _compactly({"type": kind, "data": finite.replaced(data, finite.in_words)})
+    return text.encode() + b"\n"
+
+
+def _compactly(record: Any) -> str:
+    return json.dumps(record, separators=(",", ":"), allow_nan=False)
 
 
 def fail_writing(path: Path, error: OSError) -> NoReturn:
@@ -127,17 +135,29 @@ def intact_length(path: Path) -> int:
 
 
 def read_journal(path: Path) -> Iterator[JournalRecord]:
-    """The records of a journal, in order; a torn last line is left out.
+    """The records of a journal, in order, one at a time; a torn last line is left out.
 
     Raises ``ResultsError`` where the file is missing, damaged, or not a journal.
     """
+    at = 0
     try:
-        text = path.read_bytes()
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    return
+                yield _record(path, number, line, at)
+                at += len(line)
     except OSError as error:
         msg = f"{path} cannot be read ({error.strerror})"
         raise ResultsError(msg) from error
-    for number, line in enumerate(text.split(b"\n")[:-1], start=1):
-        yield _record(path, number, line)
+
+
+def records_at(path: Path, places: Iterable[int]) -> Iterator[JournalRecord]:
+    """The records that start at these bytes of a journal that was read, in the order of ``places``."""
+    with path.open("rb") as file:
+        for place in places:
+            file.seek(place)
+            yield _record(path, 0, file.readline(), place)
 
 
 def seconds_by_suite(path: Path) -> dict[str, float]:
@@ -151,7 +171,7 @@ def seconds_by_suite(path: Path) -> dict[str, float]:
     return by_suite
 
 
-def _record(path: Path, number: int, line: bytes) -> JournalRecord:
+def _record(path: Path, number: int, line: bytes, at: int) -> JournalRecord:
     try:
         record = json.loads(line)
     except ValueError as error:
@@ -160,4 +180,4 @@ def _record(path: Path, number: int, line: bytes) -> JournalRecord:
     if not isinstance(record, Mapping) or set(record) != {"type", "data"} or record["type"] not in RECORD_TYPES:
         msg = f"{path} is damaged or not a journal of attnbench: line {number} is no {', '.join(RECORD_TYPES)} record"
         raise ResultsError(msg)
-    return JournalRecord(record["type"], record["data"])
+    return JournalRecord(record["type"], record["data"], at)

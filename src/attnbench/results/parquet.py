@@ -6,10 +6,11 @@ the first two are expanded into columns ``point.<axis>`` and ``metric.<name>``.
 
 from __future__ import annotations
 
+import itertools
 import json
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +27,8 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 METADATA_KEY = b"attnbench_schema_version"
 JSON_COLUMNS = ("point", "metrics", "memory", "case")
+# Rows that are written at once, as a row group.
+PART = 5000
 EXPANDED = {"point": "point.", "metrics": "metric."}
 
 
@@ -39,14 +42,14 @@ def samples_frame(samples: Sequence[Sample]) -> pd.DataFrame:
     return to_frame(to_table(samples, Sample))
 
 
-def write_cells(cells: Sequence[CellResult], path: Path) -> None:
+def write_cells(cells: Iterable[CellResult], path: Path) -> None:
     """Write the rows to a Parquet file."""
-    _write(to_table(cells, CellResult), path)
+    _write(cells, CellResult, path)
 
 
-def write_samples(samples: Sequence[Sample], path: Path) -> None:
+def write_samples(samples: Iterable[Sample], path: Path) -> None:
     """Write the samples to a Parquet file."""
-    _write(to_table(samples, Sample), path)
+    _write(samples, Sample, path)
 
 
 def read_table(path: Path, model: type[Record]) -> pa.Table:
@@ -183,12 +186,17 @@ def _dtype(values: Sequence[Any]) -> str:
     return "str" if kinds == {str} else "object"
 
 
-def _write(table: pa.Table, path: Path) -> None:
-    import pyarrow.parquet
+def _write(records: Iterable[Record], model: type[Record], path: Path) -> None:
+    """Write records part by part: no more of them are held than a part has."""
+    require_arrow()
+    from pyarrow import parquet
 
     beside = path.with_name(f".{path.name}.part")
+    rest = iter(records)
     try:
-        pyarrow.parquet.write_table(table, beside, compression="zstd")
+        with parquet.ParquetWriter(beside, arrow_schema(model), compression="zstd") as file:
+            while part := list(itertools.islice(rest, PART)):
+                file.write_table(to_table(part, model))
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from pydantic import ValidationError
 
 from attnbench.errors import ResultsError, suggest
-from attnbench.results.journal import read_journal
+from attnbench.results.journal import read_journal, records_at
 from attnbench.results.migrate import OLDEST, migrated
 from attnbench.results.parquet import read_records, read_table, to_table
 from attnbench.results.schema import SCHEMA_VERSION, CellResult, Record, RunInfo, Sample
@@ -81,6 +81,20 @@ def _records(folder: Path, model: type[AnyRecord]) -> tuple[AnyRecord, ...]:
     contents = read_contents(folder)
     records = contents.samples if model is Sample else contents.cells
     return cast("tuple[AnyRecord, ...]", records)
+
+
+class Became(NamedTuple):
+    """What became of a cell, and of which one."""
+
+    status: str
+    reason: str | None
+    variant: str
+
+
+def outcomes(folder: Path) -> list[Became]:
+    """What became of every cell of one run, without reading the rest of its rows."""
+    table = read_run(folder, CellResult)
+    return [Became(*of_cell) for of_cell in zip(*(table.column(n).to_pylist() for n in Became._fields), strict=True)]
 
 
 def file_of(model: type[Record]) -> str:
@@ -218,3 +232,30 @@ def read_contents(folder: str | Path) -> Contents:
         msg = f"{path} is damaged: it does not say which run it belongs to; the folder is left untouched"
         raise ResultsError(msg)
     return Contents(info, tuple(cells.values()), tuple(samples), tuple(events))
+
+
+def journalled_cells(folder: Path) -> Iterator[CellResult]:
+    """The last row of every cell of a journal, in planned order, one at a time. Raises ``ResultsError``."""
+    path = folder / JOURNAL
+    version, places = SCHEMA_VERSION, dict[str, tuple[int, int]]()
+    for record in read_journal(path):
+        if record.type == "run":
+            _info(record.data, path)
+            version = record.data["schema_version"]
+        elif record.type == "cell":
+            cell_id = record.data.get("cell_id") if isinstance(record.data, Mapping) else None
+            places[str(cell_id)] = (record.at, version)  # one without an id is refused below
+    records = records_at(path, (at for at, _ in places.values()))
+    for record, (_, version) in zip(records, places.values(), strict=True):
+        yield validated(CellResult, _migrated("CellResult", record.data, version, path), path)
+
+
+def journalled_samples(folder: Path) -> Iterator[Sample]:
+    """The samples of a journal, one at a time. Raises ``ResultsError``."""
+    path, version = folder / JOURNAL, SCHEMA_VERSION
+    for record in read_journal(path):
+        if record.type == "run":
+            version = record.data["schema_version"]
+        elif record.type == "samples":
+            for sample in record.data:
+                yield validated(Sample, _migrated("Sample", sample, version, path), path)

@@ -8,18 +8,31 @@ the run is finished. Nothing that exists is ever overwritten, and a folder of an
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
+import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from attnbench.errors import ResultsError
+from attnbench.errors import ResultsError, UsageError
 from attnbench.results.journal import Journal, fail_writing
 from attnbench.results.parquet import write_cells, write_samples
-from attnbench.results.read import CELLS, JOURNAL, RUN, SAMPLES, Contents, read_contents, read_info, run_folder
+from attnbench.results.read import (
+    CELLS,
+    JOURNAL,
+    RUN,
+    SAMPLES,
+    Contents,
+    journalled_cells,
+    journalled_samples,
+    read_contents,
+    read_info,
+    run_folder,
+)
 from attnbench.results.schema import CellResult, RunInfo, Sample
 
 SHOWN_FILES = 3
@@ -83,14 +96,18 @@ class RunWriter:
 
     def plan(self, cells: Iterable[CellResult]) -> None:
         """Write down every planned cell, as ``not-run``, before the first is measured: none of them can vanish."""
-        self._journal.extend("cell", [_row(cell) for cell in cells])
+        self.cells(cells)
+
+    def cells(self, results: Iterable[CellResult]) -> None:
+        """Write the rows of several cells, and sync them once."""
+        self._journal.extend("cell", [_row(result) for result in results])
 
     def cell(self, result: CellResult) -> None:
         """Write the row of a cell; the last row of a cell is the one that counts."""
         self._journal.append("cell", _row(result))
 
     def samples(self, samples: Sequence[Sample]) -> None:
-        """Write the samples of one burst."""
+        """Write the samples of one burst; of another tool's file, those of many."""
         self._journal.append("samples", [sample.model_dump(mode="json", exclude_defaults=True) for sample in samples])
 
     def event(self, name: str, **detail: Any) -> None:
@@ -134,9 +151,29 @@ def _row(result: CellResult) -> dict[str, Any]:
 def compact(folder: str | Path) -> None:
     """Write cells.parquet and samples.parquet from the journal of a run; the journal stays."""
     folder = Path(folder)
-    contents = read_contents(folder)
-    write_cells(contents.cells, folder / CELLS)
-    write_samples(contents.samples, folder / SAMPLES)
+    write_cells(journalled_cells(folder), folder / CELLS)
+    write_samples(journalled_samples(folder), folder / SAMPLES)
+
+
+def check_output(option: str, file: Path, inputs: Iterable[Path] = ()) -> None:
+    """Raise ``UsageError``, before anything is done, where ``file`` could not be written or is one of ``inputs``.
+
+    A folder is made where it is what was asked for; that of a file is not: a slip of the finger would make it.
+    """
+    msg = ""
+    if file.is_dir():
+        msg = f"{option} {file} is a folder; name a file in it"
+    elif file.parent.exists() and not file.parent.is_dir():
+        msg = f"{option} {file}: {file.parent} is a file and no folder; name another one"
+    elif not file.parent.is_dir():
+        make = f"mkdir -p {shlex.quote(str(file.parent))}"
+        msg = f"{option} {file}: there is no folder {file.parent}; make it first ({make})"
+    elif any(file.resolve() == read.resolve() for read in inputs):
+        msg = f"{option} {file} is what is read, and would be lost; name another file"
+    elif not os.access(file if file.exists() else file.parent, os.W_OK):
+        msg = f"{option} {file} cannot be written; name another file"
+    if msg:
+        raise UsageError(msg)
 
 
 def write_whole(path: Path, text: str) -> None:

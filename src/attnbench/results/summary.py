@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,12 @@ def bursts(samples: Iterable[Sample], field: str = "wall_s") -> Bursts:
         if (value := getattr(sample, field)) is not None:
             grouped[sample.replicate, sample.burst].append(value)
     keys = sorted(grouped)
-    return Bursts(tuple(float(np.median(grouped[key])) for key in keys), tuple(key[0] for key in keys))
+    return Bursts(tuple(_median(grouped[key]) for key in keys), tuple(key[0] for key in keys))
+
+
+def _median(values: Sequence[float]) -> float:
+    """The median; of one value, as most bursts of other tools have, itself: NumPy takes its time for each."""
+    return float(values[0]) if len(values) == 1 else float(np.median(values))
 
 
 def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> MedianInterval:
@@ -75,16 +81,26 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
     Its coverage is at least ``confidence`` for any continuous distribution of independent values. Six values are
     the fewest that give an interval at 95 %. Raises ``ValueError`` for no values, or values that are not finite.
     """
-    from scipy import stats
-
-    data = np.asarray(values, dtype=float)
+    data = np.sort(np.asarray(values, dtype=float))
     if data.size == 0 or not np.isfinite(data).all():
         msg = f"a median needs finite values; got {data.size} of which {int(np.isfinite(data).sum())} are finite"
         raise ValueError(msg)
-    interval: Any = stats.quantile_test(data, q=float(np.median(data)), p=0.5).confidence_interval(confidence)
-    known = math.isfinite(interval.low) and math.isfinite(interval.high)
-    low, high = (float(interval.low), float(interval.high)) if known else (None, None)
+    places = _interval_places(data.size, confidence)
+    low, high = (None, None) if places is None else (float(data[places[0]]), float(data[places[1]]))
     return MedianInterval(float(np.median(data)), low, high, data.size)
+
+
+@lru_cache(maxsize=1024)
+def _interval_places(n: int, confidence: float) -> tuple[int, int] | None:
+    """Which of n values in ascending order are the ends of the interval, counted from 0; ``None`` with too few.
+
+    SciPy is asked once for each n, of the values 0, 1, 2, ...: that takes it a millisecond, and there may be thousands.
+    """
+    from scipy import stats
+
+    interval: Any = stats.quantile_test(np.arange(n), q=0.0, p=0.5).confidence_interval(confidence)
+    known = math.isfinite(interval.low) and math.isfinite(interval.high)
+    return (int(interval.low), int(interval.high)) if known else None
 
 
 def process_interval(bursts: Bursts, confidence: float = CONFIDENCE) -> MedianInterval:
@@ -98,11 +114,13 @@ def process_interval(bursts: Bursts, confidence: float = CONFIDENCE) -> MedianIn
     if pooled.low is None or pooled.high is None:
         return pooled
     low, high = pooled.low, pooled.high
-    for replicate in sorted(set(bursts.replicates)):
-        values = [v for v, r in zip(bursts.values, bursts.replicates, strict=True) if r == replicate]
-        alone = median_interval(values, confidence)
-        low = min(low, min(values) if alone.low is None else alone.low)
-        high = max(high, max(values) if alone.high is None else alone.high)
+    by_replicate: dict[int, list[float]] = defaultdict(list)
+    for value, replicate in zip(bursts.values, bursts.replicates, strict=True):
+        by_replicate[replicate].append(value)
+    for values in by_replicate.values():
+        values.sort()
+        first, last = _interval_places(len(values), confidence) or (0, -1)
+        low, high = min(low, values[first]), max(high, values[last])
     return MedianInterval(pooled.median, low, high, pooled.n)
 
 

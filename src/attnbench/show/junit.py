@@ -68,9 +68,8 @@ def xml(name: str, suites: Sequence[TestSuite]) -> str:
 
 
 def write(file: Path, name: str, suites: Sequence[TestSuite]) -> None:
-    """Write the document, its folder too. Raises ``UsageError`` if it cannot be written."""
+    """Write the document. Raises ``UsageError`` if it cannot be written."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(xml(name, suites), encoding="utf-8")
     except OSError as error:
         msg = f"--junit {file}: {error.strerror or error}"

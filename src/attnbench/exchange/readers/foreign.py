@@ -6,7 +6,9 @@ rest is here and the same for all of them: rows, samples, the run folder. What a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from attnbench.results.store import RunWriter, new_run_id
 from attnbench.results.summary import summarise
 
 FRESH = ("run_id", "imported")
+# Samples, or rows, that are written at once: the file is still there to be read again, so none is synced by itself.
+PART = 5000
 
 
 @dataclass(frozen=True)
@@ -102,28 +106,24 @@ def odd(error: Exception) -> tuple[str, str]:
 def write_run(foreign: Foreign, file: Path, out: Path, warn: Callable[[str], object] = lambda _: None) -> Path:
     """Write the run folder of an imported file and return it. Raises ``ResultsError``; then no folder is left.
 
-    ``warn`` gets every warning once the run is written; the journal keeps them, too.
+    Benchmarks are read and written part by part: of tens of thousands no more than a part is held as records. ``warn``
+    gets every warning once the run is written; the journal keeps them, too.
     """
     run_id = new_run_id([foreign.tool], foreign.started)
     foreign = _told_apart(foreign)
-    try:
-        read = [_row_of(foreign, benchmark, run_id) for benchmark in foreign.benchmarks]
-        rows = [*(row for row, _ in read), *(_restored(row, foreign.tool, run_id) for row in foreign.rows)]
-        info = _info(foreign, file, run_id, rows)
-    except (ValidationError, ValueError) as error:
-        msg = f"{file} holds what cannot be a result: {_first(error)}; nothing was imported"
-        raise ResultsError(msg) from error
-    with RunWriter.create(out, info) as writer:
-        writer.event(
-            "start", imported=file.absolute().name, **({"warnings": foreign.warnings} if foreign.warnings else {})
-        )
-        for row, samples in read:
-            if samples:
-                writer.samples(samples)
-            writer.cell(row)
-        for row in rows[len(read) :]:
-            writer.cell(row)
-        folder = writer.finish()
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
+    with RunWriter.create(out, _info(foreign, file, run_id, ImportedRows())) as writer:
+        try:
+            written = _write(foreign, file, writer)
+            writer.update(_info(foreign, file, run_id, written))
+            folder = writer.finish()
+        except BaseException as error:  # an interrupt too: half a file is no run
+            writer.close()
+            _remove(writer.folder, new)
+            if not isinstance(error, (ValidationError, ValueError)) or isinstance(error, ResultsError):
+                raise
+            msg = f"{file} holds what cannot be a result: {_first(error)}; nothing was imported"
+            raise ResultsError(msg) from error
     for warning in foreign.warnings:
         warn(warning)
     return folder
@@ -164,7 +164,59 @@ def _is_first(row: Mapping[str, Any], seen: dict[Any, int], warnings: list[str])
     return True
 
 
-def _info(foreign: Foreign, file: Path, run_id: str, rows: Sequence[CellResult]) -> RunInfo:
+def _remove(run: Path, new: Sequence[Path]) -> None:
+    """Remove a run that was begun a moment ago, and the folders that were made for it, as far as they are empty."""
+    shutil.rmtree(run)
+    with suppress(OSError):
+        for folder in new:
+            folder.rmdir()
+
+
+@dataclass
+class ImportedRows:
+    """What a run says of all its rows, in their order."""
+
+    suites: dict[str, None] = field(default_factory=dict)
+    implementations: dict[str, None] = field(default_factory=dict)
+    devices: dict[str, None] = field(default_factory=dict)
+    threads: dict[int, None] = field(default_factory=dict)
+
+    def add(self, row: CellResult) -> None:
+        """One more row."""
+        self.suites[row.suite] = self.implementations[row.impl] = self.devices[row.device] = None
+        self.threads[row.threads] = None
+
+
+def _write(foreign: Foreign, file: Path, writer: RunWriter) -> ImportedRows:
+    written, rows, samples = ImportedRows(), list[CellResult](), list[Sample]()
+    warned = {"warnings": foreign.warnings} if foreign.warnings else {}
+    writer.event("start", imported=file.absolute().name, **warned)
+    for row, of_row in _results(foreign, writer.info.run_id):
+        written.add(row)
+        rows.append(row)
+        samples += of_row
+        if len(rows) >= PART or len(samples) >= PART:
+            _write_part(writer, rows, samples)
+    _write_part(writer, rows, samples)
+    return written
+
+
+def _write_part(writer: RunWriter, rows: list[CellResult], samples: list[Sample]) -> None:
+    for start in range(0, len(samples), PART):
+        writer.samples(samples[start : start + PART])
+    writer.cells(rows)
+    rows.clear()
+    samples.clear()
+
+
+def _results(foreign: Foreign, run_id: str) -> Iterator[tuple[CellResult, list[Sample]]]:
+    for benchmark in foreign.benchmarks:
+        yield _row_of(foreign, benchmark, run_id)
+    for row in foreign.rows:
+        yield _restored(row, foreign.tool, run_id), []
+
+
+def _info(foreign: Foreign, file: Path, run_id: str, written: ImportedRows) -> RunInfo:
     # Of a run of ours that came by way of another tool, what was asked of it is still known.
     kept = {name: value for name, value in foreign.run.items() if name in ("axes", "command", "ceilings", "budget_s")}
     return RunInfo.model_validate(
@@ -172,10 +224,10 @@ def _info(foreign: Foreign, file: Path, run_id: str, rows: Sequence[CellResult])
         | {
             "run_id": run_id,
             "started": foreign.started,
-            "suites": tuple(dict.fromkeys(row.suite for row in rows)) or (foreign.tool,),
-            "implementations": tuple(dict.fromkeys(row.impl for row in rows)),
-            "devices": tuple(dict.fromkeys(row.device for row in rows)) or ("cpu",),
-            "threads": tuple(dict.fromkeys(row.threads for row in rows)) or (1,),
+            "suites": tuple(written.suites) or (foreign.tool,),
+            "implementations": tuple(written.implementations),
+            "devices": tuple(written.devices) or ("cpu",),
+            "threads": tuple(written.threads) or (1,),
             "fingerprint": foreign.fingerprint,
             "imported": Imported(
                 tool=foreign.tool, version=foreign.version, file=file.absolute().name, unknown=foreign.unknown

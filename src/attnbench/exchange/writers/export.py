@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from attnbench.exchange.writers import hyperfine as to_hyperfine
 from attnbench.exchange.writers import pytest_benchmark as to_pytest_benchmark
 from attnbench.exchange.writers.saved import Saved, read_saved
 from attnbench.results.dataset import load
-from attnbench.results.store import write_whole
+from attnbench.results.read import CELLS, JOURNAL, RUN, SAMPLES, run_folder
+from attnbench.results.store import check_output, write_whole
 
 DATA_JS = "github-action-benchmark"
 FORMATS = ("pytest-benchmark", "asv", "hyperfine", "github", DATA_JS, "junit", "csv")
@@ -38,7 +38,7 @@ def export(run: str | Path, to: str, out: Path | None = None, commit: str | None
     but a GitHub summary is appended, since one file collects those of a whole step, and to a ``data.js`` the run is
     added, since the page shows all that it holds.
     """
-    _check(to, out, commit)
+    _check(run, to, out, commit)
     saved = read_saved(run)
     if to == "asv":
         return Exported(to, saved, file=asv.write_asv(saved, out or Path(), commit))
@@ -53,7 +53,7 @@ def export(run: str | Path, to: str, out: Path | None = None, commit: str | None
     return Exported(to, saved, None, out, commands)
 
 
-def _check(to: str, out: Path | None, commit: str | None) -> None:
+def _check(run: str | Path, to: str, out: Path | None, commit: str | None) -> None:
     if to not in FORMATS:
         msg = f"--to {to}: there is no such format; there are {', '.join(FORMATS)}{suggest(to, FORMATS)}"
         raise UsageError(msg)
@@ -66,9 +66,9 @@ def _check(to: str, out: Path | None, commit: str | None) -> None:
     if out is not None and to != "asv" and out.is_dir():
         msg = f"-o {out} is a folder; --to {to} writes a file"
         raise UsageError(msg)
-    if out is not None and to != "asv" and not out.parent.is_dir():
-        msg = f"-o {out}: there is no folder {out.parent}; make it first (mkdir -p {shlex.quote(str(out.parent))})"
-        raise UsageError(msg)
+    if out is not None and to != "asv":
+        folder = run_folder(run)
+        check_output("-o", out, [folder / name for name in (RUN, JOURNAL, CELLS, SAMPLES)])
 
 
 def _csv(saved: Saved) -> str:

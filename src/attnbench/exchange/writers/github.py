@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from attnbench.exchange.writers.saved import FAILED_TO_RUN, Saved, case_text, counts, one_line
 from attnbench.results.schema import CellResult
@@ -29,20 +29,24 @@ def _annotation(row: CellResult) -> str:
 
 def summary(saved: Saved) -> str:
     """The step summary: what failed, then a table for each block, the fastest first."""
-    head = f"## attnbench: {', '.join(saved.info.suites)}\n\n{counts(saved.cells)}. Run `{saved.info.run_id}`"
+    became = counts(row.status for row in saved.cells)
+    head = f"## attnbench: {', '.join(saved.info.suites)}\n\n{became}. Run `{saved.info.run_id}`"
     head += ", finished." if saved.info.status == "complete" else ", **not finished**."
     if saved.info.imported is not None:
         head += f" Imported from {saved.info.imported.tool}: not measured by attnbench."
     rows = sorted(saved.without_time(), key=_severity)
     failures = [_failures(rows)] if rows else []
-    blocks = [_block([row for row in saved.cells if _place(row) == place]) for place in _places(saved.cells)]
-    text, left = head + "\n", 0
+    blocks = [_block(rows) for rows in _by_place(saved.cells)]
+    parts, size, left = [head + "\n"], len(head.encode()) + 1, 0
     for part in [*failures, *blocks]:
-        if len((text + part).encode()) > LIMIT:
+        if size + len(part.encode()) > LIMIT:
             left += 1
         else:
-            text += "\n" + part
-    return text + (f"\n{left} more tables do not fit into a step summary; see the run's report.\n" if left else "")
+            parts.append(part)
+            size += len(part.encode()) + 1
+    if left:
+        parts.append(f"{left} more tables do not fit into a step summary; see the run's report.\n")
+    return "\n".join(parts)
 
 
 def _severity(row: CellResult) -> int:
@@ -55,8 +59,13 @@ def _place(row: CellResult) -> tuple[str, str]:
     return row.block_id, row.case_id
 
 
-def _places(cells: Sequence[CellResult]) -> list[tuple[str, str]]:
-    return list(dict.fromkeys(_place(row) for row in cells if row.status == "ok"))
+def _by_place(cells: Sequence[CellResult]) -> Iterator[list[CellResult]]:
+    """The rows of every place at which something was measured, in the order in which that comes."""
+    places: dict[tuple[str, str], list[CellResult]] = {}
+    for row in cells:
+        places.setdefault(_place(row), []).append(row)
+    for place in dict.fromkeys(_place(row) for row in cells if row.status == "ok"):
+        yield places[place]
 
 
 def _failures(rows: Sequence[CellResult]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,12 +67,10 @@ def case_text(row: CellResult) -> str:
     return f"{row.case_label} · {setting(row)}"
 
 
-def counts(cells: Iterable[CellResult]) -> str:
+def counts(statuses: Iterable[str]) -> str:
     """How many cells there are and what became of them, such as ``12 cells: 10 ok, 2 wrong``."""
-    by_status: dict[str, int] = defaultdict(int)
-    for cell in cells:
-        by_status[cell.status] += 1
-    return f"{sum(by_status.values())} cells: " + (
+    by_status = Counter(statuses)
+    return f"{by_status.total()} cells: " + (
         ", ".join(f"{n} {word}" for word, n in by_status.items()) or "none planned"
     )
 
