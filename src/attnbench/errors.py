@@ -77,6 +77,10 @@ class UsageError(AttnbenchError):
     """Wrong usage or configuration; nothing ran and nothing was written."""
 
 
+class DeclarationError(UsageError):
+    """A drop-in file that declares something wrong, or is no Python: it is to be mended before anything is called."""
+
+
 class MissingExtraError(UsageError):
     """An optional package is not installed; names it and the command that installs it.
 

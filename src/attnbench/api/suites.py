@@ -13,10 +13,6 @@ from attnbench.backends.learning import EncoderDecoder, Learner, Optimiser, Retr
 from attnbench.errors import AttnbenchError, SpecError, UnsupportedError, UsageError, not_one_of
 from attnbench.exchange import inprocess
 from attnbench.suite import (
-    DTYPE,
-    PHASE,
-    SHAPE,
-    SIZE,
     Cell,
     Figure,
     Frame,
@@ -36,10 +32,6 @@ from attnbench.suite import (
 )
 
 __all__ = [
-    "DTYPE",
-    "PHASE",
-    "SHAPE",
-    "SIZE",
     "AttentionOutput",
     "AttentionSpec",
     "AttnbenchError",

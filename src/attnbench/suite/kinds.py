@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from attnbench.attention.problem import Case
 from attnbench.attention.spec import stable_id
 from attnbench.errors import AttnbenchError, UsageError, suggest
+from attnbench.keywords import explained
 from attnbench.suite import declared
 from attnbench.suite.axis import AxisLevels
 from attnbench.suite.cells import Point
@@ -159,6 +160,7 @@ class Suite(ABC):
         return [{**row, "p": None, "verdict": NOT_JUDGED} for row in rows]
 
 
+@explained
 @dataclass(frozen=True, kw_only=True)
 class TimedSuite(Suite):
     """A suite that asks how long calls take and how much memory they need.
@@ -210,6 +212,7 @@ class TimedSuite(Suite):
         return stable_id([self.name, "beside", rest, device, threads])
 
 
+@explained
 @dataclass(frozen=True, kw_only=True)
 class ObservedSuite(Suite):
     """A suite that asks for numbers which an analysis computes, such as an ablation; nothing in it is timed.

@@ -73,7 +73,7 @@ class OneOf(Levels):
 
     def check(self, level: Any) -> Any:
         """The same level."""
-        if any(level == one and type(level) is type(one) for one in self._by_word.values()):
+        if any(level == known and type(level) is type(known) for known in self._by_word.values()):
             return level
         return _no(suggest(level, self._by_word) if isinstance(level, str) else "")
 

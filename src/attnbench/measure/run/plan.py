@@ -186,12 +186,15 @@ def _refuse_doubles(file: Path, names: Sequence[str], files_by_name: Mapping[str
 
 
 def _names_in(file: Path, session: Session) -> tuple[list[str], str]:
-    """The names in one file, and why there are none."""
+    """The names in one file, and why there are none. ``UsageError`` for a declaration that is wrong."""
     reply = session.ask("describe", files=[str(file)])
     if reply.outside:
         reply = session.ask("describe", files=[str(file)])
     if reply.ok:
-        return value(Described, reply).names, ""
+        described = value(Described, reply)
+        if described.problem:
+            raise UsageError(described.problem)
+        return described.names, ""
     why = (reply.reason or "no implementation found").removeprefix("UsageError: ")
     return list(dict.fromkeys(_names_written_in(file))), why
 
