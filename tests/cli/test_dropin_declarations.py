@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.backends import discover
-from attnbench.errors import UsageError
+from attnbench.errors import DeclarationError, UsageError
 from attnbench.measure.run.plan import found_in, make_plan
 from tests.program import Cli
 
@@ -73,10 +73,8 @@ def test_functions_of_one_python_name_are_all_found(tmp_path: Path, cli: Cli) ->
     assert tuple(found_in([path])) == names
     plan = make_plan(["smoke"], overrides=["T=128", "setting=forward"], files=[path], patterns=["numpy/same*"])
     assert plan.implementations() == names
-    asked_for = ("--quick", "--features", "sizes", "--dtype", "float32", "--impls", path, "--json")
-    done = cli("check", *asked_for)
-    assert {row["impl"] for row in done.document["rows"]} == set(names)
-    assert done.code == 0
+    done = cli("check", *names, "--impls", path, "--case", "Hq=2 Tq=4 D=8 dtype=float32", "--json")
+    assert {row["impl"]: row["status"] for row in done.document["rows"]} == dict.fromkeys(names, "ok")
 
 
 def test_what_another_module_decorates_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,9 +105,11 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
 
 def test_a_wrong_declaration_is_wrong_usage(tmp_path: Path) -> None:
     for number, (declared, said) in enumerate(WRONG.items()):
-        told = refused(file(tmp_path, decorated(declared), f"m{number}.py"))
-        assert f"m{number}.py, line {HEAD.count(chr(10)) + 1}: " in told
-        assert said in told
+        path = file(tmp_path, decorated(declared), f"m{number}.py")
+        with pytest.raises(DeclarationError) as raised:
+            discover.load_file(path)
+        assert f"m{number}.py, line {HEAD.count(chr(10)) + 1}: " in str(raised.value)
+        assert said in str(raised.value)
 
 
 @pytest.mark.parametrize("command", [("check",), ("run", "smoke"), ("ab", "numpy/mine", "numpy/naive")])
