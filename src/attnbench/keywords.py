@@ -133,9 +133,8 @@ def refuse_wrong_call(function: Any, name: str, arguments: tuple[Any, ...], word
         signature.bind(*arguments, **words)
     except TypeError as error:
         parameters = list(signature.parameters.values())[bound:]
-        known = [parameter.name for parameter in parameters if parameter.kind != parameter.VAR_KEYWORD]
-        every = known if len(known) == len(parameters) else [*known, *OPERANDS]
-        check_keywords(name, words, every)
+        known = [parameter.name for parameter in parameters]
+        check_keywords(name, words, known)
         msg = f"{name}: {error}; it takes {', '.join(known) or 'nothing'}"
         raise KeywordError(msg) from None
 

@@ -24,7 +24,6 @@ Q = np.zeros((1, 2, 4, 8), np.float32)
 SPEC, PROBLEM = attnbench.AttentionSpec(), attnbench.Problem()
 # A type checker refuses these calls by itself; the tests are about those who have none.
 Spec: Callable[..., Any] = attnbench.AttentionSpec
-attend: Callable[..., Any] = attnbench.attend
 Anything: dict[str, Callable[..., Any]] = {
     "AttentionSpec": attnbench.AttentionSpec,
     "AttentionOutput": attnbench.AttentionOutput,
@@ -120,8 +119,8 @@ def test_what_was_meant(name: str, word: str, said: str) -> None:
 def test_every_wrong_word_of_a_call_is_named() -> None:
     with pytest.raises(KeywordError, match=r"no 'is_causal'; .*causal=\.\.\.\), and no 'scale'; .*scale=\.\.\.\)"):
         attnbench.attend(Q, Q, Q, is_causal=True, scale=0.5)
-    with pytest.raises(KeywordError, match=r"no 'query'; did you mean 'q'\?, and no 'key'"):
-        attend(query=Q, key=Q, value=Q)
+    with pytest.raises(KeywordError, match=r"no 'cuda'; did you mean 'devices'\?, and no 'alibi'"):
+        Anything["Capabilities"](cuda=True, alibi=True)
 
 
 @explained
