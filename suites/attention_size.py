@@ -11,10 +11,12 @@ from typing import Any
 from attnbench.api.suites import (
     Figure,
     Frame,
+    Number,
     ObservedSuite,
     Optimiser,
     Probe,
     Story,
+    Whole,
     claims,
     contrasts,
     frames,
@@ -146,4 +148,5 @@ SUITE = ObservedSuite(
         "smoke": {"seed": (0, 1), "size": (64,), "arm": ("unscaled", "scaled"), "steps": (20,)},
         "full": {"size": (16, 64, 256, 1024), "lr": (1e-3, 5e-3)},
     },
+    levels={"size": Whole(1, 4096), "lr": Number(above=0, most=1), "steps": Whole(1, 100_000)},
 )

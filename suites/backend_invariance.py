@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnbench.api.suites import Figure, Frame, ObservedSuite, Optimiser, Probe, Story, frames, retrieval, tasks
+from attnbench.api.suites import Figure, Frame, ObservedSuite, OneOf, Optimiser, Probe, Story, frames, retrieval, tasks
 
 TASK = tasks.RetrievalTask(slots=8, keys=32, values=16)
 HEAD, MODEL = 16, 32
@@ -81,6 +81,7 @@ SUITE = ObservedSuite(
         "optimiser": ("adam", "sgd"),
         "dtype": ("float32", "float64"),
     },
+    levels={"dtype": OneOf(*LIMITS)},
     observe=observe,
     implementations=("*/naive",),
     tiers={"smoke": {"arm": ("1/sqrt(d)", "additive"), "optimiser": ("adam",), "seed": (0,)}},

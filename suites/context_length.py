@@ -13,6 +13,7 @@ from attnbench.api.suites import (
     Optimiser,
     Probe,
     Story,
+    Whole,
     aligned,
     alignments,
     claims,
@@ -257,4 +258,5 @@ SUITE = ObservedSuite(
         "smoke": {"seed": (0, 1), "arm": ("input", "additive"), "steps": (50,)},
         "full": {"task": ("reverse", "copy", "sort")},
     },
+    levels={"steps": Whole(1, 100_000)},
 )

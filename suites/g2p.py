@@ -17,6 +17,7 @@ from attnbench.api.suites import (
     Optimiser,
     Probe,
     Story,
+    Whole,
     aligned,
     alignments,
     claims,
@@ -244,4 +245,5 @@ SUITE = ObservedSuite(
         "smoke": {"seed": (0, 1), "arm": (FIXED, ATTENDS), "steps": (30,)},
         "full": {"arm": (FIXED, ATTENDS, "scaled", "input", "dot", "general")},
     },
+    levels={"steps": Whole(1, 100_000)},
 )

@@ -6,7 +6,7 @@ selection is about 50 cases of 9 implementations; with one GPU allow half an hou
 
 from __future__ import annotations
 
-from attnbench.api.suites import Case, Figure, Frame, Story, TimedSuite, catalogue, costs, frames
+from attnbench.api.suites import Case, Figure, Frame, Story, TimedSuite, Whole, catalogue, costs, frames
 
 # FlashAttention-2 (Dao 2023), section 4.1: 16,384 tokens in all, a hidden size of 2048, heads of 64 or 128.
 TOTAL = 16384
@@ -119,6 +119,7 @@ SUITE = TimedSuite(
         "dtype": ("bfloat16",),
         "batch": (0,),
     },
+    levels={"batch": Whole(0, 2**30)},
     case=case,
     thin=(models, decoded),
     refuse=costs.refuse_scores_above(MOST_SCORES, STORES_SCORES),

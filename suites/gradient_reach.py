@@ -16,6 +16,7 @@ from attnbench.api.suites import (
     Optimiser,
     Probe,
     Story,
+    Whole,
     claims,
     contrasts,
     frames,
@@ -160,4 +161,5 @@ SUITE = ObservedSuite(
         "smoke": {"seed": (0, 1), "arm": (FIXED, ATTENDS), "steps": (20,)},
         "full": {"task": ("reverse", "copy", "sort"), "arm": tuple(translation.ARMS)},
     },
+    levels={"steps": Whole(1, 100_000)},
 )

@@ -6,17 +6,21 @@ queries and keys at one number of heads.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
 from attnbench.api.suites import (
     Figure,
     Frame,
+    Number,
     ObservedSuite,
     Optimiser,
     Probe,
+    Spelled,
     Story,
     UsageError,
+    Whole,
     claims,
     contrasts,
     frames,
@@ -47,10 +51,18 @@ def examples(seed: int, steps: int) -> tuple[list[tasks.Batch], tasks.Batch, tas
 def sizes(split: str) -> tuple[int, int]:
     """Heads and head size of a level such as ``8x4``; ``UsageError`` for another text."""
     heads, _, d = split.partition("x")
-    if not (heads.isdecimal() and d.isdecimal() and int(heads) * int(d)):
+    if not re.fullmatch("[1-9][0-9]{0,3}x[1-9][0-9]{0,3}", split):
         msg = f"a split is heads x head size, such as {BASE} or {ROW_B[0]}; got {split!r}"
         raise UsageError(msg)
     return int(heads), int(d)
+
+
+def check_shared(split: str) -> None:
+    """Raise ``UsageError`` for heads that cannot share the values, which are as wide as the model."""
+    heads, width = sizes(split)[0], retrieval.MODEL_SIZE
+    if width % heads:
+        msg = f"{heads} heads do not share {width} components of values evenly; choose a divisor of {width}"
+        raise UsageError(msg)
 
 
 def observe(probe: Probe, seed: int, split: str, lr: float, steps: int) -> dict[str, float]:
@@ -150,5 +162,10 @@ SUITE = ObservedSuite(
     tiers={
         "smoke": {"seed": (0, 1), "split": ("1x64", BASE), "steps": (40,)},
         "full": {"lr": (3e-4, 1e-3, 3e-3, 1e-2)},
+    },
+    levels={
+        "split": Spelled(check_shared, f"heads x head size, such as {BASE}"),
+        "lr": Number(above=0, most=1),
+        "steps": Whole(1, 100_000),
     },
 )

@@ -6,17 +6,21 @@ value beside a key among sixteen slots, at every learning rate of a grid.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
 from attnbench.api.suites import (
     Figure,
     Frame,
+    Number,
     ObservedSuite,
     Optimiser,
     Probe,
+    Spelled,
     Story,
     UsageError,
+    Whole,
     claims,
     contrasts,
     frames,
@@ -46,7 +50,7 @@ def optimiser_of(level: str, lr: float) -> Optimiser:
     Plain gradient descent needs larger steps than Adam, and so its grid is shifted. ``UsageError`` for another text.
     """
     name, _, factor = level.partition("*")
-    if factor and not factor.isdecimal():
+    if level.endswith("*") or (factor and not re.fullmatch("[1-9][0-9]{0,4}", factor)):
         msg = f"an optimiser is a name, or one with a factor for the learning rate, such as sgd*100; got {level!r}"
         raise UsageError(msg)
     return Optimiser(name, lr * int(factor or 1))
@@ -207,6 +211,12 @@ SUITE = ObservedSuite(
         "lr": (3e-4, 1e-3, 1e-2),
         "optimiser": ("adam",),
         "steps": (400,),
+    },
+    levels={
+        "d": Whole(1, 4096),
+        "lr": Number(above=0, most=1),
+        "optimiser": Spelled(lambda level: optimiser_of(level, 1e-3), "optimisers, such as adam or sgd*100"),
+        "steps": Whole(1, 100_000),
     },
     observe=observe,
     implementations=("torch/naive",),

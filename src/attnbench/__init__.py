@@ -8,7 +8,8 @@ right), ``workers`` (processes that can be lost), ``checking`` (agreement, in pr
 much), ``results`` (what was seen, kept), ``compare`` (runs against each other), ``live`` (two sides, both alive),
 ``analysis`` (what suites compute of results), ``ablate`` (trainings), ``exchange`` (other tools' formats),
 ``scoreboard`` (our verdicts and theirs), ``show`` and ``report`` (for people), ``commands`` (what is typed). Beside
-them stand ``errors``, ``versions`` (of what is installed) and ``lazily`` (names that are loaded when somebody asks).
+them stand ``errors``, ``keywords`` (that are none: what was meant), ``versions`` (of what is installed) and ``lazily``
+(names that are loaded when somebody asks).
 """
 
 from __future__ import annotations

@@ -79,6 +79,10 @@ class UsageError(AttnbenchError):
     """Wrong usage or configuration; nothing ran and nothing was written."""
 
 
+class DeclarationError(UsageError):
+    """A drop-in file that declares something wrong, or is no Python: it is to be mended before anything is called."""
+
+
 class MissingExtraError(UsageError):
     """An optional package is not installed; names it and the command that installs it.
 
@@ -112,9 +116,27 @@ def worst_exit(codes: Iterable[int]) -> int:
     return next(code for code in EXIT_PRECEDENCE if code in several)
 
 
+# What people call a dtype, a phase or a device elsewhere, in lower case, by our names for it.
+NICKNAMES = {
+    "bfloat16": ("bf16",),
+    "float16": ("fp16", "f16", "half"),
+    "float32": ("fp32", "f32", "float", "single"),
+    "float64": ("fp64", "f64", "double"),
+    "cuda": ("gpu", "cuda:0", "nvidia"),
+    "forward": ("fwd", "inference", "prefill"),
+    "prefill": ("fwd", "forward", "inference", "prompt"),
+    "backward": ("bwd", "fwd+bwd", "train", "training"),
+    "train": ("bwd", "backward", "fwd+bwd"),
+    "decode": ("generate", "generation", "token"),
+}
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` for a near miss, else an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    """``"; did you mean 'x'?"`` for a near miss, in whatever case, and for a nickname; else an empty string."""
+    known = list(known)
+    folded = name.casefold()
+    close = [level for level in known if folded in NICKNAMES.get(level, ()) or folded == level.casefold()]
+    close = close or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

@@ -6,7 +6,7 @@ import pytest
 from attnbench.api.backends import BackendInfo
 from attnbench.api.suites import AttentionSpec, Case, Problem, Story, TimedSuite
 from attnbench.errors import NothingSelectedError, UsageError
-from attnbench.measure.run.plan import make_plan, names_in, overridden, parsed
+from attnbench.measure.run.plan import make_plan, names_in, overridden
 
 
 def cases(T: int, causal: bool, dtype: str, factor: float, window: tuple[int, int] | None) -> Case | None:
@@ -31,23 +31,23 @@ WINDOWED = TimedSuite(name="windowed", story=STORY, axes=AXES | {"window": (None
     ],
 )
 def test_levels_are_read_as_the_axis_is_typed(axis: str, text: str, levels: tuple[object, ...]) -> None:
-    typed = parsed(SUITE, axis, text)
+    typed = SUITE.read(axis, text)
     assert typed == levels
     assert [type(level) for level in typed] == [type(level) for level in levels]
 
 
 def test_an_axis_of_lists_is_read_as_json() -> None:
-    assert parsed(WINDOWED, "window", "null,[4,0]") == (None, (4, 0))
+    assert WINDOWED.read("window", "null,[4,0]") == (None, (4, 0))
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("T=abc", "takes integers, as in 16, 32; got 'abc'"),
-        ("T=1.5", "takes integers"),
+        ("T=abc", "axis 'T' of suite 'windowed' takes whole numbers from 1 to 2**30, as in 16, 32; got 'abc'"),
+        ("T=1.5", "takes whole numbers"),
         ("T=", "write axis=v1,v2"),
         ("T", "write axis=v1,v2"),
-        ("causal=yes", "takes true or false"),
+        ("causal=yes", "takes true, false; got 'yes'"),
         ("factor=fast", "takes numbers"),
         ("causl=true", "has no axis 'causl'; it has T, causal, dtype, factor, window; did you mean 'causal'?"),
         ("window=[1", "takes lists"),

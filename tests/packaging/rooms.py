@@ -15,7 +15,7 @@ from tests.repository import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "architecture.md"
 # Everybody may import these, so that an arrow to them says nothing.
-UNDRAWN = ("errors", "lazily", "versions", "__main__")
+UNDRAWN = ("errors", "keywords", "lazily", "versions", "__main__")
 WITHIN = ("agree", "measure")  # rooms with rooms, drawn by themselves
 
 VAGUE = ("found", "one", "own", "told", "asked", "here")

@@ -27,6 +27,7 @@ BREACHES: list[Breach] = [
     ("attention imports", "attention/oracle.py", "import attnbench.measure"),
     ("attention imports", "attention/shapes.py", "import attnbench.show.markdown"),
     ("errors import", "errors.py", "import attnbench.attention.oracle"),
+    ("keywords import", "keywords.py", "import attnbench.attention.oracle"),
     ("backends import attention", "backends/bind.py", "import attnbench.measure"),
     ("backends import attention", "backends/kept.py", "import threadpoolctl"),
     ("backends import attention", "backends/discover.py", "import attnbench.workers"),

@@ -18,7 +18,7 @@ from attnbench.api import Capabilities, implementation
 def attend(q, k, v, call):
     return v
 """
-DECLARED = ("api", "errors", "lazily", "versions")
+DECLARED = ("api", "errors", "keywords", "lazily", "versions")
 DECLARED_OF = ("attention", "attention.precision", "attention.spec", "backends", "backends.implementation")
 DECLARATIONS = {"attnbench", *(f"attnbench.{name}" for name in (*DECLARED, *DECLARED_OF))}
 CORE = {f"attnbench.attention.{name}" for name in ("arrays", "call", "checked", "layouts", "needs")}

@@ -12,7 +12,24 @@ from attnbench.backends.implementation import AttentionOutput
 from attnbench.backends.learning import EncoderDecoder, Learner, Optimiser, Retrieval
 from attnbench.errors import AttnbenchError, SpecError, UnsupportedError, UsageError, not_one_of
 from attnbench.exchange import inprocess
-from attnbench.suite import Cell, Figure, Frame, ObservedSuite, Probe, Story, Suite, TimedSuite
+from attnbench.suite import (
+    Cell,
+    Figure,
+    Frame,
+    Levels,
+    Lists,
+    Number,
+    ObservedSuite,
+    OneOf,
+    OrNone,
+    Probe,
+    Spelled,
+    Story,
+    Suite,
+    Text,
+    TimedSuite,
+    Whole,
+)
 
 __all__ = [
     "AttentionOutput",
@@ -24,18 +41,26 @@ __all__ = [
     "Figure",
     "Frame",
     "Learner",
+    "Levels",
+    "Lists",
+    "Number",
     "ObservedSuite",
+    "OneOf",
     "Operands",
     "Optimiser",
+    "OrNone",
     "Probe",
     "Problem",
     "Retrieval",
     "SpecError",
+    "Spelled",
     "Story",
     "Suite",
+    "Text",
     "TimedSuite",
     "UnsupportedError",
     "UsageError",
+    "Whole",
     "aligned",
     "alignments",
     "catalogue",

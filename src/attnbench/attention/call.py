@@ -20,11 +20,13 @@ from attnbench.attention.needs import needs_of_call
 from attnbench.attention.precision import dtype_name
 from attnbench.attention.spec import FARTHEST, OUTPUTS, AttentionSpec, Needs
 from attnbench.errors import SpecError, not_one_of
+from attnbench.keywords import explained
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
 
+@explained
 @dataclass(frozen=True)
 class Operands:
     """The arrays of one problem, as a user gives them; legend of the shapes in ``attnbench.attention.spec``.
@@ -284,6 +286,7 @@ def _bottom_right(operands: Operands, sizes: Sizes) -> int | Array:
     return (last_key - last_query).astype(np.int32)
 
 
+@explained
 def from_padding(padding: Bool[Array, "B S"]) -> Bool[Array, "B 1 1 S"]:
     """A mask from the other polarity: ``padding`` is True where a key is padding and must not be attended.
 

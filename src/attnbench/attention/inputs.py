@@ -20,6 +20,7 @@ from attnbench.attention.checked import param_shapes
 from attnbench.attention.inputs_edges import EDGES
 from attnbench.attention.precision import SMALLEST_NORMAL, numpy_dtype
 from attnbench.attention.spec import AttentionSpec
+from attnbench.keywords import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +95,7 @@ def draw_cotangents(case: Case) -> tuple[Float[Array, "B Hq Tq Dv"], Float[Array
     return d_output, stream(p.seed, "d_lse").standard_normal((p.B, p.Hq, p.Tq)).astype(dtype)
 
 
+@explained
 def default_params(
     spec: AttentionSpec, *, heads: int, d: int, hidden: int | None = None, seed: int = 0, dtype: str = "float32"
 ) -> dict[str, Float[Array, " ..."]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import SpecError, not_one_of
+from attnbench.keywords import explained
 from attnbench.versions import parse
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def wide(name: str) -> str:
     return "float64" if name == "float64" else "float32"
 
 
+@explained
 @dataclass(frozen=True)
 class Precision:
     """What an implementation declares of its arithmetic, for inputs of one dtype. Each field is one of ``LEVELS``.

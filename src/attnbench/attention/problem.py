@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from attnbench.attention.precision import DTYPES
 from attnbench.attention.spec import OUTPUTS, AttentionSpec, stable_id
 from attnbench.errors import SpecError, not_one_of, suggest
+from attnbench.keywords import explained
 
 DISTRIBUTIONS = ("normal", "peaky", "huge", "uniform", "outliers", "near_ties", "denormal", "large_mean")
 PHASES = ("forward", "backward", "decode")
@@ -73,6 +74,7 @@ def _fail(message: str) -> NoReturn:
     raise SpecError(message)
 
 
+@explained
 @dataclass(frozen=True)
 class Problem:
     """Sizes (legend in ``attention.spec``), dtype, seed, distribution, and the optional operands that are drawn.
@@ -163,6 +165,7 @@ class Problem:
         return stable_id(self.to_dict())
 
 
+@explained
 @dataclass(frozen=True)
 class Case:
     """One question: a spec, a problem, a phase (``forward``, ``backward`` = forward and backward, ``decode``).

@@ -17,6 +17,7 @@ from numbers import Integral, Real
 from typing import Any, NoReturn
 
 from attnbench.errors import SpecError, not_one_of, suggest
+from attnbench.keywords import explained
 
 SPEC_VERSION = "1"
 
@@ -54,6 +55,7 @@ def _finite(value: Any) -> bool:
     return _real(value) and abs(value) <= sys.float_info.max  # an integer can be larger than any float
 
 
+@explained
 @dataclass(frozen=True)
 class AttentionSpec:
     """One way to attend: score, scale, softcap, causality, window and dropout. Immutable and hashable.

@@ -10,6 +10,7 @@ from attnbench.attention.call import Operands
 from attnbench.attention.spec import AttentionSpec
 from attnbench.backends import discover
 from attnbench.backends.execute import execute, execute_vjp
+from attnbench.keywords import OPERANDS, check_keywords
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -84,7 +85,7 @@ def vjp(
     are those of ``attend``; what is compiled is kept likewise.
     """
     backend, implementation = resolve(impl)
-    given = collect(q, k, v, operands)
+    given = collect(q, k, v, operands, "vjp")
     flat = execute_vjp(backend, implementation, spec or AttentionSpec(), given, d_output, d_lse, device, threads)
     grads: dict[str, Any] = {name: grad for name, grad in flat.items() if not name.startswith("params.")}
     params = {name.removeprefix("params."): grad for name, grad in flat.items() if name.startswith("params.")}
@@ -96,11 +97,8 @@ def collect(
     k: Float[Array, "B Hkv S D"],
     v: Float[Array, "B Hkv S Dv"],
     operands: dict[str, Any],
+    name: str = "attend",
 ) -> Operands:
-    """Keyword operands as ``Operands``; an unknown name is a ``TypeError``, as for any Python function."""
-    known = Operands.__dataclass_fields__
-    for name in operands:
-        if name not in known:
-            msg = f"attention has no operand {name!r}; there are {', '.join(known)}"
-            raise TypeError(msg)
+    """Keyword operands as ``Operands``; an unknown one is a ``KeywordError``, a ``TypeError``, of ``name``."""
+    check_keywords(name, operands, OPERANDS)
     return Operands(q=q, k=k, v=v, **operands)

@@ -11,24 +11,38 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import traceback
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnbench.backends.backend import BackendInfo
-from attnbench.backends.implementation import Implementation
-from attnbench.errors import NothingSelectedError, UsageError, suggest
+from attnbench.backends.implementation import DECORATING, Implementation
+from attnbench.errors import (
+    AttnbenchError,
+    DeclarationError,
+    MissingExtraError,
+    NothingSelectedError,
+    UnsupportedError,
+    UsageError,
+    suggest,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from importlib.metadata import EntryPoint
-    from types import ModuleType
+    from types import FrameType, ModuleType
 
     from attnbench.suite import Suite
 
 BACKEND_GROUP = "attnbench.backends"
 SUITE_GROUP = "attnbench.suites"
+# Where a drop-in file's module keeps what was decorated in it.
+DECORATED = "__attnbench_decorated__"
+# Errors of ours that say what is not here, and nothing of the file that was imported.
+NOT_BY_AUTHOR = (MissingExtraError, UnsupportedError)
 
 
 @cache
@@ -124,11 +138,11 @@ def load_file(path: str | Path) -> tuple[Implementation, ...]:
     taken = sorted(set(names) & set(implementation_names()))
     if taken:
         msg = f"--impls {path}: {', '.join(taken)} is there already; give yours a name of its own, such as numpy/mine"
-        raise UsageError(msg)
+        raise DeclarationError(msg)
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        msg = f"--impls {path}: defined twice: {', '.join(sorted(twice))}"
-        raise UsageError(msg)
+        msg = f"--impls {path}: defined twice: {', '.join(sorted(twice))}; give each a name of its own"
+        raise DeclarationError(msg)
     return defined
 
 
@@ -143,17 +157,59 @@ def _load_module(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with _decorated_in(name) as decorated:
+            spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        msg = f"--impls {file}: importing it raised {type(error).__name__}: {error}"
-        raise UsageError(msg) from error
+        raise _import_error(file, error) from error
+    setattr(module, DECORATED, tuple(decorated))
     return module
 
 
+@contextmanager
+def _decorated_in(module: str) -> Iterator[list[Implementation]]:
+    """What is decorated while this module is executed, by its own code or by functions that it calls."""
+    decorated: list[Implementation] = []
+
+    def keep(implementation: Implementation) -> None:
+        if _executed() == module:
+            decorated.append(implementation)
+
+    DECORATING.append(keep)
+    try:
+        yield decorated
+    finally:
+        DECORATING.remove(keep)
+
+
+def _executed() -> str:
+    """The name of the module that is being executed, at whatever depth of calls."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  (the way to the frames)
+    while frame is not None and frame.f_code.co_name != "<module>":
+        frame = frame.f_back
+    return "" if frame is None else str(frame.f_globals.get("__name__", ""))
+
+
+def _import_error(file: Path, error: Exception) -> UsageError:
+    """What is said of a file that cannot be imported: its author's mistake, or what is not here."""
+    if isinstance(error, SyntaxError):
+        return DeclarationError(f"--impls {error.filename or file}, line {error.lineno}: {error.msg}")
+    by_author = isinstance(error, (AttnbenchError, NameError)) and not isinstance(error, NOT_BY_AUTHOR)
+    if not by_author:
+        return UsageError(f"--impls {file}: importing it raised {type(error).__name__}: {error}")
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == file]
+    where = f"--impls {file}" + (f", line {lines[-1]}" if lines else "")
+    return DeclarationError(f"{where}: {error}")
+
+
 def _implementations_in(module: ModuleType) -> tuple[Implementation, ...]:
-    by_identity = {id(value): value for value in vars(module).values() if isinstance(value, Implementation)}
-    return tuple(by_identity.values())
+    """What was decorated in a module, two functions of one Python name too, and what else it holds."""
+    held = {id(value): value for value in vars(module).values() if isinstance(value, Implementation)}
+    decorated = {id(value): value for value in getattr(module, DECORATED, ())}
+    # One that was changed afterwards and kept under the same name stands for the one that was decorated.
+    changed = {value.name for key, value in held.items() if key not in decorated}
+    kept = {key: value for key, value in decorated.items() if key in held or value.name not in changed}
+    return tuple((kept | held).values())
 
 
 def suite_names() -> tuple[str, ...]:

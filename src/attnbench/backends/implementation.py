@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.attention.precision import DTYPES, Precision, default_precision
 from attnbench.attention.spec import OUTPUTS, POSITIONS, SCORES
 from attnbench.errors import NotDeclaredError, UsageError, check_known
+from attnbench.keywords import check_takes, explained
 from attnbench.versions import is_here
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ DEVICES = ("cpu", "cuda")
 BASE_DTYPES = ("float64", "float32")
 
 
+@explained
 @dataclass(frozen=True)
 class AttentionOutput:
     """What attention returns; all but ``output`` are ``None`` unless asked for.
@@ -47,6 +49,7 @@ class AttentionOutput:
         return [(name, getattr(self, name)) for name in OUTPUTS if getattr(self, name) is not None]
 
 
+@explained
 @dataclass(frozen=True)
 class Limit:
     """A size that an implementation cannot take, as data: a product of sizes, a bound, and the reason.
@@ -122,6 +125,7 @@ ONLY: Mapping[str, Restriction] = {
 }
 
 
+@explained
 @dataclass(frozen=True)
 class Capabilities:
     """What an implementation supports. What is not named is not supported.
@@ -175,6 +179,7 @@ class Capabilities:
         check_known("score", self.scores, SCORES)
         check_known("device", self.devices, DEVICES)
         _check_precision(self.precision)
+        _check_parts(self)
         for name in FEATURES:
             if not isinstance(getattr(self, name), bool):
                 msg = f"the capability {name} is True or False, not {getattr(self, name)!r}"
@@ -248,6 +253,19 @@ def _contradiction(can: Capabilities) -> str | None:
     return None
 
 
+def _check_parts(can: Capabilities) -> None:
+    """Something of each kind is supported, limits are such, and reasons belong to what can be missing."""
+    for name in ("scores", "dtypes", "devices"):
+        if not getattr(can, name):
+            msg = f"{name} is empty, so that nothing is supported; leave it out for {getattr(Capabilities, name)}"
+            raise UsageError(msg)
+    if not isinstance(can.limits, (tuple, list)) or not all(isinstance(limit, Limit) for limit in can.limits):
+        msg = f"limits is a tuple of Limit; got {can.limits!r}: write limits=(Limit('D', 'why', at_most=128),)"
+        raise UsageError(msg)
+    lacking = (*FEATURES, *DTYPES, *SCORES, *DEVICES, *POSITIONS, *(only.needed for only in ONLY.values()))
+    check_known("reason in lacks=", can.lacks, lacking)
+
+
 def _check_precision(declared: Any) -> None:
     """``precision=`` is a dict from dtypes to one ``Precision`` or a tuple of several."""
     typed = 'write precision={"bfloat16": Precision(p_cast="bfloat16")}'
@@ -262,9 +280,12 @@ def _check_precision(declared: Any) -> None:
 
 
 Attend = Callable[..., Any]
+# What a kernel is called with.
+TAKES = ("q", "k", "v", "call")
 NAME = re.compile(r"[a-z0-9_]+/[A-Za-z0-9_.+-]+")
 
 
+@explained
 @dataclass(frozen=True)
 class Implementation:
     """One way to compute attention in a backend. Call it like the function that it wraps.
@@ -281,9 +302,16 @@ class Implementation:
     on: Mapping[str, Capabilities] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
-            msg = f"an implementation is named backend/variant, such as numpy/mine; got {self.name!r}"
-            raise UsageError(msg)
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise UsageError(_no_name(self.name))
+        check_takes(f"attend of {self.name}", self.attend, TAKES)
+        if self.vjp is not None:
+            check_takes(f"vjp of {self.name}", self.vjp, (*TAKES, "d_output", "d_lse"))
+        check_known(f"device in on= of {self.name}", self.on, DEVICES)
+        for capabilities in (self.capabilities, *self.on.values()):
+            if not isinstance(capabilities, Capabilities):
+                msg = f"{self.name} declares {capabilities!r}; write Capabilities(...), with what it supports by name"
+                raise UsageError(msg)
 
     def __call__(self, q: Any, k: Any, v: Any, call: Any) -> Any:
         """Attend: native arrays in, an output array or ``AttentionOutput`` out."""
@@ -321,6 +349,22 @@ class Implementation:
             raise NotDeclaredError(msg)
 
 
+def _no_name(name: object) -> str:
+    """What is wrong with a name, and what to write."""
+    from attnbench.backends.discover import backends
+
+    known = list(backends())
+    msg = f"an implementation is named backend/variant, such as numpy/mine, of letters, digits and _.+-; got {name!r}"
+    if not isinstance(name, str) or "/" in name or not NAME.fullmatch(f"numpy/{name}"):
+        return f"{msg}; backends: {', '.join(known)}"
+    return f"{msg}: write {' or '.join(repr(f'{backend}/{name}') for backend in known)}"
+
+
+# Who wants to know of every implementation that is decorated.
+DECORATING: list[Callable[[Implementation], None]] = []
+
+
+@explained
 def implementation(
     name: str,
     capabilities: Capabilities | None = None,
@@ -329,11 +373,15 @@ def implementation(
     on: Mapping[str, Capabilities] | None = None,
 ) -> Callable[[Attend], Implementation]:
     """Decorate ``attend(q, k, v, call)`` into an ``Implementation`` named ``backend/variant``."""
-    if callable(capabilities):
+    if callable(name) or (callable(capabilities) and not isinstance(capabilities, type)):
         msg = '@implementation needs a name: write @implementation("numpy/mine", Capabilities(...))'
         raise UsageError(msg)
 
     def wrap(attend: Attend) -> Implementation:
-        return Implementation(name, capabilities or Capabilities(), attend, vjp, on or {})
+        declared = Capabilities() if capabilities is None else capabilities
+        decorated = Implementation(name, declared, attend, vjp, {} if on is None else on)
+        for tell in DECORATING:
+            tell(decorated)
+        return decorated
 
     return wrap

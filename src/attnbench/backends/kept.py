@@ -19,6 +19,7 @@ import numpy as np
 from attnbench.backends import discover
 from attnbench.backends.answers import Answer, answer_of
 from attnbench.errors import UsageError
+from attnbench.keywords import explained
 
 if TYPE_CHECKING:
     from attnbench.backends.backend import Backend, Bound
@@ -140,6 +141,7 @@ def _of_its_own(answer: Answer, inputs: Inputs) -> Answer:
 KEPT = Kept()
 
 
+@explained
 def clear_bindings() -> None:
     """Forget what ``attend`` and ``vjp`` have kept compiled: the next call of each kind compiles anew."""
     KEPT.clear()

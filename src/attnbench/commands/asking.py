@@ -10,31 +10,40 @@ from attnbench.attention.precision import DTYPES
 from attnbench.attention.shapes import PHASES, shape
 from attnbench.backends import discover
 from attnbench.errors import UsageError, check_known
+from attnbench.suite import SIZE
+from attnbench.suite.written import written
+
+COUNTS = ("tokens", "batch")
 
 
-def overrides(suites: Sequence[str], axes: Sequence[str], levels_by_axis: Mapping[str, Sequence[Any]]) -> list[str]:
+def overrides(suites: Sequence[str], axes: Sequence[str], levels_by_axis: Mapping[str, Sequence[str]]) -> list[str]:
     """The texts of ``-a`` with those that --shape, --tokens, --batch, --phase and --dtype stand for.
 
     ``levels_by_axis`` has the levels of those axes; an axis without any was not asked about. Raises ``UsageError`` for
     an unknown shape, phase or dtype, for a count below 1, for an axis that is given twice, and where no suite of the
     run has the axis.
     """
-    given = {axis: levels for axis, levels in levels_by_axis.items() if levels}
+    given: dict[str, Sequence[Any]] = {axis: levels for axis, levels in levels_by_axis.items() if levels}
     for name in given.get("shape", ()):
         shape(name)
     check_known("--phase", given.get("phase", ()), tuple(PHASES))
     check_known("--dtype", given.get("dtype", ()), DTYPES)
-    for axis in ("tokens", "batch"):
-        if any(count < 1 for count in given.get(axis, ())):
-            msg = f"--{axis} is 1 or more; got {', '.join(map(str, given[axis]))}"
-            raise UsageError(msg)
+    given |= {axis: [_count(axis, text) for text in given[axis]] for axis in COUNTS if axis in given}
     for axis in given:
         _check_axis(axis, suites, axes)
-    return [*axes, *(f"{axis}={','.join(map(str, levels))}" for axis, levels in given.items())]
+    return [*axes, *(f"{axis}={written(levels)}" for axis, levels in given.items())]
+
+
+def _count(axis: str, text: str) -> int:
+    try:
+        return SIZE.read(text)
+    except UsageError:
+        msg = f"--{axis} is 1 or more, up to 2**30, such as 512, 4Ki (4096) or 128k (128,000); got {text!r}"
+        raise UsageError(msg) from None
 
 
 def _check_axis(axis: str, suites: Sequence[str], axes: Sequence[str]) -> None:
-    if any(text.partition("=")[0] == axis for text in axes):
+    if any(text.partition("=")[0].strip() == axis for text in axes):
         msg = f"--{axis} and -a {axis}=... say the same; give one of them"
         raise UsageError(msg)
     if not suites or any(axis in suite.axes for suite in groups.suites_of(suites)):

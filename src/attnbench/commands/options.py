@@ -39,12 +39,21 @@ OnlyImpls = Annotated[Texts, typer.Option("--impl", help="Only these implementat
 Files = Annotated[
     list[Path] | None, typer.Option("--impls", metavar="FILE", help="Drop-in implementations: a file or a folder.")
 ]
-Axes = Annotated[Texts, typer.Option("-a", metavar="AXIS=V1,V2", help="Other levels of an axis.")]
+Axes = Annotated[
+    Texts,
+    typer.Option(
+        "-a",
+        metavar="AXIS=V1,V2",
+        help="Other levels of an axis; repeatable. 128k is 128,000, 4Ki is 4096. With a comma in it: 'arm=\"a, b\",c'.",
+    ),
+]
 Shapes = Annotated[
     Texts, typer.Option("--shape", help="Shapes of real models; see: attnbench list shapes. Repeatable.")
 ]
-Tokens = Annotated[Numbers, typer.Option("--tokens", help="Tokens of a sequence; repeatable.")]
-Batch = Annotated[Numbers, typer.Option("--batch", help="Sequences at once; repeatable.")]
+Tokens = Annotated[
+    Texts, typer.Option("--tokens", metavar="N", help="Tokens of a sequence, such as 512, 4Ki or 128k; repeatable.")
+]
+Batch = Annotated[Texts, typer.Option("--batch", metavar="N", help="Sequences at once; repeatable.")]
 Phases = Annotated[
     Texts,
     typer.Option("--phase", help="prefill (forward), train (forward and backward) or decode (one token over a cache)."),

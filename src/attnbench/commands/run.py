@@ -48,8 +48,8 @@ def run(
 
     set_quiet(quiet)
     named = suites or []
-    words = {"shape": split(shape), "tokens": tokens, "batch": batch, "phase": split(phase), "dtype": split(dtype)}
-    axes = overrides(named, axis or [], {name: levels or [] for name, levels in words.items()})
+    words = {"shape": shape, "tokens": tokens, "batch": batch, "phase": phase, "dtype": dtype}
+    axes = overrides(named, axis or [], {name: split(levels) for name, levels in words.items()})
     _check(named, device or [], resume, timeout, reports)
     from attnbench.measure.run.effort import Effort
     from attnbench.measure.run.options import RunOptions

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.ablate.probe import LocalProbe
 from attnbench.backends import discover
-from attnbench.errors import AttnbenchError, UndeliveredError, UnsupportedError
+from attnbench.errors import AttnbenchError, DeclarationError, UndeliveredError, UnsupportedError
 from attnbench.suite import Cell, ObservedSuite
 from attnbench.workers.placement import everywhere
 from attnbench.workers.protocol import (
@@ -65,8 +65,11 @@ class General:
         return OK, None, asdict(hello)
 
     def describe(self, files: list[str]) -> Done:
-        """The names in drop-in files; imports them."""
-        names = [implementation.name for path in files for implementation in discover.load_file(path)]
+        """The names in drop-in files, or what is wrong with a declaration in them; imports them."""
+        try:
+            names = [implementation.name for path in files for implementation in discover.load_file(path)]
+        except DeclarationError as error:
+            return OK, None, asdict(Described([], str(error)))
         return OK, None, asdict(Described(names))
 
     def observe(self, cell: dict[str, Any]) -> Done:

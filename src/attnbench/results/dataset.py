@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import ResultsError
+from attnbench.keywords import explained
 from attnbench.results.parquet import damaged, file_version, read_table, require_arrow, to_frame, up_to_date
 from attnbench.results.read import Runs, file_of, find_runs, holds_runs, is_pattern, read_run, run_folder
 from attnbench.results.schema import CellResult, Record, Sample
@@ -36,6 +37,7 @@ class Source:
     run_id: str | None = None
 
 
+@explained
 def load(path: Runs, *, samples: bool = False) -> pd.DataFrame:
     """Runs as a pandas frame: one row per planned cell, or with ``samples`` one row per sample.
 

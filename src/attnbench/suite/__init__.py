@@ -5,22 +5,36 @@ them are measured. An *observed* one (``ObservedSuite``) asks for numbers that a
 What both have in common is ``Suite``; what a suite says is its ``Story``.
 
 In reading order: ``cells`` (what is measured), ``story`` (what a suite says, and its figures), ``kinds`` (the two kinds
-of suites), ``declared`` (what is wrong with a declaration, in words).
+of suites), ``levels`` (what an axis can be asked), ``axis`` (an axis with that, and what is said of a wrong level),
+``written`` (levels as they are typed), ``declared`` (what is wrong with a declaration, in words).
 """
 
 from attnbench.suite.cells import Cell, Point
 from attnbench.suite.kinds import ObservedSuite, Probe, Suite, TimedSuite
+from attnbench.suite.levels import DTYPE, PHASE, SHAPE, SIZE, Levels, Lists, Number, OneOf, OrNone, Spelled, Text, Whole
 from attnbench.suite.story import NOT_JUDGED, Figure, Frame, Story
 
 __all__ = [
+    "DTYPE",
     "NOT_JUDGED",
+    "PHASE",
+    "SHAPE",
+    "SIZE",
     "Cell",
     "Figure",
     "Frame",
+    "Levels",
+    "Lists",
+    "Number",
     "ObservedSuite",
+    "OneOf",
+    "OrNone",
     "Point",
     "Probe",
+    "Spelled",
     "Story",
     "Suite",
+    "Text",
     "TimedSuite",
+    "Whole",
 ]

@@ -8,12 +8,14 @@ from dataclasses import fields
 from typing import Any
 
 from attnbench.errors import UsageError, suggest
+from attnbench.suite.axis import AxisLevels, usual_kind
+from attnbench.suite.levels import Levels
 from attnbench.suite.story import Story
 
 
 def words_of(kind: type) -> set[str]:
     """The words with which a suite of a kind, or a story, is declared."""
-    return {field.name for field in fields(kind)}
+    return {field.name for field in fields(kind) if field.init}
 
 
 def refuse_no_kind(name: object) -> None:
@@ -65,6 +67,34 @@ def check_tiers(name: str, axes: Collection[str], tiers: Mapping[str, Mapping[st
         if unknown := [axis for axis in levels if axis not in axes]:
             msg = f"suite {name!r} has no axis {unknown[0]!r} for its tier {tier!r}"
             raise UsageError(msg)
+
+
+def known_levels(
+    name: str,
+    axes: Mapping[str, tuple[Any, ...]],
+    tiers: Mapping[str, Mapping[str, tuple[Any, ...]]],
+    levels: Mapping[str, Levels],
+) -> dict[str, AxisLevels]:
+    """What every axis takes: what is declared, else what its own levels and those of its tiers say.
+
+    Raises ``UsageError`` for levels of an axis that is not there, and for a level of the suite's own that is wrong.
+    """
+    if unknown := [axis for axis in levels if axis not in axes]:
+        msg = f"suite {name!r} has no axis {unknown[0]!r} to declare the levels of; it has "
+        raise UsageError(msg + ", ".join(axes) + suggest(unknown[0], axes))
+    for axis, kind in levels.items():
+        if not isinstance(kind, Levels):
+            what = f"the levels of axis {axis!r} of suite {name!r}"
+            msg = f"{what} are a kind of levels, such as Whole(1) or OneOf('a', 'b'); got {kind!r}"
+            raise UsageError(msg)
+    known = {}
+    for axis, usual in axes.items():
+        theirs = [tier[axis] for tier in tiers.values() if axis in tier]
+        every = tuple(dict.fromkeys(level for part in (usual, *theirs) for level in part))
+        known[axis] = AxisLevels(name, axis, levels.get(axis) or usual_kind(axis, every), tuple(usual))
+        if axis in levels and every:
+            known[axis].check_all(every)
+    return known
 
 
 def check_rules(name: str, axes: Collection[str], rules: Sequence[Callable[..., bool]]) -> None:

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from attnbench.attention.problem import Case
 from attnbench.attention.spec import stable_id
-from attnbench.errors import UsageError, suggest
+from attnbench.errors import AttnbenchError, UsageError, suggest
+from attnbench.keywords import explained
 from attnbench.suite import declared
+from attnbench.suite.axis import AxisLevels
 from attnbench.suite.cells import Point
+from attnbench.suite.levels import Levels, word_of
 from attnbench.suite.story import NOT_JUDGED, Frame, Story
 
 if TYPE_CHECKING:
@@ -56,6 +59,11 @@ class Suite(ABC):
 
     ``tiers`` gives other levels on some axes by the name of a tier: the suite's part in a group of suites such as
     ``ablations-smoke`` (``attnbench.groups``).
+
+    ``levels`` says what an axis can be asked besides: ``Whole(least=1, most=4096)``, ``Number(above=0)``,
+    ``OneOf("dot", "additive")``, ``Spelled(reader, "what it reads")``, ``Text()`` for any text. Without it a text axis
+    takes its own levels and those of the tiers alone, and an axis of numbers takes numbers (``suite.axis.usual_kind``).
+    ``known`` is what every axis takes, worked out from that.
     """
 
     timed: ClassVar[bool]
@@ -68,6 +76,8 @@ class Suite(ABC):
     devices: tuple[str, ...] = ("cpu",)
     threads: tuple[int, ...] = (1,)
     tiers: Mapping[str, Mapping[str, tuple[Any, ...]]] = field(default_factory=dict)
+    levels: Mapping[str, Levels] = field(default_factory=dict)
+    known: Mapping[str, AxisLevels] = field(init=False, repr=False, compare=False)
 
     def __new__(cls, *unnamed: object, **words: object) -> Self:
         """Say where a word belongs that is in the wrong place; the dataclass would only refuse it."""
@@ -82,6 +92,7 @@ class Suite(ABC):
         declared.check_read(self.name, self.axes, self._axes_read())
         declared.check_tiers(self.name, self.axes, self.tiers)
         declared.check_rules(self.name, self.axes, self.thin)
+        object.__setattr__(self, "known", declared.known_levels(self.name, self.axes, self.tiers, self.levels))
 
     @abstractmethod
     def _axes_read(self) -> tuple[str, ...]:
@@ -97,20 +108,41 @@ class Suite(ABC):
         return ""
 
     def with_axes(self, levels: Mapping[str, Sequence[Any]]) -> Self:
-        """The same suite with other levels on some axes; an unknown axis is an error."""
+        """The same suite with other levels on some axes. ``UsageError`` for an unknown axis, and for a wrong level."""
         for name in levels:
             if name not in self.axes:
                 msg = f"suite {self.name!r} has no axis {name!r}; it has {', '.join(self.axes)}"
                 raise UsageError(msg + suggest(name, self.axes))
+        checked = {name: self.known[name].check_all(values) for name, values in levels.items()}
         kept = tuple(rule for rule in self.thin if not set(declared.read_by(rule)) & set(levels))
-        return replace(self, axes={**self.axes, **{name: tuple(values) for name, values in levels.items()}}, thin=kept)
+        changed = replace(self, axes={**self.axes, **checked}, thin=kept)
+        object.__setattr__(changed, "known", self.known)
+        return changed
+
+    def read(self, axis: str, *texts: str) -> tuple[Any, ...]:
+        """The levels of an axis in texts such as ``128,4Ki``, each once. ``UsageError`` says what the axis takes."""
+        return tuple(dict.fromkeys(level for text in texts for level in self.known[axis].read_all(text)))
 
     def points(self) -> Iterator[dict[str, Any]]:
         """The product of the axes as far as the rules of thinning keep it, the last axis fastest."""
         for levels in itertools.product(*self.axes.values()):
             point = dict(zip(self.axes, levels, strict=True))
-            if all(rule(**{name: point[name] for name in declared.read_by(rule)}) for rule in self.thin):
+            if all(self._ask(rule, point, declared.read_by(rule)) for rule in self.thin):
                 yield point
+
+    def _ask(self, function: Callable[..., Any], point: Point, axes: Sequence[str]) -> Any:
+        """What a function of the suite says of a point; ``UsageError`` with the levels where it raises."""
+        try:
+            return function(**{axis: point[axis] for axis in axes})
+        except Exception as error:  # a suite's own code
+            what = str(error) if isinstance(error, AttnbenchError) else f"{type(error).__name__}: {error}"
+            msg = f"suite {self.name!r} can make nothing of {self._levels_at(point)}: {what}"
+            raise UsageError(msg) from error
+
+    def _levels_at(self, point: Point) -> str:
+        """The levels of a point that are not the suite's own; all of them where they are."""
+        others = {axis: level for axis, level in point.items() if level not in self.known[axis].usual}
+        return ", ".join(f"{axis}={word_of(level)}" for axis, level in (others or point).items())
 
     def judged(self, frame: Frame) -> list[dict[str, Any]]:
         """The rows of its verdicts on published claims (``ClaimVerdict.row``); none where it speaks of no claim.
@@ -128,6 +160,7 @@ class Suite(ABC):
         return [{**row, "p": None, "verdict": NOT_JUDGED} for row in rows]
 
 
+@explained
 @dataclass(frozen=True, kw_only=True)
 class TimedSuite(Suite):
     """A suite that asks how long calls take and how much memory they need.
@@ -163,8 +196,13 @@ class TimedSuite(Suite):
     def cases(self) -> Iterator[tuple[dict[str, Any], Case]]:
         """Every point that has a case, with this case."""
         for point in self.points():
-            if (case := self.case(**point)) is not None:
-                yield point, case
+            case = self._ask(self.case, point, tuple(point))
+            if case is None:
+                continue
+            if not isinstance(case, Case):
+                msg = f"suite {self.name!r} made {case!r} of {self._levels_at(point)}: case() returns a Case, or None"
+                raise UsageError(msg)
+            yield point, case
 
     def block_of(self, point: Point, device: str, threads: int) -> str:
         """The block that a point is measured in, where ``beside`` says so; empty where its case alone does."""
@@ -174,6 +212,7 @@ class TimedSuite(Suite):
         return stable_id([self.name, "beside", rest, device, threads])
 
 
+@explained
 @dataclass(frozen=True, kw_only=True)
 class ObservedSuite(Suite):
     """A suite that asks for numbers which an analysis computes, such as an ablation; nothing in it is timed.

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from attnbench.keywords import explained
+
 # What stands in the place of a verdict where only the few levels of a smoke run were measured.
 NOT_JUDGED = "not judged: smoke levels"
 
 Frame = Any  # a pandas DataFrame; the suites and the harness's core import no pandas
 
 
+@explained
 @dataclass(frozen=True)
 class Figure:
     """One figure, as data: what stands on its axes. ``report`` draws it with seaborn from the suite's frame.
@@ -42,6 +45,7 @@ class Figure:
     caption: str = ""
 
 
+@explained
 @dataclass(frozen=True, kw_only=True)
 class Story:
     """What a report says of a suite, from its question to its limits; all but the question may be left out.

@@ -81,9 +81,10 @@ class Hello:
 
 @dataclass(frozen=True)
 class Described:
-    """``describe``: the names of the implementations that drop-in files define."""
+    """``describe``: the names of the implementations that drop-in files define, or what is wrong with these files."""
 
     names: list[str]
+    problem: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import ast
 import fnmatch
-import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from attnbench.attention.problem import Case
 from attnbench.backends import discover
 from attnbench.errors import NothingSelectedError, UsageError, suggest
-from attnbench.suite import Cell, Suite, TimedSuite
+from attnbench.suite import Cell, Point, Suite, TimedSuite
+from attnbench.suite.levels import word_of
+from attnbench.suite.written import written
 from attnbench.workers.devices import lacking
 from attnbench.workers.protocol import Described, value
 from attnbench.workers.session import Session
 
 DESCRIBE_TIMEOUT_S = 60.0
-TRUTH = {"true": True, "false": False}
-NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ def make_plan(
     cells: dict[str, Cell] = {}
     for suite in chosen:
         names = _selected(suite, patterns, known, dropped)
-        for cell in _cells(suite, names, devices or suite.devices, threads or suite.threads):
+        points = list(suite.cases())
+        _check_asked_for(suite, overrides, [point for point, _ in points])
+        for cell in _cells(suite, points, names, devices or suite.devices, threads or suite.threads):
             filed = Cell(**{**cell.__dict__, "files": dropped.get(cell.impl, ())})
             _refuse_twins(suite, cells.get(filed.id), filed)
             cells[filed.id] = filed
@@ -102,8 +104,14 @@ def _selected(suite: Suite, patterns: Sequence[str], known: Sequence[str], dropp
     return mine
 
 
-def _cells(suite: Suite, names: Sequence[str], devices: Sequence[str], threads: Sequence[int]) -> Iterable[Cell]:
-    for point, case in suite.cases():
+def _cells(
+    suite: Suite,
+    points: Sequence[tuple[Point, Case | None]],
+    names: Sequence[str],
+    devices: Sequence[str],
+    threads: Sequence[int],
+) -> Iterable[Cell]:
+    for point, case in points:
         for device in dict.fromkeys(devices):
             for count in dict.fromkeys(threads):
                 block = suite.block_of(point, device, count)
@@ -178,12 +186,15 @@ def _refuse_doubles(file: Path, names: Sequence[str], files_by_name: Mapping[str
 
 
 def _names_in(file: Path, session: Session) -> tuple[list[str], str]:
-    """The names in one file, and why there are none."""
+    """The names in one file, and why there are none. ``UsageError`` for a declaration that is wrong."""
     reply = session.ask("describe", files=[str(file)])
     if reply.outside:
         reply = session.ask("describe", files=[str(file)])
     if reply.ok:
-        return value(Described, reply).names, ""
+        described = value(Described, reply)
+        if described.problem:
+            raise UsageError(described.problem)
+        return described.names, ""
     why = (reply.reason or "no implementation found").removeprefix("UsageError: ")
     return list(dict.fromkeys(_names_written_in(file))), why
 
@@ -214,67 +225,38 @@ def _called(node: ast.Call) -> str:
 
 
 def overridden(suites: Sequence[Suite], overrides: Sequence[str]) -> list[Suite]:
-    """The suites with the levels that ``axis=v1,v2`` texts give; each applies to the suites that have the axis."""
-    changed = list(suites)
+    """The suites with the levels that ``axis=v1,v2`` texts give; each applies to the suites that have the axis.
+
+    Texts of one axis add up. Raises ``UsageError`` for an unknown axis, and for a level that the axis does not take.
+    """
+    texts_by_axis: dict[str, list[str]] = {}
     for text in overrides:
-        axis, equals, levels = text.partition("=")
-        if not (axis and equals and levels):
-            msg = f"-a {text}: write axis=v1,v2, such as -a T=128,512"
-            raise UsageError(msg)
-        having = [suite for suite in changed if axis in suite.axes]
-        if not having:
-            known = list(dict.fromkeys(name for suite in changed for name in suite.axes))
-            names = ", ".join(suite.name for suite in changed)
+        axis, levels = _axis_and_levels(text)
+        if not any(axis in suite.axes for suite in suites):
+            known = list(dict.fromkeys(name for suite in suites for name in suite.axes))
+            names = ", ".join(suite.name for suite in suites)
             msg = f"-a {text}: {names} has no axis {axis!r}; it has {', '.join(known)}{suggest(axis, known)}"
             raise UsageError(msg)
-        changed = [
-            suite.with_axes({axis: parsed(suite, axis, levels)}) if suite in having else suite for suite in changed
-        ]
-    return changed
+        texts_by_axis.setdefault(axis, []).append(levels)
+    return [
+        suite.with_axes({axis: suite.read(axis, *texts) for axis, texts in texts_by_axis.items() if axis in suite.axes})
+        for suite in suites
+    ]
 
 
-def parsed(suite: Suite, axis: str, text: str) -> tuple[Any, ...]:
-    """Levels as the axis' own levels are typed."""
-    usual = suite.axes[axis]
-    if any(isinstance(level, (tuple, list)) for level in usual):
-        return _parsed_lists(suite, axis, text)
-    kinds = {type(level) for level in usual if level is not None}
-    levels: list[Any] = []
-    for word in (part.strip() for part in text.split(",")):
-        if None in usual and word.lower() == NONE:
-            levels.append(None)
-            continue
-        reader, what = _reader(kinds)
-        try:
-            levels.append(reader(word))
-        except (ValueError, KeyError) as error:
-            shown = ", ".join(str(level) for level in usual)
-            msg = f"-a {axis}={text}: axis {axis!r} of suite {suite.name!r} takes {what}, as in {shown}; got {word!r}"
-            raise UsageError(msg) from error
-    return tuple(dict.fromkeys(levels))
+def _axis_and_levels(text: str) -> tuple[str, str]:
+    axis, equals, levels = text.partition("=")
+    if not (axis.strip() and equals and levels.strip()):
+        msg = f"-a {text}: write axis=v1,v2, such as -a T=128,512"
+        raise UsageError(msg)
+    return axis.strip(), levels
 
 
-def _reader(kinds: set[type]) -> tuple[Callable[[str], Any], str]:
-    if kinds == {bool}:
-        return (lambda word: TRUTH[word.lower()]), "true or false"
-    if kinds == {int}:
-        return int, "integers"
-    if kinds and kinds <= {int, float}:
-        return float, "numbers"
-    return _nonempty, "words"
-
-
-def _nonempty(word: str) -> str:
-    if not word:
-        raise ValueError(word)
-    return word
-
-
-def _parsed_lists(suite: Suite, axis: str, text: str) -> tuple[Any, ...]:
-    example = json.dumps([list(level) if isinstance(level, tuple) else level for level in suite.axes[axis]])[1:-1]
-    try:
-        levels = json.loads(f"[{text}]")
-    except ValueError as error:
-        msg = f"-a {axis}={text}: axis {axis!r} of suite {suite.name!r} takes lists; write -a '{axis}={example}'"
-        raise UsageError(msg) from error
-    return tuple(tuple(level) if isinstance(level, list) else level for level in levels)
+def _check_asked_for(suite: Suite, overrides: Sequence[str], points: Sequence[Point]) -> None:
+    """Raise ``UsageError`` for a level that was asked for and that no case has: it would be gone without a word."""
+    for axis in dict.fromkeys(_axis_and_levels(text)[0] for text in overrides):
+        seen = [point[axis] for point in points if axis in point]
+        if missing := [level for level in suite.axes.get(axis, ()) if points and level not in seen]:
+            levels = "; ".join(f"{name} {written(map(word_of, levels))}" for name, levels in suite.axes.items())
+            msg = f"suite {suite.name!r} has no case with {axis}={word_of(missing[0])} among these levels: {levels}"
+            raise UsageError(msg)
