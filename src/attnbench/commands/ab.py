@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import percentage, seconds, split
+from attnbench.commands.given import check_threads, percentage, seconds, split
 from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.errors import UsageError
 from attnbench.show.console import document, say, set_quiet, show
@@ -85,9 +85,7 @@ def _check(inconclusive: str, threads: int | None) -> None:
     if inconclusive not in INCONCLUSIVE:
         msg = f"--inconclusive is fail or pass; got {inconclusive!r}"
         raise UsageError(msg)
-    if threads is not None and threads < 1:
-        msg = f"--threads is 1 or more; got {threads}"
-        raise UsageError(msg)
+    check_threads([] if threads is None else [threads])
 
 
 def _terms(margin: str, budget: str, wait: str | None, **more: Any) -> Terms:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import percentage, seconds, split
+from attnbench.commands.given import check_threads, percentage, seconds, split
 from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK
 from attnbench.show.console import document, say, set_quiet, show
@@ -37,6 +37,7 @@ def calibrate(
 
     set_quiet(quiet)
     check_report_extra("attnbench calibrate")
+    check_threads([] if threads is None else [threads])
     from attnbench.live.comparison import Terms, compare_live
     from attnbench.live.pair import PairedEffort
     from attnbench.live.sides import WantedComparison, resolve_itself

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import check_positive, seconds, split
+from attnbench.commands.given import check_positive, check_threads, say_left_out, seconds, split
 from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.errors import AttnbenchError, UsageError, check_known
 from attnbench.show.console import document, set_quiet, show
@@ -51,6 +51,7 @@ def run(
     words = {"shape": split(shape), "tokens": tokens, "batch": batch, "phase": split(phase), "dtype": split(dtype)}
     axes = overrides(named, axis or [], {name: levels or [] for name, levels in words.items()})
     _check(named, device or [], resume, timeout, reports)
+    check_threads(threads or [])
     from attnbench.measure.run.effort import Effort
     from attnbench.measure.run.options import RunOptions
     from attnbench.measure.run.run import run as measured
@@ -71,6 +72,7 @@ def run(
         command=["attnbench", *sys.argv[1:]],
         progress=progress,
         at_work=progress.at_work,
+        on_plan=say_left_out,
     )
     end_as_interrupted()
     with progress:
@@ -166,6 +168,9 @@ def _closing(outcome: Any, page: Path | None) -> str:
         lines.append(outcome.spending.sentence())
     if outcome.note:
         lines.append(f"Partial: {outcome.note}. Go on with: attnbench run --resume {outcome.folder}")
+    if outcome.left_out:
+        names = dict.fromkeys(name for group in outcome.left_out for name in group.implementations)
+        lines.append(f"Left out, with reasons in the report: {', '.join(names)}. --impl NAME measures one.")
     lines.append(f"run:    {outcome.folder}")
     lines.append(f"report: {page or 'not written'}")
     return "\n".join(lines)
@@ -181,5 +186,6 @@ def _outcome(outcome: Any, page: Path | None) -> dict[str, Any]:
         "seconds": outcome.spending.total() if outcome.spending else None,
         "kept": outcome.kept,
         "kept_bursts": outcome.kept_bursts,
+        "left_out": [group.to_dict() for group in outcome.left_out],
         "cells": [row.model_dump(mode="json") for row in outcome.rows],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from attnbench.backends import discover
-from attnbench.errors import NothingSelectedError, UsageError, suggest
+from attnbench.errors import NothingSelectedError, UsageError, install_from_origin, suggest
 from attnbench.live.duo import Name, Side, Twin, twins_of
 from attnbench.live.revisions import FORCE, OURS, WORKTREE, Revisions, branches, commit_of, repository, unlike
 from attnbench.measure.run.plan import Plan, found_in, make_plan
@@ -134,7 +135,8 @@ def _interpreted(impl: str, python: str) -> Side:
         return side
     problem = unlike(side)
     if problem is not None and f"No module named '{OURS}'" in problem:
-        msg = f"{python} has no attnbench, and its worker is started by it. Type: {python} -m pip install attnbench"
+        typed = install_from_origin(f"{shlex.quote(python)} -m pip")
+        msg = f"{python} has no attnbench, and its worker is started by it. Type: {typed}"
         raise UsageError(msg)
     return replace(side, problem=problem)
 

@@ -6,14 +6,19 @@ Without this a suite for an accelerator would start a worker for each of its blo
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
 
 from attnbench.backends import discover
+from attnbench.results.fingerprint import collect_hardware
 from attnbench.suite import Cell
 from attnbench.workers.protocol import Hello, value
 from attnbench.workers.session import HELLO, ask_once
 
 HELLO_TIMEOUT_S = 120.0
 ALWAYS = "cpu"
+# A driver of a GPU shows itself by one of these: NVIDIA's, of WSL, of Jetson, AMD's.
+DRIVERS = ("dev/nvidiactl", "dev/nvidia0", "dev/dxg", "dev/nvhost-gpu", "dev/kfd")
 
 
 def lacking(cells: Iterable[Cell]) -> dict[str, str]:
@@ -45,6 +50,32 @@ def nowhere(device: str, backends: Iterable[str]) -> str | None:
     return f"device {device} is not there, so that nothing is checked on it: {have}"
 
 
+def why_not_here(backend: str, device: str) -> str | None:
+    """Why a framework has no such device here; ``None`` where it has it, or does not tell.
+
+    It is asked, which takes seconds, only where a GPU is in sight.
+    """
+    if device == ALWAYS:
+        return None
+    if not gpu_in_sight():
+        return f"needs {device}: no GPU here"
+    there = devices_of(backend)
+    return None if there is None or device in there else f"needs {device}; {backend} has {', '.join(there)} here"
+
+
+def why_nowhere(backend: str, devices: Iterable[str]) -> str | None:
+    """Why a framework has none of these devices here; ``None`` where it has one, or where none is named."""
+    whys = [why_not_here(backend, device) for device in devices]
+    return whys[0] if whys and all(whys) else None
+
+
+@cache
+def gpu_in_sight(root: Path = Path("/")) -> bool:
+    """Whether there is any sign of a GPU: the file of a driver, or one that ``nvidia-smi`` lists."""
+    return any((root / file).exists() for file in DRIVERS) or bool(collect_hardware().gpus)
+
+
+@cache
 def devices_of(backend: str) -> tuple[str, ...] | None:
     """The devices that a framework has in a process of its own; ``None`` where it does not tell."""
     reply = ask_once(backend, HELLO, timeout_s=HELLO_TIMEOUT_S)

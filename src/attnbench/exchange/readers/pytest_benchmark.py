@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from attnbench.errors import ResultsError
+from attnbench.errors import ResultsError, upgrade
 from attnbench.exchange.readers.foreign import Benchmark, Foreign
 from attnbench.exchange.readers.values import damaged, no_benchmark, processor, times, utc
 from attnbench.exchange.writers.pytest_benchmark import OWN, ROW
@@ -58,7 +58,7 @@ def _version(attached: Mapping[str, Any], file: Path) -> int:
         msg = (
             f"{file} was written by a newer attnbench (schema {version}, this one reads up to {SCHEMA_VERSION}). Type: "
         )
-        raise ResultsError(msg + "pip install -U attnbench")
+        raise ResultsError(msg + upgrade())
     return version
 
 
