@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -100,9 +101,11 @@ def upgrade() -> str:
     """What to type for a newer attnbench, by where the one that is installed came from (PEP 610)."""
     origin = _origin()
     folder = _folder(origin)
-    if folder is not None:
+    if folder is None:
+        return install_from_origin("pip", "--upgrade")
+    if (Path(folder) / ".git").exists():
         return f"git -C {shlex.quote(folder)} pull && {install_from_origin()}"
-    return install_from_origin("pip", "--upgrade")
+    return f"{install_from_origin()} (once the newer version is in that folder)"
 
 
 def install_from_origin(pip: str = "pip", *options: str) -> str:

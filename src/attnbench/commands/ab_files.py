@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from attnbench.commands.ab_output import (
     what_was_found,
     word,
 )
+from attnbench.commands.places import check_file
 from attnbench.compare.live import FAILED, LiveVerdict, percent
 from attnbench.errors import (
     EXIT_CELLS_FAILED,
@@ -49,18 +51,14 @@ HEADLINES = {
 }
 
 
-def check_writable(*files: Path | None, github: bool) -> None:
+def check_writable(files: Mapping[str, Path | None], *, github: bool) -> None:
     """Raise ``UsageError`` before anything is measured if a file could not be written at the end."""
     if github and not os.environ.get(SUMMARY):
         msg = f"--github writes to the file that {SUMMARY} names, which GitHub sets; elsewhere use --markdown FILE"
         raise UsageError(msg)
-    for file in filter(None, files):
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
-        except OSError as error:
-            msg = f"{file} cannot be written ({error.strerror}); name another file"
-            raise UsageError(msg) from error
+    for option, file in files.items():
+        if file is not None:
+            check_file(option, file)
 
 
 def write(

@@ -11,6 +11,7 @@ import typer
 from attnbench.commands import options
 from attnbench.commands.checks.where import Where
 from attnbench.commands.given import check_positive, seconds, split
+from attnbench.commands.places import check_file
 from attnbench.errors import UsageError, check_known
 from attnbench.show.console import say, set_quiet
 from attnbench.show.progress import ProgressLine
@@ -63,6 +64,8 @@ def check(
     given |= {"--onnx": onnx, "--random": random, "--case": case}
     _refuse_idle([name for name, there in given.items() if there])
     _check_numbers(random, seed, draws)
+    if junit is not None:
+        check_file("--junit", junit)
     where = Where(impls or [], files or [], device, timeout)
     demands = asked_for(split(require))
     if onnx:

@@ -42,6 +42,15 @@ def percentage(text: str) -> float:
     return float(match[1]) / (100 if match[2] else 1)
 
 
+def smallest_change(text: str) -> float:
+    """A margin of a live comparison, as a fraction above 0 and below 1."""
+    margin = percentage(text)
+    if not 0 < margin < 1:
+        msg = f"--margin is above 0 and below 100 %; got {text}"
+        raise UsageError(msg)
+    return margin
+
+
 def check_threads(counts: Sequence[int]) -> None:
     """Raise ``UsageError`` for less than one thread, and warn, once, of more than there are processors for."""
     from attnbench.results.fingerprint import processors
