@@ -66,7 +66,7 @@ def wrong(text: str) -> list[str]:
         elif TOLD.search(text[: match.start()][-12:]):
             problems.append(f"attnbench {name}")
     known = extras() | {SOMETHING}
-    problems += [f"[{extra}]" for found in EXTRA.findall(text) for extra in found.split(",") if extra not in known]
+    problems += [f"[{extra}]" for names in EXTRA.findall(text) for extra in names.split(",") if extra not in known]
     return problems
 
 
