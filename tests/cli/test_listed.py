@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from attnbench.workers import devices
+from attnbench.workers import gpus
 from tests.program import Cli
 
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "gpu_in_sight", lambda: False)
+    monkeypatch.setattr(gpus, "gpu_in_sight", lambda: False)
 
 
 def test_every_implementation_has_a_line_of_its_own(cli: Cli) -> None:
@@ -44,7 +44,7 @@ def test_in_a_pipe_a_row_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_where_all_is_available_there_is_no_column_of_reasons(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "why_not_here", lambda *_: None)
+    monkeypatch.setattr(gpus, "why_not_here", lambda *_: None)
     assert "reason" not in cli("list").out
     assert "lacks" not in cli("list", "suites").out
 

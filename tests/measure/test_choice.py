@@ -12,7 +12,7 @@ from attnbench.backends import discover
 from attnbench.errors import NothingSelectedError
 from attnbench.measure.run.choice import Omission, lacking_of, measured_by, sentences
 from attnbench.measure.run.plan import make_plan
-from attnbench.workers import devices
+from attnbench.workers import devices, gpus
 
 STORY = Story(question="Which?")
 TIMED = [name for name in discover.suite_names() if discover.suite(name).timed]
@@ -141,18 +141,18 @@ def test_g2p_names_what_it_needs() -> None:
 
 
 def test_a_suite_for_a_gpu_lacks_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "gpu_in_sight", lambda: False)
+    monkeypatch.setattr(gpus, "gpu_in_sight", lambda: False)
     monkeypatch.setattr(devices, "devices_of", None)  # nobody is asked
     assert lacking_of(discover.suite("gpu")) == "needs cuda: no GPU here"
     assert lacking_of(discover.suite("smoke")) is None
 
 
 def test_where_a_gpu_is_in_sight_the_frameworks_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "gpu_in_sight", lambda: True)
+    monkeypatch.setattr(gpus, "gpu_in_sight", lambda: True)
     monkeypatch.setattr(devices, "devices_of", {"torch": ("cpu",), "jax": None, "numpy": ("cpu",)}.get)
-    assert devices.why_not_here("torch", "cuda") == "needs cuda; torch has cpu here"
-    assert devices.why_not_here("jax", "cuda") is None  # it does not tell
-    assert devices.why_not_here("torch", "cpu") is None
+    assert gpus.why_not_here("torch", "cuda") == "needs cuda; torch has cpu here"
+    assert gpus.why_not_here("jax", "cuda") is None  # it does not tell
+    assert gpus.why_not_here("torch", "cpu") is None
     assert lacking_of(discover.suite("gpu")) is None
     monkeypatch.setattr(devices, "devices_of", lambda _: ("cpu",))
     assert lacking_of(discover.suite("gpu")) == "needs cuda; jax has cpu here; needs cuda; torch has cpu here"
@@ -169,4 +169,4 @@ def test_a_suite_whose_frameworks_are_missing_says_which(monkeypatch: pytest.Mon
 def test_the_file_of_a_driver_is_a_gpu_in_sight(driver: str, tmp_path: Path) -> None:
     (tmp_path / driver).parent.mkdir()
     (tmp_path / driver).touch()
-    assert devices.gpu_in_sight(tmp_path)
+    assert gpus.gpu_in_sight(tmp_path)

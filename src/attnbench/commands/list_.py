@@ -71,7 +71,7 @@ def _impls() -> list[dict[str, Any]]:
 
 
 def _impl(info: BackendInfo, variant: str) -> dict[str, Any]:
-    from attnbench.workers.devices import why_nowhere
+    from attnbench.workers.gpus import why_nowhere
 
     devices = list(info.devices.get(variant, ()))
     why = info.why_missing() or why_nowhere(info.name, devices)

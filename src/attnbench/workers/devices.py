@@ -7,18 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 
 from attnbench.backends import discover
-from attnbench.results.fingerprint import collect_hardware
 from attnbench.suite import Cell
 from attnbench.workers.protocol import Hello, value
 from attnbench.workers.session import HELLO, ask_once
 
 HELLO_TIMEOUT_S = 120.0
 ALWAYS = "cpu"
-# A driver of a GPU shows itself by one of these: NVIDIA's, of WSL, of Jetson, AMD's.
-DRIVERS = ("dev/nvidiactl", "dev/nvidia0", "dev/dxg", "dev/nvhost-gpu", "dev/kfd")
 
 
 def lacking(cells: Iterable[Cell]) -> dict[str, str]:
@@ -48,31 +44,6 @@ def nowhere(device: str, backends: Iterable[str]) -> str | None:
         devices[backend] = ", ".join(there)
     have = "; ".join(f"{backend} has {there}" for backend, there in devices.items()) or "no framework is installed"
     return f"device {device} is not there, so that nothing is checked on it: {have}"
-
-
-def why_not_here(backend: str, device: str) -> str | None:
-    """Why a framework has no such device here; ``None`` where it has it, or does not tell.
-
-    It is asked, which takes seconds, only where a GPU is in sight.
-    """
-    if device == ALWAYS:
-        return None
-    if not gpu_in_sight():
-        return f"needs {device}: no GPU here"
-    there = devices_of(backend)
-    return None if there is None or device in there else f"needs {device}; {backend} has {', '.join(there)} here"
-
-
-def why_nowhere(backend: str, devices: Iterable[str]) -> str | None:
-    """Why a framework has none of these devices here; ``None`` where it has one, or where none is named."""
-    whys = [why_not_here(backend, device) for device in devices]
-    return whys[0] if whys and all(whys) else None
-
-
-@cache
-def gpu_in_sight(root: Path = Path("/")) -> bool:
-    """Whether there is any sign of a GPU: the file of a driver, or one that ``nvidia-smi`` lists."""
-    return any((root / file).exists() for file in DRIVERS) or bool(collect_hardware().gpus)
 
 
 @cache

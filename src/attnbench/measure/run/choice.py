@@ -13,7 +13,7 @@ from typing import Any
 
 from attnbench.backends import discover
 from attnbench.suite import Cell, Suite
-from attnbench.workers.devices import why_nowhere
+from attnbench.workers.gpus import why_nowhere
 
 
 @dataclass(frozen=True)
