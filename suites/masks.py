@@ -156,12 +156,10 @@ SUITE = TimedSuite(
     },
     case=case,
     thin=(trained,),
-    implementations=(
-        *("numpy/naive", "numpy/blocked", "torch/naive", "torch/sdpa", "torch/sdpa-math", "torch/sdpa-flash"),
-        *(
-            "jax/naive",
-            "jax/nn-xla",
-        ),
-    ),
+    leaves_out={
+        "numpy/loops": costs.PYTHON_LOOPS,
+        "*/chunked": costs.FOR_LEARNED_SCORES,
+        "jax/fused": costs.FOR_LEARNED_SCORES,
+    },
     cell_s=0.5,
 )

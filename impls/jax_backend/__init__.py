@@ -14,6 +14,17 @@ BACKEND = BackendInfo(
         ("fused", "chunked"),
         ("chunked", "chunked"),
     ),
+    about={
+        "naive": "the formula in jax.numpy; every feature",
+        "nn-xla": "jax.nn.dot_product_attention, compiled by XLA",
+        "nn-cudnn": "jax.nn.dot_product_attention by cuDNN; 16-bit",
+        "fused": "learned scores in one expression for XLA to fuse",
+        "chunked": "learned scores, one hidden unit after the other",
+    },
+    devices={
+        **dict.fromkeys(("naive", "nn-xla", "fused", "chunked"), ("cpu", "cuda")),
+        "nn-cudnn": ("cuda",),
+    },
     environment={
         # XLA's CPU client sizes its pool of `tf_XLAEigen` threads by PJRT_NPROC, in older releases by NPROC, else by
         # the CPU affinity. It reads neither OMP_NUM_THREADS nor --xla_cpu_multi_thread_eigen (observed with 0.10).

@@ -12,5 +12,11 @@ BACKEND = BackendInfo(
         ("blocked", "blocked"),
         ("loops", "loops"),
     ),
+    about={
+        "naive": "the formula stage by stage; every feature",
+        "blocked": "tile by tile, online softmax, no matrix of scores",
+        "loops": "the definition in Python loops, to be read; small",
+    },
+    devices=dict.fromkeys(("naive", "blocked", "loops"), ("cpu",)),
     native="semantics:KERNELS",
 )

@@ -16,6 +16,19 @@ BACKEND = BackendInfo(
         ("sdpa-cudnn", "sdpa"),
         ("chunked", "chunked"),
     ),
+    about={
+        "naive": "the formula in tensor operations; every feature",
+        "sdpa": "PyTorch's SDPA, free to choose its kernel",
+        "sdpa-math": "PyTorch's SDPA, its unfused kernel",
+        "sdpa-flash": "PyTorch's SDPA, its FlashAttention kernel",
+        "sdpa-efficient": "PyTorch's SDPA, xFormers' kernel; 16-bit",
+        "sdpa-cudnn": "PyTorch's SDPA, cuDNN's kernel; 16-bit",
+        "chunked": "learned scores, one hidden unit after the other",
+    },
+    devices={
+        **dict.fromkeys(("naive", "sdpa", "sdpa-math", "sdpa-flash", "chunked"), ("cpu", "cuda")),
+        **dict.fromkeys(("sdpa-efficient", "sdpa-cudnn"), ("cuda",)),
+    },
     # OpenMP and MKL read the variables that every backend gets; TORCH_NUM_THREADS does not exist.
     environment={},
     native="semantics:KERNELS",

@@ -7,10 +7,13 @@ reads the same from Python and from the shell.
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
 EXIT_OK = 0
 EXIT_GATE_FAILED = 1
@@ -98,6 +101,49 @@ class MissingExtraError(UsageError):
 def pip_install(extra: str | None, package: str) -> str:
     """What to type for a package that is missing: the extra of attnbench that brings it, else the package itself."""
     return f"pip install 'attnbench[{extra}]'" if extra else f"pip install {package}"
+
+
+def upgrade() -> str:
+    """What to type for a newer attnbench, by where the one that is installed came from (PEP 610)."""
+    origin = _origin()
+    folder = _folder(origin)
+    if folder is None:
+        return install_from_origin("pip", "--upgrade")
+    if (Path(folder) / ".git").exists():
+        return f"git -C {shlex.quote(folder)} pull && {install_from_origin()}"
+    return f"{install_from_origin()} (once the newer version is in that folder)"
+
+
+def install_from_origin(pip: str = "pip", *options: str) -> str:
+    """What to type to install this attnbench from where it came from, perhaps by another Python's ``pip``."""
+    origin = _origin()
+    folder = _folder(origin)
+    if folder is not None:
+        editable = ["-e"] if origin["dir_info"].get("editable") else []
+        return f"{pip} install {shlex.join([*editable, folder])}"
+    url = str(origin.get("url", "attnbench"))
+    source = f"{origin['vcs_info']['vcs']}+{url}" if "vcs_info" in origin else url
+    return f"{pip} install {shlex.join([*options, source])}"
+
+
+def _folder(origin: Mapping[str, Any]) -> str | None:
+    """The folder that attnbench was installed from, such as a clone."""
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    return url2pathname(urlsplit(origin["url"]).path) if "dir_info" in origin else None
+
+
+def _origin() -> Mapping[str, Any]:
+    """Where the attnbench that is installed came from; empty where that was an index, or is not known."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        text = distribution("attnbench").read_text("direct_url.json")
+    except PackageNotFoundError:
+        return {}
+    origin: Mapping[str, Any] = json.loads(text) if text else {}
+    return origin
 
 
 class ResultsError(UsageError):

@@ -21,7 +21,7 @@ from attnbench.exchange.writers.benchmark_stats import benchmark_stats, no_stats
 from attnbench.exchange.writers.commits import commit_of
 from attnbench.exchange.writers.export import FORMATS, export
 from attnbench.exchange.writers.github import LIMIT, summary, workflow_commands
-from attnbench.exchange.writers.saved import read_saved
+from attnbench.exchange.writers.saved import peak_text, read_saved
 from attnbench.results.read import read_samples
 from attnbench.results.summary import bursts, usable
 from tests.exchange.conftest import BASE
@@ -313,3 +313,11 @@ def test_a_folder_that_is_not_there_is_named_and_not_made(to: str, base: Path, t
     with pytest.raises(UsageError, match=r"there is no folder .*no such folder; make it first \(mkdir -p '"):
         export(str(base), to, missing / "x.out")
     assert not missing.exists()
+
+
+def test_peak_memory_that_was_not_measured_says_why(base: Path) -> None:
+    row = next(row for row in read_saved(base).cells if row.status == "ok")
+    assert peak_text(row).endswith("iB")
+    spent = row.model_copy(update={"peak_bytes": None, "memory": {"source": "not measured:\nthe budget was spent"}})
+    assert peak_text(spent) == "not measured: the budget was spent"
+    assert peak_text(row.model_copy(update={"peak_bytes": None, "memory": {}})) == "–"

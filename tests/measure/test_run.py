@@ -18,9 +18,12 @@ from attnbench.api.suites import Story, TimedSuite
 from attnbench.errors import ResultsError, UsageError
 from attnbench.measure.run import rows
 from attnbench.measure.run.block import Outcome
+from attnbench.measure.run.choice import Omission
 from attnbench.measure.run.options import RunOptions, exit_code
+from attnbench.measure.run.plan import Plan
 from attnbench.measure.run.run import run
 from attnbench.results.dataset import load
+from attnbench.results.journal import left_out
 from attnbench.results.read import Contents, read_contents
 from attnbench.results.schema import Sample
 from attnbench.suite import Cell
@@ -44,6 +47,31 @@ def test_every_planned_cell_has_exactly_one_row(options: Make) -> None:
     assert (frame["roofline_fraction"] > 0).all()
     assert (frame["flops"] > 0).all()
     assert done.exit_code == 0
+
+
+def test_what_a_suite_leaves_out_is_said_first_kept_and_there_when_resumed(options: Make) -> None:
+    leaves_out = {"numpy/loops": "slow", "numpy/blocked": "slow"}
+    suite = TimedSuite(
+        name="tiny",
+        story=Story(question="?"),
+        axes={"T": (16,)},
+        case=tiny,
+        implementations=("numpy/*",),
+        leaves_out=leaves_out,
+    )
+    plans: list[Plan] = []
+    done = run(options(suites=[suite], budget_s=1e-9, on_plan=plans.append))
+    slow = Omission("tiny", ("numpy/blocked", "numpy/loops"), "slow")
+    assert len(plans) == 1
+    assert slow in plans[0].left_out
+    assert done.left_out == plans[0].left_out
+    names = [event["name"] for event in read_contents(done.folder).events]
+    assert names.index("left_out") < names.index("start")
+    resumed = run(options(suites=(), resume=done.folder))
+    assert resumed.left_out == done.left_out
+    assert {"suite": "tiny", "implementations": list(slow.implementations), "reason": "slow"} in left_out(
+        done.folder / "journal.jsonl"
+    )
 
 
 def test_samples_keep_warm_ups_and_number_every_burst(options: Make) -> None:
@@ -122,7 +150,8 @@ SCRIPT = """if True:
     from pathlib import Path
     from attnbench.api.suites import Story, TimedSuite
     from attnbench.measure.run.options import RunOptions
-    from attnbench.measure.run.run import run
+    from attnbench.measure.run.plan import Plan
+from attnbench.measure.run.run import run
     from tests.dropins import tiny
     from tests.measure.conftest import QUICK
     suite = TimedSuite(name="tiny", story=Story(question="?"), axes={"T": (16, 24)}, case=tiny)

@@ -1,5 +1,6 @@
 """The report as files: complete, offline, valid, the same twice, and never in the place of something else."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -294,3 +295,26 @@ def test_commands_are_shown_as_a_person_types_them() -> None:
     assert command_text(("/home/x/bin/attnbench", "run", "my suite")) == "attnbench run 'my suite'"
     assert command_text(("/x/attnbench/__main__.py", "run")) == "attnbench run"
     assert command_text(()) == ""
+
+
+# What was left out.
+
+
+def test_the_report_says_what_a_run_left_out_and_why(tmp_path: Path) -> None:
+    run = synthetic.write_run(tmp_path / "results", lengths=(128,), impls=("numpy/naive",), bursts=2)
+    assert "left out" not in (write_report([run], tmp_path / "none").parent / "report.md").read_text().lower()
+    groups = [{"suite": "smoke", "implementations": ["a/b", "a/<c>"], "reason": "too slow | here"}]
+    with (run / "journal.jsonl").open("a") as journal:
+        journal.write(json.dumps({"type": "event", "data": {"name": "left_out", "groups": groups}}) + "\n")
+    page = write_report([run], tmp_path / "report").read_text()
+    assert '<a href="#left-out">Left out</a>' in page
+    assert "<td>a/b, a/&lt;c&gt;</td><td>too slow | here</td>" in page
+    assert "--impl NAME" in page
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "## Implementations that were left out" in text
+    assert "| smoke | a/b, a/" in text
+    assert "too slow \\| here" in text
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert "left-out" in checker.ids

@@ -213,3 +213,41 @@ def test_the_title_of_a_block_names_the_shape_that_was_asked_for(frame: pd.DataF
     plain = next(tables.timing_tables(timed)).title
     assert next(tables.timing_tables(timed.assign(**{"point.shape": "llama-3-8b"}))).title == f"llama-3-8b: {plain}"
     assert next(tables.timing_tables(timed.assign(**{"point.shape": None}))).title == plain
+
+
+# Peak memory that was not measured.
+
+SPENT = "not measured: the budget was spent"
+
+
+def unweighed(frame: pd.DataFrame, impls: tuple[str, ...], source: str | None) -> pd.DataFrame:
+    """The frame with cells that have no peak, and what their rows say of it."""
+    mine = frame["impl"].isin(impls)
+    memory = "{}" if source is None else f'{{"source": "{source}"}}'
+    peaks = frame["peak_bytes"].where(~mine)
+    return frame.assign(peak_bytes=peaks, memory=frame["memory"].where(~mine, memory))
+
+
+def test_peak_memory_that_was_not_measured_has_its_reason_in_the_table(frame: pd.DataFrame) -> None:
+    changed = unweighed(frame, ("torch/naive",), SPENT)
+    for table in tables.timing_tables(changed):
+        places = {column.name: number for number, column in enumerate(table.columns)}
+        row = next(row for row in table.rows if row[0] == "torch/naive")
+        assert (row[places["status"]], row[places["peak memory"]]) == ("ok", "–")
+        assert row[places["reason"]] == f"peak memory {SPENT}"
+        others = [row for row in table.rows if row[1] == "ok" and row[0] != "torch/naive"]
+        assert {row[places["reason"]] for row in others} == {""}
+        for width in (62, 80, 200, None):
+            text = " ".join(console.render(table, Screen(width)).split())
+            assert f"peak memory {SPENT}" in text
+        spans = [cell for number in range(len(table.rows)) for cell in table.cells(number) if SPENT in cell[0]]
+        assert len(spans) == 1
+
+
+def test_a_suite_that_is_not_about_memory_has_no_such_column(frame: pd.DataFrame) -> None:
+    impls = tuple(frame["impl"].unique())
+    for table in tables.timing_tables(unweighed(frame, impls, None)):
+        assert "peak memory" not in [column.name for column in table.columns]
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+    for table in tables.timing_tables(unweighed(frame, impls, SPENT)):
+        assert "peak memory" in [column.name for column in table.columns]

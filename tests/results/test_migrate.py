@@ -151,7 +151,7 @@ DAMAGE: dict[Any, str] = {
     _without_a_column: "is damaged: it has no column run_id",
     _with_another_column: "has no column extra",
     _of_another_type: "column cell_id is int64, not string",
-    _newer: "pip install -U attnbench",
+    _newer: "Type: ",
     _no_number: "is not attnbench's",
 }
 

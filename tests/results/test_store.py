@@ -188,7 +188,7 @@ def test_another_programs_run_is_refused(copied: Path) -> None:
 
 def test_a_newer_run_says_what_to_type(copied: Path) -> None:
     _rewrite(copied, schema_version=SCHEMA_VERSION + 1)
-    with pytest.raises(ResultsError, match=r"newer attnbench \(schema 3.*pip install -U attnbench"):
+    with pytest.raises(ResultsError, match=r"newer attnbench \(schema 3.*Type: "):
         load(copied)
 
 

@@ -240,8 +240,9 @@ class BackendInfo:
 
     ``requires`` is the module that must be installed, ``extra`` the attnbench extra that brings it (``None``: it is
     installed by its own name); ``package`` the package of the implementations; ``adapter`` ``"module:Class"`` inside
-    it; ``implementations`` pairs of (variant, module in the package). ``environment`` are variables that must stand
-    before the framework is imported, where ``{threads}`` is filled in. ``native`` is ``"module:TUPLE"`` of its
+    it; ``implementations`` pairs of (variant, module in the package), of which ``about`` says in a line what each is
+    and ``devices`` where it runs, by variant (not named: nothing is known). ``environment`` are variables that must
+    stand before the framework is imported, where ``{threads}`` is filled in. ``native`` is ``"module:TUPLE"`` of its
     ``NativeKernel``s, for the semantics probe. ``sharing`` are variables by which the workers of one check share what
     they compile, where ``{folder}`` is filled in: the same program is then compiled once. Never set where compilation
     is timed. ``dispatchers`` are threads that hand out work on the CPU while the asked number of threads computes: a
@@ -264,6 +265,8 @@ class BackendInfo:
     compiles: bool = False
     apart: tuple[str, ...] = ()
     flushes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
+    devices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def names(self) -> tuple[str, ...]:
         """Full names of the implementations."""

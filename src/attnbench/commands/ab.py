@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import drop_ins, percentage, seconds, split
+from attnbench.commands.given import check_threads, drop_ins, seconds, smallest_change, split
 from attnbench.commands.interrupt import end_as_interrupted
+from attnbench.commands.places import check_runs_folder
 from attnbench.errors import UsageError
 from attnbench.show.console import document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
@@ -57,6 +58,7 @@ def ab(
     from attnbench.results.calibrations import for_machine
 
     ab_files.check_writable(junit, markdown, drop_ins(files), github=github)
+    check_runs_folder("--out", out)
     sides = WantedComparison(
         a,
         b,
@@ -85,29 +87,24 @@ def _check(inconclusive: str, threads: int | None) -> None:
     if inconclusive not in INCONCLUSIVE:
         msg = f"--inconclusive is fail or pass; got {inconclusive!r}"
         raise UsageError(msg)
-    if threads is not None and threads < 1:
-        msg = f"--threads is 1 or more; got {threads}"
-        raise UsageError(msg)
+    check_threads([] if threads is None else [threads])
 
 
 def _terms(margin: str, budget: str, wait: str | None, **more: Any) -> Terms:
     from attnbench.live.comparison import Terms
 
-    terms = Terms(
-        margin=percentage(margin),
+    return Terms(
+        margin=smallest_change(margin),
         budget_s=seconds(budget),
         wait_s=seconds(wait) or 0.0,
         **more,
     )
-    if not 0 < terms.margin < 1:
-        msg = f"--margin is above 0 and below 100 %; got {margin}"
-        raise UsageError(msg)
-    return terms
 
 
 def _compared(sides: WantedComparison, terms: Terms) -> Compared:
     from attnbench.live.comparison import compare_held
     from attnbench.live.sides import resolve
+    from attnbench.measure.run.choice import sentences
     from attnbench.workers.lock import only_run
 
     end_as_interrupted()
@@ -115,6 +112,8 @@ def _compared(sides: WantedComparison, terms: Terms) -> Compared:
         say("preparing both sides")
         # Revisions are installed under the lock too: that is work beside whoever measures.
         resolved = resolve(sides, stack, lambda: stack.enter_context(only_run(wait_s=terms.wait_s)))
+        for line in sentences(resolved.left_out):
+            say(line)
         return compare_held(resolved, terms)
 
 
@@ -140,6 +139,7 @@ def _json(compared: Compared, calibration: Any) -> dict[str, Any]:
         "pairs": outcome.pairs,
         "seconds": outcome.seconds,
         "note": outcome.note,
+        "left_out": [group.to_dict() for group in compared.resolved.left_out],
         "machine_id": compared.fingerprint.machine_id,
         "calibration": calibration,
         "verdicts": [{**asdict(verdict), "label": verdict.label} for verdict in compared.verdicts],

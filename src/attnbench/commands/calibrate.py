@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import percentage, seconds, split
+from attnbench.commands.given import check_threads, seconds, smallest_change, split
 from attnbench.commands.interrupt import end_as_interrupted
+from attnbench.commands.places import check_runs_folder
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK
 from attnbench.show.console import document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
@@ -37,6 +38,8 @@ def calibrate(
 
     set_quiet(quiet)
     check_report_extra("attnbench calibrate")
+    check_threads([] if threads is None else [threads])
+    check_runs_folder("--out", out)
     from attnbench.live.comparison import Terms, compare_live
     from attnbench.live.pair import PairedEffort
     from attnbench.live.sides import WantedComparison, resolve_itself
@@ -45,7 +48,7 @@ def calibrate(
     cells = WantedComparison("", suites=named, patterns=impl or [], axes=axis or [], threads=threads)
     progress = ProgressLine(seconds(budget), paced=False)
     terms = Terms(
-        margin=percentage(margin),
+        margin=smallest_change(margin),
         budget_s=seconds(budget),
         out=out,
         wait_s=seconds(wait) or 0.0,

@@ -11,6 +11,7 @@ import typer
 
 from attnbench.commands import options
 from attnbench.commands.given import percentage, split
+from attnbench.commands.places import check_folder
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
 from attnbench.show.console import document, say, set_quiet, show
 
@@ -45,6 +46,7 @@ def history(
     from attnbench.results.store import write_whole
 
     require_ruptures()
+    check_folder("--out", out)
     folders = find_runs(runs or ["results"])
     past = over_time(folders, split(suite), impl or [], machine, percentage(margin), collect_hardware().id)
     try:

@@ -1,9 +1,12 @@
-"""``attnbench list``: what there is, and why something is not available. Imports no framework."""
+"""``attnbench list``: what there is, and why something is not available.
+
+Imports no framework: where a GPU is in sight, processes of the frameworks are asked whether they can use it.
+"""
 
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,11 +14,16 @@ from attnbench.commands import options
 from attnbench.errors import UsageError, suggest
 from attnbench.show.console import document, show, table
 
+if TYPE_CHECKING:
+    from attnbench.backends.backend import BackendInfo
+
 WHAT = ("impls", "suites", "cells", "shapes", "backends")
 # The source and its fields are in the JSON document and in docs/shapes.md.
 SHOWN_OF_SHAPES = ("shape", "title", "heads", "sizes", "mask", "scale", "besides", "context")
 # What a narrow terminal leaves out, the highest first.
 RANKS = {"title": 3, "context": 2, "scale": 1}
+# Columns that are drawn only where something stands in them.
+FILLED = ("reason", "lacks")
 
 
 def list_(
@@ -39,8 +47,13 @@ def list_(
         document({what: rows})
     else:
         heads = list(rows[0]) if rows else []
-        texts = [["" if value is None else str(value) for value in row.values()] for row in rows]
+        heads = [head for head in heads if head not in FILLED or any(row[head] for row in rows)]
+        texts = [[_text(row[head]) for head in heads] for row in rows]
         show(table(heads, texts, ranks=RANKS))
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def installed(package: str) -> str | None:
@@ -54,11 +67,21 @@ def installed(package: str) -> str | None:
 def _impls() -> list[dict[str, Any]]:
     from attnbench.backends import discover
 
-    return [
-        {"implementation": name, "available": "no" if (why := info.why_missing()) else "yes", "reason": why}
-        for info in discover.backends().values()
-        for name in info.names()
-    ]
+    return [_impl(info, variant) for info in discover.backends().values() for variant, _ in info.implementations]
+
+
+def _impl(info: BackendInfo, variant: str) -> dict[str, Any]:
+    from attnbench.workers.gpus import why_nowhere
+
+    devices = list(info.devices.get(variant, ()))
+    why = info.why_missing() or why_nowhere(info.name, devices)
+    return {
+        "implementation": f"{info.name}/{variant}",
+        "available": "no" if why else "yes",
+        "devices": devices,
+        "about": info.about.get(variant),
+        "reason": why,
+    }
 
 
 def _backends() -> list[dict[str, Any]]:
@@ -83,23 +106,28 @@ def _suites() -> list[dict[str, Any]]:
     from attnbench import groups
     from attnbench.backends import discover
 
-    single = [{"suite": name, "question": _question(name)} for name in discover.suite_names()]
-    return single + [{"suite": name, "question": _together(name)} for name in groups.GROUPS]
+    single = [_suite(name) for name in discover.suite_names()]
+    lacks = {row["suite"]: row["lacks"] for row in single}
+    return single + [_together(name, lacks) for name in groups.GROUPS]
 
 
-def _together(group: str) -> str:
-    from attnbench import groups
-
-    return "Together: " + ", ".join(suite.name for suite in groups.members(group))
-
-
-def _question(name: str) -> str:
+def _suite(name: str) -> dict[str, Any]:
     from attnbench.backends import discover
+    from attnbench.measure.run.choice import lacking_of
 
     try:
-        return discover.suite(name).story.question
+        suite = discover.suite(name)
     except UsageError as error:
-        return f"not available: {error}"
+        return {"suite": name, "question": None, "lacks": f"not available: {error}"}
+    return {"suite": name, "question": suite.story.question, "lacks": lacking_of(suite)}
+
+
+def _together(group: str, lacks: dict[str, str | None]) -> dict[str, Any]:
+    from attnbench import groups
+
+    names = [suite.name for suite in groups.members(group)]
+    reasons = [f"{name}: {lacks[name]}" for name in names if lacks.get(name)]
+    return {"suite": group, "question": "Together: " + ", ".join(names), "lacks": "; ".join(reasons) or None}
 
 
 def _cells(suites: list[str]) -> list[dict[str, Any]]:

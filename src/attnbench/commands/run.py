@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import check_positive, seconds, split
+from attnbench.commands.given import check_positive, check_threads, say_left_out, seconds, split
 from attnbench.commands.interrupt import end_as_interrupted
+from attnbench.commands.places import check_folder, check_runs_folder
 from attnbench.errors import AttnbenchError, UsageError, check_known
 from attnbench.show.console import document, set_quiet, show
 from attnbench.show.progress import ProgressLine
@@ -50,7 +50,9 @@ def run(
     named = suites or []
     words = {"shape": shape, "tokens": tokens, "batch": batch, "phase": phase, "dtype": dtype}
     axes = overrides(named, axis or [], {name: split(levels) for name, levels in words.items()})
-    _check(named, device or [], resume, timeout, reports)
+    _check(named, device or [], resume, timeout)
+    _check_places(None if resume else out, reports)
+    check_threads(threads or [])
     from attnbench.measure.run.effort import Effort
     from attnbench.measure.run.options import RunOptions
     from attnbench.measure.run.run import run as measured
@@ -71,6 +73,7 @@ def run(
         command=["attnbench", *sys.argv[1:]],
         progress=progress,
         at_work=progress.at_work,
+        on_plan=say_left_out,
     )
     end_as_interrupted()
     with progress:
@@ -79,7 +82,7 @@ def run(
     raise typer.Exit(outcome.exit_code)
 
 
-def _check(suites: list[str], devices: list[str], resume: str | None, timeout_s: float, reports: Path | None) -> None:
+def _check(suites: list[str], devices: list[str], resume: str | None, timeout_s: float) -> None:
     """Raise ``UsageError`` before anything is measured for what could not be measured or kept."""
     from attnbench.backends.implementation import DEVICES
     from attnbench.results.extra import check_report_extra
@@ -90,8 +93,14 @@ def _check(suites: list[str], devices: list[str], resume: str | None, timeout_s:
         raise UsageError(msg)
     check_known("device", devices, DEVICES)
     check_positive("--timeout", timeout_s)
+
+
+def _check_places(out: Path | None, reports: Path | None) -> None:
+    """Raise ``UsageError`` before anything is measured for a folder that could not be written at the end."""
+    if out is not None:
+        check_runs_folder("--out", out)
     if reports is not None:
-        _check_writable(reports)
+        check_folder("--report", reports)
 
 
 def _keep_and_tell(outcome: Any, reports: Path | None, *, as_json: bool) -> None:
@@ -107,18 +116,6 @@ def _keep_and_tell(outcome: Any, reports: Path | None, *, as_json: bool) -> None
     else:
         show(_tables(judged))
         show(_closing(outcome, page))
-
-
-def _check_writable(folder: Path) -> None:
-    """Raise ``UsageError`` before anything is measured if reports could not be written there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"--report {folder} cannot be written ({error.strerror}); name another folder"
-        raise UsageError(msg) from error
-    if not os.access(folder, os.W_OK):
-        msg = f"--report {folder} cannot be written; name another folder"
-        raise UsageError(msg)
 
 
 def _report(judged: JudgedRun, out: Path) -> Path | None:
@@ -166,6 +163,9 @@ def _closing(outcome: Any, page: Path | None) -> str:
         lines.append(outcome.spending.sentence())
     if outcome.note:
         lines.append(f"Partial: {outcome.note}. Go on with: attnbench run --resume {outcome.folder}")
+    if outcome.left_out:
+        names = dict.fromkeys(name for group in outcome.left_out for name in group.implementations)
+        lines.append(f"Left out, with reasons in the report: {', '.join(names)}. --impl NAME measures one.")
     lines.append(f"run:    {outcome.folder}")
     lines.append(f"report: {page or 'not written'}")
     return "\n".join(lines)
@@ -181,5 +181,6 @@ def _outcome(outcome: Any, page: Path | None) -> dict[str, Any]:
         "seconds": outcome.spending.total() if outcome.spending else None,
         "kept": outcome.kept,
         "kept_bursts": outcome.kept_bursts,
+        "left_out": [group.to_dict() for group in outcome.left_out],
         "cells": [row.model_dump(mode="json") for row in outcome.rows],
     }

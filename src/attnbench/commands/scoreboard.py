@@ -11,6 +11,7 @@ import typer
 from attnbench.commands import options
 from attnbench.commands.given import seconds
 from attnbench.commands.interrupt import end_as_interrupted
+from attnbench.commands.places import check_folder
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
 from attnbench.show.console import document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
@@ -52,6 +53,7 @@ def live(
     extras = [_whole(effect) for effect in effects.split(",")]
     named = tools.split(",") if tools else tried.ALL
     plan = tried.TrialPlan(trials, extras, cells, seconds_each, named)
+    check_folder("--out", out)
     end_as_interrupted()
     with ProgressLine(seconds(budget), paced=False) as progress:
         limit_s, wait_s = seconds(budget), seconds(wait) or 0.0
@@ -99,6 +101,8 @@ def record(
     from attnbench.scoreboard.live.ours import record as recorded
     from attnbench.scoreboard.recorded.corpus import read_corpus
 
+    check_folder("DIR", folder)
+    check_folder("--out", out)
     end_as_interrupted()
     with ProgressLine(seconds(budget), paced=False) as progress:
         path = recorded(folder, seconds(budget) or 0.0, out / RUNS, seconds(wait) or 0.0, progress)
@@ -136,6 +140,7 @@ def campaign(
     from attnbench.scoreboard.page import fill, write_csv
 
     arms = [many.arm(text, cells, seconds) for text in arm or ARMS]
+    check_folder("--out", out)
     end_as_interrupted()
     with ProgressLine(seconds(limit), paced=False) as progress:
         limit_s, wait_s = seconds(limit), seconds(wait) or 0.0
@@ -185,8 +190,9 @@ def replay(
     if trials < 1:
         msg = f"--trials is 1 or more; got {trials}"
         raise UsageError(msg)
-    corpus = read_corpus(folder)
     budgets = [float(seconds(text) or 0) for text in time or TIMES]
+    check_folder("--out", out)
+    corpus = read_corpus(folder)
     results = replayed(corpus, budgets, trials=trials, seed=seed)
     spread = robust_spread(list(corpus.log_ratios.ravel()))
     about = {"rules": own_rules(len(corpus.cells)), "machine_id": corpus.about.get("machine_id"), "spread": spread}

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from attnbench.commands import options
-from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK
+from attnbench.commands.given import check_positive
+from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK, check_known
 from attnbench.show.console import document, say, set_quiet, show
 
 
@@ -22,10 +23,13 @@ def semantics(
 ) -> None:
     """Show what each installed native kernel does by itself in the edge cases."""
     from attnbench.backends import discover
+    from attnbench.backends.implementation import DEVICES
     from attnbench.checking.semantics import probe_backends
     from attnbench.commands.semantics_output import as_dict, page, text, versions
 
     set_quiet(quiet)
+    check_known("device", [device], DEVICES)
+    check_positive("--timeout", timeout)
     names = [discover.backend(name).name for name in backends or []] or list(discover.backends())
     probed = probe_backends(names, device, timeout, lambda kernel: say(f"probing {kernel}"))
     if as_json:

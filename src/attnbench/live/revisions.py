@@ -106,10 +106,7 @@ class Revisions:
         self._count += 1
         if name in WORKTREE:
             return self._as_it_stands(path)
-        commit = commit_of(self.repository, name)
-        if commit is None:
-            msg = f"{name!r} is no revision of {self.repository}{suggest(name, branches(self.repository))}"
-            raise UsageError(msg)
+        commit = known_commit(self.repository, name)
         done = _git(self.repository, "worktree", "add", "--detach", str(path), commit)
         if done.returncode:
             msg = f"git worktree add failed for {name}: {done.stderr.strip()[-TAIL:]}"
@@ -163,6 +160,15 @@ def commit_of(root: Path, name: str) -> str | None:
         return None
     done = _git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     return done.stdout.strip() if done.returncode == 0 and done.stdout.strip() else None
+
+
+def known_commit(root: Path, name: str) -> str:
+    """The same; ``UsageError`` if git does not know it."""
+    commit = commit_of(root, name)
+    if commit is None:
+        msg = f"{name!r} is no revision of {root}{suggest(name, branches(root))}"
+        raise UsageError(msg)
+    return commit
 
 
 def branches(root: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +12,22 @@ from pathlib import Path
 from typing import Literal
 
 from attnbench.backends import discover
-from attnbench.errors import NothingSelectedError, UsageError, suggest
+from attnbench.errors import NothingSelectedError, UsageError, install_from_origin, suggest
 from attnbench.live.duo import Name, Side, Twin, twins_of
-from attnbench.live.revisions import FORCE, OURS, WORKTREE, Revisions, branches, commit_of, repository, unlike
-from attnbench.measure.run.plan import Plan, found_in, make_plan
-from attnbench.suite import Cell
+from attnbench.live.revisions import (
+    FORCE,
+    OURS,
+    WORKTREE,
+    Revisions,
+    branches,
+    commit_of,
+    known_commit,
+    repository,
+    unlike,
+)
+from attnbench.measure.run.choice import Omission
+from attnbench.measure.run.plan import Plan, found_in, make_plan, overridden
+from attnbench.suite import Cell, Suite
 
 Kind = Literal["implementations", "interpreters", "revisions"]
 Hold = Callable[[], object]
@@ -38,12 +50,16 @@ class WantedComparison:
 
 @dataclass(frozen=True)
 class Resolved:
-    """Two sides and the cells that stand against each other; ``refused`` gives reasons for cells by id."""
+    """Two sides and the cells that stand against each other; ``refused`` gives reasons for cells by id.
+
+    ``left_out`` are the implementations of a comparison of revisions of which nobody named any.
+    """
 
     kind: Kind
     sides: Mapping[Name, Side]
     twins: tuple[Twin, ...]
     refused: Mapping[str, str]
+    left_out: tuple[Omission, ...] = ()
 
 
 def resolve(wanted: WantedComparison, stack: ExitStack, hold: Hold = lambda: None) -> Resolved:
@@ -51,6 +67,7 @@ def resolve(wanted: WantedComparison, stack: ExitStack, hold: Hold = lambda: Non
 
     ``hold`` is called once, when the question is understood and before any work is done for the answer.
     """
+    _check_what_is_cheap(wanted)
     dropped = tuple(found_in([str(path) for path in wanted.files])) if wanted.files else ()
     known = {*discover.implementation_names(), *dropped}
     b = wanted.b if wanted.b is not None else wanted.a
@@ -68,6 +85,26 @@ def resolve(wanted: WantedComparison, stack: ExitStack, hold: Hold = lambda: Non
     return _revisions(wanted, b, stack, hold)
 
 
+def _check_what_is_cheap(wanted: WantedComparison) -> None:
+    """Raise ``UsageError`` for what is wrong to be seen at once, before a drop-in file is imported."""
+    suites = _timed_suites(wanted.suites)
+    overridden(suites, wanted.axes)
+    for file in wanted.files:
+        if not file.exists():
+            msg = f"--impls {file}: no such file or folder"
+            raise UsageError(msg)
+    for python in (wanted.python_a, wanted.python_b):
+        _interpreter(python)
+    announced = set(discover.implementation_names())
+    if not wanted.files:
+        discover.select(wanted.patterns)
+    for name in filter(None, (wanted.a, wanted.b)):
+        backend = name.partition("/")[0]
+        may_be_dropped = bool(wanted.files) and backend in discover.backends()
+        if not may_be_dropped and wanted.python_a is None and wanted.python_b is None:
+            _kind(name, announced)
+
+
 def resolve_itself(wanted: WantedComparison, stack: ExitStack) -> Resolved:
     """Every implementation that ``wanted.patterns`` name against itself, in one comparison."""
     names = discover.select(wanted.patterns or ("numpy/naive",))
@@ -80,7 +117,10 @@ def resolve_itself(wanted: WantedComparison, stack: ExitStack) -> Resolved:
 def _kind(name: str, known: set[str]) -> Kind:
     if name in known:
         return "implementations"
-    if name in WORKTREE or name.startswith(FORCE):
+    if name in WORKTREE:
+        return "revisions"
+    if name.startswith(FORCE):
+        known_commit(repository(Path.cwd()), name.removeprefix(FORCE))
         return "revisions"
     try:
         root = repository(Path.cwd())
@@ -134,7 +174,8 @@ def _interpreted(impl: str, python: str) -> Side:
         return side
     problem = unlike(side)
     if problem is not None and f"No module named '{OURS}'" in problem:
-        msg = f"{python} has no attnbench, and its worker is started by it. Type: {python} -m pip install attnbench"
+        typed = install_from_origin(f"{shlex.quote(python)} -m pip")
+        msg = f"{python} has no attnbench, and its worker is started by it. Type: {typed}"
         raise UsageError(msg)
     return replace(side, problem=problem)
 
@@ -151,21 +192,26 @@ def _revisions(wanted: WantedComparison, b: str, stack: ExitStack, hold: Hold) -
         return replace(cell, files=tuple(str(revisions.within(trees[number], Path(file))) for file in cell.files))
 
     twins = tuple(Twin(moved(twin.a, 0), moved(twin.b, 1)) for twin in planned)
-    return Resolved("revisions", sides, twins, plan.refused)
+    return Resolved("revisions", sides, twins, plan.refused, plan.left_out)
 
 
 def _plan(wanted: WantedComparison, patterns: Sequence[str]) -> Plan:
-    for name in wanted.suites:
-        if not discover.suite(name).timed:
-            msg = f"suite {name!r} is observed, not timed: ab compares times. Timed suites: {', '.join(_timed())}"
-            raise UsageError(msg)
     return make_plan(
-        list(wanted.suites),
+        _timed_suites(wanted.suites),
         patterns=patterns,
         overrides=wanted.axes,
         threads=() if wanted.threads is None else (wanted.threads,),
         files=[str(path) for path in wanted.files],
     )
+
+
+def _timed_suites(names: Sequence[str]) -> list[Suite]:
+    suites = [discover.suite(name) for name in names]
+    for suite in suites:
+        if not suite.timed:
+            msg = f"suite {suite.name!r} is observed, not timed: ab compares times. Timed suites: {', '.join(_timed())}"
+            raise UsageError(msg)
+    return suites
 
 
 def _timed() -> list[str]:

@@ -7,6 +7,7 @@ text, and for every row a mark: ``best``, ``failed``, ``absent`` (nothing was tr
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,6 +109,9 @@ def _block_table(block: pd.DataFrame) -> Table:
     order = block.assign(failed=block["status"] != "ok").sort_values(["failed", "time_median_s", "impl"])
     fastest = order["time_median_s"].min()
     hot = bool(order["time_hot_median_s"].notna().any())
+    rows = records(order)
+    # A suite that is not about memory, and another tool's file, have none and no word on it.
+    weighed = not any(row["status"] == "ok" for row in rows) or any(map(_speaks_of_memory, rows))
     columns = (
         Column("implementation"),
         Column("status"),
@@ -115,12 +119,11 @@ def _block_table(block: pd.DataFrame) -> Table:
         Column("interval", right=True, rank=1),
         *([Column("hot", right=True, rank=4)] if hot else []),
         Column("vs fastest", right=True, rank=0),
-        Column("peak memory", right=True, rank=2),
+        *([Column("peak memory", right=True, rank=2)] if weighed else []),
         Column("error ratio", right=True, rank=3),
         Column("reason", rank=5),
     )
-    rows = records(order)
-    texts = tuple(_timing_row(row, fastest, hot=hot) for row in rows)
+    texts = tuple(_timing_row(row, fastest, hot=hot, weighed=weighed) for row in rows)
     return Table(block_title(rows[0]), columns, texts, tuple(_mark(row, fastest) for row in rows))
 
 
@@ -132,7 +135,7 @@ def block_title(row: dict[str, Any]) -> str:
     return f"{named}{row['case_label']} · {row['device']}, {threads}"
 
 
-def _timing_row(row: dict[str, Any], fastest: float, *, hot: bool) -> tuple[str, ...]:
+def _timing_row(row: dict[str, Any], fastest: float, *, hot: bool, weighed: bool) -> tuple[str, ...]:
     median = row["time_median_s"]
     return (
         row["impl"],
@@ -141,10 +144,22 @@ def _timing_row(row: dict[str, Any], fastest: float, *, hot: bool) -> tuple[str,
         units.interval(median, row["time_low_s"], row["time_high_s"]),
         *([units.seconds(row["time_hot_median_s"])] if hot else []),
         units.times(median / fastest),
-        units.size(row["peak_bytes"]),
+        *([units.size(row["peak_bytes"])] if weighed else []),
         _error(row["error_ratio"]),
-        reason(row),
+        reason(row) or _unweighed(row),
     )
+
+
+def _speaks_of_memory(row: dict[str, Any]) -> bool:
+    return units.known(row["peak_bytes"]) or bool(_unweighed(row))
+
+
+def _unweighed(row: dict[str, Any]) -> str:
+    """Why a cell that was timed has no peak memory, where its row says it; else empty."""
+    if row["status"] != "ok" or units.known(row["peak_bytes"]):
+        return ""
+    source = json.loads(row.get("memory") or "{}").get("source")
+    return f"peak memory {source}" if source else ""
 
 
 def _mark(row: dict[str, Any], fastest: float) -> str:
@@ -211,6 +226,13 @@ def failures_table(frame: pd.DataFrame) -> Table:
     columns = (Column("suite"), Column("case"), Column("implementation"), Column("status"), Column("reason"))
     texts = tuple((row["suite"], block_title(row), row["impl"], row["status"], reason(row)) for row in rows)
     return Table("Cells without a measurement", columns, texts, tuple(mark_of(row["status"]) for row in rows))
+
+
+def left_out_table(groups: Sequence[Mapping[str, Any]]) -> Table:
+    """Which implementations the suites of a run did not measure because nobody named them, and why."""
+    columns = (Column("suite"), Column("implementations"), Column("why they were not measured"))
+    texts = tuple((group["suite"], ", ".join(group["implementations"]), group["reason"]) for group in groups)
+    return Table("Implementations that were left out", columns, texts, (ABSENT,) * len(texts))
 
 
 def minutes_table(seconds: Mapping[str, float], frame: pd.DataFrame) -> Table:

@@ -6,6 +6,7 @@ missing, as in a container or on another system than Linux; what is unknown is `
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
@@ -128,6 +129,14 @@ def _memory_limit(cgroup: Path) -> int | None:
 def usable_cpus() -> int | None:
     """Processors that this process may use; ``None`` where the system does not tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def processors(root: Path = Path("/")) -> int | None:
+    """Processors that this process gets work from: those it may use, and no more than its container's limit."""
+    usable, limit = usable_cpus(), _cpu_limit(root / "sys/fs/cgroup")
+    if usable is None or limit is None:
+        return usable
+    return max(1, min(usable, math.ceil(limit)))
 
 
 def _virtual(root: Path) -> str | None:

@@ -21,6 +21,8 @@ from attnbench.show import finite
 
 RecordType = Literal["run", "cell", "samples", "event"]
 RECORD_TYPES: tuple[str, ...] = get_args(RecordType)
+# The event that says which implementations the suites of a run left out.
+LEFT_OUT = "left_out"
 
 
 @dataclass(frozen=True)
@@ -163,12 +165,20 @@ def records_at(path: Path, places: Iterable[int]) -> Iterator[JournalRecord]:
 def seconds_by_suite(path: Path) -> dict[str, float]:
     """The wall time of each suite of a run, in all its parts; empty without a journal, or one from before this."""
     by_suite: dict[str, float] = {}
-    if path.exists():
-        events = (record.data for record in read_journal(path) if record.type == "event")
-        spent = (event for event in events if event.get("name") == "spent")
-        for suite, seconds in (pair for event in spent for pair in event.get("by_suite", {}).items()):
-            by_suite[suite] = by_suite.get(suite, 0.0) + float(seconds)
+    for suite, seconds in (pair for event in _events(path, "spent") for pair in event.get("by_suite", {}).items()):
+        by_suite[suite] = by_suite.get(suite, 0.0) + float(seconds)
     return by_suite
+
+
+def left_out(path: Path) -> list[dict[str, Any]]:
+    """What the suites of a run left out: groups of ``suite``, ``implementations`` and ``reason``; empty likewise."""
+    return [group for event in _events(path, LEFT_OUT) for group in event.get("groups", ())]
+
+
+def _events(path: Path, name: str) -> list[Mapping[str, Any]]:
+    """The events of that name in a journal; none without one."""
+    records = read_journal(path) if path.exists() else ()
+    return [record.data for record in records if record.type == "event" and record.data.get("name") == name]
 
 
 def _record(path: Path, number: int, line: bytes, at: int) -> JournalRecord:

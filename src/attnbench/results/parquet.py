@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attnbench.errors import MissingExtraError, ResultsError
+from attnbench.errors import MissingExtraError, ResultsError, upgrade
 from attnbench.results.journal import fail_writing
 from attnbench.results.migrate import OLDEST, migrated_table
 from attnbench.results.schema import SCHEMA_VERSION, CellResult, Record, Sample
@@ -92,7 +92,7 @@ def file_version(metadata: dict[bytes, bytes] | None, path: str | Path) -> int:
         raise ResultsError(msg)
     if int(text) > SCHEMA_VERSION:
         msg = f"{path} has schema {int(text)}, this attnbench reads up to {SCHEMA_VERSION}. Type: "
-        raise ResultsError(msg + "pip install -U attnbench")
+        raise ResultsError(msg + upgrade())
     if int(text) < OLDEST:
         msg = f"{path} is not attnbench's: there was no schema {int(text)}. It is left untouched"
         raise ResultsError(msg)

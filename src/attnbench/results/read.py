@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from pydantic import ValidationError
 
-from attnbench.errors import ResultsError, suggest
+from attnbench.errors import ResultsError, suggest, upgrade
 from attnbench.results.journal import read_journal, records_at
 from attnbench.results.migrate import OLDEST, migrated
 from attnbench.results.parquet import read_records, read_table, to_table
@@ -176,7 +176,7 @@ def _info(data: Any, path: Path) -> RunInfo:
     if isinstance(version, int) and version > SCHEMA_VERSION:
         msg = (
             f"{path} was written by a newer attnbench (schema {version}, this one reads up to {SCHEMA_VERSION}). "
-            "Type: pip install -U attnbench"
+            f"Type: {upgrade()}"
         )
         raise ResultsError(msg)
     if type(version) is not int or version < OLDEST:

@@ -7,6 +7,8 @@ another name, is an error when the suite is defined.
 
 from __future__ import annotations
 
+import fnmatch
+import importlib.util
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from attnbench.attention.problem import Case
 from attnbench.attention.spec import stable_id
-from attnbench.errors import AttnbenchError, UsageError, suggest
+from attnbench.errors import AttnbenchError, MissingExtraError, UsageError, suggest
 from attnbench.keywords import explained
 from attnbench.suite import declared
 from attnbench.suite.axis import AxisLevels
@@ -51,8 +53,10 @@ class Probe(Protocol):
 class Suite(ABC):
     """What every suite has, of whichever kind: its name, its story, and the points and implementations it is about.
 
-    ``axes`` maps each axis to its default levels. ``implementations`` are shell patterns. ``devices`` and ``threads``
-    are what the suite is about where the user names none.
+    ``axes`` maps each axis to its default levels. ``implementations`` are shell patterns, and ``leaves_out`` are
+    patterns of those among them that are not measured unless the user names them, each with the reason in a few words.
+    ``devices`` and ``threads`` are what the suite is about where the user names none. ``needs`` maps modules that it
+    cannot do without to the extra of attnbench that brings them.
 
     ``thin`` are rules that keep the default selection small: functions of some axes, true where a point is kept. A
     rule speaks of the suite's own levels, so it falls away once the user chooses levels on an axis that it reads.
@@ -72,6 +76,8 @@ class Suite(ABC):
     story: Story
     axes: Mapping[str, tuple[Any, ...]]
     implementations: tuple[str, ...] = ("*",)
+    leaves_out: Mapping[str, str] = field(default_factory=dict)
+    needs: Mapping[str, str] = field(default_factory=dict)
     thin: tuple[Callable[..., bool], ...] = ()
     devices: tuple[str, ...] = ("cpu",)
     threads: tuple[int, ...] = (1,)
@@ -101,6 +107,25 @@ class Suite(ABC):
     @abstractmethod
     def cases(self) -> Iterator[tuple[dict[str, Any], Case | None]]:
         """Every (point, case) of the suite; the case is ``None`` in an observed suite."""
+
+    def why_left_out(self, impl: str) -> str | None:
+        """Why an implementation is not measured unless the user names it; ``None`` where it is."""
+        for pattern, why in self.leaves_out.items():
+            if fnmatch.fnmatchcase(impl, pattern):
+                return why
+        if any(fnmatch.fnmatchcase(impl, pattern) for pattern in self.implementations):
+            return None
+        return self._not_about()
+
+    def _not_about(self) -> str:
+        return f"the suite is about {', '.join(self.implementations)}"
+
+    def why_lacking(self) -> str | None:
+        """Which module the suite needs and does not have here, and what to type; looks, but imports nothing."""
+        for module, extra in self.needs.items():
+            if importlib.util.find_spec(module) is None:
+                return str(MissingExtraError(f"suite {self.name!r}", extra, module))
+        return None
 
     def block_of(self, point: Point, device: str, threads: int) -> str:
         """The block that a point shares with others; empty where it has one of its own."""
@@ -226,6 +251,9 @@ class ObservedSuite(Suite):
 
     def _axes_read(self) -> tuple[str, ...]:
         return declared.read_by(self.observe)[1:]
+
+    def _not_about(self) -> str:
+        return f"it is about arithmetic and not about time, and {', '.join(self.implementations)} shows that"
 
     def cases(self) -> Iterator[tuple[dict[str, Any], None]]:
         """Every point, without a case."""

@@ -6,6 +6,7 @@ Without this a suite for an accelerator would start a worker for each of its blo
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from attnbench.backends import discover
 from attnbench.suite import Cell
@@ -45,6 +46,7 @@ def nowhere(device: str, backends: Iterable[str]) -> str | None:
     return f"device {device} is not there, so that nothing is checked on it: {have}"
 
 
+@cache
 def devices_of(backend: str) -> tuple[str, ...] | None:
     """The devices that a framework has in a process of its own; ``None`` where it does not tell."""
     reply = ask_once(backend, HELLO, timeout_s=HELLO_TIMEOUT_S)

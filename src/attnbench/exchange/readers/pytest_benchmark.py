@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from attnbench.errors import ResultsError
+from attnbench.errors import ResultsError, upgrade
 from attnbench.exchange.readers.foreign import Benchmark, Foreign, read_each
 from attnbench.exchange.readers.values import (
     ODD,
@@ -80,7 +80,7 @@ def _version(attached: Mapping[str, Any], file: Path) -> int:
         msg = (
             f"{file} was written by a newer attnbench (schema {version}, this one reads up to {SCHEMA_VERSION}). Type: "
         )
-        raise ResultsError(msg + "pip install -U attnbench")
+        raise ResultsError(msg + upgrade())
     return version
 
 

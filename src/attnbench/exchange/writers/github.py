@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from attnbench.exchange.writers.saved import FAILED_TO_RUN, Saved, case_text, counts, one_line
+from attnbench.exchange.writers.saved import FAILED_TO_RUN, Saved, case_text, counts, one_line, peak_text
 from attnbench.results.schema import CellResult
 from attnbench.show import github, markdown, units
 
@@ -90,7 +90,7 @@ def _block(rows: Sequence[CellResult]) -> str:
             f"`{row.impl}`",
             units.seconds(row.time_median_s),
             f"{units.seconds(row.time_low_s)} … {units.seconds(row.time_high_s)}",
-            units.size(row.peak_bytes),
+            peak_text(row),
             "not checked" if row.error_ratio is None else f"{row.error_ratio:.2g}",
         )
         for row in ok

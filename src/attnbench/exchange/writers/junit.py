@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from attnbench.exchange.writers.saved import Saved, case_text, one_line
+from attnbench.exchange.writers.saved import Saved, case_text, one_line, peak_text
 from attnbench.results.schema import CellResult
 from attnbench.show import junit, units
 
@@ -42,4 +42,4 @@ def _numbers(row: CellResult) -> str:
     if row.kind == "observed":
         return "\n".join(f"{name} {number!r}" for name, number in row.metrics.items())
     median, low, high = (units.seconds(time) for time in (row.time_median_s, row.time_low_s, row.time_high_s))
-    return f"median {median} [{low}, {high}], peak memory {units.size(row.peak_bytes)}, error ratio {row.error_ratio}"
+    return f"median {median} [{low}, {high}], peak memory {peak_text(row)}, error ratio {row.error_ratio}"

@@ -11,6 +11,7 @@ from typing import Any
 from attnbench.results.read import read_cells, read_info, read_samples, run_folder
 from attnbench.results.schema import CellResult, RunInfo, Sample
 from attnbench.results.summary import bursts, usable
+from attnbench.show import units
 
 FAILED_TO_RUN = ("oom", "timeout", "crashed")
 
@@ -83,3 +84,10 @@ def one_line(text: str | None) -> str:
 def plain(value: Any) -> Any:
     """A level of an axis as JSON and the tables of other tools have it."""
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def peak_text(row: CellResult) -> str:
+    """The peak memory of a cell, or why it was not measured, where its row says it."""
+    if row.peak_bytes is None and "source" in row.memory:
+        return one_line(str(row.memory["source"]))
+    return units.size(row.peak_bytes)

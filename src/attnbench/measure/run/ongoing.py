@@ -117,6 +117,7 @@ class OngoingRun:
             kept_bursts=len(self._earlier),
             resumed=self._options.resume is not None,
             spending=self._spending,
+            left_out=self._plan.left_out,
         )
 
     def _tell(self, next_cell: Cell | None) -> None:

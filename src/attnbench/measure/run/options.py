@@ -14,7 +14,9 @@ from attnbench.errors import (
     EXIT_OK,
     worst_exit,
 )
+from attnbench.measure.run.choice import Omission
 from attnbench.measure.run.effort import Effort
+from attnbench.measure.run.plan import Plan
 from attnbench.measure.run.spending import Spending
 from attnbench.results.schema import CellResult
 from attnbench.suite import Suite
@@ -37,7 +39,8 @@ class RunOptions:
     ``suites`` by name; ``patterns``, ``overrides``, ``devices``, ``threads`` and ``files`` are the command line's
     --impl, -a, --device, --threads and --impls. ``memory_limit`` is bytes for a worker (``None``: a share of what is
     free, 0: no limit). ``progress(done, total, label)`` is told of every block, and ``at_work(implementation)`` of the
-    cell before each of its bursts. ``seed`` fixes the random order; it is drawn and recorded where it is not given.
+    cell before each of its bursts; ``on_plan`` is told of the plan before anything is measured. ``seed`` fixes the
+    random order; it is drawn and recorded where it is not given.
     ``wait_s`` is how long another run on this machine is waited for.
     """
 
@@ -58,6 +61,7 @@ class RunOptions:
     wait_s: float = 0.0
     progress: Progress | None = None
     at_work: Callable[[str], None] | None = None
+    on_plan: Callable[[Plan], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class RunOutcome:
     """What a run left: its folder, its rows in planned order, the exit status.
 
     ``kept`` counts the finished cells and ``kept_bursts`` the bursts that were there before (``--resume``). ``note``
-    says why a run is partial; ``None`` where it is complete. ``spending`` says where the time went.
+    says why a run is partial; ``None`` where it is complete. ``spending`` says where the time went, and ``left_out``
+    which implementations its suites left out.
     """
 
     run_id: str
@@ -77,6 +82,7 @@ class RunOutcome:
     kept_bursts: int = 0
     resumed: bool = False
     spending: Spending | None = None
+    left_out: tuple[Omission, ...] = ()
 
 
 def exit_code(rows: Sequence[CellResult]) -> int:

@@ -8,7 +8,6 @@ files are asked of a worker, since importing such a file runs it.
 from __future__ import annotations
 
 import ast
-import fnmatch
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from attnbench.attention.problem import Case
 from attnbench.backends import discover
 from attnbench.errors import NothingSelectedError, UsageError, suggest
+from attnbench.measure.run.choice import Omission, measured_by, reasons, unmet
 from attnbench.suite import Cell, Point, Suite, TimedSuite
 from attnbench.suite.levels import word_of
 from attnbench.suite.written import written
@@ -29,11 +29,15 @@ DESCRIBE_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will measure. ``refused`` gives the reason for cells that cannot be measured here."""
+    """What a run will measure. ``refused`` gives the reason for cells that cannot be measured here.
+
+    ``left_out`` are implementations of which no cell is planned, because nobody named them.
+    """
 
     suites: tuple[Suite, ...]
     cells: tuple[Cell, ...]
     refused: Mapping[str, str]
+    left_out: tuple[Omission, ...] = ()
 
     def blocks(self) -> tuple[tuple[Cell, ...], ...]:
         """The cells by block, in planned order."""
@@ -78,8 +82,10 @@ def make_plan(
         msg = f"--threads is 1 or more; got {', '.join(map(str, threads))}"
         raise UsageError(msg)
     cells: dict[str, Cell] = {}
+    left_out: list[Omission] = []
     for suite in chosen:
-        names = _selected(suite, patterns, known, dropped)
+        names, others = _selected(suite, patterns, known, dropped, devices or suite.devices)
+        left_out += others
         points = list(suite.cases())
         _check_asked_for(suite, overrides, [point for point, _ in points])
         for cell in _cells(suite, points, names, devices or suite.devices, threads or suite.threads):
@@ -90,18 +96,21 @@ def make_plan(
         msg = f"nothing to measure: suite {', '.join(suite.name for suite in chosen)} has no cell with these axes"
         raise NothingSelectedError(msg)
     planned = tuple(cells.values())
-    return Plan(tuple(chosen), planned, _too_much(chosen, planned, patterns) | refusals(planned, probe=probe))
+    refused = _too_much(chosen, planned, patterns) | unmet(chosen, planned) | refusals(planned, probe=probe)
+    return Plan(tuple(chosen), planned, refused, tuple(left_out))
 
 
-def _selected(suite: Suite, patterns: Sequence[str], known: Sequence[str], dropped: Collection[str]) -> tuple[str, ...]:
-    """An explicit choice stands for the suite's own; drop-ins are chosen by being there."""
+def _selected(
+    suite: Suite, patterns: Sequence[str], known: Sequence[str], dropped: Collection[str], devices: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[Omission, ...]]:
+    """An explicit choice stands for the suite's own, and then nothing is left out."""
     if patterns:
-        return discover.select(patterns, known)
-    mine = tuple(n for n in known if n in dropped or any(fnmatch.fnmatchcase(n, p) for p in suite.implementations))
+        return discover.select(patterns, known), ()
+    mine, left_out = measured_by(suite, known, dropped, devices)
     if not mine:
-        msg = f"suite {suite.name!r} is about {', '.join(suite.implementations)}, and no implementation is one of these"
+        msg = f"suite {suite.name!r} measures no implementation here: {'; '.join(reasons(left_out))}"
         raise NothingSelectedError(msg)
-    return mine
+    return mine, left_out
 
 
 def _cells(

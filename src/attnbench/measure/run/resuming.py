@@ -5,10 +5,12 @@ from __future__ import annotations
 from attnbench.backends import discover
 from attnbench.errors import UsageError
 from attnbench.measure.run import rows
+from attnbench.measure.run.choice import Omission
 from attnbench.measure.run.ongoing import OngoingRun
 from attnbench.measure.run.options import RunOptions
 from attnbench.measure.run.plan import Plan, found_in, refusals
 from attnbench.results.fingerprint import collect_fingerprint
+from attnbench.results.journal import LEFT_OUT
 from attnbench.results.read import Contents
 from attnbench.results.store import RunWriter
 from attnbench.suite import Cell
@@ -24,7 +26,7 @@ def resumed(options: RunOptions) -> OngoingRun:
     except BaseException:
         writer.close()
         raise
-    plan = Plan((), cells, refusals(cells))
+    plan = Plan((), cells, refusals(cells), _left_out_before(contents))
     by_cell = {row.cell_id: row for row in contents.cells}
     return OngoingRun(options, writer, plan, by_cell, contents.samples, len(contents.done()))
 
@@ -42,6 +44,12 @@ def _planned_before(options: RunOptions, contents: Contents) -> tuple[Cell, ...]
         msg = f"run {contents.info.run_id} was planned by another version of attnbench; start a new run"
         raise UsageError(msg)
     return cells
+
+
+def _left_out_before(contents: Contents) -> tuple[Omission, ...]:
+    """What was left out when the run was planned."""
+    groups = [group for event in contents.events if event.get("name") == LEFT_OUT for group in event.get("groups", ())]
+    return tuple(Omission(group["suite"], tuple(group["implementations"]), group["reason"]) for group in groups)
 
 
 def _check_planned(contents: Contents) -> None:

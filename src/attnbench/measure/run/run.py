@@ -13,6 +13,7 @@ from attnbench.measure.run.options import RunOptions, RunOutcome
 from attnbench.measure.run.plan import make_plan
 from attnbench.measure.run.resuming import resumed
 from attnbench.results.fingerprint import collect_fingerprint
+from attnbench.results.journal import LEFT_OUT
 from attnbench.results.schema import RunInfo
 from attnbench.results.store import RunWriter, new_run_id, utc_now
 from attnbench.workers.lock import only_run
@@ -54,6 +55,8 @@ def _started(options: RunOptions) -> OngoingRun:
         files=options.files,
         timeout_s=options.effort.timeout_s,
     )
+    if options.on_plan is not None:
+        options.on_plan(plan)
     fingerprint, started = collect_fingerprint(), utc_now()
     names = [suite.name for suite in plan.suites]
     info = RunInfo(
@@ -72,4 +75,5 @@ def _started(options: RunOptions) -> OngoingRun:
     code = fingerprint.git or version("attnbench")
     planned = {cell.id: rows.planned(cell, info.run_id, fingerprint.machine_id, code) for cell in plan.cells}
     writer.plan(planned.values())
+    writer.event(LEFT_OUT, groups=[group.to_dict() for group in plan.left_out])
     return OngoingRun(options, writer, plan, planned)
