@@ -136,4 +136,5 @@ SUITE = TimedSuite(
         ),
     ),
     cell_s=0.05,
+    memory_first=True,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from contextlib import ExitStack
 from importlib.metadata import version
 
@@ -25,7 +26,8 @@ def run(options: RunOptions) -> RunOutcome:
     """Measure. Raises ``UsageError`` and its kin before anything is written; later, whatever happens is a row."""
     _check_extra()
     with only_run(options.lock, options.wait_s), ExitStack() as stack:
-        ongoing = _started(options) if options.resume is None else resumed(options)
+        began = time.monotonic()
+        ongoing = _started(options, began) if options.resume is None else resumed(options, began)
         stack.enter_context(ongoing.writer)
         stack.callback(ongoing.close)
         note = None
@@ -44,7 +46,7 @@ def _check_extra() -> None:
             raise MissingExtraError(what, "report", package)
 
 
-def _started(options: RunOptions) -> OngoingRun:
+def _started(options: RunOptions, began: float) -> OngoingRun:
     plan = make_plan(
         options.suites,
         patterns=options.patterns,
@@ -72,4 +74,4 @@ def _started(options: RunOptions) -> OngoingRun:
     code = fingerprint.git or version("attnbench")
     planned = {cell.id: rows.planned(cell, info.run_id, fingerprint.machine_id, code) for cell in plan.cells}
     writer.plan(planned.values())
-    return OngoingRun(options, writer, plan, planned)
+    return OngoingRun(options, writer, plan, planned, began=began)
