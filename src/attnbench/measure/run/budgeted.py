@@ -21,7 +21,7 @@ from attnbench.workers.pool import Pool
 
 FIRST, MEMORY, AGAIN = "first look", "memory", "another look"
 # The first cells of the blocks ahead may take so much longer than their forecast, and still have their turn.
-MARGIN = 0.3
+MARGIN = 0.5
 
 
 @dataclass
@@ -109,21 +109,23 @@ class Budgeted:
 
     def _leave_out(self, ahead: Sequence[Waiting]) -> None:
         """End the cells of the first block ahead that there is no time for, if the others are to have their look."""
-        costs = [{o.cell.id: self._first_s(w, o.cell) for o in w.block.alive()} for w in ahead]
+        costs = [{o.cell.id: self._first_s(w, o.cell, later=w is not ahead[0]) for o in w.block.alive()} for w in ahead]
         reserve = MARGIN * sum(min(cells.values(), default=0.0) for cells in costs[1:])
         kept = chosen([list(cells.items()) for cells in costs], self.clock.left() - reserve)
         ahead[0].block.leave_out({cell: reason(cost) for cell, cost in costs[0].items() if cell not in kept})
 
-    def _first_s(self, waiting: Waiting, cell: Cell) -> float:
-        return self.forecast.look_s(cell) + (self.forecast.weigh_s(cell) if waiting.memory_first else 0.0)
+    def _first_s(self, waiting: Waiting, cell: Cell, *, later: bool = False) -> float:
+        return self.forecast.look_s(cell, later=later) + (self.forecast.weigh_s(cell) if waiting.memory_first else 0.0)
 
     def _look(self, waiting: Waiting, what: str) -> None:
-        block, began = waiting.block, time.monotonic()
+        block, began, left_s = waiting.block, time.monotonic(), self.clock.left()
         self.tell(block, what)
         keep_s = self.forecast.audit_s(outcome.cell for outcome in block.alive())
         with self._pool(waiting, what) as pool:
             block.look(pool, keep_s)
         waiting.look_s = time.monotonic() - began
+        expected_s = sum(self.forecast.look_s(outcome.cell) for outcome in block.outcomes if outcome.prepared)
+        self.note("look", cells=len(block.alive()), seconds=waiting.look_s, expected_s=expected_s, left_s=left_s)
         self.forecast.learn(block.outcomes, waiting.look_s)
 
     @contextmanager

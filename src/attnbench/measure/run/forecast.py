@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
+from attnbench.measure.audits.judging import HEAD, HEAD_OF_A_BURST
 from attnbench.measure.clock import roofline
 from attnbench.show.units import roughly
 
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 # that compiles takes longer; gradients are more to judge.
 PREPARE_S, BURSTS_S, AUDIT_S, COMPILE_S = 0.25, 0.3, 0.35, 0.5
 COMPILES = ("jax",)
-GRADIENTS = 2.0
+GRADIENTS = 1.5
 # Calls in a look where one is longer than a burst: the first, its calibration, its bursts, those beside the audit.
 CALLS, CALLS_OF_AUDIT = 10, 5
-# Seconds for each byte of operands: they are drawn, copied, handed out and judged.
-BYTE_S = 2e-8
-# How many times the roofline a call takes where nothing is known of the implementation, and of none.
-SLOW = 10.0
+# Seconds for each byte of operands: they are drawn, copied, handed out and judged. And for each pair of query and key of
+# a head whose gradients are judged whole.
+BYTE_S, HEAD_PAIR_S = 2e-8, 7e-7
+# How many times the roofline a call takes where nothing is known of the implementation: of one that is about to be
+# measured, and of one whose turn comes later, when more is known.
+SLOW, SLOW_LATER = 10.0, 3.0
 # Seconds of weighing a cell beside its call, and of starting a process of a framework, where none was started yet.
 WEIGH_S, START_S = 1.0, 1.2
 # The forecast is corrected by no more than this, either way, and by this many of the last looks.
@@ -46,18 +49,18 @@ class Forecast:
         self._slow: dict[tuple[str, bool], list[float]] = {}
         self._looks: list[float] = []
 
-    def call_s(self, cell: Cell) -> float:
+    def call_s(self, cell: Cell, unknown: float = SLOW) -> float:
         """Seconds of one call."""
         if cell.case is None:
             return 0.0
         least = roofline.least_s(cell.case, self._rates.known(cell.device, cell.threads))
         mine = self._slow.get((cell.impl, cell.case.gradients))
         others = [slow for (name, _), slows in self._slow.items() if name == cell.impl for slow in slows]
-        return least * (median(mine) if mine else max(others, default=SLOW))
+        return least * (median(mine) if mine else max(others, default=unknown))
 
-    def look_s(self, cell: Cell) -> float:
+    def look_s(self, cell: Cell, *, later: bool = False) -> float:
         """Seconds of one look: preparing, timing and auditing the cell."""
-        return self._correction() * self._uncorrected(cell)
+        return self._correction() * self._uncorrected(cell, SLOW_LATER if later else SLOW)
 
     def audit_s(self, cells: Iterable[Cell]) -> float:
         """Seconds of the audits among them."""
@@ -80,9 +83,9 @@ class Forecast:
                 # The longest case is the next to be forecast, so that the last one seen counts.
                 self._slow[outcome.cell.impl, case.gradients] = [median(bursts) / least]
 
-    def _uncorrected(self, cell: Cell) -> float:
+    def _uncorrected(self, cell: Cell, unknown: float = SLOW) -> float:
         short = PREPARE_S * _more(cell) + BURSTS_S + AUDIT_S * _more(cell) + COMPILE_S * (cell.backend in COMPILES)
-        return short + (CALLS + CALLS_OF_AUDIT) * self.call_s(cell) + _bytes_s(cell)
+        return short + (CALLS + CALLS_OF_AUDIT) * self.call_s(cell, unknown) + _bytes_s(cell) + _heads_s(cell)
 
     def _correction(self) -> float:
         recent = self._looks[-RECENT:]
@@ -97,25 +100,32 @@ def _bytes_s(cell: Cell) -> float:
     return 0.0 if cell.case is None else BYTE_S * roofline.array_bytes(cell.case)
 
 
+def _heads_s(cell: Cell) -> float:
+    """Seconds of judging the gradients of a key head, whole where they are: in a burst, and in two answers of others."""
+    if cell.case is None or not cell.case.gradients:
+        return 0.0
+    p = cell.case.problem
+    pairs = p.Hq // p.Hkv * p.Tq * p.S
+    return HEAD_PAIR_S * pairs * ((pairs <= HEAD_OF_A_BURST) + 2 * (pairs <= HEAD))
+
+
 def chosen(blocks: Sequence[Sequence[tuple[str, float]]], seconds: float) -> set[str]:
     """The cells, by id, that so many seconds are enough for; ``blocks`` have (id, forecast) of each of their cells.
 
-    Every block has its cheapest cell before any has a second one; then they are taken by their cost, the second of a
-    block, with which it has something to compare, before others of twice the cost.
+    Every block has its cheapest cell before any has a second one; the others are taken by their cost.
     """
-    ranked = [sorted(cells, key=lambda cell: cell[1]) for cells in blocks]
-    firsts = sorted((cells[0] for cells in ranked if cells), key=lambda cell: cell[1])
-    others = [
-        (cost / 2 if rank == 0 else cost, (cell_id, cost))
-        for cells in ranked
-        for rank, (cell_id, cost) in enumerate(cells[1:])
-    ]
+    ranked = [sorted(cells, key=_cost) for cells in blocks if cells]
+    firsts, others = [cells[0] for cells in ranked], [cell for cells in ranked for cell in cells[1:]]
     kept, left = set[str](), seconds
-    for cell_id, cost in [*firsts, *(cell for _, cell in sorted(others))]:
+    for cell_id, cost in [*sorted(firsts, key=_cost), *sorted(others, key=_cost)]:
         if cost <= left:
             kept.add(cell_id)
             left -= cost
     return kept
+
+
+def _cost(cell: tuple[str, float]) -> float:
+    return cell[1]
 
 
 def reason(cost: float) -> str:
