@@ -98,7 +98,9 @@ class Pool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.abandon()  # an interrupt does not wait for what they are doing
         self.close()
 
     def close(self) -> None:

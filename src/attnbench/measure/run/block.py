@@ -68,7 +68,7 @@ class Block:
         self._receipts: list[dict[str, object]] = []
         self._unaudited: list[Sample] = []
         self._siblings: list[Pool] = []
-        self._keep_s = 0.0
+        self._keep_s, self._steps = 0.0, 0
         self._next = max((sample.replicate + 1 for sample in earlier), default=0)
         self._looks = max(1, self._effort.replicates - self._next)
 
@@ -81,6 +81,12 @@ class Block:
                 self.look()
         self.weigh()
         return self.ended()
+
+    @property
+    def share(self) -> float:
+        """How much of it is done, about: of preparing, timing and auditing for each look, and of memory."""
+        looks = self._next + self._looks
+        return min(1.0, self._steps / max(1, len(self.outcomes) * (3 * looks + self._weighing)))
 
     @property
     def looks_left(self) -> int:
@@ -146,6 +152,11 @@ class Block:
                 outcome.memory = Memory(None, f"not measured: {SPENT}")
         return self.outcomes
 
+    def _do(self, what: str) -> None:
+        """Tell what is done next, which is a step."""
+        self._steps += 1
+        self._at_work(what)
+
     def alive(self) -> list[Outcome]:
         """Those that are still to be measured."""
         return [outcome for outcome in self.outcomes if outcome.alive]
@@ -160,6 +171,7 @@ class Block:
                     self._prepare(outcome, replicate)
         # One whose process another cell has taken with it is prepared again at its burst.
         ready = [outcome for outcome in self.alive() if outcome.prepared is not None]
+        self._steps += len(ready)
         with self._spending.during("rounds"):
             while ready and not self._clock.spent(self._keep_s):
                 order, processors = self._shuffled(ready), shuffled(self._rng)
@@ -203,7 +215,7 @@ class Block:
             prepared = outcome.prepared
             if prepared is None or not any(s.replicate == replicate and not s.warmup for s in outcome.samples):
                 continue
-            self._at_work(f"auditing {outcome.cell.impl}")
+            self._do(f"auditing {outcome.cell.impl}")
             seen = None
             if self._auditor is not None and prepared.precision is not None:
                 call_s = self._seconds_of(outcome, replicate)
@@ -235,15 +247,15 @@ class Block:
     def _seconds_of(self, outcome: Outcome, replicate: int) -> float:
         """What a call took in the bursts that count, in the state in which it is audited."""
         mine = [s for s in outcome.samples if s.replicate == replicate and not s.warmup]
-        return median(s.wall_s for s in mine if s.cache == _first_state(outcome))
+        return median(s.wall_s for s in mine if s.cache == outcome.first_state)
 
     def _uncounted_burst(self, outcome: Outcome, replicate: int) -> Burst | None:
         """A burst beside an audit: like all others for its process."""
-        reply = self._ask_prepared(outcome, replicate, "burst", cache=_first_state(outcome))
+        reply = self._ask_prepared(outcome, replicate, "burst", cache=outcome.first_state)
         return None if reply is None else by_the_system(reply)
 
     def _prepare(self, outcome: Outcome, replicate: int) -> None:
-        self._at_work(f"preparing {outcome.cell.impl}")
+        self._do(f"preparing {outcome.cell.impl}")
         # Agreement is checked once: the same code on the same inputs does not need the oracle again.
         how = {"gate": outcome.prepared is None, "pairs": self._effort.gate_pairs}
         reply = self._pool.ask(outcome.cell, "prepare", cell=outcome.cell.to_dict(), **how)
@@ -339,7 +351,7 @@ class Block:
         Nothing is timed here, so that small cells are weighed beside each other, as many as there are processors.
         """
         order = self._shuffled(self.to_weigh)
-        small = [outcome for outcome in order if _scores_bytes(outcome.cell) <= WEIGHED_TOGETHER]
+        small = [outcome for outcome in order if outcome.scores_bytes <= WEIGHED_TOGETHER]
         with ThreadPoolExecutor(at_once(self.outcomes[0].cell.threads)) as executor:
             try:
                 for outcome, reply in zip(small, executor.map(self._weighed, small), strict=True):
@@ -357,7 +369,7 @@ class Block:
         """The answer of a process of its own; ``None`` where the budget is spent."""
         if self._clock.spent():
             return None
-        self._at_work(f"memory of {outcome.cell.impl}")
+        self._do(f"measuring the memory of {outcome.cell.impl}")
         with self._pool.sibling(outcome.cell.id) as alone:
             self._siblings.append(alone)
             reply = alone.weigh(outcome.cell)
@@ -382,17 +394,3 @@ class Block:
         else:
             outcome.end(reply)
         self._recorder.event("ended", cell=outcome.cell.id, during=during, status=reply.status, reason=reply.reason)
-
-
-def _scores_bytes(cell: Cell) -> float:
-    """The matrix of scores in float64, times the hidden size of a learned score: what a naive kernel may hold."""
-    if cell.case is None:
-        return 0.0
-    p = cell.case.problem
-    hidden = p.Da if cell.case.spec.score in ("additive", "concat") else 1
-    return 8.0 * p.B * p.Hq * p.Tq * p.S * hidden
-
-
-def _first_state(outcome: Outcome) -> str:
-    """The cache state in which a cell is audited."""
-    return "none" if outcome.prepared is None else outcome.prepared.states[0]

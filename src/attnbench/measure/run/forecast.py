@@ -27,8 +27,8 @@ COMPILES = ("jax",)
 GRADIENTS = 1.5
 # Calls in a look where one is longer than a burst: the first, its calibration, its bursts, those beside the audit.
 CALLS, CALLS_OF_AUDIT = 10, 5
-# Seconds for each byte of operands: they are drawn, copied, handed out and judged. And for each pair of query and key of
-# a head whose gradients are judged whole.
+# Seconds for each byte of operands, which are drawn, copied, handed out and judged; and for each pair of query and key
+# of a head whose gradients are judged whole.
 BYTE_S, HEAD_PAIR_S = 2e-8, 7e-7
 # How many times the roofline a call takes where nothing is known of the implementation: of one that is about to be
 # measured, and of one whose turn comes later, when more is known.
@@ -101,12 +101,12 @@ def _bytes_s(cell: Cell) -> float:
 
 
 def _heads_s(cell: Cell) -> float:
-    """Seconds of judging the gradients of a key head, whole where they are: in a burst, and in two answers of others."""
+    """Seconds of judging the gradients of a key head whole: once in the answer of a burst, twice in others."""
     if cell.case is None or not cell.case.gradients:
         return 0.0
     p = cell.case.problem
     pairs = p.Hq // p.Hkv * p.Tq * p.S
-    return HEAD_PAIR_S * pairs * ((pairs <= HEAD_OF_A_BURST) + 2 * (pairs <= HEAD))
+    return HEAD_PAIR_S * pairs * (int(pairs <= HEAD_OF_A_BURST) + 2 * int(pairs <= HEAD))
 
 
 def chosen(blocks: Sequence[Sequence[tuple[str, float]]], seconds: float) -> set[str]:

@@ -59,6 +59,8 @@ class OngoingRun:
     ) -> None:
         self.writer = writer
         self._options, self._plan, self._rows, self._earlier, self._kept = options, plan, planned, earlier, kept
+        self._label = "before the first cell"
+        self._in_work: Block | None = None
         self._seed = secrets.randbits(32) if options.seed is None else options.seed
         deadline, self._until = _deadline(options.budget_s, len(plan.cells), began)
         started = datetime.fromisoformat(writer.info.started).timestamp()
@@ -72,7 +74,8 @@ class OngoingRun:
         self._groups = find_groups()
         self._spending = Spending()
         timeout_s, brief = self._effort.timeout_s, self._tight
-        self._rates = Rates(self._left, writer, self._spending, timeout_s, brief=brief, at_work=self._at_work)
+        measured = [cell for cell in self._left if cell.id not in plan.refused]
+        self._rates = Rates(measured, writer, self._spending, timeout_s, brief=brief, at_work=self._at_work)
         self._greeting, self._finishing = threading.Lock(), threading.Lock()
         self._auditor = Auditor(timeout_s, self._until, brief=brief)
 
@@ -120,7 +123,8 @@ class OngoingRun:
         if not unmeasured and note is None:
             self.writer.finish()
         else:
-            note = f"{note or 'the budget was spent'}: {unmeasured} of {len(finished)} cells were not run"
+            why = "the budget was spent" if self._clock.spent() else "the budget is too short"
+            note = f"{note or why}: {unmeasured} of {len(finished)} cells were not run"
             self.writer.event("partial", note=note)
             self.writer.close()
         return RunOutcome(
@@ -136,12 +140,24 @@ class OngoingRun:
         )
 
     def _tell(self, next_cell: Cell | None, what: str = "") -> None:
+        label = "" if next_cell is None else f"{next_cell.suite}: {self._rows[next_cell.id].case_label}"
+        self._label = f"{label}, {what}" if what else label
+        self._tell_how_far()
+
+    def _tell_of(self, block: Block, what: str) -> None:
+        self._in_work = block
+        self._tell(block.outcomes[0].cell, what)
+
+    def _tell_how_far(self) -> None:
         if self._options.progress is not None:
-            done = sum(row.status != rows.NOT_RUN for row in self._rows.values())
-            label = "" if next_cell is None else f"{next_cell.suite}: {self._rows[next_cell.id].case_label}"
-            self._options.progress(done, len(self._rows), f"{label}, {what}" if what else label)
+            done: float = sum(row.status != rows.NOT_RUN for row in self._rows.values())
+            if self._in_work is not None:
+                waiting = sum(self._rows[o.cell.id].status == rows.NOT_RUN for o in self._in_work.alive())
+                done += self._in_work.share * waiting
+            self._options.progress(done, len(self._rows), self._label)
 
     def _at_work(self, what: str) -> None:
+        self._tell_how_far()
         if self._options.at_work is not None:
             self._options.at_work(what)
 
@@ -174,7 +190,7 @@ class OngoingRun:
 
     def _time(self, cells: list[Cell]) -> None:
         """A block, all of it."""
-        block = self._block(cells, self._clock)
+        self._in_work = block = self._block(cells, self._clock)
         block.measure()
         self._finish_block(block)
 
@@ -191,7 +207,7 @@ class OngoingRun:
             Forecast(self._rates),
             lambda threads, salt: self._pool(threads, f"{salt} environment"),
             self._finish_block,
-            lambda block, what: self._tell(block.outcomes[0].cell, what),
+            self._tell_of,
             self.writer.event,
             tight=self._tight,
         )
@@ -230,6 +246,7 @@ class OngoingRun:
         """Its rows as they are now; the last row of a cell is the one that counts."""
         first = block.outcomes[0].cell
         ceilings, cached = self._rates.of(block.outcomes, first.device, first.threads)
+        self._in_work = None
         for outcome in block.outcomes:
             self._finish(rows.finished(self._rows[outcome.cell.id], outcome, ceilings, cached))
         self._spending.ended(first.suite)

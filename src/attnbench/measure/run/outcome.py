@@ -40,6 +40,20 @@ class Outcome:
         """Whether it is still to be measured; what the budget has ``cut`` off keeps what was seen of it before."""
         return self.status == OK and not self.cut
 
+    @property
+    def first_state(self) -> str:
+        """The cache state in which it is audited."""
+        return "none" if self.prepared is None else self.prepared.states[0]
+
+    @property
+    def scores_bytes(self) -> float:
+        """The matrix of scores in float64, times the hidden size of a learned score: what a naive kernel may hold."""
+        if self.cell.case is None:
+            return 0.0
+        p = self.cell.case.problem
+        hidden = p.Da if self.cell.case.spec.score in ("additive", "concat") else 1
+        return 8.0 * p.B * p.Hq * p.Tq * p.S * hidden
+
     def end(self, reply: Reply) -> None:
         """Take the status and the reason of a reply that is not ``ok``."""
         self.status, self.reason = reply.status, reply.reason
