@@ -135,4 +135,5 @@ SUITE = TimedSuite(
         "jax/fused": costs.FOR_LEARNED_SCORES,
     },
     cell_s=0.05,
+    memory_first=True,
 )

@@ -11,6 +11,7 @@ import pytest
 
 from attnbench.compare.live import LiveJudge, LiveVerdict, exit_code
 from attnbench.compare.sequential import Rules
+from attnbench.live import pairs
 from attnbench.live.comparison import Terms, _verdict
 from attnbench.live.duo import Name, Side, twins_of
 from attnbench.live.pair import PairedEffort
@@ -87,8 +88,10 @@ def test_what_was_not_measured_never_passes(fault: Fault, budget_s: float, codes
     assert exit_code(verdicts, inconclusive_passes=True) in codes, "--inconclusive pass forgives no fault"
 
 
-def test_a_single_pair_never_passes_however_alike() -> None:
-    verdicts = judged(World(), budget_s=0.5)
+def test_a_single_pair_never_passes_however_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairs, "FIRST_START_S", 0.1)
+    monkeypatch.setattr(pairs, "FIRST_CELL_S", 0.1)
+    verdicts = judged(World(), budget_s=1.0)
     assert [len(verdict.log_ratios) for verdict in verdicts] == [1]
     assert {verdict.verdict for verdict in verdicts} == {"inconclusive"}
     assert exit_code(verdicts) == 3

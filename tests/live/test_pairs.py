@@ -372,10 +372,34 @@ def test_a_pair_that_ends_halfway_gives_no_number_of_its_other_cells(at: int) ->
 
 def test_no_pair_starts_that_would_not_end_within_the_budget() -> None:
     world = World()
-    outcome, _ = measure(world, wanted=1000, budget_s=5.0)
+    outcome, _ = measure(world, wanted=1000, budget_s=10.0)
     assert outcome.note == "the budget was spent"
-    assert 3.5 < world.now <= 5.0
+    assert 8.0 < world.now <= 9.0  # the last second is for what comes after
     assert len(outcome.states[0].log_ratios) == outcome.pairs > 3
+
+
+def test_every_cell_has_a_first_pair_before_any_has_a_second_and_none_without_time_for_it() -> None:
+    world = World()
+    outcome, book = measure(world, cells=8, wanted=1000, budget_s=12.0)
+    firsts = [set(record["cells"]) for record in book.pairs]
+    assert set().union(*firsts[:3]) == {state.twin.id for state in outcome.states}
+    assert len(firsts[0]) < 8  # no more than the forecast of a first pair leaves time for
+    assert not firsts[0] & firsts[1]
+    short, _ = measure(World(), cells=8, wanted=1000, budget_s=2.0)
+    assert (short.pairs, short.note) == (0, "the budget was spent")
+
+
+def test_what_the_budget_cuts_off_is_no_failure_of_a_side() -> None:
+    world = World()
+
+    def slow(_number: int, _arguments: dict[str, Any]) -> None:
+        world.now += 2.0
+
+    world.answers["A", "burst"] = slow
+    outcome, _ = measure(world, cells=2, wanted=10, budget_s=12.0)
+    assert [state.status for state in outcome.states] == ["ok", "ok"]
+    assert world.now < 12.0 + 3.0
+    assert outcome.note == "the budget was spent"
 
 
 def test_an_interrupt_keeps_what_is_there_and_ends_both_processes() -> None:

@@ -16,8 +16,9 @@ from attnbench.api.suites import AttentionSpec, Case, Problem, Story, TimedSuite
 from attnbench.errors import UsageError
 from attnbench.live.duo import twins_of
 from attnbench.measure.run import rows
-from attnbench.measure.run.block import Block, RunClock
+from attnbench.measure.run.block import Block
 from attnbench.measure.run.options import RunOptions
+from attnbench.measure.run.outcome import RunClock
 from attnbench.measure.run.plan import Plan, make_plan
 from attnbench.measure.run.run import run
 from attnbench.results.dataset import load

@@ -17,9 +17,9 @@ from filelock import FileLock
 from attnbench.api.suites import Story, TimedSuite
 from attnbench.errors import ResultsError, UsageError
 from attnbench.measure.run import rows
-from attnbench.measure.run.block import Outcome
 from attnbench.measure.run.choice import Omission
 from attnbench.measure.run.options import RunOptions, exit_code
+from attnbench.measure.run.outcome import Outcome
 from attnbench.measure.run.plan import Plan
 from attnbench.measure.run.run import run
 from attnbench.results.dataset import load

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from attnbench.show import console
-from attnbench.show.progress import SECONDS_BETWEEN, ProgressLine
+from attnbench.show.progress import SECONDS_BETWEEN, SECONDS_BETWEEN_LINES, ProgressLine
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -125,7 +125,22 @@ def test_a_pipe_gets_each_label_once_as_a_plain_line(capsys: pytest.CaptureFixtu
     with ProgressLine(600.0) as progress:
         for done, label in ((0, "a"), (1, "a"), (2, "b"), (3, "")):
             progress(done, 3, label, "hint")
-    assert capsys.readouterr() == ("", "[0/3] a\n[2/3] b\n")
+    assert capsys.readouterr() == ("", "[0/3] a, at most 10 min left\n[2/3] b, about 1 s left\n")
+
+
+def test_a_pipe_is_told_what_is_in_work_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    time = Time()
+    with ProgressLine(now=time) as progress:
+        progress(0, 0, "planning")
+        progress(0, 10, "smoke: forward T128")
+        for name in ("preparing a", "preparing b", "timing a", "timing b"):
+            time.now += SECONDS_BETWEEN_LINES / 2
+            progress(0.5, 10, "smoke: forward T128")
+            progress.at_work(name)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["planning", "[0/10] smoke: forward T128"]
+    assert [line.partition(" · ")[2].partition(",")[0] for line in lines[2:]] == ["preparing b", "timing b"]
+    assert lines[2].endswith("about 2 min left")
 
 
 def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +183,8 @@ def test_quiet_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         (3600.0, True, 3, "at most 59 min left"),
         (3600.0, False, 52, "at most 59 min left"),
         (None, False, 52, ""),
-        (3600.0, True, 102, ""),
+        (None, True, 102, ""),
+        (3600.0, True, 102, "at most 59 min left"),  # what is done may be measured further, until the budget ends
     ],
 )
 def test_the_time_left_is_by_the_pace_and_within_the_budget(

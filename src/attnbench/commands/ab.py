@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,13 +109,22 @@ def _compared(sides: WantedComparison, terms: Terms) -> Compared:
     from attnbench.workers.lock import only_run
 
     end_as_interrupted()
+    began, waited = time.monotonic(), list[float]()
     with ExitStack() as stack:
+
+        def lock() -> object:
+            waits = time.monotonic()
+            try:
+                return stack.enter_context(only_run(wait_s=terms.wait_s))
+            finally:  # waiting for somebody else is not of the budget
+                waited.append(time.monotonic() - waits)
+
         say("preparing both sides")
         # Revisions are installed under the lock too: that is work beside whoever measures.
-        resolved = resolve(sides, stack, lambda: stack.enter_context(only_run(wait_s=terms.wait_s)))
+        resolved = resolve(sides, stack, lock)
         for line in sentences(resolved.left_out):
             say(line)
-        return compare_held(resolved, terms)
+        return compare_held(resolved, replace(terms, began=began + sum(waited)))
 
 
 def _tell(compared: Compared, calibration: Calibration | None, *, as_json: bool) -> None:

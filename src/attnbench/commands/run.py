@@ -77,6 +77,7 @@ def run(
     )
     end_as_interrupted()
     with progress:
+        progress(0, 0, "planning")
         outcome = measured(options_of_run)
     _keep_and_tell(outcome, reports, as_json=as_json)
     raise typer.Exit(outcome.exit_code)

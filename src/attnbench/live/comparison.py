@@ -35,7 +35,10 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Terms:
-    """How a comparison is to be made, and where it goes. ``keep_going``: decided cells are measured on."""
+    """How a comparison is to be made, and where it goes. ``keep_going``: decided cells are measured on.
+
+    ``began`` is when the budget began, of ``time.monotonic``; with the first pair, where it is not given.
+    """
 
     margin: float = 0.03
     budget_s: float | None = 600.0
@@ -46,6 +49,7 @@ class Terms:
     inconclusive_passes: bool = False
     progress: Progress | None = None
     name: str = "ab"
+    began: float | None = None
     keep_going: bool = False
 
 
@@ -99,6 +103,7 @@ def compare_held(resolved: Resolved, terms: Terms) -> Compared:
             random.Random(seed),  # noqa: S311  (an order to be repeatable, not secret)
             effort=terms.effort,
             budget_s=terms.budget_s,
+            began=terms.began,
             # Both sides live at the same time.
             memory_limit=int(free_memory() * MEMORY_SHARE / 2),
             doubtful=weigh_again,

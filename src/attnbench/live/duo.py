@@ -6,6 +6,7 @@ computes, since the other sleeps in the blocking read of its next request.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -13,19 +14,20 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, Self
 
 from attnbench.suite import Cell
 from attnbench.workers.placement import everywhere, place
 from attnbench.workers.pool import HASH_SEEDS, LONGEST_PADDING
 from attnbench.workers.process import Setting, WorkerProcess
-from attnbench.workers.protocol import CRASHED, Reply
+from attnbench.workers.protocol import CRASHED, NOT_RUN, TIMEOUT, Reply
 from attnbench.workers.session import greet
 
 Name = Literal["A", "B"]
 BOTH: tuple[Name, Name] = ("A", "B")
 JOIN_S = 10.0
+SPENT = "the budget was spent"
 
 
 class Worker(Protocol):
@@ -147,8 +149,9 @@ class Duo:
         start: Start = WorkerProcess,
         memory_limit: int = 0,
         timeout_s: float = 120.0,
+        left: Callable[[], float] = lambda: math.inf,
     ) -> None:
-        self._timeout = timeout_s
+        self._timeout, self._left = timeout_s, left
         self.workers: dict[Name, Worker] = {}
         try:
             # In this thread: a worker dies with the thread that started it.
@@ -172,8 +175,15 @@ class Duo:
             worker.close()
 
     def ask(self, name: Name, op: str, /, **arguments: Any) -> Reply:
-        """Ask one side, and wait: the other sleeps meanwhile."""
-        return self.workers[name].call(op, self._timeout, **arguments)
+        """Ask one side, and wait, no longer than there is time ``left``: the other sleeps meanwhile."""
+        left_s = self._left()
+        if left_s <= 0:
+            return Reply(0, NOT_RUN, SPENT)
+        return self._unless_late(self.workers[name].call(op, min(self._timeout, left_s), **arguments))
+
+    def _unless_late(self, reply: Reply) -> Reply:
+        """A reply; where the time ran out before it came, ``not-run``, since another time it may come."""
+        return replace(reply, status=NOT_RUN, reason=SPENT) if reply.status == TIMEOUT and self._left() <= 0 else reply
 
     def place(self, processors: tuple[int, ...] | None) -> tuple[int, ...] | None:
         """Let both sides compute on the same processors; ``None`` where they were not moved."""
@@ -204,7 +214,8 @@ class Duo:
 
     def hello(self, name: Name, cell: Cell) -> Reply:
         """Greet one side."""
-        return greet(self.workers[name], cell.backend, cell.threads, self._timeout)
+        left_s = max(self._left(), 0.0)
+        return self._unless_late(greet(self.workers[name], cell.backend, cell.threads, min(self._timeout, left_s)))
 
 
 def other(name: Name) -> Name:

@@ -17,19 +17,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from attnbench.live.duo import BOTH, Drawn, Duo, Name, Side, Start, Twin, no_reply
+from attnbench.live.duo import BOTH, SPENT, Drawn, Duo, Name, Side, Start, Twin, no_reply
 from attnbench.live.pair import Failure, Greeting, Pair, PairedEffort
 from attnbench.live.twin_state import NOT_COMPARABLE, Judge, TwinState
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.workers.pool import DOUBTFUL, MOST_KILLS
 from attnbench.workers.process import WorkerProcess
-from attnbench.workers.protocol import OK, Memory, ProtocolError, Reply, value
+from attnbench.workers.protocol import NOT_RUN, OK, Memory, ProtocolError, Reply, value
 from attnbench.workers.weighing import weigh
 
 INTERRUPTED = "interrupted"
 
-# At most this share of the budget is kept for the memory runs.
-MOST_RESERVED = 0.25
+# At most this share of the budget is kept for the memory runs; and so many seconds for what comes after all runs.
+MOST_RESERVED, CLOSING_S, MOST_CLOSING = 0.25, 1.0, 0.2
+# An answer is waited for so much longer than the budget, in seconds and as a share of it.
+GRACE_S, GRACE = 2.0, 0.03
+# Seconds of a start, and of a cell in its first pair, in which it is checked and audited; until one was seen.
+FIRST_START_S, FIRST_CELL_S = 1.5, 3.0
 # Forecasts are made from this many pairs.
 RECENT = 8
 
@@ -80,6 +84,7 @@ class Pairs:
         clock: Callable[[], float] = time.monotonic,
         progress: Progress | None = None,
         auditor: Auditor | None = None,
+        began: float | None = None,
     ) -> None:
         self._auditor = auditor
         self.states = tuple(TwinState(twin, judge()) for twin in twins)
@@ -87,12 +92,14 @@ class Pairs:
         self._effort = effort or PairedEffort()
         self._limit, self._start, self._clock, self._progress = memory_limit, start, clock, progress
         self._doubtful = doubtful
-        self._began = clock()
-        self._deadline = None if budget_s is None else self._began + budget_s
-        self._budget_s = budget_s or math.inf
+        self._began = clock() if began is None else began
+        self._budget_s = math.inf if budget_s is None else budget_s
+        self._end = self._began + self._budget_s - min(CLOSING_S, MOST_CLOSING * self._budget_s)
         self._pairs = 0
         self._starts: list[float] = []
         self._cells: list[float] = []
+        self._firsts: list[float] = []
+        self._weighings: list[float] = []
         self._versions: dict[str, Mapping[str, Any]] = {}
 
     def measure(self) -> PairsOutcome:
@@ -128,9 +135,10 @@ class Pairs:
         """One pair for every group of open cells that there is time for; whether there was any."""
         ran = False
         for group in self._groups():
-            if self._time_for(group):
-                self._tell(group)
-                self._pair(group)
+            fitting = self._fitting(group)
+            if fitting:
+                self._tell(fitting)
+                self._pair(fitting)
                 ran = True
         return ran
 
@@ -143,14 +151,27 @@ class Pairs:
                 groups.setdefault((*state.twin.processes, *alone), []).append(state)
         return self._rng.sample(list(groups.values()), len(groups))
 
-    def _time_for(self, group: Sequence[TwinState]) -> bool:
-        if self._deadline is None:
-            return True
-        left = self._deadline - self._clock()
-        # Every group has its first pair, as far as there is time at all.
-        if not any(state.log_ratios for state in group):
-            return left > 0
-        return left - self._reserve() >= _mean(self._starts) + _mean(self._cells) * len(group)
+    def _left(self) -> float:
+        """Seconds until nothing more is begun."""
+        return self._end - self._clock()
+
+    def _fitting(self, group: Sequence[TwinState]) -> list[TwinState]:
+        """The cells of a group that there is time for; those without a pair come first, and share the time with others.
+
+        A first pair takes longer than those after it, for its cells are checked and audited.
+        """
+        new = [state for state in group if not state.tried]
+        if not new:
+            needed_s = _mean(self._starts) + _mean(self._cells) * len(group)
+            return list(group) if self._left() - self._reserve() >= needed_s else []
+        if math.isinf(self._left()):
+            return list(group)
+        start_s, cell_s = _mean(self._starts) or FIRST_START_S, _mean(self._firsts) or FIRST_CELL_S
+        waiting = sum(any(not state.tried for state in other) for other in self._groups())
+        count = int((self._left() / waiting - start_s) / cell_s)
+        if count < 1:  # of its share not one can be measured, but perhaps of all that is left
+            count = int(self._left() >= start_s + cell_s)
+        return self._rng.sample(new, min(count, len(new)))
 
     def _reserve(self) -> float:
         """Seconds for the memory runs of every cell."""
@@ -178,6 +199,10 @@ class Pairs:
                 else:
                     self._failed(seen, alone=len(group) == 1)
         record["seconds"] = self._clock() - began
+        if pair.greeted_s is not None and any(not state.tried for state in group):
+            self._firsts.append((record["seconds"] - pair.greeted_s) / len(group))
+        for state in group:
+            state.tried = True
         if pair.greeted_s is not None:
             self._starts.append(pair.greeted_s)
             took = record["seconds"] if pair.again_s is None else pair.again_s
@@ -192,12 +217,16 @@ class Pairs:
             start=self._start,
             memory_limit=self._limit,
             timeout_s=self._effort.timeout_s,
+            left=lambda: self._left() + min(GRACE_S, GRACE * self._budget_s),
         )
 
     def _failed(self, failure: Failure, *, alone: bool) -> None:
         """Take a failure: the cell's own, or somebody else's doing, which is to be seen in another pair."""
         state, side, reply = failure.state, failure.side, failure.reply
         detail = {"cell": state.twin.id, "side": side, "during": failure.during, "status": reply.status}
+        if reply.status == NOT_RUN:  # it says nothing of the cell, which keeps what was seen of it before
+            self._recorder.event("cut", **detail)
+            return
         if reply.outside and state.kills < MOST_KILLS:
             state.kills += 1
             self._recorder.event("again", **detail, why="its process was ended from outside", reason=reply.reason)
@@ -223,10 +252,12 @@ class Pairs:
         for _ in range(self._effort.memory_repeats):
             if state.status != OK or state.memory_reason is not None:
                 return
-            if self._deadline is not None and self._clock() >= self._deadline:
+            if self._left() < _mean(self._weighings):
                 state.memory_reason = f"the budget was spent before {what}"
                 return
+            began = self._clock()
             self._weigh_once(state)
+            self._weighings.append(self._clock() - began)
 
     def _weigh_once(self, state: TwinState, tries: int = 1) -> None:
         replies: dict[Name, Reply] = {}
@@ -248,6 +279,9 @@ class Pairs:
         memories: dict[Name, Memory] = {}
         for name in BOTH:
             reply = replies.get(name, no_reply("nobody asked it"))
+            if reply.status == NOT_RUN:
+                state.memory_reason = f"{SPENT} while its memory was measured"
+                return
             if not reply.ok:
                 state.memory_status, state.memory_reason = reply.status, f"{name}: {reply.reason}"
                 return

@@ -36,6 +36,7 @@ class TwinState:
     log_ratios: list[float] = field(default_factory=list)
     seconds: dict[Name, list[float]] = field(default_factory=lambda: {"A": [], "B": []})
     outside: dict[Name, Outside] = field(default_factory=lambda: {"A": Outside(), "B": Outside()})
+    tried: bool = False  # it was in a pair, whatever became of it
     quads: int = 0
     again: int = 0
     disturbed: int = 0

@@ -86,8 +86,11 @@ class Bench:
         )
         return {operation.__name__: operation for operation in operations}
 
-    def prepare(self, cell: dict[str, Any], gate: bool = True) -> Done:  # noqa: FBT001, FBT002  (a JSON argument)
-        """Load, check capabilities, draw, bind, call once, check agreement, calibrate; then the cell can be timed."""
+    def prepare(self, cell: dict[str, Any], gate: bool = True, pairs: int = 0) -> Done:  # noqa: FBT001, FBT002  (JSON)
+        """Load, check capabilities, draw, bind, call once, check agreement, calibrate; then the cell can be timed.
+
+        Agreement is checked in so many ``pairs`` of query and key; with 0, in as many as the gate usually takes.
+        """
         planned, self._kept = Cell.from_dict(cell), None
         start = time.perf_counter()
         implementation = discover.load_implementation(planned.impl, planned.files)
@@ -101,7 +104,7 @@ class Bench:
             first_call_s = time.perf_counter() - start
         ratio = None
         if gate:
-            status, ratio, reason = agreement(binding, case)
+            status, ratio, reason = agreement(binding, case, pairs)
             if status != OK:
                 return status, reason or "disagrees with the oracle", {"error_ratio": ratio}
         with accepted():
@@ -310,11 +313,13 @@ def exactness(implementation: Implementation, case: Case, device: str) -> dict[s
     return asdict(precision_of(implementation, case.problem.dtype, device))
 
 
-def agreement(binding: Binding, case: Case) -> tuple[str, float | None, str | None]:
+def agreement(binding: Binding, case: Case, pairs: int = 0) -> tuple[str, float | None, str | None]:
     """What the agreement gate says of a binding: status, error ratio, reason."""
     from attnbench.agree.judge.gate import gate
+    from attnbench.agree.judge.selection import Share
 
-    result = gate(binding.backend, binding.implementation, case, binding.device, binding)
+    share = Share(pairs=pairs) if pairs else None
+    result = gate(binding.backend, binding.implementation, case, binding.device, binding, share)
     if result.status == OK and result.error_ratio is None:
         return WRONG, None, "no number was compared, so nothing is known of its agreement"
     return result.status, result.error_ratio, result.reason

@@ -17,6 +17,7 @@ from attnbench.show import console
 from attnbench.show.units import roughly
 
 SECONDS_BETWEEN = 0.25  # it is drawn at most four times a second
+SECONDS_BETWEEN_LINES = 5.0  # where it is no terminal, what is in work is told so often, besides what comes next
 BAR = 16
 ENOUGH = 0.05  # of the work, to say by its pace when it ends
 
@@ -39,9 +40,9 @@ class ProgressLine:
         self._live = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
         self._budget_s, self._paced, self._now = budget_s, paced, now
         self._last = ""
-        self._state = (0, 1, "", "")
-        self._began: tuple[float, int] | None = None
-        self._drawn = float("-inf")
+        self._state: tuple[float, int, str, str] = (0, 0, "", "")
+        self._began: tuple[float, float] | None = None
+        self._drawn = self._said = float("-inf")
         self._bar: Any = None
         self._closed = False
 
@@ -55,49 +56,65 @@ class ProgressLine:
         if self._bar is not None:
             self._bar.stop()
 
-    def __call__(self, done: int, total: int, label: str, hint: str = "") -> None:
-        """``done`` of ``total``, and what comes next; ``hint``, for a terminal alone, brings its own time left."""
+    def __call__(self, done: float, total: int, label: str, hint: str = "") -> None:
+        """``done`` of ``total``, and what comes next; ``hint``, for a terminal alone, brings its own time left.
+
+        What is half done counts as a half. A ``total`` of 0 is not known yet.
+        """
         if console.is_quiet() or self._closed:
             return
+        self._state = done, total, label, hint
+        if self._began is None:
+            self._began = self._now(), done
         if self._live:
-            self._state = done, total, label, hint
             self._draw()
             return
         if label and label != self._last:
-            console.say(f"[{done}/{total}] {label}")
+            self._say()
         self._last = label
 
     def at_work(self, name: str) -> None:
-        """What of a block is in work: told often, drawn seldom, and on a terminal alone."""
-        if self._bar is not None and not self._closed:
+        """What of it is in work: told often, drawn and said seldom."""
+        if console.is_quiet() or self._closed:
+            return
+        if self._live:
             self._draw(f" · {name}")
+        elif self._now() - self._said >= SECONDS_BETWEEN_LINES:
+            self._say(f" · {name}")
+
+    def _say(self, at_work: str = "") -> None:
+        """A line of its own, where nothing can be drawn over."""
+        done, total, label, _ = self._state
+        self._said = self._now()
+        left = self.left(done, total, self._said)
+        where = f"[{int(done)}/{total}] " if total else ""
+        console.say(f"{where}{label}{at_work}{', ' if left else ''}{left}")
 
     def _draw(self, at_work: str = "") -> None:
         """What was told last, unless something was drawn a moment ago; the end of the work is always drawn."""
         done, total, label, hint = self._state
         now = self._now()
-        if self._began is None:
-            self._began = now, done
-        if now - self._drawn < SECONDS_BETWEEN and (at_work or done < total):
+        if now - self._drawn < SECONDS_BETWEEN and (at_work or done < total or not total):
             return
         self._drawn = now
         if self._bar is None:
             self._bar = _bar()
-            self._task = self._bar.add_task("", total=max(total, 1), left="")
+            self._task = self._bar.add_task("", total=max(total, 1), left="", counts="")
         left = "" if hint else self.left(done, total, now)
         what = f"{label or hint}{at_work}"
-        self._bar.update(self._task, completed=done, total=max(total, 1), description=what, left=left)
+        counts = f"{int(done)}/{total}" if total else ""
+        self._bar.update(self._task, completed=done, total=max(total, 1), description=what, left=left, counts=counts)
         self._bar.start()
         self._bar.refresh()
 
-    def left(self, done: int, total: int, now: float) -> str:
+    def left(self, done: float, total: int, now: float) -> str:
         """The time left in words: ``about 2 min left``, ``at most 5 min left``, or nothing while nothing is known."""
-        if self._began is None or done >= total:
+        if self._began is None or not self._state[2] or (done >= total and self._budget_s is None):
             return ""
         began, done_before = self._began
         within = None if self._budget_s is None else max(self._budget_s - (now - began), 0.0)
         made, wanted = done - done_before, total - done_before
-        if self._paced and made > 0 and made >= ENOUGH * wanted:
+        if self._paced and made > 0 and made >= ENOUGH * wanted and done < total:
             seconds = (now - began) * (total - done) / made
             return f"about {roughly(seconds if within is None else min(seconds, within))} left"
         return "" if within is None else f"at most {roughly(within)} left"
@@ -117,7 +134,7 @@ def _bar() -> Any:
 
     return Progress(
         BarColumn(BAR),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}", markup=False),
+        TextColumn("{task.fields[counts]}", markup=False),
         TextColumn("{task.fields[left]}", markup=False),
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
         console=Terminal(stderr=True, force_terminal=True),

@@ -199,7 +199,8 @@ class TimedSuite(Suite):
     ``refuse(case, impl)`` says why a cell of the suite's own choice is not measured (a row with that reason), or
     ``None``; an implementation that the user names in full is measured all the same. ``cell_s`` bounds the seconds of
     bursts for a cell in each replicate, where the default is too long, and ``rounds`` is the fewest bursts of a cell
-    in each; ``weigh`` is false where memory is not the question.
+    in each; ``weigh`` is false where memory is not the question, and ``memory_first`` is true where it is: under a
+    budget a cell's memory is then measured with its first look.
     """
 
     timed = True
@@ -210,6 +211,7 @@ class TimedSuite(Suite):
     cell_s: float | None = None
     rounds: int | None = None
     weigh: bool = True
+    memory_first: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,9 +8,11 @@ A pool is used as a context: at its end every process is gone, so that the next 
 
 from __future__ import annotations
 
+import math
 import random
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
 
@@ -18,7 +20,7 @@ from attnbench.suite import Cell
 from attnbench.workers.limits import Groups
 from attnbench.workers.placement import first, needed, place
 from attnbench.workers.process import NO_GROUPS, Setting, WorkerProcess
-from attnbench.workers.protocol import CRASHED, OOM, TIMEOUT, Hello, Reply, value
+from attnbench.workers.protocol import CRASHED, NOT_RUN, OOM, TIMEOUT, Hello, Reply, value
 from attnbench.workers.session import greet
 from attnbench.workers.weighing import weigh
 
@@ -53,6 +55,8 @@ class Member:
 class Pool:
     """Workers by backend. ``greeted`` is told of every new process, ``noted`` of every cell that is asked again.
 
+    No answer is waited for beyond the moment ``until`` (of ``time.monotonic``): that of a cell is then ``not-run``.
+
     The environment of each process is randomised and reported: its size and the hash seed move addresses and the
     order of sets, and through them times (Mytkowicz 2009), and should not do so alike in all replicates.
     """
@@ -67,7 +71,9 @@ class Pool:
         groups: Groups = NO_GROUPS,
         greeted: Greeted | None = None,
         noted: Noted | None = None,
+        until: float = math.inf,
     ) -> None:
+        self._until = until
         self._threads, self._timeout, self._rng, self._limit = threads, timeout_s, rng, memory_limit
         self._groups, self._greeted, self._noted = groups, greeted, noted
         self._salt = rng.random()
@@ -86,12 +92,15 @@ class Pool:
             groups=self._groups,
             greeted=self._greeted,
             noted=self._noted,
+            until=self._until,
         )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.abandon()  # an interrupt does not wait for what they are doing
         self.close()
 
     def close(self) -> None:
@@ -164,13 +173,31 @@ class Pool:
         return cell.backend, cell.files, cell.impl if cell.files or cell.impl in self._apart else ""
 
     def _ask(self, cell: Cell, op: str, arguments: dict[str, Any]) -> Reply:
+        if self._patience() <= 0:
+            return Reply(0, NOT_RUN, "the budget was spent before its turn")
         member = self._member(cell)
         if self._abandoned:
             return Reply(0, CRASHED, "abandoned")
         if not member.hello.ok:
-            return member.hello
+            return self._unless_late(member.hello, "starting its process")
         member.seen.add(cell.id)
-        return member.worker.call(op, self._timeout, **arguments)
+        return self._unless_late(member.worker.call(op, self._patience(), **arguments), op)
+
+    def _patience(self) -> float:
+        """Seconds that an answer is waited for."""
+        return min(self._timeout, self._until - time.monotonic())
+
+    def _unless_late(self, reply: Reply, doing: str) -> Reply:
+        """A reply; where the budget ran out before it came, ``not-run``, since another time it may come."""
+        if reply.status == TIMEOUT and time.monotonic() >= self._until:
+            return replace(reply, status=NOT_RUN, reason=f"the budget was spent during {doing}", value={})
+        return reply
+
+    def release(self, cell: Cell) -> None:
+        """Let the process of a cell forget it, so that it can be used for others."""
+        if self.holds(cell):
+            self._members[self._key(cell)].holds.discard(cell.id)
+            self._ask(cell, "drop", {"cell_id": cell.id})
 
     def _up(self, cell: Cell) -> bool:
         member = self._members.get(self._key(cell))
@@ -214,7 +241,7 @@ class Pool:
         limit = self._limit if cell.device == "cpu" else 0
         worker = WorkerProcess(cell.backend, Setting(self._threads, limit, environment, groups=self._groups))
         try:
-            hello = greet(worker, cell.backend, self._threads, self._timeout)
+            hello = greet(worker, cell.backend, self._threads, max(self._patience(), 0.0))
         except BaseException:  # an interrupt, before anybody knows of the process
             worker.kill()
             raise

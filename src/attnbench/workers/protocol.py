@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Statuses of a reply; they are those of a result row.
 OK, WRONG, UNSUPPORTED, OOM, TIMEOUT, CRASHED = "ok", "wrong", "unsupported", "oom", "timeout", "crashed"
+# It was not asked, or its answer was not waited for, because the budget of the run was spent. No worker says it.
+NOT_RUN = "not-run"
 # The reason that a process gives when it is asked for an answer and has none.
 NOTHING_KEPT = "there is no result to hand out: no call was made since the last one was"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from attnbench.agree.judge.trial import trial
 
 if TYPE_CHECKING:
+    from attnbench.agree.judge.selection import Share
     from attnbench.attention.problem import Case
     from attnbench.backends.backend import Backend
     from attnbench.backends.bind import Binding
@@ -25,9 +26,17 @@ class GateResult:
 
 
 def gate(
-    backend: Backend, implementation: Implementation, case: Case, device: str = "cpu", binding: Binding | None = None
+    backend: Backend,
+    implementation: Implementation,
+    case: Case,
+    device: str = "cpu",
+    binding: Binding | None = None,
+    share: Share | None = None,
 ) -> GateResult:
-    """Judge an implementation on the very case that is about to be measured, in the binding that will be timed."""
-    result = trial(backend, implementation, case, device, binding)
+    """Judge an implementation on the very case that is about to be measured, in the binding that will be timed.
+
+    ``share`` as in ``choose``.
+    """
+    result = trial(backend, implementation, case, device, binding, share)
     ratio = result.error_ratio
     return GateResult(result.status, ratio if math.isfinite(ratio) and result.forward else None, result.reason)

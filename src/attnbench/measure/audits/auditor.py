@@ -6,10 +6,12 @@ tells nobody before the answers are there.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -42,7 +44,7 @@ PREFIX = "attnbench-audit-"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (a folder that only its owner reads is made there)
 # The calls of one kind in a round are as many as take about ROUND_S seconds together, within these two numbers.
 ROUND_S = 0.030
-FEWEST_CALLS, MOST_CALLS = 2, 12
+FEWEST_CALLS, MOST_CALLS, MOST_IF_BRIEF = 2, 12, 4
 # Calls that take longer are audited by one of each kind.
 LONG_S = 0.1
 # Values of no more bytes than this are all put into arrays of their own before the first call on them.
@@ -113,10 +115,15 @@ class Audited:
 
 
 class Auditor:
-    """Audits cells, one after the other, with one judge. Use it as a context."""
+    """Audits cells, one after the other, with one judge. Use it as a context.
 
-    def __init__(self, timeout_s: float) -> None:
-        self._judge = Session(None, timeout_s)
+    The judge has ``timeout_s`` seconds for an answer, and is not waited for beyond ``until`` (of ``time.monotonic``).
+    ``brief`` audits have fewer calls in a round, and judge an answer less.
+    """
+
+    def __init__(self, timeout_s: float, until: float = math.inf, *, brief: bool = False) -> None:
+        self._brief = brief
+        self._judge, self._timeout_s, self._until = Session(None, timeout_s), timeout_s, until
         self._secret = secrets.SystemRandom()
         for parent in (SHARED_MEMORY, Path(tempfile.gettempdir())):
             sweep(PREFIX, parent)
@@ -150,7 +157,8 @@ class Auditor:
         has none, but an answer of a burst is judged, and what goes on after it. A cell that is not explained is audited
         again, and accused by ``FEWEST`` rounds.
         """
-        groups = 1 if call_s > LONG_S else max(FEWEST_CALLS, min(MOST_CALLS, round(ROUND_S / max(call_s, 1e-9))))
+        most = MOST_IF_BRIEF if self._brief else MOST_CALLS
+        groups = 1 if call_s > LONG_S else max(FEWEST_CALLS, min(most, round(ROUND_S / max(call_s, 1e-9))))
         folder = self._folder(cell, groups)
         if folder is None:
             return Audited(skipped="there is too little memory for values beside those that it is timed on")
@@ -220,13 +228,17 @@ class Auditor:
             handed = ask("answer", folder=str(folder), name=LAST)
             if not handed.ok:
                 return None if NOTHING_KEPT in (handed.reason or "") else handed
-            known = self._judge.ask("was_right", file=LAST, **_answered(cell, precision, folder))
+            known = self._ask("was_right", file=LAST, **_answered(cell, precision, folder))
             if known.value.get("known"):
                 return None
             judged = self._last(cell, precision, folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return replace(judged, reason=f"{WEIGHED}: {judged.reason}") if judged.status == WRONG else None
+
+    def _ask(self, op: str, **arguments: Any) -> Reply:
+        patience_s = min(self._timeout_s, self._until - time.monotonic())
+        return self._judge.ask(op, timeout_s=max(patience_s, 0.0), **arguments)
 
     def _last(self, cell: Cell, precision: Mapping[str, Any], folder: Path) -> Reply:
         """Judge what was handed out of the last call of a process, on the usual values."""
@@ -236,7 +248,7 @@ class Auditor:
     def _draw(self, cell: Cell, folder: Path, groups: int) -> Reply:
         """Have so many pairs of sets drawn, or with none the usual values."""
         seed = self._secret.randrange(2**31)
-        return self._judge.ask("draw", cell=cell.to_dict(), folder=str(folder), seed=seed, groups=groups)
+        return self._ask("draw", cell=cell.to_dict(), folder=str(folder), seed=seed, groups=groups)
 
     def _judged(
         self,
@@ -248,7 +260,8 @@ class Auditor:
     ) -> Reply:
         """What the judge says of answers, each by the name of its file and that of its set."""
         arguments = _answered(cell, precision, folder)
-        return self._judge.ask("judge_answers", answers=list(answers), alike=list(alike), **arguments)
+        how = {"answers": list(answers), "alike": list(alike), "brief": self._brief}
+        return self._ask("judge_answers", **how, **arguments)
 
     def _at_rest(self, process: AuditedProcess, seen: Audited) -> Burst | None:
         """Watch its process after bursts, while nobody asks for anything; the last of them, if it gave an answer."""
@@ -325,10 +338,16 @@ class Auditor:
         return [f"{kind}{group}" for group in order for kind in (NEW, PART)]
 
     def _chosen(self, steps: list[str], seconds: list[float]) -> list[list[str]]:
-        """Which answers are judged: one of each kind, and one of the fastest, which may be kept ones."""
+        """Which answers are judged: one of each kind, and one of the fastest, which may be kept ones.
+
+        If brief, those of each kind are among its faster half, and no other one is judged.
+        """
         order = sorted(self._secret.sample(range(len(steps)), len(steps)), key=lambda number: seconds[number])
-        kinds = ([number for number in order if steps[number].startswith(kind)] for kind in (NEW, PART))
-        among = (*kinds, order[: max(1, len(order) // 4)])
+        kinds = [[number for number in order if steps[number].startswith(kind)] for kind in (NEW, PART)]
+        if self._brief:
+            among = [numbers[: max(1, len(numbers) // 2)] for numbers in kinds]
+        else:
+            among = [*kinds, order[: max(1, len(order) // 4)]]
         return [[f"answer-{number}", steps[number]] for number in {self._secret.choice(numbers) for numbers in among}]
 
     def _folder(self, cell: Cell, groups: int) -> Path | None:

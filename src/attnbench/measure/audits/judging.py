@@ -36,6 +36,7 @@ HOT, REST = "hot", "rest"
 NEW, PART = "new", "part"
 # An answer that is not judged whole is judged in rows and heads of so many pairs of query and key, chosen for it alone.
 SOME = Share(pairs=1 << 18, chosen_heads=8)
+BRIEFLY = Share(pairs=1 << 16, chosen_heads=4)
 # Its gradients are judged in one key head whole, where that has no more pairs: of the answer of a burst, and of others.
 HEAD_OF_A_BURST, HEAD = 1 << 22, 1 << 20
 
@@ -87,11 +88,17 @@ class Judging:
         return OK, None, {"bytes": max(written)}
 
     def judge_answers(
-        self, cell_id: str, folder: str, answers: list[list[str]], precision: dict[str, Any], alike: list[str]
+        self,
+        cell_id: str,
+        folder: str,
+        answers: list[list[str]],
+        precision: dict[str, Any],
+        alike: list[str],
+        brief: bool = False,  # noqa: FBT001, FBT002  (a JSON argument)
     ) -> Done:
         """Judge answers by the names of their files, each with the name of its set; the first that is wrong ends it.
 
-        ``alike`` are files that must be the same, byte for byte.
+        ``alike`` are files that must be the same, byte for byte. If ``brief``, answers are judged in fewer rows.
         """
         if len({(Path(folder) / name).read_bytes() for name in alike}) > 1:
             return (
@@ -109,8 +116,7 @@ class Judging:
             except ShelfError as error:
                 return WRONG, f"its process did not hand out its answer: {error}", {}
             bad = next(
-                (judgement.sentence() for judgement in _judged(answer, drawn, name, units, number) if not judgement.ok),
-                None,
+                (j.sentence() for j in _judged(answer, drawn, name, units, number, brief=brief) if not j.ok), None
             )
             if bad is not None:
                 return WRONG, bad, {"set": name}
@@ -150,7 +156,7 @@ def _digest(cell_id: str, precision: dict[str, Any]) -> hashlib._Hash:
 
 
 def _judged(
-    answer: dict[str, Array], drawn: DrawnSets, name: str, units: Units, number: int = 0
+    answer: dict[str, Array], drawn: DrawnSets, name: str, units: Units, number: int = 0, *, brief: bool = False
 ) -> tuple[Judgement, ...]:
     """Hold one answer to the oracle; each, by its number, in other rows and heads."""
     inputs = drawn.sets[name]
@@ -162,7 +168,7 @@ def _judged(
     grads = {part.removeprefix("d_"): array for part, array in answer.items() if part.startswith("d_")}
     if drawn.selection is not None:
         return judge_answer(output, grads, inputs, units, drawn.selection, zero_elsewhere=True)
-    selection = choose(inputs.call, drawn.seed + number, SOME)
+    selection = choose(inputs.call, drawn.seed + number, BRIEFLY if brief else SOME)
     judged = judge_answer(output, grads, inputs, units, selection)
     most, whole = HEAD_OF_A_BURST if name == HOT else HEAD, selection.is_whole(inputs.call)
     return judged if whole else judged + judge_a_head(grads, inputs, units, drawn.seed + number, most)

@@ -163,6 +163,20 @@ def columns(case: Case, median_s: float | None, known: Ceilings | None) -> dict[
     return row
 
 
+def least_s(case: Case, known: Ceilings | None) -> float:
+    """The seconds that the roofline leaves a call at least; 0 where no ceilings are known."""
+    least = {} if known is None else _least_seconds(work(case), case.problem.dtype, known.rates)
+    return max(least.values(), default=0.0)
+
+
+def array_bytes(case: Case) -> float:
+    """Bytes of the arrays that a case is about: operands and answers, and their gradients where it has them."""
+    p = case.problem
+    size = numpy_dtype(p.dtype).itemsize
+    rows = p.B * (p.Hq * p.Tq + p.Hkv * p.S) * (p.D + p.Dv)
+    return float(size * rows) * (2 if case.gradients else 1) + _operand_bytes(p, p.B * p.Tq * p.S, size)
+
+
 def _least_seconds(done: Work, dtype: str, rates: Mapping[str, float]) -> dict[str, float]:
     """What each ceiling leaves at least; none without the two that every roofline has."""
     # A 16-bit product may be computed in float32, where that is faster here.

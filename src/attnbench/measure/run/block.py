@@ -10,96 +10,39 @@ from __future__ import annotations
 
 import random
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from statistics import median
-from typing import Protocol
 
 from attnbench.measure.audits.auditor import AuditedProcess, Auditor
 from attnbench.measure.audits.charges import by_the_system
-from attnbench.measure.audits.verdict import Round
-from attnbench.measure.clock.outside import FEWEST, Outside, cpu_s
+from attnbench.measure.clock.outside import FEWEST, cpu_s
 from attnbench.measure.clock.receipts import disturbance
 from attnbench.measure.run.effort import Effort, enough, exhausted
+from attnbench.measure.run.outcome import Outcome, Recorder, RunClock
 from attnbench.measure.run.spending import Spending
 from attnbench.results.schema import Cache, Sample
 from attnbench.suite import Cell
 from attnbench.workers.placement import shuffled
 from attnbench.workers.pool import Pool
 from attnbench.workers.processors import at_once
-from attnbench.workers.protocol import OK, WRONG, Burst, Memory, Prepared, Reply, Verified, value
+from attnbench.workers.protocol import NOT_RUN, OK, WRONG, Burst, Memory, Prepared, Reply, Verified, value
 
-UNMEASURED = "not-run"
 # Cells whose matrix of scores is larger are weighed alone: together they might not fit.
 WEIGHED_TOGETHER = 64 * 2**20
-
-
-@dataclass
-class Outcome:
-    """What has become of a cell so far; ``status`` is ``ok`` until something else happened."""
-
-    cell: Cell
-    status: str = OK
-    reason: str | None = None
-    error_ratio: float | None = None
-    import_s: float | None = None
-    prepared: Prepared | None = None
-    memory: Memory | None = None
-    samples: list[Sample] = field(default_factory=list)
-    bursts: dict[int, int] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    kernel_s: float | None = None
-    outside: Outside = field(default_factory=Outside)
-    audited: list[Round] = field(default_factory=list)
-
-    @property
-    def alive(self) -> bool:
-        """Whether it is still to be measured."""
-        return self.status == OK
-
-    def end(self, reply: Reply) -> None:
-        """Take the status and the reason of a reply that is not ``ok``."""
-        self.status, self.reason = reply.status, reply.reason
-        self.error_ratio = reply.value.get("error_ratio", self.error_ratio)
-
-    def next_burst(self, replicate: int) -> int:
-        """The number of the next burst in a replicate."""
-        number = self.bursts.get(replicate, 0)
-        self.bursts[replicate] = number + 1
-        return number
-
-
-class Recorder(Protocol):
-    """Where a block writes down what it sees, at once."""
-
-    def samples(self, samples: Sequence[Sample]) -> None:
-        """The samples of one burst."""
-
-    def event(self, name: str, **detail: object) -> None:
-        """Something that happened."""
-
-
-@dataclass(frozen=True)
-class RunClock:
-    """The run's time: its id and start (seconds since the epoch), and the moment when its budget is spent."""
-
-    run_id: str
-    started: float
-    deadline: float | None = None
-
-    def spent(self) -> bool:
-        """Whether the budget is spent."""
-        return self.deadline is not None and time.monotonic() >= self.deadline
+SPENT = "the budget was spent"
 
 
 class Block:
     """Measures the cells of one block. ``earlier`` are samples of a run that was broken off; they count.
 
     ``weigh`` is false where its suite does not ask for memory. Without an ``auditor`` the process of a kernel judges
-    its own answers. ``at_work(implementation)`` is told whose burst is next, before it begins.
+    its own answers. ``at_work(what)`` is told what is done next, before it begins.
+
+    ``measure`` does all of it. Under a budget a run asks for the parts: ``leave_out`` cells, ``look`` once, ``weigh``,
+    ``look`` again.
     """
 
     def __init__(
@@ -123,28 +66,99 @@ class Block:
         self._judging = threading.Lock()
         self._at_work = at_work or (lambda _: None)
         self._receipts: list[dict[str, object]] = []
-        self._first = max((sample.replicate + 1 for sample in earlier), default=0)
+        self._unaudited: list[Sample] = []
+        self._siblings: list[Pool] = []
+        self._keep_s, self._steps = 0.0, 0
+        self._next = max((sample.replicate + 1 for sample in earlier), default=0)
+        self._looks = max(1, self._effort.replicates - self._next)
 
     def measure(self) -> list[Outcome]:
         """Time, then memory; whatever becomes of a cell is in its outcome."""
-        wanted = max(1, self._effort.replicates - self._first)
-        for replicate in range(self._first, self._first + wanted):
+        for _ in range(self._looks):
             if self._clock.spent():
                 break
             with self._pool:
-                self._replicate(replicate)
-                self._hold_to_the_clock_outside(replicate)
-                with self._spending.during("audit"):
-                    self._audit(replicate)
+                self.look()
+        self.weigh()
+        return self.ended()
+
+    @property
+    def share(self) -> float:
+        """How much of it is done, about: of preparing, timing and auditing for each look, and of memory."""
+        looks = self._next + self._looks
+        return min(1.0, self._steps / max(1, len(self.outcomes) * (3 * looks + self._weighing)))
+
+    @property
+    def looks_left(self) -> int:
+        """How many replicates are still wanted."""
+        return self._looks if self.alive() else 0
+
+    @property
+    def to_weigh(self) -> list[Outcome]:
+        """Those whose memory is still to be measured."""
+        return [outcome for outcome in self.alive() if self._weighing and outcome.memory is None]
+
+    def leave_out(self, reasons: Mapping[str, str]) -> None:
+        """Cells, by id, that are not measured for now, and why."""
+        for outcome in self.outcomes:
+            if outcome.cell.id in reasons:
+                outcome.status, outcome.reason, outcome.left_out = NOT_RUN, reasons[outcome.cell.id], True
+
+    def left_out(self) -> list[Outcome]:
+        """Those that were left out."""
+        return [outcome for outcome in self.outcomes if outcome.left_out]
+
+    def look_at(self, cells: Collection[str], pool: Pool, keep_s: float) -> None:
+        """A look at cells, by id, that were left out before, and at no others."""
+        others = [outcome for outcome in self.alive() if outcome.cell.id not in cells]
+        for outcome in self.left_out():
+            if outcome.cell.id in cells:
+                outcome.status, outcome.reason, outcome.left_out = OK, None, False
+        for outcome in others:
+            outcome.cut = True
+        self.look(pool, keep_s)
+        for outcome in others:
+            outcome.cut = False
+
+    def look(self, pool: Pool | None = None, keep_s: float = 0.0) -> None:
+        """One replicate: prepared, timed and audited. So many seconds of the budget are kept for the audits.
+
+        In a ``pool`` of other blocks too nothing stays behind.
+        """
+        self._pool, self._keep_s, replicate = pool or self._pool, keep_s, self._next
+        self._next, self._looks = self._next + 1, self._looks - 1
+        self._replicate(replicate)
+        self._hold_to_the_clock_outside(replicate)
+        with self._spending.during("audit"):
+            self._audit(replicate)
+        if self._unaudited:
+            self._recorder.samples(self._unaudited)
+            self._unaudited = []
+        for outcome in self.outcomes if pool else ():
+            self._pool.release(outcome.cell)
+
+    def weigh(self) -> None:
+        """The memory of every cell, where its suite asks for it."""
         if self._weighing:
             with self._spending.during("memory"):
                 self._weigh()
-        for outcome in self._alive():
+
+    def ended(self) -> list[Outcome]:
+        """The outcomes, when nothing more is done."""
+        for outcome in self.alive():
             if outcome.prepared is None:
-                outcome.status, outcome.reason = UNMEASURED, "the budget was spent before its turn"
+                outcome.status, outcome.reason = NOT_RUN, f"{SPENT} before its turn"
+            elif self._weighing and outcome.memory is None:
+                outcome.memory = Memory(None, f"not measured: {SPENT}")
         return self.outcomes
 
-    def _alive(self) -> list[Outcome]:
+    def _do(self, what: str) -> None:
+        """Tell what is done next, which is a step."""
+        self._steps += 1
+        self._at_work(what)
+
+    def alive(self) -> list[Outcome]:
+        """Those that are still to be measured."""
         return [outcome for outcome in self.outcomes if outcome.alive]
 
     def _shuffled(self, outcomes: list[Outcome]) -> list[Outcome]:
@@ -152,16 +166,17 @@ class Block:
 
     def _replicate(self, replicate: int) -> None:
         with self._spending.during("prepare"):
-            for outcome in self._shuffled(self._alive()):
-                if not self._clock.spent():
+            for outcome in self._shuffled(self.alive()):
+                if not self._clock.spent(self._keep_s):
                     self._prepare(outcome, replicate)
         # One whose process another cell has taken with it is prepared again at its burst.
-        ready = [outcome for outcome in self._alive() if outcome.prepared is not None]
+        ready = [outcome for outcome in self.alive() if outcome.prepared is not None]
+        self._steps += len(ready)
         with self._spending.during("rounds"):
-            while ready and not self._clock.spent():
+            while ready and not self._clock.spent(self._keep_s):
                 order, processors = self._shuffled(ready), shuffled(self._rng)
                 for outcome in order:
-                    self._at_work(outcome.cell.impl)
+                    self._at_work(f"timing {outcome.cell.impl}")
                     self._pool.place(outcome.cell, processors)
                     self._counted_burst(outcome, replicate)
                 ids = [outcome.cell.id for outcome in order]
@@ -182,9 +197,9 @@ class Block:
 
     def _hold_to_the_clock_outside(self, replicate: int) -> None:
         """End the cells whose process does not tell the time; where that is not sure further bursts are asked for."""
-        for outcome in self._alive():
+        for outcome in self.alive():
             for _ in range(FEWEST):
-                if outcome.alive and outcome.outside.unsure and not self._clock.spent():
+                if outcome.alive and outcome.outside.unsure and not self._clock.spent(self._keep_s):
                     reply = self._ask_prepared(outcome, replicate, "burst", calls=outcome.outside.calls)
                     if reply is not None:
                         outcome.outside.add(reply, value(Burst, reply), outcome.cell)
@@ -196,10 +211,11 @@ class Block:
 
         What was measured is audited even where the budget is spent: it would otherwise be believed without an audit.
         """
-        for outcome in self._alive():
+        for outcome in self.alive():
             prepared = outcome.prepared
             if prepared is None or not any(s.replicate == replicate and not s.warmup for s in outcome.samples):
                 continue
+            self._do(f"auditing {outcome.cell.impl}")
             seen = None
             if self._auditor is not None and prepared.precision is not None:
                 call_s = self._seconds_of(outcome, replicate)
@@ -211,6 +227,9 @@ class Block:
                 process = AuditedProcess(ask, burst, rest, partial(self._move, outcome))
                 seen = self._auditor.audit(outcome.cell, prepared.precision, call_s, process, outcome.audited)
                 if seen is None:
+                    continue
+                if seen.skipped is not None and self._clock.spent():
+                    self._end(outcome, Reply(0, NOT_RUN, f"{SPENT} before its times were audited"), "audit")
                     continue
                 outcome.audited += seen.rounds if seen.skipped is None else []
                 self._recorder.event("audit", cell=outcome.cell.id, **seen.told())
@@ -228,16 +247,18 @@ class Block:
     def _seconds_of(self, outcome: Outcome, replicate: int) -> float:
         """What a call took in the bursts that count, in the state in which it is audited."""
         mine = [s for s in outcome.samples if s.replicate == replicate and not s.warmup]
-        return median(s.wall_s for s in mine if s.cache == _first_state(outcome))
+        return median(s.wall_s for s in mine if s.cache == outcome.first_state)
 
     def _uncounted_burst(self, outcome: Outcome, replicate: int) -> Burst | None:
         """A burst beside an audit: like all others for its process."""
-        reply = self._ask_prepared(outcome, replicate, "burst", cache=_first_state(outcome))
+        reply = self._ask_prepared(outcome, replicate, "burst", cache=outcome.first_state)
         return None if reply is None else by_the_system(reply)
 
     def _prepare(self, outcome: Outcome, replicate: int) -> None:
+        self._do(f"preparing {outcome.cell.impl}")
         # Agreement is checked once: the same code on the same inputs does not need the oracle again.
-        reply = self._pool.ask(outcome.cell, "prepare", cell=outcome.cell.to_dict(), gate=outcome.prepared is None)
+        how = {"gate": outcome.prepared is None, "pairs": self._effort.gate_pairs}
+        reply = self._pool.ask(outcome.cell, "prepare", cell=outcome.cell.to_dict(), **how)
         if not reply.ok:
             self._end(outcome, reply, "prepare")
             return
@@ -312,7 +333,10 @@ class Block:
         )
         outcome.samples.append(sample)
         self._spending.burst(sample)
-        self._recorder.samples([sample])
+        if replicate and self._clock.deadline is not None:
+            self._unaudited.append(sample)
+        else:
+            self._recorder.samples([sample])
         over = {} if why is None else {"over": why}
         self._receipts.append({"cell": outcome.cell.id, "burst": sample.burst, **burst.receipt, **over})
 
@@ -326,14 +350,16 @@ class Block:
 
         Nothing is timed here, so that small cells are weighed beside each other, as many as there are processors.
         """
-        order = self._shuffled(self._alive())
-        small = [outcome for outcome in order if _scores_bytes(outcome.cell) <= WEIGHED_TOGETHER]
+        order = self._shuffled(self.to_weigh)
+        small = [outcome for outcome in order if outcome.scores_bytes <= WEIGHED_TOGETHER]
         with ThreadPoolExecutor(at_once(self.outcomes[0].cell.threads)) as executor:
             try:
                 for outcome, reply in zip(small, executor.map(self._weighed, small), strict=True):
                     self._take_memory(outcome, reply)
             except BaseException:
                 executor.shutdown(wait=False, cancel_futures=True)
+                for pool in self._siblings:  # nobody waits for what they are doing
+                    pool.abandon()
                 raise
         for outcome in order:
             if outcome not in small:
@@ -343,7 +369,9 @@ class Block:
         """The answer of a process of its own; ``None`` where the budget is spent."""
         if self._clock.spent():
             return None
+        self._do(f"measuring the memory of {outcome.cell.impl}")
         with self._pool.sibling(outcome.cell.id) as alone:
+            self._siblings.append(alone)
             reply = alone.weigh(outcome.cell)
             exact = None if outcome.prepared is None else outcome.prepared.precision
             if reply.ok and self._auditor is not None and exact is not None and outcome.cell.device == "cpu":
@@ -353,27 +381,16 @@ class Block:
             return reply
 
     def _take_memory(self, outcome: Outcome, reply: Reply | None) -> None:
-        if reply is None:
-            outcome.memory = Memory(None, "not measured: the budget was spent")
+        if reply is None or reply.status == NOT_RUN:
+            outcome.memory = Memory(None, f"not measured: {SPENT}")
         elif reply.ok:
             outcome.memory = value(Memory, reply)
         else:
             self._end(outcome, reply, "memory")
 
     def _end(self, outcome: Outcome, reply: Reply, during: str) -> None:
-        outcome.end(reply)
+        if reply.status == NOT_RUN and outcome.cut_off(self._next - 1):
+            self._unaudited = [sample for sample in self._unaudited if sample.cell_id != outcome.cell.id]
+        else:
+            outcome.end(reply)
         self._recorder.event("ended", cell=outcome.cell.id, during=during, status=reply.status, reason=reply.reason)
-
-
-def _scores_bytes(cell: Cell) -> float:
-    """The matrix of scores in float64, times the hidden size of a learned score: what a naive kernel may hold."""
-    if cell.case is None:
-        return 0.0
-    p = cell.case.problem
-    hidden = p.Da if cell.case.spec.score in ("additive", "concat") else 1
-    return 8.0 * p.B * p.Hq * p.Tq * p.S * hidden
-
-
-def _first_state(outcome: Outcome) -> str:
-    """The cache state in which a cell is audited."""
-    return "none" if outcome.prepared is None else outcome.prepared.states[0]

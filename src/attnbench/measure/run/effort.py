@@ -12,6 +12,9 @@ from attnbench.results.summary import bursts, main_state, median_interval, usabl
 # Of a run's budget this share is spent inside bursts; the rest goes to imports, compilation, checking and memory.
 MEASURED_SHARE = 0.5
 FEWEST_FOR_INTERVAL = 6
+# A budget of fewer seconds for each cell is a tight one: its looks are as short as they can be. The gate judges so many
+# pairs of query and key, besides those that the audit judges, and a disturbed burst is not repeated.
+TIGHT_S, TIGHT_PAIRS = 2.0, 1 << 17
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Effort:
     ``replicates`` fresh processes for a block, at least ``min_bursts`` and at most ``max_bursts`` bursts of a cell in
     each, ``cell_s`` seconds of bursts for a cell in each; a cell has enough when half its interval's width is at most
     ``relative_width`` of the median. A disturbed burst is repeated at most ``retries`` times. ``timeout_s`` bounds
-    every single operation of a worker.
+    every single operation of a worker. The gate judges ``gate_pairs`` pairs of query and key, with 0 its usual share.
     """
 
     replicates: int = 2
@@ -32,13 +35,16 @@ class Effort:
     retries: int = 2
     timeout_s: float = 120.0
     limits: Limits = field(default_factory=Limits)
+    gate_pairs: int = 0
 
     def within(self, budget_s: float | None, cells: int) -> Effort:
         """The same rules with the seconds for a cell cut so that ``cells`` cells fit into the budget."""
         if budget_s is None or not cells:
             return self
         share = budget_s * MEASURED_SHARE / (cells * self.replicates)
-        return replace(self, cell_s=min(self.cell_s, share))
+        fewest = max(self.min_bursts, FEWEST_FOR_INTERVAL) if self.replicates > 1 else self.min_bursts
+        shorter = replace(self, cell_s=min(self.cell_s, share), min_bursts=fewest)
+        return replace(shorter, gate_pairs=TIGHT_PAIRS, retries=0) if is_tight(budget_s, cells) else shorter
 
     def at_most(self, cell_s: float | None) -> Effort:
         """The same rules with at most these seconds for a cell in each replicate, where a suite says so."""
@@ -49,6 +55,11 @@ class Effort:
         if rounds is None:
             return self
         return replace(self, min_bursts=max(self.min_bursts, rounds), max_bursts=max(self.max_bursts, rounds))
+
+
+def is_tight(budget_s: float, cells: int) -> bool:
+    """Whether a budget leaves hardly a look for every cell."""
+    return budget_s < TIGHT_S * cells
 
 
 def enough(effort: Effort, samples: Sequence[Sample], replicate: int) -> bool:

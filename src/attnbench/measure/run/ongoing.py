@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random
 import secrets
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,9 +17,13 @@ from attnbench.backends import discover
 from attnbench.errors import UsageError
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.run import rows
-from attnbench.measure.run.block import Block, Outcome, RunClock
+from attnbench.measure.run.block import Block
+from attnbench.measure.run.budgeted import Budgeted, Waiting
+from attnbench.measure.run.effort import is_tight
+from attnbench.measure.run.forecast import Forecast
 from attnbench.measure.run.observing import observe_blocks
 from attnbench.measure.run.options import RunOptions, RunOutcome, exit_code
+from attnbench.measure.run.outcome import Outcome, RunClock
 from attnbench.measure.run.plan import Plan
 from attnbench.measure.run.rates import Rates
 from attnbench.measure.run.spending import Spending
@@ -27,11 +33,15 @@ from attnbench.suite import Cell, TimedSuite
 from attnbench.workers.limits import find_groups, free_memory
 from attnbench.workers.pool import Pool
 from attnbench.workers.processors import at_once
-from attnbench.workers.protocol import Hello
+from attnbench.workers.protocol import Hello, Reply
 
 # A worker may take this share of the memory that is free at the start: a kernel that allocates without end then fails
 # by itself, and the machine goes on.
 MEMORY_SHARE = 0.8
+# Of a budget so many seconds are kept for what comes after the measurements, tables and the report: for a run and for
+# each of its cells, and never more than this share of it. An answer is waited for so much longer than the budget.
+CLOSING_S, CLOSING_CELL_S, MOST_CLOSING = 0.5, 0.005, 0.3
+GRACE_S, GRACE = 2.0, 0.03
 
 
 class OngoingRun:
@@ -45,23 +55,29 @@ class OngoingRun:
         planned: dict[str, CellResult],
         earlier: Sequence[Sample] = (),
         kept: int = 0,
+        began: float | None = None,
     ) -> None:
         self.writer = writer
         self._options, self._plan, self._rows, self._earlier, self._kept = options, plan, planned, earlier, kept
+        self._label = "before the first cell"
+        self._in_work: Block | None = None
         self._seed = secrets.randbits(32) if options.seed is None else options.seed
-        deadline = None if options.budget_s is None else time.monotonic() + options.budget_s
+        deadline, self._until = _deadline(options.budget_s, len(plan.cells), began)
         started = datetime.fromisoformat(writer.info.started).timestamp()
         self._clock = RunClock(writer.info.run_id, started, deadline)
         self._left = [cell for cell in plan.cells if planned[cell.id].status == rows.NOT_RUN]
         timed = sum(cell.case is not None and cell.id not in plan.refused for cell in self._left)
         self._effort = options.effort.within(options.budget_s, timed)
+        self._tight = options.budget_s is not None and is_tight(options.budget_s, timed)
         free = int(free_memory() * MEMORY_SHARE)
         self._limit = free if options.memory_limit is None else options.memory_limit
         self._groups = find_groups()
         self._spending = Spending()
-        self._rates = Rates(self._left, writer, self._spending, self._effort.timeout_s)
+        timeout_s, brief = self._effort.timeout_s, self._tight
+        measured = [cell for cell in self._left if cell.id not in plan.refused]
+        self._rates = Rates(measured, writer, self._spending, timeout_s, brief=brief, at_work=self._at_work)
         self._greeting, self._finishing = threading.Lock(), threading.Lock()
-        self._auditor = Auditor(self._effort.timeout_s)
+        self._auditor = Auditor(timeout_s, self._until, brief=brief)
 
     def close(self) -> None:
         """End what judges."""
@@ -82,14 +98,17 @@ class OngoingRun:
             if cell.id in self._plan.refused:
                 self._finish(rows.refused(self._rows[cell.id], self._plan.refused[cell.id]))
         left = {cell.id for cell in self._left} - set(self._plan.refused)
-        self._rates.measure()
-        self._spending.began()
         blocks = [mine for cells in self._plan.blocks() if (mine := [cell for cell in cells if cell.id in left])]
-        for block in blocks:
-            if block[0].case is not None and not self._clock.spent():
+        observed = [block for block in blocks if block[0].case is None]
+        timed = [block for block in blocks if block[0].case is not None]
+        if self._clock.deadline is not None and timed:
+            self._time_within(timed, sum(map(len, timed)) / len(left))
+        else:
+            self._rates.measure()
+            self._spending.began()
+            for block in timed:
                 self._tell(block[0])
                 self._time(block)
-        observed = [block for block in blocks if block[0].case is None]
         if observed:
             with self._spending.during("observing"):
                 self._observe(observed)
@@ -104,7 +123,8 @@ class OngoingRun:
         if not unmeasured and note is None:
             self.writer.finish()
         else:
-            note = f"{note or 'the budget was spent'}: {unmeasured} of {len(finished)} cells were not run"
+            why = "the budget was spent" if self._clock.spent() else "the budget is too short"
+            note = f"{note or why}: {unmeasured} of {len(finished)} cells were not run"
             self.writer.event("partial", note=note)
             self.writer.close()
         return RunOutcome(
@@ -120,11 +140,27 @@ class OngoingRun:
             left_out=self._plan.left_out,
         )
 
-    def _tell(self, next_cell: Cell | None) -> None:
+    def _tell(self, next_cell: Cell | None, what: str = "") -> None:
+        label = "" if next_cell is None else f"{next_cell.suite}: {self._rows[next_cell.id].case_label}"
+        self._label = f"{label}, {what}" if what else label
+        self._tell_how_far()
+
+    def _tell_of(self, block: Block, what: str) -> None:
+        self._in_work = block
+        self._tell(block.outcomes[0].cell, what)
+
+    def _tell_how_far(self) -> None:
         if self._options.progress is not None:
-            done = sum(row.status != rows.NOT_RUN for row in self._rows.values())
-            label = "" if next_cell is None else f"{next_cell.suite}: {self._rows[next_cell.id].case_label}"
-            self._options.progress(done, len(self._rows), label)
+            done: float = sum(row.status != rows.NOT_RUN for row in self._rows.values())
+            if self._in_work is not None:
+                waiting = sum(self._rows[o.cell.id].status == rows.NOT_RUN for o in self._in_work.alive())
+                done += self._in_work.share * waiting
+            self._options.progress(done, len(self._rows), self._label)
+
+    def _at_work(self, what: str) -> None:
+        self._tell_how_far()
+        if self._options.at_work is not None:
+            self._options.at_work(what)
 
     def _finish(self, row: CellResult) -> None:
         self._rows[row.cell_id] = row
@@ -139,6 +175,7 @@ class OngoingRun:
             groups=self._groups,
             greeted=self._greeted,
             noted=self.writer.event,
+            until=self._until,
         )
 
     def _rng(self, salt: str) -> random.Random:
@@ -153,30 +190,67 @@ class OngoingRun:
                 self.writer.update(self.writer.info.model_copy(update={"fingerprint": after}))
 
     def _time(self, cells: list[Cell]) -> None:
+        """A block, all of it."""
+        self._in_work = block = self._block(cells, self._clock)
+        block.measure()
+        self._finish_block(block)
+
+    def _time_within(self, blocks: list[list[Cell]], share: float) -> None:
+        """Timed blocks under a budget, of which they have a share: the rest is for what is observed."""
+        clock = replace(self._clock, deadline=time.monotonic() + share * self._clock.left())
+        waiting = []
+        for cells in blocks:
+            suite = self._suite(cells[0].suite)
+            waiting.append(Waiting(self._block(cells, clock), memory_first=suite is not None and suite.memory_first))
+        budgeted = Budgeted(
+            waiting,
+            clock,
+            Forecast(self._rates),
+            lambda threads, salt: self._pool(threads, f"{salt} environment"),
+            self._finish_block,
+            self._tell_of,
+            self.writer.event,
+            tight=self._tight,
+        )
+        some = {(cell.backend, cell.device, cell.threads): cell for cells in blocks for cell in cells}
+
+        def ask(backend: str, device: str, threads: int, what: dict[str, Any]) -> Reply:
+            return budgeted.pool_of(threads).ask(some[backend, device, threads], "ceilings", **what)
+
+        try:
+            self._rates.measure(ask)
+            self._spending.began()
+            budgeted.measure()
+        finally:
+            budgeted.close()
+
+    def _block(self, cells: list[Cell], clock: RunClock) -> Block:
         mine = {cell.id for cell in cells}
         earlier = [sample for sample in self._earlier if sample.cell_id in mine]
         threads, salt = cells[0].threads, f"{cells[0].block_id} {len(earlier)}"
-        pool = self._pool(threads, f"{salt} environment")
         suite = self._suite(cells[0].suite)
-        effort = self._effort.at_most(suite.cell_s).at_least(suite.rounds) if suite else self._effort
-        block = Block(
+        return Block(
             cells,
-            pool,
-            effort,
-            self._clock,
+            self._pool(threads, f"{salt} environment"),
+            self._effort.at_most(suite.cell_s).at_least(suite.rounds) if suite else self._effort,
+            clock,
             self.writer,
             self._rng(salt),
             earlier=earlier,
             spending=self._spending,
             weigh=suite is None or suite.weigh,
             auditor=self._auditor,
-            at_work=self._options.at_work,
+            at_work=self._at_work,
         )
-        outcomes = block.measure()
-        ceilings, cached = self._rates.of(outcomes, cells[0].device, threads)
-        for outcome in outcomes:
+
+    def _finish_block(self, block: Block) -> None:
+        """Its rows as they are now; the last row of a cell is the one that counts."""
+        first = block.outcomes[0].cell
+        ceilings, cached = self._rates.of(block.outcomes, first.device, first.threads)
+        self._in_work = None
+        for outcome in block.outcomes:
             self._finish(rows.finished(self._rows[outcome.cell.id], outcome, ceilings, cached))
-        self._spending.ended(cells[0].suite)
+        self._spending.ended(first.suite)
 
     def _suite(self, name: str) -> TimedSuite | None:
         """The suite of a timed cell, for its rules of measuring; a resumed run knows only its name."""
@@ -200,3 +274,12 @@ class OngoingRun:
 
         threads = max(block[0].threads for block in blocks)
         observe_blocks(blocks, new_pool, finish, self._clock.spent, min(at_once(threads), len(blocks)))
+
+
+def _deadline(budget_s: float | None, cells: int, began: float | None) -> tuple[float | None, float]:
+    """When to begin nothing more (``None``: never), and until when an answer is waited for, of ``time.monotonic``."""
+    if budget_s is None:
+        return None, math.inf
+    start = time.monotonic() if began is None else began
+    end = start + budget_s - min(CLOSING_S + CLOSING_CELL_S * cells, MOST_CLOSING * budget_s)
+    return end, end + min(GRACE_S, GRACE * budget_s)

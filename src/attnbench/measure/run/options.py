@@ -29,7 +29,7 @@ EXIT_BY_STATUS = {
     "not-run": EXIT_INCONCLUSIVE,
 }
 
-Progress = Callable[[int, int, str], None]
+Progress = Callable[[float, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class RunOptions:
 
     ``suites`` by name; ``patterns``, ``overrides``, ``devices``, ``threads`` and ``files`` are the command line's
     --impl, -a, --device, --threads and --impls. ``memory_limit`` is bytes for a worker (``None``: a share of what is
-    free, 0: no limit). ``progress(done, total, label)`` is told of every block, and ``at_work(implementation)`` of the
-    cell before each of its bursts; ``on_plan`` is told of the plan before anything is measured. ``seed`` fixes the
-    random order; it is drawn and recorded where it is not given.
-    ``wait_s`` is how long another run on this machine is waited for.
+    free, 0: no limit). ``progress(done, total, label)`` is told of every block and of the steps in it, and
+    ``at_work(what)`` of what is done next; ``on_plan`` is told of the plan before anything is measured. ``seed`` fixes
+    the random order; it is drawn and recorded where it is not given. ``wait_s`` is how long another run on this machine
+    is waited for.
     """
 
     suites: Sequence[str | Suite] = ()

@@ -16,11 +16,14 @@ from typing import Any
 from attnbench.attention.problem import Case
 from attnbench.backends import discover
 from attnbench.errors import NothingSelectedError, UsageError, suggest
+from attnbench.measure.clock.roofline import array_bytes
 from attnbench.measure.run.choice import Omission, measured_by, reasons, unmet
+from attnbench.show import units
 from attnbench.suite import Cell, Point, Suite, TimedSuite
 from attnbench.suite.levels import word_of
 from attnbench.suite.written import written
 from attnbench.workers.devices import lacking
+from attnbench.workers.limits import free_memory
 from attnbench.workers.protocol import Described, value
 from attnbench.workers.session import Session
 
@@ -150,11 +153,26 @@ def _too_much(suites: Sequence[Suite], cells: Sequence[Cell], patterns: Sequence
 
 
 def refusals(cells: Iterable[Cell], *, probe: bool = True) -> dict[str, str]:
-    """Why cells cannot be measured here, by id: their framework is not installed, or it has no such device."""
+    """Why cells cannot be measured here, by id.
+
+    Their framework is not installed, it has no such device, or what they are about is more than the memory.
+    """
     missing = {name: why for name, card in discover.backends().items() if (why := card.why_missing())}
     planned = tuple(cells)
-    reasons = {cell.id: missing[cell.backend] for cell in planned if cell.backend in missing}
+    reasons = _too_large(planned) | {cell.id: missing[cell.backend] for cell in planned if cell.backend in missing}
     return reasons | (lacking(cell for cell in planned if cell.id not in reasons) if probe else {})
+
+
+def _too_large(cells: Iterable[Cell]) -> dict[str, str]:
+    """Why cells do not fit into memory, by id: what they are called with and answer is more than is free."""
+    free, reasons = free_memory(), {}
+    for cell in cells:
+        if cell.case is not None and (size := array_bytes(cell.case)) > free:
+            what = (
+                f"its inputs and outputs alone take {units.size(size)}, and {units.size(free)} of memory are free here"
+            )
+            reasons[cell.id] = f"{what}; ask for fewer tokens or a smaller batch"
+    return reasons
 
 
 def names_in(files: Sequence[str | Path], timeout_s: float = DESCRIBE_TIMEOUT_S) -> tuple[str, ...]:

@@ -2,39 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from attnbench.backends import discover
 from attnbench.measure.clock import floors
 from attnbench.measure.run import rows
-from attnbench.measure.run.block import Outcome
+from attnbench.measure.run.outcome import Outcome
 from attnbench.measure.run.spending import Spending
 from attnbench.results.store import RunWriter
 from attnbench.suite import Cell
 from attnbench.workers.process import Setting
-from attnbench.workers.protocol import Ceilings, value
+from attnbench.workers.protocol import Ceilings, Reply, value
 from attnbench.workers.session import ask_once
 
 # Seconds for each rate; and for each that is measured again because a cell was faster than the first one allows.
-CEILINGS_S, AGAIN_S = 0.15, 0.6
+CEILINGS_S, AGAIN_S, BRIEF_S = 0.15, 0.6, 0.05
+
+# Asks a process of a backend that computes with so many threads: (backend, device, threads, what it is to measure).
+Ask = Callable[[str, str, int, dict[str, Any]], Reply]
 
 
 class Rates:
-    """The rates that were seen so far. ``cells`` are those that are left to measure, of which some are timed."""
+    """The rates that were seen so far. ``cells`` are those that are left to measure, of which some are timed.
 
-    def __init__(self, cells: Sequence[Cell], writer: RunWriter, spending: Spending, timeout_s: float) -> None:
+    ``at_work`` is told what is measured next. ``brief``: there is little time, so that each rate has less of it and one
+    framework measures for all, that of most cells; where a cell is faster than that allows, the others are asked too.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        writer: RunWriter,
+        spending: Spending,
+        timeout_s: float,
+        *,
+        brief: bool = False,
+        at_work: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._brief, self._at_work = brief, at_work
         self._timed = [cell for cell in cells if cell.case is not None]
         self._dtypes = sorted(_multiplied({cell.case.problem.dtype for cell in self._timed if cell.case is not None}))
         self._writer, self._spending, self._timeout_s = writer, spending, timeout_s
         self._best: dict[tuple[str, int], Ceilings] = {}
         self._measured_again: set[tuple[str, int]] = set()
 
-    def measure(self) -> None:
-        """Once for every framework, device and number of threads that is timed."""
+    def _once(self, backend: str, _device: str, threads: int, what: dict[str, Any]) -> Reply:
+        return ask_once(backend, "ceilings", timeout_s=self._timeout_s, setting=Setting(threads), **what)
+
+    def known(self, device: str, threads: int) -> Ceilings | None:
+        """The best rates so far."""
+        return self._best.get((device, threads))
+
+    def measure(self, ask: Ask | None = None) -> None:
+        """Once for every framework, device and number of threads that is timed; each in a process of its own.
+
+        With ``ask`` they are measured in the processes that answer it.
+        """
         with self._spending.during("ceilings"):
-            for device, threads, backend in sorted({(c.device, c.threads, c.backend) for c in self._timed}):
-                self._improve(device, threads, backend, CEILINGS_S)
+            measuring = sorted({(cell.device, cell.threads, cell.backend) for cell in self._timed})
+            (main, _), *_ = Counter(cell.backend for cell in self._timed).most_common(1) or [("", 0)]
+            for device, threads, backend in measuring:
+                if not self._brief or backend == main:
+                    self._improve(device, threads, backend, BRIEF_S if self._brief else CEILINGS_S, ask)
 
     def of(self, outcomes: Sequence[Outcome], device: str, threads: int) -> tuple[Ceilings | None, float]:
         """The ceilings that cells are held against, and the size of the last cache.
@@ -51,25 +82,18 @@ class Rates:
             with self._spending.during("ceilings"):
                 for name, info in discover.backends().items():
                     if info.why_missing() is None:
-                        self._improve(device, threads, name, AGAIN_S)
+                        self._improve(device, threads, name, CEILINGS_S if self._brief else AGAIN_S)
             ceilings = self._best.get((device, threads))
         return ceilings, cached
 
-    def _improve(self, device: str, threads: int, backend: str, seconds: float) -> None:
+    def _improve(self, device: str, threads: int, backend: str, seconds: float, ask: Ask | None = None) -> None:
         """Measure them in one framework, and keep the best rates that any has shown."""
-        ask = partial(
-            ask_once,
-            backend,
-            "ceilings",
-            timeout_s=self._timeout_s,
-            setting=Setting(threads),
-            device=device,
-            seconds=seconds,
-            dtypes=self._dtypes,
-        )
-        reply = ask()
+        ask = ask or self._once
+        self._at_work(f"the rates of this machine in {backend}")
+        what = {"device": device, "seconds": seconds, "dtypes": self._dtypes}
+        reply = ask(backend, device, threads, what)
         if reply.outside:
-            reply = ask()
+            reply = ask(backend, device, threads, what)
         if not reply.ok:
             self._writer.event("no ceilings", backend=backend, device=device, threads=threads, reason=reply.reason)
             return

@@ -16,8 +16,11 @@ from attnbench.results.store import RunWriter
 from attnbench.suite import Cell
 
 
-def resumed(options: RunOptions) -> OngoingRun:
-    """The run that ``options.resume`` names, with what it has measured; ``UsageError`` where it cannot go on here."""
+def resumed(options: RunOptions, began: float | None = None) -> OngoingRun:
+    """The run that ``options.resume`` names, with what it has measured; ``UsageError`` where it cannot go on here.
+
+    ``began`` is when its budget began (of ``time.monotonic``); now, where it is not given.
+    """
     writer, contents = RunWriter.resume(options.resume or "", options.out)
     try:
         _check_planned(contents)
@@ -28,7 +31,7 @@ def resumed(options: RunOptions) -> OngoingRun:
         raise
     plan = Plan((), cells, refusals(cells), _left_out_before(contents))
     by_cell = {row.cell_id: row for row in contents.cells}
-    return OngoingRun(options, writer, plan, by_cell, contents.samples, len(contents.done()))
+    return OngoingRun(options, writer, plan, by_cell, contents.samples, len(contents.done()), began)
 
 
 def _planned_before(options: RunOptions, contents: Contents) -> tuple[Cell, ...]:

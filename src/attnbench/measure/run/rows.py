@@ -10,13 +10,12 @@ from attnbench.measure.clock import floors, roofline
 from attnbench.results.schema import CellResult, case_columns
 from attnbench.results.summary import rounds, summarise
 from attnbench.suite import Cell
-from attnbench.workers.protocol import OK, WRONG
+from attnbench.workers.protocol import NOT_RUN, OK, WRONG
 
 if TYPE_CHECKING:
-    from attnbench.measure.run.block import Outcome
+    from attnbench.measure.run.outcome import Outcome
     from attnbench.workers.protocol import Ceilings
 
-NOT_RUN = "not-run"
 NOT_REACHED = "planned, and not reached"
 
 

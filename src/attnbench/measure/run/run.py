@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from contextlib import ExitStack
 from importlib.metadata import version
 
@@ -26,7 +27,8 @@ def run(options: RunOptions) -> RunOutcome:
     """Measure. Raises ``UsageError`` and its kin before anything is written; later, whatever happens is a row."""
     _check_extra()
     with only_run(options.lock, options.wait_s), ExitStack() as stack:
-        ongoing = _started(options) if options.resume is None else resumed(options)
+        began = time.monotonic()
+        ongoing = _started(options, began) if options.resume is None else resumed(options, began)
         stack.enter_context(ongoing.writer)
         stack.callback(ongoing.close)
         note = None
@@ -45,7 +47,7 @@ def _check_extra() -> None:
             raise MissingExtraError(what, "report", package)
 
 
-def _started(options: RunOptions) -> OngoingRun:
+def _started(options: RunOptions, began: float) -> OngoingRun:
     plan = make_plan(
         options.suites,
         patterns=options.patterns,
@@ -76,4 +78,4 @@ def _started(options: RunOptions) -> OngoingRun:
     planned = {cell.id: rows.planned(cell, info.run_id, fingerprint.machine_id, code) for cell in plan.cells}
     writer.plan(planned.values())
     writer.event(LEFT_OUT, groups=[group.to_dict() for group in plan.left_out])
-    return OngoingRun(options, writer, plan, planned)
+    return OngoingRun(options, writer, plan, planned, began=began)

@@ -1,0 +1,171 @@
+"""Timed blocks under a budget: every block has its first look before any has a second one.
+
+What the time is not enough for is left out before anything of it is prepared, by its forecast (``forecast``), and every
+block keeps the cells that are measured soonest. After the first looks come memory, and further replicates, as far as
+they fit. Where fresh processes for every block would take the time of the cells, blocks of a pass share theirs: one
+process of each framework, which keeps nothing of a block that is over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from attnbench.measure.run.block import Block
+from attnbench.measure.run.forecast import START_S, Forecast, chosen, reason
+from attnbench.measure.run.outcome import RunClock
+from attnbench.suite import Cell
+from attnbench.workers.pool import Pool
+
+FIRST, MEMORY, AGAIN = "first look", "memory", "another look"
+# The first cells of the blocks ahead may take so much longer than their forecast, and still have their turn.
+MARGIN = 0.5
+
+
+@dataclass
+class Waiting:
+    """A block with what is known of it: the seconds of its last look, and whether memory is what it is about."""
+
+    block: Block
+    memory_first: bool = False
+    look_s: float = 0.0
+
+    @property
+    def threads(self) -> int:
+        """The threads of its cells."""
+        return self.block.outcomes[0].cell.threads
+
+
+@dataclass
+class Budgeted:
+    """Measures blocks until ``clock`` says that the time is over.
+
+    ``new_pool(threads, pass)`` makes the processes of a block, or of a pass where blocks share them. ``finish`` is told
+    of a block whenever there is more to tell of it, ``tell`` of what comes next, ``note`` of what was decided.
+    """
+
+    blocks: Sequence[Waiting]
+    clock: RunClock
+    forecast: Forecast
+    new_pool: Callable[[int, str], Pool]
+    finish: Callable[[Block], None]
+    tell: Callable[[Block, str], None]
+    note: Callable[..., None]
+    shared: dict[int, Pool] = field(default_factory=dict)
+    tight: bool = False
+    sharing: bool = True
+    passes: int = 0
+
+    def measure(self) -> None:
+        """All that there is time for; then every outcome says what became of its cell."""
+        self._decide_to_share()
+        self._first_looks()
+        self._memory(self.blocks)
+        while self._further_looks():
+            pass
+        for waiting in self.blocks:
+            waiting.block.ended()
+            self.finish(waiting.block)
+
+    def _decide_to_share(self) -> None:
+        """Fresh processes for every block, where there is time for all first looks with them."""
+        cells = [outcome.cell for waiting in self.blocks for outcome in waiting.block.alive()]
+        starts = sum(len({o.cell.backend for o in waiting.block.alive()}) for waiting in self.blocks)
+        looks_s = sum(self.forecast.look_s(cell) for cell in cells)
+        self.sharing = self.tight or looks_s + START_S * starts > self.clock.left()
+        self.note("budget", cells=len(cells), forecast_s=looks_s, left_s=self.clock.left(), sharing=self.sharing)
+        if not self.sharing:
+            self.close()
+
+    def _first_looks(self) -> None:
+        for number, waiting in enumerate(self.blocks):
+            self._leave_out(self.blocks[number:])
+            if waiting.block.alive():
+                self._look(waiting, FIRST)
+                if waiting.memory_first:
+                    self._memory([waiting])
+            self.finish(waiting.block)
+        while self._late_looks():
+            pass
+        if self.sharing:
+            self.close()
+
+    def _late_looks(self) -> bool:
+        """First looks at cells that were left out and that there is time for after all; whether there was any."""
+        costs = [{o.cell.id: self._first_s(w, o.cell) for o in w.block.left_out()} for w in self.blocks]
+        kept = chosen([list(cells.items()) for cells in costs], self.clock.left())
+        looked = False
+        for waiting, cells in zip(self.blocks, costs, strict=True):
+            if not kept.isdisjoint(cells):
+                keep_s = self.forecast.audit_s(o.cell for o in waiting.block.left_out() if o.cell.id in kept)
+                self.tell(waiting.block, FIRST)
+                with self._pool(waiting, f"late {FIRST}") as pool:
+                    waiting.block.look_at(kept, pool, keep_s)
+                self.finish(waiting.block)
+                looked = not self.clock.spent()
+        return looked
+
+    def _leave_out(self, ahead: Sequence[Waiting]) -> None:
+        """End the cells of the first block ahead that there is no time for, if the others are to have their look."""
+        costs = [{o.cell.id: self._first_s(w, o.cell, later=w is not ahead[0]) for o in w.block.alive()} for w in ahead]
+        reserve = MARGIN * sum(min(cells.values(), default=0.0) for cells in costs[1:])
+        kept = chosen([list(cells.items()) for cells in costs], self.clock.left() - reserve)
+        ahead[0].block.leave_out({cell: reason(cost) for cell, cost in costs[0].items() if cell not in kept})
+
+    def _first_s(self, waiting: Waiting, cell: Cell, *, later: bool = False) -> float:
+        return self.forecast.look_s(cell, later=later) + (self.forecast.weigh_s(cell) if waiting.memory_first else 0.0)
+
+    def _look(self, waiting: Waiting, what: str) -> None:
+        block, began, left_s = waiting.block, time.monotonic(), self.clock.left()
+        self.tell(block, what)
+        keep_s = self.forecast.audit_s(outcome.cell for outcome in block.alive())
+        with self._pool(waiting, what) as pool:
+            block.look(pool, keep_s)
+        waiting.look_s = time.monotonic() - began
+        expected_s = sum(self.forecast.look_s(outcome.cell) for outcome in block.outcomes if outcome.prepared)
+        self.note("look", cells=len(block.alive()), seconds=waiting.look_s, expected_s=expected_s, left_s=left_s)
+        self.forecast.learn(block.outcomes, waiting.look_s)
+
+    @contextmanager
+    def _pool(self, waiting: Waiting, what: str) -> Iterator[Pool]:
+        """The processes of a look: those of the pass, or fresh ones that end with it."""
+        if not self.sharing:
+            with self.new_pool(waiting.threads, f"{what} {waiting.block.outcomes[0].cell.block_id}") as pool:
+                yield pool
+            return
+        yield self.pool_of(waiting.threads)
+
+    def _memory(self, blocks: Sequence[Waiting]) -> None:
+        for waiting in blocks:
+            cells = [outcome.cell for outcome in waiting.block.to_weigh]
+            if cells and sum(self.forecast.weigh_s(cell) for cell in cells) <= self.clock.left():
+                self.tell(waiting.block, MEMORY)
+                waiting.block.weigh()
+                self.finish(waiting.block)
+
+    def _further_looks(self) -> bool:
+        """A further look at every block that there is time for; whether there was any."""
+        looked = False
+        for waiting in self.blocks:
+            if waiting.block.looks_left > 0 and waiting.look_s < self.clock.left():
+                self._look(waiting, AGAIN)
+                self.finish(waiting.block)
+                looked = True
+        if self.sharing:
+            self.close()
+        return looked
+
+    def pool_of(self, threads: int) -> Pool:
+        """The processes that blocks of so many threads share until the pass is over."""
+        if threads not in self.shared:
+            self.passes += 1
+            self.shared[threads] = self.new_pool(threads, f"pass {self.passes}")
+        return self.shared[threads]
+
+    def close(self) -> None:
+        """End the shared processes; the next pass has fresh ones."""
+        pools, self.shared = list(self.shared.values()), {}
+        for pool in pools:
+            pool.close()

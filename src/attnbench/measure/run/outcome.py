@@ -1,0 +1,99 @@
+"""What becomes of a cell while it is measured, when, and where that is written down."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from attnbench.measure.audits.verdict import Round
+from attnbench.measure.clock.outside import Outside
+from attnbench.results.schema import Sample
+from attnbench.suite import Cell
+from attnbench.workers.protocol import OK, Memory, Prepared, Reply
+
+
+@dataclass
+class Outcome:
+    """What has become of a cell so far; ``status`` is ``ok`` until something else happened."""
+
+    cell: Cell
+    status: str = OK
+    reason: str | None = None
+    error_ratio: float | None = None
+    import_s: float | None = None
+    prepared: Prepared | None = None
+    memory: Memory | None = None
+    samples: list[Sample] = field(default_factory=list)
+    bursts: dict[int, int] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    kernel_s: float | None = None
+    outside: Outside = field(default_factory=Outside)
+    audited: list[Round] = field(default_factory=list)
+    cut: bool = False
+    left_out: bool = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is still to be measured; what the budget has ``cut`` off keeps what was seen of it before."""
+        return self.status == OK and not self.cut
+
+    @property
+    def first_state(self) -> str:
+        """The cache state in which it is audited."""
+        return "none" if self.prepared is None else self.prepared.states[0]
+
+    @property
+    def scores_bytes(self) -> float:
+        """The matrix of scores in float64, times the hidden size of a learned score: what a naive kernel may hold."""
+        if self.cell.case is None:
+            return 0.0
+        p = self.cell.case.problem
+        hidden = p.Da if self.cell.case.spec.score in ("additive", "concat") else 1
+        return 8.0 * p.B * p.Hq * p.Tq * p.S * hidden
+
+    def end(self, reply: Reply) -> None:
+        """Take the status and the reason of a reply that is not ``ok``."""
+        self.status, self.reason = reply.status, reply.reason
+        self.error_ratio = reply.value.get("error_ratio", self.error_ratio)
+
+    def cut_off(self, replicate: int) -> bool:
+        """Whether earlier replicates were measured whole, so that they stand and this one is forgotten."""
+        self.samples = [sample for sample in self.samples if sample.replicate != replicate]
+        self.cut = any(not sample.warmup for sample in self.samples)
+        return self.cut
+
+    def next_burst(self, replicate: int) -> int:
+        """The number of the next burst in a replicate."""
+        number = self.bursts.get(replicate, 0)
+        self.bursts[replicate] = number + 1
+        return number
+
+
+class Recorder(Protocol):
+    """Where a block writes down what it sees, at once."""
+
+    def samples(self, samples: Sequence[Sample]) -> None:
+        """The samples of one burst."""
+
+    def event(self, name: str, **detail: object) -> None:
+        """Something that happened."""
+
+
+@dataclass(frozen=True)
+class RunClock:
+    """The run's time: its id and start (seconds since the epoch), and the moment when its budget is spent."""
+
+    run_id: str
+    started: float
+    deadline: float | None = None
+
+    def spent(self, keeping_s: float = 0.0) -> bool:
+        """Whether the budget is spent, but for so many seconds that are kept for something else."""
+        return self.left() <= keeping_s
+
+    def left(self) -> float:
+        """The seconds that are left; infinite without a budget, below 0 where it is spent."""
+        return math.inf if self.deadline is None else self.deadline - time.monotonic()

@@ -1,0 +1,348 @@
+"""A budget is kept: every case has its first look before any has a second, and the rest is left out beforehand."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from attnbench.api.suites import AttentionSpec, Case, Problem, Story, TimedSuite
+from attnbench.measure.audits.auditor import Auditor
+from attnbench.measure.run import budgeted, ongoing, plan
+from attnbench.measure.run.budgeted import Budgeted, Waiting
+from attnbench.measure.run.effort import TIGHT_PAIRS, TIGHT_S, Effort
+from attnbench.measure.run.forecast import SLOW, SLOW_LATER, Forecast, chosen, reason
+from attnbench.measure.run.ongoing import GRACE_S, MOST_CLOSING
+from attnbench.measure.run.options import RunOptions
+from attnbench.measure.run.outcome import Outcome, RunClock
+from attnbench.measure.run.plan import make_plan
+from attnbench.measure.run.run import run
+from attnbench.results.read import read_contents
+from attnbench.results.schema import Sample
+from attnbench.suite import Cell
+from attnbench.workers import process, tree
+from attnbench.workers.pool import Pool
+from attnbench.workers.process import PATIENCE_S, Setting, WorkerProcess
+from attnbench.workers.protocol import NOT_RUN, OK, Ceilings, Memory
+from tests.dropins import tiny
+
+Make = Callable[..., RunOptions]
+
+WEIGHING_S = 0.5
+
+
+# Which cells are chosen
+
+
+def test_every_block_has_its_cheapest_cell_before_any_has_a_second_one() -> None:
+    short, long = [("a", 1.0), ("b", 1.0), ("c", 2.0)], [("x", 5.0), ("y", 9.0)]
+    assert chosen([short, long], 6.0) == {"a", "x"}
+    assert chosen([short, long], 7.5) == {"a", "b", "x"}
+    assert chosen([short, long], 18.0) == {"a", "b", "c", "x", "y"}
+    assert chosen([short, long], 5.5) == {"a", "b", "c"}  # what is too long for it all keeps nobody else out
+    assert chosen([[], short], 0.5) == set()
+
+
+def cell(tokens: int, impl: str = "numpy/naive", **changes: Any) -> Cell:
+    problem = Problem(B=1, Hq=4, Hkv=4, Tq=tokens, S=tokens, D=64, Dv=64)
+    return Cell("s", {"T": tokens}, Case(AttentionSpec(), problem, **changes), impl)
+
+
+def rates(known: dict[str, float] | None = None) -> Any:
+    usual = {"float32_flop_rate": 1e10, "copy_bytes_rate": 1e10, "exp_rate": 1e9} if known is None else known
+    return SimpleNamespace(known=lambda _device, _threads: Ceilings(usual))
+
+
+def looked(of: Cell, call_s: float) -> Outcome:
+    sample = Sample(run_id="r", cell_id=of.id, replicate=0, burst=0, index=0, calls=1, wall_s=call_s, cache="none")
+    return Outcome(of, prepared=SimpleNamespace(), samples=[sample])  # type: ignore[arg-type]
+
+
+def test_a_forecast_learns_how_slow_an_implementation_is_and_how_slow_the_machine() -> None:
+    forecast = Forecast(rates())
+    least = forecast.call_s(cell(1024)) / SLOW
+    assert forecast.look_s(cell(1024), later=True) < forecast.look_s(cell(1024))
+    assert forecast.call_s(cell(1024), SLOW_LATER) == pytest.approx(SLOW_LATER * least)
+    forecast.learn([looked(cell(512), 2.0)], seconds=4.0)
+    assert forecast.call_s(cell(1024)) == pytest.approx(8.0, rel=0.1)  # four times the work of what took 2 s
+    assert forecast.call_s(cell(1024, "torch/naive")) == pytest.approx(SLOW * least)
+    before = forecast.look_s(cell(512))
+    for _ in range(20):
+        forecast.learn([looked(cell(512), 2.0)], seconds=3 * before)
+    assert forecast.look_s(cell(512)) == pytest.approx(3 * before, rel=0.01)
+
+
+def test_without_ceilings_nothing_is_forecast_of_a_call_and_gradients_take_longer() -> None:
+    forecast = Forecast(rates({}))
+    assert forecast.call_s(cell(4096)) == 0
+    assert forecast.look_s(cell(512, phase="backward")) > forecast.look_s(cell(512))
+
+
+def test_cells_of_about_the_same_cost_have_the_same_reason() -> None:
+    assert reason(3.1) == reason(4.9) != reason(5.1)
+    assert "about 5 s" in reason(3.1)
+    assert "about 2 h" in reason(7200.0)
+
+
+# In which order
+
+
+@dataclass
+class Scripted:
+    """A block that takes as long as it is told to, of cells with a cost each."""
+
+    name: str
+    costs: dict[str, float]
+    world: World
+    looks: int = 2
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.outcomes = [Outcome(Cell("s", {"n": f"{self.name}{n}"}, None, f"numpy/{n}")) for n in self.costs]
+
+    @property
+    def looks_left(self) -> int:
+        return self.looks if self.alive() else 0
+
+    @property
+    def to_weigh(self) -> list[Outcome]:
+        return [outcome for outcome in self.alive() if outcome.memory is None]
+
+    def alive(self) -> list[Outcome]:
+        return [outcome for outcome in self.outcomes if outcome.alive]
+
+    def left_out(self) -> list[Outcome]:
+        return [outcome for outcome in self.outcomes if outcome.left_out]
+
+    def leave_out(self, reasons: dict[str, str]) -> None:
+        for outcome in self.outcomes:
+            if outcome.cell.id in reasons:
+                outcome.status, outcome.reason, outcome.left_out = NOT_RUN, reasons[outcome.cell.id], True
+
+    def look(self, _pool: Pool, _keep_s: float) -> None:
+        self.looks -= 1
+        self._spend("look", self.alive())
+
+    def look_at(self, cells: Collection[str], _pool: Pool, _keep_s: float) -> None:
+        late = [outcome for outcome in self.left_out() if outcome.cell.id in cells]
+        for outcome in late:
+            outcome.status, outcome.left_out = OK, False
+        self._spend("late", late)
+
+    def weigh(self) -> None:
+        for outcome in self.to_weigh:
+            outcome.memory = Memory(1, "test")
+        self._spend("memory", self.alive())
+
+    def ended(self) -> list[Outcome]:
+        return self.outcomes
+
+    def _spend(self, what: str, outcomes: list[Outcome]) -> None:
+        names = "".join(outcome.cell.impl.removeprefix("numpy/") for outcome in outcomes)
+        self.world.log.append(f"{what} {self.name} {names}")
+        for outcome in outcomes:
+            outcome.prepared = SimpleNamespace()  # type: ignore[assignment]
+            cost = WEIGHING_S if what == "memory" else self.costs[outcome.cell.impl.removeprefix("numpy/")]
+            self.world.now += cost * self.world.slower
+
+
+@dataclass
+class World:
+    """A clock that only measuring moves, a forecast that knows the costs, and what was done."""
+
+    budget_s: float
+    slower: float = 1.0
+    now: float = 0.0
+    log: list[str] = field(default_factory=list)
+    pools: list[str] = field(default_factory=list)
+
+    def measure(self, *blocks: Scripted, **how: Any) -> Budgeted:
+        costs = {o.cell.id: b.costs[o.cell.impl.removeprefix("numpy/")] for b in blocks for o in b.outcomes}
+        forecast = SimpleNamespace(
+            look_s=lambda cell, later=False: costs[cell.id],  # noqa: ARG005
+            audit_s=lambda _cells: 0.0,
+            weigh_s=lambda _cell: WEIGHING_S,
+            learn=lambda _outcomes, _seconds: None,
+        )
+        clock = SimpleNamespace(left=lambda: self.budget_s - self.now, spent=lambda: self.now >= self.budget_s)
+        made = Budgeted(
+            [Waiting(block) for block in blocks],  # type: ignore[arg-type]
+            clock,  # type: ignore[arg-type]
+            forecast,  # type: ignore[arg-type]
+            self.pool,
+            lambda _block: None,
+            lambda _block, _what: None,
+            lambda _name, **_detail: None,
+            **how,
+        )
+        made.measure()
+        return made
+
+    def pool(self, _threads: int, salt: str) -> Any:
+        self.pools.append(salt)
+
+        @contextmanager
+        def opened() -> Iterator[None]:
+            yield
+
+        pool = opened()
+        pool.close = lambda: None  # type: ignore[attr-defined]
+        return pool
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
+    def make(budget_s: float, **how: Any) -> World:
+        made = World(budget_s, **how)
+        monkeypatch.setattr(budgeted, "time", SimpleNamespace(monotonic=lambda: made.now))
+        return made
+
+    return make
+
+
+def test_first_looks_of_all_then_memory_then_a_second_look(world: Callable[..., World]) -> None:
+    w = world(100.0)
+    w.measure(Scripted("A", {"a": 1, "b": 2}, w), Scripted("B", {"a": 3, "b": 4}, w))
+    assert w.log == ["look A ab", "look B ab", "memory A ab", "memory B ab", "look A ab", "look B ab"]
+
+
+def test_what_is_too_long_is_left_out_before_anything_of_it_is_prepared(world: Callable[..., World]) -> None:
+    w = world(10.0)
+    long = Scripted("B", {"a": 5, "b": 30}, w)
+    w.measure(Scripted("A", {"a": 1, "b": 1}, w), long, tight=True)
+    assert w.log[:2] == ["look A ab", "look B a"]
+    assert [outcome.reason for outcome in long.outcomes] == [None, reason(30)]
+    assert w.now <= 10.0
+
+
+def test_blocks_ahead_keep_their_first_look_though_the_machine_is_slower(world: Callable[..., World]) -> None:
+    w = world(20.0, slower=1.4)
+    w.measure(Scripted("A", dict.fromkeys("abcdefgh", 1.0), w), Scripted("B", {"a": 6.0}, w), tight=True)
+    assert w.log[1] == "look B a"
+    assert w.now <= 20.0
+
+
+def test_time_that_is_left_goes_to_those_that_were_left_out(world: Callable[..., World]) -> None:
+    w = world(12.0, slower=0.5)
+    w.measure(Scripted("A", dict.fromkeys("abcdef", 1.0), w), Scripted("B", {"a": 6.0}, w), tight=True)
+    assert w.log[0] != "look A abcdef"
+    assert w.log[2].startswith("late A")
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "tight", "shared"), [(1000.0, False, False), (12.0, False, True), (1000, True, True)]
+)
+def test_blocks_share_processes_where_fresh_ones_would_take_the_time(
+    budget_s: float, tight: bool, shared: bool, world: Callable[..., World]
+) -> None:
+    w = world(budget_s)
+    w.measure(*(Scripted(name, {"a": 1, "b": 1}, w, looks=1) for name in "ABCDE"), tight=tight)
+    assert len(w.pools) == (1 if shared else 5)
+
+
+# What a budget does to the rules of measuring
+
+
+def test_a_tight_budget_makes_looks_short() -> None:
+    usual = Effort()
+    tight, roomy = usual.within(TIGHT_S * 9, 10), usual.within(TIGHT_S * 11, 10)
+    assert (tight.gate_pairs, tight.retries) == (TIGHT_PAIRS, 0)
+    assert (roomy.gate_pairs, roomy.retries) == (0, usual.retries)
+    assert usual.within(None, 10) is usual
+
+
+def test_an_answer_is_not_waited_for_beyond_the_budget() -> None:
+    until = time.monotonic() + 0.5
+    with Pool(threads=1, timeout_s=60.0, rng=random.Random(1), until=until) as pool:  # noqa: S311
+        reply = pool.ask(cell(64), "prepare", cell=cell(64).to_dict())  # importing takes longer, or else comes after it
+        while reply.ok:
+            reply = pool.ask(cell(64), "prepare", cell=cell(64).to_dict())
+        assert (reply.status, reply.reason and reply.reason.startswith("the budget was spent")) == (NOT_RUN, True)
+        assert pool.ask(cell(64), "prepare").reason == "the budget was spent before its turn"
+    assert time.monotonic() - until < 5
+    with Auditor(60.0, until) as auditor:
+        assert not auditor._ask("draw", cell={}).ok
+
+
+def test_what_the_budget_cuts_off_keeps_what_was_seen_before() -> None:
+    outcome = looked(cell(64), 1.0)
+    assert outcome.cut_off(1)
+    assert (outcome.alive, outcome.status, len(outcome.samples)) == (False, OK, 1)
+    first = looked(cell(64), 1.0)
+    assert not first.cut_off(0)
+    assert first.samples == []
+
+
+def test_the_clock_keeps_seconds_for_what_comes_after() -> None:
+    clock = RunClock("r", 0.0, time.monotonic() + 10)
+    assert clock.spent(11)
+    assert not clock.spent(5)
+    assert RunClock("r", 0.0).left() == math.inf
+    end, until = ongoing._deadline(60.0, 100, began=1000.0)
+    assert end is not None
+    assert 1060 * (1 - 0.02) < end < 1060 < until + GRACE_S
+    assert ongoing._deadline(1.0, 10_000, began=0.0)[0] == 1 - MOST_CLOSING
+
+
+def test_a_run_ends_within_its_budget_and_says_what_it_left_out(options: Make) -> None:
+    suite = TimedSuite(name="tiny", story=Story(question="?"), axes={"T": tuple(range(16, 40))}, case=tiny)
+    began = time.monotonic()
+    done = run(options(suites=[suite], patterns=["numpy/naive", "numpy/loops"], budget_s=8.0, effort=Effort()))
+    assert time.monotonic() - began < 8 + 5
+    assert {row.status for row in done.rows} == {"ok", "not-run"}
+    assert len({row.case_id for row in done.rows if row.status == "ok"}) > 1
+    reasons = {row.reason for row in done.rows if row.status == "not-run"}
+    assert all((why and "beforehand" in why) or why == "the budget was spent before its turn" for why in reasons)
+    assert done.note is not None
+    events = read_contents(done.folder).events
+    assert next(event for event in events if event["name"] == "budget")["sharing"]
+
+
+# What cannot fit
+
+
+def test_what_does_not_fit_into_memory_is_refused_in_the_plan(
+    suite: TimedSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "free_memory", lambda: 4 * 2**30)
+    axes = {"T": (16, 10**9)}
+    made = make_plan([suite.with_axes(axes)], patterns=["numpy/naive"], probe=False)
+    small, large = made.cells
+    assert small.id not in made.refused
+    assert made.refused[large.id].startswith("its inputs and outputs alone take ")
+    assert "4.00 GiB of memory are free here; ask for fewer tokens" in made.refused[large.id]
+
+
+def test_giving_memory_back_is_no_computing(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = iter([600 * 2**20, 300 * 2**20, 300 * 2**20, 300 * 2**20])
+    monkeypatch.setattr(tree, "level", lambda _pid, _name: next(levels))
+    monkeypatch.setattr(tree, "working_s", lambda _pid, _seconds: 0.020)
+    with WorkerProcess(None, Setting()) as worker:
+        assert worker.working_s(0.03) == 0.0
+        assert worker.working_s(0.03) == 0.020
+    assert process.FREEING_S * 300 * 2**20 > 0.02
+
+
+def test_an_interrupt_waits_for_nobody(tmp_path: Path) -> None:
+    file = tmp_path / "sleeps.py"
+    file.write_text("import time\ntime.sleep(60)\n")
+    pool = Pool(threads=1, timeout_s=60.0, rng=random.Random(1))  # noqa: S311
+    assert pool.ask(cell(16), "hello", backend="numpy", threads=1).ok
+    (member,) = pool._members.values()
+    asking = threading.Thread(target=member.worker.call, args=("describe", 60.0), kwargs={"files": [str(file)]})
+    asking.start()
+    time.sleep(0.3)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), pool:
+        raise KeyboardInterrupt
+    asking.join(10)
+    assert time.monotonic() - began < PATIENCE_S
