@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from attnbench.measure.run.outcome import Outcome
+from attnbench.measure.blocks.outcome import Outcome
 from tests.cheats import running
 from tests.cheats.cheat import Cheat
 from tests.cheats.table import CHEATS, HONEST, REPORTS

@@ -11,9 +11,9 @@ from statistics import median
 from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import AttentionSpec
 from attnbench.measure.audits.auditor import Auditor
-from attnbench.measure.run.block import Block
-from attnbench.measure.run.effort import Effort
-from attnbench.measure.run.outcome import Outcome, RunClock
+from attnbench.measure.blocks.block import Block
+from attnbench.measure.blocks.effort import Effort
+from attnbench.measure.blocks.outcome import Outcome, RunClock
 from attnbench.results.schema import Sample
 from attnbench.suite import Cell
 from attnbench.workers.pool import Pool

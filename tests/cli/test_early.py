@@ -106,19 +106,6 @@ def test_a_typo_costs_nothing(lazy: Path, cli: Cli, typed: str) -> None:
 # Files and folders.
 
 
-def test_a_file_that_can_be_written_is_not_there_afterwards(tmp_path: Path) -> None:
-    places.check_file("--junit", tmp_path / "new.xml")
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "old.xml").write_text("kept")
-    places.check_file("--junit", tmp_path / "old.xml")
-    assert (tmp_path / "old.xml").read_text() == "kept"
-
-
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--junit .* cannot be written \(Is a directory\); name another file"):
-        places.check_file("--junit", tmp_path)
-
-
 def test_a_folder_that_has_to_be_made_is_not_made_yet(tmp_path: Path) -> None:
     places.check_folder("--out", tmp_path / "a" / "b" / "c")
     assert list(tmp_path.iterdir()) == []

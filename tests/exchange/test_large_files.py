@@ -18,7 +18,7 @@ from attnbench.errors import ResultsError
 from attnbench.exchange.readers import foreign
 from attnbench.exchange.readers.importing import import_file
 from attnbench.results import load, parquet, read_info, summary
-from attnbench.results.read import statuses
+from attnbench.results.read import outcomes
 
 
 def write(folder: Path, benchmarks: int, rounds: int, *, twice: bool = False, factor: float = 1.0) -> Path:
@@ -62,7 +62,7 @@ def test_an_import_is_synced_a_few_times_and_scipy_asked_once(
     folder = import_file(write(tmp_path, benchmarks, rounds), tmp_path / "results")
     assert len(syncs) <= 12, "of a run one for each burst, of a file one for each part"
     assert len(asked) <= 1
-    assert statuses(folder) == ["ok"] * benchmarks
+    assert [cell.status for cell in outcomes(folder)] == ["ok"] * benchmarks
     samples = load(folder, samples=True)
     assert len(samples) == benchmarks * rounds
     assert list(load(folder)["n_samples"]) == [rounds] * benchmarks

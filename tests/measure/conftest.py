@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from attnbench.api.suites import Story, Suite, TimedSuite
+from attnbench.measure.blocks.effort import Effort
 from attnbench.measure.clock.receipts import Limits
 from attnbench.measure.run import rates
-from attnbench.measure.run.effort import Effort
 from attnbench.measure.run.options import RunOptions
 from tests.dropins import tiny
 

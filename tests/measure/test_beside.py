@@ -15,10 +15,10 @@ from attnbench.analysis import rounds as paired
 from attnbench.api.suites import AttentionSpec, Case, Problem, Story, TimedSuite, costs
 from attnbench.errors import UsageError
 from attnbench.live.duo import twins_of
+from attnbench.measure.blocks.block import Block
+from attnbench.measure.blocks.outcome import RunClock
 from attnbench.measure.run import rows
-from attnbench.measure.run.block import Block
 from attnbench.measure.run.options import RunOptions
-from attnbench.measure.run.outcome import RunClock
 from attnbench.measure.run.plan import Plan, make_plan
 from attnbench.measure.run.run import run
 from attnbench.results.dataset import load

@@ -17,13 +17,14 @@ import pytest
 
 from attnbench.api.suites import AttentionSpec, Case, Problem, Story, TimedSuite
 from attnbench.measure.audits.auditor import Auditor
-from attnbench.measure.run import budgeted, ongoing, plan
-from attnbench.measure.run.budgeted import Budgeted, Waiting
-from attnbench.measure.run.effort import TIGHT_PAIRS, TIGHT_S, Effort
-from attnbench.measure.run.forecast import SLOW, SLOW_LATER, Forecast, chosen, reason
+from attnbench.measure.blocks import budgeted
+from attnbench.measure.blocks.budgeted import Budgeted, Waiting
+from attnbench.measure.blocks.effort import TIGHT_PAIRS, TIGHT_S, Effort
+from attnbench.measure.blocks.forecast import SLOW, SLOW_LATER, LookForecast, chosen, reason
+from attnbench.measure.blocks.outcome import Outcome, RunClock
+from attnbench.measure.run import ongoing, plan
 from attnbench.measure.run.ongoing import GRACE_S, MOST_CLOSING
 from attnbench.measure.run.options import RunOptions
-from attnbench.measure.run.outcome import Outcome, RunClock
 from attnbench.measure.run.plan import make_plan
 from attnbench.measure.run.run import run
 from attnbench.results.read import read_contents
@@ -68,7 +69,7 @@ def looked(of: Cell, call_s: float) -> Outcome:
 
 
 def test_a_forecast_learns_how_slow_an_implementation_is_and_how_slow_the_machine() -> None:
-    forecast = Forecast(rates())
+    forecast = LookForecast(rates())
     least = forecast.call_s(cell(1024)) / SLOW
     assert forecast.look_s(cell(1024), later=True) < forecast.look_s(cell(1024))
     assert forecast.call_s(cell(1024), SLOW_LATER) == pytest.approx(SLOW_LATER * least)
@@ -82,7 +83,7 @@ def test_a_forecast_learns_how_slow_an_implementation_is_and_how_slow_the_machin
 
 
 def test_without_ceilings_nothing_is_forecast_of_a_call_and_gradients_take_longer() -> None:
-    forecast = Forecast(rates({}))
+    forecast = LookForecast(rates({}))
     assert forecast.call_s(cell(4096)) == 0
     assert forecast.look_s(cell(512, phase="backward")) > forecast.look_s(cell(512))
 

@@ -1,6 +1,6 @@
 import pytest
 
-from attnbench.measure.run.effort import Effort, enough
+from attnbench.measure.blocks.effort import Effort, enough
 from attnbench.results.schema import Sample
 
 EFFORT = Effort(min_bursts=3, max_bursts=20, cell_s=1.0, relative_width=0.02)

@@ -12,10 +12,10 @@ import pytest
 
 from attnbench.api.suites import AttentionSpec, Case, Problem, Story, TimedSuite
 from attnbench.measure.audits.auditor import Audited, Auditor
+from attnbench.measure.blocks.outcome import Outcome
 from attnbench.measure.clock import floors, roofline
 from attnbench.measure.run import rows
 from attnbench.measure.run.options import RunOptions
-from attnbench.measure.run.outcome import Outcome
 from attnbench.measure.run.run import run
 from attnbench.suite import Cell
 from attnbench.workers.protocol import Ceilings

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from attnbench.measure.blocks.outcome import Outcome
 from attnbench.measure.run.observing import observe_blocks
-from attnbench.measure.run.outcome import Outcome
 from attnbench.suite import Cell
 from attnbench.workers.processors import at_once
 from attnbench.workers.protocol import CRASHED, OK, Reply

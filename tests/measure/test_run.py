@@ -16,10 +16,10 @@ from filelock import FileLock
 
 from attnbench.api.suites import Story, TimedSuite
 from attnbench.errors import ResultsError, UsageError
+from attnbench.measure.blocks.outcome import Outcome
 from attnbench.measure.run import rows
 from attnbench.measure.run.choice import Omission
 from attnbench.measure.run.options import RunOptions, exit_code
-from attnbench.measure.run.outcome import Outcome
 from attnbench.measure.run.plan import Plan
 from attnbench.measure.run.run import run
 from attnbench.results.dataset import load

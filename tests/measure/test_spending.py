@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from attnbench.measure.run.spending import Spending
+from attnbench.measure.blocks.spending import Spending
 from attnbench.report.tables import minutes_table
 from attnbench.results.journal import Journal, seconds_by_suite
 
@@ -14,7 +14,7 @@ from attnbench.results.journal import Journal, seconds_by_suite
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that shows what stands in the list."""
     now = [100.0]
-    monkeypatch.setattr("attnbench.measure.run.spending.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("attnbench.measure.blocks.spending.time.monotonic", lambda: now[0])
     return now
 
 

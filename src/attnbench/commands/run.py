@@ -53,7 +53,7 @@ def run(
     _check(named, device or [], resume, timeout)
     _check_places(None if resume else out, reports)
     check_threads(threads or [])
-    from attnbench.measure.run.effort import Effort
+    from attnbench.measure.blocks.effort import Effort
     from attnbench.measure.run.options import RunOptions
     from attnbench.measure.run.run import run as measured
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from queue import Empty, SimpleQueue
 
-from attnbench.measure.run.outcome import Outcome
+from attnbench.measure.blocks.outcome import Outcome
 from attnbench.suite import Cell
 from attnbench.workers.pool import Pool
 from attnbench.workers.protocol import Observed, value

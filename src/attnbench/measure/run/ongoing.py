@@ -16,24 +16,24 @@ from typing import Any
 from attnbench.backends import discover
 from attnbench.errors import UsageError
 from attnbench.measure.audits.auditor import Auditor
+from attnbench.measure.blocks.block import Block
+from attnbench.measure.blocks.budgeted import Budgeted, Waiting
+from attnbench.measure.blocks.effort import is_tight
+from attnbench.measure.blocks.forecast import LookForecast
+from attnbench.measure.blocks.outcome import Outcome, RunClock
+from attnbench.measure.blocks.spending import Spending
 from attnbench.measure.run import rows
-from attnbench.measure.run.block import Block
-from attnbench.measure.run.budgeted import Budgeted, Waiting
-from attnbench.measure.run.effort import is_tight
-from attnbench.measure.run.forecast import Forecast
 from attnbench.measure.run.observing import observe_blocks
 from attnbench.measure.run.options import RunOptions, RunOutcome, exit_code
-from attnbench.measure.run.outcome import Outcome, RunClock
 from attnbench.measure.run.plan import Plan
 from attnbench.measure.run.rates import Rates
-from attnbench.measure.run.spending import Spending
 from attnbench.results.schema import CellResult, Fingerprint, Sample
 from attnbench.results.store import RunWriter
 from attnbench.suite import Cell, TimedSuite
 from attnbench.workers.limits import find_groups, free_memory
 from attnbench.workers.pool import Pool
 from attnbench.workers.processors import at_once
-from attnbench.workers.protocol import Hello, Reply
+from attnbench.workers.protocol import NOT_RUN, Hello, Reply
 
 # A worker may take this share of the memory that is free at the start: a kernel that allocates without end then fails
 # by itself, and the machine goes on.
@@ -65,7 +65,7 @@ class OngoingRun:
         deadline, self._until = _deadline(options.budget_s, len(plan.cells), began)
         started = datetime.fromisoformat(writer.info.started).timestamp()
         self._clock = RunClock(writer.info.run_id, started, deadline)
-        self._left = [cell for cell in plan.cells if planned[cell.id].status == rows.NOT_RUN]
+        self._left = [cell for cell in plan.cells if planned[cell.id].status == NOT_RUN]
         timed = sum(cell.case is not None and cell.id not in plan.refused for cell in self._left)
         self._effort = options.effort.within(options.budget_s, timed)
         self._tight = options.budget_s is not None and is_tight(options.budget_s, timed)
@@ -117,7 +117,7 @@ class OngoingRun:
     def outcome(self, note: str | None) -> RunOutcome:
         """Close the run: complete and compacted, or partial and ready to be resumed."""
         finished = tuple(self._rows[cell.id] for cell in self._plan.cells)
-        unmeasured = sum(row.status == rows.NOT_RUN for row in finished)
+        unmeasured = sum(row.status == NOT_RUN for row in finished)
         measured_share, by_suite = self._spending.measured_share(), self._spending.by_suite
         self.writer.event("spent", **self._spending.total(), measured_share=measured_share, by_suite=by_suite)
         if not unmeasured and note is None:
@@ -151,9 +151,9 @@ class OngoingRun:
 
     def _tell_how_far(self) -> None:
         if self._options.progress is not None:
-            done: float = sum(row.status != rows.NOT_RUN for row in self._rows.values())
+            done: float = sum(row.status != NOT_RUN for row in self._rows.values())
             if self._in_work is not None:
-                waiting = sum(self._rows[o.cell.id].status == rows.NOT_RUN for o in self._in_work.alive())
+                waiting = sum(self._rows[o.cell.id].status == NOT_RUN for o in self._in_work.alive())
                 done += self._in_work.share * waiting
             self._options.progress(done, len(self._rows), self._label)
 
@@ -205,7 +205,7 @@ class OngoingRun:
         budgeted = Budgeted(
             waiting,
             clock,
-            Forecast(self._rates),
+            LookForecast(self._rates),
             lambda threads, salt: self._pool(threads, f"{salt} environment"),
             self._finish_block,
             self._tell_of,

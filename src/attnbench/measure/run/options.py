@@ -14,10 +14,10 @@ from attnbench.errors import (
     EXIT_OK,
     worst_exit,
 )
+from attnbench.measure.blocks.effort import Effort
+from attnbench.measure.blocks.spending import Spending
 from attnbench.measure.run.choice import Omission
-from attnbench.measure.run.effort import Effort
 from attnbench.measure.run.plan import Plan
-from attnbench.measure.run.spending import Spending
 from attnbench.results.schema import CellResult
 from attnbench.suite import Suite
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from attnbench.backends import discover
+from attnbench.measure.blocks.outcome import Outcome
+from attnbench.measure.blocks.spending import Spending
 from attnbench.measure.clock import floors
 from attnbench.measure.run import rows
-from attnbench.measure.run.outcome import Outcome
-from attnbench.measure.run.spending import Spending
 from attnbench.results.store import RunWriter
 from attnbench.suite import Cell
 from attnbench.workers.process import Setting

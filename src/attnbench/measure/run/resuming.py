@@ -14,6 +14,7 @@ from attnbench.results.journal import LEFT_OUT
 from attnbench.results.read import Contents
 from attnbench.results.store import RunWriter
 from attnbench.suite import Cell
+from attnbench.workers.protocol import NOT_RUN
 
 
 def resumed(options: RunOptions, began: float | None = None) -> OngoingRun:
@@ -38,7 +39,7 @@ def _planned_before(options: RunOptions, contents: Contents) -> tuple[Cell, ...]
     """The cells of a run that was broken off, from its rows."""
     dropped = found_in(options.files, options.effort.timeout_s)
     known = {*discover.implementation_names(), *dropped}
-    unknown = sorted({row.impl for row in contents.cells if row.status == rows.NOT_RUN} - known)
+    unknown = sorted({row.impl for row in contents.cells if row.status == NOT_RUN} - known)
     if unknown:
         msg = f"run {contents.info.run_id} has cells of {', '.join(unknown)}; give their file again with --impls FILE"
         raise UsageError(msg)

@@ -13,7 +13,7 @@ from attnbench.suite import Cell
 from attnbench.workers.protocol import NOT_RUN, OK, WRONG
 
 if TYPE_CHECKING:
-    from attnbench.measure.run.outcome import Outcome
+    from attnbench.measure.blocks.outcome import Outcome
     from attnbench.workers.protocol import Ceilings
 
 NOT_REACHED = "planned, and not reached"

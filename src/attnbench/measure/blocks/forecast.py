@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attnbench.measure.audits.judging import HEAD, HEAD_OF_A_BURST
 from attnbench.measure.clock import roofline
 from attnbench.show.units import roughly
 
 if TYPE_CHECKING:
-    from attnbench.measure.run.outcome import Outcome
-    from attnbench.measure.run.rates import Rates
+    from attnbench.measure.blocks.outcome import Outcome
     from attnbench.suite import Cell
+    from attnbench.workers.protocol import Ceilings
 
 # Seconds of a look at a short call, on a machine of 2024: preparing and checking it, its bursts, its audit. A framework
 # that compiles takes longer; gradients are more to judge.
@@ -41,10 +41,17 @@ MOST_CORRECTED, RECENT = 8.0, 12
 STEPS = (1, 2, 3, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 
 
-class Forecast:
+class KnownRates(Protocol):
+    """What is known of the machine; ``Rates`` is one."""
+
+    def known(self, device: str, threads: int) -> Ceilings | None:
+        """The best rates so far."""
+
+
+class LookForecast:
     """Seconds by cell; ``rates`` are those of the machine."""
 
-    def __init__(self, rates: Rates) -> None:
+    def __init__(self, rates: KnownRates) -> None:
         self._rates = rates
         self._slow: dict[tuple[str, bool], list[float]] = {}
         self._looks: list[float] = []

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from attnbench.measure.run.block import Block
-from attnbench.measure.run.forecast import START_S, Forecast, chosen, reason
-from attnbench.measure.run.outcome import RunClock
+from attnbench.measure.blocks.block import Block
+from attnbench.measure.blocks.forecast import START_S, LookForecast, chosen, reason
+from attnbench.measure.blocks.outcome import RunClock
 from attnbench.suite import Cell
 from attnbench.workers.pool import Pool
 
@@ -48,7 +48,7 @@ class Budgeted:
 
     blocks: Sequence[Waiting]
     clock: RunClock
-    forecast: Forecast
+    forecast: LookForecast
     new_pool: Callable[[int, str], Pool]
     finish: Callable[[Block], None]
     tell: Callable[[Block, str], None]

@@ -18,11 +18,11 @@ from statistics import median
 
 from attnbench.measure.audits.auditor import AuditedProcess, Auditor
 from attnbench.measure.audits.charges import by_the_system
+from attnbench.measure.blocks.effort import Effort, enough, exhausted
+from attnbench.measure.blocks.outcome import Outcome, Recorder, RunClock
+from attnbench.measure.blocks.spending import Spending
 from attnbench.measure.clock.outside import FEWEST, cpu_s
 from attnbench.measure.clock.receipts import disturbance
-from attnbench.measure.run.effort import Effort, enough, exhausted
-from attnbench.measure.run.outcome import Outcome, Recorder, RunClock
-from attnbench.measure.run.spending import Spending
 from attnbench.results.schema import Cache, Sample
 from attnbench.suite import Cell
 from attnbench.workers.placement import shuffled
