@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnbench.backends.backend import BackendInfo
-from attnbench.backends.implementation import DECORATING, Implementation
+from attnbench.backends.implementation import BACKEND_GROUP, DECORATING, Implementation
 from attnbench.errors import (
     AttnbenchError,
     DeclarationError,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from attnbench.suite import Suite
 
-BACKEND_GROUP = "attnbench.backends"
 SUITE_GROUP = "attnbench.suites"
 # Where a drop-in file's module keeps what was decorated in it.
 DECORATED = "__attnbench_decorated__"

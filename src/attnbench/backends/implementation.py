@@ -351,15 +351,16 @@ class Implementation:
 
 def _no_name(name: object) -> str:
     """What is wrong with a name, and what to write."""
-    from attnbench.backends.discover import backends
+    from importlib.metadata import entry_points
 
-    known = list(backends())
+    known = sorted((point.name for point in entry_points(group=BACKEND_GROUP)), key=lambda n: (n != "numpy", n))
     msg = f"an implementation is named backend/variant, such as numpy/mine, of letters, digits and _.+-; got {name!r}"
     if not isinstance(name, str) or "/" in name or not NAME.fullmatch(f"numpy/{name}"):
         return f"{msg}; backends: {', '.join(known)}"
     return f"{msg}: write {' or '.join(repr(f'{backend}/{name}') for backend in known)}"
 
 
+BACKEND_GROUP = "attnbench.backends"  # entry points: one for each backend, by its name
 # Who wants to know of every implementation that is decorated.
 DECORATING: list[Callable[[Implementation], None]] = []
 

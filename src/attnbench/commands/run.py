@@ -57,7 +57,7 @@ def run(
     from attnbench.measure.run.options import RunOptions
     from attnbench.measure.run.run import run as measured
 
-    progress = ProgressLine(seconds(budget))
+    progress = ProgressLine(seconds(budget), first="planning")
     options_of_run = RunOptions(
         suites=groups.expanded(named),
         patterns=impl or [],
@@ -77,7 +77,6 @@ def run(
     )
     end_as_interrupted()
     with progress:
-        progress(0, 0, "planning")
         outcome = measured(options_of_run)
     _keep_and_tell(outcome, reports, as_json=as_json)
     raise typer.Exit(outcome.exit_code)

@@ -27,7 +27,7 @@ class ProgressLine:
 
     The time left is taken from the pace so far, and is never longer than a budget (``budget_s``) leaves. Where what is
     done says nothing of the pace (``paced`` is false), as where pairs are measured until all cells are decided, it is
-    what the budget leaves.
+    what the budget leaves. ``first`` is what is done before anything is told.
     """
 
     def __init__(
@@ -35,10 +35,11 @@ class ProgressLine:
         budget_s: float | None = None,
         *,
         paced: bool = True,
+        first: str = "",
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._live = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
-        self._budget_s, self._paced, self._now = budget_s, paced, now
+        self._budget_s, self._paced, self._now, self._first = budget_s, paced, now, first
         self._last = ""
         self._state: tuple[float, int, str, str] = (0, 0, "", "")
         self._began: tuple[float, float] | None = None
@@ -47,6 +48,8 @@ class ProgressLine:
         self._closed = False
 
     def __enter__(self) -> Self:
+        if self._first:
+            self(0, 0, self._first)
         return self
 
     def __exit__(
