@@ -79,7 +79,7 @@ def test_a_run_that_the_shell_hides_keeps_hyperfines_median(tmp_path: Path) -> N
     assert warnings == [
         "mostly: 2 of its 3 runs failed (status 3, a signal); their times count all the same",
         "mostly: 1 of its 3 times are 0; its median is kept, its runs are not",
-        "sound over lines: 2 values are no time and left out of 4: -1, x",
+        "sound over lines: 2 of 4 rounds left out: 2 at NaN, infinity, below 0 or no number",
     ]
 
 
@@ -435,3 +435,23 @@ def test_a_host_gives_way_to_the_machine_that_is_named(tmp_path: Path) -> None:
         for host in ("runner-1", "runner-2")
     ]
     assert "not-comparable" not in {word for word, _ in verdicts(*folders)}
+
+
+# One rule for all
+
+
+GO_ZEROS = "\n".join(f"BenchmarkZ-2 \t 9\t {ns} ns/op" for ns in ("0.0000", "0.0000", "4.0")) + "\n"
+OF_ZEROS = {
+    "go.txt": GO_ZEROS,
+    "sample.json": {"sampling_mode": "Flat", "iters": [1.0, 1.0, 1.0], "times": [0.0, 0.0, 4.0]},
+    "list.json": [{"name": "z", "unit": "ns/iter", "value": ns} for ns in (0, 0, 4)],
+}
+
+
+@pytest.mark.parametrize("name", OF_ZEROS)
+def test_where_most_rounds_are_zero_the_clock_was_too_coarse_whatever_tool_wrote_them(
+    name: str, tmp_path: Path
+) -> None:
+    (row,) = rows_of(put(tmp_path, name, OF_ZEROS[name]), tmp_path / "r").values()
+    assert row.status == "not-run"
+    assert "2 of its 3 rounds are 0 s: the clock is too coarse for it" in (row.reason or "")

@@ -331,6 +331,8 @@ def test_two_documents_in_a_file_are_refused(tmp_path: Path) -> None:
     text = json.dumps(of_pytest())
     with pytest.raises(ResultsError, match="goes on after its first JSON document ends"):
         imported(f"{text}\n{text}", tmp_path)
+    with pytest.raises(ResultsError, match="it holds 3 documents of pytest-benchmark, and a run has one"):
+        imported(f"{text}\n{text}\n{text}", tmp_path)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

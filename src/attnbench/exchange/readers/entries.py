@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from attnbench.exchange.readers.foreign import Benchmark, odd
-from attnbench.exchange.readers.values import ODD
+from attnbench.exchange.readers.values import ODD, Sifted, number, sift
 
 
 @dataclass
@@ -34,38 +34,24 @@ class Entries:
         if text not in self.warnings:
             self.warnings.append(text)
 
-    def times(self, name: str, values: Iterable[Any], unit: float = 1.0) -> list[float]:
-        """Values as seconds; those that cannot be a time are left out and counted in a warning."""
-        return [seconds for seconds in self.kept_times(name, values, unit) if seconds is not None]
-
-    def kept_times(self, name: str, values: Iterable[Any], unit: float = 1.0) -> list[float | None]:
-        """``times`` with ``None`` in the places of those that were left out."""
-        listed = list(values)
-        seconds = [time_of(value, unit) for value in listed]
-        left_out = [value for value, second in zip(listed, seconds, strict=True) if second is None]
-        if left_out:
-            shown = ", ".join(str(value) for value in left_out[:3]) + (" …" if len(left_out) > 3 else "")  # noqa: PLR2004
-            what = "1 value is" if len(left_out) == 1 else f"{len(left_out)} values are"
-            self.warn(f"{name}: {what} no time and left out of {len(listed)}: {shown}")
-        return seconds
-
-
-def time_of(value: Any, unit: float = 1.0) -> float | None:
-    """A value as seconds; ``None`` where it cannot be a time."""
-    try:
-        seconds = float(value) * unit
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return seconds if math.isfinite(seconds) and seconds > 0 and not isinstance(value, bool) else None
+    def sift(self, name: str, values: Iterable[Any], unit: float = 1.0) -> Sifted:
+        """The rounds that are times, in seconds (``values.sift``); what is left out of them is a warning."""
+        sifted = sift(number(value) * unit for value in values)
+        if sifted.left_out and not sifted.reason:
+            self.warn(f"{name}: {sifted.left_out}")
+        return sifted
 
 
 def number_of(value: Any) -> float | None:
     """A value as a finite number, where it is one."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) and not isinstance(value, bool) else None
+    known = number(value)
+    return known if math.isfinite(known) else None
+
+
+def time_of(value: Any, unit: float = 1.0) -> float | None:
+    """A value as seconds; ``None`` where it cannot be a time."""
+    known = number_of(value)
+    return known * unit if known is not None and known > 0 else None
 
 
 def level(text: Any) -> Any:

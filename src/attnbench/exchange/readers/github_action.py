@@ -9,6 +9,7 @@ are metrics.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from statistics import median
 from typing import Any
 
 from attnbench.errors import ResultsError, UsageError
-from attnbench.exchange.readers.entries import Entries, number_of, single, time_of
+from attnbench.exchange.readers.entries import Entries, number_of, single
 from attnbench.exchange.readers.foreign import Benchmark, Foreign
 from attnbench.exchange.readers.units import Unit, unit_of
 from attnbench.exchange.readers.values import UNKNOWN, no_benchmark, utc
@@ -179,21 +180,15 @@ def _benchmark(suite: str, name: str, benches: Sequence[Entry], entries: Entries
     if unit is None:
         return Benchmark(**known, metrics={unit_text: numbers[0] if len(numbers) == 1 else _median(numbers)} | metrics)
     metrics |= {unit_text: _median(numbers)} if unit.is_rate else {}
-    times = [(_time(value, unit), int(bench["process"])) for value, bench in zip(values, benches, strict=True)]
-    kept = [(seconds, process) for seconds, process in times if seconds is not None]
-    if not kept:
-        return Benchmark(**known, failure=("not-run", f"its value is no time above 0: {numbers[0]:g} {unit_text}"))
-    if len(kept) < len(times):
-        entries.warn(f"{name}: {len(times) - len(kept)} of its {len(times)} values are no time and left out")
-    if len(kept) == 1:
-        return Benchmark(**known, summary=single(kept[0][0]), metrics=metrics)
-    first = min(process for _, process in kept)
-    return Benchmark(
-        **known,
-        seconds=[seconds for seconds, _ in kept],
-        replicates=[process - first for _, process in kept],
-        metrics=metrics,
-    )
+    sifted = entries.sift(name, (_time(value, unit) for value in values))
+    if sifted.reason:
+        why = sifted.reason if len(values) > 1 else f"its value is no time above 0: {numbers[0]:g} {unit_text}"
+        return Benchmark(**known, failure=("not-run", why))
+    if len(sifted.seconds) == 1:
+        return Benchmark(**known, summary=single(sifted.seconds[0]), metrics=metrics)
+    processes = [int(benches[place]["process"]) for place in sifted.places]
+    replicates = [process - min(processes) for process in processes]
+    return Benchmark(**known, seconds=sifted.seconds, replicates=replicates, metrics=metrics)
 
 
 def _failure(benches: Sequence[Entry]) -> tuple[str, str] | None:
@@ -203,8 +198,9 @@ def _failure(benches: Sequence[Entry]) -> tuple[str, str] | None:
     return None if first is None else (first[1], first[2])
 
 
-def _time(value: float | None, unit: Unit) -> float | None:
-    return None if value is None or value <= 0 else time_of(unit.time(value))
+def _time(value: float | None, unit: Unit) -> float:
+    """The seconds of one call; NaN where there are none, as where there were no calls at all in a time."""
+    return math.nan if value is None or (unit.is_rate and value <= 0) else unit.time(value)
 
 
 def _median(values: Sequence[float]) -> float:

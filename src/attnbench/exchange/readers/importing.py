@@ -73,9 +73,10 @@ def _understood(file: Path, opened_as: Any, commit: str | None) -> Foreign:
     """What another tool wrote, read. Raises ``ResultsError`` where nobody did, or where its reader says why not."""
     # A text may begin like JSON, or have a line that does, and be a tool's all the same.
     data = opened_as.text if isinstance(opened_as, BrokenJson) else opened_as
-    importer = next((importer for importer in IMPORTERS.values() if importer.recognises(data)), None)
-    if importer is None:
+    tool = _tool_of(data)
+    if tool is None:
         raise ResultsError(_of_nobody(opened_as, file))
+    importer = IMPORTERS[tool]
     if commit is None:
         return importer.read(data, file)
     if importer.tool != from_github_action.TOOL:
@@ -84,10 +85,18 @@ def _understood(file: Path, opened_as: Any, commit: str | None) -> Foreign:
     return from_github_action.read(data, file, commit)
 
 
+def _tool_of(data: Any) -> str | None:
+    """The tool that wrote this, if one did."""
+    return next((tool for tool, importer in IMPORTERS.items() if importer.recognises(data)), None)
+
+
 def _of_nobody(data: Any, file: Path) -> str:
     reads = f"it reads what {', '.join(IMPORTERS)} write"
     if isinstance(data, BrokenJson):
         return f"{file} is not JSON, or a damaged file: {data.reason}; {reads}"
+    if isinstance(data, JsonLines) and (tool := _tool_of(data.documents[0])):
+        what = f"{len(data.documents)} documents of {tool}, and a run has one; give each a file of its own"
+        return f"{file} goes on after its first JSON document ends: it holds {what}"
     kind = {Path: "a folder", JsonLines: "lines of JSON", str: "text", bytes: "no text"}
     what = next((name for type_, name in kind.items() if isinstance(data, type_)), "JSON")
     return f"{file} is {what}, but of no tool that import knows; {reads}"

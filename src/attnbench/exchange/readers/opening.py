@@ -98,7 +98,10 @@ def _understood(file: Path, content: bytes, warnings: list[str]) -> Any:
 
 
 def _json_within(text: str, start: int) -> tuple[Any, ValueError | None, int]:
-    """The document that begins there, or what is wrong with it, and where it ends; a second one is wrong."""
+    """The document that begins there, or what is wrong with it, and where it ends.
+
+    A second one is wrong, and so is what is a part of a larger one, as of a script's.
+    """
     try:
         data, end = json.JSONDecoder().raw_decode(text, start + len(text[start:]) - len(text[start:].lstrip()))
     except ValueError as error:
@@ -106,7 +109,7 @@ def _json_within(text: str, start: int) -> tuple[Any, ValueError | None, int]:
     except RecursionError:
         return None, ValueError("it is nested too deeply"), start
     after = text[end:].strip()
-    if after.startswith(("{", "[", ",")):
+    if after.startswith(("{", "[", ",", "}", "]")):
         return None, ValueError(f"it goes on after its first JSON document ends, with {_shown(after)}"), end
     return data, None, end
 

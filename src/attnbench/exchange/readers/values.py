@@ -16,8 +16,6 @@ from attnbench.errors import ResultsError
 UNKNOWN = ("agreement with the oracle", "disturbances (receipts)")
 # What tools write where they could not read the processor's name: it says nothing of which one it is.
 NO_NAMES = ("", "unknown", "none", "n/a", "na", "not available", "x86_64", "amd64", "i386", "i686", "aarch64", "arm64")
-
-
 # What reading an entry raises that is not as it should be.
 ODD = (LookupError, TypeError, AttributeError, ValueError, OverflowError)
 
@@ -45,15 +43,6 @@ def number(value: Any) -> float:
     with suppress(TypeError, ValueError, OverflowError):
         return math.nan if isinstance(value, bool) else float(value)
     return math.nan
-
-
-def times(values: Iterable[Any], name: str) -> list[float]:
-    """Values as seconds; a ``ValueError`` where one cannot be a time. ``sift`` leaves such a one out."""
-    seconds = [float(value) for value in values]
-    if any(not math.isfinite(value) or value <= 0 for value in seconds):
-        msg = f"benchmark {name} has a time that is NaN, infinite or not above 0"
-        raise ValueError(msg)
-    return seconds
 
 
 @dataclass(frozen=True)

@@ -8,22 +8,22 @@ Linear sampling runs more iterations in each sample, flat sampling the same numb
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnbench.exchange.readers.entries import Entries, level, number_of, single
+from attnbench.exchange.readers.entries import Entries, level, number_of, single, time_of
 from attnbench.exchange.readers.foreign import Benchmark, Foreign
 from attnbench.exchange.readers.opening import JsonLines
-from attnbench.exchange.readers.values import ODD, UNKNOWN, no_benchmark, utc
+from attnbench.exchange.readers.units import SECONDS
+from attnbench.exchange.readers.values import ODD, UNKNOWN, no_benchmark, number, utc
 from attnbench.results.schema import Fingerprint, Hardware
 
 TOOL = "criterion"
 NEWEST = "new"  # criterion keeps the last measurement here, and in `base` that before it
 NAMES, SAMPLE, ESTIMATES = "benchmark.json", "sample.json", "estimates.json"
 COMPLETE, GROUP_COMPLETE = "benchmark-complete", "group-complete"
-NANOSECOND = 1e-9
-UNITS = {"ns": NANOSECOND, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
 UNIT = "the unit (criterion's files do not say it; wall time in ns, its default, is taken)"
 SINGLE = "single samples (import criterion's folder, which has them in sample.json)"
 NOT_SAID = (
@@ -158,30 +158,38 @@ def _json(path: Path, entries: Entries) -> Any:
         return None
 
 
-def _measured(name: str, sample: Any, estimates: Any, entries: Entries, unit: float = NANOSECOND) -> dict[str, Any]:
+def _measured(name: str, sample: Any, estimates: Any, entries: Entries, unit: float = SECONDS["ns"]) -> dict[str, Any]:
     """Bursts where there are samples, else the median that was estimated of them."""
     if _is_sample(sample):
         rounds = _rounds(name, sample["iters"], sample["times"], entries, unit)
-        if rounds["seconds"]:
+        if rounds is not None:
             return rounds
     try:
         point = _object(estimates)["median"]["point_estimate"]
     except ODD:
         return {"failure": ("not-run", "criterion's files have neither its samples nor the median of them")}
-    seconds = entries.times(name, [point], unit)
-    if not seconds:
-        return {"failure": ("not-run", "criterion's files have no time of it above 0")}
-    return {"summary": single(seconds[0])}
+    seconds = time_of(point, unit)
+    if seconds is None:
+        return {"failure": ("not-run", f"the median of it is {point}, which is no time above 0")}
+    return {"summary": single(seconds)}
 
 
-def _rounds(name: str, iters: Sequence[Any], times: Sequence[Any], entries: Entries, unit: float) -> dict[str, Any]:
+def _rounds(
+    name: str, iters: Sequence[Any], times: Sequence[Any], entries: Entries, unit: float
+) -> dict[str, Any] | None:
+    """What was measured in each sample; ``None`` where there is none."""
     if len(iters) != len(times):
         msg = f"it has {len(times)} times for {len(iters)} numbers of iterations"
         raise ValueError(msg)
-    each = [float(time) / float(count) if float(count) > 0 else 0.0 for time, count in zip(times, iters, strict=True)]
-    seconds = entries.kept_times(name, each, unit)
-    kept = [(second, max(round(float(count)), 1)) for second, count in zip(seconds, iters, strict=True) if second]
-    return {"seconds": [second for second, _ in kept], "calls": [count for _, count in kept]}
+    if not times:
+        return None
+    counts = [number(count) for count in iters]
+    sifted = entries.sift(
+        name, (number(time) / count if count > 0 else math.nan for time, count in zip(times, counts, strict=True)), unit
+    )
+    if sifted.reason:
+        return {"failure": ("not-run", sifted.reason)}
+    return {"seconds": sifted.seconds, "calls": [max(round(counts[place]), 1) for place in sifted.places]}
 
 
 def _of_messages(documents: Sequence[Mapping[str, Any]], entries: Entries) -> None:
@@ -205,11 +213,11 @@ def _of_message(name: str, message: Mapping[str, Any], groups: Mapping[str, str]
     function = "/".join(parts[:-1] if parts and isinstance(level(parts[-1]), (int, float)) else parts) or None
     known["params"] = _params(function, parts[-1] if parts and isinstance(level(parts[-1]), (int, float)) else None)
     said = str(message.get("unit") or "ns")
-    if said not in UNITS:
+    if said not in SECONDS:
         return Benchmark(**known, metrics={f"median_{said}": float(message["median"]["estimate"])})
     sample = {"iters": message.get("iteration_count") or (), "times": message.get("measured_values") or ()}
     estimates = {"median": {"point_estimate": _object(message.get("median")).get("estimate")}}
-    measured = _measured(name, sample, estimates, entries, UNITS[said])
+    measured = _measured(name, sample, estimates, entries, SECONDS[said])
     amounts = {
         f"{amount.get('unit', 'units')}_per_iteration": number_of(amount.get("per_iteration"))
         for amount in message.get("throughput") or ()

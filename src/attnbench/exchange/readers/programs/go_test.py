@@ -96,15 +96,15 @@ def _benchmark(cell: Cell, results: Sequence[GoResult], entries: Entries) -> Ben
     timed = [result for result in results if any(unit in PER_OPERATION for unit in result.values)]
     if not timed:
         return Benchmark(**known, metrics=metrics)
-    seconds = entries.kept_times(cell[1], map(_seconds, timed))
-    kept = [(second, result) for second, result in zip(seconds, timed, strict=True) if second]
-    if not kept:
-        return Benchmark(**known, failure=("not-run", "its time is 0 ns/op: Go prints no smaller one"))
+    sifted = entries.sift(cell[1], map(_seconds, timed))
+    if sifted.reason:
+        return Benchmark(**known, failure=("not-run", f"{sifted.reason}; the smallest that Go prints is 0 ns/op"))
+    kept = [timed[place] for place in sifted.places]
     return Benchmark(
         **known,
-        seconds=[second for second, _ in kept],
-        calls=[max(result.iterations, 1) for _, result in kept],
-        replicates=[result.process for _, result in kept],
+        seconds=sifted.seconds,
+        calls=[max(result.iterations, 1) for result in kept],
+        replicates=[result.process for result in kept],
         metrics=metrics,
     )
 

@@ -77,8 +77,8 @@ def _benchmark(name: str, row: Mapping[str, Any], entries: Entries) -> Benchmark
     metrics = _numbers(row)
     times = row.get("times") or ()
     zeros = sum(number_of(value) == 0 for value in times)
-    if times and not zeros and (seconds := entries.times(name, times)):
-        return Benchmark(**known, seconds=seconds, metrics=metrics)
+    if times and not zeros and not (sifted := entries.sift(name, times)).reason:
+        return Benchmark(**known, seconds=sifted.seconds, metrics=metrics)
     has_median = row.get("median") not in (None, "")
     kept = time_of(row.get("median") if has_median else row.get("mean"))
     if kept is None:

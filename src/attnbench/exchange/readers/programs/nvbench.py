@@ -14,7 +14,7 @@ from typing import Any
 
 from attnbench.exchange.readers.entries import Entries, level, number_of, single
 from attnbench.exchange.readers.foreign import Benchmark, Foreign
-from attnbench.exchange.readers.values import UNKNOWN, mapping, no_benchmark, utc, whole
+from attnbench.exchange.readers.values import UNKNOWN, Sifted, mapping, no_benchmark, utc, whole
 from attnbench.results.schema import Fingerprint, Gpu, Hardware
 
 TOOL = "nvbench"
@@ -103,9 +103,10 @@ def _benchmark(bench: Named, state: Any, file: Path, entries: Entries, several: 
         return Benchmark(**known, failure=("not-run", "its state has no summary"))
     numbers = {tag: number_of(_value(summary)) for tag, summary in summaries.items()}
     metrics = {tag: number for tag, number in numbers.items() if number is not None}
-    seconds = _samples(known["name"], summaries, file, entries)
-    if seconds:
-        return Benchmark(**known, seconds=seconds, metrics=metrics)
+    sifted = _samples(known["name"], summaries, file, entries)
+    if sifted is not None:
+        failure = ("not-run", sifted.reason) if sifted.reason else None
+        return Benchmark(**known, seconds=sifted.seconds, metrics=metrics, failure=failure)
     tag = next((tag for tag in TIMES if (metrics.get(tag) or 0) > 0), None)
     if tag is not None:
         count = whole(metrics.get("/".join([*tag.split("/")[:2], "sample_size"])))
@@ -134,8 +135,8 @@ def _is_mean(bench: Named) -> bool:
     )
 
 
-def _samples(name: str, summaries: Mapping[str, Named], file: Path, entries: Entries) -> Sequence[float]:
-    """The samples of a state, where their file is there and whole."""
+def _samples(name: str, summaries: Mapping[str, Named], file: Path, entries: Entries) -> Sifted | None:
+    """The samples of a state, where their file is there, whole and not empty."""
     for tag, summary in summaries.items():
         if summary.get("hint") != SAMPLES and not (tag.startswith(SAMPLES_TAG) and tag.endswith("sample_times")):
             continue
@@ -148,8 +149,9 @@ def _samples(name: str, summaries: Mapping[str, Named], file: Path, entries: Ent
         if len(content) % FLOAT32 or (count is not None and len(content) != count * FLOAT32):
             entries.warn(f"{name}: {said} is damaged ({len(content)} bytes for {count} samples); it is left out")
             continue
-        return entries.times(name, struct.unpack(f"<{len(content) // FLOAT32}f", content))
-    return ()
+        if content:
+            return entries.sift(name, struct.unpack(f"<{len(content) // FLOAT32}f", content))
+    return None
 
 
 def _places(said: str, file: Path) -> list[Path]:
