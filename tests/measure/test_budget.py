@@ -19,7 +19,7 @@ from attnbench.api.suites import AttentionSpec, Case, Problem, Story, TimedSuite
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.blocks import budgeted
 from attnbench.measure.blocks.budgeted import Budgeted, Waiting
-from attnbench.measure.blocks.effort import TIGHT_PAIRS, TIGHT_S, Effort
+from attnbench.measure.blocks.effort import TIGHT_S, Effort
 from attnbench.measure.blocks.forecast import SLOW, SLOW_LATER, LookForecast, chosen, reason
 from attnbench.measure.blocks.outcome import Outcome, RunClock
 from attnbench.measure.run import ongoing, plan
@@ -256,8 +256,8 @@ def test_blocks_share_processes_where_fresh_ones_would_take_the_time(
 def test_a_tight_budget_makes_looks_short() -> None:
     usual = Effort()
     tight, roomy = usual.within(TIGHT_S * 9, 10), usual.within(TIGHT_S * 11, 10)
-    assert (tight.gate_pairs, tight.retries) == (TIGHT_PAIRS, 0)
-    assert (roomy.gate_pairs, roomy.retries) == (0, usual.retries)
+    assert (tight.brief, tight.retries) == (True, 0)
+    assert (roomy.brief, roomy.retries) == (False, usual.retries)
     assert usual.within(None, 10) is usual
 
 

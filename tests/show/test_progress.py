@@ -211,7 +211,7 @@ def test_a_hint_brings_its_own_time_left(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "at most" not in terminal.getvalue()
 
 
-def test_a_terminal_sees_whose_burst_it_is_and_a_pipe_does_not(
+def test_a_terminal_sees_whose_burst_it_is_and_a_pipe_not_every_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with ProgressLine() as line:

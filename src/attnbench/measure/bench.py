@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 # A call on an accelerator shorter than this is timed as a graph too: launching its kernels may take longer.
 GRAPH_BELOW_NS = 100_000
+# So many pairs of query and key the gate judges where a look is to be brief; the audit judges further ones.
+BRIEF_PAIRS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,10 @@ class Bench:
         )
         return {operation.__name__: operation for operation in operations}
 
-    def prepare(self, cell: dict[str, Any], gate: bool = True, pairs: int = 0) -> Done:  # noqa: FBT001, FBT002  (JSON)
+    def prepare(self, cell: dict[str, Any], gate: bool = True, brief: bool = False) -> Done:  # noqa: FBT001, FBT002
         """Load, check capabilities, draw, bind, call once, check agreement, calibrate; then the cell can be timed.
 
-        Agreement is checked in so many ``pairs`` of query and key; with 0, in as many as the gate usually takes.
+        If ``brief``, bursts are shorter, and agreement is checked in fewer pairs of query and key than usual.
         """
         planned, self._kept = Cell.from_dict(cell), None
         start = time.perf_counter()
@@ -104,11 +106,11 @@ class Bench:
             first_call_s = time.perf_counter() - start
         ratio = None
         if gate:
-            status, ratio, reason = agreement(binding, case, pairs)
+            status, ratio, reason = agreement(binding, case, brief=brief)
             if status != OK:
                 return status, reason or "disagrees with the oracle", {"error_ratio": ratio}
         with accepted():
-            timed, warmups = self._calibrate(binding.run, device)
+            timed, warmups = self._calibrate(binding.run, device, brief=brief)
         self._live[planned.id] = Live(binding, case, timed)
         prepared = Prepared(
             import_s=import_s,
@@ -123,14 +125,17 @@ class Bench:
         )
         return OK, None, asdict(prepared)
 
-    def _calibrate(self, run: Callable[[], Any], device: str) -> tuple[dict[Cache, Timed], list[Burst]]:
+    def _calibrate(
+        self, run: Callable[[], Any], device: str, *, brief: bool = False
+    ) -> tuple[dict[Cache, Timed], list[Burst]]:
         """What is timed in each cache state; a short call on an accelerator also as a graph, where it can be one."""
         states: list[Cache] = ["none"] if device == "cpu" else ["hot", "cold"]
         runs: dict[Cache, Callable[[], Any]] = dict.fromkeys(states, run)
         timed: dict[Cache, Timed] = {}
         warmups: list[Burst] = []
+        length = clock.BRIEFLY_ON_CPU if brief and device == "cpu" else None
         for state in states:
-            calls, bursts = self._clock(device).calibrate(runs[state], state)
+            calls, bursts = self._clock(device).calibrate(runs[state], state, length)
             timed[state] = Timed(runs[state], calls)
             warmups += bursts
         last = warmups[-1]
@@ -313,12 +318,12 @@ def exactness(implementation: Implementation, case: Case, device: str) -> dict[s
     return asdict(precision_of(implementation, case.problem.dtype, device))
 
 
-def agreement(binding: Binding, case: Case, pairs: int = 0) -> tuple[str, float | None, str | None]:
+def agreement(binding: Binding, case: Case, *, brief: bool = False) -> tuple[str, float | None, str | None]:
     """What the agreement gate says of a binding: status, error ratio, reason."""
     from attnbench.agree.judge.gate import gate
     from attnbench.agree.judge.selection import Share
 
-    share = Share(pairs=pairs) if pairs else None
+    share = Share(pairs=BRIEF_PAIRS) if brief else None
     result = gate(binding.backend, binding.implementation, case, binding.device, binding, share)
     if result.status == OK and result.error_ratio is None:
         return WRONG, None, "no number was compared, so nothing is known of its agreement"

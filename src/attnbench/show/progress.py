@@ -77,8 +77,8 @@ class ProgressLine:
         self._last = label
 
     def at_work(self, name: str) -> None:
-        """What of it is in work: told often, drawn and said seldom."""
-        if console.is_quiet() or self._closed:
+        """What of it is in work: told often, drawn and said seldom; nothing before it is known what ``it`` is."""
+        if console.is_quiet() or self._closed or not self._state[2]:
             return
         if self._live:
             self._draw(f" · {name}")

@@ -54,12 +54,13 @@ class Session:
         A hello that fails is the answer, and the next question starts another worker. Asked for ``hello``, a session
         gives that of its start.
         """
-        worker = self._worker if self._worker is not None and self._worker.alive else self._start()
+        worker = self._worker if self._worker is not None and self._worker.alive else self.start()
         if self._hello is not None and (op == HELLO or not self._hello.ok):
             return self._hello
         return worker.call(op, self._timeout_s if timeout_s is None else timeout_s, **arguments)
 
-    def _start(self) -> WorkerProcess:
+    def start(self) -> WorkerProcess:
+        """A new worker in place of the one there may be; one of a backend is greeted, and waited for."""
         self.close()
         worker = self._worker = WorkerProcess(self._backend, self._setting)
         if self._backend is not None:

@@ -135,6 +135,10 @@ class Auditor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def start(self) -> None:
+        """Have the judge begin, and do not wait for it: it imports while others do."""
+        self._judge.start()
+
     def close(self) -> None:
         """End the judge, and leave nothing behind."""
         self._judge.close()

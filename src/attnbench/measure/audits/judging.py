@@ -98,7 +98,8 @@ class Judging:
     ) -> Done:
         """Judge answers by the names of their files, each with the name of its set; the first that is wrong ends it.
 
-        ``alike`` are files that must be the same, byte for byte. If ``brief``, answers are judged in fewer rows.
+        ``alike`` are files that must be the same, byte for byte. If ``brief``, answers are judged in fewer rows,
+        and gradients in a whole head only where it is a small one.
         """
         if len({(Path(folder) / name).read_bytes() for name in alike}) > 1:
             return (
@@ -170,5 +171,6 @@ def _judged(
         return judge_answer(output, grads, inputs, units, drawn.selection, zero_elsewhere=True)
     selection = choose(inputs.call, drawn.seed + number, BRIEFLY if brief else SOME)
     judged = judge_answer(output, grads, inputs, units, selection)
-    most, whole = HEAD_OF_A_BURST if name == HOT else HEAD, selection.is_whole(inputs.call)
+    most = HEAD_OF_A_BURST if name == HOT and not brief else HEAD
+    whole = selection.is_whole(inputs.call)
     return judged if whole else judged + judge_a_head(grads, inputs, units, drawn.seed + number, most)

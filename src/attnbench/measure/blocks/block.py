@@ -257,7 +257,7 @@ class Block:
     def _prepare(self, outcome: Outcome, replicate: int) -> None:
         self._do(f"preparing {outcome.cell.impl}")
         # Agreement is checked once: the same code on the same inputs does not need the oracle again.
-        how = {"gate": outcome.prepared is None, "pairs": self._effort.gate_pairs}
+        how = {"gate": outcome.prepared is None, "brief": self._effort.brief}
         reply = self._pool.ask(outcome.cell, "prepare", cell=outcome.cell.to_dict(), **how)
         if not reply.ok:
             self._end(outcome, reply, "prepare")

@@ -12,9 +12,8 @@ from attnbench.results.summary import bursts, main_state, median_interval, usabl
 # Of a run's budget this share is spent inside bursts; the rest goes to imports, compilation, checking and memory.
 MEASURED_SHARE = 0.5
 FEWEST_FOR_INTERVAL = 6
-# A budget of fewer seconds for each cell is a tight one: its looks are as short as they can be. The gate judges so many
-# pairs of query and key, besides those that the audit judges, and a disturbed burst is not repeated.
-TIGHT_S, TIGHT_PAIRS = 2.0, 1 << 17
+# A budget of fewer seconds for each cell is a tight one: its looks are as short as they can be.
+TIGHT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Effort:
     ``replicates`` fresh processes for a block, at least ``min_bursts`` and at most ``max_bursts`` bursts of a cell in
     each, ``cell_s`` seconds of bursts for a cell in each; a cell has enough when half its interval's width is at most
     ``relative_width`` of the median. A disturbed burst is repeated at most ``retries`` times. ``timeout_s`` bounds
-    every single operation of a worker. The gate judges ``gate_pairs`` pairs of query and key, with 0 its usual share.
+    every single operation of a worker. If ``brief``, bursts are shorter, and the gate judges less (``Bench.prepare``).
     """
 
     replicates: int = 2
@@ -35,7 +34,7 @@ class Effort:
     retries: int = 2
     timeout_s: float = 120.0
     limits: Limits = field(default_factory=Limits)
-    gate_pairs: int = 0
+    brief: bool = False
 
     def within(self, budget_s: float | None, cells: int) -> Effort:
         """The same rules with the seconds for a cell cut so that ``cells`` cells fit into the budget."""
@@ -44,7 +43,7 @@ class Effort:
         share = budget_s * MEASURED_SHARE / (cells * self.replicates)
         fewest = max(self.min_bursts, FEWEST_FOR_INTERVAL) if self.replicates > 1 else self.min_bursts
         shorter = replace(self, cell_s=min(self.cell_s, share), min_bursts=fewest)
-        return replace(shorter, gate_pairs=TIGHT_PAIRS, retries=0) if is_tight(budget_s, cells) else shorter
+        return replace(shorter, brief=True, retries=0) if is_tight(budget_s, cells) else shorter
 
     def at_most(self, cell_s: float | None) -> Effort:
         """The same rules with at most these seconds for a cell in each replicate, where a suite says so."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
-from attnbench.measure.audits.judging import HEAD, HEAD_OF_A_BURST
+from attnbench.measure.audits.judging import HEAD
 from attnbench.measure.clock import roofline
 from attnbench.show.units import roughly
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # that compiles takes longer; gradients are more to judge.
 PREPARE_S, BURSTS_S, AUDIT_S, COMPILE_S = 0.25, 0.3, 0.35, 0.5
 COMPILES = ("jax",)
-GRADIENTS = 1.5
+GRADIENTS, SIXTEEN_BITS = 1.5, 1.5
 # Calls in a look where one is longer than a burst: the first, its calibration, its bursts, those beside the audit.
 CALLS, CALLS_OF_AUDIT = 10, 5
 # Seconds for each byte of operands, which are drawn, copied, handed out and judged; and for each pair of query and key
@@ -35,8 +35,8 @@ BYTE_S, HEAD_PAIR_S = 2e-8, 7e-7
 SLOW, SLOW_LATER = 10.0, 3.0
 # Seconds of weighing a cell beside its call, and of starting a process of a framework, where none was started yet.
 WEIGH_S, START_S = 1.0, 1.2
-# The forecast is corrected by no more than this, either way, and by this many of the last looks.
-MOST_CORRECTED, RECENT = 8.0, 12
+# The forecast is corrected by no more than this, either way, by what this share of so many of the last looks kept to.
+MOST_CORRECTED, CAREFUL, RECENT = 8.0, 0.7, 12
 # What is told of a forecast.
 STEPS = (1, 2, 3, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 
@@ -53,7 +53,7 @@ class LookForecast:
 
     def __init__(self, rates: KnownRates) -> None:
         self._rates = rates
-        self._slow: dict[tuple[str, bool], list[float]] = {}
+        self._slow: dict[tuple[str, bool, str], float] = {}
         self._looks: list[float] = []
 
     def call_s(self, cell: Cell, unknown: float = SLOW) -> float:
@@ -61,9 +61,9 @@ class LookForecast:
         if cell.case is None:
             return 0.0
         least = roofline.least_s(cell.case, self._rates.known(cell.device, cell.threads))
-        mine = self._slow.get((cell.impl, cell.case.gradients))
-        others = [slow for (name, _), slows in self._slow.items() if name == cell.impl for slow in slows]
-        return least * (median(mine) if mine else max(others, default=unknown))
+        mine = self._slow.get((cell.impl, cell.case.gradients, cell.case.problem.dtype))
+        others = [slow for (name, *_), slow in self._slow.items() if name == cell.impl]
+        return least * (max(others, default=unknown) if mine is None else mine)
 
     def look_s(self, cell: Cell, *, later: bool = False) -> float:
         """Seconds of one look: preparing, timing and auditing the cell."""
@@ -88,19 +88,24 @@ class LookForecast:
             known = self._rates.known(outcome.cell.device, outcome.cell.threads)
             if case is not None and bursts and (least := roofline.least_s(case, known)):
                 # The longest case is the next to be forecast, so that the last one seen counts.
-                self._slow[outcome.cell.impl, case.gradients] = [median(bursts) / least]
+                self._slow[outcome.cell.impl, case.gradients, case.problem.dtype] = median(bursts) / least
 
     def _uncorrected(self, cell: Cell, unknown: float = SLOW) -> float:
         short = PREPARE_S * _more(cell) + BURSTS_S + AUDIT_S * _more(cell) + COMPILE_S * (cell.backend in COMPILES)
         return short + (CALLS + CALLS_OF_AUDIT) * self.call_s(cell, unknown) + _bytes_s(cell) + _heads_s(cell)
 
     def _correction(self) -> float:
-        recent = self._looks[-RECENT:]
-        return min(MOST_CORRECTED, max(1 / MOST_CORRECTED, median(recent))) if recent else 1.0
+        recent = sorted(self._looks[-RECENT:])
+        usual = recent[round(CAREFUL * (len(recent) - 1))] if recent else 1.0
+        return min(MOST_CORRECTED, max(1 / MOST_CORRECTED, usual))
 
 
 def _more(cell: Cell) -> float:
-    return GRADIENTS if cell.case is not None and cell.case.gradients else 1.0
+    """How many times as long judging takes."""
+    if cell.case is None:
+        return 1.0
+    sixteen = cell.case.problem.dtype in ("bfloat16", "float16")
+    return (GRADIENTS if cell.case.gradients else 1.0) * (SIXTEEN_BITS if sixteen else 1.0)
 
 
 def _bytes_s(cell: Cell) -> float:
@@ -108,12 +113,12 @@ def _bytes_s(cell: Cell) -> float:
 
 
 def _heads_s(cell: Cell) -> float:
-    """Seconds of judging the gradients of a key head whole: once in the answer of a burst, twice in others."""
+    """Seconds of judging the gradients of a key head whole, in three answers, where it is a small one."""
     if cell.case is None or not cell.case.gradients:
         return 0.0
     p = cell.case.problem
     pairs = p.Hq // p.Hkv * p.Tq * p.S
-    return HEAD_PAIR_S * pairs * (int(pairs <= HEAD_OF_A_BURST) + 2 * int(pairs <= HEAD))
+    return 3 * HEAD_PAIR_S * pairs if pairs <= HEAD else 0.0
 
 
 def chosen(blocks: Sequence[Sequence[tuple[str, float]]], seconds: float) -> set[str]:

@@ -47,6 +47,8 @@ class Length:
 
 
 ON_CPU = Length(0.025, 0.035, 0.050)
+# Where time is short; the clock outside can still tell whether they are true (``outside.LONG_ENOUGH_S``).
+BRIEFLY_ON_CPU = Length(0.021, 0.025, 0.036)
 ON_DEVICE = Length(0.003, 0.005, 0.010)
 
 
@@ -89,17 +91,20 @@ class Clock:
             time.sleep(self.pause * host_ns / 1e9)
         return Burst(calls, wall_ns, cpu_ns, noted, started_at, cache)
 
-    def calibrate(self, run: Run, cache: Cache = "none") -> tuple[int, list[Burst]]:
-        """Calls per burst, so that it has the right length or is one call; and the warm-up bursts that found it."""
-        calls, warmups = 1, []
+    def calibrate(self, run: Run, cache: Cache = "none", length: Length | None = None) -> tuple[int, list[Burst]]:
+        """Calls per burst, so that it has the right ``length`` (usually the clock's own) or is one call.
+
+        And the warm-up bursts that found it.
+        """
+        length, calls, warmups = length or self.length, 1, []
         for _ in range(CALIBRATIONS):
             warmups.append(self.burst(run, calls, cache))
             seconds = warmups[-1].wall_ns / 1e9
-            if self.length.shortest <= seconds <= self.length.longest or (calls == 1 and seconds > self.length.longest):
+            if length.shortest <= seconds <= length.longest or (calls == 1 and seconds > length.longest):
                 break
             # A first call may be slow for once, and must not decide alone: at most 100 times more.
             most = MOST_COLD_CALLS if cache == "cold" else MAX_CALLS
-            wanted = max(1, min(most, calls * 100, math.ceil(self.length.aim * calls / max(seconds, 1e-9))))
+            wanted = max(1, min(most, calls * 100, math.ceil(length.aim * calls / max(seconds, 1e-9))))
             if wanted == calls:
                 break
             calls = wanted

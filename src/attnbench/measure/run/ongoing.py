@@ -217,6 +217,7 @@ class OngoingRun:
         def ask(backend: str, device: str, threads: int, what: dict[str, Any]) -> Reply:
             return budgeted.pool_of(threads).ask(some[backend, device, threads], "ceilings", **what)
 
+        self._auditor.start()
         try:
             self._rates.measure(ask)
             self._spending.began()
