@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from attnbench.commands.places import check_folder
+from attnbench.errors import UsageError
+from attnbench.results.store import check_output
 from tests.program import Cli
 from tests.results import synthetic
 
@@ -75,3 +81,26 @@ def test_two_outputs_in_one_file_are_refused(cli: Cli, tmp_path: Path) -> None:
     assert done.code == 2
     assert "--junit and --markdown both name" in done.err
     assert not (tmp_path / "x").exists()
+
+
+def test_a_folder_that_this_user_may_not_look_into_is_wrong_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root, who may look everywhere, the system's answer is put in its place."""
+    secret, stat = tmp_path / "secret", os.stat
+    secret.mkdir()
+
+    def refusing(path: Any, *given: Any, **named: Any) -> os.stat_result:
+        if str(path).startswith(f"{secret}/"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, *given, **named)
+
+    def may_not_write(*_given: Any, **_named: Any) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", refusing)
+    monkeypatch.setattr(tempfile, "mkdtemp", may_not_write)
+    with pytest.raises(UsageError, match=r"--out .*results cannot be written \(Permission denied\); name another"):
+        check_folder("--out", secret / "results")
+    with pytest.raises(UsageError, match=r"--junit .*ab.xml cannot be written \(Permission denied\); name another"):
+        check_output("--junit", secret / "ab.xml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from attnbench.errors import UsageError
 
 def check_folder(option: str, folder: Path) -> None:
     """Raise ``UsageError`` where nothing could be written into a folder, which may have to be made first."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
+    # os.path says no of what this user may not look at, where pathlib raises.
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))  # noqa: PTH110
+    if not os.path.isdir(there):  # noqa: PTH112
         msg = f"{option} {folder}: {there} is a file; name a folder"
         raise UsageError(msg)
     try:

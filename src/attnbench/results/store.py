@@ -161,19 +161,29 @@ def check_output(option: str, file: Path, inputs: Iterable[Path] = ()) -> None:
     A folder is made where it is what was asked for; that of a file is not: a slip of the finger would make it.
     """
     msg = ""
-    if file.is_dir():
+    try:
+        kind, parent = _kind(file), _kind(file.parent)
+    except OSError as error:
+        msg = f"{option} {file} cannot be written ({error.strerror}); name another file"
+        raise UsageError(msg) from error
+    if kind == "folder":
         msg = f"{option} {file} is a folder; name a file in it"
-    elif file.parent.exists() and not file.parent.is_dir():
+    elif parent == "file":
         msg = f"{option} {file}: {file.parent} is a file and no folder; name another one"
-    elif not file.parent.is_dir():
+    elif parent is None:
         make = f"mkdir -p {shlex.quote(str(file.parent))}"
         msg = f"{option} {file}: there is no folder {file.parent}; make it first ({make})"
     elif any(file.resolve() == read.resolve() for read in inputs):
         msg = f"{option} {file} is what is read, and would be lost; name another file"
-    elif not os.access(file if file.exists() else file.parent, os.W_OK):
+    elif not os.access(file.parent if kind is None else file, os.W_OK):
         msg = f"{option} {file} cannot be written; name another file"
     if msg:
         raise UsageError(msg)
+
+
+def _kind(path: Path) -> str | None:
+    """What stands there; ``None`` for nothing. Raises ``OSError`` where this user may not look."""
+    return None if not path.exists() else "folder" if path.is_dir() else "file"
 
 
 def write_whole(path: Path, text: str) -> None:
