@@ -18,14 +18,17 @@ import pytest
 from attnbench.api.suites import AttentionSpec, Case, Problem, Story, TimedSuite
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.blocks import budgeted
+from attnbench.measure.blocks.block import Block
 from attnbench.measure.blocks.budgeted import Budgeted, Waiting
 from attnbench.measure.blocks.effort import TIGHT_S, Effort
 from attnbench.measure.blocks.forecast import SLOW, SLOW_LATER, LookForecast, chosen, reason
 from attnbench.measure.blocks.outcome import Outcome, RunClock
+from attnbench.measure.blocks.spending import Spending
 from attnbench.measure.run import ongoing, plan
 from attnbench.measure.run.ongoing import GRACE_S, MOST_CLOSING
 from attnbench.measure.run.options import RunOptions
 from attnbench.measure.run.plan import make_plan
+from attnbench.measure.run.rates import Rates
 from attnbench.measure.run.run import run
 from attnbench.results.read import read_contents
 from attnbench.results.schema import Sample
@@ -33,7 +36,7 @@ from attnbench.suite import Cell
 from attnbench.workers import process, tree
 from attnbench.workers.pool import Pool
 from attnbench.workers.process import PATIENCE_S, Setting, WorkerProcess
-from attnbench.workers.protocol import NOT_RUN, OK, Ceilings, Memory
+from attnbench.workers.protocol import NOT_RUN, OK, Ceilings, Memory, Reply
 from tests.dropins import tiny
 
 Make = Callable[..., RunOptions]
@@ -239,6 +242,43 @@ def test_time_that_is_left_goes_to_those_that_were_left_out(world: Callable[...,
     assert w.log[2].startswith("late A")
 
 
+def test_what_a_late_look_took_is_counted_before_a_further_look_begins(world: Callable[..., World]) -> None:
+    w = world(11.0)
+    block = Scripted("A", {"a": 5.0}, w, looks=1)
+    made = w.measure(block)
+    made.blocks[0].look_s = 0.0
+    block.leave_out({block.outcomes[0].cell.id: "no time"})
+    w.budget_s = 20.0
+    assert made._late_looks()
+    assert made.blocks[0].look_s == 5.0
+
+
+def test_what_a_budget_made_otherwise_is_said(world: Callable[..., World]) -> None:
+    roomy, tight = world(100.0), world(100.0)
+    assert roomy.measure(Scripted("A", {"a": 1}, roomy)).said() == []
+    block = Scripted("A", {"a": 1, "b": 1}, tight)
+    made = tight.measure(block, tight=True)
+    for outcome, replicates in zip(block.outcomes, ([0], [0, 1]), strict=True):
+        outcome.samples = [
+            s.model_copy(update={"replicate": r}) for s in looked(outcome.cell, 1.0).samples for r in replicates
+        ]
+    assert made.said() == [budgeted.TIGHT, budgeted.SHARING, f"1 of 2 {budgeted.ONCE}"]
+
+
+def test_brief_rates_are_measured_on_every_device() -> None:
+    asked_of: list[tuple[str, str]] = []
+
+    def ask(backend: str, device: str, _threads: int, _what: dict[str, Any]) -> Reply:
+        asked_of.append((backend, device))
+        return Reply(0, NOT_RUN, "not here")
+
+    on_gpu = Cell("s", {}, cell(64).case, "torch/sdpa", "cuda")
+    cells = [cell(64), cell(128), cell(64, "torch/naive"), on_gpu]
+    writer = SimpleNamespace(event=lambda *_given, **_more: None)
+    Rates(cells, writer, Spending(), 60.0, brief=True).measure(ask)  # type: ignore[arg-type]
+    assert asked_of == [("numpy", "cpu"), ("torch", "cuda")]
+
+
 @pytest.mark.parametrize(
     ("budget_s", "tight", "shared"), [(1000.0, False, False), (12.0, False, True), (1000, True, True)]
 )
@@ -276,11 +316,47 @@ def test_an_answer_is_not_waited_for_beyond_the_budget() -> None:
 
 def test_what_the_budget_cuts_off_keeps_what_was_seen_before() -> None:
     outcome = looked(cell(64), 1.0)
+    outcome.stands = True
     assert outcome.cut_off(1)
     assert (outcome.alive, outcome.status, len(outcome.samples)) == (False, OK, 1)
     first = looked(cell(64), 1.0)
     assert not first.cut_off(0)
     assert first.samples == []
+    resumed = looked(cell(64), 1.0)  # of a run that was broken off: its bursts count, but nobody has audited them
+    assert not resumed.cut_off(1)
+    assert len(resumed.samples) == 1
+
+
+def test_what_was_prepared_but_never_audited_is_no_result() -> None:
+    block = unasked(cell(64), cell(128))
+    seen, unseen = block.outcomes
+    seen.prepared = unseen.prepared = SimpleNamespace()  # type: ignore[assignment]
+    seen.stands = True
+    unseen.samples = looked(unseen.cell, 1.0).samples
+    block.ended()
+    assert seen.status == OK
+    assert (unseen.status, unseen.reason) == (NOT_RUN, "the budget was spent before it was timed and audited")
+
+
+def unasked(*cells: Cell) -> Block:
+    """A block whose looks ask nobody."""
+    pool = SimpleNamespace(release=lambda _cell: None)
+    block = Block(cells, pool, Effort(), RunClock("r", 0.0), SimpleNamespace(), random.Random(1))  # type: ignore[arg-type]  # noqa: S311
+    for part in ("_replicate", "_hold_to_the_clock_outside", "_audit"):
+        setattr(block, part, lambda _replicate: None)
+    return block
+
+
+def test_a_late_look_takes_none_of_the_looks_that_all_cells_of_a_block_are_to_have() -> None:
+    for left_out in ([0], [0, 1]):  # a part of it was seen before, or nothing
+        block = unasked(cell(64), cell(128))
+        late = [block.outcomes[i].cell.id for i in left_out]
+        block.leave_out(dict.fromkeys(late, "no time"))
+        if block.alive():
+            block.look(block._pool)
+        block.look_at(late, block._pool, 0.0)
+        assert block.looks_left == Effort().replicates - 1
+        assert len(block.alive()) == 2
 
 
 def test_the_clock_keeps_seconds_for_what_comes_after() -> None:

@@ -163,6 +163,8 @@ def _closing(outcome: Any, page: Path | None) -> str:
         lines.append(outcome.spending.sentence())
     if outcome.note:
         lines.append(f"Partial: {outcome.note}. Go on with: attnbench run --resume {outcome.folder}")
+    if outcome.shortened:
+        lines.append(f"Under this budget: {' '.join(outcome.shortened)}")
     if outcome.left_out:
         names = dict.fromkeys(name for group in outcome.left_out for name in group.implementations)
         lines.append(f"Left out, with reasons in the report: {', '.join(names)}. --impl NAME measures one.")
@@ -181,6 +183,7 @@ def _outcome(outcome: Any, page: Path | None) -> dict[str, Any]:
         "seconds": outcome.spending.total() if outcome.spending else None,
         "kept": outcome.kept,
         "kept_bursts": outcome.kept_bursts,
+        "shortened": list(outcome.shortened),
         "left_out": [group.to_dict() for group in outcome.left_out],
         "cells": [row.model_dump(mode="json") for row in outcome.rows],
     }

@@ -19,7 +19,7 @@ from attnbench.report.figures import DrawnFigure, draw
 from attnbench.report.palette import Palette
 from attnbench.report.tables import Table
 from attnbench.results.fingerprint import describe
-from attnbench.results.journal import left_out, seconds_by_suite
+from attnbench.results.journal import left_out, seconds_by_suite, shortened
 from attnbench.results.read import JOURNAL
 from attnbench.results.schema import RunInfo
 from attnbench.suite import Story
@@ -55,7 +55,7 @@ class Section:
 
 @dataclass(frozen=True)
 class RunReport:
-    """One run: its suites, its machine, what failed, was left out or disturbed, and how to run it again."""
+    """One run: its suites, its machine, what failed, was left out, shortened or disturbed, how to run it again."""
 
     anchor: str
     info: RunInfo
@@ -67,6 +67,7 @@ class RunReport:
     counts: str
     minutes: tables.Table
     left_out: tables.Table
+    shortened: tuple[str, ...]
 
     @property
     def complete(self) -> bool:
@@ -139,6 +140,7 @@ def _run(judged: JudgedRun, anchor: str, palette: Palette, *, several: bool) -> 
         f"{findings.counts(frame)} {label}".rstrip(),
         tables.minutes_table(seconds_by_suite(judged.folder / JOURNAL), frame),
         tables.left_out_table(left_out(judged.folder / JOURNAL)),
+        tuple(shortened(judged.folder / JOURNAL)),
     )
 
 

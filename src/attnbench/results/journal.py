@@ -23,6 +23,8 @@ RecordType = Literal["run", "cell", "samples", "event"]
 RECORD_TYPES: tuple[str, ...] = get_args(RecordType)
 # The event that says which implementations the suites of a run left out.
 LEFT_OUT = "left_out"
+# The event that says in sentences what a budget made otherwise than it usually is.
+SHORTENED = "shortened"
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,11 @@ def seconds_by_suite(path: Path) -> dict[str, float]:
 def left_out(path: Path) -> list[dict[str, Any]]:
     """What the suites of a run left out: groups of ``suite``, ``implementations`` and ``reason``; empty likewise."""
     return [group for event in _events(path, LEFT_OUT) for group in event.get("groups", ())]
+
+
+def shortened(path: Path) -> list[str]:
+    """What a budget made otherwise than it usually is, in sentences, in all parts of a run; empty likewise."""
+    return list(dict.fromkeys(str(s) for event in _events(path, SHORTENED) for s in event.get("sentences", ())))
 
 
 def _events(path: Path, name: str) -> list[Mapping[str, Any]]:

@@ -70,7 +70,7 @@ class Block:
         self._siblings: list[Pool] = []
         self._keep_s, self._steps = 0.0, 0
         self._next = max((sample.replicate + 1 for sample in earlier), default=0)
-        self._looks = max(1, self._effort.replicates - self._next)
+        self._looks = self._wanted = max(1, self._effort.replicates - self._next)
 
     def measure(self) -> list[Outcome]:
         """Time, then memory; whatever becomes of a cell is in its outcome."""
@@ -110,13 +110,14 @@ class Block:
 
     def look_at(self, cells: Collection[str], pool: Pool, keep_s: float) -> None:
         """A look at cells, by id, that were left out before, and at no others."""
-        others = [outcome for outcome in self.alive() if outcome.cell.id not in cells]
+        looks, others = self._looks, [outcome for outcome in self.alive() if outcome.cell.id not in cells]
         for outcome in self.left_out():
             if outcome.cell.id in cells:
                 outcome.status, outcome.reason, outcome.left_out = OK, None, False
         for outcome in others:
             outcome.cut = True
         self.look(pool, keep_s)
+        self._looks = min(looks, self._wanted - 1)  # for the others it was none
         for outcome in others:
             outcome.cut = False
 
@@ -148,6 +149,8 @@ class Block:
         for outcome in self.alive():
             if outcome.prepared is None:
                 outcome.status, outcome.reason = NOT_RUN, f"{SPENT} before its turn"
+            elif not outcome.stands:
+                outcome.status, outcome.reason = NOT_RUN, f"{SPENT} before it was timed and audited"
             elif self._weighing and outcome.memory is None:
                 outcome.memory = Memory(None, f"not measured: {SPENT}")
         return self.outcomes
@@ -240,6 +243,7 @@ class Block:
                 reply = self._ask_prepared(outcome, replicate, "verify")
                 if reply is not None:
                     outcome.kernel_s = value(Verified, reply).kernel_s
+            outcome.stands = outcome.stands or outcome.alive
 
     def _move(self, outcome: Outcome) -> None:
         self._pool.place(outcome.cell, shuffled(self._rng))

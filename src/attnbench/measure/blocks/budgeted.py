@@ -18,19 +18,33 @@ from attnbench.measure.blocks.forecast import START_S, LookForecast, chosen, rea
 from attnbench.measure.blocks.outcome import RunClock
 from attnbench.suite import Cell
 from attnbench.workers.pool import Pool
+from attnbench.workers.protocol import OK
 
 FIRST, MEMORY, AGAIN = "first look", "memory", "another look"
+TIGHT = (
+    "The budget leaves hardly a look for every cell: bursts are shorter and a disturbed one is not repeated, the check "
+    "and the audits judge less of an answer, and this machine's rates were measured briefly, in one framework."
+)
+SHARING = "To save time the cases share processes, one of each framework."
+ONCE = "timed cells were seen in one process, not in several: what differs between processes is not in their intervals."
 # The first cells of the blocks ahead may take so much longer than their forecast, and still have their turn.
 MARGIN = 0.5
 
 
 @dataclass
 class Waiting:
-    """A block with what is known of it: the seconds of its last look, and whether memory is what it is about."""
+    """A block with what is known of it: the seconds of its last look, and whether memory is what it is about.
+
+    ``wanted`` is how many looks it is to have.
+    """
 
     block: Block
     memory_first: bool = False
     look_s: float = 0.0
+    wanted: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.wanted = self.block.looks_left
 
     @property
     def threads(self) -> int:
@@ -75,7 +89,8 @@ class Budgeted:
         starts = sum(len({o.cell.backend for o in waiting.block.alive()}) for waiting in self.blocks)
         looks_s = sum(self.forecast.look_s(cell) for cell in cells)
         self.sharing = self.tight or looks_s + START_S * starts > self.clock.left()
-        self.note("budget", cells=len(cells), forecast_s=looks_s, left_s=self.clock.left(), sharing=self.sharing)
+        decided = {"tight": self.tight, "sharing": self.sharing}
+        self.note("budget", cells=len(cells), forecast_s=looks_s, left_s=self.clock.left(), **decided)
         if not self.sharing:
             self.close()
 
@@ -101,8 +116,10 @@ class Budgeted:
             if not kept.isdisjoint(cells):
                 keep_s = self.forecast.audit_s(o.cell for o in waiting.block.left_out() if o.cell.id in kept)
                 self.tell(waiting.block, FIRST)
+                began = time.monotonic()
                 with self._pool(waiting, f"late {FIRST}") as pool:
                     waiting.block.look_at(kept, pool, keep_s)
+                waiting.look_s += time.monotonic() - began
                 self.finish(waiting.block)
                 looked = not self.clock.spent()
         return looked
@@ -156,6 +173,17 @@ class Budgeted:
         if self.sharing:
             self.close()
         return looked
+
+    def said(self) -> list[str]:
+        """What the budget made otherwise than it usually is, in sentences for people."""
+        sentences = [TIGHT] if self.tight else []
+        sentences += [SHARING] if self.sharing else []
+        measured = [(w, o) for w in self.blocks for o in w.block.outcomes if o.status == OK and o.replicates]
+        once = sum(waiting.wanted > 1 and len(outcome.replicates) == 1 for waiting, outcome in measured)
+        if once:
+            which = "All" if once == len(measured) else f"{once} of {len(measured)}"
+            sentences.append(f"{which} {ONCE}")
+        return sentences
 
     def pool_of(self, threads: int) -> Pool:
         """The processes that blocks of so many threads share until the pass is over."""

@@ -17,7 +17,10 @@ from attnbench.workers.protocol import OK, Memory, Prepared, Reply
 
 @dataclass
 class Outcome:
-    """What has become of a cell so far; ``status`` is ``ok`` until something else happened."""
+    """What has become of a cell so far; ``status`` is ``ok`` until something else happened.
+
+    ``stands`` from the first replicate on that was measured whole and audited.
+    """
 
     cell: Cell
     status: str = OK
@@ -32,6 +35,7 @@ class Outcome:
     kernel_s: float | None = None
     outside: Outside = field(default_factory=Outside)
     audited: list[Round] = field(default_factory=list)
+    stands: bool = False
     cut: bool = False
     left_out: bool = False
 
@@ -54,15 +58,23 @@ class Outcome:
         hidden = p.Da if self.cell.case.spec.score in ("additive", "concat") else 1
         return 8.0 * p.B * p.Hq * p.Tq * p.S * hidden
 
+    @property
+    def replicates(self) -> set[int]:
+        """The replicates in which it was timed."""
+        return {sample.replicate for sample in self.samples if not sample.warmup}
+
     def end(self, reply: Reply) -> None:
         """Take the status and the reason of a reply that is not ``ok``."""
         self.status, self.reason = reply.status, reply.reason
         self.error_ratio = reply.value.get("error_ratio", self.error_ratio)
 
     def cut_off(self, replicate: int) -> bool:
-        """Whether earlier replicates were measured whole, so that they stand and this one is forgotten."""
+        """Forget a replicate; whether an earlier one stands, so that the cell is finished.
+
+        Bursts of a run that was broken off count, but nobody has audited them.
+        """
         self.samples = [sample for sample in self.samples if sample.replicate != replicate]
-        self.cut = any(not sample.warmup for sample in self.samples)
+        self.cut = self.stands
         return self.cut
 
     def next_burst(self, replicate: int) -> int:

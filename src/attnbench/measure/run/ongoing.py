@@ -27,6 +27,7 @@ from attnbench.measure.run.observing import observe_blocks
 from attnbench.measure.run.options import RunOptions, RunOutcome, exit_code
 from attnbench.measure.run.plan import Plan
 from attnbench.measure.run.rates import Rates
+from attnbench.results.journal import SHORTENED
 from attnbench.results.schema import CellResult, Fingerprint, Sample
 from attnbench.results.store import RunWriter
 from attnbench.suite import Cell, TimedSuite
@@ -61,6 +62,7 @@ class OngoingRun:
         self._options, self._plan, self._rows, self._earlier, self._kept = options, plan, planned, earlier, kept
         self._label = "before the first cell"
         self._in_work: Block | None = None
+        self._budgeted: Budgeted | None = None
         self._seed = secrets.randbits(32) if options.seed is None else options.seed
         deadline, self._until = _deadline(options.budget_s, len(plan.cells), began)
         started = datetime.fromisoformat(writer.info.started).timestamp()
@@ -120,6 +122,8 @@ class OngoingRun:
         unmeasured = sum(row.status == NOT_RUN for row in finished)
         measured_share, by_suite = self._spending.measured_share(), self._spending.by_suite
         self.writer.event("spent", **self._spending.total(), measured_share=measured_share, by_suite=by_suite)
+        shortened = self._budgeted.said() if self._budgeted is not None else []
+        self.writer.event(SHORTENED, sentences=shortened)
         if not unmeasured and note is None:
             self.writer.finish()
         else:
@@ -138,6 +142,7 @@ class OngoingRun:
             resumed=self._options.resume is not None,
             spending=self._spending,
             left_out=self._plan.left_out,
+            shortened=tuple(shortened),
         )
 
     def _tell(self, next_cell: Cell | None, what: str = "") -> None:
@@ -202,7 +207,7 @@ class OngoingRun:
         for cells in blocks:
             suite = self._suite(cells[0].suite)
             waiting.append(Waiting(self._block(cells, clock), memory_first=suite is not None and suite.memory_first))
-        budgeted = Budgeted(
+        self._budgeted = budgeted = Budgeted(
             waiting,
             clock,
             LookForecast(self._rates),

@@ -70,7 +70,7 @@ class RunOutcome:
 
     ``kept`` counts the finished cells and ``kept_bursts`` the bursts that were there before (``--resume``). ``note``
     says why a run is partial; ``None`` where it is complete. ``spending`` says where the time went, and ``left_out``
-    which implementations its suites left out.
+    which implementations its suites left out; ``shortened`` says in sentences what a budget made otherwise than usual.
     """
 
     run_id: str
@@ -83,6 +83,7 @@ class RunOutcome:
     resumed: bool = False
     spending: Spending | None = None
     left_out: tuple[Omission, ...] = ()
+    shortened: tuple[str, ...] = ()
 
 
 def exit_code(rows: Sequence[CellResult]) -> int:

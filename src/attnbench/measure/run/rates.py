@@ -28,7 +28,8 @@ class Rates:
     """The rates that were seen so far. ``cells`` are those that are left to measure, of which some are timed.
 
     ``at_work`` is told what is measured next. ``brief``: there is little time, so that each rate has less of it and one
-    framework measures for all, that of most cells; where a cell is faster than that allows, the others are asked too.
+    framework measures for all on a device, that of most of its cells; where a cell is faster than that allows, the
+    others are asked too.
     """
 
     def __init__(
@@ -62,10 +63,14 @@ class Rates:
         """
         with self._spending.during("ceilings"):
             measuring = sorted({(cell.device, cell.threads, cell.backend) for cell in self._timed})
-            (main, _), *_ = Counter(cell.backend for cell in self._timed).most_common(1) or [("", 0)]
             for device, threads, backend in measuring:
-                if not self._brief or backend == main:
+                if not self._brief or backend == self._main(device, threads):
                     self._improve(device, threads, backend, BRIEF_S if self._brief else CEILINGS_S, ask)
+
+    def _main(self, device: str, threads: int) -> str:
+        """The framework of most cells that are timed on a device with so many threads."""
+        there = (cell.backend for cell in self._timed if (cell.device, cell.threads) == (device, threads))
+        return Counter(there).most_common(1)[0][0]
 
     def of(self, outcomes: Sequence[Outcome], device: str, threads: int) -> tuple[Ceilings | None, float]:
         """The ceilings that cells are held against, and the size of the last cache.
