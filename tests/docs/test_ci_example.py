@@ -50,9 +50,9 @@ def test_the_comparison_runs_in_the_repository_of_a_kernel(
     subprocess.run(["git", "update-ref", "refs/remotes/origin/main", "base"], cwd=tmp_path, check=True)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
     words = step("attnbench")[1:]
-    words[words.index("--budget") + 1] = "3s"
+    words[words.index("--budget") + 1] = "12s"
     done = cli(*words, *SMALL)
-    assert done.code in (0, 1), done.err  # too short to say anything, and a busy machine may call it slower
+    assert done.code in (0, 1), done.err  # the same code, and a busy machine may call it slower
     assert (tmp_path / "summary").read_text().startswith("### attnbench ab: ")
     assert (tmp_path / "ab.xml").is_file()
     assert (tmp_path / "ab.md").is_file()

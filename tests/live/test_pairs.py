@@ -13,7 +13,7 @@ import pytest
 from attnbench.api.suites import AttentionSpec, Case, Problem
 from attnbench.live.duo import Name, Side, Twin, twins_of
 from attnbench.live.pair import ABBA, BAAB, PairedEffort, common_calls
-from attnbench.live.pairs import Pairs, PairsOutcome
+from attnbench.live.pairs import TOO_SHORT, Pairs, PairsOutcome
 from attnbench.suite import Cell
 from attnbench.workers.process import Setting
 from attnbench.workers.protocol import Reply
@@ -386,7 +386,7 @@ def test_every_cell_has_a_first_pair_before_any_has_a_second_and_none_without_ti
     assert len(firsts[0]) < 8  # no more than the forecast of a first pair leaves time for
     assert not firsts[0] & firsts[1]
     short, _ = measure(World(), cells=8, wanted=1000, budget_s=2.0)
-    assert (short.pairs, short.note) == (0, "the budget was spent")
+    assert (short.pairs, short.note) == (0, TOO_SHORT)
 
 
 def test_what_the_budget_cuts_off_is_no_failure_of_a_side() -> None:

@@ -34,6 +34,7 @@ MOST_RESERVED, CLOSING_S, MOST_CLOSING = 0.25, 1.0, 0.2
 GRACE_S, GRACE = 2.0, 0.03
 # Seconds of a start, and of a cell in its first pair, in which it is checked and audited; until one was seen.
 FIRST_START_S, FIRST_CELL_S = 1.5, 3.0
+TOO_SHORT = f"the budget is too short for a pair; a first one may take {FIRST_START_S + FIRST_CELL_S:g} s and more"
 # Forecasts are made from this many pairs.
 RECENT = 8
 
@@ -110,7 +111,7 @@ class Pairs:
             while self._round():
                 pass
             if any(state.open for state in self.states):
-                note = "the budget was spent"
+                note = SPENT if self._pairs else TOO_SHORT
             self._weigh()
         except KeyboardInterrupt:
             note = INTERRUPTED

@@ -22,7 +22,7 @@ from attnbench.workers.protocol import OK
 
 FIRST, MEMORY, AGAIN = "first look", "memory", "another look"
 TIGHT = (
-    "The budget leaves hardly a look for every cell: bursts are shorter and a disturbed one is not repeated, the check "
+    "The budget leaves hardly a look for every cell: bursts are shorter and a disturbed one counts, the check "
     "and the audits judge less of an answer, and this machine's rates were measured briefly, in one framework."
 )
 SHARING = "To save time the cases share processes, one of each framework."
