@@ -32,16 +32,6 @@ PART = 5000
 EXPANDED = {"point": "point.", "metrics": "metric."}
 
 
-def cells_frame(cells: Sequence[CellResult]) -> pd.DataFrame:
-    """Rows as a pandas frame, in their order."""
-    return to_frame(to_table(cells, CellResult))
-
-
-def samples_frame(samples: Sequence[Sample]) -> pd.DataFrame:
-    """Samples as a pandas frame, in their order."""
-    return to_frame(to_table(samples, Sample))
-
-
 def write_cells(cells: Iterable[CellResult], path: Path) -> None:
     """Write the rows to a Parquet file."""
     _write(cells, CellResult, path)

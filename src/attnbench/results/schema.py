@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal, NoReturn, Self, get_args
+from typing import Any, Literal, NoReturn, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -22,7 +22,6 @@ SCHEMA_VERSION = 2
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
 
 Status = Literal["ok", "wrong", "unsupported", "oom", "timeout", "crashed", "not-run"]
-STATUSES: tuple[str, ...] = get_args(Status)
 FAILURES = ("wrong", "oom", "timeout", "crashed")
 Cache = Literal["hot", "cold", "graph", "none"]
 Scalar = bool | int | float | str | None
