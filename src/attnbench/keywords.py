@@ -1,7 +1,7 @@
 """Keywords that are none: what was meant, be it a slip, a word in the wrong place or one of another library.
 
-A call with such a word raises a ``KeywordError``, which is a ``TypeError`` as for any Python function, and an error of
-attnbench with the exit status of wrong usage.
+A call with such a word raises a ``KeywordError``, which is a ``TypeError`` as for any Python function, and an error
+of ours with the exit status of wrong usage.
 """
 
 from __future__ import annotations

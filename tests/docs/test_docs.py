@@ -30,14 +30,14 @@ SET_UP = {
 # Other tools that read what we write; they run as modules of the same Python.
 TOOLS = {"pytest-benchmark": ["-m", "pytest_benchmark"], "python": []}
 SMALL = ["-a", "T=128", "-a", "setting=forward"]
-PAIRS = ["--quiet", "--budget", "3s", *SMALL]
+PAIRS = ["--quiet", "--budget", "8s", *SMALL]  # a first pair may take five seconds, and none begins without
 QUICK = {
     "run": ["--quiet", "--budget", "30s", "--impl", "numpy/naive"],
     "ab": PAIRS,
     "calibrate": PAIRS,
     "check": ["--quick"],
     "plan": SMALL,
-    "scoreboard record": ["--quiet", "--budget", "3s"],
+    "scoreboard record": ["--quiet", "--budget", "8s"],
     "scoreboard replay": ["--trials", "20"],
     "scoreboard campaign": ["--quiet", "--arm", "0:2s:1", "--cells", "1"],
     "scoreboard --trials": ["--quiet", "--trials", "1", "--seconds", "2", "--cells", "1", "--tools", "attnbench"],

@@ -17,8 +17,9 @@ from attnbench.errors import UsageError
 FACTORS = {"": 1, "k": 1000, "K": 1000, "M": 1000**2, "G": 1000**3}
 BINARY = {"ki": 1024, "mi": 1024**2, "gi": 1024**3}
 NUMBER = re.compile(
-    r"(?P<number>[+-]?(?:(?:0|[1-9][0-9]*)(?:_[0-9]+)*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?)"
-    r"(?P<suffix>[kKMG]|[kKmMgG][iI])?"
+    r"(?P<number>[+-]?(?:(?:0|[1-9]\d*)(?:_\d+)*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?)"
+    r"(?P<suffix>[kKMG]|[kKmMgG][iI])?",
+    re.ASCII,
 )
 # What no count of anything reaches, and a float holds.
 MOST_DIGITS = 300
