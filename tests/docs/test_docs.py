@@ -37,7 +37,7 @@ QUICK = {
     "calibrate": PAIRS,
     "check": ["--quick"],
     "plan": SMALL,
-    "scoreboard record": ["--quiet", "--budget", "8s"],
+    "scoreboard record": ["--quiet", "--budget", "30s"],
     "scoreboard replay": ["--trials", "20"],
     "scoreboard campaign": ["--quiet", "--arm", "0:2s:1", "--cells", "1"],
     "scoreboard --trials": ["--quiet", "--trials", "1", "--seconds", "2", "--cells", "1", "--tools", "attnbench"],
