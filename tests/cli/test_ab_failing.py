@@ -15,7 +15,7 @@ import pytest
 from attnbench.commands import ab_files
 from attnbench.commands.ab_output import closing, tables
 from attnbench.errors import UsageError
-from attnbench.live import comparison
+from attnbench.live import comparison, pairs
 from attnbench.live.comparison import Compared, Terms, compare_live
 from attnbench.live.duo import Name, Side, twins_of
 from attnbench.live.pair import PairedEffort
@@ -184,8 +184,12 @@ def test_where_nothing_is_supported_junit_has_an_error(compare: Callable[..., Co
     assert "nothing was measured" in (tmp_path / "ab.xml").read_text()
 
 
-def test_a_budget_for_one_pair_is_open(compare: Callable[..., Compared], tmp_path: Path) -> None:
-    compared = compare(Machine(), budget_s=0.9, inconclusive_passes=False)
+def test_a_budget_for_one_pair_is_open(
+    compare: Callable[..., Compared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairs, "FIRST_START_S", 0.1)
+    monkeypatch.setattr(pairs, "FIRST_CELL_S", 0.1)
+    compared = compare(Machine(), budget_s=1.2, inconclusive_passes=False)
     assert (len(compared.verdicts[0].log_ratios), compared.exit_code) == (1, 3)
     assert junit(tmp_path) == (1, 0, 1)
 

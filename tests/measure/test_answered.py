@@ -63,9 +63,9 @@ def test_a_file_that_is_changed_while_it_is_judged_is_not_known(
     put(tmp_path / "last", {"output": right()})
     usual = judging._judged
 
-    def swap(*given: Any) -> Any:
+    def swap(*given: Any, **how: Any) -> Any:
         put(tmp_path / "last", {"output": np.zeros_like(right())})
-        return usual(*given)
+        return usual(*given, **how)
 
     monkeypatch.setattr(judging, "_judged", swap)
     assert judged(judge, tmp_path) == ("ok", False)

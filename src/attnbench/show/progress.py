@@ -48,7 +48,7 @@ class ProgressLine:
         self._closed = False
 
     def __enter__(self) -> Self:
-        if self._first:
+        if self._first and self._live:  # elsewhere a line of its own would stand before an error of one line
             self(0, 0, self._first)
         return self
 

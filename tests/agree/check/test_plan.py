@@ -20,11 +20,11 @@ from attnbench.agree.check.boundaries import judge_case, with_boundaries
 from attnbench.agree.check.rows import UNTRIED, CheckRow
 from attnbench.agree.judge.trial import BLUNT
 from attnbench.api import Capabilities, Implementation
+from attnbench.attention.arrays import Array
 from attnbench.attention.inputs import stream
 from attnbench.attention.precision import DTYPES
 from attnbench.backends.attend import load_backend, resolve
 from tests.agree.check import kernels
-from tests.agree.check.kernels import soft
 from tests.proofs import part
 
 FLAGS: tuple[str, ...] = (
@@ -37,8 +37,13 @@ SOUND = {kernel.variant: kernel for kernel in kernels.SOUND}
 BESIDE = {"batch_offset": "causal", "nan_isolation": "lengths"}
 
 
+def unasked(q: Array, k: Array, v: Array, call: object) -> Array:
+    """A kernel of which only the declaration is looked at."""
+    raise NotImplementedError
+
+
 def declaring(**declared: object) -> Implementation:
-    return Implementation("numpy/declares", Capabilities(**declared), soft)  # type: ignore[arg-type]
+    return Implementation("numpy/declares", Capabilities(**declared), unasked)  # type: ignore[arg-type]
 
 
 def test_a_design_holds_every_pair_that_can_be() -> None:
