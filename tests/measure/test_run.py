@@ -150,8 +150,7 @@ SCRIPT = """if True:
     from pathlib import Path
     from attnbench.api.suites import Story, TimedSuite
     from attnbench.measure.run.options import RunOptions
-    from attnbench.measure.run.plan import Plan
-from attnbench.measure.run.run import run
+    from attnbench.measure.run.run import run
     from tests.dropins import tiny
     from tests.measure.conftest import QUICK
     suite = TimedSuite(name="tiny", story=Story(question="?"), axes={"T": (16, 24)}, case=tiny)
