@@ -58,7 +58,7 @@ def report(rows: Sequence[CheckRow]) -> str:
     legend += f"{NOTHING} is not supported, {UNTRIED} not tried."
     said = covered(rows)
     last = [said[0]] if len(said) == 1 else []
-    parts += [] if last else ["\n".join(said)]
+    parts += ["\n".join(said)] if len(said) > 1 else []
     many = f"{compared:,} case{'s' * (compared != 1)} compared"
     parts.append(" ".join((f"{many}: {verdict}.", *last, legend)))
     return "\n\n".join(parts)
@@ -86,7 +86,7 @@ def _table(impl: str, rows: Sequence[CheckRow]) -> str:
     if not any(line[-1] for line in lines):
         heads, lines = heads[:-1], [line[:-1] for line in lines]
     text = table(heads, lines)
-    undeclared = [row.reason for row in rows if row.feature == "dtype"]
+    undeclared = [row.reason for row in rows if row.feature == "dtype" and row.status != "untried"]
     return "\n".join([text, *(f"  {reason}" for reason in undeclared if reason), *declarations(rows)])
 
 
