@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -12,11 +15,12 @@ import pytest
 from attnbench.agree.check.boundaries import BoundaryResult, with_boundaries
 from attnbench.agree.check.rows import UNTRIED, CheckRow
 from attnbench.checking import features
-from attnbench.checking.ends import CLOSING_S, EXAMINING, LISTING, Ends, Part
+from attnbench.checking.ends import CLOSING_S, EXAMINING, INTERRUPTED, LISTING, Ends, Part
 from attnbench.checking.examining import examined
 from attnbench.checking.features import CASES, CheckOptions, check
 from attnbench.checking.lost import lost_row
 from attnbench.commands.checks.covered import covered
+from attnbench.commands.checks.status import exit_code
 from attnbench.workers.protocol import NOT_RUN, Reply
 from attnbench.workers.session import SPENT
 
@@ -149,6 +153,35 @@ def test_a_kernel_that_does_not_come_back_is_not_waited_for(tmp_path: Path) -> N
     assert seconds < 2.0 + LATE_S
     assert {row.status for row in rows} <= {UNTRIED, "unsupported"}
     assert {row.reason for row in rows if row.status == UNTRIED} == {SPENT}
+
+
+def test_an_interrupt_ends_it_in_seconds_and_keeps_what_was_tried(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(SLOW)
+    options = CheckOptions(
+        ["numpy/naive", "numpy/slow"], [str(file)], dtypes=["float32"], features=["sizes"], budget_s=600.0
+    )
+    ends, at = Ends(options.budget_s), list[float]()
+
+    def interrupt() -> None:
+        at.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def tell(row: CheckRow) -> None:
+        if (
+            row.impl == "numpy/naive" and row.feature == "sizes"
+        ):  # numpy/slow is in its first call by then, or about to be
+            timer.start()
+
+    timer = threading.Timer(0.3, interrupt)
+    rows = check(options, tell, ends=ends)
+    assert time.monotonic() - at[0] < 2 * LATE_S
+    assert ends.interrupted
+    naive, slow = ([row for row in rows if row.impl == name] for name in options.impls)
+    assert any(row.cases for row in naive)
+    assert {row.status for row in slow} == {UNTRIED}
+    assert {row.reason for row in slow} == {INTERRUPTED}
+    assert exit_code(wrong=False, compared=True, interrupted=True) == 3
 
 
 def test_examining_disagreements_is_within_the_budget(tmp_path: Path) -> None:

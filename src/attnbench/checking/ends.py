@@ -2,7 +2,7 @@
 
 Nothing is begun that would not end in time, and no answer is waited for beyond the end. Several implementations share
 the budget: each has its part of what is left when its turn comes. Of a check that has seen a disagreement a part is
-kept for examining it.
+kept for examining it. An interrupt ends it at once, and what was tried until then counts.
 """
 
 from __future__ import annotations
@@ -11,9 +11,14 @@ import math
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from attnbench.workers.session import SPENT
+
+if TYPE_CHECKING:
+    from attnbench.agree.check.rows import CheckRow
 
 # Seconds that are kept for closing the workers and showing the table, and at most this share of the budget.
 CLOSING_S, MOST_CLOSING = 0.7, 0.15
@@ -24,6 +29,7 @@ RECENT = 8
 # Seconds of listing the cases of one sweep of the plan, until some was seen; of what is left at most this share.
 LISTING_S, MOST_LISTING = 4.0, 0.4
 LISTING = "listing"
+INTERRUPTED = "it was interrupted"
 
 
 class Ends:
@@ -36,6 +42,8 @@ class Ends:
         start = now() if began is None else began
         self._last = math.inf if budget_s is None else start + budget_s - min(CLOSING_S, MOST_CLOSING * budget_s)
         self._kept_s = 0.0
+        self._cuts: list[Callable[[], None]] = []
+        self.interrupted = False
         self._lock = threading.Lock()
 
     def last(self) -> float:
@@ -50,6 +58,16 @@ class Ends:
         """There is something to be examined."""
         if not math.isinf(self._budget_s):
             self._kept_s = EXAMINING * self._budget_s
+
+    def interrupt(self) -> None:
+        """End it now: whoever waits for an answer is cut off."""
+        self.interrupted, self._last = True, -math.inf
+        for cut in list(self._cuts):
+            cut()
+
+    def at_interrupt(self, cut: Callable[[], None]) -> None:
+        """Call it when the check is interrupted."""
+        self._cuts.append(cut)
 
     def parts(self, count: int, at_once: int) -> Callable[[], Part]:
         """Who calls it gets his part of what is left; ``count`` are going to, ``at_once`` of them at a time."""
@@ -74,6 +92,10 @@ class Part:
     def until(self) -> float:
         """The moment at which it ends."""
         return min(self._end, self._ends.until())
+
+    def at_interrupt(self, cut: Callable[[], None]) -> None:
+        """Call it when the check is interrupted."""
+        self._ends.at_interrupt(cut)
 
     @property
     def left_s(self) -> float:
@@ -109,6 +131,13 @@ class Part:
         return 0 if left_s < each_s else min(most, max(1, int(MOST_LISTING * left_s / each_s)))
 
 
-def spent_before(what: str) -> str:
-    """The reason of what was not done."""
-    return f"{SPENT} before {what}"
+def said_as_interrupted(rows: Sequence[CheckRow]) -> list[CheckRow]:
+    """The rows of a check that was interrupted, which is why what was not tried was not."""
+    return [
+        replace(
+            row,
+            reason=row.reason and row.reason.replace(SPENT, INTERRUPTED),
+            untried=row.untried and {why.replace(SPENT, INTERRUPTED): count for why, count in row.untried.items()},
+        )
+        for row in rows
+    ]

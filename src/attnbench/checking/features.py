@@ -18,14 +18,14 @@ from attnbench.agree.check.random_rows import RandomResult, together
 from attnbench.agree.check.rows import UNTRIED, CheckRow
 from attnbench.attention.precision import DTYPES
 from attnbench.backends import discover
-from attnbench.checking.ends import LISTING, Ends, Part
+from attnbench.checking.ends import LISTING, Ends, Part, said_as_interrupted
 from attnbench.checking.judged_outside import judged_outside
 from attnbench.checking.lost import fault, lost_row
 from attnbench.checking.processes import at_once_on
 from attnbench.checking.progress import Listeners, Note, Progress, Watch
 from attnbench.workers.pool import MOST_KILLS
 from attnbench.workers.protocol import NOT_RUN, TIMEOUT, UNSUPPORTED, WRONG, Reply
-from attnbench.workers.session import SPENT, Session, Sessions, never
+from attnbench.workers.session import SPENT, Session, Sessions
 
 if TYPE_CHECKING:
     from attnbench.backends.backend import BackendInfo
@@ -67,16 +67,21 @@ def check(
 
     With fewer implementations than processors the rows of each are spread over several workers. ``progress`` is told
     every row, ``watch`` how far it is, ``note`` what the plan is going to take. ``ends`` is when the budget ends; it
-    begins now, unless given.
+    begins now, unless given. After an interrupt the rows say what was tried, and ``ends`` that it was interrupted.
     """
     processes, each = _processes(options)
     listeners, ends = Listeners(progress, watch, note), ends or Ends(options.budget_s)
     parts = ends.parts(len(options.impls), processes)
     with ThreadPoolExecutor(processes) as pool:
-        tables = pool.map(
-            lambda impl: _check_implementation(impl, options, listeners, parts(), workers=each), options.impls
-        )
-        return [row for rows in tables for row in rows]
+        tables = [
+            pool.submit(lambda impl: _check_implementation(impl, options, listeners, parts(), workers=each), impl)
+            for impl in options.impls
+        ]
+        try:
+            return [row for table in tables for row in table.result()]
+        except KeyboardInterrupt:
+            ends.interrupt()
+            return said_as_interrupted([row for table in tables for row in table.result()])
 
 
 def _check_implementation(
@@ -200,11 +205,21 @@ def _untried(cases: Sequence[str]) -> list[BoundaryResult]:
 def check_randomly(options: CheckOptions, count: int, seed: int = 0, draws: int = 1) -> list[RandomResult]:
     """``count`` random cases of each implementation; a case with which a worker is lost is a disagreement."""
     processes, each = _processes(options)
+    ends = Ends()
+    parts = ends.parts(len(options.impls), processes)
     with ThreadPoolExecutor(processes) as pool:
-        return list(pool.map(lambda impl: _random_cases(impl, options, count, (seed, draws), each), options.impls))
+        try:
+            return list(
+                pool.map(lambda impl: _random_cases(impl, options, count, (seed, draws), each, parts()), options.impls)
+            )
+        except KeyboardInterrupt:
+            ends.interrupt()
+            raise
 
 
-def _random_cases(impl: str, options: CheckOptions, count: int, kind: tuple[int, int], workers: int) -> RandomResult:
+def _random_cases(
+    impl: str, options: CheckOptions, count: int, kind: tuple[int, int], workers: int, ends: Part
+) -> RandomResult:
     """Random cases of one implementation; ``kind`` is their seed, and how many draws each has."""
     if reason := _unavailable(impl):
         return RandomResult(impl, unsupported=count, reason=reason)
@@ -212,7 +227,7 @@ def _random_cases(impl: str, options: CheckOptions, count: int, kind: tuple[int,
     about = {**options.about(impl), "dtypes": list(options.dtypes), "seed": kind[0], "draws": kind[1]}
     by_kind = _by_kind(info, options.dtypes)
     parts = [(first, min(AT_A_TIME, count - first), among) for first in range(0, count, AT_A_TIME) for among in by_kind]
-    with _sessions(impl, options, workers) as sessions:
+    with _sessions(impl, options, workers, ends) as sessions:
 
         def work(session: Session, part: tuple[int, int, list[str]]) -> RandomResult:
             first, some, among = part
@@ -243,8 +258,10 @@ def _unavailable(impl: str) -> str | None:
     return _info(impl).why_missing()
 
 
-def _sessions(impl: str, options: CheckOptions, workers: int, part: Part | None = None) -> Sessions:
-    return Sessions(impl.partition("/")[0], options.timeout_s, workers, never if part is None else part.until)
+def _sessions(impl: str, options: CheckOptions, workers: int, part: Part) -> Sessions:
+    sessions = Sessions(impl.partition("/")[0], options.timeout_s, workers, part.until)
+    part.at_interrupt(sessions.abandon)
+    return sessions
 
 
 def _row(session: Session, impl: str, options: CheckOptions, feature: str, dtype: str, *, part: Part) -> CheckRow:

@@ -12,6 +12,7 @@ import typer
 from attnbench.commands import options
 from attnbench.commands.checks.where import Where
 from attnbench.commands.given import check_positive, drop_ins, seconds, split
+from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.errors import UsageError, check_known
 from attnbench.show.console import say, set_quiet
 from attnbench.show.progress import ProgressLine
@@ -27,6 +28,7 @@ GOES_WITH = {
     "": ("--dtype", "--features", "--require", "--quick", "--deep", "--budget", "--junit"),
 }
 EVERY = "the check of every feature"
+INTERRUPTED = "It was interrupted: what was not tried by then is no proof."
 NO_PROOF = "This was a quick look, and is no proof: the whole plan is tried without --quick."
 
 
@@ -147,13 +149,18 @@ def _check_features(
     known = deviations.of_backends(names)
     say(f"checking {len(names)} implementation{'s' * (len(names) != 1)} against the float64 oracle")
     ends = Ends(chosen.budget_s, began)
+    end_as_interrupted()
     with ProgressLine(chosen.budget_s) as progress:
         rows = checked(chosen, _told, progress, say, ends)
-    whole = depth != QUICK and choices.get("budget_s") is None
-    rows = examined(deviations.settle(rows, known, deep=depth == DEEP, whole=whole), chosen, ends.last)
-    note = NO_PROOF if depth == QUICK else ""
+    whole = depth != QUICK and choices.get("budget_s") is None and not ends.interrupted
+    rows = deviations.settle(rows, known, deep=depth == DEEP, whole=whole)
+    try:
+        rows = examined(rows, chosen, ends.last)
+    except KeyboardInterrupt:
+        ends.interrupt()
+    note = INTERRUPTED if ends.interrupted else NO_PROOF if depth == QUICK else ""
     rows = with_commands(required(rows, demands), chosen)
-    return write_and_show(rows, junit, as_json=as_json, note=note)
+    return write_and_show(rows, junit, note, as_json=as_json, interrupted=ends.interrupted)
 
 
 def _depth(*, quick: bool, deep: bool) -> str:

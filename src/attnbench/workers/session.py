@@ -93,6 +93,11 @@ class Session:
                 self.close()
         return worker
 
+    def abandon(self) -> None:
+        """End the worker at once, from another thread than the one that is asking."""
+        if (worker := self._worker) is not None:
+            worker.end()
+
     def close(self) -> None:
         """End the worker; a question after that starts another one."""
         if self._worker is not None:
@@ -116,6 +121,7 @@ class Sessions:
     def __init__(self, backend: str, timeout_s: float, at_once: int = 1, until: Until = never) -> None:
         self._backend, self._timeout_s, self._at_once, self._until = backend, timeout_s, at_once, until
         self._free: dict[str, list[Session]] = {}
+        self._every: list[Session] = []
         self._lock = threading.Lock()
         self._shared = TemporaryDirectory(prefix="attnbench-shared-", ignore_cleanup_errors=True)
         sharing = discover.backend(backend).sharing
@@ -125,12 +131,21 @@ class Sessions:
         """Work with a session that is free and was asked for this kind alone, or with a new one."""
         with self._lock:
             free = self._free.setdefault(kind, [])
-            session = free.pop() if free else Session(self._backend, self._timeout_s, self._setting, self._until)
+            session = free.pop() if free else self._new()
         try:
             return work(session)
         finally:
             with self._lock:
                 free.append(session)
+
+    def _new(self) -> Session:
+        self._every.append(Session(self._backend, self._timeout_s, self._setting, self._until))
+        return self._every[-1]
+
+    def abandon(self) -> None:
+        """End every worker at once, from another thread than those that are asking."""
+        for session in list(self._every):
+            session.abandon()
 
     def map(
         self, work: Callable[[Session, Part], Done], parts: Sequence[Part], kind: Callable[[Part], str] = lambda _: ""

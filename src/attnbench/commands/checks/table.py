@@ -25,13 +25,16 @@ NOTHING = "·"
 VALUE = re.compile(r"^(\w+) = \d+ is")  # one reason, however many sizes are beyond a limit
 
 
-def write_and_show(rows: Sequence[CheckRow], junit: Path | None, *, as_json: bool, note: str = "") -> int:
+def write_and_show(
+    rows: Sequence[CheckRow], junit: Path | None, note: str = "", *, as_json: bool, interrupted: bool = False
+) -> int:
     """Write the file that was asked for, show the rows with a ``note`` at the end, and return the exit status."""
     if junit:
         write_junit(rows, junit)
     code = exit_code(
         wrong=any(row.status == "wrong" for row in rows),
         compared=any(row.status in ("ok", "known") for row in rows),
+        interrupted=interrupted,
     )
     if as_json:
         document({"exit_code": code, "rows": [row.to_dict() for row in rows]} | ({"note": note} if note else {}))
