@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -5,8 +6,10 @@ import pytest
 
 from attnbench.api.backends import BackendInfo
 from attnbench.api.suites import AttentionSpec, Case, Problem, Story, TimedSuite
+from attnbench.backends import discover
 from attnbench.errors import NothingSelectedError, UsageError
-from attnbench.measure.run.plan import make_plan, names_in, overridden
+from attnbench.measure.run.options import RunOptions
+from attnbench.measure.run.plan import DESCRIBE_TIMEOUT_S, make_plan, names_in, overridden, within
 
 
 def cases(T: int, causal: bool, dtype: str, factor: float, window: tuple[int, int] | None) -> Case | None:
@@ -114,3 +117,29 @@ def test_a_file_without_an_implementation_or_that_is_not_there(tmp_path: Path) -
         names_in([str(empty)])
     with pytest.raises(UsageError, match="no such file"):
         names_in([str(tmp_path / "none.py")])
+
+
+def test_a_file_that_hangs_in_its_import_takes_half_of_a_budget_at_most() -> None:
+    assert within(None) == within(600.0) == DESCRIBE_TIMEOUT_S
+    assert within(5.0) == 2.5
+    assert RunOptions(budget_s=5.0).describing_s() == 2.5
+    assert within(None, 3.0) == within(600.0, 3.0) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("pattern", "meant"),
+    {
+        "torch": "did you mean 'torch/*', all of that backend?",
+        "sdpa": "did you mean '*sdpa*', all whose names have it?",
+        "numpy/naive,torch/sdpa": "numpy/naive torch/sdpa, or --impl numpy/naive --impl torch/sdpa",
+        "Numpy/Naive": "did you mean 'numpy/naive'?",
+    }.items(),
+)
+def test_what_people_type_for_an_implementation_is_answered_with_what_to_type(pattern: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(meant)):
+        discover.select([pattern])
+
+
+def test_suites_with_a_comma_are_answered_with_what_to_type() -> None:
+    with pytest.raises(UsageError, match="name several one after the other: smoke speed"):
+        discover.suite("smoke,speed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from attnbench.workers import session as room
 from attnbench.workers.process import Setting, WorkerProcess
 from attnbench.workers.protocol import Reply
-from attnbench.workers.session import HELLO, Session, Sessions, ask_once
+from attnbench.workers.session import HELLO, SPENT, Session, Sessions, ask_once
 from tests.processes import gone
 
 ALIVE_S = 60.0
@@ -136,6 +137,27 @@ def test_a_worker_without_a_framework_is_not_greeted(fakes: list[FakeWorker]) ->
     with Session(None, 7.0) as session:
         assert session.ask("describe", files=[]).ok
     assert [op for op, *_ in fakes[0].asked] == ["describe"]
+
+
+def test_no_answer_is_waited_for_beyond_the_end(fakes: list[FakeWorker]) -> None:
+    now = time.monotonic()
+    with Session("numpy", 7.0, until=lambda: now + 2.0) as session:
+        session.ask("work")
+    assert [op for op, *_ in fakes[0].asked] == [HELLO, "work"]
+    assert all(1.0 < seconds <= 2.0 for _, seconds, _ in fakes[0].asked)
+
+
+def test_after_the_end_nothing_is_started_and_it_is_nobodys_fault(fakes: list[FakeWorker]) -> None:
+    with Session("numpy", 7.0, until=lambda: 0.0) as session:
+        assert session.ask("work") == Reply(0, "not-run", SPENT)
+    assert not fakes
+
+
+def test_an_answer_that_the_end_cut_off_is_not_run_and_no_hang() -> None:
+    end = time.monotonic() + 0.05
+    with Session("numpy", ALIVE_S, until=lambda: end) as session:
+        reply = session.ask("drop", cell_id="none")
+    assert (reply.status, reply.reason) == ("not-run", SPENT)
 
 
 def test_a_closed_session_starts_again_when_it_is_asked(fakes: list[FakeWorker]) -> None:

@@ -96,9 +96,21 @@ def select(patterns: Sequence[str], names: Iterable[str] | None = None) -> tuple
         return known
     for pattern in patterns:
         if not fnmatch.filter(known, pattern):
-            msg = f"no implementation matches {pattern!r}; there are {', '.join(known)}{suggest(pattern, known)}"
+            msg = f"no implementation matches {pattern!r}; there are {', '.join(known)}{_meant(pattern, known)}"
             raise UsageError(msg) if "*" not in pattern else NothingSelectedError(msg)
     return tuple(name for name in known if any(fnmatch.fnmatchcase(name, p) for p in patterns))
+
+
+def _meant(pattern: str, known: Sequence[str]) -> str:
+    """What to type for a list, for a backend, and for a part of names; else the nearest name."""
+    parts = [part.strip() for part in pattern.split(",")]
+    if len(parts) > 1 and all(fnmatch.filter(known, part) for part in parts):
+        return f"; each is an argument of its own: {' '.join(parts)}, or --impl {' --impl '.join(parts)}"
+    if any(name.startswith(f"{pattern}/") for name in known):
+        return f"; did you mean '{pattern}/*', all of that backend?"
+    if pattern and not set(pattern) & set("*?[") and any(pattern in name for name in known):
+        return f"; did you mean '*{pattern}*', all whose names have it?"
+    return suggest(pattern, known)
 
 
 def load_implementation(name: str, files: Sequence[str | Path] = ()) -> Implementation:
@@ -231,5 +243,8 @@ def suite(name: str) -> Suite:
         if point.name == name:
             return _loaded(point)
     known = suite_names()
-    msg = f"unknown suite {name!r}; there are {', '.join(known)}{suggest(name, known)}"
+    parts = [part.strip() for part in name.split(",")]
+    several = len(parts) > 1 and set(parts) <= set(known)
+    meant = f"; name several one after the other: {' '.join(parts)}" if several else suggest(name, known)
+    msg = f"unknown suite {name!r}; there are {', '.join(known)}{meant}"
     raise UsageError(msg)

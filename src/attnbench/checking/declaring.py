@@ -6,6 +6,7 @@ are left to be examined: the row then has the fault, the reason and the case of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,13 +26,16 @@ GRACE_S = 30.0
 DECLARATION = "declaration"
 
 
-def with_declarations(rows: Sequence[CheckRow], impl: str, session: Session, options: CheckOptions) -> list[CheckRow]:
-    """The rows, those of ``impl`` with the declaration that explains them, where there is one."""
+def with_declarations(
+    rows: Sequence[CheckRow], impl: str, session: Session, options: CheckOptions, left_s: float = math.inf
+) -> list[CheckRow]:
+    """The rows, those of ``impl`` with the declaration that explains them, where one is seen in so many seconds."""
     questions = _questions([row for row in rows if row.impl == impl])
     if not questions:
         return list(rows)
     timeout_s = EACH_S * len(questions) + GRACE_S
-    given = {"disagreements": questions, "deep": options.depth == DEEP, "seconds": EACH_S}
+    each_s = max(0.0, min(EACH_S, left_s / (len(questions) + 1)))
+    given = {"disagreements": questions, "deep": options.depth == DEEP, "seconds": each_s}
     reply = session.ask("declare", timeout_s=timeout_s, **options.about(impl), **given)
     if not reply.ok:
         return list(rows)

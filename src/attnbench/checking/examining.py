@@ -20,7 +20,7 @@ from attnbench.checking.declaring import with_declarations
 from attnbench.checking.judged_outside import OUTSIDE, SecondJudge
 from attnbench.checking.lost import LOST, lost_row
 from attnbench.workers.protocol import OK, WRONG, Reply
-from attnbench.workers.session import Session, Sessions
+from attnbench.workers.session import Session, Sessions, Until, never
 
 if TYPE_CHECKING:
     from attnbench.checking.features import CheckOptions
@@ -34,9 +34,9 @@ CHANGED = "its file changes how answers are judged in its own process, or it ans
 GRACE_S = 20.0  # a kernel may be slow; a hang is not waited for longer
 
 
-def _sessions(impl: str, options: CheckOptions) -> Sessions:
+def _sessions(impl: str, options: CheckOptions, until: Until = never) -> Sessions:
     """One process after the other, and one for each dtype that is to have a process of its own."""
-    return Sessions(impl.partition("/")[0], options.timeout_s)
+    return Sessions(impl.partition("/")[0], options.timeout_s, until=until)
 
 
 def _kind(impl: str, dtype: str) -> str:
@@ -85,24 +85,34 @@ def _row(impl: str, feature: str, case: str, device: str, reply: Reply) -> Check
     return lost_row(impl, feature, case_from_text(case).problem.dtype, device, reply, case)
 
 
-def examined(rows: Sequence[CheckRow], options: CheckOptions) -> list[CheckRow]:
+def examined(rows: Sequence[CheckRow], options: CheckOptions, until: Until = never) -> list[CheckRow]:
     """The rows; of each feature the first that disagrees gets a diagnosis, its smallest case and a command.
 
-    Where a declaration of arithmetic explains a row, that is its diagnosis, and no other cause is looked for.
+    Where a declaration of arithmetic explains a row, that is its diagnosis, and no other cause is looked for. What is
+    not examined by the moment ``until()`` stays as it is.
     """
     table = [_of_outside(row) for row in rows]
-    for impl in dict.fromkeys(row.impl for row in rows):
-        with _sessions(impl, options) as sessions:
-            declared = sessions.do(partial(_declared, table, impl, options))
+    impls = list(dict.fromkeys(row.impl for row in rows if row.status == WRONG))
+    for number, impl in enumerate(impls):
+        part = _part(until, len(impls) - number)
+        with _sessions(impl, options, part) as sessions:
+            declared = sessions.do(partial(_declared, table, impl, options, until=part))
             table = [_with_command(row, options) for row in declared]
-            until = time.monotonic() + ALL_S
+            end = min(time.monotonic() + ALL_S, part())
             for place in _chosen(table, impl):
-                left = until - time.monotonic()
+                left = end - time.monotonic()
                 if left <= 1:
                     break
-                examine = partial(_examined, table[place], min(EACH_S, left), options)
+                examine = partial(_examined, table[place], min(EACH_S, left), options, until=part)
                 table[place] = sessions.do(examine, _kind(impl, table[place].dtype))
     return table
+
+
+def _part(until: Until, count: int) -> Until:
+    """The end of a part of what is left, where so many are to have one."""
+    now = time.monotonic()
+    end = now + (until() - now) / count
+    return lambda: end
 
 
 def _of_outside(row: CheckRow) -> CheckRow:
@@ -111,8 +121,10 @@ def _of_outside(row: CheckRow) -> CheckRow:
     return replace(row, diagnosis=diagnosis) if row.status == WRONG and row.fault == OUTSIDE else row
 
 
-def _declared(rows: Sequence[CheckRow], impl: str, options: CheckOptions, session: Session) -> list[CheckRow]:
-    return with_declarations(rows, impl, session, options)
+def _declared(
+    rows: Sequence[CheckRow], impl: str, options: CheckOptions, session: Session, *, until: Until
+) -> list[CheckRow]:
+    return with_declarations(rows, impl, session, options, until() - time.monotonic())
 
 
 def _with_command(row: CheckRow, options: CheckOptions) -> CheckRow:
@@ -137,36 +149,36 @@ def _chosen(rows: Sequence[CheckRow], impl: str) -> list[int]:
     return list(first.values())[:MOST]
 
 
-def _examined(row: CheckRow, seconds: float, options: CheckOptions, session: Session) -> CheckRow:
+def _examined(row: CheckRow, seconds: float, options: CheckOptions, session: Session, *, until: Until) -> CheckRow:
     timeout_s = min(seconds + GRACE_S, options.timeout_s)
     given = {"case": row.failing, "seconds": seconds}
     reply = session.ask("examine", timeout_s=timeout_s, **options.about(row.impl), **given)
     if not reply.ok:
         return row
     if reply.value["diagnosis"]["evidence"] == AGREES_AGAIN:
-        return _of_earlier_calls(row, seconds, options)
+        return _of_earlier_calls(row, seconds, options, until)
     return replace(row, **reply.value, again=command(row.impl, reply.value["smallest_case"], options))
 
 
-def _of_earlier_calls(row: CheckRow, seconds: float, options: CheckOptions) -> CheckRow:
+def _of_earlier_calls(row: CheckRow, seconds: float, options: CheckOptions, until: Until) -> CheckRow:
     """A row whose case agrees when it is run alone: which earlier case makes it wrong, or whether it takes all of them.
 
     Each earlier case is tried together with it in a new process.
     """
-    until = time.monotonic() + seconds
+    end = time.monotonic() + seconds
     *before, failing = row.sequence or [row.failing or ""]
-    if not before or not _disagrees([*before, failing], row.impl, options):
+    if not before or not _disagrees([*before, failing], row.impl, options, until):
         diagnosis = {"kind": UNKNOWN, "evidence": ELSEWHERE}
         return replace(row, diagnosis=diagnosis, again=command_of_row(row, options))
-    pairs = ([earlier, failing] for earlier in reversed(before) if time.monotonic() < until)
-    cases = next((pair for pair in pairs if _disagrees(pair, row.impl, options)), [*before, failing])
+    pairs = ([earlier, failing] for earlier in reversed(before) if time.monotonic() < end)
+    cases = next((pair for pair in pairs if _disagrees(pair, row.impl, options, until)), [*before, failing])
     diagnosis = {"kind": "state", "evidence": AFTER}
     return replace(row, diagnosis=diagnosis, smallest_case=cases, again=command(row.impl, cases, options))
 
 
-def _disagrees(cases: Sequence[str], impl: str, options: CheckOptions) -> bool:
+def _disagrees(cases: Sequence[str], impl: str, options: CheckOptions, until: Until) -> bool:
     """Whether the last of some cases disagrees in a new process that runs them one after the other."""
-    with _sessions(impl, options) as sessions:
+    with _sessions(impl, options, until) as sessions:
         kind = _kind(impl, case_from_text(cases[-1]).problem.dtype)
         replies = [sessions.do(partial(_ask_case, impl, options, case), kind) for case in cases]
     return replies[-1].ok and replies[-1].value["status"] == "wrong"

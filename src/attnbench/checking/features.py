@@ -18,13 +18,14 @@ from attnbench.agree.check.random_rows import RandomResult, together
 from attnbench.agree.check.rows import UNTRIED, CheckRow
 from attnbench.attention.precision import DTYPES
 from attnbench.backends import discover
+from attnbench.checking.ends import LISTING, Ends, Part, said_as_interrupted
 from attnbench.checking.judged_outside import judged_outside
 from attnbench.checking.lost import fault, lost_row
 from attnbench.checking.processes import at_once_on
-from attnbench.checking.progress import Ends, Listeners, Note, Progress, Watch
+from attnbench.checking.progress import Listeners, Note, Progress, Watch
 from attnbench.workers.pool import MOST_KILLS
-from attnbench.workers.protocol import TIMEOUT, UNSUPPORTED, Reply
-from attnbench.workers.session import Session, Sessions
+from attnbench.workers.protocol import NOT_RUN, TIMEOUT, UNSUPPORTED, WRONG, Reply
+from attnbench.workers.session import SPENT, Session, Sessions
 
 if TYPE_CHECKING:
     from attnbench.backends.backend import BackendInfo
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 AT_A_TIME = 10  # random cases in one question to a worker
 CASES_AT_A_TIME = 8  # of the plan
 SAMPLE = 8  # questions spread over the whole plan, asked first to estimate what it takes
-SPENT = "the budget was spent"
+ROWS, CASES = "rows", "cases"
 PLANNING_S = 600.0  # composing the plan is our work, and not bounded by the seconds that a kernel has for a row
 TOGETHER = "not seen when each of its cases was asked in a process that had done less"
 
@@ -56,56 +57,90 @@ class CheckOptions:
 
 
 def check(
-    options: CheckOptions, progress: Progress | None = None, watch: Watch | None = None, note: Note | None = None
+    options: CheckOptions,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
+    note: Note | None = None,
+    ends: Ends | None = None,
 ) -> list[CheckRow]:
     """Check every implementation; rows in the order of ``options.impls``.
 
     With fewer implementations than processors the rows of each are spread over several workers. ``progress`` is told
-    every row, ``watch`` how far it is, ``note`` what the plan is going to take.
+    every row, ``watch`` how far it is, ``note`` what the plan is going to take. ``ends`` is when the budget ends; it
+    begins now, unless given. After an interrupt the rows say what was tried, and ``ends`` that it was interrupted.
     """
     processes, each = _processes(options)
-    listeners, ends = Listeners(progress, watch, note), Ends(options.budget_s)
+    listeners, ends = Listeners(progress, watch, note), ends or Ends(options.budget_s)
+    parts = ends.parts(len(options.impls), processes)
     with ThreadPoolExecutor(processes) as pool:
-        tables = pool.map(
-            lambda impl: _check_implementation(impl, options, listeners, ends, workers=each), options.impls
-        )
-        return [row for rows in tables for row in rows]
+        tables = [
+            pool.submit(lambda impl: _check_implementation(impl, options, listeners, parts(), workers=each), impl)
+            for impl in options.impls
+        ]
+        try:
+            return [row for table in tables for row in table.result()]
+        except KeyboardInterrupt:
+            ends.interrupt()
+            return said_as_interrupted([row for table in tables for row in table.result()])
 
 
 def _check_implementation(
-    impl: str, options: CheckOptions, listeners: Listeners, ends: Ends, workers: int
+    impl: str, options: CheckOptions, listeners: Listeners, part: Part, workers: int
 ) -> list[CheckRow]:
     """Check one implementation; a worker that is lost is replaced for the next row."""
     if reason := _unavailable(impl):
         return [listeners.row(CheckRow(impl, "all", "all", options.device, "unsupported", 0, reason=reason))]
-    with _sessions(impl, options, workers) as sessions:
+    with _sessions(impl, options, workers, part) as sessions:
         about = {**options.about(impl), "dtypes": list(options.dtypes), "features": list(options.features)}
         plan = sessions.do(lambda session: _ask(session, "check_plan", PLANNING_S, **about, depth=options.depth))
         if not plan.ok:
             return [listeners.row(lost_row(impl, "all", "all", options.device, plan))]
-        pairs, info = plan.value["pairs"], _info(impl)
+        pairs, info, sweeps = plan.value["pairs"], _info(impl), list(range(plan.value["sweeps"]))
 
         def rows() -> list[CheckRow]:
             return sessions.map(row, pairs, kind=lambda pair: info.kind_of(pair[1]))
 
         def row(session: Session, pair: tuple[str, str]) -> CheckRow:
-            return listeners.row(_row(session, impl, options, *pair, ends=ends), units=1)
+            return listeners.row(_row(session, impl, options, *pair, part=part), units=1)
 
         # Every row has cases of its own. With a budget they come first, else how much there is to do.
-        first = rows() if options.budget_s is not None else None
-        sweeps = sessions.map(
-            lambda session, sweep: _ask(session, "check_sweep", PLANNING_S, **about, depth=options.depth, sweep=sweep),
-            range(plan.value["sweeps"]),
-        )
-        if lost := next((reply for reply in sweeps if not reply.ok), None):
-            return [*(first or []), listeners.row(lost_row(impl, "plan", "all", options.device, lost))]
-        cases = [case for reply in sweeps for case in reply.value["cases"]]
-        listeners.expect(impl, len(pairs) + len(cases))
-        table = first or rows()
+        listeners.expect(impl, len(pairs))
+        table = rows() if options.budget_s is not None else []
+        results: list[BoundaryResult] = []
+        while sweeps and (count := part.sweeps(len(sweeps))):
+            lists = _listed(sessions, sweeps[:count], about, options.depth, part)
+            if lost := next((reply for reply in lists if not reply.ok and reply.status != NOT_RUN), None):
+                return [*table, listeners.row(lost_row(impl, "plan", "all", options.device, lost))]
+            if any(not reply.ok for reply in lists):
+                break
+            sweeps = sweeps[count:]
+            cases = [case for reply in lists for case in reply.value["cases"]]
+            listeners.expect(impl, len(cases))
+            table = table or rows()
+            results += _judged(sessions, impl, options, cases, part, listeners)
+        table = table or rows()
         if not plan.value["sweeps"]:
             return table
-        results = _results_at_boundaries(sessions, impl, options, cases, ends, listeners)
-        return with_boundaries(table, results, options.features, gradients=plan.value["gradients"])
+        results = _judged_outside(sessions, impl, options, results, part)
+        unlisted = f"{SPENT} before the cases of {len(sweeps)} of {plan.value['sweeps']} sweeps of the plan were listed"
+        return with_boundaries(
+            table,
+            results,
+            options.features,
+            gradients=plan.value["gradients"],
+            unlisted=unlisted if sweeps else None,
+        )
+
+
+def _listed(sessions: Sessions, sweeps: Sequence[int], about: dict[str, Any], depth: str, part: Part) -> list[Reply]:
+    """The cases of some sweeps of the plan."""
+
+    def ask(session: Session, sweep: int) -> Reply:
+        reply = _ask(session, "check_sweep", PLANNING_S, **about, depth=depth, sweep=sweep)
+        part.took(LISTING, 1, reply.took_s)
+        return reply
+
+    return sessions.map(ask, sweeps)
 
 
 def _ask(session: Session, op: str, timeout_s: float | None = None, /, **arguments: Any) -> Reply:
@@ -117,41 +152,49 @@ def _ask(session: Session, op: str, timeout_s: float | None = None, /, **argumen
     return reply
 
 
-def _results_at_boundaries(
-    sessions: Sessions, impl: str, options: CheckOptions, cases: Sequence[str], ends: Ends, listeners: Listeners
+def _judged_outside(
+    sessions: Sessions, impl: str, options: CheckOptions, results: Sequence[BoundaryResult], part: Part
 ) -> list[BoundaryResult]:
-    """The cases of the plan, judged where the kernel runs, and for a drop-in file some of them once more outside."""
-    results = _judged(sessions, impl, options, cases, ends, listeners)
+    """The cases of the plan, some of those of a drop-in file judged once more outside, as far as there is time."""
 
     def ask(kind: str, op: str, arguments: dict[str, Any]) -> Reply:
         return sessions.do(lambda session: session.ask(op, **arguments), kind)
 
-    return results if ends.now else judged_outside(impl, options, results, ask)
+    return list(results) if part.over else judged_outside(impl, options, results, ask, part.until)
 
 
 def _judged(
-    sessions: Sessions, impl: str, options: CheckOptions, cases: Sequence[str], ends: Ends, listeners: Listeners
+    sessions: Sessions, impl: str, options: CheckOptions, cases: Sequence[str], part: Part, listeners: Listeners
 ) -> list[BoundaryResult]:
-    """The cases of the plan, a few in each question; first a sample of the whole plan, to estimate what it takes."""
+    """The cases of the plan, a few in each question; first a sample of them all, to estimate what they take."""
     info = _info(impl)
-    parts = _parts(cases, info)
+    questions = _questions(cases, info)
 
-    def judge(session: Session, part: list[str]) -> list[BoundaryResult]:
-        results = _untried(part) if ends.now else _boundaries(session, impl, options, part)
-        listeners.done(impl, len(part))
+    def judge(session: Session, question: list[str]) -> list[BoundaryResult]:
+        results: list[BoundaryResult] = []
+        while question:
+            count = part.fitting(CASES, len(question))
+            began = time.monotonic()
+            some = _boundaries(session, impl, options, question[:count]) if count else _untried(question)
+            if count:
+                part.took(CASES, count, time.monotonic() - began)
+            if any(result.status == WRONG for result in some):
+                part.disagreed()
+            results, question = results + some, question[len(some) :]
+        listeners.done(impl, len(results))
         return results
 
-    def kind(part: list[str]) -> str:
-        return _kind(part[0], info)
+    def kind(question: list[str]) -> str:
+        return _kind(question[0], info)
 
-    step = max(1, len(parts) // SAMPLE)
-    sample, rest = parts[::step], [part for i, part in enumerate(parts) if i % step]
+    step = max(1, len(questions) // SAMPLE)
+    sample, rest = questions[::step], [question for i, question in enumerate(questions) if i % step]
     start = time.monotonic()
     judged = sessions.map(judge, sample, kind=kind)
-    if not ends.now:
+    if not part.over:
         listeners.price(impl, len(cases), sum(map(len, sample)), time.monotonic() - start, options.budget_s)
     judged += sessions.map(judge, rest, kind=kind)
-    return [result for part in judged for result in part]
+    return [result for some in judged for result in some]
 
 
 def _untried(cases: Sequence[str]) -> list[BoundaryResult]:
@@ -162,11 +205,21 @@ def _untried(cases: Sequence[str]) -> list[BoundaryResult]:
 def check_randomly(options: CheckOptions, count: int, seed: int = 0, draws: int = 1) -> list[RandomResult]:
     """``count`` random cases of each implementation; a case with which a worker is lost is a disagreement."""
     processes, each = _processes(options)
+    ends = Ends()
+    parts = ends.parts(len(options.impls), processes)
     with ThreadPoolExecutor(processes) as pool:
-        return list(pool.map(lambda impl: _random_cases(impl, options, count, (seed, draws), each), options.impls))
+        try:
+            return list(
+                pool.map(lambda impl: _random_cases(impl, options, count, (seed, draws), each, parts()), options.impls)
+            )
+        except KeyboardInterrupt:
+            ends.interrupt()
+            raise
 
 
-def _random_cases(impl: str, options: CheckOptions, count: int, kind: tuple[int, int], workers: int) -> RandomResult:
+def _random_cases(
+    impl: str, options: CheckOptions, count: int, kind: tuple[int, int], workers: int, ends: Part
+) -> RandomResult:
     """Random cases of one implementation; ``kind`` is their seed, and how many draws each has."""
     if reason := _unavailable(impl):
         return RandomResult(impl, unsupported=count, reason=reason)
@@ -174,7 +227,7 @@ def _random_cases(impl: str, options: CheckOptions, count: int, kind: tuple[int,
     about = {**options.about(impl), "dtypes": list(options.dtypes), "seed": kind[0], "draws": kind[1]}
     by_kind = _by_kind(info, options.dtypes)
     parts = [(first, min(AT_A_TIME, count - first), among) for first in range(0, count, AT_A_TIME) for among in by_kind]
-    with _sessions(impl, options, workers) as sessions:
+    with _sessions(impl, options, workers, ends) as sessions:
 
         def work(session: Session, part: tuple[int, int, list[str]]) -> RandomResult:
             first, some, among = part
@@ -205,19 +258,25 @@ def _unavailable(impl: str) -> str | None:
     return _info(impl).why_missing()
 
 
-def _sessions(impl: str, options: CheckOptions, workers: int) -> Sessions:
-    return Sessions(impl.partition("/")[0], options.timeout_s, workers)
+def _sessions(impl: str, options: CheckOptions, workers: int, part: Part) -> Sessions:
+    sessions = Sessions(impl.partition("/")[0], options.timeout_s, workers, part.until)
+    part.at_interrupt(sessions.abandon)
+    return sessions
 
 
-def _row(session: Session, impl: str, options: CheckOptions, feature: str, dtype: str, *, ends: Ends) -> CheckRow:
+def _row(session: Session, impl: str, options: CheckOptions, feature: str, dtype: str, *, part: Part) -> CheckRow:
     """One row, whatever becomes of the worker."""
-    if ends.now:
+    if not part.fitting(ROWS, 1):
         return CheckRow(impl, feature, dtype, options.device, UNTRIED, 0, reason=SPENT)
     reply = _ask(session, "check", **options.about(impl), feature=feature, dtype=dtype, deep=options.depth == DEEP)
-    return CheckRow.from_dict(reply.value) if reply.ok else lost_row(impl, feature, dtype, options.device, reply)
+    part.took(ROWS, 1, reply.took_s)
+    row = CheckRow.from_dict(reply.value) if reply.ok else lost_row(impl, feature, dtype, options.device, reply)
+    if row.status == WRONG:
+        part.disagreed()
+    return row
 
 
-def _parts(cases: Sequence[str], info: BackendInfo) -> list[list[str]]:
+def _questions(cases: Sequence[str], info: BackendInfo) -> list[list[str]]:
     """The cases of the plan in questions of a few, each for one kind of process."""
     kinds: dict[str, list[str]] = {}
     for case in cases:
@@ -233,6 +292,8 @@ def _kind(case: str, info: BackendInfo) -> str:
 def _boundaries(session: Session, impl: str, options: CheckOptions, cases: Sequence[str]) -> list[BoundaryResult]:
     """Cases at boundaries; if the worker is lost they are asked again, one after the other, to find out with which."""
     reply = _ask(session, "check_boundaries", **options.about(impl), cases=list(cases))
+    if reply.status == NOT_RUN:
+        return _untried(cases)
     if reply.ok:
         results = [BoundaryResult.from_dict(data) for data in reply.value["results"]]
         wrong = [result.status == "wrong" for result in results]

@@ -19,7 +19,7 @@ from attnbench.agree.cases.case_text import case_from_text, case_text
 from attnbench.agree.check.boundaries import BoundaryResult
 from attnbench.backends import discover
 from attnbench.workers.protocol import OK, WRONG, Reply
-from attnbench.workers.session import Session
+from attnbench.workers.session import Session, Until, never
 
 if TYPE_CHECKING:
     from attnbench.checking.features import CheckOptions
@@ -32,9 +32,9 @@ SAID = "it agrees where its own code runs, and not by a judge in another process
 class SecondJudge:
     """A judge for the answers of one implementation. Use it as a context."""
 
-    def __init__(self, impl: str, options: CheckOptions) -> None:
+    def __init__(self, impl: str, options: CheckOptions, until: Until = never) -> None:
         self._impl, self._options = impl, options
-        self._judge = Session(None, options.timeout_s)
+        self._judge = Session(None, options.timeout_s, until=until)
         self._folder = tempfile.TemporaryDirectory(prefix="attnbench-judge-", ignore_cleanup_errors=True)
         self._secret = secrets.SystemRandom()
 
@@ -68,16 +68,21 @@ class SecondJudge:
 
 
 def judged_outside(
-    impl: str, options: CheckOptions, results: Sequence[BoundaryResult], ask: Callable[[str, str, Any], Reply]
+    impl: str,
+    options: CheckOptions,
+    results: Sequence[BoundaryResult],
+    ask: Callable[[str, str, Any], Reply],
+    until: Until = never,
 ) -> list[BoundaryResult]:
     """The results; one that a judge outside finds wrong is a disagreement, its case the one with the new values.
 
-    ``ask`` asks a process of the implementation for a kind of process (``BackendInfo.kind_of``).
+    ``ask`` asks a process of the implementation for a kind of process (``BackendInfo.kind_of``); nothing is asked
+    beyond the moment ``until()``.
     """
     if not options.files:
         return list(results)
     judged, info = list(results), discover.backend(impl.partition("/")[0])
-    with SecondJudge(impl, options) as outside:
+    with SecondJudge(impl, options, until) as outside:
         for result in outside.chosen(results):
             case = outside.anew(result.case)
             kind = info.kind_of(case_from_text(case).problem.dtype)

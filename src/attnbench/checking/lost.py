@@ -1,12 +1,13 @@
 """What a question that got no answer says of the implementation: an exception, a crash or a hang is a disagreement.
 
-A reply that says "unsupported" is no disagreement: the framework cannot be used there, or the kernel refuses.
+A reply that says "unsupported" is no disagreement: the framework cannot be used there, or the kernel refuses. Neither
+is one for which no time was left.
 """
 
 from __future__ import annotations
 
-from attnbench.agree.check.rows import CheckRow
-from attnbench.workers.protocol import OOM, TIMEOUT, UNSUPPORTED, Reply
+from attnbench.agree.check.rows import UNTRIED, CheckRow
+from attnbench.workers.protocol import NOT_RUN, OOM, TIMEOUT, UNSUPPORTED, Reply
 
 LOST = ("crash", "timeout", "memory")  # faults that take the worker along
 
@@ -18,6 +19,7 @@ def fault(reply: Reply) -> str:
 
 def lost_row(impl: str, feature: str, dtype: str, device: str, reply: Reply, case: str | None = None) -> CheckRow:
     """The row of the check that such a reply stands for."""
-    if reply.status == UNSUPPORTED:
-        return CheckRow(impl, feature, dtype, device, UNSUPPORTED, 0, reason=reply.reason, case=case)
+    if reply.status in (UNSUPPORTED, NOT_RUN):
+        status = UNSUPPORTED if reply.status == UNSUPPORTED else UNTRIED
+        return CheckRow(impl, feature, dtype, device, status, 0, reason=reply.reason, case=case)
     return CheckRow(impl, feature, dtype, device, "wrong", 0, fault=fault(reply), reason=reply.reason, case=case)

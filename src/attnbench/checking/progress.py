@@ -1,4 +1,4 @@
-"""How far a check is, what it is going to take, and when its budget ends: told from several threads at once."""
+"""How far a check is, and what it is going to take: told from several threads at once."""
 
 from __future__ import annotations
 
@@ -18,18 +18,6 @@ Watch = Callable[[int, int, str, str], None]
 Note = Callable[[str], None]
 ENOUGH = 0.1  # the part of the work that must be done before its end is estimated
 LONG_S = 90  # a plan that takes longer than this is announced with the time that it takes
-
-
-class Ends:
-    """The end of a budget in seconds of wall time from now on; without one it never comes."""
-
-    def __init__(self, budget_s: float | None) -> None:
-        self._end = None if budget_s is None else time.monotonic() + budget_s
-
-    @property
-    def now(self) -> bool:
-        """Whether it has come."""
-        return self._end is not None and time.monotonic() >= self._end
 
 
 @dataclass

@@ -56,6 +56,7 @@ def ab(
     _check(inconclusive, threads)
     from attnbench.commands import ab_files
     from attnbench.live.sides import WantedComparison
+    from attnbench.measure.run.plan import within
     from attnbench.results.calibrations import for_machine
 
     ab_files.check_writable(junit, markdown, drop_ins(files), github=github)
@@ -70,6 +71,7 @@ def ab(
         python_a=python_a,
         python_b=python_b,
         threads=threads,
+        describing_s=within(seconds(budget)),
     )
     passes = inconclusive == "pass"
     with ProgressLine(seconds(budget), paced=False) as progress:

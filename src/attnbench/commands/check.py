@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from attnbench.commands import options
 from attnbench.commands.checks.where import Where
 from attnbench.commands.given import check_positive, drop_ins, seconds, split
+from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.errors import UsageError, check_known
 from attnbench.show.console import say, set_quiet
 from attnbench.show.progress import ProgressLine
@@ -26,6 +28,7 @@ GOES_WITH = {
     "": ("--dtype", "--features", "--require", "--quick", "--deep", "--budget", "--junit"),
 }
 EVERY = "the check of every feature"
+INTERRUPTED = "It was interrupted: what was not tried by then is no proof."
 NO_PROOF = "This was a quick look, and is no proof: the whole plan is tried without --quick."
 
 
@@ -53,7 +56,9 @@ def check(
     """Hold implementations to the float64 oracle, forward and gradient: feature by feature, dtype by dtype."""
     from attnbench.backends.implementation import DEVICES
     from attnbench.commands.checks.answers import asked_for
+    from attnbench.measure.run.plan import within
 
+    began = time.monotonic()
     set_quiet(quiet)
     check_known("device", [device], DEVICES)
     check_positive("--timeout", timeout)
@@ -67,7 +72,7 @@ def check(
         from attnbench.results.store import check_output
 
         check_output("--junit", junit, drop_ins(files))
-    where = Where(impls or [], files or [], device, timeout)
+    where = Where(impls or [], files or [], device, timeout, within(seconds(budget), timeout))
     demands = asked_for(split(require))
     if onnx:
         from attnbench.commands.checks.onnx import check_onnx_nodes
@@ -84,7 +89,7 @@ def check(
     else:
         depth = _depth(quick=quick, deep=deep)
         chosen = {"dtypes": split(dtype), "features": split(features), "budget_s": seconds(budget)}
-        code = _check_features(where, chosen, junit, demands, depth=depth, as_json=as_json)
+        code = _check_features(where, chosen, junit, demands, began, depth=depth, as_json=as_json)
     raise typer.Exit(code)
 
 
@@ -116,6 +121,7 @@ def _check_features(
     choices: dict[str, Any],
     junit: Path | None,
     demands: list[str],
+    began: float,
     *,
     depth: str,
     as_json: bool,
@@ -126,6 +132,7 @@ def _check_features(
     from attnbench.agree.check import deviations
     from attnbench.attention.precision import DTYPES
     from attnbench.checking.again import with_commands
+    from attnbench.checking.ends import Ends
     from attnbench.checking.examining import examined
     from attnbench.checking.features import check as checked
     from attnbench.commands.checks.answers import required
@@ -141,13 +148,19 @@ def _check_features(
     names = chosen.impls
     known = deviations.of_backends(names)
     say(f"checking {len(names)} implementation{'s' * (len(names) != 1)} against the float64 oracle")
-    with ProgressLine() as progress:
-        rows = checked(chosen, _told, progress, say)
-    whole = depth != QUICK and choices.get("budget_s") is None
-    rows = examined(deviations.settle(rows, known, deep=depth == DEEP, whole=whole), chosen)
-    note = NO_PROOF if depth == QUICK else ""
+    ends = Ends(chosen.budget_s, began)
+    end_as_interrupted()
+    with ProgressLine(chosen.budget_s) as progress:
+        rows = checked(chosen, _told, progress, say, ends)
+    whole = depth != QUICK and choices.get("budget_s") is None and not ends.interrupted
+    rows = deviations.settle(rows, known, deep=depth == DEEP, whole=whole)
+    try:
+        rows = examined(rows, chosen, ends.last)
+    except KeyboardInterrupt:
+        ends.interrupt()
+    note = INTERRUPTED if ends.interrupted else NO_PROOF if depth == QUICK else ""
     rows = with_commands(required(rows, demands), chosen)
-    return write_and_show(rows, junit, as_json=as_json, note=note)
+    return write_and_show(rows, junit, note, as_json=as_json, interrupted=ends.interrupted)
 
 
 def _depth(*, quick: bool, deep: bool) -> str:

@@ -81,7 +81,7 @@ _BUDGET = typer.Option("--budget", help="Wall time, such as 10m.")
 Budget = Annotated[str, _BUDGET]
 BudgetIfAny = Annotated[str | None, _BUDGET]
 CheckBudget = Annotated[
-    str | None, typer.Option("--budget", metavar="TIME", help="Begin no case after it; what is left is not tried.")
+    str | None, typer.Option("--budget", metavar="TIME", help="End within it; what is left is not tried.")
 ]
 RecordBudget = Annotated[str, typer.Option("--budget", help="Wall time, such as 15m.")]
 TrialBudget = Annotated[

@@ -26,7 +26,7 @@ from attnbench.live.revisions import (
     unlike,
 )
 from attnbench.measure.run.choice import Omission
-from attnbench.measure.run.plan import Plan, found_in, make_plan, overridden
+from attnbench.measure.run.plan import DESCRIBE_TIMEOUT_S, Plan, found_in, make_plan, overridden
 from attnbench.suite import Cell, Suite
 
 Kind = Literal["implementations", "interpreters", "revisions"]
@@ -35,7 +35,10 @@ Hold = Callable[[], object]
 
 @dataclass(frozen=True)
 class WantedComparison:
-    """What is said of the two sides and of the cells, in the words of the command line."""
+    """What is said of the two sides and of the cells, in the words of the command line.
+
+    ``describing_s`` bounds the import of a drop-in file.
+    """
 
     a: str
     b: str | None = None
@@ -46,6 +49,7 @@ class WantedComparison:
     python_a: str | None = None
     python_b: str | None = None
     threads: int | None = None
+    describing_s: float = DESCRIBE_TIMEOUT_S
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def resolve(wanted: WantedComparison, stack: ExitStack, hold: Hold = lambda: Non
     ``hold`` is called once, when the question is understood and before any work is done for the answer.
     """
     _check_what_is_cheap(wanted)
-    dropped = tuple(found_in([str(path) for path in wanted.files])) if wanted.files else ()
+    dropped = tuple(found_in([str(path) for path in wanted.files], wanted.describing_s)) if wanted.files else ()
     known = {*discover.implementation_names(), *dropped}
     b = wanted.b if wanted.b is not None else wanted.a
     if wanted.python_a is not None or wanted.python_b is not None:

@@ -84,13 +84,21 @@ def _result(text: str, judged: Trial) -> BoundaryResult:
 
 
 def with_boundaries(
-    rows: Sequence[CheckRow], results: Sequence[BoundaryResult], features: Sequence[str] = (), *, gradients: bool
+    rows: Sequence[CheckRow],
+    results: Sequence[BoundaryResult],
+    features: Sequence[str] = (),
+    *,
+    gradients: bool,
+    unlisted: str | None = None,
 ) -> list[CheckRow]:
     """The rows with what the cases of the plan say of each: an agreeing case counts in every row that it is about.
 
     A disagreement stands in one row (``put_down``), whichever dtype it was seen in. ``features`` are those that were
-    asked for, empty for all.
+    asked for, empty for all. ``unlisted`` says why nobody knows all cases of the plan, where that is so.
     """
+    if unlisted and rows:
+        every = with_boundaries(rows, results, features, gradients=gradients) if results else list(rows)
+        return [replace(every[0], untried={**(every[0].untried or {}), unlisted: 0}), *every[1:]]
     if not rows or not results:
         return [replace(row, untried={NO_PLAN: 0}) if row.cases else row for row in rows]
     cases = [case_from_text(result.case) for result in results]

@@ -40,7 +40,8 @@ def _covered(rows: Sequence[CheckRow]) -> str:
     compared = [row for row in rows if row.cases]
     extents = together(*(row.covered or {} for row in compared))
     if not (sizes := _sizes(extents)):
-        return ""
+        whys = dict.fromkeys(why for row in rows for why in row.untried or {})
+        return f"Nothing was covered, because {'; '.join(whys)}." if whys else ""
     dtypes = _dtypes(row for row in compared if row.covered is not None)
     backward = _dtypes(row for row in compared if row.gradient_ratio is not None)
     text = f"Covered: {sizes}; values in {listed(dtypes)}, "
@@ -73,7 +74,12 @@ def _gaps(rows: Sequence[CheckRow], extents: Extents) -> list[str]:
     for row in rows:
         left.update(row.untried or {})
     gaps += [f"{count:,} {'cases' if count > 1 else 'case'}, because {why}" for why, count in left.items() if count]
-    return [*gaps, NO_PLAN] if NO_PLAN in left else gaps
+    return [*gaps, *(_uncounted(why) for why, count in left.items() if not count)]
+
+
+def _uncounted(why: str) -> str:
+    """Cases that nobody could count."""
+    return why if why == NO_PLAN else f"cases of the plan that were not counted, because {why}"
 
 
 def untried_features(rows: Sequence[CheckRow]) -> list[str]:

@@ -25,13 +25,16 @@ NOTHING = "·"
 VALUE = re.compile(r"^(\w+) = \d+ is")  # one reason, however many sizes are beyond a limit
 
 
-def write_and_show(rows: Sequence[CheckRow], junit: Path | None, *, as_json: bool, note: str = "") -> int:
+def write_and_show(
+    rows: Sequence[CheckRow], junit: Path | None, note: str = "", *, as_json: bool, interrupted: bool = False
+) -> int:
     """Write the file that was asked for, show the rows with a ``note`` at the end, and return the exit status."""
     if junit:
         write_junit(rows, junit)
     code = exit_code(
         wrong=any(row.status == "wrong" for row in rows),
         compared=any(row.status in ("ok", "known") for row in rows),
+        interrupted=interrupted,
     )
     if as_json:
         document({"exit_code": code, "rows": [row.to_dict() for row in rows]} | ({"note": note} if note else {}))
@@ -58,7 +61,7 @@ def report(rows: Sequence[CheckRow]) -> str:
     legend += f"{NOTHING} is not supported, {UNTRIED} not tried."
     said = covered(rows)
     last = [said[0]] if len(said) == 1 else []
-    parts += [] if last else ["\n".join(said)]
+    parts += ["\n".join(said)] if len(said) > 1 else []
     many = f"{compared:,} case{'s' * (compared != 1)} compared"
     parts.append(" ".join((f"{many}: {verdict}.", *last, legend)))
     return "\n\n".join(parts)
@@ -86,7 +89,7 @@ def _table(impl: str, rows: Sequence[CheckRow]) -> str:
     if not any(line[-1] for line in lines):
         heads, lines = heads[:-1], [line[:-1] for line in lines]
     text = table(heads, lines)
-    undeclared = [row.reason for row in rows if row.feature == "dtype"]
+    undeclared = [row.reason for row in rows if row.feature == "dtype" and row.status != "untried"]
     return "\n".join([text, *(f"  {reason}" for reason in undeclared if reason), *declarations(rows)])
 
 

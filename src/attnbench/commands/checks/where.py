@@ -14,19 +14,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Where:
-    """Whom to check and where, whatever is checked: names or patterns, drop-in files, device, seconds for one row."""
+    """Whom to check and where, whatever is checked: names or patterns, drop-in files, device, seconds for one row.
+
+    ``describing_s`` bounds the import of a file.
+    """
 
     impls: list[str]
     files: list[Path]
     device: str
     timeout_s: float
+    describing_s: float = 60.0
 
     def names(self) -> tuple[str, ...]:
         """The implementations to check: those named, else those of the files, else all that are announced."""
         from attnbench.backends import discover
         from attnbench.measure.run.plan import names_in
 
-        dropped = names_in(self.paths()) if self.files else ()
+        dropped = names_in(self.paths(), self.describing_s) if self.files else ()
         known = tuple(dict.fromkeys((*discover.implementation_names(), *dropped)))
         names = self._selected(dropped, known)
         self._check_device(names)

@@ -39,9 +39,10 @@ from attnbench.workers.protocol import NOT_RUN, Hello, Reply
 # A worker may take this share of the memory that is free at the start: a kernel that allocates without end then fails
 # by itself, and the machine goes on.
 MEMORY_SHARE = 0.8
-# Of a budget so many seconds are kept for what comes after the measurements, tables and the report: for a run and for
-# each of its cells, and never more than this share of it. An answer is waited for so much longer than the budget.
-CLOSING_S, CLOSING_CELL_S, MOST_CLOSING = 0.5, 0.005, 0.3
+# Of a budget so many seconds are kept for what comes after the measurements, tables and the report: for a run, for the
+# findings and figures of each suite, and for each of its cells, and never more than this share of it. An answer is
+# waited for so much longer than the budget.
+CLOSING_S, CLOSING_SUITE_S, CLOSING_CELL_S, MOST_CLOSING = 0.5, 0.5, 0.005, 0.3
 GRACE_S, GRACE = 2.0, 0.03
 
 
@@ -64,7 +65,7 @@ class OngoingRun:
         self._in_work: Block | None = None
         self._budgeted: Budgeted | None = None
         self._seed = secrets.randbits(32) if options.seed is None else options.seed
-        deadline, self._until = _deadline(options.budget_s, len(plan.cells), began)
+        deadline, self._until = _deadline(options.budget_s, plan, began)
         started = datetime.fromisoformat(writer.info.started).timestamp()
         self._clock = RunClock(writer.info.run_id, started, deadline)
         self._left = [cell for cell in plan.cells if planned[cell.id].status == NOT_RUN]
@@ -282,10 +283,12 @@ class OngoingRun:
         observe_blocks(blocks, new_pool, finish, self._clock.spent, min(at_once(threads), len(blocks)))
 
 
-def _deadline(budget_s: float | None, cells: int, began: float | None) -> tuple[float | None, float]:
+def _deadline(budget_s: float | None, plan: Plan, began: float | None) -> tuple[float | None, float]:
     """When to begin nothing more (``None``: never), and until when an answer is waited for, of ``time.monotonic``."""
     if budget_s is None:
         return None, math.inf
     start = time.monotonic() if began is None else began
-    end = start + budget_s - min(CLOSING_S + CLOSING_CELL_S * cells, MOST_CLOSING * budget_s)
+    suites = len({cell.suite for cell in plan.cells})
+    closing_s = CLOSING_S + CLOSING_SUITE_S * suites + CLOSING_CELL_S * len(plan.cells)
+    end = start + budget_s - min(closing_s, MOST_CLOSING * budget_s)
     return end, end + min(GRACE_S, GRACE * budget_s)

@@ -17,7 +17,7 @@ from attnbench.errors import (
 from attnbench.measure.blocks.effort import Effort
 from attnbench.measure.blocks.spending import Spending
 from attnbench.measure.run.choice import Omission
-from attnbench.measure.run.plan import Plan
+from attnbench.measure.run.plan import Plan, within
 from attnbench.results.schema import CellResult
 from attnbench.suite import Suite
 
@@ -62,6 +62,10 @@ class RunOptions:
     progress: Progress | None = None
     at_work: Callable[[str], None] | None = None
     on_plan: Callable[[Plan], None] | None = None
+
+    def describing_s(self) -> float:
+        """Seconds that the import of a drop-in file may take, to say what is in it."""
+        return within(self.budget_s, self.effort.timeout_s)
 
 
 @dataclass(frozen=True)

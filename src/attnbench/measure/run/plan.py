@@ -28,6 +28,7 @@ from attnbench.workers.protocol import Described, value
 from attnbench.workers.session import Session
 
 DESCRIBE_TIMEOUT_S = 60.0
+MOST_DESCRIBING = 0.5  # of a budget
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,12 @@ def _too_large(cells: Iterable[Cell]) -> dict[str, str]:
             )
             reasons[cell.id] = f"{what}; ask for fewer tokens or a smaller batch"
     return reasons
+
+
+def within(budget_s: float | None, timeout_s: float = DESCRIBE_TIMEOUT_S) -> float:
+    """Seconds to describe a drop-in file in, where there is a budget: half of it, and the rest is for its rows."""
+    usual = min(timeout_s, DESCRIBE_TIMEOUT_S)
+    return usual if budget_s is None else min(usual, MOST_DESCRIBING * budget_s)
 
 
 def names_in(files: Sequence[str | Path], timeout_s: float = DESCRIBE_TIMEOUT_S) -> tuple[str, ...]:

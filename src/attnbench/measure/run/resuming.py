@@ -37,7 +37,7 @@ def resumed(options: RunOptions, began: float | None = None) -> OngoingRun:
 
 def _planned_before(options: RunOptions, contents: Contents) -> tuple[Cell, ...]:
     """The cells of a run that was broken off, from its rows."""
-    dropped = found_in(options.files, options.effort.timeout_s)
+    dropped = found_in(options.files, options.describing_s())
     known = {*discover.implementation_names(), *dropped}
     unknown = sorted({row.impl for row in contents.cells if row.status == NOT_RUN} - known)
     if unknown:

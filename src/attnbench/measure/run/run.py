@@ -55,7 +55,7 @@ def _started(options: RunOptions, began: float) -> OngoingRun:
         devices=options.devices,
         threads=options.threads,
         files=options.files,
-        timeout_s=options.effort.timeout_s,
+        timeout_s=options.describing_s(),
     )
     if options.on_plan is not None:
         options.on_plan(plan)
