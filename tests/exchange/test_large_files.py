@@ -18,7 +18,7 @@ from attnbench.errors import ResultsError
 from attnbench.exchange.readers import foreign
 from attnbench.exchange.readers.importing import import_file
 from attnbench.results import load, parquet, read_info, summary
-from attnbench.results.read import outcomes
+from attnbench.results.read import outcomes, read_cells
 
 
 def write(folder: Path, benchmarks: int, rounds: int, *, twice: bool = False, factor: float = 1.0) -> Path:
@@ -116,10 +116,12 @@ def test_a_file_that_fails_half_way_leaves_no_folder(
     assert list((tmp_path / "there").iterdir()) == []
 
 
-def test_the_same_name_twice_is_still_refused(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="two benchmarks of the same name"):
-        import_file(write(tmp_path, 2, 3, twice=True), tmp_path / "results")
-    assert not (tmp_path / "results").exists()
+def test_the_same_name_twice_is_said_and_both_are_kept(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    run = import_file(write(tmp_path, 2, 3, twice=True), tmp_path / "results", warnings.append)
+    assert len(warnings) == 1
+    assert "there once more; the further one is called" in warnings[0]
+    assert len({row.cell_id for row in read_cells(run)}) == len(read_cells(run))
 
 
 def test_two_runs_of_many_benchmarks_are_grouped_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
