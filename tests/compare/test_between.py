@@ -177,7 +177,7 @@ def test_calibrating_is_not_advised_for_what_another_tool_measured() -> None:
     assert "calibrate" not in recorded(imported, HEAD).sentence
 
 
-def test_of_another_tools_runs_both_spreads_are_said(tmp_path: Path) -> None:
+def test_of_another_tools_runs_both_spreads_are_said() -> None:
     """An assumed 4 % was said beside evidence with 5 %, which is the least for rounds of one process."""
     imported = HEAD.model_copy(update={"imported": Imported(tool="pyperf", file="x")})
     both = "so 4.0 % (or 5.0 % where all rounds of a cell are of one process) is assumed"
