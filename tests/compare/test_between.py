@@ -177,6 +177,15 @@ def test_calibrating_is_not_advised_for_what_another_tool_measured() -> None:
     assert "calibrate" not in recorded(imported, HEAD).sentence
 
 
+def test_of_another_tools_runs_both_spreads_are_said() -> None:
+    """An assumed 4 % was said beside evidence with 5 %, which is the least for rounds of one process."""
+    imported = HEAD.model_copy(update={"imported": Imported(tool="pyperf", file="x")})
+    both = "so 4.0 % (or 5.0 % where all rounds of a cell are of one process) is assumed"
+    assert both in recorded(imported, HEAD).sentence
+    assert "of one process" not in recorded(BASE, HEAD).sentence
+    assert "of one process" not in BetweenRuns(0.06, "earlier runs", 9, imported=True).sentence
+
+
 def test_nothing_open_needs_no_command_and_a_foreign_run_has_none() -> None:
     assert live_advice(run(ONE), run(TWO), [open_cell("same"), open_cell("slower")], 0.05) == []
     foreign = run(ONE).model_copy(update={"imported": Imported(tool="pyperf", file="x", unknown=("threads",))})

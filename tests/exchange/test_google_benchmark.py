@@ -202,7 +202,7 @@ def test_an_odd_run_is_a_row(run: dict[str, Any], status: str, reason: str, tmp_
     rows, warnings = imported(of_google(new("BM_fine"), run, new("BM_last"), 7), tmp_path)
     assert [rows[name].status for name in ("BM_fine", "BM_odd", "BM_last")] == ["ok", status, "ok"]
     assert reason in str(rows["BM_odd"].reason)
-    assert warnings == ["entry 4 of its benchmarks was left out: it is int and no object"]
+    assert warnings == ["entry 4 of its benchmarks was left out: it is a number and no object"]
 
 
 def test_a_repetition_of_0_is_left_out(tmp_path: Path) -> None:

@@ -284,7 +284,7 @@ BROKEN = [
     (SAMPLES, lambda d: d.update(version=1), "results version 1; import reads version 2"),
     (SAMPLES, lambda d: d.pop("result_columns"), "it has no 'result_columns'"),
     (SAMPLES, lambda d: d.update(results={}), "holds no benchmark"),
-    (SAMPLES, lambda d: d.update(results=7), "results is int and no object"),
+    (SAMPLES, lambda d: d.update(results=7), "results is a number and no object"),
 ]
 
 

@@ -116,9 +116,12 @@ def test_a_file_that_fails_half_way_leaves_no_folder(
     assert list((tmp_path / "there").iterdir()) == []
 
 
-def test_the_same_name_twice_is_kept_twice(tmp_path: Path) -> None:
-    rows = read_cells(import_file(write(tmp_path, 2, 3, twice=True), tmp_path / "results"))
-    assert [row.variant.endswith(" #2") for row in rows].count(True) == 1
+def test_the_same_name_twice_is_said_and_both_are_kept(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    run = import_file(write(tmp_path, 2, 3, twice=True), tmp_path / "results", warnings.append)
+    assert len(warnings) == 1
+    assert "there once more; the further one is called" in warnings[0]
+    assert len({row.cell_id for row in read_cells(run)}) == len(read_cells(run))
 
 
 def test_two_runs_of_many_benchmarks_are_grouped_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,7 @@ def _with_rounds(tool: str, rounds: list[Any], folder: Path) -> Read:
 
 ODD_OF_PYTEST: list[tuple[Any, str, str]] = [
     ({"name": "test_odd", "fullname": "test_x.py::test_odd"}, "test_odd", "it has no 'stats'"),
-    ({"fullname": "test_x.py::test_odd", "stats": None}, "test_x.py::test_odd", "stats is NoneType and no object"),
+    ({"fullname": "test_x.py::test_odd", "stats": None}, "test_x.py::test_odd", "stats is null and no object"),
     (entry("test_odd", [], median=NAN), "test_odd", "its median, nan, is no time"),
     (entry("test_odd", median=0.0), "test_odd", "its median, 0.0, is no time"),
     (entry("test_odd"), "test_odd", "no rounds of it, and its median, None, is no time"),
@@ -138,7 +138,7 @@ def test_an_entry_without_a_name_is_a_warning(tmp_path: Path) -> None:
 ODD_TOPS: list[tuple[dict[str, Any], str | None]] = [
     ({"datetime": "yesterday"}, "its date 'yesterday' cannot be understood; the time of the import stands for it"),
     ({"machine_info": None, "commit_info": None}, None),
-    ({"machine_info": "a laptop"}, "machine_info is str and no object"),
+    ({"machine_info": "a laptop"}, "machine_info is a text and no object"),
     ({"machine_info": {"node": "box", "cpu": {"count": "many", "brand_raw": None}}, "commit_info": {}}, None),
     ({"version": 5}, None),
 ]
@@ -160,7 +160,7 @@ def test_what_somebody_else_keeps_in_extra_info_is_not_ours(tmp_path: Path) -> N
 
 ODD_OF_PYPERF: list[tuple[Any, str, str]] = [
     ({"metadata": {"name": "odd"}}, "odd", "it has no 'runs'"),
-    ({"metadata": {"name": "odd"}, "runs": 7}, "odd", "its runs are int and no list"),
+    ({"metadata": {"name": "odd"}, "runs": 7}, "odd", "its runs are a number and no list"),
     (values("odd", []), "odd", "only calibrations"),
     (values("odd", 7), "odd", "cannot be understood"),  # type: ignore[arg-type]
     ({"metadata": {"name": "odd", "unit": "byte"}, "runs": [{"values": [None]}]}, "odd", "its values in byte"),
@@ -194,7 +194,7 @@ ODD_OF_ASV: list[tuple[dict[str, Any], str, Any, str, str]] = [
     ({"m.time_odd": TIME}, "time_odd", [[1.0], [["1", "2"]]], "m.time_odd", "1 results for 2 combinations"),
     ({"m.time_odd": TIME}, "time_odd", [[1.0] * 3, [["1", "2"]]], "m.time_odd", "3 results for 2 combinations"),
     ({"m.time_odd": TIME}, "time_odd", [1.0, [["1", "2"]]], "m.time_odd", "no list of results for 2 combinations"),
-    ({"m.time_odd": TIME}, "time_odd", 1.0, "m.time_odd", "its line is float and no list"),
+    ({"m.time_odd": TIME}, "time_odd", 1.0, "m.time_odd", "its line is a number and no list"),
     ({"m.time_odd": TIME}, "time_odd", [[1.0], []] + [None] * 9, "m.time_odd", "11 values for 8 columns"),
     ({"m.time_odd": TIME}, "time_odd", [[-1.0], []], "m.time_odd", "its result, -1.0 s, is no time"),
     ({}, "odd", [[1.0], []], "m.odd", "its name does not say what it measures"),

@@ -15,6 +15,7 @@ import pytest
 from attnbench.errors import MissingExtraError, ResultsError
 from attnbench.results import SCHEMA_VERSION, RunWriter, load, new_run_id, read_contents, read_info
 from attnbench.results.extra import REPORT_PACKAGES, check_report_extra
+from attnbench.results.store import write_whole
 from tests.repository import REPOSITORY
 from tests.results import synthetic
 
@@ -157,6 +158,21 @@ def test_an_unwritable_folder_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(ResultsError, match=r"cannot be written \(Permission denied\); name a folder that can"):
         RunWriter.create(tmp_path / "out", synthetic.info())
+
+
+def test_a_pipe_is_written_into_and_a_link_stays_one(tmp_path: Path) -> None:
+    """As root, ``-o /dev/null`` would put a file in the place of the device, for everybody on the machine."""
+    pipe, link, real = tmp_path / "pipe", tmp_path / "link", tmp_path / "real"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(pipe, "text")
+    assert (os.read(reader, 99), pipe.is_fifo()) == (b"text", True)
+    os.close(reader)
+    real.write_text("old")
+    link.symlink_to("real")
+    write_whole(link, "new")
+    assert (link.is_symlink(), real.read_text()) == (True, "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link", "real"}
 
 
 def _rewrite(folder: Path, **changes: object) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from attnbench.show import console
+from attnbench.show import console, markdown
 from attnbench.show.table import GAP, Column, Screen, cells, draw, fitting
 
 WIDTHS = [60, 80, 120]
@@ -129,3 +129,27 @@ def test_a_terminal_says_what_it_was_too_narrow_for(monkeypatch: pytest.MonkeyPa
     assert text.splitlines()[-1] == "    (too narrow for: what it is)"
     assert PROSE.split(maxsplit=1)[0] not in text
     assert not terminal.getvalue()
+
+
+def test_what_stands_in_a_text_ends_no_row_and_commands_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = "two\nlines\tand \x1b[31mred \u202eback"
+    for screen in (Screen(), Screen(200, wraps=True)):
+        text = draw([Column("name"), Column("time")], [(odd, "1 s")], screen)
+        assert text.splitlines()[2:] == ["two\\nlines\\tand \\x1b[31mred \\u202eback  1 s"]
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert len(console.table(["name"], [(odd,)]).splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("a", "`a`"),
+        ("a|b", "`a\\|b`"),
+        ("a`b", "`` a`b ``"),
+        ("`", "`` ` ``"),
+        ("a\nb", "`a\\nb`"),
+        ("a``b`", "``` a``b` ```"),
+    ],
+)
+def test_any_text_is_code_in_a_cell_of_markdown(text: str, code: str) -> None:
+    assert markdown.code(text) == code

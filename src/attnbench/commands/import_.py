@@ -11,6 +11,7 @@ import typer
 from attnbench.commands import options
 from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK
 from attnbench.show.console import document, say, set_quiet, show
+from attnbench.show.table import visible
 
 SHOWN_LINES = 10
 
@@ -72,6 +73,6 @@ def _some(names: list[str]) -> str:
 
 def _say_some(lines: list[str], folder: Path) -> None:
     for line in lines[:SHOWN_LINES]:
-        say(line)
+        say(visible(line))
     if len(lines) > SHOWN_LINES:
         say(f"… and {len(lines) - SHOWN_LINES} more; all of them are in {folder / 'journal.jsonl'}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,8 @@ from attnbench.results.schema import RunInfo
 
 # What is assumed where nothing is recorded: the spread of pairs that shared machines were seen to have.
 ASSUMED = 0.04
+# The least where another tool measured all in one process, whose rounds do not show how processes differ.
+IMPORTED = 0.05
 # Fewer repeats than this say little of a spread; Student's t takes what uncertainty is left into account.
 FEWEST_REPEATS = 5
 FEWEST_PAIRS = 12
@@ -53,6 +55,8 @@ class BetweenRuns:
     def sentence(self) -> str:
         """What to know of it, in one sentence."""
         size = f"{100 * self.value:.1f} %"
+        if self.imported and self.value < IMPORTED:
+            size += f" (or {100 * IMPORTED:.1f} % where all rounds of a cell are of one process)"
         if self.source == "earlier runs":
             runs = f"{self.count} repeats of runs of unchanged code on this machine"
             return f"Intervals are widened by the recorded spread between runs, {size}, from {runs}."
@@ -67,8 +71,8 @@ class BetweenRuns:
 def recorded(base: RunInfo, head: RunInfo, folders: Iterable[Path] = ()) -> BetweenRuns:
     """What is known of the machine of ``base``; ``folders`` hold runs, those of base and head are left out."""
     by_runs = _of_runs(base, {base.run_id, head.run_id}, folders)
-    assumed = BetweenRuns(ASSUMED, imported=base.imported is not None)
-    return by_runs or _of_calibration(base.fingerprint.machine_id) or assumed
+    known = by_runs or _of_calibration(base.fingerprint.machine_id) or BetweenRuns(ASSUMED)
+    return replace(known, imported=base.imported is not None)
 
 
 def _of_calibration(machine_id: str) -> BetweenRuns | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from attnbench.compare.between import ASSUMED, recorded
+from attnbench.compare.between import ASSUMED, IMPORTED, recorded
 from attnbench.compare.runs import (
     Key,
     SavedRun,
@@ -45,9 +45,6 @@ CLAIM = (
 NO_CELL = "does not have this cell"
 NO_TIMES = "an observed cell has no times to compare"
 ALPHA = 0.05
-# The least standard deviation of the log-ratio of two runs of the same code where another tool measured all in one
-# process, whose rounds do not show how processes differ.
-IMPORTED_BETWEEN_RUNS = 0.05
 MEMORY_RELATIVE = 0.01
 MEMORY_BYTES = 2**20
 EXITS: dict[str, int] = {
@@ -210,7 +207,7 @@ class _Judge:
         imported = [(side, source.tool, bursts) for side, source, bursts in sides if source is not None]
         label = "".join(f"; {side} imported from {tool}" for side, tool, _ in imported)
         alone = any(len(set(bursts.replicates)) == 1 for *_, bursts in imported)
-        return label, IMPORTED_BETWEEN_RUNS if alone else 0.0
+        return label, IMPORTED if alone else 0.0
 
     def _word(self, interval: Ratio, base: Sequence[float], head: Sequence[float], spread: float) -> Word:
         if interval.low > 1 and interval.ratio >= 1 + self.margin:

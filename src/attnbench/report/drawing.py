@@ -224,11 +224,20 @@ def _scales(place: Any, figure: Figure, everything: pd.DataFrame) -> None:
     place.set_ylabel(figure.y_label or label(figure.y))
     if figure.log_x:
         place.set_xscale("log", base=2 if _doubling(everything[figure.x]) else 10)
+        plain_numbers(place.xaxis)
     if figure.log_y:
         place.set_yscale("log")
     if everything[figure.x].dtype.kind in "iuf":
         _ticks_at_levels(place, everything[figure.x])
     _ticks_with_units(place.yaxis, figure.y, everything[figure.y], logarithmic=figure.log_y)
+
+
+def plain_numbers(axis: Any) -> None:
+    """Numbers as they are on an axis of logarithms, where a formula would stand otherwise."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _doubling(values: pd.Series[Any]) -> bool:
@@ -258,7 +267,7 @@ def _ticks_with_units(axis: Any, column: str, values: pd.Series[Any], *, logarit
         else:
             axis.set_major_locator(LogLocator(base=10, subs=steps))
         if write is units.significant:
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            plain_numbers(axis)
         axis.set_minor_formatter(NullFormatter())
 
 

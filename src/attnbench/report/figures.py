@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from attnbench.errors import UsageError
-from attnbench.report.drawing import INK, PAPER_GRID, draw_axes, label
+from attnbench.report.drawing import INK, PAPER_GRID, draw_axes, label, plain_numbers
 from attnbench.report.palette import Palette
 from attnbench.results.frames import column_names
 from attnbench.show import units
@@ -31,7 +33,9 @@ PANELS_IN_A_ROW = 3
 FOUR = 4  # panels that stand two and two
 SHOWN_FAILURES = 8
 LEGEND_COLUMNS = 4
+NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")  # signs of control, which no XML may hold
 STYLE: dict[str, Any] = {
+    "text.parse_math": False,  # names are other people's: a dollar in them begins no formula
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9.0,
@@ -159,10 +163,19 @@ def _panel_title(columns: Sequence[str], key: tuple[Any, ...]) -> str:
     )
 
 
+@contextmanager
+def without_noise() -> Iterator[None]:
+    """Without matplotlib's warnings on names for which its font has no sign, or a figure no room: tables have them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from|constrained_layout not applied", UserWarning)
+        yield
+
+
 def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFrame, palette: Palette, name: str) -> str:
     import matplotlib as mpl
     import pandas as pd
     from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure as Canvas
 
     everything = pd.concat(list(panels.values()))
@@ -171,7 +184,7 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
     across = _across(figure, everything, len(panels))
     down = -(-len(panels) // across)
     settings: Any = {**STYLE, "svg.hashsalt": name}
-    with mpl.rc_context(settings):
+    with mpl.rc_context(settings), without_noise():
         width, height = _panel_size(figure, everything, across)
         canvas = Canvas(figsize=(width * across, height * down + 0.5), layout="constrained")
         FigureCanvasSVG(canvas)
@@ -186,7 +199,9 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
         for place in places[len(panels) - across : len(panels)]:
             place.tick_params(labelbottom=True)  # the last of its column, though not in the last row
         if figure.kind == "heat":
-            canvas.colorbar(places[0].collections[0], ax=places[: len(panels)], label=label(str(figure.hue)))
+            bar = canvas.colorbar(places[0].collections[0], ax=places[: len(panels)], label=label(str(figure.hue)))
+            if isinstance(bar.norm, LogNorm):
+                plain_numbers(bar.ax.yaxis)
         _finish(canvas, figure, places, across, legend)
         text = io.StringIO()
         canvas.savefig(text, format="svg", metadata={"Date": None})
@@ -224,7 +239,7 @@ def _finish(canvas: Any, figure: Figure, places: Sequence[Any], across: int, leg
 
 def clean_svg(svg: str, name: str, title: str) -> str:
     """An SVG that may stand in a page beside others: no prolog, no metadata, ids of its own, the page's colours."""
-    svg = svg[svg.index("<svg") :]
+    svg = NOT_XML.sub("\ufffd", svg[svg.index("<svg") :])
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<style type=\"text/css\">.*?</style>", "", svg, flags=re.DOTALL)
     prefix = re.sub(r"[^A-Za-z0-9_-]", "-", name) + "-"

@@ -13,7 +13,7 @@ from typing import Any
 from attnbench.compare.past_runs import History, Series
 from attnbench.compare.verdicts import percent
 from attnbench.report.drawing import INK
-from attnbench.report.figures import MAX_PANELS, STYLE
+from attnbench.report.figures import MAX_PANELS, STYLE, without_noise
 from attnbench.report.palette import COLOURS
 from attnbench.report.tables import Table
 from attnbench.show import units
@@ -114,7 +114,7 @@ def draw_history(history: History, path: Path) -> int:
     across = min(len(shown), 2)
     down = -(-len(shown) // across)
     settings: Any = {**STYLE, "grid.color": "#dddddd", "axes.edgecolor": "#888888", "figure.facecolor": "white"}
-    with mpl.rc_context(settings):
+    with mpl.rc_context(settings), without_noise():
         canvas = Figure(figsize=(6.5 * across, 2.6 * down + 0.4), layout="constrained", dpi=110)
         FigureCanvasAgg(canvas)
         places = list(canvas.subplots(down, across, squeeze=False).flat)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.report.figures import DrawnFigure
+from attnbench.show.table import visible
 
 if TYPE_CHECKING:
     import jinja2
@@ -59,4 +60,4 @@ def code(text: str) -> Any:
 
 def cell(text: str) -> str:
     """Text in a cell of a Markdown table."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    return visible(text.replace("\n", " ")).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +141,8 @@ def run_folder(run: str | Path, out: str | Path = "results") -> Path:
         if candidate.name == RUN and candidate.is_file():
             return candidate.parent
     if Path(run).exists():
-        msg = f"{run} is a file; a run is the folder that holds {RUN}"
+        msg = f"{run} is a file; a run is the folder that holds {RUN}. Another tool's file becomes one by"
+        msg += f" attnbench import {shlex.quote(str(run))}"
         raise ResultsError(msg)
     parent = Path(run).parent if Path(run).parent.is_dir() and str(Path(run).parent) != "." else Path(out)
     names = [file.parent.name for file in sorted(parent.glob(f"*/{RUN}"))] if parent.is_dir() else []

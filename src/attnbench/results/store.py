@@ -187,11 +187,20 @@ def _kind(path: Path) -> str | None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that readers see the old text or the new one, never a part."""
-    beside = path.with_name(f".{path.name}.part")
+    """Write a file so that readers see the old text or the new one, never a part.
+
+    A link stays one: what it leads to is written. What is there and is no file (/dev/null, a pipe) is written into, and
+    never replaced by one.
+    """
+    real = path.resolve() if path.is_symlink() and path.is_file() else path
+    beside = real.with_name(f".{real.name}.part")
     try:
+        if real.exists() and not real.is_file():
+            with real.open("w", encoding="utf-8") as device:
+                device.write(text)
+            return
         beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        beside.replace(real)
     except OSError as error:
         with suppress(OSError):
             beside.unlink()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
+
+from attnbench.show.table import visible
 
 MARKUP = (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("_", "\\_"), ("`", "\\`"))
 
@@ -14,6 +17,14 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Collection
     """
     rule = ["---:" if head in right else "---" for head in heads]
     return "".join(f"| {' | '.join(line)} |\n" for line in (heads, rule, *rows))
+
+
+def code(text: str) -> str:
+    """Text as code in one line, in a cell too: whatever is in it, it ends neither the code nor the cell."""
+    line = visible(text).replace("|", "\\|")
+    ticks = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    blank = " " if "`" in line else ""
+    return f"{ticks}{blank}{line}{blank}{ticks}"
 
 
 def escaped(text: str) -> str:

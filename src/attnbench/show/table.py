@@ -13,6 +13,8 @@ GAP = "  "
 SHORTEST = 16  # what is left of the last column where a row has to stay one line
 READABLE = 24  # a text that may be left out is left out rather than wrapped in fewer columns than this
 COLOURS = {"best": "green", "failed": "yellow", "absent": "dim"}
+# Signs of control, of which a terminal makes colours or moves; others end a line, or turn the direction of a text.
+COMMANDS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 BLANKS_AT_THE_END = re.compile(r" +((?:\x1b\[0m)?)$")
 
 
@@ -34,8 +36,18 @@ class Screen:
     colour: bool = False
 
 
+def visible(text: str) -> str:
+    r"""Text in one line, whatever stands in it: a line break is ``\n``, and what would command a terminal ``\x1b``."""
+    return COMMANDS.sub(lambda sign: sign[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def _all_visible(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [[visible(text) for text in row] for row in rows]
+
+
 def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], screen: Screen) -> list[int]:
     """The numbers of the columns that the screen has room for: those of the highest rank are left out first."""
+    rows = _all_visible(rows)
     kept = list(range(len(columns)))
     if screen.width is None:
         return kept
@@ -60,7 +72,7 @@ def draw(
     title: str = "",
 ) -> str:
     """The table as text. ``marks`` has a word for each row: ``best``, ``failed``, ``absent`` or none."""
-    marks = marks or [""] * len(rows)
+    rows, marks = _all_visible(rows), marks or [""] * len(rows)
     if screen.wraps and screen.width is not None:
         return _wrapped(columns, rows, screen, marks, title)
     return "\n".join([*_titled(title, screen.width), *_plain(columns, rows, screen.width)])

@@ -7,6 +7,7 @@ gone since, the name says it, as to asv itself. ``null`` is asv's failed, NaN it
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
 import math
@@ -22,6 +23,7 @@ from attnbench.exchange.readers.values import (
     ODD,
     UNKNOWN,
     damaged,
+    kind_of,
     mapping,
     mapping_or_empty,
     no_benchmark,
@@ -130,7 +132,7 @@ def _named(name: str) -> Described | None:
 def _cells(line: Any, columns: Sequence[str]) -> dict[str, Any]:
     """A line of the results by the names of its columns; columns at its end that say nothing are left out of it."""
     if not isinstance(line, list):
-        msg = f"its line is {type(line).__name__} and no list"
+        msg = f"its line is {kind_of(line)} and no list"
         raise TypeError(msg)
     if len(line) > len(columns):
         msg = f"its line has {len(line)} values for {len(columns)} columns"
@@ -185,11 +187,13 @@ def _parameters(name: str, params: Sequence[Any], described: Described, warnings
 
 def _level(text: str) -> Any:
     """A parameter's value, which asv keeps as the text of its ``repr``."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text.strip("'\"")
-    return value if isinstance(value, (int, float, str)) else text
+    for understood in (json.loads, ast.literal_eval):
+        try:
+            value = understood(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return value if isinstance(value, (int, float, str)) else text
+    return text.strip("'\"")
 
 
 def _measured(

@@ -20,6 +20,7 @@ from typing import Any
 
 from attnbench.exchange.readers.foreign import Benchmark, Foreign, odd
 from attnbench.exchange.readers.values import (
+    NO_DATE,
     ODD,
     UNKNOWN,
     damaged,
@@ -93,6 +94,7 @@ def read(data: Mapping[str, Any], file: Path) -> Foreign:
     unknown += ("the CPU's model", "how processes differ (all was one process)")
     unknown += (ONLY_AGGREGATES,) if any(benchmark.summary for benchmark in benchmarks) else ()
     unknown += (ONCE,) if any(len(benchmark.seconds) == 1 for benchmark in benchmarks) else ()
+    unknown += () if context.get("date") else (NO_DATE,)
     version = None if context.get("library_version") is None else str(context["library_version"])
     started = instant(context.get("date"), warnings, OLD_DATE)
     return Foreign(TOOL, version, started, fingerprint, benchmarks, unknown=unknown, warnings=tuple(warnings))

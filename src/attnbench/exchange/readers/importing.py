@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +18,12 @@ from attnbench.exchange.readers import pyperf as from_pyperf
 from attnbench.exchange.readers import pytest_benchmark as from_pytest_benchmark
 from attnbench.exchange.readers.foreign import Foreign, write_run
 from attnbench.exchange.readers.machine import on_machine
-from attnbench.exchange.readers.opening import BrokenJson, JsonLines, opened
+from attnbench.exchange.readers.opening import PACKED, BrokenJson, JsonLines, opened
 from attnbench.exchange.readers.programs import criterion as from_criterion
 from attnbench.exchange.readers.programs import go_test as from_go_test
 from attnbench.exchange.readers.programs import hyperfine as from_hyperfine
 from attnbench.exchange.readers.programs import nvbench as from_nvbench
+from attnbench.results.read import RUN
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,42 @@ def _tool_of(data: Any) -> str | None:
     return next((tool for tool, importer in IMPORTERS.items() if importer.recognises(data)), None)
 
 
+# What tools print or write beside the file that can be read, and how they write that.
+BESIDE = (
+    (r"^Benchmark\s+Time\s+CPU\b", "google-benchmark", "--benchmark_out=FILE"),
+    (r"^name,iterations,real_time,cpu_time", "google-benchmark", "--benchmark_out=FILE --benchmark_out_format=json"),
+    (r"^\| Command \| Mean \[", "hyperfine", "--export-json FILE"),
+    (r"^\s*Time \(mean ± σ\):", "hyperfine", "--export-json FILE"),
+    (r"^-+ benchmark.*: \d+ tests -+$", "pytest-benchmark", "--benchmark-json FILE"),
+    (r"^name,min,max,mean,stddev", "pytest-benchmark", "--benchmark-json FILE"),
+    (r"^\S.*: Mean \+- std dev: ", "pyperf", "-o FILE"),
+)
+
+
+def _hint(file: Path, data: Any) -> str | None:
+    """What a file is that nobody reads, where that can be told, and what to do instead."""
+    hint: str | None = None
+    if isinstance(data, Path) and (data / RUN).is_file():
+        hint = f"is a run of attnbench already; look at it: attnbench report {shlex.quote(str(file))}"
+    elif isinstance(data, Path):
+        hint = "is a folder, but of no tool that import knows (it reads those of criterion and memray); name one file"
+    elif isinstance(data, bytes):
+        kind = next((what for mark, what in PACKED.items() if data.startswith(mark)), None)
+        hint = kind and f"is {kind}; unpack it and import what is in it (of packed files only .gz is read)"
+    elif isinstance(data, str):
+        known = ((tool, how) for pattern, tool, how in BESIDE if re.search(pattern, data, re.MULTILINE))
+        hint = next(
+            (f"is of {tool}, but not what import reads, which it writes with {how}" for tool, how in known), None
+        )
+    elif isinstance(data, Mapping) and file.name in ("benchmarks.json", "machine.json") and "version" in data:
+        hint = "describes results of asv, and holds none; name a file beside it, or in a folder below it"
+    return hint and f"{file} {hint}; nothing was imported"
+
+
 def _of_nobody(data: Any, file: Path) -> str:
     reads = f"it reads what {', '.join(IMPORTERS)} write"
+    if hint := _hint(file, data):
+        return hint
     if isinstance(data, BrokenJson):
         return f"{file} is not JSON, or a damaged file: {data.reason}; {reads}"
     if isinstance(data, JsonLines) and (tool := _tool_of(data.documents[0])):

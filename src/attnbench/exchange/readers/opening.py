@@ -18,6 +18,12 @@ from typing import Any
 from attnbench.errors import ResultsError
 
 GZIP = b"\x1f\x8b"  # pyperf writes FILE.json.gz, too
+PACKED = {
+    b"PK\x03\x04": "a zip archive",
+    b"BZh": "compressed by bzip2",
+    b"\xfd7zXZ\x00": "compressed by xz",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+}
 # What a shell on Windows begins a redirected file with: there `go test -bench . > FILE` is UTF-16.
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -74,9 +80,12 @@ def opened(file: Path, warnings: list[str]) -> Any:
 
 
 def _understood(file: Path, content: bytes, warnings: list[str]) -> Any:
-    text = _text(content)
+    text = None if content.startswith(tuple(PACKED)) else _text(content)
     if text is None:
         return content
+    if (lost := text.count("\ufffd")) and "\ufffd".encode() not in content:
+        signs = "sign is" if lost == 1 else "signs are"
+        warnings.append(f"{file.name} is not UTF-8 throughout: {lost} {signs} shown as \ufffd")
     data, error = _json(text)
     if error is None:
         return data

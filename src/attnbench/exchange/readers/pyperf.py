@@ -16,8 +16,10 @@ from typing import Any
 from attnbench.errors import ResultsError
 from attnbench.exchange.readers.foreign import Benchmark, Foreign, read_each
 from attnbench.exchange.readers.values import (
+    NO_DATE,
     UNKNOWN,
     Sifted,
+    kind_of,
     mapping,
     mapping_or_empty,
     moment,
@@ -62,14 +64,15 @@ def read(data: Mapping[str, Any], file: Path) -> Foreign:
     )
     if not benchmarks:
         no_benchmark(file, warnings)
+    started = _started(data["benchmarks"])
     known = {**shared, **next((metadata for each in data["benchmarks"] if (metadata := _own(each))), {})}
     return Foreign(
         TOOL,
         _text(known, "perf_version"),
-        _started(data["benchmarks"]),
+        started or utc(None),
         _fingerprint(known),
         benchmarks,
-        unknown=(*UNKNOWN, "peak memory", "threads"),
+        unknown=(*UNKNOWN, "peak memory", "threads", *(() if started else (NO_DATE,))),
         warnings=tuple(warnings),
     )
 
@@ -107,7 +110,7 @@ def _text(metadata: Mapping[str, Any], name: str) -> str | None:
 def _benchmark(data: Any, name: str, shared: Mapping[str, Any], warnings: list[str], *, together: bool) -> Benchmark:
     runs = mapping(data, "it")["runs"]
     if not isinstance(runs, list):
-        msg = f"its runs are {type(runs).__name__} and no list"
+        msg = f"its runs are {kind_of(runs)} and no list"
         raise TypeError(msg)
     metadata = {**shared, **_own(data)}
     if odd := len(runs) - len(_runs(data)):
@@ -185,8 +188,8 @@ def _fingerprint(metadata: Mapping[str, Any]) -> Fingerprint:
     )
 
 
-def _started(benchmarks: Sequence[Any]) -> str:
-    """The earliest of its runs; pyperf writes local time without a zone."""
+def _started(benchmarks: Sequence[Any]) -> str | None:
+    """The earliest of its runs, which pyperf writes as local time without a zone."""
     dates = (_metadata(run).get("date") for benchmark in benchmarks for run in _runs(benchmark))
     moments = [known for date in dates if (known := moment(date))]
-    return min(moments) if moments else utc(None)
+    return min(moments, default=None)

@@ -11,6 +11,7 @@ from typing import Any
 from attnbench.errors import ResultsError, upgrade
 from attnbench.exchange.readers.foreign import Benchmark, Foreign, read_each
 from attnbench.exchange.readers.values import (
+    NO_DATE,
     ODD,
     damaged,
     instant,
@@ -55,6 +56,7 @@ def read(data: Mapping[str, Any], file: Path) -> Foreign:
         no_benchmark(file, warnings)
     ours = bool(rows) or all(benchmark.row is not None for benchmark in benchmarks)
     unknown: tuple[str, ...] = () if ours else UNKNOWN
+    unknown += () if data.get("datetime") else (NO_DATE,)
     if any(benchmark.summary for benchmark in benchmarks):
         unknown += (NO_ROUNDS,)
     return Foreign(
@@ -92,11 +94,14 @@ def _names(data: Any) -> tuple[str, str] | None:
 
 
 def _benchmark(data: Mapping[str, Any], version: int, warnings: list[str]) -> Benchmark:
-    extra = data.get("extra_info")
+    extra = mapping(data, "it").get("extra_info")
     row = extra.get(ROW) if isinstance(extra, Mapping) else None
     if isinstance(extra, Mapping) and isinstance(row, Mapping):
         return _ours(data, extra, migrated("CellResult", row, version))
-    (name, fullname), params = _names(data) or (data["name"], data["fullname"]), data.get("params")
+    names, params = _names(data), data.get("params")
+    if names is None:
+        raise KeyError("name")
+    name, fullname = names
     known = Benchmark(
         name=name,
         fullname=fullname,
@@ -104,7 +109,16 @@ def _benchmark(data: Mapping[str, Any], version: int, warnings: list[str]) -> Be
         params={level: plain(value) for level, value in params.items()} if isinstance(params, Mapping) else {},
     )
     stats = mapping(data["stats"], "stats")
-    return replace(known, **_timed(fullname, stats, warnings))
+    timed = _timed(fullname, stats, warnings)
+    return replace(known, metrics={} if "failure" in timed else _numbers(extra), **timed)
+
+
+def _numbers(extra: Any) -> dict[str, float]:
+    """What a test itself noted in ``extra_info``, as far as it is a number."""
+    noted = extra.items() if isinstance(extra, Mapping) else ()
+    return {
+        str(name): number(value) for name, value in noted if not isinstance(value, str) and math.isfinite(number(value))
+    }
 
 
 def _ours(data: Mapping[str, Any], extra: Mapping[str, Any], row: Mapping[str, Any]) -> Benchmark:

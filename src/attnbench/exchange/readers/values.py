@@ -14,6 +14,8 @@ from attnbench.errors import ResultsError
 
 # What no other tool's file says of its benchmarks.
 UNKNOWN = ("agreement with the oracle", "disturbances (receipts)")
+# What is not known of a file without a date; the time of the import stands for it.
+NO_DATE = "when it was measured"
 # What tools write where they could not read the processor's name: it says nothing of which one it is.
 NO_NAMES = ("", "unknown", "none", "n/a", "na", "not available", "x86_64", "amd64", "i386", "i686", "aarch64", "arm64")
 # What reading an entry raises that is not as it should be.
@@ -122,18 +124,30 @@ def instant(text: Any, warnings: list[str], *formats: str) -> str:
     return known or utc(None)
 
 
+def kind_of(value: Any) -> str:
+    """What a value of a JSON document is, in JSON's own words."""
+    kinds = (
+        (type(None), "null"),
+        (bool, "true or false"),
+        (str, "a text"),
+        (int | float, "a number"),
+        (list | tuple, "a list"),
+    )
+    return next((word for kind, word in kinds if isinstance(value, kind)), "an object")
+
+
 def mapping_or_empty(value: Any, what: str, warnings: list[str]) -> Mapping[str, Any]:
     """A JSON object; empty where there is none, with a warning where there is something else."""
     if isinstance(value, Mapping):
         return value
     if value is not None:
-        warnings.append(f"{what} is {type(value).__name__} and no object; what it says is not known")
+        warnings.append(f"{what} is {kind_of(value)} and no object; what it says is not known")
     return {}
 
 
 def mapping(value: Any, what: str) -> Mapping[str, Any]:
     """A JSON object, or a ``TypeError`` that names it."""
     if not isinstance(value, Mapping):
-        msg = f"{what} is {type(value).__name__} and no object"
+        msg = f"{what} is {kind_of(value)} and no object"
         raise TypeError(msg)
     return value

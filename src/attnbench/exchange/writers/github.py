@@ -70,7 +70,11 @@ def _by_place(cells: Sequence[CellResult]) -> Iterator[list[CellResult]]:
 
 def _failures(rows: Sequence[CellResult]) -> str:
     table = [
-        (row.status, f"`{row.impl}`", *map(markdown.escaped, (f"{row.suite}: {case_text(row)}", row.reason or "")))
+        (
+            row.status,
+            markdown.code(row.impl),
+            *map(markdown.escaped, (f"{row.suite}: {case_text(row)}", row.reason or "")),
+        )
         for row in rows
     ]
     return "### Cells without a measurement\n\n" + markdown.table(("status", "implementation", "case", "reason"), table)
@@ -82,12 +86,13 @@ def _block(rows: Sequence[CellResult]) -> str:
     if rows[0].kind == "observed":
         names = list(dict.fromkeys(name for row in ok for name in row.metrics))
         numbers = [
-            (f"`{row.impl}`", *(f"{row.metrics[n]:.4g}" if n in row.metrics else "–" for n in names)) for row in ok
+            (markdown.code(row.impl), *(f"{row.metrics[n]:.4g}" if n in row.metrics else "–" for n in names))
+            for row in ok
         ]
         return title + markdown.table(("implementation", *names), numbers)
     times = [
         (
-            f"`{row.impl}`",
+            markdown.code(row.impl),
             units.seconds(row.time_median_s),
             f"{units.seconds(row.time_low_s)} … {units.seconds(row.time_high_s)}",
             peak_text(row),

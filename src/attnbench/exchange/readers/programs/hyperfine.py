@@ -22,6 +22,7 @@ from attnbench.results.schema import Fingerprint, Hardware
 TOOL = "hyperfine"
 HEADER = ("command", "mean", "stddev")
 PARAMETER = "parameter_"
+OLD_PARAMETER = "parameter"  # before hyperfine 1.10 the only one, and without its name
 SINGLE = "single runs (export them with hyperfine --export-json)"
 TOO_SHORT = "its runs cannot be told from the shell's own time (0 s); measure it with hyperfine --shell=none"
 NOT_SAID = ("the machine", "when it was measured", "threads", "which process a sample is of")
@@ -66,7 +67,10 @@ def _of_csv(text: str) -> list[dict[str, Any]]:
 
 
 def _benchmark(name: str, row: Mapping[str, Any], entries: Entries) -> Benchmark:
-    params = {str(key): level(value) for key, value in dict(row.get("parameters") or {}).items()}
+    given = dict(row.get("parameters") or {})
+    if not given and row.get(OLD_PARAMETER) is not None:
+        given = {OLD_PARAMETER: row[OLD_PARAMETER]}
+    params = {str(key): level(value) for key, value in given.items()}
     # With -n every command has the name that it was given; two that differ in their parameters only are two.
     marks = ", ".join(f"{key}={value}" for key, value in params.items() if str(value) not in name)
     name = f"{name} ({marks})" if marks else name
