@@ -143,3 +143,10 @@ def test_what_people_type_for_an_implementation_is_answered_with_what_to_type(pa
 def test_suites_with_a_comma_are_answered_with_what_to_type() -> None:
     with pytest.raises(UsageError, match="name several one after the other: smoke speed"):
         discover.suite("smoke,speed")
+
+
+def test_a_file_that_ends_python_by_itself_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("import sys\nsys.exit(3)\n")
+    with pytest.raises(UsageError, match=re.escape(f"--impls {file}: importing it ended in SystemExit: 3")):
+        names_in([file])

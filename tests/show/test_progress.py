@@ -253,3 +253,13 @@ def test_who_tells_something_after_the_end_draws_nothing(monkeypatch: pytest.Mon
     line(1, 6, "a straggler")
     line.at_work("torch/sdpa")
     assert terminal.getvalue() == drawn
+
+
+def test_in_a_pipe_a_hint_is_told_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, lines = iter(range(100)), list[str]()
+    monkeypatch.setattr("attnbench.show.console.say", lines.append)
+    with ProgressLine(now=lambda: float(next(clock))) as progress:
+        for done in range(12):
+            progress(done, 12, "", f"numpy/naive, about {12 - done} s left")
+    assert lines[0] == "[0/12] numpy/naive, about 12 s left"
+    assert 2 <= len(lines) <= 4

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 AT_A_TIME = 10  # random cases in one question to a worker
 CASES_AT_A_TIME = 8  # of the plan
 SAMPLE = 8  # questions spread over the whole plan, asked first to estimate what it takes
+LISTS = "listing the cases of its plan"
 ROWS, CASES = "rows", "cases"
 PLANNING_S = 600.0  # composing the plan is our work, and not bounded by the seconds that a kernel has for a row
 TOGETHER = "not seen when each of its cases was asked in a process that had done less"
@@ -70,7 +71,8 @@ def check(
     begins now, unless given. After an interrupt the rows say what was tried, and ``ends`` that it was interrupted.
     """
     processes, each = _processes(options)
-    listeners, ends = Listeners(progress, watch, note), ends or Ends(options.budget_s)
+    ends = ends or Ends(options.budget_s)
+    listeners = Listeners(progress, watch, note, ends.until)
     parts = ends.parts(len(options.impls), processes)
     with ThreadPoolExecutor(processes) as pool:
         tables = [
@@ -104,7 +106,7 @@ def _check_implementation(
             return listeners.row(_row(session, impl, options, *pair, part=part), units=1)
 
         # Every row has cases of its own. With a budget they come first, else how much there is to do.
-        listeners.expect(impl, len(pairs))
+        listeners.expect(impl, len(pairs), "" if options.budget_s else LISTS)
         table = rows() if options.budget_s is not None else []
         results: list[BoundaryResult] = []
         while sweeps and (count := part.sweeps(len(sweeps))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -22,21 +23,25 @@ LONG_S = 90  # a plan that takes longer than this is announced with the time tha
 
 @dataclass
 class Listeners:
-    """Who is told what: ``progress`` every row, ``watch`` how many of how many units are done, ``note`` the price."""
+    """Who is told what: ``progress`` every row, ``watch`` how many of how many units are done, ``note`` the price.
+
+    It is over at ``until()`` at the latest.
+    """
 
     progress: Progress | None = None
     watch: Watch | None = None
     note: Note | None = None
+    until: Callable[[], float] = lambda: math.inf
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _done: int = 0
     _total: int = 0
     _start: float = field(default_factory=time.monotonic)
 
-    def expect(self, impl: str, units: int) -> None:
-        """One more implementation is going to give so many rows and cases."""
+    def expect(self, impl: str, units: int, what: str = "") -> None:
+        """An implementation is going to give so many more rows and cases, and first does ``what`` is said."""
         with self._lock:
             self._total += units
-            self._watched(impl)
+            self._watched(f"{impl}: {what}" if what else impl)
 
     def row(self, row: CheckRow, units: int = 0) -> CheckRow:
         """A row is done; it counts as so many units."""
@@ -65,5 +70,6 @@ class Listeners:
             return
         part = self._done / self._total
         took = time.monotonic() - self._start
-        left = f", about {clock(took / part - took)} left" if ENOUGH < part < 1 else ""
+        left_s = min(took / part - took if part else 0.0, self.until() - time.monotonic())
+        left = f", about {clock(max(0.0, left_s))} left" if ENOUGH < part < 1 else ""
         self.watch(self._done, self._total, "", f"{impl}{left}" if part < 1 else "")

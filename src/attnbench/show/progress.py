@@ -60,9 +60,10 @@ class ProgressLine:
             self._bar.stop()
 
     def __call__(self, done: float, total: int, label: str, hint: str = "") -> None:
-        """``done`` of ``total``, and what comes next; ``hint``, for a terminal alone, brings its own time left.
+        """``done`` of ``total``, and what comes next; or a ``hint``, which brings its own time left.
 
-        What is half done counts as a half. A ``total`` of 0 is not known yet.
+        What is half done counts as a half. A ``total`` of 0 is not known yet. Where it is no terminal a hint is told
+        seldom.
         """
         if console.is_quiet() or self._closed:
             return
@@ -72,13 +73,13 @@ class ProgressLine:
         if self._live:
             self._draw()
             return
-        if label and label != self._last:
+        if (label and label != self._last) or (hint and self._now() - self._said >= SECONDS_BETWEEN_LINES):
             self._say()
         self._last = label
 
     def at_work(self, name: str) -> None:
-        """What of it is in work: told often, drawn and said seldom; nothing before it is known what ``it`` is."""
-        if console.is_quiet() or self._closed or not self._state[2]:
+        """What of it is in work: told often, drawn and said seldom, and not before there is something to do."""
+        if console.is_quiet() or self._closed or self._began is None:
             return
         if self._live:
             self._draw(f" · {name}")
@@ -87,11 +88,11 @@ class ProgressLine:
 
     def _say(self, at_work: str = "") -> None:
         """A line of its own, where nothing can be drawn over."""
-        done, total, label, _ = self._state
+        done, total, label, hint = self._state
         self._said = self._now()
-        left = self.left(done, total, self._said)
+        left = "" if hint and not label else self.left(done, total, self._said)
         where = f"[{int(done)}/{total}] " if total else ""
-        console.say(f"{where}{label}{at_work}{', ' if left else ''}{left}")
+        console.say(f"{where}{label or hint}{at_work}{', ' if left else ''}{left}")
 
     def _draw(self, at_work: str = "") -> None:
         """What was told last, unless something was drawn a moment ago; the end of the work is always drawn."""

@@ -230,6 +230,8 @@ def _names_in(file: Path, session: Session) -> tuple[list[str], str]:
             raise UsageError(described.problem)
         return described.names, ""
     why = (reply.reason or "no implementation found").removeprefix("UsageError: ")
+    if str(file) not in why:
+        why = f"--impls {file}: importing it ended in {why}"
     return list(dict.fromkeys(_names_written_in(file))), why
 
 
