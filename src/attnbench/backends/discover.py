@@ -108,7 +108,7 @@ def _meant(pattern: str, known: Sequence[str]) -> str:
         return f"; each is an argument of its own: {' '.join(parts)}, or --impl {' --impl '.join(parts)}"
     if any(name.startswith(f"{pattern}/") for name in known):
         return f"; did you mean '{pattern}/*', all of that backend?"
-    if pattern and not set(pattern) & set("*?[") and any(pattern in name for name in known):
+    if pattern and not set(pattern) & set("/*?[") and any(pattern in name for name in known):
         return f"; did you mean '*{pattern}*', all whose names have it?"
     return suggest(pattern, known)
 
