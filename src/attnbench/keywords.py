@@ -133,8 +133,7 @@ def refuse_wrong_call(function: Any, name: str, arguments: tuple[Any, ...], word
         signature.bind(*arguments, **words)
     except TypeError as error:
         parameters = list(signature.parameters.values())[bound:]
-        known = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
-        known += OPERANDS if len(known) < len(parameters) else ()  # attend and vjp take them as they come
+        known = [parameter.name for parameter in parameters]
         check_keywords(name, words, known)
         msg = f"{name}: {error}; it takes {', '.join(known) or 'nothing'}"
         raise KeywordError(msg) from None

@@ -159,14 +159,3 @@ def test_the_words_are_those_that_there_are() -> None:
     assert [*keywords.SPEC] == [field.name for field in dataclasses.fields(attnbench.AttentionSpec)]
     assert ("q", "k", "v", *keywords.OPERANDS) == tuple(field.name for field in dataclasses.fields(Operands))
     assert set(keywords.SIZES) <= {field.name for field in dataclasses.fields(attnbench.Problem)}
-
-
-@pytest.mark.parametrize("function", [attnbench.attend, attnbench.vjp])
-def test_the_arrays_by_the_names_of_other_libraries(function: Any) -> None:
-    with pytest.raises(
-        KeywordError, match=r"no 'query'; did you mean 'q'\?, and no 'key'; did you mean 'k'\?"
-    ) as raised:
-        function(query=None, key=None, value=None, mask=None)
-    assert "'mask'" not in str(raised.value)
-    with pytest.raises(KeywordError, match="missing a required argument: 'v'; it takes q, k, v"):
-        function(q=None, k=None, mask=None)

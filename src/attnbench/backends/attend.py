@@ -10,7 +10,7 @@ from attnbench.attention.call import Operands
 from attnbench.attention.spec import AttentionSpec
 from attnbench.backends import discover
 from attnbench.backends.execute import execute, execute_vjp
-from attnbench.keywords import OPERANDS, check_keywords, explained
+from attnbench.keywords import OPERANDS, check_keywords
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -33,7 +33,6 @@ def resolve(impl: str | Implementation) -> tuple[Backend, Implementation]:
     return load_backend(impl.backend), impl
 
 
-@explained
 def attend(
     q: Float[Array, "B Hq Tq D"],
     k: Float[Array, "B Hkv S D"],
@@ -66,7 +65,6 @@ def attend(
     return execute(backend, implementation, spec or AttentionSpec(), given, outputs, device, threads)
 
 
-@explained
 def vjp(
     q: Float[Array, "B Hq Tq D"],
     k: Float[Array, "B Hkv S D"],
