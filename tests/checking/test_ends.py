@@ -21,8 +21,7 @@ from attnbench.checking.features import CASES, CheckOptions, check
 from attnbench.checking.lost import lost_row
 from attnbench.commands.checks.covered import covered
 from attnbench.commands.checks.status import exit_code
-from attnbench.workers.protocol import NOT_RUN, Reply
-from attnbench.workers.session import SPENT
+from attnbench.workers.protocol import NOT_RUN, SPENT, Reply
 
 # A kernel that sleeps in each call, and one that is wrong: either asks for more time than there is.
 SLOW = """

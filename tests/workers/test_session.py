@@ -14,8 +14,8 @@ import pytest
 
 from attnbench.workers import session as room
 from attnbench.workers.process import Setting, WorkerProcess
-from attnbench.workers.protocol import Reply
-from attnbench.workers.session import HELLO, SPENT, Session, Sessions, ask_once
+from attnbench.workers.protocol import SPENT, Reply
+from attnbench.workers.session import HELLO, Session, Sessions, ask_once
 from tests.processes import gone
 
 ALIVE_S = 60.0

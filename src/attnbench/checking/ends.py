@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from attnbench.workers.session import SPENT
+from attnbench.workers.protocol import SPENT
 
 if TYPE_CHECKING:
     from attnbench.agree.check.rows import CheckRow

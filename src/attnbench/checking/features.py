@@ -24,8 +24,8 @@ from attnbench.checking.lost import fault, lost_row
 from attnbench.checking.processes import at_once_on
 from attnbench.checking.progress import Listeners, Note, Progress, Watch
 from attnbench.workers.pool import MOST_KILLS
-from attnbench.workers.protocol import NOT_RUN, TIMEOUT, UNSUPPORTED, WRONG, Reply
-from attnbench.workers.session import SPENT, Session, Sessions
+from attnbench.workers.protocol import NOT_RUN, SPENT, TIMEOUT, UNSUPPORTED, WRONG, Reply
+from attnbench.workers.session import Session, Sessions
 
 if TYPE_CHECKING:
     from attnbench.backends.backend import BackendInfo

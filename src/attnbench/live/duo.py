@@ -14,20 +14,19 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
 from attnbench.suite import Cell
 from attnbench.workers.placement import everywhere, place
 from attnbench.workers.pool import HASH_SEEDS, LONGEST_PADDING
 from attnbench.workers.process import Setting, WorkerProcess
-from attnbench.workers.protocol import CRASHED, NOT_RUN, TIMEOUT, Reply
+from attnbench.workers.protocol import CRASHED, NOT_RUN, SPENT, Reply, unless_late
 from attnbench.workers.session import greet
 
 Name = Literal["A", "B"]
 BOTH: tuple[Name, Name] = ("A", "B")
 JOIN_S = 10.0
-SPENT = "the budget was spent"
 
 
 class Worker(Protocol):
@@ -182,8 +181,7 @@ class Duo:
         return self._unless_late(self.workers[name].call(op, min(self._timeout, left_s), **arguments))
 
     def _unless_late(self, reply: Reply) -> Reply:
-        """A reply; where the time ran out before it came, ``not-run``, since another time it may come."""
-        return replace(reply, status=NOT_RUN, reason=SPENT) if reply.status == TIMEOUT and self._left() <= 0 else reply
+        return unless_late(reply, late=self._left() <= 0)
 
     def place(self, processors: tuple[int, ...] | None) -> tuple[int, ...] | None:
         """Let both sides compute on the same processors; ``None`` where they were not moved."""

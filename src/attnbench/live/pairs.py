@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from attnbench.live.duo import BOTH, SPENT, Drawn, Duo, Name, Side, Start, Twin, no_reply
+from attnbench.live.duo import BOTH, Drawn, Duo, Name, Side, Start, Twin, no_reply
 from attnbench.live.pair import Failure, Greeting, Pair, PairedEffort
 from attnbench.live.twin_state import NOT_COMPARABLE, Judge, TwinState
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.workers.pool import DOUBTFUL, MOST_KILLS
 from attnbench.workers.process import WorkerProcess
-from attnbench.workers.protocol import NOT_RUN, OK, Memory, ProtocolError, Reply, value
+from attnbench.workers.protocol import NOT_RUN, OK, SPENT, Memory, ProtocolError, Reply, value
 from attnbench.workers.weighing import weigh
 
 INTERRUPTED = "interrupted"
@@ -135,7 +135,8 @@ class Pairs:
     def _round(self) -> bool:
         """One pair for every group of open cells that there is time for; whether there was any."""
         ran = False
-        for group in self._groups():
+        groups = self._groups()
+        for group in self._rng.sample(groups, len(groups)):
             fitting = self._fitting(group)
             if fitting:
                 self._tell(fitting)
@@ -150,7 +151,7 @@ class Pairs:
             if state.open:
                 alone = (state.twin.id,) if state.apart or state.twin.a.files or state.twin.b.files else ()
                 groups.setdefault((*state.twin.processes, *alone), []).append(state)
-        return self._rng.sample(list(groups.values()), len(groups))
+        return list(groups.values())
 
     def _left(self) -> float:
         """Seconds until nothing more is begun."""

@@ -12,7 +12,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
@@ -20,7 +20,7 @@ from attnbench.suite import Cell
 from attnbench.workers.limits import Groups
 from attnbench.workers.placement import first, needed, place
 from attnbench.workers.process import NO_GROUPS, Setting, WorkerProcess
-from attnbench.workers.protocol import CRASHED, NOT_RUN, OOM, TIMEOUT, Hello, Reply, value
+from attnbench.workers.protocol import CRASHED, NOT_RUN, OOM, SPENT, TIMEOUT, Hello, Reply, unless_late, value
 from attnbench.workers.session import greet
 from attnbench.workers.weighing import weigh
 
@@ -174,7 +174,7 @@ class Pool:
 
     def _ask(self, cell: Cell, op: str, arguments: dict[str, Any]) -> Reply:
         if self._patience() <= 0:
-            return Reply(0, NOT_RUN, "the budget was spent before its turn")
+            return Reply(0, NOT_RUN, f"{SPENT} before its turn")
         member = self._member(cell)
         if self._abandoned:
             return Reply(0, CRASHED, "abandoned")
@@ -188,10 +188,7 @@ class Pool:
         return min(self._timeout, self._until - time.monotonic())
 
     def _unless_late(self, reply: Reply, doing: str) -> Reply:
-        """A reply; where the budget ran out before it came, ``not-run``, since another time it may come."""
-        if reply.status == TIMEOUT and time.monotonic() >= self._until:
-            return replace(reply, status=NOT_RUN, reason=f"the budget was spent during {doing}", value={})
-        return reply
+        return unless_late(reply, late=time.monotonic() >= self._until, reason=f"{SPENT} during {doing}")
 
     def release(self, cell: Cell) -> None:
         """Let the process of a cell forget it, so that it can be used for others."""

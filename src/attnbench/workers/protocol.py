@@ -8,7 +8,7 @@ Python's ``json`` writes them; both ends are this module.
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attnbench.errors import AttnbenchError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 OK, WRONG, UNSUPPORTED, OOM, TIMEOUT, CRASHED = "ok", "wrong", "unsupported", "oom", "timeout", "crashed"
 # It was not asked, or its answer was not waited for, because the budget of the run was spent. No worker says it.
 NOT_RUN = "not-run"
+SPENT = "the budget was spent"
 # The reason that a process gives when it is asked for an answer and has none.
 NOTHING_KEPT = "there is no result to hand out: no call was made since the last one was"
 
@@ -66,6 +67,11 @@ class Reply:
     def ok(self) -> bool:
         """Whether the operation was done."""
         return self.status == OK
+
+
+def unless_late(reply: Reply, *, late: bool, reason: str = SPENT) -> Reply:
+    """A reply; where the budget ran out before it came, ``not-run``, since another time it may come."""
+    return replace(reply, status=NOT_RUN, reason=reason, value={}) if late and reply.status == TIMEOUT else reply
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol, Self, TypeVar
 
 from attnbench.backends import discover
 from attnbench.workers.process import Setting, WorkerProcess
-from attnbench.workers.protocol import NOT_RUN, TIMEOUT, Hello, Reply, value
+from attnbench.workers.protocol import NOT_RUN, SPENT, Hello, Reply, unless_late, value
 
 HELLO = "hello"
 USUAL = Setting()
-SPENT = "the budget was spent"
 
 Part = TypeVar("Part")
 Done = TypeVar("Done")
@@ -77,10 +75,7 @@ class Session:
         return min(timeout_s, max(0.0, self._until() - time.monotonic()))
 
     def _unless_late(self, reply: Reply) -> Reply:
-        """A reply; where the budget ran out before it came, ``not-run``, since another time it may come."""
-        if reply.status == TIMEOUT and time.monotonic() >= self._until():
-            return replace(reply, status=NOT_RUN, reason=SPENT, value={})
-        return reply
+        return unless_late(reply, late=time.monotonic() >= self._until())
 
     def start(self) -> WorkerProcess:
         """A new worker in place of the one there may be; one of a backend is greeted, and waited for."""

@@ -28,11 +28,10 @@ from attnbench.suite import Cell
 from attnbench.workers.placement import shuffled
 from attnbench.workers.pool import Pool
 from attnbench.workers.processors import at_once
-from attnbench.workers.protocol import NOT_RUN, OK, WRONG, Burst, Memory, Prepared, Reply, Verified, value
+from attnbench.workers.protocol import NOT_RUN, OK, SPENT, WRONG, Burst, Memory, Prepared, Reply, Verified, value
 
 # Cells whose matrix of scores is larger are weighed alone: together they might not fit.
 WEIGHED_TOGETHER = 64 * 2**20
-SPENT = "the budget was spent"
 
 
 class Block:
