@@ -1,4 +1,4 @@
-"""Attention of engines that take and give NumPy arrays, for ``attnbench semantics``: ONNX, and Keras on NumPy.
+"""Attention of engines that take and give NumPy arrays, for ``attnbench semantics``: ONNX.
 
 NumPy itself has no attention.
 """
@@ -6,8 +6,6 @@ NumPy itself has no attention.
 from __future__ import annotations
 
 import importlib
-import os
-import tempfile
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,7 @@ from attnbench.api import Array
 from attnbench.api.backends import NativeKernel
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
+    from jaxtyping import Float
 
 # The newest opset that onnx's evaluator and onnxruntime 1.32 both know, and the version of the file format with it.
 OPSET, FORMAT = 24, 11
@@ -38,35 +36,6 @@ def runtime(
     serialized = model(*kinds(q, options)).SerializeToString()
     result: Array = session(serialized, providers=["CPUExecutionProvider"]).run(None, feeds(q, k, v, options))[0]
     return result
-
-
-def keras_ops(
-    q: Float[Array, "B Hq Tq D"],
-    k: Float[Array, "B Hkv S D"],
-    v: Float[Array, "B Hkv S Dv"],
-    *,
-    mask: Bool[Array, "Tq S"] | None = None,
-    bias: Float[Array, "Tq S"] | None = None,
-    causal: bool = False,
-    softcap: float | None = None,
-) -> Float[Array, "B Hq Tq Dv"]:
-    """``keras.ops.dot_product_attention`` with Keras' NumPy backend."""
-    result: Array = keras().ops.dot_product_attention(
-        *(x.swapaxes(1, 2) for x in (q, k, v)),
-        bias=None if bias is None else bias[None, None],
-        mask=None if mask is None else mask[None, None],
-        is_causal=causal,
-        attn_logits_soft_cap=softcap,
-    )
-    return result.swapaxes(1, 2)
-
-
-@cache
-def keras() -> Any:
-    """Keras on NumPy. Importing it writes a configuration file, which must not be the user's."""
-    os.environ["KERAS_BACKEND"] = "numpy"
-    os.environ.setdefault("KERAS_HOME", tempfile.mkdtemp(prefix="attnbench-keras-"))
-    return importlib.import_module("keras")
 
 
 def kinds(q: Float[Array, "B Hq Tq D"], options: dict[str, Any]) -> tuple[str, str | None, bool, float]:
@@ -104,5 +73,4 @@ TAKES = ("mask", "bias", "causal", "softcap")
 KERNELS = (
     NativeKernel("ONNX Attention (onnx.reference)", reference, TAKES, requires="onnx"),
     NativeKernel("ONNX Attention (onnxruntime)", runtime, TAKES, requires="onnxruntime"),
-    NativeKernel("keras.ops.dot_product_attention (numpy)", keras_ops, TAKES, requires="keras"),
 )

@@ -1,4 +1,4 @@
-"""Versions of what is installed, and ranges of them such as ``jax>=0.8,<0.13``.
+"""Versions of what is installed, and ranges of them such as ``jax>=0.8,<0.13``, several with ``;`` between them.
 
 What was seen with some versions of a package is not presumed of others. Only the numbers of a release are compared: a
 build's label (+cpu) and what is not yet released (0.13.0.dev1) count as that release.
@@ -43,6 +43,11 @@ def parse(text: str) -> Range:
     return Range(match[1], tuple((sign, release_of(number)) for sign, number in bounds))
 
 
+def parse_all(text: str) -> tuple[Range, ...]:
+    """The ranges of several packages, with ``;`` between them."""
+    return tuple(parse(part) for part in text.split(";"))
+
+
 def release_of(number: str) -> Release:
     """The numbers of a release: (0, 13, 0) of 0.13.0.dev1+cpu."""
     match = re.match(r"\d+(?:\.\d+)*", number)
@@ -58,10 +63,11 @@ def installed(package: str) -> str | None:
 
 
 def is_here(text: str) -> bool:
-    """Whether the version that is installed is in a range; an empty text is every version."""
-    if not text:
-        return True
-    versions = parse(text)
+    """Whether the versions that are installed are in the ranges; an empty text is every version."""
+    return not text or all(_is_installed(versions) for versions in parse_all(text))
+
+
+def _is_installed(versions: Range) -> bool:
     number = installed(versions.package)
     return number is not None and versions.holds(release_of(number))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import SpecError, not_one_of
 from attnbench.keywords import explained
-from attnbench.versions import parse
+from attnbench.versions import parse_all
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,8 +91,9 @@ class Precision:
     many terms of the gradient of q, k or v (keys, or query rows) are added before the sum is stored in the dtype of
     its operand and read again; ``None`` where it is stored once.
 
-    ``seen`` is the range of versions that this was seen with, such as ``jax>=0.9,<0.13``; empty: it holds for all,
-    as where a kernel says each step itself. With other versions the arithmetic is probed (``agree.judge.arithmetic``).
+    ``seen`` is the range of versions that this was seen with, such as ``jax>=0.9,<0.13`` (of several packages:
+    ``keras>=3.15,<3.16; jax>=0.10,<0.11``); empty: it holds for all, as where a kernel says each step itself. With
+    other versions the arithmetic is probed (``agree.judge.arithmetic``).
     """
 
     accumulate: str = "float32"
@@ -123,7 +124,7 @@ class Precision:
             msg = "stored_sums is how many terms are added before a sum is stored, at least 1, or None if it is stored"
             raise SpecError(f"{msg} once; got {self.stored_sums!r}")
         if self.seen:
-            parse(self.seen)
+            parse_all(self.seen)
 
     def beyond(self, other: Precision) -> dict[str, Any]:
         """What is declared otherwise than in ``other``, by field; with which versions it was seen is no arithmetic."""

@@ -238,10 +238,11 @@ def as_output(result: Any) -> AttentionOutput:
 class BackendInfo:
     """The card of a backend, readable without its framework.
 
-    ``requires`` is the module that must be installed, ``extra`` the attnbench extra that brings it (``None``: it is
-    installed by its own name); ``package`` the package of the implementations; ``adapter`` ``"module:Class"`` inside
-    it; ``implementations`` pairs of (variant, module in the package), of which ``about`` says in a line what each is
-    and ``devices`` where it runs, by variant (not named: nothing is known). ``environment`` are variables that must
+    ``requires`` is the module that must be installed, ``also`` are those that it needs besides, ``extra`` the attnbench
+    extra that brings them, or several with commas (``None``: ``requires`` is installed by its own name); ``package``
+    the package of the implementations; ``adapter`` ``"module:Class"`` inside it; ``implementations`` pairs of (variant,
+    module in the package), of which ``about`` says in a line what each is and ``devices`` where it runs, by variant
+    (not named: nothing is known). ``environment`` are variables that must
     stand before the framework is imported, where ``{threads}`` is filled in. ``native`` is ``"module:TUPLE"`` of its
     ``NativeKernel``s, for the semantics probe. ``sharing`` are variables by which the workers of one check share what
     they compile, where ``{folder}`` is filled in: the same program is then compiled once. Never set where compilation
@@ -265,6 +266,7 @@ class BackendInfo:
     compiles: bool = False
     apart: tuple[str, ...] = ()
     flushes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
     about: Mapping[str, str] = field(default_factory=dict)
     devices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -274,19 +276,23 @@ class BackendInfo:
 
     def available(self) -> bool:
         """Whether the framework is installed; looks, but does not import."""
-        return importlib.util.find_spec(self.requires) is not None
+        return not self._missing()
+
+    def _missing(self) -> list[str]:
+        return [name for name in (self.requires, *self.also) if importlib.util.find_spec(name) is None]
 
     def why_missing(self) -> str | None:
         """Which module is missing and what to type, as a row's reason; ``None`` where the framework is installed."""
-        if self.available():
+        missing = self._missing()
+        if not missing:
             return None
-        return f"{self.requires} is not installed: {pip_install(self.extra, self.requires)}"
+        return f"{missing[0]} is not installed: {pip_install(self.extra, missing[0])}"
 
     def check_available(self) -> None:
         """Raise ``MissingExtraError`` if the framework is not installed."""
-        if not self.available():
+        if missing := self._missing():
             what = f"backend {self.name!r}"
-            raise MissingExtraError(what, self.extra, self.requires)
+            raise MissingExtraError(what, self.extra, missing[0])
 
     def load(self) -> Backend:
         """Import the framework and return its adapter."""

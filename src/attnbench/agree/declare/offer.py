@@ -18,7 +18,7 @@ from attnbench.agree.declare.explain import Explanation, Suspect, explaining
 from attnbench.agree.judge.arithmetic import held
 from attnbench.agree.rules.rows import applies
 from attnbench.attention.precision import DTYPES
-from attnbench.versions import installed, parse
+from attnbench.versions import installed, parse_all
 
 if TYPE_CHECKING:
     from attnbench.attention.precision import Precision
@@ -103,8 +103,8 @@ def _changed(implementation: Implementation, dtype: str, device: str, changes: d
     other = declaring(now.declared, [changes])
     if now.probed is None:
         return tuple(other if precision == now.declared else precision for precision in declared) or (other,)
-    package = parse(declared[0].seen).package
-    return *declared, replace(other, seen=f"{package}=={installed(package)}")
+    packages = [versions.package for versions in parse_all(declared[0].seen)]
+    return *declared, replace(other, seen="; ".join(f"{package}=={installed(package)}" for package in packages))
 
 
 def tried(dtype: str, explanation: Explanation, disagreed: int) -> str:

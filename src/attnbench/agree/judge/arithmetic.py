@@ -20,7 +20,7 @@ from attnbench.backends.asked import needs_of
 from attnbench.backends.attend import load_backend
 from attnbench.backends.fitted import asked, offered
 from attnbench.errors import refusal_of
-from attnbench.versions import installed, parse
+from attnbench.versions import installed, parse_all
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -101,5 +101,5 @@ def _plain(implementation: Implementation, dtype: str, device: str) -> tuple[lis
 
 def _installed(declared: tuple[Precision, ...]) -> str:
     """The installed versions of the packages that the declarations name, as ``jax 0.13.0``."""
-    packages = dict.fromkeys(parse(precision.seen).package for precision in declared)
+    packages = dict.fromkeys(versions.package for precision in declared for versions in parse_all(precision.seen))
     return ", ".join(f"{name} {installed(name) or 'not installed'}" for name in packages)
