@@ -45,6 +45,14 @@ def test_a_range_is_about_what_is_installed() -> None:
     assert not is_here("no-such-package-of-anybody>=0")
 
 
+def test_ranges_of_several_packages_hold_together() -> None:
+    assert is_here("numpy>=1; pydantic>=1")
+    assert not is_here("numpy>=1; pydantic<1")
+    assert not is_here("numpy<1; pydantic>=1")
+    with pytest.raises(SpecError, match="is no range of versions"):
+        Precision(seen="numpy>=1; pydantic")
+
+
 @pytest.mark.parametrize(("number", "expected"), [("0.10.2", OLD), ("0.12.0.1", NEW), ("0.13.0", None), (None, None)])
 def test_a_declaration_holds_for_the_versions_that_it_was_seen_with(
     number: str | None, expected: Precision | None, monkeypatch: pytest.MonkeyPatch

@@ -33,10 +33,20 @@ def packages_in(files: list[Path]) -> set[str]:
     }
 
 
+# A framework with several sides, of which a process has one, makes a backend of each in one folder.
+SIDES = {"keras_backend": ("torch", "jax", "numpy")}
+
+
 def backends_in(files: list[Path]) -> dict[str, str]:
-    """Return the entry point that each folder of `impls/` must have."""
+    """Return the entry points that the folders of `impls/` must have."""
     folders = {file.parts[0] for file in _below(files, "impls") if len(file.parts) > 1}
-    return {name.removesuffix("_backend"): f"attnbench.impls.{name}:BACKEND" for name in folders}
+    single = {name.removesuffix("_backend"): f"attnbench.impls.{name}:BACKEND" for name in folders - set(SIDES)}
+    several = {
+        f"{name.removesuffix('_backend')}_{side}": f"attnbench.impls.{name}:{side.upper()}"
+        for name in folders & set(SIDES)
+        for side in SIDES[name]
+    }
+    return single | several
 
 
 def suites_in(files: list[Path]) -> dict[str, str]:
@@ -91,6 +101,6 @@ def test_constraints_fix_a_version_for_everything_that_the_tests_install(project
     lines = (REPOSITORY / "constraints.txt").read_text("utf-8").splitlines()
     fixed = {line.partition("==")[0] for line in lines if "==" in line}
     extras = project["project"]["optional-dependencies"]
-    optional = [line for name in ("torch", "jax", "report", "test") for line in extras[name]]
+    optional = [line for name in ("torch", "jax", "keras", "report", "test") for line in extras[name]]
     wanted = project["project"]["dependencies"] + optional
     assert {re.split(r"[<>=!~\[ ]", line)[0] for line in wanted} <= fixed

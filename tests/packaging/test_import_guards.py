@@ -46,4 +46,4 @@ def test_refuses_any_other_name(folder: str, python: Run, tmp_path: Path) -> Non
 
 def test_no_folder_of_a_framework_can_shadow_the_framework(committed: list[Path]) -> None:
     folders = {part for file in committed for part in file.parts[:-1]}
-    assert not folders & {"torch", "jax", "numpy"}
+    assert not folders & {"torch", "jax", "numpy", "keras"}

@@ -23,7 +23,7 @@ from attnbench.errors import EXIT_UNFORESEEN
 from attnbench.show.console import document
 
 DEBUG, DATA = "ATTNBENCH_DEBUG", "ATTNBENCH_DATA"
-PACKAGES = ("attnbench", "numpy", "scipy", "pandas", "pyarrow", "pydantic", "typer", "torch", "jax", "jaxlib")
+PACKAGES = ("attnbench", "numpy", "scipy", "pandas", "pyarrow", "pydantic", "typer", "torch", "jax", "jaxlib", "keras")
 LONGEST = 300
 
 

@@ -78,9 +78,12 @@ def announced(backend: str) -> tuple[Deviation, ...]:
     """The deviations that are known of a backend; none where there is no file. Imports no framework."""
     file = files(discover.backend(backend).package).joinpath(FILE)
     known = parse(file.read_text("utf-8"), str(file)) if file.is_file() else ()
+    package = discover.backend(backend).package
+    of_folder = [name for card in discover.backends().values() if card.package == package for name in card.names()]
     for deviation in known:
-        _check_known("impl", deviation.impl, discover.backend(backend).names(), deviation.source)
-    return known
+        _check_known("impl", deviation.impl, of_folder, deviation.source)
+    mine = discover.backend(backend).names()
+    return tuple(deviation for deviation in known if any(fnmatchcase(name, deviation.impl) for name in mine))
 
 
 def load(path: Path) -> tuple[Deviation, ...]:
