@@ -6,11 +6,12 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import threadpoolctl
 import torch
 from torch import Tensor
 
-from attnbench.api import Array, AttentionOutput
+from attnbench.api import Array, AttentionOutput, numpy_dtype
 from attnbench.api.backends import Bound, UndeliveredError, as_output
 from attnbench.impls.keras_backend import strides
 from attnbench.impls.keras_backend.adapter import OnKeras
@@ -36,6 +37,21 @@ class Adapter(OnKeras):
 
     def _versions_below(self) -> dict[str, str]:
         return {"torch": torch.__version__, "cpu_capability": torch.backends.cpu.get_cpu_capability()}
+
+    def to_native(self, array: Shaped[Array, " *axes"], device: str = "cpu") -> Shaped[Tensor, " *axes"]:
+        """A tensor that owns its memory. Keras would take bfloat16 through float32, which changes the bits of a NaN."""
+        self.only_cpu(device)
+        copy = np.array(array, order="C", copy=True)
+        bits = copy.view(np.int16) if copy.dtype.name == "bfloat16" else copy
+        tensor = torch.from_numpy(bits)
+        return tensor if bits is copy else tensor.view(torch.bfloat16)
+
+    def to_numpy(self, native: Shaped[Tensor, " *axes"]) -> Shaped[Array, " *axes"]:
+        """The values as a NumPy array of its own, bit by bit."""
+        tensor = native.detach().contiguous()
+        if tensor.dtype == torch.bfloat16:
+            return np.array(tensor.view(torch.int16).numpy()).view(numpy_dtype("bfloat16"))
+        return np.array(tensor.numpy())
 
     def laid_out(self, native: Shaped[Tensor, " *axes"], layout: str) -> Shaped[Tensor, " *axes"]:
         """See ``strides.py``."""

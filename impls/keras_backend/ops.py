@@ -71,13 +71,23 @@ def mask_or_bias(
 
     causal = only_causal(call)
     allowed = None if causal else allowed_keys(call)
-    # PyTorch's flash kernel for the CPU scales what its causal mask has made -inf: a negative scale would make it +inf.
-    q, scale = (-q, -call.scale) if call.scale < 0 else (q, call.scale)
+    q, scale = positively_scaled(q, call.scale)
     if call.bias is None:
         output = attended(q, k, v, scale, mask=allowed, is_causal=causal)
     else:
         output = attended(q, k, v, scale, bias=ops.where(allowed, as_wide_as(q, call.bias), -math.inf))
     return zero_without_keys(output, allowed)
+
+
+def positively_scaled(q: Float[Tensor, "B Hq Tq D"], scale: float) -> tuple[Float[Tensor, "B Hq Tq D"], float]:
+    """The same logits by a scale above 0.
+
+    PyTorch's flash kernel for the CPU scales what its causal mask has made −inf: that is +inf by a negative scale, and
+    NaN by 0.
+    """
+    if scale > 0:
+        return q, scale
+    return (-q, -scale) if scale < 0 else (q * 0, 1.0)
 
 
 def attended(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -41,7 +42,8 @@ def load(backend: str) -> None:
     discover.backend(backend).load()
     for name in discover.backend(backend).names():
         discover.load_implementation(name)
-    __import__(f"{discover.backend(backend).package}.train")
+    if trains(backend):
+        __import__(f"{discover.backend(backend).package}.train")
 
 
 def run(backend: str) -> None:
@@ -51,7 +53,13 @@ def run(backend: str) -> None:
             ask(name, case)
             print(name, case.phase, case.problem.dtype)  # noqa: T201  (a program)
     around()
-    learn(backend)
+    if trains(backend):
+        learn(backend)
+
+
+def trains(backend: str) -> bool:
+    """Whether the backend has learners."""
+    return importlib.util.find_spec(f"{discover.backend(backend).package}.train") is not None
 
 
 def possible(implementation: Implementation) -> Iterator[Case]:

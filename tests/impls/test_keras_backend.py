@@ -35,6 +35,7 @@ def asks():
     lengths = dict(kv_lengths=np.array([3, 0], np.int32), q_lengths=np.array([5, 2], np.int32))
     yield "ops", ab.AttentionSpec(), {{}}
     yield "ops", top, {{}}
+    yield "ops", ab.AttentionSpec(causal=True, align="top_left", scale=0.0), {{}}
     yield "ops", bottom, lengths
     low = draw((2, 1, 5, 7)).astype(np.float32)
     low[:, :, 0], low[0, 0, 1, 2:], low[0, 0, 2, :3] = -np.inf, -np.inf, np.finfo(np.float32).min

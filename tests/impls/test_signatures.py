@@ -42,9 +42,10 @@ def ended(program: str, folder: Path, values: str) -> subprocess.CompletedProces
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("backend", ["numpy", "torch", "jax", "keras_torch", "keras_jax", "keras_numpy"])
 def test_arrays_are_what_the_signatures_say(backend: str) -> None:
-    pytest.importorskip(backend)
+    if why := discover.backend(backend).why_missing():
+        pytest.skip(why)
     run = [sys.executable, "-m", "tests.impls.checked_signatures", backend]
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
