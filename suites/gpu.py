@@ -126,6 +126,7 @@ SUITE = TimedSuite(
     leaves_out={
         "*/chunked": costs.FOR_LEARNED_SCORES,
         "jax/fused": costs.FOR_LEARNED_SCORES,
+        "keras_*/*": costs.KERAS,
     },
     devices=("cuda",),
 )

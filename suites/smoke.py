@@ -159,6 +159,8 @@ SUITE = TimedSuite(
     leaves_out={
         "*/chunked": costs.FOR_LEARNED_SCORES,
         "jax/fused": costs.FOR_LEARNED_SCORES,
+        "keras_*/additive": costs.FOR_LEARNED_SCORES,
+        "keras_*/attention": costs.KERAS,
     },
     cell_s=0.4,
 )
