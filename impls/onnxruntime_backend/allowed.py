@@ -101,7 +101,9 @@ def sees_the_end(call: Call) -> bool:
     return isinstance(call.offset, int) and call.offset >= call.sizes.S - 1
 
 
-def _by_position(q: Float[Symbol, "B Hq Tq D"], call: Call, *, causal: bool, window: bool) -> list[Bool[Symbol, "#B 1 Tq S"]]:
+def _by_position(
+    q: Float[Symbol, "B Hq Tq D"], call: Call, *, causal: bool, window: bool
+) -> list[Bool[Symbol, "#B 1 Tq S"]]:
     """The rules of causality and window."""
     left, right = (call.spec.window if window else None) or (None, None)
     bounds: list[tuple[str, int]] = []
@@ -127,4 +129,3 @@ def _places(q: Float[Symbol, "B Hq Tq D"], call: Call) -> tuple[Int[Symbol, "#B 
 def _by_entry(given: Int[Symbol, " B"]) -> Int[Symbol, "B 1 1 1"]:
     """Whole numbers, one for each batch entry, in int64."""
     return cast(reshaped(given, (*given.shape, 1, 1, 1)), "int64")
-

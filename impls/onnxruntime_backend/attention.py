@@ -120,9 +120,7 @@ def attend(
     for mode, stage in enumerate(STAGES):
         if call.wants(stage):
             both = {0: (q.dtype, shape), 3: (q.dtype, square)}
-            returned = ops(
-                "Attention", *operands, outputs=both, opset=opset, qk_matmul_output_mode=mode, **settings
-            )
+            returned = ops("Attention", *operands, outputs=both, opset=opset, qk_matmul_output_mode=mode, **settings)
             outputs |= {"output": returned[0], stage: cast(returned[3], "float32")}
     if not outputs:
         outputs["output"] = op("Attention", *operands, shape=shape, opset=opset, **settings)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from attnbench.api import Capabilities, Precision, UnsupportedError, implementation
+from attnbench.api import Capabilities, Limit, Precision, UnsupportedError, implementation
 from attnbench.impls.onnxruntime_backend.allowed import added, allowed_keys, zero_where_nothing_is_allowed
 from attnbench.impls.onnxruntime_backend.attention import IN_HALF, LACKS, SEEN, positive
 from attnbench.impls.onnxruntime_backend.graph import (
@@ -88,6 +88,10 @@ GQA = Capabilities(
     sinks=True,
     alignments=("bottom_right",),
     only=("causal", "equal_head_sizes"),
+    limits=(
+        Limit("B", "with several queries behind a cache the node takes one batch entry", at_most=1),
+        Limit("D", "the node takes no other head size", multiple_of=8),
+    ),
     lacks=LACKS
     | {
         "float64": "its kernels on the CPU are of float32 and float16",
@@ -134,8 +138,8 @@ def grouped(
     """Keys before the first query are its cache, which it copies behind the new ones' into a new cache."""
     sizes = call.sizes
     past = sizes.S - sizes.Tq
-    if past < 0 or (past > 0 and sizes.Tq > 1 and sizes.B > 1):
-        msg = f"GroupQueryAttention takes as many queries as keys, one query, or with B = 1 fewer; got {sizes}"
+    if past < 0:
+        msg = f"GroupQueryAttention takes no more queries than keys; got Tq = {sizes.Tq} and S = {sizes.S}"
         raise UnsupportedError(msg)
     own = {"causal": False, "window": False}  # the node has these rules, but does not see which rows have no key left
     restricted = added(q, call, allowed_keys(q, call, **own)) is not None

@@ -1,4 +1,8 @@
-"""OpenVINO: the card of the backend. Importing it imports no framework."""
+"""OpenVINO: the card of the backend. Importing it imports no framework.
+
+``silent`` imports OpenVINO, ``graph`` is what implementations are written in, ``sdpa`` the one that
+there is.
+"""
 
 from attnbench.api.backends import BackendInfo
 
@@ -7,12 +11,9 @@ BACKEND = BackendInfo(
     package="attnbench.impls.openvino_backend",
     requires="openvino",
     extra="openvino",
-    implementations=(("sdpa", "sdpa"), ("sdpa-bf16", "sdpa")),
-    about={
-        "sdpa": "ScaledDotProductAttention in float32",
-        "sdpa-bf16": "the same with the precision hint bf16",
-    },
-    devices=dict.fromkeys(("sdpa", "sdpa-bf16"), ("cpu",)),
+    implementations=(("sdpa", "sdpa"),),
+    about={"sdpa": "OpenVINO's ScaledDotProductAttention"},
+    devices={"sdpa": ("cpu",)},
     native="semantics:KERNELS",
     # A model is compiled for each shape.
     compiles=True,

@@ -35,6 +35,17 @@ class Adapter(OnNumpy):
         """Of OpenVINO, which holds its own oneDNN and TBB."""
         return {"openvino": openvino.get_version()}
 
+    def to_native(self, array: Shaped[Array, " *axes"], device: str = "cpu") -> Shaped[Array, " *axes"]:
+        """A contiguous copy. OpenVINO takes no array that cannot be written, though it writes to none."""
+        copy = super().to_native(array, device)
+        copy.flags.writeable = True
+        return copy
+
+    def borrow(self, array: Shaped[Array, " *axes"], device: str = "cpu") -> Shaped[Array, " *axes"]:
+        """The array itself; a copy where it is not contiguous, not aligned or not to be written."""
+        self.only_cpu(device)
+        return array if array.flags.carray else self.to_native(array, device)
+
     def bind(
         self,
         implementation: Implementation,

@@ -10,6 +10,8 @@ import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from attnbench.impls.openvino_backend.silent import openvino
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ class Traced:
 
 def traced(like: Traced, node: Any) -> Traced:
     """What a function of ``ops`` returned, in the graph of ``like``."""
-    return Traced(like.graph, node.output(0))
+    return Traced(like.graph, node if isinstance(node, openvino.Output) else node.output(0))
 
 
 def cast(x: Traced, dtype: str) -> Traced:
@@ -83,7 +85,9 @@ def cast(x: Traced, dtype: str) -> Traced:
 
 def constant(value: Any, dtype: str) -> Any:
     """A number, or an array of numbers, as a node."""
-    return ops.constant(value, element(dtype))
+    if dtype == "bfloat16":
+        return ops.convert(ops.constant(np.asarray(value, np.float32)), element(dtype))
+    return ops.constant(np.asarray(value, dtype))
 
 
 def reshaped(x: Traced, shape: tuple[int, ...]) -> Traced:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 
 import ml_dtypes
 import numpy as np
@@ -41,7 +42,8 @@ def load(backend: str) -> None:
     discover.backend(backend).load()
     for name in discover.backend(backend).names():
         discover.load_implementation(name)
-    __import__(f"{discover.backend(backend).package}.train")
+    if trains(backend):
+        __import__(f"{discover.backend(backend).package}.train")
 
 
 def run(backend: str) -> None:
@@ -51,7 +53,13 @@ def run(backend: str) -> None:
             ask(name, case)
             print(name, case.phase, case.problem.dtype)  # noqa: T201  (a program)
     around()
-    learn(backend)
+    if trains(backend):
+        learn(backend)
+
+
+def trains(backend: str) -> bool:
+    """Whether a backend has learners."""
+    return find_spec(f"{discover.backend(backend).package}.train") is not None
 
 
 def possible(implementation: Implementation) -> Iterator[Case]:

@@ -266,9 +266,9 @@ class OnNumpy(Backend):
 
     def overwrite(self, native: Shaped[Array, " *axes"], array: Shaped[Array, " *axes"]) -> bool:
         """Copy the values in."""
-        native.flags.writeable = True
+        writeable, native.flags.writeable = native.flags.writeable, True
         native[...] = array
-        native.flags.writeable = False
+        native.flags.writeable = writeable
         return True
 
     def wait(self, result: Any) -> None:

@@ -19,7 +19,7 @@ import psutil
 
 from attnbench.results.schema import Fingerprint, Gpu, Hardware
 
-PACKAGES = ("attnbench", "numpy", "ml_dtypes", "scipy", "pandas", "torch", "jax", "jaxlib")
+PACKAGES = ("attnbench", "numpy", "ml_dtypes", "scipy", "pandas", "torch", "jax", "jaxlib", "onnxruntime", "openvino")
 SOURCE = Path(__file__).parent
 PATIENCE_S = 10.0
 
