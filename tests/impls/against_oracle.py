@@ -89,6 +89,15 @@ def check(name: str, spec: AttentionSpec, problem: Problem, *, extra: bool = Tru
         same(f"gradient of {n}", array, gradients[n], problem.dtype)
 
 
+def check_forward(name: str, spec: AttentionSpec, problem: Problem, outputs: tuple[str, ...] = ()) -> None:
+    """The output, and others that are asked for, against the oracle: of a framework that has no gradients."""
+    seen = observe(name, spec, draw(spec, problem), outputs=outputs)
+    expected = reference(seen.q, seen.k, seen.v, seen.call)
+    assert set(seen.outputs) == {"output", *outputs}
+    for n, array in seen.outputs.items():
+        same(n, array, getattr(expected, n), problem.dtype if n == "output" else wide(problem.dtype))
+
+
 def same(what: str, array: Array, expected: Array, level: str) -> None:
     """Equal shape, dtype and pattern of NaN and infinities; values within the tolerance."""
     assert array.dtype.name == level, what

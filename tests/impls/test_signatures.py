@@ -42,7 +42,7 @@ def ended(program: str, folder: Path, values: str) -> subprocess.CompletedProces
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["numpy", "torch", "jax", "keras_torch", "keras_jax", "keras_numpy"])
+@pytest.mark.parametrize("backend", list(discover.backends()))
 def test_arrays_are_what_the_signatures_say(backend: str) -> None:
     if why := discover.backend(backend).why_missing():
         pytest.skip(why)

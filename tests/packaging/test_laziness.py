@@ -9,7 +9,21 @@ import pytest
 
 from tests.packaging.conftest import Run
 
-HEAVY = ["torch", "jax", "jaxlib", "jaxtyping", "keras", "pandas", "seaborn", "matplotlib", "scipy", "pyarrow", "rich"]
+HEAVY = [
+    "torch",
+    "jax",
+    "jaxlib",
+    "keras",
+    "onnxruntime",
+    "openvino",
+    "jaxtyping",
+    "pandas",
+    "seaborn",
+    "matplotlib",
+    "scipy",
+    "pyarrow",
+    "rich",
+]
 # Describing what there is takes no arithmetic; suites, which draw their cases, may load NumPy.
 WITHOUT_NUMPY = ("import attnbench", "attnbench --help", "attnbench list", "attnbench list backends")
 LIMIT_S = 0.5

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from attnbench.backends.backend import Backend, BackendInfo, Bound, Stopwatch, as_output
+from attnbench.backends.backend import Backend, BackendInfo, Bound, OnNumpy, Stopwatch, as_output
 from attnbench.backends.native import NativeKernel
 from attnbench.errors import UncountedError, UndeliveredError
 from attnbench.lazily import loader
@@ -30,6 +30,7 @@ __all__ = [
     "Learner",
     "Model",
     "NativeKernel",
+    "OnNumpy",
     "Optimiser",
     "Retrieval",
     "Stopwatch",

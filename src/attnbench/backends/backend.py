@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -227,6 +228,75 @@ class Backend(ABC):
         """Seconds that the kernels of one call run, by a second clock (the vendor's profiler); ``None`` without one."""
         del run, device
         return None
+
+
+class OnNumpy(Backend):
+    """A framework that takes NumPy arrays and gives such, on the CPU, and has finished when it returns.
+
+    Its own number of threads is ``_threads``, 0 for the framework's choice; what is bound under one is kept for it.
+    """
+
+    def __init__(self) -> None:
+        self._threads = 0
+        self._limiting = threading.RLock()
+
+    def devices(self) -> tuple[str, ...]:
+        """The CPU only."""
+        return ("cpu",)
+
+    def to_native(self, array: Shaped[Array, " *axes"], device: str = "cpu") -> Shaped[Array, " *axes"]:
+        """A contiguous copy that can be read but not written: a kernel never owns its inputs."""
+        self.only_cpu(device)
+        copy = array.copy(order="C")
+        copy.flags.writeable = False
+        return copy
+
+    def borrow(self, array: Shaped[Array, " *axes"], device: str = "cpu") -> Shaped[Array, " *axes"]:
+        """A view that can be read but not written; a copy where the array is not contiguous or not aligned."""
+        self.only_cpu(device)
+        if not (array.flags.c_contiguous and array.flags.aligned):
+            return self.to_native(array, device)
+        view = array.view()
+        view.flags.writeable = False
+        return view
+
+    def to_numpy(self, native: Shaped[Array, " *axes"]) -> Shaped[Array, " *axes"]:
+        """The array itself."""
+        return native
+
+    def overwrite(self, native: Shaped[Array, " *axes"], array: Shaped[Array, " *axes"]) -> bool:
+        """Copy the values in."""
+        writeable, native.flags.writeable = native.flags.writeable, True
+        native[...] = array
+        native.flags.writeable = writeable
+        return True
+
+    def wait(self, result: Any) -> None:
+        """Nothing to wait for."""
+
+    def set_threads(self, threads: int) -> None:
+        """For whatever is bound from now on."""
+        self._threads = threads
+
+    @contextmanager
+    def limited(self, threads: int) -> Iterator[None]:
+        """Whatever is bound within it; one thread of Python at a time, so that what was comes back."""
+        with self._limiting:
+            before, self._threads = self._threads, threads
+            try:
+                yield
+            finally:
+                self._threads = before
+
+    def settings(self) -> Hashable:
+        """The number of threads, which is compiled in."""
+        return self._threads
+
+    def only_cpu(self, device: str) -> None:
+        """Raise ``UnsupportedError`` for another device."""
+        if device not in self.devices():
+            msg = f"{self.name} runs on {', '.join(self.devices())} here, not on {device!r}; choose another backend"
+            raise UnsupportedError(msg)
 
 
 def as_output(result: Any) -> AttentionOutput:

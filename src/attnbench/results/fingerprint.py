@@ -19,7 +19,19 @@ import psutil
 
 from attnbench.results.schema import Fingerprint, Gpu, Hardware
 
-PACKAGES = ("attnbench", "numpy", "ml_dtypes", "scipy", "pandas", "torch", "jax", "jaxlib", "keras")
+PACKAGES = (
+    "attnbench",
+    "numpy",
+    "ml_dtypes",
+    "scipy",
+    "pandas",
+    "torch",
+    "jax",
+    "jaxlib",
+    "keras",
+    "onnxruntime",
+    "openvino",
+)
 SOURCE = Path(__file__).parent
 PATIENCE_S = 10.0
 

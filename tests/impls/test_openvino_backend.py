@@ -1,0 +1,76 @@
+"""The OpenVINO backend: its arithmetic against the oracle, its threads, its silence, and what it refuses."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import attnbench as ab
+from attnbench.api import AttentionSpec
+from attnbench.api.suites import Case, Problem
+from attnbench.backends.attend import resolve
+from attnbench.backends.bind import bind, inputs_of
+from attnbench.backends.discover import load_implementation
+from tests.impls.against_oracle import check_forward, fresh_process
+
+pytest.importorskip("attnbench.impls.openvino_backend.silent", reason="the openvino extra is not installed")
+
+SMALL = Problem(B=2, Hq=4, Hkv=2, Tq=7, S=9, D=8, Dv=3, seed=1)
+TOP = AttentionSpec(causal=True, align="top_left")
+
+
+@pytest.mark.parametrize(
+    "spec", [AttentionSpec(scale=-0.3), AttentionSpec(scale=0.0), TOP], ids=["plain", "0", "causal"]
+)
+@pytest.mark.parametrize("sizes", [{}, {"Hkv": 4}, {"Tq": 65, "S": 129, "D": 192, "Dv": 64}], ids=["", "mha", "large"])
+def test_agrees_with_the_oracle(sizes: dict[str, int], spec: AttentionSpec) -> None:
+    check_forward("openvino/sdpa", spec, replace(SMALL, **sizes))
+
+
+@pytest.mark.parametrize(
+    ("name", "feature", "why"),
+    [("sdpa", "float64", "in float32"), ("sdpa", "softcap", "no cap"), ("sdpa", "mask", "is NaN")],
+)
+def test_says_why_it_lacks_something(name: str, feature: str, why: str) -> None:
+    assert why in load_implementation(f"openvino/{name}").capabilities.lacks[feature]
+
+
+def test_the_import_sends_nothing_and_leaves_python_as_it_was() -> None:
+    program = """
+import sys, attnbench
+from attnbench.impls.openvino_backend.silent import openvino
+from openvino.tools import ovc
+print(type(ovc.telemetry).__module__, 'openvino_telemetry' in sys.modules)
+"""
+    assert fresh_process(program) == "openvino.tools.ovc.telemetry_stub False"
+
+
+def test_threads_are_those_that_the_plugin_gives() -> None:
+    program = """
+from attnbench.backends.discover import backend
+adapter = backend('openvino').load()
+for n in (1, 2):
+    with adapter.limited(n):
+        print(adapter.threads()['inference'])
+with adapter.limited(4096):
+    print(adapter.threads()['inference'] < 4096)
+"""
+    first, second, fewer = fresh_process(program).split()
+    assert (first, fewer) == ("1", "True")
+    assert second in {"1", "2"}  # it gives no more than there are processors
+
+
+def test_a_model_is_the_compiled_phase_and_takes_other_values() -> None:
+    inputs = inputs_of(Case(TOP, SMALL, "forward"))
+    binding = bind(*resolve("openvino/sdpa"), inputs)
+    assert binding.bound.compile_s > 0
+    first = binding.answer().output.output
+    other = binding.on(inputs.with_values(v=2 * inputs.v)).answer().output.output
+    np.testing.assert_allclose(other, 2 * first, rtol=1e-5)
+    assert not np.may_share_memory(first, binding.answer().output.output)
+
+
+def test_an_array_that_cannot_be_written_is_taken_and_left_alone() -> None:
+    q = np.ones((1, 2, 3, 4), np.float32)
+    q.flags.writeable = False
+    np.testing.assert_allclose(ab.attend(q, q, q, impl="openvino/sdpa").output, q)
