@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.backends.implementation import AttentionOutput, Implementation
 from attnbench.backends.native import NativeKernel
-from attnbench.errors import MissingExtraError, UnsupportedError, pip_install
+from attnbench.errors import MissingExtraError, UnsupportedError, UsageError, pip_install
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -250,6 +251,8 @@ class BackendInfo:
     checked. ``apart`` are dtypes that are checked in a process of their own: to compute in them changes the framework,
     and other dtypes are to run as its users run them. ``flushes`` are the dtypes, by device, of which subnormals become
     0 in every kernel of the framework, whatever it does: its kernels are held to that without declaring it.
+    ``programs`` are programs that the framework runs, each with what to install where it is missing; ``one_thread`` is
+    why it computes with one thread, whatever is asked.
     """
 
     name: str
@@ -267,26 +270,38 @@ class BackendInfo:
     flushes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
     devices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    programs: Mapping[str, str] = field(default_factory=dict)
+    one_thread: str | None = None
 
     def names(self) -> tuple[str, ...]:
         """Full names of the implementations."""
         return tuple(f"{self.name}/{variant}" for variant, _ in self.implementations)
 
     def available(self) -> bool:
-        """Whether the framework is installed; looks, but does not import."""
+        """Whether the framework is installed, and the programs that it runs; looks, but does not import."""
+        return self._installed() and self._lacking_program() is None
+
+    def _installed(self) -> bool:
         return importlib.util.find_spec(self.requires) is not None
 
+    def _lacking_program(self) -> str | None:
+        """Which program is missing and what to type; ``None`` where all are there."""
+        lacking = ((name, how) for name, how in self.programs.items() if shutil.which(name) is None)
+        return next((f"{self.name} runs the program {name}, which is not there: {how}" for name, how in lacking), None)
+
     def why_missing(self) -> str | None:
-        """Which module is missing and what to type, as a row's reason; ``None`` where the framework is installed."""
-        if self.available():
-            return None
+        """Which module or program is missing and what to type, as a row's reason; ``None`` where nothing is."""
+        if self._installed():
+            return self._lacking_program()
         return f"{self.requires} is not installed: {pip_install(self.extra, self.requires)}"
 
     def check_available(self) -> None:
-        """Raise ``MissingExtraError`` if the framework is not installed."""
-        if not self.available():
+        """Raise ``MissingExtraError`` if the framework is not installed, ``UsageError`` if a program of it is not."""
+        if not self._installed():
             what = f"backend {self.name!r}"
             raise MissingExtraError(what, self.extra, self.requires)
+        if (lacking := self._lacking_program()) is not None:
+            raise UsageError(lacking)
 
     def load(self) -> Backend:
         """Import the framework and return its adapter."""

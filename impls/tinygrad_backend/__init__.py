@@ -1,0 +1,25 @@
+"""tinygrad on the CPU: the card of the backend. Importing it imports no framework."""
+
+from attnbench.api.backends import BackendInfo
+
+BACKEND = BackendInfo(
+    name="tinygrad",
+    package="attnbench.impls.tinygrad_backend",
+    requires="tinygrad",
+    extra="tinygrad",
+    programs={"clang": "install clang, on Debian by: apt-get install clang"},
+    implementations=(("sdpa", "sdpa"),),
+    about={"sdpa": "Tensor.scaled_dot_product_attention in a TinyJit, compiled by clang"},
+    devices={"sdpa": ("cpu",)},
+    environment={
+        "DEV": "CPU",
+        # What is compiled is otherwise kept in a file of the user's, and the time of compiling would be that of reading.
+        "CACHELEVEL": "0",
+        # One process compiles, or else a pool of them starts by itself.
+        "PARALLEL": "0",
+    },
+    sharing={"CACHELEVEL": "2", "CACHEDB": "{folder}/tinygrad.db"},
+    compiles=True,
+    native="semantics:KERNELS",
+    one_thread="tinygrad runs the parts of a CPU kernel one after the other, in the thread that calls it",
+)
