@@ -10,7 +10,7 @@ BACKEND = BackendInfo(
     implementations=(("formula", "formula"), ("sdpa", "sdpa")),
     about={
         "formula": "the formula in mlx.core operations; every feature",
-        "sdpa": "mlx.core.fast.scaled_dot_product_attention; on a CPU it is composed of plain operations",
+        "sdpa": "mlx.core.fast.scaled_dot_product_attention",
     },
     devices={"formula": ("cpu",), "sdpa": ("cpu",)},
     native="semantics:KERNELS",

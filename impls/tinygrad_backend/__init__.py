@@ -9,11 +9,11 @@ BACKEND = BackendInfo(
     extra="tinygrad",
     programs={"clang": "install clang, on Debian by: apt-get install clang"},
     implementations=(("sdpa", "sdpa"),),
-    about={"sdpa": "Tensor.scaled_dot_product_attention in a TinyJit, compiled by clang"},
+    about={"sdpa": "scaled_dot_product_attention in a TinyJit"},
     devices={"sdpa": ("cpu",)},
     environment={
         "DEV": "CPU",
-        # What is compiled is otherwise kept in a file of the user's, and the time of compiling would be that of reading.
+        # Otherwise what is compiled is kept in a file of the user's, and to compile would be to read it.
         "CACHELEVEL": "0",
         # One process compiles, or else a pool of them starts by itself.
         "PARALLEL": "0",

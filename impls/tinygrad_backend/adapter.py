@@ -38,8 +38,7 @@ class Adapter(Backend):
         """The versions of tinygrad and of the compiler that it runs."""
         clang = shutil.which("clang")
         said = subprocess.run([clang, "--version"], capture_output=True, text=True, check=False) if clang else None
-        first = said.stdout.splitlines()[:1] if said else []
-        return {"tinygrad": version("tinygrad")} | {"clang": line for line in first}
+        return {"tinygrad": version("tinygrad")} | ({"clang": said.stdout.partition("\n")[0]} if said else {})
 
     def devices(self) -> tuple[str, ...]:
         """The CPU alone: nothing here was tried on tinygrad's other devices."""

@@ -42,7 +42,7 @@ def ended(program: str, folder: Path, values: str) -> subprocess.CompletedProces
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("backend", ["numpy", "torch", "jax", "mlx"])
 def test_arrays_are_what_the_signatures_say(backend: str) -> None:
     pytest.importorskip(backend)
     run = [sys.executable, "-m", "tests.impls.checked_signatures", backend]

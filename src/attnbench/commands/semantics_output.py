@@ -12,7 +12,7 @@ from attnbench.show import markdown
 from attnbench.show.console import table
 
 # Distributions that native kernels come from; those that are installed are named with their versions.
-PACKAGES = ("torch", "jax", "keras", "flax", "onnx", "onnxruntime")
+PACKAGES = ("torch", "jax", "mlx", "tinygrad", "keras", "flax", "onnx", "onnxruntime")
 
 INTRODUCTION = """\
 # What native kernels do by themselves
