@@ -6,6 +6,7 @@ On a two-core machine the default selection is 13 cases of 7 implementations, ab
 from __future__ import annotations
 
 from attnbench.api.suites import Case, Figure, Frame, Story, TimedSuite, catalogue, costs, frames
+from attnbench.suites import left_out as kinds
 
 # The same eight query heads over eight, two and one heads of keys: the cache is read once, whatever shares it.
 MANY, GROUPED, SINGLE = "h8-d128-causal", "h8-2-d128-causal", "h8-1-d128-causal"
@@ -156,12 +157,11 @@ SUITE = TimedSuite(
     },
     case=case,
     thin=(half, batches),
-    leaves_out={
-        "numpy/loops": costs.PYTHON_LOOPS,
-        "torch/sdpa-flash": "on a CPU this is the kernel that torch/sdpa takes by itself",
-        "*/chunked": costs.FOR_LEARNED_SCORES,
-        "jax/fused": costs.FOR_LEARNED_SCORES,
-        "keras_*/*": costs.KERAS,
-    },
+    leaves_out=kinds.left_out(
+        kinds.FAR_BEHIND,
+        *kinds.BY_NAME_ALONE,
+        kinds.PYTHON_LOOPS,
+        besides={"torch/sdpa-flash": "on a CPU this is the kernel that torch/sdpa takes by itself"},
+    ),
     cell_s=0.5,
 )

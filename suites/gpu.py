@@ -7,6 +7,7 @@ selection is about 50 cases of 9 implementations; with one GPU allow half an hou
 from __future__ import annotations
 
 from attnbench.api.suites import Case, Figure, Frame, Story, TimedSuite, Whole, catalogue, costs, frames
+from attnbench.suites import left_out as kinds
 
 # FlashAttention-2 (Dao 2023), section 4.1: 16,384 tokens in all, a hidden size of 2048, heads of 64 or 128.
 TOTAL = 16384
@@ -123,10 +124,6 @@ SUITE = TimedSuite(
     case=case,
     thin=(models, decoded),
     refuse=costs.refuse_scores_above(MOST_SCORES, STORES_SCORES),
-    leaves_out={
-        "*/chunked": costs.FOR_LEARNED_SCORES,
-        "jax/fused": costs.FOR_LEARNED_SCORES,
-        "keras_*/*": costs.KERAS,
-    },
+    leaves_out=kinds.left_out(kinds.LEARNED_SCORES, kinds.ADDITIVE_ALONE),
     devices=("cuda",),
 )

@@ -18,6 +18,7 @@ from attnbench.api.suites import (
     frames,
     not_one_of,
 )
+from attnbench.suites import left_out as kinds
 
 PLAIN = "plain"
 WINDOW = 128
@@ -156,11 +157,6 @@ SUITE = TimedSuite(
     },
     case=case,
     thin=(trained,),
-    leaves_out={
-        "numpy/loops": costs.PYTHON_LOOPS,
-        "*/chunked": costs.FOR_LEARNED_SCORES,
-        "jax/fused": costs.FOR_LEARNED_SCORES,
-        "keras_*/*": costs.KERAS,
-    },
+    leaves_out=kinds.left_out(kinds.FAR_BEHIND, *kinds.BY_NAME_ALONE, kinds.PYTHON_LOOPS),
     cell_s=0.5,
 )

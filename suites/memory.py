@@ -6,6 +6,7 @@ On a two-core machine the default selection takes about 15 minutes with one thre
 from __future__ import annotations
 
 from attnbench.api.suites import Case, Figure, Frame, Story, TimedSuite, catalogue, costs, frames
+from attnbench.suites import left_out as kinds
 
 # One array of all scores in float32, above which what stores them is not measured unless it is named.
 MOST_SCORES = 2**30
@@ -128,13 +129,12 @@ SUITE = TimedSuite(
     case=case,
     thin=(trained,),
     refuse=costs.refuse_scores_above(MOST_SCORES, STORES_SCORES),
-    leaves_out={
-        "numpy/loops": costs.PYTHON_LOOPS,
-        "torch/sdpa": "on a CPU it takes the kernel of torch/sdpa-flash by itself",
-        "*/chunked": costs.FOR_LEARNED_SCORES,
-        "jax/fused": costs.FOR_LEARNED_SCORES,
-        "keras_*/*": costs.KERAS,
-    },
+    leaves_out=kinds.left_out(
+        kinds.FAR_BEHIND,
+        *kinds.BY_NAME_ALONE,
+        kinds.PYTHON_LOOPS,
+        besides={"torch/sdpa": "on a CPU it takes the kernel of torch/sdpa-flash by itself"},
+    ),
     cell_s=0.05,
     memory_first=True,
 )

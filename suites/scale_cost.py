@@ -21,6 +21,7 @@ from attnbench.api.suites import (
     frames,
     not_one_of,
 )
+from attnbench.suites import left_out as kinds
 
 BASE, SCALED = "none", "1/sqrt(d)"
 # The spec's scale at each level, for head size d. The folded factor stands in the weights that made q.
@@ -127,13 +128,12 @@ SUITE = TimedSuite(
     levels={"phase": OneOf(*CLAIMS)},
     case=case,
     beside=("scale",),
-    leaves_out={
-        "numpy/loops": costs.PYTHON_LOOPS,
-        "torch/sdpa-*": "torch/sdpa stands for them: the scale is an argument of the same call",
-        "*/chunked": costs.FOR_LEARNED_SCORES,
-        "jax/fused": costs.FOR_LEARNED_SCORES,
-        "keras_*/*": costs.KERAS,
-    },
+    leaves_out=kinds.left_out(
+        kinds.FAR_BEHIND,
+        *kinds.BY_NAME_ALONE,
+        kinds.PYTHON_LOOPS,
+        besides={"torch/sdpa-*": "torch/sdpa stands for them: the scale is an argument of the same call"},
+    ),
     cell_s=0.5,
     rounds=15,
     weigh=False,

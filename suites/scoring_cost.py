@@ -24,6 +24,7 @@ from attnbench.api.suites import (
     intervals,
     not_one_of,
 )
+from attnbench.suites import left_out as kinds
 
 BASE, ADDITIVE = "dot", "additive"
 SPECS = {
@@ -268,10 +269,7 @@ SUITE = TimedSuite(
     case=case,
     thin=(on_the_cross, others_in_the_middle),
     beside=("score",),
-    leaves_out=dict.fromkeys(
-        ("numpy/loops", "torch/sdpa*", "jax/nn-*", "keras_*/ops", "keras_*/attention"),
-        "has no score but the dot product",
-    ),
+    leaves_out=kinds.left_out(kinds.DOT_ALONE, kinds.INTERPRETED, kinds.TWINS),
     cell_s=0.3,
     tiers={
         "full": {

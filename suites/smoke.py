@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from attnbench.api.suites import AttentionSpec, Case, Figure, Frame, Problem, Story, TimedSuite, costs
+from attnbench.suites import left_out as kinds
 
 # One forward pass over all lengths, and at one length what a user does besides: training, and half the bits.
 TRAINED = 512
@@ -156,11 +157,6 @@ SUITE = TimedSuite(
     story=STORY,
     axes={"setting": SETTINGS, "T": (128, 512, 1024, DECODED)},
     case=case,
-    leaves_out={
-        "*/chunked": costs.FOR_LEARNED_SCORES,
-        "jax/fused": costs.FOR_LEARNED_SCORES,
-        "keras_*/additive": costs.FOR_LEARNED_SCORES,
-        "keras_*/attention": costs.KERAS,
-    },
+    leaves_out=kinds.left_out(*kinds.BY_NAME_ALONE, kinds.COMPILED_LONG),
     cell_s=0.4,
 )

@@ -7,6 +7,7 @@ On a two-core machine the default selection is 14 cases of 8 implementations, ab
 from __future__ import annotations
 
 from attnbench.api.suites import Case, Figure, Frame, Story, TimedSuite, catalogue, costs, frames
+from attnbench.suites import left_out as kinds
 
 BASE, CAUSAL = "h4-d64", "h4-d64-causal"
 SHAPES = (BASE, CAUSAL, "h4-d128", "h8-2-d128-causal")
@@ -173,11 +174,6 @@ SUITE = TimedSuite(
     case=case,
     thin=(lengths, phases, dtypes, both),
     refuse=costs.refuse_scores_above(MOST_SCORES, STORES_SCORES),
-    leaves_out={
-        "numpy/loops": costs.PYTHON_LOOPS,
-        "*/chunked": costs.FOR_LEARNED_SCORES,
-        "jax/fused": costs.FOR_LEARNED_SCORES,
-        "keras_*/*": costs.KERAS,
-    },
+    leaves_out=kinds.left_out(kinds.FAR_BEHIND, *kinds.BY_NAME_ALONE, kinds.PYTHON_LOOPS),
     cell_s=0.5,
 )

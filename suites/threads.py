@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from attnbench.api.suites import Case, Figure, Frame, Story, TimedSuite, catalogue, costs
+from attnbench.suites import left_out as kinds
 
 
 def counts(cores: int) -> tuple[int, ...]:
@@ -129,13 +130,12 @@ SUITE = TimedSuite(
     },
     case=case,
     thin=(trained,),
-    leaves_out={
-        "numpy/loops": costs.PYTHON_LOOPS,
-        "torch/sdpa-flash": "on a CPU this is the kernel that torch/sdpa takes by itself",
-        "*/chunked": costs.FOR_LEARNED_SCORES,
-        "jax/fused": costs.FOR_LEARNED_SCORES,
-        "keras_*/*": costs.KERAS,
-    },
+    leaves_out=kinds.left_out(
+        kinds.ONE_THREAD,
+        *kinds.BY_NAME_ALONE,
+        kinds.PYTHON_LOOPS,
+        besides={"torch/sdpa-flash": "on a CPU this is the kernel that torch/sdpa takes by itself"},
+    ),
     threads=counts(usable_cores()),
     cell_s=0.5,
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.backends import discover
-from attnbench.backends.backend import BackendInfo
+from attnbench.backends.card import BackendInfo
 from attnbench.commands.given import percentage, seconds
 from attnbench.errors import UsageError
 from tests.program import Cli

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from attnbench.backends import discover
-from attnbench.backends.backend import BackendInfo
-from attnbench.errors import MissingExtraError
+from attnbench.backends.card import BackendInfo
+from attnbench.backends.kept import verify_threads
+from attnbench.errors import MissingExtraError, UsageError
 
 ABSENT = "absent_framework"
 INSTALLS = [("torch", "pip install 'attnbench[torch]'"), (None, f"pip install {ABSENT}")]
@@ -28,3 +33,38 @@ def test_what_is_installed_misses_nothing() -> None:
     assert card.extra is None
     assert card.why_missing() is None
     card.check_available()
+
+
+def test_a_program_that_is_missing_is_named_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = BackendInfo("other", "x", "numpy", None, (), programs={"absent-compiler": "install it"})
+    message = "other runs the program absent-compiler, which is not there: install it"
+    assert card.why_missing() == message
+    assert not card.available()
+    for use in (card.check_available, card.load, replace(card, native="x:Y").native_kernels):
+        with pytest.raises(UsageError, match=message):
+            use()
+    program = tmp_path / "absent-compiler"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert card.why_missing() is None
+    card.check_available()
+
+
+def test_a_framework_of_one_thread_says_so_and_what_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = BackendInfo("other", "x", "numpy", None, (), one_thread="It has one")
+    monkeypatch.setattr(discover, "backend", lambda _: card)
+
+    class Single:
+        name = "other"
+
+        def computing_threads(self) -> dict[str, int]:
+            return {"stream": 1}
+
+    single: Any = Single()
+    verify_threads(single, 1)
+    with pytest.raises(UsageError) as raised:
+        verify_threads(single, 2)
+    assert str(raised.value) == "threads=2 was asked of other. It has one. Ask for threads=1"

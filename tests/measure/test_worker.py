@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from attnbench.backends.backend import BackendInfo
+from attnbench.backends.card import BackendInfo
 from attnbench.checking.declare_operation import declare_operation
 from attnbench.checking.lost import lost_row
 from attnbench.checking.operations import check_operations, conformance_operations, plan_operations

@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
 TIME = "time_median_s"
 TIMES = (TIME, "time_low_s", "time_high_s")
-# Why timed suites leave implementations out (``TimedSuite.leaves_out``).
-FOR_LEARNED_SCORES = "made for learned scores, which scoring-cost is about; on dot products it is the plain formula"
-KERAS = "computes with the kernels of the framework below it: name it to see what Keras adds"
-PYTHON_LOOPS = "Python loops: too slow here, and at most 4,096 pairs of query and key"
 KEPT = ("impl", "backend", "status", "device", "threads", "Tq", "S", "B", *TIMES, "peak_bytes", "flops", "min_bytes")
 NAMED = 6
 

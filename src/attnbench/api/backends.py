@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from attnbench.backends.backend import Backend, BackendInfo, Bound, OnNumpy, Stopwatch, as_output
-from attnbench.backends.native import NativeKernel
+from attnbench.backends.backend import Backend, Bound, OnNumpy, Stopwatch, as_output
+from attnbench.backends.card import BackendInfo, NativeKernel, Program
 from attnbench.errors import UncountedError, UndeliveredError
 from attnbench.lazily import loader
 
@@ -32,6 +32,7 @@ __all__ = [
     "NativeKernel",
     "OnNumpy",
     "Optimiser",
+    "Program",
     "Retrieval",
     "Stopwatch",
     "UncountedError",

@@ -1,7 +1,7 @@
 """Who computes attention, and how one call reaches it.
 
 In reading order: ``implementation`` (one way to compute attention, and what it declares), ``backend`` (a framework's
-adapter and its card), ``native`` (a framework's own entry point), ``discover`` (finding all of them), ``asked`` (what a
+adapter), ``card`` (what announces it, and its own entry points), ``discover`` (finding all of them), ``asked`` (what a
 case asks of one), ``fitted`` (a case made to fit what one declares), ``arithmetic`` (what a backend does to all of
 its), ``bind`` (from a case to the one call that is judged, timed and weighed), ``answers`` (what came back, in NumPy),
 ``shelf`` (arrays in a file, from one process to another),

@@ -1,14 +1,11 @@
-"""The backend protocol: what a framework's adapter does for the harness, and the static card that announces it.
+"""The backend protocol: what a framework's adapter does for the harness.
 
-``BackendInfo`` is cheap data that the entry point names; it imports no framework. ``Backend`` is the adapter, created
-in the process that measures or checks. Nothing outside ``impls/`` knows a framework except through it.
+``Backend`` is the adapter, created in the process that measures or checks. Nothing outside ``impls/`` knows a framework
+except through it; its card (``card``) announces it.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -17,8 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from attnbench.backends.implementation import AttentionOutput, Implementation
-from attnbench.backends.native import NativeKernel
-from attnbench.errors import MissingExtraError, UnsupportedError, pip_install
+from attnbench.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -26,9 +22,6 @@ if TYPE_CHECKING:
     from attnbench.attention.arrays import Array
     from attnbench.attention.call import Call
     from attnbench.backends.learning import Learner, Model, Optimiser
-
-# Read by OpenMP and BLAS when they are loaded; every framework obeys at least one of them.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -302,91 +295,3 @@ class OnNumpy(Backend):
 def as_output(result: Any) -> AttentionOutput:
     """What an implementation returned, as an ``AttentionOutput``."""
     return result if isinstance(result, AttentionOutput) else AttentionOutput(result)
-
-
-@dataclass(frozen=True)
-class BackendInfo:
-    """The card of a backend, readable without its framework.
-
-    ``requires`` is the module that must be installed, ``also`` are those that it needs besides, ``extra`` the attnbench
-    extra that brings them, or several with commas (``None``: ``requires`` is installed by its own name); ``package``
-    the package of the implementations; ``adapter`` ``"module:Class"`` inside it; ``implementations`` pairs of (variant,
-    module in the package), of which ``about`` says in a line what each is and ``devices`` where it runs, by variant
-    (not named: nothing is known). ``environment`` are variables that must
-    stand before the framework is imported, where ``{threads}`` is filled in. ``native`` is ``"module:TUPLE"`` of its
-    ``NativeKernel``s, for the semantics probe. ``sharing`` are variables by which the workers of one check share what
-    they compile, where ``{folder}`` is filled in: the same program is then compiled once. Never set where compilation
-    is timed. ``dispatchers`` are threads that hand out work on the CPU while the asked number of threads computes: a
-    burst needs a processor for each. ``compiles``: every new shape is compiled, so that few shapes are to carry what is
-    checked. ``apart`` are dtypes that are checked in a process of their own: to compute in them changes the framework,
-    and other dtypes are to run as its users run them. ``flushes`` are the dtypes, by device, of which subnormals become
-    0 in every kernel of the framework, whatever it does: its kernels are held to that without declaring it.
-    """
-
-    name: str
-    package: str
-    requires: str
-    extra: str | None
-    implementations: tuple[tuple[str, str], ...]
-    adapter: str = "adapter:Adapter"
-    environment: Mapping[str, str] = field(default_factory=dict)
-    native: str | None = None
-    sharing: Mapping[str, str] = field(default_factory=dict)
-    dispatchers: int = 0
-    compiles: bool = False
-    apart: tuple[str, ...] = ()
-    flushes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    also: tuple[str, ...] = ()
-    about: Mapping[str, str] = field(default_factory=dict)
-    devices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def names(self) -> tuple[str, ...]:
-        """Full names of the implementations."""
-        return tuple(f"{self.name}/{variant}" for variant, _ in self.implementations)
-
-    def available(self) -> bool:
-        """Whether the framework is installed; looks, but does not import."""
-        return not self._missing()
-
-    def _missing(self) -> list[str]:
-        return [name for name in (self.requires, *self.also) if importlib.util.find_spec(name) is None]
-
-    def why_missing(self) -> str | None:
-        """Which module is missing and what to type, as a row's reason; ``None`` where the framework is installed."""
-        missing = self._missing()
-        if not missing:
-            return None
-        return f"{missing[0]} is not installed: {pip_install(self.extra, missing[0])}"
-
-    def check_available(self) -> None:
-        """Raise ``MissingExtraError`` if the framework is not installed."""
-        if missing := self._missing():
-            what = f"backend {self.name!r}"
-            raise MissingExtraError(what, self.extra, missing[0])
-
-    def load(self) -> Backend:
-        """Import the framework and return its adapter."""
-        self.check_available()
-        module, _, attribute = self.adapter.partition(":")
-        adapter: Backend = getattr(importlib.import_module(f"{self.package}.{module}"), attribute)()
-        return adapter
-
-    def kind_of(self, dtype: str) -> str:
-        """The dtype where it is checked in a process of its own, else an empty string: what may share a process."""
-        return dtype if dtype in self.apart else ""
-
-    def native_kernels(self) -> tuple[NativeKernel, ...]:
-        """Import the framework and return its native kernels; none if the backend announces none."""
-        if self.native is None:
-            return ()
-        self.check_available()
-        module, _, attribute = self.native.partition(":")
-        kernels: tuple[NativeKernel, ...] = getattr(importlib.import_module(f"{self.package}.{module}"), attribute)
-        return kernels
-
-    def process_environment(self, threads: int) -> dict[str, str]:
-        """The environment of a process that imports this framework with ``threads`` threads."""
-        named = {name: value.format(threads=threads) for name, value in self.environment.items()}
-        flags = {name: os.environ.get(name) for name in named if name.endswith("_FLAGS")}
-        named |= {name: f"{before} {named[name]}" for name, before in flags.items() if before}
-        return dict.fromkeys(THREAD_VARIABLES, str(threads)) | named

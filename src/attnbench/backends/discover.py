@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attnbench.backends.backend import BackendInfo
+from attnbench.backends.card import BackendInfo
 from attnbench.backends.implementation import BACKEND_GROUP, DECORATING, Implementation
 from attnbench.errors import (
     AttnbenchError,

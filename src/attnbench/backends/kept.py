@@ -116,7 +116,11 @@ def verify_threads(backend: Backend, threads: int) -> None:
     """Raise ``UsageError``, which says how to start, where a pool that computes has another number of threads."""
     unlike = {name: count for name, count in backend.computing_threads().items() if count != threads}
     if unlike:
-        start = discover.backend(backend.name).process_environment(threads)
+        card = discover.backend(backend.name)
+        if card.one_thread is not None:
+            msg = f"threads={threads} was asked of {backend.name}. {card.one_thread}. Ask for threads=1"
+            raise UsageError(msg)
+        start = card.process_environment(threads)
         words = " ".join(f"{name}={value}" for name, value in start.items() if value == str(threads))
         pools = ", ".join(f"{name} has {count}" for name, count in unlike.items())
         msg = (

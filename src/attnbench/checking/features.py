@@ -28,7 +28,7 @@ from attnbench.workers.protocol import NOT_RUN, SPENT, TIMEOUT, UNSUPPORTED, WRO
 from attnbench.workers.session import Session, Sessions
 
 if TYPE_CHECKING:
-    from attnbench.backends.backend import BackendInfo
+    from attnbench.backends.card import BackendInfo
 
 AT_A_TIME = 10  # random cases in one question to a worker
 CASES_AT_A_TIME = 8  # of the plan

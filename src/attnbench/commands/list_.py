@@ -15,7 +15,7 @@ from attnbench.errors import UsageError, suggest
 from attnbench.show.console import document, show, table
 
 if TYPE_CHECKING:
-    from attnbench.backends.backend import BackendInfo
+    from attnbench.backends.card import BackendInfo
 
 WHAT = ("impls", "suites", "cells", "shapes", "backends")
 # The source and its fields are in the JSON document and in docs/shapes.md.

@@ -12,7 +12,7 @@ from attnbench.show import markdown
 from attnbench.show.console import table
 
 # Distributions that native kernels come from; those that are installed are named with their versions.
-PACKAGES = ("torch", "jax", "keras", "flax", "onnx", "onnxruntime", "openvino")
+PACKAGES = ("torch", "jax", "keras", "flax", "mlx", "onnx", "onnxruntime", "openvino", "tinygrad")
 
 INTRODUCTION = """\
 # What native kernels do by themselves

@@ -59,7 +59,9 @@ class General:
         unlike = {name: count for name, count in pools.items() if count != threads}
         if unlike:
             differing = ", ".join(f"{name} uses {count}" for name, count in unlike.items())
-            return UNSUPPORTED, f"{backend} was to use {threads} threads, but {differing}", {}
+            why = discover.backend(backend).one_thread
+            reason = f": {why}" if why else ""
+            return UNSUPPORTED, f"{backend} was to use {threads} threads, but {differing}{reason}", {}
         names = {device: name for device in devices if (name := adapter.device_name(device))}
         hello = Hello(import_s, adapter.versions(), list(devices), pools, list(everywhere()), os.getpid(), names)
         return OK, None, asdict(hello)

@@ -40,7 +40,7 @@ from attnbench.agree.semantics.edges import (
 
 if TYPE_CHECKING:
     from attnbench.backends.backend import Backend
-    from attnbench.backends.native import NativeKernel
+    from attnbench.backends.card import NativeKernel
 
 
 @dataclass(frozen=True)

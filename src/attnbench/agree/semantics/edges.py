@@ -17,7 +17,7 @@ from attnbench.attention.precision import DTYPES, UNIT_ROUNDOFF, numpy_dtype
 
 if TYPE_CHECKING:
     from attnbench.backends.backend import Backend
-    from attnbench.backends.native import NativeKernel
+    from attnbench.backends.card import NativeKernel
 
 ERROR, NONE, OTHER = "error", "–", "something else"
 DETAIL_LENGTH = 200

@@ -1,0 +1,80 @@
+"""Why timed suites leave implementations out unless they are named: kinds of implementations, each with its reason.
+
+A pattern names implementations by what they are, whichever backends are installed. One that names a backend must match
+something of it where that backend is announced (``stale``); ``*/chunked`` speaks of every backend that has one.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Implementations by shell patterns, and the reason that they share, in a few words."""
+
+    patterns: tuple[str, ...]
+    why: str
+
+
+LEARNED_SCORES = Kind(
+    ("*/chunked", "jax/fused"),
+    "made for learned scores, which scoring-cost is about; on dot products it is the plain formula",
+)
+ADDITIVE_ALONE = Kind(("*/additive",), "computes additive scores alone, which scoring-cost is about")
+PYTHON_LOOPS = Kind(("*/loops",), "Python loops: too slow here, and at most 4,096 pairs of query and key")
+INTERPRETED = Kind(("*/pallas",), "interpreted on a CPU: that shows whether it is right, and not how fast it is")
+COARSER = Kind(("*/*-bf16",), "computes float32 in bfloat16, which is other work than that of its neighbours")
+KERAS = Kind(("keras_*/*",), "computes with the kernels of the framework below it: name it to see what Keras adds")
+TWINS = Kind(
+    ("mlx/formula", "*/mha-*"),
+    "hardly anything but another one measured here in other words: the same operations in the same framework",
+)
+COMPILED_LONG = Kind(
+    ("*/compiled", "*/flex"), "its compiler takes longer for each shape than this suite for a cell; speed measures it"
+)
+FAR_BEHIND = Kind(
+    ("mlx/*", "tinygrad/*"), "made for other devices: on a CPU many times as slow as the rest, which smoke shows"
+)
+ONE_THREAD = Kind(("mlx/*", "tinygrad/*"), "computes with one thread on a CPU, whatever is asked")
+DOT_ALONE = Kind(
+    (
+        "*/loops",
+        "torch/sdpa*",
+        "jax/nn-*",
+        "mlx/sdpa",
+        "tinygrad/*",
+        "onnxruntime/*",
+        "openvino/*",
+        "keras_*/ops",
+        "keras_*/attention",
+        "*/mha*",
+    ),
+    "has no score but the dot product",
+)
+
+# What answers no question about speed or memory on a CPU that somebody would ask without naming it.
+BY_NAME_ALONE = (LEARNED_SCORES, ADDITIVE_ALONE, INTERPRETED, COARSER, KERAS, TWINS)
+
+
+def left_out(*kinds: Kind, besides: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Patterns with their reasons for ``TimedSuite(leaves_out=…)``; what one suite says ``besides`` comes first."""
+    by_pattern = dict(besides or {})
+    for kind in kinds:
+        by_pattern |= {pattern: kind.why for pattern in kind.patterns if pattern not in by_pattern}
+    return by_pattern
+
+
+def stale(patterns: Iterable[str], implementations: Iterable[str]) -> list[str]:
+    """The patterns that name a backend which is announced, and none of its implementations."""
+    known = list(implementations)
+    backends = {name.partition("/")[0] for name in known}
+    return [
+        pattern
+        for pattern in patterns
+        if (backend := pattern.partition("/")[0]) != "*"
+        and fnmatch.filter(backends, backend)
+        and not fnmatch.filter(known, pattern)
+    ]
