@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from attnbench.backends.backend import Backend, BackendInfo, Bound, Stopwatch, as_output
+from attnbench.backends.backend import Backend, BackendInfo, Bound, Program, Stopwatch, as_output
 from attnbench.backends.native import NativeKernel
 from attnbench.errors import UncountedError, UndeliveredError
 from attnbench.lazily import loader
@@ -31,6 +31,7 @@ __all__ = [
     "Model",
     "NativeKernel",
     "Optimiser",
+    "Program",
     "Retrieval",
     "Stopwatch",
     "UncountedError",

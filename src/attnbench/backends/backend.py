@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -235,19 +236,42 @@ def as_output(result: Any) -> AttentionOutput:
 
 
 @dataclass(frozen=True)
+class Program:
+    """A program that an implementation needs on this machine besides its framework: any of ``names``.
+
+    Where the environment ``variable`` is set, it names the one that is used. ``install`` is what to type.
+    """
+
+    what: str
+    names: tuple[str, ...]
+    install: str
+    variable: str = ""
+
+    def why_missing(self) -> str | None:
+        """What is missing and what to type; ``None`` where one of them is there."""
+        given = os.environ.get(self.variable)
+        if any(shutil.which(name) for name in ((given,) if given else self.names)):
+            return None
+        if given:
+            return f"{self.variable}={given} is not there: it names {self.what}; unset it, or {self.install}"
+        return f"{self.what} is not installed ({' or '.join(self.names)}): {self.install}"
+
+
+@dataclass(frozen=True)
 class BackendInfo:
     """The card of a backend, readable without its framework.
 
     ``requires`` is the module that must be installed, ``extra`` the attnbench extra that brings it (``None``: it is
     installed by its own name); ``package`` the package of the implementations; ``adapter`` ``"module:Class"`` inside
     it; ``implementations`` pairs of (variant, module in the package), of which ``about`` says in a line what each is
-    and ``devices`` where it runs, by variant (not named: nothing is known). ``environment`` are variables that must
+    and ``devices`` where it runs, by variant (not named: nothing is known); ``needs`` the program that a variant needs
+    besides the framework, without which it is unsupported. ``environment`` are variables that must
     stand before the framework is imported, where ``{threads}`` is filled in. ``native`` is ``"module:TUPLE"`` of its
     ``NativeKernel``s, for the semantics probe. ``sharing`` are variables by which the workers of one check share what
     they compile, where ``{folder}`` is filled in: the same program is then compiled once. Never set where compilation
     is timed. ``dispatchers`` are threads that hand out work on the CPU while the asked number of threads computes: a
     burst needs a processor for each. ``compiles``: every new shape is compiled, so that few shapes are to carry what is
-    checked. ``apart`` are dtypes that are checked in a process of their own: to compute in them changes the framework,
+    checked; where that is so of some implementations alone, these say it themselves (``Implementation.compiled``). ``apart`` are dtypes that are checked in a process of their own: to compute in them changes the framework,
     and other dtypes are to run as its users run them. ``flushes`` are the dtypes, by device, of which subnormals become
     0 in every kernel of the framework, whatever it does: its kernels are held to that without declaring it.
     """
@@ -267,6 +291,7 @@ class BackendInfo:
     flushes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
     devices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    needs: Mapping[str, Program] = field(default_factory=dict)
 
     def names(self) -> tuple[str, ...]:
         """Full names of the implementations."""
@@ -276,10 +301,13 @@ class BackendInfo:
         """Whether the framework is installed; looks, but does not import."""
         return importlib.util.find_spec(self.requires) is not None
 
-    def why_missing(self) -> str | None:
-        """Which module is missing and what to type, as a row's reason; ``None`` where the framework is installed."""
+    def why_missing(self, variant: str = "") -> str | None:
+        """Which module is missing and what to type, as a row's reason; ``None`` where the framework is installed.
+
+        With a ``variant`` the program that it needs is asked for too.
+        """
         if self.available():
-            return None
+            return self.needs[variant].why_missing() if variant in self.needs else None
         return f"{self.requires} is not installed: {pip_install(self.extra, self.requires)}"
 
     def check_available(self) -> None:
