@@ -160,6 +160,7 @@ SUITE = TimedSuite(
         "numpy/loops": costs.PYTHON_LOOPS,
         "*/chunked": costs.FOR_LEARNED_SCORES,
         "jax/fused": costs.FOR_LEARNED_SCORES,
+        **costs.OF_TORCH,
     },
     cell_s=0.5,
 )

@@ -137,7 +137,7 @@ def mask_of(
     return of_heads(added if forbidden is None else torch.where(forbidden, -math.inf, added), call)
 
 
-def of_heads(mask: Shaped[Tensor, "#B #H #Tq #S"], call: Call) -> Shaped[Tensor, "..."]:
+def of_heads(mask: Shaped[Tensor, "#B #H #Tq #S"], call: Call) -> Shaped[Tensor, ...]:
     """(Tq, S) where it is the same for all heads, else (B·H, Tq, S)."""
     sizes = call.sizes
     if mask.shape[:2] == (1, 1):

@@ -37,7 +37,7 @@ def test_in_a_pipe_a_row_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("COLUMNS", "40")
     lines = cli("list").out.splitlines()
     assert lines[0].split() == ["implementation", "available", "devices", "about", "reason"]
-    assert len(lines) == 2 + 15
+    assert len(lines) == 2 + 19
     assert max(map(len, lines)) <= 120
     cudnn = next(line for line in lines if line.startswith("torch/sdpa-cudnn"))
     assert cudnn.endswith("PyTorch's SDPA, cuDNN's kernel; 16-bit             needs cuda: no GPU here")

@@ -12,7 +12,6 @@ and would be ``torch/sdpa`` once more.
 from __future__ import annotations
 
 import math
-
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -151,6 +150,7 @@ def in_groups(x: Float[Tensor, "B Hq T n"], y: Float[Tensor, "B Hkv n m"]) -> Fl
 
 
 # Scores. What depends on the query or the key alone is computed once, before the blocks.
+
 
 def projected(
     q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], call: Call

@@ -25,6 +25,9 @@ TIME = "time_median_s"
 TIMES = (TIME, "time_low_s", "time_high_s")
 # Why timed suites leave implementations out (``TimedSuite.leaves_out``).
 FOR_LEARNED_SCORES = "made for learned scores, which scoring-cost is about; on dot products it is the plain formula"
+COMPILED_ANEW = "each of its cases is compiled for seconds; the suite speed measures it"
+IN_A_LAYER = "it projects by identities, as in a layer; the suite speed measures torch/mha"
+OF_TORCH = dict.fromkeys(("torch/compiled", "torch/flex"), COMPILED_ANEW) | {"torch/mha*": IN_A_LAYER}
 PYTHON_LOOPS = "Python loops: too slow here, and at most 4,096 pairs of query and key"
 KEPT = ("impl", "backend", "status", "device", "threads", "Tq", "S", "B", *TIMES, "peak_bytes", "flops", "min_bytes")
 NAMED = 6
