@@ -1,7 +1,16 @@
 """PyTorch: the card of the backend. Importing it imports no framework."""
 
-from attnbench.api.backends import BackendInfo
-from attnbench.impls.torch_backend.compiled import COMPILER
+import sys
+
+from attnbench.api.backends import BackendInfo, Program
+
+# Inductor runs what CXX names, else this.
+COMPILER = Program(
+    "a C++ compiler",
+    names=("clang++",) if sys.platform == "darwin" else ("g++",),
+    variable="CXX",
+    install="xcode-select --install" if sys.platform == "darwin" else "apt install g++",
+)
 
 BACKEND = BackendInfo(
     name="torch",

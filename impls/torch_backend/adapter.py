@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 
 class Adapter(Backend):
-    """PyTorch, eager but for implementations that say they are compiled. float32 means float32: TF32 and bfloat16 products are switched off for the whole process."""
+    """PyTorch, eager but for implementations that say they are compiled.
+
+    float32 means float32: TF32 and bfloat16 products are switched off for the whole process.
+    """
 
     name = "torch"
 
@@ -99,7 +102,7 @@ class Adapter(Backend):
         d_output: Float[Tensor, "B Hq Tq Dv"] | None = None,
         d_lse: Float[Tensor, "B Hq Tq"] | None = None,
     ) -> Bound:
-        """Forward, or with ``d_output`` forward and backward; compiled by one call, where the implementation says so."""
+        """Forward, or with ``d_output`` forward and backward; compiled by one call where the implementation says so."""
         if not implementation.compiled:
             return _eager(implementation, gradients=d_output is not None)
         from attnbench.impls.torch_backend.compiled.binding import CompiledAttention

@@ -4,8 +4,8 @@
 default and stores the whole matrix of weights. The module projects always: by identities, whose product is exact, that
 is 8 B T E² operations more, E = H·D. They are part of its time, as they are in every layer that uses it.
 
-The fast path (``torch._native_multi_head_attention``) is no implementation: it takes one tensor as query, key and value.
-Legend of the shapes in ``attnbench.attention.spec``.
+The fast path (``torch._native_multi_head_attention``) is no implementation: it takes one tensor as query, key and
+value. Legend of the shapes in ``attnbench.attention.spec``.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def mask_of(
     alive: Bool[Tensor, "#B #H Tq 1"] | None,
     q: Float[Tensor, "B H Tq D"],
 ) -> Shaped[Tensor, " ..."] | None:
-    """The function's mask: bool, True forbids, or float and added. Rows without a key attend to all, and are 0 later."""
+    """The function's mask: bool, True forbids, or float, added. Rows without a key attend to all, and are 0 later."""
     forbidden = None if allowed is None or alive is None else ~allowed & alive
     if call.bias is None and call.slopes is None:
         return None if forbidden is None else of_heads(forbidden, call)

@@ -1,8 +1,8 @@
 """An implementation compiled by ``torch.compile`` when it is bound, for arrays of one kind, and never after that.
 
 What is compiled is the whole of ``attend``, without a break in the graph, and with gradients AOTAutograd's backward
-pass too. A call of the binding finds it compiled or raises; it falls back to nothing. Inductor's CPU code has the number
-of threads in it, and takes operands in rows alone: others are copied into rows first, within the call.
+pass too. A call of the binding finds it compiled or raises; it falls back to nothing. Inductor's CPU code has the
+number of threads in it, and takes operands in rows alone: others are copied into rows first, within the call.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from attnbench.api import AttentionOutput, UnsupportedError
 from attnbench.api.backends import as_output
-from attnbench.impls.torch_backend.compiled import COMPILER
+from attnbench.impls.torch_backend import COMPILER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

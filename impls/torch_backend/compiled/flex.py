@@ -1,7 +1,7 @@
 """``torch/flex``: ``torch.nn.attention.flex_attention``, compiled, with the spec's masks and scores as its functions.
 
-What A allows is a ``mask_mod``, whose block mask is made anew in each call and is part of its cost; scale, softcap, bias
-and ALiBi are a ``score_mod``. Both are compiled into Inductor's C++ template for CPUs. Legend of the shapes in
+What A allows is a ``mask_mod``, whose block mask is made anew in each call and is part of its cost; scale, softcap,
+bias and ALiBi are a ``score_mod``. Both are compiled into Inductor's C++ template for CPUs. Legend of the shapes in
 ``attnbench.attention.spec``.
 """
 
@@ -107,10 +107,7 @@ def mask_mod(call: Call) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] |
             allowed = allowed & (j >= p - left)
         if right is not None:
             allowed = allowed & (j <= p + right)
-        if call.kv_lengths is not None:
-            allowed = allowed & (j < call.kv_lengths[b])
-        if call.q_lengths is not None:
-            allowed = allowed & (i < call.q_lengths[b])
+        allowed = allowed & exist(call, b, i, j)
         if call.q_segments is not None:
             allowed = allowed & (call.q_segments[b, i] == call.kv_segments[b, j])
         if call.mask is not None:
@@ -120,6 +117,14 @@ def mask_mod(call: Call) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] |
         return allowed
 
     return allows
+
+
+def exist(call: Call, b: Tensor, i: Tensor, j: Tensor) -> Tensor:
+    """Whether the lengths of batch entry b have query i and key j."""
+    there = (i >= 0) & (j >= 0)
+    if call.kv_lengths is not None:
+        there = there & (j < call.kv_lengths[b])
+    return there if call.q_lengths is None else there & (i < call.q_lengths[b])
 
 
 def score_mod(call: Call) -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] | None:

@@ -271,9 +271,10 @@ class BackendInfo:
     they compile, where ``{folder}`` is filled in: the same program is then compiled once. Never set where compilation
     is timed. ``dispatchers`` are threads that hand out work on the CPU while the asked number of threads computes: a
     burst needs a processor for each. ``compiles``: every new shape is compiled, so that few shapes are to carry what is
-    checked; where that is so of some implementations alone, these say it themselves (``Implementation.compiled``). ``apart`` are dtypes that are checked in a process of their own: to compute in them changes the framework,
-    and other dtypes are to run as its users run them. ``flushes`` are the dtypes, by device, of which subnormals become
-    0 in every kernel of the framework, whatever it does: its kernels are held to that without declaring it.
+    checked; where that is so of some implementations alone, these say it themselves (``Implementation.compiled``).
+    ``apart`` are dtypes that are checked in a process of their own: to compute in them changes the framework, and other
+    dtypes are to run as its users run them. ``flushes`` are the dtypes, by device, of which subnormals become 0 in
+    every kernel of the framework, whatever it does: its kernels are held to that without declaring it.
     """
 
     name: str

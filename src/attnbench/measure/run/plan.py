@@ -156,7 +156,8 @@ def _too_much(suites: Sequence[Suite], cells: Sequence[Cell], patterns: Sequence
 def refusals(cells: Iterable[Cell], *, probe: bool = True) -> dict[str, str]:
     """Why cells cannot be measured here, by id.
 
-    Their framework, or a program that they need, is not installed, it has no such device, or what they are about is more than the memory.
+    Their framework, or a program that they need, is not installed, it has no such device, or what they are about is
+    more than the memory.
     """
     planned = tuple(cells)
     missing = {impl: why for impl in {cell.impl for cell in planned} if (why := _why_missing(impl))}
