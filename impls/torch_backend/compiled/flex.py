@@ -1,8 +1,9 @@
 """``torch/flex``: ``torch.nn.attention.flex_attention``, compiled, with the spec's masks and scores as its functions.
 
-What A allows is a ``mask_mod``, whose block mask is made anew in each call and is part of its cost; scale, softcap,
-bias and ALiBi are a ``score_mod``. Both are compiled into Inductor's C++ template for CPUs. Legend of the shapes in
-``attnbench.attention.spec``.
+What positions allow is a ``mask_mod``, whose block mask is made anew in each call and is part of its cost. What masks,
+lengths and segments forbid is −inf in the ``score_mod``, since a block mask that reads arrays cannot be made in compiled
+code; scale, softcap, bias and ALiBi stand there too. Both are compiled into Inductor's C++ template for CPUs. Legend of
+the shapes in ``attnbench.attention.spec``.
 """
 
 from __future__ import annotations
@@ -77,13 +78,14 @@ def attend(
         raise RuntimeError(msg)
     allows, sizes = mask_mod(call), call.sizes
     block_mask = None
-    if allows is not None:
+    by_position = allows is not None and not reads_arrays(call)
+    if allows is not None and by_position:
         block_mask = create_block_mask(allows, sizes.B, sizes.Hq, sizes.Tq, sizes.S, device=q.device.type)
     return flex_attention(  # type: ignore[no-any-return]
         q,
         k,
         v,
-        score_mod=score_mod(call),
+        score_mod=score_mod(call, None if by_position else allows),
         block_mask=block_mask,
         scale=call.scale if isinstance(call.scale, float) else 1.0,
         enable_gqa=sizes.group > 1,
@@ -96,8 +98,7 @@ def mask_mod(call: Call) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] |
     left, right = spec.window or (None, None)
     if spec.causal and not sees_the_end(call):
         right = 0 if right is None else min(right, 0)
-    arrays = (call.mask, call.bias, call.kv_lengths, call.q_lengths, call.q_segments)
-    if left is None and right is None and all(array is None for array in arrays):
+    if left is None and right is None and not reads_arrays(call):
         return None
 
     def allows(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
@@ -119,6 +120,12 @@ def mask_mod(call: Call) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] |
     return allows
 
 
+def reads_arrays(call: Call) -> bool:
+    """Whether what may be attended is read from arrays, and not from positions alone."""
+    arrays = (call.mask, call.bias, call.kv_lengths, call.q_lengths, call.q_segments)
+    return not isinstance(call.offset, int) or any(array is not None for array in arrays)
+
+
 def exist(call: Call, b: Tensor, i: Tensor, j: Tensor) -> Tensor:
     """Whether the lengths of batch entry b have query i and key j."""
     there = (i >= 0) & (j >= 0)
@@ -127,10 +134,12 @@ def exist(call: Call, b: Tensor, i: Tensor, j: Tensor) -> Tensor:
     return there if call.q_lengths is None else there & (i < call.q_lengths[b])
 
 
-def score_mod(call: Call) -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] | None:
-    """What becomes of a score; ``None`` where it stays."""
+def score_mod(
+    call: Call, allows: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None
+) -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] | None:
+    """What becomes of a score, −inf where ``allows`` says no; ``None`` where it stays."""
     cap, scale, offset = call.spec.softcap, call.scale, call.offset
-    if cap is None and call.bias is None and call.slopes is None and isinstance(scale, float):
+    if cap is None and call.bias is None and call.slopes is None and allows is None and isinstance(scale, float):
         return None
 
     def changed(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
@@ -143,7 +152,7 @@ def score_mod(call: Call) -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], 
         if call.slopes is not None:
             p = i + (offset if isinstance(offset, int) else offset[b])
             score = score - call.slopes[h].to(torch.float32) * (p - j).abs()
-        return score
+        return score if allows is None else torch.where(allows(b, h, i, j), score, -math.inf)
 
     return changed
 
