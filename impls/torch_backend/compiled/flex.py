@@ -1,9 +1,9 @@
 """``torch/flex``: ``torch.nn.attention.flex_attention``, compiled, with the spec's masks and scores as its functions.
 
-What positions allow is a ``mask_mod``, whose block mask is made anew in each call and is part of its cost. What
-masks, lengths and segments forbid is −inf in the ``score_mod``, since a block mask that reads arrays cannot be made in compiled
-code; scale, softcap, bias and ALiBi stand there too. Both are compiled into Inductor's C++ template for CPUs. Legend of
-the shapes in ``attnbench.attention.spec``.
+What positions allow is a ``mask_mod``, whose block mask is made anew in each call and is part of its cost.
+What masks, lengths and segments forbid is −inf in the ``score_mod``, since a block mask that reads arrays cannot
+be made in compiled code; scale, softcap, bias and ALiBi stand there too.
+Both are compiled into Inductor's C++ template for CPUs. Legend of the shapes in ``attnbench.attention.spec``.
 """
 
 from __future__ import annotations
