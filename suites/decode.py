@@ -160,6 +160,8 @@ SUITE = TimedSuite(
     leaves_out=kinds.left_out(
         kinds.FAR_BEHIND,
         *kinds.BY_NAME_ALONE,
+        kinds.COMPILED_LONG,
+        kinds.IN_A_LAYER,
         kinds.PYTHON_LOOPS,
         besides={"torch/sdpa-flash": "on a CPU this is the kernel that torch/sdpa takes by itself"},
     ),

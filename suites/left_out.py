@@ -35,6 +35,9 @@ TWINS = Kind(
 COMPILED_LONG = Kind(
     ("*/compiled", "*/flex"), "its compiler takes longer for each shape than this suite for a cell; speed measures it"
 )
+IN_A_LAYER = Kind(
+    ("*/mha",), "it projects by identities, as in a layer of a model, around the kernels of others; speed measures it"
+)
 FAR_BEHIND = Kind(
     ("mlx/*", "tinygrad/*"), "made for other devices: on a CPU many times as slow as the rest, which smoke shows"
 )
@@ -51,6 +54,7 @@ DOT_ALONE = Kind(
         "keras_*/ops",
         "keras_*/attention",
         "*/mha*",
+        "torch/flex",
     ),
     "has no score but the dot product",
 )

@@ -132,6 +132,8 @@ SUITE = TimedSuite(
     leaves_out=kinds.left_out(
         kinds.FAR_BEHIND,
         *kinds.BY_NAME_ALONE,
+        kinds.COMPILED_LONG,
+        kinds.IN_A_LAYER,
         kinds.PYTHON_LOOPS,
         besides={"torch/sdpa": "on a CPU it takes the kernel of torch/sdpa-flash by itself"},
     ),

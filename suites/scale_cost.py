@@ -131,6 +131,8 @@ SUITE = TimedSuite(
     leaves_out=kinds.left_out(
         kinds.FAR_BEHIND,
         *kinds.BY_NAME_ALONE,
+        kinds.COMPILED_LONG,
+        kinds.IN_A_LAYER,
         kinds.PYTHON_LOOPS,
         besides={"torch/sdpa-*": "torch/sdpa stands for them: the scale is an argument of the same call"},
     ),

@@ -157,6 +157,6 @@ SUITE = TimedSuite(
     story=STORY,
     axes={"setting": SETTINGS, "T": (128, 512, 1024, DECODED)},
     case=case,
-    leaves_out=kinds.left_out(*kinds.BY_NAME_ALONE, kinds.COMPILED_LONG),
+    leaves_out=kinds.left_out(*kinds.BY_NAME_ALONE, kinds.COMPILED_LONG, kinds.IN_A_LAYER),
     cell_s=0.4,
 )

@@ -1,6 +1,16 @@
 """PyTorch: the card of the backend. Importing it imports no framework."""
 
-from attnbench.api.backends import BackendInfo
+import sys
+
+from attnbench.api.backends import BackendInfo, Program
+
+# Inductor runs what CXX names, else this.
+COMPILER = Program(
+    "a C++ compiler",
+    names=("clang++",) if sys.platform == "darwin" else ("g++",),
+    variable="CXX",
+    install="xcode-select --install" if sys.platform == "darwin" else "apt install g++",
+)
 
 BACKEND = BackendInfo(
     name="torch",
@@ -15,6 +25,10 @@ BACKEND = BackendInfo(
         ("sdpa-efficient", "sdpa"),
         ("sdpa-cudnn", "sdpa"),
         ("chunked", "chunked"),
+        ("mha", "mha"),
+        ("mha-weights", "mha"),
+        ("compiled", "compiled.formula"),
+        ("flex", "compiled.flex"),
     ),
     about={
         "naive": "the formula in tensor operations; every feature",
@@ -24,12 +38,23 @@ BACKEND = BackendInfo(
         "sdpa-efficient": "PyTorch's SDPA, xFormers' kernel; 16-bit",
         "sdpa-cudnn": "PyTorch's SDPA, cuDNN's kernel; 16-bit",
         "chunked": "learned scores, one hidden unit after the other",
+        "mha": "nn.MultiheadAttention's core, by SDPA",
+        "mha-weights": "nn.MultiheadAttention's core with its weights",
+        "compiled": "the formula, fused by torch.compile",
+        "flex": "PyTorch's flex_attention, compiled; forward",
     },
     devices={
         **dict.fromkeys(("naive", "sdpa", "sdpa-math", "sdpa-flash", "chunked"), ("cpu", "cuda")),
+        **dict.fromkeys(("mha", "mha-weights", "compiled", "flex"), ("cpu",)),
         **dict.fromkeys(("sdpa-efficient", "sdpa-cudnn"), ("cuda",)),
     },
     # OpenMP and MKL read the variables that every backend gets; TORCH_NUM_THREADS does not exist.
-    environment={},
+    environment={
+        # Inductor compiles in the process itself: a pool of its own would outlive the compiling.
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    },
+    # Inductor's code and its C++ compiled once for all processes of a check.
+    sharing={"TORCHINDUCTOR_CACHE_DIR": "{folder}"},
+    needs=dict.fromkeys(("compiled", "flex"), COMPILER),
     native="semantics:KERNELS",
 )

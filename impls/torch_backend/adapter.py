@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -19,7 +20,7 @@ from attnbench.impls.torch_backend import ceilings, device_clock, strides
 from attnbench.impls.torch_backend.autograd import Autograd, Qkv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Iterator, Mapping
 
     from jaxtyping import Float, Shaped
 
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 
 class Adapter(Backend):
-    """PyTorch, eager. float32 means float32: TF32 and bfloat16 products are switched off for the whole process."""
+    """PyTorch, eager but for implementations that say they are compiled.
+
+    float32 means float32: TF32 and bfloat16 products are switched off for the whole process.
+    """
 
     name = "torch"
 
@@ -98,23 +102,27 @@ class Adapter(Backend):
         d_output: Float[Tensor, "B Hq Tq Dv"] | None = None,
         d_lse: Float[Tensor, "B Hq Tq"] | None = None,
     ) -> Bound:
-        """Eager forward, or with ``d_output`` forward and backward; nothing is traced or compiled beforehand."""
-        del q, k, v, call, d_lse
-        if d_output is None:
-            return Bound(lambda q, k, v, call: lambda: _forward(implementation, q, k, v, call))
-        step = Autograd() if implementation.vjp is None else _own_backward
+        """Forward, or with ``d_output`` forward and backward; compiled by one call where the implementation says so."""
+        if not implementation.compiled:
+            return _eager(implementation, gradients=d_output is not None)
+        from attnbench.impls.torch_backend.compiled.binding import CompiledAttention
 
-        def on(
-            q: Float[Tensor, "B Hq Tq D"],
-            k: Float[Tensor, "B Hkv S D"],
-            v: Float[Tensor, "B Hkv S Dv"],
-            call: Call,
-            d_output: Float[Tensor, "B Hq Tq Dv"],
-            d_lse: Float[Tensor, "B Hq Tq"] | None = None,
-        ) -> Callable[[], Any]:
-            return lambda: step(implementation, (q, k, v), call, d_output, d_lse)
+        compiled = CompiledAttention(implementation, call)
+        bound = _eager(replace(implementation, attend=compiled), gradients=d_output is not None)
+        cotangents = {name: c for name, c in (("d_output", d_output), ("d_lse", d_lse)) if c is not None}
+        bound.on(q, k, v, call, **cotangents)()
+        compiled.close()
+        return replace(bound, trace_s=compiled.trace_s, compile_s=compiled.compile_s)
 
-        return Bound(on)
+    def settings(self) -> Hashable:
+        """What is compiled in, or would be compiled for again: threads, and how exact and repeatable products are."""
+        return (
+            torch.get_num_threads(),
+            torch.get_float32_matmul_precision(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_autocast_enabled("cpu"),
+            torch.get_default_dtype(),
+        )
 
     def learner(
         self,
@@ -200,6 +208,25 @@ class Adapter(Backend):
     def kernel_time_s(self, run: Callable[[], Any], device: str) -> float | None:
         """CUPTI's sum, through torch's profiler."""
         return device_clock.kernel_time_s(run) if device == "cuda" else None
+
+
+def _eager(implementation: Implementation, *, gradients: bool) -> Bound:
+    """The implementation as it stands; nothing is traced or compiled beforehand."""
+    if not gradients:
+        return Bound(lambda q, k, v, call: lambda: _forward(implementation, q, k, v, call))
+    step = Autograd() if implementation.vjp is None else _own_backward
+
+    def on(
+        q: Float[Tensor, "B Hq Tq D"],
+        k: Float[Tensor, "B Hkv S D"],
+        v: Float[Tensor, "B Hkv S Dv"],
+        call: Call,
+        d_output: Float[Tensor, "B Hq Tq Dv"],
+        d_lse: Float[Tensor, "B Hq Tq"] | None = None,
+    ) -> Callable[[], Any]:
+        return lambda: step(implementation, (q, k, v), call, d_output, d_lse)
+
+    return Bound(on)
 
 
 def _forward(attend: Callable[..., Any], q: Tensor, k: Tensor, v: Tensor, call: Call) -> AttentionOutput:

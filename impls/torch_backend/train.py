@@ -42,6 +42,9 @@ def learner(
     if implementation.vjp is not None:
         msg = f"{implementation.name} brings its own vjp"
         raise UnsupportedError(f"{msg}; a model in PyTorch is trained with one that autograd differentiates")
+    if implementation.compiled:
+        msg = f"{implementation.name} is compiled for calls of one kind, and those of a training have many"
+        raise UnsupportedError(f"{msg}; train with torch/naive")
     if isinstance(model, Retrieval):
         return RetrievalLearner(model, implementation, parameters, optimiser, device)
     return EncoderDecoderLearner(model, implementation, parameters, optimiser, device)

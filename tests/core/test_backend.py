@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from attnbench.backends import discover
-from attnbench.backends.card import BackendInfo
+from attnbench.backends.card import BackendInfo, Program
 from attnbench.backends.kept import verify_threads
-from attnbench.errors import MissingExtraError, UsageError
+from attnbench.errors import MissingExtraError, UnsupportedError, UsageError
 
 ABSENT = "absent_framework"
 INSTALLS = [("torch", "pip install 'attnbench[torch]'"), (None, f"pip install {ABSENT}")]
@@ -38,13 +38,16 @@ def test_what_is_installed_misses_nothing() -> None:
 def test_a_program_that_is_missing_is_named_with_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card = BackendInfo("other", "x", "numpy", None, (), programs={"absent-compiler": "install it"})
-    message = "other runs the program absent-compiler, which is not there: install it"
+    card = BackendInfo(
+        "other", "x", "numpy", None, (), needs={"*": Program("its compiler", ("absent-compiler",), "install it")}
+    )
+    message = "its compiler is not installed (absent-compiler): install it"
     assert card.why_missing() == message
     assert not card.available()
     for use in (card.check_available, card.load, replace(card, native="x:Y").native_kernels):
-        with pytest.raises(UsageError, match=message):
+        with pytest.raises(UnsupportedError) as raised:
             use()
+        assert str(raised.value) == f"backend 'other' cannot run here: {message}"
     program = tmp_path / "absent-compiler"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)

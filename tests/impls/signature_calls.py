@@ -20,6 +20,7 @@ from attnbench.attention.spec import AttentionSpec
 from attnbench.backends import discover
 from attnbench.backends.attend import attend, resolve, vjp
 from attnbench.backends.bind import bind, inputs_of
+from attnbench.backends.fitted import asked
 from attnbench.backends.implementation import Implementation
 from attnbench.backends.learning import Optimiser
 
@@ -74,6 +75,9 @@ def possible(implementation: Implementation) -> Iterator[Case]:
             needs = inputs_of(case).call.needs(gradients=case.gradients)
             if implementation.unsupported(needs) is None:
                 yield case
+    plain = Case(AttentionSpec(can.scores[0]), SMALL, phase)
+    if implementation.unsupported(inputs_of(plain).call.needs(gradients=plain.gradients)) is not None:
+        yield asked(plain if can.gqa else plain.with_problem(Hkv=SMALL.Hq), can)
 
 
 def ask(name: str, case: Case) -> None:

@@ -84,6 +84,11 @@ def backend(name: str) -> BackendInfo:
     return known[name]
 
 
+def compiles(implementation: Implementation) -> bool:
+    """Whether every new shape is compiled: by its framework always, or of this implementation."""
+    return implementation.compiled or backend(implementation.backend).compiles
+
+
 def implementation_names() -> tuple[str, ...]:
     """Names of all announced implementations, installed or not."""
     return tuple(name for info in backends().values() for name in info.names())
@@ -125,7 +130,7 @@ def load_implementation(name: str, files: Sequence[str | Path] = ()) -> Implemen
     if variant not in modules:
         msg = f"unknown implementation {name!r}; {info.name} has {', '.join(info.names())}{suggest(name, info.names())}"
         raise UsageError(msg)
-    info.check_available()
+    info.check_available(variant)
     module = importlib.import_module(f"{info.package}.{modules[variant]}")
     for candidate in _implementations_in(module):
         if candidate.name == name:

@@ -292,7 +292,8 @@ class Implementation:
 
     ``vjp(q, k, v, call, d_output, d_lse)`` returns a dict of gradients (q, k, v, and bias, sinks, params where the
     call has them); ``None`` where the framework's autograd serves. ``on`` holds the capabilities on devices where
-    they are not those of the CPU.
+    they are not those of the CPU. ``compiled``: the backend compiles ``attend`` when it is bound (PyTorch, by
+    ``torch.compile``), for every new shape again.
     """
 
     name: str
@@ -300,6 +301,7 @@ class Implementation:
     attend: Attend
     vjp: Attend | None = None
     on: Mapping[str, Capabilities] = field(default_factory=dict)
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -372,6 +374,7 @@ def implementation(
     *,
     vjp: Attend | None = None,
     on: Mapping[str, Capabilities] | None = None,
+    compiled: bool = False,
 ) -> Callable[[Attend], Implementation]:
     """Decorate ``attend(q, k, v, call)`` into an ``Implementation`` named ``backend/variant``."""
     if callable(name) or (callable(capabilities) and not isinstance(capabilities, type)):
@@ -380,7 +383,7 @@ def implementation(
 
     def wrap(attend: Attend) -> Implementation:
         declared = Capabilities() if capabilities is None else capabilities
-        decorated = Implementation(name, declared, attend, vjp, {} if on is None else on)
+        decorated = Implementation(name, declared, attend, vjp, {} if on is None else on, compiled)
         for tell in DECORATING:
             tell(decorated)
         return decorated

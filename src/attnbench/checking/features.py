@@ -257,7 +257,7 @@ def _by_kind(info: BackendInfo, dtypes: Sequence[str]) -> list[list[str]]:
 
 
 def _unavailable(impl: str) -> str | None:
-    return _info(impl).why_missing()
+    return _info(impl).why_missing(impl.partition("/")[2])
 
 
 def _sessions(impl: str, options: CheckOptions, workers: int, part: Part) -> Sessions:

@@ -28,7 +28,7 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
         implementation, there = discover.load_implementation(impl, files), backend().devices()
         if device in implementation.capabilities_on(device).devices and device not in there:
             return UNSUPPORTED, f"device {device} is not there; {implementation.backend} has {', '.join(there)}", {}
-        compiles = discover.backend(implementation.backend).compiles
+        compiles = discover.compiles(implementation)
         pairs = plan_rows(implementation, dtypes, features, device, sparing=compiles and depth != DEEP)
         planned = not features or not set(features).isdisjoint(FEATURES)  # a rule or a question alone has no plan
         sweeps = len(sweeps_of(depth, compiles=compiles)) if planned else 0
@@ -41,7 +41,7 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
         from attnbench.agree.cases.plan import boundary_cases
 
         implementation = discover.load_implementation(impl, files)
-        compiles = discover.backend(implementation.backend).compiles
+        compiles = discover.compiles(implementation)
         cases = boundary_cases(implementation, dtypes, features, device, depth=depth, compiles=compiles, sweeps=[sweep])
         return OK, None, {"cases": cases}
 
@@ -51,7 +51,7 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
         from attnbench.backends.bind import LastBinding
 
         adapter, implementation = backend(), discover.load_implementation(impl, files)
-        compiles = discover.backend(implementation.backend).compiles
+        compiles = discover.compiles(implementation)
         binding = LastBinding(adapter, implementation, device) if compiles else None
         results = [judge_case(adapter, implementation, case, device, binding).to_dict() for case in cases]
         return OK, None, {"results": results}

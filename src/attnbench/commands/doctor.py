@@ -10,6 +10,7 @@ from attnbench.commands.list_ import installed
 from attnbench.show.console import document, say, show, table
 
 if TYPE_CHECKING:
+    from attnbench.backends.backend import BackendInfo
     from attnbench.results.schema import Fingerprint
 
 TIMEOUT_S = 120.0
@@ -71,4 +72,14 @@ def _backend(name: str) -> dict[str, Any]:
         f"{device} ({names[device]})" if device in names else device for device in reply.value["devices"]
     )
     pools = ", ".join(f"{pool} {count}" for pool, count in reply.value["threads"].items())
-    return _row(name, version=reply.value["versions"].get(info.requires), devices=devices, threads=pools)
+    version = reply.value["versions"].get(info.requires)
+    return _row(name, version=version, devices=devices, threads=pools, problem=_of_variants(info))
+
+
+def _of_variants(info: BackendInfo) -> str | None:
+    """What some implementations of a backend lack, where others can run."""
+    whys: dict[str, list[str]] = {}
+    for variant in info.needs:
+        if why := info.why_missing(variant):
+            whys.setdefault(why, []).append(f"{info.name}/{variant}")
+    return "; ".join(f"{', '.join(names)}: {why}" for why, names in whys.items()) or None

@@ -74,7 +74,7 @@ def _impl(info: BackendInfo, variant: str) -> dict[str, Any]:
     from attnbench.workers.gpus import why_nowhere
 
     devices = list(info.devices.get(variant, ()))
-    why = info.why_missing() or why_nowhere(info.name, devices)
+    why = info.why_missing(variant) or why_nowhere(info.name, devices)
     return {
         "implementation": f"{info.name}/{variant}",
         "available": "no" if why else "yes",

@@ -102,8 +102,9 @@ def lacking_of(suite: Suite) -> str | None:
 
 def _why_unavailable(impl: str, devices: Sequence[str]) -> str | None:
     """Why an implementation cannot be measured here on any of the devices."""
-    card = discover.backends()[impl.partition("/")[0]]
-    if (why := card.why_missing()) is not None:
+    name, _, variant = impl.partition("/")
+    card = discover.backends()[name]
+    if (why := card.why_missing(variant)) is not None:
         return why
     return why_nowhere(card.name, devices)
 

@@ -156,12 +156,20 @@ def _too_much(suites: Sequence[Suite], cells: Sequence[Cell], patterns: Sequence
 def refusals(cells: Iterable[Cell], *, probe: bool = True) -> dict[str, str]:
     """Why cells cannot be measured here, by id.
 
-    Their framework is not installed, it has no such device, or what they are about is more than the memory.
+    Their framework, or a program that they need, is not installed, it has no such device, or what they are about is
+    more than the memory.
     """
-    missing = {name: why for name, card in discover.backends().items() if (why := card.why_missing())}
     planned = tuple(cells)
-    reasons = _too_large(planned) | {cell.id: missing[cell.backend] for cell in planned if cell.backend in missing}
+    missing = {impl: why for impl in {cell.impl for cell in planned} if (why := _why_missing(impl))}
+    reasons = _too_large(planned) | {cell.id: missing[cell.impl] for cell in planned if cell.impl in missing}
     return reasons | (lacking(cell for cell in planned if cell.id not in reasons) if probe else {})
+
+
+def _why_missing(impl: str) -> str | None:
+    """What an implementation needs and is not installed; nothing is known of one without a backend."""
+    backend, _, variant = impl.partition("/")
+    card = discover.backends().get(backend)
+    return None if card is None else card.why_missing(variant)
 
 
 def _too_large(cells: Iterable[Cell]) -> dict[str, str]:
