@@ -9,6 +9,7 @@ BACKEND = BackendInfo(
     extra="jax",
     implementations=(
         ("naive", "naive"),
+        ("blocked", "blocked"),
         ("nn-xla", "nn"),
         ("nn-cudnn", "nn"),
         ("fused", "chunked"),
@@ -16,13 +17,14 @@ BACKEND = BackendInfo(
     ),
     about={
         "naive": "the formula in jax.numpy; every feature",
+        "blocked": "tile by tile, both ways; no T × S array",
         "nn-xla": "jax.nn.dot_product_attention, compiled by XLA",
         "nn-cudnn": "jax.nn.dot_product_attention by cuDNN; 16-bit",
         "fused": "learned scores in one expression for XLA to fuse",
         "chunked": "learned scores, one hidden unit after the other",
     },
     devices={
-        **dict.fromkeys(("naive", "nn-xla", "fused", "chunked"), ("cpu", "cuda")),
+        **dict.fromkeys(("naive", "blocked", "nn-xla", "fused", "chunked"), ("cpu", "cuda")),
         "nn-cudnn": ("cuda",),
     },
     environment={
