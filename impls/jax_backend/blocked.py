@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from attnbench.api import AttentionOutput, Capabilities, Precision, implementation
-from attnbench.impls.jax_backend.tile_scores import allowed_keys, logits, seen_keys, values, weighted
-from attnbench.impls.jax_backend.tiles import add, over_tiles, padded, put, take, tiling
+from attnbench.impls.jax_backend.tile_scores import allowed_keys, from_above, logits, seen_keys, values, weighted
+from attnbench.impls.jax_backend.tiles import BACKWARD, add, over_tiles, padded, put, take, tiling, with_heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,10 +166,11 @@ class Blocked:
         queries = whole["q"][3]
         return output[:, :, :, :queries], lse[:, :, :, :queries]
 
-    def over(self, step: Callable[[Place, Arrays], Arrays], state: Arrays) -> Arrays:
-        """A step for every tile."""
-        for strip in self.tiling.strips:
-            state = over_tiles(self.call, self.tiling, strip, step, state)
+    def over(self, step: Callable[[Place, Arrays], Arrays], state: Arrays, factor: float = 1.0) -> Arrays:
+        """A step for every tile, of ``factor`` times the usual size."""
+        tiles = with_heads(self.tiling, self.call, factor)
+        for strip in tiles.strips:
+            state = over_tiles(self.call, tiles, strip, step, state)
         return state
 
     def rows(self, value: float, dtype: Any, width: int = 1) -> Float[Array, "B Hkv g Tq n"]:
@@ -256,7 +257,7 @@ class Blocked:
 
         with jax.default_matmul_precision("highest"):
             zeros = {name: jnp.zeros_like(array) for name, array in moving.items() if name != "sinks"}
-            grads = self.over(step, zeros)
+            grads = self.over(step, zeros, BACKWARD)
         if "sinks" in moving:
             weight = jnp.exp(moving["sinks"] - kept["largest"]) / kept["total"]
             grads["sinks"] = (weight * (cotangents[1] - mean)).sum((0, 3, 4), keepdims=True)
@@ -274,11 +275,7 @@ class Blocked:
         v = seen_values(given["v"], allowed)
         d_weights = self.kept_of(values(rows["d_output"], jnp.swapaxes(v, 3, 4)), parts)
         (grads,) = pull_back(weights * (d_weights - rows["delta"]))
-        below = (*rows["d_output"].shape[:2], -1)  # the rows of a group below each other
-        kept, d_output = (
-            x.reshape(*below, x.shape[4]) for x in (self.kept_of(weights, parts), rows["d_output"])
-        )
-        return grads | {"v": (kept.mT @ d_output)[:, :, None]}
+        return grads | {"v": from_above(self.kept_of(weights, parts), rows["d_output"])}
 
 
 def seen_values(

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     Operands = Mapping[str, Array]
 
-# Hidden units of a learned score that are added in one pass over the tile.
-UNITS = 8
-
 
 def logits(
     moving: Operands, fixed: Operands, call: Call, place: Place, allowed: Bool[Array, "#b #h #g t s"] | None
@@ -35,9 +32,12 @@ def logits(
     if allowed is not None:  # what nobody sees does not exist: a NaN in it is not to reach the gradients
         q = jnp.where(allowed.any(-1, keepdims=True), q, 0.0)
         k = jnp.where(seen_keys(allowed, k.shape[2]), k, 0.0)
-    scores = learned(q, k, moving["unit"]) if "unit" in moving else product(q, k)
-    if not call.spec.unscaled:
-        scores = scores * fixed.get("scale", call.scale)
+    scale = fixed.get("scale", call.scale)
+    if "unit" in moving:
+        scores = learned(q, k, moving["unit"])
+        scores = scores if call.spec.unscaled else scores * scale
+    else:  # into the queries, which are fewer; and XLA's softmax stays in one piece with the product
+        scores = product(q if call.spec.unscaled else q * scale, k)
     if call.spec.softcap is not None:
         scores = call.spec.softcap * jnp.tanh(scores / call.spec.softcap)
     if "bias" in moving:
@@ -94,62 +94,57 @@ def allowed_keys(fixed: Operands, call: Call, place: Place) -> Bool[Array, "#b #
 # Scores
 
 
+@jax.custom_vjp
 def product(q: Float[Array, "b h g t n"], k: Float[Array, "b h 1 s n"]) -> Float[Array, "b h g t s"]:
     """q·k: the queries of a group stand below each other, as rows of one product."""
-    rows = q.reshape(*q.shape[:2], -1, q.shape[4])
-    return (rows @ k[:, :, 0].mT).reshape(*q.shape[:4], k.shape[3])
+    return (below(q) @ k[:, :, 0].mT).reshape(*q.shape[:4], k.shape[3])
 
 
-@jax.custom_vjp
+def _keep_factors(q: Array, k: Array) -> tuple[Array, tuple[Array, Array]]:
+    return product(q, k), (q, k)
+
+
+def _through_product(kept: tuple[Array, Array], d: Float[Array, "b h g t s"]) -> tuple[Array, Array]:
+    q, k = kept
+    return values(d, k), from_above(d, q)
+
+
+product.defvjp(_keep_factors, _through_product)
+
+
+def below(x: Float[Array, "b h g t n"]) -> Float[Array, "b h rows n"]:
+    """The query heads of a group below each other."""
+    return x.reshape(*x.shape[:2], -1, x.shape[4])
+
+
+def from_above(weights: Float[Array, "b h g t s"], rows: Float[Array, "b h g t n"]) -> Float[Array, "b h 1 s n"]:
+    """The transposed weights times the rows, summed over queries and the heads of a group.
+
+    Computed as the transpose of rowsᵀ · weights, with rowsᵀ laid out first: XLA's CPU code takes more than twice as
+    long where it has to read the large factor by columns.
+    """
+    across = lax.optimization_barrier(below(rows).mT)
+    return (across @ below(weights)).mT[:, :, None]
+
+
 def learned(
     q: Float[Array, "b h g t n"], k: Float[Array, "b h g s n"], unit: Float[Array, "1 h g 1 n"]
 ) -> Float[Array, "b h g t s"]:
-    """Σ_a v_a · tanh(q_a + k_a) over hidden units a, some of them in one pass over the tile."""
-    q, k, unit = (in_passes(x) for x in (q, k, unit))
+    """Σ_a v_a · tanh(q_a + k_a) over hidden units a, one after the other; computed again in the backward pass.
+
+    Several in one pass over the tile would save memory traffic, but take six times as long: of one unit XLA's CPU code
+    makes a call of the library that has a fast tanh (YNNPACK, jax 0.10).
+    """
+    across = (q.shape[0], -1)  # fewer axes, for the same reason
 
     def add(scores: Array, units: tuple[Array, Array, Array]) -> tuple[Array, None]:
-        return reduce(jnp.add, (v * jnp.tanh(a + b) for a, b, v in each_unit(units)), scores), None
+        of_query, of_key, weight = units
+        return scores + weight[..., None, None] * jnp.tanh(of_query[..., :, None] + of_key[..., None, :]), None
 
-    empty = jnp.zeros((*q.shape[1:5], k.shape[4]), q.dtype)
-    return lax.scan(add, empty, (q, k, unit))[0]
-
-
-def in_passes(x: Float[Array, "b h g t n"]) -> Float[Array, "passes b h g t UNITS"]:
-    """The columns in groups of UNITS; zeros behind the last, which add v · tanh(0) = 0 with v = 0."""
-    passes = -(-x.shape[-1] // UNITS)
-    full = jnp.pad(x, ((0, 0),) * 4 + ((0, passes * UNITS - x.shape[-1]),))
-    return jnp.moveaxis(full.reshape(*x.shape[:4], passes, UNITS), 4, 0)
-
-
-def each_unit(units: tuple[Array, Array, Array]) -> list[tuple[Array, Array, Array]]:
-    """Of each hidden unit a column of queries, a row of keys, and its weight."""
-    q, k, v = units
-    return [(q[..., u, None], k[..., None, :, u], v[..., u, None]) for u in range(UNITS)]
-
-
-def _keep_operands(q: Array, k: Array, unit: Array) -> tuple[Array, tuple[Array, Array, Array]]:
-    return learned(q, k, unit), (q, k, unit)
-
-
-def _through_units(kept: tuple[Array, Array, Array], d: Float[Array, "b h g t s"]) -> tuple[Array, Array, Array]:
-    """dq_a = Σ_j d v_a (1 − t²), dk_a likewise over queries, dv_a = Σ d t with t = tanh(q_a + k_a) computed again."""
-    width = kept[0].shape[-1]
-
-    def of_units(_: None, units: tuple[Array, Array, Array]) -> tuple[None, tuple[Array, Array, Array]]:
-        grads = []
-        for a, b, v in each_unit(units):
-            t = jnp.tanh(a + b)
-            slope = d * (1.0 - t * t)
-            grads.append((v[..., 0] * slope.sum(-1), v[..., 0] * slope.sum(-2), (d * t).sum((0, 3, 4))[None, :, :, None]))
-        dq, dk, dv = (jnp.stack(column, -1) for column in zip(*grads, strict=True))
-        return None, (dq, dk, dv)
-
-    _, grads = lax.scan(of_units, None, tuple(in_passes(x) for x in kept))
-    dq, dk, dv = (jnp.moveaxis(x, 0, -2).reshape(*x.shape[1:-1], -1)[..., :width] for x in grads)
-    return dq, dk, dv
-
-
-learned.defvjp(_keep_operands, _through_units)
+    units = [jnp.moveaxis(x.reshape(*across, *x.shape[3:]), -1, 0) for x in (q, k)]
+    empty = jnp.zeros((*units[0].shape[1:], k.shape[3]), q.dtype)
+    weights = unit.reshape(-1, unit.shape[4]).T
+    return lax.scan(jax.checkpoint(add), empty, (*units, weights))[0].reshape(*q.shape[:4], k.shape[3])
 
 
 # Values
@@ -157,8 +152,7 @@ learned.defvjp(_keep_operands, _through_units)
 
 def values(weights: Float[Array, "b h g t s"], v: Float[Array, "b h 1 s m"]) -> Float[Array, "b h g t m"]:
     """The weights times the values of each head's group."""
-    rows = weights.reshape(*weights.shape[:2], -1, weights.shape[4])
-    return (rows @ v[:, :, 0]).reshape(*weights.shape[:4], v.shape[4])
+    return (below(weights) @ v[:, :, 0]).reshape(*weights.shape[:4], v.shape[4])
 
 
 def weighted(

@@ -7,7 +7,7 @@ its group, and two more, such as queries and keys. Axes on which nothing varies 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     Arrays = dict[str, Array]
 
 # By measurement (2 cores of a Xeon with AVX-512, 2 MiB of L2 each; B1 H8 D64 float32, forward and with gradients): the
-# numbers of a tile, the query rows of a tile (all heads of a group together), and the keys of a tile.
+# numbers of a tile, the query rows of a tile (all heads of a group together), and the keys of a tile. In the backward
+# pass a tile has fewer heads, for it needs three such arrays at once: BACKWARD times the numbers.
 # A learned score is computed unit by unit into a tile, which is to stay in the cache.
-NUMBERS = {"product": 2**21, "learned": 2**18}
+NUMBERS = {"product": 2**21, "learned": 2**19}
 ROWS = {"product": 1024, "learned": 256}
 KEYS = 4096
+BACKWARD = 0.5
 # Where positions exclude keys: queries of a strip, which is computed for the keys that it can reach. At most so many.
-SKIPPING_ROWS, STRIPS = 256, 8
+SKIPPING_ROWS, STRIPS = 512, 8
 
 # What stands on the last two axes of each operand, and of what is kept of each query.
 AXES: Mapping[str, tuple[str, str]] = {
@@ -80,19 +82,30 @@ class Place:
 
 
 def tiling(call: Call) -> Tiling:
-    """The tiles of a call."""
-    sizes, kind = call.sizes, "learned" if call.spec.score in ("additive", "concat") else "product"
+    """The tiles of a call in the forward pass."""
+    sizes, kind = call.sizes, _kind(call)
     keys = min(sizes.S, KEYS)
     skips = isinstance(call.offset, int) and (call.spec.causal or call.spec.window is not None)
     most = max(1, min(ROWS[kind] // sizes.group, NUMBERS[kind] // (keys * sizes.group)))
     rows = _even(sizes.Tq, min(most, SKIPPING_ROWS) if skips else most)
-    heads = _divisor(sizes.Hkv, NUMBERS[kind] // (sizes.group * rows * keys))
-    batches = _divisor(sizes.B, NUMBERS[kind] // (sizes.Hq * rows * keys)) if heads == sizes.Hkv else 1
     blocks = -(-sizes.Tq // rows)
     each = -(-blocks // STRIPS) if skips else blocks
     strips = [_strip(call, rows, first, min(each, blocks - first), keys) for first in range(0, blocks, each)]
     padded = -(-sizes.S // keys) * keys
-    return Tiling(batches, heads, rows, tuple(s for s in strips if s.keys), blocks * rows, padded)
+    return with_heads(Tiling(1, 1, rows, tuple(s for s in strips if s.keys), blocks * rows, padded), call, 1.0)
+
+
+def with_heads(tiling: Tiling, call: Call, factor: float) -> Tiling:
+    """The same with as many heads and batch entries in a tile as ``factor`` times its numbers allow."""
+    sizes, numbers = call.sizes, int(NUMBERS[_kind(call)] * factor)
+    heads = _divisor(sizes.Hkv, numbers // (sizes.group * tiling.rows * min(sizes.S, KEYS)))
+    whole = heads == sizes.Hkv
+    batches = _divisor(sizes.B, numbers // (sizes.Hq * tiling.rows * min(sizes.S, KEYS))) if whole else 1
+    return replace(tiling, batches=batches, heads=heads)
+
+
+def _kind(call: Call) -> str:
+    return "learned" if call.spec.score in ("additive", "concat") else "product"
 
 
 def _even(size: int, most: int) -> int:
