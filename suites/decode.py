@@ -161,6 +161,7 @@ SUITE = TimedSuite(
         "torch/sdpa-flash": "on a CPU this is the kernel that torch/sdpa takes by itself",
         "*/chunked": costs.FOR_LEARNED_SCORES,
         "jax/fused": costs.FOR_LEARNED_SCORES,
+        "jax/pallas": costs.INTERPRETED,
     },
     cell_s=0.5,
 )

@@ -133,6 +133,7 @@ SUITE = TimedSuite(
         "torch/sdpa": "on a CPU it takes the kernel of torch/sdpa-flash by itself",
         "*/chunked": costs.FOR_LEARNED_SCORES,
         "jax/fused": costs.FOR_LEARNED_SCORES,
+        "jax/pallas": costs.INTERPRETED,
     },
     cell_s=0.05,
     memory_first=True,

@@ -132,6 +132,7 @@ SUITE = TimedSuite(
         "torch/sdpa-*": "torch/sdpa stands for them: the scale is an argument of the same call",
         "*/chunked": costs.FOR_LEARNED_SCORES,
         "jax/fused": costs.FOR_LEARNED_SCORES,
+        "jax/pallas": costs.INTERPRETED,
     },
     cell_s=0.5,
     rounds=15,

@@ -159,6 +159,7 @@ SUITE = TimedSuite(
     leaves_out={
         "*/chunked": costs.FOR_LEARNED_SCORES,
         "jax/fused": costs.FOR_LEARNED_SCORES,
+        "jax/pallas": costs.INTERPRETED,
     },
     cell_s=0.4,
 )

@@ -177,6 +177,7 @@ SUITE = TimedSuite(
         "numpy/loops": costs.PYTHON_LOOPS,
         "*/chunked": costs.FOR_LEARNED_SCORES,
         "jax/fused": costs.FOR_LEARNED_SCORES,
+        "jax/pallas": costs.INTERPRETED,
     },
     cell_s=0.5,
 )

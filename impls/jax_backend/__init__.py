@@ -12,8 +12,8 @@ BACKEND = BackendInfo(
         ("blocked", "blocked"),
         ("nn-xla", "nn"),
         ("nn-cudnn", "nn"),
-        ("fused", "chunked"),
-        ("chunked", "chunked"),
+        ("fused", "fused"),
+        ("pallas", "kernel"),
     ),
     about={
         "naive": "the formula in jax.numpy; every feature",
@@ -21,10 +21,10 @@ BACKEND = BackendInfo(
         "nn-xla": "jax.nn.dot_product_attention, compiled by XLA",
         "nn-cudnn": "jax.nn.dot_product_attention by cuDNN; 16-bit",
         "fused": "learned scores in one expression for XLA to fuse",
-        "chunked": "learned scores, one hidden unit after the other",
+        "pallas": "a kernel in Pallas; interpreted on the CPU",
     },
     devices={
-        **dict.fromkeys(("naive", "blocked", "nn-xla", "fused", "chunked"), ("cpu", "cuda")),
+        **dict.fromkeys(("naive", "blocked", "nn-xla", "fused", "pallas"), ("cpu", "cuda")),
         "nn-cudnn": ("cuda",),
     },
     environment={

@@ -26,6 +26,7 @@ TIMES = (TIME, "time_low_s", "time_high_s")
 # Why timed suites leave implementations out (``TimedSuite.leaves_out``).
 FOR_LEARNED_SCORES = "made for learned scores, which scoring-cost is about; on dot products it is the plain formula"
 PYTHON_LOOPS = "Python loops: too slow here, and at most 4,096 pairs of query and key"
+INTERPRETED = "on a CPU Pallas interprets the kernel step by step, which says nothing of its speed"
 KEPT = ("impl", "backend", "status", "device", "threads", "Tq", "S", "B", *TIMES, "peak_bytes", "flops", "min_bytes")
 NAMED = 6
 
