@@ -268,7 +268,9 @@ SUITE = TimedSuite(
     case=case,
     thin=(on_the_cross, others_in_the_middle),
     beside=("score",),
-    leaves_out=dict.fromkeys(("numpy/loops", "torch/sdpa*", "jax/nn-*", "jax/pallas"), "has no score but the dot product"),
+    leaves_out=dict.fromkeys(
+        ("numpy/loops", "torch/sdpa*", "jax/nn-*", "jax/pallas"), "has no score but the dot product"
+    ),
     cell_s=0.3,
     tiers={
         "full": {

@@ -188,7 +188,9 @@ class Blocked:
 
         def count(place: Place, state: Arrays) -> Arrays:
             allowed = self.allowed(fixed, place)[1]
-            number = jnp.full((1, 1, 1, 1, 1), place.size["keys"]) if allowed is None else allowed.sum(-1, keepdims=True)
+            number = (
+                jnp.full((1, 1, 1, 1, 1), place.size["keys"]) if allowed is None else allowed.sum(-1, keepdims=True)
+            )
             size = (*(place.size[axis] for axis in ("batch", "heads")), self.call.sizes.group, place.size["rows"], 1)
             return {"count": add("count", state["count"], jnp.broadcast_to(number, size).astype(jnp.int32), place)}
 
@@ -241,9 +243,7 @@ class Blocked:
         factor = jnp.where(parts["keep"], 1.0 / (1.0 - self.call.spec.dropout), 0.0).astype(terms.dtype)
         return terms * lax.optimization_barrier(factor)
 
-    def backward(
-        self, saved: tuple[Arrays, Arrays, Arrays], cotangents: tuple[Array, Array]
-    ) -> tuple[Arrays, None]:
+    def backward(self, saved: tuple[Arrays, Arrays, Arrays], cotangents: tuple[Array, Array]) -> tuple[Arrays, None]:
         """Gradients of what has one, tile by tile, the weights computed again."""
         moving, fixed, kept = saved
         d_output = jnp.where(kept["alive"], cotangents[0], 0.0)  # an undefined cotangent of a row without keys is none
@@ -278,9 +278,7 @@ class Blocked:
         return grads | {"v": from_above(self.kept_of(weights, parts), rows["d_output"])}
 
 
-def seen_values(
-    v: Float[Array, "b h 1 s m"], allowed: Bool[Array, "#b #h #g t s"] | None
-) -> Float[Array, "b h 1 s m"]:
+def seen_values(v: Float[Array, "b h 1 s m"], allowed: Bool[Array, "#b #h #g t s"] | None) -> Float[Array, "b h 1 s m"]:
     """0 in the place of what no query of the tile sees."""
     return v if allowed is None else jnp.where(seen_keys(allowed, 1), v, 0.0)
 

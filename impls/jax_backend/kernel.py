@@ -95,7 +95,7 @@ def launch(
 ) -> tuple[Float[Array, "B Hq Tq Dv"], Float[Array, "B Hq Tq"]]:
     """One program for each batch entry, query head and block of queries."""
     group = call.sizes.group
-    of_queries, of_keys = ((lambda b, h, i: (b, h, i, 0)), (lambda b, h, i: (b, h // group, 0, 0)))
+    of_queries, of_keys = ((lambda b, h, i: (b, h, i, 0)), (lambda b, h, _: (b, h // group, 0, 0)))
     launched: Any = pl.pallas_call(
         partial(kernel, call=call, keys=keys),
         grid=(*q.shape[:2], q.shape[2] // rows),

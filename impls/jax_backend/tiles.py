@@ -134,7 +134,7 @@ def _strip(call: Call, rows: int, first: int, blocks: int, keys: int) -> Strip:
             low = max(low, begin + call.offset - left)
     if high <= low:
         return Strip(begin, blocks, 0, 0)
-    if call.sizes.S <= keys:
+    if keys == call.sizes.S:
         return Strip(begin, blocks, low, high - low)
     low = low // keys * keys
     return Strip(begin, blocks, low, keys, -(-(high - low) // keys))
@@ -160,9 +160,7 @@ def over_tiles(
     return numbered(0, state) if total == 1 else lax.fori_loop(0, total, numbered, state)
 
 
-def part(
-    name: str, array: Shaped[Array, "_ _ _ _ _"], place: Place
-) -> tuple[list[int | Array], list[int]]:
+def part(name: str, array: Shaped[Array, "_ _ _ _ _"], place: Place) -> tuple[list[int | Array], list[int]]:
     """Starts and sizes of the part of an operand that a tile reads; an axis of size 1 is there for every tile."""
     axes = ("batch", "heads", "", *AXES[name])
     varies = [axis if size > 1 else "" for axis, size in zip(axes, array.shape, strict=True)]

@@ -4,7 +4,6 @@ import tracemalloc
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from attnbench.api.suites import AttentionSpec, Case, Problem, draw, draw_cotangents
@@ -82,6 +81,8 @@ def test_torch_saves_the_hidden_layer_for_its_backward_pass_only_where_it_is_wri
 def test_jax_in_tiles_needs_no_hidden_layer_in_either_direction() -> None:
     pytest.importorskip("jax")
     case = Case(AttentionSpec(score="additive"), LARGE, "backward")
-    temporary = {n: bind_case(*resolve(n), case).bound.detail["xla_temporary_bytes"] for n in ("jax/blocked", "jax/fused")}
+    temporary = {
+        n: bind_case(*resolve(n), case).bound.detail["xla_temporary_bytes"] for n in ("jax/blocked", "jax/fused")
+    }
     assert temporary["jax/blocked"] < HIDDEN / 8
     assert temporary["jax/fused"] >= HIDDEN  # what is left to the compiler, it stores for the gradient
