@@ -9,20 +9,22 @@ BACKEND = BackendInfo(
     extra="jax",
     implementations=(
         ("naive", "naive"),
+        ("blocked", "blocked"),
         ("nn-xla", "nn"),
         ("nn-cudnn", "nn"),
-        ("fused", "chunked"),
-        ("chunked", "chunked"),
+        ("fused", "fused"),
+        ("pallas", "kernel"),
     ),
     about={
         "naive": "the formula in jax.numpy; every feature",
+        "blocked": "tile by tile, both ways; no T × S array",
         "nn-xla": "jax.nn.dot_product_attention, compiled by XLA",
         "nn-cudnn": "jax.nn.dot_product_attention by cuDNN; 16-bit",
         "fused": "learned scores in one expression for XLA to fuse",
-        "chunked": "learned scores, one hidden unit after the other",
+        "pallas": "a kernel in Pallas; interpreted on the CPU",
     },
     devices={
-        **dict.fromkeys(("naive", "nn-xla", "fused", "chunked"), ("cpu", "cuda")),
+        **dict.fromkeys(("naive", "blocked", "nn-xla", "fused", "pallas"), ("cpu", "cuda")),
         "nn-cudnn": ("cuda",),
     },
     environment={

@@ -71,6 +71,17 @@ class Adapter(Backend):
             native: jax.Array = jax.device_put(copy, _device(device))
         return native
 
+    def borrow(self, array: Shaped[Array, " *axes"], device: str = "cpu") -> Shaped[jax.Array, " *axes"]:
+        """Like ``to_native``; on the CPU without a copy where the array is aligned as XLA wants it.
+
+        Nothing writes to it: JAX's arrays cannot be changed, and no program here is given its arguments to reuse.
+        """
+        if device != "cpu":
+            return self.to_native(array, device)
+        with doubles_for([array]):
+            native: jax.Array = jax.device_put(np.ascontiguousarray(array), _device(device))
+        return native
+
     def to_numpy(self, native: Shaped[jax.Array, " *axes"]) -> Shaped[Array, " *axes"]:
         """The values as a NumPy array of its own."""
         return np.array(native)

@@ -1,11 +1,10 @@
-"""``jax/fused`` and ``jax/chunked``: learned scores that need no (Tq, S, Da) array.
+"""``jax/fused``: learned scores in one expression, for XLA to fuse.
 
-``fused`` leaves it to XLA, which may compute the tanh inside the sum over hidden units where both stand in one
-expression; an ``einsum`` hands the array to a matrix product, which has to be given it. By its own account XLA's CPU
-code then stores nothing; with jaxlib 0.10 the library that it calls for the sum (``ynn_fusion``) was observed to hold
-the whole array all the same. ``chunked`` relies on nobody: it sums over the hidden units one after the other, by a
-scan. Both compute the tanh again in the backward pass (``jax.checkpoint``). Legend of the shapes in
-``attnbench.attention.spec``.
+XLA may compute the tanh inside the sum over hidden units where both stand in one expression; an ``einsum`` hands the
+array to a matrix product, which has to be given it. By its own account XLA's CPU code then stores nothing; with jaxlib
+0.10 the library that it calls for the sum (``ynn_fusion``) was observed to hold the whole array all the same.
+``jax/blocked`` relies on nobody: it sums over the hidden units one after the other. The tanh is computed again in the
+backward pass (``jax.checkpoint``). Legend of the shapes in ``attnbench.attention.spec``.
 """
 
 from __future__ import annotations
@@ -20,13 +19,11 @@ from attnbench.api import AttentionOutput, Capabilities, Precision, implementati
 from attnbench.impls.jax_backend.allowed import allowed_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from jaxtyping import Float
 
     from attnbench.api import Call
-
-    Summed = Callable[[Array, Array, Array], Array]
 
 # As observed of XLA's CPU code: subnormals are zero, and its tanh and exp are this far off (see jax/naive).
 IN_FLOAT32 = Precision(accumulate="float32", softmax="float32", tanh_ulp=5.0, flush=True)
@@ -51,16 +48,7 @@ def fused(
 ) -> AttentionOutput:
     """The sum over hidden units in one expression, for XLA to fuse."""
     with jax.default_matmul_precision("highest"):
-        return attend(q, k, v, call, at_once)
-
-
-@implementation("jax/chunked", LEARNED)
-def chunked(
-    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
-) -> AttentionOutput:
-    """The sum over hidden units, one after the other."""
-    with jax.default_matmul_precision("highest"):
-        return attend(q, k, v, call, unit_by_unit)
+        return attend(q, k, v, call)
 
 
 def at_once(
@@ -75,33 +63,15 @@ def at_once(
     return scores
 
 
-def unit_by_unit(
-    query: Float[Array, "B Hq Tq Da"], key: Float[Array, "B Hq S Da"], v: Float[Array, "Hq Da"]
-) -> Float[Array, "B Hq Tq S"]:
-    """The same by a scan over the hidden units, into one array of scores."""
-
-    def add(scores: Array, unit: tuple[Array, Array, Array]) -> tuple[Array, None]:
-        of_query, of_key, weight = unit
-        return scores + weight[:, None, None] * jnp.tanh(of_query[..., :, None] + of_key[..., None, :]), None
-
-    units = jnp.moveaxis(query, -1, 0), jnp.moveaxis(key, -1, 0), v.T
-    empty = jnp.zeros((*query.shape[:3], key.shape[2]), query.dtype)
-    return lax.scan(jax.checkpoint(add), empty, units)[0]
-
-
 def attend(
-    q: Float[Array, "B Hq Tq D"],
-    k: Float[Array, "B Hkv S D"],
-    v: Float[Array, "B Hkv S Dv"],
-    call: Call,
-    summed: Summed,
+    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
 ) -> AttentionOutput:
     """Attend, computed in float32 (float64 in float64)."""
     dtype = q.dtype
     wide = jnp.float64 if dtype == jnp.float64 else jnp.float32
     params = {name: param.astype(wide) for name, param in call.params.items()}
     allowed = allowed_keys(call)
-    logits = scores_of(q.astype(wide), k.astype(wide), call.spec.score, params, summed)
+    logits = scores_of(q.astype(wide), k.astype(wide), call.spec.score, params)
     if not call.spec.unscaled:
         logits = logits * call.scale
     if allowed is not None:
@@ -117,7 +87,6 @@ def scores_of(
     k: Float[Array, "B Hkv S D"],
     score: str,
     params: Mapping[str, Float[Array, " ..."]],
-    summed: Summed,
 ) -> Float[Array, "B Hq Tq S"]:
     """The score of every query and key before the scale."""
     if score in ("dot", "general"):
@@ -127,8 +96,8 @@ def scores_of(
     keys = jnp.repeat(k, q.shape[1] // k.shape[1], axis=1)  # the keys' weights differ between query heads of a group
     unit_weights = jnp.broadcast_to(params["v"], (q.shape[1], params["v"].shape[-1]))
     if score == "concat":
-        return summed(q @ params["W"][:, :d], keys @ params["W"][:, d:], unit_weights)
-    return summed(q @ params["Wq"] + params["b"][:, None, :], keys @ params["Wk"], unit_weights)
+        return at_once(q @ params["W"][:, :d], keys @ params["W"][:, d:], unit_weights)
+    return at_once(q @ params["Wq"] + params["b"][:, None, :], keys @ params["Wk"], unit_weights)
 
 
 def softmax(logits: Float[Array, "B Hq Tq S"]) -> tuple[Float[Array, "B Hq Tq S"], Float[Array, "B Hq Tq"]]:
