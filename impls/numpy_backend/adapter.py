@@ -129,8 +129,9 @@ class Adapter(Backend):
 
     @contextmanager
     def limited(self, threads: int) -> Iterator[None]:
-        """NumPy's BLAS, and the threads of ``numpy/blocked``. The whole process shares them: one thread of Python at a
-        time, so that what was comes back.
+        """NumPy's BLAS and the threads of ``numpy/blocked``.
+
+        The whole process shares them: one thread of Python at a time, so that what was comes back.
         """
         with self._limiting:
             yield from self._limited(threads)

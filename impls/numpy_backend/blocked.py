@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from attnbench.api import Array, AttentionOutput, Call, Capabilities, Precision, implementation
 
 from .tiled.backward import backward

@@ -21,10 +21,9 @@ from attnbench.api import Array, Call
 from attnbench.impls.numpy_backend.tile_scores import Gradients, add_tile, empty_gradients
 
 from . import crew, sanitary
-from .edges import allowed_tile, part
+from .edges import allowed_tile, part, reach
 from .gather import Gathered
 from .layout import BACKWARD, LEARNED, Piece, blocks, is_learned, query_steps, row_and_key_tiles
-from .edges import reach
 from .logits import logits_tile, plain_queries, scaled_queries, seen_by_heads
 from .operands import FACTOR, POWER, Operands, is_product, wide_type
 
@@ -58,7 +57,9 @@ class Added:
 class Backward:
     """One backward pass."""
 
-    def __init__(self, q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None, known: Result) -> None:
+    def __init__(
+        self, q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None, known: Result
+    ) -> None:
         self.call, self.dtype, self._known = call, wide_type(call), known
         self._heads = blocks(call)
         self._q, self._k, self._v, self._d_output = sanitary.without_dead(q, k, v, call, d_output, self._heads)
@@ -75,7 +76,11 @@ class Backward:
         sizes = self.call.sizes
         tasks = self._tasks()
         self._parts = len({task.part for task in tasks})
-        pairs = sum(piece.effort for task in tasks for piece in task.pieces) * sizes.Hq // max(1, len(self._heads) // sizes.B)
+        pairs = (
+            sum(piece.effort for task in tasks for piece in task.pieces)
+            * sizes.Hq
+            // max(1, len(self._heads) // sizes.B)
+        )
         crew.run(self._chains(tasks), self._work, pairs * 3 * (sizes.D + sizes.Dv))
         return self._gathered.finished(self._known)
 
@@ -119,7 +124,9 @@ class Backward:
         sizes, count = self.call.sizes, operands.count
         learned = [empty_gradients(projected) for projected in operands.learned] if is_learned(self.call) else []
         k = np.zeros((count, sizes.S, sizes.D), self.dtype)
-        return Added(k, np.zeros((count, sizes.S, sizes.Dv), self.dtype), learned, self._gathered.bias_of_task(operands))
+        return Added(
+            k, np.zeros((count, sizes.S, sizes.Dv), self.dtype), learned, self._gathered.bias_of_task(operands)
+        )
 
     def _hand_in(self, task: Task, operands: Operands, added: Added) -> None:
         """Whoever hands in the last task of a block adds up all of them, in their order."""

@@ -15,7 +15,7 @@ FLOOR = 1e-12
 
 
 def unit(x: Float[Array, "*n D"]) -> tuple[Float[Array, "*n D"], Float[Array, "*n 1"]]:
-    """x / max(‖x‖, floor), and ‖x‖; a power of two is taken out before squaring, so that nothing under- or overflows."""
+    """x / max(‖x‖, floor), and ‖x‖; a power of two is taken out before squaring, so that no square leaves the range."""
     largest = np.max(np.abs(x), axis=-1, keepdims=True)
     exponent = np.where(np.isfinite(largest), np.frexp(largest)[1], 0)
     scaled = np.ldexp(x, -exponent)

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -35,8 +36,8 @@ KEPT_BYTES, KEPT_SPACES = 2**23, 64
 def pools() -> tuple[Any, ...]:
     """The BLAS that NumPy multiplies with: what was loaded with it, else every BLAS in the process."""
     blas = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
-    home = os.path.dirname(os.path.dirname(np.__file__))
-    with_numpy = [pool for pool in blas if pool.filepath.startswith(os.path.join(home, "numpy"))]
+    beside = str(Path(np.__file__).parent)  # as .../numpy/, or .../numpy.libs/
+    with_numpy = [pool for pool in blas if pool.filepath.startswith(beside)]
     return tuple(with_numpy or blas)
 
 
@@ -215,9 +216,10 @@ def _wait(ended: threading.Lock, shift: _Shift) -> None:
     while True:
         try:
             ended.acquire()
-            return
         except BaseException as error:  # noqa: BLE001  (raised by ``run`` when all have ended)
             shift.error = error
+        else:
+            return
 
 
 if hasattr(os, "register_at_fork"):

@@ -40,7 +40,7 @@ def reach(call: Call, b: int, first: int, last: int) -> tuple[int, int]:
     return (low, high) if low < high else (0, 0)
 
 
-def part(array: Shaped[Array, "#B #Hq #Tq #S"], heads: Heads, rows: slice, keys: slice) -> Shaped[Array, "..."]:
+def part(array: Shaped[Array, "#B #Hq #Tq #S"], heads: Heads, rows: slice, keys: slice) -> Shaped[Array, ...]:
     """A tile of an array that broadcasts to (B, Hq, Tq, S), in axes (G or 1, group or 1, rows or 1, keys or 1)."""
     plane: Array = array[heads.b if array.shape[0] > 1 else 0]
     plane = plane[
@@ -77,6 +77,10 @@ def in_reach(call: Call, b: int, rows: slice, keys: slice) -> Bool[Array, "rows 
     return allowed if left is None else allowed & (behind <= left)
 
 
+# So many fences are kept at most.
+FENCES = 8
+
+
 class Fences:
     """By what terms are multiplied at an edge: 1, or 0 where causality or the window forbids. Kept for a call.
 
@@ -92,14 +96,14 @@ class Fences:
         key = (rows.stop - rows.start, keys.stop - keys.start, rows.start + offset_of(self._call, b) - keys.start)
         fence = self._known.get(key)
         if fence is None:
-            if len(self._known) >= 8:  # tiles that stand in no two ways alike are not kept
+            if len(self._known) >= FENCES:  # where no two tiles stand alike
                 self._known.clear()
             fence = in_reach(self._call, b, rows, keys).astype(self._dtype)
             self._known[key] = fence
         return fence
 
 
-def other_conditions(call: Call, heads: Heads, rows: slice, keys: slice) -> Bool[Array, "..."] | None:
+def other_conditions(call: Call, heads: Heads, rows: slice, keys: slice) -> Bool[Array, ...] | None:
     """What query lengths, segments, mask and bias allow of a tile, in axes (G, group, rows, keys); ``None``: all."""
     conditions = []
     if call.q_lengths is not None and rows.stop > (length := int(call.q_lengths[heads.b])):
@@ -122,7 +126,7 @@ def other_conditions(call: Call, heads: Heads, rows: slice, keys: slice) -> Bool
     return None if allowed.all() else allowed
 
 
-def allowed_tile(call: Call, heads: Heads, rows: slice, keys: slice) -> Bool[Array, "..."] | None:
+def allowed_tile(call: Call, heads: Heads, rows: slice, keys: slice) -> Bool[Array, ...] | None:
     """A on one tile, in axes (G or 1, group or 1, rows or 1, keys or 1); ``None`` where all of it is allowed."""
     others = other_conditions(call, heads, rows, keys)
     if by_position(call, heads.b, rows, keys) is None:

@@ -79,7 +79,9 @@ class Pass:
         self._parts = key_parts(call)
         sizes = call.sizes
         rows = (self._parts, sizes.B, sizes.Hq, sizes.Tq)
-        self._sums = Sums(np.empty((*rows, sizes.Dv), self.dtype), np.empty(rows, self.dtype), np.empty(rows, self.dtype))
+        self._sums = Sums(
+            np.empty((*rows, sizes.Dv), self.dtype), np.empty(rows, self.dtype), np.empty(rows, self.dtype)
+        )
 
     def run(self) -> Result:
         """Work off all pieces, those again whose outputs are not finite, and join those that were cut by keys."""
@@ -245,7 +247,7 @@ def _without_nan(operands: Operands, rows: slice, keys: slice, v: Array, reached
     heads, count = operands.heads, rows.stop - rows.start
     allowed = allowed_tile(operands.call, heads, rows, keys)
     shape = (operands.count, heads.group, count, keys.stop - keys.start)
-    may = np.broadcast_to(True if allowed is None else allowed, shape).reshape(reached.shape[0], -1, shape[-1])  # noqa: FBT003
+    may = np.broadcast_to(True if allowed is None else allowed, shape).reshape(reached.shape[0], -1, shape[-1])
     reached |= may.astype(v.dtype) @ missing.astype(v.dtype) > 0
     return np.where(missing, 0, v)
 

@@ -1,4 +1,4 @@
-"""Gradients being gathered: each block's sums brought to q, k and v, and what several blocks add to, in a fixed order."""
+"""Gradients being gathered: each block's sums brought to q, k and v, and what several blocks share, in one order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from attnbench.impls.numpy_backend.tile_scores import Gradients, through_project
 from . import cosine
 from .edges import part
 from .layout import Heads, is_learned
-from .operands import FACTOR, Operands, is_product, widened, wide_type
+from .operands import FACTOR, Operands, is_product, wide_type, widened
 
 if TYPE_CHECKING:
     from .forward import Result
@@ -113,14 +113,17 @@ class Gathered:
             self._add_bias_parts()
             grads["bias"] = self.bias
         if call.sinks is not None:
-            weight = np.exp(call.sinks.astype(self.dtype)[None, :, None] - known.shift) / known.total
+            total = np.where(known.total == 0, 1, known.total)  # no key, and a sink of −inf, which is none
+            weight = np.exp(call.sinks.astype(self.dtype)[None, :, None] - known.shift) / total
             grads["sinks"] = (weight * self.d_row).sum((0, 2))
         for name, param in call.params.items():
-            total = grads[f"params.{name}"] = np.zeros(param.shape, self.dtype)
+            of_all = grads[f"params.{name}"] = np.zeros(param.shape, self.dtype)
             for (_, h), of_head in sorted(self._params.items(), key=lambda pair: pair[0]):
-                total[h if len(param) > 1 else 0] += of_head[name]
+                of_all[h if len(param) > 1 else 0] += of_head[name]
         dtypes = dict(zip("qkv", (array.dtype for array in self._arrays), strict=True))
-        others = {"bias": call.bias, "sinks": call.sinks} | {f"params.{name}": param for name, param in call.params.items()}
+        others = {"bias": call.bias, "sinks": call.sinks} | {
+            f"params.{name}": param for name, param in call.params.items()
+        }
         dtypes |= {name: array.dtype for name, array in others.items() if array is not None}
         return {name: grad.astype(dtypes[name], copy=False) for name, grad in grads.items()}
 

@@ -23,13 +23,13 @@ class Tile:
     keys: int
 
 
-# Measured at B1 H8 float32, T 512 to 4096, on two processors of 2 MiB of second cache each (Xeon, AVX-512), by
-# ``python -m tests.benchmarks.ratios --tiles``. Narrower tiles pay more for packing (OpenBLAS packs both factors in each
-# product), wider ones leave the cache.
+# Measured at B1 H8 float32, T 512 to 4096, D 64 and 128, on two processors (Xeon, AVX-512, second caches of 2 MiB): rows of 128 to 2048 against keys of 256 to 2048, repeated by ``python -m tests.benchmarks.ratios --tiles``.
+# Smaller tiles pay more for packing (OpenBLAS packs both factors of every product) and wait more often for Python's
+# lock; larger ones leave the cache. Within 10 % of the best at each of these sizes, so that it is not looked up by size.
 FORWARD, BACKWARD, LEARNED = Tile(512, 512), Tile(512, 256), Tile(128, 256)
 # On the diagonal the rows of a piece are taken so many at a time.
-DIAGONAL = 256
-# A piece of fewer rows than this is bound by memory: its keys are read as they lie, and not transposed first.
+DIAGONAL = 128
+# A piece of fewer rows than this is bound by memory: each tile is then a product of the keys with the few rows.
 FEW_ROWS = 16
 # Heads whose scores are fewer than this stand in one product.
 SMALL = 2**16
@@ -90,14 +90,17 @@ def is_learned(call: Call) -> bool:
 
 
 def blocks(call: Call) -> list[Heads]:
-    """All heads: one by one, or where they are small as many as make one product worth its call."""
+    """All heads: one by one, where they are long two by two, where they are small as many as make a call worth it.
+
+    Every call of NumPy gives up Python's lock and wants it back, and a thread that has to wait for it sleeps: two heads
+    in one call wait half as often.
+    """
     sizes = call.sizes
     size = sizes.group * sizes.Tq * sizes.S
-    count = 1 if is_learned(call) else max(1, min(sizes.Hkv, SMALL // size))
+    least = 2 if sizes.group * sizes.Tq > FORWARD.rows else 1
+    count = 1 if is_learned(call) else min(sizes.Hkv, max(least, SMALL // size))
     return [
-        Heads(b, g, min(g + count, sizes.Hkv), sizes.group)
-        for b in range(sizes.B)
-        for g in range(0, sizes.Hkv, count)
+        Heads(b, g, min(g + count, sizes.Hkv), sizes.group) for b in range(sizes.B) for g in range(0, sizes.Hkv, count)
     ]
 
 
@@ -149,7 +152,9 @@ def key_tiles(low: int, high: int, width: int) -> list[slice]:
     return [slice(at, min(at + even, high)) for at in range(low, high, even)]
 
 
-def row_and_key_tiles(call: Call, heads: Heads, piece: Piece, width: int, *, split: bool = True) -> list[tuple[slice, slice]]:
+def row_and_key_tiles(
+    call: Call, heads: Heads, piece: Piece, width: int, *, split: bool = True
+) -> list[tuple[slice, slice]]:
     """The tiles of a piece: rows, counted from its first, and keys. To ``split`` them saves work on the diagonal."""
     queries, right = piece.last - piece.first, bounds(call)[1]
     every = slice(0, queries * heads.group)

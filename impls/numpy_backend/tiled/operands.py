@@ -43,7 +43,7 @@ def _fast_exp2() -> bool:
 POWER, FACTOR = (np.exp2, LOG2_E) if _fast_exp2() else (np.exp, 1.0)
 
 
-def widened(array: Float[Array, "..."], dtype: Any) -> Float[Array, "..."]:
+def widened(array: Float[Array, ...], dtype: Any) -> Float[Array, ...]:
     """In the wide dtype, in one piece of memory; the array itself where it is so already."""
     return np.ascontiguousarray(array, dtype)
 
@@ -79,7 +79,9 @@ class Operands:
     @property
     def raw_k(self) -> Float[Array, "G S D"]:
         """The keys in the wide dtype, before any projection."""
-        return self._once("raw_k", lambda: widened(self._given[1][self.heads.b, self.heads.g0 : self.heads.g1], self.dtype))
+        return self._once(
+            "raw_k", lambda: widened(self._given[1][self.heads.b, self.heads.g0 : self.heads.g1], self.dtype)
+        )
 
     @property
     def v(self) -> Float[Array, "G S Dv"]:
@@ -130,7 +132,7 @@ class Operands:
         """The values likewise."""
         return self._once("v_and_one", lambda: with_one(self.v))
 
-    def scale(self, rows: slice) -> Float[Array, "..."] | float:
+    def scale(self, rows: slice) -> Float[Array, ...] | float:
         """The factor on scores: a number, or in axes (G, group, rows or 1, 1)."""
         call = self.call
         scale: Any = call.scale

@@ -25,7 +25,7 @@ def without_dead(
             for keys in key_tiles(*reach(call, block.b, rows.start, rows.stop), STEP):
                 allowed = allowed_tile(call, block, rows, keys)
                 shape = (block.g1 - block.g0, block.group, rows.stop - rows.start, keys.stop - keys.start)
-                full = np.broadcast_to(True if allowed is None else allowed, shape)  # noqa: FBT003
+                full = np.broadcast_to(True if allowed is None else allowed, shape)
                 row_lives[block.b, block.queries, rows] |= full.any(3).reshape(-1, shape[2])
                 key_lives[block.b, block.g0 : block.g1, keys] |= full.any((1, 2))
     of_rows, of_keys = row_lives[..., None], key_lives[..., None]
