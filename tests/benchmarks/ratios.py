@@ -1,9 +1,9 @@
 """How fast ours are beside others: ``python -m tests.benchmarks.ratios [--rounds N] [--only NAME ...] [--tiles]``.
 
 Each line is one claim: a shape, one of ours, who it is held to, and the ratio of times that is allowed. In each round
-every contestant has a fresh process, in random order, that calls ``attend`` or ``vjp`` with two threads, copies included;
-what is compared are medians of rounds. To hold another implementation to a shape, add a line to CLAIMS. ``--tiles``
-times sizes of tiles of ``numpy/blocked`` instead. Run it on a quiet machine.
+every contestant has a fresh process, in random order, that calls ``attend`` or ``vjp`` with two threads, copies
+included; what is compared are medians of rounds. To hold another implementation to a shape, add a line to CLAIMS.
+``--tiles`` times sizes of tiles of ``numpy/blocked`` instead. Run it on a quiet machine.
 """
 
 from __future__ import annotations

@@ -23,9 +23,10 @@ class Tile:
     keys: int
 
 
-# Measured at B1 H8 float32, T 512 to 4096, D 64 and 128, on two processors (Xeon, AVX-512, second caches of 2 MiB): rows of 128 to 2048 against keys of 256 to 2048, repeated by ``python -m tests.benchmarks.ratios --tiles``.
-# Smaller tiles pay more for packing (OpenBLAS packs both factors of every product) and wait more often for Python's
-# lock; larger ones leave the cache. Within 10 % of the best at each of these sizes, so that it is not looked up by size.
+# Measured at B1 H8 float32, T 512 to 4096, D 64 and 128, on two processors (Xeon, AVX-512, second caches of 2 MiB):
+# rows of 128 to 2048 against keys of 256 to 2048; ``python -m tests.benchmarks.ratios --tiles`` does it again. Smaller
+# tiles pay more for packing (OpenBLAS packs both factors of every product) and wait more often for Python's lock;
+# larger ones leave the cache. Each is within 10 % of the best at all of these sizes, so that one does for all.
 FORWARD, BACKWARD, LEARNED = Tile(512, 512), Tile(512, 256), Tile(128, 256)
 # On the diagonal the rows of a piece are taken so many at a time.
 DIAGONAL = 128
