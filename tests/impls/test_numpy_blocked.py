@@ -139,7 +139,12 @@ def test_a_new_process_finds_no_crew_at_work() -> None:
 @pytest.mark.parametrize("spec", [AttentionSpec(), AttentionSpec(causal=True)], ids=["full", "causal"])
 def test_logits_that_rise_beyond_what_was_peeked_are_done_again(spec: AttentionSpec, monkeypatch: Any) -> None:
     online, again = forward.online, []
-    monkeypatch.setattr(forward, "online", lambda *args, **how: again.append(1) or online(*args, **how))
+
+    def counted(*args: Any, **how: Any) -> forward.Sums:
+        again.append(1)
+        return online(*args, **how)
+
+    monkeypatch.setattr(forward, "online", counted)
     q = np.full((1, 1, 256, 4), 4, np.float32)
     k = np.linspace(0, 60, 256, dtype=np.float32)[None, None, :, None] * np.ones(4, np.float32)
     v = np.random.default_rng(0).standard_normal(k.shape).astype(np.float32)

@@ -159,6 +159,7 @@ class Backward:
         safe = np.where(dead, 1, total).reshape(count, -1, 1)
         if piece.low >= piece.high:
             return
+        d_query: Array | None
         if self._product:
             lse = np.where(dead, np.inf, (shift + np.log(safe.reshape(shift.shape))) * FACTOR).reshape(count, -1)
             d_query = self._by_products(operands, piece, lse, d_output, added, space)

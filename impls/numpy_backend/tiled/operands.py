@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from .layout import Heads, is_learned, key_tiles
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+Made = TypeVar("Made")
 
 LOG2_E = math.log2(math.e)
 
@@ -57,13 +60,14 @@ class Operands:
         self._lock = threading.RLock()
         self._made: dict[str, Any] = {}
 
-    def _once(self, name: str, make: Any) -> Any:
+    def _once(self, name: str, make: Callable[[], Made]) -> Made:
         """What ``make`` makes, when it is needed first."""
         if name not in self._made:
             with self._lock:
                 if name not in self._made:
                     self._made[name] = make()
-        return self._made[name]
+        made: Made = self._made[name]
+        return made
 
     @property
     def count(self) -> int:
@@ -135,9 +139,9 @@ class Operands:
     def scale(self, rows: slice) -> Float[Array, ...] | float:
         """The factor on scores: a number, or in axes (G, group, rows or 1, 1)."""
         call = self.call
-        scale: Any = call.scale
+        scale: Array | float = call.scale
         if not isinstance(scale, float):
-            scale = scale[self.heads.queries].reshape(self.count, self.heads.group, 1, 1)
+            scale = np.reshape(scale[self.heads.queries], (self.count, self.heads.group, 1, 1))
         if call.spec.scale != "log_n":
             return scale
         counts = np.maximum(self._once("counts", self._counts), 2)
