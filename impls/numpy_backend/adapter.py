@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import threadpoolctl
 from attnbench.api import Array, Call, Implementation, UnsupportedError
 from attnbench.api.backends import Backend, Bound, UndeliveredError, as_output
 from attnbench.impls.numpy_backend import ceilings, strides
+from attnbench.impls.numpy_backend.tiled import crew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,8 +28,6 @@ class Adapter(Backend):
     name = "numpy"
 
     def __init__(self) -> None:
-        self._pools: threadpoolctl.ThreadpoolController | None = None
-        self._imported = 0
         self._limiting = threading.RLock()
 
     def versions(self) -> dict[str, str]:
@@ -95,6 +93,7 @@ class Adapter(Backend):
         if vjp is None:
             msg = f"{implementation.name} has no gradients: NumPy has no autograd, so give vjp= to @implementation"
             raise UndeliveredError(msg)
+        with_output = getattr(vjp, "with_output", None)  # both of one forward pass, where an implementation has it so
 
         def on(
             q: Float[Array, "B Hq Tq D"],
@@ -104,6 +103,8 @@ class Adapter(Backend):
             d_output: Float[Array, "B Hq Tq Dv"],
             d_lse: Float[Array, "B Hq Tq"] | None = None,
         ) -> Callable[[], Any]:
+            if with_output is not None:
+                return lambda: with_output(q, k, v, call, d_output, d_lse)
             return lambda: (as_output(implementation(q, k, v, call)), vjp(q, k, v, call, d_output, d_lse))
 
         return Bound(on)
@@ -124,25 +125,38 @@ class Adapter(Backend):
     def set_threads(self, threads: int) -> None:
         """Set the threads of every BLAS pool in the process."""
         threadpoolctl.threadpool_limits(threads)
+        crew.NUMBER.set(threads)
 
     @contextmanager
     def limited(self, threads: int) -> Iterator[None]:
-        """Every BLAS pool. The whole process shares them: one thread of Python at a time, so that what was comes back.
+        """NumPy's BLAS and the threads of ``numpy/blocked``.
 
-        To list them takes longer than a small call: done anew when something has been imported.
+        The whole process shares them: one thread of Python at a time, so that what was comes back.
         """
         with self._limiting:
             yield from self._limited(threads)
 
     def _limited(self, threads: int) -> Iterator[None]:
-        if self._pools is None or self._imported != len(sys.modules):
-            self._pools, self._imported = threadpoolctl.ThreadpoolController(), len(sys.modules)
-        with self._pools.limit(limits=threads, user_api="blas"):
+        before = crew.NUMBER.get()
+        crew.NUMBER.set(threads)
+        try:
             yield
+        finally:
+            crew.NUMBER.set(before)
 
     def threads(self) -> dict[str, int]:
-        """Threads of every BLAS pool, as the pools report them."""
-        return {str(pool["internal_api"]): int(pool["num_threads"]) for pool in self._blas_pools()}
+        """Threads of every BLAS pool, as the pools report them, and how many ``numpy/blocked`` would start."""
+        pools = {str(pool["internal_api"]): int(pool["num_threads"]) for pool in self._blas_pools()}
+        return pools | {"blocked": crew.NUMBER.get()}
+
+    def computing_threads(self) -> dict[str, int]:
+        """The BLAS that NumPy multiplies with, and the threads of ``numpy/blocked``."""
+        pools = {str(pool.internal_api): int(pool.num_threads) for pool in crew.pools()}
+        return pools | {"blocked": crew.NUMBER.get()}
+
+    def trim(self) -> None:
+        """Let go of the memory that ``numpy/blocked`` keeps for its next call."""
+        crew.trim()
 
     def ceiling(self, kind: str, dtype: str, size: int, device: str) -> Callable[[], Any] | None:
         """A product in float32 or float64, a copy, exp."""

@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 
 from tests.repository import REPOSITORY
 
-KERNEL = Path("impls/numpy_backend/blocked.py")
-BEFORE = "terms @ head.v[keys]"
-AFTER = "terms @ head.v.copy()[keys]"  # all values are copied where one tile of them is needed
+KERNEL = Path("impls/numpy_backend/tiled/forward.py")
+BEFORE = "v[:, keys], out=more"
+AFTER = "v.copy()[:, keys], out=more"  # all values are copied where one tile of them is needed
 CELL = ["--suite", "memory", "-a", "tokens=8192", "-a", "phase=prefill", "--impl", "numpy/blocked"]
 
 

@@ -1,0 +1,226 @@
+"""Threads that work off a list of pieces, while BLAS computes with one thread; and the memory that they work in.
+
+The number of threads is that of NumPy's BLAS, so that whoever sets one has set both. While pieces are worked off BLAS
+has one thread for each of ours, and gets its number back when the last call that runs at the time is done. Threads are
+started for a call and end with it: nothing is left behind, nobody spins, and a fork finds none. The memory stays.
+"""
+
+from __future__ import annotations
+
+import _thread
+import itertools
+import math
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import threadpoolctl
+
+from attnbench.api import Array
+
+Piece = TypeVar("Piece")
+
+# Fewer multiplications than this are done before a second thread has been started (60 µs).
+WORTH_A_THREAD = 2**23
+# Memory above this is not kept from one call to the next, nor that of more threads than this.
+KEPT_BYTES, KEPT_SPACES = 2**23, 64
+
+
+@cache
+def pools() -> tuple[Any, ...]:
+    """The BLAS that NumPy multiplies with: what was loaded with it, else every BLAS in the process."""
+    blas = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+    beside = str(Path(np.__file__).parent)  # as .../numpy/, or .../numpy.libs/
+    with_numpy = [pool for pool in blas if pool.filepath.startswith(beside)]
+    return tuple(with_numpy or blas)
+
+
+class Number:
+    """How many threads are wanted. BLAS has this number, or 1 while a crew is at work."""
+
+    def __init__(self) -> None:
+        self._lock, self._crews = threading.RLock(), 0
+        self._wanted = 0
+
+    def get(self) -> int:
+        """The number that was set last, by us or by whoever set that of BLAS."""
+        with self._lock:
+            return self._wanted if self._crews else self._of_blas()
+
+    def set(self, threads: int) -> None:
+        """Set it, for BLAS as well."""
+        with self._lock:
+            self._wanted = threads
+            if not self._crews:
+                self._give(threads)
+
+    def _of_blas(self) -> int:
+        """That of BLAS; where no BLAS tells it, the number that was set, or that of the processors."""
+        if pools():
+            return int(pools()[0].num_threads)
+        return self._wanted or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    @contextmanager
+    def taken(self) -> Iterator[int]:
+        """Within it BLAS has one thread. Gives the number that a crew may have."""
+        with self._lock:
+            if not self._crews:
+                self._wanted = self._of_blas()
+                self._give(1)
+            self._crews += 1
+            threads = self._wanted
+        try:
+            yield threads
+        finally:
+            with self._lock:
+                self._crews -= 1
+                if not self._crews:
+                    self._give(self._wanted)
+
+    @staticmethod
+    def _give(threads: int) -> None:
+        for pool in pools():
+            pool.set_num_threads(threads)
+
+    def after_fork(self) -> None:
+        """In a new process no crew is at work, whatever the old one was doing."""
+        busy, self._lock, self._crews = self._crews, threading.RLock(), 0
+        if busy:
+            self._give(self._wanted)
+
+
+NUMBER = Number()
+
+
+class Space:
+    """The memory of one thread: arrays by name, each used again for the next piece."""
+
+    def __init__(self) -> None:
+        self._flat: dict[str, Array] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array of this shape, with whatever stands in it."""
+        size = math.prod(shape)
+        flat = self._flat.get(name)
+        if flat is None or flat.size < size or flat.dtype != dtype:
+            flat = self._flat[name] = np.empty(size, dtype)
+        return flat[:size].reshape(shape)
+
+    def shrink(self) -> None:
+        """Let go of what is too large to keep."""
+        self._flat = {name: flat for name, flat in self._flat.items() if flat.nbytes <= KEPT_BYTES}
+
+
+SPACES: list[Space] = []
+
+
+def trim() -> None:
+    """Let go of all memory that is kept for the next call."""
+    SPACES.clear()
+
+
+@contextmanager
+def _space() -> Iterator[Space]:
+    try:
+        space = SPACES.pop()
+    except IndexError:
+        space = Space()
+    try:
+        yield space
+    finally:
+        space.shrink()
+        if len(SPACES) < KEPT_SPACES:
+            SPACES.append(space)
+
+
+class _Shift:
+    """Groups of pieces being worked off by some threads: each takes a group, and helps with others when none is left.
+
+    So two threads seldom need the same operands at the same time. Counting and popping are single steps in Python.
+    """
+
+    def __init__(self, groups: Sequence[Sequence[Any]], work: Callable[[Any, Space], None]) -> None:
+        self._groups, self._work = [deque(group) for group in groups], work
+        self._next = itertools.count()
+        self.error: BaseException | None = None
+
+    def _taken(self) -> Iterator[Any]:
+        """The next piece for a thread, until there is none."""
+        while (at := next(self._next)) < len(self._groups):
+            yield from _popped(self._groups[at])
+        for group in self._groups:
+            yield from _popped(group)
+
+    def go(self) -> None:
+        """Work until there is no piece, or something went wrong."""
+        try:
+            with _space() as space, np.errstate(all="ignore"):
+                for piece in self._taken():
+                    if self.error is not None:
+                        return
+                    self._work(piece, space)
+        except BaseException as error:  # noqa: BLE001  (raised again in the thread that called)
+            self.error = self.error or error
+
+
+def _popped(group: deque[Any]) -> Iterator[Any]:
+    while True:
+        try:
+            yield group.popleft()
+        except IndexError:
+            return
+
+
+def run(groups: Sequence[Sequence[Piece]], work: Callable[[Piece, Space], None], effort: int) -> None:
+    """``work(piece, space)`` for every piece of every group, in any order: ``effort`` multiplications in all.
+
+    What a piece raises, an interruption of this thread included, is raised here when all threads have ended.
+    """
+    with NUMBER.taken() as threads:
+        shift = _Shift(groups, work)
+        count = min(threads, sum(map(len, groups)), 1 + effort // WORTH_A_THREAD)
+        ended: list[threading.Lock] = []
+        try:
+            for _ in range(count - 1):
+                lock = threading.Lock()
+                lock.acquire()
+                _thread.start_new_thread(_help, (shift, lock))  # threading.Thread would wait until it has started
+                ended.append(lock)
+            shift.go()
+        except BaseException as error:  # an interruption between two pieces
+            shift.error = error
+            raise
+        finally:
+            for lock in ended:
+                _wait(lock, shift)
+        if shift.error is not None:
+            raise shift.error
+
+
+def _help(shift: _Shift, ended: threading.Lock) -> None:
+    """What a helping thread does."""
+    try:
+        shift.go()
+    finally:
+        ended.release()
+
+
+def _wait(ended: threading.Lock, shift: _Shift) -> None:
+    """Until a helping thread has ended; an interruption lets it end sooner, and is not lost."""
+    while True:
+        try:
+            ended.acquire()
+        except BaseException as error:  # noqa: BLE001  (raised by ``run`` when all have ended)
+            shift.error = error
+        else:
+            return
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=NUMBER.after_fork)

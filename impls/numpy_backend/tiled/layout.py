@@ -1,0 +1,171 @@
+"""How the work is cut: blocks of key/value heads, pieces of them by rows and keys, and the sizes of tiles.
+
+All of it follows from the sizes of one batch entry and never from the number of threads or of batch entries: the same
+sums are made in the same order whoever makes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .edges import bounds, offset_of, reach
+
+if TYPE_CHECKING:
+    from attnbench.api import Call
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Rows and keys of a tile. Rows are those of all query heads that share a key/value head, one below the other."""
+
+    rows: int
+    keys: int
+
+
+# Measured at B1 H8 float32, T 512 to 4096, D 64 and 128, on two processors (Xeon, AVX-512, second caches of 2 MiB):
+# rows of 128 to 2048 against keys of 256 to 2048; ``python -m tests.benchmarks.ratios --tiles`` does it again. Smaller
+# tiles pay more for packing (OpenBLAS packs both factors of every product) and wait more often for Python's lock;
+# larger ones leave the cache. Each is within 10 % of the best at all of these sizes, so that one does for all.
+FORWARD, BACKWARD, LEARNED = Tile(512, 512), Tile(512, 256), Tile(128, 256)
+# On the diagonal the rows of a piece are taken so many at a time.
+DIAGONAL = 128
+# A piece of fewer rows than this is bound by memory: each tile is then a product of the keys with the few rows.
+FEW_ROWS = 16
+# Heads whose scores are fewer than this stand in one product.
+SMALL = 2**16
+# Few rows are cut by keys, in pieces of at least as many keys as this, until there are as many pieces as this.
+LEAST_KEYS, ENOUGH = 1024, 16
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Queries ``first``..``last`` - 1 of a block of heads, against keys ``low``..``high`` - 1 of it."""
+
+    block: int
+    first: int
+    last: int
+    low: int
+    high: int
+    part: int = 0
+
+    @property
+    def rows(self) -> slice:
+        """Its queries."""
+        return slice(self.first, self.last)
+
+    @property
+    def effort(self) -> int:
+        """Pairs of query and key."""
+        return (self.last - self.first) * (self.high - self.low)
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Key/value heads ``g0``..``g1`` - 1 of batch entry b, with the query heads ``h0``..``h1`` - 1 that read them."""
+
+    b: int
+    g0: int
+    g1: int
+    group: int
+
+    @property
+    def h0(self) -> int:
+        """The first query head."""
+        return self.g0 * self.group
+
+    @property
+    def h1(self) -> int:
+        """Behind the last query head."""
+        return self.g1 * self.group
+
+    @property
+    def queries(self) -> slice:
+        """Its query heads."""
+        return slice(self.h0, self.h1)
+
+
+def is_learned(call: Call) -> bool:
+    """Whether scores are sums over hidden units, and not one product."""
+    return call.spec.score in ("additive", "concat")
+
+
+def blocks(call: Call) -> list[Heads]:
+    """All heads: one by one, where they are long two by two, where they are small as many as make a call worth it.
+
+    Every call of NumPy gives up Python's lock and wants it back, and a thread that has to wait for it sleeps: two heads
+    in one call wait half as often.
+    """
+    sizes = call.sizes
+    size = sizes.group * sizes.Tq * sizes.S
+    least = 2 if sizes.group * sizes.Tq > FORWARD.rows else 1
+    count = 1 if is_learned(call) else min(sizes.Hkv, max(least, SMALL // size))
+    return [
+        Heads(b, g, min(g + count, sizes.Hkv), sizes.group) for b in range(sizes.B) for g in range(0, sizes.Hkv, count)
+    ]
+
+
+def forward_tile(call: Call) -> Tile:
+    """The tile of a forward pass."""
+    return LEARNED if is_learned(call) else FORWARD
+
+
+def query_steps(call: Call, tile: Tile) -> int:
+    """How many queries make the rows of a tile."""
+    return max(1, tile.rows // call.sizes.group)
+
+
+def forward_pieces(call: Call, heads: list[Heads]) -> list[list[Piece]]:
+    """The pieces of each block, the longest first; few rows are cut by keys."""
+    step = query_steps(call, forward_tile(call))
+    by_block = [_pieces_of(call, heads, at, step) for at in range(len(heads))]
+    by_block.sort(key=lambda pieces: -sum(piece.effort for piece in pieces))
+    return [sorted(pieces, key=lambda piece: -piece.effort) for pieces in by_block]
+
+
+def key_parts(call: Call) -> int:
+    """Into how many pieces the keys are cut: more than one where there is one tile of rows alone."""
+    sizes = call.sizes
+    if sizes.Tq > query_steps(call, forward_tile(call)):
+        return 1
+    return max(1, min(-(-ENOUGH // sizes.Hkv), sizes.S // LEAST_KEYS))
+
+
+def _pieces_of(call: Call, heads: list[Heads], at: int, step: int) -> list[Piece]:
+    parts, b = key_parts(call), heads[at].b
+    pieces = []
+    for first in range(0, call.sizes.Tq, step):
+        last = min(first + step, call.sizes.Tq)
+        low, high = reach(call, b, first, last)
+        width = -(-(high - low) // parts)
+        for part in range(parts):
+            begin = min(low + part * width, high)
+            pieces.append(Piece(at, first, last, begin, min(begin + width, high), part))
+    return pieces
+
+
+def key_tiles(low: int, high: int, width: int) -> list[slice]:
+    """Keys low..high - 1 in tiles of about one width, at most ``width``."""
+    count = -(-(high - low) // width)
+    if count <= 0:
+        return []
+    even = -(-(high - low) // (16 * count)) * 16
+    return [slice(at, min(at + even, high)) for at in range(low, high, even)]
+
+
+def row_and_key_tiles(
+    call: Call, heads: Heads, piece: Piece, width: int, *, split: bool = True
+) -> list[tuple[slice, slice]]:
+    """The tiles of a piece: rows, counted from its first, and keys. To ``split`` them saves work on the diagonal."""
+    queries, right = piece.last - piece.first, bounds(call)[1]
+    every = slice(0, queries * heads.group)
+    if not split or right is None or heads.group > 1 or queries <= DIAGONAL:
+        return [(every, keys) for keys in key_tiles(piece.low, piece.high, width)]
+    ahead = offset_of(call, heads.b) + right
+    edge = min(max(piece.low, piece.first + ahead + 1), piece.high)
+    tiles = [(every, keys) for keys in key_tiles(piece.low, edge, width)]
+    for begin in range(0, queries, DIAGONAL):
+        end = min(begin + DIAGONAL, queries)
+        high = min(piece.high, piece.first + end + ahead)
+        tiles += [(slice(begin, end), keys) for keys in key_tiles(edge, high, width)]
+    return tiles

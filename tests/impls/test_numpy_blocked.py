@@ -1,0 +1,182 @@
+"""``numpy/blocked``: the same bits on any number of threads, nothing left behind, memory of a block."""
+
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import attnbench as ab
+from attnbench.api.suites import AttentionSpec, Case, Problem
+from attnbench.backends.attend import load_backend, resolve
+from attnbench.backends.bind import bind_case
+from attnbench.impls.numpy_backend.tiled import crew, forward
+from tests.impls.against_oracle import check
+
+CAUSAL = AttentionSpec(causal=True, align="bottom_right")
+LONG = Problem(B=2, Hq=4, Hkv=2, Tq=530, S=650, D=8, dtype="float32", seed=3)
+SAME = {
+    "causal": Case(CAUSAL, LONG, "backward"),
+    "grouped, sinks and a bias for all": Case(CAUSAL, replace(LONG, operands=("sinks", "bias")), "backward"),
+    "keys cut in pieces": Case(AttentionSpec(), replace(LONG, Tq=3, S=5000), "backward"),
+    "learned": Case(AttentionSpec(score="additive"), replace(LONG, Tq=300, S=300, Da=4), "backward"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    before = crew.NUMBER.get()
+    yield
+    assert crew.NUMBER.get() == before
+    assert [thread.name for thread in threading.enumerate()] == [threading.current_thread().name]
+
+
+@pytest.fixture
+def _always_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "WORTH_A_THREAD", 1)
+
+
+def of_blas() -> int:
+    return int(crew.pools()[0].num_threads)
+
+
+@pytest.mark.usefixtures("_always_threads")
+@pytest.mark.parametrize("case", SAME.values(), ids=SAME)
+def test_the_bits_are_the_same_on_any_number_of_threads(case: Case) -> None:
+    backend, kernel = resolve("numpy/blocked")
+    results = []
+    for threads in (1, 2, 5):
+        with backend.limited(threads):
+            output, grads = bind_case(backend, kernel, case).result()
+        results.append({"output": output.output, **grads})
+    for other in results[1:]:
+        assert {name: bool(np.array_equal(array, other[name])) for name, array in results[0].items()} == dict.fromkeys(
+            results[0], True
+        )
+
+
+@pytest.mark.usefixtures("_always_threads")
+def test_as_many_threads_work_as_are_asked_for() -> None:
+    backend = load_backend("numpy")
+    meet = threading.Barrier(3, timeout=10)
+    seen: set[int] = set()
+
+    def work(piece: int, space: crew.Space) -> None:
+        del piece, space
+        meet.wait()
+        seen.add(threading.get_ident())
+        assert of_blas() == 1
+
+    with backend.limited(3):
+        assert set(backend.computing_threads().values()) == {3}
+        crew.run([[0], [1], [2]], work, 10)
+    assert len(seen) == 3
+
+
+def test_a_small_call_stays_in_its_thread() -> None:
+    seen: list[int] = []
+    with load_backend("numpy").limited(3):
+        crew.run([[0], [1], [2]], lambda *_: seen.append(threading.get_ident()), 10)
+    assert set(seen) == {threading.get_ident()}
+
+
+@pytest.mark.usefixtures("_always_threads")
+@pytest.mark.parametrize("where", ["caller", "helper"])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_what_goes_wrong_in_a_thread_reaches_the_caller(where: str, error: type[BaseException]) -> None:
+    meet = threading.Barrier(2, timeout=10)
+    caller = threading.get_ident()
+
+    def work(piece: int, space: crew.Space) -> None:
+        del piece, space
+        meet.wait()
+        if (threading.get_ident() == caller) == (where == "caller"):
+            raise error
+
+    with load_backend("numpy").limited(2):
+        with pytest.raises(error):
+            crew.run([[0], [1]], work, 10)
+        assert of_blas() == 2
+
+
+def test_two_calls_at_once_are_right_and_blas_gets_its_number_back() -> None:
+    q = np.random.default_rng(0).standard_normal((1, 4, 600, 16)).astype(np.float32)
+    expected, before = ab.attend(q, q, q, impl="numpy/blocked").output, of_blas()
+    outputs: list[Any] = []
+
+    def call() -> None:
+        outputs.extend(ab.attend(q, q, q, impl="numpy/blocked").output for _ in range(8))
+
+    threads = [threading.Thread(target=call) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [bool(np.array_equal(output, expected)) for output in outputs] == [True] * 24
+    assert of_blas() == before
+
+
+def test_a_number_set_while_a_crew_is_at_work_holds_when_it_is_done() -> None:
+    with load_backend("numpy").limited(2), crew.NUMBER.taken() as threads:
+        assert (threads, of_blas()) == (2, 1)
+        with load_backend("numpy").limited(3):
+            assert (crew.NUMBER.get(), of_blas()) == (3, 1)
+        assert crew.NUMBER.get() == 2
+
+
+def test_a_new_process_finds_no_crew_at_work() -> None:
+    number, before = crew.Number(), of_blas()
+    at_work = number.taken()
+    at_work.__enter__()
+    assert of_blas() == 1
+    number.after_fork()
+    assert of_blas() == before
+
+
+@pytest.mark.parametrize("spec", [AttentionSpec(), AttentionSpec(causal=True)], ids=["full", "causal"])
+def test_logits_that_rise_beyond_what_was_peeked_are_done_again(spec: AttentionSpec, monkeypatch: Any) -> None:
+    online, again = forward.online, []
+
+    def counted(*args: Any, **how: Any) -> forward.Sums:
+        again.append(1)
+        return online(*args, **how)
+
+    monkeypatch.setattr(forward, "online", counted)
+    q = np.full((1, 1, 256, 4), 4, np.float32)
+    k = np.linspace(0, 60, 256, dtype=np.float32)[None, None, :, None] * np.ones(4, np.float32)
+    v = np.random.default_rng(0).standard_normal(k.shape).astype(np.float32)
+    got, expected = (ab.attend(q, k, v, impl=f"numpy/{name}", spec=spec).output for name in ("blocked", "naive"))
+    assert again
+    np.testing.assert_allclose(got, expected, rtol=1e-4)
+    again.clear()
+    ab.attend(q, k * np.float32(0.01), v, impl="numpy/blocked", spec=spec)
+    assert not again
+
+
+@pytest.mark.parametrize(
+    "operands", [("segments",), ("mask",), ("bias",), ("slopes", "offset"), ("kv_lengths", "sinks")]
+)
+def test_tiles_agree_with_the_oracle(operands: tuple[str, ...]) -> None:
+    spec = AttentionSpec(causal=True) if "offset" in operands else CAUSAL
+    check("numpy/blocked", spec, replace(LONG, B=1, Tq=530, S=600, D=5, operands=operands), extra=False)
+
+
+def test_memory_is_that_of_blocks_and_is_given_back() -> None:
+    backend, kernel = resolve("numpy/blocked")
+    case = Case(AttentionSpec(), Problem(Hq=1, Tq=16384, D=16, dtype="float32"), "forward")
+    run = bind_case(backend, kernel, case).run
+    backend.trim()
+    tracemalloc.start()
+    try:
+        output = run().output
+        peak = tracemalloc.get_traced_memory()[1]
+        kept = tracemalloc.get_traced_memory()[0] - output.nbytes
+        backend.trim()
+        left = tracemalloc.get_traced_memory()[0] - output.nbytes
+    finally:
+        tracemalloc.stop()
+    assert peak - output.nbytes < 64 * 2**20
+    assert left < 2**20 < kept < 32 * 2**20  # one thread's tiles
