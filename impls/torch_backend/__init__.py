@@ -23,7 +23,7 @@ BACKEND = BackendInfo(
         "sdpa-flash": "PyTorch's SDPA, its FlashAttention kernel",
         "sdpa-efficient": "PyTorch's SDPA, xFormers' kernel; 16-bit",
         "sdpa-cudnn": "PyTorch's SDPA, cuDNN's kernel; 16-bit",
-        "chunked": "learned scores, one hidden unit after the other",
+        "chunked": "learned scores, a block of queries after the other",
     },
     devices={
         **dict.fromkeys(("naive", "sdpa", "sdpa-math", "sdpa-flash", "chunked"), ("cpu", "cuda")),

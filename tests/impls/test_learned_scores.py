@@ -21,7 +21,7 @@ SPECS = {
     "dot": AttentionSpec(causal=True, align="top_left"),
     "no scale": AttentionSpec(scale="none"),
 }
-LARGE = Problem(Tq=128, S=96, D=8, Da=64, dtype="float32")
+LARGE = Problem(Tq=256, S=96, D=8, Da=64, dtype="float32")
 # What the written-out formula holds at once.
 HIDDEN = 4 * LARGE.Tq * LARGE.S * LARGE.Da
 
@@ -82,7 +82,7 @@ def test_jax_by_a_scan_needs_no_hidden_layer_in_either_direction() -> None:
     jax = pytest.importorskip("jax")
     from attnbench.impls.jax_backend import chunked
 
-    shapes = ((1, 1, 128, 64), (1, 1, 96, 64), (1, 64))
+    shapes = ((1, 1, 256, 64), (1, 1, 96, 64), (1, 64))
     given = [np.ones(shape, np.float32) for shape in shapes]
 
     def temporary(summed: Any) -> int:
