@@ -56,6 +56,7 @@ class Shape:
     heads: int
     queries: int
     keys: int
+    units: int  # of a hidden layer; 1 without any
     device: str
     scale: float
     offset: int | None  # of query 0 among the keys; ``None`` where every key is seen
@@ -63,7 +64,10 @@ class Shape:
     def blocks(self) -> Iterator[Block]:
         """Those with a key; nothing is to be computed of the others."""
         rows = min(max(1, SCORES[self.device] // self.keys), self.queries)
-        heads = max(1, SCORES[self.device] // (self.keys * rows)) if rows == self.queries else 1
+        heads = 1
+        if rows == self.queries:  # and one row of all of these heads fits the buffer
+            most = min(SCORES[self.device] // rows, HIDDEN[self.device] // self.units)
+            heads = max(1, most // self.keys)
         for head in range(0, self.heads, heads):
             for row in range(0, self.queries, rows):
                 last = min(row + rows, self.queries)
@@ -251,6 +255,7 @@ def attend(
         heads=q.shape[0] * q.shape[1],
         queries=q.shape[2],
         keys=k.shape[2],
+        units=1 if units is None else units.shape[-1],
         device=q.device.type,
         scale=1.0 if call.spec.unscaled else call.scale,
         offset=call.offset if call.spec.causal else None,

@@ -38,6 +38,22 @@ def test_tiles_of_more_than_one_query_and_key_add_up() -> None:
     check("numpy/blocked", AttentionSpec(score="additive"), problem, extra=False)
 
 
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem(B=2, Hq=34, Hkv=17, Tq=1, S=1100, D=8, Da=16),  # a row of some heads fills a buffer
+        Problem(Hq=3, Tq=70, S=600, D=8, Da=40),  # a block is computed in parts
+        Problem(Hq=1, Tq=600, S=500, D=8, Da=3),  # a head has several blocks
+    ],
+    ids=["heads", "parts", "blocks"],
+)
+@pytest.mark.parametrize("causal", [False, True])
+def test_blocks_of_torch_add_up(problem: Problem, *, causal: bool) -> None:
+    pytest.importorskip("torch")
+    spec = AttentionSpec(score="additive", causal=causal, align="bottom_right" if causal else None)
+    check("torch/chunked", spec, replace(problem, dtype="float32"), extra=False)
+
+
 @pytest.mark.parametrize(("name", "stores"), [("numpy/naive", True), ("numpy/blocked", False)])
 def test_numpy_holds_the_hidden_layer_where_it_is_written_out_and_not_in_tiles(name: str, *, stores: bool) -> None:
     backend, kernel = resolve(name)
