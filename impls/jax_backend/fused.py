@@ -38,7 +38,11 @@ LEARNED = Capabilities(
     lse=True,
     gradients=True,
     precision={"float64": IN_FLOAT64, "float32": IN_FLOAT32, "bfloat16": IN_FLOAT32, "float16": IN_FLOAT32},
-    lacks={"stages": "it is about what is not stored"},
+    lacks={"stages": "it is about what is not stored"}
+    | dict.fromkeys(
+        ("mask", "window", "lengths", "segments", "batch_offset"),
+        "it is there to compare what a learned score costs, and is held to what that needs",
+    ),
 )
 
 

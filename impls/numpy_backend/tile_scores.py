@@ -1,12 +1,15 @@
 """The scores of ``numpy/blocked`` on one tile of one head, forward and backward, before the scale.
 
 Every score is one of two products after a projection: a dot product of what stands for the query and the key (``dot``,
-``general``), or a sum over hidden units of tanh (``additive``, ``concat``). The sum goes unit by unit, so that a tile
-needs as much memory with it as without it.
+``general``), or a sum over hidden units of tanh (``additive``, ``concat``). The hidden layer of a tile is computed in
+blocks of some units and rows that stay in a processor's cache, so that a tile needs little more memory with it than
+without it. Every function has its own memory: tiles may be asked for by several threads at a time.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,26 +63,39 @@ def tile_scores(head: Projected, rows: slice, keys: slice) -> Float[Array, "rows
     if head.units is None:
         return query @ key.T
     scores = np.zeros((len(query), len(key)), query.dtype)
-    hidden = np.empty_like(scores)
-    for of_query, of_key, weight in zip(*_by_unit(query, key), head.units, strict=True):
-        _activation(of_query, of_key, hidden)
-        hidden *= weight
-        scores += hidden
+    for units, block, hidden in _hidden_blocks(query, key):
+        scores[block] += (head.units[units] @ hidden.reshape(len(hidden), -1)).reshape(-1, len(key))
     return scores
 
 
-def _by_unit(
+# Of a hidden layer at a time: 512 KiB of float32 were fastest where a core has 2 MiB of second-level cache, and of
+# units at least so many, that each matrix product is of some rows.
+BLOCK_UNITS = 16
+BLOCK_ELEMENTS = 1 << 17
+
+
+def _hidden_blocks(
     query: Float[Array, "rows n"], key: Float[Array, "keys n"]
-) -> tuple[Float[Array, "n rows"], Float[Array, "n keys"]]:
-    """The projections with the hidden unit first, each unit in one piece of memory."""
-    return np.ascontiguousarray(query.T), np.ascontiguousarray(key.T)
+) -> Iterator[tuple[slice, slice, Float[Array, "units block keys"]]]:
+    """Units, rows and tanh(query + key) of each block; every block lies in the same memory, which may be changed.
 
-
-def _activation(
-    of_query: Float[Array, " rows"], of_key: Float[Array, " keys"], out: Float[Array, "rows keys"]
-) -> Float[Array, "rows keys"]:
-    np.add(of_query[:, None], of_key[None, :], out=out)
-    return np.tanh(out, out=out)
+    The sum of a query and a key is the matrix product [query, 1] · [1; key]: both products are exact, so that it has
+    the same bits, in a third of the time that NumPy takes to broadcast over two axes.
+    """
+    rows, keys, n = len(query), len(key), query.shape[1]
+    left, right = np.ones((n, rows, 2), query.dtype), np.ones((n, 2, keys), query.dtype)
+    left[:, :, 0], right[:, 1] = query.T, key.T
+    most_units = min(max(BLOCK_UNITS, BLOCK_ELEMENTS // max(1, rows * keys)), n)
+    most_rows = min(max(1, BLOCK_ELEMENTS // max(1, most_units * keys)), rows)
+    buffer = np.empty((most_units * most_rows * keys), query.dtype)
+    for unit in range(0, n, most_units):
+        units = slice(unit, min(unit + most_units, n))
+        for row in range(0, rows, most_rows):
+            block = slice(row, min(row + most_rows, rows))
+            sizes = (units.stop - unit, block.stop - row, keys)
+            hidden = buffer[: math.prod(sizes)].reshape(sizes)
+            np.matmul(left[units, block], right[units], out=hidden)
+            yield units, block, np.tanh(hidden, out=hidden)
 
 
 @dataclass(frozen=True)
@@ -104,16 +120,16 @@ def add_tile(into: Gradients, head: Projected, rows: slice, keys: slice, d_score
         into.query[rows] += d_scores @ key
         into.key[keys] += d_scores.T @ query
         return
-    hidden = np.empty_like(d_scores)
-    for unit, (of_query, of_key, weight) in enumerate(zip(*_by_unit(query, key), head.units, strict=True)):
-        _activation(of_query, of_key, hidden)
-        into.units[unit] += np.vdot(hidden, d_scores)
-        hidden *= hidden
-        np.subtract(1, hidden, out=hidden)
-        hidden *= d_scores
-        hidden *= weight
-        into.query[rows, unit] += hidden.sum(1)
-        into.key[keys, unit] += hidden.sum(0)
+    d_scores = np.ascontiguousarray(d_scores)
+    over_keys, over_rows = np.ones(len(key), key.dtype), np.ones(len(query), key.dtype)
+    for units, block, hidden in _hidden_blocks(query, key):
+        weights, of_block = head.units[units, None], d_scores[block]
+        into.units[units] += hidden.reshape(len(hidden), -1) @ of_block.reshape(-1)
+        d_sums = np.multiply(hidden, hidden, out=hidden)
+        np.subtract(1, d_sums, out=d_sums)
+        np.multiply(d_sums, of_block, out=d_sums)
+        into.query[rows][block, units] += (weights * (d_sums @ over_keys)).T
+        into.key[keys, units] += (weights * (over_rows[block] @ d_sums)).T
 
 
 def through_projection(

@@ -37,7 +37,7 @@ BACKEND = BackendInfo(
         "sdpa-flash": "PyTorch's SDPA, its FlashAttention kernel",
         "sdpa-efficient": "PyTorch's SDPA, xFormers' kernel; 16-bit",
         "sdpa-cudnn": "PyTorch's SDPA, cuDNN's kernel; 16-bit",
-        "chunked": "learned scores, one hidden unit after the other",
+        "chunked": "learned scores, a block of queries after the other",
         "mha": "nn.MultiheadAttention's core, by SDPA",
         "mha-weights": "nn.MultiheadAttention's core with its weights",
         "compiled": "the formula, fused by torch.compile",

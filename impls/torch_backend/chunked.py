@@ -1,13 +1,16 @@
-"""``torch/chunked``: learned scores one hidden unit at a time, so that no (Tq, S, Da) tensor is ever stored.
+"""``torch/chunked``: learned scores block by block of queries, so that no (Tq, S, Da) tensor is ever stored.
 
-v·tanh(q W_q + k W_k + b) is a sum over hidden units. Summed unit by unit it needs two (Tq, S) tensors, forward and,
-where the tanh is computed again, backward; written out it needs one of Da times the size, and autograd keeps it. The
-scores themselves are stored, as in the formula. Legend of the shapes in ``attnbench.attention.spec``.
+v·tanh(q W_q + k W_k + b) written out needs a hidden layer for every query and key, and autograd keeps it. Here a block
+of queries has its scores, weights and output before the next begins, and its hidden layer lies, some rows at a time, in
+one buffer that fits a processor's cache. The backward pass computes each block again; nothing of size Tq × S is kept.
+Keys that causality hides from a block are left out. Legend of the shapes in ``attnbench.attention.spec``; N is B · Hq.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +18,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from attnbench.api import AttentionOutput, Capabilities, implementation
-from attnbench.impls.torch_backend.allowed import allowed_keys
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -32,42 +34,211 @@ LEARNED = Capabilities(
     gradients=True,
     lacks={"stages": "it is about what is not stored"},
 )
+# Elements of a hidden layer at a time: 2 MiB of float32 were fastest where two cores have 2 MiB of second-level cache
+# each. Elements of a block's scores: so many that what is done to them once costs little beside the hidden layer.
+HIDDEN = {"cpu": 1 << 19, "cuda": 1 << 24}
+SCORES = {"cpu": 1 << 18, "cuda": 1 << 24}
 
 
-class SumOverUnits(torch.autograd.Function):
-    """Σ_a v_a · tanh(query_a + key_a), the sum over hidden units."""
+@dataclass(frozen=True)
+class Block:
+    """Some queries of one head, or all of several heads, and the keys that they see."""
+
+    heads: slice
+    rows: slice
+    keys: slice
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What blocks are made of, and what is done to their scores."""
+
+    heads: int
+    queries: int
+    keys: int
+    units: int  # of a hidden layer; 1 without any
+    device: str
+    scale: float
+    offset: int | None  # of query 0 among the keys; ``None`` where every key is seen
+
+    def blocks(self) -> Iterator[Block]:
+        """Those with a key; nothing is to be computed of the others."""
+        rows = min(max(1, SCORES[self.device] // self.keys), self.queries)
+        heads = 1
+        if rows == self.queries:  # and one row of all of these heads fits the buffer
+            most = min(SCORES[self.device] // rows, HIDDEN[self.device] // self.units)
+            heads = max(1, most // self.keys)
+        for head in range(0, self.heads, heads):
+            for row in range(0, self.queries, rows):
+                last = min(row + rows, self.queries)
+                seen = self.keys if self.offset is None else min(self.keys, last + self.offset)
+                if seen > 0:
+                    yield Block(slice(head, min(head + heads, self.heads)), slice(row, last), slice(0, seen))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The hidden layer of a block: tanh(query + key), and the weights of its units."""
+
+    query: Float[Tensor, "heads n rows"]
+    key: Float[Tensor, "heads n keys"]
+    units: Float[Tensor, "heads n"]
+    buffer: Float[Tensor, " size"]
+
+    def parts(self) -> Iterator[slice]:
+        """Rows of which the layer lies in the buffer at a time."""
+        step = max(1, len(self.buffer) // self.key.numel())
+        return (slice(row, row + step) for row in range(0, self.query.shape[2], step))
+
+    def tanh(self, query: Float[Tensor, "heads ..."], key: Float[Tensor, "heads ..."]) -> Float[Tensor, "heads ..."]:
+        """The tanh of query + key, in the buffer."""
+        sizes = torch.broadcast_shapes(query.shape, key.shape)
+        return torch.add(query, key, out=self.buffer[: math.prod(sizes)].view(sizes)).tanh_()
+
+    def scores(self) -> Float[Tensor, "heads rows keys"]:
+        """The weighted sum over units. With the row first, what is summed was computed by the same processor."""
+        scores = self.query.new_empty(self.query.shape[0], self.query.shape[2], self.key.shape[2])
+        query, key = self.query.mT[:, :, :, None], self.key[:, None]
+        for rows in self.parts():
+            hidden = self.tanh(query[:, rows], key)
+            weights = self.units[:, None, None, :].expand(-1, hidden.shape[1], -1, -1)
+            scores[:, rows] = (weights @ hidden).squeeze(2)
+        return scores
+
+    def add_gradients(
+        self,
+        d_scores: Float[Tensor, "heads rows keys"],
+        d_query: Float[Tensor, "heads n rows"],
+        d_key: Float[Tensor, "heads n keys"],
+        d_units: Float[Tensor, "heads n"],
+    ) -> None:
+        """Add what d_scores give; of query and key, without the factor of the units. With the unit first, see above."""
+        query, key = self.query[:, :, :, None], self.key[:, :, None, :]
+        for rows in self.parts():
+            hidden, of_rows = self.tanh(query[:, :, rows], key), d_scores[:, rows]
+            d_units += (hidden.flatten(2) @ of_rows.flatten(1)[:, :, None]).squeeze(2)
+            # d_scores · (1 − tanh²) in the place of the tanh, in one step.
+            spread = of_rows[:, None].expand_as(hidden)
+            torch.ops.aten.tanh_backward.grad_input(spread, hidden, grad_input=hidden)
+            d_query[:, :, rows] = hidden.sum(3)
+            d_key += hidden.sum(2)
+
+
+class InBlocks(torch.autograd.Function):
+    """Output and lse of queries and keys after their projections; ``units`` are the weights of a hidden layer."""
 
     @staticmethod
     def forward(
-        ctx: Any, query: Float[Tensor, "Da B Hq Tq"], key: Float[Tensor, "Da B Hq S"], v: Float[Tensor, "Da Hq"]
-    ) -> Float[Tensor, "B Hq Tq S"]:
-        """Unit by unit, into one tensor."""
-        ctx.save_for_backward(query, key, v)
-        scores = query.new_zeros(*query.shape[1:], key.shape[3])
-        for of_query, of_key, weight in zip(query, key, v, strict=True):
-            scores.addcmul_(weight[:, None, None], activation(of_query, of_key))
-        return scores
+        ctx: Any,
+        query: Float[Tensor, "N n Tq"],
+        key: Float[Tensor, "N n S"],
+        values: Float[Tensor, "N S Dv"],
+        units: Float[Tensor, "N n"] | None,
+        shape: Shape,
+    ) -> tuple[Float[Tensor, "N Tq Dv"], Float[Tensor, "N Tq"]]:
+        """Block by block."""
+        ctx.save_for_backward(query, key, values, units)
+        ctx.shape = shape
+        ctx.set_materialize_grads(False)
+        output = values.new_zeros(shape.heads, shape.queries, values.shape[2])
+        lse = values.new_full((shape.heads, shape.queries), -math.inf)
+        buffer = buffer_for(query, key, units)
+        for block in shape.blocks():
+            layer = layer_of(query, key, units, buffer, block)
+            weights, lse[block.heads, block.rows] = weights_of(query, key, layer, shape, block)
+            output[block.heads, block.rows] = weights @ values[block.heads, block.keys]
+        return output, lse
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, *cotangents: Float[Tensor, "B Hq Tq S"]
-    ) -> tuple[Float[Tensor, "Da B Hq Tq"], Float[Tensor, "Da B Hq S"], Float[Tensor, "Da Hq"]]:
-        """Unit by unit, each activation computed again."""
-        (d_scores,) = cotangents
-        query, key, v = ctx.saved_tensors
-        d_query, d_key, d_v = torch.empty_like(query), torch.empty_like(key), torch.empty_like(v)
-        for unit, (of_query, of_key, weight) in enumerate(zip(query, key, v, strict=True)):
-            tanh = activation(of_query, of_key)
-            d_v[unit] = (d_scores * tanh).sum((0, 2, 3))
-            d_hidden = tanh.square_().neg_().add_(1.0).mul_(d_scores).mul_(weight[:, None, None])
-            d_query[unit], d_key[unit] = d_hidden.sum(3), d_hidden.sum(2)
-        return d_query, d_key, d_v
+    def backward(ctx: Any, *cotangents: Float[Tensor, " ..."] | None) -> tuple[Float[Tensor, " ..."] | None, ...]:
+        """Block by block, each computed again."""
+        d_output, d_lse = cotangents
+        query, key, values, units = ctx.saved_tensors
+        d_query, d_key, d_values = (torch.zeros_like(of) for of in (query, key, values))
+        d_units = None if units is None else torch.zeros_like(units)
+        buffer = buffer_for(query, key, units)
+        for block in ctx.shape.blocks():
+            heads, rows, keys = block.heads, block.rows, block.keys
+            layer = layer_of(query, key, units, buffer, block)
+            weights, _ = weights_of(query, key, layer, ctx.shape, block)
+            if d_output is not None:
+                d_values[heads, keys] += weights.mT @ d_output[heads, rows]
+            d_scores = d_scores_of(weights, values[heads, keys], d_output, d_lse, block) * ctx.shape.scale
+            if layer is None or d_units is None:
+                d_query[heads, :, rows] = key[heads, :, keys] @ d_scores.mT
+                d_key[heads, :, keys] += query[heads, :, rows] @ d_scores
+            else:
+                layer.add_gradients(d_scores, d_query[heads, :, rows], d_key[heads, :, keys], d_units[heads])
+        if units is not None:
+            d_query, d_key = d_query.mul_(units[:, :, None]), d_key.mul_(units[:, :, None])
+        return d_query, d_key, d_values, d_units, None
 
 
-def activation(of_query: Float[Tensor, "B Hq Tq"], of_key: Float[Tensor, "B Hq S"]) -> Float[Tensor, "B Hq Tq S"]:
-    """tanh(query_a + key_a) of one hidden unit."""
-    return (of_query[..., :, None] + of_key[..., None, :]).tanh_()
+def buffer_for(
+    query: Float[Tensor, "N n Tq"], key: Float[Tensor, "N n S"], units: Float[Tensor, "N n"] | None
+) -> Float[Tensor, " size"]:
+    """Memory for a part of a hidden layer: of one row at least, of all at most."""
+    if units is None:
+        return query.new_empty(0)
+    row = key.shape[1] * key.shape[2]
+    return query.new_empty(min(max(HIDDEN[query.device.type], row), query.shape[0] * query.shape[2] * row))
+
+
+def layer_of(
+    query: Float[Tensor, "N n Tq"],
+    key: Float[Tensor, "N n S"],
+    units: Float[Tensor, "N n"] | None,
+    buffer: Float[Tensor, " size"],
+    block: Block,
+) -> Layer | None:
+    """The hidden layer of a block; none where the score is a product."""
+    if units is None:
+        return None
+    return Layer(query[block.heads, :, block.rows], key[block.heads, :, block.keys], units[block.heads], buffer)
+
+
+def weights_of(
+    query: Float[Tensor, "N n Tq"], key: Float[Tensor, "N n S"], layer: Layer | None, shape: Shape, block: Block
+) -> tuple[Float[Tensor, "heads rows keys"], Float[Tensor, "heads rows"]]:
+    """P and lse of a block."""
+    logits = query[block.heads, :, block.rows].mT @ key[block.heads, :, block.keys] if layer is None else layer.scores()
+    if shape.scale != 1.0:
+        logits *= shape.scale
+    if shape.offset is not None and block.keys.stop > block.rows.start + shape.offset + 1:
+        reach = torch.arange(block.rows.start, block.rows.stop, device=key.device)[:, None] + shape.offset
+        logits.masked_fill_(torch.arange(block.keys.stop, device=key.device) > reach, -math.inf)
+    return softmax(logits)
+
+
+def d_scores_of(
+    weights: Float[Tensor, "heads rows keys"],
+    values: Float[Tensor, "heads keys Dv"],
+    d_output: Float[Tensor, "N Tq Dv"] | None,
+    d_lse: Float[Tensor, "N Tq"] | None,
+    block: Block,
+) -> Float[Tensor, "heads rows keys"]:
+    """P · (dP − Σ P dP + d_lse)."""
+    d_logits = torch.zeros_like(weights)
+    if d_output is not None:
+        d_weights = d_output[block.heads, block.rows] @ values.mT
+        d_logits = d_weights.sub_((weights * d_weights).sum(-1, keepdim=True))
+    if d_lse is not None:
+        d_logits += d_lse[block.heads, block.rows, None]
+    return d_logits.mul_(weights)
+
+
+def softmax(
+    logits: Float[Tensor, "heads rows keys"],
+) -> tuple[Float[Tensor, "heads rows keys"], Float[Tensor, "heads rows"]]:
+    """P in the place of the logits, and lse; a row without keys has no weight, and −inf."""
+    row_max = logits.amax(-1, keepdim=True)
+    shift = row_max.masked_fill(row_max.isneginf(), 0.0)
+    terms = logits.sub_(shift).exp_()
+    total = terms.sum(-1, keepdim=True)
+    empty = total == 0
+    total = total.masked_fill(empty, 1.0)
+    return terms.div_(total), (shift + total.log()).masked_fill(empty, -math.inf).squeeze(-1)
 
 
 @implementation("torch/chunked", LEARNED)
@@ -75,50 +246,40 @@ def attend(
     q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], v: Float[Tensor, "B Hkv S Dv"], call: Call
 ) -> AttentionOutput:
     """Attend, computed in float32 (float64 in float64)."""
-    dtype = q.dtype
-    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    wide = torch.float64 if q.dtype == torch.float64 else torch.float32
     params = {name: param.to(wide) for name, param in call.params.items()}
-    allowed = allowed_keys(call, q.device)
-    logits = scores_of(q.to(wide), k.to(wide), call.spec.score, params)
-    if not call.spec.unscaled:
-        logits = logits * call.scale
-    if allowed is not None:
-        logits = logits.masked_fill(~allowed, -math.inf)
-    weights, lse = softmax(logits)
-    shared = weights.reshape(weights.shape[0], v.shape[1], -1, weights.shape[3])
-    output = (shared @ v.to(wide)).reshape(*weights.shape[:3], v.shape[3])
-    return AttentionOutput(output.to(dtype), lse=lse if call.wants("lse") else None)
+    group = q.shape[1] // k.shape[1]
+    keys, values = (x.to(wide).repeat_interleave(group, 1) if group > 1 else x.to(wide) for x in (k, v))
+    query, key, units = projected(q.to(wide), keys, call.spec.score, params)
+    shape = Shape(
+        heads=q.shape[0] * q.shape[1],
+        queries=q.shape[2],
+        keys=k.shape[2],
+        units=1 if units is None else units.shape[-1],
+        device=q.device.type,
+        scale=1.0 if call.spec.unscaled else call.scale,
+        offset=call.offset if call.spec.causal else None,
+    )
+    # The hidden unit first: what belongs to one unit lies in one piece of memory.
+    flat = (query.flatten(0, 1).mT.contiguous(), key.flatten(0, 1).mT.contiguous(), values.flatten(0, 1))
+    of_heads = None if units is None else units.expand(q.shape[1], -1).repeat(q.shape[0], 1)
+    output, lse = InBlocks.apply(*flat, of_heads, shape)  # type: ignore[no-untyped-call]
+    output, lse = output.unflatten(0, q.shape[:2]), lse.unflatten(0, q.shape[:2])
+    return AttentionOutput(output.to(q.dtype), lse=lse if call.wants("lse") else None)
 
 
-def scores_of(
+def projected(
     q: Float[Tensor, "B Hq Tq D"],
-    k: Float[Tensor, "B Hkv S D"],
+    k: Float[Tensor, "B Hq S D"],
     score: str,
     params: dict[str, Float[Tensor, " ..."]],
-) -> Float[Tensor, "B Hq Tq S"]:
-    """The score of every query and key before the scale."""
-    if score in ("dot", "general"):
-        query = q @ params["W"] if score == "general" else q
-        shared = query.reshape(q.shape[0], k.shape[1], -1, k.shape[3]) @ k.mT
-        return shared.reshape(*q.shape[:3], k.shape[2])
+) -> tuple[Float[Tensor, "B Hq Tq n"], Float[Tensor, "B Hq S n"], Float[Tensor, "#Hq n"] | None]:
+    """What the score multiplies, or sums below a tanh with these weights."""
+    if score == "dot":
+        return q, k, None
+    if score == "general":
+        return q @ params["W"], k, None
+    if score == "additive":
+        return q @ params["Wq"] + params["b"][:, None, :], k @ params["Wk"], params["v"]
     d = q.shape[-1]
-    keys = k.repeat_interleave(q.shape[1] // k.shape[1], 1)  # the keys' weights differ between query heads of a group
-    to_query = params["W"][:, :d] if score == "concat" else params["Wq"]
-    to_key = params["W"][:, d:] if score == "concat" else params["Wk"]
-    query = q @ to_query if score == "concat" else q @ to_query + params["b"][:, None, :]
-    unit_weights = params["v"].expand(q.shape[1], -1)
-    # One hidden unit after the other, each in one piece of memory.
-    units = (x.movedim(-1, 0).contiguous() for x in (query, keys @ to_key, unit_weights))
-    summed: Tensor = SumOverUnits.apply(*units)  # type: ignore[no-untyped-call]
-    return summed
-
-
-def softmax(logits: Float[Tensor, "B Hq Tq S"]) -> tuple[Float[Tensor, "B Hq Tq S"], Float[Tensor, "B Hq Tq"]]:
-    """P and lse; a row without keys has no weight, and −inf."""
-    row_max = logits.detach().amax(-1, keepdim=True)
-    shift = row_max.masked_fill(row_max.isneginf(), 0.0)
-    terms = (logits - shift).exp()
-    total = terms.sum(-1, keepdim=True)
-    empty = total == 0
-    total = total.masked_fill(empty, 1.0)
-    return terms / total, (shift + total.log()).masked_fill(empty, -math.inf).squeeze(-1)
+    return q @ params["W"][:, :d], k @ params["W"][:, d:], params["v"]

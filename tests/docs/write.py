@@ -3,6 +3,7 @@
     python -m tests.docs.write              # what takes seconds; then says what else there is
     python -m tests.docs.write semantics    # what is named, however long it takes
     python -m tests.docs.write --list       # what there is, and what each takes
+    python -m tests.docs.write implementations --run FOLDER   # its second part too, from a saved run
 
 `tox -e docs` does the same; names stand after `--`. What takes seconds comes out the same on every machine, and tests
 hold the pages to it. The list says what each of the others depends on: the versions that are installed, or the machine.
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from attnbench.errors import UsageError, check_known
+from attnbench.errors import AttnbenchError, check_known
 from tests.packaging.assembled import assemble
 from tests.repository import DOCS, REPOSITORY
 
@@ -106,6 +107,21 @@ def semantics() -> None:
     (DOCS / "semantics.md").write_text(attnbench("semantics", "--markdown", "--quiet"), "utf-8")
 
 
+def implementations() -> None:
+    """What is declared; what was measured stays as it is."""
+    from tests.docs import implementations_page as page
+
+    page.PAGE.write_text(page.filled(page.PAGE.read_text("utf-8"), page.DECLARED, page.complete()), "utf-8")
+
+
+def implementations_measured(run: Path) -> None:
+    """The second part, from a saved run."""
+    from tests.docs import implementations_page as page
+
+    body = page.measured(run)
+    page.PAGE.write_text(page.filled(page.PAGE.read_text("utf-8"), page.MEASURED, body), "utf-8")
+
+
 def scoreboard() -> None:
     """The tables of replay and of targets; the data goes to results/scoreboard/replay.csv."""
     attnbench("scoreboard", "replay", str(NOISE))
@@ -126,6 +142,9 @@ PAGES: Mapping[str, Page] = {
     "shapes": Page(shapes, "shapes.md", SECONDS, "src/attnbench/attention/models.toml"),
     "mutants-list": Page(mutants_list, "mutants.md, its list", SECONDS, "attnbench.agree.mutants"),
     "semantics": Page(semantics, "semantics.md", "a minute", "the installed frameworks, which it names"),
+    "implementations": Page(
+        implementations, "implementations.md, what is declared", "a minute", "all frameworks; with --run, a saved run"
+    ),
     "agreement": Page(agreement, "agreement.md, its tables", "minutes", "kernels and faults, in NumPy"),
     "mutants": Page(mutants, "mutants.md", "minutes", "all mutants, judged by the rules of other projects too"),
     "mutants-conditional": Page(
@@ -158,13 +177,18 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.docs.write", description="Write generated pages again.")
     parser.add_argument("pages", nargs="*", metavar="PAGE", help="without a name: " + ", ".join(QUICK))
     parser.add_argument("--list", action="store_true", help="what there is, and what each takes")
+    parser.add_argument("--run", type=Path, metavar="FOLDER", help="of implementations: what this saved run measured")
     given = parser.parse_args(arguments)
     if given.list:
         sys.stdout.write("\n".join(listed()) + "\n")
         return 0
     try:
         check_known("page", given.pages, list(PAGES))
-    except UsageError as error:
+        if given.run is not None and "implementations" not in given.pages:
+            parser.error("--run FOLDER belongs to a page: python -m tests.docs.write implementations --run FOLDER")
+        if given.run is not None:
+            implementations_measured(given.run)
+    except AttnbenchError as error:
         parser.error(str(error))
     for name in given.pages or QUICK:
         PAGES[name].write()

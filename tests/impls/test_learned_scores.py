@@ -21,7 +21,7 @@ SPECS = {
     "dot": AttentionSpec(causal=True, align="top_left"),
     "no scale": AttentionSpec(scale="none"),
 }
-LARGE = Problem(Tq=128, S=96, D=8, Da=64, dtype="float32")
+LARGE = Problem(Tq=256, S=96, D=8, Da=64, dtype="float32")
 # What the written-out formula holds at once.
 HIDDEN = 4 * LARGE.Tq * LARGE.S * LARGE.Da
 
@@ -36,6 +36,22 @@ def test_they_agree_with_the_oracle(name: str, spec: AttentionSpec) -> None:
 def test_tiles_of_more_than_one_query_and_key_add_up() -> None:
     problem = Problem(Hq=2, Hkv=1, Tq=130, S=260, D=5, Da=4)
     check("numpy/blocked", AttentionSpec(score="additive"), problem, extra=False)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem(B=2, Hq=34, Hkv=17, Tq=1, S=1100, D=8, Da=16),  # a row of some heads fills a buffer
+        Problem(Hq=3, Tq=70, S=600, D=8, Da=40),  # a block is computed in parts
+        Problem(Hq=1, Tq=600, S=500, D=8, Da=3),  # a head has several blocks
+    ],
+    ids=["heads", "parts", "blocks"],
+)
+@pytest.mark.parametrize("causal", [False, True])
+def test_blocks_of_torch_add_up(problem: Problem, *, causal: bool) -> None:
+    pytest.importorskip("torch")
+    spec = AttentionSpec(score="additive", causal=causal, align="bottom_right" if causal else None)
+    check("torch/chunked", spec, replace(problem, dtype="float32"), extra=False)
 
 
 @pytest.mark.parametrize(("name", "stores"), [("numpy/naive", True), ("numpy/blocked", False)])
