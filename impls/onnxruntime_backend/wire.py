@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 FORMAT = 11
 # TensorProto.DataType by our names.
 ELEMENTS = {
-    "float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "bool": 9, "float16": 10, "float64": 11, "bfloat16": 16,
+    "float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "bool": 9, "float16": 10, "float64": 11,
+    "bfloat16": 16,
 }  # fmt: skip
 # AttributeProto.AttributeType, and the field that holds a value of it.
 FLOAT, INT, STRING, INTS = (1, 2), (2, 3), (3, 4), (7, 8)

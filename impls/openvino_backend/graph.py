@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 # The operators, as functions of nodes.
 ops: Any = importlib.import_module("openvino.opset13")
 ELEMENTS = {
-    "float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16", "bool": "boolean", "int32": "i32", "int64": "i64",
+    "float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16", "bool": "boolean", "int32": "i32",
+    "int64": "i64",
 }  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def constant(value: Any, dtype: str) -> Any:
 
 def reshaped(x: Traced, shape: tuple[int, ...]) -> Traced:
     """The same elements with other axes."""
-    return x if x.shape == shape else traced(x, ops.reshape(x.output, constant(shape, "int64"), False))
+    return x if x.shape == shape else traced(x, ops.reshape(x.output, constant(shape, "int64"), special_zero=False))
 
 
 def expanded(x: Traced, shape: tuple[int, ...]) -> Traced:
