@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from attnbench.api import Capabilities, Limit, Precision, UnsupportedError, implementation
+from attnbench.api import Capabilities, Limit, Precision, implementation
 from attnbench.impls.onnxruntime_backend.allowed import added, allowed_keys, zero_where_nothing_is_allowed
 from attnbench.impls.onnxruntime_backend.attention import IN_HALF, LACKS, SEEN, positive
 from attnbench.impls.onnxruntime_backend.graph import (
@@ -137,15 +137,16 @@ def grouped(
 ) -> Float[Symbol, "B Hq Tq D"]:
     """Keys before the first query are its cache, which it copies behind the new ones' into a new cache."""
     sizes = call.sizes
-    past = sizes.S - sizes.Tq
-    if past < 0:
-        msg = f"GroupQueryAttention takes no more queries than keys; got Tq = {sizes.Tq} and S = {sizes.S}"
-        raise UnsupportedError(msg)
-    own = {"causal": False, "window": False}  # the node has these rules, but does not see which rows have no key left
-    restricted = added(q, call, allowed_keys(q, call, **own)) is not None
+    dead = max(0, sizes.Tq - sizes.S)  # the first of more queries than keys have none
+    queries, past = sizes.Tq - dead, max(0, sizes.S - sizes.Tq)
+    # The node has the rules of causality and window, but does not see which rows a mask besides them leaves no key.
+    restricted = added(q, call, allowed_keys(q, call, causal=False, window=False)) is not None
     mask = added(q, call, allowed_keys(q, call)) if restricted else None
-    left = (call.spec.window or (None, None))[0]
     scaled, scale = positive(q, call.scale)
+    if dead:
+        scaled = sliced(scaled, 2, dead, sizes.Tq)
+        mask = None if mask is None else sliced(mask, 2, dead, sizes.Tq)
+    left = (call.spec.window or (None, None))[0]
     cache = [sliced(x, 2, 0, past) if past else None for x in (k, v)]
     new = [packed(sliced(x, 2, past, sizes.S) if past else x) for x in (k, v)]
     ends = expanded(reshaped(constant(q, sizes.S - 1, "int32"), (1,)), (sizes.B,))
@@ -154,7 +155,7 @@ def grouped(
         "GroupQueryAttention",
         *(packed(scaled), *new, *cache, ends, cast(numbers(q, (sizes.S,)), "int32"), None, None, None, mask),
         None if call.sinks is None else cast(call.sinks, q.dtype),
-        outputs={0: (q.dtype, (sizes.B, sizes.Tq, sizes.Hq * sizes.D)), 1: present, 2: present},
+        outputs={0: (q.dtype, (sizes.B, queries, sizes.Hq * sizes.D)), 1: present, 2: present},
         domain=CONTRIB,
         num_heads=sizes.Hq,
         kv_num_heads=sizes.Hkv,
@@ -162,7 +163,11 @@ def grouped(
         softcap=float(call.spec.softcap or 0.0),
         local_window_size=-1 if left is None else left + 1,
     )
-    return zero_where_nothing_is_allowed(unpacked(outputs[0], sizes.Hq), mask)
+    output = zero_where_nothing_is_allowed(unpacked(outputs[0], sizes.Hq), mask)
+    if not dead:
+        return output
+    zeros = expanded(constant(q, 0.0, q.dtype), (sizes.B, sizes.Hq, dead, sizes.D))
+    return op("Concat", zeros, output, shape=(sizes.B, sizes.Hq, sizes.Tq, sizes.D), axis=2)
 
 
 def packed(x: Float[Symbol, "B H T n"]) -> Float[Symbol, "B T Hn"]:

@@ -5,13 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import attnbench as ab
 from attnbench.api import AttentionSpec
 from attnbench.api.suites import Case, Problem
 from attnbench.backends.attend import load_backend, resolve
 from attnbench.backends.bind import bind, inputs_of
 from attnbench.backends.discover import load_implementation
-from attnbench.errors import UnsupportedError
 from tests.impls.against_oracle import check_forward, fresh_process
 
 pytest.importorskip("onnxruntime", reason="the onnxruntime extra is not installed")
@@ -55,10 +53,9 @@ def test_half_precision_stores_its_logits_in_float16() -> None:
     check_forward("onnxruntime/attention-f16", TOP, replace(SMALL, dtype="float16", operands=("mask",)))
 
 
-def test_more_queries_than_keys_are_refused_with_a_reason() -> None:
-    q, k = np.ones((1, 2, 3, 8), np.float32), np.ones((1, 2, 2, 8), np.float32)
-    with pytest.raises(UnsupportedError, match="no more queries than keys; got Tq = 3 and S = 2"):
-        ab.attend(q, k, k, impl="onnxruntime/gqa", spec=BOTTOM)
+@pytest.mark.parametrize("operands", [(), ("mask",)])
+def test_queries_before_the_first_key_are_0(operands: tuple[str, ...]) -> None:
+    check_forward("onnxruntime/gqa", BOTTOM, replace(CACHED, Tq=9, S=3, operands=operands))
 
 
 @pytest.mark.parametrize(
