@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from attnbench.backends import discover
 from attnbench.measure.run.plan import make_plan
 from tests.suites import helpers
 from tests.wording import says
