@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tinygrad import Tensor, dtypes
 
-from attnbench.api import Capabilities, Precision, implementation
+from attnbench.api import Capabilities, Limit, Precision, implementation
 from attnbench.impls.tinygrad_backend.allowed import alibi, allowed_keys, sees_the_end
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ CAN = Capabilities(
         "nan_isolation": "0 · NaN is NaN in its product of weights and values",
     },
     only=("default_scale",),
+    limits=(
+        Limit("S", "with one key tinygrad makes the softmax 1 without looking, so that a NaN is lost", at_least=2),
+    ),
 )
 
 
