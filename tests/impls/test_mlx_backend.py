@@ -95,7 +95,12 @@ def test_a_call_has_computed_when_it_returns(monkeypatch: pytest.MonkeyPatch) ->
     q = adapter.to_native(np.ones((1, 1, 4, 8), np.float32))
     evaluated: list[object] = []
     evaluate = mx.eval
-    monkeypatch.setattr(mx, "eval", lambda arrays: (evaluated.extend(arrays), evaluate(arrays))[1])
+
+    def recording(arrays: list[object]) -> None:
+        evaluated.extend(arrays)
+        evaluate(arrays)
+
+    monkeypatch.setattr(mx, "eval", recording)
     _, _, _, call = ab.attention.call.prepare(AttentionSpec(), draw(AttentionSpec(), Problem(Hq=1, Tq=4, D=8)))
     result = adapter.bind(kernel, q, q, q, call).on(q, q, q, call)()
     assert result.output is evaluated[0]
