@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
@@ -66,16 +66,22 @@ def alibi(call: Call) -> Float[mx.array, "#B Hq Tq S"]:
     return -slopes * distance
 
 
-@mx.custom_function
-def only_where(x: Float[mx.array, "*axes"], counts: Bool[mx.array, "#*axes"]) -> Float[mx.array, "*axes"]:
-    """The elements of x that count, 0 for the rest.
+def only_where(x: mx.array, counts: mx.array) -> mx.array:
+    """The elements of x that count, 0 for the rest; the shape of ``counts`` broadcasts to that of x.
 
     The gradient of ``mx.where`` is a product with the condition, by which an undefined cotangent comes through.
     """
+    chosen: Any = _only_where  # typed as a function from objects to objects
+    array: mx.array = chosen(x, counts)
+    return array
+
+
+@mx.custom_function
+def _only_where(x: mx.array, counts: mx.array) -> mx.array:
     return mx.where(counts, x, mx.array(0, x.dtype))
 
 
-@only_where.vjp
+@_only_where.vjp
 def _only_where_back(
     primals: tuple[mx.array, mx.array], cotangent: mx.array, output: mx.array
 ) -> tuple[mx.array, mx.array]:

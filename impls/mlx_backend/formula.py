@@ -258,7 +258,7 @@ def softmax(
         total = total + mx.exp(sink - shift)
     some = total != 0
     total = mx.where(some, total, 1.0)
-    lse = mx.where(some, shift + mx.log(total), -mx.inf)
+    lse = mx.where(some, only_where(shift + mx.log(total), some), -mx.inf)
     return terms / total, lse.squeeze(-1), alive
 
 

@@ -10,8 +10,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tinygrad import Device, Tensor, TinyJit
+from tinygrad.device import Device
+from tinygrad.engine.jit import TinyJit
 from tinygrad.helpers import BEAM
+from tinygrad.tensor import Tensor
 
 from attnbench.api import Array, AttentionOutput, UnsupportedError
 from attnbench.api.backends import Backend, Bound, as_output

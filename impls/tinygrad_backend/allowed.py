@@ -10,7 +10,7 @@ from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING
 
-from tinygrad import Tensor
+from tinygrad.tensor import Tensor
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -69,4 +69,5 @@ def positions(call: Call) -> Int[Tensor, "#B 1 Tq 1"]:
 def alibi(call: Call) -> Float[Tensor, "#B Hq Tq S"]:
     """−slope_h · abs(p_i − j) (Press 2021), in the dtype of the slopes."""
     distance = (positions(call) - counted(call.sizes.S)).abs().cast(call.slopes.dtype)
-    return -call.slopes.reshape(-1, 1, 1) * distance
+    biases: Tensor = -call.slopes.reshape(-1, 1, 1) * distance
+    return biases

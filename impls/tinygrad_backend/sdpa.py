@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tinygrad import Tensor, dtypes
+from tinygrad.dtype import dtypes
+from tinygrad.tensor import Tensor
 
-from attnbench.api import Capabilities, Precision, implementation
+from attnbench.api import Capabilities, Limit, Precision, implementation
 from attnbench.impls.tinygrad_backend.allowed import alibi, allowed_keys, sees_the_end
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ CAN = Capabilities(
         "nan_isolation": "0 · NaN is NaN in its product of weights and values",
     },
     only=("default_scale",),
+    limits=(
+        Limit("S", "with one key tinygrad makes the softmax 1 without looking, so that a NaN is lost", at_least=2),
+    ),
 )
 
 
@@ -97,6 +101,6 @@ def mask_of(
     added = Tensor.zeros(1, 1, 1, 1, dtype=wide, device="CPU") if call.bias is None else call.bias.cast(wide)
     if call.slopes is not None:
         added = added + alibi(call).cast(wide)
-    if allowed is None:
+    if allowed is None or alive is None:
         return added
     return allowed.where(added, alive.where(-math.inf, 0.0))

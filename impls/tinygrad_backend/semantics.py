@@ -8,7 +8,7 @@ from attnbench.api.backends import NativeKernel
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
-    from tinygrad import Tensor
+    from tinygrad.tensor import Tensor
 
 
 def sdpa(
@@ -29,7 +29,7 @@ def sdpa(
         v,
         attn_mask=bias if mask is None else mask,
         is_causal=causal,
-        enable_gqa=q.shape[1] != k.shape[1],
+        enable_gqa=bool(q.shape[1] != k.shape[1]),
     )
     return output.realize()
 

@@ -22,6 +22,8 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEV", "CPU")
 
 
+@pytest.mark.slow
+@pytest.mark.proof
 def test_restrictions_and_gradients_agree_with_the_oracle() -> None:
     operands = ("q_lengths", "kv_lengths", "bias_minus_inf", "slopes", "mask_dead_rows")
     check(
@@ -30,7 +32,8 @@ def test_restrictions_and_gradients_agree_with_the_oracle() -> None:
 
 
 def test_its_own_causal_mask_agrees_with_the_oracle() -> None:
-    check("tinygrad/sdpa", AttentionSpec(causal=True, align="top_left"), SMALL, extra=False)
+    problem = replace(SMALL, B=1, Hq=1, Hkv=1)
+    check("tinygrad/sdpa", AttentionSpec(causal=True, align="top_left"), problem, extra=False)
 
 
 def test_a_result_stays_when_it_is_called_again_and_nothing_is_captured_twice() -> None:
