@@ -134,9 +134,10 @@ def softmax(
 def biases(call: Call, device: torch.device) -> Float[Tensor, "#B #Hq #Tq S"] | None:
     """What is added to the capped scores: the bias, and ALiBi."""
     slopes = None if call.slopes is None else alibi(call, device)
-    if call.bias is None or slopes is None:
-        return call.bias if slopes is None else slopes
-    return call.bias + slopes
+    if call.bias is None:
+        return slopes
+    bias: Tensor = call.bias
+    return bias if slopes is None else bias + slopes
 
 
 def rows_of(x: Shaped[Tensor, "#B #Hq #Tq #S"], first: int, count: int) -> Shaped[Tensor, "#B #Hq #rows #S"]:
