@@ -91,7 +91,9 @@ def attend(
     allowed = allowed_keys(call, q.device)
     alive = None if allowed is None else allowed.any(-1, keepdim=True)
     output, _ = multi_head_attention_forward(
-        *(packed(x) for x in (q, k, v)),
+        packed(q),
+        packed(k),
+        packed(v),
         width,
         sizes.Hq,
         in_proj_weight=None,

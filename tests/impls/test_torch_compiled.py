@@ -51,7 +51,7 @@ def check_lse(spec: AttentionSpec, problem: Problem) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("score", ["general", "additive", "concat", "cosine"])
 def test_compiled_has_every_score(score: str) -> None:
-    check_lse(AttentionSpec(score=score), replace(SMALL, operands=("mask",)))  # type: ignore[arg-type]
+    check_lse(AttentionSpec(score=score), replace(SMALL, operands=("mask",)))
 
 
 @needs_compiler

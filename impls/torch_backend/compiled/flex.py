@@ -81,7 +81,7 @@ def attend(
     by_position = allows is not None and not reads_arrays(call)
     if allows is not None and by_position:
         block_mask = create_block_mask(allows, sizes.B, sizes.Hq, sizes.Tq, sizes.S, device=q.device.type)
-    return flex_attention(  # type: ignore[no-any-return]
+    return flex_attention(
         q,
         k,
         v,

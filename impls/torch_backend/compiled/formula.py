@@ -23,7 +23,7 @@ from attnbench.impls.torch_backend.allowed import alibi, allowed_keys
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from jaxtyping import Bool, Float
+    from jaxtyping import Bool, Float, Shaped
 
     from attnbench.api import Call
 
@@ -67,7 +67,7 @@ def attend(
     query, key = projected(q, k, call)
     rows = max(LEAST_ROWS, -(-call.sizes.Tq // MOST_BLOCKS))
     blocks = [
-        block(query[:, :, i : i + rows], key, v, call, rows_of(allowed, i, rows), rows_of(added, i, rows), i)
+        block(query[:, :, i : i + rows], key, v, call, of_block(allowed, i, rows), of_block(added, i, rows), i)
         for i in range(0, call.sizes.Tq, rows)
     ]
     output, lse = (parts[0] if len(parts) == 1 else torch.cat(parts, 2) for parts in zip(*blocks, strict=True))
@@ -134,14 +134,22 @@ def softmax(
 def biases(call: Call, device: torch.device) -> Float[Tensor, "#B #Hq #Tq S"] | None:
     """What is added to the capped scores: the bias, and ALiBi."""
     slopes = None if call.slopes is None else alibi(call, device)
-    if call.bias is None or slopes is None:
-        return call.bias if slopes is None else slopes
-    return call.bias + slopes
+    if call.bias is None:
+        return slopes
+    bias: Tensor = call.bias
+    return bias if slopes is None else bias + slopes
 
 
-def rows_of(x: Tensor | None, first: int, count: int) -> Tensor | None:
+def rows_of(x: Shaped[Tensor, "#B #Hq #Tq #S"], first: int, count: int) -> Shaped[Tensor, "#B #Hq #rows #S"]:
     """Some rows of what broadcasts to (B, Hq, Tq, S)."""
-    return x if x is None or x.shape[2] == 1 else x[:, :, first : first + count]
+    return x if x.shape[2] == 1 else x[:, :, first : first + count]
+
+
+def of_block(
+    x: Shaped[Tensor, "#B #Hq #Tq #S"] | None, first: int, count: int
+) -> Shaped[Tensor, "#B #Hq #rows #S"] | None:
+    """The same of what may not be there."""
+    return None if x is None else rows_of(x, first, count)
 
 
 def in_groups(x: Float[Tensor, "B Hq T n"], y: Float[Tensor, "B Hkv n m"]) -> Float[Tensor, "B Hq T m"]:
