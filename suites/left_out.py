@@ -27,16 +27,19 @@ ADDITIVE_ALONE = Kind(("*/additive",), "computes additive scores alone, which sc
 PYTHON_LOOPS = Kind(("*/loops",), "Python loops: too slow here, and at most 4,096 pairs of query and key")
 INTERPRETED = Kind(("*/pallas",), "interpreted on a CPU: that shows whether it is right, and not how fast it is")
 COARSER = Kind(("*/*-bf16",), "computes float32 in bfloat16, which is other work than that of its neighbours")
+HALF_ALONE = Kind(("*/*-f16",), "takes float16 alone, which nothing here is in")
 KERAS = Kind(("keras_*/*",), "computes with the kernels of the framework below it: name it to see what Keras adds")
 TWINS = Kind(
-    ("mlx/formula", "*/mha-*"),
+    ("mlx/formula", "torch/mha-weights", "onnxruntime/attention-23", "onnxruntime/mha"),
     "hardly anything but another one measured here in other words: the same operations in the same framework",
 )
+CAUSAL_ALONE = Kind(("onnxruntime/gqa",), "takes causal calls alone: speed and decode measure it")
 COMPILED_LONG = Kind(
     ("*/compiled", "*/flex"), "its compiler takes longer for each shape than this suite for a cell; speed measures it"
 )
 IN_A_LAYER = Kind(
-    ("*/mha",), "it projects by identities, as in a layer of a model, around the kernels of others; speed measures it"
+    ("torch/mha",),
+    "it projects by identities, as in a layer of a model, around the kernels of others; speed measures it",
 )
 FAR_BEHIND = Kind(
     ("mlx/*", "tinygrad/*"), "made for other devices: on a CPU many times as slow as the rest, which smoke shows"
@@ -60,7 +63,7 @@ DOT_ALONE = Kind(
 )
 
 # What answers no question about speed or memory on a CPU that somebody would ask without naming it.
-BY_NAME_ALONE = (LEARNED_SCORES, ADDITIVE_ALONE, INTERPRETED, COARSER, KERAS, TWINS)
+BY_NAME_ALONE = (LEARNED_SCORES, ADDITIVE_ALONE, INTERPRETED, COARSER, HALF_ALONE, KERAS, TWINS)
 
 
 def left_out(*kinds: Kind, besides: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -157,6 +157,8 @@ SUITE = TimedSuite(
     },
     case=case,
     thin=(trained,),
-    leaves_out=kinds.left_out(kinds.FAR_BEHIND, *kinds.BY_NAME_ALONE, kinds.IN_A_LAYER, kinds.PYTHON_LOOPS),
+    leaves_out=kinds.left_out(
+        kinds.FAR_BEHIND, *kinds.BY_NAME_ALONE, kinds.CAUSAL_ALONE, kinds.IN_A_LAYER, kinds.PYTHON_LOOPS
+    ),
     cell_s=0.5,
 )

@@ -131,6 +131,7 @@ SUITE = TimedSuite(
     leaves_out=kinds.left_out(
         kinds.FAR_BEHIND,
         *kinds.BY_NAME_ALONE,
+        kinds.CAUSAL_ALONE,
         kinds.COMPILED_LONG,
         kinds.IN_A_LAYER,
         kinds.PYTHON_LOOPS,

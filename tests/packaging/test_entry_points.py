@@ -10,7 +10,7 @@ import pytest
 from tests.packaging.assembled import ROOTS
 from tests.repository import REPOSITORY
 
-NO_SUITES = {"__init__"}
+NO_SUITES = {"__init__", "left_out"}
 
 
 def _entry_points(project: dict[str, Any], group: str) -> dict[str, str]:
