@@ -10,7 +10,7 @@ from attnbench.commands.list_ import installed
 from attnbench.show.console import document, say, show, table
 
 if TYPE_CHECKING:
-    from attnbench.backends.backend import BackendInfo
+    from attnbench.backends.card import BackendInfo
     from attnbench.results.schema import Fingerprint
 
 TIMEOUT_S = 120.0
