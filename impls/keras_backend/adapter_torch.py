@@ -55,7 +55,8 @@ class Adapter(OnKeras):
 
     def laid_out(self, native: Shaped[Tensor, " *axes"], layout: str) -> Shaped[Tensor, " *axes"]:
         """See ``strides.py``."""
-        return strides.of_tensor(native, layout)
+        view: Tensor = strides.of_tensor(native, layout)
+        return view
 
     def overwrite(self, native: Shaped[Tensor, " *axes"], array: Shaped[Array, " *axes"]) -> bool:
         """Copy the values in, but not where several elements are one place in memory."""
@@ -135,7 +136,8 @@ def _with_gradients(
     params = {name: leaves.get(f"params.{name}", tensor) for name, tensor in call.params.items()}
     with torch.enable_grad():
         given = call.with_arrays({"params": params, "bias": leaves.get("bias", call.bias)})
-        output: Tensor = implementation(*(leaves.get(name, operands[name]) for name in "qkv"), given)
+        q, k, v = (leaves.get(name, operands[name]) for name in "qkv")
+        output: Tensor = implementation(q, k, v, given)
     if not output.requires_grad:
         msg = f"autograd does not reach the output of {implementation.name}: it is detached from q, k and v"
         raise UndeliveredError(msg)

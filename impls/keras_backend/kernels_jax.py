@@ -46,7 +46,8 @@ def attend_by_ops(
 ) -> Float[Tensor, "B Hq Tq Dv"]:
     """``keras.ops.dot_product_attention``, padded to one head size."""
     width = max(q.shape[3], v.shape[3], NARROWEST)
-    return ops.masking(*(ops.padded(x, width) for x in (q, k, v)), call)[..., : v.shape[3]]
+    wide_q, wide_k, wide_v = (ops.padded(x, width) for x in (q, k, v))
+    return ops.masking(wide_q, wide_k, wide_v, call)[..., : v.shape[3]]
 
 
 @implementation("keras_jax/attention", ATTENTION)
