@@ -41,7 +41,7 @@ SCORES = {"cpu": 1 << 18, "cuda": 1 << 24}
 
 
 @dataclass(frozen=True)
-class Block:
+class RowsOfHeads:
     """Some queries of one head, or all of several heads, and the keys that they see."""
 
     heads: slice
@@ -50,7 +50,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Shape:
+class InRows:
     """What blocks are made of, and what is done to their scores."""
 
     heads: int
@@ -61,7 +61,7 @@ class Shape:
     scale: float
     offset: int | None  # of query 0 among the keys; ``None`` where every key is seen
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[RowsOfHeads]:
         """Those with a key; nothing is to be computed of the others."""
         rows = min(max(1, SCORES[self.device] // self.keys), self.queries)
         heads = 1
@@ -73,7 +73,7 @@ class Shape:
                 last = min(row + rows, self.queries)
                 seen = self.keys if self.offset is None else min(self.keys, last + self.offset)
                 if seen > 0:
-                    yield Block(slice(head, min(head + heads, self.heads)), slice(row, last), slice(0, seen))
+                    yield RowsOfHeads(slice(head, min(head + heads, self.heads)), slice(row, last), slice(0, seen))
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class InBlocks(torch.autograd.Function):
         key: Float[Tensor, "N n S"],
         values: Float[Tensor, "N S Dv"],
         units: Float[Tensor, "N n"] | None,
-        shape: Shape,
+        shape: InRows,
     ) -> tuple[Float[Tensor, "N Tq Dv"], Float[Tensor, "N Tq"]]:
         """Block by block."""
         ctx.save_for_backward(query, key, values, units)
@@ -190,7 +190,7 @@ def layer_of(
     key: Float[Tensor, "N n S"],
     units: Float[Tensor, "N n"] | None,
     buffer: Float[Tensor, " size"],
-    block: Block,
+    block: RowsOfHeads,
 ) -> Layer | None:
     """The hidden layer of a block; none where the score is a product."""
     if units is None:
@@ -199,7 +199,7 @@ def layer_of(
 
 
 def weights_of(
-    query: Float[Tensor, "N n Tq"], key: Float[Tensor, "N n S"], layer: Layer | None, shape: Shape, block: Block
+    query: Float[Tensor, "N n Tq"], key: Float[Tensor, "N n S"], layer: Layer | None, shape: InRows, block: RowsOfHeads
 ) -> tuple[Float[Tensor, "heads rows keys"], Float[Tensor, "heads rows"]]:
     """P and lse of a block."""
     logits = query[block.heads, :, block.rows].mT @ key[block.heads, :, block.keys] if layer is None else layer.scores()
@@ -216,7 +216,7 @@ def d_scores_of(
     values: Float[Tensor, "heads keys Dv"],
     d_output: Float[Tensor, "N Tq Dv"] | None,
     d_lse: Float[Tensor, "N Tq"] | None,
-    block: Block,
+    block: RowsOfHeads,
 ) -> Float[Tensor, "heads rows keys"]:
     """P · (dP − Σ P dP + d_lse)."""
     d_logits = torch.zeros_like(weights)
@@ -251,7 +251,7 @@ def attend(
     group = q.shape[1] // k.shape[1]
     keys, values = (x.to(wide).repeat_interleave(group, 1) if group > 1 else x.to(wide) for x in (k, v))
     query, key, units = projected(q.to(wide), keys, call.spec.score, params)
-    shape = Shape(
+    shape = InRows(
         heads=q.shape[0] * q.shape[1],
         queries=q.shape[2],
         keys=k.shape[2],

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from attnbench.backends.discover import backends, load_implementation
 from attnbench.errors import UsageError
 from attnbench.results.read import read_cells, read_info
 from tests.docs import implementations_page as page
 from tests.docs import write
-from tests.repository import REPOSITORY
+from tests.repository import DOCS, REPOSITORY
 
 RUN = REPOSITORY / "results" / "2026-11-22-amd-epyc-2-cores-smoke-sample"
 
@@ -25,13 +26,13 @@ def test_what_is_declared_stands_on_the_page() -> None:
     text = page.PAGE.read_text("utf-8")
     body = page.declared()
     assert set(rows(body)) <= set(rows(text)), "run `python -m tests.docs.write implementations`"
-    if not any(info.why_missing() for info in page.backends().values()):
+    if not any(info.why_missing() for info in backends().values()):
         assert page.filled(text, page.DECLARED, body) == text, "run `python -m tests.docs.write implementations`"
 
 
 def test_a_declaration_that_changes_changes_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     before = page.declared(["numpy/blocked"])
-    honest = page.load_implementation("numpy/blocked")
+    honest = load_implementation("numpy/blocked")
     other = replace(honest.capabilities, causal=False, lacks={"causal": "no | for a reason"})
     monkeypatch.setattr(page, "load_implementation", lambda _: replace(honest, capabilities=other))
     after = page.declared(["numpy/blocked"])
@@ -41,7 +42,7 @@ def test_a_declaration_that_changes_changes_its_rows(monkeypatch: pytest.MonkeyP
 
 
 def test_without_a_framework_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    info = replace(page.backends()["numpy"], requires="no_such_module", extra=None)
+    info = replace(backends()["numpy"], requires="no_such_module", extra=None)
     monkeypatch.setattr(page, "backends", lambda: {"numpy": info})
     with pytest.raises(UsageError, match="not all are here: no_such_module is not installed"):
         page.complete()
@@ -79,4 +80,4 @@ def test_a_run_is_written_into_its_part(monkeypatch: pytest.MonkeyPatch, tmp_pat
     text = copy.read_text("utf-8")
     assert "GFLOP/s" in text
     declared = text.partition("<!-- measured")[0]
-    assert declared == (write.DOCS / "implementations.md").read_text("utf-8").partition("<!-- measured")[0]
+    assert declared == (DOCS / "implementations.md").read_text("utf-8").partition("<!-- measured")[0]

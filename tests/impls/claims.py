@@ -101,7 +101,12 @@ def _of_features(implementation: Implementation, can: Capabilities) -> Iterator[
     for feature, cases in OF_FEATURE.items():
         claimed = getattr(can, feature) or (feature == "gradients" and has_vjp)
         for case in cases:
-            yield Question(feature, claimed, case, can if claimed else replace(can, **{feature: True}))
+            yield Question(feature, claimed, case, can if claimed else _with(can, feature))
+
+
+def _with(can: Capabilities, feature: str) -> Capabilities:
+    claims: dict[str, Any] = {feature: True}
+    return replace(can, **claims)
 
 
 def _of_scores(can: Capabilities) -> Iterator[Question]:
@@ -149,7 +154,7 @@ def lie(backend: Backend, implementation: Implementation, about: list[Question],
     name, what = implementation.name, about[0].about
     if about[0].claimed:
         false = next((answer for answer in answers if answer.status != "ok"), None)
-        return false and f"{name} claims {what}, and it is {false.status}: {false.reason}"
+        return None if false is None else f"{name} claims {what}, and it is {false.status}: {false.reason}"
     if any(answer.status != "ok" for answer in answers):
         return None
     if implementation.capabilities_on(device).lacks.get(what, "").strip():

@@ -39,19 +39,27 @@ def test_tiles_of_more_than_one_query_and_key_add_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "problem",
-    [
-        Problem(B=2, Hq=34, Hkv=17, Tq=1, S=1100, D=8, Da=16),  # a row of some heads fills a buffer
-        Problem(Hq=3, Tq=70, S=600, D=8, Da=40),  # a block is computed in parts
-        Problem(Hq=1, Tq=600, S=500, D=8, Da=3),  # a head has several blocks
-    ],
-    ids=["heads", "parts", "blocks"],
+    ("scores", "hidden"),
+    [(9, 36), (40, 100), (40, 1 << 19), (130, 300), (1 << 18, 80)],
+    ids=["rows", "blocks and parts", "blocks", "heads", "parts"],
 )
 @pytest.mark.parametrize("causal", [False, True])
-def test_blocks_of_torch_add_up(problem: Problem, *, causal: bool) -> None:
+def test_blocks_of_torch_add_up(scores: int, hidden: int, monkeypatch: pytest.MonkeyPatch, *, causal: bool) -> None:
+    """With blocks so small that a small problem has many of each kind: what it is held to was seen on small ones."""
     pytest.importorskip("torch")
-    spec = AttentionSpec(score="additive", causal=causal, align="bottom_right" if causal else None)
-    check("torch/chunked", spec, replace(problem, dtype="float32"), extra=False)
+    from attnbench.impls.torch_backend import chunked
+
+    monkeypatch.setitem(chunked.SCORES, "cpu", scores)
+    monkeypatch.setitem(chunked.HIDDEN, "cpu", hidden)
+    for score in ("additive", "dot"):
+        spec = AttentionSpec(score=score, causal=causal, align="bottom_right" if causal else None)
+        check("torch/chunked", spec, replace(SMALL, dtype="float32"), extra=False)
+
+
+def test_one_row_of_many_heads_fits_the_buffer() -> None:
+    pytest.importorskip("torch")
+    problem = Problem(B=2, Hq=34, Hkv=17, Tq=1, S=1100, D=8, Da=16, dtype="float32")
+    check("torch/chunked", AttentionSpec(score="additive"), problem, extra=False)
 
 
 @pytest.mark.parametrize(("name", "stores"), [("numpy/naive", True), ("numpy/blocked", False)])
