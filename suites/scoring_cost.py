@@ -269,7 +269,7 @@ SUITE = TimedSuite(
     case=case,
     thin=(on_the_cross, others_in_the_middle),
     beside=("score",),
-    leaves_out=kinds.left_out(kinds.DOT_ALONE, kinds.INTERPRETED, kinds.TWINS),
+    leaves_out=kinds.left_out(kinds.DOT_ALONE, kinds.INTERPRETED, kinds.KERAS, kinds.TWINS),
     cell_s=0.3,
     tiers={
         "full": {
