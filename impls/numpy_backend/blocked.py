@@ -57,9 +57,9 @@ def answer(q: Float[Array, "B Hq Tq D"], call: Call, result: Result) -> Attentio
 
 # d_row is read from the output, so the gradients carry the rounding of O; it is kept wide here. NumPy's vectorised exp
 # errs by up to 3.4 u in float32 (its exp2, taken where it is vectorised, by 1.8 u), and by 1.2 u in float64.
-_NARROW = Precision(stored_output="float32", exp_ulp=4)
+_NARROW = Precision(stored_output="float32", exp_ulp=4.0)
 _PRECISION = dict.fromkeys(("float32", "bfloat16", "float16"), _NARROW) | {
-    "float64": Precision(accumulate="float64", softmax="float64", stored_output="float64", exp_ulp=2)
+    "float64": Precision(accumulate="float64", softmax="float64", stored_output="float64", exp_ulp=2.0)
 }
 
 

@@ -127,6 +127,23 @@ def test_a_number_set_while_a_crew_is_at_work_holds_when_it_is_done() -> None:
         assert crew.NUMBER.get() == 2
 
 
+def test_any_thread_can_set_the_number() -> None:
+    backend = load_backend("numpy")
+    seen = []
+
+    def set_it(threads: int) -> None:
+        with backend.limited(threads), crew.NUMBER.taken() as number:
+            seen.append((number, of_blas()))
+        with backend.limited(threads):
+            seen.append((threads, of_blas()))
+
+    set_it(2)
+    other = threading.Thread(target=set_it, args=(3,))
+    other.start()
+    other.join()
+    assert seen == [(2, 1), (2, 2), (3, 1), (3, 3)]
+
+
 def test_a_new_process_finds_no_crew_at_work() -> None:
     number, before = crew.Number(), of_blas()
     at_work = number.taken()

@@ -85,8 +85,14 @@ class Number:
 
     @staticmethod
     def _give(threads: int) -> None:
+        """Set it in BLAS. threadpoolctl 3.8 hears only the thread that set a number first, until that is cleared."""
         for pool in pools():
+            clear = getattr(pool, "clear_controlling_thread", None)
+            if clear is not None:
+                clear(force=True)
             pool.set_num_threads(threads)
+            if clear is not None:
+                clear(force=True)
 
     def after_fork(self) -> None:
         """In a new process no crew is at work, whatever the old one was doing."""
