@@ -68,7 +68,7 @@ def tile_scores(head: Projected, rows: slice, keys: slice) -> Float[Array, "rows
     return scores
 
 
-# Of a hidden layer at a time: 512 KiB of float32 were fastest where a core has 2 MiB of second-level cache, and of
+# Of a hidden layer at a time: 512 KiB of float32 were as fast as 1 MiB where a core has 2 MiB of second-level cache; of
 # units at least so many, that each matrix product is of some rows.
 BLOCK_UNITS = 16
 BLOCK_ELEMENTS = 1 << 17
