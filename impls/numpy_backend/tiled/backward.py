@@ -238,7 +238,8 @@ class BackwardPass:
         return d_query
 
     def _add_scores(
-        self, operands: BlockOperands, q: Array | None, rows: slice, keys: slice, d_scores: Array, d_query: Array | None,
+        self, operands: BlockOperands, q: Array | None, rows: slice, keys: slice, d_scores: Array,
+        d_query: Array | None,
         added: Added, space: Space,
     ) -> None:  # fmt: skip
         """What the gradients of the scores of a tile give to queries and keys."""
