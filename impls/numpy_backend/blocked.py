@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from attnbench.api import Array, AttentionOutput, Call, Capabilities, Precision, implementation
 
 from .tiled.backward import backward
-from .tiled.forward import Result, forward
+from .tiled.forward import RowSums, forward
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 
-class Gradients:
+class BlockedGradients:
     """The backward pass: from a forward pass of its own, or from the one that gives the output as well."""
 
     __name__ = "vjp"
@@ -49,7 +49,7 @@ class Gradients:
         return answer(q, call, result), backward(q, k, v, call, d_output, d_lse, result)
 
 
-def answer(q: Float[Array, "B Hq Tq D"], call: Call, result: Result) -> AttentionOutput:
+def answer(q: Float[Array, "B Hq Tq D"], call: Call, result: RowSums) -> AttentionOutput:
     """The output in the dtype of the inputs, and lse where it was asked for."""
     output = result.output.astype(q.dtype, copy=False)
     return AttentionOutput(output, lse=result.lse() if call.wants("lse") else None)
@@ -87,7 +87,7 @@ _PRECISION = dict.fromkeys(("float32", "bfloat16", "float16"), _NARROW) | {
         precision=_PRECISION,
         lacks={"stages": "it never holds a whole row of scores"},
     ),
-    vjp=Gradients(),
+    vjp=BlockedGradients(),
 )
 def blocked(
     q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call

@@ -145,7 +145,7 @@ def test_any_thread_can_set_the_number() -> None:
 
 
 def test_a_new_process_finds_no_crew_at_work() -> None:
-    number, before = crew.Number(), of_blas()
+    number, before = crew.ThreadCount(), of_blas()
     at_work = number.taken()
     at_work.__enter__()
     assert of_blas() == 1

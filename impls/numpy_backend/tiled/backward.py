@@ -25,11 +25,11 @@ from .edges import allowed_tile, part, reach
 from .gather import Gathered
 from .layout import BACKWARD, LEARNED, Piece, blocks, is_learned, query_steps, row_and_key_tiles
 from .logits import logits_tile, plain_queries, scaled_queries, seen_by_heads
-from .operands import FACTOR, POWER, Operands, is_product, wide_type
+from .operands import FACTOR, POWER, BlockOperands, is_product, wide_type
 
 if TYPE_CHECKING:
     from .crew import Space
-    from .forward import Result
+    from .forward import RowSums
 
 # So many tasks there are at least for each batch entry, where it has the rows.
 TASKS = 8
@@ -54,11 +54,11 @@ class Added:
     bias: Array | None
 
 
-class Backward:
+class BackwardPass:
     """One backward pass."""
 
     def __init__(
-        self, q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None, known: Result
+        self, q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None, known: RowSums
     ) -> None:
         self.call, self.dtype, self._known = call, wide_type(call), known
         self._heads = blocks(call)
@@ -67,7 +67,7 @@ class Backward:
         self._product = is_product(call)
         self._gathered = Gathered(call, self._heads, (self._q, self._k, self._v))
         self._lock = threading.Lock()
-        self._operands: dict[int, Operands] = {}
+        self._operands: dict[int, BlockOperands] = {}
         self._added: dict[int, dict[int, Added]] = {at: {} for at in range(len(self._heads))}
         self._tile = LEARNED if is_learned(call) else BACKWARD
 
@@ -113,14 +113,14 @@ class Backward:
         for task in chain:
             operands = self._operands.get(task.block)
             if operands is None:
-                made = Operands(self.call, self._heads[task.block], self._q, self._k, self._v)
+                made = BlockOperands(self.call, self._heads[task.block], self._q, self._k, self._v)
                 operands = self._operands.setdefault(task.block, made)
             added = self._empty(operands)
             for piece in task.pieces:
                 self._rows(operands, piece, added, space)
             self._hand_in(task, operands, added)
 
-    def _empty(self, operands: Operands) -> Added:
+    def _empty(self, operands: BlockOperands) -> Added:
         sizes, count = self.call.sizes, operands.count
         learned = [empty_gradients(projected) for projected in operands.learned] if is_learned(self.call) else []
         k = np.zeros((count, sizes.S, sizes.D), self.dtype)
@@ -128,7 +128,7 @@ class Backward:
             k, np.zeros((count, sizes.S, sizes.Dv), self.dtype), learned, self._gathered.bias_of_task(operands)
         )
 
-    def _hand_in(self, task: Task, operands: Operands, added: Added) -> None:
+    def _hand_in(self, task: Task, operands: BlockOperands, added: Added) -> None:
         """Whoever hands in the last task of a block adds up all of them, in their order."""
         with self._lock:
             handed_in = self._added[task.block]
@@ -138,7 +138,7 @@ class Backward:
             del self._added[task.block], self._operands[task.block]
         self._gathered.add_block(operands, [handed_in[number] for number in sorted(handed_in)])
 
-    def _rows(self, operands: Operands, piece: Piece, added: Added, space: Space) -> None:
+    def _rows(self, operands: BlockOperands, piece: Piece, added: Added, space: Space) -> None:
         """One piece of rows: its cotangents, and then tile by tile."""
         heads, rows, count = operands.heads, piece.rows, operands.count
         at = heads.b, heads.queries, rows
@@ -173,7 +173,7 @@ class Backward:
             self._gathered.q[at] = d_query.reshape(self._gathered.q[at].shape)
 
     def _by_products(
-        self, operands: Operands, piece: Piece, lse: Array, d_output: Array, added: Added, space: Space
+        self, operands: BlockOperands, piece: Piece, lse: Array, d_output: Array, added: Added, space: Space
     ) -> Array:
         call, dtype, heads = self.call, self.dtype, operands.heads
         q = scaled_queries(operands, piece.rows, FACTOR, space, extra=1)
@@ -204,7 +204,13 @@ class Backward:
         return d_query
 
     def _by_steps(
-        self, operands: Operands, piece: Piece, known: tuple[Array, Array], d_output: Array, added: Added, space: Space
+        self,
+        operands: BlockOperands,
+        piece: Piece,
+        known: tuple[Array, Array],
+        d_output: Array,
+        added: Added,
+        space: Space,
     ) -> Array | None:
         call, dtype, heads, rows = self.call, self.dtype, operands.heads, piece.rows
         q = plain_queries(operands, rows, space)
@@ -232,7 +238,8 @@ class Backward:
         return d_query
 
     def _add_scores(
-        self, operands: Operands, q: Array | None, rows: slice, keys: slice, d_scores: Array, d_query: Array | None,
+        self, operands: BlockOperands, q: Array | None, rows: slice, keys: slice, d_scores: Array,
+        d_query: Array | None,
         added: Added, space: Space,
     ) -> None:  # fmt: skip
         """What the gradients of the scores of a tile give to queries and keys."""
@@ -256,8 +263,8 @@ def _add(target: Array, left: Array, right: Array, space: Space) -> None:
 
 
 def backward(
-    q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None, known: Result
+    q: Array, k: Array, v: Array, call: Call, d_output: Array, d_lse: Array | None, known: RowSums
 ) -> dict[str, Array]:
     """Gradients of every operand by name, each in its operand's dtype."""
     with np.errstate(all="ignore"):
-        return Backward(q, k, v, call, d_output, d_lse, known).run()
+        return BackwardPass(q, k, v, call, d_output, d_lse, known).run()

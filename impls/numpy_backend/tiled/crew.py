@@ -41,7 +41,7 @@ def pools() -> tuple[Any, ...]:
     return tuple(with_numpy or blas)
 
 
-class Number:
+class ThreadCount:
     """How many threads are wanted. BLAS has this number, or 1 while a crew is at work."""
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class Number:
             self._give(self._wanted)
 
 
-NUMBER = Number()
+NUMBER = ThreadCount()
 
 
 class Space:

@@ -22,7 +22,7 @@ from . import crew
 from .edges import Fences, allowed_tile, part
 from .layout import FEW_ROWS, Piece, blocks, forward_pieces, forward_tile, key_parts, key_tiles, row_and_key_tiles
 from .logits import clear, forbid, logits_tile, plain_queries, scaled_queries, seen_by_heads
-from .operands import FACTOR, POWER, Operands, is_product, wide_type
+from .operands import FACTOR, POWER, BlockOperands, is_product, wide_type
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -46,7 +46,7 @@ class Sums:
 
 
 @dataclass(frozen=True)
-class Result:
+class RowSums:
     """What a forward pass knows: the output, and of each row shift and sum, in the wide dtype. Sinks are in them."""
 
     output: Float[Array, "B Hq Tq Dv"]
@@ -68,7 +68,7 @@ class Pass:
         self._arrays = q, k, v
         self._heads = blocks(call)
         self._pieces = forward_pieces(call, self._heads)
-        self._operands: dict[int, Operands] = {}
+        self._operands: dict[int, BlockOperands] = {}
         self._lock = threading.Lock()
         self._left = [0] * len(self._heads)
         for pieces in self._pieces:
@@ -83,7 +83,7 @@ class Pass:
             np.empty((*rows, sizes.Dv), self.dtype), np.empty(rows, self.dtype), np.empty(rows, self.dtype)
         )
 
-    def run(self) -> Result:
+    def run(self) -> RowSums:
         """Work off all pieces, those again whose outputs are not finite, and join those that were cut by keys."""
         crew.run(self._pieces, self._work, self._effort(self._pieces))
         if not np.isfinite(self._sums.output.sum()):
@@ -93,7 +93,7 @@ class Pass:
         output, shift, total = (array[0] for array in (self._sums.output, self._sums.shift, self._sums.total))
         if self._parts > 1:
             output = self._joined(shift, total)
-        return Result(output, np.where(np.isneginf(shift), 0, shift), total)
+        return RowSums(output, np.where(np.isneginf(shift), 0, shift), total)
 
     def _effort(self, groups: list[list[Piece]]) -> int:
         """Multiplications."""
@@ -108,7 +108,7 @@ class Pass:
     def _work(self, piece: Piece, space: Space) -> None:
         operands = self._operands.get(piece.block)
         if operands is None:
-            operands = Operands(self.call, self._heads[piece.block], *self._arrays)
+            operands = BlockOperands(self.call, self._heads[piece.block], *self._arrays)
             operands = self._operands.setdefault(piece.block, operands)
         rows = (piece.last - piece.first) * operands.heads.group
         sums = None
@@ -122,7 +122,7 @@ class Pass:
 
     def _again(self, piece: Piece, space: Space) -> None:
         """Where something was not finite: with the largest logits looked for, and with no NaN where none may reach."""
-        operands = Operands(self.call, self._heads[piece.block], *self._arrays)
+        operands = BlockOperands(self.call, self._heads[piece.block], *self._arrays)
         self._store(piece, online(operands, piece, self._tile.keys, space, careful=self.call.restricted))
 
     def _store(self, piece: Piece, sums: Sums) -> None:
@@ -165,7 +165,7 @@ class Pass:
         return output
 
 
-def peeked(operands: Operands, piece: Piece, width: int, space: Space, fences: Fences) -> Sums | None:
+def peeked(operands: BlockOperands, piece: Piece, width: int, space: Space, fences: Fences) -> Sums | None:
     """A piece whose products subtract the shift; ``None`` where the shift that was peeked is not near enough."""
     q = scaled_queries(operands, piece.rows, FACTOR, space, extra=1)
     count, n, d = q.shape[0], q.shape[1], q.shape[2] - 1
@@ -208,7 +208,7 @@ def peeked(operands: Operands, piece: Piece, width: int, space: Space, fences: F
     return Sums(output, shift, total[..., 0])
 
 
-def online(operands: Operands, piece: Piece, width: int, space: Space, *, careful: bool = False) -> Sums:
+def online(operands: BlockOperands, piece: Piece, width: int, space: Space, *, careful: bool = False) -> Sums:
     """A piece by online softmax. ``careful``: a NaN in a value reaches no row that may not attend it."""
     call, dtype, rows = operands.call, operands.dtype, piece.rows
     q = plain_queries(operands, rows, space)
@@ -239,7 +239,7 @@ def online(operands: Operands, piece: Piece, width: int, space: Space, *, carefu
     return Sums(output, shift, total)
 
 
-def _without_nan(operands: Operands, rows: slice, keys: slice, v: Array, reached: Array) -> Array:
+def _without_nan(operands: BlockOperands, rows: slice, keys: slice, v: Array, reached: Array) -> Array:
     """The values with 0 in the place of NaN; marks in ``reached`` the rows that may attend one."""
     missing = np.isnan(v)
     if not missing.any():
@@ -252,6 +252,6 @@ def _without_nan(operands: Operands, rows: slice, keys: slice, v: Array, reached
     return np.where(missing, 0, v)
 
 
-def forward(q: Array, k: Array, v: Array, call: Call) -> Result:
+def forward(q: Array, k: Array, v: Array, call: Call) -> RowSums:
     """Output, and shift and sum of each row."""
     return Pass(q, k, v, call).run()

@@ -13,10 +13,10 @@ from attnbench.impls.numpy_backend.tile_scores import Gradients, through_project
 from . import cosine
 from .edges import part
 from .layout import Heads, is_learned
-from .operands import FACTOR, Operands, is_product, wide_type, widened
+from .operands import FACTOR, BlockOperands, is_product, wide_type, widened
 
 if TYPE_CHECKING:
-    from .forward import Result
+    from .forward import RowSums
 
 
 class Gathered:
@@ -40,7 +40,7 @@ class Gathered:
         """Whether all heads add to one plane of a bias, too large for each task to have its own."""
         return self.bias is not None and self._shares_bias and min(self.bias.shape[2:]) > 1
 
-    def bias_of_task(self, operands: Operands) -> Array | None:
+    def bias_of_task(self, operands: BlockOperands) -> Array | None:
         """An array of its own for a task that would add to the same numbers as others; ``None`` where none does."""
         bias = self.bias
         if bias is None or self.is_chained or (bias.shape[2] > 1 and not self._shares_bias):
@@ -48,7 +48,9 @@ class Gathered:
         heads = operands.heads
         return np.zeros((1, heads.h1 - heads.h0 if bias.shape[1] > 1 else 1, *bias.shape[2:]), self.dtype)
 
-    def add_bias(self, operands: Operands, rows: slice, keys: slice, d_logits: Array, of_task: Array | None) -> None:
+    def add_bias(
+        self, operands: BlockOperands, rows: slice, keys: slice, d_logits: Array, of_task: Array | None
+    ) -> None:
         """Add the gradient of a tile's logits to that of the bias."""
         if self.bias is None:
             return
@@ -60,7 +62,7 @@ class Gathered:
         axes = tuple(axis for axis in range(4) if target.shape[axis] == 1 and full.shape[axis] != 1)
         target += full.sum(axes, keepdims=True)
 
-    def add_block(self, operands: Operands, tasks: Sequence[Any]) -> None:
+    def add_block(self, operands: BlockOperands, tasks: Sequence[Any]) -> None:
         """Add up what the tasks of a block have summed, and bring it to its operands."""
         heads = operands.heads
         if tasks[0].bias is not None:
@@ -77,7 +79,7 @@ class Gathered:
             cosine.through_unit(operands.raw_k, d_k) if self.call.spec.score == "cosine" else d_k
         )
 
-    def _through_query(self, operands: Operands) -> None:
+    def _through_query(self, operands: BlockOperands) -> None:
         """From the gradients of what stands for the queries to those of the queries."""
         call, heads = self.call, operands.heads
         if call.spec.score == "dot":
@@ -96,7 +98,7 @@ class Gathered:
             d_q, _, self._params[heads.b, h] = through_projection(of_head, given[at], operands.raw_k[0], call, h)
             d_query[at] = d_q
 
-    def _add_learned(self, operands: Operands, tasks: list[list[Gradients]]) -> None:
+    def _add_learned(self, operands: BlockOperands, tasks: list[list[Gradients]]) -> None:
         heads, given = operands.heads, widened(operands.q, self.dtype)
         for at, h in enumerate(range(heads.h0, heads.h1)):
             of_head = _summed_gradients([task[at] for task in tasks])
@@ -105,7 +107,7 @@ class Gathered:
             self.q[heads.b, h] = d_q
             self.k[heads.b, h // heads.group] += d_k
 
-    def finished(self, known: Result) -> dict[str, Array]:
+    def finished(self, known: RowSums) -> dict[str, Array]:
         """All gradients by name, in the dtypes of their operands."""
         call = self.call
         grads = dict(zip("qkv", (self.q, self.k, self.v), strict=True))

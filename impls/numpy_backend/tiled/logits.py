@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from .crew import Space
-    from .operands import Operands
+    from .operands import BlockOperands
 
 
 def scaled_queries(
-    operands: Operands, rows: slice, factor: float, space: Space, extra: int = 0
+    operands: BlockOperands, rows: slice, factor: float, space: Space, extra: int = 0
 ) -> Float[Array, "G n width"]:
     """The rows of a piece one below the other, times scale and ``factor``; ``extra`` columns are left for others."""
     count, group = operands.count, operands.heads.group
@@ -37,14 +37,14 @@ def scaled_queries(
     return held.reshape(count, -1, d + extra)
 
 
-def forbid(operands: Operands, rows: slice, keys: slice, logits: Float[Array, "G n keys"]) -> None:
+def forbid(operands: BlockOperands, rows: slice, keys: slice, logits: Float[Array, "G n keys"]) -> None:
     """−inf where a pair is not allowed."""
     allowed = allowed_tile(operands.call, operands.heads, rows, keys)
     if allowed is not None:
         np.copyto(seen_by_heads(operands, logits), -np.inf, where=~allowed)
 
 
-def clear(operands: Operands, rows: slice, keys: slice, terms: Float[Array, "G n keys"], fences: Fences) -> None:
+def clear(operands: BlockOperands, rows: slice, keys: slice, terms: Float[Array, "G n keys"], fences: Fences) -> None:
     """0 where a pair is not allowed. A product with 0: what is not finite becomes NaN, which whoever calls must see."""
     call, heads = operands.call, operands.heads
     of_heads = terms.reshape(operands.count, heads.group, -1, terms.shape[-1])
@@ -56,7 +56,13 @@ def clear(operands: Operands, rows: slice, keys: slice, terms: Float[Array, "G n
 
 
 def logits_tile(
-    operands: Operands, q: Float[Array, "G n D"] | None, rows: slice, keys: slice, space: Space, *, slope: bool = False
+    operands: BlockOperands,
+    q: Float[Array, "G n D"] | None,
+    rows: slice,
+    keys: slice,
+    space: Space,
+    *,
+    slope: bool = False,
 ) -> tuple[Float[Array, "G n keys"], Float[Array, "G n keys"] | None]:
     """Logits of one tile, −inf outside A, and with ``slope`` the derivative of the cap (``None`` without a cap)."""
     call, heads = operands.call, operands.heads
@@ -79,7 +85,7 @@ def logits_tile(
     return logits, derivative
 
 
-def seen_by_heads(operands: Operands, tile: Float[Array, "G n keys"]) -> Float[Array, "G group rows keys"]:
+def seen_by_heads(operands: BlockOperands, tile: Float[Array, "G n keys"]) -> Float[Array, "G group rows keys"]:
     """A tile with an axis for the query heads that share a key/value head: the same memory."""
     shape = (operands.count, operands.heads.group, -1)
     if tile.strides[1] >= tile.strides[2]:
@@ -88,7 +94,7 @@ def seen_by_heads(operands: Operands, tile: Float[Array, "G n keys"]) -> Float[A
     return keys_first.reshape(operands.count, tile.shape[-1], shape[1], -1).transpose(0, 2, 3, 1)
 
 
-def _scores(operands: Operands, q: Float[Array, "G n D"] | None, rows: slice, keys: slice, space: Space) -> Array:
+def _scores(operands: BlockOperands, q: Float[Array, "G n D"] | None, rows: slice, keys: slice, space: Space) -> Array:
     width = keys.stop - keys.start
     if q is None:
         return _learned_scores(operands, rows, keys, space)
@@ -101,7 +107,7 @@ def _scores(operands: Operands, q: Float[Array, "G n D"] | None, rows: slice, ke
     return flat.transpose(0, 2, 1)
 
 
-def _learned_scores(operands: Operands, rows: slice, keys: slice, space: Space) -> Array:
+def _learned_scores(operands: BlockOperands, rows: slice, keys: slice, space: Space) -> Array:
     """Sums over hidden units, one query head after the other."""
     heads, count = operands.heads, rows.stop - rows.start
     scores = space.array("scores", (operands.count, heads.group, count, keys.stop - keys.start), operands.dtype)
@@ -113,6 +119,6 @@ def _learned_scores(operands: Operands, rows: slice, keys: slice, space: Space) 
     return scores.reshape(operands.count, -1, scores.shape[-1])
 
 
-def plain_queries(operands: Operands, rows: slice, space: Space) -> Float[Array, "G n D"] | None:
+def plain_queries(operands: BlockOperands, rows: slice, space: Space) -> Float[Array, "G n D"] | None:
     """The rows of a piece, scaled; ``None`` where a score is no product."""
     return None if is_learned(operands.call) else scaled_queries(operands, rows, 1.0, space)

@@ -51,7 +51,7 @@ def widened(array: Float[Array, ...], dtype: Any) -> Float[Array, ...]:
     return np.ascontiguousarray(array, dtype)
 
 
-class Operands:
+class BlockOperands:
     """q, k, v of a block of heads, and what has been made of them."""
 
     def __init__(self, call: Call, heads: Heads, q: Array, k: Array, v: Array) -> None:
