@@ -170,18 +170,28 @@ def attend(
     """
     is_causal = only_causal(call)
     allowed = None if is_causal else allowed_keys(call, q.device)
-    # The CPU flash kernel scales what its causal mask has made -inf: a negative scale would make that +inf.
-    negative = call.scale < 0
+    q, scale = positively_scaled(q, call.scale)
     output = scaled_dot_product_attention(
-        in_rows(-q) if negative else q,  # the minus may give another order in memory where D is 1
+        q,
         k,
         v,
         attn_mask=mask_of(call, allowed, q),
         is_causal=is_causal,
-        scale=-call.scale if negative else call.scale,
+        scale=scale,
         enable_gqa=call.sizes.group > 1,
     )
     return zero_where_nothing_is_allowed(output, allowed)
+
+
+def positively_scaled(q: Float[Tensor, "B Hq Tq D"], scale: float) -> tuple[Float[Tensor, "B Hq Tq D"], float]:
+    """The same logits by a scale above 0.
+
+    The CPU flash kernel scales what its causal mask has made −inf: by a negative scale that is +inf, by 0 it is NaN.
+    """
+    if scale > 0:
+        return q, scale
+    # The product may give another order in memory where D is 1.
+    return (in_rows(-q), -scale) if scale else (in_rows(q * 0), 1.0)
 
 
 def only_causal(call: Call) -> bool:

@@ -63,6 +63,7 @@ def test_naive_agrees_with_the_oracle_on_the_whole_spec(
 RESTRICTIONS = {
     "plain": (AttentionSpec(), ()),
     "scale": (AttentionSpec(scale=-0.3), ()),
+    "scale-0-causal": (AttentionSpec(scale=0.0, causal=True, align="top_left"), ()),
     "top left": (AttentionSpec(causal=True, align="top_left"), ()),
     "bottom right": (AttentionSpec(causal=True, align="bottom_right"), ()),
     "window": (AttentionSpec(window=(3, 0), align="bottom_right"), ()),
