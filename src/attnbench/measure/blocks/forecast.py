@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
+from attnbench.backends import discover
 from attnbench.measure.audits.judging import HEAD
 from attnbench.measure.clock import roofline
 from attnbench.show.units import roughly
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 # Seconds of a look at a short call, on a machine of 2024: preparing and checking it, its bursts, its audit. A framework
 # that compiles takes longer; gradients are more to judge.
 PREPARE_S, BURSTS_S, AUDIT_S, COMPILE_S = 0.25, 0.3, 0.35, 0.5
-COMPILES = ("jax",)
+# Of what has a program of the system compile for it, such as a C++ compiler.
+PROGRAM_S = 8.0
 GRADIENTS, SIXTEEN_BITS = 1.5, 1.5
 # Calls in a look where one is longer than a burst: the first, its calibration, its bursts, those beside the audit.
 CALLS, CALLS_OF_AUDIT = 10, 5
@@ -91,13 +93,23 @@ class LookForecast:
                 self._slow[outcome.cell.impl, case.gradients, case.problem.dtype] = median(bursts) / least
 
     def _uncorrected(self, cell: Cell, unknown: float = SLOW) -> float:
-        short = PREPARE_S * _more(cell) + BURSTS_S + AUDIT_S * _more(cell) + COMPILE_S * (cell.backend in COMPILES)
+        short = PREPARE_S * _more(cell) + BURSTS_S + AUDIT_S * _more(cell) + _compile_s(cell)
         return short + (CALLS + CALLS_OF_AUDIT) * self.call_s(cell, unknown) + _bytes_s(cell) + _heads_s(cell)
 
     def _correction(self) -> float:
         recent = sorted(self._looks[-RECENT:])
         usual = recent[round(CAREFUL * (len(recent) - 1))] if recent else 1.0
         return min(MOST_CORRECTED, max(1 / MOST_CORRECTED, usual))
+
+
+def _compile_s(cell: Cell) -> float:
+    """What compiling takes about, by the card of the backend."""
+    card = discover.backends().get(cell.backend)
+    if card is None:
+        return 0.0
+    if card.needs.keys() & {"*", cell.impl.partition("/")[2]}:
+        return PROGRAM_S
+    return COMPILE_S * card.compiles
 
 
 def _more(cell: Cell) -> float:
