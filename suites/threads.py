@@ -1,7 +1,7 @@
 """How much faster does attention become with more threads?
 
 Threads 1, 2, 4 and so on to the cores that this process may use. On a two-core machine the default selection is 4 cases
-of 7 implementations at two settings, about 10 minutes.
+of 10 implementations at two settings.
 """
 
 from __future__ import annotations
