@@ -1,14 +1,14 @@
 """Which keys a query may attend, as operators of OpenVINO: everything is folded into one mask that is added.
 
-The operator's row without a key is NaN. So such a row is allowed every key here, and the adapter writes 0 over it in the
-array that comes back: an operator behind the attention that does so has wrong outputs (docs/backends.md).
+The operator's row without a key is NaN. So such a row is allowed every key here, and the adapter writes 0 over it in
+the array that comes back: an operator behind the attention that does so has wrong outputs (docs/backends.md).
 """
 
 from __future__ import annotations
 
 import math
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,11 +33,10 @@ def added(q: Float[Traced, "B Hq Tq D"], call: Call) -> Float[Traced, "#B #Hq Tq
     allowed = allowed_keys(q, call)
     if not terms and allowed is None:
         return None
-    total = reduce(lambda a, b: traced(q, ops.add(a.output, b.output)), terms) if terms else None
+    zero = traced(q, constant(0.0, "float32"))
+    total: Traced = reduce(lambda a, b: traced(q, ops.add(a.output, b.output)), terms or [zero])
     if allowed is not None:
-        kept = constant(0.0, "float32") if total is None else total.output
-        total = traced(q, ops.select(allowed.output, kept, constant(-math.inf, "float32")))
-    assert total is not None
+        total = traced(q, ops.select(allowed.output, total.output, constant(-math.inf, "float32")))
     return expanded(total, (*total.shape[:2], call.sizes.Tq, call.sizes.S))
 
 
@@ -104,7 +103,7 @@ def _places(q: Float[Traced, "B Hq Tq D"], call: Call) -> tuple[Int[Traced, "#B 
     return traced(q, ops.add(i, offset)), traced(q, _counting(call.sizes.S, (1, 1, 1, call.sizes.S)))
 
 
-def _counting(number: int, shape: tuple[int, ...]) -> Int[Traced, "..."]:
+def _counting(number: int, shape: tuple[int, ...]) -> Any:
     """0, 1, … as a node of this shape."""
     return constant(np.arange(number).reshape(shape), "int64")
 

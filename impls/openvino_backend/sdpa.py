@@ -1,7 +1,7 @@
 """``openvino/sdpa``: OpenVINO's ``ScaledDotProductAttention``, in float32. Shapes as in ``attnbench.attention.spec``.
 
-The precision hint bf16 is not offered: it rounds float32 inputs first, and where bfloat16 is given errs by more than a P
-in bfloat16 explains. The hint f16 computes in float32 on x86-64 without a word.
+The precision hint bf16 is not offered: it rounds float32 inputs first, and where bfloat16 is given errs by more than a
+P in bfloat16 explains. The hint f16 computes in float32 on x86-64 without a word.
 """
 
 from __future__ import annotations
