@@ -71,7 +71,7 @@ class Adapter(OnNumpy):
         if graph.dead is not None:
             outputs |= {DEAD: graph.dead}
         model = self.compiled(graph.model(outputs), graph.settings)
-        program = CompiledModel(model, {name: (s.shape, s.dtype) for name, s in outputs.items()})
+        program = CompiledModel(model, {name: (s.shape, s.dtype) for name, s in outputs.items()}, call.dtype)
         program({name: np.zeros(a.shape, a.dtype) for name, a in named(q, k, v, call).items()})
         compiled_at = time.perf_counter()
 
@@ -104,13 +104,13 @@ class Adapter(OnNumpy):
 class CompiledModel:
     """A compiled model as a function of arrays by name, for one request in each thread of Python."""
 
-    def __init__(self, model: Any, outputs: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
-        self._model, self._outputs = model, outputs
+    def __init__(self, model: Any, outputs: Mapping[str, tuple[tuple[int, ...], str]], dtype: str) -> None:
+        self._model, self._outputs, self._dtype = model, outputs, numpy_dtype(dtype)
         self._inputs = [port.get_any_name() for port in model.inputs]
         self._local = threading.local()
 
     def __call__(self, given: Mapping[str, Array]) -> AttentionOutput:
-        """One inference, its outputs in memory of their own."""
+        """One inference, its outputs in memory of their own, rounded to the dtype of the inputs by NumPy."""
         if not hasattr(self._local, "request"):
             self._local.request = self._model.create_infer_request()
         request = self._local.request
@@ -127,7 +127,8 @@ class CompiledModel:
         if dead is not None and dead.any():
             output = results["output"]
             output[np.broadcast_to(dead[..., 0], output.shape[:3])] = 0
-        return AttentionOutput(**results)
+        with np.errstate(over="ignore"):
+            return AttentionOutput(results["output"].astype(self._dtype, copy=False))
 
 
 def tensor(array: Shaped[Array, " ..."]) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attnbench.api import Capabilities, implementation
-from attnbench.impls.openvino_backend.graph import constant, expanded, ops, reshaped, traced
+from attnbench.impls.openvino_backend.graph import cast, constant, expanded, ops, reshaped, traced
 from attnbench.impls.openvino_backend.masks import added, by_head, sees_the_end, without_dead_rows
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 IN_Q = "it would have to be multiplied into q, which rounds q once more"
 CAN = Capabilities(
-    dtypes=("float32",),
+    dtypes=("float32", "bfloat16", "float16"),
     causal=True,
     gqa=True,
     mask=True,
@@ -32,8 +32,6 @@ CAN = Capabilities(
     batch_offset=True,
     lacks={
         "float64": "OpenVINO's CPU plugin computes it in float32",
-        "bfloat16": "the plugin converts it behind the operator, where its outputs err (OpenVINO 2026.4)",
-        "float16": "the plugin converts it behind the operator, where its outputs err (OpenVINO 2026.4)",
         "softcap": "the operator has no cap",
         "sinks": "the operator of opset 13 has no sink",
         "dropout": "the operator has no dropout",
@@ -54,10 +52,12 @@ def sdpa(
     """With the precision hint f32. Query heads that share keys are rows of one head, or where causal have them copied.
 
     The operator itself has one number of heads. It knows the top-left causal rule; everything else is an added mask.
+    16-bit inputs are converted in front of it, and its float32 output is rounded once it is there.
     """
     sizes = call.sizes
     causal = by_itself(call)
     mask = None if causal else added(q, call)
+    q, k, v = (cast(x, "float32") for x in (q, k, v))
     if mask is not None:
         mask, q.graph.dead = without_dead_rows(mask)
     queries, stacked = q, sizes.group > 1 and not causal

@@ -43,6 +43,11 @@ def test_a_mask_is_that_of_the_spec(sizes: dict[str, Any], spec: AttentionSpec, 
     check_forward("openvino/sdpa", spec, replace(SMALL, **sizes, operands=operands))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_16_bits_are_computed_in_float32(dtype: str) -> None:
+    check_forward("openvino/sdpa", BOTTOM, replace(SMALL, Tq=63, S=64, D=192, Dv=192, dtype=dtype, operands=("mask",)))
+
+
 @pytest.mark.parametrize(
     ("name", "feature", "why"),
     [("sdpa", "float64", "in float32"), ("sdpa", "softcap", "no cap")],
