@@ -44,7 +44,7 @@ def without_dead_rows(
     mask: Float[Traced, "#B #Hq Tq S"],
 ) -> tuple[Float[Traced, "#B #Hq Tq S"], Bool[Traced, "#B #Hq Tq 1"]]:
     """The mask with 0 in the rows without a key, and which rows these are."""
-    excluded = ops.equal(mask.output, constant(-math.inf, "float32"))  # its greatest of nothing but −inf is not −inf
+    excluded = ops.equal(mask.output, constant(-math.inf, "float32"))  # ReduceMax and Equal miss them
     dead = ops.reduce_logical_and(excluded, constant((-1,), "int64"), keep_dims=True)
     return traced(mask, ops.select(dead, constant(0.0, "float32"), mask.output)), traced(mask, dead)
 

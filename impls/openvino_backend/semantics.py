@@ -29,9 +29,8 @@ def sdpa(
     given = {name: graph.input(name, array.dtype.name, array.shape) for name, array in arrays.items()}
     node = ops.scaled_dot_product_attention(*(x.output for x in given.values()), causal=causal)
     model = Adapter().compiled(graph.model({"output": traced(given["q"], node)}), graph.settings)
-    result: Array = CompiledModel(model, {"output": ((*q.shape[:3], v.shape[3]), q.dtype.name)}, q.dtype.name)(
-        arrays
-    ).output
+    shapes = {"output": ((*q.shape[:3], v.shape[3]), q.dtype.name)}
+    result: Array = CompiledModel(model, shapes, q.dtype.name)(arrays).output
     return result
 
 
