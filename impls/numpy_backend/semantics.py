@@ -1,7 +1,4 @@
-"""Attention of engines that take and give NumPy arrays, for ``attnbench semantics``: ONNX.
-
-NumPy itself has no attention.
-"""
+"""ONNX's definition of attention in NumPy, for ``attnbench semantics``. NumPy itself has no attention."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from attnbench.api.backends import NativeKernel
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-# The newest opset that onnx's evaluator and onnxruntime 1.32 both know, and the version of the file format with it.
+# The newest opset with Attention, and the version of the file format with it.
 OPSET, FORMAT = 24, 11
 
 
@@ -25,16 +22,6 @@ def reference(
     """``onnx.reference.ReferenceEvaluator``, the operator's definition in NumPy."""
     evaluator = importlib.import_module("onnx.reference").ReferenceEvaluator
     result: Array = evaluator(model(*kinds(q, options))).run(None, feeds(q, k, v, options))[0]
-    return result
-
-
-def runtime(
-    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], **options: Any
-) -> Float[Array, "B Hq Tq Dv"]:
-    """``onnxruntime.InferenceSession`` on the CPU."""
-    session = importlib.import_module("onnxruntime").InferenceSession
-    serialized = model(*kinds(q, options)).SerializeToString()
-    result: Array = session(serialized, providers=["CPUExecutionProvider"]).run(None, feeds(q, k, v, options))[0]
     return result
 
 
@@ -70,7 +57,4 @@ def model(dtype: str, mask: str | None, causal: bool, softcap: float) -> Any:  #
 
 TAKES = ("mask", "bias", "causal", "softcap")
 
-KERNELS = (
-    NativeKernel("ONNX Attention (onnx.reference)", reference, TAKES, requires="onnx"),
-    NativeKernel("ONNX Attention (onnxruntime)", runtime, TAKES, requires="onnxruntime"),
-)
+KERNELS = (NativeKernel("ONNX Attention (onnx.reference)", reference, TAKES, requires="onnx"),)

@@ -117,6 +117,8 @@ def named(
 
 def new_session(model: bytes, threads: int) -> Any:
     """A session on the CPU with this many threads, 0 for its own choice; nothing runs beside its one node."""
+    # Threads spin between calls, as users have it. Without (session.intra_op.allow_spinning 0) a call with two threads
+    # takes 1.03 times as long with H 8, T 512, D 64, and 1.02 times in decoding (32/8 heads, S 4096, D 128).
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -8,7 +8,7 @@ queries end. Every other restriction of the spec is folded into the mask. Legend
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attnbench.api import AttentionOutput, Capabilities, Precision, implementation
 from attnbench.impls.onnxruntime_backend.allowed import added, allowed_keys, sees_the_end
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from attnbench.api import Call
-    from attnbench.impls.onnxruntime_backend.graph import Attribute, Symbol
+    from attnbench.impls.onnxruntime_backend.graph import Symbol
 
 SEEN = "onnxruntime>=1.32,<1.33"
 LENGTHS = 24  # the opset that knows them
 STAGES = ("scores", "capped", "logits", "weights")  # by their qk_matmul_output_mode
 NO_GRADIENTS = "onnxruntime infers; its training build is another package"
 IN_Q = "it would have to be multiplied into q, which rounds q once more"
-LACKS = {
+LACKS: dict[str, str] = {
     "bfloat16": "onnxruntime has no kernel for it on the CPU",
     "float64": "it has no kernel for it, and its function body takes the root of the scale in float32",
     "sinks": "the node has no sink",
@@ -111,12 +111,12 @@ def attend(
     adds = folded or call.bias is not None or call.slopes is not None
     mask = added(q, call, allowed) if adds else allowed
     nonpad = None if lengths is None else cast(lengths, "int64")
-    settings: dict[str, Attribute] = {"is_causal": int(causal), "softcap": float(call.spec.softcap or 0.0)}
+    settings: dict[str, Any] = {"is_causal": int(causal), "softcap": float(call.spec.softcap or 0.0)}
     scaled, settings["scale"] = positive(q, call.scale)
     operands = (scaled, k, v, mask, None, None, nonpad)
     sizes = call.sizes
     shape, square = (sizes.B, sizes.Hq, sizes.Tq, sizes.Dv), (sizes.B, sizes.Hq, sizes.Tq, sizes.S)
-    outputs = {}
+    outputs: dict[str, Symbol] = {}
     for mode, stage in enumerate(STAGES):
         if call.wants(stage):
             both = {0: (q.dtype, shape), 3: (q.dtype, square)}

@@ -112,7 +112,7 @@ HALF_GQA = replace(
     bias=False,
     slopes=False,
     precision={"float16": Precision(logits="float16", p_cast="float16", seen=SEEN)},
-    lacks=GQA.lacks | {"float32": "onnxruntime/gqa has it", "bias": IN_HALF, "slopes": IN_HALF},
+    lacks={**GQA.lacks, "float32": "onnxruntime/gqa has it", "bias": IN_HALF, "slopes": IN_HALF},
 )
 
 

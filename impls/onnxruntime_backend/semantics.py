@@ -39,7 +39,10 @@ def attention(
     """``Attention`` of opset 24."""
 
     def build(x: dict[str, Symbol]) -> Symbol:
-        settings = {"is_causal": int(options.get("causal", False)), "softcap": float(options.get("softcap", 0.0))}
+        settings: dict[str, Any] = {
+            "is_causal": int(options.get("causal", False)),
+            "softcap": float(options.get("softcap", 0.0)),
+        }
         shape = (*q.shape[:3], v.shape[3])
         return op("Attention", x["q"], x["k"], x["v"], x.get("mask"), shape=shape, opset=24, **settings)
 
@@ -51,7 +54,7 @@ def mha(
 ) -> Float[Array, "B H Tq Dv"]:
     """``com.microsoft.MultiHeadAttention``, packed, an added mask as its ``attention_bias``."""
     bias = options.get("bias")
-    given = operands(*(packed(x) for x in (q, k, v)), {} if bias is None else {"bias": bias[None, None]})
+    given = operands(packed(q), packed(k), packed(v), {} if bias is None else {"bias": bias[None, None]})
     (b, h, t, _), width = q.shape, v.shape[1] * v.shape[3]
 
     def build(x: dict[str, Symbol]) -> Symbol:

@@ -1,7 +1,7 @@
 """OpenVINO: the card of the backend. Importing it imports no framework.
 
-``silent`` imports OpenVINO, ``graph`` is what implementations are written in, ``sdpa`` the one that
-there is.
+``silent`` imports OpenVINO, ``graph`` is what implementations are written in, ``masks`` the mask that
+it is given, ``sdpa`` the one that there is.
 """
 
 from attnbench.api.backends import BackendInfo

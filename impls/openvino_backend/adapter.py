@@ -1,6 +1,7 @@
 """What OpenVINO does for the harness: a model compiled for each shape by its CPU plugin, with the cell's threads.
 
 The arrays are NumPy's, as its users' are; it reads and writes their memory, so that nothing is copied.
+Rows without a key are set to 0 in the output once it is there, which is part of a call.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import numpy as np
 
 from attnbench.api import Array, AttentionOutput, Call, Implementation, numpy_dtype
 from attnbench.api.backends import Bound, OnNumpy, UndeliveredError, as_output
-from attnbench.impls.openvino_backend.graph import Hints, Network, Traced, element
+from attnbench.impls.openvino_backend.graph import Hints, OpenvinoGraph, Traced, element
 from attnbench.impls.openvino_backend.silent import openvino
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from jaxtyping import Float, Shaped
+
+# The output that says which rows have no key.
+DEAD = "dead"
 
 
 class Adapter(OnNumpy):
@@ -64,8 +68,10 @@ class Adapter(OnNumpy):
         start = time.perf_counter()
         graph, outputs = described(implementation, q, k, v, call)
         described_at = time.perf_counter()
+        if graph.dead is not None:
+            outputs |= {DEAD: graph.dead}
         model = self.compiled(graph.model(outputs), graph.settings)
-        program = Program(model, {name: (s.shape, s.dtype) for name, s in outputs.items()})
+        program = CompiledModel(model, {name: (s.shape, s.dtype) for name, s in outputs.items()}, call.dtype)
         program({name: np.zeros(a.shape, a.dtype) for name, a in named(q, k, v, call).items()})
         compiled_at = time.perf_counter()
 
@@ -90,31 +96,39 @@ class Adapter(OnNumpy):
 
     def threads(self) -> dict[str, int]:
         """What the plugin gives a model that is compiled now: it takes no more than there are processors."""
-        graph = Network()
+        graph = OpenvinoGraph()
         model = self.compiled(graph.model({"x": graph.input("x", "float32", (1,))}), graph.settings)
         return {"inference": int(model.get_property("INFERENCE_NUM_THREADS"))}
 
 
-class Program:
+class CompiledModel:
     """A compiled model as a function of arrays by name, for one request in each thread of Python."""
 
-    def __init__(self, model: Any, outputs: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
-        self._model, self._outputs = model, outputs
+    def __init__(self, model: Any, outputs: Mapping[str, tuple[tuple[int, ...], str]], dtype: str) -> None:
+        self._model, self._outputs, self._dtype = model, outputs, numpy_dtype(dtype)
         self._inputs = [port.get_any_name() for port in model.inputs]
         self._local = threading.local()
 
     def __call__(self, given: Mapping[str, Array]) -> AttentionOutput:
-        """One inference, its outputs in memory of their own."""
+        """One inference, its outputs in memory of their own, rounded to the dtype of the inputs by NumPy."""
         if not hasattr(self._local, "request"):
             self._local.request = self._model.create_infer_request()
         request = self._local.request
         for name in self._inputs:
             request.set_tensor(name, tensor(given[name]))
-        results = {name: np.empty(shape, numpy_dtype(dtype)) for name, (shape, dtype) in self._outputs.items()}
+        results = {
+            name: np.empty(shape, np.bool_ if name == DEAD else numpy_dtype(dtype))
+            for name, (shape, dtype) in self._outputs.items()
+        }
         for place, array in enumerate(results.values()):
             request.set_output_tensor(place, tensor(array))
         request.infer()
-        return AttentionOutput(**results)
+        dead = results.pop(DEAD, None)
+        if dead is not None and dead.any():
+            output = results["output"]
+            output[np.broadcast_to(dead[..., 0], output.shape[:3])] = 0
+        with np.errstate(over="ignore"):
+            return AttentionOutput(results["output"].astype(self._dtype, copy=False))
 
 
 def tensor(array: Shaped[Array, " ..."]) -> Any:
@@ -130,9 +144,9 @@ def described(
     k: Float[Array, "B Hkv S D"],
     v: Float[Array, "B Hkv S Dv"],
     call: Call,
-) -> tuple[Network, dict[str, Traced]]:
+) -> tuple[OpenvinoGraph, dict[str, Traced]]:
     """The graph of an implementation for arrays like these, and its outputs by name."""
-    graph = Network()
+    graph = OpenvinoGraph()
     symbols = {
         name: graph.input(name, array.dtype.name, tuple(array.shape)) for name, array in named(q, k, v, call).items()
     }

@@ -43,11 +43,12 @@ class Hints:
 
 
 @dataclass
-class Network:
-    """Inputs so far, and how the model is to be compiled."""
+class OpenvinoGraph:
+    """Inputs so far, how the model is to be compiled, and which rows of the output are to be 0 when it is back."""
 
     inputs: list[Any] = field(default_factory=list)
     settings: Hints = field(default_factory=Hints)
+    dead: Traced | None = None
 
     def input(self, name: str, dtype: str, shape: tuple[int, ...]) -> Traced:
         """An array that is given at each call."""
@@ -65,7 +66,7 @@ class Network:
 class Traced:
     """An array of a graph: its dtype and shape, and no values."""
 
-    graph: Network = field(repr=False, compare=False)
+    graph: OpenvinoGraph = field(repr=False, compare=False)
     output: Any
 
     @property

@@ -1,9 +1,7 @@
 """``openvino/sdpa``: OpenVINO's ``ScaledDotProductAttention``, in float32. Shapes as in ``attnbench.attention.spec``.
 
-The operator takes a mask too, and none is offered here: a row that it leaves no key is NaN, and an operator behind the
-attention that would make it 0 has wrong outputs (OpenVINO 2026.4.1 on x86-64, such as Tq = 63, S = 64, D = 192; right
-with D = 64). The precision hint bf16 is not offered either: it rounds float32 inputs first, and where bfloat16 is given
-errs by more than a P in bfloat16 explains. The hint f16 computes in float32 on x86-64 without a word.
+The precision hint bf16 is not offered: it rounds float32 inputs first, and where bfloat16 is given errs by more than a
+P in bfloat16 explains. The hint f16 computes in float32 on x86-64 without a word.
 """
 
 from __future__ import annotations
@@ -11,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attnbench.api import Capabilities, implementation
-from attnbench.impls.openvino_backend.graph import constant, expanded, ops, reshaped, traced
+from attnbench.impls.openvino_backend.graph import cast, constant, expanded, ops, reshaped, traced
+from attnbench.impls.openvino_backend.masks import added, by_head, sees_the_end, without_dead_rows
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -20,18 +19,19 @@ if TYPE_CHECKING:
     from attnbench.impls.openvino_backend.graph import Traced
 
 IN_Q = "it would have to be multiplied into q, which rounds q once more"
-NO_MASK = "a row that a mask leaves no key is NaN, and what would make it 0 behind the operator errs (OpenVINO 2026.4)"
-MASKS = ("mask", "bias", "window", "lengths", "segments", "slopes", "batch_offset")
 CAN = Capabilities(
-    dtypes=("float32",),
+    dtypes=("float32", "bfloat16", "float16"),
     causal=True,
     gqa=True,
-    alignments=("top_left",),
-    lacks=dict.fromkeys((*MASKS, "bottom_right", "offset"), NO_MASK)
-    | {
+    mask=True,
+    bias=True,
+    window=True,
+    lengths=True,
+    segments=True,
+    slopes=True,
+    batch_offset=True,
+    lacks={
         "float64": "OpenVINO's CPU plugin computes it in float32",
-        "bfloat16": "the plugin converts it behind the operator, where its outputs err (OpenVINO 2026.4)",
-        "float16": "the plugin converts it behind the operator, where its outputs err (OpenVINO 2026.4)",
         "softcap": "the operator has no cap",
         "sinks": "the operator of opset 13 has no sink",
         "dropout": "the operator has no dropout",
@@ -51,18 +51,32 @@ def sdpa(
 ) -> Float[Traced, "B Hq Tq Dv"]:
     """With the precision hint f32. Query heads that share keys are rows of one head, or where causal have them copied.
 
-    The operator itself has one number of heads.
+    The operator itself has one number of heads. It knows the top-left causal rule; everything else is an added mask.
+    16-bit inputs are converted in front of it, and its float32 output is rounded once it is there.
     """
-    sizes, causal = call.sizes, call.spec.causal
-    queries = q
-    if sizes.group > 1 and causal:
-        k, v = (repeated(x, sizes.group) for x in (k, v))
-    elif sizes.group > 1:
+    sizes = call.sizes
+    causal = by_itself(call)
+    mask = None if causal else added(q, call)
+    q, k, v = (cast(x, "float32") for x in (q, k, v))
+    if mask is not None:
+        mask, q.graph.dead = without_dead_rows(mask)
+    queries, stacked = q, sizes.group > 1 and not causal
+    if stacked:
         queries = reshaped(q, (sizes.B, sizes.Hkv, sizes.group * sizes.Tq, sizes.D))
+    elif sizes.group > 1:
+        k, v = (repeated(x, sizes.group) for x in (k, v))
+    mask = by_head(mask, call, stacked=stacked)
     scale = constant(float(call.scale), q.dtype)
-    arrays = (queries.output, k.output, v.output)
-    node = ops.scaled_dot_product_attention(*arrays, None, scale, causal=causal)
+    arrays = (queries.output, k.output, v.output, None if mask is None else mask.output)
+    node = ops.scaled_dot_product_attention(*arrays, scale, causal=causal)
     return reshaped(traced(q, node), (sizes.B, sizes.Hq, sizes.Tq, sizes.Dv))
+
+
+def by_itself(call: Call) -> bool:
+    """Whether the operator's own causal rule is all that restricts: it reads no mask beside it."""
+    others = (call.bias, call.slopes, call.mask, call.q_lengths, call.kv_lengths, call.q_segments, call.spec.window)
+    plain = all(given is None for given in others) and isinstance(call.offset, int) and call.offset == 0
+    return call.spec.causal and plain and not sees_the_end(call)
 
 
 def repeated(x: Float[Traced, "B Hkv S n"], group: int) -> Float[Traced, "B Hq S n"]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from attnbench.api import Array
 from attnbench.api.backends import NativeKernel
-from attnbench.impls.openvino_backend.adapter import Adapter, Program
-from attnbench.impls.openvino_backend.graph import Network, ops, traced
+from attnbench.impls.openvino_backend.adapter import Adapter, CompiledModel
+from attnbench.impls.openvino_backend.graph import OpenvinoGraph, ops, traced
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -25,11 +25,12 @@ def sdpa(
     """``opset13.scaled_dot_product_attention`` in a model that the CPU plugin compiles, with the hint f32."""
     both = bias if mask is None else mask
     arrays = {"q": q, "k": k, "v": v} | ({} if both is None else {"mask": both})
-    graph = Network()
+    graph = OpenvinoGraph()
     given = {name: graph.input(name, array.dtype.name, array.shape) for name, array in arrays.items()}
     node = ops.scaled_dot_product_attention(*(x.output for x in given.values()), causal=causal)
     model = Adapter().compiled(graph.model({"output": traced(given["q"], node)}), graph.settings)
-    result: Array = Program(model, {"output": ((*q.shape[:3], v.shape[3]), q.dtype.name)})(arrays).output
+    shapes = {"output": ((*q.shape[:3], v.shape[3]), q.dtype.name)}
+    result: Array = CompiledModel(model, shapes, q.dtype.name)(arrays).output
     return result
 
 

@@ -1,6 +1,7 @@
 """The OpenVINO backend: its arithmetic against the oracle, its threads, its silence, and what it refuses."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,20 +17,40 @@ from tests.impls.against_oracle import check_forward, fresh_process
 pytest.importorskip("attnbench.impls.openvino_backend.silent", reason="the openvino extra is not installed")
 
 SMALL = Problem(B=2, Hq=4, Hkv=2, Tq=7, S=9, D=8, Dv=3, seed=1)
-TOP = AttentionSpec(causal=True, align="top_left")
+TOP, BOTTOM = (AttentionSpec(causal=True, align=align) for align in ("top_left", "bottom_right"))
 
 
 @pytest.mark.parametrize(
     "spec", [AttentionSpec(scale=-0.3), AttentionSpec(scale=0.0), TOP], ids=["plain", "0", "causal"]
 )
 @pytest.mark.parametrize("sizes", [{}, {"Hkv": 4}, {"Tq": 65, "S": 129, "D": 192, "Dv": 64}], ids=["", "mha", "large"])
-def test_agrees_with_the_oracle(sizes: dict[str, int], spec: AttentionSpec) -> None:
+def test_agrees_with_the_oracle(sizes: dict[str, Any], spec: AttentionSpec) -> None:
     check_forward("openvino/sdpa", spec, replace(SMALL, **sizes))
+
+
+MASKED = {
+    "bottom right": (BOTTOM, ()),
+    "a mask with rows without a key": (AttentionSpec(), ("mask_dead_rows",)),
+    "a mask and a bias of each head": (TOP, ("mask_heads", "bias_minus_inf")),
+    "lengths and segments": (BOTTOM, ("q_lengths", "kv_lengths_edges", "segments")),
+    "window, slopes, offsets": (AttentionSpec(window=(3, 0)), ("slopes", "offsets")),
+}
+
+
+@pytest.mark.parametrize(("spec", "operands"), MASKED.values(), ids=MASKED)
+@pytest.mark.parametrize("sizes", [{}, {"Tq": 63, "S": 64, "D": 192, "Dv": 192}], ids=["small", "D 192"])
+def test_a_mask_is_that_of_the_spec(sizes: dict[str, Any], spec: AttentionSpec, operands: tuple[str, ...]) -> None:
+    check_forward("openvino/sdpa", spec, replace(SMALL, **sizes, operands=operands))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_16_bits_are_computed_in_float32(dtype: str) -> None:
+    check_forward("openvino/sdpa", BOTTOM, replace(SMALL, Tq=63, S=64, D=192, Dv=192, dtype=dtype, operands=("mask",)))
 
 
 @pytest.mark.parametrize(
     ("name", "feature", "why"),
-    [("sdpa", "float64", "in float32"), ("sdpa", "softcap", "no cap"), ("sdpa", "mask", "is NaN")],
+    [("sdpa", "float64", "in float32"), ("sdpa", "softcap", "no cap")],
 )
 def test_says_why_it_lacks_something(name: str, feature: str, why: str) -> None:
     assert why in load_implementation(f"openvino/{name}").capabilities.lacks[feature]
