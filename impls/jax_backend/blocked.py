@@ -114,16 +114,50 @@ def scored(q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], call: Cal
         keys = jnp.repeat(k, call.sizes.group, axis=1)  # their weights differ between query heads of a group
         d = q.shape[3]
         if score == "concat":
-            q, keys = q @ params["W"][:, :d], keys @ params["W"][:, d:]
+            q, keys = times(q, params["W"][:, :d]), times(keys, params["W"][:, d:])
         else:
-            q, keys = q @ params["Wq"] + params["b"][:, None, :], keys @ params["Wk"]
+            q, keys = times(q, params["Wq"]) + params["b"][:, None, :], times(keys, params["Wk"])
         unit = jnp.broadcast_to(params["v"], (q.shape[1], q.shape[3]))[None, :, None, :]
         return {"q": grouped(q, call), "k": grouped(keys, call), "unit": grouped(unit, call)}
     if score == "general":
-        q = q @ params["W"]
+        q = times(q, params["W"])
     if score == "cosine":
-        q, k = unit_vectors(q) * params["temperature"][:, None, None], unit_vectors(k)
+        q, k = directed(q, params["temperature"]), row_by_row(unit_vectors, k)
     return {"q": grouped(q, call), "k": k[:, :, None]}
+
+
+def row_by_row(
+    function: Callable[..., Array], x: Float[Array, "B H T n"], *params: Float[Array, " ..."]
+) -> Float[Array, "B H T m"]:
+    """A function of each row and parameters, whose gradient does not read rows with a cotangent of 0.
+
+    These are the rows that nobody sees, and may hold NaN: 0 · NaN would make the gradients of the parameters NaN. A NaN
+    in a row that is seen comes back as a cotangent that is NaN, and is kept.
+    """
+
+    @jax.custom_vjp
+    def run(x: Array, *params: Array) -> Array:
+        return function(x, *params)
+
+    def keep_factors(*given: Array) -> tuple[Array, tuple[Array, ...]]:
+        return function(*given), given
+
+    def through(given: tuple[Array, ...], d: Array) -> tuple[Array, ...]:
+        moved = (d != 0).any(-1, keepdims=True)
+        return jax.vjp(function, jnp.where(moved, given[0], 0.0), *given[1:])[1](d)
+
+    run.defvjp(keep_factors, through)
+    return run(x, *params)
+
+
+def times(x: Float[Array, "B H T n"], w: Float[Array, "#H n m"]) -> Float[Array, "B H T m"]:
+    """Each row times the weights of its head."""
+    return row_by_row(jnp.matmul, x, w)
+
+
+def directed(q: Float[Array, "B Hq Tq D"], temperature: Float[Array, " Hq"]) -> Float[Array, "B Hq Tq D"]:
+    """Unit vectors, as long as the temperature of the head."""
+    return row_by_row(lambda x, length: unit_vectors(x) * length[:, None, None], q, temperature)
 
 
 def unit_vectors(x: Float[Array, "B H T D"]) -> Float[Array, "B H T D"]:
