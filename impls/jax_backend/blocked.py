@@ -260,9 +260,9 @@ class Blocked:
         parts, allowed = self.allowed(fixed, place)
         s = logits(given, parts, self.call, place, allowed)
         largest = s.max(-1, keepdims=True)
+        # exp(−inf) is 0 outside A, and a row whose maximum is NaN is NaN anyhow. A choice between the term and 0 would
+        # cost a third of the whole time: XLA's CPU code then takes exp and sum apart.
         terms = jnp.exp(s - above(largest))
-        if allowed is not None:
-            terms = jnp.where(allowed, terms, 0.0)  # also in a row whose maximum is NaN
         output = weighted(self.kept_of(terms, parts), seen_values(given["v"], allowed), allowed)
         return {"largest": largest, "total": terms.sum(-1, keepdims=True), "output": output}
 
