@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
     Arrays = dict[str, Array]
 
-# As observed of XLA's CPU code: subnormals are zero, and its tanh and exp are this far off (see jax/naive). The
-# backward pass takes Σ P dP from the output as it was computed, before it is rounded to 16 bits.
-IN_FLOAT32 = Precision(tanh_ulp=5.0, flush=True, stored_output="float32")
+# As probed in a tile, with jax 0.10 on a CPU with AVX-512, in unit roundoffs: exp is off by up to 1.54 in float32 and
+# 1.70 in float64, tanh by 4.90 and 6.92. Subnormals are zero. The backward pass takes Σ P dP from the output as it was
+# computed, before it is rounded to 16 bits.
+SEEN = "jax>=0.10,<0.11"
+IN_FLOAT32 = Precision(exp_ulp=2.0, tanh_ulp=5.0, flush=True, stored_output="float32", seen=SEEN)
 IN_FLOAT64 = Precision(
-    accumulate="float64", softmax="float64", exp_ulp=2.0, tanh_ulp=8.0, flush=True, stored_output="float64"
+    accumulate="float64", softmax="float64", exp_ulp=2.0, tanh_ulp=8.0, flush=True, stored_output="float64", seen=SEEN
 )
 # What has a gradient within a tile.
 MOVING = ("q", "k", "bias", "unit")
@@ -114,16 +116,51 @@ def scored(q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], call: Cal
         keys = jnp.repeat(k, call.sizes.group, axis=1)  # their weights differ between query heads of a group
         d = q.shape[3]
         if score == "concat":
-            q, keys = q @ params["W"][:, :d], keys @ params["W"][:, d:]
+            q, keys = times(q, params["W"][:, :d]), times(keys, params["W"][:, d:])
         else:
-            q, keys = q @ params["Wq"] + params["b"][:, None, :], keys @ params["Wk"]
+            q, keys = times(q, params["Wq"]) + params["b"][:, None, :], times(keys, params["Wk"])
         unit = jnp.broadcast_to(params["v"], (q.shape[1], q.shape[3]))[None, :, None, :]
         return {"q": grouped(q, call), "k": grouped(keys, call), "unit": grouped(unit, call)}
     if score == "general":
-        q = q @ params["W"]
+        q = times(q, params["W"])
     if score == "cosine":
-        q, k = unit_vectors(q) * params["temperature"][:, None, None], unit_vectors(k)
+        q, k = directed(q, params["temperature"]), row_by_row(unit_vectors, k)
     return {"q": grouped(q, call), "k": k[:, :, None]}
+
+
+def row_by_row(
+    function: Callable[..., Array], x: Float[Array, "B H T n"], *params: Float[Array, " ..."]
+) -> Float[Array, "B H T m"]:
+    """A function of each row and parameters, whose gradient does not read rows with a cotangent of 0.
+
+    These are the rows that nobody sees, and may hold NaN: 0 · NaN would make the gradients of the parameters NaN. A NaN
+    in a row that is seen comes back as a cotangent that is NaN, and is kept.
+    """
+
+    @jax.custom_vjp
+    def run(x: Array, *params: Array) -> Array:
+        return function(x, *params)
+
+    def keep_factors(*given: Array) -> tuple[Array, tuple[Array, ...]]:
+        return function(*given), given
+
+    def through(given: tuple[Array, ...], d: Array) -> tuple[Array, ...]:
+        moved = (d != 0).any(-1, keepdims=True)
+        grads: tuple[Array, ...] = jax.vjp(function, jnp.where(moved, given[0], 0.0), *given[1:])[1](d)
+        return grads
+
+    run.defvjp(keep_factors, through)
+    return run(x, *params)
+
+
+def times(x: Float[Array, "B H T n"], w: Float[Array, "#H n m"]) -> Float[Array, "B H T m"]:
+    """Each row times the weights of its head."""
+    return row_by_row(jnp.matmul, x, w)
+
+
+def directed(q: Float[Array, "B Hq Tq D"], temperature: Float[Array, " Hq"]) -> Float[Array, "B Hq Tq D"]:
+    """Unit vectors, as long as the temperature of the head."""
+    return row_by_row(lambda x, length: unit_vectors(x) * length[:, None, None], q, temperature)
 
 
 def unit_vectors(x: Float[Array, "B H T D"]) -> Float[Array, "B H T D"]:
@@ -226,9 +263,9 @@ class Blocked:
         parts, allowed = self.allowed(fixed, place)
         s = logits(given, parts, self.call, place, allowed)
         largest = s.max(-1, keepdims=True)
+        # exp(−inf) is 0 outside A, and a row whose maximum is NaN is NaN anyhow. A choice between the term and 0 would
+        # cost a third of the whole time: XLA's CPU code then takes exp and sum apart.
         terms = jnp.exp(s - above(largest))
-        if allowed is not None:
-            terms = jnp.where(allowed, terms, 0.0)  # also in a row whose maximum is NaN
         output = weighted(self.kept_of(terms, parts), seen_values(given["v"], allowed), allowed)
         return {"largest": largest, "total": terms.sum(-1, keepdims=True), "output": output}
 
@@ -241,7 +278,8 @@ class Blocked:
         if "keep" not in parts:
             return terms
         factor = jnp.where(parts["keep"], 1.0 / (1.0 - self.call.spec.dropout), 0.0).astype(terms.dtype)
-        return terms * lax.optimization_barrier(factor)
+        kept: Array = lax.optimization_barrier(factor)
+        return terms * kept
 
     def backward(self, saved: tuple[Arrays, Arrays, Arrays], cotangents: tuple[Array, Array]) -> tuple[Arrays, None]:
         """Gradients of what has one, tile by tile, the weights computed again."""
@@ -275,7 +313,8 @@ class Blocked:
         v = seen_values(given["v"], allowed)
         d_weights = self.kept_of(values(rows["d_output"], jnp.swapaxes(v, 3, 4)), parts)
         (grads,) = pull_back(weights * (d_weights - rows["delta"]))
-        return grads | {"v": from_above(self.kept_of(weights, parts), rows["d_output"])}
+        through: Arrays = grads | {"v": from_above(self.kept_of(weights, parts), rows["d_output"])}
+        return through
 
 
 def seen_values(v: Float[Array, "b h 1 s m"], allowed: Bool[Array, "#b #h #g t s"] | None) -> Float[Array, "b h 1 s m"]:

@@ -123,7 +123,7 @@ def from_above(weights: Float[Array, "b h g t s"], rows: Float[Array, "b h g t n
     Computed as the transpose of rowsᵀ · weights, with rowsᵀ laid out first: XLA's CPU code takes more than twice as
     long where it has to read the large factor by columns.
     """
-    across = lax.optimization_barrier(below(rows).mT)
+    across: Array = lax.optimization_barrier(below(rows).mT)
     return (across @ below(weights)).mT[:, :, None]
 
 
@@ -144,7 +144,8 @@ def learned(
     units = [jnp.moveaxis(x.reshape(*across, *x.shape[3:]), -1, 0) for x in (q, k)]
     empty = jnp.zeros((*units[0].shape[1:], k.shape[3]), q.dtype)
     weights = unit.reshape(-1, unit.shape[4]).T
-    return lax.scan(jax.checkpoint(add), empty, (*units, weights))[0].reshape(*q.shape[:4], k.shape[3])
+    scores: Array = lax.scan(jax.checkpoint(add), empty, (*units, weights))[0]
+    return scores.reshape(*q.shape[:4], k.shape[3])
 
 
 # Values
@@ -168,4 +169,5 @@ def weighted(
         everywhere = jnp.broadcast_to(allowed, weights.shape).astype(v.dtype)
         return jnp.where(values(everywhere, missing.astype(v.dtype)) > 0, jnp.nan, 0.0).astype(v.dtype)
 
-    return output + lax.cond(missing.any(), reached_by_nan, lambda: jnp.zeros_like(output))
+    poison: Array = lax.cond(missing.any(), reached_by_nan, lambda: jnp.zeros_like(output))
+    return output + poison
