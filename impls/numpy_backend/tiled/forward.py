@@ -20,7 +20,16 @@ from attnbench.api import Array, Call
 
 from . import crew
 from .edges import Fences, allowed_tile, part
-from .layout import FEW_ROWS, Piece, blocks, forward_pieces, forward_tile, key_parts, key_tiles, row_and_key_tiles
+from .layout import (
+    FEW_ROWS,
+    Piece,
+    forward_blocks,
+    forward_pieces,
+    forward_tile,
+    key_parts,
+    key_tiles,
+    row_and_key_tiles,
+)
 from .logits import clear, forbid, logits_tile, plain_queries, scaled_queries, seen_by_heads
 from .operands import FACTOR, POWER, BlockOperands, is_product, wide_type
 
@@ -66,7 +75,7 @@ class Pass:
     def __init__(self, q: Array, k: Array, v: Array, call: Call) -> None:
         self.call, self.dtype = call, wide_type(call)
         self._arrays = q, k, v
-        self._heads = blocks(call)
+        self._heads = forward_blocks(call)
         self._pieces = forward_pieces(call, self._heads)
         self._operands: dict[int, BlockOperands] = {}
         self._lock = threading.Lock()
