@@ -210,7 +210,7 @@ class Blocked:
             state = over_tiles(self.call, tiles, strip, step, state)
         return state
 
-    def rows(self, value: float, dtype: Any, width: int = 1) -> Float[Array, "B Hkv g Tq n"]:
+    def rows(self, value: Any, dtype: Any, width: int = 1) -> Float[Array, "B Hkv g Tq n"]:
         """Something for each query."""
         sizes = self.call.sizes
         return jnp.full((sizes.B, sizes.Hkv, sizes.group, self.tiling.queries, width), value, dtype)
@@ -248,7 +248,7 @@ class Blocked:
                 tile["output"] = finished(tile, None)["output"]
             return {name: put(name, state[name], tile[name], place) for name in state}
 
-        empty = {"output": self.rows(0, dtype, moving["v"].shape[4]), "largest": self.rows(-jnp.inf, dtype)}
+        empty = {"output": self.rows(0.0, dtype, moving["v"].shape[4]), "largest": self.rows(-jnp.inf, dtype)}
         state = self.over(step, empty | {"total": self.rows(0, dtype)})
         done = finished(state, sinks)
         output = done["output"] if self.tiling.several else state["output"]

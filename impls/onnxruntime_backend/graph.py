@@ -101,7 +101,7 @@ def cast(symbol: Symbol, dtype: str) -> Symbol:
     return symbol if symbol.dtype == dtype else op("Cast", symbol, dtype=dtype, to=wire.ELEMENTS[dtype])
 
 
-def constant(like: Symbol, number: float, dtype: str) -> Symbol:
+def constant(like: Symbol, number: Any, dtype: str) -> Symbol:
     """A number as an array without axes, in the graph of ``like``."""
     kind: dict[str, Attribute] = {"value_int": number} if isinstance(number, int) else {"value_float": number}
     plain = Symbol(like.graph, like.graph.fresh(), "int64" if isinstance(number, int) else "float32", ())

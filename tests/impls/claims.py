@@ -106,7 +106,9 @@ def _of_features(implementation: Implementation, can: Capabilities) -> Iterator[
 
 def _with(can: Capabilities, feature: str) -> Capabilities:
     claims: dict[str, Any] = {feature: True}
-    return replace(can, **claims)
+    # A restriction that the feature contradicts is given up with the denial.
+    only = tuple(name for name in can.only if feature not in ONLY[name].forbids)
+    return replace(can, only=only, **claims)
 
 
 def _of_scores(can: Capabilities) -> Iterator[Question]:

@@ -41,8 +41,12 @@ def ended(program: str, folder: Path, values: str) -> subprocess.CompletedProces
     return subprocess.run(run, capture_output=True, text=True, check=False)
 
 
+# Tensors of tinygrad do not tell jaxtyping their dtype.
+UNREADABLE = {"tinygrad"}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", list(discover.backends()))
+@pytest.mark.parametrize("backend", sorted(discover.backends().keys() - UNREADABLE))
 def test_arrays_are_what_the_signatures_say(backend: str) -> None:
     if why := discover.backend(backend).why_missing():
         pytest.skip(why)

@@ -77,7 +77,7 @@ def test_the_suite_chooses_and_an_explicit_choice_replaces_it() -> None:
 
 
 def test_what_is_not_installed_is_planned_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BackendInfo, "available", lambda self: self.name != "torch")
+    monkeypatch.setattr(BackendInfo, "_missing", lambda self: "torch" if self.name == "torch" else None)
     plan = make_plan([SUITE], patterns=["numpy/naive", "torch/naive"])
     refused = {cell.impl for cell in plan.cells if cell.id in plan.refused}
     assert refused == {"torch/naive"}

@@ -58,7 +58,7 @@ def test_what_a_kernel_computes_with_costs_the_core_and_numpy(python: Run, tmp_p
 
 def test_a_card_costs_three_modules_more_and_a_learner_the_core(python: Run, tmp_path: Path) -> None:
     ours, packages = imports_of(f"{KERNEL}\nfrom attnbench.api.backends import BackendInfo", python, tmp_path)
-    more = {f"attnbench.{name}" for name in ("api.backends", "backends.backend", "backends.native")}
+    more = {f"attnbench.{name}" for name in ("api.backends", "backends.backend", "backends.card")}
     assert ours == DECLARATIONS | more
     assert packages == set()
     ours, _ = imports_of(f"{KERNEL}\nfrom attnbench.api.backends import Learner", python, tmp_path)
