@@ -20,7 +20,7 @@ BACKEND = BackendInfo(
         "blocked": "tile by tile, both ways; no T × S array",
         "nn-xla": "jax.nn.dot_product_attention, compiled by XLA",
         "nn-cudnn": "jax.nn.dot_product_attention by cuDNN; 16-bit",
-        "fused": "learned scores in one expression for XLA to fuse",
+        "fused": "learned scores in one expression, fused by XLA",
         "pallas": "a kernel in Pallas; interpreted on the CPU",
     },
     devices={

@@ -210,7 +210,7 @@ class Blocked:
             state = over_tiles(self.call, tiles, strip, step, state)
         return state
 
-    def rows(self, value: Any, dtype: Any, width: int = 1) -> Float[Array, "B Hkv g Tq n"]:
+    def rows(self, value: Any, dtype: Any, width: int = 1) -> Shaped[Array, "B Hkv g Tq n"]:
         """Something for each query."""
         sizes = self.call.sizes
         return jnp.full((sizes.B, sizes.Hkv, sizes.group, self.tiling.queries, width), value, dtype)

@@ -15,7 +15,7 @@ VARIANTS = ("ops", "attention", "additive")
 ABOUT = {
     "ops": "keras.ops.dot_product_attention",
     "attention": "keras.layers.Attention, heads along the batch",
-    "additive": "keras.layers.AdditiveAttention, projected outside",
+    "additive": "keras.layers.AdditiveAttention and projections",
 }
 # Keras writes a keras.json into the folder that this names; a worker is to write none, and to read nobody's.
 NOWHERE = "/dev/null"

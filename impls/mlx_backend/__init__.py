@@ -9,7 +9,7 @@ BACKEND = BackendInfo(
     extra="mlx",
     implementations=(("formula", "formula"), ("sdpa", "sdpa")),
     about={
-        "formula": "the formula in mlx.core operations; every feature",
+        "formula": "the formula in mlx.core; every feature",
         "sdpa": "mlx.core.fast.scaled_dot_product_attention",
     },
     devices={"formula": ("cpu",), "sdpa": ("cpu",)},

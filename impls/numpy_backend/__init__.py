@@ -14,8 +14,8 @@ BACKEND = BackendInfo(
     ),
     about={
         "naive": "the formula stage by stage; every feature",
-        "blocked": "tile by tile, online softmax, no matrix of scores",
-        "loops": "the definition in Python loops, to be read; small",
+        "blocked": "in tiles, on all threads; no matrix of scores",
+        "loops": "the definition in Python loops, to be read",
     },
     devices=dict.fromkeys(("naive", "blocked", "loops"), ("cpu",)),
     native="semantics:KERNELS",

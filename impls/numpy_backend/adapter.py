@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -129,7 +130,7 @@ class Adapter(Backend):
 
     @contextmanager
     def limited(self, threads: int) -> Iterator[None]:
-        """NumPy's BLAS and the threads of ``numpy/blocked``.
+        """Every BLAS and the threads of ``numpy/blocked``.
 
         The whole process shares them: one thread of Python at a time, so that what was comes back.
         """
@@ -137,12 +138,16 @@ class Adapter(Backend):
             yield from self._limited(threads)
 
     def _limited(self, threads: int) -> Iterator[None]:
-        before = crew.NUMBER.get()
+        before, others = crew.NUMBER.get(), [(pool, pool.num_threads) for pool in crew.others(len(sys.modules))]
         crew.NUMBER.set(threads)
+        for pool, _ in others:
+            crew.give(pool, threads)
         try:
             yield
         finally:
             crew.NUMBER.set(before)
+            for pool, number in others:
+                crew.give(pool, number)
 
     def threads(self) -> dict[str, int]:
         """Threads of every BLAS pool, as the pools report them, and how many ``numpy/blocked`` would start."""

@@ -64,7 +64,7 @@ class Symbol:
 
 def op(
     kind: str,
-    *inputs: Symbol | float | None,
+    *inputs: Any,
     shape: tuple[int, ...] | None = None,
     dtype: str | None = None,
     domain: str = "",
@@ -82,7 +82,7 @@ def op(
 
 def ops(
     kind: str,
-    *inputs: Symbol | float | None,
+    *inputs: Any,
     outputs: Mapping[int, tuple[str, tuple[int, ...]]],
     domain: str = "",
     opset: int = OPSET,

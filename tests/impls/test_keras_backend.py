@@ -12,6 +12,7 @@ import pytest
 from attnbench.backends import discover
 from attnbench.versions import installed
 from tests.impls.against_oracle import fresh_process
+from tests.repository import REPOSITORY
 
 SIDES = ("torch", "jax", "numpy")
 needs_keras = pytest.mark.skipif(installed("keras") is None, reason="needs Keras, which the extra keras brings")
@@ -143,3 +144,10 @@ def test_a_bias_that_keras_would_round_is_refused(side: str) -> None:
     )
     said = "Keras casts a bias to the dtype of q: float32 would be rounded to bfloat16"
     assert said in run(program).stderr
+
+
+def test_only_what_keras_publishes_is_imported() -> None:
+    folder = REPOSITORY / "impls" / "keras_backend"
+    texts = {file.name: file.read_text("utf-8") for file in folder.glob("*.py")}
+    assert texts
+    assert [name for name, text in texts.items() if "keras.src" in text] == []

@@ -53,8 +53,13 @@ def test_arrays_are_what_the_signatures_say(backend: str) -> None:
     run = [sys.executable, "-m", "tests.impls.checked_signatures", backend]
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    on_the_cpu = {n for n in discover.backend(backend).names() if "cpu" in devices(n)}
+    on_the_cpu = {n for n in discover.backend(backend).names() if "cpu" in devices(n) and not compiled(n)}
     assert {line.split()[0] for line in done.stdout.splitlines()} == on_the_cpu
+
+
+def compiled(name: str) -> bool:
+    """Whether torch.compile has to read its function, which it cannot behind the hook."""
+    return discover.load_implementation(name).compiled
 
 
 def devices(name: str) -> tuple[str, ...]:

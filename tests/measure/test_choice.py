@@ -123,7 +123,7 @@ def test_a_card_says_of_each_implementation_what_it_is_and_where_it_runs(info: B
         declared = discover.load_implementation(f"{info.name}/{variant}")
         runs_on = tuple(device for device in ("cpu", "cuda") if device in declared.capabilities_on(device).devices)
         assert info.devices[variant] == runs_on
-        assert 0 < len(info.about[variant]) <= 51  # a line of `attnbench list` at 120 columns
+        assert 0 < len(info.about[variant]) <= 46  # a line of `attnbench list` at 120 columns
         assert info.about[variant][-1] != "."
 
 

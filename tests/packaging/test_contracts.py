@@ -43,7 +43,7 @@ BREACHES: list[Breach] = [
     ("torch_backend imports", "impls/torch_backend/naive.py", "import jax"),
     ("torch_backend imports", "impls/torch_backend/train.py", "from attnbench.api.suites import training"),
     ("torch_backend imports", "impls/torch_backend/naive.py", "from attnbench.impls.jax_backend import naive"),
-    ("keras_backend imports", "impls/keras_backend/ops.py", "import keras.src.ops"),
+    ("keras_backend imports", "impls/keras_backend/ops.py", "import mlx.core"),
     ("mlx_backend imports", "impls/mlx_backend/sdpa.py", "import torch"),
     ("onnxruntime_backend imports", "impls/onnxruntime_backend/contrib.py", "import torch"),
     ("openvino_backend imports", "impls/openvino_backend/sdpa.py", "import onnxruntime"),

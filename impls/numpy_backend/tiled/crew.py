@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +39,25 @@ def pools() -> tuple[Any, ...]:
     beside = str(Path(np.__file__).parent)  # as .../numpy/, or .../numpy.libs/
     with_numpy = [pool for pool in blas if pool.filepath.startswith(beside)]
     return tuple(with_numpy or blas)
+
+
+@lru_cache(maxsize=1)
+def others(modules: int) -> tuple[Any, ...]:
+    """Every other BLAS in the process, such as SciPy's; listed anew when ``modules``, those imported, are others."""
+    del modules
+    known = {pool.filepath for pool in pools()}
+    every = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+    return tuple(pool for pool in every if pool.filepath not in known)
+
+
+def give(pool: Any, threads: int) -> None:
+    """Set it in a BLAS. threadpoolctl 3.8 hears only the thread that set a number first, until that is cleared."""
+    clear = getattr(pool, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
+    pool.set_num_threads(threads)
+    if clear is not None:
+        clear(force=True)
 
 
 class ThreadCount:
@@ -85,14 +104,9 @@ class ThreadCount:
 
     @staticmethod
     def _give(threads: int) -> None:
-        """Set it in BLAS. threadpoolctl 3.8 hears only the thread that set a number first, until that is cleared."""
+        """Set it in NumPy's BLAS."""
         for pool in pools():
-            clear = getattr(pool, "clear_controlling_thread", None)
-            if clear is not None:
-                clear(force=True)
-            pool.set_num_threads(threads)
-            if clear is not None:
-                clear(force=True)
+            give(pool, threads)
 
     def after_fork(self) -> None:
         """In a new process no crew is at work, whatever the old one was doing."""
