@@ -147,7 +147,7 @@ def counting(like: Symbol, number: int, shape: tuple[int, ...]) -> Symbol:
 def _add(
     first: Symbol,
     kind: str,
-    inputs: tuple[Symbol | float | None, ...],
+    inputs: tuple[Any, ...],
     outputs: list[str],
     domain: str,
     opset: int,
