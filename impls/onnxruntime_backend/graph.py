@@ -7,7 +7,7 @@ a session of it. ``op`` adds a node. A plain number among its inputs becomes a c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
