@@ -28,7 +28,7 @@ CASES = {
 }
 # Of an honest kernel's time or memory.
 LEAST = 0.8
-TRIES = 3
+TRIES = 8
 CAUGHT = ("wrong", "timeout")
 EFFORT = Effort(replicates=1, min_bursts=4, max_bursts=5, cell_s=0.3)
 
@@ -84,7 +84,8 @@ def attend(q, k, v, call):
 def paid(outcome: Outcome, cheat: Cheat, folder: Path) -> bool:
     """Whether a cheat that is ``ok`` has cost what honest work costs: 0.8 of its time at least, or of its memory.
 
-    What else a machine does makes times longer: where it seems not to have, the shortest of three are compared.
+    What else a machine does makes times longer, and where pages lie makes a process twice as slow as the next one:
+    where it seems not to have, the shortest of up to eight are compared.
     """
     cheats, others = [outcome], [honest(cheat, folder)]
     while not _as_much(cheats, others, cheat) and len(cheats) < TRIES and not cheat.weighs:
