@@ -63,7 +63,7 @@ class Adapter(OnNumpy):
         def on(
             q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
         ) -> Callable[[], AttentionOutput]:
-            given = named(q, k, v, call)
+            given = self.named(q, k, v, call)
             return lambda: computed(session, given, outputs)
 
         return Bound(on, described_at - start, compiled_at - described_at)
@@ -95,24 +95,11 @@ def described(
 ) -> tuple[bytes, dict[str, Symbol]]:
     """The model of an implementation for arrays like these, and its outputs by name."""
     graph = Graph()
-    symbols = {
-        name: graph.input(name, array.dtype.name, tuple(array.shape)) for name, array in named(q, k, v, call).items()
-    }
-    of_call = {name: symbols[name] for name in call.arrays() if name != "params"}
-    params = {name: symbols[f"params.{name}"] for name in call.params}
-    symbolic = call.with_arrays({**of_call, "params": params})
-    result = as_output(implementation(symbols["q"], symbols["k"], symbols["v"], symbolic))
-    outputs = dict(result.items())
+    named = OnNumpy.named(q, k, v, call)
+    symbols = {name: graph.input(name, array.dtype.name, tuple(array.shape)) for name, array in named.items()}
+    result = implementation(symbols["q"], symbols["k"], symbols["v"], call.with_arrays_by_name(symbols))
+    outputs = dict(as_output(result).items())
     return graph.serialized(outputs), outputs
-
-
-def named(
-    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
-) -> dict[str, Array]:
-    """Every array of a call by its name in the graph."""
-    arrays = call.arrays()
-    params = {f"params.{name}": array for name, array in arrays.pop("params", {}).items()}
-    return {"q": q, "k": k, "v": v} | arrays | params
 
 
 def new_session(model: bytes, threads: int) -> Any:

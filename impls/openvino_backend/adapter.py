@@ -72,13 +72,13 @@ class Adapter(OnNumpy):
             outputs |= {DEAD: graph.dead}
         model = self.compiled(graph.model(outputs), graph.settings)
         program = CompiledModel(model, {name: (s.shape, s.dtype) for name, s in outputs.items()}, call.dtype)
-        program({name: np.zeros(a.shape, a.dtype) for name, a in named(q, k, v, call).items()})
+        program({name: np.zeros(a.shape, a.dtype) for name, a in self.named(q, k, v, call).items()})
         compiled_at = time.perf_counter()
 
         def on(
             q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
         ) -> Callable[[], AttentionOutput]:
-            given = named(q, k, v, call)
+            given = self.named(q, k, v, call)
             return lambda: program(given)
 
         return Bound(on, described_at - start, compiled_at - described_at)
@@ -147,19 +147,7 @@ def described(
 ) -> tuple[OpenvinoGraph, dict[str, Traced]]:
     """The graph of an implementation for arrays like these, and its outputs by name."""
     graph = OpenvinoGraph()
-    symbols = {
-        name: graph.input(name, array.dtype.name, tuple(array.shape)) for name, array in named(q, k, v, call).items()
-    }
-    of_call = {name: symbols[name] for name in call.arrays() if name != "params"}
-    params = {name: symbols[f"params.{name}"] for name in call.params}
-    symbolic = call.with_arrays({**of_call, "params": params})
-    return graph, dict(as_output(implementation(symbols["q"], symbols["k"], symbols["v"], symbolic)).items())
-
-
-def named(
-    q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
-) -> dict[str, Array]:
-    """Every array of a call by its name in the graph."""
-    arrays = call.arrays()
-    params = {f"params.{name}": array for name, array in arrays.pop("params", {}).items()}
-    return {"q": q, "k": k, "v": v} | arrays | params
+    named = OnNumpy.named(q, k, v, call)
+    symbols = {name: graph.input(name, array.dtype.name, tuple(array.shape)) for name, array in named.items()}
+    result = implementation(symbols["q"], symbols["k"], symbols["v"], call.with_arrays_by_name(symbols))
+    return graph, dict(as_output(result).items())

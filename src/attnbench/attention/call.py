@@ -139,6 +139,16 @@ class Call:
         """The inverse of ``arrays``: the same call with other array fields, as a framework needs that traces them."""
         return replace(self, **arrays)
 
+    def arrays_by_name(self) -> dict[str, Any]:
+        """Every array by its name, parameters as ``params.W``."""
+        arrays = self.arrays()
+        return arrays | {f"params.{name}": array for name, array in arrays.pop("params", {}).items()}
+
+    def with_arrays_by_name(self, arrays: Mapping[str, Any]) -> Call:
+        """The inverse of ``arrays_by_name``; what else is in ``arrays`` is not of this call."""
+        fields = {name: arrays[name] for name in self.arrays() if name != "params"}
+        return self.with_arrays({**fields, "params": {name: arrays[f"params.{name}"] for name in self.params}})
+
     def needs(self, device: str = "cpu", *, gradients: bool = False) -> Needs:
         """What this call asks of an implementation."""
         return needs_of_call(self, device, gradients=gradients)

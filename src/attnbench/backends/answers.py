@@ -60,12 +60,6 @@ def to_numpy_gradients(backend: Backend, grads: dict[str, Any], call: Call) -> d
     return {name: backend.to_numpy(flat[name]) for name in gradient_names(call)}
 
 
-def arrays_of(call: Call) -> dict[str, Any]:
-    """The arrays of a call by name, parameters as ``params.W``."""
-    arrays = call.arrays()
-    return arrays | {f"params.{name}": array for name, array in arrays.pop("params", {}).items()}
-
-
 def gradient_names(call: Call) -> list[str]:
     """What is read of a VJP of this call: the gradients that are wanted, by default of every operand."""
     if call.wanted:

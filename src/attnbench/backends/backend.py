@@ -17,7 +17,7 @@ from attnbench.backends.implementation import AttentionOutput, Implementation
 from attnbench.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from jaxtyping import Shaped
+    from jaxtyping import Float, Shaped
 
     from attnbench.attention.arrays import Array
     from attnbench.attention.call import Call
@@ -284,6 +284,13 @@ class OnNumpy(Backend):
     def settings(self) -> Hashable:
         """The number of threads, which is compiled in."""
         return self._threads
+
+    @staticmethod
+    def named(
+        q: Float[Array, "B Hq Tq D"], k: Float[Array, "B Hkv S D"], v: Float[Array, "B Hkv S Dv"], call: Call
+    ) -> dict[str, Array]:
+        """Every array of a call by its name in a graph; parameters are ``params.W``."""
+        return {"q": q, "k": k, "v": v} | call.arrays_by_name()
 
     def only_cpu(self, device: str) -> None:
         """Raise ``UnsupportedError`` for another device."""

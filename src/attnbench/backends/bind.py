@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call, Operands, prepare
 from attnbench.attention.inputs import draw, draw_cotangents
-from attnbench.backends.answers import Answer, answer_of, arrays_of
+from attnbench.backends.answers import Answer, answer_of
 from attnbench.errors import AttnbenchError, SpecError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Inputs:
 
     def arrays(self) -> dict[str, Any]:
         """Every array by its name, parameters as ``params.W``."""
-        return dict(zip("qkv", self.qkv, strict=True)) | arrays_of(self.call) | self.cotangents
+        return dict(zip("qkv", self.qkv, strict=True)) | self.call.arrays_by_name() | self.cotangents
 
     def map_arrays(self, convert: Callable[[Any], Any]) -> Inputs:
         """The same with every array converted."""
@@ -77,9 +77,7 @@ class Inputs:
     def with_arrays(self, arrays: Mapping[str, Any]) -> Inputs:
         """The inverse of ``arrays``: the same with these, by the same names."""
         of_inputs = {name: arrays[name] for name in ("q", "k", "v", *self.cotangents)}
-        of_call = {name: arrays[name] for name in self.call.arrays() if name != "params"}
-        params = {name: arrays[f"params.{name}"] for name in self.call.params}
-        return replace(self, **of_inputs, call=replace(self.call, params=params, **of_call))
+        return replace(self, **of_inputs, call=self.call.with_arrays_by_name(arrays))
 
     def kind(self) -> Hashable:
         """Everything but values and layout: what is compiled for one is right for every other of the same kind.
