@@ -104,12 +104,14 @@ def described(
 
 def new_session(model: bytes, threads: int) -> Any:
     """A session on the CPU with this many threads, 0 for its own choice; nothing runs beside its one node."""
-    # Threads spin between calls, as users have it. Without (session.intra_op.allow_spinning 0) a call with two threads
-    # takes 1.03 times as long with H 8, T 512, D 64, and 1.02 times in decoding (32/8 heads, S 4096, D 128).
+    # Waiting threads spin within a call, and not beyond its end: there they would go on for more than 30 ms, and take
+    # the processors of whoever is measured next. So a call with two threads takes 1.02 times as long (H 8, T 512, D 64;
+    # and in decoding, 32/8 heads, S 4096, D 128).
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = ERRORS_ONLY
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(model, options, providers=PROVIDERS)
 
 

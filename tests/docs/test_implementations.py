@@ -11,7 +11,7 @@ from attnbench.backends.discover import backends, load_implementation
 from attnbench.errors import UsageError
 from attnbench.results.read import read_cells, read_info
 from tests.docs import implementations_page as page
-from tests.docs import write
+from tests.docs import slower_page, write
 from tests.repository import DOCS, REPOSITORY
 
 RUN = REPOSITORY / "results" / "2026-11-22-amd-epyc-2-cores-smoke-sample"
@@ -81,3 +81,26 @@ def test_a_run_is_written_into_its_part(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert "GFLOP/s" in text
     declared = text.partition("<!-- measured")[0]
     assert declared == (DOCS / "implementations.md").read_text("utf-8").partition("<!-- measured")[0]
+
+
+def test_where_ours_are_slower_is_split_by_the_roofline(monkeypatch: pytest.MonkeyPatch) -> None:
+    product, exp = "float32_flop_rate.cpu.threads1", "exp_rate.cpu.threads1"
+    info = read_info(RUN).model_copy(update={"ceilings": {product: 1e11, exp: 1e9}})
+    timed = [cell for cell in read_cells(RUN) if cell.status == "ok" and cell.dtype == "float32"]
+    ours = next(cell for cell in timed if cell.impl == "numpy/blocked")
+    other = next(cell for cell in timed if cell.block_id == ours.block_id and cell.impl == "torch/sdpa")
+    ours = ours.model_copy(update={"time_median_s": 4e-3, "flops": 1e8, "exponentials": 1e6})
+    other = other.model_copy(update={"time_median_s": 2.5e-3, "flops": 1e8, "exponentials": 1e6})
+    monkeypatch.setattr(slower_page, "read_info", lambda _: info)
+    monkeypatch.setattr(slower_page, "read_cells", lambda _: [ours, other])
+    assert "| 1.60 | 1.00 ms | 1.00 ms | 50% | 20% |" in slower_page.behind(RUN)
+    monkeypatch.setattr(slower_page, "read_cells", lambda _: [ours.model_copy(update={"time_median_s": 2e-3}), other])
+    assert "`numpy/blocked` (0.80 × `torch/sdpa`)" in slower_page.behind(RUN)
+
+
+def test_a_run_without_ours_or_without_others_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        slower_page, "read_cells", lambda _: [cell for cell in read_cells(RUN) if cell.impl == "torch/sdpa"]
+    )
+    with pytest.raises(UsageError, match="no case that was measured of ours"):
+        slower_page.behind(RUN)

@@ -4,6 +4,7 @@
     python -m tests.docs.write semantics    # what is named, however long it takes
     python -m tests.docs.write --list       # what there is, and what each takes
     python -m tests.docs.write implementations --run FOLDER   # its second part too, from a saved run
+    python -m tests.docs.write implementations --shapes FOLDER   # and its third, from a run of shapes of models
 
 `tox -e docs` does the same; names stand after `--`. What takes seconds comes out the same on every machine, and tests
 hold the pages to it. The list says what each of the others depends on: the versions that are installed, or the machine.
@@ -122,6 +123,15 @@ def implementations_measured(run: Path) -> None:
     page.PAGE.write_text(page.filled(page.PAGE.read_text("utf-8"), page.MEASURED, body), "utf-8")
 
 
+def implementations_slower(run: Path) -> None:
+    """The third part, from a saved run."""
+    from tests.docs import implementations_page as page
+    from tests.docs import slower_page
+
+    body = slower_page.behind(run)
+    page.PAGE.write_text(page.filled(page.PAGE.read_text("utf-8"), slower_page.PART, body), "utf-8")
+
+
 def scoreboard() -> None:
     """The tables of replay and of targets; the data goes to results/scoreboard/replay.csv."""
     attnbench("scoreboard", "replay", str(NOISE))
@@ -178,16 +188,23 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("pages", nargs="*", metavar="PAGE", help="without a name: " + ", ".join(QUICK))
     parser.add_argument("--list", action="store_true", help="what there is, and what each takes")
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="of implementations: what this saved run measured")
+    parser.add_argument("--shapes", type=Path, metavar="FOLDER", help="of implementations: where ours are slower")
     given = parser.parse_args(arguments)
     if given.list:
         sys.stdout.write("\n".join(listed()) + "\n")
         return 0
     try:
         check_known("page", given.pages, list(PAGES))
-        if given.run is not None and "implementations" not in given.pages:
-            parser.error("--run FOLDER belongs to a page: python -m tests.docs.write implementations --run FOLDER")
-        if given.run is not None:
-            implementations_measured(given.run)
+        for option, folder, write in (
+            ("--run", given.run, implementations_measured),
+            ("--shapes", given.shapes, implementations_slower),
+        ):
+            if folder is not None and "implementations" not in given.pages:
+                parser.error(
+                    f"{option} FOLDER belongs to a page: python -m tests.docs.write implementations {option} FOLDER"
+                )
+            if folder is not None:
+                write(folder)
     except AttnbenchError as error:
         parser.error(str(error))
     for name in given.pages or QUICK:

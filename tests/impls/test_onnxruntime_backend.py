@@ -102,6 +102,21 @@ def test_threads_are_those_of_a_new_session() -> None:
             assert adapter.threads() == {"intra_op": threads}
 
 
+AFTER_A_CALL = """
+import time, numpy, attnbench
+q = numpy.ones((1, 8, 256, 64), numpy.float32)
+for _ in range(5):
+    attnbench.attend(q, q, q, impl="onnxruntime/attention", threads=2)
+used = time.process_time()
+time.sleep(0.05)
+print(time.process_time() - used)
+"""
+
+
+def test_no_thread_spins_after_a_call() -> None:
+    assert float(fresh_process(AFTER_A_CALL)) < 0.01  # 0.03 if they may
+
+
 def test_what_was_bound_with_other_threads_is_not_used_again() -> None:
     adapter = load_backend("onnxruntime")
     seen = []
