@@ -30,7 +30,7 @@ COARSER = Kind(("*/*-bf16",), "computes float32 in bfloat16, which is other work
 HALF_ALONE = Kind(("*/*-f16",), "takes float16 alone, which nothing here is in")
 KERAS = Kind(("keras_*/*",), "computes with the kernels of the framework below it: name it to see what Keras adds")
 TWINS = Kind(
-    ("mlx/formula", "torch/mha-weights", "onnxruntime/attention-23", "onnxruntime/mha"),
+    ("mlx/formula", "torch/mha-weights", "torch/mha-fast", "onnxruntime/attention-23", "onnxruntime/mha"),
     "hardly anything but another one measured here in other words: the same operations in the same framework",
 )
 CAUSAL_ALONE = Kind(("onnxruntime/gqa",), "takes causal calls alone: speed and decode measure it")

@@ -27,6 +27,7 @@ BACKEND = BackendInfo(
         ("chunked", "chunked"),
         ("mha", "mha"),
         ("mha-weights", "mha"),
+        ("mha-fast", "mha"),
         ("compiled", "compiled.formula"),
         ("flex", "compiled.flex"),
     ),
@@ -40,12 +41,13 @@ BACKEND = BackendInfo(
         "chunked": "learned scores, block of queries by block",
         "mha": "nn.MultiheadAttention's core, by SDPA",
         "mha-weights": "nn.MultiheadAttention's core with its weights",
+        "mha-fast": "nn.MultiheadAttention's fast path; inference",
         "compiled": "the formula, fused by torch.compile",
         "flex": "PyTorch's flex_attention, compiled; forward",
     },
     devices={
         **dict.fromkeys(("naive", "sdpa", "sdpa-math", "sdpa-flash", "chunked"), ("cpu", "cuda")),
-        **dict.fromkeys(("mha", "mha-weights", "compiled", "flex"), ("cpu",)),
+        **dict.fromkeys(("mha", "mha-weights", "mha-fast", "compiled", "flex"), ("cpu",)),
         **dict.fromkeys(("sdpa-efficient", "sdpa-cudnn"), ("cuda",)),
     },
     # OpenMP and MKL read the variables that every backend gets; TORCH_NUM_THREADS does not exist.

@@ -4,8 +4,9 @@
 default and stores the whole matrix of weights. The module projects always: by identities, whose product is exact, that
 is 8 B T E² operations more, E = H·D. They are part of its time, as they are in every layer that uses it.
 
-The fast path (``torch._native_multi_head_attention``) is no implementation: it takes one tensor as query, key and
-value. Legend of the shapes in ``attnbench.attention.spec``.
+``torch/mha-fast`` is what the module calls on its fast path, in inference where query, key and value are one tensor:
+``torch._native_multi_head_attention``. The operator itself takes three tensors of one shape, and bool masks alone.
+Legend of the shapes in ``attnbench.attention.spec``.
 """
 
 from __future__ import annotations
@@ -59,6 +60,23 @@ EXACT = Capabilities(
 # Without weights the module calls SDPA, whose flash kernel has a coarse exponential in float32.
 FUSED = replace(EXACT, precision={"float32": Precision(exp_ulp=20.0, flush=True, seen=SEEN)})
 
+ONLY_BOOL = "the fast path takes bool masks alone"
+FAST = replace(
+    EXACT,
+    bias=False,
+    slopes=False,
+    gradients=False,
+    only=("default_scale", "equal_head_sizes", "square"),
+    lacks={
+        **EXACT.lacks,
+        "bias": ONLY_BOOL,
+        "slopes": ONLY_BOOL,
+        "gradients": "the module takes its fast path in inference alone",
+        "not_square": "the operator takes queries, keys and values of one shape",
+    },
+)
+OF_ALL_PAIRS = 2  # the operator's number for a mask of (B, H, T, T)
+
 
 @implementation("torch/mha", FUSED)
 def mha(
@@ -74,6 +92,34 @@ def mha_weights(
 ) -> Float[Tensor, "B H Tq D"]:
     """With the weights, averaged over the heads: two products and a softmax between the projections."""
     return attend(q, k, v, call, weights=True)
+
+
+@implementation("torch/mha-fast", FAST)
+def mha_fast(
+    q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H T D"], v: Float[Tensor, "B H T D"], call: Call
+) -> Float[Tensor, "B H T D"]:
+    """By the operator of the module's fast path."""
+    sizes = call.sizes
+    width = sizes.Hq * sizes.D
+    identity = torch.eye(width, dtype=q.dtype, device=q.device)
+    zeros = torch.zeros(3 * width, dtype=q.dtype, device=q.device)
+    allowed = allowed_keys(call, q.device)
+    alive = None if allowed is None else allowed.any(-1, keepdim=True)
+    forbidden = None if allowed is None or alive is None else ~allowed & alive
+    output, _ = torch._native_multi_head_attention(  # noqa: SLF001  (the module has it by this name alone)
+        *(x.transpose(1, 2).flatten(2) for x in (q, k, v)),
+        width,
+        sizes.Hq,
+        identity.repeat(3, 1),
+        zeros,
+        identity,
+        zeros[:width],
+        None if forbidden is None else forbidden.expand(sizes.B, sizes.Hq, sizes.Tq, sizes.S).contiguous(),
+        need_weights=False,
+        mask_type=None if forbidden is None else OF_ALL_PAIRS,
+    )
+    split = output.unflatten(2, (sizes.Hq, sizes.D)).transpose(1, 2)
+    return split if alive is None else torch.where(alive, split, 0.0)
 
 
 def attend(

@@ -15,7 +15,7 @@ from attnbench.backends import discover
 from attnbench.backends.attend import load_backend, resolve
 from attnbench.backends.bind import bind_case, inputs_of
 from attnbench.backends.kept import Kept
-from tests.impls.against_oracle import check
+from tests.impls.against_oracle import check, check_forward
 
 if TYPE_CHECKING:
     from tests.program import Cli
@@ -119,6 +119,13 @@ def test_mha_agrees_with_the_oracle(name: str, dtype: str) -> None:
         (AttentionSpec(causal=True, align="bottom_right"), ("mask_dead_rows", "bias_keys", "slopes")),
     ):
         check(name, spec, replace(MHA, dtype=dtype, operands=operands), extra=False)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_fast_path_of_mha_agrees_with_the_oracle(dtype: str) -> None:
+    square = replace(MHA, Tq=17, S=17, dtype=dtype)
+    for spec, operands in ((AttentionSpec(), ()), (AttentionSpec(causal=True), ("mask_dead_rows", "kv_lengths"))):
+        check_forward("torch/mha-fast", spec, replace(square, operands=operands))
 
 
 def test_what_is_compiled_is_not_trained() -> None:
