@@ -24,6 +24,7 @@ BACKEND = BackendInfo(
         ("sdpa-flash", "sdpa"),
         ("sdpa-efficient", "sdpa"),
         ("sdpa-cudnn", "sdpa"),
+        ("blocked", "blocked"),
         ("chunked", "chunked"),
         ("mha", "mha"),
         ("mha-weights", "mha"),
@@ -38,6 +39,7 @@ BACKEND = BackendInfo(
         "sdpa-flash": "PyTorch's SDPA, its FlashAttention kernel",
         "sdpa-efficient": "PyTorch's SDPA, xFormers' kernel; 16-bit",
         "sdpa-cudnn": "PyTorch's SDPA, cuDNN's kernel; 16-bit",
+        "blocked": "block by block, in plain operators",
         "chunked": "learned scores, block of queries by block",
         "mha": "nn.MultiheadAttention's core, by SDPA",
         "mha-weights": "nn.MultiheadAttention's core with its weights",
@@ -47,7 +49,7 @@ BACKEND = BackendInfo(
     },
     devices={
         **dict.fromkeys(("naive", "sdpa", "sdpa-math", "sdpa-flash", "chunked"), ("cpu", "cuda")),
-        **dict.fromkeys(("mha", "mha-weights", "mha-fast", "compiled", "flex"), ("cpu",)),
+        **dict.fromkeys(("blocked", "mha", "mha-weights", "mha-fast", "compiled", "flex"), ("cpu",)),
         **dict.fromkeys(("sdpa-efficient", "sdpa-cudnn"), ("cuda",)),
     },
     # OpenMP and MKL read the variables that every backend gets; TORCH_NUM_THREADS does not exist.

@@ -229,8 +229,8 @@ def d_scores_of(
 
 
 def softmax(
-    logits: Float[Tensor, "heads rows keys"],
-) -> tuple[Float[Tensor, "heads rows keys"], Float[Tensor, "heads rows"]]:
+    logits: Float[Tensor, "*heads rows keys"],
+) -> tuple[Float[Tensor, "*heads rows keys"], Float[Tensor, "*heads rows"]]:
     """P in the place of the logits, and lse; a row without keys has no weight, and −inf."""
     row_max = logits.amax(-1, keepdim=True)
     shift = row_max.masked_fill(row_max.isneginf(), 0.0)

@@ -85,7 +85,9 @@ def _where(each: Implementation) -> Iterator[str]:
     devices = [name for name in DEVICES if name in {*main.devices, *each.on}]
     yield ", ".join(devices)
     yield ", ".join(name for name in DTYPES if name in main.dtypes)
-    yield "forward, backward, decode" if each.has_gradients(devices[0]) else "forward, decode"
+    # One query over a cache is not as many queries as keys.
+    able = {"backward": each.has_gradients(devices[0]), "decode": "square" not in main.only}
+    yield ", ".join(["forward", *(phase for phase, there in able.items() if there)])
     yield "all" if set(main.scores) == set(SCORES) else ", ".join(name for name in SCORES if name in main.scores)
 
 
