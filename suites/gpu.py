@@ -16,7 +16,6 @@ MODELS = ("llama-3-8b", "mistral-7b", "gemma-2-9b/local", "gemma-2-9b/global", "
 AT = 4096
 # One array of all scores in float32, above which what stores them is not measured unless it is named.
 MOST_SCORES = 4 * 2**30
-STORES_SCORES = ("torch/naive", "torch/sdpa-math", "jax/naive", "jax/nn-xla")
 
 
 def case(tokens: int, shape: str, phase: str, dtype: str, batch: int) -> Case:
@@ -123,7 +122,7 @@ SUITE = TimedSuite(
     levels={"batch": Whole(0, 2**30)},
     case=case,
     thin=(models, decoded),
-    refuse=costs.refuse_scores_above(MOST_SCORES, STORES_SCORES),
+    refuse=costs.refuse_scores_above(MOST_SCORES, kinds.STORES_SCORES),
     leaves_out=kinds.left_out(kinds.LEARNED_SCORES, kinds.ADDITIVE_ALONE),
     devices=("cuda",),
 )

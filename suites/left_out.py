@@ -21,16 +21,15 @@ class Kind:
 
 LEARNED_SCORES = Kind(
     ("*/chunked", "jax/fused"),
-    "made for learned scores, which scoring-cost is about; on dot products it is the plain formula",
+    "made for learned scores, which scoring-cost is about",
 )
 ADDITIVE_ALONE = Kind(("*/additive",), "computes additive scores alone, which scoring-cost is about")
 PYTHON_LOOPS = Kind(("*/loops",), "Python loops: too slow here, and at most 4,096 pairs of query and key")
 INTERPRETED = Kind(("*/pallas",), "interpreted on a CPU: that shows whether it is right, and not how fast it is")
-COARSER = Kind(("*/*-bf16",), "computes float32 in bfloat16, which is other work than that of its neighbours")
 HALF_ALONE = Kind(("*/*-f16",), "takes float16 alone, which nothing here is in")
 KERAS = Kind(("keras_*/*",), "computes with the kernels of the framework below it: name it to see what Keras adds")
 TWINS = Kind(
-    ("mlx/formula", "torch/mha-weights", "torch/mha-fast", "onnxruntime/attention-23", "onnxruntime/mha"),
+    ("mlx/formula", "torch/mha-weights", "torch/mha-fast", "onnxruntime/attention-23"),
     "hardly anything but another one measured here in other words: the same operations in the same framework",
 )
 CAUSAL_ALONE = Kind(("onnxruntime/gqa",), "takes causal calls alone: speed and decode measure it")
@@ -62,8 +61,26 @@ DOT_ALONE = Kind(
     "has no score but the dot product",
 )
 
+# An array of all scores, or more: measured by suites that grow only where it fits.
+STORES_SCORES = (
+    "*/naive",
+    "*/formula",
+    "torch/sdpa-math",
+    "torch/mha-weights",
+    "torch/mha-fast",
+    "jax/nn-xla",
+    "jax/fused",
+    "onnxruntime/attention*",
+    "onnxruntime/gqa*",
+    "tinygrad/*",
+    "keras_numpy/*",
+    "keras_jax/*",
+    "keras_torch/attention",
+    "keras_torch/additive",
+)
+
 # What answers no question about speed or memory on a CPU that somebody would ask without naming it.
-BY_NAME_ALONE = (LEARNED_SCORES, ADDITIVE_ALONE, INTERPRETED, COARSER, HALF_ALONE, KERAS, TWINS)
+BY_NAME_ALONE = (LEARNED_SCORES, ADDITIVE_ALONE, INTERPRETED, HALF_ALONE, KERAS, TWINS)
 
 
 def left_out(*kinds: Kind, besides: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -10,7 +10,6 @@ from attnbench.suites import left_out as kinds
 
 # One array of all scores in float32, above which what stores them is not measured unless it is named.
 MOST_SCORES = 2**30
-STORES_SCORES = ("numpy/naive", "torch/naive", "torch/sdpa-math", "jax/naive", "jax/nn-xla")
 LONGEST_TRAINED = 8192
 
 
@@ -128,7 +127,7 @@ SUITE = TimedSuite(
     },
     case=case,
     thin=(trained,),
-    refuse=costs.refuse_scores_above(MOST_SCORES, STORES_SCORES),
+    refuse=costs.refuse_scores_above(MOST_SCORES, kinds.STORES_SCORES),
     leaves_out=kinds.left_out(
         kinds.FAR_BEHIND,
         *kinds.BY_NAME_ALONE,

@@ -198,8 +198,8 @@ def _by_score(name: str, title: str, y: str, caption: str) -> Figure:
 STORY = Story(
     question="How much slower and how much larger is additive attention than dot-product attention?",
     method=(
-        "One head, float32; the hidden size of additive attention is d. Written out (naive), learned scores go through "
-        "an array of T × T × d; numpy/blocked, torch/chunked and jax/blocked sum over hidden units one at a time, and "
+        "One head, float32; the hidden size of additive attention is d. Written out (naive), learned scores go "
+        "through an array of T × T × d; numpy/blocked, torch/chunked and jax/blocked hold a part of it at a time, and "
         "jax/fused leaves it to the compiler. All scores of a size stand in one block, and ratios "
         "are taken of bursts of the same round. Lengths at d = 64, head sizes at T = 256, backward at T = 256, d = 64; "
         "T²·d is at most 1024²·64 (backward 512²·64), since the float64 reference is written out too."

@@ -15,7 +15,6 @@ SHAPES = (BASE, CAUSAL, "h4-d128", "h8-2-d128-causal")
 CHOSEN = (512, 2048)
 # One array of all scores in float32, above which what stores them is not measured unless it is named.
 MOST_SCORES = 2**30
-STORES_SCORES = ("numpy/naive", "torch/naive", "torch/sdpa-math", "jax/naive", "jax/nn-xla")
 
 
 def case(tokens: int, shape: str, phase: str, dtype: str, batch: int) -> Case:
@@ -173,7 +172,7 @@ SUITE = TimedSuite(
     },
     case=case,
     thin=(lengths, phases, dtypes, both),
-    refuse=costs.refuse_scores_above(MOST_SCORES, STORES_SCORES),
+    refuse=costs.refuse_scores_above(MOST_SCORES, kinds.STORES_SCORES),
     leaves_out=kinds.left_out(kinds.FAR_BEHIND, *kinds.BY_NAME_ALONE, kinds.PYTHON_LOOPS),
     cell_s=0.5,
 )

@@ -92,7 +92,7 @@ GQA = Capabilities(
         Limit("B", "with several queries behind a cache the node takes one batch entry", at_most=1),
         Limit("D", "the node takes no other head size", multiple_of=8),
     ),
-    lacks=LACKS
+    lacks={name: why for name, why in LACKS.items() if name != "sinks"}
     | {
         "float64": "its kernels on the CPU are of float32 and float16",
         "float16": "onnxruntime/gqa-f16 has it, which can do less",
@@ -112,7 +112,8 @@ HALF_GQA = replace(
     bias=False,
     slopes=False,
     precision={"float16": Precision(logits="float16", p_cast="float16", seen=SEEN)},
-    lacks={**GQA.lacks, "float32": "onnxruntime/gqa has it", "bias": IN_HALF, "slopes": IN_HALF},
+    lacks={name: why for name, why in GQA.lacks.items() if name != "float16"}
+    | {"float32": "onnxruntime/gqa has it", "bias": IN_HALF, "slopes": IN_HALF},
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,7 @@ class Adapter(OnNumpy):
     def __init__(self) -> None:
         super().__init__()
         self._core = openvino.Core()
+        self._programs: weakref.WeakSet[CompiledModel] = weakref.WeakSet()
 
     def versions(self) -> dict[str, str]:
         """Of OpenVINO, which holds its own oneDNN and TBB."""
@@ -73,6 +75,8 @@ class Adapter(OnNumpy):
         model = self.compiled(graph.model(outputs), graph.settings)
         program = CompiledModel(model, {name: (s.shape, s.dtype) for name, s in outputs.items()}, call.dtype)
         program({name: np.zeros(a.shape, a.dtype) for name, a in self.named(q, k, v, call).items()})
+        program.release_memory()  # else what a call stores besides its output would be there before it is weighed
+        self._programs.add(program)
         compiled_at = time.perf_counter()
 
         def on(
@@ -82,6 +86,11 @@ class Adapter(OnNumpy):
             return lambda: program(given)
 
         return Bound(on, described_at - start, compiled_at - described_at)
+
+    def trim(self) -> None:
+        """What compiled models hold from one call to the next."""
+        for program in list(self._programs):
+            program.release_memory()
 
     def compiled(self, model: Any, settings: Hints) -> Any:
         """A model for the CPU: one stream of as many threads as are set, wherever the system puts them."""
@@ -108,6 +117,10 @@ class CompiledModel:
         self._model, self._outputs, self._dtype = model, outputs, numpy_dtype(dtype)
         self._inputs = [port.get_any_name() for port in model.inputs]
         self._local = threading.local()
+
+    def release_memory(self) -> None:
+        """Give back what the next call would use again."""
+        self._model.release_memory()
 
     def __call__(self, given: Mapping[str, Array]) -> AttentionOutput:
         """One inference, its outputs in memory of their own, rounded to the dtype of the inputs by NumPy."""

@@ -20,6 +20,6 @@ BACKEND = BackendInfo(
     sharing={"CACHELEVEL": "2", "CACHEDB": "{folder}/tinygrad.db"},
     compiles=True,
     native="semantics:KERNELS",
-    needs={"*": Program("the compiler of tinygrad", ("clang",), "on Debian, apt-get install clang")},
+    needs={"*": Program("the compiler of tinygrad", ("clang",), "on Debian, apt-get install clang", "CC")},
     one_thread="tinygrad runs the parts of a CPU kernel one after the other, in the thread that calls it",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import threading
@@ -38,7 +39,7 @@ class Adapter(Backend):
 
     def versions(self) -> dict[str, str]:
         """The versions of tinygrad and of the compiler that it runs."""
-        clang = shutil.which("clang")
+        clang = shutil.which(os.environ.get("CC") or "clang")
         said = subprocess.run([clang, "--version"], capture_output=True, text=True, check=False) if clang else None
         return {"tinygrad": version("tinygrad")} | ({"clang": said.stdout.partition("\n")[0]} if said else {})
 
@@ -59,7 +60,7 @@ class Adapter(Backend):
         if isinstance(native, np.ndarray):
             return native
         with CAPTURING:
-            return np.array(native.numpy())
+            return native.numpy()
 
     def wait(self, result: Any) -> None:
         """Return when the CPU device is done."""
@@ -154,5 +155,5 @@ def _backward(attend: Callable[..., Any], call: Call, arrays: dict[str, Tensor])
 
 
 def _copied(tensor: Tensor) -> Float[Array, " ..."]:
-    """The values out of memory that the next call of the same TinyJit writes to again."""
-    return np.array(tensor.numpy())
+    """The values, which ``numpy`` copies out of memory that the next call of the same TinyJit writes to again."""
+    return tensor.numpy()

@@ -2,7 +2,8 @@
 
 ``torch/mha`` is the module without its weights (``need_weights=False``), ``torch/mha-weights`` with them, which is its
 default and stores the whole matrix of weights. The module projects always: by identities, whose product is exact, that
-is 8 B T E² operations more, E = H·D. They are part of its time, as they are in every layer that uses it.
+is 8 B T E² operations more, E = H·D. They are part of its time, as they are in every layer that uses it. The identity
+is made once, and is part of the memory of the call that makes it.
 
 ``torch/mha-fast`` is what the module calls on its fast path, in inference where query, key and value are one tensor:
 ``torch._native_multi_head_attention``. The operator itself takes three tensors of one shape, and bool masks alone.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -101,8 +103,8 @@ def mha_fast(
     """By the operator of the module's fast path."""
     sizes = call.sizes
     width = sizes.Hq * sizes.D
-    identity = torch.eye(width, dtype=q.dtype, device=q.device)
-    zeros = torch.zeros(3 * width, dtype=q.dtype, device=q.device)
+    identity = weights_of(width, q.dtype)
+    zeros = torch.zeros(3 * width, dtype=q.dtype)
     allowed = allowed_keys(call, q.device)
     alive = None if allowed is None else allowed.any(-1, keepdim=True)
     forbidden = None if allowed is None or alive is None else ~allowed & alive
@@ -133,7 +135,7 @@ def attend(
     """By the function that the module is made of."""
     sizes = call.sizes
     width = sizes.Hq * sizes.D
-    identity = torch.eye(width, dtype=q.dtype, device=q.device)
+    identity = weights_of(width, q.dtype)
     allowed = allowed_keys(call, q.device)
     alive = None if allowed is None else allowed.any(-1, keepdim=True)
     output, _ = multi_head_attention_forward(
@@ -160,6 +162,12 @@ def attend(
     )
     split = output.unflatten(2, (sizes.Hq, sizes.D)).permute(1, 2, 0, 3)
     return split if alive is None else torch.where(alive, split, 0.0)
+
+
+@lru_cache(maxsize=1)
+def weights_of(width: int, dtype: torch.dtype) -> Float[Tensor, "E E"]:
+    """The identity that every projection has, kept as a module keeps its weights; for one width at a time."""
+    return torch.eye(width, dtype=dtype)
 
 
 def packed(x: Float[Tensor, "B H T D"]) -> Float[Tensor, "T B HD"]:

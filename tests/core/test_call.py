@@ -261,3 +261,27 @@ def test_arrays_of_a_call_can_be_taken_out_and_put_back() -> None:
     again = call.with_arrays({"bias": "b", "params": {"W": "w"}})
     assert (again.bias, again.params, again.sinks is call.sinks) == ("b", {"W": "w"}, True)
     assert call.map_arrays(lambda a: a + 1).params["W"].min() == 1
+
+
+def test_a_scale_is_held_by_the_dtype_of_the_computation() -> None:
+    tiny, huge = AttentionSpec(scale=1e-46), AttentionSpec(scale=1e39)
+    assert prepare(tiny, plain())[3].scale == 0.0
+    per_head = prepare(AttentionSpec(scale=(1e-46, -1e-300, 1e-44, 0.1)), plain())[3].scale
+    np.testing.assert_array_equal(per_head, [0.0, 0.0, 1e-44, 0.1])
+    with pytest.raises(
+        SpecError, match=r"float32 is computed in float32, which holds a scale up to 3.4e\+38; got 1e\+39"
+    ):
+        prepare(huge, plain())
+    wide = plain()
+    doubles = replace(wide, q=wide.q.astype(np.float64), k=wide.k.astype(np.float64), v=wide.v.astype(np.float64))
+    assert (prepare(tiny, doubles)[3].scale, prepare(huge, doubles)[3].scale) == (1e-46, 1e39)
+
+
+def test_arrays_by_name_can_be_taken_out_and_put_back() -> None:
+    spec = AttentionSpec("general", scale=(1.0,) * HQ)
+    call = prepare(spec, plain(params={"W": zeros(1, D, D) + 1}))[3]
+    arrays = call.arrays_by_name()
+    assert set(arrays) == {"scale", "params.W"}
+    other = call.with_arrays_by_name({name: 2 * array for name, array in arrays.items()} | {"q": np.ones(1)})
+    assert set(other.arrays_by_name()) == set(arrays)
+    np.testing.assert_array_equal(other.params["W"], 2 * call.params["W"])

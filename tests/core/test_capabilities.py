@@ -158,6 +158,12 @@ def test_the_reason_of_a_restriction_can_be_given() -> None:
     assert str(missing(can, WIDE)).endswith("(it declares only='square'): self-attention")
 
 
+@pytest.mark.parametrize("name", ["float32", "dot", "cpu", "causal"])
+def test_a_reason_why_something_is_missing_that_is_declared_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"lacks= gives a reason for {name}, which is declared as supported"):
+        replace(ALL, lacks={name: "it has none"})
+
+
 def test_needs_are_told_without_drawing_the_whole_case() -> None:
     """Larger than a small case in both lengths, as the bench asks about them."""
     for row in check_cases("float32", deep=True):

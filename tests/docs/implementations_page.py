@@ -84,7 +84,11 @@ def _where(each: Implementation) -> Iterator[str]:
     main = each.capabilities
     devices = [name for name in DEVICES if name in {*main.devices, *each.on}]
     yield ", ".join(devices)
-    yield ", ".join(name for name in DTYPES if name in main.dtypes)
+    by_device = {name: ", ".join(d for d in DTYPES if d in each.capabilities_on(name).dtypes) for name in devices}
+    if len(set(by_device.values())) == 1:
+        yield by_device[devices[0]]
+    else:
+        yield "; ".join(f"{name}: {dtypes}" for name, dtypes in by_device.items())
     # One query over a cache is not as many queries as keys.
     able = {"backward": each.has_gradients(devices[0]), "decode": "square" not in main.only}
     yield ", ".join(["forward", *(phase for phase, there in able.items() if there)])
@@ -112,11 +116,15 @@ def _notes(each: Implementation) -> Iterator[str]:
 
 
 def _of_device(can: Capabilities) -> Iterator[str]:
+    restricted = {ONLY[name].needed for name in can.only}
     by_reason: dict[str, list[str]] = {}
     for name, reason in can.lacks.items():
-        by_reason.setdefault(reason, []).append(f"`{name}`")
+        if name not in restricted:
+            by_reason.setdefault(reason, []).append(f"`{name}`")
     yield from (f"no {', '.join(names)}: {escaped(reason)}" for reason, names in by_reason.items())
-    yield from (f"not {ONLY[name].what}" for name in can.only)
+    for name in can.only:
+        why = can.lacks.get(ONLY[name].needed)
+        yield f"not {ONLY[name].what}" + (f": {escaped(why)}" if why else "")
     if set(can.alignments) != set(POSITIONS):
         yield f"queries at {', '.join(can.alignments)} alone"
     yield from (f"{limit.of} {_bounds(limit)}: {escaped(limit.reason)}" for limit in can.limits)

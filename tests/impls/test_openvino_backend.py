@@ -12,6 +12,7 @@ from attnbench.api.suites import Case, Problem
 from attnbench.backends.attend import resolve
 from attnbench.backends.bind import bind, inputs_of
 from attnbench.backends.discover import load_implementation
+from attnbench.measure.clock.memory import peak_of_call
 from tests.impls.against_oracle import check_forward, fresh_process
 
 pytest.importorskip("attnbench.impls.openvino_backend.silent", reason="the openvino extra is not installed")
@@ -95,3 +96,10 @@ def test_an_array_that_cannot_be_written_is_taken_and_left_alone() -> None:
     q = np.ones((1, 2, 3, 4), np.float32)
     q.flags.writeable = False
     np.testing.assert_allclose(ab.attend(q, q, q, impl="openvino/sdpa").output, q)
+
+
+def test_what_a_call_stores_is_weighed_with_it() -> None:
+    case = Case(AttentionSpec(), Problem(Hq=4, Tq=1024, D=32, operands=("mask",)), "forward")
+    binding = bind(*resolve("openvino/sdpa"), inputs_of(case))
+    scores = 4 * 1024 * 1024 * 4
+    assert (peak_of_call(binding).peak_bytes or 0) > scores

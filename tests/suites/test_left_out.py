@@ -4,6 +4,8 @@ import fnmatch
 
 import pytest
 
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
 from attnbench.backends import discover
 from attnbench.measure.run.plan import make_plan
 from attnbench.suites import left_out as kinds
@@ -39,3 +41,16 @@ def test_each_kind_has_a_reason_and_a_use() -> None:
 def test_what_is_left_out_is_measured_once_it_is_named(name: str) -> None:
     assert "mlx/sdpa" not in make_plan([name], probe=False).implementations()
     assert make_plan([name], patterns=["mlx/sdpa"], probe=False).implementations() == ("mlx/sdpa",)
+
+
+def test_every_pattern_names_something_that_is_announced() -> None:
+    known = discover.implementation_names()
+    patterns = [*kinds.STORES_SCORES, *(pattern for kind in KINDS.values() for pattern in kind.patterns)]
+    assert [pattern for pattern in patterns if not fnmatch.filter(known, pattern)] == []
+
+
+def test_what_stores_all_scores_is_refused_by_its_pattern_where_they_do_not_fit() -> None:
+    case = Case(AttentionSpec(), Problem(Hq=4, Tq=2**15, S=2**15, D=64))
+    refuse = discover.suite("memory").refuse
+    assert "stores all scores" in str(refuse(case, "onnxruntime/attention"))
+    assert refuse(case, "torch/blocked") is None

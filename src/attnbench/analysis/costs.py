@@ -7,6 +7,7 @@ of both.
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -209,12 +210,12 @@ def first_level(frame: pd.DataFrame, axis: str) -> Any:
     return levels[0] if len(levels) else None
 
 
-def refuse_scores_above(most: int, names: Sequence[str]) -> Callable[[Any, str], str | None]:
-    """A suite's ``refuse``: these implementations store all scores, and one array of them is at most ``most`` bytes."""
+def refuse_scores_above(most: int, patterns: Sequence[str]) -> Callable[[Any, str], str | None]:
+    """A suite's ``refuse``: what these patterns name stores all scores, and one array is at most ``most`` bytes."""
 
     def refuse(case: Any, impl: str) -> str | None:
         needed = scores_bytes(case)
-        if impl not in names or needed <= most:
+        if needed <= most or not any(fnmatch.fnmatchcase(impl, pattern) for pattern in patterns):
             return None
         heads = case.problem.B * case.problem.Hq
         return (

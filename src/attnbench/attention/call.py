@@ -17,7 +17,7 @@ import numpy as np
 from attnbench.attention import checked
 from attnbench.attention.arrays import Array
 from attnbench.attention.needs import needs_of_call
-from attnbench.attention.precision import dtype_name
+from attnbench.attention.precision import dtype_name, wide
 from attnbench.attention.spec import FARTHEST, OUTPUTS, AttentionSpec, Needs
 from attnbench.errors import SpecError, not_one_of
 from attnbench.keywords import explained
@@ -177,7 +177,7 @@ def prepare(
         spec=spec,
         sizes=sizes,
         dtype=dtype_name(q.dtype),
-        scale=_scale(spec, sizes),
+        scale=_scale(spec, sizes, dtype_name(q.dtype)),
         offset=_offset(spec, operands, sizes),
         mask=checked.mask(operands.mask, sizes),
         bias=checked.bias(operands.bias, sizes),
@@ -235,13 +235,25 @@ def _with_past(operands: Operands, k: Array, v: Array) -> tuple[Array, Array, in
     return np.concatenate([past_k, k], 2), np.concatenate([past_v, v], 2), past_k.shape[2]
 
 
-def _scale(spec: AttentionSpec, sizes: Sizes) -> float | Array:
+def _scale(spec: AttentionSpec, sizes: Sizes, dtype: str) -> float | Array:
+    """One that is 0 in the dtype of the computation is 0 for everybody; some kernels take such a number for none."""
     if not isinstance(spec.scale, tuple):
-        return spec.scale_factor(sizes.D)
+        return float(_held(spec.scale_factor(sizes.D), dtype))
     if len(spec.scale) != sizes.Hq:
         msg = f"scale has {len(spec.scale)} values for Hq = {sizes.Hq} query heads"
         raise SpecError(msg)
-    return np.asarray(spec.scale, np.float64)
+    return _held(np.asarray(spec.scale, np.float64), dtype)
+
+
+def _held(scale: float | Array, dtype: str) -> Array:
+    """The scale, in float64, if the dtype in which inputs of ``dtype`` are computed can hold it; else ``SpecError``."""
+    with np.errstate(over="ignore", under="ignore"):
+        held = np.asarray(scale).astype(wide(dtype))
+    if not np.isfinite(held).all():
+        largest = float(np.finfo(held.dtype).max)
+        msg = f"{dtype} is computed in {wide(dtype)}, which holds a scale up to {largest:.3g}; got {scale!r}"
+        raise SpecError(msg)
+    return np.where(held == 0, 0.0, scale)
 
 
 def _offset(spec: AttentionSpec, operands: Operands, sizes: Sizes) -> int | Array:

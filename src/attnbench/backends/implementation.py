@@ -264,6 +264,11 @@ def _check_parts(can: Capabilities) -> None:
         raise UsageError(msg)
     lacking = (*FEATURES, *DTYPES, *SCORES, *DEVICES, *POSITIONS, *(only.needed for only in ONLY.values()))
     check_known("reason in lacks=", can.lacks, lacking)
+    claimed = {*can.dtypes, *can.scores, *can.devices, *(name for name in FEATURES if getattr(can, name))}
+    claimed -= {ONLY[name].needed for name in can.only if name in ONLY}  # there it is why all calls must have it
+    if both := [name for name in can.lacks if name in claimed]:
+        msg = f"lacks= gives a reason for {', '.join(both)}, which is declared as supported; take one of the two back"
+        raise UsageError(msg)
 
 
 def _check_precision(declared: Any) -> None:
