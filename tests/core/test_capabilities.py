@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from attnbench.agree.cases.by_feature import check_cases
-from attnbench.api import Capabilities, Limit, Precision, UsageError
+from attnbench.api import Capabilities, Limit, Precision, UsageError, implementation
 from attnbench.attention.needs import with_operands
 from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import POSITIONS, AttentionSpec
@@ -161,7 +161,7 @@ def test_the_reason_of_a_restriction_can_be_given() -> None:
 @pytest.mark.parametrize("name", ["float32", "dot", "cpu", "causal"])
 def test_a_reason_why_something_is_missing_that_is_declared_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=f"lacks= gives a reason for {name}, which is declared as supported"):
-        replace(ALL, lacks={name: "it has none"})
+        implementation("numpy/mine", replace(ALL, lacks={name: "it has none"}))(print)
 
 
 def test_needs_are_told_without_drawing_the_whole_case() -> None:

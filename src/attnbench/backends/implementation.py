@@ -134,8 +134,7 @@ class Capabilities:
     ``batch_offset`` a (B,) offset; ``lse``, ``stages`` extra outputs; ``nan_isolation`` a NaN outside the allowed set
     has no effect; ``gradients`` the framework's autograd (or ``vjp=`` in the decorator); ``precision`` by dtype,
     where it is not the default, several of them where it is not the same with all versions of the framework (their
-    ``seen``); ``limits`` sizes that it cannot take; ``lacks`` the reason for a feature that is
-    missing, shown in its rows.
+    ``seen``); ``limits`` sizes that it cannot take; ``lacks`` the reason for a feature that is missing, for its rows.
 
     Support that is not whole: ``alignments`` are where the queries of causal, window and slopes calls may stand among
     the keys; ``only`` restricts every call (the names in ``ONLY``), as ``only=("causal", "square")``.
@@ -264,11 +263,6 @@ def _check_parts(can: Capabilities) -> None:
         raise UsageError(msg)
     lacking = (*FEATURES, *DTYPES, *SCORES, *DEVICES, *POSITIONS, *(only.needed for only in ONLY.values()))
     check_known("reason in lacks=", can.lacks, lacking)
-    claimed = {*can.dtypes, *can.scores, *can.devices, *(name for name in FEATURES if getattr(can, name))}
-    claimed -= {ONLY[name].needed for name in can.only if name in ONLY}  # there it is why all calls must have it
-    if both := [name for name in can.lacks if name in claimed]:
-        msg = f"lacks= gives a reason for {', '.join(both)}, which is declared as supported; take one of the two back"
-        raise UsageError(msg)
 
 
 def _check_precision(declared: Any) -> None:
@@ -373,6 +367,16 @@ DECORATING: list[Callable[[Implementation], None]] = []
 
 
 @explained
+def _check_reasons(*declared: Capabilities) -> None:
+    """Of what is declared as supported no reason says why it is missing."""
+    for can in declared:
+        claimed = {*can.dtypes, *can.scores, *can.devices, *(name for name in FEATURES if getattr(can, name))}
+        restricted = {ONLY[name].needed for name in can.only}  # there it is why all calls must have it
+        if both := ", ".join(name for name in can.lacks if name in claimed - restricted):
+            msg = f"lacks= gives a reason for {both}, which is declared as supported; take one of the two back"
+            raise UsageError(msg)
+
+
 def implementation(
     name: str,
     capabilities: Capabilities | None = None,
@@ -387,8 +391,8 @@ def implementation(
         raise UsageError(msg)
 
     def wrap(attend: Attend) -> Implementation:
-        declared = Capabilities() if capabilities is None else capabilities
-        decorated = Implementation(name, declared, attend, vjp, {} if on is None else on, compiled)
+        decorated = Implementation(name, capabilities or Capabilities(), attend, vjp, on or {}, compiled)
+        _check_reasons(decorated.capabilities, *decorated.on.values())
         for tell in DECORATING:
             tell(decorated)
         return decorated
