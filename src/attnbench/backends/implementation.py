@@ -366,7 +366,6 @@ BACKEND_GROUP = "attnbench.backends"  # entry points: one for each backend, by i
 DECORATING: list[Callable[[Implementation], None]] = []
 
 
-@explained
 def _check_reasons(*declared: Capabilities) -> None:
     """Of what is declared as supported no reason says why it is missing."""
     for can in declared:
@@ -377,6 +376,7 @@ def _check_reasons(*declared: Capabilities) -> None:
             raise UsageError(msg)
 
 
+@explained
 def implementation(
     name: str,
     capabilities: Capabilities | None = None,
