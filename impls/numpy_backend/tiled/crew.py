@@ -118,6 +118,18 @@ class ThreadCount:
 NUMBER = ThreadCount()
 
 
+LINE = 64  # bytes of a cache line, and of a vector of AVX-512
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array that begins with a cache line, with whatever stands in it: no vector lies across two lines."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + LINE, np.uint8)
+    begin = -memory.ctypes.data % LINE
+    array: Array = memory[begin : begin + size].view(dtype).reshape(shape)
+    return array
+
+
 class Space:
     """The memory of one thread: arrays by name, each used again for the next piece."""
 
@@ -129,7 +141,7 @@ class Space:
         size = math.prod(shape)
         flat = self._flat.get(name)
         if flat is None or flat.size < size or flat.dtype != dtype:
-            flat = self._flat[name] = np.empty(size, dtype)
+            flat = self._flat[name] = aligned((size,), dtype)
         return flat[:size].reshape(shape)
 
     def shrink(self) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from attnbench.api import Array, Call
 from attnbench.impls.numpy_backend.tile_scores import Projected, project
 
-from . import cosine
+from . import cosine, crew
 from .edges import allowed_tile, reach
 from .layout import Heads, is_learned, key_tiles
 
@@ -49,6 +49,13 @@ POWER, FACTOR = (np.exp2, LOG2_E) if _fast_exp2() else (np.exp, 1.0)
 def widened(array: Float[Array, ...], dtype: Any) -> Float[Array, ...]:
     """In the wide dtype, in one piece of memory; the array itself where it is so already."""
     return np.ascontiguousarray(array, dtype)
+
+
+def copied(array: Float[Array, ...], dtype: Any) -> Float[Array, ...]:
+    """In the wide dtype, in memory that begins with a cache line."""
+    copy = crew.aligned(array.shape, dtype)
+    copy[...] = array
+    return copy
 
 
 class BlockOperands:
@@ -131,6 +138,15 @@ class BlockOperands:
         """The keys, each with a 1 behind it: with it a product subtracts a number of each row."""
         return self._once("k_and_one", lambda: with_one(self.k))
 
+    def keys_across(self, width: int) -> Float[Array, "G tiles n width"]:
+        """The keys and the 1 behind each in columns, ``width`` of them in one piece of memory."""
+        return self._once("keys_across", lambda: across(self.k, width))
+
+    @property
+    def aligned_v(self) -> Float[Array, "G S Dv"]:
+        """The values in memory that begins with a cache line."""
+        return self._once("aligned_v", lambda: copied(self._given[2][self.heads.b, self.heads.g0 : self.heads.g1], self.dtype))
+
     @property
     def v_and_one(self) -> Float[Array, "G S n"]:
         """The values likewise."""
@@ -172,6 +188,17 @@ def with_one(array: Float[Array, "G S D"]) -> Float[Array, "G S n"]:
     longer[..., :-1] = array
     longer[..., -1] = 1
     return longer
+
+
+def across(array: Float[Array, "G S D"], width: int) -> Float[Array, "G tiles n width"]:
+    """Rows, with a 1 behind each, as columns; what lies behind the last is arbitrary."""
+    count, length, d = array.shape
+    columns = crew.aligned((count, -(-length // width), d + 1, width), array.dtype)
+    columns[:, :, d] = 1
+    for at in range(0, length, width):
+        some = array[:, at : at + width]
+        columns[:, at // width, :d, : some.shape[1]] = some.mT
+    return columns
 
 
 def is_product(call: Call) -> bool:
