@@ -157,18 +157,28 @@ def trim() -> None:
     SPACES.clear()
 
 
+def take() -> Space:
+    """Memory for a thread or a block of heads, to be given to ``keep`` when it is not needed any more."""
+    try:
+        return SPACES.pop()
+    except IndexError:
+        return Space()
+
+
+def keep(space: Space) -> None:
+    """Keep its memory for the next that takes some: new memory costs more than a copy of the keys into it."""
+    space.shrink()
+    if len(SPACES) < KEPT_SPACES:
+        SPACES.append(space)
+
+
 @contextmanager
 def _space() -> Iterator[Space]:
-    try:
-        space = SPACES.pop()
-    except IndexError:
-        space = Space()
+    space = take()
     try:
         yield space
     finally:
-        space.shrink()
-        if len(SPACES) < KEPT_SPACES:
-            SPACES.append(space)
+        keep(space)
 
 
 class _Shift:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .crew import Space
 
 # The shift of a row is the largest of so many logits; fewer keys than WORTH_PEEKING are looked at at once.
-PEEK, WORTH_PEEKING = 32, 128
+PEEK, WORTH_PEEKING = 16, 128
 LEAST, MOST = 0.5, 2.0**60
 # Logits that lie so far apart where they are peeked may end in subnormal terms: then none below LOWEST is made.
 WIDE, LOWEST = 60, -120
@@ -88,6 +88,7 @@ class Pass:
             self._left[pieces[0].block] = len(pieces)
         self._fences = Fences(call, self.dtype)
         self._product = is_product(call)
+        self._not_finite: list[Piece] = []
         self._tile = forward_tile(call)
         self._parts = key_parts(call)
         sizes = call.sizes
@@ -99,9 +100,8 @@ class Pass:
     def run(self) -> RowSums:
         """Work off all pieces, those again whose outputs are not finite, and join those that were cut by keys."""
         crew.run(self._pieces, self._work, self._effort(self._pieces))
-        if not np.isfinite(self._sums.output.sum()):
-            pieces = [piece for group in self._pieces for piece in group]
-            again = [[piece] for piece in pieces if not np.isfinite(self._sums.output[self._at(piece)].sum())]
+        if self._not_finite:
+            again = [[piece] for piece in self._not_finite]
             crew.run(again, self._again, self._effort(again))
         output, shift, total = (array[0] for array in (self._sums.output, self._sums.shift, self._sums.total))
         if self._parts > 1:
@@ -127,11 +127,14 @@ class Pass:
         sums = None
         if self._product and rows > FEW_ROWS and piece.high - piece.low >= WORTH_PEEKING:
             sums = peeked(operands, piece, self._tile, space, self._fences)
-        self._store(piece, sums or online(operands, piece, self._tile.keys, space))
+        sums = sums or online(operands, piece, self._tile.keys, space)
+        if not np.isfinite(sums.output.sum()):
+            self._not_finite.append(piece)
+        self._store(piece, sums)
         with self._lock:
             self._left[piece.block] -= 1
             if not self._left[piece.block]:
-                del self._operands[piece.block]
+                self._operands.pop(piece.block).forget()
 
     def _again(self, piece: Piece, space: Space) -> None:
         """Where something was not finite: with the largest logits looked for, and with no NaN where none may reach."""
@@ -211,7 +214,7 @@ def _summed(
     operands: BlockOperands, piece: Piece, tile: Tile, q: Array, wide: bool, space: Space, fences: Fences
 ) -> tuple[Float[Array, "G n Dv"], Float[Array, "G n 1"]]:
     """Σ exp(s − shift) v and Σ exp(s − shift) of each row, where the last column of q is −shift."""
-    v, restricted = operands.aligned_v, operands.call.restricted
+    v, restricted = operands.v, operands.call.restricted
     (count, n), width = q.shape[:2], tile.keys
     output = space.array("output", (count, n, v.shape[-1]), operands.dtype)
     total = np.zeros((count, n, 1), operands.dtype)

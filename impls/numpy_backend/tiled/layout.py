@@ -37,9 +37,10 @@ FORWARD, BACKWARD, LEARNED = Tile(512, 512, together=1024), Tile(512, 256), Tile
 # Four heads of it take the memory that two take of FORWARD: 3 to 5 % less time at T 2048.
 CAUSAL = Tile(512, 256, together=2048)
 # Where BLAS multiplies small matrices without packing: 15 % less time at D 64.
-UNPACKED, UNPACKED_CAUSAL = Tile(1024, 128, 64, 1024), Tile(256, 128, 64, 2048)
-# On the diagonal the rows of a piece are taken so many at a time.
-DIAGONAL = 128
+UNPACKED, UNPACKED_CAUSAL = Tile(1024, 128, 64, 2048), Tile(512, 128, 64, 2048)
+# On the diagonal so many keys are taken at a time, each time with the rows that see one of them: from a multiple of
+# ALIGNED on, which is whole lanes.
+DIAGONAL, ALIGNED = 128, 64
 # A piece of fewer rows than this is bound by memory: each tile is then a product of the keys with the few rows.
 FEW_ROWS = 16
 # Heads whose scores are fewer than this stand in one product.
@@ -221,8 +222,7 @@ def row_and_key_tiles(
     edge = piece.first + ahead + 1
     edge = min(max(piece.low, edge - edge % width if grid else edge), piece.high)
     tiles = [(every, keys) for keys in cut(piece.low, edge, width)]
-    for begin in range(0, queries, DIAGONAL):
-        end = min(begin + DIAGONAL, queries)
-        high = min(piece.high, piece.first + end + ahead)
-        tiles += [(slice(begin, end), keys) for keys in cut(edge, high, width)]
+    for keys in cut(edge, piece.high, DIAGONAL):
+        begin = max(0, keys.start - ahead - piece.first)  # the first row that sees one of them
+        tiles.append((slice(begin - begin % ALIGNED, queries), keys))
     return tiles

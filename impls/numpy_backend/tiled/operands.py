@@ -51,13 +51,6 @@ def widened(array: Float[Array, ...], dtype: Any) -> Float[Array, ...]:
     return np.ascontiguousarray(array, dtype)
 
 
-def copied(array: Float[Array, ...], dtype: Any) -> Float[Array, ...]:
-    """In the wide dtype, in memory that begins with a cache line."""
-    copy = crew.aligned(array.shape, dtype)
-    copy[...] = array
-    return copy
-
-
 class BlockOperands:
     """q, k, v of a block of heads, and what has been made of them."""
 
@@ -66,6 +59,7 @@ class BlockOperands:
         self._given = q, k, v
         self._lock = threading.RLock()
         self._made: dict[str, Any] = {}
+        self._space: crew.Space | None = None
 
     def _once(self, name: str, make: Callable[[], Made]) -> Made:
         """What ``make`` makes, when it is needed first."""
@@ -140,12 +134,29 @@ class BlockOperands:
 
     def keys_across(self, width: int) -> Float[Array, "G tiles n width"]:
         """The keys and the 1 behind each in columns, ``width`` of them in one piece of memory."""
-        return self._once("keys_across", lambda: across(self.k, width))
+        return self._once("keys_across", lambda: self._across(width))
 
-    @property
-    def aligned_v(self) -> Float[Array, "G S Dv"]:
-        """The values in memory that begins with a cache line."""
-        return self._once("aligned_v", lambda: copied(self._given[2][self.heads.b, self.heads.g0 : self.heads.g1], self.dtype))
+    def _across(self, width: int) -> Array:
+        """What lies behind the last key is arbitrary."""
+        count, length, d = self.k.shape
+        columns = self._memory("keys_across", (count, -(-length // width), d + 1, width))
+        columns[:, :, d] = 1
+        for at in range(0, length, width):
+            some = self.k[:, at : at + width]
+            columns[:, at // width, :d, : some.shape[1]] = some.mT
+        return columns
+
+    def _memory(self, name: str, shape: tuple[int, ...]) -> Array:
+        if self._space is None:
+            self._space = crew.take()
+        return self._space.array(name, shape, self.dtype)
+
+    def forget(self) -> None:
+        """Nobody reads it any more: its memory is for the next block."""
+        self._made.clear()
+        if self._space is not None:
+            crew.keep(self._space)
+            self._space = None
 
     @property
     def v_and_one(self) -> Float[Array, "G S n"]:
@@ -188,17 +199,6 @@ def with_one(array: Float[Array, "G S D"]) -> Float[Array, "G S n"]:
     longer[..., :-1] = array
     longer[..., -1] = 1
     return longer
-
-
-def across(array: Float[Array, "G S D"], width: int) -> Float[Array, "G tiles n width"]:
-    """Rows, with a 1 behind each, as columns; what lies behind the last is arbitrary."""
-    count, length, d = array.shape
-    columns = crew.aligned((count, -(-length // width), d + 1, width), array.dtype)
-    columns[:, :, d] = 1
-    for at in range(0, length, width):
-        some = array[:, at : at + width]
-        columns[:, at // width, :d, : some.shape[1]] = some.mT
-    return columns
 
 
 def is_product(call: Call) -> bool:
