@@ -23,18 +23,20 @@ from attnbench.api import Array, Call
 from . import crew
 from .edges import Fences, allowed_tile, part
 from .layout import (
+    CAUSAL,
     FEW_ROWS,
     Piece,
     Tile,
     forward_blocks,
     forward_pieces,
     forward_tile,
+    is_product,
     key_parts,
     key_tiles,
     row_and_key_tiles,
 )
 from .logits import clear, forbid, logits_tile, plain_queries, scaled_queries, seen_by_heads
-from .operands import FACTOR, POWER, BlockOperands, is_product, wide_type
+from .operands import FACTOR, POWER, BlockOperands, wide_type
 from .products import Accumulator
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ class Pass:
         self._product = is_product(call)
         self._not_finite: list[Piece] = []
         self._tile = forward_tile(call)
+        self._wide_keys = max(self._tile.keys, CAUSAL.keys)  # the online way does more for each tile
         self._parts = key_parts(call)
         sizes = call.sizes
         rows = (self._parts, sizes.B, sizes.Hq, sizes.Tq)
@@ -127,7 +130,7 @@ class Pass:
         sums = None
         if self._product and rows > FEW_ROWS and piece.high - piece.low >= WORTH_PEEKING:
             sums = peeked(operands, piece, self._tile, space, self._fences)
-        sums = sums or online(operands, piece, self._tile.keys, space)
+        sums = sums or online(operands, piece, self._wide_keys, space)
         if not np.isfinite(sums.output.sum()):
             self._not_finite.append(piece)
         self._store(piece, sums)
@@ -139,7 +142,7 @@ class Pass:
     def _again(self, piece: Piece, space: Space) -> None:
         """Where something was not finite: with the largest logits looked for, and with no NaN where none may reach."""
         operands = BlockOperands(self.call, self._heads[piece.block], *self._arrays)
-        self._store(piece, online(operands, piece, self._tile.keys, space, careful=self.call.restricted))
+        self._store(piece, online(operands, piece, self._wide_keys, space, careful=self.call.restricted))
 
     def _store(self, piece: Piece, sums: Sums) -> None:
         """Put the sums of a piece where they belong; where it is not cut by keys, with the sink, and as means."""
@@ -191,7 +194,7 @@ def peeked(operands: BlockOperands, piece: Piece, tile: Tile, space: Space, fenc
         return None
     wide = not shift.max() - logits[..., 0].min() < WIDE
     np.negative(shift, out=q[..., d])
-    output, total = _summed(operands, piece, tile, q, wide, space, fences)
+    output, total = _summed(operands, piece, tile, q, space, fences, wide=wide)
     if not (total.min() >= LEAST and total.max() <= MOST):
         return None
     shift /= FACTOR
@@ -211,9 +214,9 @@ def _first_logits(
 
 
 def _summed(
-    operands: BlockOperands, piece: Piece, tile: Tile, q: Array, wide: bool, space: Space, fences: Fences
+    operands: BlockOperands, piece: Piece, tile: Tile, q: Array, space: Space, fences: Fences, *, wide: bool
 ) -> tuple[Float[Array, "G n Dv"], Float[Array, "G n 1"]]:
-    """Σ exp(s − shift) v and Σ exp(s − shift) of each row, where the last column of q is −shift."""
+    """Σ exp(s − shift) v and Σ exp(s − shift); the last column of q is −shift. ``wide``: s may lie far apart."""
     v, restricted = operands.v, operands.call.restricted
     (count, n), width = q.shape[:2], tile.keys
     output = space.array("output", (count, n, v.shape[-1]), operands.dtype)

@@ -33,10 +33,10 @@ class Tile:
 # rows of 128 to 2048 against keys of 256 to 2048; ``python -m tests.benchmarks.ratios --tiles`` does it again. Smaller
 # tiles pay more for packing (OpenBLAS packs both factors of every product) and wait more often for Python's lock;
 # larger ones leave the cache. Each is within 10 % of the best at all of these sizes, so that one does for all.
-FORWARD, BACKWARD, LEARNED = Tile(512, 512, together=1024), Tile(512, 256), Tile(128, 256)
-# Four heads of it take the memory that two take of FORWARD: 3 to 5 % less time at T 2048.
-CAUSAL = Tile(512, 256, together=2048)
-# Where BLAS multiplies small matrices without packing: 15 % less time at D 64.
+FORWARD, CAUSAL = Tile(512, 512, together=1024), Tile(512, 256, together=2048)
+BACKWARD, LEARNED = Tile(512, 256), Tile(128, 256)
+# Where BLAS multiplies small matrices without packing (``products``), and keys and values of a head are narrow enough
+# for that: 10 to 15 % less time at D 64. 128 keys of 64 numbers are 32 KiB, which the first cache holds with the lane.
 UNPACKED, UNPACKED_CAUSAL = Tile(1024, 128, 64, 2048), Tile(512, 128, 64, 2048)
 # On the diagonal so many keys are taken at a time, each time with the rows that see one of them: from a multiple of
 # ALIGNED on, which is whole lanes.
@@ -103,6 +103,12 @@ def is_learned(call: Call) -> bool:
     return call.spec.score in ("additive", "concat")
 
 
+def is_product(call: Call) -> bool:
+    """Whether logits are scaled products and nothing besides, so that a product can subtract the shift of each row."""
+    plain = (call.spec.softcap, call.bias, call.slopes, call.keep)
+    return not is_learned(call) and all(part is None for part in plain)
+
+
 def blocks(call: Call) -> list[Heads]:
     """All heads: one by one, where they are long two by two, where they are small as many as make a call worth it.
 
@@ -131,10 +137,9 @@ def forward_tile(call: Call) -> Tile:
     """The tile of a forward pass."""
     if is_learned(call):
         return LEARNED
-    unpacked = UNPACKED_CAUSAL if is_split(call) else UNPACKED
-    if call.dtype != "float64" and has_unpacked():
-        largest = unpacked.lane * unpacked.keys * max(call.sizes.D + 1, call.sizes.Dv)
-        if largest <= MOST_UNPACKED:
+    if is_product(call) and call.dtype != "float64" and has_unpacked():
+        unpacked = UNPACKED_CAUSAL if is_split(call) else UNPACKED
+        if unpacked.lane * unpacked.keys * max(call.sizes.D + 1, call.sizes.Dv) <= MOST_UNPACKED:
             return unpacked
     return CAUSAL if is_split(call) else FORWARD
 

@@ -18,7 +18,7 @@ from attnbench.impls.numpy_backend.tile_scores import Projected, project
 
 from . import cosine, crew
 from .edges import allowed_tile, reach
-from .layout import Heads, is_learned, key_tiles
+from .layout import Heads, key_tiles
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -199,9 +199,3 @@ def with_one(array: Float[Array, "G S D"]) -> Float[Array, "G S n"]:
     longer[..., :-1] = array
     longer[..., -1] = 1
     return longer
-
-
-def is_product(call: Call) -> bool:
-    """Whether logits are scaled products and nothing besides, so that a product can subtract the shift of each row."""
-    plain = (call.spec.softcap, call.bias, call.slopes, call.keep)
-    return not is_learned(call) and all(part is None for part in plain)
