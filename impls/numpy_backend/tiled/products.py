@@ -68,32 +68,32 @@ class Accumulator:
         self._more = space.array("more", output.shape, q.dtype)
         self._more_lanes = in_lanes(self._more, lane)
         self._sums, self._count = space.array("sums", (SUMS, *total.shape), q.dtype), 0
-        self._terms: dict[int, tuple[Array, list[Array], Array]] = {}
+        self._views: dict[int, tuple[Array, list[Array], Array]] = {}
 
     def products(self, columns: Float[Array, "G k m"]) -> Float[Array, "G n m"]:
         """The queries times some keys; in the memory of the tile before."""
         width = columns.shape[2]
-        if width not in self._terms:
+        views = self._views.get(width)
+        if views is None:
             terms = self._space.array("scores", (*self._shape, width), self._dtype)
-            self._terms[width] = terms, in_lanes(terms, self._lane), np.ones((width, 1), self._dtype)
-        terms, lanes, _ = self._terms[width]
-        multiply(self._q, columns, lanes)
-        return terms
+            views = self._views[width] = terms, in_lanes(terms, self._lane), np.ones((width, 1), self._dtype)
+        self._terms, self._lanes, self._ones = views
+        multiply(self._q, columns, self._lanes)
+        return self._terms
 
     def add(self, v: Float[Array, "G m Dv"], *, first: bool) -> None:
         """The terms that stand in memory, and their products with v; ``first``: there is nothing yet to add to."""
-        terms, lanes, ones = self._terms[v.shape[1]]
         if self._count == SUMS:
             self.finish()
-        np.matmul(terms, ones, out=self._sums[self._count])  # faster than a sum along an axis
+        np.matmul(self._terms, self._ones, out=self._sums[self._count])  # faster than a sum along an axis
         self._count += 1
         if first:
-            multiply(lanes, v, in_lanes(self._output, self._lane))
+            multiply(self._lanes, v, in_lanes(self._output, self._lane))
             return
-        multiply(lanes, v, self._more_lanes)
+        multiply(self._lanes, v, self._more_lanes)
         np.add(self._output, self._more, out=self._output)
 
     def finish(self) -> None:
         """Add up what is kept of the tiles."""
-        self._total += self._sums[: self._count].sum(0)
+        self._total += self._sums[0] if self._count == 1 else self._sums[: self._count].sum(0)
         self._count = 0
