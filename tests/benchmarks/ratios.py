@@ -117,7 +117,7 @@ def show_tiles() -> None:
 
     shapes = [claim.shape for claim in CLAIMS if not claim.shape.gradients and claim.shape.Tq > 1]
     for tile in [layout.Tile(*numbers) for numbers in TILES]:
-        layout.forward_tile = forward.forward_tile = lambda call, tile=tile: tile
+        layout.forward_tile = forward.forward_tile = lambda _, tile=tile: tile
         took = {shape.name: f"{1e3 * median_s(shape.call('numpy/blocked')):.1f}" for shape in shapes}
         print(f"{tile}  {took}", flush=True)
 
