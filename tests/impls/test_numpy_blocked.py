@@ -196,6 +196,13 @@ def test_tiles_of_either_kind_agree_with_the_oracle(
     check("numpy/blocked", spec, replace(LONG, B=1, Hkv=4, Tq=645, S=600 if spec.window else 701), extra=False)
 
 
+def test_a_piece_all_of_whose_keys_every_row_sees_has_no_tile_on_the_diagonal() -> None:
+    spec = AttentionSpec(causal=True)
+    q, k, v = (np.ones((1, 1, length, 4), np.float32) for length in (130, 193, 193))
+    outputs = [ab.attend(q, k, v, impl=f"numpy/{name}", spec=spec, offset=192).output for name in ("blocked", "naive")]
+    np.testing.assert_allclose(*outputs, rtol=1e-6)
+
+
 def test_small_products_are_chosen_where_they_are_small_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     def tile_of(D: int, dtype: str = "float32", spec: AttentionSpec = CAUSAL) -> layout.Tile:
         case = Case(spec, Problem(Hq=1, Tq=4, D=D, dtype=dtype), "forward")
@@ -210,6 +217,14 @@ def test_small_products_are_chosen_where_they_are_small_enough(monkeypatch: pyte
     assert others == (layout.CAUSAL, layout.CAUSAL)
     monkeypatch.setattr(layout, "has_unpacked", lambda: False)
     assert tile_of(64) == layout.CAUSAL
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "tiles"),
+    [(0, 8, [(0, 4), (4, 8)]), (3, 9, [(3, 4), (4, 8), (8, 9)]), (5, 6, [(5, 6)]), (5, 5, []), (6, 5, []), (4, 4, [])],
+)
+def test_tiles_on_a_grid_are_all_keys_once(low: int, high: int, tiles: list[tuple[int, int]]) -> None:
+    assert layout.grid_tiles(low, high, 4) == [slice(*tile) for tile in tiles]
 
 
 @pytest.mark.parametrize(("rows", "lane"), [(10, 0), (10, 4), (8, 4), (3, 4)])

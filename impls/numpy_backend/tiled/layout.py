@@ -211,7 +211,8 @@ def key_tiles(low: int, high: int, width: int) -> list[slice]:
 
 def grid_tiles(low: int, high: int, width: int) -> list[slice]:
     """Keys low..high - 1 in tiles that end at multiples of ``width``."""
-    return [slice(max(low, at), min(at + width, high)) for at in range(low - low % width, high, width)]
+    begins = range(low - low % width, high, width) if low < high else ()
+    return [slice(max(low, at), min(at + width, high)) for at in begins]
 
 
 def row_and_key_tiles(
