@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 
 import attnbench as ab
-from attnbench.api.suites import AttentionSpec, Case, Problem
+from attnbench.api.suites import AttentionSpec, Case, Problem, draw
 from attnbench.backends.attend import load_backend, resolve
-from attnbench.backends.bind import bind_case
-from attnbench.impls.numpy_backend.tiled import crew, forward
+from attnbench.backends.bind import bind_case, given_inputs
+from attnbench.impls.numpy_backend.tiled import crew, forward, layout, products
 from tests.impls.against_oracle import check
 
 CAUSAL = AttentionSpec(causal=True, align="bottom_right")
 LONG = Problem(B=2, Hq=4, Hkv=2, Tq=530, S=650, D=8, dtype="float32", seed=3)
 SAME = {
     "causal": Case(CAUSAL, LONG, "backward"),
+    "causal, a block of several long heads": Case(CAUSAL, replace(LONG, B=1, Hkv=4, Tq=1030, S=1040), "backward"),
+    "full, a block of several heads": Case(AttentionSpec(), replace(LONG, Hkv=4), "backward"),
     "grouped, sinks and a bias for all": Case(CAUSAL, replace(LONG, operands=("sinks", "bias")), "backward"),
     "keys cut in pieces": Case(AttentionSpec(), replace(LONG, Tq=3, S=5000), "backward"),
     "learned": Case(AttentionSpec(score="additive"), replace(LONG, Tq=300, S=300, Da=4), "backward"),
@@ -181,6 +183,70 @@ def test_tiles_agree_with_the_oracle(operands: tuple[str, ...]) -> None:
     check("numpy/blocked", spec, replace(LONG, B=1, Tq=530, S=600, D=5, operands=operands), extra=False)
 
 
+@pytest.mark.parametrize("unpacked", [True, False], ids=["small products", "large products"])
+@pytest.mark.parametrize(
+    "spec",
+    [AttentionSpec(), CAUSAL, AttentionSpec(window=(150, 20), align="top_left")],
+    ids=["full", "causal", "window"],
+)
+def test_tiles_of_either_kind_agree_with_the_oracle(
+    spec: AttentionSpec, unpacked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "has_unpacked", lambda: unpacked)
+    check("numpy/blocked", spec, replace(LONG, B=1, Hkv=4, Tq=645, S=600 if spec.window else 701), extra=False)
+
+
+def test_a_piece_all_of_whose_keys_every_row_sees_has_no_tile_on_the_diagonal() -> None:
+    spec = AttentionSpec(causal=True)
+    q, k, v = (np.ones((1, 1, length, 4), np.float32) for length in (130, 193, 193))
+    outputs = [ab.attend(q, k, v, impl=f"numpy/{name}", spec=spec, offset=300).output for name in ("blocked", "naive")]
+    np.testing.assert_allclose(*outputs, rtol=1e-6)
+
+
+def test_small_products_are_chosen_where_they_are_small_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tile_of(D: int, dtype: str = "float32", spec: AttentionSpec = CAUSAL) -> layout.Tile:
+        case = Case(spec, Problem(Hq=1, Tq=4, D=D, dtype=dtype), "forward")
+        return layout.forward_tile(given_inputs(case.spec, draw(case.spec, case.problem), ()).call)
+
+    monkeypatch.setattr(layout, "has_unpacked", lambda: True)
+    assert tile_of(64) == layout.UNPACKED_CAUSAL
+    assert tile_of(64, spec=AttentionSpec()) == layout.UNPACKED
+    largest = products.MOST_UNPACKED // (layout.UNPACKED.lane * layout.UNPACKED.keys) - 1  # a column is put beside q
+    assert [tile_of(D) == layout.UNPACKED_CAUSAL for D in (largest, largest + 1)] == [True, False]
+    others = tile_of(64, "float64"), tile_of(64, spec=AttentionSpec(causal=True, align="top_left", softcap=2.0))
+    assert others == (layout.CAUSAL, layout.CAUSAL)
+    monkeypatch.setattr(layout, "has_unpacked", lambda: False)
+    assert tile_of(64) == layout.CAUSAL
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "tiles"),
+    [(0, 8, [(0, 4), (4, 8)]), (3, 9, [(3, 4), (4, 8), (8, 9)]), (5, 6, [(5, 6)]), (5, 5, []), (6, 5, []), (4, 4, [])],
+)
+def test_tiles_on_a_grid_are_all_keys_once(low: int, high: int, tiles: list[tuple[int, int]]) -> None:
+    assert layout.grid_tiles(low, high, 4) == [slice(*tile) for tile in tiles]
+
+
+@pytest.mark.parametrize(("rows", "lane"), [(10, 0), (10, 4), (8, 4), (3, 4)])
+def test_products_in_lanes_are_products(rows: int, lane: int) -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.standard_normal((2, rows + 1, 6))[:, 1:, :5], rng.standard_normal((2, 5, 7))
+    out = np.full((2, rows, 7), np.nan)
+    products.multiply(products.in_lanes(left, lane), right, products.in_lanes(out, lane))
+    np.testing.assert_allclose(out, left @ right)
+
+
+def test_sums_of_more_tiles_than_are_kept_are_complete() -> None:
+    q, total, output = np.ones((1, 3, 2)), np.zeros((1, 3, 1)), np.zeros((1, 3, 4))
+    sums = products.Accumulator(q, output, total, 2, crew.Space())
+    for _ in range(2 * products.SUMS + 1):
+        sums.products(np.ones((1, 2, 5)))
+        sums.add(np.ones((1, 5, 4)), first=False)
+    sums.finish()
+    each = 2 * 5 * (2 * products.SUMS + 1)
+    assert set(total.flat) == set(output.flat) == {each}
+
+
 def test_memory_is_that_of_blocks_and_is_given_back() -> None:
     backend, kernel = resolve("numpy/blocked")
     case = Case(AttentionSpec(), Problem(Hq=1, Tq=16384, D=16, dtype="float32"), "forward")
@@ -196,4 +262,4 @@ def test_memory_is_that_of_blocks_and_is_given_back() -> None:
     finally:
         tracemalloc.stop()
     assert peak - output.nbytes < 64 * 2**20
-    assert left < 2**20 < kept < 32 * 2**20  # one thread's tiles
+    assert left < 2**19 < kept < 32 * 2**20  # one thread's tiles

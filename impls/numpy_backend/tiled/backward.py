@@ -23,9 +23,9 @@ from attnbench.impls.numpy_backend.tile_scores import Gradients, add_tile, empty
 from . import crew, sanitary
 from .edges import allowed_tile, part, reach
 from .gather import Gathered
-from .layout import BACKWARD, LEARNED, Piece, blocks, is_learned, query_steps, row_and_key_tiles
+from .layout import BACKWARD, LEARNED, Piece, blocks, is_learned, is_product, query_steps, row_and_key_tiles
 from .logits import logits_tile, plain_queries, scaled_queries, seen_by_heads
-from .operands import FACTOR, POWER, BlockOperands, is_product, wide_type
+from .operands import FACTOR, POWER, BlockOperands, wide_type
 
 if TYPE_CHECKING:
     from .crew import Space

@@ -118,6 +118,18 @@ class ThreadCount:
 NUMBER = ThreadCount()
 
 
+LINE = 64  # bytes of a cache line, and of a vector of AVX-512
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array that begins with a cache line, with whatever stands in it: no vector lies across two lines."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + LINE, np.uint8)
+    begin = -memory.ctypes.data % LINE
+    array: Array = memory[begin : begin + size].view(dtype).reshape(shape)
+    return array
+
+
 class Space:
     """The memory of one thread: arrays by name, each used again for the next piece."""
 
@@ -129,7 +141,7 @@ class Space:
         size = math.prod(shape)
         flat = self._flat.get(name)
         if flat is None or flat.size < size or flat.dtype != dtype:
-            flat = self._flat[name] = np.empty(size, dtype)
+            flat = self._flat[name] = aligned((size,), dtype)
         return flat[:size].reshape(shape)
 
     def shrink(self) -> None:
@@ -145,18 +157,28 @@ def trim() -> None:
     SPACES.clear()
 
 
+def take() -> Space:
+    """Memory for a thread or a block of heads, to be given to ``keep`` when it is not needed any more."""
+    try:
+        return SPACES.pop()
+    except IndexError:
+        return Space()
+
+
+def keep(space: Space) -> None:
+    """Keep its memory for the next that takes some: new memory costs more than a copy of the keys into it."""
+    space.shrink()
+    if len(SPACES) < KEPT_SPACES:
+        SPACES.append(space)
+
+
 @contextmanager
 def _space() -> Iterator[Space]:
-    try:
-        space = SPACES.pop()
-    except IndexError:
-        space = Space()
+    space = take()
     try:
         yield space
     finally:
-        space.shrink()
-        if len(SPACES) < KEPT_SPACES:
-            SPACES.append(space)
+        keep(space)
 
 
 class _Shift:

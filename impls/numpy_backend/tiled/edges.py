@@ -69,6 +69,17 @@ def by_position(call: Call, b: int, rows: slice, keys: slice) -> slice | None:
     return slice(begin - keys.start, end - keys.start) if begin < end else None
 
 
+def rows_by_position(call: Call, b: int, rows: slice, keys: slice) -> slice:
+    """The rows of a tile in which causality or the window forbids something, of those that a range can tell apart."""
+    offset, (left, right) = offset_of(call, b), bounds(call)
+    begin, end = rows.start, rows.stop
+    if left is None and right is not None:
+        end = min(end, keys.stop - 1 - offset - right)
+    if right is None and left is not None:
+        begin = max(begin, keys.start + 1 - offset + left)
+    return slice(begin, end)
+
+
 def in_reach(call: Call, b: int, rows: slice, keys: slice) -> Bool[Array, "rows keys"]:
     """Where causality and the window allow a pair."""
     left, right = bounds(call)

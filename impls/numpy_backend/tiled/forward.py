@@ -10,6 +10,8 @@ summed. It is also the way of every other call.
 
 from __future__ import annotations
 
+import itertools
+import operator
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,17 +23,21 @@ from attnbench.api import Array, Call
 from . import crew
 from .edges import Fences, allowed_tile, part
 from .layout import (
+    CAUSAL,
     FEW_ROWS,
     Piece,
+    Tile,
     forward_blocks,
     forward_pieces,
     forward_tile,
+    is_product,
     key_parts,
     key_tiles,
     row_and_key_tiles,
 )
 from .logits import clear, forbid, logits_tile, plain_queries, scaled_queries, seen_by_heads
-from .operands import FACTOR, POWER, BlockOperands, is_product, wide_type
+from .operands import FACTOR, POWER, BlockOperands, wide_type
+from .products import Accumulator
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -39,7 +45,7 @@ if TYPE_CHECKING:
     from .crew import Space
 
 # The shift of a row is the largest of so many logits; fewer keys than WORTH_PEEKING are looked at at once.
-PEEK, WORTH_PEEKING = 32, 128
+PEEK, WORTH_PEEKING = 16, 128
 LEAST, MOST = 0.5, 2.0**60
 # Logits that lie so far apart where they are peeked may end in subnormal terms: then none below LOWEST is made.
 WIDE, LOWEST = 60, -120
@@ -84,7 +90,9 @@ class Pass:
             self._left[pieces[0].block] = len(pieces)
         self._fences = Fences(call, self.dtype)
         self._product = is_product(call)
+        self._not_finite: list[Piece] = []
         self._tile = forward_tile(call)
+        self._wide_keys = max(self._tile.keys, CAUSAL.keys)  # the online way does more for each tile
         self._parts = key_parts(call)
         sizes = call.sizes
         rows = (self._parts, sizes.B, sizes.Hq, sizes.Tq)
@@ -95,9 +103,8 @@ class Pass:
     def run(self) -> RowSums:
         """Work off all pieces, those again whose outputs are not finite, and join those that were cut by keys."""
         crew.run(self._pieces, self._work, self._effort(self._pieces))
-        if not np.isfinite(self._sums.output.sum()):
-            pieces = [piece for group in self._pieces for piece in group]
-            again = [[piece] for piece in pieces if not np.isfinite(self._sums.output[self._at(piece)].sum())]
+        if self._not_finite:
+            again = [[piece] for piece in self._not_finite]
             crew.run(again, self._again, self._effort(again))
         output, shift, total = (array[0] for array in (self._sums.output, self._sums.shift, self._sums.total))
         if self._parts > 1:
@@ -122,17 +129,20 @@ class Pass:
         rows = (piece.last - piece.first) * operands.heads.group
         sums = None
         if self._product and rows > FEW_ROWS and piece.high - piece.low >= WORTH_PEEKING:
-            sums = peeked(operands, piece, self._tile.keys, space, self._fences)
-        self._store(piece, sums or online(operands, piece, self._tile.keys, space))
+            sums = peeked(operands, piece, self._tile, space, self._fences)
+        sums = sums or online(operands, piece, self._wide_keys, space)
+        if not np.isfinite(sums.output.sum()):
+            self._not_finite.append(piece)
+        self._store(piece, sums)
         with self._lock:
             self._left[piece.block] -= 1
             if not self._left[piece.block]:
-                del self._operands[piece.block]
+                self._operands.pop(piece.block).forget()
 
     def _again(self, piece: Piece, space: Space) -> None:
         """Where something was not finite: with the largest logits looked for, and with no NaN where none may reach."""
         operands = BlockOperands(self.call, self._heads[piece.block], *self._arrays)
-        self._store(piece, online(operands, piece, self._tile.keys, space, careful=self.call.restricted))
+        self._store(piece, online(operands, piece, self._wide_keys, space, careful=self.call.restricted))
 
     def _store(self, piece: Piece, sums: Sums) -> None:
         """Put the sums of a piece where they belong; where it is not cut by keys, with the sink, and as means."""
@@ -174,47 +184,63 @@ class Pass:
         return output
 
 
-def peeked(operands: BlockOperands, piece: Piece, width: int, space: Space, fences: Fences) -> Sums | None:
+def peeked(operands: BlockOperands, piece: Piece, tile: Tile, space: Space, fences: Fences) -> Sums | None:
     """A piece whose products subtract the shift; ``None`` where the shift that was peeked is not near enough."""
     q = scaled_queries(operands, piece.rows, FACTOR, space, extra=1)
-    count, n, d = q.shape[0], q.shape[1], q.shape[2] - 1
-    k, v, dtype, restricted = operands.k_and_one, operands.v, operands.dtype, operands.call.restricted
-    first = slice(piece.low, piece.low + PEEK)
-    logits = np.matmul(k[:, first, :d], q[..., :d].transpose(0, 2, 1), out=space.array("peek", (count, PEEK, n), dtype))
-    logits = logits.transpose(0, 2, 1)
-    if restricted:
-        forbid(operands, piece.rows, first, logits)
+    d = q.shape[2] - 1
+    logits = _first_logits(operands, piece, q[..., :d], space)
     shift = logits.max(-1)
-    spread = shift.max() - logits[..., 0].min()
     if not np.isfinite(shift.min()):
         return None
+    wide = not shift.max() - logits[..., 0].min() < WIDE
     np.negative(shift, out=q[..., d])
-    output, more = (space.array(name, (count, n, v.shape[-1]), dtype) for name in ("output", "more"))
-    total = np.zeros((count, n, 1), dtype)
-    ones = space.array("ones", (width, 1), dtype)
-    ones[:] = 1
-    across = k.transpose(0, 2, 1)
-    tiles = row_and_key_tiles(operands.call, operands.heads, piece, width)
-    if tiles[0][0] != slice(0, n):
-        output[...] = 0
-    for at, (some, keys) in enumerate(tiles):
-        of_tile = slice(piece.first + some.start, piece.first + some.stop) if some.stop - some.start < n else piece.rows
-        shape = (count, some.stop - some.start, keys.stop - keys.start)
-        terms = np.matmul(q[:, some], across[..., keys], out=space.array("scores", shape, dtype))
-        if not spread < WIDE:  # POWER is slow where its result is subnormal
-            np.maximum(terms, LOWEST, out=terms)
-        POWER(terms, out=terms)
-        if restricted:
-            clear(operands, of_tile, keys, terms, fences)
-        total[:, some] += terms @ ones[: shape[-1]]  # faster than a sum along an axis
-        if at == 0 and shape[1] == n:
-            np.matmul(terms, v[:, keys], out=output)
-        else:
-            output[:, some] += np.matmul(terms, v[:, keys], out=more[:, : shape[1]])
+    output, total = _summed(operands, piece, tile, q, space, fences, wide=wide)
     if not (total.min() >= LEAST and total.max() <= MOST):
         return None
     shift /= FACTOR
     return Sums(output, shift, total[..., 0])
+
+
+def _first_logits(
+    operands: BlockOperands, piece: Piece, q: Float[Array, "G n D"], space: Space
+) -> Float[Array, "G n some"]:
+    """Those that are peeked at."""
+    first = slice(piece.low, piece.low + PEEK)
+    out = space.array("peek", (q.shape[0], PEEK, q.shape[1]), operands.dtype)
+    logits = np.matmul(operands.k[:, first], q.mT, out=out).mT
+    if operands.call.restricted:
+        forbid(operands, piece.rows, first, logits)
+    return logits
+
+
+def _summed(
+    operands: BlockOperands, piece: Piece, tile: Tile, q: Array, space: Space, fences: Fences, *, wide: bool
+) -> tuple[Float[Array, "G n Dv"], Float[Array, "G n 1"]]:
+    """Σ exp(s − shift) v and Σ exp(s − shift); the last column of q is −shift. ``wide``: s may lie far apart."""
+    v, restricted = operands.v, operands.call.restricted
+    (count, n), width = q.shape[:2], tile.keys
+    output = space.array("output", (count, n, v.shape[-1]), operands.dtype)
+    total = np.zeros((count, n, 1), operands.dtype)
+    across = operands.keys_across(width)
+    every = slice(0, n)
+    tiles = row_and_key_tiles(operands.call, operands.heads, piece, width, grid=True)
+    if not (first := tiles[0][0] == every):
+        output[...] = 0
+    for some, of_rows in itertools.groupby(tiles, operator.itemgetter(0)):
+        rows = piece.rows if some == every else slice(piece.first + some.start, piece.first + some.stop)
+        sums = Accumulator(q[:, some], output[:, some], total[:, some], tile.lane, space)
+        for _, keys in of_rows:
+            begin = keys.start % width
+            terms = sums.products(across[:, keys.start // width, :, begin : begin + keys.stop - keys.start])
+            if wide:  # POWER is slow where its result is subnormal
+                np.maximum(terms, LOWEST, out=terms)
+            POWER(terms, out=terms)
+            if restricted:
+                clear(operands, rows, keys, terms, fences)
+            sums.add(v[:, keys], first=first)
+            first = False
+        sums.finish()
+    return output, total
 
 
 def online(operands: BlockOperands, piece: Piece, width: int, space: Space, *, careful: bool = False) -> Sums:

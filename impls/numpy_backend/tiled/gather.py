@@ -12,8 +12,8 @@ from attnbench.impls.numpy_backend.tile_scores import Gradients, through_project
 
 from . import cosine
 from .edges import part
-from .layout import Heads, is_learned
-from .operands import FACTOR, BlockOperands, is_product, wide_type, widened
+from .layout import Heads, is_learned, is_product
+from .operands import FACTOR, BlockOperands, wide_type, widened
 
 if TYPE_CHECKING:
     from .forward import RowSums

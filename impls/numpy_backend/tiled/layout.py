@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .edges import bounds, offset_of, reach
+from .products import MOST_UNPACKED, has_unpacked
 
 if TYPE_CHECKING:
     from attnbench.api import Call
@@ -17,25 +18,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows and keys of a tile. Rows are those of all query heads that share a key/value head, one below the other."""
+    """Rows and keys of a tile. Rows are those of all query heads that share a key/value head, one below the other.
+
+    ``lane``: so many rows make one product (0: all). ``together``: heads are put into one tile up to so many rows.
+    """
 
     rows: int
     keys: int
+    lane: int = 0
+    together: int = 0
 
 
 # Measured at B1 H8 float32, T 512 to 4096, D 64 and 128, on two processors (Xeon, AVX-512, second caches of 2 MiB):
 # rows of 128 to 2048 against keys of 256 to 2048; ``python -m tests.benchmarks.ratios --tiles`` does it again. Smaller
 # tiles pay more for packing (OpenBLAS packs both factors of every product) and wait more often for Python's lock;
 # larger ones leave the cache. Each is within 10 % of the best at all of these sizes, so that one does for all.
-FORWARD, BACKWARD, LEARNED = Tile(512, 512), Tile(512, 256), Tile(128, 256)
-# Four heads of it take the memory that two take of FORWARD: 3 to 5 % less time at T 2048.
-CAUSAL = Tile(512, 256)
-# On the diagonal the rows of a piece are taken so many at a time.
-DIAGONAL = 128
+FORWARD, CAUSAL = Tile(512, 512, together=1024), Tile(512, 256, together=2048)
+BACKWARD, LEARNED = Tile(512, 256), Tile(128, 256)
+# Where BLAS multiplies small matrices without packing (``products``), and keys and values of a head are narrow enough
+# for that: 10 to 15 % less time at D 64. 128 keys of 64 numbers are 32 KiB, which the first cache holds with the lane.
+UNPACKED, UNPACKED_CAUSAL = Tile(1024, 128, 64, 2048), Tile(512, 128, 64, 2048)
+# On the diagonal so many keys are taken at a time, each time with the rows that see one of them: from a multiple of
+# ALIGNED on, which is whole lanes.
+DIAGONAL, ALIGNED = 128, 64
 # A piece of fewer rows than this is bound by memory: each tile is then a product of the keys with the few rows.
 FEW_ROWS = 16
 # Heads whose scores are fewer than this stand in one product.
 SMALL = 2**16
+# The keys of a block of several heads have at most so many elements.
+MOST_COPIED = 2**21
 # Few rows are cut by keys, in pieces of at least as many keys as this, until there are as many pieces as this.
 LEAST_KEYS, ENOUGH = 1024, 16
 
@@ -92,16 +103,31 @@ def is_learned(call: Call) -> bool:
     return call.spec.score in ("additive", "concat")
 
 
-def blocks(call: Call, together: int = 2) -> list[Heads]:
-    """All heads: one by one, where they are long ``together``, where they are small as many as make a call worth it.
+def is_product(call: Call) -> bool:
+    """Whether logits are scaled products and nothing besides, so that a product can subtract the shift of each row."""
+    plain = (call.spec.softcap, call.bias, call.slopes, call.keep)
+    return not is_learned(call) and all(part is None for part in plain)
+
+
+def blocks(call: Call) -> list[Heads]:
+    """All heads: one by one, where they are long two by two, where they are small as many as make a call worth it.
 
     Every call of NumPy gives up Python's lock and wants it back, and a thread that has to wait for it sleeps: two heads
     in one call wait half as often.
     """
     sizes = call.sizes
-    size = sizes.group * sizes.Tq * sizes.S
-    least = together if sizes.group * sizes.Tq > FORWARD.rows else 1
-    count = 1 if is_learned(call) else min(sizes.Hkv, max(least, SMALL // size))
+    least = 2 if sizes.group * sizes.Tq > BACKWARD.rows else 1
+    return _in_blocks(call, max(least, _small(call)))
+
+
+def _small(call: Call) -> int:
+    """How many heads make a call worth it."""
+    return SMALL // (call.sizes.group * call.sizes.Tq * call.sizes.S)
+
+
+def _in_blocks(call: Call, together: int) -> list[Heads]:
+    sizes = call.sizes
+    count = 1 if is_learned(call) else max(1, min(sizes.Hkv, together))
     return [
         Heads(b, g, min(g + count, sizes.Hkv), sizes.group) for b in range(sizes.B) for g in range(0, sizes.Hkv, count)
     ]
@@ -111,12 +137,28 @@ def forward_tile(call: Call) -> Tile:
     """The tile of a forward pass."""
     if is_learned(call):
         return LEARNED
+    if is_product(call) and call.dtype != "float64" and has_unpacked():
+        unpacked = UNPACKED_CAUSAL if is_split(call) else UNPACKED
+        if unpacked.lane * unpacked.keys * max(call.sizes.D + 1, call.sizes.Dv) <= MOST_UNPACKED:
+            return unpacked
     return CAUSAL if is_split(call) else FORWARD
 
 
 def forward_blocks(call: Call) -> list[Heads]:
-    """The blocks of a forward pass: tiles on the diagonal are small, so that four long heads stand in one call."""
-    return blocks(call, 4 if is_split(call) else 2)
+    """The blocks of a forward pass: as many heads as make a tile of the rows that it may have together.
+
+    At least four pieces are left of each batch entry, and copies of keys and values stay small.
+    """
+    sizes, tile = call.sizes, forward_tile(call)
+    step = min(sizes.Tq, query_steps(call, tile))
+    together = 1
+    if step * sizes.group > FEW_ROWS:
+        together = min(
+            tile.together // (step * sizes.group),
+            sizes.Hkv * -(-sizes.Tq // step) // 4,
+            MOST_COPIED // (sizes.S * (sizes.D + 1)),
+        )
+    return _in_blocks(call, max(together, _small(call)))
 
 
 def is_split(call: Call) -> bool:
@@ -167,19 +209,26 @@ def key_tiles(low: int, high: int, width: int) -> list[slice]:
     return [slice(at, min(at + even, high)) for at in range(low, high, even)]
 
 
+def grid_tiles(low: int, high: int, width: int) -> list[slice]:
+    """Keys low..high - 1 in tiles that end at multiples of ``width``."""
+    begins = range(low - low % width, high, width) if low < high else ()
+    return [slice(max(low, at), min(at + width, high)) for at in begins]
+
+
 def row_and_key_tiles(
-    call: Call, heads: Heads, piece: Piece, width: int, *, split: bool = True
+    call: Call, heads: Heads, piece: Piece, width: int, *, split: bool = True, grid: bool = False
 ) -> list[tuple[slice, slice]]:
     """The tiles of a piece: rows, counted from its first, and keys. To ``split`` them saves work on the diagonal."""
+    cut = grid_tiles if grid else key_tiles
     queries, right = piece.last - piece.first, bounds(call)[1]
     every = slice(0, queries * heads.group)
     if not split or right is None or heads.group > 1 or queries <= DIAGONAL:
-        return [(every, keys) for keys in key_tiles(piece.low, piece.high, width)]
+        return [(every, keys) for keys in cut(piece.low, piece.high, width)]
     ahead = offset_of(call, heads.b) + right
-    edge = min(max(piece.low, piece.first + ahead + 1), piece.high)
-    tiles = [(every, keys) for keys in key_tiles(piece.low, edge, width)]
-    for begin in range(0, queries, DIAGONAL):
-        end = min(begin + DIAGONAL, queries)
-        high = min(piece.high, piece.first + end + ahead)
-        tiles += [(slice(begin, end), keys) for keys in key_tiles(edge, high, width)]
+    edge = piece.first + ahead + 1
+    edge = min(max(piece.low, edge - edge % width if grid else edge), piece.high)
+    tiles = [(every, keys) for keys in cut(piece.low, edge, width)]
+    for keys in cut(edge, piece.high, DIAGONAL):
+        begin = max(0, keys.start - ahead - piece.first)  # the first row that sees one of them
+        tiles.append((slice(begin - begin % ALIGNED, queries), keys))
     return tiles

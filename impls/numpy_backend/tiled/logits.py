@@ -9,7 +9,7 @@ import numpy as np
 from attnbench.api import Array
 from attnbench.impls.numpy_backend.tile_scores import tile_scores
 
-from .edges import Fences, allowed_tile, by_position, distances, other_conditions, part
+from .edges import Fences, allowed_tile, by_position, distances, other_conditions, part, rows_by_position
 from .layout import FEW_ROWS, is_learned
 
 if TYPE_CHECKING:
@@ -49,8 +49,11 @@ def clear(operands: BlockOperands, rows: slice, keys: slice, terms: Float[Array,
     call, heads = operands.call, operands.heads
     of_heads = terms.reshape(operands.count, heads.group, -1, terms.shape[-1])
     if (columns := by_position(call, heads.b, rows, keys)) is not None:
+        columns = slice(columns.start - columns.start % 16, columns.stop)  # whole rows of a tile on the diagonal
         fenced = slice(keys.start + columns.start, keys.start + columns.stop)
-        of_heads[..., columns] *= fences.fence(heads.b, rows, fenced)
+        near = rows_by_position(call, heads.b, rows, keys)
+        of_rows = slice(near.start - rows.start, near.stop - rows.start)
+        of_heads[:, :, of_rows, columns] *= fences.fence(heads.b, near, fenced)
     if (allowed := other_conditions(call, heads, rows, keys)) is not None:
         of_heads *= allowed
 

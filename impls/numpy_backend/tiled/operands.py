@@ -16,9 +16,9 @@ import numpy as np
 from attnbench.api import Array, Call
 from attnbench.impls.numpy_backend.tile_scores import Projected, project
 
-from . import cosine
+from . import cosine, crew
 from .edges import allowed_tile, reach
-from .layout import Heads, is_learned, key_tiles
+from .layout import Heads, key_tiles
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -59,6 +59,7 @@ class BlockOperands:
         self._given = q, k, v
         self._lock = threading.RLock()
         self._made: dict[str, Any] = {}
+        self._space: crew.Space | None = None
 
     def _once(self, name: str, make: Callable[[], Made]) -> Made:
         """What ``make`` makes, when it is needed first."""
@@ -131,6 +132,32 @@ class BlockOperands:
         """The keys, each with a 1 behind it: with it a product subtracts a number of each row."""
         return self._once("k_and_one", lambda: with_one(self.k))
 
+    def keys_across(self, width: int) -> Float[Array, "G tiles n width"]:
+        """The keys and the 1 behind each in columns, ``width`` of them in one piece of memory."""
+        return self._once("keys_across", lambda: self._across(width))
+
+    def _across(self, width: int) -> Array:
+        """What lies behind the last key is arbitrary."""
+        count, length, d = self.k.shape
+        columns = self._memory("keys_across", (count, -(-length // width), d + 1, width))
+        columns[:, :, d] = 1
+        for at in range(0, length, width):
+            some = self.k[:, at : at + width]
+            columns[:, at // width, :d, : some.shape[1]] = some.mT
+        return columns
+
+    def _memory(self, name: str, shape: tuple[int, ...]) -> Array:
+        if self._space is None:
+            self._space = crew.take()
+        return self._space.array(name, shape, self.dtype)
+
+    def forget(self) -> None:
+        """Nobody reads it any more: its memory is for the next block."""
+        self._made.clear()
+        if self._space is not None:
+            crew.keep(self._space)
+            self._space = None
+
     @property
     def v_and_one(self) -> Float[Array, "G S n"]:
         """The values likewise."""
@@ -172,9 +199,3 @@ def with_one(array: Float[Array, "G S D"]) -> Float[Array, "G S n"]:
     longer[..., :-1] = array
     longer[..., -1] = 1
     return longer
-
-
-def is_product(call: Call) -> bool:
-    """Whether logits are scaled products and nothing besides, so that a product can subtract the shift of each row."""
-    plain = (call.spec.softcap, call.bias, call.slopes, call.keep)
-    return not is_learned(call) and all(part is None for part in plain)
