@@ -18,7 +18,19 @@ from jax import Array, lax
 
 from attnbench.api import AttentionOutput, Capabilities, Precision, implementation
 from attnbench.impls.jax_backend.tile_scores import allowed_keys, from_above, logits, seen_keys, values, weighted
-from attnbench.impls.jax_backend.tiles import BACKWARD, add, over_tiles, padded, put, take, tiling, with_heads
+from attnbench.impls.jax_backend.tiles import (
+    AXES,
+    BACKWARD,
+    add,
+    compact,
+    over_tiles,
+    padded,
+    put,
+    take,
+    tiling,
+    with_group,
+    with_heads,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,7 +211,7 @@ class Blocked:
         moving, fixed = ({n: padded(n, x, self.tiling) for n, x in given.items()} for given in (moving, fixed))
         if self.call.spec.scale == "log_n":
             fixed["scale"] = self.call.scale * self.log_counts(fixed, moving["q"].dtype)
-        output, lse = run(moving, fixed)
+        output, lse = run(*({n: compact(x) if any(AXES[n]) else x for n, x in g.items()} for g in (moving, fixed)))
         queries = whole["q"][3]
         return output[:, :, :, :queries], lse[:, :, :, :queries]
 
@@ -213,7 +225,7 @@ class Blocked:
     def rows(self, value: Any, dtype: Any, width: int = 1) -> Shaped[Array, "B Hkv g Tq n"]:
         """Something for each query."""
         sizes = self.call.sizes
-        return jnp.full((sizes.B, sizes.Hkv, sizes.group, self.tiling.queries, width), value, dtype)
+        return compact(jnp.full((sizes.B, sizes.Hkv, sizes.group, self.tiling.queries, width), value, dtype))
 
     def allowed(self, fixed: Arrays, place: Place) -> tuple[Arrays, Bool[Array, "#b #h #g t s"] | None]:
         """The part of the fixed operands that a tile reads, and A on it."""
@@ -231,7 +243,7 @@ class Blocked:
             size = (*(place.size[axis] for axis in ("batch", "heads")), self.call.sizes.group, place.size["rows"], 1)
             return {"count": add("count", state["count"], jnp.broadcast_to(number, size).astype(jnp.int32), place)}
 
-        counts = self.over(count, {"count": self.rows(0, jnp.int32)})["count"]
+        counts = with_group(self.over(count, {"count": self.rows(0, jnp.int32)})["count"])
         return jnp.log(jnp.maximum(counts, 2).astype(dtype))
 
     def forward(self, moving: Arrays, fixed: Arrays) -> tuple[tuple[Array, Array], tuple[Arrays, Arrays, Arrays]]:
@@ -248,8 +260,9 @@ class Blocked:
                 tile["output"] = finished(tile, None)["output"]
             return {name: put(name, state[name], tile[name], place) for name in state}
 
-        empty = {"output": self.rows(0.0, dtype, moving["v"].shape[4]), "largest": self.rows(-jnp.inf, dtype)}
+        empty = {"output": self.rows(0.0, dtype, moving["v"].shape[-1]), "largest": self.rows(-jnp.inf, dtype)}
         state = self.over(step, empty | {"total": self.rows(0, dtype)})
+        state = {name: with_group(x) for name, x in state.items()}
         done = finished(state, sinks)
         output = done["output"] if self.tiling.several else state["output"]
         lse = jnp.where(done["total"] != 0, done["largest"] + jnp.log(done["total"]), -jnp.inf)
@@ -261,13 +274,18 @@ class Blocked:
         """Maximum, sum and unscaled output of the rows of one tile."""
         given = {name: take(name, array, place) for name, array in moving.items()}
         parts, allowed = self.allowed(fixed, place)
+        flat = lies_flat(given, parts, place)
+        if flat:
+            given, parts, allowed = flattened(given, parts, allowed, place)
         s = logits(given, parts, self.call, place, allowed)
         largest = s.max(-1, keepdims=True)
         # exp(−inf) is 0 outside A, and a row whose maximum is NaN is NaN anyhow. A choice between the term and 0 would
         # cost a third of the whole time: XLA's CPU code then takes exp and sum apart.
-        terms = jnp.exp(s - above(largest))
+        terms = jnp.exp(s - (largest if allowed is None else above(largest)))
         output = weighted(self.kept_of(terms, parts), seen_values(given["v"], allowed), allowed)
-        return {"largest": largest, "total": terms.sum(-1, keepdims=True), "output": output}
+        tile = {"largest": largest, "total": terms.sum(-1, keepdims=True), "output": output}
+        shape = (1, 1, self.call.sizes.group, place.size["rows"])
+        return {name: x.reshape(*shape, x.shape[-1]) for name, x in tile.items()} if flat else tile
 
     def kept_of(self, terms: Float[Array, "b h g t s"], parts: Arrays) -> Float[Array, "b h g t s"]:
         """Each times keep / (1 − dropout).
@@ -288,6 +306,7 @@ class Blocked:
         mean = (d_output * kept["output"]).sum(-1, keepdims=True)
         rows = {"d_output": d_output, "delta": mean - jnp.where(kept["alive"], cotangents[1], 0.0)}
         rows |= {"largest": kept["largest"], "total": kept["total"]}
+        rows = {name: compact(x) for name, x in rows.items()}
 
         def step(place: Place, grads: Arrays) -> Arrays:
             through = self.through_tile(moving, fixed, {n: take(n, x, place) for n, x in rows.items()}, place)
@@ -315,6 +334,23 @@ class Blocked:
         (grads,) = pull_back(weights * (d_weights - rows["delta"]))
         through: Arrays = grads | {"v": from_above(self.kept_of(weights, parts), rows["d_output"])}
         return through
+
+
+def lies_flat(given: Arrays, parts: Arrays, place: Place) -> bool:
+    return place.size["batch"] == place.size["heads"] == 1 and "unit" not in given and "slopes" not in parts
+
+
+def flattened(given: Arrays, parts: Arrays, allowed: Array | None, place: Place) -> tuple[Arrays, Arrays, Array | None]:
+    rows, group = place.size["rows"], given["q"].shape[2]
+
+    def flat(x: Array) -> Array:
+        if x.shape[2] == 1 and x.shape[3] != rows or group == 1:
+            return x.reshape(-1, x.shape[4])
+        return jnp.broadcast_to(x, (1, 1, group, rows, x.shape[4])).reshape(-1, x.shape[4])
+
+    given = {n: x.reshape(-1, x.shape[4]) if n in ("k", "v") else flat(x) for n, x in given.items()}
+    parts = {n: flat(x) for n, x in parts.items() if n in ("scale", "keep")}
+    return given, parts, None if allowed is None else flat(allowed)
 
 
 def seen_values(v: Float[Array, "b h 1 s m"], allowed: Bool[Array, "#b #h #g t s"] | None) -> Float[Array, "b h 1 s m"]:

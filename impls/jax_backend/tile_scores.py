@@ -31,7 +31,7 @@ def logits(
     q, k = moving["q"], moving["k"]
     if allowed is not None:  # what nobody sees does not exist: a NaN in it is not to reach the gradients
         q = jnp.where(allowed.any(-1, keepdims=True), q, 0.0)
-        k = jnp.where(seen_keys(allowed, k.shape[2]), k, 0.0)
+        k = jnp.where(seen_keys(allowed, k.shape[-3] if k.ndim > 2 else 1), k, 0.0)
     scale = fixed.get("scale", call.scale)
     if "unit" in moving:
         scores = learned(q, k, moving["unit"])
@@ -52,6 +52,8 @@ def logits(
 def seen_keys(allowed: Bool[Array, "#b #h #g t s"], group: int) -> Bool[Array, "#b #h #g s 1"]:
     """The keys that some query of the tile sees; in all heads of a group together where they share the keys."""
     seen = allowed.any(-2)
+    if seen.ndim == 1:
+        return seen[:, None]
     return (seen.any(2, keepdims=True) if group == 1 else seen)[..., None]
 
 
@@ -97,6 +99,8 @@ def allowed_keys(fixed: Operands, call: Call, place: Place) -> Bool[Array, "#b #
 @jax.custom_vjp
 def product(q: Float[Array, "b h g t n"], k: Float[Array, "b h 1 s n"]) -> Float[Array, "b h g t s"]:
     """q·k: the queries of a group stand below each other, as rows of one product."""
+    if q.ndim == 2:
+        return q @ k.T
     return (below(q) @ k[:, :, 0].mT).reshape(*q.shape[:4], k.shape[3])
 
 
@@ -113,8 +117,8 @@ product.defvjp(_keep_factors, _through_product)
 
 
 def below(x: Float[Array, "b h g t n"]) -> Float[Array, "b h rows n"]:
-    """The query heads of a group below each other."""
-    return x.reshape(*x.shape[:2], -1, x.shape[4])
+    """The query heads of a group below each other, where they are not so already."""
+    return x if x.ndim == 2 else x.reshape(*x.shape[:2], -1, x.shape[4])
 
 
 def from_above(weights: Float[Array, "b h g t s"], rows: Float[Array, "b h g t n"]) -> Float[Array, "b h 1 s n"]:
@@ -124,7 +128,8 @@ def from_above(weights: Float[Array, "b h g t s"], rows: Float[Array, "b h g t n
     long where it has to read the large factor by columns.
     """
     across: Array = lax.optimization_barrier(below(rows).mT)
-    return (across @ below(weights)).mT[:, :, None]
+    sums = (across @ below(weights)).mT
+    return sums if rows.ndim == 2 else sums[:, :, None]
 
 
 def learned(
@@ -153,6 +158,8 @@ def learned(
 
 def values(weights: Float[Array, "b h g t s"], v: Float[Array, "b h 1 s m"]) -> Float[Array, "b h g t m"]:
     """The weights times the values of each head's group."""
+    if weights.ndim == 2:
+        return weights @ v
     return (below(weights) @ v[:, :, 0]).reshape(*weights.shape[:4], v.shape[4])
 
 

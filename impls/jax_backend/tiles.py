@@ -156,20 +156,33 @@ def over_tiles(
     names, firsts = ("batch", "heads", "rows", "keys"), (0, 0, strip.first, strip.low)
     size = dict(zip(names, steps, strict=True))
 
-    def numbered(number: int | Array, state: Arrays) -> Arrays:
-        start: dict[str, int | Array] = {}
-        for name, first, count, each in reversed(tuple(zip(names, firsts, counts, steps, strict=True))):
-            start[name] = first if count == 1 else first + number % count * each
-            number = number if count == 1 else number // count
-        return step(Place(start, size, strip, tiling), state)
+    def through(axes: tuple[int, ...], start: Mapping[str, int | Array], state: Arrays) -> Arrays:
+        if not axes:
+            return step(Place(start, size, strip, tiling), state)
+        axis, *inner = axes
+        first, count, each = firsts[axis], counts[axis], steps[axis]
 
-    total = counts[0] * counts[1] * counts[2] * counts[3]
-    return numbered(0, state) if total == 1 else lax.fori_loop(0, total, numbered, state)
+        def at(number: int | Array, state: Arrays) -> Arrays:
+            return through(tuple(inner), {**start, names[axis]: first + number * each}, state)
+
+        return at(0, state) if count == 1 else lax.fori_loop(0, count, at, state)
+
+    return through((0, 1, 2, 3), {}, state)
+
+
+def compact(x: Shaped[Array, "_ _ _ _ _"]) -> Shaped[Array, "_ _ _ ..."]:
+    """Without the axis of the group, where nothing varies on it: XLA's CPU code copies what comes into a loop with it."""
+    return x.reshape(*x.shape[:2], *x.shape[3:]) if x.shape[2] == 1 else x
+
+
+def with_group(x: Shaped[Array, "_ _ _ ..."]) -> Shaped[Array, "_ _ _ _ _"]:
+    """With the axis of the group."""
+    return x if x.ndim == 5 else x.reshape(*x.shape[:2], 1, *x.shape[2:])
 
 
 def part(name: str, array: Shaped[Array, "_ _ _ _ _"], place: Place) -> tuple[list[int | Array], list[int]]:
     """Starts and sizes of the part of an operand that a tile reads; an axis of size 1 is there for every tile."""
-    axes = ("batch", "heads", "", *AXES[name])
+    axes = ("batch", "heads", "", *AXES[name]) if array.ndim == 5 else ("batch", "heads", *AXES[name])
     varies = [axis if size > 1 else "" for axis, size in zip(axes, array.shape, strict=True)]
     start = [place.start.get(axis, 0) for axis in varies]
     return start, [place.size.get(axis, size) for axis, size in zip(varies, array.shape, strict=True)]
@@ -178,7 +191,7 @@ def part(name: str, array: Shaped[Array, "_ _ _ _ _"], place: Place) -> tuple[li
 def take(name: str, array: Shaped[Array, "_ _ _ _ _"], place: Place) -> Shaped[Array, "_ _ _ _ _"]:
     """The part of an operand that a tile reads."""
     start, size = part(name, array, place)
-    return array if tuple(size) == array.shape else lax.dynamic_slice(array, start, size)
+    return with_group(array if tuple(size) == array.shape else lax.dynamic_slice(array, start, size))
 
 
 def put(
@@ -186,7 +199,7 @@ def put(
 ) -> Shaped[Array, "_ _ _ _ _"]:
     """The array with a tile in its place."""
     start, size = part(name, array, place)
-    tile = jnp.broadcast_to(tile, size)
+    tile = jnp.broadcast_to(tile, size if array.ndim == 5 else (*size[:2], 1, *size[2:])).reshape(size)
     return tile if tile.shape == array.shape else lax.dynamic_update_slice(array, tile, start)
 
 
