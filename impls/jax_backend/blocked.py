@@ -1,7 +1,7 @@
 """``jax/blocked``: exact attention tile by tile, in both directions; no (Tq, S) array is ever stored.
 
-A tile is some heads, some hundred queries and all of their keys (``tiles``), or up to 4,096 of them: then row maximum,
-sum and output are rescaled from tile to tile (Milakov & Gimelshein 2018; FlashAttention, Dao 2022). What positions
+A tile is a head, some hundred queries and up to 2,048 of their keys (``tiles``): row maximum, sum and output are
+rescaled from tile to tile (Milakov & Gimelshein 2018; FlashAttention, Dao 2022). What positions
 exclude is left out. The backward pass computes the logits of each tile again, and its weights from the row maximum and
 sum, which are kept apart: beside a maximum that a finite bias has made very low the sum would be rounded away. What
 comes before the tiles (a learned score's products with its weights, the unit vectors of a cosine) and the logits of a
@@ -22,14 +22,18 @@ from attnbench.impls.jax_backend.tiles import (
     AXES,
     BACKWARD,
     add,
+    all_reach,
     compact,
+    flattened,
+    halved,
+    lies_flat,
     over_tiles,
-    padded,
     put,
+    several,
+    strips,
     take,
-    tiling,
+    untouched,
     with_group,
-    with_heads,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +56,8 @@ IN_FLOAT64 = Precision(
 )
 # What has a gradient within a tile.
 MOVING = ("q", "k", "bias", "unit")
+# What excludes keys beside their positions.
+RESTRICTING = {"kv_lengths", "q_lengths", "q_segments", "mask", "finite"}
 
 BLOCKED = Capabilities(
     scores=("dot", "general", "additive", "concat", "cosine"),
@@ -195,7 +201,8 @@ class Blocked:
     def __init__(self, call: Call) -> None:
         # No array of the call is read here: what is traced comes with each pass.
         self.call = call.with_arrays(dict.fromkeys(call.arrays()) | {"params": {}})
-        self.tiling = tiling(self.call)
+        self.strips = strips(self.call)
+        self.several = several(self.strips)
 
     def __call__(
         self, moving: Arrays, fixed: Arrays
@@ -207,25 +214,20 @@ class Blocked:
             return self.forward(moving, fixed)[0]
 
         run.defvjp(self.forward, self.backward)
-        whole = {name: x.shape for name, x in moving.items()}
-        moving, fixed = ({n: padded(n, x, self.tiling) for n, x in given.items()} for given in (moving, fixed))
         if self.call.spec.scale == "log_n":
             fixed["scale"] = self.call.scale * self.log_counts(fixed, moving["q"].dtype)
-        output, lse = run(*({n: compact(x) if any(AXES[n]) else x for n, x in g.items()} for g in (moving, fixed)))
-        queries = whole["q"][3]
-        return output[:, :, :, :queries], lse[:, :, :, :queries]
+        return run(*({n: compact(x) if any(AXES[n]) else x for n, x in g.items()} for g in (moving, fixed)))
 
     def over(self, step: Callable[[Place, Arrays], Arrays], state: Arrays, factor: float = 1.0) -> Arrays:
         """A step for every tile, of ``factor`` times the usual size."""
-        tiles = with_heads(self.tiling, self.call, factor)
-        for strip in tiles.strips:
-            state = over_tiles(self.call, tiles, strip, step, state)
+        for strip in self.strips:
+            state = over_tiles(self.call, strip if factor == 1.0 else halved(strip), step, state, factor)
         return state
 
     def rows(self, value: Any, dtype: Any, width: int = 1) -> Shaped[Array, "B Hkv g Tq n"]:
         """Something for each query."""
         sizes = self.call.sizes
-        return compact(jnp.full((sizes.B, sizes.Hkv, sizes.group, self.tiling.queries, width), value, dtype))
+        return compact(jnp.full((sizes.B, sizes.Hkv, sizes.group, sizes.Tq, width), value, dtype))
 
     def allowed(self, fixed: Arrays, place: Place) -> tuple[Arrays, Bool[Array, "#b #h #g t s"] | None]:
         """The part of the fixed operands that a tile reads, and A on it."""
@@ -249,10 +251,13 @@ class Blocked:
     def forward(self, moving: Arrays, fixed: Arrays) -> tuple[tuple[Array, Array], tuple[Arrays, Arrays, Arrays]]:
         """Output and lse; and what the backward pass reads."""
         dtype, sinks = moving["q"].dtype, moving.get("sinks")
+        missing, fresh = jnp.isnan(moving["v"]).any(), untouched(self.strips)
 
         def step(place: Place, state: Arrays) -> Arrays:
-            tile = self.tile(moving, fixed, place)
-            if self.tiling.several:
+            tile = self.tile(moving, fixed, place, missing)
+            if self.several and place.strip in fresh:
+                pass
+            elif self.several:
                 tile = merged({name: take(name, state[name], place) for name in state}, tile)
             elif sinks is not None:
                 tile["output"] = finished(tile, take("sinks", sinks, place))["output"]
@@ -264,25 +269,30 @@ class Blocked:
         state = self.over(step, empty | {"total": self.rows(0, dtype)})
         state = {name: with_group(x) for name, x in state.items()}
         done = finished(state, sinks)
-        output = done["output"] if self.tiling.several else state["output"]
+        output = done["output"] if self.several else state["output"]
         lse = jnp.where(done["total"] != 0, done["largest"] + jnp.log(done["total"]), -jnp.inf)
         kept = {"output": output, "alive": state["total"] != 0} | {n: done[n] for n in ("largest", "total")}
         kept["total"] = jnp.where(kept["total"] != 0, kept["total"], 1.0)
         return (output, lse), (moving, fixed, kept)
 
-    def tile(self, moving: Arrays, fixed: Arrays, place: Place) -> Arrays:
+    def reaches_all(self, fixed: Arrays, place: Place) -> bool:
+        """Whether every query of the tile sees a key of it, and the other way round, as positions alone exclude."""
+        return RESTRICTING.isdisjoint(fixed) and all_reach(self.call, place.strip)
+
+    def tile(self, moving: Arrays, fixed: Arrays, place: Place, missing: Bool[Array, ""] | None) -> Arrays:
         """Maximum, sum and unscaled output of the rows of one tile."""
         given = {name: take(name, array, place) for name, array in moving.items()}
         parts, allowed = self.allowed(fixed, place)
-        flat = lies_flat(given, parts, place)
+        flat, whole = lies_flat(given, parts, place), allowed is None or self.reaches_all(fixed, place)
         if flat:
-            given, parts, allowed = flattened(given, parts, allowed, place)
-        s = logits(given, parts, self.call, place, allowed)
+            given, parts, allowed = flattened(given, parts, allowed, place.size["rows"])
+        s = logits(given, parts, self.call, place, allowed, differentiated=False)
         largest = s.max(-1, keepdims=True)
         # exp(−inf) is 0 outside A, and a row whose maximum is NaN is NaN anyhow. A choice between the term and 0 would
         # cost a third of the whole time: XLA's CPU code then takes exp and sum apart.
-        terms = jnp.exp(s - (largest if allowed is None else above(largest)))
-        output = weighted(self.kept_of(terms, parts), seen_values(given["v"], allowed), allowed)
+        terms = jnp.exp(s - (largest if whole else above(largest)))
+        v = given["v"] if whole else seen_values(given["v"], allowed)
+        output = weighted(self.kept_of(terms, parts), v, allowed, missing)
         tile = {"largest": largest, "total": terms.sum(-1, keepdims=True), "output": output}
         shape = (1, 1, self.call.sizes.group, place.size["rows"])
         return {name: x.reshape(*shape, x.shape[-1]) for name, x in tile.items()} if flat else tile
@@ -325,7 +335,9 @@ class Blocked:
         given = {name: take(name, array, place) for name, array in moving.items()}
         parts, allowed = self.allowed(fixed, place)
         differentiated = {name: given[name] for name in MOVING if name in given}
-        s, pull_back = jax.vjp(lambda given: logits(given, parts, self.call, place, allowed), differentiated)
+        s, pull_back = jax.vjp(
+            lambda given: logits(given, parts, self.call, place, allowed, differentiated=True), differentiated
+        )
         weights = jnp.exp(s - rows["largest"]) / rows["total"]
         if allowed is not None:
             weights = jnp.where(allowed, weights, 0.0)
@@ -334,23 +346,6 @@ class Blocked:
         (grads,) = pull_back(weights * (d_weights - rows["delta"]))
         through: Arrays = grads | {"v": from_above(self.kept_of(weights, parts), rows["d_output"])}
         return through
-
-
-def lies_flat(given: Arrays, parts: Arrays, place: Place) -> bool:
-    return place.size["batch"] == place.size["heads"] == 1 and "unit" not in given and "slopes" not in parts
-
-
-def flattened(given: Arrays, parts: Arrays, allowed: Array | None, place: Place) -> tuple[Arrays, Arrays, Array | None]:
-    rows, group = place.size["rows"], given["q"].shape[2]
-
-    def flat(x: Array) -> Array:
-        if x.shape[2] == 1 and x.shape[3] != rows or group == 1:
-            return x.reshape(-1, x.shape[4])
-        return jnp.broadcast_to(x, (1, 1, group, rows, x.shape[4])).reshape(-1, x.shape[4])
-
-    given = {n: x.reshape(-1, x.shape[4]) if n in ("k", "v") else flat(x) for n, x in given.items()}
-    parts = {n: flat(x) for n, x in parts.items() if n in ("scale", "keep")}
-    return given, parts, None if allowed is None else flat(allowed)
 
 
 def seen_values(v: Float[Array, "b h 1 s m"], allowed: Bool[Array, "#b #h #g t s"] | None) -> Float[Array, "b h 1 s m"]:
