@@ -224,7 +224,7 @@ class Blocked:
             state = over_tiles(self.call, strip if factor == 1.0 else halved(strip), step, state, factor)
         return state
 
-    def rows(self, value: Any, dtype: Any, width: int = 1) -> Shaped[Array, "B Hkv g Tq n"]:
+    def rows(self, value: Any, dtype: Any, width: int = 1) -> Shaped[Array, "B Hkv ... Tq n"]:
         """Something for each query."""
         sizes = self.call.sizes
         return compact(jnp.full((sizes.B, sizes.Hkv, sizes.group, sizes.Tq, width), value, dtype))
@@ -297,7 +297,7 @@ class Blocked:
         shape = (1, 1, self.call.sizes.group, place.size["rows"])
         return {name: x.reshape(*shape, x.shape[-1]) for name, x in tile.items()} if flat else tile
 
-    def kept_of(self, terms: Float[Array, "b h g t s"], parts: Arrays) -> Float[Array, "b h g t s"]:
+    def kept_of(self, terms: Float[Array, "... t s"], parts: Arrays) -> Float[Array, "... t s"]:
         """Each times keep / (1 − dropout).
 
         XLA makes a product with one of two constants a choice between the weight and 0; and the NaN of a row of which
@@ -348,12 +348,12 @@ class Blocked:
         return through
 
 
-def seen_values(v: Float[Array, "b h 1 s m"], allowed: Bool[Array, "#b #h #g t s"] | None) -> Float[Array, "b h 1 s m"]:
+def seen_values(v: Float[Array, "... s m"], allowed: Bool[Array, "... t s"] | None) -> Float[Array, "... s m"]:
     """0 in the place of what no query of the tile sees."""
     return v if allowed is None else jnp.where(seen_keys(allowed, 1), v, 0.0)
 
 
-def above(largest: Float[Array, "b h g t 1"]) -> Float[Array, "b h g t 1"]:
+def above(largest: Float[Array, "... t 1"]) -> Float[Array, "... t 1"]:
     """What is subtracted from logits: the largest of them, and 0 where all are −inf."""
     return jnp.where(jnp.isneginf(largest), 0.0, largest)
 

@@ -33,10 +33,10 @@ def logits(
     fixed: Operands,
     call: Call,
     place: Place,
-    allowed: Bool[Array, "#b #h #g t s"] | None,
+    allowed: Bool[Array, "... t s"] | None,
     *,
     differentiated: bool,
-) -> Float[Array, "b h g t s"]:
+) -> Float[Array, "... t s"]:
     """The logits of a tile, −inf outside A; ``moving`` is what has a gradient."""
     q, k = moving["q"], moving["k"]
     if (
@@ -61,7 +61,7 @@ def logits(
     return scores if allowed is None else jnp.where(allowed, scores, -jnp.inf)
 
 
-def seen_keys(allowed: Bool[Array, "#b #h #g t s"], group: int) -> Bool[Array, "#b #h #g s 1"]:
+def seen_keys(allowed: Bool[Array, "... t s"], group: int) -> Bool[Array, "... s 1"]:
     """The keys that some query of the tile sees; in all heads of a group together where they share the keys."""
     seen = allowed.any(-2)
     if allowed.ndim == FLAT:
@@ -106,7 +106,7 @@ def allowed_keys(fixed: Operands, call: Call, place: Place) -> Bool[Array, "#b #
 
 
 @jax.custom_vjp
-def product(q: Float[Array, "b h g t n"], k: Float[Array, "b h 1 s n"]) -> Float[Array, "b h g t s"]:
+def product(q: Float[Array, "... t n"], k: Float[Array, "... s n"]) -> Float[Array, "... t s"]:
     """q·k: the queries of a group stand below each other, as rows of one product."""
     if q.ndim == FLAT:
         return q @ k.T
@@ -164,7 +164,7 @@ def learned(
 # Values
 
 
-def values(weights: Float[Array, "b h g t s"], v: Float[Array, "b h 1 s m"]) -> Float[Array, "b h g t m"]:
+def values(weights: Float[Array, "... t s"], v: Float[Array, "... s m"]) -> Float[Array, "... t m"]:
     """The weights times the values of each head's group."""
     if weights.ndim == FLAT:
         return weights @ v
@@ -172,11 +172,11 @@ def values(weights: Float[Array, "b h g t s"], v: Float[Array, "b h 1 s m"]) -> 
 
 
 def weighted(
-    weights: Float[Array, "b h g t s"],
-    v: Float[Array, "b h 1 s m"],
-    allowed: Bool[Array, "#b #h #g t s"] | None,
+    weights: Float[Array, "... t s"],
+    v: Float[Array, "... s m"],
+    allowed: Bool[Array, "... t s"] | None,
     missing: Bool[Array, ""] | None,
-) -> Float[Array, "b h g t m"]:
+) -> Float[Array, "... t m"]:
     """The same, in which a NaN reaches the rows that may attend it, and no other: 0 · NaN is NaN.
 
     ``missing`` says whether there is a NaN in any value of the call.
@@ -185,9 +185,10 @@ def weighted(
         return values(weights, v)
     there = jnp.isnan(v)
 
-    def reached_by_nan(output: Float[Array, "b h g t m"]) -> Float[Array, "b h g t m"]:
+    def reached_by_nan(output: Float[Array, "... t m"]) -> Float[Array, "... t m"]:
         everywhere = jnp.broadcast_to(allowed, weights.shape).astype(v.dtype)
         return jnp.where(values(everywhere, there.astype(v.dtype)) > 0, jnp.nan, output).astype(v.dtype)
 
     output = values(weights, jnp.where(there, 0.0, v))
-    return lax.cond(missing, reached_by_nan, lambda output: output, output)
+    isolated: Array = lax.cond(missing, reached_by_nan, lambda output: output, output)
+    return isolated

@@ -228,17 +228,17 @@ def over_tiles(
     return along(0, {}, state)
 
 
-def compact(x: Shaped[Array, "_ _ _ _ _"]) -> Shaped[Array, "_ _ _ ..."]:
+def compact(x: Shaped[Array, "_ _ _ _ _"]) -> Shaped[Array, "_ _ ... _ _"]:
     """Without the axis of the group where it is 1: XLA's CPU code copies what comes into a loop with such an axis."""
     return x.reshape(*x.shape[:2], *x.shape[3:]) if x.shape[2] == 1 else x
 
 
-def with_group(x: Shaped[Array, "_ _ _ ..."]) -> Shaped[Array, "_ _ _ _ _"]:
+def with_group(x: Shaped[Array, "_ _ ... _ _"]) -> Shaped[Array, "_ _ _ _ _"]:
     """With the axis of the group."""
     return x if x.ndim == ALL else x.reshape(*x.shape[:2], 1, *x.shape[2:])
 
 
-def part(name: str, array: Shaped[Array, "_ _ _ _ _"], place: Place) -> tuple[list[int | Array], list[int]]:
+def part(name: str, array: Shaped[Array, "_ _ ... _ _"], place: Place) -> tuple[list[int | Array], list[int]]:
     """Starts and sizes of the part of an operand that a tile reads; an axis of size 1 is there for every tile."""
     axes = ("batch", "heads", "", *AXES[name]) if array.ndim == ALL else ("batch", "heads", *AXES[name])
     varies = [axis if size > 1 else "" for axis, size in zip(axes, array.shape, strict=True)]
@@ -246,15 +246,15 @@ def part(name: str, array: Shaped[Array, "_ _ _ _ _"], place: Place) -> tuple[li
     return start, [place.size.get(axis, size) for axis, size in zip(varies, array.shape, strict=True)]
 
 
-def take(name: str, array: Shaped[Array, "_ _ _ _ _"], place: Place) -> Shaped[Array, "_ _ _ _ _"]:
+def take(name: str, array: Shaped[Array, "_ _ ... _ _"], place: Place) -> Shaped[Array, "_ _ _ _ _"]:
     """The part of an operand that a tile reads."""
     start, size = part(name, array, place)
     return with_group(array if tuple(size) == array.shape else lax.dynamic_slice(array, start, size))
 
 
 def put(
-    name: str, array: Shaped[Array, "_ _ _ _ _"], tile: Shaped[Array, "_ _ _ _ _"], place: Place
-) -> Shaped[Array, "_ _ _ _ _"]:
+    name: str, array: Shaped[Array, "_ _ ... _ _"], tile: Shaped[Array, "_ _ _ _ _"], place: Place
+) -> Shaped[Array, "_ _ ... _ _"]:
     """The array with a tile in its place."""
     start, size = part(name, array, place)
     tile = jnp.broadcast_to(tile, size if array.ndim == ALL else (*size[:2], 1, *size[2:])).reshape(size)
@@ -262,8 +262,8 @@ def put(
 
 
 def add(
-    name: str, array: Shaped[Array, "_ _ _ _ _"], tile: Shaped[Array, "_ _ _ _ _"], place: Place
-) -> Shaped[Array, "_ _ _ _ _"]:
+    name: str, array: Shaped[Array, "_ _ ... _ _"], tile: Shaped[Array, "_ _ _ _ _"], place: Place
+) -> Shaped[Array, "_ _ ... _ _"]:
     """The array with a tile added in its place; what is there once for several gets the sum."""
     before = take(name, array, place)
     shared = [axis for axis in range(5) if before.shape[axis] == 1 < tile.shape[axis]]
@@ -277,8 +277,8 @@ def lies_flat(given: Arrays, parts: Arrays, place: Place) -> bool:
 
 
 def flattened(
-    given: Arrays, parts: Arrays, allowed: Bool[Array, "1 1 #g t s"] | None, rows: int
-) -> tuple[Arrays, Arrays, Bool[Array, "gt s"] | None]:
+    given: Arrays, parts: Arrays, allowed: Bool[Array, "_ _ _ _ _"] | None, rows: int
+) -> tuple[Arrays, Arrays, Bool[Array, "_ _"] | None]:
     """The same in two axes, the query heads of a group below each other.
 
     With two axes XLA's CPU code leaves product, maximum and exp to one call of the library that it has for them
@@ -286,7 +286,7 @@ def flattened(
     """
     group = given["q"].shape[2]
 
-    def flat(name: str, x: Shaped[Array, "1 1 #g #t n"]) -> Shaped[Array, "gt n"]:
+    def flat(name: str, x: Shaped[Array, "_ _ _ _ _"]) -> Shaped[Array, "_ _"]:
         if name not in ("k", "v") and group > 1:
             x = jnp.broadcast_to(x, (1, 1, group, rows, x.shape[4]))
         return x.reshape(-1, x.shape[4])
