@@ -1,8 +1,8 @@
 """``jax/blocked``: exact attention tile by tile, in both directions; no (Tq, S) array is ever stored.
 
 A tile is a head, some hundred queries and up to 2,048 of their keys (``tiles``): row maximum, sum and output are
-rescaled from tile to tile (Milakov & Gimelshein 2018; FlashAttention, Dao 2022). What positions
-exclude is left out. The backward pass computes the logits of each tile again, and its weights from the row maximum and
+rescaled from tile to tile (Milakov & Gimelshein 2018; FlashAttention, Dao 2022). What positions exclude is left out.
+The backward pass computes the logits of each tile again, and its weights from the row maximum and
 sum, which are kept apart: beside a maximum that a finite bias has made very low the sum would be rounded away. What
 comes before the tiles (a learned score's products with its weights, the unit vectors of a cosine) and the logits of a
 tile (``tile_scores``) are differentiated by JAX. Legend of the shapes in ``attnbench.attention.spec``.

@@ -272,8 +272,8 @@ def add(
 
 def lies_flat(given: Arrays, parts: Arrays, place: Place) -> bool:
     """Whether a tile is computed in two axes: of one head, and of a product, with no distance for each head."""
-    one = place.size["batch"] == place.size["heads"] == 1
-    return one and "unit" not in given and "slopes" not in parts
+    alone = place.size["batch"] == place.size["heads"] == 1
+    return alone and "unit" not in given and "slopes" not in parts
 
 
 def flattened(
