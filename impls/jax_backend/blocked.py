@@ -1,8 +1,8 @@
 """``jax/blocked``: exact attention tile by tile, in both directions; no (Tq, S) array is ever stored.
 
-A tile is some heads, some hundred queries and all of their keys (``tiles``), or up to 4,096 of them: then row maximum,
-sum and output are rescaled from tile to tile (Milakov & Gimelshein 2018; FlashAttention, Dao 2022). What positions
-exclude is left out. The backward pass computes the logits of each tile again, and its weights from the row maximum and
+A tile is a head, some hundred queries and up to 2,048 of their keys (``tiles``): row maximum, sum and output are
+rescaled from tile to tile (Milakov & Gimelshein 2018; FlashAttention, Dao 2022). What positions exclude is left out.
+The backward pass computes the logits of each tile again, and its weights from the row maximum and
 sum, which are kept apart: beside a maximum that a finite bias has made very low the sum would be rounded away. What
 comes before the tiles (a learned score's products with its weights, the unit vectors of a cosine) and the logits of a
 tile (``tile_scores``) are differentiated by JAX. Legend of the shapes in ``attnbench.attention.spec``.
@@ -18,7 +18,23 @@ from jax import Array, lax
 
 from attnbench.api import AttentionOutput, Capabilities, Precision, implementation
 from attnbench.impls.jax_backend.tile_scores import allowed_keys, from_above, logits, seen_keys, values, weighted
-from attnbench.impls.jax_backend.tiles import BACKWARD, add, over_tiles, padded, put, take, tiling, with_heads
+from attnbench.impls.jax_backend.tiles import (
+    AXES,
+    BACKWARD,
+    add,
+    all_reach,
+    compact,
+    flattened,
+    halved,
+    lies_flat,
+    over_tiles,
+    put,
+    several,
+    strips,
+    take,
+    untouched,
+    with_group,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +56,8 @@ IN_FLOAT64 = Precision(
 )
 # What has a gradient within a tile.
 MOVING = ("q", "k", "bias", "unit")
+# What excludes keys beside their positions.
+RESTRICTING = {"kv_lengths", "q_lengths", "q_segments", "mask", "finite"}
 
 BLOCKED = Capabilities(
     scores=("dot", "general", "additive", "concat", "cosine"),
@@ -183,7 +201,8 @@ class Blocked:
     def __init__(self, call: Call) -> None:
         # No array of the call is read here: what is traced comes with each pass.
         self.call = call.with_arrays(dict.fromkeys(call.arrays()) | {"params": {}})
-        self.tiling = tiling(self.call)
+        self.strips = strips(self.call)
+        self.several = several(self.strips)
 
     def __call__(
         self, moving: Arrays, fixed: Arrays
@@ -195,25 +214,20 @@ class Blocked:
             return self.forward(moving, fixed)[0]
 
         run.defvjp(self.forward, self.backward)
-        whole = {name: x.shape for name, x in moving.items()}
-        moving, fixed = ({n: padded(n, x, self.tiling) for n, x in given.items()} for given in (moving, fixed))
         if self.call.spec.scale == "log_n":
             fixed["scale"] = self.call.scale * self.log_counts(fixed, moving["q"].dtype)
-        output, lse = run(moving, fixed)
-        queries = whole["q"][3]
-        return output[:, :, :, :queries], lse[:, :, :, :queries]
+        return run(*({n: compact(x) if any(AXES[n]) else x for n, x in g.items()} for g in (moving, fixed)))
 
     def over(self, step: Callable[[Place, Arrays], Arrays], state: Arrays, factor: float = 1.0) -> Arrays:
         """A step for every tile, of ``factor`` times the usual size."""
-        tiles = with_heads(self.tiling, self.call, factor)
-        for strip in tiles.strips:
-            state = over_tiles(self.call, tiles, strip, step, state)
+        for strip in self.strips:
+            state = over_tiles(self.call, strip if factor == 1.0 else halved(strip), step, state, factor)
         return state
 
-    def rows(self, value: Any, dtype: Any, width: int = 1) -> Shaped[Array, "B Hkv g Tq n"]:
+    def rows(self, value: Any, dtype: Any, width: int = 1) -> Shaped[Array, "B Hkv ... Tq n"]:
         """Something for each query."""
         sizes = self.call.sizes
-        return jnp.full((sizes.B, sizes.Hkv, sizes.group, self.tiling.queries, width), value, dtype)
+        return compact(jnp.full((sizes.B, sizes.Hkv, sizes.group, sizes.Tq, width), value, dtype))
 
     def allowed(self, fixed: Arrays, place: Place) -> tuple[Arrays, Bool[Array, "#b #h #g t s"] | None]:
         """The part of the fixed operands that a tile reads, and A on it."""
@@ -231,16 +245,19 @@ class Blocked:
             size = (*(place.size[axis] for axis in ("batch", "heads")), self.call.sizes.group, place.size["rows"], 1)
             return {"count": add("count", state["count"], jnp.broadcast_to(number, size).astype(jnp.int32), place)}
 
-        counts = self.over(count, {"count": self.rows(0, jnp.int32)})["count"]
+        counts = with_group(self.over(count, {"count": self.rows(0, jnp.int32)})["count"])
         return jnp.log(jnp.maximum(counts, 2).astype(dtype))
 
     def forward(self, moving: Arrays, fixed: Arrays) -> tuple[tuple[Array, Array], tuple[Arrays, Arrays, Arrays]]:
         """Output and lse; and what the backward pass reads."""
         dtype, sinks = moving["q"].dtype, moving.get("sinks")
+        missing, fresh = jnp.isnan(moving["v"]).any(), untouched(self.strips)
 
         def step(place: Place, state: Arrays) -> Arrays:
-            tile = self.tile(moving, fixed, place)
-            if self.tiling.several:
+            tile = self.tile(moving, fixed, place, missing)
+            if self.several and place.strip in fresh:
+                pass
+            elif self.several:
                 tile = merged({name: take(name, state[name], place) for name in state}, tile)
             elif sinks is not None:
                 tile["output"] = finished(tile, take("sinks", sinks, place))["output"]
@@ -248,28 +265,39 @@ class Blocked:
                 tile["output"] = finished(tile, None)["output"]
             return {name: put(name, state[name], tile[name], place) for name in state}
 
-        empty = {"output": self.rows(0.0, dtype, moving["v"].shape[4]), "largest": self.rows(-jnp.inf, dtype)}
+        empty = {"output": self.rows(0.0, dtype, moving["v"].shape[-1]), "largest": self.rows(-jnp.inf, dtype)}
         state = self.over(step, empty | {"total": self.rows(0, dtype)})
+        state = {name: with_group(x) for name, x in state.items()}
         done = finished(state, sinks)
-        output = done["output"] if self.tiling.several else state["output"]
+        output = done["output"] if self.several else state["output"]
         lse = jnp.where(done["total"] != 0, done["largest"] + jnp.log(done["total"]), -jnp.inf)
         kept = {"output": output, "alive": state["total"] != 0} | {n: done[n] for n in ("largest", "total")}
         kept["total"] = jnp.where(kept["total"] != 0, kept["total"], 1.0)
         return (output, lse), (moving, fixed, kept)
 
-    def tile(self, moving: Arrays, fixed: Arrays, place: Place) -> Arrays:
+    def reaches_all(self, fixed: Arrays, place: Place) -> bool:
+        """Whether every query of the tile sees a key of it, and the other way round, as positions alone exclude."""
+        return RESTRICTING.isdisjoint(fixed) and all_reach(self.call, place.strip)
+
+    def tile(self, moving: Arrays, fixed: Arrays, place: Place, missing: Bool[Array, ""] | None) -> Arrays:
         """Maximum, sum and unscaled output of the rows of one tile."""
         given = {name: take(name, array, place) for name, array in moving.items()}
         parts, allowed = self.allowed(fixed, place)
-        s = logits(given, parts, self.call, place, allowed)
+        flat, whole = lies_flat(given, parts, place), allowed is None or self.reaches_all(fixed, place)
+        if flat:
+            given, parts, allowed = flattened(given, parts, allowed, place.size["rows"])
+        s = logits(given, parts, self.call, place, allowed, differentiated=False)
         largest = s.max(-1, keepdims=True)
         # exp(−inf) is 0 outside A, and a row whose maximum is NaN is NaN anyhow. A choice between the term and 0 would
         # cost a third of the whole time: XLA's CPU code then takes exp and sum apart.
-        terms = jnp.exp(s - above(largest))
-        output = weighted(self.kept_of(terms, parts), seen_values(given["v"], allowed), allowed)
-        return {"largest": largest, "total": terms.sum(-1, keepdims=True), "output": output}
+        terms = jnp.exp(s - (largest if whole else above(largest)))
+        v = given["v"] if whole else seen_values(given["v"], allowed)
+        output = weighted(self.kept_of(terms, parts), v, allowed, missing)
+        tile = {"largest": largest, "total": terms.sum(-1, keepdims=True), "output": output}
+        shape = (1, 1, self.call.sizes.group, place.size["rows"])
+        return {name: x.reshape(*shape, x.shape[-1]) for name, x in tile.items()} if flat else tile
 
-    def kept_of(self, terms: Float[Array, "b h g t s"], parts: Arrays) -> Float[Array, "b h g t s"]:
+    def kept_of(self, terms: Float[Array, "... t s"], parts: Arrays) -> Float[Array, "... t s"]:
         """Each times keep / (1 − dropout).
 
         XLA makes a product with one of two constants a choice between the weight and 0; and the NaN of a row of which
@@ -288,6 +316,7 @@ class Blocked:
         mean = (d_output * kept["output"]).sum(-1, keepdims=True)
         rows = {"d_output": d_output, "delta": mean - jnp.where(kept["alive"], cotangents[1], 0.0)}
         rows |= {"largest": kept["largest"], "total": kept["total"]}
+        rows = {name: compact(x) for name, x in rows.items()}
 
         def step(place: Place, grads: Arrays) -> Arrays:
             through = self.through_tile(moving, fixed, {n: take(n, x, place) for n, x in rows.items()}, place)
@@ -306,7 +335,9 @@ class Blocked:
         given = {name: take(name, array, place) for name, array in moving.items()}
         parts, allowed = self.allowed(fixed, place)
         differentiated = {name: given[name] for name in MOVING if name in given}
-        s, pull_back = jax.vjp(lambda given: logits(given, parts, self.call, place, allowed), differentiated)
+        s, pull_back = jax.vjp(
+            lambda given: logits(given, parts, self.call, place, allowed, differentiated=True), differentiated
+        )
         weights = jnp.exp(s - rows["largest"]) / rows["total"]
         if allowed is not None:
             weights = jnp.where(allowed, weights, 0.0)
@@ -317,12 +348,12 @@ class Blocked:
         return through
 
 
-def seen_values(v: Float[Array, "b h 1 s m"], allowed: Bool[Array, "#b #h #g t s"] | None) -> Float[Array, "b h 1 s m"]:
+def seen_values(v: Float[Array, "... s m"], allowed: Bool[Array, "... t s"] | None) -> Float[Array, "... s m"]:
     """0 in the place of what no query of the tile sees."""
     return v if allowed is None else jnp.where(seen_keys(allowed, 1), v, 0.0)
 
 
-def above(largest: Float[Array, "b h g t 1"]) -> Float[Array, "b h g t 1"]:
+def above(largest: Float[Array, "... t 1"]) -> Float[Array, "... t 1"]:
     """What is subtracted from logits: the largest of them, and 0 where all are −inf."""
     return jnp.where(jnp.isneginf(largest), 0.0, largest)
 

@@ -1,7 +1,7 @@
 """The logits of one tile of ``jax/blocked``: scores, scale, cap, biases, and which keys are allowed.
 
 Arrays have the five axes of ``tiles``: b batch entries, h key/value heads, g query heads of each group (or 1), then t
-queries, s keys, and n columns. The legend of the spec's letters is in ``attnbench.attention.spec``.
+queries, s keys, and n columns; or two (``FLAT``). The legend of the spec's letters is in ``attnbench.attention.spec``.
 """
 
 from __future__ import annotations
@@ -24,12 +24,24 @@ if TYPE_CHECKING:
     Operands = Mapping[str, Array]
 
 
+# Axes of a tile of one head (``tiles.flattened``).
+FLAT = 2
+
+
 def logits(
-    moving: Operands, fixed: Operands, call: Call, place: Place, allowed: Bool[Array, "#b #h #g t s"] | None
-) -> Float[Array, "b h g t s"]:
+    moving: Operands,
+    fixed: Operands,
+    call: Call,
+    place: Place,
+    allowed: Bool[Array, "... t s"] | None,
+    *,
+    differentiated: bool,
+) -> Float[Array, "... t s"]:
     """The logits of a tile, −inf outside A; ``moving`` is what has a gradient."""
     q, k = moving["q"], moving["k"]
-    if allowed is not None:  # what nobody sees does not exist: a NaN in it is not to reach the gradients
+    if (
+        allowed is not None and differentiated
+    ):  # what nobody sees does not exist: a NaN in it is not to reach the gradients
         q = jnp.where(allowed.any(-1, keepdims=True), q, 0.0)
         k = jnp.where(seen_keys(allowed, k.shape[2]), k, 0.0)
     scale = fixed.get("scale", call.scale)
@@ -49,9 +61,11 @@ def logits(
     return scores if allowed is None else jnp.where(allowed, scores, -jnp.inf)
 
 
-def seen_keys(allowed: Bool[Array, "#b #h #g t s"], group: int) -> Bool[Array, "#b #h #g s 1"]:
+def seen_keys(allowed: Bool[Array, "... t s"], group: int) -> Bool[Array, "... s 1"]:
     """The keys that some query of the tile sees; in all heads of a group together where they share the keys."""
     seen = allowed.any(-2)
+    if allowed.ndim == FLAT:
+        return seen[:, None]
     return (seen.any(2, keepdims=True) if group == 1 else seen)[..., None]
 
 
@@ -62,22 +76,19 @@ def indices(place: Place) -> tuple[Int[Array, "t 1"], Int[Array, " s"]]:
 
 
 def allowed_keys(fixed: Operands, call: Call, place: Place) -> Bool[Array, "#b #h #g t s"] | None:
-    """A on one tile, or ``None`` where all of it is allowed. What only fills the last tile is not."""
-    spec, sizes, strip = call.spec, call.sizes, place.strip
+    """A on one tile, or ``None`` where all of it is allowed."""
+    spec, strip = call.spec, place.strip
     i, j = indices(place)
     p = i + fixed.get("offset", call.offset)
     left, right = spec.window or (None, None)
     rules: list[Array] = []
-    if place.tiling.queries > sizes.Tq:
-        rules.append(i < sizes.Tq)
-    if place.tiling.keys > sizes.S:
-        rules.append(j < sizes.S)
-    last = min(strip.low + strip.keys * strip.chunks, sizes.S) - 1
-    if spec.causal and not (isinstance(call.offset, int) and strip.first + call.offset >= last):
+    known = isinstance(call.offset, int)
+    (row, key), (end, stop) = (strip.first, strip.low), strip.ends
+    if spec.causal and not (known and stop - 1 <= row + call.offset):
         rules.append(j <= p)
-    if left is not None:
+    if left is not None and not (known and key >= end - 1 + call.offset - left):
         rules.append(j >= p - left)
-    if right is not None:
+    if right is not None and not (known and stop - 1 <= row + call.offset + right):
         rules.append(j <= p + right)
     rules += [j < fixed["kv_lengths"]] if "kv_lengths" in fixed else []
     rules += [i < fixed["q_lengths"]] if "q_lengths" in fixed else []
@@ -95,8 +106,10 @@ def allowed_keys(fixed: Operands, call: Call, place: Place) -> Bool[Array, "#b #
 
 
 @jax.custom_vjp
-def product(q: Float[Array, "b h g t n"], k: Float[Array, "b h 1 s n"]) -> Float[Array, "b h g t s"]:
+def product(q: Float[Array, "... t n"], k: Float[Array, "... s n"]) -> Float[Array, "... t s"]:
     """q·k: the queries of a group stand below each other, as rows of one product."""
+    if q.ndim == FLAT:
+        return q @ k.T
     return (below(q) @ k[:, :, 0].mT).reshape(*q.shape[:4], k.shape[3])
 
 
@@ -151,23 +164,31 @@ def learned(
 # Values
 
 
-def values(weights: Float[Array, "b h g t s"], v: Float[Array, "b h 1 s m"]) -> Float[Array, "b h g t m"]:
+def values(weights: Float[Array, "... t s"], v: Float[Array, "... s m"]) -> Float[Array, "... t m"]:
     """The weights times the values of each head's group."""
+    if weights.ndim == FLAT:
+        return weights @ v
     return (below(weights) @ v[:, :, 0]).reshape(*weights.shape[:4], v.shape[4])
 
 
 def weighted(
-    weights: Float[Array, "b h g t s"], v: Float[Array, "b h 1 s m"], allowed: Bool[Array, "#b #h #g t s"] | None
-) -> Float[Array, "b h g t m"]:
-    """The same, in which a NaN reaches the rows that may attend it, and no other: 0 · NaN is NaN."""
-    if allowed is None:
+    weights: Float[Array, "... t s"],
+    v: Float[Array, "... s m"],
+    allowed: Bool[Array, "... t s"] | None,
+    missing: Bool[Array, ""] | None,
+) -> Float[Array, "... t m"]:
+    """The same, in which a NaN reaches the rows that may attend it, and no other: 0 · NaN is NaN.
+
+    ``missing`` says whether there is a NaN in any value of the call.
+    """
+    if allowed is None or missing is None:
         return values(weights, v)
-    missing = jnp.isnan(v)
-    output = values(weights, jnp.where(missing, 0.0, v))
+    there = jnp.isnan(v)
 
-    def reached_by_nan() -> Float[Array, "b h g t m"]:
+    def reached_by_nan(output: Float[Array, "... t m"]) -> Float[Array, "... t m"]:
         everywhere = jnp.broadcast_to(allowed, weights.shape).astype(v.dtype)
-        return jnp.where(values(everywhere, missing.astype(v.dtype)) > 0, jnp.nan, 0.0).astype(v.dtype)
+        return jnp.where(values(everywhere, there.astype(v.dtype)) > 0, jnp.nan, output).astype(v.dtype)
 
-    poison: Array = lax.cond(missing.any(), reached_by_nan, lambda: jnp.zeros_like(output))
-    return output + poison
+    output = values(weights, jnp.where(there, 0.0, v))
+    isolated: Array = lax.cond(missing, reached_by_nan, lambda output: output, output)
+    return isolated

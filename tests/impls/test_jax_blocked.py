@@ -31,9 +31,13 @@ MANY = {
 def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiles, "NUMBERS", {"product": 128, "learned": 64})
     monkeypatch.setattr(tiles, "ROWS", {"product": 16, "learned": 16})
+    monkeypatch.setattr(tiles, "BATCHED", {"product": 128, "learned": 64})
     monkeypatch.setattr(tiles, "KEYS", 8)
-    monkeypatch.setattr(tiles, "SKIPPING_ROWS", 8)
+    monkeypatch.setattr(tiles, "FEW", 1)
+    monkeypatch.setattr(tiles, "SKIPPING_ROWS", {"product": 8, "learned": 8})
     monkeypatch.setattr(tiles, "STRIPS", 2)
+    monkeypatch.setattr(tiles, "EDGE", {"product": 4, "learned": 4})
+    monkeypatch.setattr(tiles, "EDGES", 2)
 
 
 @pytest.mark.usefixtures("_small_tiles")
