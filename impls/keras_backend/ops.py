@@ -66,17 +66,30 @@ def masking(
 def mask_or_bias(
     q: Float[Tensor, "B Hq Tq D"], k: Float[Tensor, "B Hkv S D"], v: Float[Tensor, "B Hkv S Dv"], call: Call
 ) -> Float[Tensor, "B Hq Tq Dv"]:
-    """Where only one of them can be given, as in PyTorch: a bias is −inf where nothing is allowed."""
-    from keras import ops
+    """Where only one of them can be given, as in PyTorch: a bias is −inf where nothing is allowed.
 
+    So is that of a mask in float16: Keras adds −45,850 there, and a masked key is attended whose logit is that much
+    larger than the others.
+    """
     causal = only_causal(call)
     allowed = None if causal else allowed_keys(call)
     q, scale = positively_scaled(q, call.scale)
-    if call.bias is None:
-        output = attended(q, k, v, scale, mask=allowed, is_causal=causal)
+    if call.bias is not None:
+        output = attended(q, k, v, scale, bias=minus_inf_outside(allowed, as_wide_as(q, call.bias), call.dtype))
+    elif allowed is not None and call.dtype == "float16":
+        output = attended(q, k, v, scale, bias=minus_inf_outside(allowed, 0.0, call.dtype))
     else:
-        output = attended(q, k, v, scale, bias=ops.where(allowed, as_wide_as(q, call.bias), -math.inf))
+        output = attended(q, k, v, scale, mask=allowed, is_causal=causal)
     return zero_without_keys(output, allowed)
+
+
+def minus_inf_outside(
+    allowed: Bool[Tensor, "#B #Hq Tq S"], bias: Float[Tensor, "#B #Hq #Tq #S"] | float, dtype: str
+) -> Float[Tensor, "#B #Hq Tq S"]:
+    """The bias where it is allowed, else −inf."""
+    from keras import ops
+
+    return ops.cast(ops.where(allowed, bias, -math.inf), dtype)
 
 
 def positively_scaled(q: Float[Tensor, "B Hq Tq D"], scale: float) -> tuple[Float[Tensor, "B Hq Tq D"], float]:

@@ -158,6 +158,7 @@ def _autodiff(
     arrays |= {f"params.{name}": param for name, param in call.params.items()}
     names = [name for name in (call.wanted or arrays) if arrays[name] is not None]
     delivered = ("output", *call.outputs)
+    differentiated = ("output",) if d_lse is None else ("output", "lse")
     cotangents = {name: _nothing(name, call, d_output) for name in call.outputs} | {"output": d_output}
     cotangents |= {} if d_lse is None else {"lse": d_lse}
 
@@ -166,7 +167,9 @@ def _autodiff(
         params = {name: given[f"params.{name}"] for name in call.params}
         extra = {name: given[name] for name in ("bias", "sinks") if given[name] is not None}
         output = as_output(attend(given["q"], given["k"], given["v"], call.with_arrays(extra | {"params": params})))
-        return [getattr(output, name) for name in delivered]
+        # Not a cotangent of zeros for the others: 0 · NaN would come back from a stage of what nobody sees.
+        results = {name: getattr(output, name) for name in delivered}
+        return [x if name in differentiated else mx.stop_gradient(x) for name, x in results.items()]
 
     leaves = [arrays[name] for name in names]
     values, grads = mx.vjp(of_leaves, leaves, [cotangents[name] for name in delivered])

@@ -151,3 +151,15 @@ def test_only_what_keras_publishes_is_imported() -> None:
     texts = {file.name: file.read_text("utf-8") for file in folder.glob("*.py")}
     assert texts
     assert [name for name, text in texts.items() if "keras.src" in text] == []
+
+
+@needs_keras
+def test_a_masked_key_in_float16_is_not_attended_whatever_its_logit() -> None:
+    """Keras on PyTorch adds −45,850 to it: less than its logit exceeds the other here."""
+    pytest.importorskip("torch")
+    program = (
+        "import numpy as np, attnbench as ab; q, k = np.ones((1, 1, 1, 1), 'f2'), np.array([[[[0], [60000]]]], 'f2'); "
+        "given = dict(spec=ab.AttentionSpec(scale=1.0), kv_lengths=np.array([1], np.int32)); "
+        "print(ab.attend(q, k, np.array([[[[1], [2]]]], 'f2'), impl='keras_torch/ops', **given).output.item())"
+    )
+    assert run(program).stdout.strip() == "1.0"

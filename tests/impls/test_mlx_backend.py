@@ -60,6 +60,12 @@ def test_an_undefined_cotangent_of_a_row_without_keys_reaches_nothing(name: str)
     assert all(np.isfinite(grad).all() for grad in seen.gradients.values())
 
 
+@pytest.mark.parametrize("score", ["dot", "cosine"])
+def test_a_nan_that_nobody_sees_stays_in_the_stages_that_are_asked_for(score: str) -> None:
+    """They have no cotangent: one of zeros would bring the NaN of a key beyond the lengths into every query."""
+    check("mlx/formula", AttentionSpec(score=score), replace(SMALL, operands=("kv_lengths", "nan")))
+
+
 def test_mlx_by_itself_does_let_it_through() -> None:
     _, (gradient,) = mx.vjp(lambda x: [mx.where(x > 1, x, 0.0)], [mx.zeros(1)], [mx.array([NAN])])
     assert np.isnan(np.array(gradient)).all()
