@@ -134,7 +134,7 @@ class Adapter(Backend):
 
         The whole process shares them: one thread of Python at a time, so that what was comes back.
         """
-        with self._limiting:
+        with self._limiting, crew.NUMBER.alone():
             yield from self._limited(threads)
 
     def _limited(self, threads: int) -> Iterator[None]:

@@ -263,3 +263,56 @@ def test_memory_is_that_of_blocks_and_is_given_back() -> None:
         tracemalloc.stop()
     assert peak - output.nbytes < 64 * 2**20
     assert left < 2**19 < kept < 32 * 2**20  # one thread's tiles
+
+
+@pytest.mark.parametrize(("dtype", "large"), [("float32", 1e38), ("float64", 1e30)])
+def test_a_weight_of_nothing_is_nothing_whatever_its_value(dtype: str, large: float) -> None:
+    q, k, v = (np.zeros((1, 1, 256, 8), dtype) for _ in range(3))
+    q[..., 0], k[0, 0, [0, 200], 0] = 1, -400 * np.sqrt(8)
+    v[...] = 1
+    v[0, 0, 200] = large
+    np.testing.assert_allclose(ab.attend(q, k, v, impl="numpy/blocked").output, 1, rtol=1e-6)
+
+
+def test_nothing_is_warned_of_what_is_undefined_in_the_operands() -> None:
+    v = np.ones((1, 1, 256, 8), np.float32)
+    v[0, 0, :2, 0] = np.inf, -np.inf
+    with np.errstate(all="raise"):
+        assert np.isnan(ab.attend(v, v, v, impl="numpy/blocked").output[..., 0]).all()
+
+
+def test_rows_with_first_keys_of_their_own_are_not_peeked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "peeked", lambda *_: pytest.fail("peeked"))
+    x = np.ones((1, 1, 512, 8), np.float32)
+    np.testing.assert_allclose(
+        ab.attend(x, x, x, impl="numpy/blocked", spec=AttentionSpec(causal=True, window=(64, 0))).output, x
+    )
+
+
+@pytest.mark.usefixtures("_always_threads")
+def test_a_crew_of_another_thread_waits_for_a_call_that_has_blas_for_itself() -> None:
+    x, backend = np.ones((1, 1, 512, 8), np.float32), load_backend("numpy")
+    seen, begun = [], threading.Event()
+
+    def other() -> None:
+        begun.set()
+        ab.attend(x, x, x, impl="numpy/blocked")
+        seen.append("attended")
+
+    thread = threading.Thread(target=other)
+    with backend.limited(2):
+        thread.start()
+        begun.wait()
+        thread.join(0.2)
+        assert (seen, of_blas()) == ([], 2)
+    thread.join()
+    assert seen == ["attended"]
+
+
+def test_the_number_that_was_set_holds_where_no_blas_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "pools", tuple)
+    monkeypatch.delattr(crew.os, "sched_getaffinity", raising=False)
+    number = crew.ThreadCount()
+    number.set(1)
+    with number.taken() as threads:
+        assert (threads, number.get()) == (1, 1)

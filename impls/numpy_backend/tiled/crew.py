@@ -64,8 +64,15 @@ class ThreadCount:
     """How many threads are wanted. BLAS has this number, or 1 while a crew is at work."""
 
     def __init__(self) -> None:
-        self._lock, self._crews = threading.RLock(), 0
-        self._wanted = 0
+        self._crews = self._wanted = 0
+        self._free()
+
+    def _free(self) -> None:
+        """Nobody waits, and no thread of Python has it alone."""
+        self._lock = threading.RLock()
+        self._turn = threading.Condition(self._lock)
+        self._owner: int | None = None
+        self._depth = 0
 
     def get(self) -> int:
         """The number that was set last, by us or by whoever set that of BLAS."""
@@ -83,12 +90,31 @@ class ThreadCount:
         """That of BLAS; where no BLAS tells it, the number that was set, or that of the processors."""
         if pools():
             return int(pools()[0].num_threads)
-        return self._wanted or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if self._wanted:
+            return self._wanted
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within it no crew of another thread of Python works: BLAS has the number of this one."""
+        me = threading.get_ident()
+        with self._turn:
+            self._turn.wait_for(lambda: self._owner == me or (self._owner is None and not self._crews))
+            self._owner, self._depth = me, self._depth + 1
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._depth -= 1
+                self._owner = me if self._depth else None
+                self._turn.notify_all()
 
     @contextmanager
     def taken(self) -> Iterator[int]:
         """Within it BLAS has one thread. Gives the number that a crew may have."""
-        with self._lock:
+        me = threading.get_ident()
+        with self._turn:
+            self._turn.wait_for(lambda: self._owner in (None, me))
             if not self._crews:
                 self._wanted = self._of_blas()
                 self._give(1)
@@ -101,6 +127,7 @@ class ThreadCount:
                 self._crews -= 1
                 if not self._crews:
                     self._give(self._wanted)
+                    self._turn.notify_all()
 
     @staticmethod
     def _give(threads: int) -> None:
@@ -110,7 +137,8 @@ class ThreadCount:
 
     def after_fork(self) -> None:
         """In a new process no crew is at work, whatever the old one was doing."""
-        busy, self._lock, self._crews = self._crews, threading.RLock(), 0
+        busy, self._crews = self._crews, 0
+        self._free()
         if busy:
             self._give(self._wanted)
 

@@ -21,7 +21,7 @@ import numpy as np
 from attnbench.api import Array, Call
 
 from . import crew
-from .edges import Fences, allowed_tile, part
+from .edges import Fences, allowed_tile, bounds, part
 from .layout import (
     CAUSAL,
     FEW_ROWS,
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 # The shift of a row is the largest of so many logits; fewer keys than WORTH_PEEKING are looked at at once.
 PEEK, WORTH_PEEKING = 16, 128
 LEAST, MOST = 0.5, 2.0**60
-# Logits that lie so far apart where they are peeked may end in subnormal terms: then none below LOWEST is made.
-WIDE, LOWEST = 60, -120
+# Where logits that are peeked lie so far apart, terms may end below the smallest normal number, where POWER is slow.
+WIDE = 60
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ class Pass:
         for pieces in self._pieces:
             self._left[pieces[0].block] = len(pieces)
         self._fences = Fences(call, self.dtype)
-        self._product = is_product(call)
+        # Where rows begin at keys of their own, the first keys of a piece are not those of every row.
+        self._peeks = is_product(call) and bounds(call)[0] is None and call.q_segments is None
         self._not_finite: list[Piece] = []
         self._tile = forward_tile(call)
         self._wide_keys = max(self._tile.keys, CAUSAL.keys)  # the online way does more for each tile
@@ -121,6 +122,7 @@ class Pass:
         heads = self._heads[piece.block]
         return piece.part, heads.b, heads.queries, piece.rows
 
+    @np.errstate(all="ignore")  # what is undefined in the operands is so in the output; threads do not inherit it
     def _work(self, piece: Piece, space: Space) -> None:
         operands = self._operands.get(piece.block)
         if operands is None:
@@ -128,7 +130,7 @@ class Pass:
             operands = self._operands.setdefault(piece.block, operands)
         rows = (piece.last - piece.first) * operands.heads.group
         sums = None
-        if self._product and rows > FEW_ROWS and piece.high - piece.low >= WORTH_PEEKING:
+        if self._peeks and rows > FEW_ROWS and piece.high - piece.low >= WORTH_PEEKING:
             sums = peeked(operands, piece, self._tile, space, self._fences)
         sums = sums or online(operands, piece, self._wide_keys, space)
         if not np.isfinite(sums.output.sum()):
@@ -139,6 +141,7 @@ class Pass:
             if not self._left[piece.block]:
                 self._operands.pop(piece.block).forget()
 
+    @np.errstate(all="ignore")
     def _again(self, piece: Piece, space: Space) -> None:
         """Where something was not finite: with the largest logits looked for, and with no NaN where none may reach."""
         operands = BlockOperands(self.call, self._heads[piece.block], *self._arrays)
@@ -190,11 +193,10 @@ def peeked(operands: BlockOperands, piece: Piece, tile: Tile, space: Space, fenc
     d = q.shape[2] - 1
     logits = _first_logits(operands, piece, q[..., :d], space)
     shift = logits.max(-1)
-    if not np.isfinite(shift.min()):
+    if not np.isfinite(shift.min()) or not shift.max() - logits[..., 0].min() < WIDE:
         return None
-    wide = not shift.max() - logits[..., 0].min() < WIDE
     np.negative(shift, out=q[..., d])
-    output, total = _summed(operands, piece, tile, q, space, fences, wide=wide)
+    output, total = _summed(operands, piece, tile, q, space, fences)
     if not (total.min() >= LEAST and total.max() <= MOST):
         return None
     shift /= FACTOR
@@ -214,9 +216,9 @@ def _first_logits(
 
 
 def _summed(
-    operands: BlockOperands, piece: Piece, tile: Tile, q: Array, space: Space, fences: Fences, *, wide: bool
+    operands: BlockOperands, piece: Piece, tile: Tile, q: Array, space: Space, fences: Fences
 ) -> tuple[Float[Array, "G n Dv"], Float[Array, "G n 1"]]:
-    """Σ exp(s − shift) v and Σ exp(s − shift); the last column of q is −shift. ``wide``: s may lie far apart."""
+    """Σ exp(s − shift) v and Σ exp(s − shift); the last column of q is −shift."""
     v, restricted = operands.v, operands.call.restricted
     (count, n), width = q.shape[:2], tile.keys
     output = space.array("output", (count, n, v.shape[-1]), operands.dtype)
@@ -232,8 +234,6 @@ def _summed(
         for _, keys in of_rows:
             begin = keys.start % width
             terms = sums.products(across[:, keys.start // width, :, begin : begin + keys.stop - keys.start])
-            if wide:  # POWER is slow where its result is subnormal
-                np.maximum(terms, LOWEST, out=terms)
             POWER(terms, out=terms)
             if restricted:
                 clear(operands, rows, keys, terms, fences)
