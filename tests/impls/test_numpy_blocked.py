@@ -199,8 +199,8 @@ def test_tiles_of_either_kind_agree_with_the_oracle(
 def test_a_piece_all_of_whose_keys_every_row_sees_has_no_tile_on_the_diagonal() -> None:
     spec = AttentionSpec(causal=True)
     q, k, v = (np.ones((1, 1, length, 4), np.float32) for length in (130, 193, 193))
-    outputs = [ab.attend(q, k, v, impl=f"numpy/{name}", spec=spec, offset=300).output for name in ("blocked", "naive")]
-    np.testing.assert_allclose(*outputs, rtol=1e-6)
+    got, expected = (ab.attend(q, k, v, impl=f"numpy/{n}", spec=spec, offset=300).output for n in ("blocked", "naive"))
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
 def test_small_products_are_chosen_where_they_are_small_enough(monkeypatch: pytest.MonkeyPatch) -> None:
