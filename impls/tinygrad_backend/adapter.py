@@ -60,7 +60,7 @@ class Adapter(Backend):
         if isinstance(native, np.ndarray):
             return native
         with CAPTURING:
-            return native.numpy()
+            return np.asarray(native.numpy())
 
     def wait(self, result: Any) -> None:
         """Return when the CPU device is done."""

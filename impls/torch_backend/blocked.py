@@ -66,7 +66,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Rules:
+class ScoreRules:
     """What is done to scores: one scale, positions as numbers, and the rest of the allowed set as an array."""
 
     scale: float
@@ -101,7 +101,7 @@ class Rules:
             scores[..., :end].masked_fill_(j[:end] < p - self.left, -math.inf)
 
 
-def rules_of(call: Call, device: torch.device) -> Rules:
+def rules_of(call: Call, device: torch.device) -> ScoreRules:
     """Positions as numbers where the offset is one; else all in one array."""
     spec = call.spec
     left, right = spec.window or (None, None)
@@ -112,15 +112,15 @@ def rules_of(call: Call, device: torch.device) -> Rules:
     scale = 1.0 if spec.unscaled else float(call.scale)
     if by_numbers:
         if free:
-            return Rules(scale, None, None, None, None, dead=False)
+            return ScoreRules(scale, None, None, None, None, dead=False)
         offset, sizes = int(call.offset), call.sizes
         before = right is not None and offset + right < 0
         behind = left is not None and sizes.Tq - 1 + offset - left > sizes.S - 1
-        return Rules(scale, offset, left, right, None, dead=before or behind)
+        return ScoreRules(scale, offset, left, right, None, dead=before or behind)
     allowed = allowed_keys(call, device)
     if allowed is not None:
         allowed = by_group(allowed, call.sizes.Hkv)
-    return Rules(scale, None, None, None, allowed, dead=True)
+    return ScoreRules(scale, None, None, None, allowed, dead=True)
 
 
 def by_group(x: Tensor, heads: int) -> Tensor:
@@ -136,7 +136,7 @@ def part(x: Float[Tensor, "#b #N #G #Tq #S"], block: Rows) -> Float[Tensor, "#N 
     return x if x.shape[3] == 1 else x[..., block.keys]
 
 
-def blocks(q: Float[Tensor, "b N G Tq D"], keys: int, rules: Rules) -> Iterator[Rows]:
+def blocks(q: Float[Tensor, "b N G Tq D"], keys: int, rules: ScoreRules) -> Iterator[Rows]:
     """Those with a key; nothing is to be computed of the others."""
     batch, heads, group, queries = q.shape[:4]
     step = min(max(1, SCORES // (keys * group)), queries)
@@ -150,7 +150,7 @@ def blocks(q: Float[Tensor, "b N G Tq D"], keys: int, rules: Rules) -> Iterator[
                     yield Rows(b, slice(head, min(head + heads_at_once, heads)), rows, seen)
 
 
-class InBlocks(torch.autograd.Function):
+class BlockedProducts(torch.autograd.Function):
     """Output and lse; where lse is not wanted it is not computed."""
 
     @staticmethod
@@ -160,7 +160,7 @@ class InBlocks(torch.autograd.Function):
         k: Float[Tensor, "b N S D"],
         v: Float[Tensor, "b N S Dv"],
         bias: Float[Tensor, "#b #N #G #Tq #S"] | None,
-        rules: Rules,
+        rules: ScoreRules,
         want_lse: bool,  # noqa: FBT001  (``apply`` takes no keywords)
     ) -> tuple[Float[Tensor, "b N G Tq Dv"], Float[Tensor, "b N G Tq"] | None]:
         """Block by block."""
@@ -176,7 +176,7 @@ class InBlocks(torch.autograd.Function):
             output[block.batch, block.heads, :, block.rows] = (weights.flatten(1, 2) @ values).view(
                 *weights.shape[:3], -1
             )
-            if lse is not None:
+            if lse is not None and lse_of_block is not None:
                 lse[block.batch, block.heads, :, block.rows] = lse_of_block
         return output, lse
 
@@ -222,7 +222,7 @@ def weights_of(
     k: Float[Tensor, "b N S D"],
     bias: Float[Tensor, "#b #N #G #Tq #S"] | None,
     buffer: Float[Tensor, " size"],
-    rules: Rules,
+    rules: ScoreRules,
     block: Rows,
     *,
     want_lse: bool,
@@ -260,7 +260,7 @@ def attend(
     ):
         # Batch entries are heads like others then.
         grouped, keys, values = (x.flatten(0, 1)[None] for x in (grouped, keys, values))
-    output, lse = InBlocks.apply(grouped, keys, values, bias, rules, call.wants("lse"))  # type: ignore[no-untyped-call]
+    output, lse = BlockedProducts.apply(grouped, keys, values, bias, rules, call.wants("lse"))  # type: ignore[no-untyped-call]
     output = output.reshape(*q.shape[:3], v.shape[-1]).to(q.dtype)
     return AttentionOutput(output, lse=None if lse is None else lse.reshape(q.shape[:3]))
 

@@ -109,7 +109,9 @@ def mha_fast(
     alive = None if allowed is None else allowed.any(-1, keepdim=True)
     forbidden = None if allowed is None or alive is None else ~allowed & alive
     output, _ = torch._native_multi_head_attention(  # noqa: SLF001  (the module has it by this name alone)
-        *(x.transpose(1, 2).flatten(2) for x in (q, k, v)),
+        side_by_side(q),
+        side_by_side(k),
+        side_by_side(v),
         width,
         sizes.Hq,
         identity.repeat(3, 1),
@@ -122,6 +124,11 @@ def mha_fast(
     )
     split = output.unflatten(2, (sizes.Hq, sizes.D)).transpose(1, 2)
     return split if alive is None else torch.where(alive, split, 0.0)
+
+
+def side_by_side(x: Float[Tensor, "B H T D"]) -> Float[Tensor, "B T HD"]:
+    """The heads of a token, as the fast path takes them."""
+    return x.transpose(1, 2).flatten(2)
 
 
 def attend(

@@ -311,7 +311,7 @@ def test_a_crew_of_another_thread_waits_for_a_call_that_has_blas_for_itself() ->
 
 def test_the_number_that_was_set_holds_where_no_blas_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew, "pools", tuple)
-    monkeypatch.delattr(crew.os, "sched_getaffinity", raising=False)
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
     number = crew.ThreadCount()
     number.set(1)
     with number.taken() as threads:

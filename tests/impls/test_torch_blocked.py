@@ -51,7 +51,7 @@ def test_every_dtype_and_the_lse_agree_with_the_oracle(dtype: str) -> None:
 def test_what_causality_and_a_window_hide_is_in_no_block() -> None:
     from attnbench.impls.torch_backend import blocked
 
-    rules = blocked.Rules(1.0, 0, 10, 0, None, dead=False)
+    rules = blocked.ScoreRules(1.0, 0, 10, 0, None, dead=False)
     q = torch.zeros(1, 1, 1, 4096, 8)
     seen = [(block.rows, block.keys) for block in blocked.blocks(q, 4096, rules)]
     assert len(seen) > 1

@@ -4,6 +4,7 @@ import fnmatch
 
 import pytest
 
+from attnbench.api.suites import TimedSuite
 from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import AttentionSpec
 from attnbench.backends import discover
@@ -51,6 +52,9 @@ def test_every_pattern_names_something_that_is_announced() -> None:
 
 def test_what_stores_all_scores_is_refused_by_its_pattern_where_they_do_not_fit() -> None:
     case = Case(AttentionSpec(), Problem(Hq=4, Tq=2**15, S=2**15, D=64))
-    refuse = discover.suite("memory").refuse
+    suite = discover.suite("memory")
+    assert isinstance(suite, TimedSuite)
+    refuse = suite.refuse
+    assert refuse is not None
     assert "stores all scores" in str(refuse(case, "onnxruntime/attention"))
     assert refuse(case, "torch/blocked") is None
