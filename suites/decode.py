@@ -1,6 +1,6 @@
 """What does one new token cost against a long cache, and how much of it is reading the cache?
 
-On a two-core machine the default selection is 13 cases of 11 implementations; ``--budget 15m`` bounds it.
+On a two-core machine the default selection is 13 cases of 13 implementations; ``--budget 15m`` bounds it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What do causal, window, padding, a dense mask, bias, ALiBi, segments, softcap and sinks cost against plain attention?
 
-On a two-core machine the default selection is 13 cases of 13 implementations; ``--budget 15m`` bounds it.
+On a two-core machine the default selection is 13 cases of 15 implementations; ``--budget 15m`` bounds it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How long does attention take, by length, head size, mask, grouped keys, dtype and phase?
 
-On a two-core machine the default selection is 14 cases of 15 implementations, two of them compiled for each;
+On a two-core machine the default selection is 14 cases of 17 implementations, two of them compiled for each;
 ``--budget`` cuts it, shortest lengths first. Shapes of real models: ``--shape llama-3-8b --tokens 4096``.
 """
 

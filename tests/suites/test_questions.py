@@ -84,7 +84,9 @@ def test_what_the_user_chooses_is_not_thinned() -> None:
 def test_memory_refuses_what_does_not_fit_as_rows_and_measures_what_is_named() -> None:
     plan = modelled.plan_of("memory")
     refused = {cell.impl for cell in plan.cells if cell.id in plan.refused}
-    assert refused == {"numpy/naive", "torch/naive", "torch/sdpa-math", "jax/naive", "jax/nn-xla"}
+    assert refused == {
+        "numpy/naive", "torch/naive", "torch/sdpa-math", "jax/naive", "jax/nn-xla", "onnxruntime/attention"
+    }  # fmt: skip
     assert {cell.point["tokens"] for cell in plan.cells if cell.id in plan.refused} == {32768}
     reason = next(iter(plan.refused.values()))
     assert "4 GiB per head" in reason
@@ -108,8 +110,8 @@ def test_memory_tells_squares_from_lines(tmp_path: Path) -> None:
     assert says(growth, "numpy/naive 1.99")
     assert says(growth, "torch/sdpa-flash 1.00")
     assert says(highest, "numpy/naive 770 MiB", "8192 tokens", "3 arrays of scores")
-    refused = ("numpy/naive 1", "jax/naive 1", "jax/nn-xla 1", "torch/naive 1", "torch/sdpa-math 1")
-    assert says(shortfall, "5 of 70 cells", *refused, "unsupported", "stores all scores")
+    refused = ("numpy/naive 1", "jax/naive 1", "jax/nn-xla 1", "onnxruntime/attention 1", "torch/naive 1")
+    assert says(shortfall, "6 of 84 cells", *refused, "torch/sdpa-math 1", "unsupported", "stores all scores")
 
 
 def test_decode_holds_time_against_bytes(tmp_path: Path) -> None:
