@@ -39,9 +39,8 @@ def logits(
 ) -> Float[Array, "... t s"]:
     """The logits of a tile, −inf outside A; ``moving`` is what has a gradient."""
     q, k = moving["q"], moving["k"]
-    if (
-        allowed is not None and differentiated
-    ):  # what nobody sees does not exist: a NaN in it is not to reach the gradients
+    # What nobody sees does not exist: a NaN in it is not to reach the gradients.
+    if allowed is not None and differentiated:
         q = jnp.where(allowed.any(-1, keepdims=True), q, 0.0)
         k = jnp.where(seen_keys(allowed, k.shape[2]), k, 0.0)
     scale = fixed.get("scale", call.scale)

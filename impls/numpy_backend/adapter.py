@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +26,6 @@ class Adapter(Backend):
     """NumPy as a backend, on the CPU."""
 
     name = "numpy"
-
-    def __init__(self) -> None:
-        self._limiting = threading.RLock()
 
     def versions(self) -> dict[str, str]:
         """NumPy, and the BLAS that it multiplies with."""
@@ -134,7 +130,7 @@ class Adapter(Backend):
 
         The whole process shares them: one thread of Python at a time, so that what was comes back.
         """
-        with self._limiting, crew.NUMBER.alone():
+        with crew.NUMBER.alone():
             yield from self._limited(threads)
 
     def _limited(self, threads: int) -> Iterator[None]:

@@ -13,7 +13,7 @@ import onnxruntime
 import psutil
 
 from attnbench.api import Array, AttentionOutput, Call, Implementation, numpy_dtype
-from attnbench.api.backends import Bound, OnNumpy, UncountedError, UndeliveredError, as_output
+from attnbench.api.backends import Bound, OnNumpy, UncountedError, UndeliveredError
 from attnbench.impls.onnxruntime_backend.graph import Graph, Symbol
 from attnbench.impls.onnxruntime_backend.wire import ELEMENTS
 
@@ -55,7 +55,9 @@ class Adapter(OnNumpy):
             msg = f"{implementation.name} has no gradients: onnxruntime infers, and has no autograd"
             raise UndeliveredError(msg)
         start = time.perf_counter()
-        model, outputs = described(implementation, q, k, v, call)
+        graph = Graph()
+        outputs = self.described(graph, implementation, q, k, v, call)
+        model = graph.serialized(outputs)
         described_at = time.perf_counter()
         session = new_session(model, self._threads)
         compiled_at = time.perf_counter()
@@ -84,22 +86,6 @@ class Adapter(OnNumpy):
             raise UncountedError(msg) from error
         del session
         return {"intra_op": len(after - before) + 1}
-
-
-def described(
-    implementation: Implementation,
-    q: Float[Array, "B Hq Tq D"],
-    k: Float[Array, "B Hkv S D"],
-    v: Float[Array, "B Hkv S Dv"],
-    call: Call,
-) -> tuple[bytes, dict[str, Symbol]]:
-    """The model of an implementation for arrays like these, and its outputs by name."""
-    graph = Graph()
-    named = OnNumpy.named(q, k, v, call)
-    symbols = {name: graph.input(name, array.dtype.name, tuple(array.shape)) for name, array in named.items()}
-    result = implementation(symbols["q"], symbols["k"], symbols["v"], call.with_arrays_by_name(symbols))
-    outputs = dict(as_output(result).items())
-    return graph.serialized(outputs), outputs
 
 
 def new_session(model: bytes, threads: int) -> Any:

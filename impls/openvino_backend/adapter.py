@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnbench.api import Array, AttentionOutput, Call, Implementation, numpy_dtype
-from attnbench.api.backends import Bound, OnNumpy, UndeliveredError, as_output
-from attnbench.impls.openvino_backend.graph import Hints, OpenvinoGraph, Traced, element
+from attnbench.api.backends import Bound, OnNumpy, UndeliveredError
+from attnbench.impls.openvino_backend.graph import Hints, OpenvinoGraph, element
 from attnbench.impls.openvino_backend.silent import openvino
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class Adapter(OnNumpy):
             msg = f"{implementation.name} has no gradients: OpenVINO infers, and has no autograd"
             raise UndeliveredError(msg)
         start = time.perf_counter()
-        graph, outputs = described(implementation, q, k, v, call)
+        graph = OpenvinoGraph()
+        outputs = self.described(graph, implementation, q, k, v, call)
         described_at = time.perf_counter()
         if graph.dead is not None:
             outputs |= {DEAD: graph.dead}
@@ -149,18 +150,3 @@ def tensor(array: Shaped[Array, " ..."]) -> Any:
     if array.dtype.name != "bfloat16":
         return openvino.Tensor(array, shared_memory=True)
     return openvino.Tensor(array.view(np.uint16), array.shape, element("bfloat16"))
-
-
-def described(
-    implementation: Implementation,
-    q: Float[Array, "B Hq Tq D"],
-    k: Float[Array, "B Hkv S D"],
-    v: Float[Array, "B Hkv S Dv"],
-    call: Call,
-) -> tuple[OpenvinoGraph, dict[str, Traced]]:
-    """The graph of an implementation for arrays like these, and its outputs by name."""
-    graph = OpenvinoGraph()
-    named = OnNumpy.named(q, k, v, call)
-    symbols = {name: graph.input(name, array.dtype.name, tuple(array.shape)) for name, array in named.items()}
-    result = implementation(symbols["q"], symbols["k"], symbols["v"], call.with_arrays_by_name(symbols))
-    return graph, dict(as_output(result).items())

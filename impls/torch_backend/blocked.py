@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from attnbench.api import AttentionOutput, Capabilities, implementation
 from attnbench.impls.torch_backend.allowed import allowed_keys, sees_the_end
-from attnbench.impls.torch_backend.chunked import softmax
+from attnbench.impls.torch_backend.chunked import d_logits_of, softmax
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -192,22 +192,18 @@ class BlockedProducts(torch.autograd.Function):
         for block in blocks(q, k.shape[2], rules):
             place = (block.batch, block.heads)
             weights, _ = weights_of(q, k, bias, buffer, rules, block, want_lse=False)
-            p, keys = weights.flatten(1, 2), (*place, block.keys)
-            d_logits = torch.zeros_like(p)
-            if d_output is not None:
-                d_o = d_output[(*place, slice(None), block.rows)].flatten(1, 2)
+            p, keys, rows = weights.flatten(1, 2), (*place, block.keys), (*place, slice(None), block.rows)
+            d_o = None if d_output is None else d_output[rows].flatten(1, 2)
+            of_lse = None if d_lse is None else d_lse[rows].flatten(1, 2)
+            if d_o is not None:
                 d_v[keys] += p.mT @ d_o
-                d_logits = d_o @ v[keys].mT
-                d_logits -= (p * d_logits).sum(-1, keepdim=True)
-            if d_lse is not None:
-                d_logits += d_lse[(*place, slice(None), block.rows)].flatten(1, 2)[..., None]
-            d_logits *= p
+            d_logits = d_logits_of(p, v[keys], d_o, of_lse)
             if d_bias is not None:
                 target = part(d_bias, block)
                 target += d_logits.view(weights.shape).sum_to_size(target.shape)
             d_logits *= rules.scale
-            d_q[(*place, slice(None), block.rows)] = (d_logits @ k[keys]).view(*weights.shape[:3], -1)
-            d_k[keys] += d_logits.mT @ q[(*place, slice(None), block.rows)].flatten(1, 2)
+            d_q[rows] = (d_logits @ k[keys]).view(*weights.shape[:3], -1)
+            d_k[keys] += d_logits.mT @ q[rows].flatten(1, 2)
         return d_q, d_k, d_v, d_bias, None, None
 
 

@@ -162,9 +162,11 @@ class InBlocks(torch.autograd.Function):
             heads, rows, keys = block.heads, block.rows, block.keys
             layer = layer_of(query, key, units, buffer, block)
             weights, _ = weights_of(query, key, layer, ctx.shape, block)
-            if d_output is not None:
-                d_values[heads, keys] += weights.mT @ d_output[heads, rows]
-            d_scores = d_scores_of(weights, values[heads, keys], d_output, d_lse, block) * ctx.shape.scale
+            d_o = None if d_output is None else d_output[heads, rows]
+            of_lse = None if d_lse is None else d_lse[heads, rows]
+            if d_o is not None:
+                d_values[heads, keys] += weights.mT @ d_o
+            d_scores = d_logits_of(weights, values[heads, keys], d_o, of_lse) * ctx.shape.scale
             if layer is None or d_units is None:
                 d_query[heads, :, rows] = key[heads, :, keys] @ d_scores.mT
                 d_key[heads, :, keys] += query[heads, :, rows] @ d_scores
@@ -211,20 +213,20 @@ def weights_of(
     return softmax(logits)
 
 
-def d_scores_of(
+def d_logits_of(
     weights: Float[Tensor, "heads rows keys"],
     values: Float[Tensor, "heads keys Dv"],
-    d_output: Float[Tensor, "N Tq Dv"] | None,
-    d_lse: Float[Tensor, "N Tq"] | None,
-    block: RowsOfHeads,
+    d_output: Float[Tensor, "heads rows Dv"] | None,
+    d_lse: Float[Tensor, "heads rows"] | None,
 ) -> Float[Tensor, "heads rows keys"]:
-    """P · (dP − Σ P dP + d_lse)."""
-    d_logits = torch.zeros_like(weights)
-    if d_output is not None:
-        d_weights = d_output[block.heads, block.rows] @ values.mT
+    """P · (dP − Σ P dP + d_lse), of a block."""
+    if d_output is None:
+        d_logits = torch.zeros_like(weights)
+    else:
+        d_weights = d_output @ values.mT
         d_logits = d_weights.sub_((weights * d_weights).sum(-1, keepdim=True))
     if d_lse is not None:
-        d_logits += d_lse[block.heads, block.rows, None]
+        d_logits += d_lse[..., None]
     return d_logits.mul_(weights)
 
 

@@ -105,9 +105,7 @@ def mha_fast(
     width = sizes.Hq * sizes.D
     identity = weights_of(width, q.dtype)
     zeros = torch.zeros(3 * width, dtype=q.dtype)
-    allowed = allowed_keys(call, q.device)
-    alive = None if allowed is None else allowed.any(-1, keepdim=True)
-    forbidden = None if allowed is None or alive is None else ~allowed & alive
+    forbidden, alive = forbidden_pairs(call, q.device)
     output, _ = torch._native_multi_head_attention(  # noqa: SLF001  (the module has it by this name alone)
         side_by_side(q),
         side_by_side(k),
@@ -143,8 +141,7 @@ def attend(
     sizes = call.sizes
     width = sizes.Hq * sizes.D
     identity = weights_of(width, q.dtype)
-    allowed = allowed_keys(call, q.device)
-    alive = None if allowed is None else allowed.any(-1, keepdim=True)
+    forbidden, alive = forbidden_pairs(call, q.device)
     output, _ = multi_head_attention_forward(
         packed(q),
         packed(k),
@@ -161,7 +158,7 @@ def attend(
         out_proj_bias=None,
         training=False,
         need_weights=weights,
-        attn_mask=mask_of(call, allowed, alive, q),
+        attn_mask=mask_of(call, forbidden, q),
         use_separate_proj_weight=True,
         q_proj_weight=identity,
         k_proj_weight=identity,
@@ -182,14 +179,23 @@ def packed(x: Float[Tensor, "B H T D"]) -> Float[Tensor, "T B HD"]:
     return x.permute(2, 0, 1, 3).flatten(2)
 
 
+def forbidden_pairs(
+    call: Call, device: torch.device
+) -> tuple[Bool[Tensor, "#B #H Tq S"] | None, Bool[Tensor, "#B #H Tq 1"] | None]:
+    """What is outside A, and which rows have a key; those without one are let attend to all, and are 0 later."""
+    allowed = allowed_keys(call, device)
+    if allowed is None:
+        return None, None
+    alive = allowed.any(-1, keepdim=True)
+    return ~allowed & alive, alive
+
+
 def mask_of(
     call: Call,
-    allowed: Bool[Tensor, "#B #H Tq S"] | None,
-    alive: Bool[Tensor, "#B #H Tq 1"] | None,
+    forbidden: Bool[Tensor, "#B #H Tq S"] | None,
     q: Float[Tensor, "B H Tq D"],
 ) -> Shaped[Tensor, " ..."] | None:
-    """The function's mask: bool, True forbids, or float, added. Rows without a key attend to all, and are 0 later."""
-    forbidden = None if allowed is None or alive is None else ~allowed & alive
+    """The function's mask: bool, True forbids, or float, added."""
     if call.bias is None and call.slopes is None:
         return None if forbidden is None else of_heads(forbidden, call)
     added = torch.zeros((1, 1, 1, 1), dtype=q.dtype, device=q.device)

@@ -163,9 +163,14 @@ def _about(info: RunInfo, cells: Sequence[CellResult]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in sorted(info.versions.items()))
     count = len({cell.impl for cell in cells})
     return (
-        f"Measured by run `{info.run_id}` on {escaped(info.fingerprint.hardware.cpu_model or 'an unnamed processor')}"
+        f"Measured by run `{info.run_id}` on {processor(info)}"
         f": {count} implementations, {len(cells)} cells{f'; {versions}' if versions else ''}."
     )
+
+
+def processor(info: RunInfo) -> str:
+    """The processor that a run was measured on."""
+    return escaped(info.fingerprint.hardware.cpu_model or "an unnamed processor")
 
 
 def _of_case(label: str, info: RunInfo, cells: Sequence[CellResult]) -> str:

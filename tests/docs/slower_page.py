@@ -15,13 +15,13 @@ from attnbench.measure.clock.ceilings import EXP
 from attnbench.results.read import read_cells, read_info
 from attnbench.show.markdown import escaped, table
 from attnbench.show.units import seconds
-from tests.docs.implementations_page import NO, rate_of_products
+from tests.docs.implementations_page import NO, processor, rate_of_products
 
 if TYPE_CHECKING:
     from attnbench.results.schema import CellResult, RunInfo
 
 PART = "slower"
-OURS = ("numpy/blocked", "jax/blocked")
+OURS = ("numpy/blocked", "jax/blocked", "torch/blocked")
 SLOWER = 1.05  # less is not told apart in two processes each
 HEADS = (
     "case", "ours", "time", "fastest other", "its time", "ratio",
@@ -39,8 +39,8 @@ def behind(folder: Path) -> str:
         msg = f"{folder} has no case that was measured of ours ({', '.join(OURS)}) and of others; name such a run"
         raise UsageError(msg)
     return (
-        f"\nBy run `{info.run_id}` on {escaped(info.fingerprint.hardware.cpu_model or 'an unnamed processor')}, "
-        f"{len(blocks)} cases.\n\n{table(HEADS, lines, right=(HEADS[2], *HEADS[4:]))}\n{_ahead(blocks)}\n"
+        f"\nBy run `{info.run_id}` on {processor(info)}, {len(blocks)} cases.\n\n"
+        f"{table(HEADS, lines, right=(HEADS[2], *HEADS[4:]))}\n{_ahead(blocks)}\n"
     )
 
 

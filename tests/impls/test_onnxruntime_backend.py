@@ -75,11 +75,14 @@ def test_says_why_it_lacks_something(name: str, feature: str, why: str) -> None:
 @pytest.mark.parametrize("name", ["attention", "attention-23", "mha", "gqa"])
 def test_what_is_written_is_a_model_that_onnx_accepts(name: str) -> None:
     onnx = pytest.importorskip("onnx", reason="the onnx extra is not installed")
-    from attnbench.impls.onnxruntime_backend.adapter import described
+    from attnbench.impls.onnxruntime_backend.adapter import Adapter
+    from attnbench.impls.onnxruntime_backend.graph import Graph
 
     problem = replace(CACHED, Hkv=4) if name == "mha" else CACHED
     inputs = inputs_of(Case(BOTTOM, replace(problem, operands=("bias", "mask")), "forward"))
-    model = onnx.load_from_string(described(load_implementation(f"onnxruntime/{name}"), *inputs.qkv, inputs.call)[0])
+    graph = Graph()
+    outputs = Adapter().described(graph, load_implementation(f"onnxruntime/{name}"), *inputs.qkv, inputs.call)
+    model = onnx.load_from_string(graph.serialized(outputs))
     onnx.checker.check_model(model)
     kinds = {node.op_type for node in model.graph.node}
     assert kinds & {"Attention", "MultiHeadAttention", "GroupQueryAttention"}

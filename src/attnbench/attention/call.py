@@ -237,8 +237,10 @@ def _with_past(operands: Operands, k: Array, v: Array) -> tuple[Array, Array, in
 
 def _scale(spec: AttentionSpec, sizes: Sizes, dtype: str) -> float | Array:
     """One that is 0 in the dtype of the computation is 0 for everybody; some kernels take such a number for none."""
+    if isinstance(spec.scale, float):
+        return float(_held(spec.scale, dtype))
     if not isinstance(spec.scale, tuple):
-        return float(_held(spec.scale_factor(sizes.D), dtype))
+        return spec.scale_factor(sizes.D)
     if len(spec.scale) != sizes.Hq:
         msg = f"scale has {len(spec.scale)} values for Hq = {sizes.Hq} query heads"
         raise SpecError(msg)

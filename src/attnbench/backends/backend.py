@@ -292,6 +292,24 @@ class OnNumpy(Backend):
         """Every array of a call by its name in a graph; parameters are ``params.W``."""
         return {"q": q, "k": k, "v": v} | call.arrays_by_name()
 
+    def described(
+        self,
+        graph: Any,
+        implementation: Implementation,
+        q: Float[Array, "B Hq Tq D"],
+        k: Float[Array, "B Hkv S D"],
+        v: Float[Array, "B Hkv S Dv"],
+        call: Call,
+    ) -> dict[str, Any]:
+        """What an implementation makes of symbols for arrays like these, by name.
+
+        ``graph.input(name, dtype, shape)`` makes the symbol of one.
+        """
+        named = self.named(q, k, v, call)
+        symbols = {name: graph.input(name, array.dtype.name, tuple(array.shape)) for name, array in named.items()}
+        result = implementation(symbols["q"], symbols["k"], symbols["v"], call.with_arrays_by_name(symbols))
+        return dict(as_output(result).items())
+
     def only_cpu(self, device: str) -> None:
         """Raise ``UnsupportedError`` for another device."""
         if device not in self.devices():
