@@ -232,5 +232,8 @@ def padded(x: Float[Tensor, "B H T n"], width: int) -> Float[Tensor, "B H T widt
 
 
 def in_rows(x: Float[Tensor, " *axes"]) -> Float[Tensor, " *axes"]:
-    """With the elements of each row side by side: the fused kernels take no others."""
-    return x if x.stride(-1) == 1 else x.contiguous()
+    """With the elements of each row side by side: the fused kernels take no others, even where a row has but one.
+
+    ``contiguous()`` does not help there, since it leaves the stride of an axis of one element as it is.
+    """
+    return x if x.stride(-1) == 1 else x.clone(memory_format=torch.contiguous_format)

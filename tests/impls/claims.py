@@ -92,7 +92,8 @@ def questions(implementation: Implementation, device: str) -> list[Question]:
     dtype = "float32" if "float32" in can.dtypes else can.dtypes[0]
     every = [*_of_features(implementation, can), *_of_scores(can), *_of_restrictions(can)]
     every = [replace(question, case=question.case.with_problem(dtype=dtype)) for question in every]
-    every += [Question(name, True, PLAIN.with_problem(dtype=name), can) for name in can.dtypes]
+    plain = PLAIN if "dot" in can.scores else OF_SCORE[can.scores[0]]
+    every += [Question(name, True, plain.with_problem(dtype=name), can) for name in can.dtypes]
     return [fitted for question in every if (fitted := _fitted(implementation, question, device)) is not None]
 
 

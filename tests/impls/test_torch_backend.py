@@ -195,8 +195,14 @@ def test_float32_products_are_never_tf32() -> None:
     assert torch.get_float32_matmul_precision() == "highest"
 
 
-def test_the_flash_kernel_takes_one_element_a_head_with_a_negative_scale() -> None:
-    case = "scale=-1.3 Hq=2 Hkv=1 Tq=2 S=1 D=1 dtype=float64 operands=layout_transposed"
+@pytest.mark.parametrize(
+    "case",
+    [
+        "scale=-1.3 Hq=2 Hkv=1 Tq=2 S=1 D=1 dtype=float64 operands=layout_transposed",
+        "Tq=1 D=1 dtype=float64 seed=1297402234 operands=layout_step",
+    ],
+)
+def test_the_flash_kernel_takes_one_element_a_head(case: str) -> None:
     assert trial(*resolve("torch/sdpa-flash"), case_from_text(case)).status == "ok"
 
 

@@ -17,6 +17,8 @@ from attnbench.attention.spec import SCORES, STAGES, AttentionSpec
 REPEATABLE = ("deterministic", "batch_invariant")
 # A tail of one key behind two tiles of 32, several heads, D other than Dv.
 PLAIN = {"B": 2, "Hq": 3, "Tq": 33, "S": 65, "D": 16, "Dv": 8}
+# Fewer keys than a vector register holds: kernels have a loop of their own for the rest of a vector.
+FEW = {"B": 1, "Hq": 2, "Tq": 3, "S": 5, "D": 16}
 SQUARE = {"B": 2, "Hq": 3, "Tq": 65, "S": 65, "D": 16, "Dv": 8}
 
 
@@ -108,6 +110,7 @@ def _masks() -> list[CheckCase]:
         _case("nan_isolation", SQUARE, "nan_last_key", causal=True, phase="forward"),
         # The same program three times, and one that others have: a NaN that is reached shows, where it should alone.
         *(_case("nan_reached", PLAIN, kind, phase="forward") for kind in ("nan_query", "nan_key", "nan_value")),
+        _case("nan_reached", FEW, "nan_query", phase="forward"),
     ]
 
 
