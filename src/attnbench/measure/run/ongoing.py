@@ -15,6 +15,8 @@ from typing import Any
 
 from attnbench.backends import discover
 from attnbench.errors import UsageError
+from attnbench.measure.anchor.beside import BesideBlock
+from attnbench.measure.anchor.choosing import anchor_for
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.blocks.block import Block
 from attnbench.measure.blocks.budgeted import Budgeted, Waiting
@@ -232,6 +234,8 @@ class OngoingRun:
             budgeted.close()
 
     def _block(self, cells: list[Cell], clock: RunClock) -> Block:
+        anchor = BesideBlock(cells[0].block_id, anchor_for(cells), clock, self._effort.limits, self._effort.retries)
+        anchor.samples = [sample for sample in self._earlier if sample.cell_id == anchor.id]
         mine = {cell.id for cell in cells}
         earlier = [sample for sample in self._earlier if sample.cell_id in mine]
         threads, salt = cells[0].threads, f"{cells[0].block_id} {len(earlier)}"
@@ -247,6 +251,7 @@ class OngoingRun:
             spending=self._spending,
             weigh=suite is None or suite.weigh,
             auditor=self._auditor,
+            anchor=anchor,
             at_work=self._at_work,
         )
 

@@ -1,0 +1,43 @@
+"""The anchor in its process: a worker without a framework, which nothing else is asked of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from attnbench.measure.anchor import work
+from attnbench.measure.clock.clock import Clock, Length
+from attnbench.workers.protocol import OK, Done
+
+# Shorter than the bursts of cells: there is one anchor for all of them, and it is only to be seen beside them.
+ANCHOR_LENGTH = Length(0.006, 0.010, 0.020)
+
+
+class Anchoring:
+    """What the process of an anchor can be asked."""
+
+    def __init__(self) -> None:
+        self._ready: dict[tuple[str, str, int], tuple[Callable[[], None], int]] = {}
+        self._clock = Clock(_done)
+
+    def operations(self) -> dict[str, Callable[..., Done]]:
+        """The operations by their names in the protocol."""
+        return {operation.__name__: operation for operation in (self.anchor_prepare, self.anchor_burst)}
+
+    def anchor_prepare(self, name: str, dtype: str, threads: int) -> Done:
+        """Draw its numbers, find out how many calls make a burst; what it is made of."""
+        run = work.make(name, dtype, threads)
+        calls, warmups = self._clock.calibrate(run, length=ANCHOR_LENGTH)
+        self._ready[name, dtype, threads] = run, calls
+        made_of = {"version": work.VERSION, "code": work.code(), "library": work.library()}
+        return OK, None, {**made_of, "warmups": [asdict(burst) for burst in warmups]}
+
+    def anchor_burst(self, name: str, dtype: str, threads: int) -> Done:
+        """Time one burst."""
+        run, calls = self._ready[name, dtype, threads]
+        return OK, None, asdict(self._clock.burst(run, calls))
+
+
+def _done(_result: Any) -> None:
+    """NumPy has finished when it returns."""
