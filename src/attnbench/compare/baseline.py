@@ -1,7 +1,7 @@
 """Baselines: what a saved run must not fall behind, as one JSON file small enough for git.
 
-It holds, of every cell, what ``compare`` judges by: the medians of its bursts (five digits), its peak memory, and the
-fingerprint of machine and software. So a check against it is ``compare``, with all that this is and is not.
+It holds, of every cell, what ``compare`` judges by: the medians of its bursts (five digits) and of its block's anchor,
+its peak memory, and the fingerprint of machine and software. So a check against it is ``compare``, with all that this is and is not.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import pandas as pd
 from attnbench.compare.runs import SavedRun
 from attnbench.errors import ResultsError, UsageError, suggest
 from attnbench.results.frames import records
+from attnbench.results.migrate import migrated
 from attnbench.results.schema import RunInfo
 from attnbench.results.store import write_whole
+from attnbench.results.summary import Bursts, anchor_id
 
 FORMAT, VERSION = "attnbench-baseline", 1
 FOLDER = Path("results") / "baselines"
@@ -44,6 +46,9 @@ KEPT = (
     "n_bursts",
     "disturbed_bursts",
 )
+# What is kept of a cell's anchor. Baselines that were made before there were anchors have none of it.
+ANCHORED = ("block_id", "anchor", "anchor_library", "anchor_reason", "anchor_median_s", "anchor_ratio")
+OLDER = {"block_id": "", "anchor_reason": "the baseline was made before there were anchors"}
 
 
 def default_name(run: SavedRun) -> str:
@@ -69,19 +74,24 @@ def set_baseline(run: SavedRun, name: str | None = None, folder: Path = FOLDER) 
         raise ResultsError(msg) from error
     # A line for each cell, so that a change of the file can be read.
     lines = ",\n".join(json.dumps(cell, separators=(",", ":")) for cell in cells)
-    about = {"format": FORMAT, "version": VERSION, "run": run.info.model_dump(mode="json")}
+    about: dict[str, Any] = {"format": FORMAT, "version": VERSION, "run": run.info.model_dump(mode="json")}
+    about["anchors"] = {row["block_id"]: _rounded(run.anchor(row)) for row in cells if row["anchor"] is not None}
     head = json.dumps(about, indent=1)[:-2]
     write_whole(path, f'{head},\n "cells": [\n{lines}\n ]\n}}\n')
     return path
 
 
 def _kept(run: SavedRun, row: dict[str, Any]) -> dict[str, Any]:
-    counted = run.bursts(row["cell_id"], row["cache"])
+    kept = {name: _plain(row.get(name)) for name in (*KEPT, *ANCHORED)}
+    return kept | {"bursts": _rounded(run.bursts(row["cell_id"], row["cache"]))}
+
+
+def _rounded(counted: Bursts) -> list[list[float]]:
+    """The bursts that count, a list for each replicate."""
     bursts: dict[int, list[float]] = {}
     for value, replicate in zip(counted.values, counted.replicates, strict=True):
         bursts.setdefault(replicate, []).append(float(f"{value:.{DIGITS}g}"))
-    kept = {name: _plain(row.get(name)) for name in KEPT}
-    return kept | {"bursts": list(bursts.values())}
+    return list(bursts.values())
 
 
 def _plain(value: Any) -> Any:
@@ -115,23 +125,26 @@ def read_baseline(name: str, folder: Path = FOLDER) -> SavedRun:
 
 
 def _run(data: dict[str, Any]) -> SavedRun:
-    samples = [
-        {
-            "cell_id": cell["cell_id"],
-            "replicate": replicate,
-            "burst": burst,
-            "wall_s": float(value),
-            "warmup": False,
-            "disturbed": False,
-            "cache": cell["cache"] or "none",
-        }
+    anchors = [_samples(anchor_id(block), "none", bursts) for block, bursts in data.get("anchors", {}).items()]
+    cells = [_samples(cell["cell_id"], cell["cache"] or "none", cell["bursts"]) for cell in data["cells"]]
+    columns = ["cell_id", "replicate", "burst", "wall_s", "warmup", "disturbed", "cache"]
+    samples = pd.DataFrame([sample for part in (*cells, *anchors) for sample in part], columns=columns)
+    rows = [
+        {name: cell[name] for name in KEPT} | {name: cell.get(name, OLDER.get(name)) for name in ANCHORED}
         for cell in data["cells"]
-        for replicate, values in enumerate(cell["bursts"])
+    ]
+    frame = pd.DataFrame(rows, columns=[*KEPT, *ANCHORED])
+    info = RunInfo.model_validate(migrated("RunInfo", data["run"], data["run"]["schema_version"]))
+    return SavedRun(info, frame, samples)
+
+
+def _samples(cell_id: str, cache: str, bursts: list[list[float]]) -> list[dict[str, Any]]:
+    common = {"cell_id": cell_id, "warmup": False, "disturbed": False, "cache": cache}
+    return [
+        {**common, "replicate": replicate, "burst": burst, "wall_s": float(value)}
+        for replicate, values in enumerate(bursts)
         for burst, value in enumerate(values)
     ]
-    columns = ["cell_id", "replicate", "burst", "wall_s", "warmup", "disturbed", "cache"]
-    cells = pd.DataFrame([{name: cell[name] for name in KEPT} for cell in data["cells"]], columns=list(KEPT))
-    return SavedRun(RunInfo.model_validate(data["run"]), cells, pd.DataFrame(samples, columns=columns))
 
 
 def choose(run: SavedRun, name: str | None, folder: Path = FOLDER) -> str:

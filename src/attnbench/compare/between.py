@@ -17,7 +17,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from attnbench.compare.runs import CELL, unlike, unlike_machine
+from attnbench.compare.anchored.basis import MADE_OF
+from attnbench.compare.runs import CELL, none, unlike, unlike_machine
 from attnbench.compare.signed_rank import robust_spread
 from attnbench.errors import ResultsError
 from attnbench.results.calibrations import for_machine
@@ -42,7 +43,8 @@ HELD = 0.95
 class BetweenRuns:
     """The standard deviation of the log-ratio of two runs of the same code, and where it is known from.
 
-    ``count``: repeats of runs (degrees of freedom), or pairs of processes. What ``calibrate`` would record of a machine
+    ``by``: whether of raw times, or of ratios to the anchor. ``count``: repeats of runs (degrees of freedom), or pairs of
+    processes. What ``calibrate`` would record of a machine
     is not found for an ``imported`` run, whose file describes it in other words.
     """
 
@@ -50,6 +52,7 @@ class BetweenRuns:
     source: Literal["earlier runs", "calibration", "assumed"] = "assumed"
     count: int = 0
     imported: bool = False
+    by: Literal["raw", "anchor"] = "raw"
 
     @property
     def sentence(self) -> str:
@@ -57,6 +60,8 @@ class BetweenRuns:
         size = f"{100 * self.value:.1f} %"
         if self.imported and self.value < IMPORTED:
             size += f" (or {100 * IMPORTED:.1f} % where all rounds of a cell are of one process)"
+        if self.by == "anchor":
+            size += " of ratios to the anchor"
         if self.source == "earlier runs":
             runs = f"{self.count} repeats of runs of unchanged code on this machine"
             return f"Intervals are widened by the recorded spread between runs, {size}, from {runs}."
@@ -68,11 +73,16 @@ class BetweenRuns:
         return known if self.imported else f"{known} Type: attnbench calibrate"
 
 
-def recorded(base: RunInfo, head: RunInfo, folders: Iterable[Path] = ()) -> BetweenRuns:
-    """What is known of the machine of ``base``; ``folders`` hold runs, those of base and head are left out."""
-    by_runs = _of_runs(base, {base.run_id, head.run_id}, folders)
+def recorded(
+    base: RunInfo, head: RunInfo, folders: Iterable[Path] = (), by: Literal["raw", "anchor"] = "raw"
+) -> BetweenRuns:
+    """What is known of the machine of ``base``; ``folders`` hold runs, those of base and head are left out.
+
+    Pairs of a calibration are of two processes that took turns, and so are a cell and its anchor.
+    """
+    by_runs = _of_runs(base, {base.run_id, head.run_id}, folders, by)
     known = by_runs or _of_calibration(base.fingerprint.machine_id) or BetweenRuns(ASSUMED)
-    return replace(known, imported=base.imported is not None)
+    return replace(known, imported=base.imported is not None, by=by)
 
 
 def _of_calibration(machine_id: str) -> BetweenRuns | None:
@@ -86,7 +96,7 @@ def _of_calibration(machine_id: str) -> BetweenRuns | None:
     return BetweenRuns(max(holding, both), "calibration", int(values.size))
 
 
-def _of_runs(base: RunInfo, left_out: set[str], folders: Iterable[Path]) -> BetweenRuns | None:
+def _of_runs(base: RunInfo, left_out: set[str], folders: Iterable[Path], by: str) -> BetweenRuns | None:
     alike: dict[str, list[Path]] = {}
     for path in _newest(folders):
         with suppress(ResultsError):
@@ -96,7 +106,7 @@ def _of_runs(base: RunInfo, left_out: set[str], folders: Iterable[Path]) -> Betw
                 alike.setdefault(f"{info.fingerprint.git} {sorted(info.fingerprint.packages.items())}", []).append(path)
     squares, freedom, repeats = 0.0, 0, 0
     for again in alike.values():
-        for levels in _levels(again):
+        for levels in _levels(again, by):
             squares += float(np.sum((levels - levels.mean()) ** 2))
             freedom += levels.size - 1
         repeats += len(again) - 1
@@ -119,17 +129,18 @@ def _repeats(info: RunInfo, base: RunInfo) -> bool:
     return clean and same_tool and info.status == "complete" and unlike_machine(info, base) is None
 
 
-def _levels(runs: Sequence[Path]) -> list[Any]:
-    """The logarithms of the medians of every cell that at least two of the runs have."""
+def _levels(runs: Sequence[Path], by: str) -> list[Any]:
+    """The logarithms of the medians, or of the ratios to one anchor, of every cell that at least two of the runs have."""
+    level, kept = ("anchor_ratio", tuple(MADE_OF)) if by == "anchor" else ("time_median_s", ())
     levels: dict[tuple[Any, ...], list[float]] = {}
     infos: dict[tuple[Any, ...], RunInfo] = {}
     for run in runs:
         info = read_info(run)
         for row in records(load(run)):
-            key = tuple(row[name] for name in (*CELL, "cache"))
-            if row["status"] != "ok" or row["kind"] != "timed":
+            key = tuple(row[name] for name in (*CELL, "cache", *kept))
+            if row["status"] != "ok" or row["kind"] != "timed" or none(row[level]) is None:
                 continue
             # Another version of the framework is other code.
             if unlike(infos.setdefault(key, info), info, str(row["backend"])) is None:
-                levels.setdefault(key, []).append(math.log(row["time_median_s"]))
+                levels.setdefault(key, []).append(math.log(row[level]))
     return [np.asarray(values) for values in levels.values() if len(values) > 1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from attnbench.results.dataset import load
 from attnbench.results.frames import records
 from attnbench.results.read import read_info, run_folder
 from attnbench.results.schema import RunInfo
-from attnbench.results.summary import Bursts
+from attnbench.results.summary import Bursts, anchor_id, ratios
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +72,19 @@ class SavedRun:
             return self._bursts.get((cell_id, cache), Bursts((), ()))
         medians = _medians(self._counting[self._counting["cell_id"] == cell_id], ["replicate", "burst"])
         return Bursts(tuple(medians["wall_s"].tolist()), tuple(medians["replicate"].tolist()))
+
+    def anchor(self, row: Mapping[str, Any]) -> Bursts:
+        """The bursts of the anchor beside the block of a row."""
+        return self._bursts.get((anchor_id(row["block_id"]), "none"), Bursts((), ()))
+
+    def ratios(self, row: Mapping[str, Any]) -> Bursts:
+        """The times of a row's bursts over those of the anchor in the same rounds."""
+        return ratios(self.bursts(row["cell_id"], row["cache"]), self.anchor(row))
+
+    def anchor_disturbed(self, row: Mapping[str, Any]) -> bool:
+        """Whether more bursts of the anchor were disturbed and measured again than count."""
+        mine = self.samples[self.samples["cell_id"] == anchor_id(row["block_id"])]
+        return bool(2 * mine["disturbed"].sum() > len(mine))
 
     @cached_property
     def _counting(self) -> pd.DataFrame:
@@ -153,6 +166,11 @@ def _unlike_entry(name: str, left: dict[str, Any] | None, right: dict[str, Any] 
         if left.get(key) != right.get(key):
             return f"{name}: {key} is {_shown(left.get(key))} in BASE, {_shown(right.get(key))} in HEAD"
     return None
+
+
+def none(value: Any) -> Any:
+    """``None`` for what a frame has in its place, NaN; every other value as it is."""
+    return None if value is None or value != value else value  # noqa: PLR0124
 
 
 def _shown(value: object) -> str:

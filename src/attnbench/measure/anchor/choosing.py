@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from attnbench.attention.precision import numpy_dtype
+
 if TYPE_CHECKING:
     from attnbench.attention.problem import Case
     from attnbench.suite import Cell
 
 # A call with fewer queries for each key head than this reads keys and does little else.
 FEW_QUERIES = 16
-# Up to so many scores of one head (tiles), or keys and values of all heads in float32 bytes (reading), and the work.
-TILES = ((256 * 256, "tiles-128"), (1024 * 1024, "tiles-512"), (float("inf"), "tiles-2048"))
-READING = ((4 * 2**20, "reading-2048"), (32 * 2**20, "reading-32768"), (float("inf"), "reading-131072"))
+# Up to so many scores of one head the small tiles; keys and values of more bytes are read from memory in every call.
+SMALL_SCORES, CACHED_BYTES = 256 * 256, 32e6
 ON_DEVICE = "on {device} no anchor is measured: its work is NumPy's, on the processor"
 
 
@@ -56,7 +57,7 @@ def _pairs(case: Case) -> float:
 
 def _work(case: Case) -> str:
     p = case.problem
-    if p.Tq * (p.Hq // max(1, p.Hkv)) < FEW_QUERIES:
-        read = 4.0 * p.B * p.Hkv * p.S * (p.D + p.Dv)
-        return next(work for most, work in READING if read <= most)
-    return next(work for most, work in TILES if float(p.Tq) * p.S <= most)
+    read = numpy_dtype(p.dtype).itemsize * p.B * p.Hkv * p.S * (p.D + p.Dv)
+    if p.Tq * (p.Hq // max(1, p.Hkv)) < FEW_QUERIES and read > CACHED_BYTES:
+        return "reading-131072"
+    return "tiles-128" if p.Tq * p.S <= SMALL_SCORES else "tiles-512"

@@ -1,8 +1,9 @@
 """The anchor's work: always the same products, exponentials and copies, so that what moves its time is the machine.
 
-One call does what attention does, on fixed numbers: ``q k^T``, exp, a copy of the scores, times v, tile by tile. In
-``reading`` the queries are few and the keys many, as in decoding. NumPy computes it, in a process that has nothing else
-to do; with more than one thread every thread has arrays of its own and does its whole share of the tiles.
+One call does what attention does, on fixed numbers: it copies the keys, multiplies them with the queries, takes exp,
+and multiplies with the values. In ``reading`` the queries are few and the keys many, as in decoding. NumPy computes it,
+in a process that has nothing else to do; with more than one thread every thread has arrays of its own and all the work.
+There are several sets of arrays, and bursts take turns among them: at which addresses a set lies moves its time too.
 
 This file is pinned: ``code()`` is the hash of its text, which stands in every result, and a test knows the hash of each
 ``VERSION``. Whoever changes the work raises ``VERSION``; runs with different anchors are then told apart.
@@ -21,17 +22,9 @@ import threadpoolctl
 
 VERSION = 1
 SEED, DEPTH = 17, 64
-# Queries and keys of a call, by the name of the work. Bytes of scores in float32: 64 KiB, 1 MiB, 16 MiB; of keys and
-# values: 1 MiB, 16 MiB, 64 MiB.
-WORKS = {
-    "tiles-128": (128, 128),
-    "tiles-512": (512, 512),
-    "tiles-2048": (2048, 2048),
-    "reading-2048": (4, 2048),
-    "reading-32768": (4, 32768),
-    "reading-131072": (4, 131072),
-}
-DTYPES = ("float32", "float64")
+SETS = 4
+# Queries and keys of a call, by the name of the work. Scores in float32: 64 KiB and 1 MiB; keys and values: 64 MiB.
+WORKS = {"tiles-128": (128, 128), "tiles-512": (512, 512), "reading-131072": (4, 131072)}
 
 
 def code() -> str:
@@ -46,34 +39,38 @@ def library() -> str:
     return ", ".join([f"numpy {np.__version__}", *blas])
 
 
-def make(name: str, dtype: str, threads: int) -> Callable[[], None]:
-    """The work as a function without arguments; BLAS has one thread in this process from now on."""
+def make(name: str, dtype: str, threads: int) -> list[Callable[[], None]]:
+    """The work as functions without arguments, one for each set of arrays; BLAS has one thread from now on."""
     threadpoolctl.threadpool_limits(1)
-    shares = [_share(*WORKS[name], dtype, SEED + thread) for thread in range(threads)]
-    if threads == 1:
-        return shares[0]
+    queries, keys = WORKS[name]
+    sets = SETS if queries == keys else 1  # the large one lies everywhere
     crew = ThreadPoolExecutor(threads)
+    rng = np.random.default_rng(SEED)
+    return [_together([_share(queries, keys, dtype, rng) for _ in range(threads)], crew) for _ in range(sets)]
 
-    def all_shares() -> None:
+
+def _together(shares: list[Callable[[], None]], crew: ThreadPoolExecutor) -> Callable[[], None]:
+    if len(shares) == 1:
+        return shares[0]
+
+    def call() -> None:
         for done in [crew.submit(share) for share in shares]:
             done.result()
 
-    return all_shares
+    return call
 
 
-def _share(queries: int, keys: int, dtype: str, seed: int) -> Callable[[], None]:
-    rng = np.random.default_rng(seed)
-
+def _share(queries: int, keys: int, dtype: str, rng: np.random.Generator) -> Callable[[], None]:
     def drawn(rows: int) -> Any:
         return (rng.standard_normal((rows, DEPTH)) / DEPTH).astype(dtype)
 
     q, k, v = drawn(queries), drawn(keys), drawn(keys)
-    scores, weights, out = np.empty((queries, keys), dtype), np.empty((queries, keys), dtype), np.empty_like(q)
+    copied, scores, out = np.empty_like(k), np.empty((queries, keys), dtype), np.empty_like(q)
 
     def call() -> None:
-        np.matmul(q, k.T, out=scores)
-        np.exp(scores, out=weights)
-        np.copyto(scores, weights)
+        np.copyto(copied, k)
+        np.matmul(q, copied.T, out=scores)
+        np.exp(scores, out=scores)
         np.matmul(scores, v, out=out)
 
     return call

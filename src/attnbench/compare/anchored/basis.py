@@ -1,0 +1,69 @@
+"""What one cell is judged by in two runs: its ratio to the anchor where both have the same one, else its raw times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Literal
+
+from attnbench.compare.runs import SavedRun, none
+from attnbench.compare.statistics import MIN_BURSTS
+from attnbench.results.summary import Bursts
+
+By = Literal["anchor", "raw"]
+# The columns of a row that make an anchor this anchor, with their names for people.
+MADE_OF = {"anchor": "anchor", "anchor_library": "what computes the anchor"}
+NEVER = "it is not recorded that there was one"
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a cell is judged by. ``base`` and ``head`` are ratios to the anchor, or seconds where ``by`` is ``raw``.
+
+    ``why_raw`` says why there are no ratios, ``moved`` what the anchor itself took in HEAD over BASE, ``unlike`` what
+    makes the two anchors incomparable, ``busy`` the sides in which most bursts of the anchor were disturbed.
+    """
+
+    base: Bursts
+    head: Bursts
+    by: By = "raw"
+    why_raw: str | None = None
+    moved: float | None = None
+    unlike: str | None = None
+    busy: tuple[str, ...] = ()
+
+
+def basis(base: SavedRun, head: SavedRun, left: Mapping[str, Any], right: Mapping[str, Any]) -> Basis:
+    """What the rows ``left`` of ``base`` and ``right`` of ``head`` are judged by."""
+    sides = (("BASE", base, left), ("HEAD", head, right))
+    raw = [run.bursts(row["cell_id"], row["cache"]) for _, run, row in sides]
+    without = [f"{side} has no anchor ({_why(row)})" for side, _, row in sides if none(row.get("anchor")) is None]
+    if without:
+        return Basis(*raw, why_raw="; ".join(without))
+    if (reason := unlike_anchors(left, right)) is not None:
+        return Basis(*raw, unlike=reason)
+    ratios = [run.ratios(row) for _, run, row in sides]
+    few = [f"in {side} it was beside {r.n} bursts" for (side, *_), r in zip(sides, ratios, strict=True) if not _many(r)]
+    if few:
+        return Basis(*raw, why_raw=f"the anchor is not enough: {', '.join(few)}, and {MIN_BURSTS} are needed")
+    moved = median(head.anchor(right).values) / median(base.anchor(left).values)
+    busy = tuple(side for side, run, row in sides if run.anchor_disturbed(row))
+    return Basis(*ratios, by="anchor", moved=moved, busy=busy)
+
+
+def unlike_anchors(left: Mapping[str, Any], right: Mapping[str, Any]) -> str | None:
+    """What makes the anchors of two rows incomparable, by name and values; ``None`` where they are the same."""
+    for column, name in MADE_OF.items():
+        if left[column] != right[column]:
+            return f"{name} differs: {left[column]} in BASE, {right[column]} in HEAD"
+    return None
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    return str(none(row.get("anchor_reason")) or NEVER)
+
+
+def _many(ratios: Bursts) -> bool:
+    return ratios.n >= MIN_BURSTS and all(math.isfinite(value) and value > 0 for value in ratios.values)
