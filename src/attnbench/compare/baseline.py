@@ -1,13 +1,14 @@
 """Baselines: what a saved run must not fall behind, as one JSON file small enough for git.
 
-It holds, of every cell, what ``compare`` judges by: the medians of its bursts (five digits) and of its block's anchor,
-its peak memory, and the fingerprint of machine and software. So a check against it is ``compare``, with all that this is and is not.
+It holds, of every cell, what ``compare`` judges by: the medians of its bursts (five digits) and of the anchor's, its peak memory, and the fingerprint of machine and software. So a check against it is ``compare``, with all that this is and is not.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from attnbench.results.frames import records
 from attnbench.results.migrate import migrated
 from attnbench.results.schema import RunInfo
 from attnbench.results.store import write_whole
-from attnbench.results.summary import Bursts, anchor_id
 
 FORMAT, VERSION = "attnbench-baseline", 1
 FOLDER = Path("results") / "baselines"
@@ -47,8 +47,8 @@ KEPT = (
     "disturbed_bursts",
 )
 # What is kept of a cell's anchor. Baselines that were made before there were anchors have none of it.
-ANCHORED = ("block_id", "anchor", "anchor_library", "anchor_reason", "anchor_median_s", "anchor_ratio")
-OLDER = {"block_id": "", "anchor_reason": "the baseline was made before there were anchors"}
+ANCHORED = ("anchor", "anchor_library", "anchor_reason", "anchor_median_s", "anchor_ratio")
+OLDER = {"anchor_reason": "the baseline was made before there were anchors"}
 
 
 def default_name(run: SavedRun) -> str:
@@ -74,8 +74,7 @@ def set_baseline(run: SavedRun, name: str | None = None, folder: Path = FOLDER) 
         raise ResultsError(msg) from error
     # A line for each cell, so that a change of the file can be read.
     lines = ",\n".join(json.dumps(cell, separators=(",", ":")) for cell in cells)
-    about: dict[str, Any] = {"format": FORMAT, "version": VERSION, "run": run.info.model_dump(mode="json")}
-    about["anchors"] = {row["block_id"]: _rounded(run.anchor(row)) for row in cells if row["anchor"] is not None}
+    about = {"format": FORMAT, "version": VERSION, "run": run.info.model_dump(mode="json")}
     head = json.dumps(about, indent=1)[:-2]
     write_whole(path, f'{head},\n "cells": [\n{lines}\n ]\n}}\n')
     return path
@@ -83,15 +82,24 @@ def set_baseline(run: SavedRun, name: str | None = None, folder: Path = FOLDER) 
 
 def _kept(run: SavedRun, row: dict[str, Any]) -> dict[str, Any]:
     kept = {name: _plain(row.get(name)) for name in (*KEPT, *ANCHORED)}
-    return kept | {"bursts": _rounded(run.bursts(row["cell_id"], row["cache"]))}
+    counted = run.bursts(row["cell_id"], row["cache"])
+    bursts, anchors = (
+        _by_replicate(values, counted.replicates) for values in (counted.values, _anchors(run, row, counted.n))
+    )
+    return kept | {"bursts": bursts, "anchors": anchors}
 
 
-def _rounded(counted: Bursts) -> list[list[float]]:
-    """The bursts that count, a list for each replicate."""
-    bursts: dict[int, list[float]] = {}
-    for value, replicate in zip(counted.values, counted.replicates, strict=True):
-        bursts.setdefault(replicate, []).append(float(f"{value:.{DIGITS}g}"))
-    return list(bursts.values())
+def _anchors(run: SavedRun, row: dict[str, Any], bursts: int) -> tuple[float, ...]:
+    """What the anchor took before each burst; NaN where it is not known."""
+    return run.anchors(row) or (math.nan,) * bursts
+
+
+def _by_replicate(values: Sequence[float], replicates: Sequence[int]) -> list[list[float | None]]:
+    """Bursts, a list for each replicate, rounded; ``None`` where there is none."""
+    lists: dict[int, list[float | None]] = {}
+    for value, replicate in zip(values, replicates, strict=True):
+        lists.setdefault(replicate, []).append(None if math.isnan(value) else float(f"{value:.{DIGITS}g}"))
+    return list(lists.values())
 
 
 def _plain(value: Any) -> Any:
@@ -125,26 +133,23 @@ def read_baseline(name: str, folder: Path = FOLDER) -> SavedRun:
 
 
 def _run(data: dict[str, Any]) -> SavedRun:
-    anchors = [_samples(anchor_id(block), "none", bursts) for block, bursts in data.get("anchors", {}).items()]
-    cells = [_samples(cell["cell_id"], cell["cache"] or "none", cell["bursts"]) for cell in data["cells"]]
-    columns = ["cell_id", "replicate", "burst", "wall_s", "warmup", "disturbed", "cache"]
-    samples = pd.DataFrame([sample for part in (*cells, *anchors) for sample in part], columns=columns)
+    samples = [sample for cell in data["cells"] for sample in _samples(cell)]
+    columns = ["cell_id", "replicate", "burst", "wall_s", "anchor_s", "warmup", "disturbed", "cache"]
     rows = [
         {name: cell[name] for name in KEPT} | {name: cell.get(name, OLDER.get(name)) for name in ANCHORED}
         for cell in data["cells"]
     ]
-    frame = pd.DataFrame(rows, columns=[*KEPT, *ANCHORED])
     info = RunInfo.model_validate(migrated("RunInfo", data["run"], data["run"]["schema_version"]))
-    return SavedRun(info, frame, samples)
+    return SavedRun(info, pd.DataFrame(rows, columns=[*KEPT, *ANCHORED]), pd.DataFrame(samples, columns=columns))
 
 
-def _samples(cell_id: str, cache: str, bursts: list[list[float]]) -> list[dict[str, Any]]:
-    common = {"cell_id": cell_id, "warmup": False, "disturbed": False, "cache": cache}
-    return [
-        {**common, "replicate": replicate, "burst": burst, "wall_s": float(value)}
-        for replicate, values in enumerate(bursts)
-        for burst, value in enumerate(values)
-    ]
+def _samples(cell: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    common = {"cell_id": cell["cell_id"], "warmup": False, "disturbed": False, "cache": cell["cache"] or "none"}
+    anchors = cell.get("anchors") or [[None] * len(values) for values in cell["bursts"]]
+    for replicate, (values, beside) in enumerate(zip(cell["bursts"], anchors, strict=True)):
+        for burst, (value, anchor) in enumerate(zip(values, beside, strict=True)):
+            times = {"wall_s": float(value), "anchor_s": math.nan if anchor is None else float(anchor)}
+            yield {**common, "replicate": replicate, "burst": burst, **times}
 
 
 def choose(run: SavedRun, name: str | None, folder: Path = FOLDER) -> str:

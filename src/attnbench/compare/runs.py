@@ -14,7 +14,7 @@ from attnbench.results.dataset import load
 from attnbench.results.frames import records
 from attnbench.results.read import read_info, run_folder
 from attnbench.results.schema import RunInfo
-from attnbench.results.summary import Bursts, anchor_id, ratios
+from attnbench.results.summary import Bursts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,35 +73,40 @@ class SavedRun:
         medians = _medians(self._counting[self._counting["cell_id"] == cell_id], ["replicate", "burst"])
         return Bursts(tuple(medians["wall_s"].tolist()), tuple(medians["replicate"].tolist()))
 
-    def anchor(self, row: Mapping[str, Any]) -> Bursts:
-        """The bursts of the anchor beside the block of a row."""
-        return self._bursts.get((anchor_id(row["block_id"]), "none"), Bursts((), ()))
+    def anchors(self, row: Mapping[str, Any]) -> tuple[float, ...]:
+        """What the anchor took just before each of the ``bursts`` of a row; NaN where it is not known."""
+        return self._anchors.get((row["cell_id"], row["cache"]), ())
 
     def ratios(self, row: Mapping[str, Any]) -> Bursts:
-        """The times of a row's bursts over those of the anchor in the same rounds."""
-        return ratios(self.bursts(row["cell_id"], row["cache"]), self.anchor(row))
-
-    def anchor_disturbed(self, row: Mapping[str, Any]) -> bool:
-        """Whether more bursts of the anchor were disturbed and measured again than count."""
-        mine = self.samples[self.samples["cell_id"] == anchor_id(row["block_id"])]
-        return bool(2 * mine["disturbed"].sum() > len(mine))
+        """The times of a row's bursts over those of the anchor just before; bursts without one are left out."""
+        bursts = self.bursts(row["cell_id"], row["cache"])
+        beside = zip(bursts.values, bursts.replicates, self.anchors(row), strict=False)
+        known = [(value / anchor, replicate) for value, replicate, anchor in beside if anchor > 0]
+        return Bursts(tuple(value for value, _ in known), tuple(replicate for _, replicate in known))
 
     @cached_property
     def _counting(self) -> pd.DataFrame:
         return self.samples[~self.samples["warmup"] & ~self.samples["disturbed"]]
 
     @cached_property
-    def _bursts(self) -> dict[tuple[str, str], Bursts]:
-        """The bursts of every cell in every cache state: all at once, for a run may hold thousands of cells."""
-        keys = ["cell_id", "cache", "replicate", "burst"]
-        medians = _medians(self._counting, keys)
-        values, replicates = medians["wall_s"].tolist(), medians["replicate"].tolist()
+    def _by_cell(self) -> tuple[pd.DataFrame, dict[tuple[str, str], slice]]:
+        """Every burst, and those of every cell in every cache state: all at once, for a run may hold thousands."""
+        medians = _medians(self._counting, ["cell_id", "cache", "replicate", "burst"])
         cells = list(zip(medians["cell_id"], medians["cache"], strict=True))
         starts = [i for i, cell in enumerate(cells) if i == 0 or cell != cells[i - 1]]
-        return {
-            cells[start]: Bursts(tuple(values[start:end]), tuple(replicates[start:end]))
-            for start, end in itertools.pairwise([*starts, len(cells)])
-        }
+        return medians, {cells[start]: slice(start, end) for start, end in itertools.pairwise([*starts, len(cells)])}
+
+    @cached_property
+    def _bursts(self) -> dict[tuple[str, str], Bursts]:
+        medians, places = self._by_cell
+        values, replicates = tuple(medians["wall_s"].tolist()), tuple(medians["replicate"].tolist())
+        return {cell: Bursts(values[place], replicates[place]) for cell, place in places.items()}
+
+    @cached_property
+    def _anchors(self) -> dict[tuple[str, str], tuple[float, ...]]:
+        medians, places = self._by_cell
+        values = tuple(medians["anchor_s"].tolist())
+        return {cell: values[place] for cell, place in places.items()}
 
 
 def load_saved(path: str | Path) -> SavedRun:
@@ -178,7 +183,7 @@ def _shown(value: object) -> str:
 
 
 def _medians(samples: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """The median time of every burst, in the order of ``keys``; NaN where one of its samples is."""
+    """The median time of every burst and its anchor, in the order of ``keys``; NaN where a time among them is."""
     bursts = samples.assign(unknown=samples["wall_s"].isna()).groupby(keys, sort=True, observed=True)
     medians = bursts["wall_s"].median().where(~bursts["unknown"].any())
-    return medians.reset_index()
+    return medians.reset_index().assign(anchor_s=bursts["anchor_s"].median().to_numpy())

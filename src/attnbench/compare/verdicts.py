@@ -207,7 +207,7 @@ class _Judge:
         if chosen.unlike is not None:
             return self._not_comparable(key, left, chosen.unlike)
         if chosen.busy:
-            reason = f"most bursts of the anchor in {' and '.join(chosen.busy)} were disturbed; measure again"
+            reason = f"the anchor was disturbed beside most bursts in {' and '.join(chosen.busy)}; measure again"
             return _verdict(key, left, "time", "inconclusive", reason=reason)
         times = {"base": _median(base.values), "head": _median(head.values)}
         return self._timed(key, left, chosen, times)

@@ -51,6 +51,7 @@ STEPS: Mapping[int, Step] = {
                 "anchor_median_s": None,
                 "anchor_ratio": None,
             },
+            "Sample": {"anchor_s": None},
         }
     ),
 }

@@ -22,7 +22,6 @@ CONFIDENCE = 0.95
 MAIN: tuple[Cache, ...] = ("cold", "none", "hot", "graph")
 BESIDE: tuple[Cache, ...] = ("hot", "graph")
 ROUND = "round."
-ANCHOR = "anchor "
 
 
 @dataclass(frozen=True)
@@ -135,48 +134,23 @@ def rounds(samples: Iterable[Sample]) -> dict[str, float]:
     if not counted:
         return {}
     counting = bursts(usable(counted, main_state(counted)))
-    places = zip(_rounds_of(counting), counting.values, strict=True)
-    return {f"{ROUND}{replicate}.{number}": value for (replicate, number), value in places}
-
-
-def anchor_id(block_id: str) -> str:
-    """What stands in the samples of a block's anchor where those of a cell have its id."""
-    return f"{ANCHOR}{block_id}"
-
-
-def ratios(cell: Bursts, anchor: Bursts) -> Bursts:
-    """The time of a cell over that of the anchor in the same round; rounds that only one of them was in are left out.
-
-    The n-th burst of either in a replicate belongs to round n, as in ``rounds``.
-    """
-    beside = dict(zip(_rounds_of(anchor), anchor.values, strict=True))
-    paired = [
-        (value / beside[place], place[0])
-        for place, value in zip(_rounds_of(cell), cell.values, strict=True)
-        if place in beside
-    ]
-    return Bursts(tuple(ratio for ratio, _ in paired), tuple(replicate for _, replicate in paired))
-
-
-def _rounds_of(counted: Bursts) -> list[tuple[int, int]]:
-    """The replicate and the round of every burst."""
     seen: dict[int, int] = defaultdict(int)
-    places = []
-    for replicate in counted.replicates:
-        places.append((replicate, seen[replicate]))
+    named = {}
+    for value, replicate in zip(counting.values, counting.replicates, strict=True):
+        named[f"{ROUND}{replicate}.{seen[replicate]}"] = value
         seen[replicate] += 1
-    return places
+    return named
 
 
-def anchor_columns(samples: Sequence[Sample], anchor: Sequence[Sample]) -> dict[str, float]:
-    """The columns of a timed cell that come from the anchor beside it; none where no round has both."""
-    counted, beside = usable(samples), bursts(usable(anchor))
-    if not counted or not beside.n:
+def anchor_columns(samples: Sequence[Sample]) -> dict[str, float]:
+    """The columns of a timed cell that come from the anchor beside it; none where no burst that counts has one."""
+    counted = usable(samples)
+    beside = [sample for sample in usable(counted, main_state(counted)) if sample.anchor_s] if counted else []
+    if not beside:
         return {}
-    ratio = ratios(bursts(usable(counted, main_state(counted))), beside)
-    if not ratio.n:
-        return {}
-    return {"anchor_median_s": float(np.median(beside.values)), "anchor_ratio": float(np.median(ratio.values))}
+    ratios = [sample.wall_s / sample.anchor_s for sample in beside if sample.anchor_s]
+    medians = float(np.median([sample.anchor_s for sample in beside if sample.anchor_s])), float(np.median(ratios))
+    return dict(zip(("anchor_median_s", "anchor_ratio"), medians, strict=True))
 
 
 def main_state(samples: Iterable[Sample]) -> Cache:

@@ -140,10 +140,6 @@ class Pool:
             member = self._members[ANCHOR] = Member(worker, Reply(0, OK))
         return self._unless_late(member.worker.call(op, self._patience(), **arguments), op)
 
-    def place_anchor(self, order: Sequence[int]) -> None:
-        """Let the process of the anchor compute on the first of these processors, one for each thread."""
-        self._put(self._members.get(ANCHOR), first(order, self._threads))
-
     def weigh(self, cell: Cell) -> Reply:
         """The memory of one call of a cell (``weighing``)."""
 
@@ -225,9 +221,14 @@ class Pool:
         return self._up(cell) and cell.id in self._members[self._key(cell)].holds
 
     def place(self, cell: Cell, order: Sequence[int]) -> None:
-        """Let the process of a cell compute on the first of these processors, as many as it needs."""
+        """Let the process of a cell compute on the first of these processors, as many as it needs; the anchor too.
+
+        Where that leaves no choice for the cell, the anchor computes on some of those that the cell may be on.
+        """
         if cell.device == "cpu":
-            self._put(self._members.get(self._key(cell)), first(order, needed(cell)))
+            processors = first(order, needed(cell))
+            self._put(self._members.get(self._key(cell)), processors)
+            self._put(self._members.get(ANCHOR), processors or first(order, self._threads))
 
     def _put(self, member: Member | None, processors: tuple[int, ...] | None) -> None:
         if processors is not None and member is not None and member.processors != processors:

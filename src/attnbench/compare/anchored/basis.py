@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
@@ -23,7 +22,7 @@ class Basis:
     """What a cell is judged by. ``base`` and ``head`` are ratios to the anchor, or seconds where ``by`` is ``raw``.
 
     ``why_raw`` says why there are no ratios, ``moved`` what the anchor itself took in HEAD over BASE, ``unlike`` what
-    makes the two anchors incomparable, ``busy`` the sides in which most bursts of the anchor were disturbed.
+    makes the two anchors incomparable, ``busy`` the sides in which the anchor was disturbed beside most bursts.
     """
 
     base: Bursts
@@ -45,12 +44,14 @@ def basis(base: SavedRun, head: SavedRun, left: Mapping[str, Any], right: Mappin
     if (reason := unlike_anchors(left, right)) is not None:
         return Basis(*raw, unlike=reason)
     ratios = [run.ratios(row) for _, run, row in sides]
-    few = [f"in {side} it was beside {r.n} bursts" for (side, *_), r in zip(sides, ratios, strict=True) if not _many(r)]
+    busy = [side for (side, *_), r, all_ in zip(sides, ratios, raw, strict=True) if 2 * r.n < all_.n]
+    if busy:
+        return Basis(*raw, busy=tuple(busy))
+    few = [f"{r.n} bursts in {side} have it" for (side, *_), r in zip(sides, ratios, strict=True) if r.n < MIN_BURSTS]
     if few:
         return Basis(*raw, why_raw=f"the anchor is not enough: {', '.join(few)}, and {MIN_BURSTS} are needed")
-    moved = median(head.anchor(right).values) / median(base.anchor(left).values)
-    busy = tuple(side for side, run, row in sides if run.anchor_disturbed(row))
-    return Basis(*ratios, by="anchor", moved=moved, busy=busy)
+    moved = _level(head.anchors(right)) / _level(base.anchors(left))
+    return Basis(*ratios, by="anchor", moved=moved)
 
 
 def unlike_anchors(left: Mapping[str, Any], right: Mapping[str, Any]) -> str | None:
@@ -65,5 +66,5 @@ def _why(row: Mapping[str, Any]) -> str:
     return str(none(row.get("anchor_reason")) or NEVER)
 
 
-def _many(ratios: Bursts) -> bool:
-    return ratios.n >= MIN_BURSTS and all(math.isfinite(value) and value > 0 for value in ratios.values)
+def _level(anchors: Sequence[float]) -> float:
+    return median(value for value in anchors if value > 0)

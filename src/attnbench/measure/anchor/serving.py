@@ -11,8 +11,8 @@ from attnbench.measure.anchor import work
 from attnbench.measure.clock.clock import Clock, Length
 from attnbench.workers.protocol import OK, Done
 
-# Shorter than the bursts of cells: there is one anchor for all of them, and it is only to be seen beside them.
-ANCHOR_LENGTH = Length(0.006, 0.010, 0.020)
+# Much shorter than the bursts of cells, for there is one before each of them.
+ANCHOR_LENGTH = Length(0.003, 0.005, 0.008)
 
 
 class Anchoring:

@@ -180,10 +180,7 @@ class Block:
                 self._anchor.begin(self._pool)
             while ready and not self._clock.spent(self._keep_s):
                 order, processors = self._shuffled(ready), shuffled(self._rng)
-                anchor_before = self._rng.choice(order)
                 for outcome in order:
-                    if self._anchor is not None and outcome is anchor_before:
-                        self._recorder.samples(self._anchor.burst(self._pool, replicate, processors))
                     self._at_work(f"timing {outcome.cell.impl}")
                     self._pool.place(outcome.cell, processors)
                     self._counted_burst(outcome, replicate)
@@ -284,6 +281,7 @@ class Block:
     def _undisturbed_burst(self, outcome: Outcome, replicate: int, state: Cache) -> None:
         """A burst; one with a receipt over the limit is kept, marked, and measured again."""
         for attempt in range(self._effort.retries + 1):
+            anchor_s = self._anchor.burst(self._pool) if self._anchor is not None else None
             reply = self._ask_prepared(outcome, replicate, "burst", cache=state)
             if reply is None:
                 return
@@ -292,7 +290,7 @@ class Block:
             burst = replace(burst, cpu_ns=round(1e9 * cpu_s(reply, burst)))
             why = disturbance(burst.receipt, burst.host_s, self._effort.limits)
             again = why is not None and attempt < self._effort.retries
-            self._record(outcome, burst, replicate, disturbed=again, why=why)
+            self._record(outcome, burst, replicate, disturbed=again, why=why, anchor_s=anchor_s)
             if not again:
                 return
 
@@ -319,6 +317,7 @@ class Block:
         warmup: bool = False,
         disturbed: bool = False,
         why: str | None = None,
+        anchor_s: float | None = None,
     ) -> None:
         """Write a burst down, at once. ``why`` it was over a limit stands in its receipt, even where it was kept."""
         sample = Sample(
@@ -334,6 +333,7 @@ class Block:
             disturbed=disturbed,
             cache=burst.cache,
             t_start=burst.started_at - self._clock.started,
+            anchor_s=anchor_s,
         )
         outcome.samples.append(sample)
         self._spending.burst(sample)

@@ -234,8 +234,6 @@ class OngoingRun:
             budgeted.close()
 
     def _block(self, cells: list[Cell], clock: RunClock) -> Block:
-        anchor = BesideBlock(cells[0].block_id, anchor_for(cells), clock, self._effort.limits, self._effort.retries)
-        anchor.samples = [sample for sample in self._earlier if sample.cell_id == anchor.id]
         mine = {cell.id for cell in cells}
         earlier = [sample for sample in self._earlier if sample.cell_id in mine]
         threads, salt = cells[0].threads, f"{cells[0].block_id} {len(earlier)}"
@@ -251,7 +249,7 @@ class OngoingRun:
             spending=self._spending,
             weigh=suite is None or suite.weigh,
             auditor=self._auditor,
-            anchor=anchor,
+            anchor=BesideBlock(anchor_for(cells), self._effort.limits),
             at_work=self._at_work,
         )
 

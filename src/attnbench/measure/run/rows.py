@@ -106,7 +106,7 @@ def _anchored(outcome: Outcome, *, timed: bool) -> dict[str, object]:
     """What stands in a row of the anchor beside its block; its times, where the cell itself was timed."""
     if (beside := outcome.anchor) is None:
         return {}
-    times = anchor_columns(outcome.samples, beside.samples) if timed else {}
+    times = anchor_columns(outcome.samples) if timed else {}
     what = {"anchor": beside.name, "anchor_library": beside.library, "anchor_reason": beside.reason}
     return {**what, **times}
 
