@@ -1,6 +1,8 @@
 """Baselines: what a saved run must not fall behind, as one JSON file small enough for git.
 
-It holds, of every cell, what ``compare`` judges by: the medians of its bursts (five digits) and of the anchor's, its peak memory, and the fingerprint of machine and software. So a check against it is ``compare``, with all that this is and is not.
+It holds, of every cell, what ``compare`` judges by: the medians of its bursts and what the anchor took after each of
+them (five digits), its peak memory, and the fingerprint of machine and software. So a check against it is ``compare``,
+with all that this is and is not.
 """
 
 from __future__ import annotations
@@ -83,15 +85,9 @@ def set_baseline(run: SavedRun, name: str | None = None, folder: Path = FOLDER) 
 def _kept(run: SavedRun, row: dict[str, Any]) -> dict[str, Any]:
     kept = {name: _plain(row.get(name)) for name in (*KEPT, *ANCHORED)}
     counted = run.bursts(row["cell_id"], row["cache"])
-    bursts, anchors = (
-        _by_replicate(values, counted.replicates) for values in (counted.values, _anchors(run, row, counted.n))
-    )
-    return kept | {"bursts": bursts, "anchors": anchors}
-
-
-def _anchors(run: SavedRun, row: dict[str, Any], bursts: int) -> tuple[float, ...]:
-    """What the anchor took before each burst; NaN where it is not known."""
-    return run.anchors(row) or (math.nan,) * bursts
+    anchors = run.anchors(row) or (math.nan,) * counted.n
+    bursts = _by_replicate(counted.values, counted.replicates)
+    return kept | {"bursts": bursts, "anchors": _by_replicate(anchors, counted.replicates)}
 
 
 def _by_replicate(values: Sequence[float], replicates: Sequence[int]) -> list[list[float | None]]:

@@ -43,9 +43,9 @@ HELD = 0.95
 class BetweenRuns:
     """The standard deviation of the log-ratio of two runs of the same code, and where it is known from.
 
-    ``by``: whether of raw times, or of ratios to the anchor. ``count``: repeats of runs (degrees of freedom), or pairs of
-    processes. What ``calibrate`` would record of a machine
-    is not found for an ``imported`` run, whose file describes it in other words.
+    ``by``: whether of raw times, or of ratios to the anchor. ``count``: repeats of runs (degrees of freedom), or pairs
+    of processes. What ``calibrate`` would record of a machine is not found for an ``imported`` run, whose file says
+    it in other words.
     """
 
     value: float
@@ -130,7 +130,7 @@ def _repeats(info: RunInfo, base: RunInfo) -> bool:
 
 
 def _levels(runs: Sequence[Path], by: str) -> list[Any]:
-    """The logarithms of the medians, or of the ratios to one anchor, of every cell that at least two of the runs have."""
+    """The logarithms of the medians, or of the ratios to one anchor, of all cells that two of the runs have."""
     level, kept = ("anchor_ratio", tuple(MADE_OF)) if by == "anchor" else ("time_median_s", ())
     levels: dict[tuple[Any, ...], list[float]] = {}
     infos: dict[tuple[Any, ...], RunInfo] = {}

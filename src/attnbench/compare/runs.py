@@ -74,11 +74,11 @@ class SavedRun:
         return Bursts(tuple(medians["wall_s"].tolist()), tuple(medians["replicate"].tolist()))
 
     def anchors(self, row: Mapping[str, Any]) -> tuple[float, ...]:
-        """What the anchor took just before each of the ``bursts`` of a row; NaN where it is not known."""
+        """What the anchor took just after each of the ``bursts`` of a row; NaN where it is not known."""
         return self._anchors.get((row["cell_id"], row["cache"]), ())
 
     def ratios(self, row: Mapping[str, Any]) -> Bursts:
-        """The times of a row's bursts over those of the anchor just before; bursts without one are left out."""
+        """The times of a row's bursts over those of the anchor just after; bursts without one are left out."""
         bursts = self.bursts(row["cell_id"], row["cache"])
         beside = zip(bursts.values, bursts.replicates, self.anchors(row), strict=False)
         known = [(value / anchor, replicate) for value, replicate, anchor in beside if anchor > 0]

@@ -67,7 +67,7 @@ class CellResult(Record):
     too few bursts for an interval. Validation: an ``ok`` row has what was measured, every other one has a ``reason``.
     ``anchor`` is the fixed work that was measured beside the block, and its version; ``anchor_library`` what computed
     it, ``anchor_reason`` why there is none. ``anchor_ratio`` is the median of this cell's time over the anchor's just
-    before, burst by burst.
+    after, burst by burst.
     ``imported`` names the tool whose file a row was read from: attnbench did not measure it, and without an
     ``error_ratio`` nobody checked it.
     """
@@ -180,7 +180,7 @@ class Sample(Record):
 
     ``replicate`` counts fresh processes, ``burst`` the bursts of a replicate, ``index`` the samples of a burst.
     ``t_start`` is seconds since the start of the run. Disturbed bursts are kept, marked, and measured again.
-    ``anchor_s`` is what a call of the anchor took just before, absent where it was disturbed or there is none.
+    ``anchor_s`` is what a call of the anchor took just after, absent where it was disturbed or there is none.
     """
 
     run_id: str

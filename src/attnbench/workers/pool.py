@@ -17,8 +17,9 @@ from functools import partial
 from typing import Any, Self
 
 from attnbench.suite import Cell
+from attnbench.workers import tree
 from attnbench.workers.limits import Groups
-from attnbench.workers.placement import first, needed, place
+from attnbench.workers.placement import everywhere, first, needed, place
 from attnbench.workers.process import NO_GROUPS, Setting, WorkerProcess
 from attnbench.workers.protocol import CRASHED, NOT_RUN, OK, OOM, SPENT, TIMEOUT, Hello, Reply, unless_late, value
 from attnbench.workers.session import greet
@@ -44,7 +45,8 @@ Noted = Callable[..., None]
 class Member:
     """One process, what it said at its start, and the cells in it: those it ``holds`` and those it has ``seen``.
 
-    ``processors`` are those that it was put on, ``None`` while it may use all.
+    ``processors`` are those that it was put on, ``None`` while it may use all; ``ran_s`` what its threads had computed
+    by then.
     """
 
     worker: WorkerProcess
@@ -52,6 +54,7 @@ class Member:
     holds: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
     processors: tuple[int, ...] | None = None
+    ran_s: dict[str, float] = field(default_factory=dict)
 
 
 class Pool:
@@ -221,17 +224,25 @@ class Pool:
         return self._up(cell) and cell.id in self._members[self._key(cell)].holds
 
     def place(self, cell: Cell, order: Sequence[int]) -> None:
-        """Let the process of a cell compute on the first of these processors, as many as it needs; the anchor too.
+        """Let the process of a cell compute on the first of these processors, as many as it needs."""
+        member = self._members.get(self._key(cell))
+        if member is not None and cell.device == "cpu":
+            self._put(member, first(order, needed(cell)))
+            member.ran_s = tree.ran_s(member.worker.pid) if member.processors is None else {}
 
-        Where that leaves no choice for the cell, the anchor computes on some of those that the cell may be on.
+    def place_anchor(self, cell: Cell) -> None:
+        """Let the anchor compute where a cell has just computed, as far as that can be told.
+
+        A cell that may be on all processors was on that on which its busiest thread last ran.
         """
-        if cell.device == "cpu":
-            processors = first(order, needed(cell))
-            self._put(self._members.get(self._key(cell)), processors)
-            self._put(self._members.get(ANCHOR), processors or first(order, self._threads))
+        member = self._members.get(self._key(cell))
+        if member is not None:
+            last = None if member.processors else tree.busiest_on(member.worker.pid, member.ran_s)
+            alone = (last,) if last is not None and self._threads == 1 else None
+            self._put(self._members.get(ANCHOR), member.processors or alone or everywhere())
 
     def _put(self, member: Member | None, processors: tuple[int, ...] | None) -> None:
-        if processors is not None and member is not None and member.processors != processors:
+        if processors and member is not None and member.processors != processors:
             member.processors = processors if place(member.worker.pid, processors) else None
 
     def working_s(self, cell: Cell, seconds: float) -> float | None:

@@ -1,7 +1,7 @@
-"""The anchor beside the cells of a block: a short burst just before each of theirs, on the same processors.
+"""The anchor beside the cells of a block: a short burst just after each of theirs, on the same processors.
 
 A shared machine changes its speed within tenths of a second, so one burst of the anchor for a whole round would say
-little of those that are half a second away. What the run's parent knows of it is here. Nothing that happens to the
+little of those that are half a second away. This is what the run's parent knows of it. Nothing that happens to the
 anchor harms a cell: where its process is lost, bursts have no anchor until the next replicate, and the rows say so.
 """
 
@@ -12,14 +12,18 @@ from typing import Any, Protocol
 
 from attnbench.measure.anchor.choosing import AnchorChoice
 from attnbench.measure.clock.receipts import Limits, disturbance
+from attnbench.suite import Cell
 from attnbench.workers.protocol import Burst, Reply
 
 
 class AsksAnchor(Protocol):
-    """What is needed of the processes of a block; ``Pool`` is one, and puts the anchor where it puts a cell."""
+    """What is needed of the processes of a block; ``Pool`` is one."""
 
     def ask_anchor(self, op: str, /, **arguments: Any) -> Reply:
         """Ask the process of the anchor."""
+
+    def place_anchor(self, cell: Cell) -> None:
+        """Put it where a cell has just computed."""
 
 
 @dataclass
@@ -52,10 +56,14 @@ class BesideBlock:
         self.name = f"{self.choice.name}; version {made_of['version']}, code {made_of['code']}"
         self.library, self._up = str(made_of["library"]), True
 
-    def burst(self, pool: AsksAnchor) -> float | None:
-        """The seconds of a call in one burst; ``None`` where the burst was disturbed, or there is no anchor."""
+    def burst(self, pool: AsksAnchor, cell: Cell) -> float | None:
+        """The seconds of a call in one burst, where ``cell`` has just computed.
+
+        ``None`` where the burst was disturbed, or there is no anchor.
+        """
         if not self._up:
             return None
+        pool.place_anchor(cell)
         reply = pool.ask_anchor("anchor_burst", **self._what)
         if not reply.ok:
             self._lost(reply)

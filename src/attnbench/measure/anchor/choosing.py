@@ -38,7 +38,7 @@ class AnchorChoice:
 
 
 def anchor_for(cells: Sequence[Cell]) -> AnchorChoice:
-    """The anchor of a block: that of its largest case. NumPy multiplies no 16-bit numbers, so float32 stands for them."""
+    """The anchor of a block: that of its largest case. NumPy multiplies no 16-bit numbers: float32 stands for them."""
     cases = [cell.case for cell in cells if cell.case is not None]
     if not cases:
         return AnchorChoice(None, reason="nothing is timed")

@@ -11,7 +11,7 @@ from attnbench.measure.anchor import work
 from attnbench.measure.clock.clock import Clock, Length
 from attnbench.workers.protocol import OK, Done
 
-# Much shorter than the bursts of cells, for there is one before each of them.
+# Much shorter than the bursts of cells, for there is one after each of them.
 ANCHOR_LENGTH = Length(0.003, 0.005, 0.008)
 
 

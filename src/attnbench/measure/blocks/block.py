@@ -38,7 +38,7 @@ class Block:
     """Measures the cells of one block. ``earlier`` are samples of a run that was broken off; they count.
 
     ``weigh`` is false where its suite does not ask for memory. Without an ``auditor`` the process of a kernel judges
-    its own answers; without an ``anchor`` none is beside them. ``at_work(what)`` is told what is done next, before it begins.
+    its own answers; without an ``anchor`` none is beside them. ``at_work(what)`` is told what is done next.
 
     ``measure`` does all of it. Under a budget a run asks for the parts: ``leave_out`` cells, ``look`` once, ``weigh``,
     ``look`` again.
@@ -281,7 +281,6 @@ class Block:
     def _undisturbed_burst(self, outcome: Outcome, replicate: int, state: Cache) -> None:
         """A burst; one with a receipt over the limit is kept, marked, and measured again."""
         for attempt in range(self._effort.retries + 1):
-            anchor_s = self._anchor.burst(self._pool) if self._anchor is not None else None
             reply = self._ask_prepared(outcome, replicate, "burst", cache=state)
             if reply is None:
                 return
@@ -290,6 +289,7 @@ class Block:
             burst = replace(burst, cpu_ns=round(1e9 * cpu_s(reply, burst)))
             why = disturbance(burst.receipt, burst.host_s, self._effort.limits)
             again = why is not None and attempt < self._effort.retries
+            anchor_s = None if self._anchor is None else self._anchor.burst(self._pool, outcome.cell)
             self._record(outcome, burst, replicate, disturbed=again, why=why, anchor_s=anchor_s)
             if not again:
                 return
