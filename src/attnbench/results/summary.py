@@ -143,14 +143,15 @@ def rounds(samples: Iterable[Sample]) -> dict[str, float]:
 
 
 def anchor_columns(samples: Sequence[Sample]) -> dict[str, float]:
-    """The columns of a timed cell that come from the anchor beside it; none where no burst that counts has one."""
-    counted = usable(samples)
-    beside = [sample for sample in usable(counted, main_state(counted)) if sample.anchor_s] if counted else []
+    """The columns of a timed cell that come from the anchor beside it; none where no sample has one.
+
+    Give it what ``usable`` returned, of one cache state.
+    """
+    beside = [(sample.anchor_s, sample.wall_s / sample.anchor_s) for sample in samples if sample.anchor_s]
     if not beside:
         return {}
-    ratios = [sample.wall_s / sample.anchor_s for sample in beside if sample.anchor_s]
-    medians = float(np.median([sample.anchor_s for sample in beside if sample.anchor_s])), float(np.median(ratios))
-    return dict(zip(("anchor_median_s", "anchor_ratio"), medians, strict=True))
+    anchor_s, ratio = np.median(beside, axis=0)
+    return {"anchor_median_s": float(anchor_s), "anchor_ratio": float(ratio)}
 
 
 def main_state(samples: Iterable[Sample]) -> Cache:
@@ -186,4 +187,5 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
         "cache": state,
         "cpu_time_s": float(np.median(cpu.values)) if cpu.n else None,
         "disturbed_bursts": disturbed,
+        **anchor_columns(main),
     }

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from attnbench.measure.clock import floors, roofline
 from attnbench.results.schema import CellResult, case_columns
-from attnbench.results.summary import anchor_columns, rounds, summarise
+from attnbench.results.summary import rounds, summarise
 from attnbench.suite import Cell
 from attnbench.workers.protocol import NOT_RUN, OK, WRONG
 
@@ -86,7 +86,8 @@ def _finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None, cach
         summary = {"disturbed_bursts": summary["disturbed_bursts"]}
     columns = {"status": status, "reason": reason, "error_ratio": outcome.error_ratio} | summary | _phases(outcome)
     columns |= roofline.columns(outcome.cell.case, summary.get("time_median_s"), ceilings)
-    columns |= _anchored(outcome, timed=status == OK)
+    if (beside := outcome.anchor) is not None:
+        columns |= {"anchor": beside.name, "anchor_library": beside.library, "anchor_reason": beside.reason}
     if status == OK and outcome.memory is not None:
         columns["peak_bytes"] = outcome.memory.peak_bytes
         columns["memory"] = {"source": outcome.memory.source, **outcome.memory.detail}
@@ -100,15 +101,6 @@ def _finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None, cach
 def changed(row: CellResult, **values: Any) -> CellResult:
     """The row with other values, validated."""
     return CellResult.model_validate(row.model_dump() | values)
-
-
-def _anchored(outcome: Outcome, *, timed: bool) -> dict[str, object]:
-    """What stands in a row of the anchor beside its block; its times, where the cell itself was timed."""
-    if (beside := outcome.anchor) is None:
-        return {}
-    times = anchor_columns(outcome.samples) if timed else {}
-    what = {"anchor": beside.name, "anchor_library": beside.library, "anchor_reason": beside.reason}
-    return {**what, **times}
 
 
 def _phases(outcome: Outcome) -> dict[str, float]:
