@@ -81,8 +81,8 @@ def test_a_regression_that_a_faster_machine_hides_is_found(base: SavedRun, tmp_p
     ("changed", "reason"),
     [
         (
-            {"anchor": "tiles-128 float32, 1 thread; version 2, code ffff0000"},
-            f"anchor differs: {ANCHOR['anchor']} in BASE, tiles-128 float32, 1 thread; version 2, code ffff0000 in HEAD",
+            {"anchor": ANCHOR["anchor"][:-8] + "ffff0000"},
+            f"anchor differs: {ANCHOR['anchor']} in BASE, {ANCHOR['anchor'][:-8]}ffff0000 in HEAD",
         ),
         (
             {"anchor_library": "numpy 2.5.0"},
@@ -134,11 +134,14 @@ def test_too_few_bursts_with_an_anchor_are_judged_raw_with_the_reason(tmp_path: 
     assert "the anchor is not enough: 4 bursts in HEAD have it, and 6 are needed" in judged_by(verdicts)[0]
 
 
-def test_a_noisy_anchor_widens_the_interval_and_never_decides(base: SavedRun, tmp_path: Path) -> None:
-    noisy, rng = head(tmp_path), np.random.default_rng(0)
-    moved = np.exp(0.4 * rng.standard_normal(len(noisy.samples)))
-    noisy = dataclasses.replace(noisy, samples=noisy.samples.assign(anchor_s=noisy.samples["anchor_s"] * moved))
-    assert words(judged(base, noisy)) == {"inconclusive"}
+def test_a_noisy_anchor_widens_the_interval_and_hardly_ever_decides(base: SavedRun, tmp_path: Path) -> None:
+    usual, decided = head(tmp_path), list[str]()
+    for seed in range(6):
+        moved = np.exp(0.4 * np.random.default_rng(seed).standard_normal(len(usual.samples)))
+        noisy = usual.samples.assign(anchor_s=usual.samples["anchor_s"] * moved)
+        verdicts = times(judged(base, dataclasses.replace(usual, samples=noisy)))
+        decided += [verdict.verdict for verdict in verdicts if verdict.verdict != "inconclusive"]
+    assert len(decided) <= 1, f"{decided} of 24 cells: 5 % of 6 comparisons may"
 
 
 def test_a_baseline_keeps_the_anchor(base: SavedRun, tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ class SavedComparison:
             "drift": [{**asdict(drift), "sentence": drift.sentence} for drift in self.drift],
             "reasons": [{**asdict(reason), "sentence": reason.sentence} for reason in self.reasons],
             "judged_by": self.judged_by,
-            "between_runs": {**asdict(self.between), "sentence": self.rests_on},
-            "between_ratios": asdict(self.between_ratios),
+            "between_runs": {**self.between.describe(), "sentence": self.rests_on},
+            "between_ratios": self.between_ratios.describe(),
             "missing": list(self.missing),
             "live": list(self.live),
             "exit_code": self.exit_code,
@@ -97,13 +97,13 @@ def compare(
 def judge(base: SavedRun, head: SavedRun, margin: float, folders: Iterable[Path]) -> SavedComparison:
     """Verdicts, widened by what is known of the machine; ``folders`` hold its earlier runs."""
     from attnbench.compare import compare_runs, exit_code
-    from attnbench.compare.between import recorded
+    from attnbench.compare.between import BY, recorded
     from attnbench.compare.live_command import live_advice
     from attnbench.compare.together import drifts, shared_reasons
 
     folders = list(folders)
-    between, ratios = (recorded(base.info, head.info, folders, by) for by in ("raw", "anchor"))
-    verdicts = tuple(compare_runs(base, head, margin, between.value, ratios.value))
+    between, ratios = (recorded(base.info, head.info, folders, by) for by in BY)
+    verdicts = tuple(compare_runs(base, head, margin, between, ratios))
     return SavedComparison(
         verdicts,
         margin,

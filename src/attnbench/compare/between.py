@@ -8,9 +8,9 @@ a stated assumption.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from attnbench.compare.anchored.basis import MADE_OF
-from attnbench.compare.runs import CELL, none, unlike, unlike_machine
+from attnbench.compare.runs import CELL, Key, none, unlike, unlike_machine
 from attnbench.compare.signed_rank import robust_spread
 from attnbench.errors import ResultsError
 from attnbench.results.calibrations import for_machine
@@ -29,6 +29,7 @@ from attnbench.results.schema import RunInfo
 
 # What is assumed where nothing is recorded: the spread of pairs that shared machines were seen to have.
 ASSUMED = 0.04
+BY: tuple[Literal["raw", "anchor"], ...] = ("raw", "anchor")
 # The least where another tool measured all in one process, whose rounds do not show how processes differ.
 IMPORTED = 0.05
 # Fewer repeats than this say little of a spread; Student's t takes what uncertainty is left into account.
@@ -37,6 +38,8 @@ FEWEST_PAIRS = 12
 # The newest runs are enough, and reading all of a large folder is not worth the wait.
 MOST_RUNS = 40
 HELD = 0.95
+# Beside the runs of a cell, what all cells show of the spread counts as so many further runs.
+SHARED = 1
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,20 @@ class BetweenRuns:
     count: int = 0
     imported: bool = False
     by: Literal["raw", "anchor"] = "raw"
+    cells: Mapping[Key, float] = field(default_factory=dict)
+
+    def of(self, key: Key) -> float:
+        """The spread of a cell: its own where that is known."""
+        return self.cells.get(key, self.value)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is of the levels of whole runs: then it holds what their processes and bursts add."""
+        return self.source == "earlier runs"
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-ready: what is known of all cells together."""
+        return {name: getattr(self, name) for name in ("value", "source", "count", "imported", "by")}
 
     @property
     def sentence(self) -> str:
@@ -104,16 +121,35 @@ def _of_runs(base: RunInfo, left_out: set[str], folders: Iterable[Path], by: str
             if info.run_id not in left_out and _repeats(info, base):
                 left_out = {*left_out, info.run_id}  # a copy of a run is no repeat of it
                 alike.setdefault(f"{info.fingerprint.git} {sorted(info.fingerprint.packages.items())}", []).append(path)
-    squares, freedom, repeats = 0.0, 0, 0
+    cells: dict[Key, _Squares] = {}
     for again in alike.values():
-        for levels in _levels(again, by):
-            squares += float(np.sum((levels - levels.mean()) ** 2))
-            freedom += levels.size - 1
-        repeats += len(again) - 1
-    if repeats < FEWEST_REPEATS or not freedom:
+        for key, levels in _levels(again, by):
+            known = cells.get(key, _Squares(0.0, 0))
+            cells[key] = _Squares(known.sum + float(np.sum((levels - levels.mean()) ** 2)), known.n + levels.size - 1)
+    repeats = sum(len(again) - 1 for again in alike.values())
+    if repeats < FEWEST_REPEATS or not cells:
         return None
-    factor = float(stats.t.ppf((1 + HELD) / 2, repeats)) / float(stats.norm.ppf((1 + HELD) / 2))
-    return BetweenRuns(factor * math.sqrt(2 * squares / freedom), "earlier runs", repeats)
+    every = _Squares(sum(cell.sum for cell in cells.values()), sum(cell.n for cell in cells.values()))
+    pooled = _held(2 * every.sum / every.n, repeats)
+    return BetweenRuns(pooled, "earlier runs", repeats, cells={key: cell.held(every) for key, cell in cells.items()})
+
+
+@dataclass(frozen=True)
+class _Squares:
+    """A sum of squares of logarithms around their mean, and its degrees of freedom."""
+
+    sum: float
+    n: int
+
+    def held(self, every: _Squares) -> float:
+        """The spread of one cell: cells differ in it by far, and its runs are few, so that all count beside them."""
+        variance = (self.sum + SHARED * every.sum / every.n) / (self.n + SHARED)
+        return _held(2 * variance, self.n)
+
+
+def _held(variance: float, freedom: int) -> float:
+    """The standard deviation that stands for a variance of so many degrees of freedom in an interval of 95 %."""
+    return math.sqrt(variance) * float(stats.t.ppf((1 + HELD) / 2, freedom)) / float(stats.norm.ppf((1 + HELD) / 2))
 
 
 def _newest(folders: Iterable[Path]) -> list[Path]:
@@ -129,7 +165,7 @@ def _repeats(info: RunInfo, base: RunInfo) -> bool:
     return clean and same_tool and info.status == "complete" and unlike_machine(info, base) is None
 
 
-def _levels(runs: Sequence[Path], by: str) -> list[Any]:
+def _levels(runs: Sequence[Path], by: str) -> list[tuple[Key, Any]]:
     """The logarithms of the medians, or of the ratios to one anchor, of all cells that two of the runs have."""
     level, kept = ("anchor_ratio", tuple(MADE_OF)) if by == "anchor" else ("time_median_s", ())
     levels: dict[tuple[Any, ...], list[float]] = {}
@@ -143,4 +179,4 @@ def _levels(runs: Sequence[Path], by: str) -> list[Any]:
             # Another version of the framework is other code.
             if unlike(infos.setdefault(key, info), info, str(row["backend"])) is None:
                 levels.setdefault(key, []).append(math.log(row[level]))
-    return [np.asarray(values) for values in levels.values() if len(values) > 1]
+    return [(key[: len(CELL)], np.asarray(values)) for key, values in levels.items() if len(values) > 1]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attnbench.compare.anchored.basis import Basis, basis
-from attnbench.compare.between import ASSUMED, IMPORTED, recorded
+from attnbench.compare.between import ASSUMED, BY, IMPORTED, BetweenRuns, recorded
 from attnbench.compare.runs import (
     Key,
     SavedRun,
@@ -99,28 +99,27 @@ def compare(
     head: str | Path,
     margin: float = 0.05,
     between_runs: float | None = None,
-    between_ratios: float | None = None,
 ) -> list[Verdict]:
     """Judge the saved run ``head`` against ``base``; ``margin`` is the smallest relative change that matters.
 
-    ``between_runs`` is the standard deviation of the log-ratio of two runs of the same code, ``between_ratios`` that of
-    their ratios to the anchor; without them what is recorded of the machine is taken (``between.recorded``).
+    ``between_runs`` is the standard deviation of the log-ratio of two runs of the same code; without it what is
+    recorded of the machine is taken (``between.recorded``).
     Raises ``ResultsError`` for folders that are no runs, ``UsageError`` for the same run twice or a senseless margin.
     """
     base_run, head_run = load_saved(base), load_saved(head)
     folders = {run_folder(run).parent for run in (base, head)}
-    if between_runs is None:
-        between_runs = recorded(base_run.info, head_run.info, folders).value
-        between_ratios = between_ratios or recorded(base_run.info, head_run.info, folders, "anchor").value
-    return compare_runs(base_run, head_run, margin, between_runs, between_ratios)
+    if between_runs is not None:
+        return compare_runs(base_run, head_run, margin, between_runs)
+    raw, ratios = (recorded(base_run.info, head_run.info, folders, by) for by in BY)
+    return compare_runs(base_run, head_run, margin, raw, ratios)
 
 
 def compare_runs(
     base: SavedRun,
     head: SavedRun,
     margin: float = 0.05,
-    between_runs: float = ASSUMED,
-    between_ratios: float | None = None,
+    between_runs: float | BetweenRuns = ASSUMED,
+    between_ratios: float | BetweenRuns | None = None,
 ) -> list[Verdict]:
     """``compare`` for runs that are in memory; without ``between_ratios`` ratios are taken to differ as times do."""
     if not 0 < margin < 1:
@@ -131,9 +130,14 @@ def compare_runs(
         raise UsageError(msg)
     pairs = list(matched(base, head))
     family = sum(left is not None and right is not None and left["status"] == "ok" for _, left, right in pairs)
-    spreads = {"raw": between_runs, "anchor": between_runs if between_ratios is None else between_ratios}
+    raw, ratios = _known(between_runs), _known(between_runs if between_ratios is None else between_ratios)
+    spreads = {"raw": raw, "anchor": ratios}
     judge = _Judge(base, head, margin, spreads, ALPHA / max(family, 1))
     return [verdict for key, left, right in pairs for verdict in judge.cell(key, left, right)]
+
+
+def _known(between: float | BetweenRuns) -> BetweenRuns:
+    return between if isinstance(between, BetweenRuns) else BetweenRuns(between)
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:
@@ -154,7 +158,7 @@ class _Judge:
     base: SavedRun
     head: SavedRun
     margin: float
-    spreads: dict[str, float]
+    spreads: dict[str, BetweenRuns]
     alpha: float
 
     def cell(self, key: Key, left: dict[str, Any] | None, right: dict[str, Any] | None) -> list[Verdict]:
@@ -216,8 +220,9 @@ class _Judge:
         base, head = chosen.base, chosen.head
         seen = math.hypot(replicate_spread(base), replicate_spread(head))
         label, least = self._imported(base, head)
-        spread = max(self.spreads[chosen.by], least, seen)
-        interval = ratio_interval(base.values, head.values, 1 - self.alpha, spread)
+        between = self.spreads[chosen.by]
+        spread = max(between.of(key), least, 0.0 if between.whole else seen)
+        interval = ratio_interval(base.values, head.values, 1 - self.alpha, spread, whole=between.whole)
         word = self._word(interval, base.values, head.values, spread)
         bounded = math.isfinite(interval.high)
         limits = {"low": interval.low, "high": interval.high} if bounded else {}
