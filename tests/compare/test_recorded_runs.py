@@ -1,6 +1,6 @@
 """Recorded runs of one code, compared with each other by the real command's judge: twins, and planted slowdowns.
 
-The machine of these runs moved by far between them. In the quick test 20 pairs are compared, in the proof all.
+The machine of these runs moved by far between them. In the quick test 3 pairs are compared, in the proof all 190.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from attnbench.results.calibrations import VARIABLE
 from tests.compare.recorded_runs import write_recorded
 
 MARGIN = 0.05
+# What docs/regression.md states, with a little room.
+FOUND_20, FOUND_10, TWINS_SLOWER = 0.4, 0.02, 0.005
 Pair = tuple[SavedRun, SavedRun]
 
 
@@ -63,12 +65,10 @@ def share(words: Counter[str], word: str) -> float:
     return words[word] / sum(words.values())
 
 
-def test_twenty_pairs_of_twins_and_what_is_found_in_them(folder: Path) -> None:
-    chosen = pairs(folder, 20)
+def test_twins_are_not_slower_and_a_slowdown_is_found_in_the_steadiest_cells(folder: Path) -> None:
+    chosen = pairs(folder, 3)
     assert counted(folder, chosen, 1.0)["slower"] == 0
-    by_anchor, by_time = (counted(folder, chosen[:8], 1.2, anchored=anchored) for anchored in (True, False))
-    assert share(by_anchor, "slower") >= FOUND_20
-    assert share(by_time, "slower") < share(by_anchor, "slower") / 2
+    assert counted(folder, chosen, 1.3)["slower"] > 2 * counted(folder, chosen, 1.3, anchored=False)["slower"]
 
 
 def test_the_recorded_spread_of_ratios_is_far_below_that_of_times(folder: Path) -> None:
