@@ -57,8 +57,8 @@ def ratio_interval(
     """The ratio head / base of two sets of burst values, with its interval.
 
     ``spread`` is the standard deviation of the log-ratio of two runs of the same code: what a run's own bursts
-    cannot show. The interval is widened by it, in quadrature on the log scale. Where it is ``whole``, that of the levels
-    of whole runs, it holds what bursts add as well, and the wider of the two counts. Values are above 0 and finite;
+    cannot show. The interval is widened by it, in quadrature on the log scale. Where it is that of the levels of
+    ``whole`` runs it holds what bursts add as well, and the wider of the two counts. Values are above 0 and finite;
     anything else is a ``ValueError``, never an answer.
     """
     log_base, log_head = _checked_logs(base, "base"), _checked_logs(head, "head")
