@@ -182,7 +182,7 @@ def runs(out: Path, count: int, drift: float, change_at: int | None = None, **op
 def test_the_spread_of_ratios_is_that_of_ratios(tmp_path: Path) -> None:
     runs(tmp_path, FEWEST_REPEATS + 2, drift=0.1)
     first, second = (synthetic.info(f"2027010{n}T000000Z-smoke-aaaaaa") for n in (1, 2))
-    raw, ratios = (recorded(first, second, [tmp_path], by) for by in ("raw", "anchor"))  # type: ignore[arg-type]
+    raw, ratios = (recorded(first, second, [tmp_path], by) for by in ("raw", "anchor"))
     assert (raw.source, ratios.source) == ("earlier runs", "earlier runs")
     assert ratios.value < 0.1 * raw.value
     assert "of ratios to the anchor" in ratios.sentence

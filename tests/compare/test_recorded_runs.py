@@ -53,10 +53,10 @@ def counted(folder: Path, chosen: Sequence[Pair], factor: float, *, anchored: bo
     """The words of all cells of these pairs with that slowdown planted in HEAD; by raw times if not ``anchored``."""
     words: Counter[str] = Counter()
     for base, head in chosen:
-        sides = [base, slowed(head, factor)]
+        left, right = base, slowed(head, factor)
         if not anchored:
-            sides = [dataclasses.replace(run, cells=run.cells.assign(anchor=None)) for run in sides]
-        words += Counter(verdict.verdict for verdict in judge(*sides, MARGIN, [folder]).verdicts)
+            left, right = (dataclasses.replace(run, cells=run.cells.assign(anchor=None)) for run in (left, right))
+        words += Counter(verdict.verdict for verdict in judge(left, right, MARGIN, [folder]).verdicts)
     return words
 
 
@@ -72,7 +72,7 @@ def test_twins_are_not_slower_and_a_slowdown_is_found_in_the_steadiest_cells(fol
 
 def test_the_recorded_spread_of_ratios_is_far_below_that_of_times(folder: Path) -> None:
     base, head = pairs(folder, 1)[0]
-    raw, ratios = (recorded(base.info, head.info, [folder], by) for by in ("raw", "anchor"))  # type: ignore[arg-type]
+    raw, ratios = (recorded(base.info, head.info, [folder], by) for by in ("raw", "anchor"))
     assert (raw.source, raw.count) == ("earlier runs", ratios.count)
     assert ratios.value < 0.6 * raw.value
     better = sum(ratios.of(key) < raw.of(key) for key in raw.cells)

@@ -44,7 +44,7 @@ def test_every_set_of_arrays_does_the_same_work(name: str, threads: int) -> None
 
 
 def cell(device: str = "cpu", threads: int = 1, phase: str = "forward", **sizes: Any) -> Cell:
-    case = Case(AttentionSpec(), Problem(**({"Hq": 8, "D": 64} | sizes)), phase=phase)  # type: ignore[arg-type]
+    case = Case(AttentionSpec(), Problem(**({"Hq": 8, "D": 64} | sizes)), phase=phase)
     return Cell("smoke", {}, case, "numpy/naive", device=device, threads=threads)
 
 

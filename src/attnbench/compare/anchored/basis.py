@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Literal
 
@@ -37,21 +37,22 @@ class Basis:
 def basis(base: SavedRun, head: SavedRun, left: Mapping[str, Any], right: Mapping[str, Any]) -> Basis:
     """What the rows ``left`` of ``base`` and ``right`` of ``head`` are judged by."""
     sides = (("BASE", base, left), ("HEAD", head, right))
-    raw = [run.bursts(row["cell_id"], row["cache"]) for _, run, row in sides]
+    first, second = (run.bursts(row["cell_id"], row["cache"]) for _, run, row in sides)
+    raw = Basis(first, second)
     without = [f"{side} has no anchor ({_why(row)})" for side, _, row in sides if none(row.get("anchor")) is None]
     if without:
-        return Basis(*raw, why_raw="; ".join(without))
+        return replace(raw, why_raw="; ".join(without))
     if (reason := unlike_anchors(left, right)) is not None:
-        return Basis(*raw, unlike=reason)
+        return replace(raw, unlike=reason)
     ratios = [run.ratios(row) for _, run, row in sides]
-    busy = [side for (side, *_), r, all_ in zip(sides, ratios, raw, strict=True) if 2 * r.n < all_.n]
+    busy = [side for (side, *_), r, all_ in zip(sides, ratios, (first, second), strict=True) if 2 * r.n < all_.n]
     if busy:
-        return Basis(*raw, busy=tuple(busy))
+        return replace(raw, busy=tuple(busy))
     few = [f"{r.n} bursts in {side} have it" for (side, *_), r in zip(sides, ratios, strict=True) if r.n < MIN_BURSTS]
     if few:
-        return Basis(*raw, why_raw=f"the anchor is not enough: {', '.join(few)}, and {MIN_BURSTS} are needed")
+        return replace(raw, why_raw=f"the anchor is not enough: {', '.join(few)}, and {MIN_BURSTS} are needed")
     moved = _level(head.anchors(right)) / _level(base.anchors(left))
-    return Basis(*ratios, by="anchor", moved=moved)
+    return Basis(ratios[0], ratios[1], by="anchor", moved=moved)
 
 
 def unlike_anchors(left: Mapping[str, Any], right: Mapping[str, Any]) -> str | None:
