@@ -118,8 +118,18 @@ def planned(run: RunInfo, cell: Cell, **changes: Any) -> CellResult:
     return CellResult(**(given | case_columns(cell.case) | changes))
 
 
-def draw_samples(run: RunInfo, cell: Cell, level: float, rng: np.random.Generator, *, bursts: int = 16) -> list[Sample]:
-    """Bursts with a common factor each (1 %, heavy tails), samples with 0.5 % besides, one warm-up, one disturbed."""
+# The anchor of synthetic runs, which takes a millisecond on a machine at its usual speed.
+ANCHOR = {"anchor": "tiles-128 float32, 1 thread; version 1, code abcd1234", "anchor_library": "numpy 2.4.6"}
+ANCHOR_S = 1e-3
+
+
+def draw_samples(
+    run: RunInfo, cell: Cell, level: float, rng: np.random.Generator, *, bursts: int = 16, anchor_s: float | None = None
+) -> list[Sample]:
+    """Bursts with a common factor each (1 %, heavy tails), samples with 0.5 % besides, one warm-up, one disturbed.
+
+    Where the anchor takes ``anchor_s`` it has the noise of the burst and 0.5 % of its own.
+    """
     found = []
     for burst in range(bursts + 2):
         factor = level * float(np.exp(0.01 * rng.standard_t(4)))
@@ -138,6 +148,9 @@ def draw_samples(run: RunInfo, cell: Cell, level: float, rng: np.random.Generato
                     warmup=burst == 0,
                     disturbed=burst == 1,
                     t_start=0.1 * burst,
+                    anchor_s=None
+                    if anchor_s is None or burst < 2
+                    else anchor_s * factor / level * float(np.exp(0.005 * rng.standard_normal())),
                 )
             )
     return found
@@ -164,8 +177,13 @@ def write_run(
     impls: Iterable[str] = IMPLS,
     bursts: int = 16,
     finish: bool = True,
+    machine: float = 1.0,
+    anchor: Mapping[str, Any] | None = None,
 ) -> Path:
-    """A whole run folder. ``failed`` maps (impl, T) to (status, reason)."""
+    """A whole run folder. ``failed`` maps (impl, T) to (status, reason).
+
+    ``machine`` is how much longer everything takes than usual; with ``anchor``, its columns, one stood beside.
+    """
     run = run or info()
     rng = np.random.default_rng(seed)
     plan = cells(tuple(lengths), tuple(impls))
@@ -177,8 +195,9 @@ def write_run(
             if why:
                 writer.cell(planned(run, cell, status=why[0], reason=why[1]))
                 continue
-            level = SPEED[cell.impl] * (length / 512) ** 1.9 * (factors or {}).get(cell.impl, 1.0)
-            seen = draw_samples(run, cell, level, rng, bursts=bursts)
+            level = SPEED[cell.impl] * (length / 512) ** 1.9 * (factors or {}).get(cell.impl, 1.0) * machine
+            beside_s = ANCHOR_S * machine if anchor else None
+            seen = draw_samples(run, cell, level, rng, bursts=bursts, anchor_s=beside_s)
             writer.samples(seen)
             peak = int(BYTES[cell.impl] * 4 * length**2) + (extra_bytes or {}).get(cell.impl, 0)
             flops = 4.0 * 4 * length**2 * 64
@@ -199,7 +218,7 @@ def write_run(
                     import_s=1.2,
                     compile_s=0.2 if cell.backend == "jax" else 0.0,
                     first_call_s=2 * level,
-                    **found,
+                    **{"anchor_reason": "measured before there were anchors", **(anchor or {}), **found},
                 )
             )
         if finish:

@@ -204,7 +204,7 @@ def test_another_programs_run_is_refused(copied: Path) -> None:
 
 def test_a_newer_run_says_what_to_type(copied: Path) -> None:
     _rewrite(copied, schema_version=SCHEMA_VERSION + 1)
-    with pytest.raises(ResultsError, match=r"newer attnbench \(schema 3.*Type: "):
+    with pytest.raises(ResultsError, match=rf"newer attnbench \(schema {SCHEMA_VERSION + 1}.*Type: "):
         load(copied)
 
 

@@ -32,6 +32,7 @@ class SavedComparison:
     drift: tuple[Drift, ...]
     reasons: tuple[SharedReason, ...]
     between: BetweenRuns
+    between_ratios: BetweenRuns
     missing: tuple[str, ...]
     live: tuple[str, ...]
     exit_code: int
@@ -39,7 +40,16 @@ class SavedComparison:
     @property
     def rests_on(self) -> str:
         """By what the intervals were widened; nothing to say where there is none."""
-        return self.between.sentence if any(verdict.low is not None for verdict in self.verdicts) else ""
+        judged = {verdict.by for verdict in self.verdicts if verdict.low is not None and verdict.metric == "time"}
+        known = (("anchor", self.between_ratios), ("raw", self.between))
+        return " ".join(between.sentence for by, between in known if by in judged)
+
+    @property
+    def judged_by(self) -> list[str]:
+        """By what times were judged, in sentences."""
+        from attnbench.compare.anchored.said import judged_by
+
+        return judged_by(self.verdicts)
 
     def describe(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -50,7 +60,9 @@ class SavedComparison:
             "margin": self.margin,
             "drift": [{**asdict(drift), "sentence": drift.sentence} for drift in self.drift],
             "reasons": [{**asdict(reason), "sentence": reason.sentence} for reason in self.reasons],
-            "between_runs": {**asdict(self.between), "sentence": self.rests_on},
+            "judged_by": self.judged_by,
+            "between_runs": {**self.between.describe(), "sentence": self.rests_on},
+            "between_ratios": self.between_ratios.describe(),
             "missing": list(self.missing),
             "live": list(self.live),
             "exit_code": self.exit_code,
@@ -85,18 +97,20 @@ def compare(
 def judge(base: SavedRun, head: SavedRun, margin: float, folders: Iterable[Path]) -> SavedComparison:
     """Verdicts, widened by what is known of the machine; ``folders`` hold its earlier runs."""
     from attnbench.compare import compare_runs, exit_code
-    from attnbench.compare.between import recorded
+    from attnbench.compare.between import BY, recorded
     from attnbench.compare.live_command import live_advice
     from attnbench.compare.together import drifts, shared_reasons
 
-    between = recorded(base.info, head.info, folders)
-    verdicts = tuple(compare_runs(base, head, margin, between.value))
+    folders = list(folders)
+    between, ratios = (recorded(base.info, head.info, folders, by) for by in BY)
+    verdicts = tuple(compare_runs(base, head, margin, between, ratios))
     return SavedComparison(
         verdicts,
         margin,
         drift=tuple(drifts(verdicts, margin)),
         reasons=tuple(shared_reasons(verdicts)),
         between=between,
+        between_ratios=ratios,
         missing=tuple(_missing(base, head)),
         live=tuple(live_advice(base.info, head.info, verdicts, margin)),
         exit_code=exit_code(verdicts),
@@ -126,5 +140,5 @@ def tell(judged: SavedComparison) -> None:
     sentences = [drift.sentence for drift in judged.drift]
     if any(verdict.verdict == "inconclusive" and verdict.low is not None for verdict in judged.verdicts):
         sentences.append(f"inconclusive: the interval {undecided(judged.margin)}.")
-    for line in filter(None, (*sentences, judged.rests_on, *judged.missing, *judged.live)):
+    for line in filter(None, (*judged.judged_by, *sentences, judged.rests_on, *judged.missing, *judged.live)):
         show(line)

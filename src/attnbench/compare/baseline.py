@@ -1,13 +1,16 @@
 """Baselines: what a saved run must not fall behind, as one JSON file small enough for git.
 
-It holds, of every cell, what ``compare`` judges by: the medians of its bursts (five digits), its peak memory, and the
-fingerprint of machine and software. So a check against it is ``compare``, with all that this is and is not.
+It holds, of every cell, what ``compare`` judges by: the medians of its bursts and what the anchor took after each of
+them (five digits), its peak memory, and the fingerprint of machine and software. So a check against it is ``compare``,
+with all that this is and is not.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import pandas as pd
 from attnbench.compare.runs import SavedRun
 from attnbench.errors import ResultsError, UsageError, suggest
 from attnbench.results.frames import records
+from attnbench.results.migrate import migrated
 from attnbench.results.schema import RunInfo
 from attnbench.results.store import write_whole
 
@@ -44,6 +48,9 @@ KEPT = (
     "n_bursts",
     "disturbed_bursts",
 )
+# What is kept of a cell's anchor. Baselines that were made before there were anchors have none of it.
+ANCHORED = ("anchor", "anchor_library", "anchor_reason", "anchor_median_s", "anchor_ratio")
+OLDER = {"anchor_reason": "the baseline was made before there were anchors"}
 
 
 def default_name(run: SavedRun) -> str:
@@ -76,12 +83,19 @@ def set_baseline(run: SavedRun, name: str | None = None, folder: Path = FOLDER) 
 
 
 def _kept(run: SavedRun, row: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: _plain(row.get(name)) for name in (*KEPT, *ANCHORED)}
     counted = run.bursts(row["cell_id"], row["cache"])
-    bursts: dict[int, list[float]] = {}
-    for value, replicate in zip(counted.values, counted.replicates, strict=True):
-        bursts.setdefault(replicate, []).append(float(f"{value:.{DIGITS}g}"))
-    kept = {name: _plain(row.get(name)) for name in KEPT}
-    return kept | {"bursts": list(bursts.values())}
+    anchors = run.anchors(row) or (math.nan,) * counted.n
+    bursts = _by_replicate(counted.values, counted.replicates)
+    return kept | {"bursts": bursts, "anchors": _by_replicate(anchors, counted.replicates)}
+
+
+def _by_replicate(values: Sequence[float], replicates: Sequence[int]) -> list[list[float | None]]:
+    """Bursts, a list for each replicate, rounded; ``None`` where there is none."""
+    lists: dict[int, list[float | None]] = {}
+    for value, replicate in zip(values, replicates, strict=True):
+        lists.setdefault(replicate, []).append(None if math.isnan(value) else float(f"{value:.{DIGITS}g}"))
+    return list(lists.values())
 
 
 def _plain(value: Any) -> Any:
@@ -115,23 +129,23 @@ def read_baseline(name: str, folder: Path = FOLDER) -> SavedRun:
 
 
 def _run(data: dict[str, Any]) -> SavedRun:
-    samples = [
-        {
-            "cell_id": cell["cell_id"],
-            "replicate": replicate,
-            "burst": burst,
-            "wall_s": float(value),
-            "warmup": False,
-            "disturbed": False,
-            "cache": cell["cache"] or "none",
-        }
+    samples = [sample for cell in data["cells"] for sample in _samples(cell)]
+    columns = ["cell_id", "replicate", "burst", "wall_s", "anchor_s", "warmup", "disturbed", "cache"]
+    rows = [
+        {name: cell[name] for name in KEPT} | {name: cell.get(name, OLDER.get(name)) for name in ANCHORED}
         for cell in data["cells"]
-        for replicate, values in enumerate(cell["bursts"])
-        for burst, value in enumerate(values)
     ]
-    columns = ["cell_id", "replicate", "burst", "wall_s", "warmup", "disturbed", "cache"]
-    cells = pd.DataFrame([{name: cell[name] for name in KEPT} for cell in data["cells"]], columns=list(KEPT))
-    return SavedRun(RunInfo.model_validate(data["run"]), cells, pd.DataFrame(samples, columns=columns))
+    info = RunInfo.model_validate(migrated("RunInfo", data["run"], data["run"]["schema_version"]))
+    return SavedRun(info, pd.DataFrame(rows, columns=[*KEPT, *ANCHORED]), pd.DataFrame(samples, columns=columns))
+
+
+def _samples(cell: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    common = {"cell_id": cell["cell_id"], "warmup": False, "disturbed": False, "cache": cell["cache"] or "none"}
+    anchors = cell.get("anchors") or [[None] * len(values) for values in cell["bursts"]]
+    for replicate, (values, beside) in enumerate(zip(cell["bursts"], anchors, strict=True)):
+        for burst, (value, anchor) in enumerate(zip(values, beside, strict=True)):
+            times = {"wall_s": float(value), "anchor_s": math.nan if anchor is None else float(anchor)}
+            yield {**common, "replicate": replicate, "burst": burst, **times}
 
 
 def choose(run: SavedRun, name: str | None, folder: Path = FOLDER) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
+from attnbench.compare.anchored.basis import unlike_anchors
 from attnbench.compare.history import MOST_RUNS, ChangePoint, change_points, fewest_runs
-from attnbench.compare.runs import CELL, unlike, unlike_machine
+from attnbench.compare.runs import CELL, none, unlike, unlike_machine
 from attnbench.errors import NothingSelectedError, ResultsError
 from attnbench.results.dataset import load
 from attnbench.results.frames import records
@@ -22,7 +24,10 @@ Word = Literal["changed", "no change point", "too few runs"]
 
 @dataclass(frozen=True)
 class CellInRun:
-    """A cell in one run; ``low`` and ``high`` are the interval within that run."""
+    """A cell in one run; ``low`` and ``high`` are the interval within that run.
+
+    ``anchor_s`` is what the anchor took beside it, ``ratio`` the time over that of the anchor, burst by burst.
+    """
 
     run_id: str
     started: str
@@ -30,11 +35,16 @@ class CellInRun:
     seconds: float
     low: float | None
     high: float | None
+    anchor_s: float | None = None
+    ratio: float | None = None
 
 
 @dataclass(frozen=True)
 class Series:
-    """A cell over its runs, oldest first. ``gaps``: runs in which it was planned and has no time."""
+    """A cell over its runs, oldest first. ``gaps``: runs in which it was planned and has no time.
+
+    ``by``: whether changes are those of the ratio to the anchor, which all of its runs have, or of raw times.
+    """
 
     suite: str
     case_label: str
@@ -45,6 +55,15 @@ class Series:
     gaps: int = 0
     changes: tuple[ChangePoint, ...] = ()
     fewest: int = 0
+    by: Literal["anchor", "raw"] = "raw"
+
+    @property
+    def levels(self) -> list[float]:
+        """What is judged, in seconds: raw, or as if the anchor had taken as long in every run (its median of all)."""
+        if self.by == "raw":
+            return [point.seconds for point in self.points]
+        usual = median(point.anchor_s or 0.0 for point in self.points)
+        return [usual * (point.ratio or 0.0) for point in self.points]
 
     @property
     def label(self) -> str:
@@ -162,8 +181,10 @@ def _read(
 def _unlike_newest(run: _Run, newest: _Run, backend: str | None = None) -> str | None:
     pair = run.info, newest.info
     why = unlike_machine(*pair) if backend is None else unlike(*pair, backend)
-    if why is None:
-        return None
+    return None if why is None else _in_history(why)
+
+
+def _in_history(why: str) -> str:
     return re.sub(r"\bin BASE\b", "in this run", re.sub(r"\bin HEAD\b", "in the newest", why))
 
 
@@ -179,33 +200,43 @@ def _series(runs: Sequence[_Run], left_out: list[LeftOut]) -> Iterator[Series]:
                 continue
             for row in run.rows:
                 if row["backend"] == backend:
-                    kept.setdefault(tuple(_none(row[name]) for name in CELL), []).append((run.info, row))
+                    kept.setdefault(tuple(none(row[name]) for name in CELL), []).append((run.info, row))
     for key, in_runs in kept.items():
-        yield _of_cell(key, in_runs)
+        yield _of_cell(key, in_runs, left_out)
 
 
-def _of_cell(key: tuple[Any, ...], in_runs: Sequence[tuple[RunInfo, Mapping[str, Any]]]) -> Series:
+def _of_cell(
+    key: tuple[Any, ...], in_runs: Sequence[tuple[RunInfo, Mapping[str, Any]]], left_out: list[LeftOut]
+) -> Series:
     suite, _, impl, device, threads = key
-    timed = [(info, row) for info, row in in_runs if row["status"] == "ok"]
+    timed = list(_of_one_anchor([(info, row) for info, row in in_runs if row["status"] == "ok"], left_out))
     # A time is of one state of the caches; the newest says which.
     states = {row["cache"] for _, row in timed[-1:]}
     points = [_point(info, row) for info, row in timed if row["cache"] in states]
     label = str(in_runs[-1][1]["case_label"])
-    return Series(suite, label, impl, device, threads, tuple(points), len(in_runs) - len(points))
+    by: Literal["anchor", "raw"] = "anchor" if points and all(point.ratio for point in points) else "raw"
+    return Series(suite, label, impl, device, threads, tuple(points), len(in_runs) - len(points), by=by)
+
+
+def _of_one_anchor(
+    timed: Sequence[tuple[RunInfo, Mapping[str, Any]]], left_out: list[LeftOut]
+) -> Iterator[tuple[RunInfo, Mapping[str, Any]]]:
+    """Runs of a cell whose anchor is that of the newest; others are left out, and those without one stay."""
+    newest = timed[-1][1] if timed else {}
+    for info, row in timed:
+        alike = none(newest.get("anchor")) is None or none(row.get("anchor")) is None
+        why = None if alike else unlike_anchors(row, newest)
+        if why is None:
+            yield info, row
+        else:
+            left_out.append(LeftOut(info.run_id, f"{row['impl']} of", _in_history(why)))
 
 
 def _point(info: RunInfo, row: Mapping[str, Any]) -> CellInRun:
-    low, high = _none(row["time_low_s"]), _none(row["time_high_s"])
-    return CellInRun(
-        info.run_id, info.started, info.fingerprint.git or "unknown", float(row["time_median_s"]), low, high
-    )
+    low, high = none(row["time_low_s"]), none(row["time_high_s"])
+    seconds, beside = float(row["time_median_s"]), (none(row["anchor_median_s"]), none(row["anchor_ratio"]))
+    return CellInRun(info.run_id, info.started, info.fingerprint.git or "unknown", seconds, low, high, *beside)
 
 
 def _judged(series: Series, cells: int, fewest: int, margin: float) -> Series:
-    changes = tuple(change_points([point.seconds for point in series.points], cells, margin))
-    known = (series.suite, series.case_label, series.impl, series.device, series.threads, series.points, series.gaps)
-    return Series(*known, changes, fewest)
-
-
-def _none(value: Any) -> Any:
-    return None if value is None or value != value else value  # noqa: PLR0124  (NaN is what a frame has for None)
+    return replace(series, changes=tuple(change_points(series.levels, cells, margin)), fewest=fewest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,22 +73,40 @@ class SavedRun:
         medians = _medians(self._counting[self._counting["cell_id"] == cell_id], ["replicate", "burst"])
         return Bursts(tuple(medians["wall_s"].tolist()), tuple(medians["replicate"].tolist()))
 
+    def anchors(self, row: Mapping[str, Any]) -> tuple[float, ...]:
+        """What the anchor took just after each of the ``bursts`` of a row; NaN where it is not known."""
+        return self._anchors.get((row["cell_id"], row["cache"]), ())
+
+    def ratios(self, row: Mapping[str, Any]) -> Bursts:
+        """The times of a row's bursts over those of the anchor just after; bursts without one are left out."""
+        bursts = self.bursts(row["cell_id"], row["cache"])
+        beside = zip(bursts.values, bursts.replicates, self.anchors(row), strict=False)
+        known = [(value / anchor, replicate) for value, replicate, anchor in beside if anchor > 0]
+        return Bursts(tuple(value for value, _ in known), tuple(replicate for _, replicate in known))
+
     @cached_property
     def _counting(self) -> pd.DataFrame:
         return self.samples[~self.samples["warmup"] & ~self.samples["disturbed"]]
 
     @cached_property
-    def _bursts(self) -> dict[tuple[str, str], Bursts]:
-        """The bursts of every cell in every cache state: all at once, for a run may hold thousands of cells."""
-        keys = ["cell_id", "cache", "replicate", "burst"]
-        medians = _medians(self._counting, keys)
-        values, replicates = medians["wall_s"].tolist(), medians["replicate"].tolist()
+    def _by_cell(self) -> tuple[pd.DataFrame, dict[tuple[str, str], slice]]:
+        """Every burst, and those of every cell in every cache state: all at once, for a run may hold thousands."""
+        medians = _medians(self._counting, ["cell_id", "cache", "replicate", "burst"])
         cells = list(zip(medians["cell_id"], medians["cache"], strict=True))
         starts = [i for i, cell in enumerate(cells) if i == 0 or cell != cells[i - 1]]
-        return {
-            cells[start]: Bursts(tuple(values[start:end]), tuple(replicates[start:end]))
-            for start, end in itertools.pairwise([*starts, len(cells)])
-        }
+        return medians, {cells[start]: slice(start, end) for start, end in itertools.pairwise([*starts, len(cells)])}
+
+    @cached_property
+    def _bursts(self) -> dict[tuple[str, str], Bursts]:
+        medians, places = self._by_cell
+        values, replicates = tuple(medians["wall_s"].tolist()), tuple(medians["replicate"].tolist())
+        return {cell: Bursts(values[place], replicates[place]) for cell, place in places.items()}
+
+    @cached_property
+    def _anchors(self) -> dict[tuple[str, str], tuple[float, ...]]:
+        medians, places = self._by_cell
+        values = tuple(medians["anchor_s"].tolist())
+        return {cell: values[place] for cell, place in places.items()}
 
 
 def load_saved(path: str | Path) -> SavedRun:
@@ -155,12 +173,17 @@ def _unlike_entry(name: str, left: dict[str, Any] | None, right: dict[str, Any] 
     return None
 
 
+def none(value: Any) -> Any:
+    """``None`` for what a frame has in its place, NaN; every other value as it is."""
+    return None if value is None or value != value else value  # noqa: PLR0124
+
+
 def _shown(value: object) -> str:
     return "unknown" if value is None else str(value)
 
 
 def _medians(samples: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """The median time of every burst, in the order of ``keys``; NaN where one of its samples is."""
+    """The median time of every burst and its anchor, in the order of ``keys``; NaN where a time among them is."""
     bursts = samples.assign(unknown=samples["wall_s"].isna()).groupby(keys, sort=True, observed=True)
     medians = bursts["wall_s"].median().where(~bursts["unknown"].any())
-    return medians.reset_index()
+    return medians.reset_index().assign(anchor_s=bursts["anchor_s"].median().to_numpy())

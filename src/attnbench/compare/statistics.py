@@ -52,12 +52,13 @@ class Ratio:
 
 
 def ratio_interval(
-    base: Sequence[float], head: Sequence[float], confidence: float = 0.95, spread: float = 0.0
+    base: Sequence[float], head: Sequence[float], confidence: float = 0.95, spread: float = 0.0, *, whole: bool = False
 ) -> Ratio:
     """The ratio head / base of two sets of burst values, with its interval.
 
     ``spread`` is the standard deviation of the log-ratio of two runs of the same code: what a run's own bursts
-    cannot show. The interval is widened by it, in quadrature on the log scale. Values are above 0 and finite;
+    cannot show. The interval is widened by it, in quadrature on the log scale. Where it is that of the levels of
+    ``whole`` runs it holds what bursts add as well, and the wider of the two counts. Values are above 0 and finite;
     anything else is a ``ValueError``, never an answer.
     """
     log_base, log_head = _checked_logs(base, "base"), _checked_logs(head, "head")
@@ -67,8 +68,9 @@ def ratio_interval(
     if below is None:
         return Ratio(math.exp(centre), 0.0, math.inf, confidence)
     extra = float(special.ndtri((1 + confidence) / 2)) * spread
-    down = math.hypot(centre - differences.at(below), extra)
-    up = math.hypot(differences.at(differences.size - 1 - below) - centre, extra)
+    both = max if whole else math.hypot
+    down = both(centre - differences.at(below), extra)
+    up = both(differences.at(differences.size - 1 - below) - centre, extra)
     return Ratio(math.exp(centre), math.exp(centre - down), math.exp(centre + up), confidence)
 
 

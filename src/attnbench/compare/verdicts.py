@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from attnbench.compare.between import ASSUMED, IMPORTED, recorded
+from attnbench.compare.anchored.basis import Basis, basis
+from attnbench.compare.between import ASSUMED, BY, IMPORTED, BetweenRuns, recorded
 from attnbench.compare.runs import (
     Key,
     SavedRun,
@@ -62,6 +63,9 @@ class Verdict:
     ``ratio`` is head over base, with its interval where the metric is time; ``base`` and ``head`` are seconds, or
     bytes for memory (``larger``, ``smaller``). ``status`` verdicts say that both runs agree that a cell is
     unsupported. ``reason`` says why there is no judgement.
+
+    ``by``: whether ``ratio`` is one of ratios to the anchor, or of raw times; ``raw_ratio`` is that of raw times beside
+    it, ``anchor_change`` that of the anchor's, ``why_raw`` why it is not judged by the anchor.
     """
 
     suite: str
@@ -79,6 +83,10 @@ class Verdict:
     head: float | None = None
     evidence: str = ""
     reason: str | None = None
+    by: Literal["anchor", "raw"] = "raw"
+    raw_ratio: float | None = None
+    anchor_change: float | None = None
+    why_raw: str | None = None
 
     @property
     def key(self) -> Key:
@@ -87,7 +95,10 @@ class Verdict:
 
 
 def compare(
-    base: str | Path, head: str | Path, margin: float = 0.05, between_runs: float | None = None
+    base: str | Path,
+    head: str | Path,
+    margin: float = 0.05,
+    between_runs: float | None = None,
 ) -> list[Verdict]:
     """Judge the saved run ``head`` against ``base``; ``margin`` is the smallest relative change that matters.
 
@@ -96,13 +107,21 @@ def compare(
     Raises ``ResultsError`` for folders that are no runs, ``UsageError`` for the same run twice or a senseless margin.
     """
     base_run, head_run = load_saved(base), load_saved(head)
-    if between_runs is None:
-        between_runs = recorded(base_run.info, head_run.info, {run_folder(run).parent for run in (base, head)}).value
-    return compare_runs(base_run, head_run, margin, between_runs)
+    folders = {run_folder(run).parent for run in (base, head)}
+    if between_runs is not None:
+        return compare_runs(base_run, head_run, margin, between_runs)
+    raw, ratios = (recorded(base_run.info, head_run.info, folders, by) for by in BY)
+    return compare_runs(base_run, head_run, margin, raw, ratios)
 
 
-def compare_runs(base: SavedRun, head: SavedRun, margin: float = 0.05, between_runs: float = ASSUMED) -> list[Verdict]:
-    """``compare`` for runs that are in memory."""
+def compare_runs(
+    base: SavedRun,
+    head: SavedRun,
+    margin: float = 0.05,
+    between_runs: float | BetweenRuns = ASSUMED,
+    between_ratios: float | BetweenRuns | None = None,
+) -> list[Verdict]:
+    """``compare`` for runs that are in memory; without ``between_ratios`` ratios are taken to differ as times do."""
     if not 0 < margin < 1:
         msg = f"margin is a fraction between 0 and 1, such as 0.05 for 5 %; got {margin}"
         raise UsageError(msg)
@@ -111,8 +130,14 @@ def compare_runs(base: SavedRun, head: SavedRun, margin: float = 0.05, between_r
         raise UsageError(msg)
     pairs = list(matched(base, head))
     family = sum(left is not None and right is not None and left["status"] == "ok" for _, left, right in pairs)
-    judge = _Judge(base, head, margin, between_runs, ALPHA / max(family, 1))
+    raw, ratios = _known(between_runs), _known(between_runs if between_ratios is None else between_ratios)
+    spreads = {"raw": raw, "anchor": ratios}
+    judge = _Judge(base, head, margin, spreads, ALPHA / max(family, 1))
     return [verdict for key, left, right in pairs for verdict in judge.cell(key, left, right)]
+
+
+def _known(between: float | BetweenRuns) -> BetweenRuns:
+    return between if isinstance(between, BetweenRuns) else BetweenRuns(between)
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:
@@ -133,7 +158,7 @@ class _Judge:
     base: SavedRun
     head: SavedRun
     margin: float
-    between_runs: float
+    spreads: dict[str, BetweenRuns]
     alpha: float
 
     def cell(self, key: Key, left: dict[str, Any] | None, right: dict[str, Any] | None) -> list[Verdict]:
@@ -172,6 +197,7 @@ class _Judge:
 
     def _time(self, key: Key, left: dict[str, Any], right: dict[str, Any]) -> Verdict:
         base, head = (run.bursts(row["cell_id"], row["cache"]) for run, row in ((self.base, left), (self.head, right)))
+        chosen = basis(self.base, self.head, left, right)
         fewest = min(base.n, head.n)
         if fewest < MIN_BURSTS:
             reason = f"too few samples: {base.n} bursts in BASE, {head.n} in HEAD, and {MIN_BURSTS} are needed"
@@ -182,24 +208,32 @@ class _Judge:
             return _verdict(key, left, "time", "inconclusive", reason=reason)
         if not all(math.isfinite(value) and value > 0 for value in (*base.values, *head.values)):
             return self._not_comparable(key, left, "a time among the samples is NaN, infinite or not above 0")
-        return self._timed(key, left, base, head)
+        if chosen.unlike is not None:
+            return self._not_comparable(key, left, chosen.unlike)
+        if chosen.busy:
+            reason = f"the anchor was disturbed beside most bursts in {' and '.join(chosen.busy)}; measure again"
+            return _verdict(key, left, "time", "inconclusive", reason=reason)
+        times = {"base": _median(base.values), "head": _median(head.values)}
+        return self._timed(key, left, chosen, times)
 
-    def _timed(self, key: Key, row: dict[str, Any], base: Bursts, head: Bursts) -> Verdict:
+    def _timed(self, key: Key, row: dict[str, Any], chosen: Basis, times: dict[str, float]) -> Verdict:
+        base, head = chosen.base, chosen.head
         seen = math.hypot(replicate_spread(base), replicate_spread(head))
         label, least = self._imported(base, head)
-        spread = max(self.between_runs, least, seen)
-        interval = ratio_interval(base.values, head.values, 1 - self.alpha, spread)
+        between = self.spreads[chosen.by]
+        spread = max(between.of(key), least, 0.0 if between.whole else seen)
+        interval = ratio_interval(base.values, head.values, 1 - self.alpha, spread, whole=between.whole)
         word = self._word(interval, base.values, head.values, spread)
         bounded = math.isfinite(interval.high)
         limits = {"low": interval.low, "high": interval.high} if bounded else {}
-        numbers = {"ratio": interval.ratio, **limits}
-        times = {"base": _median(base.values), "head": _median(head.values)}
+        beside = {"raw_ratio": times["head"] / times["base"], "anchor_change": chosen.moved, "why_raw": chosen.why_raw}
+        numbers = {"ratio": interval.ratio, "by": chosen.by, **limits, **beside, **times}
         evidence = (
             f"{percent(interval.ratio)} [{percent(interval.low)}, {percent(interval.high)}], "
-            f"{base.n} and {head.n} bursts, spread between runs {100 * spread:.1f} %{label}"
+            f"{base.n} and {head.n} bursts, spread between runs {100 * spread:.1f} %{_beside(chosen, times)}{label}"
         )
         reason = None if word != "inconclusive" else self._undecided(interval)
-        return _verdict(key, row, "time", word, evidence=evidence, reason=reason, **numbers, **times)
+        return _verdict(key, row, "time", word, evidence=evidence, reason=reason, **numbers)
 
     def _imported(self, base: Bursts, head: Bursts) -> tuple[str, float]:
         """What evidence says of imported sides, and the least spread between runs that is assumed for them."""
@@ -235,6 +269,13 @@ class _Judge:
         evidence = f"{change / 2**20:+.2f} MiB on {base / 2**20:.2f} MiB; {allowed / 2**20:.2f} MiB counts as a change"
         ratio = head / base if base else None
         return _verdict(key, left, "memory", word, ratio=ratio, base=base, head=head, evidence=evidence)
+
+
+def _beside(chosen: Basis, times: dict[str, float]) -> str:
+    """What evidence says beside a change of ratios to the anchor: that of raw times, and of the anchor's."""
+    if chosen.moved is None:
+        return ""
+    return f"; by the anchor, raw {percent(times['head'] / times['base'])}, the anchor {percent(chosen.moved)}"
 
 
 def _statuses(left: dict[str, Any], right: dict[str, Any]) -> str | None:

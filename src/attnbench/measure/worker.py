@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from attnbench.checking.declare_operation import declare_operation
 from attnbench.checking.operations import check_operations, conformance_operations, plan_operations
+from attnbench.measure.anchor.serving import Anchoring
 from attnbench.measure.audits.judging import Judging
 from attnbench.measure.bench import Bench
 from attnbench.measure.general import General, classify
@@ -59,7 +60,8 @@ def operations() -> dict[str, Callable[..., Done]]:
 
     checking = plan_operations(backend) | check_operations(backend) | declare_operation(backend)
     measuring = general.operations() | Bench(backend).operations()
-    return measuring | checking | conformance_operations(backend) | Judging().operations()
+    alone = Judging().operations() | Anchoring().operations()
+    return measuring | checking | conformance_operations(backend) | alone
 
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:

@@ -22,10 +22,12 @@ from attnbench.show.table import Column
 DAY = 10
 COMMIT = 13
 SHOWN_IDS = 2
+BY = {"anchor": "the ratio to the anchor", "raw": "raw times"}
 NO_INTERVAL = "too few runs for an interval"
 COLUMNS = (
     *("suite", "case", "implementation", "device", "threads", "run_id", "started", "revision"),
     *("time_median_s", "time_low_s", "time_high_s", "change", "change_low", "change_high"),
+    *("judged_by", "anchor_median_s", "anchor_ratio"),
 )
 
 
@@ -63,7 +65,7 @@ def _interval(change: Any) -> str:
 def _cells(history: History) -> Table:
     columns = (
         *(Column("cell"), Column("runs", right=True), Column("first", right=True, rank=1)),
-        *(Column("last", right=True, rank=1), Column("what can be said")),
+        *(Column("last", right=True, rank=1), Column("judged by", rank=2), Column("what can be said")),
     )
     rows = tuple(
         (
@@ -71,6 +73,7 @@ def _cells(history: History) -> Table:
             f"{len(series.points)}" + (f" ({series.gaps} without a time)" if series.gaps else ""),
             units.seconds(series.points[0].seconds) if series.points else units.NOTHING,
             units.seconds(series.points[-1].seconds) if series.points else units.NOTHING,
+            BY[series.by],
             f"needs {series.fewest} runs" if series.word == "too few runs" else series.word,
         )
         for series in history.series
@@ -96,7 +99,8 @@ def _lines(history: History) -> Iterator[tuple[Any, ...]]:
             size = (change.ratio - 1, *_less_one(change)) if change else (None, None, None)
             times = point.seconds, point.low, point.high
             cell = series.suite, series.case_label, series.impl, series.device, series.threads
-            yield *cell, point.run_id, point.started, point.revision, *times, *size
+            beside = series.by, point.anchor_s, point.ratio
+            yield *cell, point.run_id, point.started, point.revision, *times, *size, *beside
 
 
 def _less_one(change: Any) -> tuple[float | None, float | None]:
@@ -122,18 +126,31 @@ def draw_history(history: History, path: Path) -> int:
             _panel(place, series)
         for place in places[len(shown) :]:
             place.set_visible(False)
-        canvas.suptitle(f"Machine {history.machine_id}: medians of runs with their intervals, oldest first", fontsize=9)
+        canvas.suptitle(
+            f"Machine {history.machine_id}: medians of runs with their intervals, oldest first{_even(history)}",
+            fontsize=9,
+        )
         canvas.savefig(path, metadata={"Software": None})
     return len(order) - len(shown)
+
+
+def _even(history: History) -> str:
+    """What the figure says of times that are not as they were measured."""
+    anchored = any(series.by == "anchor" for series in history.series)
+    return "; as if the anchor had always taken as long" if anchored else ""
 
 
 def _panel(place: Any, series: Series) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     points, at = series.points, range(len(series.points))
-    seconds = [point.seconds for point in points]
-    below = [point.seconds - (point.low or point.seconds) for point in points]
-    above = [(point.high or point.seconds) - point.seconds for point in points]
+    seconds = series.levels
+    scale = [level / point.seconds for level, point in zip(seconds, points, strict=True)]
+    below = [k * (point.seconds - (point.low or point.seconds)) for k, point in zip(scale, points, strict=True)]
+    above = [k * ((point.high or point.seconds) - point.seconds) for k, point in zip(scale, points, strict=True)]
+    if series.by == "anchor":
+        place.plot(at, [point.seconds for point in points], "x", ms=3.5, color="#999999", label="as measured")
+        place.legend(fontsize=6, frameon=False)
     place.errorbar(at, seconds, yerr=[below, above], fmt="o", ms=3.5, lw=0.9, color=COLOURS[0])
     ends = [0, *(change.at for change in series.changes), len(points)]
     for start, end in pairwise(ends):

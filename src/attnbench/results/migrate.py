@@ -42,6 +42,18 @@ STEPS: Mapping[int, Step] = {
             "RunInfo": {"imported": None},
         }
     ),
+    2: Step(
+        added={
+            "CellResult": {
+                "anchor": None,
+                "anchor_library": None,
+                "anchor_reason": "measured before there were anchors",
+                "anchor_median_s": None,
+                "anchor_ratio": None,
+            },
+            "Sample": {"anchor_s": None},
+        }
+    ),
 }
 OLDEST = min(STEPS)
 

@@ -18,7 +18,7 @@ from attnbench.attention.problem import Case
 from attnbench.attention.spec import SPEC_VERSION, stable_id
 
 # Raised whenever a column or a field comes, goes or changes; attnbench.results.migrate says how older files read.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
 
 Status = Literal["ok", "wrong", "unsupported", "oom", "timeout", "crashed", "not-run"]
@@ -40,6 +40,8 @@ TIME_FIELDS = (
     "flop_rate",
     "roofline_fraction",
     "roofline_limit",
+    "anchor_median_s",
+    "anchor_ratio",
 )
 
 
@@ -63,6 +65,9 @@ class CellResult(Record):
     ``peak_bytes`` is the high-water mark during the call less the level
     just before it; ``memory`` says how it was read. ``time_low_s`` and ``time_high_s`` are absent where there are
     too few bursts for an interval. Validation: an ``ok`` row has what was measured, every other one has a ``reason``.
+    ``anchor`` is the fixed work that was measured beside the block, and its version; ``anchor_library`` what computed
+    it, ``anchor_reason`` why there is none. ``anchor_ratio`` is the median of this cell's time over the anchor's just
+    after, burst by burst.
     ``imported`` names the tool whose file a row was read from: attnbench did not measure it, and without an
     ``error_ratio`` nobody checked it.
     """
@@ -124,6 +129,11 @@ class CellResult(Record):
     roofline_fraction: float | None = None
     roofline_limit: Literal["product", "copy", "exp"] | None = None
     disturbed_bursts: int = Field(default=0, ge=0)
+    anchor: str | None = None
+    anchor_library: str | None = None
+    anchor_reason: str | None = None
+    anchor_median_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    anchor_ratio: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     machine_id: str = ""
     spec_version: str = SPEC_VERSION
@@ -170,6 +180,7 @@ class Sample(Record):
 
     ``replicate`` counts fresh processes, ``burst`` the bursts of a replicate, ``index`` the samples of a burst.
     ``t_start`` is seconds since the start of the run. Disturbed bursts are kept, marked, and measured again.
+    ``anchor_s`` is what a call of the anchor took just after, absent where it was disturbed or there is none.
     """
 
     run_id: str
@@ -184,6 +195,7 @@ class Sample(Record):
     disturbed: bool = False
     cache: Cache = "none"
     t_start: float = 0.0
+    anchor_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
 class Gpu(Record):
@@ -272,7 +284,7 @@ class RunInfo(Record):
     """
 
     program: Literal["attnbench"] = "attnbench"
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     run_id: str
     started: str
     finished: str | None = None

@@ -142,6 +142,18 @@ def rounds(samples: Iterable[Sample]) -> dict[str, float]:
     return named
 
 
+def anchor_columns(samples: Sequence[Sample]) -> dict[str, float]:
+    """The columns of a timed cell that come from the anchor beside it; none where no sample has one.
+
+    Give it what ``usable`` returned, of one cache state.
+    """
+    beside = [(sample.anchor_s, sample.wall_s / sample.anchor_s) for sample in samples if sample.anchor_s]
+    if not beside:
+        return {}
+    anchor_s, ratio = np.median(beside, axis=0)
+    return {"anchor_median_s": float(anchor_s), "anchor_ratio": float(ratio)}
+
+
 def main_state(samples: Iterable[Sample]) -> Cache:
     """The cache state whose times are a cell's main ones: cold where there is one. Raises where there is no sample."""
     states = {sample.cache for sample in samples}
@@ -175,4 +187,5 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
         "cache": state,
         "cpu_time_s": float(np.median(cpu.values)) if cpu.n else None,
         "disturbed_bursts": disturbed,
+        **anchor_columns(main),
     }

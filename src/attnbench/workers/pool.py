@@ -17,10 +17,11 @@ from functools import partial
 from typing import Any, Self
 
 from attnbench.suite import Cell
+from attnbench.workers import tree
 from attnbench.workers.limits import Groups
-from attnbench.workers.placement import first, needed, place
+from attnbench.workers.placement import everywhere, first, needed, place
 from attnbench.workers.process import NO_GROUPS, Setting, WorkerProcess
-from attnbench.workers.protocol import CRASHED, NOT_RUN, OOM, SPENT, TIMEOUT, Hello, Reply, unless_late, value
+from attnbench.workers.protocol import CRASHED, NOT_RUN, OK, OOM, SPENT, TIMEOUT, Hello, Reply, unless_late, value
 from attnbench.workers.session import greet
 from attnbench.workers.weighing import weigh
 
@@ -32,6 +33,8 @@ NEED_PREPARED = ("burst", "steady", "answer", "audit", "rest", "verify", "weigh_
 DOUBTFUL = (CRASHED, OOM, TIMEOUT)
 # A cell whose process is killed from outside more often than this is taken to have it killed itself.
 MOST_KILLS = 3
+# The process of the anchor, which has no framework.
+ANCHOR = ("", (), "anchor")
 
 Key = tuple[str, tuple[str, ...], str]
 Greeted = Callable[[str, Hello, dict[str, Any]], None]
@@ -42,7 +45,8 @@ Noted = Callable[..., None]
 class Member:
     """One process, what it said at its start, and the cells in it: those it ``holds`` and those it has ``seen``.
 
-    ``processors`` are those that it was put on, ``None`` while it may use all.
+    ``processors`` are those that it was put on, ``None`` while it may use all; ``ran_s`` what its threads had computed
+    by then.
     """
 
     worker: WorkerProcess
@@ -50,6 +54,7 @@ class Member:
     holds: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
     processors: tuple[int, ...] | None = None
+    ran_s: dict[str, float] = field(default_factory=dict)
 
 
 class Pool:
@@ -127,6 +132,16 @@ class Pool:
         while op not in NEED_PREPARED and self.again(cell, op, reply):
             reply = self._ask(cell, op, arguments)
         return reply
+
+    def ask_anchor(self, op: str, /, **arguments: Any) -> Reply:
+        """Ask the process of the anchor, which has no framework, starting it if there is none."""
+        if self._patience() <= 0:
+            return Reply(0, NOT_RUN, f"{SPENT} before its turn")
+        member = self._members.get(ANCHOR)
+        if member is None or not member.worker.alive:
+            worker = WorkerProcess(None, Setting(self._threads, self._limit, self._drawn()[1], groups=self._groups))
+            member = self._members[ANCHOR] = Member(worker, Reply(0, OK))
+        return self._unless_late(member.worker.call(op, self._patience(), **arguments), op)
 
     def weigh(self, cell: Cell) -> Reply:
         """The memory of one call of a cell (``weighing``)."""
@@ -210,8 +225,24 @@ class Pool:
 
     def place(self, cell: Cell, order: Sequence[int]) -> None:
         """Let the process of a cell compute on the first of these processors, as many as it needs."""
-        member, processors = self._members.get(self._key(cell)), first(order, needed(cell))
-        if processors is not None and member is not None and member.processors != processors and cell.device == "cpu":
+        member = self._members.get(self._key(cell))
+        if member is not None and cell.device == "cpu":
+            self._put(member, first(order, needed(cell)))
+            member.ran_s = tree.ran_s(member.worker.pid) if member.processors is None else {}
+
+    def place_anchor(self, cell: Cell) -> None:
+        """Let the anchor compute where a cell has just computed, as far as that can be told.
+
+        A cell that may be on all processors was on that on which its busiest thread last ran.
+        """
+        member = self._members.get(self._key(cell))
+        if member is not None:
+            last = None if member.processors else tree.busiest_on(member.worker.pid, member.ran_s)
+            alone = (last,) if last is not None and self._threads == 1 else None
+            self._put(self._members.get(ANCHOR), member.processors or alone or everywhere())
+
+    def _put(self, member: Member | None, processors: tuple[int, ...] | None) -> None:
+        if processors and member is not None and member.processors != processors:
             member.processors = processors if place(member.worker.pid, processors) else None
 
     def working_s(self, cell: Cell, seconds: float) -> float | None:
@@ -231,9 +262,13 @@ class Pool:
             member = self._members[key] = self._start(cell)
         return member
 
-    def _start(self, cell: Cell) -> Member:
+    def _drawn(self) -> tuple[dict[str, int], dict[str, str]]:
+        """What is random in the environment of a process, and the variables that make it so."""
         drawn = {"hash_seed": self._rng.randrange(HASH_SEEDS), "padding": self._rng.randrange(LONGEST_PADDING)}
-        environment = {"PYTHONHASHSEED": str(drawn["hash_seed"]), "ATTNBENCH_PADDING": "x" * drawn["padding"]}
+        return drawn, {"PYTHONHASHSEED": str(drawn["hash_seed"]), "ATTNBENCH_PADDING": "x" * drawn["padding"]}
+
+    def _start(self, cell: Cell) -> Member:
+        drawn, environment = self._drawn()
         # Address space is not memory on an accelerator's host: its driver maps far more than it uses.
         limit = self._limit if cell.device == "cpu" else 0
         worker = WorkerProcess(cell.backend, Setting(self._threads, limit, environment, groups=self._groups))

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
+# The place of the processor in /proc/PID/stat, counted behind the name.
+LAST_RAN_ON = 36
 # The clock of another process (CPUCLOCK_SCHED of its id), as clock_getcpuclockid gives it on Linux.
 SCHEDULED = 2
 
@@ -72,6 +74,24 @@ def waited_s(pid: int) -> float | None:
         with suppress(OSError, ValueError, IndexError):
             total = (total or 0.0) + int((task / "schedstat").read_text().split()[1]) / 1e9
     return total
+
+
+def ran_s(pid: int) -> dict[str, float]:
+    """Seconds that each thread of a process has computed so far, by its id; empty where nobody tells."""
+    ran = {}
+    for task in _tasks(pid):
+        with suppress(OSError, ValueError, IndexError):
+            ran[task.name] = int((task / "schedstat").read_text().split()[0]) / 1e9
+    return ran
+
+
+def busiest_on(pid: int, before: dict[str, float]) -> int | None:
+    """The processor on which the thread last ran that has computed most since ``before``; ``None`` if nobody tells."""
+    grown = {thread: seconds - before.get(thread, 0.0) for thread, seconds in ran_s(pid).items()}
+    with suppress(OSError, ValueError, IndexError):
+        stat = (PROC / str(pid) / "task" / max(grown, key=grown.__getitem__) / "stat") if grown else None
+        return None if stat is None else int(stat.read_text().rpartition(") ")[2].split()[LAST_RAN_ON])
+    return None
 
 
 def _ended_s(pid: int) -> float:

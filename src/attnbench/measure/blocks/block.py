@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from statistics import median
 
+from attnbench.measure.anchor.beside import BesideBlock
 from attnbench.measure.audits.auditor import AuditedProcess, Auditor
 from attnbench.measure.audits.charges import by_the_system
 from attnbench.measure.blocks.effort import Effort, enough, exhausted
@@ -38,7 +38,7 @@ class Block:
     """Measures the cells of one block. ``earlier`` are samples of a run that was broken off; they count.
 
     ``weigh`` is false where its suite does not ask for memory. Without an ``auditor`` the process of a kernel judges
-    its own answers. ``at_work(what)`` is told what is done next, before it begins.
+    its own answers; without an ``anchor`` none is beside them. ``at_work(what)`` is told what is done next.
 
     ``measure`` does all of it. Under a budget a run asks for the parts: ``leave_out`` cells, ``look`` once, ``weigh``,
     ``look`` again.
@@ -57,12 +57,13 @@ class Block:
         *,
         weigh: bool = True,
         auditor: Auditor | None = None,
+        anchor: BesideBlock | None = None,
         at_work: Callable[[str], None] | None = None,
     ) -> None:
-        self.outcomes = [Outcome(c, samples=[s for s in earlier if s.cell_id == c.id]) for c in cells]
+        self.outcomes = [Outcome(c, samples=[s for s in earlier if s.cell_id == c.id], anchor=anchor) for c in cells]
         self._pool, self._effort, self._clock, self._recorder, self._rng = pool, effort, clock, recorder, rng
         self._spending, self._weighing, self._auditor = spending or Spending(), weigh, auditor
-        self._judging = threading.Lock()
+        self._judging, self._anchor = threading.Lock(), anchor
         self._at_work = at_work or (lambda _: None)
         self._receipts: list[dict[str, object]] = []
         self._unaudited: list[Sample] = []
@@ -175,6 +176,8 @@ class Block:
         ready = [outcome for outcome in self.alive() if outcome.prepared is not None]
         self._steps += len(ready)
         with self._spending.during("rounds"):
+            if self._anchor is not None and ready:
+                self._anchor.begin(self._pool)
             while ready and not self._clock.spent(self._keep_s):
                 order, processors = self._shuffled(ready), shuffled(self._rng)
                 for outcome in order:
@@ -220,7 +223,7 @@ class Block:
             self._do(f"auditing {outcome.cell.impl}")
             seen = None
             if self._auditor is not None and prepared.precision is not None:
-                call_s = self._seconds_of(outcome, replicate)
+                call_s = outcome.seconds_of(replicate)
                 ask, burst = (
                     partial(self._ask_prepared, outcome, replicate),
                     partial(self._uncounted_burst, outcome, replicate),
@@ -246,11 +249,6 @@ class Block:
 
     def _move(self, outcome: Outcome) -> None:
         self._pool.place(outcome.cell, shuffled(self._rng))
-
-    def _seconds_of(self, outcome: Outcome, replicate: int) -> float:
-        """What a call took in the bursts that count, in the state in which it is audited."""
-        mine = [s for s in outcome.samples if s.replicate == replicate and not s.warmup]
-        return median(s.wall_s for s in mine if s.cache == outcome.first_state)
 
     def _uncounted_burst(self, outcome: Outcome, replicate: int) -> Burst | None:
         """A burst beside an audit: like all others for its process."""
@@ -291,7 +289,8 @@ class Block:
             burst = replace(burst, cpu_ns=round(1e9 * cpu_s(reply, burst)))
             why = disturbance(burst.receipt, burst.host_s, self._effort.limits)
             again = why is not None and attempt < self._effort.retries
-            self._record(outcome, burst, replicate, disturbed=again, why=why)
+            anchor_s = None if self._anchor is None else self._anchor.burst(self._pool, outcome.cell)
+            self._record(outcome, burst, replicate, disturbed=again, why=why, anchor_s=anchor_s)
             if not again:
                 return
 
@@ -318,6 +317,7 @@ class Block:
         warmup: bool = False,
         disturbed: bool = False,
         why: str | None = None,
+        anchor_s: float | None = None,
     ) -> None:
         """Write a burst down, at once. ``why`` it was over a limit stands in its receipt, even where it was kept."""
         sample = Sample(
@@ -333,6 +333,7 @@ class Block:
             disturbed=disturbed,
             cache=burst.cache,
             t_start=burst.started_at - self._clock.started,
+            anchor_s=anchor_s,
         )
         outcome.samples.append(sample)
         self._spending.burst(sample)

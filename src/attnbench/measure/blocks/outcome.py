@@ -6,8 +6,10 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Protocol
 
+from attnbench.measure.anchor.beside import BesideBlock
 from attnbench.measure.audits.verdict import Round
 from attnbench.measure.clock.outside import Outside
 from attnbench.results.schema import Sample
@@ -38,6 +40,7 @@ class Outcome:
     stands: bool = False
     cut: bool = False
     left_out: bool = False
+    anchor: BesideBlock | None = None
 
     @property
     def alive(self) -> bool:
@@ -76,6 +79,11 @@ class Outcome:
         self.samples = [sample for sample in self.samples if sample.replicate != replicate]
         self.cut = self.stands
         return self.cut
+
+    def seconds_of(self, replicate: int) -> float:
+        """What a call took in the bursts that count, in the state in which it is audited."""
+        mine = [s for s in self.samples if s.replicate == replicate and not s.warmup]
+        return median(s.wall_s for s in mine if s.cache == self.first_state)
 
     def next_burst(self, replicate: int) -> int:
         """The number of the next burst in a replicate."""

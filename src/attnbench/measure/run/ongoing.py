@@ -15,6 +15,8 @@ from typing import Any
 
 from attnbench.backends import discover
 from attnbench.errors import UsageError
+from attnbench.measure.anchor.beside import BesideBlock
+from attnbench.measure.anchor.choosing import anchor_for
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.blocks.block import Block
 from attnbench.measure.blocks.budgeted import Budgeted, Waiting
@@ -247,6 +249,7 @@ class OngoingRun:
             spending=self._spending,
             weigh=suite is None or suite.weigh,
             auditor=self._auditor,
+            anchor=BesideBlock(anchor_for(cells), self._effort.limits),
             at_work=self._at_work,
         )
 

@@ -86,6 +86,8 @@ def _finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None, cach
         summary = {"disturbed_bursts": summary["disturbed_bursts"]}
     columns = {"status": status, "reason": reason, "error_ratio": outcome.error_ratio} | summary | _phases(outcome)
     columns |= roofline.columns(outcome.cell.case, summary.get("time_median_s"), ceilings)
+    if (anchor := outcome.anchor) is not None:
+        columns |= {"anchor": anchor.name, "anchor_library": anchor.library, "anchor_reason": anchor.reason}
     if status == OK and outcome.memory is not None:
         columns["peak_bytes"] = outcome.memory.peak_bytes
         columns["memory"] = {"source": outcome.memory.source, **outcome.memory.detail}

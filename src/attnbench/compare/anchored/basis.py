@@ -1,0 +1,71 @@
+"""What one cell is judged by in two runs: its ratio to the anchor where both have the same one, else its raw times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any, Literal
+
+from attnbench.compare.runs import SavedRun, none
+from attnbench.compare.statistics import MIN_BURSTS
+from attnbench.results.summary import Bursts
+
+By = Literal["anchor", "raw"]
+# The columns of a row that make an anchor this anchor, with their names for people.
+MADE_OF = {"anchor": "anchor", "anchor_library": "what computes the anchor"}
+NEVER = "it is not recorded that there was one"
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a cell is judged by. ``base`` and ``head`` are ratios to the anchor, or seconds where ``by`` is ``raw``.
+
+    ``why_raw`` says why there are no ratios, ``moved`` what the anchor itself took in HEAD over BASE, ``unlike`` what
+    makes the two anchors incomparable, ``busy`` the sides in which the anchor was disturbed beside most bursts.
+    """
+
+    base: Bursts
+    head: Bursts
+    by: By = "raw"
+    why_raw: str | None = None
+    moved: float | None = None
+    unlike: str | None = None
+    busy: tuple[str, ...] = ()
+
+
+def basis(base: SavedRun, head: SavedRun, left: Mapping[str, Any], right: Mapping[str, Any]) -> Basis:
+    """What the rows ``left`` of ``base`` and ``right`` of ``head`` are judged by."""
+    sides = (("BASE", base, left), ("HEAD", head, right))
+    first, second = (run.bursts(row["cell_id"], row["cache"]) for _, run, row in sides)
+    raw = Basis(first, second)
+    without = [f"{side} has no anchor ({_why(row)})" for side, _, row in sides if none(row.get("anchor")) is None]
+    if without:
+        return replace(raw, why_raw="; ".join(without))
+    if (reason := unlike_anchors(left, right)) is not None:
+        return replace(raw, unlike=reason)
+    ratios = [run.ratios(row) for _, run, row in sides]
+    busy = [side for (side, *_), r, all_ in zip(sides, ratios, (first, second), strict=True) if 2 * r.n < all_.n]
+    if busy:
+        return replace(raw, busy=tuple(busy))
+    few = [f"{r.n} bursts in {side} have it" for (side, *_), r in zip(sides, ratios, strict=True) if r.n < MIN_BURSTS]
+    if few:
+        return replace(raw, why_raw=f"the anchor is not enough: {', '.join(few)}, and {MIN_BURSTS} are needed")
+    moved = _level(head.anchors(right)) / _level(base.anchors(left))
+    return Basis(ratios[0], ratios[1], by="anchor", moved=moved)
+
+
+def unlike_anchors(left: Mapping[str, Any], right: Mapping[str, Any]) -> str | None:
+    """What makes the anchors of two rows incomparable, by name and values; ``None`` where they are the same."""
+    for column, name in MADE_OF.items():
+        if left[column] != right[column]:
+            return f"{name} differs: {left[column]} in BASE, {right[column]} in HEAD"
+    return None
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    return str(none(row.get("anchor_reason")) or NEVER)
+
+
+def _level(anchors: Sequence[float]) -> float:
+    return median(value for value in anchors if value > 0)

@@ -1,0 +1,154 @@
+"""The anchor: always the same work, which one goes with a block, and what becomes of it in a run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attnbench.attention.problem import Case, Problem
+from attnbench.attention.spec import AttentionSpec
+from attnbench.measure.anchor import work
+from attnbench.measure.anchor.beside import BesideBlock
+from attnbench.measure.anchor.choosing import AnchorChoice, anchor_for
+from attnbench.measure.anchor.serving import Anchoring
+from attnbench.measure.run.options import RunOptions
+from attnbench.measure.run.run import run
+from attnbench.results import load
+from attnbench.suite import Cell
+from attnbench.workers import tree
+from attnbench.workers.protocol import CRASHED, OK, Reply
+
+# The hash of work.py for every version that it had. Another work is another version: raise work.VERSION.
+PINNED = {1: "fac14cdc"}
+
+
+def test_the_work_is_pinned() -> None:
+    assert work.code() == PINNED[work.VERSION], "work.py changed: raise VERSION, and put the new hash here"
+    assert work.library().startswith(f"numpy {np.__version__}, ")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", ["tiles-128", "tiles-512"])
+def test_every_set_of_arrays_does_the_same_work(name: str, threads: int) -> None:
+    calls = work.make(name, "float64", threads)
+    assert len(calls) == work.SETS
+    for call in calls:
+        call()
+
+
+def cell(device: str = "cpu", threads: int = 1, phase: str = "forward", **sizes: Any) -> Cell:
+    case = Case(AttentionSpec(), Problem(**({"Hq": 8, "D": 64} | sizes)), phase=phase)
+    return Cell("smoke", {}, case, "numpy/naive", device=device, threads=threads)
+
+
+@pytest.mark.parametrize(
+    ("beside", "name"),
+    [
+        (cell(Tq=128), "tiles-128 float32, 1 thread"),
+        (cell(Tq=512, threads=2), "tiles-512 float32, 2 threads"),
+        (cell(Tq=512, dtype="float64"), "tiles-512 float64, 1 thread"),
+        (cell(Tq=512, dtype="bfloat16"), "tiles-512 float32 (for bfloat16), 1 thread"),
+        (cell(Tq=1, S=2048, Hkv=2, phase="decode"), "tiles-128 float32, 1 thread"),
+        (cell(Tq=1, S=2**18, Hkv=2, phase="decode"), "reading-131072 float32, 1 thread"),
+    ],
+)
+def test_the_anchor_is_of_the_kind_and_size_of_the_block(beside: Cell, name: str) -> None:
+    assert anchor_for([beside]).name == name
+
+
+def test_a_block_of_several_cases_has_the_anchor_of_its_largest() -> None:
+    assert anchor_for([cell(Tq=128), cell(Tq=2048), cell(Tq=16)]).work == "tiles-512"
+
+
+def test_on_an_accelerator_there_is_none_and_it_is_said() -> None:
+    choice = anchor_for([cell(Tq=128, device="cuda")])
+    assert choice.work is None
+    assert "on cuda no anchor is measured" in str(BesideBlock(choice).reason)
+
+
+class Answers:
+    """Processes that answer what they are told to, and remember what was asked."""
+
+    def __init__(self, *bursts: Reply) -> None:
+        self.bursts, self.asked_for, self.placed = list(bursts), list[str](), 0
+
+    def ask_anchor(self, op: str, /, **_: Any) -> Reply:
+        self.asked_for.append(op)
+        made_of = {"version": 1, "code": "abcd1234", "library": "numpy"}
+        return Reply(1, OK, None, made_of) if op == "anchor_prepare" else self.bursts.pop(0)
+
+    def place_anchor(self, _cell: Cell) -> None:
+        self.placed += 1
+
+
+def a_burst(**receipt: float) -> Reply:
+    burst = {"calls": 10, "wall_ns": 5_000_000, "cpu_ns": 5_000_000, "receipt": receipt, "started_at": 0.0}
+    return Reply(1, OK, None, burst)
+
+
+def test_a_burst_is_seconds_of_a_call_and_a_disturbed_one_is_none() -> None:
+    answers, beside = Answers(a_burst(), a_burst(delay_s=0.002)), BesideBlock(AnchorChoice("tiles-128"))
+    assert beside.burst(answers, cell(Tq=128)) is None  # it has not begun
+    beside.begin(answers)
+    assert beside.name == "tiles-128 float32, 1 thread; version 1, code abcd1234"
+    assert [beside.burst(answers, cell(Tq=128)) for _ in range(2)] == [pytest.approx(5e-4), None]
+    assert answers.placed == 2
+
+
+def test_a_lost_anchor_is_not_asked_again_in_that_replicate_and_the_next_has_one() -> None:
+    answers = Answers(Reply(1, CRASHED, "gone"), a_burst())
+    beside = BesideBlock(AnchorChoice("tiles-128"))
+    beside.begin(answers)
+    assert [beside.burst(answers, cell(Tq=128)) for _ in range(3)] == [None] * 3
+    assert answers.asked_for.count("anchor_burst") == 1
+    assert beside.reason == "its process was lost (crashed): gone"
+    beside.begin(answers)
+    assert beside.burst(answers, cell(Tq=128)) is not None
+
+
+def test_the_process_takes_turns_among_its_sets() -> None:
+    operations = Anchoring().operations()
+    what = {"name": "tiles-128", "dtype": "float32", "threads": 1}
+    status, _, made_of = operations["anchor_prepare"](**what)
+    assert (status, made_of["code"]) == (OK, work.code())
+    bursts = [operations["anchor_burst"](**what)[2] for _ in range(work.SETS + 1)]
+    assert len({burst["calls"] for burst in bursts}) == 1
+    assert all(burst["wall_ns"] > 0 for burst in bursts)
+
+
+def test_every_burst_that_counts_has_its_anchor(options: Callable[..., RunOptions]) -> None:
+    outcome = run(options(patterns=("numpy/naive", "numpy/blocked")))
+    rows = [row for row in outcome.rows if row.status == "ok"]
+    assert {row.anchor for row in rows} == {f"tiles-128 float32, 1 thread; version 1, code {work.code()}"}
+    assert all(str(row.anchor_library).startswith(f"numpy {np.__version__}, ") for row in rows)
+    samples = load(outcome.folder, samples=True)
+    counted = samples[~samples["warmup"]]
+    assert counted["anchor_s"].notna().mean() > 0.5  # a busy machine disturbs some
+    assert samples[samples["warmup"]]["anchor_s"].isna().all()
+    for row in rows:
+        mine = counted[(counted["cell_id"] == row.cell_id) & counted["anchor_s"].notna()]
+        if len(mine):
+            assert row.anchor_ratio == pytest.approx(float((mine["wall_s"] / mine["anchor_s"]).median()))
+
+
+@pytest.mark.skipif(not tree.PROC.joinpath("self", "schedstat").exists(), reason="this system does not tell")
+def test_where_a_process_has_computed_is_told() -> None:
+    spin = "import time\nend = time.time() + 5\nwhile time.time() < end: pass"
+    process = subprocess.Popen([sys.executable, "-c", spin])
+    try:
+        before, processors = tree.ran_s(process.pid), sorted(os.sched_getaffinity(0))
+        for processor in (processors[-1], processors[0]):
+            os.sched_setaffinity(process.pid, {processor})
+            time.sleep(0.1)
+            assert tree.busiest_on(process.pid, before) == processor
+    finally:
+        process.kill()
+        process.wait()
+    assert tree.busiest_on(process.pid, {}) is None
