@@ -1,0 +1,8 @@
+"""Answers for who has to choose: which implementation is the fastest for a case, and a table for an engine.
+
+In reading order: ``question`` (what is asked), ``saved`` (runs of this machine), ``blocks`` (where the case was
+measured), ``since`` (what changed since), ``able`` (what implementations declare), ``sieve`` (who may be an answer),
+``order`` (who is told from whom: all statistics), ``price`` (what telling two apart costs), ``answer`` (what is
+answered), ``facts`` (memory and limits), ``words`` (an answer as text), ``best`` (from runs to an answer),
+``measuring`` (a case measured now), ``python`` (``ab.best``), ``table`` (read by an engine), ``tabulate`` (made of runs).
+"""

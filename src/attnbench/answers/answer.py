@@ -1,0 +1,169 @@
+"""An answer: who is the fastest, by how much, how sure that is, who was left out, and what to type for more.
+
+The verdicts: ``fastest`` (one is told from all others), ``only`` (one agrees and fits, others were tried), ``either``
+(the first is not told from others), ``disputed`` (two runs of this machine name different ones), ``alone`` (nobody else
+was measured), ``none`` (nobody agrees and fits), ``not-measured``.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from attnbench.analysis.intervals import Interval
+from attnbench.answers.blocks import NearCase
+from attnbench.answers.price import Price
+from attnbench.answers.question import Question
+from attnbench.answers.sieve import LeftOut
+from attnbench.answers.since import Since
+from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK
+
+EXIT_CODES = {
+    "fastest": EXIT_OK,
+    "only": EXIT_OK,
+    "either": EXIT_INCONCLUSIVE,
+    "disputed": EXIT_INCONCLUSIVE,
+    "alone": EXIT_INCONCLUSIVE,
+    "none": EXIT_NOTHING_MEASURED,
+    "not-measured": EXIT_NOTHING_MEASURED,
+}
+NAMING = ("fastest", "only")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One that agrees and fits: its time with its interval, and the ratio of its time to that of the first.
+
+    ``is_leading``: it may be the fastest. ``since`` is what changed below it since it was measured.
+    """
+
+    impl: str
+    is_leading: bool
+    time_s: float
+    low_s: float | None
+    high_s: float | None
+    ratio: Interval | None
+    peak_bytes: int | None
+    since: Since | None
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-ready."""
+        given = {name: getattr(self, name) for name in ("impl", "time_s", "low_s", "high_s", "peak_bytes")}
+        standing = "leading" if self.is_leading else "behind"
+        changed = None if self.since is None else asdict(self.since)
+        return {**given, "standing": standing, "ratio": ratio_described(self.ratio), "since": changed}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an answer rests on: one block of one run; how much was measured in it, how noisy it was, how old it is."""
+
+    run_id: str
+    folder: str
+    started: str
+    age_days: float
+    suite: str
+    block_id: str
+    processes: int
+    bursts: int
+    noise: float | None
+    disturbed: int
+    machine_id: str
+    processor: str | None
+    code: str | None
+    versions: Mapping[str, Mapping[str, str]]
+    spec_version: str
+
+
+@dataclass(frozen=True)
+class OtherRun:
+    """Another run of this machine that measured the case: who led there, and whether that contradicts the answer."""
+
+    run_id: str
+    day: str
+    leading: tuple[str, ...]
+    contradicts: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a question; printed, it is the text of ``attnbench best``.
+
+    ``names`` are the one or those that may be the fastest; ``best`` is the one, ``None`` where nobody is to be named
+    alone. ``contenders`` stand in the order of their times. ``facts`` may help to choose among equals and are no
+    verdict; ``notes`` say what was passed over; ``type`` are commands that tell more.
+    """
+
+    question: Question
+    verdict: str
+    names: tuple[str, ...] = ()
+    contenders: tuple[Contender, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    evidence: Evidence | None = None
+    price: Price | None = None
+    others: tuple[OtherRun, ...] = ()
+    near: tuple[NearCase, ...] = ()
+    facts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    type: tuple[str, ...] = field(default=())
+
+    @property
+    def best(self) -> str | None:
+        """The one to take; ``None`` where nobody can be named alone."""
+        return self.names[0] if self.verdict in NAMING else None
+
+    @property
+    def lead(self) -> Interval | None:
+        """How many times as long the next one takes, with its interval; ``None`` where nobody is named with a lead."""
+        return self.contenders[1].ratio if self.best is not None and len(self.contenders) > 1 else None
+
+    @property
+    def exit_code(self) -> int:
+        """The exit status of the command line."""
+        return EXIT_CODES[self.verdict]
+
+    @property
+    def sentence(self) -> str:
+        """The answer in one line."""
+        from attnbench.answers.words import sentence
+
+        return sentence(self)
+
+    def describe(self) -> dict[str, Any]:
+        """The JSON document of ``attnbench best --json``."""
+        runner_up = self.contenders[1].impl if self.lead is not None else None
+        return {
+            "question": self.question.describe(),
+            "verdict": self.verdict,
+            "best": self.best,
+            "names": list(self.names),
+            "sentence": self.sentence,
+            "lead": None if runner_up is None else {"over": runner_up, **(ratio_described(self.lead) or {})},
+            "contenders": [contender.describe() for contender in self.contenders],
+            "left_out": [left.describe() for left in self.left_out],
+            "evidence": None if self.evidence is None else asdict(self.evidence),
+            "price": None if self.price is None else self.price.describe(),
+            "other_runs": [asdict(run) for run in self.others],
+            "near": [asdict(case) for case in self.near],
+            "facts": list(self.facts),
+            "notes": list(self.notes),
+            "type": list(self.type),
+            "exit_code": self.exit_code,
+        }
+
+    def __str__(self) -> str:
+        from attnbench.answers.words import text
+
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the line, and the rest as text below it."""
+        first, _, rest = str(self).partition("\n")
+        return f"<p><b>{html.escape(first)}</b></p><pre>{html.escape(rest.strip())}</pre>"
+
+
+def ratio_described(ratio: Interval | None) -> dict[str, float] | None:
+    """A ratio for JSON; an end that is not known is ``"inf"`` there."""
+    return None if ratio is None else {"ratio": ratio.value, "low": ratio.low, "high": ratio.high}

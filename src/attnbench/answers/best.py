@@ -1,0 +1,221 @@
+"""``best``: from the runs of this machine, or from one that is made now, to an answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnbench.answers import able, facts
+from attnbench.answers.answer import Answer, Contender, Evidence, OtherRun
+from attnbench.answers.blocks import CaseBlock, blocks, holding, near
+from attnbench.answers.order import Order, noise, order, with_rounds
+from attnbench.answers.price import Price, price
+from attnbench.answers.question import Question, levels_typed
+from attnbench.answers.saved import Gathered, gathered
+from attnbench.answers.sieve import Declares, LeftOut, sieved
+from attnbench.results.frames import records
+from attnbench.results.read import Runs
+from attnbench.show import units
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from attnbench.results.schema import Hardware
+
+OTHERS = 3
+MEASURE = "5m"
+# Reasons that say an implementation was tried and is no answer; of the others it might have been the fastest.
+TRIED = ("wrong", "crashed", "over-memory", "lacks", "unsupported", "not-installed")
+
+
+def answered(
+    question: Question,
+    runs: Runs | None = None,
+    *,
+    files: Sequence[str | Path] = (),
+    hardware: Hardware | None = None,
+    declares: Declares | None = None,
+) -> Answer:
+    """The answer from saved runs of this machine: those that are named, or all in ``results/``.
+
+    ``declares`` says what implementations can do; processes of their frameworks are asked without it. Raises
+    ``ResultsError`` for a run that is named and is none.
+    """
+    every = gathered(runs, hardware)
+    asks = declares or partial(able.declared, device=question.device, files=[str(file) for file in files])
+    fitting = holding(question, blocks(every.runs))
+    if not fitting:
+        return _not_measured(question, every)
+    return _from_block(question, fitting, every, asks)
+
+
+def _not_measured(question: Question, every: Gathered) -> Answer:
+    again = f"attnbench best {question.typed()} --measure {MEASURE}"
+    notes = every.left_out
+    return Answer(question, "not-measured", near=tuple(near(question, blocks(every.runs))), notes=notes, type=(again,))
+
+
+def _from_block(question: Question, fitting: Sequence[CaseBlock], every: Gathered, declares: Declares) -> Answer:
+    block = fitting[0]
+    known: dict[str, able.Able] = {}
+
+    def ask(names: Sequence[str]) -> dict[str, able.Able]:
+        known.update(declares([name for name in names if name not in known]))
+        return {name: known[name] for name in names}
+
+    rows, left_out = sieved(block.rows, question.wanted, ask)
+    notes = (*every.left_out, *_newer(block, fitting))
+    again = f"attnbench best {question.typed()} --measure {MEASURE}"
+    about: dict[str, Any] = {"left_out": left_out, "evidence": _evidence(block, rows), "notes": notes}
+    if rows.empty:
+        return Answer(question, "none", type=(again,), **about)
+    rows = with_rounds(block.run.samples, rows)
+    standing = order(rows)
+    others = tuple(_others(question, block, standing, fitting[1:], ask))
+    verdict, names = _verdict(standing, left_out, block, others)
+    contenders = _contenders(rows, standing, block)
+    if verdict not in ("fastest", "only"):
+        about["facts"] = facts.among(tuple(c for c in contenders if c.impl in names), known)
+    cost = _price(question, block, contenders, standing) if verdict == "either" else None
+    typed = _typed(
+        verdict, cost, again, changed=any(c.since is not None and c.since.known == "changed" for c in contenders)
+    )
+    return Answer(question, verdict, names, contenders, price=cost, others=others, type=typed, **about)
+
+
+def _verdict(
+    standing: Order, left_out: Sequence[LeftOut], block: CaseBlock, others: Sequence[OtherRun]
+) -> tuple[str, tuple[str, ...]]:
+    """What can be said, and of whom."""
+    disputed = next((run for run in others if run.contradicts), None)
+    if len(standing.leading) == 1 and disputed is not None:
+        return "disputed", tuple(dict.fromkeys((*standing.leading, *disputed.leading)))
+    return verdict_of(standing, left_out, block), standing.leading
+
+
+def verdict_of(standing: Order, left_out: Sequence[LeftOut], block: CaseBlock) -> str:
+    """What one block can say by itself."""
+    if len(standing.leading) > 1:
+        return "either"
+    if standing.behind:
+        return "fastest"
+    in_block = {str(name) for name in block.rows["impl"]} - set(standing.leading)
+    rest = [left.kind in TRIED for left in left_out if left.impl in in_block]
+    return "only" if rest and all(rest) else "alone"
+
+
+def _contenders(rows: pd.DataFrame, standing: Order, block: CaseBlock) -> tuple[Contender, ...]:
+    by_name = {str(row["impl"]): row for row in records(rows)}
+    return tuple(
+        Contender(
+            name,
+            name in standing.leading,
+            float(by_name[name]["time_median_s"]),
+            _number(by_name[name]["time_low_s"]),
+            _number(by_name[name]["time_high_s"]),
+            standing.ratios.get(name),
+            None if (peak := _number(by_name[name]["peak_bytes"])) is None else int(peak),
+            block.changed.get(name),
+        )
+        for name in standing.all
+    )
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if units.known(value) else None
+
+
+def _evidence(block: CaseBlock, rows: pd.DataFrame) -> Evidence:
+    info, ok = block.run.info, block.rows[block.rows["status"] == "ok"]
+    timed = rows if len(rows) else ok
+    fastest = str(timed.sort_values("time_median_s")["impl"].iloc[0]) if len(timed) else None
+    return Evidence(
+        run_id=info.run_id,
+        folder=str(block.run.folder),
+        started=info.started,
+        age_days=_age_days(info.started),
+        suite=block.suite,
+        block_id=str(block.rows["block_id"].iloc[0]),
+        processes=int(timed["n_replicates"].fillna(0).min()) if len(timed) else 0,
+        bursts=int(timed["n_bursts"].min()) if len(timed) else 0,
+        noise=None if fastest is None else noise(timed, fastest),
+        disturbed=int(ok["disturbed_bursts"].sum()),
+        machine_id=info.fingerprint.machine_id,
+        processor=info.fingerprint.hardware.cpu_model,
+        code=info.fingerprint.git,
+        versions=info.fingerprint.frameworks,
+        spec_version=info.fingerprint.spec_version,
+    )
+
+
+def _age_days(started: str) -> float:
+    began = datetime.fromisoformat(started.replace("Z", "+00:00"))
+    return max(0.0, (datetime.now(UTC) - began).total_seconds() / 86400)
+
+
+def _newer(block: CaseBlock, fitting: Sequence[CaseBlock]) -> list[str]:
+    """Runs that are newer than the one that is taken, and why they are not."""
+    return [
+        f"{other.run.folder.name} is newer and has {other.measured} of these implementations, in the place of "
+        f"{block.measured}: name it to ask it alone"
+        for other in fitting[1:]
+        if other.run.info.started > block.run.info.started
+    ]
+
+
+def _others(
+    question: Question, block: CaseBlock, standing: Order, rest: Sequence[CaseBlock], ask: Callable[..., Any]
+) -> list[OtherRun]:
+    """What other runs of this machine say of the case, the best of them first."""
+    runs = []
+    for other in rest[:OTHERS]:
+        rows, _ = sieved(other.rows, question.wanted, ask)
+        if len(rows) > 1:
+            there = order(with_rounds(other.run.samples, rows))
+            against = _against(block, standing, other, there)
+            runs.append(OtherRun(other.run.info.run_id, other.run.day, there.leading, against))
+    return runs
+
+
+def _against(block: CaseBlock, standing: Order, other: CaseBlock, there: Order) -> bool:
+    """Whether each of two runs tells its own winner from that of the other, of the same code and versions."""
+    if len(standing.leading) > 1 or len(there.leading) > 1:
+        return False
+    winner, rival = standing.leading[0], there.leading[0]
+    if winner == rival or winner not in there.behind or rival not in standing.behind:
+        return False
+    same = all(
+        side.changed.get(name) == by for name in (winner, rival) for side, by in ((block, other.changed.get(name)),)
+    )
+    return same and all(_alike(block, other, name) for name in (winner, rival))
+
+
+def _alike(block: CaseBlock, other: CaseBlock, name: str) -> bool:
+    """Whether two runs measured the same versions of an implementation's libraries."""
+    backend = name.partition("/")[0]
+    left, right = (side.run.info.fingerprint.frameworks.get(backend) for side in (block, other))
+    return left == right
+
+
+def _price(question: Question, block: CaseBlock, contenders: Sequence[Contender], standing: Order) -> Price | None:
+    """What telling the first two apart costs; nothing where ``ab`` cannot measure them, on another device."""
+    first, second = contenders[:2]
+    if second.ratio is None or not math.isfinite(second.ratio.value):
+        return None
+    cell = f"--suite {block.suite} {levels_typed(block.point)}"
+    cell += f" --threads {question.threads}" if question.threads != 1 else ""
+    machine = block.run.info.fingerprint.machine_id
+    spread = standing.spreads.get(second.impl)
+    return price((first.impl, second.impl), math.log(second.ratio.value), spread, machine, cell, first.time_s)
+
+
+def _typed(verdict: str, cost: Price | None, again: str, *, changed: bool) -> tuple[str, ...]:
+    """Commands that tell more."""
+    longer = again.replace(f"--measure {MEASURE}", "--measure 20m")
+    if verdict == "either":
+        return tuple(filter(None, (cost.typed if cost is not None and cost.pairs is not None else None, longer)))
+    return (again,) if changed or verdict in ("alone", "disputed") else ()

@@ -1,0 +1,110 @@
+"""What telling two apart would cost: pairs of fresh processes and minutes, by the rule that ``attnbench ab`` decides by.
+
+The same recorded or assumed noise is replayed as for ``attnbench plan``; where the machine is not calibrated, the spread
+is that of the processes of the run in hand, where it had enough of them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attnbench.compare.calibration import ASSUMED_SPREAD, MOST, POWER, SEED, MachineNoise, judge, noise_of
+from attnbench.compare.sequential import Rules
+from attnbench.show import units
+
+TRIALS = 100
+# The margin of ``ab`` is half of the difference that is looked for, as ``attnbench plan`` has it.
+MARGIN_SHARE = 0.5
+# A difference below this is not looked for: what can be shown is that it is below the usual margin.
+LEAST, USUAL_MARGIN, MOST_MARGIN = 0.01, 0.03, 0.5
+# Bursts of a cell in a pair, those of its audits among them, and what one takes where calls are short.
+BURSTS, USUAL_BURST_S = 24, 0.035
+
+
+@dataclass(frozen=True)
+class Price:
+    """What it takes to tell ``second`` from ``first``, were the difference as it looks.
+
+    ``pairs`` is enough in 95 of 100 replays (``None``: no number of pairs that is ever looked at is). ``shows`` says
+    what is then shown: that they ``differ``, or that both are the ``same`` within ``margin``.
+    """
+
+    first: str
+    second: str
+    shows: str
+    difference: float
+    margin: float
+    pairs: int | None
+    seconds: float | None
+    spread: float
+    spread_from: str
+    typed: str
+
+    @property
+    def sentence(self) -> str:
+        """What it costs, and what to type."""
+        looks = f"they look {100 * self.difference:.2g} % apart"
+        by = f"at a spread of {100 * self.spread:.2g} % between pairs of processes ({self.spread_from})"
+        if self.pairs is None or self.seconds is None:
+            return (
+                f"{looks}, and {by} no number of pairs that ab looks at would tell them apart; a quieter machine might"
+            )
+        aim = "tell which is faster" if self.shows == "differ" else f"show that both are within {100 * self.margin:g} %"
+        return f"{looks}; to {aim} takes up to {self.pairs} pairs, about {units.roughly(self.seconds)}, {by}"
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-ready."""
+        names = ("first", "second", "shows", "difference", "margin", "pairs", "seconds", "spread", "spread_from")
+        return {name: getattr(self, name) for name in names} | {"type": self.typed}
+
+
+def price(
+    pair: tuple[str, str], log_ratio: float, observed: float | None, machine_id: str, cell: str, call_s: float = 0.0
+) -> Price:
+    """The price for two by the log of their ratio; ``observed`` is the spread of the processes of their block.
+
+    ``cell`` has the options of ``attnbench ab`` that choose their cell, and ``call_s`` is what a call takes.
+    """
+    first, second = pair
+    noise = noise_of(machine_id, ASSUMED_SPREAD if observed is None else max(observed, LEAST))
+    difference = math.expm1(abs(log_ratio))
+    apart = difference >= LEAST
+    margin = min(round(MARGIN_SHARE * difference, 3), MOST_MARGIN) if apart else USUAL_MARGIN
+    pairs = _pairs(noise, math.log1p(difference), Rules(margin=margin), apart=apart)
+    longer = BURSTS * max(0.0, call_s - USUAL_BURST_S)
+    seconds = None if pairs is None else noise.seconds(pairs, 1) + pairs * longer
+    budget = f" --budget {max(2, math.ceil(seconds / 60))}m" if seconds is not None else ""
+    typed = f"attnbench ab {first} {second} {cell} --margin {100 * margin:g}%{budget}"
+    return Price(
+        first,
+        second,
+        "differ" if apart else "same",
+        difference,
+        margin,
+        pairs,
+        seconds,
+        noise.spread,
+        _source(noise, observed),
+        typed,
+    )
+
+
+def _source(noise: MachineNoise, observed: float | None) -> str:
+    if not noise.is_assumed:
+        return "this machine's calibration"
+    return "assumed: attnbench calibrate measures it" if observed is None else "of the processes of this run"
+
+
+def _pairs(noise: MachineNoise, shift: float, rules: Rules, *, apart: bool) -> int | None:
+    """Pairs until the verdict that is looked for stands in 95 of 100 replays; ``None`` where it does not."""
+    rng, wanted = np.random.default_rng(SEED), "slower" if apart else "same"
+    needed = []
+    for _ in range(TRIALS):
+        decision = judge(noise.draw(rng, MOST) + shift, rules)
+        needed.append(decision.screened + decision.confirmed if decision.verdict == wanted else math.inf)
+    enough = sorted(needed)[math.ceil(POWER * TRIALS) - 1]
+    return int(enough) if math.isfinite(enough) else None

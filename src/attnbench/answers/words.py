@@ -1,0 +1,210 @@
+"""An answer in words: its one line, the table of contenders, who was left out, how sure it is, and what to type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from attnbench.analysis.intervals import Interval
+from attnbench.answers.answer import Answer, Contender, Evidence
+from attnbench.answers.sieve import KINDS, LeftOut
+from attnbench.show import units
+from attnbench.show.console import table
+
+MANY = 2
+
+
+def sentence(answer: Answer) -> str:
+    """The answer in one line."""
+    return SENTENCES[answer.verdict](answer)
+
+
+def _fastest(answer: Answer) -> str:
+    first, second = answer.contenders[:2]
+    lead = f"{second.impl} takes {as_long(second.ratio)}"
+    return f"{first.impl} {_is(answer)} the fastest for {answer.question.sentence}: {_time(first)}; {lead}."
+
+
+def _only(answer: Answer) -> str:
+    first = answer.contenders[0]
+    return (
+        f"{first.impl} {_is(answer)} the only one that agrees and fits for {answer.question.sentence}: {_time(first)}."
+    )
+
+
+def _either(answer: Answer) -> str:
+    word = "Either" if len(answer.names) == MANY else "Any"
+    second = answer.contenders[1]
+    apart = f"{second.impl} takes {as_long(second.ratio)} as {answer.contenders[0].impl}"
+    return f"{word} of {', '.join(answer.names)} for {answer.question.sentence}: they cannot be told apart ({apart})."
+
+
+def _disputed(answer: Answer) -> str:
+    other = next(run for run in answer.others if run.contradicts)
+    there = f"run {other.run_id} names {', '.join(other.leading)}"
+    return (
+        f"Either of {', '.join(answer.names)} for {answer.question.sentence}: two runs of this machine contradict each "
+        f"other ({there})."
+    )
+
+
+def _alone(answer: Answer) -> str:
+    return f"Only {answer.names[0]} has a time for {answer.question.sentence}: there is nothing to compare it with."
+
+
+def _none(answer: Answer) -> str:
+    return f"Nobody who was measured agrees and fits for {answer.question.sentence}."
+
+
+def _not_measured(answer: Answer) -> str:
+    return f"Nothing was measured on this machine for {answer.question.sentence}."
+
+
+SENTENCES = {
+    "fastest": _fastest,
+    "only": _only,
+    "either": _either,
+    "disputed": _disputed,
+    "alone": _alone,
+    "none": _none,
+    "not-measured": _not_measured,
+}
+
+
+def _is(answer: Answer) -> str:
+    """``is``; or ``was, on the day of the run``, where code or versions have changed since."""
+    changed = any(c.since is not None and c.since.known == "changed" for c in answer.contenders[:2])
+    return f"was, on {answer.evidence.started[:10]}," if changed and answer.evidence is not None else "is"
+
+
+def _time(contender: Contender) -> str:
+    return f"{units.seconds(contender.time_s)} a call"
+
+
+def as_long(ratio: Interval | None) -> str:
+    """Such as ``1.28 times as long [1.21, 1.35]``."""
+    if ratio is None:
+        return "an unknown time"
+    known = math.isfinite(ratio.high)
+    ends = (
+        f"[{units.significant(ratio.low)}, {units.significant(ratio.high)}]"
+        if known
+        else "[too few rounds for an interval]"
+    )
+    return f"{units.significant(ratio.value)} times as long {ends}"
+
+
+def text(answer: Answer) -> str:
+    """The whole answer, its line first."""
+    parts = [
+        answer.sentence,
+        *_runner_up(answer),
+        *_price(answer),
+        *(f"A fact, no verdict: {fact}." for fact in answer.facts),
+    ]
+    for title, lines in (
+        ("", _contenders(answer)),
+        ("Left out:", _left_out(answer.left_out)),
+        ("How sure:", _how_sure(answer)),
+        ("Measured near it:", _near(answer)),
+        ("Passed over:", answer.notes),
+        ("Type:", answer.type),
+    ):
+        rows = list(lines)
+        parts += ["", *([title] if title else []), *(f"  {row}" if title else row for row in rows)] if rows else []
+    return "\n".join(parts)
+
+
+def _runner_up(answer: Answer) -> list[str]:
+    """What the runner-up costs."""
+    if answer.best is None or len(answer.contenders) < MANY:
+        return []
+    first, second = answer.contenders[:2]
+    costs = [f"{units.seconds(c.time_s)} and {units.size(c.peak_bytes)} of memory" for c in (second, first)]
+    return [f"The runner-up, {second.impl}, costs {costs[0]} a call, against {costs[1]}."]
+
+
+def _price(answer: Answer) -> list[str]:
+    if answer.price is None:
+        return []
+    return [f"{answer.price.first} and {answer.price.second}: {answer.price.sentence}."]
+
+
+def _contenders(answer: Answer) -> list[str]:
+    if not answer.contenders:
+        return []
+    heads = ("implementation", "standing", "time", "interval", "times as long", "its interval", "memory")
+    rows = [_row(contender, first=contender is answer.contenders[0], answer=answer) for contender in answer.contenders]
+    return table(heads, rows, ranks={"interval": 2, "its interval": 1}).splitlines()
+
+
+def _row(contender: Contender, *, first: bool, answer: Answer) -> list[str]:
+    standing = "behind"
+    if contender.is_leading:
+        standing = "fastest" if first and answer.best is not None else "may be the fastest"
+    ratio = contender.ratio
+    times = "1" if first else units.times(None if ratio is None else ratio.value)
+    ends = (
+        ""
+        if first or ratio is None or math.isinf(ratio.high)
+        else f"{units.significant(ratio.low)} – {units.significant(ratio.high)}"
+    )
+    interval = units.interval(contender.time_s, contender.low_s, contender.high_s)
+    return [
+        contender.impl,
+        standing,
+        units.seconds(contender.time_s),
+        interval,
+        times,
+        ends,
+        units.size(contender.peak_bytes),
+    ]
+
+
+def _left_out(left_out: Iterable[LeftOut]) -> Iterator[str]:
+    """A line for each reason, with those who share it."""
+    shared: dict[tuple[str, str], list[str]] = {}
+    for left in left_out:
+        measured = [units.seconds(left.time_s)] if left.time_s is not None else []
+        measured += [units.size(left.peak_bytes)] if left.peak_bytes is not None else []
+        named = f"{left.impl} ({', '.join(measured)})" if measured else left.impl
+        shared.setdefault((left.kind, left.reason), []).append(named)
+    for (kind, reason), names in shared.items():
+        yield f"{KINDS[kind]}: {', '.join(names)}: {reason}"
+
+
+def _how_sure(answer: Answer) -> Iterator[str]:
+    evidence = answer.evidence
+    if evidence is None:
+        return
+    yield _rests_on(evidence)
+    yield _noise(evidence)
+    shared: dict[str, list[str]] = {}
+    for contender in answer.contenders:
+        if contender.since is not None:
+            shared.setdefault(contender.since.text, []).append(contender.impl)
+    for why, names in shared.items():
+        yield f"since then: {', '.join(names)}: {why}"
+    if answer.contenders and not shared:
+        yield "since then: code and versions of all of them are the same"
+    for other in answer.others:
+        agrees = "contradicts it" if other.contradicts else "does not contradict it"
+        yield f"run {other.run_id} of {other.day} {agrees}: {', '.join(other.leading)}"
+
+
+def _rests_on(evidence: Evidence) -> str:
+    days = evidence.age_days
+    age = "today" if days < 1 else "1 day old" if days < MANY else f"{days:.0f} days old"
+    return f"run {evidence.run_id} ({age}), suite {evidence.suite}, folder {evidence.folder}"
+
+
+def _noise(evidence: Evidence) -> str:
+    noise = "without an interval" if evidence.noise is None else f"known to ±{100 * evidence.noise:.2g} %"
+    processes = "1 process" if evidence.processes == 1 else f"{evidence.processes} processes"
+    disturbed = f"; {evidence.disturbed} bursts were disturbed and measured again" if evidence.disturbed else ""
+    return f"{processes} of each, at least {evidence.bursts} bursts; the first one's time is {noise}{disturbed}"
+
+
+def _near(answer: Answer) -> Iterator[str]:
+    for case in answer.near:
+        yield f"{case.label}: {case.differs} ({case.run_id})" + (f"; type: {case.typed}" if case.typed else "")
