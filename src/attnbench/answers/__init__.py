@@ -2,7 +2,7 @@
 
 In reading order: ``question`` (what is asked), ``saved`` (runs of this machine), ``blocks`` (where the case was
 measured), ``since`` (what changed since), ``able`` (what implementations declare), ``sieve`` (who may be an answer),
-``order`` (who is told from whom: all statistics), ``price`` (what telling two apart costs), ``answer`` (what is
-answered), ``facts`` (memory and limits), ``words`` (an answer as text), ``best`` (from runs to an answer),
-``measuring`` (a case measured now), ``python`` (``ab.best``), ``table`` (read by an engine), ``tabulate`` (made of runs).
+``order`` (who is told from whom: all statistics), ``equals`` (what telling two apart costs, and facts), ``answer``
+(what is answered), ``words`` (an answer as text), ``best`` (from runs to an answer), ``ask`` (``ab.best``, and a case
+measured now), ``table`` (read by an engine), ``tabulate`` (made of runs).
 """

@@ -14,7 +14,7 @@ from typing import Any
 
 from attnbench.analysis.intervals import Interval
 from attnbench.answers.blocks import NearCase
-from attnbench.answers.price import Price
+from attnbench.answers.equals import Price
 from attnbench.answers.question import Question
 from attnbench.answers.sieve import LeftOut
 from attnbench.answers.since import Since

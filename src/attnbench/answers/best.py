@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attnbench.answers import able, facts
+from attnbench.answers import able
 from attnbench.answers.answer import Answer, Contender, Evidence, OtherRun
 from attnbench.answers.blocks import CaseBlock, blocks, holding, near
+from attnbench.answers.equals import Price, facts, price
 from attnbench.answers.order import Order, noise, order, with_rounds
-from attnbench.answers.price import Price, price
 from attnbench.answers.question import Question, levels_typed
 from attnbench.answers.saved import Gathered, gathered
 from attnbench.answers.sieve import Declares, LeftOut, sieved
@@ -79,7 +79,7 @@ def _from_block(question: Question, fitting: Sequence[CaseBlock], every: Gathere
     verdict, names = _verdict(standing, left_out, block, others)
     contenders = _contenders(rows, standing, block)
     if verdict not in ("fastest", "only"):
-        about["facts"] = facts.among(tuple(c for c in contenders if c.impl in names), known)
+        about["facts"] = facts({c.impl: c.peak_bytes for c in contenders if c.impl in names}, known)
     cost = _price(question, block, contenders, standing) if verdict == "either" else None
     typed = _typed(
         verdict, cost, again, changed=any(c.since is not None and c.since.known == "changed" for c in contenders)
@@ -153,7 +153,7 @@ def _evidence(block: CaseBlock, rows: pd.DataFrame) -> Evidence:
 
 
 def _age_days(started: str) -> float:
-    began = datetime.fromisoformat(started.replace("Z", "+00:00"))
+    began = datetime.fromisoformat(started)
     return max(0.0, (datetime.now(UTC) - began).total_seconds() / 86400)
 
 
@@ -188,10 +188,9 @@ def _against(block: CaseBlock, standing: Order, other: CaseBlock, there: Order) 
     winner, rival = standing.leading[0], there.leading[0]
     if winner == rival or winner not in there.behind or rival not in standing.behind:
         return False
-    same = all(
-        side.changed.get(name) == by for name in (winner, rival) for side, by in ((block, other.changed.get(name)),)
-    )
-    return same and all(_alike(block, other, name) for name in (winner, rival))
+    names = (winner, rival)
+    unchanged = all(block.changed.get(name) == other.changed.get(name) for name in names)
+    return unchanged and all(_alike(block, other, name) for name in names)
 
 
 def _alike(block: CaseBlock, other: CaseBlock, name: str) -> bool:

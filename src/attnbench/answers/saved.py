@@ -103,8 +103,5 @@ def _why_not(info: RunInfo, machine: Hardware) -> str | None:
     there = info.fingerprint.hardware
     if there.id == machine.id:
         return None
-    cores = f"{there.logical_cores or '?'} processors"
-    return (
-        f"measured on another machine ({there.cpu_model or 'an unknown processor'}, {cores}), whose times say nothing of "
-        "this one"
-    )
+    which = f"{there.cpu_model or 'an unknown processor'}, {there.logical_cores or '?'} processors"
+    return f"measured on another machine ({which}), whose times say nothing of this one"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from attnbench.attention.problem import Case
 from attnbench.attention.shapes import PHASES
@@ -107,7 +107,7 @@ class Table(Record):
     hardware: Hardware
     needs: tuple[str, ...] = ()
     memory_bytes: int | None = None
-    runs: dict[str, TableRun] = {}
+    runs: dict[str, TableRun] = Field(default_factory=dict)
     entries: tuple[TableEntry, ...] = ()
 
     def save(self, file: str | Path) -> Path:
@@ -165,14 +165,14 @@ class Table(Record):
         same = {"Hq": Hq, "Hkv": Hkv or Hq, "D": D, "Dv": Dv or D, "dtype": dtype, "phase": phase}
         same |= {"device": device, "threads": threads}
         alike = [entry for entry in self.entries if _alike(entry, same, spec, operands)]
-        return _chosen(alike, sizes, f"{sizes | same} {spec.to_dict() or ''}".strip(), nearest=nearest)
+        said = " ".join(f"{name}={value}" for name, value in (sizes | same | spec.to_dict()).items())
+        return _chosen(alike, sizes, said, nearest=nearest)
 
     def _repr_html_(self) -> str:
         heads = ("case", "device", "threads", "implementation", "equals", "runner-up", "times as long")
-        rows = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in _shown(e))}</tr>" for e in self.entries
-        )
-        return f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{rows}</table>"
+        head = "".join(f"<th>{name}</th>" for name in heads)
+        rows = ("".join(f"<td>{html.escape(text)}</td>" for text in _shown(entry)) for entry in self.entries)
+        return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
 def _shown(entry: TableEntry) -> tuple[str, ...]:
@@ -196,9 +196,10 @@ def _chosen(alike: Sequence[TableEntry], sizes: Mapping[str, int], case: str, *,
     if closest is None:
         msg = f"the table has no case like {case}; measure it: attnbench best --shape ... --measure 5m"
         raise UsageError(msg)
-    if all(getattr(closest, name) == sizes[name] for name in NEARABLE):
+    if not distance(closest) and all(getattr(closest, name) == sizes[name] for name in NEARABLE):
         return Choice(closest.implementation, closest, exact=True, says=f"exactly {closest.label}")
-    others = ", ".join(f"{name} {getattr(closest, name)}, not {sizes[name]}" for name in NEARABLE)
+    unlike = [name for name in NEARABLE if getattr(closest, name) != sizes[name]]
+    others = ", ".join(f"{name} {getattr(closest, name)}, not {sizes[name]}" for name in unlike)
     if not nearest:
         msg = f"the table has no case of {case}; the nearest is {closest.label} ({others}): nearest=True takes it"
         raise UsageError(msg)

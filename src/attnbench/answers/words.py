@@ -85,23 +85,19 @@ def as_long(ratio: Interval | None) -> str:
     """Such as ``1.28 times as long [1.21, 1.35]``."""
     if ratio is None:
         return "an unknown time"
-    known = math.isfinite(ratio.high)
-    ends = (
-        f"[{units.significant(ratio.low)}, {units.significant(ratio.high)}]"
-        if known
-        else "[too few rounds for an interval]"
-    )
+    ends = f"[{_ends(ratio).replace(' – ', ', ')}]" if _ends(ratio) else "[too few rounds for an interval]"
     return f"{units.significant(ratio.value)} times as long {ends}"
+
+
+def _ends(ratio: Interval) -> str:
+    """The interval of a ratio; nothing where it has no end."""
+    return "" if math.isinf(ratio.high) else f"{units.significant(ratio.low)} – {units.significant(ratio.high)}"
 
 
 def text(answer: Answer) -> str:
     """The whole answer, its line first."""
-    parts = [
-        answer.sentence,
-        *_runner_up(answer),
-        *_price(answer),
-        *(f"A fact, no verdict: {fact}." for fact in answer.facts),
-    ]
+    facts = [f"A fact, no verdict: {fact}." for fact in answer.facts]
+    parts = [answer.sentence, *_runner_up(answer), *_price(answer), *facts]
     for title, lines in (
         ("", _contenders(answer)),
         ("Left out:", _left_out(answer.left_out)),
@@ -144,11 +140,7 @@ def _row(contender: Contender, *, first: bool, answer: Answer) -> list[str]:
         standing = "fastest" if first and answer.best is not None else "may be the fastest"
     ratio = contender.ratio
     times = "1" if first else units.times(None if ratio is None else ratio.value)
-    ends = (
-        ""
-        if first or ratio is None or math.isinf(ratio.high)
-        else f"{units.significant(ratio.low)} – {units.significant(ratio.high)}"
-    )
+    ends = "" if first or ratio is None else _ends(ratio)
     interval = units.interval(contender.time_s, contender.low_s, contender.high_s)
     return [
         contender.impl,

@@ -1,4 +1,4 @@
-"""``attnbench best``: the fastest for one case that agrees and fits, from saved runs of this machine or measured now."""
+"""``attnbench best``: the fastest for one case that agrees and fits, from saved runs or measured now."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def best(
 def _check(runs: list[str] | None, measure: str | None, impl: list[str] | None) -> None:
     """Raise ``UsageError`` for options that contradict each other."""
     if runs and measure is not None:
-        msg = f"name saved runs ({', '.join(runs)}) or measure now (--measure {measure}); a new run is not mixed with them"
+        msg = f"name saved runs ({', '.join(runs)}) or --measure {measure}: what is measured now is a run of its own"
         raise UsageError(msg)
     if impl and measure is None:
         msg = "--impl says who is measured now: give --measure 5m with it, or leave it out"
@@ -107,7 +107,7 @@ def _from_saved(question: Question, runs: list[str] | None, files: list[Path] | 
 def _measured(
     question: Question, measure: str, impl: list[str], files: list[Path], out: Path, wait: str | None
 ) -> Answer:
-    from attnbench.answers.measuring import HowMeasured, measured_now
+    from attnbench.answers.ask import HowMeasured, measured_now
 
     budget_s = seconds(measure) or 0.0
     check_runs_folder("--out", out)

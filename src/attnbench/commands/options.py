@@ -189,7 +189,7 @@ Github = Annotated[bool, typer.Option("--github", help="GitHub's step summary an
 # What `best` is asked: one case, and what an answer must fit.
 OneShape = Annotated[
     str | None,
-    typer.Option("--shape", metavar="NAME", help="One shape; see: attnbench list shapes. Or h8-2-d128-causal."),
+    typer.Option("--shape", metavar="NAME", help="A shape (attnbench list shapes), or such as h8-2-d128-causal."),
 ]
 OneTokens = Annotated[
     str | None, typer.Option("--tokens", metavar="N", help="Tokens of a sequence, such as 512, 4Ki or 128k.")
@@ -205,11 +205,9 @@ NeededFeatures = Annotated[
 ]
 Measure = Annotated[
     str | None,
-    typer.Option("--measure", metavar="TIME", help="Measure it now, for so long, such as 5m; kept as a run."),
+    typer.Option("--measure", metavar="TIME", help="Measure it now, such as 5m; kept as a run."),
 ]
 TableFile = Annotated[
     Path | None,
-    typer.Option(
-        "--table", metavar="FILE", help="Instead, every measured case with its answer, as JSON for an engine."
-    ),
+    typer.Option("--table", metavar="FILE", help="Instead, every measured case with its answer, as JSON."),
 ]

@@ -1,4 +1,7 @@
-"""A question measured now: its one case with every implementation that a suite would measure, kept as a run."""
+"""``ab.best``: a question from Python, in the words of ``attnbench best``; and a question that is measured now.
+
+What is measured is its one case with every implementation that the suite ``speed`` has, and it is kept as a run.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,15 @@ from pathlib import Path
 
 from attnbench.answers.answer import Answer
 from attnbench.answers.best import answered
-from attnbench.answers.question import SUITE, Question
+from attnbench.answers.question import SUITE, Question, question
 from attnbench.answers.sieve import Declares, LeftOut
+from attnbench.errors import UsageError
+from attnbench.keywords import explained
 from attnbench.measure.run.options import Progress, RunOptions
 from attnbench.measure.run.plan import Plan
 from attnbench.measure.run.run import run
+from attnbench.results.extra import check_report_extra
+from attnbench.results.read import Runs
 from attnbench.suite.written import written
 
 
@@ -61,3 +68,53 @@ def _by_the_suite(left: LeftOut, whys: dict[str, str]) -> LeftOut:
     if left.kind != "not-measured" or left.impl not in whys:
         return left
     return replace(left, reason=f"{whys[left.impl]} (--impl {left.impl} measures it)")
+
+
+@explained
+def best(
+    shape: str,
+    tokens: int | str,
+    *,
+    phase: str = "prefill",
+    dtype: str = "float32",
+    batch: int | str = 1,
+    device: str = "cpu",
+    threads: int | None = None,
+    memory: int | str | None = None,
+    needs: Sequence[str] = (),
+    runs: Runs | None = None,
+    measure: float | None = None,
+    impl: Sequence[str] = (),
+    files: Sequence[str | Path] = (),
+    out: str | Path = "results",
+) -> Answer:
+    """The fastest implementation for one case that agrees and fits, from saved runs of this machine, or measured now.
+
+    ``runs`` are all in ``results/`` unless some are named. ``measure`` is seconds: the case is then measured now, and
+    kept as a run in ``out``; ``impl`` are names or patterns of those that are measured, ``files`` drop-in files.
+    ``needs`` are features by their names in ``Capabilities``. Raises ``UsageError`` and its kin.
+    """
+    check_report_extra("attnbench.best")
+    needed = (needs,) if isinstance(needs, str) else tuple(needs)
+    wanted = question(
+        shape,
+        tokens,
+        batch=batch,
+        phase=phase,
+        dtype=dtype,
+        device=device,
+        threads=threads,
+        needs=needed,
+        memory=memory,
+    )
+    if measure is None:
+        if impl:
+            msg = "impl= says who is measured now: give measure=300 (seconds) with it, or leave it out"
+            raise UsageError(msg)
+        return answered(wanted, runs, files=files)
+    if runs is not None:
+        msg = "give runs= or measure=: what is measured now is a run of its own, and not mixed with others"
+        raise UsageError(msg)
+    patterns = (impl,) if isinstance(impl, str) else tuple(impl)
+    how = HowMeasured(measure, Path(out), patterns, [Path(file) for file in files], command=("attnbench.best",))
+    return measured_now(wanted, how)

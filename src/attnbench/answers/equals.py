@@ -1,22 +1,27 @@
-"""What telling two apart would cost: pairs of fresh processes and minutes, by the rule that ``attnbench ab`` decides by.
+"""Among equals: what telling two apart would cost, and what may help to choose meanwhile.
 
-The same recorded or assumed noise is replayed as for ``attnbench plan``; where the machine is not calibrated, the spread
-is that of the processes of the run in hand, where it had enough of them.
+The cost is in pairs of fresh processes and minutes, by the rule that ``attnbench ab`` decides by. The same recorded or
+assumed noise is replayed as for ``attnbench plan``; where the machine is not calibrated, the spread is that of the
+processes of the run in hand, where it had enough of them. Memory and limits are facts, and no verdict.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from attnbench.answers.able import Able
 from attnbench.compare.calibration import ASSUMED_SPREAD, MOST, POWER, SEED, MachineNoise, judge, noise_of
 from attnbench.compare.sequential import Rules
 from attnbench.show import units
 
 TRIALS = 100
+# A difference in memory below either is none, as for ``attnbench compare``.
+LEAST_SHARE, LEAST_BYTES = 0.01, 2**20
 # The margin of ``ab`` is half of the difference that is looked for, as ``attnbench plan`` has it.
 MARGIN_SHARE = 0.5
 # A difference below this is not looked for: what can be shown is that it is below the usual margin.
@@ -108,3 +113,27 @@ def _pairs(noise: MachineNoise, shift: float, rules: Rules, *, apart: bool) -> i
         needed.append(decision.screened + decision.confirmed if decision.verdict == wanted else math.inf)
     enough = sorted(needed)[math.ceil(POWER * TRIALS) - 1]
     return int(enough) if math.isfinite(enough) else None
+
+
+def facts(peaks: Mapping[str, int | None], able: Mapping[str, Able]) -> tuple[str, ...]:
+    """A sentence for each respect in which one of the equals stands out; ``peaks`` has the memory of each."""
+    return tuple(filter(None, (_memory(peaks), _limits(tuple(peaks), able))))
+
+
+def _memory(peaks: Mapping[str, int | None]) -> str:
+    known = sorted((peak, impl) for impl, peak in peaks.items() if peak is not None)
+    if len(known) < 2 or len(known) < len(peaks):  # noqa: PLR2004  (nothing to stand out from)
+        return ""
+    (least, name), (second, _) = known[:2]
+    if second - least < max(LEAST_BYTES, LEAST_SHARE * second):
+        return ""
+    others = ", ".join(f"{other} {units.size(peak)}" for peak, other in known[1:])
+    return f"{name} needs the least memory for a call: {units.size(least)} ({others})"
+
+
+def _limits(equals: tuple[str, ...], able: Mapping[str, Able]) -> str:
+    counts = sorted((able[impl].limits, impl) for impl in equals if impl in able)
+    if len(counts) < 2 or len(counts) < len(equals) or counts[0][0] == counts[1][0]:  # noqa: PLR2004
+        return ""
+    others = ", ".join(f"{name} {count}" for count, name in counts[1:])
+    return f"{counts[0][1]} declares the fewest limits of sizes and calls: {counts[0][0]} ({others})"
