@@ -67,7 +67,7 @@ def _by_the_suite(left: LeftOut, whys: dict[str, str]) -> LeftOut:
     """The same with the suite's own reason, where it was the suite that left somebody out."""
     if left.kind != "not-measured" or left.impl not in whys:
         return left
-    return replace(left, reason=f"{whys[left.impl]} (--impl {left.impl} measures it)")
+    return replace(left, reason=f"{whys[left.impl]} (--impl NAME measures it)")
 
 
 @explained

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 OTHERS = 3
 MEASURE = "5m"
-# Reasons that say an implementation was tried and is no answer; of the others it might have been the fastest.
-TRIED = ("wrong", "crashed", "over-memory", "lacks", "unsupported", "not-installed")
+# Reasons that say an implementation was measured, or tried, and is no answer. Any other might have been the fastest.
+JUDGED = ("wrong", "crashed", "over-memory", "lacks")
+TRIED = (*JUDGED, "unsupported", "not-installed")
 
 
 def answered(
@@ -72,7 +73,8 @@ def _from_block(question: Question, fitting: Sequence[CaseBlock], every: Gathere
     again = f"attnbench best {question.typed()} --measure {MEASURE}"
     about: dict[str, Any] = {"left_out": left_out, "evidence": _evidence(block, rows), "notes": notes}
     if rows.empty:
-        return Answer(question, "none", type=(again,), **about)
+        tried = any(left.kind in JUDGED for left in left_out)
+        return Answer(question, "none" if tried else "not-measured", type=(again,), **about)
     rows = with_rounds(block.run.samples, rows)
     standing = order(rows)
     others = tuple(_others(question, block, standing, fitting[1:], ask))

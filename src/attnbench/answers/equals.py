@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from attnbench.answers.able import Able
-from attnbench.compare.calibration import ASSUMED_SPREAD, MOST, POWER, SEED, MachineNoise, judge, noise_of
+from attnbench.attention.arrays import Array
+from attnbench.compare.calibration import ASSUMED_SPREAD, MOST, POWER, SEED, MachineNoise, noise_of
+from attnbench.compare.many import NEVER, SAME_WORD, SLOWER, judge
 from attnbench.compare.sequential import Rules
 from attnbench.show import units
 
@@ -24,8 +26,8 @@ TRIALS = 100
 LEAST_SHARE, LEAST_BYTES = 0.01, 2**20
 # The margin of ``ab`` is half of the difference that is looked for, as ``attnbench plan`` has it.
 MARGIN_SHARE = 0.5
-# A difference below this is not looked for: what can be shown is that it is below the usual margin.
-LEAST, USUAL_MARGIN, MOST_MARGIN = 0.01, 0.03, 0.5
+# A difference below this is not looked for: what can be shown is that it is below one of these margins.
+LEAST, MOST_MARGIN, SAME_MARGINS = 0.01, 0.5, (0.03, 0.05, 0.1, 0.2, 0.5)
 # Bursts of a cell in a pair, those of its audits among them, and what one takes where calls are short.
 BURSTS, USUAL_BURST_S = 24, 0.035
 
@@ -35,7 +37,7 @@ class Price:
     """What it takes to tell ``second`` from ``first``, were the difference as it looks.
 
     ``pairs`` is enough in 95 of 100 replays (``None``: no number of pairs that is ever looked at is). ``shows`` says
-    what is then shown: that they ``differ``, or that both are the ``same`` within ``margin``.
+    what is then shown: which is faster (``differ``), or that both are the ``same`` within ``margin``.
     """
 
     first: str
@@ -51,15 +53,16 @@ class Price:
 
     @property
     def sentence(self) -> str:
-        """What it costs, and what to type."""
+        """What it costs, and what can be shown at all."""
         looks = f"they look {100 * self.difference:.2g} % apart"
         by = f"at a spread of {100 * self.spread:.2g} % between pairs of processes ({self.spread_from})"
         if self.pairs is None or self.seconds is None:
-            return (
-                f"{looks}, and {by} no number of pairs that ab looks at would tell them apart; a quieter machine might"
-            )
-        aim = "tell which is faster" if self.shows == "differ" else f"show that both are within {100 * self.margin:g} %"
-        return f"{looks}; to {aim} takes up to {self.pairs} pairs, about {units.roughly(self.seconds)}, {by}"
+            return f"{looks}; {by} no number of pairs that ab looks at would tell: measure on a quieter machine"
+        cost = f"takes up to {self.pairs} pairs of processes, about {units.roughly(self.seconds)}"
+        if self.shows == "differ":
+            return f"{looks}; to tell which is faster {cost}, {by}"
+        hopeless = "which is faster, ab would not tell" if self.difference >= LEAST else "that is too little to tell"
+        return f"{looks}; {hopeless} {by}; to show that both are within {100 * self.margin:g} % {cost}"
 
     def describe(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -77,25 +80,13 @@ def price(
     first, second = pair
     noise = noise_of(machine_id, ASSUMED_SPREAD if observed is None else max(observed, LEAST))
     difference = math.expm1(abs(log_ratio))
-    apart = difference >= LEAST
-    margin = min(round(MARGIN_SHARE * difference, 3), MOST_MARGIN) if apart else USUAL_MARGIN
-    pairs = _pairs(noise, math.log1p(difference), Rules(margin=margin), apart=apart)
+    shows, margin, pairs = _shown(noise, difference)
     longer = BURSTS * max(0.0, call_s - USUAL_BURST_S)
     seconds = None if pairs is None else noise.seconds(pairs, 1) + pairs * longer
-    budget = f" --budget {max(2, math.ceil(seconds / 60))}m" if seconds is not None else ""
+    budget = "" if seconds is None else f" --budget {max(2, math.ceil(seconds / 60))}m"
     typed = f"attnbench ab {first} {second} {cell} --margin {100 * margin:g}%{budget}"
-    return Price(
-        first,
-        second,
-        "differ" if apart else "same",
-        difference,
-        margin,
-        pairs,
-        seconds,
-        noise.spread,
-        _source(noise, observed),
-        typed,
-    )
+    source = _source(noise, observed)
+    return Price(first, second, shows, difference, margin, pairs, seconds, noise.spread, source, typed)
 
 
 def _source(noise: MachineNoise, observed: float | None) -> str:
@@ -104,15 +95,25 @@ def _source(noise: MachineNoise, observed: float | None) -> str:
     return "assumed: attnbench calibrate measures it" if observed is None else "of the processes of this run"
 
 
-def _pairs(noise: MachineNoise, shift: float, rules: Rules, *, apart: bool) -> int | None:
-    """Pairs until the verdict that is looked for stands in 95 of 100 replays; ``None`` where it does not."""
-    rng, wanted = np.random.default_rng(SEED), "slower" if apart else "same"
-    needed = []
-    for _ in range(TRIALS):
-        decision = judge(noise.draw(rng, MOST) + shift, rules)
-        needed.append(decision.screened + decision.confirmed if decision.verdict == wanted else math.inf)
-    enough = sorted(needed)[math.ceil(POWER * TRIALS) - 1]
-    return int(enough) if math.isfinite(enough) else None
+def _shown(noise: MachineNoise, difference: float) -> tuple[str, float, int | None]:
+    """What can be shown, by which margin, and the pairs that it takes: who is faster, else that both are the same."""
+    rng = np.random.default_rng(SEED)
+    ratios = np.array([noise.draw(rng, MOST) for _ in range(TRIALS)]) + math.log1p(difference)
+    margin = min(round(MARGIN_SHARE * difference, 3), MOST_MARGIN)
+    if difference >= LEAST and (pairs := _pairs(ratios, margin, SLOWER)) is not None:
+        return "differ", margin, pairs
+    for within in SAME_MARGINS:
+        if within > difference and (pairs := _pairs(ratios, within, SAME_WORD)) is not None:
+            return "same", within, pairs
+    return "same", SAME_MARGINS[-1], None
+
+
+def _pairs(ratios: Array, margin: float, verdict: int) -> int | None:
+    """Pairs until this verdict stands in 95 of 100 replays; ``None`` where it does not."""
+    judged = judge(ratios, Rules(margin=margin))
+    needed = np.sort(np.where(judged.verdict == verdict, judged.decided_at, NEVER))
+    enough = int(needed[math.ceil(POWER * TRIALS) - 1])
+    return None if enough >= NEVER else enough
 
 
 def facts(peaks: Mapping[str, int | None], able: Mapping[str, Able]) -> tuple[str, ...]:

@@ -266,3 +266,9 @@ def schema_text() -> str:
     """The JSON Schema of a table, as the text of ``table.json``."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "attnbench table"}
     return json.dumps({**schema, **Table.model_json_schema(mode="serialization")}, indent=1, sort_keys=True) + "\n"
+
+
+def write_schema(path: Path = SCHEMA_FILE) -> Path:
+    """Write the published JSON Schema; a test holds the committed file to it."""
+    path.write_text(schema_text(), encoding="utf-8")
+    return path

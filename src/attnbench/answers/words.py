@@ -103,7 +103,7 @@ def text(answer: Answer) -> str:
         ("Left out:", _left_out(answer.left_out)),
         ("How sure:", _how_sure(answer)),
         ("Measured near it:", _near(answer)),
-        ("Passed over:", answer.notes),
+        ("Notes:", answer.notes),
         ("Type:", answer.type),
     ):
         rows = list(lines)
@@ -170,7 +170,8 @@ def _how_sure(answer: Answer) -> Iterator[str]:
     if evidence is None:
         return
     yield _rests_on(evidence)
-    yield _noise(evidence)
+    if evidence.processes:
+        yield _noise(evidence)
     shared: dict[str, list[str]] = {}
     for contender in answer.contenders:
         if contender.since is not None:
