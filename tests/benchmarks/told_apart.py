@@ -73,11 +73,12 @@ def saved_cells(folder: Path) -> list[Kind]:
     kinds = []
     for _, block in frame[frame["status"] == "ok"].groupby("block_id"):
         logs = pd.DataFrame({at: pd.Series(rounds) for at, rounds in enumerate(block["rounds"])}).map(np.log)
-        if len(block) < 3:  # noqa: PLR2004  (of two it is not known whose noise it is)
+        if len(block) < 3:
             continue
         apart = logs.sub(logs.mean()).pipe(lambda each: each.sub(each.median(axis=1), axis=0))
-        for _, cell in apart.items():
-            processes = [mine.dropna() for _, mine in cell.groupby(level=0) if mine.notna().sum() >= 3]  # noqa: PLR2004
+        for place in apart.columns:
+            cell = apart[place]
+            processes = [mine.dropna() for _, mine in cell.groupby(level=0) if mine.notna().sum() >= 3]
             if len(processes) > 1:
                 levels = [float(mine.median()) for mine in processes]
                 within = tuple((mine - mine.median()).to_numpy() for mine in processes)
@@ -124,8 +125,7 @@ def runs_of_twins(world: World, runs: int, blocks: int = BLOCKS, cells: int = CE
 
 
 def judged(world: World, ratio: float, blocks: int, cells: int = CELLS) -> tuple[float, float]:
-    """The share of cells that take ``ratio`` times as long and are told from the fastest, and that of 95 % intervals
-    that hold the ratio."""
+    """The share of cells with this ratio that are told from the fastest, and that of 95 % intervals that hold it."""
     told, held = [], []
     for _ in range(blocks):
         block = world.block([1.0, *[ratio] * (cells - 1)])
@@ -156,15 +156,15 @@ def main() -> None:
     kinds = all_kinds()
     print(
         "| processes | noise | runs of twins called different | " + " | ".join(f"{r:g} × told" for r in RATIOS), end=""
-    )  # noqa: T201
-    print(" | 95 % intervals hold |\n" + "|---" * (len(RATIOS) + 4) + "|")  # noqa: T201
+    )
+    print(" | 95 % intervals hold |\n" + "|---" * (len(RATIOS) + 4) + "|")
     for processes, mixed in itertools.product((5, 2, 1), (True, False)):
         world = World(kinds, np.random.default_rng(given.seed), processes, mixed=mixed)
         twins = runs_of_twins(world, given.runs)
         shares = [judged(world, ratio, given.blocks) for ratio in (1.0, *RATIOS)]
         held = np.mean([held for _, held in shares])
         told = " | ".join(f"{share:.0%}" for share, _ in shares[1:])
-        print(f"| {processes} | {'mixed' if mixed else 'alike'} | {twins:.1%} | {told} | {held:.1%} |")  # noqa: T201
+        print(f"| {processes} | {'mixed' if mixed else 'alike'} | {twins:.1%} | {told} | {held:.1%} |")
 
 
 if __name__ == "__main__":

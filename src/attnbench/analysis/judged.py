@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attnbench.errors import UsageError
 from attnbench.analysis.sampled import load_sampled
+from attnbench.errors import UsageError
 from attnbench.results.frames import own_columns
 from attnbench.results.read import read_info
 from attnbench.results.schema import RunInfo
@@ -45,7 +45,7 @@ class JudgedSuite:
 
 @dataclass(frozen=True)
 class JudgedRun:
-    """A run: what run.json says, all its rows as one frame (with their rounds), and each suite of it, judged, in planned order."""
+    """A run: what run.json says, all its rows as one frame with their rounds, and each suite of it, judged."""
 
     folder: Path
     info: RunInfo

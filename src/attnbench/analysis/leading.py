@@ -14,7 +14,7 @@ from statistics import fmean, median, variance
 from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.contrasts import holm
-from attnbench.analysis.rounds import Paired, paired, rounds, typical
+from attnbench.analysis.rounds import Paired, middle_square, paired, rounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,12 +117,13 @@ class _Known:
     def of(cls, cells: Sequence[Mapping[Any, Any]]) -> _Known:
         known = [rounds(cell) for cell in cells]
         apart = _apart([_levels(mine) for mine in known])
-        several = [typical(variance(mine), len(mine)) for mine in apart if len(mine) > 1]
         squares = [variance(mine) if len(mine) > 1 else 0.0 for mine in apart]
-        return cls(cells, known, squares, median(several) if several else 0.0)
+        return cls(cells, known, squares, middle_square(apart))
 
     def least(self, over: int, under: int) -> float:
-        """What the spread of the ratio of two of them is at least."""
+        """What the spread of the ratio of two of them is at least; 0 where too few cells show it."""
+        if not self.usual:
+            return 0.0
         return math.sqrt(max(self.squares[over] + self.squares[under], 2 * self.usual))
 
 

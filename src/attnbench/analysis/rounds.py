@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from statistics import fmean, median, stdev, variance
@@ -37,8 +37,8 @@ FEWEST = 5
 ASSUMED, ASSUMED_OF_ONE = 0.08, 0.3
 # No two cells are taken to agree better than this from process to process.
 LEAST = 0.002
-# A run shows its own spread by at least so many pairs.
-FEWEST_PAIRS = 3
+# A run shows its own spread by so many degrees of freedom at least, of all its cells or pairs together.
+FREEDOM = 10
 
 Rounds = Mapping[tuple[int, int], float]
 
@@ -175,19 +175,22 @@ def paired(over: Rounds, under: Rounds, least: float = 0.0) -> Paired | None:
 
 
 def usual_spread(pairs: Iterable[Paired | None]) -> float:
-    """The spread between processes that half of these pairs stay below, were all of them alike; 0 with too few pairs.
+    """The spread between processes that these pairs show; 0 where they are too few to show one."""
+    return math.sqrt(middle_square([pair.levels for pair in pairs if pair is not None]))
+
+
+def middle_square(levels: Iterable[Sequence[float]]) -> float:
+    """The square of the spread that half of these stay below, were all of them alike; 0 where they are too few.
 
     Those that differ most do not decide it.
     """
-    several = [pair for pair in pairs if pair is not None and pair.processes > 1]
-    if len(several) < FEWEST_PAIRS:
+    several = [each for each in levels if len(each) > 1]
+    if sum(len(each) - 1 for each in several) < FREEDOM:
         return 0.0
-    return math.sqrt(median(typical(variance(pair.levels), pair.processes) for pair in several))
-
-
-def typical(squared: float, processes: int) -> float:
-    """What the square of a spread of so many processes stands for where it is the middle one of many."""
-    return squared * (processes - 1) / _median_of_squares(processes - 1) if processes > 1 else 0.0
+    freedoms = (len(each) - 1 for each in several)
+    return median(
+        variance(each) * freedom / _median_of_squares(freedom) for each, freedom in zip(several, freedoms, strict=True)
+    )
 
 
 def with_least(pairs: Iterable[Paired | None]) -> list[Paired | None]:

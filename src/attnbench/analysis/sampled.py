@@ -33,7 +33,7 @@ def with_rounds(frame: pd.DataFrame, path: Runs) -> pd.DataFrame:
     A round has one burst that counts of every cell still in it, and a cell that leaves does not come back: so the n-th
     of its bursts in a replicate belongs to round n. What another tool measured was not interleaved, and has none.
     """
-    own = (frame["status"] == "ok") & (frame["kind"] == "timed") & ~frame["imported"].fillna(value=False).astype(bool)
+    own = (frame["status"] == "ok") & (frame["kind"] == "timed") & frame["imported"].isna()
     known = _rounds(load(path, samples=True)) if own.any() else {}
     places = zip(frame["run_id"], frame["cell_id"], own, strict=True)
     import pandas as pd

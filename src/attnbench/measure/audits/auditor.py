@@ -63,7 +63,8 @@ SAID = {
 
 WEIGHED = "where its memory was measured"
 
-# An answer of a further process is not judged again that was found right so often, byte for byte, in other rows and heads.
+# An answer of a further process is not judged again that was found right so often, byte for byte; each time other rows
+# and heads of it were judged.
 OFTEN_ENOUGH = 2
 
 # The file with the answer of the last call before an audit.

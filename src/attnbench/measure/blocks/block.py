@@ -1,9 +1,9 @@
 """A block: the cells of one case, or of several, measured beside each other so that drift hits all alike.
 
-For each replicate: processes that the block has not seen, one for each backend; every cell is prepared first; then bursts of all cells in
-random order, round by round, only one process computing at a time while the others sleep in a read. A cell that
-crashes, hangs or disagrees ends there, with its reason; its process is started again for the cells that are left, and
-one that may have failed for another's doing is asked again in a process of its own (``Pool.again``).
+For each replicate: processes that the block has not seen, one for each backend; every cell is prepared first; then
+bursts of all cells in random order, round by round, only one process computing at a time while the others sleep in a
+read. A cell that crashes, hangs or disagrees ends there, with its reason; its process is started again for the cells
+that are left, and one that may have failed for another's doing is asked again in a process of its own (``Pool.again``).
 """
 
 from __future__ import annotations
