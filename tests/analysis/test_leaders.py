@@ -77,7 +77,7 @@ def test_two_that_agree_by_luck_are_judged_by_what_the_block_shows() -> None:
     """Five processes that agree to a millesimal where all others differ by a tenth."""
     restless = drawn([1.0] * 8, between=0.1, drift=0.0, seed=3)
     steady = drawn([1.0, 1.01], between=0.0, drift=0.0)
-    exact = [{at: value for at in restless["rounds"][0]} for value in (0.005, 0.00505)]
+    exact = [dict.fromkeys(restless["rounds"][0], value) for value in (0.005, 0.00505)]
     alone = steady.assign(rounds=pd.Series(exact, dtype=object), time_median_s=[0.005, 0.00505])
     assert len(leaders(alone)[1]) == 1
     together = pd.concat([alone, restless.assign(impl=[f"b/{n}" for n in range(8)])], ignore_index=True)

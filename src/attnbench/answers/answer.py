@@ -75,6 +75,7 @@ class Evidence:
     code: str | None
     versions: Mapping[str, Mapping[str, str]]
     spec_version: str
+    rests_on: str | None = None
 
 
 @dataclass(frozen=True)

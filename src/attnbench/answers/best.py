@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from attnbench.answers import able
 from attnbench.answers.answer import Answer, Contender, Evidence, OtherRun
 from attnbench.answers.blocks import CaseBlock, blocks, holding, near
 from attnbench.answers.equals import Price, facts, price
-from attnbench.answers.order import Order, noise, order, with_rounds
+from attnbench.answers.order import Order, noise, order
 from attnbench.answers.question import Question, levels_typed
 from attnbench.answers.saved import Gathered, gathered
 from attnbench.answers.sieve import Declares, LeftOut, sieved
@@ -75,8 +76,9 @@ def _from_block(question: Question, fitting: Sequence[CaseBlock], every: Gathere
     if rows.empty:
         tried = any(left.kind in JUDGED for left in left_out)
         return Answer(question, "none" if tried else "not-measured", type=(again,), **about)
-    rows = with_rounds(block.run.samples, rows)
+    rows = block.sampled(rows)
     standing = order(rows)
+    about["evidence"] = replace(about["evidence"], rests_on=standing.rests_on)
     others = tuple(_others(question, block, standing, fitting[1:], ask))
     verdict, names = _verdict(standing, left_out, block, others)
     contenders = _contenders(rows, standing, block)
@@ -119,7 +121,7 @@ def _contenders(rows: pd.DataFrame, standing: Order, block: CaseBlock) -> tuple[
             float(by_name[name]["time_median_s"]),
             _number(by_name[name]["time_low_s"]),
             _number(by_name[name]["time_high_s"]),
-            standing.ratios.get(name),
+            standing.ratio(name),
             None if (peak := _number(by_name[name]["peak_bytes"])) is None else int(peak),
             block.changed.get(name),
         )
@@ -177,7 +179,7 @@ def _others(
     for other in rest[:OTHERS]:
         rows, _ = sieved(other.rows, question.wanted, ask)
         if len(rows) > 1:
-            there = order(with_rounds(other.run.samples, rows))
+            there = order(other.sampled(rows))
             against = _against(block, standing, other, there)
             runs.append(OtherRun(other.run.info.run_id, other.run.day, there.leading, against))
     return runs
@@ -210,7 +212,7 @@ def _price(question: Question, block: CaseBlock, contenders: Sequence[Contender]
     cell = f"--suite {block.suite} {levels_typed(block.point)}"
     cell += f" --threads {question.threads}" if question.threads != 1 else ""
     machine = block.run.info.fingerprint.machine_id
-    spread = standing.spreads.get(second.impl)
+    spread = standing.spread(second.impl)
     return price((first.impl, second.impl), math.log(second.ratio.value), spread, machine, cell, first.time_s)
 
 

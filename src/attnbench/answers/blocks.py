@@ -41,6 +41,10 @@ class CaseBlock:
         names = [str(name) for name in self.rows[self.rows["status"] == "ok"]["impl"]]
         return {name: change for name in names if (change := since(self.run.info, name)) is not None}
 
+    def sampled(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Some of its rows, with their rounds."""
+        return self.run.sampled.loc[rows.index]
+
     @property
     def suite(self) -> str:
         """The suite that measured it."""

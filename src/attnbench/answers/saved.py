@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attnbench.analysis.sampled import with_rounds
 from attnbench.errors import ResultsError
 from attnbench.results.dataset import load
 from attnbench.results.fingerprint import collect_hardware
@@ -38,9 +39,9 @@ class MeasuredRun:
         return frame[frame["kind"] == "timed"]
 
     @cached_property
-    def samples(self) -> pd.DataFrame:
-        """Every sample of the run."""
-        return load(self.folder, samples=True)
+    def sampled(self) -> pd.DataFrame:
+        """The same rows with their rounds."""
+        return with_rounds(self.rows, self.folder)
 
     @property
     def day(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from attnbench.answers import able
 from attnbench.answers.best import verdict_of
 from attnbench.answers.blocks import CaseBlock, blocks, case_of
-from attnbench.answers.order import Order, order, with_rounds
+from attnbench.answers.order import Order, order
 from attnbench.answers.question import Wanted
 from attnbench.answers.saved import MeasuredRun, gathered
 from attnbench.answers.sieve import Declares, sieved
@@ -78,7 +78,7 @@ def _entry(block: CaseBlock, wanted: Wanted, declares: Declares) -> TableEntry |
     case = case_of(str(block.rows.iloc[0]["case"]))
     if rows.empty or case is None:
         return None
-    rows = with_rounds(block.run.samples, rows)
+    rows = block.sampled(rows)
     standing = order(rows)
     if verdict_of(standing, left_out, block) == "alone":
         return None
@@ -101,6 +101,6 @@ def _runner_up(standing: Order) -> RunnerUp | None:
     if not standing.behind:
         return None
     name = standing.behind[0]
-    ratio = standing.ratios[name]
+    ratio = standing.pairs[name].interval()
     ends: dict[str, Any] = {"low": ratio.low, "high": ratio.high} if math.isfinite(ratio.high) else {}
     return RunnerUp(implementation=name, ratio=ratio.value, **ends)

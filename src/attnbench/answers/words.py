@@ -172,6 +172,8 @@ def _how_sure(answer: Answer) -> Iterator[str]:
     yield _rests_on(evidence)
     if evidence.processes:
         yield _noise(evidence)
+    if evidence.rests_on:
+        yield f"the ratio to the next one rests on {evidence.rests_on}"
     shared: dict[str, list[str]] = {}
     for contender in answer.contenders:
         if contender.since is not None:
