@@ -141,11 +141,11 @@ def test_an_old_run_says_what_changed_since(tmp_path: Path) -> None:
     then = {**planted.NOW, "numpy": {"numpy": "1.0.0"}}
     answer = of(tmp_path, APART, frameworks=then)
     assert answer.best == BLOCKED
-    assert answer.sentence.startswith(f"{BLOCKED} was, on 2026-01-02, the fastest")
+    assert answer.sentence.startswith(f"{BLOCKED} was, on 2026-01-02, the fastest of 2")
     assert f"since then: {BLOCKED}, {NAIVE}: numpy 1.0.0 then, {planted.NOW['numpy']['numpy']} now" in str(answer)
     assert answer.type == ("attnbench best --shape h4-d64 --tokens 256 --measure 5m",)
     same = of(tmp_path, APART, run_id="now")
-    assert same.sentence.startswith(f"{BLOCKED} is the fastest")
+    assert same.sentence.startswith(f"{BLOCKED} is the fastest of 2")
     assert "code and versions of all of them are the same" in str(same)
 
 

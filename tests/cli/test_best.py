@@ -26,7 +26,7 @@ def results(tmp_path: Path) -> Path:
 def test_the_answer_is_the_first_line_and_the_status_says_if_there_is_one(cli: Cli, results: Path) -> None:
     done = cli("best", *ASKED)
     assert done.code == 0
-    assert done.out.splitlines()[0].startswith(f"{BLOCKED} is the fastest for h4-d64, 256 tokens")
+    assert done.out.splitlines()[0].startswith(f"{BLOCKED} is the fastest of 2 for h4-d64, 256 tokens")
     twins = cli("best", "--shape", "h4-d64", "--tokens", "512")
     assert twins.code == 3
     assert twins.out.startswith("Either of ")

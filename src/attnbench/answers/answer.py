@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from attnbench.analysis.intervals import Interval
@@ -94,7 +94,8 @@ class Answer:
 
     ``names`` are the one or those that may be the fastest; ``best`` is the one, ``None`` where nobody is to be named
     alone. ``contenders`` stand in the order of their times. ``facts`` may help to choose among equals and are no
-    verdict; ``notes`` say what was passed over; ``type`` are commands that tell more.
+    verdict; ``notes`` say what was passed over; ``type`` are commands that tell more. ``interrupted``: the
+    run that was made for it was broken off.
     """
 
     question: Question
@@ -108,7 +109,8 @@ class Answer:
     near: tuple[NearCase, ...] = ()
     facts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    type: tuple[str, ...] = field(default=())
+    type: tuple[str, ...] = ()
+    interrupted: bool = False
 
     @property
     def best(self) -> str | None:
@@ -123,7 +125,8 @@ class Answer:
     @property
     def exit_code(self) -> int:
         """The exit status of the command line."""
-        return EXIT_CODES[self.verdict]
+        code = EXIT_CODES[self.verdict]
+        return EXIT_INCONCLUSIVE if self.interrupted and code == EXIT_OK else code
 
     @property
     def sentence(self) -> str:
@@ -151,6 +154,7 @@ class Answer:
             "facts": list(self.facts),
             "notes": list(self.notes),
             "type": list(self.type),
+            "interrupted": self.interrupted,
             "exit_code": self.exit_code,
         }
 

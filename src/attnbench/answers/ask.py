@@ -60,7 +60,9 @@ def measured_now(question: Question, how: HowMeasured, declares: Declares | None
     answer = answered(question, [outcome.folder], files=[str(file) for file in how.files], declares=declares)
     whys = {name: group.reason for group in outcome.left_out for name in group.implementations}
     left_out = tuple(_by_the_suite(left, whys) for left in answer.left_out)
-    return replace(answer, left_out=left_out, notes=(*answer.notes, *outcome.shortened))
+    broken_off = [] if outcome.note is None else [f"the run is partial: {outcome.note}"]
+    notes = (*answer.notes, *outcome.shortened, *broken_off)
+    return replace(answer, left_out=left_out, notes=notes, interrupted=outcome.note is not None)
 
 
 def _by_the_suite(left: LeftOut, whys: dict[str, str]) -> LeftOut:

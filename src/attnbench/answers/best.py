@@ -18,6 +18,7 @@ from attnbench.answers.order import Order, noise, order
 from attnbench.answers.question import Question, levels_typed
 from attnbench.answers.saved import Gathered, gathered
 from attnbench.answers.sieve import Declares, LeftOut, sieved
+from attnbench.answers.since import is_from_a_file
 from attnbench.results.frames import records
 from attnbench.results.read import Runs
 from attnbench.show import units
@@ -52,7 +53,7 @@ def answered(
     fitting = holding(question, blocks(every.runs))
     if not fitting:
         return _not_measured(question, every)
-    return _from_block(question, fitting, every, asks)
+    return _from_block(question, fitting, every, asks, files)
 
 
 def _not_measured(question: Question, every: Gathered) -> Answer:
@@ -61,7 +62,13 @@ def _not_measured(question: Question, every: Gathered) -> Answer:
     return Answer(question, "not-measured", near=tuple(near(question, blocks(every.runs))), notes=notes, type=(again,))
 
 
-def _from_block(question: Question, fitting: Sequence[CaseBlock], every: Gathered, declares: Declares) -> Answer:
+def _from_block(
+    question: Question,
+    fitting: Sequence[CaseBlock],
+    every: Gathered,
+    declares: Declares,
+    files: Sequence[str | Path] = (),
+) -> Answer:
     block = fitting[0]
     known: dict[str, able.Able] = {}
 
@@ -84,10 +91,9 @@ def _from_block(question: Question, fitting: Sequence[CaseBlock], every: Gathere
     contenders = _contenders(rows, standing, block)
     if verdict not in ("fastest", "only"):
         about["facts"] = facts({c.impl: c.peak_bytes for c in contenders if c.impl in names}, known)
-    cost = _price(question, block, contenders, standing) if verdict == "either" else None
-    typed = _typed(
-        verdict, cost, again, changed=any(c.since is not None and c.since.known == "changed" for c in contenders)
-    )
+    cost = _price(question, block, contenders, standing, files) if verdict == "either" else None
+    changed = any(c.since is not None and c.since.known == "changed" for c in contenders)
+    typed = _typed(verdict, cost, again, changed=changed)
     return Answer(question, verdict, names, contenders, price=cost, others=others, type=typed, **about)
 
 
@@ -204,13 +210,21 @@ def _alike(block: CaseBlock, other: CaseBlock, name: str) -> bool:
     return left == right
 
 
-def _price(question: Question, block: CaseBlock, contenders: Sequence[Contender], standing: Order) -> Price | None:
-    """What telling the first two apart costs; nothing where ``ab`` cannot measure them, on another device."""
+def _price(
+    question: Question,
+    block: CaseBlock,
+    contenders: Sequence[Contender],
+    standing: Order,
+    files: Sequence[str | Path],
+) -> Price | None:
+    """What telling the first two apart costs."""
     first, second = contenders[:2]
-    if second.ratio is None or not math.isfinite(second.ratio.value):
+    if second.ratio is None:
         return None
     cell = f"--suite {block.suite} {levels_typed(block.point)}"
     cell += f" --threads {question.threads}" if question.threads != 1 else ""
+    if any(is_from_a_file(contender.impl) for contender in (first, second)):
+        cell += "".join(f" --impls {file}" for file in files or ("FILE",))
     machine = block.run.info.fingerprint.machine_id
     spread = standing.spread(second.impl)
     return price((first.impl, second.impl), math.log(second.ratio.value), spread, machine, cell, first.time_s)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from attnbench.answers.question import Question
+from attnbench.answers.question import PHASE_WORDS, Question
 from attnbench.answers.saved import MeasuredRun
 from attnbench.answers.since import Since, since
 from attnbench.attention.problem import Case
+from attnbench.attention.shapes import shape
 from attnbench.errors import AttnbenchError
 from attnbench.results.frames import POINT, own_columns, records
 
@@ -125,7 +126,7 @@ def near(question: Question, every: Iterable[CaseBlock], most: int = NEAREST) ->
         if differing and key not in ranked:
             ok = block.rows[block.rows["status"] == "ok"].sort_values("time_median_s")
             said = ", ".join(f"{name} {there}, not {wanted}" for name, wanted, there in differing)
-            first_name, typed = str(ok["impl"].iloc[0]), _typed(question, block)
+            first_name, typed = str(ok["impl"].iloc[0]), _typed(question, case, where[1])
             neighbour = NearCase(case.label(), *where, said, block.run.info.run_id, first_name, typed)
             ranked[key] = ((len(differing), _distance(question, case)), neighbour)
     return [case for _, case in sorted(ranked.values(), key=lambda pair: pair[0])[:most]]
@@ -158,13 +159,17 @@ def _distance(question: Question, case: Case) -> float:
     return sum(abs(math.log(max(getattr(wanted, name), 1) / max(getattr(there, name), 1))) for name in names)
 
 
-def _typed(question: Question, block: CaseBlock) -> str | None:
-    """The command that asks about this case, where its suite has the words for it."""
-    point = block.point
-    if not {"tokens", "shape"} <= point.keys():
-        return None
-    words = {axis: point[axis] for axis in ("shape", "tokens", "phase", "dtype", "batch") if axis in point}
-    if "phase" not in words and block.suite == "decode":
-        words["phase"] = "decode"
-    others = {"phase": "prefill", "dtype": "float32", "batch": 1, **words}
-    return f"attnbench best {question.typed(**others, threads=int(block.rows['threads'].iloc[0]))}"
+def _typed(question: Question, case: Case, threads: int) -> str | None:
+    """The command that asks about a case, where there are words for it: those of a plain shape, or of the question."""
+    problem = case.problem
+    heads = f"h{problem.Hq}" if problem.Hq == problem.Hkv else f"h{problem.Hq}-{problem.Hkv}"
+    plain = f"{heads}-d{problem.D}" + ("-causal" if case.spec.causal else "")
+    sizes = {"phase": PHASE_WORDS[case.phase], "batch": problem.B, "dtype": problem.dtype}
+    for name in (question.shape, plain):
+        try:
+            same = shape(name).case(problem.S, **sizes).id == case.id
+        except AttnbenchError:
+            same = False
+        if same:
+            return f"attnbench best {question.typed(shape=name, tokens=problem.S, threads=threads, **sizes)}"
+    return None

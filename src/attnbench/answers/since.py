@@ -30,20 +30,14 @@ class Since:
     text: str
 
 
-def gone(impl: str, *, dropped: bool = False) -> str | None:
-    """Why an implementation cannot be used here now; ``None`` where it can. ``dropped``: its file is given."""
+def gone(impl: str) -> str | None:
+    """Why an implementation cannot be used here now; ``None`` where it can, or came from a file of the user's own."""
     backend, _, variant = impl.partition("/")
     card = discover.backends().get(backend)
-    if card is None:
-        return f"there is no backend {backend!r} here now"
-    if (why := card.why_missing(variant)) is not None:
-        return why
-    if impl in card.names() or dropped:
-        return None
-    return None if _is_from_a_file(impl) else f"{card.name} has no {variant!r} now"
+    return f"there is no backend {backend!r} here now" if card is None else card.why_missing(variant)
 
 
-def _is_from_a_file(impl: str) -> bool:
+def is_from_a_file(impl: str) -> bool:
     """Whether an implementation is none that a backend announces: it came from a drop-in file."""
     return impl not in discover.implementation_names()
 
@@ -53,8 +47,8 @@ def since(info: RunInfo, impl: str) -> Since | None:
     backend = impl.partition("/")[0]
     if versions := _versions(info, backend):
         return Since("changed", versions)
-    if _is_from_a_file(impl):
-        return Since("unknown", "it came from a file of your own, and whether that has changed is not known")
+    if is_from_a_file(impl):
+        return Since("unknown", "no backend announces it: it came from a file of your own, which is not compared")
     then = info.fingerprint.git
     return _release(info) if then is None else _code(then, backend)
 

@@ -15,6 +15,7 @@ from attnbench.answers.question import Wanted
 from attnbench.answers.saved import MeasuredRun, gathered
 from attnbench.answers.sieve import Declares, sieved
 from attnbench.answers.table import RunnerUp, Table, TableEntry, TableRun, entry_sizes
+from attnbench.attention.problem import Case
 from attnbench.attention.spec import SPEC_VERSION
 from attnbench.results.fingerprint import collect_hardware
 from attnbench.results.frames import records
@@ -64,12 +65,18 @@ def _chosen(every: Iterable[CaseBlock], wanted: Wanted) -> list[CaseBlock]:
     for block in every:
         first = block.rows.iloc[0]
         case = case_of(str(first["case"]))
-        if case is None or not block.measured or str(first["device"]) != wanted.device:
+        if case is None or not _is_plain(case) or not block.measured or str(first["device"]) != wanted.device:
             continue
         key = (case.id, str(first["device"]), int(first["threads"]))
         if key not in by_case or block.rank() > by_case[key].rank():
             by_case[key] = block
     return list(by_case.values())
+
+
+def _is_plain(case: Case) -> bool:
+    """Whether an engine could ask for a case: values as usual, the scores of a dot product, the output alone."""
+    problem = case.problem
+    return not case.outputs and (problem.seed, problem.distribution, case.spec.score) == (0, "normal", "dot")
 
 
 def _entry(block: CaseBlock, wanted: Wanted, declares: Declares) -> TableEntry | None:

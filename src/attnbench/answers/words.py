@@ -22,14 +22,13 @@ def sentence(answer: Answer) -> str:
 def _fastest(answer: Answer) -> str:
     first, second = answer.contenders[:2]
     lead = f"{second.impl} takes {as_long(second.ratio)}"
-    return f"{first.impl} {_is(answer)} the fastest for {answer.question.sentence}: {_time(first)}; {lead}."
+    place = f"the fastest of {len(answer.contenders)} for {answer.question.sentence}"
+    return f"{first.impl} {_is(answer)} {place}: {_time(first)}; {lead}."
 
 
 def _only(answer: Answer) -> str:
-    first = answer.contenders[0]
-    return (
-        f"{first.impl} {_is(answer)} the only one that agrees and fits for {answer.question.sentence}: {_time(first)}."
-    )
+    first, place = answer.contenders[0], f"the only one that agrees and fits for {answer.question.sentence}"
+    return f"{first.impl} {_is(answer)} {place}: {_time(first)}."
 
 
 def _either(answer: Answer) -> str:
@@ -49,7 +48,8 @@ def _disputed(answer: Answer) -> str:
 
 
 def _alone(answer: Answer) -> str:
-    return f"Only {answer.names[0]} has a time for {answer.question.sentence}: there is nothing to compare it with."
+    open_ = "others may be faster, and have no time"
+    return f"Only {answer.names[0]} was measured and fits for {answer.question.sentence}: {open_}."
 
 
 def _none(answer: Answer) -> str:
