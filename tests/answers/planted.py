@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from attnbench.answers.question import Question, question
+from attnbench.attention.spec import SPEC_VERSION
 from attnbench.results.dataset import load
 from attnbench.results.fingerprint import collect_hardware
 from attnbench.results.schema import Fingerprint, Hardware, RunInfo, Sample
@@ -79,6 +80,7 @@ class PlantedRun:
     asked: Question = ASKED
     seed: int = 0
     processes: int = PROCESSES
+    spec_version: str = SPEC_VERSION
 
     def info(self) -> RunInfo:
         """What ``run.json`` says."""
@@ -89,6 +91,7 @@ class PlantedRun:
             frameworks={name: dict(versions) for name, versions in self.frameworks.items()},
             packages=packages,
             git=self.git,
+            spec_version=self.spec_version,
         )
         axes = {"speed": {axis: [level] for axis, level in self.asked.levels().items()}}
         return synthetic.info(self.run_id, started=self.started, suites=("speed",), axes=axes, fingerprint=made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,17 @@ def test_a_run_of_another_machine_is_left_out_in_one_line(tmp_path: Path) -> Non
     assert "another machine (Example CPU, 64 processors)" in line
     planted.write(tmp_path, TWINS, PlantedRun(run_id="mine"))
     assert answered(ASKED, tmp_path).verdict == "either"
+
+
+def test_a_run_by_another_specification_is_left_out_in_one_line(tmp_path: Path) -> None:
+    answer = of(tmp_path, APART, spec_version="0")
+    assert answer.verdict == "not-measured"
+    assert "version 0 of the specification" in answer.notes[0]
+
+
+def test_a_run_that_was_broken_off_never_ends_well(tmp_path: Path) -> None:
+    answer = of(tmp_path, APART)
+    assert (answer.exit_code, replace(answer, interrupted=True).exit_code) == (0, 3)
 
 
 def test_an_old_run_says_what_changed_since(tmp_path: Path) -> None:

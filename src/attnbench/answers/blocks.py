@@ -164,7 +164,7 @@ def _typed(question: Question, case: Case, threads: int) -> str | None:
     problem = case.problem
     heads = f"h{problem.Hq}" if problem.Hq == problem.Hkv else f"h{problem.Hq}-{problem.Hkv}"
     plain = f"{heads}-d{problem.D}" + ("-causal" if case.spec.causal else "")
-    sizes = {"phase": PHASE_WORDS[case.phase], "batch": problem.B, "dtype": problem.dtype}
+    sizes: dict[str, Any] = {"phase": PHASE_WORDS[case.phase], "batch": problem.B, "dtype": problem.dtype}
     for name in (question.shape, plain):
         try:
             same = shape(name).case(problem.S, **sizes).id == case.id

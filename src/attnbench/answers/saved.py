@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnbench.analysis.sampled import with_rounds
+from attnbench.attention.spec import SPEC_VERSION
 from attnbench.errors import ResultsError
 from attnbench.results.dataset import load
 from attnbench.results.fingerprint import collect_hardware
@@ -101,8 +102,9 @@ def _why_not(info: RunInfo, machine: Hardware) -> str | None:
     """Why no answer can rest on a run; ``None`` where one can."""
     if info.imported is not None:
         return f"{info.imported.tool} measured it, and nobody held its answers to the oracle"
-    there = info.fingerprint.hardware
+    there, version = info.fingerprint.hardware, info.fingerprint.spec_version
     if there.id == machine.id:
-        return None
+        other = f"measured by version {version} of the specification, and this is version {SPEC_VERSION}"
+        return None if version == SPEC_VERSION else other
     which = f"{there.cpu_model or 'an unknown processor'}, {there.logical_cores or '?'} processors"
     return f"measured on another machine ({which}), whose times say nothing of this one"

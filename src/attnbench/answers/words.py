@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 
 from attnbench.analysis.intervals import Interval
-from attnbench.answers.answer import Answer, Contender, Evidence
+from attnbench.answers.answer import Answer, Contender, Evidence, OtherRun
 from attnbench.answers.sieve import KINDS, LeftOut
 from attnbench.show import units
 from attnbench.show.console import table
@@ -183,8 +183,15 @@ def _how_sure(answer: Answer) -> Iterator[str]:
     if answer.contenders and not shared:
         yield "since then: code and versions of all of them are the same"
     for other in answer.others:
-        agrees = "contradicts it" if other.contradicts else "does not contradict it"
-        yield f"run {other.run_id} of {other.day} {agrees}: {', '.join(other.leading)}"
+        yield f"run {other.run_id} of {other.day} {_says(answer, other)}: {', '.join(other.leading)}"
+
+
+def _says(answer: Answer, other: OtherRun) -> str:
+    """What another run says of the answer."""
+    if other.contradicts:
+        return "contradicts it"
+    agrees = set(other.leading) & {contender.impl for contender in answer.contenders if contender.is_leading}
+    return "has the same in front" if agrees else "has others in front, by other code or versions"
 
 
 def _rests_on(evidence: Evidence) -> str:
