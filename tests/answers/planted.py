@@ -81,6 +81,7 @@ class PlantedRun:
     seed: int = 0
     processes: int = PROCESSES
     spec_version: str = SPEC_VERSION
+    finish: bool = True
 
     def info(self) -> RunInfo:
         """What ``run.json`` says."""
@@ -114,7 +115,8 @@ def write(out: Path, planted: Mapping[str, Planted], run: PlantedRun | None = No
             samples = drawn(info.run_id, cell.id, what.factor, rng, run.processes)
             writer.samples(samples)
             writer.cell(_ok(info, cell, what, samples))
-        writer.finish()
+        if run.finish:
+            writer.finish()
     return writer.folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -194,6 +195,29 @@ def test_two_runs_that_contradict_each_other_name_nobody(tmp_path: Path) -> None
     assert set(answer.names) == {NAIVE, BLOCKED}
     agreeing = planted.write(tmp_path / "more", APART, PlantedRun("c", seed=3))
     assert answered(ASKED, [tmp_path / "a", agreeing]).best == BLOCKED
+
+
+def test_a_run_that_was_never_finished_counts_as_far_as_it_came(tmp_path: Path) -> None:
+    answer = of(tmp_path, {**APART, SDPA: Planted(status="not-run", reason="no time")}, finish=False)
+    assert answer.best == BLOCKED
+    assert reasons(answer)[SDPA] == ("not-measured", "no time")
+
+
+def test_a_copy_of_a_run_is_no_second_opinion_against_it(tmp_path: Path) -> None:
+    shutil.copytree(planted.write(tmp_path, APART), tmp_path / "copy")
+    answer = answered(ASKED, tmp_path)
+    assert answer.best == BLOCKED
+    assert [run.contradicts for run in answer.others] == [False]
+
+
+def test_cases_that_differ_in_one_word_are_not_the_same_case(tmp_path: Path) -> None:
+    folder = planted.write(tmp_path, APART)
+    for other in ({"threads": 2}, {"batch": 2}, {"dtype": "bfloat16"}, {"phase": "train"}, {"device": "cuda"}):
+        answer = answered(question("h4-d64", 256, **other), [folder])
+        assert (answer.verdict, len(answer.near)) == ("not-measured", 1), other
+    assert answered(question("h4-d64-causal", 256), [folder]).near[0].differs == (
+        "mask, scale and operands none, not causal"
+    )
 
 
 def test_what_was_never_measured_is_not_interpolated(tmp_path: Path) -> None:
