@@ -5,6 +5,7 @@ What is measured is its one case with every implementation that the suite ``spee
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from attnbench.measure.run.run import run
 from attnbench.results.extra import check_report_extra
 from attnbench.results.read import Runs
 from attnbench.suite.written import written
+
+BEST = "attnbench best "
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,15 @@ def measured_now(question: Question, how: HowMeasured, declares: Declares | None
     left_out = tuple(_by_the_suite(left, whys) for left in answer.left_out)
     broken_off = [] if outcome.note is None else [f"the run is partial: {outcome.note}"]
     notes = (*answer.notes, *outcome.shortened, *broken_off)
-    return replace(answer, left_out=left_out, notes=notes, interrupted=outcome.note is not None)
+    interrupted = (outcome.note or "").startswith("interrupted")
+    typed = tuple(line + _by_whom(how) if line.startswith(BEST) else line for line in answer.type)
+    return replace(answer, left_out=left_out, notes=notes, type=typed, interrupted=interrupted)
+
+
+def _by_whom(how: HowMeasured) -> str:
+    """The options that say who is measured."""
+    given = [("--impl", pattern) for pattern in how.patterns] + [("--impls", str(file)) for file in how.files]
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in given)
 
 
 def _by_the_suite(left: LeftOut, whys: dict[str, str]) -> LeftOut:
