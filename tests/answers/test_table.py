@@ -6,16 +6,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import attnbench as ab
+from attnbench.answers.question import question
 from attnbench.answers.table import SCHEMA_FILE, Table, schema_text
 from attnbench.answers.tabulate import tabulated
 from attnbench.errors import ResultsError, UsageError
 from attnbench.results.schema import Hardware
 from tests.answers import planted
-from tests.answers.planted import Planted, PlantedRun, question, wrong
+from tests.answers.planted import Planted, PlantedRun, wrong
 
 NAIVE, BLOCKED, SDPA = "numpy/naive", "numpy/blocked", "torch/sdpa"
 APART = {NAIVE: Planted(4.0), BLOCKED: Planted(), SDPA: wrong()}
@@ -71,7 +73,7 @@ def test_what_was_measured_is_chosen_exactly_and_the_rest_is_refused(made: Table
 @pytest.mark.parametrize(
     "other", [{"Hq": 8}, {"D": 128}, {"dtype": "bfloat16"}, {"threads": 2}, {"causal": True}, {"phase": "train"}]
 )
-def test_nothing_but_lengths_and_batches_is_ever_taken_from_near_by(made: Table, other: dict[str, object]) -> None:
+def test_nothing_but_lengths_and_batches_is_ever_taken_from_near_by(made: Table, other: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="has no case like"):
         made.choose(**{"Hq": 4, "D": 64, "Tq": 256, "nearest": True, **other})
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from attnbench.answers.question import question
 from tests.answers import planted
 from tests.answers.planted import Planted, PlantedRun
 from tests.program import Cli
@@ -18,7 +19,7 @@ ASKED = ("--shape", "h4-d64", "--tokens", "256")
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     planted.write(tmp_path / "results", {NAIVE: Planted(4.0), BLOCKED: Planted()}, PlantedRun("apart"))
-    twins = PlantedRun("twins", asked=planted.question("h4-d64", 512))
+    twins = PlantedRun("twins", asked=question("h4-d64", 512))
     planted.write(tmp_path / "results", {NAIVE: Planted(), BLOCKED: Planted()}, twins)
     return tmp_path / "results"
 

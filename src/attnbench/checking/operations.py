@@ -66,8 +66,8 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
         gradients = ["gradients"] if implementation.has_gradients(device) else []
         return OK, None, {"features": features + gradients, "limits": len(can.limits) + len(can.only)}
 
-    plan = {"check_plan": check_plan, "check_sweep": check_sweep, "check_boundaries": check_boundaries}
-    return {**plan, "capabilities": capabilities}
+    plan: dict[str, Callable[..., Done]] = {"check_plan": check_plan, "check_sweep": check_sweep}
+    return {**plan, "check_boundaries": check_boundaries, "capabilities": capabilities}
 
 
 def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:
