@@ -77,7 +77,7 @@ def test_two_that_agree_by_luck_are_judged_by_what_the_block_shows() -> None:
     """Five processes that agree to a millesimal where all others differ by a tenth."""
     restless = drawn([1.0] * 8, between=0.1, drift=0.0, seed=3)
     steady = drawn([1.0, 1.01], between=0.0, drift=0.0)
-    exact = [{at: value for at in restless["rounds"][0]} for value in (0.005, 0.00505)]
+    exact = [dict.fromkeys(restless["rounds"][0], value) for value in (0.005, 0.00505)]
     alone = steady.assign(rounds=pd.Series(exact, dtype=object), time_median_s=[0.005, 0.00505])
     assert len(leaders(alone)[1]) == 1
     together = pd.concat([alone, restless.assign(impl=[f"b/{n}" for n in range(8)])], ignore_index=True)
@@ -90,9 +90,11 @@ def test_a_lead_names_the_runner_up_with_its_interval_and_what_it_rests_on() -> 
     assert first.ratio is not None
     assert first.ratio.low < 1.5 < first.ratio.high
     assert (first.ratio.n, first.rests_on) == (5, "5 processes")
-    assert first.ratio.p is not None and first.ratio.p < 1e-4
+    assert first.ratio.p is not None
+    assert first.ratio.p < 1e-4
     few = lead(drawn([1.0, 1.5, 3.0], processes=1))
-    assert few.rests_on is not None and "one process only" in few.rests_on
+    assert few.rests_on is not None
+    assert "one process only" in few.rests_on
     alone = lead(drawn([1.0]))
     assert (alone.together, alone.behind, alone.second, alone.ratio) == (("a/0",), (), None, None)
 
@@ -101,7 +103,8 @@ def test_of_two_that_are_not_told_apart_the_second_is_still_named() -> None:
     tied = lead(drawn([1.0, 1.001, 1.002]))
     assert len(tied.together) == 3
     assert tied.second == tied.together[1]
-    assert tied.ratio is not None and tied.ratio.low < 1 < tied.ratio.high
+    assert tied.ratio is not None
+    assert tied.ratio.low < 1 < tied.ratio.high
 
 
 def test_any_two_cells_are_compared_by_their_places() -> None:
