@@ -68,18 +68,18 @@ def lead(block: pd.DataFrame) -> Lead:
 
 
 @dataclass(frozen=True)
-class Compared:
+class OverFastest:
     """A cell over the fastest of its block; ``told``: the two are told apart. The fastest has no ratio."""
 
     ratio: Interval | None
     told: bool
 
 
-def compared(block: pd.DataFrame) -> list[Compared]:
+def compared(block: pd.DataFrame) -> list[OverFastest]:
     """Every cell of a block over the fastest, in the order of their times."""
     _, pairs = _against_the_fastest(block)
-    others = [Compared(pair.interval(), apart) for pair, apart in zip(pairs, _told(pairs), strict=True)]
-    return [Compared(None, told=False), *others]
+    others = [OverFastest(pair.interval(), apart) for pair, apart in zip(pairs, _told(pairs), strict=True)]
+    return [OverFastest(None, told=False), *others]
 
 
 def between(block: pd.DataFrame, over: int, under: int) -> Paired:
