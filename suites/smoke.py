@@ -149,6 +149,7 @@ SUITE = TimedSuite(
     axes={"setting": SETTINGS, "T": (128, 512, 1024, DECODED)},
     case=case,
     leaves_out=kinds.left_out(
+        kinds.FAR_BEHIND,
         *kinds.BY_NAME_ALONE,
         kinds.PYTHON_LOOPS,
         kinds.CAUSAL_ALONE,

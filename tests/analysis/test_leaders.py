@@ -90,9 +90,11 @@ def test_a_lead_names_the_runner_up_with_its_interval_and_what_it_rests_on() -> 
     assert first.ratio is not None
     assert first.ratio.low < 1.5 < first.ratio.high
     assert (first.ratio.n, first.rests_on) == (5, "5 processes")
-    assert first.ratio.p is not None and first.ratio.p < 1e-4
+    assert first.ratio.p is not None
+    assert first.ratio.p < 1e-4
     few = lead(drawn([1.0, 1.5, 3.0], processes=1))
-    assert few.rests_on is not None and "one process only" in few.rests_on
+    assert few.rests_on is not None
+    assert "one process only" in few.rests_on
     alone = lead(drawn([1.0]))
     assert (alone.together, alone.behind, alone.second, alone.ratio) == (("a/0",), (), None, None)
 
@@ -101,7 +103,8 @@ def test_of_two_that_are_not_told_apart_the_second_is_still_named() -> None:
     tied = lead(drawn([1.0, 1.001, 1.002]))
     assert len(tied.together) == 3
     assert tied.second == tied.together[1]
-    assert tied.ratio is not None and tied.ratio.low < 1 < tied.ratio.high
+    assert tied.ratio is not None
+    assert tied.ratio.low < 1 < tied.ratio.high
 
 
 def test_any_two_cells_are_compared_by_their_places() -> None:

@@ -126,12 +126,12 @@ def runs_of_twins(world: World, runs: int, blocks: int = BLOCKS, cells: int = CE
 
 def judged(world: World, ratio: float, blocks: int, cells: int = CELLS) -> tuple[float, float]:
     """The share of cells with this ratio that are told from the fastest, and that of 95 % intervals that hold it."""
-    told, held = [], []
+    shares, held = list[float](), list[bool]()
     for _ in range(blocks):
         block = world.block([1.0, *[ratio] * (cells - 1)])
-        told.append(len(leaders(block)[1]) / (cells - 1) if ratio > 1 else 0.0)
+        shares.append(len(leaders(block)[1]) / (cells - 1) if ratio > 1 else 0.0)
         held += [low <= ratio <= high for low, high in _intervals(block)]
-    return float(np.mean(told)), float(np.mean(held))
+    return float(np.mean(shares)), float(np.mean(held))
 
 
 def _intervals(block: pd.DataFrame) -> Iterator[tuple[float, float]]:
@@ -148,7 +148,7 @@ def all_kinds(folders: Sequence[Path] = ()) -> list[Kind]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     parser.add_argument("--runs", type=int, default=200, help="simulated runs of twins")
     parser.add_argument("--blocks", type=int, default=100, help="blocks for each ratio")
     parser.add_argument("--seed", type=int, default=1)
@@ -163,8 +163,8 @@ def main() -> None:
         twins = runs_of_twins(world, given.runs)
         shares = [judged(world, ratio, given.blocks) for ratio in (1.0, *RATIOS)]
         held = np.mean([held for _, held in shares])
-        told = " | ".join(f"{share:.0%}" for share, _ in shares[1:])
-        print(f"| {processes} | {'mixed' if mixed else 'alike'} | {twins:.1%} | {told} | {held:.1%} |")
+        row = " | ".join(f"{share:.0%}" for share, _ in shares[1:])
+        print(f"| {processes} | {'mixed' if mixed else 'alike'} | {twins:.1%} | {row} | {held:.1%} |")
 
 
 if __name__ == "__main__":

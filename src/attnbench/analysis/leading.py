@@ -57,29 +57,29 @@ def leaders(block: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def lead(block: pd.DataFrame) -> Lead:
     """Who leads a block, and by how much. The block has at least one row."""
     ordered, pairs = _against_the_fastest(block)
-    names, told = [str(name) for name in ordered["impl"]], _told(pairs)
-    together = (names[0], *(name for name, behind in zip(names[1:], told, strict=True) if not behind))
-    behind = tuple(name for name, told_apart in zip(names[1:], told, strict=True) if told_apart)
+    names, apart = [str(name) for name in ordered["impl"]], _told(pairs)
+    together = (names[0], *(name for name, behind in zip(names[1:], apart, strict=True) if not behind))
+    behind = tuple(name for name, is_behind in zip(names[1:], apart, strict=True) if is_behind)
     if not pairs:
         return Lead(names[0], together, behind)
-    at = told.index(True) if behind else 0
+    at = apart.index(True) if behind else 0
     pair = pairs[at]
     return Lead(names[0], together, behind, names[at + 1], pair.interval(), pair.rests_on())
 
 
 @dataclass(frozen=True)
-class Compared:
+class OverFastest:
     """A cell over the fastest of its block; ``told``: the two are told apart. The fastest has no ratio."""
 
     ratio: Interval | None
     told: bool
 
 
-def compared(block: pd.DataFrame) -> list[Compared]:
+def compared(block: pd.DataFrame) -> list[OverFastest]:
     """Every cell of a block over the fastest, in the order of their times."""
     _, pairs = _against_the_fastest(block)
-    others = [Compared(pair.interval(), told) for pair, told in zip(pairs, _told(pairs), strict=True)]
-    return [Compared(None, told=False), *others]
+    others = [OverFastest(pair.interval(), apart) for pair, apart in zip(pairs, _told(pairs), strict=True)]
+    return [OverFastest(None, told=False), *others]
 
 
 def between(block: pd.DataFrame, over: int, under: int) -> Paired:

@@ -95,7 +95,7 @@ class Paired:
         half = student(confidence, self.freedom) * self.error
         low, high = self._hull()
         low, high = min(low, self.estimate - half), max(high, self.estimate + half)
-        return Interval(*(_exp(log) for log in (self.estimate, low, high)), self.processes, self.p())
+        return Interval(_exp(self.estimate), _exp(low), _exp(high), self.processes, self.p())
 
     def p(self) -> float:
         """The two-sided p of no difference; 1 where there are few processes, and the rounds of one allow it."""

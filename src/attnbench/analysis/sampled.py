@@ -33,11 +33,11 @@ def with_rounds(frame: pd.DataFrame, path: Runs) -> pd.DataFrame:
     A round has one burst that counts of every cell still in it, and a cell that leaves does not come back: so the n-th
     of its bursts in a replicate belongs to round n. What another tool measured was not interleaved, and has none.
     """
-    own = (frame["status"] == "ok") & (frame["kind"] == "timed") & frame["imported"].isna()
-    known = _rounds(load(path, samples=True)) if own.any() else {}
-    places = zip(frame["run_id"], frame["cell_id"], own, strict=True)
     import pandas as pd
 
+    ours = (frame["status"] == "ok") & (frame["kind"] == "timed") & frame["imported"].isna()
+    known = _rounds(load(path, samples=True)) if ours.any() else {}
+    places = zip(frame["run_id"], frame["cell_id"], ours, strict=True)
     rounds = [known.get((run, cell), {}) if measured_here else {} for run, cell, measured_here in places]
     return frame.assign(**{ROUNDS: pd.Series(rounds, frame.index, object)})
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from attnbench.analysis.leading import TIME, Compared, compared
+from attnbench.analysis.leading import TIME, OverFastest, compared
 from attnbench.compare.together import SharedReason
 from attnbench.compare.verdicts import CLAIM, Verdict, percent
 from attnbench.results.frames import METRIC, POINT, column_names, records
@@ -128,7 +128,7 @@ def _block_table(block: pd.DataFrame) -> Table:
     return Table(block_title(rows[0]), columns, texts, tuple(_mark(row, ratios.get(row["cell_id"])) for row in rows))
 
 
-def _over_the_fastest(block: pd.DataFrame) -> dict[str, Compared]:
+def _over_the_fastest(block: pd.DataFrame) -> dict[str, OverFastest]:
     """Each measured cell over the fastest, by its id."""
     if block.empty:
         return {}
@@ -143,7 +143,7 @@ def block_title(row: dict[str, Any]) -> str:
     return f"{named}{row['case_label']} · {row['device']}, {threads}"
 
 
-def _timing_row(row: dict[str, Any], over: Compared | None, *, hot: bool, weighed: bool) -> tuple[str, ...]:
+def _timing_row(row: dict[str, Any], over: OverFastest | None, *, hot: bool, weighed: bool) -> tuple[str, ...]:
     median = row["time_median_s"]
     return (
         row["impl"],
@@ -170,7 +170,7 @@ def _unweighed(row: dict[str, Any]) -> str:
     return f"peak memory {source}" if source else ""
 
 
-def _times(over: Compared | None) -> str:
+def _times(over: OverFastest | None) -> str:
     """The ratio to the fastest with its interval, by paired rounds."""
     if over is None:
         return units.NOTHING
@@ -180,7 +180,7 @@ def _times(over: Compared | None) -> str:
     return f"{units.times(over.ratio.value)} [{low}, {high}]"
 
 
-def _mark(row: dict[str, Any], over: Compared | None) -> str:
+def _mark(row: dict[str, Any], over: OverFastest | None) -> str:
     """``best`` for the fastest and for all that are not told from it."""
     return mark_of(row["status"]) or ("best" if over is not None and not over.told else "")
 

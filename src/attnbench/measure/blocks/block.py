@@ -40,8 +40,8 @@ class Block:
     ``weigh`` is false where its suite does not ask for memory. Without an ``auditor`` the process of a kernel judges
     its own answers. ``at_work(what)`` is told what is done next, before it begins.
 
-    A run asks for the parts: ``look`` in every pass, ``weigh``, ``ended`` (``passes``); under a budget ``leave_out``
-    cells, ``look`` once, ``weigh``, ``look`` again (``budgeted``).
+    ``passes`` asks for its parts: ``time`` and ``audit`` in every pass, ``weigh``, ``ended``. Under a budget
+    ``leave_out`` cells, ``look`` once, ``weigh``, ``look`` again (``budgeted``).
     """
 
     def __init__(
@@ -116,20 +116,25 @@ class Block:
             outcome.cut = False
 
     def look(self, pool: Pool | None = None, keep_s: float = 0.0) -> None:
-        """One replicate: prepared, timed and audited. So many seconds of the budget are kept for the audits.
+        """One replicate, timed and audited; so many seconds of the budget are kept for the audits."""
+        self.time(pool, keep_s)
+        self.audit(shared=pool is not None)
 
-        In a ``pool`` of other blocks too nothing stays behind.
-        """
+    def time(self, pool: Pool | None = None, keep_s: float = 0.0) -> None:
+        """The first half of a look; its cells stay prepared for the second."""
         self._pool, self._keep_s, replicate = pool or self._pool, keep_s, self._next
         self._next, self._looks = self._next + 1, self._looks - 1
         self._replicate(replicate)
         self._hold_to_the_clock_outside(replicate)
+
+    def audit(self, *, shared: bool) -> None:
+        """The second half. Processes that are ``shared`` with other blocks then forget this one."""
         with self._spending.during("audit"):
-            self._audit(replicate)
+            self._audit(self._next - 1)
         if self._unaudited:
             self._recorder.samples(self._unaudited)
             self._unaudited = []
-        for outcome in self.outcomes if pool else ():
+        for outcome in self.outcomes if shared else ():
             self._pool.release(outcome.cell)
 
     def weigh(self) -> None:
