@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.answers.question import Question, question
+from attnbench.answers.question import WhichOne, question
 from attnbench.attention.spec import SPEC_VERSION
 from attnbench.results.dataset import load
 from attnbench.results.fingerprint import collect_hardware
@@ -77,7 +77,7 @@ class PlantedRun:
     hardware: Hardware | None = None
     frameworks: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: NOW)
     git: str | None = None
-    asked: Question = ASKED
+    asked: WhichOne = ASKED
     seed: int = 0
     processes: int = PROCESSES
     spec_version: str = SPEC_VERSION
@@ -98,7 +98,7 @@ class PlantedRun:
         return synthetic.info(self.run_id, started=self.started, suites=("speed",), axes=axes, fingerprint=made)
 
 
-def cell_of(impl: str, asked: Question) -> Cell:
+def cell_of(impl: str, asked: WhichOne) -> Cell:
     return Cell("speed", asked.levels(), asked.case, impl, asked.device, asked.threads)
 
 

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 
 from attnbench.answers.able import Able
-from attnbench.answers.answer import EXIT_CODES, Answer
+from attnbench.answers.answer import EXIT_CODES, BestAnswer
 from attnbench.answers.best import answered
 from attnbench.answers.order import order
-from attnbench.answers.question import Question, question
+from attnbench.answers.question import WhichOne, question
 from attnbench.answers.sieve import KINDS
 from attnbench.answers.words import SENTENCES
 from attnbench.errors import ResultsError, UsageError
@@ -37,12 +37,12 @@ def _a_machine_without_calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("ATTNBENCH_DATA", str(tmp_path / "data"))
 
 
-def of(folder: Path, planted_: Mapping[str, Planted], asked: Question = ASKED, **run: Any) -> Answer:
+def of(folder: Path, planted_: Mapping[str, Planted], asked: WhichOne = ASKED, **run: Any) -> BestAnswer:
     """The answer from one planted run."""
     return answered(asked, [planted.write(folder, planted_, PlantedRun(**run))])
 
 
-def reasons(answer: Answer) -> dict[str, tuple[str, str]]:
+def reasons(answer: BestAnswer) -> dict[str, tuple[str, str]]:
     return {left.impl: (left.kind, left.reason) for left in answer.left_out}
 
 

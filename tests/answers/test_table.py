@@ -12,7 +12,7 @@ import pytest
 
 import attnbench as ab
 from attnbench.answers.question import question
-from attnbench.answers.table import SCHEMA_FILE, Table, schema_text
+from attnbench.answers.table import SCHEMA_FILE, ChoiceTable, schema_text
 from attnbench.answers.tabulate import tabulated
 from attnbench.errors import ResultsError, UsageError
 from attnbench.results.schema import Hardware
@@ -24,7 +24,7 @@ APART = {NAIVE: Planted(4.0), BLOCKED: Planted(), SDPA: wrong()}
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Table:
+def made(tmp_path: Path) -> ChoiceTable:
     """Two lengths, of which one knows a winner and one does not, and a decoding step."""
     planted.write(tmp_path, APART, PlantedRun("a"))
     equal = {NAIVE: Planted(), BLOCKED: Planted(), SDPA: Planted(5.0)}
@@ -32,11 +32,11 @@ def made(tmp_path: Path) -> Table:
     decoding = question("h8-2-d64-causal", 2048, phase="decode", threads=2)
     planted.write(tmp_path, APART, PlantedRun("c", asked=decoding))
     planted.write(tmp_path, {NAIVE: Planted()}, PlantedRun("d", asked=question("h4-d64", 4096)))
-    table: Table = ab.table(tmp_path)
+    table: ChoiceTable = ab.table(tmp_path)
     return table
 
 
-def test_every_case_has_its_answer_its_equals_and_its_runner_up(made: Table) -> None:
+def test_every_case_has_its_answer_its_equals_and_its_runner_up(made: ChoiceTable) -> None:
     by_length = {(entry.phase, entry.S): entry for entry in made.entries}
     assert set(by_length) == {("forward", 256), ("forward", 1024), ("decode", 2048)}  # alone is no answer
     sure, open_ = by_length["forward", 256], by_length["forward", 1024]
@@ -50,7 +50,7 @@ def test_every_case_has_its_answer_its_equals_and_its_runner_up(made: Table) -> 
     assert open_.runner_up.implementation == SDPA
 
 
-def test_it_is_read_as_it_was_written(made: Table, tmp_path: Path) -> None:
+def test_it_is_read_as_it_was_written(made: ChoiceTable, tmp_path: Path) -> None:
     file = made.save(tmp_path / "table.json")
     assert ab.table.load(file) == made
     data = json.loads(file.read_text())
@@ -59,7 +59,7 @@ def test_it_is_read_as_it_was_written(made: Table, tmp_path: Path) -> None:
     assert made.why_not_here() == ()
 
 
-def test_what_was_measured_is_chosen_exactly_and_the_rest_is_refused(made: Table) -> None:
+def test_what_was_measured_is_chosen_exactly_and_the_rest_is_refused(made: ChoiceTable) -> None:
     choice = made.choose(Hq=4, D=64, Tq=256)
     assert (choice.implementation, choice.exact) == (BLOCKED, True)
     assert choice.says == "exactly forward B1 H4 T256 D64 float32 on cpu, threads 1"
@@ -73,12 +73,12 @@ def test_what_was_measured_is_chosen_exactly_and_the_rest_is_refused(made: Table
 @pytest.mark.parametrize(
     "other", [{"Hq": 8}, {"D": 128}, {"dtype": "bfloat16"}, {"threads": 2}, {"causal": True}, {"phase": "train"}]
 )
-def test_nothing_but_lengths_and_batches_is_ever_taken_from_near_by(made: Table, other: dict[str, Any]) -> None:
+def test_nothing_but_lengths_and_batches_is_ever_taken_from_near_by(made: ChoiceTable, other: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="has no case like"):
         made.choose(**{"Hq": 4, "D": 64, "Tq": 256, "nearest": True, **other})
 
 
-def test_a_decoding_step_is_chosen_by_its_keys(made: Table) -> None:
+def test_a_decoding_step_is_chosen_by_its_keys(made: ChoiceTable) -> None:
     step = made.choose(Hq=8, Hkv=2, D=64, S=2048, phase="decode", causal=True, threads=2)
     assert (step.exact, step.entry.operands) == (True, ("past",))
     with pytest.raises(UsageError, match="needs Tq="):
@@ -87,7 +87,7 @@ def test_a_decoding_step_is_chosen_by_its_keys(made: Table) -> None:
 
 def test_needs_and_memory_are_those_of_every_entry(tmp_path: Path) -> None:
     planted.write(tmp_path, {NAIVE: Planted(2.0), BLOCKED: Planted(peak_bytes=2**30), SDPA: Planted(9.0)})
-    table: Table = ab.table(tmp_path, memory="1MB")
+    table: ChoiceTable = ab.table(tmp_path, memory="1MB")
     assert (table.entries, table.memory_bytes) == ((), 10**6)
     table = ab.table(tmp_path, memory="1MiB")
     assert table.memory_bytes == 2**20
@@ -130,7 +130,7 @@ def test_the_published_schema_is_that_of_the_code() -> None:
     assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text(), "write it: attnbench.answers.table.write_schema()"
 
 
-def test_an_engine_that_reads_a_table_loads_no_pandas_and_no_framework(made: Table, tmp_path: Path) -> None:
+def test_an_engine_that_reads_a_table_loads_no_pandas_and_no_framework(made: ChoiceTable, tmp_path: Path) -> None:
     file = made.save(tmp_path / "table.json")
     code = (
         "import sys, attnbench as ab; "
@@ -141,5 +141,5 @@ def test_an_engine_that_reads_a_table_loads_no_pandas_and_no_framework(made: Tab
     assert done.stdout.strip() == "[]"
 
 
-def test_a_table_is_shown_in_a_notebook(made: Table) -> None:
+def test_a_table_is_shown_in_a_notebook(made: ChoiceTable) -> None:
     assert made._repr_html_().count("<tr>") == len(made.entries) + 1

@@ -15,8 +15,8 @@ from typing import Any
 from attnbench.analysis.intervals import Interval
 from attnbench.answers.blocks import NearCase
 from attnbench.answers.equals import Price
-from attnbench.answers.question import Question
-from attnbench.answers.sieve import LeftOut
+from attnbench.answers.question import WhichOne
+from attnbench.answers.sieve import NotChosen
 from attnbench.answers.since import Since
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK
 
@@ -57,7 +57,7 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class AnswerBasis:
     """What an answer rests on: one block of one run; how much was measured in it, how noisy it was, how old it is."""
 
     run_id: str
@@ -89,7 +89,7 @@ class OtherRun:
 
 
 @dataclass(frozen=True)
-class Answer:
+class BestAnswer:
     """The answer to a question; printed, it is the text of ``attnbench best``.
 
     ``names`` are the one or those that may be the fastest; ``best`` is the one, ``None`` where nobody is to be named
@@ -98,12 +98,12 @@ class Answer:
     run that was made for it was broken off.
     """
 
-    question: Question
+    question: WhichOne
     verdict: str
     names: tuple[str, ...] = ()
     contenders: tuple[Contender, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
-    evidence: Evidence | None = None
+    left_out: tuple[NotChosen, ...] = ()
+    evidence: AnswerBasis | None = None
     price: Price | None = None
     others: tuple[OtherRun, ...] = ()
     near: tuple[NearCase, ...] = ()

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from attnbench.answers.answer import Answer
+from attnbench.answers.answer import BestAnswer
 from attnbench.answers.best import answered
-from attnbench.answers.question import SUITE, Question, question
-from attnbench.answers.sieve import Declares, LeftOut
+from attnbench.answers.question import SUITE, WhichOne, question
+from attnbench.answers.sieve import Declares, NotChosen
 from attnbench.errors import UsageError
 from attnbench.keywords import explained
 from attnbench.measure.run.options import Progress, RunOptions
@@ -41,7 +41,7 @@ class HowMeasured:
     on_plan: Callable[[Plan], None] | None = None
 
 
-def measured_now(question: Question, how: HowMeasured, declares: Declares | None = None) -> Answer:
+def measured_now(question: WhichOne, how: HowMeasured, declares: Declares | None = None) -> BestAnswer:
     """The answer from a run that is made now. Raises ``UsageError`` and its kin before anything is measured."""
     outcome = run(
         RunOptions(
@@ -76,7 +76,7 @@ def _by_whom(how: HowMeasured) -> str:
     return "".join(f" {option} {shlex.quote(value)}" for option, value in given)
 
 
-def _by_the_suite(left: LeftOut, whys: dict[str, str]) -> LeftOut:
+def _by_the_suite(left: NotChosen, whys: dict[str, str]) -> NotChosen:
     """The same with the suite's own reason, where it was the suite that left somebody out."""
     if left.kind != "not-measured" or left.impl not in whys:
         return left
@@ -100,7 +100,7 @@ def best(
     impl: Sequence[str] = (),
     files: Sequence[str | Path] = (),
     out: str | Path = "results",
-) -> Answer:
+) -> BestAnswer:
     """The fastest implementation for one case that agrees and fits, from saved runs of this machine, or measured now.
 
     ``runs`` are all in ``results/`` unless some are named. ``measure`` is seconds: the case is then measured now, and

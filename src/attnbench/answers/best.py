@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.answers import able
-from attnbench.answers.answer import Answer, Contender, Evidence, OtherRun
+from attnbench.answers.answer import AnswerBasis, BestAnswer, Contender, OtherRun
 from attnbench.answers.blocks import CaseBlock, blocks, holding, near
 from attnbench.answers.equals import Price, facts, price
 from attnbench.answers.order import Order, noise, order
-from attnbench.answers.question import Question, levels_typed
-from attnbench.answers.saved import Gathered, gathered
-from attnbench.answers.sieve import Declares, LeftOut, sieved
+from attnbench.answers.question import WhichOne, levels_typed
+from attnbench.answers.saved import RunsHere, gathered
+from attnbench.answers.sieve import Declares, NotChosen, sieved
 from attnbench.answers.since import is_from_a_file
 from attnbench.results.frames import records
 from attnbench.results.read import Runs
@@ -36,13 +36,13 @@ TRIED = (*JUDGED, "unsupported", "not-installed")
 
 
 def answered(
-    question: Question,
+    question: WhichOne,
     runs: Runs | None = None,
     *,
     files: Sequence[str | Path] = (),
     hardware: Hardware | None = None,
     declares: Declares | None = None,
-) -> Answer:
+) -> BestAnswer:
     """The answer from saved runs of this machine: those that are named, or all in ``results/``.
 
     ``declares`` says what implementations can do; processes of their frameworks are asked without it. Raises
@@ -56,19 +56,21 @@ def answered(
     return _from_block(question, fitting, every, asks, files)
 
 
-def _not_measured(question: Question, every: Gathered) -> Answer:
+def _not_measured(question: WhichOne, every: RunsHere) -> BestAnswer:
     again = f"attnbench best {question.typed()} --measure {MEASURE}"
     notes = every.left_out
-    return Answer(question, "not-measured", near=tuple(near(question, blocks(every.runs))), notes=notes, type=(again,))
+    return BestAnswer(
+        question, "not-measured", near=tuple(near(question, blocks(every.runs))), notes=notes, type=(again,)
+    )
 
 
 def _from_block(
-    question: Question,
+    question: WhichOne,
     fitting: Sequence[CaseBlock],
-    every: Gathered,
+    every: RunsHere,
     declares: Declares,
     files: Sequence[str | Path] = (),
-) -> Answer:
+) -> BestAnswer:
     block = fitting[0]
     known: dict[str, able.Able] = {}
 
@@ -82,7 +84,7 @@ def _from_block(
     about: dict[str, Any] = {"left_out": left_out, "evidence": _evidence(block, rows), "notes": notes}
     if rows.empty:
         tried = any(left.kind in JUDGED for left in left_out)
-        return Answer(question, "none" if tried else "not-measured", type=(again,), **about)
+        return BestAnswer(question, "none" if tried else "not-measured", type=(again,), **about)
     rows = block.sampled(rows)
     standing = order(rows)
     about["evidence"] = replace(about["evidence"], rests_on=standing.rests_on)
@@ -94,11 +96,11 @@ def _from_block(
     cost = _price(question, block, contenders, standing, files) if verdict == "either" else None
     changed = any(c.since is not None and c.since.known == "changed" for c in contenders)
     typed = _typed(verdict, cost, again, changed=changed)
-    return Answer(question, verdict, names, contenders, price=cost, others=others, type=typed, **about)
+    return BestAnswer(question, verdict, names, contenders, price=cost, others=others, type=typed, **about)
 
 
 def _verdict(
-    standing: Order, left_out: Sequence[LeftOut], block: CaseBlock, others: Sequence[OtherRun]
+    standing: Order, left_out: Sequence[NotChosen], block: CaseBlock, others: Sequence[OtherRun]
 ) -> tuple[str, tuple[str, ...]]:
     """What can be said, and of whom."""
     disputed = next((run for run in others if run.contradicts), None)
@@ -107,7 +109,7 @@ def _verdict(
     return verdict_of(standing, left_out, block), standing.leading
 
 
-def verdict_of(standing: Order, left_out: Sequence[LeftOut], block: CaseBlock) -> str:
+def verdict_of(standing: Order, left_out: Sequence[NotChosen], block: CaseBlock) -> str:
     """What one block can say by itself."""
     if len(standing.leading) > 1:
         return "either"
@@ -139,11 +141,11 @@ def _number(value: Any) -> float | None:
     return float(value) if units.known(value) else None
 
 
-def _evidence(block: CaseBlock, rows: pd.DataFrame) -> Evidence:
+def _evidence(block: CaseBlock, rows: pd.DataFrame) -> AnswerBasis:
     info, ok = block.run.info, block.rows[block.rows["status"] == "ok"]
     timed = rows if len(rows) else ok
     fastest = str(timed.sort_values("time_median_s")["impl"].iloc[0]) if len(timed) else None
-    return Evidence(
+    return AnswerBasis(
         run_id=info.run_id,
         folder=str(block.run.folder),
         started=info.started,
@@ -178,7 +180,7 @@ def _newer(block: CaseBlock, fitting: Sequence[CaseBlock]) -> list[str]:
 
 
 def _others(
-    question: Question, block: CaseBlock, standing: Order, rest: Sequence[CaseBlock], ask: Callable[..., Any]
+    question: WhichOne, block: CaseBlock, standing: Order, rest: Sequence[CaseBlock], ask: Callable[..., Any]
 ) -> list[OtherRun]:
     """What other runs of this machine say of the case, the best of them first."""
     runs = []
@@ -211,7 +213,7 @@ def _alike(block: CaseBlock, other: CaseBlock, name: str) -> bool:
 
 
 def _price(
-    question: Question,
+    question: WhichOne,
     block: CaseBlock,
     contenders: Sequence[Contender],
     standing: Order,

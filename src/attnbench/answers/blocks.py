@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from attnbench.answers.question import PHASE_WORDS, Question
+from attnbench.answers.question import PHASE_WORDS, WhichOne
 from attnbench.answers.saved import MeasuredRun
 from attnbench.answers.since import Since, since
 from attnbench.attention.problem import Case
@@ -86,7 +86,7 @@ def blocks(runs: Iterable[MeasuredRun]) -> Iterator[CaseBlock]:
             yield CaseBlock(run, part)
 
 
-def holding(question: Question, every: Iterable[CaseBlock]) -> list[CaseBlock]:
+def holding(question: WhichOne, every: Iterable[CaseBlock]) -> list[CaseBlock]:
     """The blocks of exactly this case, device and threads, the one that an answer rests on first."""
     wanted = question.case.id
     fitting = []
@@ -112,7 +112,7 @@ class NearCase:
     typed: str | None
 
 
-def near(question: Question, every: Iterable[CaseBlock], most: int = NEAREST) -> list[NearCase]:
+def near(question: WhichOne, every: Iterable[CaseBlock], most: int = NEAREST) -> list[NearCase]:
     """Measured cases that differ from the question, the nearest first: by how much is other, then by the sizes."""
     ranked: dict[tuple[str, str, int], tuple[tuple[int, float], NearCase]] = {}
     for block in every:
@@ -132,7 +132,7 @@ def near(question: Question, every: Iterable[CaseBlock], most: int = NEAREST) ->
     return [case for _, case in sorted(ranked.values(), key=lambda pair: pair[0])[:most]]
 
 
-def _differing(question: Question, case: Case, device: str, threads: int) -> list[tuple[str, Any, Any]]:
+def _differing(question: WhichOne, case: Case, device: str, threads: int) -> list[tuple[str, Any, Any]]:
     """What is other in a case: its name, what was wanted, and what is there."""
     wanted = question.case
     pairs = [("phase", wanted.phase, case.phase), ("dtype", wanted.problem.dtype, case.problem.dtype)]
@@ -153,13 +153,13 @@ def _besides(case: Case) -> str:
     return " ".join(filter(None, (spec, *case.problem.operands))) or "none"
 
 
-def _distance(question: Question, case: Case) -> float:
+def _distance(question: WhichOne, case: Case) -> float:
     wanted, there = question.case.problem, case.problem
     names = [name for together in SIZES.values() for name in together]
     return sum(abs(math.log(max(getattr(wanted, name), 1) / max(getattr(there, name), 1))) for name in names)
 
 
-def _typed(question: Question, case: Case, threads: int) -> str | None:
+def _typed(question: WhichOne, case: Case, threads: int) -> str | None:
     """The command that asks about a case, where there are words for it: those of a plain shape, or of the question."""
     problem = case.problem
     heads = f"h{problem.Hq}" if problem.Hq == problem.Hkv else f"h{problem.Hq}-{problem.Hkv}"

@@ -44,7 +44,7 @@ def wanted(device: str = "cpu", needs: Sequence[str] = (), memory: int | str | N
 
 
 @dataclass(frozen=True)
-class Question:
+class WhichOne:
     """One case on one device with so many threads, and what an answer must fit.
 
     ``phase`` is prefill, train or decode.
@@ -116,7 +116,7 @@ def question(
     threads: int | None = None,
     needs: Sequence[str] = (),
     memory: int | str | None = None,
-) -> Question:
+) -> WhichOne:
     """A question in the words of ``attnbench run``. Raises ``UsageError``."""
     if shape_name is None or tokens is None:
         missing = " and ".join(name for name, given in (("--shape", shape_name), ("--tokens", tokens)) if given is None)
@@ -130,7 +130,7 @@ def question(
     if threads is not None and threads < 1:
         msg = f"--threads is 1 or more; got {threads}"
         raise UsageError(msg)
-    return Question(
+    return WhichOne(
         shape_name,
         count("tokens", tokens),
         count("batch", batch),

@@ -51,20 +51,20 @@ class MeasuredRun:
 
 
 @dataclass(frozen=True)
-class Gathered:
+class RunsHere:
     """The runs of this machine, the newest first, and a line for each that is left out."""
 
     runs: tuple[MeasuredRun, ...]
     left_out: tuple[str, ...] = ()
 
 
-def gathered(runs: Runs | None = None, hardware: Hardware | None = None) -> Gathered:
+def gathered(runs: Runs | None = None, hardware: Hardware | None = None) -> RunsHere:
     """The runs that are named, or all in ``results/``. Raises ``ResultsError`` for one that is named and is none.
 
     In ``results/`` a damaged run is left out with its reason, and no run at all is no error.
     """
     if runs is None and not Path(USUAL).is_dir():
-        return Gathered(())
+        return RunsHere(())
     machine = hardware or collect_hardware()
     kept: list[MeasuredRun] = []
     passed: dict[str, list[str]] = {}
@@ -80,7 +80,7 @@ def gathered(runs: Runs | None = None, hardware: Hardware | None = None) -> Gath
         if why is not None:
             passed.setdefault(why, []).append(folder.name)
     lines = tuple(_line(names, why) for why, names in passed.items())
-    return Gathered(tuple(sorted(kept, key=lambda run: run.info.started, reverse=True)), lines)
+    return RunsHere(tuple(sorted(kept, key=lambda run: run.info.started, reverse=True)), lines)
 
 
 def _line(names: Sequence[str], why: str) -> str:

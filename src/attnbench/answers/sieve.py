@@ -34,7 +34,7 @@ BY_STATUS = {"wrong": "wrong", "crashed": "crashed", "oom": "crashed", "timeout"
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class NotChosen:
     """An implementation that is no answer: which kind of reason (``KINDS``), and the reason."""
 
     impl: str
@@ -48,7 +48,7 @@ class LeftOut:
         return asdict(self)
 
 
-def sieved(rows: pd.DataFrame, wanted: Wanted, declares: Declares) -> tuple[pd.DataFrame, tuple[LeftOut, ...]]:
+def sieved(rows: pd.DataFrame, wanted: Wanted, declares: Declares) -> tuple[pd.DataFrame, tuple[NotChosen, ...]]:
     """The rows of those that may be the answer, and all others with their reasons.
 
     ``declares`` is asked only where capabilities are needed, of those that are no answer for no other reason.
@@ -60,7 +60,7 @@ def sieved(rows: pd.DataFrame, wanted: Wanted, declares: Declares) -> tuple[pd.D
         able = declares([str(name) for name in kept["impl"]])
         times = dict(zip(kept["impl"], kept["time_median_s"], strict=True))
         out += [
-            LeftOut(impl, "lacks", why, float(times[impl]))
+            NotChosen(impl, "lacks", why, float(times[impl]))
             for impl, can in able.items()
             if (why := can.lacks(wanted.needs)) is not None
         ]
@@ -68,33 +68,35 @@ def sieved(rows: pd.DataFrame, wanted: Wanted, declares: Declares) -> tuple[pd.D
     return kept[~kept["impl"].isin(names)], tuple(sorted((*out, *_not_in(rows, wanted)), key=_place))
 
 
-def _place(left: LeftOut) -> tuple[int, float]:
+def _place(left: NotChosen) -> tuple[int, float]:
     """By the kind of reason, the faster first."""
     return list(KINDS).index(left.kind), math.inf if left.time_s is None else left.time_s
 
 
-def _by_its_row(row: Mapping[str, Any], wanted: Wanted) -> LeftOut | None:
+def _by_its_row(row: Mapping[str, Any], wanted: Wanted) -> NotChosen | None:
     impl, status = str(row["impl"]), str(row["status"])
     missing = gone(impl)
     if status != "ok":
         kind = BY_STATUS.get(status, "unsupported" if missing is None else "not-installed")
         reason = str(row["reason"]) if kind != "not-installed" else str(missing)
         named = "" if status == kind or kind in ("unsupported", "not-installed", "not-measured") else f"{status}: "
-        return LeftOut(impl, kind, named + reason)
+        return NotChosen(impl, kind, named + reason)
     time_s = float(row["time_median_s"])
     if missing is not None:
-        return LeftOut(impl, "not-installed", missing, time_s)
+        return NotChosen(impl, "not-installed", missing, time_s)
     if wanted.memory_bytes is None:
         return None
     peak = row["peak_bytes"]
     if peak is None or math.isnan(peak):
-        return LeftOut(impl, "over-memory", "its peak memory was not measured, so that nobody knows if it fits", time_s)
+        return NotChosen(
+            impl, "over-memory", "its peak memory was not measured, so that nobody knows if it fits", time_s
+        )
     if peak > wanted.memory_bytes:
-        return LeftOut(impl, "over-memory", f"needs more than {units.size(wanted.memory_bytes)}", time_s, int(peak))
+        return NotChosen(impl, "over-memory", f"needs more than {units.size(wanted.memory_bytes)}", time_s, int(peak))
     return None
 
 
-def _not_in(rows: pd.DataFrame, wanted: Wanted) -> list[LeftOut]:
+def _not_in(rows: pd.DataFrame, wanted: Wanted) -> list[NotChosen]:
     """What is announced for this device and was not in the block at all."""
     inside = {str(name) for name in rows["impl"]}
     out = []
@@ -103,5 +105,5 @@ def _not_in(rows: pd.DataFrame, wanted: Wanted) -> list[LeftOut]:
             continue
         missing = gone(impl)
         kind, reason = ("not-measured", "its run did not measure it") if missing is None else ("not-installed", missing)
-        out.append(LeftOut(impl, kind, reason))
+        out.append(NotChosen(impl, kind, reason))
     return out

@@ -96,7 +96,7 @@ class Choice:
     says: str
 
 
-class Table(Record):
+class ChoiceTable(Record):
     """Entries with the machine that they hold for. ``needs`` and ``memory_bytes`` are what every entry fits."""
 
     format: Literal["attnbench-table"] = "attnbench-table"
@@ -206,7 +206,7 @@ def _chosen(alike: Sequence[TableEntry], sizes: Mapping[str, int], case: str, *,
     return Choice(closest.implementation, closest, exact=False, says=f"the nearest, {closest.label} ({others})")
 
 
-def load_table(file: str | Path) -> Table:
+def load_table(file: str | Path) -> ChoiceTable:
     """A table from its file. Raises ``ResultsError`` where it is missing, damaged, newer, or none."""
     path = Path(file)
     try:
@@ -221,7 +221,7 @@ def load_table(file: str | Path) -> Table:
         msg = f"{path} has version {data.get('version')!r} of a table, and this attnbench reads {VERSION}"
         raise ResultsError(msg)
     try:
-        return Table.model_validate(data)
+        return ChoiceTable.model_validate(data)
     except ValidationError as error:
         msg = f"{path} is damaged: {first_fault(error, 'the table')}"
         raise ResultsError(msg) from error
@@ -238,7 +238,7 @@ class Tables:
         device: str = "cpu",
         needs: Sequence[str] = (),
         memory: int | str | None = None,
-    ) -> Table:
+    ) -> ChoiceTable:
         """Every case that saved runs of this machine measured, with its answer; those named, or all in ``results/``.
 
         ``needs`` and ``memory`` as in ``ab.best``. Raises ``UsageError`` and its kin.
@@ -265,7 +265,9 @@ def entry_sizes(case: Case) -> dict[str, Any]:
 def schema_text() -> str:
     """The JSON Schema of a table, as the text of ``table.json``."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "attnbench table"}
-    return json.dumps({**schema, **Table.model_json_schema(mode="serialization")}, indent=1, sort_keys=True) + "\n"
+    return (
+        json.dumps({**schema, **ChoiceTable.model_json_schema(mode="serialization")}, indent=1, sort_keys=True) + "\n"
+    )
 
 
 def write_schema(path: Path = SCHEMA_FILE) -> Path:

@@ -14,7 +14,7 @@ from attnbench.answers.order import Order, order
 from attnbench.answers.question import Wanted
 from attnbench.answers.saved import MeasuredRun, gathered
 from attnbench.answers.sieve import Declares, sieved
-from attnbench.answers.table import RunnerUp, Table, TableEntry, TableRun, entry_sizes
+from attnbench.answers.table import ChoiceTable, RunnerUp, TableEntry, TableRun, entry_sizes
 from attnbench.attention.problem import Case
 from attnbench.attention.spec import SPEC_VERSION
 from attnbench.results.fingerprint import collect_hardware
@@ -33,7 +33,7 @@ def tabulated(
     *,
     hardware: Hardware | None = None,
     declares: Declares | None = None,
-) -> tuple[Table, tuple[str, ...]]:
+) -> tuple[ChoiceTable, tuple[str, ...]]:
     """The table of saved runs of this machine, and a line for each that was passed over."""
     machine = hardware or collect_hardware()
     every = gathered(runs, machine)
@@ -42,7 +42,7 @@ def tabulated(
     entries = tuple(entry for block in chosen if (entry := _entry(block, wanted, asks)) is not None)
     used = {entry.run_id for entry in entries}
     held = {run.info.run_id: _run(run) for run in every.runs if run.info.run_id in used}
-    made = Table(
+    made = ChoiceTable(
         made=utc_now(),
         spec_version=SPEC_VERSION,
         machine_id=machine.id,

@@ -6,39 +6,39 @@ import math
 from collections.abc import Iterable, Iterator
 
 from attnbench.analysis.intervals import Interval
-from attnbench.answers.answer import Answer, Contender, Evidence, OtherRun
-from attnbench.answers.sieve import KINDS, LeftOut
+from attnbench.answers.answer import AnswerBasis, BestAnswer, Contender, OtherRun
+from attnbench.answers.sieve import KINDS, NotChosen
 from attnbench.show import units
 from attnbench.show.console import table
 
 MANY = 2
 
 
-def sentence(answer: Answer) -> str:
+def sentence(answer: BestAnswer) -> str:
     """The answer in one line."""
     return SENTENCES[answer.verdict](answer)
 
 
-def _fastest(answer: Answer) -> str:
+def _fastest(answer: BestAnswer) -> str:
     first, second = answer.contenders[:2]
     lead = f"{second.impl} takes {as_long(second.ratio)}"
     place = f"the fastest of {len(answer.contenders)} for {answer.question.sentence}"
     return f"{first.impl} {_is(answer)} {place}: {_time(first)}; {lead}."
 
 
-def _only(answer: Answer) -> str:
+def _only(answer: BestAnswer) -> str:
     first, place = answer.contenders[0], f"the only one that agrees and fits for {answer.question.sentence}"
     return f"{first.impl} {_is(answer)} {place}: {_time(first)}."
 
 
-def _either(answer: Answer) -> str:
+def _either(answer: BestAnswer) -> str:
     word = "Either" if len(answer.names) == MANY else "Any"
     second = answer.contenders[1]
     apart = f"{second.impl} takes {as_long(second.ratio)} as {answer.contenders[0].impl}"
     return f"{word} of {', '.join(answer.names)} for {answer.question.sentence}: they cannot be told apart ({apart})."
 
 
-def _disputed(answer: Answer) -> str:
+def _disputed(answer: BestAnswer) -> str:
     other = next(run for run in answer.others if run.contradicts)
     there = f"run {other.run_id} names {', '.join(other.leading)}"
     return (
@@ -47,16 +47,16 @@ def _disputed(answer: Answer) -> str:
     )
 
 
-def _alone(answer: Answer) -> str:
+def _alone(answer: BestAnswer) -> str:
     open_ = "others may be faster, and have no time"
     return f"Only {answer.names[0]} was measured and fits for {answer.question.sentence}: {open_}."
 
 
-def _none(answer: Answer) -> str:
+def _none(answer: BestAnswer) -> str:
     return f"Nobody who was measured agrees and fits for {answer.question.sentence}."
 
 
-def _not_measured(answer: Answer) -> str:
+def _not_measured(answer: BestAnswer) -> str:
     return f"Nothing was measured on this machine for {answer.question.sentence}."
 
 
@@ -71,7 +71,7 @@ SENTENCES = {
 }
 
 
-def _is(answer: Answer) -> str:
+def _is(answer: BestAnswer) -> str:
     """``is``; or ``was, on the day of the run``, where code or versions have changed since."""
     changed = any(c.since is not None and c.since.known == "changed" for c in answer.contenders[:2])
     return f"was, on {answer.evidence.started[:10]}," if changed and answer.evidence is not None else "is"
@@ -94,7 +94,7 @@ def _ends(ratio: Interval) -> str:
     return "" if math.isinf(ratio.high) else f"{units.significant(ratio.low)} – {units.significant(ratio.high)}"
 
 
-def text(answer: Answer) -> str:
+def text(answer: BestAnswer) -> str:
     """The whole answer, its line first."""
     facts = [f"A fact, no verdict: {fact}." for fact in answer.facts]
     parts = [answer.sentence, *_runner_up(answer), *_price(answer), *facts]
@@ -111,7 +111,7 @@ def text(answer: Answer) -> str:
     return "\n".join(parts)
 
 
-def _runner_up(answer: Answer) -> list[str]:
+def _runner_up(answer: BestAnswer) -> list[str]:
     """What the runner-up costs."""
     if answer.best is None or len(answer.contenders) < MANY:
         return []
@@ -120,13 +120,13 @@ def _runner_up(answer: Answer) -> list[str]:
     return [f"The runner-up, {second.impl}, costs {costs[0]} a call, against {costs[1]}."]
 
 
-def _price(answer: Answer) -> list[str]:
+def _price(answer: BestAnswer) -> list[str]:
     if answer.price is None:
         return []
     return [f"{answer.price.first} and {answer.price.second}: {answer.price.sentence}."]
 
 
-def _contenders(answer: Answer) -> list[str]:
+def _contenders(answer: BestAnswer) -> list[str]:
     if not answer.contenders:
         return []
     heads = ("implementation", "standing", "time", "interval", "times as long", "its interval", "memory")
@@ -134,7 +134,7 @@ def _contenders(answer: Answer) -> list[str]:
     return table(heads, rows, ranks={"interval": 2, "its interval": 1}).splitlines()
 
 
-def _row(contender: Contender, *, first: bool, answer: Answer) -> list[str]:
+def _row(contender: Contender, *, first: bool, answer: BestAnswer) -> list[str]:
     standing = "behind"
     if contender.is_leading:
         standing = "fastest" if first and answer.best is not None else "may be the fastest"
@@ -153,7 +153,7 @@ def _row(contender: Contender, *, first: bool, answer: Answer) -> list[str]:
     ]
 
 
-def _left_out(left_out: Iterable[LeftOut]) -> Iterator[str]:
+def _left_out(left_out: Iterable[NotChosen]) -> Iterator[str]:
     """A line for each reason, with those who share it."""
     shared: dict[tuple[str, str], list[str]] = {}
     for left in left_out:
@@ -165,7 +165,7 @@ def _left_out(left_out: Iterable[LeftOut]) -> Iterator[str]:
         yield f"{KINDS[kind]}: {', '.join(names)}: {reason}"
 
 
-def _how_sure(answer: Answer) -> Iterator[str]:
+def _how_sure(answer: BestAnswer) -> Iterator[str]:
     evidence = answer.evidence
     if evidence is None:
         return
@@ -186,7 +186,7 @@ def _how_sure(answer: Answer) -> Iterator[str]:
         yield f"run {other.run_id} of {other.day} {_says(answer, other)}: {', '.join(other.leading)}"
 
 
-def _says(answer: Answer, other: OtherRun) -> str:
+def _says(answer: BestAnswer, other: OtherRun) -> str:
     """What another run says of the answer."""
     if other.contradicts:
         return "contradicts it"
@@ -194,19 +194,19 @@ def _says(answer: Answer, other: OtherRun) -> str:
     return "has the same in front" if agrees else "has others in front, by other code or versions"
 
 
-def _rests_on(evidence: Evidence) -> str:
+def _rests_on(evidence: AnswerBasis) -> str:
     days = evidence.age_days
     age = "today" if days < 1 else "1 day old" if days < MANY else f"{days:.0f} days old"
     return f"run {evidence.run_id} ({age}), suite {evidence.suite}, folder {evidence.folder}"
 
 
-def _noise(evidence: Evidence) -> str:
+def _noise(evidence: AnswerBasis) -> str:
     noise = "without an interval" if evidence.noise is None else f"known to ±{100 * evidence.noise:.2g} %"
     processes = "1 process" if evidence.processes == 1 else f"{evidence.processes} processes"
     disturbed = f"; {evidence.disturbed} bursts were disturbed and measured again" if evidence.disturbed else ""
     return f"{processes} of each, at least {evidence.bursts} bursts; the first one's time is {noise}{disturbed}"
 
 
-def _near(answer: Answer) -> Iterator[str]:
+def _near(answer: BestAnswer) -> Iterator[str]:
     for case in answer.near:
         yield f"{case.label}: {case.differs} ({case.run_id})" + (f"; type: {case.typed}" if case.typed else "")

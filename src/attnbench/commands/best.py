@@ -17,8 +17,8 @@ from attnbench.show.console import document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from attnbench.answers.answer import Answer
-    from attnbench.answers.question import Question
+    from attnbench.answers.answer import BestAnswer
+    from attnbench.answers.question import WhichOne
 
 
 def best(
@@ -96,7 +96,7 @@ def _check_table_alone(shape: str | None, tokens: str | None, measure: str | Non
         raise UsageError(msg)
 
 
-def _from_saved(question: Question, runs: list[str] | None, files: list[Path] | None) -> Answer:
+def _from_saved(question: WhichOne, runs: list[str] | None, files: list[Path] | None) -> BestAnswer:
     from attnbench.answers.best import answered
 
     if question.wanted.needs:
@@ -105,8 +105,8 @@ def _from_saved(question: Question, runs: list[str] | None, files: list[Path] | 
 
 
 def _measured(
-    question: Question, measure: str, impl: list[str], files: list[Path], out: Path, wait: str | None
-) -> Answer:
+    question: WhichOne, measure: str, impl: list[str], files: list[Path], out: Path, wait: str | None
+) -> BestAnswer:
     from attnbench.answers.ask import HowMeasured, measured_now
 
     budget_s = seconds(measure) or 0.0
