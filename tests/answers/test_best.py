@@ -324,9 +324,9 @@ def leading(factor: float, seed: int) -> tuple[str, ...]:
 
 
 def test_twins_are_told_apart_at_most_once_in_twenty_and_what_is_far_behind_nearly_always() -> None:
-    trials = 100
-    assert sum(len(leading(1.0, seed)) == 1 for seed in range(trials)) <= 5
+    trials = 60
+    assert sum(len(leading(1.0, seed)) == 1 for seed in range(trials)) <= 3
     half_as_long_again = [leading(1.5, seed) for seed in range(trials)]
     assert all(NAIVE in names for names in half_as_long_again)
-    assert sum(len(names) == 1 for names in half_as_long_again) >= 30
-    assert sum(leading(4.0, seed) == (NAIVE,) for seed in range(trials)) >= 95
+    assert sum(len(names) == 1 for names in half_as_long_again) >= 20
+    assert sum(leading(4.0, seed) == (NAIVE,) for seed in range(trials)) >= 57

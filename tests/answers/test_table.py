@@ -23,9 +23,10 @@ NAIVE, BLOCKED, SDPA = "numpy/naive", "numpy/blocked", "torch/sdpa"
 APART = {NAIVE: Planted(4.0), BLOCKED: Planted(), SDPA: wrong()}
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> ChoiceTable:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> ChoiceTable:
     """Two lengths, of which one knows a winner and one does not, and a decoding step."""
+    tmp_path = tmp_path_factory.mktemp("results")
     planted.write(tmp_path, APART, PlantedRun("a"))
     equal = {NAIVE: Planted(), BLOCKED: Planted(), SDPA: Planted(5.0)}
     planted.write(tmp_path, equal, PlantedRun("b", asked=question("h4-d64", 1024)))
