@@ -110,6 +110,7 @@ TWIN_FILE = """
 """
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_measured_now_one_code_under_two_names_is_not_told_apart_and_three_times_the_work_is(
     cli: Cli, tmp_path: Path
