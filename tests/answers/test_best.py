@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 
 from attnbench.answers.able import Able
-from attnbench.answers.answer import EXIT_CODES, BestAnswer
+from attnbench.answers.answer import EXIT_CODES
 from attnbench.answers.best import answered
 from attnbench.answers.order import order
 from attnbench.answers.question import WhichOne, question
 from attnbench.answers.sieve import KINDS
-from attnbench.answers.words import SENTENCES
+from attnbench.answers.words import SENTENCES, BestAnswer
 from attnbench.errors import ResultsError, UsageError
 from attnbench.results.schema import Hardware, Sample
 from attnbench.results.summary import summarise

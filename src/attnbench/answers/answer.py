@@ -7,7 +7,6 @@ was measured), ``none`` (nobody agrees and fits), ``not-measured``.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -89,8 +88,8 @@ class OtherRun:
 
 
 @dataclass(frozen=True)
-class BestAnswer:
-    """The answer to a question; printed, it is the text of ``attnbench best``.
+class AnswerParts:
+    """What is answered to a question; ``words.BestAnswer`` says it.
 
     ``names`` are the one or those that may be the fastest; ``best`` is the one, ``None`` where nobody is to be named
     alone. ``contenders`` stand in the order of their times. ``facts`` may help to choose among equals and are no
@@ -127,46 +126,6 @@ class BestAnswer:
         """The exit status of the command line."""
         code = EXIT_CODES[self.verdict]
         return EXIT_INCONCLUSIVE if self.interrupted and code == EXIT_OK else code
-
-    @property
-    def sentence(self) -> str:
-        """The answer in one line."""
-        from attnbench.answers.words import sentence
-
-        return sentence(self)
-
-    def describe(self) -> dict[str, Any]:
-        """The JSON document of ``attnbench best --json``."""
-        runner_up = self.contenders[1].impl if self.lead is not None else None
-        return {
-            "question": self.question.describe(),
-            "verdict": self.verdict,
-            "best": self.best,
-            "names": list(self.names),
-            "sentence": self.sentence,
-            "lead": None if runner_up is None else {"over": runner_up, **(ratio_described(self.lead) or {})},
-            "contenders": [contender.describe() for contender in self.contenders],
-            "left_out": [left.describe() for left in self.left_out],
-            "evidence": None if self.evidence is None else asdict(self.evidence),
-            "price": None if self.price is None else self.price.describe(),
-            "other_runs": [asdict(run) for run in self.others],
-            "near": [asdict(case) for case in self.near],
-            "facts": list(self.facts),
-            "notes": list(self.notes),
-            "type": list(self.type),
-            "interrupted": self.interrupted,
-            "exit_code": self.exit_code,
-        }
-
-    def __str__(self) -> str:
-        from attnbench.answers.words import text
-
-        return text(self)
-
-    def _repr_html_(self) -> str:
-        """For notebooks: the line, and the rest as text below it."""
-        first, _, rest = str(self).partition("\n")
-        return f"<p><b>{html.escape(first)}</b></p><pre>{html.escape(rest.strip())}</pre>"
 
 
 def ratio_described(ratio: Interval | None) -> dict[str, float] | None:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from attnbench.answers.answer import BestAnswer
 from attnbench.answers.best import answered
 from attnbench.answers.question import SUITE, WhichOne, question
 from attnbench.answers.sieve import Declares, NotChosen
+from attnbench.answers.words import BestAnswer
 from attnbench.errors import UsageError
 from attnbench.keywords import explained
 from attnbench.measure.run.options import Progress, RunOptions

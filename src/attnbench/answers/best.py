@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.answers import able
-from attnbench.answers.answer import AnswerBasis, BestAnswer, Contender, OtherRun
+from attnbench.answers.answer import AnswerBasis, Contender, OtherRun
 from attnbench.answers.blocks import CaseBlock, blocks, holding, near
 from attnbench.answers.equals import Price, facts, price
 from attnbench.answers.order import Order, noise, order
@@ -19,6 +19,7 @@ from attnbench.answers.question import WhichOne, levels_typed
 from attnbench.answers.saved import RunsHere, gathered
 from attnbench.answers.sieve import Declares, NotChosen, sieved
 from attnbench.answers.since import is_from_a_file
+from attnbench.answers.words import BestAnswer
 from attnbench.results.frames import records
 from attnbench.results.read import Runs
 from attnbench.show import units

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from attnbench.analysis.intervals import Interval
-from attnbench.answers.answer import AnswerBasis, BestAnswer, Contender, OtherRun
+from attnbench.answers.answer import AnswerBasis, AnswerParts, Contender, OtherRun, ratio_described
 from attnbench.answers.sieve import KINDS, NotChosen
 from attnbench.show import units
 from attnbench.show.console import table
@@ -14,31 +17,31 @@ from attnbench.show.console import table
 MANY = 2
 
 
-def sentence(answer: BestAnswer) -> str:
+def sentence(answer: AnswerParts) -> str:
     """The answer in one line."""
     return SENTENCES[answer.verdict](answer)
 
 
-def _fastest(answer: BestAnswer) -> str:
+def _fastest(answer: AnswerParts) -> str:
     first, second = answer.contenders[:2]
     lead = f"{second.impl} takes {as_long(second.ratio)}"
     place = f"the fastest of {len(answer.contenders)} for {answer.question.sentence}"
     return f"{first.impl} {_is(answer)} {place}: {_time(first)}; {lead}."
 
 
-def _only(answer: BestAnswer) -> str:
+def _only(answer: AnswerParts) -> str:
     first, place = answer.contenders[0], f"the only one that agrees and fits for {answer.question.sentence}"
     return f"{first.impl} {_is(answer)} {place}: {_time(first)}."
 
 
-def _either(answer: BestAnswer) -> str:
+def _either(answer: AnswerParts) -> str:
     word = "Either" if len(answer.names) == MANY else "Any"
     second = answer.contenders[1]
     apart = f"{second.impl} takes {as_long(second.ratio)} as {answer.contenders[0].impl}"
     return f"{word} of {', '.join(answer.names)} for {answer.question.sentence}: they cannot be told apart ({apart})."
 
 
-def _disputed(answer: BestAnswer) -> str:
+def _disputed(answer: AnswerParts) -> str:
     other = next(run for run in answer.others if run.contradicts)
     there = f"run {other.run_id} names {', '.join(other.leading)}"
     return (
@@ -47,16 +50,16 @@ def _disputed(answer: BestAnswer) -> str:
     )
 
 
-def _alone(answer: BestAnswer) -> str:
+def _alone(answer: AnswerParts) -> str:
     open_ = "others may be faster, and have no time"
     return f"Only {answer.names[0]} was measured and fits for {answer.question.sentence}: {open_}."
 
 
-def _none(answer: BestAnswer) -> str:
+def _none(answer: AnswerParts) -> str:
     return f"Nobody who was measured agrees and fits for {answer.question.sentence}."
 
 
-def _not_measured(answer: BestAnswer) -> str:
+def _not_measured(answer: AnswerParts) -> str:
     return f"Nothing was measured on this machine for {answer.question.sentence}."
 
 
@@ -71,7 +74,7 @@ SENTENCES = {
 }
 
 
-def _is(answer: BestAnswer) -> str:
+def _is(answer: AnswerParts) -> str:
     """``is``; or ``was, on the day of the run``, where code or versions have changed since."""
     changed = any(c.since is not None and c.since.known == "changed" for c in answer.contenders[:2])
     return f"was, on {answer.evidence.started[:10]}," if changed and answer.evidence is not None else "is"
@@ -94,7 +97,7 @@ def _ends(ratio: Interval) -> str:
     return "" if math.isinf(ratio.high) else f"{units.significant(ratio.low)} – {units.significant(ratio.high)}"
 
 
-def text(answer: BestAnswer) -> str:
+def text(answer: AnswerParts) -> str:
     """The whole answer, its line first."""
     facts = [f"A fact, no verdict: {fact}." for fact in answer.facts]
     parts = [answer.sentence, *_runner_up(answer), *_price(answer), *facts]
@@ -111,7 +114,7 @@ def text(answer: BestAnswer) -> str:
     return "\n".join(parts)
 
 
-def _runner_up(answer: BestAnswer) -> list[str]:
+def _runner_up(answer: AnswerParts) -> list[str]:
     """What the runner-up costs."""
     if answer.best is None or len(answer.contenders) < MANY:
         return []
@@ -120,13 +123,13 @@ def _runner_up(answer: BestAnswer) -> list[str]:
     return [f"The runner-up, {second.impl}, costs {costs[0]} a call, against {costs[1]}."]
 
 
-def _price(answer: BestAnswer) -> list[str]:
+def _price(answer: AnswerParts) -> list[str]:
     if answer.price is None:
         return []
     return [f"{answer.price.first} and {answer.price.second}: {answer.price.sentence}."]
 
 
-def _contenders(answer: BestAnswer) -> list[str]:
+def _contenders(answer: AnswerParts) -> list[str]:
     if not answer.contenders:
         return []
     heads = ("implementation", "standing", "time", "interval", "times as long", "its interval", "memory")
@@ -134,7 +137,7 @@ def _contenders(answer: BestAnswer) -> list[str]:
     return table(heads, rows, ranks={"interval": 2, "its interval": 1}).splitlines()
 
 
-def _row(contender: Contender, *, first: bool, answer: BestAnswer) -> list[str]:
+def _row(contender: Contender, *, first: bool, answer: AnswerParts) -> list[str]:
     standing = "behind"
     if contender.is_leading:
         standing = "fastest" if first and answer.best is not None else "may be the fastest"
@@ -165,7 +168,7 @@ def _left_out(left_out: Iterable[NotChosen]) -> Iterator[str]:
         yield f"{KINDS[kind]}: {', '.join(names)}: {reason}"
 
 
-def _how_sure(answer: BestAnswer) -> Iterator[str]:
+def _how_sure(answer: AnswerParts) -> Iterator[str]:
     evidence = answer.evidence
     if evidence is None:
         return
@@ -186,7 +189,7 @@ def _how_sure(answer: BestAnswer) -> Iterator[str]:
         yield f"run {other.run_id} of {other.day} {_says(answer, other)}: {', '.join(other.leading)}"
 
 
-def _says(answer: BestAnswer, other: OtherRun) -> str:
+def _says(answer: AnswerParts, other: OtherRun) -> str:
     """What another run says of the answer."""
     if other.contradicts:
         return "contradicts it"
@@ -207,6 +210,47 @@ def _noise(evidence: AnswerBasis) -> str:
     return f"{processes} of each, at least {evidence.bursts} bursts; the first one's time is {noise}{disturbed}"
 
 
-def _near(answer: BestAnswer) -> Iterator[str]:
+def _near(answer: AnswerParts) -> Iterator[str]:
     for case in answer.near:
         yield f"{case.label}: {case.differs} ({case.run_id})" + (f"; type: {case.typed}" if case.typed else "")
+
+
+@dataclass(frozen=True)
+class BestAnswer(AnswerParts):
+    """An answer that says itself: printed, it is the text of ``attnbench best``."""
+
+    @property
+    def sentence(self) -> str:
+        """The answer in one line."""
+        return sentence(self)
+
+    def describe(self) -> dict[str, Any]:
+        """The JSON document of ``attnbench best --json``."""
+        runner_up = self.contenders[1].impl if self.lead is not None else None
+        return {
+            "question": self.question.describe(),
+            "verdict": self.verdict,
+            "best": self.best,
+            "names": list(self.names),
+            "sentence": self.sentence,
+            "lead": None if runner_up is None else {"over": runner_up, **(ratio_described(self.lead) or {})},
+            "contenders": [contender.describe() for contender in self.contenders],
+            "left_out": [left.describe() for left in self.left_out],
+            "evidence": None if self.evidence is None else asdict(self.evidence),
+            "price": None if self.price is None else self.price.describe(),
+            "other_runs": [asdict(run) for run in self.others],
+            "near": [asdict(case) for case in self.near],
+            "facts": list(self.facts),
+            "notes": list(self.notes),
+            "type": list(self.type),
+            "interrupted": self.interrupted,
+            "exit_code": self.exit_code,
+        }
+
+    def __str__(self) -> str:
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the line, and the rest as text below it."""
+        first, _, rest = str(self).partition("\n")
+        return f"<p><b>{html.escape(first)}</b></p><pre>{html.escape(rest.strip())}</pre>"

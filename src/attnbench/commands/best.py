@@ -17,8 +17,8 @@ from attnbench.show.console import document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from attnbench.answers.answer import BestAnswer
     from attnbench.answers.question import WhichOne
+    from attnbench.answers.words import BestAnswer
 
 
 def best(
