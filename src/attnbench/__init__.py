@@ -32,7 +32,7 @@ _LAZY = {
     "default_params": "attnbench.attention.inputs",
     "from_padding": "attnbench.attention.call",
     "load": "attnbench.results.dataset",
-    "table": "attnbench.answers.table",
+    "table": "attnbench.answers.tabulate",
     "vjp": "attnbench.backends.attend",
 }
 

@@ -4,5 +4,5 @@ In reading order: ``question`` (what is asked), ``saved`` (runs of this machine)
 measured), ``since`` (what changed since), ``able`` (what implementations declare), ``sieve`` (who may be an answer),
 ``order`` (who is told from whom: all statistics), ``equals`` (what telling two apart costs, and facts), ``answer``
 (what is answered), ``words`` (an answer as text), ``best`` (from runs to an answer), ``ask`` (``ab.best``, and a case
-measured now), ``table`` (read by an engine), ``tabulate`` (made of runs).
+measured now), ``table`` (what an engine reads), ``tabulate`` (``ab.table``: made of runs).
 """

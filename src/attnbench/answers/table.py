@@ -21,9 +21,8 @@ from attnbench.attention.problem import Case
 from attnbench.attention.shapes import PHASES
 from attnbench.attention.spec import AttentionSpec
 from attnbench.errors import ResultsError, UsageError
-from attnbench.keywords import explained
 from attnbench.results.fingerprint import collect_hardware
-from attnbench.results.read import Runs, first_fault
+from attnbench.results.read import first_fault
 from attnbench.results.schema import Fingerprint, Hardware, Record
 from attnbench.results.store import write_whole
 from attnbench.versions import installed
@@ -225,33 +224,6 @@ def load_table(file: str | Path) -> ChoiceTable:
     except ValidationError as error:
         msg = f"{path} is damaged: {first_fault(error, 'the table')}"
         raise ResultsError(msg) from error
-
-
-class Tables:
-    """``ab.table``: called, it makes a table of saved runs; ``ab.table.load(FILE)`` reads one."""
-
-    @explained
-    def __call__(
-        self,
-        runs: Runs | None = None,
-        *,
-        device: str = "cpu",
-        needs: Sequence[str] = (),
-        memory: int | str | None = None,
-    ) -> ChoiceTable:
-        """Every case that saved runs of this machine measured, with its answer; those named, or all in ``results/``.
-
-        ``needs`` and ``memory`` as in ``ab.best``. Raises ``UsageError`` and its kin.
-        """
-        from attnbench.answers.question import wanted
-        from attnbench.answers.tabulate import tabulated
-
-        return tabulated(runs, wanted(device, needs, memory))[0]
-
-    load = staticmethod(load_table)
-
-
-table = Tables()
 
 
 def entry_sizes(case: Case) -> dict[str, Any]:

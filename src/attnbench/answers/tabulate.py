@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from attnbench.answers import able
-from attnbench.answers.best import verdict_of
 from attnbench.answers.blocks import CaseBlock, blocks, case_of
 from attnbench.answers.order import Order, order
-from attnbench.answers.question import Wanted
+from attnbench.answers.question import Wanted, wanted
 from attnbench.answers.saved import MeasuredRun, gathered
 from attnbench.answers.sieve import Declares, sieved
-from attnbench.answers.table import ChoiceTable, RunnerUp, TableEntry, TableRun, entry_sizes
+from attnbench.answers.table import ChoiceTable, RunnerUp, TableEntry, TableRun, entry_sizes, load_table
 from attnbench.attention.problem import Case
 from attnbench.attention.spec import SPEC_VERSION
+from attnbench.keywords import explained
 from attnbench.results.fingerprint import collect_hardware
 from attnbench.results.frames import records
 from attnbench.results.read import Runs
@@ -29,7 +29,7 @@ ANY = Wanted()
 
 def tabulated(
     runs: Runs | None = None,
-    wanted: Wanted = ANY,
+    fits: Wanted = ANY,
     *,
     hardware: Hardware | None = None,
     declares: Declares | None = None,
@@ -37,9 +37,9 @@ def tabulated(
     """The table of saved runs of this machine, and a line for each that was passed over."""
     machine = hardware or collect_hardware()
     every = gathered(runs, machine)
-    asks = declares or partial(able.declared, device=wanted.device)
-    chosen = _chosen(blocks(every.runs), wanted)
-    entries = tuple(entry for block in chosen if (entry := _entry(block, wanted, asks)) is not None)
+    asks = declares or partial(able.declared, device=fits.device)
+    chosen = _chosen(blocks(every.runs), fits)
+    entries = tuple(entry for block in chosen if (entry := _entry(block, fits, asks)) is not None)
     used = {entry.run_id for entry in entries}
     held = {run.info.run_id: _run(run) for run in every.runs if run.info.run_id in used}
     made = ChoiceTable(
@@ -47,8 +47,8 @@ def tabulated(
         spec_version=SPEC_VERSION,
         machine_id=machine.id,
         hardware=machine,
-        needs=wanted.needs,
-        memory_bytes=wanted.memory_bytes,
+        needs=fits.needs,
+        memory_bytes=fits.memory_bytes,
         runs=held,
         entries=entries,
     )
@@ -59,13 +59,13 @@ def _run(run: MeasuredRun) -> TableRun:
     return TableRun(started=run.info.started, fingerprint=run.info.fingerprint)
 
 
-def _chosen(every: Iterable[CaseBlock], wanted: Wanted) -> list[CaseBlock]:
+def _chosen(every: Iterable[CaseBlock], fits: Wanted) -> list[CaseBlock]:
     """The block of every case that its answer rests on, in the order in which the cases are first seen."""
     by_case: dict[tuple[str, str, int], CaseBlock] = {}
     for block in every:
         first = block.rows.iloc[0]
         case = case_of(str(first["case"]))
-        if case is None or not _is_plain(case) or not block.measured or str(first["device"]) != wanted.device:
+        if case is None or not _is_plain(case) or not block.measured or str(first["device"]) != fits.device:
             continue
         key = (case.id, str(first["device"]), int(first["threads"]))
         if key not in by_case or block.rank() > by_case[key].rank():
@@ -79,9 +79,11 @@ def _is_plain(case: Case) -> bool:
     return not case.outputs and (problem.seed, problem.distribution, case.spec.score) == (0, "normal", "dot")
 
 
-def _entry(block: CaseBlock, wanted: Wanted, declares: Declares) -> TableEntry | None:
+def _entry(block: CaseBlock, fits: Wanted, declares: Declares) -> TableEntry | None:
     """The answer of one block; ``None`` where there is none to be had."""
-    rows, left_out = sieved(block.rows, wanted, declares)
+    from attnbench.answers.best import verdict_of
+
+    rows, left_out = sieved(block.rows, fits, declares)
     case = case_of(str(block.rows.iloc[0]["case"]))
     if rows.empty or case is None:
         return None
@@ -111,3 +113,27 @@ def _runner_up(standing: Order) -> RunnerUp | None:
     ratio = standing.pairs[name].interval()
     ends: dict[str, Any] = {"low": ratio.low, "high": ratio.high} if math.isfinite(ratio.high) else {}
     return RunnerUp(implementation=name, ratio=ratio.value, **ends)
+
+
+class Tables:
+    """``ab.table``: called, it makes a table of saved runs; ``ab.table.load(FILE)`` reads one."""
+
+    @explained
+    def __call__(
+        self,
+        runs: Runs | None = None,
+        *,
+        device: str = "cpu",
+        needs: Sequence[str] = (),
+        memory: int | str | None = None,
+    ) -> ChoiceTable:
+        """Every case that saved runs of this machine measured, with its answer; those named, or all in ``results/``.
+
+        ``needs`` and ``memory`` as in ``ab.best``. Raises ``UsageError`` and its kin.
+        """
+        return tabulated(runs, wanted(device, needs, memory))[0]
+
+    load = staticmethod(load_table)
+
+
+table = Tables()
