@@ -100,7 +100,7 @@ def _ends(ratio: Interval) -> str:
 def text(answer: AnswerParts) -> str:
     """The whole answer, its line first."""
     facts = [f"A fact, no verdict: {fact}." for fact in answer.facts]
-    parts = [answer.sentence, *_runner_up(answer), *_price(answer), *facts]
+    parts = [sentence(answer), *_runner_up(answer), *_price(answer), *facts]
     for title, lines in (
         ("", _contenders(answer)),
         ("Left out:", _left_out(answer.left_out)),
