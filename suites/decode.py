@@ -165,5 +165,5 @@ SUITE = TimedSuite(
         kinds.PYTHON_LOOPS,
         besides={"torch/sdpa-flash": "on a CPU this is the kernel that torch/sdpa takes by itself"},
     ),
-    cell_s=0.5,
+    cell_s=0.2,
 )

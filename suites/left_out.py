@@ -41,7 +41,7 @@ IN_A_LAYER = Kind(
     "it projects by identities, as in a layer of a model, around the kernels of others; speed measures it",
 )
 FAR_BEHIND = Kind(
-    ("mlx/*", "tinygrad/*"), "made for other devices: on a CPU many times as slow as the rest, which smoke shows"
+    ("mlx/*", "tinygrad/*"), "made for other devices: on a CPU many times as slow as the rest (docs/implementations.md)"
 )
 ONE_THREAD = Kind(("mlx/*", "tinygrad/*"), "computes with one thread on a CPU, whatever is asked")
 DOT_ALONE = Kind(

@@ -160,5 +160,5 @@ SUITE = TimedSuite(
     leaves_out=kinds.left_out(
         kinds.FAR_BEHIND, *kinds.BY_NAME_ALONE, kinds.CAUSAL_ALONE, kinds.IN_A_LAYER, kinds.PYTHON_LOOPS
     ),
-    cell_s=0.5,
+    cell_s=0.2,
 )

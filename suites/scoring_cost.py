@@ -270,7 +270,7 @@ SUITE = TimedSuite(
     thin=(on_the_cross, others_in_the_middle),
     beside=("score",),
     leaves_out=kinds.left_out(kinds.DOT_ALONE, kinds.INTERPRETED, kinds.KERAS, kinds.TWINS),
-    cell_s=0.3,
+    cell_s=0.12,
     tiers={
         "full": {
             "T": (64, 128, 256, 512, 1024),

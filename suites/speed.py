@@ -174,5 +174,5 @@ SUITE = TimedSuite(
     thin=(lengths, phases, dtypes, both),
     refuse=costs.refuse_scores_above(MOST_SCORES, kinds.STORES_SCORES),
     leaves_out=kinds.left_out(kinds.FAR_BEHIND, *kinds.BY_NAME_ALONE, kinds.PYTHON_LOOPS),
-    cell_s=0.5,
+    cell_s=0.2,
 )

@@ -140,5 +140,5 @@ SUITE = TimedSuite(
         besides={"torch/sdpa-flash": "on a CPU this is the kernel that torch/sdpa takes by itself"},
     ),
     threads=counts(usable_cores()),
-    cell_s=0.5,
+    cell_s=0.2,
 )

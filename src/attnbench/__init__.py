@@ -6,10 +6,10 @@ Rooms, in reading order: ``attention`` (what it is), ``backends`` (who computes 
 of kernels, adapters and suites import), ``suite`` and ``groups`` (a question and its cells), ``agree`` (when it is
 right), ``workers`` (processes that can be lost), ``checking`` (agreement, in processes), ``measure`` (how long and how
 much), ``results`` (what was seen, kept), ``compare`` (runs against each other), ``live`` (two sides, both alive),
-``analysis`` (what suites compute of results), ``ablate`` (trainings), ``exchange`` (other tools' formats),
-``scoreboard`` (our verdicts and theirs), ``show`` and ``report`` (for people), ``commands`` (what is typed). Beside
-them stand ``errors``, ``keywords`` (that are none: what was meant), ``versions`` (of what is installed) and ``lazily``
-(names that are loaded when somebody asks).
+``analysis`` (what suites compute of results), ``answers`` (which one to take), ``ablate`` (trainings), ``exchange``
+(other tools' formats), ``scoreboard`` (our verdicts and theirs), ``show`` and ``report`` (for people), ``commands``
+(what is typed). Beside them stand ``errors``, ``keywords`` (that are none: what was meant), ``versions`` (of what is
+installed) and ``lazily`` (names that are loaded when somebody asks).
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ _LAZY = {
     "SpecError": "attnbench.errors",
     "UnsupportedError": "attnbench.errors",
     "attend": "attnbench.backends.attend",
+    "best": "attnbench.answers.ask",
     "clear_bindings": "attnbench.backends.kept",
     "default_params": "attnbench.attention.inputs",
     "from_padding": "attnbench.attention.call",
     "load": "attnbench.results.dataset",
+    "table": "attnbench.answers.tabulate",
     "vjp": "attnbench.backends.attend",
 }
 

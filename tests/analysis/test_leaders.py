@@ -1,38 +1,138 @@
-"""Who may be the fastest of a block: the first in time, and all that its interval does not tell from it."""
+"""Who may be the fastest of a block: the first in time, and all that paired rounds do not tell from it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from attnbench.analysis.costs import leaders
+from attnbench.analysis.costs import lead, leaders
+from attnbench.analysis.leading import between, compared
 
 
-def block(*rows: tuple[str, float, float, float]) -> pd.DataFrame:
-    """Rows of implementation, median, low and high."""
+def drawn(
+    ratios: Sequence[float],
+    processes: int = 5,
+    rounds: int = 4,
+    between: float = 0.01,
+    drift: float = 0.3,
+    seed: int = 1,
+) -> pd.DataFrame:
+    """A block of cells with rounds: a cell has a level of its own in every process, and drift hits all alike."""
+    rng = np.random.default_rng(seed)
+    common = np.cumsum(drift * rng.standard_normal((processes, rounds)), 1)
+    rows = []
+    for place, ratio in enumerate(ratios):
+        level = between * rng.standard_normal((processes, 1))
+        times = 0.01 * ratio * np.exp(common + level + 0.01 * rng.standard_normal((processes, rounds)))
+        known = {(r, n): float(times[r, n]) for r in range(processes) for n in range(rounds)}
+        ends = {"time_low_s": times.min(), "time_high_s": times.max()}  # drift makes all of them overlap
+        rows.append({"impl": f"a/{place}", "time_median_s": float(np.median(times)), "rounds": known, **ends})
+    return pd.DataFrame(rows)
+
+
+def of_medians(*rows: tuple[str, float, float, float]) -> pd.DataFrame:
+    """Rows of implementation, median, low and high, without rounds."""
     return pd.DataFrame(rows, columns=["impl", "time_median_s", "time_low_s", "time_high_s"])
+
+
+def test_what_drifts_together_is_told_apart_though_every_interval_overlaps() -> None:
+    block = drawn([1.0, 1.15, 1.6, 2.1])
+    assert block["time_low_s"].max() < block["time_high_s"].min()
+    ahead, behind = leaders(block)
+    assert (list(ahead["impl"]), list(behind["impl"])) == (["a/0"], ["a/1", "a/2", "a/3"])
+
+
+def test_twins_are_told_apart_by_nobody() -> None:
+    assert all(len(leaders(drawn([1.0] * 8, seed=seed))[1]) == 0 for seed in range(40))
+
+
+def test_rounds_are_not_pooled_over_processes() -> None:
+    """A thousand rounds in each of five processes that differ say no more than five numbers."""
+    block = drawn([1.0, 1.02], rounds=200, between=0.05, drift=0.0)
+    assert len(leaders(block)[1]) == 0
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 5])
+@pytest.mark.parametrize("rounds", [1, 2, 6])
+def test_what_takes_82_times_as_long_is_always_told_apart_and_two_percent_never_by_luck(
+    processes: int, rounds: int
+) -> None:
+    for seed in range(5):
+        block = drawn([1.0, 82.0, 1.02], processes, rounds, between=0.03, seed=seed)
+        assert list(leaders(block)[1]["impl"]) == ["a/1"]
+
+
+def test_a_process_that_differs_keeps_two_together() -> None:
+    block = drawn([1.0, 1.2], between=0.0)
+    other = {at: seconds * (0.5 if at[0] == 3 else 1.0) for at, seconds in block["rounds"][1].items()}
+    block["rounds"] = pd.Series([block["rounds"][0], other], dtype=object)
+    assert len(leaders(block)[1]) == 0
+
+
+def test_two_that_agree_by_luck_are_judged_by_what_the_block_shows() -> None:
+    """Five processes that agree to a millesimal where all others differ by a tenth."""
+    restless = drawn([1.0] * 8, between=0.1, drift=0.0, seed=3)
+    steady = drawn([1.0, 1.01], between=0.0, drift=0.0)
+    exact = [dict.fromkeys(restless["rounds"][0], value) for value in (0.005, 0.00505)]
+    alone = steady.assign(rounds=pd.Series(exact, dtype=object), time_median_s=[0.005, 0.00505])
+    assert len(leaders(alone)[1]) == 1
+    together = pd.concat([alone, restless.assign(impl=[f"b/{n}" for n in range(8)])], ignore_index=True)
+    assert "a/1" in list(leaders(together)[0]["impl"])
+
+
+def test_a_lead_names_the_runner_up_with_its_interval_and_what_it_rests_on() -> None:
+    first = lead(drawn([1.0, 1.5, 3.0]))
+    assert (first.first, first.together, first.behind, first.second) == ("a/0", ("a/0",), ("a/1", "a/2"), "a/1")
+    assert first.ratio is not None
+    assert first.ratio.low < 1.5 < first.ratio.high
+    assert (first.ratio.n, first.rests_on) == (5, "5 processes")
+    assert first.ratio.p is not None
+    assert first.ratio.p < 1e-4
+    few = lead(drawn([1.0, 1.5, 3.0], processes=1))
+    assert few.rests_on is not None
+    assert "one process only" in few.rests_on
+    alone = lead(drawn([1.0]))
+    assert (alone.together, alone.behind, alone.second, alone.ratio) == (("a/0",), (), None, None)
+
+
+def test_of_two_that_are_not_told_apart_the_second_is_still_named() -> None:
+    tied = lead(drawn([1.0, 1.001, 1.002]))
+    assert len(tied.together) == 3
+    assert tied.second == tied.together[1]
+    assert tied.ratio is not None
+    assert tied.ratio.low < 1 < tied.ratio.high
+
+
+def test_any_two_cells_are_compared_by_their_places() -> None:
+    block = drawn([1.0, 1.3, 2.6])
+    both, back = (between(block, *places).interval() for places in ((2, 1), (1, 2)))
+    assert both.low < 2 < both.high
+    assert both.value == pytest.approx(1 / back.value)
+
+
+def test_every_cell_is_compared_with_the_fastest_in_the_order_of_times() -> None:
+    seen = compared(drawn([2.0, 1.0, 1.001]))
+    assert [each.told for each in seen] == [False, False, True]
+    assert seen[0].ratio is None
 
 
 @pytest.mark.parametrize(
     ("second", "together"),
     [
-        (("b", 2.0, 1.8, 2.2), ["a"]),
-        (("b", 2.0, 1.1, 2.2), ["a", "b"]),  # it reaches to the end of the first
+        (("b", 20.0, 19.0, 22.0), ["a"]),
+        (("b", 1.2, 1.1, 1.3), ["a", "b"]),  # one process, as another tool's file has it, says little
         (("b", 2.0, math.nan, math.nan), ["a", "b"]),
+        (("b", 82.0, math.nan, math.nan), ["a"]),
         (("b", 1.0, 0.9, 1.1), ["a", "b"]),  # as fast: by name
     ],
 )
-def test_an_overlapping_or_missing_interval_tells_nothing(
+def test_without_rounds_medians_and_a_large_assumed_spread_decide(
     second: tuple[str, float, float, float], together: list[str]
 ) -> None:
-    first = ("a", 1.0, 0.9, 1.1)
-    ahead, behind = leaders(block(second, first))
+    ahead, behind = leaders(of_medians(second, ("a", 1.0, 0.9, 1.1)))
     assert list(ahead["impl"]) == together
     assert list(behind["impl"]) == [name for name in ("a", "b") if name not in together]
-
-
-def test_a_first_without_an_interval_is_told_from_nobody() -> None:
-    ahead, behind = leaders(block(("b", 9.0, 8.0, 9.5), ("a", 1.0, math.nan, math.nan)))
-    assert (list(ahead["impl"]), len(behind)) == (["a", "b"], 0)

@@ -14,6 +14,7 @@ from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.blocks.block import Block
 from attnbench.measure.blocks.effort import Effort
 from attnbench.measure.blocks.outcome import Outcome, RunClock
+from attnbench.measure.blocks.passes import Passes
 from attnbench.results.schema import Sample
 from attnbench.suite import Cell
 from attnbench.workers.pool import Pool
@@ -55,7 +56,9 @@ def run(
     pool = Pool(threads=1, timeout_s=25, rng=random.Random(1))  # noqa: S311  (an order to be repeatable)
     with Auditor(60) as auditor:
         common = (replace(EFFORT, replicates=replicates), RunClock("r", 0.0), Nobody(), random.Random(2))  # noqa: S311
-        return Block([cell], pool, *common, weigh=weigh, auditor=auditor if audited else None).measure()[0]
+        block = Block([cell], pool, *common, weigh=weigh, auditor=auditor if audited else None)
+        Passes([block], lambda *_: pool, lambda _: None, lambda *_: None, random.Random(3)).measure()  # noqa: S311
+        return block.outcomes[0]
 
 
 def run_cheat(cheat: Cheat, folder: Path, *, audited: bool = True) -> Outcome:

@@ -42,7 +42,7 @@ def judge(tmp_path: Path) -> Judging:
 def judged(judge: Judging, folder: Path, precision: dict[str, Any] = STRICT) -> tuple[str, bool]:
     """What the judge says, and whether it knows the answer as right then."""
     status, _, _ = judge.judge_answers(CELL.id, str(folder), [["last", HOT]], precision, [])
-    return status, judge.was_right(CELL.id, str(folder), "last", precision)[2]["known"]
+    return status, judge.was_right(CELL.id, str(folder), "last", precision)[2]["times"]
 
 
 def test_an_answer_is_known_once_it_was_right_by_the_same_precision(judge: Judging, tmp_path: Path) -> None:
@@ -51,10 +51,10 @@ def test_an_answer_is_known_once_it_was_right_by_the_same_precision(judge: Judgi
     assert judged(judge, tmp_path, LOOSE) == ("ok", True)
     assert judged(judge, tmp_path) == ("wrong", False)
     put(tmp_path / "last", {"output": right()})
-    assert not judge.was_right(CELL.id, str(tmp_path), "last", STRICT)[2]["known"]
+    assert not judge.was_right(CELL.id, str(tmp_path), "last", STRICT)[2]["times"]
     assert judged(judge, tmp_path) == ("ok", True)
-    assert not judge.was_right("another cell", str(tmp_path), "last", STRICT)[2]["known"]
-    assert not judge.was_right(CELL.id, str(tmp_path), "no file", STRICT)[2]["known"]
+    assert not judge.was_right("another cell", str(tmp_path), "last", STRICT)[2]["times"]
+    assert not judge.was_right(CELL.id, str(tmp_path), "no file", STRICT)[2]["times"]
 
 
 def test_a_file_that_is_changed_while_it_is_judged_is_not_known(

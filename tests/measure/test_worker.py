@@ -38,7 +38,7 @@ TIMED = {
     "drop",
     "ceilings",
 }
-PLANNED = {"check_plan", "check_sweep", "check_boundaries"}
+PLANNED = {"check_plan", "check_sweep", "check_boundaries", "capabilities"}
 CHECKED = {"check", "check_random", "check_case", "random_case", "examine", "answer_case"}
 DECLARED = {"declare"}
 PROBED = {"semantics_plan", "semantics", "onnx_plan", "check_onnx"}

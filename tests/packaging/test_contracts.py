@@ -57,6 +57,8 @@ BREACHES: list[Breach] = [
     ("suites import attnbench.api.suites", "suites/smoke.py", "from attnbench.api.backends import Learner"),
     ("the pytest-benchmark module imports", "suites/bench_pytest.py", "import attnbench.results"),
     ("the pytest-benchmark module imports", "suites/bench_pytest.py", "from attnbench.api.backends import Bound"),
+    ("answers read runs", "answers/best.py", "import attnbench.report.tables"),
+    ("answers read runs", "answers/order.py", "import scipy"),
     ("agree judges attention", "agree/judge/array.py", "import attnbench.measure"),
     (
         "agree judges attention",

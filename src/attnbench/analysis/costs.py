@@ -17,10 +17,13 @@ import numpy as np
 from attnbench.analysis.diagnostics import loglog_slope
 from attnbench.analysis.frames import POINT, measured
 from attnbench.analysis.intervals import CONFIDENCE, Interval
-from attnbench.analysis.rounds import COLUMN, paired, rounds
+from attnbench.analysis.leading import Lead, lead, leaders
+from attnbench.analysis.rounds import paired, rounds, with_least
 
 if TYPE_CHECKING:
     import pandas as pd
+
+__all__ = ["Lead", "lead", "leaders"]
 
 TIME = "time_median_s"
 TIMES = (TIME, "time_low_s", "time_high_s")
@@ -55,11 +58,10 @@ def _with_pairs(ratios: pd.DataFrame, ok: pd.DataFrame) -> pd.DataFrame:
     """The ratios of rounds in the place of those of medians, where two cells stood in one block."""
     import pandas as pd
 
-    columns = [name for name in ok.columns if COLUMN.match(str(name))]
-    known = [rounds(row) for row in ok[columns].to_dict("records")] if columns else [{}] * len(ok)
+    known = [rounds(row) for row in ok.to_dict("records")]
     blocks = ok["block_id"].tolist() if "block_id" in ok else list(range(len(ok)))
     places = list(zip(ratios["place"], ratios["place_base"], strict=True))
-    pairs = [paired(known[a], known[b]) if blocks[a] == blocks[b] else None for a, b in places]
+    pairs = with_least(paired(known[a], known[b]) if blocks[a] == blocks[b] else None for a, b in places)
     ratios = ratios.assign(pairs=pd.Series(pairs, ratios.index, object)).drop(columns=["place", "place_base"])
     for at, both in zip(ratios.index, pairs, strict=True):
         if both is not None:
@@ -126,16 +128,16 @@ def grows(frame: pd.DataFrame, column: str, what: str, where: Callable[[pd.DataF
 
 
 def fastest(frame: pd.DataFrame, name: Callable[[Any], str]) -> list[str]:
-    """Who was fastest where, in one sentence for each outcome: an implementation, or none that the intervals tell.
+    """Who was fastest where, in one sentence for each outcome: an implementation, or none that the rounds tell.
 
     ``name(row)`` says what a block asks; blocks with fewer than two measured cells say nothing.
     """
     won: dict[tuple[str, ...], list[str]] = {}
     for _, block in measured(frame).groupby("block_id", sort=False):
         if len(block) > 1:
-            together, behind = leaders(block)
-            names = tuple(sorted(map(str, together["impl"])))
-            won.setdefault(names, []).append(name(block.iloc[0]) + _lead(together, behind))
+            first = lead(block)
+            names = tuple(sorted(first.together))
+            won.setdefault(names, []).append(name(block.iloc[0]) + _lead(first))
     said = []
     for names, places in won.items():
         listed = "; ".join(places[:NAMED]) + (f"; and {len(places) - NAMED} more" if len(places) > NAMED else "")
@@ -146,22 +148,10 @@ def fastest(frame: pd.DataFrame, name: Callable[[Any], str]) -> list[str]:
     return said
 
 
-def leaders(block: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of a block that may be the fastest, and the others, each in the order of their times.
-
-    The first is the fastest; an implementation is behind it where its interval begins above the end of the fastest's.
-    A missing interval tells nothing.
-    """
-    ordered = block.sort_values([TIME, "impl"])
-    is_behind = ordered["time_low_s"] > ordered.iloc[0]["time_high_s"]
-    return ordered[~is_behind], ordered[is_behind]
-
-
-def _lead(together: pd.DataFrame, behind: pd.DataFrame) -> str:
-    if behind.empty:
+def _lead(first: Lead) -> str:
+    if first.second is None or first.ratio is None:
         return ""
-    second = behind.iloc[0]
-    return f" ({second['impl']} takes {second[TIME] / together.iloc[0][TIME]:.3g} times as long)"
+    return f" ({first.second} takes {first.ratio.text('.3g')} times as long)"
 
 
 def _cases(places: Sequence[str]) -> str:

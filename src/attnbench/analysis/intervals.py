@@ -13,12 +13,16 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % interval and the number of observations (seeds) behind it."""
+    """An estimate with its 95 % interval and the number of observations (seeds, processes) behind it.
+
+    ``p`` is that of no difference, where it was tested.
+    """
 
     value: float
     low: float
     high: float
     n: int
+    p: float | None = None
 
     def text(self, form: str = ".3f") -> str:
         """Such as ``1.000 [0.998, 1.002]``, each number in the format ``form``; without brackets if it has no width."""

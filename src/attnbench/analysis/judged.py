@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attnbench.analysis.sampled import load_sampled
 from attnbench.errors import UsageError
-from attnbench.results.dataset import load
 from attnbench.results.frames import own_columns
 from attnbench.results.read import read_info
 from attnbench.results.schema import RunInfo
@@ -45,7 +45,7 @@ class JudgedSuite:
 
 @dataclass(frozen=True)
 class JudgedRun:
-    """A run: what run.json says, all its rows as one frame, and each suite of it, judged, in planned order."""
+    """A run: what run.json says, all its rows as one frame with their rounds, and each suite of it, judged."""
 
     folder: Path
     info: RunInfo
@@ -63,7 +63,7 @@ def judge_run(folder: Path, find_suite: SuiteFinder) -> JudgedRun:
 
     A suite that fails has its failure as data, and takes no other suite with it.
     """
-    frame = load(folder)
+    frame = load_sampled(folder)
     parts = frame.groupby("suite", sort=False)
     suites = tuple(judge_suite(str(name), rows, find_suite) for name, rows in parts)
     return JudgedRun(folder, read_info(folder), frame, suites)

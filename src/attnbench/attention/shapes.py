@@ -6,6 +6,7 @@ Read from ``models.toml`` beside this module, where every model names its source
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -20,6 +21,8 @@ from attnbench.errors import UsageError, not_one_of, suggest
 # The words of people who run models, and the phases of a case that they stand for.
 PHASES = {"prefill": "forward", "decode": "decode", "train": "backward"}
 LIST = "attnbench list shapes"
+# Plain sizes by their names, listed or not: h8-2-d128-causal is eight heads of 128 that share two of keys, causal.
+PLAIN = re.compile(r"h([1-9]\d{0,4})(?:-([1-9]\d{0,4}))?-d([1-9]\d{0,4})(-causal)?")
 
 
 def _fail(message: str) -> NoReturn:
@@ -135,9 +138,20 @@ def shape(name: str) -> Shape:
     known = shapes()
     if name in known:
         return known[name]
+    if plain := PLAIN.fullmatch(name):
+        return _plain(name, *plain.groups())
     kinds = [layer for layer in known if layer.startswith(f"{name}/")]
     near = f"; it has layers of {len(kinds)} kinds: {', '.join(kinds)}" if kinds else suggest(name, known)
     return _fail(f"unknown shape {name!r}{near}; to see them all, type: {LIST}")
+
+
+def _plain(name: str, heads: str, kv_heads: str | None, head_size: str, causal: str | None) -> Shape:
+    """A plain size by its name alone; ``UsageError`` where its heads cannot share."""
+    shared = int(kv_heads or heads)
+    if int(heads) % shared:
+        _fail(f"shape {name!r}: {heads} query heads cannot share {shared}; they must be a multiple of them")
+    title = f"{heads} heads of {head_size}" + (f" sharing {shared} of keys" if kv_heads else "")
+    return Shape(name, title, int(heads), int(head_size), shared, causal=causal is not None)
 
 
 def case(name: str, tokens: int, *, phase: str = "prefill", batch: int = 1, dtype: str = "float32") -> Case:

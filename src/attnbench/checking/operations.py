@@ -56,7 +56,18 @@ def plan_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., D
         results = [judge_case(adapter, implementation, case, device, binding).to_dict() for case in cases]
         return OK, None, {"results": results}
 
-    return {"check_plan": check_plan, "check_sweep": check_sweep, "check_boundaries": check_boundaries}
+    def capabilities(impl: str, files: list[str], device: str) -> Done:
+        """The features that an implementation declares on a device, by their names in ``Capabilities``."""
+        from attnbench.backends.implementation import FEATURES
+
+        implementation = discover.load_implementation(impl, files)
+        can = implementation.capabilities_on(device)
+        features = [name for name in FEATURES if getattr(can, name) and name != "gradients"]
+        gradients = ["gradients"] if implementation.has_gradients(device) else []
+        return OK, None, {"features": features + gradients, "limits": len(can.limits) + len(can.only)}
+
+    plan: dict[str, Callable[..., Done]] = {"check_plan": check_plan, "check_sweep": check_sweep}
+    return {**plan, "check_boundaries": check_boundaries, "capabilities": capabilities}
 
 
 def check_operations(backend: Callable[[], Backend]) -> dict[str, Callable[..., Done]]:

@@ -6,6 +6,6 @@ file is imported to list the commands, so it imports what it needs inside its fu
 of its work to (``ab_files`` and ``ab_output`` of ``ab``, ``asking`` of ``run``, ``list_shapes`` of ``list``,
 ``semantics_output``, and the room ``checks``) are imported when it runs. The commands: ``check``; ``run``, ``report``,
 ``export``, ``import_``;
-``ab``, ``compare``, ``baseline``, ``history``, ``plan``, ``calibrate``; ``list_``, ``doctor``, ``semantics``,
+``best``; ``ab``, ``compare``, ``baseline``, ``history``, ``plan``, ``calibrate``; ``list_``, ``doctor``, ``semantics``,
 ``scoreboard``.
 """

@@ -23,6 +23,7 @@ FILES = (
     "list_",
     "check",
     "run",
+    "best",
     "report",
     "compare",
     "export",

@@ -35,8 +35,9 @@ Without an option the levels are those of the suite. Suites with the axes `shape
 tokens can be asked about. Cross attention has its own number of keys.
 
 Layers of several kinds are several shapes, such as `gemma-2-9b/local` and `gemma-2-9b/global`. A window counts the keys
-that a query sees, itself among them. A shape is the attention alone: no projections, no rotary embedding. This page is
-written from `src/attnbench/attention/models.toml`, and a test holds it to that file.
+that a query sees, itself among them. A shape is the attention alone: no projections, no rotary embedding. Plain sizes
+need no entry: `h16-4-d128-causal` is 16 query heads of 128 over 4 of keys, causal, and `h16-d128` as many of both. This
+page is written from `src/attnbench/attention/models.toml`, and a test holds it to that file.
 """
 
 

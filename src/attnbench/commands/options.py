@@ -185,3 +185,29 @@ VerdictsJunit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", h
 VerdictsMarkdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="The verdicts as Markdown.")]
 SemanticsPage = Annotated[bool, typer.Option("--markdown", help="A page such as docs/semantics.md.")]
 Github = Annotated[bool, typer.Option("--github", help="GitHub's step summary and annotations.")]
+
+# What `best` is asked: one case, and what an answer must fit.
+OneShape = Annotated[
+    str | None,
+    typer.Option("--shape", metavar="NAME", help="A shape (attnbench list shapes), or such as h8-2-d128-causal."),
+]
+OneTokens = Annotated[
+    str | None, typer.Option("--tokens", metavar="N", help="Tokens of a sequence, such as 512, 4Ki or 128k.")
+]
+OneBatch = Annotated[str, typer.Option("--batch", metavar="N", help="Sequences at once.")]
+OnePhase = Annotated[str, typer.Option("--phase", help="prefill (or forward), train (or backward), or decode.")]
+OneDtype = Annotated[str, typer.Option("--dtype", help="float64, float32, bfloat16 or float16.")]
+Memory = Annotated[
+    str | None, typer.Option("--memory", metavar="BYTES", help="What a call may need at its peak, such as 2GiB.")
+]
+NeededFeatures = Annotated[
+    Texts, typer.Option("--needs", metavar="F1,F2", help="What it must be able to do, such as gradients,window.")
+]
+Measure = Annotated[
+    str | None,
+    typer.Option("--measure", metavar="TIME", help="Measure it now, such as 5m; kept as a run."),
+]
+TableFile = Annotated[
+    Path | None,
+    typer.Option("--table", metavar="FILE", help="Instead, every measured case with its answer, as JSON."),
+]

@@ -18,9 +18,6 @@ from attnbench.show.console import document, show
 if TYPE_CHECKING:
     from attnbench.live.sides import WantedComparison
 
-# Seconds of a pair and of each cell in it, where nothing was measured here: 4 quads of 4 bursts of 35 ms, and a start.
-ASSUMED_STARTUP_S, ASSUMED_CELL_S = 1.5, 1.0
-MEMORY_RUNS = 3
 # The margin for a slowdown of a given size: one that is no larger than the margin is found half the time.
 MARGIN_SHARE = 0.5
 
@@ -61,23 +58,14 @@ def plan(
 
 def _forecast(size: float, within: float, cells: int) -> tuple[Any, float | None]:
     """The pairs that it takes by what is known of this machine, and their seconds; ``None`` where it cannot be done."""
-    from attnbench.compare.calibration import ASSUMED_SPREAD, FEWEST, assumed, forecast, recorded, recorded_both
+    from attnbench.compare.calibration import forecast, noise_of
     from attnbench.compare.sequential import Rules
-    from attnbench.compare.signed_rank import robust_spread
-    from attnbench.results.calibrations import for_machine
     from attnbench.results.fingerprint import collect_hardware
 
+    noise = noise_of(collect_hardware().id)
     rules = Rules(margin=within, cells=cells)
-    known = for_machine(collect_hardware().id)
-    values = known.log_ratios if known is not None else ()
-    is_assumed = len(values) < FEWEST
-    spread = ASSUMED_SPREAD if is_assumed else robust_spread(recorded_both(values))
-    noise = assumed() if is_assumed or known is None else recorded(known.series)
-    result = forecast(noise, size, rules, spread, is_assumed=is_assumed)
-    startup_s, cell_s = (ASSUMED_STARTUP_S, ASSUMED_CELL_S) if known is None else (known.startup_s, known.cell_s)
-    took = None
-    if result.pairs is not None:
-        took = result.pairs * (startup_s + cells * cell_s) + MEMORY_RUNS * cells * (startup_s + cell_s / 4)
+    result = forecast(noise.draw, size, rules, noise.spread, is_assumed=noise.is_assumed)
+    took = None if result.pairs is None else noise.seconds(result.pairs, cells)
     return result, took
 
 

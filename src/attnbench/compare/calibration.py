@@ -19,7 +19,7 @@ from scipy import stats
 from attnbench.compare.rates import Rate, clustered, exact
 from attnbench.compare.sequential import CONFIRM, SCREEN, Comparison, Decision, Rules
 from attnbench.compare.signed_rank import robust_spread
-from attnbench.results.calibrations import Replayed, SelfComparison
+from attnbench.results.calibrations import Replayed, SelfComparison, for_machine
 
 # Drawing from fewer pairs says little of the tails.
 FEWEST = 12
@@ -35,6 +35,9 @@ SLOWDOWNS = (0.02, 0.03, 0.04, 0.05, 0.07, 0.10, 0.15, 0.20, 0.30, 0.50)
 ASSUMED_SPREAD = 0.04
 ASSUMED_TAILS = 3.0
 SEED = 20_151
+# Seconds of a pair and of each cell in it, where nothing was measured here: 4 quads of 4 bursts of 35 ms, and a start.
+ASSUMED_STARTUP_S, ASSUMED_CELL_S = 1.5, 1.0
+MEMORY_RUNS = 3
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Noise = Callable[[np.random.Generator, int], Array]
@@ -49,6 +52,32 @@ class Forecast:
     power: float
     spread: float
     assumed: bool
+
+
+@dataclass(frozen=True)
+class MachineNoise:
+    """How pairs of a version with itself differ on a machine, and what a pair takes; recorded, or assumed."""
+
+    draw: Noise
+    spread: float
+    is_assumed: bool
+    startup_s: float = ASSUMED_STARTUP_S
+    cell_s: float = ASSUMED_CELL_S
+
+    def seconds(self, pairs: float, cells: int) -> float:
+        """What so many pairs take, with memory."""
+        return pairs * (self.startup_s + cells * self.cell_s) + MEMORY_RUNS * cells * (self.startup_s + self.cell_s / 4)
+
+
+def noise_of(machine_id: str, otherwise: float = ASSUMED_SPREAD) -> MachineNoise:
+    """By the calibration of a machine; where it has too few pairs, heavy tails with the spread ``otherwise``."""
+    known = for_machine(machine_id)
+    if known is None:
+        return MachineNoise(assumed(otherwise), otherwise, is_assumed=True)
+    costs, values = (known.startup_s, known.cell_s), known.log_ratios
+    if len(values) < FEWEST:
+        return MachineNoise(assumed(otherwise), otherwise, True, *costs)  # noqa: FBT003  (in the order of the fields)
+    return MachineNoise(recorded(known.series), robust_spread(recorded_both(values)), False, *costs)  # noqa: FBT003
 
 
 def recorded(series: Iterable[Sequence[float]]) -> Noise:

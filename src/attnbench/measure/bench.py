@@ -88,10 +88,11 @@ class Bench:
         )
         return {operation.__name__: operation for operation in operations}
 
-    def prepare(self, cell: dict[str, Any], gate: bool = True, brief: bool = False) -> Done:  # noqa: FBT001, FBT002
+    def prepare(self, cell: dict[str, Any], gate: bool = True, brief: bool = False, calls: int = 0) -> Done:  # noqa: FBT001, FBT002
         """Load, check capabilities, draw, bind, call once, check agreement, calibrate; then the cell can be timed.
 
-        If ``brief``, bursts are shorter, and agreement is checked in fewer pairs of query and key than usual.
+        If ``brief``, bursts are shorter, and agreement is checked in fewer pairs of query and key than usual. ``calls``
+        is how many calls another process found that a burst takes.
         """
         planned, self._kept = Cell.from_dict(cell), None
         start = time.perf_counter()
@@ -110,7 +111,7 @@ class Bench:
             if status != OK:
                 return status, reason or "disagrees with the oracle", {"error_ratio": ratio}
         with accepted():
-            timed, warmups = self._calibrate(binding.run, device, brief=brief)
+            timed, warmups = self._calibrate(binding.run, device, calls, brief=brief)
         self._live[planned.id] = Live(binding, case, timed)
         prepared = Prepared(
             import_s=import_s,
@@ -126,7 +127,7 @@ class Bench:
         return OK, None, asdict(prepared)
 
     def _calibrate(
-        self, run: Callable[[], Any], device: str, *, brief: bool = False
+        self, run: Callable[[], Any], device: str, known: int = 0, *, brief: bool = False
     ) -> tuple[dict[Cache, Timed], list[Burst]]:
         """What is timed in each cache state; a short call on an accelerator also as a graph, where it can be one."""
         states: list[Cache] = ["none"] if device == "cpu" else ["hot", "cold"]
@@ -135,7 +136,7 @@ class Bench:
         warmups: list[Burst] = []
         length = clock.BRIEFLY_ON_CPU if brief and device == "cpu" else None
         for state in states:
-            calls, bursts = self._clock(device).calibrate(runs[state], state, length)
+            calls, bursts = self._clock(device).calibrate(runs[state], state, length, known if device == "cpu" else 0)
             timed[state] = Timed(runs[state], calls)
             warmups += bursts
         last = warmups[-1]

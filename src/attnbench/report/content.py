@@ -12,6 +12,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from attnbench.analysis.judged import JudgedRun, JudgedSuite, Row
+from attnbench.analysis.sampled import without_rounds
 from attnbench.errors import UsageError
 from attnbench.report import claimed, findings, tables
 from attnbench.report.defaults import default_figures, with_setting
@@ -119,7 +120,7 @@ def collect(judged: Sequence[JudgedRun]) -> Report:
     )
     suites = dict.fromkeys(section.suite for run in runs for section in run.sections)
     title = ", ".join(suites) or "nothing was planned"
-    return Report(title, runs, pd.concat([run.frame for run in judged], ignore_index=True))
+    return Report(title, runs, pd.concat([without_rounds(run.frame) for run in judged], ignore_index=True))
 
 
 def _run(judged: JudgedRun, anchor: str, palette: Palette, *, several: bool) -> RunReport:

@@ -1,6 +1,6 @@
 """What a frame says, in sentences: for timed suites that bring no findings of their own, and the counts of all.
 
-A sentence claims only what the intervals allow: where two overlap, the two are not told apart.
+A sentence claims only what the paired rounds of two cells allow (``analysis.leading``).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def timed_findings(frame: pd.DataFrame) -> list[str]:
 
 
 def _leaders(block: pd.DataFrame) -> tuple[str, ...]:
-    """The fastest and all that the intervals do not tell from it."""
+    """The fastest and all that the rounds do not tell from it."""
     together, _ = leaders(block)
     return tuple(sorted(together["impl"]))
 
@@ -68,7 +68,7 @@ def _wins(winners: Mapping[tuple[str, ...], int], total: int) -> str:
     parts = [f"{name} in {count}" for name, count in sorted(clear.items(), key=lambda item: (-item[1], item[0]))]
     undecided = total - sum(clear.values())
     if undecided:
-        parts.append(f"none in {undecided}, where the intervals of the fastest overlap")
+        parts.append(f"none in {undecided}, where the paired rounds do not tell the fastest apart")
     cases = f"{total} cases" if total > 1 else "one case"
     return f"Of {cases} measured with at least two implementations, clearly fastest was " + ", ".join(parts) + "."
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from attnbench.analysis.leading import TIME, OverFastest, compared
 from attnbench.compare.together import SharedReason
 from attnbench.compare.verdicts import CLAIM, Verdict, percent
 from attnbench.results.frames import METRIC, POINT, column_names, records
@@ -107,7 +108,7 @@ def _named(backend: str, impls: Sequence[str]) -> str:
 def _block_table(block: pd.DataFrame) -> Table:
     # The status before the time: a cell that failed is never first.
     order = block.assign(failed=block["status"] != "ok").sort_values(["failed", "time_median_s", "impl"])
-    fastest = order["time_median_s"].min()
+    ratios = _over_the_fastest(order[~order["failed"]])
     hot = bool(order["time_hot_median_s"].notna().any())
     rows = records(order)
     # A suite that is not about memory, and another tool's file, have none and no word on it.
@@ -123,8 +124,15 @@ def _block_table(block: pd.DataFrame) -> Table:
         Column("error ratio", right=True, rank=3),
         Column("reason", rank=5),
     )
-    texts = tuple(_timing_row(row, fastest, hot=hot, weighed=weighed) for row in rows)
-    return Table(block_title(rows[0]), columns, texts, tuple(_mark(row, fastest) for row in rows))
+    texts = tuple(_timing_row(row, ratios.get(row["cell_id"]), hot=hot, weighed=weighed) for row in rows)
+    return Table(block_title(rows[0]), columns, texts, tuple(_mark(row, ratios.get(row["cell_id"])) for row in rows))
+
+
+def _over_the_fastest(block: pd.DataFrame) -> dict[str, OverFastest]:
+    """Each measured cell over the fastest, by its id."""
+    if block.empty:
+        return {}
+    return dict(zip(block.sort_values([TIME, "impl"])["cell_id"], compared(block), strict=True))
 
 
 def block_title(row: dict[str, Any]) -> str:
@@ -135,7 +143,7 @@ def block_title(row: dict[str, Any]) -> str:
     return f"{named}{row['case_label']} · {row['device']}, {threads}"
 
 
-def _timing_row(row: dict[str, Any], fastest: float, *, hot: bool, weighed: bool) -> tuple[str, ...]:
+def _timing_row(row: dict[str, Any], over: OverFastest | None, *, hot: bool, weighed: bool) -> tuple[str, ...]:
     median = row["time_median_s"]
     return (
         row["impl"],
@@ -143,7 +151,7 @@ def _timing_row(row: dict[str, Any], fastest: float, *, hot: bool, weighed: bool
         units.seconds(median),
         units.interval(median, row["time_low_s"], row["time_high_s"]),
         *([units.seconds(row["time_hot_median_s"])] if hot else []),
-        units.times(median / fastest),
+        _times(over),
         *([units.size(row["peak_bytes"])] if weighed else []),
         _error(row["error_ratio"]),
         reason(row) or _unweighed(row),
@@ -162,8 +170,19 @@ def _unweighed(row: dict[str, Any]) -> str:
     return f"peak memory {source}" if source else ""
 
 
-def _mark(row: dict[str, Any], fastest: float) -> str:
-    return mark_of(row["status"]) or ("best" if row["time_median_s"] == fastest else "")
+def _times(over: OverFastest | None) -> str:
+    """The ratio to the fastest with its interval, by paired rounds."""
+    if over is None:
+        return units.NOTHING
+    if over.ratio is None:
+        return units.times(1.0)
+    low, high = (units.significant(end) for end in (over.ratio.low, over.ratio.high))
+    return f"{units.times(over.ratio.value)} [{low}, {high}]"
+
+
+def _mark(row: dict[str, Any], over: OverFastest | None) -> str:
+    """``best`` for the fastest and for all that are not told from it."""
+    return mark_of(row["status"]) or ("best" if over is not None and not over.told else "")
 
 
 def mark_of(status: str) -> str:

@@ -12,15 +12,18 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
+from attnbench.backends import discover
 from attnbench.suite import Cell
 from attnbench.workers import tree
 from attnbench.workers.limits import Groups
 from attnbench.workers.placement import everywhere, first, needed, place
 from attnbench.workers.process import NO_GROUPS, Setting, WorkerProcess
+from attnbench.workers.processors import at_once
 from attnbench.workers.protocol import CRASHED, NOT_RUN, OK, OOM, SPENT, TIMEOUT, Hello, Reply, unless_late, value
 from attnbench.workers.session import greet
 from attnbench.workers.weighing import weigh
@@ -62,6 +65,9 @@ class Pool:
 
     No answer is waited for beyond the moment ``until`` (of ``time.monotonic``): that of a cell is then ``not-run``.
 
+    Processes of a framework share what they compile in the folder ``shared``, where the framework can; those of files
+    do not.
+
     The environment of each process is randomised and reported: its size and the hash seed move addresses and the
     order of sets, and through them times (Mytkowicz 2009), and should not do so alike in all replicates.
     """
@@ -77,8 +83,9 @@ class Pool:
         greeted: Greeted | None = None,
         noted: Noted | None = None,
         until: float = math.inf,
+        shared: str | None = None,
     ) -> None:
-        self._until = until
+        self._until, self._shared = until, shared
         self._threads, self._timeout, self._rng, self._limit = threads, timeout_s, rng, memory_limit
         self._groups, self._greeted, self._noted = groups, greeted, noted
         self._salt = rng.random()
@@ -98,6 +105,7 @@ class Pool:
             greeted=self._greeted,
             noted=self._noted,
             until=self._until,
+            shared=self._shared,
         )
 
     def __enter__(self) -> Self:
@@ -259,16 +267,29 @@ class Pool:
         member = self._members.get(key)
         # A framework that could not be started is not tried again for every cell.
         if member is None or (member.hello.ok and not member.worker.alive):
-            member = self._members[key] = self._start(cell)
+            member = self._members[key] = self._start(cell, self._drawn())
         return member
+
+    def start(self, cells: Sequence[Cell]) -> None:
+        """Start the processes of these cells, beside each other: nothing is timed meanwhile."""
+        first_of = {self._key(cell): cell for cell in cells}
+        waiting = [(cell, self._drawn()) for key, cell in first_of.items() if key not in self._members]
+        with ThreadPoolExecutor(at_once(self._threads)) as executor:
+            for cell, member in zip(
+                (cell for cell, _ in waiting), executor.map(lambda each: self._start(*each), waiting), strict=True
+            ):
+                self._members[self._key(cell)] = member
 
     def _drawn(self) -> tuple[dict[str, int], dict[str, str]]:
         """What is random in the environment of a process, and the variables that make it so."""
         drawn = {"hash_seed": self._rng.randrange(HASH_SEEDS), "padding": self._rng.randrange(LONGEST_PADDING)}
         return drawn, {"PYTHONHASHSEED": str(drawn["hash_seed"]), "ATTNBENCH_PADDING": "x" * drawn["padding"]}
 
-    def _start(self, cell: Cell) -> Member:
-        drawn, environment = self._drawn()
+    def _start(self, cell: Cell, random_parts: tuple[dict[str, int], dict[str, str]]) -> Member:
+        drawn, environment = random_parts
+        if self._shared is not None and not cell.files:
+            sharing = discover.backend(cell.backend).sharing
+            environment = environment | {name: text.format(folder=self._shared) for name, text in sharing.items()}
         # Address space is not memory on an accelerator's host: its driver maps far more than it uses.
         limit = self._limit if cell.device == "cpu" else 0
         worker = WorkerProcess(cell.backend, Setting(self._threads, limit, environment, groups=self._groups))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,8 @@ class Judging:
     def __init__(self) -> None:
         self._drawn: dict[str, DrawnSets] = {}
         self._base: tuple[str, Inputs] | None = None
-        self._right: set[bytes] = set()
+        # The usual answers that were found right, by their digest, and how often.
+        self._right: Counter[bytes] = Counter()
 
     def operations(self) -> dict[str, Callable[..., Done]]:
         """By their names in the protocol."""
@@ -122,17 +124,20 @@ class Judging:
             if bad is not None:
                 return WRONG, bad, {"set": name}
             right |= {digest.digest()} if name == HOT else set()
-        self._right |= right
+        self._right.update(right)
         return OK, None, {}
 
     def was_right(self, cell_id: str, folder: str, file: str, precision: dict[str, Any]) -> Done:
-        """``known``: this answer, byte for byte, was found right for this cell's usual values and this precision."""
+        """``times`` that this answer, byte for byte, was found right for this cell's usual values and this precision.
+
+        Each time other rows and heads of it were judged.
+        """
         digest = _digest(cell_id, precision)
         try:
             take(Path(folder) / file, digest)
         except ShelfError:
-            return OK, None, {"known": False}
-        return OK, None, {"known": digest.digest() in self._right}
+            return OK, None, {"times": 0}
+        return OK, None, {"times": self._right[digest.digest()]}
 
     def draw_case(self, case: str, folder: str, name: str, seed: int) -> Done:
         """Write the inputs of one case of ``attnbench check``; rows and heads to judge are chosen by ``seed``."""

@@ -1,9 +1,9 @@
 """A block: the cells of one case, or of several, measured beside each other so that drift hits all alike.
 
-For each replicate: fresh processes, one for each backend; every cell is prepared first; then bursts of all cells in
-random order, round by round, only one process computing at a time while the others sleep in a read. A cell that
-crashes, hangs or disagrees ends there, with its reason; its process is started again for the cells that are left, and
-one that may have failed for another's doing is asked again in a process of its own (``Pool.again``).
+For each replicate: processes that the block has not seen, one for each backend; every cell is prepared first; then
+bursts of all cells in random order, round by round, only one process computing at a time while the others sleep in a
+read. A cell that crashes, hangs or disagrees ends there, with its reason; its process is started again for the cells
+that are left, and one that may have failed for another's doing is asked again in a process of its own (``Pool.again``).
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Block:
     ``weigh`` is false where its suite does not ask for memory. Without an ``auditor`` the process of a kernel judges
     its own answers; without an ``anchor`` none is beside them. ``at_work(what)`` is told what is done next.
 
-    ``measure`` does all of it. Under a budget a run asks for the parts: ``leave_out`` cells, ``look`` once, ``weigh``,
-    ``look`` again.
+    ``passes`` asks for its parts: ``time`` and ``audit`` in every pass, ``weigh``, ``ended``. Under a budget
+    ``leave_out`` cells, ``look`` once, ``weigh``, ``look`` again (``budgeted``).
     """
 
     def __init__(
@@ -72,21 +72,16 @@ class Block:
         self._next = max((sample.replicate + 1 for sample in earlier), default=0)
         self._looks = self._wanted = max(1, self._effort.replicates - self._next)
 
-    def measure(self) -> list[Outcome]:
-        """Time, then memory; whatever becomes of a cell is in its outcome."""
-        for _ in range(self._looks):
-            if self._clock.spent():
-                break
-            with self._pool:
-                self.look()
-        self.weigh()
-        return self.ended()
-
     @property
     def share(self) -> float:
         """How much of it is done, about: of preparing, timing and auditing for each look, and of memory."""
         looks = self._next + self._looks
         return min(1.0, self._steps / max(1, len(self.outcomes) * (3 * looks + self._weighing)))
+
+    @property
+    def first(self) -> Cell:
+        """Its first cell; all are of one suite, with the same threads."""
+        return self.outcomes[0].cell
 
     @property
     def looks_left(self) -> int:
@@ -122,20 +117,25 @@ class Block:
             outcome.cut = False
 
     def look(self, pool: Pool | None = None, keep_s: float = 0.0) -> None:
-        """One replicate: prepared, timed and audited. So many seconds of the budget are kept for the audits.
+        """One replicate, timed and audited; so many seconds of the budget are kept for the audits."""
+        self.time(pool, keep_s)
+        self.audit(shared=pool is not None)
 
-        In a ``pool`` of other blocks too nothing stays behind.
-        """
+    def time(self, pool: Pool | None = None, keep_s: float = 0.0) -> None:
+        """The first half of a look; its cells stay prepared for the second."""
         self._pool, self._keep_s, replicate = pool or self._pool, keep_s, self._next
         self._next, self._looks = self._next + 1, self._looks - 1
         self._replicate(replicate)
         self._hold_to_the_clock_outside(replicate)
+
+    def audit(self, *, shared: bool) -> None:
+        """The second half. Processes that are ``shared`` with other blocks then forget this one."""
         with self._spending.during("audit"):
-            self._audit(replicate)
+            self._audit(self._next - 1)
         if self._unaudited:
             self._recorder.samples(self._unaudited)
             self._unaudited = []
-        for outcome in self.outcomes if pool else ():
+        for outcome in self.outcomes if shared else ():
             self._pool.release(outcome.cell)
 
     def weigh(self) -> None:
@@ -259,6 +259,7 @@ class Block:
         self._do(f"preparing {outcome.cell.impl}")
         # Agreement is checked once: the same code on the same inputs does not need the oracle again.
         how = {"gate": outcome.prepared is None, "brief": self._effort.brief}
+        how["calls"] = 0 if outcome.prepared is None else outcome.prepared.calls
         reply = self._pool.ask(outcome.cell, "prepare", cell=outcome.cell.to_dict(), **how)
         if not reply.ok:
             self._end(outcome, reply, "prepare")

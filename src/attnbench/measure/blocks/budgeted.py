@@ -49,7 +49,7 @@ class Waiting:
     @property
     def threads(self) -> int:
         """The threads of its cells."""
-        return self.block.outcomes[0].cell.threads
+        return self.block.first.threads
 
 
 @dataclass

@@ -26,10 +26,10 @@ class Effort:
     every single operation of a worker. If ``brief``, bursts are shorter, and the gate judges less (``Bench.prepare``).
     """
 
-    replicates: int = 2
-    min_bursts: int = 4
-    max_bursts: int = 30
-    cell_s: float = 1.0
+    replicates: int = 5
+    min_bursts: int = 2
+    max_bursts: int = 12
+    cell_s: float = 0.4
     relative_width: float = 0.02
     retries: int = 2
     timeout_s: float = 120.0

@@ -91,12 +91,14 @@ class Clock:
             time.sleep(self.pause * host_ns / 1e9)
         return Burst(calls, wall_ns, cpu_ns, noted, started_at, cache)
 
-    def calibrate(self, run: Run, cache: Cache = "none", length: Length | None = None) -> tuple[int, list[Burst]]:
+    def calibrate(
+        self, run: Run, cache: Cache = "none", length: Length | None = None, known: int = 0
+    ) -> tuple[int, list[Burst]]:
         """Calls per burst, so that it has the right ``length`` (usually the clock's own) or is one call.
 
-        And the warm-up bursts that found it.
+        And the warm-up bursts that found it. So many calls as are ``known`` from another process are tried first.
         """
-        length, calls, warmups = length or self.length, 1, []
+        length, calls, warmups = length or self.length, max(1, known), []
         for _ in range(CALIBRATIONS):
             warmups.append(self.burst(run, calls, cache))
             seconds = warmups[-1].wall_ns / 1e9

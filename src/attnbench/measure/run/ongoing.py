@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from attnbench.backends import discover
@@ -23,6 +24,7 @@ from attnbench.measure.blocks.budgeted import Budgeted, Waiting
 from attnbench.measure.blocks.effort import is_tight
 from attnbench.measure.blocks.forecast import LookForecast
 from attnbench.measure.blocks.outcome import Outcome, RunClock
+from attnbench.measure.blocks.passes import Passes, laps
 from attnbench.measure.blocks.spending import Spending
 from attnbench.measure.run import rows
 from attnbench.measure.run.observing import observe_blocks
@@ -64,7 +66,7 @@ class OngoingRun:
         self.writer = writer
         self._options, self._plan, self._rows, self._earlier, self._kept = options, plan, planned, earlier, kept
         self._label = "before the first cell"
-        self._in_work: Block | None = None
+        self._in_work: tuple[Block, ...] = ()
         self._budgeted: Budgeted | None = None
         self._seed = secrets.randbits(32) if options.seed is None else options.seed
         deadline, self._until = _deadline(options.budget_s, plan, began)
@@ -83,10 +85,13 @@ class OngoingRun:
         self._rates = Rates(measured, writer, self._spending, timeout_s, brief=brief, at_work=self._at_work)
         self._greeting, self._finishing = threading.Lock(), threading.Lock()
         self._auditor = Auditor(timeout_s, self._until, brief=brief)
+        # What frameworks compile is shared by the processes of a run, where they can, and gone with it.
+        self._shared = TemporaryDirectory(prefix="attnbench-shared-", ignore_cleanup_errors=True)
 
     def close(self) -> None:
-        """End what judges."""
+        """End what judges, and what was shared."""
         self._auditor.close()
+        self._shared.cleanup()
 
     def measure(self) -> None:
         """Everything that is left, block after block."""
@@ -111,9 +116,7 @@ class OngoingRun:
         else:
             self._rates.measure()
             self._spending.began()
-            for block in timed:
-                self._tell(block[0])
-                self._time(block)
+            self._time(timed)
         if observed:
             with self._spending.during("observing"):
                 self._observe(observed)
@@ -154,15 +157,18 @@ class OngoingRun:
         self._tell_how_far()
 
     def _tell_of(self, block: Block, what: str) -> None:
-        self._in_work = block
-        self._tell(block.outcomes[0].cell, what)
+        self._tell(block.first, what)
+
+    def _tell_of_the_one(self, block: Block, what: str) -> None:
+        self._in_work = (block,)
+        self._tell_of(block, what)
 
     def _tell_how_far(self) -> None:
         if self._options.progress is not None:
             done: float = sum(row.status != NOT_RUN for row in self._rows.values())
-            if self._in_work is not None:
-                waiting = sum(self._rows[o.cell.id].status == NOT_RUN for o in self._in_work.alive())
-                done += self._in_work.share * waiting
+            for block in self._in_work:
+                waiting = sum(self._rows[o.cell.id].status == NOT_RUN for o in block.alive())
+                done += block.share * waiting
             self._options.progress(done, len(self._rows), self._label)
 
     def _at_work(self, what: str) -> None:
@@ -184,7 +190,12 @@ class OngoingRun:
             greeted=self._greeted,
             noted=self.writer.event,
             until=self._until,
+            shared=self._shared.name,
         )
+
+    def _new_pool(self, threads: int, salt: str) -> Pool:
+        """The processes of a pass; those of a run that goes on are not started as those before were."""
+        return self._pool(threads, f"{salt} {len(self._earlier)} environment")
 
     def _rng(self, salt: str) -> random.Random:
         return random.Random(f"{self._seed} {salt}")  # noqa: S311  (an order to be repeatable, not secret)
@@ -197,11 +208,12 @@ class OngoingRun:
             if after != before:
                 self.writer.update(self.writer.info.model_copy(update={"fingerprint": after}))
 
-    def _time(self, cells: list[Cell]) -> None:
-        """A block, all of it."""
-        self._in_work = block = self._block(cells, self._clock)
-        block.measure()
-        self._finish_block(block)
+    def _time(self, blocks: list[list[Cell]]) -> None:
+        """Timed blocks without a budget, lap by lap."""
+        for lap in laps([self._block(cells, self._clock) for cells in blocks]):
+            self._in_work = tuple(lap)
+            rng = self._rng(f"order {lap[0].first.block_id}")
+            Passes(lap, self._new_pool, self._finish_block, self._tell_of, rng).measure()
 
     def _time_within(self, blocks: list[list[Cell]], share: float) -> None:
         """Timed blocks under a budget, of which they have a share: the rest is for what is observed."""
@@ -214,9 +226,9 @@ class OngoingRun:
             waiting,
             clock,
             LookForecast(self._rates),
-            lambda threads, salt: self._pool(threads, f"{salt} environment"),
+            self._new_pool,
             self._finish_block,
-            self._tell_of,
+            self._tell_of_the_one,
             self.writer.event,
             tight=self._tight,
         )
@@ -255,9 +267,9 @@ class OngoingRun:
 
     def _finish_block(self, block: Block) -> None:
         """Its rows as they are now; the last row of a cell is the one that counts."""
-        first = block.outcomes[0].cell
+        first = block.first
         ceilings, cached = self._rates.of(block.outcomes, first.device, first.threads)
-        self._in_work = None
+        self._in_work = tuple(other for other in self._in_work if other is not block)
         for outcome in block.outcomes:
             self._finish(rows.finished(self._rows[outcome.cell.id], outcome, ceilings, cached))
         self._spending.ended(first.suite)

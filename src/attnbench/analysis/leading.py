@@ -1,0 +1,159 @@
+"""Who is the fastest of a block: the fastest of its cells, and all that its rounds do not tell from it.
+
+Every cell is compared with the fastest one, in paired rounds (``attnbench.analysis.rounds``); the p-values of a block
+are adjusted together (Holm). They are held to ``LEVEL``, so that a run of the size of ``smoke`` calls twins different
+in at most 5 % of runs: ``python -m tests.benchmarks.told_apart`` counts it. "Told from the fastest" is said, or is not;
+nothing follows for two others.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import fmean, median, variance
+from typing import TYPE_CHECKING, Any
+
+from attnbench.analysis.contrasts import holm
+from attnbench.analysis.rounds import Paired, middle_square, paired, rounds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from attnbench.analysis.intervals import Interval
+
+TIME, LOW, HIGH = "time_median_s", "time_low_s", "time_high_s"
+# The rate of false calls that the comparisons of one block share.
+LEVEL = 0.015
+
+
+@dataclass(frozen=True)
+class Lead:
+    """The fastest of a block: who was not told from it (``together``, itself first), and who is behind.
+
+    ``second`` is the first of those behind, or of the others where nobody is; ``ratio`` is its time over that of the
+    fastest, and ``rests_on`` says by what. All three are ``None`` where there is no second.
+    """
+
+    first: str
+    together: tuple[str, ...]
+    behind: tuple[str, ...]
+    second: str | None = None
+    ratio: Interval | None = None
+    rests_on: str | None = None
+
+
+def leaders(block: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of a block that may be the fastest, and the others, each in the order of their times.
+
+    The first is the fastest; an implementation is behind it where the paired rounds of both tell the two apart.
+    """
+    ordered, pairs = _against_the_fastest(block)
+    is_behind = [False, *_told(pairs)]
+    return ordered[[not behind for behind in is_behind]], ordered[is_behind]
+
+
+def lead(block: pd.DataFrame) -> Lead:
+    """Who leads a block, and by how much. The block has at least one row."""
+    ordered, pairs = _against_the_fastest(block)
+    names, apart = [str(name) for name in ordered["impl"]], _told(pairs)
+    together = (names[0], *(name for name, behind in zip(names[1:], apart, strict=True) if not behind))
+    behind = tuple(name for name, is_behind in zip(names[1:], apart, strict=True) if is_behind)
+    if not pairs:
+        return Lead(names[0], together, behind)
+    at = apart.index(True) if behind else 0
+    pair = pairs[at]
+    return Lead(names[0], together, behind, names[at + 1], pair.interval(), pair.rests_on())
+
+
+@dataclass(frozen=True)
+class OverFastest:
+    """A cell over the fastest of its block; ``told``: the two are told apart. The fastest has no ratio."""
+
+    ratio: Interval | None
+    told: bool
+
+
+def compared(block: pd.DataFrame) -> list[OverFastest]:
+    """Every cell of a block over the fastest, in the order of their times."""
+    _, pairs = _against_the_fastest(block)
+    others = [OverFastest(pair.interval(), apart) for pair, apart in zip(pairs, _told(pairs), strict=True)]
+    return [OverFastest(None, told=False), *others]
+
+
+def between(block: pd.DataFrame, over: int, under: int) -> Paired:
+    """Two cells of a block by their places in it, judged by the spread between processes that the block shows."""
+    cells = block.to_dict("records")
+    return _judged(_Known.of(cells), over, under)
+
+
+def _against_the_fastest(block: pd.DataFrame) -> tuple[pd.DataFrame, list[Paired]]:
+    ordered = block.sort_values([TIME, "impl"])
+    known = _Known.of(ordered.to_dict("records"))
+    return ordered, [_judged(known, place, 0) for place in range(1, len(ordered))]
+
+
+def _told(pairs: Sequence[Paired]) -> list[bool]:
+    """Which of them are slower than the fastest, by what is known of all of them."""
+    adjusted = holm([pair.p() for pair in pairs])
+    return [p <= LEVEL and pair.estimate > 0 for p, pair in zip(adjusted, pairs, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The cells of a block with their rounds.
+
+    ``squares`` are the squares of the spread of each between processes, less what the cells have in common in one, and
+    ``usual`` is that of the middle one of them.
+    """
+
+    cells: Sequence[Mapping[Any, Any]]
+    rounds: Sequence[Mapping[tuple[int, int], float]]
+    squares: Sequence[float]
+    usual: float
+
+    @classmethod
+    def of(cls, cells: Sequence[Mapping[Any, Any]]) -> _Known:
+        known = [rounds(cell) for cell in cells]
+        apart = _apart([_levels(mine) for mine in known])
+        squares = [variance(mine) if len(mine) > 1 else 0.0 for mine in apart]
+        return cls(cells, known, squares, middle_square(apart))
+
+    def least(self, over: int, under: int) -> float:
+        """What the spread of the ratio of two of them is at least; 0 where too few cells show it."""
+        if not self.usual:
+            return 0.0
+        return math.sqrt(max(self.squares[over] + self.squares[under], 2 * self.usual))
+
+
+def _levels(known: Mapping[tuple[int, int], float]) -> dict[int, float]:
+    """For each process the logarithm of the median of a cell's rounds."""
+    by_process: dict[int, list[float]] = {}
+    for (process, _), seconds in known.items():
+        by_process.setdefault(process, []).append(math.log(seconds))
+    return {process: median(logs) for process, logs in by_process.items()}
+
+
+def _apart(levels: Sequence[Mapping[int, float]]) -> list[list[float]]:
+    """The levels of each cell by process, less the middle one of the block in that process."""
+    centred = [{process: log - fmean(mine.values()) for process, log in mine.items()} for mine in levels]
+    processes = {process for mine in centred for process in mine}
+    common = {process: median(mine[process] for mine in centred if process in mine) for process in processes}
+    return [[log - common[process] for process, log in mine.items()] for mine in centred]
+
+
+def _judged(known: _Known, over: int, under: int) -> Paired:
+    both = paired(known.rounds[over], known.rounds[under], known.least(over, under))
+    return _of_medians(known.cells[over], known.cells[under]) if both is None else both
+
+
+def _of_medians(over: Mapping[Any, Any], under: Mapping[Any, Any]) -> Paired:
+    """Of two cells without common rounds, such as those of another tool: the ratio of medians with those of the ends.
+
+    It counts as one process.
+    """
+    times = [[float("nan" if row[name] is None else row[name]) for name in (TIME, LOW, HIGH)] for row in (over, under)]
+    (middle, low, high), (below, least, most) = times
+    ends = [ratio for ratio in (low / most, high / least) if math.isfinite(ratio) and ratio > 0]
+    return Paired((tuple(sorted(math.log(ratio) for ratio in (middle / below, *ends))),))

@@ -1,0 +1,144 @@
+"""``attnbench best``: the fastest for one case that agrees and fits, from saved runs or measured now."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from attnbench.commands import options
+from attnbench.commands.given import check_threads, say_left_out, seconds, split
+from attnbench.commands.interrupt import end_as_interrupted
+from attnbench.commands.places import check_runs_folder
+from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
+from attnbench.show.console import document, say, set_quiet, show
+from attnbench.show.progress import ProgressLine
+
+if TYPE_CHECKING:
+    from attnbench.answers.question import WhichOne
+    from attnbench.answers.words import BestAnswer
+
+
+def best(
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]...", help="Saved runs; all in results/ without.")
+    ] = None,
+    *,
+    shape: options.OneShape = None,
+    tokens: options.OneTokens = None,
+    batch: options.OneBatch = "1",
+    phase: options.OnePhase = "prefill",
+    dtype: options.OneDtype = "float32",
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    memory: options.Memory = None,
+    needs: options.NeededFeatures = None,
+    measure: options.Measure = None,
+    impl: options.Impls = None,
+    files: options.Files = None,
+    out: options.RunsOut = Path("results"),
+    wait: options.WaitOnMachine = None,
+    table: options.TableFile = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Say which implementation is the fastest for one case, by how much, and how sure that is."""
+    from attnbench.results.extra import check_report_extra
+
+    set_quiet(quiet)
+    check_report_extra("attnbench best")
+    if table is not None:
+        _check_table_alone(shape, tokens, measure)
+        raise typer.Exit(_write_table(table, runs, as_json=as_json))
+    from attnbench.answers.question import question
+
+    _check(runs, measure, impl)
+    check_threads([] if threads is None else [threads])
+    asked_for = question(
+        shape,
+        tokens,
+        batch=batch,
+        phase=phase,
+        dtype=dtype,
+        device=device,
+        threads=threads,
+        needs=split(needs),
+        memory=memory,
+    )
+    answer = (
+        _from_saved(asked_for, runs, files)
+        if measure is None
+        else _measured(asked_for, measure, impl or [], files or [], out, wait)
+    )
+    if as_json:
+        document(answer.describe())
+    else:
+        show(str(answer))
+    raise typer.Exit(answer.exit_code)
+
+
+def _check(runs: list[str] | None, measure: str | None, impl: list[str] | None) -> None:
+    """Raise ``UsageError`` for options that contradict each other."""
+    if runs and measure is not None:
+        msg = f"name saved runs ({', '.join(runs)}) or --measure {measure}: what is measured now is a run of its own"
+        raise UsageError(msg)
+    if impl and measure is None:
+        msg = "--impl says who is measured now: give --measure 5m with it, or leave it out"
+        raise UsageError(msg)
+
+
+def _check_table_alone(shape: str | None, tokens: str | None, measure: str | None) -> None:
+    given = {"--shape": shape, "--tokens": tokens, "--measure": measure}
+    if named := [option for option, value in given.items() if value is not None]:
+        msg = f"--table has every case that was measured; leave out {' and '.join(named)}"
+        raise UsageError(msg)
+
+
+def _from_saved(question: WhichOne, runs: list[str] | None, files: list[Path] | None) -> BestAnswer:
+    from attnbench.answers.best import answered
+
+    if question.wanted.needs:
+        say("asking what each implementation declares; its framework is started for that")
+    return answered(question, runs or None, files=files or [])
+
+
+def _measured(
+    question: WhichOne, measure: str, impl: list[str], files: list[Path], out: Path, wait: str | None
+) -> BestAnswer:
+    from attnbench.answers.ask import HowMeasured, measured_now
+
+    budget_s = seconds(measure) or 0.0
+    check_runs_folder("--out", out)
+    progress = ProgressLine(budget_s, first="planning")
+    how = HowMeasured(
+        budget_s,
+        out=out,
+        patterns=impl,
+        files=files,
+        wait_s=seconds(wait) or 0.0,
+        command=["attnbench", *sys.argv[1:]],
+        progress=progress,
+        at_work=progress.at_work,
+        on_plan=say_left_out,
+    )
+    end_as_interrupted()
+    with progress:
+        return measured_now(question, how)
+
+
+def _write_table(file: Path, runs: list[str] | None, *, as_json: bool) -> int:
+    from attnbench.answers.tabulate import tabulated
+    from attnbench.results.store import check_output
+
+    check_output("--table", file)
+    table, notes = tabulated(runs or None)
+    table.save(file)
+    for note in notes:
+        say(f"passed over: {note}")
+    if as_json:
+        document({"table": str(file), "entries": len(table.entries), "notes": list(notes)})
+    else:
+        show(f"{len(table.entries)} cases of machine {table.machine_id}\ntable: {file}")
+    return EXIT_OK if table.entries else EXIT_NOTHING_MEASURED

@@ -1,0 +1,43 @@
+"""What intervals of a run are worth, by simulation with recorded noise, judged by the functions that judge a run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.benchmarks.told_apart import Kind, World, all_kinds, judged, runs_of_twins, standardised
+
+
+@pytest.fixture(scope="module")
+def kinds() -> list[Kind]:
+    return all_kinds()
+
+
+def test_noise_of_many_cells_is_recorded(kinds: list[Kind]) -> None:
+    spreads = [kind.spread for kind in kinds if kind.spread is not None]
+    assert len(kinds) > 100
+    assert 0.005 < float(np.median(spreads)) < 0.1
+    assert float(standardised(kinds).std()) == pytest.approx(1.0, abs=0.05)
+
+
+def test_82_times_as_long_is_told_in_any_number_of_processes(kinds: list[Kind]) -> None:
+    for processes in (1, 2, 5):
+        world = World(kinds, np.random.default_rng(2), processes)
+        assert judged(world, 82.0, blocks=3)[0] == 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.proof
+@pytest.mark.parametrize("mixed", [True, False])
+def test_twins_are_called_different_in_at_most_5_percent_of_runs(kinds: list[Kind], *, mixed: bool) -> None:
+    world = World(kinds, np.random.default_rng(1), mixed=mixed)
+    assert runs_of_twins(world, 200) <= 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.proof
+@pytest.mark.parametrize("processes", [1, 2, 5])
+def test_intervals_hold_what_was_planted(kinds: list[Kind], processes: int) -> None:
+    world = World(kinds, np.random.default_rng(1), processes)
+    held = [judged(world, ratio, blocks=40)[1] for ratio in (1.0, 1.05, 2.0)]
+    assert float(np.mean(held)) >= 0.93
