@@ -1,17 +1,24 @@
-"""What ``attnbench run`` is asked in words of its own, as levels of axes: shapes, tokens, batches, phases, dtypes."""
+"""What ``attnbench run`` is asked in words of its own: shapes, tokens, batches, phases, dtypes as levels; workloads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attnbench import groups
 from attnbench.attention.precision import DTYPES
 from attnbench.attention.shapes import PHASES, shape
 from attnbench.backends import discover
 from attnbench.errors import UsageError, check_known
-from attnbench.suite import SIZE
+from attnbench.show.console import say
+from attnbench.suite import SIZE, Suite
 from attnbench.suite.written import written
+
+if TYPE_CHECKING:
+    from attnbench.measure.run.plan import Plan
+    from attnbench.workloads import Workload
+
+WORKLOAD = "workload"  # the suite that is made of one
 
 COUNTS = ("tokens", "batch")
 
@@ -64,3 +71,40 @@ def own_setting(suites: Sequence[str], setting: str) -> tuple[Any, ...]:
     """The ``devices`` or ``threads`` that all these suites declare; none where they differ and each has its own."""
     settings = {tuple(getattr(suite, setting)) for suite in groups.suites_of(suites)}
     return settings.pop() if len(settings) == 1 else ()
+
+
+def serving(text: str | None) -> tuple[list[Suite], Workload | None]:
+    """The suite that measures a workload, and the workload; nothing where none is asked for."""
+    if text is None:
+        return [], None
+    from attnbench.workloads import parts, workload
+
+    served = workload(text)
+    levels = {"mix": (served.title,), "part": tuple(map(str, parts(served)))}
+    return [discover.suite(WORKLOAD).with_axes(levels)], served
+
+
+def say_served(workload: Workload) -> None:
+    """Every item in words before anything is measured, so that nobody is misled by the grammar."""
+    from attnbench.workloads.said import in_words
+
+    for line in in_words(workload):
+        say(line)
+
+
+def check_servable(plan: Plan) -> None:
+    """Raise ``UsageError`` before anything is measured for a workload of which a part can be served by nobody here."""
+    from attnbench.workloads import part
+
+    known: dict[str, bool] = {}
+    reasons: dict[str, str] = {}
+    for cell in plan.cells:
+        if cell.suite == WORKLOAD:
+            text = str(cell.point["part"])
+            known[text] = known.get(text, False) or cell.id not in plan.refused
+            reasons.setdefault(text, plan.refused.get(cell.id, ""))
+    batches = {part(text).kind for text, fits in known.items() if fits and not part(text).single}
+    for text, fits in known.items():
+        if not fits and part(text).single and part(text).kind not in batches:
+            msg = f"workload: {part(text).batch[0].words()}: nobody can serve it here: {reasons[text]}"
+            raise UsageError(msg)
