@@ -37,7 +37,7 @@ class Binned:
             return ""
         return (
             f"{self.kinds:,} different sizes stand in {len(self.counts)} cases; that changes the pairs of query and "
-            f"key by {self.pairs:+.2%} and the keys read by {self.keys:+.2%}, and in a case the keys differ by a factor "
+            f"key by {self.pairs:+.2%} and the keys read by {self.keys:+.2%}, and in a case keys differ by a factor "
             f"of {self.widest:.3g} at most"
         )
 

@@ -21,7 +21,10 @@ MOST_COUNT = 10**12
 FEW = 16
 PREFILL, DECODE = "prefill", "decode"
 STAGES = (PREFILL, DECODE)
-ITEM = re.compile(r"(?:(?P<count>\d[\d_]*)\s*[x×*]\s*)?(?P<queries>\d[\d_]*k?)q(?P<keys>\d[\d_]*k?)", re.IGNORECASE)
+ITEM = re.compile(
+    r"(?:(?P<count>\d[\d_]{0,23})\s*[x×*]\s*)?(?P<queries>\d[\d_]{0,23}k?)q(?P<keys>\d[\d_]{0,23}k?)",
+    re.IGNORECASE | re.ASCII,
+)
 FORM = "an item is [COUNTx] QUERIESqKEYS, such as 120x 1q4k: 120 sequences, 1 query over 4,096 keys each"
 
 
@@ -141,19 +144,20 @@ def _number(text: str | int) -> int:
     return int(digits.removesuffix("k")) * (K if digits.endswith("k") else 1)
 
 
+# What is likely meant by an item that cannot be read, by what stands in it; the first that matches.
+HINTS = {
+    r"": f"nothing stands between two commas, or at an end; {FORM}",
+    r".*\d{25}.*": "too long a number; a sequence has at most 2**30 keys",
+    r"\d*q\d+k?(s\d+k?)?(_.*)?": (
+        "the queries stand before the q and the keys behind it: 2kq2k is a prompt of 2,048 tokens, and what vLLM's "
+        "benchmarks write 8q1s1k is 8x 1q1k"
+    ),
+    r".*(\d[kK]?[iI]|[mMgG]).*": f"the only suffix is k, for 1,024; {FORM}",
+    r".*\..*": f"whole numbers only, and a comma between items; {FORM}",
+    r".*-.*": f"numbers are from 1 on; {FORM}",
+}
+
+
 def _hint(text: str) -> str:
     """What is wrong with an item that cannot be read, as far as one can tell."""
-    if not text:
-        return f"nothing stands between two commas, or at an end; {FORM}"
-    if re.fullmatch(r"(\d*)q(\d+k?)(s\d+k?)?(_.*)?", text, re.IGNORECASE):
-        return (
-            "the queries stand before the q and the keys behind it: 2kq2k is a prompt of 2,048 tokens, and what vLLM's "
-            "benchmarks write 8q1s1k is 8x 1q1k"
-        )
-    if re.search(r"\d[kK]?[iI]|[mMgG]", text):
-        return f"the only suffix is k, for 1,024; {FORM}"
-    if "." in text:
-        return f"whole numbers only, and a comma between items; {FORM}"
-    if "-" in text:
-        return f"numbers are from 1 on; {FORM}"
-    return FORM
+    return next((hint for form, hint in HINTS.items() if re.fullmatch(form, text, re.IGNORECASE)), FORM)
