@@ -152,9 +152,9 @@ def _keep_and_tell(outcome: Any, reports: Path | None, *, as_json: bool) -> None
 def _answers(judged: JudgedRun) -> list[ServingVerdict]:
     """The answers of a workload; none where the run has none, or where nothing of it was measured."""
     from attnbench.commands.asking import WORKLOAD
-    from attnbench.workloads import served, verdict
+    from attnbench.workloads import answers
 
-    return [verdict(mix) for suite in judged.suites if suite.name == WORKLOAD for mix in served(suite.frame)]
+    return [answer for suite in judged.suites if suite.name == WORKLOAD for answer in answers(suite.frame)]
 
 
 def _answer(answer: ServingVerdict, *, several: bool) -> str:

@@ -15,12 +15,13 @@ from attnbench.workloads.parts import WAYS, case_of, part, parts
 from attnbench.workloads.said import findings
 from attnbench.workloads.shown import FIGURES
 from attnbench.workloads.totals import served
-from attnbench.workloads.verdict import verdict
+from attnbench.workloads.verdict import answers, verdict
 
 __all__ = [
     "FIGURES",
     "WAYS",
     "Workload",
+    "answers",
     "case_of",
     "findings",
     "named",

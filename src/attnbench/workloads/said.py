@@ -12,8 +12,8 @@ from attnbench.workloads.grammar import DECODE, PREFILL
 from attnbench.workloads.mixes import Workload
 from attnbench.workloads.paired import Compared, compared
 from attnbench.workloads.parts import EACH, WAY_WORDS
-from attnbench.workloads.totals import Served, geometric_mean, served
-from attnbench.workloads.verdict import NEVER, WHOLE, ServingVerdict, verdict
+from attnbench.workloads.totals import Served, geometric_mean
+from attnbench.workloads.verdict import NEVER, WHOLE, ServingVerdict, answers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +23,8 @@ NAMED = 6
 
 def findings(frame: pd.DataFrame) -> list[str]:
     """The sentences of every setting that was measured."""
-    answers = [verdict(each) for each in served(frame)]
-    return [sentence for answer in answers for sentence in sentences(answer, several=len(answers) > 1)]
+    known = answers(frame)
+    return [sentence for answer in known for sentence in sentences(answer, several=len(known) > 1)]
 
 
 def sentences(answer: ServingVerdict, *, several: bool = False) -> list[str]:

@@ -10,14 +10,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.intervals import Interval
 from attnbench.workloads.flips import Flip, flip, lines, winners
 from attnbench.workloads.grammar import DECODE, PREFILL
 from attnbench.workloads.paired import Compared, against_best, compared, judged, not_told
-from attnbench.workloads.totals import Seconds, Served, geometric_mean, total
+from attnbench.workloads.totals import Seconds, Served, geometric_mean, served, total
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUITE = "workload"
 WHOLE = "all of it"
 NEVER = "never flips"
 
@@ -57,10 +61,10 @@ class ServingVerdict:
         return tuple(each for each in self.flips if each.at is not None)
 
 
-def verdict(served: Served) -> ServingVerdict:
+def verdict(mix: Served) -> ServingVerdict:
     """The answer from the times of all implementations."""
-    totals = served.totals()
-    by_stage = {stage: {name: t.seconds for name, t in mine.items()} for stage, mine in served.stages.items()}
+    totals = mix.totals()
+    by_stage = {stage: {name: t.seconds for name, t in mine.items()} for stage, mine in mix.stages.items()}
     families = {WHOLE: totals} if len(by_stage) == 1 else {WHOLE: totals, **by_stage}
     tested = judged({name: against_best(seconds) for name, seconds in families.items()})
     single = _fastest(totals)
@@ -70,10 +74,10 @@ def verdict(served: Served) -> ServingVerdict:
         if (best := _fastest(seconds)) is not None
     }
     pair, gain = _pair(single, stage_best, by_stage, totals, tested)
-    flips, no_flip = _flips(served, stage_best)
-    calls = sum(served.calls.values())
+    flips, no_flip = _flips(mix, stage_best)
+    calls = sum(mix.calls.values())
     return ServingVerdict(
-        served,
+        mix,
         single,
         None if single is None else geometric_mean(totals[single]),
         pair,
@@ -81,11 +85,17 @@ def verdict(served: Served) -> ServingVerdict:
         tuple(not_told(tested[WHOLE])),
         tuple(each for each in tested[WHOLE] if each.told),
         stage_best,
-        served.calls.get(PREFILL, 0) / calls if calls else None,
+        mix.calls.get(PREFILL, 0) / calls if calls else None,
         flips,
         no_flip,
         tested,
     )
+
+
+def answers(frame: pd.DataFrame) -> list[ServingVerdict]:
+    """The answers in the frame of runs, one for each workload and setting; other suites' rows are passed over."""
+    rows = frame[frame["suite"] == SUITE] if "suite" in frame else frame
+    return [verdict(mix) for mix in served(rows)]
 
 
 def _fastest(seconds: Mapping[str, Seconds]) -> str | None:
@@ -114,16 +124,16 @@ def _pair(
     return pair, compared((single, totals[single]), ("the pair", both)).ratio
 
 
-def _flips(served: Served, stage_best: Mapping[str, tuple[str, tuple[str, ...]]]) -> tuple[tuple[Flip, ...], str]:
+def _flips(mix: Served, stage_best: Mapping[str, tuple[str, tuple[str, ...]]]) -> tuple[tuple[Flip, ...], str]:
     """The flips along the share of prefill; where there is none, why."""
-    if len(served.calls) == 1:
-        return (), f"the mix has {next(iter(served.calls))} alone"
-    of_all = lines(served)
+    if len(mix.calls) == 1:
+        return (), f"the mix has {next(iter(mix.calls))} alone"
+    of_all = lines(mix)
     if not of_all:
         return (), "no implementation serves both prefill and decode"
     order = winners(of_all)
     if len(order) > 1:
-        per_call = {stage: served.queries[stage] / count for stage, count in served.calls.items()}
+        per_call = {stage: mix.queries[stage] / count for stage, count in mix.calls.items()}
         return tuple(flip(a, b, per_call) for a, b in itertools.pairwise(order)), ""
     names = {line.impl for line in of_all}
     for stage in (DECODE, PREFILL):
@@ -135,10 +145,10 @@ def _flips(served: Served, stage_best: Mapping[str, tuple[str, tuple[str, ...]]]
 
 def as_dict(answer: ServingVerdict) -> dict[str, Any]:
     """JSON-ready; docs/workloads.md says what each field is."""
-    served = answer.served
+    mix = answer.served
     return {
-        **{name.removeprefix("point."): level for name, level in served.setting.items()},
-        "calls": dict(served.calls),
+        **{name.removeprefix("point."): level for name, level in mix.setting.items()},
+        "calls": dict(mix.calls),
         "prefill_share": answer.share,
         "best": answer.single,
         "seconds": answer.seconds,
@@ -151,8 +161,8 @@ def as_dict(answer: ServingVerdict) -> dict[str, Any]:
             stage: {"best": best, "not_told_from_it": list(rivals)}
             for stage, (best, rivals) in answer.stage_best.items()
         },
-        "ways": {name: served.ways_of(name) for name in served.implementations()},
-        "not_supported": {stage: dict(whys) for stage, whys in served.lacking.items()},
+        "ways": {name: mix.ways_of(name) for name in mix.implementations()},
+        "not_supported": {stage: dict(whys) for stage, whys in mix.lacking.items()},
         "flips": [each.to_dict() for each in answer.flips],
         "no_flip": answer.no_flip or None,
     }
