@@ -50,6 +50,7 @@ def planted(folder: Path) -> Path:
         (("--workload", ""), "an empty workload"),
         (("--workload", "chatt"), "did you mean 'chat'"),
         (("--workload", "1q64", "--shape", "llama-9"), "unknown shape 'llama-9'"),
+        (("--workload", "1q64", "--resume", "X"), "a run that is resumed has its own workload"),
         (("--workload", "1q64", "--tokens", "64"), "--tokens: workload has no axis 'tokens'"),
         (
             ("--workload", "1q1000000k", "--impl", "numpy/naive"),

@@ -1,5 +1,7 @@
 """The answer for a mix: right on both sides of a flip, the flip within its interval, and nothing told of twins."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -138,7 +140,7 @@ def test_an_empty_or_failed_run_has_no_answer() -> None:
 def test_the_answer_as_json_and_its_figures() -> None:
     known = frame(workload(DECODING), specialists(1.0), np.random.default_rng(1))
     (mix,) = served(known)
-    data = as_dict(verdict(mix))
+    data = json.loads(json.dumps(as_dict(verdict(mix))))
     assert data["pair"] == {"prefill": FOR_PREFILL, "decode": FOR_DECODE}
     assert set(data["flips"][0]) == {"at", "low", "high", "query_share", "faster_below", "faster_above", "reason"}
     assert data["calls"] == {"prefill": 1, "decode": 400}

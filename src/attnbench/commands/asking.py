@@ -73,10 +73,13 @@ def own_setting(suites: Sequence[str], setting: str) -> tuple[Any, ...]:
     return settings.pop() if len(settings) == 1 else ()
 
 
-def serving(text: str | None) -> tuple[list[Suite], Workload | None]:
+def serving(text: str | None, resumed: str | None) -> tuple[list[Suite], Workload | None]:
     """The suite that measures a workload, and the workload; nothing where none is asked for."""
     if text is None:
         return [], None
+    if resumed is not None:
+        msg = f"a run that is resumed has its own workload; type: attnbench run --resume {resumed}"
+        raise UsageError(msg)
     from attnbench.workloads import parts, workload
 
     served = workload(text)

@@ -55,7 +55,7 @@ def run(
     from attnbench.commands.asking import WORKLOAD, overrides, own_setting, say_served, serving
 
     set_quiet(quiet)
-    made, served = serving(workload)
+    made, served = serving(workload, resume)
     named = [*(suites or []), *(suite.name for suite in made if WORKLOAD not in (suites or []))]
     words = {"shape": shape, "tokens": tokens, "batch": batch, "phase": phase, "dtype": dtype}
     axes = overrides(named, axis or [], {name: split(levels) for name, levels in words.items()})

@@ -114,7 +114,7 @@ def _in_rows(part_of_it: Part, shape: Shape, dtype: str) -> Case:
     problem = _problem(shape, dtype, len(stretches), max(queries), max(keys), lengths)
     phase = "decode" if part_of_it.kind == "decode" else "forward"
     if not lengths:
-        behind_cache = max(queries) < max(keys)
+        behind_cache = max(queries) < max(keys) and shape.keys is None
         operands = (*problem.operands, "past") if behind_cache else problem.operands
         return Case(shape.spec, replace(problem, operands=operands), phase=phase)
     of_each = tuple((s.queries, s.keys) for s in stretches)

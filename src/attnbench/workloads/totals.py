@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.frames import POINT
 from attnbench.analysis.rounds import rounds
+from attnbench.results.frames import records
 from attnbench.workloads.grammar import STAGES
 from attnbench.workloads.parts import EACH, Part, part
 
@@ -80,7 +81,8 @@ def served(frame: pd.DataFrame) -> list[Served]:
     if frame.empty:
         return []
     keys = [name for name in SETTING if name in frame]
-    return [_served(dict(zip(keys, levels, strict=True)), rows) for levels, rows in frame.groupby(keys, sort=False)]
+    groups = [rows for _, rows in frame.groupby(keys, sort=False)]
+    return [_served(records(rows[keys].head(1))[0], rows) for rows in groups]
 
 
 def process_seconds(row: Mapping[Any, Any]) -> dict[int, float]:
@@ -92,7 +94,7 @@ def process_seconds(row: Mapping[Any, Any]) -> dict[int, float]:
 
 
 def _served(setting: Mapping[str, Any], frame: pd.DataFrame) -> Served:
-    rows = frame.to_dict("records")
+    rows = records(frame)
     parts = {text: part(text) for text in dict.fromkeys(row[f"{POINT}part"] for row in rows)}
     singles = [mine for mine in parts.values() if mine.single]
     calls = {stage: round(sum(s.calls for s in singles if s.stage == stage)) for stage in STAGES}
