@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from attnbench.api.suites import Case, Spelled, Story, Text, TimedSuite, catalogue, costs, workloads
+from attnbench.api.suites import Case, Spelled, Story, TimedSuite, catalogue, costs, workloads
 from attnbench.suites import left_out as kinds
 
 EXAMPLE = workloads.workload("2x 256q256, 1x 128q512, 24x 1q512, 24x 1q384, 4x 4q512")
@@ -42,14 +42,14 @@ SUITE = TimedSuite(
     name="workload",
     story=STORY,
     axes={
-        "mix": (EXAMPLE.title,),
+        "mix": (EXAMPLE.level,),
         "part": tuple(map(str, workloads.parts(EXAMPLE))),
         "way": workloads.WAYS,
         "shape": ("h4-d64-causal",),
         "dtype": ("float32",),
     },
     levels={
-        "mix": Text("a title"),
+        "mix": Spelled(workloads.check_level, "titles, such as workload chat"),
         "part": Spelled(workloads.part, "parts, such as 120x 1q4k or 7.5x (8x 1q1k + 8x 1q4k)"),
     },
     case=case,

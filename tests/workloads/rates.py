@@ -98,7 +98,7 @@ HEAD = """| kernels | right | wrong | undecided | pair told | flip told | the in
 """
 
 
-def table(runs: int = 400) -> str:
+def table(runs: int = 150) -> str:
     """The rates as a table."""
     lines = []
     for gain in (0.02, 0.05, 0.1, 0.3, 2.0):

@@ -83,7 +83,7 @@ def serving(text: str | None, resumed: str | None) -> tuple[list[Suite], Workloa
     from attnbench.workloads import parts, workload
 
     served = workload(text)
-    levels = {"mix": (served.title,), "part": tuple(map(str, parts(served)))}
+    levels = {"mix": (served.level,), "part": tuple(map(str, parts(served)))}
     return [discover.suite(WORKLOAD).with_axes(levels)], served
 
 

@@ -9,7 +9,7 @@ and the case of each), ``totals`` (what serving the mix takes, process by proces
 """
 
 from attnbench.workloads.asked_for import workload
-from attnbench.workloads.mixes import Workload
+from attnbench.workloads.mixes import Workload, check_level
 from attnbench.workloads.named import named
 from attnbench.workloads.parts import WAYS, case_of, part, parts
 from attnbench.workloads.said import findings
@@ -23,6 +23,7 @@ __all__ = [
     "Workload",
     "answers",
     "case_of",
+    "check_level",
     "findings",
     "named",
     "part",

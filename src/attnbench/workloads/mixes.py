@@ -11,6 +11,16 @@ from attnbench.workloads.grammar import STAGES, Counted, Stretch
 # Sequences in one call, where several are one call: a batch of more is cut into such batches.
 TOGETHER = 16
 
+# How the level of an axis begins that is the title of a workload.
+LEVEL = "workload "
+
+
+def check_level(text: str) -> None:
+    """Raise ``UsageError`` for a level that is no title of a workload."""
+    if not text.removeprefix(LEVEL).strip() or not text.startswith(LEVEL):
+        msg = f"a title begins with {LEVEL.strip()!r}; to measure another mix, type: attnbench run --workload MIX"
+        raise UsageError(msg)
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -39,6 +49,11 @@ class Workload:
         for item in mix:
             counts[item.stretch] = counts.get(item.stretch, 0) + item.count
         return cls(title, counts, **words)
+
+    @property
+    def level(self) -> str:
+        """Its title as the level of an axis (``check_level``)."""
+        return f"{LEVEL}{self.title}"
 
     @property
     def items(self) -> tuple[Counted, ...]:
