@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from attnbench.analysis.contrasts import holm
 from attnbench.analysis.intervals import CONFIDENCE, Interval, geometric_interval
 from attnbench.workloads.totals import Seconds, geometric_mean
 
@@ -59,20 +60,15 @@ def against_best(seconds: Mapping[str, Seconds]) -> list[Compared]:
 
 
 def judged(families: Mapping[str, Sequence[Compared]]) -> dict[str, list[Compared]]:
-    """The same with ``told``: Holm's procedure (statsmodels) over all comparisons of a verdict together.
+    """The same with ``told``: Holm's procedure over all comparisons of a verdict together.
 
     The fastest is chosen by the same data, so each counts for the comparisons that it could have been: all pairs.
     """
-    from statsmodels.stats.multitest import multipletests
-
-    every = [one_of for family in families.values() for one_of in family]
-    if not every:
-        return {name: [] for name in families}
+    every = [each for family in families.values() for each in family]
     pairs = sum(len(family) * (len(family) + 1) // 2 for family in families.values())
     unasked = [1.0] * (pairs - len(every))
-    told = multipletests([*(one_of.p for one_of in every), *unasked], alpha=ALPHA, method="holm")[0]
-    verdicts = iter(told)
-    return {name: [replace(each, told=bool(next(verdicts))) for each in family] for name, family in families.items()}
+    adjusted = iter(holm([*(each.p for each in every), *unasked]))
+    return {name: [replace(each, told=next(adjusted) <= ALPHA) for each in family] for name, family in families.items()}
 
 
 def not_told(family: Iterable[Compared]) -> list[str]:
