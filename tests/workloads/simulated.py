@@ -14,7 +14,7 @@ import pandas as pd
 
 from attnbench.scoreboard.recorded.corpus import read_corpus
 from attnbench.workloads.mixes import Workload
-from attnbench.workloads.parts import Part, parts, ways
+from attnbench.workloads.parts import ServedPart, parts, ways
 from tests.repository import REPOSITORY
 
 NOISE = REPOSITORY / "results" / "noise" / "amd-epyc-2-cores"
@@ -31,7 +31,7 @@ def noise(folder: Path = NOISE) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.asarray(seconds / np.median(seconds, axis=(0, 2, 3), keepdims=True))
 
 
-def seconds_of(part: Part, way: str, costs: Mapping[str, float]) -> float:
+def seconds_of(part: ServedPart, way: str, costs: Mapping[str, float]) -> float:
     """What a call takes: its sequences one after the other, and in one padded call a tenth less."""
     each = sum(costs[s.stage] * s.pairs for s in part.stretches)
     return each * (0.9 if way == "padded" else 1.0)
@@ -55,7 +55,7 @@ def frame(
 
 def _bursts(recorded: Any, drawn: Any, number: int, base: float, rng: np.random.Generator) -> dict[str, float]:
     """Rounds by process; a third implementation and those after it get pairs of their own."""
-    metrics = {}
+    metrics: dict[str, float] = {}
     for process, (pair, cell) in enumerate(drawn):
         chosen = pair if number < 2 else int(rng.integers(len(recorded)))
         bursts = recorded[chosen, cell, number % 2, :ROUNDS]
@@ -63,7 +63,7 @@ def _bursts(recorded: Any, drawn: Any, number: int, base: float, rng: np.random.
     return metrics
 
 
-def row(impl: str, part: Part, way: str, metrics: Mapping[str, float], **changes: Any) -> dict[str, Any]:
+def row(impl: str, part: ServedPart, way: str, metrics: Mapping[str, float], **changes: Any) -> dict[str, Any]:
     """One row of a frame."""
     fixed = {"impl": impl, "status": "ok", "reason": None, "device": "cpu", "threads": 1, "kind": "timed"}
     point = {"mix": "a mix", "part": str(part), "way": way, "shape": "h4-d64-causal", "dtype": "float32"}
@@ -87,5 +87,5 @@ def flip_of(workload: Workload, costs: Costs, first: str, second: str) -> float:
     return decode / (decode - prefill)
 
 
-def _is(part: Part, stage: str) -> bool:
+def _is(part: ServedPart, stage: str) -> bool:
     return part.single and part.stage == stage

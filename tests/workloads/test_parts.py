@@ -14,13 +14,13 @@ from attnbench.backends import discover
 from attnbench.errors import SpecError, UsageError
 from attnbench.suite import TimedSuite
 from attnbench.workloads.asked_for import workload
-from attnbench.workloads.parts import PACKED, PADDED, WAYS, Part, case_of, part, parts, ways
+from attnbench.workloads.parts import PACKED, PADDED, WAYS, ServedPart, case_of, part, parts, ways
 
 MIX = "3x 1q20, 2x 1q33, 2x 3q20, 1x 4q30, 2x 24q24, 1x 18q18, 1x 20q40, 1x 17q30"
 CAUSAL = shape("h8-2-d128-causal")
 
 
-def batches(text: str = MIX) -> Iterator[Part]:
+def batches(text: str = MIX) -> Iterator[ServedPart]:
     """Its parts of several sequences."""
     yield from (mine for mine in parts(workload(text)) if not mine.single)
 

@@ -65,7 +65,7 @@ def test_of_twins_nothing_is_named() -> None:
 
 
 def test_a_twin_of_a_specialist_is_said_beside_the_pair() -> None:
-    answer = answered(DECODING, specialists(1.0) | {"numpy/twin": specialists(1.0)[FOR_DECODE]})
+    answer = answered(DECODING, {**specialists(1.0), "numpy/twin": specialists(1.0)[FOR_DECODE]})
     assert answer.pair is not None
     assert len(answer.stage_best["decode"][1]) == 1
     assert "Not told from the pair's halves: decode: " in " ".join(sentences(answer))

@@ -75,7 +75,7 @@ def _fail(message: str) -> NoReturn:
 
 
 def _checked_pair(pair: Any) -> tuple[int, int]:
-    whole = [isinstance(n, Integral) and not isinstance(n, bool) and n >= 1 for n in pair]
+    whole = [isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 1 for n in pair]
     if len(whole) != 2 or not all(whole):  # noqa: PLR2004  (queries and keys)
         _fail(f"sequences are pairs of whole numbers from 1 on, queries and keys; got {pair!r}")
     return int(pair[0]), int(pair[1])

@@ -16,7 +16,6 @@ from attnbench.suite.written import written
 
 if TYPE_CHECKING:
     from attnbench.measure.run.plan import Plan
-    from attnbench.workloads import Workload
 
 WORKLOAD = "workload"  # the suite that is made of one
 
@@ -73,26 +72,25 @@ def own_setting(suites: Sequence[str], setting: str) -> tuple[Any, ...]:
     return settings.pop() if len(settings) == 1 else ()
 
 
-def serving(text: str | None, resumed: str | None) -> tuple[list[Suite], Workload | None]:
-    """The suite that measures a workload, and the workload; nothing where none is asked for."""
+def serving(text: str | None, suites: Sequence[str], resumed: str | None) -> tuple[list[str], list[Suite]]:
+    """The names of all suites of a run, and the one that is made for a workload, which is named last.
+
+    What the workload is is said in words, so that nobody is misled by its grammar.
+    """
     if text is None:
-        return [], None
+        return list(suites), []
     if resumed is not None:
         msg = f"a run that is resumed has its own workload; type: attnbench run --resume {resumed}"
         raise UsageError(msg)
     from attnbench.workloads import parts, workload
+    from attnbench.workloads.said import in_words
 
     served = workload(text)
     levels = {"mix": (served.level,), "part": tuple(map(str, parts(served)))}
-    return [discover.suite(WORKLOAD).with_axes(levels)], served
-
-
-def say_served(workload: Workload) -> None:
-    """Every item in words before anything is measured, so that nobody is misled by the grammar."""
-    from attnbench.workloads.said import in_words
-
-    for line in in_words(workload):
+    for line in in_words(served):
         say(line)
+    others = [name for name in suites if name != WORKLOAD]
+    return [*others, WORKLOAD], [discover.suite(WORKLOAD).with_axes(levels)]
 
 
 def check_servable(plan: Plan) -> None:

@@ -52,25 +52,21 @@ def run(
 ) -> None:
     """Check agreement, measure time and memory, and write a run folder and its report."""
     from attnbench import groups
-    from attnbench.commands.asking import WORKLOAD, overrides, own_setting, say_served, serving
+    from attnbench.commands.asking import overrides, own_setting, serving
 
     set_quiet(quiet)
-    made, served = serving(workload, resume)
-    named = [*(suites or []), *(suite.name for suite in made if WORKLOAD not in (suites or []))]
+    named, made = serving(workload, suites or [], resume)
     words = {"shape": shape, "tokens": tokens, "batch": batch, "phase": phase, "dtype": dtype}
     axes = overrides(named, axis or [], {name: split(levels) for name, levels in words.items()})
     _check(named, device or [], resume, timeout)
     _check_places(None if resume else out, reports)
     check_threads(threads or [])
-    from attnbench.measure.blocks.effort import Effort
     from attnbench.measure.run.options import RunOptions
     from attnbench.measure.run.run import run as measured
 
-    if served is not None:
-        say_served(served)
     progress = ProgressLine(seconds(budget), first="planning")
     options_of_run = RunOptions(
-        suites=[*groups.expanded([name for name in named if not made or name != WORKLOAD]), *made],
+        suites=[*groups.expanded(named[: len(named) - len(made)]), *made],
         patterns=impl or [],
         overrides=axes,
         devices=device or own_setting(named, "devices"),
@@ -79,7 +75,7 @@ def run(
         budget_s=seconds(budget),
         resume=resume,
         out=out,
-        effort=_effort(Effort(timeout_s=timeout), named),
+        effort=_effort(timeout, named),
         wait_s=seconds(wait) or 0.0,
         command=["attnbench", *sys.argv[1:]],
         progress=progress,
@@ -109,10 +105,12 @@ def _check(suites: list[str], devices: list[str], resume: str | None, timeout_s:
     check_positive("--timeout", timeout_s)
 
 
-def _effort(usual: Effort, suites: Sequence[str]) -> Effort:
+def _effort(timeout_s: float, suites: Sequence[str]) -> Effort:
     """Totals of a workload are compared process by process: five of them, where the usual effort has fewer."""
     from attnbench.commands.asking import WORKLOAD
+    from attnbench.measure.blocks.effort import Effort
 
+    usual = Effort(timeout_s=timeout_s)
     return replace(usual, replicates=max(usual.replicates, PROCESSES)) if WORKLOAD in suites else usual
 
 

@@ -80,8 +80,8 @@ def _standing_for(counts: Mapping[Stretch, int]) -> Stretch:
         return Stretch(size, size)
     queries = round(sum(s.queries * n for s, n in counts.items()) / total)
     # A query counts its keys: the mean over queries keeps the pairs of whatever asks several at once.
-    asked = sum(s.queries * n for s, n in counts.items())
-    keys = round(sum(s.keys * s.queries * n for s, n in counts.items()) / asked)
+    queries_of_all = sum(s.queries * n for s, n in counts.items())
+    keys = round(sum(s.keys * s.queries * n for s, n in counts.items()) / queries_of_all)
     return Stretch(queries, max(keys, queries + 1))
 
 

@@ -20,7 +20,7 @@ ALPHA = 1 - CONFIDENCE
 
 
 @dataclass(frozen=True)
-class Compared:
+class TotalRatio:
     """How many times as long one takes as another; ``p`` is that of a ratio of 1, ``told`` whether it is excluded."""
 
     over: str
@@ -30,11 +30,11 @@ class Compared:
     told: bool = False
 
 
-def compared(over: tuple[str, Seconds], under: tuple[str, Seconds]) -> Compared:
+def compared(over: tuple[str, Seconds], under: tuple[str, Seconds]) -> TotalRatio:
     """One over the other, by the processes that both were in."""
     logs = log_ratios(over[1], under[1])
     ratio = geometric_interval([math.exp(log) for log in logs]) if logs else Interval(math.nan, 0.0, math.inf, 0)
-    return Compared(over[0], under[0], ratio, p_of_one(logs))
+    return TotalRatio(over[0], under[0], ratio, p_of_one(logs))
 
 
 def log_ratios(over: Seconds, under: Seconds) -> list[float]:
@@ -53,13 +53,13 @@ def p_of_one(logs: Sequence[float]) -> float:
     return float(stats.ttest_1samp(logs, 0.0).pvalue)
 
 
-def against_best(seconds: Mapping[str, Seconds]) -> list[Compared]:
+def against_best(seconds: Mapping[str, Seconds]) -> list[TotalRatio]:
     """Every other one over the fastest, in the order of their times; nothing is ``told`` yet (``judged``)."""
     order = sorted(seconds, key=lambda name: geometric_mean(seconds[name]))
     return [compared((name, seconds[name]), (order[0], seconds[order[0]])) for name in order[1:]]
 
 
-def judged(families: Mapping[str, Sequence[Compared]]) -> dict[str, list[Compared]]:
+def judged(families: Mapping[str, Sequence[TotalRatio]]) -> dict[str, list[TotalRatio]]:
     """The same with ``told``: Holm's procedure over all comparisons of a verdict together.
 
     The fastest is chosen by the same data, so each counts for the comparisons that it could have been: all pairs.
@@ -71,6 +71,6 @@ def judged(families: Mapping[str, Sequence[Compared]]) -> dict[str, list[Compare
     return {name: [replace(each, told=next(adjusted) <= ALPHA) for each in family] for name, family in families.items()}
 
 
-def not_told(family: Iterable[Compared]) -> list[str]:
+def not_told(family: Iterable[TotalRatio]) -> list[str]:
     """Those that could not be told from the fastest."""
     return [each.over for each in family if not each.told]

@@ -30,7 +30,7 @@ PART = re.compile(r"(?P<calls>\d+(?:\.\d+)?)x (?:\((?P<batch>[^()]+)\)|(?P<singl
 
 
 @dataclass(frozen=True)
-class Part:
+class ServedPart:
     """A call, and how many times it is made. ``batch`` is one sequence, or several of a kind that are one call."""
 
     calls: float
@@ -68,18 +68,18 @@ class Part:
         return f"{calls}x ({' + '.join(map(str, self.batch))})"
 
 
-def parts(workload: Workload) -> tuple[Part, ...]:
+def parts(workload: Workload) -> tuple[ServedPart, ...]:
     """The parts of a workload: each sequence by itself, and those of a kind together where there are several."""
-    singles = [Part(item.count, (Counted(1, item.stretch),)) for item in workload.items]
+    singles = [ServedPart(item.count, (Counted(1, item.stretch),)) for item in workload.items]
     batches = []
     for mine in workload.kinds().values():
         total, batch = sum(item.count for item in mine), together(mine)
         if total > 1:
-            batches.append(Part(total / sum(item.count for item in batch), batch))
+            batches.append(ServedPart(total / sum(item.count for item in batch), batch))
     return (*singles, *batches)
 
 
-def part(text: str) -> Part:
+def part(text: str) -> ServedPart:
     """The inverse of a part's text. Raises ``UsageError``."""
     match = PART.fullmatch(text.strip())
     if match is None:
@@ -89,15 +89,15 @@ def part(text: str) -> Part:
     if len({item.stretch.kind for item in batch}) > 1 or not float(match["calls"]):
         msg = f"{text!r} is no part of a workload: it is called, and the sequences of a batch are of one kind; {FORM}"
         raise UsageError(msg)
-    return Part(float(match["calls"]), batch)
+    return ServedPart(float(match["calls"]), batch)
 
 
-def ways(part_of_it: Part) -> Iterator[str]:
+def ways(part_of_it: ServedPart) -> Iterator[str]:
     """The ways in which a part can be called, whatever the shape."""
     yield from (EACH,) if part_of_it.single else (PADDED, PACKED)
 
 
-def case_of(part_of_it: Part, way: str, shape: Shape, dtype: str) -> Case | None:
+def case_of(part_of_it: ServedPart, way: str, shape: Shape, dtype: str) -> Case | None:
     """The case of a part in one of the ``WAYS``; ``None`` where it cannot be called so."""
     if way not in ways(part_of_it):
         return None
@@ -106,7 +106,7 @@ def case_of(part_of_it: Part, way: str, shape: Shape, dtype: str) -> Case | None
     return _in_rows(part_of_it, shape, dtype)
 
 
-def _in_rows(part_of_it: Part, shape: Shape, dtype: str) -> Case:
+def _in_rows(part_of_it: ServedPart, shape: Shape, dtype: str) -> Case:
     """A row for each sequence, with lengths where they differ; queries are the last of their sequence's tokens."""
     stretches = part_of_it.stretches
     queries, keys = {s.queries for s in stretches}, {s.keys for s in stretches}
@@ -121,7 +121,7 @@ def _in_rows(part_of_it: Part, shape: Shape, dtype: str) -> Case:
     return Case(_spec_of_lengths(part_of_it, shape), replace(problem, sequences=of_each), phase=phase)
 
 
-def _spec_of_lengths(part_of_it: Part, shape: Shape) -> AttentionSpec:
+def _spec_of_lengths(part_of_it: ServedPart, shape: Shape) -> AttentionSpec:
     """Where the queries of unequal sequences stand: at the first key in prompts, else at the last of their own keys.
 
     One query at the last key sees all keys, so that without a window it need not be called causal.
@@ -133,7 +133,7 @@ def _spec_of_lengths(part_of_it: Part, shape: Shape) -> AttentionSpec:
     return replace(shape.spec, align="bottom_right")
 
 
-def _packed(part_of_it: Part, shape: Shape, dtype: str) -> Case | None:
+def _packed(part_of_it: ServedPart, shape: Shape, dtype: str) -> Case | None:
     """All in one row with segments: whole prompts, or single queries without a window.
 
     For others each segment would need an offset of its own, which no call has; a bias of positions would be wrong.

@@ -10,7 +10,7 @@ from attnbench.show import units
 from attnbench.workloads.flips import Flip
 from attnbench.workloads.grammar import DECODE, PREFILL
 from attnbench.workloads.mixes import Workload
-from attnbench.workloads.paired import Compared, compared
+from attnbench.workloads.paired import TotalRatio, compared
 from attnbench.workloads.parts import EACH, WAY_WORDS
 from attnbench.workloads.totals import Served, geometric_mean
 from attnbench.workloads.verdict import NEVER, WHOLE, ServingVerdict, answers
@@ -123,7 +123,7 @@ def _ways(answer: ServingVerdict) -> list[str]:
     return [f"Over one call for each sequence: {'; '.join(parts)}."] if parts else []
 
 
-def _over_each(by_way: Mapping[str, Any], way: str) -> Compared:
+def _over_each(by_way: Mapping[str, Any], way: str) -> TotalRatio:
     return compared((way, by_way[way]), (EACH, by_way[EACH]))
 
 

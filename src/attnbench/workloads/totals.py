@@ -18,7 +18,7 @@ from attnbench.analysis.frames import POINT
 from attnbench.analysis.rounds import rounds
 from attnbench.results.frames import records
 from attnbench.workloads.grammar import STAGES
-from attnbench.workloads.parts import EACH, Part, part
+from attnbench.workloads.parts import EACH, ServedPart, part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,12 +114,12 @@ def _served(setting: Mapping[str, Any], frame: pd.DataFrame) -> Served:
     return Served(setting, kept, queries, stages, lacking)
 
 
-def _queries(singles: Iterable[Part], stage: str) -> int:
+def _queries(singles: Iterable[ServedPart], stage: str) -> int:
     return round(sum(s.calls * s.stretches[0].queries for s in singles if s.stage == stage))
 
 
 def _stage_times(
-    rows: list[dict[str, Any]], parts: Mapping[str, Part], singles: Iterable[Part]
+    rows: list[dict[str, Any]], parts: Mapping[str, ServedPart], singles: Iterable[ServedPart]
 ) -> tuple[StageTimes | None, str]:
     """The times of a stage, or why there are none."""
     by_way: dict[str, dict[str, Seconds]] = {}
@@ -139,7 +139,7 @@ def _stage_times(
     return StageTimes(chosen, ways, by_way), ""
 
 
-def _ways_of_kind(rows: list[dict[str, Any]], parts: Mapping[str, Part], needed: set[str]) -> dict[str, Seconds]:
+def _ways_of_kind(rows: list[dict[str, Any]], parts: Mapping[str, ServedPart], needed: set[str]) -> dict[str, Seconds]:
     """The seconds of a kind of sequence in every way that was measured whole."""
     ok = [row for row in rows if row["status"] == "ok"]
     known: dict[str, Seconds] = {}
@@ -152,7 +152,7 @@ def _ways_of_kind(rows: list[dict[str, Any]], parts: Mapping[str, Part], needed:
     return {way: seconds for way, seconds in known.items() if seconds}
 
 
-def _weighed(row: Mapping[str, Any], mine: Part) -> dict[int, float]:
+def _weighed(row: Mapping[str, Any], mine: ServedPart) -> dict[int, float]:
     return {process: mine.calls * seconds for process, seconds in process_seconds(row).items()}
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.analysis.intervals import Interval
 from attnbench.workloads.flips import Flip, flip, lines, winners
 from attnbench.workloads.grammar import DECODE, PREFILL
-from attnbench.workloads.paired import Compared, against_best, compared, judged, not_told
+from attnbench.workloads.paired import TotalRatio, against_best, compared, judged, not_told
 from attnbench.workloads.totals import Seconds, Served, geometric_mean, served, total
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ class ServingVerdict:
     pair: Mapping[str, str] | None
     gain: Interval | None
     rivals: tuple[str, ...]
-    behind: tuple[Compared, ...]
+    behind: tuple[TotalRatio, ...]
     stage_best: Mapping[str, tuple[str, tuple[str, ...]]]
     share: float | None
     flips: tuple[Flip, ...] = ()
     no_flip: str = ""
-    compared: Mapping[str, Sequence[Compared]] = field(default_factory=dict)
+    compared: Mapping[str, Sequence[TotalRatio]] = field(default_factory=dict)
 
     @property
     def told(self) -> bool:
@@ -107,7 +107,7 @@ def _pair(
     stage_best: Mapping[str, tuple[str, tuple[str, ...]]],
     by_stage: Mapping[str, Mapping[str, Seconds]],
     totals: Mapping[str, Seconds],
-    tested: Mapping[str, Sequence[Compared]],
+    tested: Mapping[str, Sequence[TotalRatio]],
 ) -> tuple[dict[str, str] | None, Interval | None]:
     """Who is best for each stage, where that is told to be better than the best single one, and by how much."""
     if len(by_stage) != 2 or len(stage_best) != 2:  # noqa: PLR2004  (prefill and decode)
@@ -168,7 +168,7 @@ def as_dict(answer: ServingVerdict) -> dict[str, Any]:
     }
 
 
-def _ratio(each: Compared) -> dict[str, Any]:
+def _ratio(each: TotalRatio) -> dict[str, Any]:
     return {"implementation": each.over, **_interval(each.ratio), "p": each.p}
 
 
