@@ -1,5 +1,6 @@
 """What a suite imports, and nothing else of attnbench: questions and cells, inputs, models to train, analyses."""
 
+from attnbench import workloads
 from attnbench.ablate import aligned, alignments, draws, pronunciation, reach, retrieval, tasks, training, translation
 from attnbench.analysis import claims, contrasts, costs, diagnostics, frames, intervals
 from attnbench.attention import shapes as catalogue
@@ -84,4 +85,5 @@ __all__ = [
     "tasks",
     "training",
     "translation",
+    "workloads",
 ]

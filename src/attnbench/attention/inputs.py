@@ -265,10 +265,28 @@ def _bias_minus_inf(p: Problem) -> dict[str, Any]:
 
 
 def _lengths(p: Problem, name: str, longest: int) -> dict[str, Any]:
+    if p.sequences:
+        of_each = _of_sequences(p, name)
+        return {name: np.array([min(of_each[b % len(of_each)], longest) for b in range(p.B)], np.int32)}
     return {name: stream(p.seed, name).integers(0, longest + 1, p.B).astype(np.int32)}
 
 
+def _of_sequences(p: Problem, name: str) -> list[int]:
+    """How many queries, or keys, each sequence of a problem has."""
+    return [pair[not name.startswith("q_")] for pair in p.sequences]
+
+
+def _packed(p: Problem, name: str, total: int) -> Array:
+    """The sequences one after the other, each with its number as its id."""
+    of_each = _of_sequences(p, name)
+    ids = np.repeat(np.arange(len(of_each), dtype=np.int32), of_each)[:total]
+    rest = np.full(total - len(ids), ids[-1], np.int32)
+    return np.broadcast_to(np.concatenate([ids, rest]), (p.B, total)).copy()
+
+
 def _segments(p: Problem) -> dict[str, Any]:
+    if p.sequences:
+        return {name: _packed(p, name, n) for name, n in (("q_segments", p.Tq), ("kv_segments", p.S))}
     pieces = 3
     cut = {"q": p.Tq, "kv": p.S}
     return {

@@ -74,13 +74,23 @@ def _fail(message: str) -> NoReturn:
     raise SpecError(message)
 
 
+def _checked_pair(pair: Any) -> tuple[int, int]:
+    whole = [isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 1 for n in pair]
+    if len(whole) != 2 or not all(whole):  # noqa: PLR2004  (queries and keys)
+        _fail(f"sequences are pairs of whole numbers from 1 on, queries and keys; got {pair!r}")
+    return int(pair[0]), int(pair[1])
+
+
 @explained
 @dataclass(frozen=True)
 class Problem:
     """Sizes (legend in ``attention.spec``), dtype, seed, distribution, and the optional operands that are drawn.
 
     ``Hkv``, ``S`` and ``Dv`` default to Hq, Tq and D; ``Da`` is the hidden size of a learned score (default D).
-    ``past`` in ``operands`` puts the first S − Tq keys into a cache. Raises ``SpecError``.
+    ``past`` in ``operands`` puts the first S − Tq keys into a cache. ``sequences`` says how many queries and keys each
+    of several sequences has: then lengths and segments are theirs, and not drawn. They are taken in turn where there
+    are fewer than batch entries, and cut off at Tq and S, so that a smaller problem of the same kind is one too. Raises
+    ``SpecError``.
     """
 
     B: int = 1
@@ -95,6 +105,7 @@ class Problem:
     seed: int = 0
     distribution: str = "normal"
     operands: tuple[str, ...] = ()
+    sequences: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         for name, fallback, unset in (("Hkv", "Hq", 0), ("S", "Tq", -1), ("Dv", "D", -1), ("Da", "D", 0)):
@@ -107,6 +118,7 @@ class Problem:
             _fail(not_one_of("distribution", self.distribution, DISTRIBUTIONS))
         object.__setattr__(self, "operands", tuple(sorted(self.operands)))
         self._check_operands()
+        object.__setattr__(self, "sequences", tuple(_checked_pair(pair) for pair in self.sequences))
 
     def _check_sizes(self) -> None:
         for name in ("B", "Hq", "Hkv", "Tq", "S", "D", "Dv", "Da", "seed"):
@@ -138,8 +150,11 @@ class Problem:
         return tuple((self.kind_of("wanted") or "").removeprefix("wanted_"))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, every field, in a fixed order."""
-        return asdict(self) | {"operands": list(self.operands)}
+        """JSON-ready, every field but sequences where there are none, in a fixed order."""
+        data = asdict(self) | {"operands": list(self.operands)}
+        if not data.pop("sequences"):
+            return data  # the ids of problems are older than sequences
+        return data | {"sequences": [list(pair) for pair in self.sequences]}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Problem:
@@ -148,7 +163,8 @@ class Problem:
         for name in data:
             if name not in known:
                 _fail(f"a Problem has no field {name!r}; it has {', '.join(known)}{suggest(name, known)}")
-        return cls(**{**data, "operands": tuple(data.get("operands", ()))})
+        several = {name: tuple(data.get(name, ())) for name in ("operands", "sequences")}
+        return cls(**{**data, **several})
 
     def kind_of(self, group: str) -> str | None:
         """How the operand of this group is drawn; ``None`` where there is none."""

@@ -1,17 +1,23 @@
-"""What ``attnbench run`` is asked in words of its own, as levels of axes: shapes, tokens, batches, phases, dtypes."""
+"""What ``attnbench run`` is asked in words of its own: shapes, tokens, batches, phases, dtypes as levels; workloads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attnbench import groups
 from attnbench.attention.precision import DTYPES
 from attnbench.attention.shapes import PHASES, shape
 from attnbench.backends import discover
 from attnbench.errors import UsageError, check_known
-from attnbench.suite import SIZE
+from attnbench.show.console import say
+from attnbench.suite import SIZE, Suite
 from attnbench.suite.written import written
+
+if TYPE_CHECKING:
+    from attnbench.measure.run.plan import Plan
+
+WORKLOAD = "workload"  # the suite that is made of one
 
 COUNTS = ("tokens", "batch")
 
@@ -64,3 +70,42 @@ def own_setting(suites: Sequence[str], setting: str) -> tuple[Any, ...]:
     """The ``devices`` or ``threads`` that all these suites declare; none where they differ and each has its own."""
     settings = {tuple(getattr(suite, setting)) for suite in groups.suites_of(suites)}
     return settings.pop() if len(settings) == 1 else ()
+
+
+def serving(text: str | None, suites: Sequence[str], resumed: str | None) -> tuple[list[str], list[Suite]]:
+    """The names of all suites of a run, and the one that is made for a workload, which is named last.
+
+    What the workload is is said in words, so that nobody is misled by its grammar.
+    """
+    if text is None:
+        return list(suites), []
+    if resumed is not None:
+        msg = f"a run that is resumed has its own workload; type: attnbench run --resume {resumed}"
+        raise UsageError(msg)
+    from attnbench.workloads import parts, workload
+    from attnbench.workloads.said import in_words
+
+    served = workload(text)
+    levels = {"mix": (served.level,), "part": tuple(map(str, parts(served)))}
+    for line in in_words(served):
+        say(line)
+    others = [name for name in suites if name != WORKLOAD]
+    return [*others, WORKLOAD], [discover.suite(WORKLOAD).with_axes(levels)]
+
+
+def check_servable(plan: Plan) -> None:
+    """Raise ``UsageError`` before anything is measured for a workload of which a part can be served by nobody here."""
+    from attnbench.workloads import part
+
+    known: dict[str, bool] = {}
+    reasons: dict[str, str] = {}
+    for cell in plan.cells:
+        if cell.suite == WORKLOAD:
+            text = str(cell.point["part"])
+            known[text] = known.get(text, False) or cell.id not in plan.refused
+            reasons.setdefault(text, plan.refused.get(cell.id, ""))
+    batches = {part(text).kind for text, fits in known.items() if fits and not part(text).single}
+    for text, fits in known.items():
+        if not fits and part(text).single and part(text).kind not in batches:
+            msg = f"workload: {part(text).batch[0].words()}: nobody can serve it here: {reasons[text]}"
+            raise UsageError(msg)

@@ -17,9 +17,10 @@ from attnbench.show.console import document, show, table
 if TYPE_CHECKING:
     from attnbench.backends.card import BackendInfo
 
-WHAT = ("impls", "suites", "cells", "shapes", "backends")
+WHAT = ("impls", "suites", "cells", "shapes", "workloads", "backends")
 # The source and its fields are in the JSON document and in docs/shapes.md.
 SHOWN_OF_SHAPES = ("shape", "title", "heads", "sizes", "mask", "scale", "besides", "context")
+SHOWN_OF_WORKLOADS = ("workload", "mix", "figures")
 # What a narrow terminal leaves out, the highest first.
 RANKS = {"title": 3, "context": 2, "scale": 1}
 # Columns that are drawn only where something stands in them.
@@ -27,7 +28,7 @@ FILLED = ("reason", "lacks")
 
 
 def list_(
-    what: Annotated[str, typer.Argument(help="impls, suites, cells, shapes or backends.")] = "impls",
+    what: Annotated[str, typer.Argument(help="impls, suites, cells, shapes, workloads or backends.")] = "impls",
     *,
     suite: options.ListedSuites = None,
     as_json: options.Json = False,
@@ -39,10 +40,11 @@ def list_(
     if suite and what != "cells":
         msg = f"--suite belongs to 'attnbench list cells', not to 'attnbench list {what}'"
         raise UsageError(msg)
-    listed = {"impls": _impls, "suites": _suites, "backends": _backends, "shapes": _shapes}
+    listed = {"impls": _impls, "suites": _suites, "backends": _backends, "shapes": _shapes, "workloads": _workloads}
     rows = listed[what]() if what != "cells" else _cells(suite or [])
-    if what == "shapes" and not as_json:
-        rows = [{name: row[name] for name in SHOWN_OF_SHAPES} for row in rows]
+    shown = {"shapes": SHOWN_OF_SHAPES, "workloads": SHOWN_OF_WORKLOADS}.get(what)
+    if shown and not as_json:
+        rows = [{name: row[name] for name in shown} for row in rows]
     if as_json:
         document({what: rows})
     else:
@@ -153,3 +155,9 @@ def _shapes() -> list[dict[str, Any]]:
     from attnbench.commands.list_shapes import row
 
     return [row(shape) for shape in shapes().values()]
+
+
+def _workloads() -> list[dict[str, Any]]:
+    from attnbench.workloads.named import rows
+
+    return rows()

@@ -64,6 +64,16 @@ Require = Annotated[
 ]
 Features = Annotated[Texts, typer.Option("--features", help="Only these features; repeatable.")]
 
+Workload = Annotated[
+    str | None,
+    typer.Option(
+        "--workload",
+        metavar="MIX",
+        help="What is served: '8x 2q2k, 120x 1q4k' (queries, keys; k is 1,024), a name (attnbench list workloads) or a "
+        "file (.toml, .jsonl).",
+    ),
+]
+
 # Where it runs.
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 Devices = Annotated[Texts, typer.Option("--device", help="cpu or cuda; repeatable.")]

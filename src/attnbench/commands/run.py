@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,11 +20,17 @@ from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
     from attnbench.analysis.judged import JudgedRun
+    from attnbench.measure.blocks.effort import Effort
+    from attnbench.measure.run.plan import Plan
+    from attnbench.workloads.verdict import ServingVerdict
+
+PROCESSES = 5
 
 
 def run(
     suites: Annotated[list[str] | None, typer.Argument(metavar="SUITE...", help="See: attnbench list suites.")] = None,
     *,
+    workload: options.Workload = None,
     impl: options.Impls = None,
     axis: options.Axes = None,
     shape: options.Shapes = None,
@@ -44,22 +52,21 @@ def run(
 ) -> None:
     """Check agreement, measure time and memory, and write a run folder and its report."""
     from attnbench import groups
-    from attnbench.commands.asking import overrides, own_setting
+    from attnbench.commands.asking import overrides, own_setting, serving
 
     set_quiet(quiet)
-    named = suites or []
+    named, made = serving(workload, suites or [], resume)
     words = {"shape": shape, "tokens": tokens, "batch": batch, "phase": phase, "dtype": dtype}
     axes = overrides(named, axis or [], {name: split(levels) for name, levels in words.items()})
     _check(named, device or [], resume, timeout)
     _check_places(None if resume else out, reports)
     check_threads(threads or [])
-    from attnbench.measure.blocks.effort import Effort
     from attnbench.measure.run.options import RunOptions
     from attnbench.measure.run.run import run as measured
 
     progress = ProgressLine(seconds(budget), first="planning")
     options_of_run = RunOptions(
-        suites=groups.expanded(named),
+        suites=[*groups.expanded(named[: len(named) - len(made)]), *made],
         patterns=impl or [],
         overrides=axes,
         devices=device or own_setting(named, "devices"),
@@ -68,12 +75,12 @@ def run(
         budget_s=seconds(budget),
         resume=resume,
         out=out,
-        effort=Effort(timeout_s=timeout),
+        effort=_effort(timeout, named),
         wait_s=seconds(wait) or 0.0,
         command=["attnbench", *sys.argv[1:]],
         progress=progress,
         at_work=progress.at_work,
-        on_plan=say_left_out,
+        on_plan=_planned,
     )
     end_as_interrupted()
     with progress:
@@ -89,10 +96,29 @@ def _check(suites: list[str], devices: list[str], resume: str | None, timeout_s:
 
     check_report_extra("attnbench run")
     if not suites and resume is None:
-        msg = "name a suite, such as 'attnbench run smoke' (attnbench list suites shows them), or --resume a run"
+        msg = (
+            "name a suite, such as 'attnbench run smoke' (attnbench list suites shows them), a --workload, or --resume "
+            "a run"
+        )
         raise UsageError(msg)
     check_known("device", devices, DEVICES)
     check_positive("--timeout", timeout_s)
+
+
+def _effort(timeout_s: float, suites: Sequence[str]) -> Effort:
+    """Totals of a workload are compared process by process: five of them, where the usual effort has fewer."""
+    from attnbench.commands.asking import WORKLOAD
+    from attnbench.measure.blocks.effort import Effort
+
+    usual = Effort(timeout_s=timeout_s)
+    return replace(usual, replicates=max(usual.replicates, PROCESSES)) if WORKLOAD in suites else usual
+
+
+def _planned(plan: Plan) -> None:
+    from attnbench.commands.asking import check_servable
+
+    check_servable(plan)
+    say_left_out(plan)
 
 
 def _check_places(out: Path | None, reports: Path | None) -> None:
@@ -109,13 +135,39 @@ def _keep_and_tell(outcome: Any, reports: Path | None, *, as_json: bool) -> None
     from attnbench.backends import discover
 
     judged = judge_run(outcome.folder, discover.suite)
+    answers = _answers(judged)
     _keep_verdicts(judged)
     page = _report(judged, (reports or outcome.folder.parent.parent / "reports") / outcome.run_id)
     if as_json:
-        document(_outcome(outcome, page))
+        document(_outcome(outcome, page) | _served(answers))
     else:
+        for answer in answers:
+            show(_answer(answer, several=len(answers) > 1))
         show(_tables(judged))
         show(_closing(outcome, page))
+
+
+def _answers(judged: JudgedRun) -> list[ServingVerdict]:
+    """The answers of a workload; none where the run has none, or where nothing of it was measured."""
+    from attnbench.commands.asking import WORKLOAD
+    from attnbench.workloads import answers
+
+    return [answer for suite in judged.suites if suite.name == WORKLOAD for answer in answers(suite.frame)]
+
+
+def _answer(answer: ServingVerdict, *, several: bool) -> str:
+    """The answer to a workload, the totals of all, and what else is to be said."""
+    from attnbench.show.console import table
+    from attnbench.workloads.said import HEADS, rows, sentences
+
+    first, *rest = sentences(answer, several=several)
+    return "\n".join([first, "", table(HEADS, rows(answer), ranks={"called": 2, "interval": 1}), "", *rest, ""])
+
+
+def _served(answers: Sequence[ServingVerdict]) -> dict[str, Any]:
+    from attnbench.workloads.verdict import as_dict
+
+    return {"workload": [as_dict(answer) for answer in answers]} if answers else {}
 
 
 def _report(judged: JudgedRun, out: Path) -> Path | None:

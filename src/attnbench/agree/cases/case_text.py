@@ -26,7 +26,7 @@ def case_text(case: Case) -> str:
     problem = case.problem.to_dict()
     plain = Problem().to_dict()
     usual = plain | {name: problem[leader] for name, leader in FOLLOWS.items()}
-    given = case.spec.to_dict() | {n: v for n, v in problem.items() if v != usual[n]}
+    given = case.spec.to_dict() | {n: v for n, v in problem.items() if v != usual.get(n)}
     words = [case.phase] if case.phase != "forward" else []
     words += [name if value is True else f"{name}={_written(value, name)}" for name, value in given.items()]
     if case.outputs:

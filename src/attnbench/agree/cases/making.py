@@ -59,7 +59,7 @@ def case_of(row: Mapping[str, str], rng: np.random.Generator, limits: tuple[Limi
     """The case of a row, with values drawn of its classes. Raises ``SpecError`` where they do not go together."""
     added = [dims.FEATURES[name][level] for name, level in row.items() if name in dims.FEATURES]
     spec = {name: pick(rng, values) for addition in added for name, values in addition.spec.items()}
-    sizes = draw_sizes(row, rng, limits)
+    sizes: dict[str, Any] = {**draw_sizes(row, rng, limits)}
     if spec.get("scale") == "per_head":
         spec["scale"] = tuple(round(float(value), 3) for value in rng.uniform(-1, 1, sizes["Hq"]))
     dtype, _, phase = row["mode"].partition(" ")

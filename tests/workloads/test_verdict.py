@@ -1,0 +1,176 @@
+"""The answer for a mix: right on both sides of a flip, the flip within its interval, and nothing told of twins."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attnbench.workloads.asked_for import workload
+from attnbench.workloads.mixes import Workload
+from attnbench.workloads.parts import parts
+from attnbench.workloads.said import findings, rows, sentences
+from attnbench.workloads.shown import over_the_winner, totals
+from attnbench.workloads.totals import served
+from attnbench.workloads.verdict import NEVER, ServingVerdict, as_dict, verdict
+from tests.workloads.rates import FOR_DECODE, FOR_PREFILL, planted, specialists, twins
+from tests.workloads.simulated import Costs, flip_of, frame, row
+
+PREFILLING, DECODING = "64x 512q512, 4x 1q1k", "1x 64q64, 400x 1q1k"
+TWIN = {"prefill": 1e-8, "decode": 5e-8}
+
+
+def answered(mix: Workload | str, costs: Costs, *, processes: int = 5, batches: bool = False) -> ServingVerdict:
+    """The verdict on one simulated run."""
+    asked_for = workload(mix) if isinstance(mix, str) else mix
+    (known,) = served(frame(asked_for, costs, np.random.default_rng(3), processes=processes, batches=batches))
+    return verdict(known)
+
+
+@pytest.mark.parametrize(("mix", "best"), [(PREFILLING, FOR_PREFILL), (DECODING, FOR_DECODE)])
+def test_the_right_one_is_named_on_both_sides_of_the_flip(mix: str, best: str) -> None:
+    costs = specialists(1.0)
+    answer = answered(mix, costs)
+    assert (answer.single, answer.rivals) == (best, ())
+    assert answer.pair == {"prefill": FOR_PREFILL, "decode": FOR_DECODE}
+    assert answer.gain is not None
+    assert answer.gain.value > 1
+    (flip,) = answer.flips
+    truth = flip_of(workload(mix), costs, FOR_DECODE, FOR_PREFILL)
+    assert flip.at is not None
+    assert flip.low is not None
+    assert flip.high is not None
+    assert flip.low <= truth <= flip.high
+    assert flip.high - flip.low < 0.3 * truth
+    assert (flip.below, flip.above) == (FOR_DECODE, FOR_PREFILL)
+    assert (answer.share or 0) > flip.high if best == FOR_PREFILL else (answer.share or 0) < flip.low
+    said = " ".join(sentences(answer))
+    assert said.startswith(f"Best for this mix: {FOR_PREFILL} for prefill with {FOR_DECODE} for decode, ")
+    assert f"the best single one, {best}, which takes" in said
+    assert "The winner flips at a share of prefill of" in said
+
+
+def test_one_that_is_better_in_both_never_flips() -> None:
+    answer = answered(DECODING, {"numpy/a": TWIN, "numpy/b": {"prefill": 1.5e-8, "decode": 6e-8}})
+    assert (answer.single, answer.pair, answer.flips, answer.no_flip) == ("numpy/a", None, (), NEVER)
+    assert "alone" in sentences(answer)[0]
+
+
+def test_of_twins_nothing_is_named() -> None:
+    answer = answered(DECODING, {"numpy/a": TWIN, "numpy/b": TWIN})
+    assert len(answer.rivals) == 1
+    assert (answer.pair, answer.told, answer.flips_told) == (None, False, ())
+    assert "cannot be told" in sentences(answer)[0]
+    assert any("cannot be told" in sentence for sentence in sentences(answer)[1:])
+
+
+def test_a_twin_of_a_specialist_is_said_beside_the_pair() -> None:
+    answer = answered(DECODING, {**specialists(1.0), "numpy/twin": specialists(1.0)[FOR_DECODE]})
+    assert answer.pair is not None
+    assert len(answer.stage_best["decode"][1]) == 1
+    assert "Not told from the pair's halves: decode: " in " ".join(sentences(answer))
+
+
+def test_with_two_processes_nothing_is_told() -> None:
+    answer = answered(DECODING, specialists(1.0), processes=2)
+    assert not answer.told
+    assert all("too few to tell" in flip.reason for flip in answer.flips)
+
+
+def test_a_mix_of_one_stage_has_no_flip() -> None:
+    answer = answered("3x 1q1k, 1x 4q2k", specialists(1.0))
+    assert (answer.single, answer.no_flip) == (FOR_DECODE, "the mix has decode alone")
+    assert "flips: the mix has decode alone" in " ".join(sentences(answer))
+
+
+def test_the_way_that_takes_least_counts_and_what_it_saves_is_said() -> None:
+    answer = answered("4x 1q512, 4x 1q1k, 2x 64q64", {"numpy/a": TWIN}, batches=True)
+    assert answer.served.ways_of("numpy/a") == {"decode": "padded", "prompt": "padded"}
+    said = " ".join(sentences(answer))
+    assert "decode: one padded call for a batch takes 0.9" in said or "takes 0.8" in said
+
+
+def without(known: pd.DataFrame, impl: str, stage: str) -> pd.DataFrame:
+    """The same run in which an implementation does not support a stage."""
+    queries = known["point.part"].str.contains("1q") == (stage == "decode")
+    mine = (known["impl"] == impl) & queries
+    return known.assign(status=known["status"].mask(mine, "unsupported"), reason=known["reason"].mask(mine, "no cache"))
+
+
+def test_a_pair_is_named_where_nobody_serves_all_and_what_is_missing_is_said() -> None:
+    known = frame(workload(DECODING), specialists(1.0), np.random.default_rng(1))
+    known = without(without(known, FOR_PREFILL, "decode"), FOR_DECODE, "prefill")
+    (mix,) = served(known)
+    answer = verdict(mix)
+    assert answer.single is None
+    assert answer.pair == {"prefill": FOR_PREFILL, "decode": FOR_DECODE}
+    assert answer.told
+    said = sentences(answer)
+    assert "no implementation serves all of it" in said[0]
+    assert f"decode: {FOR_PREFILL}: unsupported (no cache)" in said[-1]
+    assert {texts[0]: texts[1] for texts in rows(answer)} == {FOR_PREFILL: "–", FOR_DECODE: "–"}
+
+
+def test_a_part_that_failed_takes_the_total_with_it() -> None:
+    known = frame(workload("2x 1q1k, 2x 1q2k, 1x 64q64"), specialists(1.0), np.random.default_rng(1))
+    mine = (known["impl"] == FOR_DECODE) & (known["point.part"] == "2x 1q2k")
+    known = known.assign(status=known["status"].mask(mine, "wrong"), reason=known["reason"].mask(mine, "off by 3"))
+    (mix,) = served(known)
+    assert set(mix.totals()) == {FOR_PREFILL}
+    assert mix.lacking["decode"] == {FOR_DECODE: "wrong (off by 3)"}
+
+
+def test_settings_are_answered_by_themselves() -> None:
+    known = frame(workload(DECODING), specialists(1.0), np.random.default_rng(1))
+    both = pd.concat([known, known.assign(threads=2)])
+    assert [mix.setting["threads"] for mix in served(both)] == [1, 2]
+    assert sum("Best for this mix" in sentence for sentence in findings(both)) == 2
+
+
+def test_an_empty_or_failed_run_has_no_answer() -> None:
+    part = parts(workload("2x 1q1k"))[0]
+    failed = pd.DataFrame([row("numpy/a", part, "each", {}, status="crashed", reason="SIGSEGV")])
+    (mix,) = served(failed)
+    answer = verdict(mix)
+    assert (answer.single, answer.told) == (None, False)
+    assert "No implementation serves" in sentences(answer)[0]
+    assert served(failed.iloc[:0]) == []
+
+
+def test_the_answer_as_json_and_its_figures() -> None:
+    known = frame(workload(DECODING), specialists(1.0), np.random.default_rng(1))
+    (mix,) = served(known)
+    data = json.loads(json.dumps(as_dict(verdict(mix))))
+    assert data["pair"] == {"prefill": FOR_PREFILL, "decode": FOR_DECODE}
+    assert set(data["flips"][0]) == {"at", "low", "high", "query_share", "faster_below", "faster_above", "reason"}
+    assert data["calls"] == {"prefill": 1, "decode": 400}
+    drawn = totals(known)
+    assert set(drawn["stage"]) == {"prefill", "decode"}
+    ratios = over_the_winner(known)
+    assert ratios.groupby("share")["ratio"].min().eq(1).all()
+
+
+def test_rates_on_drawn_mixes() -> None:
+    """A small part of what ``python -m tests.workloads.rates`` counts."""
+    rates = planted(25, 0.3)
+    assert rates.seen["above"] >= 5
+    assert rates.seen["below"] >= 5
+    assert rates.seen["wrong"] == 0
+    assert rates.of("right") >= 0.7
+    assert rates.seen["flip told"] >= 22
+    assert rates.seen["flip inside"] >= 0.85 * rates.seen["flip told"]
+    assert twins(20).of("told") <= 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.proof
+def test_rates_at_large() -> None:
+    for gain in (0.05, 0.1, 0.3, 2.0):
+        rates = planted(400, gain)
+        assert rates.of("wrong") <= 0.025
+        assert rates.of("wrong pair") <= 0.025
+        assert rates.seen["flip inside"] >= 0.92 * rates.seen["flip told"]
+    for count in (2, 9):
+        rates = twins(200, count)
+        assert rates.of("told") <= 0.05
+        assert rates.of("flip told") <= 0.05
