@@ -28,6 +28,7 @@ FILES = (
     "export",
     "import_",
     "ab",
+    "crossover",
     "calibrate",
     "plan",
     "history",
