@@ -51,6 +51,7 @@ class Place:
     values: list[float] = field(default_factory=list)
     sign: Sign = 0
     stopped: str | None = None
+    _estimate: Estimate | None = field(default=None, repr=False, compare=False)
 
     @property
     def stage(self) -> str:
@@ -80,7 +81,9 @@ class Place:
     @property
     def estimate(self) -> Estimate:
         """The centre of its log-ratios, with an interval of its own."""
-        return estimate(self.values, REPORTED)
+        if self._estimate is None or self._estimate.n != len(self.values):
+            self._estimate = estimate(self.values, REPORTED)
+        return self._estimate
 
     @property
     def centre(self) -> float:

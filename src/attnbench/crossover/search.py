@@ -7,7 +7,6 @@ that hold whenever it was chosen (``evidence``), and there are at most ``MOST_PL
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -126,7 +125,7 @@ class Search:
         rising = low.lean < 0
         centre = zero_of(inside, rising=rising)
         slope = max(abs(high.centre - low.centre) / math.log(high.x / low.x), 1e-9)
-        distance = _reach(pairs_left) * spread / slope
+        distance = max(_reach(pairs_left) * spread / slope, math.log(NARROW) / 2.2)
         for end, side in ((low, -1), (high, 1)):
             waiting = [place for place in self._between(low, high) if place.open and side * _beyond(place, centre) > 0]
             if any(not place.values or (pairs_needed(place, spread) or math.inf) <= pairs_left for place in waiting):

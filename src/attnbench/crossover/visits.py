@@ -66,7 +66,7 @@ class Match:
         states = [self._state(place) for place in group]
         slow = any((cost := self.schedule.cost(place.x)) is not None and cost.call_s > LONG_S for place in group)
         before = {place.x: len(place.values) for place in group}
-        record = self.pairs.pair(states, replace(EFFORT, quads=1) if slow else EFFORT)
+        record = self.pairs.pair(states, replace(EFFORT, quads=1) if slow else EFFORT, steady=True)
         self._learn(record, states, before)
         self._stop(group)
         return True

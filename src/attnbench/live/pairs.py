@@ -197,8 +197,13 @@ class Pairs:
             done = sum(not state.open for state in self.states)
             self._progress(done, len(self.states), f"pair {self._pairs + 1}: {len(group)} cells open")
 
-    def pair(self, group: list[TwinState], effort: PairedEffort | None = None) -> dict[str, Any]:
-        """One pair of processes with these cells, which share them; the record of it, which is written by now."""
+    def pair(
+        self, group: list[TwinState], effort: PairedEffort | None = None, *, steady: bool = False
+    ) -> dict[str, Any]:
+        """One pair of processes with these cells, which share them; the record of it, which is written by now.
+
+        ``steady``: freed memory stays with the processes, so that no cell's time depends on the sizes of the others.
+        """
         drawn, began = Drawn.by(self._rng), self._clock()
         order = self._rng.sample(group, len(group))
         record: dict[str, Any] = {"pair": self._pairs, "drawn": drawn.to_dict(), "cells": {}}
@@ -216,6 +221,8 @@ class Pairs:
             for seen in pair.run():
                 if isinstance(seen, Greeting):
                     self._versions[f"{seen.side} {self._sides[seen.side].label}"] = dict(seen.hello.versions)
+                    if steady:  # before the first quad: a greeting is told when all is prepared
+                        duo.ask(seen.side, "steady", cell_id=group[0].twin.cell(seen.side).id)
                 else:
                     self._failed(seen, alone=len(group) == 1)
         record["seconds"] = self._clock() - began
