@@ -4,7 +4,8 @@ Both compute attention. ``numpy/early`` computes some heads of C tokens besides,
 computes so many of the case's own heads once more. It is the same code: at T = C both do the same work, below it
 ``late`` does less, above it ``early`` does. Without C, ``late`` alone does more, and nothing crosses.
 
-By hand, on a quiet machine: ``python -m tests.crossover.planted [SECONDS]`` measures ten pairs, and prints a table.
+By hand, on a quiet machine: ``python -m tests.crossover.planted [SECONDS [CROSSING...]]`` measures ten pairs and two
+without a crossing, and prints a table.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def write(folder: Path, crossing: int, heads: int = 2, D: int = 64) -> Path:
     return path
 
 
-def command(file: Path, out: Path, budget: str, ends: str = "32:2048") -> list[str]:
+def command(file: Path, out: Path, budget: str, ends: str = "32:1024") -> list[str]:
     """The command that searches them."""
     what = ["numpy/early", "numpy/late", "--impls", str(file), "--range", ends, "--budget", budget]
     return ["crossover", *what, "--out", str(out), "--json", "--quiet"]
@@ -58,10 +59,11 @@ def command(file: Path, out: Path, budget: str, ends: str = "32:2048") -> list[s
 
 def main() -> None:
     """Ten pairs with a crossing and two without."""
-    budget = sys.argv[1] if len(sys.argv) > 1 else "20"
+    budget = sys.argv[1] if len(sys.argv) > 1 else "36"
+    chosen = [int(word) for word in sys.argv[2:]] or [*CROSSINGS, 0, 0]
     print("| planted at | answer | interval | at | pairs | seconds |\n|---|---|---|---|---|---|")  # noqa: T201
     with tempfile.TemporaryDirectory() as folder:
-        for crossing in (*CROSSINGS, 0, 0):
+        for crossing in chosen:
             words = command(write(Path(folder), crossing), Path(folder) / "results", f"{budget}s")
             done = subprocess.run(
                 [sys.executable, "-m", "attnbench", *words], capture_output=True, text=True, check=False

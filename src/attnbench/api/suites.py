@@ -1,7 +1,7 @@
 """What a suite imports, and nothing else of attnbench: questions and cells, inputs, models to train, analyses."""
 
 from attnbench.ablate import aligned, alignments, draws, pronunciation, reach, retrieval, tasks, training, translation
-from attnbench.analysis import claims, contrasts, costs, diagnostics, frames, intervals
+from attnbench.analysis import claims, contrasts, costs, diagnostics, frames, intervals, maps
 from attnbench.attention import shapes as catalogue
 from attnbench.attention.call import Operands, from_padding
 from attnbench.attention.inputs import default_params, draw, draw_cotangents
@@ -76,6 +76,7 @@ __all__ = [
     "from_padding",
     "inprocess",
     "intervals",
+    "maps",
     "not_one_of",
     "numpy_dtype",
     "pronunciation",

@@ -3,9 +3,10 @@
 The unit is a pair of fresh processes, which gives a place one number: the logarithm of the time of B over that of A,
 above 0 where A is faster. A sign is *sure* when one of two rules says so, each at looks that are fixed beforehand:
 
-* **Plain.** The first three pairs are all beyond a factor of 1.25, or the first five beyond 1.12, to one side. That is
-  by chance as long as noise alone puts a pair beyond 1.25 to one side in at most one of 15, and beyond 1.12 in at most
-  one of 6; docs/crossover.md says how often recorded noise did. So places far from a crossing cost little.
+* **Plain.** The first three pairs are all beyond a factor of 1.25, the first five beyond 1.12 or the first seven beyond
+  1.06, to one side. How seldom that is chance is known as long as noise alone puts a pair beyond 1.25 to one side in at
+  most one of 15, beyond 1.12 in one of 6, beyond 1.06 in one of 4; docs/crossover.md says how often recorded noise did.
+  So places far from a crossing cost little.
 * **Ranks.** The bounded signed-rank test of ``attnbench.compare.signed_rank`` after 10 pairs and more, which assumes
   nothing of the noise but that it falls to both sides alike.
 
@@ -27,7 +28,7 @@ Sign = Literal[-1, 0, 1]
 ERROR = 0.05
 MOST_PLACES = 16
 # How often noise alone may be beyond a factor to one side, for so many first pairs that are all beyond it.
-PLAIN = ((3, 1.25, 1 / 15), (5, 1.12, 1 / 6))
+PLAIN = ((3, 1.25, 1 / 15), (5, 1.12, 1 / 6), (7, 1.06, 1 / 4))
 # After 10 and 13 pairs all must fall to one side; from 16 on one pair, however disturbed, may fall to the other.
 RANKED = Looks((10, 13, 16, 20, 24, 29, 36, 44, 52, 64), (0.37, 0.08, 0.25, 0.12, 0.06, 0.04, 0.03, 0.02, 0.015, 0.015))
 MOST_PAIRS = RANKED.pairs[-1]

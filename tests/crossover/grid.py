@@ -1,0 +1,51 @@
+"""A plain grid, to hold an answer of ``attnbench crossover`` to: every place in processes of its own, none chosen.
+
+By hand, on a quiet machine: ``python -m tests.crossover.grid A B SECONDS PLACE...`` measures pairs of fresh processes at
+each place in turn until the time is over, and prints the ratio of each with its interval.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from attnbench.compare.signed_rank import estimate
+from attnbench.crossover.axes import AXES, Setting
+from attnbench.crossover.evidence import Place
+from attnbench.crossover.question import Question
+from attnbench.crossover.search import Grid
+from attnbench.crossover.visits import EFFORT
+from attnbench.live.duo import Side
+from attnbench.live.pairs import Pairs
+from attnbench.measure.audits.auditor import Auditor
+from attnbench.results.pairs import PairsWriter
+from attnbench.workers.lock import only_run
+
+
+def main() -> None:
+    """Measure and print."""
+    a, b, seconds, *rest = sys.argv[1:]
+    places = [int(word) for word in rest]
+    question = Question((a, b), AXES["tokens"], Setting(), Grid(places[0], places[-1]))
+    began, judged = time.monotonic(), {x: Place(x) for x in places}
+    with tempfile.TemporaryDirectory() as folder, only_run(), Auditor(120.0, brief=True) as auditor:
+        with PairsWriter.create(Path(folder), "grid", {}) as writer:
+            sides = {"A": Side(a), "B": Side(b)}
+            rng = random.Random(0)  # noqa: S311
+            pairs = Pairs(sides, (), lambda: Place(0), writer, rng, effort=EFFORT, auditor=auditor)  # type: ignore[arg-type]
+            states = {x: pairs.add(question.twin(a, b, x), judged[x]) for x in places}
+            while time.monotonic() - began < float(seconds):
+                for x in rng.sample(places, len(places)):
+                    pairs.pair([states[x]], steady=True)
+    for x, place in judged.items():
+        seen = estimate(place.values)
+        low, high = math.exp(seen.low), math.exp(seen.high)
+        print(f"{x:6d}  {math.exp(seen.centre):.3f} [{low:.3f}, {high:.3f}]  {len(place.values)} pairs")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
