@@ -38,8 +38,8 @@ def rivals(frame: Frame) -> Frame:
 STORY = Story(
     question="Where does one implementation overtake another, over the length and the head size?",
     method=(
-        "Four heads, at each of three lengths and three head sizes: those implementations that people choose among. Each "
-        "case is a block, whose bursts are interleaved; whether one is told to be faster of two is what the winners of "
+        "Four heads, at each of three lengths and three head sizes, and the implementations that people choose among. "
+        "Each case is a block, whose bursts are interleaved; whether one is told to be faster of two is what the winners of "
         "all suites rest on. The maps show the implementations that lead most often, two and two."
     ),
     findings=findings,
@@ -74,8 +74,8 @@ STORY = Story(
         ),
     ),
     limits=(
-        "A grid: a boundary lies somewhere between two of its places. attnbench crossover A B finds one as an interval, "
-        "by measuring beside it. One batch entry and four heads, so that it is done on two cores."
+        "A grid: a boundary lies somewhere between two of its places. attnbench crossover A B finds one as an "
+        "interval, by measuring beside it. One batch entry and four heads, so that it is done on two cores."
     ),
 )
 

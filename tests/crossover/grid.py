@@ -1,7 +1,7 @@
 """A plain grid, to hold an answer of ``attnbench crossover`` to: every place in processes of its own, none chosen.
 
-By hand, on a quiet machine: ``python -m tests.crossover.grid A B SECONDS PLACE...`` measures pairs of fresh processes at
-each place in turn until the time is over, and prints the ratio of each with its interval.
+By hand, on a quiet machine: ``python -m tests.crossover.grid A B SECONDS PLACE...`` measures pairs of fresh processes
+at each place in turn until the time is over, and prints the ratio of each with its interval.
 """
 
 from __future__ import annotations

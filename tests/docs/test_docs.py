@@ -35,6 +35,7 @@ QUICK = {
     "run": ["--quiet", "--budget", "30s", "--impl", "numpy/naive"],
     "ab": PAIRS,
     "calibrate": PAIRS,
+    "crossover": ["--quiet", "--budget", "6s"],
     "check": ["--quick"],
     "plan": SMALL,
     "scoreboard record": ["--quiet", "--budget", "30s"],
@@ -42,8 +43,8 @@ QUICK = {
     "scoreboard campaign": ["--quiet", "--arm", "0:2s:1", "--cells", "1"],
     "scoreboard --trials": ["--quiet", "--trials", "1", "--seconds", "2", "--cells", "1", "--tools", "attnbench"],
 }
-# What besides 0 is an answer: of compare, history and run 3, of ab also that something is slower.
-ANSWERS = {"compare": {0, 3}, "history": {0, 3}, "run": {0, 3}, "ab": {0, 1, 3}}
+# What besides 0 is an answer: of compare, crossover, history and run 3, of ab also that something is slower.
+ANSWERS = {"compare": {0, 3}, "history": {0, 3}, "run": {0, 3}, "ab": {0, 1, 3}, "crossover": {0, 3}}
 
 
 @dataclass(frozen=True)
