@@ -39,8 +39,8 @@ STORY = Story(
     question="Where does one implementation overtake another, over the length and the head size?",
     method=(
         "Four heads, at each of three lengths and three head sizes, and the implementations that people choose among. "
-        "Each case is a block, whose bursts are interleaved; whether one is told to be faster of two is what the winners of "
-        "all suites rest on. The maps show the implementations that lead most often, two and two."
+        "Each case is a block, whose bursts are interleaved; whether one of two is told to be faster is judged as the "
+        "winners of all suites are. The maps show the implementations that lead most often, two and two."
     ),
     findings=findings,
     figures=(

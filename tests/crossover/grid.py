@@ -11,6 +11,7 @@ import random
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from attnbench.compare.signed_rank import estimate
@@ -19,7 +20,7 @@ from attnbench.crossover.evidence import Place
 from attnbench.crossover.question import Question
 from attnbench.crossover.search import Grid
 from attnbench.crossover.visits import EFFORT
-from attnbench.live.duo import Side
+from attnbench.live.duo import Name, Side
 from attnbench.live.pairs import Pairs
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.results.pairs import PairsWriter
@@ -32,15 +33,18 @@ def main() -> None:
     places = [int(word) for word in rest]
     question = Question((a, b), AXES["tokens"], Setting(), Grid(places[0], places[-1]))
     began, judged = time.monotonic(), {x: Place(x) for x in places}
-    with tempfile.TemporaryDirectory() as folder, only_run(), Auditor(120.0, brief=True) as auditor:
-        with PairsWriter.create(Path(folder), "grid", {}) as writer:
-            sides = {"A": Side(a), "B": Side(b)}
-            rng = random.Random(0)  # noqa: S311
-            pairs = Pairs(sides, (), lambda: Place(0), writer, rng, effort=EFFORT, auditor=auditor)  # type: ignore[arg-type]
-            states = {x: pairs.add(question.twin(a, b, x), judged[x]) for x in places}
-            while time.monotonic() - began < float(seconds):
-                for x in rng.sample(places, len(places)):
-                    pairs.pair([states[x]], steady=True)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(only_run())
+        auditor = stack.enter_context(Auditor(120.0, brief=True))
+        writer = stack.enter_context(PairsWriter.create(folder, "grid", {}))
+        sides: dict[Name, Side] = {"A": Side(a), "B": Side(b)}
+        rng = random.Random(0)  # noqa: S311
+        pairs = Pairs(sides, (), lambda: Place(0), writer, rng, effort=EFFORT, auditor=auditor)
+        states = {x: pairs.add(question.twin(a, b, x), judged[x]) for x in places}
+        while time.monotonic() - began < float(seconds):
+            for x in rng.sample(places, len(places)):
+                pairs.pair([states[x]], steady=True)
     for x, place in judged.items():
         seen = estimate(place.values)
         low, high = math.exp(seen.low), math.exp(seen.high)

@@ -23,7 +23,6 @@ Noise = Callable[[np.random.Generator, int], np.ndarray]
 START_S, VISIT_S, FIRST_S = 3.0, 0.6, 2.0
 BUDGET_S = 180.0
 GRID = Grid(64, 8192)
-DOUBLED = 10  # octaves are natural logarithms in curves
 
 
 def recorded(*, worst: bool = False) -> np.ndarray:

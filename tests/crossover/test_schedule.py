@@ -41,13 +41,13 @@ def test_cost_grows_with_the_work_and_never_below_what_is_fixed() -> None:
 
 
 def test_what_takes_too_much_of_the_budget_is_too_dear() -> None:
-    assert known().too_dear(places(64, 512, 1024)) is None
-    dear = known().too_dear(places(64, 2048, 1900))
+    assert known(100.0).too_dear(places(64, 512, 1024)) is None
+    dear = known(100.0).too_dear(places(64, 2048, 1900))
     assert dear is not None
     assert dear.x == 1900
     assert known(math.inf).too_dear(places(2048)) is None
     measured = Place(2048, values=[0.1])
-    assert known().too_dear([measured]) is None, "what was measured once goes on"
+    assert known(9.0).too_dear([measured]) is None, "what was measured once goes on"
 
 
 def test_no_more_is_chosen_than_there_is_time_for() -> None:
