@@ -27,6 +27,8 @@ WIDE = 2.2
 # A further place is opened where it cuts its side of an interval to this share, on the scale of logarithms.
 WORTH = 0.8
 MOST_DIPS = 2
+# Just beyond a crossing, by this factor, it is looked whether the lead holds: kernels like some sizes and not others.
+BESIDE, PROBES = 1.1, 2
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Search:
         brackets = self._brackets(spread)
         for low, high in brackets:
             self._open_within(low, high, spread, pairs_left)
+            self._open_beside(low, high)
         self._open_dips(spread)
         at_crossings = {
             place.x for low, high in self._brackets(spread) for place in self.live if low.x <= place.x <= high.x
@@ -136,12 +139,22 @@ class Search:
     def _open(self, target: float, centre: float, end: Place) -> None:
         """A place at a logarithm, unless it would bring little beside what is there already."""
         whole, left = math.log(end.x) - centre, target - centre
-        if not whole or not 0 <= left / whole <= WORTH or len(self.places) >= self.most:
+        if not whole or not 0 <= left / whole <= WORTH or len(self.places) >= self.most - PROBES:
             return
         x = self.grid.near(math.exp(target))
         near = [place for place in self.places.values() if abs(_beyond(place, math.log(x))) < 0.25 * abs(left)]
         if x not in self.places and x != end.x and not near:
             self.places[x] = Place(x)
+
+    def _open_beside(self, low: Place, high: Place) -> None:
+        """One place beyond either end that is sure, where none is near: is it the same there?"""
+        for end, factor in ((high, BESIDE), (low, 1 / BESIDE)):
+            x = self.grid.near(end.x * factor)
+            near = [known for known in self.places if known != end.x and math.log(known / end.x) * (x - end.x) > 0]
+            if not end.sign or x in self.places or len(self.places) >= self.most:
+                continue
+            if all(abs(math.log(known / end.x)) > 2 * math.log(BESIDE) for known in near):
+                self.places[x] = Place(x)
 
     def _open_dips(self, spread: float) -> None:
         """Where one leads but least in the middle, a place at the foot of the parabola through three neighbours.

@@ -57,7 +57,8 @@ def _never(outcome: Outcome) -> str:
     parts = [f"{first.faster_below} from {sign} = {low} to {first.low}"]
     for left, right in pairwise(outcome.crossings):
         parts.append(f"{left.faster_above} from {left.high} to {right.low}")
-    return f"Surely faster: {', '.join(parts)}, {last.faster_above} from {last.high} to {high}."
+    surely = ", ".join([*parts, f"{last.faster_above} from {last.high} to {high}"])
+    return f"Surely faster at every place that was looked at: {surely}."
 
 
 def _reach(outcome: Outcome) -> tuple[int, int]:
