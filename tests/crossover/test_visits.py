@@ -25,8 +25,9 @@ LARGE = """
     def small(q, k, v, call):
         if q.shape[2] > 100:
             FAIL
-        s = q @ np.swapaxes(k, -1, -2) * np.float32(call.scale)
-        e = np.exp(s - s.max(-1, keepdims=True))
+        for _ in range(3):
+            s = q @ np.swapaxes(k, -1, -2) * np.float32(call.scale)
+            e = np.exp(s - s.max(-1, keepdims=True))
         return (e / e.sum(-1, keepdims=True)) @ v
 """
 
@@ -87,10 +88,11 @@ def test_the_exit_status_is_that_of_the_page(word: str, statuses: list[str], cod
     assert exit_code("none", (), measured=True, interrupted=True) == 3
 
 
+@pytest.mark.slow
 def test_planted_kernels_cross_where_they_were_made_to(cli: Cli, tmp_path: Path) -> None:
-    done = cli(*planted.command(planted.write(tmp_path, 128, heads=4), tmp_path / "results", "12s", "32:512"))
+    done = cli(*planted.command(planted.write(tmp_path, 128, heads=4), tmp_path / "results", "40s", "32:512"))
     said = done.document
-    if done.code == 3:  # a machine so busy that three pairs did not fit
+    if done.code in (3, 5):  # a machine so busy that three pairs did not fit
         pytest.skip(said["reason"])
     assert done.code == 0, done.err
     (crossing,) = said["crossings"]
@@ -105,6 +107,7 @@ def test_planted_kernels_cross_where_they_were_made_to(cli: Cli, tmp_path: Path)
     assert any(len(pair["cells"]) > 1 for pair in pairs), "a pair visits several places"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fail", "status", "code"),
     [
@@ -118,7 +121,7 @@ def test_a_place_that_fails_bounds_the_axis_and_is_said(
 ) -> None:
     file = tmp_path / "small.py"
     file.write_text(dedent(LARGE).replace("FAIL", fail), encoding="utf-8")
-    names = ["numpy/naive", "numpy/small", "--impls", str(file), "--range", "32:256", "--budget", "9s"]
+    names = ["numpy/naive", "numpy/small", "--impls", str(file), "--range", "32:256", "--budget", "60s"]
     done = cli("crossover", *names, "--json", "--quiet")
     said = done.document
     assert done.code in code, said["reason"]

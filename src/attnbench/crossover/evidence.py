@@ -30,7 +30,7 @@ MOST_PLACES = 16
 # How often noise alone may be beyond a factor to one side, for so many first pairs that are all beyond it.
 PLAIN = ((3, 1.25, 1 / 15), (5, 1.12, 1 / 6), (7, 1.06, 1 / 4))
 # After 10 and 13 pairs all must fall to one side; from 16 on one pair, however disturbed, may fall to the other.
-RANKED = Looks((10, 13, 16, 20, 24, 29, 36, 44, 52, 64), (0.37, 0.08, 0.25, 0.12, 0.06, 0.04, 0.03, 0.02, 0.015, 0.015))
+RANKED = Looks((10, 13, 16, 20, 24, 29, 36, 44, 52, 64), (0.38, 0.07, 0.25, 0.12, 0.06, 0.04, 0.03, 0.02, 0.015, 0.015))
 MOST_PAIRS = RANKED.pairs[-1]
 FEWEST_RANKED = RANKED.pairs[0]
 # What is left of a place's share, on one side, for the ranks.
