@@ -79,15 +79,16 @@ def test_recorded_noise_is_as_rarely_far_from_one_as_the_plain_rule_takes_it_to_
 @pytest.mark.parametrize("law", ["normal", "heavy", "recorded"])
 def test_a_place_at_which_both_are_equal_is_sure_no_more_often_than_its_share(law: str) -> None:
     rng, cells = np.random.default_rng(1), 200
+    shape = (cells, MOST_PAIRS)
     draws = {
-        "normal": lambda: rng.normal(0, 0.03, MOST_PAIRS),
-        "heavy": lambda: 0.02 * rng.standard_t(2, MOST_PAIRS),
-        "recorded": lambda: rng.choice(recorded(), MOST_PAIRS) * rng.choice((-1, 1), MOST_PAIRS),
+        "normal": rng.normal(0, 0.03, shape),
+        "heavy": 0.02 * rng.standard_t(2, shape),
+        "recorded": rng.choice(recorded(), shape) * rng.choice((-1, 1), shape),
     }
     wrong = 0
-    for _ in range(cells):
+    for values in draws[law]:
         place = Place(1)
-        for value in draws[law]():
+        for value in values:
             place.add(float(value))
         wrong += place.sign != 0
     # Both sides together; three standard errors of the count.

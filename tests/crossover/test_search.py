@@ -20,9 +20,9 @@ def still(_: np.random.Generator, count: int) -> np.ndarray:
     return np.full(count, 1e-5)
 
 
-def simulated(curve: Callable[[int], float], grid: Grid | None = None, seed: int = 0, **more: float) -> Simulated:
+def simulated(curve: Callable[[int], float], grid: Grid | None = None, seed: int = 0) -> Simulated:
     noise = drawn_from(recorded())
-    return Simulated(curve, noise, np.random.default_rng(seed), grid or Grid(64, 8192), **more)
+    return Simulated(curve, noise, np.random.default_rng(seed), grid or Grid(64, 8192))
 
 
 def holds(answer: Answer, truth: tuple[float, ...]) -> bool:

@@ -84,13 +84,13 @@ def boundaries(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> list[str]
         ordered = rows.sort_values(POINT + x)
         sure = ordered[ordered["told"]]
         open_levels = ordered[~ordered["told"]][POINT + x].tolist()
-        steps = list(itertools.pairwise(sure.itertuples(index=False)))
-        place = list(sure.columns).index(POINT + x)
-        turned = [(low, high) for low, high in steps if low.faster != high.faster]
-        names = {"A": a, "B": b}
-        words = [f"{names[high.faster]} overtakes between {low[place]} and {high[place]}" for low, high in turned]
-        if not turned and len(sure):
-            words = [f"{names[sure['faster'].iloc[0]]} is faster at every {x} that is told"]
+        steps = list(
+            zip(sure[POINT + x].tolist(), [{"A": a, "B": b}[str(name)] for name in sure["faster"]], strict=True)
+        )
+        turned = [(low, high) for low, high in itertools.pairwise(steps) if low[1] != high[1]]
+        words = [f"{high[1]} overtakes between {low[0]} and {high[0]}" for low, high in turned]
+        if not turned and steps:
+            words = [f"{steps[0][1]} is faster at every {x} that is told"]
         words += [f"not told at {', '.join(map(str, open_levels))}"] if open_levels else []
         said.append(f"{y.replace('_', ' ')} {level}: {'; '.join(words)}")
     return [f"{a} and {b}, by {x}: {'. '.join(said)}."] if said else []

@@ -177,9 +177,9 @@ def measure_held(question: Question, how: Asked) -> Outcome:
 
 def _all(ring: Ring, question: Question, how: Asked) -> str | None:
     """Pair after pair, until nothing is wanted or there is no time for it; a note where it was broken off."""
-    for match in ring.matches:
-        for x, reason in question.refused_at(sorted(match.search.places)).items():
-            match.stopped(Stop(x, None, "unsupported", reason, beyond=question.axis.beyond))
+    for every in ring.matches:
+        for x, reason in question.refused_at(sorted(every.search.places)).items():
+            every.stopped(Stop(x, None, "unsupported", reason, beyond=question.axis.beyond))
     try:
         while (match := ring.next()) is not None:
             left = match.pairs.left()

@@ -85,11 +85,15 @@ def _boundary(place: Any, table: pd.DataFrame, told: pd.DataFrame) -> None:
                 continue
             if not (bool(told.iloc[row, column]) and bool(told.iloc[other])):
                 continue
-            if (table.iloc[row, column] > 1) == (table.iloc[other] > 1):
+            if _of_a(table, row, column) == _of_a(table, *other):
                 continue
             ends = ([column + 1] * 2, [row, row + 1]) if right else ([column, column + 1], [row + 1] * 2)
             place.plot(*ends, color=LIGHT, linewidth=4.5, solid_capstyle="round")
             place.plot(*ends, color=DARK, linewidth=2.5, solid_capstyle="round", gid=f"boundary-{row}-{column}-{right}")
+
+
+def _of_a(table: pd.DataFrame, row: int, column: int) -> bool:
+    return float(table.to_numpy(float)[row, column]) > 1
 
 
 def _places(table: pd.DataFrame) -> list[tuple[int, int]]:
