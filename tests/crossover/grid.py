@@ -15,9 +15,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from attnbench.compare.signed_rank import estimate
-from attnbench.crossover.axes import AXES, Setting
-from attnbench.crossover.evidence import Place
-from attnbench.crossover.question import Question
+from attnbench.crossover.axes import AXES, AxisSetting
+from attnbench.crossover.evidence import AxisPlace
+from attnbench.crossover.question import CrossoverQuestion
 from attnbench.crossover.search import Grid
 from attnbench.crossover.visits import EFFORT
 from attnbench.live.duo import Name, Side
@@ -31,8 +31,8 @@ def main() -> None:
     """Measure and print."""
     a, b, seconds, *rest = sys.argv[1:]
     places = [int(word) for word in rest]
-    question = Question((a, b), AXES["tokens"], Setting(), Grid(places[0], places[-1]))
-    began, judged = time.monotonic(), {x: Place(x) for x in places}
+    question = CrossoverQuestion((a, b), AXES["tokens"], AxisSetting(), Grid(places[0], places[-1]))
+    began, judged = time.monotonic(), {x: AxisPlace(x) for x in places}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(only_run())
@@ -40,7 +40,7 @@ def main() -> None:
         writer = stack.enter_context(PairsWriter.create(folder, "grid", {}))
         sides: dict[Name, Side] = {"A": Side(a), "B": Side(b)}
         rng = random.Random(0)  # noqa: S311
-        pairs = Pairs(sides, (), lambda: Place(0), writer, rng, effort=EFFORT, auditor=auditor)
+        pairs = Pairs(sides, (), lambda: AxisPlace(0), writer, rng, effort=EFFORT, auditor=auditor)
         states = {x: pairs.add(question.twin(a, b, x), judged[x]) for x in places}
         while time.monotonic() - began < float(seconds):
             for x in rng.sample(places, len(places)):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from attnbench.crossover.answer import Answer
+from attnbench.crossover.answer import CrossoverAnswer
 from attnbench.crossover.schedule import Cost, Schedule
 from attnbench.crossover.search import Grid, Search
 from tests.repository import REPOSITORY
@@ -59,7 +59,7 @@ class Simulated:
     def __post_init__(self) -> None:
         self.search = Search("a", "b", self.grid)
 
-    def answer(self) -> Answer:
+    def answer(self) -> CrossoverAnswer:
         """The answer at the end."""
         schedule = Schedule(self.budget_s, power=0.0)
         while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from attnbench.crossover.axes import AXES, Setting, axis_named, grid_of, setting_for
+from attnbench.crossover.axes import AXES, AxisSetting, axis_named, grid_of, setting_for
 from attnbench.crossover.question import contestants
 from attnbench.errors import UsageError
 from tests.program import Cli
@@ -16,7 +16,7 @@ SIZES = {"tokens": ("Tq", "S"), "keys": ("S",), "heads": ("Hq", "Hkv"), "head_si
 @pytest.mark.parametrize("name", SIZES)
 def test_each_axis_varies_what_it_says_and_nothing_else(name: str) -> None:
     axis = axis_named(name)
-    setting = setting_for(axis, Setting(), phase_given=False)
+    setting = setting_for(axis, AxisSetting(), phase_given=False)
     small, large = (axis.case(setting, x).problem.to_dict() for x in (16, 32))
     changed = {key for key in small if small[key] != large[key]} - {"Da"}
     assert changed == set(SIZES[name])
@@ -25,26 +25,26 @@ def test_each_axis_varies_what_it_says_and_nothing_else(name: str) -> None:
 
 def test_keys_are_about_decode() -> None:
     axis = axis_named("keys")
-    case = axis.case(setting_for(axis, Setting(), phase_given=False), 1000)
+    case = axis.case(setting_for(axis, AxisSetting(), phase_given=False), 1000)
     assert (case.phase, case.problem.Tq, case.problem.S) == ("decode", 1, 1000)
     with pytest.raises(UsageError, match="about decode"):
-        setting_for(axis, Setting(phase="train"), phase_given=True)
+        setting_for(axis, AxisSetting(phase="train"), phase_given=True)
     with pytest.raises(UsageError, match="--axis keys"):
-        setting_for(axis_named("tokens"), Setting(phase="decode"), phase_given=True)
+        setting_for(axis_named("tokens"), AxisSetting(phase="decode"), phase_given=True)
 
 
 def test_heads_keep_how_they_share_keys() -> None:
-    grid = grid_of(AXES["heads"], Setting(shape="h8-2-d128-causal"))
+    grid = grid_of(AXES["heads"], AxisSetting(shape="h8-2-d128-causal"))
     assert (grid.low, grid.step) == (4, 4)
-    problem = AXES["heads"].case(Setting(shape="h8-2-d128-causal"), 16).problem
+    problem = AXES["heads"].case(AxisSetting(shape="h8-2-d128-causal"), 16).problem
     assert (problem.Hq, problem.Hkv) == (16, 4)
     with pytest.raises(UsageError, match="multiple of 4"):
-        grid_of(AXES["heads"], Setting(shape="h8-2-d128-causal"), 6, 24)
+        grid_of(AXES["heads"], AxisSetting(shape="h8-2-d128-causal"), 6, 24)
 
 
 def test_head_sizes_are_in_steps_of_eight_where_the_ends_are() -> None:
-    assert grid_of(AXES["head_size"], Setting()).step == 8
-    assert grid_of(AXES["head_size"], Setting(), 4, 30).step == 1
+    assert grid_of(AXES["head_size"], AxisSetting()).step == 8
+    assert grid_of(AXES["head_size"], AxisSetting(), 4, 30).step == 1
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from attnbench.crossover.evidence import (
     PLAIN,
     RANKED,
     RANKED_ERROR,
-    Place,
+    AxisPlace,
     pairs_needed,
     spread_of,
     sure,
@@ -24,8 +24,8 @@ from tests.crossover.simulated import recorded
 ONE_SIDE = ERROR / MOST_PLACES
 
 
-def heard(*values: float) -> Place:
-    place = Place(100)
+def heard(*values: float) -> AxisPlace:
+    place = AxisPlace(100)
     for value in values:
         place.add(value)
     return place
@@ -87,7 +87,7 @@ def test_a_place_at_which_both_are_equal_is_sure_no_more_often_than_its_share(la
     }
     wrong = 0
     for values in draws[law]:
-        place = Place(1)
+        place = AxisPlace(1)
         for value in values:
             place.add(float(value))
         wrong += place.sign != 0
@@ -101,7 +101,7 @@ def test_noise_that_is_never_centred_is_seen() -> None:
 
 def test_what_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
-        Place(1).add(math.nan)
+        AxisPlace(1).add(math.nan)
 
 
 def test_the_price_falls_with_the_ratio_and_has_no_number_at_one() -> None:

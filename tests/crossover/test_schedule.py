@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from attnbench.crossover.evidence import Place
+from attnbench.crossover.evidence import AxisPlace
 from attnbench.crossover.schedule import FARTHEST, Cost, Schedule
 
 
-def places(*xs: int) -> list[Place]:
-    return [Place(x) for x in xs]
+def places(*xs: int) -> list[AxisPlace]:
+    return [AxisPlace(x) for x in xs]
 
 
 def known(budget_s: float = 180.0, power: float = 2.0) -> Schedule:
@@ -46,10 +46,10 @@ def test_what_takes_too_much_of_the_budget_is_too_dear() -> None:
     assert dear is not None
     assert dear.x == 1900
     assert known(math.inf).too_dear(places(2048)) is None
-    measured = Place(2048, values=[0.1])
+    measured = AxisPlace(2048, values=[0.1])
     assert known(9.0).too_dear([measured]) is None, "what was measured once goes on"
 
 
 def test_no_more_is_chosen_than_there_is_time_for() -> None:
-    chosen = known().fitting([Place(64, values=[1.0]), Place(512, values=[1.0]), Place(256)], 3.2)
+    chosen = known().fitting([AxisPlace(64, values=[1.0]), AxisPlace(512, values=[1.0]), AxisPlace(256)], 3.2)
     assert [place.x for place in chosen] == [64]

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from attnbench.crossover.answer import Answer, zero_of
-from attnbench.crossover.evidence import MOST_PLACES, Place
+from attnbench.crossover.answer import CrossoverAnswer, zero_of
+from attnbench.crossover.evidence import MOST_PLACES, AxisPlace
 from attnbench.crossover.search import Grid, Search
 from tests.crossover.simulated import CURVES, Simulated, drawn_from, recorded
 
@@ -25,7 +25,7 @@ def simulated(curve: Callable[[int], float], grid: Grid | None = None, seed: int
     return Simulated(curve, noise, np.random.default_rng(seed), grid or Grid(64, 8192))
 
 
-def holds(answer: Answer, truth: tuple[float, ...]) -> bool:
+def holds(answer: CrossoverAnswer, truth: tuple[float, ...]) -> bool:
     """Whether every crossing that is claimed holds one of the true ones, each another, and a lead has none."""
     if answer.word == "none" and truth:
         return False
@@ -122,7 +122,7 @@ def test_nothing_measured_cannot_be_told() -> None:
 
 
 def test_the_zero_of_monotone_means_is_between_them() -> None:
-    places = [Place(x, values=[y]) for x, y in ((100, -0.2), (200, 0.1), (300, -0.05), (400, 0.3))]
+    places = [AxisPlace(x, values=[y]) for x, y in ((100, -0.2), (200, 0.1), (300, -0.05), (400, 0.3))]
     zero = math.exp(zero_of(places, rising=True))
     assert 100 < zero < 200
     assert math.exp(zero_of(places[:1], rising=True)) == pytest.approx(100)

@@ -9,7 +9,7 @@ import pytest
 
 from attnbench.crossover.answer import Crossing
 from attnbench.crossover.envelope import envelope, leaders_at, matters, on_envelope
-from attnbench.crossover.evidence import Place, Sign
+from attnbench.crossover.evidence import AxisPlace, Sign
 from attnbench.crossover.measuring import exit_code
 from attnbench.crossover.search import Grid, Search
 from attnbench.crossover.visits import Stop
@@ -34,7 +34,7 @@ LARGE = """
 
 def search(signs: dict[int, Sign], a: str = "a", b: str = "b") -> Search:
     search_ = Search(a, b, Grid(min(signs), max(signs)))
-    search_.places = {x: Place(x, values=[0.5 * sign] * 3, sign=sign) for x, sign in signs.items()}
+    search_.places = {x: AxisPlace(x, values=[0.5 * sign] * 3, sign=sign) for x, sign in signs.items()}
     return search_
 
 

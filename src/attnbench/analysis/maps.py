@@ -30,7 +30,7 @@ def ratios(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> pd.DataFrame:
             continue
         times = block.groupby("impl")[TIME].median()
         together, behind = leaders(block)
-        told = len(behind) > 0 and len(together) == 1
+        is_told = len(behind) > 0 and len(together) == 1
         ratio = float(times[b] / times[a])
         first = block.iloc[0]
         rows.append(
@@ -38,7 +38,7 @@ def ratios(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> pd.DataFrame:
                 POINT + x: first[POINT + x],
                 POINT + y: first[POINT + y],
                 "ratio": ratio,
-                "told": told,
+                "told": is_told,
                 "faster": "A" if ratio > 1 else "B",
                 "setting": f"A = {a}, B = {b}",
                 "impl": a,

@@ -20,9 +20,9 @@ from attnbench.show.console import document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from attnbench.crossover.axes import Setting
-    from attnbench.crossover.measuring import Asked, Outcome
-    from attnbench.crossover.question import Question
+    from attnbench.crossover.axes import AxisSetting
+    from attnbench.crossover.measuring import Asked, CrossoverOutcome
+    from attnbench.crossover.question import CrossoverQuestion
 
 RANGE = re.compile(r"([^:]+):([^:]+)")
 
@@ -49,14 +49,14 @@ def crossover(
 ) -> None:
     """Find where one implementation overtakes another along an axis, as an interval, in pairs of fresh processes."""
     set_quiet(quiet)
-    from attnbench.crossover.axes import TOKENS, Setting
+    from attnbench.crossover.axes import TOKENS, AxisSetting
     from attnbench.results.extra import check_report_extra
 
     check_report_extra("attnbench crossover")
     check_threads([] if threads is None else [threads])
     check_runs_folder("--out", out)
     _check_not_the_axis(axis, {"tokens": tokens, "batch": batch, "threads": threads})
-    setting = Setting(
+    setting = AxisSetting(
         shape=shape,
         tokens=TOKENS if tokens is None else _count("--tokens", tokens),
         batch=1 if batch is None else _count("--batch", batch),
@@ -81,17 +81,17 @@ def _question(
     files: list[Path],
     axis_name: str,
     ends: str | None,
-    setting: Setting,
+    setting: AxisSetting,
     *,
     phase_given: bool,
     budget_s: float,
-) -> Question:
+) -> CrossoverQuestion:
     from attnbench.attention.precision import DTYPES
     from attnbench.attention.shapes import PHASES
     from attnbench.attention.shapes import shape as shape_named
     from attnbench.backends.implementation import DEVICES
     from attnbench.crossover import axes
-    from attnbench.crossover.question import Question, contestants
+    from attnbench.crossover.question import CrossoverQuestion, contestants
     from attnbench.measure.run.plan import within
 
     axis = axes.axis_named(axis_name)
@@ -102,7 +102,7 @@ def _question(
     setting = axes.setting_for(axis, setting, phase_given=phase_given)
     grid = axes.grid_of(axis, setting, *_range(ends))
     chosen, dropped = contestants(names, files, within(budget_s))
-    return Question(chosen, axis, setting, grid, dropped)
+    return CrossoverQuestion(chosen, axis, setting, grid, dropped)
 
 
 def _range(text: str | None) -> tuple[int, int] | tuple[()]:
@@ -138,7 +138,7 @@ def _check_not_the_axis(axis: str, given: dict[str, Any]) -> None:
             raise UsageError(msg)
 
 
-def _measured(question: Question, how: Asked, wait_s: float) -> Outcome:
+def _measured(question: CrossoverQuestion, how: Asked, wait_s: float) -> CrossoverOutcome:
     from attnbench.crossover.measuring import measure_held
     from attnbench.workers.lock import only_run
 
@@ -153,7 +153,7 @@ def _measured(question: Question, how: Asked, wait_s: float) -> Outcome:
         return measure_held(question, replace(how, began=(how.began or waits) + waited))
 
 
-def _tell(outcome: Outcome, *, as_json: bool) -> None:
+def _tell(outcome: CrossoverOutcome, *, as_json: bool) -> None:
     from attnbench.commands.live.crossover import json_document, text
 
     if as_json:

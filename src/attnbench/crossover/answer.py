@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from attnbench.crossover.evidence import Place
+from attnbench.crossover.evidence import AxisPlace
 
 Word = Literal["crossings", "none", "cannot-be-told"]
 
@@ -40,7 +40,7 @@ class Crossing:
 
 
 @dataclass(frozen=True)
-class Answer:
+class CrossoverAnswer:
     """What is sure of two implementations along an axis.
 
     ``faster`` leads everywhere where there is no crossing, by ``least`` at least (a factor, the nearest end of the
@@ -54,27 +54,27 @@ class Answer:
     open_places: tuple[int, ...] = ()
 
 
-def judged(places: Sequence[Place], a: str, b: str) -> Answer:
+def judged(places: Sequence[AxisPlace], a: str, b: str) -> CrossoverAnswer:
     """The answer of these places, in the order of the axis; those that could not be measured say nothing."""
     live = sorted((place for place in places if place.live), key=lambda place: place.x)
-    told = [place for place in live if place.sign]
+    sure_places = [place for place in live if place.sign]
     crossings = tuple(
-        _crossing(live, below, above, a, b) for below, above in pairwise(told) if below.sign != above.sign
+        _crossing(live, below, above, a, b) for below, above in pairwise(sure_places) if below.sign != above.sign
     )
     within = [(crossing.low, crossing.high) for crossing in crossings]
     left = tuple(p.x for p in live if not p.sign and not any(low < p.x < high for low, high in within))
     if crossings:
-        return Answer("crossings", crossings, open_places=left)
-    leader = None if not told else a if told[0].sign > 0 else b
-    if left or not told:
-        return Answer("cannot-be-told", faster=leader, open_places=left)
-    return Answer("none", faster=leader, least=_least(told))
+        return CrossoverAnswer("crossings", crossings, open_places=left)
+    leader = None if not sure_places else a if sure_places[0].sign > 0 else b
+    if left or not sure_places:
+        return CrossoverAnswer("cannot-be-told", faster=leader, open_places=left)
+    return CrossoverAnswer("none", faster=leader, least=_least(sure_places))
 
 
-def _least(told: Sequence[Place]) -> float:
+def _least(sure_places: Sequence[AxisPlace]) -> float:
     """The factor by which the leader leads at least, at every place: the nearest end of their intervals, 1 at least."""
     nearest = []
-    for place in told:
+    for place in sure_places:
         seen = place.estimate
         near = seen.low if place.sign > 0 else -seen.high
         # Three pairs have no interval; the least of them stands for it.
@@ -82,14 +82,14 @@ def _least(told: Sequence[Place]) -> float:
     return math.exp(max(min(nearest), 0.0))
 
 
-def _crossing(live: Sequence[Place], below: Place, above: Place, a: str, b: str) -> Crossing:
+def _crossing(live: Sequence[AxisPlace], below: AxisPlace, above: AxisPlace, a: str, b: str) -> Crossing:
     names = (a, b) if below.sign > 0 else (b, a)
     within = [place for place in live if below.x <= place.x <= above.x and place.values]
     at = math.ceil(math.exp(zero_of(within, rising=below.sign < 0)) - 1e-9)
     return Crossing(min(max(at, below.x), above.x), below.x, above.x, *names)
 
 
-def zero_of(places: Sequence[Place], *, rising: bool) -> float:
+def zero_of(places: Sequence[AxisPlace], *, rising: bool) -> float:
     """The logarithm of the place where the ratio is 1: linear between monotone means of the places' centres.
 
     The means are those of an isotonic regression (SciPy's), each place counting by its pairs.

@@ -17,7 +17,7 @@ TOKENS = 512
 
 
 @dataclass(frozen=True)
-class Setting:
+class AxisSetting:
     """What does not vary: the shape, the tokens and the batch where they are not the axis, phase, dtype, place."""
 
     shape: str = "h4-d64"
@@ -35,7 +35,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Axis:
+class SearchAxis:
     """One axis. ``sign`` is how it is written in a sentence, ``power`` how the work of a call grows with it."""
 
     name: str
@@ -44,31 +44,31 @@ class Axis:
     low: int
     high: int
     power: float
-    case: Callable[[Setting, int], Case]
+    case: Callable[[AxisSetting, int], Case]
     beyond: bool = True  # where a place is too much for an implementation, larger ones are
 
 
-def _tokens(setting: Setting, x: int) -> Case:
+def _tokens(setting: AxisSetting, x: int) -> Case:
     return setting.case(tokens=x)
 
 
-def _heads(setting: Setting, x: int) -> Case:
+def _heads(setting: AxisSetting, x: int) -> Case:
     case = setting.case()
     shared = case.problem.Hq // case.problem.Hkv
     return replace(case, problem=replace(case.problem, Hq=x, Hkv=x // shared))
 
 
-def _head_size(setting: Setting, x: int) -> Case:
+def _head_size(setting: AxisSetting, x: int) -> Case:
     case = setting.case()
     values = x if case.problem.Dv == case.problem.D else case.problem.Dv
     return replace(case, problem=replace(case.problem, D=x, Dv=values, Da=x))
 
 
-def _batch(setting: Setting, x: int) -> Case:
+def _batch(setting: AxisSetting, x: int) -> Case:
     return setting.case(batch=x)
 
 
-def _same(setting: Setting, x: int) -> Case:
+def _same(setting: AxisSetting, x: int) -> Case:
     del x
     return setting.case()
 
@@ -76,24 +76,24 @@ def _same(setting: Setting, x: int) -> Case:
 AXES = {
     axis.name: axis
     for axis in (
-        Axis("tokens", "T", "queries and keys", 64, 8192, 2.0, _tokens),
-        Axis("keys", "S", "keys in the cache, in decode", 256, 32768, 1.0, _tokens),
-        Axis("heads", "heads", "query heads; keys are shared as in the shape", 1, 64, 1.0, _heads),
-        Axis("head_size", "D", "the size of a head", 16, 256, 1.0, _head_size),
-        Axis("batch", "B", "sequences at once", 1, 64, 1.0, _batch),
-        Axis("threads", "threads", "threads, the same for all", 1, 0, 0.0, _same, beyond=False),
+        SearchAxis("tokens", "T", "queries and keys", 64, 8192, 2.0, _tokens),
+        SearchAxis("keys", "S", "keys in the cache, in decode", 256, 32768, 1.0, _tokens),
+        SearchAxis("heads", "heads", "query heads; keys are shared as in the shape", 1, 64, 1.0, _heads),
+        SearchAxis("head_size", "D", "the size of a head", 16, 256, 1.0, _head_size),
+        SearchAxis("batch", "B", "sequences at once", 1, 64, 1.0, _batch),
+        SearchAxis("threads", "threads", "threads, the same for all", 1, 0, 0.0, _same, beyond=False),
     )
 }
 EIGHT = 8
 
 
-def axis_named(name: str) -> Axis:
+def axis_named(name: str) -> SearchAxis:
     """An axis. Raises ``UsageError`` that names those there are."""
     check_known("--axis", [name], tuple(AXES))
     return AXES[name]
 
 
-def setting_for(axis: Axis, setting: Setting, *, phase_given: bool) -> Setting:
+def setting_for(axis: SearchAxis, setting: AxisSetting, *, phase_given: bool) -> AxisSetting:
     """The setting with the phase that its axis is about. Raises ``UsageError`` for another."""
     if axis.name == "keys":
         if phase_given and setting.phase != "decode":
@@ -106,7 +106,7 @@ def setting_for(axis: Axis, setting: Setting, *, phase_given: bool) -> Setting:
     return setting
 
 
-def grid_of(axis: Axis, setting: Setting, low: int | None = None, high: int | None = None) -> Grid:
+def grid_of(axis: SearchAxis, setting: AxisSetting, low: int | None = None, high: int | None = None) -> Grid:
     """The numbers of an axis between two ends, by default its own. Raises ``UsageError`` where there are not two."""
     from attnbench.results.fingerprint import processors
 

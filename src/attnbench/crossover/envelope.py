@@ -36,9 +36,9 @@ def sign_at(search: Search, x: int) -> int:
     place = search.places.get(x)
     if place is not None and place.sign:
         return place.sign
-    told = [known for known in search.live if known.sign]
-    below = max((known for known in told if known.x <= x), key=lambda known: known.x, default=None)
-    above = min((known for known in told if known.x >= x), key=lambda known: known.x, default=None)
+    sure_places = [known for known in search.live if known.sign]
+    below = max((known for known in sure_places if known.x <= x), key=lambda known: known.x, default=None)
+    above = min((known for known in sure_places if known.x >= x), key=lambda known: known.x, default=None)
     if place is not None and place.live:  # it was looked at, and is open
         return 0
     return below.sign if below is not None and above is not None and below.sign == above.sign else 0

@@ -42,7 +42,7 @@ NEEDED = 3.2
 
 
 @dataclass
-class Place:
+class AxisPlace:
     """One place of the axis while pairs come in. ``sign``: 1 where A is surely faster, -1 where B is, 0 until then.
 
     ``stopped`` says why it is not measured any more, where it is not.
@@ -112,13 +112,13 @@ def _boundary(n: int) -> float:
     return boundaries(RANKED, RANKED_ERROR)[RANKED.pairs.index(n)]
 
 
-def spread_of(places: Sequence[Place], fallback: float = 0.03) -> float:
+def spread_of(places: Sequence[AxisPlace], fallback: float = 0.03) -> float:
     """The standard deviation of a pair about the centre of its place, over all places, by their median deviation."""
     residuals = [value - place.centre for place in places if len(place.values) > 2 for value in place.values]  # noqa: PLR2004
     return max(robust_spread(residuals), 1e-6) if residuals else fallback
 
 
-def pairs_needed(place: Place, spread: float) -> int | None:
+def pairs_needed(place: AxisPlace, spread: float) -> int | None:
     """How many more pairs a place is expected to need until it is sure; ``None`` where no number of looks is enough."""
     centre, done = abs(place.centre), len(place.values)
     needed = MOST_PAIRS + 1 if not centre else math.ceil((NEEDED * spread / centre) ** 2)

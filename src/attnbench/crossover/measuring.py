@@ -12,10 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from attnbench.crossover.answer import Answer, Crossing
+from attnbench.crossover.answer import Crossing, CrossoverAnswer
 from attnbench.crossover.envelope import Both, Stretch, envelope, matters, on_envelope
 from attnbench.crossover.evidence import ERROR, MOST_PLACES, PLAIN, RANKED
-from attnbench.crossover.question import Question, check_possible
+from attnbench.crossover.question import CrossoverQuestion, check_possible
 from attnbench.crossover.schedule import Schedule
 from attnbench.crossover.search import Search
 from attnbench.crossover.visits import EFFORT, Match, Stop
@@ -54,10 +54,10 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CrossoverOutcome:
     """What is sure, of whom, and where what was measured is kept."""
 
-    question: Question
+    question: CrossoverQuestion
     matches: tuple[Match, ...]
     word: str
     crossings: tuple[Crossing, ...]
@@ -81,7 +81,7 @@ class Outcome:
         return tuple(dict.fromkeys(stop for match in self.matches for stop in match.stops))
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> CrossoverAnswer:
         """That of two implementations."""
         return self.matches[0].search.answer()
 
@@ -142,7 +142,7 @@ def absent(ring: Ring) -> Callable[[str, int], bool]:
     return lambda name, x: any(stop.side == name and (x == stop.x or (stop.beyond and x >= stop.x)) for stop in stops)
 
 
-def measure_held(question: Question, how: Asked) -> Outcome:
+def measure_held(question: CrossoverQuestion, how: Asked) -> CrossoverOutcome:
     """Measure and judge, for whoever holds the lock of this machine. What happens after the start is in the outcome."""
     check_possible(question)
     began = time.monotonic() if how.began is None else how.began
@@ -175,7 +175,7 @@ def measure_held(question: Question, how: Asked) -> Outcome:
     return outcome
 
 
-def _all(ring: Ring, question: Question, how: Asked) -> str | None:
+def _all(ring: Ring, question: CrossoverQuestion, how: Asked) -> str | None:
     """Pair after pair, until nothing is wanted or there is no time for it; a note where it was broken off."""
     for every in ring.matches:
         for x, reason in question.refused_at(sorted(every.search.places)).items():
@@ -202,7 +202,7 @@ def _sides(a: str, b: str) -> dict[Name, Side]:
     return {"A": Side(a), "B": Side(b)}
 
 
-def _info(question: Question, how: Asked, fingerprint: Fingerprint, started: str) -> dict[str, Any]:
+def _info(question: CrossoverQuestion, how: Asked, fingerprint: Fingerprint, started: str) -> dict[str, Any]:
     return {
         "started": started,
         "started_at": datetime.fromisoformat(started).timestamp(),
@@ -222,14 +222,14 @@ def _info(question: Question, how: Asked, fingerprint: Fingerprint, started: str
 
 def _outcome(
     ring: Ring,
-    question: Question,
+    question: CrossoverQuestion,
     run_id: str,
     folder: Path,
     fingerprint: Fingerprint,
     pairs: int,
     began: float,
     note: str | None,
-) -> Outcome:
+) -> CrossoverOutcome:
     searches = {(match.a, match.b): match.search for match in ring.matches}
     gone = absent(ring)
     stretches = envelope(searches, question.names, gone)
@@ -247,7 +247,9 @@ def _outcome(
     seconds = time.monotonic() - began
     machine = fingerprint.machine_id
     matches = tuple(ring.matches)
-    return Outcome(question, matches, word, crossings, stretches, run_id, folder, machine, pairs, seconds, note, code)
+    return CrossoverOutcome(
+        question, matches, word, crossings, stretches, run_id, folder, machine, pairs, seconds, note, code
+    )
 
 
 def exit_code(word: str, stops: tuple[Stop, ...], *, measured: bool, interrupted: bool) -> int:
@@ -260,7 +262,7 @@ def exit_code(word: str, stops: tuple[Stop, ...], *, measured: bool, interrupted
     return worst_exit(codes)
 
 
-def _conclusion(outcome: Outcome) -> dict[str, Any]:
+def _conclusion(outcome: CrossoverOutcome) -> dict[str, Any]:
     return {
         "pairs": outcome.pairs,
         "seconds": outcome.seconds,

@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 from attnbench.backends import discover
-from attnbench.crossover.axes import Axis, Setting
+from attnbench.crossover.axes import AxisSetting, SearchAxis
 from attnbench.crossover.search import Grid
 from attnbench.errors import NothingSelectedError, UsageError
 from attnbench.live.duo import Twin
@@ -20,12 +20,12 @@ MOST_NAMES = 6
 
 
 @dataclass(frozen=True)
-class Question:
+class CrossoverQuestion:
     """Implementations along an axis; ``files`` are the drop-in files of each that has one."""
 
     names: tuple[str, ...]
-    axis: Axis
-    setting: Setting
+    axis: SearchAxis
+    setting: AxisSetting
     grid: Grid
     files: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -81,7 +81,7 @@ def contestants(
     return names, {name: dropped[name] for name in names if name in dropped}
 
 
-def check_possible(question: Question) -> None:
+def check_possible(question: CrossoverQuestion) -> None:
     """Raise ``NothingSelectedError`` where one of them cannot be measured here at all."""
     for name, reason in question.refused().items():
         msg = f"{name} cannot be measured here: {reason}"

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from attnbench.crossover.evidence import Place
+from attnbench.crossover.evidence import AxisPlace
 
 # Until a start was seen.
 FIRST_START_S = 2.0
@@ -82,29 +82,29 @@ class Schedule:
         nearest = min(self.costs, key=lambda known: abs(math.log(known / x)))
         return self.costs[nearest].grown((x / nearest) ** self.power)
 
-    def seconds(self, place: Place) -> float:
+    def seconds(self, place: AxisPlace) -> float:
         """Seconds of the next visit to a place; 0 where nothing is known."""
         cost = self.cost(place.x)
         return 0.0 if cost is None else cost.again_s if place.values else cost.first_s
 
-    def too_dear(self, places: Sequence[Place]) -> Place | None:
+    def too_dear(self, places: Sequence[AxisPlace]) -> AxisPlace | None:
         """The nearest place that was never measured and of which three visits take too much of the budget."""
         if not self.costs or math.isinf(self.budget_s):
             return None
         reachable = [place for place in places if not place.values and place.x <= FARTHEST * max(self.costs)]
         return next((p for p in sorted(reachable, key=lambda place: place.x) if self._dear(p)), None)
 
-    def _dear(self, place: Place) -> bool:
+    def _dear(self, place: AxisPlace) -> bool:
         cost = self.cost(place.x)
         return cost is not None and cost.first_s + (VISITS - 1) * cost.again_s > DEAREST * self.budget_s
 
-    def fitting(self, wanted: Sequence[Place], left_s: float) -> list[Place]:
+    def fitting(self, wanted: Sequence[AxisPlace], left_s: float) -> list[AxisPlace]:
         """The wanted places, in their order, that a pair has time for: in the first pair the lower half of them."""
         if not self.costs:
             lower = sorted(wanted, key=lambda place: place.x)[: math.ceil(len(wanted) / 2)]
             return [place for place in wanted if place in lower] if left_s > self.start_s else []
         left = left_s - self.start_s
-        chosen: list[Place] = []
+        chosen: list[AxisPlace] = []
         for place in wanted:
             near = place.values or place.x <= FARTHEST * max(self.costs)
             if near and (seconds := self.seconds(place)) <= left:

@@ -12,8 +12,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from attnbench.crossover.answer import Answer, judged, zero_of
-from attnbench.crossover.evidence import MOST_PLACES, Place, pairs_needed, spread_of
+from attnbench.crossover.answer import CrossoverAnswer, judged, zero_of
+from attnbench.crossover.evidence import MOST_PLACES, AxisPlace, pairs_needed, spread_of
 
 MOST_SCANNED = 8
 # A crossing is known well enough when the ends of its interval differ by no more than this factor.
@@ -61,15 +61,15 @@ class Search:
     b: str
     grid: Grid
     most: int = MOST_PLACES
-    places: dict[int, Place] = field(default_factory=dict)
+    places: dict[int, AxisPlace] = field(default_factory=dict)
     dips: int = 0
 
     def __post_init__(self) -> None:
         for x in self.grid.scan()[: self.most]:
-            self.places[x] = Place(x)
+            self.places[x] = AxisPlace(x)
 
     @property
-    def live(self) -> list[Place]:
+    def live(self) -> list[AxisPlace]:
         """The places that can be measured, in the order of the axis."""
         return sorted((place for place in self.places.values() if place.live), key=lambda place: place.x)
 
@@ -82,7 +82,7 @@ class Search:
             self.grid = Grid(self.grid.low, max(self.grid.low, x - 1), self.grid.step)
         return gone
 
-    def wanted(self, pairs_left: int) -> list[Place]:
+    def wanted(self, pairs_left: int) -> list[AxisPlace]:
         """Places that a further pair should visit, those at crossings first; opens new ones where it is time to."""
         spread = spread_of(self.live)
         brackets = self._brackets(spread)
@@ -97,7 +97,7 @@ class Search:
         open_places = [place for place in self.live if place.open and place.x not in narrow]
         return sorted(open_places, key=lambda place: (place.x not in at_crossings, place.x))
 
-    def answer(self) -> Answer:
+    def answer(self) -> CrossoverAnswer:
         """What is sure by now."""
         return judged(list(self.places.values()), self.a, self.b)
 
@@ -107,20 +107,20 @@ class Search:
         numbers = [number for place in undecided if (number := pairs_needed(place, spread)) is not None]
         return max(numbers) if numbers else None
 
-    def _brackets(self, spread: float) -> list[tuple[Place, Place]]:
+    def _brackets(self, spread: float) -> list[tuple[AxisPlace, AxisPlace]]:
         """Neighbours among the places that are sure, or firm, of which one speaks for A and the other for B."""
         firm = [place for place in self.live if _firm(place, spread)]
         return [(low, high) for low, high in pairwise(firm) if low.lean != high.lean]
 
-    def _between(self, low: Place, high: Place) -> list[Place]:
+    def _between(self, low: AxisPlace, high: AxisPlace) -> list[AxisPlace]:
         return [place for place in self.live if low.x < place.x < high.x]
 
-    def _narrow(self, low: Place, high: Place) -> bool:
+    def _narrow(self, low: AxisPlace, high: AxisPlace) -> bool:
         """Whether a bracket is sure and small enough, or holds no further number."""
         small = high.x <= NARROW * low.x or high.x - low.x <= self.grid.step
         return small and low.sign != 0 and high.sign != 0
 
-    def _open_within(self, low: Place, high: Place, spread: float, pairs_left: int) -> None:
+    def _open_within(self, low: AxisPlace, high: AxisPlace, spread: float, pairs_left: int) -> None:
         """New places on either side of where the crossing seems to be, as near as can become sure in so many pairs."""
         if self._narrow(low, high):
             return
@@ -136,7 +136,7 @@ class Search:
             for factor in (WIDE, 1.0):
                 self._open(centre + side * factor * distance, centre, end)
 
-    def _open(self, target: float, centre: float, end: Place) -> None:
+    def _open(self, target: float, centre: float, end: AxisPlace) -> None:
         """A place at a logarithm, unless it would bring little beside what is there already."""
         whole, left = math.log(end.x) - centre, target - centre
         if not whole or not 0 <= left / whole <= WORTH or len(self.places) >= self.most - PROBES:
@@ -144,9 +144,9 @@ class Search:
         x = self.grid.near(math.exp(target))
         near = [place for place in self.places.values() if abs(_beyond(place, math.log(x))) < 0.25 * abs(left)]
         if x not in self.places and x != end.x and not near:
-            self.places[x] = Place(x)
+            self.places[x] = AxisPlace(x)
 
-    def _open_beside(self, low: Place, high: Place) -> None:
+    def _open_beside(self, low: AxisPlace, high: AxisPlace) -> None:
         """One place beyond either end that is sure, where none is near: is it the same there?"""
         for end, factor in ((high, BESIDE), (low, 1 / BESIDE)):
             x = self.grid.near(end.x * factor)
@@ -154,7 +154,7 @@ class Search:
             if not end.sign or x in self.places or len(self.places) >= self.most:
                 continue
             if all(abs(math.log(known / end.x)) > 2 * math.log(BESIDE) for known in near):
-                self.places[x] = Place(x)
+                self.places[x] = AxisPlace(x)
 
     def _open_dips(self, spread: float) -> None:
         """Where one leads but least in the middle, a place at the foot of the parabola through three neighbours.
@@ -170,11 +170,11 @@ class Search:
                 continue
             x = self.grid.near(math.exp(foot[0]))
             if all(abs(_beyond(place, math.log(x))) > 0.1 for place in self.places.values()):  # noqa: PLR2004
-                self.places[x] = Place(x)
+                self.places[x] = AxisPlace(x)
                 self.dips += 1
 
 
-def _firm(place: Place, spread: float) -> bool:
+def _firm(place: AxisPlace, spread: float) -> bool:
     if place.sign:
         return True
     n = len(place.values)
@@ -185,11 +185,11 @@ def _reach(pairs_left: int) -> float:
     return next((reach for pairs, reach in reversed(REACH) if pairs_left >= pairs), REACH[0][1])
 
 
-def _beyond(place: Place, log: float) -> float:
+def _beyond(place: AxisPlace, log: float) -> float:
     return math.log(place.x) - log
 
 
-def _foot(left: Place, middle: Place, right: Place) -> tuple[float, float] | None:
+def _foot(left: AxisPlace, middle: AxisPlace, right: AxisPlace) -> tuple[float, float] | None:
     """Where the lead is least by the parabola through three places, and how large it is there (a log-ratio)."""
     logs = np.log([left.x, middle.x, right.x])
     leads = np.abs([left.centre, middle.centre, right.centre])

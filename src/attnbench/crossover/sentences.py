@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from attnbench.crossover.answer import Answer, Crossing
-from attnbench.crossover.evidence import Place, pairs_needed, spread_of
-from attnbench.crossover.measuring import Outcome
+from attnbench.crossover.answer import Crossing, CrossoverAnswer
+from attnbench.crossover.evidence import AxisPlace, pairs_needed, spread_of
+from attnbench.crossover.measuring import CrossoverOutcome
 from attnbench.crossover.visits import Match, Stop, became
 from attnbench.show.units import clock, significant
 
 FEW = 4
 
 
-def main_sentence(outcome: Outcome) -> str:
+def main_sentence(outcome: CrossoverOutcome) -> str:
     """The answer in one sentence, such as ``numpy/blocked is faster from T >= 610 [540, 700]``."""
     sign = outcome.question.axis.sign
     if outcome.word == "crossings":
@@ -30,7 +30,7 @@ def main_sentence(outcome: Outcome) -> str:
     return _untold(outcome, answer)
 
 
-def sentences(outcome: Outcome) -> list[str]:
+def sentences(outcome: CrossoverOutcome) -> list[str]:
     """The sentences below the answer."""
     lines = []
     if len(outcome.matches) > 1:
@@ -50,7 +50,7 @@ def _from_on(crossing: Crossing, sign: str) -> str:
     return f"{crossing.faster_above} is faster from {sign} >= {crossing.at} [{crossing.low}, {crossing.high}]"
 
 
-def _never(outcome: Outcome) -> str:
+def _never(outcome: CrossoverOutcome) -> str:
     """Who is faster below the first crossing and above the last, as far as was looked."""
     sign, (low, high) = outcome.question.axis.sign, _reach(outcome)
     first, last = outcome.crossings[0], outcome.crossings[-1]
@@ -61,25 +61,25 @@ def _never(outcome: Outcome) -> str:
     return f"Surely faster at every place that was looked at: {surely}."
 
 
-def _reach(outcome: Outcome) -> tuple[int, int]:
+def _reach(outcome: CrossoverOutcome) -> tuple[int, int]:
     """The least and the largest place that was measured."""
     xs = [place.x for search in outcome.searches.values() for place in search.live if place.values]
     return (min(xs), max(xs)) if xs else (outcome.question.grid.low, outcome.question.grid.high)
 
 
-def _untold(outcome: Outcome, answer: Answer) -> str:
+def _untold(outcome: CrossoverOutcome, answer: CrossoverAnswer) -> str:
     a, b, sign = outcome.matches[0].a, outcome.matches[0].b, outcome.question.axis.sign
     measured = [place for place in outcome.matches[0].search.live if place.values]
     if not measured:
         return f"it cannot be told: no place was measured at which both {a} and {b} could be"
-    told = [place for place in measured if place.sign]
-    if not told:
+    sure_places = [place for place in measured if place.sign]
+    if not sure_places:
         return f"it cannot be told: {a} and {b} are not told apart at any of {len(measured)} places"
-    leader = f"{answer.faster} is faster at {_listed([place.x for place in told])}"
+    leader = f"{answer.faster} is faster at {_listed([place.x for place in sure_places])}"
     return f"it cannot be told: {leader}; at {sign} = {_listed(answer.open_places)} they are not told apart"
 
 
-def _of_several(outcome: Outcome) -> str:
+def _of_several(outcome: CrossoverOutcome) -> str:
     sign, (low, high) = outcome.question.axis.sign, _reach(outcome)
     if outcome.word == "none":
         return f"no crossing: {outcome.stretches[0].names[0]} is the fastest everywhere from {sign} = {low} to {high}"
@@ -89,7 +89,7 @@ def _of_several(outcome: Outcome) -> str:
     return f"it cannot be told: {', '.join(names)} may each be the fastest somewhere"
 
 
-def _stretches(outcome: Outcome) -> str:
+def _stretches(outcome: CrossoverOutcome) -> str:
     sign = outcome.question.axis.sign
     parts = []
     for stretch in outcome.stretches:
@@ -98,7 +98,7 @@ def _stretches(outcome: Outcome) -> str:
     return f"Fastest by {sign}: {'; '.join(parts)}."
 
 
-def _open_line(outcome: Outcome, match: Match) -> list[str]:
+def _open_line(outcome: CrossoverOutcome, match: Match) -> list[str]:
     """What is open between two of them, and what it would cost to know."""
     left = match.search.answer().open_places
     places = [match.search.places[x] for x in left]
@@ -108,7 +108,7 @@ def _open_line(outcome: Outcome, match: Match) -> list[str]:
     return [f"{which} not told apart at {outcome.question.axis.sign} = {_listed(left)}: {_price(match, places)}."]
 
 
-def _price(match: Match, places: Sequence[Place]) -> str:
+def _price(match: Match, places: Sequence[AxisPlace]) -> str:
     if any(not place.values for place in places):
         return "not all of them were measured; give it a longer --budget"
     if min(len(place.values) for place in places) < 3:  # noqa: PLR2004  (too few to say)
@@ -125,7 +125,7 @@ def _price(match: Match, places: Sequence[Place]) -> str:
     return f"{size}; about {max(known)} more pairs, {clock(max(known) * mean_s)}"
 
 
-def _stop_line(outcome: Outcome, stop: Stop) -> str:
+def _stop_line(outcome: CrossoverOutcome, stop: Stop) -> str:
     sign = outcome.question.axis.sign
     if stop.side is None:
         verb = "from there on nothing was measured" if stop.beyond else "it was not measured"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from attnbench.crossover.evidence import Place
-from attnbench.crossover.question import Question
+from attnbench.crossover.evidence import AxisPlace
+from attnbench.crossover.question import CrossoverQuestion
 from attnbench.crossover.schedule import Cost, Schedule
 from attnbench.crossover.search import Search
 from attnbench.live.duo import BOTH
@@ -47,7 +47,7 @@ class Match:
 
     a: str
     b: str
-    question: Question
+    question: CrossoverQuestion
     pairs: Pairs
     search: Search
     schedule: Schedule
@@ -71,14 +71,14 @@ class Match:
         self._stop(group)
         return True
 
-    def _state(self, place: Place) -> TwinState:
+    def _state(self, place: AxisPlace) -> TwinState:
         if place.x not in self.states:
             self.states[place.x] = self.pairs.add(self.question.twin(self.a, self.b, place.x), place)
         return self.states[place.x]
 
-    def _together(self, places: Sequence[Place]) -> list[Place]:
+    def _together(self, places: Sequence[AxisPlace]) -> list[AxisPlace]:
         """Those of the places that can share two processes: of equal threads, and none that may have hurt others."""
-        groups: dict[object, list[Place]] = {}
+        groups: dict[object, list[AxisPlace]] = {}
         for place in places:
             alone = place.x in self.states and self.states[place.x].apart
             key = place.x if alone or self.question.axis.name == "threads" else None
@@ -92,7 +92,7 @@ class Match:
             reason = f"{took}the budget has no time for the three that it takes at least"
             self.stopped(Stop(place.x, None, "not-run", reason, beyond=self.question.axis.beyond))
 
-    def _stop(self, group: Sequence[Place]) -> None:
+    def _stop(self, group: Sequence[AxisPlace]) -> None:
         for place in group:
             state = self.states[place.x]
             if state.status == OK:

@@ -45,9 +45,9 @@ def draw_map(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.Data
         annot_kws={"fontsize": 8},
         cbar=False,
     )
-    told = _pivot(figure, data.assign(told=data["told"].astype(float)), "told") > 0
-    _hatch(place, table, told)
-    _boundary(place, table, told)
+    sure = _pivot(figure, data.assign(told=data["told"].astype(float)), "told") > 0
+    _hatch(place, table, sure)
+    _boundary(place, table, sure)
     place.grid(visible=False)
     place.tick_params(axis="y", rotation=0)
     place.set_xlabel(figure.x_label or label(figure.x))
@@ -66,24 +66,24 @@ def _written(ratio: float) -> str:
     return f"{'A' if ratio > 1 else 'B'} {units.times(max(ratio, 1 / ratio))}"
 
 
-def _hatch(place: Any, table: pd.DataFrame, told: pd.DataFrame) -> None:
+def _hatch(place: Any, table: pd.DataFrame, sure: pd.DataFrame) -> None:
     from matplotlib.patches import Rectangle
 
     for row, column in _places(table):
-        if units.known(table.iloc[row, column]) and not bool(told.iloc[row, column]):
+        if units.known(table.iloc[row, column]) and not bool(sure.iloc[row, column]):
             mark = Rectangle((column, row), 1, 1, fill=False, hatch="////", edgecolor=DARK, linewidth=0, alpha=0.45)
             mark.set_gid("not-told")
             place.add_patch(mark)
 
 
-def _boundary(place: Any, table: pd.DataFrame, told: pd.DataFrame) -> None:
+def _boundary(place: Any, table: pd.DataFrame, sure: pd.DataFrame) -> None:
     """A line along the edges of places that are told of which one is A's and the other B's."""
     for row, column in _places(table):
         for below, right in ((0, 1), (1, 0)):
             other = row + below, column + right
             if other[0] >= table.shape[0] or other[1] >= table.shape[1]:
                 continue
-            if not (bool(told.iloc[row, column]) and bool(told.iloc[other])):
+            if not (bool(sure.iloc[row, column]) and bool(sure.iloc[other])):
                 continue
             if _of_a(table, row, column) == _of_a(table, *other):
                 continue

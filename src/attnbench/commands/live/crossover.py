@@ -14,12 +14,12 @@ from attnbench.show import units
 from attnbench.show.table import Column
 
 if TYPE_CHECKING:
-    from attnbench.crossover.evidence import Place
-    from attnbench.crossover.measuring import Outcome
+    from attnbench.crossover.evidence import AxisPlace
+    from attnbench.crossover.measuring import CrossoverOutcome
     from attnbench.crossover.visits import Match
 
 
-def text(outcome: Outcome) -> str:
+def text(outcome: CrossoverOutcome) -> str:
     """The answer, the places, and what else is to be known."""
     tables = [
         _table(outcome, match) for match in outcome.matches if any(p.values for p in match.search.places.values())
@@ -28,7 +28,7 @@ def text(outcome: Outcome) -> str:
     return "\n".join([main_sentence(outcome), "", *([render_all(tables)] if tables else []), *lines])
 
 
-def _table(outcome: Outcome, match: Match) -> Table:
+def _table(outcome: CrossoverOutcome, match: Match) -> Table:
     """One row for each place that was measured."""
     columns = (
         Column(outcome.question.axis.sign, right=True),
@@ -45,7 +45,7 @@ def _table(outcome: Outcome, match: Match) -> Table:
     return Table(title, columns, rows, tuple("" if place.sign else "absent" for place in places))
 
 
-def _about(outcome: Outcome) -> str:
+def _about(outcome: CrossoverOutcome) -> str:
     setting, axis = outcome.question.setting, outcome.question.axis.name
     parts = [setting.shape, setting.phase, setting.dtype]
     parts += [] if axis in ("tokens", "keys") else [f"{setting.tokens} tokens"]
@@ -54,7 +54,7 @@ def _about(outcome: Outcome) -> str:
     return ", ".join([*parts, setting.device])
 
 
-def _row(match: Match, place: Place) -> tuple[str, ...]:
+def _row(match: Match, place: AxisPlace) -> tuple[str, ...]:
     seen, state = place.estimate, match.states[place.x]
     bounded = math.isfinite(seen.low) and math.isfinite(seen.high)
     ends = f"{percent(math.expm1(seen.low))} … {percent(math.expm1(seen.high))}" if bounded else "too few pairs"
@@ -69,7 +69,7 @@ def _middle(values: list[float]) -> float | None:
     return median(values) if values else None
 
 
-def json_document(outcome: Outcome) -> dict[str, Any]:
+def json_document(outcome: CrossoverOutcome) -> dict[str, Any]:
     """The document of ``--json``."""
     axis, setting = outcome.question.axis.name, outcome.question.setting
     reason = " ".join([f"{main_sentence(outcome)}.", *sentences(outcome)])
@@ -94,11 +94,11 @@ def json_document(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _measured(match: Match) -> list[Place]:
+def _measured(match: Match) -> list[AxisPlace]:
     return sorted((place for place in match.search.places.values() if place.values), key=lambda place: place.x)
 
 
-def _place(match: Match, place: Place) -> dict[str, Any]:
+def _place(match: Match, place: AxisPlace) -> dict[str, Any]:
     seen = place.estimate
     bounded = math.isfinite(seen.low) and math.isfinite(seen.high)
     return {
