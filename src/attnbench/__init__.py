@@ -6,11 +6,11 @@ Rooms, in reading order: ``attention`` (what it is), ``backends`` (who computes 
 adapters and suites import), ``suite`` and ``groups`` (a question and its cells), ``agree`` (when it is right),
 ``workers`` (processes that can be lost), ``checking`` (agreement, in processes), ``measure`` (how long and how much),
 ``results`` (what was seen, kept), ``compare`` (runs against each other), ``live`` (two sides, both alive),
-``analysis`` (what suites compute of results), ``answers`` (which one to take), ``workloads``
-(what is served), ``ablate`` (trainings), ``exchange``
-(other tools' formats), ``scoreboard`` (our verdicts and theirs), ``show`` and ``report`` (for people), ``commands``
-(what is typed). Beside them stand ``errors``, ``keywords`` (that are none: what was meant), ``versions`` (of what is
-installed) and ``lazily`` (names that are loaded when somebody asks).
+``crossover`` (from where on one is faster), ``analysis`` (what suites compute of results), ``answers`` (which one to
+take), ``workloads`` (what is served), ``ablate`` (trainings), ``exchange`` (other tools' formats), ``scoreboard`` (our
+verdicts and theirs), ``show`` and ``report`` (for people), ``commands`` (what is typed). Beside them stand ``errors``,
+``keywords`` (that are none: what was meant), ``versions`` (of what is installed) and ``lazily`` (names that are loaded
+when somebody asks).
 """
 
 from __future__ import annotations

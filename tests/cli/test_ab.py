@@ -20,7 +20,7 @@ import psutil
 import pytest
 from pyarrow import parquet
 
-from attnbench.commands.ab_output import open_lines
+from attnbench.commands.live.output import open_lines
 from attnbench.compare.live import LiveVerdict
 from attnbench.errors import install_from_origin
 from attnbench.live.revisions import Revisions

@@ -12,8 +12,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from attnbench.commands import ab_files
-from attnbench.commands.ab_output import closing, tables
+from attnbench.commands.live import files as ab_files
+from attnbench.commands.live.output import closing, tables
 from attnbench.errors import UsageError
 from attnbench.live import comparison, pairs
 from attnbench.live.comparison import Compared, Terms, compare_live

@@ -36,6 +36,7 @@ QUICK = {
     "best --measure": ["--quiet", "--measure", "30s"],
     "ab": PAIRS,
     "calibrate": PAIRS,
+    "crossover": ["--quiet", "--budget", "6s"],
     "check": ["--quick"],
     "plan": SMALL,
     "scoreboard record": ["--quiet", "--budget", "30s"],
@@ -43,9 +44,16 @@ QUICK = {
     "scoreboard campaign": ["--quiet", "--arm", "0:2s:1", "--cells", "1"],
     "scoreboard --trials": ["--quiet", "--trials", "1", "--seconds", "2", "--cells", "1", "--tools", "attnbench"],
 }
-# What besides 0 is an answer: of best, compare, history and run 3, of ab also that something is slower, and of best
-# that nothing was measured, as within a small budget on a busy machine.
-ANSWERS = {"best": {0, 3, 5}, "compare": {0, 3}, "history": {0, 3}, "run": {0, 3}, "ab": {0, 1, 3}}
+# What besides 0 is an answer: of best, compare, crossover, history and run 3, of ab also that something is slower, and
+# of best that nothing was measured, as within a small budget on a busy machine.
+ANSWERS = {
+    "best": {0, 3, 5},
+    "compare": {0, 3},
+    "history": {0, 3},
+    "run": {0, 3},
+    "ab": {0, 1, 3},
+    "crossover": {0, 3},
+}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from attnbench import workloads
 from attnbench.ablate import aligned, alignments, draws, pronunciation, reach, retrieval, tasks, training, translation
-from attnbench.analysis import claims, contrasts, costs, diagnostics, frames, intervals
+from attnbench.analysis import claims, contrasts, costs, diagnostics, frames, intervals, maps
 from attnbench.attention import shapes as catalogue
 from attnbench.attention.call import Operands, from_padding
 from attnbench.attention.inputs import default_params, draw, draw_cotangents
@@ -77,6 +77,7 @@ __all__ = [
     "from_padding",
     "inprocess",
     "intervals",
+    "maps",
     "not_one_of",
     "numpy_dtype",
     "pronunciation",

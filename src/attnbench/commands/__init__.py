@@ -3,9 +3,8 @@
 ``app`` is the program. ``given`` reads what was typed, ``places`` tries the folders that are to be written,
 ``interrupt`` ends a command early, ``unforeseen`` says what becomes of an exception that nobody foresaw. A command's
 file is imported to list the commands, so it imports what it needs inside its functions; the files that it leaves a part
-of its work to (``ab_files`` and ``ab_output`` of ``ab``, ``asking`` of ``run``, ``list_shapes`` of ``list``,
-``semantics_output``, and the room ``checks``) are imported when it runs. The commands: ``check``; ``run``, ``report``,
-``export``, ``import_``;
-``best``; ``ab``, ``compare``, ``baseline``, ``history``, ``plan``, ``calibrate``; ``list_``, ``doctor``, ``semantics``,
-``scoreboard``.
+of its work to (``asking`` of ``run``, ``list_shapes`` of ``list``, ``semantics_output``, the room ``checks`` of
+``check``, and ``live`` of ``ab`` and ``crossover``) are imported when it runs. The commands: ``check``; ``run``,
+``report``, ``export``, ``import_``; ``best``; ``ab``, ``crossover``, ``compare``, ``baseline``, ``history``, ``plan``,
+``calibrate``; ``list_``, ``doctor``, ``semantics``, ``scoreboard``.
 """

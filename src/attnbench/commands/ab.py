@@ -54,7 +54,7 @@ def ab(
     """Compare two versions live, in pairs of fresh processes: slower, same, faster, inconclusive, not comparable."""
     set_quiet(quiet)
     _check(inconclusive, threads)
-    from attnbench.commands import ab_files
+    from attnbench.commands.live import files as ab_files
     from attnbench.live.sides import WantedComparison
     from attnbench.measure.run.plan import within
     from attnbench.results.calibrations import for_machine
@@ -130,7 +130,7 @@ def _compared(sides: WantedComparison, terms: Terms) -> Compared:
 
 
 def _tell(compared: Compared, calibration: Calibration | None, *, as_json: bool) -> None:
-    from attnbench.commands.ab_output import closing, tables
+    from attnbench.commands.live.output import closing, tables
 
     if as_json:
         document(_json(compared, None if calibration is None else calibration.describe()))

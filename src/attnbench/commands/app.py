@@ -29,6 +29,7 @@ FILES = (
     "export",
     "import_",
     "ab",
+    "crossover",
     "calibrate",
     "plan",
     "history",

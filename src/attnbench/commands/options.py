@@ -59,6 +59,21 @@ Phases = Annotated[
     typer.Option("--phase", help="prefill (forward), train (forward and backward) or decode (one token over a cache)."),
 ]
 Dtypes = Annotated[Texts, typer.Option("--dtype", help="float64, float32, bfloat16 or float16; repeatable.")]
+CrossoverAxis = Annotated[
+    str, typer.Option("--axis", help="What varies: tokens, keys, heads, head_size, batch or threads.")
+]
+Range = Annotated[
+    str | None, typer.Option("--range", metavar="LOW:HIGH", help="Its ends, such as 64:8192; its own without.")
+]
+OneShape = Annotated[str, typer.Option("--shape", help="The shape; see: attnbench list shapes.")]
+FixedTokens = Annotated[
+    str | None, typer.Option("--tokens", metavar="N", help="Tokens, where they are not the axis; 512 without.")
+]
+FixedBatch = Annotated[str | None, typer.Option("--batch", metavar="N", help="Sequences at once; 1 without.")]
+OnePhase = Annotated[
+    str | None, typer.Option("--phase", help="prefill, train or decode; prefill without, decode for --axis keys.")
+]
+OneDtype = Annotated[str, typer.Option("--dtype", help="float64, float32, bfloat16 or float16.")]
 Require = Annotated[
     Texts, typer.Option("--require", help="deterministic or batch-invariant: a no is a failure (1); repeatable.")
 ]

@@ -88,7 +88,7 @@ class Pairs:
         began: float | None = None,
     ) -> None:
         self._auditor = auditor
-        self.states = tuple(TwinState(twin, judge()) for twin in twins)
+        self.states = [TwinState(twin, judge()) for twin in twins]
         self._sides, self._recorder, self._rng = sides, recorder, rng
         self._effort = effort or PairedEffort()
         self._limit, self._start, self._clock, self._progress = memory_limit, start, clock, progress
@@ -116,7 +116,7 @@ class Pairs:
         except KeyboardInterrupt:
             note = INTERRUPTED
         return PairsOutcome(
-            self.states,
+            tuple(self.states),
             self._pairs,
             self._clock() - self._began,
             note,
@@ -124,6 +124,17 @@ class Pairs:
             _mean(self._cells),
             self._versions,
         )
+
+    def add(self, twin: Twin, judge: Judge) -> TwinState:
+        """One cell more, for who chooses himself which cells the next ``pair`` has."""
+        state = TwinState(twin, judge)
+        self.states.append(state)
+        return state
+
+    @property
+    def startup_s(self) -> float:
+        """Seconds in which both processes of a pair start, by those that did; 0 before the first."""
+        return _mean(self._starts)
 
     def _refuse(self) -> None:
         for name in BOTH:
@@ -140,7 +151,7 @@ class Pairs:
             fitting = self._fitting(group)
             if fitting:
                 self._tell(fitting)
-                self._pair(fitting)
+                self.pair(fitting)
                 ran = True
         return ran
 
@@ -153,7 +164,7 @@ class Pairs:
                 groups.setdefault((*state.twin.processes, *alone), []).append(state)
         return list(groups.values())
 
-    def _left(self) -> float:
+    def left(self) -> float:
         """Seconds until nothing more is begun."""
         return self._end - self._clock()
 
@@ -165,14 +176,14 @@ class Pairs:
         new = [state for state in group if not state.tried]
         if not new:
             needed_s = _mean(self._starts) + _mean(self._cells) * len(group)
-            return list(group) if self._left() - self._reserve() >= needed_s else []
-        if math.isinf(self._left()):
+            return list(group) if self.left() - self._reserve() >= needed_s else []
+        if math.isinf(self.left()):
             return list(group)
         start_s, cell_s = _mean(self._starts) or FIRST_START_S, _mean(self._firsts) or FIRST_CELL_S
         waiting = sum(any(not state.tried for state in other) for other in self._groups())
-        count = int((self._left() / waiting - start_s) / cell_s)
+        count = int((self.left() / waiting - start_s) / cell_s)
         if count < 1:  # of its share not one can be measured, but perhaps of all that is left
-            count = int(self._left() >= start_s + cell_s)
+            count = int(self.left() >= start_s + cell_s)
         return self._rng.sample(new, min(count, len(new)))
 
     def _reserve(self) -> float:
@@ -186,18 +197,32 @@ class Pairs:
             done = sum(not state.open for state in self.states)
             self._progress(done, len(self.states), f"pair {self._pairs + 1}: {len(group)} cells open")
 
-    def _pair(self, group: list[TwinState]) -> None:
+    def pair(
+        self, group: list[TwinState], effort: PairedEffort | None = None, *, steady: bool = False
+    ) -> dict[str, Any]:
+        """One pair of processes with these cells, which share them; the record of it, which is written by now.
+
+        ``steady``: freed memory stays with the processes, so that no cell's time depends on the sizes of the others.
+        """
         drawn, began = Drawn.by(self._rng), self._clock()
         order = self._rng.sample(group, len(group))
         record: dict[str, Any] = {"pair": self._pairs, "drawn": drawn.to_dict(), "cells": {}}
         self._pairs += 1
         with self._duo(group[0].twin, drawn) as duo:
             pair = Pair(
-                duo, order, record, effort=self._effort, rng=self._rng, clock=self._clock, auditor=self._auditor
+                duo,
+                order,
+                record,
+                effort=effort or self._effort,
+                rng=self._rng,
+                clock=self._clock,
+                auditor=self._auditor,
             )
             for seen in pair.run():
                 if isinstance(seen, Greeting):
                     self._versions[f"{seen.side} {self._sides[seen.side].label}"] = dict(seen.hello.versions)
+                    if steady:  # before the first quad: a greeting is told when all is prepared
+                        duo.ask(seen.side, "steady", cell_id=group[0].twin.cell(seen.side).id)
                 else:
                     self._failed(seen, alone=len(group) == 1)
         record["seconds"] = self._clock() - began
@@ -209,7 +234,9 @@ class Pairs:
             self._starts.append(pair.greeted_s)
             took = record["seconds"] if pair.again_s is None else pair.again_s
             self._cells.append((took - pair.greeted_s) / len(group))
+        record["greeted_s"] = pair.greeted_s
         self._recorder.pair(record)
+        return record
 
     def _duo(self, twin: Twin, drawn: Drawn) -> Duo:
         return Duo(
@@ -219,7 +246,7 @@ class Pairs:
             start=self._start,
             memory_limit=self._limit,
             timeout_s=self._effort.timeout_s,
-            left=lambda: self._left() + min(GRACE_S, GRACE * self._budget_s),
+            left=lambda: self.left() + min(GRACE_S, GRACE * self._budget_s),
         )
 
     def _failed(self, failure: Failure, *, alone: bool) -> None:
@@ -254,7 +281,7 @@ class Pairs:
         for _ in range(self._effort.memory_repeats):
             if state.status != OK or state.memory_reason is not None:
                 return
-            if self._left() < _mean(self._weighings):
+            if self.left() < _mean(self._weighings):
                 state.memory_reason = f"the budget was spent before {what}"
                 return
             began = self._clock()

@@ -19,6 +19,7 @@ from xml.sax.saxutils import escape
 
 from attnbench.errors import UsageError
 from attnbench.report.drawing import INK, PAPER_GRID, draw_axes, label, plain_numbers
+from attnbench.report.maps import draw_map
 from attnbench.report.palette import Palette
 from attnbench.results.frames import column_names
 from attnbench.show import units
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from attnbench.suite import Figure
 
 MAX_PANELS = 12
+MAPS = ("heat", "map")  # their places are cells of a table, and the value is the hue
 PANELS_IN_A_ROW = 3
 FOUR = 4  # panels that stand two and two
 SHOWN_FAILURES = 8
@@ -112,9 +114,9 @@ def _data(figure: Figure, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _drawable(figure: Figure, data: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """The rows that have a place on the axes, and a note on the others."""
-    value = figure.hue if figure.kind == "heat" and figure.hue else figure.y
+    value = figure.hue if figure.kind in MAPS and figure.hue else figure.y
     has_place = data[value].notna() & data[figure.x].notna()
-    for column, logarithmic in ((figure.x, figure.log_x), (figure.y, figure.log_y and figure.kind != "heat")):
+    for column, logarithmic in ((figure.x, figure.log_x), (figure.y, figure.log_y and figure.kind not in MAPS)):
         if logarithmic:
             has_place &= data[column] > 0
     lost = data[~has_place]
@@ -188,17 +190,22 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
         width, height = _panel_size(figure, everything, across)
         canvas = Canvas(figsize=(width * across, height * down + 0.5), layout="constrained")
         FigureCanvasSVG(canvas)
-        grid = canvas.subplots(down, across, squeeze=False, sharey=figure.kind != "heat", sharex=figure.kind != "heat")
+        grid = canvas.subplots(
+            down, across, squeeze=False, sharey=figure.kind not in MAPS, sharex=figure.kind not in MAPS
+        )
         places = list(grid.flat)
         legend: dict[str, Any] = {}
         for place, (title, part) in zip(places, panels.items(), strict=False):
-            legend |= draw_axes(place, figure, part, everything, palette, missing.get(title, failed.iloc[:0]))
+            if figure.kind == "map":
+                draw_map(place, figure, part, everything)
+            else:
+                legend |= draw_axes(place, figure, part, everything, palette, missing.get(title, failed.iloc[:0]))
             place.set_title(title.replace(", ", "\n") if across == FOUR else title)  # narrow panels
         for place in places[len(panels) :]:
             place.set_visible(False)
         for place in places[len(panels) - across : len(panels)]:
             place.tick_params(labelbottom=True)  # the last of its column, though not in the last row
-        if figure.kind == "heat":
+        if figure.kind in MAPS:
             bar = canvas.colorbar(places[0].collections[0], ax=places[: len(panels)], label=label(str(figure.hue)))
             if isinstance(bar.norm, LogNorm):
                 plain_numbers(bar.ax.yaxis)
@@ -228,7 +235,7 @@ def _finish(canvas: Any, figure: Figure, places: Sequence[Any], across: int, leg
     for number, place in enumerate(places):
         if number % across:
             place.set_ylabel("")
-        if figure.kind == "heat" and number < len(places) - across:
+        if figure.kind in MAPS and number < len(places) - across:
             place.set_xlabel("")
     if len(legend) > 1:
         title = None if figure.hue in (None, "impl") else label(str(figure.hue))

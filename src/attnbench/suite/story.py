@@ -20,7 +20,8 @@ class Figure:
     """One figure, as data: what stands on its axes. ``report`` draws it with seaborn from the suite's frame.
 
     ``kind``: ``line``, ``bar``, ``strip`` or ``heat`` (then ``hue`` is the value in the cells and ``y`` the rows;
-    ``x_text`` and ``y_text`` are columns with what is written at a place, where that is not the place itself).
+    ``x_text`` and ``y_text`` are columns with what is written at a place, where that is not the place itself), or
+    ``map`` (a heat map of the ratio of two implementations, with the boundary: the columns of ``analysis.maps``).
     ``guide`` draws y = factor · x^power as a dashed line with a label: (factor, power, label). ``data`` changes the
     frame before drawing (a filter, a derived column).
     """

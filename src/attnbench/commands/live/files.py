@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attnbench.commands.ab_output import (
+from attnbench.commands.live.output import (
     folder_line,
     interval,
     machine_line,

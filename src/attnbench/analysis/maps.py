@@ -1,0 +1,96 @@
+"""Two implementations over two axes: at each place the ratio of their times, and whether one is told to be faster.
+
+A place is a block with both of them; who may be the fastest of the two is what ``costs.leaders`` says.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from attnbench.analysis.costs import TIME, leaders
+from attnbench.analysis.frames import POINT, measured
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_RIVALS = 2
+
+
+def ratios(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> pd.DataFrame:
+    """A row for each place that has both: ``ratio`` (time of B over that of A), ``told``, ``faster`` (A or B)."""
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    both = measured(frame)
+    both = both[both["impl"].isin((a, b))]
+    for _, block in both.groupby("block_id", sort=False):
+        if set(block["impl"]) != {a, b}:
+            continue
+        times = block.groupby("impl")[TIME].median()
+        together, behind = leaders(block)
+        is_told = len(behind) > 0 and len(together) == 1
+        ratio = float(times[b] / times[a])
+        first = block.iloc[0]
+        rows.append(
+            {
+                POINT + x: first[POINT + x],
+                POINT + y: first[POINT + y],
+                "ratio": ratio,
+                "told": is_told,
+                "faster": "A" if ratio > 1 else "B",
+                "setting": f"A = {a}, B = {b}",
+                "impl": a,
+                "status": "ok",
+            }
+        )
+    columns = [POINT + x, POINT + y, "ratio", "told", "faster", "setting", "impl", "status"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values([POINT + y, POINT + x], ascending=[False, True])
+
+
+def rivals(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """Those two that lead most often, then others that lead by turns; the first of a pair in the order of the frame.
+
+    An implementation leads a block where it may be the fastest of all.
+    """
+    led: Counter[str] = Counter()
+    for _, block in measured(frame).groupby("block_id", sort=False):
+        together, _ = leaders(block)
+        led.update(map(str, together["impl"]))
+    order = list(dict.fromkeys(map(str, frame["impl"])))
+    names = sorted(led, key=lambda name: (-led[name], order.index(name)))
+    # One that leads everywhere still has the one beside which it was measured.
+    names += [name for name in map(str, dict.fromkeys(measured(frame)["impl"])) if name not in names]
+    pairs = [tuple(sorted(both, key=order.index)) for both in itertools.combinations(names, 2)]
+    return [(first, second) for first, second in pairs[:MOST_RIVALS]]
+
+
+def map_of_rivals(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """The ``ratios`` of the rivals of a frame, one under the other."""
+    import pandas as pd
+
+    parts = [ratios(frame, x, y, a, b) for a, b in rivals(frame)]
+    parts = [part for part in parts if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else ratios(frame, x, y, "", "")
+
+
+def boundaries(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> list[str]:
+    """Between which levels of ``x`` one overtakes the other, a sentence for each level of ``y``; what is not told."""
+    table = ratios(frame, x, y, a, b)
+    said = []
+    for level, rows in table.groupby(POINT + y, sort=True):
+        ordered = rows.sort_values(POINT + x)
+        sure = ordered[ordered["told"]]
+        open_levels = ordered[~ordered["told"]][POINT + x].tolist()
+        steps = list(
+            zip(sure[POINT + x].tolist(), [{"A": a, "B": b}[str(name)] for name in sure["faster"]], strict=True)
+        )
+        turned = [(low, high) for low, high in itertools.pairwise(steps) if low[1] != high[1]]
+        words = [f"{high[1]} overtakes between {low[0]} and {high[0]}" for low, high in turned]
+        if not turned and steps:
+            words = [f"{steps[0][1]} is faster at every {x} that is told"]
+        words += [f"not told at {', '.join(map(str, open_levels))}"] if open_levels else []
+        said.append(f"{y.replace('_', ' ')} {level}: {'; '.join(words)}")
+    return [f"{a} and {b}, by {x}: {'. '.join(said)}."] if said else []
