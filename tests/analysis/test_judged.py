@@ -9,6 +9,7 @@ import pandas as pd
 
 from attnbench.analysis.claim_rows import FILE
 from attnbench.analysis.judged import judge_run, judge_suite
+from attnbench.analysis.sampled import load_sampled
 from attnbench.backends import discover
 from attnbench.errors import UsageError
 from attnbench.results import load, read_info
@@ -34,7 +35,7 @@ def test_a_run_is_handed_on_with_its_rows_and_its_suites(tmp_path: Path) -> None
     judged = judge_run(folder, suites.SUITES.__getitem__)
     assert judged.folder == folder
     assert judged.info.suites == ("variance",)
-    pd.testing.assert_frame_equal(judged.frame, load(folder))
+    pd.testing.assert_frame_equal(judged.frame, load_sampled(folder))
     (suite,) = judged.suites
     assert (suite.name, suite.suite, suite.failure) == ("variance", suites.VARIANCE, None)
     assert [row["verdict"] for row in suite.verdicts] == ["reproduced", "contradicted", "out of scope"]

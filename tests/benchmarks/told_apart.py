@@ -107,10 +107,10 @@ class World:
 
     def block(self, ratios: Sequence[float]) -> pd.DataFrame:
         """A block with a cell for each ratio to the first."""
-        pool = self.kinds if self.mixed else [self.kinds[self.rng.integers(len(self.kinds))]]
+        pool = self.kinds if self.mixed else [self.kinds[int(self.rng.integers(len(self.kinds)))]]
         rows = []
         for place, ratio in enumerate(ratios):
-            kind = pool[self.rng.integers(len(pool))]
+            kind = pool[int(self.rng.integers(len(pool)))]
             logs = [kind.process(self.rng, self.rounds, self._levels) for _ in range(self.processes)]
             rounds = {(r, n): float(ratio * np.exp(log)) for r, mine in enumerate(logs) for n, log in enumerate(mine)}
             rows.append({"impl": f"a/{place}", "time_median_s": float(np.median([*rounds.values()])), "rounds": rounds})

@@ -114,6 +114,10 @@ class Scripted:
         self.outcomes = [Outcome(Cell("s", {"n": f"{self.name}{n}"}, None, f"numpy/{n}")) for n in self.costs]
 
     @property
+    def first(self) -> Cell:
+        return self.outcomes[0].cell
+
+    @property
     def looks_left(self) -> int:
         return self.looks if self.alive() else 0
 

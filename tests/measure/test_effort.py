@@ -38,6 +38,6 @@ def test_warm_ups_and_disturbed_bursts_do_not_count_but_disturbed_ones_take_time
     assert enough(EFFORT, spent, 0)
 
 
-@pytest.mark.parametrize(("budget_s", "cell_s"), [(None, 1.0), (1000.0, 1.0), (8.0, 0.2)])
+@pytest.mark.parametrize(("budget_s", "cell_s"), [(None, 1.0), (1000.0, 1.0), (8.0, 0.08)])
 def test_a_budget_shortens_cells(budget_s: float | None, cell_s: float) -> None:
     assert EFFORT.within(budget_s, 10).cell_s == pytest.approx(cell_s)

@@ -258,8 +258,8 @@ class Block:
     def _prepare(self, outcome: Outcome, replicate: int) -> None:
         self._do(f"preparing {outcome.cell.impl}")
         # Agreement is checked once: the same code on the same inputs does not need the oracle again.
-        how = {"gate": outcome.prepared is None, "brief": self._effort.brief}
-        how["calls"] = 0 if outcome.prepared is None else outcome.prepared.calls
+        gate, calls = (True, 0) if outcome.prepared is None else (False, outcome.prepared.calls)
+        how = {"gate": gate, "brief": self._effort.brief, "calls": calls}
         reply = self._pool.ask(outcome.cell, "prepare", cell=outcome.cell.to_dict(), **how)
         if not reply.ok:
             self._end(outcome, reply, "prepare")
