@@ -212,16 +212,15 @@ SemanticsPage = Annotated[bool, typer.Option("--markdown", help="A page such as 
 Github = Annotated[bool, typer.Option("--github", help="GitHub's step summary and annotations.")]
 
 # What `best` is asked: one case, and what an answer must fit.
-OneShape = Annotated[
+CaseShape = Annotated[
     str | None,
     typer.Option("--shape", metavar="NAME", help="A shape (attnbench list shapes), or such as h8-2-d128-causal."),
 ]
-OneTokens = Annotated[
+CaseTokens = Annotated[
     str | None, typer.Option("--tokens", metavar="N", help="Tokens of a sequence, such as 512, 4Ki or 128k.")
 ]
-OneBatch = Annotated[str, typer.Option("--batch", metavar="N", help="Sequences at once.")]
-OnePhase = Annotated[str, typer.Option("--phase", help="prefill (or forward), train (or backward), or decode.")]
-OneDtype = Annotated[str, typer.Option("--dtype", help="float64, float32, bfloat16 or float16.")]
+CaseBatch = Annotated[str, typer.Option("--batch", metavar="N", help="Sequences at once.")]
+CasePhase = Annotated[str, typer.Option("--phase", help="prefill (or forward), train (or backward), or decode.")]
 Memory = Annotated[
     str | None, typer.Option("--memory", metavar="BYTES", help="What a call may need at its peak, such as 2GiB.")
 ]

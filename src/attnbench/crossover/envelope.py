@@ -19,7 +19,7 @@ Gone = Callable[[str, int], bool]
 
 
 @dataclass(frozen=True)
-class Stretch:
+class LedStretch:
     """Places next to each other, from ``low`` to ``high``, at which the same implementations may lead."""
 
     low: int
@@ -53,16 +53,16 @@ def leaders_at(searches: Mapping[Both, Search], names: Sequence[str], x: int, go
     return tuple(name for name in names if name not in behind)
 
 
-def envelope(searches: Mapping[Both, Search], names: Sequence[str], gone: Gone) -> tuple[Stretch, ...]:
+def envelope(searches: Mapping[Both, Search], names: Sequence[str], gone: Gone) -> tuple[LedStretch, ...]:
     """The stretches, in the order of the axis, over all places at which anything is sure."""
     places = sorted({place.x for search in searches.values() for place in search.live if place.values})
-    stretches: list[Stretch] = []
+    stretches: list[LedStretch] = []
     for x in places:
         leading = leaders_at(searches, names, x, gone)
         if stretches and stretches[-1].names == leading:
-            stretches[-1] = Stretch(stretches[-1].low, x, leading)
+            stretches[-1] = LedStretch(stretches[-1].low, x, leading)
         else:
-            stretches.append(Stretch(x, x, leading))
+            stretches.append(LedStretch(x, x, leading))
     return tuple(stretches)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from attnbench.crossover.answer import Crossing, CrossoverAnswer
-from attnbench.crossover.envelope import Both, Stretch, envelope, matters, on_envelope
+from attnbench.crossover.envelope import Both, LedStretch, envelope, matters, on_envelope
 from attnbench.crossover.evidence import ERROR, MOST_PLACES, PLAIN, RANKED
 from attnbench.crossover.question import CrossoverQuestion, check_possible
 from attnbench.crossover.schedule import Schedule
@@ -61,7 +61,7 @@ class CrossoverOutcome:
     matches: tuple[Match, ...]
     word: str
     crossings: tuple[Crossing, ...]
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[LedStretch, ...]
     run_id: str
     folder: Path
     machine_id: str

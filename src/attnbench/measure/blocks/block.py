@@ -224,10 +224,8 @@ class Block:
             seen = None
             if self._auditor is not None and prepared.precision is not None:
                 call_s = outcome.seconds_of(replicate)
-                ask, burst = (
-                    partial(self._ask_prepared, outcome, replicate),
-                    partial(self._uncounted_burst, outcome, replicate),
-                )
+                ask = partial(self._ask_prepared, outcome, replicate)
+                burst = partial(self._uncounted_burst, outcome, replicate)
                 rest = partial(self._pool.working_s, outcome.cell)
                 process = AuditedProcess(ask, burst, rest, partial(self._move, outcome))
                 seen = self._auditor.audit(outcome.cell, prepared.precision, call_s, process, outcome.audited)
