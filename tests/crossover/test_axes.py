@@ -59,7 +59,7 @@ def test_head_sizes_are_in_steps_of_eight_where_the_ends_are() -> None:
         (["numpy/naive", "numpy/blocked", "--range", "64:x"], ("1 or more",)),
         (["numpy/naive", "numpy/blocked", "--range", "512:64"], ("smaller number first",)),
         (["numpy/naive", "numpy/blocked", "--range", "0:64"], ("1 or more",)),
-        (["numpy/naive", "numpy/blocked", "--shape", "h4-d65"], ("unknown shape",)),
+        (["numpy/naive", "numpy/blocked", "--shape", "h4-x65"], ("unknown shape",)),
         (["numpy/naive", "numpy/blocked", "--tokens", "64"], ("--axis tokens varies", "--range")),
         (["numpy/naive", "numpy/blocked", "--axis", "threads", "--threads", "2"], ("--axis threads varies",)),
         (["numpy/naive", "numpy/blocked", "--phase", "decoding"], ("did you mean 'decode'?",)),

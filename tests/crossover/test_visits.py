@@ -89,6 +89,7 @@ def test_the_exit_status_is_that_of_the_page(word: str, statuses: list[str], cod
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_planted_kernels_cross_where_they_were_made_to(cli: Cli, tmp_path: Path) -> None:
     done = cli(*planted.command(planted.write(tmp_path, 128, heads=4), tmp_path / "results", "40s", "32:512"))
     said = done.document

@@ -15,6 +15,7 @@ from attnbench.checking.lost import lost_row
 from attnbench.checking.operations import check_operations, conformance_operations, plan_operations
 from attnbench.errors import UncountedError
 from attnbench.live.pair import UNSPOKEN
+from attnbench.measure.anchor.serving import Anchoring
 from attnbench.measure.audits.judging import Judging
 from attnbench.measure.bench import Bench
 from attnbench.measure.general import General
@@ -41,6 +42,7 @@ TIMED = {
 PLANNED = {"check_plan", "check_sweep", "check_boundaries", "capabilities"}
 CHECKED = {"check", "check_random", "check_case", "random_case", "examine", "answer_case"}
 DECLARED = {"declare"}
+ANCHORED = {"anchor_prepare", "anchor_burst"}
 PROBED = {"semantics_plan", "semantics", "onnx_plan", "check_onnx"}
 
 
@@ -54,9 +56,11 @@ def test_every_part_has_its_own_operations_and_the_worker_has_them_all() -> None
         declare_operation(lambda: general.backend),
         conformance_operations(lambda: general.backend),
         Judging().operations(),
+        Anchoring().operations(),
     ]
-    assert [set(part) for part in parts] == [GENERAL, TIMED, PLANNED, CHECKED, DECLARED, PROBED, JUDGED]
-    assert set(operations()) == GENERAL | TIMED | PLANNED | CHECKED | DECLARED | PROBED | JUDGED
+    every = [GENERAL, TIMED, PLANNED, CHECKED, DECLARED, PROBED, JUDGED, ANCHORED]
+    assert [set(part) for part in parts] == every
+    assert set(operations()) == set().union(*every)
     assert len(operations()) == sum(map(len, parts))
 
 
