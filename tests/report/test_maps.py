@@ -69,3 +69,13 @@ def test_a_frame_of_one_implementation_has_no_map_and_says_so() -> None:
     drawn = draw(MAP, alone, Palette())
     assert drawn.svg == ""
     assert "Nothing to draw" in drawn.caption
+
+
+def test_what_was_measured_otherwise_is_a_map_of_its_own() -> None:
+    two = pd.concat(
+        [frame().assign(threads=1), frame().assign(threads=2, block_id=lambda rows: "2-" + rows["block_id"])]
+    )
+    table = ratios(two, "tokens", "head_size", A, B)
+    assert set(table["setting"]) == {f"A = {A}, B = {B}, threads {n}" for n in (1, 2)}
+    (said,) = boundaries(two, "tokens", "head_size", A, B)
+    assert "head size 16, threads 2: numpy/blocked overtakes between 256 and 1024" in said

@@ -25,7 +25,8 @@ def ratios(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     both = measured(frame)
     both = both[both["impl"].isin((a, b))]
-    for _, block in both.groupby("block_id", sort=False):
+    others = [name for name in both if _sets_apart(str(name), x, y) and len(both[name].unique()) > 1]
+    for _, block in both.groupby([*(["run_id"] if "run_id" in both else []), "block_id"], sort=False):
         if set(block["impl"]) != {a, b}:
             continue
         times = block.groupby("impl")[TIME].median()
@@ -40,7 +41,7 @@ def ratios(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> pd.DataFrame:
                 "ratio": ratio,
                 "told": is_told,
                 "faster": "A" if ratio > 1 else "B",
-                "setting": f"A = {a}, B = {b}",
+                "setting": f"A = {a}, B = {b}" + "".join(f", {_named(name)} {first[name]}" for name in others),
                 "impl": a,
                 "status": "ok",
             }
@@ -48,6 +49,17 @@ def ratios(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> pd.DataFrame:
     columns = [POINT + x, POINT + y, "ratio", "told", "faster", "setting", "impl", "status"]
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values([POINT + y, POINT + x], ascending=[False, True])
+
+
+def _sets_apart(column: str, x: str, y: str) -> bool:
+    """Whether places that differ in a column belong to different maps."""
+    return column in ("run_id", "device", "threads") or (
+        column.startswith(POINT) and column not in (POINT + x, POINT + y)
+    )
+
+
+def _named(column: str) -> str:
+    return column.removeprefix(POINT).removesuffix("_id").replace("_", " ")
 
 
 def rivals(frame: pd.DataFrame) -> list[tuple[str, str]]:
@@ -80,7 +92,7 @@ def boundaries(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> list[str]
     """Between which levels of ``x`` one overtakes the other, a sentence for each level of ``y``; what is not told."""
     table = ratios(frame, x, y, a, b)
     said = []
-    for level, rows in table.groupby(POINT + y, sort=True):
+    for (setting, level), rows in table.groupby(["setting", POINT + y], sort=True):
         ordered = rows.sort_values(POINT + x)
         sure = ordered[ordered["told"]]
         open_levels = ordered[~ordered["told"]][POINT + x].tolist()
@@ -92,5 +104,6 @@ def boundaries(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> list[str]
         if not turned and steps:
             words = [f"{steps[0][1]} is faster at every {x} that is told"]
         words += [f"not told at {', '.join(map(str, open_levels))}"] if open_levels else []
-        said.append(f"{y.replace('_', ' ')} {level}: {'; '.join(words)}")
+        where = str(setting).removeprefix(f"A = {a}, B = {b}")
+        said.append(f"{y.replace('_', ' ')} {level}{where}: {'; '.join(words)}")
     return [f"{a} and {b}, by {x}: {'. '.join(said)}."] if said else []

@@ -17,7 +17,9 @@ from attnbench.show.console import document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from attnbench.answers.question import WhichOne
+    from collections.abc import Mapping
+
+    from attnbench.answers.question import Wanted, WhichOne
     from attnbench.answers.words import BestAnswer
 
 
@@ -49,11 +51,12 @@ def best(
 
     set_quiet(quiet)
     check_report_extra("attnbench best")
-    if table is not None:
-        _check_table_alone(shape, tokens, measure)
-        raise typer.Exit(_write_table(table, runs, as_json=as_json))
-    from attnbench.answers.question import question
+    from attnbench.answers.question import question, wanted
 
+    if table is not None:
+        alone = {"--shape": shape, "--tokens": tokens, "--measure": measure, "--threads": threads, "--impl": impl}
+        _check_table_alone(alone | {"--impls": files})
+        raise typer.Exit(_write_table(table, runs, wanted(device, split(needs), memory), as_json=as_json))
     _check(runs, measure, impl)
     check_threads([] if threads is None else [threads])
     asked_for = question(
@@ -89,11 +92,10 @@ def _check(runs: list[str] | None, measure: str | None, impl: list[str] | None) 
         raise UsageError(msg)
 
 
-def _check_table_alone(shape: str | None, tokens: str | None, measure: str | None) -> None:
-    given = {"--shape": shape, "--tokens": tokens, "--measure": measure}
+def _check_table_alone(given: Mapping[str, object]) -> None:
     if named := [option for option, value in given.items() if value is not None]:
-        msg = f"--table has every case that was measured; leave out {' and '.join(named)}"
-        raise UsageError(msg)
+        msg = "--table has every case that was measured and fits --device, --memory and --needs; leave out "
+        raise UsageError(msg + " and ".join(named))
 
 
 def _from_saved(question: WhichOne, runs: list[str] | None, files: list[Path] | None) -> BestAnswer:
@@ -128,13 +130,14 @@ def _measured(
         return measured_now(question, how)
 
 
-def _write_table(file: Path, runs: list[str] | None, *, as_json: bool) -> int:
+def _write_table(file: Path, runs: list[str] | None, fits: Wanted, *, as_json: bool) -> int:
     from attnbench.answers.tabulate import tabulated
     from attnbench.results.store import check_output
 
     check_output("--table", file)
-    table, notes = tabulated(runs or None)
-    table.save(file)
+    table, notes = tabulated(runs or None, fits)
+    if table.entries or not file.exists():  # no table in use gives way to an empty one
+        table.save(file)
     for note in notes:
         say(f"passed over: {note}")
     if as_json:

@@ -18,7 +18,8 @@ def main_sentence(outcome: CrossoverOutcome) -> str:
     """The answer in one sentence, such as ``numpy/blocked is faster from T >= 610 [540, 700]``."""
     sign = outcome.question.axis.sign
     if outcome.word == "crossings":
-        return "; ".join(_from_on(crossing, sign) for crossing in outcome.crossings)
+        several = len(outcome.matches) > 1
+        return "; ".join(_from_on(crossing, sign, several=several) for crossing in outcome.crossings)
     if len(outcome.matches) > 1:
         return _of_several(outcome)
     low, high = _reach(outcome)
@@ -46,19 +47,28 @@ def sentences(outcome: CrossoverOutcome) -> list[str]:
     return [*lines, pairs, *([f"Partial: {outcome.note}."] if outcome.note else [])]
 
 
-def _from_on(crossing: Crossing, sign: str) -> str:
-    return f"{crossing.faster_above} is faster from {sign} >= {crossing.at} [{crossing.low}, {crossing.high}]"
+def _from_on(crossing: Crossing, sign: str, *, several: bool) -> str:
+    verb = f"overtakes {crossing.faster_below}" if several else "is faster"
+    return f"{crossing.faster_above} {verb} from {sign} >= {crossing.at} [{crossing.low}, {crossing.high}]"
 
 
 def _never(outcome: CrossoverOutcome) -> str:
     """Who is faster below the first crossing and above the last, as far as was looked."""
-    sign, (low, high) = outcome.question.axis.sign, _reach(outcome)
+    sign, (low, high) = outcome.question.axis.sign, _sure_reach(outcome)
     first, last = outcome.crossings[0], outcome.crossings[-1]
     parts = [f"{first.faster_below} from {sign} = {low} to {first.low}"]
     for left, right in pairwise(outcome.crossings):
         parts.append(f"{left.faster_above} from {left.high} to {right.low}")
     surely = ", ".join([*parts, f"{last.faster_above} from {last.high} to {high}"])
-    return f"Surely faster at every place that was looked at: {surely}."
+    is_open = any(place.values and not place.sign for place in outcome.matches[0].search.live)
+    but = ", but for those that are not told apart" if is_open else ""
+    return f"Surely faster at every place that was looked at{but}: {surely}."
+
+
+def _sure_reach(outcome: CrossoverOutcome) -> tuple[int, int]:
+    """The least and the largest place at which one is surely faster."""
+    xs = [place.x for search in outcome.searches.values() for place in search.live if place.sign]
+    return (min(xs), max(xs)) if xs else _reach(outcome)
 
 
 def _reach(outcome: CrossoverOutcome) -> tuple[int, int]:

@@ -22,6 +22,7 @@ FIELDS = {
     "cache": ("cache", "cache_length"),
     "count": ("count",),
 }
+FILES = (".toml", ".jsonl", ".json", ".ndjson")
 LINE = '{"query_length": 512, "cache_length": 3584, "count": 4}'
 TABLE = '[[sequences]] with queries, keys (or cache) and count, or mix = "8x 2q2k, 120x 1q4k"'
 
@@ -31,8 +32,11 @@ def workload(text: str) -> Workload:
     name = text.strip()
     if name in named():
         return named()[name]
-    if Path(name).suffix in (".toml", ".jsonl", ".json", ".ndjson") or ("/" in name and not re.search(r"\dq\d", name)):
+    if Path(name).suffix in FILES or ("/" in name and not re.search(r"\dq\d", name)):
         return from_file(Path(name))
+    if re.fullmatch(r"[\w./-]*\.[A-Za-z]\w*", name):
+        msg = f"--workload {name}: a file of a workload ends with {', '.join(FILES)}; its lines are such as {LINE}"
+        raise UsageError(msg)
     if re.fullmatch(r"[A-Za-z][\w -]*", name) and not re.match(r"q\d", name):
         msg = f"--workload {name}: no workload of that name; there are {', '.join(named())}{suggest(name, named())}"
         raise UsageError(f"{msg}; to see them, type: {LIST}. A mix is written 8x 2q2k, 120x 1q4k; or name a file")

@@ -123,7 +123,7 @@ def counted(count: str | int, queries: str | int, keys: str | int) -> Counted:
     if not 1 <= many <= MOST_COUNT:
         msg = f"a count of {many:,}: counts are whole numbers from 1 to 10**12; leave out what is not served"
         raise UsageError(msg)
-    if not first:
+    if first < 1:
         msg = "no query asks nothing; a sequence has 1 query or more"
         raise UsageError(msg)
     if first > all_of_them:

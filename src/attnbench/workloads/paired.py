@@ -68,7 +68,10 @@ def judged(families: Mapping[str, Sequence[TotalRatio]]) -> dict[str, list[Total
     pairs = sum(len(family) * (len(family) + 1) // 2 for family in families.values())
     unasked = [1.0] * (pairs - len(every))
     adjusted = iter(holm([*(each.p for each in every), *unasked]))
-    return {name: [replace(each, told=next(adjusted) <= ALPHA) for each in family] for name, family in families.items()}
+    return {
+        name: [replace(each, told=next(adjusted) <= ALPHA and each.ratio.value > 1) for each in family]
+        for name, family in families.items()
+    }
 
 
 def not_told(family: Iterable[TotalRatio]) -> list[str]:

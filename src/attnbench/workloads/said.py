@@ -35,7 +35,9 @@ def sentences(answer: ServingVerdict, *, several: bool = False) -> list[str]:
 
 
 def _where(mix: Served) -> str:
-    return ", ".join(f"{name.removeprefix('point.')} {level}" for name, level in mix.setting.items())
+    return ", ".join(
+        f"{name.removeprefix('point.').removesuffix('_id')} {level}" for name, level in mix.setting.items()
+    )
 
 
 def headline(answer: ServingVerdict) -> str:
@@ -51,7 +53,10 @@ def headline(answer: ServingVerdict) -> str:
             f"which takes {units.seconds(answer.seconds)} for {of_what}."
         )
     if answer.single is None:
-        return "No implementation serves all of this mix, and no pair does."
+        if len(answer.stage_best) < 2:  # noqa: PLR2004  (prefill and decode)
+            return "No implementation serves all of this mix, and no pair does."
+        who = [f"{', '.join((best, *rest))} for {stage}" for stage, (best, rest) in answer.stage_best.items()]
+        return f"No implementation serves all of this mix, and the best pair cannot be told: {'; '.join(who)}."
     takes = f"{units.seconds(answer.seconds)} for {of_what}"
     if answer.rivals:
         names = ", ".join((answer.single, *answer.rivals))

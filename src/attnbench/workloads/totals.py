@@ -23,7 +23,7 @@ from attnbench.workloads.parts import EACH, ServedPart, part
 if TYPE_CHECKING:
     import pandas as pd
 
-SETTING = ("device", "threads", f"{POINT}shape", f"{POINT}dtype", f"{POINT}mix")
+SETTING = ("run_id", "device", "threads", f"{POINT}shape", f"{POINT}dtype", f"{POINT}mix")
 # Seconds by process.
 Seconds = Mapping[int, float]
 

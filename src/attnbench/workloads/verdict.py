@@ -115,8 +115,8 @@ def _pair(
     pair = {stage: best for stage, (best, _) in stage_best.items()}
     if len(set(pair.values())) == 1:
         return None, None
-    if single is None:
-        return pair, None
+    if single is None:  # nobody serves all of it: a pair must be told in both stages
+        return (None if any(rivals for _, rivals in stage_best.values()) else pair), None
     lost = [stage for stage in pair if pair[stage] != single]
     if not all(any(each.over == single and each.told for each in tested[stage]) for stage in lost):
         return None, None
@@ -136,6 +136,11 @@ def _flips(mix: Served, stage_best: Mapping[str, tuple[str, tuple[str, ...]]]) -
         per_call = {stage: mix.queries[stage] / count for stage, count in mix.calls.items()}
         return tuple(flip(a, b, per_call) for a, b in itertools.pairwise(order)), ""
     names = {line.impl for line in of_all}
+    if elsewhere := [f"{best} ({stage})" for stage, (best, _) in stage_best.items() if best not in names]:
+        return (
+            (),
+            f"among those that serve both, {order[0].impl} leads throughout; {', '.join(elsewhere)} is faster there",
+        )
     for stage in (DECODE, PREFILL):
         best, rivals = stage_best[stage]
         if near := [name for name in (best, *rivals) if name in names and name != order[0].impl]:
