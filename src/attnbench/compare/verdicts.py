@@ -221,7 +221,7 @@ class _Judge:
         seen = math.hypot(replicate_spread(base), replicate_spread(head))
         label, least = self._imported(base, head)
         between = self.spreads[chosen.by]
-        spread = max(between.of(key), least, 0.0 if between.whole else seen)
+        spread = max(between.of(key), least, seen)
         interval = ratio_interval(base.values, head.values, 1 - self.alpha, spread, whole=between.whole)
         word = self._word(interval, base.values, head.values, spread)
         bounded = math.isfinite(interval.high)
