@@ -25,7 +25,7 @@ def ratios(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     both = measured(frame)
     both = both[both["impl"].isin((a, b))]
-    others = [name for name in both if _sets_apart(str(name), x, y) and len(both[name].unique()) > 1]
+    others = [name for name in map(str, both.columns) if _sets_apart(name, x, y) and len(both[name].unique()) > 1]
     for _, block in both.groupby([*(["run_id"] if "run_id" in both else []), "block_id"], sort=False):
         if set(block["impl"]) != {a, b}:
             continue

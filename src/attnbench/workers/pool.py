@@ -275,10 +275,18 @@ class Pool:
         first_of = {self._key(cell): cell for cell in cells}
         waiting = [(cell, self._drawn()) for key, cell in first_of.items() if key not in self._members]
         with ThreadPoolExecutor(at_once(self._threads)) as executor:
-            for cell, member in zip(
-                (cell for cell, _ in waiting), executor.map(lambda each: self._start(*each), waiting), strict=True
-            ):
-                self._members[self._key(cell)] = member
+            try:
+                list(executor.map(lambda each: self._keep(*each), waiting))
+            except BaseException:  # nobody waits for those that are being started; each ends itself
+                executor.shutdown(wait=False, cancel_futures=True)
+                self.abandon()
+                raise
+
+    def _keep(self, cell: Cell, random_parts: tuple[dict[str, int], dict[str, str]]) -> None:
+        """Start the process of a cell and know of it, unless all were abandoned meanwhile."""
+        member = self._members[self._key(cell)] = self._start(cell, random_parts)
+        if self._abandoned:
+            member.worker.end()
 
     def _drawn(self) -> tuple[dict[str, int], dict[str, str]]:
         """What is random in the environment of a process, and the variables that make it so."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -197,6 +198,10 @@ class OngoingRun:
         """The processes of a pass; those of a run that goes on are not started as those before were."""
         return self._pool(threads, f"{salt} {len(self._earlier)} environment")
 
+    def _pool_of_a_pass(self, first: str, threads: int, salt: str) -> Pool:
+        """The same of a lap, which is known by its first block: each lap and number of threads has its own draws."""
+        return self._new_pool(threads, f"{salt} {first} {threads}")
+
     def _rng(self, salt: str) -> random.Random:
         return random.Random(f"{self._seed} {salt}")  # noqa: S311  (an order to be repeatable, not secret)
 
@@ -212,8 +217,14 @@ class OngoingRun:
         """Timed blocks without a budget, lap by lap."""
         for lap in laps([self._block(cells, self._clock) for cells in blocks]):
             self._in_work = tuple(lap)
-            rng = self._rng(f"order {lap[0].first.block_id}")
-            Passes(lap, self._new_pool, self._finish_block, self._tell_of, rng).measure()
+            first = lap[0].first.block_id
+            Passes(
+                lap,
+                partial(self._pool_of_a_pass, first),
+                self._finish_block,
+                self._tell_of,
+                self._rng(f"order {first}"),
+            ).measure()
 
     def _time_within(self, blocks: list[list[Cell]], share: float) -> None:
         """Timed blocks under a budget, of which they have a share: the rest is for what is observed."""
