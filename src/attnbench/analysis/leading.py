@@ -9,7 +9,7 @@ nothing follows for two others.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, median, variance
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,8 @@ class Lead:
     """The fastest of a block: who was not told from it (``together``, itself first), and who is behind.
 
     ``second`` is the first of those behind, or of the others where nobody is; ``ratio`` is its time over that of the
-    fastest, and ``rests_on`` says by what. All three are ``None`` where there is no second.
+    fastest, and ``rests_on`` says by what. All three are ``None`` where there is no second. ``pairs`` has each of the
+    others over the fastest.
     """
 
     first: str
@@ -42,6 +43,7 @@ class Lead:
     second: str | None = None
     ratio: Interval | None = None
     rests_on: str | None = None
+    pairs: Mapping[str, Paired] = field(default_factory=dict)
 
 
 def leaders(block: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -64,7 +66,8 @@ def lead(block: pd.DataFrame) -> Lead:
         return Lead(names[0], together, behind)
     at = apart.index(True) if behind else 0
     pair = pairs[at]
-    return Lead(names[0], together, behind, names[at + 1], pair.interval(), pair.rests_on())
+    by_name = dict(zip(names[1:], pairs, strict=True))
+    return Lead(names[0], together, behind, names[at + 1], pair.interval(), pair.rests_on(), by_name)
 
 
 @dataclass(frozen=True)

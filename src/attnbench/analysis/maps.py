@@ -13,6 +13,8 @@ from attnbench.analysis.costs import TIME, leaders
 from attnbench.analysis.frames import POINT, measured
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
 MOST_RIVALS = 2
@@ -26,7 +28,7 @@ def ratios(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> pd.DataFrame:
     both = measured(frame)
     both = both[both["impl"].isin((a, b))]
     others = [name for name in map(str, both.columns) if _sets_apart(name, x, y) and len(both[name].unique()) > 1]
-    for _, block in both.groupby([*(["run_id"] if "run_id" in both else []), "block_id"], sort=False):
+    for block in _blocks(both):
         if set(block["impl"]) != {a, b}:
             continue
         times = block.groupby("impl")[TIME].median()
@@ -51,6 +53,12 @@ def ratios(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> pd.DataFrame:
     return table.sort_values([POINT + y, POINT + x], ascending=[False, True])
 
 
+def _blocks(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The rows of each block: those of two runs were not measured beside each other."""
+    keys = [name for name in ("run_id", "block_id") if name in rows]
+    return (block for _, block in rows.groupby(keys, sort=False))
+
+
 def _sets_apart(column: str, x: str, y: str) -> bool:
     """Whether places that differ in a column belong to different maps."""
     return column in ("run_id", "device", "threads") or (
@@ -68,7 +76,7 @@ def rivals(frame: pd.DataFrame) -> list[tuple[str, str]]:
     An implementation leads a block where it may be the fastest of all.
     """
     led: Counter[str] = Counter()
-    for _, block in measured(frame).groupby("block_id", sort=False):
+    for block in _blocks(measured(frame)):
         together, _ = leaders(block)
         led.update(map(str, together["impl"]))
     order = list(dict.fromkeys(map(str, frame["impl"])))

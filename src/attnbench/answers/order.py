@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.intervals import Interval
-from attnbench.analysis.leading import between, lead
+from attnbench.analysis.leading import lead
 from attnbench.analysis.rounds import FEWEST, Paired
 from attnbench.results.frames import records
 
@@ -51,11 +51,8 @@ class Order:
 
 def order(rows: pd.DataFrame) -> Order:
     """The order of the measured rows of one case in one block, with their rounds (``analysis.sampled``)."""
-    ordered = rows.sort_values([TIME, "impl"])
-    first = lead(ordered)
-    names = [str(name) for name in ordered["impl"]]
-    pairs = {name: between(ordered, place, 0) for place, name in enumerate(names) if place}
-    return Order(first.together, first.behind, pairs, first.rests_on)
+    first = lead(rows)
+    return Order(first.together, first.behind, first.pairs, first.rests_on)
 
 
 def noise(rows: pd.DataFrame, impl: str) -> float | None:

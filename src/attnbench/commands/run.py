@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from attnbench.measure.blocks.effort import Effort
     from attnbench.measure.run.plan import Plan
     from attnbench.workloads.verdict import ServingVerdict
-
-PROCESSES = 5
 
 
 def run(
@@ -75,7 +72,7 @@ def run(
         budget_s=seconds(budget),
         resume=resume,
         out=out,
-        effort=_effort(timeout, named),
+        effort=_effort(timeout),
         wait_s=seconds(wait) or 0.0,
         command=["attnbench", *sys.argv[1:]],
         progress=progress,
@@ -105,13 +102,10 @@ def _check(suites: list[str], devices: list[str], resume: str | None, timeout_s:
     check_positive("--timeout", timeout_s)
 
 
-def _effort(timeout_s: float, suites: Sequence[str]) -> Effort:
-    """Totals of a workload are compared process by process: five of them, where the usual effort has fewer."""
-    from attnbench.commands.asking import WORKLOAD
+def _effort(timeout_s: float) -> Effort:
     from attnbench.measure.blocks.effort import Effort
 
-    usual = Effort(timeout_s=timeout_s)
-    return replace(usual, replicates=max(usual.replicates, PROCESSES)) if WORKLOAD in suites else usual
+    return Effort(timeout_s=timeout_s)
 
 
 def _planned(plan: Plan) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from attnbench.analysis.intervals import CONFIDENCE
 from attnbench.workloads.grammar import DECODE, PREFILL
 from attnbench.workloads.paired import FEWEST
-from attnbench.workloads.totals import Seconds, Served
+from attnbench.workloads.totals import Seconds, Served, geometric_mean
 
 # Shares between 0 and 1, dense at both ends: decode calls are often a hundred times as many.
 SHARES = 4001
@@ -39,8 +39,7 @@ class Line:
 
     def mean(self) -> tuple[float, float]:
         """A decode call and a prefill call, geometric means over processes."""
-        a, d = (float(np.exp(np.mean(np.log(list(s.values()))))) for s in (self.prefill, self.decode))
-        return d, a
+        return geometric_mean(self.decode), geometric_mean(self.prefill)
 
 
 @dataclass(frozen=True)

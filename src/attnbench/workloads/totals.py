@@ -8,9 +8,9 @@ one counts that takes least over all processes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import geometric_mean as mean_of_ratios
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -165,4 +165,4 @@ def _why(rows: list[dict[str, Any]], kind: str) -> str:
 
 def geometric_mean(seconds: Seconds) -> float:
     """Over processes."""
-    return math.exp(sum(map(math.log, seconds.values())) / len(seconds))
+    return mean_of_ratios(seconds.values())
