@@ -58,6 +58,16 @@ def test_without_a_run_there_is_no_table(cli: Cli) -> None:
     assert cli("best", "--table", "t.json").code == 5
 
 
+def test_a_table_holds_to_what_is_needed_and_one_that_is_in_use_stays(cli: Cli, results: Path, tmp_path: Path) -> None:
+    del results
+    assert cli("best", "--table", "t.json").code == 0
+    before = (tmp_path / "t.json").read_text()
+    done = cli("best", "--table", "t.json", "--device", "cuda")
+    assert (done.code, done.out.splitlines()[1]) == (5, "table: t.json (left as it was: no case fits)")
+    assert (tmp_path / "t.json").read_text() == before
+    assert cli("best", "--table", "t.json", "--memory", "1KiB").code == 5
+
+
 WRONG: list[tuple[tuple[str, ...], str]] = [
     ((), "--shape and --tokens: say for which shape"),
     (("--shape", "gpt2"), "--tokens: say"),
@@ -70,6 +80,7 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     ((*ASKED, "--impl", "numpy/*"), "--impl says who is measured now"),
     ((*ASKED, "--measure", "soon"), "90s, 10m or 1h"),
     ((*ASKED, "--table", "t.json"), "leave out --shape and --tokens"),
+    (("--table", "t.json", "--threads", "2"), "leave out --threads"),
     (("--table", "no/where/t.json"), "there is no folder"),
 ]
 

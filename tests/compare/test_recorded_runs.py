@@ -15,7 +15,7 @@ import pytest
 
 from attnbench.commands.compare import judge
 from attnbench.compare import SavedRun, load_saved
-from attnbench.compare.between import recorded
+from attnbench.compare.between import ASSUMED, ASSUMED_OF_RATIOS, recorded
 from attnbench.results.calibrations import VARIABLE
 from tests.compare.recorded_runs import write_recorded
 
@@ -77,6 +77,19 @@ def test_the_recorded_spread_of_ratios_is_far_below_that_of_times(folder: Path) 
     assert ratios.value < 0.6 * raw.value
     better = sum(ratios.of(key) < raw.of(key) for key in raw.cells)
     assert better == len(raw.cells) == 12
+
+
+def test_processes_that_differ_by_more_than_was_recorded_decide_nothing(folder: Path) -> None:
+    base, head = pairs(folder, 1)[0]
+    busy = head.samples.assign(wall_s=head.samples["wall_s"] * (1.2 + 0.6 * (head.samples["replicate"] % 2)))
+    words = Counter(v.verdict for v in judge(base, dataclasses.replace(head, samples=busy), MARGIN, [folder]).verdicts)
+    assert words["slower"] == 0
+
+
+def test_without_repeated_runs_ratios_are_widened_by_what_was_recorded_of_ratios(folder: Path) -> None:
+    base, head = pairs(folder, 1)[0]
+    assert recorded(base.info, head.info, (), "anchor").value == ASSUMED_OF_RATIOS
+    assert recorded(base.info, head.info, (), "raw").value == ASSUMED
 
 
 @pytest.mark.proof

@@ -127,6 +127,30 @@ def test_settings_are_answered_by_themselves() -> None:
     assert sum("Best for this mix" in sentence for sentence in findings(both)) == 2
 
 
+def test_runs_are_answered_by_themselves() -> None:
+    known = frame(workload(DECODING), specialists(1.0), np.random.default_rng(1)).assign(run_id="first")
+    assert [mix.setting["run_id"] for mix in served(pd.concat([known, known.assign(run_id="second")]))] == [
+        "first",
+        "second",
+    ]
+
+
+def test_of_a_pair_where_nobody_serves_all_both_halves_must_be_told() -> None:
+    known = frame(workload(DECODING), specialists(1.0), np.random.default_rng(1))
+    known = without(without(known, FOR_PREFILL, "decode"), FOR_DECODE, "prefill")
+    twin = known[known["impl"] == FOR_DECODE].assign(impl="numpy/twin")
+    (mix,) = served(pd.concat([known, twin]))
+    answer = verdict(mix)
+    assert (answer.pair, answer.told) == (None, False)
+    assert "the best pair cannot be told" in sentences(answer)[0]
+
+
+def test_who_is_best_in_one_stage_and_lacks_the_other_makes_no_winner_that_never_flips() -> None:
+    known = frame(workload(DECODING), specialists(1.0), np.random.default_rng(1))
+    (mix,) = served(without(known, FOR_DECODE, "prefill"))
+    assert f"{FOR_DECODE} (decode) is faster there" in verdict(mix).no_flip
+
+
 def test_an_empty_or_failed_run_has_no_answer() -> None:
     part = parts(workload("2x 1q1k"))[0]
     failed = pd.DataFrame([row("numpy/a", part, "each", {}, status="crashed", reason="SIGSEGV")])

@@ -136,12 +136,14 @@ def _write_table(file: Path, runs: list[str] | None, fits: Wanted, *, as_json: b
 
     check_output("--table", file)
     table, notes = tabulated(runs or None, fits)
-    if table.entries or not file.exists():  # no table in use gives way to an empty one
+    is_kept = not table.entries and file.exists()  # no table in use gives way to an empty one
+    if not is_kept:
         table.save(file)
     for note in notes:
         say(f"passed over: {note}")
     if as_json:
         document({"table": str(file), "entries": len(table.entries), "notes": list(notes)})
     else:
-        show(f"{len(table.entries)} cases of machine {table.machine_id}\ntable: {file}")
+        left = " (left as it was: no case fits)" if is_kept else ""
+        show(f"{len(table.entries)} cases of machine {table.machine_id}\ntable: {file}{left}")
     return EXIT_OK if table.entries else EXIT_NOTHING_MEASURED
