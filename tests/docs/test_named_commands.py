@@ -25,7 +25,8 @@ NAMED = re.compile(r"(?<![\w./'-])attnbench ([a-z][\w-]*)((?: (?!attnbench )[^\s
 # Behind these stands a command and no prose.
 TOLD = re.compile(r"(?:[Tt]ype|with|again|live|varies|machine): |[`'\n]$")
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-[a-zA-Z](?=\s|$))")
-EXTRA = re.compile(r"(?:attnbench|\.)\[([\w,-]+)\]")
+# A dot behind a backslash is a regular expression's and no path.
+EXTRA = re.compile(r"(?:attnbench|(?<!\\)\.)\[([\w,-]+)\]")
 # What a placeholder of an f-string stands for.
 SOMETHING = "SOMETHING"
 
