@@ -32,7 +32,7 @@ TOOLS = {"pytest-benchmark": ["-m", "pytest_benchmark"], "python": []}
 SMALL = ["-a", "T=128", "-a", "setting=forward"]
 PAIRS = ["--quiet", "--budget", "8s", *SMALL]  # a first pair may take five seconds, and none begins without
 QUICK = {
-    "run": ["--quiet", "--budget", "30s", "--impl", "numpy/naive"],
+    "run": ["--quiet", "--budget", "20s", "--impl", "numpy/naive"],
     "best --measure": ["--quiet", "--measure", "30s"],
     "ab": PAIRS,
     "calibrate": PAIRS,
