@@ -16,14 +16,13 @@ from attnbench.agree.declare.candidates import sets, widenings, with_all
 from attnbench.agree.declare.explain import Evidence, Suspect, explaining, with_precision
 from attnbench.agree.declare.offer import EXPLAINABLE, Question, offer
 from attnbench.agree.eager.attention import Eager
-from attnbench.agree.judge.arithmetic import precision_of
+from attnbench.agree.judge.arithmetic import flushed_by, precision_of
 from attnbench.agree.judge.trial import trial
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 from attnbench.attention.precision import DTYPES, UNIT_ROUNDOFF, Precision, default_precision, numpy_dtype
 from attnbench.attention.problem import Case, Problem
 from attnbench.attention.spec import AttentionSpec
-from attnbench.backends.arithmetic import flushed_by
 from attnbench.backends.attend import load_backend
 from attnbench.backends.discover import load_implementation
 from attnbench.backends.fitted import fitted

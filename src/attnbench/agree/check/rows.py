@@ -18,11 +18,10 @@ from attnbench.agree.cases.coverage import extents
 from attnbench.agree.check.refusals import DECLARATION, REFUSED, Refusals, false_declaration, why_left_out
 from attnbench.agree.check.repeatable import repeatable
 from attnbench.agree.check.words import FLUSHED_BY, PROBED
-from attnbench.agree.judge.arithmetic import held
+from attnbench.agree.judge.arithmetic import flushed_by, held
 from attnbench.agree.judge.trial import BLUNT, Trial, largest, trial
 from attnbench.agree.rules.rows import applies, ruling
 from attnbench.attention.precision import DTYPES
-from attnbench.backends.arithmetic import flushed_by
 from attnbench.backends.fitted import fitted, offered
 from attnbench.errors import UndeliveredError, UnsupportedError, is_refusal, refusal_of
 from attnbench.show import finite

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from attnbench.agree.eager.baseline import baseline_cases
 from attnbench.agree.judge.answered import Answered, answered
 from attnbench.attention.precision import Precision, default_precision
-from attnbench.backends.arithmetic import in_its_backend
+from attnbench.backends import discover
 from attnbench.backends.asked import needs_of
 from attnbench.backends.attend import load_backend
 from attnbench.backends.fitted import asked, offered
@@ -103,3 +103,14 @@ def _installed(declared: tuple[Precision, ...]) -> str:
     """The installed versions of the packages that the declarations name, as ``jax 0.13.0``."""
     packages = dict.fromkeys(versions.package for precision in declared for versions in parse_all(precision.seen))
     return ", ".join(f"{name} {installed(name) or 'not installed'}" for name in packages)
+
+
+def in_its_backend(precision: Precision, implementation: Implementation, dtype: str, device: str) -> Precision:
+    """An arithmetic with subnormals that become 0 where the backend of an implementation flushes them anyway."""
+    return replace(precision, flush=precision.flush or flushed_by(implementation, dtype, device) is not None)
+
+
+def flushed_by(implementation: Implementation, dtype: str, device: str) -> str | None:
+    """The backend that sets subnormals of ``dtype`` to 0 in every kernel on the device, or ``None``."""
+    card = discover.backends().get(implementation.backend)
+    return card.name if card is not None and dtype in card.flushes.get(device, ()) else None
