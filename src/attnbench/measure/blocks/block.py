@@ -107,6 +107,10 @@ class Block:
         alive, wanted = self.alive(), self._effort.replicates
         return all(o.prepared and len(o.replicates) >= wanted and not o.unaudited for o in alive)
 
+    def at_least(self, bursts: int) -> None:
+        """From now on each of its cells has so many bursts in a look."""
+        self._effort = self._effort.at_least(bursts)
+
     def leave_out(self, reasons: Mapping[str, str]) -> None:
         """Cells, by id, that are not measured for now, and why."""
         for outcome in self.outcomes:
