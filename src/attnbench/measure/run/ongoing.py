@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from attnbench.backends import discover
-from attnbench.errors import UsageError
+from attnbench.errors import EXIT_INCONCLUSIVE, UsageError, worst_exit
 from attnbench.measure.anchor.beside import BesideBlock
 from attnbench.measure.anchor.choosing import anchor_for
 from attnbench.measure.audits.auditor import Auditor
@@ -135,18 +135,20 @@ class OngoingRun:
         self.writer.event("spent", **self._spending.total(), measured_share=measured_share, by_suite=by_suite)
         shortened = self._budgeted.said() if self._budgeted is not None else []
         self.writer.event(SHORTENED, sentences=shortened)
+        code = exit_code(finished)
         if not unmeasured and note is None:
             self.writer.finish()
         else:
             why = "the budget was spent" if self._clock.spent() else "the budget is too short"
             note = f"{note or why}: {unmeasured} of {len(finished)} cells were not run"
+            code = worst_exit({code, EXIT_INCONCLUSIVE})
             self.writer.event("partial", note=note)
             self.writer.close()
         return RunOutcome(
             self._clock.run_id,
             self.writer.folder,
             finished,
-            exit_code(finished),
+            code,
             kept=self._kept.cells,
             note=note,
             kept_bursts=len(self._kept.samples),
