@@ -15,7 +15,6 @@ import pytest
 
 from attnbench.measure.audits import auditor
 from attnbench.measure.audits.auditor import Auditor
-from attnbench.measure.blocks import drawing
 from attnbench.measure.blocks.block import Block
 from attnbench.measure.blocks.drawing import ONCE_MORE, Draw
 from attnbench.measure.blocks.outcome import Outcome, RunClock
@@ -146,7 +145,7 @@ def test_one_later_process_is_audited_in_full_and_each_is_as_likely() -> None:
     assert all(420 < count < 580 for count in counts.values())
     after = [Draw(random.Random(seed), {"c"}).in_full("c", 0) for seed in range(2000)]  # noqa: S311
     assert abs(sum(after) / 2000 - ONCE_MORE) < 0.05
-    assert isinstance(drawing.Draw().rng, drawing.secrets.SystemRandom)  # not the seed that the journal shows
+    assert isinstance(Draw().rng, random.SystemRandom)  # not the seed that the journal shows
 
 
 class Chosen(Draw):

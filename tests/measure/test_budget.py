@@ -45,6 +45,7 @@ from tests.dropins import tiny
 Make = Callable[..., RunOptions]
 
 WEIGHING_S = 0.5
+USUAL = 12
 
 
 # Which cells are chosen
@@ -111,7 +112,7 @@ class Scripted:
     costs: dict[str, float]
     world: World
     looks: int = 2
-    bursts: int = FLOOR
+    bursts: int = USUAL
     outcomes: list[Outcome] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -142,6 +143,9 @@ class Scripted:
 
     def at_least(self, bursts: int) -> None:
         self.bursts = bursts
+
+    def as_few_as_possible(self) -> None:
+        self.bursts = FLOOR
 
     def look(self, _pool: Pool, _keep_s: float) -> None:
         self.looks -= 1
@@ -303,12 +307,12 @@ def test_it_is_said_where_the_number_of_processes_is_what_stands_in_the_way(worl
     assert 9 < least < 10  # "nearly ten times as long"
 
 
-@pytest.mark.parametrize(("budget_s", "bursts"), [(12.0, FLOOR), (8.0, FEWEST_FOR_INTERVAL)])
-def test_a_look_has_few_bursts_where_there_is_time_for_a_second_one(
+@pytest.mark.parametrize(("budget_s", "bursts"), [(100.0, USUAL), (12.0, FLOOR), (8.0, FEWEST_FOR_INTERVAL)])
+def test_a_look_has_few_bursts_where_there_is_time_for_a_second_one_and_not_for_all(
     budget_s: float, bursts: int, world: Callable[..., World]
 ) -> None:
     w = world(budget_s)
-    blocks = [Scripted(name, {"a": 2.0, "b": 1.0}, w) for name in "AB"]
+    blocks = [Scripted(name, {"a": 2.0, "b": 1.0}, w, looks=5) for name in "AB"]
     w.measure(*blocks, tight=True)
     assert [block.bursts for block in blocks] == [bursts] * 2
 

@@ -97,19 +97,29 @@ class Idle:
         self.alive = False
 
 
+class Alive(Recorded):
+    """A block whose cells are there to be started."""
+
+    def __init__(self, name: str, cells: list[Cell]) -> None:
+        super().__init__(name, [], threads=cells[0].threads)
+        self.outcomes = [SimpleNamespace(cell=cell) for cell in cells]
+
+    def alive(self) -> list[Any]:
+        return self.outcomes
+
+    def time(self, pool: Any) -> None:
+        assert len(pool._members) == len(self.outcomes)
+        self.looks_left -= 1
+
+
 def test_processes_of_one_number_of_threads_are_alive_at_a_time(monkeypatch: Any) -> None:
     """Beside all of them a machine with many processors would hold a process of each framework for each number."""
     monkeypatch.setattr(pool, "WorkerProcess", Idle)
-    done: list[tuple[str, str]] = []
     blocks: list[Any] = []
     for threads in (1, 2, 4, 8):
         for T in (16, 24):
-            block = Recorded(f"{T} {threads}", done, threads=threads)
             cells = [Cell("s", {}, tiny(T), f"{name}/naive", threads=threads) for name in ("numpy", "torch", "jax")]
-            block.outcomes = [SimpleNamespace(cell=cell) for cell in cells]
-            block.alive = lambda block=block: block.outcomes  # type: ignore[method-assign]
-            block.time = lambda _, block=block: setattr(block, "looks_left", block.looks_left - 1)  # type: ignore[method-assign]
-            blocks.append(block)
+            blocks.append(Alive(f"{T} {threads}", cells))
 
     def new_pool(threads: int, _what: str) -> pool.Pool:
         return pool.Pool(threads=threads, timeout_s=1.0, rng=random.Random(1))  # noqa: S311

@@ -111,6 +111,10 @@ class Block:
         """From now on each of its cells has so many bursts in a look."""
         self._effort = self._effort.at_least(bursts)
 
+    def as_few_as_possible(self) -> None:
+        """From now on a look has no more bursts of a cell than it has to have."""
+        self._effort = replace(self._effort, cell_s=0.0)
+
     def leave_out(self, reasons: Mapping[str, str]) -> None:
         """Cells, by id, that are not measured for now, and why."""
         for outcome in self.outcomes:

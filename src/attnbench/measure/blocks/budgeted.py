@@ -116,10 +116,15 @@ class Budgeted:
 
     def _decide_on_bursts(self) -> None:
         """Few bursts in each of several processes, or as many as an interval takes in one."""
-        looks_s = sum(self.forecast.look_s(o.cell) for waiting in self.blocks for o in waiting.block.alive())
-        if any(waiting.wanted > 1 for waiting in self.blocks) and (1 + FURTHER) * looks_s > self.clock.left():
-            for waiting in self.blocks:
+        firsts_s = [sum(self.forecast.look_s(o.cell) for o in waiting.block.alive()) for waiting in self.blocks]
+        wanted, left_s = [waiting.wanted for waiting in self.blocks], self.clock.left()
+        alone = (1 + FURTHER) * sum(firsts_s) > left_s
+        short = sum((1 + FURTHER * (n - 1)) * s for n, s in zip(wanted, firsts_s, strict=True)) > left_s
+        for waiting in self.blocks if max(wanted, default=1) > 1 else ():
+            if alone:
                 waiting.block.at_least(FEWEST_FOR_INTERVAL)
+            elif short:
+                waiting.block.as_few_as_possible()
 
     def _first_looks(self) -> None:
         for number, waiting in enumerate(self.blocks):
