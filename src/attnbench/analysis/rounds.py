@@ -35,8 +35,6 @@ FEWEST = 5
 # By so much, relatively, the ratio of two cells is taken to differ from process to process (standard deviation) where
 # fewer were seen, and where one alone was.
 ASSUMED, ASSUMED_OF_ONE = 0.08, 0.3
-# Of two processes no run shows enough: the spreads of its cells have one degree of freedom each.
-PAIR = 2
 # No two cells are taken to agree better than this from process to process.
 LEAST = 0.002
 # A run shows its own spread by so many degrees of freedom at least, of all its cells or pairs together.
@@ -84,7 +82,7 @@ class Paired:
     def spread(self) -> float:
         """The standard deviation between processes: the largest of those that are seen or assumed."""
         seen = stdev(self.levels) if self.processes > 1 else ASSUMED_OF_ONE
-        shown = self.processes >= FEWEST or (self.processes > PAIR and self.least > 0)
+        shown = self.processes >= FEWEST or (self.processes > 1 and self.least > 0)
         return max(seen, self.least, LEAST if shown else ASSUMED)
 
     @property

@@ -24,7 +24,7 @@ def is_open(row: CellResult) -> bool:
 
 
 @dataclass(frozen=True)
-class Kept:
+class FromBefore:
     """What is kept: so many finished cells, and ``samples``; ``unaudited`` are the replicates of cells that are not.
 
     ``used`` is for each cell the first replicate number that it has not had. ``so_far`` tells the parts of a run apart.

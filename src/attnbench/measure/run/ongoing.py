@@ -27,7 +27,7 @@ from attnbench.measure.blocks.outcome import Outcome, RunClock
 from attnbench.measure.blocks.passes import Passes, laps
 from attnbench.measure.blocks.spending import Spending
 from attnbench.measure.run import rows
-from attnbench.measure.run.kept import Kept, is_open
+from attnbench.measure.run.kept import FromBefore, is_open
 from attnbench.measure.run.observing import observe_blocks
 from attnbench.measure.run.options import RunOptions, RunOutcome, exit_code
 from attnbench.measure.run.plan import Plan
@@ -41,7 +41,7 @@ from attnbench.workers.pool import Pool
 from attnbench.workers.processors import at_once
 from attnbench.workers.protocol import INTERRUPTED, NOT_RUN, Hello, Memory, Reply
 
-NOTHING = Kept()
+NOTHING = FromBefore()
 
 # A worker may take this share of the memory that is free at the start: a kernel that allocates without end then fails
 # by itself, and the machine goes on.
@@ -62,7 +62,7 @@ class OngoingRun:
         writer: RunWriter,
         plan: Plan,
         planned: dict[str, CellResult],
-        kept: Kept = NOTHING,
+        kept: FromBefore = NOTHING,
         began: float | None = None,
     ) -> None:
         self.writer = writer

@@ -6,7 +6,7 @@ from attnbench.backends import discover
 from attnbench.errors import UsageError
 from attnbench.measure.run import rows
 from attnbench.measure.run.choice import Omission
-from attnbench.measure.run.kept import Kept, is_open
+from attnbench.measure.run.kept import FromBefore, is_open
 from attnbench.measure.run.ongoing import OngoingRun
 from attnbench.measure.run.options import RunOptions
 from attnbench.measure.run.plan import Plan, found_in, refusals
@@ -32,7 +32,7 @@ def resumed(options: RunOptions, began: float | None = None) -> OngoingRun:
         raise
     plan = Plan((), cells, refusals(cells), _left_out_before(contents))
     by_cell = {row.cell_id: row for row in contents.cells}
-    return OngoingRun(options, writer, plan, by_cell, Kept.of(contents), began)
+    return OngoingRun(options, writer, plan, by_cell, FromBefore.of(contents), began)
 
 
 def _planned_before(options: RunOptions, contents: Contents) -> tuple[Cell, ...]:
