@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attnbench.measure.blocks.effort import FLOOR
 from tests.benchmarks.told_apart import Kind, World, all_kinds, judged, runs_of_twins, standardised
 
 
@@ -24,6 +25,18 @@ def test_82_times_as_long_is_told_in_any_number_of_processes(kinds: list[Kind]) 
     for processes in (1, 2, 5):
         world = World(kinds, np.random.default_rng(2), processes)
         assert judged(world, 82.0, blocks=3)[0] == 1.0
+
+
+def test_few_rounds_in_two_processes_tell_what_any_number_in_one_does_not(kinds: list[Kind]) -> None:
+    two, alone = (World(kinds, np.random.default_rng(3), n, rounds) for n, rounds in ((2, FLOOR), (1, 12)))
+    assert judged(two, 2.0, blocks=8)[0] >= 0.6
+    assert judged(alone, 2.0, blocks=8)[0] <= 0.1
+
+
+@pytest.mark.parametrize("rounds", [FLOOR, 6])
+def test_two_processes_that_agree_by_luck_are_not_believed(kinds: list[Kind], rounds: int) -> None:
+    """Of 25 runs 2 are 5 % as nearly as can be; 8 were called different where the spread was taken of those two."""
+    assert runs_of_twins(World(kinds, np.random.default_rng(7), 2, rounds), 25) <= 0.08
 
 
 @pytest.mark.slow

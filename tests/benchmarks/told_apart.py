@@ -20,6 +20,7 @@ import pandas as pd
 
 from attnbench.analysis.leading import between, leaders
 from attnbench.analysis.sampled import load_sampled
+from attnbench.measure.blocks.effort import FEWEST_FOR_INTERVAL, FLOOR
 from tests.repository import REPOSITORY
 
 NOISE = REPOSITORY / "results" / "noise" / "amd-epyc-2-cores" / "noise.parquet"
@@ -27,6 +28,9 @@ SAVED = ("2026-11-22-amd-epyc-2-cores-smoke", "2026-11-28-intel-xeon-2-cores-con
 RATIOS = (1.02, 1.05, 1.1, 2.0, 82.0)
 # A run as large as smoke is with all frameworks.
 BLOCKS, CELLS, ROUNDS = 13, 10, 5
+# Processes and rounds in each: without a budget, with less time for each, and under a tight budget, where a second
+# process with few rounds takes about as long as one with many.
+SEEN = ((5, ROUNDS), (2, ROUNDS), (2, FLOOR), (1, FEWEST_FOR_INTERVAL))
 
 Generator = np.random.Generator
 Series = np.ndarray[Any, np.dtype[np.float64]]
@@ -154,17 +158,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     kinds = all_kinds()
-    print(
-        "| processes | noise | runs of twins called different | " + " | ".join(f"{r:g} × told" for r in RATIOS), end=""
-    )
-    print(" | 95 % intervals hold |\n" + "|---" * (len(RATIOS) + 4) + "|")
-    for processes, mixed in itertools.product((5, 2, 1), (True, False)):
-        world = World(kinds, np.random.default_rng(given.seed), processes, mixed=mixed)
+    columns = ["processes", "rounds in each", "noise", "runs of twins called different"]
+    columns += [*(f"{ratio:g} × told" for ratio in RATIOS), "95 % intervals hold"]
+    print(f"| {' | '.join(columns)} |\n" + "|---" * len(columns) + "|")
+    for (processes, rounds), mixed in itertools.product(SEEN, (True, False)):
+        world = World(kinds, np.random.default_rng(given.seed), processes, rounds, mixed)
         twins = runs_of_twins(world, given.runs)
         shares = [judged(world, ratio, given.blocks) for ratio in (1.0, *RATIOS)]
         held = np.mean([held for _, held in shares])
         row = " | ".join(f"{share:.0%}" for share, _ in shares[1:])
-        print(f"| {processes} | {'mixed' if mixed else 'alike'} | {twins:.1%} | {row} | {held:.1%} |")
+        print(f"| {processes} | {rounds} | {'mixed' if mixed else 'alike'} | {twins:.1%} | {row} | {held:.1%} |")
 
 
 if __name__ == "__main__":

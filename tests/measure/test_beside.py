@@ -191,7 +191,7 @@ def test_large_cells_of_a_block_are_weighed_one_after_the_other() -> None:
     cells = make_plan([suite], patterns=BOTH).blocks()
     scales = Scales()
     block = block_of(cells[0], [], scales)
-    block._weigh()
+    block.weigh()
     assert (len(cells), scales.weighed, scales.most) == (1, 8, 1)
 
 

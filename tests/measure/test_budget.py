@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from attnbench.analysis.leading import LEVEL
+from attnbench.analysis.rounds import ASSUMED_OF_ONE, FEWEST, student
 from attnbench.api.suites import AttentionSpec, Case, Problem, Story, TimedSuite
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.blocks import budgeted
 from attnbench.measure.blocks.block import Block
 from attnbench.measure.blocks.budgeted import Budgeted, Waiting
-from attnbench.measure.blocks.effort import TIGHT_S, Effort
+from attnbench.measure.blocks.effort import FEWEST_FOR_INTERVAL, FLOOR, TIGHT_S, Effort
 from attnbench.measure.blocks.forecast import SLOW, SLOW_LATER, LookForecast, chosen, reason
 from attnbench.measure.blocks.outcome import Outcome, RunClock
 from attnbench.measure.blocks.spending import Spending
@@ -42,6 +45,7 @@ from tests.dropins import tiny
 Make = Callable[..., RunOptions]
 
 WEIGHING_S = 0.5
+USUAL = 12
 
 
 # Which cells are chosen
@@ -108,6 +112,7 @@ class Scripted:
     costs: dict[str, float]
     world: World
     looks: int = 2
+    bursts: int = USUAL
     outcomes: list[Outcome] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -135,6 +140,12 @@ class Scripted:
         for outcome in self.outcomes:
             if outcome.cell.id in reasons:
                 outcome.status, outcome.reason, outcome.left_out = NOT_RUN, reasons[outcome.cell.id], True
+
+    def at_least(self, bursts: int) -> None:
+        self.bursts = bursts
+
+    def as_few_as_possible(self) -> None:
+        self.bursts = FLOOR
 
     def look(self, _pool: Pool, _keep_s: float) -> None:
         self.looks -= 1
@@ -172,6 +183,8 @@ class World:
     now: float = 0.0
     log: list[str] = field(default_factory=list)
     pools: list[str] = field(default_factory=list)
+    now_open: int = 0
+    most: int = 0
 
     def measure(self, *blocks: Scripted, **how: Any) -> Budgeted:
         costs = {o.cell.id: b.costs[o.cell.impl.removeprefix("numpy/")] for b in blocks for o in b.outcomes}
@@ -202,8 +215,13 @@ class World:
         def opened() -> Iterator[None]:
             yield
 
+        def close() -> None:
+            self.now_open -= 1
+
         pool = opened()
-        pool.close = lambda: None  # type: ignore[attr-defined]
+        pool.close = close  # type: ignore[attr-defined]
+        self.now_open += 1
+        self.most = max(self.most, self.now_open)
         return pool
 
 
@@ -217,10 +235,11 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
     return make
 
 
-def test_first_looks_of_all_then_memory_then_a_second_look(world: Callable[..., World]) -> None:
+def test_first_looks_of_all_then_second_ones_then_memory_then_further_ones(world: Callable[..., World]) -> None:
     w = world(100.0)
-    w.measure(Scripted("A", {"a": 1, "b": 2}, w), Scripted("B", {"a": 3, "b": 4}, w))
-    assert w.log == ["look A ab", "look B ab", "memory A ab", "memory B ab", "look A ab", "look B ab"]
+    w.measure(Scripted("A", {"a": 1, "b": 2}, w, looks=3), Scripted("B", {"a": 3, "b": 4}, w, looks=3))
+    looks = ["look A ab", "look B ab"]
+    assert w.log == [*looks, *looks, "memory A ab", "memory B ab", *looks]
 
 
 def test_what_is_too_long_is_left_out_before_anything_of_it_is_prepared(world: Callable[..., World]) -> None:
@@ -267,6 +286,45 @@ def test_what_a_budget_made_otherwise_is_said(world: Callable[..., World]) -> No
             s.model_copy(update={"replicate": r}) for s in looked(outcome.cell, 1.0).samples for r in replicates
         ]
     assert made.said() == [budgeted.TIGHT, budgeted.SHARING, f"1 of 2 {budgeted.ONCE}"]
+
+
+def test_it_is_said_where_the_number_of_processes_is_what_stands_in_the_way(world: Callable[..., World]) -> None:
+    w = world(19.5)
+    blocks = [Scripted(name, {"a": 2.0, "b": 2.0}, w, looks=5) for name in "AB"]
+    made = w.measure(*blocks)
+    for block, replicates in zip(blocks, (1, 2), strict=True):
+        for outcome in block.outcomes:
+            outcome.samples = [
+                s.model_copy(update={"replicate": r})
+                for s in looked(outcome.cell, 1.0).samples
+                for r in range(replicates)
+            ]
+    once, few, more = made.said()[-3:]
+    assert once == f"2 of 4 {budgeted.ONCE}"
+    assert few == "2 of 4 timed cells were seen in fewer processes than the usual 5: less is told apart."
+    assert re.fullmatch(r"All of them take about \d+ s more\.", more)
+    least = math.exp(student(1 - LEVEL / 9, FEWEST - 1) * ASSUMED_OF_ONE)
+    assert 9 < least < 10  # "nearly ten times as long"
+
+
+@pytest.mark.parametrize(("budget_s", "bursts"), [(100.0, USUAL), (12.0, FLOOR), (8.0, FEWEST_FOR_INTERVAL)])
+def test_a_look_has_few_bursts_where_there_is_time_for_a_second_one_and_not_for_all(
+    budget_s: float, bursts: int, world: Callable[..., World]
+) -> None:
+    w = world(budget_s)
+    blocks = [Scripted(name, {"a": 2.0, "b": 1.0}, w, looks=5) for name in "AB"]
+    w.measure(*blocks, tight=True)
+    assert [block.bursts for block in blocks] == [bursts] * 2
+
+
+def test_processes_of_one_number_of_threads_are_there_at_a_time(world: Callable[..., World]) -> None:
+    w = world(100.0)
+    blocks = [Scripted(name, {"a": 1}, w, looks=1) for name in "ABCD"]
+    for block, threads in zip(blocks, (1, 2, 1, 2), strict=True):
+        block.outcomes = [replace(o, cell=replace(o.cell, threads=threads)) for o in block.outcomes]
+    w.measure(*blocks, tight=True)
+    assert [line for line in w.log if line.startswith("look")] == ["look A a", "look C a", "look B a", "look D a"]
+    assert (w.pools, w.most) == (["pass 1", "pass 2"], 1)
 
 
 def test_brief_rates_are_measured_on_every_device() -> None:
@@ -319,23 +377,20 @@ def test_an_answer_is_not_waited_for_beyond_the_budget() -> None:
 
 
 def test_what_the_budget_cuts_off_keeps_what_was_seen_before() -> None:
-    outcome = looked(cell(64), 1.0)
-    outcome.stands = True
+    outcome = looked(cell(64), 1.0)  # audited before, in this run or in the part of it that was broken off
     assert outcome.cut_off(1)
     assert (outcome.alive, outcome.status, len(outcome.samples)) == (False, OK, 1)
-    first = looked(cell(64), 1.0)
+    first = Outcome(cell(64))
+    first.samples = looked(cell(64), 1.0).samples  # timed now
     assert not first.cut_off(0)
     assert first.samples == []
-    resumed = looked(cell(64), 1.0)  # of a run that was broken off: its bursts count, but nobody has audited them
-    assert not resumed.cut_off(1)
-    assert len(resumed.samples) == 1
 
 
 def test_what_was_prepared_but_never_audited_is_no_result() -> None:
     block = unasked(cell(64), cell(128))
     seen, unseen = block.outcomes
     seen.prepared = unseen.prepared = SimpleNamespace()  # type: ignore[assignment]
-    seen.stands = True
+    seen.stood = {0}
     unseen.samples = looked(unseen.cell, 1.0).samples
     block.ended()
     assert seen.status == OK

@@ -6,19 +6,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from attnbench.api.suites import AttentionSpec, Case, Problem, Story, TimedSuite
+from attnbench.backends import discover
 from attnbench.measure.audits.auditor import Audited, Auditor
 from attnbench.measure.blocks.outcome import Outcome
+from attnbench.measure.blocks.spending import Spending
 from attnbench.measure.clock import floors, roofline
-from attnbench.measure.run import rows
+from attnbench.measure.run import rates, rows
 from attnbench.measure.run.options import RunOptions
 from attnbench.measure.run.run import run
+from attnbench.results.schema import Sample
 from attnbench.suite import Cell
-from attnbench.workers.protocol import Ceilings
+from attnbench.workers.protocol import Ceilings, Reply
 
 from .conftest import QUICK
 
@@ -94,6 +98,46 @@ def test_the_last_cache_of_a_fingerprint(caches: dict[str, str], size: float) ->
     assert floors.last_cache(caches) == size
 
 
+def test_the_rates_are_measured_again_in_every_framework_before_anybody_is_accused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked_of: list[str] = []
+
+    def ask_once(backend: str, *_: object, **__: object) -> Reply:
+        asked_of.append(backend)
+        return Reply(0, "ok", value={"rates": {"float32_flop_rate": 1e12 if backend == "torch" else 1e6}})
+
+    monkeypatch.setattr(rates, "ask_once", ask_once)
+    cell = Cell("s", {}, PLAIN, "numpy/naive")
+    writer = RunWriterOfNothing()
+    seen = rates.Rates([cell], writer, Spending(), 1.0)  # type: ignore[arg-type]
+    seen.measure()
+    assert asked_of == ["numpy"]
+    fast = Outcome(cell, samples=[Sample(**BURST, cell_id=cell.id, wall_s=0.001)])
+    assert seen.in_doubt([fast], "cpu", 1)
+    ceilings, _ = seen.of([fast], "cpu", 1)
+    assert asked_of[1:] == [name for name, backend in discover.backends().items() if backend.why_missing() is None]
+    assert ceilings is not None
+    assert not seen.in_doubt([fast], "cpu", 1)
+
+
+class RunWriterOfNothing:
+    """Keeps what is known of a run, and writes nothing."""
+
+    def __init__(self) -> None:
+        hardware = SimpleNamespace(caches={})
+        self.info = SimpleNamespace(ceilings={}, fingerprint=SimpleNamespace(hardware=hardware), model_copy=self._copy)
+
+    def _copy(self, update: dict[str, Any]) -> SimpleNamespace:
+        return SimpleNamespace(**vars(self.info) | update)
+
+    def update(self, info: SimpleNamespace) -> None:
+        self.info = info
+
+
+BURST: dict[str, Any] = {"run_id": "r", "replicate": 0, "burst": 0, "index": 0, "calls": 1}
+
+
 def test_an_outcome_that_was_not_timed_is_not_too_fast() -> None:
     cell = Cell("s", {}, PLAIN, "numpy/naive")
     assert rows.too_fast(Outcome(cell), Ceilings(RATES), 0.0) is None
@@ -124,8 +168,10 @@ CACHE = """
 def test_a_kernel_that_keeps_its_answers_is_faster_than_the_machine_can_multiply(
     options: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The audit would see it first.
+    # The audit would see it first; the rates are measured again in one framework, to be quick.
     monkeypatch.setattr(Auditor, "audit", lambda *_: Audited())
+    known = discover.backends()
+    monkeypatch.setattr(discover, "backends", lambda: {"numpy": known["numpy"]})
     file = tmp_path / "kept.py"
     file.write_text(dedent(CACHE), encoding="utf-8")
     suite = TimedSuite(name="tiny", story=Story(question="Does it run?"), axes={"T": (512,)}, case=large)

@@ -1,5 +1,6 @@
 """Runs that are broken off, by a kill, a signal, a full disk or another run: nothing finished is lost, all go on."""
 
+import itertools
 import os
 import resource
 import signal
@@ -7,20 +8,29 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
+from attnbench.api.suites import Story, TimedSuite
 from attnbench.errors import UsageError
+from attnbench.measure.audits.auditor import Auditor
+from attnbench.measure.blocks.weighed import Scales
 from attnbench.measure.run.options import RunOptions
 from attnbench.measure.run.run import run
 from attnbench.results.dataset import load
-from attnbench.results.read import read_contents, read_info
+from attnbench.results.journal import STANDS, replicates_of
+from attnbench.results.read import read_contents, read_info, read_samples
 from attnbench.workers import lock
+from attnbench.workers.protocol import INTERRUPTED
+from tests.dropins import tiny
 from tests.repository import REPOSITORY
 
 from . import kills
+from .conftest import QUICK
 from .kills import bursts_of
 
 Make = Callable[..., RunOptions]
@@ -59,7 +69,7 @@ def journal_of(process: subprocess.Popen[str], where: Path, enough: Callable[[Pa
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_with_a_valid_partial_run_and_its_report(number: signal.Signals, tmp_path: Path) -> None:
-    axes = ["-a", "setting=forward", "-a", "T=128,512,1024"]
+    axes = ["-a", "setting=forward", "-a", "T=128,512,1024", "--budget", "60s"]
     process = started("attnbench", "run", "smoke", *axes, "--impl", "numpy/naive", where=tmp_path)
     folder = journal_of(process, tmp_path, lambda folder: bool(read_contents(folder).done()))
     process.send_signal(number)
@@ -70,6 +80,62 @@ def test_a_signal_ends_with_a_valid_partial_run_and_its_report(number: signal.Si
     assert (tmp_path / "reports" / folder.name / "index.html").exists()
     assert set(load(folder)["status"]) == {"ok", "not-run"}
     assert read_info(folder).status == "partial"
+
+
+class KilledError(BaseException):
+    """What ``kill -9`` does, as the journal sees it."""
+
+
+def breaking_off(monkeypatch: pytest.MonkeyPatch, where: type, what: str, at: int, error: BaseException) -> None:
+    """Have the call of this number raise."""
+    real, calls = getattr(where, what), itertools.count(1)
+
+    def broken(*given: Any, **more: Any) -> Any:
+        if next(calls) == at:
+            raise error
+        return real(*given, **more)
+
+    monkeypatch.setattr(where, what, broken)
+
+
+def test_bursts_that_nobody_audited_are_timed_again_and_complete_blocks_have_rows(
+    options: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the timing and the audits of the second pass, then interrupted when only memory is lacking."""
+    suite = TimedSuite(name="tiny", story=Story(question="?"), axes={"T": (16, 24)}, case=tiny)
+    given = options(suites=[suite], patterns=["numpy/naive"], effort=replace(QUICK, replicates=2))
+    with monkeypatch.context() as patched:
+        breaking_off(patched, Auditor, "audit", 4, KilledError())
+        with pytest.raises(KilledError):
+            run(given)
+    (folder,) = given.out.iterdir()
+    killed = read_contents(folder)
+    stood = replicates_of(killed.events, STANDS)
+    timed = {(sample.cell_id, sample.replicate) for sample in killed.samples}
+    assert (len(timed), len(stood)) == (4, 3)
+    with monkeypatch.context() as patched:
+        breaking_off(patched, Scales, "weigh", 1, KeyboardInterrupt())
+        interrupted = run(replace(given, suites=[], resume=folder))
+    lost = [sample for sample in killed.samples if (sample.cell_id, sample.replicate) not in stood]
+    assert interrupted.bursts_lost == sum(not sample.warmup for sample in lost) == 2
+    assert interrupted.kept_bursts == len(killed.samples) - len(lost)
+    assert [row.status for row in interrupted.rows] == ["ok", "ok"]
+    assert {(row.memory or {}).get("source") for row in interrupted.rows} == {INTERRUPTED}
+    assert "interrupted, the memory of 2 cells was not measured: 0 of 2" in str(interrupted.note)
+    assert interrupted.exit_code == 3
+    done = run(replace(given, suites=[], resume=folder))
+    assert (done.note, done.exit_code, done.bursts_lost) == (None, 0, 0)
+    assert all(row.peak_bytes and (row.n_replicates or 0) >= 2 for row in done.rows)
+    kept = {(sample.cell_id, sample.replicate) for sample in read_samples(folder)}
+    assert kept == replicates_of(read_contents(folder).events, STANDS)
+    assert not kept & (timed - stood)
+
+
+def test_an_interrupt_before_the_audits_says_what_it_lost(options: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    breaking_off(monkeypatch, Auditor, "audit", 1, KeyboardInterrupt())
+    done = run(options(patterns=["numpy/naive"]))
+    assert done.note == "interrupted, 2 bursts that were not audited yet do not count: 1 of 1 cells were not run"
+    assert [row.time_median_s for row in done.rows] == [None]
 
 
 def test_a_disk_that_fills_up_is_said_and_the_run_goes_on_later(tmp_path: Path) -> None:
@@ -86,7 +152,9 @@ def test_a_disk_that_fills_up_is_said_and_the_run_goes_on_later(tmp_path: Path) 
     assert journal.stat().st_size <= limit
     kills.measure(tmp_path, str(folder))
     after = read_contents(folder)
-    assert bursts_of(before) <= bursts_of(after)
+    stood = replicates_of(before.events, STANDS)
+    assert {burst for burst in bursts_of(before) if burst[:2] in stood} <= bursts_of(after)
+    assert {burst[:2] for burst in bursts_of(after)} == replicates_of(after.events, STANDS)
     assert {row.status for row in after.cells} == {"ok"}
     assert read_info(folder).status == "complete"
 

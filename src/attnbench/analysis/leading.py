@@ -14,7 +14,7 @@ from statistics import fmean, median, variance
 from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.contrasts import holm
-from attnbench.analysis.rounds import Paired, middle_square, paired, rounds
+from attnbench.analysis.rounds import ASSUMED, Paired, middle_square, paired, rounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TIME, LOW, HIGH = "time_median_s", "time_low_s", "time_high_s"
 # The rate of false calls that the comparisons of one block share.
 LEVEL = 0.015
+# So many processes show no spread by which a fastest cell is told from others.
+PAIR = 2
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,16 @@ class _Known:
         return cls(cells, known, squares, middle_square(apart))
 
     def least(self, over: int, under: int) -> float:
-        """What the spread of the ratio of two of them is at least; 0 where too few cells show it."""
+        """What the spread of the ratio of two of them is at least; 0 where too few cells show it.
+
+        Of two processes each cell shows one difference, and of many pairs some agree by luck: it is no less than what
+        is assumed of every machine.
+        """
         if not self.usual:
             return 0.0
-        return math.sqrt(max(self.squares[over] + self.squares[under], 2 * self.usual))
+        shown = math.sqrt(max(self.squares[over] + self.squares[under], 2 * self.usual))
+        processes = {process for mine in self.rounds for process, _ in mine}
+        return max(shown, ASSUMED) if len(processes) <= PAIR else shown
 
 
 def _levels(known: Mapping[tuple[int, int], float]) -> dict[int, float]:

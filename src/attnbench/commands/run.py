@@ -205,6 +205,8 @@ def _closing(outcome: Any, page: Path | None) -> str:
     lines = [f"{len(outcome.rows)} cells: {total}."]
     if outcome.resumed:
         lines.append(f"Resumed: kept {outcome.kept} finished cells and {outcome.kept_bursts} bursts from before.")
+    if outcome.bursts_lost:
+        lines.append(f"{outcome.bursts_lost} bursts from before do not count: the run ended before they were audited.")
     if outcome.spending is not None:
         lines.append(outcome.spending.sentence())
     if outcome.note:
@@ -229,6 +231,7 @@ def _outcome(outcome: Any, page: Path | None) -> dict[str, Any]:
         "seconds": outcome.spending.total() if outcome.spending else None,
         "kept": outcome.kept,
         "kept_bursts": outcome.kept_bursts,
+        "bursts_lost": outcome.bursts_lost,
         "shortened": list(outcome.shortened),
         "left_out": [group.to_dict() for group in outcome.left_out],
         "cells": [row.model_dump(mode="json") for row in outcome.rows],

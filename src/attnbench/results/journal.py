@@ -25,6 +25,9 @@ RECORD_TYPES: tuple[str, ...] = get_args(RecordType)
 LEFT_OUT = "left_out"
 # The event that says in sentences what a budget made otherwise than it usually is.
 SHORTENED = "shortened"
+# The event that says of a cell that its bursts of a replicate were audited in the process that timed them, and the one
+# that says that they never were: those count nowhere.
+STANDS, WITHDRAWN = "stands", "withdrawn"
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,19 @@ def seconds_by_suite(path: Path) -> dict[str, float]:
     for suite, seconds in (pair for event in _events(path, "spent") for pair in event.get("by_suite", {}).items()):
         by_suite[suite] = by_suite.get(suite, 0.0) + float(seconds)
     return by_suite
+
+
+def withdrawn(path: Path) -> set[tuple[str, int]]:
+    """The cells and replicates of a journal whose bursts count nowhere."""
+    sign = json.dumps(WITHDRAWN).encode()
+    with path.open("rb") as file:  # most journals have none, and are not parsed once more for it
+        any_there = any(sign in line for line in file)
+    return replicates_of(_events(path, WITHDRAWN), WITHDRAWN) if any_there else set()
+
+
+def replicates_of(events: Iterable[Mapping[str, Any]], name: str) -> set[tuple[str, int]]:
+    """The cells and replicates that events of this name are about."""
+    return {(str(e["cell"]), int(e["replicate"])) for e in events if e.get("name") == name}
 
 
 def left_out(path: Path) -> list[dict[str, Any]]:

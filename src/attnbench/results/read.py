@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from pydantic import ValidationError
 
 from attnbench.errors import ResultsError, suggest, upgrade
-from attnbench.results.journal import read_journal, records_at
+from attnbench.results.journal import WITHDRAWN, read_journal, records_at, replicates_of, withdrawn
 from attnbench.results.migrate import OLDEST, migrated
 from attnbench.results.parquet import read_records, read_table, to_table
 from attnbench.results.schema import SCHEMA_VERSION, CellResult, Record, RunInfo, Sample
@@ -34,7 +34,7 @@ RUN, JOURNAL, CELLS, SAMPLES = "run.json", "journal.jsonl", "cells.parquet", "sa
 
 @dataclass(frozen=True)
 class Contents:
-    """What a journal holds: the run, the last row of every cell in planned order, all samples, all events."""
+    """What a journal holds: the run, the last row of each cell in planned order, events, samples but withdrawn ones."""
 
     info: RunInfo
     cells: tuple[CellResult, ...]
@@ -233,7 +233,9 @@ def read_contents(folder: str | Path) -> Contents:
     if info is None:
         msg = f"{path} is damaged: it does not say which run it belongs to; the folder is left untouched"
         raise ResultsError(msg)
-    return Contents(info, tuple(cells.values()), tuple(samples), tuple(events))
+    gone = replicates_of(events, WITHDRAWN)
+    kept = (sample for sample in samples if (sample.cell_id, sample.replicate) not in gone)
+    return Contents(info, tuple(cells.values()), tuple(kept), tuple(events))
 
 
 def journalled_cells(folder: Path) -> Iterator[CellResult]:
@@ -253,11 +255,14 @@ def journalled_cells(folder: Path) -> Iterator[CellResult]:
 
 
 def journalled_samples(folder: Path) -> Iterator[Sample]:
-    """The samples of a journal, one at a time. Raises ``ResultsError``."""
+    """The samples of a journal but those that were withdrawn, one at a time. Raises ``ResultsError``."""
     path, version = folder / JOURNAL, SCHEMA_VERSION
+    gone = withdrawn(path)
     for record in read_journal(path):
         if record.type == "run":
             version = record.data["schema_version"]
         elif record.type == "samples":
-            for sample in record.data:
-                yield validated(Sample, _migrated("Sample", sample, version, path), path)
+            for data in record.data:
+                sample = validated(Sample, _migrated("Sample", data, version, path), path)
+                if (sample.cell_id, sample.replicate) not in gone:
+                    yield sample

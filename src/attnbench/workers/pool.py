@@ -8,6 +8,7 @@ A pool is used as a context: at its end every process is gone, so that the next 
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import time
@@ -46,14 +47,15 @@ Noted = Callable[..., None]
 
 @dataclass
 class Member:
-    """One process, what it said at its start, and the cells in it: those it ``holds`` and those it has ``seen``.
+    """One process, what it said at its start, the cells that it ``holds`` and the implementations it has ``seen``.
 
     ``processors`` are those that it was put on, ``None`` while it may use all; ``ran_s`` what its threads had computed
-    by then.
+    by then. No other one has its ``number``; the system gives a ``pid`` again.
     """
 
     worker: WorkerProcess
     hello: Reply
+    number: int = field(default_factory=itertools.count(1).__next__)
     holds: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
     processors: tuple[int, ...] | None = None
@@ -165,8 +167,8 @@ class Pool:
     def again(self, cell: Cell, op: str, reply: Reply) -> bool:
         """Whether a failure may be another's doing; then the next question finds a fresh process.
 
-        It may be where the process was ended from outside, or where other cells had been in it. In the second case the
-        implementation has a process of its own from now on.
+        It may be where the process was ended from outside, or where other implementations had been in it. In the second
+        case the implementation has a process of its own from now on.
         """
         if reply.ok or self._abandoned:
             return False
@@ -176,7 +178,7 @@ class Pool:
             self._forget(cell)
             self._note(cell, op, reply, "its process was ended from outside")
             return True
-        if reply.status in DOUBTFUL and member is not None and member.hello.ok and member.seen - {cell.id}:
+        if reply.status in DOUBTFUL and member is not None and member.hello.ok and member.seen - {cell.impl}:
             self._apart.add(cell.impl)
             self._forget(cell)
             self._note(cell, op, reply, "others had been in its process")
@@ -203,7 +205,7 @@ class Pool:
             return Reply(0, CRASHED, "abandoned")
         if not member.hello.ok:
             return self._unless_late(member.hello, "starting its process")
-        member.seen.add(cell.id)
+        member.seen.add(cell.impl)
         return self._unless_late(member.worker.call(op, self._patience(), **arguments), op)
 
     def _patience(self) -> float:
@@ -226,6 +228,10 @@ class Pool:
     def hold(self, cell: Cell) -> None:
         """The process of a cell has it prepared."""
         self._members[self._key(cell)].holds.add(cell.id)
+
+    def process_of(self, cell: Cell) -> int | None:
+        """The number of the process that has a cell prepared, which no other one has; ``None`` where none has."""
+        return self._members[self._key(cell)].number if self.holds(cell) else None
 
     def holds(self, cell: Cell) -> bool:
         """Whether the process of a cell is there and has it prepared."""

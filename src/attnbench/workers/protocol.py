@@ -21,6 +21,8 @@ OK, WRONG, UNSUPPORTED, OOM, TIMEOUT, CRASHED = "ok", "wrong", "unsupported", "o
 # It was not asked, or its answer was not waited for, because the budget of the run was spent. No worker says it.
 NOT_RUN = "not-run"
 SPENT = "the budget was spent"
+# What is said of memory that an interrupt left unmeasured.
+INTERRUPTED = "not measured: interrupted"
 # The reason that a process gives when it is asked for an answer and has none.
 NOTHING_KEPT = "there is no result to hand out: no call was made since the last one was"
 

@@ -4,39 +4,46 @@ For each replicate: processes that the block has not seen, one for each backend;
 bursts of all cells in random order, round by round, only one process computing at a time while the others sleep in a
 read. A cell that crashes, hangs or disagrees ends there, with its reason; its process is started again for the cells
 that are left, and one that may have failed for another's doing is asked again in a process of its own (``Pool.again``).
+
+Bursts count only where the process that timed them is audited. Where it is lost before, the look is none for the cells
+in it: what it timed is withdrawn, and the block has one look more.
 """
 
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
 from attnbench.measure.anchor.beside import BesideBlock
 from attnbench.measure.audits.auditor import AuditedProcess, Auditor
 from attnbench.measure.audits.charges import by_the_system
+from attnbench.measure.blocks.drawing import Draw
 from attnbench.measure.blocks.effort import Effort, enough, exhausted
 from attnbench.measure.blocks.outcome import Outcome, Recorder, RunClock
 from attnbench.measure.blocks.spending import Spending
+from attnbench.measure.blocks.weighed import Scales
 from attnbench.measure.clock.outside import FEWEST, cpu_s
 from attnbench.measure.clock.receipts import disturbance
+from attnbench.results.journal import STANDS, WITHDRAWN
 from attnbench.results.schema import Cache, Sample
 from attnbench.suite import Cell
 from attnbench.workers.placement import shuffled
-from attnbench.workers.pool import Pool
-from attnbench.workers.processors import at_once
+from attnbench.workers.pool import MOST_KILLS, Pool
 from attnbench.workers.protocol import NOT_RUN, OK, SPENT, WRONG, Burst, Memory, Prepared, Reply, Verified, value
 
-# Cells whose matrix of scores is larger are weighed alone: together they might not fit.
-WEIGHED_TOGETHER = 64 * 2**20
+# Of a cell whose process is lost more often than ``MOST_KILLS`` between its bursts and the end of their audit.
+LOST = (
+    "its process was lost {} times between its bursts and the end of their audit: bursts count only where the process "
+    "that timed them is audited; the last time: {}"
+)
 
 
 class Block:
-    """Measures the cells of one block. ``earlier`` are samples of a run that was broken off; they count.
+    """Measures the cells of one block, in replicates that are numbered from ``begin_at``.
 
+    ``earlier`` are samples of a run that was broken off, which were audited there; they count.
     ``weigh`` is false where its suite does not ask for memory. Without an ``auditor`` the process of a kernel judges
     its own answers; without an ``anchor`` none is beside them. ``at_work(what)`` is told what is done next.
 
@@ -55,6 +62,7 @@ class Block:
         earlier: Sequence[Sample] = (),
         spending: Spending | None = None,
         *,
+        begin_at: int = 0,
         weigh: bool = True,
         auditor: Auditor | None = None,
         anchor: BesideBlock | None = None,
@@ -63,14 +71,14 @@ class Block:
         self.outcomes = [Outcome(c, samples=[s for s in earlier if s.cell_id == c.id], anchor=anchor) for c in cells]
         self._pool, self._effort, self._clock, self._recorder, self._rng = pool, effort, clock, recorder, rng
         self._spending, self._weighing, self._auditor = spending or Spending(), weigh, auditor
-        self._judging, self._anchor = threading.Lock(), anchor
+        self._anchor, self._draw = anchor, Draw()
         self._at_work = at_work or (lambda _: None)
         self._receipts: list[dict[str, object]] = []
         self._unaudited: list[Sample] = []
-        self._siblings: list[Pool] = []
         self._keep_s, self._steps = 0.0, 0
-        self._next = max((sample.replicate + 1 for sample in earlier), default=0)
-        self._looks = self._wanted = max(1, self._effort.replicates - self._next)
+        self._next = max([begin_at, *(sample.replicate + 1 for sample in earlier)])
+        kept = min(len(outcome.replicates) for outcome in self.outcomes)
+        self._looks = self._wanted = max(1, self._effort.replicates - kept)
 
     @property
     def share(self) -> float:
@@ -93,6 +101,20 @@ class Block:
         """Those whose memory is still to be measured."""
         return [outcome for outcome in self.alive() if self._weighing and outcome.memory is None]
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is to be timed or audited any more."""
+        alive, wanted = self.alive(), self._effort.replicates
+        return all(o.prepared and len(o.replicates) >= wanted and not o.unaudited for o in alive)
+
+    def at_least(self, bursts: int) -> None:
+        """From now on each of its cells has so many bursts in a look."""
+        self._effort = self._effort.at_least(bursts)
+
+    def as_few_as_possible(self) -> None:
+        """From now on a look has no more bursts of a cell than it has to have."""
+        self._effort = replace(self._effort, cell_s=0.0)
+
     def leave_out(self, reasons: Mapping[str, str]) -> None:
         """Cells, by id, that are not measured for now, and why."""
         for outcome in self.outcomes:
@@ -101,7 +123,7 @@ class Block:
 
     def left_out(self) -> list[Outcome]:
         """Those that were left out."""
-        return [outcome for outcome in self.outcomes if outcome.left_out]
+        return [o for o in self.outcomes if o.left_out]
 
     def look_at(self, cells: Collection[str], pool: Pool, keep_s: float) -> None:
         """A look at cells, by id, that were left out before, and at no others."""
@@ -125,13 +147,17 @@ class Block:
         """The first half of a look; its cells stay prepared for the second."""
         self._pool, self._keep_s, replicate = pool or self._pool, keep_s, self._next
         self._next, self._looks = self._next + 1, self._looks - 1
+        for outcome in self.outcomes:
+            outcome.timed_by = None
         self._replicate(replicate)
         self._hold_to_the_clock_outside(replicate)
 
     def audit(self, *, shared: bool) -> None:
         """The second half. Processes that are ``shared`` with other blocks then forget this one."""
+        replicate = self._next - 1
         with self._spending.during("audit"):
-            self._audit(self._next - 1)
+            self._audit(replicate)
+        self._looks += any(replicate in outcome.lost for outcome in self.alive())
         if self._unaudited:
             self._recorder.samples(self._unaudited)
             self._unaudited = []
@@ -142,7 +168,8 @@ class Block:
         """The memory of every cell, where its suite asks for it."""
         if self._weighing:
             with self._spending.during("memory"):
-                self._weigh()
+                scales = Scales(self._pool, self._auditor, self._clock.spent, self._do, self._take_memory)
+                scales.weigh(self._shuffled(self.to_weigh))
 
     def ended(self) -> list[Outcome]:
         """The outcomes, when nothing more is done."""
@@ -194,9 +221,7 @@ class Block:
         Cells of one implementation are there to be paired, round by round: one whose own interval is narrow stays while
         another has not enough. One that has had its seconds leaves, so that a slow one is not held by a fast one.
         """
-        left = [
-            outcome for outcome in ready if outcome.alive and not exhausted(self._effort, outcome.samples, replicate)
-        ]
+        left = [o for o in ready if o.goes_on(replicate) and not exhausted(self._effort, o.samples, replicate)]
         wanting = {outcome.cell.impl for outcome in left if not enough(self._effort, outcome.samples, replicate)}
         return [outcome for outcome in left if outcome.cell.impl in wanting]
 
@@ -204,7 +229,7 @@ class Block:
         """End the cells whose process does not tell the time; where that is not sure further bursts are asked for."""
         for outcome in self.alive():
             for _ in range(FEWEST):
-                if outcome.alive and outcome.outside.unsure and not self._clock.spent(self._keep_s):
+                if outcome.goes_on(replicate) and outcome.outside.unsure and not self._clock.spent(self._keep_s):
                     reply = self._ask_prepared(outcome, replicate, "burst", calls=outcome.outside.calls)
                     if reply is not None:
                         outcome.outside.add(reply, value(Burst, reply), outcome.cell)
@@ -228,7 +253,9 @@ class Block:
                 burst = partial(self._uncounted_burst, outcome, replicate)
                 rest = partial(self._pool.working_s, outcome.cell)
                 process = AuditedProcess(ask, burst, rest, partial(self._move, outcome))
-                seen = self._auditor.audit(outcome.cell, prepared.precision, call_s, process, outcome.audited)
+                in_full = bool(outcome.audited) and self._draw.in_full(outcome.cell.id, self._looks)
+                earlier = [] if in_full else outcome.audited
+                seen = self._auditor.audit(outcome.cell, prepared.precision, call_s, process, earlier)
                 if seen is None:
                     continue
                 if seen.skipped is not None and self._clock.spent():
@@ -241,9 +268,12 @@ class Block:
                     self._end(outcome, Reply(0, WRONG, seen.wrong), "audit")
             if seen is None or seen.skipped is not None:
                 reply = self._ask_prepared(outcome, replicate, "verify")
-                if reply is not None:
-                    outcome.kernel_s = value(Verified, reply).kernel_s
-            outcome.stands = outcome.stands or outcome.alive
+                if reply is None:
+                    continue
+                outcome.kernel_s = value(Verified, reply).kernel_s
+            if outcome.alive:
+                outcome.stood.add(replicate)
+                self._recorder.event(STANDS, cell=outcome.cell.id, replicate=replicate)
 
     def _move(self, outcome: Outcome) -> None:
         self._pool.place(outcome.cell, shuffled(self._rng))
@@ -274,7 +304,7 @@ class Block:
     def _counted_burst(self, outcome: Outcome, replicate: int) -> None:
         """One burst that counts, in each cache state."""
         for state in [] if outcome.prepared is None else outcome.prepared.states:
-            if outcome.alive:
+            if outcome.goes_on(replicate):
                 self._undisturbed_burst(outcome, replicate, state)
 
     def _undisturbed_burst(self, outcome: Outcome, replicate: int, state: Cache) -> None:
@@ -294,8 +324,14 @@ class Block:
                 return
 
     def _ask_prepared(self, outcome: Outcome, replicate: int, op: str, **arguments: object) -> Reply | None:
-        """Ask for what needs a prepared cell; where its process is gone it is prepared again. ``None`` at its end."""
+        """Ask for what needs a prepared cell; where its process is gone it is prepared again. ``None`` at its end.
+
+        One that had timed bursts of this look is gone with them (``_lose``): then ``None`` as well.
+        """
         while True:
+            if outcome.timed_by not in (None, self._pool.process_of(outcome.cell)):
+                self._lose(outcome, replicate, op)
+                return None
             if not self._pool.holds(outcome.cell):
                 self._prepare(outcome, replicate)
                 if not outcome.alive:
@@ -306,6 +342,16 @@ class Block:
             if not self._pool.again(outcome.cell, op, reply):
                 self._end(outcome, reply, op)
                 return None
+            outcome.losses += outcome.timed_by is not None
+            if outcome.losses > MOST_KILLS:
+                self._end(outcome, replace(reply, reason=LOST.format(outcome.losses, reply.reason)), op)
+                return None
+
+    def _lose(self, outcome: Outcome, replicate: int, during: str) -> None:
+        """What a process timed that is gone before it was audited is no part of the results; the look goes on."""
+        outcome.lose(replicate)
+        self._unaudited = [sample for sample in self._unaudited if sample.cell_id != outcome.cell.id]
+        self._recorder.event(WITHDRAWN, cell=outcome.cell.id, replicate=replicate, during=during)
 
     def _record(
         self,
@@ -319,22 +365,10 @@ class Block:
         anchor_s: float | None = None,
     ) -> None:
         """Write a burst down, at once. ``why`` it was over a limit stands in its receipt, even where it was kept."""
-        sample = Sample(
-            run_id=self._clock.run_id,
-            cell_id=outcome.cell.id,
-            replicate=replicate,
-            burst=outcome.next_burst(replicate),
-            index=0,
-            calls=burst.calls,
-            wall_s=burst.wall_ns / 1e9 / burst.calls,
-            cpu_s=burst.cpu_ns / 1e9 / burst.calls,
-            warmup=warmup,
-            disturbed=disturbed,
-            cache=burst.cache,
-            t_start=burst.started_at - self._clock.started,
-            anchor_s=anchor_s,
-        )
+        sample = outcome.sampled(burst, self._clock, replicate, warmup=warmup, disturbed=disturbed, anchor_s=anchor_s)
         outcome.samples.append(sample)
+        if not warmup:
+            outcome.timed_by = self._pool.process_of(outcome.cell)
         self._spending.burst(sample)
         if replicate and self._clock.deadline is not None:
             self._unaudited.append(sample)
@@ -347,41 +381,6 @@ class Block:
         """Receipts are written by the round: a second write to the disk for every burst would cost as much as it."""
         receipts, self._receipts = self._receipts, []
         self._recorder.event(name, receipts=receipts, **detail)
-
-    def _weigh(self) -> None:
-        """Memory is a run of its own, after the clocks, in a fresh process for each cell: no order can matter.
-
-        Nothing is timed here, so that small cells are weighed beside each other, as many as there are processors.
-        """
-        order = self._shuffled(self.to_weigh)
-        small = [outcome for outcome in order if outcome.scores_bytes <= WEIGHED_TOGETHER]
-        with ThreadPoolExecutor(at_once(self.outcomes[0].cell.threads)) as executor:
-            try:
-                for outcome, reply in zip(small, executor.map(self._weighed, small), strict=True):
-                    self._take_memory(outcome, reply)
-            except BaseException:
-                executor.shutdown(wait=False, cancel_futures=True)
-                for pool in self._siblings:  # nobody waits for what they are doing
-                    pool.abandon()
-                raise
-        for outcome in order:
-            if outcome not in small:
-                self._take_memory(outcome, self._weighed(outcome))
-
-    def _weighed(self, outcome: Outcome) -> Reply | None:
-        """The answer of a process of its own; ``None`` where the budget is spent."""
-        if self._clock.spent():
-            return None
-        self._do(f"measuring the memory of {outcome.cell.impl}")
-        with self._pool.sibling(outcome.cell.id) as alone:
-            self._siblings.append(alone)
-            reply = alone.weigh(outcome.cell)
-            exact = None if outcome.prepared is None else outcome.prepared.precision
-            if reply.ok and self._auditor is not None and exact is not None and outcome.cell.device == "cpu":
-                ask = partial(alone.ask, outcome.cell, cell_id=outcome.cell.id)
-                with self._judging:
-                    return self._auditor.answered(outcome.cell, exact, ask) or reply
-            return reply
 
     def _take_memory(self, outcome: Outcome, reply: Reply | None) -> None:
         if reply is None or reply.status == NOT_RUN:

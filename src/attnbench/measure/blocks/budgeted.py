@@ -1,9 +1,11 @@
 """Timed blocks under a budget: every block has its first look before any has a second one.
 
 What the time is not enough for is left out before anything of it is prepared, by its forecast (``forecast``), and every
-block keeps the cells that are measured soonest. After the first looks come memory, and further replicates, as far as
-they fit. Where fresh processes for every block would take the time of the cells, blocks of a pass share theirs: one
-process of each framework, which keeps nothing of a block that is over.
+block keeps the cells that are measured soonest. After the first looks come second ones, since one process hardly tells
+two cells apart; then memory, and further replicates, as far as they fit. A look has few bursts, so that there can be
+several; where there is no time for a second one, the only one has as many as an interval takes. Where fresh processes
+for every block would take the time of the cells, blocks of a pass share theirs: one process of each framework, which
+keeps nothing of a block that is over.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from attnbench.measure.blocks.block import Block
-from attnbench.measure.blocks.forecast import START_S, LookForecast, chosen, reason
+from attnbench.measure.blocks.effort import FEWEST_FOR_INTERVAL
+from attnbench.measure.blocks.forecast import FURTHER, START_S, LookForecast, chosen, reason
 from attnbench.measure.blocks.outcome import RunClock
+from attnbench.show.units import roughly
 from attnbench.suite import Cell
 from attnbench.workers.pool import Pool
 from attnbench.workers.protocol import OK
@@ -26,7 +30,12 @@ TIGHT = (
     "and the audits judge less of an answer, and this machine's rates were measured briefly, in one framework."
 )
 SHARING = "To save time the cases share processes, one of each framework."
-ONCE = "timed cells were seen in one process, not in several: what differs between processes is not in their intervals."
+ONCE = (
+    "timed cells were seen in one process, not in several: what differs between processes is not in their intervals, "
+    "and in a block of ten cells none is told from the fastest unless it takes nearly ten times as long."
+)
+FEW = "timed cells were seen in fewer processes than the usual {}: less is told apart."
+MORE = "All of them take about {} more."
 # The first cells of the blocks ahead may take so much longer than their forecast, and still have their turn.
 MARGIN = 0.5
 
@@ -45,6 +54,11 @@ class Waiting:
 
     def __post_init__(self) -> None:
         self.wanted = self.block.looks_left
+
+    @property
+    def again_s(self) -> float:
+        """The seconds of a further look, about."""
+        return self.look_s * (FURTHER if self.block.looks_left == self.wanted - 1 else 1.0)
 
     @property
     def threads(self) -> int:
@@ -75,7 +89,9 @@ class Budgeted:
     def measure(self) -> None:
         """All that there is time for; then every outcome says what became of its cell."""
         self._decide_to_share()
+        self._decide_on_bursts()
         self._first_looks()
+        self._further_looks()
         self._memory(self.blocks)
         while self._further_looks():
             pass
@@ -93,6 +109,22 @@ class Budgeted:
         self.note("budget", cells=len(cells), forecast_s=looks_s, left_s=self.clock.left(), **decided)
         if not self.sharing:
             self.close()
+            return
+        # Those of as many threads follow each other, so that no processes of other threads wait meanwhile.
+        counts = list(dict.fromkeys(waiting.threads for waiting in self.blocks))
+        self.blocks = sorted(self.blocks, key=lambda waiting: counts.index(waiting.threads))
+
+    def _decide_on_bursts(self) -> None:
+        """Few bursts in each of several processes, or as many as an interval takes in one."""
+        firsts_s = [sum(self.forecast.look_s(o.cell) for o in waiting.block.alive()) for waiting in self.blocks]
+        wanted, left_s = [waiting.wanted for waiting in self.blocks], self.clock.left()
+        alone = (1 + FURTHER) * sum(firsts_s) > left_s
+        short = sum((1 + FURTHER * (n - 1)) * s for n, s in zip(wanted, firsts_s, strict=True)) > left_s
+        for waiting in self.blocks if max(wanted, default=1) > 1 else ():
+            if alone:
+                waiting.block.at_least(FEWEST_FOR_INTERVAL)
+            elif short:
+                waiting.block.as_few_as_possible()
 
     def _first_looks(self) -> None:
         for number, waiting in enumerate(self.blocks):
@@ -166,7 +198,7 @@ class Budgeted:
         """A further look at every block that there is time for; whether there was any."""
         looked = False
         for waiting in self.blocks:
-            if waiting.block.looks_left > 0 and waiting.look_s < self.clock.left():
+            if waiting.block.looks_left > 0 and waiting.again_s < self.clock.left():
                 self._look(waiting, AGAIN)
                 self.finish(waiting.block)
                 looked = True
@@ -179,15 +211,24 @@ class Budgeted:
         sentences = [TIGHT] if self.tight else []
         sentences += [SHARING] if self.sharing else []
         measured = [(w, o) for w in self.blocks for o in w.block.outcomes if o.status == OK and o.replicates]
-        once = sum(waiting.wanted > 1 and len(outcome.replicates) == 1 for waiting, outcome in measured)
-        if once:
-            which = "All" if once == len(measured) else f"{once} of {len(measured)}"
-            sentences.append(f"{which} {ONCE}")
+        seen = [len(outcome.replicates) for waiting, outcome in measured if waiting.wanted > 1]
+        usual = max((waiting.wanted for waiting in self.blocks), default=1)
+        for count, words in ((seen.count(1), ONCE), (sum(1 < n < usual for n in seen), FEW.format(usual))):
+            which = "All" if count == len(measured) else f"{count} of {len(measured)}"
+            sentences += [f"{which} {words}"] if count else []
+        if any(n < usual for n in seen) and (more_s := self._more_s()) > 0:
+            sentences.append(MORE.format(roughly(more_s)))
         return sentences
+
+    def _more_s(self) -> float:
+        """The seconds of all looks that are still wanted, about, less those that are left."""
+        looks = ((waiting.block.looks_left, waiting.again_s, waiting.look_s) for waiting in self.blocks)
+        return sum(min(n, 1) * again_s + max(0, n - 1) * min(again_s, s) for n, again_s, s in looks) - self.clock.left()
 
     def pool_of(self, threads: int) -> Pool:
         """The processes that blocks of so many threads share until the pass is over."""
         if threads not in self.shared:
+            self.close()  # of one number of threads at a time
             self.passes += 1
             self.shared[threads] = self.new_pool(threads, f"pass {self.passes}")
         return self.shared[threads]

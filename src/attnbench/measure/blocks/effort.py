@@ -12,6 +12,9 @@ from attnbench.results.summary import bursts, main_state, median_interval, usabl
 # Of a run's budget this share is spent inside bursts; the rest goes to imports, compilation, checking and memory.
 MEASURED_SHARE = 0.5
 FEWEST_FOR_INTERVAL = 6
+# Under a budget a look has so many bursts of a cell at least, where there are several: with three bursts in each of two
+# processes more cells are told apart than with any number in one (docs/measurement.md).
+FLOOR = 3
 # A budget of fewer seconds for each cell is a tight one: its looks are as short as they can be.
 TIGHT_S = 2.0
 
@@ -41,7 +44,7 @@ class Effort:
         if budget_s is None or not cells:
             return self
         share = budget_s * MEASURED_SHARE / (cells * self.replicates)
-        fewest = max(self.min_bursts, FEWEST_FOR_INTERVAL) if self.replicates > 1 else self.min_bursts
+        fewest = max(self.min_bursts, FLOOR) if self.replicates > 1 else self.min_bursts
         shorter = replace(self, cell_s=min(self.cell_s, share), min_bursts=fewest)
         return replace(shorter, brief=True, retries=0) if is_tight(budget_s, cells) else shorter
 

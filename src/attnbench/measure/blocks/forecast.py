@@ -37,6 +37,8 @@ BYTE_S, HEAD_PAIR_S = 2e-8, 7e-7
 SLOW, SLOW_LATER = 10.0, 3.0
 # Seconds of weighing a cell beside its call, and of starting a process of a framework, where none was started yet.
 WEIGH_S, START_S = 1.0, 1.2
+# A further look takes about this share of the first: agreement is known, and most audits have no rounds.
+FURTHER = 0.6
 # The forecast is corrected by no more than this, either way, by what this share of so many of the last looks kept to.
 MOST_CORRECTED, CAREFUL, RECENT = 8.0, 0.7, 12
 # What is told of a forecast.

@@ -7,21 +7,23 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Protocol
+from typing import Any, Protocol
 
 from attnbench.measure.anchor.beside import BesideBlock
 from attnbench.measure.audits.verdict import Round
 from attnbench.measure.clock.outside import Outside
 from attnbench.results.schema import Sample
 from attnbench.suite import Cell
-from attnbench.workers.protocol import OK, Memory, Prepared, Reply
+from attnbench.workers.protocol import OK, Burst, Memory, Prepared, Reply
 
 
 @dataclass
 class Outcome:
     """What has become of a cell so far; ``status`` is ``ok`` until something else happened.
 
-    ``stands`` from the first replicate on that was measured whole and audited.
+    ``stood`` are the replicates that were measured whole and audited, those that it begins with too; ``lost`` those
+    whose process was gone before, and ``losses`` counts how often that was while it was asked something. ``timed_by``
+    is the number of the process that timed its bursts of this look (``Pool.process_of``).
     """
 
     cell: Cell
@@ -37,7 +39,10 @@ class Outcome:
     kernel_s: float | None = None
     outside: Outside = field(default_factory=Outside)
     audited: list[Round] = field(default_factory=list)
-    stands: bool = False
+    stood: set[int] = field(default_factory=set)
+    lost: set[int] = field(default_factory=set)
+    losses: int = 0
+    timed_by: int | None = None
     cut: bool = False
     left_out: bool = False
     anchor: BesideBlock | None = None
@@ -46,6 +51,29 @@ class Outcome:
     def alive(self) -> bool:
         """Whether it is still to be measured; what the budget has ``cut`` off keeps what was seen of it before."""
         return self.status == OK and not self.cut
+
+    @property
+    def stands(self) -> bool:
+        """Whether a replicate of it was measured whole and audited."""
+        return bool(self.stood)
+
+    @property
+    def unaudited(self) -> int:
+        """How many of its bursts are not audited."""
+        return sum(not sample.warmup and sample.replicate not in self.stood for sample in self.samples)
+
+    def goes_on(self, replicate: int) -> bool:
+        """Whether there is more to time and to audit of it in this replicate."""
+        return self.alive and replicate not in self.lost
+
+    def __post_init__(self) -> None:
+        self.stood |= self.replicates
+
+    def lose(self, replicate: int) -> None:
+        """Forget the bursts of a replicate: the process that timed them was not audited."""
+        self.samples = [sample for sample in self.samples if sample.replicate != replicate]
+        self.lost.add(replicate)
+        self.timed_by = None
 
     @property
     def first_state(self) -> str:
@@ -72,10 +100,7 @@ class Outcome:
         self.error_ratio = reply.value.get("error_ratio", self.error_ratio)
 
     def cut_off(self, replicate: int) -> bool:
-        """Forget a replicate; whether an earlier one stands, so that the cell is finished.
-
-        Bursts of a run that was broken off count, but nobody has audited them.
-        """
+        """Forget a replicate; whether an earlier one stands, so that the cell is finished."""
         self.samples = [sample for sample in self.samples if sample.replicate != replicate]
         self.cut = self.stands
         return self.cut
@@ -85,11 +110,23 @@ class Outcome:
         mine = [s for s in self.samples if s.replicate == replicate and not s.warmup]
         return median(s.wall_s for s in mine if s.cache == self.first_state)
 
-    def next_burst(self, replicate: int) -> int:
-        """The number of the next burst in a replicate."""
+    def sampled(self, burst: Burst, clock: RunClock, replicate: int, **marks: Any) -> Sample:
+        """A burst as the sample of its results, numbered within the replicate."""
         number = self.bursts.get(replicate, 0)
         self.bursts[replicate] = number + 1
-        return number
+        return Sample(
+            run_id=clock.run_id,
+            cell_id=self.cell.id,
+            replicate=replicate,
+            burst=number,
+            index=0,
+            calls=burst.calls,
+            wall_s=burst.wall_ns / 1e9 / burst.calls,
+            cpu_s=burst.cpu_ns / 1e9 / burst.calls,
+            cache=burst.cache,
+            t_start=burst.started_at - clock.started,
+            **marks,
+        )
 
 
 class Recorder(Protocol):

@@ -2,17 +2,18 @@
 
 Between two processes of the same code there is a difference that no burst shows, so that a block is looked at in
 several. To start a process of every framework for every look of every block would take longer than all that is timed
-in them. So the blocks of a lap share, in each pass, one process of each framework. All of them are timed, in
-an order that is drawn anew for each pass, before any is audited: an audit changes how a process keeps freed memory
-(``Bench.steady``), and with it times. After the last pass the memory of each is measured, and its rows are
-written. A run that is broken off has the laps before, and ``--resume`` goes on with the passes of this one.
+in them. So the blocks of a lap share, in each pass, one process of each framework. All of them that have as many
+threads are timed, in an order that is drawn anew for each pass, before any is audited: an audit changes how a process
+keeps freed memory (``Bench.steady``), and with it times. Then these processes end, before those of other threads begin:
+they would take memory meanwhile, and threads that wait would take processors. After the last pass the memory of each
+is measured, and its rows are written. A run that is broken off has the laps before, and ``--resume`` goes on with the
+passes of this one.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 from attnbench.measure.blocks.block import Block
@@ -56,9 +57,11 @@ class Passes:
 
     def measure(self) -> None:
         """Every pass, then memory."""
-        total = max(block.looks_left for block in self.blocks)
-        for number in range(1, total + 1):
-            self._pass([block for block in self.blocks if block.looks_left], f"pass {number} of {total}")
+        number = 0
+        while left := [block for block in self.blocks if block.looks_left]:
+            total = number + max(block.looks_left for block in left)
+            number += 1
+            self._pass(left, f"pass {number} of {total}")
         for block in self.blocks:
             self.tell(block, "memory" if block.to_weigh else "")
             block.weigh()
@@ -66,18 +69,18 @@ class Passes:
             self.finish(block)
 
     def _pass(self, blocks: Sequence[Block], what: str) -> None:
-        """A look at each of the blocks, in random order, in processes that they share."""
-        with ExitStack() as stack:
-            pools: dict[int, Pool] = {}
-            order = self.rng.sample(blocks, len(blocks))
-            for block in order:
-                threads = block.first.threads
-                if threads not in pools:
-                    pools[threads] = stack.enter_context(self.new_pool(threads, what))
-                    mine = [each for each in blocks if each.first.threads == threads]
-                    pools[threads].start([outcome.cell for each in mine for outcome in each.alive()])
-                self.tell(block, what)
-                block.time(pools[threads])
-            for block in order:
-                self.tell(block, f"{what}, audits")
-                block.audit(shared=True)
+        """A look at each of the blocks, in random order; those of one number of threads share processes."""
+        counts = sorted({block.first.threads for block in blocks})
+        for threads in self.rng.sample(counts, len(counts)):
+            mine = [block for block in blocks if block.first.threads == threads]
+            with self.new_pool(threads, what) as pool:
+                self._look(self.rng.sample(mine, len(mine)), pool, what)
+
+    def _look(self, order: Sequence[Block], pool: Pool, what: str) -> None:
+        pool.start([outcome.cell for block in order for outcome in block.alive()])
+        for block in order:
+            self.tell(block, what)
+            block.time(pool)
+        for block in order:
+            self.tell(block, f"{what}, audits")
+            block.audit(shared=True)

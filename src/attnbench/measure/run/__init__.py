@@ -2,6 +2,6 @@
 
 In reading order: ``choice`` (what a suite measures where nothing is named, and what it leaves out), ``plan`` (suites
 become cells and blocks), ``observing`` (cells in which nothing is timed), ``rows`` (what became of a cell), ``rates``
-(what this machine can do), ``options`` (what a run is asked, and what it leaves), ``ongoing`` (a run while it goes on),
-``resuming`` (one that was broken off), ``run`` (all of it).
+(what this machine can do), ``options`` (what a run is asked, and what it leaves), ``kept`` (what one that goes on has
+from before), ``ongoing`` (a run while it goes on), ``resuming`` (one that was broken off), ``run`` (all of it).
 """

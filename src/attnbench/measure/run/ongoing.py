@@ -7,7 +7,6 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from attnbench.backends import discover
-from attnbench.errors import UsageError
+from attnbench.errors import EXIT_INCONCLUSIVE, UsageError, worst_exit
 from attnbench.measure.anchor.beside import BesideBlock
 from attnbench.measure.anchor.choosing import anchor_for
 from attnbench.measure.audits.auditor import Auditor
@@ -28,18 +27,21 @@ from attnbench.measure.blocks.outcome import Outcome, RunClock
 from attnbench.measure.blocks.passes import Passes, laps
 from attnbench.measure.blocks.spending import Spending
 from attnbench.measure.run import rows
+from attnbench.measure.run.kept import FromBefore, is_open
 from attnbench.measure.run.observing import observe_blocks
 from attnbench.measure.run.options import RunOptions, RunOutcome, exit_code
 from attnbench.measure.run.plan import Plan
 from attnbench.measure.run.rates import Rates
-from attnbench.results.journal import SHORTENED
-from attnbench.results.schema import CellResult, Fingerprint, Sample
+from attnbench.results.journal import SHORTENED, WITHDRAWN
+from attnbench.results.schema import CellResult, Fingerprint
 from attnbench.results.store import RunWriter
 from attnbench.suite import Cell, TimedSuite
 from attnbench.workers.limits import find_groups, free_memory
 from attnbench.workers.pool import Pool
 from attnbench.workers.processors import at_once
-from attnbench.workers.protocol import NOT_RUN, Hello, Reply
+from attnbench.workers.protocol import INTERRUPTED, NOT_RUN, Hello, Memory, Reply
+
+NOTHING = FromBefore()
 
 # A worker may take this share of the memory that is free at the start: a kernel that allocates without end then fails
 # by itself, and the machine goes on.
@@ -60,20 +62,20 @@ class OngoingRun:
         writer: RunWriter,
         plan: Plan,
         planned: dict[str, CellResult],
-        earlier: Sequence[Sample] = (),
-        kept: int = 0,
+        kept: FromBefore = NOTHING,
         began: float | None = None,
     ) -> None:
         self.writer = writer
-        self._options, self._plan, self._rows, self._earlier, self._kept = options, plan, planned, earlier, kept
+        self._options, self._plan, self._rows, self._kept = options, plan, planned, kept
         self._label = "before the first cell"
         self._in_work: tuple[Block, ...] = ()
+        self._blocks: list[Block] = []
         self._budgeted: Budgeted | None = None
         self._seed = secrets.randbits(32) if options.seed is None else options.seed
         deadline, self._until = _deadline(options.budget_s, plan, began)
         started = datetime.fromisoformat(writer.info.started).timestamp()
         self._clock = RunClock(writer.info.run_id, started, deadline)
-        self._left = [cell for cell in plan.cells if planned[cell.id].status == NOT_RUN]
+        self._left = [cell for cell in plan.cells if is_open(planned[cell.id])]
         timed = sum(cell.case is not None and cell.id not in plan.refused for cell in self._left)
         self._effort = options.effort.within(options.budget_s, timed)
         self._tight = options.budget_s is not None and is_tight(options.budget_s, timed)
@@ -99,12 +101,14 @@ class OngoingRun:
         self.writer.event(
             "start",
             seed=self._seed,
-            kept=self._kept,
-            kept_bursts=len(self._earlier),
+            kept=self._kept.cells,
+            kept_bursts=len(self._kept.samples),
             left=len(self._left),
             memory_limit=self._limit,
             control_groups=self._groups.describe(),
         )
+        for cell_id, replicate in sorted(self._kept.unaudited):
+            self.writer.event(WITHDRAWN, cell=cell_id, replicate=replicate, during="resuming")
         for cell in self._left:
             if cell.id in self._plan.refused:
                 self._finish(rows.refused(self._rows[cell.id], self._plan.refused[cell.id]))
@@ -131,21 +135,24 @@ class OngoingRun:
         self.writer.event("spent", **self._spending.total(), measured_share=measured_share, by_suite=by_suite)
         shortened = self._budgeted.said() if self._budgeted is not None else []
         self.writer.event(SHORTENED, sentences=shortened)
+        code = exit_code(finished)
         if not unmeasured and note is None:
             self.writer.finish()
         else:
             why = "the budget was spent" if self._clock.spent() else "the budget is too short"
             note = f"{note or why}: {unmeasured} of {len(finished)} cells were not run"
+            code = worst_exit({code, EXIT_INCONCLUSIVE})
             self.writer.event("partial", note=note)
             self.writer.close()
         return RunOutcome(
             self._clock.run_id,
             self.writer.folder,
             finished,
-            exit_code(finished),
-            kept=self._kept,
+            code,
+            kept=self._kept.cells,
             note=note,
-            kept_bursts=len(self._earlier),
+            kept_bursts=len(self._kept.samples),
+            bursts_lost=self._kept.bursts_lost,
             resumed=self._options.resume is not None,
             spending=self._spending,
             left_out=self._plan.left_out,
@@ -196,7 +203,7 @@ class OngoingRun:
 
     def _new_pool(self, threads: int, salt: str) -> Pool:
         """The processes of a pass; those of a run that goes on are not started as those before were."""
-        return self._pool(threads, f"{salt} {len(self._earlier)} environment")
+        return self._pool(threads, f"{salt} {self._kept.so_far} environment")
 
     def _pool_of_a_pass(self, first: str, threads: int, salt: str) -> Pool:
         """The same of a lap, which is known by its first block: each lap and number of threads has its own draws."""
@@ -258,10 +265,10 @@ class OngoingRun:
 
     def _block(self, cells: list[Cell], clock: RunClock) -> Block:
         mine = {cell.id for cell in cells}
-        earlier = [sample for sample in self._earlier if sample.cell_id in mine]
-        threads, salt = cells[0].threads, f"{cells[0].block_id} {len(earlier)}"
+        earlier = [sample for sample in self._kept.samples if sample.cell_id in mine]
+        threads, salt = cells[0].threads, f"{cells[0].block_id} {self._kept.so_far}"
         suite = self._suite(cells[0].suite)
-        return Block(
+        block = Block(
             cells,
             self._pool(threads, f"{salt} environment"),
             self._effort.at_most(suite.cell_s).at_least(suite.rounds) if suite else self._effort,
@@ -269,12 +276,27 @@ class OngoingRun:
             self.writer,
             self._rng(salt),
             earlier=earlier,
+            begin_at=max(self._kept.used.get(cell_id, 0) for cell_id in mine),
             spending=self._spending,
             weigh=suite is None or suite.weigh,
             auditor=self._auditor,
             anchor=BesideBlock(anchor_for(cells), self._effort.limits),
             at_work=self._at_work,
         )
+        self._blocks.append(block)
+        return block
+
+    def interrupted(self) -> str:
+        """Keep the rows of blocks that lack nothing but memory; in words what an interrupt left, and what it lost."""
+        for block in self._in_work:
+            if block.complete and not self._rates.in_doubt(block.outcomes, block.first.device, block.first.threads):
+                for outcome in block.to_weigh:
+                    outcome.memory = Memory(None, INTERRUPTED)
+                self._finish_block(block)
+        lost = sum(outcome.unaudited for block in self._blocks for outcome in block.alive())
+        words = f", {lost} bursts that were not audited yet do not count" if lost else ""
+        unweighed = sum((row.memory or {}).get("source") == INTERRUPTED for row in self._rows.values())
+        return f"interrupted{words}" + (f", the memory of {unweighed} cells was not measured" if unweighed else "")
 
     def _finish_block(self, block: Block) -> None:
         """Its rows as they are now; the last row of a cell is the one that counts."""

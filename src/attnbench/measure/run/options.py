@@ -72,9 +72,10 @@ class RunOptions:
 class RunOutcome:
     """What a run left: its folder, its rows in planned order, the exit status.
 
-    ``kept`` counts the finished cells and ``kept_bursts`` the bursts that were there before (``--resume``). ``note``
-    says why a run is partial; ``None`` where it is complete. ``spending`` says where the time went, and ``left_out``
-    which implementations its suites left out; ``shortened`` says in sentences what a budget made otherwise than usual.
+    ``kept`` counts the finished cells and ``kept_bursts`` the bursts that were there before (``--resume``);
+    ``bursts_lost`` those that were there and do not count, since nobody had audited them. ``note`` says why a run is
+    partial; ``None`` where it is complete. ``spending`` says where the time went, and ``left_out`` which
+    implementations its suites left out; ``shortened`` says in sentences what was otherwise than usual.
     """
 
     run_id: str
@@ -84,6 +85,7 @@ class RunOutcome:
     kept: int = 0
     note: str | None = None
     kept_bursts: int = 0
+    bursts_lost: int = 0
     resumed: bool = False
     spending: Spending | None = None
     left_out: tuple[Omission, ...] = ()

@@ -78,11 +78,8 @@ class Rates:
         Where one is faster than they allow they are measured again, once, longer and in every framework that is
         installed: nobody is accused because the machine was busy when they were measured, or another library is faster.
         """
-        ceilings = self._best.get((device, threads))
-        last_cache = floors.last_cache(self._writer.info.fingerprint.hardware.caches)
-        cached = last_cache if device == "cpu" else float("inf")
-        again = (device, threads) not in self._measured_again
-        if again and any(rows.too_fast(outcome, ceilings, cached) for outcome in outcomes):
+        ceilings, cached = self._now(device, threads)
+        if self.in_doubt(outcomes, device, threads):
             self._measured_again.add((device, threads))
             with self._spending.during("ceilings"):
                 for name, info in discover.backends().items():
@@ -90,6 +87,15 @@ class Rates:
                         self._improve(device, threads, name, CEILINGS_S if self._brief else AGAIN_S)
             ceilings = self._best.get((device, threads))
         return ceilings, cached
+
+    def in_doubt(self, outcomes: Sequence[Outcome], device: str, threads: int) -> bool:
+        """Whether one of them is faster than the ceilings allow, and these are to be measured again first."""
+        again = (device, threads) not in self._measured_again
+        return again and any(rows.too_fast(outcome, *self._now(device, threads)) for outcome in outcomes)
+
+    def _now(self, device: str, threads: int) -> tuple[Ceilings | None, float]:
+        last_cache = floors.last_cache(self._writer.info.fingerprint.hardware.caches)
+        return self._best.get((device, threads)), last_cache if device == "cpu" else float("inf")
 
     def _improve(self, device: str, threads: int, backend: str, seconds: float, ask: Ask | None = None) -> None:
         """Measure them in one framework, and keep the best rates that any has shown."""

@@ -6,6 +6,7 @@ from attnbench.backends import discover
 from attnbench.errors import UsageError
 from attnbench.measure.run import rows
 from attnbench.measure.run.choice import Omission
+from attnbench.measure.run.kept import FromBefore, is_open
 from attnbench.measure.run.ongoing import OngoingRun
 from attnbench.measure.run.options import RunOptions
 from attnbench.measure.run.plan import Plan, found_in, refusals
@@ -14,7 +15,6 @@ from attnbench.results.journal import LEFT_OUT
 from attnbench.results.read import Contents
 from attnbench.results.store import RunWriter
 from attnbench.suite import Cell
-from attnbench.workers.protocol import NOT_RUN
 
 
 def resumed(options: RunOptions, began: float | None = None) -> OngoingRun:
@@ -32,14 +32,14 @@ def resumed(options: RunOptions, began: float | None = None) -> OngoingRun:
         raise
     plan = Plan((), cells, refusals(cells), _left_out_before(contents))
     by_cell = {row.cell_id: row for row in contents.cells}
-    return OngoingRun(options, writer, plan, by_cell, contents.samples, len(contents.done()), began)
+    return OngoingRun(options, writer, plan, by_cell, FromBefore.of(contents), began)
 
 
 def _planned_before(options: RunOptions, contents: Contents) -> tuple[Cell, ...]:
     """The cells of a run that was broken off, from its rows."""
     dropped = found_in(options.files, options.describing_s())
     known = {*discover.implementation_names(), *dropped}
-    unknown = sorted({row.impl for row in contents.cells if row.status == NOT_RUN} - known)
+    unknown = sorted({row.impl for row in contents.cells if is_open(row)} - known)
     if unknown:
         msg = f"run {contents.info.run_id} has cells of {', '.join(unknown)}; give their file again with --impls FILE"
         raise UsageError(msg)

@@ -35,7 +35,7 @@ def run(options: RunOptions) -> RunOutcome:
         try:
             ongoing.measure()
         except KeyboardInterrupt:
-            note = "interrupted"
+            note = ongoing.interrupted()
         return ongoing.outcome(note)
 
 
