@@ -131,7 +131,10 @@ def test_too_few_bursts_with_an_anchor_are_judged_raw_with_the_reason(tmp_path: 
     a, b = write(tmp_path / "a", bursts=8), less(write(tmp_path / "b", HEAD, bursts=8, seed=1), 0.65)
     verdicts = judged(a, b)
     assert {verdict.by for verdict in times(verdicts)} == {"raw"}
-    assert "the anchor is not enough: 4 bursts in HEAD have it, and 6 are needed" in judged_by(verdicts)[0]
+    assert (
+        "in HEAD the anchor is known beside 4 bursts of 2 processes, and 6 bursts of 2 processes are needed"
+        in judged_by(verdicts)[0]
+    )
 
 
 def test_a_noisy_anchor_widens_the_interval_and_hardly_ever_decides(base: SavedRun, tmp_path: Path) -> None:

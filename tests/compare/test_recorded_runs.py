@@ -75,7 +75,7 @@ def test_the_recorded_spread_of_ratios_is_far_below_that_of_times(folder: Path) 
     raw, ratios = (recorded(base.info, head.info, [folder], by) for by in ("raw", "anchor"))
     assert (raw.source, raw.count) == ("earlier runs", ratios.count)
     assert ratios.value < 0.6 * raw.value
-    better = sum(ratios.of(key) < raw.of(key) for key in raw.cells)
+    better = sum(ratios.cells[key].sd < raw.cells[key].sd for key in raw.cells)
     assert better == len(raw.cells) == 12
 
 
