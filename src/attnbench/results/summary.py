@@ -162,11 +162,16 @@ def anchor_columns(samples: Sequence[Sample]) -> dict[str, Any]:
 
 def too_few_beside(beside: Bursts) -> str | None:
     """Why the bursts that have an anchor are too few to judge a cell by it; ``None`` where they suffice."""
-    processes = len(set(beside.replicates))
-    if beside.n >= FEWEST_BESIDE and processes >= FEWEST_PROCESSES:
+    return too_few(beside.n, len(set(beside.replicates)))
+
+
+def too_few(count: int, processes: int) -> str | None:
+    """The same of so many bursts and processes."""
+    if count >= FEWEST_BESIDE and processes >= FEWEST_PROCESSES:
         return None
-    seen = f"{beside.n} burst{'s' * (beside.n != 1)} of {processes} process{'es' * (processes != 1)}"
-    return f"the anchor is known beside {seen}, and {FEWEST_BESIDE} bursts of {FEWEST_PROCESSES} processes are needed"
+    seen = f"{count} burst{'s' * (count != 1)} of {processes} process{'es' * (processes != 1)}"
+    needed = f"{FEWEST_BESIDE} bursts of {FEWEST_PROCESSES} processes are needed"
+    return f"the anchor is known beside {seen}, and {needed}"
 
 
 def main_state(samples: Iterable[Sample]) -> Cache:
