@@ -6,23 +6,19 @@ The machine of these runs moved by far between them. In the quick test one pair 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from attnbench.commands.compare import judge
-from attnbench.compare import SavedRun, load_saved
 from attnbench.compare.between import ASSUMED, ASSUMED_OF_RATIOS, recorded
 from attnbench.results.calibrations import VARIABLE
 from tests.compare.recorded_runs import write_recorded
+from tests.compare.replay import MARGIN, counted, pairs, share
 
-MARGIN = 0.05
 # What docs/regression.md states, with a little room.
 FOUND_20, FOUND_10, TWINS_SLOWER = 0.35, 0.02, 0.005
-Pair = tuple[SavedRun, SavedRun]
 
 
 @pytest.fixture(scope="module")
@@ -35,33 +31,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _no_calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "data"))
-
-
-def pairs(folder: Path, most: int | None = None) -> list[Pair]:
-    """Pairs of runs, the earlier one first; ``most`` of them, spread over all."""
-    runs = [load_saved(path) for path in sorted(folder.iterdir())]
-    every = list(itertools.combinations(runs, 2))
-    return every if most is None else every[:: len(every) // most][:most]
-
-
-def slowed(run: SavedRun, factor: float) -> SavedRun:
-    """The run, had all its code taken so much longer: its cells, and not the anchor."""
-    return dataclasses.replace(run, samples=run.samples.assign(wall_s=run.samples["wall_s"] * factor))
-
-
-def counted(folder: Path, chosen: Sequence[Pair], factor: float, *, anchored: bool = True) -> Counter[str]:
-    """The words of all cells of these pairs with that slowdown planted in HEAD; by raw times if not ``anchored``."""
-    words: Counter[str] = Counter()
-    for base, head in chosen:
-        left, right = base, slowed(head, factor)
-        if not anchored:
-            left, right = (dataclasses.replace(run, cells=run.cells.assign(anchor=None)) for run in (left, right))
-        words += Counter(verdict.verdict for verdict in judge(left, right, MARGIN, [folder]).verdicts)
-    return words
-
-
-def share(words: Counter[str], word: str) -> float:
-    return words[word] / sum(words.values())
 
 
 def test_twins_are_not_slower_and_a_slowdown_is_found_in_the_steadiest_cells(folder: Path) -> None:

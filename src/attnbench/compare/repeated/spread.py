@@ -34,7 +34,7 @@ CALM, USUAL = 0.05, 0.25
 # as if two runs had shown it; it follows in no direction (a ridge on the sum of squares of ``away``).
 WANDERS, AS_RUNS, RIDGE = 0.3, 2, 0.05
 # Processes of a pair that differ by more than this share of pairs of unchanged code would let them.
-ODD = 0.99
+ODD = 0.999
 LEAST_VARIANCE, MOST_PRIOR = 1e-12, 1e6
 
 Array = np.ndarray[Any, np.dtype[np.float64]]

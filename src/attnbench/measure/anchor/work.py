@@ -31,8 +31,8 @@ SETS = 4
 # Queries and keys of a call, by the name of the work. Scores in float32: 64 KiB and 1 MiB.
 TILES = {"tiles-128": (128, 128), "tiles-512": (512, 512)}
 # Queries of a reading, keys of a call, and keys that are held of all threads together: with values
-# and the copied part at most 6, 24 and 96 MiB in float32.
-READINGS = {"reading-8192": 8192, "reading-32768": 32768, "reading-131072": 131072}
+# and the copied part at most 1.5, 6, 24 and 96 MiB in float32.
+READINGS = {"reading-2048": 2048, "reading-8192": 8192, "reading-32768": 32768, "reading-131072": 131072}
 READERS, PART = 4, 2048
 
 
