@@ -1,9 +1,9 @@
 """Record runs of one commit over hours, as small files that ``tests.compare.replay`` judges.
 
 ``python -m tests.benchmarks.record_anchored OUT --runs 20 --every 180`` begins a run of about half a minute every three
-minutes: few contestants, five processes of each, with the anchor beside every burst. OUT is written anew after each run,
-so that it can be stopped at any time; called again it goes on, if the commit and the machine are the same. Nothing else
-should run. ``python -m tests.compare.replay OUT`` then prints the figures.
+minutes: few contestants, five processes of each, with the anchor beside every burst. OUT is written anew after each
+run, so that it can be stopped at any time; called again it goes on, if the commit and the machine are the same. Nothing
+else should run. ``python -m tests.compare.replay OUT`` then prints the figures.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from attnbench.backends import discover
 from attnbench.compare import SavedRun, load_saved
 from attnbench.compare.runs import unlike_machine
-from attnbench.measure.blocks.effort import Effort
 from attnbench.measure.run.options import RunOptions
 from attnbench.measure.run.run import run
-from attnbench.results.schema import RunInfo
+from attnbench.results.schema import CellResult, RunInfo
+from attnbench.suite import TimedSuite
 
 IMPLS = ("numpy/blocked", "torch/sdpa")
 # Forward at two lengths and decoding: the kinds of anchors.
@@ -36,13 +38,23 @@ OF_RUN = ("run_id", "started", "finished")
 OF_CELL = ("impl", "case", "point", "error_ratio", "anchor", "anchor_library")
 
 
-def measured(budget_s: float, impls: Sequence[str]) -> SavedRun:
-    """One run; its folder is not kept."""
+def measured(budget_s: float, impls: Sequence[str]) -> tuple[SavedRun, Sequence[CellResult]]:
+    """One run and its rows; its folder is not kept."""
+    suite = discover.suite("smoke")
+    assert isinstance(suite, TimedSuite)
     folder = Path(tempfile.mkdtemp())
     try:
-        effort = Effort().within(budget_s, len(impls) * 3)
-        options = RunOptions(suites=["smoke"], patterns=impls, overrides=OVERRIDES, budget_s=budget_s, effort=effort)
-        return load_saved(run(RunOptions(**{**vars(options), "out": folder})).folder)
+        outcome = run(
+            RunOptions(
+                suites=[replace(suite, weigh=False)],
+                patterns=impls,
+                overrides=OVERRIDES,
+                budget_s=budget_s,
+                out=folder,
+                command=("attnbench", "run", "smoke"),
+            )
+        )
+        return load_saved(outcome.folder), outcome.rows
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -59,7 +71,7 @@ class Recording:
             with (out / BURSTS).open(encoding="utf-8") as file:
                 self.lines = list(csv.DictReader(file))
 
-    def add(self, saved: SavedRun) -> None:
+    def add(self, saved: SavedRun, rows: Sequence[CellResult]) -> None:
         """A run more, and the files anew. A run of other code or of another machine is refused."""
         info = saved.info.model_dump(mode="json")
         if self.common["run"] is None:
@@ -67,7 +79,7 @@ class Recording:
         self._check(saved.info)
         number = len(self.common["runs"])
         self.common["runs"].append({name: info[name] for name in OF_RUN})
-        self.lines += list(self._bursts(saved, number))
+        self.lines += list(self._bursts(saved, rows, number))
         self._write()
 
     def _check(self, info: RunInfo) -> None:
@@ -80,24 +92,27 @@ class Recording:
             msg = f"{self.out} holds runs that are unlike this one ({why}); record into another folder"
             raise SystemExit(msg)
 
-    def _bursts(self, saved: SavedRun, number: int) -> Iterator[dict[str, str]]:
-        for row in saved.rows.values():
-            if row["status"] != "ok":
+    def _bursts(self, saved: SavedRun, rows: Sequence[CellResult], number: int) -> Iterator[dict[str, str]]:
+        for row in rows:
+            if row.status != "ok":
                 continue
-            mine = saved.samples[(saved.samples["cell_id"] == row["cell_id"]) & ~saved.samples["warmup"]]
+            mine = saved.samples[(saved.samples["cell_id"] == row.cell_id) & ~saved.samples["warmup"]]
             cell = self._cell(row)
             for sample in mine.to_dict("records"):
                 anchor_s = sample["anchor_s"]
                 yield {
-                    **{"run": str(number), "cell": str(cell)},
-                    **{"replicate": str(sample["replicate"]), "burst": str(sample["burst"])},
-                    **{"disturbed": str(int(sample["disturbed"])), "wall_s": f"{sample['wall_s']:.4g}"},
+                    "run": str(number),
+                    "cell": str(cell),
+                    "replicate": str(sample["replicate"]),
+                    "burst": str(sample["burst"]),
+                    "disturbed": str(int(sample["disturbed"])),
+                    "wall_s": f"{sample['wall_s']:.4g}",
                     "anchor_s": "" if anchor_s is None or math.isnan(anchor_s) else f"{anchor_s:.4g}",
                 }
 
-    def _cell(self, row: dict[str, Any]) -> int:
+    def _cell(self, row: CellResult) -> int:
         """The number of a cell, which is new the first time."""
-        about = {name: row[name] for name in OF_CELL}
+        about = {name: getattr(row, name) for name in OF_CELL}
         for number, cell in enumerate(self.common["cells"]):
             if (cell["impl"], cell["point"], cell["anchor"]) == (about["impl"], about["point"], about["anchor"]):
                 return number
@@ -127,8 +142,8 @@ def main() -> None:
     recording = Recording(given.out)
     while (number := len(recording.common["runs"])) < given.runs:
         began = time.monotonic()
-        saved = measured(given.budget, tuple(given.impl or IMPLS))
-        recording.add(saved)
+        saved, rows = measured(given.budget, tuple(given.impl or IMPLS))
+        recording.add(saved, rows)
         seen = saved.cells["n_replicates"].dropna()
         print(
             f"run {number + 1} of {given.runs}: {len(seen)} cells, {seen.min():.0f} to {seen.max():.0f} processes",

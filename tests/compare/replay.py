@@ -1,7 +1,7 @@
 """Recorded runs of one code compared with each other by the real command's judge, and the figures that come out.
 
 ``python -m tests.compare.replay [FOLDER ...]`` prints the lines of docs/regression.md for recordings, by default all in
-results/noise that have anchors. ``--half`` judges the pairs of every second run alone, for what was chosen by the others.
+results/noise that have anchors. ``--half`` judges the pairs of every second run alone, to choose by one half.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,9 +74,7 @@ def lines(folder: Path, out: Path, half: int | None = None) -> Iterator[str]:
     processes = np.concatenate([run.cells["n_replicates"].dropna().to_numpy() for run in runs])
     yield f"{folder.name}: {len(runs)} runs, {processes.min():.0f} to {processes.max():.0f} processes a cell"
     yield from _spreads(folder, runs)
-    chosen = [pair for i, pair in enumerate(itertools.combinations(runs, 2))]
-    if half is not None:
-        chosen = list(itertools.combinations(runs[half::2], 2))
+    chosen = list(itertools.combinations(runs if half is None else runs[half::2], 2))
     words = {factor: [judged(out, pair, factor) for pair in chosen] for factor in (1.0, 1.1, 1.2)}
     slower = [verdict for verdicts in words[1.0] for verdict in verdicts if verdict.verdict == "slower"]
     faster = sum(verdict.verdict == "faster" for verdicts in words[1.0] for verdict in verdicts)
@@ -101,8 +100,8 @@ def _spreads(folder: Path, runs: Sequence[SavedRun]) -> Iterator[str]:
     yield f"| all, root mean square | {every[0]:.1f} % | {every[1]:.1f} % |"
 
 
-def _is(row: dict[str, object], about: dict[str, object]) -> bool:
-    return row["impl"] == about["impl"] and row["point"] == about["point"]
+def _is(row: dict[str, Any], about: dict[str, Any]) -> bool:
+    return row["impl"] == about["impl"] and all(row[f"point.{axis}"] == level for axis, level in about["point"].items())
 
 
 def _found(judged_pairs: Sequence[Sequence[Verdict]]) -> str:
