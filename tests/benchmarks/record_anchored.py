@@ -1,6 +1,6 @@
 """Record runs of one commit over hours, as small files that ``tests.compare.replay`` judges.
 
-``python -m tests.benchmarks.record_anchored OUT --runs 20 --every 180`` begins a run of about half a minute every three
+``python -m tests.benchmarks.record_anchored OUT --runs 20 --every 180`` begins a run of 40 seconds every three
 minutes: few contestants, five processes of each, with the anchor beside every burst. OUT is written anew after each
 run, so that it can be stopped at any time; called again it goes on, if the commit and the machine are the same. Nothing
 else should run. ``python -m tests.compare.replay OUT`` then prints the figures.
@@ -29,9 +29,9 @@ from attnbench.results.schema import CellResult, RunInfo
 from attnbench.suite import TimedSuite
 
 IMPLS = ("numpy/blocked", "torch/sdpa")
-# Forward at two lengths and decoding: the kinds of anchors.
-OVERRIDES = ("setting=forward,decode", "T=128,512,2048")
-BUDGET_S = 30.0
+# Forward and decoding, by tiles and by a reading: as much as five processes of each have time for.
+OVERRIDES = ("setting=forward,decode", "T=512,2048")
+BUDGET_S = 40.0
 COLUMNS = ("run", "cell", "replicate", "burst", "disturbed", "wall_s", "anchor_s")
 BURSTS, RUNS = "bursts.csv", "runs.json"
 OF_RUN = ("run_id", "started", "finished")
