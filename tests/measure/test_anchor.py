@@ -100,7 +100,7 @@ def test_a_reading_takes_no_more_memory_than_it_says_whatever_the_threads(name: 
     finally:
         tracemalloc.stop()
     besides = 6_000 * threads  # Python's objects
-    assert held - besides <= 1.05 * work.read_bytes(name, "float32")  # queries, scores and outputs are few
+    assert held - besides <= 1.1 * work.read_bytes(name, "float32")  # queries, scores and outputs are few
     assert held >= 0.6 * work.read_bytes(name, "float32")  # keys and values are two thirds
 
 

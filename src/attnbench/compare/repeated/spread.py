@@ -31,10 +31,13 @@ from attnbench.results.summary import Bursts
 # the anchor's level that a quarter of the runs are below.
 CALM, USUAL = 0.05, 0.25
 # What is taken to be known before any run was seen of a slower machine: a ratio is off by 0.3 of what the machine is,
-# as if two runs had shown it; it follows in no direction (a ridge on the sum of squares of ``away``).
-WANDERS, AS_RUNS, RIDGE = 0.3, 2, 0.05
+# as if two runs had shown it; and it follows in no direction, as if one had.
+WANDERS, AS_RUNS = 0.3, 2
+# The tails of levels may be heavier than normal ones, and 130 cells are judged far out in them: with no more degrees of
+# freedom than this, twins are slower in at most 5 % of comparisons where levels have those of Student's t with 5.
+TAILS = 10.0
 # Processes of a pair that differ by more than this share of pairs of unchanged code would let them.
-ODD = 0.999
+ODD = 0.99
 LEAST_VARIANCE, MOST_PRIOR = 1e-12, 1e6
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -86,7 +89,10 @@ class Spread:
 
 @dataclass(frozen=True)
 class CellSpread:
-    """What repeated runs showed of a cell. ``variance`` is that of one run at the machine's usual speed."""
+    """What repeated runs showed of a cell; in ``away`` of them the machine was off its usual speed.
+
+    ``variance`` is that of one run at that speed, with ``freedom`` degrees of freedom.
+    """
 
     variance: float
     freedom: float
@@ -94,7 +100,7 @@ class CellSpread:
     usual: float | None = None
     follows: float = 0.0
     wanders: float = WANDERS**2
-    wandering: float = AS_RUNS
+    away: int = 0
 
     @property
     def sd(self) -> float:
@@ -105,9 +111,12 @@ class CellSpread:
         """Of two runs: fewer processes than the repeated runs had make it wider, and more do not make it narrower."""
         away = self._away(base), self._away(head)
         still = self.variance * sum(max(1.0, self.processes / side.processes) for side in (base, head))
+        between = away[1] - away[0]
         moved = self.wanders * (away[0] ** 2 + away[1] ** 2)
-        freedom = (still + moved) ** 2 / (still**2 / self.freedom + moved**2 / self.wandering)
-        return Spread(math.sqrt(still + moved), freedom, self.follows * (away[1] - away[0]), away)
+        if self.away:  # what is taken out is known no better than from so many runs
+            moved += self.wanders * between**2 / (self.away + 1)
+        freedom = (still + moved) ** 2 / (still**2 / self.freedom + moved**2 / _freedom(self.away))
+        return Spread(math.sqrt(still + moved), min(freedom, TAILS), self.follows * between, away)
 
     def _away(self, level: Level) -> float:
         if self.usual is None or level.anchor is None:
@@ -161,13 +170,19 @@ class _Repeats:
         return cls(squares, freedom, mean_processes, usual, np.array(away), np.array(off))
 
     def spread(self, variance: float, freedom: float) -> CellSpread:
-        squares = float(np.sum(self.away**2))
-        follows = float(np.sum(self.away * self.off)) / (squares + RIDGE)
-        left = float(np.sum((self.off - follows * self.away) ** 2 - variance))
-        runs = self.away.size
-        wanders = max(left, 0.0) / squares if runs else 0.0
-        wanders = (runs * wanders + AS_RUNS * WANDERS**2) / (runs + AS_RUNS)
-        return CellSpread(variance, freedom, self.processes, self.usual, follows, wanders, runs + AS_RUNS)
+        """The part that runs share is drawn to none as if one more run had shown that; the rest to ``WANDERS``."""
+        runs, squares = self.away.size, float(np.sum(self.away**2))
+        if not runs:
+            return CellSpread(variance, freedom, self.processes, self.usual)
+        shared = float(np.sum(self.away * self.off)) / squares
+        left = max(float(np.sum((self.off - shared * self.away) ** 2 - variance)), 0.0) * runs / squares
+        wanders = (left + AS_RUNS * WANDERS**2) / _freedom(runs)
+        return CellSpread(variance, freedom, self.processes, self.usual, shared * runs / (runs + 1), wanders, runs)
+
+
+def _freedom(runs: int) -> float:
+    """Of what is known of slower machines from so many runs, one of which went into what they share."""
+    return AS_RUNS + max(runs - 1, 0)
 
 
 def moderated(variances: Array, freedoms: Array) -> tuple[Array, Array]:
