@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from attnbench.compare.repeated.spread import CALM, CellSpread, Level, Spread, moderated, of_cells
+from attnbench.compare.repeated.spread import CALM, CellSpread, CellLevel, Spread, moderated, of_cells
 from attnbench.results.summary import Bursts
 
-STILL, SLOWER = Level(0.0, 0.0, 2), Level(0.0, 0.3, 2)
+STILL, SLOWER = CellLevel(0.0, 0.0, 2), CellLevel(0.0, 0.3, 2)
 CELLS = 130
 Half = Callable[[Spread, float], float]
 
 
 def drawn(
     rng: np.random.Generator, runs: int, sd: float, *, slower: int = 0, off: float = 0.0, tails: float = 30.0
-) -> list[Level]:
+) -> list[CellLevel]:
     """Levels of a cell over runs, in the last of which the machine is slower and the ratio off by a part of that."""
     away = np.where(np.arange(runs) >= runs - slower, rng.uniform(0.15, 0.35, runs), rng.uniform(0, CALM / 2, runs))
     values = sd * rng.standard_t(tails, runs) + np.where(away > CALM, off * rng.standard_normal(runs) * away, 0.0)
-    return [Level(float(value), float(speed), 5) for value, speed in zip(values, away, strict=True)]
+    return [CellLevel(float(value), float(speed), 5) for value, speed in zip(values, away, strict=True)]
 
 
 def test_cells_alike_count_for_each_other_and_cells_apart_for_themselves() -> None:
@@ -78,7 +78,7 @@ def test_a_machine_that_was_never_seen_slower_is_not_trusted_when_it_is() -> Non
 
 def test_fewer_processes_than_were_recorded_make_it_wider_and_more_do_not_make_it_narrower() -> None:
     known = CellSpread(1e-4, 20.0, processes=5.0, usual=0.0)
-    few, more = (known.pair(*[Level(0.0, 0.0, n)] * 2) for n in (2, 9))
+    few, more = (known.pair(*[CellLevel(0.0, 0.0, n)] * 2) for n in (2, 9))
     assert few.sd == pytest.approx(math.sqrt(2.5) * known.sd)
     assert more.sd == pytest.approx(known.sd)
 
@@ -97,13 +97,13 @@ def test_processes_that_differ_as_chance_has_it_do_not_count_twice_and_others_do
 
 
 def test_runs_without_anchors_have_no_usual_speed() -> None:
-    levels = [Level(float(value)) for value in np.random.default_rng(4).normal(0, 0.1, 12)]
+    levels = [CellLevel(float(value)) for value in np.random.default_rng(4).normal(0, 0.1, 12)]
     known = of_cells({"cell": [levels]})["cell"]
     assert (known.usual, known.pair(*levels[:2]).away) == (None, (0.0, 0.0))
 
 
 def test_a_cell_whose_runs_were_made_of_other_code_each_has_no_spread() -> None:
-    assert of_cells({"cell": [[Level(0.0, 0.0)], [Level(1.0, 0.0)]]}) == {}
+    assert of_cells({"cell": [[CellLevel(0.0, 0.0)], [CellLevel(1.0, 0.0)]]}) == {}
     assert of_cells({}) == {}
 
 
@@ -123,7 +123,7 @@ def alarms(seed: int, *halves: Half, runs: int = 7, comparisons: int = 40, tails
     return list(alarmed / comparisons)
 
 
-def _slower(spread: Spread, pair: Sequence[Level], half: Half) -> bool:
+def _slower(spread: Spread, pair: Sequence[CellLevel], half: Half) -> bool:
     return pair[1].value - pair[0].value - spread.shift > half(spread, 1 - 0.05 / CELLS)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import stats
 
 from attnbench.compare.repeated.levels import By, levels
-from attnbench.compare.repeated.spread import CellSpread, Level, Spread, of_cells
+from attnbench.compare.repeated.spread import CellSpread, CellLevel, Spread, of_cells
 from attnbench.compare.runs import Key, unlike_machine
 from attnbench.compare.signed_rank import robust_spread
 from attnbench.errors import ResultsError
@@ -58,7 +58,7 @@ class BetweenRuns:
     by: By = "raw"
     cells: Mapping[Key, CellSpread] = field(default_factory=dict)
 
-    def of(self, key: Key, base: Level, head: Level) -> Spread:
+    def of(self, key: Key, base: CellLevel, head: CellLevel) -> Spread:
         """The spread of a cell: its own where that is known, at the machine's speed in these two runs."""
         if (known := self.cells.get(key)) is not None:
             return known.pair(base, head)
@@ -143,7 +143,7 @@ def _of_runs(base: RunInfo, left_out: set[str], folders: Iterable[Path], by: By)
     return BetweenRuns(_held(2 * variance, repeats), "earlier runs", repeats, cells=of_cells(cells))
 
 
-def _deviations(group: Sequence[Level]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _deviations(group: Sequence[CellLevel]) -> np.ndarray[Any, np.dtype[np.float64]]:
     values = np.array([level.value for level in group])
     return values - values.mean()
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from attnbench.compare.anchored.basis import Basis, basis
 from attnbench.compare.between import ASSUMED, ASSUMED_OF_RATIOS, BY, IMPORTED, BetweenRuns, recorded
-from attnbench.compare.repeated.spread import Level, Spread
+from attnbench.compare.repeated.spread import CellLevel, Spread
 from attnbench.compare.runs import (
     Key,
     SavedRun,
@@ -249,7 +249,7 @@ class _Judge:
         base, head = chosen.base, chosen.head
         between = self.spreads[chosen.by]
         sides = zip((base, head), chosen.anchors, strict=True)
-        spread = between.of(key, *(Level(process_level(b), a, len(set(b.replicates))) for b, a in sides))
+        spread = between.of(key, *(CellLevel(process_level(b), a, len(set(b.replicates))) for b, a in sides))
         if between.whole and not least:
             spread = spread.held_to(base, head)
             return partial(spread.interval, base, head), spread

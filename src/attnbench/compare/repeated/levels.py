@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attnbench.compare.anchored.basis import MADE_OF
-from attnbench.compare.repeated.spread import Level
+from attnbench.compare.repeated.spread import CellLevel
 from attnbench.compare.runs import Key, SavedRun, unlike
 from attnbench.compare.statistics import process_level
 from attnbench.errors import ResultsError
@@ -25,22 +25,22 @@ By = Literal["raw", "anchor"]
 MadeOf = tuple[Key, tuple[Any, ...]]
 
 
-def levels(groups: Iterable[Sequence[Path]], by: By) -> dict[Key, list[list[Level]]]:
+def levels(groups: Iterable[Sequence[Path]], by: By) -> dict[Key, list[list[CellLevel]]]:
     """The levels of all cells that two runs of a group have, with one anchor and one version of their framework."""
-    cells: dict[MadeOf, list[list[Level]]] = {}
+    cells: dict[MadeOf, list[list[CellLevel]]] = {}
     for group in groups:
         for made_of, values in _of_group(group, by).items():
             if len(values) > 1:
                 cells.setdefault(made_of, []).append(values)
     # Of several anchors the one with the most runs counts.
-    most: dict[Key, list[list[Level]]] = {}
+    most: dict[Key, list[list[CellLevel]]] = {}
     for (key, _), values in sorted(cells.items(), key=lambda cell: sum(map(len, cell[1]))):
         most[key] = values
     return most
 
 
-def _of_group(group: Sequence[Path], by: By) -> dict[MadeOf, list[Level]]:
-    values: dict[MadeOf, list[Level]] = {}
+def _of_group(group: Sequence[Path], by: By) -> dict[MadeOf, list[CellLevel]]:
+    values: dict[MadeOf, list[CellLevel]] = {}
     infos: dict[MadeOf, RunInfo] = {}
     for path in group:
         with suppress(ResultsError):
@@ -53,12 +53,12 @@ def _of_group(group: Sequence[Path], by: By) -> dict[MadeOf, list[Level]]:
 
 
 @lru_cache(maxsize=256)
-def _of_run(path: Path, _changed: int, by: By) -> tuple[RunInfo, dict[MadeOf, tuple[str, Level]]]:
+def _of_run(path: Path, _changed: int, by: By) -> tuple[RunInfo, dict[MadeOf, tuple[str, CellLevel]]]:
     """The cells of a run that have a level, with their backend; a finished run is read once."""
     cells = load(path)
     run = SavedRun(read_info(path), cells, load(path, samples=True) if by == "anchor" else cells[:0])
     kept = ("cache", *MADE_OF) if by == "anchor" else ("cache",)
-    of: dict[MadeOf, tuple[str, Level]] = {}
+    of: dict[MadeOf, tuple[str, CellLevel]] = {}
     for row in records(cells):
         if row["status"] != "ok" or row["kind"] != "timed":
             continue
@@ -69,14 +69,14 @@ def _of_run(path: Path, _changed: int, by: By) -> tuple[RunInfo, dict[MadeOf, tu
     return run.info, of
 
 
-def _raw(row: dict[str, Any]) -> Level:
-    return Level(math.log(row["time_median_s"]), processes=max(1, int(row["n_replicates"] or 1)))
+def _raw(row: dict[str, Any]) -> CellLevel:
+    return CellLevel(math.log(row["time_median_s"]), processes=max(1, int(row["n_replicates"] or 1)))
 
 
-def _anchored(run: SavedRun, row: dict[str, Any]) -> Level | None:
+def _anchored(run: SavedRun, row: dict[str, Any]) -> CellLevel | None:
     """``None`` where too few bursts have the anchor."""
     ratios = run.ratios(row)
     if too_few_beside(ratios) is not None:
         return None
     value, anchor = process_level(ratios), process_level(run.anchor_bursts(row))
-    return Level(value, anchor, len(set(ratios.replicates))) if math.isfinite(value) else None
+    return CellLevel(value, anchor, len(set(ratios.replicates))) if math.isfinite(value) else None

@@ -44,7 +44,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
-class Level:
+class CellLevel:
     """A cell in one run: its level and that of its anchor, as logarithms, and its processes."""
 
     value: float
@@ -107,7 +107,7 @@ class CellSpread:
         """Of the log-ratio of two runs at the machine's usual speed."""
         return math.sqrt(2 * self.variance)
 
-    def pair(self, base: Level, head: Level) -> Spread:
+    def pair(self, base: CellLevel, head: CellLevel) -> Spread:
         """Of two runs: fewer processes than the repeated runs had make it wider, and more do not make it narrower."""
         away = self._away(base), self._away(head)
         still = self.variance * sum(max(1.0, self.processes / side.processes) for side in (base, head))
@@ -118,7 +118,7 @@ class CellSpread:
         freedom = (still + moved) ** 2 / (still**2 / self.freedom + moved**2 / _freedom(self.away))
         return Spread(math.sqrt(still + moved), min(freedom, TAILS), self.follows * between, away)
 
-    def _away(self, level: Level) -> float:
+    def _away(self, level: CellLevel) -> float:
         if self.usual is None or level.anchor is None:
             return 0.0
         return away_from(self.usual, level.anchor)
@@ -129,7 +129,7 @@ def away_from(usual: float, anchor: float) -> float:
     return anchor - usual if abs(anchor - usual) > CALM else 0.0
 
 
-def of_cells(repeats: Mapping[Hashable, Sequence[Sequence[Level]]]) -> dict[Any, CellSpread]:
+def of_cells(repeats: Mapping[Hashable, Sequence[Sequence[CellLevel]]]) -> dict[Any, CellSpread]:
     """The spread of each cell that has two runs at the usual speed; a cell's levels come in groups of one code."""
     cells = {key: known for key, groups in repeats.items() if (known := _Repeats.of(groups)).freedom}
     variances = np.array([known.squares / known.freedom for known in cells.values()])
@@ -150,7 +150,7 @@ class _Repeats:
     off: Array
 
     @classmethod
-    def of(cls, groups: Sequence[Sequence[Level]]) -> _Repeats:
+    def of(cls, groups: Sequence[Sequence[CellLevel]]) -> _Repeats:
         anchors = [level.anchor for group in groups for level in group if level.anchor is not None]
         usual = float(np.quantile(anchors, USUAL)) if anchors else None
         squares, freedom, processes = 0.0, 0, list[int]()
