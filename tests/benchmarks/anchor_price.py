@@ -43,23 +43,20 @@ class EverySecondRound(BesideBlock):
     def begin(self, pool: AsksAnchor) -> None:
         """Prepare it."""
         self._asked: dict[str, int] = defaultdict(int)
-        EverySecondRound.preparing_s += _timed(lambda: super(EverySecondRound, self).begin(pool))[0]
+        began = time.perf_counter()
+        super().begin(pool)
+        EverySecondRound.preparing_s += time.perf_counter() - began
 
     def burst(self, pool: AsksAnchor, cell: Cell) -> float | None:
         """A burst, or none in its turn."""
         self._asked[cell.id] += 1
         if self._asked[cell.id] % 2:
             return None
-        seconds, value = _timed(lambda: super(EverySecondRound, self).burst(pool, cell))
-        EverySecondRound.asking_s += seconds
+        began = time.perf_counter()
+        value = super().burst(pool, cell)
+        EverySecondRound.asking_s += time.perf_counter() - began
         EverySecondRound.bursts += 1
         return value
-
-
-def _timed(call: Any) -> tuple[float, Any]:
-    began = time.perf_counter()
-    value = call()
-    return time.perf_counter() - began, value
 
 
 def after_and_not(samples: Any) -> dict[str, list[float]]:

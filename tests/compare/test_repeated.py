@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from attnbench.compare.repeated.spread import CALM, CellSpread, CellLevel, Spread, moderated, of_cells
+from attnbench.compare.repeated.spread import CALM, CellLevel, CellSpread, Spread, moderated, of_cells
 from attnbench.results.summary import Bursts
 
 STILL, SLOWER = CellLevel(0.0, 0.0, 2), CellLevel(0.0, 0.3, 2)

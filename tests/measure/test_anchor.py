@@ -118,7 +118,12 @@ def test_blocks_of_one_kind_have_the_same_arrays_and_another_kind_takes_their_pl
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made, make = list[str](), work.make
-    monkeypatch.setattr(work, "make", lambda *piece: made.append(piece[0]) or make(*piece))
+
+    def seen(name: str, dtype: str, threads: int) -> list[Callable[[], None]]:
+        made.append(name)
+        return make(name, dtype, threads)
+
+    monkeypatch.setattr(work, "make", seen)
     operations = Anchoring().operations()
     small, large = ({"name": name, "dtype": "float32", "threads": 1} for name in ("tiles-128", "reading-8192"))
     for what in (small, small, large, large):

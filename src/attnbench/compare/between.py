@@ -19,7 +19,7 @@ import numpy as np
 from scipy import stats
 
 from attnbench.compare.repeated.levels import By, levels
-from attnbench.compare.repeated.spread import CellSpread, CellLevel, Spread, of_cells
+from attnbench.compare.repeated.spread import CellLevel, CellSpread, Spread, of_cells
 from attnbench.compare.runs import Key, unlike_machine
 from attnbench.compare.signed_rank import robust_spread
 from attnbench.errors import ResultsError
@@ -144,8 +144,8 @@ def _of_runs(base: RunInfo, left_out: set[str], folders: Iterable[Path], by: By)
 
 
 def _deviations(group: Sequence[CellLevel]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    values = np.array([level.value for level in group])
-    return values - values.mean()
+    values = np.array([level.value for level in group], dtype=np.float64)
+    return np.asarray(values - values.mean(), dtype=np.float64)
 
 
 def _held(variance: float, freedom: int) -> float:

@@ -246,10 +246,11 @@ def _of_one_anchor(
 
 def _point(info: RunInfo, row: Mapping[str, Any]) -> CellInRun:
     low, high = none(row["time_low_s"]), none(row["time_high_s"])
-    seconds, beside = float(row["time_median_s"]), (none(row["anchor_median_s"]), none(row["anchor_ratio"]))
-    without = _without_ratio(row)
-    beside = (None, None) if without else beside
-    return CellInRun(info.run_id, info.started, info.fingerprint.git or "unknown", seconds, low, high, *beside, without)
+    seconds, revision, without = float(row["time_median_s"]), info.fingerprint.git or "unknown", _without_ratio(row)
+    if without is not None:
+        return CellInRun(info.run_id, info.started, revision, seconds, low, high, without=without)
+    anchor_s, ratio = float(row["anchor_median_s"]), float(row["anchor_ratio"])
+    return CellInRun(info.run_id, info.started, revision, seconds, low, high, anchor_s, ratio)
 
 
 def _without_ratio(row: Mapping[str, Any]) -> str | None:

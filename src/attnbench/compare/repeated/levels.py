@@ -34,8 +34,8 @@ def levels(groups: Iterable[Sequence[Path]], by: By) -> dict[Key, list[list[Cell
                 cells.setdefault(made_of, []).append(values)
     # Of several anchors the one with the most runs counts.
     most: dict[Key, list[list[CellLevel]]] = {}
-    for (key, _), values in sorted(cells.items(), key=lambda cell: sum(map(len, cell[1]))):
-        most[key] = values
+    for (key, _), of_groups in sorted(cells.items(), key=lambda cell: sum(map(len, cell[1]))):
+        most[key] = of_groups
     return most
 
 

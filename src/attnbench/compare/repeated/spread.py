@@ -17,7 +17,7 @@ Bayes methods"), and intervals take Student's t at their own level with the degr
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -129,7 +129,7 @@ def away_from(usual: float, anchor: float) -> float:
     return anchor - usual if abs(anchor - usual) > CALM else 0.0
 
 
-def of_cells(repeats: Mapping[Hashable, Sequence[Sequence[CellLevel]]]) -> dict[Any, CellSpread]:
+def of_cells(repeats: Mapping[Any, Sequence[Sequence[CellLevel]]]) -> dict[Any, CellSpread]:
     """The spread of each cell that has two runs at the usual speed; a cell's levels come in groups of one code."""
     cells = {key: known for key, groups in repeats.items() if (known := _Repeats.of(groups)).freedom}
     variances = np.array([known.squares / known.freedom for known in cells.values()])
