@@ -109,7 +109,7 @@ class CellSpread:
 
     def pair(self, base: CellLevel, head: CellLevel) -> Spread:
         """Of two runs: fewer processes than the repeated runs had make it wider, and more do not make it narrower."""
-        away = self._away(base), self._away(head)
+        away = away_from(self.usual, base.anchor), away_from(self.usual, head.anchor)
         still = self.variance * sum(max(1.0, self.processes / side.processes) for side in (base, head))
         between = away[1] - away[0]
         moved = self.wanders * (away[0] ** 2 + away[1] ** 2)
@@ -118,15 +118,12 @@ class CellSpread:
         freedom = (still + moved) ** 2 / (still**2 / self.freedom + moved**2 / _freedom(self.away))
         return Spread(math.sqrt(still + moved), min(freedom, TAILS), self.follows * between, away)
 
-    def _away(self, level: CellLevel) -> float:
-        if self.usual is None or level.anchor is None:
-            return 0.0
-        return away_from(self.usual, level.anchor)
 
-
-def away_from(usual: float, anchor: float) -> float:
-    """How far the machine was from its usual speed, as a logarithm; 0 where it had it."""
-    return anchor - usual if abs(anchor - usual) > CALM else 0.0
+def away_from(usual: float | None, anchor: float | None) -> float:
+    """How far the machine was from its usual speed, as a logarithm; 0 where it had it, or where no anchor tells."""
+    if usual is None or anchor is None or abs(anchor - usual) <= CALM:
+        return 0.0
+    return anchor - usual
 
 
 def of_cells(repeats: Mapping[Any, Sequence[Sequence[CellLevel]]]) -> dict[Any, CellSpread]:
@@ -156,7 +153,7 @@ class _Repeats:
         squares, freedom, processes = 0.0, 0, list[int]()
         away, off = list[float](), list[float]()
         for group in groups:
-            moved = [0.0 if usual is None else away_from(usual, level.anchor or 0.0) for level in group]
+            moved = [away_from(usual, level.anchor) for level in group]
             calm = [level for level, by in zip(group, moved, strict=True) if not by]
             if not calm:
                 continue
