@@ -1,7 +1,8 @@
 """Runs of one code that were recorded one after the other, as run folders again, for replaying comparisons of them.
 
-``results/noise/intel-xeon-2-cores-anchored`` holds the bursts that count of these runs, with what the anchor took after
-each; results/README.md says how they were made.
+A recording is a folder such as ``results/noise/intel-xeon-2-cores-anchored``: the bursts that count of these runs, with
+what the anchor took after each (``bursts.csv``), and what was run (``runs.json``). results/README.md says how they were
+made; ``tests.benchmarks.record_anchored`` makes others.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ from tests.results import synthetic
 FOLDER = REPOSITORY / "results" / "noise" / "intel-xeon-2-cores-anchored"
 
 
-@lru_cache(maxsize=1)
-def recorded() -> tuple[dict[str, Any], dict[int, dict[int, list[dict[str, str]]]]]:
+@lru_cache(maxsize=4)
+def recorded(folder: Path = FOLDER) -> tuple[dict[str, Any], dict[int, dict[int, list[dict[str, str]]]]]:
     """What is common to the runs, and the bursts of each run and cell."""
     bursts: dict[int, dict[int, list[dict[str, str]]]] = defaultdict(lambda: defaultdict(list))
-    with (FOLDER / "bursts.csv").open(encoding="utf-8") as file:
+    with (folder / "bursts.csv").open(encoding="utf-8") as file:
         for line in csv.DictReader(file):
             bursts[int(line["run"])][int(line["cell"])].append(line)
-    return json.loads((FOLDER / "runs.json").read_text(encoding="utf-8")), bursts
+    return json.loads((folder / "runs.json").read_text(encoding="utf-8")), bursts
 
 
-def write_recorded(out: Path) -> list[Path]:
+def write_recorded(out: Path, folder: Path = FOLDER) -> list[Path]:
     """All runs as folders below ``out``, in the order in which they were made."""
-    common, bursts = recorded()
+    common, bursts = recorded(folder)
     return [_write(out, common, number, bursts[number]) for number in range(len(common["runs"]))]
 
 

@@ -18,6 +18,7 @@ from attnbench.compare.baseline import read_baseline, set_baseline
 from attnbench.compare.between import FEWEST_REPEATS, recorded
 from attnbench.compare.past_runs import history
 from attnbench.results.calibrations import VARIABLE
+from attnbench.results.summary import summarise
 from tests.program import Cli
 from tests.results import synthetic
 from tests.results.synthetic import ANCHOR
@@ -131,7 +132,50 @@ def test_too_few_bursts_with_an_anchor_are_judged_raw_with_the_reason(tmp_path: 
     a, b = write(tmp_path / "a", bursts=8), less(write(tmp_path / "b", HEAD, bursts=8, seed=1), 0.65)
     verdicts = judged(a, b)
     assert {verdict.by for verdict in times(verdicts)} == {"raw"}
-    assert "the anchor is not enough: 4 bursts in HEAD have it, and 6 are needed" in judged_by(verdicts)[0]
+    assert (
+        "in HEAD the anchor is known beside 4 bursts of 2 processes, and 6 bursts of 2 processes are needed"
+        in judged_by(verdicts)[0]
+    )
+
+
+LOST = "its process was lost (crashed): gone"
+
+
+def with_reason(run: SavedRun, reason: str | None) -> SavedRun:
+    return dataclasses.replace(run, cells=run.cells.assign(anchor_reason=reason))
+
+
+def test_an_anchor_that_was_lost_is_not_called_disturbed(base: SavedRun, tmp_path: Path) -> None:
+    verdicts = judged(base, with_reason(less(head(tmp_path), 0.3), LOST))
+    assert {verdict.by for verdict in times(verdicts)} == {"raw"}
+    assert f"the anchor is missing beside most bursts in HEAD ({LOST})" in judged_by(verdicts)[0]
+
+
+def test_an_anchor_that_was_lost_once_and_stands_beside_most_bursts_is_judged_by(
+    base: SavedRun, tmp_path: Path
+) -> None:
+    verdicts = judged(base, with_reason(less(head(tmp_path), 0.7), LOST))
+    assert {(verdict.by, verdict.why_raw) for verdict in times(verdicts)} == {("anchor", None)}
+
+
+def one_process(run: SavedRun) -> SavedRun:
+    return dataclasses.replace(run, samples=run.samples.assign(replicate=0))
+
+
+def test_a_ratio_of_one_process_is_not_judged_by(base: SavedRun, tmp_path: Path) -> None:
+    verdicts = judged(one_process(base), head(tmp_path, machine=1.3))
+    assert {verdict.by for verdict in times(verdicts)} == {"raw"}
+    why = "in BASE the anchor is known beside 14 bursts of 1 process, and 6 bursts of 2 processes are needed"
+    assert why in judged_by(verdicts)[0]
+
+
+def test_where_the_anchor_says_too_little_raw_times_say_no_more_than_ratios_would(
+    base: SavedRun, tmp_path: Path
+) -> None:
+    """Raw times are widened by 4 % where nothing is recorded, and ratios by 8.5 %: losing the anchor gains nothing."""
+    verdicts = judged(one_process(base), head(tmp_path, factors=dict.fromkeys(IMPLS, 1.15)))
+    assert words(verdicts) == {"inconclusive"}
+    assert {"slower"} == words(judged(base, head(tmp_path / "b", factors=dict.fromkeys(IMPLS, 1.15))))
 
 
 def test_a_noisy_anchor_widens_the_interval_and_hardly_ever_decides(base: SavedRun, tmp_path: Path) -> None:
@@ -226,6 +270,32 @@ def test_a_history_with_an_older_run_is_of_raw_times(tmp_path: Path) -> None:
     folders.append(synthetic.write_run(tmp_path, old, lengths=(128,), impls=("numpy/naive",)))
     past = history(folders)
     assert {(cell.by, len(cell.points)) for cell in past.series} == {("raw", 5)}
+
+
+def test_a_history_with_a_ratio_that_rests_on_one_process_is_of_raw_times_and_says_so(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ruptures")
+    folders = runs(tmp_path / "many", 4, drift=0.01)
+    with monkeypatch.context() as patched:
+        patched.setattr(synthetic, "summarise", lambda samples: summarise([s for s in samples if s.replicate == 0]))
+        folders += runs(tmp_path / "one", 5, drift=0.01)[4:]
+    series = history(folders).series[0]
+    assert (series.by, len(series.points)) == ("raw", 5)
+    needed = "the anchor is known beside 4 bursts of 1 process, and 6 bursts of 2 processes are needed"
+    assert series.why_raw == f"1 of 5 runs have no ratio to the anchor, the newest of them {folders[-1].name}: {needed}"
+    done = cli("history", *folders, "--out", tmp_path / "out")
+    assert needed in " ".join(done.err.split())
+
+
+def test_a_ratio_of_one_process_does_not_count_for_the_spread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = synthetic.draw_samples
+    alone = lambda *a, **k: [s.model_copy(update={"replicate": 0}) for s in draw(*a, **k)]  # noqa: E731
+    monkeypatch.setattr(synthetic, "draw_samples", alone)
+    runs(tmp_path, FEWEST_REPEATS + 2, drift=0.01)
+    first, second = (synthetic.info(f"2027010{n}T000000Z-smoke-aaaaaa") for n in (1, 2))
+    assert recorded(first, second, [tmp_path], "anchor").source == "assumed"
+    assert recorded(first, second, [tmp_path], "raw").source == "earlier runs"
 
 
 def test_the_command_says_by_what_it_judged(cli: Cli, tmp_path: Path) -> None:

@@ -6,23 +6,22 @@ The machine of these runs moved by far between them. In the quick test one pair 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from attnbench.commands.compare import judge
-from attnbench.compare import SavedRun, load_saved
+from attnbench.compare import load_saved
 from attnbench.compare.between import ASSUMED, ASSUMED_OF_RATIOS, recorded
 from attnbench.results.calibrations import VARIABLE
+from attnbench.results.read import read_cells
+from tests.benchmarks.record_anchored import Recording
 from tests.compare.recorded_runs import write_recorded
+from tests.compare.replay import MARGIN, counted, lines, pairs, share
 
-MARGIN = 0.05
 # What docs/regression.md states, with a little room.
-FOUND_20, FOUND_10, TWINS_SLOWER = 0.35, 0.02, 0.005
-Pair = tuple[SavedRun, SavedRun]
+FOUND_20, FOUND_10, TWINS_SLOWER = 0.31, 0.12, 0.002
 
 
 @pytest.fixture(scope="module")
@@ -37,33 +36,6 @@ def _no_calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "data"))
 
 
-def pairs(folder: Path, most: int | None = None) -> list[Pair]:
-    """Pairs of runs, the earlier one first; ``most`` of them, spread over all."""
-    runs = [load_saved(path) for path in sorted(folder.iterdir())]
-    every = list(itertools.combinations(runs, 2))
-    return every if most is None else every[:: len(every) // most][:most]
-
-
-def slowed(run: SavedRun, factor: float) -> SavedRun:
-    """The run, had all its code taken so much longer: its cells, and not the anchor."""
-    return dataclasses.replace(run, samples=run.samples.assign(wall_s=run.samples["wall_s"] * factor))
-
-
-def counted(folder: Path, chosen: Sequence[Pair], factor: float, *, anchored: bool = True) -> Counter[str]:
-    """The words of all cells of these pairs with that slowdown planted in HEAD; by raw times if not ``anchored``."""
-    words: Counter[str] = Counter()
-    for base, head in chosen:
-        left, right = base, slowed(head, factor)
-        if not anchored:
-            left, right = (dataclasses.replace(run, cells=run.cells.assign(anchor=None)) for run in (left, right))
-        words += Counter(verdict.verdict for verdict in judge(left, right, MARGIN, [folder]).verdicts)
-    return words
-
-
-def share(words: Counter[str], word: str) -> float:
-    return words[word] / sum(words.values())
-
-
 def test_twins_are_not_slower_and_a_slowdown_is_found_in_the_steadiest_cells(folder: Path) -> None:
     chosen = pairs(folder, 1)
     assert counted(folder, chosen, 1.0)["slower"] == 0
@@ -75,7 +47,7 @@ def test_the_recorded_spread_of_ratios_is_far_below_that_of_times(folder: Path) 
     raw, ratios = (recorded(base.info, head.info, [folder], by) for by in ("raw", "anchor"))
     assert (raw.source, raw.count) == ("earlier runs", ratios.count)
     assert ratios.value < 0.6 * raw.value
-    better = sum(ratios.of(key) < raw.of(key) for key in raw.cells)
+    better = sum(ratios.cells[key].sd < raw.cells[key].sd for key in raw.cells)
     assert better == len(raw.cells) == 12
 
 
@@ -90,6 +62,36 @@ def test_without_repeated_runs_ratios_are_widened_by_what_was_recorded_of_ratios
     base, head = pairs(folder, 1)[0]
     assert recorded(base.info, head.info, (), "anchor").value == ASSUMED_OF_RATIOS
     assert recorded(base.info, head.info, (), "raw").value == ASSUMED
+
+
+def recording_of(paths: list[Path], out: Path) -> Path:
+    for path in paths:
+        Recording(out).add(load_saved(path), read_cells(path))
+    return out
+
+
+def test_a_recording_gives_the_same_runs_again_and_the_lines_of_the_docs(folder: Path, tmp_path: Path) -> None:
+    paths = sorted(folder.iterdir())[:3]
+    out = recording_of(paths, tmp_path / "recording")
+    again = write_recorded(tmp_path / "again", out)
+    for path, written in zip(paths, again, strict=True):
+        first, second = load_saved(path), load_saved(written)
+        assert [first.ratios(row) for row in first.rows.values()] == [
+            second.ratios(row) for row in second.rows.values()
+        ]
+    told = list(lines(out, tmp_path / "replayed"))
+    assert told[0] == "recording: 3 runs, 2 to 3 processes a cell"
+    assert told[-3].startswith("twins, 3 pairs, 36 cells: 0 slower (in 0 pairs)")
+    assert [line.split(":")[0] for line in told[-2:]] == ["+10 %", "+20 %"]
+
+
+def test_a_run_of_another_commit_is_not_added_to_a_recording(folder: Path, tmp_path: Path) -> None:
+    first, second = sorted(folder.iterdir())[:2]
+    out = recording_of([first], tmp_path / "recording")
+    run = load_saved(second)
+    other = run.info.model_copy(update={"fingerprint": run.info.fingerprint.model_copy(update={"git": "other"})})
+    with pytest.raises(SystemExit, match=r"holds runs that are unlike this one .*record into another folder"):
+        Recording(out).add(dataclasses.replace(run, info=other), read_cells(second))
 
 
 @pytest.mark.proof

@@ -218,7 +218,8 @@ def write_run(
                     import_s=1.2,
                     compile_s=0.2 if cell.backend == "jax" else 0.0,
                     first_call_s=2 * level,
-                    **{"anchor_reason": "measured before there were anchors", **(anchor or {}), **found},
+                    **({"anchor_reason": "measured before there were anchors"} if anchor is None else anchor),
+                    **found,
                 )
             )
         if finish:

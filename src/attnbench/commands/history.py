@@ -58,7 +58,10 @@ def history(
     code = EXIT_OK if past.decided else EXIT_INCONCLUSIVE
     if as_json:
         files = {"figure": str(out / FIGURE), "csv": str(out / TABLE)}
-        cells = [{**asdict(series), "label": series.label, "word": series.word} for series in past.series]
+        cells = [
+            {**asdict(series), "label": series.label, "word": series.word, "why_raw": series.why_raw}
+            for series in past.series
+        ]
         document({**asdict(past), "series": cells, **files, "exit_code": code})
     else:
         _tell(past, hidden, out)
@@ -68,14 +71,14 @@ def history(
 def _tell(past: History, hidden: int, out: Path) -> None:
     """The tables, what they leave out and where the files are."""
     from attnbench.report.console import render_all
-    from attnbench.report.history import history_tables, left_out_lines
+    from attnbench.report.history import history_tables, left_out_lines, raw_lines
 
     show(render_all(list(history_tables(past))))
     counts = Counter(series.word for series in past.series)
     show(", ".join(f"{count} {word}" for word, count in counts.items()) + ".")
     if counts["too few runs"]:
         show(f"A statement on these cells together needs at least {past.fewest} runs of each.")
-    for line in left_out_lines(past):
+    for line in (*left_out_lines(past), *raw_lines(past)):
         say(line)
     if hidden:
         say(f"{hidden} more cells are in {TABLE} and not in the figure; choose with --suite and --impl")

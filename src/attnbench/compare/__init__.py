@@ -4,7 +4,8 @@ In reading order: ``statistics`` and ``signed_rank`` (intervals), ``rates`` (how
 (saved runs, and what makes two unlike), ``between`` (how runs differ by themselves), ``verdicts`` (``compare``),
 ``baseline``; ``sequential`` (a rule that may stop early), ``live`` (its verdicts), ``live_command`` (the command that
 would decide), ``many`` (the rule on many cells at once), ``calibration`` (what a machine can tell); ``history`` and
-``past_runs``; the rooms ``anchored`` (what two runs are judged by) and ``together`` (what all verdicts have in common).
+``past_runs``; the rooms ``anchored`` (what two runs are judged by), ``repeated`` (how runs of one code differ) and
+``together`` (what all verdicts have in common).
 """
 
 from attnbench.compare.runs import SavedRun, load_saved, unlike

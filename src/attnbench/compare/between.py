@@ -12,18 +12,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
 
-from attnbench.compare.anchored.basis import MADE_OF
-from attnbench.compare.runs import CELL, Key, none, unlike, unlike_machine
+from attnbench.compare.repeated.levels import By, levels
+from attnbench.compare.repeated.spread import CellLevel, CellSpread, Spread, of_cells
+from attnbench.compare.runs import Key, unlike_machine
 from attnbench.compare.signed_rank import robust_spread
 from attnbench.errors import ResultsError
 from attnbench.results.calibrations import for_machine
-from attnbench.results.dataset import load
-from attnbench.results.frames import records
 from attnbench.results.read import RUN, read_info
 from attnbench.results.schema import RunInfo
 
@@ -31,7 +31,7 @@ from attnbench.results.schema import RunInfo
 ASSUMED = 0.04
 # Of the ratio of two runs' ratios to the anchor: 5.9 % for each was recorded (results/noise, docs/regression.md).
 ASSUMED_OF_RATIOS = 0.085
-BY: tuple[Literal["raw", "anchor"], ...] = ("raw", "anchor")
+BY: tuple[By, ...] = ("raw", "anchor")
 # The least where another tool measured all in one process, whose rounds do not show how processes differ.
 IMPORTED = 0.05
 # Fewer repeats than this say little of a spread; Student's t takes what uncertainty is left into account.
@@ -40,8 +40,6 @@ FEWEST_PAIRS = 12
 # The newest runs are enough, and reading all of a large folder is not worth the wait.
 MOST_RUNS = 40
 HELD = 0.95
-# Beside the runs of a cell, what all cells show of the spread counts as so many further runs.
-SHARED = 1
 
 
 @dataclass(frozen=True)
@@ -57,12 +55,19 @@ class BetweenRuns:
     source: Literal["earlier runs", "calibration", "assumed"] = "assumed"
     count: int = 0
     imported: bool = False
-    by: Literal["raw", "anchor"] = "raw"
-    cells: Mapping[Key, float] = field(default_factory=dict)
+    by: By = "raw"
+    cells: Mapping[Key, CellSpread] = field(default_factory=dict)
 
-    def of(self, key: Key) -> float:
-        """The spread of a cell: its own where that is known."""
-        return self.cells.get(key, self.value)
+    def of(self, key: Key, base: CellLevel, head: CellLevel) -> Spread:
+        """The spread of a cell: its own where that is known, at the machine's speed in these two runs."""
+        if (known := self.cells.get(key)) is not None:
+            return known.pair(base, head)
+        return Spread(self.value, float(self.count)) if self.whole else Spread(self.value)
+
+    @property
+    def usual(self) -> float | None:
+        """The median of the cells' spreads at the machine's usual speed."""
+        return median(cell.sd for cell in self.cells.values()) if self.cells else None
 
     @property
     def whole(self) -> bool:
@@ -71,7 +76,7 @@ class BetweenRuns:
 
     def describe(self) -> dict[str, Any]:
         """JSON-ready: what is known of all cells together."""
-        return {name: getattr(self, name) for name in ("value", "source", "count", "imported", "by")}
+        return {name: getattr(self, name) for name in ("value", "source", "count", "imported", "by", "usual")}
 
     @property
     def sentence(self) -> str:
@@ -83,6 +88,8 @@ class BetweenRuns:
             size += " of ratios to the anchor"
         if self.source == "earlier runs":
             runs = f"{self.count} repeats of runs of unchanged code on this machine"
+            if self.by == "anchor" and self.usual is not None:
+                size += f" ({100 * self.usual:.1f} % where the machine has its usual speed)"
             return f"Intervals are widened by the recorded spread between runs, {size}, from {runs}."
         if self.source == "calibration":
             pairs = f"{self.count} calibrated pairs of processes; what changes here from hour to hour is not in it"
@@ -92,9 +99,7 @@ class BetweenRuns:
         return known if self.imported else f"{known} Type: attnbench calibrate"
 
 
-def recorded(
-    base: RunInfo, head: RunInfo, folders: Iterable[Path] = (), by: Literal["raw", "anchor"] = "raw"
-) -> BetweenRuns:
+def recorded(base: RunInfo, head: RunInfo, folders: Iterable[Path] = (), by: By = "raw") -> BetweenRuns:
     """What is known of the machine of ``base``; ``folders`` hold runs, those of base and head are left out.
 
     Pairs of a calibration are of two processes of one code that took turns. A cell and its anchor differ by more, and a
@@ -118,7 +123,7 @@ def _of_calibration(machine_id: str) -> BetweenRuns | None:
     return BetweenRuns(max(holding, both), "calibration", int(values.size))
 
 
-def _of_runs(base: RunInfo, left_out: set[str], folders: Iterable[Path], by: str) -> BetweenRuns | None:
+def _of_runs(base: RunInfo, left_out: set[str], folders: Iterable[Path], by: By) -> BetweenRuns | None:
     alike: dict[str, list[Path]] = {}
     for path in _newest(folders):
         with suppress(ResultsError):
@@ -126,30 +131,21 @@ def _of_runs(base: RunInfo, left_out: set[str], folders: Iterable[Path], by: str
             if info.run_id not in left_out and _repeats(info, base):
                 left_out = {*left_out, info.run_id}  # a copy of a run is no repeat of it
                 alike.setdefault(f"{info.fingerprint.git} {sorted(info.fingerprint.packages.items())}", []).append(path)
-    cells: dict[Key, _Squares] = {}
-    for again in alike.values():
-        for key, levels in _levels(again, by):
-            known = cells.get(key, _Squares(0.0, 0))
-            cells[key] = _Squares(known.sum + float(np.sum((levels - levels.mean()) ** 2)), known.n + levels.size - 1)
     repeats = sum(len(again) - 1 for again in alike.values())
-    if repeats < FEWEST_REPEATS or not cells:
+    if repeats < FEWEST_REPEATS:
         return None
-    every = _Squares(sum(cell.sum for cell in cells.values()), sum(cell.n for cell in cells.values()))
-    pooled = _held(2 * every.sum / every.n, repeats)
-    return BetweenRuns(pooled, "earlier runs", repeats, cells={key: cell.held(every) for key, cell in cells.items()})
+    cells = levels(alike.values(), by)
+    deviations = [_deviations(group) for groups in cells.values() for group in groups]
+    freedom = sum(len(values) - 1 for values in deviations)
+    if not freedom:
+        return None
+    variance = sum(float(np.sum(values**2)) for values in deviations) / freedom
+    return BetweenRuns(_held(2 * variance, repeats), "earlier runs", repeats, cells=of_cells(cells))
 
 
-@dataclass(frozen=True)
-class _Squares:
-    """A sum of squares of logarithms around their mean, and its degrees of freedom."""
-
-    sum: float
-    n: int
-
-    def held(self, every: _Squares) -> float:
-        """The spread of one cell: cells differ in it by far, and its runs are few, so that all count beside them."""
-        variance = (self.sum + SHARED * every.sum / every.n) / (self.n + SHARED)
-        return _held(2 * variance, self.n)
+def _deviations(group: Sequence[CellLevel]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    values = np.array([level.value for level in group], dtype=np.float64)
+    return np.asarray(values - values.mean(), dtype=np.float64)
 
 
 def _held(variance: float, freedom: int) -> float:
@@ -168,20 +164,3 @@ def _repeats(info: RunInfo, base: RunInfo) -> bool:
     clean = commit is not None and not commit.endswith("+")
     same_tool = (info.imported and info.imported.tool) == (base.imported and base.imported.tool)
     return clean and same_tool and info.status == "complete" and unlike_machine(info, base) is None
-
-
-def _levels(runs: Sequence[Path], by: str) -> list[tuple[Key, Any]]:
-    """The logarithms of the medians, or of the ratios to one anchor, of all cells that two of the runs have."""
-    level, kept = ("anchor_ratio", tuple(MADE_OF)) if by == "anchor" else ("time_median_s", ())
-    levels: dict[tuple[Any, ...], list[float]] = {}
-    infos: dict[tuple[Any, ...], RunInfo] = {}
-    for run in runs:
-        info = read_info(run)
-        for row in records(load(run)):
-            key = tuple(row[name] for name in (*CELL, "cache", *kept))
-            if row["status"] != "ok" or row["kind"] != "timed" or none(row[level]) is None:
-                continue
-            # Another version of the framework is other code.
-            if unlike(infos.setdefault(key, info), info, str(row["backend"])) is None:
-                levels.setdefault(key, []).append(math.log(row[level]))
-    return [(key[: len(CELL)], np.asarray(values)) for key, values in levels.items() if len(values) > 1]

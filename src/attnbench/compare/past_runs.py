@@ -18,6 +18,7 @@ from attnbench.results.dataset import load
 from attnbench.results.frames import records
 from attnbench.results.read import read_info
 from attnbench.results.schema import RunInfo
+from attnbench.results.summary import too_few
 
 Word = Literal["changed", "no change point", "too few runs"]
 
@@ -26,7 +27,8 @@ Word = Literal["changed", "no change point", "too few runs"]
 class CellInRun:
     """A cell in one run; ``low`` and ``high`` are the interval within that run.
 
-    ``anchor_s`` is what the anchor took beside it, ``ratio`` the time over that of the anchor, burst by burst.
+    ``anchor_s`` is what the anchor took beside it, ``ratio`` the time over that of the anchor, burst by burst;
+    ``without`` is why there is no ratio.
     """
 
     run_id: str
@@ -37,6 +39,7 @@ class CellInRun:
     high: float | None
     anchor_s: float | None = None
     ratio: float | None = None
+    without: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,15 @@ class Series:
             return [point.seconds for point in self.points]
         usual = median(point.anchor_s or 0.0 for point in self.points)
         return [usual * (point.ratio or 0.0) for point in self.points]
+
+    @property
+    def why_raw(self) -> str | None:
+        """Why raw times are judged though runs have the anchor; ``None`` where none has, or all do."""
+        without = [point for point in self.points if point.without is not None]
+        if not without or len(without) == len(self.points):
+            return None
+        count = f"{len(without)} of {len(self.points)} runs have no ratio to the anchor"
+        return f"{count}, the newest of them {without[-1].run_id}: {without[-1].without}"
 
     @property
     def label(self) -> str:
@@ -234,8 +246,19 @@ def _of_one_anchor(
 
 def _point(info: RunInfo, row: Mapping[str, Any]) -> CellInRun:
     low, high = none(row["time_low_s"]), none(row["time_high_s"])
-    seconds, beside = float(row["time_median_s"]), (none(row["anchor_median_s"]), none(row["anchor_ratio"]))
-    return CellInRun(info.run_id, info.started, info.fingerprint.git or "unknown", seconds, low, high, *beside)
+    seconds, revision, without = float(row["time_median_s"]), info.fingerprint.git or "unknown", _without_ratio(row)
+    if without is not None:
+        return CellInRun(info.run_id, info.started, revision, seconds, low, high, without=without)
+    anchor_s, ratio = float(row["anchor_median_s"]), float(row["anchor_ratio"])
+    return CellInRun(info.run_id, info.started, revision, seconds, low, high, anchor_s, ratio)
+
+
+def _without_ratio(row: Mapping[str, Any]) -> str | None:
+    """Why a row has no ratio to the anchor that can be relied on; of an older row by all of its bursts."""
+    if none(row["anchor_ratio"]) is None:
+        return str(none(row.get("anchor_reason")) or "no burst has the anchor beside it")
+    bursts, processes = none(row.get("n_bursts")) or 0, none(row.get("n_replicates")) or 0
+    return too_few(int(bursts), int(processes))
 
 
 def _judged(series: Series, cells: int, fewest: int, margin: float) -> Series:

@@ -84,6 +84,12 @@ class SavedRun:
         known = [(value / anchor, replicate) for value, replicate, anchor in beside if anchor > 0]
         return Bursts(tuple(value for value, _ in known), tuple(replicate for _, replicate in known))
 
+    def anchor_bursts(self, row: Mapping[str, Any]) -> Bursts:
+        """What the anchor took just after the bursts of ``ratios``."""
+        replicates = self.bursts(row["cell_id"], row["cache"]).replicates
+        known = [pair for pair in zip(self.anchors(row), replicates, strict=False) if pair[0] > 0]
+        return Bursts(tuple(value for value, _ in known), tuple(replicate for _, replicate in known))
+
     @cached_property
     def _counting(self) -> pd.DataFrame:
         return self.samples[~self.samples["warmup"] & ~self.samples["disturbed"]]

@@ -24,9 +24,18 @@ from scipy import special, stats
 
 from attnbench.results.summary import Bursts, median_interval
 
-__all__ = ["MIN_BURSTS", "Ratio", "equivalent", "median_interval", "ratio_interval", "replicate_spread"]
+__all__ = [
+    "MIN_BURSTS",
+    "Ratio",
+    "equivalent",
+    "median_interval",
+    "process_level",
+    "ratio_interval",
+    "replicate_spread",
+]
 
 MIN_BURSTS = 6
+WITHIN = 0.90
 # Up to so many pairwise differences are written out at once; of more, those that are left are, at the end of a search.
 AT_ONCE = 1 << 18
 # Where a side has no more bursts than this, the null distribution is exact, as scipy has it, else it is normal.
@@ -52,13 +61,12 @@ class Ratio:
 
 
 def ratio_interval(
-    base: Sequence[float], head: Sequence[float], confidence: float = 0.95, spread: float = 0.0, *, whole: bool = False
+    base: Sequence[float], head: Sequence[float], confidence: float = 0.95, spread: float = 0.0
 ) -> Ratio:
     """The ratio head / base of two sets of burst values, with its interval.
 
     ``spread`` is the standard deviation of the log-ratio of two runs of the same code: what a run's own bursts
-    cannot show. The interval is widened by it, in quadrature on the log scale. Where it is that of the levels of
-    ``whole`` runs it holds what bursts add as well, and the wider of the two counts. Values are above 0 and finite;
+    cannot show. The interval is widened by it, in quadrature on the log scale. Values are above 0 and finite;
     anything else is a ``ValueError``, never an answer.
     """
     log_base, log_head = _checked_logs(base, "base"), _checked_logs(head, "head")
@@ -68,25 +76,37 @@ def ratio_interval(
     if below is None:
         return Ratio(math.exp(centre), 0.0, math.inf, confidence)
     extra = float(special.ndtri((1 + confidence) / 2)) * spread
-    both = max if whole else math.hypot
-    down = both(centre - differences.at(below), extra)
-    up = both(differences.at(differences.size - 1 - below) - centre, extra)
+    down = math.hypot(centre - differences.at(below), extra)
+    up = math.hypot(differences.at(differences.size - 1 - below) - centre, extra)
     return Ratio(math.exp(centre), math.exp(centre - down), math.exp(centre + up), confidence)
 
 
 def equivalent(base: Sequence[float], head: Sequence[float], margin: float, spread: float = 0.0) -> bool:
     """Two one-sided tests at 5 %: whether head is shown to lie within a factor 1 + ``margin`` of base, either way."""
-    inner = ratio_interval(base, head, confidence=0.90, spread=spread)
+    return within(ratio_interval(base, head, WITHIN, spread), margin)
+
+
+def within(inner: Ratio, margin: float) -> bool:
+    """Whether an interval at ``WITHIN`` lies within a factor 1 + ``margin``: two one-sided tests at 5 %."""
     return 1 / (1 + margin) < inner.low and inner.high < 1 + margin
 
 
 def replicate_spread(bursts: Bursts) -> float:
     """The standard error of a run's level that its own replicates show, on the log scale; 0 with fewer than two."""
+    levels = _process_levels(bursts)
+    return float(stats.sem(levels)) if len(levels) > 1 else 0.0
+
+
+def process_level(bursts: Bursts) -> float:
+    """The level of a run on the log scale: the mean over its processes of their medians, each as good as another."""
+    return float(np.mean(_process_levels(bursts)))
+
+
+def _process_levels(bursts: Bursts) -> list[float]:
     by_replicate: dict[int, list[float]] = {}
     for value, replicate in zip(bursts.values, bursts.replicates, strict=True):
         by_replicate.setdefault(replicate, []).append(value)
-    levels = [math.log(np.median(values)) for _, values in sorted(by_replicate.items())]
-    return float(stats.sem(levels)) if len(levels) > 1 else 0.0
+    return [math.log(np.median(values)) for _, values in sorted(by_replicate.items())]
 
 
 class Differences:

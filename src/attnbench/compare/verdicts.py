@@ -7,13 +7,15 @@ stronger one comes from live, paired processes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from attnbench.compare.anchored.basis import Basis, basis
-from attnbench.compare.between import ASSUMED, BY, IMPORTED, BetweenRuns, recorded
+from attnbench.compare.between import ASSUMED, ASSUMED_OF_RATIOS, BY, IMPORTED, BetweenRuns, recorded
+from attnbench.compare.repeated.spread import CellLevel, Spread
 from attnbench.compare.runs import (
     Key,
     SavedRun,
@@ -23,7 +25,15 @@ from attnbench.compare.runs import (
     unlike,
     unnamed_machine,
 )
-from attnbench.compare.statistics import MIN_BURSTS, Ratio, equivalent, ratio_interval, replicate_spread
+from attnbench.compare.statistics import (
+    MIN_BURSTS,
+    WITHIN,
+    Ratio,
+    process_level,
+    ratio_interval,
+    replicate_spread,
+    within,
+)
 from attnbench.errors import (
     EXIT_GATE_FAILED,
     EXIT_INCONCLUSIVE,
@@ -218,22 +228,35 @@ class _Judge:
 
     def _timed(self, key: Key, row: dict[str, Any], chosen: Basis, times: dict[str, float]) -> Verdict:
         base, head = chosen.base, chosen.head
-        seen = math.hypot(replicate_spread(base), replicate_spread(head))
         label, least = self._imported(base, head)
-        between = self.spreads[chosen.by]
-        spread = max(between.of(key), least, seen)
-        interval = ratio_interval(base.values, head.values, 1 - self.alpha, spread, whole=between.whole)
-        word = self._word(interval, base.values, head.values, spread)
+        interval_at, spread = self._intervals(key, chosen, least)
+        interval = interval_at(1 - self.alpha)
+        word = self._word(interval, interval_at(WITHIN))
         bounded = math.isfinite(interval.high)
         limits = {"low": interval.low, "high": interval.high} if bounded else {}
         beside = {"raw_ratio": times["head"] / times["base"], "anchor_change": chosen.moved, "why_raw": chosen.why_raw}
         numbers = {"ratio": interval.ratio, "by": chosen.by, **limits, **beside, **times}
         evidence = (
             f"{percent(interval.ratio)} [{percent(interval.low)}, {percent(interval.high)}], "
-            f"{base.n} and {head.n} bursts, spread between runs {100 * spread:.1f} %{_beside(chosen, times)}{label}"
+            f"{base.n} and {head.n} bursts, spread between runs {100 * spread.sd:.1f} %"
+            f"{_beside(chosen, times, spread)}{label}"
         )
-        reason = None if word != "inconclusive" else self._undecided(interval)
+        reason = None if word != "inconclusive" else self._undecided(interval, spread)
         return _verdict(key, row, "time", word, evidence=evidence, reason=reason, **numbers)
+
+    def _intervals(self, key: Key, chosen: Basis, least: float) -> tuple[Callable[[float], Ratio], Spread]:
+        """The interval of a cell at any confidence, and the spread between runs that it rests on."""
+        base, head = chosen.base, chosen.head
+        between = self.spreads[chosen.by]
+        sides = zip((base, head), chosen.anchors, strict=True)
+        spread = between.of(key, *(CellLevel(process_level(b), a, len(set(b.replicates))) for b, a in sides))
+        if between.whole and not least:
+            spread = spread.held_to(base, head)
+            return partial(spread.interval, base, head), spread
+        seen = math.hypot(replicate_spread(base), replicate_spread(head))
+        thin = ASSUMED_OF_RATIOS if chosen.thin else 0.0  # where the anchor says too little, raw times say no more
+        spread = replace(spread, sd=max(spread.sd, least, seen, thin))
+        return lambda confidence: ratio_interval(base.values, head.values, confidence, spread.sd), spread
 
     def _imported(self, base: Bursts, head: Bursts) -> tuple[str, float]:
         """What evidence says of imported sides, and the least spread between runs that is assumed for them."""
@@ -243,18 +266,18 @@ class _Judge:
         alone = any(len(set(bursts.replicates)) == 1 for *_, bursts in imported)
         return label, IMPORTED if alone else 0.0
 
-    def _word(self, interval: Ratio, base: Sequence[float], head: Sequence[float], spread: float) -> Word:
+    def _word(self, interval: Ratio, inner: Ratio) -> Word:
         if interval.low > 1 and interval.ratio >= 1 + self.margin:
             return "slower"
         if interval.high < 1 and interval.ratio <= 1 / (1 + self.margin):
             return "faster"
-        return "same" if equivalent(base, head, self.margin, spread) else "inconclusive"
+        return "same" if within(inner, self.margin) else "inconclusive"
 
-    def _undecided(self, interval: Ratio) -> str:
+    def _undecided(self, interval: Ratio, spread: Spread) -> str:
         if math.isinf(interval.high):
             return "too few samples for so many cells judged together; measure longer, or compare fewer cells"
         ends = f"[{percent(interval.low)}, {percent(interval.high)}]"
-        return f"the interval {ends} {undecided(self.margin)}"
+        return f"the interval {ends} {undecided(self.margin)}{_off_speed(spread)}"
 
     def _memory(self, key: Key, left: dict[str, Any], right: dict[str, Any]) -> Verdict | None:
         base, head = left["peak_bytes"], right["peak_bytes"]
@@ -271,11 +294,20 @@ class _Judge:
         return _verdict(key, left, "memory", word, ratio=ratio, base=base, head=head, evidence=evidence)
 
 
-def _beside(chosen: Basis, times: dict[str, float]) -> str:
-    """What evidence says beside a change of ratios to the anchor: that of raw times, and of the anchor's."""
+def _beside(chosen: Basis, times: dict[str, float], spread: Spread) -> str:
+    """What evidence says beside a change of ratios to the anchor: that of raw times, and of the anchor."""
     if chosen.moved is None:
         return ""
-    return f"; by the anchor, raw {percent(times['head'] / times['base'])}, the anchor {percent(chosen.moved)}"
+    less = f", less {percent(math.exp(spread.shift))} for the machine's speed" if spread.shift else ""
+    raw = percent(times["head"] / times["base"])
+    return f"; by the anchor{less}, raw {raw}, the anchor {percent(chosen.moved)}"
+
+
+def _off_speed(spread: Spread) -> str:
+    """In which runs the machine had not its usual speed, by the anchor, which makes an interval wider."""
+    sides = zip(("BASE", "HEAD"), spread.away, strict=True)
+    off = [f"{percent(math.exp(away))} in {side}" for side, away in sides if away]
+    return f"; by the anchor the machine was off its usual speed, {' and '.join(off)}: measure again" if off else ""
 
 
 def _statuses(left: dict[str, Any], right: dict[str, Any]) -> str | None:

@@ -56,6 +56,15 @@ def history_tables(history: History) -> list[Table]:
     return [*listed, _cells(history)]
 
 
+def raw_lines(history: History) -> list[str]:
+    """Which cells are judged by raw times though runs of them have the anchor, and why: a line for each reason."""
+    cells: dict[str, list[str]] = {}
+    for series in history.series:
+        if series.why_raw is not None:
+            cells.setdefault(series.why_raw, []).append(series.label)
+    return [f"judged by raw times, {', '.join(labels)}: {why}" for why, labels in cells.items()]
+
+
 def _interval(change: Any) -> str:
     return (
         NO_INTERVAL if change.low is None or change.high is None else f"{percent(change.low)} … {percent(change.high)}"

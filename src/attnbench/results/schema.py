@@ -66,8 +66,8 @@ class CellResult(Record):
     just before it; ``memory`` says how it was read. ``time_low_s`` and ``time_high_s`` are absent where there are
     too few bursts for an interval. Validation: an ``ok`` row has what was measured, every other one has a ``reason``.
     ``anchor`` is the fixed work that was measured beside the block, and its version; ``anchor_library`` what computed
-    it, ``anchor_reason`` why there is none. ``anchor_ratio`` is the median of this cell's time over the anchor's just
-    after, burst by burst.
+    it, ``anchor_reason`` why bursts have none, or too few do. ``anchor_ratio`` is the median of this cell's time over
+    the anchor's just after, burst by burst.
     ``imported`` names the tool whose file a row was read from: attnbench did not measure it, and without an
     ``error_ratio`` nobody checked it.
     """

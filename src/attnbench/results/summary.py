@@ -21,6 +21,9 @@ from attnbench.results.schema import Cache, Sample
 CONFIDENCE = 0.95
 MAIN: tuple[Cache, ...] = ("cold", "none", "hot", "graph")
 BESIDE: tuple[Cache, ...] = ("hot", "graph")
+# A ratio to the anchor rests on so many bursts, the fewest that give a median an interval, of so many processes: what
+# moves a process and not the anchor, such as its addresses, one process does not show.
+FEWEST_BESIDE, FEWEST_PROCESSES = 6, 2
 ROUND = "round."
 
 
@@ -142,16 +145,33 @@ def rounds(samples: Iterable[Sample]) -> dict[str, float]:
     return named
 
 
-def anchor_columns(samples: Sequence[Sample]) -> dict[str, float]:
+def anchor_columns(samples: Sequence[Sample]) -> dict[str, Any]:
     """The columns of a timed cell that come from the anchor beside it; none where no sample has one.
 
-    Give it what ``usable`` returned, of one cache state.
+    Where too few have one there is a reason, and no ratio. Give it what ``usable`` returned, of one cache state.
     """
-    beside = [(sample.anchor_s, sample.wall_s / sample.anchor_s) for sample in samples if sample.anchor_s]
+    beside = [sample for sample in samples if sample.anchor_s]
     if not beside:
         return {}
-    anchor_s, ratio = np.median(beside, axis=0)
+    if (reason := too_few_beside(bursts(beside))) is not None:
+        return {"anchor_reason": reason}
+    values = [(sample.anchor_s, sample.wall_s / sample.anchor_s) for sample in beside if sample.anchor_s]
+    anchor_s, ratio = np.median(values, axis=0)
     return {"anchor_median_s": float(anchor_s), "anchor_ratio": float(ratio)}
+
+
+def too_few_beside(beside: Bursts) -> str | None:
+    """Why the bursts that have an anchor are too few to judge a cell by it; ``None`` where they suffice."""
+    return too_few(beside.n, len(set(beside.replicates)))
+
+
+def too_few(count: int, processes: int) -> str | None:
+    """The same of so many bursts and processes."""
+    if count >= FEWEST_BESIDE and processes >= FEWEST_PROCESSES:
+        return None
+    seen = f"{count} burst{'s' * (count != 1)} of {processes} process{'es' * (processes != 1)}"
+    needed = f"{FEWEST_BESIDE} bursts of {FEWEST_PROCESSES} processes are needed"
+    return f"the anchor is known beside {seen}, and {needed}"
 
 
 def main_state(samples: Iterable[Sample]) -> Cache:

@@ -30,18 +30,20 @@ class AsksAnchor(Protocol):
 class BesideBlock:
     """The anchor of one block.
 
-    ``name`` and ``library`` are what results say of it, ``reason`` why there is none, or none any more.
+    ``name`` and ``library`` are what results say of it; ``reason_for`` a cell is why bursts of it have none.
     """
 
     choice: AnchorChoice
     limits: Limits = field(default_factory=Limits)
     name: str | None = None
     library: str | None = None
-    reason: str | None = None
     _up: bool = False
+    _lost: str | None = None
+    _without: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.reason = self.choice.reason
+    def reason_for(self, cell: Cell) -> str | None:
+        """Why bursts of a cell have none; ``None`` where it was at most disturbed beside them."""
+        return self.choice.reason or self._without.get(cell.id)
 
     def begin(self, pool: AsksAnchor) -> None:
         """Prepare it in the processes of a replicate."""
@@ -50,32 +52,39 @@ class BesideBlock:
             return
         reply = pool.ask_anchor("anchor_prepare", **self._what)
         if not reply.ok:
-            self._lost(reply)
+            self._lose(reply)
             return
         made_of = reply.value
         self.name = f"{self.choice.name}; version {made_of['version']}, code {made_of['code']}"
-        self.library, self._up = str(made_of["library"]), True
+        self.library, self._up, self._lost = str(made_of["library"]), True, None
 
     def burst(self, pool: AsksAnchor, cell: Cell) -> float | None:
         """The seconds of a call in one burst, where ``cell`` has just computed.
 
         ``None`` where the burst was disturbed, or there is no anchor.
         """
+        burst = self._measured(pool, cell)
+        if burst is None:
+            if self._lost is not None:
+                self._without[cell.id] = self._lost
+            return None
+        if disturbance(burst.receipt, burst.host_s, self.limits) is not None:
+            return None
+        return burst.wall_ns / 1e9 / burst.calls
+
+    def _measured(self, pool: AsksAnchor, cell: Cell) -> Burst | None:
         if not self._up:
             return None
         pool.place_anchor(cell)
         reply = pool.ask_anchor("anchor_burst", **self._what)
         if not reply.ok:
-            self._lost(reply)
+            self._lose(reply)
             return None
-        burst = Burst(**reply.value)
-        if disturbance(burst.receipt, burst.host_s, self.limits) is not None:
-            return None
-        return burst.wall_ns / 1e9 / burst.calls
+        return Burst(**reply.value)
 
     @property
     def _what(self) -> dict[str, Any]:
         return {"name": self.choice.work, "dtype": self.choice.dtype, "threads": self.choice.threads}
 
-    def _lost(self, reply: Reply) -> None:
-        self._up, self.reason = False, f"its process was lost ({reply.status}): {reply.reason}"
+    def _lose(self, reply: Reply) -> None:
+        self._up, self._lost = False, f"its process was lost ({reply.status}): {reply.reason}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from attnbench.attention.precision import numpy_dtype
+from attnbench.measure.anchor.work import READINGS, read_bytes
 
 if TYPE_CHECKING:
     from attnbench.attention.problem import Case
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 # A call with fewer queries for each key head than this reads keys and does little else.
 FEW_QUERIES = 16
-# Up to so many scores of one head the small tiles; keys and values of more bytes are read from memory in every call.
-SMALL_SCORES, CACHED_BYTES = 256 * 256, 32e6
+# Up to so many scores of one head the small tiles.
+SMALL_SCORES = 256 * 256
 ON_DEVICE = "on {device} no anchor is measured: its work is NumPy's, on the processor"
 
 
@@ -47,7 +48,7 @@ def anchor_for(cells: Sequence[Cell]) -> AnchorChoice:
     case = max(cases, key=_pairs)
     dtype = case.problem.dtype
     usual = dtype if dtype in ("float32", "float64") else "float32"
-    return AnchorChoice(_work(case), usual, cells[0].threads, "" if usual == dtype else dtype)
+    return AnchorChoice(_work(case, usual), usual, cells[0].threads, "" if usual == dtype else dtype)
 
 
 def _pairs(case: Case) -> float:
@@ -55,9 +56,12 @@ def _pairs(case: Case) -> float:
     return float(p.B * p.Hq * p.Tq * p.S)
 
 
-def _work(case: Case) -> str:
+def _work(case: Case, usual: str) -> str:
+    """Of a case that reads keys the largest reading that takes no more memory than its keys and values; else tiles."""
     p = case.problem
     read = numpy_dtype(p.dtype).itemsize * p.B * p.Hkv * p.S * (p.D + p.Dv)
-    if p.Tq * (p.Hq // max(1, p.Hkv)) < FEW_QUERIES and read > CACHED_BYTES:
-        return "reading-131072"
+    if p.Tq * (p.Hq // max(1, p.Hkv)) < FEW_QUERIES:
+        fitting = [name for name in READINGS if read_bytes(name, usual) <= read]
+        if fitting:
+            return fitting[-1]
     return "tiles-128" if p.Tq * p.S <= SMALL_SCORES else "tiles-512"

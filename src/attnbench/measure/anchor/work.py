@@ -1,9 +1,13 @@
 """The anchor's work: always the same products, exponentials and copies, so that what moves its time is the machine.
 
-One call does what attention does, on fixed numbers: it copies the keys, multiplies them with the queries, takes exp,
-and multiplies with the values. In ``reading`` the queries are few and the keys many, as in decoding. NumPy computes it,
-in a process that has nothing else to do; with more than one thread every thread has arrays of its own and all the work.
+One call does what attention does, on fixed numbers: it copies keys, multiplies them with queries, takes exp, and
+multiplies with values. NumPy computes it, in a process that has nothing else to do. No call takes more than a few ms.
+
+``tiles`` have as many queries as keys; with more than one thread every thread has arrays of its own and all the work.
 There are several sets of arrays, and bursts take turns among them: at which addresses a set lies moves its time too.
+
+``reading`` is for decoding: few queries, and many keys and values, which the threads share. A call takes the next part
+of them, so that they come from as far away as those of a cell that reads as many, and a call is short all the same.
 
 This file is pinned: ``code()`` is the hash of its text, which stands in every result, and a test knows the hash of each
 ``VERSION``. Whoever changes the work raises ``VERSION``; runs with different anchors are then told apart.
@@ -12,7 +16,8 @@ This file is pinned: ``code()`` is the hash of its text, which stands in every r
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,11 +25,15 @@ from typing import Any
 import numpy as np
 import threadpoolctl
 
-VERSION = 1
+VERSION = 2
 SEED, DEPTH = 17, 64
 SETS = 4
-# Queries and keys of a call, by the name of the work. Scores in float32: 64 KiB and 1 MiB; keys and values: 64 MiB.
-WORKS = {"tiles-128": (128, 128), "tiles-512": (512, 512), "reading-131072": (4, 131072)}
+# Queries and keys of a call, by the name of the work. Scores in float32: 64 KiB and 1 MiB.
+TILES = {"tiles-128": (128, 128), "tiles-512": (512, 512)}
+# Queries of a reading, keys of a call, and keys that are held of all threads together: with values
+# and the copied part at most 1.5, 6, 24 and 96 MiB in float32.
+READINGS = {"reading-2048": 2048, "reading-8192": 8192, "reading-32768": 32768, "reading-131072": 131072}
+READERS, PART = 4, 2048
 
 
 def code() -> str:
@@ -42,11 +51,16 @@ def library() -> str:
 def make(name: str, dtype: str, threads: int) -> list[Callable[[], None]]:
     """The work as functions without arguments, one for each set of arrays; BLAS has one thread from now on."""
     threadpoolctl.threadpool_limits(1)
-    queries, keys = WORKS[name]
-    sets = SETS if queries == keys else 1  # the large one lies everywhere
-    crew = ThreadPoolExecutor(threads)
-    rng = np.random.default_rng(SEED)
-    return [_together([_share(queries, keys, dtype, rng) for _ in range(threads)], crew) for _ in range(sets)]
+    crew, rng = ThreadPoolExecutor(threads), np.random.default_rng(SEED)
+    if name in READINGS:
+        keys = max(1, READINGS[name] // threads)
+        return [_together([_reading(keys, dtype, rng) for _ in range(threads)], crew)]
+    return [_together([_tile(*TILES[name], dtype, rng) for _ in range(threads)], crew) for _ in range(SETS)]
+
+
+def read_bytes(name: str, dtype: str) -> int:
+    """The most that the arrays of a ``reading`` take, whatever the threads: keys, values, and as much for the copy."""
+    return 3 * READINGS[name] * DEPTH * np.dtype(dtype).itemsize
 
 
 def _together(shares: list[Callable[[], None]], crew: ThreadPoolExecutor) -> Callable[[], None]:
@@ -60,14 +74,28 @@ def _together(shares: list[Callable[[], None]], crew: ThreadPoolExecutor) -> Cal
     return call
 
 
-def _share(queries: int, keys: int, dtype: str, rng: np.random.Generator) -> Callable[[], None]:
-    def drawn(rows: int) -> Any:
-        return (rng.standard_normal((rows, DEPTH)) / DEPTH).astype(dtype)
+def _drawn(rows: int, dtype: str, rng: np.random.Generator) -> Any:
+    return (rng.standard_normal((rows, DEPTH)) / DEPTH).astype(dtype)
 
-    q, k, v = drawn(queries), drawn(keys), drawn(keys)
-    copied, scores, out = np.empty_like(k), np.empty((queries, keys), dtype), np.empty_like(q)
+
+def _tile(queries: int, keys: int, dtype: str, rng: np.random.Generator) -> Callable[[], None]:
+    q, k, v = (_drawn(rows, dtype, rng) for rows in (queries, keys, keys))
+    return _step(q, itertools.repeat((k, v)), np.empty_like(k))
+
+
+def _reading(keys: int, dtype: str, rng: np.random.Generator) -> Callable[[], None]:
+    """Keys and values in parts, of which every call takes the next; all are copies of one drawn part."""
+    part = min(PART, keys)
+    q, k, v = (_drawn(rows, dtype, rng) for rows in (READERS, part, part))
+    parts = [(k.copy(), v.copy()) for _ in range(keys // part)]
+    return _step(q, itertools.cycle(parts), np.empty_like(k))
+
+
+def _step(q: Any, parts: Iterator[tuple[Any, Any]], copied: Any) -> Callable[[], None]:
+    scores, out = np.empty((len(q), len(copied)), q.dtype), np.empty_like(q)
 
     def call() -> None:
+        k, v = next(parts)
         np.copyto(copied, k)
         np.matmul(q, copied.T, out=scores)
         np.exp(scores, out=scores)

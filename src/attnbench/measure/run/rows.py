@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from attnbench.measure.clock import floors, roofline
 from attnbench.results.schema import CellResult, case_columns
-from attnbench.results.summary import rounds, summarise
+from attnbench.results.summary import rounds, summarise, usable
 from attnbench.suite import Cell
 from attnbench.workers.protocol import NOT_RUN, OK, WRONG
 
@@ -86,8 +87,7 @@ def _finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None, cach
         summary = {"disturbed_bursts": summary["disturbed_bursts"]}
     columns = {"status": status, "reason": reason, "error_ratio": outcome.error_ratio} | summary | _phases(outcome)
     columns |= roofline.columns(outcome.cell.case, summary.get("time_median_s"), ceilings)
-    if (anchor := outcome.anchor) is not None:
-        columns |= {"anchor": anchor.name, "anchor_library": anchor.library, "anchor_reason": anchor.reason}
+    columns |= _anchor(outcome, columns)
     if status == OK and outcome.memory is not None:
         columns["peak_bytes"] = outcome.memory.peak_bytes
         columns["memory"] = {"source": outcome.memory.source, **outcome.memory.detail}
@@ -96,6 +96,16 @@ def _finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None, cach
     if kernel or beside:
         columns["metrics"] = kernel | beside
     return changed(row, **columns)
+
+
+def _anchor(outcome: Outcome, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """What the anchor was, and why bursts that count have none, or too few for a ratio."""
+    if (anchor := outcome.anchor) is None:
+        return {}
+    lacking = not outcome.samples or any(sample.anchor_s is None for sample in usable(outcome.samples))
+    reasons = [anchor.reason_for(outcome.cell) if lacking else None, columns.get("anchor_reason")]
+    reason = "; ".join(reason for reason in reasons if reason) or None
+    return {"anchor": anchor.name, "anchor_library": anchor.library, "anchor_reason": reason}
 
 
 def changed(row: CellResult, **values: Any) -> CellResult:
