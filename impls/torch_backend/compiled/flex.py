@@ -1,8 +1,8 @@
 """``torch/flex``: ``torch.nn.attention.flex_attention``, compiled, with the spec's masks and scores as its functions.
 
-What positions allow is a ``mask_mod``, whose block mask is made anew in each call and is part of its cost.
-What masks, lengths and segments forbid is −inf in the ``score_mod``, since a block mask that reads arrays cannot
-be made in compiled code; scale, softcap, bias and ALiBi stand there too.
+What positions allow is a ``mask_mod``, whose block mask is made anew in each call and is part of its cost, where there
+is more than one block. What masks, lengths and segments forbid is −inf in the ``score_mod``, since a block mask that
+reads arrays cannot be made in compiled code; scale, softcap, bias and ALiBi stand there too.
 Both are compiled into Inductor's C++ template for CPUs. Legend of the shapes in ``attnbench.attention.spec``.
 """
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 SEEN = "torch>=2.13,<2.14"
 INSIDE = "it is computed inside of flex_attention, between or behind what its functions see"
+# Queries and keys of a block of the block mask. With fewer of either there is little to skip, and of one query or key
+# Inductor writes C++ that does not compile (PyTorch 2.13: a mask of int beside one of float).
+BLOCK = 128
 NO_LSE = "flex_attention does not return the lse on a CPU"
 
 
@@ -78,7 +81,7 @@ def attend(
         raise RuntimeError(msg)
     allows, sizes = mask_mod(call), call.sizes
     block_mask = None
-    by_position = allows is not None and not reads_arrays(call)
+    by_position = allows is not None and not reads_arrays(call) and min(sizes.Tq, sizes.S) >= BLOCK
     if allows is not None and by_position:
         block_mask = create_block_mask(allows, sizes.B, sizes.Hq, sizes.Tq, sizes.S, device=q.device.type)
     return flex_attention(
