@@ -56,7 +56,7 @@ def test_ten_small_ones_to_one_side_are_enough_and_one_to_the_other_side_takes_m
 
 
 def test_between_looks_nothing_is_asked_and_what_is_sure_stays() -> None:
-    assert sure([0.01] * 11) == 0
+    assert sure([0.01] * 11, rules_for(1)) == 0
     place = heard(0.5, 0.5, 0.5)
     place.add(-0.5)
     assert place.sign == 1

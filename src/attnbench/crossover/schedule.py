@@ -105,9 +105,10 @@ class Schedule:
             return [place for place in wanted if place in lower] if left_s > self.start_s else []
         left = left_s - self.start_s
         chosen: list[AxisPlace] = []
-        for place in wanted:
-            near = place.values or place.x <= FARTHEST * max(self.costs)
-            if near and (seconds := self.seconds(place)) <= left:
+        near = [place for place in wanted if place.values or place.x <= FARTHEST * max(self.costs)]
+        # Where those between could not be measured the nearest is next, however far it is.
+        for place in near or sorted(wanted, key=lambda place: place.x)[:1]:
+            if (seconds := self.seconds(place)) <= left:
                 chosen.append(place)
                 left -= seconds
         return chosen
