@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from scipy.stats import norm
@@ -52,13 +52,13 @@ class SignRules:
     plain: tuple[tuple[int, float], ...]
     ranked_error: float
 
-    @property
-    def ranked(self) -> tuple[tuple[int, float], ...]:
-        """The looks of the ranks at which a sign can be sure, each with the least statistic that makes it so."""
+    @cached_property
+    def ranked(self) -> dict[int, float]:
+        """After how many pairs the ranks can make a sign sure, each with the least statistic that does."""
         limits = zip(RANKED.pairs, boundaries(RANKED, self.ranked_error), strict=True)
-        return tuple((pairs, least) for pairs, least in limits if math.isfinite(least))
+        return {pairs: least for pairs, least in limits if math.isfinite(least)}
 
-    @property
+    @cached_property
     def errors(self) -> float:
         """Standard errors between a ratio and 1 at which the ranks are expected to be sure."""
         return float(norm.isf(self.ranked_error)) + BEYOND
@@ -137,7 +137,7 @@ class AxisPlace:
 def sure(values: Sequence[float], rules: SignRules) -> Sign:
     """The sign that these log-ratios make sure at this very look; 0 where they make none, and between looks."""
     n = len(values)
-    least = dict(rules.ranked).get(n, math.inf)
+    least = rules.ranked.get(n, math.inf)
     for side in (1, -1):
         turned = [side * value for value in values]
         plain = any(n == pairs and min(turned) >= math.log(factor) for pairs, factor in rules.plain)
@@ -159,7 +159,7 @@ def pairs_needed(place: AxisPlace, spread: float, off: float = 0.0) -> int | Non
     """
     centre, done = abs(place.centre) + off, len(place.values)
     needed = MOST_PAIRS + 1 if not centre else math.ceil((place.rules.errors * spread / centre) ** 2)
-    return next((look - done for look, _ in place.rules.ranked if look >= needed and look > done), None)
+    return next((look - done for look in place.rules.ranked if look >= needed and look > done), None)
 
 
 def hopeless(place: AxisPlace, spread: float, pairs_left: int) -> bool:

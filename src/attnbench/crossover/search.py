@@ -177,7 +177,7 @@ class Search:
     def _open_beside(self, low: AxisPlace, high: AxisPlace) -> None:
         """A few places just beyond either end of what is known of a crossing: is it the same there?"""
         known = high.x <= KNOWN * low.x or high.x - low.x <= self.grid.step
-        if not (known and low.sign and high.sign):
+        if not known:
             return
         for factor in BESIDE:
             self._probe(high.x, max(self.grid.near(high.x * factor), high.x + self.grid.step))

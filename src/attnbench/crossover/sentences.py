@@ -30,7 +30,8 @@ def main_sentence(outcome: CrossoverOutcome) -> str:
     if outcome.word == "none" and answer.faster and answer.least is not None:
         times = significant(answer.least)
         by = f", by a factor of {times} at least" if answer.least > 1.005 else ""  # noqa: PLR2004  (1.00 says nothing)
-        return f"no crossing: {answer.faster} is faster everywhere from {sign} = {low} to {high}{by}"
+        everywhere = "" if low == high else "everywhere "
+        return f"no crossing: {answer.faster} is faster {everywhere}{_from_to(low, high, sign)}{by}"
     return _untold(outcome, answer)
 
 
@@ -116,7 +117,7 @@ def _bound(places: Sequence[AxisPlace]) -> str:
 def _of_several(outcome: CrossoverOutcome) -> str:
     sign, (low, high) = outcome.question.axis.sign, _reach(outcome)
     if outcome.word == "none":
-        return f"no crossing: {outcome.stretches[0].names[0]} is the fastest everywhere from {sign} = {low} to {high}"
+        return f"no crossing: {outcome.stretches[0].names[0]} is the fastest everywhere {_from_to(low, high, sign)}"
     names = sorted({name for stretch in outcome.stretches for name in stretch.names})
     if not names:
         return f"it cannot be told: {_nothing(outcome)}"
@@ -136,13 +137,10 @@ def _open_line(outcome: CrossoverOutcome, match: Match) -> list[str]:
     """What is open between two of them, and what it would cost to know."""
     left = match.search.answer().open_places
     places = [match.search.places[x] for x in left]
-    if (
-        not places
-        or not any(place.values for place in match.search.live)
-        or (len(outcome.matches) > 1 and outcome.word == "crossings")
-    ):
+    several = len(outcome.matches) > 1
+    if not places or not any(place.values for place in match.search.live) or (several and outcome.word == "crossings"):
         return []
-    which = f"{match.a} and {match.b} are" if len(outcome.matches) > 1 else "They are"
+    which = f"{match.a} and {match.b} are" if several else "They are"
     return [f"{which} not told apart at {outcome.question.axis.sign} = {_listed(left)}: {_price(match, places)}."]
 
 

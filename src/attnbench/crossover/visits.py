@@ -9,7 +9,7 @@ from typing import Any
 
 from attnbench.crossover.evidence import AxisPlace
 from attnbench.crossover.question import CrossoverQuestion
-from attnbench.crossover.schedule import Cost, Schedule
+from attnbench.crossover.schedule import BURST_S, Cost, Schedule
 from attnbench.crossover.search import Search
 from attnbench.live.duo import BOTH
 from attnbench.live.pair import PairedEffort
@@ -21,8 +21,6 @@ from attnbench.workers.protocol import CRASHED, NOT_RUN, OK, OOM, TIMEOUT, UNSUP
 # Quads of a place in a pair, and where a call takes longer than so many seconds one is enough.
 QUADS, LONG_S = 2, 0.2
 EFFORT = PairedEffort(quads=QUADS, retries=1, memory_repeats=0)
-# Bursts take about so long on a CPU.
-BURST_S = 0.035
 # What is true of larger places too; of a crash that is known when a second place crashes.
 TOO_MUCH = (OOM, TIMEOUT)
 STOPPED = {OOM: "out of memory", TIMEOUT: "it took too long", UNSUPPORTED: "not supported"}
@@ -103,9 +101,8 @@ class Match:
     @property
     def _suspects(self) -> set[int]:
         """Places at which one of the two failed while others were in its process, until they were tried alone."""
-        return {
-            x for x, state in self.states.items() if state.apart and state.open and not self.search.places[x].values
-        }
+        apart = {x for x, state in self.states.items() if state.apart and state.open}
+        return {x for x in apart if not self.search.places[x].values}
 
     def _say_untried(self) -> None:
         for x in sorted(self._suspects):
