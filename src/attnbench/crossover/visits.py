@@ -94,9 +94,12 @@ class Match:
             cost = self.schedule.cost(place.x)
             took = "" if cost is None else f"a first visit takes about {roughly(cost.first_s)}, and "
             reason = f"{took}the budget has no time for the three that it takes at least"
-            larger = any(other.values for other in self.search.live if other.x > place.x)
-            beyond = self.question.axis.beyond and not larger and not any(x > place.x for x in self._suspects)
+            beyond = self._bounds(place.x) and not any(x > place.x for x in self._suspects)
             self.stopped(Stop(place.x, None, NOT_RUN, reason, beyond=beyond))
+
+    def _bounds(self, x: int) -> bool:
+        """Whether what is too much at a place ends the axis there: nothing larger was measured."""
+        return self.question.axis.beyond and not any(other.values for other in self.search.live if other.x > x)
 
     @property
     def _suspects(self) -> set[int]:
@@ -117,8 +120,7 @@ class Match:
             name = None if state.side is None else self.a if state.side == "A" else self.b
             again = any(stop.side == name and stop.status == CRASHED for stop in self.stops)
             much = state.status in TOO_MUCH or (state.status == CRASHED and again)
-            beyond = self.question.axis.beyond and much
-            self.stopped(Stop(place.x, name, state.status, str(state.reason), beyond))
+            self.stopped(Stop(place.x, name, state.status, str(state.reason), much and self._bounds(place.x)))
 
     def stopped(self, stop: Stop) -> None:
         """Take it that a place is not measured any more."""
