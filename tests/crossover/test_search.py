@@ -30,6 +30,7 @@ def quiet(curve: Callable[[int], float], budget_s: float = 180.0) -> Walk:
 def test_a_grid_is_even_on_the_scale_of_logarithms_and_of_whole_numbers_alone() -> None:
     assert Grid(64, 8192).scan() == [64, 128, 256, 512, 1024, 2048, 4096, 8192]
     assert Grid(1, 4).scan() == [1, 2, 3, 4]
+    assert Grid(96, 256).scan() == [96, 117, 142, 173, 210, 256], "a narrow range is looked at closely"
     assert Grid(8, 256, 8).scan()[0] == 8
     assert all(x % 8 == 0 for x in Grid(8, 256, 8).scan())
     assert Grid(4, 64, 4).near(9.9) == 8

@@ -24,6 +24,8 @@ from attnbench.crossover.evidence import (
 )
 
 MOST_SCANNED = 8
+# So many where places a factor of two apart would be no more than three: who asks so wants to look closely.
+CLOSELY, FEW = 6, 3
 # A crossing is known well enough when the ends of its interval differ by no more than this factor.
 NARROW = 1.05
 # Pairs after which a place that is not sure yet may still say on which side of a crossing it lies: standard errors.
@@ -61,9 +63,10 @@ class Grid:
         """Where the scan looks: numbers whose logarithms are evenly spaced, at most a factor of two apart if it can."""
         last = self.near(self.high)
         count = min(MOST_SCANNED, math.ceil(math.log2(max(last / self.low, 1))) + 1)
+        count = CLOSELY if count <= FEW else count
         if (last - self.low) // self.step < MOST_SCANNED:
             return list(range(self.low, last + 1, self.step))
-        return sorted({self.near(x) for x in np.geomspace(self.low, last, max(count, 3))})
+        return sorted({self.near(x) for x in np.geomspace(self.low, last, count)})
 
 
 @dataclass
