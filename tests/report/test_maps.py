@@ -106,7 +106,12 @@ def canvas_of(monkeypatch: pytest.MonkeyPatch, data: pd.DataFrame) -> Any:
     """The canvas of a drawn map, for its places."""
     kept: list[Any] = []
     finish = figures._finish
-    monkeypatch.setattr(figures, "_finish", lambda canvas, *rest: (kept.append(canvas), finish(canvas, *rest)))
+
+    def keeping(canvas: Any, *rest: Any) -> None:
+        kept.append(canvas)
+        finish(canvas, *rest)
+
+    monkeypatch.setattr(figures, "_finish", keeping)
     draw(MAP, data, Palette())
     return kept[0]
 
