@@ -126,7 +126,7 @@ def wide(settings: int) -> pd.DataFrame:
             [small.assign(**{"point.tokens": T, "block_id": f"{T}-{threads}-" + small["block_id"]}) for T in lengths]
         )
         parts.append(many.assign(threads=threads))
-    parts[-1] = parts[-1][parts[-1]["point.head_size"] == 16]
+    parts[0] = parts[0][parts[0]["point.head_size"] == 16]
     return pd.concat(parts[::-1])
 
 
