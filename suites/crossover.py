@@ -60,8 +60,9 @@ STORY = Story(
             y_label="head size D",
             data=rivals,
             caption=(
-                "Each place names the faster one and the factor. A thick line is the boundary; a hatched place is not "
-                "told apart, and the boundary may run anywhere through it."
+                "Each place names the faster one and the factor; the lighter its colour, the faster is A. A thick line "
+                "is the boundary; a hatched place is not told apart, and the boundary may run anywhere through it. A "
+                "place without a colour was not measured of both."
             ),
         ),
         Figure(

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
+from typing import cast
 
 import numpy as np
 
-from attnbench.crossover.answer import CrossoverAnswer
+from attnbench.crossover.answer import Crossing, CrossoverAnswer
+from attnbench.crossover.envelope import Both, LedStretch, concluded
+from attnbench.crossover.evidence import rules_for
+from attnbench.crossover.measuring import Ring, absent
 from attnbench.crossover.schedule import Cost, Schedule
 from attnbench.crossover.search import Grid, Search
+from attnbench.crossover.visits import Match, Stop
 from tests.repository import REPOSITORY
 
 CAMPAIGN = REPOSITORY / "results/scoreboard/campaign-plain-ranks.jsonl"
@@ -44,37 +50,91 @@ def drawn_from(values: np.ndarray) -> Noise:
 
 
 @dataclass
-class Simulated:
-    """A search on a machine that is not there, until it has all it wants or the budget is spent."""
+class Machine:
+    """A clock that pairs move on; nothing else is there."""
 
-    curve: Curve
     noise: Noise
     rng: np.random.Generator
-    grid: Grid = GRID
     budget_s: float = BUDGET_S
     now: float = 0.0
     pairs: int = 0
-    search: Search = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.search = Search("a", "b", self.grid)
+    @property
+    def left(self) -> float:
+        """Seconds until nothing more is begun."""
+        return self.budget_s - self.now
 
-    def answer(self) -> CrossoverAnswer:
-        """The answer at the end."""
-        schedule = Schedule(self.budget_s, power=0.0)
-        while True:
-            left = self.budget_s - self.now
-            chosen = schedule.fitting(self.search.wanted(schedule.pairs_in(left)), left)
-            if not chosen:
-                return self.search.answer()
-            began = self.now
-            self.now += START_S
-            for place, noise in zip(chosen, self.noise(self.rng, len(chosen)), strict=True):
-                self.now += VISIT_S if place.values else FIRST_S
-                place.add(self.curve(place.x) + float(noise))
-            costs = {place.x: Cost(VISIT_S, FIRST_S, VISIT_S, 0.01) for place in chosen}
-            schedule.learn(START_S, self.now - began, costs)
-            self.pairs += 1
+
+@dataclass
+class Walk:
+    """What a ``Match`` is to the ring: two names, their search, and visits, which are drawn."""
+
+    a: str
+    b: str
+    curve: Curve
+    machine: Machine
+    search: Search
+    schedule: Schedule
+    stops: list[Stop] = field(default_factory=list)
+    over: bool = False
+
+    def visit(self, left_s: float, waiting: int = 1) -> bool:
+        """One pair more, as ``Match.visit``."""
+        wanted = self.search.wanted(self.schedule.pairs_in(left_s / waiting))
+        chosen = self.schedule.fitting(wanted, left_s)
+        if not chosen:
+            self.over = True
+            return False
+        machine = self.machine
+        began = machine.now
+        machine.now += START_S
+        for place, noise in zip(chosen, machine.noise(machine.rng, len(chosen)), strict=True):
+            machine.now += VISIT_S if place.values else FIRST_S
+            place.add(self.curve(place.x) + float(noise))
+        costs = {place.x: Cost(VISIT_S, FIRST_S, VISIT_S, 0.01) for place in chosen}
+        self.schedule.learn(START_S, machine.now - began, costs)
+        machine.pairs += 1
+        return True
+
+
+def walked(curve: Curve, machine: Machine, grid: Grid = GRID) -> Walk:
+    """A search of two, until it has all it wants or the budget is spent."""
+    walk = Walk("a", "b", curve, machine, Search("a", "b", grid), Schedule(machine.budget_s, power=0.0))
+    while walk.visit(machine.left):
+        pass
+    return walk
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is said of several: the word, the crossings of those that lead, and the searches of every two."""
+
+    word: str
+    crossings: tuple[Crossing, ...]
+    stretches: tuple[LedStretch, ...]
+    searches: dict[Both, Search]
+
+
+def all_walked(times: Mapping[str, Curve], machine: Machine, grid: Grid = GRID) -> Told:
+    """Every two of several, in turn as the command has them; a curve is the logarithm of a time."""
+    names = tuple(times)
+    matches = list(combinations(names, 2))
+    rules = rules_for(len(matches))
+    walks = [
+        Walk(
+            a, b, _ratio(times[a], times[b]), machine, Search(a, b, grid, rules=rules), Schedule(machine.budget_s, 0.0)
+        )
+        for a, b in matches
+    ]
+    ring = Ring(names, cast("list[Match]", walks))
+    while (match := ring.next()) is not None:
+        match.visit(machine.left, ring.waiting)
+    searches = {(walk.a, walk.b): walk.search for walk in walks}
+    return Told(*concluded(searches, names, absent(ring)), searches)
+
+
+def _ratio(a: Curve, b: Curve) -> Curve:
+    return lambda x: b(x) - a(x)
 
 
 def log2(x: float) -> float:
@@ -82,6 +142,33 @@ def log2(x: float) -> float:
     return math.log2(x)
 
 
+def in_tiles(x: int) -> float:
+    """As of a kernel that computes in tiles of 128: B leads from 115 on, but not where its second tile begins."""
+    second = 0.35 * max(0.0, 1 - (log2(x) - 7) / 0.6) if x > 128 else 0.0
+    return 0.35 * (log2(115) - log2(x)) + second
+
+
+def holds(answer: CrossoverAnswer, truth: tuple[float, ...]) -> bool:
+    """Whether every crossing that is claimed holds one of the true ones, each another, and a lead has none."""
+    if answer.word == "none" and truth:
+        return False
+    left = list(truth)
+    for crossing in answer.crossings:
+        inside = [x for x in left if crossing.low <= x <= crossing.high]
+        if not inside:
+            return False
+        left.remove(inside[0])
+    return True
+
+
+# Logarithms of times: of the first two the second takes over at 300, and from it the third at 2500.
+THREE: dict[str, Curve] = {
+    "a": lambda x: 0.5 * (log2(x) - log2(300)),
+    "b": lambda _: 0.0,
+    "c": lambda x: -0.5 * (log2(x) - log2(2500)),
+}
+THREE_CROSS = {("a", "b"): 300, ("b", "c"): 2500}
+THREE_TWINS: dict[str, Curve] = dict.fromkeys(("a", "b", "c"), lambda _: 0.0)
 # Curves of log(B / A): their name, the curve, and where B takes over from A or A from B.
 CURVES: dict[str, tuple[Curve, tuple[float, ...]]] = {
     "one crossing": (lambda x: 0.35 * (log2(x) - log2(613)), (613,)),
@@ -89,6 +176,7 @@ CURVES: dict[str, tuple[Curve, tuple[float, ...]]] = {
     "a flat one": (lambda x: 0.06 * (log2(x) - log2(700)), (700,)),
     "near the end": (lambda x: 0.35 * (log2(x) - log2(80)), (80,)),
     "two crossings": (lambda x: 0.12 * (log2(x) - log2(300)) * (log2(x) - log2(2500)), (300, 2500)),
+    "in tiles": (in_tiles, (115, 128.5, 159.5)),
     "none": (lambda x: 0.10 + 0.05 * (log2(x) - 6), ()),
     "touching": (lambda x: 0.05 * (log2(x) - log2(1000)) ** 2, ()),
     "twins": (lambda _: 0.0, ()),

@@ -13,11 +13,13 @@ from attnbench.crossover.evidence import (
     MOST_PLACES,
     PLAIN,
     RANKED,
-    RANKED_ERROR,
     AxisPlace,
+    hopeless,
     pairs_needed,
+    rules_for,
     spread_of,
     sure,
+    within,
 )
 from tests.crossover.simulated import recorded
 
@@ -56,22 +58,52 @@ def test_ten_small_ones_to_one_side_are_enough_and_one_to_the_other_side_takes_m
 
 
 def test_between_looks_nothing_is_asked_and_what_is_sure_stays() -> None:
-    assert sure([0.01] * 11) == 0
+    assert sure([0.01] * 11, rules_for(1)) == 0
     place = heard(0.5, 0.5, 0.5)
     place.add(-0.5)
     assert place.sign == 1
 
 
-def test_the_shares_of_the_error_are_no_more_than_all_of_it() -> None:
-    plain = sum(chance**pairs for pairs, _, chance in PLAIN)
-    assert plain + RANKED_ERROR <= ONE_SIDE + 1e-12
+@pytest.mark.parametrize("matches", [1, 3, 6, 10, 15])
+def test_all_pairs_of_names_together_spend_no_more_than_the_error(matches: int) -> None:
+    rules = rules_for(matches)
+    plain = sum(chance**pairs for (pairs, _), (_, chance, _) in zip(rules.plain, PLAIN, strict=True))
+    assert matches * MOST_PLACES * (plain + rules.ranked_error) <= ERROR + 1e-12
     assert sum(RANKED.shares) <= 1 + 1e-9
+    assert rules.ranked, "and there are looks at which a sign can be sure"
+
+
+def test_of_two_names_the_rules_are_those_of_the_page_and_of_more_they_take_more_pairs() -> None:
+    assert rules_for(1).plain == ((3, 1.25), (5, 1.12), (7, 1.06))
+    assert rules_for(3).plain == ((4, 1.25), (6, 1.12), (8, 1.06))
+    assert [min(rules_for(matches).ranked) for matches in (1, 3, 15)] == [10, 13, 16]
+    with pytest.raises(ValueError, match="one match or more"):
+        rules_for(0)
+
+
+def test_what_cannot_become_sure_in_the_pairs_that_are_left_is_given_up() -> None:
+    values = [0.004, -0.004] * 5
+    assert hopeless(heard(*values), 0.03, 99), "64 pairs are not enough for 0.5 of a standard error"
+    assert not hopeless(heard(*values[:8]), 0.03, 99), "too early"
+    clear = heard(*[0.02] * 8, -0.01, 0.02)
+    assert not hopeless(clear, 0.03, 40)
+    assert hopeless(clear, 0.03, 2), "no time"
+
+
+def test_within_what_nobody_leads_holds_and_has_no_number_after_few_pairs() -> None:
+    rng, wrong = np.random.default_rng(2), 0
+    for _ in range(40):
+        places = [heard(*(0.02 + 0.03 * rng.standard_normal(16))) for _ in range(8)]
+        wrong += within(places) < math.exp(0.02)
+    assert wrong <= 3
+    assert within([heard(*[0.01] * 5)]) == math.inf
+    assert within([]) == math.inf
 
 
 @pytest.mark.parametrize("worst", [False, True], ids=["all runs", "the three worst"])
 def test_recorded_noise_is_as_rarely_far_from_one_as_the_plain_rule_takes_it_to_be(worst: bool) -> None:
     noise = recorded(worst=worst)
-    for _, factor, chance in PLAIN:
+    for factor, chance, _ in PLAIN:
         beyond = max((noise > math.log(factor)).mean(), (noise < -math.log(factor)).mean())
         assert beyond < chance, f"beyond {factor} to one side in {beyond:.3f}"
 

@@ -103,6 +103,13 @@ def attnbench(*words: str) -> str:
     return done.stdout
 
 
+def crossover() -> None:
+    """The table of searches; what was measured live stays as it is."""
+    from tests.crossover import searched
+
+    searched.write()
+
+
 def semantics() -> None:
     """The whole page, by the command that prints it."""
     (DOCS / "semantics.md").write_text(attnbench("semantics", "--markdown", "--quiet"), "utf-8")
@@ -155,6 +162,7 @@ PAGES: Mapping[str, Page] = {
     "implementations": Page(
         implementations, "implementations.md, what is declared", "a minute", "all frameworks; with --run, a saved run"
     ),
+    "crossover": Page(crossover, "crossover.md, its table of searches", "minutes", "recorded noise, and the rules"),
     "agreement": Page(agreement, "agreement.md, its tables", "minutes", "kernels and faults, in NumPy"),
     "mutants": Page(mutants, "mutants.md", "minutes", "all mutants, judged by the rules of other projects too"),
     "mutants-conditional": Page(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import pytest
+from seaborn.utils import relative_luminance
 
 from attnbench.analysis.maps import boundaries, map_of_rivals, ratios, rivals
+from attnbench.report import figures, maps
 from attnbench.report.figures import draw
 from attnbench.report.palette import Palette
 from attnbench.suites.crossover import SUITE
@@ -57,7 +63,11 @@ def test_the_map_names_the_faster_hatches_what_is_open_and_draws_the_boundary() 
     assert "boundary-" in drawn.svg
     assert ">A " in drawn.svg
     assert ">B " in drawn.svg
+    assert "not told apart" in drawn.svg, "the legend"
+    assert "boundary: the other one is faster beyond" in drawn.svg
+    assert ">equal<" in drawn.svg
     told = draw(MAP, frame(30.0), Palette())
+    assert "the other one is faster beyond" not in told.svg, "no boundary to explain"
     assert told.svg.count("not-told") == 6
     assert "boundary-" not in told.svg
 
@@ -79,3 +89,63 @@ def test_what_was_measured_otherwise_is_a_map_of_its_own() -> None:
     assert set(table["setting"]) == {f"A = {A}, B = {B}, threads {n}" for n in (1, 2)}
     (said,) = boundaries(two, "tokens", "head_size", A, B)
     assert "head size 16, threads 2: numpy/blocked overtakes between 256 and 1024" in said
+
+
+def test_who_is_faster_is_seen_in_grey_too_and_text_stands_out_on_every_place() -> None:
+    shades = mpl.colormaps[maps.COLOURS](np.linspace(0, 1, 101))
+    lightness = [relative_luminance(shade) for shade in shades]
+    assert lightness == sorted(lightness), "B's places are the darker ones"
+    assert lightness[0] < lightness[50] / 3 < lightness[-1] / 6
+    dark, light = (relative_luminance(ink) for ink in (maps.DARK, maps.LIGHT))
+    for shade in lightness:
+        ink = dark if shade > maps.MIDDLE else light
+        assert (max(shade, ink) + 0.05) / (min(shade, ink) + 0.05) > 4.5
+
+
+def canvas_of(monkeypatch: pytest.MonkeyPatch, data: pd.DataFrame) -> Any:
+    """The canvas of a drawn map, for its places."""
+    kept: list[Any] = []
+    finish = figures._finish
+
+    def keeping(canvas: Any, *rest: Any) -> None:
+        kept.append(canvas)
+        finish(canvas, *rest)
+
+    monkeypatch.setattr(figures, "_finish", keeping)
+    draw(MAP, data, Palette())
+    return kept[0]
+
+
+def wide(settings: int) -> pd.DataFrame:
+    """Many lengths under several settings, one of which has a single head size."""
+    lengths = [2**power for power in range(6, 14)]
+    parts = []
+    for threads in range(1, settings + 1):
+        small = frame()[frame()["point.tokens"] == 64]
+        many = pd.concat(
+            [small.assign(**{"point.tokens": T, "block_id": f"{T}-{threads}-" + small["block_id"]}) for T in lengths]
+        )
+        parts.append(many.assign(threads=threads))
+    parts[0] = parts[0][parts[0]["point.head_size"] == 16]
+    return pd.concat(parts[::-1])
+
+
+def test_no_text_of_a_map_lies_on_another_and_all_panels_have_the_same_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    canvas = canvas_of(monkeypatch, wide(3))
+    canvas.draw_without_rendering()
+    panels = [place for place in canvas.axes if place.get_title()]
+    for place in panels:
+        written = [*place.texts, *(tick for tick in place.get_xticklabels() if tick.get_text())]
+        boxes = [text.get_window_extent() for text in written]
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    titles = [place.title.get_window_extent() for place in panels]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(titles, 2))
+    assert [place.get_title()[-1] for place in panels] == ["1", "2", "3"], "in the order of their settings"
+    assert {tuple(label.get_text() for label in place.get_yticklabels()) for place in panels} == {("64", "16")}
+
+
+def test_a_title_ends_its_lines_at_commas_and_panels_that_are_four_stand_two_and_two() -> None:
+    named = "A = numpy/naive, B = numpy/blocked, phase prefill, threads 1"
+    assert maps.title(named, 4.0).splitlines() == ["A = numpy/naive, B = numpy/blocked,", "phase prefill, threads 1"]
+    table = map_of_rivals(frame(), "tokens", "head_size")
+    assert [maps.across(MAP, table, panels) for panels in (1, 2, 3, 4, 5)] == [1, 2, 3, 2, 3]

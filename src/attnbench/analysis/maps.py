@@ -28,7 +28,7 @@ def ratios(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> pd.DataFrame:
     both = measured(frame)
     both = both[both["impl"].isin((a, b))]
     others = [name for name in map(str, both.columns) if _sets_apart(name, x, y) and len(both[name].unique()) > 1]
-    for block in _blocks(both):
+    for block in _blocks(both.sort_values(others, kind="stable") if others else both):
         if set(block["impl"]) != {a, b}:
             continue
         times = block.groupby("impl")[TIME].median()
@@ -50,7 +50,9 @@ def ratios(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> pd.DataFrame:
         )
     columns = [POINT + x, POINT + y, "ratio", "told", "faster", "setting", "impl", "status"]
     table = pd.DataFrame(rows, columns=columns)
-    return table.sort_values([POINT + y, POINT + x], ascending=[False, True])
+    order = {setting: number for number, setting in enumerate(dict.fromkeys(table["setting"]))}
+    ordered = table.assign(order=table["setting"].map(order))
+    return ordered.sort_values(["order", POINT + y, POINT + x], ascending=[True, False, True])[columns]
 
 
 def _blocks(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:

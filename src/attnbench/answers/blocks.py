@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from attnbench.answers.question import PHASE_WORDS, WhichOne
+from attnbench.answers.question import WhichOne
 from attnbench.answers.saved import MeasuredRun
 from attnbench.answers.since import Since, since
 from attnbench.attention.problem import Case
-from attnbench.attention.shapes import shape
+from attnbench.attention.shapes import PHASE_WORDS, shape
 from attnbench.errors import AttnbenchError
 from attnbench.results.frames import POINT, own_columns, records
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from attnbench.attention.precision import DTYPES
 from attnbench.attention.problem import Case
-from attnbench.attention.shapes import PHASES, shape
+from attnbench.attention.shapes import PHASE_WORDS, PHASES, shape
 from attnbench.backends.implementation import DEVICES, FEATURES
 from attnbench.errors import UsageError, check_known
 from attnbench.show import units
@@ -20,8 +20,6 @@ from attnbench.suite import SIZE
 from attnbench.suite.levels import LevelError
 from attnbench.suite.written import exact, written
 
-# The words of a case for the phases of people who run models; both may be typed.
-PHASE_WORDS = {phase: word for word, phase in PHASES.items()}
 # The timed suite whose axes are the words of a question, so that any of them can be measured by it.
 SUITE = "speed"
 AXES = ("shape", "tokens", "phase", "dtype", "batch")

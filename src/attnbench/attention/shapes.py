@@ -20,6 +20,8 @@ from attnbench.errors import UsageError, not_one_of, suggest
 
 # The words of people who run models, and the phases of a case that they stand for.
 PHASES = {"prefill": "forward", "decode": "decode", "train": "backward"}
+# And back: whoever types the phase of a case means that word.
+PHASE_WORDS = {phase: word for word, phase in PHASES.items()}
 LIST = "attnbench list shapes"
 # Plain sizes by their names, listed or not: h8-2-d128-causal is eight heads of 128 that share two of keys, causal.
 PLAIN = re.compile(r"h([1-9]\d{0,4})(?:-([1-9]\d{0,4}))?-d([1-9]\d{0,4})(-causal)?")

@@ -49,24 +49,27 @@ def crossover(
 ) -> None:
     """Find where one implementation overtakes another along an axis, as an interval, in pairs of fresh processes."""
     set_quiet(quiet)
+    from attnbench.attention.shapes import PHASE_WORDS
     from attnbench.crossover.axes import TOKENS, AxisSetting
     from attnbench.results.extra import check_report_extra
 
     check_report_extra("attnbench crossover")
-    check_threads([] if threads is None else [threads])
     check_runs_folder("--out", out)
     _check_not_the_axis(axis, {"tokens": tokens, "batch": batch, "threads": threads})
+    check_threads([] if threads is None else [threads])
     setting = AxisSetting(
         shape=shape,
         tokens=TOKENS if tokens is None else _count("--tokens", tokens),
         batch=1 if batch is None else _count("--batch", batch),
-        phase=phase or "prefill",
+        phase="prefill" if phase is None else PHASE_WORDS.get(phase, phase),
         dtype=dtype,
         device=device,
         threads=threads or 1,
     )
     began, limit = time.monotonic(), seconds(budget) or 0.0
-    question = _question(names, files or [], axis, ends, setting, phase_given=phase is not None, budget_s=limit)
+    question = _question(names, files or [], axis, ends, setting, phase=phase, budget_s=limit)
+    if axis == "threads":  # of all that vary the largest, once
+        check_threads([question.grid.high], "--axis threads, up to")
     with ProgressLine(limit, paced=False) as progress:
         from attnbench.crossover.measuring import Asked
 
@@ -83,7 +86,7 @@ def _question(
     ends: str | None,
     setting: AxisSetting,
     *,
-    phase_given: bool,
+    phase: str | None,
     budget_s: float,
 ) -> CrossoverQuestion:
     from attnbench.attention.precision import DTYPES
@@ -99,7 +102,7 @@ def _question(
     check_known("--phase", [setting.phase], tuple(PHASES))
     check_known("--dtype", [setting.dtype], DTYPES)
     check_known("device", [setting.device], DEVICES)
-    setting = axes.setting_for(axis, setting, phase_given=phase_given)
+    setting = axes.setting_for(axis, setting, typed=phase)
     grid = axes.grid_of(axis, setting, *_range(ends))
     chosen, dropped = contestants(names, files, within(budget_s))
     return CrossoverQuestion(chosen, axis, setting, grid, dropped)
@@ -113,7 +116,10 @@ def _range(text: str | None) -> tuple[int, int] | tuple[()]:
         msg = f"--range is LOW:HIGH, two whole numbers such as 64:8192 or 1Ki:32Ki; got {text!r}"
         raise UsageError(msg)
     low, high = (_count("--range", part) for part in match.groups())
-    if low >= high:
+    if low == high:
+        msg = f"--range {text} is one place, and nothing crosses at one; type two ends, such as 64:8192"
+        raise UsageError(msg)
+    if low > high:
         msg = f"--range is LOW:HIGH, the smaller number first; got {text}"
         raise UsageError(msg)
     return low, high

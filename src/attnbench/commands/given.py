@@ -57,18 +57,21 @@ def smallest_change(text: str) -> float:
     return margin
 
 
-def check_threads(counts: Sequence[int]) -> None:
-    """Raise ``UsageError`` for less than one thread, and warn, once, of more than there are processors for."""
+def check_threads(counts: Sequence[int], typed: str = "--threads") -> None:
+    """Raise ``UsageError`` for less than one thread, and warn, once, of more than there are processors for.
+
+    ``typed`` is where the numbers come from.
+    """
     from attnbench.results.fingerprint import processors
 
     if any(count < 1 for count in counts):
-        msg = f"--threads is 1 or more; got {', '.join(map(str, counts))}"
+        msg = f"{typed} is 1 or more; got {', '.join(map(str, counts))}"
         raise UsageError(msg)
     there = processors()
     if there is not None and (beyond := [count for count in dict.fromkeys(counts) if count > there]):
         number = "1 processor" if there == 1 else f"{there} processors"
         say(
-            f"warning: --threads {', '.join(map(str, beyond))}: this process may use {number}, so more threads than "
+            f"warning: {typed} {', '.join(map(str, beyond))}: this process may use {number}, so more threads than "
             f"{there} take turns on them; such times are of threads in each other's way, not of a larger machine"
         )
 

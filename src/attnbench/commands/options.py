@@ -71,7 +71,10 @@ FixedTokens = Annotated[
 ]
 FixedBatch = Annotated[str | None, typer.Option("--batch", metavar="N", help="Sequences at once; 1 without.")]
 OnePhase = Annotated[
-    str | None, typer.Option("--phase", help="prefill, train or decode; prefill without, decode for --axis keys.")
+    str | None,
+    typer.Option(
+        "--phase", help="prefill (or forward), train (or backward), or decode; prefill without, decode for --axis keys."
+    ),
 ]
 OneDtype = Annotated[str, typer.Option("--dtype", help="float64, float32, bfloat16 or float16.")]
 Require = Annotated[

@@ -13,6 +13,8 @@ import numpy as np
 from attnbench.crossover.evidence import AxisPlace
 
 Word = Literal["crossings", "none", "cannot-be-told"]
+# Crossings of the same two belong together where one begins at no more than so many times the end of the one before.
+TOGETHER = 2.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,38 @@ class Crossing:
 
 
 @dataclass(frozen=True)
+class Flips:
+    """Two implementations change places more than once from ``low`` to ``high``: there is no single crossing."""
+
+    low: int
+    high: int
+    names: tuple[str, str]
+    crossings: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"low": self.low, "high": self.high, "names": list(self.names), "crossings": self.crossings}
+
+
+def flips(crossings: Sequence[Crossing]) -> tuple[Flips, ...]:
+    """The stretches in which crossings of the same two lie beside each other."""
+    groups: list[list[Crossing]] = []
+    for crossing in sorted(crossings, key=lambda each: (_names(each), each.low)):
+        last = groups[-1][-1] if groups else None
+        if last and _names(last) == _names(crossing) and crossing.low <= TOGETHER * last.high:
+            groups[-1].append(crossing)
+        else:
+            groups.append([crossing])
+    several = [group for group in groups if len(group) > 1]
+    return tuple(Flips(group[0].low, group[-1].high, _names(group[0]), len(group)) for group in several)
+
+
+def _names(crossing: Crossing) -> tuple[str, str]:
+    first, second = sorted((crossing.faster_below, crossing.faster_above))
+    return first, second
+
+
+@dataclass(frozen=True)
 class CrossoverAnswer:
     """What is sure of two implementations along an axis.
 
@@ -63,8 +97,9 @@ def judged(places: Sequence[AxisPlace], a: str, b: str) -> CrossoverAnswer:
     )
     within = [(crossing.low, crossing.high) for crossing in crossings]
     left = tuple(p.x for p in live if not p.sign and not any(low < p.x < high for low, high in within))
-    if crossings:
-        return CrossoverAnswer("crossings", crossings, open_places=left)
+    if crossings:  # a place of which nothing was seen yet, such as one beside a crossing, is no open question
+        seen = tuple(p.x for p in live if p.x in left and p.values)
+        return CrossoverAnswer("crossings", crossings, open_places=seen)
     leader = None if not sure_places else a if sure_places[0].sign > 0 else b
     if left or not sure_places:
         return CrossoverAnswer("cannot-be-told", faster=leader, open_places=left)

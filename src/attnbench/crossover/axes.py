@@ -93,11 +93,11 @@ def axis_named(name: str) -> SearchAxis:
     return AXES[name]
 
 
-def setting_for(axis: SearchAxis, setting: AxisSetting, *, phase_given: bool) -> AxisSetting:
-    """The setting with the phase that its axis is about. Raises ``UsageError`` for another."""
+def setting_for(axis: SearchAxis, setting: AxisSetting, *, typed: str | None) -> AxisSetting:
+    """The setting with the phase that its axis is about. Raises ``UsageError`` where another was ``typed``."""
     if axis.name == "keys":
-        if phase_given and setting.phase != "decode":
-            msg = f"--axis keys is about decode; got --phase {setting.phase}. For prefill and train: --axis tokens"
+        if typed is not None and setting.phase != "decode":
+            msg = f"--axis keys is about decode; got --phase {typed}. For prefill and train: --axis tokens"
             raise UsageError(msg)
         return replace(setting, phase="decode")
     if axis.name == "tokens" and setting.phase == "decode":
@@ -123,7 +123,8 @@ def grid_of(axis: SearchAxis, setting: AxisSetting, low: int | None = None, high
     elif axis.name == "head_size" and not (least % EIGHT or most % EIGHT):
         step = EIGHT
     if most < least + step:
-        msg = f"--axis {axis.name} needs two places at least; {least}:{most} has one"
+        steps = f" in steps of {step}" if step > 1 else ""
+        msg = f"--axis {axis.name} needs two places at least; {least}:{most}{steps} has one"
         raise UsageError(msg + (f". This process may use {most} processor" if axis.name == "threads" else ""))
     try:
         axis.case(setting, least)

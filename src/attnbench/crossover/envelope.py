@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attnbench.crossover.answer import Crossing
+from attnbench.crossover.answer import Crossing, Word
 from attnbench.crossover.search import Search
 
 Both = tuple[str, str]
@@ -76,6 +76,20 @@ def on_envelope(searches: Mapping[Both, Search], names: Sequence[str], gone: Gon
             if below and above:
                 crossings.append(crossing)
     return tuple(sorted(crossings, key=lambda crossing: (crossing.low, crossing.high)))
+
+
+def concluded(
+    searches: Mapping[Both, Search], names: Sequence[str], gone: Gone
+) -> tuple[Word, tuple[Crossing, ...], tuple[LedStretch, ...]]:
+    """What is sure of all of them: the word, the crossings of those that lead, and who leads where."""
+    stretches = envelope(searches, names, gone)
+    if len(searches) == 1:
+        (search,) = searches.values()
+        answer = search.answer()
+        return answer.word, answer.crossings, stretches
+    crossings = on_envelope(searches, names, gone)
+    alone = len(stretches) == 1 and len(stretches[0].names) == 1
+    return "crossings" if crossings else "none" if alone else "cannot-be-told", crossings, stretches
 
 
 def matters(searches: Mapping[Both, Search], names: Sequence[str], both: Both, gone: Gone) -> bool:

@@ -12,9 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from attnbench.crossover.answer import Crossing, CrossoverAnswer
-from attnbench.crossover.envelope import Both, LedStretch, envelope, matters, on_envelope
-from attnbench.crossover.evidence import ERROR, MOST_PLACES, PLAIN, RANKED
+from attnbench.crossover.answer import Crossing, CrossoverAnswer, flips
+from attnbench.crossover.envelope import Both, LedStretch, concluded, matters
+from attnbench.crossover.evidence import ERROR, MOST_PLACES, RANKED, rules_for
 from attnbench.crossover.question import CrossoverQuestion, check_possible
 from attnbench.crossover.schedule import Schedule
 from attnbench.crossover.search import Search
@@ -128,11 +128,13 @@ class Ring:
 
     names: tuple[str, ...]
     matches: list[Match] = field(default_factory=list)
+    waiting: int = 1
 
     def next(self) -> Match | None:
         """The match whose turn it is; ``None`` where none can say more."""
         searches = {(match.a, match.b): match.search for match in self.matches}
         waiting = [m for m in self.matches if not m.over and matters(searches, self.names, (m.a, m.b), absent(self))]
+        self.waiting = len(waiting)
         return min(waiting, key=lambda match: len(match.schedule.pairs), default=None)
 
 
@@ -152,7 +154,7 @@ def measure_held(question: CrossoverQuestion, how: Asked) -> CrossoverOutcome:
     info = _info(question, how, fingerprint, started) | {"seed": seed}
     with PairsWriter.create(how.out, run_id, info) as writer, Auditor(EFFORT.timeout_s, brief=True) as auditor:
         numbered, rng = Numbered(writer), random.Random(seed)  # noqa: S311  (an order to be repeatable)
-        ring = Ring(question.names)
+        ring, rules = Ring(question.names), rules_for(len(question.matches))
         for a, b in question.matches:
             pairs = Pairs(
                 _sides(a, b),
@@ -167,7 +169,8 @@ def measure_held(question: CrossoverQuestion, how: Asked) -> CrossoverOutcome:
                 auditor=auditor,
             )
             schedule = Schedule(how.budget_s / len(question.matches), question.axis.power)
-            ring.matches.append(Match(a, b, question, pairs, Search(a, b, question.grid), schedule))
+            search = Search(a, b, question.grid, rules=rules)
+            ring.matches.append(Match(a, b, question, pairs, search, schedule))
         note = _all(ring, question, how)
         outcome = _outcome(ring, question, run_id, writer.folder, fingerprint, numbered.count, began, note)
         cut = note == INTERRUPTED
@@ -187,7 +190,7 @@ def _all(ring: Ring, question: CrossoverQuestion, how: Asked) -> str | None:
                 places = [place for place in match.search.live if place.open]
                 count = sum(len(m.schedule.pairs) for m in ring.matches) + 1
                 how.progress(0, 0, f"pair {count}, {match.a} and {match.b}: {len(places)} places open")
-            match.visit(left)
+            match.visit(left, ring.waiting)
     except KeyboardInterrupt:
         return INTERRUPTED
     return None
@@ -211,13 +214,19 @@ def _info(question: CrossoverQuestion, how: Asked, fingerprint: Fingerprint, sta
         "implementations": list(question.names),
         "axis": question.axis.name,
         "range": asdict(question.grid),
-        "setting": asdict(question.setting),
-        "rules": {"error": ERROR, "most_places": MOST_PLACES, "plain": PLAIN, "ranked": asdict(RANKED)},
+        "setting": question.held(),
+        "rules": _rules(len(question.matches)),
         "effort": asdict(EFFORT),
         "budget_s": how.budget_s,
         "machine_id": fingerprint.machine_id,
         "fingerprint": fingerprint.model_dump(mode="json"),
     }
+
+
+def _rules(matches: int) -> dict[str, Any]:
+    rules = rules_for(matches)
+    shared = {"error": ERROR, "matches": matches, "most_places": MOST_PLACES}
+    return shared | {"plain": rules.plain, "ranked": asdict(RANKED), "ranked_error": rules.ranked_error}
 
 
 def _outcome(
@@ -231,16 +240,7 @@ def _outcome(
     note: str | None,
 ) -> CrossoverOutcome:
     searches = {(match.a, match.b): match.search for match in ring.matches}
-    gone = absent(ring)
-    stretches = envelope(searches, question.names, gone)
-    if len(ring.matches) == 1:
-        answer = ring.matches[0].search.answer()
-        word: str = answer.word
-        crossings = answer.crossings
-    else:
-        crossings = on_envelope(searches, question.names, gone)
-        alone = len(stretches) == 1 and len(stretches[0].names) == 1
-        word = "crossings" if crossings else "none" if alone else "cannot-be-told"
+    word, crossings, stretches = concluded(searches, question.names, absent(ring))
     stops = tuple(stop for match in ring.matches for stop in match.stops)
     measured = any(place.values for search in searches.values() for place in search.places.values())
     code = exit_code(word, stops, measured=measured, interrupted=note == INTERRUPTED)
@@ -269,6 +269,7 @@ def _conclusion(outcome: CrossoverOutcome) -> dict[str, Any]:
         "note": outcome.note,
         "answer": outcome.word,
         "crossings": [crossing.to_dict() for crossing in outcome.crossings],
+        "flips": [stretch.to_dict() for stretch in flips(outcome.crossings)],
         "stops": [asdict(stop) for stop in outcome.stops],
         "exit_code": outcome.exit_code,
         "finished": utc_now(),

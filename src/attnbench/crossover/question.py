@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from attnbench.backends import discover
 from attnbench.crossover.axes import AxisSetting, SearchAxis
@@ -44,6 +45,11 @@ class CrossoverQuestion:
     def twin(self, a: str, b: str, x: int) -> Twin:
         """The two cells that stand against each other at a place."""
         return Twin(self.cell(a, x), self.cell(b, x))
+
+    def held(self) -> dict[str, Any]:
+        """What does not vary, by name: the setting without the number that is the axis."""
+        varies = "tokens" if self.axis.name == "keys" else self.axis.name
+        return {name: value for name, value in asdict(self.setting).items() if name != varies}
 
     def refused(self) -> dict[str, str]:
         """Why implementations cannot be measured here at all, by name."""

@@ -23,6 +23,8 @@ VISITS = 3
 # Two processes are started for a visit: more pairs than these are not forecast.
 MOST_AHEAD = 99
 RECENT = 6
+# Bursts take about so long on a CPU, or as long as a call.
+BURST_S = 0.035
 # So many calls of both sides belong to a first visit alone: the gate's, and those of the audit.
 CALLS_ONCE = 16
 
@@ -40,8 +42,9 @@ class Cost:
     call_s: float
 
     def grown(self, factor: float) -> Cost:
-        """That of a place whose calls take so many times as long."""
-        again = self.fixed_s + max(factor * (self.again_s - self.fixed_s), 0.0)
+        """That of a place whose calls take so many times as long: short ones fill a burst, and cost as much."""
+        longer = max(factor * self.call_s, BURST_S) / max(self.call_s, BURST_S)
+        again = self.fixed_s + max(longer * (self.again_s - self.fixed_s), 0.0)
         extra = max(self.first_s - self.again_s, 0.0) + CALLS_ONCE * max(factor - 1, 0.0) * self.call_s
         return Cost(again, again + extra, self.fixed_s, factor * self.call_s)
 
@@ -105,9 +108,10 @@ class Schedule:
             return [place for place in wanted if place in lower] if left_s > self.start_s else []
         left = left_s - self.start_s
         chosen: list[AxisPlace] = []
-        for place in wanted:
-            near = place.values or place.x <= FARTHEST * max(self.costs)
-            if near and (seconds := self.seconds(place)) <= left:
+        near = [place for place in wanted if place.values or place.x <= FARTHEST * max(self.costs)]
+        # Where those between could not be measured the nearest is next, however far it is.
+        for place in near or sorted(wanted, key=lambda place: place.x)[:1]:
+            if (seconds := self.seconds(place)) <= left:
                 chosen.append(place)
                 left -= seconds
         return chosen

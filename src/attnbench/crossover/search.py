@@ -13,9 +13,19 @@ from itertools import pairwise
 import numpy as np
 
 from attnbench.crossover.answer import CrossoverAnswer, judged, zero_of
-from attnbench.crossover.evidence import MOST_PLACES, AxisPlace, pairs_needed, spread_of
+from attnbench.crossover.evidence import (
+    MOST_PLACES,
+    AxisPlace,
+    SignRules,
+    hopeless,
+    pairs_needed,
+    rules_for,
+    spread_of,
+)
 
 MOST_SCANNED = 8
+# So many where places a factor of two apart would be no more than three: who asks so wants to look closely.
+CLOSELY, FEW = 6, 3
 # A crossing is known well enough when the ends of its interval differ by no more than this factor.
 NARROW = 1.05
 # Pairs after which a place that is not sure yet may still say on which side of a crossing it lies: standard errors.
@@ -27,8 +37,13 @@ WIDE = 2.2
 # A further place is opened where it cuts its side of an interval to this share, on the scale of logarithms.
 WORTH = 0.8
 MOST_DIPS = 2
-# Just beyond a crossing, by this factor, it is looked whether the lead holds: kernels like some sizes and not others.
-BESIDE, PROBES = 1.1, 2
+# Once a crossing is known to this factor it is looked whether the leads hold just beyond it, so far from either end:
+# kernels like some sizes and not others. So many places are kept for that.
+KNOWN = 1.5
+BESIDE = (1.1, 1.25)
+PROBES = 2
+# A place this near to another, in logarithms, says the same.
+SAME = math.log(1.05)
 
 
 @dataclass(frozen=True)
@@ -48,9 +63,10 @@ class Grid:
         """Where the scan looks: numbers whose logarithms are evenly spaced, at most a factor of two apart if it can."""
         last = self.near(self.high)
         count = min(MOST_SCANNED, math.ceil(math.log2(max(last / self.low, 1))) + 1)
+        count = CLOSELY if count <= FEW else count
         if (last - self.low) // self.step < MOST_SCANNED:
             return list(range(self.low, last + 1, self.step))
-        return sorted({self.near(x) for x in np.geomspace(self.low, last, max(count, 3))})
+        return sorted({self.near(x) for x in np.geomspace(self.low, last, count)})
 
 
 @dataclass
@@ -61,12 +77,17 @@ class Search:
     b: str
     grid: Grid
     most: int = MOST_PLACES
+    rules: SignRules = field(default_factory=lambda: rules_for(1))
     places: dict[int, AxisPlace] = field(default_factory=dict)
     dips: int = 0
+    probed: int = 0
 
     def __post_init__(self) -> None:
         for x in self.grid.scan()[: self.most]:
-            self.places[x] = AxisPlace(x)
+            self._add(x)
+
+    def _add(self, x: int) -> None:
+        self.places[x] = AxisPlace(x, self.rules)
 
     @property
     def live(self) -> list[AxisPlace]:
@@ -83,18 +104,27 @@ class Search:
         return gone
 
     def wanted(self, pairs_left: int) -> list[AxisPlace]:
-        """Places that a further pair should visit, those at crossings first; opens new ones where it is time to."""
+        """Places that a further pair should visit, those at crossings first; opens new ones where it is time to.
+
+        New ones are opened only where a sign is sure: where both are equal everywhere no more are looked at than those
+        of the scan. What is not expected to become sure in the pairs that are left is not visited any more.
+        """
         spread = spread_of(self.live)
         brackets = self._brackets(spread)
         for low, high in brackets:
-            self._open_within(low, high, spread, pairs_left)
-            self._open_beside(low, high)
+            if low.sign or high.sign:
+                self._open_within(low, high, spread, pairs_left)
+                self._open_beside(low, high)
         self._open_dips(spread)
         at_crossings = {
             place.x for low, high in self._brackets(spread) for place in self.live if low.x <= place.x <= high.x
         }
         narrow = {place.x for low, high in brackets if self._narrow(low, high) for place in self._between(low, high)}
-        open_places = [place for place in self.live if place.open and place.x not in narrow]
+        open_places = [
+            place
+            for place in self.live
+            if place.open and place.x not in narrow and not hopeless(place, spread, pairs_left)
+        ]
         return sorted(open_places, key=lambda place: (place.x not in at_crossings, place.x))
 
     def answer(self) -> CrossoverAnswer:
@@ -139,22 +169,31 @@ class Search:
     def _open(self, target: float, centre: float, end: AxisPlace) -> None:
         """A place at a logarithm, unless it would bring little beside what is there already."""
         whole, left = math.log(end.x) - centre, target - centre
-        if not whole or not 0 <= left / whole <= WORTH or len(self.places) >= self.most - PROBES:
+        kept = max(PROBES - self.probed, 0)
+        if not whole or not 0 <= left / whole <= WORTH or len(self.places) >= self.most - kept:
             return
         x = self.grid.near(math.exp(target))
         near = [place for place in self.places.values() if abs(_beyond(place, math.log(x))) < 0.25 * abs(left)]
         if x not in self.places and x != end.x and not near:
-            self.places[x] = AxisPlace(x)
+            self._add(x)
 
     def _open_beside(self, low: AxisPlace, high: AxisPlace) -> None:
-        """One place beyond either end that is sure, where none is near: is it the same there?"""
-        for end, factor in ((high, BESIDE), (low, 1 / BESIDE)):
-            x = self.grid.near(end.x * factor)
-            near = [known for known in self.places if known != end.x and math.log(known / end.x) * (x - end.x) > 0]
-            if not end.sign or x in self.places or len(self.places) >= self.most:
-                continue
-            if all(abs(math.log(known / end.x)) > 2 * math.log(BESIDE) for known in near):
-                self.places[x] = AxisPlace(x)
+        """A few places just beyond either end of what is known of a crossing: is it the same there?"""
+        known = high.x <= KNOWN * low.x or high.x - low.x <= self.grid.step
+        if not known:
+            return
+        for factor in BESIDE:
+            self._probe(high.x, max(self.grid.near(high.x * factor), high.x + self.grid.step))
+            self._probe(low.x, min(self.grid.near(low.x / factor), low.x - self.grid.step))
+
+    def _probe(self, end: int, x: int) -> None:
+        """A place beyond an end, unless there is one like it."""
+        if not self.grid.low <= x <= self.grid.high or len(self.places) >= self.most:
+            return
+        beyond = [known for known in self.places if (known - end) * (x - end) > 0]
+        if all(abs(math.log(known / x)) > SAME for known in beyond):
+            self._add(x)
+            self.probed += 1
 
     def _open_dips(self, spread: float) -> None:
         """Where one leads but least in the middle, a place at the foot of the parabola through three neighbours.
@@ -166,11 +205,11 @@ class Search:
             if self.dips >= MOST_DIPS or len(self.places) >= self.most or len({left.lean, middle.lean, right.lean}) > 1:
                 continue
             foot = _foot(left, middle, right)
-            if foot is None or foot[1] > spread:
+            if foot is None or foot[1] > spread or not (left.sign or middle.sign or right.sign):
                 continue
             x = self.grid.near(math.exp(foot[0]))
             if all(abs(_beyond(place, math.log(x))) > 0.1 for place in self.places.values()):  # noqa: PLR2004
-                self.places[x] = AxisPlace(x)
+                self._add(x)
                 self.dips += 1
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from attnbench.crossover.answer import Crossing, CrossoverAnswer
-from attnbench.crossover.evidence import AxisPlace, pairs_needed, spread_of
+from attnbench.crossover.answer import Crossing, CrossoverAnswer, Flips, flips
+from attnbench.crossover.evidence import MOST_PAIRS, AxisPlace, pairs_needed, spread_of, within
 from attnbench.crossover.measuring import CrossoverOutcome
 from attnbench.crossover.visits import Match, Stop, became
 from attnbench.show.units import clock, significant
+from attnbench.workers.protocol import NOT_RUN, WRONG
 
 FEW = 4
 
@@ -19,7 +21,8 @@ def main_sentence(outcome: CrossoverOutcome) -> str:
     sign = outcome.question.axis.sign
     if outcome.word == "crossings":
         several = len(outcome.matches) > 1
-        return "; ".join(_from_on(crossing, sign, several=several) for crossing in outcome.crossings)
+        parts = [_from_on(crossing, sign, several=several) for crossing in outcome.crossings]
+        return "; ".join([*parts, *(_not_single(stretch, several=several) for stretch in flips(outcome.crossings))])
     if len(outcome.matches) > 1:
         return _of_several(outcome)
     low, high = _reach(outcome)
@@ -27,7 +30,8 @@ def main_sentence(outcome: CrossoverOutcome) -> str:
     if outcome.word == "none" and answer.faster and answer.least is not None:
         times = significant(answer.least)
         by = f", by a factor of {times} at least" if answer.least > 1.005 else ""  # noqa: PLR2004  (1.00 says nothing)
-        return f"no crossing: {answer.faster} is faster everywhere from {sign} = {low} to {high}{by}"
+        everywhere = "" if low == high else "everywhere "
+        return f"no crossing: {answer.faster} is faster {everywhere}{_from_to(low, high, sign)}{by}"
     return _untold(outcome, answer)
 
 
@@ -40,7 +44,7 @@ def sentences(outcome: CrossoverOutcome) -> list[str]:
         lines += [_never(outcome)]
     for match in outcome.matches:
         lines += _open_line(outcome, match)
-    lines += [_stop_line(outcome, stop) for stop in outcome.stops]
+    lines += _stop_lines(outcome)
     if unaudited := {state.unaudited for match in outcome.matches for state in match.states.values()} - {None}:
         lines.append(f"Not audited at some places: {'; '.join(sorted(map(str, unaudited)))}.")
     pairs = f"{outcome.pairs} pair{'' if outcome.pairs == 1 else 's'} of fresh processes in {clock(outcome.seconds)}."
@@ -52,17 +56,27 @@ def _from_on(crossing: Crossing, sign: str, *, several: bool) -> str:
     return f"{crossing.faster_above} {verb} from {sign} >= {crossing.at} [{crossing.low}, {crossing.high}]"
 
 
+def _not_single(stretch: Flips, *, several: bool) -> str:
+    who = " and ".join(stretch.names) if several else "they"
+    return f"not a single point: between {stretch.low} and {stretch.high} {who} change places more than once"
+
+
 def _never(outcome: CrossoverOutcome) -> str:
     """Who is faster below the first crossing and above the last, as far as was looked."""
     sign, (low, high) = outcome.question.axis.sign, _sure_reach(outcome)
     first, last = outcome.crossings[0], outcome.crossings[-1]
-    parts = [f"{first.faster_below} from {sign} = {low} to {first.low}"]
+    parts = [f"{first.faster_below} {_from_to(low, first.low, sign)}"]
     for left, right in pairwise(outcome.crossings):
-        parts.append(f"{left.faster_above} from {left.high} to {right.low}")
-    surely = ", ".join([*parts, f"{last.faster_above} from {last.high} to {high}"])
+        parts.append(f"{left.faster_above} {_from_to(left.high, right.low)}")
+    surely = ", ".join([*parts, f"{last.faster_above} {_from_to(last.high, high)}"])
     is_open = any(place.values and not place.sign for place in outcome.matches[0].search.live)
     but = ", but for those that are not told apart" if is_open else ""
     return f"Surely faster at every place that was looked at{but}: {surely}."
+
+
+def _from_to(low: int, high: int, sign: str = "") -> str:
+    named = f"{sign} = " if sign else ""
+    return f"at {named}{low}" if low == high else f"from {named}{low} to {high}"
 
 
 def _sure_reach(outcome: CrossoverOutcome) -> tuple[int, int]:
@@ -81,21 +95,32 @@ def _untold(outcome: CrossoverOutcome, answer: CrossoverAnswer) -> str:
     a, b, sign = outcome.matches[0].a, outcome.matches[0].b, outcome.question.axis.sign
     measured = [place for place in outcome.matches[0].search.live if place.values]
     if not measured:
-        return f"it cannot be told: no place was measured at which both {a} and {b} could be"
+        return f"it cannot be told: {_nothing(outcome)}"
     sure_places = [place for place in measured if place.sign]
     if not sure_places:
-        return f"it cannot be told: {a} and {b} are not told apart at any of {len(measured)} places"
+        bound = _bound(measured)
+        if bound:
+            where = "the place that was measured" if len(measured) == 1 else f"all {len(measured)} places"
+            return f"{a} and {b} cannot be told apart: {bound} at {where}"
+        where = "the place that was measured" if len(measured) == 1 else f"any of {len(measured)} places"
+        return f"it cannot be told: {a} and {b} are not told apart at {where}"
     leader = f"{answer.faster} is faster at {_listed([place.x for place in sure_places])}"
     return f"it cannot be told: {leader}; at {sign} = {_listed(answer.open_places)} they are not told apart"
+
+
+def _bound(places: Sequence[AxisPlace]) -> str:
+    """How near to each other they are, such as ``within ±2.1 %``; nothing where there are too few pairs."""
+    factor = within(places)
+    return f"within ±{significant(100 * (factor - 1))} %" if math.isfinite(factor) else ""
 
 
 def _of_several(outcome: CrossoverOutcome) -> str:
     sign, (low, high) = outcome.question.axis.sign, _reach(outcome)
     if outcome.word == "none":
-        return f"no crossing: {outcome.stretches[0].names[0]} is the fastest everywhere from {sign} = {low} to {high}"
+        return f"no crossing: {outcome.stretches[0].names[0]} is the fastest everywhere {_from_to(low, high, sign)}"
     names = sorted({name for stretch in outcome.stretches for name in stretch.names})
     if not names:
-        return "it cannot be told: nothing was measured"
+        return f"it cannot be told: {_nothing(outcome)}"
     return f"it cannot be told: {', '.join(names)} may each be the fastest somewhere"
 
 
@@ -112,9 +137,10 @@ def _open_line(outcome: CrossoverOutcome, match: Match) -> list[str]:
     """What is open between two of them, and what it would cost to know."""
     left = match.search.answer().open_places
     places = [match.search.places[x] for x in left]
-    if not places or (len(outcome.matches) > 1 and outcome.word == "crossings"):
+    several = len(outcome.matches) > 1
+    if not places or not any(place.values for place in match.search.live) or (several and outcome.word == "crossings"):
         return []
-    which = f"{match.a} and {match.b} are" if len(outcome.matches) > 1 else "They are"
+    which = f"{match.a} and {match.b} are" if several else "They are"
     return [f"{which} not told apart at {outcome.question.axis.sign} = {_listed(left)}: {_price(match, places)}."]
 
 
@@ -124,24 +150,43 @@ def _price(match: Match, places: Sequence[AxisPlace]) -> str:
     if min(len(place.values) for place in places) < 3:  # noqa: PLR2004  (too few to say)
         return "too few pairs to say what it would cost; give it a longer --budget"
     spread = spread_of(match.search.live)
-    centres = [place.centre for place in places]
-    largest = max(map(abs, centres))
-    size = f"a ratio within {100 * largest:.1f} % of 1, and pairs that vary by {100 * spread:.1f} %"
+    bound = _bound(places)
+    size = f"{bound or 'too few pairs to say within what'}, by pairs that vary by {100 * spread:.1f} %"
     numbers = [pairs_needed(place, spread) for place in places]
     known = [number for number in numbers if number is not None]
-    if len(known) < len(numbers):
-        return f"{size}; more pairs are not expected to tell it"
     mean_s = sum(match.schedule.pairs) / max(len(match.schedule.pairs), 1)
-    return f"{size}; about {max(known)} more pairs, {clock(max(known) * mean_s)}"
+    most = max(MOST_PAIRS - min(len(place.values) for place in places), 0)
+    if len(known) == len(numbers):
+        return f"{size}; to tell takes about {max(known)} more pairs, {clock(max(known) * mean_s)}"
+    if not most:
+        return f"{size}; a place has {MOST_PAIRS} pairs at most, and they did not tell it"
+    return f"{size}; the {most} more that a place may have, {clock(most * mean_s)}, are not expected to tell it"
 
 
-def _stop_line(outcome: CrossoverOutcome, stop: Stop) -> str:
-    sign = outcome.question.axis.sign
+def _nothing(outcome: CrossoverOutcome) -> str:
+    """Why nothing was measured."""
+    if any(stop.status != NOT_RUN for stop in outcome.stops):
+        return f"no place was measured at which {' and '.join(outcome.question.names)} could be"
+    return outcome.note or "the budget was over before a pair was measured; give it a longer --budget"
+
+
+def _stop_lines(outcome: CrossoverOutcome) -> list[str]:
+    """Where they stopped, a line for all places with the same reason; of wrong answers the first is told."""
+    alike: dict[tuple[object, ...], list[Stop]] = {}
+    for stop in sorted(outcome.stops, key=lambda each: each.x):
+        reason = stop.reason if stop.status not in (WRONG, NOT_RUN) else ""
+        alike.setdefault((stop.side, stop.status, reason, stop.beyond), []).append(stop)
+    return [_stop_line(outcome, stops) for stops in alike.values()]
+
+
+def _stop_line(outcome: CrossoverOutcome, stops: Sequence[Stop]) -> str:
+    stop = stops[0]
+    at = f"{outcome.question.axis.sign} = {_listed(sorted({each.x for each in stops}))}"
     if stop.side is None:
-        verb = "from there on nothing was measured" if stop.beyond else "it was not measured"
-        return f"{sign} = {stop.x}: {verb}: {stop.reason}."
+        verb = "from there on nothing was measured" if stop.beyond else "not measured"
+        return f"{at}: {verb}: {stop.reason}."
     verb = "stops at" if stop.beyond else "is left out at"
-    return f"{stop.side} {verb} {sign} = {stop.x}: {became(stop.status)} ({stop.reason})."
+    return f"{stop.side} {verb} {at}: {became(stop.status)} ({stop.reason})."
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -9,21 +9,20 @@ from typing import Any
 
 from attnbench.crossover.evidence import AxisPlace
 from attnbench.crossover.question import CrossoverQuestion
-from attnbench.crossover.schedule import Cost, Schedule
+from attnbench.crossover.schedule import BURST_S, Cost, Schedule
 from attnbench.crossover.search import Search
 from attnbench.live.duo import BOTH
 from attnbench.live.pair import PairedEffort
 from attnbench.live.pairs import Pairs
 from attnbench.live.twin_state import TwinState
 from attnbench.show.units import roughly
-from attnbench.workers.protocol import CRASHED, OK, OOM, TIMEOUT, UNSUPPORTED, WRONG
+from attnbench.workers.protocol import CRASHED, NOT_RUN, OK, OOM, TIMEOUT, UNSUPPORTED, WRONG
 
 # Quads of a place in a pair, and where a call takes longer than so many seconds one is enough.
 QUADS, LONG_S = 2, 0.2
 EFFORT = PairedEffort(quads=QUADS, retries=1, memory_repeats=0)
-# Bursts take about so long on a CPU.
-BURST_S = 0.035
-TOO_MUCH = (OOM, TIMEOUT, CRASHED)
+# What is true of larger places too; of a crash that is known when a second place crashes.
+TOO_MUCH = (OOM, TIMEOUT)
 STOPPED = {OOM: "out of memory", TIMEOUT: "it took too long", UNSUPPORTED: "not supported"}
 
 
@@ -55,13 +54,17 @@ class Match:
     states: dict[int, TwinState] = field(default_factory=dict)
     over: bool = False
 
-    def visit(self, left_s: float) -> bool:
-        """One pair of processes more; false where nothing is wanted, or there is no time for what is."""
+    def visit(self, left_s: float, waiting: int = 1) -> bool:
+        """One pair of processes more; false where nothing is wanted, or there is no time for what is.
+
+        So many matches ``waiting`` share the time that is left.
+        """
         self._leave_out_what_is_dear()
-        wanted = self.search.wanted(self.schedule.pairs_in(left_s))
+        wanted = self.search.wanted(self.schedule.pairs_in(left_s / waiting))
         group = self._together(self.schedule.fitting(wanted, left_s))
         if not group:
             self.over = True
+            self._say_untried()
             return False
         states = [self._state(place) for place in group]
         slow = any((cost := self.schedule.cost(place.x)) is not None and cost.call_s > LONG_S for place in group)
@@ -86,11 +89,28 @@ class Match:
         return min(groups.values(), key=lambda group: min(len(place.values) for place in group), default=[])
 
     def _leave_out_what_is_dear(self) -> None:
-        while (place := self.schedule.too_dear(self.search.live)) is not None:
+        # One beside which a process failed is tried all the same: whether it fails by itself is to be known.
+        while (place := self.schedule.too_dear([p for p in self.search.live if p.x not in self._suspects])) is not None:
             cost = self.schedule.cost(place.x)
             took = "" if cost is None else f"a first visit takes about {roughly(cost.first_s)}, and "
             reason = f"{took}the budget has no time for the three that it takes at least"
-            self.stopped(Stop(place.x, None, "not-run", reason, beyond=self.question.axis.beyond))
+            beyond = self._bounds(place.x) and not any(x > place.x for x in self._suspects)
+            self.stopped(Stop(place.x, None, NOT_RUN, reason, beyond=beyond))
+
+    def _bounds(self, x: int) -> bool:
+        """Whether what is too much at a place ends the axis there: nothing larger was measured."""
+        return self.question.axis.beyond and not any(other.values for other in self.search.live if other.x > x)
+
+    @property
+    def _suspects(self) -> set[int]:
+        """Places at which one of the two failed while others were in its process, until they were tried alone."""
+        apart = {x for x, state in self.states.items() if state.apart and state.open}
+        return {x for x in apart if not self.search.places[x].values}
+
+    def _say_untried(self) -> None:
+        for x in sorted(self._suspects):
+            reason = "one of the two failed in processes shared with other places, and no time was left to try it alone"
+            self.stopped(Stop(x, None, CRASHED, reason))
 
     def _stop(self, group: Sequence[AxisPlace]) -> None:
         for place in group:
@@ -98,8 +118,9 @@ class Match:
             if state.status == OK:
                 continue
             name = None if state.side is None else self.a if state.side == "A" else self.b
-            beyond = self.question.axis.beyond and state.status in TOO_MUCH
-            self.stopped(Stop(place.x, name, state.status, str(state.reason), beyond))
+            again = any(stop.side == name and stop.status == CRASHED for stop in self.stops)
+            much = state.status in TOO_MUCH or (state.status == CRASHED and again)
+            self.stopped(Stop(place.x, name, state.status, str(state.reason), much and self._bounds(place.x)))
 
     def stopped(self, stop: Stop) -> None:
         """Take it that a place is not measured any more."""
@@ -113,7 +134,9 @@ class Match:
         measured = {x: self._seen(record, state) for x, state in self.states.items() if state in states}
         spent = {x: seen for x, seen in measured.items() if seen is not None}
         bursts_s = sum(seconds for seconds, _ in spent.values())
-        rest_s = max(record["seconds"] - record["greeted_s"] - bursts_s, 0.0)
+        failed = any(not state.open or state.apart for state in states)
+        # Who failed took time that is of no place.
+        rest_s = 0.0 if failed else max(record["seconds"] - record["greeted_s"] - bursts_s, 0.0)
         costs = {}
         for x, (seconds, call_s) in spent.items():
             share = seconds / bursts_s if bursts_s else 0.0

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from attnbench.errors import UsageError
+from attnbench.report import maps
 from attnbench.report.drawing import INK, PAPER_GRID, draw_axes, label, plain_numbers
-from attnbench.report.maps import draw_map
 from attnbench.report.palette import Palette
 from attnbench.results.frames import column_names
 from attnbench.show import units
@@ -197,17 +197,20 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
         legend: dict[str, Any] = {}
         for place, (title, part) in zip(places, panels.items(), strict=False):
             if figure.kind == "map":
-                draw_map(place, figure, part, everything)
+                legend |= maps.draw_map(place, figure, part, everything)
             else:
                 legend |= draw_axes(place, figure, part, everything, palette, missing.get(title, failed.iloc[:0]))
-            place.set_title(title.replace(", ", "\n") if across == FOUR else title)  # narrow panels
+            wrapped = maps.title(title, width) if figure.kind == "map" else title
+            place.set_title(title.replace(", ", "\n") if across == FOUR else wrapped)  # narrow panels
         for place in places[len(panels) :]:
             place.set_visible(False)
         for place in places[len(panels) - across : len(panels)]:
             place.tick_params(labelbottom=True)  # the last of its column, though not in the last row
         if figure.kind in MAPS:
             bar = canvas.colorbar(places[0].collections[0], ax=places[: len(panels)], label=label(str(figure.hue)))
-            if isinstance(bar.norm, LogNorm):
+            if figure.kind == "map":
+                maps.name_bar(bar)
+            elif isinstance(bar.norm, LogNorm):
                 plain_numbers(bar.ax.yaxis)
         _finish(canvas, figure, places, across, legend)
         text = io.StringIO()
@@ -217,6 +220,8 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
 
 def _across(figure: Figure, data: pd.DataFrame, panels: int) -> int:
     """Panels beside each other: with rows and columns as many as there are columns, where these fit."""
+    if figure.kind == "map":
+        return maps.across(figure, data, panels)
     columns = data[figure.col].nunique() if figure.row and figure.col else 0
     if 1 < columns <= FOUR and panels % columns == 0:
         return int(columns)
@@ -225,6 +230,8 @@ def _across(figure: Figure, data: pd.DataFrame, panels: int) -> int:
 
 def _panel_size(figure: Figure, data: pd.DataFrame, across: int) -> tuple[float, float]:
     """Inches of one panel: alone it is wide; lying bars and strips grow with their number."""
+    if figure.kind == "map":
+        return maps.panel_size(figure, data, across)
     width = {1: 7.0, 2: 4.7, FOUR: 2.7}.get(across, 3.25)
     if figure.kind in ("bar", "strip") and figure.x == "impl":
         return width, 0.9 + 0.28 * data["impl"].nunique()
@@ -235,10 +242,10 @@ def _finish(canvas: Any, figure: Figure, places: Sequence[Any], across: int, leg
     for number, place in enumerate(places):
         if number % across:
             place.set_ylabel("")
-        if figure.kind in MAPS and number < len(places) - across:
+        if figure.kind in MAPS and number < sum(place.get_visible() for place in places) - across:
             place.set_xlabel("")
-    if len(legend) > 1:
-        title = None if figure.hue in (None, "impl") else label(str(figure.hue))
+    if len(legend) > 1 or (legend and figure.kind == "map"):
+        title = None if figure.hue in (None, "impl") or figure.kind == "map" else label(str(figure.hue))
         columns = min(len(legend), LEGEND_COLUMNS)
         names = [label(name) if name in (figure.hue, figure.style) else name for name in legend]
         canvas.legend(legend.values(), names, loc="outside lower center", ncols=columns, title=title)

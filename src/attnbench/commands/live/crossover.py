@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from attnbench.compare.live import percent
+from attnbench.crossover.answer import flips
 from attnbench.crossover.sentences import main_sentence, sentences
 from attnbench.report.console import render_all
 from attnbench.report.tables import Table
@@ -71,16 +72,17 @@ def _middle(values: list[float]) -> float | None:
 
 def json_document(outcome: CrossoverOutcome) -> dict[str, Any]:
     """The document of ``--json``."""
-    axis, setting = outcome.question.axis.name, outcome.question.setting
+    axis = outcome.question.axis.name
     reason = " ".join([f"{main_sentence(outcome)}.", *sentences(outcome)])
     return {
         "crossings": [crossing.to_dict() for crossing in outcome.crossings],
+        "flips": [stretch.to_dict() for stretch in flips(outcome.crossings)],
         "reason": reason,
         "answer": outcome.word,
         "implementations": list(outcome.question.names),
         "axis": axis,
         "range": [outcome.question.grid.low, outcome.question.grid.high],
-        "setting": asdict(setting),
+        "setting": outcome.question.held(),
         "fastest": [stretch.to_dict() for stretch in outcome.stretches],
         "places": [_place(match, place) for match in outcome.matches for place in _measured(match)],
         "stopped": [asdict(stop) for stop in outcome.stops],
