@@ -57,7 +57,7 @@ def test_what_has_no_answer_is_said_and_never_chosen(made: ChoiceTable) -> None:
     (gap,) = made.left_out
     assert (gap.S, gap.reason) == (4096, "only one was measured and fits, and others may be faster")
     for nearest in (False, True):
-        with pytest.raises(UsageError, match="has no answer for .* only one was measured"):
+        with pytest.raises(UsageError, match=r"has no answer for .* only one was measured"):
             made.choose(Hq=4, D=64, Tq=4096, nearest=nearest)
 
 

@@ -172,5 +172,6 @@ def _typed(question: WhichOne, case: Case, device: str, threads: int) -> str | N
         except AttnbenchError:
             same = False
         if same:
-            return f"attnbench best {question.typed(shape=name, tokens=problem.S, device=device, threads=threads, **sizes)}"
+            where: dict[str, Any] = {"device": device, "threads": threads}
+            return f"attnbench best {question.typed(shape=name, tokens=problem.S, **where, **sizes)}"
     return None
