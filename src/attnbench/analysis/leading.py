@@ -14,7 +14,7 @@ from statistics import fmean, median, variance
 from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.contrasts import holm
-from attnbench.analysis.rounds import Paired, middle_square, paired, rounds
+from attnbench.analysis.rounds import Paired, levels, middle_square, paired, rounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,7 +119,7 @@ class _Known:
     @classmethod
     def of(cls, cells: Sequence[Mapping[Any, Any]]) -> _Known:
         known = [rounds(cell) for cell in cells]
-        apart = _apart([_levels(mine) for mine in known])
+        apart = _apart([levels(mine) for mine in known])
         squares = [variance(mine) if len(mine) > 1 else 0.0 for mine in apart]
         return cls(cells, known, squares, middle_square(apart))
 
@@ -130,17 +130,9 @@ class _Known:
         return math.sqrt(max(self.squares[over] + self.squares[under], 2 * self.usual))
 
 
-def _levels(known: Mapping[tuple[int, int], float]) -> dict[int, float]:
-    """For each process the logarithm of the median of a cell's rounds."""
-    by_process: dict[int, list[float]] = {}
-    for (process, _), seconds in known.items():
-        by_process.setdefault(process, []).append(math.log(seconds))
-    return {process: median(logs) for process, logs in by_process.items()}
-
-
-def _apart(levels: Sequence[Mapping[int, float]]) -> list[list[float]]:
+def _apart(by_cell: Sequence[Mapping[int, float]]) -> list[list[float]]:
     """The levels of each cell by process, less the middle one of the block in that process."""
-    centred = [{process: log - fmean(mine.values()) for process, log in mine.items()} for mine in levels]
+    centred = [{process: log - fmean(mine.values()) for process, log in mine.items()} for mine in by_cell]
     processes = {process for mine in centred for process in mine}
     common = {process: median(mine[process] for mine in centred if process in mine) for process in processes}
     return [[log - common[process] for process, log in mine.items()] for mine in centred]
