@@ -56,10 +56,10 @@ def leaders(block: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return ordered[[not behind for behind in is_behind]], ordered[is_behind]
 
 
-def lead(block: pd.DataFrame) -> Lead:
-    """Who leads a block, and by how much. The block has at least one row."""
+def lead(block: pd.DataFrame, level: float = LEVEL) -> Lead:
+    """Who leads a block, and by how much; told apart at ``level``. The block has at least one row."""
     ordered, pairs = _against_the_fastest(block)
-    names, apart = [str(name) for name in ordered["impl"]], _told(pairs)
+    names, apart = [str(name) for name in ordered["impl"]], _told(pairs, level)
     together = (names[0], *(name for name, behind in zip(names[1:], apart, strict=True) if not behind))
     behind = tuple(name for name, is_behind in zip(names[1:], apart, strict=True) if is_behind)
     if not pairs:
@@ -97,10 +97,10 @@ def _against_the_fastest(block: pd.DataFrame) -> tuple[pd.DataFrame, list[Paired
     return ordered, [_judged(known, place, 0) for place in range(1, len(ordered))]
 
 
-def _told(pairs: Sequence[Paired]) -> list[bool]:
+def _told(pairs: Sequence[Paired], level: float = LEVEL) -> list[bool]:
     """Which of them are slower than the fastest, by what is known of all of them."""
     adjusted = holm([pair.p() for pair in pairs])
-    return [p <= LEVEL and pair.estimate > 0 for p, pair in zip(adjusted, pairs, strict=True)]
+    return [p <= level and pair.estimate > 0 for p, pair in zip(adjusted, pairs, strict=True)]
 
 
 @dataclass(frozen=True)

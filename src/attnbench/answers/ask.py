@@ -11,11 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from attnbench.answers.best import answered
+from attnbench.answers.equals import MOST_PROCESSES
+from attnbench.answers.order import GoingOn
 from attnbench.answers.question import SUITE, WhichOne, question
 from attnbench.answers.sieve import Declares, NotChosen
 from attnbench.answers.words import BestAnswer
 from attnbench.errors import UsageError
 from attnbench.keywords import explained
+from attnbench.measure.blocks.effort import Effort
 from attnbench.measure.run.options import Progress, RunOptions
 from attnbench.measure.run.plan import Plan
 from attnbench.measure.run.run import run
@@ -43,6 +46,7 @@ class HowMeasured:
 
 def measured_now(question: WhichOne, how: HowMeasured, declares: Declares | None = None) -> BestAnswer:
     """The answer from a run that is made now. Raises ``UsageError`` and its kin before anything is measured."""
+    going_on = GoingOn()
     outcome = run(
         RunOptions(
             suites=[SUITE],
@@ -58,13 +62,15 @@ def measured_now(question: WhichOne, how: HowMeasured, declares: Declares | None
             progress=how.progress,
             at_work=how.at_work,
             on_plan=how.on_plan,
+            effort=Effort(replicates=MOST_PROCESSES),
+            goes_on=going_on,
         )
     )
     answer = answered(question, [outcome.folder], files=[str(file) for file in how.files], declares=declares)
     whys = {name: group.reason for group in outcome.left_out for name in group.implementations}
     left_out = tuple(_by_the_suite(left, whys) for left in answer.left_out)
     broken_off = [] if outcome.note is None else [f"the run is partial: {outcome.note}"]
-    notes = (*answer.notes, *outcome.shortened, *broken_off)
+    notes = (*answer.notes, *going_on.said(), *outcome.shortened, *broken_off)
     interrupted = (outcome.note or "").startswith("interrupted")
     typed = tuple(line + _by_whom(how) if line.startswith(BEST) else line for line in answer.type)
     return replace(answer, left_out=left_out, notes=notes, type=typed, interrupted=interrupted)

@@ -33,6 +33,8 @@ OTHERS = 3
 # The verdicts by which a table has an entry: one to take, and who is not told from it.
 NAMED_ALL = ("fastest", "only", "either")
 MEASURE = "5m"
+# Minutes of another try where nobody can say how many would tell.
+LONGER = 20
 # Reasons that say an implementation was measured, and is not known to be an answer.
 JUDGED = ("wrong", "crashed", "over-memory", "lacks", "unknown")
 
@@ -250,12 +252,16 @@ def _price(
         cell += "".join(f" --impls {file}" for file in files or ("FILE",))
     machine = block.run.info.fingerprint.machine_id
     spread = standing.spread(second.impl)
-    return price((first.impl, second.impl), math.log(second.ratio.value), spread, machine, cell, first.time_s)
+    among = len(standing.leading), len(contenders)
+    log_ratio = math.log(second.ratio.value)
+    return price((first.impl, second.impl), log_ratio, spread, machine, cell, first.time_s, among)
 
 
 def _typed(verdict: str, cost: Price | None, again: str, *, changed: bool) -> tuple[str, ...]:
     """Commands that tell more."""
-    longer = again.replace(f"--measure {MEASURE}", "--measure 20m")
     if verdict == "either":
+        measured_s = None if cost is None else cost.measured_s
+        minutes = LONGER if measured_s is None else max(2, math.ceil(1.2 * measured_s / 60))
+        longer = again.replace(f"--measure {MEASURE}", f"--measure {minutes}m")
         return tuple(filter(None, (cost.typed if cost is not None and cost.pairs is not None else None, longer)))
     return (again,) if changed or verdict in ("alone", "disputed") else ()

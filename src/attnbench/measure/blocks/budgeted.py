@@ -9,13 +9,13 @@ process of each framework, which keeps nothing of a block that is over.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from attnbench.measure.blocks.block import Block
 from attnbench.measure.blocks.forecast import START_S, LookForecast, chosen, reason
-from attnbench.measure.blocks.outcome import RunClock
+from attnbench.measure.blocks.outcome import Outcome, RunClock
 from attnbench.suite import Cell
 from attnbench.workers.pool import Pool
 from attnbench.workers.protocol import OK
@@ -27,6 +27,8 @@ TIGHT = (
 )
 SHARING = "To save time the cases share processes, one of each framework."
 ONCE = "timed cells were seen in one process, not in several: what differs between processes is not in their intervals."
+# Which cells, by id, have further looks, by the outcomes of their block.
+GoesOn = Callable[[Sequence[Outcome]], Collection[str]]
 # The first cells of the blocks ahead may take so much longer than their forecast, and still have their turn.
 MARGIN = 0.5
 
@@ -35,16 +37,22 @@ MARGIN = 0.5
 class Waiting:
     """A block with what is known of it: the seconds of its last look, and whether memory is what it is about.
 
-    ``wanted`` is how many looks it is to have.
+    ``wanted`` is how many looks it is to have, and ``looked_at`` how many cells the last one was at.
     """
 
     block: Block
     memory_first: bool = False
     look_s: float = 0.0
+    looked_at: int = 0
     wanted: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.wanted = self.block.looks_left
+
+    @property
+    def next_s(self) -> float:
+        """What its next look takes, about: a look at fewer cells than the last one is shorter."""
+        return self.look_s * (len(self.block.alive()) / self.looked_at if self.looked_at else 1.0)
 
     @property
     def threads(self) -> int:
@@ -58,6 +66,7 @@ class Budgeted:
 
     ``new_pool(threads, pass)`` makes the processes of a block, or of a pass where blocks share them. ``finish`` is told
     of a block whenever there is more to tell of it, ``tell`` of what comes next, ``note`` of what was decided.
+    ``goes_on`` says which cells of a block, by id, have further looks, by what was seen of it; all without.
     """
 
     blocks: Sequence[Waiting]
@@ -71,6 +80,7 @@ class Budgeted:
     tight: bool = False
     sharing: bool = True
     passes: int = 0
+    goes_on: GoesOn | None = None
 
     def measure(self) -> None:
         """All that there is time for; then every outcome says what became of its cell."""
@@ -137,10 +147,10 @@ class Budgeted:
     def _look(self, waiting: Waiting, what: str) -> None:
         block, began, left_s = waiting.block, time.monotonic(), self.clock.left()
         self.tell(block, what)
-        keep_s = self.forecast.audit_s(outcome.cell for outcome in block.alive())
+        keep_s, looked_at = self.forecast.audit_s(outcome.cell for outcome in block.alive()), len(block.alive())
         with self._pool(waiting, what) as pool:
             block.look(pool, keep_s)
-        waiting.look_s = time.monotonic() - began
+        waiting.look_s, waiting.looked_at = time.monotonic() - began, looked_at
         expected_s = sum(self.forecast.look_s(outcome.cell) for outcome in block.outcomes if outcome.prepared)
         self.note("look", cells=len(block.alive()), seconds=waiting.look_s, expected_s=expected_s, left_s=left_s)
         self.forecast.learn(block.outcomes, waiting.look_s)
@@ -166,13 +176,22 @@ class Budgeted:
         """A further look at every block that there is time for; whether there was any."""
         looked = False
         for waiting in self.blocks:
-            if waiting.block.looks_left > 0 and waiting.look_s < self.clock.left():
+            self._rest(waiting.block)
+            if waiting.block.looks_left > 0 and waiting.next_s < self.clock.left():
                 self._look(waiting, AGAIN)
                 self.finish(waiting.block)
                 looked = True
         if self.sharing:
             self.close()
         return looked
+
+    def _rest(self, block: Block) -> None:
+        """Let those rest that need no further look; they keep what was seen of them, and may be called again."""
+        if self.goes_on is not None:
+            cells = self.goes_on(block.outcomes)
+            for outcome in block.outcomes:
+                outcome.resting = outcome.stands and outcome.cell.id not in cells
+            self.note("goes on", cells=sorted(cells))
 
     def said(self) -> list[str]:
         """What the budget made otherwise than it usually is, in sentences for people."""

@@ -21,7 +21,8 @@ from attnbench.workers.protocol import OK, Memory, Prepared, Reply
 class Outcome:
     """What has become of a cell so far; ``status`` is ``ok`` until something else happened.
 
-    ``stands`` from the first replicate on that was measured whole and audited.
+    ``stands`` from the first replicate on that was measured whole and audited. ``resting``: whoever asks for the run
+    has seen enough of it for now.
     """
 
     cell: Cell
@@ -40,12 +41,13 @@ class Outcome:
     stands: bool = False
     cut: bool = False
     left_out: bool = False
+    resting: bool = False
     anchor: BesideBlock | None = None
 
     @property
     def alive(self) -> bool:
         """Whether it is still to be measured; what the budget has ``cut`` off keeps what was seen of it before."""
-        return self.status == OK and not self.cut
+        return self.status == OK and not self.cut and not self.resting
 
     @property
     def first_state(self) -> str:

@@ -242,6 +242,7 @@ class OngoingRun:
             self._tell_of_the_one,
             self.writer.event,
             tight=self._tight,
+            goes_on=self._options.goes_on,
         )
         some = {(cell.backend, cell.device, cell.threads): cell for cells in blocks for cell in cells}
 

@@ -14,6 +14,7 @@ from attnbench.errors import (
     EXIT_OK,
     worst_exit,
 )
+from attnbench.measure.blocks.budgeted import GoesOn
 from attnbench.measure.blocks.effort import Effort
 from attnbench.measure.blocks.spending import Spending
 from attnbench.measure.run.choice import Omission
@@ -41,7 +42,7 @@ class RunOptions:
     free, 0: no limit). ``progress(done, total, label)`` is told of every block and of the steps in it, and
     ``at_work(what)`` of what is done next; ``on_plan`` is told of the plan before anything is measured. ``seed`` fixes
     the random order; it is drawn and recorded where it is not given. ``wait_s`` is how long another run on this machine
-    is waited for.
+    is waited for. ``goes_on`` says, under a budget, which cells of a block have further looks (``blocks.budgeted``).
     """
 
     suites: Sequence[str | Suite] = ()
@@ -62,6 +63,7 @@ class RunOptions:
     progress: Progress | None = None
     at_work: Callable[[str], None] | None = None
     on_plan: Callable[[Plan], None] | None = None
+    goes_on: GoesOn | None = None
 
     def describing_s(self) -> float:
         """Seconds that the import of a drop-in file may take, to say what is in it."""
