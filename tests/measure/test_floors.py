@@ -17,6 +17,7 @@ from attnbench.measure.clock import floors, roofline
 from attnbench.measure.run import rows
 from attnbench.measure.run.options import RunOptions
 from attnbench.measure.run.run import run
+from attnbench.results.schema import Sample
 from attnbench.suite import Cell
 from attnbench.workers.protocol import Ceilings
 
@@ -92,6 +93,13 @@ def test_products_may_be_computed_in_the_fastest_unit_that_there_is() -> None:
 )
 def test_the_last_cache_of_a_fingerprint(caches: dict[str, str], size: float) -> None:
     assert floors.last_cache(caches) == size
+
+
+def test_one_that_rests_is_held_to_the_floor_as_all_are() -> None:
+    cell = Cell("s", {}, PLAIN, "numpy/naive")
+    sample = Sample(run_id="r", cell_id=cell.id, replicate=0, burst=0, index=0, calls=1, wall_s=1e-12)
+    for ended in ({}, {"resting": True}, {"cut": True}):
+        assert rows.too_fast(Outcome(cell, samples=[sample], **ended), Ceilings(RATES), 0.0) is not None
 
 
 def test_an_outcome_that_was_not_timed_is_not_too_fast() -> None:

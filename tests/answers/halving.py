@@ -1,0 +1,131 @@
+"""What it is worth to measure those longer that could not be told apart: blocks of recorded noise, in the same time.
+
+The noise is that of ``tests.benchmarks.told_apart``, less the mean that a finite record has, so that twins are twins
+after any number of processes. Who goes on and who is told are the functions that a run asks.
+``python -m tests.answers.halving`` prints the table of docs/best.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+
+from attnbench.answers.equals import MOST_PROCESSES
+from attnbench.answers.order import GoingOn, Order, order, rows_of
+from attnbench.measure.blocks.outcome import Outcome
+from attnbench.results.schema import Sample
+from attnbench.suite import Cell
+from tests.benchmarks.told_apart import Kind, World, all_kinds, standardised
+
+# Seconds of a look: those in which the processes start, and those of each cell in it.
+START_S, CELL_S, ROUNDS = 2.0, 1.0, 6
+MIXES: dict[str, tuple[float, ...]] = {
+    "a lead of 10 % over one, four far": (1, 1.1, 1.5, 1.5, 2, 3),
+    "a lead of 5 % over one, four far": (1, 1.05, 1.5, 1.5, 2, 3),
+    "a lead of 3 % over one, six far": (1, 1.03, 1.3, 1.5, 2, 3, 4, 8),
+    "2 twins": (1, 1),
+    "2 twins, four far": (1, 1, 1.5, 1.5, 2, 3),
+    "6 twins": (1,) * 6,
+}
+
+
+@cache
+def kinds() -> tuple[Kind, ...]:
+    """The recorded noise, each kind with a mean of 0."""
+    every, rng = all_kinds(), np.random.default_rng(1)
+    levels = standardised(every)
+
+    def mean(kind: Kind) -> float:
+        drawn = [kind.process(rng, ROUNDS, levels - levels.mean()) for _ in range(600)]
+        return float(np.mean(np.median(drawn, axis=1)))
+
+    return tuple(replace(kind, rounds=tuple(series - mean(kind) for series in kind.rounds)) for kind in every)
+
+
+@dataclass
+class Measuring:
+    """A block while it is measured: a cell for each ratio of times, with the noise of a recorded one."""
+
+    world: World
+    ratios: Sequence[float]
+    outcomes: list[Outcome] = field(default_factory=list)
+    looks: int = 0
+
+    def __post_init__(self) -> None:
+        drawn = self.world.rng.integers(len(self.world.kinds), size=len(self.ratios))
+        self._kinds = [self.world.kinds[int(at)] for at in drawn]
+        for at in range(len(self.ratios)):
+            self.outcomes.append(Outcome(Cell("s", {}, None, f"a/{at}"), stands=True))
+            self.outcomes[-1].prepared = SimpleNamespace()  # type: ignore[assignment]
+
+    def look(self, cells: set[str]) -> None:
+        """A process more of these cells."""
+        for outcome, kind, ratio in zip(self.outcomes, self._kinds, self.ratios, strict=True):
+            if outcome.cell.id in cells:
+                logs = kind.process(self.world.rng, ROUNDS, self.world._levels)
+                seconds = 0.01 * ratio * np.exp(logs)
+                outcome.samples += [self._sample(outcome, burst, float(s)) for burst, s in enumerate(seconds)]
+        self.looks += 1
+
+    def _sample(self, outcome: Outcome, burst: int, seconds: float) -> Sample:
+        return Sample(
+            run_id="r",
+            cell_id=outcome.cell.id,
+            replicate=self.looks,
+            burst=burst,
+            index=0,
+            calls=1,
+            wall_s=seconds,
+        )
+
+
+def measured(world: World, ratios: Sequence[float], budget_s: float, *, halving: bool) -> tuple[Order, float]:
+    """The order at the end of the budget, and the seconds that were left of it."""
+    block, goes_on = Measuring(world, ratios), GoingOn()
+    cells = {outcome.cell.id for outcome in block.outcomes}
+    while cells and block.looks < MOST_PROCESSES and (cost := START_S + CELL_S * len(cells)) <= budget_s:
+        block.look(cells)
+        budget_s -= cost
+        cells = goes_on(block.outcomes) if halving else cells
+    return order(rows_of(block.outcomes)), budget_s
+
+
+def rates(ratios: Sequence[float], budget_s: float, runs: int, *, halving: bool, seed: int = 5) -> dict[str, float]:
+    """How often the fastest was named, how often one of the fastest was called behind, and the seconds left over."""
+    world, seen = World(kinds(), np.random.default_rng(seed)), {"named": 0.0, "wrong": 0.0, "left": 0.0}
+    for _ in range(runs):
+        known, left_s = measured(world, ratios, budget_s, halving=halving)
+        seen["named"] += len(known.leading) == 1 and _is_first(known.leading[0], ratios)
+        seen["wrong"] += any(_is_first(name, ratios) for name in known.behind)
+        seen["left"] += left_s
+    return {what: count / runs for what, count in seen.items()}
+
+
+def _is_first(name: str, ratios: Sequence[float]) -> bool:
+    return ratios[int(name.partition("/")[2])] == min(ratios)
+
+
+def _row(name: str, ratios: tuple[float, ...], budget_s: float, runs: int) -> str:
+    alike, halved = (rates(ratios, budget_s, runs, halving=halving) for halving in (False, True))
+    twins = ratios.count(1) > 1
+    cells = " | ".join(
+        f"{'–' if twins else format(seen['named'], '.0%')} | {seen['wrong']:.1%}" for seen in (alike, halved)
+    )
+    return f"| {name} | {budget_s:g} s | {cells} | {halved['left']:.0f} s |"
+
+
+HEAD = "| block | budget | all alike: named | wrong | by halving: named | wrong | not needed |\n" + "|---" * 7 + "|"
+
+
+def table(runs: int = 200) -> str:
+    """The rates as a table."""
+    rows = [_row(name, ratios, seconds, runs) for name, ratios in MIXES.items() for seconds in (45.0, 90.0)]
+    return "\n".join([HEAD, *rows])
+
+
+if __name__ == "__main__":
+    print(table())  # noqa: T201
