@@ -39,11 +39,12 @@ def kinds() -> tuple[Kind, ...]:
     every, rng = all_kinds(), np.random.default_rng(1)
     levels = standardised(every)
 
-    def mean(kind: Kind) -> float:
-        drawn = [kind.process(rng, ROUNDS, levels - levels.mean()) for _ in range(600)]
-        return float(np.mean(np.median(drawn, axis=1)))
+    def centred(kind: Kind) -> Kind:
+        drawn = [kind.process(rng, ROUNDS, levels - levels.mean()) for _ in range(200)]
+        mean = float(np.mean(np.median(drawn, axis=1)))
+        return replace(kind, rounds=tuple(series - mean for series in kind.rounds))
 
-    return tuple(replace(kind, rounds=tuple(series - mean(kind) for series in kind.rounds)) for kind in every)
+    return tuple(centred(kind) for kind in every)
 
 
 @dataclass
@@ -121,7 +122,7 @@ def _row(name: str, ratios: tuple[float, ...], budget_s: float, runs: int) -> st
 HEAD = "| block | budget | all alike: named | wrong | by halving: named | wrong | not needed |\n" + "|---" * 7 + "|"
 
 
-def table(runs: int = 200) -> str:
+def table(runs: int = 100) -> str:
     """The rates as a table."""
     rows = [_row(name, ratios, seconds, runs) for name, ratios in MIXES.items() for seconds in (45.0, 90.0)]
     return "\n".join([HEAD, *rows])

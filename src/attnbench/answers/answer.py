@@ -67,6 +67,7 @@ class AnswerBasis:
     suite: str
     block_id: str
     processes: int
+    most_processes: int
     bursts: int
     noise: float | None
     disturbed: int

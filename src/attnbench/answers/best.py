@@ -175,6 +175,7 @@ def _evidence(block: CaseBlock, rows: pd.DataFrame) -> AnswerBasis:
         suite=block.suite,
         block_id=str(block.rows["block_id"].iloc[0]),
         processes=int(timed["n_replicates"].fillna(0).min()) if len(timed) else 0,
+        most_processes=int(timed["n_replicates"].fillna(0).max()) if len(timed) else 0,
         bursts=int(timed["n_bursts"].min()) if len(timed) else 0,
         noise=None if fastest is None else noise(timed, fastest),
         disturbed=int(ok["disturbed_bursts"].sum()),

@@ -216,9 +216,15 @@ def _rests_on(evidence: AnswerBasis) -> str:
 
 def _noise(evidence: AnswerBasis) -> str:
     noise = "without an interval" if evidence.noise is None else f"known to ±{100 * evidence.noise:.2g} %"
-    processes = "1 process" if evidence.processes == 1 else f"{evidence.processes} processes"
+    processes = "1 process" if evidence.most_processes == 1 else f"{_range(evidence)} processes"
     disturbed = f"; {evidence.disturbed} bursts were disturbed and measured again" if evidence.disturbed else ""
     return f"{processes} of each, at least {evidence.bursts} bursts; the first one's time is {noise}{disturbed}"
+
+
+def _range(evidence: AnswerBasis) -> str:
+    """Those that were told behind early have fewer processes than the others."""
+    least, most = evidence.processes, evidence.most_processes
+    return str(least) if least == most else f"{least} to {most}"
 
 
 def _near(answer: AnswerParts) -> Iterator[str]:
