@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from attnbench.analysis.leading import LEVEL
 from attnbench.analysis.rounds import FEWEST, Paired
+from attnbench.answers.able import Able
+from attnbench.answers.ask import HowMeasured, _fitting
 from attnbench.answers.equals import MOST_PROCESSES, processes_to_tell
 from attnbench.answers.order import GoingOn, order, rows_of
+from attnbench.answers.question import Wanted
+from attnbench.workers.protocol import Memory
 from tests.answers.halving import MIXES, Measuring, kinds, rates
 from tests.benchmarks.told_apart import World
 
@@ -61,6 +67,32 @@ def test_one_that_the_end_would_not_leave_behind_comes_back() -> None:
     goes_on.looks = 3
     assert len(goes_on(of.outcomes)) == 2
     assert goes_on.at_rest == {}
+
+
+def test_one_alone_is_not_measured_for_ever() -> None:
+    of, goes_on = block((1,)), GoingOn()
+    cells = {outcome.cell.id for outcome in of.outcomes}
+    while cells and of.looks < MOST_PROCESSES:
+        of.look(cells)
+        cells = goes_on(of.outcomes)
+    assert of.looks == FEWEST
+
+
+@pytest.mark.parametrize("wanted", [Wanted(memory_bytes=2**20), Wanted(needs=("window",))])
+def test_one_that_is_faster_and_does_not_fit_makes_nobody_rest_that_fits(wanted: Wanted) -> None:
+    of = block((1, 4, 4))
+
+    def declares(impls: Sequence[str]) -> dict[str, Able]:
+        return {impl: Able(frozenset() if impl == "a/0" else frozenset({"window"})) for impl in impls}
+
+    goes_on = GoingOn(_fitting(wanted, HowMeasured(1.0), declares))
+    for outcome, peak in zip(of.outcomes, (2**30, 2**10, 2**10), strict=True):
+        outcome.memory = Memory(peak, "test")
+    cells = {outcome.cell.id for outcome in of.outcomes}
+    for _ in range(3):
+        of.look(cells)
+        cells = goes_on(of.outcomes)
+    assert names(cells, of) == {"a/1", "a/2"}
 
 
 def test_in_the_same_time_the_fastest_is_named_more_often_and_twins_are_told_no_more() -> None:

@@ -98,8 +98,9 @@ def test_the_last_cache_of_a_fingerprint(caches: dict[str, str], size: float) ->
 def test_one_that_rests_is_held_to_the_floor_as_all_are() -> None:
     cell = Cell("s", {}, PLAIN, "numpy/naive")
     sample = Sample(run_id="r", cell_id=cell.id, replicate=0, burst=0, index=0, calls=1, wall_s=1e-12)
-    for ended in ({}, {"resting": True}, {"cut": True}):
-        assert rows.too_fast(Outcome(cell, samples=[sample], **ended), Ceilings(RATES), 0.0) is not None
+    outcomes = [Outcome(cell, samples=[sample]) for _ in range(3)]
+    outcomes[1].resting, outcomes[2].cut = True, True
+    assert None not in [rows.too_fast(outcome, Ceilings(RATES), 0.0) for outcome in outcomes]
 
 
 def test_an_outcome_that_was_not_timed_is_not_too_fast() -> None:

@@ -8,17 +8,20 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from attnbench.answers import able
 from attnbench.answers.best import answered
 from attnbench.answers.equals import MOST_PROCESSES
 from attnbench.answers.order import GoingOn
-from attnbench.answers.question import SUITE, WhichOne, question
+from attnbench.answers.question import SUITE, Wanted, WhichOne, question
 from attnbench.answers.sieve import Declares, NotChosen
 from attnbench.answers.words import BestAnswer
 from attnbench.errors import UsageError
 from attnbench.keywords import explained
 from attnbench.measure.blocks.effort import Effort
+from attnbench.measure.blocks.outcome import Outcome
 from attnbench.measure.run.options import Progress, RunOptions
 from attnbench.measure.run.plan import Plan
 from attnbench.measure.run.run import run
@@ -46,7 +49,7 @@ class HowMeasured:
 
 def measured_now(question: WhichOne, how: HowMeasured, declares: Declares | None = None) -> BestAnswer:
     """The answer from a run that is made now. Raises ``UsageError`` and its kin before anything is measured."""
-    going_on = GoingOn()
+    going_on = GoingOn(_fitting(question.wanted, how, declares))
     outcome = run(
         RunOptions(
             suites=[SUITE],
@@ -74,6 +77,26 @@ def measured_now(question: WhichOne, how: HowMeasured, declares: Declares | None
     interrupted = (outcome.note or "").startswith("interrupted")
     typed = tuple(line + _by_whom(how) if line.startswith(BEST) else line for line in answer.type)
     return replace(answer, left_out=left_out, notes=notes, type=typed, interrupted=interrupted)
+
+
+def _fitting(fits: Wanted, how: HowMeasured, declares: Declares | None) -> Callable[[Sequence[Outcome]], list[Outcome]]:
+    """Who may be an answer among cells that are being measured: what they declare is asked once."""
+    asks = declares or partial(able.declared, device=fits.device, files=[str(file) for file in how.files])
+    known: dict[str, able.Able] = {}
+
+    def fitting(outcomes: Sequence[Outcome]) -> list[Outcome]:
+        if fits.needs and (new := [o.cell.impl for o in outcomes if o.cell.impl not in known]):
+            known.update(asks(new))
+        return [o for o in outcomes if _is_small(o, fits) and not (fits.needs and known[o.cell.impl].lacks(fits.needs))]
+
+    return fitting
+
+
+def _is_small(outcome: Outcome, fits: Wanted) -> bool:
+    """Whether the peak of a cell is within the bound; one that is not measured yet may be."""
+    if fits.memory_bytes is None or outcome.memory is None:
+        return True
+    return outcome.memory.peak_bytes is not None and outcome.memory.peak_bytes <= fits.memory_bytes
 
 
 def _by_whom(how: HowMeasured) -> str:

@@ -86,8 +86,8 @@ class Price:
 
     def describe(self) -> dict[str, Any]:
         """JSON-ready."""
-        names = ("first", "second", "shows", "difference", "margin", "pairs", "seconds", "spread", "spread_from")
-        names += ("equals", "processes", "measured_s")
+        of_ab = ("first", "second", "shows", "difference", "margin", "pairs", "seconds", "spread", "spread_from")
+        names = (*of_ab, "equals", "processes", "measured_s")
         return {name: getattr(self, name) for name in names} | {"type": self.typed}
 
 

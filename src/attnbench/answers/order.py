@@ -7,7 +7,7 @@ the fastest, by how much, and what that rests on. Cells of two blocks are never 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -69,17 +69,21 @@ class GoingOn:
     look, so the rate of false calls is spent over all of them: LEVEL / 2 after the second, LEVEL / 6, LEVEL / 12, …
     after those that follow, LEVEL in all. One that the rule of the end (``order``) would not leave behind comes back.
     Where one alone is left, the next one stays with it until their ratio has as many processes as an interval over
-    processes needs; then nothing more is to be measured.
+    processes needs; then nothing more is to be measured. ``fits`` are those that may be an answer: whoever does not fit
+    is none that others are told from, and rests.
     """
 
+    fits: Callable[[Sequence[Outcome]], Sequence[Outcome]] = tuple
     at_rest: dict[str, int] = field(default_factory=dict)
     looks: int = 0
 
     def __call__(self, outcomes: Sequence[Outcome]) -> set[str]:
         """The cells, by id, that have another look."""
         self.looks += 1
-        seen = [outcome for outcome in outcomes if outcome.status == OK and outcome.stands]
+        seen = self.fits([outcome for outcome in outcomes if outcome.status == OK and outcome.stands])
         rows = rows_of(seen)
+        if len(rows) < FIRST_CALL and self.looks >= FEWEST:
+            return set()
         if self.looks < FIRST_CALL or len(rows) < FIRST_CALL:
             return {outcome.cell.id for outcome in seen}
         first = order(rows)

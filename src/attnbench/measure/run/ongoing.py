@@ -7,7 +7,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -39,7 +39,7 @@ from attnbench.suite import Cell, TimedSuite
 from attnbench.workers.limits import find_groups, free_memory
 from attnbench.workers.pool import Pool
 from attnbench.workers.processors import at_once
-from attnbench.workers.protocol import NOT_RUN, Hello, Reply
+from attnbench.workers.protocol import NOT_RUN, OK, Hello, Reply
 
 # A worker may take this share of the memory that is free at the start: a kernel that allocates without end then fails
 # by itself, and the machine goes on.
@@ -242,7 +242,7 @@ class OngoingRun:
             self._tell_of_the_one,
             self.writer.event,
             tight=self._tight,
-            goes_on=self._options.goes_on,
+            goes_on=None if self._options.goes_on is None else self._goes_on,
         )
         some = {(cell.backend, cell.device, cell.threads): cell for cells in blocks for cell in cells}
 
@@ -256,6 +256,11 @@ class OngoingRun:
             budgeted.measure()
         finally:
             budgeted.close()
+
+    def _goes_on(self, outcomes: Sequence[Outcome]) -> Collection[str]:
+        """Which cells have further looks, of those whose row is a result: what was too fast to be true is none."""
+        asked_for = self._options.goes_on
+        return asked_for([o for o in outcomes if self._rows[o.cell.id].status == OK]) if asked_for is not None else ()
 
     def _block(self, cells: list[Cell], clock: RunClock) -> Block:
         mine = {cell.id for cell in cells}
