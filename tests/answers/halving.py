@@ -7,18 +7,16 @@ after any number of processes. Who goes on and who is told are the functions tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
-from types import SimpleNamespace
 
 import numpy as np
 
-from attnbench.answers.equals import MOST_PROCESSES
+from attnbench.analysis.leading import MOST_PROCESSES
 from attnbench.answers.order import GoingOn, Order, order, rows_of
-from attnbench.measure.blocks.outcome import Outcome
+from attnbench.measure.run.options import SeenCell
 from attnbench.results.schema import Sample
-from attnbench.suite import Cell
 from tests.benchmarks.told_apart import Kind, World, all_kinds, standardised
 
 # Seconds of a look: those in which the processes start, and those of each cell in it.
@@ -53,46 +51,51 @@ class Measuring:
 
     world: World
     ratios: Sequence[float]
-    outcomes: list[Outcome] = field(default_factory=list)
+    peaks: Sequence[int] = ()
     looks: int = 0
 
     def __post_init__(self) -> None:
         drawn = self.world.rng.integers(len(self.world.kinds), size=len(self.ratios))
         self._kinds = [self.world.kinds[int(at)] for at in drawn]
-        for at in range(len(self.ratios)):
-            self.outcomes.append(Outcome(Cell("s", {}, None, f"a/{at}"), stands=True))
-            self.outcomes[-1].prepared = SimpleNamespace()  # type: ignore[assignment]
+        self._samples: list[list[Sample]] = [[] for _ in self.ratios]
 
-    def look(self, cells: set[str]) -> None:
+    @property
+    def cells(self) -> list[SeenCell]:
+        """What was seen so far."""
+        peaks = self.peaks or [0] * len(self.ratios)
+        seen = enumerate(zip(self._samples, peaks, strict=True))
+        return [
+            SeenCell(f"cell {at}", f"a/{at}", samples, weighed=True, peak_bytes=peak) for at, (samples, peak) in seen
+        ]
+
+    @property
+    def ids(self) -> set[str]:
+        """All cells."""
+        return {cell.id for cell in self.cells}
+
+    def look(self, cells: Collection[str]) -> None:
         """A process more of these cells."""
-        for outcome, kind, ratio in zip(self.outcomes, self._kinds, self.ratios, strict=True):
-            if outcome.cell.id in cells:
+        for cell, kind, ratio in zip(self.cells, self._kinds, self.ratios, strict=True):
+            if cell.id in cells:
                 logs = kind.process(self.world.rng, ROUNDS, self.world._levels)
                 seconds = 0.01 * ratio * np.exp(logs)
-                outcome.samples += [self._sample(outcome, burst, float(s)) for burst, s in enumerate(seconds)]
+                self._samples[int(cell.impl[2:])] += [self._sample(cell, n, float(s)) for n, s in enumerate(seconds)]
         self.looks += 1
 
-    def _sample(self, outcome: Outcome, burst: int, seconds: float) -> Sample:
-        return Sample(
-            run_id="r",
-            cell_id=outcome.cell.id,
-            replicate=self.looks,
-            burst=burst,
-            index=0,
-            calls=1,
-            wall_s=seconds,
-        )
+    def _sample(self, cell: SeenCell, burst: int, seconds: float) -> Sample:
+        where = {"cell_id": cell.id, "replicate": self.looks, "burst": burst}
+        return Sample.model_validate({"run_id": "r", "index": 0, "calls": 1, "wall_s": seconds, **where})
 
 
 def measured(world: World, ratios: Sequence[float], budget_s: float, *, halving: bool) -> tuple[Order, float]:
     """The order at the end of the budget, and the seconds that were left of it."""
     block, goes_on = Measuring(world, ratios), GoingOn()
-    cells = {outcome.cell.id for outcome in block.outcomes}
+    cells = block.ids
     while cells and block.looks < MOST_PROCESSES and (cost := START_S + CELL_S * len(cells)) <= budget_s:
         block.look(cells)
         budget_s -= cost
-        cells = goes_on(block.outcomes) if halving else cells
-    return order(rows_of(block.outcomes)), budget_s
+        cells = goes_on(block.cells) if halving else cells
+    return order(rows_of(block.cells)), budget_s
 
 
 def rates(ratios: Sequence[float], budget_s: float, runs: int, *, halving: bool, seed: int = 5) -> dict[str, float]:

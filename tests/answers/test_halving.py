@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pytest
 
-from attnbench.analysis.leading import LEVEL
+from attnbench.analysis.leading import LEVEL, MOST_PROCESSES, processes_to_tell
 from attnbench.analysis.rounds import FEWEST, Paired
 from attnbench.answers.able import Able
 from attnbench.answers.ask import HowMeasured, _fitting
-from attnbench.answers.equals import MOST_PROCESSES, processes_to_tell
 from attnbench.answers.order import GoingOn, order, rows_of
 from attnbench.answers.question import Wanted
-from attnbench.workers.protocol import Memory
 from tests.answers.halving import MIXES, Measuring, kinds, rates
 from tests.benchmarks.told_apart import World
 
@@ -23,16 +21,16 @@ def block(ratios: tuple[float, ...], seed: int = 0) -> Measuring:
     return Measuring(World(kinds(), np.random.default_rng(seed)), ratios)
 
 
-def names(cells: set[str], of: Measuring) -> set[str]:
-    return {outcome.cell.impl for outcome in of.outcomes if outcome.cell.id in cells}
+def names(cells: Collection[str], of: Measuring) -> set[str]:
+    return {cell.impl for cell in of.cells if cell.id in cells}
 
 
 def test_those_that_are_told_rest_and_the_others_go_on() -> None:
     of, goes_on = block((1, 1, 4, 8)), GoingOn()
-    cells = {outcome.cell.id for outcome in of.outcomes}
+    cells = of.ids
     for _ in range(FEWEST + 1):
         of.look(cells)
-        cells = goes_on(of.outcomes)
+        cells = goes_on(of.cells)
     assert names(cells, of) == {"a/0", "a/1"}
     assert set(goes_on.at_rest) == {"a/2", "a/3"}
     (said,) = goes_on.said()
@@ -42,39 +40,39 @@ def test_those_that_are_told_rest_and_the_others_go_on() -> None:
 
 def test_after_one_look_nobody_rests() -> None:
     of, goes_on = block((1, 8, 9)), GoingOn()
-    of.look({outcome.cell.id for outcome in of.outcomes})
-    assert len(goes_on(of.outcomes)) == 3
+    of.look(of.ids)
+    assert len(goes_on(of.cells)) == 3
 
 
 def test_where_one_is_left_the_next_stays_until_their_ratio_has_its_processes_and_then_it_is_over() -> None:
     of, goes_on = block((1, 3, 9)), GoingOn()
-    cells = {outcome.cell.id for outcome in of.outcomes}
+    cells = of.ids
     while cells:
         before = cells
         of.look(cells)
-        cells = goes_on(of.outcomes)
+        cells = goes_on(of.cells)
         assert of.looks < MOST_PROCESSES
     assert names(before, of) == {"a/0", "a/1"}
-    final = order(rows_of(of.outcomes))
+    final = order(rows_of(of.cells))
     assert (final.leading, final.pairs["a/1"].processes) == (("a/0",), FEWEST)
 
 
 def test_one_that_the_end_would_not_leave_behind_comes_back() -> None:
     of, goes_on = block((1, 1.0)), GoingOn(at_rest={"a/0": 2, "a/1": 2})
     for _ in range(2):
-        of.look({outcome.cell.id for outcome in of.outcomes})
-    assert len(goes_on(of.outcomes)) == 2
+        of.look(of.ids)
+    assert len(goes_on(of.cells)) == 2
     goes_on.looks = 3
-    assert len(goes_on(of.outcomes)) == 2
+    assert len(goes_on(of.cells)) == 2
     assert goes_on.at_rest == {}
 
 
 def test_one_alone_is_not_measured_for_ever() -> None:
     of, goes_on = block((1,)), GoingOn()
-    cells = {outcome.cell.id for outcome in of.outcomes}
+    cells = of.ids
     while cells and of.looks < MOST_PROCESSES:
         of.look(cells)
-        cells = goes_on(of.outcomes)
+        cells = goes_on(of.cells)
     assert of.looks == FEWEST
 
 
@@ -86,12 +84,11 @@ def test_one_that_is_faster_and_does_not_fit_makes_nobody_rest_that_fits(wanted:
         return {impl: Able(frozenset() if impl == "a/0" else frozenset({"window"})) for impl in impls}
 
     goes_on = GoingOn(_fitting(wanted, HowMeasured(1.0), declares))
-    for outcome, peak in zip(of.outcomes, (2**30, 2**10, 2**10), strict=True):
-        outcome.memory = Memory(peak, "test")
-    cells = {outcome.cell.id for outcome in of.outcomes}
+    of.peaks = (2**30, 2**10, 2**10)
+    cells = of.ids
     for _ in range(3):
         of.look(cells)
-        cells = goes_on(of.outcomes)
+        cells = goes_on(of.cells)
     assert names(cells, of) == {"a/1", "a/2"}
 
 

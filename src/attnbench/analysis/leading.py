@@ -14,7 +14,7 @@ from statistics import fmean, median, variance
 from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.contrasts import holm
-from attnbench.analysis.rounds import Paired, levels, middle_square, paired, rounds
+from attnbench.analysis.rounds import FEWEST, Paired, levels, middle_square, paired, rounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TIME, LOW, HIGH = "time_median_s", "time_low_s", "time_high_s"
 # The rate of false calls that the comparisons of one block share.
 LEVEL = 0.015
+# Nobody is asked for more processes than these, and so many of 100 measurements are to tell.
+MOST_PROCESSES, POWER = 60, 0.95
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,20 @@ def _told(pairs: Sequence[Paired], level: float = LEVEL) -> list[bool]:
     """Which of them are slower than the fastest, by what is known of all of them."""
     adjusted = holm([pair.p() for pair in pairs])
     return [p <= level and pair.estimate > 0 for p, pair in zip(adjusted, pairs, strict=True)]
+
+
+def processes_to_tell(log_ratio: float, spread: float, equals: int) -> int | None:
+    """Processes of each of the equals until the first is told from all others in 95 of 100 measurements.
+
+    By Student's test of paired processes with the level that the comparisons of a block share; ``None``: too many.
+    """
+    from scipy import stats
+
+    for count in range(FEWEST, MOST_PROCESSES + 1):
+        least = stats.t.ppf(1 - LEVEL / (equals - 1) / 2, count - 1)
+        if stats.nct.sf(least, count - 1, log_ratio * math.sqrt(count) / spread) >= POWER:
+            return count
+    return None
 
 
 @dataclass(frozen=True)

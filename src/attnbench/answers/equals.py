@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.analysis.leading import LEVEL
-from attnbench.analysis.rounds import FEWEST
+from attnbench.analysis.leading import MOST_PROCESSES, processes_to_tell
 from attnbench.analysis.rounds import LEAST as LEAST_SPREAD
 from attnbench.answers.able import Able
 from attnbench.attention.arrays import Array
@@ -34,8 +33,8 @@ MARGIN_SHARE = 0.5
 LEAST, MOST_MARGIN, SAME_MARGINS = 0.01, 0.5, (0.03, 0.05, 0.1, 0.2, 0.5)
 # Bursts of a cell in a pair, those of its audits among them, and what one takes where calls are short.
 BURSTS, USUAL_BURST_S = 24, 0.035
-# Processes of one that is told behind early, and the most of one that is not.
-LOOKS_OF_ALL, MOST_PROCESSES = 2, 60
+# Processes of one that is told behind early.
+LOOKS_OF_ALL = 2
 
 
 @dataclass(frozen=True)
@@ -123,20 +122,6 @@ def price(
     measured_s = None if looks is None else looks * each_s
     price_of_ab = (first, second, shows, difference, margin, pairs, seconds, noise.spread, source, typed)
     return Price(*price_of_ab, equals, processes, measured_s)
-
-
-def processes_to_tell(log_ratio: float, spread: float, equals: int) -> int | None:
-    """Processes of each of the equals until the first is told from all others in 95 of 100 measurements.
-
-    By Student's test of paired processes with the level that the comparisons of a block share; ``None``: too many.
-    """
-    from scipy import stats
-
-    for count in range(FEWEST, MOST_PROCESSES + 1):
-        least = stats.t.ppf(1 - LEVEL / (equals - 1) / 2, count - 1)
-        if stats.nct.sf(least, count - 1, log_ratio * math.sqrt(count) / spread) >= POWER:
-            return count
-    return None
 
 
 def _source(noise: MachineNoise, observed: float | None) -> str:

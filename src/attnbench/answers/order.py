@@ -15,10 +15,9 @@ from attnbench.analysis.frames import METRIC
 from attnbench.analysis.intervals import Interval
 from attnbench.analysis.leading import LEVEL, lead
 from attnbench.analysis.rounds import FEWEST, Paired
-from attnbench.measure.blocks.outcome import Outcome
+from attnbench.measure.run.options import SeenCell
 from attnbench.results.frames import records
 from attnbench.results.summary import rounds, summarise
-from attnbench.workers.protocol import OK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,19 +72,19 @@ class GoingOn:
     is none that others are told from, and rests.
     """
 
-    fits: Callable[[Sequence[Outcome]], Sequence[Outcome]] = tuple
+    fits: Callable[[Sequence[SeenCell]], Sequence[SeenCell]] = tuple
     at_rest: dict[str, int] = field(default_factory=dict)
     looks: int = 0
 
-    def __call__(self, outcomes: Sequence[Outcome]) -> set[str]:
+    def __call__(self, cells: Sequence[SeenCell]) -> set[str]:
         """The cells, by id, that have another look."""
         self.looks += 1
-        seen = self.fits([outcome for outcome in outcomes if outcome.status == OK and outcome.stands])
+        seen = self.fits(cells)
         rows = rows_of(seen)
         if len(rows) < FIRST_CALL and self.looks >= FEWEST:
             return set()
         if self.looks < FIRST_CALL or len(rows) < FIRST_CALL:
-            return {outcome.cell.id for outcome in seen}
+            return {cell.id for cell in seen}
         first = order(rows)
         self.at_rest = {name: look for name, look in self.at_rest.items() if name in first.behind}
         for name in lead(rows, LEVEL / (self.looks * (self.looks - 1))).behind:
@@ -93,7 +92,7 @@ class GoingOn:
         names = {name for name in first.all if name not in self.at_rest}
         if len(names) == 1:
             names = set(first.all[:2]) if first.pairs[first.all[1]].processes < FEWEST else set()
-        return {outcome.cell.id for outcome in seen if outcome.cell.impl in names}
+        return {cell.id for cell in seen if cell.impl in names}
 
     def said(self) -> list[str]:
         """Who had fewer looks than the others, in a sentence for people."""
@@ -106,13 +105,13 @@ class GoingOn:
         return [f"told from the fastest early, so that the others had the time: {'; '.join(parts)}"]
 
 
-def rows_of(outcomes: Sequence[Outcome]) -> pd.DataFrame:
+def rows_of(cells: Sequence[SeenCell]) -> pd.DataFrame:
     """What was seen of cells, as rows of a frame with their rounds."""
     import pandas as pd
 
     rows = [
-        {"impl": o.cell.impl, **summarise(o.samples), **{METRIC + name: s for name, s in rounds(o.samples).items()}}
-        for o in outcomes
+        {"impl": c.impl, **summarise(c.samples), **{METRIC + name: s for name, s in rounds(c.samples).items()}}
+        for c in cells
     ]
     return pd.DataFrame([row for row in rows if TIME in row])
 

@@ -29,7 +29,7 @@ from attnbench.measure.blocks.passes import Passes, laps
 from attnbench.measure.blocks.spending import Spending
 from attnbench.measure.run import rows
 from attnbench.measure.run.observing import observe_blocks
-from attnbench.measure.run.options import RunOptions, RunOutcome, exit_code
+from attnbench.measure.run.options import RunOptions, RunOutcome, SeenCell, exit_code
 from attnbench.measure.run.plan import Plan
 from attnbench.measure.run.rates import Rates
 from attnbench.results.journal import SHORTENED
@@ -259,8 +259,12 @@ class OngoingRun:
 
     def _goes_on(self, outcomes: Sequence[Outcome]) -> Collection[str]:
         """Which cells have further looks, of those whose row is a result: what was too fast to be true is none."""
-        asked_for = self._options.goes_on
-        return asked_for([o for o in outcomes if self._rows[o.cell.id].status == OK]) if asked_for is not None else ()
+        seen = [
+            SeenCell(o.cell.id, o.cell.impl, o.samples, o.memory is not None, o.memory and o.memory.peak_bytes)
+            for o in outcomes
+            if o.status == OK and o.stands and self._rows[o.cell.id].status == OK
+        ]
+        return () if self._options.goes_on is None else self._options.goes_on(seen)
 
     def _block(self, cells: list[Cell], clock: RunClock) -> Block:
         mine = {cell.id for cell in cells}
