@@ -260,7 +260,13 @@ class OngoingRun:
     def _goes_on(self, outcomes: Sequence[Outcome]) -> Collection[str]:
         """Which cells have further looks, of those whose row is a result: what was too fast to be true is none."""
         seen = [
-            SeenCell(o.cell.id, o.cell.impl, o.samples, o.memory is not None, o.memory and o.memory.peak_bytes)
+            SeenCell(
+                o.cell.id,
+                o.cell.impl,
+                o.samples,
+                o.memory is not None,
+                None if o.memory is None else o.memory.peak_bytes,
+            )
             for o in outcomes
             if o.status == OK and o.stands and self._rows[o.cell.id].status == OK
         ]
