@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from attnbench.api.suites import Case, Spelled, Story, TimedSuite, catalogue, costs, workloads
+from attnbench.api.suites import Case, Spelled, Story, catalogue, costs, workloads
 from attnbench.suites import left_out as kinds
 
 EXAMPLE = workloads.workload("2x 256q256, 1x 128q512, 24x 1q512, 24x 1q384, 4x 4q512")
@@ -23,9 +23,10 @@ STORY = Story(
     method=(
         "Each sequence of the mix is a call by itself; several of a kind are besides one padded call (with lengths "
         "where they differ) and, where positions allow it, one packed call (with segments), at most 16 sequences "
-        "together. In every process the time of a mix is the sum of calls times the median of a call, in the way of "
-        "calling that takes least over all processes; implementations are compared process by process (Student's "
-        "interval of the mean of logarithms, Holm's procedure over everything that is claimed). Decode is 16 new "
+        "together; all these ways stand in one block. In every process the time of a mix is the sum of calls times the "
+        "median of a call, in the way of calling that takes least in all other processes; implementations are compared "
+        "process by process (Student's interval of the mean of logarithms, Holm's procedure over everything that is "
+        "claimed). Decode is 16 new "
         "tokens or fewer over a cache, prefill everything else. The winner flips where two totals cross as prefill's "
         "share of the calls grows, the calls of each stage in the same proportions."
     ),
@@ -38,7 +39,7 @@ STORY = Story(
     ),
 )
 
-SUITE = TimedSuite(
+SUITE = workloads.ServedSuite(
     name="workload",
     story=STORY,
     axes={

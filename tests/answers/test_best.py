@@ -17,7 +17,7 @@ from attnbench.answers.able import Able
 from attnbench.answers.answer import EXIT_CODES
 from attnbench.answers.best import answered
 from attnbench.answers.order import order
-from attnbench.answers.question import WhichOne, question
+from attnbench.answers.question import Wanted, WhichOne, question
 from attnbench.answers.sieve import KINDS
 from attnbench.answers.words import SENTENCES, BestAnswer
 from attnbench.errors import ResultsError, UsageError
@@ -39,7 +39,8 @@ def _a_machine_without_calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def of(folder: Path, planted_: Mapping[str, Planted], asked: WhichOne = ASKED, **run: Any) -> BestAnswer:
     """The answer from one planted run."""
-    return answered(asked, [planted.write(folder, planted_, PlantedRun(**run))])
+    measured = replace(asked, wanted=Wanted(asked.device))
+    return answered(asked, [planted.write(folder, planted_, PlantedRun(asked=measured, **run))])
 
 
 def reasons(answer: BestAnswer) -> dict[str, tuple[str, str]]:
@@ -81,7 +82,8 @@ def test_one_that_is_faster_and_needs_more_memory_or_an_unknown_amount_is_left_o
     asked = question("h4-d64", 256, memory="2GiB")
     answer = of(tmp_path, {**APART, SDPA: Planted(0.2, peak_bytes=peak)}, asked)
     assert answer.best == BLOCKED
-    assert reasons(answer)[SDPA][0] == "over-memory"
+    assert reasons(answer)[SDPA][0] == ("unknown" if peak is None else "over-memory")
+    assert (SDPA in answer.untried) == (peak is None)
     assert of(tmp_path, {**APART, SDPA: Planted(0.2, peak_bytes=peak)}, run_id="b").best == SDPA
 
 
@@ -96,7 +98,8 @@ def test_one_that_is_faster_and_lacks_what_is_needed_is_left_out(tmp_path: Path)
     answer = answered(question("h4-d64", 256, needs=["gradients", "window"]), [folder], declares=declares)
     assert answer.best == BLOCKED
     assert reasons(answer)[SDPA] == ("lacks", "does not support window")
-    assert reasons(answer)[JAX] == ("lacks", "what it can do is not known: it crashed")
+    assert reasons(answer)[JAX] == ("unknown", "what it can do is not known: it crashed")
+    assert "; not known to fit: jax/naive" in answer.sentence
 
 
 @pytest.mark.parametrize(("status", "kind"), [("crashed", "crashed"), ("oom", "crashed"), ("timeout", "crashed")])
@@ -121,6 +124,37 @@ def test_the_only_one_that_agrees_is_named_and_one_that_had_no_rival_is_not(tmp_
     assert (alone.verdict, alone.best, alone.exit_code) == ("alone", None, 3)
     rest = of(tmp_path, {NAIVE: Planted(), SDPA: Planted(status="not-run", reason="no time")}, run_id="c")
     assert (rest.verdict, rest.best) == ("alone", None)
+
+
+def test_the_answer_says_who_was_not_measured_and_claims_nothing_of_them(tmp_path: Path) -> None:
+    fastest, only = of(tmp_path, APART), of(tmp_path, {NAIVE: Planted(), BLOCKED: wrong()}, run_id="b")
+    for answer in (fastest, only):
+        assert {SDPA, JAX} <= set(answer.untried)
+        assert "; not measured: " in answer.sentence
+        assert answer.sentence.endswith(f" and {len(answer.untried) - 3} more.")
+        assert set(json.loads(json.dumps(answer.describe()))["untried"]) == set(answer.untried)
+    assert only.sentence.startswith(f"{NAIVE} is the only one of 2 that agrees and fits")
+    assert NAIVE not in fastest.untried
+
+
+def test_one_whose_memory_nobody_knows_was_not_tried(tmp_path: Path) -> None:
+    asked = question("h4-d64", 256, memory="2GiB")
+    answer = of(tmp_path, {NAIVE: Planted(), BLOCKED: wrong(), SDPA: Planted(0.2, peak_bytes=None)}, asked)
+    assert (answer.verdict, answer.best, answer.exit_code) == ("alone", None, 3)
+    assert f"not known to fit: {SDPA}" in answer.sentence
+    nobody = of(tmp_path, {NAIVE: Planted(peak_bytes=None), SDPA: wrong()}, asked, run_id="b")
+    assert (nobody.verdict, nobody.exit_code) == ("none", 5)
+    assert f"; not known to fit: {NAIVE}" in nobody.sentence
+
+
+def test_what_is_typed_for_the_user_keeps_the_device(tmp_path: Path) -> None:
+    asked = question("h4-d64", 256, device="cuda", threads=2)
+    answer = of(tmp_path, {SDPA: Planted(), "torch/naive": Planted(1.1)}, asked)
+    assert answer.verdict == "either"
+    assert " --device cuda --threads 2 " in answer.type[0]
+    assert answer.type[-1].startswith("attnbench best --shape h4-d64 --tokens 256 --device cuda --threads 2 --measure ")
+    (near,) = answered(ASKED, tmp_path).near
+    assert near.typed == "attnbench best --shape h4-d64 --tokens 256 --device cuda --threads 2"
 
 
 def test_where_nobody_agrees_nobody_is_named(tmp_path: Path) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import attnbench as ab
-from attnbench.answers.question import question
+from attnbench.answers.question import WhichOne, question
 from attnbench.answers.table import SCHEMA_FILE, ChoiceTable, schema_text
 from attnbench.answers.tabulate import tabulated
+from attnbench.attention.problem import Case
 from attnbench.errors import ResultsError, UsageError
 from attnbench.results.schema import Hardware
 from tests.answers import planted
@@ -49,6 +51,71 @@ def test_every_case_has_its_answer_its_equals_and_its_runner_up(made: ChoiceTabl
     assert {open_.implementation, *open_.equals} == {NAIVE, BLOCKED}
     assert open_.runner_up is not None
     assert open_.runner_up.implementation == SDPA
+
+
+def test_what_has_no_answer_is_said_and_never_chosen(made: ChoiceTable) -> None:
+    (gap,) = made.left_out
+    assert (gap.S, gap.reason) == (4096, "only one was measured and fits, and others may be faster")
+    for nearest in (False, True):
+        with pytest.raises(UsageError, match=r"has no answer for .* only one was measured"):
+            made.choose(Hq=4, D=64, Tq=4096, nearest=nearest)
+
+
+def test_two_runs_that_contradict_each_other_are_no_entry_of_a_table(tmp_path: Path) -> None:
+    planted.write(tmp_path, {NAIVE: Planted(), BLOCKED: Planted(1.5), SDPA: Planted(5.0)}, PlantedRun("a", seed=1))
+    planted.write(tmp_path, {NAIVE: Planted(1.5), BLOCKED: Planted()}, PlantedRun("b", seed=2))
+    table, notes = tabulated(tmp_path)
+    assert table.entries == ()
+    (gap,) = table.left_out
+    why = f"two runs of this machine contradict each other: one names {NAIVE}; run b names {BLOCKED}"
+    assert gap.reason == why
+    assert any(why in note for note in notes)
+    with pytest.raises(UsageError, match=f"run b names {BLOCKED}"):
+        table.choose(Hq=4, D=64, Tq=256, nearest=True)
+
+
+def test_an_entry_of_changed_code_says_so_when_it_is_made_and_when_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted.write(tmp_path, APART, PlantedRun("then", git="0123456789ab"))
+    assert tabulated(tmp_path)[0].entries[0].changed is None  # git cannot tell: as `best` says
+    assert tabulated(tmp_path)[0].why_not_here() == ()
+    monkeypatch.setattr("attnbench.answers.since._same", lambda commit, folder: False)  # noqa: ARG005
+    table, notes = tabulated(tmp_path)
+    changed = "the code of numpy has changed since 0123456789ab"
+    assert table.entries[0].changed == changed
+    assert any(f"in the table, but since it was measured: {changed}" in note for note in notes)
+    assert table.choose(Hq=4, D=64, Tq=256).says.endswith(f"; since it was measured: {changed}")
+    assert table.why_not_here() == (f"{changed} (run then)",)
+
+
+@dataclass(frozen=True)
+class Ragged(WhichOne):
+    """A question about sequences of unequal lengths, such as a workload has, and no engine can ask."""
+
+    @property
+    def case(self) -> Case:
+        """The same sizes, and lengths besides."""
+        plain = super().case
+        problem = replace(plain.problem, B=2, operands=("kv_lengths",), sequences=((256, 200), (256, 256)))
+        return replace(plain, problem=problem)
+
+
+def test_cases_of_unequal_lengths_are_no_entry_for_a_call_that_may_have_others(tmp_path: Path) -> None:
+    planted.write(tmp_path, APART, PlantedRun("lengths", asked=Ragged("h4-d64", 256)))
+    table, notes = tabulated(tmp_path)
+    assert (table.entries, table.left_out) == ((), ())
+    assert "sequences of unequal lengths, which an engine cannot ask for" in notes[0]
+    with pytest.raises(UsageError, match="has no case like"):
+        table.choose(Hq=4, D=64, Tq=256, B=2, operands=("kv_lengths",), nearest=True)
+
+
+def test_a_table_of_before_is_still_read(made: ChoiceTable, tmp_path: Path) -> None:
+    data = made.model_dump(mode="json")
+    old = {name: value for name, value in data.items() if name != "left_out"} | {"version": 1}
+    old["entries"] = [{n: v for n, v in entry.items() if n != "changed"} for entry in data["entries"]]
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert ab.table.load(tmp_path / "old.json").choose(Hq=4, D=64, Tq=256).implementation == BLOCKED
 
 
 def test_it_is_read_as_it_was_written(made: ChoiceTable, tmp_path: Path) -> None:

@@ -158,6 +158,14 @@ def test_what_no_side_supports_is_nothing_measured(cli: Cli, tmp_path: Path) -> 
     assert (verdict["status"], verdict["side"]) == ("unsupported", None)
 
 
+def test_a_device_is_that_of_both_sides(cli: Cli) -> None:
+    done = cli("ab", "numpy/naive", "numpy/blocked", *SMALL, "--device", "cuda", "--budget", "8s", "--json")
+    assert done.code == 5
+    (verdict,) = done.document["verdicts"]
+    assert (verdict["device"], verdict["status"]) == ("cuda", "unsupported")
+    assert "cuda" in verdict["reason"]
+
+
 def test_an_interrupt_leaves_a_partial_comparison_and_nothing_else(repository: Path) -> None:
     git(repository, "branch", "-q", "before")
     names = {"ATTNBENCH_LOCK": str(repository / "lock"), "ATTNBENCH_DATA": str(repository / ".data")}
@@ -262,6 +270,7 @@ def test_two_frameworks_stand_in_one_pair(cli: Cli) -> None:
         (("numpy/naive", "--python-b", "no-such-python"), "no-such-python is no program"),
         (("numpy/naive", "numpy/blocked", "--github"), "GITHUB_STEP_SUMMARY"),
         (("numpy/naive", "numpy/blocked", "--threads", "0"), "--threads is 1 or more"),
+        (("numpy/naive", "numpy/blocked", "--device", "gpu"), "did you mean 'cuda'"),
     ],
 )
 def test_wrong_usage_says_what_to_type(

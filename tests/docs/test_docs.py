@@ -33,7 +33,9 @@ SMALL = ["-a", "T=128", "-a", "setting=forward"]
 PAIRS = ["--quiet", "--budget", "8s", *SMALL]  # a first pair may take five seconds, and none begins without
 QUICK = {
     "run": ["--quiet", "--budget", "20s", "--impl", "numpy/naive"],
-    "best --measure": ["--quiet", "--measure", "30s"],
+    "run --workload": ["--quiet", "--budget", "10s", "--impl", "numpy/naive"],
+    "run speed --shape h4-d64": ["--quiet", "--budget", "15s", "--impl", "numpy/naive"],
+    "best --measure": ["--quiet", "--measure", "8s"],
     "ab": PAIRS,
     "calibrate": PAIRS,
     "crossover": ["--quiet", "--budget", "6s"],
@@ -106,7 +108,7 @@ def execute(run: Cli, command: list[str], folder: Path) -> None:
     runs = sorted(str(path.parent) for path in (folder / "results").glob("*/run.json"))
     replaced = {"BASE": runs[:1], "HEAD": runs[-1:], "RUN": runs[-1:]}
     filled = [part for word in command for part in (replaced.get(word) or [word])]
-    extra = QUICK.get(" ".join(command[:2]), QUICK.get(command[0], []))
+    extra = next((QUICK[name] for count in (4, 2, 1) if (name := " ".join(command[:count])) in QUICK), [])
     if {"--onnx", "--case", "--random"} & set(command):  # these are no check of every feature, which --quick is about
         extra = []
     if "--impl" in command:

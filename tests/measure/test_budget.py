@@ -7,7 +7,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -170,6 +170,7 @@ class Scripted:
         self.world.log.append(f"{what} {self.name} {names}")
         for outcome in outcomes:
             outcome.prepared = SimpleNamespace()  # type: ignore[assignment]
+            outcome.stands = True
             cost = WEIGHING_S if what == "memory" else self.costs[outcome.cell.impl.removeprefix("numpy/")]
             self.world.now += cost * self.world.slower
 
@@ -240,6 +241,25 @@ def test_first_looks_of_all_then_second_ones_then_memory_then_further_ones(world
     w.measure(Scripted("A", {"a": 1, "b": 2}, w, looks=3), Scripted("B", {"a": 3, "b": 4}, w, looks=3))
     looks = ["look A ab", "look B ab"]
     assert w.log == [*looks, *looks, "memory A ab", "memory B ab", *looks]
+
+
+def test_further_looks_are_at_those_that_go_on_and_one_at_rest_may_come_back(world: Callable[..., World]) -> None:
+    w, wanted = world(100.0), iter(["bc", "c", "ac", ""])
+    block = Scripted("A", {"a": 1, "b": 1, "c": 1}, w, looks=9)
+
+    def goes_on(outcomes: Sequence[Outcome]) -> set[str]:
+        names = next(wanted)
+        return {outcome.cell.id for outcome in outcomes if outcome.cell.impl.removeprefix("numpy/") in tuple(names)}
+
+    w.measure(block, goes_on=goes_on)
+    assert w.log == ["look A abc", "memory A abc", "look A bc", "look A c", "look A ac"]
+    assert {outcome.status for outcome in block.outcomes} == {OK}
+
+
+def test_a_look_at_fewer_cells_is_forecast_to_be_shorter(world: Callable[..., World]) -> None:
+    w = world(11.0)
+    w.measure(Scripted("A", dict.fromkeys("abcd", 1), w, looks=9), goes_on=lambda outcomes: {outcomes[0].cell.id})
+    assert w.log == ["look A abcd", "memory A abcd", *["look A a"] * 4]
 
 
 def test_what_is_too_long_is_left_out_before_anything_of_it_is_prepared(world: Callable[..., World]) -> None:

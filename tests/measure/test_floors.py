@@ -138,6 +138,14 @@ class RunWriterOfNothing:
 BURST: dict[str, Any] = {"run_id": "r", "replicate": 0, "burst": 0, "index": 0, "calls": 1}
 
 
+def test_one_that_rests_is_held_to_the_floor_as_all_are() -> None:
+    cell = Cell("s", {}, PLAIN, "numpy/naive")
+    sample = Sample(run_id="r", cell_id=cell.id, replicate=0, burst=0, index=0, calls=1, wall_s=1e-12)
+    outcomes = [Outcome(cell, samples=[sample]) for _ in range(3)]
+    outcomes[1].resting, outcomes[2].cut = True, True
+    assert None not in [rows.too_fast(outcome, Ceilings(RATES), 0.0) for outcome in outcomes]
+
+
 def test_an_outcome_that_was_not_timed_is_not_too_fast() -> None:
     cell = Cell("s", {}, PLAIN, "numpy/naive")
     assert rows.too_fast(Outcome(cell), Ceilings(RATES), 0.0) is None

@@ -10,7 +10,7 @@ import numpy as np
 
 from attnbench.workloads.grammar import Counted, Stretch
 from attnbench.workloads.mixes import Workload
-from attnbench.workloads.totals import served
+from attnbench.workloads.totals import geometric_mean, served
 from attnbench.workloads.verdict import ServingVerdict, verdict
 from tests.workloads.simulated import Costs, flip_of, frame
 
@@ -93,6 +93,23 @@ def twins(runs: int, implementations: int = 2, seed: int = 0) -> Rates:
     return rates
 
 
+def twins_in_more_ways(runs: int, implementations: int = 2, seed: int = 0) -> Rates:
+    """Twins of which the first is called in all ways, which take the same, and the others one sequence at a time."""
+    rng, rates = np.random.default_rng(seed), Rates(runs)
+    costs = {f"numpy/twin-{n}": {"prefill": 1e-8, "decode": 5e-8} for n in range(implementations)}
+    for _ in range(runs):
+        known = frame(drawn_mix(rng), costs, rng, batches=True, padded=1.0)
+        (mix,) = served(known[(known["impl"] == "numpy/twin-0") | (known["point.way"] == "each")])
+        answer = verdict(mix)
+        told = any(each.told for family in answer.compared.values() for each in family)
+        rates.seen["told" if told else "quiet"] += 1
+        rates.seen["pair"] += answer.pair is not None
+        rates.seen["flip told"] += bool(answer.flips_told)
+        totals = mix.totals()
+        rates.seen["many ways lead"] += geometric_mean(totals["numpy/twin-0"]) < geometric_mean(totals["numpy/twin-1"])
+    return rates
+
+
 HEAD = """| kernels | right | wrong | undecided | pair told | flip told | the interval holds it |
 |---|---|---|---|---|---|---|
 """
@@ -107,10 +124,14 @@ def table(runs: int = 150) -> str:
         inside = f"{rates.seen['flip inside'] / flips:.1%}" if flips else "–"
         cells = [f"{rates.of(what):.1%}" for what in ("right", "wrong", "undecided", "pair", "flip told")]
         lines.append(f"| each {gain:.0%} slower in the other's stage | {' | '.join(cells)} | {inside} |")
-    for count in (2, 9):
-        rates = twins(runs, count)
-        cells = ["–", *(f"{rates.of(what):.1%}" for what in ("told", "quiet", "pair", "flip told")), "–"]
-        lines.append(f"| {count} twins | {' | '.join(cells)} |")
+    for count, what, drawn in (
+        (count, what, drawn)
+        for what, drawn in (("", twins), (", one of them called in all ways", twins_in_more_ways))
+        for count in (2, 9)
+    ):
+        rates = drawn(runs, count)
+        cells = ["–", *(f"{rates.of(each):.1%}" for each in ("told", "quiet", "pair", "flip told")), "–"]
+        lines.append(f"| {count} twins{what} | {' | '.join(cells)} |")
     return HEAD + "\n".join(lines)
 
 

@@ -31,24 +31,28 @@ def noise(folder: Path = NOISE) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.asarray(seconds / np.median(seconds, axis=(0, 2, 3), keepdims=True))
 
 
-def seconds_of(part: ServedPart, way: str, costs: Mapping[str, float]) -> float:
-    """What a call takes: its sequences one after the other, and in one padded call a tenth less."""
+def seconds_of(part: ServedPart, way: str, costs: Mapping[str, float], padded: float = 0.9) -> float:
+    """What a call takes: its sequences one after the other, in one padded call other times as long."""
     each = sum(costs[s.stage] * s.pairs for s in part.stretches)
-    return each * (0.9 if way == "padded" else 1.0)
+    return each * (padded if way == "padded" else 1.0)
 
 
 def frame(
-    workload: Workload, costs: Costs, rng: np.random.Generator, *, processes: int = PROCESSES, batches: bool = False
+    workload: Workload,
+    costs: Costs,
+    rng: np.random.Generator,
+    *,
+    processes: int = PROCESSES,
+    batches: bool = False,
+    padded: float = 0.9,
 ) -> pd.DataFrame:
-    """The rows of a run of this workload."""
+    """The rows of a run of this workload; a padded call takes so many times what its sequences take one by one."""
     recorded, rows = noise(), []
     for part in parts(workload):
         for way in ways(part) if batches or part.single else ():
-            if way == "packed":
-                continue
             drawn = [(int(rng.integers(len(recorded))), int(rng.integers(recorded.shape[1]))) for _ in range(processes)]
             for number, (impl, mine) in enumerate(costs.items()):
-                base = seconds_of(part, way, mine)
+                base = seconds_of(part, way, mine, padded)
                 rows.append(row(impl, part, way, _bursts(recorded, drawn, number, base, rng)))
     return pd.DataFrame(rows)
 

@@ -109,6 +109,28 @@ def test_the_installed_suite_is_an_example_that_can_be_laid_out() -> None:
     assert len({case.id for _, case in cases}) == len(cases)
 
 
+def blocks_of(mix: str, shape_name: str) -> dict[str, set[str]]:
+    """The blocks of each kind of sequence, as a run of the mix has them."""
+    served = workload(mix)
+    levels = {"mix": (served.level,), "part": tuple(map(str, parts(served))), "shape": (shape_name,)}
+    suite = discover.suite("workload").with_axes(levels)
+    by_kind: dict[str, set[str]] = {}
+    for point, _ in suite.cases():
+        by_kind.setdefault(part(point["part"]).kind, set()).add(suite.block_of(point, "cpu", 1))
+    return by_kind
+
+
+def test_all_ways_of_calling_a_kind_stand_in_one_block() -> None:
+    known = blocks_of(MIX, "h4-d64-causal")
+    assert {kind: len(blocks) for kind, blocks in known.items()} == dict.fromkeys(workload(MIX).kinds(), 1)
+    assert len(set.union(*known.values())) == len(known)
+
+
+def test_what_would_be_too_much_at_once_stands_in_blocks_of_its_parts() -> None:
+    known = blocks_of("200x 1q7k, 100x 1q5k, 1x 64q64", "llama-3-8b")
+    assert {kind: len(blocks) for kind, blocks in known.items()} == {"decode": 3, "prompt": 1}
+
+
 def test_sequences_of_a_problem_are_checked_and_leave_old_ids_alone() -> None:
     assert Problem().id == "56d59dda5f91"  # as in runs from before there were sequences
     assert "sequences" not in Problem().to_dict()

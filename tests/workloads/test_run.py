@@ -76,7 +76,7 @@ def test_named_workloads_are_listed(cli: Cli) -> None:
 
 
 def test_a_small_run_says_what_it_read_and_answers(cli: Cli, tmp_path: Path) -> None:
-    words = ("--workload", "3x 1q32", "--impl", "numpy/naive", "-a", "way=each", "--budget", "20s")
+    words = ("--workload", "3x 1q32", "--impl", "numpy/naive", "-a", "way=each", "--budget", "10s")
     done = cli("run", *words, "--json")
     assert done.code == 0, done.err
     assert "3 sequences: 1 query over 32 keys, decode" in done.err

@@ -1,6 +1,7 @@
 """The answer for a mix: right on both sides of a flip, the flip within its interval, and nothing told of twins."""
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,9 @@ from attnbench.workloads.mixes import Workload
 from attnbench.workloads.parts import parts
 from attnbench.workloads.said import findings, rows, sentences
 from attnbench.workloads.shown import over_the_winner, totals
-from attnbench.workloads.totals import served
+from attnbench.workloads.totals import Seconds, chosen_by_others, geometric_mean, served
 from attnbench.workloads.verdict import NEVER, ServingVerdict, as_dict, verdict
-from tests.workloads.rates import FOR_DECODE, FOR_PREFILL, planted, specialists, twins
+from tests.workloads.rates import FOR_DECODE, FOR_PREFILL, planted, specialists, twins, twins_in_more_ways
 from tests.workloads.simulated import Costs, flip_of, frame, row
 
 PREFILLING, DECODING = "64x 512q512, 4x 1q1k", "1x 64q64, 400x 1q1k"
@@ -186,6 +187,42 @@ def test_rates_on_drawn_mixes() -> None:
     assert twins(20).of("told") <= 0.1
 
 
+def taking_least(by_way: Mapping[str, Seconds]) -> dict[int, str]:
+    """The way that takes least by the very times that then count: the choice that was wrong."""
+    best = min(by_way, key=lambda way: geometric_mean(by_way[way]))
+    return dict.fromkeys(by_way[best], best)
+
+
+def test_who_is_called_in_more_ways_leads_no_more_often_than_his_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = twins_in_more_ways(60)
+    assert 0.3 <= rates.of("many ways lead") <= 0.7
+    assert rates.of("told") <= 0.1
+    monkeypatch.setattr("attnbench.workloads.totals.chosen_by_others", taking_least)
+    assert twins_in_more_ways(60).of("many ways lead") >= 0.8
+
+
+def test_the_way_of_a_process_is_chosen_by_the_others() -> None:
+    each, padded = {0: 1.0, 1: 1.0, 2: 1.0}, {0: 0.1, 1: 1.2, 2: 1.2}
+    assert chosen_by_others({"each": each, "padded": padded}) == {0: "each", 1: "padded", 2: "padded"}
+    assert chosen_by_others({"padded": {0: 0.1}, "each": {0: 1.0}}) == {0: "each"}  # nobody else: what stands first
+    assert chosen_by_others({"padded": {0: 1.0, 1: 1.0}}) == {0: "padded", 1: "padded"}
+
+
+def test_ways_of_blocks_at_other_times_are_told_apart_by_more_only() -> None:
+    costs = {"numpy/a": TWIN, "numpy/b": {"prefill": 1.15e-8, "decode": 5.75e-8}}
+    known = frame(workload("64x 64q64"), costs, np.random.default_rng(3), batches=True)
+    ways = {"numpy/a": "padded", "numpy/b": "each"}  # each of them takes one way only
+    known = known[known["point.way"] == known["impl"].map(ways)]
+    (together,) = served(known.assign(block_id="one"))
+    (elsewhere,) = served(known.assign(block_id=known["point.way"]))
+    assert together.apart("numpy/a", "numpy/b") is False
+    assert elsewhere.apart("numpy/a", "numpy/b") is True
+    assert verdict(together).behind
+    wider, narrow = verdict(elsewhere).compared["all of it"][0], verdict(together).compared["all of it"][0]
+    assert wider.ratio.low < narrow.ratio.low < narrow.ratio.high < wider.ratio.high
+    assert wider.ratio.high / wider.ratio.low > 1.2
+
+
 @pytest.mark.slow
 @pytest.mark.proof
 def test_rates_at_large() -> None:
@@ -194,7 +231,6 @@ def test_rates_at_large() -> None:
         assert rates.of("wrong") <= 0.025
         assert rates.of("wrong pair") <= 0.025
         assert rates.seen["flip inside"] >= 0.92 * rates.seen["flip told"]
-    for count in (2, 9):
-        rates = twins(200, count)
+    for rates in (drawn(200, count) for drawn in (twins, twins_in_more_ways) for count in (2, 9)):
         assert rates.of("told") <= 0.05
         assert rates.of("flip told") <= 0.05

@@ -14,7 +14,7 @@ from statistics import fmean, median, variance
 from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.contrasts import holm
-from attnbench.analysis.rounds import ASSUMED, Paired, middle_square, paired, rounds
+from attnbench.analysis.rounds import ASSUMED, FEWEST, Paired, levels, middle_square, paired, rounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +28,8 @@ TIME, LOW, HIGH = "time_median_s", "time_low_s", "time_high_s"
 LEVEL = 0.015
 # So many processes show no spread by which a fastest cell is told from others.
 PAIR = 2
+# Nobody is asked for more processes than these, and so many of 100 measurements are to tell.
+MOST_PROCESSES, POWER = 60, 0.95
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,10 @@ def leaders(block: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return ordered[[not behind for behind in is_behind]], ordered[is_behind]
 
 
-def lead(block: pd.DataFrame) -> Lead:
-    """Who leads a block, and by how much. The block has at least one row."""
+def lead(block: pd.DataFrame, level: float = LEVEL) -> Lead:
+    """Who leads a block, and by how much; told apart at ``level``. The block has at least one row."""
     ordered, pairs = _against_the_fastest(block)
-    names, apart = [str(name) for name in ordered["impl"]], _told(pairs)
+    names, apart = [str(name) for name in ordered["impl"]], _told(pairs, level)
     together = (names[0], *(name for name, behind in zip(names[1:], apart, strict=True) if not behind))
     behind = tuple(name for name, is_behind in zip(names[1:], apart, strict=True) if is_behind)
     if not pairs:
@@ -99,10 +101,24 @@ def _against_the_fastest(block: pd.DataFrame) -> tuple[pd.DataFrame, list[Paired
     return ordered, [_judged(known, place, 0) for place in range(1, len(ordered))]
 
 
-def _told(pairs: Sequence[Paired]) -> list[bool]:
+def _told(pairs: Sequence[Paired], level: float = LEVEL) -> list[bool]:
     """Which of them are slower than the fastest, by what is known of all of them."""
     adjusted = holm([pair.p() for pair in pairs])
-    return [p <= LEVEL and pair.estimate > 0 for p, pair in zip(adjusted, pairs, strict=True)]
+    return [p <= level and pair.estimate > 0 for p, pair in zip(adjusted, pairs, strict=True)]
+
+
+def processes_to_tell(log_ratio: float, spread: float, equals: int) -> int | None:
+    """Processes of each of the equals until the first is told from all others in 95 of 100 measurements.
+
+    By Student's test of paired processes with the level that the comparisons of a block share; ``None``: too many.
+    """
+    from scipy import stats
+
+    for count in range(FEWEST, MOST_PROCESSES + 1):
+        least = stats.t.ppf(1 - LEVEL / (equals - 1) / 2, count - 1)
+        if stats.nct.sf(least, count - 1, log_ratio * math.sqrt(count) / spread) >= POWER:
+            return count
+    return None
 
 
 @dataclass(frozen=True)
@@ -121,7 +137,7 @@ class _Known:
     @classmethod
     def of(cls, cells: Sequence[Mapping[Any, Any]]) -> _Known:
         known = [rounds(cell) for cell in cells]
-        apart = _apart([_levels(mine) for mine in known])
+        apart = _apart([levels(mine) for mine in known])
         squares = [variance(mine) if len(mine) > 1 else 0.0 for mine in apart]
         return cls(cells, known, squares, middle_square(apart))
 
@@ -138,17 +154,9 @@ class _Known:
         return max(shown, ASSUMED) if len(processes) <= PAIR else shown
 
 
-def _levels(known: Mapping[tuple[int, int], float]) -> dict[int, float]:
-    """For each process the logarithm of the median of a cell's rounds."""
-    by_process: dict[int, list[float]] = {}
-    for (process, _), seconds in known.items():
-        by_process.setdefault(process, []).append(math.log(seconds))
-    return {process: median(logs) for process, logs in by_process.items()}
-
-
-def _apart(levels: Sequence[Mapping[int, float]]) -> list[list[float]]:
+def _apart(by_cell: Sequence[Mapping[int, float]]) -> list[list[float]]:
     """The levels of each cell by process, less the middle one of the block in that process."""
-    centred = [{process: log - fmean(mine.values()) for process, log in mine.items()} for mine in levels]
+    centred = [{process: log - fmean(mine.values()) for process, log in mine.items()} for mine in by_cell]
     processes = {process for mine in centred for process in mine}
     common = {process: median(mine[process] for mine in centred if process in mine) for process in processes}
     return [[log - common[process] for process, log in mine.items()] for mine in centred]

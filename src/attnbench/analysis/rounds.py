@@ -166,6 +166,14 @@ def rounds(row: Mapping[Any, Any]) -> dict[tuple[int, int], float]:
     return seconds
 
 
+def levels(known: Rounds) -> dict[int, float]:
+    """For each process the logarithm of the median of a cell's rounds."""
+    by_process: dict[int, list[float]] = {}
+    for (process, _), seconds in known.items():
+        by_process.setdefault(process, []).append(math.log(seconds))
+    return {process: median(logs) for process, logs in by_process.items()}
+
+
 def paired(over: Rounds, under: Rounds, least: float = 0.0) -> Paired | None:
     """One cell over another of its block, by the rounds that both were in; ``None`` where there is none."""
     logs: dict[int, list[float]] = {}

@@ -1,8 +1,9 @@
 """An answer: who is the fastest, by how much, how sure that is, who was left out, and what to type for more.
 
-The verdicts: ``fastest`` (one is told from all others), ``only`` (one agrees and fits, others were tried), ``either``
-(the first is not told from others), ``disputed`` (two runs of this machine name different ones), ``alone`` (nobody else
-was measured), ``none`` (nobody agrees and fits), ``not-measured``.
+The verdicts: ``fastest`` (one is told from all others that were measured), ``only`` (one agrees and fits, all others
+of its block were tried), ``either`` (the first is not told from others), ``disputed`` (two runs of this machine name
+different ones), ``alone`` (nobody else was measured), ``none`` (nobody is known to agree and fit), ``not-measured``.
+``untried`` are those that none of this is about.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from attnbench.analysis.intervals import Interval
 from attnbench.answers.blocks import NearCase
 from attnbench.answers.equals import Price
 from attnbench.answers.question import WhichOne
-from attnbench.answers.sieve import NotChosen
+from attnbench.answers.sieve import UNTRIED, NotChosen
 from attnbench.answers.since import Since
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK
 
@@ -66,6 +67,7 @@ class AnswerBasis:
     suite: str
     block_id: str
     processes: int
+    most_processes: int
     bursts: int
     noise: float | None
     disturbed: int
@@ -115,6 +117,11 @@ class AnswerParts:
     def best(self) -> str | None:
         """The one to take; ``None`` where nobody can be named alone."""
         return self.names[0] if self.verdict in NAMING else None
+
+    @property
+    def untried(self) -> tuple[str, ...]:
+        """Those that might be faster, for all that was seen: they have no time, or are not known to fit."""
+        return tuple(left.impl for left in self.left_out if left.kind in UNTRIED)
 
     @property
     def lead(self) -> Interval | None:

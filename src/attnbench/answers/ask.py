@@ -8,15 +8,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from attnbench.analysis.leading import MOST_PROCESSES
+from attnbench.answers import able
 from attnbench.answers.best import answered
-from attnbench.answers.question import SUITE, WhichOne, question
+from attnbench.answers.order import GoingOn
+from attnbench.answers.question import SUITE, Wanted, WhichOne, question
 from attnbench.answers.sieve import Declares, NotChosen
 from attnbench.answers.words import BestAnswer
 from attnbench.errors import UsageError
 from attnbench.keywords import explained
-from attnbench.measure.run.options import Progress, RunOptions
+from attnbench.measure.run.options import Progress, RunOptions, SeenCell
 from attnbench.measure.run.plan import Plan
 from attnbench.measure.run.run import run
 from attnbench.results.extra import check_report_extra
@@ -43,31 +47,54 @@ class HowMeasured:
 
 def measured_now(question: WhichOne, how: HowMeasured, declares: Declares | None = None) -> BestAnswer:
     """The answer from a run that is made now. Raises ``UsageError`` and its kin before anything is measured."""
-    outcome = run(
-        RunOptions(
-            suites=[SUITE],
-            patterns=how.patterns,
-            overrides=[f"{axis}={written([level])}" for axis, level in question.levels().items()],
-            devices=[question.device],
-            threads=[question.threads],
-            files=[str(file) for file in how.files],
-            budget_s=how.budget_s,
-            out=how.out,
-            wait_s=how.wait_s,
-            command=how.command,
-            progress=how.progress,
-            at_work=how.at_work,
-            on_plan=how.on_plan,
-        )
+    going_on = GoingOn(_fitting(question.wanted, how, declares))
+    options = RunOptions(
+        suites=[SUITE],
+        patterns=how.patterns,
+        overrides=[f"{axis}={written([level])}" for axis, level in question.levels().items()],
+        devices=[question.device],
+        threads=[question.threads],
+        files=[str(file) for file in how.files],
+        budget_s=how.budget_s,
+        out=how.out,
+        wait_s=how.wait_s,
+        command=how.command,
+        progress=how.progress,
+        at_work=how.at_work,
+        on_plan=how.on_plan,
+        goes_on=going_on,
     )
+    outcome = run(replace(options, effort=replace(options.effort, replicates=MOST_PROCESSES)))
     answer = answered(question, [outcome.folder], files=[str(file) for file in how.files], declares=declares)
     whys = {name: group.reason for group in outcome.left_out for name in group.implementations}
     left_out = tuple(_by_the_suite(left, whys) for left in answer.left_out)
     broken_off = [] if outcome.note is None else [f"the run is partial: {outcome.note}"]
-    notes = (*answer.notes, *outcome.shortened, *broken_off)
+    notes = (*answer.notes, *going_on.said(), *outcome.shortened, *broken_off)
     interrupted = (outcome.note or "").startswith("interrupted")
     typed = tuple(line + _by_whom(how) if line.startswith(BEST) else line for line in answer.type)
     return replace(answer, left_out=left_out, notes=notes, type=typed, interrupted=interrupted)
+
+
+def _fitting(
+    fits: Wanted, how: HowMeasured, declares: Declares | None
+) -> Callable[[Sequence[SeenCell]], list[SeenCell]]:
+    """Who may be an answer among cells that are being measured: what they declare is asked once."""
+    asks = declares or partial(able.declared, device=fits.device, files=[str(file) for file in how.files])
+    known: dict[str, able.Able] = {}
+
+    def fitting(cells: Sequence[SeenCell]) -> list[SeenCell]:
+        if fits.needs and (new := [c.impl for c in cells if c.impl not in known]):
+            known.update(asks(new))
+        return [c for c in cells if _is_small(c, fits) and not (fits.needs and known[c.impl].lacks(fits.needs))]
+
+    return fitting
+
+
+def _is_small(cell: SeenCell, fits: Wanted) -> bool:
+    """Whether the peak of a cell is within the bound; one that is not measured yet may be."""
+    if fits.memory_bytes is None or not cell.weighed:
+        return True
+    return cell.peak_bytes is not None and cell.peak_bytes <= fits.memory_bytes
 
 
 def _by_whom(how: HowMeasured) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,9 @@ from attnbench.answers.answer import AnswerBasis, Contender, OtherRun
 from attnbench.answers.blocks import CaseBlock, blocks, holding, near
 from attnbench.answers.equals import Price, facts, price
 from attnbench.answers.order import Order, noise, order
-from attnbench.answers.question import WhichOne, levels_typed
+from attnbench.answers.question import Wanted, WhichOne, levels_typed
 from attnbench.answers.saved import RunsHere, gathered
-from attnbench.answers.sieve import Declares, NotChosen, sieved
+from attnbench.answers.sieve import UNTRIED, Declares, NotChosen, sieved
 from attnbench.answers.since import is_from_a_file
 from attnbench.answers.words import BestAnswer
 from attnbench.results.frames import records
@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     from attnbench.results.schema import Hardware
 
 OTHERS = 3
+# The verdicts by which a table has an entry: one to take, and who is not told from it.
+NAMED_ALL = ("fastest", "only", "either")
 MEASURE = "5m"
-# Reasons that say an implementation was measured, or tried, and is no answer. Any other might have been the fastest.
-JUDGED = ("wrong", "crashed", "over-memory", "lacks")
-TRIED = (*JUDGED, "unsupported", "not-installed")
+# Minutes of another try where nobody can say how many would tell.
+LONGER = 20
+# Reasons that say an implementation was measured, and is not known to be an answer.
+JUDGED = ("wrong", "crashed", "over-memory", "lacks", "unknown")
 
 
 def answered(
@@ -79,45 +82,63 @@ def _from_block(
         known.update(declares([name for name in names if name not in known]))
         return {name: known[name] for name in names}
 
-    rows, left_out = sieved(block.rows, question.wanted, ask)
+    case = judged_case(question.wanted, fitting, ask)
     notes = (*every.left_out, *_newer(block, fitting))
     again = f"attnbench best {question.typed()} --measure {MEASURE}"
-    about: dict[str, Any] = {"left_out": left_out, "evidence": _evidence(block, rows), "notes": notes}
+    about: dict[str, Any] = {"left_out": case.left_out, "evidence": _evidence(block, case.rows), "notes": notes}
+    if case.standing is None:
+        return BestAnswer(question, case.verdict, type=(again,), **about)
+    about["evidence"] = replace(about["evidence"], rests_on=case.standing.rests_on)
+    contenders = _contenders(case.rows, case.standing, block)
+    if case.verdict not in ("fastest", "only"):
+        about["facts"] = facts({c.impl: c.peak_bytes for c in contenders if c.impl in case.names}, known)
+    cost = _price(question, block, contenders, case.standing, files) if case.verdict == "either" else None
+    changed = any(c.since is not None and c.since.known == "changed" for c in contenders)
+    about |= {"others": case.others, "price": cost, "type": _typed(case.verdict, cost, again, changed=changed)}
+    return BestAnswer(question, case.verdict, case.names, contenders, **about)
+
+
+@dataclass(frozen=True)
+class CaseJudged:
+    """What can be said of a case, and of whom: by its first block, and by the others as far as they contradict it.
+
+    ``rows`` are those of who may be the answer, and ``standing`` is their order; ``None`` where there are none.
+    """
+
+    verdict: str
+    names: tuple[str, ...]
+    rows: pd.DataFrame
+    left_out: tuple[NotChosen, ...]
+    standing: Order | None = None
+    others: tuple[OtherRun, ...] = ()
+
+
+def judged_case(wanted: Wanted, fitting: Sequence[CaseBlock], ask: Declares) -> CaseJudged:
+    """The verdict on a case from the blocks that measured it, the one that it rests on first."""
+    block = fitting[0]
+    rows, left_out = sieved(block.rows, wanted, ask)
     if rows.empty:
         tried = any(left.kind in JUDGED for left in left_out)
-        return BestAnswer(question, "none" if tried else "not-measured", type=(again,), **about)
+        return CaseJudged("none" if tried else "not-measured", (), rows, left_out)
     rows = block.sampled(rows)
     standing = order(rows)
-    about["evidence"] = replace(about["evidence"], rests_on=standing.rests_on)
-    others = tuple(_others(question, block, standing, fitting[1:], ask))
-    verdict, names = _verdict(standing, left_out, block, others)
-    contenders = _contenders(rows, standing, block)
-    if verdict not in ("fastest", "only"):
-        about["facts"] = facts({c.impl: c.peak_bytes for c in contenders if c.impl in names}, known)
-    cost = _price(question, block, contenders, standing, files) if verdict == "either" else None
-    changed = any(c.since is not None and c.since.known == "changed" for c in contenders)
-    typed = _typed(verdict, cost, again, changed=changed)
-    return BestAnswer(question, verdict, names, contenders, price=cost, others=others, type=typed, **about)
-
-
-def _verdict(
-    standing: Order, left_out: Sequence[NotChosen], block: CaseBlock, others: Sequence[OtherRun]
-) -> tuple[str, tuple[str, ...]]:
-    """What can be said, and of whom."""
+    others = tuple(_others(wanted, block, standing, fitting[1:], ask))
     disputed = next((run for run in others if run.contradicts), None)
     if len(standing.leading) == 1 and disputed is not None:
-        return "disputed", tuple(dict.fromkeys((*standing.leading, *disputed.leading)))
-    return verdict_of(standing, left_out, block), standing.leading
+        names = tuple(dict.fromkeys((*standing.leading, *disputed.leading)))
+        return CaseJudged("disputed", names, rows, left_out, standing, others)
+    verdict = _verdict_of(standing, left_out, block)
+    return CaseJudged(verdict, standing.leading, rows, left_out, standing, others)
 
 
-def verdict_of(standing: Order, left_out: Sequence[NotChosen], block: CaseBlock) -> str:
+def _verdict_of(standing: Order, left_out: Sequence[NotChosen], block: CaseBlock) -> str:
     """What one block can say by itself."""
     if len(standing.leading) > 1:
         return "either"
     if standing.behind:
         return "fastest"
     in_block = {str(name) for name in block.rows["impl"]} - set(standing.leading)
-    rest = [left.kind in TRIED for left in left_out if left.impl in in_block]
+    rest = [left.kind not in UNTRIED for left in left_out if left.impl in in_block]
     return "only" if rest and all(rest) else "alone"
 
 
@@ -154,6 +175,7 @@ def _evidence(block: CaseBlock, rows: pd.DataFrame) -> AnswerBasis:
         suite=block.suite,
         block_id=str(block.rows["block_id"].iloc[0]),
         processes=int(timed["n_replicates"].fillna(0).min()) if len(timed) else 0,
+        most_processes=int(timed["n_replicates"].fillna(0).max()) if len(timed) else 0,
         bursts=int(timed["n_bursts"].min()) if len(timed) else 0,
         noise=None if fastest is None else noise(timed, fastest),
         disturbed=int(ok["disturbed_bursts"].sum()),
@@ -181,12 +203,12 @@ def _newer(block: CaseBlock, fitting: Sequence[CaseBlock]) -> list[str]:
 
 
 def _others(
-    question: WhichOne, block: CaseBlock, standing: Order, rest: Sequence[CaseBlock], ask: Callable[..., Any]
+    wanted: Wanted, block: CaseBlock, standing: Order, rest: Sequence[CaseBlock], ask: Declares
 ) -> list[OtherRun]:
     """What other runs of this machine say of the case, the best of them first."""
     runs = []
     for other in rest[:OTHERS]:
-        rows, _ = sieved(other.rows, question.wanted, ask)
+        rows, _ = sieved(other.rows, wanted, ask)
         if len(rows) > 1:
             there = order(other.sampled(rows))
             against = _against(block, standing, other, there)
@@ -225,17 +247,22 @@ def _price(
     if second.ratio is None:
         return None
     cell = f"--suite {block.suite} {levels_typed(block.point)}"
+    cell += f" --device {question.device}" if question.device != "cpu" else ""
     cell += f" --threads {question.threads}" if question.threads != 1 else ""
     if any(is_from_a_file(contender.impl) for contender in (first, second)):
         cell += "".join(f" --impls {file}" for file in files or ("FILE",))
     machine = block.run.info.fingerprint.machine_id
     spread = standing.spread(second.impl)
-    return price((first.impl, second.impl), math.log(second.ratio.value), spread, machine, cell, first.time_s)
+    among = len(standing.leading), len(contenders)
+    log_ratio = math.log(second.ratio.value)
+    return price((first.impl, second.impl), log_ratio, spread, machine, cell, first.time_s, among)
 
 
 def _typed(verdict: str, cost: Price | None, again: str, *, changed: bool) -> tuple[str, ...]:
     """Commands that tell more."""
-    longer = again.replace(f"--measure {MEASURE}", "--measure 20m")
     if verdict == "either":
+        measured_s = None if cost is None else cost.measured_s
+        minutes = LONGER if measured_s is None else max(2, math.ceil(1.2 * measured_s / 60))
+        longer = again.replace(f"--measure {MEASURE}", f"--measure {minutes}m")
         return tuple(filter(None, (cost.typed if cost is not None and cost.pairs is not None else None, longer)))
     return (again,) if changed or verdict in ("alone", "disputed") else ()

@@ -40,7 +40,7 @@ class CaseBlock:
     def changed(self) -> Mapping[str, Since]:
         """What changed since the run below each implementation that has a time, where something did."""
         names = [str(name) for name in self.rows[self.rows["status"] == "ok"]["impl"]]
-        return {name: change for name in names if (change := since(self.run.info, name)) is not None}
+        return {name: change for name in names if (change := since(self.run.info.fingerprint, name)) is not None}
 
     def sampled(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Some of its rows, with their rounds."""
@@ -126,7 +126,7 @@ def near(question: WhichOne, every: Iterable[CaseBlock], most: int = NEAREST) ->
         if differing and key not in ranked:
             ok = block.rows[block.rows["status"] == "ok"].sort_values("time_median_s")
             said = ", ".join(f"{name} {there}, not {wanted}" for name, wanted, there in differing)
-            first_name, typed = str(ok["impl"].iloc[0]), _typed(question, case, where[1])
+            first_name, typed = str(ok["impl"].iloc[0]), _typed(question, case, *where)
             neighbour = NearCase(case.label(), *where, said, block.run.info.run_id, first_name, typed)
             ranked[key] = ((len(differing), _distance(question, case)), neighbour)
     return [case for _, case in sorted(ranked.values(), key=lambda pair: pair[0])[:most]]
@@ -150,7 +150,8 @@ def _size(case: Case, names: tuple[str, ...]) -> str:
 
 def _besides(case: Case) -> str:
     spec = " ".join(f"{name}={value}" if value is not True else name for name, value in case.spec.to_dict().items())
-    return " ".join(filter(None, (spec, *case.problem.operands))) or "none"
+    unequal = "sequences of unequal lengths" if case.problem.sequences else ""
+    return " ".join(filter(None, (spec, *case.problem.operands, unequal))) or "none"
 
 
 def _distance(question: WhichOne, case: Case) -> float:
@@ -159,7 +160,7 @@ def _distance(question: WhichOne, case: Case) -> float:
     return sum(abs(math.log(max(getattr(wanted, name), 1) / max(getattr(there, name), 1))) for name in names)
 
 
-def _typed(question: WhichOne, case: Case, threads: int) -> str | None:
+def _typed(question: WhichOne, case: Case, device: str, threads: int) -> str | None:
     """The command that asks about a case, where there are words for it: those of a plain shape, or of the question."""
     problem = case.problem
     heads = f"h{problem.Hq}" if problem.Hq == problem.Hkv else f"h{problem.Hq}-{problem.Hkv}"
@@ -171,5 +172,6 @@ def _typed(question: WhichOne, case: Case, threads: int) -> str | None:
         except AttnbenchError:
             same = False
         if same:
-            return f"attnbench best {question.typed(shape=name, tokens=problem.S, threads=threads, **sizes)}"
+            where: dict[str, Any] = {"device": device, "threads": threads}
+            return f"attnbench best {question.typed(shape=name, tokens=problem.S, **where, **sizes)}"
     return None

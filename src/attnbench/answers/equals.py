@@ -1,6 +1,7 @@
 """Among equals: what telling two apart would cost, and what may help to choose meanwhile.
 
-The cost is in pairs of fresh processes and minutes, by the rule that ``attnbench ab`` decides by. The same recorded or
+The cost is in pairs of fresh processes and minutes, by the rule that ``attnbench ab`` decides by, and in processes of
+``attnbench best --measure``, which has them of all equals until one is told from the others. The same recorded or
 assumed noise is replayed as for ``attnbench plan``; where the machine is not calibrated, the spread is that of the
 processes of the run in hand, where it had enough of them. Memory and limits are facts, and no verdict.
 """
@@ -14,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from attnbench.analysis.leading import MOST_PROCESSES, processes_to_tell
+from attnbench.analysis.rounds import LEAST as LEAST_SPREAD
 from attnbench.answers.able import Able
 from attnbench.attention.arrays import Array
 from attnbench.compare.calibration import ASSUMED_SPREAD, MOST, POWER, SEED, MachineNoise, noise_of
@@ -30,6 +33,8 @@ MARGIN_SHARE = 0.5
 LEAST, MOST_MARGIN, SAME_MARGINS = 0.01, 0.5, (0.03, 0.05, 0.1, 0.2, 0.5)
 # Bursts of a cell in a pair, those of its audits among them, and what one takes where calls are short.
 BURSTS, USUAL_BURST_S = 24, 0.035
+# Processes of one that is told behind early.
+LOOKS_OF_ALL = 2
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ class Price:
     """What it takes to tell ``second`` from ``first``, were the difference as it looks.
 
     ``pairs`` is enough in 95 of 100 replays (``None``: no number of pairs that is ever looked at is). ``shows`` says
-    what is then shown: which is faster (``differ``), or that both are the ``same`` within ``margin``.
+    what is then shown: which is faster (``differ``), or that both are the ``same`` within ``margin``. ``processes`` of
+    each of ``equals`` are enough to name the first by ``best --measure``, in ``measured_s`` (``None``: too many).
     """
 
     first: str
@@ -50,10 +56,23 @@ class Price:
     spread: float
     spread_from: str
     typed: str
+    equals: int = 2
+    processes: int | None = None
+    measured_s: float | None = None
 
     @property
     def sentence(self) -> str:
         """What it costs, and what can be shown at all."""
+        return f"{self._by_ab()}; {self._by_measuring()}"
+
+    def _by_measuring(self) -> str:
+        of_each = "both" if self.equals == 2 else f"each of the {self.equals}"  # noqa: PLR2004
+        if self.processes is None or self.measured_s is None:
+            return f"--measure would not name one with {MOST_PROCESSES} processes of {of_each}"
+        takes = f"about {self.processes} processes of {of_each}, {units.roughly(self.measured_s)}"
+        return f"to name one by --measure, which leaves out early who is told behind, takes {takes}"
+
+    def _by_ab(self) -> str:
         looks = f"they look {100 * self.difference:.2g} % apart"
         by = f"at a spread of {100 * self.spread:.2g} % between pairs of processes ({self.spread_from})"
         if self.pairs is None or self.seconds is None:
@@ -66,16 +85,24 @@ class Price:
 
     def describe(self) -> dict[str, Any]:
         """JSON-ready."""
-        names = ("first", "second", "shows", "difference", "margin", "pairs", "seconds", "spread", "spread_from")
+        of_ab = ("first", "second", "shows", "difference", "margin", "pairs", "seconds", "spread", "spread_from")
+        names = (*of_ab, "equals", "processes", "measured_s")
         return {name: getattr(self, name) for name in names} | {"type": self.typed}
 
 
 def price(
-    pair: tuple[str, str], log_ratio: float, observed: float | None, machine_id: str, cell: str, call_s: float = 0.0
+    pair: tuple[str, str],
+    log_ratio: float,
+    observed: float | None,
+    machine_id: str,
+    cell: str,
+    call_s: float = 0.0,
+    among: tuple[int, int] = (2, 2),
 ) -> Price:
     """The price for two by the log of their ratio; ``observed`` is the spread of the processes of their block.
 
-    ``cell`` has the options of ``attnbench ab`` that choose their cell, and ``call_s`` is what a call takes.
+    ``cell`` has the options of ``attnbench ab`` that choose their cell, and ``call_s`` is what a call takes. ``among``
+    are the numbers of those that are not told from the first, itself included, and of all that are measured.
     """
     first, second = pair
     noise = noise_of(machine_id, ASSUMED_SPREAD if observed is None else max(observed, LEAST))
@@ -86,7 +113,15 @@ def price(
     budget = "" if seconds is None else f" --budget {max(2, math.ceil(seconds / 60))}m"
     typed = f"attnbench ab {first} {second} {cell} --margin {100 * margin:g}%{budget}"
     source = _source(noise, observed)
-    return Price(first, second, shows, difference, margin, pairs, seconds, noise.spread, source, typed)
+    equals, every = among
+    processes = processes_to_tell(
+        abs(log_ratio), noise.spread if observed is None else max(observed, LEAST_SPREAD), equals
+    )
+    each_s = (noise.startup_s + noise.cell_s + longer) / 2
+    looks = None if processes is None else processes * equals + LOOKS_OF_ALL * (every - equals)
+    measured_s = None if looks is None else looks * each_s
+    price_of_ab = (first, second, shows, difference, margin, pairs, seconds, noise.spread, source, typed)
+    return Price(*price_of_ab, equals, processes, measured_s)
 
 
 def _source(noise: MachineNoise, observed: float | None) -> str:

@@ -88,7 +88,8 @@ class WhichOne:
         given = {**self.levels(), **others}
         usual = {"phase": "prefill", "dtype": "float32", "batch": 1}
         words = [f"--{axis} {given[axis]}" for axis in AXES if given[axis] != usual.get(axis)]
-        words += [f"--device {self.device}"] if self.device != "cpu" else []
+        device = others.get("device", self.device)
+        words += [f"--device {device}"] if device != "cpu" else []
         threads = others.get("threads", self.threads)
         words += [f"--threads {threads}"] if threads != 1 else []
         needs, memory = self.wanted.needs, self.wanted.memory_bytes

@@ -85,8 +85,12 @@ def gathered(runs: Runs | None = None, hardware: Hardware | None = None) -> Runs
 
 def _line(names: Sequence[str], why: str) -> str:
     """What was passed over and why, in one line for all runs of one reason."""
-    shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-    return f"{shown}: {why}"
+    return f"{some(names, NAMED)}: {why}"
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """The first of them, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _folders(runs: Runs | None) -> Iterable[Path]:

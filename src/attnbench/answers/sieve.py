@@ -26,10 +26,13 @@ KINDS = {
     "crashed": "crashed",
     "over-memory": "over the memory",
     "lacks": "without what is needed",
+    "unknown": "not known to fit",
     "unsupported": "does not do this",
     "not-installed": "not installed here",
     "not-measured": "not measured",
 }
+# Kinds of those that might have been the answer: nobody has seen whether they are.
+UNTRIED = ("unknown", "not-measured")
 BY_STATUS = {"wrong": "wrong", "crashed": "crashed", "oom": "crashed", "timeout": "crashed", "not-run": "not-measured"}
 
 
@@ -60,7 +63,7 @@ def sieved(rows: pd.DataFrame, wanted: Wanted, declares: Declares) -> tuple[pd.D
         able = declares([str(name) for name in kept["impl"]])
         times = dict(zip(kept["impl"], kept["time_median_s"], strict=True))
         out += [
-            NotChosen(impl, "lacks", why, float(times[impl]))
+            NotChosen(impl, "lacks" if can.why_unknown is None else "unknown", why, float(times[impl]))
             for impl, can in able.items()
             if (why := can.lacks(wanted.needs)) is not None
         ]
@@ -88,9 +91,7 @@ def _by_its_row(row: Mapping[str, Any], wanted: Wanted) -> NotChosen | None:
         return None
     peak = row["peak_bytes"]
     if peak is None or math.isnan(peak):
-        return NotChosen(
-            impl, "over-memory", "its peak memory was not measured, so that nobody knows if it fits", time_s
-        )
+        return NotChosen(impl, "unknown", "its peak memory was not measured, so that nobody knows if it fits", time_s)
     if peak > wanted.memory_bytes:
         return NotChosen(impl, "over-memory", f"needs more than {units.size(wanted.memory_bytes)}", time_s, int(peak))
     return None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from attnbench.backends import discover
-from attnbench.results.schema import RunInfo
+from attnbench.results.schema import Fingerprint
 from attnbench.versions import installed
 
 PATIENCE_S = 10.0
@@ -42,31 +42,36 @@ def is_from_a_file(impl: str) -> bool:
     return impl not in discover.implementation_names()
 
 
-def since(info: RunInfo, impl: str) -> Since | None:
-    """What changed below an implementation since this run; ``None`` where nothing did."""
+def since(then: Fingerprint, impl: str) -> Since | None:
+    """What changed below an implementation since a run of this fingerprint; ``None`` where nothing did."""
     backend = impl.partition("/")[0]
-    if versions := _versions(info, backend):
+    if versions := _versions(then, backend):
         return Since("changed", versions)
+    return code_since(then, impl)
+
+
+def code_since(then: Fingerprint, impl: str) -> Since | None:
+    """The same of its code alone, whatever the versions of the packages below it are."""
+    backend = impl.partition("/")[0]
     if is_from_a_file(impl):
         return Since("unknown", "no backend announces it: it came from a file of your own, which is not compared")
-    then = info.fingerprint.git
-    return _release(info) if then is None else _code(then, backend)
+    return _release(then) if then.git is None else _code(then.git, backend)
 
 
-def _versions(info: RunInfo, backend: str) -> str:
+def _versions(made: Fingerprint, backend: str) -> str:
     """The packages of a backend whose versions are others now, as ``torch 2.12.0 then, 2.13.0 now``."""
     parts = []
-    for name, reported in info.fingerprint.frameworks.get(backend, {}).items():
-        then = info.fingerprint.packages.get(name, reported)
+    for name, reported in made.frameworks.get(backend, {}).items():
+        then = made.packages.get(name, reported)
         now = installed(name)
         if now is not None and now != then:
             parts.append(f"{name} {then} then, {now} now")
     return ", ".join(parts)
 
 
-def _release(info: RunInfo) -> Since | None:
+def _release(made: Fingerprint) -> Since | None:
     """Of code that was in no checkout: whether attnbench is of the same version."""
-    then, now = info.fingerprint.packages.get("attnbench"), installed("attnbench")
+    then, now = made.packages.get("attnbench"), installed("attnbench")
     if then is None or now is None:
         return Since("unknown", "which code was measured was not recorded")
     return None if then == now else Since("changed", f"attnbench {then} then, {now} now")

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from attnbench.answers.since import code_since
 from attnbench.attention.problem import Case
 from attnbench.attention.shapes import PHASES
 from attnbench.attention.spec import AttentionSpec
@@ -27,7 +28,9 @@ from attnbench.results.schema import Fingerprint, Hardware, Record
 from attnbench.results.store import write_whole
 from attnbench.versions import installed
 
-FORMAT, VERSION = "attnbench-table", 1
+FORMAT, VERSION = "attnbench-table", 2
+# Version 1 had neither ``left_out`` nor what had changed below an entry.
+READABLE = (1, 2)
 SCHEMA_FILE = Path(__file__).with_name("table.json")
 # The sizes of which the nearest may be taken; all else must be the same.
 NEARABLE = ("B", "Tq", "S")
@@ -43,8 +46,8 @@ class RunnerUp(Record):
     high: float | None = None
 
 
-class TableEntry(Record):
-    """One measured case: which implementation to take, ``equals`` that are not told from it, and the runner-up.
+class TableCase(Record):
+    """A measured case, where it ran and in which run.
 
     ``spec`` holds what differs from plain attention (causal, window, softcap, scale, …), ``operands`` what the call has
     besides q, k and v. ``phase`` is forward, backward or decode.
@@ -64,11 +67,6 @@ class TableEntry(Record):
     operands: tuple[str, ...]
     device: str
     threads: int
-    implementation: str
-    equals: tuple[str, ...] = ()
-    runner_up: RunnerUp | None = None
-    time_s: float
-    peak_bytes: int | None = None
     run_id: str
     case: str
 
@@ -76,6 +74,26 @@ class TableEntry(Record):
     def label(self) -> str:
         """The case, its device and threads, for people."""
         return f"{self.case} on {self.device}, threads {self.threads}"
+
+
+class TableEntry(TableCase):
+    """A case with its answer: which implementation to take, ``equals`` that are not told from it, and the runner-up.
+
+    ``changed`` says what had changed below them between the run and the day on which the table was made.
+    """
+
+    implementation: str
+    equals: tuple[str, ...] = ()
+    runner_up: RunnerUp | None = None
+    time_s: float
+    peak_bytes: int | None = None
+    changed: str | None = None
+
+
+class TableGap(TableCase):
+    """A case without an answer, and why ``best`` names nobody for it."""
+
+    reason: str
 
 
 class TableRun(Record):
@@ -96,10 +114,13 @@ class Choice:
 
 
 class ChoiceTable(Record):
-    """Entries with the machine that they hold for. ``needs`` and ``memory_bytes`` are what every entry fits."""
+    """Entries with the machine that they hold for. ``needs`` and ``memory_bytes`` are what every entry fits.
+
+    ``left_out`` are cases that were measured and have no answer.
+    """
 
     format: Literal["attnbench-table"] = "attnbench-table"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
     made: str
     spec_version: str
     machine_id: str
@@ -108,6 +129,7 @@ class ChoiceTable(Record):
     memory_bytes: int | None = None
     runs: dict[str, TableRun] = Field(default_factory=dict)
     entries: tuple[TableEntry, ...] = ()
+    left_out: tuple[TableGap, ...] = ()
 
     def save(self, file: str | Path) -> Path:
         """Write it as JSON; the path."""
@@ -126,7 +148,14 @@ class ChoiceTable(Record):
                 now = installed(package)
                 if now != then:
                     lines.append(f"{package} was {then} in run {run_id}, and is {now or 'not installed'} here")
+        lines += [line for entry in self.entries for line in self._of_code(entry)]
         return tuple(dict.fromkeys(lines))
+
+    def _of_code(self, entry: TableEntry) -> list[str]:
+        """Which code below an entry has changed since its run."""
+        run = self.runs.get(entry.run_id)
+        changes = [code_since(run.fingerprint, impl) for impl in (entry.implementation, *entry.equals)] if run else []
+        return [f"{change.text} (run {entry.run_id})" for change in changes if change and change.known == "changed"]
 
     def choose(
         self,
@@ -165,6 +194,7 @@ class ChoiceTable(Record):
         same |= {"device": device, "threads": threads}
         alike = [entry for entry in self.entries if _alike(entry, same, spec, operands)]
         said = " ".join(f"{name}={value}" for name, value in (sizes | same | spec.to_dict()).items())
+        _refuse_gap([gap for gap in self.left_out if _alike(gap, same, spec, operands)], sizes)
         return _chosen(alike, sizes, said, nearest=nearest)
 
     def _repr_html_(self) -> str:
@@ -180,11 +210,19 @@ def _shown(entry: TableEntry) -> tuple[str, ...]:
     return (entry.case, entry.device, str(entry.threads), entry.implementation, ", ".join(entry.equals), *ratio)
 
 
-def _alike(entry: TableEntry, same: Mapping[str, Any], spec: AttentionSpec, operands: Sequence[str]) -> bool:
+def _alike(entry: TableCase, same: Mapping[str, Any], spec: AttentionSpec, operands: Sequence[str]) -> bool:
     besides = {kind for kind in entry.operands if kind != "past"}
     if any(getattr(entry, name) != same[name] for name in EXACT) or besides != {*operands} - {"past"}:
         return False
     return AttentionSpec.from_dict(entry.spec) == spec
+
+
+def _refuse_gap(alike: Sequence[TableGap], sizes: Mapping[str, int]) -> None:
+    """Raise ``UsageError`` for exactly a case that was measured and has no answer."""
+    for gap in alike:
+        if all(getattr(gap, name) == sizes[name] for name in NEARABLE):
+            msg = f"the table has no answer for {gap.label}: {gap.reason}; measure it: attnbench best --measure 5m"
+            raise UsageError(msg)
 
 
 def _chosen(alike: Sequence[TableEntry], sizes: Mapping[str, int], case: str, *, nearest: bool) -> Choice:
@@ -196,13 +234,19 @@ def _chosen(alike: Sequence[TableEntry], sizes: Mapping[str, int], case: str, *,
         msg = f"the table has no case like {case}; measure it: attnbench best --shape ... --measure 5m"
         raise UsageError(msg)
     if not distance(closest) and all(getattr(closest, name) == sizes[name] for name in NEARABLE):
-        return Choice(closest.implementation, closest, exact=True, says=f"exactly {closest.label}")
+        return Choice(closest.implementation, closest, exact=True, says=f"exactly {closest.label}{_since(closest)}")
     unlike = [name for name in NEARABLE if getattr(closest, name) != sizes[name]]
     others = ", ".join(f"{name} {getattr(closest, name)}, not {sizes[name]}" for name in unlike)
     if not nearest:
         msg = f"the table has no case of {case}; the nearest is {closest.label} ({others}): nearest=True takes it"
         raise UsageError(msg)
-    return Choice(closest.implementation, closest, exact=False, says=f"the nearest, {closest.label} ({others})")
+    return Choice(
+        closest.implementation, closest, exact=False, says=f"the nearest, {closest.label} ({others}){_since(closest)}"
+    )
+
+
+def _since(entry: TableEntry) -> str:
+    return "" if entry.changed is None else f"; since it was measured: {entry.changed}"
 
 
 def load_table(file: str | Path) -> ChoiceTable:
@@ -216,7 +260,7 @@ def load_table(file: str | Path) -> ChoiceTable:
     if not isinstance(data, Mapping) or data.get("format") != FORMAT:
         msg = f"{path} is no table of attnbench; make one: attnbench best --table FILE"
         raise ResultsError(msg)
-    if data.get("version") != VERSION:
+    if data.get("version") not in READABLE:
         msg = f"{path} has version {data.get('version')!r} of a table, and this attnbench reads {VERSION}"
         raise ResultsError(msg)
     try:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attnbench.answers import able
 from attnbench.answers.blocks import CaseBlock, blocks, case_of
-from attnbench.answers.order import Order, order
+from attnbench.answers.order import Order
 from attnbench.answers.question import Wanted, wanted
-from attnbench.answers.saved import MeasuredRun, gathered
-from attnbench.answers.sieve import Declares, sieved
-from attnbench.answers.table import ChoiceTable, RunnerUp, TableEntry, TableRun, entry_sizes, load_table
+from attnbench.answers.saved import MeasuredRun, gathered, some
+from attnbench.answers.sieve import Declares
+from attnbench.answers.table import ChoiceTable, RunnerUp, TableEntry, TableGap, TableRun, entry_sizes, load_table
 from attnbench.attention.problem import Case
 from attnbench.attention.spec import SPEC_VERSION
 from attnbench.keywords import explained
@@ -24,7 +24,17 @@ from attnbench.results.schema import Hardware
 from attnbench.results.store import utc_now
 from attnbench.show import units
 
+if TYPE_CHECKING:
+    from attnbench.answers.best import CaseJudged
+
 ANY = Wanted()
+# Why a case has no entry, by the verdict on it; what is disputed says which run names whom.
+WHY = {
+    "alone": "only one was measured and fits, and others may be faster",
+    "none": "nobody who was measured is known to agree and fit",
+    "not-measured": "nobody who fits was measured",
+}
+NAMED = 3
 
 
 def tabulated(
@@ -34,12 +44,14 @@ def tabulated(
     hardware: Hardware | None = None,
     declares: Declares | None = None,
 ) -> tuple[ChoiceTable, tuple[str, ...]]:
-    """The table of saved runs of this machine, and a line for each that was passed over."""
+    """The table of saved runs of this machine, and a line for each kind of what was passed over."""
     machine = hardware or collect_hardware()
     every = gathered(runs, machine)
     asks = declares or partial(able.declared, device=fits.device)
-    chosen = _chosen(blocks(every.runs), fits)
-    entries = tuple(entry for block in chosen if (entry := _entry(block, fits, asks)) is not None)
+    cases, unequal = _cases(blocks(every.runs), fits)
+    rows = [_row(fitting, fits, asks) for fitting in cases]
+    entries = tuple(row for row in rows if isinstance(row, TableEntry))
+    gaps = tuple(row for row in rows if isinstance(row, TableGap))
     used = {entry.run_id for entry in entries}
     held = {run.info.run_id: _run(run) for run in every.runs if run.info.run_id in used}
     made = ChoiceTable(
@@ -51,26 +63,42 @@ def tabulated(
         memory_bytes=fits.memory_bytes,
         runs=held,
         entries=entries,
+        left_out=gaps,
     )
-    return made, every.left_out
+    return made, (*every.left_out, *_notes(made, unequal))
+
+
+def _notes(made: ChoiceTable, unequal: Sequence[str]) -> list[str]:
+    """A line for each reason why cases have no entry, or one that is not of today."""
+    by_reason: dict[str, list[str]] = {}
+    for label in unequal:
+        by_reason.setdefault("sequences of unequal lengths, which an engine cannot ask for", []).append(label)
+    for gap in made.left_out:
+        by_reason.setdefault(gap.reason, []).append(gap.label)
+    for entry in made.entries:
+        if entry.changed is not None:
+            by_reason.setdefault(f"in the table, but since it was measured: {entry.changed}", []).append(entry.label)
+    return [f"{some(labels, NAMED)}: {reason}" for reason, labels in by_reason.items()]
 
 
 def _run(run: MeasuredRun) -> TableRun:
     return TableRun(started=run.info.started, fingerprint=run.info.fingerprint)
 
 
-def _chosen(every: Iterable[CaseBlock], fits: Wanted) -> list[CaseBlock]:
-    """The block of every case that its answer rests on, in the order in which the cases are first seen."""
-    by_case: dict[tuple[str, str, int], CaseBlock] = {}
+def _cases(every: Iterable[CaseBlock], fits: Wanted) -> tuple[list[list[CaseBlock]], list[str]]:
+    """The blocks of each case, the one that its answer rests on first; and cases that no engine can ask for."""
+    by_case: dict[tuple[str, str, int], list[CaseBlock]] = {}
+    unequal: dict[str, None] = {}
     for block in every:
         first = block.rows.iloc[0]
         case = case_of(str(first["case"]))
         if case is None or not _is_plain(case) or not block.measured or str(first["device"]) != fits.device:
             continue
-        key = (case.id, str(first["device"]), int(first["threads"]))
-        if key not in by_case or block.rank() > by_case[key].rank():
-            by_case[key] = block
-    return list(by_case.values())
+        if case.problem.sequences:
+            unequal[f"{case.label()} on {first['device']}, threads {first['threads']}"] = None
+        else:
+            by_case.setdefault((case.id, str(first["device"]), int(first["threads"])), []).append(block)
+    return [sorted(fitting, key=CaseBlock.rank, reverse=True) for fitting in by_case.values()], list(unequal)
 
 
 def _is_plain(case: Case) -> bool:
@@ -79,30 +107,46 @@ def _is_plain(case: Case) -> bool:
     return not case.outputs and (problem.seed, problem.distribution, case.spec.score) == (0, "normal", "dot")
 
 
-def _entry(block: CaseBlock, fits: Wanted, declares: Declares) -> TableEntry | None:
-    """The answer of one block; ``None`` where there is none to be had."""
-    from attnbench.answers.best import verdict_of
+def _row(fitting: Sequence[CaseBlock], fits: Wanted, declares: Declares) -> TableEntry | TableGap | None:
+    """What ``best`` says of a case: its answer, or why there is none; ``None`` where no such case is known."""
+    from attnbench.answers.best import NAMED_ALL, judged_case
 
-    rows, left_out = sieved(block.rows, fits, declares)
-    case = case_of(str(block.rows.iloc[0]["case"]))
-    if rows.empty or case is None:
+    block = fitting[0]
+    row = block.rows.iloc[0]
+    case = case_of(str(row["case"]))
+    if case is None:
         return None
-    rows = block.sampled(rows)
-    standing = order(rows)
-    if verdict_of(standing, left_out, block) == "alone":
-        return None
-    first = next(row for row in records(rows) if row["impl"] == standing.leading[0])
+    where = {"device": str(row["device"]), "threads": int(row["threads"]), "run_id": block.run.info.run_id}
+    sizes = {**entry_sizes(case), **where}
+    judged = judged_case(fits, fitting, declares)
+    if judged.standing is None or judged.verdict not in NAMED_ALL:
+        return TableGap(**sizes, reason=_why(judged))
+    first = next(row for row in records(judged.rows) if row["impl"] == judged.standing.leading[0])
     return TableEntry(
-        **entry_sizes(case),
-        device=str(first["device"]),
-        threads=int(first["threads"]),
-        implementation=standing.leading[0],
-        equals=standing.leading[1:],
-        runner_up=_runner_up(standing),
+        **sizes,
+        implementation=judged.standing.leading[0],
+        equals=judged.standing.leading[1:],
+        runner_up=_runner_up(judged.standing),
         time_s=float(first["time_median_s"]),
         peak_bytes=int(first["peak_bytes"]) if units.known(first["peak_bytes"]) else None,
-        run_id=block.run.info.run_id,
+        changed=_changed(block, judged.standing.leading),
     )
+
+
+def _why(judged: CaseJudged) -> str:
+    """Why a case has no answer."""
+    disputed = next((run for run in judged.others if run.contradicts), None)
+    if judged.verdict != "disputed" or disputed is None or judged.standing is None:
+        return WHY[judged.verdict]
+    names = f"{judged.standing.leading[0]}; run {disputed.run_id} names {', '.join(disputed.leading)}"
+    return f"two runs of this machine contradict each other: one names {names}"
+
+
+def _changed(block: CaseBlock, names: Sequence[str]) -> str | None:
+    """What has changed below these since they were measured; ``None`` where nothing is known to have."""
+    changes = [block.changed[name].text for name in names if name in block.changed]
+    known = [block.changed[name].known for name in names if name in block.changed]
+    return "; ".join(dict.fromkeys(changes)) if "changed" in known else None
 
 
 def _runner_up(standing: Order) -> RunnerUp | None:

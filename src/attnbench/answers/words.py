@@ -10,11 +10,15 @@ from typing import Any
 
 from attnbench.analysis.intervals import Interval
 from attnbench.answers.answer import AnswerBasis, AnswerParts, Contender, OtherRun, ratio_described
-from attnbench.answers.sieve import KINDS, NotChosen
+from attnbench.answers.saved import some
+from attnbench.answers.sieve import KINDS, UNTRIED, NotChosen
 from attnbench.show import units
 from attnbench.show.console import table
 
 MANY = 2
+# In the one line, so many of those that nobody measured.
+NAMED = 3
+NEVER_TRIED = (*UNTRIED, "not-installed")
 
 
 def sentence(answer: AnswerParts) -> str:
@@ -26,12 +30,13 @@ def _fastest(answer: AnswerParts) -> str:
     first, second = answer.contenders[:2]
     lead = f"{second.impl} takes {as_long(second.ratio)}"
     place = f"the fastest of {len(answer.contenders)} for {answer.question.sentence}"
-    return f"{first.impl} {_is(answer)} {place}: {_time(first)}; {lead}."
+    return f"{first.impl} {_is(answer)} {place}: {_time(first)}; {lead}{_untried(answer)}."
 
 
 def _only(answer: AnswerParts) -> str:
-    first, place = answer.contenders[0], f"the only one that agrees and fits for {answer.question.sentence}"
-    return f"{first.impl} {_is(answer)} {place}: {_time(first)}."
+    first, tried = answer.contenders[0], 1 + sum(left.kind not in NEVER_TRIED for left in answer.left_out)
+    place = f"the only one of {tried} that agrees and fits for {answer.question.sentence}"
+    return f"{first.impl} {_is(answer)} {place}: {_time(first)}{_untried(answer)}."
 
 
 def _either(answer: AnswerParts) -> str:
@@ -51,12 +56,12 @@ def _disputed(answer: AnswerParts) -> str:
 
 
 def _alone(answer: AnswerParts) -> str:
-    open_ = "others may be faster, and have no time"
+    open_ = f"others may be faster{_untried(answer) or ', and have no time'}"
     return f"Only {answer.names[0]} was measured and fits for {answer.question.sentence}: {open_}."
 
 
 def _none(answer: AnswerParts) -> str:
-    return f"Nobody who was measured agrees and fits for {answer.question.sentence}."
+    return f"Nobody who was measured is known to agree and fit for {answer.question.sentence}{_untried(answer)}."
 
 
 def _not_measured(answer: AnswerParts) -> str:
@@ -78,6 +83,12 @@ def _is(answer: AnswerParts) -> str:
     """``is``; or ``was, on the day of the run``, where code or versions have changed since."""
     changed = any(c.since is not None and c.since.known == "changed" for c in answer.contenders[:2])
     return f"was, on {answer.evidence.started[:10]}," if changed and answer.evidence is not None else "is"
+
+
+def _untried(answer: AnswerParts) -> str:
+    """Who has no time, and who is not known to fit: nobody has seen that they are not faster."""
+    kinds = {kind: [left.impl for left in answer.left_out if left.kind == kind] for kind in UNTRIED}
+    return "".join(f"; {KINDS[kind]}: {some(names, NAMED)}" for kind, names in kinds.items() if names)
 
 
 def _time(contender: Contender) -> str:
@@ -205,9 +216,15 @@ def _rests_on(evidence: AnswerBasis) -> str:
 
 def _noise(evidence: AnswerBasis) -> str:
     noise = "without an interval" if evidence.noise is None else f"known to ±{100 * evidence.noise:.2g} %"
-    processes = "1 process" if evidence.processes == 1 else f"{evidence.processes} processes"
+    processes = "1 process" if evidence.most_processes == 1 else f"{_range(evidence)} processes"
     disturbed = f"; {evidence.disturbed} bursts were disturbed and measured again" if evidence.disturbed else ""
     return f"{processes} of each, at least {evidence.bursts} bursts; the first one's time is {noise}{disturbed}"
+
+
+def _range(evidence: AnswerBasis) -> str:
+    """Those that were told behind early have fewer processes than the others."""
+    least, most = evidence.processes, evidence.most_processes
+    return str(least) if least == most else f"{least} to {most}"
 
 
 def _near(answer: AnswerParts) -> Iterator[str]:
@@ -232,6 +249,7 @@ class BestAnswer(AnswerParts):
             "verdict": self.verdict,
             "best": self.best,
             "names": list(self.names),
+            "untried": list(self.untried),
             "sentence": self.sentence,
             "lead": None if runner_up is None else {"over": runner_up, **(ratio_described(self.lead) or {})},
             "contenders": [contender.describe() for contender in self.contenders],

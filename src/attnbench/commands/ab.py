@@ -40,6 +40,7 @@ def ab(
     budget: options.Budget = "10m",
     python_a: options.PythonA = None,
     python_b: options.PythonB = None,
+    device: options.DeviceOfBoth = None,
     threads: options.ThreadsOfBoth = None,
     out: options.ComparisonOut = Path("results"),
     inconclusive: options.Inconclusive = "fail",
@@ -70,6 +71,7 @@ def ab(
         files=files or [],
         python_a=python_a,
         python_b=python_b,
+        device=device,
         threads=threads,
         describing_s=within(seconds(budget)),
     )

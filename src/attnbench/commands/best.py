@@ -142,7 +142,14 @@ def _write_table(file: Path, runs: list[str] | None, fits: Wanted, *, as_json: b
     for note in notes:
         say(f"passed over: {note}")
     if as_json:
-        document({"table": str(file), "entries": len(table.entries), "notes": list(notes)})
+        document(
+            {
+                "table": str(file),
+                "entries": len(table.entries),
+                "left_out": len(table.left_out),
+                "notes": list(notes),
+            }
+        )
     else:
         left = " (left as it was: no case fits)" if is_kept else ""
         show(f"{len(table.entries)} cases of machine {table.machine_id}\ntable: {file}{left}")

@@ -94,6 +94,9 @@ Workload = Annotated[
 
 # Where it runs.
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+DeviceOfBoth = Annotated[
+    str | None, typer.Option("--device", help="cpu or cuda, the same for both sides; that of the suite without.")
+]
 Devices = Annotated[Texts, typer.Option("--device", help="cpu or cuda; repeatable.")]
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads.")]
 ThreadsOfBoth = Annotated[int | None, typer.Option("--threads", help="Threads, the same for both sides.")]

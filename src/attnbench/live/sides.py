@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from attnbench.backends import discover
-from attnbench.errors import NothingSelectedError, UsageError, install_from_origin, suggest
+from attnbench.backends.implementation import DEVICES
+from attnbench.errors import NothingSelectedError, UsageError, check_known, install_from_origin, suggest
 from attnbench.live.duo import Name, Side, Twin, twins_of
 from attnbench.live.revisions import (
     FORCE,
@@ -48,6 +49,7 @@ class WantedComparison:
     files: Sequence[Path] = ()
     python_a: str | None = None
     python_b: str | None = None
+    device: str | None = None
     threads: int | None = None
     describing_s: float = DESCRIBE_TIMEOUT_S
 
@@ -91,6 +93,7 @@ def resolve(wanted: WantedComparison, stack: ExitStack, hold: Hold = lambda: Non
 
 def _check_what_is_cheap(wanted: WantedComparison) -> None:
     """Raise ``UsageError`` for what is wrong to be seen at once, before a drop-in file is imported."""
+    check_known("--device", [] if wanted.device is None else [wanted.device], DEVICES)
     suites = _timed_suites(wanted.suites)
     overridden(suites, wanted.axes)
     for file in wanted.files:
@@ -204,6 +207,7 @@ def _plan(wanted: WantedComparison, patterns: Sequence[str]) -> Plan:
         _timed_suites(wanted.suites),
         patterns=patterns,
         overrides=wanted.axes,
+        devices=() if wanted.device is None else (wanted.device,),
         threads=() if wanted.threads is None else (wanted.threads,),
         files=[str(path) for path in wanted.files],
     )

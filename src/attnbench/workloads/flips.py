@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from attnbench.analysis.intervals import CONFIDENCE
+from attnbench.analysis.rounds import ASSUMED, LEAST, student
+from attnbench.analysis.rounds import FEWEST as ENOUGH
 from attnbench.workloads.grammar import DECODE, PREFILL
 from attnbench.workloads.paired import FEWEST
 from attnbench.workloads.totals import Seconds, Served, geometric_mean
@@ -97,8 +99,8 @@ def shares() -> Any:
     return np.concatenate([[0.0], inner, [1.0]])
 
 
-def flip(first: Line, second: Line, queries_per_call: Mapping[str, float]) -> Flip:
-    """Where ``second`` overtakes ``first`` as prefill's share grows."""
+def flip(first: Line, second: Line, queries_per_call: Mapping[str, float], *, apart: bool = False) -> Flip:
+    """Where ``second`` overtakes ``first`` as prefill's share grows; ``apart`` as in ``paired.against_best``."""
     processes = sorted(set(first.prefill) & set(first.decode) & set(second.prefill) & set(second.decode))
     if len(processes) < FEWEST:
         return Flip(
@@ -106,7 +108,7 @@ def flip(first: Line, second: Line, queries_per_call: Mapping[str, float]) -> Fl
         )
     grid = shares()
     logs = np.log(first.at(grid, processes) / second.at(grid, processes))
-    mean, half = logs.mean(0), _half_width(logs)
+    mean, half = logs.mean(0), _half_width(logs, ASSUMED if apart or len(logs) < ENOUGH else LEAST)
     sure_first, sure_second = mean + half < 0, mean - half > 0
     if not (sure_first[0] and sure_second[-1]):
         stage = DECODE if not sure_first[0] else PREFILL
@@ -123,11 +125,10 @@ def flip(first: Line, second: Line, queries_per_call: Mapping[str, float]) -> Fl
     return Flip(first.impl, second.impl, at, *ends, query_share=(of_queries[0], of_queries[1], of_queries[2]))
 
 
-def _half_width(logs: Any) -> Any:
-    """Half of Student's interval of the mean over processes, at every share."""
-    from scipy import stats
-
-    return stats.t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1) * stats.sem(logs, axis=0)
+def _half_width(logs: Any, least: float) -> Any:
+    """Half of Student's interval of the mean over processes, at every share, of a spread of ``least`` or more."""
+    spread = np.maximum(logs.std(axis=0, ddof=1), least)
+    return student(CONFIDENCE, max(len(logs), ENOUGH) - 1) * spread / np.sqrt(len(logs))
 
 
 def _of_queries(share: float, queries_per_call: Mapping[str, float]) -> float:

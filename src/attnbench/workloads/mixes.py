@@ -35,6 +35,7 @@ class Workload:
     source: str = ""
     note: str = ""
     figures: str = field(default="", compare=False)
+    checked: str = field(default="", compare=False)
     ours: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ def named() -> Mapping[str, Workload]:
 
 
 def _workload(name: str, entry: dict[str, Any]) -> Workload:
-    words = {key: entry[key] for key in ("source", "figures", "ours")}
+    words = {key: entry[key] for key in ("source", "figures", "checked", "ours")}
     return Workload.of(name, items(entry["mix"]), **words)
 
 
@@ -35,6 +35,7 @@ def rows() -> list[dict[str, Any]]:
             "in words": workload.words(),
             "source": workload.source,
             "figures": workload.figures,
+            "checked": workload.checked,
             "ours": workload.ours,
         }
         for name, workload in named().items()

@@ -1,22 +1,31 @@
 """Two totals paired by process: the ratio with Student's interval of its logarithm, and whether it is 1.
 
-One number for each process: bursts and rounds within a process are never taken for independent observations.
+One number for each process: bursts and rounds within a process are never taken for independent observations. The
+intervals are those of every other pair of cells (``analysis.rounds``): with few processes their spread is assumed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from attnbench.analysis.contrasts import holm
-from attnbench.analysis.intervals import CONFIDENCE, Interval, geometric_interval
+from attnbench.analysis.intervals import CONFIDENCE, Interval
+from attnbench.analysis.rounds import ASSUMED, Paired, paired, usual_spread
 from attnbench.workloads.totals import Seconds, geometric_mean
 
 # With fewer processes nothing is claimed: two tell a spread by luck.
 FEWEST = 3
 # The rate at which anything of a verdict may be wrong by chance.
 ALPHA = 1 - CONFIDENCE
+# Whether two implementations were measured in other blocks.
+Apart = Callable[[str, str], bool]
+
+
+def _never(a: str, b: str) -> bool:
+    del a, b
+    return False
 
 
 @dataclass(frozen=True)
@@ -30,33 +39,36 @@ class TotalRatio:
     told: bool = False
 
 
-def compared(over: tuple[str, Seconds], under: tuple[str, Seconds]) -> TotalRatio:
-    """One over the other, by the processes that both were in."""
-    logs = log_ratios(over[1], under[1])
-    ratio = geometric_interval([math.exp(log) for log in logs]) if logs else Interval(math.nan, 0.0, math.inf, 0)
-    return TotalRatio(over[0], under[0], ratio, p_of_one(logs))
+def compared(over: tuple[str, Seconds], under: tuple[str, Seconds], least: float = 0.0) -> TotalRatio:
+    """One over the other, by the processes that both were in, whose spread is taken to be ``least`` or more."""
+    pair = pair_of(over[1], under[1], least)
+    if pair is None:
+        return TotalRatio(over[0], under[0], Interval(math.nan, 0.0, math.inf, 0), 1.0)
+    ratio = pair.interval()
+    return TotalRatio(over[0], under[0], ratio, pair.p() if pair.processes >= FEWEST else 1.0)
 
 
-def log_ratios(over: Seconds, under: Seconds) -> list[float]:
-    """The logarithm of the ratio in every process that both were in."""
-    return [math.log(over[process] / under[process]) for process in sorted(set(over) & set(under))]
+def pair_of(over: Seconds, under: Seconds, least: float = 0.0) -> Paired | None:
+    """Two totals, one number for each process that both were in; ``None`` where there is none."""
+    return paired({(p, 0): seconds for p, seconds in over.items()}, {(p, 0): s for p, s in under.items()}, least)
 
 
-def p_of_one(logs: Sequence[float]) -> float:
-    """Student's p of a mean of 0; 1 with fewer than ``FEWEST`` processes, which show nothing."""
-    from scipy import stats
+def against_best(seconds: Mapping[str, Seconds], apart: Apart = _never) -> list[TotalRatio]:
+    """Every other one over the fastest, in the order of their times; nothing is ``told`` yet (``judged``).
 
-    if len(logs) < FEWEST or not any(logs):
-        return 1.0
-    if max(logs) == min(logs):
-        return 0.0
-    return float(stats.ttest_1samp(logs, 0.0).pvalue)
-
-
-def against_best(seconds: Mapping[str, Seconds]) -> list[TotalRatio]:
-    """Every other one over the fastest, in the order of their times; nothing is ``told`` yet (``judged``)."""
+    Where two stand ``apart``, in blocks at other times, what changed between these is in no process of theirs: their
+    spread is taken to be that of a machine of which nothing is known.
+    """
     order = sorted(seconds, key=lambda name: geometric_mean(seconds[name]))
-    return [compared((name, seconds[name]), (order[0], seconds[order[0]])) for name in order[1:]]
+    usual = usual_spread(pair_of(seconds[name], seconds[order[0]]) for name in order[1:])
+    return [
+        compared((name, seconds[name]), (order[0], seconds[order[0]]), _least(usual, apart=apart(name, order[0])))
+        for name in order[1:]
+    ]
+
+
+def _least(usual: float, *, apart: bool) -> float:
+    return max(usual, ASSUMED) if apart else usual
 
 
 def judged(families: Mapping[str, Sequence[TotalRatio]]) -> dict[str, list[TotalRatio]]:

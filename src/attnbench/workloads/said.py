@@ -175,5 +175,7 @@ def _stage(stages: Mapping[str, Any], stage: str, name: str) -> str:
 
 def in_words(workload: Workload) -> list[str]:
     """What is about to be measured, line by line, before it is."""
-    besides = [workload.note, workload.figures, f"our choice: {workload.ours}" if workload.ours else ""]
+    checked = f"an example, no measured mix; what other pages repeat of its figures: {workload.checked}"
+    besides = [workload.note, workload.figures, checked if workload.checked else ""]
+    besides += [f"our choice: {workload.ours}" if workload.ours else ""]
     return [f"workload {workload.title}:", *(f"  {line}" for line in (*workload.words(), *filter(None, besides)))]

@@ -3,22 +3,23 @@
 A process (replicate) is one observation. In each, a call's time is the median of its bursts there, and the stage's time
 the sum over its parts of calls times that. Implementations are compared process by process, since those of one
 replicate were measured beside each other. Of the ways to call a kind of sequence (one call each, padded, packed) the
-one counts that takes least over all processes.
+one counts that takes least. Which one that is, is chosen for each process by the others: were it chosen by the times
+that count too, whoever has more ways would look faster than he is by having more draws.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import geometric_mean as mean_of_ratios
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.frames import POINT
-from attnbench.analysis.rounds import rounds
+from attnbench.analysis.rounds import levels, rounds
 from attnbench.results.frames import records
 from attnbench.workloads.grammar import STAGES
-from attnbench.workloads.parts import EACH, ServedPart, part
+from attnbench.workloads.parts import EACH, WAYS, ServedPart, part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,12 +33,14 @@ Seconds = Mapping[int, float]
 class StageTimes:
     """What a stage of the mix takes an implementation.
 
-    ``ways`` has for each kind of sequence the way that counts, and ``by_way`` the seconds of every way that there is.
+    ``ways`` has for each kind of sequence the way that takes least, ``by_way`` the seconds of every way that there is,
+    and ``blocks`` the blocks of the ways that count in ``seconds``.
     """
 
     seconds: Seconds
     ways: Mapping[str, str]
     by_way: Mapping[str, Mapping[str, Seconds]]
+    blocks: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,11 @@ class Served:
         """How it is called, by kind of sequence."""
         return {kind: way for mine in self.stages.values() if impl in mine for kind, way in mine[impl].ways.items()}
 
+    def apart(self, a: str, b: str, stages: Iterable[str] | None = None) -> bool:
+        """Whether two stand in other blocks somewhere: they are then called in ways that were not interleaved."""
+        times = [(self.stages[stage].get(a), self.stages[stage].get(b)) for stage in stages or self.calls]
+        return any(x is not None and y is not None and x.blocks != y.blocks for x, y in times)
+
     def totals(self) -> dict[str, Seconds]:
         """The seconds of the whole mix by implementation, of those that serve all of it."""
         needed = [self.stages[stage] for stage in self.calls]
@@ -83,14 +91,6 @@ def served(frame: pd.DataFrame) -> list[Served]:
     keys = [name for name in SETTING if name in frame]
     groups = [rows for _, rows in frame.groupby(keys, sort=False)]
     return [_served(records(rows[keys].head(1))[0], rows) for rows in groups]
-
-
-def process_seconds(row: Mapping[Any, Any]) -> dict[int, float]:
-    """The seconds of a call in each process: the median of its rounds there."""
-    by_process: dict[int, list[float]] = {}
-    for (process, _), seconds in rounds(row).items():
-        by_process.setdefault(process, []).append(seconds)
-    return {process: median(values) for process, values in by_process.items()}
 
 
 def _served(setting: Mapping[str, Any], frame: pd.DataFrame) -> Served:
@@ -123,7 +123,8 @@ def _stage_times(
 ) -> tuple[StageTimes | None, str]:
     """The times of a stage, or why there are none."""
     by_way: dict[str, dict[str, Seconds]] = {}
-    ways: dict[str, str] = {}
+    blocks: dict[str, frozenset[str]] = {}
+    counting: dict[str, Seconds] = {}
     kinds: dict[str, set[str]] = {}
     for single in singles:
         kinds.setdefault(single.kind, set()).add(str(single))
@@ -132,11 +133,30 @@ def _stage_times(
         by_way[kind] = _ways_of_kind(mine, parts, needed)
         if not by_way[kind]:
             return None, _why(mine, kind)
-        ways[kind] = min(by_way[kind], key=lambda way: geometric_mean(by_way[kind][way]))
-    chosen = total([by_way[kind][way] for kind, way in ways.items()])
-    if not chosen:
+        chosen = chosen_by_others(by_way[kind])
+        counting[kind] = {process: by_way[kind][way][process] for process, way in chosen.items()}
+        blocks[kind] = _blocks(mine, {*chosen.values()})
+    seconds = total(counting.values())
+    if not seconds:
         return None, "no process measured all of it"
-    return StageTimes(chosen, ways, by_way), ""
+    ways = {kind: min(known, key=lambda way: geometric_mean(known[way])) for kind, known in by_way.items()}
+    return StageTimes(seconds, ways, by_way, blocks), ""
+
+
+def chosen_by_others(by_way: Mapping[str, Seconds]) -> dict[int, str]:
+    """For each process the way that takes least in all others; where there are none, the first of ``WAYS``."""
+    chosen: dict[int, str] = {}
+    for process in sorted({process for seconds in by_way.values() for process in seconds}):
+        ways = [way for way in WAYS if process in by_way.get(way, {})]
+        others = set.intersection(*({*by_way[way]} for way in ways)) - {process}
+        least = {way: geometric_mean({n: by_way[way][n] for n in others}) if others else 0.0 for way in ways}
+        chosen[process] = min(ways, key=least.__getitem__)
+    return chosen
+
+
+def _blocks(rows: Iterable[Mapping[str, Any]], ways: set[str]) -> frozenset[str]:
+    """The blocks in which these ways were measured; none where the frame does not say."""
+    return frozenset(str(row["block_id"]) for row in rows if row.get("block_id") and row[f"{POINT}way"] in ways)
 
 
 def _ways_of_kind(rows: list[dict[str, Any]], parts: Mapping[str, ServedPart], needed: set[str]) -> dict[str, Seconds]:
@@ -153,7 +173,7 @@ def _ways_of_kind(rows: list[dict[str, Any]], parts: Mapping[str, ServedPart], n
 
 
 def _weighed(row: Mapping[str, Any], mine: ServedPart) -> dict[int, float]:
-    return {process: mine.calls * seconds for process, seconds in process_seconds(row).items()}
+    return {process: mine.calls * math.exp(log) for process, log in levels(rounds(row)).items()}
 
 
 def _why(rows: list[dict[str, Any]], kind: str) -> str:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.intervals import Interval
+from attnbench.analysis.rounds import ASSUMED
 from attnbench.workloads.flips import Flip, flip, lines, winners
 from attnbench.workloads.grammar import DECODE, PREFILL
-from attnbench.workloads.paired import TotalRatio, against_best, compared, judged, not_told
+from attnbench.workloads.paired import Apart, TotalRatio, against_best, compared, judged, not_told
 from attnbench.workloads.totals import Seconds, Served, geometric_mean, served, total
 
 if TYPE_CHECKING:
@@ -66,14 +68,14 @@ def verdict(mix: Served) -> ServingVerdict:
     totals = mix.totals()
     by_stage = {stage: {name: t.seconds for name, t in mine.items()} for stage, mine in mix.stages.items()}
     families = {WHOLE: totals} if len(by_stage) == 1 else {WHOLE: totals, **by_stage}
-    tested = judged({name: against_best(seconds) for name, seconds in families.items()})
+    tested = judged({name: against_best(seconds, _apart(mix, name)) for name, seconds in families.items()})
     single = _fastest(totals)
     stage_best = {
         stage: (best, tuple(not_told(tested.get(stage, tested[WHOLE]))))
         for stage, seconds in by_stage.items()
         if (best := _fastest(seconds)) is not None
     }
-    pair, gain = _pair(single, stage_best, by_stage, totals, tested)
+    pair, gain = _pair(mix, single, stage_best, by_stage, totals, tested)
     flips, no_flip = _flips(mix, stage_best)
     calls = sum(mix.calls.values())
     return ServingVerdict(
@@ -92,6 +94,11 @@ def verdict(mix: Served) -> ServingVerdict:
     )
 
 
+def _apart(mix: Served, family: str) -> Apart:
+    """Whether two of a family of comparisons stand in other blocks."""
+    return partial(mix.apart, stages=None if family == WHOLE else [family])
+
+
 def answers(frame: pd.DataFrame) -> list[ServingVerdict]:
     """The answers in the frame of runs, one for each workload and setting; other suites' rows are passed over."""
     rows = frame[frame["suite"] == SUITE] if "suite" in frame else frame
@@ -103,6 +110,7 @@ def _fastest(seconds: Mapping[str, Seconds]) -> str | None:
 
 
 def _pair(
+    mix: Served,
     single: str | None,
     stage_best: Mapping[str, tuple[str, tuple[str, ...]]],
     by_stage: Mapping[str, Mapping[str, Seconds]],
@@ -121,7 +129,8 @@ def _pair(
     if not all(any(each.over == single and each.told for each in tested[stage]) for stage in lost):
         return None, None
     both = total([by_stage[stage][name] for stage, name in pair.items()])
-    return pair, compared((single, totals[single]), ("the pair", both)).ratio
+    least = ASSUMED if any(mix.apart(single, pair[stage], [stage]) for stage in lost) else 0.0
+    return pair, compared((single, totals[single]), ("the pair", both), least).ratio
 
 
 def _flips(mix: Served, stage_best: Mapping[str, tuple[str, tuple[str, ...]]]) -> tuple[tuple[Flip, ...], str]:
@@ -134,7 +143,8 @@ def _flips(mix: Served, stage_best: Mapping[str, tuple[str, tuple[str, ...]]]) -
     order = winners(of_all)
     if len(order) > 1:
         per_call = {stage: mix.queries[stage] / count for stage, count in mix.calls.items()}
-        return tuple(flip(a, b, per_call) for a, b in itertools.pairwise(order)), ""
+        pairs = itertools.pairwise(order)
+        return tuple(flip(a, b, per_call, apart=mix.apart(a.impl, b.impl)) for a, b in pairs), ""
     names = {line.impl for line in of_all}
     if elsewhere := [f"{best} ({stage})" for stage, (best, _) in stage_best.items() if best not in names]:
         return (

@@ -11,14 +11,14 @@ keeps nothing of a block that is over.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from attnbench.measure.blocks.block import Block
 from attnbench.measure.blocks.effort import FEWEST_FOR_INTERVAL
 from attnbench.measure.blocks.forecast import FURTHER, START_S, LookForecast, chosen, reason
-from attnbench.measure.blocks.outcome import RunClock
+from attnbench.measure.blocks.outcome import Outcome, RunClock
 from attnbench.show.units import roughly
 from attnbench.suite import Cell
 from attnbench.workers.pool import Pool
@@ -36,6 +36,8 @@ ONCE = (
 )
 FEW = "timed cells were seen in fewer processes than the usual {}: less is told apart."
 MORE = "All of them take about {} more."
+# Which cells, by id, have further looks, by the outcomes of their block.
+GoesOn = Callable[[Sequence[Outcome]], Collection[str]]
 # The first cells of the blocks ahead may take so much longer than their forecast, and still have their turn.
 MARGIN = 0.5
 
@@ -44,12 +46,13 @@ MARGIN = 0.5
 class Waiting:
     """A block with what is known of it: the seconds of its last look, and whether memory is what it is about.
 
-    ``wanted`` is how many looks it is to have.
+    ``wanted`` is how many looks it is to have, and ``looked_at`` how many cells the last one was at.
     """
 
     block: Block
     memory_first: bool = False
     look_s: float = 0.0
+    looked_at: int = 0
     wanted: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -57,8 +60,9 @@ class Waiting:
 
     @property
     def again_s(self) -> float:
-        """The seconds of a further look, about."""
-        return self.look_s * (FURTHER if self.block.looks_left == self.wanted - 1 else 1.0)
+        """The seconds of a further look, about: at fewer cells than the last one was it is shorter."""
+        share = len(self.block.alive()) / self.looked_at if self.looked_at else 1.0
+        return self.look_s * share * (FURTHER if self.block.looks_left == self.wanted - 1 else 1.0)
 
     @property
     def threads(self) -> int:
@@ -72,6 +76,7 @@ class Budgeted:
 
     ``new_pool(threads, pass)`` makes the processes of a block, or of a pass where blocks share them. ``finish`` is told
     of a block whenever there is more to tell of it, ``tell`` of what comes next, ``note`` of what was decided.
+    ``goes_on`` says which cells of a block, by id, have further looks, by what was seen of it; all without.
     """
 
     blocks: Sequence[Waiting]
@@ -85,6 +90,7 @@ class Budgeted:
     tight: bool = False
     sharing: bool = True
     passes: int = 0
+    goes_on: GoesOn | None = None
 
     def measure(self) -> None:
         """All that there is time for; then every outcome says what became of its cell."""
@@ -169,10 +175,10 @@ class Budgeted:
     def _look(self, waiting: Waiting, what: str) -> None:
         block, began, left_s = waiting.block, time.monotonic(), self.clock.left()
         self.tell(block, what)
-        keep_s = self.forecast.audit_s(outcome.cell for outcome in block.alive())
+        keep_s, looked_at = self.forecast.audit_s(outcome.cell for outcome in block.alive()), len(block.alive())
         with self._pool(waiting, what) as pool:
             block.look(pool, keep_s)
-        waiting.look_s = time.monotonic() - began
+        waiting.look_s, waiting.looked_at = time.monotonic() - began, looked_at
         expected_s = sum(self.forecast.look_s(outcome.cell) for outcome in block.outcomes if outcome.prepared)
         self.note("look", cells=len(block.alive()), seconds=waiting.look_s, expected_s=expected_s, left_s=left_s)
         self.forecast.learn(block.outcomes, waiting.look_s)
@@ -198,6 +204,7 @@ class Budgeted:
         """A further look at every block that there is time for; whether there was any."""
         looked = False
         for waiting in self.blocks:
+            self._rest(waiting.block)
             if waiting.block.looks_left > 0 and waiting.again_s < self.clock.left():
                 self._look(waiting, AGAIN)
                 self.finish(waiting.block)
@@ -205,6 +212,14 @@ class Budgeted:
         if self.sharing:
             self.close()
         return looked
+
+    def _rest(self, block: Block) -> None:
+        """Let those rest that need no further look; they keep what was seen of them, and may be called again."""
+        if self.goes_on is not None:
+            cells = self.goes_on(block.outcomes)
+            for outcome in block.outcomes:
+                outcome.resting = outcome.stands and outcome.cell.id not in cells
+            self.note("goes on", cells=sorted(cells))
 
     def said(self) -> list[str]:
         """What the budget made otherwise than it usually is, in sentences for people."""

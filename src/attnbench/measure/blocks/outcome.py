@@ -23,7 +23,8 @@ class Outcome:
 
     ``stood`` are the replicates that were measured whole and audited, those that it begins with too; ``lost`` those
     whose process was gone before, and ``losses`` counts how often that was while it was asked something. ``timed_by``
-    is the number of the process that timed its bursts of this look (``Pool.process_of``).
+    is the number of the process that timed its bursts of this look (``Pool.process_of``). ``resting``: whoever asks
+    for the run has seen enough of it for now.
     """
 
     cell: Cell
@@ -45,12 +46,13 @@ class Outcome:
     timed_by: int | None = None
     cut: bool = False
     left_out: bool = False
+    resting: bool = False
     anchor: BesideBlock | None = None
 
     @property
     def alive(self) -> bool:
         """Whether it is still to be measured; what the budget has ``cut`` off keeps what was seen of it before."""
-        return self.status == OK and not self.cut
+        return self.status == OK and not self.cut and not self.resting
 
     @property
     def stands(self) -> bool:

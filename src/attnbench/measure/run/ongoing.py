@@ -7,6 +7,7 @@ import random
 import secrets
 import threading
 import time
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -29,7 +30,7 @@ from attnbench.measure.blocks.spending import Spending
 from attnbench.measure.run import rows
 from attnbench.measure.run.kept import FromBefore, is_open
 from attnbench.measure.run.observing import observe_blocks
-from attnbench.measure.run.options import RunOptions, RunOutcome, exit_code
+from attnbench.measure.run.options import RunOptions, RunOutcome, SeenCell, exit_code
 from attnbench.measure.run.plan import Plan
 from attnbench.measure.run.rates import Rates
 from attnbench.results.journal import SHORTENED, WITHDRAWN
@@ -39,7 +40,7 @@ from attnbench.suite import Cell, TimedSuite
 from attnbench.workers.limits import find_groups, free_memory
 from attnbench.workers.pool import Pool
 from attnbench.workers.processors import at_once
-from attnbench.workers.protocol import INTERRUPTED, NOT_RUN, Hello, Memory, Reply
+from attnbench.workers.protocol import INTERRUPTED, NOT_RUN, OK, Hello, Memory, Reply
 
 NOTHING = FromBefore()
 
@@ -249,6 +250,7 @@ class OngoingRun:
             self._tell_of_the_one,
             self.writer.event,
             tight=self._tight,
+            goes_on=None if self._options.goes_on is None else self._goes_on,
         )
         some = {(cell.backend, cell.device, cell.threads): cell for cells in blocks for cell in cells}
 
@@ -262,6 +264,21 @@ class OngoingRun:
             budgeted.measure()
         finally:
             budgeted.close()
+
+    def _goes_on(self, outcomes: Sequence[Outcome]) -> Collection[str]:
+        """Which cells have further looks, of those whose row is a result: what was too fast to be true is none."""
+        seen = [
+            SeenCell(
+                o.cell.id,
+                o.cell.impl,
+                o.samples,
+                o.memory is not None,
+                None if o.memory is None else o.memory.peak_bytes,
+            )
+            for o in outcomes
+            if o.status == OK and o.stands and self._rows[o.cell.id].status == OK
+        ]
+        return () if self._options.goes_on is None else self._options.goes_on(seen)
 
     def _block(self, cells: list[Cell], clock: RunClock) -> Block:
         mine = {cell.id for cell in cells}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from attnbench.measure.blocks.effort import Effort
 from attnbench.measure.blocks.spending import Spending
 from attnbench.measure.run.choice import Omission
 from attnbench.measure.run.plan import Plan, within
-from attnbench.results.schema import CellResult
+from attnbench.results.schema import CellResult, Sample
 from attnbench.suite import Suite
 
 EXIT_BY_STATUS = {
@@ -33,6 +33,23 @@ Progress = Callable[[float, int, str], None]
 
 
 @dataclass(frozen=True)
+class SeenCell:
+    """What was seen of a cell so far, for whoever chooses which cells of its block have further looks.
+
+    ``weighed``: its memory was measured, or tried; ``peak_bytes`` is ``None`` where that is not known.
+    """
+
+    id: str
+    impl: str
+    samples: Sequence[Sample]
+    weighed: bool = False
+    peak_bytes: int | None = None
+
+
+ChoosesCells = Callable[[Sequence[SeenCell]], Collection[str]]
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """What to run.
 
@@ -41,7 +58,7 @@ class RunOptions:
     free, 0: no limit). ``progress(done, total, label)`` is told of every block and of the steps in it, and
     ``at_work(what)`` of what is done next; ``on_plan`` is told of the plan before anything is measured. ``seed`` fixes
     the random order; it is drawn and recorded where it is not given. ``wait_s`` is how long another run on this machine
-    is waited for.
+    is waited for. ``goes_on`` says, under a budget, which cells of a block, by id, have further looks.
     """
 
     suites: Sequence[str | Suite] = ()
@@ -62,6 +79,7 @@ class RunOptions:
     progress: Progress | None = None
     at_work: Callable[[str], None] | None = None
     on_plan: Callable[[Plan], None] | None = None
+    goes_on: ChoosesCells | None = None
 
     def describing_s(self) -> float:
         """Seconds that the import of a drop-in file may take, to say what is in it."""

@@ -68,7 +68,7 @@ def too_fast(outcome: Outcome, ceilings: Ceilings | None, cached: float) -> str 
 
 def _too_fast(outcome: Outcome, median_s: float | None, ceilings: Ceilings | None, cached: float) -> str | None:
     cell = outcome.cell
-    if not outcome.alive or ceilings is None or cell.case is None or not median_s:
+    if outcome.status != OK or ceilings is None or cell.case is None or not median_s:
         return None
     least = floors.floor(cell.case, ceilings.rates, cell.device, cached)
     return None if least is None else least.broken_by(median_s)
