@@ -98,7 +98,7 @@ function again(line) {
   return make("div", { className: "again" }, copy, make("code", { textContent: line, title: line }));
 }
 function body(column, value) {
-  const cell = make("td", { className: column.number ? "n" : "" });
+  const cell = make("td", { className: column.number ? "n" : column.key });
   if (column.key === "again" && value) cell.append(again(value));
   else cell.textContent = text(value);
   return cell;
@@ -122,7 +122,9 @@ function draw(details) {
   const status = place(table, "status");
   const lines = rows.map((row) => make("tr", { className: { ok: "", unsupported: "absent", "not-run": "absent" }[text(row[status])] ?? "failed" }, ...columns.map((column, k) => body(column, row[at[k]]))));
   const grid = make("table", {}, make("caption", { className: "only-heard", textContent: table.title }), make("thead", {}, make("tr", {}, ...columns.map((column) => head(table, column)))), make("tbody", {}, ...lines));
-  const box = make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: `Cells of ${table.title}` }, grid);
+  const box = make("div", { className: "scroll", tabIndex: 0 }, grid);
+  box.setAttribute("role", "region");
+  box.setAttribute("aria-label", `Cells of ${table.title}`);
   const choice = columnsOf(table);
   choice.open = open;
   drawn.replaceChildren(choice, rows.length ? box : make("p", { textContent: "No cell passes these filters." }));
