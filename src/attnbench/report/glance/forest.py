@@ -21,6 +21,7 @@ from attnbench.analysis.claims import (
     REPRODUCED,
     Claim,
     claims,
+    judge,
 )
 from attnbench.analysis.judged import Row
 
@@ -71,10 +72,10 @@ class ForestLine:
 
 def forest(rows: Iterable[tuple[str, Row]]) -> dict[str, tuple[ForestLine, ...]]:
     """The claims of (suite, verdict) by their verdict, those that did not hold first."""
-    grouped: dict[tuple[str, str, str], list[Row]] = {}
+    grouped: dict[tuple[str, ...], list[Row]] = {}
     for suite, row in rows:
-        grouped.setdefault((suite, str(row["claim"]), str(row["row"])), []).append(row)
-    lines = [_line(suite, rows_of_claim) for (suite, _, _), rows_of_claim in grouped.items()]
+        grouped.setdefault((suite, *_key(row)), []).append(row)
+    lines = [_line(suite, rows_of_claim) for (suite, *_), rows_of_claim in grouped.items()]
     names = [*ORDER, *sorted({line.verdict for line in lines} - set(ORDER))]
     parts = {name: tuple(line for line in lines if line.verdict == name) for name in names}
     return {name: part for name, part in parts.items() if part}
@@ -82,7 +83,7 @@ def forest(rows: Iterable[tuple[str, Row]]) -> dict[str, tuple[ForestLine, ...]]
 
 def _line(suite: str, rows: Sequence[Row]) -> ForestLine:
     row = rows[0]
-    claim = _known().get((str(row["claim"]), str(row["source"]), str(row["row"])))
+    claim = _known().get(_key(row))
     place = None if claim is None else _scale(claim)
     within = None if claim is None or place is None else _within(claim, place)
     marks = tuple(_mark(row, place) for row in rows)
@@ -97,8 +98,13 @@ def _line(suite: str, rows: Sequence[Row]) -> ForestLine:
     )
 
 
-def _known() -> Mapping[tuple[str, str, str], Claim]:
-    return {(claim.claim, claim.source, claim.row): claim for claim in claims().values()}
+def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What makes a claim another one: a row of verdicts has no id of it."""
+    return tuple(str(row[name]) for name in ("claim", "source", "row", "quantity", "margin"))
+
+
+def _known() -> Mapping[tuple[str, ...], Claim]:
+    return {_key(judge(name, None).row()): claim for name, claim in claims().items()}
 
 
 def _scale(claim: Claim) -> Callable[[float], float] | None:
@@ -108,7 +114,7 @@ def _scale(claim: Claim) -> Callable[[float], float] | None:
         middle, edge = sum(ends) / len(ends), max(ends)
     else:
         middle, edge = claim.null, min(ends, key=lambda end: abs(end - claim.null))
-    ratio = claim.null == 1 and not claim.equivalence and edge > 0
+    ratio = claim.null == 1 and not claim.equivalence and min(ends) > 0
     unit: Callable[[float], float] = _log if ratio else float
     width = unit(edge) - unit(middle)
     if not width:
