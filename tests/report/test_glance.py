@@ -84,6 +84,15 @@ def test_ties_are_those_of_the_paired_rounds(tied: pd.DataFrame) -> None:
         assert {cell.impl for cell in row.cells if cell.kind == "tied"} == set(together["impl"])
 
 
+def test_cases_are_told_together_only_where_the_same_one_is_fastest(tied: pd.DataFrame) -> None:
+    ahead = [0.99 if (row["impl"] == "jax/naive") == (row["T"] == 128) else 1.0 for row in short(tied)]
+    said = advice.advice_of(slowed(tied, [1.01 * factor for factor in ahead]))
+    assert said is not None
+    by_first = {outcome.first: outcome.cases for outcome in said.kinds[0].outcomes}
+    for first, names in by_first.items():
+        assert {name.partition(",")[0] for name in names} <= {"T = 128" if first == "jax/naive" else "T = 512"}
+
+
 def slowed(frame: pd.DataFrame, by: list[float]) -> pd.DataFrame:
     """The frame with each row so many times as slow, in its rounds and in its times."""
     rounds = [

@@ -195,7 +195,8 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
         width, height = _panel_size(figure, everything, across)
         canvas = Canvas(figsize=(width * across, height * down + 0.5), layout="constrained")
         FigureCanvasSVG(canvas)
-        grid = canvas.subplots(down, across, squeeze=False, **_shared_axes(figure, everything))
+        share_x, share_y = _shared_axes(figure, everything)
+        grid = canvas.subplots(down, across, squeeze=False, sharex=share_x, sharey=share_y)
         places = list(grid.flat)
         legend: dict[str, Any] = {}
         for place, (title, part) in zip(places, panels.items(), strict=False):
@@ -218,13 +219,13 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
     return clean_svg(text.getvalue(), name, figure.title)
 
 
-def _shared_axes(figure: Figure, data: pd.DataFrame) -> dict[str, bool]:
-    """Which axes the panels share; values of different sizes have axes of their own."""
+def _shared_axes(figure: Figure, data: pd.DataFrame) -> tuple[bool, bool]:
+    """Whether the panels share x and y; values of different sizes have axes of their own."""
     if figure.kind in MAPS:
-        return {"sharex": False, "sharey": False}
+        return False, False
     lying = figure.kind in ("bar", "strip") and figure.x == "impl"
     apart = own_axes(figure, data)
-    return {"sharex": not (apart and lying), "sharey": lying or not apart}
+    return not (apart and lying), lying or not apart
 
 
 def _across(figure: Figure, data: pd.DataFrame, panels: int) -> int:

@@ -107,7 +107,7 @@ def _ordered(cases: Sequence[_Case]) -> list[str]:
 def _kind(name: str, cases: Sequence[_Case]) -> KindOfCase:
     alike: dict[tuple[str, ...], list[_Case]] = {}
     for case in cases:
-        alike.setdefault(tuple(sorted(case.lead.together)), []).append(case)
+        alike.setdefault((case.lead.first, *sorted(case.lead.together)), []).append(case)
     outcomes = [_outcome(group) for group in alike.values()]
     if len(outcomes) > MOST_SPELLED:
         outcomes.sort(key=lambda outcome: -len(outcome.cases))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attnbench.report.defaults import varying, worded
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CARRIED = {"--impls": "--impls", "--workload": "--workload"}
 
 
-def case_names(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
+def case_names(frame: pd.DataFrame) -> dict[tuple[Hashable, ...], str]:
     """A short name for each (block, case) of a suite: the levels that vary; the whole case where these do not tell."""
     cases = records(frame.drop_duplicates(["block_id", "case_id"]))
     columns = varying(frame)

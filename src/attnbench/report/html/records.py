@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -153,8 +153,8 @@ def _observed(info: RunInfo, frame: pd.DataFrame, key: str) -> DataTable:
     return _without_empty(DataTable(key, str(frame["suite"].iloc[0]), columns, rows))
 
 
-def _numeric(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in list(values))
+def _numeric(values: pd.Series[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values.tolist())
 
 
 def _level(value: Any) -> Value:
