@@ -84,7 +84,7 @@ def opened(browser: Browser, file: Path, fragment: str = "", *, width: int = 140
     seen.page.on("request", lambda request: seen.requests.append(request.url))
     seen.page.on("pageerror", lambda error: seen.errors.append(str(error)))
     seen.page.on("console", lambda message: seen.errors.append(message.text) if message.type == "error" else None)
-    seen.page.set_default_timeout(10_000)
+    seen.page.set_default_timeout(60_000)
     seen.page.goto(file.as_uri() + fragment)
     yield seen
     context.close()

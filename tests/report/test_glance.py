@@ -110,6 +110,7 @@ def test_the_grid_cannot_call_a_tie_where_the_rounds_tell(tied: pd.DataFrame) ->
 
 
 def test_observed_cells_have_no_grid_and_no_advice(frame: pd.DataFrame) -> None:
+    assert grid.grid_of(frame.assign(status="unsupported")) is None
     observed = frame.assign(kind="observed")
     assert grid.grid_of(observed) is None
     assert advice.advice_of(observed) is None

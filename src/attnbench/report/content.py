@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from attnbench.analysis.claims import VERDICTS
 from attnbench.analysis.judged import JudgedRun, JudgedSuite, Row
+from attnbench.analysis.leading import all_standings
 from attnbench.analysis.sampled import without_rounds
 from attnbench.errors import UsageError
 from attnbench.report import claimed, findings, tables
@@ -182,10 +183,7 @@ def collect(judged: Sequence[JudgedRun]) -> Report:
 def _run(judged: JudgedRun, anchor: str, palette: Palette, *, several: bool) -> RunReport:
     info, frame = judged.info, judged.frame
     prefix = f"{anchor}-" if several else ""
-    sections = tuple(
-        replace(section_of(suite, palette, prefix), data=data_table(info, suite.frame, f"{prefix}{suite.name}"))
-        for suite in judged.suites
-    )
+    sections = tuple(section_of(suite, palette, prefix, info) for suite in judged.suites)
     label = imported_label(info)
     if label:
         sections = tuple(replace(section, counts=f"{section.counts} {label}") for section in sections)
@@ -216,9 +214,10 @@ def imported_label(info: RunInfo) -> str:
     return f"Imported from {source.tool}{release} ({source.file}), not measured by attnbench run.{unknown}"
 
 
-def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "") -> Section:
-    """The section of one suite from its rows and its verdicts."""
+def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "", info: RunInfo | None = None) -> Section:
+    """The section of one suite from its rows and its verdicts; with the run, its rows have their commands."""
     name, suite, frame = judged.name, judged.suite, judged.frame
+    over = all_standings(frame)
     ready = with_setting(frame)
     story = NOT_INSTALLED if suite is None else suite.story
     sentences = (*findings.findings(frame, story), *claimed.failure(judged))
@@ -235,9 +234,10 @@ def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "") -> Secti
         brief=findings.brief(sentences, claimed.tally(judged.verdicts)),
         figures=tuple(draw(figure, ready, palette, f"{prefix}{name}-") for figure in figures),
         verdicts=judged.verdicts,
-        tables=(*tables.timing_tables(frame), *tables.metrics_tables(frame)),
-        grid=grid_of(frame),
-        advice=advice_of(frame),
+        tables=(*tables.timing_tables(frame, over), *tables.metrics_tables(frame)),
+        grid=grid_of(frame, over),
+        advice=advice_of(frame, over),
+        data=None if info is None else data_table(info, frame, f"{prefix}{name}", over),
     )
 
 

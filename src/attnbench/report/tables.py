@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from attnbench.analysis.leading import OverFastest, standings
+from attnbench.analysis.leading import OverFastest, all_standings
 from attnbench.compare.together import SharedReason
 from attnbench.compare.verdicts import CLAIM, Verdict, percent
 from attnbench.results.frames import METRIC, POINT, column_names, records
@@ -71,18 +71,20 @@ class Table:
         return (numbers[0] if numbers else 0), len(list(missing))
 
 
-def timing_tables(frame: pd.DataFrame) -> Iterator[Table]:
+def timing_tables(frame: pd.DataFrame, over: Mapping[str, OverFastest] | None = None) -> Iterator[Table]:
     """One table for each case in a block of timed cells, fastest first and failures last; in planned order.
 
-    Cases in which nothing was tried come last, in one table by their reasons.
+    Cases in which nothing was tried come last, in one table by their reasons. ``over`` has each cell over the fastest,
+    where that was worked out before.
     """
     timed = frame[frame["kind"] == "timed"]
+    ratios = all_standings(timed) if over is None else over
     untried = []
     for _, block in timed.groupby(["block_id", "case_id"], sort=False):
         if all(mark_of(status) == ABSENT for status in block["status"]):
             untried.append(block)
         else:
-            yield _block_table(block)
+            yield _block_table(block, ratios)
     if untried:
         yield _untried_table([row for block in untried for row in records(block)], len(untried))
 
@@ -109,10 +111,9 @@ def _named(backend: str, impls: Sequence[str]) -> str:
     return ", ".join(impls) if len(impls) <= NAMED else f"{len(impls)} of {backend}"
 
 
-def _block_table(block: pd.DataFrame) -> Table:
+def _block_table(block: pd.DataFrame, ratios: Mapping[str, OverFastest]) -> Table:
     # The status before the time: a cell that failed is never first.
     order = block.assign(failed=block["status"] != "ok").sort_values(["failed", "time_median_s", "impl"])
-    ratios = standings(order)
     hot = bool(order["time_hot_median_s"].notna().any())
     rows = records(order)
     # A suite that is not about memory, and another tool's file, have none and no word on it.

@@ -7,11 +7,11 @@ not told from the leader, and the interval of the next one's ratio.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from attnbench.analysis.leading import Lead, OverFastest, lead, standings
+from attnbench.analysis.leading import Lead, OverFastest, all_standings, lead
 from attnbench.report.glance.cases import case_names
 from attnbench.show import units
 
@@ -79,25 +79,25 @@ class _Case:
     ratios: dict[str, OverFastest]
 
 
-def advice_of(frame: pd.DataFrame) -> Advice | None:
+def advice_of(frame: pd.DataFrame, over: Mapping[str, OverFastest] | None = None) -> Advice | None:
     """The advice of a suite's timed cells; ``None`` where no case has two that were measured."""
     ok = frame[(frame["kind"] == "timed") & (frame["status"] == "ok")]
     names = case_names(frame[frame["kind"] == "timed"]) if len(ok) else {}
     blocks = [(key, block) for key, block in ok.groupby(["block_id", "case_id"], sort=False) if len(block) > 1]
     if not blocks:
         return None
-    cases = [_case(names[key], block) for key, block in blocks]
+    ratios = all_standings(ok) if over is None else over
+    cases = [_case(names[key], block, ratios) for key, block in blocks]
     kinds = tuple(_kind(name, [case for case in cases if case.kind == name]) for name in _ordered(cases))
     return Advice(_sentence(cases), kinds, _rests_on(cases))
 
 
-def _case(name: str, block: pd.DataFrame) -> _Case:
+def _case(name: str, block: pd.DataFrame, ratios: Mapping[str, OverFastest]) -> _Case:
     first = block.iloc[0]
     phase = PHASES.get(str(first["phase"]), str(first["phase"]))
-    ratios = standings(block)
-    impls = dict(zip(block["cell_id"], block["impl"], strict=True))
+    over = {str(impl): ratios[cell] for cell, impl in zip(block["cell_id"], block["impl"], strict=True)}
     kind = f"{phase}, {first['dtype']}" if units.known(first["dtype"]) else "As it was imported"
-    return _Case(name, kind, lead(block), {str(impls[cell]): over for cell, over in ratios.items()})
+    return _Case(name, kind, lead(block), over)
 
 
 def _ordered(cases: Sequence[_Case]) -> list[str]:

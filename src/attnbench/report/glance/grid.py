@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from attnbench.analysis.leading import OverFastest, standings
+from attnbench.analysis.leading import OverFastest, all_standings
 from attnbench.report.glance.cases import case_names
 from attnbench.report.tables import mark_of, reason
 from attnbench.results.frames import records
@@ -73,25 +73,28 @@ def library(impl: str) -> str:
     return impl.partition("/")[0]
 
 
-def grid_of(frame: pd.DataFrame) -> AnswerGrid | None:
-    """The grid of a suite's timed cells in planned order; ``None`` where there are none."""
+def grid_of(frame: pd.DataFrame, over: Mapping[str, OverFastest] | None = None) -> AnswerGrid | None:
+    """The grid of a suite's timed cells in planned order; ``None`` where none was tried."""
     timed = frame[frame["kind"] == "timed"]
-    if timed.empty:
-        return None
-    names = case_names(timed)
     tried = set(timed.loc[[mark_of(status) != ABSENT for status in timed["status"]], "impl"])
+    if not tried:
+        return None
+    ratios = all_standings(timed) if over is None else over
+    names = case_names(timed)
     every = [str(impl) for impl in timed["impl"].unique()]
     order = {name: place for place, name in enumerate(dict.fromkeys(map(library, every)))}
     impls = sorted((impl for impl in every if impl in tried), key=lambda impl: order[library(impl)])
-    rows = tuple(_row(block, names[key], impls) for key, block in timed.groupby(["block_id", "case_id"], sort=False))
+    rows = tuple(
+        _row(block, names[key], impls, ratios) for key, block in timed.groupby(["block_id", "case_id"], sort=False)
+    )
     return AnswerGrid(rows, tuple(impls), tuple(impl for impl in every if impl not in tried))
 
 
-def _row(block: pd.DataFrame, name: str, impls: Sequence[str]) -> GridRow:
-    ratios = standings(block)
-    tied = sum(not over.told for over in ratios.values()) > 1
+def _row(block: pd.DataFrame, name: str, impls: Sequence[str], ratios: Mapping[str, OverFastest]) -> GridRow:
     rows = records(block)
-    cells = {row["impl"]: _cell(row, ratios.get(row["cell_id"]), tied=tied) for row in rows}
+    over = {row["impl"]: ratios.get(row["cell_id"]) for row in rows}
+    tied = sum(each is not None and not each.told for each in over.values()) > 1
+    cells = {row["impl"]: _cell(row, over[row["impl"]], tied=tied) for row in rows}
     return GridRow(
         name, str(rows[0]["case_label"]), tuple(cells.get(impl) or GridCell(impl, NOTHING) for impl in impls)
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from attnbench.analysis.leading import OverFastest, standings
+from attnbench.analysis.leading import OverFastest, all_standings
 from attnbench.report.glance.cases import case_names, command
 from attnbench.report.tables import reason, shown_metrics
 from attnbench.results.frames import METRIC, POINT, column_names, records
@@ -58,9 +58,13 @@ def text_of(value: Value) -> str:
     return units.NOTHING if value is None else value if isinstance(value, str) else value[1]
 
 
-def data_table(info: RunInfo, frame: pd.DataFrame, key: str) -> DataTable:
+def data_table(
+    info: RunInfo, frame: pd.DataFrame, key: str, over: Mapping[str, OverFastest] | None = None
+) -> DataTable:
     """The rows of one suite of a run in planned order."""
-    return _timed(info, frame, key) if (frame["kind"] == "timed").any() else _observed(info, frame, key)
+    if not (frame["kind"] == "timed").any():
+        return _observed(info, frame, key)
+    return _timed(info, frame, key, all_standings(frame) if over is None else over)
 
 
 def _number(value: Any, write: Callable[[Any], str]) -> Value:
@@ -69,11 +73,8 @@ def _number(value: Any, write: Callable[[Any], str]) -> Value:
     return (float(value), write(value)) if math.isfinite(value) else write(value)
 
 
-def _timed(info: RunInfo, frame: pd.DataFrame, key: str) -> DataTable:
+def _timed(info: RunInfo, frame: pd.DataFrame, key: str, over: Mapping[str, OverFastest]) -> DataTable:
     names = case_names(frame)
-    over: dict[str, OverFastest] = {}
-    for _, block in frame.groupby(["block_id", "case_id"], sort=False):
-        over |= standings(block)
     columns = (
         *(DataColumn("case", "case"), DataColumn("impl", "implementation"), DataColumn("status", "status")),
         *(DataColumn("time", "median time", number=True), DataColumn("interval", "interval", number=True)),
