@@ -25,7 +25,7 @@ MOST_CASES = 3  # cases that are named
 
 
 @dataclass(frozen=True)
-class Outcome:
+class KindOutcome:
     """Cases of a kind with the same leaders: which, who leads them, and how sure that is."""
 
     cases: tuple[str, ...]
@@ -58,7 +58,7 @@ class KindOfCase:
     """A phase in one dtype, and its outcomes: all of them, or the most frequent."""
 
     name: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[KindOutcome, ...]
     more: int = 0
 
 
@@ -114,9 +114,9 @@ def _kind(name: str, cases: Sequence[_Case]) -> KindOfCase:
     return KindOfCase(name, tuple(outcomes[:MOST_SPELLED]), max(len(outcomes) - MOST_SPELLED, 0))
 
 
-def _outcome(cases: Sequence[_Case]) -> Outcome:
+def _outcome(cases: Sequence[_Case]) -> KindOutcome:
     names = tuple(case.name for case in cases)
-    return Outcome(names, cases[0].lead.together, _sure([case.lead for case in cases]))
+    return KindOutcome(names, cases[0].lead.together, _sure([case.lead for case in cases]))
 
 
 def _sure(leads: Sequence[Lead]) -> str:
