@@ -56,7 +56,7 @@ def test_the_data_have_every_cell_once_and_say_their_version(table: records.Data
 
 def test_numbers_are_sorted_by_their_value_and_read_by_their_text(table: records.DataTable, run: Path) -> None:
     at = keys(table).index("time")
-    seconds = [row[at][0] for row in table.cells if isinstance(row[at], tuple)]
+    seconds = [value[0] for row in table.cells if isinstance(value := row[at], tuple)]
     assert seconds == load(run)["time_median_s"].dropna().tolist()
     assert records.text_of(table.cells[1][at]).endswith(("ms", "µs"))
 
