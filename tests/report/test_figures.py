@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from attnbench.report.defaults import default_figures, length_of, with_setting
+from attnbench.report.drawing import as_drawn, own_axes
 from attnbench.report.figures import MAX_PANELS, _across, draw
 from attnbench.report.palette import Palette
 from attnbench.results import load
@@ -114,10 +115,53 @@ def test_more_values_than_colours_are_told_apart_by_marker(timed: pd.DataFrame) 
 
 
 def test_the_interval_is_drawn_where_the_frame_has_one(timed: pd.DataFrame) -> None:
-    with_band = draw(replace(TIME, col="setting"), timed, Palette()).svg
-    without = draw(replace(TIME, col="setting"), timed.drop(columns=["time_low_s"]), Palette()).svg
-    assert with_band.count("FillBetween") == 12
+    figure, few = replace(TIME, col="setting"), timed[timed["impl"].isin(["torch/sdpa", "jax/naive"])]
+    with_band = draw(figure, few, Palette())
+    without = draw(figure, few.drop(columns=["time_low_s"]), Palette()).svg
+    assert with_band.svg.count("FillBetween") == 4
     assert without.count("FillBetween") == 0
+    assert "thin bars" not in with_band.caption
+
+
+def test_bands_that_would_merge_are_thin_bars(timed: pd.DataFrame) -> None:
+    many = draw(replace(TIME, col="setting"), timed, Palette())
+    assert many.svg.count("FillBetween") == 0
+    assert many.svg.count("LineCollection") == 12
+    assert "drawn as thin bars" in many.caption
+
+
+BARS = Figure("b", "Bars", x="impl", y="time_median_s", col="setting", kind="bar")
+
+
+def bars(timed: pd.DataFrame, *factors: float) -> pd.DataFrame:
+    """Two panels of three bars each: the third bar takes the first factor as long, the second panel the second."""
+    panel = timed[timed["Tq"] == 512].drop_duplicates("impl").head(3)
+    times = panel.assign(time_median_s=[1e-3, 1.5e-3, 1e-3 * factors[0]], time_low_s=None, setting="a")
+    return pd.concat([times, times.assign(time_median_s=times["time_median_s"] * factors[1], setting="b")])
+
+
+def test_bars_of_microseconds_and_milliseconds_never_share_a_linear_axis(timed: pd.DataFrame) -> None:
+    alike = bars(timed, 2.0, 1.5)
+    assert as_drawn(BARS, alike) is BARS
+    assert not own_axes(BARS, alike)
+    assert as_drawn(BARS, bars(timed, 1000.0, 1.5)) == replace(BARS, kind="strip", log_y=True)
+    assert own_axes(BARS, bars(timed, 2.0, 1000.0))
+    apart = draw(BARS, bars(timed, 1000.0, 1000.0), Palette())
+    assert "points on an axis of logarithms" in apart.caption
+    assert "points" not in draw(BARS, alike, Palette()).caption
+
+
+def test_panels_of_other_sizes_have_axes_of_their_own(timed: pd.DataFrame) -> None:
+    svg = draw(BARS, bars(timed, 2.0, 1000.0), Palette()).svg
+    texts = re.findall(r"<text[^>]*>([^<]+)</text>", svg)
+    assert {"1 ms", "1 s"} <= set(texts)
+
+
+def test_what_has_no_logarithm_stays_a_bar(timed: pd.DataFrame) -> None:
+    none = bars(timed, 1000.0, 1.0).assign(time_median_s=lambda rows: rows["time_median_s"] - 1e-3)
+    assert as_drawn(BARS, none) is BARS
+    assert as_drawn(BARS, none.head(0)) is BARS
+    assert not own_axes(BARS, none)
 
 
 def test_a_figure_of_a_missing_column_says_which(timed: pd.DataFrame) -> None:

@@ -89,6 +89,23 @@ def compared(block: pd.DataFrame) -> list[OverFastest]:
     return [OverFastest(None, told=False), *others]
 
 
+def standings(block: pd.DataFrame) -> dict[str, OverFastest]:
+    """Each measured cell of a block over the fastest, by its id."""
+    ok = block[block["status"] == "ok"]
+    if ok.empty:
+        return {}
+    return dict(zip(ok.sort_values([TIME, "impl"])["cell_id"], compared(ok), strict=True))
+
+
+def all_standings(frame: pd.DataFrame) -> dict[str, OverFastest]:
+    """The same of every block of a suite's timed cells: worked out once for all that show it."""
+    timed = frame[frame["kind"] == "timed"]
+    over: dict[str, OverFastest] = {}
+    for _, block in timed.groupby(["block_id", "case_id"], sort=False):
+        over |= standings(block)
+    return over
+
+
 def between(block: pd.DataFrame, over: int, under: int) -> Paired:
     """Two cells of a block by their places in it, judged by the spread between processes that the block shows."""
     cells = block.to_dict("records")

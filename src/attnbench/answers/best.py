@@ -15,7 +15,7 @@ from attnbench.answers.answer import AnswerBasis, Contender, OtherRun
 from attnbench.answers.blocks import CaseBlock, blocks, holding, near
 from attnbench.answers.equals import Price, facts, price
 from attnbench.answers.order import Order, noise, order
-from attnbench.answers.question import Wanted, WhichOne, levels_typed
+from attnbench.answers.question import Wanted, WhichOne
 from attnbench.answers.saved import RunsHere, gathered
 from attnbench.answers.sieve import UNTRIED, Declares, NotChosen, sieved
 from attnbench.answers.since import is_from_a_file
@@ -23,6 +23,7 @@ from attnbench.answers.words import BestAnswer
 from attnbench.results.frames import records
 from attnbench.results.read import Runs
 from attnbench.show import units
+from attnbench.suite.written import levels_typed
 
 if TYPE_CHECKING:
     import pandas as pd

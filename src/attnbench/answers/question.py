@@ -5,7 +5,7 @@ Given in the words of the command line or as values; what is none of them is one
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from attnbench.errors import UsageError, check_known
 from attnbench.show import units
 from attnbench.suite import SIZE
 from attnbench.suite.levels import LevelError
-from attnbench.suite.written import exact, written
+from attnbench.suite.written import exact
 
 # The timed suite whose axes are the words of a question, so that any of them can be measured by it.
 SUITE = "speed"
@@ -160,10 +160,3 @@ def bytes_of(given: int | str) -> int:
         msg = f"--memory is a number of bytes of 1 or more, such as 2GiB, 500MB or 1000000; got {text!r}"
         raise UsageError(msg)
     return value
-
-
-def levels_typed(levels: Mapping[str, Any]) -> str:
-    """Levels of a suite's axes as options: ``-a shape=gpt2 -a tokens=128``."""
-    import shlex
-
-    return " ".join(f"-a {shlex.quote(f'{axis}={written([level])}')}" for axis, level in levels.items())

@@ -1,10 +1,9 @@
 """Showing what was seen: tables, figures, the page. ``write_report`` writes it all; ``render`` makes them text.
 
 In reading order: ``tables`` (rows for people), ``claimed`` (claims and their verdicts), ``findings`` (answers of a
-suite), ``palette``, ``defaults``, ``drawing``, ``maps`` and ``figures`` (seaborn), ``content`` (what there is to show;
-``page.html.j2`` and ``report.md.j2`` have the order, and ``findings.brief`` what stands first), ``page`` and
-``markdown`` (the page, and the same as text), ``write`` (files), ``console`` (text on a terminal or in a pipe),
-``history``.
+suite), ``palette``, ``defaults``, ``drawing``, ``maps`` and ``figures`` (seaborn), ``glance`` (what stands first: the
+answer), ``content`` (what there is to show), ``html`` (the page) and ``markdown`` (the same as text, in the order of
+``report.md.j2``), ``write`` (files), ``console`` (text on a terminal or in a pipe), ``history``.
 """
 
 from attnbench.report.console import render, render_all

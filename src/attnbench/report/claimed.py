@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from attnbench.analysis.claims import REPRODUCED
 from attnbench.analysis.judged import JudgedSuite, Row
 from attnbench.report.tables import Table
 from attnbench.show import units
@@ -51,6 +52,24 @@ def tally(rows: Sequence[Row]) -> str:
         return f"None of {len(rows)} published claim{'s' * (len(rows) > 1)} is judged at the levels of a smoke run."
     listed = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     return f"Held against {len(rows)} published claim{'s' * (len(rows) > 1)}: {listed}." if rows else ""
+
+
+def spelled(rows: Sequence[Row]) -> str:
+    """What became of the claims in words: how many were reproduced, and which were not."""
+    if not rows or {row["verdict"] for row in rows} == {NOT_JUDGED}:
+        return tally(rows)
+    held = sum(row["verdict"] == REPRODUCED for row in rows)
+    others: dict[str, list[str]] = {}
+    for row in rows:
+        if row["verdict"] != REPRODUCED:
+            others.setdefault(str(row["verdict"]), []).append(str(row["claim"]))
+    parts = [f"{verdict}: {'; '.join(dict.fromkeys(claims))}" for verdict, claims in others.items()]
+    start = (
+        f"{held} of {len(rows)} verdicts on published claims: reproduced"
+        if others
+        else "Every published claim is reproduced"
+    )
+    return ". ".join([start, *(part[0].upper() + part[1:] for part in parts)]) + "."
 
 
 def _texts(row: Row) -> tuple[str, ...]:

@@ -5,29 +5,40 @@ A section belongs to one suite of one run; cells of different runs are never mix
 
 from __future__ import annotations
 
+import itertools
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from attnbench.analysis.claims import VERDICTS
 from attnbench.analysis.judged import JudgedRun, JudgedSuite, Row
+from attnbench.analysis.leading import all_standings
 from attnbench.analysis.sampled import without_rounds
 from attnbench.errors import UsageError
 from attnbench.report import claimed, findings, tables
 from attnbench.report.defaults import default_figures, with_setting
 from attnbench.report.figures import DrawnFigure, draw
+from attnbench.report.glance.advice import Advice, advice_of
+from attnbench.report.glance.conditions import conditions
+from attnbench.report.glance.forest import ForestLine, forest
+from attnbench.report.glance.grid import AnswerGrid, grid_of
+from attnbench.report.html.records import DataTable, data_table
 from attnbench.report.palette import Palette
 from attnbench.report.tables import Table
 from attnbench.results.fingerprint import describe
 from attnbench.results.journal import left_out, seconds_by_suite, shortened
 from attnbench.results.read import JOURNAL
 from attnbench.results.schema import RunInfo
-from attnbench.suite import Story
+from attnbench.suite import NOT_JUDGED, Story
 
 if TYPE_CHECKING:
     import pandas as pd
 
+SHORT = 220  # characters of a finding that stands beside a figure; longer ones are folded
+MOST_IN_NAME = 4
 # The story of a suite that is not installed here.
 NOT_INSTALLED = Story(question="This suite is not installed here; its rows are shown as they are.")
 
@@ -47,6 +58,20 @@ class Section:
     figures: tuple[DrawnFigure, ...]
     verdicts: tuple[Row, ...]
     tables: tuple[tables.Table, ...]
+    grid: AnswerGrid | None = None
+    advice: Advice | None = None
+    data: DataTable | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether its grid belongs on the first screen: what speaks of published claims has its place among these."""
+        return self.grid is not None and not self.verdicts
+
+    @property
+    def short(self) -> tuple[str, ...]:
+        """Two sentences at most: what became of the claims, and the first finding that is short."""
+        short = [sentence for sentence in self.findings if len(sentence) <= SHORT]
+        return (*filter(None, [claimed.spelled(self.verdicts)]), *short)[:2]
 
     @property
     def claims(self) -> Table | None:
@@ -64,7 +89,9 @@ class RunReport:
     machine: Mapping[str, str]
     sections: tuple[Section, ...]
     failures: tables.Table
+    absent: tables.Table
     disturbed: tables.Table
+    conditions: Mapping[str, str]
     counts: str
     minutes: tables.Table
     left_out: tables.Table
@@ -85,9 +112,39 @@ class Report:
     frame: pd.DataFrame
 
     @property
+    def name(self) -> str:
+        """The title where it is short, else what was typed for it, such as ``ablations-standard``."""
+        suites = dict.fromkeys(section.suite for section in self.sections)
+        if len(suites) <= MOST_IN_NAME:
+            return self.title
+        typed = [_named(run.info.command) for run in self.runs]
+        return ", ".join(dict.fromkeys(typed)) if all(typed) else f"{len(suites)} suites"
+
+    def anchor(self, suite: str) -> str:
+        """The place of the first section of a suite on the page."""
+        return next(section.anchor for section in self.sections if section.suite == suite)
+
+    @property
     def sections(self) -> tuple[Section, ...]:
         """The sections of all runs."""
         return tuple(section for run in self.runs for section in run.sections)
+
+    @property
+    def data(self) -> tuple[DataTable, ...]:
+        """The rows of all sections, as tables that can be sorted."""
+        return tuple(section.data for section in self.sections if section.data is not None)
+
+    @property
+    def forest(self) -> dict[str, tuple[ForestLine, ...]]:
+        """The published claims of all sections by their verdict; empty where none is spoken of, or none is judged."""
+        rows = [(section.suite, row) for section in self.sections for row in section.verdicts]
+        return forest(pair for pair in rows if pair[1]["verdict"] != NOT_JUDGED)
+
+    @property
+    def tally(self) -> dict[str, int]:
+        """How many verdicts on published claims came to what, in the order of ``forest``."""
+        counts = Counter(mark.verdict for lines in self.forest.values() for line in lines for mark in line.marks)
+        return {name: counts[name] for name in (*VERDICTS, *counts) if counts[name]}
 
     @property
     def figures(self) -> tuple[DrawnFigure, ...]:
@@ -126,7 +183,7 @@ def collect(judged: Sequence[JudgedRun]) -> Report:
 def _run(judged: JudgedRun, anchor: str, palette: Palette, *, several: bool) -> RunReport:
     info, frame = judged.info, judged.frame
     prefix = f"{anchor}-" if several else ""
-    sections = tuple(section_of(suite, palette, prefix) for suite in judged.suites)
+    sections = tuple(section_of(suite, palette, prefix, info) for suite in judged.suites)
     label = imported_label(info)
     if label:
         sections = tuple(replace(section, counts=f"{section.counts} {label}") for section in sections)
@@ -137,7 +194,9 @@ def _run(judged: JudgedRun, anchor: str, palette: Palette, *, several: bool) -> 
         describe(info.fingerprint),
         sections,
         tables.failures_table(frame),
+        tables.absent_table(frame),
         tables.disturbed_table(frame),
+        conditions(info, frame),
         f"{findings.counts(frame)} {label}".rstrip(),
         tables.minutes_table(seconds_by_suite(judged.folder / JOURNAL), frame),
         tables.left_out_table(left_out(judged.folder / JOURNAL)),
@@ -155,9 +214,10 @@ def imported_label(info: RunInfo) -> str:
     return f"Imported from {source.tool}{release} ({source.file}), not measured by attnbench run.{unknown}"
 
 
-def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "") -> Section:
-    """The section of one suite from its rows and its verdicts."""
+def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "", info: RunInfo | None = None) -> Section:
+    """The section of one suite from its rows and its verdicts; with the run, its rows have their commands."""
     name, suite, frame = judged.name, judged.suite, judged.frame
+    over = all_standings(frame)
     ready = with_setting(frame)
     story = NOT_INSTALLED if suite is None else suite.story
     sentences = (*findings.findings(frame, story), *claimed.failure(judged))
@@ -174,8 +234,17 @@ def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "") -> Secti
         brief=findings.brief(sentences, claimed.tally(judged.verdicts)),
         figures=tuple(draw(figure, ready, palette, f"{prefix}{name}-") for figure in figures),
         verdicts=judged.verdicts,
-        tables=(*tables.timing_tables(frame), *tables.metrics_tables(frame)),
+        tables=(*tables.timing_tables(frame, over), *tables.metrics_tables(frame)),
+        grid=grid_of(frame, over),
+        advice=advice_of(frame, over),
+        data=None if info is None else data_table(info, frame, f"{prefix}{name}", over),
     )
+
+
+def _named(command: Sequence[str]) -> str:
+    """The suites and groups of a ``run`` as they were typed; empty where the command does not say them."""
+    words = list(command)[2:] if list(command[1:2]) == ["run"] else []
+    return ", ".join(itertools.takewhile(lambda word: not word.startswith("-"), words))
 
 
 def command_text(command: Iterable[str]) -> str:

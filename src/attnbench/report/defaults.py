@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attnbench.results.frames import column_names, records
@@ -17,16 +18,21 @@ SETTING = "setting"
 def with_setting(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with a column ``setting``: in words, all that varies besides length and implementation."""
     length = length_of(frame)
-    candidates = [name for name in column_names(frame) if name.startswith("point.") or name in ("device", "threads")]
-    varying = [
-        name
-        for name in candidates
-        if _levels(frame[name]) > 1 and not _follows(frame, name, length) and name != "point.impl"
-    ]
+    columns = [name for name in varying(frame) if not _follows(frame, name, length)]
     # Before 3.1 pandas has no records in a frame without columns, however many rows it has.
-    rows = records(frame[varying]) if varying else [{}] * len(frame)
-    words = [", ".join(_words(name.removeprefix("point."), row[name]) for name in varying) for row in rows]
-    return frame.assign(**{SETTING: words})
+    rows = records(frame[columns]) if columns else [{}] * len(frame)
+    return frame.assign(**{SETTING: [worded(row, columns) for row in rows]})
+
+
+def varying(frame: pd.DataFrame) -> list[str]:
+    """The axes, the device and the threads, as far as a frame has several levels of them."""
+    candidates = [name for name in column_names(frame) if name.startswith("point.") or name in ("device", "threads")]
+    return [name for name in candidates if name != "point.impl" and _levels(frame[name]) > 1]
+
+
+def worded(row: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """The levels of a row on these columns in words, such as ``training, T = 512``."""
+    return ", ".join(_words(name.removeprefix("point."), row[name]) for name in columns)
 
 
 def _levels(values: pd.Series[Any]) -> int:

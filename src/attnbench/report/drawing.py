@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from attnbench.show import units
@@ -36,6 +37,10 @@ BANDS = {"time_median_s": ("time_low_s", "time_high_s"), "time_ratio": ("low", "
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("", (4, 1.5), (1, 1), (3, 1, 1, 1), (5, 1, 1, 1, 1, 1), (2, 2), (6, 2))
 MANY_VALUES = 60
+FEW_BANDS = 3  # of more, each is thin bars
+# Lengths of bars are compared by eye only this far: beyond, values stand as points on an axis of logarithms.
+FAR_APART = 20.0
+UNLIKE = 3.0  # panels whose largest values differ by more have axes of their own
 
 
 def draw_axes(
@@ -104,7 +109,10 @@ def _line(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFra
 
 
 def _band(place: Any, figure: Figure, data: pd.DataFrame, colours: dict[str, Any]) -> None:
-    """Shade the interval that the frame gives, where there is one row for each point of a line."""
+    """The interval that the frame gives, where there is one row for each point of a line.
+
+    A few are shaded, with an outline that is seen where two overlap; many would merge, and are thin bars instead.
+    """
     low, high = BANDS.get(figure.y, ("", ""))
     if low not in data or high not in data:
         return
@@ -115,7 +123,20 @@ def _band(place: Any, figure: Figure, data: pd.DataFrame, colours: dict[str, Any
         if known[figure.x].duplicated().any():
             continue
         colour = colours["color"] if figure.hue is None or key is None else colours["palette"][key[0]]
-        place.fill_between(known[figure.x], known[low], known[high], color=colour, alpha=0.25, linewidth=0)
+        if len(parts) > FEW_BANDS:
+            place.vlines(known[figure.x], known[low], known[high], color=colour, alpha=0.7, linewidth=1.4)
+        else:
+            place.fill_between(known[figure.x], known[low], known[high], color=colour, alpha=0.15, linewidth=0)
+            for end in (low, high):
+                place.plot(known[figure.x], known[end], color=colour, alpha=0.6, linewidth=0.6, label="_band")
+
+
+def thin_bands(figure: Figure, data: pd.DataFrame) -> bool:
+    """Whether the intervals of a figure of lines are thin bars."""
+    if figure.kind != "line" or not {*BANDS.get(figure.y, ("",))} <= set(data.columns):
+        return False
+    lines = [name for name in (figure.hue, figure.style) if name]
+    return bool(lines) and len(data[lines].drop_duplicates()) > FEW_BANDS
 
 
 def _bounded(part: pd.DataFrame, low: str, high: str) -> pd.DataFrame:
@@ -143,7 +164,35 @@ def _bar(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFram
     sns.barplot(data, x=x, y=y, order=order, ax=place, estimator="median", errorbar=None, **chosen)
     if figure.hue in (None, figure.x):
         _whiskers(place, figure, data, order, lying=lying)
-    _value_scale(place, figure, everything, lying=lying)
+    _value_scale(place, figure, data if own_axes(figure, everything) else everything, lying=lying)
+
+
+def as_drawn(figure: Figure, data: pd.DataFrame) -> Figure:
+    """The figure, with points on an axis of logarithms in the place of bars that would be too short to see.
+
+    That is where one of its panels, or one group of bars beside each other, has values too far apart; what has no
+    logarithm stays as it is.
+    """
+    if figure.kind != "bar" or figure.log_y or data.empty or not (data[figure.y] > 0).all():
+        return figure
+    panels = [name for name in (figure.row, figure.col) if name]
+    parts = [part for _, part in data.groupby(panels, sort=False)] if panels else [data]
+    if max(_spread(part[figure.y]) for part in parts) <= FAR_APART:
+        return figure
+    return replace(figure, kind="strip", log_y=True)
+
+
+def own_axes(figure: Figure, data: pd.DataFrame) -> bool:
+    """Whether each panel has an axis of values of its own: where they are of different sizes."""
+    panels = [name for name in (figure.row, figure.col) if name]
+    if not panels or figure.kind not in ("bar", "strip") or not (data[figure.y] > 0).all():
+        return False
+    sizes = data.groupby(panels, sort=False)[figure.y].max()
+    return _spread(sizes) > UNLIKE
+
+
+def _spread(values: pd.Series[Any]) -> float:
+    return float(values.max() / values.min())
 
 
 def _whiskers(place: Any, figure: Figure, data: pd.DataFrame, order: list[Hashable], *, lying: bool) -> None:
@@ -153,7 +202,7 @@ def _whiskers(place: Any, figure: Figure, data: pd.DataFrame, order: list[Hashab
     known = _bounded(data, low, high)
     where = [order.index(value) for value in known[figure.x]]
     lines = place.hlines if lying else place.vlines
-    lines(where, known[low], known[high], colors=INK, linewidth=1.6)
+    lines(where, known[low], known[high], colors=INK, linewidth=1.6, zorder=1 if figure.kind == "strip" else 2)
 
 
 def _strip(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFrame, palette: Palette) -> None:
@@ -163,10 +212,10 @@ def _strip(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFr
     x, y = (figure.y, figure.x) if lying else (figure.x, figure.y)
     chosen = _categorical_colours(figure, everything, palette)
     order = _levels(everything, figure.x)
-    sns.stripplot(data, x=x, y=y, order=order, ax=place, jitter=False, alpha=0.75, size=6, **chosen)
+    sns.stripplot(data, x=x, y=y, order=order, ax=place, jitter=False, alpha=0.85, size=6, zorder=3, **chosen)
     if figure.hue in (None, figure.x):
         _whiskers(place, figure, data, order, lying=lying)
-    _value_scale(place, figure, everything, lying=lying)
+    _value_scale(place, figure, data if own_axes(figure, everything) else everything, lying=lying)
 
 
 def _categorical_colours(figure: Figure, everything: pd.DataFrame, palette: Palette) -> dict[str, Any]:

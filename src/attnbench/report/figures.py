@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape
 
 from attnbench.errors import UsageError
 from attnbench.report import maps
-from attnbench.report.drawing import INK, PAPER_GRID, draw_axes, label, plain_numbers
+from attnbench.report.drawing import INK, PAPER_GRID, as_drawn, draw_axes, label, own_axes, plain_numbers, thin_bands
 from attnbench.report.palette import Palette
 from attnbench.results.frames import column_names
 from attnbench.show import units
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from attnbench.suite import Figure
 
 MAX_PANELS = 12
+THIN = "The intervals of so many lines are drawn as thin bars."
+FAR = "The values lie far apart: points on an axis of logarithms stand in the place of bars."
 MAPS = ("heat", "map")  # their places are cells of a table, and the value is the hue
 PANELS_IN_A_ROW = 3
 FOUR = 4  # panels that stand two and two
@@ -85,10 +87,13 @@ def draw(figure: Figure, frame: pd.DataFrame, palette: Palette, prefix: str = ""
         data = _data(figure, frame)
     except Exception as error:  # noqa: BLE001  (a suite's own code; the rest of the report must survive it)
         return DrawnFigure(name, figure.title, "", f"This figure could not be drawn. {type(error).__name__}: {error}")
+    asked_for, figure = figure, as_drawn(figure, data.dropna(subset=[figure.y]))
     drawable, notes = _drawable(figure, data)
+    notes += [FAR] if figure is not asked_for else []
     notes += _failures(frame)
     if drawable.empty:
         return DrawnFigure(name, figure.title, "", " ".join([figure.caption, "Nothing to draw.", *notes]).strip())
+    notes += [THIN] if thin_bands(figure, drawable) else []
     panels, left_out = _panels(figure, drawable)
     failed = _placeable_failures(figure, frame)
     crosses = ["A cross at the foot is a cell without a measurement."] if len(failed) else []
@@ -190,9 +195,8 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
         width, height = _panel_size(figure, everything, across)
         canvas = Canvas(figsize=(width * across, height * down + 0.5), layout="constrained")
         FigureCanvasSVG(canvas)
-        grid = canvas.subplots(
-            down, across, squeeze=False, sharey=figure.kind not in MAPS, sharex=figure.kind not in MAPS
-        )
+        share_x, share_y = _shared_axes(figure, everything)
+        grid = canvas.subplots(down, across, squeeze=False, sharex=share_x, sharey=share_y)
         places = list(grid.flat)
         legend: dict[str, Any] = {}
         for place, (title, part) in zip(places, panels.items(), strict=False):
@@ -216,6 +220,15 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
         text = io.StringIO()
         canvas.savefig(text, format="svg", metadata={"Date": None})
     return clean_svg(text.getvalue(), name, figure.title)
+
+
+def _shared_axes(figure: Figure, data: pd.DataFrame) -> tuple[bool, bool]:
+    """Whether the panels share x and y; values of different sizes have axes of their own."""
+    if figure.kind in MAPS:
+        return False, False
+    lying = figure.kind in ("bar", "strip") and figure.x == "impl"
+    apart = own_axes(figure, data)
+    return not (apart and lying), lying or not apart
 
 
 def _across(figure: Figure, data: pd.DataFrame, panels: int) -> int:

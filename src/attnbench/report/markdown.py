@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from attnbench.report.page import environment
+from attnbench.report.html.templates import environment
 
 if TYPE_CHECKING:
     from attnbench.report.content import Report

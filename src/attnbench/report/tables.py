@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from attnbench.analysis.leading import TIME, OverFastest, compared
+from attnbench.analysis.leading import OverFastest, all_standings
 from attnbench.compare.together import SharedReason
 from attnbench.compare.verdicts import CLAIM, Verdict, percent
 from attnbench.results.frames import METRIC, POINT, column_names, records
@@ -71,23 +71,30 @@ class Table:
         return (numbers[0] if numbers else 0), len(list(missing))
 
 
-def timing_tables(frame: pd.DataFrame) -> Iterator[Table]:
+def timing_tables(frame: pd.DataFrame, over: Mapping[str, OverFastest] | None = None) -> Iterator[Table]:
     """One table for each case in a block of timed cells, fastest first and failures last; in planned order.
 
-    Cases in which nothing was tried come last, in one table by their reasons.
+    Cases in which nothing was tried come last, in one table by their reasons. ``over`` has each cell over the fastest,
+    where that was worked out before.
     """
     timed = frame[frame["kind"] == "timed"]
+    ratios = all_standings(timed) if over is None else over
     untried = []
     for _, block in timed.groupby(["block_id", "case_id"], sort=False):
         if all(mark_of(status) == ABSENT for status in block["status"]):
             untried.append(block)
         else:
-            yield _block_table(block)
+            yield _block_table(block, ratios)
     if untried:
         yield _untried_table([row for block in untried for row in records(block)], len(untried))
 
 
 def _untried_table(rows: Sequence[dict[str, Any]], cases: int) -> Table:
+    plural = "s" if cases > 1 else ""
+    return _by_reason(rows, f"Nothing was tried in {cases} case{plural}")
+
+
+def _by_reason(rows: Sequence[dict[str, Any]], title: str) -> Table:
     """What was not tried, by backend, status and reason."""
     columns = (Column("implementations"), Column("cells", right=True), Column("status"), Column("reason", rank=5))
     alike: dict[tuple[str, str, str], list[str]] = {}
@@ -97,18 +104,16 @@ def _untried_table(rows: Sequence[dict[str, Any]], cases: int) -> Table:
         (_named(backend, list(dict.fromkeys(impls))), str(len(impls)), status, why)
         for (backend, status, why), impls in alike.items()
     )
-    plural = "s" if cases > 1 else ""
-    return Table(f"Nothing was tried in {cases} case{plural}", columns, texts, (ABSENT,) * len(texts))
+    return Table(title, columns, texts, (ABSENT,) * len(texts))
 
 
 def _named(backend: str, impls: Sequence[str]) -> str:
     return ", ".join(impls) if len(impls) <= NAMED else f"{len(impls)} of {backend}"
 
 
-def _block_table(block: pd.DataFrame) -> Table:
+def _block_table(block: pd.DataFrame, ratios: Mapping[str, OverFastest]) -> Table:
     # The status before the time: a cell that failed is never first.
     order = block.assign(failed=block["status"] != "ok").sort_values(["failed", "time_median_s", "impl"])
-    ratios = _over_the_fastest(order[~order["failed"]])
     hot = bool(order["time_hot_median_s"].notna().any())
     rows = records(order)
     # A suite that is not about memory, and another tool's file, have none and no word on it.
@@ -126,13 +131,6 @@ def _block_table(block: pd.DataFrame) -> Table:
     )
     texts = tuple(_timing_row(row, ratios.get(row["cell_id"]), hot=hot, weighed=weighed) for row in rows)
     return Table(block_title(rows[0]), columns, texts, tuple(_mark(row, ratios.get(row["cell_id"])) for row in rows))
-
-
-def _over_the_fastest(block: pd.DataFrame) -> dict[str, OverFastest]:
-    """Each measured cell over the fastest, by its id."""
-    if block.empty:
-        return {}
-    return dict(zip(block.sort_values([TIME, "impl"])["cell_id"], compared(block), strict=True))
 
 
 def block_title(row: dict[str, Any]) -> str:
@@ -214,9 +212,8 @@ def metrics_table(observed: pd.DataFrame, title: str) -> Table:
 
     The numbers of single seeds and of learning curves are in the frame and the CSV (``DETAILS``).
     """
-    observed = observed.dropna(axis="columns", how="all")
-    observed = observed[_shown(column_names(observed))]
-    axes, metrics = ([name for name in column_names(observed) if name.startswith(prefix)] for prefix in (POINT, METRIC))
+    axes = [name for name in column_names(observed.dropna(axis="columns", how="all")) if name.startswith(POINT)]
+    metrics = shown_metrics(observed)
     columns = (
         *(Column(name.removeprefix(POINT)) for name in axes),
         Column("implementation"),
@@ -231,20 +228,25 @@ def metrics_table(observed: pd.DataFrame, title: str) -> Table:
     return Table(title, columns, texts, tuple(mark_of(row["status"]) for row in rows))
 
 
-def _shown(names: list[str]) -> list[str]:
-    """All columns but the details; where these are the only numbers, the last of them stays."""
-    kept = [name for name in names if not DETAILS.search(name)]
-    if any(name.startswith(METRIC) for name in kept):
-        return kept
-    return kept + [name for name in names if name.startswith(METRIC)][-1:]
+def shown_metrics(observed: pd.DataFrame) -> list[str]:
+    """The numbers that tables show: all but the details; where these are the only ones, the last of them."""
+    names = [name for name in column_names(observed.dropna(axis="columns", how="all")) if name.startswith(METRIC)]
+    return [name for name in names if not DETAILS.search(name)] or names[-1:]
 
 
 def failures_table(frame: pd.DataFrame) -> Table:
-    """Every cell that is not ok, with its reason."""
-    rows = records(frame[frame["status"] != "ok"])
+    """Every cell that was tried and failed, with its reason."""
+    rows = records(frame[frame["status"].isin(FAILURES)])
     columns = (Column("suite"), Column("case"), Column("implementation"), Column("status"), Column("reason"))
     texts = tuple((row["suite"], block_title(row), row["impl"], row["status"], reason(row)) for row in rows)
-    return Table("Cells without a measurement", columns, texts, tuple(mark_of(row["status"]) for row in rows))
+    return Table("Failed cells", columns, texts, tuple(mark_of(row["status"]) for row in rows))
+
+
+def absent_table(frame: pd.DataFrame) -> Table:
+    """The cells that were not tried, unsupported or not reached, by their reason."""
+    return _by_reason(
+        records(frame[[mark_of(status) == ABSENT for status in frame["status"]]]), "Cells that were not tried"
+    )
 
 
 def left_out_table(groups: Sequence[Mapping[str, Any]]) -> Table:

@@ -10,8 +10,8 @@ from attnbench.analysis.judged import JudgedRun, judge_run
 from attnbench.backends.discover import suite as discover_suite
 from attnbench.errors import ResultsError
 from attnbench.report.content import Report, collect
+from attnbench.report.html.page import page
 from attnbench.report.markdown import markdown
-from attnbench.report.page import page
 from attnbench.results.journal import fail_writing
 from attnbench.results.read import run_folder
 from attnbench.results.store import write_whole

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from attnbench.errors import UsageError
@@ -42,6 +43,11 @@ def words(text: str) -> list[str]:
 def written(levels: Iterable[object]) -> str:
     """The inverse of ``words``: levels between commas, those with a comma or a quote in quotes."""
     return ",".join(quoted(str(level)) for level in levels)
+
+
+def levels_typed(levels: Mapping[str, object]) -> str:
+    """Levels of a suite's axes as options: ``-a shape=gpt2 -a tokens=128``."""
+    return " ".join(f"-a {shlex.quote(f'{axis}={written([level])}')}" for axis, level in levels.items())
 
 
 def quoted(level: str) -> str:

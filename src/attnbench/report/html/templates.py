@@ -1,4 +1,4 @@
-"""The HTML page: one file, offline, without a script; every text is escaped, only our own SVG is not."""
+"""How templates are read, of the page and of Markdown: every text is escaped, and only our own drawings are not."""
 
 from __future__ import annotations
 
@@ -8,23 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.report.figures import DrawnFigure
+from attnbench.report.html.plots import interval_plot
 from attnbench.show.table import visible
 
 if TYPE_CHECKING:
     import jinja2
 
-    from attnbench.report.content import Report
-
-HERE = Path(__file__).parent
-TEMPLATE, STYLESHEET = "page.html.j2", "page.css"
-
-
-def page(report: Report) -> str:
-    """The report as one HTML document."""
-    from markupsafe import Markup
-
-    style = Markup((HERE / STYLESHEET).read_text(encoding="utf-8"))  # noqa: S704  (our own file)
-    return environment().get_template(TEMPLATE).render(report=report, style=style)
+FOLDER = Path(__file__).parent
 
 
 @cache
@@ -33,14 +23,14 @@ def environment() -> jinja2.Environment:
     import jinja2
 
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
+        loader=jinja2.FileSystemLoader([FOLDER, FOLDER.parent]),
         autoescape=jinja2.select_autoescape(["html.j2"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters.update(inline=inline, code=code, cell=cell)
+    made.filters.update(inline=inline, code=code, cell=cell, interval_plot=interval_plot)
     return made
 
 

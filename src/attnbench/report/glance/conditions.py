@@ -1,0 +1,59 @@
+"""Under which conditions a run was made, in a few words: machine, noise, date, versions, what became of its cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attnbench.results.schema import Fingerprint, RunInfo
+from attnbench.show import units
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def conditions(info: RunInfo, frame: pd.DataFrame) -> dict[str, str]:
+    """Pairs of label and text; what is not known is left out."""
+    facts = {
+        "Machine": _machine(info.fingerprint),
+        "Noise": _noise(frame),
+        "Date": info.started.replace("T", " ").replace("Z", " UTC"),
+        "Versions": _versions(info.fingerprint),
+    }
+    return {label: text for label, text in facts.items() if text}
+
+
+def _machine(fingerprint: Fingerprint) -> str:
+    hardware = fingerprint.hardware
+    parts = [hardware.cpu_model or hardware.architecture]
+    if fingerprint.usable_cpus:
+        parts.append(f"{fingerprint.usable_cpus} core{'s' * (fingerprint.usable_cpus > 1)}")
+    parts += list(dict.fromkeys(gpu.name for gpu in hardware.gpus))
+    return ", ".join([*parts, *filter(None, [fingerprint.virtual])])
+
+
+def _noise(frame: pd.DataFrame) -> str:
+    """The usual width of an interval, and how many cells had bursts that were measured again."""
+    ok = frame[(frame["kind"] == "timed") & (frame["status"] == "ok")]
+    if ok.empty:
+        return ""
+    widths = ((ok["time_high_s"] - ok["time_low_s"]) / 2 / ok["time_median_s"]).dropna()
+    parts = [f"half of the times are known to ±{widths.median():.1%} or better"] if len(widths) else []
+    disturbed = int((ok["disturbed_bursts"] > 0).sum())
+    parts.append(f"{disturbed} of {len(ok)} cells had disturbed bursts, measured again")
+    replicates = ok["n_replicates"].dropna()
+    if len(replicates):
+        least, most = int(replicates.min()), int(replicates.max())
+        count = str(least) if least == most else f"{least} to {most}"
+        parts.append(f"{count} process{'es' * (most > 1)} for each cell")
+    return "; ".join(parts)
+
+
+def _versions(fingerprint: Fingerprint) -> str:
+    """The version of each framework that measured, and of Python."""
+    known = {
+        name: version
+        for versions in fingerprint.frameworks.values()
+        for name, version in versions.items()
+        if name in fingerprint.packages
+    }
+    return ", ".join([*(f"{name} {units.number(version)}" for name, version in known.items()), fingerprint.python])

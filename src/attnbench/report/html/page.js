@@ -1,0 +1,262 @@
+"use strict";
+// Draws the tables of the page from its data, and keeps what a reader chose in the address. Texts are set as text, never
+// as markup. What is chosen: q (text), status, case, impl (names), sort (table.column, with ~ for descending), columns
+// (table.column: shown where it is not by itself, and the other way round), theme, at (where on the page).
+const data = JSON.parse(document.getElementById("data").textContent);
+if (data.version !== 1) throw new Error(`data of version ${data.version}; this script reads version 1`);
+const tables = new Map(data.tables.map((table) => [table.key, table]));
+const form = document.getElementById("filters");
+const LISTS = ["impl", "sort", "columns"];
+const WORDS = ["q", "status", "case", "theme", "at"];
+let state = {};
+
+function make(tag, props = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), props);
+  element.append(...children);
+  return element;
+}
+const place = (table, key) => table.columns.findIndex((column) => column.key === key);
+const text = (value) => (value === null ? "–" : typeof value === "string" ? value : value[1]);
+const values = (key) => [...new Set(data.tables.flatMap((table) => {
+  const at = place(table, key);
+  return at < 0 ? [] : table.rows.map((row) => text(row[at]));
+}))];
+
+// The address. Commas part a list, so that one inside a name is written as %2C.
+const written = (name) => encodeURIComponent(name).replace(/%2F/g, "/").replace(/%20/g, "+").replace(/%3D/g, "=").replace(/%3A/g, ":");
+function read(fragment) {
+  const read = { impl: [], sort: [], columns: [] };
+  for (const part of fragment.replace(/^#/, "").split("&")) {
+    const at = part.indexOf("=");
+    const name = part.slice(0, at), value = part.slice(at + 1).replace(/\+/g, " ");
+    try {
+      if (LISTS.includes(name)) read[name] = value.split(",").filter(Boolean).map(decodeURIComponent);
+      else if (WORDS.includes(name)) read[name] = decodeURIComponent(value);
+    } catch { /* an address that was cut short says nothing */ }
+  }
+  const known = { impl: new Set(values("impl")), status: new Set(values("status")), case: new Set(values("case")) };
+  read.impl = read.impl.filter((name) => known.impl.has(name));
+  for (const name of ["status", "case"]) if (!known[name].has(read[name])) delete read[name];
+  if (!["light", "dark"].includes(read.theme)) delete read.theme;
+  return read;
+}
+function address() {
+  const words = WORDS.filter((name) => state[name]).map((name) => `${name}=${written(state[name])}`);
+  const lists = LISTS.filter((name) => state[name].length).map((name) => `${name}=${state[name].map(written).join(",")}`);
+  return "#" + [...words, ...lists].join("&");
+}
+function keep() {
+  const next = address();
+  history.replaceState(null, "", next === "#" ? location.pathname + location.search : next);
+}
+
+// Which rows are shown, and in which order.
+function passes(table, row) {
+  const has = (key) => text(row[place(table, key)] ?? null);
+  if (state.status && has("status") !== state.status) return false;
+  if (state.case && has("case") !== state.case) return false;
+  if (state.impl.length && !state.impl.includes(has("impl"))) return false;
+  const wanted = (state.q || "").toLowerCase().split(/\s+/).filter(Boolean);
+  const all = wanted.length ? row.map(text).join(" ").toLowerCase() : "";
+  return wanted.every((word) => all.includes(word));
+}
+function sorting(table) {
+  const entry = state.sort.find((name) => name.replace(/~$/, "").startsWith(`${table.key}.`));
+  if (!entry) return null;
+  const down = entry.endsWith("~");
+  const at = place(table, entry.replace(/~$/, "").slice(table.key.length + 1));
+  return at < 0 ? null : { at, down };
+}
+function compare(a, b) {
+  const numbers = Array.isArray(a) && Array.isArray(b);
+  return numbers ? a[0] - b[0] : text(a).localeCompare(text(b), "en", { numeric: true });
+}
+function chosen(table) {
+  const rows = table.rows.filter((row) => passes(table, row));
+  const by = sorting(table);
+  if (!by) return rows;
+  const known = (row) => row[by.at] !== null;
+  const sorted = rows.filter(known).sort((a, b) => (by.down ? -1 : 1) * compare(a[by.at], b[by.at]));
+  return [...sorted, ...rows.filter((row) => !known(row))];
+}
+const shown = (table) => table.columns.filter((column) => column.shown !== state.columns.includes(`${table.key}.${column.key}`));
+
+// Drawing.
+function head(table, column) {
+  const by = sorting(table);
+  const sorted = by && table.columns[by.at] === column;
+  const button = make("button", { type: "button", textContent: column.name });
+  button.dataset.sort = `${table.key}.${column.key}`;
+  const cell = make("th", { scope: "col", className: column.number ? "n" : "" }, button);
+  cell.setAttribute("aria-sort", sorted ? (by.down ? "descending" : "ascending") : "none");
+  return cell;
+}
+function again(line) {
+  const copy = make("button", { type: "button", textContent: "Copy" });
+  copy.setAttribute("aria-label", `Copy: ${line}`);
+  copy.dataset.copy = line;
+  return make("div", { className: "again" }, copy, make("code", { textContent: line, title: line }));
+}
+function body(column, value) {
+  const cell = make("td", { className: column.number ? "n" : column.key });
+  if (column.key === "again" && value) cell.append(again(value));
+  else cell.textContent = text(value);
+  return cell;
+}
+function columnsOf(table) {
+  const boxes = table.columns.map((column) => {
+    const box = make("input", { type: "checkbox", checked: shown(table).includes(column) });
+    box.dataset.column = `${table.key}.${column.key}`;
+    return make("label", {}, box, ` ${column.name}`);
+  });
+  return make("details", { className: "choice" }, make("summary", { textContent: "Columns" }), make("fieldset", {}, make("legend", { className: "only-heard", textContent: `Columns of ${table.title}` }), ...boxes));
+}
+function draw(details) {
+  const table = tables.get(details.dataset.table);
+  const rows = chosen(table), columns = shown(table), at = columns.map((column) => table.columns.indexOf(column));
+  details.querySelector(".counted").textContent = `: ${rows.length === table.rows.length ? "" : `${rows.length} of `}${table.rows.length} cells`;
+  const drawn = details.querySelector(".drawn");
+  if (!details.open) return drawn.replaceChildren();
+  const focused = document.activeElement?.dataset ?? {};
+  const open = drawn.querySelector(".choice")?.open ?? false;
+  const status = place(table, "status");
+  const lines = rows.map((row) => make("tr", { className: { ok: "", unsupported: "absent", "not-run": "absent" }[text(row[status])] ?? "failed" }, ...columns.map((column, k) => body(column, row[at[k]]))));
+  const grid = make("table", {}, make("caption", { className: "only-heard", textContent: table.title }), make("thead", {}, make("tr", {}, ...columns.map((column) => head(table, column)))), make("tbody", {}, ...lines));
+  const box = make("div", { className: "scroll", tabIndex: 0 }, grid);
+  box.setAttribute("role", "region");
+  box.setAttribute("aria-label", `Cells of ${table.title}`);
+  const choice = columnsOf(table);
+  choice.open = open;
+  drawn.replaceChildren(choice, rows.length ? box : make("p", { textContent: "No cell passes these filters." }));
+  for (const name of ["sort", "column"]) // the control that was used keeps the focus
+    if (focused[name]) drawn.querySelector(`[data-${name}="${CSS.escape(focused[name])}"]`)?.focus();
+}
+function drawAll() {
+  document.documentElement.dataset.theme = state.theme ?? "";
+  document.getElementById("theme").value = state.theme ?? "";
+  for (const cell of document.querySelectorAll(".grid [data-impl]"))
+    cell.hidden = state.impl.length > 0 && !state.impl.includes(cell.dataset.impl);
+  for (const head of document.querySelectorAll(".grid [data-library]")) {
+    const mine = [...head.closest("thead").querySelectorAll("[data-impl]")].filter((cell) => cell.dataset.impl.split("/")[0] === head.dataset.library && !cell.hidden);
+    head.hidden = mine.length === 0;
+    head.colSpan = Math.max(mine.length, 1);
+  }
+  if (!form) return;
+  for (const name of ["q", "status", "case"]) if (form.elements[name].value !== (state[name] ?? "")) form.elements[name].value = state[name] ?? "";
+  for (const box of form.querySelectorAll("fieldset input")) box.checked = state.impl.includes(box.value);
+  form.elements.impls.value = state.impl.length ? `${state.impl.length} chosen` : "all";
+  document.querySelectorAll("details.cells").forEach(draw);
+  const left = data.tables.reduce((sum, table) => sum + chosen(table).length, 0);
+  const all = data.tables.reduce((sum, table) => sum + table.rows.length, 0);
+  document.getElementById("count").textContent = `${left} of ${all} cells`;
+}
+function change(next) {
+  Object.assign(state, next);
+  keep();
+  drawAll();
+}
+const toggled = (list, name) => (list.includes(name) ? list.filter((other) => other !== name) : [...list, name]);
+
+// What a reader does.
+function begin() {
+  document.querySelector(".theme").hidden = false;
+  document.getElementById("theme").addEventListener("change", (event) => change({ theme: event.target.value }));
+  if (!form) return;
+  form.hidden = false;
+  for (const name of ["status", "case"])
+    form.elements[name].append(...values(name).map((value) => make("option", { value, textContent: value })));
+  form.querySelector("fieldset").append(...values("impl").map((value) => make("label", {}, make("input", { type: "checkbox", value }), ` ${value}`)));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", (event) => { event.preventDefault(); change({ q: "", status: "", case: "", impl: [] }); });
+  form.addEventListener("input", (event) => {
+    const { name, type, value } = event.target;
+    change(type === "checkbox" ? { impl: toggled(state.impl, value) } : { [name]: value });
+  });
+  document.querySelectorAll("details.cells").forEach((details) => details.addEventListener("toggle", () => draw(details)));
+  document.addEventListener("change", (event) => {
+    if (event.target.dataset.column) change({ columns: toggled(state.columns, event.target.dataset.column) });
+  });
+  document.addEventListener("click", (event) => {
+    const { sort, copy } = event.target.dataset ?? {};
+    if (sort) sortBy(sort);
+    if (copy) copyLine(event.target);
+  });
+}
+function sortBy(name) {
+  const rest = state.sort.filter((entry) => entry.split(".")[0] !== name.split(".")[0]);
+  const next = state.sort.includes(name) ? [`${name}~`] : state.sort.includes(`${name}~`) ? [] : [name];
+  change({ sort: [...rest, ...next] });
+}
+async function copyLine(button) {
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = "Copied";
+  } catch { // without the right to it, the line is selected for the reader to copy
+    getSelection().selectAllChildren(button.nextElementSibling);
+    button.textContent = "Selected";
+  }
+}
+
+// The grid: one stop of the Tab key, arrow keys from cell to cell, what a cell says beside it.
+const tip = document.getElementById("tip");
+function say(cell) {
+  tip.hidden = !cell;
+  if (!cell) return;
+  tip.textContent = cell.dataset.tip;
+  const at = cell.getBoundingClientRect(), mine = tip.getBoundingClientRect();
+  tip.style.left = `${Math.max(4, Math.min(at.left, innerWidth - mine.width - 4))}px`;
+  tip.style.top = `${at.bottom + mine.height + 6 < innerHeight ? at.bottom + 4 : at.top - mine.height - 4}px`;
+}
+const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+function walk(event) {
+  const step = STEPS[event.key], cell = event.target.closest("td");
+  if (event.key === "Escape") return say(null);
+  if (!step || !cell) return;
+  event.preventDefault();
+  let [row, column] = [cell.parentElement.rowIndex, cell.cellIndex];
+  const rows = cell.closest("table").rows;
+  for (;;) {
+    [row, column] = [row + step[0], column + step[1]];
+    const next = rows[row]?.cells[column];
+    if (!next || next.tagName !== "TD") return;
+    if (!next.hidden && next.dataset.tip) {
+      cell.tabIndex = -1;
+      next.tabIndex = 0;
+      return next.focus();
+    }
+  }
+}
+for (const table of document.querySelectorAll(".grid")) {
+  const cells = table.querySelectorAll("td[title]");
+  cells.forEach((cell, k) => {
+    cell.dataset.tip = cell.title;
+    cell.removeAttribute("title");
+    cell.tabIndex = k ? -1 : 0;
+  });
+  table.addEventListener("keydown", walk);
+  for (const name of ["mouseover", "focusin"]) table.addEventListener(name, (event) => say(event.target.closest("[data-tip]")));
+  for (const name of ["mouseleave", "focusout"]) table.addEventListener(name, () => say(null));
+}
+
+// Where the address leads: a plain #place is a place of the page, and what was chosen before stays.
+function follow() {
+  const plain = /^#[^=&]+$/.test(location.hash) && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (plain) {
+    reveal(plain);
+    if (address() !== "#" || !plain) change({ at: plain.id });
+    return;
+  }
+  state = read(location.hash);
+  drawAll();
+  const at = state.at && document.getElementById(state.at);
+  if (at) reveal(at);
+}
+function reveal(element) {
+  for (let outer = element; outer; outer = outer.parentElement) if (outer.tagName === "DETAILS") outer.open = true;
+  element.scrollIntoView();
+}
+state = read("");
+begin();
+addEventListener("hashchange", follow);
+drawAll();
+follow();

@@ -1,0 +1,265 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright", reason="the test extra is not installed")
+
+from playwright.sync_api import Browser
+
+from attnbench.report import write_report
+from tests.browser import opening
+from tests.browser.opening import WIDTHS, opened
+from tests.report import suites
+from tests.results import synthetic
+
+HOSTILE = "torch/<img src=x onerror=document.title='ran'>"
+ENDING = "</script><script>document.title='ran'</script><!-- \u2028 ]]>"
+FAILED = {
+    ("numpy/naive", 512): ("oom", "needs 9.0 GiB, 2.0 GiB are free"),
+    ("jax/nn-xla", 128): ("unsupported", ENDING),
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with opening.browser() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The page of a timed suite, and that of one which speaks of published claims."""
+    folder = tmp_path_factory.mktemp("pages")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(synthetic.SPEED, HOSTILE, 4e-3)
+        patch.setitem(synthetic.BYTES, HOSTILE, 4)
+        timed = synthetic.write_run(folder / "r", failed=FAILED, bursts=8, impls=(*synthetic.IMPLS, HOSTILE))
+    observed = suites.write_observed(folder / "r", failed="jax/naive")
+    runs = {"timed": timed, "claims": observed}
+    few = replace(suites.VARIANCE.story, figures=suites.VARIANCE.story.figures[1:2])
+    shown = {"smoke": suites.SMOKE, "variance": replace(suites.VARIANCE, story=few)}
+    return {name: write_report([run], folder / name, shown) for name, run in runs.items()}
+
+
+@pytest.mark.parametrize("name", ["timed", "claims"])
+def test_it_opens_offline_and_asks_for_nothing(browser: Browser, pages: dict[str, Path], name: str) -> None:
+    with opened(browser, pages[name]) as seen:
+        assert seen.page.locator(".drawn tbody tr").count() > 20
+        assert seen.page.locator(".lead").first.is_visible()
+        assert seen.requests == [pages[name].as_uri()]
+        assert seen.errors == []
+
+
+def test_a_request_and_an_error_are_seen(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "bad.html").write_text(
+        "<!DOCTYPE html><img src='other.png'><script>nothing()</script><b style='width:900px;display:block'>wide</b>"
+    )
+    with opened(browser, tmp_path / "bad.html", width=360) as seen:
+        assert len(seen.requests) == 2
+        assert any("nothing is not defined" in error for error in seen.errors)
+        assert seen.overflow() > 500
+        assert any(line.startswith("image-alt") for line in seen.axe())
+
+
+@pytest.mark.parametrize("name", ["timed", "claims"])
+def test_axe_finds_nothing_serious(browser: Browser, pages: dict[str, Path], name: str) -> None:
+    with opened(browser, pages[name], color_scheme="light") as seen:
+        seen.unfold()
+        assert seen.axe() == []
+        seen.page.emulate_media(color_scheme="dark")
+        assert seen.axe("color-contrast") == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", ["timed", "claims"])
+def test_nothing_is_wider_than_the_window(browser: Browser, pages: dict[str, Path], name: str, width: int) -> None:
+    with opened(browser, pages[name], width=width) as seen:
+        seen.unfold()
+        assert seen.overflow() == 0
+
+
+def test_markup_in_names_and_reasons_does_not_run(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"]) as seen:
+        assert seen.page.title() == "attnbench: smoke"
+        assert seen.page.locator("img").count() == 0
+        assert HOSTILE in seen.rows(2)
+        assert any("</script><script>" in text for text in seen.rows(8))
+        seen.page.locator("#filters summary").click()
+        seen.page.get_by_role("checkbox", name=HOSTILE).check()
+        assert set(seen.rows(2)) == {HOSTILE}
+        link = seen.page.url
+    with opened(browser, pages["timed"], link.partition("#")[2] and "#" + link.partition("#")[2]) as again:
+        assert set(again.rows(2)) == {HOSTILE}
+        assert again.page.title() == "attnbench: smoke"
+
+
+def test_a_click_and_a_key_sort_by_number(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"]) as seen:
+        planned = seen.rows(2)
+        button = seen.page.get_by_role("button", name="median time")
+        head = seen.page.locator("th", has=button)
+        assert head.get_attribute("aria-sort") == "none"
+        button.click()
+        assert head.get_attribute("aria-sort") == "ascending"
+        assert "sort=smoke.time" in seen.page.url
+        times = seen.rows(4)
+        assert _seconds(times) == sorted(_seconds(times))
+        assert times[-4:] == ["–"] * 4
+        assert button.evaluate("(one) => one === document.activeElement")
+        seen.page.keyboard.press("Enter")
+        assert head.get_attribute("aria-sort") == "descending"
+        downwards = _seconds(seen.rows(4))
+        assert downwards == sorted(downwards, reverse=True)
+        assert seen.rows(4)[-4:] == ["–"] * 4
+        seen.page.keyboard.press("Enter")
+        assert seen.rows(2) == planned
+
+
+def _seconds(texts: list[str]) -> list[float]:
+    sizes = {"s": 1.0, "ms": 1e-3, "µs": 1e-6}
+    pairs = (text.split() for text in texts if text != "–")
+    return [float(amount) * sizes[unit] for amount, unit in pairs]
+
+
+def test_filters_leave_what_passes_and_say_how_much(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"]) as seen:
+        count, grid = seen.page.locator("#count"), seen.page.locator(".grid thead tr:nth-child(2) th:visible")
+        assert count.inner_text() == "28 of 28 cells"
+        seen.page.get_by_label("Text", exact=True).fill("SDPA t = 512")
+        assert count.inner_text() == "2 of 28 cells"
+        seen.page.get_by_label("Text", exact=True).fill("")
+        seen.page.locator("select[name=status]").select_option("oom")
+        assert seen.rows(2) == ["numpy/naive"] * 2
+        seen.page.get_by_role("button", name="Show everything").click()
+        assert count.inner_text() == "28 of 28 cells"
+        seen.page.locator("select[name=case]").select_option(index=1)
+        assert count.inner_text() == "7 of 28 cells"
+        assert grid.count() == 7
+        seen.page.locator("#filters summary").click()
+        seen.page.get_by_role("checkbox", name="torch/sdpa").check()
+        assert seen.rows(2) == ["torch/sdpa"]
+        assert grid.all_inner_texts() == ["sdpa"]
+        seen.page.get_by_label("Text", exact=True).fill("no such thing")
+        assert seen.page.get_by_text("No cell passes these filters.").is_visible()
+
+
+def test_a_link_shows_what_its_sender_saw(browser: Browser, pages: dict[str, Path]) -> None:
+    fragment = "#q=512&status=ok&theme=dark&impl=torch/sdpa,jax/naive&sort=smoke.time~&columns=smoke.bursts"
+    with opened(browser, pages["timed"], fragment, color_scheme="light") as seen:
+        assert set(seen.rows(2)) == {"torch/sdpa", "jax/naive"}
+        assert seen.page.locator("html").get_attribute("data-theme") == "dark"
+        assert seen.page.get_by_role("button", name="bursts").is_visible()
+        assert seen.page.get_by_label("Text", exact=True).input_value() == "512"
+        ticked = "(boxes) => boxes.filter((box) => box.value && box.checked).map((box) => box.value)"
+        assert seen.page.locator("#filters fieldset input").evaluate_all(ticked) == ["torch/sdpa", "jax/naive"]
+        shown = seen.rows(4)
+        seen.page.get_by_label("Theme").select_option("light")
+        assert fragment.replace("dark", "light") == "#" + seen.page.url.partition("#")[2]
+    with opened(browser, pages["timed"], fragment.replace("~", "")) as other:
+        assert other.rows(4) == shown[::-1]
+
+
+@pytest.mark.parametrize(
+    "fragment", ["#", "#q", "#sort=smoke.nothing&impl=nobody,&status=odd&theme=pink", "#q=%E0%A4%A", "#machine"]
+)
+def test_a_link_that_says_nothing_shows_everything(browser: Browser, pages: dict[str, Path], fragment: str) -> None:
+    with opened(browser, pages["timed"], fragment) as seen:
+        assert seen.page.locator(".drawn tbody tr").count() == 28
+        assert seen.errors == []
+
+
+def test_a_place_of_the_page_is_reached_and_what_was_chosen_stays(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"], "#status=oom") as seen:
+        seen.page.get_by_role("link", name="Machine").click()
+        seen.page.wait_for_function("location.hash.includes('at=machine')")
+        assert "status=oom" in seen.page.url
+        assert len(seen.rows(2)) == 2
+
+
+def test_the_theme_switches(browser: Browser, pages: dict[str, Path]) -> None:
+    colour = "getComputedStyle(document.body).backgroundColor"
+    with opened(browser, pages["timed"], color_scheme="dark") as seen:
+        dark = seen.page.evaluate(colour)
+        seen.page.get_by_label("Theme").select_option("light")
+        assert seen.page.evaluate(colour) == "rgb(255, 255, 255)" != dark
+        seen.page.get_by_label("Theme").select_option("as the system")
+        assert seen.page.evaluate(colour) == dark
+
+
+def test_columns_are_chosen(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"]) as seen:
+        seen.page.get_by_text("Columns", exact=True).click()
+        seen.page.get_by_role("checkbox", name="bursts").check()
+        assert seen.page.get_by_role("button", name="bursts").is_visible()
+        seen.page.get_by_role("checkbox", name="median time").uncheck()
+        assert seen.page.get_by_role("button", name="median time").count() == 0
+        assert "columns=smoke.bursts,smoke.time" in seen.page.url
+
+
+def test_the_grid_is_walked_by_arrow_keys_and_says_why_a_cell_is_a_mark(
+    browser: Browser, pages: dict[str, Path]
+) -> None:
+    with opened(browser, pages["timed"]) as seen:
+        assert seen.page.locator(".grid td[tabindex='0']").count() == 1
+        seen.page.locator(".grid td[tabindex='0']").focus()
+        tip = seen.page.locator("#tip")
+        assert "times the fastest" in tip.inner_text()
+        seen.page.keyboard.press("ArrowDown")
+        assert tip.inner_text() == "numpy/naive: oom: needs 9.0 GiB, 2.0 GiB are free"
+        for _ in range(4):
+            seen.page.keyboard.press("ArrowRight")
+        assert HOSTILE in tip.inner_text()
+        seen.page.keyboard.press("Escape")
+        assert tip.is_hidden()
+        seen.page.locator(".grid td.absent").first.hover()
+        assert ENDING[:20] in tip.inner_text()
+
+
+def test_a_cell_has_its_command_to_copy(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"], permissions=["clipboard-read", "clipboard-write"]) as seen:
+        seen.page.locator(".again button").first.click()
+        seen.page.get_by_text("Copied").wait_for()
+        line = "attnbench run smoke --impl numpy/naive -a T=128 -a causal=False --threads 1"
+        assert seen.page.evaluate("navigator.clipboard.readText()") == line
+    with opened(browser, pages["timed"]) as seen:
+        seen.page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(); }")
+        seen.page.locator(".again button").first.click()
+        seen.page.get_by_text("Selected").wait_for()
+        assert seen.page.evaluate("getSelection().toString()") == line
+
+
+def test_without_a_script_every_cell_is_there(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"], java_script_enabled=False) as seen:
+        assert seen.page.locator("#cells tbody tr").count() == 28
+        assert seen.page.locator("#filters").is_hidden()
+        assert "oom: needs 9.0 GiB" in (seen.page.locator(".grid td.failed").first.get_attribute("title") or "")
+
+
+@pytest.mark.parametrize("name", ["timed", "claims"])
+def test_it_prints(browser: Browser, pages: dict[str, Path], name: str) -> None:
+    with opened(browser, pages[name], color_scheme="dark") as seen:
+        printed = seen.page.pdf(format="A4")
+        assert printed.startswith(b"%PDF")
+        assert len(printed) > 30_000
+        seen.page.emulate_media(media="print")
+        assert seen.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert seen.page.locator("#filters").is_hidden()
+
+
+def test_the_claims_come_first_with_their_intervals(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["claims"]) as seen:
+        groups = seen.page.locator(".forest .group").all_inner_texts()
+        assert [text.partition(" ·")[0].lower() for text in groups] == ["contradicted", "reproduced", "out of scope"]
+        assert seen.page.locator(".forest svg circle, .forest svg path").count() == 2
+
+
+def test_without_a_browser_it_fails_where_one_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.setenv(opening.REQUIRED, "required")
+    with pytest.raises(pytest.fail.Exception, match="ATTNBENCH_BROWSER says that there is one"):
+        opening.program()
+    monkeypatch.delenv(opening.REQUIRED)
+    with pytest.raises(pytest.skip.Exception, match="needs a browser: chromium, chromium-browser, google-chrome"):
+        opening.program()
