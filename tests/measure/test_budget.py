@@ -170,7 +170,7 @@ class Scripted:
         self.world.log.append(f"{what} {self.name} {names}")
         for outcome in outcomes:
             outcome.prepared = SimpleNamespace()  # type: ignore[assignment]
-            outcome.stands = True
+            outcome.stood.add(len(outcome.stood))
             cost = WEIGHING_S if what == "memory" else self.costs[outcome.cell.impl.removeprefix("numpy/")]
             self.world.now += cost * self.world.slower
 

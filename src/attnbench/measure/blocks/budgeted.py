@@ -2,10 +2,10 @@
 
 What the time is not enough for is left out before anything of it is prepared, by its forecast (``forecast``), and every
 block keeps the cells that are measured soonest. After the first looks come second ones, since one process hardly tells
-two cells apart; then memory, and further replicates, as far as they fit. A look has few bursts, so that there can be
-several; where there is no time for a second one, the only one has as many as an interval takes. Where fresh processes
-for every block would take the time of the cells, blocks of a pass share theirs: one process of each framework, which
-keeps nothing of a block that is over.
+two cells apart; then memory (first, where somebody chooses who goes on), and further replicates, as far as they fit. A
+look has few bursts, so that there can be several; where there is no time for a second one, the only one has as many as
+an interval takes. Where fresh processes for every block would take the time of the cells, blocks of a pass share
+theirs: one process of each framework, which keeps nothing of a block that is over.
 """
 
 from __future__ import annotations
@@ -97,6 +97,8 @@ class Budgeted:
         self._decide_to_share()
         self._decide_on_bursts()
         self._first_looks()
+        if self.goes_on is not None:  # who fits has a say in who goes on
+            self._memory(self.blocks)
         self._further_looks()
         self._memory(self.blocks)
         while self._further_looks():
