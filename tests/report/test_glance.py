@@ -145,7 +145,7 @@ def _next_low(block: pd.DataFrame) -> float:
 def test_the_advice_says_who_is_tied(tied: pd.DataFrame) -> None:
     said = advice.advice_of(tied)
     assert said is not None
-    assert "fastest, or tied with the fastest, in all 4 cases" in said.sentence
+    assert "fastest, or not told from the fastest, in all 4 cases" in said.sentence
     outcomes = said.kinds[0].outcomes
     assert {outcome.first for outcome in outcomes} | {outcome.ties for outcome in outcomes} == {
         "torch/sdpa",
@@ -163,7 +163,7 @@ def test_the_advice_chooses_by_the_case_where_nobody_leads_everywhere(tied: pd.D
     said = advice.advice_of(changed)
     assert said is not None
     assert said.sentence.startswith("No implementation leads everywhere: choose by the case. If it has to be one: ")
-    assert "leads or ties in 2 of 4 cases and takes at most" in said.sentence
+    assert "is the fastest, or not told from it, in 2 of 4 cases and takes at most" in said.sentence
     assert {outcome.first for outcome in said.kinds[0].outcomes} == {"torch/sdpa", "jax/naive"}
 
 

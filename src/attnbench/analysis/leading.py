@@ -36,9 +36,9 @@ MOST_PROCESSES, POWER = 60, 0.95
 class Lead:
     """The fastest of a block: who was not told from it (``together``, itself first), and who is behind.
 
-    ``second`` is the first of those behind, or of the others where nobody is; ``ratio`` is its time over that of the
-    fastest, and ``rests_on`` says by what. All three are ``None`` where there is no second. ``pairs`` has each of the
-    others over the fastest.
+    ``second`` is the nearest of those behind, or the first of the others where nobody is; ``ratio`` is its time over
+    that of the fastest, and ``rests_on`` says by what. All three are ``None`` where there is no second. ``pairs`` has
+    each of the others over the fastest.
     """
 
     first: str
@@ -68,7 +68,8 @@ def lead(block: pd.DataFrame, level: float = LEVEL) -> Lead:
     behind = tuple(name for name, is_behind in zip(names[1:], apart, strict=True) if is_behind)
     if not pairs:
         return Lead(names[0], together, behind)
-    at = apart.index(True) if behind else 0
+    slower = [place for place, is_behind in enumerate(apart) if is_behind]
+    at = min(slower, key=lambda place: pairs[place].estimate, default=0)
     pair = pairs[at]
     by_name = dict(zip(names[1:], pairs, strict=True))
     return Lead(names[0], together, behind, names[at + 1], pair.interval(), pair.rests_on(), by_name)

@@ -144,7 +144,7 @@ def _sentence(cases: Sequence[_Case]) -> str:
     if everywhere:
         names = [name for name in cases[0].lead.together if name in everywhere]
         tied = any(len(case.lead.together) > 1 for case in cases)
-        standing = "fastest, or tied with the fastest," if tied else "fastest"
+        standing = "fastest, or not told from the fastest," if tied else "fastest"
         return f"Use {' or '.join(names[:MOST_NAMED])}: {standing} in {count}."
     start = "No implementation leads everywhere: choose by the case."
     if not measured:
@@ -153,7 +153,7 @@ def _sentence(cases: Sequence[_Case]) -> str:
     worst = max(cases, key=lambda case: _ratio(case, best))
     over = worst.ratios[best].ratio
     leads = sum(best in case.lead.together for case in cases)
-    often = f"leads or ties in {leads} of {len(cases)} cases and " if leads else ""
+    often = f"is the fastest, or not told from it, in {leads} of {len(cases)} cases and " if leads else ""
     text = "1" if over is None else over.text(".2f")
     return (
         f"{start} If it has to be one: {best} {often}takes at most {text} times as long as the fastest ({worst.name})."

@@ -1,6 +1,7 @@
 """The answer as a grid: a row for each case, a cell for each implementation with its time over the fastest.
 
-Who is tied with the fastest is what the paired rounds say (``analysis.leading``), and nothing is computed in its place.
+Who is not told from the fastest is what the paired rounds say (``analysis.leading``), and nothing is computed in its
+place.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from attnbench.show import units
 if TYPE_CHECKING:
     import pandas as pd
 
+    from attnbench.analysis.intervals import Interval
+
 # From these ratios on, a cell has the next paler colour.
 STEPS = (1.1, 1.25, 1.6, 2.5, 5.0, 10.0)
 FASTEST, TIED, BEHIND, FAILED, ABSENT, NOT_RUN, NOTHING = (
@@ -31,13 +34,17 @@ SIGNS = {FAILED: "✕", ABSENT: "–", NOT_RUN: "…", NOTHING: ""}
 
 @dataclass(frozen=True)
 class GridCell:
-    """One cell: its text, what it is (``kind``), the step of its colour (0 is the fastest), and all of it in words."""
+    """One cell: its text, what it is (``kind``), the step of its colour (0 is the fastest), and all of it in words.
+
+    ``within`` is the interval of its ratio where it is not told from the fastest.
+    """
 
     impl: str
     kind: str
     text: str = ""
     step: int = 0
     words: str = ""
+    within: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,8 @@ def _cell(row: Mapping[str, Any], over: OverFastest | None, *, tied: bool) -> Gr
         return GridCell(impl, kind, SIGNS[kind], words=f"{row['status']}: {reason(dict(row))}")
     ratio = 1.0 if over.ratio is None else over.ratio.value
     kind = BEHIND if over.told else TIED if tied else FASTEST
-    return GridCell(impl, kind, units.significant(ratio), bisect_right(STEPS, ratio), _words(row, over, kind))
+    within = _ends(over.ratio, " – ") if over.ratio is not None and kind == TIED else ""
+    return GridCell(impl, kind, units.significant(ratio), bisect_right(STEPS, ratio), _words(row, over, kind), within)
 
 
 def _words(row: Mapping[str, Any], over: OverFastest, kind: str) -> str:
@@ -116,9 +124,12 @@ def _words(row: Mapping[str, Any], over: OverFastest, kind: str) -> str:
     ends = units.interval(row["time_median_s"], row["time_low_s"], row["time_high_s"])
     parts = [f"{time} ({ends})"]
     if over.ratio is not None:
-        low, high = (units.significant(end) for end in (over.ratio.low, over.ratio.high))
-        parts.append(f"{units.significant(over.ratio.value)} [{low}, {high}] times the fastest")
+        parts.append(f"{units.significant(over.ratio.value)} [{_ends(over.ratio, ', ')}] times the fastest")
     parts.append({FASTEST: "the fastest", TIED: "not told from the fastest", BEHIND: "slower than the fastest"}[kind])
     if units.known(row["peak_bytes"]):
         parts.append(f"peak memory {units.size(row['peak_bytes'])}")
     return "; ".join(parts)
+
+
+def _ends(ratio: Interval, between: str) -> str:
+    return between.join(map(units.significant, (ratio.low, ratio.high)))

@@ -118,13 +118,13 @@ def _timed_row(info: RunInfo, row: dict[str, Any], name: str, over: OverFastest 
 
 
 def _ratio(over: OverFastest | None) -> Value:
-    """The ratio to the fastest with its interval; ``≈`` where the two are not told apart."""
+    """The ratio to the fastest with its interval; ``?`` where the two are not told apart."""
     if over is None:
         return None
     if over.ratio is None:
         return (1.0, "1.00")
     value, low, high = (units.significant(end) for end in (over.ratio.value, over.ratio.low, over.ratio.high))
-    return (over.ratio.value, f"{'' if over.told else '≈ '}{value} [{low}, {high}]")
+    return (over.ratio.value, f"{value}{'' if over.told else '?'} [{low}, {high}]")
 
 
 def _observed(info: RunInfo, frame: pd.DataFrame, key: str) -> DataTable:
