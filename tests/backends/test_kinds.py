@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import attnbench as ab
+from attnbench.backends import kinds
 from attnbench.errors import SpecError
 
 CAUSAL = ab.AttentionSpec(causal=True)
@@ -102,6 +104,23 @@ def test_what_cannot_be_read_is_refused_with_what_to_type() -> None:
     assert "mask is a tensor of layout" in refused(q, k, v, mask=torch.ones(16, 16, dtype=torch.bool).to_sparse())
     assert "k is a JAX array and q is a PyTorch tensor" in refused(q, jnp.asarray(k.numpy()), v)
     assert "v is a PyTorch tensor and q is a NumPy array" in refused(q.numpy(), k.numpy(), v)
+
+
+class OnAGpu:
+    """What is looked at of a tensor on a GPU."""
+
+    __module__ = "torch"
+    shape, layout = (1,), "torch.strided"
+
+    def __init__(self, number: int | None) -> None:
+        self.device = SimpleNamespace(type="cuda", index=number)
+
+
+def test_a_gpu_that_is_not_the_first_is_refused() -> None:
+    for number in (None, 0):
+        kinds.readable(OnAGpu(number), "k")
+    with pytest.raises(SpecError, match="k is on GPU 1, and attnbench computes on the first one"):
+        kinds.readable(OnAGpu(1), "k")
 
 
 @pytest.mark.parametrize("transform", ["jit", "vmap", "grad"])

@@ -14,7 +14,9 @@ from scipy import stats
 from attnbench.compare import Verdict, compare, compare_runs, load_saved
 from attnbench.compare.between import ASSUMED, FEWEST_REPEATS, BetweenRuns, recorded
 from attnbench.compare.live_command import live_advice
+from attnbench.compare.repeated import levels
 from attnbench.results.calibrations import VARIABLE, save
+from attnbench.results.dataset import load
 from attnbench.results.schema import Imported, RunInfo
 from tests.results import synthetic
 
@@ -104,6 +106,16 @@ def test_runs_of_many_revisions_are_no_repeats(tmp_path: Path) -> None:
     count = FEWEST_REPEATS + 2
     earlier(tmp_path, count, drift=0.05, gits=[f"{number:012x}" for number in range(count)])
     assert recorded(BASE, HEAD, [tmp_path]).source == "assumed"
+
+
+def test_runs_that_do_not_say_their_processes_have_levels_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier(tmp_path, 2, drift=0.05)
+    silent = lambda path: load(path).assign(n_replicates=math.nan)  # noqa: E731  (as of another tool)
+    monkeypatch.setattr(levels, "load", silent)
+    found = levels.levels([sorted(tmp_path.iterdir())], "raw")
+    assert {level.processes for groups in found.values() for group in groups for level in group} == {1}
 
 
 def test_what_is_recorded_widens_the_verdict(tmp_path: Path) -> None:

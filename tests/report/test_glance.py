@@ -142,6 +142,27 @@ def _next_low(block: pd.DataFrame) -> float:
     return min(ratios, key=lambda ratio: ratio.value).low
 
 
+def without(frame: pd.DataFrame, impl: str, T: int) -> pd.DataFrame:
+    """The frame with an implementation that crashed at a length."""
+    status = ["crashed" if row["impl"] == impl and row["point.T"] == T else row["status"] for row in records(frame)]
+    return frame.assign(status=status)
+
+
+def test_nobody_is_fastest_in_all_cases_who_failed_in_one(tied: pd.DataFrame) -> None:
+    lonely = without(without(tied, "jax/naive", 512), "numpy/naive", 512)
+    both = advice.advice_of(lonely)
+    assert both is not None
+    assert both.sentence == (
+        "Use torch/sdpa: fastest, or not told from the fastest, or the only one measured, in all 4 cases."
+    )
+    assert [(o.first, o.sure) for o in both.kinds[0].outcomes if o.where.startswith("T = 512")] == [
+        ("torch/sdpa", "nothing else was measured")
+    ]
+    nobody = advice.advice_of(without(without(without(tied, "torch/sdpa", 512), "numpy/naive", 512), "jax/naive", 128))
+    assert nobody is not None
+    assert nobody.sentence.startswith("No implementation leads everywhere: choose by the case.")
+
+
 def test_the_advice_says_who_is_tied(tied: pd.DataFrame) -> None:
     said = advice.advice_of(tied)
     assert said is not None
@@ -194,6 +215,9 @@ def test_a_command_carries_files_and_workloads(run: Path, frame: pd.DataFrame) -
     words = shlex.split(cases.command(read_info(run).model_copy(update={"command": typed}), row))
     assert words[2:6] == ["--impls", "my file.py", "--workload", "8x 2q2k"]
     assert "--budget" not in words
+    last = ("attnbench", "run", "smoke", "--impls=mine.py")
+    words = shlex.split(cases.command(read_info(run).model_copy(update={"command": last}), row))
+    assert words[3:5] == ["--impls", "mine.py"]
 
 
 def test_the_conditions_are_few_and_named(run: Path, frame: pd.DataFrame) -> None:

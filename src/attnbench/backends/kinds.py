@@ -88,14 +88,18 @@ def readable(given: Any, name: str) -> None:
 
 
 def _device(given: Any, name: str = "q") -> str:
-    """``cpu`` or ``cuda``, where an array is. Raises ``SpecError`` for any other place."""
+    """``cpu`` or ``cuda`` (the first GPU), where an array is. Raises ``SpecError`` for any other place."""
     if framework_of(given) == "torch":
-        place = given.device.type
+        place, number = given.device.type, given.device.index
     elif callable(devices := getattr(given, "devices", None)) and not hasattr(given, "_trace"):
-        place = next(iter(devices())).platform
+        device = next(iter(devices()))
+        place, number = device.platform, device.id
     else:
         return "cpu"
     if place not in DEVICES:
         msg = f"{name} is on {place!r}: the arrays of a call are on 'cpu' or 'cuda'"
+        raise SpecError(msg)
+    if DEVICES[place] == "cuda" and number:
+        msg = f"{name} is on GPU {number}, and attnbench computes on the first one: move it there, or pass .cpu()"
         raise SpecError(msg)
     return DEVICES[place]

@@ -19,6 +19,7 @@ from attnbench.results.frames import records
 from attnbench.results.read import RUN, read_info
 from attnbench.results.schema import RunInfo
 from attnbench.results.summary import too_few_beside
+from attnbench.show import units
 
 By = Literal["raw", "anchor"]
 # A cell, and what its time was taken by: the state of the caches, and the anchor.
@@ -70,7 +71,8 @@ def _of_run(path: Path, _changed: int, by: By) -> tuple[RunInfo, dict[MadeOf, tu
 
 
 def _raw(row: dict[str, Any]) -> CellLevel:
-    return CellLevel(math.log(row["time_median_s"]), processes=max(1, int(row["n_replicates"] or 1)))
+    processes = int(row["n_replicates"]) if units.known(row["n_replicates"]) else 1  # an import may not say
+    return CellLevel(math.log(row["time_median_s"]), processes=max(1, processes))
 
 
 def _anchored(run: SavedRun, row: dict[str, Any]) -> CellLevel | None:

@@ -78,13 +78,18 @@ class _Case:
     lead: Lead
     ratios: dict[str, OverFastest]
 
+    @property
+    def alone(self) -> bool:
+        """Whether one implementation alone was measured."""
+        return self.lead.second is None
+
 
 def advice_of(frame: pd.DataFrame, over: Mapping[str, OverFastest] | None = None) -> Advice | None:
     """The advice of a suite's timed cells; ``None`` where no case has two that were measured."""
     ok = frame[(frame["kind"] == "timed") & (frame["status"] == "ok")]
     names = case_names(frame[frame["kind"] == "timed"]) if len(ok) else {}
-    blocks = [(key, block) for key, block in ok.groupby(["block_id", "case_id"], sort=False) if len(block) > 1]
-    if not blocks:
+    blocks = list(ok.groupby(["block_id", "case_id"], sort=False))
+    if all(len(block) == 1 for _, block in blocks):
         return None
     ratios = all_standings(ok) if over is None else over
     cases = [_case(names[key], block, ratios) for key, block in blocks]
@@ -105,9 +110,10 @@ def _ordered(cases: Sequence[_Case]) -> list[str]:
 
 
 def _kind(name: str, cases: Sequence[_Case]) -> KindOfCase:
-    alike: dict[tuple[str, ...], list[_Case]] = {}
+    alike: dict[tuple[bool, str, tuple[str, ...]], list[_Case]] = {}
     for case in cases:
-        alike.setdefault((case.lead.first, *sorted(case.lead.together)), []).append(case)
+        who = case.lead.first, tuple(sorted(case.lead.together))
+        alike.setdefault((case.alone, *who), []).append(case)
     outcomes = [_outcome(group) for group in alike.values()]
     if len(outcomes) > MOST_SPELLED:
         outcomes.sort(key=lambda outcome: -len(outcome.cases))
@@ -121,6 +127,8 @@ def _outcome(cases: Sequence[_Case]) -> KindOutcome:
 
 def _sure(leads: Sequence[Lead]) -> str:
     """How far the next one is behind, at the least that the intervals allow; or that nobody is behind."""
+    if all(first.second is None for first in leads):
+        return "nothing else was measured"
     behind = [first for first in leads if first.behind]
     if len(behind) < len(leads):
         return "" if behind else "nothing that was measured is told to be slower"
@@ -128,23 +136,25 @@ def _sure(leads: Sequence[Lead]) -> str:
 
 
 def _next(leads: Sequence[Lead]) -> str:
-    least = min((first.ratio.low for first in leads if first.ratio is not None), default=None)
-    if least is None:
-        return "nothing else was measured"
+    least = min(first.ratio.low for first in leads if first.ratio is not None)
     seconds = {first.second for first in leads}
     who = f"the next, {leads[0].second}," if len(seconds) == 1 else "the next"
     return f"{who} takes at least {units.significant(least)} times as long"
 
 
 def _sentence(cases: Sequence[_Case]) -> str:
-    """One for everything: who leads everywhere, or who is never far behind."""
+    """One for everything: who leads everywhere, or who is never far behind.
+
+    A case in which one alone was measured counts: nobody else is the answer there.
+    """
     everywhere = set.intersection(*(set(case.lead.together) for case in cases))
     measured = set.intersection(*(set(case.ratios) for case in cases))
     count = f"all {len(cases)} cases" if len(cases) > 1 else "the one case that was measured"
     if everywhere:
         names = [name for name in cases[0].lead.together if name in everywhere]
-        tied = any(len(case.lead.together) > 1 for case in cases)
-        standing = "fastest, or not told from the fastest," if tied else "fastest"
+        tied, alone = any(len(case.lead.together) > 1 for case in cases), any(case.alone for case in cases)
+        others = [*(["not told from the fastest"] if tied else []), *(["the only one measured"] if alone else [])]
+        standing = ", or ".join(["fastest", *others]) + ("," if others else "")
         return f"Use {' or '.join(names[:MOST_NAMED])}: {standing} in {count}."
     start = "No implementation leads everywhere: choose by the case."
     if not measured:

@@ -49,7 +49,7 @@ def command(info: RunInfo, row: dict[str, Any]) -> str:
 def _carried(typed: Sequence[str]) -> list[str]:
     """The options of a run's command that a cell of it cannot do without."""
     kept: list[str] = []
-    for word, after in itertools.pairwise(typed):
+    for word, after in itertools.pairwise([*typed, ""]):
         option, equals, value = word.partition("=")
         if option in CARRIED:
             kept += [option, value if equals else after]
