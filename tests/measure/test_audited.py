@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from attnbench.analysis.leading import MOST_PROCESSES
 from attnbench.measure.audits import auditor
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.blocks.block import Block
 from attnbench.measure.blocks.drawing import ONCE_MORE, Draw
+from attnbench.measure.blocks.effort import USUAL
 from attnbench.measure.blocks.outcome import Outcome, RunClock
 from attnbench.measure.blocks.passes import Passes
 from attnbench.results.journal import STANDS, WITHDRAWN
@@ -148,6 +151,49 @@ def test_one_later_process_is_audited_in_full_and_each_is_as_likely() -> None:
     assert isinstance(Draw().rng, random.SystemRandom)  # not the seed that the journal shows
 
 
+def test_of_sixty_processes_one_of_the_first_five_is_audited_in_full() -> None:
+    counts, later = Counter[int](), 0
+    for seed in range(2000):
+        draw, drawn = Draw(random.Random(seed)), list[int]()  # noqa: S311
+        for number in range(10):  # a cell is often done after so many
+            in_full = number > 0 and draw.in_full("c", MOST_PROCESSES - 1 - number)
+            draw.stands("c", in_full=in_full)
+            drawn += [number] if in_full else []
+        counts[drawn[0]] += 1
+        later += len([number for number in drawn[1:] if number >= USUAL])
+    assert sorted(counts) == [1, 2, 3, 4]
+    assert all(420 < count < 580 for count in counts.values())
+    assert abs(later / 2000 / 5 - ONCE_MORE) < 0.05
+
+
+class High(random.Random):
+    """Draws of which none is one in four."""
+
+    def random(self) -> float:
+        return 0.9
+
+
+def test_who_was_lost_when_it_was_audited_in_full_is_audited_in_full_the_next_time() -> None:
+    draw = Draw(High())
+    draw.stands("c", in_full=False)
+    assert draw.in_full("c", 0)  # and it is lost, perhaps by its own doing
+    assert draw.in_full("c", 0)
+    draw.stands("c", in_full=False)  # there was no memory for other values
+    assert draw.in_full("c", 0)
+    draw.stands("c", in_full=True)
+    assert not draw.in_full("c", 0)
+
+
+def test_a_full_audit_that_was_lost_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auditor, "quiet", list)  # where the machine is busy every process is audited in full
+    pool = Killing(threads=1, timeout_s=30, rng=random.Random(1))  # noqa: S311
+    pool.at, pool.spared = "steady", 1  # the first process is audited like this in any case
+    cell = Cell("tiny", {"T": 16}, tiny(), "numpy/naive")
+    with measured([cell], replicates=2, pool=pool, draw=Draw(High())) as ((outcome,), nobody):
+        assert (outcome.status, pool.kills, len(events(nobody, WITHDRAWN))) == ("ok", 0, 1)
+        assert [event["explained"] for event in events(nobody, "audit")] == [False, False]
+
+
 class Chosen(Draw):
     """A draw that is known, of one later process."""
 
@@ -183,13 +229,19 @@ def test_nothing_that_a_later_process_is_asked_before_its_bursts_are_over_tells_
 
 
 class Killing(Pool):
-    """A pool whose process is killed once, from outside, before it answers a question of this kind."""
+    """A pool whose process is killed once, from outside, before it answers a question of this kind.
+
+    The first ``spared`` of them it answers.
+    """
 
     at = ""
     kills = 1
+    spared = 0
 
     def ask(self, cell: Cell, op: str, /, **arguments: Any) -> Reply:
-        if op == self.at and self.kills:
+        if op == self.at and self.spared:
+            self.spared -= 1
+        elif op == self.at and self.kills:
             self.kills -= 1
             os.kill(self._members[self._key(cell)].worker.pid, signal.SIGKILL)
         return super().ask(cell, op, **arguments)

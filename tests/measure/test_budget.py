@@ -20,14 +20,14 @@ from attnbench.analysis.leading import LEVEL
 from attnbench.analysis.rounds import ASSUMED_OF_ONE, FEWEST, student
 from attnbench.api.suites import AttentionSpec, Case, Problem, Story, TimedSuite
 from attnbench.measure.audits.auditor import Auditor
-from attnbench.measure.blocks import budgeted
+from attnbench.measure.blocks import budgeted, effort
 from attnbench.measure.blocks.block import Block
 from attnbench.measure.blocks.budgeted import Budgeted, Waiting
 from attnbench.measure.blocks.effort import FEWEST_FOR_INTERVAL, FLOOR, TIGHT_S, Effort
-from attnbench.measure.blocks.forecast import SLOW, SLOW_LATER, LookForecast, chosen, reason
+from attnbench.measure.blocks.forecast import FURTHER, SLOW, SLOW_LATER, LookForecast, chosen, reason
 from attnbench.measure.blocks.outcome import Outcome, RunClock
 from attnbench.measure.blocks.spending import Spending
-from attnbench.measure.run import ongoing, plan
+from attnbench.measure.run import ongoing, plan, rows
 from attnbench.measure.run.ongoing import GRACE_S, MOST_CLOSING
 from attnbench.measure.run.options import RunOptions
 from attnbench.measure.run.plan import make_plan
@@ -181,6 +181,7 @@ class World:
 
     budget_s: float
     slower: float = 1.0
+    learn: Callable[[Sequence[Outcome], float], None] = lambda _outcomes, _seconds: None
     now: float = 0.0
     log: list[str] = field(default_factory=list)
     pools: list[str] = field(default_factory=list)
@@ -193,7 +194,7 @@ class World:
             look_s=lambda cell, later=False: costs[cell.id],  # noqa: ARG005
             audit_s=lambda _cells: 0.0,
             weigh_s=lambda _cell: WEIGHING_S,
-            learn=lambda _outcomes, _seconds: None,
+            learn=self.learn,
         )
         clock = SimpleNamespace(left=lambda: self.budget_s - self.now, spent=lambda: self.now >= self.budget_s)
         made = Budgeted(
@@ -296,6 +297,64 @@ def test_what_a_late_look_took_is_counted_before_a_further_look_begins(world: Ca
     assert made.blocks[0].look_s == 5.0
 
 
+def test_a_further_look_after_a_late_one_is_forecast_by_the_cells_of_both(world: Callable[..., World]) -> None:
+    w = world(100.0)
+    block = Scripted("A", dict.fromkeys("abcdefghij", 2.0), w, looks=1)
+    made = w.measure(block)
+    (waiting,), block.looks = made.blocks, 3
+    waiting.look_s, waiting.looked_at, waiting.wanted = 6.0, 3, 4  # the first look was at three of them
+    block.leave_out({outcome.cell.id: "no time" for outcome in block.outcomes[3:]})
+    w.budget_s = w.now + 100.0
+    assert made._late_looks()
+    assert [waiting.look_s, waiting.again_s] == pytest.approx([20.0, FURTHER * 20.0])
+
+
+def test_a_forecast_does_not_learn_that_cells_at_rest_take_no_time(world: Callable[..., World]) -> None:
+    forecast, learned_of = LookForecast(rates({})), list[int]()
+
+    def learn(outcomes: Sequence[Outcome], seconds: float) -> None:
+        learned_of.append(len(outcomes))
+        forecast.learn(outcomes, seconds)
+
+    w = world(100.0, learn=learn)
+    block = Scripted("A", dict.fromkeys("abcdefghij", 1.0), w, looks=9)
+    assert forecast.look_s(block.first) < 0.95
+    w.measure(block, goes_on=lambda outcomes: {outcome.cell.id for outcome in outcomes[:2]})
+    assert learned_of == [10, *[2] * 8]
+    assert forecast.look_s(block.first) == pytest.approx(1.0)
+
+
+def test_every_look_has_environments_of_its_own(world: Callable[..., World]) -> None:
+    w, this_run = world(300.0), SimpleNamespace(_seed=1)
+    blocks = [Scripted("A", {"a": 1.0}, w, looks=20), Scripted("B", {"a": 1.0}, w, looks=20)]
+    assert not w.measure(*blocks).sharing
+    drawn = set()
+    for salt in w.pools:
+        rng = ongoing.OngoingRun._rng(this_run, salt)  # type: ignore[arg-type]
+        environment, _ = Pool(threads=1, timeout_s=1.0, rng=rng)._drawn()
+        drawn.add(tuple(environment.values()))
+    assert len(drawn) == len(w.pools) == len([line for line in w.log if line.startswith("look")]) == 40
+
+
+def test_a_cell_with_looks_from_before_is_not_run_until_it_is_checked_again() -> None:
+    before = replace(looked(cell(64), 1.0), prepared=None)
+    row = rows.finished(rows.planned(before.cell, "r", "m", "v"), before, None)
+    assert (row.status, row.reason) == (NOT_RUN, "the budget was spent before its turn")
+
+
+@pytest.mark.parametrize("status", ["wrong", "crashed", NOT_RUN])
+def test_a_result_of_earlier_looks_may_end_without_a_number(status: str) -> None:
+    phases = {"trace_s": 0.0, "compile_s": 0.0, "first_call_s": 0.1}
+    outcome = replace(looked(cell(64), 1.0), error_ratio=0.1, prepared=SimpleNamespace(**phases))  # type: ignore[arg-type]
+    outcome.memory = Memory(64, "test")
+    row = rows.finished(rows.planned(outcome.cell, "r", "m", "v"), outcome, None)
+    assert (row.status, row.time_median_s, row.peak_bytes) == (OK, 1.0, 64)
+    outcome.status, outcome.reason = status, "seen in its second process"
+    row = rows.finished(row, outcome, None)
+    assert (row.status, row.reason) == (status, "seen in its second process")
+    assert (row.time_median_s, row.peak_bytes, row.memory) == (None, None, {})
+
+
 def test_what_a_budget_made_otherwise_is_said(world: Callable[..., World]) -> None:
     roomy, tight = world(100.0), world(100.0)
     assert roomy.measure(Scripted("A", {"a": 1}, roomy)).said() == []
@@ -323,8 +382,27 @@ def test_it_is_said_where_the_number_of_processes_is_what_stands_in_the_way(worl
     assert once == f"2 of 4 {budgeted.ONCE}"
     assert few == "2 of 4 timed cells were seen in fewer processes than the usual 5: less is told apart."
     assert re.fullmatch(r"All of them take about \d+ s more\.", more)
+    blocks[1].outcomes[0].samples += [
+        s.model_copy(update={"replicate": r}) for s in blocks[1].outcomes[0].samples for r in range(2, 6)
+    ]
+    few = next(sentence for sentence in made.said() if "fewer processes" in sentence)
+    assert few.startswith("1 of 4")  # one that was seen in six is none of them
+    made.goes_on = lambda _outcomes: ()
+    assert made.said() == [once]
     least = math.exp(student(1 - LEVEL / 9, FEWEST - 1) * ASSUMED_OF_ONE)
     assert 9 < least < 10  # "nearly ten times as long"
+
+
+@pytest.mark.parametrize("wanted", [3, 58])  # those that were seen before count too; nobody usually has sixty
+def test_the_usual_processes_are_those_that_an_interval_takes(wanted: int, world: Callable[..., World]) -> None:
+    w = world(100.0)
+    block = Scripted("A", {"a": 1.0}, w, looks=wanted)
+    block.outcomes[0].samples = [
+        s.model_copy(update={"replicate": r}) for s in looked(block.first, 1.0).samples for r in range(2)
+    ]
+    made = w.measure(block)
+    assert made.said()[0] == "All timed cells were seen in fewer processes than the usual 5: less is told apart."
+    assert FEWEST == effort.USUAL
 
 
 @pytest.mark.parametrize(("budget_s", "bursts"), [(100.0, USUAL), (12.0, FLOOR), (8.0, FEWEST_FOR_INTERVAL)])

@@ -24,8 +24,10 @@ from attnbench.measure.run.run import run
 from attnbench.results.dataset import load
 from attnbench.results.journal import STANDS, replicates_of
 from attnbench.results.read import read_contents, read_info, read_samples
+from attnbench.suite import Cell
 from attnbench.workers import lock
-from attnbench.workers.protocol import INTERRUPTED
+from attnbench.workers.pool import Pool
+from attnbench.workers.protocol import INTERRUPTED, NOT_RUN, SPENT, Reply
 from tests.dropins import tiny
 from tests.repository import REPOSITORY
 
@@ -129,6 +131,50 @@ def test_bursts_that_nobody_audited_are_timed_again_and_complete_blocks_have_row
     kept = {(sample.cell_id, sample.replicate) for sample in read_samples(folder)}
     assert kept == replicates_of(read_contents(folder).events, STANDS)
     assert not kept & (timed - stood)
+
+
+def without_time(monkeypatch: pytest.MonkeyPatch, op: str) -> None:
+    """Have the budget end while a cell is asked this."""
+    real = Pool.ask
+
+    def ask(self: Pool, cell: Cell, what: str, /, **arguments: Any) -> Reply:
+        return Reply(0, NOT_RUN, f"{SPENT} during {op}") if what == op else real(self, cell, what, **arguments)
+
+    monkeypatch.setattr(Pool, "ask", ask)
+
+
+def test_a_budget_that_ends_while_a_cell_from_before_is_prepared_leaves_it_open(
+    options: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = options(patterns=["numpy/naive"], effort=replace(QUICK, replicates=2))
+    with monkeypatch.context() as patched:
+        breaking_off(patched, Auditor, "audit", 2, KilledError())
+        with pytest.raises(KilledError):
+            run(given)
+    (folder,) = given.out.iterdir()
+    with monkeypatch.context() as patched:
+        without_time(patched, "prepare")
+        broken_off = run(replace(given, suites=[], resume=folder, budget_s=60.0))
+    (row,) = broken_off.rows
+    assert (row.status, row.reason) == (NOT_RUN, f"{SPENT} during prepare")
+    done = run(replace(given, suites=[], resume=folder))
+    assert [(row.status, row.n_replicates) for row in done.rows] == [("ok", 2)]
+
+
+def test_what_lacks_nothing_but_memory_stays_a_result_where_there_is_no_time_for_it(
+    options: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = options(patterns=["numpy/naive"])
+    with monkeypatch.context() as patched:
+        breaking_off(patched, Scales, "weigh", 1, KeyboardInterrupt())
+        before = run(given)
+    folder = before.folder
+    partial = run(replace(given, suites=[], resume=folder, budget_s=0.001))
+    assert partial.rows == before.rows
+    assert "the memory of 1 cells was not measured: 0 of 1 cells were not run" in str(partial.note)
+    assert partial.exit_code == 3
+    done = run(replace(given, suites=[], resume=folder))
+    assert (done.note, done.exit_code, bool(done.rows[0].peak_bytes)) == (None, 0, True)
 
 
 def test_an_interrupt_before_the_audits_says_what_it_lost(options: Make, monkeypatch: pytest.MonkeyPatch) -> None:

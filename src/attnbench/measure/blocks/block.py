@@ -246,7 +246,7 @@ class Block:
             if prepared is None or not any(s.replicate == replicate and not s.warmup for s in outcome.samples):
                 continue
             self._do(f"auditing {outcome.cell.impl}")
-            seen = None
+            seen, in_full = None, False
             if self._auditor is not None and prepared.precision is not None:
                 call_s = outcome.seconds_of(replicate)
                 ask = partial(self._ask_prepared, outcome, replicate)
@@ -258,6 +258,7 @@ class Block:
                 seen = self._auditor.audit(outcome.cell, prepared.precision, call_s, process, earlier)
                 if seen is None:
                     continue
+                in_full = in_full and seen.skipped is None
                 if seen.skipped is not None and self._clock.spent():
                     self._end(outcome, Reply(0, NOT_RUN, f"{SPENT} before its times were audited"), "audit")
                     continue
@@ -273,6 +274,7 @@ class Block:
                 outcome.kernel_s = value(Verified, reply).kernel_s
             if outcome.alive:
                 outcome.stood.add(replicate)
+                self._draw.stands(outcome.cell.id, in_full=in_full)
                 self._recorder.event(STANDS, cell=outcome.cell.id, replicate=replicate)
 
     def _move(self, outcome: Outcome) -> None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from attnbench.measure.blocks.block import Block
-from attnbench.measure.blocks.effort import FEWEST_FOR_INTERVAL
+from attnbench.measure.blocks.effort import FEWEST_FOR_INTERVAL, USUAL
 from attnbench.measure.blocks.forecast import FURTHER, START_S, LookForecast, chosen, reason
 from attnbench.measure.blocks.outcome import Outcome, RunClock
 from attnbench.show.units import roughly
@@ -46,7 +46,8 @@ MARGIN = 0.5
 class Waiting:
     """A block with what is known of it: the seconds of its last look, and whether memory is what it is about.
 
-    ``wanted`` is how many looks it is to have, and ``looked_at`` how many cells the last one was at.
+    ``wanted`` is how many looks it is to have, and ``looked_at`` how many cells the last one was at, with those of late
+    looks. ``usual`` is in how many processes its cells usually are, those before a break too.
     """
 
     block: Block
@@ -54,9 +55,12 @@ class Waiting:
     look_s: float = 0.0
     looked_at: int = 0
     wanted: int = field(init=False)
+    usual: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.wanted = self.block.looks_left
+        before = min((len(outcome.replicates) for outcome in self.block.outcomes), default=0)
+        self.usual = min(USUAL, self.wanted + before)
 
     @property
     def again_s(self) -> float:
@@ -90,6 +94,7 @@ class Budgeted:
     tight: bool = False
     sharing: bool = True
     passes: int = 0
+    fresh: int = 0
     goes_on: GoesOn | None = None
 
     def measure(self) -> None:
@@ -155,11 +160,12 @@ class Budgeted:
         for waiting, cells in zip(self.blocks, costs, strict=True):
             if not kept.isdisjoint(cells):
                 keep_s = self.forecast.audit_s(o.cell for o in waiting.block.left_out() if o.cell.id in kept)
+                late = len(kept & cells.keys())
                 self.tell(waiting.block, FIRST)
                 began = time.monotonic()
                 with self._pool(waiting, f"late {FIRST}") as pool:
                     waiting.block.look_at(kept, pool, keep_s)
-                waiting.look_s += time.monotonic() - began
+                waiting.look_s, waiting.looked_at = waiting.look_s + time.monotonic() - began, waiting.looked_at + late
                 self.finish(waiting.block)
                 looked = not self.clock.spent()
         return looked
@@ -177,19 +183,21 @@ class Budgeted:
     def _look(self, waiting: Waiting, what: str) -> None:
         block, began, left_s = waiting.block, time.monotonic(), self.clock.left()
         self.tell(block, what)
-        keep_s, looked_at = self.forecast.audit_s(outcome.cell for outcome in block.alive()), len(block.alive())
+        looked = block.alive()
+        keep_s = self.forecast.audit_s(outcome.cell for outcome in looked)
         with self._pool(waiting, what) as pool:
             block.look(pool, keep_s)
-        waiting.look_s, waiting.looked_at = time.monotonic() - began, looked_at
-        expected_s = sum(self.forecast.look_s(outcome.cell) for outcome in block.outcomes if outcome.prepared)
+        waiting.look_s, waiting.looked_at = time.monotonic() - began, len(looked)
+        expected_s = sum(self.forecast.look_s(outcome.cell) for outcome in looked if outcome.prepared)
         self.note("look", cells=len(block.alive()), seconds=waiting.look_s, expected_s=expected_s, left_s=left_s)
-        self.forecast.learn(block.outcomes, waiting.look_s)
+        self.forecast.learn(looked, waiting.look_s)
 
     @contextmanager
     def _pool(self, waiting: Waiting, what: str) -> Iterator[Pool]:
-        """The processes of a look: those of the pass, or fresh ones that end with it."""
+        """The processes of a look: those of the pass, or fresh ones that end with it, drawn anew for each."""
         if not self.sharing:
-            with self.new_pool(waiting.threads, f"{what} {waiting.block.outcomes[0].cell.block_id}") as pool:
+            self.fresh += 1
+            with self.new_pool(waiting.threads, f"{what} {self.fresh} {waiting.block.first.block_id}") as pool:
                 yield pool
             return
         yield self.pool_of(waiting.threads)
@@ -228,13 +236,13 @@ class Budgeted:
         sentences = [TIGHT] if self.tight else []
         sentences += [SHARING] if self.sharing else []
         measured = [(w, o) for w in self.blocks for o in w.block.outcomes if o.status == OK and o.replicates]
-        seen = [len(outcome.replicates) for waiting, outcome in measured if waiting.wanted > 1]
-        usual = max((waiting.wanted for waiting in self.blocks), default=1)
-        for count, words in ((seen.count(1), ONCE), (sum(1 < n < usual for n in seen), FEW.format(usual))):
-            which = "All" if count == len(measured) else f"{count} of {len(measured)}"
-            sentences += [f"{which} {words}"] if count else []
-        if any(n < usual for n in seen) and (more_s := self._more_s()) > 0:
-            sentences.append(MORE.format(roughly(more_s)))
+        seen = [(len(outcome.replicates), waiting.usual) for waiting, outcome in measured if waiting.usual > 1]
+        once, few = sum(n == 1 for n, _ in seen), sum(1 < n < usual for n, usual in seen)
+        sentences += _of(once, len(measured), ONCE)
+        if self.goes_on is None:  # who chooses which cells go on says who had fewer looks, and why
+            sentences += _of(few, len(measured), FEW.format(max((usual for _, usual in seen), default=USUAL)))
+            more_s = self._more_s() if once + few else 0.0
+            sentences += [MORE.format(roughly(more_s))] if more_s > 0 else []
         return sentences
 
     def _more_s(self) -> float:
@@ -255,3 +263,8 @@ class Budgeted:
         pools, self.shared = list(self.shared.values()), {}
         for pool in pools:
             pool.close()
+
+
+def _of(count: int, measured: int, words: str) -> list[str]:
+    """What is so of some of the cells that were measured, in a sentence; none where it is so of none."""
+    return [f"{'All' if count == measured else f'{count} of {measured}'} {words}"] if count else []

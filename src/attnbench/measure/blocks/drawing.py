@@ -2,7 +2,9 @@
 
 A kernel can tell its first process, in which agreement is checked, from the later ones: there it might do its work and
 nowhere else. So one of the later ones is audited like the first, and which is drawn when the bursts of each are over.
-Those after it are still drawn one time in four, since a kernel may write down that it was audited.
+It is among the first ``USUAL`` processes, since a cell that may have many is often done after a few. Those after it are
+still drawn one time in four, since a kernel may write down that it was audited. A process that ends when it is audited
+in full, before that stands, escapes nothing: the next one is audited in full.
 
 The seed of the run is written in its journal, where a kernel can read it: this is drawn from the system's randomness.
 """
@@ -11,7 +13,10 @@ from __future__ import annotations
 
 import random
 import secrets
+from collections import Counter
 from dataclasses import dataclass, field
+
+from attnbench.measure.blocks.effort import USUAL
 
 # How likely one is that comes after the one that was drawn.
 ONCE_MORE = 0.25
@@ -19,18 +24,31 @@ ONCE_MORE = 0.25
 
 @dataclass
 class Draw:
-    """The draws of one block; ``drawn`` are the cells, by id, of which a later process was audited in full."""
+    """The draws of one block, with its cells by id.
+
+    Of those in ``drawn`` a later process was audited in full; of those ``due`` one was to be, and was gone before that
+    stood. ``seen`` counts the processes of each whose audit stood, the first one too.
+    """
 
     rng: random.Random = field(default_factory=secrets.SystemRandom)
     drawn: set[str] = field(default_factory=set)
+    due: set[str] = field(default_factory=set)
+    seen: Counter[str] = field(default_factory=Counter)
 
     def in_full(self, cell_id: str, left: int) -> bool:
-        """Whether the process that has just timed a cell, not its first, is audited in full; ``left`` come after it.
+        """Whether the process that has just timed a cell, not its first, is audited in full.
 
-        Each of those that are to come is as likely as the others, and one of them is certain.
+        At most ``left`` come after it. Each up to the last of the ``USUAL`` is as likely as the others, and one of them
+        is certain.
         """
-        chance = ONCE_MORE if cell_id in self.drawn else 1 / (max(0, left) + 1)
-        if self.rng.random() >= chance:
-            return False
-        self.drawn.add(cell_id)
-        return True
+        left = max(0, min(left, USUAL - 1 - self.seen[cell_id]))
+        if self.rng.random() < (ONCE_MORE if cell_id in self.drawn else 1 / (left + 1)):
+            self.due.add(cell_id)
+        return cell_id in self.due
+
+    def stands(self, cell_id: str, *, in_full: bool) -> None:
+        """The audit of a process stands; ``in_full`` where it was one that was drawn."""
+        self.seen[cell_id] += 1
+        if in_full:
+            self.due.discard(cell_id)
+            self.drawn.add(cell_id)

@@ -9,6 +9,8 @@ from attnbench.measure.clock.receipts import Limits
 from attnbench.results.schema import Sample
 from attnbench.results.summary import bursts, main_state, median_interval, usable
 
+# So many processes a cell is seen in, where nobody says otherwise.
+USUAL = 5
 # Of a run's budget this share is spent inside bursts; the rest goes to imports, compilation, checking and memory.
 MEASURED_SHARE = 0.5
 FEWEST_FOR_INTERVAL = 6
@@ -29,7 +31,7 @@ class Effort:
     every single operation of a worker. If ``brief``, bursts are shorter, and the gate judges less (``Bench.prepare``).
     """
 
-    replicates: int = 5
+    replicates: int = USUAL
     min_bursts: int = 2
     max_bursts: int = 12
     cell_s: float = 0.4

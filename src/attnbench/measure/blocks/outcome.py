@@ -102,9 +102,12 @@ class Outcome:
         self.error_ratio = reply.value.get("error_ratio", self.error_ratio)
 
     def cut_off(self, replicate: int) -> bool:
-        """Forget a replicate; whether an earlier one stands, so that the cell is finished."""
+        """Forget a replicate; whether an earlier one stands, so that the cell is finished.
+
+        One that stood before the run was broken off, and was not prepared since, is open still: nobody has checked it.
+        """
         self.samples = [sample for sample in self.samples if sample.replicate != replicate]
-        self.cut = self.stands
+        self.cut = self.stands and self.prepared is not None
         return self.cut
 
     def seconds_of(self, replicate: int) -> float:

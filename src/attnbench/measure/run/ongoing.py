@@ -131,17 +131,17 @@ class OngoingRun:
     def outcome(self, note: str | None) -> RunOutcome:
         """Close the run: complete and compacted, or partial and ready to be resumed."""
         finished = tuple(self._rows[cell.id] for cell in self._plan.cells)
-        unmeasured = sum(row.status == NOT_RUN for row in finished)
+        unmeasured, unweighed = sum(row.status == NOT_RUN for row in finished), self._unweighed()
         measured_share, by_suite = self._spending.measured_share(), self._spending.by_suite
         self.writer.event("spent", **self._spending.total(), measured_share=measured_share, by_suite=by_suite)
         shortened = self._budgeted.said() if self._budgeted is not None else []
         self.writer.event(SHORTENED, sentences=shortened)
         code = exit_code(finished)
-        if not unmeasured and note is None:
+        if not unmeasured and not unweighed and note is None:
             self.writer.finish()
         else:
             why = "the budget was spent" if self._clock.spent() else "the budget is too short"
-            note = f"{note or why}: {unmeasured} of {len(finished)} cells were not run"
+            note = f"{note or why}{unweighed}: {unmeasured} of {len(finished)} cells were not run"
             code = worst_exit({code, EXIT_INCONCLUSIVE})
             self.writer.event("partial", note=note)
             self.writer.close()
@@ -312,8 +312,12 @@ class OngoingRun:
                 self._finish_block(block)
         lost = sum(outcome.unaudited for block in self._blocks for outcome in block.alive())
         words = f", {lost} bursts that were not audited yet do not count" if lost else ""
-        unweighed = sum((row.memory or {}).get("source") == INTERRUPTED for row in self._rows.values())
-        return f"interrupted{words}" + (f", the memory of {unweighed} cells was not measured" if unweighed else "")
+        return f"interrupted{words}"
+
+    def _unweighed(self) -> str:
+        """In words how many cells lack nothing but memory, which an interrupt left out; empty where none does."""
+        count = sum((row.memory or {}).get("source") == INTERRUPTED for row in self._rows.values())
+        return f", the memory of {count} cells was not measured" if count else ""
 
     def _finish_block(self, block: Block) -> None:
         """Its rows as they are now; the last row of a cell is the one that counts."""
@@ -321,8 +325,14 @@ class OngoingRun:
         ceilings, cached = self._rates.of(block.outcomes, first.device, first.threads)
         self._in_work = tuple(other for other in self._in_work if other is not block)
         for outcome in block.outcomes:
-            self._finish(rows.finished(self._rows[outcome.cell.id], outcome, ceilings, cached))
+            if not self._keeps_its_row(outcome):
+                self._finish(rows.finished(self._rows[outcome.cell.id], outcome, ceilings, cached))
         self._spending.ended(first.suite)
+
+    def _keeps_its_row(self, outcome: Outcome) -> bool:
+        """Whether a cell was a result before the run was broken off, and its look was left out or not begun since."""
+        unseen = outcome.prepared is None and outcome.status in (OK, NOT_RUN)
+        return unseen and self._rows[outcome.cell.id].status == OK
 
     def _suite(self, name: str) -> TimedSuite | None:
         """The suite of a timed cell, for its rules of measuring; a resumed run knows only its name."""

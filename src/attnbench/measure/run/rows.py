@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from attnbench.measure.clock import floors, roofline
-from attnbench.results.schema import CellResult, case_columns
+from attnbench.results.schema import TIME_FIELDS, CellResult, case_columns
 from attnbench.results.summary import rounds, summarise, usable
 from attnbench.suite import Cell
-from attnbench.workers.protocol import NOT_RUN, OK, WRONG
+from attnbench.workers.protocol import NOT_RUN, OK, SPENT, WRONG
 
 if TYPE_CHECKING:
     from attnbench.measure.blocks.outcome import Outcome
@@ -52,13 +52,15 @@ def refused(row: CellResult, reason: str) -> CellResult:
 def finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None, cached: float = float("inf")) -> CellResult:
     """The row of a cell when all is over; what the schema refuses as a result becomes the reason of a failed one.
 
+    ``row`` is as it was before, perhaps with the numbers of earlier looks: a later one may end a cell without any.
     ``cached`` is the size of the last cache in bytes (``floors``).
     """
+    row = row.model_copy(update=dict.fromkeys((*TIME_FIELDS, "peak_bytes")) | {"metrics": {}})
     try:
         return _finished(row, outcome, ceilings, cached)
     except ValidationError as error:
         refusals = "; ".join(str(refusal["msg"]) for refusal in error.errors())
-        return changed(row, status="crashed", reason=f"what was measured is no result: {refusals}")
+        return changed(row, status="crashed", reason=f"what was measured is no result: {refusals}", memory={})
 
 
 def too_fast(outcome: Outcome, ceilings: Ceilings | None, cached: float) -> str | None:
@@ -79,8 +81,10 @@ def _finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None, cach
         return changed(row, status=outcome.status, reason=outcome.reason, metrics=outcome.metrics)
     summary = summarise(outcome.samples)
     status, reason = outcome.status, outcome.reason
+    if status == OK and outcome.prepared is None:  # it may have looks from before, and nobody has checked it since
+        status, reason = NOT_RUN, f"{SPENT} before its turn"
     if status == OK and "n_bursts" not in summary:
-        status, reason = NOT_RUN, "the budget was spent before a burst counted"
+        status, reason = NOT_RUN, f"{SPENT} before a burst counted"
     if status == OK and (why := _too_fast(outcome, summary.get("time_median_s"), ceilings, cached)):
         status, reason = WRONG, why
     if status != OK:
@@ -88,6 +92,8 @@ def _finished(row: CellResult, outcome: Outcome, ceilings: Ceilings | None, cach
     columns = {"status": status, "reason": reason, "error_ratio": outcome.error_ratio} | summary | _phases(outcome)
     columns |= roofline.columns(outcome.cell.case, summary.get("time_median_s"), ceilings)
     columns |= _anchor(outcome, columns)
+    if status != OK:
+        columns["memory"] = {}
     if status == OK and outcome.memory is not None:
         columns["peak_bytes"] = outcome.memory.peak_bytes
         columns["memory"] = {"source": outcome.memory.source, **outcome.memory.detail}
