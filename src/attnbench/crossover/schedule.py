@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from attnbench.crossover.evidence import AxisPlace
 
-# Until a start was seen.
-FIRST_START_S = 2.0
+# Until a start was seen, and a first visit, in which both sides are checked, timed and audited.
+FIRST_START_S, FIRST_VISIT_S = 2.0, 1.5
 # A place is not begun that is this much farther along the axis than all that were measured: its cost is not known yet.
 FARTHEST = 4.0
 # Three visits to a place may take this part of the budget; one that takes more is left out.
@@ -102,9 +102,13 @@ class Schedule:
         return cost is not None and cost.first_s + (VISITS - 1) * cost.again_s > DEAREST * self.budget_s
 
     def fitting(self, wanted: Sequence[AxisPlace], left_s: float) -> list[AxisPlace]:
-        """The wanted places, in their order, that a pair has time for: in the first pair the lower half of them."""
+        """The wanted places, in their order, that a pair has time for: in the first pair of the lower half of them.
+
+        A pair that is cut off leaves nothing, so that the first has one place alone where there is little time.
+        """
         if not self.costs:
-            lower = sorted(wanted, key=lambda place: place.x)[: math.ceil(len(wanted) / 2)]
+            half, visits = math.ceil(len(wanted) / 2), max((left_s - self.start_s) / FIRST_VISIT_S, 1)
+            lower = sorted(wanted, key=lambda place: place.x)[: int(min(half, visits))]
             return [place for place in wanted if place in lower] if left_s > self.start_s else []
         left = left_s - self.start_s
         chosen: list[AxisPlace] = []
