@@ -76,14 +76,12 @@ class Walk:
     search: Search
     schedule: Schedule
     stops: list[Stop] = field(default_factory=list)
-    over: bool = False
 
     def visit(self, left_s: float, waiting: int = 1) -> bool:
         """One pair more, as ``Match.visit``."""
         wanted = self.search.wanted(self.schedule.pairs_in(left_s / waiting))
         chosen = self.schedule.fitting(wanted, left_s)
         if not chosen:
-            self.over = True
             return False
         machine = self.machine
         began = machine.now
@@ -128,7 +126,7 @@ def all_walked(times: Mapping[str, Curve], machine: Machine, grid: Grid = GRID) 
     ]
     ring = Ring(names, cast("list[Match]", walks))
     while (match := ring.next()) is not None:
-        match.visit(machine.left, ring.waiting)
+        ring.visit(match, machine.left)
     searches = {(walk.a, walk.b): walk.search for walk in walks}
     return Told(*concluded(searches, names, absent(ring)), searches)
 

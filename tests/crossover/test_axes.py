@@ -126,6 +126,7 @@ def test_head_sizes_are_in_steps_of_eight_where_the_ends_are() -> None:
         (["numpy/naive", "numpy/blocked", "--dtype", "fp16"], ("did you mean 'float16'?",)),
         (["numpy/naive", "numpy/blocked", "--device", "gpu"], ("did you mean 'cuda'?",)),
         (["numpy/naive", "numpy/blocked", "--budget", "soon"], ("90s, 10m or 1h",)),
+        (["numpy/naive", "numpy/blocked", "--budget", "2s"], ("--budget 2s is too short", "type --budget 20s or more")),
         (["numpy/naive", "numpy/mine", "--impls", "nothing.py"], ("no such file",)),
         (["numpy/naive", "numpy/blocked", "--axis", "heads", "--range", "7:7"], ("7:7 is one place", "two ends")),
     ],

@@ -57,7 +57,9 @@ class Drawn:
         return {"greeted_s": 1.0, "seconds": 2.0, "cells": cells}
 
 
-def told(drawn: Drawn, seconds: float = 1000.0, grid: Grid | None = None, axis: str = "tokens") -> CrossoverOutcome:
+def told(
+    drawn: Drawn, seconds: float = 1000.0, grid: Grid | None = None, axis: str = "tokens", pair_s: float = 2.0
+) -> CrossoverOutcome:
     """What is said when all visits were made."""
     grid = grid or Grid(64, 512)
     question = CrossoverQuestion((A, B), AXES[axis], AxisSetting(), grid)
@@ -65,7 +67,7 @@ def told(drawn: Drawn, seconds: float = 1000.0, grid: Grid | None = None, axis: 
     match = Match(A, B, question, cast("Pairs", drawn), Search(A, B, grid), schedule)
     left, pairs = seconds, 0
     while match.visit(left):
-        left, pairs = left - 2.0, pairs + 1
+        left, pairs = left - pair_s, pairs + 1
     ring = Ring(question.names, [match])
     word, crossings, stretches = concluded({(A, B): match.search}, question.names, absent(ring))
     stops = tuple(match.stops)
@@ -97,7 +99,7 @@ def test_what_is_too_much_at_a_place_says_nothing_of_larger_ones_that_were_measu
 
 
 def test_what_crashed_beside_others_is_a_failure_though_no_time_was_left_to_try_it_alone() -> None:
-    outcome = told(Drawn({0: 0.5}, {128: "crashed"}), seconds=3.0)
+    outcome = told(Drawn({0: 0.5}, {128: "crashed"}), seconds=6.0, pair_s=6.0)
     assert outcome.exit_code == 4
     assert any("T = 128: not measured: one of the two failed" in line for line in sentences(outcome))
 
@@ -141,6 +143,14 @@ def test_what_is_too_dear_ends_the_axis_only_where_nothing_larger_was_measured()
     match.schedule.budget_s, match.schedule.costs = 1.0, {64: Cost(9, 9, 9, 1)}
     match.visit(9.0)
     assert any(line.startswith("T = 100: not measured: a first visit takes about") for line in sentences(outcome))
+
+
+def test_where_no_pair_was_finished_it_is_said_what_to_type() -> None:
+    said = [main_sentence(told(Drawn({0: 0.5}), seconds)) for seconds in (0.5, 30.0)]
+    assert said[0].endswith("the budget was over before a pair was measured; type a longer one, such as --budget 20s")
+    outcome = told(Drawn({0: 0.5}), 1.0)
+    outcome.matches[0].schedule.budget_s = 60.0
+    assert main_sentence(outcome).endswith("such as --budget 180s")
 
 
 @pytest.mark.parametrize(("axis", "sign"), [("threads", "threads"), ("heads", "heads")])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from attnbench.crossover.evidence import AxisPlace
-from attnbench.crossover.schedule import FARTHEST, Cost, Schedule
+from attnbench.crossover.schedule import FARTHEST, Cost, Schedule, check_budget
+from attnbench.errors import UsageError
 
 
 def places(*xs: int) -> list[AxisPlace]:
@@ -22,6 +25,19 @@ def test_the_first_pair_has_the_lower_half() -> None:
     wanted = places(64, 128, 256, 512, 1024)
     assert [place.x for place in Schedule(60.0).fitting(wanted, 60.0)] == [64, 128, 256]
     assert Schedule(1.0).fitting(wanted, 1.0) == []
+    assert len(Schedule(math.inf).fitting(wanted, math.inf)) == 3
+
+
+def test_the_first_pair_has_one_place_alone_where_there_is_little_time() -> None:
+    wanted = places(64, 128, 256, 512, 1024, 2048, 4096, 8192)
+    counts = {left: len(Schedule(left).fitting(wanted, left)) for left in (2.5, 5.0, 5.5, 20.0)}
+    assert counts == {2.5: 1, 5.0: 2, 5.5: 2, 20.0: 4}
+
+
+def test_a_budget_in_which_no_pair_would_be_begun_is_refused() -> None:
+    check_budget(2.6, "2.6s")
+    with pytest.raises(UsageError, match=r"--budget 2\.5s is too short .* type --budget 20s or more"):
+        check_budget(2.5, "2.5s")
 
 
 def test_a_place_is_begun_when_a_nearer_one_was_seen() -> None:

@@ -8,14 +8,36 @@ import numpy as np
 import pytest
 
 from attnbench.crossover.evidence import SignRules, rules_for
+from attnbench.crossover.search import Grid
 from tests.crossover.searched import PAGE, SEVERAL, all_searched, searched
-from tests.crossover.simulated import CURVES, THREE, THREE_CROSS, THREE_TWINS, drawn_from, recorded
+from tests.crossover.simulated import (
+    CURVES,
+    START_S,
+    THREE,
+    THREE_CROSS,
+    THREE_TWINS,
+    VISIT_S,
+    Machine,
+    all_walked,
+    drawn_from,
+    recorded,
+)
 
 
 def test_of_three_names_the_two_crossings_of_those_that_lead_are_told() -> None:
     seen = all_searched(THREE, THREE_CROSS, drawn_from(recorded()), 6, budget_s=400)
     assert seen.right == 6
     assert seen.counts[2] == 6, "the crossing of the first and the third is of no use: the second leads there"
+
+
+@pytest.mark.parametrize("seed", [10, 11])
+def test_a_match_that_was_given_up_by_its_share_of_the_time_is_asked_again_once_the_others_are_done(seed: int) -> None:
+    """After ten pairs the place of A and B needs about thirty more, and a third of the time that is left is less."""
+    times = {"a": lambda _: 0.0, "b": lambda _: 0.012, "c": lambda _: 0.03}
+    machine = Machine(drawn_from(recorded()), np.random.default_rng(seed), budget_s=100 * (START_S + VISIT_S))
+    said = all_walked(times, machine, Grid(64, 64))
+    assert (said.word, said.stretches[0].names) == ("none", ("a",))
+    assert len(said.searches["a", "b"].places[64].values) == 36
 
 
 def test_of_three_twins_nobody_is_told_to_lead() -> None:

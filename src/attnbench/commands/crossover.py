@@ -51,6 +51,7 @@ def crossover(
     set_quiet(quiet)
     from attnbench.attention.shapes import PHASE_WORDS
     from attnbench.crossover.axes import TOKENS, AxisSetting
+    from attnbench.crossover.schedule import check_budget
     from attnbench.results.extra import check_report_extra
 
     check_report_extra("attnbench crossover")
@@ -67,6 +68,7 @@ def crossover(
         threads=threads or 1,
     )
     began, limit = time.monotonic(), seconds(budget) or 0.0
+    check_budget(limit, budget)
     question = _question(names, files or [], axis, ends, setting, phase=phase, budget_s=limit)
     if axis == "threads":  # of all that vary the largest, once
         check_threads([question.grid.high], "--axis threads, up to")

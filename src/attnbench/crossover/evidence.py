@@ -137,10 +137,12 @@ class AxisPlace:
 def sure(values: Sequence[float], rules: SignRules) -> Sign:
     """The sign that these log-ratios make sure at this very look; 0 where they make none, and between looks."""
     n = len(values)
-    least = rules.ranked.get(n, math.inf)
+    least, factors = rules.ranked.get(n, math.inf), [factor for pairs, factor in rules.plain if pairs == n]
+    if not factors and math.isinf(least):
+        return 0
     for side in (1, -1):
         turned = [side * value for value in values]
-        plain = any(n == pairs and min(turned) >= math.log(factor) for pairs, factor in rules.plain)
+        plain = any(min(turned) >= math.log(factor) for factor in factors)
         if plain or (math.isfinite(least) and statistic(turned) >= least):
             return 1 if side > 0 else -1
     return 0

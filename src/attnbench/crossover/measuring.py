@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import secrets
 import sys
@@ -124,18 +125,35 @@ class Book:
 
 @dataclass
 class Ring:
-    """The matches of a question, and which of them has the next pair: of those that matter the one with fewest."""
+    """The matches of a question, and which of them has the next pair: of those that matter the one with fewest.
+
+    So many ``waiting`` share the time that is left. Who has no use for such a share rests; ``resting`` says how many
+    there were then. Once there are fewer the share is larger, and one of those that rest is asked again: the one that
+    needs the fewest pairs.
+    """
 
     names: tuple[str, ...]
     matches: list[Match] = field(default_factory=list)
     waiting: int = 1
+    resting: dict[Both, int] = field(default_factory=dict)
 
     def next(self) -> Match | None:
         """The match whose turn it is; ``None`` where none can say more."""
         searches = {(match.a, match.b): match.search for match in self.matches}
-        waiting = [m for m in self.matches if not m.over and matters(searches, self.names, (m.a, m.b), absent(self))]
-        self.waiting = len(waiting)
-        return min(waiting, key=lambda match: len(match.schedule.pairs), default=None)
+        matter = [m for m in self.matches if matters(searches, self.names, (m.a, m.b), absent(self))]
+        going = [match for match in matter if (match.a, match.b) not in self.resting]
+        again = [match for match in matter if self.resting.get((match.a, match.b), 0) > len(going) + 1]
+        self.waiting = len(going) + bool(again)
+        if again:
+            match = min(again, key=lambda match: match.search.pairs_to_go() or math.inf)
+            del self.resting[match.a, match.b]
+            return match
+        return min(going, key=lambda match: len(match.schedule.pairs), default=None)
+
+    def visit(self, match: Match, left_s: float) -> None:
+        """One pair more of a match; it rests where its share of the time that is left is of no use to it."""
+        if not match.visit(left_s, self.waiting):
+            self.resting[match.a, match.b] = self.waiting
 
 
 def absent(ring: Ring) -> Callable[[str, int], bool]:
@@ -190,7 +208,7 @@ def _all(ring: Ring, question: CrossoverQuestion, how: Asked) -> str | None:
                 places = [place for place in match.search.live if place.open]
                 count = sum(len(m.schedule.pairs) for m in ring.matches) + 1
                 how.progress(0, 0, f"pair {count}, {match.a} and {match.b}: {len(places)} places open")
-            match.visit(left, ring.waiting)
+            ring.visit(match, left)
     except KeyboardInterrupt:
         return INTERRUPTED
     return None

@@ -12,9 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from attnbench.crossover.evidence import AxisPlace
+from attnbench.errors import UsageError
+from attnbench.live.pairs import usable
 
-# Until a start was seen.
-FIRST_START_S = 2.0
+# Until a start was seen, and a first visit, in which both sides are checked, timed and audited.
+FIRST_START_S, FIRST_VISIT_S = 2.0, 1.5
+# What to type in the place of a budget in which no pair is begun.
+ENOUGH_S = 20
 # A place is not begun that is this much farther along the axis than all that were measured: its cost is not known yet.
 FARTHEST = 4.0
 # Three visits to a place may take this part of the budget; one that takes more is left out.
@@ -27,6 +31,14 @@ RECENT = 6
 BURST_S = 0.035
 # So many calls of both sides belong to a first visit alone: the gate's, and those of the audit.
 CALLS_ONCE = 16
+
+
+def check_budget(budget_s: float, typed: str) -> None:
+    """Raise ``UsageError`` where no pair would be begun."""
+    if usable(budget_s) <= FIRST_START_S:
+        takes = f"a first pair is given {FIRST_START_S:g} s to start and {FIRST_VISIT_S:g} s for a place"
+        msg = f"--budget {typed} is too short for a pair of processes: {takes}; type --budget {ENOUGH_S}s or more"
+        raise UsageError(msg)
 
 
 @dataclass(frozen=True)
@@ -102,9 +114,13 @@ class Schedule:
         return cost is not None and cost.first_s + (VISITS - 1) * cost.again_s > DEAREST * self.budget_s
 
     def fitting(self, wanted: Sequence[AxisPlace], left_s: float) -> list[AxisPlace]:
-        """The wanted places, in their order, that a pair has time for: in the first pair the lower half of them."""
+        """The wanted places, in their order, that a pair has time for: in the first pair of the lower half of them.
+
+        A pair that is cut off leaves nothing, so that the first has one place alone where there is little time.
+        """
         if not self.costs:
-            lower = sorted(wanted, key=lambda place: place.x)[: math.ceil(len(wanted) / 2)]
+            half, visits = math.ceil(len(wanted) / 2), max((left_s - self.start_s) / FIRST_VISIT_S, 1)
+            lower = sorted(wanted, key=lambda place: place.x)[: int(min(half, visits))]
             return [place for place in wanted if place in lower] if left_s > self.start_s else []
         left = left_s - self.start_s
         chosen: list[AxisPlace] = []

@@ -9,11 +9,14 @@ from itertools import pairwise
 from attnbench.crossover.answer import Crossing, CrossoverAnswer, Flips, flips
 from attnbench.crossover.evidence import MOST_PAIRS, AxisPlace, pairs_needed, spread_of, within
 from attnbench.crossover.measuring import CrossoverOutcome
+from attnbench.crossover.schedule import ENOUGH_S
 from attnbench.crossover.visits import Match, Stop, became
 from attnbench.show.units import clock, significant
 from attnbench.workers.protocol import NOT_RUN, WRONG
 
 FEW = 4
+# Where no pair was finished in a budget, one so many times as long is proposed.
+LONGER = 3
 
 
 def main_sentence(outcome: CrossoverOutcome) -> str:
@@ -167,7 +170,9 @@ def _nothing(outcome: CrossoverOutcome) -> str:
     """Why nothing was measured."""
     if any(stop.status != NOT_RUN for stop in outcome.stops):
         return f"no place was measured at which {' and '.join(outcome.question.names)} could be"
-    return outcome.note or "the budget was over before a pair was measured; give it a longer --budget"
+    budget_s = sum(match.schedule.budget_s for match in outcome.matches)
+    longer = f"type a longer one, such as --budget {max(ENOUGH_S, LONGER * math.ceil(budget_s))}s"
+    return outcome.note or f"the budget was over before a pair was measured; {longer}"
 
 
 def _stop_lines(outcome: CrossoverOutcome) -> list[str]:

@@ -52,7 +52,6 @@ class Match:
     schedule: Schedule
     stops: list[Stop] = field(default_factory=list)
     states: dict[int, TwinState] = field(default_factory=dict)
-    over: bool = False
 
     def visit(self, left_s: float, waiting: int = 1) -> bool:
         """One pair of processes more; false where nothing is wanted, or there is no time for what is.
@@ -63,7 +62,6 @@ class Match:
         wanted = self.search.wanted(self.schedule.pairs_in(left_s / waiting))
         group = self._together(self.schedule.fitting(wanted, left_s))
         if not group:
-            self.over = True
             self._say_untried()
             return False
         states = [self._state(place) for place in group]

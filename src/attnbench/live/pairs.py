@@ -43,6 +43,11 @@ Progress = Callable[[int, int, str], None]
 Doubtful = Callable[[Sequence[int], Sequence[int]], bool]
 
 
+def usable(budget_s: float) -> float:
+    """Seconds of a budget in which something may be begun; what comes after all runs has the rest."""
+    return budget_s - min(CLOSING_S, MOST_CLOSING * budget_s)
+
+
 class PairRecorder(Protocol):
     """Where pairs are written down, at once."""
 
@@ -95,7 +100,7 @@ class Pairs:
         self._doubtful = doubtful
         self._began = clock() if began is None else began
         self._budget_s = math.inf if budget_s is None else budget_s
-        self._end = self._began + self._budget_s - min(CLOSING_S, MOST_CLOSING * self._budget_s)
+        self._end = self._began + usable(self._budget_s)
         self._pairs = 0
         self._starts: list[float] = []
         self._cells: list[float] = []
