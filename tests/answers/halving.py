@@ -1,7 +1,8 @@
 """What it is worth to measure those longer that could not be told apart: blocks of recorded noise, in the same time.
 
 The noise is that of ``tests.benchmarks.told_apart``, less the mean that a finite record has, so that twins are twins
-after any number of processes. Who goes on and who is told are the functions that a run asks.
+after any number of processes, and its drift of the machine: cells that rest miss what the others go through. Each cell
+draws from a series of its own, whoever goes on beside it. Who goes on and who is told are the functions that a run asks.
 ``python -m tests.answers.halving`` prints the table of docs/best.md.
 """
 
@@ -58,6 +59,8 @@ class Measuring:
         drawn = self.world.rng.integers(len(self.world.kinds), size=len(self.ratios))
         self._kinds = [self.world.kinds[int(at)] for at in drawn]
         self._samples: list[list[Sample]] = [[] for _ in self.ratios]
+        self._drawing = self.world.rng.spawn(len(self.ratios))
+        self._drift = 0.0
 
     @property
     def cells(self) -> list[SeenCell]:
@@ -75,10 +78,11 @@ class Measuring:
 
     def look(self, cells: Collection[str]) -> None:
         """A process more of these cells."""
-        for cell, kind, ratio in zip(self.cells, self._kinds, self.ratios, strict=True):
+        common = self.world.common(ROUNDS, self._drift)
+        self._drift = float(common[-1])
+        for cell, kind, ratio, rng in zip(self.cells, self._kinds, self.ratios, self._drawing, strict=True):
             if cell.id in cells:
-                logs = kind.process(self.world.rng, ROUNDS, self.world._levels)
-                seconds = 0.01 * ratio * np.exp(logs)
+                seconds = 0.01 * ratio * np.exp(common + kind.process(rng, ROUNDS, self.world._levels))
                 self._samples[int(cell.impl[2:])] += [self._sample(cell, n, float(s)) for n, s in enumerate(seconds)]
         self.looks += 1
 
