@@ -101,6 +101,13 @@ def test_in_the_same_time_the_fastest_is_named_more_often_and_twins_are_told_no_
     assert rates(MIXES["2 twins, four far"], 30.0, 24, halving=True)["wrong"] <= 0.1
 
 
+def test_what_the_machine_does_to_all_alike_changes_no_answer() -> None:
+    """Those that rest miss the drift: where times said who is first, the fastest was named half as often."""
+    close = MIXES["a lead of 5 % over one, four far"]
+    still, drifting = (rates(close, 45.0, 12, halving=True, drift=drift) for drift in (0.0, 0.3))
+    assert drifting == pytest.approx(still)
+
+
 @pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.parametrize("mix", ["2 twins", "2 twins, four far", "6 twins"])

@@ -114,15 +114,14 @@ class World:
         self._levels = standardised(self.kinds)
         (self._machine,) = self.rng.spawn(1)
 
-    def common(self, count: int, start: float = 0.0) -> Series:
-        """How much slower the machine is in so many rounds, as logarithms: a walk on from ``start``."""
-        step = self.drift / np.sqrt(self.rounds)
-        return start + np.cumsum(step * self._machine.standard_normal(count))
+    def common(self, processes: int) -> Series:
+        """How much slower the machine is in each of so many processes than before the first, as logarithms."""
+        return np.cumsum(self.drift * self._machine.standard_normal(processes))
 
     def block(self, ratios: Sequence[float]) -> pd.DataFrame:
         """A block with a cell for each ratio to the first."""
         pool = self.kinds if self.mixed else [self.kinds[int(self.rng.integers(len(self.kinds)))]]
-        common = self.common(self.processes * self.rounds).reshape(self.processes, self.rounds)
+        common = self.common(self.processes)
         rows = []
         for place, ratio in enumerate(ratios):
             kind = pool[int(self.rng.integers(len(pool)))]

@@ -41,9 +41,9 @@ MOST_PROCESSES, POWER = 60, 0.95
 class Lead:
     """The fastest of a block: who was not told from it (``together``, itself first), and who is behind.
 
-    Both are in the order of their ratios to it. ``second`` is the nearest of those behind, or the first of the others where nobody is; ``ratio`` is its time over
-    that of the fastest, and ``rests_on`` says by what. All three are ``None`` where there is no second. ``pairs`` has
-    each of the others over the fastest.
+    Both are in the order of their ratios to it. ``second`` is the nearest of those behind, or the first of the others
+    where nobody is; ``ratio`` is its time over that of the fastest, and ``rests_on`` says by what. All three are
+    ``None`` where there is no second. ``pairs`` has each of the others over the fastest.
     """
 
     first: str
