@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from attnbench.analysis.costs import lead, leaders
-from attnbench.analysis.leading import between, compared
+from attnbench.analysis.leading import between, compared, standings
+from attnbench.analysis.rounds import ASSUMED
 
 
 def drawn(
@@ -37,6 +38,65 @@ def drawn(
 def of_medians(*rows: tuple[str, float, float, float]) -> pd.DataFrame:
     """Rows of implementation, median, low and high, without rounds."""
     return pd.DataFrame(rows, columns=["impl", "time_median_s", "time_low_s", "time_high_s"])
+
+
+# How much slower the machine is in each of eight processes, as logarithms.
+DRIFTED = dict(enumerate([0.0, 0.0, *[math.log(1.8)] * 6]))
+
+
+def of_levels(*cells: Mapping[int, float], jitter: float = 0.004, seed: int = 1) -> pd.DataFrame:
+    """A block of cells with the logarithms of their times in the processes that each was in, and the drift on top."""
+    rng, rows = np.random.default_rng(seed), []
+    for place, levels in enumerate(cells):
+        logs = {at: log + DRIFTED[at] + jitter * rng.standard_normal() for at, log in levels.items()}
+        known = {(at, n): math.exp(log + 0.001 * n) for at, log in logs.items() for n in range(4)}
+        time = float(np.median([*known.values()]))
+        rows.append({"impl": f"a/{place}", "cell_id": f"cell {place}", "status": "ok", "time_median_s": time})
+        rows[-1] |= {"rounds": known, "time_low_s": time, "time_high_s": time}
+    return pd.DataFrame(rows)
+
+
+def in_processes(ratio: float, *processes: int) -> dict[int, float]:
+    return dict.fromkeys(processes, math.log(ratio))
+
+
+def test_the_fastest_is_whom_nobody_beats_though_the_machine_was_slower_when_others_rested() -> None:
+    block = of_levels(in_processes(1.0, *range(8)), in_processes(1.6, 0, 1))
+    assert block["time_median_s"][0] > block["time_median_s"][1]
+    first = lead(block)
+    assert (first.first, first.behind) == ("a/0", ("a/1",))
+    assert first.ratio is not None
+    assert first.ratio.value == pytest.approx(1.6, rel=0.02)
+    assert {name: over.told for name, over in standings(block).items()} == {"cell 0": False, "cell 1": True}
+
+
+def test_those_behind_stand_in_the_order_of_their_ratios_not_of_their_times() -> None:
+    block = of_levels(in_processes(1, *range(8)), in_processes(4, 0, 1), in_processes(3, *range(8)))
+    assert block["time_median_s"][1] < block["time_median_s"][2]
+    assert list(leaders(block)[1]["impl"]) == ["a/2", "a/1"]
+    first = lead(block)
+    assert (first.second, first.behind) == ("a/2", ("a/2", "a/1"))
+
+
+def test_where_each_of_three_beats_the_next_nobody_is_told() -> None:
+    block = of_levels({0: 0.0, 2: 0.1}, {0: 0.1, 1: 0.0}, {1: 0.1, 2: 0.0 - DRIFTED[2]})
+    assert len(lead(block).together) == 3
+
+
+def test_two_processes_of_a_pair_are_two_though_the_block_has_three() -> None:
+    """Twelve cells that agree by luck; no two of them were in more than two processes together."""
+    block = of_levels(*[in_processes(1.0, at % 2, 2) for at in range(12)], jitter=0.001)
+    assert between(block, 2, 0).spread >= ASSUMED
+    assert between(block, 1, 0).processes == 1
+    many = of_levels(*[in_processes(1.0, 0, 1, 2) for _ in range(12)], jitter=0.001)
+    assert between(many, 2, 0).spread < ASSUMED / 4
+
+
+def test_what_two_that_go_on_have_in_common_is_no_spread_of_theirs() -> None:
+    """Four rest after two processes, and the machine is slower in those that follow."""
+    for seed in range(5):
+        block = of_levels(*[in_processes(1.0, *range(8))] * 2, *[in_processes(3.0, 0, 1)] * 4, seed=seed)
+        assert between(block, 1, 0).spread < 0.02
 
 
 def test_what_drifts_together_is_told_apart_though_every_interval_overlaps() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attnbench.analysis.leading import leaders
 from attnbench.measure.blocks.effort import FLOOR
 from tests.benchmarks.told_apart import Kind, World, all_kinds, judged, runs_of_twins, standardised
 
@@ -37,6 +38,15 @@ def test_few_rounds_in_two_processes_tell_what_any_number_in_one_does_not(kinds:
 def test_two_processes_that_agree_by_luck_are_not_believed(kinds: list[Kind], rounds: int) -> None:
     """Of 25 runs 2 are 5 % as nearly as can be; 8 were called different where the spread was taken of those two."""
     assert runs_of_twins(World(kinds, np.random.default_rng(7), 2, rounds), 25) <= 0.08
+
+
+def test_who_leads_a_block_is_the_same_whatever_the_machine_does_to_all_alike(kinds: list[Kind]) -> None:
+    still, drifting = (World(kinds, np.random.default_rng(4), drift=drift) for drift in (0.0, 0.3))
+    for _ in range(10):
+        blocks = [world.block([1.0, 1.02, 1.05, 1.5]) for world in (still, drifting)]
+        assert [list(rows["impl"]) for rows in leaders(blocks[0])] == [
+            list(rows["impl"]) for rows in leaders(blocks[1])
+        ]
 
 
 @pytest.mark.slow

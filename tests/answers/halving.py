@@ -1,7 +1,9 @@
 """What it is worth to measure those longer that could not be told apart: blocks of recorded noise, in the same time.
 
 The noise is that of ``tests.benchmarks.told_apart``, less the mean that a finite record has, so that twins are twins
-after any number of processes. Who goes on and who is told are the functions that a run asks.
+after any number of processes, and its drift of the machine: cells that rest miss what the others go through. Each cell
+draws from a series of its own, whoever goes on beside it. Who goes on and who is told are the functions that a run
+asks.
 ``python -m tests.answers.halving`` prints the table of docs/best.md.
 """
 
@@ -17,7 +19,7 @@ from attnbench.analysis.leading import MOST_PROCESSES
 from attnbench.answers.order import GoingOn, Order, order, rows_of
 from attnbench.measure.run.options import SeenCell
 from attnbench.results.schema import Sample
-from tests.benchmarks.told_apart import Kind, World, all_kinds, standardised
+from tests.benchmarks.told_apart import DRIFT, Kind, World, all_kinds, standardised
 
 # Seconds of a look: those in which the processes start, and those of each cell in it.
 START_S, CELL_S, ROUNDS = 2.0, 1.0, 6
@@ -58,6 +60,8 @@ class Measuring:
         drawn = self.world.rng.integers(len(self.world.kinds), size=len(self.ratios))
         self._kinds = [self.world.kinds[int(at)] for at in drawn]
         self._samples: list[list[Sample]] = [[] for _ in self.ratios]
+        self._drawing = self.world.rng.spawn(len(self.ratios))
+        self._drift = 0.0
 
     @property
     def cells(self) -> list[SeenCell]:
@@ -75,10 +79,10 @@ class Measuring:
 
     def look(self, cells: Collection[str]) -> None:
         """A process more of these cells."""
-        for cell, kind, ratio in zip(self.cells, self._kinds, self.ratios, strict=True):
+        self._drift += float(self.world.common(1)[0])
+        for cell, kind, ratio, rng in zip(self.cells, self._kinds, self.ratios, self._drawing, strict=True):
             if cell.id in cells:
-                logs = kind.process(self.world.rng, ROUNDS, self.world._levels)
-                seconds = 0.01 * ratio * np.exp(logs)
+                seconds = 0.01 * ratio * np.exp(self._drift + kind.process(rng, ROUNDS, self.world._levels))
                 self._samples[int(cell.impl[2:])] += [self._sample(cell, n, float(s)) for n, s in enumerate(seconds)]
         self.looks += 1
 
@@ -98,9 +102,12 @@ def measured(world: World, ratios: Sequence[float], budget_s: float, *, halving:
     return order(rows_of(block.cells)), budget_s
 
 
-def rates(ratios: Sequence[float], budget_s: float, runs: int, *, halving: bool, seed: int = 5) -> dict[str, float]:
+def rates(
+    ratios: Sequence[float], budget_s: float, runs: int, *, halving: bool, seed: int = 5, drift: float = DRIFT
+) -> dict[str, float]:
     """How often the fastest was named, how often one of the fastest was called behind, and the seconds left over."""
-    world, seen = World(kinds(), np.random.default_rng(seed)), {"named": 0.0, "wrong": 0.0, "left": 0.0}
+    world = World(kinds(), np.random.default_rng(seed), drift=drift)
+    seen = {"named": 0.0, "wrong": 0.0, "left": 0.0}
     for _ in range(runs):
         known, left_s = measured(world, ratios, budget_s, halving=halving)
         seen["named"] += len(known.leading) == 1 and _is_first(known.leading[0], ratios)

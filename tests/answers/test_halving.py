@@ -94,11 +94,18 @@ def test_one_that_is_faster_and_does_not_fit_makes_nobody_rest_that_fits(wanted:
 
 def test_in_the_same_time_the_fastest_is_named_more_often_and_twins_are_told_no_more() -> None:
     """A small part of what ``python -m tests.answers.halving`` counts."""
-    close = MIXES["a lead of 5 % over one, four far"]
-    alike, halved = (rates(close, 45.0, 24, halving=halving) for halving in (False, True))
+    close = MIXES["a lead of 3 % over one, six far"]
+    alike, halved = (rates(close, 45.0, 16, halving=halving) for halving in (False, True))
     assert halved["named"] >= alike["named"] + 0.15
     assert halved["wrong"] == alike["wrong"] == 0
     assert rates(MIXES["2 twins, four far"], 30.0, 24, halving=True)["wrong"] <= 0.1
+
+
+def test_what_the_machine_does_to_all_alike_changes_no_answer() -> None:
+    """Those that rest miss the drift: where times said who is first, the fastest was named half as often."""
+    close = MIXES["a lead of 5 % over one, four far"]
+    still, drifting = (rates(close, 45.0, 8, halving=True, drift=drift) for drift in (0.0, 0.3))
+    assert drifting == pytest.approx(still)
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """What the intervals of a run are worth: simulated runs of twins, and of cells that differ by a planted ratio.
 
 The noise is recorded: that of pairs of processes of one kernel (results/noise), and that of cells of the runs in
-results/. A simulated process of a cell has the level and the rounds of a recorded one, and the frames that come out are
+results/. Beside it the machine drifts, for all cells of a block alike (``DRIFT``): no ratio of theirs may show it. A
+simulated process of a cell has the level and the rounds of a recorded one, and the frames that come out are
 judged by the functions that judge a run. ``python -m tests.benchmarks.told_apart`` prints the table of
 docs/measurement.md.
 """
@@ -28,6 +29,8 @@ SAVED = ("2026-11-22-amd-epyc-2-cores-smoke", "2026-11-28-intel-xeon-2-cores-con
 RATIOS = (1.02, 1.05, 1.1, 2.0, 82.0)
 # A run as large as smoke is with all frameworks.
 BLOCKS, CELLS, ROUNDS = 13, 10, 5
+# By so much, relatively, the machine is slower or faster in a process than in the one before (standard deviation).
+DRIFT = 0.1
 # Processes and rounds in each: without a budget, with less time for each, and under a tight budget, where a second
 # process with few rounds takes about as long as one with many.
 SEEN = ((5, ROUNDS), (2, ROUNDS), (2, FLOOR), (1, FEWEST_FOR_INTERVAL))
@@ -105,17 +108,24 @@ class World:
     processes: int = 5
     rounds: int = ROUNDS
     mixed: bool = True
+    drift: float = DRIFT
 
     def __post_init__(self) -> None:
         self._levels = standardised(self.kinds)
+        (self._machine,) = self.rng.spawn(1)
+
+    def common(self, processes: int) -> Series:
+        """How much slower the machine is in each of so many processes than before the first, as logarithms."""
+        return np.cumsum(self.drift * self._machine.standard_normal(processes))
 
     def block(self, ratios: Sequence[float]) -> pd.DataFrame:
         """A block with a cell for each ratio to the first."""
         pool = self.kinds if self.mixed else [self.kinds[int(self.rng.integers(len(self.kinds)))]]
+        common = self.common(self.processes)
         rows = []
         for place, ratio in enumerate(ratios):
             kind = pool[int(self.rng.integers(len(pool)))]
-            logs = [kind.process(self.rng, self.rounds, self._levels) for _ in range(self.processes)]
+            logs = [drift + kind.process(self.rng, self.rounds, self._levels) for drift in common]
             rounds = {(r, n): float(ratio * np.exp(log)) for r, mine in enumerate(logs) for n, log in enumerate(mine)}
             rows.append({"impl": f"a/{place}", "time_median_s": float(np.median([*rounds.values()])), "rounds": rounds})
         return pd.DataFrame(rows).assign(time_low_s=np.nan, time_high_s=np.nan)

@@ -1,5 +1,8 @@
 """Who is the fastest of a block: the fastest of its cells, and all that its rounds do not tell from it.
 
+The fastest is the one that no other beats in the rounds that both were in. Times do not say who that is: cells that
+rest were in fewer processes than those that went on, and the machine may have been slower in those that followed.
+
 Every cell is compared with the fastest one, in paired rounds (``attnbench.analysis.rounds``); the p-values of a block
 are adjusted together (Holm). They are held to ``LEVEL``, so that a run of the size of ``smoke`` calls twins different
 in at most 5 % of runs: ``python -m tests.benchmarks.told_apart`` counts it. "Told from the fastest" is said, or is not;
@@ -10,8 +13,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from statistics import fmean, median, variance
+from statistics import median, variance
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from attnbench.analysis.contrasts import holm
 from attnbench.analysis.rounds import ASSUMED, FEWEST, Paired, levels, middle_square, paired, rounds
@@ -36,9 +41,9 @@ MOST_PROCESSES, POWER = 60, 0.95
 class Lead:
     """The fastest of a block: who was not told from it (``together``, itself first), and who is behind.
 
-    ``second`` is the nearest of those behind, or the first of the others where nobody is; ``ratio`` is its time over
-    that of the fastest, and ``rests_on`` says by what. All three are ``None`` where there is no second. ``pairs`` has
-    each of the others over the fastest.
+    Both are in the order of their ratios to it. ``second`` is the nearest of those behind, or the first of the others
+    where nobody is; ``ratio`` is its time over that of the fastest, and ``rests_on`` says by what. All three are
+    ``None`` where there is no second. ``pairs`` has each of the others over the fastest.
     """
 
     first: str
@@ -51,7 +56,7 @@ class Lead:
 
 
 def leaders(block: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of a block that may be the fastest, and the others, each in the order of their times.
+    """The rows of a block that may be the fastest, and the others, each in the order of their ratios to the first.
 
     The first is the fastest; an implementation is behind it where the paired rounds of both tell the two apart.
     """
@@ -68,8 +73,7 @@ def lead(block: pd.DataFrame, level: float = LEVEL) -> Lead:
     behind = tuple(name for name, is_behind in zip(names[1:], apart, strict=True) if is_behind)
     if not pairs:
         return Lead(names[0], together, behind)
-    slower = [place for place, is_behind in enumerate(apart) if is_behind]
-    at = min(slower, key=lambda place: pairs[place].estimate, default=0)
+    at = apart.index(True) if behind else 0
     pair = pairs[at]
     by_name = dict(zip(names[1:], pairs, strict=True))
     return Lead(names[0], together, behind, names[at + 1], pair.interval(), pair.rests_on(), by_name)
@@ -84,10 +88,8 @@ class OverFastest:
 
 
 def compared(block: pd.DataFrame) -> list[OverFastest]:
-    """Every cell of a block over the fastest, in the order of their times."""
-    _, pairs = _against_the_fastest(block)
-    others = [OverFastest(pair.interval(), apart) for pair, apart in zip(pairs, _told(pairs), strict=True)]
-    return [OverFastest(None, told=False), *others]
+    """Every cell of a block over the fastest: itself first, the others in the order of their ratios."""
+    return _over_fastest(_against_the_fastest(block)[1])
 
 
 def standings(block: pd.DataFrame) -> dict[str, OverFastest]:
@@ -95,7 +97,8 @@ def standings(block: pd.DataFrame) -> dict[str, OverFastest]:
     ok = block[block["status"] == "ok"]
     if ok.empty:
         return {}
-    return dict(zip(ok.sort_values([TIME, "impl"])["cell_id"], compared(ok), strict=True))
+    ordered, pairs = _against_the_fastest(ok)
+    return dict(zip(ordered["cell_id"], _over_fastest(pairs), strict=True))
 
 
 def all_standings(frame: pd.DataFrame) -> dict[str, OverFastest]:
@@ -114,9 +117,32 @@ def between(block: pd.DataFrame, over: int, under: int) -> Paired:
 
 
 def _against_the_fastest(block: pd.DataFrame) -> tuple[pd.DataFrame, list[Paired]]:
-    ordered = block.sort_values([TIME, "impl"])
-    known = _Known.of(ordered.to_dict("records"))
-    return ordered, [_judged(known, place, 0) for place in range(1, len(ordered))]
+    """The rows of a block, the fastest first, and each of the others over it, the nearest first."""
+    by_time = block.sort_values([TIME, "impl"])
+    first, pairs = _first(_Known.of(by_time.to_dict("records")))
+    others = sorted(pairs, key=lambda place: pairs[place].estimate)
+    return by_time.iloc[[first, *others]], [pairs[place] for place in others]
+
+
+def _first(known: _Known) -> tuple[int, dict[int, Paired]]:
+    """The place of the fastest cell, and each of the others over it, by its place.
+
+    From the first in time on, a cell gives way to the one that beats it by most. Nobody is tried twice, so that this
+    ends where each of three beats the next; of these none is told from another by a ratio below 1.
+    """
+    first, tried = 0, {0}
+    while True:
+        pairs = {place: _judged(known, place, first) for place in range(len(known.cells)) if place != first}
+        faster = [place for place, pair in pairs.items() if pair.estimate < 0 and place not in tried]
+        if not faster:
+            return first, pairs
+        first = min(faster, key=lambda place: pairs[place].estimate)
+        tried.add(first)
+
+
+def _over_fastest(pairs: Sequence[Paired]) -> list[OverFastest]:
+    others = [OverFastest(pair.interval(), apart) for pair, apart in zip(pairs, _told(pairs), strict=True)]
+    return [OverFastest(None, told=False), *others]
 
 
 def _told(pairs: Sequence[Paired], level: float = LEVEL) -> list[bool]:
@@ -162,22 +188,40 @@ class _Known:
     def least(self, over: int, under: int) -> float:
         """What the spread of the ratio of two of them is at least; 0 where too few cells show it.
 
-        Of two processes each cell shows one difference, and of many pairs some agree by luck: it is no less than what
-        is assumed of every machine.
+        In two processes the pair shows one difference, and of many pairs some agree by luck: it is no less than what
+        is assumed of every machine. Processes that only other cells of the block were in do not count.
         """
         if not self.usual:
             return 0.0
         shown = math.sqrt(max(self.squares[over] + self.squares[under], 2 * self.usual))
-        processes = {process for mine in self.rounds for process, _ in mine}
+        processes = {process for process, _ in self.rounds[over].keys() & self.rounds[under].keys()}
         return max(shown, ASSUMED) if len(processes) <= PAIR else shown
 
 
 def _apart(by_cell: Sequence[Mapping[int, float]]) -> list[list[float]]:
-    """The levels of each cell by process, less the middle one of the block in that process."""
-    centred = [{process: log - fmean(mine.values()) for process, log in mine.items()} for mine in by_cell]
+    """The levels of each cell by process, less its own and less the middle one of the block in that process."""
+    of_cells = _of_cells(by_cell)
+    centred = [{at: log - level for at, log in mine.items()} for mine, level in zip(by_cell, of_cells, strict=True)]
     processes = {process for mine in centred for process in mine}
     common = {process: median(mine[process] for mine in centred if process in mine) for process in processes}
     return [[log - common[process] for process, log in mine.items()] for mine in centred]
+
+
+def _of_cells(by_cell: Sequence[Mapping[int, float]]) -> list[float]:
+    """One level for each cell, by least squares: a cell's level in a process is its own and that of the process.
+
+    Where all cells were in the same processes it is a cell's mean, but for what is the same for all. A mean alone would
+    take it for a cell's own that the machine was slower in processes where others rested.
+    """
+    places = [(cell, process) for cell, mine in enumerate(by_cell) for process in mine]
+    processes = {process: at for at, process in enumerate(sorted({process for _, process in places}))}
+    if not places:
+        return [0.0] * len(by_cell)
+    parts = np.zeros((len(places), len(by_cell) + len(processes)))
+    for row, (cell, process) in enumerate(places):
+        parts[row, cell] = parts[row, len(by_cell) + processes[process]] = 1.0
+    logs = [by_cell[cell][process] for cell, process in places]
+    return [float(level) for level in np.linalg.lstsq(parts, np.array(logs))[0][: len(by_cell)]]
 
 
 def _judged(known: _Known, over: int, under: int) -> Paired:

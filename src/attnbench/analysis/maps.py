@@ -42,7 +42,7 @@ def ratios(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> pd.DataFrame:
                 POINT + y: first[POINT + y],
                 "ratio": ratio,
                 "told": is_told,
-                "faster": "A" if ratio > 1 else "B",
+                "faster": "A" if (together["impl"].iloc[0] == a if is_told else ratio > 1) else "B",
                 "setting": f"A = {a}, B = {b}" + "".join(f", {_named(name)} {first[name]}" for name in others),
                 "impl": a,
                 "status": "ok",

@@ -29,7 +29,7 @@ FIRST_CALL = 2
 
 @dataclass(frozen=True)
 class Order:
-    """``leading`` may be the fastest, ``behind`` are told from it; both by their times. Ratios are to the first.
+    """``leading`` may be the fastest, ``behind`` are told from it; both by their ratios to the first.
 
     ``rests_on`` says what the ratio of the second rests on; nothing where there is no second.
     """
