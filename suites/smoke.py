@@ -37,7 +37,7 @@ def _fastest(block: Frame) -> str:
     where = f"{_name(block.iloc[0])}:"
     if lead.ratio is None or not lead.behind:
         return f"{where} no clear winner, the paired rounds tell none of {len(block)} apart."
-    time = f"{1e3 * block['time_median_s'].min():.3g} ms"
+    time = f"{1e3 * block.loc[block['impl'] == lead.first, 'time_median_s'].min():.3g} ms"
     if len(lead.together) == 1:
         first = f"{where} {lead.first} is fastest, {time}"
     else:

@@ -83,6 +83,13 @@ def test_where_each_of_three_beats_the_next_nobody_is_told() -> None:
     assert len(lead(block).together) == 3
 
 
+def test_who_stood_beside_nobody_takes_no_place_of_one_who_did() -> None:
+    # The last was alone in another process, in which the machine was faster.
+    block = of_levels(in_processes(1.0, 0, 1, 2, 3, 4), in_processes(1.5, 0, 1, 2, 3, 4), {5: math.log(0.95 / 1.8)})
+    assert lead(block).first == "a/0"
+    assert lead(block).behind == ("a/1",)
+
+
 def test_two_processes_of_a_pair_are_two_though_the_block_has_three() -> None:
     """Twelve cells that agree by luck; no two of them were in more than two processes together."""
     block = of_levels(*[in_processes(1.0, at % 2, 2) for at in range(12)], jitter=0.001)

@@ -32,7 +32,7 @@ from attnbench.results.schema import CellResult, Sample
 from attnbench.results.summary import Bursts, too_few_beside
 from attnbench.suite import Cell
 from attnbench.workers import tree
-from attnbench.workers.protocol import CRASHED, OK, Reply
+from attnbench.workers.protocol import CRASHED, OK, Prepared, Reply
 from tests.benchmarks.anchor_price import after_and_not
 from tests.measure.conftest import QUICK
 
@@ -181,7 +181,7 @@ def outcome_of(beside: BesideBlock, *anchors: float | None) -> Outcome:
         Sample(run_id="r", cell_id=mine.id, replicate=n % 2, burst=n, index=0, calls=1, wall_s=2e-3, anchor_s=anchor_s)
         for n, anchor_s in enumerate(anchors)
     ]
-    return Outcome(mine, samples=samples, anchor=beside, error_ratio=0.1)
+    return Outcome(mine, samples=samples, anchor=beside, error_ratio=0.1, prepared=Prepared(0, 0, 0, 0, 1, 0.1, []))
 
 
 def row_of(outcome: Outcome) -> CellResult:

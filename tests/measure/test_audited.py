@@ -173,7 +173,7 @@ class High(random.Random):
         return 0.9
 
 
-def test_who_was_lost_when_it_was_audited_in_full_is_audited_in_full_the_next_time() -> None:
+def test_who_was_lost_when_it_was_audited_in_full_is_audited_in_full_from_then_on() -> None:
     draw = Draw(High())
     draw.stands("c", in_full=False)
     assert draw.in_full("c", 0)  # and it is lost, perhaps by its own doing
@@ -181,7 +181,11 @@ def test_who_was_lost_when_it_was_audited_in_full_is_audited_in_full_the_next_ti
     draw.stands("c", in_full=False)  # there was no memory for other values
     assert draw.in_full("c", 0)
     draw.stands("c", in_full=True)
-    assert not draw.in_full("c", 0)
+    assert draw.in_full("c", 0)  # who was lost once gains nothing by it: all later ones are
+    draw.stands("d", in_full=False)
+    assert draw.in_full("d", 0)
+    draw.stands("d", in_full=True)
+    assert not draw.in_full("d", 0)
 
 
 def test_a_full_audit_that_was_lost_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from attnbench.api.suites import Story, TimedSuite
 from attnbench.errors import UsageError
 from attnbench.measure.audits.auditor import Auditor
 from attnbench.measure.blocks.weighed import Scales
+from attnbench.measure.run.kept import FromBefore
 from attnbench.measure.run.options import RunOptions
 from attnbench.measure.run.run import run
 from attnbench.results.dataset import load
@@ -36,6 +37,13 @@ from .conftest import QUICK
 from .kills import bursts_of
 
 Make = Callable[..., RunOptions]
+
+
+def test_a_cell_that_goes_on_has_no_number_that_another_cell_of_its_block_had() -> None:
+    # Rounds are paired by these numbers: those of two days would be taken for rounds side by side.
+    kept = FromBefore(used={"finished": 5, "cut off": 1})
+    assert kept.begin_at(["finished", "cut off", "left out"]) == 5
+    assert kept.begin_at(["left out"]) == 0
 
 
 def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:

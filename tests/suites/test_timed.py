@@ -101,9 +101,8 @@ def test_smoke_knows_no_winner_where_rounds_do_not_tell() -> None:
         },
     )
     said = helpers.sentences(helpers.suite("smoke"), frame)
-    assert says(
-        said[0], "forward, T = 128", "no clear winner among a/x, b/x (10 ms)", "paired rounds", "c/x takes 2.00 ["
-    )
+    assert says(said[0], "forward, T = 128", "no clear winner among", "(10 ms)", "paired rounds", "c/x takes 2.00 [")
+    assert says(said[0], "a/x", "b/x")
     close = helpers.sentences(helpers.suite("smoke"), frame[frame["impl"] != "c/x"])
     assert says(close[0], "forward, T = 128", "no clear winner", "tell none of 2 apart")
 

@@ -128,12 +128,16 @@ def _first(known: _Known) -> tuple[int, dict[int, Paired]]:
     """The place of the fastest cell, and each of the others over it, by its place.
 
     From the first in time on, a cell gives way to the one that beats it by most. Nobody is tried twice, so that this
-    ends where each of three beats the next; of these none is told from another by a ratio below 1.
+    ends where each of three beats the next; of these none is told from another by a ratio below 1. Who stood beside
+    nobody, as in processes of its own, takes the place of no one who did.
     """
-    first, tried = 0, {0}
+    places = range(len(known.cells))
+    beside = {place: [at for at in places if at != place and known.share(at, place)] for place in places}
+    first = next((place for place in places if beside[place]), 0)
+    tried = {first}
     while True:
-        pairs = {place: _judged(known, place, first) for place in range(len(known.cells)) if place != first}
-        faster = [place for place, pair in pairs.items() if pair.estimate < 0 and place not in tried]
+        pairs = {place: _judged(known, place, first) for place in places if place != first}
+        faster = [place for place in beside[first] or pairs if pairs[place].estimate < 0 and place not in tried]
         if not faster:
             return first, pairs
         first = min(faster, key=lambda place: pairs[place].estimate)
@@ -184,6 +188,10 @@ class _Known:
         apart = _apart([levels(mine) for mine in known])
         squares = [variance(mine) if len(mine) > 1 else 0.0 for mine in apart]
         return cls(cells, known, squares, middle_square(apart))
+
+    def share(self, over: int, under: int) -> bool:
+        """Whether the two were in a round together."""
+        return bool(self.rounds[over].keys() & self.rounds[under].keys())
 
     def least(self, over: int, under: int) -> float:
         """What the spread of the ratio of two of them is at least; 0 where too few cells show it.

@@ -1,6 +1,6 @@
 """Two implementations over two axes: at each place the ratio of their times, and whether one is told to be faster.
 
-A place is a block with both of them; who may be the fastest of the two is what ``costs.leaders`` says.
+A place is a block with both of them; who may be the fastest of the two is what ``costs.lead`` says.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from attnbench.analysis.costs import TIME, leaders
+from attnbench.analysis.costs import lead, leaders
 from attnbench.analysis.frames import POINT, measured
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ MOST_RIVALS = 2
 
 
 def ratios(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> pd.DataFrame:
-    """A row for each place that has both: ``ratio`` (time of B over that of A), ``told``, ``faster`` (A or B)."""
+    """A row for each place that has both: ``ratio`` (time of B over that of A), ``told``, ``faster`` (A or B).
+
+    The ratio is that of their common rounds, and that of their median times where they have none.
+    """
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
@@ -31,10 +34,10 @@ def ratios(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> pd.DataFrame:
     for block in _blocks(both.sort_values(others, kind="stable") if others else both):
         if set(block["impl"]) != {a, b}:
             continue
-        times = block.groupby("impl")[TIME].median()
-        together, behind = leaders(block)
-        is_told = len(behind) > 0 and len(together) == 1
-        ratio = float(times[b] / times[a])
+        of_both = lead(block)
+        is_told = len(of_both.behind) > 0 and len(of_both.together) == 1
+        slower = 1.0 if of_both.ratio is None else of_both.ratio.value
+        ratio = slower if of_both.first == a else 1 / slower
         first = block.iloc[0]
         rows.append(
             {
@@ -42,7 +45,7 @@ def ratios(frame: pd.DataFrame, x: str, y: str, a: str, b: str) -> pd.DataFrame:
                 POINT + y: first[POINT + y],
                 "ratio": ratio,
                 "told": is_told,
-                "faster": "A" if (together["impl"].iloc[0] == a if is_told else ratio > 1) else "B",
+                "faster": "A" if ratio > 1 else "B",
                 "setting": f"A = {a}, B = {b}" + "".join(f", {_named(name)} {first[name]}" for name in others),
                 "impl": a,
                 "status": "ok",

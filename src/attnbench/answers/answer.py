@@ -94,9 +94,9 @@ class AnswerParts:
     """What is answered to a question; ``words.BestAnswer`` says it.
 
     ``names`` are the one or those that may be the fastest; ``best`` is the one, ``None`` where nobody is to be named
-    alone. ``contenders`` stand in the order of their times. ``facts`` may help to choose among equals and are no
-    verdict; ``notes`` say what was passed over; ``type`` are commands that tell more. ``interrupted``: the
-    run that was made for it was broken off.
+    alone. ``contenders`` stand in the order of their ratios to the first. ``facts`` may help to choose among equals and
+    are no verdict; ``notes`` say what was passed over; ``type`` are commands that tell more. ``interrupted``: the run
+    that was made for it was broken off.
     """
 
     question: WhichOne

@@ -66,10 +66,11 @@ class GoingOn:
 
     ``at_rest`` are those that were told from the fastest, each after so many looks. That is asked again after every
     look, so the rate of false calls is spent over all of them: LEVEL / 2 after the second, LEVEL / 6, LEVEL / 12, …
-    after those that follow, LEVEL in all. One that the rule of the end (``order``) would not leave behind comes back.
-    Where one alone is left, the next one stays with it until their ratio has as many processes as an interval over
-    processes needs; then nothing more is to be measured. ``fits`` are those that may be an answer: whoever does not fit
-    is none that others are told from, and rests.
+    after those that follow, LEVEL in all, and of more than two alike less, since any two of them may differ by chance
+    and the one that they are told from is the fastest by the same numbers (half the number of cells). One that the rule
+    of the end (``order``) would not leave behind comes back. Where one alone is left, the next one stays with it until
+    their ratio has as many processes as an interval over processes needs; then nothing more is to be measured. ``fits``
+    are those that may be an answer: whoever does not fit is none that others are told from, and rests.
     """
 
     fits: Callable[[Sequence[SeenCell]], Sequence[SeenCell]] = tuple
@@ -87,7 +88,8 @@ class GoingOn:
             return {cell.id for cell in seen}
         first = order(rows)
         self.at_rest = {name: look for name, look in self.at_rest.items() if name in first.behind}
-        for name in lead(rows, LEVEL / (self.looks * (self.looks - 1))).behind:
+        any_two = max(1.0, len(rows) / 2)
+        for name in lead(rows, LEVEL / (self.looks * (self.looks - 1)) / any_two).behind:
             self.at_rest.setdefault(name, self.looks)
         names = {name for name in first.all if name not in self.at_rest}
         if len(names) == 1:

@@ -4,7 +4,7 @@ A kernel can tell its first process, in which agreement is checked, from the lat
 nowhere else. So one of the later ones is audited like the first, and which is drawn when the bursts of each are over.
 It is among the first ``USUAL`` processes, since a cell that may have many is often done after a few. Those after it are
 still drawn one time in four, since a kernel may write down that it was audited. A process that ends when it is audited
-in full, before that stands, escapes nothing: the next one is audited in full.
+in full, before that stands, escapes nothing: all later ones of its cell are audited in full.
 
 The seed of the run is written in its journal, where a kernel can read it: this is drawn from the system's randomness.
 """
@@ -26,13 +26,15 @@ ONCE_MORE = 0.25
 class Draw:
     """The draws of one block, with its cells by id.
 
-    Of those in ``drawn`` a later process was audited in full; of those ``due`` one was to be, and was gone before that
-    stood. ``seen`` counts the processes of each whose audit stood, the first one too.
+    Of those in ``drawn`` a later process was audited in full; of those ``due`` one is to be, and of those in ``lost``
+    one was to be and was gone before that stood. ``seen`` counts the processes of each whose audit stood, the first one
+    too.
     """
 
     rng: random.Random = field(default_factory=secrets.SystemRandom)
     drawn: set[str] = field(default_factory=set)
     due: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
     seen: Counter[str] = field(default_factory=Counter)
 
     def in_full(self, cell_id: str, left: int) -> bool:
@@ -41,6 +43,8 @@ class Draw:
         At most ``left`` come after it. Each up to the last of the ``USUAL`` is as likely as the others, and one of them
         is certain.
         """
+        if cell_id in self.due:
+            self.lost.add(cell_id)
         left = max(0, min(left, USUAL - 1 - self.seen[cell_id]))
         if self.rng.random() < (ONCE_MORE if cell_id in self.drawn else 1 / (left + 1)):
             self.due.add(cell_id)
@@ -50,5 +54,6 @@ class Draw:
         """The audit of a process stands; ``in_full`` where it was one that was drawn."""
         self.seen[cell_id] += 1
         if in_full:
-            self.due.discard(cell_id)
             self.drawn.add(cell_id)
+            if cell_id not in self.lost:
+                self.due.discard(cell_id)

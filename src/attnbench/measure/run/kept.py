@@ -6,7 +6,7 @@ timed again in processes that are audited, under replicate numbers of their own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -36,6 +36,13 @@ class FromBefore:
     bursts_lost: int = 0
     used: Mapping[str, int] = field(default_factory=dict)
     so_far: int = 0
+
+    def begin_at(self, cells: Iterable[str]) -> int:
+        """The first replicate number that none of these cells of a block has had, those that are finished too.
+
+        Rounds are paired by it: a number that another cell had on another day would pair what never stood together.
+        """
+        return max((self.used.get(cell, 0) for cell in cells), default=0)
 
     @classmethod
     def of(cls, contents: Contents) -> Self:

@@ -293,7 +293,7 @@ class OngoingRun:
             self.writer,
             self._rng(salt),
             earlier=earlier,
-            begin_at=max(self._kept.used.get(cell_id, 0) for cell_id in mine),
+            begin_at=self._kept.begin_at(cell.id for cell in self._plan.cells if cell.block_id == cells[0].block_id),
             spending=self._spending,
             weigh=suite is None or suite.weigh,
             auditor=self._auditor,
