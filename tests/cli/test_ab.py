@@ -231,7 +231,7 @@ def test_a_kill_leaves_no_worker_and_its_trees_are_swept_by_the_next(
 def test_two_interpreters_are_compared_and_one_without_attnbench_is_refused(cli: Cli, tmp_path: Path) -> None:
     venv.create(tmp_path / "other")
     python = tmp_path / "other" / "bin" / "python"
-    asked = ("ab", "numpy/naive", "--python-b", python, *SMALL, "--budget", "7s")
+    asked = ("ab", "numpy/naive", "--python-b", python, *SMALL, "--budget", "9s")
     refused = cli(*asked)
     assert refused.code == 2
     assert install_from_origin(f"{python} -m pip") in refused.err
@@ -247,7 +247,7 @@ def test_two_interpreters_are_compared_and_one_without_attnbench_is_refused(cli:
 
 @pytest.mark.slow
 def test_two_frameworks_stand_in_one_pair(cli: Cli) -> None:
-    done = cli("ab", "torch/sdpa", "jax/nn-xla", *SMALL, "--budget", "7s", "--json")
+    done = cli("ab", "torch/sdpa", "jax/nn-xla", *SMALL, "--budget", "10s", "--json")
     assert done.code == 3, done.err
     (verdict,) = done.document["verdicts"]
     assert verdict["status"] == "ok"
@@ -287,7 +287,7 @@ def test_calibrate_is_kept_and_ab_and_plan_tell_it(cli: Cli, tmp_path: Path) -> 
     assumed = cli("plan", "--detect", "10%", "-a", "T=128", "-a", "setting=forward")
     assert assumed.code == 0
     assert "not calibrated" in assumed.out
-    done = cli("calibrate", *SMALL, "--budget", "6s", "--json")
+    done = cli("calibrate", *SMALL, "--budget", "8s", "--json")
     assert done.code == 0, done.err
     assert done.document["pairs"] >= 1
     assert Path(done.document["file"]).parent.parent == tmp_path / ".data"
@@ -296,7 +296,7 @@ def test_calibrate_is_kept_and_ab_and_plan_tell_it(cli: Cli, tmp_path: Path) -> 
 
 
 def test_verdicts_come_with_what_this_machine_is_known_to_do_to_them(cli: Cli) -> None:
-    asked = ("ab", "numpy/naive", "numpy/naive", *SMALL, "--budget", "7s")
+    asked = ("ab", "numpy/naive", "numpy/naive", *SMALL, "--budget", "9s")
     before = cli(*asked, "--junit", "before.xml")
     assert says(before.out, "false-alarm rate is not known", "attnbench calibrate")
     known = synthetic.calibration(synthetic.self_comparison((0.01, -0.02) * 10), replayed=synthetic.REPLAYED, high=0.17)
