@@ -109,6 +109,15 @@ def test_the_grid_cannot_call_a_tie_where_the_rounds_tell(tied: pd.DataFrame) ->
     assert {cell.kind for cell in cells(answer, "jax/naive")} == {"behind"}
 
 
+def test_what_the_run_never_reached_keeps_its_column_and_is_not_called_unsupported(frame: pd.DataFrame) -> None:
+    never = [impl == "torch/naive" for impl in frame["impl"]]
+    answer = grid.grid_of(frame.assign(status=frame["status"].mask(pd.Series(never, frame.index), "not-run")))
+    assert answer is not None
+    assert answer.absent == ("jax/nn-xla",)
+    assert [cell.text for cell in cells(answer, "torch/naive")] == ["…"] * 4
+    assert grid.grid_of(frame.assign(status="not-run")) is None
+
+
 def test_observed_cells_have_no_grid_and_no_advice(frame: pd.DataFrame) -> None:
     assert grid.grid_of(frame.assign(status="unsupported")) is None
     observed = frame.assign(kind="observed")
@@ -163,6 +172,19 @@ def test_nobody_is_fastest_in_all_cases_who_failed_in_one(tied: pd.DataFrame) ->
     assert nobody.sentence.startswith("No implementation leads everywhere: choose by the case.")
 
 
+def test_cases_of_which_nothing_was_measured_are_not_counted_as_won(frame: pd.DataFrame) -> None:
+    lost = frame["point.T"] == 512
+    said = advice.advice_of(frame.assign(status=frame["status"].mask(lost, "crashed")))
+    assert said is not None
+    assert said.sentence == "Use torch/sdpa: fastest in all 2 cases that were measured, of 4."
+    one = frame["point.causal"] | lost
+    said = advice.advice_of(frame.assign(status=frame["status"].mask(one, "crashed")))
+    assert said is not None
+    assert said.sentence == "Use torch/sdpa: fastest in the one case that was measured, of 4."
+    nothing = advice.advice_of(frame.assign(status="crashed"))
+    assert nothing == advice.Advice("Nothing was measured: 24 crashed.", (), "")
+
+
 def test_the_advice_says_who_is_tied(tied: pd.DataFrame) -> None:
     said = advice.advice_of(tied)
     assert said is not None
@@ -184,7 +206,7 @@ def test_the_advice_chooses_by_the_case_where_nobody_leads_everywhere(tied: pd.D
     said = advice.advice_of(changed)
     assert said is not None
     assert said.sentence.startswith("No implementation leads everywhere: choose by the case. If it has to be one: ")
-    assert "is the fastest, or not told from it, in 2 of 4 cases and takes at most" in said.sentence
+    assert "is the fastest, or not told from it, in 2 of 4 cases, and takes in its worst case" in said.sentence
     assert {outcome.first for outcome in said.kinds[0].outcomes} == {"torch/sdpa", "jax/naive"}
 
 
