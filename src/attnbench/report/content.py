@@ -10,6 +10,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ class Section:
 
     anchor: str
     suite: str
+    title: str
     question: str
     method: str
     limits: str
@@ -102,6 +104,22 @@ class RunReport:
         """Whether the run came to its end."""
         return self.info.status == "complete"
 
+    def place(self, suite: str) -> str:
+        """The place of a suite of this run on the page."""
+        return next(section.anchor for section in self.sections if section.suite == suite)
+
+    @cached_property
+    def forest(self) -> dict[str, tuple[ForestLine, ...]]:
+        """The published claims of this run by their verdict; empty where none is spoken of, or none is judged."""
+        rows = [(section.suite, row) for section in self.sections for row in section.verdicts]
+        return forest(pair for pair in rows if pair[1]["verdict"] != NOT_JUDGED)
+
+    @property
+    def tally(self) -> dict[str, int]:
+        """How many verdicts on published claims came to what, in the order of ``forest``."""
+        counts = Counter(mark.verdict for lines in self.forest.values() for line in lines for mark in line.marks)
+        return {name: counts[name] for name in (*VERDICTS, *counts) if counts[name]}
+
 
 @dataclass(frozen=True)
 class Report:
@@ -120,10 +138,6 @@ class Report:
         typed = [_named(run.info.command) for run in self.runs]
         return ", ".join(dict.fromkeys(typed)) if all(typed) else f"{len(suites)} suites"
 
-    def anchor(self, suite: str) -> str:
-        """The place of the first section of a suite on the page."""
-        return next(section.anchor for section in self.sections if section.suite == suite)
-
     @property
     def sections(self) -> tuple[Section, ...]:
         """The sections of all runs."""
@@ -133,18 +147,6 @@ class Report:
     def data(self) -> tuple[DataTable, ...]:
         """The rows of all sections, as tables that can be sorted."""
         return tuple(section.data for section in self.sections if section.data is not None)
-
-    @property
-    def forest(self) -> dict[str, tuple[ForestLine, ...]]:
-        """The published claims of all sections by their verdict; empty where none is spoken of, or none is judged."""
-        rows = [(section.suite, row) for section in self.sections for row in section.verdicts]
-        return forest(pair for pair in rows if pair[1]["verdict"] != NOT_JUDGED)
-
-    @property
-    def tally(self) -> dict[str, int]:
-        """How many verdicts on published claims came to what, in the order of ``forest``."""
-        counts = Counter(mark.verdict for lines in self.forest.values() for line in lines for mark in line.marks)
-        return {name: counts[name] for name in (*VERDICTS, *counts) if counts[name]}
 
     @property
     def figures(self) -> tuple[DrawnFigure, ...]:
@@ -215,8 +217,12 @@ def imported_label(info: RunInfo) -> str:
 
 
 def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "", info: RunInfo | None = None) -> Section:
-    """The section of one suite from its rows and its verdicts; with the run, its rows have their commands."""
+    """The section of one suite from its rows and its verdicts; with the run, its rows have their commands.
+
+    A prefix says that the page has several runs; titles say then which one they are of.
+    """
     name, suite, frame = judged.name, judged.suite, judged.frame
+    title = f"{name} ({info.run_id})" if prefix and info is not None else name
     over = all_standings(frame)
     ready = with_setting(frame)
     story = NOT_INSTALLED if suite is None else suite.story
@@ -226,6 +232,7 @@ def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "", info: Ru
     return Section(
         anchor=f"{prefix}suite-{name}",
         suite=name,
+        title=title,
         question=story.question,
         method=story.method,
         limits=story.limits,
@@ -237,7 +244,7 @@ def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "", info: Ru
         tables=(*tables.timing_tables(frame, over), *tables.metrics_tables(frame)),
         grid=grid_of(frame, over),
         advice=advice_of(frame, over),
-        data=None if info is None else data_table(info, frame, f"{prefix}{name}", over),
+        data=None if info is None else replace(data_table(info, frame, f"{prefix}{name}", over), title=title),
     )
 
 
