@@ -162,7 +162,8 @@ def test_a_link_shows_what_its_sender_saw(browser: Browser, pages: dict[str, Pat
 
 
 @pytest.mark.parametrize(
-    "fragment", ["#", "#q", "#sort=smoke.nothing&impl=nobody,&status=odd&theme=pink", "#q=%E0%A4%A", "#machine"]
+    "fragment",
+    ["#", "#q", "#100%", "#sort=smoke.nothing&impl=nobody,&status=odd&theme=pink", "#q=%E0%A4%A", "#machine"],
 )
 def test_a_link_that_says_nothing_shows_everything(browser: Browser, pages: dict[str, Path], fragment: str) -> None:
     with opened(browser, pages["timed"], fragment) as seen:
@@ -233,8 +234,86 @@ def test_a_cell_has_its_command_to_copy(browser: Browser, pages: dict[str, Path]
 def test_without_a_script_every_cell_is_there(browser: Browser, pages: dict[str, Path]) -> None:
     with opened(browser, pages["timed"], java_script_enabled=False) as seen:
         assert seen.page.locator("#cells tbody tr").count() == 28
+        assert "attnbench run smoke" in seen.page.locator("#cells tbody tr").first.inner_text()
         assert seen.page.locator("#filters").is_hidden()
         assert "oom: needs 9.0 GiB" in (seen.page.locator(".grid td.failed").first.get_attribute("title") or "")
+
+
+def test_a_link_that_hides_columns_and_rows_of_the_grid_says_so(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"], "#impl=jax/naive") as seen:
+        note = seen.page.locator(".answer .note:has(button)")
+        assert note.inner_text() == "Showing 1 of 7 implementations · show all"
+        seen.page.locator(".grid td[tabindex='0']").focus()
+        assert seen.page.locator("#tip").inner_text().startswith("jax/naive: ")
+        note.get_by_role("button").click()
+        assert note.is_hidden()
+        assert "impl" not in seen.page.url
+        seen.page.locator("select[name=case]").select_option(index=2)
+        assert note.inner_text() == "Showing 1 of 4 cases · show all"
+        assert seen.page.locator(".grid tbody tr:visible").count() == 1
+
+
+def test_a_link_keeps_what_was_folded_and_leaves_places_behind(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"], "#open=smoke,nothing&sort=smoke.nothing,smoke.time&columns=x.y") as seen:
+        assert seen.page.locator(".drawn tbody tr").count() == 0
+        seen.page.get_by_label("Theme").select_option("dark")
+        assert seen.page.url.partition("#")[2] == "theme=dark&sort=smoke.time&open=smoke"
+        seen.page.locator("details.cells > summary").click()
+        seen.page.wait_for_function("!location.hash.includes('open')")
+        seen.page.get_by_role("link", name="Machine").click()
+        seen.page.wait_for_function("location.hash.includes('at=machine')")
+        seen.page.locator("select[name=status]").select_option("oom")
+        assert "at=" not in seen.page.url
+
+
+def test_a_text_is_looked_for_where_it_names_something(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"], "#columns=smoke.full") as seen:
+        field, count = seen.page.get_by_label("Text", exact=True), seen.page.locator("#count")
+        everything = [
+            text for text in seen.page.locator(".drawn tbody td:nth-child(7)").all_inner_texts() if "B" in text
+        ]
+        assert len(everything) > 10  # sizes, such as 512 KiB, which no text names
+        for query, cells in [("KiB", 0), ("T = 512", 14), ("T = 51", 0), ("T = 512, causal", 7), ("9.0 gib", 2)]:
+            field.fill(query)
+            assert count.inner_text() == f"{cells} of 28 cells", query
+
+
+def test_what_has_no_end_is_sorted_as_a_number(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"]) as seen:
+        ordered = "[[3,'3 s'],'∞',[-1,'-1'],'odd',[20,'20'],'inf'].sort(compare).map(text)"
+        assert seen.page.evaluate(ordered) == ["-1", "3 s", "20", "∞", "inf", "odd"]
+
+
+def test_a_page_that_may_not_write_its_address_still_draws(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"]) as seen:
+        seen.page.evaluate("() => { history.replaceState = () => { throw new Error('no'); }; }")
+        seen.page.locator("select[name=status]").select_option("oom")
+        assert seen.rows(2) == ["numpy/naive"] * 2
+        assert seen.errors == []
+
+
+def test_the_words_of_a_cell_are_heard_and_its_ring_is_seen(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"]) as seen:
+        measured = seen.page.locator(".grid td.fastest").first
+        assert "the fastest; peak memory" in (measured.get_attribute("aria-description") or "")
+        measured.focus()
+        ring, ink = measured.evaluate("(cell) => [getComputedStyle(cell).outlineColor, getComputedStyle(cell).color]")
+        assert ring == ink
+        assert seen.page.get_by_role("button", name="Copy attnbench run smoke").count() == 28
+
+
+def test_paper_has_no_folds(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"], "#open=smoke") as seen:
+        folded = seen.page.locator("details:not([open]):not(.choice)").count()
+        seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert seen.page.locator("details:not([open]):not(.choice)").count() == 0
+        assert seen.page.locator(".drawn tbody tr").count() == 28
+        seen.page.emulate_media(media="print")
+        line = seen.page.locator(".again code").first
+        assert line.evaluate("(code) => code.scrollWidth <= code.parentElement.clientWidth")
+        seen.page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert seen.page.locator("details:not([open]):not(.choice)").count() == folded
+        assert seen.page.url.endswith("#open=smoke")
 
 
 @pytest.mark.parametrize("name", ["timed", "claims"])
