@@ -14,6 +14,7 @@ from attnbench.analysis.sampled import load_sampled
 from attnbench.report.glance import advice, cases, conditions, forest, grid
 from attnbench.results.frames import records
 from attnbench.results.read import read_info
+from attnbench.results.schema import Imported
 from tests.results import synthetic
 
 FAILED = {
@@ -82,6 +83,13 @@ def test_ties_are_those_of_the_paired_rounds(tied: pd.DataFrame) -> None:
     ):
         together, _ = leaders(block)
         assert {cell.impl for cell in row.cells if cell.kind == "tied"} == set(together["impl"])
+
+
+def test_the_fastest_of_a_tie_is_not_said_to_be_slower_than_itself(tied: pd.DataFrame) -> None:
+    for row in answer.rows if (answer := grid.grid_of(tied)) else ():
+        first, other = sorted((cell for cell in row.cells if cell.kind == "tied"), key=lambda cell: bool(cell.within))
+        assert "; the fastest, and others are not told from it" in first.words
+        assert "; not told from the fastest" in other.words
 
 
 def test_cases_are_told_together_only_where_the_same_one_is_fastest(tied: pd.DataFrame) -> None:
@@ -249,6 +257,9 @@ def test_the_conditions_are_few_and_named(run: Path, frame: pd.DataFrame) -> Non
     assert facts["Date"] == "2026-01-02 03:04:05 UTC"
     assert "half of the times are known to ±" in facts["Noise"]
     assert "2 processes for each cell" in facts["Noise"]
+    theirs = read_info(run).model_copy(update={"imported": Imported(tool="asv", file="theirs.json")})
+    assert "disturbed bursts" in facts["Noise"]
+    assert "disturbed bursts" not in conditions.conditions(theirs, frame)["Noise"]
     assert "Noise" not in conditions.conditions(read_info(run), frame.head(0))
 
 

@@ -23,6 +23,7 @@ from attnbench.report import claimed, findings, tables
 from attnbench.report.defaults import default_figures, with_setting
 from attnbench.report.figures import DrawnFigure, draw
 from attnbench.report.glance.advice import Advice, advice_of
+from attnbench.report.glance.cases import WORKLOAD
 from attnbench.report.glance.conditions import conditions
 from attnbench.report.glance.forest import ForestLine, forest
 from attnbench.report.glance.grid import AnswerGrid, grid_of
@@ -142,6 +143,11 @@ class Report:
     def sections(self) -> tuple[Section, ...]:
         """The sections of all runs."""
         return tuple(section for run in self.runs for section in run.sections)
+
+    @property
+    def carries_workload(self) -> bool:
+        """Whether a run measured a workload, of which no cell has a command of its own."""
+        return any(word.partition("=")[0] == WORKLOAD for run in self.runs for word in run.info.command)
 
     @property
     def data(self) -> tuple[DataTable, ...]:

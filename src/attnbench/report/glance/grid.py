@@ -128,7 +128,8 @@ def _words(row: Mapping[str, Any], over: OverFastest, kind: str) -> str:
     parts = [f"{time} ({ends})"]
     if over.ratio is not None:
         parts.append(f"{units.significant(over.ratio.value)} [{_ends(over.ratio, ', ')}] times the fastest")
-    parts.append({FASTEST: "the fastest", TIED: "not told from the fastest", BEHIND: "slower than the fastest"}[kind])
+    standing = "the fastest, and others are not told from it" if over.ratio is None else "not told from the fastest"
+    parts.append({FASTEST: "the fastest", TIED: standing, BEHIND: "slower than the fastest"}[kind])
     if units.known(row["peak_bytes"]):
         parts.append(f"peak memory {units.size(row['peak_bytes'])}")
     return "; ".join(parts)
