@@ -40,7 +40,16 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     runs = {"timed": timed, "claims": observed}
     few = replace(suites.VARIANCE.story, figures=suites.VARIANCE.story.figures[1:2])
     shown = {"smoke": suites.SMOKE, "variance": replace(suites.VARIANCE, story=few)}
-    return {name: write_report([run], folder / name, shown) for name, run in runs.items()}
+    made = {name: write_report([run], folder / name, shown) for name, run in runs.items()}
+    few_impls = synthetic.IMPLS[2:4]
+    pair = [
+        synthetic.write_run(
+            folder / "pair", synthetic.info(f"20260102T03040{k}Z-smoke-aaaaaa"), impls=few_impls, **more
+        )
+        for k, more in enumerate([{}, {"factors": {"torch/naive": 3.0}, "seed": 1}])
+    ]
+    plain = replace(suites.SMOKE, story=replace(suites.SMOKE.story, figures=suites.SMOKE.story.figures[:1]))
+    return made | {"pair": write_report(pair, folder / "pair-page", {"smoke": plain})}
 
 
 @pytest.mark.parametrize("name", ["timed", "claims"])
@@ -276,6 +285,22 @@ def test_a_text_is_looked_for_where_it_names_something(browser: Browser, pages: 
         for query, cells in [("KiB", 0), ("T = 512", 14), ("T = 51", 0), ("T = 512, causal", 7), ("9.0 gib", 2)]:
             field.fill(query)
             assert count.inner_text() == f"{cells} of 28 cells", query
+
+
+def test_of_two_runs_only_what_differs_is_shown_and_a_link_says_so(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["pair"]) as seen:
+        rows = seen.page.locator(".beside tbody tr:visible")
+        verdicts = seen.page.locator(".beside tbody td:nth-child(5)").all_inner_texts()
+        assert rows.count() == 8 > sum(word != "same" for word in verdicts) > 0
+        seen.page.get_by_label("only what differs").check()
+        assert rows.count() == sum(word != "same" for word in verdicts)
+        link = "#" + seen.page.url.partition("#")[2]
+        assert link == "#only=differs"
+        assert seen.axe() == []
+    with opened(browser, pages["pair"], link, width=360) as again:
+        assert again.page.get_by_label("only what differs").is_checked()
+        assert again.page.locator(".beside tbody tr:visible").count() == sum(word != "same" for word in verdicts)
+        assert again.overflow() == 0
 
 
 def test_what_has_no_end_is_sorted_as_a_number(browser: Browser, pages: dict[str, Path]) -> None:

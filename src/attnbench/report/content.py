@@ -23,6 +23,7 @@ from attnbench.report import claimed, findings, tables
 from attnbench.report.defaults import default_figures, with_setting
 from attnbench.report.figures import DrawnFigure, draw
 from attnbench.report.glance.advice import Advice, advice_of
+from attnbench.report.glance.beside import Beside, beside
 from attnbench.report.glance.cases import WORKLOAD
 from attnbench.report.glance.conditions import conditions
 from attnbench.report.glance.forest import ForestLine, forest
@@ -129,6 +130,7 @@ class Report:
     title: str
     runs: tuple[RunReport, ...]
     frame: pd.DataFrame
+    beside: Beside | None = None
 
     @property
     def name(self) -> str:
@@ -185,7 +187,8 @@ def collect(judged: Sequence[JudgedRun]) -> Report:
     )
     suites = dict.fromkeys(section.suite for run in runs for section in run.sections)
     title = ", ".join(suites) or "nothing was planned"
-    return Report(title, runs, pd.concat([without_rounds(run.frame) for run in judged], ignore_index=True))
+    frame = pd.concat([without_rounds(run.frame) for run in judged], ignore_index=True)
+    return Report(title, runs, frame, beside(judged))
 
 
 def _run(judged: JudgedRun, anchor: str, palette: Palette, *, several: bool) -> RunReport:

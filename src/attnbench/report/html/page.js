@@ -2,13 +2,14 @@
 // Draws the tables of the page from its data, and keeps what a reader chose in the address. Texts are set as text, never
 // as markup. What is chosen: q (text), status, case, impl (names), sort (table.column, with ~ for descending), columns
 // (table.column: shown where it is not by itself, and the other way round), open (tables: unfolded where they are not by
-// themselves, and the other way round), theme, at (where on the page).
+// themselves, and the other way round), only (differs: of two runs), theme, at (where on the page).
 const data = JSON.parse(document.getElementById("data").textContent);
 if (data.version !== 1) throw new Error(`data of version ${data.version}; this script reads version 1`);
 const tables = new Map(data.tables.map((table) => [table.key, table]));
 const form = document.getElementById("filters");
 const LISTS = ["impl", "sort", "columns", "open"];
-const WORDS = ["q", "status", "case", "theme", "at"];
+const WORDS = ["q", "status", "case", "only", "theme", "at"];
+const only = document.getElementById("only");
 const folders = [...document.querySelectorAll("details.cells")];
 const unfolded = new Set(folders.filter((details) => details.open).map((details) => details.dataset.table));
 let state = {}, printing = false;
@@ -45,6 +46,7 @@ function read(fragment) {
   read.open = read.open.filter((key) => tables.has(key));
   for (const name of ["status", "case"]) if (!known[name].has(read[name])) delete read[name];
   if (!["light", "dark"].includes(read.theme)) delete read.theme;
+  if (read.only !== "differs") delete read.only;
   return read;
 }
 function address() {
@@ -162,6 +164,8 @@ function drawAll() {
   document.documentElement.dataset.theme = state.theme ?? "";
   document.getElementById("theme").value = state.theme ?? "";
   document.querySelectorAll(".grid").forEach(drawGrid);
+  for (const row of document.querySelectorAll(".beside [data-same]")) row.hidden = state.only === "differs";
+  if (only) only.checked = state.only === "differs";
   for (const head of document.querySelectorAll(".grid [data-library]")) {
     const mine = [...head.closest("thead").querySelectorAll("[data-impl]")].filter((cell) => cell.dataset.impl.split("/")[0] === head.dataset.library && !cell.hidden);
     head.hidden = mine.length === 0;
@@ -207,6 +211,10 @@ const toggled = (list, name) => (list.includes(name) ? list.filter((other) => ot
 function begin() {
   document.querySelector(".theme").hidden = false;
   document.getElementById("theme").addEventListener("change", (event) => change({ theme: event.target.value }));
+  if (only) {
+    only.closest("p").hidden = false;
+    only.addEventListener("change", () => change({ only: only.checked ? "differs" : "" }));
+  }
   if (!form) return;
   form.hidden = false;
   for (const name of ["status", "case"])
