@@ -41,10 +41,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     few = replace(suites.VARIANCE.story, figures=suites.VARIANCE.story.figures[1:2])
     shown = {"smoke": suites.SMOKE, "variance": replace(suites.VARIANCE, story=few)}
     made = {name: write_report([run], folder / name, shown) for name, run in runs.items()}
-    few_impls = synthetic.IMPLS[2:4]
+    few_impls, lost = synthetic.IMPLS[2:5], {("jax/naive", 128): ("unsupported", "no")}
     pair = [
         synthetic.write_run(
-            folder / "pair", synthetic.info(f"20260102T03040{k}Z-smoke-aaaaaa"), impls=few_impls, **more
+            folder / "pair", synthetic.info(f"20260102T03040{k}Z-smoke-aaaaaa"), impls=few_impls, failed=lost, **more
         )
         for k, more in enumerate([{}, {"factors": {"torch/naive": 3.0}, "seed": 1}])
     ]
@@ -291,7 +291,7 @@ def test_of_two_runs_only_what_differs_is_shown_and_a_link_says_so(browser: Brow
     with opened(browser, pages["pair"]) as seen:
         rows = seen.page.locator(".beside tbody tr:visible")
         verdicts = seen.page.locator(".beside tbody td:nth-child(5)").all_inner_texts()
-        assert rows.count() == 8 > sum(word != "same" for word in verdicts) > 0
+        assert rows.count() == 12 > sum(word != "same" for word in verdicts) > 0
         seen.page.get_by_label("only what differs").check()
         assert rows.count() == sum(word != "same" for word in verdicts)
         link = "#" + seen.page.url.partition("#")[2]

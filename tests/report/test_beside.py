@@ -37,7 +37,8 @@ def table(*runs: JudgedRun) -> Beside:
 
 
 def test_what_differs_is_what_compare_calls_other_than_the_same(made: Made) -> None:
-    base, head = made(BASE), made(HEAD, factors=SLOWER, seed=1)
+    lost = {("numpy/naive", 512): ("unsupported", "no")}
+    base, head = made(BASE, failed=lost), made(HEAD, failed=lost, factors=SLOWER, seed=1)
     shown = table(base, head)
     assert (shown.base, shown.head, len(shown.rows)) == (BASE, HEAD, 12)
     expected: dict[tuple[str, str], list[str]] = {}
@@ -48,6 +49,7 @@ def test_what_differs_is_what_compare_calls_other_than_the_same(made: Made) -> N
         assert row.same == (set(words) == {"same"})
         assert set(row.verdict.split(" · ")) <= set(words)
     assert {row.verdict for row in shown.rows if row.impl == "torch/naive"} == {"slower"}
+    assert shown.differing == 10
     assert "the weaker claim" in shown.worth[0]
 
 
