@@ -42,11 +42,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     shown = {"smoke": suites.SMOKE, "variance": replace(suites.VARIANCE, story=few)}
     made = {name: write_report([run], folder / name, shown) for name, run in runs.items()}
     few_impls, lost = synthetic.IMPLS[2:5], {("jax/naive", 128): ("unsupported", "no")}
+    ids = [synthetic.info(f"20260102T03040{second}Z-smoke-aaaaaa") for second in (1, 2)]
+    slower = {"torch/naive": 3.0}
     pair = [
-        synthetic.write_run(
-            folder / "pair", synthetic.info(f"20260102T03040{k}Z-smoke-aaaaaa"), impls=few_impls, failed=lost, **more
-        )
-        for k, more in enumerate([{}, {"factors": {"torch/naive": 3.0}, "seed": 1}])
+        synthetic.write_run(folder / "pair", ids[0], impls=few_impls, failed=lost),
+        synthetic.write_run(folder / "pair", ids[1], impls=few_impls, failed=lost, factors=slower, seed=1),
     ]
     plain = replace(suites.SMOKE, story=replace(suites.SMOKE.story, figures=suites.SMOKE.story.figures[:1]))
     return made | {"pair": write_report(pair, folder / "pair-page", {"smoke": plain})}

@@ -5,7 +5,7 @@ Different machines, or one machine under other conditions, are shown and never t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +76,8 @@ def beside(runs: Sequence[JudgedRun]) -> Beside | None:
         if verdict.key in base or verdict.key in head:
             by_cell.setdefault(verdict.key, []).append(verdict)
     worth = _worth([verdict for group in by_cell.values() for verdict in group], machine)
-    rows = tuple(_row(group, base.get(key), head.get(key), machine) for key, group in by_cell.items())
+    name = _naming(list(by_cell))
+    rows = tuple(_row(name(group[0]), group, base.get(key), head.get(key), machine) for key, group in by_cell.items())
     return Beside(infos[0].run_id, infos[1].run_id, worth, rows)
 
 
@@ -91,25 +92,37 @@ def _worth(verdicts: Sequence[Verdict], machine: str | None) -> tuple[str, ...]:
     return (CLAIM, *(drift.sentence for drift in drifts(verdicts, MARGIN)))
 
 
+def _naming(keys: Sequence[Key]) -> Callable[[Verdict], str]:
+    """How a case is called: with its suite, device and threads where there are several."""
+    suites, places = {key[0] for key in keys}, {key[3:] for key in keys}
+
+    def name(verdict: Verdict) -> str:
+        suite = f"{verdict.suite}: " if len(suites) > 1 else ""
+        threads = f" · {verdict.device}, threads {verdict.threads}" if len(places) > 1 else ""
+        return f"{suite}{verdict.case_label}{threads}"
+
+    return name
+
+
 def _row(
-    verdicts: Sequence[Verdict], base: Mapping[str, Any] | None, head: Mapping[str, Any] | None, machine: str | None
+    case: str,
+    verdicts: Sequence[Verdict],
+    base: Mapping[str, Any] | None,
+    head: Mapping[str, Any] | None,
+    machine: str | None,
 ) -> BesideRow:
     time, words = verdicts[0], [verdict.verdict for verdict in verdicts]
     differing = [word for word in words if word != SAME]
     verdict = " · ".join(dict.fromkeys(differing)) or SAME
     both = base is not None and head is not None and base["status"] == head["status"] == "ok"
     if machine is not None and both:
-        return BesideRow(_case(time), time.impl, _time(base), _time(head), SHOWN, "", "")
+        return BesideRow(case, time.impl, _time(base), _time(head), SHOWN, "", "")
     change = "" if time.ratio is None else percent(time.ratio)
+    bounded = time.low is not None and time.high is not None  # an interval is its own reason
     if time.low is not None and time.high is not None:
         change += f" [{percent(time.low)}, {percent(time.high)}]"
-    why = "; ".join(each.reason for each in verdicts if each.reason)
-    return BesideRow(_case(time), time.impl, _time(base), _time(head), verdict, change, why)
-
-
-def _case(verdict: Verdict) -> str:
-    threads = f"{verdict.threads} thread{'' if verdict.threads == 1 else 's'}"
-    return f"{verdict.suite}: {verdict.case_label} · {verdict.device}, {threads}"
+    why = "; ".join(each.reason for each in verdicts[bounded:] if each.reason)
+    return BesideRow(case, time.impl, _time(base), _time(head), verdict, change, why)
 
 
 def _time(row: Mapping[str, Any] | None) -> str:
