@@ -183,7 +183,7 @@ def test_a_link_that_says_nothing_shows_everything(browser: Browser, pages: dict
 def test_a_place_of_the_page_is_reached_and_what_was_chosen_stays(browser: Browser, pages: dict[str, Path]) -> None:
     with opened(browser, pages["timed"], "#status=oom") as seen:
         seen.page.get_by_role("link", name="Machine").click()
-        seen.page.wait_for_function("location.hash.includes('at=machine')")
+        seen.page.wait_for_url(lambda url: "at=machine" in url)
         assert "status=oom" in seen.page.url
         assert len(seen.rows(2)) == 2
 
@@ -268,9 +268,9 @@ def test_a_link_keeps_what_was_folded_and_leaves_places_behind(browser: Browser,
         seen.page.get_by_label("Theme").select_option("dark")
         assert seen.page.url.partition("#")[2] == "theme=dark&sort=smoke.time&open=smoke"
         seen.page.locator("details.cells > summary").click()
-        seen.page.wait_for_function("!location.hash.includes('open')")
+        seen.page.wait_for_url(lambda url: "open" not in url)
         seen.page.get_by_role("link", name="Machine").click()
-        seen.page.wait_for_function("location.hash.includes('at=machine')")
+        seen.page.wait_for_url(lambda url: "at=machine" in url)
         seen.page.locator("select[name=status]").select_option("oom")
         assert "at=" not in seen.page.url
 
