@@ -268,7 +268,7 @@ def test_a_link_keeps_what_was_folded_and_leaves_places_behind(browser: Browser,
         seen.page.get_by_label("Theme").select_option("dark")
         assert seen.page.url.partition("#")[2] == "theme=dark&sort=smoke.time&open=smoke"
         seen.page.locator("details.cells > summary").click()
-        seen.page.wait_for_url(lambda url: "open" not in url)
+        seen.page.wait_for_url(lambda url: "open=" not in url)
         seen.page.get_by_role("link", name="Machine").click()
         seen.page.wait_for_url(lambda url: "at=machine" in url)
         seen.page.locator("select[name=status]").select_option("oom")
