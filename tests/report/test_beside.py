@@ -50,6 +50,7 @@ def test_what_differs_is_what_compare_calls_other_than_the_same(made: Made) -> N
         assert set(row.verdict.split(" · ")) <= set(words)
     assert {row.verdict for row in shown.rows if row.impl == "torch/naive"} == {"slower"}
     assert shown.differing == 10
+    assert shown.tested
     assert "the weaker claim" in shown.worth[0]
 
 
@@ -57,6 +58,7 @@ def test_different_machines_are_shown_and_never_tested(made: Made) -> None:
     shown = table(made(BASE), made(HEAD, factors=SLOWER, cpu="Another CPU"))
     assert {row.verdict for row in shown.rows} == {SHOWN}
     assert {row.change for row in shown.rows} == {""}
+    assert not shown.tested
     assert shown.worth[0].startswith(
         "Different machines, or other conditions, are shown beside each other and never tested: "
     )

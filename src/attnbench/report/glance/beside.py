@@ -45,12 +45,13 @@ class BesideRow:
 
 @dataclass(frozen=True)
 class Beside:
-    """Two runs: their ids, what the verdicts are worth, and a row for each cell."""
+    """Two runs: their ids, what the verdicts are worth, a row for each cell, and whether these were tested."""
 
     base: str
     head: str
     worth: tuple[str, ...]
     rows: tuple[BesideRow, ...]
+    tested: bool = True
 
     @property
     def differing(self) -> int:
@@ -78,7 +79,7 @@ def beside(runs: Sequence[JudgedRun]) -> Beside | None:
     worth = _worth([verdict for group in by_cell.values() for verdict in group], machine)
     name = _naming(list(by_cell))
     rows = tuple(_row(name(group[0]), group, base.get(key), head.get(key), machine) for key, group in by_cell.items())
-    return Beside(infos[0].run_id, infos[1].run_id, worth, rows)
+    return Beside(infos[0].run_id, infos[1].run_id, worth, rows, tested=machine is None)
 
 
 def _timed(frame: pd.DataFrame) -> dict[Key, dict[str, Any]]:
