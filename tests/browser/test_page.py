@@ -40,7 +40,16 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     runs = {"timed": timed, "claims": observed}
     few = replace(suites.VARIANCE.story, figures=suites.VARIANCE.story.figures[1:2])
     shown = {"smoke": suites.SMOKE, "variance": replace(suites.VARIANCE, story=few)}
-    return {name: write_report([run], folder / name, shown) for name, run in runs.items()}
+    made = {name: write_report([run], folder / name, shown) for name, run in runs.items()}
+    few_impls, lost = synthetic.IMPLS[2:5], {("jax/naive", 128): ("unsupported", "no")}
+    ids = [synthetic.info(f"20260102T03040{second}Z-smoke-aaaaaa") for second in (1, 2)]
+    slower = {"torch/naive": 3.0}
+    pair = [
+        synthetic.write_run(folder / "pair", ids[0], impls=few_impls, failed=lost),
+        synthetic.write_run(folder / "pair", ids[1], impls=few_impls, failed=lost, factors=slower, seed=1),
+    ]
+    plain = replace(suites.SMOKE, story=replace(suites.SMOKE.story, figures=suites.SMOKE.story.figures[:1]))
+    return made | {"pair": write_report(pair, folder / "pair-page", {"smoke": plain})}
 
 
 @pytest.mark.parametrize("name", ["timed", "claims"])
@@ -162,7 +171,8 @@ def test_a_link_shows_what_its_sender_saw(browser: Browser, pages: dict[str, Pat
 
 
 @pytest.mark.parametrize(
-    "fragment", ["#", "#q", "#sort=smoke.nothing&impl=nobody,&status=odd&theme=pink", "#q=%E0%A4%A", "#machine"]
+    "fragment",
+    ["#", "#q", "#100%", "#sort=smoke.nothing&impl=nobody,&status=odd&theme=pink", "#q=%E0%A4%A", "#machine"],
 )
 def test_a_link_that_says_nothing_shows_everything(browser: Browser, pages: dict[str, Path], fragment: str) -> None:
     with opened(browser, pages["timed"], fragment) as seen:
@@ -173,7 +183,7 @@ def test_a_link_that_says_nothing_shows_everything(browser: Browser, pages: dict
 def test_a_place_of_the_page_is_reached_and_what_was_chosen_stays(browser: Browser, pages: dict[str, Path]) -> None:
     with opened(browser, pages["timed"], "#status=oom") as seen:
         seen.page.get_by_role("link", name="Machine").click()
-        seen.page.wait_for_function("location.hash.includes('at=machine')")
+        seen.page.wait_for_url(lambda url: "at=machine" in url)
         assert "status=oom" in seen.page.url
         assert len(seen.rows(2)) == 2
 
@@ -233,8 +243,102 @@ def test_a_cell_has_its_command_to_copy(browser: Browser, pages: dict[str, Path]
 def test_without_a_script_every_cell_is_there(browser: Browser, pages: dict[str, Path]) -> None:
     with opened(browser, pages["timed"], java_script_enabled=False) as seen:
         assert seen.page.locator("#cells tbody tr").count() == 28
+        assert "attnbench run smoke" in seen.page.locator("#cells tbody tr").first.inner_text()
         assert seen.page.locator("#filters").is_hidden()
         assert "oom: needs 9.0 GiB" in (seen.page.locator(".grid td.failed").first.get_attribute("title") or "")
+
+
+def test_a_link_that_hides_columns_and_rows_of_the_grid_says_so(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"], "#impl=jax/naive") as seen:
+        note = seen.page.locator(".answer .note:has(button)")
+        assert note.inner_text() == "Showing 1 of 7 implementations · show all"
+        seen.page.locator(".grid td[tabindex='0']").focus()
+        assert seen.page.locator("#tip").inner_text().startswith("jax/naive: ")
+        note.get_by_role("button").click()
+        assert note.is_hidden()
+        assert "impl" not in seen.page.url
+        seen.page.locator("select[name=case]").select_option(index=2)
+        assert note.inner_text() == "Showing 1 of 4 cases · show all"
+        assert seen.page.locator(".grid tbody tr:visible").count() == 1
+
+
+def test_a_link_keeps_what_was_folded_and_leaves_places_behind(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"], "#open=smoke,nothing&sort=smoke.nothing,smoke.time&columns=x.y") as seen:
+        assert seen.page.locator(".drawn tbody tr").count() == 0
+        seen.page.get_by_label("Theme").select_option("dark")
+        assert seen.page.url.partition("#")[2] == "theme=dark&sort=smoke.time&open=smoke"
+        seen.page.locator("details.cells > summary").click()
+        seen.page.wait_for_url(lambda url: "open=" not in url)
+        seen.page.get_by_role("link", name="Machine").click()
+        seen.page.wait_for_url(lambda url: "at=machine" in url)
+        seen.page.locator("select[name=status]").select_option("oom")
+        assert "at=" not in seen.page.url
+
+
+def test_a_text_is_looked_for_where_it_names_something(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"], "#columns=smoke.full") as seen:
+        field, count = seen.page.get_by_label("Text", exact=True), seen.page.locator("#count")
+        everything = [
+            text for text in seen.page.locator(".drawn tbody td:nth-child(7)").all_inner_texts() if "B" in text
+        ]
+        assert len(everything) > 10  # sizes, such as 512 KiB, which no text names
+        for query, cells in [("KiB", 0), ("T = 512", 14), ("T = 51", 0), ("T = 512, causal", 7), ("9.0 gib", 2)]:
+            field.fill(query)
+            assert count.inner_text() == f"{cells} of 28 cells", query
+
+
+def test_of_two_runs_only_what_differs_is_shown_and_a_link_says_so(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["pair"]) as seen:
+        rows = seen.page.locator(".beside tbody tr:visible")
+        verdicts = seen.page.locator(".beside tbody td:nth-child(5)").all_inner_texts()
+        assert rows.count() == 12 > sum(word != "same" for word in verdicts) > 0
+        seen.page.get_by_label("only what differs").check()
+        assert rows.count() == sum(word != "same" for word in verdicts)
+        link = "#" + seen.page.url.partition("#")[2]
+        assert link == "#only=differs"
+        assert seen.axe() == []
+    with opened(browser, pages["pair"], link, width=360) as again:
+        assert again.page.get_by_label("only what differs").is_checked()
+        assert again.page.locator(".beside tbody tr:visible").count() == sum(word != "same" for word in verdicts)
+        assert again.overflow() == 0
+
+
+def test_what_has_no_end_is_sorted_as_a_number(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"]) as seen:
+        ordered = "[[3,'3 s'],'∞',[-1,'-1'],'odd',[20,'20'],'inf'].sort(compare).map(text)"
+        assert seen.page.evaluate(ordered) == ["-1", "3 s", "20", "∞", "inf", "odd"]
+
+
+def test_a_page_that_may_not_write_its_address_still_draws(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"]) as seen:
+        seen.page.evaluate("() => { history.replaceState = () => { throw new Error('no'); }; }")
+        seen.page.locator("select[name=status]").select_option("oom")
+        assert seen.rows(2) == ["numpy/naive"] * 2
+        assert seen.errors == []
+
+
+def test_the_words_of_a_cell_are_heard_and_its_ring_is_seen(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"]) as seen:
+        measured = seen.page.locator(".grid td.fastest").first
+        assert "the fastest; peak memory" in (measured.get_attribute("aria-description") or "")
+        measured.focus()
+        ring, ink = measured.evaluate("(cell) => [getComputedStyle(cell).outlineColor, getComputedStyle(cell).color]")
+        assert ring == ink
+        assert seen.page.get_by_role("button", name="Copy attnbench run smoke").count() == 28
+
+
+def test_paper_has_no_folds(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["timed"], "#open=smoke") as seen:
+        folded = seen.page.locator("details:not([open]):not(.choice)").count()
+        seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert seen.page.locator("details:not([open]):not(.choice)").count() == 0
+        assert seen.page.locator(".drawn tbody tr").count() == 28
+        seen.page.emulate_media(media="print")
+        line = seen.page.locator(".again code").first
+        assert line.evaluate("(code) => code.scrollWidth <= code.parentElement.clientWidth")
+        seen.page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert seen.page.locator("details:not([open]):not(.choice)").count() == folded
+        assert seen.page.url.endswith("#open=smoke")
 
 
 @pytest.mark.parametrize("name", ["timed", "claims"])

@@ -76,8 +76,8 @@ def test_every_cell_has_its_command(table: records.DataTable) -> None:
 def test_what_a_reader_without_a_script_sees_are_the_same_rows(table: records.DataTable) -> None:
     texts = list(table.texts)
     assert len(texts) == 24
-    assert {len(row) for row in texts} == {len(table.heads)}
-    assert "again" not in [column.key for column in table.heads]
+    assert {len(row) for row in texts} == {len(table.columns)}
+    assert all(row[-1].startswith("attnbench run smoke --impl ") for row in texts)
 
 
 def test_observed_cells_have_their_axes_and_numbers(tmp_path: Path) -> None:
@@ -99,6 +99,18 @@ def test_numbers_that_are_not_finite_become_words(tmp_path: Path) -> None:
     assert json.loads(embedded([table]))
 
 
+def test_a_level_that_is_not_finite_becomes_a_word(tmp_path: Path) -> None:
+    run = suites.write_observed(tmp_path)
+    table = records.data_table(read_info(run), load(run).assign(**{"point.d": math.inf}), "variance")
+    assert {row[keys(table).index("point.d")] for row in table.cells} == {"∞"}
+    assert json.loads(embedded([table]))
+
+
+def test_the_column_that_sorts_by_its_width_says_so(table: records.DataTable) -> None:
+    (column,) = (column for column in table.columns if column.key == "interval")
+    assert column.name == "interval (sorts by width)"
+
+
 def test_a_suite_of_which_nothing_was_measured_has_its_rows(run: Path) -> None:
     frame = load_sampled(run)
     none = frame.assign(status="crashed", reason="signal 9", time_median_s=None, time_low_s=None, time_high_s=None)
@@ -107,7 +119,7 @@ def test_a_suite_of_which_nothing_was_measured_has_its_rows(run: Path) -> None:
 
 def test_the_policy_lets_this_script_run_and_no_other() -> None:
     assert policy("a") != policy("b")
-    assert policy("a").startswith("default-src 'none'")
+    assert policy("a").startswith("default-src 'none'; base-uri 'none'; form-action 'none';")
 
 
 def test_what_lies_beyond_the_scale_is_an_arrow_at_its_end() -> None:

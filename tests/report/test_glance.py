@@ -14,6 +14,7 @@ from attnbench.analysis.sampled import load_sampled
 from attnbench.report.glance import advice, cases, conditions, forest, grid
 from attnbench.results.frames import records
 from attnbench.results.read import read_info
+from attnbench.results.schema import Imported
 from tests.results import synthetic
 
 FAILED = {
@@ -84,6 +85,13 @@ def test_ties_are_those_of_the_paired_rounds(tied: pd.DataFrame) -> None:
         assert {cell.impl for cell in row.cells if cell.kind == "tied"} == set(together["impl"])
 
 
+def test_the_fastest_of_a_tie_is_not_said_to_be_slower_than_itself(tied: pd.DataFrame) -> None:
+    for row in answer.rows if (answer := grid.grid_of(tied)) else ():
+        first, other = sorted((cell for cell in row.cells if cell.kind == "tied"), key=lambda cell: bool(cell.within))
+        assert "; the fastest, and others are not told from it" in first.words
+        assert "; not told from the fastest" in other.words
+
+
 def test_cases_are_told_together_only_where_the_same_one_is_fastest(tied: pd.DataFrame) -> None:
     ahead = [0.99 if (row["impl"] == "jax/naive") == (row["T"] == 128) else 1.0 for row in short(tied)]
     said = advice.advice_of(slowed(tied, [1.01 * factor for factor in ahead]))
@@ -107,6 +115,15 @@ def test_the_grid_cannot_call_a_tie_where_the_rounds_tell(tied: pd.DataFrame) ->
     answer = grid.grid_of(slowed(tied, [3.0 if impl == "jax/naive" else 1.0 for impl in tied["impl"]]))
     assert {cell.kind for cell in cells(answer, "torch/sdpa")} == {"fastest"}
     assert {cell.kind for cell in cells(answer, "jax/naive")} == {"behind"}
+
+
+def test_what_the_run_never_reached_keeps_its_column_and_is_not_called_unsupported(frame: pd.DataFrame) -> None:
+    never = [impl == "torch/naive" for impl in frame["impl"]]
+    answer = grid.grid_of(frame.assign(status=frame["status"].mask(pd.Series(never, frame.index), "not-run")))
+    assert answer is not None
+    assert answer.absent == ("jax/nn-xla",)
+    assert [cell.text for cell in cells(answer, "torch/naive")] == ["…"] * 4
+    assert grid.grid_of(frame.assign(status="not-run")) is None
 
 
 def test_observed_cells_have_no_grid_and_no_advice(frame: pd.DataFrame) -> None:
@@ -163,6 +180,19 @@ def test_nobody_is_fastest_in_all_cases_who_failed_in_one(tied: pd.DataFrame) ->
     assert nobody.sentence.startswith("No implementation leads everywhere: choose by the case.")
 
 
+def test_cases_of_which_nothing_was_measured_are_not_counted_as_won(frame: pd.DataFrame) -> None:
+    lost = frame["point.T"] == 512
+    said = advice.advice_of(frame.assign(status=frame["status"].mask(lost, "crashed")))
+    assert said is not None
+    assert said.sentence == "Use torch/sdpa: fastest in all 2 cases that were measured, of 4."
+    one = frame["point.causal"] | lost
+    said = advice.advice_of(frame.assign(status=frame["status"].mask(one, "crashed")))
+    assert said is not None
+    assert said.sentence == "Use torch/sdpa: fastest in the one case that was measured, of 4."
+    nothing = advice.advice_of(frame.assign(status="crashed"))
+    assert nothing == advice.Advice("Nothing was measured: 24 crashed.", (), "")
+
+
 def test_the_advice_says_who_is_tied(tied: pd.DataFrame) -> None:
     said = advice.advice_of(tied)
     assert said is not None
@@ -184,7 +214,7 @@ def test_the_advice_chooses_by_the_case_where_nobody_leads_everywhere(tied: pd.D
     said = advice.advice_of(changed)
     assert said is not None
     assert said.sentence.startswith("No implementation leads everywhere: choose by the case. If it has to be one: ")
-    assert "is the fastest, or not told from it, in 2 of 4 cases and takes at most" in said.sentence
+    assert "is the fastest, or not told from it, in 2 of 4 cases, and takes in its worst case" in said.sentence
     assert {outcome.first for outcome in said.kinds[0].outcomes} == {"torch/sdpa", "jax/naive"}
 
 
@@ -227,6 +257,9 @@ def test_the_conditions_are_few_and_named(run: Path, frame: pd.DataFrame) -> Non
     assert facts["Date"] == "2026-01-02 03:04:05 UTC"
     assert "half of the times are known to ±" in facts["Noise"]
     assert "2 processes for each cell" in facts["Noise"]
+    theirs = read_info(run).model_copy(update={"imported": Imported(tool="asv", file="theirs.json")})
+    assert "disturbed bursts" in facts["Noise"]
+    assert "disturbed bursts" not in conditions.conditions(theirs, frame)["Noise"]
     assert "Noise" not in conditions.conditions(read_info(run), frame.head(0))
 
 

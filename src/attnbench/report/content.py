@@ -10,6 +10,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ from attnbench.report import claimed, findings, tables
 from attnbench.report.defaults import default_figures, with_setting
 from attnbench.report.figures import DrawnFigure, draw
 from attnbench.report.glance.advice import Advice, advice_of
+from attnbench.report.glance.beside import Beside, beside
+from attnbench.report.glance.cases import WORKLOAD
 from attnbench.report.glance.conditions import conditions
 from attnbench.report.glance.forest import ForestLine, forest
 from attnbench.report.glance.grid import AnswerGrid, grid_of
@@ -49,6 +52,7 @@ class Section:
 
     anchor: str
     suite: str
+    title: str
     question: str
     method: str
     limits: str
@@ -102,6 +106,22 @@ class RunReport:
         """Whether the run came to its end."""
         return self.info.status == "complete"
 
+    def place(self, suite: str) -> str:
+        """The place of a suite of this run on the page."""
+        return next(section.anchor for section in self.sections if section.suite == suite)
+
+    @cached_property
+    def forest(self) -> dict[str, tuple[ForestLine, ...]]:
+        """The published claims of this run by their verdict; empty where none is spoken of, or none is judged."""
+        rows = [(section.suite, row) for section in self.sections for row in section.verdicts]
+        return forest(pair for pair in rows if pair[1]["verdict"] != NOT_JUDGED)
+
+    @property
+    def tally(self) -> dict[str, int]:
+        """How many verdicts on published claims came to what, in the order of ``forest``."""
+        counts = Counter(mark.verdict for lines in self.forest.values() for line in lines for mark in line.marks)
+        return {name: counts[name] for name in (*VERDICTS, *counts) if counts[name]}
+
 
 @dataclass(frozen=True)
 class Report:
@@ -110,6 +130,7 @@ class Report:
     title: str
     runs: tuple[RunReport, ...]
     frame: pd.DataFrame
+    beside: Beside | None = None
 
     @property
     def name(self) -> str:
@@ -120,31 +141,20 @@ class Report:
         typed = [_named(run.info.command) for run in self.runs]
         return ", ".join(dict.fromkeys(typed)) if all(typed) else f"{len(suites)} suites"
 
-    def anchor(self, suite: str) -> str:
-        """The place of the first section of a suite on the page."""
-        return next(section.anchor for section in self.sections if section.suite == suite)
-
     @property
     def sections(self) -> tuple[Section, ...]:
         """The sections of all runs."""
         return tuple(section for run in self.runs for section in run.sections)
 
     @property
+    def carries_workload(self) -> bool:
+        """Whether a run measured a workload, of which no cell has a command of its own."""
+        return any(word.partition("=")[0] == WORKLOAD for run in self.runs for word in run.info.command)
+
+    @property
     def data(self) -> tuple[DataTable, ...]:
         """The rows of all sections, as tables that can be sorted."""
         return tuple(section.data for section in self.sections if section.data is not None)
-
-    @property
-    def forest(self) -> dict[str, tuple[ForestLine, ...]]:
-        """The published claims of all sections by their verdict; empty where none is spoken of, or none is judged."""
-        rows = [(section.suite, row) for section in self.sections for row in section.verdicts]
-        return forest(pair for pair in rows if pair[1]["verdict"] != NOT_JUDGED)
-
-    @property
-    def tally(self) -> dict[str, int]:
-        """How many verdicts on published claims came to what, in the order of ``forest``."""
-        counts = Counter(mark.verdict for lines in self.forest.values() for line in lines for mark in line.marks)
-        return {name: counts[name] for name in (*VERDICTS, *counts) if counts[name]}
 
     @property
     def figures(self) -> tuple[DrawnFigure, ...]:
@@ -177,7 +187,8 @@ def collect(judged: Sequence[JudgedRun]) -> Report:
     )
     suites = dict.fromkeys(section.suite for run in runs for section in run.sections)
     title = ", ".join(suites) or "nothing was planned"
-    return Report(title, runs, pd.concat([without_rounds(run.frame) for run in judged], ignore_index=True))
+    frame = pd.concat([without_rounds(run.frame) for run in judged], ignore_index=True)
+    return Report(title, runs, frame, beside(judged))
 
 
 def _run(judged: JudgedRun, anchor: str, palette: Palette, *, several: bool) -> RunReport:
@@ -215,8 +226,12 @@ def imported_label(info: RunInfo) -> str:
 
 
 def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "", info: RunInfo | None = None) -> Section:
-    """The section of one suite from its rows and its verdicts; with the run, its rows have their commands."""
+    """The section of one suite from its rows and its verdicts; with the run, its rows have their commands.
+
+    A prefix says that the page has several runs; titles say then which one they are of.
+    """
     name, suite, frame = judged.name, judged.suite, judged.frame
+    title = f"{name} ({info.run_id})" if prefix and info is not None else name
     over = all_standings(frame)
     ready = with_setting(frame)
     story = NOT_INSTALLED if suite is None else suite.story
@@ -226,6 +241,7 @@ def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "", info: Ru
     return Section(
         anchor=f"{prefix}suite-{name}",
         suite=name,
+        title=title,
         question=story.question,
         method=story.method,
         limits=story.limits,
@@ -237,7 +253,7 @@ def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "", info: Ru
         tables=(*tables.timing_tables(frame, over), *tables.metrics_tables(frame)),
         grid=grid_of(frame, over),
         advice=advice_of(frame, over),
-        data=None if info is None else data_table(info, frame, f"{prefix}{name}", over),
+        data=None if info is None else replace(data_table(info, frame, f"{prefix}{name}", over), title=title),
     )
 
 

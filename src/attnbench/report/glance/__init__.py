@@ -2,6 +2,6 @@
 
 Everything in it is data, so that a page and a terminal can say the same. In reading order: ``cases`` (what a case is
 called, and its command), ``grid`` (a row for each case, a cell for each implementation), ``advice`` (sentences on each
-kind of case), ``forest`` (published claims with their intervals on one scale), ``conditions`` (machine, noise, date,
-versions).
+kind of case), ``forest`` (published claims with their intervals on one scale), ``beside`` (two runs beside each other),
+``conditions`` (machine, noise, date, versions).
 """

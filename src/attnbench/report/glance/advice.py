@@ -85,16 +85,25 @@ class _Case:
 
 
 def advice_of(frame: pd.DataFrame, over: Mapping[str, OverFastest] | None = None) -> Advice | None:
-    """The advice of a suite's timed cells; ``None`` where no case has two that were measured."""
-    ok = frame[(frame["kind"] == "timed") & (frame["status"] == "ok")]
-    names = case_names(frame[frame["kind"] == "timed"]) if len(ok) else {}
+    """The advice of a suite's timed cells, or that none was measured; ``None`` where there is nothing to choose."""
+    timed = frame[frame["kind"] == "timed"]
+    ok = timed[timed["status"] == "ok"]
+    if ok.empty:
+        return Advice(_nothing(timed), (), "") if len(timed) else None
+    names = case_names(timed)
     blocks = list(ok.groupby(["block_id", "case_id"], sort=False))
     if all(len(block) == 1 for _, block in blocks):
         return None
     ratios = all_standings(ok) if over is None else over
     cases = [_case(names[key], block, ratios) for key, block in blocks]
     kinds = tuple(_kind(name, [case for case in cases if case.kind == name]) for name in _ordered(cases))
-    return Advice(_sentence(cases), kinds, _rests_on(cases))
+    planned = len(timed.drop_duplicates(["block_id", "case_id"]))
+    return Advice(_sentence(cases, planned), kinds, _rests_on(cases))
+
+
+def _nothing(timed: pd.DataFrame) -> str:
+    counts = Counter(map(str, timed["status"]))
+    return f"Nothing was measured: {', '.join(f'{count} {status}' for status, count in counts.most_common())}."
 
 
 def _case(name: str, block: pd.DataFrame, ratios: Mapping[str, OverFastest]) -> _Case:
@@ -142,14 +151,17 @@ def _next(leads: Sequence[Lead]) -> str:
     return f"{who} takes at least {units.significant(least)} times as long"
 
 
-def _sentence(cases: Sequence[_Case]) -> str:
-    """One for everything: who leads everywhere, or who is never far behind.
+def _sentence(cases: Sequence[_Case], planned: int) -> str:
+    """One for everything: who leads everywhere, or whose worst case is the mildest.
 
-    A case in which one alone was measured counts: nobody else is the answer there.
+    A case in which one alone was measured counts: nobody else is the answer there. One in which none was is said.
     """
     everywhere = set.intersection(*(set(case.lead.together) for case in cases))
     measured = set.intersection(*(set(case.ratios) for case in cases))
-    count = f"all {len(cases)} cases" if len(cases) > 1 else "the one case that was measured"
+    of = f" that were measured, of {planned}" if planned > len(cases) else ""
+    count = f"all {len(cases)} cases{of}"
+    if len(cases) == 1:
+        count = "the one case that was measured" + (f", of {planned}" if of else "")
     if everywhere:
         names = [name for name in cases[0].lead.together if name in everywhere]
         tied, alone = any(len(case.lead.together) > 1 for case in cases), any(case.alone for case in cases)
@@ -163,10 +175,11 @@ def _sentence(cases: Sequence[_Case]) -> str:
     worst = max(cases, key=lambda case: _ratio(case, best))
     over = worst.ratios[best].ratio
     leads = sum(best in case.lead.together for case in cases)
-    often = f"is the fastest, or not told from it, in {leads} of {len(cases)} cases and " if leads else ""
+    often = f"is the fastest, or not told from it, in {leads} of {len(cases)} cases{of}, and " if leads else ""
     text = "1" if over is None else over.text(".2f")
     return (
-        f"{start} If it has to be one: {best} {often}takes at most {text} times as long as the fastest ({worst.name})."
+        f"{start} If it has to be one: {best} {often}takes in its worst case {text} times as long as the fastest "
+        f"({worst.name})."
     )
 
 

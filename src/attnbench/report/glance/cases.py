@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Options of ``attnbench run`` that say what a cell is, besides its levels.
-CARRIED = {"--impls": "--impls", "--workload": "--workload"}
+WORKLOAD = "--workload"
+CARRIED = ("--impls", WORKLOAD)
 
 
 def case_names(frame: pd.DataFrame) -> dict[tuple[Hashable, ...], str]:
@@ -38,9 +39,9 @@ def command(info: RunInfo, row: dict[str, Any]) -> str:
     if info.imported is not None or units.known(row.get("imported")):
         return ""
     carried = _carried(info.command)
-    suite = [] if "--workload" in carried else [row["suite"]]
+    suite = [] if WORKLOAD in carried else [row["suite"]]
     words = ["attnbench", "run", *suite, *carried, "--impl", row["impl"]]
-    levels = {} if "--workload" in carried else _levels(row)
+    levels = {} if WORKLOAD in carried else _levels(row)
     words += [] if row["device"] == "cpu" else ["--device", row["device"]]
     line = f"{shlex.join(map(str, words))} {levels_typed(levels)}".rstrip()
     return line if row["kind"] == "observed" else f"{line} --threads {row['threads']}"

@@ -15,7 +15,7 @@ def conditions(info: RunInfo, frame: pd.DataFrame) -> dict[str, str]:
     """Pairs of label and text; what is not known is left out."""
     facts = {
         "Machine": _machine(info.fingerprint),
-        "Noise": _noise(frame),
+        "Noise": _noise(frame, watched=info.imported is None),
         "Date": info.started.replace("T", " ").replace("Z", " UTC"),
         "Versions": _versions(info.fingerprint),
     }
@@ -31,13 +31,15 @@ def _machine(fingerprint: Fingerprint) -> str:
     return ", ".join([*parts, *filter(None, [fingerprint.virtual])])
 
 
-def _noise(frame: pd.DataFrame) -> str:
-    """The usual width of an interval, and how many cells had bursts that were measured again."""
+def _noise(frame: pd.DataFrame, *, watched: bool) -> str:
+    """The usual width of an interval; where bursts were watched, how many cells had some that were measured again."""
     ok = frame[(frame["kind"] == "timed") & (frame["status"] == "ok")]
     if ok.empty:
         return ""
     widths = ((ok["time_high_s"] - ok["time_low_s"]) / 2 / ok["time_median_s"]).dropna()
     parts = [f"half of the times are known to ±{widths.median():.1%} or better"] if len(widths) else []
+    if not watched:
+        return "; ".join([*parts, "not known whether the machine was busy with something else"])
     disturbed = int((ok["disturbed_bursts"] > 0).sum())
     parts.append(f"{disturbed} of {len(ok)} cells had disturbed bursts, measured again")
     replicates = ok["n_replicates"].dropna()

@@ -58,7 +58,10 @@ class GridRow:
 
 @dataclass(frozen=True)
 class AnswerGrid:
-    """The cases of a suite by implementation; ``absent`` names those that support none of them."""
+    """The cases of a suite by implementation; ``absent`` names those that support none of them.
+
+    One that the run did not reach keeps its column: nothing is known against it.
+    """
 
     rows: tuple[GridRow, ...]
     impls: tuple[str, ...]
@@ -83,18 +86,18 @@ def library(impl: str) -> str:
 def grid_of(frame: pd.DataFrame, over: Mapping[str, OverFastest] | None = None) -> AnswerGrid | None:
     """The grid of a suite's timed cells in planned order; ``None`` where none was tried."""
     timed = frame[frame["kind"] == "timed"]
-    tried = set(timed.loc[[mark_of(status) != ABSENT for status in timed["status"]], "impl"])
-    if not tried:
+    if all(mark_of(status) == ABSENT for status in timed["status"]):
         return None
+    wanted = set(timed.loc[timed["status"] != "unsupported", "impl"])
     ratios = all_standings(timed) if over is None else over
     names = case_names(timed)
     every = [str(impl) for impl in timed["impl"].unique()]
     order = {name: place for place, name in enumerate(dict.fromkeys(map(library, every)))}
-    impls = sorted((impl for impl in every if impl in tried), key=lambda impl: order[library(impl)])
+    impls = sorted((impl for impl in every if impl in wanted), key=lambda impl: order[library(impl)])
     rows = tuple(
         _row(block, names[key], impls, ratios) for key, block in timed.groupby(["block_id", "case_id"], sort=False)
     )
-    return AnswerGrid(rows, tuple(impls), tuple(impl for impl in every if impl not in tried))
+    return AnswerGrid(rows, tuple(impls), tuple(impl for impl in every if impl not in wanted))
 
 
 def _row(block: pd.DataFrame, name: str, impls: Sequence[str], ratios: Mapping[str, OverFastest]) -> GridRow:
@@ -125,7 +128,8 @@ def _words(row: Mapping[str, Any], over: OverFastest, kind: str) -> str:
     parts = [f"{time} ({ends})"]
     if over.ratio is not None:
         parts.append(f"{units.significant(over.ratio.value)} [{_ends(over.ratio, ', ')}] times the fastest")
-    parts.append({FASTEST: "the fastest", TIED: "not told from the fastest", BEHIND: "slower than the fastest"}[kind])
+    standing = "the fastest, and others are not told from it" if over.ratio is None else "not told from the fastest"
+    parts.append({FASTEST: "the fastest", TIED: standing, BEHIND: "slower than the fastest"}[kind])
     if units.known(row["peak_bytes"]):
         parts.append(f"peak memory {units.size(row['peak_bytes'])}")
     return "; ".join(parts)

@@ -1,14 +1,18 @@
 "use strict";
 // Draws the tables of the page from its data, and keeps what a reader chose in the address. Texts are set as text, never
 // as markup. What is chosen: q (text), status, case, impl (names), sort (table.column, with ~ for descending), columns
-// (table.column: shown where it is not by itself, and the other way round), theme, at (where on the page).
+// (table.column: shown where it is not by itself, and the other way round), open (tables: unfolded where they are not by
+// themselves, and the other way round), only (differs: of two runs), theme, at (where on the page).
 const data = JSON.parse(document.getElementById("data").textContent);
 if (data.version !== 1) throw new Error(`data of version ${data.version}; this script reads version 1`);
 const tables = new Map(data.tables.map((table) => [table.key, table]));
 const form = document.getElementById("filters");
-const LISTS = ["impl", "sort", "columns"];
-const WORDS = ["q", "status", "case", "theme", "at"];
-let state = {};
+const LISTS = ["impl", "sort", "columns", "open"];
+const WORDS = ["q", "status", "case", "only", "theme", "at"];
+const only = document.getElementById("only");
+const folders = [...document.querySelectorAll("details.cells")];
+const unfolded = new Set(folders.filter((details) => details.open).map((details) => details.dataset.table));
+let state = {}, printing = false;
 
 function make(tag, props = {}, ...children) {
   const element = Object.assign(document.createElement(tag), props);
@@ -25,7 +29,7 @@ const values = (key) => [...new Set(data.tables.flatMap((table) => {
 // The address. Commas part a list, so that one inside a name is written as %2C.
 const written = (name) => encodeURIComponent(name).replace(/%2F/g, "/").replace(/%20/g, "+").replace(/%3D/g, "=").replace(/%3A/g, ":");
 function read(fragment) {
-  const read = { impl: [], sort: [], columns: [] };
+  const read = Object.fromEntries(LISTS.map((name) => [name, []]));
   for (const part of fragment.replace(/^#/, "").split("&")) {
     const at = part.indexOf("=");
     const name = part.slice(0, at), value = part.slice(at + 1).replace(/\+/g, " ");
@@ -36,8 +40,13 @@ function read(fragment) {
   }
   const known = { impl: new Set(values("impl")), status: new Set(values("status")), case: new Set(values("case")) };
   read.impl = read.impl.filter((name) => known.impl.has(name));
+  const columns = new Set(data.tables.flatMap((table) => table.columns.map((column) => `${table.key}.${column.key}`)));
+  read.sort = read.sort.filter((name) => columns.has(name.replace(/~$/, "")));
+  read.columns = read.columns.filter((name) => columns.has(name));
+  read.open = read.open.filter((key) => tables.has(key));
   for (const name of ["status", "case"]) if (!known[name].has(read[name])) delete read[name];
   if (!["light", "dark"].includes(read.theme)) delete read.theme;
+  if (read.only !== "differs") delete read.only;
   return read;
 }
 function address() {
@@ -47,18 +56,34 @@ function address() {
 }
 function keep() {
   const next = address();
-  history.replaceState(null, "", next === "#" ? location.pathname + location.search : next);
+  try {
+    history.replaceState(null, "", next === "#" ? location.pathname + location.search : next);
+  } catch { /* where a page may not write its address, it works without */ }
 }
 
-// Which rows are shown, and in which order.
+// Which rows are shown, and in which order. A text is looked for as one phrase; where no row has that, by its words.
+const SEARCHED = ["case", "full", "impl", "status", "reason"];
+const lookup = new Map(data.tables.map((table) => {
+  const at = table.columns.flatMap((column, k) => (SEARCHED.includes(column.key) || column.key.startsWith("point.") ? [k] : []));
+  const words = (k, value) => (table.columns[k].key.startsWith("point.") ? `${table.columns[k].name} = ${text(value)}` : text(value));
+  return [table.key, new Map(table.rows.map((row) => [row, at.filter((k) => row[k] !== null).map((k) => words(k, row[k])).join("\n").toLowerCase()]))];
+}));
+const pattern = (words) => new RegExp((/^\d/.test(words) ? "(?<!\\d)" : "") + words.replace(/[.*+?^${}()|[\]\\]/g, "\\$&") + (/\d$/.test(words) ? "(?!\\d)" : ""));
+let last = { q: "", patterns: [] };
+function patterns() {
+  const q = (state.q || "").toLowerCase().trim().replace(/\s+/g, " ");
+  if (last.q === q) return last.patterns;
+  const phrase = pattern(q);
+  const is = [...lookup.values()].some((rows) => [...rows.values()].some((words) => phrase.test(words)));
+  last = { q, patterns: !q ? [] : is ? [phrase] : q.split(" ").map(pattern) };
+  return last.patterns;
+}
 function passes(table, row) {
   const has = (key) => text(row[place(table, key)] ?? null);
   if (state.status && has("status") !== state.status) return false;
   if (state.case && has("case") !== state.case) return false;
   if (state.impl.length && !state.impl.includes(has("impl"))) return false;
-  const wanted = (state.q || "").toLowerCase().split(/\s+/).filter(Boolean);
-  const all = wanted.length ? row.map(text).join(" ").toLowerCase() : "";
-  return wanted.every((word) => all.includes(word));
+  return patterns().every((words) => words.test(lookup.get(table.key).get(row)));
 }
 function sorting(table) {
   const entry = state.sort.find((name) => name.replace(/~$/, "").startsWith(`${table.key}.`));
@@ -67,9 +92,14 @@ function sorting(table) {
   const at = place(table, entry.replace(/~$/, "").slice(table.key.length + 1));
   return at < 0 ? null : { at, down };
 }
+// What is not finite came as a text; numbers stand before all other texts.
+const ENDLESS = new Map([["∞", Infinity], ["inf", Infinity], ["-∞", -Infinity], ["−∞", -Infinity]]);
+const number = (value) => (Array.isArray(value) ? value[0] : ENDLESS.get(value));
 function compare(a, b) {
-  const numbers = Array.isArray(a) && Array.isArray(b);
-  return numbers ? a[0] - b[0] : text(a).localeCompare(text(b), "en", { numeric: true });
+  const [left, right] = [number(a), number(b)];
+  if (left !== undefined && right !== undefined) return left < right ? -1 : left > right ? 1 : 0;
+  if (left !== undefined || right !== undefined) return left === undefined ? 1 : -1;
+  return text(a).localeCompare(text(b), "en", { numeric: true });
 }
 function chosen(table) {
   const rows = table.rows.filter((row) => passes(table, row));
@@ -92,8 +122,7 @@ function head(table, column) {
   return cell;
 }
 function again(line) {
-  const copy = make("button", { type: "button", textContent: "Copy" });
-  copy.setAttribute("aria-label", `Copy: ${line}`);
+  const copy = make("button", { type: "button" }, "Copy", make("span", { className: "only-heard", textContent: ` ${line}` }));
   copy.dataset.copy = line;
   return make("div", { className: "again" }, copy, make("code", { textContent: line, title: line }));
 }
@@ -134,26 +163,47 @@ function draw(details) {
 function drawAll() {
   document.documentElement.dataset.theme = state.theme ?? "";
   document.getElementById("theme").value = state.theme ?? "";
-  for (const cell of document.querySelectorAll(".grid [data-impl]"))
-    cell.hidden = state.impl.length > 0 && !state.impl.includes(cell.dataset.impl);
+  document.querySelectorAll(".grid").forEach(drawGrid);
+  for (const row of document.querySelectorAll(".beside [data-same]")) row.hidden = state.only === "differs";
+  if (only) only.checked = state.only === "differs";
   for (const head of document.querySelectorAll(".grid [data-library]")) {
     const mine = [...head.closest("thead").querySelectorAll("[data-impl]")].filter((cell) => cell.dataset.impl.split("/")[0] === head.dataset.library && !cell.hidden);
     head.hidden = mine.length === 0;
     head.colSpan = Math.max(mine.length, 1);
   }
   if (!form) return;
+  if (!printing) for (const details of folders) details.open = unfolded.has(details.dataset.table) !== state.open.includes(details.dataset.table);
   for (const name of ["q", "status", "case"]) if (form.elements[name].value !== (state[name] ?? "")) form.elements[name].value = state[name] ?? "";
   for (const box of form.querySelectorAll("fieldset input")) box.checked = state.impl.includes(box.value);
   form.elements.impls.value = state.impl.length ? `${state.impl.length} chosen` : "all";
-  document.querySelectorAll("details.cells").forEach(draw);
+  folders.forEach(draw);
   const left = data.tables.reduce((sum, table) => sum + chosen(table).length, 0);
   const all = data.tables.reduce((sum, table) => sum + table.rows.length, 0);
   document.getElementById("count").textContent = `${left} of ${all} cells`;
 }
+// A grid says what it leaves out, and the Tab key always finds a cell of it.
+function drawGrid(table) {
+  for (const cell of table.querySelectorAll("[data-impl]"))
+    cell.hidden = state.impl.length > 0 && !state.impl.includes(cell.dataset.impl);
+  for (const row of table.querySelectorAll("tr[data-case]")) row.hidden = Boolean(state.case) && row.dataset.case !== state.case;
+  const cells = [...table.querySelectorAll("td[data-tip]")], seen = cells.filter((cell) => !cell.hidden && !cell.parentElement.hidden);
+  if (seen.length && !seen.some((cell) => cell.tabIndex === 0)) {
+    for (const cell of cells) cell.tabIndex = -1;
+    seen[0].tabIndex = 0;
+  }
+  const note = table.parentElement.previousElementSibling;
+  const parts = [["th[data-impl]", "implementations"], ["tr[data-case]", "cases"]].flatMap(([selector, name]) => {
+    const all = [...table.querySelectorAll(selector)], left = all.filter((each) => !each.hidden).length;
+    return left < all.length ? [`${left} of ${all.length} ${name}`] : [];
+  });
+  note.hidden = parts.length === 0;
+  note.firstChild.data = `Showing ${parts.join(" and ")} · `;
+}
+// What is chosen now is what the reader looks at: where the address led before is over.
 function change(next) {
-  Object.assign(state, next);
-  keep();
+  state = { ...state, at: "", ...next };
   drawAll();
+  keep();
 }
 const toggled = (list, name) => (list.includes(name) ? list.filter((other) => other !== name) : [...list, name]);
 
@@ -161,6 +211,10 @@ const toggled = (list, name) => (list.includes(name) ? list.filter((other) => ot
 function begin() {
   document.querySelector(".theme").hidden = false;
   document.getElementById("theme").addEventListener("change", (event) => change({ theme: event.target.value }));
+  if (only) {
+    only.closest("p").hidden = false;
+    only.addEventListener("change", () => change({ only: only.checked ? "differs" : "" }));
+  }
   if (!form) return;
   form.hidden = false;
   for (const name of ["status", "case"])
@@ -172,15 +226,23 @@ function begin() {
     const { name, type, value } = event.target;
     change(type === "checkbox" ? { impl: toggled(state.impl, value) } : { [name]: value });
   });
-  document.querySelectorAll("details.cells").forEach((details) => details.addEventListener("toggle", () => draw(details)));
+  folders.forEach((details) => details.addEventListener("toggle", () => folded(details)));
   document.addEventListener("change", (event) => {
     if (event.target.dataset.column) change({ columns: toggled(state.columns, event.target.dataset.column) });
   });
   document.addEventListener("click", (event) => {
-    const { sort, copy } = event.target.dataset ?? {};
+    const { sort, copy, all } = event.target.dataset ?? {};
+    if (all) change({ impl: [], case: "" });
     if (sort) sortBy(sort);
     if (copy) copyLine(event.target);
   });
+}
+function folded(details) {
+  draw(details);
+  const key = details.dataset.table;
+  if (printing || (details.open !== unfolded.has(key)) === state.open.includes(key)) return;
+  state.open = toggled(state.open, key);
+  keep();
 }
 function sortBy(name) {
   const rest = state.sort.filter((entry) => entry.split(".")[0] !== name.split(".")[0]);
@@ -190,10 +252,10 @@ function sortBy(name) {
 async function copyLine(button) {
   try {
     await navigator.clipboard.writeText(button.dataset.copy);
-    button.textContent = "Copied";
+    button.firstChild.data = "Copied";
   } catch { // without the right to it, the line is selected for the reader to copy
     getSelection().selectAllChildren(button.nextElementSibling);
-    button.textContent = "Selected";
+    button.firstChild.data = "Selected";
   }
 }
 
@@ -219,7 +281,7 @@ function walk(event) {
     [row, column] = [row + step[0], column + step[1]];
     const next = rows[row]?.cells[column];
     if (!next || next.tagName !== "TD") return;
-    if (!next.hidden && next.dataset.tip) {
+    if (!next.hidden && !next.parentElement.hidden && next.dataset.tip) {
       cell.tabIndex = -1;
       next.tabIndex = 0;
       return next.focus();
@@ -231,8 +293,12 @@ for (const table of document.querySelectorAll(".grid")) {
   cells.forEach((cell, k) => {
     cell.dataset.tip = cell.title;
     cell.removeAttribute("title");
+    if (!cell.querySelector(".only-heard")?.textContent.includes(":")) cell.setAttribute("aria-description", cell.dataset.tip);
     cell.tabIndex = k ? -1 : 0;
   });
+  const all = make("button", { type: "button", textContent: "show all" });
+  all.dataset.all = "all";
+  table.parentElement.before(make("p", { className: "note", hidden: true }, " ", all));
   table.addEventListener("keydown", walk);
   for (const name of ["mouseover", "focusin"]) table.addEventListener(name, (event) => say(event.target.closest("[data-tip]")));
   for (const name of ["mouseleave", "focusout"]) table.addEventListener(name, () => say(null));
@@ -240,16 +306,23 @@ for (const table of document.querySelectorAll(".grid")) {
 
 // Where the address leads: a plain #place is a place of the page, and what was chosen before stays.
 function follow() {
-  const plain = /^#[^=&]+$/.test(location.hash) && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const plain = /^#[^=&]+$/.test(location.hash) && document.getElementById(decoded(location.hash.slice(1)));
   if (plain) {
     reveal(plain);
-    if (address() !== "#" || !plain) change({ at: plain.id });
+    if (address() !== "#") change({ at: plain.id });
     return;
   }
   state = read(location.hash);
   drawAll();
   const at = state.at && document.getElementById(state.at);
   if (at) reveal(at);
+}
+function decoded(name) {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
 }
 function reveal(element) {
   for (let outer = element; outer; outer = outer.parentElement) if (outer.tagName === "DETAILS") outer.open = true;
@@ -258,5 +331,18 @@ function reveal(element) {
 state = read("");
 begin();
 addEventListener("hashchange", follow);
+// Paper has no folds: all that is folded is opened for it, and folded again.
+let opened = [];
+addEventListener("beforeprint", () => {
+  printing = true;
+  opened = [...document.querySelectorAll("details:not([open]):not(.choice)")];
+  for (const details of opened) details.open = true;
+  folders.forEach(draw);
+});
+addEventListener("afterprint", () => {
+  for (const details of opened) details.open = false;
+  printing = false;
+  folders.forEach(draw);
+});
 drawAll();
 follow();

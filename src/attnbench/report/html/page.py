@@ -36,4 +36,5 @@ def page(report: Report) -> str:
 def policy(script: str) -> str:
     """What a browser may do with the page: run this script, draw, and ask for nothing."""
     digest = base64.b64encode(hashlib.sha256(f"\n{script}\n".encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
+    allowed = f"style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
+    return f"default-src 'none'; base-uri 'none'; form-action 'none'; {allowed}"

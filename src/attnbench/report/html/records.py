@@ -42,15 +42,9 @@ class DataTable:
 
     @property
     def texts(self) -> Iterator[list[str]]:
-        """The rows as text, of the columns that are shown by themselves."""
+        """The rows as text, all columns of them, for those who read without a script."""
         for row in self.cells:
-            pairs = zip(row, self.columns, strict=True)
-            yield [text_of(value) for value, column in pairs if column.shown and column.key != "again"]
-
-    @property
-    def heads(self) -> list[DataColumn]:
-        """The columns of ``texts``."""
-        return [column for column in self.columns if column.shown and column.key != "again"]
+            yield [text_of(value) for value in row]
 
 
 def text_of(value: Value) -> str:
@@ -77,7 +71,8 @@ def _timed(info: RunInfo, frame: pd.DataFrame, key: str, over: Mapping[str, Over
     names = case_names(frame)
     columns = (
         *(DataColumn("case", "case"), DataColumn("impl", "implementation"), DataColumn("status", "status")),
-        *(DataColumn("time", "median time", number=True), DataColumn("interval", "interval", number=True)),
+        DataColumn("time", "median time", number=True),
+        DataColumn("interval", "interval (sorts by width)", number=True),
         *(DataColumn("ratio", "vs fastest", number=True), DataColumn("memory", "peak memory", number=True)),
         *(DataColumn("error", "error ratio", number=True, shown=False), DataColumn("reason", "reason")),
         *(
@@ -160,7 +155,7 @@ def _numeric(values: pd.Series[Any]) -> bool:
 
 def _level(value: Any) -> Value:
     if isinstance(value, int | float) and not isinstance(value, bool) and units.known(value):
-        return (float(value), units.level(value))
+        return (float(value), units.level(value)) if math.isfinite(value) else units.number(value)
     return units.number(value)
 
 
