@@ -29,6 +29,7 @@ from attnbench.results.schema import Sample
 from attnbench.suite import Cell
 from attnbench.workers import pool
 from attnbench.workers.placement import everywhere, place
+from attnbench.workers.protocol import Prepared
 from tests.dropins import tiny
 from tests.repository import REPOSITORY
 
@@ -278,7 +279,8 @@ def test_exit_codes() -> None:
 def test_what_the_schema_refuses_is_a_failed_row_and_does_not_end_the_run() -> None:
     row = rows.planned(Cell("tiny", {"T": 16}, tiny(), "numpy/naive"), "run", "machine", "code")
     burst = {"run_id": "run", "cell_id": row.cell_id, "replicate": 0, "burst": 0, "index": 0, "calls": 1}
-    outcome = Outcome(rows.cell_of(row), error_ratio=3.0, samples=[Sample(**burst, wall_s=0.1)])
+    prepared = Prepared(0, 0, 0, 0, 1, 3.0, [])
+    outcome = Outcome(rows.cell_of(row), prepared=prepared, error_ratio=3.0, samples=[Sample(**burst, wall_s=0.1)])
     finished = rows.finished(row, outcome, None)
     assert finished.status == "crashed"
     assert "error_ratio 3.0 is beyond the bound" in str(finished.reason)
