@@ -13,7 +13,7 @@ import venv
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 from xml.etree import ElementTree as ET
 
 import psutil
@@ -238,7 +238,7 @@ def test_two_interpreters_are_compared_and_one_without_attnbench_is_refused(cli:
     (site,) = (tmp_path / "other").glob("lib/python*/site-packages")
     folders = [str(REPOSITORY), *(path for path in sys.path if path.endswith("site-packages"))]
     (site / "also.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in folders))
-    done = cli(*asked, "--json")
+    done = measured(cli, *asked, "--json")
     assert done.code == 3, done.err
     (verdict,) = done.document["verdicts"]
     assert len(verdict["log_ratios"]) >= 1
@@ -246,8 +246,16 @@ def test_two_interpreters_are_compared_and_one_without_attnbench_is_refused(cli:
 
 
 @pytest.mark.slow
+def measured(cli: Cli, *words: Any) -> Any:
+    """What a command says; asked again, twice, where the machine was so busy that every pair was disturbed."""
+    for _ in range(2):
+        if (done := cli(*words)).code != 5:
+            return done
+    return cli(*words)
+
+
 def test_two_frameworks_stand_in_one_pair(cli: Cli) -> None:
-    done = cli("ab", "torch/sdpa", "jax/nn-xla", *SMALL, "--budget", "10s", "--json")
+    done = measured(cli, "ab", "torch/sdpa", "jax/nn-xla", *SMALL, "--budget", "10s", "--json")
     assert done.code == 3, done.err
     (verdict,) = done.document["verdicts"]
     assert verdict["status"] == "ok"
