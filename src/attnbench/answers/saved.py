@@ -18,6 +18,7 @@ from attnbench.results.dataset import load
 from attnbench.results.fingerprint import collect_hardware
 from attnbench.results.read import Runs, find_runs, read_info
 from attnbench.results.schema import Hardware, RunInfo
+from attnbench.show import units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,12 +86,7 @@ def gathered(runs: Runs | None = None, hardware: Hardware | None = None) -> Runs
 
 def _line(names: Sequence[str], why: str) -> str:
     """What was passed over and why, in one line for all runs of one reason."""
-    return f"{some(names, NAMED)}: {why}"
-
-
-def some(names: Sequence[str], most: int) -> str:
-    """The first of them, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return f"{units.some(names, NAMED)}: {why}"
 
 
 def _folders(runs: Runs | None) -> Iterable[Path]:

@@ -11,7 +11,7 @@ from attnbench.answers import able
 from attnbench.answers.blocks import CaseBlock, blocks, case_of
 from attnbench.answers.order import Order
 from attnbench.answers.question import Wanted, wanted
-from attnbench.answers.saved import MeasuredRun, gathered, some
+from attnbench.answers.saved import MeasuredRun, gathered
 from attnbench.answers.sieve import Declares
 from attnbench.answers.table import ChoiceTable, RunnerUp, TableEntry, TableGap, TableRun, entry_sizes, load_table
 from attnbench.attention.problem import Case
@@ -78,7 +78,7 @@ def _notes(made: ChoiceTable, unequal: Sequence[str]) -> list[str]:
     for entry in made.entries:
         if entry.changed is not None:
             by_reason.setdefault(f"in the table, but since it was measured: {entry.changed}", []).append(entry.label)
-    return [f"{some(labels, NAMED)}: {reason}" for reason, labels in by_reason.items()]
+    return [f"{units.some(labels, NAMED)}: {reason}" for reason, labels in by_reason.items()]
 
 
 def _run(run: MeasuredRun) -> TableRun:

@@ -10,7 +10,6 @@ from typing import Any
 
 from attnbench.analysis.intervals import Interval
 from attnbench.answers.answer import AnswerBasis, AnswerParts, Contender, OtherRun, ratio_described
-from attnbench.answers.saved import some
 from attnbench.answers.sieve import KINDS, UNTRIED, NotChosen
 from attnbench.show import units
 from attnbench.show.console import table
@@ -88,7 +87,7 @@ def _is(answer: AnswerParts) -> str:
 def _untried(answer: AnswerParts) -> str:
     """Who has no time, and who is not known to fit: nobody has seen that they are not faster."""
     kinds = {kind: [left.impl for left in answer.left_out if left.kind == kind] for kind in UNTRIED}
-    return "".join(f"; {KINDS[kind]}: {some(names, NAMED)}" for kind, names in kinds.items() if names)
+    return "".join(f"; {KINDS[kind]}: {units.some(names, NAMED)}" for kind, names in kinds.items() if names)
 
 
 def _time(contender: Contender) -> str:

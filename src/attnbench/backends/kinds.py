@@ -69,33 +69,31 @@ def framework_of(given: Any) -> str | None:
 def kind_of(q: Any, load: Callable[[str], Backend]) -> GivenKind:
     """Whose array q is; ``load`` brings an adapter by its backend's name."""
     framework = framework_of(q)
-    return NUMPY if framework is None else GivenKind(framework, load(framework), _device(q))
+    return NUMPY if framework is None else GivenKind(framework, load(framework), readable(q, "q"))
 
 
-def readable(given: Any, name: str) -> None:
-    """Raise ``SpecError`` for what has no values, or a graph that would be lost without a word."""
+def readable(given: Any, name: str) -> str:
+    """Where an array of PyTorch or JAX is: ``cpu``, or ``cuda`` for the first GPU.
+
+    Raises ``SpecError`` for any other place, for what has no values, and for a graph that would be lost without a word.
+    """
     if any(base.__name__ == "Tracer" for base in type(given).__mro__):
         msg = f"{name} is being traced by JAX and has no values yet: call attnbench outside of jit, grad and vmap"
         raise SpecError(msg)
     if getattr(given, "requires_grad", False):
         msg = f"{name} asks for gradients, and no graph is kept: pass {name}.detach(), and take gradients from ab.vjp"
         raise SpecError(msg)
-    layout = str(getattr(given, "layout", "torch.strided"))
-    if framework_of(given) == "torch" and layout != "torch.strided":
-        msg = f"{name} is a tensor of layout {layout}: pass {name}.to_dense()"
-        raise SpecError(msg)
-    _device(given, name)
-
-
-def _device(given: Any, name: str = "q") -> str:
-    """``cpu`` or ``cuda`` (the first GPU), where an array is. Raises ``SpecError`` for any other place."""
     if framework_of(given) == "torch":
+        if str(given.layout) != "torch.strided":
+            msg = f"{name} is a tensor of layout {given.layout}: pass {name}.to_dense()"
+            raise SpecError(msg)
         place, number = given.device.type, given.device.index
-    elif callable(devices := getattr(given, "devices", None)) and not hasattr(given, "_trace"):
-        device = next(iter(devices()))
-        place, number = device.platform, device.id
     else:
-        return "cpu"
+        if not hasattr(given, "devices"):
+            msg = f"{name} is a {type(given).__name__}, which has no values: pass an array"
+            raise SpecError(msg)
+        device = next(iter(given.devices()))
+        place, number = device.platform, device.id
     if place not in DEVICES:
         msg = f"{name} is on {place!r}: the arrays of a call are on 'cpu' or 'cuda'"
         raise SpecError(msg)

@@ -38,6 +38,11 @@ MACHINE_FIELDS = {
 }
 
 
+def key_of(row: Mapping[str, Any]) -> Key:
+    """What the cell of a row is matched by."""
+    return row["suite"], row["case_id"], row["impl"], row["device"], row["threads"]
+
+
 @dataclass(frozen=True)
 class SavedRun:
     """A run folder in memory: its info, one row per cell, its samples."""
@@ -51,7 +56,7 @@ class SavedRun:
         """The row of every cell by its key; two rows for one key are an error."""
         by_key: dict[Key, dict[str, Any]] = {}
         for row in records(self.cells):
-            key: Key = row["suite"], row["case_id"], row["impl"], row["device"], row["threads"]
+            key = key_of(row)
             if key in by_key:
                 msg = f"run {self.info.run_id} holds two rows for {row['impl']} · {row['case_label']}"
                 raise UsageError(msg)

@@ -191,6 +191,5 @@ def left_out_lines(history: History) -> Sequence[str]:
         reasons.setdefault((run.what, run.reason), []).append(run.run_id)
     lines = []
     for (what, reason), ids in reasons.items():
-        names = ", ".join(ids[:SHOWN_IDS]) + (f" and {len(ids) - SHOWN_IDS} more" if len(ids) > SHOWN_IDS else "")
-        lines.append(f"left out: {what} {names}: {reason}")
+        lines.append(f"left out: {what} {units.some(ids, SHOWN_IDS)}: {reason}")
     return lines

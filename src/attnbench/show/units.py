@@ -1,8 +1,9 @@
-"""Numbers for people: times, durations, bytes, ratios; three significant digits, in the unit that suits the number."""
+"""Numbers for people: times, bytes, ratios, some of many names; three significant digits, in the unit that suits."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 TIME_UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 BYTE_UNITS = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0))
@@ -89,6 +90,11 @@ def number(value: object) -> str:
 def level(value: object) -> str:
     """A level of an axis: a number that was chosen, so without zeros that say how exact it is, such as ``0.0003``."""
     return f"{value:.4g}" if isinstance(value, float) and not value.is_integer() else number(value)
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """The first of many names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def ratio(value: float | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from attnbench.compare.anchored.basis import MADE_OF
 from attnbench.compare.repeated.spread import CellLevel
-from attnbench.compare.runs import Key, SavedRun, unlike
+from attnbench.compare.runs import Key, SavedRun, key_of, unlike
 from attnbench.compare.statistics import process_level
 from attnbench.errors import ResultsError
 from attnbench.results.dataset import load
@@ -63,10 +63,9 @@ def _of_run(path: Path, _changed: int, by: By) -> tuple[RunInfo, dict[MadeOf, tu
     for row in records(cells):
         if row["status"] != "ok" or row["kind"] != "timed":
             continue
-        key: Key = row["suite"], row["case_id"], row["impl"], row["device"], row["threads"]
         level = _anchored(run, row) if by == "anchor" else _raw(row)
         if level is not None:
-            of[key, tuple(row[name] for name in kept)] = row["backend"], level
+            of[key_of(row), tuple(row[name] for name in kept)] = row["backend"], level
     return run.info, of
 
 

@@ -148,6 +148,7 @@ class _Repeats:
 
     @classmethod
     def of(cls, groups: Sequence[Sequence[CellLevel]]) -> _Repeats:
+        """From the levels of a cell in groups of runs of the same code: those at usual speed, and the others apart."""
         anchors = [level.anchor for group in groups for level in group if level.anchor is not None]
         usual = float(np.quantile(anchors, USUAL)) if anchors else None
         squares, freedom, processes = 0.0, 0, list[int]()

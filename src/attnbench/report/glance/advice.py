@@ -45,12 +45,10 @@ class KindOutcome:
     @property
     def ties(self) -> str:
         """Who is not told from it, by name as far as they are few; empty where all are."""
-        names, rest = self.leaders[1:MOST_NAMED], len(self.leaders) - MOST_NAMED
-        return (
-            f"{', '.join(names)} and {rest} more"
-            if rest > 0
-            else " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-        )
+        names, most = self.leaders[1:], MOST_NAMED - 1
+        if len(names) > most:
+            return units.some(names, most)
+        return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 @dataclass(frozen=True)

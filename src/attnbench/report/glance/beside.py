@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.judged import JudgedRun
-from attnbench.compare.runs import Key, unlike_machine
+from attnbench.compare.runs import Key, key_of, unlike_machine
 from attnbench.compare.together import drifts
 from attnbench.compare.verdicts import CLAIM, Verdict, compare, percent
 from attnbench.errors import UsageError
@@ -84,7 +84,7 @@ def beside(runs: Sequence[JudgedRun]) -> Beside | None:
 
 def _timed(frame: pd.DataFrame) -> dict[Key, dict[str, Any]]:
     rows = records(frame[frame["kind"] == "timed"])
-    return {(row["suite"], row["case_id"], row["impl"], row["device"], row["threads"]): row for row in rows}
+    return {key_of(row): row for row in rows}
 
 
 def _worth(verdicts: Sequence[Verdict], machine: str | None) -> tuple[str, ...]:
