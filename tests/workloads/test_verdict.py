@@ -162,6 +162,38 @@ def test_an_empty_or_failed_run_has_no_answer() -> None:
     assert served(failed.iloc[:0]) == []
 
 
+def _thinned(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """The same run on a machine so busy that each cell kept a random few of its processes, or none."""
+    kept = rows.copy()
+    columns = [name for name in kept if name.startswith("metric.round.")]
+    for place in kept.index:
+        share = rng.uniform()
+        lost = {process for process in range(5) if rng.uniform() < share}
+        kept.loc[place, [name for name in columns if int(name.split(".")[2]) in lost]] = np.nan
+    return kept
+
+
+def test_whatever_processes_a_busy_machine_left_there_is_an_answer() -> None:
+    rng = np.random.default_rng(7)
+    mixes = workload("8x 512q512, 4x 1q1k, 4x 1q512"), workload("8x 512q512, 4x 1q1k")
+    runs = [frame(mix, specialists(1.0), rng, batches=batches) for mix in mixes for batches in (True, False)]
+    never = 0
+    for number in range(60):
+        rows_left = _thinned(runs[number % len(runs)], rng)
+        (mix,) = served(rows_left)
+        answer = verdict(mix)
+        said = " ".join([*sentences(answer), *(" ".join(line) for line in rows(answer)), *findings(rows_left)])
+        assert "nan" not in said
+        assert "inf" not in said.replace("info", "")
+        json.dumps(as_dict(answer), allow_nan=False)
+        totals(rows_left)
+        over_the_winner(rows_left)
+        never += bool(mix.never_whole())
+        for impl in mix.never_whole():
+            assert f"{impl}: no process measured all of it" in said or f"{impl}, numpy" in said
+    assert never
+
+
 def test_the_answer_as_json_and_its_figures() -> None:
     known = frame(workload(DECODING), specialists(1.0), np.random.default_rng(1))
     (mix,) = served(known)

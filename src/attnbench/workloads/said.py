@@ -47,16 +47,17 @@ def headline(answer: ServingVerdict) -> str:
     if answer.pair is not None:
         halves = f"{answer.pair[PREFILL]} for prefill with {answer.pair[DECODE]} for decode"
         if answer.single is None or answer.gain is None:
-            return f"Best for this mix: {halves}; no implementation serves all of it by itself."
+            return f"Best for this mix: {halves}; no implementation {_has_all(answer)} all of it by itself."
         return (
             f"Best for this mix: {halves}, {_times(answer.gain)} as fast as the best single one, {answer.single}, "
             f"which takes {units.seconds(answer.seconds)} for {of_what}."
         )
     if answer.single is None:
         if len(answer.stage_best) < 2:  # noqa: PLR2004  (prefill and decode)
-            return "No implementation serves all of this mix, and no pair does."
+            return f"No implementation {_has_all(answer)} all of this mix, and no pair does."
         who = [f"{', '.join((best, *rest))} for {stage}" for stage, (best, rest) in answer.stage_best.items()]
-        return f"No implementation serves all of this mix, and the best pair cannot be told: {'; '.join(who)}."
+        best = f"the best pair cannot be told: {'; '.join(who)}"
+        return f"No implementation {_has_all(answer)} all of this mix, and {best}."
     takes = f"{units.seconds(answer.seconds)} for {of_what}"
     if answer.rivals:
         names = ", ".join((answer.single, *answer.rivals))
@@ -65,6 +66,11 @@ def headline(answer: ServingVerdict) -> str:
         f"; the next takes {_times(answer.behind[0].ratio)} as long ({answer.behind[0].over})" if answer.behind else ""
     )
     return f"Best for this mix: {answer.single} alone, {takes}{lead}."
+
+
+def _has_all(answer: ServingVerdict) -> str:
+    """What none does, where no total is there: serve all of it, or have a process that measured it."""
+    return "has one process that measured" if answer.served.never_whole() else "serves"
 
 
 def _times(ratio: Interval) -> str:
@@ -123,7 +129,7 @@ def _ways(answer: ServingVerdict) -> list[str]:
                 parts += [
                     f"{name}, {kind}: {WAY_WORDS[way]} takes {_times(_over_each(by_way, way).ratio)} as long"
                     for way in by_way
-                    if way != EACH and EACH in by_way
+                    if way != EACH and by_way[way].keys() & by_way.get(EACH, {}).keys()
                 ]
     return [f"Over one call for each sequence: {'; '.join(parts)}."] if parts else []
 
@@ -139,6 +145,8 @@ def _lacking(answer: ServingVerdict) -> list[str]:
         for impl, why in whys.items():
             by_reason.setdefault(why, []).append(impl)
         parts += [f"{stage}: {', '.join(names)}: {why}" for why, names in by_reason.items()]
+    if never := answer.served.never_whole():
+        parts.append(f"{WHOLE}: {', '.join(never)}: no process measured all of it")
     return [f"Without a time here: {'; '.join(parts)}."] if parts else []
 
 
@@ -156,7 +164,7 @@ def rows(answer: ServingVerdict) -> list[tuple[str, ...]]:
             name,
             units.seconds(geometric_mean(totals[name])) if name in totals else units.NOTHING,
             units.times(ratios[name].value if name in ratios else 1.0) if name in totals else units.NOTHING,
-            _ends(ratios[name]) if name in ratios else units.NOTHING,
+            _ends(ratios[name]) if name in ratios and ratios[name].n else units.NOTHING,
             *(_stage(stages, stage, name) for stage in (PREFILL, DECODE)),
             ", ".join(f"{kind} {way}" for kind, way in answer.served.ways_of(name).items()),
         )

@@ -71,7 +71,14 @@ class Served:
         return any(x is not None and y is not None and x.blocks != y.blocks for x, y in times)
 
     def totals(self) -> dict[str, Seconds]:
-        """The seconds of the whole mix by implementation, of those that serve all of it."""
+        """The seconds of the whole mix by implementation, of those that were measured on all of it in some process."""
+        return {name: seconds for name, seconds in self._sums().items() if seconds}
+
+    def never_whole(self) -> list[str]:
+        """Those that serve every stage, but no process measured them in all of them."""
+        return [name for name, seconds in self._sums().items() if not seconds]
+
+    def _sums(self) -> dict[str, Seconds]:
         needed = [self.stages[stage] for stage in self.calls]
         names = [name for name in needed[0] if all(name in mine for mine in needed)]
         return {name: total([mine[name].seconds for mine in needed]) for name in names}

@@ -129,6 +129,8 @@ def _pair(
     if not all(any(each.over == single and each.told for each in tested[stage]) for stage in lost):
         return None, None
     both = total([by_stage[stage][name] for stage, name in pair.items()])
+    if not both.keys() & totals[single].keys():  # by how much cannot be said
+        return None, None
     least = ASSUMED if any(mix.apart(single, pair[stage], [stage]) for stage in lost) else 0.0
     return pair, compared((single, totals[single]), ("the pair", both), least).ratio
 
@@ -178,6 +180,7 @@ def as_dict(answer: ServingVerdict) -> dict[str, Any]:
         },
         "ways": {name: mix.ways_of(name) for name in mix.implementations()},
         "not_supported": {stage: dict(whys) for stage, whys in mix.lacking.items()},
+        "never_measured_whole": mix.never_whole(),
         "flips": [each.to_dict() for each in answer.flips],
         "no_flip": answer.no_flip or None,
     }
