@@ -7,8 +7,8 @@ import pytest
 
 from attnbench.answers.able import Able
 from attnbench.answers.equals import Price, facts, price
-from attnbench.compare.calibration import MOST, assumed, judge
-from attnbench.compare.sequential import Rules
+from attnbench.comparing.calibration import MOST, assumed, judge
+from attnbench.comparing.sequential import Rules
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,9 @@
-"""Record runs of one commit over hours, as small files that ``tests.compare.replay`` judges.
+"""Record runs of one commit over hours, as small files that ``tests.comparing.replay`` judges.
 
 ``python -m tests.benchmarks.record_anchored OUT --runs 20 --every 180`` begins a run of 40 seconds every three
 minutes: few contestants, five processes of each, with the anchor beside every burst. OUT is written anew after each
 run, so that it can be stopped at any time; called again it goes on, if the commit and the machine are the same. Nothing
-else should run. ``python -m tests.compare.replay OUT`` then prints the figures.
+else should run. ``python -m tests.comparing.replay OUT`` then prints the figures.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from attnbench.backends import discover
-from attnbench.compare import SavedRun, load_saved
-from attnbench.compare.runs import unlike_machine
+from attnbench.comparing import SavedRun, load_saved
+from attnbench.comparing.runs import unlike_machine
 from attnbench.measure.run.options import RunOptions
 from attnbench.measure.run.run import run
 from attnbench.results.schema import CellResult, RunInfo

@@ -21,7 +21,7 @@ import pytest
 from pyarrow import parquet
 
 from attnbench.commands.live.output import open_lines
-from attnbench.compare.live import LiveVerdict
+from attnbench.comparing.live import LiveVerdict
 from attnbench.errors import install_from_origin
 from attnbench.live.revisions import Revisions
 from attnbench.results.calibrations import save

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from attnbench.compare import Verdict, exit_code
+from attnbench.comparing import Verdict, exit_code
 from tests.program import Cli
 from tests.results import synthetic
 

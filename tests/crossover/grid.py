@@ -14,7 +14,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from attnbench.compare.signed_rank import estimate
+from attnbench.comparing.signed_rank import estimate
 from attnbench.crossover.axes import AXES, AxisSetting
 from attnbench.crossover.evidence import AxisPlace
 from attnbench.crossover.question import CrossoverQuestion

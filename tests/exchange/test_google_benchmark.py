@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from attnbench.compare import compare
+from attnbench.comparing import compare
 from attnbench.report.write import write_report
 from attnbench.results import read_info
 from attnbench.results.read import read_samples

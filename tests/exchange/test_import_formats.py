@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from attnbench.compare import compare
+from attnbench.comparing import compare
 from attnbench.errors import ResultsError
 from attnbench.exchange.readers.importing import IMPORTERS, import_file
 from attnbench.exchange.writers.export import export

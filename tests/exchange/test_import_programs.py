@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from attnbench.compare import compare
+from attnbench.comparing import compare
 from attnbench.errors import ResultsError, UsageError
 from attnbench.exchange.readers.importing import import_file
 from attnbench.results import read_info

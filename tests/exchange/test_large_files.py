@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from attnbench.compare import compare
-from attnbench.compare import runs as compare_runs
+from attnbench.comparing import compare
+from attnbench.comparing import runs as compare_runs
 from attnbench.errors import ResultsError
 from attnbench.exchange.readers import foreign
 from attnbench.exchange.readers.importing import import_file

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from attnbench.compare.live import LiveJudge, LiveVerdict, exit_code
-from attnbench.compare.sequential import Rules
+from attnbench.comparing.live import LiveJudge, LiveVerdict, exit_code
+from attnbench.comparing.sequential import Rules
 from attnbench.live import pairs
 from attnbench.live.comparison import Terms, _verdict
 from attnbench.live.duo import Name, Side, twins_of

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from attnbench.compare.live import weigh
+from attnbench.comparing.live import weigh
 from attnbench.live.pair import PairedEffort
 from attnbench.measure.audits.auditor import Audited
 from attnbench.suite import Cell

@@ -78,7 +78,7 @@ BREACHES: list[Breach] = [
     ("live measures two sides", "live/comparison.py", "from attnbench.show.console import say"),
     ("live measures two sides", "live/sides.py", "def later():\n    from attnbench.report import page"),
     ("results import", "results/__init__.py", "import attnbench.measure"),
-    ("compare imports", "compare/__init__.py", "import attnbench.report"),
+    ("comparing imports", "comparing/__init__.py", "import attnbench.report"),
     ("show knows numbers and text", "show/units.py", "import attnbench.results"),
     ("report imports", "report/__init__.py", "import attnbench.measure"),
     ("exchange reads and writes", "exchange/writers/export.py", "import attnbench.report"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from attnbench.analysis.judged import JudgedRun, judge_run
-from attnbench.compare import compare
+from attnbench.comparing import compare
 from attnbench.report.glance.beside import SHOWN, Beside, beside
 from tests.report import suites
 from tests.results import synthetic

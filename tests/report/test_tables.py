@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from attnbench.analysis.sampled import load_sampled
-from attnbench.compare import CLAIM, Verdict
+from attnbench.comparing import CLAIM, Verdict
 from attnbench.report import console, tables
 from attnbench.results import load
 from attnbench.show import units

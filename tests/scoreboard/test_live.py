@@ -24,8 +24,8 @@ import pytest
 
 from attnbench.backends import discover
 from attnbench.commands.given import seconds
-from attnbench.compare import many
-from attnbench.compare.sequential import SCREEN
+from attnbench.comparing import many
+from attnbench.comparing.sequential import SCREEN
 from attnbench.errors import MissingExtraError, ResultsError, UsageError
 from attnbench.live.pair import PairedEffort
 from attnbench.live.pairs import Pairs

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attnbench.compare import many
-from attnbench.compare.calibration import judge
-from attnbench.compare.sequential import REPORTED, Rules
+from attnbench.comparing import many
+from attnbench.comparing.calibration import judge
+from attnbench.comparing.sequential import REPORTED, Rules
 
 WORDS = {"inconclusive": many.INCONCLUSIVE, "same": many.SAME_WORD, "slower": many.SLOWER, "faster": many.FASTER}
 

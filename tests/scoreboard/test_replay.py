@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnbench.compare import many
-from attnbench.compare.rates import clustered, exact
-from attnbench.compare.sequential import Rules
-from attnbench.compare.signed_rank import robust_spread
+from attnbench.comparing import many
+from attnbench.comparing.rates import clustered, exact
+from attnbench.comparing.sequential import Rules
+from attnbench.comparing.signed_rank import robust_spread
 from attnbench.scoreboard.recorded.corpus import TABLE, Corpus, read_corpus
 from attnbench.scoreboard.recorded.replay import OURS, Result, drawn, ours, replay, table
 from tests.repository import REPOSITORY

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.compare.rates import Rate, exact
+from attnbench.comparing.rates import Rate, exact
 from attnbench.scoreboard.live import campaign, targets
 from attnbench.scoreboard.page import read_csv, write_csv
 from attnbench.scoreboard.recorded.replay import OURS, Result, ours

@@ -165,7 +165,7 @@ def test_an_empty_or_failed_run_has_no_answer() -> None:
 def _thinned(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """The same run on a machine so busy that each cell kept a random few of its processes, or none."""
     kept = rows.copy()
-    columns = [name for name in kept if name.startswith("metric.round.")]
+    columns = [str(name) for name in kept if str(name).startswith("metric.round.")]
     for place in kept.index:
         share = rng.uniform()
         lost = {process for process in range(5) if rng.uniform() < share}

@@ -19,9 +19,9 @@ from attnbench.analysis.leading import MOST_PROCESSES, processes_to_tell
 from attnbench.analysis.rounds import LEAST as LEAST_SPREAD
 from attnbench.answers.able import Able
 from attnbench.attention.arrays import Array
-from attnbench.compare.calibration import ASSUMED_SPREAD, MOST, POWER, SEED, MachineNoise, noise_of
-from attnbench.compare.many import NEVER, SAME_WORD, SLOWER, judge
-from attnbench.compare.sequential import Rules
+from attnbench.comparing.calibration import ASSUMED_SPREAD, MOST, POWER, SEED, MachineNoise, noise_of
+from attnbench.comparing.many import NEVER, SAME_WORD, SLOWER, judge
+from attnbench.comparing.sequential import Rules
 from attnbench.show import units
 
 TRIALS = 100

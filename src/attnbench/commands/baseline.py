@@ -14,7 +14,7 @@ from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK
 from attnbench.show.console import document, show, table
 
 if TYPE_CHECKING:
-    from attnbench.compare import SavedRun
+    from attnbench.comparing import SavedRun
 
 BASELINES = Path("results") / "baselines"
 
@@ -33,8 +33,8 @@ def set_(
     from attnbench.results.extra import check_report_extra
 
     check_report_extra("attnbench baseline")
-    from attnbench.compare.baseline import set_baseline
-    from attnbench.compare.runs import load_saved
+    from attnbench.comparing.baseline import set_baseline
+    from attnbench.comparing.runs import load_saved
 
     path = set_baseline(load_saved(run), name, folder)
     size = path.stat().st_size
@@ -55,7 +55,7 @@ def show_(
     from attnbench.results.extra import check_report_extra
 
     check_report_extra("attnbench baseline")
-    from attnbench.compare.baseline import names, read_baseline
+    from attnbench.comparing.baseline import names, read_baseline
     from attnbench.results.frames import records
 
     known = names(folder) if name is None else [name]
@@ -102,8 +102,8 @@ def check(
 
     check_report_extra("attnbench baseline")
     from attnbench.commands.compare import judge, tell
-    from attnbench.compare.baseline import choose, read_baseline
-    from attnbench.compare.runs import load_saved
+    from attnbench.comparing.baseline import choose, read_baseline
+    from attnbench.comparing.runs import load_saved
     from attnbench.results.read import run_folder
 
     smallest = percentage(margin)

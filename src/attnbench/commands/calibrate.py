@@ -65,7 +65,7 @@ def calibrate(
 
 def _kept(compared: Compared, *, as_json: bool) -> int:
     """Keep what the pairs say of this machine, and show it; the exit status."""
-    from attnbench.compare.calibration import MOST
+    from attnbench.comparing.calibration import MOST
     from attnbench.live.comparison import calibrated
     from attnbench.live.pairs import INTERRUPTED
     from attnbench.results.calibrations import save

@@ -15,9 +15,9 @@ from attnbench.commands.given import percentage
 from attnbench.show.console import document, show
 
 if TYPE_CHECKING:
-    from attnbench.compare import SavedRun, Verdict
-    from attnbench.compare.between import BetweenRuns
-    from attnbench.compare.together import Drift, SharedReason
+    from attnbench.comparing import SavedRun, Verdict
+    from attnbench.comparing.between import BetweenRuns
+    from attnbench.comparing.together import Drift, SharedReason
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class SavedComparison:
     @property
     def judged_by(self) -> list[str]:
         """By what times were judged, in sentences."""
-        from attnbench.compare.anchored.said import judged_by
+        from attnbench.comparing.anchored.said import judged_by
 
         return judged_by(self.verdicts)
 
     def describe(self) -> dict[str, Any]:
         """JSON-ready."""
-        from attnbench.compare import CLAIM
+        from attnbench.comparing import CLAIM
 
         return {
             "claim": CLAIM,
@@ -81,7 +81,7 @@ def compare(
     from attnbench.results.extra import check_report_extra
 
     check_report_extra("attnbench compare")
-    from attnbench.compare import load_saved
+    from attnbench.comparing import load_saved
     from attnbench.results.read import run_folder
 
     smallest = percentage(margin)
@@ -96,10 +96,10 @@ def compare(
 
 def judge(base: SavedRun, head: SavedRun, margin: float, folders: Iterable[Path]) -> SavedComparison:
     """Verdicts, widened by what is known of the machine; ``folders`` hold its earlier runs."""
-    from attnbench.compare import compare_runs, exit_code
-    from attnbench.compare.between import BY, recorded
-    from attnbench.compare.live_command import live_advice
-    from attnbench.compare.together import drifts, shared_reasons
+    from attnbench.comparing import compare_runs, exit_code
+    from attnbench.comparing.between import BY, recorded
+    from attnbench.comparing.live_command import live_advice
+    from attnbench.comparing.together import drifts, shared_reasons
 
     folders = list(folders)
     between, ratios = (recorded(base.info, head.info, folders, by) for by in BY)
@@ -126,7 +126,7 @@ def _missing(base: SavedRun, head: SavedRun) -> Iterable[str]:
 
 def tell(judged: SavedComparison) -> None:
     """What all have in common, the table with its claim, the counts, and what the verdicts rest on."""
-    from attnbench.compare.verdicts import undecided
+    from attnbench.comparing.verdicts import undecided
     from attnbench.report.console import render
     from attnbench.report.tables import verdict_table
 

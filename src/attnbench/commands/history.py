@@ -16,7 +16,7 @@ from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
 from attnbench.show.console import document, say, set_quiet, show
 
 if TYPE_CHECKING:
-    from attnbench.compare.past_runs import History
+    from attnbench.comparing.past_runs import History
 
 FIGURE, TABLE = "history.png", "history.csv"
 
@@ -37,8 +37,8 @@ def history(
 
     set_quiet(quiet)
     check_report_extra("attnbench history")
-    from attnbench.compare.history import require_ruptures
-    from attnbench.compare.past_runs import history as over_time
+    from attnbench.comparing.history import require_ruptures
+    from attnbench.comparing.past_runs import history as over_time
     from attnbench.report.history import draw_history, history_csv
     from attnbench.results.fingerprint import collect_hardware
     from attnbench.results.journal import fail_writing

@@ -58,8 +58,8 @@ def plan(
 
 def _forecast(size: float, within: float, cells: int) -> tuple[Any, float | None]:
     """The pairs that it takes by what is known of this machine, and their seconds; ``None`` where it cannot be done."""
-    from attnbench.compare.calibration import forecast, noise_of
-    from attnbench.compare.sequential import Rules
+    from attnbench.comparing.calibration import forecast, noise_of
+    from attnbench.comparing.sequential import Rules
     from attnbench.results.fingerprint import collect_hardware
 
     noise = noise_of(collect_hardware().id)

@@ -97,7 +97,7 @@ def record(
 
     set_quiet(quiet)
     check_report_extra("attnbench scoreboard record")
-    from attnbench.compare.signed_rank import robust_spread
+    from attnbench.comparing.signed_rank import robust_spread
     from attnbench.scoreboard.live.ours import record as recorded
     from attnbench.scoreboard.recorded.corpus import read_corpus
 
@@ -179,7 +179,7 @@ def replay(
 
     set_quiet(quiet)
     check_report_extra("attnbench scoreboard replay")
-    from attnbench.compare.signed_rank import robust_spread
+    from attnbench.comparing.signed_rank import robust_spread
     from attnbench.scoreboard.live.targets import REPLAYED
     from attnbench.scoreboard.live.terms import own_rules
     from attnbench.scoreboard.page import fill, write_csv

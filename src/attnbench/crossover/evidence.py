@@ -7,7 +7,7 @@ above 0 where A is faster. A sign is *sure* when one of two rules says so, each 
   1.06, to one side. How seldom that is chance is known as long as noise alone puts a pair beyond 1.25 to one side in at
   most one of 15, beyond 1.12 in one of 6, beyond 1.06 in one of 4; docs/crossover.md says how often recorded noise did.
   So places far from a crossing cost little.
-* **Ranks.** The bounded signed-rank test of ``attnbench.compare.signed_rank`` after 10 pairs and more, which assumes
+* **Ranks.** The bounded signed-rank test of ``attnbench.comparing.signed_rank`` after 10 pairs and more, which assumes
   nothing of the noise but that it falls to both sides alike.
 
 The probability that any sign of an answer is wrong is held to ``ERROR``: it is shared by the matches (every two of the
@@ -25,7 +25,7 @@ from typing import Literal
 
 from scipy.stats import norm
 
-from attnbench.compare.signed_rank import Estimate, Looks, boundaries, estimate, robust_spread, statistic
+from attnbench.comparing.signed_rank import Estimate, Looks, boundaries, estimate, robust_spread, statistic
 
 Sign = Literal[-1, 0, 1]
 

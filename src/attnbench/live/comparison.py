@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from attnbench.compare.calibration import live_alarms, replay
-from attnbench.compare.live import LiveJudge, LiveVerdict, exit_code, timed, weigh, weigh_again
-from attnbench.compare.sequential import Rules
+from attnbench.comparing.calibration import live_alarms, replay
+from attnbench.comparing.live import LiveJudge, LiveVerdict, exit_code, timed, weigh, weigh_again
+from attnbench.comparing.sequential import Rules
 from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK
 from attnbench.live.pair import PairedEffort
 from attnbench.live.pairs import INTERRUPTED, Pairs, PairsOutcome

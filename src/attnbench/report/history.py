@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from attnbench.compare.past_runs import History, Series
-from attnbench.compare.verdicts import percent
+from attnbench.comparing.past_runs import History, Series
+from attnbench.comparing.verdicts import percent
 from attnbench.report.drawing import INK
 from attnbench.report.figures import MAX_PANELS, STYLE, without_noise
 from attnbench.report.palette import COLOURS

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.leading import OverFastest, all_standings
-from attnbench.compare.together import SharedReason
-from attnbench.compare.verdicts import CLAIM, Verdict, percent
+from attnbench.comparing.together import SharedReason
+from attnbench.comparing.verdicts import CLAIM, Verdict, percent
 from attnbench.results.frames import METRIC, POINT, column_names, records
 from attnbench.results.schema import FAILURES
 from attnbench.show import units

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from attnbench.compare.live import percent
+from attnbench.comparing.live import percent
 from attnbench.crossover.answer import flips
 from attnbench.crossover.sentences import main_sentence, sentences
 from attnbench.report.console import render_all

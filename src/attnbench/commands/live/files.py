@@ -18,7 +18,7 @@ from attnbench.commands.live.output import (
     what_was_found,
     word,
 )
-from attnbench.compare.live import FAILED, LiveVerdict, percent
+from attnbench.comparing.live import FAILED, LiveVerdict, percent
 from attnbench.errors import (
     EXIT_CELLS_FAILED,
     EXIT_GATE_FAILED,

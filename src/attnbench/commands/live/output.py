@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from attnbench.compare.live import UNSUPPORTED, LiveVerdict, percent
+from attnbench.comparing.live import UNSUPPORTED, LiveVerdict, percent
 from attnbench.report.console import render_all
 from attnbench.report.tables import Table
 from attnbench.show import units

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.judged import JudgedRun
-from attnbench.compare.runs import Key, key_of, unlike_machine
-from attnbench.compare.together import drifts
-from attnbench.compare.verdicts import CLAIM, Verdict, compare, percent
+from attnbench.comparing.runs import Key, key_of, unlike_machine
+from attnbench.comparing.together import drifts
+from attnbench.comparing.verdicts import CLAIM, Verdict, compare, percent
 from attnbench.errors import UsageError
 from attnbench.results.frames import records
 from attnbench.show import units

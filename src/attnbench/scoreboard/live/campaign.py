@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.compare.rates import Rate, clustered, exact
-from attnbench.compare.signed_rank import MAD_TO_SD
+from attnbench.comparing.rates import Rate, clustered, exact
+from attnbench.comparing.signed_rank import MAD_TO_SD
 from attnbench.errors import UsageError
 from attnbench.live.pairs import INTERRUPTED
 from attnbench.results.journal import Journal, read_journal

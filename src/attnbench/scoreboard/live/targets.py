@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from attnbench.compare.rates import Rate
+from attnbench.comparing.rates import Rate
 from attnbench.scoreboard.live.campaign import JOURNAL, Summary, conditions, counting, finished, summarise
 from attnbench.scoreboard.page import read_csv
 from attnbench.scoreboard.recorded.replay import OURS, Result

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.compare import many
-from attnbench.compare.sequential import CONFIRM, REPORTED, SAME, SCREEN, Rules
-from attnbench.compare.signed_rank import SHARE
+from attnbench.comparing import many
+from attnbench.comparing.sequential import CONFIRM, REPORTED, SAME, SCREEN, Rules
+from attnbench.comparing.signed_rank import SHARE
 from attnbench.live.pair import PairedEffort
 from attnbench.results.fingerprint import collect_hardware
 from attnbench.scoreboard import attention

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnbench.compare.rates import Rate, clustered, number
+from attnbench.comparing.rates import Rate, clustered, number
 from attnbench.errors import ResultsError, UsageError
 from attnbench.live.pairs import INTERRUPTED
 from attnbench.results.journal import Journal, read_journal

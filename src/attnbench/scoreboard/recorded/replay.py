@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from attnbench.attention.arrays import Array
-from attnbench.compare import many
-from attnbench.compare.calibration import BLOCK
-from attnbench.compare.rates import Rate, clustered, exact, number
-from attnbench.compare.sequential import Rules
-from attnbench.compare.signed_rank import robust_spread
+from attnbench.comparing import many
+from attnbench.comparing.calibration import BLOCK
+from attnbench.comparing.rates import Rate, clustered, exact, number
+from attnbench.comparing.sequential import Rules
+from attnbench.comparing.signed_rank import robust_spread
 from attnbench.scoreboard.recorded.corpus import Corpus
 from attnbench.scoreboard.recorded.rules import asv_worse, pyperf_slower, pytest_benchmark_fails
 from attnbench.scoreboard.recorded.windows import Windows

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from attnbench.attention.arrays import Array
-from attnbench.compare.signed_rank import MAD_TO_SD
+from attnbench.comparing.signed_rank import MAD_TO_SD
 from attnbench.scoreboard.recorded.corpus import Corpus
 
 # asv's samples of one process: more time makes longer samples, as its sample_time does.
