@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -81,6 +82,15 @@ def test_those_behind_stand_in_the_order_of_their_ratios_not_of_their_times() ->
 def test_where_each_of_three_beats_the_next_nobody_is_told() -> None:
     block = of_levels({0: 0.0, 2: 0.1}, {0: 0.1, 1: 0.0}, {1: 0.1, 2: 0.0 - DRIFTED[2]})
     assert len(lead(block).together) == 3
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(range(4))])
+def test_of_a_circle_the_one_with_the_least_defeat_is_first_whatever_came_first(order: Sequence[int]) -> None:
+    """a beats b by 30 %, b beats c by 20 %, c beats a by 10 %, and all beat d: a is beaten by the least."""
+    cells = [{0: 0.0, 2: 0.1}, {0: 0.3, 1: 0.0}, {1: 0.2, 2: 0.0}, {0: 0.9, 1: 0.9, 2: 0.9}]
+    block = of_levels(*cells).iloc[list(order)]
+    block = block.assign(time_median_s=[0.01 * (1 + place) for place in range(4)])  # so that each begins once
+    assert lead(block).first == "a/0"
 
 
 def test_who_stood_beside_nobody_takes_no_place_of_one_who_did() -> None:

@@ -127,9 +127,9 @@ def _against_the_fastest(block: pd.DataFrame) -> tuple[pd.DataFrame, list[Paired
 def _first(known: _Known) -> tuple[int, dict[int, Paired]]:
     """The place of the fastest cell, and each of the others over it, by its place.
 
-    From the first in time on, a cell gives way to the one that beats it by most. Nobody is tried twice, so that this
-    ends where each of three beats the next; of these none is told from another by a ratio below 1. Who stood beside
-    nobody, as in processes of its own, takes the place of no one who did.
+    From the first in time on, a cell gives way to the one that beats it by most. Where that comes back to one that gave
+    way already, as where each of three beats the next, it is the one whose worst defeat is the least, wherever one
+    began. Who stood beside nobody, as in processes of its own, takes the place of no one who did.
     """
     places = range(len(known.cells))
     beside = {place: [at for at in places if at != place and known.share(at, place)] for place in places}
@@ -137,11 +137,17 @@ def _first(known: _Known) -> tuple[int, dict[int, Paired]]:
     tried = {first}
     while True:
         pairs = {place: _judged(known, place, first) for place in places if place != first}
-        faster = [place for place in beside[first] or pairs if pairs[place].estimate < 0 and place not in tried]
+        faster = [place for place in beside[first] or pairs if pairs[place].estimate < 0]
         if not faster:
             return first, pairs
         first = min(faster, key=lambda place: pairs[place].estimate)
+        if first in tried:
+            break
         tried.add(first)
+    of_all = [place for place in places if beside[place]] or [*places]
+    others = {place: beside[place] or [at for at in places if at != place] for place in of_all}
+    first = max(of_all, key=lambda place: min(_judged(known, at, place).estimate for at in others[place]))
+    return first, {place: _judged(known, place, first) for place in places if place != first}
 
 
 def _over_fastest(pairs: Sequence[Paired]) -> list[OverFastest]:

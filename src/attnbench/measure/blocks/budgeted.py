@@ -35,6 +35,7 @@ ONCE = (
     "and in a block of ten cells none is told from the fastest unless it takes nearly ten times as long."
 )
 FEW = "timed cells were seen in fewer processes than the usual {}: less is told apart."
+SINCE = "timed cells that were measured after the run was resumed"
 MORE = "All of them take about {} more."
 # Which cells, by id, have further looks, by the outcomes of their block.
 GoesOn = Callable[[Sequence[Outcome]], Collection[str]]
@@ -231,16 +232,20 @@ class Budgeted:
                 outcome.resting = outcome.stands and outcome.cell.id not in cells
             self.note("goes on", cells=sorted(cells))
 
-    def said(self) -> list[str]:
-        """What the budget made otherwise than it usually is, in sentences for people."""
+    def said(self, *, resumed: bool = False) -> list[str]:
+        """What the budget made otherwise than it usually is, in sentences for people.
+
+        They speak of the cells that are measured here; where a run is ``resumed``, there are others, and they say so.
+        """
         sentences = [TIGHT] if self.tight else []
         sentences += [SHARING] if self.sharing else []
         measured = [(w, o) for w in self.blocks for o in w.block.outcomes if o.status == OK and o.replicates]
         seen = [(len(outcome.replicates), waiting.usual) for waiting, outcome in measured if waiting.usual > 1]
         once, few = sum(n == 1 for n, _ in seen), sum(1 < n < usual for n, usual in seen)
-        sentences += _of(once, len(measured), ONCE)
+        sentences += _of(once, len(measured), ONCE, resumed=resumed)
         if self.goes_on is None:  # who chooses which cells go on says who had fewer looks, and why
-            sentences += _of(few, len(measured), FEW.format(max((usual for _, usual in seen), default=USUAL)))
+            words = FEW.format(max((usual for _, usual in seen), default=USUAL))
+            sentences += _of(few, len(measured), words, resumed=resumed)
             more_s = self._more_s() if once + few else 0.0
             sentences += [MORE.format(roughly(more_s))] if more_s > 0 else []
         return sentences
@@ -265,6 +270,9 @@ class Budgeted:
             pool.close()
 
 
-def _of(count: int, measured: int, words: str) -> list[str]:
+def _of(count: int, measured: int, words: str, *, resumed: bool) -> list[str]:
     """What is so of some of the cells that were measured, in a sentence; none where it is so of none."""
-    return [f"{'All' if count == measured else f'{count} of {measured}'} {words}"] if count else []
+    if not count:
+        return []
+    how_many = "All" if count == measured and not resumed else f"{count} of {measured}"
+    return [f"{how_many} {words.replace('timed cells', SINCE, 1) if resumed else words}"]

@@ -134,7 +134,8 @@ class OngoingRun:
         unmeasured, unweighed = sum(row.status == NOT_RUN for row in finished), self._unweighed()
         measured_share, by_suite = self._spending.measured_share(), self._spending.by_suite
         self.writer.event("spent", **self._spending.total(), measured_share=measured_share, by_suite=by_suite)
-        shortened = self._budgeted.said() if self._budgeted is not None else []
+        resumed = self._kept.cells > 0
+        shortened = self._budgeted.said(resumed=resumed) if self._budgeted is not None else []
         self.writer.event(SHORTENED, sentences=shortened)
         code = exit_code(finished)
         if not unmeasured and not unweighed and note is None:
