@@ -28,6 +28,8 @@ NOT_DETECTED = "not detected"
 CONTRADICTED = "contradicted"
 OUT_OF_SCOPE = "out of scope"
 ALPHA = 0.05
+# Claims that no paper makes, but a suite of one's own; in the order in which they were judged.
+_DECLARED: dict[Claim, None] = {}
 VERDICTS = (REPRODUCED, DIRECTION_ONLY, NOT_DETECTED, CONTRADICTED, OUT_OF_SCOPE)
 
 
@@ -103,6 +105,33 @@ class ClaimVerdict:
         }
 
 
+def expectation(
+    claim: str, quantity: str, *, null: float = 0.0, low: float = -math.inf, high: float = math.inf, **more: str
+) -> Claim:
+    """A claim of one's own, to be judged as published ones are: fixed before anything is measured.
+
+    ``claim`` says in words what is expected, and ``quantity`` what is measured for it. It holds between ``low`` and
+    ``high``, of which one may be left out, and ``null`` is what would be measured without the effect. ``source``,
+    ``row`` and ``published`` may say where it comes from. Raises ``UsageError`` for a range that holds nothing.
+    """
+    if unknown := [word for word in more if word not in ("source", "row", "published")]:
+        msg = f"a claim has no {unknown[0]!r}{suggest(unknown[0], ('source', 'row', 'published'))}"
+        raise UsageError(msg)
+    if not low < high or (math.isinf(low) and math.isinf(high)) or math.isnan(null) or not (claim and quantity):
+        msg = (
+            "a claim says in words what is expected and what is measured for it, and holds from low to high, with low "
+            f"below high and one of them finite, such as low=0.05; got {claim!r}, {quantity!r}, {low} to {high}"
+        )
+        raise UsageError(msg)
+    texts = {"source": "this suite", "row": "its own expectation", "published": "no figure"} | more
+    return Claim(id=claim, claim=claim, quantity=quantity, null=null, low=low, high=high, **texts)
+
+
+def declared() -> tuple[Claim, ...]:
+    """The claims of suites of one's own that were judged in this process."""
+    return tuple(_DECLARED)
+
+
 @cache
 def claims() -> dict[str, Claim]:
     """Every published claim by its id, from ``anchors.toml``."""
@@ -110,8 +139,20 @@ def claims() -> dict[str, Claim]:
     return {key: Claim(id=key, **fields) for key, fields in tomllib.loads(text).items()}
 
 
+def claim_of(claim: str | Claim) -> Claim:
+    """A claim by its id in ``anchors.toml``, or a suite's own; ``UsageError`` for an id that is not there."""
+    if isinstance(claim, Claim):
+        _DECLARED[claim] = None
+        return claim
+    known = claims()
+    if claim not in known:
+        msg = f"unknown claim {claim!r}; there are {', '.join(known)}{suggest(claim, known)}"
+        raise UsageError(msg)
+    return known[claim]
+
+
 def judge(
-    claim_id: str, ours: Interval | None, implementations: tuple[str, ...] = (), p: float | None = None
+    claim_id: str | Claim, ours: Interval | None, implementations: tuple[str, ...] = (), p: float | None = None
 ) -> ClaimVerdict:
     """Hold an interval against a claim, and the p of its test where there is one.
 
@@ -119,13 +160,9 @@ def judge(
     null value. *not detected*: it holds the null value. *contradicted*: it lies on the other side. *out of scope*:
     nothing was measured. A p above .05 is *not detected* whatever the interval; a claim of equivalence is *reproduced*
     by a p of equivalence up to .05, and *contradicted* by an interval wholly outside its margin. Raises
-    ``UsageError`` for a claim that is not in ``anchors.toml``.
+    ``UsageError`` for a claim that is not in ``anchors.toml``; a suite's own one (``expectation``) is given itself.
     """
-    known = claims()
-    if claim_id not in known:
-        msg = f"unknown claim {claim_id!r}; there are {', '.join(known)}{suggest(claim_id, known)}"
-        raise UsageError(msg)
-    claim = known[claim_id]
+    claim = claim_of(claim_id)
     return ClaimVerdict(claim, ours, _verdict(claim, ours, p), implementations, p)
 
 
@@ -145,7 +182,7 @@ def _verdict(claim: Claim, ours: Interval | None, p: float | None) -> str:
 
 
 def judge_each(
-    frame: pd.DataFrame, claim_id: str, quantity: Callable[[pd.DataFrame], Interval | None]
+    frame: pd.DataFrame, claim_id: str | Claim, quantity: Callable[[pd.DataFrame], Interval | None]
 ) -> list[ClaimVerdict]:
     """Judge every implementation's rows; those with the same verdict on the same numbers share one row."""
     shared: dict[tuple[str, ...], list[str]] = {}

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
-from attnbench.analysis.claims import Claim, ClaimVerdict, claims, judge
+from attnbench.analysis.claims import Claim, ClaimVerdict, claim_of, judge
 from attnbench.analysis.frames import METRIC, POINT, measured
 from attnbench.analysis.intervals import CONFIDENCE, Interval
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RESAMPLES = 9999
+AnyClaim = TypeVar("AnyClaim", bound=str | Claim)
 # Accuracies are counts over a count: what is beyond these decimals is rounding, and would have a sign of its own.
 DECIMALS = 12
 # 2/2⁶ is below .05, and 2/2⁵ is not.
@@ -101,13 +102,14 @@ def between_metrics(rows: pd.DataFrame, over: str, under: str, point: Mapping[st
     return Contrast(tuple(round(float(difference), DECIMALS) for difference in paired_differences))
 
 
-def judge_family(family: Mapping[str, Contrast], implementations: tuple[str, ...] = ()) -> list[ClaimVerdict]:
+def judge_family(family: Mapping[AnyClaim, Contrast], implementations: tuple[str, ...] = ()) -> list[ClaimVerdict]:
     """A verdict for each claim of a family, with the p of its contrast adjusted for all of them.
 
+    A claim is an id of a published one, or a suite's own (``claims.expectation``).
     A claim of equivalence is held to the test of equivalence, every other to that of a difference. A contrast with too
     few pairs for a test is out of scope.
     """
-    known = claims()
+    known = {claim: claim_of(claim) for claim in family}
     tested = {claim: contrast for claim, contrast in family.items() if contrast.testable}
     adjusted = dict(zip(tested, holm([_p(known[claim], contrast) for claim, contrast in tested.items()]), strict=True))
     return [

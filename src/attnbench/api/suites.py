@@ -14,6 +14,11 @@ from attnbench.backends.learning import EncoderDecoder, Learner, Optimiser, Retr
 from attnbench.errors import AttnbenchError, SpecError, UnsupportedError, UsageError, not_one_of
 from attnbench.exchange import inprocess
 from attnbench.suite import (
+    DTYPE,
+    LENGTH,
+    SIZE,
+    STEPS,
+    UNITS,
     Cell,
     Figure,
     Frame,
@@ -33,6 +38,11 @@ from attnbench.suite import (
 )
 
 __all__ = [
+    "DTYPE",
+    "LENGTH",
+    "SIZE",
+    "STEPS",
+    "UNITS",
     "AttentionOutput",
     "AttentionSpec",
     "AttnbenchError",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import check_positive, check_threads, say_left_out, seconds, split
+from attnbench.commands.given import check_positive, check_threads, say_left_out, seconds, split, suites_named
 from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.commands.places import check_folder, check_runs_folder
 from attnbench.errors import AttnbenchError, UsageError, check_known
@@ -44,6 +44,7 @@ def run(
     timeout: options.CellTimeout = 120.0,
     wait: options.WaitOnMachine = None,
     files: options.Files = None,
+    suite_files: options.SuiteFiles = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -52,7 +53,8 @@ def run(
     from attnbench.commands.asking import overrides, own_setting, serving
 
     set_quiet(quiet)
-    named, made = serving(workload, suites or [], resume)
+    chosen = suites_named(suites or [], suite_files, resumed=resume is not None)
+    named, made = serving(workload, chosen, resume)
     words = {"shape": shape, "tokens": tokens, "batch": batch, "phase": phase, "dtype": dtype}
     axes = overrides(named, axis or [], {name: split(levels) for name, levels in words.items()})
     _check(named, device or [], resume, timeout)
