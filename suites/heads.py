@@ -124,7 +124,8 @@ def by_row(frame: Frame) -> Frame:
         [title for title, levels in TITLES.items() if split in levels or (split not in ROW_B and title == FIRST)]
         for split in frame["point.split"]
     ]
-    placed = frames.joined(frame, "lr", *SPOKEN).assign(row=rows).explode("row")
+    named: Frame = frames.joined(frame, "lr", *SPOKEN)
+    placed = named.assign(row=rows).explode("row")
     level = [sizes(split)[row != FIRST] for split, row in zip(placed["point.split"], placed["row"], strict=True)]
     return placed.assign(level=level)
 

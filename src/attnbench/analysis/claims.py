@@ -106,25 +106,33 @@ class ClaimVerdict:
 
 
 def expectation(
-    claim: str, quantity: str, *, null: float = 0.0, low: float = -math.inf, high: float = math.inf, **more: str
+    claim: str,
+    quantity: str,
+    *,
+    null: float = 0.0,
+    low: float = -math.inf,
+    high: float = math.inf,
+    equivalence: bool = False,
+    source: str = "this suite",
+    row: str = "its own expectation",
+    published: str = "no figure",
 ) -> Claim:
     """A claim of one's own, to be judged as published ones are: fixed before anything is measured.
 
     ``claim`` says in words what is expected, and ``quantity`` what is measured for it. It holds between ``low`` and
-    ``high``, of which one may be left out, and ``null`` is what would be measured without the effect. ``source``,
-    ``row`` and ``published`` may say where it comes from. Raises ``UsageError`` for a range that holds nothing.
+    ``high``, of which one may be left out, and ``null`` is what would be measured without the effect; with
+    ``equivalence`` the claim is that there is none beyond ``low`` and ``high``. ``source``, ``row`` and ``published``
+    say where it comes from. Raises ``UsageError`` for a claim without words, and for a range that holds nothing.
     """
-    if unknown := [word for word in more if word not in ("source", "row", "published")]:
-        msg = f"a claim has no {unknown[0]!r}{suggest(unknown[0], ('source', 'row', 'published'))}"
+    if not claim or not quantity:
+        msg = f"a claim says in words what is expected, and what is measured for it; got {claim!r} and {quantity!r}"
         raise UsageError(msg)
-    if not low < high or (math.isinf(low) and math.isinf(high)) or math.isnan(null) or not (claim and quantity):
-        msg = (
-            "a claim says in words what is expected and what is measured for it, and holds from low to high, with low "
-            f"below high and one of them finite, such as low=0.05; got {claim!r}, {quantity!r}, {low} to {high}"
-        )
+    ends = math.isfinite(low) + math.isfinite(high)
+    if not low < high or not math.isfinite(null) or not ends or (equivalence and ends == 1):
+        which = "two finite ends" if equivalence else "a finite end, such as low=0.05"
+        msg = f"claim {claim!r} holds from low to high, low below high, with {which}; got {low} to {high}, null {null}"
         raise UsageError(msg)
-    texts = {"source": "this suite", "row": "its own expectation", "published": "no figure"} | more
-    return Claim(id=claim, claim=claim, quantity=quantity, null=null, low=low, high=high, **texts)
+    return Claim(claim, claim, source, row, published, quantity, null, low, high, equivalence)
 
 
 def declared() -> tuple[Claim, ...]:

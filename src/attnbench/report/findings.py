@@ -25,7 +25,8 @@ def findings(frame: pd.DataFrame, story: Story) -> list[str]:
     """The suite's own sentences, else those that any timed frame allows; a failing suite says how it failed."""
     if story.findings is not None:
         try:
-            return list(story.findings(frame))
+            said = story.findings(frame)
+            return [said] if isinstance(said, str) else list(map(str, said))
         except Exception as error:  # noqa: BLE001  (a suite's own code; the rest of the report must survive it)
             return [f"The findings of this suite could not be worked out: {type(error).__name__}: {error}"]
     return timed_findings(frame)

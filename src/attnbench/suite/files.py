@@ -56,6 +56,8 @@ def use(files: Sequence[str | Path], installed: Collection[str], reserved: Colle
     found_by_name: dict[str, Suite] = {}
     for given in files:
         for suite in loaded(given, installed):
+            if suite is found_by_name.get(suite.name):
+                continue  # its file was given before, by itself or by its folder
             _check_name(suite, installed, reserved, found_by_name)
             found_by_name[suite.name] = suite
     _KNOWN.update(found_by_name)

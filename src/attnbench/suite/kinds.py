@@ -97,6 +97,7 @@ class Suite(ABC):
 
     def __post_init__(self) -> None:
         declared.check_story(self.name, self.story)
+        declared.check_tuples(self.name, self.axes, implementations=self.implementations, devices=self.devices)
         declared.check_read(self.name, self.axes, self._axes_read())
         declared.check_tiers(self.name, self.axes, self.tiers)
         declared.check_rules(self.name, self.axes, self.thin)
