@@ -9,8 +9,6 @@ from functools import lru_cache
 from typing import Any
 
 from attnbench.api.suites import (
-    STEPS,
-    UNITS,
     Figure,
     Frame,
     Number,
@@ -23,6 +21,7 @@ from attnbench.api.suites import (
     claims,
     contrasts,
     frames,
+    levels,
     tasks,
     training,
     translation,
@@ -189,9 +188,9 @@ SUITE = ObservedSuite(
     levels={
         "size": Whole(1, 4096),
         "lr": Number(above=0, most=1),
-        "steps": STEPS,
+        "steps": levels.STEPS,
         "task": OneOf(*tasks.ANSWERS),
         "length": Whole(1, FARTHEST),
-        "units": UNITS,
+        "units": levels.UNITS,
     },
 )

@@ -6,8 +6,6 @@ from functools import lru_cache
 from typing import Any
 
 from attnbench.api.suites import (
-    STEPS,
-    UNITS,
     Figure,
     Frame,
     Learner,
@@ -21,6 +19,7 @@ from attnbench.api.suites import (
     claims,
     contrasts,
     frames,
+    levels,
     tasks,
     training,
     translation,
@@ -287,5 +286,5 @@ SUITE = ObservedSuite(
         "smoke": {"seed": (0, 1), "arm": ("input", "additive"), "steps": (50,)},
         "full": {"task": ("reverse", "copy", "sort")},
     },
-    levels={"steps": STEPS, "length": Whole(2, FARTHEST), "units": UNITS},
+    levels={"steps": levels.STEPS, "length": Whole(2, FARTHEST), "units": levels.UNITS},
 )

@@ -10,8 +10,6 @@ from functools import lru_cache
 from typing import Any
 
 from attnbench.api.suites import (
-    STEPS,
-    UNITS,
     Figure,
     Frame,
     Learner,
@@ -24,6 +22,7 @@ from attnbench.api.suites import (
     claims,
     contrasts,
     frames,
+    levels,
     pronunciation,
     tasks,
     training,
@@ -255,5 +254,5 @@ SUITE = ObservedSuite(
         "smoke": {"seed": (0, 1), "arm": (FIXED, ATTENDS), "steps": (30,)},
         "full": {"arm": (FIXED, ATTENDS, "scaled", "input", "dot", "general")},
     },
-    levels={"steps": STEPS, "units": UNITS},
+    levels={"steps": levels.STEPS, "units": levels.UNITS},
 )

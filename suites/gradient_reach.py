@@ -10,8 +10,6 @@ from functools import lru_cache
 from typing import Any
 
 from attnbench.api.suites import (
-    STEPS,
-    UNITS,
     Figure,
     Frame,
     ObservedSuite,
@@ -22,6 +20,7 @@ from attnbench.api.suites import (
     claims,
     contrasts,
     frames,
+    levels,
     reach,
     tasks,
     training,
@@ -179,5 +178,5 @@ SUITE = ObservedSuite(
         "smoke": {"seed": (0, 1), "arm": (FIXED, ATTENDS), "steps": (20,)},
         "full": {"task": ("reverse", "copy", "sort"), "arm": tuple(translation.ARMS)},
     },
-    levels={"steps": STEPS, "length": Whole(ENDS, FARTHEST), "units": UNITS},
+    levels={"steps": levels.STEPS, "length": Whole(ENDS, FARTHEST), "units": levels.UNITS},
 )

@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any
 
 from attnbench.api.suites import (
-    STEPS,
     Figure,
     Frame,
     Number,
@@ -26,6 +25,7 @@ from attnbench.api.suites import (
     claims,
     contrasts,
     frames,
+    levels,
     retrieval,
     tasks,
     training,
@@ -182,7 +182,7 @@ SUITE = ObservedSuite(
     levels={
         "split": Spelled(check_shared, f"heads x head size, such as {BASE}"),
         "lr": Number(above=0, most=1),
-        "steps": STEPS,
+        "steps": levels.STEPS,
         "slots": Whole(2, KEYS),
         "units": Whole(32, 1024, multiple_of=32),
     },

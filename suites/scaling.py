@@ -11,8 +11,6 @@ from functools import lru_cache
 from typing import Any
 
 from attnbench.api.suites import (
-    STEPS,
-    UNITS,
     Figure,
     Frame,
     Number,
@@ -26,6 +24,7 @@ from attnbench.api.suites import (
     claims,
     contrasts,
     frames,
+    levels,
     retrieval,
     tasks,
     training,
@@ -232,9 +231,9 @@ SUITE = ObservedSuite(
         "d": Whole(1, 4096),
         "lr": Number(above=0, most=1),
         "optimiser": Spelled(lambda level: optimiser_of(level, 1e-3), "optimisers, such as adam or sgd*100"),
-        "steps": STEPS,
+        "steps": levels.STEPS,
         "slots": Whole(2, KEYS),
-        "units": UNITS,
+        "units": levels.UNITS,
     },
     observe=observe,
     implementations=("torch/naive",),

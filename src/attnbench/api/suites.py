@@ -14,11 +14,6 @@ from attnbench.backends.learning import EncoderDecoder, Learner, Optimiser, Retr
 from attnbench.errors import AttnbenchError, SpecError, UnsupportedError, UsageError, not_one_of
 from attnbench.exchange import inprocess
 from attnbench.suite import (
-    DTYPE,
-    LENGTH,
-    SIZE,
-    STEPS,
-    UNITS,
     Cell,
     Figure,
     Frame,
@@ -35,14 +30,10 @@ from attnbench.suite import (
     Text,
     TimedSuite,
     Whole,
+    levels,
 )
 
 __all__ = [
-    "DTYPE",
-    "LENGTH",
-    "SIZE",
-    "STEPS",
-    "UNITS",
     "AttentionOutput",
     "AttentionSpec",
     "AttnbenchError",
@@ -87,6 +78,7 @@ __all__ = [
     "from_padding",
     "inprocess",
     "intervals",
+    "levels",
     "maps",
     "not_one_of",
     "numpy_dtype",

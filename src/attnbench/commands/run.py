@@ -53,13 +53,11 @@ def run(
     from attnbench.commands.asking import overrides, own_setting, serving
 
     set_quiet(quiet)
-    chosen = suites_named(suites or [], suite_files, resumed=resume is not None)
-    named, made = serving(workload, chosen, resume)
+    named, made = serving(workload, suites_named(suites or [], suite_files, resumed=resume is not None), resume)
     words = {"shape": shape, "tokens": tokens, "batch": batch, "phase": phase, "dtype": dtype}
     axes = overrides(named, axis or [], {name: split(levels) for name, levels in words.items()})
-    _check(named, device or [], resume, timeout)
+    _check(named, device or [], threads or [], resume, timeout)
     _check_places(None if resume else out, reports)
-    check_threads(threads or [])
     from attnbench.measure.run.options import RunOptions
     from attnbench.measure.run.run import run as measured
 
@@ -88,7 +86,7 @@ def run(
     raise typer.Exit(outcome.exit_code)
 
 
-def _check(suites: list[str], devices: list[str], resume: str | None, timeout_s: float) -> None:
+def _check(suites: list[str], devices: list[str], threads: list[int], resume: str | None, timeout_s: float) -> None:
     """Raise ``UsageError`` before anything is measured for what could not be measured or kept."""
     from attnbench.backends.implementation import DEVICES
     from attnbench.results.extra import check_report_extra
@@ -102,6 +100,7 @@ def _check(suites: list[str], devices: list[str], resume: str | None, timeout_s:
         raise UsageError(msg)
     check_known("device", devices, DEVICES)
     check_positive("--timeout", timeout_s)
+    check_threads(threads)
 
 
 def _effort(timeout_s: float) -> Effort:
