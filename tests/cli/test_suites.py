@@ -112,6 +112,11 @@ def test_a_suite_of_ones_own_has_a_page_like_the_built_in_ones(cli: Cli, mine: P
     said = Path("changed/report.md").read_text("utf-8")
     assert "measured with mine.py as it was then; this page is by moved.py as it is now" in said
     assert "12 numbers were counted." in said
+    broken = MINE.replace("def findings(frame):\n", "def findings(frame):\n    raise KeyError('gone')\n")
+    Path("moved.py").write_text(broken, "utf-8")
+    cli("report", run_of["folder"], "--suites", "moved.py", "-o", "broken")
+    said = Path("broken/report.md").read_text("utf-8")
+    assert "The findings of this suite could not be worked out: KeyError: 'gone' (moved.py, line 10)" in said
 
 
 def test_a_run_goes_on_with_the_file_as_it_was_and_with_no_other(cli: Cli, mine: Path) -> None:

@@ -48,6 +48,10 @@ class JudgedSuite:
     kept: Story | None = None
     note: str = ""
 
+    def place(self, error: BaseException) -> str:
+        """Where in the suite's own file an error came from, in brackets; empty where it has none."""
+        return "" if self.suite is None else self.suite.place(error)
+
     @property
     def story(self) -> Story | None:
         """What the suite says, or what the run kept of it where it cannot be had; ``None`` where that is nothing."""

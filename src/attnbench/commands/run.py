@@ -186,7 +186,8 @@ def _keep_verdicts(judged: JudgedRun) -> None:
         write_verdicts(judged)
     except Exception as error:  # noqa: BLE001  (a suite's own code)
         print(  # noqa: T201  (an error, so --quiet does not hide it)
-            f"attnbench: the run is kept in {judged.folder}, but its verdicts were not written: {error}",
+            f"attnbench: the run is kept in {judged.folder}, but its verdicts were not written: "
+            f"{type(error).__name__}: {error}",
             file=sys.stderr,
         )
 

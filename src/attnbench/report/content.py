@@ -235,7 +235,7 @@ def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "", info: Ru
     over = all_standings(frame)
     ready = with_setting(frame)
     story = judged.story or NOT_INSTALLED
-    sentences = (*filter(None, [judged.note]), *findings.findings(frame, story), *claimed.failure(judged))
+    sentences = (*filter(None, [judged.note]), *findings.findings(frame, story, judged.place), *claimed.failure(judged))
     figures = story.figures or default_figures(ready)
     palette = palette.of_suite()
     return Section(
