@@ -13,7 +13,7 @@ from attnbench.measure.run.plan import overridden
 from attnbench.report.glance.forest import forest
 from attnbench.suite import Whole
 from tests.suites import helpers
-from tests.suites.test_trained import lengths
+from tests.suites.test_trained import SEEDS, lengths
 
 TRAINED = {
     "context-length": {"task", "length", "units", "steps"},
@@ -70,7 +70,11 @@ def test_a_model_of_other_units_learns_another_task_at_another_length(monkeypatc
     vars(module)["examples"].cache_clear()
     small, large = frame["metric.parameters"]
     assert small < large
-    tested = {int(name.removeprefix("metric.accuracy.length")) for name in frame if "accuracy.length" in name}
+    tested = {
+        int(name.removeprefix("metric.accuracy.length"))
+        for name in map(str, frame.columns)
+        if "accuracy.length" in name
+    }
     assert tested == {5, 6, 10, 12, 15, 20, 25, 30, 40}
     assert {"metric.aligned.length6", "metric.aligned.length12"} <= set(frame.columns)
     assert (frame["metric.fall"] == frame["metric.accuracy.length5"] - frame["metric.accuracy.length6"]).all()
@@ -89,8 +93,8 @@ def test_slots_and_units_of_the_single_head() -> None:
 def test_findings_and_verdicts_speak_of_one_level_and_say_so() -> None:
     suite = helpers.suite("context-length")
     arms = {"state": 0.3, "input": 0.25, "input_reversed": 0.3, "additive": 0.92, "dot": 0.9, "general": 0.9}
-    usual = lengths(**arms).assign(**{"point.length": 20, "point.units": 64})
-    others = lengths(**dict.fromkeys(arms, 0.5)).assign(**{"point.length": 10, "point.units": 64})
+    usual = lengths(SEEDS, **arms).assign(**{"point.length": 20, "point.units": 64})
+    others = lengths(SEEDS, **dict.fromkeys(arms, 0.5)).assign(**{"point.length": 10, "point.units": 64})
     both = pd.concat([others, usual], ignore_index=True)
     assert helpers.verdicts(suite, both) == helpers.verdicts(suite, usual)
     sentences = helpers.sentences(suite, both)
@@ -117,7 +121,8 @@ def test_a_claim_of_ones_own_is_judged_and_drawn_like_a_published_one() -> None:
     grows = claims.expectation("It grows", "after less before", low=0.5)
     alike = claims.expectation("They are alike", "one less the other", low=-0.1, high=0.1, equivalence=True)
     up, level = (contrasts.Contrast(values) for values in ((1.0, 1.1, 0.9, 1.0) * 2, (0.01, -0.01) * 4))
-    judged = contrasts.judge_family({grows: up, alike: level, "attention-beats-fixed": up}, ("numpy/naive",))
+    family: dict[str | claims.Claim, contrasts.Contrast] = {grows: up, alike: level, "attention-beats-fixed": up}
+    judged = contrasts.judge_family(family, ("numpy/naive",))
     assert [verdict.verdict for verdict in judged[:2]] == ["reproduced", "reproduced"]
     assert contrasts.judge_family({grows: level})[0].verdict == "not detected"
     assert (
