@@ -13,6 +13,7 @@ from attnbench.api.suites import (
     Frame,
     Number,
     ObservedSuite,
+    OneOf,
     Optimiser,
     Probe,
     Story,
@@ -20,33 +21,39 @@ from attnbench.api.suites import (
     claims,
     contrasts,
     frames,
+    levels,
     tasks,
     training,
     translation,
 )
 
-TASK = tasks.SequenceTask("reverse")
-SHORTEST, LONGEST = 1, 10
+TASK = "reverse"
+SYMBOLS, SHORTEST, LONGEST, FARTHEST = 16, 1, 10, 64
 BATCH, EVERY = 64, 100
 CLIP = 1.0
 HELD_OUT = 256
 # The arms of the encoder–decoder by the names that the table has for them.
 ARMS = {"unscaled": "dot", "scaled": "scaled", "additive": "additive", "none": "state"}
 ACCURACY = "accuracy"
+# What findings and verdicts speak of, where several were measured.
+SPOKEN = {"length": LONGEST, "units": translation.UNITS}
 
 
 @lru_cache(maxsize=2)
-def examples(seed: int, steps: int) -> tuple[list[tasks.Batch], tasks.Batch, tasks.Batch]:
+def examples(task: str, seed: int, steps: int, longest: int) -> tuple[list[tasks.Batch], tasks.Batch, tasks.Batch]:
     """Batches and validation set with lengths up to the trained one, and a test set of that length."""
-    train = tasks.batches(TASK.draw(seed, "train", steps * BATCH, SHORTEST, LONGEST), BATCH)
-    validation = TASK.draw(seed, "validation", HELD_OUT, SHORTEST, LONGEST)
-    return train, validation, TASK.draw(seed, "test", HELD_OUT, LONGEST, LONGEST)
+    of = tasks.SequenceTask(task, SYMBOLS)
+    train = tasks.batches(of.draw(seed, "train", steps * BATCH, SHORTEST, longest), BATCH)
+    validation = of.draw(seed, "validation", HELD_OUT, SHORTEST, longest)
+    return train, validation, of.draw(seed, "test", HELD_OUT, longest, longest)
 
 
-def observe(probe: Probe, seed: int, size: int, arm: str, lr: float, steps: int) -> dict[str, float]:
+def observe(
+    probe: Probe, seed: int, size: int, arm: str, lr: float, steps: int, task: str, length: int, units: int
+) -> dict[str, float]:
     """Token accuracy of greedy decoding at the longest trained length, with the parameters that validation chose."""
-    train, validation, test = examples(seed, steps)
-    model, parameters = translation.build(ARMS.get(arm, arm), seed, TASK.symbols, attention_size=size)
+    train, validation, test = examples(task, seed, steps, length)
+    model, parameters = translation.build(ARMS.get(arm, arm), seed, SYMBOLS, units=units, attention_size=size)
     learner = probe.learner(model, parameters, Optimiser("adam", lr, CLIP))
 
     def right(learning: Any, data: tasks.Batch) -> float:
@@ -65,9 +72,16 @@ def best(frame: Frame) -> Frame:
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The family of five claims in each implementation."""
     judged = []
-    for name, rows in frames.measured(frame).groupby("impl", sort=False):
+    for name, rows in _spoken(frame).groupby("impl", sort=False):
         judged += contrasts.judge_family(family(best(rows)), (str(name),))
     return judged
+
+
+def _spoken(frame: Frame) -> Frame:
+    """What is measured on the first task, at one length and with one number of units."""
+    ok = frames.measured(frame)
+    first = ok[ok["point.task"] == ok["point.task"].iloc[0]] if "point.task" in ok and len(ok) else ok
+    return frames.spoken(first, **SPOKEN)
 
 
 def family(rows: Frame) -> dict[str, contrasts.Contrast]:
@@ -92,14 +106,26 @@ def family(rows: Frame) -> dict[str, contrasts.Contrast]:
 
 def findings(frame: Frame) -> list[str]:
     """The table: accuracy by size for each arm at each learning rate."""
-    ok = frames.measured(frame)
+    ok = _spoken(frame)
     said = []
     for lr, rows in ok.groupby("point.lr", sort=False):
         sizes = sorted(frames.levels(rows, "size"))
         listed = "; ".join(f"{arm} {' / '.join(_means(rows, arm, sizes))}" for arm in frames.levels(rows, "arm"))
         by = " / ".join(map(str, sizes))
-        said.append(f"Token accuracy at length {LONGEST} by attention size {by}, learning rate {lr:g}: {listed}.")
-    return [*said, *frames.shortfall(frame)]
+        length = frames.level_to_speak_of(rows, "length", LONGEST)
+        said.append(f"Token accuracy at length {length} by attention size {by}, learning rate {lr:g}: {listed}.")
+    return [*said, *frames.unspoken(frame, **SPOKEN), *frames.shortfall(frame)]
+
+
+def by_arm(frame: Frame) -> Frame:
+    """The rows, with the task, the length and the units behind the arm where several were measured."""
+    return frames.joined(_with_task(frame), "arm", *SPOKEN)
+
+
+def _with_task(frame: Frame) -> Frame:
+    if "point.task" not in frame or len(frame["point.task"].unique()) == 1:
+        return frame
+    return frame.assign(**{"point.arm": frame["point.arm"] + ", " + frame["point.task"]})
 
 
 def _means(rows: Frame, arm: str, sizes: list[int]) -> list[str]:
@@ -110,7 +136,8 @@ def _means(rows: Frame, arm: str, sizes: list[int]) -> list[str]:
 STORY = Story(
     question="What does the size of attention do to each score, and does the scaled one keep up?",
     method=(
-        "The encoder–decoder of `context-length` (64 units) learns to reverse up to 10 symbols. Size n: projections of "
+        "The encoder–decoder of `context-length` (64 `units`) learns to reverse up to 10 symbols (another `task` and "
+        "`length` may be chosen). Size n: projections of "
         "the decoder's and the encoder's states to n components stand before the dot product, unscaled (Britz's "
         "multiplicative attention) or scaled by 1/√n; additive attention has n hidden units; the arm without attention "
         "has as many more units as make its parameters equal in number, to 5 % at each size. `steps` updates (300 "
@@ -121,7 +148,7 @@ STORY = Story(
     figures=(
         Figure(
             "attention-size",
-            f"Token accuracy at length {LONGEST} against the size of attention",
+            "Token accuracy at the longest trained length against the size of attention",
             x="point.size",
             y=f"metric.{ACCURACY}",
             hue="point.arm",
@@ -129,6 +156,7 @@ STORY = Story(
             log_x=True,
             x_label="attention size",
             y_label="token accuracy, greedy decoding",
+            data=by_arm,
             caption="Median over seeds, and their middle half. Without attention the size is that of the parameters.",
         ),
     ),
@@ -141,12 +169,28 @@ STORY = Story(
 SUITE = ObservedSuite(
     name="attention-size",
     story=STORY,
-    axes={"seed": tuple(range(8)), "size": (16, 64, 256), "arm": tuple(ARMS), "lr": (5e-3,), "steps": (300,)},
+    axes={
+        "seed": tuple(range(8)),
+        "size": (16, 64, 256),
+        "arm": tuple(ARMS),
+        "lr": (5e-3,),
+        "steps": (300,),
+        "task": (TASK,),
+        "length": (LONGEST,),
+        "units": (translation.UNITS,),
+    },
     observe=observe,
     implementations=("torch/naive",),
     tiers={
         "smoke": {"seed": (0, 1), "size": (64,), "arm": ("unscaled", "scaled"), "steps": (20,)},
         "full": {"size": (16, 64, 256, 1024), "lr": (1e-3, 5e-3)},
     },
-    levels={"size": Whole(1, 4096), "lr": Number(above=0, most=1), "steps": Whole(1, 100_000)},
+    levels={
+        "size": Whole(1, 4096),
+        "lr": Number(above=0, most=1),
+        "steps": levels.STEPS,
+        "task": OneOf(*tasks.ANSWERS),
+        "length": Whole(1, FARTHEST),
+        "units": levels.UNITS,
+    },
 )

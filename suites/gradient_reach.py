@@ -20,6 +20,7 @@ from attnbench.api.suites import (
     claims,
     contrasts,
     frames,
+    levels,
     reach,
     tasks,
     training,
@@ -33,23 +34,25 @@ HELD_OUT, REACHED = 128, 64
 STAGES = {"init": "before training", "trained": "after training"}
 # So many of the nearest and of the farthest steps are compared.
 ENDS = 5
-STEPS_APART = 2 * LONGEST - 1
+FARTHEST = 64
 ATTENDS, FIXED = "additive", "state"
+# What findings and verdicts speak of, where several were measured.
+SPOKEN = {"length": LONGEST, "units": translation.UNITS}
 
 
 @lru_cache(maxsize=2)
-def examples(task: str, seed: int, steps: int) -> tuple[list[tasks.Batch], tasks.Batch, tasks.Batch]:
+def examples(task: str, seed: int, steps: int, longest: int) -> tuple[list[tasks.Batch], tasks.Batch, tasks.Batch]:
     """Batches and validation set with lengths up to the trained one, and the examples whose gradients are taken."""
     of = tasks.SequenceTask(task, SYMBOLS)
-    train = tasks.batches(of.draw(seed, "train", steps * BATCH, SHORTEST, LONGEST), BATCH)
-    validation = of.draw(seed, "validation", HELD_OUT, SHORTEST, LONGEST)
-    return train, validation, of.draw(seed, "test", REACHED, LONGEST, LONGEST)
+    train = tasks.batches(of.draw(seed, "train", steps * BATCH, SHORTEST, longest), BATCH)
+    validation = of.draw(seed, "validation", HELD_OUT, SHORTEST, longest)
+    return train, validation, of.draw(seed, "test", REACHED, longest, longest)
 
 
-def observe(probe: Probe, seed: int, task: str, arm: str, steps: int) -> dict[str, float]:
+def observe(probe: Probe, seed: int, task: str, arm: str, steps: int, length: int, units: int) -> dict[str, float]:
     """The mean norm of the gradient by steps between, before and after training, and what it says in one number."""
-    train, validation, test = examples(task, seed, steps)
-    model, parameters = translation.build(arm, seed, SYMBOLS)
+    train, validation, test = examples(task, seed, steps, length)
+    model, parameters = translation.build(arm, seed, SYMBOLS, units=units)
     learner = probe.learner(model, parameters, Optimiser("adam", RATE, CLIP))
 
     def right(learning: Any) -> float:
@@ -57,7 +60,7 @@ def observe(probe: Probe, seed: int, task: str, arm: str, steps: int) -> dict[st
         return training.token_accuracy(tokens, validation["target"], validation["lengths"])
 
     places = tasks.SequenceTask(task, SYMBOLS).alignment(test["source"], test["lengths"])
-    places = LONGEST - 1 - places if translation.arm(arm).reversed_source else places
+    places = length - 1 - places if translation.arm(arm).reversed_source else places
     reached = translation.as_read(arm, test)
     metrics = reach.summary("init", learner.reach(reached), places, ENDS)
     trained = training.fit(learner, [translation.as_read(arm, batch) for batch in train], right, EVERY)
@@ -83,12 +86,12 @@ def family(rows: Frame) -> dict[str, contrasts.Contrast]:
 
 
 def _first_task(frame: Frame) -> Frame:
-    return frame[frame["point.task"] == frame["point.task"].iloc[0]]
+    return frames.spoken(frame[frame["point.task"] == frame["point.task"].iloc[0]], **SPOKEN)
 
 
 def findings(frame: Frame) -> list[str]:
     """Decades lost by each arm at both stages, and how much of the gradient lies on the right place."""
-    ok = frames.measured(frame)
+    ok = frames.spoken(frames.measured(frame), **SPOKEN)
     said = []
     for task, rows in ok.groupby("point.task", sort=False):
         for stage, words in STAGES.items():
@@ -101,15 +104,21 @@ def findings(frame: Frame) -> list[str]:
             )
         accuracies = ", ".join(f"{arm} {mine['metric.accuracy'].mean():.2f}" for arm, mine in arms)
         said.append(f"Token accuracy on validation after training on {task}: {accuracies}.")
-    return [*said, *frames.shortfall(frame)]
+    return [*said, *frames.unspoken(frame, **SPOKEN), *frames.shortfall(frame)]
 
 
 def by_steps(frame: Frame) -> Frame:
     """A row for each number of steps between, at both stages: columns ``steps_between``, ``stage``, ``norm``."""
-    rows = _first_task(frame)
+    rows = frames.joined(frame[frame["point.task"] == frame["point.task"].iloc[0]], "arm", *SPOKEN)
     kept = ["impl", "point.seed", "point.arm"]
-    columns = {f"metric.{stage}.step{step}": (stage, step) for stage in STAGES for step in range(STEPS_APART)}
-    narrow = rows[[*kept, *columns]].melt(kept, var_name="column", value_name="norm")
+    starts = {f"metric.{stage}.step": stage for stage in STAGES}
+    columns = {
+        name: (stage, int(name.removeprefix(start)))
+        for start, stage in starts.items()
+        for name in map(str, rows.columns)
+        if name.startswith(start)
+    }
+    narrow = rows[[*kept, *columns]].melt(kept, var_name="column", value_name="norm").dropna()
     pairs = narrow["column"].map(columns)
     return narrow.assign(stage=pairs.str[0].map(STAGES), steps_between=pairs.str[1].astype(int))
 
@@ -117,12 +126,13 @@ def by_steps(frame: Frame) -> Frame:
 STORY = Story(
     question="How far back does the loss of an output reach, through one context vector and through attention?",
     method=(
-        "The encoder–decoder of `context-length`, with a fixed context (its first state alone, or also at each input "
-        "and output) and with attention, additive and scaled. For held-out sequences of 20 symbols, and an output that "
-        "is given the right symbols before it, the norm of the derivative of that output's loss at each state of the "
-        "encoder, on all ways there are: through later states, through the context, through attention. Steps between: "
-        "those of the encoder that are left after the state, and those of the decoder up to the output. Before any "
-        "training and after `steps` updates (400 unless chosen otherwise)."
+        "The encoder–decoder of `context-length`, with a fixed context (its first state alone, or also at each "
+        "input and output) and with attention, additive and scaled. For held-out sequences of 20 symbols (or "
+        "another `length`), and an output that is given the right symbols before it, the norm of the derivative of "
+        "that output's loss at each state of the encoder, on all ways there are: through later states, through the "
+        "context, through attention. Steps between: those of the encoder that are left after the state, and those "
+        "of the decoder up to the output. Before any training and after `steps` updates (400 unless chosen "
+        "otherwise)."
     ),
     findings=findings,
     claims=verdicts,
@@ -154,12 +164,19 @@ STORY = Story(
 SUITE = ObservedSuite(
     name="gradient-reach",
     story=STORY,
-    axes={"seed": tuple(range(8)), "task": ("reverse",), "arm": (FIXED, "input", ATTENDS, "scaled"), "steps": (400,)},
+    axes={
+        "seed": tuple(range(8)),
+        "task": ("reverse",),
+        "arm": (FIXED, "input", ATTENDS, "scaled"),
+        "steps": (400,),
+        "length": (LONGEST,),
+        "units": (translation.UNITS,),
+    },
     observe=observe,
     implementations=("torch/naive",),
     tiers={
         "smoke": {"seed": (0, 1), "arm": (FIXED, ATTENDS), "steps": (20,)},
         "full": {"task": ("reverse", "copy", "sort"), "arm": tuple(translation.ARMS)},
     },
-    levels={"steps": Whole(1, 100_000)},
+    levels={"steps": levels.STEPS, "length": Whole(ENDS, FARTHEST), "units": levels.UNITS},
 )

@@ -19,17 +19,19 @@ from attnbench.api.suites import (
     Probe,
     Spelled,
     Story,
+    UnsupportedError,
     UsageError,
     Whole,
     claims,
     contrasts,
     frames,
+    levels,
     retrieval,
     tasks,
     training,
 )
 
-TASK = tasks.RetrievalTask(questions=4)
+SLOTS, KEYS, QUESTIONS = 16, 64, 4
 BATCH, EVERY = 64, 50
 HELD_OUT = 512
 ACCURACY = "accuracy"
@@ -37,15 +39,17 @@ ACCURACY = "accuracy"
 BASE = "8x8"
 ROW_A = ("1x64", "2x32", "4x16", BASE, "16x4", "32x2")
 ROW_B = ("8x4", "8x2")
+# What findings and verdicts speak of, where several were measured.
+SPOKEN = {"slots": SLOTS, "units": retrieval.MODEL_SIZE}
 FIRST = "A: heads of one width together"
 TITLES = {FIRST: ROW_A, "B: size of a key at 8 heads": (BASE, *ROW_B)}
 
 
 @lru_cache(maxsize=2)
-def examples(seed: int, steps: int) -> tuple[list[tasks.Batch], tasks.Batch, tasks.Batch]:
+def examples(task: tasks.RetrievalTask, seed: int, steps: int) -> tuple[list[tasks.Batch], tasks.Batch, tasks.Batch]:
     """Batches to train on, the validation set, the test set: the same for every split with this seed."""
-    train = tasks.batches(TASK.draw(seed, "train", steps * BATCH), BATCH)
-    return train, TASK.draw(seed, "validation", HELD_OUT), TASK.draw(seed, "test", HELD_OUT)
+    train = tasks.batches(task.draw(seed, "train", steps * BATCH), BATCH)
+    return train, task.draw(seed, "validation", HELD_OUT), task.draw(seed, "test", HELD_OUT)
 
 
 def sizes(split: str) -> tuple[int, int]:
@@ -65,11 +69,15 @@ def check_shared(split: str) -> None:
         raise UsageError(msg)
 
 
-def observe(probe: Probe, seed: int, split: str, lr: float, steps: int) -> dict[str, float]:
+def observe(probe: Probe, seed: int, split: str, lr: float, steps: int, slots: int, units: int) -> dict[str, float]:
     """The share of right answers on the test set with the parameters that validation chose; the curve."""
     heads, d = sizes(split)
-    train, validation, test = examples(seed, steps)
-    model, parameters = retrieval.build_heads(heads, d, seed, TASK)
+    if units % heads:
+        msg = f"{heads} heads do not share {units} units evenly"
+        raise UnsupportedError(msg)
+    task = tasks.RetrievalTask(slots, KEYS, questions=QUESTIONS)
+    train, validation, test = examples(task, seed, steps)
+    model, parameters = retrieval.build_heads(heads, d, seed, task, model_size=units)
     learner = probe.learner(model, parameters, Optimiser("adam", lr))
 
     def right(learner: Any, data: tasks.Batch) -> float:
@@ -88,7 +96,7 @@ def best(frame: Frame) -> Frame:
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The family of three claims in each implementation."""
     judged = []
-    for name, rows in frames.measured(frame).groupby("impl", sort=False):
+    for name, rows in frames.spoken(frames.measured(frame), **SPOKEN).groupby("impl", sort=False):
         chosen = best(rows)
         family = {
             "one-head-is-worse": contrasts.differences(chosen, ACCURACY, {"split": ROW_A[0]}, {"split": BASE}),
@@ -101,13 +109,13 @@ def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
 
 def findings(frame: Frame) -> list[str]:
     """Accuracy by split at each learning rate, row by row."""
-    ok = frames.measured(frame)
+    ok = frames.spoken(frames.measured(frame), **SPOKEN)
     said = []
     for lr, rows in ok.groupby("point.lr", sort=False):
         means = rows.groupby("point.split", sort=False)[f"metric.{ACCURACY}"].mean()
         listed = ", ".join(f"{split} {mean:.3f}" for split, mean in means.items())
         said.append(f"Accuracy by heads x head size, learning rate {lr:g}: {listed}.")
-    return [*said, *frames.shortfall(frame)]
+    return [*said, *frames.unspoken(frame, **SPOKEN), *frames.shortfall(frame)]
 
 
 def by_row(frame: Frame) -> Frame:
@@ -116,7 +124,8 @@ def by_row(frame: Frame) -> Frame:
         [title for title, levels in TITLES.items() if split in levels or (split not in ROW_B and title == FIRST)]
         for split in frame["point.split"]
     ]
-    placed = frame.assign(row=rows).explode("row")
+    named: Frame = frames.joined(frame, "lr", *SPOKEN)
+    placed = named.assign(row=rows).explode("row")
     level = [sizes(split)[row != FIRST] for split, row in zip(placed["point.split"], placed["row"], strict=True)]
     return placed.assign(level=level)
 
@@ -124,11 +133,11 @@ def by_row(frame: Frame) -> Frame:
 STORY = Story(
     question="How many heads are best at one width, and how small may their keys be?",
     method=(
-        "The retrieval model of `scaling`, scaled by 1/√d, with several heads: four keys are asked for at once among "
-        "16 slots, their embeddings side by side, and four values are to be named (each at random 1 in 32). Model and "
-        "values are 64 wide. Row A: 1 to 32 heads of 64 / heads components. Row B: 8 heads with queries and keys of 8, "
-        "4 and 2 components, and fewer parameters for it, as in the table. `steps` updates (400 unless chosen "
-        "otherwise) of 64 examples by Adam; the parameters that validated best."
+        "The retrieval model of `scaling`, scaled by 1/√d, with several heads: four keys are asked for at once "
+        "among 16 `slots`, their embeddings side by side, and four values are to be named (each at random 1 in 32). "
+        "Model and values are 64 `units` wide. Row A: 1 to 32 heads of 64 / heads components. Row B: 8 heads with "
+        "queries and keys of 8, 4 and 2 components, and fewer parameters for it, as in the table. `steps` updates "
+        "(400 unless chosen otherwise) of 64 examples by Adam; the parameters that validated best."
     ),
     findings=findings,
     claims=verdicts,
@@ -156,7 +165,14 @@ STORY = Story(
 SUITE = ObservedSuite(
     name="heads",
     story=STORY,
-    axes={"seed": tuple(range(8)), "split": (*ROW_A, *ROW_B), "lr": (3e-3,), "steps": (400,)},
+    axes={
+        "seed": tuple(range(8)),
+        "split": (*ROW_A, *ROW_B),
+        "lr": (3e-3,),
+        "steps": (400,),
+        "slots": (SLOTS,),
+        "units": (retrieval.MODEL_SIZE,),
+    },
     observe=observe,
     implementations=("torch/naive",),
     tiers={
@@ -166,6 +182,8 @@ SUITE = ObservedSuite(
     levels={
         "split": Spelled(check_shared, f"heads x head size, such as {BASE}"),
         "lr": Number(above=0, most=1),
-        "steps": Whole(1, 100_000),
+        "steps": levels.STEPS,
+        "slots": Whole(2, KEYS),
+        "units": Whole(32, 1024, multiple_of=32),
     },
 )

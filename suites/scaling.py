@@ -24,12 +24,15 @@ from attnbench.api.suites import (
     claims,
     contrasts,
     frames,
+    levels,
     retrieval,
     tasks,
     training,
 )
 
-TASK = tasks.RetrievalTask()
+SLOTS, KEYS = 16, 64
+# What findings and verdicts speak of, where several were measured.
+SPOKEN = {"slots": SLOTS, "units": retrieval.MODEL_SIZE}
 BATCH, EVERY = 64, 50
 HELD_OUT = 1024
 ACCURACY = "accuracy"
@@ -38,10 +41,10 @@ MORE_ARMS = ("8/d", "folded and scaled", "sqrt(d_model)", "qk-norm", "softcap")
 
 
 @lru_cache(maxsize=2)
-def examples(seed: int, steps: int) -> tuple[list[tasks.Batch], tasks.Batch, tasks.Batch]:
+def examples(task: tasks.RetrievalTask, seed: int, steps: int) -> tuple[list[tasks.Batch], tasks.Batch, tasks.Batch]:
     """Batches to train on, the validation set, the test set: the same for every arm with this seed."""
-    train = tasks.batches(TASK.draw(seed, "train", steps * BATCH), BATCH)
-    return train, TASK.draw(seed, "validation", HELD_OUT), TASK.draw(seed, "test", HELD_OUT)
+    train = tasks.batches(task.draw(seed, "train", steps * BATCH), BATCH)
+    return train, task.draw(seed, "validation", HELD_OUT), task.draw(seed, "test", HELD_OUT)
 
 
 def optimiser_of(level: str, lr: float) -> Optimiser:
@@ -56,10 +59,13 @@ def optimiser_of(level: str, lr: float) -> Optimiser:
     return Optimiser(name, lr * int(factor or 1))
 
 
-def observe(probe: Probe, seed: int, d: int, arm: str, lr: float, optimiser: str, steps: int) -> dict[str, float]:
+def observe(
+    probe: Probe, seed: int, d: int, arm: str, lr: float, optimiser: str, steps: int, slots: int, units: int
+) -> dict[str, float]:
     """Accuracy on the test set with the parameters that validation chose, the curve, and the variances at step 0."""
-    train, validation, test = examples(seed, steps)
-    model, parameters = retrieval.build(arm, d, seed, TASK)
+    task = tasks.RetrievalTask(slots, KEYS)
+    train, validation, test = examples(task, seed, steps)
+    model, parameters = retrieval.build(arm, d, seed, task, model_size=units)
     learner = probe.learner(model, parameters, optimiser_of(optimiser, lr))
 
     def right(learner: Any, data: tasks.Batch) -> float:
@@ -73,7 +79,12 @@ def observe(probe: Probe, seed: int, d: int, arm: str, lr: float, optimiser: str
 def with_adam(frame: Frame) -> Frame:
     """The rows of Adam; all of them where there are none."""
     rows = frame[frame["point.optimiser"] == "adam"]
-    return rows if len(rows) else frame
+    return frames.joined(rows if len(rows) else frame, "arm", *SPOKEN)
+
+
+def by_arm(frame: Frame) -> Frame:
+    """The rows, with the slots and the units behind the arm where several were measured."""
+    return frames.joined(frame, "arm", *SPOKEN)
 
 
 def best(frame: Frame) -> Frame:
@@ -84,7 +95,7 @@ def best(frame: Frame) -> Frame:
 def verdicts(frame: Frame) -> list[claims.ClaimVerdict]:
     """The family of five claims, of Adam alone, in each implementation."""
     judged = []
-    for name, rows in frames.measured(frame, optimiser="adam").groupby("impl", sort=False):
+    for name, rows in frames.spoken(frames.measured(frame, optimiser="adam"), **SPOKEN).groupby("impl", sort=False):
         judged += contrasts.judge_family(family(rows), (str(name),))
     return judged
 
@@ -109,13 +120,13 @@ def family(rows: Frame) -> dict[str, contrasts.Contrast]:
 
 def findings(frame: Frame) -> list[str]:
     """The whole grid at the largest d, and what folding costs at the highest rate."""
-    ok = frames.measured(frame)
+    ok = frames.spoken(frames.measured(frame), **SPOKEN)
     if ok.empty:
         return frames.shortfall(frame)
     parts = list(ok.groupby("point.optimiser", sort=False))
     said = [_grid(rows, str(optimiser)) for optimiser, rows in parts]
     more = [_sensitivity(rows, str(optimiser)) for optimiser, rows in parts if len(frames.levels(rows, "lr")) > 1]
-    return [*said, *_folding(ok), *more, *frames.shortfall(frame)]
+    return [*said, *_folding(ok), *more, *frames.unspoken(frame, **SPOKEN), *frames.shortfall(frame)]
 
 
 def _grid(rows: Frame, optimiser: str) -> str:
@@ -158,7 +169,8 @@ def _folding(ok: Frame) -> list[str]:
 STORY = Story(
     question="What does training make of an unscaled score, and can the scale live in the initialisation?",
     method=(
-        "One head looks up the value beside a key among 16 slots (64 keys, 32 values; chance is 1/32). All arms share "
+        "One head looks up the value beside a key among 16 `slots` (64 keys, 32 values; chance is 1/32), in a model of "
+        "64 `units`. All arms share "
         "their data and, name by name, their first parameters, of which components of q and k have variance 1 (logged "
         "as q_variance and k_variance); numbers of parameters differ by less than 5 %. `steps` updates (400 unless "
         "chosen otherwise) of 64 examples, nothing clipped; the parameters that validated best are tested on examples "
@@ -192,6 +204,7 @@ STORY = Story(
             log_x=True,
             x_label="learning rate",
             y_label="accuracy",
+            data=by_arm,
             caption="Median over seeds, and their middle half. sgd*100 takes a hundred times the rate shown.",
         ),
     ),
@@ -211,12 +224,16 @@ SUITE = ObservedSuite(
         "lr": (3e-4, 1e-3, 1e-2),
         "optimiser": ("adam",),
         "steps": (400,),
+        "slots": (SLOTS,),
+        "units": (retrieval.MODEL_SIZE,),
     },
     levels={
         "d": Whole(1, 4096),
         "lr": Number(above=0, most=1),
         "optimiser": Spelled(lambda level: optimiser_of(level, 1e-3), "optimisers, such as adam or sgd*100"),
-        "steps": Whole(1, 100_000),
+        "steps": levels.STEPS,
+        "slots": Whole(2, KEYS),
+        "units": levels.UNITS,
     },
     observe=observe,
     implementations=("torch/naive",),

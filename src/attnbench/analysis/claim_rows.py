@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attnbench.analysis.judged import JudgedRun
+from attnbench.analysis.judged import VERDICTS_FILE, JudgedRun
 
-FILE = "verdicts.parquet"
+FILE = VERDICTS_FILE
 
 
 def write_verdicts(judged: JudgedRun) -> Path | None:

@@ -28,6 +28,8 @@ NOT_DETECTED = "not detected"
 CONTRADICTED = "contradicted"
 OUT_OF_SCOPE = "out of scope"
 ALPHA = 0.05
+# Claims that no paper makes, but a suite of one's own; in the order in which they were judged.
+_DECLARED: dict[Claim, None] = {}
 VERDICTS = (REPRODUCED, DIRECTION_ONLY, NOT_DETECTED, CONTRADICTED, OUT_OF_SCOPE)
 
 
@@ -103,6 +105,41 @@ class ClaimVerdict:
         }
 
 
+def expectation(
+    claim: str,
+    quantity: str,
+    *,
+    null: float = 0.0,
+    low: float = -math.inf,
+    high: float = math.inf,
+    equivalence: bool = False,
+    source: str = "this suite",
+    row: str = "its own expectation",
+    published: str = "no figure",
+) -> Claim:
+    """A claim of one's own, to be judged as published ones are: fixed before anything is measured.
+
+    ``claim`` says in words what is expected, and ``quantity`` what is measured for it. It holds between ``low`` and
+    ``high``, of which one may be left out, and ``null`` is what would be measured without the effect; with
+    ``equivalence`` the claim is that there is none beyond ``low`` and ``high``. ``source``, ``row`` and ``published``
+    say where it comes from. Raises ``UsageError`` for a claim without words, and for a range that holds nothing.
+    """
+    if not claim or not quantity:
+        msg = f"a claim says in words what is expected, and what is measured for it; got {claim!r} and {quantity!r}"
+        raise UsageError(msg)
+    ends = math.isfinite(low) + math.isfinite(high)
+    if not low < high or not math.isfinite(null) or not ends or (equivalence and ends == 1):
+        which = "two finite ends" if equivalence else "a finite end, such as low=0.05"
+        msg = f"claim {claim!r} holds from low to high, low below high, with {which}; got {low} to {high}, null {null}"
+        raise UsageError(msg)
+    return Claim(claim, claim, source, row, published, quantity, null, low, high, equivalence)
+
+
+def declared() -> tuple[Claim, ...]:
+    """The claims of suites of one's own that were judged in this process."""
+    return tuple(_DECLARED)
+
+
 @cache
 def claims() -> dict[str, Claim]:
     """Every published claim by its id, from ``anchors.toml``."""
@@ -110,8 +147,20 @@ def claims() -> dict[str, Claim]:
     return {key: Claim(id=key, **fields) for key, fields in tomllib.loads(text).items()}
 
 
+def claim_of(claim: str | Claim) -> Claim:
+    """A claim by its id in ``anchors.toml``, or a suite's own; ``UsageError`` for an id that is not there."""
+    if isinstance(claim, Claim):
+        _DECLARED[claim] = None
+        return claim
+    known = claims()
+    if claim not in known:
+        msg = f"unknown claim {claim!r}; there are {', '.join(known)}{suggest(claim, known)}"
+        raise UsageError(msg)
+    return known[claim]
+
+
 def judge(
-    claim_id: str, ours: Interval | None, implementations: tuple[str, ...] = (), p: float | None = None
+    claim_id: str | Claim, ours: Interval | None, implementations: tuple[str, ...] = (), p: float | None = None
 ) -> ClaimVerdict:
     """Hold an interval against a claim, and the p of its test where there is one.
 
@@ -119,13 +168,9 @@ def judge(
     null value. *not detected*: it holds the null value. *contradicted*: it lies on the other side. *out of scope*:
     nothing was measured. A p above .05 is *not detected* whatever the interval; a claim of equivalence is *reproduced*
     by a p of equivalence up to .05, and *contradicted* by an interval wholly outside its margin. Raises
-    ``UsageError`` for a claim that is not in ``anchors.toml``.
+    ``UsageError`` for a claim that is not in ``anchors.toml``; a suite's own one (``expectation``) is given itself.
     """
-    known = claims()
-    if claim_id not in known:
-        msg = f"unknown claim {claim_id!r}; there are {', '.join(known)}{suggest(claim_id, known)}"
-        raise UsageError(msg)
-    claim = known[claim_id]
+    claim = claim_of(claim_id)
     return ClaimVerdict(claim, ours, _verdict(claim, ours, p), implementations, p)
 
 
@@ -145,7 +190,7 @@ def _verdict(claim: Claim, ours: Interval | None, p: float | None) -> str:
 
 
 def judge_each(
-    frame: pd.DataFrame, claim_id: str, quantity: Callable[[pd.DataFrame], Interval | None]
+    frame: pd.DataFrame, claim_id: str | Claim, quantity: Callable[[pd.DataFrame], Interval | None]
 ) -> list[ClaimVerdict]:
     """Judge every implementation's rows; those with the same verdict on the same numbers share one row."""
     shared: dict[tuple[str, ...], list[str]] = {}

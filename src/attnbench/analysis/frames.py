@@ -67,6 +67,35 @@ def level_to_speak_of(frame: pd.DataFrame, axis: str, wanted: int) -> int:
     return wanted if wanted in known or not known else known[0]
 
 
+def spoken(frame: pd.DataFrame, **wanted: int) -> pd.DataFrame:
+    """The rows at one level of each axis, the wanted one or the first there is: what findings and verdicts speak of.
+
+    An axis that the frame does not have, as in a run from before there was one, is passed over.
+    """
+    for axis, level in wanted.items():
+        if POINT + axis in frame:
+            frame = frame[frame[POINT + axis] == level_to_speak_of(frame, axis, level)]
+    return frame
+
+
+def unspoken(frame: pd.DataFrame, **wanted: int) -> list[str]:
+    """A sentence that says which level is spoken of, where others were measured too; none where nothing was left."""
+    several = [axis for axis in wanted if len(levels(frame, axis)) > 1]
+    if not several:
+        return []
+    at_levels = ", ".join(f"{axis} = {level_to_speak_of(frame, axis, wanted[axis]):g}" for axis in several)
+    return [f"All this is said of {at_levels}; the figures and the tables have the other levels too."]
+
+
+def joined(frame: pd.DataFrame, axis: str, *more: str) -> pd.DataFrame:
+    """The frame with further axes named behind the levels of one, as in ``reverse, units 32``, where these vary."""
+    names = frame[POINT + axis].astype(str)
+    for other in more:
+        if POINT + other in frame and len(frame[POINT + other].unique()) > 1:
+            names = names + f", {other} " + frame[POINT + other].map("{:g}".format)
+    return frame if names.equals(frame[POINT + axis].astype(str)) else frame.assign(**{POINT + axis: names})
+
+
 def seed_columns(frame: pd.DataFrame, metric: str) -> list[str]:
     """The columns of the seeds of a metric, in the order of the seeds."""
     prefix = METRIC + metric + SEED

@@ -7,7 +7,8 @@ A suite says what it found in sentences (``Story.findings``), and what became of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,14 @@ from attnbench.errors import UsageError
 from attnbench.results.frames import own_columns
 from attnbench.results.read import read_info
 from attnbench.results.schema import RunInfo
+from attnbench.suite import Story, files
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from attnbench.suite import Suite
 
+VERDICTS_FILE = "verdicts.parquet"
 # A verdict on a published claim by column, as ``Suite.judged`` makes it.
 Row = dict[str, Any]
 # A suite by name; ``UsageError`` where it is not installed here.
@@ -32,8 +35,9 @@ SuiteFinder = Callable[[str], "Suite"]
 class JudgedSuite:
     """One suite of a run: its rows with its own columns, and its verdicts on published claims.
 
-    ``suite`` is ``None`` where it is not installed here. ``failure`` says why nothing could be judged, be it that or
-    an error of the suite's own code; without one, no verdicts mean that the suite speaks of no claim.
+    ``suite`` is ``None`` where it is not installed here, or stands in a file that is gone or has changed: ``story`` is
+    then what the run kept of it. ``failure`` says why nothing could be judged, be it that or an error of the suite's
+    own code; without one, no verdicts mean that the suite speaks of no claim. ``note`` is what else is to be known.
     """
 
     name: str
@@ -41,6 +45,17 @@ class JudgedSuite:
     frame: pd.DataFrame
     verdicts: tuple[Row, ...] = ()
     failure: Exception | None = None
+    kept: Story | None = None
+    note: str = ""
+
+    def place(self, error: BaseException) -> str:
+        """Where in the suite's own file an error came from, in brackets; empty where it has none."""
+        return "" if self.suite is None else self.suite.place(error)
+
+    @property
+    def story(self) -> Story | None:
+        """What the suite says, or what the run kept of it where it cannot be had; ``None`` where that is nothing."""
+        return self.kept if self.suite is None else self.suite.story
 
 
 @dataclass(frozen=True)
@@ -63,10 +78,55 @@ def judge_run(folder: Path, find_suite: SuiteFinder) -> JudgedRun:
 
     A suite that fails has its failure as data, and takes no other suite with it.
     """
-    frame = load_sampled(folder)
+    frame, info = load_sampled(folder), read_info(folder)
     parts = frame.groupby("suite", sort=False)
-    suites = tuple(judge_suite(str(name), rows, find_suite) for name, rows in parts)
-    return JudgedRun(folder, read_info(folder), frame, suites)
+    suites = tuple(
+        _filed(judge_suite(str(name), rows, partial(suite_of_run, info, find_suite)), folder, info)
+        for name, rows in parts
+    )
+    return JudgedRun(folder, info, frame, suites)
+
+
+def suite_of_run(info: RunInfo, find_suite: SuiteFinder, name: str) -> Suite:
+    """A suite of a run: of its file where it has one. ``UsageError`` where that is gone or another one by now.
+
+    A file that was given (``--suites``) stands for the one that the run names, whatever is in it.
+    """
+    source = info.suite_files.get(name)
+    if source is None or name in files.known():
+        return find_suite(name)
+    return files.load_from(files.SuiteFile(source.file, source.path, source.sha256), name)
+
+
+def _filed(judged: JudgedSuite, folder: Path, info: RunInfo) -> JudgedSuite:
+    """The same, with what the run kept of a suite whose file cannot be had, and what is to be known of the file."""
+    source = info.suite_files.get(judged.name)
+    if source is None:
+        return judged
+    if judged.suite is None:
+        kept = Story(question=source.question, method=source.method, limits=source.limits)
+        note = (
+            f"This suite stands in a file of its own: {judged.failure}. Its question, its method and its verdicts are "
+            "those that the run kept; its findings and figures need the file as it was, with --suites FILE."
+        )
+        return replace(judged, kept=kept, note=note, verdicts=tuple(kept_verdicts(folder, judged.name)))
+    origin = judged.suite.file
+    if origin is not None and origin.sha256 != source.sha256:
+        note = f"The run was measured with {source.file} as it was then; this page is by {origin.typed} as it is now."
+        return replace(judged, note=note)
+    return judged
+
+
+def kept_verdicts(folder: Path, suite: str) -> list[Row]:
+    """The verdicts on claims that a run kept of a suite; none where it kept none."""
+    import pandas as pd
+
+    path = folder / VERDICTS_FILE
+    if not path.is_file():
+        return []
+    frame = pd.read_parquet(path)
+    rows = frame[frame["suite"] == suite].drop(columns="suite")
+    return [{str(k): None if pd.isna(v) else v for k, v in row.items()} for row in rows.to_dict("records")]
 
 
 def judge_suite(name: str, rows: pd.DataFrame, find_suite: SuiteFinder) -> JudgedSuite:

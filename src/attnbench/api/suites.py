@@ -30,6 +30,7 @@ from attnbench.suite import (
     Text,
     TimedSuite,
     Whole,
+    levels,
 )
 
 __all__ = [
@@ -77,6 +78,7 @@ __all__ = [
     "from_padding",
     "inprocess",
     "intervals",
+    "levels",
     "maps",
     "not_one_of",
     "numpy_dtype",

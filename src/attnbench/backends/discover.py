@@ -29,6 +29,7 @@ from attnbench.errors import (
     UsageError,
     suggest,
 )
+from attnbench.suite import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -118,9 +119,9 @@ def _meant(pattern: str, known: Sequence[str]) -> str:
     return suggest(pattern, known)
 
 
-def load_implementation(name: str, files: Sequence[str | Path] = ()) -> Implementation:
+def load_implementation(name: str, dropped: Sequence[str | Path] = ()) -> Implementation:
     """Import one implementation, from drop-in files first, else from its backend's package."""
-    for path in files:
+    for path in dropped:
         for candidate in load_file(path):
             if candidate.name == name:
                 return candidate
@@ -145,8 +146,8 @@ def load_file(path: str | Path) -> tuple[Implementation, ...]:
     if not path.exists():
         msg = f"--impls {path}: no such file or folder"
         raise UsageError(msg)
-    files = sorted(path.glob("*.py")) if path.is_dir() else [path]
-    defined = tuple(implementation for file in files for implementation in _implementations_in(_load_module(file)))
+    inside = sorted(path.glob("*.py")) if path.is_dir() else [path]
+    defined = tuple(implementation for file in inside for implementation in _implementations_in(_load_module(file)))
     if not defined:
         msg = f'--impls {path}: no implementation in it; decorate one with @implementation("numpy/mine", ...)'
         raise UsageError(msg)
@@ -228,9 +229,21 @@ def _implementations_in(module: ModuleType) -> tuple[Implementation, ...]:
     return tuple((kept | held).values())
 
 
+def use_suites(paths: Sequence[str | Path], reserved: Iterable[str] = ()) -> tuple[str, ...]:
+    """Know the suites in these files (``--suites``) beside the installed ones, until the next call; their names.
+
+    ``reserved`` are names that no suite may have. Raises ``UsageError`` for a file that is missing or wrong.
+    """
+    return files.use(paths, _announced_suites(), tuple(reserved))
+
+
 def suite_names() -> tuple[str, ...]:
-    """Names of all announced suites."""
-    return tuple(sorted(point.name for point in entry_points(group=SUITE_GROUP)))
+    """Names of all announced suites, and of those in the files that are in use."""
+    return tuple(sorted({*_announced_suites(), *files.known()}))
+
+
+def _announced_suites() -> tuple[str, ...]:
+    return tuple(point.name for point in entry_points(group=SUITE_GROUP))
 
 
 def _loaded(point: EntryPoint) -> Suite:
@@ -244,6 +257,8 @@ def _loaded(point: EntryPoint) -> Suite:
 
 def suite(name: str) -> Suite:
     """One suite by name; ``UsageError`` names those that exist."""
+    if name in files.known():
+        return files.known()[name]
     for point in entry_points(group=SUITE_GROUP):
         if point.name == name:
             return _loaded(point)

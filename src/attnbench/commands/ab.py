@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import check_threads, drop_ins, seconds, smallest_change, split
+from attnbench.commands.given import check_threads, drop_ins, seconds, smallest_change, split, suites_named
 from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.commands.places import check_runs_folder
 from attnbench.errors import UsageError
@@ -36,6 +36,7 @@ def ab(
     impl: options.ImplsOfRevisions = None,
     axis: options.Axes = None,
     files: options.Files = None,
+    suite_files: options.SuiteFiles = None,
     margin: options.Margin = "3%",
     budget: options.Budget = "10m",
     python_a: options.PythonA = None,
@@ -60,12 +61,12 @@ def ab(
     from attnbench.measure.run.plan import within
     from attnbench.results.calibrations import for_machine
 
-    ab_files.check_writable(junit, markdown, drop_ins(files), github=github)
+    ab_files.check_writable(junit, markdown, drop_ins(files, suite_files), github=github)
     check_runs_folder("--out", out)
     sides = WantedComparison(
         a,
         b,
-        suites=split(suite) or ("smoke",),
+        suites=suites_named(split(suite), suite_files, timed=True) or ("smoke",),
         patterns=impl or [],
         axes=axis or [],
         files=files or [],

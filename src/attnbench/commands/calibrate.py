@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import check_threads, seconds, smallest_change, split
+from attnbench.commands.given import check_threads, seconds, smallest_change, split, suites_named
 from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.commands.places import check_runs_folder
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK
@@ -25,6 +25,7 @@ def calibrate(
     suite: options.TimedSuites = None,
     impl: options.ImplsOrNaive = None,
     axis: options.Axes = None,
+    suite_files: options.SuiteFiles = None,
     margin: options.Margin = "3%",
     budget: options.Budget = "10m",
     threads: options.Threads = None,
@@ -44,7 +45,7 @@ def calibrate(
     from attnbench.live.pair import PairedEffort
     from attnbench.live.sides import WantedComparison, resolve_itself
 
-    named = split(suite) or ("smoke",)
+    named = suites_named(split(suite), suite_files, timed=True) or ("smoke",)
     cells = WantedComparison("", suites=named, patterns=impl or [], axes=axis or [], threads=threads)
     progress = ProgressLine(seconds(budget), paced=False)
     terms = Terms(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attnbench.commands import options
+from attnbench.commands.given import suites_named, use_suites
 from attnbench.errors import UsageError, suggest
 from attnbench.show.console import document, show, table
 
@@ -31,6 +32,7 @@ def list_(
     what: Annotated[str, typer.Argument(help="impls, suites, cells, shapes, workloads or backends.")] = "impls",
     *,
     suite: options.ListedSuites = None,
+    suite_files: options.SuiteFiles = None,
     as_json: options.Json = False,
 ) -> None:
     """Show what there is, and why something is not available."""
@@ -40,8 +42,12 @@ def list_(
     if suite and what != "cells":
         msg = f"--suite belongs to 'attnbench list cells', not to 'attnbench list {what}'"
         raise UsageError(msg)
+    if suite_files and what not in ("suites", "cells"):
+        msg = f"--suites belongs to 'attnbench list suites' and 'attnbench list cells', not to 'attnbench list {what}'"
+        raise UsageError(msg)
+    named = use_suites(suite_files) if what != "cells" or suite is None else suites_named(suite, suite_files)
     listed = {"impls": _impls, "suites": _suites, "backends": _backends, "shapes": _shapes, "workloads": _workloads}
-    rows = listed[what]() if what != "cells" else _cells(suite or [])
+    rows = listed[what]() if what != "cells" else _cells(list(named))
     shown = {"shapes": SHOWN_OF_SHAPES, "workloads": SHOWN_OF_WORKLOADS}.get(what)
     if shown and not as_json:
         rows = [{name: row[name] for name in shown} for row in rows]

@@ -39,6 +39,9 @@ OnlyImpls = Annotated[Texts, typer.Option("--impl", help="Only these implementat
 Files = Annotated[
     list[Path] | None, typer.Option("--impls", metavar="FILE", help="Drop-in implementations: a file or a folder.")
 ]
+SuiteFiles = Annotated[
+    list[Path] | None, typer.Option("--suites", metavar="FILE", help="Suites of your own: a file or a folder.")
+]
 Axes = Annotated[
     Texts,
     typer.Option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import percentage, split
+from attnbench.commands.given import percentage, split, suites_named
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
 from attnbench.show.console import document, show
 
@@ -28,6 +29,7 @@ def plan(
     suite: options.TimedSuites = None,
     impl: options.ImplsOrNaive = None,
     axis: options.Axes = None,
+    suite_files: options.SuiteFiles = None,
     margin: options.MarginIfAny = None,
     as_json: options.Json = False,
 ) -> None:
@@ -42,7 +44,8 @@ def plan(
         msg = f"--detect is above 0 and below 100 %; got {detect}"
         raise UsageError(msg)
     within = size * MARGIN_SHARE if margin is None else percentage(margin)
-    chosen = WantedComparison("", suites=split(suite) or ("smoke",), patterns=impl or [], axes=axis or [])
+    named = suites_named(split(suite), suite_files, timed=True) or ("smoke",)
+    chosen = WantedComparison("", suites=named, patterns=impl or [], axes=axis or [])
     with ExitStack() as stack:
         cells = len(resolve_itself(chosen, stack).twins)
     forecast, took = _forecast(size, within, cells)
@@ -52,7 +55,8 @@ def plan(
             {"detect": size, "margin": within, "cells": cells, **asdict(forecast), "seconds": took, "exit_code": code}
         )
     else:
-        show("\n".join(_plan_lines(size, within, cells, forecast, took, _options(chosen))))
+        typed = _options(chosen, [str(file) for file in suite_files or ()])
+        show("\n".join(_plan_lines(size, within, cells, forecast, took, typed)))
     raise typer.Exit(code)
 
 
@@ -69,9 +73,10 @@ def _forecast(size: float, within: float, cells: int) -> tuple[Any, float | None
     return result, took
 
 
-def _options(cells: WantedComparison) -> str:
-    """The options that choose the cells, as they were typed, for ``attnbench ab``."""
-    chosen = [("--suite", text) for text in cells.suites] + [("-a", text) for text in cells.axes]
+def _options(cells: WantedComparison, files: Sequence[str] = ()) -> str:
+    """The options that choose the cells, as they were typed, for ``attnbench ab``; ``files`` are those of suites."""
+    chosen = [("--suites", file) for file in files]
+    chosen += [("--suite", text) for text in cells.suites] + [("-a", text) for text in cells.axes]
     return "".join(f" {option} {shlex.quote(text)}" for option, text in chosen)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from attnbench.commands import options
+from attnbench.commands.given import use_suites
 from attnbench.errors import EXIT_OK, UsageError
 from attnbench.show.console import document, show
 
@@ -15,6 +16,7 @@ def report(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders, or ids under results/.")],
     *,
     out: options.ReportOut = None,
+    suite_files: options.SuiteFiles = None,
     as_json: options.Json = False,
 ) -> None:
     """Write an offline HTML page with figures, Markdown and CSV from one run or several."""
@@ -24,8 +26,13 @@ def report(
     from attnbench.report.write import write_report
     from attnbench.results.read import read_info, run_folder
 
+    given = use_suites(suite_files)
     folders = [run_folder(run) for run in runs]
-    ids = [read_info(folder).run_id for folder in folders]
+    infos = [read_info(folder) for folder in folders]
+    ids = [info.run_id for info in infos]
+    if given and not any(name in info.suites for info in infos for name in given):
+        msg = f"--suites: none of these runs measured {', '.join(given)}; leave --suites out, or name its run"
+        raise UsageError(msg)
     if out is None and len(ids) > 1:
         msg = "the report of several runs needs a name: -o DIR"
         raise UsageError(msg)

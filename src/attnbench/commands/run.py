@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import check_positive, check_threads, say_left_out, seconds, split
+from attnbench.commands.given import check_positive, check_threads, say_left_out, seconds, split, suites_named
 from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.commands.places import check_folder, check_runs_folder
 from attnbench.errors import AttnbenchError, UsageError, check_known
@@ -44,6 +44,7 @@ def run(
     timeout: options.CellTimeout = 120.0,
     wait: options.WaitOnMachine = None,
     files: options.Files = None,
+    suite_files: options.SuiteFiles = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -52,12 +53,11 @@ def run(
     from attnbench.commands.asking import overrides, own_setting, serving
 
     set_quiet(quiet)
-    named, made = serving(workload, suites or [], resume)
+    named, made = serving(workload, suites_named(suites or [], suite_files, resumed=resume is not None), resume)
     words = {"shape": shape, "tokens": tokens, "batch": batch, "phase": phase, "dtype": dtype}
     axes = overrides(named, axis or [], {name: split(levels) for name, levels in words.items()})
-    _check(named, device or [], resume, timeout)
+    _check(named, device or [], threads or [], resume, timeout)
     _check_places(None if resume else out, reports)
-    check_threads(threads or [])
     from attnbench.measure.run.options import RunOptions
     from attnbench.measure.run.run import run as measured
 
@@ -86,7 +86,7 @@ def run(
     raise typer.Exit(outcome.exit_code)
 
 
-def _check(suites: list[str], devices: list[str], resume: str | None, timeout_s: float) -> None:
+def _check(suites: list[str], devices: list[str], threads: list[int], resume: str | None, timeout_s: float) -> None:
     """Raise ``UsageError`` before anything is measured for what could not be measured or kept."""
     from attnbench.backends.implementation import DEVICES
     from attnbench.results.extra import check_report_extra
@@ -100,6 +100,7 @@ def _check(suites: list[str], devices: list[str], resume: str | None, timeout_s:
         raise UsageError(msg)
     check_known("device", devices, DEVICES)
     check_positive("--timeout", timeout_s)
+    check_threads(threads)
 
 
 def _effort(timeout_s: float) -> Effort:
@@ -185,7 +186,8 @@ def _keep_verdicts(judged: JudgedRun) -> None:
         write_verdicts(judged)
     except Exception as error:  # noqa: BLE001  (a suite's own code)
         print(  # noqa: T201  (an error, so --quiet does not hide it)
-            f"attnbench: the run is kept in {judged.folder}, but its verdicts were not written: {error}",
+            f"attnbench: the run is kept in {judged.folder}, but its verdicts were not written: "
+            f"{type(error).__name__}: {error}",
             file=sys.stderr,
         )
 

@@ -11,7 +11,7 @@ from attnbench.results.schema import RunInfo
 
 OPEN = ("inconclusive", "not-comparable")
 # Options of ``attnbench run`` that say which cells there are, and mean the same to ``ab``.
-CARRIED = {"-a": "-a", "--axis": "-a", "--impls": "--impls"}
+CARRIED = {"-a": "-a", "--axis": "-a", "--impls": "--impls", "--suites": "--suites"}
 MOST_COMMANDS = 3
 UNDECIDABLE = (NO_CELL, NO_TIMES)
 TWO_MACHINES = (

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import re
+import reprlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.ablate.probe import LocalProbe
 from attnbench.backends import discover
 from attnbench.errors import AttnbenchError, DeclarationError, UndeliveredError, UnsupportedError
-from attnbench.suite import Cell, ObservedSuite
+from attnbench.suite import Cell, ObservedSuite, Suite
+from attnbench.suite.files import SuiteFile, load_from
 from attnbench.workers.placement import everywhere
 from attnbench.workers.protocol import (
     CRASHED,
@@ -77,17 +80,19 @@ class General:
     def observe(self, cell: dict[str, Any]) -> Done:
         """Compute the numbers of an observed suite at one point."""
         planned = Cell.from_dict(cell)
-        suite = discover.suite(planned.suite)
+        suite = _suite_of(planned)
         if not isinstance(suite, ObservedSuite):
             msg = f"suite {planned.suite!r} is timed, not observed"
             raise AttnbenchError(msg)
         implementation = discover.load_implementation(planned.impl, planned.files)
         point = {axis: tuple(level) if isinstance(level, list) else level for axis, level in planned.point.items()}
-        numbers = suite.observe(LocalProbe(self.backend, implementation, planned.device), **point)
-        if not numbers:
-            msg = f"suite {planned.suite!r} observed nothing: observe() returns numbers by name"
-            raise AttnbenchError(msg)
-        return OK, None, asdict(Observed({name: float(number) for name, number in numbers.items()}))
+        try:
+            numbers = suite.observe(LocalProbe(self.backend, implementation, planned.device), **point)
+        except Exception as error:
+            if place := suite.place(error):
+                error.add_note(place.strip())
+            raise
+        return OK, None, asdict(Observed(_numbers(planned.suite, numbers)))
 
     @property
     def backend(self) -> Backend:
@@ -98,9 +103,33 @@ class General:
         return self._backend
 
 
+def _suite_of(planned: Cell) -> Suite:
+    """The suite of a cell, from its file where it has one; ``UsageError`` where that is another file by now."""
+    if planned.suite_file is None:
+        return discover.suite(planned.suite)
+    path, sha256 = planned.suite_file
+    return load_from(SuiteFile(Path(path).name, path, sha256), planned.suite)
+
+
+def _numbers(suite: str, returned: Any) -> dict[str, float]:
+    """What ``observe()`` returned, as numbers by name. Raises ``AttnbenchError``, which says what else it was."""
+    if not isinstance(returned, Mapping) or not returned:
+        what = "nothing" if returned is None or isinstance(returned, Mapping) else f"{type(returned).__name__} objects"
+        msg = f"suite {suite!r} observed {what}: observe() returns numbers by name, such as {{'accuracy': 0.5}}"
+        raise AttnbenchError(msg)
+    numbers = {}
+    for name, number in returned.items():
+        try:
+            numbers[str(name)] = float(number)
+        except (TypeError, ValueError):
+            msg = f"suite {suite!r}: observe() returns numbers by name; {name!r} is {reprlib.repr(number)}"
+            raise AttnbenchError(msg) from None
+    return numbers
+
+
 def classify(error: BaseException) -> tuple[str, str]:
     """The status and the reason of a cell whose operation raised; a kernel's own refusal is ``unsupported``."""
-    message = " ".join(str(error).split())
+    message = " ".join(" ".join([str(error), *getattr(error, "__notes__", ())]).split())
     reason = f"{type(error).__name__}: {message}"[:REASON_LENGTH]
     if isinstance(error, UndeliveredError):
         return WRONG, message[:REASON_LENGTH]

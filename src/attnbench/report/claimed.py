@@ -31,7 +31,7 @@ def failure(judged: JudgedSuite) -> list[str]:
     error = judged.failure
     if judged.suite is None or error is None:
         return []
-    return [f"The verdicts of this suite could not be worked out: {type(error).__name__}: {error}"]
+    return [f"The verdicts of this suite could not be worked out: {type(error).__name__}: {error}{judged.place(error)}"]
 
 
 def claims_table(rows: Sequence[Row]) -> Table:

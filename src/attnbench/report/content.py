@@ -230,12 +230,12 @@ def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "", info: Ru
 
     A prefix says that the page has several runs; titles say then which one they are of.
     """
-    name, suite, frame = judged.name, judged.suite, judged.frame
+    name, frame = judged.name, judged.frame
     title = f"{name} ({info.run_id})" if prefix and info is not None else name
     over = all_standings(frame)
     ready = with_setting(frame)
-    story = NOT_INSTALLED if suite is None else suite.story
-    sentences = (*findings.findings(frame, story), *claimed.failure(judged))
+    story = judged.story or NOT_INSTALLED
+    sentences = (*filter(None, [judged.note]), *findings.findings(frame, story, judged.place), *claimed.failure(judged))
     figures = story.figures or default_figures(ready)
     palette = palette.of_suite()
     return Section(

@@ -6,7 +6,7 @@ A sentence claims only what the paired rounds of two cells allow (``analysis.lea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.costs import leaders
@@ -21,13 +21,18 @@ if TYPE_CHECKING:
 MOST_BRIEF, BRIEF = 3, 450
 
 
-def findings(frame: pd.DataFrame, story: Story) -> list[str]:
-    """The suite's own sentences, else those that any timed frame allows; a failing suite says how it failed."""
+def findings(frame: pd.DataFrame, story: Story, place: Callable[[BaseException], str] = lambda _: "") -> list[str]:
+    """The suite's own sentences, else those that any timed frame allows; a failing suite says how it failed.
+
+    ``place`` says where in the suite's own file an error came from.
+    """
     if story.findings is not None:
         try:
-            return list(story.findings(frame))
+            said = story.findings(frame)
+            return [said] if isinstance(said, str) else list(map(str, said))
         except Exception as error:  # noqa: BLE001  (a suite's own code; the rest of the report must survive it)
-            return [f"The findings of this suite could not be worked out: {type(error).__name__}: {error}"]
+            why = f"{type(error).__name__}: {error}{place(error)}"
+            return [f"The findings of this suite could not be worked out: {why}"]
     return timed_findings(frame)
 
 

@@ -52,6 +52,7 @@ STEPS: Mapping[int, Step] = {
                 "anchor_ratio": None,
             },
             "Sample": {"anchor_s": None},
+            "RunInfo": {"suite_files": {}},
         }
     ),
 }

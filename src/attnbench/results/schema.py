@@ -276,11 +276,26 @@ class Imported(Record):
     unknown: tuple[str, ...] = ()
 
 
+class FiledSuite(Record):
+    """A suite of one's own: its ``file`` as it was typed, the whole ``path``, the SHA-256 of what stood in it.
+
+    What a report says of it where the file is gone or has changed stands here too: question, method and limits.
+    """
+
+    file: str
+    path: str
+    sha256: str
+    question: str = ""
+    method: str = ""
+    limits: str = ""
+
+
 class RunInfo(Record):
     """A run: what was asked, when, where, and whether it came to its end. Times are ISO 8601 in UTC.
 
     ``axes`` maps each suite to its levels; ``ceilings`` are the machine's measured rates; ``budget_s`` what was
     allowed. ``status`` is ``partial`` until the run is finished. ``imported`` is there where another tool measured.
+    ``suite_files`` has the suites that were loaded from files of one's own, by name.
     """
 
     program: Literal["attnbench"] = "attnbench"
@@ -299,6 +314,7 @@ class RunInfo(Record):
     ceilings: dict[str, float] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     imported: Imported | None = None
+    suite_files: dict[str, FiledSuite] = Field(default_factory=dict)
     fingerprint: Fingerprint
 
 

@@ -6,20 +6,40 @@ What both have in common is ``Suite``; what a suite says is its ``Story``.
 
 In reading order: ``cells`` (what is measured), ``story`` (what a suite says, and its figures), ``kinds`` (the two kinds
 of suites), ``levels`` (what an axis can be asked), ``axis`` (an axis with that, and what is said of a wrong level),
-``written`` (levels as they are typed), ``declared`` (what is wrong with a declaration, in words).
+``written`` (levels as they are typed), ``declared`` (what is wrong with a declaration, in words), ``files`` (suites in
+files of one's own).
 """
 
 from attnbench.suite.cells import Cell, Point
 from attnbench.suite.kinds import ObservedSuite, Probe, Suite, TimedSuite
-from attnbench.suite.levels import DTYPE, PHASE, SHAPE, SIZE, Levels, Lists, Number, OneOf, OrNone, Spelled, Text, Whole
+from attnbench.suite.levels import (
+    DTYPE,
+    LENGTH,
+    PHASE,
+    SHAPE,
+    SIZE,
+    STEPS,
+    UNITS,
+    Levels,
+    Lists,
+    Number,
+    OneOf,
+    OrNone,
+    Spelled,
+    Text,
+    Whole,
+)
 from attnbench.suite.story import NOT_JUDGED, Figure, Frame, Story
 
 __all__ = [
     "DTYPE",
+    "LENGTH",
     "NOT_JUDGED",
     "PHASE",
     "SHAPE",
     "SIZE",
+    "STEPS",
+    "UNITS",
     "Cell",
     "Figure",
     "Frame",

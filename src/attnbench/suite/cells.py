@@ -17,7 +17,8 @@ class Cell:
     """Case × implementation × device × threads.
 
     ``case`` is ``None`` in an observed suite, whose ``point`` says all. ``block`` names the block where its suite lets
-    several cases stand beside each other (``TimedSuite.beside``).
+    several cases stand beside each other (``TimedSuite.beside``). ``suite_file`` is the file of a suite of one's own:
+    its path, and the SHA-256 of what stood in it.
     """
 
     suite: str
@@ -28,6 +29,7 @@ class Cell:
     threads: int = 1
     files: tuple[str, ...] = field(default=(), compare=False)
     block: str = field(default="", compare=False)
+    suite_file: tuple[str, str] | None = field(default=None, compare=False)
 
     @property
     def backend(self) -> str:
@@ -62,11 +64,14 @@ class Cell:
         """JSON-ready, for the worker's protocol."""
         case = self.case.to_dict() if self.case else None
         what = {"suite": self.suite, "point": dict(self.point), "case": case, "impl": self.impl}
-        return what | {"device": self.device, "threads": self.threads, "files": list(self.files), "block": self.block}
+        where = {"device": self.device, "threads": self.threads, "files": list(self.files), "block": self.block}
+        filed = {} if self.suite_file is None else {"suite_file": list(self.suite_file)}
+        return what | where | filed
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Cell:
         """The inverse of ``to_dict``."""
         case = Case.from_dict(data["case"]) if data["case"] else None
         where = data["device"], data["threads"], tuple(data["files"]), data.get("block", "")
-        return cls(data["suite"], data["point"], case, data["impl"], *where)
+        filed = data.get("suite_file")
+        return cls(data["suite"], data["point"], case, data["impl"], *where, tuple(filed) if filed else None)

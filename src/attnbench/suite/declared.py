@@ -54,6 +54,21 @@ def check_story(name: str, story: object) -> None:
         raise UsageError(msg)
 
 
+def check_tuples(name: str, axes: object, **texts: object) -> None:
+    """Raise ``UsageError`` for axes that have no tuples of levels, and for a text where texts belong in a tuple."""
+    if not isinstance(axes, Mapping):
+        msg = f"suite {name!r} maps its axes to their levels, such as axes={{'d': (16, 64)}}; got {axes!r}"
+        raise UsageError(msg)
+    for axis, levels in axes.items():
+        if isinstance(levels, str) or not isinstance(levels, Sequence):
+            msg = f"axis {axis!r} of suite {name!r} has a tuple of levels, such as ({levels!r},); got {levels!r}"
+            raise UsageError(msg)
+    for word, listed in texts.items():
+        if isinstance(listed, str) or not isinstance(listed, Sequence):
+            msg = f"suite {name!r} has {word} in a tuple, such as {word}=({listed!r},); got {listed!r}"
+            raise UsageError(msg)
+
+
 def check_read(name: str, axes: Collection[str], read: Sequence[str]) -> None:
     """Raise ``UsageError`` where the function of a suite reads other axes than the suite declares."""
     if set(read) != set(axes):

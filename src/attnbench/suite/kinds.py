@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from attnbench.attention.spec import AttentionSpec
     from attnbench.backends.implementation import AttentionOutput
     from attnbench.backends.learning import Learner, Model, Optimiser
+    from attnbench.suite.files import SuiteFile
 
 
 class Probe(Protocol):
@@ -67,7 +68,7 @@ class Suite(ABC):
     ``levels`` says what an axis can be asked besides: ``Whole(least=1, most=4096)``, ``Number(above=0)``,
     ``OneOf("dot", "additive")``, ``Spelled(reader, "what it reads")``, ``Text()`` for any text. Without it a text axis
     takes its own levels and those of the tiers alone, and an axis of numbers takes numbers (``suite.axis.usual_kind``).
-    ``known`` is what every axis takes, worked out from that.
+    ``known`` is what every axis takes, worked out from that. ``file`` is where a suite of one's own was loaded from.
     """
 
     timed: ClassVar[bool]
@@ -84,6 +85,7 @@ class Suite(ABC):
     tiers: Mapping[str, Mapping[str, tuple[Any, ...]]] = field(default_factory=dict)
     levels: Mapping[str, Levels] = field(default_factory=dict)
     known: Mapping[str, AxisLevels] = field(init=False, repr=False, compare=False)
+    file: SuiteFile | None = field(default=None, init=False, repr=False, compare=False)
 
     def __new__(cls, *unnamed: object, **words: object) -> Self:
         """Say where a word belongs that is in the wrong place; the dataclass would only refuse it."""
@@ -95,6 +97,7 @@ class Suite(ABC):
 
     def __post_init__(self) -> None:
         declared.check_story(self.name, self.story)
+        declared.check_tuples(self.name, self.axes, implementations=self.implementations, devices=self.devices)
         declared.check_read(self.name, self.axes, self._axes_read())
         declared.check_tiers(self.name, self.axes, self.tiers)
         declared.check_rules(self.name, self.axes, self.thin)
@@ -142,6 +145,7 @@ class Suite(ABC):
         kept = tuple(rule for rule in self.thin if not set(declared.read_by(rule)) & set(levels))
         changed = replace(self, axes={**self.axes, **checked}, thin=kept)
         object.__setattr__(changed, "known", self.known)
+        object.__setattr__(changed, "file", self.file)
         return changed
 
     def read(self, axis: str, *texts: str) -> tuple[Any, ...]:
@@ -161,8 +165,13 @@ class Suite(ABC):
             return function(**{axis: point[axis] for axis in axes})
         except Exception as error:  # a suite's own code
             what = str(error) if isinstance(error, AttnbenchError) else f"{type(error).__name__}: {error}"
-            msg = f"suite {self.name!r} can make nothing of {self._levels_at(point)}: {what}"
+            msg = f"suite {self.name!r} can make nothing of {self._levels_at(point)}: {what}{self.place(error)}"
             raise UsageError(msg) from error
+
+    def place(self, error: BaseException) -> str:
+        """Where in the suite's own file an error came from, in brackets; empty without a file."""
+        place = "" if self.file is None else self.file.place(error)
+        return f" ({place})" if place else ""
 
     def _levels_at(self, point: Point) -> str:
         """The levels of a point that are not the suite's own; all of them where they are."""

@@ -91,15 +91,20 @@ def word_of(level: Any) -> str:
 
 @dataclass(frozen=True)
 class Whole(Levels):
-    """Whole numbers from ``least`` to ``most``, such as lengths and seeds; ``None`` where there is no end."""
+    """Whole numbers from ``least`` to ``most``, such as lengths and seeds; ``None`` where there is no end.
+
+    ``multiple_of``: only its multiples, such as even numbers of units.
+    """
 
     least: int | None = 1
     most: int | None = MOST
+    multiple_of: int = 1
 
     @property
     def what(self) -> str:
         """From where to where."""
-        return "whole numbers" + _ends(self.least, self.most, far=MOST)
+        which = {1: "whole numbers", 2: "even numbers"}.get(self.multiple_of, f"multiples of {self.multiple_of}")
+        return which + _ends(self.least, self.most, far=MOST)
 
     def read(self, word: str) -> int:
         """The number, with a suffix such as ``Ki`` or without."""
@@ -115,7 +120,7 @@ class Whole(Levels):
             return _no()
         value = int(level)
         inside = (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
-        return value if inside else _no()
+        return value if inside and not value % self.multiple_of else _no()
 
 
 @dataclass(frozen=True)
@@ -264,6 +269,10 @@ class OrNone(Levels):
 
 # Sizes reach no farther, so that positions fit 32-bit integers in every framework.
 SIZE = Whole(1, FARTHEST)
+# Of models that are trained: updates, units of a model whose halves are layers too, and lengths of sequences.
+STEPS = Whole(1, 100_000)
+UNITS = Whole(4, 1024, multiple_of=2)
+LENGTH = Whole(1, 64)
 DTYPE = OneOf(*DTYPES)
 SHAPE = Spelled(shape, "names of shapes (attnbench list shapes)")
 PHASE = OneOf(*PHASES)

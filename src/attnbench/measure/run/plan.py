@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +91,10 @@ def make_plan(
         names, others = _selected(suite, patterns, known, dropped, devices or suite.devices)
         left_out += others
         points = list(suite.cases())
+        suite_file = None if suite.file is None else suite.file.key
         _check_asked_for(suite, overrides, [point for point, _ in points])
         for cell in _cells(suite, points, names, devices or suite.devices, threads or suite.threads):
-            filed = Cell(**{**cell.__dict__, "files": dropped.get(cell.impl, ())})
+            filed = replace(cell, files=dropped.get(cell.impl, ()), suite_file=suite_file)
             _refuse_twins(suite, cells.get(filed.id), filed)
             cells[filed.id] = filed
     if not cells:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attnbench.backends import discover
 from attnbench.errors import UsageError
 from attnbench.measure.run import rows
@@ -14,7 +16,8 @@ from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.journal import LEFT_OUT
 from attnbench.results.read import Contents
 from attnbench.results.store import RunWriter
-from attnbench.suite import Cell
+from attnbench.suite import Cell, Suite
+from attnbench.suite.files import SuiteFile, known, load_from, unlike
 
 
 def resumed(options: RunOptions, began: float | None = None) -> OngoingRun:
@@ -26,24 +29,47 @@ def resumed(options: RunOptions, began: float | None = None) -> OngoingRun:
     try:
         _check_planned(contents)
         _check_same(options, contents)
-        cells = _planned_before(options, contents)
+        suites = _suites_before(contents)
+        cells = _planned_before(options, contents, suites)
     except BaseException:
         writer.close()
         raise
-    plan = Plan((), cells, refusals(cells), _left_out_before(contents))
+    plan = Plan(tuple(suites.values()), cells, refusals(cells), _left_out_before(contents))
     by_cell = {row.cell_id: row for row in contents.cells}
     return OngoingRun(options, writer, plan, by_cell, FromBefore.of(contents), began)
 
 
-def _planned_before(options: RunOptions, contents: Contents) -> tuple[Cell, ...]:
+def _suites_before(contents: Contents) -> dict[str, Suite]:
+    """The suites of the run that stand in files, from the same files; ``UsageError`` where these are gone or others."""
+    run = contents.info.run_id
+    suites = {}
+    for name, source in contents.info.suite_files.items():
+        given = known().get(name)
+        if given is not None and given.file is not None and given.file.sha256 == source.sha256:
+            suites[name] = given
+            continue
+        origin = SuiteFile(source.file, source.path, source.sha256)
+        if given is not None or unlike(origin):
+            why = "which is another one" if given is not None else unlike(origin)
+            msg = (
+                f"run {run} began with suite {name!r} of {source.file}, {why}; resume it with that file as it was "
+                "(--suites FILE), or start a new run"
+            )
+            raise UsageError(msg)
+        suites[name] = load_from(origin, name)
+    return suites
+
+
+def _planned_before(options: RunOptions, contents: Contents, suites: Mapping[str, Suite]) -> tuple[Cell, ...]:
     """The cells of a run that was broken off, from its rows."""
+    keys = {name: suite.file.key for name, suite in suites.items() if suite.file is not None}
     dropped = found_in(options.files, options.describing_s())
     known = {*discover.implementation_names(), *dropped}
     unknown = sorted({row.impl for row in contents.cells if is_open(row)} - known)
     if unknown:
         msg = f"run {contents.info.run_id} has cells of {', '.join(unknown)}; give their file again with --impls FILE"
         raise UsageError(msg)
-    cells = tuple(rows.cell_of(row, dropped.get(row.impl, ())) for row in contents.cells)
+    cells = tuple(rows.cell_of(row, dropped.get(row.impl, ()), keys.get(row.suite)) for row in contents.cells)
     if any(row.cell_id != cell.id for row, cell in zip(contents.cells, cells, strict=True)):
         msg = f"run {contents.info.run_id} was planned by another version of attnbench; start a new run"
         raise UsageError(msg)

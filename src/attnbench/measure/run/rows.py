@@ -131,7 +131,8 @@ def _point_label(cell: Cell) -> str:
     return " ".join(f"{axis}={level}" for axis, level in cell.point.items())
 
 
-def cell_of(row: CellResult, files: tuple[str, ...] = ()) -> Cell:
+def cell_of(row: CellResult, files: tuple[str, ...] = (), suite_file: tuple[str, str] | None = None) -> Cell:
     """The cell that a row was planned for: what resuming needs."""
     data = {"suite": row.suite, "point": row.point, "case": row.case, "impl": row.impl}
-    return Cell.from_dict(data | {"device": row.device, "threads": row.threads, "files": files, "block": row.block_id})
+    where = {"device": row.device, "threads": row.threads, "files": files, "block": row.block_id}
+    return Cell.from_dict({**data, **where, "suite_file": suite_file})

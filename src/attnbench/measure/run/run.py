@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from importlib.metadata import version
 
@@ -15,8 +16,9 @@ from attnbench.measure.run.plan import make_plan
 from attnbench.measure.run.resuming import resumed
 from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.journal import LEFT_OUT
-from attnbench.results.schema import RunInfo
+from attnbench.results.schema import FiledSuite, RunInfo
 from attnbench.results.store import RunWriter, new_run_id, utc_now
+from attnbench.suite import Suite
 from attnbench.workers.lock import only_run
 
 # Intervals need SciPy; Parquet needs pandas and pyarrow.
@@ -47,6 +49,22 @@ def _check_extra() -> None:
             raise MissingExtraError(what, "report", package)
 
 
+def filed(suites: Iterable[Suite]) -> dict[str, FiledSuite]:
+    """What is kept of suites that were loaded from files of one's own."""
+    return {
+        suite.name: FiledSuite(
+            file=suite.file.typed,
+            path=suite.file.path,
+            sha256=suite.file.sha256,
+            question=suite.story.question,
+            method=suite.story.method,
+            limits=suite.story.limits,
+        )
+        for suite in suites
+        if suite.file is not None
+    }
+
+
 def _started(options: RunOptions, began: float) -> OngoingRun:
     plan = make_plan(
         options.suites,
@@ -71,6 +89,7 @@ def _started(options: RunOptions, began: float) -> OngoingRun:
         devices=tuple(options.devices),
         threads=tuple(options.threads),
         budget_s=options.budget_s,
+        suite_files=filed(plan.suites),
         fingerprint=fingerprint,
     )
     writer = RunWriter.create(options.out, info)

@@ -39,6 +39,8 @@ def command(info: RunInfo, row: dict[str, Any]) -> str:
     if info.imported is not None or units.known(row.get("imported")):
         return ""
     carried = _carried(info.command)
+    source = info.suite_files.get(row["suite"])
+    carried += [] if source is None else ["--suites", source.file]
     suite = [] if WORKLOAD in carried else [row["suite"]]
     words = ["attnbench", "run", *suite, *carried, "--impl", row["impl"]]
     levels = {} if WORKLOAD in carried else _levels(row)

@@ -21,6 +21,7 @@ from attnbench.analysis.claims import (
     REPRODUCED,
     Claim,
     claims,
+    declared,
     judge,
 )
 from attnbench.analysis.judged import Row
@@ -104,7 +105,8 @@ def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _known() -> Mapping[tuple[str, ...], Claim]:
-    return {_key(judge(name, None).row()): claim for name, claim in claims().items()}
+    every = (*claims().values(), *declared())
+    return {_key(judge(claim, None).row()): claim for claim in every}
 
 
 def _scale(claim: Claim) -> Callable[[float], float] | None:
