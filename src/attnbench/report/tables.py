@@ -182,13 +182,13 @@ def _unweighed(row: dict[str, Any]) -> str:
 
 
 def _times(over: OverFastest | None) -> str:
-    """The ratio to the fastest with its interval, by paired rounds."""
+    """The ratio to the fastest with its interval, by paired rounds; ``?`` where the two are not told apart."""
     if over is None:
         return units.NOTHING
     if over.ratio is None:
         return units.times(1.0)
     low, high = (units.significant(end) for end in (over.ratio.low, over.ratio.high))
-    return f"{units.times(over.ratio.value)} [{low}, {high}]"
+    return f"{units.times(over.ratio.value)}{'' if over.told else '?'} [{low}, {high}]"
 
 
 def _mark(row: dict[str, Any], over: OverFastest | None) -> str:
