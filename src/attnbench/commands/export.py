@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,7 +36,8 @@ def export(
     check_report_extra("attnbench export")
     from attnbench.exchange.writers.export import BY_COMMIT
     from attnbench.exchange.writers.export import FORMATS as OF_TOOLS
-    from attnbench.report.exports.export import FORMATS, PICTURES
+    from attnbench.report.exports.export import FORMATS
+    from attnbench.report.exports.pictures import PICTURES
 
     every = (*FORMATS, *OF_TOOLS)
     if to not in every:
@@ -93,11 +95,11 @@ def _for_a_tool(to: str, run: str, out: Path | None, commit: str | None, *, as_j
     say(f"{_counts(statuses)}{'' if done.file is None else f'; written to {done.file}'}")
 
 
-def _written(to: str, run_id: str, statuses: dict[str, str]) -> dict[str, Any]:
+def _written(to: str, run_id: str, statuses: Mapping[str, str]) -> dict[str, Any]:
     return {"format": to, "run_id": run_id, "cells": statuses}
 
 
-def _counts(statuses: dict[str, str]) -> str:
+def _counts(statuses: Mapping[str, str]) -> str:
     """How many cells there are and what became of them, such as ``12 cells: 10 ok, 2 wrong``."""
     counts = Counter(statuses.values())
     return f"{counts.total()} cells: {', '.join(f'{n} {word}' for word, n in counts.items()) or 'none planned'}"

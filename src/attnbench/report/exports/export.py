@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from attnbench.results.store import check_output, write_whole
 
 if TYPE_CHECKING:
     from attnbench.report.figures import DrawnFigure
+    from attnbench.suite import Suite
 
 EXCEL = "excel"
 TEXTS = ("markdown", "csv", "latex")
@@ -37,15 +39,22 @@ class KeptExport:
 
 
 def export(
-    run: str | Path, to: str, out: Path | None = None, figure: str | None = None, *, samples: bool = False
+    run: str | Path,
+    to: str,
+    out: Path | None = None,
+    figure: str | None = None,
+    *,
+    samples: bool = False,
+    suites: Mapping[str, Suite] | None = None,
 ) -> KeptExport:
     """Write ``run`` in one of ``FORMATS``. Raises ``UsageError`` or ``ResultsError``; then nothing was written.
 
     ``out`` is a file, and for figures a folder or, of one figure, a file. Without it a text is returned.
+    ``suites`` gives suites by name where they are not the installed ones.
     """
     folder = run_folder(run)
     _check(folder, to, out, figure, samples=samples)
-    judged = judge_run(folder, lambda name: find_suite(name, {}))
+    judged = judge_run(folder, lambda name: find_suite(name, suites or {}))
     if to == "csv":
         return _kept(judged, csv_of(judged), out, "every cell")
     report = collect([judged], drawn=to in PICTURES)

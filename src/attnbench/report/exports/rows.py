@@ -56,7 +56,7 @@ def with_standing(judged: JudgedRun) -> pd.DataFrame:
 def _standings(frame: pd.DataFrame) -> dict[str, tuple[float, float, float, str]]:
     over = all_standings(frame)
     timed = frame[frame["kind"] == "timed"]
-    rated = {}
+    rated: dict[str, tuple[float, float, float, str]] = {}
     for _, block in timed.groupby(["block_id", "case_id"], sort=False):
         known = {cell: over[cell] for cell in block["cell_id"] if cell in over}
         tied = sum(not each.told for each in known.values()) > 1
