@@ -214,10 +214,24 @@ def test_latex_tables_are_whole(run: Path) -> None:
 
 
 def test_a_long_latex_table_has_parts_that_fit_a_page() -> None:
-    rows = tuple((str(number),) for number in range(80))
-    parts = list(latex._pages(Table("t", (Column("n"),), rows, ("",) * 80)))
-    assert [part.title for part in parts] == [f"t (part {number} of 3)" for number in (1, 2, 3)]
-    assert sum((part.rows for part in parts), ()) == rows
+    short, long = (tuple((text,) for _ in range(90)) for text in ("x", "word " * 60))
+    for rows, count in ((short, 3), (long, 10)):
+        parts = list(latex._pages(Table("t", (Column("n"),), rows, ("",) * 90)))
+        assert len(parts) >= count
+        assert parts[0].title == f"t (part 1 of {len(parts)})"
+        assert sum((part.rows for part in parts), ()) == rows
+
+
+def test_a_wide_latex_table_has_parts_that_fit_a_line() -> None:
+    columns = (Column("implementation"), *(Column(f"number {at}", right=True) for at in range(30)), Column("reason"))
+    row = ("numpy/naive", *(str(at) for at in range(30)), "why " * 30)
+    parts = list(latex._blocks(Table("t", columns, (row,), ("",))))
+    assert len(parts) >= 3
+    assert all(part.rows[0][0] == "numpy/naive" for part in parts)
+    assert [text for part in parts for text in part.rows[0][1:]] == list(row[1:])
+    assert parts[0].title == f"t (columns, part 1 of {len(parts)})"
+    narrow = Table("t", columns[:2], (row[:2],), ("",))
+    assert list(latex._blocks(narrow)) == [narrow]
 
 
 def test_markdown_is_tables_with_every_cell(run: Path, report: Report) -> None:

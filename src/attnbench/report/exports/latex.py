@@ -6,6 +6,8 @@ its number, such as [U+4E2D].
 
 from __future__ import annotations
 
+import itertools
+import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -64,18 +66,21 @@ SIGNS = {
     "\u202f": r"\,",
 }
 LETTERS = 0x17F  # Latin letters with accents up to here, which every LaTeX of today knows
-MOST_ROWS = 36  # of a table on one page
+MOST_LINES = 40  # of a table on one page
 MOST_TABLES = 12  # that wait for a page before LaTeX gives up
 LONG = 26  # a text beyond wraps
-LINE_CM, LETTER_CM, LEAST_CM = 12.0, 0.15, 2.4
+LINE_CM, LEAST_CM, GAP_CM = 12.0, 2.0, 0.2
+WIDEST_CM = 14.2  # of a table that stands out into the margins
+LETTER_CM, SMALL_CM = 0.15, 0.12  # of \\footnotesize and of \\scriptsize
 MANY = 6  # columns beyond which letters are smaller
+SPAN_CM = 1.4  # of each column that a reason spans
 BLOCK = 5  # implementations beside each other in one grid
 
 
 def latex(run: RunReport) -> str:
     """The answers, the claims and the tables of a run, to stand in a document or to be input by it."""
     parts = [rf"% Run {visible(run.info.run_id)}. In the preamble: \usepackage{{booktabs}}"]
-    tables = [part for table in _tables(run) for part in _pages(table)]
+    tables = [part for table in _tables(run) for block in _blocks(table) for part in _pages(block)]
     for number, table in enumerate(tables, start=1):
         parts.append(_table(table, f"tab:attnbench-{number}"))
         if number % MOST_TABLES == 0:
@@ -106,13 +111,62 @@ def _answer(section: Section) -> Iterator[Table]:
         yield replace(table, title=title)
 
 
+def _blocks(table: Table) -> Iterator[Table]:
+    """The table in parts that fit a line: each has the columns before the first number, and some of the others."""
+    numbers = [place for place, column in enumerate(table.columns) if column.right]
+    room = [_room(table, place) for place in range(len(table.columns))]
+    if not numbers or sum(room) <= WIDEST_CM:
+        yield table
+        return
+    keys = list(range(numbers[0]))
+    blocks: list[list[int]] = [[]]
+    for place in range(numbers[0], len(table.columns)):
+        if blocks[-1] and sum(room[at] for at in (*keys, *blocks[-1], place)) > WIDEST_CM:
+            blocks.append([])
+        blocks[-1].append(place)
+    for number, block in enumerate(blocks, start=1):
+        kept = [*keys, *block]
+        title = table.title if len(blocks) == 1 else f"{table.title} (columns, part {number} of {len(blocks)})"
+        rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
+        yield replace(table, title=title, columns=tuple(table.columns[place] for place in kept), rows=rows)
+
+
+def _room(table: Table, place: int) -> float:
+    """The width in cm of a column and the gap beside it; of a text that wraps the least."""
+    column = table.columns[place]
+    longest = max(len(text) for text in (column.name, *(row[place] for row in table.rows)))
+    return GAP_CM + (LEAST_CM if longest > LONG and not column.right else longest * _letter(table))
+
+
 def _pages(table: Table) -> Iterator[Table]:
     """The table in parts that fit a page."""
-    starts = range(0, max(len(table.rows), 1), MOST_ROWS)
-    for number, start in enumerate(starts, start=1):
+    starts, lines = [0], 0
+    for number, high in enumerate(_lines(table)):
+        if lines and lines + high > MOST_LINES:
+            starts.append(number)
+            lines = 0
+        lines += high
+    for number, (start, end) in enumerate(itertools.pairwise([*starts, len(table.rows)]), start=1):
         title = table.title if len(starts) == 1 else f"{table.title} (part {number} of {len(starts)})"
-        end = start + MOST_ROWS
         yield replace(table, title=title, rows=table.rows[start:end], marks=table.marks[start:end])
+
+
+def _lines(table: Table) -> Iterator[int]:
+    """How many lines each row takes, at the most."""
+    widths, letter = _widths(table), _letter(table)
+    for number in range(len(table.rows)):
+        high, place = 1, 0
+        for text, span, _ in table.cells(number):
+            width = span * SPAN_CM if span > 1 else widths[place]
+            if width is not None:
+                # A word that has no room moves down whole, so that lines are not full.
+                high = max(high, math.ceil(1.3 * len(text) * letter / width))
+            place += span
+        yield high
+
+
+def _letter(table: Table) -> float:
+    return SMALL_CM if len(table.heads()) > MANY else LETTER_CM
 
 
 def _table(table: Table, label: str) -> str:
@@ -149,7 +203,8 @@ def _widths(table: Table) -> list[float | None]:
                 longest[place] = max(longest[place], len(text))
             place += span
     wraps = [not column.right and length > LONG for column, length in zip(heads, longest, strict=True)]
-    taken = sum(length * LETTER_CM for length, wide in zip(longest, wraps, strict=True) if not wide)
+    letter = _letter(table)
+    taken = GAP_CM * len(heads) + sum(length * letter for length, wide in zip(longest, wraps, strict=True) if not wide)
     room = max((LINE_CM - taken) / max(sum(wraps), 1), LEAST_CM)
     return [room if wide else None for wide in wraps]
 
@@ -164,7 +219,7 @@ def _row(cells: Sequence[tuple[str, int, bool]], widths: Sequence[float | None])
     parts, place = [], 0
     for text, span, _ in cells:
         if span > 1:
-            parts.append(rf"\multicolumn{{{span}}}{{p{{{span * 1.5:.1f}cm}}}}{{\raggedright {escaped(text)}}}")
+            parts.append(rf"\multicolumn{{{span}}}{{p{{{span * SPAN_CM:.1f}cm}}}}{{\raggedright {escaped(text)}}}")
         else:
             ragged = r"\raggedright " if widths[place] is not None else ""
             parts.append(ragged + escaped(text))
