@@ -189,6 +189,7 @@ def test_what_means_something_to_latex_is_text() -> None:
         r"a\_b \% \& \# \$ \textasciitilde{} \textasciicircum{} \textbackslash{} \{\}"
     )
     assert latex.escaped("--threads `x` [y] *") == r"{-}{-}threads \textasciigrave{}x\textasciigrave{} {[}y{]} {*}"
+    assert latex.escaped("x" * 5000).endswith(r"x \ldots{} (5,000 characters; all of them are in {-}{-}to csv)")
     assert latex.escaped("1 µs ∞ é 中\x1b") == r"1 $\mu$s $\infty$ é {[}U+4E2D{]}\textbackslash{}x1b"
 
 

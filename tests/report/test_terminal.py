@@ -88,6 +88,19 @@ def test_names_cannot_command_a_terminal(judged: JudgedRun) -> None:
         assert r"\x1b" in text
 
 
+def test_a_name_without_a_dash_and_a_long_reason_are_broken_and_cut_with_a_word(judged: JudgedRun) -> None:
+    frame = judged.suites[0].frame
+    long = frame.assign(impl=frame["impl"].replace("torch/sdpa", "torch/" + "z" * 90), reason="why " * 900)
+    suite = judged.suites[0].__class__("smoke", suites.SMOKE, long)
+    report = collect([JudgedRun(judged.folder, judged.info, long, (suite,))], drawn=False)
+    text = answer_text(report, Screen(60, wraps=True))
+    assert text.count("z" * 16) >= 5
+    assert "all of it is in the report" in " ".join(text.split())
+    grid = report.sections[0].grid
+    assert grid is not None
+    assert max(map(cells, grid_lines(grid, Screen(60, wraps=True)))) <= 60
+
+
 def test_claims_come_first_with_their_verdicts(tmp_path: Path) -> None:
     run = suites.write_observed(tmp_path / "r")
     report = collect([judge_run(run, lambda _: suites.VARIANCE)], drawn=False)

@@ -67,6 +67,7 @@ SIGNS = {
 }
 LETTERS = 0x17F  # Latin letters with accents up to here, which every LaTeX of today knows
 MOST_LINES = 40  # of a table on one page
+MOST_SIGNS = 1000  # of a cell
 MOST_TABLES = 12  # that wait for a page before LaTeX gives up
 LONG = 26  # a text beyond wraps
 LINE_CM, LEAST_CM, GAP_CM = 12.0, 2.0, 0.2
@@ -228,8 +229,11 @@ def _row(cells: Sequence[tuple[str, int, bool]], widths: Sequence[float | None])
 
 
 def escaped(text: str) -> str:
-    """Text with nothing in it that LaTeX takes for more than text."""
-    return "".join(map(_sign, visible(" ".join(text.split()))))
+    """Text with nothing in it that LaTeX takes for more than text; what no page could hold says that it was cut."""
+    line = visible(" ".join(text.split()))
+    if len(line) > MOST_SIGNS:
+        line = f"{line[:MOST_SIGNS]} … ({len(line):,} characters; all of them are in --to csv)"
+    return "".join(map(_sign, line))
 
 
 def _sign(sign: str) -> str:

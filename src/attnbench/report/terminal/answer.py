@@ -15,6 +15,7 @@ from attnbench.show.console import screen
 from attnbench.show.table import Screen, visible
 
 MIX = WORKLOAD.removeprefix("--")  # the suite made of a workload, which has a verdict of its own
+MOST_SIGNS = 400  # of a reason that is printed
 MOST_ROWS = 48  # of a table that is printed
 COLOURED = {REPRODUCED: CODES["green"], CONTRADICTED: CODES["yellow"], NOT_DETECTED: CODES["dim"]}
 
@@ -42,7 +43,7 @@ def _run(run: RunReport, place: Screen, *, several: bool, served: bool) -> Itera
         start = f"{visible(section.suite)}: " if len(run.sections) > 1 else ""
         yield "\n".join(_section(section, place, start, served=served))
     if run.failures.rows:
-        yield "\n".join(_tables([run.failures], place))
+        yield "\n".join(_failures(run, place))
     yield "\n".join(_conditions(run, place))
 
 
@@ -102,6 +103,18 @@ def _claim(line: ForestLine) -> str:
     rest = f" and {len(more)} more" if more else ""
     counts = f"{line.counted}; " if line.verdict == DIFFERS else ""
     return f"{line.claim}: {first.text}{rest} ({counts}{who}{line.suite})"
+
+
+def _failures(run: RunReport, place: Screen) -> Iterator[str]:
+    """What failed, by implementation, status and reason, with the case or how many there are."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for _, case, impl, status, reason in run.failures.rows:
+        alike.setdefault((impl, status, reason), []).append(case)
+    yield "Failed:"
+    for (impl, status, reason), cases in alike.items():
+        where = cases[0] if len(cases) == 1 else f"{len(cases)} cases"
+        why = reason if len(reason) <= MOST_SIGNS else f"{reason[:MOST_SIGNS]} … (all of it is in the report)"
+        yield from wrapped(visible(f"  {impl}, {where}: {status}: {why}"), place.width, "      ")
 
 
 def _conditions(run: RunReport, place: Screen) -> Iterator[str]:

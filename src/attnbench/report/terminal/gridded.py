@@ -18,6 +18,7 @@ MARKS = {FASTEST: "best", TIED: "best", FAILED: "failed", ABSENT: "absent", NOT_
 CODES = {"green": "\x1b[32m", "yellow": "\x1b[33m", "dim": "\x1b[2m"}
 PLAIN = "\x1b[0m"
 HEAD = 9  # a name is broken at its dashes into lines no longer than this, where that can be
+LONGEST = 16  # a part of a name that has no dash is broken after so many signs
 SHORTEST = 12  # columns that the names of cases have at least
 PIECES = re.compile(r"[^-_/.]*[-_/.]?")
 
@@ -71,7 +72,8 @@ def _broken(name: str) -> list[str]:
     library, slash, variant = name.partition("/")
     lines = [library + slash] if slash else []
     line = ""
-    for piece in PIECES.findall(variant if slash else name):
+    pieces = PIECES.findall(variant if slash else name)
+    for piece in (piece[at : at + LONGEST] for piece in pieces for at in range(0, len(piece), LONGEST)):
         if line and cells(line + piece) > HEAD:
             lines.append(line)
             line = ""
