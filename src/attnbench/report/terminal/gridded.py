@@ -72,8 +72,8 @@ def _broken(name: str) -> list[str]:
     library, slash, variant = name.partition("/")
     lines = [library + slash] if slash else []
     line = ""
-    pieces = PIECES.findall(variant if slash else name)
-    for piece in (piece[at : at + LONGEST] for piece in pieces for at in range(0, len(piece), LONGEST)):
+    words = PIECES.findall(variant if slash else name)
+    for piece in (word[at : at + LONGEST] for word in words for at in range(0, len(word), LONGEST)):
         if line and cells(line + piece) > HEAD:
             lines.append(line)
             line = ""
