@@ -188,7 +188,8 @@ def _times(over: OverFastest | None) -> str:
     if over.ratio is None:
         return units.times(1.0)
     low, high = (units.significant(end) for end in (over.ratio.low, over.ratio.high))
-    return f"{units.times(over.ratio.value)}{'' if over.told else '?'} [{low}, {high}]"
+    value = units.times(over.ratio.value) if over.told else f"{units.significant(over.ratio.value)}?"
+    return f"{value} [{low}, {high}]"
 
 
 def _mark(row: dict[str, Any], over: OverFastest | None) -> str:
