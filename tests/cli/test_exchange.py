@@ -68,6 +68,17 @@ def test_import_says_what_is_not_known(cli: Cli, tmp_path: Path) -> None:
     assert Path(done.out.removeprefix("run: ").strip()).parent == Path("elsewhere")
 
 
+@pytest.mark.parametrize("to", ["markdown", "latex", "csv"])
+def test_answers_are_printed_or_written(cli: Cli, run: Path, to: str) -> None:
+    printed = cli("export", run.name, "--to", to)
+    assert printed.code == 0
+    assert "differs by 3.2 times the bound" in printed.out
+    assert "6 cells: 2 wrong, 2 crashed, 2 ok" in printed.err
+    written = cli("export", run, "--to", to, "-o", "a file", "--json")
+    assert written.document["files"] == [{"file": "a file", "holds": written.document["files"][0]["holds"]}]
+    assert Path("a file").read_text(encoding="utf-8").strip() in printed.out
+
+
 BAD = [
     (["export", "nowhere", "--to", "csv"], "nowhere"),
     (["export", "RUN", "--to", "cvs"], "did you mean 'csv'?"),
@@ -75,6 +86,10 @@ BAD = [
     (["export", "RUN", "--to", "asv", "-o", "asv", "--commit", "main"], "--commit HASH"),
     (["export", "RUN", "--to", "csv", "-o", "."], "is a folder"),
     (["export", "RUN", "--to", "csv", "--commit", "1234567"], "--to asv"),
+    (["export", "RUN", "--to", "xlsx", "-o", "x.xlsx"], "there are markdown, csv, latex, excel, svg, png, pdf"),
+    (["export", "RUN", "--to", "junit", "--figure", "x"], "--figure belongs to --to svg, png, pdf, not to --to junit"),
+    (["export", "RUN", "--to", "junit", "--samples"], "--samples to --to excel"),
+    (["export", "RUN", "--to", "pdf"], "-o DIR"),
     (["import", "nothing.json"], "there is no file nothing.json"),
     (["import", "RUN/run.json"], "of no tool that import knows"),
 ]

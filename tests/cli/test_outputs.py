@@ -39,9 +39,11 @@ def _nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(*_: object, **__: object) -> None:
         pytest.fail("something ran")
 
+    # These first: whoever imports ``load`` for the first time below would keep the one that fails.
+    for name in ("report.exports.export.judge_run", "exchange.writers.export.read_saved"):
+        monkeypatch.setattr(f"attnbench.{name}", run)
     for name in ("checking.features.check", "live.sides.resolve", "results.dataset.load"):
         monkeypatch.setattr(f"attnbench.{name}", run)
-    monkeypatch.setattr("attnbench.exchange.writers.export.read_saved", run)
 
 
 @pytest.mark.usefixtures("_nothing_runs")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import random
@@ -258,15 +257,6 @@ def test_junit_has_a_case_for_each_cell_and_its_kind(base: Path) -> None:
     assert [(one.get("name"), one.get("tests")) for one in suites] == [("smoke", "24"), ("scaling", "2")]
 
 
-def test_csv_has_a_line_for_each_cell(base: Path, tmp_path: Path) -> None:
-    export(base, "csv", tmp_path / "cells.csv")
-    with (tmp_path / "cells.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 26
-    assert Counter(row["status"] for row in rows)["wrong"] == 2
-    assert {row["point.T"] for row in rows} >= {"128.0", "512.0"}
-
-
 # All of them
 
 
@@ -296,10 +286,14 @@ def test_an_unfinished_run_can_be_exported(tmp_path: Path) -> None:
         (
             "pytest_benchmark",
             {},
-            "hyperfine, github, github-action-benchmark, junit, csv; did you mean 'pytest-benchmark'",
+            "hyperfine, github, github-action-benchmark, junit; did you mean 'pytest-benchmark'",
         ),
-        ("csv", {"commit": FIRST}, "--commit belongs to --to asv and --to github-action-benchmark, not to --to csv"),
-        ("csv", {"out": Path()}, "is a folder; --to csv writes a file"),
+        (
+            "junit",
+            {"commit": FIRST},
+            "--commit belongs to --to asv and --to github-action-benchmark, not to --to junit",
+        ),
+        ("junit", {"out": Path()}, "is a folder; --to junit writes a file"),
     ],
 )
 def test_wrong_usage_says_what_is_possible(base: Path, to: str, changes: dict[str, Any], message: str) -> None:
@@ -307,7 +301,7 @@ def test_wrong_usage_says_what_is_possible(base: Path, to: str, changes: dict[st
         export(base, to, **changes)
 
 
-@pytest.mark.parametrize("to", ["csv", "junit", "github", "pytest-benchmark"])
+@pytest.mark.parametrize("to", ["junit", "github", "pytest-benchmark"])
 def test_a_folder_that_is_not_there_is_named_and_not_made(to: str, base: Path, tmp_path: Path) -> None:
     missing = tmp_path / "no such folder"
     with pytest.raises(UsageError, match=r"there is no folder .*no such folder; make it first \(mkdir -p '"):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
+from attnbench.analysis.leading import lead
 from attnbench.answers.question import WhichOne
 from attnbench.answers.saved import MeasuredRun
 from attnbench.answers.since import Since, since
@@ -114,7 +115,7 @@ class NearCase:
 
 def near(question: WhichOne, every: Iterable[CaseBlock], most: int = NEAREST) -> list[NearCase]:
     """Measured cases that differ from the question, the nearest first: by how much is other, then by the sizes."""
-    ranked: dict[tuple[str, str, int], tuple[tuple[int, float], NearCase]] = {}
+    ranked: dict[tuple[str, str, int], tuple[tuple[int, float], NearCase, CaseBlock]] = {}
     for block in every:
         first = block.rows.iloc[0]
         case = case_of(str(first["case"]))
@@ -124,12 +125,16 @@ def near(question: WhichOne, every: Iterable[CaseBlock], most: int = NEAREST) ->
         differing = _differing(question, case, *where)
         key = (case.id, *where)
         if differing and key not in ranked:
-            ok = block.rows[block.rows["status"] == "ok"].sort_values("time_median_s")
             said = ", ".join(f"{name} {there}, not {wanted}" for name, wanted, there in differing)
-            first_name, typed = str(ok["impl"].iloc[0]), _typed(question, case, *where)
-            neighbour = NearCase(case.label(), *where, said, block.run.info.run_id, first_name, typed)
-            ranked[key] = ((len(differing), _distance(question, case)), neighbour)
-    return [case for _, case in sorted(ranked.values(), key=lambda pair: pair[0])[:most]]
+            neighbour = NearCase(case.label(), *where, said, block.run.info.run_id, "", _typed(question, case, *where))
+            ranked[key] = ((len(differing), _distance(question, case)), neighbour, block)
+    nearest = sorted(ranked.values(), key=lambda pair: pair[0])[:most]
+    return [replace(case, fastest=_fastest(block)) for _, case, block in nearest]
+
+
+def _fastest(block: CaseBlock) -> str:
+    """Who leads a block, by the rounds that its cells were in together."""
+    return lead(block.sampled(block.rows[block.rows["status"] == "ok"])).first
 
 
 def _differing(question: WhichOne, case: Case, device: str, threads: int) -> list[tuple[str, Any, Any]]:

@@ -125,18 +125,16 @@ def _missing(base: SavedRun, head: SavedRun) -> Iterable[str]:
 
 
 def tell(judged: SavedComparison) -> None:
-    """What all have in common, the table with its claim, the counts, and what the verdicts rest on."""
+    """What all have in common, the counts, the table with its claim, and what the verdicts rest on."""
     from attnbench.comparing.verdicts import undecided
     from attnbench.report.console import render
     from attnbench.report.tables import verdict_table
 
     for reason in judged.reasons:
         show(reason.sentence)
-    if judged.reasons:
-        show("")
-    show(render(verdict_table(judged.verdicts, judged.reasons)))
     counts = Counter(verdict.verdict for verdict in judged.verdicts)
-    show("\n" + (", ".join(f"{n} {word}" for word, n in counts.items()) or "nothing was compared") + ".")
+    show((", ".join(f"{n} {word}" for word, n in counts.items()) or "nothing was compared") + ".\n")
+    show(render(verdict_table(judged.verdicts, judged.reasons)) + "\n")
     sentences = [drift.sentence for drift in judged.drift]
     if any(verdict.verdict == "inconclusive" and verdict.low is not None for verdict in judged.verdicts):
         sentences.append(f"inconclusive: the interval {undecided(judged.margin)}.")

@@ -69,15 +69,15 @@ def history(
 
 
 def _tell(past: History, hidden: int, out: Path) -> None:
-    """The tables, what they leave out and where the files are."""
+    """What became of the cells, the tables, what these leave out and where the files are."""
     from attnbench.report.console import render_all
     from attnbench.report.history import history_tables, left_out_lines, raw_lines
 
-    show(render_all(list(history_tables(past))))
     counts = Counter(series.word for series in past.series)
     show(", ".join(f"{count} {word}" for word, count in counts.items()) + ".")
     if counts["too few runs"]:
         show(f"A statement on these cells together needs at least {past.fewest} runs of each.")
+    show("\n" + render_all(list(history_tables(past))))
     for line in (*left_out_lines(past), *raw_lines(past)):
         say(line)
     if hidden:

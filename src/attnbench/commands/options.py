@@ -190,8 +190,14 @@ HistoryOut = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Wh
 ReportOut = Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="The report's folder.")]
 ExportOut = Annotated[
     Path | None,
-    typer.Option("-o", "--out", metavar="FILE", help="The file (for asv its results folder); else it is printed."),
+    typer.Option(
+        "-o", "--out", metavar="FILE", help="The file (for asv and figures a folder); else a text is printed."
+    ),
 ]
+ExportFigure = Annotated[
+    str | None, typer.Option("--figure", metavar="NAME", help="For svg, png and pdf: this figure alone.")
+]
+ExportSamples = Annotated[bool, typer.Option("--samples", help="For excel: a sheet with every sample besides.")]
 Reports = Annotated[Path | None, typer.Option("--report", help="Where reports go; reports beside --out.")]
 Page = Annotated[Path, typer.Option("--page", help="The page whose tables are filled in, if it is there.")]
 Format = Annotated[
@@ -199,7 +205,8 @@ Format = Annotated[
     typer.Option(
         "--to",
         metavar="FORMAT",
-        help="pytest-benchmark, asv, hyperfine, github, github-action-benchmark, junit or csv.",
+        help="markdown, csv, latex, excel; svg, png, pdf (figures); pytest-benchmark, asv, hyperfine, github, "
+        "github-action-benchmark or junit.",
     ),
 ]
 Commit = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -23,7 +24,8 @@ def report(
     from attnbench.results.extra import check_report_extra
 
     check_report_extra("attnbench report")
-    from attnbench.report.write import write_report
+    from attnbench.report.terminal.answer import answer_text
+    from attnbench.report.write import collected, refuse_other, write_collected
     from attnbench.results.read import read_info, run_folder
 
     given = use_suites(suite_files)
@@ -36,8 +38,14 @@ def report(
     if out is None and len(ids) > 1:
         msg = "the report of several runs needs a name: -o DIR"
         raise UsageError(msg)
-    page = write_report(folders, out or folders[0].parent.parent / "reports" / ids[0])
+    place = out or folders[0].parent.parent / "reports" / ids[0]
+    refuse_other(place)
+    collection = collected(folders)
+    page = write_collected(collection, place)
     if as_json:
         document({"report": str(page), "runs": ids, "exit_code": EXIT_OK})
     else:
-        show(f"report: {page}")
+        show(answer_text(collection))
+        show(f"\nreport: {page}")
+        for folder in folders:
+            show(f"tables: attnbench export {shlex.quote(str(folder))} --to markdown")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from attnbench.analysis.judged import JudgedRun
     from attnbench.measure.blocks.effort import Effort
     from attnbench.measure.run.plan import Plan
+    from attnbench.report.content import Report
     from attnbench.workloads.verdict import ServingVerdict
 
 
@@ -132,13 +134,14 @@ def _keep_and_tell(outcome: Any, reports: Path | None, *, as_json: bool) -> None
     judged = judge_run(outcome.folder, discover.suite)
     answers = _answers(judged)
     _keep_verdicts(judged)
-    page = _report(judged, (reports or outcome.folder.parent.parent / "reports") / outcome.run_id)
+    collection = _collected(judged)
+    page = _report(collection, (reports or outcome.folder.parent.parent / "reports") / outcome.run_id)
     if as_json:
         document(_outcome(outcome, page) | _served(answers))
     else:
         for answer in answers:
             show(_answer(answer, several=len(answers) > 1))
-        show(_tables(judged))
+        show(_shown(judged, collection, served=bool(answers)) + "\n")
         show(_closing(outcome, page))
 
 
@@ -165,15 +168,30 @@ def _served(answers: Sequence[ServingVerdict]) -> dict[str, Any]:
     return {"workload": [as_dict(answer) for answer in answers]} if answers else {}
 
 
-def _report(judged: JudgedRun, out: Path) -> Path | None:
-    """The report of a finished run; a report that cannot be written must not lose the run."""
-    from attnbench.report.write import write_judged
+def _collected(judged: JudgedRun) -> Report | None:
+    """What the report of a finished run says; one that cannot be made must not lose the run."""
+    from attnbench.report.content import collect
 
     try:
-        return write_judged([judged], out)
+        return collect([judged])
     except AttnbenchError as error:
         print(  # noqa: T201  (an error, so --quiet does not hide it)
-            f"attnbench: the run is kept in {judged.folder}, but its report was not written: {error}", file=sys.stderr
+            f"attnbench: the run is kept in {judged.folder}, but it has no report: {error}", file=sys.stderr
+        )
+        return None
+
+
+def _report(collection: Report | None, out: Path) -> Path | None:
+    """The page of a finished run; one that cannot be written must not lose the run."""
+    from attnbench.report.write import write_collected
+
+    if collection is None:
+        return None
+    try:
+        return write_collected(collection, out)
+    except AttnbenchError as error:
+        print(  # noqa: T201  (an error, so --quiet does not hide it)
+            f"attnbench: the run is kept, but its report was not written: {error}", file=sys.stderr
         )
         return None
 
@@ -192,11 +210,15 @@ def _keep_verdicts(judged: JudgedRun) -> None:
         )
 
 
-def _tables(judged: JudgedRun) -> str:
+def _shown(judged: JudgedRun, collection: Report | None, *, served: bool) -> str:
+    """The answer; the bare tables where no report could be made."""
     from attnbench.report.console import render_all
     from attnbench.report.tables import metrics_tables, timing_tables
+    from attnbench.report.terminal.answer import answer_text
 
-    return render_all([*timing_tables(judged.frame), *metrics_tables(judged.frame)])
+    if collection is None:
+        return render_all([*timing_tables(judged.frame), *metrics_tables(judged.frame)])
+    return answer_text(collection, served=served)
 
 
 def _closing(outcome: Any, page: Path | None) -> str:
@@ -220,6 +242,7 @@ def _closing(outcome: Any, page: Path | None) -> str:
         lines.append(f"Left out, with reasons in the report: {', '.join(names)}. --impl NAME measures one.")
     lines.append(f"run:    {outcome.folder}")
     lines.append(f"report: {page or 'not written'}")
+    lines.append(f"tables: attnbench export {shlex.quote(str(outcome.folder))} --to markdown")
     return "\n".join(lines)
 
 

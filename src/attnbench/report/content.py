@@ -172,8 +172,11 @@ class Report:
         )
 
 
-def collect(judged: Sequence[JudgedRun]) -> Report:
-    """What the report of runs says. Raises ``UsageError`` for no run, ``ResultsError`` for a damaged journal."""
+def collect(judged: Sequence[JudgedRun], *, drawn: bool = True) -> Report:
+    """What the report of runs says, its figures only if they are to be ``drawn``.
+
+    Raises ``UsageError`` for no run, ``ResultsError`` for a damaged journal.
+    """
     import pandas as pd
 
     if not judged:
@@ -183,7 +186,8 @@ def collect(judged: Sequence[JudgedRun]) -> Report:
     names = pd.concat([run.frame["impl"] for run in judged]).unique()
     palette.places("impl", list(names))
     runs = tuple(
-        _run(run, f"run{number}", palette, several=len(judged) > 1) for number, run in enumerate(judged, start=1)
+        _run(run, f"run{number}", palette, several=len(judged) > 1, drawn=drawn)
+        for number, run in enumerate(judged, start=1)
     )
     suites = dict.fromkeys(section.suite for run in runs for section in run.sections)
     title = ", ".join(suites) or "nothing was planned"
@@ -191,10 +195,10 @@ def collect(judged: Sequence[JudgedRun]) -> Report:
     return Report(title, runs, frame, beside(judged))
 
 
-def _run(judged: JudgedRun, anchor: str, palette: Palette, *, several: bool) -> RunReport:
+def _run(judged: JudgedRun, anchor: str, palette: Palette, *, several: bool, drawn: bool) -> RunReport:
     info, frame = judged.info, judged.frame
     prefix = f"{anchor}-" if several else ""
-    sections = tuple(section_of(suite, palette, prefix, info) for suite in judged.suites)
+    sections = tuple(section_of(suite, palette, prefix, info, drawn=drawn) for suite in judged.suites)
     label = imported_label(info)
     if label:
         sections = tuple(replace(section, counts=f"{section.counts} {label}") for section in sections)
@@ -225,7 +229,9 @@ def imported_label(info: RunInfo) -> str:
     return f"Imported from {source.tool}{release} ({source.file}), not measured by attnbench run.{unknown}"
 
 
-def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "", info: RunInfo | None = None) -> Section:
+def section_of(
+    judged: JudgedSuite, palette: Palette, prefix: str = "", info: RunInfo | None = None, *, drawn: bool = True
+) -> Section:
     """The section of one suite from its rows and its verdicts; with the run, its rows have their commands.
 
     A prefix says that the page has several runs; titles say then which one they are of.
@@ -236,7 +242,7 @@ def section_of(judged: JudgedSuite, palette: Palette, prefix: str = "", info: Ru
     ready = with_setting(frame)
     story = judged.story or NOT_INSTALLED
     sentences = (*filter(None, [judged.note]), *findings.findings(frame, story, judged.place), *claimed.failure(judged))
-    figures = story.figures or default_figures(ready)
+    figures = (story.figures or default_figures(ready)) if drawn else ()
     palette = palette.of_suite()
     return Section(
         anchor=f"{prefix}suite-{name}",

@@ -11,9 +11,10 @@ import io
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
@@ -62,14 +63,22 @@ STYLE: dict[str, Any] = {
 }
 
 
+# What a canvas is handed to when all of it is drawn.
+Keeper = Callable[[Any], None]
+
+
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A drawn figure: an SVG document (empty if there was nothing to draw) and the caption in full."""
+    """A drawn figure: an SVG document (empty if there was nothing to draw) and the caption in full.
+
+    ``again`` draws it once more, in other settings of matplotlib, and hands its canvas on.
+    """
 
     name: str
     title: str
     svg: str
     caption: str
+    again: Callable[[Mapping[str, Any], Keeper], None] | None = field(default=None, compare=False, repr=False)
 
 
 def draw(figure: Figure, frame: pd.DataFrame, palette: Palette, prefix: str = "") -> DrawnFigure:
@@ -99,10 +108,9 @@ def draw(figure: Figure, frame: pd.DataFrame, palette: Palette, prefix: str = ""
     crosses = ["A cross at the foot is a cell without a measurement."] if len(failed) else []
     # Bars would hide the words beside the line.
     dashed = [f"Dashed: {figure.guide[2]}."] if figure.guide is not None and figure.kind == "bar" else []
-    svg = _svg(figure, panels, failed, palette, name)
-    return DrawnFigure(
-        name, figure.title, svg, " ".join(filter(None, [figure.caption, *dashed, *crosses, *left_out, *notes]))
-    )
+    caption = " ".join(filter(None, [figure.caption, *dashed, *crosses, *left_out, *notes]))
+    drawn = partial(_drawn, figure, panels, failed, palette)
+    return DrawnFigure(name, figure.title, _svg(drawn, name, figure.title), caption, drawn)
 
 
 def _data(figure: Figure, frame: pd.DataFrame) -> pd.DataFrame:
@@ -178,7 +186,22 @@ def without_noise() -> Iterator[None]:
         yield
 
 
-def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFrame, palette: Palette, name: str) -> str:
+def _svg(drawn: Callable[[Mapping[str, Any], Keeper], None], name: str, title: str) -> str:
+    """The figure as it stands in a page."""
+    text = io.StringIO()
+    drawn({"svg.hashsalt": name}, lambda canvas: canvas.savefig(text, format="svg", metadata={"Date": None}))
+    return clean_svg(text.getvalue(), name, title)
+
+
+def _drawn(
+    figure: Figure,
+    panels: Mapping[str, pd.DataFrame],
+    failed: pd.DataFrame,
+    palette: Palette,
+    settings: Mapping[str, Any],
+    keep: Keeper,
+) -> None:
+    """Draw the figure in the style of the page with these settings besides, and hand the canvas to ``keep``."""
     import matplotlib as mpl
     import pandas as pd
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -190,8 +213,8 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
     missing = {} if failed.empty else _panels(figure, failed)[0]
     across = _across(figure, everything, len(panels))
     down = -(-len(panels) // across)
-    settings: Any = {**STYLE, "svg.hashsalt": name}
-    with mpl.rc_context(settings), without_noise():
+    style: Any = {**STYLE, **settings}
+    with mpl.rc_context(style), without_noise():
         width, height = _panel_size(figure, everything, across)
         canvas = Canvas(figsize=(width * across, height * down + 0.5), layout="constrained")
         FigureCanvasSVG(canvas)
@@ -217,9 +240,7 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
             elif isinstance(bar.norm, LogNorm):
                 plain_numbers(bar.ax.yaxis)
         _finish(canvas, figure, places, across, legend)
-        text = io.StringIO()
-        canvas.savefig(text, format="svg", metadata={"Date": None})
-    return clean_svg(text.getvalue(), name, figure.title)
+        keep(canvas)
 
 
 def _shared_axes(figure: Figure, data: pd.DataFrame) -> tuple[bool, bool]:

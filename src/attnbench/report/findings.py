@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attnbench.analysis.costs import leaders
+from attnbench.analysis.leading import compared, lead, leaders
 from attnbench.show import units
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # What stands at the top of a page for one suite: so many sentences, and characters.
 MOST_BRIEF, BRIEF = 3, 450
+MOST_NAMED = 2  # of those that are not told from the fastest
 
 
 def findings(frame: pd.DataFrame, story: Story, place: Callable[[BaseException], str] = lambda _: "") -> list[str]:
@@ -79,14 +80,18 @@ def _wins(winners: Mapping[tuple[str, ...], int], total: int) -> str:
 
 
 def _spelled(block: pd.DataFrame) -> str:
-    ordered = block.sort_values(["time_median_s", "impl"])
-    first, last = ordered.iloc[0], ordered.iloc[-1]
-    return (
-        f"In the longest-running case ({first['case_label']}) "
-        f"{first['impl']} took {units.seconds(first.time_median_s)} "
-        f"and {last['impl']} {units.seconds(last.time_median_s)}, "
-        f"{units.times(last.time_median_s / first.time_median_s)} as long."
-    )
+    """Who leads the case and how far the last one is behind, by the rounds that both were in."""
+    first, last = lead(block), compared(block)[-1]
+    row = block[block["impl"] == first.first].iloc[0]
+    start = f"In the longest-running case ({row['case_label']})"
+    time = units.seconds(row["time_median_s"])
+    if not first.behind:
+        return f"{start} no implementation is told to be slower than {first.first} ({time})."
+    others = units.some(first.together[1:], MOST_NAMED)
+    tied = f", from which {others} {'is' if len(first.together) == 2 else 'are'} not told," if others else ""  # noqa: PLR2004
+    assert last.ratio is not None  # noqa: S101  (the last of several is not the fastest)
+    how_long = units.times(last.ratio.value)
+    return f"{start} {first.first}{tied} took {time} and {first.behind[-1]} {how_long} as long, by common rounds."
 
 
 def _memory(block: pd.DataFrame) -> str:

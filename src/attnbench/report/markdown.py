@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from attnbench.report.glance.spread import grid_tables, legend
 from attnbench.report.html.templates import environment
 
 if TYPE_CHECKING:
@@ -15,5 +16,6 @@ TEMPLATE = "report.md.j2"
 
 def markdown(report: Report) -> str:
     """The report as one Markdown document."""
-    text = environment().get_template(TEMPLATE).render(report=report)
+    answers = {id(section): list(grid_tables(section.grid)) for section in report.sections if section.grid is not None}
+    text = environment().get_template(TEMPLATE).render(report=report, answers=answers, legend=legend, key=id)
     return re.sub(r"\n{3,}", "\n\n", text)

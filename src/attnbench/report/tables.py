@@ -112,10 +112,8 @@ def _named(backend: str, impls: Sequence[str]) -> str:
 
 
 def _block_table(block: pd.DataFrame, ratios: Mapping[str, OverFastest]) -> Table:
-    # The status before the time: a cell that failed is never first.
-    order = block.assign(failed=block["status"] != "ok").sort_values(["failed", "time_median_s", "impl"])
-    hot = bool(order["time_hot_median_s"].notna().any())
-    rows = records(order)
+    rows = in_order(records(block), ratios)
+    hot = any(units.known(row["time_hot_median_s"]) for row in rows)
     # A suite that is not about memory, and another tool's file, have none and no word on it.
     weighed = not any(row["status"] == "ok" for row in rows) or any(map(_speaks_of_memory, rows))
     columns = (
@@ -131,6 +129,21 @@ def _block_table(block: pd.DataFrame, ratios: Mapping[str, OverFastest]) -> Tabl
     )
     texts = tuple(_timing_row(row, ratios.get(row["cell_id"]), hot=hot, weighed=weighed) for row in rows)
     return Table(block_title(rows[0]), columns, texts, tuple(_mark(row, ratios.get(row["cell_id"])) for row in rows))
+
+
+def in_order(rows: Sequence[dict[str, Any]], ratios: Mapping[str, OverFastest]) -> list[dict[str, Any]]:
+    """The rows of a case as the page has them: the fastest, the others by their ratios to it, then what has no time.
+
+    Times do not say who is the fastest (``analysis.leading``), and so they do not say the order.
+    """
+
+    def place(row: dict[str, Any]) -> tuple[bool, bool, float, str]:
+        over = ratios.get(row["cell_id"])
+        if over is None:
+            return row["status"] != "ok", True, 0.0, str(row["impl"])
+        return False, over.ratio is not None, 0.0 if over.ratio is None else over.ratio.value, str(row["impl"])
+
+    return sorted(rows, key=place)
 
 
 def block_title(row: dict[str, Any]) -> str:
@@ -169,13 +182,14 @@ def _unweighed(row: dict[str, Any]) -> str:
 
 
 def _times(over: OverFastest | None) -> str:
-    """The ratio to the fastest with its interval, by paired rounds."""
+    """The ratio to the fastest with its interval, by paired rounds; ``?`` where the two are not told apart."""
     if over is None:
         return units.NOTHING
     if over.ratio is None:
         return units.times(1.0)
     low, high = (units.significant(end) for end in (over.ratio.low, over.ratio.high))
-    return f"{units.times(over.ratio.value)} [{low}, {high}]"
+    value = units.times(over.ratio.value) if over.told else f"{units.significant(over.ratio.value)}?"
+    return f"{value} [{low}, {high}]"
 
 
 def _mark(row: dict[str, Any], over: OverFastest | None) -> str:

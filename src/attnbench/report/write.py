@@ -31,21 +31,26 @@ def write_report(
     ``suites`` gives suites by name where they are not the installed ones. A report that is there is replaced;
     anything else of that name is not. Raises ``ResultsError``, also where the folder cannot be written.
     """
-    out = Path(out_dir)
-    refuse_other(out)
+    refuse_other(Path(out_dir))
+    return write_collected(collected(run_paths, suites), out_dir)
+
+
+def collected(run_paths: Sequence[str | Path], suites: Mapping[str, Suite] | None = None) -> Report:
+    """Runs read, judged and collected into one report; a run that is named twice counts once."""
     folders = dict.fromkeys(run_folder(path).resolve() for path in run_paths)
-    return _write([judge_run(folder, lambda name: find_suite(name, suites or {})) for folder in folders], out)
+    return collect([judge_run(folder, lambda name: find_suite(name, suites or {})) for folder in folders])
 
 
 def write_judged(runs: Sequence[JudgedRun], out_dir: str | Path) -> Path:
     """The same of runs that were read and judged before."""
+    refuse_other(Path(out_dir))
+    return write_collected(collect(runs), out_dir)
+
+
+def write_collected(report: Report, out_dir: str | Path) -> Path:
+    """The same of a report that was collected before."""
     out = Path(out_dir)
     refuse_other(out)
-    return _write(runs, out)
-
-
-def _write(runs: Sequence[JudgedRun], out: Path) -> Path:
-    report = collect(runs)
     try:
         (out / FIGURES).mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -186,20 +186,21 @@ def _kind(path: Path) -> str | None:
     return None if not path.exists() else "folder" if path.is_dir() else "file"
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that readers see the old text or the new one, never a part.
+def write_whole(path: Path, text: str | bytes) -> None:
+    """Write a file, a text in UTF-8, so that readers see the old one or the new one, never a part.
 
     A link stays one: what it leads to is written. What is there and is no file (/dev/null, a pipe) is written into, and
     never replaced by one.
     """
     real = path.resolve() if path.is_symlink() and path.is_file() else path
     beside = real.with_name(f".{real.name}.part")
+    data = text if isinstance(text, bytes) else text.encode()
     try:
         if real.exists() and not real.is_file():
-            with real.open("w", encoding="utf-8") as device:
-                device.write(text)
+            with real.open("wb") as device:
+                device.write(data)
             return
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(data)
         beside.replace(real)
     except OSError as error:
         with suppress(OSError):

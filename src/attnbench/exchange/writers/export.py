@@ -11,12 +11,11 @@ from attnbench.exchange.writers import asv, github, github_action, junit
 from attnbench.exchange.writers import hyperfine as to_hyperfine
 from attnbench.exchange.writers import pytest_benchmark as to_pytest_benchmark
 from attnbench.exchange.writers.saved import Saved, read_saved
-from attnbench.results.dataset import load
 from attnbench.results.read import CELLS, JOURNAL, RUN, SAMPLES, run_folder
 from attnbench.results.store import check_output, write_whole
 
 DATA_JS = "github-action-benchmark"
-FORMATS = ("pytest-benchmark", "asv", "hyperfine", "github", DATA_JS, "junit", "csv")
+FORMATS = ("pytest-benchmark", "asv", "hyperfine", "github", DATA_JS, "junit")
 BY_COMMIT = ("asv", DATA_JS)
 
 
@@ -71,19 +70,12 @@ def _check(run: str | Path, to: str, out: Path | None, commit: str | None) -> No
         check_output("-o", out, [folder / name for name in (RUN, JOURNAL, CELLS, SAMPLES)])
 
 
-def _csv(saved: Saved) -> str:
-    """The rows as ``attnbench report`` writes them: one line for each planned cell, missing numbers empty."""
-    text: str = load(saved.folder).to_csv(index=False, lineterminator="\n")
-    return text
-
-
 _WRITERS: Mapping[str, Callable[[Saved], str]] = {
     "pytest-benchmark": to_pytest_benchmark.to_json,
     "hyperfine": to_hyperfine.to_hyperfine,
     "github": github.summary,
     DATA_JS: github_action.to_list,
     "junit": junit.to_junit,
-    "csv": _csv,
 }
 
 

@@ -1,7 +1,8 @@
 """What a reader sees first: which implementation to use, how sure that is, and on what machine.
 
 Everything in it is data, so that a page and a terminal can say the same. In reading order: ``cases`` (what a case is
-called, and its command), ``grid`` (a row for each case, a cell for each implementation), ``advice`` (sentences on each
-kind of case), ``forest`` (published claims with their intervals on one scale), ``beside`` (two runs beside each other),
+called, and its command), ``grid`` (a row for each case, a cell for each implementation), ``spread`` (the same as plain
+tables), ``advice`` (sentences on each kind of case), ``forest`` (published claims with their intervals on one scale),
+``beside`` (two runs beside each other),
 ``conditions`` (machine, noise, date, versions).
 """

@@ -36,7 +36,7 @@ SIGNS = {FAILED: "✕", ABSENT: "–", NOT_RUN: "…", NOTHING: ""}
 class GridCell:
     """One cell: its text, what it is (``kind``), the step of its colour (0 is the fastest), and all of it in words.
 
-    ``within`` is the interval of its ratio where it is not told from the fastest.
+    ``within`` is the interval of its ratio where it is not told from the fastest, ``ratio`` the number of ``text``.
     """
 
     impl: str
@@ -45,15 +45,17 @@ class GridCell:
     step: int = 0
     words: str = ""
     within: str = ""
+    ratio: float | None = None
 
 
 @dataclass(frozen=True)
 class GridRow:
-    """One case: its short name, the case in full, and a cell for each implementation."""
+    """One case: its short name, the case in full, a cell for each implementation, and the time of the fastest."""
 
     name: str
     case: str
     cells: tuple[GridCell, ...]
+    fastest: str = units.NOTHING
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,9 @@ def _row(block: pd.DataFrame, name: str, impls: Sequence[str], ratios: Mapping[s
     over = {row["impl"]: ratios.get(row["cell_id"]) for row in rows}
     tied = sum(each is not None and not each.told for each in over.values()) > 1
     cells = {row["impl"]: _cell(row, over[row["impl"]], tied=tied) for row in rows}
-    return GridRow(
-        name, str(rows[0]["case_label"]), tuple(cells.get(impl) or GridCell(impl, NOTHING) for impl in impls)
-    )
+    of_impls = tuple(cells.get(impl) or GridCell(impl, NOTHING) for impl in impls)
+    times = [row["time_median_s"] for row in rows if (first := over[row["impl"]]) is not None and first.ratio is None]
+    return GridRow(name, str(rows[0]["case_label"]), of_impls, units.seconds(times[0]) if times else units.NOTHING)
 
 
 def _cell(row: Mapping[str, Any], over: OverFastest | None, *, tied: bool) -> GridCell:
@@ -116,9 +118,15 @@ def _cell(row: Mapping[str, Any], over: OverFastest | None, *, tied: bool) -> Gr
         kind = NOT_RUN if row["status"] == "not-run" else mark_of(row["status"]) or NOTHING
         return GridCell(impl, kind, SIGNS[kind], words=f"{row['status']}: {reason(dict(row))}")
     ratio = 1.0 if over.ratio is None else over.ratio.value
-    kind = BEHIND if over.told else TIED if tied else FASTEST
+    kind = standing(over, tied=tied)
     within = _ends(over.ratio, " – ") if over.ratio is not None and kind == TIED else ""
-    return GridCell(impl, kind, units.significant(ratio), bisect_right(STEPS, ratio), _words(row, over, kind), within)
+    words = _words(row, over, kind)
+    return GridCell(impl, kind, units.significant(ratio), bisect_right(STEPS, ratio), words, within, ratio)
+
+
+def standing(over: OverFastest, *, tied: bool) -> str:
+    """What a measured cell is beside the others of its case; ``tied``: the fastest does not lead alone."""
+    return BEHIND if over.told else TIED if tied else FASTEST
 
 
 def _words(row: Mapping[str, Any], over: OverFastest, kind: str) -> str:
