@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.commands.compare import judge
+from attnbench.interface.comparison import judge
 from attnbench.comparing import SavedRun, Verdict, load_saved
 from attnbench.comparing.statistics import process_level
 from attnbench.results.calibrations import VARIABLE

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.commands.compare import judge
+from attnbench.interface.comparison import judge
 from attnbench.comparing import load_saved
 from attnbench.comparing.between import ASSUMED, ASSUMED_OF_RATIOS, recorded
 from attnbench.results.calibrations import VARIABLE

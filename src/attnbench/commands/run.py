@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import check_positive, check_threads, say_left_out, seconds, split
+from attnbench.commands.given import seconds
 from attnbench.commands.interrupt import end_as_interrupted
-from attnbench.commands.places import check_folder, check_runs_folder
-from attnbench.errors import AttnbenchError, UsageError, check_known
-from attnbench.show.console import document, set_quiet, show
+from attnbench.errors import AttnbenchError
+from attnbench.interface.places import check_folder
+from attnbench.show.console import document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
     from attnbench.analysis.judged import JudgedRun
-    from attnbench.measure.blocks.effort import Effort
-    from attnbench.measure.run.plan import Plan
     from attnbench.workloads.verdict import ServingVerdict
 
 
@@ -48,37 +47,38 @@ def run(
     quiet: options.Quiet = False,
 ) -> None:
     """Check agreement, measure time and memory, and write a run folder and its report."""
-    from attnbench import groups
-    from attnbench.commands.asking import overrides, own_setting, serving
+    from attnbench.interface.running import RunWords, run_options
 
     set_quiet(quiet)
-    named, made = serving(workload, suites or [], resume)
-    words = {"shape": shape, "tokens": tokens, "batch": batch, "phase": phase, "dtype": dtype}
-    axes = overrides(named, axis or [], {name: split(levels) for name, levels in words.items()})
-    _check(named, device or [], resume, timeout)
-    _check_places(None if resume else out, reports)
-    check_threads(threads or [])
-    from attnbench.measure.run.options import RunOptions
-    from attnbench.measure.run.run import run as measured
-
-    progress = ProgressLine(seconds(budget), first="planning")
-    options_of_run = RunOptions(
-        suites=[*groups.expanded(named[: len(named) - len(made)]), *made],
-        patterns=impl or [],
-        overrides=axes,
-        devices=device or own_setting(named, "devices"),
-        threads=threads or own_setting(named, "threads"),
-        files=[str(path) for path in files or []],
+    words = RunWords(
+        suites=suites or [],
+        workload=workload,
+        impl=impl or [],
+        axes=axis or [],
+        levels={
+            "shape": shape or [],
+            "tokens": tokens or [],
+            "batch": batch or [],
+            "phase": phase or [],
+            "dtype": dtype or [],
+        },
+        device=device or [],
+        threads=threads or [],
         budget_s=seconds(budget),
         resume=resume,
         out=out,
-        effort=_effort(timeout),
+        timeout_s=timeout,
         wait_s=seconds(wait) or 0.0,
-        command=["attnbench", *sys.argv[1:]],
-        progress=progress,
-        at_work=progress.at_work,
-        on_plan=_planned,
+        impls=files or [],
     )
+    options_of_run = run_options(words, say)
+    if reports is not None:
+        check_folder("--report", reports)
+    from attnbench.measure.run.run import run as measured
+
+    progress = ProgressLine(words.budget_s, first="planning")
+    command = ["attnbench", *sys.argv[1:]]
+    options_of_run = replace(options_of_run, command=command, progress=progress, at_work=progress.at_work)
     end_as_interrupted()
     with progress:
         outcome = measured(options_of_run)
@@ -86,51 +86,12 @@ def run(
     raise typer.Exit(outcome.exit_code)
 
 
-def _check(suites: list[str], devices: list[str], resume: str | None, timeout_s: float) -> None:
-    """Raise ``UsageError`` before anything is measured for what could not be measured or kept."""
-    from attnbench.backends.implementation import DEVICES
-    from attnbench.results.extra import check_report_extra
-
-    check_report_extra("attnbench run")
-    if not suites and resume is None:
-        msg = (
-            "name a suite, such as 'attnbench run smoke' (attnbench list suites shows them), a --workload, or --resume "
-            "a run"
-        )
-        raise UsageError(msg)
-    check_known("device", devices, DEVICES)
-    check_positive("--timeout", timeout_s)
-
-
-def _effort(timeout_s: float) -> Effort:
-    from attnbench.measure.blocks.effort import Effort
-
-    return Effort(timeout_s=timeout_s)
-
-
-def _planned(plan: Plan) -> None:
-    from attnbench.commands.asking import check_servable
-
-    check_servable(plan)
-    say_left_out(plan)
-
-
-def _check_places(out: Path | None, reports: Path | None) -> None:
-    """Raise ``UsageError`` before anything is measured for a folder that could not be written at the end."""
-    if out is not None:
-        check_runs_folder("--out", out)
-    if reports is not None:
-        check_folder("--report", reports)
-
-
 def _keep_and_tell(outcome: Any, reports: Path | None, *, as_json: bool) -> None:
     """Verdicts and report beside the finished run, then its tables."""
-    from attnbench.analysis.judged import judge_run
-    from attnbench.backends import discover
+    from attnbench.interface.running import judged as judged_with_verdicts
 
-    judged = judge_run(outcome.folder, discover.suite)
+    judged = judged_with_verdicts(outcome, _complain)
     answers = _answers(judged)
-    _keep_verdicts(judged)
     page = _report(judged, (reports or outcome.folder.parent.parent / "reports") / outcome.run_id)
     if as_json:
         document(_outcome(outcome, page) | _served(answers))
@@ -143,7 +104,7 @@ def _keep_and_tell(outcome: Any, reports: Path | None, *, as_json: bool) -> None
 
 def _answers(judged: JudgedRun) -> list[ServingVerdict]:
     """The answers of a workload; none where the run has none, or where nothing of it was measured."""
-    from attnbench.commands.asking import WORKLOAD
+    from attnbench.interface.serving import WORKLOAD
     from attnbench.workloads import answers
 
     return [answer for suite in judged.suites if suite.name == WORKLOAD for answer in answers(suite.frame)]
@@ -171,23 +132,13 @@ def _report(judged: JudgedRun, out: Path) -> Path | None:
     try:
         return write_judged([judged], out)
     except AttnbenchError as error:
-        print(  # noqa: T201  (an error, so --quiet does not hide it)
-            f"attnbench: the run is kept in {judged.folder}, but its report was not written: {error}", file=sys.stderr
-        )
+        _complain(f"the run is kept in {judged.folder}, but its report was not written: {error}")
         return None
 
 
-def _keep_verdicts(judged: JudgedRun) -> None:
-    """The verdicts on published claims beside the rows; what a suite cannot judge must not lose the run."""
-    from attnbench.analysis.claim_rows import write_verdicts
-
-    try:
-        write_verdicts(judged)
-    except Exception as error:  # noqa: BLE001  (a suite's own code)
-        print(  # noqa: T201  (an error, so --quiet does not hide it)
-            f"attnbench: the run is kept in {judged.folder}, but its verdicts were not written: {error}",
-            file=sys.stderr,
-        )
+def _complain(text: str) -> None:
+    """An error, so --quiet does not hide it."""
+    print(f"attnbench: {text}", file=sys.stderr)  # noqa: T201
 
 
 def _tables(judged: JudgedRun) -> str:
