@@ -76,7 +76,7 @@ def check(
 
         code = check_cases(where, case, junit, as_json=as_json)
     else:
-        chosen = {"dtypes": split(dtype), "features": split(features), "budget_s": seconds(budget)}
+        chosen: dict[str, Any] = {"dtypes": split(dtype), "features": split(features), "budget_s": seconds(budget)}
         chosen["depth"] = depth_of(quick=quick, deep=deep)
         code = _check_features(where, chosen, junit, demands, began, as_json=as_json)
     raise typer.Exit(code)

@@ -42,7 +42,7 @@ class Agreement(ShownAnswer):
     interrupted: bool = False
 
     @property
-    def exit_code(self) -> int:  # type: ignore[override]
+    def exit_code(self) -> int:
         """The exit status of ``attnbench check``."""
         from attnbench.interface.checks.status import exit_of
 

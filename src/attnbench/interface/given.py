@@ -44,7 +44,7 @@ def texts(name: str, given: Words | None) -> list[str]:
 
 def paths(name: str, given: Files | None) -> list[Path]:
     """One file or folder, or several. Raises ``UsageError`` for what is none."""
-    several = given if isinstance(given, (list, tuple)) else [] if given is None else [given]
+    several: list[Any] = list(given) if isinstance(given, (list, tuple)) else [] if given is None else [given]
     for value in several:
         if not isinstance(value, (str, Path)):
             msg = f"{name}= is the path of a file or of a folder, or a list of them; got {value!r}"
@@ -93,7 +93,7 @@ def check_positive(what: str, value: Any) -> None:
 
 def whole_numbers(name: str, given: int | Sequence[int] | None) -> list[int]:
     """One whole number or several. Raises ``UsageError`` for what is none."""
-    several = list(given) if isinstance(given, (list, tuple)) else [] if given is None else [given]
+    several: list[Any] = list(given) if isinstance(given, (list, tuple)) else [] if given is None else [given]
     for value in several:
         if isinstance(value, bool) or not isinstance(value, int):
             msg = f"{name}= is a whole number or a list of them; got {value!r}"

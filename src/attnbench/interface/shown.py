@@ -11,8 +11,6 @@ from typing import NoReturn
 class ShownAnswer:
     """The base of what ``ab.run``, ``ab.check`` and ``ab.compare`` return."""
 
-    exit_code: int
-
     def html(self) -> str:
         """What a notebook shows, as HTML with its own styles."""
         raise NotImplementedError

@@ -11,7 +11,7 @@ from attnbench.exchange.writers import asv, github, github_action, junit
 from attnbench.exchange.writers import hyperfine as to_hyperfine
 from attnbench.exchange.writers import pytest_benchmark as to_pytest_benchmark
 from attnbench.exchange.writers.saved import Saved, read_saved
-from attnbench.results.dataset import load
+from attnbench.results.dataset import plain as load
 from attnbench.results.read import CELLS, JOURNAL, RUN, SAMPLES, run_folder
 from attnbench.results.store import check_output, write_whole
 

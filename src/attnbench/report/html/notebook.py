@@ -82,7 +82,8 @@ def _rendered(what: str, **facts: Any) -> str:
 
     looks = Markup(style())  # noqa: S704  (our own files)
     given = dict.fromkeys(("report", *_NAMES)) | facts
-    return _template().render(what=what, looks=looks, **given)
+    text: str = _template().render(what=what, looks=looks, **given)
+    return text
 
 
 _NAMES = ("info", "suites", "claims", "conditions", "counts", "verdicts", "common", "counted", "remarks", "checked")
