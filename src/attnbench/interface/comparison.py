@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,7 @@ class SavedComparison(ShownAnswer):
 
 
 @explained
-def compare(base: str | Path, head: str | Path, *, margin: str | float = "5%") -> SavedComparison:
+def compare(base: str | PathLike[str], head: str | PathLike[str], *, margin: str | float = "5%") -> SavedComparison:
     """Judge the saved run ``head`` against ``base``, as ``attnbench compare`` does: slower, same, faster or undecided.
 
     Both are run folders or run_ids below ``results/``, or objects of ``ab.run``. ``margin`` is the smallest change that
@@ -110,7 +111,7 @@ def compare(base: str | Path, head: str | Path, *, margin: str | float = "5%") -
     from attnbench.results.read import run_folder
 
     smallest = percentage(margin)
-    sides = [run_folder(run) for run in (base, head)]
+    sides = [run_folder(Path(run)) for run in (base, head)]
     return judge(load_saved(sides[0]), load_saved(sides[1]), smallest, {side.parent for side in sides})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,13 +132,13 @@ class Run(ShownAnswer):
 
 
 @explained
-def open_run(run: str | Path) -> Run:
+def open_run(run: str | PathLike[str]) -> Run:
     """A run that is kept, by its folder or its run_id below ``results/``. Raises ``ResultsError`` where it is none."""
     from attnbench.results.extra import check_report_extra
     from attnbench.results.read import run_folder
 
     check_report_extra("attnbench.open_run")
-    return Run(run_folder(run))
+    return Run(run_folder(Path(run)))
 
 
 @explained
@@ -155,7 +156,7 @@ def run(
     device: Words = (),
     threads: int | Sequence[int] = (),
     budget: Duration = None,
-    resume: str | Path | None = None,
+    resume: str | PathLike[str] | None = None,
     out: str | Path = "results",
     timeout: float = 120.0,
     wait: Duration = None,
@@ -188,7 +189,7 @@ def run(
         device=texts("device", device),
         threads=whole_numbers("threads", threads),
         budget_s=seconds(budget),
-        resume=resume,
+        resume=None if resume is None else Path(resume),
         out=Path(out),
         timeout_s=timeout,
         wait_s=seconds(wait) or 0.0,
