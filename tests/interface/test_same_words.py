@@ -26,7 +26,7 @@ RENAMED = {"run": {"a": "axes"}, "compare": {}, "check": {"positional impls": "i
 ONLY_PYTHON = {"run": set[str](), "compare": set[str](), "check": {"capabilities", "backend", "vjp"}}
 # Defaults that differ: in Python nothing is printed unless it is asked for.
 OTHERWISE = {("run", "quiet"), ("check", "quiet")}
-NOTHING = (None, (), [], "")
+NOTHING: tuple[Any, ...] = (None, (), [], "")
 
 
 def typed(command: str) -> dict[str, Any]:

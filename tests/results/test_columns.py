@@ -14,7 +14,7 @@ from tests.repository import DOCS
 from tests.results import synthetic
 
 FAILED = {("numpy/naive", 128): ("crashed", "it crashed")}
-RECORDS = {"cells": CellResult, "samples": Sample}
+RECORDS: dict[str, type[Record]] = {"cells": CellResult, "samples": Sample}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_the_page_has_the_table(name: str) -> None:
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_frame_has_the_types_that_the_page_says(name: str, folder: Path) -> None:
-    model: type[Record] = RECORDS[name]
+    model = RECORDS[name]
     frame = load(folder, samples=model is Sample)
     for column in model.model_fields:
         if column in frame and not frame[column].isna().all():
