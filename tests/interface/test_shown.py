@@ -119,7 +119,7 @@ def test_an_agreement_is_shown_with_its_fault() -> None:
 
 
 def test_a_run_keeps_the_command_line_that_asks_the_same() -> None:
-    words = RunWords(["smoke"], impl=["numpy/*"], axes=["T=128"], levels={"dtype": ["float32"]}, budget_s=90.0)
+    words = RunWords(["smoke"], impl=["numpy/*"], axes=["T=128"], levels={"dtype": ["float32"]}, budget=90.0)
     assert words.typed() == [
         *("attnbench", "run", "smoke", "--impl", "numpy/*", "-a", "T=128", "--dtype", "float32", "--budget", "90")
     ]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import seconds
 from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.errors import AttnbenchError
 from attnbench.interface.places import check_folder
@@ -47,7 +46,7 @@ def run(
     quiet: options.Quiet = False,
 ) -> None:
     """Check agreement, measure time and memory, and write a run folder and its report."""
-    from attnbench.interface.running import RunWords, run_options
+    from attnbench.interface.running import LEVELS, RunWords, run_options
 
     set_quiet(quiet)
     words = RunWords(
@@ -55,20 +54,14 @@ def run(
         workload=workload,
         impl=impl or [],
         axes=axis or [],
-        levels={
-            "shape": shape or [],
-            "tokens": tokens or [],
-            "batch": batch or [],
-            "phase": phase or [],
-            "dtype": dtype or [],
-        },
+        levels=dict(zip(LEVELS, (shape or [], tokens or [], batch or [], phase or [], dtype or []), strict=True)),
         device=device or [],
         threads=threads or [],
-        budget_s=seconds(budget),
+        budget=budget,
         resume=resume,
         out=out,
         timeout_s=timeout,
-        wait_s=seconds(wait) or 0.0,
+        wait=wait,
         impls=files or [],
     )
     options_of_run = run_options(words, say)
@@ -76,12 +69,15 @@ def run(
         check_folder("--report", reports)
     from attnbench.measure.run.run import run as measured
 
-    progress = ProgressLine(words.budget_s, first="planning")
-    command = ["attnbench", *sys.argv[1:]]
-    options_of_run = replace(options_of_run, command=command, progress=progress, at_work=progress.at_work)
+    progress = ProgressLine(options_of_run.budget_s, first="planning")
+    telling: dict[str, Any] = {
+        "command": ["attnbench", *sys.argv[1:]],
+        "progress": progress,
+        "at_work": progress.at_work,
+    }
     end_as_interrupted()
     with progress:
-        outcome = measured(options_of_run)
+        outcome = measured(replace(options_of_run, **telling))
     _keep_and_tell(outcome, reports, as_json=as_json)
     raise typer.Exit(outcome.exit_code)
 

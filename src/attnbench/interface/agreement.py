@@ -256,11 +256,11 @@ def _in_this_process(given: Adapted, ask: _Asked, note: Note) -> CheckedRows:
     implementation = given.implementation
     card(implementation.backend).check_available()
     depth = depth_of(quick=ask.quick, deep=ask.deep)
-    here = CallersProcess(implementation, given.typed)
+    process = CallersProcess(implementation, given.typed)
 
     def options(*, chosen: bool = False) -> CheckOptions:
         more = with_features(ask.demands, {**ask.choices, "depth": depth}) if chosen else {}
-        return CheckOptions((implementation.name,), device=ask.device, here=here, **more)
+        return CheckOptions((implementation.name,), device=ask.device, here=process, **more)
 
     with held(implementation):
         return ask.rows(options, note)

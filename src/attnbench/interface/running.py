@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnbench.errors import UsageError, check_known
-from attnbench.interface.given import Note, check_positive, check_threads, split
+from attnbench.interface.given import Duration, Note, check_positive, check_threads, seconds, split
 from attnbench.interface.places import check_runs_folder
 
 if TYPE_CHECKING:
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from attnbench.measure.run.options import RunOptions, RunOutcome
     from attnbench.measure.run.plan import Plan
 
+# Options that are levels of axes, by the names of these.
+LEVELS = ("shape", "tokens", "batch", "phase", "dtype")
+
 
 @dataclass(frozen=True)
 class RunWords:
     """What a run is asked, in the words of the command line.
 
-    ``axes`` are the texts of -a; ``levels`` what --shape, --tokens, --batch, --phase and --dtype say, by their names.
-    Times are seconds. The other words are those of the options.
+    ``axes`` are the texts of -a; ``levels`` what the options of ``LEVELS`` say.
+    Times are as they were typed, or seconds. The other words are those of the options.
     """
 
     suites: Sequence[str] = ()
@@ -32,19 +35,19 @@ class RunWords:
     levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     device: Sequence[str] = ()
     threads: Sequence[int] = ()
-    budget_s: float | None = None
+    budget: Duration = None
     resume: str | Path | None = None
     out: Path = Path("results")
     timeout_s: float = 120.0
-    wait_s: float = 0.0
+    wait: Duration = None
     impls: Sequence[Path] = ()
 
     def typed(self) -> list[str]:
         """The command line that asks the same, as a run keeps it."""
         several = {"--impl": self.impl, "-a": self.axes, "--device": self.device, "--threads": self.threads}
         several |= {f"--{name}": levels for name, levels in self.levels.items()} | {"--impls": self.impls}
-        once = {"--workload": self.workload, "--budget": self.budget_s, "--resume": self.resume}
-        once |= {"--wait": self.wait_s or None, "--timeout": None if self.timeout_s == self._usual else self.timeout_s}
+        once = {"--workload": self.workload, "--budget": self.budget, "--resume": self.resume}
+        once |= {"--wait": self.wait, "--timeout": None if self.timeout_s == self._usual else self.timeout_s}
         once |= {"--out": None if self.resume or self.out == Path("results") else self.out}
         said = [(option, value) for option, values in several.items() for value in values]
         said += [(option, value) for option, value in once.items() if value is not None]
@@ -81,11 +84,11 @@ def run_options(words: RunWords, note: Note) -> RunOptions:
         devices=words.device or own_setting(named, "devices"),
         threads=words.threads or own_setting(named, "threads"),
         files=[str(path) for path in words.impls],
-        budget_s=words.budget_s,
+        budget_s=seconds(words.budget),
         resume=words.resume,
         out=words.out,
         effort=Effort(timeout_s=words.timeout_s),
-        wait_s=words.wait_s,
+        wait_s=seconds(words.wait) or 0.0,
         command=words.typed(),
         on_plan=_planned(note),
     )

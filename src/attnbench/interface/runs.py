@@ -18,7 +18,6 @@ from attnbench.interface.given import (
     Words,
     levels,
     paths,
-    seconds,
     texts,
     whole_numbers,
 )
@@ -188,19 +187,19 @@ def run(
         },
         device=texts("device", device),
         threads=whole_numbers("threads", threads),
-        budget_s=seconds(budget),
+        budget=budget,
         resume=None if resume is None else Path(resume),
         out=Path(out),
         timeout_s=timeout,
-        wait_s=seconds(wait) or 0.0,
+        wait=wait,
         impls=paths("impls", impls),
     )
     notes: list[str] = []
     note = noting(notes, quiet=quiet)
     outcome = _measured(run_options(words, note), quiet=quiet)
     judged(outcome, note)
-    told = [outcome.note and f"Partial: {outcome.note}.", *outcome.shortened]
-    return Run(outcome.folder, [*notes, *filter(None, told)])
+    partial = [] if outcome.note is None else [f"Partial: {outcome.note}."]
+    return Run(outcome.folder, [*notes, *partial, *outcome.shortened])
 
 
 def noting(notes: list[str], *, quiet: bool) -> Note:
