@@ -138,6 +138,7 @@ def test_a_function_of_a_taken_name_is_not_taken_for_that_one() -> None:
         (lambda q, k, v, colour: v, {}, "what to give for the argument 'colour'"),
         (lambda q, k, v, call: v, {}, "give capabilities=Capabilities"),
         (lambda q, k, v: v, {"capabilities": Capabilities(bias=True)}, "takes no bias"),
+        (right, {"capabilities": "causal"}, "such as Capabilities"),
         (right, {"backend": "torhc"}, "did you mean 'torch'"),
         (right, {"impls": "mine.py"}, "leave it out with a function"),
         (right, {"timeout": 3.0}, "timeout= cannot end a function"),

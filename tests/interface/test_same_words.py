@@ -105,6 +105,7 @@ def test_a_word_that_one_of_them_lacks_is_seen() -> None:
         (lambda: ab.check("torch/sdpa", case="Tq=2", dtype="float32"), "would say nothing beside --case"),
         (lambda: ab.check("torch/sdpaa"), "did you mean 'torch/sdpa'"),
         (lambda: ab.compare("nothing", "at-all"), "no run 'nothing'"),
+        (lambda: ab.compare(1, 2), "a run is its folder or its run_id"),
         (lambda: ab.open_run("nothing"), "no run 'nothing'"),
     ],
 )

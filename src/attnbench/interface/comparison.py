@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attnbench.interface.given import percentage
+from attnbench.interface.given import percentage, run_path
 from attnbench.interface.shown import ShownAnswer
 from attnbench.keywords import explained
 
@@ -111,7 +111,7 @@ def compare(base: str | PathLike[str], head: str | PathLike[str], *, margin: str
     from attnbench.results.read import run_folder
 
     smallest = percentage(margin)
-    sides = [run_folder(Path(run)) for run in (base, head)]
+    sides = [run_folder(run_path(run)) for run in (base, head)]
     return judge(load_saved(sides[0]), load_saved(sides[1]), smallest, {side.parent for side in sides})
 
 

@@ -57,6 +57,9 @@ def adapted(function: Any, capabilities: Capabilities | None, backend: str | Non
     if not callable(function):
         msg = "what is checked is a function of (q, k, v), or the name of an implementation such as 'torch/sdpa'; "
         raise UsageError(f"{msg}got {function!r}")
+    if capabilities is not None and not isinstance(capabilities, Capabilities):
+        msg = "capabilities is a Capabilities of attnbench.api, such as Capabilities(causal=True, gqa=True); "
+        raise UsageError(f"{msg}got {capabilities!r}")
     framework = backend or "numpy"
     card(framework)  # an unknown one is refused before anything is read of the function
     takes = _arguments(function)

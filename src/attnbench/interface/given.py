@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def texts(name: str, given: Words | None) -> list[str]:
     """One word or several, as the command line has them. Raises ``UsageError`` for what is no word."""
     several = given if isinstance(given, (list, tuple, set, frozenset)) else [] if given is None else [given]
     for value in several:
-        if isinstance(value, bool) or not isinstance(value, (str, int)):
+        if isinstance(value, bool) or not isinstance(value, (str, Integral)):
             msg = f"{name}= is a text or a whole number, or a list of them; got {value!r}"
             raise UsageError(msg)
     return [str(value) for value in several]
@@ -50,6 +52,14 @@ def paths(name: str, given: Files | None) -> list[Path]:
             msg = f"{name}= is the path of a file or of a folder, or a list of them; got {value!r}"
             raise UsageError(msg)
     return [Path(value) for value in several]
+
+
+def run_path(run: Any) -> Path:
+    """A run by its folder, its run_id, or the object of one. Raises ``UsageError`` for what is none."""
+    if not isinstance(run, (str, PathLike)):
+        msg = f"a run is its folder or its run_id, such as 'results/RUN', or an object of ab.run; got {run!r}"
+        raise UsageError(msg)
+    return Path(run)
 
 
 def levels(given: Levels | None) -> list[str]:
@@ -95,10 +105,10 @@ def whole_numbers(name: str, given: int | Sequence[int] | None) -> list[int]:
     """One whole number or several. Raises ``UsageError`` for what is none."""
     several: list[Any] = list(given) if isinstance(given, (list, tuple)) else [] if given is None else [given]
     for value in several:
-        if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, bool) or not isinstance(value, Integral):
             msg = f"{name}= is a whole number or a list of them; got {value!r}"
             raise UsageError(msg)
-    return several
+    return [int(value) for value in several]
 
 
 def check_threads(counts: Sequence[int], note: Note, typed: str = "--threads") -> None:

@@ -18,6 +18,7 @@ from attnbench.interface.given import (
     Words,
     levels,
     paths,
+    run_path,
     texts,
     whole_numbers,
 )
@@ -137,7 +138,7 @@ def open_run(run: str | PathLike[str]) -> Run:
     from attnbench.results.read import run_folder
 
     check_report_extra("attnbench.open_run")
-    return Run(run_folder(Path(run)))
+    return Run(run_folder(run_path(run)))
 
 
 @explained
@@ -188,7 +189,7 @@ def run(
         device=texts("device", device),
         threads=whole_numbers("threads", threads),
         budget=budget,
-        resume=None if resume is None else Path(resume),
+        resume=None if resume is None else run_path(resume),
         out=Path(out),
         timeout_s=timeout,
         wait=wait,
