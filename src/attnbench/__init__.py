@@ -8,9 +8,9 @@ adapters and suites import), ``suite`` and ``groups`` (a question and its cells)
 ``results`` (what was seen, kept), ``comparing`` (runs against each other), ``live`` (two sides, both alive),
 ``crossover`` (from where on one is faster), ``analysis`` (what suites compute of results), ``answers`` (which one to
 take), ``workloads`` (what is served), ``ablate`` (trainings), ``exchange`` (other tools' formats), ``scoreboard`` (our
-verdicts and theirs), ``show`` and ``report`` (for people), ``commands`` (what is typed). Beside them stand ``errors``,
-``keywords`` (that are none: what was meant), ``versions`` (of what is installed) and ``lazily`` (names that are loaded
-when somebody asks).
+verdicts and theirs), ``show`` and ``report`` (for people), ``interface`` (what is asked, in a shell or in Python),
+``commands`` (what is typed). Beside them stand ``errors``, ``keywords`` (that are none: what was meant), ``versions``
+(of what is installed) and ``lazily`` (names that are loaded when somebody asks).
 """
 
 from __future__ import annotations
@@ -29,10 +29,14 @@ _LAZY = {
     "UnsupportedError": "attnbench.errors",
     "attend": "attnbench.backends.attend",
     "best": "attnbench.answers.ask",
+    "check": "attnbench.interface.agreement",
     "clear_bindings": "attnbench.backends.kept",
+    "compare": "attnbench.interface.comparison",
     "default_params": "attnbench.attention.inputs",
     "from_padding": "attnbench.attention.call",
     "load": "attnbench.results.dataset",
+    "open_run": "attnbench.interface.runs",
+    "run": "attnbench.interface.runs",
     "table": "attnbench.answers.tabulate",
     "vjp": "attnbench.backends.attend",
     "workload": "attnbench.workloads.asked_for",

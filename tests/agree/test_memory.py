@@ -146,7 +146,7 @@ def test_a_row_says_how_many_of_its_cases_were_supported_and_why_not_all() -> No
 
 def test_the_table_shows_the_count_the_reason_and_the_declared_arithmetic() -> None:
     from attnbench.attention.precision import Precision
-    from attnbench.commands.checks.table import report
+    from attnbench.interface.checks.table import report
 
     coarse = Precision(exp_ulp=20.0, p_cast="bfloat16", flush=True)
     kernel = partly(40)

@@ -13,7 +13,7 @@ from attnbench.agree.cases.by_feature import REPEATABLE
 from attnbench.agree.check.rows import CheckRow, check_feature
 from attnbench.api import Call, Capabilities, Implementation, Limit
 from attnbench.backends.attend import resolve
-from attnbench.commands.checks.answers import required
+from attnbench.interface.checks.answers import required
 
 BACKEND, NAIVE = resolve("numpy/naive")
 Attend = Callable[[Any, Any, Any, Call], Any]

@@ -18,7 +18,7 @@ from attnbench.api import Capabilities, Implementation, UnsupportedError
 from attnbench.backends.attend import load_backend
 from attnbench.checking import features as checking
 from attnbench.checking.features import CheckOptions
-from attnbench.commands.checks.covered import covered
+from attnbench.interface.checks.covered import covered
 from attnbench.workers.protocol import CRASHED, OK, TIMEOUT, Reply
 from attnbench.workers.session import Session
 from tests.agree.check.kernels import soft

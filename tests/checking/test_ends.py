@@ -19,8 +19,8 @@ from attnbench.checking.ends import CLOSING_S, EXAMINING, INTERRUPTED, LISTING, 
 from attnbench.checking.examining import examined
 from attnbench.checking.features import CASES, CheckOptions, check
 from attnbench.checking.lost import lost_row
-from attnbench.commands.checks.covered import covered
-from attnbench.commands.checks.status import exit_code
+from attnbench.interface.checks.covered import covered
+from attnbench.interface.checks.status import exit_code
 from attnbench.workers.protocol import NOT_RUN, SPENT, Reply
 
 # A kernel that sleeps in each call, and one that is wrong: either asks for more time than there is.

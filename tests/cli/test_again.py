@@ -7,8 +7,8 @@ from pathlib import Path
 
 from attnbench.agree.check.rows import CheckRow
 from attnbench.checking.examining import AFTER
-from attnbench.commands.checks.blocks import blocks
-from attnbench.commands.checks.table import report
+from attnbench.interface.checks.blocks import blocks
+from attnbench.interface.checks.table import report
 from tests.cli.dropins import HEAD
 from tests.program import Cli
 

@@ -8,8 +8,8 @@ from typing import NoReturn
 
 import pytest
 
-from attnbench.commands import places
 from attnbench.errors import UsageError
+from attnbench.interface import places
 from attnbench.live import revisions
 from attnbench.results import fingerprint
 from attnbench.workers.process import WorkerProcess

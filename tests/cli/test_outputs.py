@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from attnbench.commands.places import check_folder
 from attnbench.errors import UsageError
+from attnbench.interface.places import check_folder
 from attnbench.results.store import check_output
 from tests.program import Cli
 from tests.results import synthetic

@@ -30,7 +30,7 @@ def test_a_fault_of_ours_is_a_line_a_file_and_a_status_that_no_gate_has(
     assert (done.code, done.out) == (EXIT_UNFORESEEN, "")
     assert EXIT_UNFORESEEN not in range(6)
     assert done.err.count("\n") == 1
-    assert "ZeroDivisionError (compare.py, line" in done.err
+    assert "ZeroDivisionError (comparison.py, line" in done.err
     assert "division by zero" in done.err
     text = traceback_file(done).read_text()
     assert text.startswith("command: attnbench compare 'a b' c\n")
@@ -42,11 +42,11 @@ def test_a_fault_of_ours_is_a_line_a_file_and_a_status_that_no_gate_has(
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (MemoryError("Unable to allocate 26.8 GiB"), "attnbench: the memory did not suffice (compare.py, line "),
-        (MemoryError(), "attnbench: the memory did not suffice (compare.py, line "),
-        (RecursionError("maximum recursion depth exceeded"), "attnbench: RecursionError (compare.py, line "),
-        (OSError(errno.EIO, "Input/output error"), "attnbench: OSError (compare.py, line "),
-        (UnicodeEncodeError("ascii", "ü", 0, 1, "no \ud800"), "attnbench: UnicodeEncodeError (compare.py, line "),
+        (MemoryError("Unable to allocate 26.8 GiB"), "attnbench: the memory did not suffice (comparison.py, line "),
+        (MemoryError(), "attnbench: the memory did not suffice (comparison.py, line "),
+        (RecursionError("maximum recursion depth exceeded"), "attnbench: RecursionError (comparison.py, line "),
+        (OSError(errno.EIO, "Input/output error"), "attnbench: OSError (comparison.py, line "),
+        (UnicodeEncodeError("ascii", "ü", 0, 1, "no \ud800"), "attnbench: UnicodeEncodeError (comparison.py, line "),
     ],
 )
 def test_any_exception_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch, error: Exception, line: str) -> None:
@@ -65,7 +65,7 @@ def test_json_is_one_document_that_names_the_file(cli: Cli, monkeypatch: pytest.
         "exit_code": EXIT_UNFORESEEN,
         "traceback": str(traceback_file(done)),
     }
-    assert done.document["error"].startswith("KeyError (compare.py")
+    assert done.document["error"].startswith("KeyError (comparison.py")
 
 
 def test_without_a_folder_for_it_the_traceback_is_on_standard_error(

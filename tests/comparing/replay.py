@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from attnbench.commands.compare import judge
 from attnbench.comparing import SavedRun, Verdict, load_saved
 from attnbench.comparing.statistics import process_level
+from attnbench.interface.comparison import judge
 from attnbench.results.calibrations import VARIABLE
 from tests.comparing.recorded_runs import recorded, write_recorded
 from tests.repository import REPOSITORY

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.commands.compare import judge
 from attnbench.comparing import load_saved
 from attnbench.comparing.between import ASSUMED, ASSUMED_OF_RATIOS, recorded
+from attnbench.interface.comparison import judge
 from attnbench.results.calibrations import VARIABLE
 from attnbench.results.read import read_cells
 from tests.benchmarks.record_anchored import Recording

@@ -50,6 +50,19 @@ def architecture() -> None:
     rooms.PAGE.write_text(text, "utf-8")
 
 
+def columns() -> None:
+    """The tables of columns."""
+    from attnbench.results.columns import columns_table
+    from attnbench.results.schema import CellResult, Sample
+    from tests.packaging.rooms import fill
+
+    page = DOCS / "results.md"
+    text = page.read_text("utf-8")
+    for name, model in (("cells", CellResult), ("samples", Sample)):
+        text = fill(text, name, columns_table(model))
+    page.write_text(text, "utf-8")
+
+
 def shapes() -> None:
     """The whole page."""
     from attnbench.commands.list_shapes import page
@@ -157,6 +170,7 @@ def scoreboard_campaign() -> None:
 PAGES: Mapping[str, Page] = {
     "architecture": Page(architecture, "architecture.md, its figures", SECONDS, "the imports"),
     "shapes": Page(shapes, "shapes.md", SECONDS, "src/attnbench/attention/models.toml"),
+    "columns": Page(columns, "results.md, its tables of columns", SECONDS, "attnbench.results"),
     "mutants-list": Page(mutants_list, "mutants.md, its list", SECONDS, "attnbench.agree.mutants"),
     "semantics": Page(semantics, "semantics.md", "a minute", "the installed frameworks, which it names"),
     "implementations": Page(

@@ -20,6 +20,7 @@ BREACHES: list[Breach] = [
     ("nobody imports an implementation", "backends/discover.py", "import attnbench.impls.numpy_backend.naive"),
     ("nobody imports an implementation", "backends/discover.py", "from attnbench.suites import smoke"),
     ("only the command line", "api/__init__.py", "from attnbench.commands import app"),
+    ("what is asked from a shell", "interface/given.py", "def later():\n    import attnbench.scoreboard"),
     ("only the command line", "groups.py", "def later():\n    import attnbench.commands.given"),
     ("commands may import every room", "commands/list_.py", "import pandas"),
     ("commands may import every room", "commands/list_.py", "import attnbench.commands.app"),

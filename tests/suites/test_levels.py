@@ -24,7 +24,7 @@ from attnbench.api.suites import (
     Whole,
 )
 from attnbench.backends import discover
-from attnbench.commands.asking import overrides
+from attnbench.interface.serving import overrides
 from attnbench.measure.run.plan import make_plan, overridden
 from attnbench.suite.written import words, written
 from tests.program import Cli

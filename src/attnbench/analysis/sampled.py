@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from attnbench.analysis.rounds import ROUNDS
-from attnbench.results.dataset import load
+from attnbench.results.dataset import plain as load
 from attnbench.results.summary import MAIN
 
 if TYPE_CHECKING:

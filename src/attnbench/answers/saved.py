@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from attnbench.analysis.sampled import with_rounds
 from attnbench.attention.spec import SPEC_VERSION
 from attnbench.errors import ResultsError
-from attnbench.results.dataset import load
+from attnbench.results.dataset import plain as load
 from attnbench.results.fingerprint import collect_hardware
 from attnbench.results.read import Runs, find_runs, read_info
 from attnbench.results.schema import Hardware, RunInfo

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 SUITE_GROUP = "attnbench.suites"
 # Where a drop-in file's module keeps what was decorated in it.
 DECORATED = "__attnbench_decorated__"
+# Implementations that no file and no package defines: functions of this process, while they are checked in it.
+HELD: dict[str, Implementation] = {}
 # Errors of ours that say what is not here, and nothing of the file that was imported.
 NOT_BY_AUTHOR = (MissingExtraError, UnsupportedError)
 
@@ -120,7 +122,9 @@ def _meant(pattern: str, known: Sequence[str]) -> str:
 
 
 def load_implementation(name: str, dropped: Sequence[str | Path] = ()) -> Implementation:
-    """Import one implementation, from drop-in files first, else from its backend's package."""
+    """Import one implementation, from drop-in files first, else from its backend's package; or one that is held."""
+    if name in HELD:
+        return HELD[name]
     for path in dropped:
         for candidate in load_file(path):
             if candidate.name == name:

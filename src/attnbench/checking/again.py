@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def command(impl: str, cases: Sequence[str], options: CheckOptions) -> str:
-    """The command line that checks an implementation on exactly these cases."""
+    """The command line that checks an implementation on exactly these cases; of a function the call from Python."""
+    if options.here is not None:
+        return f"attnbench.check({options.here.typed}, case={(cases[0] if len(cases) == 1 else list(cases))!r})"
     words = _about(impl, options)
     for case in cases:
         words += ["--case", case]
@@ -32,12 +34,24 @@ def command(impl: str, cases: Sequence[str], options: CheckOptions) -> str:
 
 def command_of_row(row: CheckRow, options: CheckOptions) -> str:
     """The command line that checks the feature and the dtype of a row as they were checked."""
+    if options.here is not None:
+        return _called(row, options.here.typed, options.depth)
     words = _about(row.impl, options)
     words += ["--features", row.feature] if row.feature in ROWS else []
     words += ["--dtype", row.dtype] if row.dtype in DTYPES else []
     words += [f"--{options.depth}"] if options.depth in (QUICK, DEEP) else []
     words += ["--require", row.feature.replace("_", "-")] if row.feature in REPEATABLE else []
     return shlex.join(words)
+
+
+def _called(row: CheckRow, typed: str, depth: str) -> str:
+    """The call from Python that checks the feature and the dtype of a row of a function."""
+    words = [typed]
+    words += [f"features={row.feature!r}"] if row.feature in ROWS else []
+    words += [f"dtype={row.dtype!r}"] if row.dtype in DTYPES else []
+    words += [f"{depth}=True"] if depth in (QUICK, DEEP) else []
+    words += [f"require={row.feature.replace('_', '-')!r}"] if row.feature in REPEATABLE else []
+    return f"attnbench.check({', '.join(words)})"
 
 
 def with_commands(rows: Sequence[CheckRow], options: CheckOptions) -> list[CheckRow]:

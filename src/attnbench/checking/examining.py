@@ -35,7 +35,9 @@ GRACE_S = 20.0  # a kernel may be slow; a hang is not waited for longer
 
 
 def _sessions(impl: str, options: CheckOptions, until: Until = never) -> Sessions:
-    """One process after the other, and one for each dtype that is to have a process of its own."""
+    """One process after the other, and one for each dtype that is to have a process of its own; or this process."""
+    if options.here is not None:
+        return options.here.sessions()
     return Sessions(impl.partition("/")[0], options.timeout_s, until=until)
 
 

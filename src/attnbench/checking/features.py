@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attnbench.agree.cases.case_text import case_from_text
 from attnbench.agree.cases.plan import DEEP, USUAL
@@ -39,9 +39,21 @@ PLANNING_S = 600.0  # composing the plan is our work, and not bounded by the sec
 TOGETHER = "not seen when each of its cases was asked in a process that had done less"
 
 
+class ThisProcess(Protocol):
+    """Who answers in the place of workers: the process that asks. ``typed`` is how Python asks for it again."""
+
+    typed: str
+
+    def sessions(self) -> Sessions:
+        """What is asked as workers are."""
+
+
 @dataclass(frozen=True)
 class CheckOptions:
-    """What to check. ``impls`` are full names; ``files`` drop-in files; empty ``features`` means all."""
+    """What to check. ``impls`` are full names; ``files`` drop-in files; empty ``features`` means all.
+
+    With ``here`` everything is asked of this process, in this thread: nothing is guarded, and nothing is bounded.
+    """
 
     impls: Sequence[str]
     files: Sequence[str] = ()
@@ -51,6 +63,7 @@ class CheckOptions:
     depth: str = USUAL
     timeout_s: float = 120.0
     budget_s: float | None = None
+    here: ThisProcess | None = None
 
     def about(self, impl: str) -> dict[str, Any]:
         """What every question about an implementation says."""
@@ -74,6 +87,10 @@ def check(
     ends = ends or Ends(options.budget_s)
     listeners = Listeners(progress, watch, note, ends.until)
     parts = ends.parts(len(options.impls), processes)
+    if options.here is not None:
+        return [
+            row for impl in options.impls for row in _check_implementation(impl, options, listeners, parts(), workers=1)
+        ]
     with ThreadPoolExecutor(processes) as pool:
         tables = [
             pool.submit(lambda impl: _check_implementation(impl, options, listeners, parts(), workers=each), impl)
@@ -261,6 +278,8 @@ def _unavailable(impl: str) -> str | None:
 
 
 def _sessions(impl: str, options: CheckOptions, workers: int, part: Part) -> Sessions:
+    if options.here is not None:
+        return options.here.sessions()
     sessions = Sessions(impl.partition("/")[0], options.timeout_s, workers, part.until)
     part.at_interrupt(sessions.abandon)
     return sessions

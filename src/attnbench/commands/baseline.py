@@ -101,9 +101,9 @@ def check(
     from attnbench.results.extra import check_report_extra
 
     check_report_extra("attnbench baseline")
-    from attnbench.commands.compare import judge, tell
     from attnbench.comparing.baseline import choose, read_baseline
     from attnbench.comparing.runs import load_saved
+    from attnbench.interface.comparison import judge
     from attnbench.results.read import run_folder
 
     smallest = percentage(margin)
@@ -114,5 +114,5 @@ def check(
         document({"baseline": chosen, **judged.describe()})
     else:
         show(f"baseline {chosen}")
-        tell(judged)
+        show(str(judged))
     raise typer.Exit(judged.exit_code)

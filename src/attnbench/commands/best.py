@@ -11,8 +11,8 @@ import typer
 from attnbench.commands import options
 from attnbench.commands.given import check_threads, say_left_out, seconds, split
 from attnbench.commands.interrupt import end_as_interrupted
-from attnbench.commands.places import check_runs_folder
 from attnbench.errors import EXIT_NOTHING_MEASURED, EXIT_OK, UsageError
+from attnbench.interface.places import check_runs_folder
 from attnbench.show.console import document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 

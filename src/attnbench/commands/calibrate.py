@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import check_threads, seconds, smallest_change, split, suites_named
+from attnbench.commands.given import check_threads, seconds, smallest_change, split
 from attnbench.commands.interrupt import end_as_interrupted
-from attnbench.commands.places import check_runs_folder
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK
+from attnbench.interface.places import check_runs_folder
+from attnbench.interface.suite_files import suites_named
 from attnbench.show.console import document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 

@@ -14,8 +14,8 @@ import typer
 from attnbench.commands import options
 from attnbench.commands.given import check_threads, seconds
 from attnbench.commands.interrupt import end_as_interrupted
-from attnbench.commands.places import check_runs_folder
 from attnbench.errors import UsageError, check_known
+from attnbench.interface.places import check_runs_folder
 from attnbench.show.console import document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 

@@ -11,8 +11,8 @@ import typer
 
 from attnbench.commands import options
 from attnbench.commands.given import percentage, split
-from attnbench.commands.places import check_folder
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
+from attnbench.interface.places import check_folder
 from attnbench.show.console import document, say, set_quiet, show
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import suites_named, use_suites
 from attnbench.errors import UsageError, suggest
+from attnbench.interface.suite_files import suites_named, use_suites
 from attnbench.show.console import document, show, table
 
 if TYPE_CHECKING:

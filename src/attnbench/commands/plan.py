@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import percentage, split, suites_named
+from attnbench.commands.given import percentage, split
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+from attnbench.interface.suite_files import suites_named
 from attnbench.show.console import document, show
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import use_suites
 from attnbench.errors import EXIT_OK, UsageError
+from attnbench.interface.suite_files import use_suites
 from attnbench.show.console import document, show
 
 

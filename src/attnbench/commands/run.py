@@ -5,23 +5,21 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from attnbench.commands import options
-from attnbench.commands.given import check_positive, check_threads, say_left_out, seconds, split, suites_named
 from attnbench.commands.interrupt import end_as_interrupted
-from attnbench.commands.places import check_folder, check_runs_folder
-from attnbench.errors import AttnbenchError, UsageError, check_known
-from attnbench.show.console import document, set_quiet, show
+from attnbench.errors import AttnbenchError
+from attnbench.interface.places import check_folder
+from attnbench.show.console import document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
     from attnbench.analysis.judged import JudgedRun
-    from attnbench.measure.blocks.effort import Effort
-    from attnbench.measure.run.plan import Plan
     from attnbench.report.content import Report
     from attnbench.workloads.verdict import ServingVerdict
 
@@ -51,89 +49,49 @@ def run(
     quiet: options.Quiet = False,
 ) -> None:
     """Check agreement, measure time and memory, and write a run folder and its report."""
-    from attnbench import groups
-    from attnbench.commands.asking import overrides, own_setting, serving
+    from attnbench.interface.running import LEVELS, RunWords, run_options
 
     set_quiet(quiet)
-    named, made = serving(workload, suites_named(suites or [], suite_files, resumed=resume is not None), resume)
-    words = {"shape": shape, "tokens": tokens, "batch": batch, "phase": phase, "dtype": dtype}
-    axes = overrides(named, axis or [], {name: split(levels) for name, levels in words.items()})
-    _check(named, device or [], threads or [], resume, timeout)
-    _check_places(None if resume else out, reports)
-    from attnbench.measure.run.options import RunOptions
-    from attnbench.measure.run.run import run as measured
-
-    progress = ProgressLine(seconds(budget), first="planning")
-    options_of_run = RunOptions(
-        suites=[*groups.expanded(named[: len(named) - len(made)]), *made],
-        patterns=impl or [],
-        overrides=axes,
-        devices=device or own_setting(named, "devices"),
-        threads=threads or own_setting(named, "threads"),
-        files=[str(path) for path in files or []],
-        budget_s=seconds(budget),
+    words = RunWords(
+        suites=suites or [],
+        workload=workload,
+        impl=impl or [],
+        axes=axis or [],
+        levels=dict(zip(LEVELS, (shape or [], tokens or [], batch or [], phase or [], dtype or []), strict=True)),
+        device=device or [],
+        threads=threads or [],
+        budget=budget,
         resume=resume,
         out=out,
-        effort=_effort(timeout),
-        wait_s=seconds(wait) or 0.0,
-        command=["attnbench", *sys.argv[1:]],
-        progress=progress,
-        at_work=progress.at_work,
-        on_plan=_planned,
+        timeout_s=timeout,
+        wait=wait,
+        impls=files or [],
+        suite_files=suite_files or [],
     )
+    options_of_run = run_options(words, say)
+    if reports is not None:
+        check_folder("--report", reports)
+    from attnbench.measure.run.run import run as measured
+
+    progress = ProgressLine(options_of_run.budget_s, first="planning")
+    telling: dict[str, Any] = {
+        "command": ["attnbench", *sys.argv[1:]],
+        "progress": progress,
+        "at_work": progress.at_work,
+    }
     end_as_interrupted()
     with progress:
-        outcome = measured(options_of_run)
+        outcome = measured(replace(options_of_run, **telling))
     _keep_and_tell(outcome, reports, as_json=as_json)
     raise typer.Exit(outcome.exit_code)
 
 
-def _check(suites: list[str], devices: list[str], threads: list[int], resume: str | None, timeout_s: float) -> None:
-    """Raise ``UsageError`` before anything is measured for what could not be measured or kept."""
-    from attnbench.backends.implementation import DEVICES
-    from attnbench.results.extra import check_report_extra
-
-    check_report_extra("attnbench run")
-    if not suites and resume is None:
-        msg = (
-            "name a suite, such as 'attnbench run smoke' (attnbench list suites shows them), a --workload, or --resume "
-            "a run"
-        )
-        raise UsageError(msg)
-    check_known("device", devices, DEVICES)
-    check_positive("--timeout", timeout_s)
-    check_threads(threads)
-
-
-def _effort(timeout_s: float) -> Effort:
-    from attnbench.measure.blocks.effort import Effort
-
-    return Effort(timeout_s=timeout_s)
-
-
-def _planned(plan: Plan) -> None:
-    from attnbench.commands.asking import check_servable
-
-    check_servable(plan)
-    say_left_out(plan)
-
-
-def _check_places(out: Path | None, reports: Path | None) -> None:
-    """Raise ``UsageError`` before anything is measured for a folder that could not be written at the end."""
-    if out is not None:
-        check_runs_folder("--out", out)
-    if reports is not None:
-        check_folder("--report", reports)
-
-
 def _keep_and_tell(outcome: Any, reports: Path | None, *, as_json: bool) -> None:
     """Verdicts and report beside the finished run, then its tables."""
-    from attnbench.analysis.judged import judge_run
-    from attnbench.backends import discover
+    from attnbench.interface.running import judged as judged_with_verdicts
 
-    judged = judge_run(outcome.folder, discover.suite)
+    judged = judged_with_verdicts(outcome, _complain)
     answers = _answers(judged)
-    _keep_verdicts(judged)
     collection = _collected(judged)
     page = _report(collection, (reports or outcome.folder.parent.parent / "reports") / outcome.run_id)
     if as_json:
@@ -147,7 +105,7 @@ def _keep_and_tell(outcome: Any, reports: Path | None, *, as_json: bool) -> None
 
 def _answers(judged: JudgedRun) -> list[ServingVerdict]:
     """The answers of a workload; none where the run has none, or where nothing of it was measured."""
-    from attnbench.commands.asking import WORKLOAD
+    from attnbench.interface.serving import WORKLOAD
     from attnbench.workloads import answers
 
     return [answer for suite in judged.suites if suite.name == WORKLOAD for answer in answers(suite.frame)]
@@ -175,9 +133,7 @@ def _collected(judged: JudgedRun) -> Report | None:
     try:
         return collect([judged])
     except AttnbenchError as error:
-        print(  # noqa: T201  (an error, so --quiet does not hide it)
-            f"attnbench: the run is kept in {judged.folder}, but it has no report: {error}", file=sys.stderr
-        )
+        _complain(f"the run is kept in {judged.folder}, but it has no report: {error}")
         return None
 
 
@@ -190,24 +146,13 @@ def _report(collection: Report | None, out: Path) -> Path | None:
     try:
         return write_collected(collection, out)
     except AttnbenchError as error:
-        print(  # noqa: T201  (an error, so --quiet does not hide it)
-            f"attnbench: the run is kept, but its report was not written: {error}", file=sys.stderr
-        )
+        _complain(f"the run is kept, but its report was not written: {error}")
         return None
 
 
-def _keep_verdicts(judged: JudgedRun) -> None:
-    """The verdicts on published claims beside the rows; what a suite cannot judge must not lose the run."""
-    from attnbench.analysis.claim_rows import write_verdicts
-
-    try:
-        write_verdicts(judged)
-    except Exception as error:  # noqa: BLE001  (a suite's own code)
-        print(  # noqa: T201  (an error, so --quiet does not hide it)
-            f"attnbench: the run is kept in {judged.folder}, but its verdicts were not written: "
-            f"{type(error).__name__}: {error}",
-            file=sys.stderr,
-        )
+def _complain(text: str) -> None:
+    """An error, so --quiet does not hide it."""
+    print(f"attnbench: {text}", file=sys.stderr)  # noqa: T201
 
 
 def _shown(judged: JudgedRun, collection: Report | None, *, served: bool) -> str:

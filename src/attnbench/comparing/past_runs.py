@@ -14,7 +14,7 @@ from attnbench.comparing.anchored.basis import unlike_anchors
 from attnbench.comparing.history import MOST_RUNS, ChangePoint, change_points, fewest_runs
 from attnbench.comparing.runs import CELL, none, unlike, unlike_machine
 from attnbench.errors import NothingSelectedError, ResultsError
-from attnbench.results.dataset import load
+from attnbench.results.dataset import plain as load
 from attnbench.results.frames import records
 from attnbench.results.read import read_info
 from attnbench.results.schema import RunInfo

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import UsageError
-from attnbench.results.dataset import load
+from attnbench.results.dataset import plain as load
 from attnbench.results.frames import records
 from attnbench.results.read import read_info, run_folder
 from attnbench.results.schema import RunInfo

@@ -5,8 +5,8 @@ row, ``collect_fingerprint`` describes the machine. Importing this imports neith
 
 In reading order: ``schema`` (what a row is), ``fingerprint`` (the machine), ``summary`` (samples to columns),
 ``journal`` (a line for each burst, at once), ``store`` (run folders), ``parquet`` and ``migrate`` (the files at the
-end, and older ones), ``read``, ``dataset`` and ``frames`` (reading them), ``pairs`` and ``calibrations`` (what ``ab``
-keeps), ``extra`` (what needs the extra ``report``).
+end, and older ones), ``read``, ``dataset``, ``columns`` and ``frames`` (reading them), ``pairs`` and ``calibrations``
+(what ``ab`` keeps), ``extra`` (what needs the extra ``report``).
 """
 
 from attnbench.results.dataset import load

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import ResultsError
 from attnbench.keywords import explained
+from attnbench.results.columns import typed
 from attnbench.results.parquet import damaged, file_version, read_table, require_arrow, to_frame, up_to_date
 from attnbench.results.read import Runs, file_of, find_runs, holds_runs, is_pattern, read_run, run_folder
 from attnbench.results.schema import CellResult, Record, Sample
@@ -41,12 +42,21 @@ class Source:
 def load(path: Runs, *, samples: bool = False) -> pd.DataFrame:
     """Runs as a pandas frame: one row per planned cell, or with ``samples`` one row per sample.
 
-    The levels of the axes stand in columns ``point.<axis>``, an ablation's numbers in ``metric.<name>``. ``path`` is
+    The levels of the axes stand in columns ``point.<axis>``, an ablation's numbers in ``metric.<name>``. The columns
+    that one begins with: ``suite``, ``impl``, ``phase``, ``dtype``, the sizes ``B`` to ``Dv``; ``status`` and
+    ``reason``; ``time_median_s`` with ``time_low_s`` and ``time_high_s`` (seconds of a call), ``peak_bytes``,
+    ``error_ratio`` (above 1 is wrong). Units stand in the names; docs/results.md explains every column. Whole numbers
+    that may be absent are pandas' ``Int64``; what else is absent is NaN or a missing value. ``path`` is
     a run folder or a run_id below ``results/``; or, for many runs in one frame, a folder that holds runs, a shell
     pattern such as ``results/2026*``, or a list of any of these. Rows stand in the order of the runs: a folder's and
     a pattern's by name, a list's as given. An unfinished run is read from its journal, its remaining cells being
     ``not-run``. Raises ``ResultsError`` for what is missing, damaged, newer, not ours, or there twice.
     """
+    return typed(plain(path, samples=samples), Sample if samples else CellResult)
+
+
+def plain(path: Runs, *, samples: bool = False) -> pd.DataFrame:
+    """The same as ``load`` for what computes with it: whole numbers that may be absent are floats, absent ones NaN."""
     model: type[Record] = Sample if samples else CellResult
     if not isinstance(path, (str, Path)) or is_pattern(path) or holds_runs(Path(path)):
         return to_frame(load_tables(find_runs(path), model))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from attnbench.agree.onnx.cases import check_onnx_extra
 from attnbench.checking.onnx import OnnxOptions, check_onnx
-from attnbench.commands.checks.status import exit_code
-from attnbench.commands.checks.where import Where
 from attnbench.errors import UsageError
+from attnbench.interface.checks.status import exit_code
+from attnbench.interface.checks.where import Where
 from attnbench.show.console import document, say, show, table
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from attnbench.agree.check.deviations import of_backends, settle_random
 from attnbench.agree.judge.trial import BLUNT
 from attnbench.attention.precision import DTYPES
 from attnbench.checking.features import check_randomly
-from attnbench.commands.checks.status import exit_code
-from attnbench.commands.checks.where import Where
 from attnbench.errors import check_known
+from attnbench.interface.checks.status import exit_code
+from attnbench.interface.checks.where import Where
 from attnbench.show import units
 from attnbench.show.console import document, say, show, table
 

@@ -14,7 +14,7 @@ from attnbench.comparing.repeated.spread import CellLevel
 from attnbench.comparing.runs import Key, SavedRun, key_of, unlike
 from attnbench.comparing.statistics import process_level
 from attnbench.errors import ResultsError
-from attnbench.results.dataset import load
+from attnbench.results.dataset import plain as load
 from attnbench.results.frames import records
 from attnbench.results.read import RUN, read_info
 from attnbench.results.schema import RunInfo

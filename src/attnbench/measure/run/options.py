@@ -112,6 +112,10 @@ class RunOutcome:
 
 def exit_code(rows: Sequence[CellResult]) -> int:
     """The exit status that the rows stand for."""
-    codes = {EXIT_BY_STATUS.get(row.status, EXIT_OK) for row in rows}
-    measured = any(row.status == "ok" for row in rows)
-    return worst_exit(codes if measured else codes | {EXIT_NOTHING_MEASURED})
+    return exit_of([row.status for row in rows])
+
+
+def exit_of(statuses: Collection[str]) -> int:
+    """The exit status that the statuses of all rows stand for; each may be there once."""
+    codes = {EXIT_BY_STATUS.get(status, EXIT_OK) for status in statuses}
+    return worst_exit(codes if "ok" in statuses else codes | {EXIT_NOTHING_MEASURED})

@@ -1,4 +1,4 @@
-"""Folders that a command writes when it is done, tried before it begins: nothing is measured to be lost."""
+"""Folders that are written when all is done, tried before it begins: nothing is measured to be lost."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""What ``attnbench run`` is asked in words of its own: shapes, tokens, batches, phases, dtypes as levels; workloads."""
+"""What a run is asked in words of its own: shapes, tokens, batches, phases, dtypes as levels; workloads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench import groups
@@ -10,7 +12,7 @@ from attnbench.attention.precision import DTYPES
 from attnbench.attention.shapes import PHASES, shape
 from attnbench.backends import discover
 from attnbench.errors import UsageError, check_known
-from attnbench.show.console import say
+from attnbench.interface.given import Note
 from attnbench.suite import SIZE, Suite
 from attnbench.suite.written import written
 
@@ -72,10 +74,12 @@ def own_setting(suites: Sequence[str], setting: str) -> tuple[Any, ...]:
     return settings.pop() if len(settings) == 1 else ()
 
 
-def serving(text: str | None, suites: Sequence[str], resumed: str | None) -> tuple[list[str], list[Suite]]:
+def serving(
+    text: str | None, suites: Sequence[str], resumed: str | Path | None, note: Note
+) -> tuple[list[str], list[Suite]]:
     """The names of all suites of a run, and the one that is made for a workload, which is named last.
 
-    What the workload is is said in words, so that nobody is misled by its grammar.
+    What the workload is is noted in words, so that nobody is misled by its grammar.
     """
     if text is None:
         return list(suites), []
@@ -88,7 +92,7 @@ def serving(text: str | None, suites: Sequence[str], resumed: str | None) -> tup
     served = workload(text)
     levels = {"mix": (served.level,), "part": tuple(map(str, parts(served)))}
     for line in in_words(served):
-        say(line)
+        note(line)
     others = [name for name in suites if name != WORKLOAD]
     return [*others, WORKLOAD], [discover.suite(WORKLOAD).with_axes(levels)]
 
@@ -109,3 +113,15 @@ def check_servable(plan: Plan) -> None:
         if not fits and part(text).single and part(text).kind not in batches:
             msg = f"workload: {part(text).batch[0].words()}: nobody can serve it here: {reasons[text]}"
             raise UsageError(msg)
+
+
+def left_out(plan: Plan) -> Iterator[str]:
+    """What a plan leaves out and what of it cannot be measured here, with the reasons, in sentences."""
+    from attnbench.measure.run.choice import sentences
+
+    yield from sentences(plan.left_out)
+    planned = Counter(cell.suite for cell in plan.cells)
+    refused = Counter(cell.suite for cell in plan.cells if cell.id in plan.refused)
+    for suite in (name for name, count in planned.items() if refused[name] == count):
+        whys = dict.fromkeys(plan.refused[cell.id] for cell in plan.cells if cell.suite == suite)
+        yield f"{suite}: nothing of it can be measured here: {'; '.join(whys)}"

@@ -1,46 +1,25 @@
-"""What ``attnbench check`` found, as a table of implementation × feature × dtype; its exit status."""
+"""What a check found, as a table of implementation × feature × dtype, with every fault and the sum."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnbench.agree.cases.by_feature import RULES
-from attnbench.commands.checks.answers import answers, refusals
-from attnbench.commands.checks.blocks import blocks
-from attnbench.commands.checks.covered import UNTRIED, covered, extent
-from attnbench.commands.checks.declared import declarations, explained, is_explained, rests
-from attnbench.commands.checks.junit import write_junit
-from attnbench.commands.checks.status import exit_code
+from attnbench.interface.checks.answers import answers, refusals
+from attnbench.interface.checks.blocks import blocks
+from attnbench.interface.checks.covered import UNTRIED, covered, extent
+from attnbench.interface.checks.declared import declarations, explained, is_explained, rests
 from attnbench.show import units
-from attnbench.show.console import document, show, table
+from attnbench.show.console import table
 
 if TYPE_CHECKING:
     from attnbench.agree.check.rows import CheckRow
 
 NOTHING = "·"
 VALUE = re.compile(r"^(\w+) = \d+ is")  # one reason, however many sizes are beyond a limit
-
-
-def write_and_show(
-    rows: Sequence[CheckRow], junit: Path | None, note: str = "", *, as_json: bool, interrupted: bool = False
-) -> int:
-    """Write the file that was asked for, show the rows with a ``note`` at the end, and return the exit status."""
-    if junit:
-        write_junit(rows, junit)
-    code = exit_code(
-        wrong=any(row.status == "wrong" for row in rows),
-        compared=any(row.status in ("ok", "known") for row in rows),
-        interrupted=interrupted,
-    )
-    if as_json:
-        document({"exit_code": code, "rows": [row.to_dict() for row in rows]} | ({"note": note} if note else {}))
-    else:
-        show(" ".join(filter(None, (report(rows), note))))
-    return code
 
 
 def report(rows: Sequence[CheckRow]) -> str:
@@ -77,6 +56,13 @@ def _of_them(wrong: Sequence[CheckRow]) -> str:
 def _table(impl: str, rows: Sequence[CheckRow]) -> str:
     if all(row.dtype == "all" for row in rows):
         return f"{impl}: {rows[0].status}: {rows[0].reason}"
+    text = table(*grid_of(impl, rows))
+    undeclared = [row.reason for row in rows if row.feature == "dtype" and row.status != "untried"]
+    return "\n".join([text, *(f"  {reason}" for reason in undeclared if reason), *declarations(rows)])
+
+
+def grid_of(impl: str, rows: Sequence[CheckRow]) -> tuple[list[str], list[list[str]]]:
+    """The rows of one implementation, feature by dtype: the heads of the columns, and the lines."""
     dtypes = list(dict.fromkeys(row.dtype for row in rows if row.feature != "dtype"))
     by_place = {(row.feature, row.dtype): row for row in rows}
     lines = []
@@ -88,9 +74,7 @@ def _table(impl: str, rows: Sequence[CheckRow]) -> str:
     heads = [impl, *dtypes, "cases", "Tq", "S", "left out"]
     if not any(line[-1] for line in lines):
         heads, lines = heads[:-1], [line[:-1] for line in lines]
-    text = table(heads, lines)
-    undeclared = [row.reason for row in rows if row.feature == "dtype" and row.status != "untried"]
-    return "\n".join([text, *(f"  {reason}" for reason in undeclared if reason), *declarations(rows)])
+    return heads, lines
 
 
 def _count(rows: Sequence[CheckRow]) -> str:

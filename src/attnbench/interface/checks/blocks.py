@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from attnbench.commands.checks.junit import details
+from attnbench.interface.checks.junit import details
 
 if TYPE_CHECKING:
     from attnbench.agree.check.rows import CheckRow

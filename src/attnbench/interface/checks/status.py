@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from attnbench.errors import EXIT_GATE_FAILED, EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK
+
+if TYPE_CHECKING:
+    from attnbench.agree.check.rows import CheckRow
+
+
+def exit_of(rows: Sequence[CheckRow], *, interrupted: bool = False) -> int:
+    """The exit status of a check of features or cases."""
+    wrong = any(row.status == "wrong" for row in rows)
+    return exit_code(wrong=wrong, compared=any(row.status in ("ok", "known") for row in rows), interrupted=interrupted)
 
 
 def exit_code(*, wrong: bool, compared: bool, interrupted: bool = False) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnbench.checking.lost import LOST
-from attnbench.commands.checks.declared import besides, is_explained, to_add
+from attnbench.interface.checks.declared import besides, is_explained, to_add
 from attnbench.show import junit
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Tests of what is asked from Python in the words of the command line."""
