@@ -99,9 +99,11 @@ def _line(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFra
             "dashes": {value: dashes for value, (_, dashes) in ways.items()},
         }
     keys = list(dict.fromkeys(name for name in (figure.x, figure.hue, style) if name))
-    spread = ("pi", 50) if data.duplicated(keys).any() else None
+    middle: dict[str, Any] = {"estimator": None}  # a value for each place, and nothing to group
+    if data.duplicated(keys).any():
+        middle = {"estimator": "median", "errorbar": ("pi", 50)}
     before = len(place.lines)
-    sns.lineplot(data, x=figure.x, y=figure.y, ax=place, estimator="median", errorbar=spread, **colours, **styles)
+    sns.lineplot(data, x=figure.x, y=figure.y, ax=place, **middle, **colours, **styles)
     if not styles:
         _mark_lines(place.lines[before:], ways, data[figure.hue])
     _band(place, figure, data, colours)
@@ -153,6 +155,15 @@ def _band(place: Any, figure: Figure, data: pd.DataFrame, colours: dict[str, Any
             place.fill_between(known[figure.x], known[low], known[high], color=colour, alpha=0.15, linewidth=0)
             for end in (low, high):
                 place.plot(known[figure.x], known[end], color=colour, alpha=0.6, linewidth=0.6, label="_band")
+
+
+def needed(figure: Figure, data: pd.DataFrame) -> pd.DataFrame:
+    """The columns that a figure draws, of what may be a hundred; a map reads more, and has all of them."""
+    if figure.kind == "map":
+        return data
+    named = (figure.x, figure.y, figure.hue, figure.style, figure.col, figure.row, figure.x_text, figure.y_text)
+    wanted = dict.fromkeys([*filter(None, named), *BANDS.get(figure.y, ())])
+    return data[[name for name in wanted if name in data]]
 
 
 def thin_bands(figure: Figure, data: pd.DataFrame) -> bool:
