@@ -301,6 +301,7 @@ def clean_svg(svg: str, name: str, title: str) -> str:
     _rename(root, f"f{zlib.crc32(name.encode()):08x}-")
     for element in root.iter():
         _shorten(element)
+    _without_repeats(root)
     _flatten(root)
     root.attrib = {
         "role": "img",
@@ -363,10 +364,31 @@ def _flatten(parent: ET.Element) -> None:
         else:
             kept += list(child)
     parent[:] = kept
-    styles = {child.attrib.get("style", "") for child in parent}
-    if parent.tag == f"{SVG}g" and "style" not in parent.attrib and len(styles) == 1 and len(parent) > 1:
-        style = styles.pop()
-        if style and not re.search(r"(^|;)opacity", style):
-            parent.set("style", style)
-            for child in parent:
-                del child.attrib["style"]
+    if parent.tag == f"{SVG}g" and len(parent) > 1:
+        for key in ("style", "clip-path"):
+            _raise(parent, key)
+
+
+def _raise(parent: ET.Element, key: str) -> None:
+    """Say once at the group what all its marks say alike; an opacity is another thing there."""
+    values = {child.attrib.get(key, "") for child in parent}
+    if key in parent.attrib or len(values) > 1 or re.search(r"^$|(^|;)opacity", value := values.pop()):
+        return
+    parent.set(key, value)
+    for child in parent:
+        del child.attrib[key]
+
+
+def _without_repeats(root: ET.Element) -> None:
+    """What a mark says though its shape says it, and the filling of a shape that is a line."""
+    shapes = {element.get("id"): element for element in root.iter(f"{SVG}path") if "id" in element.attrib}
+    for use in root.iter(f"{SVG}use"):
+        shape = shapes.get(use.attrib.get("href", "").removeprefix("#"))
+        if shape is None or "style" not in use.attrib:
+            continue
+        said = set(shape.attrib.get("style", "").split(";"))
+        flat = re.fullmatch(r"M[^MLCQzZ]*L[^MLCQzZ]*", shape.attrib.get("d", ""))
+        kept = [part for part in use.attrib["style"].split(";") if part not in said]
+        use.attrib["style"] = ";".join(part for part in kept if not (flat and part.startswith("fill:")))
+        if not use.attrib["style"]:
+            del use.attrib["style"]
