@@ -8,10 +8,7 @@ the colour of the page (``currentColor``), so that a figure fits a light page an
 from __future__ import annotations
 
 import io
-import re
 import warnings
-import xml.etree.ElementTree as ET
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +31,7 @@ from attnbench.report.drawing import (
 from attnbench.report.palette import Palette
 from attnbench.results.frames import column_names
 from attnbench.show import units
+from attnbench.show.svg import clean_svg
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,11 +46,6 @@ PANELS_IN_A_ROW = 3
 FOUR = 4  # panels that stand two and two
 SHOWN_FAILURES = 8
 LEGEND_COLUMNS = 4
-SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
-COUNTED = re.compile(r"(figure|axes|patch|line2d|text|xtick|ytick|legend|matplotlib\.axis)_\d+")
-NUMBER = re.compile(r"-?\d+\.\d+(e-?\d+)?")
-FONT = "font-family:'DejaVu Sans',Verdana,Arial,sans-serif;font-size:9px"
-NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")  # signs of control, which no XML may hold
 STYLE: dict[str, Any] = {
     "text.parse_math": False,  # names are other people's: a dollar in them begins no formula
     "svg.fonttype": "none",
@@ -238,7 +231,8 @@ def _svg(figure: Figure, panels: Mapping[str, pd.DataFrame], failed: pd.DataFram
             canvas.set_layout_engine("none")
         text = io.StringIO()
         canvas.savefig(text, format="svg", metadata={"Date": None})
-    return clean_svg(text.getvalue(), name, figure.title)
+    colours = {INK: "currentColor", PAPER_GRID: "rgb(128 128 128 / 35%)"}
+    return clean_svg(text.getvalue(), name, figure.title, colours)
 
 
 def _shared_axes(figure: Figure, data: pd.DataFrame) -> tuple[bool, bool]:
@@ -281,114 +275,3 @@ def _finish(canvas: Any, figure: Figure, places: Sequence[Any], across: int, leg
         columns = min(len(legend), LEGEND_COLUMNS)
         names = [label(name) if name in (figure.hue, figure.style) else name for name in legend]
         canvas.legend(legend.values(), names, loc="outside lower center", ncols=columns, title=title)
-
-
-def clean_svg(svg: str, name: str, title: str) -> str:
-    """An SVG that may stand in a page beside others: no prolog, no metadata, ids of its own, the page's colours.
-
-    Matplotlib writes every group, every number in full and every style on each mark; what is left here looks the
-    same, to a hundredth of a point, in a quarter of the characters.
-    """
-    svg = NOT_XML.sub("\ufffd", svg[svg.index("<svg") :]).replace(INK, "currentColor")
-    root = ET.fromstring(svg.replace(PAPER_GRID, "rgb(128 128 128 / 35%)"))  # noqa: S314  (drawn just here)
-    for below in list(root):
-        if below.tag == f"{SVG}metadata":
-            root.remove(below)
-    for parent in root.iter():
-        for style in parent.findall(f"{SVG}style"):
-            parent.remove(style)
-    # The ids of a figure begin with a number of its own: as long names they would be half of its text.
-    _rename(root, f"f{zlib.crc32(name.encode()):08x}-")
-    for element in root.iter():
-        _shorten(element)
-    _without_repeats(root)
-    _flatten(root)
-    root.attrib = {
-        "role": "img",
-        "aria-label": title,
-        "xmlns": "http://www.w3.org/2000/svg",
-        "viewBox": root.attrib["viewBox"],
-        "width": root.attrib["width"],
-        "height": root.attrib["height"],
-        "style": f"stroke-linejoin:round;stroke-linecap:butt;{FONT}",
-        "version": "1.1",
-    }
-    for element in root.iter():
-        element.tag = element.tag.removeprefix(SVG)
-    return ET.tostring(root, encoding="unicode") + "\n"
-
-
-def _rename(root: ET.Element, prefix: str) -> None:
-    """Ids with a prefix, short where something refers to them; those that matplotlib counts are left out otherwise."""
-    text = ET.tostring(root, encoding="unicode")
-    meant = set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text))
-    names = {old: f"{prefix}{number}" for number, old in enumerate(sorted(meant))}
-    for element in root.iter():
-        if (old := element.attrib.pop("id", None)) is not None and (old in names or not COUNTED.fullmatch(old)):
-            element.set("id", names.get(old, f"{prefix}{old}"))
-        for key, value in list(element.attrib.items()):
-            if key == f"{XLINK}href":
-                del element.attrib[key]
-                element.set("href", f"#{names[value[1:]]}" if value.startswith("#") else value)
-            elif "url(#" in value:
-                element.set(key, re.sub(r"url\(#([^)]+)\)", lambda found: f"url(#{names[found[1]]})", value))
-
-
-def _shorten(element: ET.Element) -> None:
-    """Numbers to a hundredth, and no space or word that says nothing."""
-    if element.tag != f"{SVG}text":
-        element.text = None
-    for child in element:
-        child.tail = None
-    for key in ("d", "x", "y", "width", "height", "points", "transform"):
-        if key in element.attrib:
-            short = NUMBER.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), element.attrib[key])
-            element.set(key, re.sub(r"\s*([MLQCzZ])\s*", r"\1", short).strip())
-    if re.fullmatch(r"rotate\(-?0 [^)]*\)", element.attrib.get("transform", "")):
-        del element.attrib["transform"]
-    if "style" in element.attrib:
-        parts = [part.strip().replace(": ", ":", 1) for part in element.attrib["style"].split(";")]
-        kept = [part for part in parts if part and not part.startswith("font-family") and part not in FONT]
-        element.set("style", ";".join(kept))
-        if not kept:
-            del element.attrib["style"]
-
-
-def _flatten(parent: ET.Element) -> None:
-    """No group that says nothing; a style that all marks of a group have stands once, at the group."""
-    kept: list[ET.Element] = []
-    for child in list(parent):
-        _flatten(child)
-        if child.tag != f"{SVG}g" or child.attrib:
-            kept.append(child)
-        else:
-            kept += list(child)
-    parent[:] = kept
-    if parent.tag == f"{SVG}g" and len(parent) > 1:
-        for key in ("style", "clip-path"):
-            _raise(parent, key)
-
-
-def _raise(parent: ET.Element, key: str) -> None:
-    """Say once at the group what all its marks say alike; an opacity is another thing there."""
-    values = {child.attrib.get(key, "") for child in parent}
-    if key in parent.attrib or len(values) > 1 or re.search(r"^$|(^|;)opacity", value := values.pop()):
-        return
-    parent.set(key, value)
-    for child in parent:
-        del child.attrib[key]
-
-
-def _without_repeats(root: ET.Element) -> None:
-    """What a mark says though its shape says it, and the filling of a shape that is a line."""
-    shapes = {element.get("id"): element for element in root.iter(f"{SVG}path") if "id" in element.attrib}
-    for use in root.iter(f"{SVG}use"):
-        shape = shapes.get(use.attrib.get("href", "").removeprefix("#"))
-        if shape is None or "style" not in use.attrib:
-            continue
-        said = set(shape.attrib.get("style", "").split(";"))
-        flat = re.fullmatch(r"M[^MLCQzZ]*L[^MLCQzZ]*", shape.attrib.get("d", ""))
-        kept = [part for part in use.attrib["style"].split(";") if part not in said]
-        use.attrib["style"] = ";".join(part for part in kept if not (flat and part.startswith("fill:")))
-        if not use.attrib["style"]:
-            del use.attrib["style"]
