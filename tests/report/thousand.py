@@ -56,7 +56,7 @@ def write(out: Path) -> Path:
                 continue
             assert cell.case is not None
             level = _seconds(cell.case, cell.impl)
-            seen = synthetic.draw_samples(run, cell, level, rng, bursts=12)
+            seen = synthetic.draw_samples(run, cell, level, rng, bursts=8)
             writer.samples(seen)
             writer.cell(synthetic.planned(run, cell, **_found(cell.case, cell.impl, level), **summarise(seen)))
         writer.finish()

@@ -57,7 +57,7 @@ def test_what_all_marks_say_stands_once_at_their_group() -> None:
     assert svg.count("fill:none") == svg.count("clip-path=") == 1
     assert "stroke:currentColor;stroke-width:0.8" in svg
     assert svg.count("stroke:currentColor") == 1, "a mark does not repeat its shape"
-    assert "fill:currentColor\"/>" not in svg, "a line has nothing to fill"
+    assert 'fill:currentColor"/>' not in svg, "a line has nothing to fill"
 
 
 def test_an_opacity_stays_at_its_marks() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench import groups
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 WORKLOAD = "workload"  # the suite that is made of one
 
 COUNTS = ("tokens", "batch")
+NAMING_FILES = ("--impls", "--workload")  # options whose word may be a file
 
 
 def overrides(suites: Sequence[str], axes: Sequence[str], levels_by_axis: Mapping[str, Sequence[str]]) -> list[str]:
@@ -109,3 +111,19 @@ def check_servable(plan: Plan) -> None:
         if not fits and part(text).single and part(text).kind not in batches:
             msg = f"workload: {part(text).batch[0].words()}: nobody can serve it here: {reasons[text]}"
             raise UsageError(msg)
+
+
+def from_anywhere(typed: Sequence[str]) -> list[str]:
+    """The words of a command with the files that they name as whole paths, so that it runs in any folder."""
+    words: list[str] = []
+    option = ""
+    for word in typed:
+        name, equals, value = word.partition("=")
+        if option in NAMING_FILES and Path(word).exists():
+            words.append(str(Path(word).absolute()))
+        elif equals and name in NAMING_FILES and Path(value).exists():
+            words.append(f"{name}={Path(value).absolute()}")
+        else:
+            words.append(word)
+        option = word
+    return words

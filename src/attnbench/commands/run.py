@@ -49,7 +49,7 @@ def run(
 ) -> None:
     """Check agreement, measure time and memory, and write a run folder and its report."""
     from attnbench import groups
-    from attnbench.commands.asking import overrides, own_setting, serving
+    from attnbench.commands.asking import from_anywhere, overrides, own_setting, serving
 
     set_quiet(quiet)
     named, made = serving(workload, suites or [], resume)
@@ -74,7 +74,7 @@ def run(
         out=out,
         effort=_effort(timeout),
         wait_s=seconds(wait) or 0.0,
-        command=["attnbench", *sys.argv[1:]],
+        command=["attnbench", *from_anywhere(sys.argv[1:])],
         progress=progress,
         at_work=progress.at_work,
         on_plan=_planned,

@@ -147,7 +147,7 @@ def _without_repeats(root: ET.Element) -> None:
         if shape is None or "style" not in use.attrib:
             continue
         said = set(shape.attrib.get("style", "").split(";"))
-        flat = re.fullmatch(r"M[^MLCQzZ]*L[^MLCQzZ]*", shape.attrib.get("d", ""))
+        flat = re.fullmatch(r"M[^MLHVQCzZ]*[LHV][^MLHVQCzZ]*", shape.attrib.get("d", ""))
         kept = [part for part in use.attrib["style"].split(";") if part not in said]
         use.attrib["style"] = ";".join(part for part in kept if not (flat and part.startswith("fill:")))
         if not use.attrib["style"]:
