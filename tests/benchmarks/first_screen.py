@@ -18,7 +18,7 @@ from tests.report import thousand
 
 SORTED = """() => {
   const start = performance.now();
-  for (const button of document.querySelectorAll("[data-sort$='.time']")) button.click();
+  document.querySelector("[data-sort$='.time']").click();
   document.body.offsetHeight;
   return performance.now() - start;
 }"""

@@ -63,7 +63,7 @@ def _rename(root: ET.Element, prefix: str) -> None:
                 del element.attrib[key]
                 element.set("href", f"#{names[value[1:]]}" if value.startswith("#") else value)
             elif "url(#" in value:
-                element.set(key, re.sub(r"url\(#([^)]+)\)", lambda found: f"url(#{names[found[1]]})", value))
+                element.set(key, re.sub(r"url\(#([^)]+)\)", lambda match: f"url(#{names[match[1]]})", value))
 
 
 def _shorten(element: ET.Element) -> None:
@@ -74,7 +74,7 @@ def _shorten(element: ET.Element) -> None:
         child.tail = None
     for key in ("d", "x", "y", "width", "height", "points", "transform"):
         if key in element.attrib:
-            short = NUMBER.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), element.attrib[key])
+            short = NUMBER.sub(lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), element.attrib[key])
             short = re.sub(r"\s*([MLQCzZ])\s*", r"\1", short).strip()
             element.set(key, _straight(short) if key == "d" else short)
     if re.fullmatch(r"rotate\(-?0 [^)]*\)", element.attrib.get("transform", "")):
@@ -89,16 +89,16 @@ def _shorten(element: ET.Element) -> None:
 
 def _straight(path: str) -> str:
     """A path whose level and upright lines say one number each."""
-    parts, here = [], ["", ""]
+    parts, point = [], ["", ""]
     for sign, numbers in re.findall(r"([MLQCzZ])([^MLQCzZ]*)", path):
-        to = numbers.split()[-2:] or here
-        if sign == "L" and to[1] == here[1]:
+        to = numbers.split()[-2:] or point
+        if sign == "L" and to[1] == point[1]:
             parts.append(f"H{to[0]}")
-        elif sign == "L" and to[0] == here[0]:
+        elif sign == "L" and to[0] == point[0]:
             parts.append(f"V{to[1]}")
         else:
             parts.append(sign + numbers)
-        here = ["", ""] if sign in "zZ" else to
+        point = ["", ""] if sign in "zZ" else to
     return "".join(parts)
 
 
@@ -120,7 +120,9 @@ def _flatten(parent: ET.Element) -> None:
 def _raise_style(parent: ET.Element) -> None:
     """Say once at the group what all its marks say alike; an opacity is another thing there."""
     said = [child.attrib.get("style", "").split(";") for child in parent]
-    alike = [part for part in said[0] if part and not part.startswith("opacity") and all(part in one for one in said)]
+    alike = [
+        part for part in said[0] if part and not part.startswith("opacity") and all(part in styles for styles in said)
+    ]
     if not alike or "style" in parent.attrib:
         return
     parent.set("style", ";".join(alike))
