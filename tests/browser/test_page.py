@@ -9,9 +9,10 @@ pytest.importorskip("playwright", reason="the test extra is not installed")
 from playwright.sync_api import Browser
 
 from attnbench.report import write_report
+from attnbench.suite import Figure
 from tests.browser import opening
 from tests.browser.opening import WIDTHS, opened
-from tests.report import suites
+from tests.report import suites, thousand
 from tests.results import synthetic
 
 HOSTILE = "torch/<img src=x onerror=document.title='ran'>"
@@ -367,3 +368,49 @@ def test_without_a_browser_it_fails_where_one_is_required(monkeypatch: pytest.Mo
     monkeypatch.delenv(opening.REQUIRED)
     with pytest.raises(pytest.skip.Exception, match="needs a browser: chromium, chromium-browser, google-chrome"):
         opening.program()
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of 1,000 cells, without its figures: what a browser does with the rows is asked here."""
+    folder = tmp_path_factory.mktemp("large")
+    plain = {name: replace(suites.SMOKE, name=name, story=PLAIN) for name in thousand.SUITES}
+    return write_report([thousand.write(folder / "r")], folder / "page", plain)
+
+
+PLAIN = replace(
+    suites.SMOKE.story, figures=(Figure("errors", "Errors", "impl", "error_ratio", kind="strip", log_y=True),)
+)
+PAINTED = """() => new Promise((done) => {
+  const look = () => {
+    const [entry] = performance.getEntriesByName("first-contentful-paint");
+    entry ? done(entry.startTime) : setTimeout(look, 20);
+  };
+  look();
+})"""
+REDRAWN = """() => {
+  const start = performance.now(), box = document.querySelector("#filters [name=q]");
+  box.value = "sdpa";
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+  document.body.offsetHeight;
+  return performance.now() - start;
+}"""
+
+
+def test_a_thousand_cells_are_drawn_at_once_and_a_row_only_where_it_is_asked_for(browser: Browser, large: Path) -> None:
+    assert large.stat().st_size < 5e6
+    with opened(browser, large, width=1440) as seen:
+        assert seen.page.evaluate(PAINTED) < 5000  # a second where nothing else runs: tests.benchmarks.first_screen
+        assert seen.page.locator(".drawn tr").count() == 0, "tables that are folded have no rows yet"
+        assert seen.page.locator("*").count() < 25_000
+        assert seen.errors == []
+        assert seen.page.locator("#count").inner_text() == "1000 of 1000 cells"
+
+
+def test_a_thousand_cells_are_filtered_without_a_wait(browser: Browser, large: Path) -> None:
+    with opened(browser, large, width=1440) as seen:
+        seen.unfold()
+        seen.page.wait_for_function("() => document.querySelectorAll('.drawn tbody tr').length === 1000")
+        took = seen.page.evaluate(REDRAWN)
+        assert 0 < seen.page.locator(".drawn tbody tr").count() < 1000
+        assert took < 5000  # the usual is a tenth of a second; a browser under load is given time

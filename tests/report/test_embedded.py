@@ -50,7 +50,16 @@ def test_what_is_not_finite_is_never_written() -> None:
 def test_the_data_have_every_cell_once_and_say_their_version(table: records.DataTable) -> None:
     data = json.loads(embedded([table]))
     assert data["version"] == VERSION
-    assert len(data["tables"][0]["rows"]) == len(table.cells) == 24
+    only = data["tables"][0]
+    assert len(only["rows"]) == len(table.cells) == 24
+    said = [[only["values"][at] for at in row] for row in only["rows"]]
+    for row, cells in zip(said, table.cells, strict=True):
+        assert [value[1] if isinstance(value, list) else value for value in row] == [
+            value[1] if isinstance(value, tuple) else value for value in cells
+        ]
+        numbers = [(value[0], cell[0]) for value, cell in zip(row, cells, strict=True) if isinstance(cell, tuple)]
+        assert all(near == pytest.approx(exact, rel=1e-6) for near, exact in numbers)
+    assert len(only["values"]) == len({json.dumps(value) for value in only["values"]})
     assert data["tables"][0]["columns"][3] == {"key": "time", "name": "median time", "number": True, "shown": True}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -85,27 +85,53 @@ def _line(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFra
     import seaborn as sns
 
     colours = _colours(figure, everything, palette)
-    style, styles = figure.style, {}
-    if style is None and figure.hue is not None:
-        # Colour alone would leave some readers out: the same values differ in marker and dashes too.
-        style = figure.hue
-    if style is not None:
-        order = _levels(everything, style)
-        places = palette.places(style, order)
+    style = figure.style
+    styles: dict[str, Any] = {}
+    # Colour alone would leave some readers out: the same values differ in marker and dashes too.
+    ways = _ways(figure.style or figure.hue, everything, palette)
+    if not ways:
+        styles = {"marker": MARKERS[0]}
+    elif style not in (None, figure.hue):
         styles = {
             "style": style,
-            "style_order": order,
-            "markers": {value: MARKERS[at % len(MARKERS)] for value, at in places.items()},
-            "dashes": {value: DASHES[at % len(DASHES)] for value, at in places.items()},
+            "style_order": list(ways),
+            "markers": {value: marker for value, (marker, _) in ways.items()},
+            "dashes": {value: dashes for value, (_, dashes) in ways.items()},
         }
-    else:
-        styles = {"marker": "o"}
     keys = list(dict.fromkeys(name for name in (figure.x, figure.hue, style) if name))
-    spread = ("pi", 50) if data.duplicated(keys).any() else None
-    sns.lineplot(data, x=figure.x, y=figure.y, ax=place, estimator="median", errorbar=spread, **colours, **styles)
+    middle: dict[str, Any] = {"estimator": None}  # a value for each place, and nothing to group
+    if data.duplicated(keys).any():
+        middle = {"estimator": "median", "errorbar": ("pi", 50)}
+    before = len(place.lines)
+    sns.lineplot(data, x=figure.x, y=figure.y, ax=place, **middle, **colours, **styles)
+    if not styles:
+        _mark_lines(place.lines[before:], ways, data[figure.hue])
     _band(place, figure, data, colours)
     _scales(place, figure, everything)
     _guide(place, figure, everything)
+
+
+def _ways(column: str | None, everything: pd.DataFrame, palette: Palette) -> dict[Hashable, tuple[str, Any]]:
+    """The marker and the dashes of each value of a column."""
+    if column is None:
+        return {}
+    places = palette.places(column, _levels(everything, column))
+    return {value: (MARKERS[at % len(MARKERS)], DASHES[at % len(DASHES)]) for value, at in places.items()}
+
+
+def _mark_lines(lines: Sequence[Any], ways: Mapping[Hashable, tuple[str, Any]], values: pd.Series[Any]) -> None:
+    """Give each line of seaborn's, and its sample in the legend, the marker and the dashes of its value.
+
+    Asked for a style, seaborn would try each value of it with each value of the colour, though they are the same.
+    The lines come in the order of the values that a panel has, then the samples, by the names of all values.
+    """
+    drawn = [line for line in lines if line.get_label().startswith("_")]
+    known = set(values.dropna())
+    pairs = list(zip(drawn, (way for value, way in ways.items() if value in known), strict=True))
+    named = {str(value): way for value, way in ways.items()}
+    pairs += [(line, named[line.get_label()]) for line in lines if line.get_label() in named]
+    for line, (marker, dashes) in pairs:
+        line.set(marker=marker, linestyle=(0, dashes) if dashes else "-")
 
 
 def _band(place: Any, figure: Figure, data: pd.DataFrame, colours: dict[str, Any]) -> None:
@@ -129,6 +155,15 @@ def _band(place: Any, figure: Figure, data: pd.DataFrame, colours: dict[str, Any
             place.fill_between(known[figure.x], known[low], known[high], color=colour, alpha=0.15, linewidth=0)
             for end in (low, high):
                 place.plot(known[figure.x], known[end], color=colour, alpha=0.6, linewidth=0.6, label="_band")
+
+
+def needed(figure: Figure, data: pd.DataFrame) -> pd.DataFrame:
+    """The columns that a figure draws, of what may be a hundred; a map reads more, and has all of them."""
+    if figure.kind == "map":
+        return data
+    named = (figure.x, figure.y, figure.hue, figure.style, figure.col, figure.row, figure.x_text, figure.y_text)
+    wanted = dict.fromkeys([*filter(None, named), *BANDS.get(figure.y, ())])
+    return data[[name for name in wanted if name in data]]
 
 
 def thin_bands(figure: Figure, data: pd.DataFrame) -> bool:

@@ -8,7 +8,6 @@ the colour of the page (``currentColor``), so that a figure fits a light page an
 from __future__ import annotations
 
 import io
-import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,14 +15,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
 
 from attnbench.errors import UsageError
 from attnbench.report import maps
-from attnbench.report.drawing import INK, PAPER_GRID, as_drawn, draw_axes, label, own_axes, plain_numbers, thin_bands
+from attnbench.report.drawing import (
+    INK,
+    PAPER_GRID,
+    as_drawn,
+    draw_axes,
+    label,
+    needed,
+    own_axes,
+    plain_numbers,
+    thin_bands,
+)
 from attnbench.report.palette import Palette
 from attnbench.results.frames import column_names
 from attnbench.show import units
+from attnbench.show.svg import clean_svg
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +47,6 @@ PANELS_IN_A_ROW = 3
 FOUR = 4  # panels that stand two and two
 SHOWN_FAILURES = 8
 LEGEND_COLUMNS = 4
-NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")  # signs of control, which no XML may hold
 STYLE: dict[str, Any] = {
     "text.parse_math": False,  # names are other people's: a dollar in them begins no formula
     "svg.fonttype": "none",
@@ -103,7 +111,7 @@ def draw(figure: Figure, frame: pd.DataFrame, palette: Palette, prefix: str = ""
     if drawable.empty:
         return DrawnFigure(name, figure.title, "", " ".join([figure.caption, "Nothing to draw.", *notes]).strip())
     notes += [THIN] if thin_bands(figure, drawable) else []
-    panels, left_out = _panels(figure, drawable)
+    panels, left_out = _panels(figure, needed(figure, drawable))
     failed = _placeable_failures(figure, frame)
     crosses = ["A cross at the foot is a cell without a measurement."] if len(failed) else []
     # Bars would hide the words beside the line.
@@ -190,7 +198,7 @@ def _svg(drawn: Callable[[Mapping[str, Any], Keeper], None], name: str, title: s
     """The figure as it stands in a page."""
     text = io.StringIO()
     drawn({"svg.hashsalt": name}, lambda canvas: canvas.savefig(text, format="svg", metadata={"Date": None}))
-    return clean_svg(text.getvalue(), name, title)
+    return clean_svg(text.getvalue(), name, title, {INK: "currentColor", PAPER_GRID: "rgb(128 128 128 / 35%)"})
 
 
 def _drawn(
@@ -240,6 +248,10 @@ def _drawn(
             elif isinstance(bar.norm, LogNorm):
                 plain_numbers(bar.ax.yaxis)
         _finish(canvas, figure, places, across, legend)
+        # Laid out here: left to savefig, every figure would be drawn twice, once for its layout alone.
+        if (engine := canvas.get_layout_engine()) is not None:
+            engine.execute(canvas)
+            canvas.set_layout_engine("none")
         keep(canvas)
 
 
@@ -283,17 +295,3 @@ def _finish(canvas: Any, figure: Figure, places: Sequence[Any], across: int, leg
         columns = min(len(legend), LEGEND_COLUMNS)
         names = [label(name) if name in (figure.hue, figure.style) else name for name in legend]
         canvas.legend(legend.values(), names, loc="outside lower center", ncols=columns, title=title)
-
-
-def clean_svg(svg: str, name: str, title: str) -> str:
-    """An SVG that may stand in a page beside others: no prolog, no metadata, ids of its own, the page's colours."""
-    svg = NOT_XML.sub("\ufffd", svg[svg.index("<svg") :])
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<style type=\"text/css\">.*?</style>", "", svg, flags=re.DOTALL)
-    prefix = re.sub(r"[^A-Za-z0-9_-]", "-", name) + "-"
-    svg = re.sub(r'\bid="', f'id="{prefix}', svg)
-    svg = re.sub(r'(xlink:href|href)="#', rf'\1="#{prefix}', svg).replace("url(#", f"url(#{prefix}")
-    svg = svg.replace(INK, "currentColor").replace(PAPER_GRID, "rgb(128 128 128 / 35%)")
-    name_of_image = escape(title, {'"': "&quot;"})
-    head = f'<svg role="img" aria-label="{name_of_image}" style="stroke-linejoin: round; stroke-linecap: butt"'
-    return head + svg.removeprefix("<svg").rstrip() + "\n"

@@ -1,4 +1,8 @@
-"""Data inside a page, as JSON: once, versioned, and so that no text of it can end its element or begin another."""
+"""Data inside a page, as JSON: once, versioned, and so that no text of it can end its element or begin another.
+
+A table has each of its values once, under ``values``; a row is the places of its values there. A number beside its text
+is for sorting, and has seven digits: cells.csv has them all.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from attnbench.report.html.records import DataTable
+from attnbench.report.html.records import DataTable, Value
 
 # Raised whenever a field comes, goes or changes its meaning: page.js reads this version and no other.
-VERSION = 1
+VERSION = 2
 # What HTML or JavaScript would read as more than a character of a text.
 ESCAPES = {sign: f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 
@@ -29,6 +33,8 @@ def safe_json(data: Any) -> str:
 
 
 def _table(table: DataTable) -> dict[str, Any]:
+    places: dict[Value, int] = {}
+    rows = [[places.setdefault(_rounded(value), len(places)) for value in row] for row in table.cells]
     return {
         "key": table.key,
         "title": table.title,
@@ -36,5 +42,10 @@ def _table(table: DataTable) -> dict[str, Any]:
             {"key": column.key, "name": column.name, "number": column.number, "shown": column.shown}
             for column in table.columns
         ],
-        "rows": table.cells,
+        "values": list(places),
+        "rows": rows,
     }
+
+
+def _rounded(value: Value) -> Value:
+    return (float(f"{value[0]:.7g}"), value[1]) if isinstance(value, tuple) else value

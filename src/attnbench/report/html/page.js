@@ -4,7 +4,8 @@
 // (table.column: shown where it is not by itself, and the other way round), open (tables: unfolded where they are not by
 // themselves, and the other way round), only (differs: of two runs), theme, at (where on the page).
 const data = JSON.parse(document.getElementById("data").textContent);
-if (data.version !== 1) throw new Error(`data of version ${data.version}; this script reads version 1`);
+if (data.version !== 2) throw new Error(`data of version ${data.version}; this script reads version 2`);
+for (const table of data.tables) table.rows = table.rows.map((row) => row.map((at) => table.values[at]));
 const tables = new Map(data.tables.map((table) => [table.key, table]));
 const form = document.getElementById("filters");
 const LISTS = ["impl", "sort", "columns", "open"];

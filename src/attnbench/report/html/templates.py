@@ -38,7 +38,7 @@ def inline(figure: DrawnFigure) -> Any:
     """A figure's SVG as markup; its texts were escaped by the one who drew it."""
     from markupsafe import Markup
 
-    return Markup(figure.svg)  # noqa: S704  (drawn by matplotlib, see figures.clean_svg)
+    return Markup(figure.svg)  # noqa: S704  (drawn by matplotlib, see show.svg)
 
 
 def code(text: str) -> Any:
