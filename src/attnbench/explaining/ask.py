@@ -125,8 +125,9 @@ def _fitting(
     output: list[FittingReading] = []
     notes: tuple[str, ...] = ()
     if not first.arrays["output"].ok or posed.turned:
-        output, notes = _of_output(posed, first)
-        output = output or _of_other_layout(spec, given)
+        output = _of_other_layout(spec, given)
+        if not output:
+            output, notes = _of_output(posed, first)
         if not output:
             return [], notes
     fits = list(output)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from attnbench.errors import EXIT_GATE_FAILED, EXIT_INCONCLUSIVE, EXIT_OK
@@ -14,6 +14,7 @@ from attnbench.explaining.readings import FittingReading
 
 WITHIN, READING, UNEXPLAINED = "within-rounding", "another-reading", "unexplained"
 EXITS = {WITHIN: EXIT_OK, READING: EXIT_INCONCLUSIVE, UNEXPLAINED: EXIT_GATE_FAILED}
+COMPARED = ("nearer", "out_rms", "other_rms", "difference", "difference_ratio")
 SAID = {
     WITHIN: "within rounding: a right kernel may answer this",
     READING: "not the attention that was asked for: it fits another reading",
@@ -53,18 +54,13 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """The document of ``explain --json``."""
-        arrays = {
-            name: asdict(array) | ({} if array.worst is None else {"worst": _worst(array)})
-            for name, array in self.arrays.items()
-        }
-        document = {"verdict": self.verdict, "sentence": SAID[self.verdict], "dtype": self.dtype}
-        document |= {"sizes": dict(self.sizes), "arithmetic": self.arithmetic, "arrays": arrays}
+        document: dict[str, Any] = {"verdict": self.verdict, "sentence": SAID[self.verdict], "dtype": self.dtype}
+        document |= {"sizes": dict(self.sizes), "arithmetic": self.arithmetic}
+        document |= {"arrays": {name: _described(array) for name, array in self.arrays.items()}}
         document |= {"readings": [reading.to_dict() for reading in self.readings], "nearer": None}
         if self.nearer is not None:
-            other = asdict(self.nearer.other) | (
-                {} if self.nearer.other.worst is None else {"worst": _worst(self.nearer.other)}
-            )
-            document["nearer"] = asdict(self.nearer) | {"other": other, "normal": self.nearer.normal}
+            two = {name: getattr(self.nearer, name) for name in COMPARED}
+            document["nearer"] = {**two, "normal": self.nearer.normal, "other": _described(self.nearer.other)}
             document["other_readings"] = [reading.to_dict() for reading in self.other_readings]
         return document | {"notes": list(self.notes), "exit_code": self.exit_code}
 
@@ -109,9 +105,14 @@ class Explanation:
         return f"<p><strong>{said}</strong></p><table><tr>{head}</tr>{cells}</table><ul>{rest}</ul>"
 
 
-def _worst(array: JudgedArray) -> dict[str, Any]:
-    assert array.worst is not None  # noqa: S101  (for the type checker)
-    return asdict(array.worst) | {"where": dict(array.worst.where), "error": array.worst.error}
+def _described(array: JudgedArray) -> dict[str, Any]:
+    """One array, JSON-ready."""
+    fields = {name: getattr(array, name) for name in ("elements", "within", "ratio", "largest_error")}
+    w = array.worst
+    if w is None:
+        return {**fields, "worst": None}
+    worst = {"where": dict(w.where), "value": w.value, "truth": w.truth, "error": w.error, "allowed": w.allowed}
+    return {**fields, "worst": worst}
 
 
 def _fits(readings: tuple[FittingReading, ...], verb: str) -> list[str]:

@@ -112,7 +112,7 @@ def _safetensors(path: Path) -> Named:
     except ImportError as error:
         msg = f"{path} is a .safetensors file"
         raise MissingExtraError(msg, "safetensors") from error
-    return {name: _of_bytes(name, tensor) for name, tensor in deserialize(path.read_bytes())}
+    return {name: _of_bytes(name, tensor) for name, tensor in deserialize(path.read_bytes())}  # type: ignore[no-untyped-call]
 
 
 def _of_bytes(name: str, tensor: Mapping[str, Any]) -> Array:

@@ -121,7 +121,7 @@ def _ratio(values: Array, expected: Array, bound: Array) -> Array:
         error = np.abs(values - expected)
         if not error.max(initial=0.0) < np.inf:  # the pattern of what is not finite is judged on its own
             error = np.where(np.isfinite(values) & np.isfinite(expected), error, 0.0)
-        return np.divide(error, SLACK * bound, out=np.zeros_like(error), where=error != 0)
+        return np.asarray(np.divide(error, SLACK * bound, out=np.zeros_like(error), where=error != 0))
 
 
 def _value(tensor: str, values: Array, expected: Array, bound: Array) -> Judgement:
