@@ -12,7 +12,7 @@ from attnbench.attention.arrays import Array
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
-def arrays(seed: int = 0, dtype: Any = np.float32, **changes: int) -> dict[str, Array]:
+def arrays(seed: int = 0, dtype: Any = np.float32, **changes: int) -> dict[str, Any]:
     """q, k and v with grouped heads, more keys than queries, and another Dv than D."""
     sizes = {"B": 2, "Hq": 4, "Hkv": 2, "Tq": 24, "S": 40, "D": 16, "Dv": 12} | changes
     b, hq, hkv, tq, s, d, dv = sizes.values()
@@ -50,6 +50,7 @@ def attention(
     wide = np.float64 if q.dtype == np.float64 else np.float32
     group, (tq, s) = q.shape[1] // k.shape[1], (q.shape[2], k.shape[2])
     heads = np.arange(q.shape[1]) % k.shape[1] if tiled else np.arange(q.shape[1]) // group
+    q32: Any
     q32, k32, v32 = q.astype(wide), k.astype(wide)[:, heads], v.astype(wide)[:, heads]
     factor = wide(q.shape[-1] ** -0.5 if scale is None else scale)
     scores = (q32 @ k32.swapaxes(-1, -2)) * factor

@@ -17,7 +17,7 @@ from attnbench.backends.kinds import kind_of
 from attnbench.errors import SpecError, UsageError
 from attnbench.explaining import besides, readings
 from attnbench.explaining.explanation import READING, UNEXPLAINED, WITHIN, Explanation
-from attnbench.explaining.judging import JudgedAll, arithmetics, judged
+from attnbench.explaining.judging import JudgedAll, arithmetics, judged, output_fits
 from attnbench.explaining.layouts import Arranged, arranged
 from attnbench.explaining.nearer import nearer
 from attnbench.explaining.question import Given, Question, question
@@ -168,7 +168,7 @@ def _of_output(posed: Question, first: JudgedAll) -> tuple[list[FittingReading],
     if posed.inputs.call.sizes.empty:
         return [], ()
     for reading, laid in besides.relaid(posed):
-        if judged(_output_alone(laid)).arrays["output"].ok:
+        if output_fits(laid, first):
             return [reading], ()
     large = _part(posed, first)
     if large is None:
@@ -185,11 +185,6 @@ def _of_output(posed: Question, first: JudgedAll) -> tuple[list[FittingReading],
         part = f"{len(large.rows)} of {s.Tq} queries of {len(large.entries)} of {s.B} batch entries{heads}"
         notes = (*notes, f"readings were tried on {part}: the call is large")
     return readings.of_output(large, small), notes
-
-
-def _output_alone(posed: Question) -> Question:
-    inputs = replace(posed.inputs, d_output=None, d_lse=None, call=replace(posed.inputs.call, outputs=()))
-    return replace(posed, inputs=inputs, answers={"output": posed.answers["output"]})
 
 
 def _of_other_layout(spec: AttentionSpec, given: Given) -> list[FittingReading]:

@@ -156,6 +156,14 @@ def truth_of(
     return truth | {f"d_{name}": backward[name] for name in grads}, ()
 
 
+def output_fits(question: Question, before: JudgedAll) -> bool:
+    """Whether rounding explains another output of the same call, whose truth was found ``before``."""
+    right = before.truth["output"]
+    got = picked(question, "output", question.answers["output"], before.selection).astype(np.float64)
+    ratios = error_ratios(got, right.expected, right.below, right.dtype, right.above)
+    return not ((ratios > 1) & _counted(question, "output", before.selection, ratios.shape)).any()
+
+
 def _pairs(inputs: Inputs) -> int:
     s = inputs.call.sizes
     return s.B * s.Hq * s.Tq * s.S

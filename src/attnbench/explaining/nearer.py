@@ -43,10 +43,12 @@ class NearerOfTwo:
             "neither": "both are equally near to the truth",
         }[self.nearer]
         rms = f"root mean square of the errors: out {self.out_rms:.3g}, other {self.other_rms:.3g}"
-        apart = f"they differ by at most {self.difference:.3g}"
-        may = "may" if self.normal else "may not"
-        share = f"{self.difference_ratio:.3g} of what two right kernels may differ by"
-        return [f"{states[out_ok, self.other.ok]}; {who} ({rms})", f"{apart}, which two right kernels {may}: {share}"]
+        may = "two right kernels may" if self.normal else "two right kernels may not"
+        share = f"{may} differ so (the most is {self.difference_ratio:.3g} of what they may at that element)"
+        return [
+            f"{states[out_ok, self.other.ok]}; {who} ({rms})",
+            f"they differ by up to {self.difference:.3g}: {share}",
+        ]
 
 
 def nearer(question: Question, first: JudgedAll, second: JudgedAll) -> NearerOfTwo:
