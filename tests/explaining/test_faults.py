@@ -24,6 +24,7 @@ TOP_LEFT = {"causal": True, "align": "top_left"}
 FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "corner": (TOP_LEFT, {"causal": True, "corner": "bottom_right"}, "aligned bottom right"),
     "scale of 1/D": ({}, {"scale": 1 / 16}, "the scale is 1/D"),
+    "another scale": ({}, {"scale": 0.3}, "the scale is 1.2 times the one asked for"),
     "no scale": ({}, {"scale": 1.0}, "the scale is missing"),
     "root of Dv": ({}, {"scale": 12**-0.5}, "the scale is 1/√Dv"),
     "polarity": ({"mask": MASK}, {"mask": ~MASK}, "the mask's polarity is inverted"),

@@ -139,4 +139,5 @@ def _lines(array: JudgedArray) -> list[str]:
         if array.ratio == float("inf")
         else (f"off by {w.error:.3g}, {array.ratio:.3g} of the {w.allowed:.3g} that rounding explains there")
     )
-    return [f"{share}; largest error {array.largest_error:.3g}", f"  {worst}: {size}"]
+    largest = f"; largest error {'of a number ' * (array.ratio == float('inf'))}{array.largest_error:.3g}"
+    return [share + largest, f"  {worst}: {size}"]

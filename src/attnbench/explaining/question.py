@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from attnbench.agree.judge.array import dtype_text
 from attnbench.attention.arrays import Array
 from attnbench.attention.call import Operands, prepare
 from attnbench.attention.precision import DTYPES, numpy_dtype, wide
@@ -124,9 +125,9 @@ def _held(name: str, array: Any, shape: tuple[int, ...], dtype: Any) -> Array:
         msg = f"{name} has shape {array.shape}; with these q, k and v it has {shape} (in logical order B, H, T, D)"
         raise SpecError(f"{msg}. Does the layout say how the arrays lie?")
     if array.dtype != dtype:
-        msg = f"{name} has dtype {array.dtype.name}, not {dtype.name}"
-        hint = "where a file holds a wider dtype than was computed in, say so: --dtype, or dtype= in Python"
-        raise SpecError(f"{msg}: {hint}")
+        msg = f"{name} has dtype {dtype_text(array.dtype)}, not {dtype.name}"
+        hint = ": where a file holds a wider dtype than was computed in, say so: --dtype, or dtype= in Python"
+        raise SpecError(msg + (hint if array.dtype.name in DTYPES and array.dtype.isnative else ""))
     return np.asarray(array)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from attnbench.agree.diagnose import readings_numeric as numeric
 from attnbench.agree.diagnose.output import EXPLAINED, OutputWitness
-from attnbench.agree.diagnose.readings import all_readings
+from attnbench.agree.diagnose.readings import all_readings, scaled
 from attnbench.agree.diagnose.readings_allowed import Reading
 from attnbench.agree.diagnose.readings_measured import measure
 from attnbench.agree.judge.bounds import Units
@@ -28,6 +28,7 @@ PAIRED = {
     *("scale", "causal", "alignment", "window", "mask", "lengths", "segments", "heads", "softcap", "bias", "alibi"),
     *("softmax base", "softmax", "sinks", "dropout", "dead row"),
 }
+STEP, STEPS, LONGEST_STEP = 1e-4, 12, 0.2  # of a fitted factor, relative to it
 MOSTLY = 0.5  # share of elements that must be outside rounding before coarse arithmetic alone is called the cause
 
 
@@ -49,7 +50,8 @@ def of_output(large: Subject, small: Subject | None) -> list[FittingReading]:
     fits = [_named(reading) for reading in singles(large) if explains(reading.facts, large.witness)]
     fits += [_named(reading) for reading in numeric.roundings(large.witness.facts) if rounds_so(reading, large)]
     if not fits:
-        fits = [_named(reading) for reading in _measured(large) if explains(reading.facts, large.witness)]
+        measured = (*_measured(large), *_with_fitted_scale(large))
+        fits = [_named(reading) for reading in measured if explains(reading.facts, large.witness)]
     if not fits and small is not None:
         fits = list(_two_at_once(large, small))
     return _each_once(fits or _coarse(large.witness))
@@ -79,6 +81,26 @@ def _measured(of: Subject) -> Iterator[Reading]:
     if not of.whole_heads:
         shown = replace(shown, both=None, keys=None, values=None)
     return iter(list(shown.readings(w.facts)))
+
+
+def _with_fitted_scale(of: Subject) -> Iterator[Reading]:
+    """The spec with the one factor on its scale that comes nearest to the output, by least squares."""
+    w = of.witness
+    got = w.got.astype(np.float64)
+    if not np.isfinite(got).all() or not np.isfinite(w.right.output).all():
+        return
+
+    def yielded(factor: float) -> Array:
+        return answer(scaled(w.facts, factor, "").facts).output
+
+    factor = min((2.0 ** (n / 4) for n in range(-24, 25)), key=lambda c: distance(got, yielded(c)))
+    for _ in range(STEPS):
+        slope = (yielded(factor * (1 + STEP)) - yielded(factor * (1 - STEP))) / (2 * STEP)
+        size = float((slope**2).sum())
+        if size == 0:
+            return
+        factor *= 1 + float(np.clip((slope * (got - yielded(factor))).sum() / size, -LONGEST_STEP, LONGEST_STEP))
+    yield scaled(w.facts, factor, f"the scale is {factor:.5g} times the one asked for")
 
 
 def explains(facts: Facts, witness: OutputWitness, units: Units | None = None) -> bool:
