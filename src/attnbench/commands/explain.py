@@ -60,7 +60,6 @@ def explain(
     quiet: options.Quiet = False,
 ) -> None:
     """Say whether a saved output is within rounding of the attention of its inputs, and if not, what fits it."""
-    from attnbench.explaining.ask import explained
     from attnbench.explaining.files import ArrayFiles
 
     set_quiet(quiet)
@@ -74,13 +73,20 @@ def explain(
     results = {"out": out, "lse": lse, "other": other, "d_output": d_out, "d_lse": d_lse}
     arranged = _arranged(files, layout, heads, kv_heads, cu_seqlens, cu_seqlens_k)
     given = _given(operands, _arrays(files, results), _grads(files, grad), arranged, dtype)
+    raise typer.Exit(_answered(spec, given, files, as_json=as_json))
+
+
+def _answered(spec: AttentionSpec, given: Given, files: ArrayFiles, *, as_json: bool) -> int:
+    """Show the explanation and return the exit status."""
+    from attnbench.explaining.ask import explained
+
     say("computing the truth in float64")
     explanation = explained(spec, given, tuple(files.notes))
     if as_json:
         document(explanation.to_dict())
     else:
         show(repr(explanation))
-    raise typer.Exit(explanation.exit_code)
+    return explanation.exit_code
 
 
 def _spec(

@@ -16,11 +16,11 @@ from attnbench.backends.attend import load_backend
 from attnbench.backends.kinds import kind_of
 from attnbench.errors import SpecError, UsageError
 from attnbench.explaining import besides, readings
-from attnbench.explaining.explanation import READING, UNEXPLAINED, WITHIN, Explanation
+from attnbench.explaining.explanation import READING, UNEXPLAINED, WITHIN, ExplainedArrays
 from attnbench.explaining.judging import JudgedAll, arithmetics, judged, output_fits
 from attnbench.explaining.layouts import Arranged, arranged
 from attnbench.explaining.nearer import nearer
-from attnbench.explaining.question import Given, Question, question
+from attnbench.explaining.question import Given, PosedCall, question
 from attnbench.explaining.readings import FittingReading
 from attnbench.explaining.subject import FEWER_PAIRS, Subject, is_within, subject
 from attnbench.keywords import OPERANDS, SPEC, check_keywords
@@ -48,7 +48,7 @@ def explain(
     cu_seqlens_k: Any = None,
     dtype: str | None = None,
     **words: Any,
-) -> Explanation:
+) -> ExplainedArrays:
     """Say whether ``out`` is the attention of q, k and v within rounding, and if not, which other reading it fits.
 
     Arrays are NumPy's, PyTorch's or JAX's, each of any of them. ``words`` are the spec's (``causal=True,
@@ -58,7 +58,7 @@ def explain(
     kernels may differ so. ``layout`` is ``bhsd``, ``bshd``, ``packed`` (with ``heads``, ``kv_heads``) or ``varlen``
     (with ``cu_seqlens``). ``dtype`` is what was computed in, where the arrays hold it in a wider one.
 
-    Returns an ``Explanation``. Raises ``SpecError`` or ``UsageError`` for arrays that are no such call.
+    Returns an ``ExplainedArrays``. Raises ``SpecError`` or ``UsageError`` for arrays that are no such call.
     """
     check_keywords("explain", words, [*SPEC, *OPERANDS])
     spec_words = {name: words[name] for name in SPEC if name in words}
@@ -91,12 +91,12 @@ def _numpy(array: Any, name: str) -> Any:
     return kind_of(array, load_backend, name).numpy(array, name)
 
 
-def explained(spec: AttentionSpec, given: Given, notes: tuple[str, ...] = ()) -> Explanation:
+def explained(spec: AttentionSpec, given: Given, notes: tuple[str, ...] = ()) -> ExplainedArrays:
     """The explanation of what was given."""
     posed = question(spec, given)
     first = judged(posed)
     fits, more = ((), ()) if first.ok and not posed.turned else _fitting(spec, given, posed, first)
-    explanation = Explanation(
+    explanation = ExplainedArrays(
         WITHIN if first.ok and not posed.turned else READING if fits else UNEXPLAINED,
         first.arrays,
         first.arithmetic,
@@ -108,24 +108,24 @@ def explained(spec: AttentionSpec, given: Given, notes: tuple[str, ...] = ()) ->
     return explanation if posed.other is None else _with_other(explanation, posed, first)
 
 
-def _with_other(explanation: Explanation, posed: Question, first: JudgedAll) -> Explanation:
+def _with_other(explanation: ExplainedArrays, posed: PosedCall, first: JudgedAll) -> ExplainedArrays:
     """The same with a second output: compared, and explained where it is not within rounding."""
     assert posed.other is not None  # noqa: S101  (for the type checker)
     inputs = replace(posed.inputs, d_output=None, d_lse=None, call=replace(posed.inputs.call, outputs=()))
-    second = Question(inputs, {"output": posed.other}, None, posed.counted)
+    second = PosedCall(inputs, {"output": posed.other}, None, posed.counted)
     of_other = judged(second)
     fits = () if of_other.ok else _of_output(second, of_other)[0]
     return replace(explanation, nearer=nearer(posed, first, of_other), other_readings=tuple(fits))
 
 
 def _fitting(
-    spec: AttentionSpec, given: Given, posed: Question, first: JudgedAll
+    spec: AttentionSpec, given: Given, posed: PosedCall, first: JudgedAll
 ) -> tuple[list[FittingReading], tuple[str, ...]]:
     """The readings of all that is wrong, and notes; no reading where a part of it stays unexplained."""
     output: list[FittingReading] = []
     notes: tuple[str, ...] = ()
     if not first.arrays["output"].ok or posed.turned:
-        output = _of_other_layout(spec, given)
+        output = _of_other_layout(spec, given, posed)
         if not output:
             output, notes = _of_output(posed, first)
         if not output:
@@ -153,17 +153,17 @@ def _partly(fits: list[FittingReading], rest: str) -> tuple[str, ...]:
     return (*(f"explained is this much: {reading.sentence}" for reading in fits), f"unexplained: {rest}")
 
 
-def _part(posed: Question, first: JudgedAll) -> Subject | None:
+def _part(posed: PosedCall, first: JudgedAll) -> Subject | None:
     return None if posed.inputs.call.sizes.empty else subject(posed, first, _allowed(posed))
 
 
-def _allowed(posed: Question) -> Units:
+def _allowed(posed: PosedCall) -> Units:
     """The coarsest arithmetic that is allowed."""
     dtype = posed.inputs.call.dtype
     return Units.of(list(arithmetics(dtype).values())[-1], dtype)
 
 
-def _of_output(posed: Question, first: JudgedAll) -> tuple[list[FittingReading], tuple[str, ...]]:
+def _of_output(posed: PosedCall, first: JudgedAll) -> tuple[list[FittingReading], tuple[str, ...]]:
     """The readings of an output, its layout first: that of a whole output is told without any other reading."""
     if posed.inputs.call.sizes.empty:
         return [], ()
@@ -187,8 +187,11 @@ def _of_output(posed: Question, first: JudgedAll) -> tuple[list[FittingReading],
     return readings.of_output(large, small), notes
 
 
-def _of_other_layout(spec: AttentionSpec, given: Given) -> list[FittingReading]:
-    """All arrays in the other order of heads and tokens than was said."""
+def _of_other_layout(spec: AttentionSpec, given: Given, posed: PosedCall) -> list[FittingReading]:
+    """All arrays in the other order of heads and tokens than was said; of a large call where heads outnumber tokens."""
+    s = posed.inputs.call.sizes
+    if s.Hq <= s.Tq and not is_within(posed.inputs.call):
+        return []
     other = {"bhsd": "bshd", "bshd": "bhsd"}.get(given.layout.name)
     if other is None:
         return []
@@ -203,7 +206,7 @@ def _of_other_layout(spec: AttentionSpec, given: Given) -> list[FittingReading]:
     return [FittingReading("layout", sentence)]
 
 
-def _notes(posed: Question, first: JudgedAll, given: Given) -> tuple[str, ...]:
+def _notes(posed: PosedCall, first: JudgedAll, given: Given) -> tuple[str, ...]:
     notes = []
     call, selection = posed.inputs.call, first.selection
     if not selection.is_whole(call):
@@ -220,7 +223,7 @@ def _notes(posed: Question, first: JudgedAll, given: Given) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _narrow(posed: Question) -> str | None:
+def _narrow(posed: PosedCall) -> str | None:
     """A narrower dtype that holds every value of q, k, v and the output."""
     arrays: list[Array] = [*posed.inputs.qkv, posed.answers["output"]]
     if posed.inputs.call.dtype in NARROW or any(array.size == 0 for array in arrays):

@@ -7,19 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnbench.agree.diagnose.gradients import BackwardPass, explaining_steps, instead_of
+from attnbench.agree.diagnose.gradients import SeenBackward, explaining_steps, instead_of
 from attnbench.agree.diagnose.readings_gradient import gradients
 from attnbench.agree.diagnose.stages import instead_of_lse
 from attnbench.agree.judge.bounds import Units, stage_bounds
 from attnbench.agree.judge.gradient_bounds import gradient_bounds
 from attnbench.agree.rules.facts import Computed, Facts, answer, facts_of, head_of, within
 from attnbench.attention.arrays import Array
-from attnbench.explaining.question import Question
+from attnbench.explaining.question import PosedCall
 from attnbench.explaining.readings import OF_HEADS, FittingReading, singles
 from attnbench.explaining.subject import Subject
 
 
-def relaid(question: Question) -> Iterator[tuple[FittingReading, Question]]:
+def relaid(question: PosedCall) -> Iterator[tuple[FittingReading, PosedCall]]:
     """The output as it would be if its memory were in another order than it was taken for."""
     got, s = question.answers["output"], question.inputs.call.sizes
     if s.empty:
@@ -73,12 +73,12 @@ def _lse(computed: Computed, units: Units) -> tuple[Array, Array]:
 
 
 def of_gradients(
-    question: Question, units: Units, wrong: Sequence[str], output: Sequence[FittingReading]
+    question: PosedCall, units: Units, wrong: Sequence[str], output: Sequence[FittingReading]
 ) -> list[FittingReading]:
     """What explains all gradients that are wrong: the output's reading, a wrong backward pass, or each by itself."""
     inputs = question.inputs
     facts = facts_of(*inputs.qkv, inputs.call)
-    passed = BackwardPass(inputs.qkv, answer(facts), units, inputs.d_output, inputs.d_lse, question.grads)
+    passed = SeenBackward(inputs.qkv, answer(facts), units, inputs.d_output, inputs.d_lse, question.grads)
     for reading in output:
         if reading.facts is not None and OF_HEADS not in reading.kind and _follows(passed, reading.facts):
             return [FittingReading("gradient", f"the gradients fit the same reading: {reading.sentence}")]
@@ -86,7 +86,7 @@ def of_gradients(
     return fits or _each_by_itself(passed, wrong)
 
 
-def _each_by_itself(passed: BackwardPass, wrong: Sequence[str]) -> list[FittingReading]:
+def _each_by_itself(passed: SeenBackward, wrong: Sequence[str]) -> list[FittingReading]:
     """For every wrong gradient what was handed out in its place; nothing where one of them stays unexplained."""
     fits = []
     for name in wrong:
@@ -97,7 +97,7 @@ def _each_by_itself(passed: BackwardPass, wrong: Sequence[str]) -> list[FittingR
     return fits
 
 
-def _follows(passed: BackwardPass, facts: Facts) -> bool:
+def _follows(passed: SeenBackward, facts: Facts) -> bool:
     """Whether the gradients are those of a reading of the forward pass."""
     read = replace(passed, computed=answer(facts))
     s = facts.call.sizes

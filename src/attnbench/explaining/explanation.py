@@ -23,7 +23,7 @@ SAID = {
 
 
 @dataclass(frozen=True, repr=False)
-class Explanation:
+class ExplainedArrays:
     """What is known of an output and what came with it.
 
     ``verdict`` is ``within-rounding``, ``another-reading`` or ``unexplained``; ``arrays`` says of every array how many

@@ -21,7 +21,7 @@ from attnbench.attention.oracle import Evaluated
 from attnbench.attention.precision import Precision, default_precision, wide
 from attnbench.backends.answers import empty_gradients, empty_output
 from attnbench.backends.bind import Inputs
-from attnbench.explaining.question import Question
+from attnbench.explaining.question import PosedCall
 
 AXES = {
     "output": ("batch entry", "head", "query", "feature"),
@@ -106,7 +106,7 @@ def arithmetics(dtype: str) -> dict[str, Precision]:
     }
 
 
-def judged(question: Question) -> JudgedAll:
+def judged(question: PosedCall) -> JudgedAll:
     """Hold every array to the truth, by the finest arithmetic that explains all of it."""
     call = question.inputs.call
     selection = choose(call, 0)
@@ -123,7 +123,7 @@ def judged(question: Question) -> JudgedAll:
 
 
 def _held(
-    question: Question, words: str, precision: Precision, selection: Selection, evaluated: Evaluated
+    question: PosedCall, words: str, precision: Precision, selection: Selection, evaluated: Evaluated
 ) -> JudgedAll:
     units = Units.of(precision, question.inputs.call.dtype)
     truth, not_judged = truth_of(question, units, selection, evaluated)
@@ -138,7 +138,7 @@ def _held(
 
 
 def truth_of(
-    question: Question, units: Units, selection: Selection, evaluated: Evaluated | None = None
+    question: PosedCall, units: Units, selection: Selection, evaluated: Evaluated | None = None
 ) -> tuple[dict[str, Truth], tuple[str, ...]]:
     """The truth about each array that was given, and the names of those that are too large to judge."""
     inputs = question.inputs
@@ -156,7 +156,7 @@ def truth_of(
     return truth | {f"d_{name}": backward[name] for name in grads}, ()
 
 
-def output_fits(question: Question, before: JudgedAll) -> bool:
+def output_fits(question: PosedCall, before: JudgedAll) -> bool:
     """Whether rounding explains another output of the same call, whose truth was found ``before``."""
     right = before.truth["output"]
     got = picked(question, "output", question.answers["output"], before.selection).astype(np.float64)
@@ -180,14 +180,14 @@ def _of_nothing(inputs: Inputs) -> Iterator[tuple[str, Truth]]:
         yield name, Truth(array.astype(np.float64), none, none, array.dtype.name, 1.0)
 
 
-def picked(question: Question, name: str, array: Array, selection: Selection) -> Array:
+def picked(question: PosedCall, name: str, array: Array, selection: Selection) -> Array:
     """The part of an array that is judged: selected rows and heads of what the forward pass returned."""
     if name.startswith("d_") or question.inputs.call.sizes.empty:
         return array
     return np.stack([array[b, h][selection.rows] for b, h in selection.pairs])
 
 
-def _counted(question: Question, name: str, selection: Selection, shape: tuple[int, ...]) -> Array:
+def _counted(question: PosedCall, name: str, selection: Selection, shape: tuple[int, ...]) -> Array:
     """What is no padding, of the shape of what is judged."""
     if question.counted.all() or question.inputs.call.sizes.empty or name not in ("output", "lse"):
         return np.ones(shape, bool)
@@ -195,7 +195,7 @@ def _counted(question: Question, name: str, selection: Selection, shape: tuple[i
     return np.broadcast_to(rows.reshape(rows.shape + (1,) * (len(shape) - 2)), shape)
 
 
-def _index(name: str, selection: Selection, question: Question) -> Any:
+def _index(name: str, selection: Selection, question: PosedCall) -> Any:
     """From a place in what is judged to the place in the array."""
     if name.startswith("d_") or question.inputs.call.sizes.empty:
         return lambda place: place

@@ -9,7 +9,7 @@ import numpy as np
 from attnbench.agree.judge.weight_bounds import SLACK
 from attnbench.attention.arrays import Array
 from attnbench.explaining.judging import JudgedAll, JudgedArray, picked
-from attnbench.explaining.question import Question
+from attnbench.explaining.question import PosedCall
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class NearerOfTwo:
         ]
 
 
-def nearer(question: Question, first: JudgedAll, second: JudgedAll) -> NearerOfTwo:
+def nearer(question: PosedCall, first: JudgedAll, second: JudgedAll) -> NearerOfTwo:
     """Compare ``out`` with ``other``, which were judged as ``first`` and ``second``, where both are judged."""
     # The bounds of the coarser arithmetic of the two.
     truth = max((first.truth["output"], second.truth["output"]), key=lambda right: float(np.nansum(right.below)))

@@ -41,7 +41,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Question:
+class PosedCall:
     """One call in logical order, and what is judged by name: ``output``, ``lse``, and gradients as ``d_q``.
 
     ``counted`` marks the rows (B, 1, Tq) that were given; the others are padding. ``turned`` says which axes of an
@@ -59,12 +59,12 @@ class Question:
         """The gradients by the names of their operands."""
         return {name.removeprefix("d_"): a for name, a in self.answers.items() if name.startswith("d_")}
 
-    def with_output(self, output: Array) -> Question:
+    def with_output(self, output: Array) -> PosedCall:
         """The same with another output."""
         return replace(self, answers={**self.answers, "output": output})
 
 
-def question(spec: AttentionSpec, given: Given) -> Question:
+def question(spec: AttentionSpec, given: Given) -> PosedCall:
     """Check all that was given. Raises ``SpecError`` or ``UsageError``, with the name of the array that is wrong."""
     layout, operands = given.layout, dict(given.operands)
     for name, lengths in layout.lengths().items():
@@ -94,7 +94,7 @@ def question(spec: AttentionSpec, given: Given) -> Question:
     counted = np.ones((s.B, 1, s.Tq), bool)
     if layout.name == "varlen":
         counted = (np.arange(s.Tq) < call.q_lengths[:, None])[:, None]
-    return Question(inputs, answers, other, counted, turned)
+    return PosedCall(inputs, answers, other, counted, turned)
 
 
 def _plain(name: str, array: Any, dtype: str | None) -> Any:

@@ -19,7 +19,7 @@ from attnbench.attention.arrays import Array
 from attnbench.attention.call import Call
 from attnbench.backends.bind import Inputs
 from attnbench.explaining.judging import JudgedAll
-from attnbench.explaining.question import Question
+from attnbench.explaining.question import PosedCall
 
 PAIRS = 1 << 18  # of query and key, on which every reading is tried
 FEWER_PAIRS = 1 << 13  # the same for two readings at once
@@ -46,7 +46,7 @@ class Subject:
         return self.whole_heads and len(self.rows) == s.Tq
 
 
-def subject(question: Question, judged: JudgedAll, units: Units, most: int = PAIRS) -> Subject | None:
+def subject(question: PosedCall, judged: JudgedAll, units: Units, most: int = PAIRS) -> Subject | None:
     """The part of a question in at most about ``most`` pairs; ``None`` where one group of heads is too large."""
     inputs, s = question.inputs, question.inputs.call.sizes
     wrong = _wrong_places(question, judged)
@@ -89,7 +89,7 @@ def _nearest(n: int, first: int, count: int) -> list[int]:
     return list(range(start, min(n, start + count)))
 
 
-def _wrong_places(question: Question, judged: JudgedAll) -> Array:
+def _wrong_places(question: PosedCall, judged: JudgedAll) -> Array:
     """Batch entry, head and query of what is wrong in output and lse, (n, 3), the worst row first."""
     rows, pairs = judged.selection.rows, judged.selection.pairs
     wrong: list[Sequence[int]] = []

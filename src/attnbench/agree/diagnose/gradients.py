@@ -40,7 +40,7 @@ SEVERAL = 3  # sentences that are shown
 
 
 @dataclass(frozen=True)
-class BackwardPass:
+class SeenBackward:
     """One backward pass that a reading must explain: what was asked, and the gradients that came out."""
 
     qkv: tuple[Array, Array, Array]
@@ -83,7 +83,7 @@ class BackwardPass:
 
 
 @dataclass(frozen=True)
-class GradientWitness(BackwardPass):
+class GradientWitness(SeenBackward):
     """The backward pass of a case that was run."""
 
     case: Case
@@ -142,7 +142,7 @@ def _explaining(doctor: Doctor, witnesses: list[GradientWitness]) -> Iterator[tu
 
 
 def explaining_steps(
-    witnesses: Sequence[BackwardPass], before_each: Callable[[], None] = lambda: None
+    witnesses: Sequence[SeenBackward], before_each: Callable[[], None] = lambda: None
 ) -> Iterator[GradientReading]:
     """Wrong backward passes that differ from the spec's in the first, and explain all that was seen."""
     first = witnesses[0]
@@ -196,9 +196,9 @@ class OneTensor:
 
     sentence: str
     name: str
-    value: Callable[[BackwardPass], tuple[Array, Array]]
+    value: Callable[[SeenBackward], tuple[Array, Array]]
 
-    def explains(self, first: BackwardPass, *others: BackwardPass) -> bool:
+    def explains(self, first: SeenBackward, *others: SeenBackward) -> bool:
         """Whether it is wrong in the first, and what every one of them shows."""
         if _near(self.value(first)[0], first.right[self.name], first.bounds[self.name]):
             return False
@@ -232,7 +232,7 @@ def _heals(doctor: Doctor, witness: GradientWitness) -> bool:
     return not any(np.isnan(grad).any() for grad in grads.values())
 
 
-def instead_of(first: BackwardPass, name: str) -> Iterator[OneTensor]:
+def instead_of(first: SeenBackward, name: str) -> Iterator[OneTensor]:
     """What is handed out instead of one gradient: another one, nothing, or a multiple."""
     for other in ("q", "k", "v"):
         if other != name and name in ("q", "k", "v") and first.right[other].shape == first.right[name].shape:
@@ -243,15 +243,15 @@ def instead_of(first: BackwardPass, name: str) -> Iterator[OneTensor]:
         yield OneTensor(f"the gradient of {name} is {sentence}", name, _times(name, factor))
 
 
-def _that_of(name: str) -> Callable[[BackwardPass], tuple[Array, Array]]:
+def _that_of(name: str) -> Callable[[SeenBackward], tuple[Array, Array]]:
     return lambda witness: (witness.right[name], witness.bounds[name])
 
 
-def _times(name: str, factor: float) -> Callable[[BackwardPass], tuple[Array, Array]]:
+def _times(name: str, factor: float) -> Callable[[SeenBackward], tuple[Array, Array]]:
     return lambda witness: (factor * witness.right[name], abs(factor) * witness.bounds[name])
 
 
-def _factor(first: BackwardPass, name: str) -> float | None:
+def _factor(first: SeenBackward, name: str) -> float | None:
     """The number by which a gradient is a multiple of the right one; ``None`` where it is none but 1, or nearly."""
     values, expected = first.got[name].astype(np.float64), first.right[name]
     if not np.any(values):
