@@ -21,6 +21,7 @@ from attnbench.impls.torch_backend.autograd import Autograd, Qkv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
+    from pathlib import Path
 
     from jaxtyping import Float, Shaped
 
@@ -61,6 +62,16 @@ class Adapter(Backend):
         if copy.dtype == ml_dtypes.bfloat16:  # NumPy's bfloat16 is unknown to torch: hand over the bits
             return torch.from_numpy(copy.view(np.int16)).view(torch.bfloat16).to(device)
         return torch.from_numpy(copy).to(device)
+
+    def arrays_in(self, path: Path) -> dict[str, Shaped[Array, " *axes"]]:
+        """Of a file that ``torch.save`` wrote: a tensor, or a dict of tensors by name. No pickle of anything else."""
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        named = saved if isinstance(saved, dict) else {path.stem: saved}
+        for name, tensor in named.items():
+            if not isinstance(name, str) or not isinstance(tensor, Tensor):
+                msg = f"{path} holds a {type(tensor).__name__} as {name!r}, and no tensor"
+                raise TypeError(msg)
+        return {name: self.to_numpy(tensor.detach()) for name, tensor in named.items()}
 
     def laid_out(self, native: Shaped[Tensor, " *axes"], layout: str) -> Shaped[Tensor, " *axes"]:
         """See ``strides.py``."""

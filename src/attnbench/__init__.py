@@ -4,13 +4,13 @@ Nothing heavy is imported until it is used: ``import attnbench`` loads no framew
 
 Rooms, in reading order: ``attention`` (what it is), ``backends`` (who computes it), ``api`` (what files of kernels,
 adapters and suites import), ``suite`` and ``groups`` (a question and its cells), ``agree`` (when it is right),
-``workers`` (processes that can be lost), ``checking`` (agreement, in processes), ``measure`` (how long and how much),
-``results`` (what was seen, kept), ``comparing`` (runs against each other), ``live`` (two sides, both alive),
-``crossover`` (from where on one is faster), ``analysis`` (what suites compute of results), ``answers`` (which one to
-take), ``workloads`` (what is served), ``ablate`` (trainings), ``exchange`` (other tools' formats), ``scoreboard`` (our
-verdicts and theirs), ``show`` and ``report`` (for people), ``interface`` (what is asked, in a shell or in Python),
-``commands`` (what is typed). Beside them stand ``errors``, ``keywords`` (that are none: what was meant), ``versions``
-(of what is installed) and ``lazily`` (names that are loaded when somebody asks).
+``explaining`` (saved arrays), ``workers`` (processes that can be lost), ``checking`` (agreement, in processes),
+``measure`` (how long and how much), ``results`` (what was seen, kept), ``comparing`` (runs against each other),
+``live`` (two sides, both alive), ``crossover`` (from where on one is faster), ``analysis`` (what suites compute of
+results), ``answers`` (which one to take), ``workloads`` (what is served), ``ablate`` (trainings), ``exchange`` (other
+tools' formats), ``scoreboard`` (our verdicts and theirs), ``show`` and ``report`` (for people), ``interface`` (what is
+asked, in a shell or in Python), ``commands`` (what is typed). Beside them stand ``errors``, ``keywords`` (that are
+none: what was meant), ``versions`` (of what is installed) and ``lazily`` (names that are loaded when somebody asks).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ _LAZY = {
     "clear_bindings": "attnbench.backends.kept",
     "compare": "attnbench.interface.comparison",
     "default_params": "attnbench.attention.inputs",
+    "explain": "attnbench.explaining.ask",
     "from_padding": "attnbench.attention.call",
     "load": "attnbench.results.dataset",
     "open_run": "attnbench.interface.runs",

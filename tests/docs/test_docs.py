@@ -49,8 +49,8 @@ QUICK = {
 }
 # Where a command says that nothing was measured (5), as on a busy machine, it is tried once more within so much.
 LONGER = {"crossover": ["--budget", "30s"]}
-# What besides 0 is an answer: of best, compare, crossover, history and run 3, of ab also that something is slower, and
-# of best that nothing was measured, as within a small budget on a busy machine.
+# What besides 0 is an answer: of best, compare, crossover, explain, history and run 3, of ab also that something is
+# slower, and of best that nothing was measured, as within a small budget on a busy machine.
 ANSWERS = {
     "best": {0, 3, 5},
     "compare": {0, 3},
@@ -58,6 +58,7 @@ ANSWERS = {
     "run": {0, 3},
     "ab": {0, 1, 3},
     "crossover": {0, 3},
+    "explain": {0, 3},
 }
 
 

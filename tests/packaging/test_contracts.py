@@ -66,6 +66,8 @@ BREACHES: list[Breach] = [
         "agree/mutants/conditional/known.py",
         "import attnbench.workers.session",
     ),
+    ("explaining judges saved arrays", "explaining/files.py", "import attnbench.show.console"),
+    ("explaining judges saved arrays", "explaining/ask.py", "import attnbench.measure.run"),
     ("the workers do not know", "workers/session.py", "import attnbench.agree.check.rows"),
     ("the workers do not know", "workers/__init__.py", "import attnbench.commands"),
     ("the workers do not know", "workers/pool.py", "import attnbench.measure.bench"),

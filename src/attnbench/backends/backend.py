@@ -17,6 +17,8 @@ from attnbench.backends.implementation import AttentionOutput, Implementation
 from attnbench.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jaxtyping import Float, Shaped
 
     from attnbench.attention.arrays import Array
@@ -150,6 +152,14 @@ class Backend(ABC):
     def computing_threads(self) -> dict[str, int]:
         """Like ``threads``, of the pools that a call of attention computes in; by default all of them."""
         return self.threads()
+
+    def arrays_in(self, path: Path) -> dict[str, Shaped[Array, " ..."]]:
+        """The arrays of a file in the framework's own format, by name; nothing in it is run.
+
+        Raises ``UnsupportedError`` where the framework has no such format.
+        """
+        msg = f"{self.name} has no format of its own for arrays; {path} is read by another framework, or by none"
+        raise UnsupportedError(msg)
 
     def learner(
         self,

@@ -66,10 +66,10 @@ def framework_of(given: Any) -> str | None:
     return None
 
 
-def kind_of(q: Any, load: Callable[[str], Backend]) -> GivenKind:
+def kind_of(q: Any, load: Callable[[str], Backend], name: str = "q") -> GivenKind:
     """Whose array q is; ``load`` brings an adapter by its backend's name."""
     framework = framework_of(q)
-    return NUMPY if framework is None else GivenKind(framework, load(framework), readable(q, "q"))
+    return NUMPY if framework is None else GivenKind(framework, load(framework), readable(q, name))
 
 
 def readable(given: Any, name: str) -> str:

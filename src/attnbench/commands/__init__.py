@@ -4,7 +4,7 @@
 ``interrupt`` ends a command early, ``unforeseen`` says what becomes of an exception that nobody foresaw. A command's
 file is imported to list the commands, so it imports what it needs inside its functions; the files that it leaves a part
 of its work to (``asking`` of ``run``, ``list_shapes`` of ``list``, ``semantics_output``, the room ``checks`` of
-``check``, and ``live`` of ``ab`` and ``crossover``) are imported when it runs. The commands: ``check``; ``run``,
-``report``, ``export``, ``import_``; ``best``; ``ab``, ``crossover``, ``compare``, ``baseline``, ``history``, ``plan``,
-``calibrate``; ``list_``, ``doctor``, ``semantics``, ``scoreboard``.
+``check``, and ``live`` of ``ab`` and ``crossover``) are imported when it runs. The commands: ``check``,
+``explain``; ``run``, ``report``, ``export``, ``import_``; ``best``; ``ab``, ``crossover``, ``compare``, ``baseline``,
+``history``, ``plan``, ``calibrate``; ``list_``, ``doctor``, ``semantics``, ``scoreboard``.
 """

@@ -22,6 +22,7 @@ from attnbench.show.console import document
 FILES = (
     "list_",
     "check",
+    "explain",
     "run",
     "best",
     "report",

@@ -135,6 +135,59 @@ Times = Annotated[
     Texts, typer.Option("--time", metavar="TIME", help="Wall time of a run; repeatable. 2m and 10m without.")
 ]
 
+
+# What `explain` is given: arrays from files, as FILE or FILE:NAME, and the words of the spec.
+def _place(*names: str, says: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(*names, metavar="FILE", help=says)
+    return option
+
+
+ArrayOfQ = Annotated[str, _place("--q", says="Queries: .npy, .npz, .safetensors or .pt; FILE:NAME for one of several.")]
+ArrayOfK = Annotated[str, _place("--k", says="Keys.")]
+ArrayOfV = Annotated[str, _place("--v", says="Values.")]
+ArrayOfOut = Annotated[str, _place("--out", says="What the kernel returned.")]
+ArrayOfLse = Annotated[str | None, _place("--lse", says="The log-sum-exp that it returned, in float32 or wider.")]
+ArrayOfOther = Annotated[str | None, _place("--other", says="Another output of the same call: which is nearer?")]
+Grads = Annotated[Texts, typer.Option("--grad", metavar="NAME=FILE", help="A gradient, such as dq=FILE; repeatable.")]
+ArrayOfDOut = Annotated[str | None, _place("--d-out", says="The cotangent of the output, of which gradients are.")]
+ArrayOfDLse = Annotated[str | None, _place("--d-lse", says="The cotangent of lse, where there was one.")]
+Causal = Annotated[bool, typer.Option("--causal", help="A query sees no key behind its own position.")]
+Align = Annotated[str | None, typer.Option("--align", help="top_left or bottom_right, where Tq is not S.")]
+Scale = Annotated[
+    str | None,
+    typer.Option("--scale", metavar="X", help="A number, none, 1/d, log_n, or a FILE of Hq; 1/√D without (dot)."),
+]
+Window = Annotated[str | None, typer.Option("--window", metavar="L,R", help="Keys to the left and right; none: all.")]
+Softcap = Annotated[float | None, typer.Option("--softcap", metavar="C", help="Scores become c·tanh(s/c).")]
+Score = Annotated[str, typer.Option("--score", help="dot, general, additive, concat or cosine.")]
+Dropout = Annotated[float, typer.Option("--dropout", metavar="P", help="The rate, with --keep.")]
+ArrayOfMask = Annotated[str | None, _place("--mask", says="bool, True attends; broadcast to (B, Hq, Tq, S).")]
+ArrayOfBias = Annotated[str | None, _place("--bias", says="What is added to scores; broadcast likewise.")]
+ArrayOfQLengths = Annotated[str | None, _place("--q-lengths", says="Integers (B,): queries of each batch entry.")]
+ArrayOfKvLengths = Annotated[str | None, _place("--kv-lengths", says="Integers (B,): keys of each batch entry.")]
+ArrayOfQSegments = Annotated[str | None, _place("--q-segments", says="Integers (B, Tq).")]
+ArrayOfKvSegments = Annotated[str | None, _place("--kv-segments", says="Integers (B, S); a query sees equal ones.")]
+Offset = Annotated[
+    str | None,
+    typer.Option("--offset", metavar="N", help="Position of the first query among the keys, or a FILE (B,)."),
+]
+ArrayOfSinks = Annotated[str | None, _place("--sinks", says="A logit for each query head, in the normaliser only.")]
+ArrayOfSlopes = Annotated[str | None, _place("--slopes", says="ALiBi's slopes, one for each query head.")]
+ArrayOfKeep = Annotated[str | None, _place("--keep", says="bool (B, Hq, Tq, S): what dropout keeps.")]
+ArrayOfPastK = Annotated[str | None, _place("--past-k", says="Cached keys, in front of --k.")]
+ArrayOfPastV = Annotated[str | None, _place("--past-v", says="Cached values.")]
+Params = Annotated[
+    Texts, typer.Option("--param", metavar="NAME=FILE", help="A parameter of a learned score, such as W=FILE.")
+]
+Layout = Annotated[str, typer.Option("--layout", help="bhsd, bshd, packed (with --heads) or varlen (--cu-seqlens).")]
+Heads = Annotated[int | None, typer.Option("--heads", metavar="N", help="Query heads of --layout packed.")]
+KvHeads = Annotated[int | None, typer.Option("--kv-heads", metavar="N", help="Key heads of packed, where others.")]
+CuSeqlens = Annotated[str | None, _place("--cu-seqlens", says="Cumulative lengths of varlen, from 0.")]
+CuSeqlensK = Annotated[str | None, _place("--cu-seqlens-k", says="Those of keys and values, where others.")]
+ComputedIn = Annotated[
+    str | None, typer.Option("--dtype", help="What was computed in, where the files hold it in a wider dtype.")
+]
+
 # What is judged, and how.
 Margin = Annotated[str, typer.Option("--margin", help="The smallest change that matters.")]
 MarginIfAny = Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,12 +12,18 @@ import numpy as np
 from attnbench.agree.diagnose.doctor import OTHER_SEEDS, UNKNOWN, Diagnosis, Doctor, Seen
 from attnbench.agree.diagnose.output import NEAR, kinds_of, readings_of_probe
 from attnbench.agree.diagnose.readings_allowed import Reading
-from attnbench.agree.diagnose.readings_gradient import Gradients, gradient_readings, gradients, reach_of_sinks
+from attnbench.agree.diagnose.readings_gradient import (
+    GradientReading,
+    Gradients,
+    gradient_readings,
+    gradients,
+    reach_of_sinks,
+)
 from attnbench.agree.judge.bounds import Units
 from attnbench.agree.judge.gradient_bounds import gradient_bounds
 from attnbench.agree.judge.steps import SPEC, Steps
 from attnbench.agree.judge.weight_bounds import SLACK
-from attnbench.agree.rules.facts import distance, within
+from attnbench.agree.rules.facts import Computed, distance, within
 from attnbench.attention.arrays import Array
 from attnbench.attention.inputs import draw_cotangents
 from attnbench.errors import SpecError
@@ -34,11 +40,11 @@ SEVERAL = 3  # sentences that are shown
 
 
 @dataclass(frozen=True)
-class GradientWitness:
+class SeenBackward:
     """One backward pass that a reading must explain: what was asked, and the gradients that came out."""
 
-    case: Case
-    seen: Seen
+    qkv: tuple[Array, Array, Array]
+    computed: Computed
     units: Units
     d_output: Array
     d_lse: Array | None
@@ -56,13 +62,13 @@ class GradientWitness:
 
     def of(self, steps: Steps) -> Gradients:
         """The gradients of a reading."""
-        return gradients(self.seen.right, self.d_output, self.d_lse, steps)
+        return gradients(self.computed, self.d_output, self.d_lse, steps)
 
     def bounds_of(self, steps: Steps) -> Gradients:
         """How far from the gradients of a reading a kernel can be that does just this."""
-        call = self.seen.call
+        call = self.computed.facts.call
         rows, pairs = np.arange(call.sizes.Tq), tuple(np.ndindex(call.sizes.B, call.sizes.Hq))
-        given = (*self.seen.qkv, call, self.d_output, self.d_lse, self.units, rows, pairs)
+        given = (*self.qkv, call, self.d_output, self.d_lse, self.units, rows, pairs)
         return gradient_bounds(*given, steps=steps)
 
     def explained_by(self, steps: Steps) -> bool:
@@ -74,6 +80,14 @@ class GradientWitness:
         """Whether the gradients of a reading differ from those of the spec in this backward pass."""
         read = self.of(steps)
         return not all(_near(read[name], self.right[name], self.bounds[name]) for name in read)
+
+
+@dataclass(frozen=True)
+class GradientWitness(SeenBackward):
+    """The backward pass of a case that was run."""
+
+    case: Case
+    seen: Seen
 
 
 def _near(got: Array, expected: Array, bound: Array) -> bool:
@@ -109,7 +123,7 @@ def _witness(doctor: Doctor, case: Case) -> GradientWitness:
     seen = doctor.see(replace(case, phase="forward"))
     d_output, d_lse = draw_cotangents(case)
     got = doctor.box.gradients(*seen.qkv, seen.call, d_output, d_lse)
-    return GradientWitness(case, seen, doctor.units(seen.call), d_output, d_lse, got)
+    return GradientWitness(seen.qkv, seen.right, doctor.units(seen.call), d_output, d_lse, got, case, seen)
 
 
 def _other(doctor: Doctor, case: Case, **changes: object) -> GradientWitness | None:
@@ -123,11 +137,19 @@ def _other(doctor: Doctor, case: Case, **changes: object) -> GradientWitness | N
 
 def _explaining(doctor: Doctor, witnesses: list[GradientWitness]) -> Iterator[tuple[str, str]]:
     """Kind and sentence of every reading that is wrong in the case and explains all that was seen."""
+    for reading in explaining_steps(witnesses, doctor.go_on):
+        yield reading.kind, reading.sentence
+
+
+def explaining_steps(
+    witnesses: Sequence[SeenBackward], before_each: Callable[[], None] = lambda: None
+) -> Iterator[GradientReading]:
+    """Wrong backward passes that differ from the spec's in the first, and explain all that was seen."""
     first = witnesses[0]
-    for reading in gradient_readings(first.seen.right, first.d_lse):
-        doctor.go_on()
+    for reading in gradient_readings(first.computed, first.d_lse):
+        before_each()
         if first.tells(reading.steps) and all(witness.explained_by(reading.steps) for witness in witnesses):
-            yield reading.kind, reading.sentence
+            yield reading
 
 
 def _named(readings: list[tuple[str, str]]) -> Diagnosis:
@@ -174,9 +196,9 @@ class OneTensor:
 
     sentence: str
     name: str
-    value: Callable[[GradientWitness], tuple[Array, Array]]
+    value: Callable[[SeenBackward], tuple[Array, Array]]
 
-    def explains(self, first: GradientWitness, *others: GradientWitness) -> bool:
+    def explains(self, first: SeenBackward, *others: SeenBackward) -> bool:
         """Whether it is wrong in the first, and what every one of them shows."""
         if _near(self.value(first)[0], first.right[self.name], first.bounds[self.name]):
             return False
@@ -195,7 +217,7 @@ def _of_tensors(doctor: Doctor, witnesses: list[GradientWitness], wrong: list[st
         if lost and dead.any() and _heals(doctor, first):
             return Diagnosis("dead row", f"the gradient of {name} is NaN because of rows without a key")
         doctor.go_on()
-        sentences = [tensor.sentence for tensor in _instead(first, name) if tensor.explains(*witnesses)]
+        sentences = [tensor.sentence for tensor in instead_of(first, name) if tensor.explains(*witnesses)]
         if sentences:
             return _named([("gradient", sentence) for sentence in sentences])
     return Diagnosis(UNKNOWN, f"the output is right, and no known fault explains the gradient of {', '.join(wrong)}")
@@ -210,7 +232,7 @@ def _heals(doctor: Doctor, witness: GradientWitness) -> bool:
     return not any(np.isnan(grad).any() for grad in grads.values())
 
 
-def _instead(first: GradientWitness, name: str) -> Iterator[OneTensor]:
+def instead_of(first: SeenBackward, name: str) -> Iterator[OneTensor]:
     """What is handed out instead of one gradient: another one, nothing, or a multiple."""
     for other in ("q", "k", "v"):
         if other != name and name in ("q", "k", "v") and first.right[other].shape == first.right[name].shape:
@@ -221,15 +243,15 @@ def _instead(first: GradientWitness, name: str) -> Iterator[OneTensor]:
         yield OneTensor(f"the gradient of {name} is {sentence}", name, _times(name, factor))
 
 
-def _that_of(name: str) -> Callable[[GradientWitness], tuple[Array, Array]]:
+def _that_of(name: str) -> Callable[[SeenBackward], tuple[Array, Array]]:
     return lambda witness: (witness.right[name], witness.bounds[name])
 
 
-def _times(name: str, factor: float) -> Callable[[GradientWitness], tuple[Array, Array]]:
+def _times(name: str, factor: float) -> Callable[[SeenBackward], tuple[Array, Array]]:
     return lambda witness: (factor * witness.right[name], abs(factor) * witness.bounds[name])
 
 
-def _factor(first: GradientWitness, name: str) -> float | None:
+def _factor(first: SeenBackward, name: str) -> float | None:
     """The number by which a gradient is a multiple of the right one; ``None`` where it is none but 1, or nearly."""
     values, expected = first.got[name].astype(np.float64), first.right[name]
     if not np.any(values):

@@ -25,7 +25,7 @@ from attnbench.agree.diagnose.readings_allowed import (
     tails,
     windows,
 )
-from attnbench.agree.rules.facts import Computed, Facts, Weights, masked, spec_softmax, with_scale
+from attnbench.agree.rules.facts import Computed, Facts, Weights, masked, of_rows, spec_softmax, with_scale
 from attnbench.attention.arrays import Array
 from attnbench.attention.precision import LARGEST
 
@@ -160,10 +160,10 @@ def biases(facts: Facts) -> Readings:
     yield Reading("bias", "bias is added before the scale", within)
     for what, axis in (("batch entry", 0), ("head", 1), ("row", 2), ("key", 3)):
         if facts.bias.shape[axis] > 1 and call.bias.shape[axis] > 1:
-            first = np.take(facts.bias, [0], axis)
+            first = np.take(facts.bias, [0], axis)  # the first of some rows is the first of all
             changed = part(replace(facts, bias=first), "bias", ~np.isneginf(first))
             yield Reading("bias", f"the bias of {what} 0 is used for all", changed)
-    if facts.bias.shape[2] == facts.bias.shape[3] > 1:
+    if facts.whole and facts.bias.shape[2] == facts.bias.shape[3] > 1:
         turned = np.swapaxes(facts.bias, 2, 3)
         yield Reading("bias", "the bias is transposed", part(replace(facts, bias=turned), "bias", ~np.isneginf(turned)))
 
@@ -210,7 +210,8 @@ def _finite(bias: Array) -> Array:
 
 
 def _slopes(facts: Facts) -> Readings:
-    bias = np.zeros((1, 1, 1, 1)) if facts.call.bias is None else _finite(facts.call.bias.astype(np.float64))
+    given = facts.call.bias
+    bias = np.zeros((1, 1, 1, 1)) if given is None else _finite(of_rows(given, facts.rows).astype(np.float64))
     alibi = _finite(facts.bias) - bias
     slope = facts.call.slopes.astype(np.float64)[None, :, None, None]
     signed = slope * (np.arange(facts.call.sizes.S) - facts.position)
@@ -229,8 +230,9 @@ def softmaxes(facts: Facts) -> Readings:
     yield Reading("no softmax", "no softmax: the value of the largest logit alone", replace(facts, weigh=_argmax))
     yield Reading("no softmax", "the softmax is not normalised: exp(s − m) without 1/Z", replace(facts, weigh=_raw_exp))
     yield Reading("no softmax", "no softmax: the logits themselves weigh the values", replace(facts, weigh=_linear))
-    by_query = replace(facts, weigh=_by_query)
-    yield Reading("axis", "the softmax runs over the queries instead of the keys", by_query)
+    if facts.whole:  # it takes all queries
+        by_query = replace(facts, weigh=_by_query)
+        yield Reading("axis", "the softmax runs over the queries instead of the keys", by_query)
     base = replace(facts, weigh=partial(_power, base=2.0))
     yield Reading("softmax base", "the softmax takes powers of 2 instead of e", base)
     plus_one = replace(facts, weigh=lambda x, a, s: spec_softmax(x, a, np.logaddexp(s, 0.0)))

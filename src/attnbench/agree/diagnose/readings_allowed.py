@@ -8,7 +8,16 @@ from functools import partial
 
 import numpy as np
 
-from attnbench.agree.rules.facts import Facts, Weights, inside, masked, parts_of, spec_softmax, with_scale
+from attnbench.agree.rules.facts import (
+    Facts,
+    Weights,
+    inside,
+    masked,
+    of_rows,
+    parts_of,
+    spec_softmax,
+    with_scale,
+)
 from attnbench.attention.arrays import Array
 
 TILES = (2, 4, 8, 16, 32, 64, 128)
@@ -66,7 +75,7 @@ def causals(facts: Facts) -> Readings:
 def moved(facts: Facts, position: Array) -> Facts:
     """The same with the queries at other positions, wherever positions matter."""
     position = np.asarray(position)
-    return _recounted(replace(facts, position=position, parts=parts_of(facts.call, position)))
+    return _recounted(replace(facts, position=position, parts=parts_of(facts.call, position, facts.rows)))
 
 
 def alignments(facts: Facts) -> Readings:
@@ -74,7 +83,7 @@ def alignments(facts: Facts) -> Readings:
     call, s = facts.call, facts.call.sizes
     if not {"causal", "window"} & set(facts.parts):
         return
-    index = np.arange(s.Tq)[None, None, :, None]
+    index = facts.rows[None, None, :, None]
     offset = np.reshape(np.asarray(call.offset), (-1, 1, 1, 1))
     corner = s.S - s.Tq
     corners = {"top left": 0, "bottom right": corner}
@@ -147,20 +156,21 @@ def _padded(logits: Array, allowed: Array, sink: Array, *, extra: int) -> Weight
 
 def masks(facts: Facts) -> Readings:
     """A mask read otherwise."""
-    mask = facts.parts.get("mask")
-    if mask is None:
+    if "mask" not in facts.parts:
         return
-    b, h, t, s = mask.shape
+    whole = np.asarray(facts.call.mask)
+    mask = of_rows(whole, facts.rows)
+    b, h, t, s = whole.shape
     yield Reading("mask", "the mask's polarity is inverted: True is taken for masked", part(facts, "mask", ~mask))
     yield Reading("mask", "the mask is ignored", part(facts, "mask", None))
     axes = (("batch entry", 0, b), ("head", 1, h), ("row", 2, t), ("key", 3, s))
     for what, axis, n in axes:
         if n > 1:
-            first = np.take(mask, [0], axis)
-            yield Reading("mask", f"the mask of {what} 0 is used for all", part(facts, "mask", first))
-            yield Reading("mask", f"the mask's {what} axis is reversed", part(facts, "mask", np.flip(mask, axis)))
+            first, flipped = np.take(whole, [0], axis), np.flip(whole, axis)
+            yield Reading("mask", f"the mask of {what} 0 is used for all", _with_mask(facts, first))
+            yield Reading("mask", f"the mask's {what} axis is reversed", _with_mask(facts, flipped))
     if t == s and t > 1:
-        yield Reading("mask", "the mask is transposed", part(facts, "mask", np.swapaxes(mask, -1, -2)))
+        yield Reading("mask", "the mask is transposed", _with_mask(facts, np.swapaxes(whole, -1, -2)))
     if b > 1 and h > 1:
         mixed = _by_flat_index(mask, facts)
         yield Reading("mask", "the mask of batch entry b·H + h is read modulo B", part(facts, "mask", mixed))
@@ -175,6 +185,10 @@ def masks(facts: Facts) -> Readings:
     yield from _skipped_rows(facts, mask)
 
 
+def _with_mask(facts: Facts, whole: Array) -> Facts:
+    return part(facts, "mask", of_rows(whole, facts.rows))
+
+
 def _by_flat_index(mask: Array, facts: Facts) -> Array:
     s = facts.call.sizes
     b, h = np.arange(s.B)[:, None], np.arange(s.Hq)[None, :]
@@ -183,35 +197,37 @@ def _by_flat_index(mask: Array, facts: Facts) -> Array:
 
 def _skipped_rows(facts: Facts, mask: Array) -> Readings:
     """One row whose mask is not looked at."""
-    rows = facts.call.sizes.Tq
-    for name, row in (("first", 0), ("last", rows - 1)):
-        every = np.broadcast_to(mask, (*mask.shape[:2], rows, mask.shape[3])).copy()
-        every[:, :, row] = True
+    last = facts.call.sizes.Tq - 1
+    for name, row in (("first", 0), ("last", last)):
+        every = np.broadcast_to(mask, (*mask.shape[:2], len(facts.rows), mask.shape[3])).copy()
+        every[:, :, facts.rows == row] = True
         yield Reading("mask", f"the mask is ignored in the {name} row", part(facts, "mask", every))
 
 
 def _mask_as_number(facts: Facts, capped: Array, allowed: Array) -> tuple[Array, Array]:
-    return masked(capped + facts.bias + np.asarray(facts.call.mask, np.float64), allowed), allowed
+    mask = of_rows(np.asarray(facts.call.mask, np.float64), facts.rows)
+    return masked(capped + facts.bias + mask, allowed), allowed
 
 
 def _mask_as_factor(facts: Facts, capped: Array, allowed: Array) -> tuple[Array, Array]:
-    return masked((capped + facts.bias) * np.asarray(facts.call.mask, np.float64), allowed), allowed
+    mask = of_rows(np.asarray(facts.call.mask, np.float64), facts.rows)
+    return masked((capped + facts.bias) * mask, allowed), allowed
 
 
 def lengths(facts: Facts) -> Readings:
     """Lengths read otherwise."""
     call, s = facts.call, facts.call.sizes
-    for name, given, longest in (("kv_lengths", call.kv_lengths, s.S), ("q_lengths", call.q_lengths, s.Tq)):
+    for name, given in (("kv_lengths", call.kv_lengths), ("q_lengths", call.q_lengths)):
         if given is None:
             continue
         yield Reading("lengths", f"{name} is ignored", part(facts, name, None))
         changes = {"one too long": given + 1, "one too short": given - 1, "of batch entry 0 used for all": given[:1]}
-        index = np.arange(s.S) if name == "kv_lengths" else np.arange(longest)[:, None]
+        index = np.arange(s.S) if name == "kv_lengths" else facts.rows[:, None]
         for how, value in changes.items():
             yield Reading("lengths", f"{name} is {how}", part(facts, name, index < value[:, None, None, None]))
     if call.q_segments is not None:
         yield Reading("segments", "segments are ignored", part(facts, "segments", None))
         first = facts.parts["segments"][:1]
         yield Reading("segments", "the segments of batch entry 0 are used for all", part(facts, "segments", first))
-        ordered = (call.q_segments[:, :, None] >= call.kv_segments[:, None, :])[:, None]
+        ordered = (call.q_segments[:, facts.rows, None] >= call.kv_segments[:, None, :])[:, None]
         yield Reading("segments", "a query sees earlier segments too", part(facts, "segments", ordered))

@@ -17,6 +17,7 @@ from attnbench.agree.rules.facts import Computed, Facts, answer, bounds_of, with
 from attnbench.attention.arrays import Array
 
 FEW = 2  # a first wrong query or key below this is no edge
+QUERIES = 2
 AXES = ("batch entry", "head", "query", "key")
 PLURAL = {"batch entry": "batch entries", "head": "heads", "query": "queries", "key": "keys"}
 Maps = Sequence[int] | None
@@ -46,9 +47,9 @@ class Span:
         s = facts.call.sizes
         size = (s.B, s.Hq, s.Tq, s.S)[self.axis]
         last = size if self.last == self.size - 1 else self.last
-        index = np.arange(size)
+        index = facts.rows if self.axis == QUERIES else np.arange(size)
         shape = [1, 1, 1, 1]
-        shape[self.axis] = size
+        shape[self.axis] = len(index)
         return np.asarray(((index >= self.first) & (index <= last)).reshape(shape))
 
 

@@ -132,6 +132,8 @@ def roundings(facts: Facts) -> Iterator[Reading]:
         yield Reading("precision", f"the weights are rounded to {name} before P·V", weights)
         terms = replace(facts, weigh=partial(_low_terms, to=to))
         yield Reading("precision", f"exp(s − m) is rounded to {name} before the sum", terms)
+        apart = replace(facts, weigh=partial(_low_terms, to=to, summed=False))
+        yield Reading("precision", f"exp(s − m) is rounded to {name} before P·V, and not before the sum", apart)
         out = replace(facts, add=partial(_low_output, to=to))
         yield Reading("precision", f"the output passes through {name}", out)
     for name, to in factors.items():
@@ -165,11 +167,14 @@ def _low_weights(logits: Array, allowed: Array, sink: Array, *, to: Callable[[Ar
     return replace(right, weights=to(right.weights))
 
 
-def _low_terms(logits: Array, allowed: Array, sink: Array, *, to: Callable[[Array], Array]) -> Weights:
+def _low_terms(
+    logits: Array, allowed: Array, sink: Array, *, to: Callable[[Array], Array], summed: bool = True
+) -> Weights:
     right = spec_softmax(logits, allowed, sink)
     shift = np.where(np.isneginf(right.row_max), 0.0, right.row_max)
-    terms = np.where(allowed, to(np.exp(logits - shift[..., None])), 0.0)
-    total = terms.sum(-1) + np.exp(sink - shift)
+    exact = np.where(allowed, np.exp(logits - shift[..., None]), 0.0)
+    terms = np.where(allowed, to(exact), 0.0)
+    total = (terms if summed else exact).sum(-1) + np.exp(sink - shift)
     return replace(right, weights=terms / np.where(total == 0, 1.0, total)[..., None])
 
 

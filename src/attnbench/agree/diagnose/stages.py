@@ -162,8 +162,12 @@ def _candidates(witness: StageWitness) -> dict[str, Bounded]:
 
 def _instead_of_lse(witness: StageWitness) -> dict[str, Bounded]:
     """What may be returned instead of lse, by the sentence that says so."""
-    (lse, bound), row_max = witness.right["lse"], witness.seen.right.softmax.row_max
-    top, dead, u = np.where(np.isneginf(row_max), 0.0, row_max), np.isneginf(lse), witness.units.softmax
+    return instead_of_lse(*witness.right["lse"], witness.seen.right.softmax.row_max, witness.units.softmax)
+
+
+def instead_of_lse(lse: Array, bound: Array, row_max: Array, u: float) -> dict[str, Bounded]:
+    """The same of an lse with its bound and the maxima of its rows; ``u`` is the softmax's unit roundoff."""
+    top, dead = np.where(np.isneginf(row_max), 0.0, row_max), np.isneginf(lse)
     with np.errstate(all="ignore"):
         rest = lse - top
         total = np.where(dead, 0, np.exp(rest))

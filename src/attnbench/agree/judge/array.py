@@ -85,16 +85,7 @@ def _nan_pattern(tensor: str, values: Array, expected: Array) -> Judgement | Non
 
 
 def _inf_pattern(tensor: str, values: Array, expected: Array, bound: Array, dtype: str) -> Judgement | None:
-    # Within rounding of the overflow threshold either is right.
-    limit = LARGEST[dtype]
-    if np.abs(values).max(initial=0.0) < np.inf and np.abs(expected).max(initial=0.0) <= limit:
-        return None
-    with np.errstate(over="ignore"):
-        near = np.abs(expected) + SLACK * bound >= limit * (1 - UNIT_ROUNDOFF[dtype])
-    overflow = np.isfinite(expected) & (np.abs(expected) > limit * (1 + UNIT_ROUNDOFF[dtype]))
-    rounded = np.where(overflow, np.copysign(np.inf, expected), expected)
-    excused = near & np.isfinite(expected) & ~(np.isinf(values) & (np.sign(values) != np.sign(expected)))
-    wrong = (np.isinf(values) | np.isinf(rounded)) & (values != rounded) & ~excused
+    wrong = _wrong_infinities(values, expected, bound, dtype)
     if not wrong.any():
         return None
     where = _first(wrong)
@@ -102,12 +93,39 @@ def _inf_pattern(tensor: str, values: Array, expected: Array, bound: Array, dtyp
     return _failed(tensor, "inf", f"{text}, at {_count(wrong)}, first at {_index(where)}")
 
 
-def _value(tensor: str, values: Array, expected: Array, bound: Array) -> Judgement:
+def _wrong_infinities(values: Array, expected: Array, bound: Array, dtype: str) -> Array:
+    # Within rounding of the overflow threshold either is right.
+    limit = LARGEST[dtype]
+    if np.abs(values).max(initial=0.0) < np.inf and np.abs(expected).max(initial=0.0) <= limit:
+        return np.zeros(values.shape, bool)
+    with np.errstate(over="ignore"):
+        near = np.abs(expected) + SLACK * bound >= limit * (1 - UNIT_ROUNDOFF[dtype])
+    overflow = np.isfinite(expected) & (np.abs(expected) > limit * (1 + UNIT_ROUNDOFF[dtype]))
+    rounded = np.where(overflow, np.copysign(np.inf, expected), expected)
+    excused = near & np.isfinite(expected) & ~(np.isinf(values) & (np.sign(values) != np.sign(expected)))
+    return np.asarray((np.isinf(values) | np.isinf(rounded)) & (values != rounded) & ~excused)
+
+
+def error_ratios(values: Array, expected: Array, bound: Array, dtype: str, above: Array | None = None) -> Array:
+    """The error of every element over what rounding explains; infinite where an exact property of it is wrong.
+
+    ``values`` are float64; the rest is as in ``judge``.
+    """
+    bound = bound if above is None else np.where(values > expected, above, bound)
+    wrong = (np.isnan(values) != np.isnan(expected)) | _wrong_infinities(values, expected, bound, dtype)
+    return np.where(wrong, np.inf, _ratio(values, expected, bound))
+
+
+def _ratio(values: Array, expected: Array, bound: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         error = np.abs(values - expected)
         if not error.max(initial=0.0) < np.inf:  # the pattern of what is not finite is judged on its own
             error = np.where(np.isfinite(values) & np.isfinite(expected), error, 0.0)
-        ratio = np.divide(error, SLACK * bound, out=np.zeros_like(error), where=error != 0)
+        return np.asarray(np.divide(error, SLACK * bound, out=np.zeros_like(error), where=error != 0))
+
+
+def _value(tensor: str, values: Array, expected: Array, bound: Array) -> Judgement:
+    ratio = _ratio(values, expected, bound)
     if not ratio.size:
         return Judgement(tensor, 0.0)
     where = np.unravel_index(int(np.argmax(ratio)), ratio.shape)

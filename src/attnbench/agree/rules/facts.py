@@ -33,6 +33,9 @@ class Facts:
     ``q`` (B, Hq, Tq, D); ``k``, ``v`` (B, Hq, S, D or Dv) as each query head reads them, ``keys`` and ``values`` as
     they were given (B, Hkv, S, ...). ``parts`` is the allowed set by its causes. ``position`` (B or 1, 1, Tq, 1).
     The functions are steps that a kernel may do in another way; ``None`` stands for the spec's way.
+
+    ``rows`` are the queries that are looked at, by their indices: all of them, or some of a large call. Wherever it
+    says Tq above, an array then has so many rows.
     """
 
     call: Call
@@ -48,6 +51,7 @@ class Facts:
     sink: Array
     keep: Array
     cap: float | None
+    rows: Array
     stored: Callable[[Array], Array] | None = None
     join: Callable[[Facts, Array, Array], tuple[Array, Array]] | None = None
     weigh: Callable[[Array, Array, Array], Weights] | None = None
@@ -55,10 +59,15 @@ class Facts:
     dead: Callable[[Facts, Computed], Array] | None = None
 
     @property
+    def whole(self) -> bool:
+        """Whether all queries are looked at."""
+        return len(self.rows) == self.call.sizes.Tq
+
+    @property
     def allowed(self) -> Array:
         """A, (B, Hq, Tq, S)."""
         s = self.call.sizes
-        allowed = np.ones((s.B, s.Hq, s.Tq, s.S), bool)
+        allowed = np.ones((s.B, s.Hq, len(self.rows), s.S), bool)
         for part in self.parts.values():
             allowed = allowed & part
         return allowed
@@ -92,22 +101,23 @@ class Computed:
     open: Array
 
 
-def facts_of(q: Array, k: Array, v: Array, call: Call) -> Facts:
-    """Take a prepared call (``attnbench.attention.call.prepare``) apart."""
+def facts_of(q: Array, k: Array, v: Array, call: Call, rows: Array | None = None) -> Facts:
+    """Take a prepared call (``attnbench.attention.call.prepare``) apart, all queries of it or ``rows`` alone."""
     s = call.sizes
-    q, keys, values = (a.astype(np.float64) for a in (q, k, v))
+    rows = np.arange(s.Tq) if rows is None else np.asarray(rows)
+    q, keys, values = (a.astype(np.float64) for a in (q[:, :, rows], k, v))
     k_read, v_read = (np.repeat(a, s.group, axis=1) for a in (keys, values))
-    position = np.arange(s.Tq)[None, None, :, None] + np.reshape(call.offset, (-1, 1, 1, 1))
-    parts = parts_of(call, position)
-    bias = np.zeros((1, 1, 1, 1)) if call.bias is None else call.bias.astype(np.float64)
+    position = rows[None, None, :, None] + np.reshape(call.offset, (-1, 1, 1, 1))
+    parts = parts_of(call, position, rows)
+    bias = np.zeros((1, 1, 1, 1)) if call.bias is None else of_rows(call.bias, rows).astype(np.float64)
     if call.slopes is not None:
         distance = np.abs(position - np.arange(s.S))
         bias = bias - call.slopes.astype(np.float64)[None, :, None, None] * distance
     sink = np.full(s.Hq, -np.inf) if call.sinks is None else call.sinks.astype(np.float64)
-    keep = np.ones((1, 1, 1, 1)) if call.keep is None else call.keep / (1.0 - call.spec.dropout)
+    keep = np.ones((1, 1, 1, 1)) if call.keep is None else of_rows(call.keep, rows) / (1.0 - call.spec.dropout)
     facts = Facts(
         call, q, k_read, v_read, keys, values, position, parts, bias, np.ones((1, 1, 1, 1)),
-        sink[None, :, None], keep, call.spec.softcap,
+        sink[None, :, None], keep, call.spec.softcap, rows,
     )  # fmt: skip
     return with_scale(facts, np.reshape(np.asarray(call.scale, np.float64), (1, -1, 1, 1)))
 
@@ -120,9 +130,14 @@ def with_scale(facts: Facts, scale: Array, count: Array | None = None) -> Facts:
     return replace(facts, scale=scale)
 
 
-def parts_of(call: Call, position: Array) -> dict[str, Array]:
-    """The allowed set by its causes, each broadcast to (B, Hq, Tq, S)."""
-    i, j = np.arange(call.sizes.Tq)[:, None], np.arange(call.sizes.S)
+def of_rows(array: Array, rows: Array) -> Array:
+    """These rows of what broadcasts to (B, Hq, Tq, S)."""
+    return array if array.shape[2] == 1 else array[:, :, rows]
+
+
+def parts_of(call: Call, position: Array, rows: Array) -> dict[str, Array]:
+    """The allowed set of these queries by its causes, each broadcast to (B, Hq, Tq, S)."""
+    i, j = rows[:, None], np.arange(call.sizes.S)
     parts: dict[str, Array] = {}
     if call.kv_lengths is not None:
         parts["kv_lengths"] = j < call.kv_lengths[:, None, None, None]
@@ -133,11 +148,11 @@ def parts_of(call: Call, position: Array) -> dict[str, Array]:
     if call.spec.window is not None:
         parts["window"] = inside(position, call.sizes.S, *call.spec.window)
     if call.q_segments is not None:
-        parts["segments"] = (call.q_segments[:, :, None] == call.kv_segments[:, None, :])[:, None]
+        parts["segments"] = (call.q_segments[:, rows, None] == call.kv_segments[:, None, :])[:, None]
     if call.mask is not None:
-        parts["mask"] = np.asarray(call.mask)
+        parts["mask"] = of_rows(np.asarray(call.mask), rows)
     if call.bias is not None:
-        parts["bias"] = np.asarray(call.bias != -np.inf)
+        parts["bias"] = of_rows(np.asarray(call.bias != -np.inf), rows)
     return parts
 
 
@@ -184,7 +199,7 @@ def raw_scores(facts: Facts) -> Array:
     if facts.call.spec.score == "dot":
         return np.asarray(facts.q @ np.swapaxes(facts.k, -1, -2))
     s = facts.call.sizes
-    scores = np.empty((s.B, s.Hq, s.Tq, s.S))
+    scores = np.empty((s.B, s.Hq, len(facts.rows), s.S))
     for b, h in np.ndindex(s.B, s.Hq):
         scores[b, h] = SCORE[facts.call.spec.score].forward(facts.q[b, h], facts.k[b, h], params_of(facts, h))
     return scores
