@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import UsageError, not_one_of
 from attnbench.report.drawing import PAPER_GRID
-from attnbench.report.figures import NOT_XML, DrawnFigure
+from attnbench.show.svg import NOT_XML
 
 if TYPE_CHECKING:
     from attnbench.report.content import RunReport
+    from attnbench.report.figures import DrawnFigure
 
 PICTURES = ("svg", "png", "pdf")
 DOTS = 200
