@@ -31,6 +31,7 @@ STORY = Story(
         "share of the calls grows, the calls of each stage in the same proportions."
     ),
     findings=workloads.findings,
+    leads=True,
     figures=workloads.FIGURES,
     limits=(
         "The attention of one layer, its operands in memory already: no projections, no scheduling, no writing of the "

@@ -229,6 +229,13 @@ def imported_label(info: RunInfo) -> str:
     return f"Imported from {source.tool}{release} ({source.file}), not measured by attnbench run.{unknown}"
 
 
+def _advice(story: Story, sentences: Sequence[str], advice: Advice | None) -> Advice | None:
+    """The advice by cases, headed by the first finding where that answers the suite as a whole."""
+    if not story.leads or not sentences:
+        return advice
+    return Advice(sentences[0], (), "") if advice is None else replace(advice, sentence=sentences[0])
+
+
 def section_of(
     judged: JudgedSuite, palette: Palette, prefix: str = "", info: RunInfo | None = None, *, drawn: bool = True
 ) -> Section:
@@ -258,7 +265,7 @@ def section_of(
         verdicts=judged.verdicts,
         tables=(*tables.timing_tables(frame, over), *tables.metrics_tables(frame)),
         grid=grid_of(frame, over),
-        advice=advice_of(frame, over),
+        advice=_advice(story, sentences[bool(judged.note) :], advice_of(frame, over)),
         data=None if info is None else replace(data_table(info, frame, f"{prefix}{name}", over), title=title),
     )
 

@@ -54,7 +54,8 @@ class Story:
     ``method`` says how the question was asked, ``limits`` what the suite does not show. ``findings(frame)`` returns
     sentences that say what was found, from the frame alone. ``claims(frame)`` returns the verdicts on published claims
     (``attnbench.analysis.claims.ClaimVerdict``), which a report shows as a table: they are worked out once in a run,
-    and no finding repeats them. Without ``findings`` or ``figures`` a report has those that any timed suite allows.
+    and no finding repeats them. Where the first finding ``leads``, it answers the suite as a whole, and stands first on
+    the page. Without ``findings`` or ``figures`` a report has those that any timed suite allows.
     """
 
     question: str
@@ -63,3 +64,4 @@ class Story:
     claims: Callable[[Frame], list[Any]] | None = None
     figures: tuple[Figure, ...] = ()
     limits: str = ""
+    leads: bool = False
