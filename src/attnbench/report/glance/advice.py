@@ -173,12 +173,10 @@ def _sentence(cases: Sequence[_Case], planned: int) -> str:
     worst = max(cases, key=lambda case: _ratio(case, best))
     over = worst.ratios[best].ratio
     leads = sum(best in case.lead.together for case in cases)
-    often = f"is the fastest, or not told from it, in {leads} of {len(cases)} cases{of}, and " if leads else ""
+    often = f" It is the fastest, or not told from it, in {leads} of {len(cases)} cases{of}." if leads else ""
     text = "1" if over is None else over.text(".2f")
-    return (
-        f"{start} If it has to be one: {best} {often}takes in its worst case {text} times as long as the fastest "
-        f"({worst.name})."
-    )
+    mildest = f"{best}, whose worst case is the mildest: {text} times as long as the fastest ({worst.name})."
+    return f"{start} If it has to be one: {mildest}{often}"
 
 
 def _ratio(case: _Case, impl: str) -> float:
