@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attnbench.errors import EXIT_INCONCLUSIVE, worst_exit
+from attnbench.errors import EXIT_INCONCLUSIVE, AttnbenchError, UsageError, worst_exit
 from attnbench.interface.given import (
     Duration,
     Files,
@@ -26,13 +26,14 @@ from attnbench.interface.shown import ShownAnswer
 from attnbench.keywords import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
     from attnbench.analysis.judged import JudgedRun
     from attnbench.measure.run.options import RunOptions, RunOutcome
     from attnbench.results.schema import RunInfo
+    from attnbench.suite import Suite
 
 MOST_CASES = 40  # rows of the grid that a notebook shows; the page has them all
 
@@ -41,15 +42,23 @@ class Run(ShownAnswer):
     """A run: a folder with its rows, its samples and its verdicts. Printing it says what was found.
 
     ``folder`` is where it is kept; ``notes`` are what the command line says beside its progress, such as which
-    implementations were left out and why.
+    implementations were left out and why. ``judged`` is the run where it was judged already, and ``suites`` stand for
+    those that it names.
     """
 
-    def __init__(self, folder: str | Path, notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        notes: Sequence[str] = (),
+        judged: JudgedRun | None = None,
+        suites: Mapping[str, Suite] | None = None,
+    ) -> None:
         from attnbench.results.read import read_info
 
         self.folder = Path(folder)
         self.notes = tuple(notes)
         self._info = read_info(self.folder)
+        self._at_once, self._given = judged, dict(suites or {})
 
     @property
     def info(self) -> RunInfo:
@@ -98,9 +107,10 @@ class Run(ShownAnswer):
 
         Without a folder they go to ``reports/<run_id>`` beside the folder of runs, as those of ``attnbench run``.
         """
+        from attnbench.interface.places import reports_folder
         from attnbench.report.write import write_report
 
-        return write_report([self.folder], folder or self.folder.resolve().parent.parent / "reports" / self.run_id)
+        return write_report([self.folder], folder or reports_folder(self.folder, self.run_id), self._given)
 
     def __fspath__(self) -> str:
         return str(self.folder)
@@ -110,19 +120,28 @@ class Run(ShownAnswer):
         from attnbench.analysis.judged import judge_run
         from attnbench.backends import discover
 
-        return judge_run(self.folder, discover.suite)
+        return self._at_once or judge_run(self.folder, discover.suite, self._given)
 
     def __str__(self) -> str:
-        from attnbench.report.glance.advice import advice_of
+        """What became of its cells, what is to be known of its suites' files, and the answer as the command has it."""
+        from attnbench.report import claimed
+        from attnbench.report.content import collect, remarks
+        from attnbench.report.terminal.answer import answer_text
+        from attnbench.show.console import screen
 
+        judged = self._judged
         total = ", ".join(f"{count} {status}" for status, count in self.counts.items()) or "no cell was planned"
         ended = "" if self.complete else "; not finished: what was measured so far"
-        lines = [f"run {self.run_id}: {total}{ended}"]
-        advised = [(suite.name, advice_of(suite.frame)) for suite in self._judged.suites]
-        lines += [f"{name}: {advice.sentence}" for name, advice in advised if advice is not None]
-        tally = Counter(str(row["verdict"]) for row in self._judged.verdicts)
-        lines += [f"published claims: {', '.join(f'{n} {word}' for word, n in tally.items())}"] if tally else []
-        return "\n".join([*lines, f"folder: {self.folder}"])
+        said = [line for suite in judged.suites for line in (*remarks(suite), *claimed.failure(suite))]
+        answer = answer_text(collect([judged], drawn=False), replace(screen(), colour=False))
+        return "\n".join([f"run {self.run_id}: {total}{ended}", *said, "", answer, f"folder: {self.folder}"])
+
+    def __repr__(self) -> str:
+        """The same in a session; a run that cannot be read any more says so, and stops nobody."""
+        try:
+            return str(self)
+        except (AttnbenchError, OSError):
+            return f"run {self.run_id}: its folder {self.folder} cannot be read"
 
     def html(self) -> str:
         """What a notebook shows: the first screen of the run's page."""
@@ -132,13 +151,18 @@ class Run(ShownAnswer):
 
 
 @explained
-def open_run(run: str | PathLike[str]) -> Run:
-    """A run that is kept, by its folder or its run_id below ``results/``. Raises ``ResultsError`` where it is none."""
+def open_run(run: str | PathLike[str], *, suite_files: Files = ()) -> Run:
+    """A run that is kept, by its folder or its run_id below ``results/``. Raises ``ResultsError`` where it is none.
+
+    Suites in ``suite_files`` stand for those of the run, as those of ``attnbench report --suites`` do.
+    """
+    from attnbench.interface.suite_files import suites_for, use_suites
     from attnbench.results.extra import check_report_extra
-    from attnbench.results.read import run_folder
+    from attnbench.results.read import read_info, run_folder
 
     check_report_extra("attnbench.open_run")
-    return Run(run_folder(run_path(run)))
+    folder, files = run_folder(run_path(run)), paths("suite_files", suite_files)
+    return Run(folder, suites=suites_for([read_info(folder)], use_suites(files)) if files else {})
 
 
 @explained
@@ -176,6 +200,12 @@ def run(
     """
     from attnbench.interface.running import RunWords, judged, run_options
 
+    if workload is not None and not isinstance(workload, str):
+        msg = f"workload= is a text such as '24x 1q512, 2x 256q256'; got {workload!r}"
+        raise UsageError(msg)
+    if not isinstance(out, (str, Path)):
+        msg = f"out= is the path of a folder, such as 'results'; got {out!r}"
+        raise UsageError(msg)
     words = RunWords(
         suites=texts("suites", suites),
         workload=workload,
@@ -201,9 +231,9 @@ def run(
     notes: list[str] = []
     note = noting(notes, quiet=quiet)
     outcome = _measured(run_options(words, note), quiet=quiet)
-    judged(outcome, note)
+    found = judged(outcome, note)
     partial = [] if outcome.note is None else [f"Partial: {outcome.note}."]
-    return Run(outcome.folder, [*notes, *partial, *outcome.shortened])
+    return Run(outcome.folder, [*notes, *partial, *outcome.shortened], found)
 
 
 def noting(notes: list[str], *, quiet: bool) -> Note:
