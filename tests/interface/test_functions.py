@@ -165,10 +165,10 @@ def test_two_checks_of_one_name_at_a_time_are_refused() -> None:
 
 
 def test_progress_and_what_is_wrong_are_told_at_once(capfd: pytest.CaptureFixture[str]) -> None:
-    ab.check(lambda q, k, v: v * 0 + 1, features="plain", dtype="float64", quick=True, quiet=False)
+    ab.check(lambda q, k, v: v * 0 + 1, features="inputs", dtype="float64", quick=True, quiet=False)
     said = capfd.readouterr().err
     assert "[0/1] numpy/lambda: " in said
-    assert "numpy/lambda plain float64: WRONG (" in said
+    assert "numpy/lambda inputs float64: WRONG (" in said
 
 
 def test_by_name_it_is_guarded() -> None:
