@@ -161,7 +161,9 @@ def _check_handed_over(takes: _Takes, can: Capabilities) -> None:
     beyond += [f"{name}=True" for name in UNNAMED if getattr(can, name)]
     if beyond:
         msg = f"{' and '.join(beyond)} of the capabilities cannot be handed over by name: take call, as in "
-        raise UsageError(f"{msg}def f(q, k, v, *, call), where call.spec says which score and outputs are asked for")
+        raise UsageError(
+            f"{msg}def f(q, k, v, *, call), where call.spec has the score, and call.outputs what else is asked for"
+        )
     for feature, needed in NEEDED.items():
         missing = [name for name in needed if not takes.has(name)]
         if getattr(can, feature) and missing:

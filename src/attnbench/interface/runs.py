@@ -132,8 +132,13 @@ class Run(ShownAnswer):
         judged = self._judged
         total = ", ".join(f"{count} {status}" for status, count in self.counts.items()) or "no cell was planned"
         ended = "" if self.complete else "; not finished: what was measured so far"
-        said = [line for suite in judged.suites for line in (*remarks(suite), *claimed.failure(suite))]
-        answer = answer_text(collect([judged], drawn=False), replace(screen(), colour=False))
+        told = [line for suite in judged.suites for line in (*remarks(suite), *claimed.failure(suite))]
+        try:
+            answer = answer_text(collect([judged], drawn=False), replace(screen(), colour=False))
+        except AttnbenchError as error:  # such as a damaged journal
+            answer = f"its answer cannot be shown: {error}"
+        there = " ".join(answer.split())
+        said = [line for line in told if " ".join(line.split()) not in there]  # no sentence twice
         return "\n".join([f"run {self.run_id}: {total}{ended}", *said, "", answer, f"folder: {self.folder}"])
 
     def __repr__(self) -> str:
