@@ -148,7 +148,7 @@ def test_numbers_are_kept_as_they_can_be_typed_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "message"), [({"out": 3}, "out= is the path"), ({"workload": 3}, "workload= is a te")]
+    ("word", "message"), [({"out": 3}, "out= is the path"), ({"workload": 3}, "workload= is a text, su")]
 )
 def test_words_of_another_type_are_refused(word: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):

@@ -134,7 +134,9 @@ def kept_verdicts(folder: Path, suite: str) -> list[Row]:
     try:
         frame = pd.read_parquet(path)
         rows = frame[frame["suite"] == suite].drop(columns="suite")
-        kept = [{str(k): None if pd.isna(v) else v for k, v in row.items()} for row in rows.to_dict("records")]
+        kept: list[Row] = [
+            {str(k): None if pd.isna(v) else v for k, v in row.items()} for row in rows.to_dict("records")
+        ]
         # Older files have numbers with a point where a claim had no measurement.
         return [row | {name: int(row[name]) for name in COUNTS if row.get(name) is not None} for row in kept]
     except Exception as error:  # pyarrow's own errors are of many kinds

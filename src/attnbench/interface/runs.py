@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attnbench.errors import EXIT_INCONCLUSIVE, AttnbenchError, UsageError, worst_exit
+from attnbench.errors import EXIT_INCONCLUSIVE, AttnbenchError, worst_exit
 from attnbench.interface.given import (
     Duration,
     Files,
@@ -17,6 +17,8 @@ from attnbench.interface.given import (
     Note,
     Words,
     levels,
+    one_folder,
+    one_text,
     paths,
     run_path,
     texts,
@@ -132,13 +134,13 @@ class Run(ShownAnswer):
         judged = self._judged
         total = ", ".join(f"{count} {status}" for status, count in self.counts.items()) or "no cell was planned"
         ended = "" if self.complete else "; not finished: what was measured so far"
-        told = [line for suite in judged.suites for line in (*remarks(suite), *claimed.failure(suite))]
+        sentences = [line for suite in judged.suites for line in (*remarks(suite), *claimed.failure(suite))]
         try:
             answer = answer_text(collect([judged], drawn=False), replace(screen(), colour=False))
         except AttnbenchError as error:  # such as a damaged journal
             answer = f"its answer cannot be shown: {error}"
         there = " ".join(answer.split())
-        said = [line for line in told if " ".join(line.split()) not in there]  # no sentence twice
+        said = [line for line in sentences if " ".join(line.split()) not in there]  # no sentence twice
         return "\n".join([f"run {self.run_id}: {total}{ended}", *said, "", answer, f"folder: {self.folder}"])
 
     def __repr__(self) -> str:
@@ -205,15 +207,9 @@ def run(
     """
     from attnbench.interface.running import RunWords, judged, run_options
 
-    if workload is not None and not isinstance(workload, str):
-        msg = f"workload= is a text such as '24x 1q512, 2x 256q256'; got {workload!r}"
-        raise UsageError(msg)
-    if not isinstance(out, (str, Path)):
-        msg = f"out= is the path of a folder, such as 'results'; got {out!r}"
-        raise UsageError(msg)
     words = RunWords(
         suites=texts("suites", suites),
-        workload=workload,
+        workload=one_text("workload", workload, "24x 1q512, 2x 256q256"),
         impl=texts("impl", impl),
         axes=levels(axes),
         levels={
@@ -227,7 +223,7 @@ def run(
         threads=whole_numbers("threads", threads),
         budget=budget,
         resume=None if resume is None else run_path(resume),
-        out=Path(out),
+        out=one_folder("out", out, "results"),
         timeout_s=timeout,
         wait=wait,
         impls=paths("impls", impls),
@@ -236,9 +232,9 @@ def run(
     notes: list[str] = []
     note = noting(notes, quiet=quiet)
     outcome = _measured(run_options(words, note), quiet=quiet)
-    found = judged(outcome, note)
+    judgement = judged(outcome, note)
     partial = [] if outcome.note is None else [f"Partial: {outcome.note}."]
-    return Run(outcome.folder, [*notes, *partial, *outcome.shortened], found)
+    return Run(outcome.folder, [*notes, *partial, *outcome.shortened], judgement)
 
 
 def noting(notes: list[str], *, quiet: bool) -> Note:

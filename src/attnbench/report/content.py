@@ -232,8 +232,8 @@ def imported_label(info: RunInfo) -> str:
 def told(judged: JudgedSuite) -> tuple[Story, tuple[str, ...]]:
     """The story of one suite, and its findings, what is to be known of its file and what failed in its own code."""
     story = judged.story or NOT_INSTALLED
-    found = findings.findings(judged.frame, story, judged.place)
-    return story, (*remarks(judged), *found, *claimed.failure(judged))
+    sentences = findings.findings(judged.frame, story, judged.place)
+    return story, (*remarks(judged), *sentences, *claimed.failure(judged))
 
 
 def remarks(judged: JudgedSuite) -> tuple[str, ...]:
