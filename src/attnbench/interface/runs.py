@@ -205,7 +205,7 @@ def run(
     and its kin before anything is measured; afterwards whatever happens is a row, and an interrupt leaves a run that
     ``resume=`` goes on with.
     """
-    from attnbench.interface.running import RunWords, judged, run_options
+    from attnbench.interface.running import RunWords, run_options
 
     words = RunWords(
         suites=texts("suites", suites),
@@ -231,7 +231,12 @@ def run(
     )
     notes: list[str] = []
     note = noting(notes, quiet=quiet)
-    outcome = _measured(run_options(words, note), quiet=quiet)
+    return _judged_run(_measured(run_options(words, note), quiet=quiet), notes, note)
+
+
+def _judged_run(outcome: RunOutcome, notes: list[str], note: Note) -> Run:
+    from attnbench.interface.running import judged
+
     judgement = judged(outcome, note)
     partial = [] if outcome.note is None else [f"Partial: {outcome.note}."]
     return Run(outcome.folder, [*notes, *partial, *outcome.shortened], judgement)
