@@ -1,13 +1,14 @@
 """``verdicts.parquet``: a row for each claim of each suite in a run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from attnbench.analysis.claim_rows import FILE, write_verdicts
-from attnbench.analysis.judged import JudgedRun, judge_suite
-from attnbench.errors import UsageError
+from attnbench.analysis.judged import JudgedRun, judge_suite, kept_verdicts
+from attnbench.errors import ResultsError, UsageError
 from attnbench.report import claimed
 from attnbench.suite import NOT_JUDGED
 from tests.results import synthetic
@@ -35,6 +36,22 @@ def test_every_claim_has_a_row(tmp_path: Path) -> None:
     assert set(kept["suite"]) == {"score-variance"}
     assert kept["n_seeds"].tolist() == [8, 8]
     assert kept["source"].str.startswith("Vaswani et al. 2017").all()
+
+
+def test_kept_counts_are_whole_also_beside_a_claim_without_any(tmp_path: Path) -> None:
+    done = judged(tmp_path, run())
+    suite, *others = done.suites
+    absent = tuple(row | ({"n_seeds": None} if number == 0 else {}) for number, row in enumerate(suite.verdicts))
+    write_verdicts(replace(done, suites=(replace(suite, verdicts=absent), *others)))
+    assert [str(row["n_seeds"]) for row in kept_verdicts(tmp_path, suite.name)] == ["None", "8"]
+    pd.read_parquet(tmp_path / FILE).astype({"n_seeds": "float64"}).to_parquet(tmp_path / FILE)
+    assert [str(row["n_seeds"]) for row in kept_verdicts(tmp_path, suite.name)] == ["None", "8"]
+
+
+def test_a_damaged_file_is_said_and_left_untouched(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"PAR1 no more")
+    with pytest.raises(ResultsError, match=r"verdicts\.parquet is damaged; delete it"):
+        kept_verdicts(tmp_path, "score-variance")
 
 
 @pytest.mark.parametrize(("d", "reached"), [((4, 64), False), ((4,), False), ((4, 16), True)])

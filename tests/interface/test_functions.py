@@ -138,6 +138,8 @@ def test_a_function_of_a_taken_name_is_not_taken_for_that_one() -> None:
         (lambda q, k, v, colour: v, {}, "what to give for the argument 'colour'"),
         (lambda q, k, v, call: v, {}, "give capabilities=Capabilities"),
         (lambda q, k, v: v, {"capabilities": Capabilities(bias=True)}, "takes no bias"),
+        (lambda q, k, v, *, scale: v, {"capabilities": Capabilities(scores=("dot", "additive"))}, "scores.*take call"),
+        (lambda q, k, v, *, scale: v, {"capabilities": Capabilities(lse=True)}, "lse=True.*take call"),
         (right, {"capabilities": "causal"}, "such as Capabilities"),
         (right, {"backend": "torhc"}, "did you mean 'torch'"),
         (right, {"impls": "mine.py"}, "leave it out with a function"),
@@ -150,6 +152,23 @@ def test_a_function_of_a_taken_name_is_not_taken_for_that_one() -> None:
 def test_what_cannot_be_checked_is_refused(function: Any, more: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         ab.check(function, case="Tq=2", **more)
+
+
+def test_two_checks_of_one_name_at_a_time_are_refused() -> None:
+    def outer(q: Any, k: Any, v: Any, *, scale: float = 1.0) -> Any:
+        with pytest.raises(UsageError, match=r"another check of numpy/outer is under way"):
+            ab.check(outer, case="Tq=2")
+        return right(q, k, v, scale=scale)
+
+    assert ab.check(outer, case="Tq=2").agrees
+    assert discover.HELD == {}
+
+
+def test_progress_and_what_is_wrong_are_told_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    ab.check(lambda q, k, v: v * 0 + 1, features="inputs", dtype="float64", quick=True, quiet=False)
+    said = capfd.readouterr().err
+    assert "[0/1] numpy/lambda: " in said
+    assert "numpy/lambda inputs float64: WRONG (" in said
 
 
 def test_by_name_it_is_guarded() -> None:

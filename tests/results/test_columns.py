@@ -44,7 +44,8 @@ def test_a_frame_has_the_types_that_the_page_says(name: str, folder: Path) -> No
     frame = load(folder, samples=model is Sample)
     for column in model.model_fields:
         if column in frame and not frame[column].isna().all():
-            assert str(frame[column].dtype) == column_type(model, column), column
+            said = column_type(model, column)
+            assert str(frame[column].dtype) in (("str", "object") if said == "text" else (said,)), column
 
 
 def test_an_absent_whole_number_leaves_the_others_whole(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -73,6 +74,25 @@ def test_a_folder_has_the_suites_of_its_files_and_a_built_in_one_may_be_built_up
     )
     folder = write("x = 1\n", "helper.py").parent
     assert use(folder) == ("mine", "wider")
+    origin = discover.suite("wider").file
+    assert origin is not None
+    assert load_from(origin, "wider").file == origin
+    assert discover.suite("saturation").file is None
+
+
+@pytest.mark.usefixtures("write")
+def test_a_file_may_import_what_lies_beside_it(tmp_path: Path) -> None:
+    for factor in (2.0, 3.0):
+        (folder := tmp_path / str(factor)).mkdir()
+        (folder / "twice_helper.py").write_text(f"FACTOR = {factor}\n", encoding="utf-8")
+        text = RIGHT.replace("2.0 * d", "twice_helper.FACTOR * d")
+        (folder / "mine.py").write_text(f"import twice_helper\n{text}", encoding="utf-8")
+        before = list(sys.path)
+        use(folder / "mine.py")
+        assert sys.path == before
+        suite = discover.suite("mine")
+        assert isinstance(suite, ObservedSuite)
+        assert suite.observe(None, d=1) == {"double": factor}
 
 
 def test_a_suite_with_tiers_joins_the_groups(write: Write) -> None:
@@ -118,6 +138,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "group": (HEAD + "SUITE = suite(name='ablations-smoke')\n", r"line 7: 'ablations-smoke' is a group of suites"),
     "twice": (HEAD + "A = suite()\nB = suite()\n", r"'mine' is defined in .*mine\.py too; rename one of them"),
     "name": (HEAD + "SUITE = suite(name='a b/c')\n", r"line 7: a suite is named by letters, .*; got 'a b/c'"),
+    "a list": (HEAD + "SUITE = suite(name=['a'])\n", r"a suite is named by letters, .*; got \['a'\]"),
     "no name": (HEAD + "SUITE = suite(name=None)\n", r"a suite is named by letters, .*; got None"),
     "a word": (HEAD + "SUITE = suite(axis={'d': (1,)})\n", r"mine\.py, line 6: .*axis"),
     "axes": (HEAD + "SUITE = suite(axes={'e': (1,)})\n", r"mine\.py, line 6: suite 'mine' declares the axes \['e'\]"),

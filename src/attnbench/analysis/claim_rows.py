@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attnbench.analysis.judged import VERDICTS_FILE, JudgedRun
+from attnbench.analysis.judged import COUNTS, VERDICTS_FILE, JudgedRun
+from attnbench.results.store import write_whole
 
 FILE = VERDICTS_FILE
 
@@ -22,5 +23,7 @@ def write_verdicts(judged: JudgedRun) -> Path | None:
     if not judged.verdicts:
         return None
     path = judged.folder / FILE
-    pd.DataFrame(judged.verdicts).to_parquet(path, index=False)
+    frame = pd.DataFrame(judged.verdicts)
+    frame = frame.astype({name: "Int64" for name in COUNTS if frame[name].isna().any()})
+    write_whole(path, frame.to_parquet(index=False))
     return path

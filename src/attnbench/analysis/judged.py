@@ -6,14 +6,14 @@ A suite says what it found in sentences (``Story.findings``), and what became of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.analysis.sampled import load_sampled
-from attnbench.errors import UsageError
+from attnbench.errors import ResultsError, UsageError
 from attnbench.results.frames import own_columns
 from attnbench.results.read import read_info
 from attnbench.results.schema import RunInfo
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from attnbench.suite import Suite
 
 VERDICTS_FILE = "verdicts.parquet"
+COUNTS = ("n_seeds",)  # of its columns, those of whole numbers
 # A verdict on a published claim by column, as ``Suite.judged`` makes it.
 Row = dict[str, Any]
 # A suite by name; ``UsageError`` where it is not installed here.
@@ -73,28 +74,34 @@ class JudgedRun:
         return tuple({"suite": suite.name, **row} for suite in self.suites for row in suite.verdicts)
 
 
-def judge_run(folder: Path, find_suite: SuiteFinder) -> JudgedRun:
+def judge_run(folder: Path, find_suite: SuiteFinder, given: Mapping[str, Suite] | None = None) -> JudgedRun:
     """Read a run and judge it by its rows. Raises ``ResultsError`` for a folder that cannot be read.
 
+    ``given`` are suites that stand for those of the run, whatever is in the files that it names.
     A suite that fails has its failure as data, and takes no other suite with it.
     """
     frame, info = load_sampled(folder), read_info(folder)
     parts = frame.groupby("suite", sort=False)
     suites = tuple(
-        _filed(judge_suite(str(name), rows, partial(suite_of_run, info, find_suite)), folder, info)
+        _filed(judge_suite(str(name), rows, partial(suite_of_run, info, find_suite, given or {})), folder, info)
         for name, rows in parts
     )
     return JudgedRun(folder, info, frame, suites)
 
 
-def suite_of_run(info: RunInfo, find_suite: SuiteFinder, name: str) -> Suite:
+def suite_of_run(info: RunInfo, find_suite: SuiteFinder, given: Mapping[str, Suite], name: str) -> Suite:
     """A suite of a run: of its file where it has one. ``UsageError`` where that is gone or another one by now.
 
-    A file that was given (``--suites``) stands for the one that the run names, whatever is in it.
+    A suite that is ``given`` for this run (``--suites``) stands for it. One of a file that this process used for
+    another run does so only where it is the very same file.
     """
-    source = info.suite_files.get(name)
-    if source is None or name in files.known():
+    if name in given:
+        return given[name]
+    source, used = info.suite_files.get(name), files.known().get(name)
+    if source is None:
         return find_suite(name)
+    if used is not None and used.file is not None and used.file.sha256 == source.sha256:
+        return used
     return files.load_from(files.SuiteFile(source.file, source.path, source.sha256), name)
 
 
@@ -124,9 +131,17 @@ def kept_verdicts(folder: Path, suite: str) -> list[Row]:
     path = folder / VERDICTS_FILE
     if not path.is_file():
         return []
-    frame = pd.read_parquet(path)
-    rows = frame[frame["suite"] == suite].drop(columns="suite")
-    return [{str(k): None if pd.isna(v) else v for k, v in row.items()} for row in rows.to_dict("records")]
+    try:
+        frame = pd.read_parquet(path)
+        rows = frame[frame["suite"] == suite].drop(columns="suite")
+        kept: list[Row] = [
+            {str(k): None if pd.isna(v) else v for k, v in row.items()} for row in rows.to_dict("records")
+        ]
+        # Older files have numbers with a point where a claim had no measurement.
+        return [row | {name: int(row[name]) for name in COUNTS if row.get(name) is not None} for row in kept]
+    except Exception as error:  # pyarrow's own errors are of many kinds
+        msg = f"{path} is damaged; delete it, and the run is shown without the verdicts that it kept"
+        raise ResultsError(f"{msg}. It is left untouched") from error
 
 
 def judge_suite(name: str, rows: pd.DataFrame, find_suite: SuiteFinder) -> JudgedSuite:

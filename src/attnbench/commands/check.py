@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,9 +15,6 @@ from attnbench.errors import UsageError, check_known
 from attnbench.interface.checks.where import Where
 from attnbench.show.console import say, set_quiet
 from attnbench.show.progress import ProgressLine
-
-if TYPE_CHECKING:
-    from attnbench.agree.check.rows import CheckRow
 
 
 def check(
@@ -94,16 +91,11 @@ def _check_features(
 ) -> int:
     """Check feature by feature and dtype by dtype, show, and return the exit status."""
     from attnbench.commands.checks.shown import write_and_show
-    from attnbench.interface.agreeing import check_features, feature_options
+    from attnbench.interface.agreeing import check_features, feature_options, tell_wrong
 
     chosen = feature_options(where, demands, choices)
     say(f"checking {len(chosen.impls)} implementation{'s' * (len(chosen.impls) != 1)} against the float64 oracle")
     end_as_interrupted()
     with ProgressLine(chosen.budget_s) as progress:
-        checked = check_features(chosen, demands, began, progress=_told, watch=progress, note=say)
+        checked = check_features(chosen, demands, began, progress=tell_wrong, watch=progress, note=say)
     return write_and_show(checked.rows, junit, checked.note, as_json=as_json, interrupted=checked.interrupted)
-
-
-def _told(row: CheckRow) -> None:
-    if row.status == "wrong":
-        say(f"  {row.impl} {row.feature} {row.dtype}: WRONG ({row.fault})")

@@ -9,7 +9,8 @@ import typer
 
 from attnbench.commands import options
 from attnbench.errors import EXIT_OK, UsageError
-from attnbench.interface.suite_files import use_suites
+from attnbench.interface.places import reports_folder
+from attnbench.interface.suite_files import suites_for, use_suites
 from attnbench.show.console import document, show
 
 
@@ -32,15 +33,13 @@ def report(
     folders = [run_folder(run) for run in runs]
     infos = [read_info(folder) for folder in folders]
     ids = [info.run_id for info in infos]
-    if given and not any(name in info.suites for info in infos for name in given):
-        msg = f"--suites: none of these runs measured {', '.join(given)}; leave --suites out, or name its run"
-        raise UsageError(msg)
+    suites = suites_for(infos, given)
     if out is None and len(ids) > 1:
         msg = "the report of several runs needs a name: -o DIR"
         raise UsageError(msg)
-    place = out or folders[0].parent.parent / "reports" / ids[0]
+    place = out or reports_folder(folders[0], ids[0])
     refuse_other(place)
-    collection = collected(folders)
+    collection = collected(folders, suites)
     page = write_collected(collection, place)
     if as_json:
         document({"report": str(page), "runs": ids, "exit_code": EXIT_OK})

@@ -14,7 +14,7 @@ import typer
 from attnbench.commands import options
 from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.errors import AttnbenchError
-from attnbench.interface.places import check_folder
+from attnbench.interface.places import check_folder, reports_folder
 from attnbench.show.console import document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 
@@ -93,7 +93,7 @@ def _keep_and_tell(outcome: Any, reports: Path | None, *, as_json: bool) -> None
     judged = judged_with_verdicts(outcome, _complain)
     answers = _answers(judged)
     collection = _collected(judged)
-    page = _report(collection, (reports or outcome.folder.parent.parent / "reports") / outcome.run_id)
+    page = _report(collection, _place(outcome, reports))
     if as_json:
         document(_outcome(outcome, page) | _served(answers))
     else:
@@ -101,6 +101,10 @@ def _keep_and_tell(outcome: Any, reports: Path | None, *, as_json: bool) -> None
             show(_answer(answer, several=len(answers) > 1))
         show(_shown(judged, collection, served=bool(answers)) + "\n")
         show(_closing(outcome, page))
+
+
+def _place(outcome: Any, reports: Path | None) -> Path:
+    return reports_folder(outcome.folder, outcome.run_id) if reports is None else reports / outcome.run_id
 
 
 def _answers(judged: JudgedRun) -> list[ServingVerdict]:
@@ -179,7 +183,7 @@ def _closing(outcome: Any, page: Path | None) -> str:
     if outcome.spending is not None:
         lines.append(outcome.spending.sentence())
     if outcome.note:
-        lines.append(f"Partial: {outcome.note}. Go on with: attnbench run --resume {outcome.folder}")
+        lines.append(f"Partial: {outcome.note}. Go on with: attnbench run --resume {shlex.quote(str(outcome.folder))}")
     if outcome.shortened:
         lines.append(f"Under this budget: {' '.join(outcome.shortened)}")
     if outcome.left_out:

@@ -112,6 +112,14 @@ def check_features(
     return CheckedRows(with_commands(required(rows, demands), options), said, ends.interrupted)
 
 
+def tell_wrong(row: CheckRow) -> None:
+    """Say on standard error that a row disagrees, as soon as it does."""
+    from attnbench.show.console import say
+
+    if row.status == "wrong":
+        say(f"  {row.impl} {row.feature} {row.dtype}: WRONG ({row.fault})")
+
+
 def check_these(options: CheckOptions, cases: Sequence[str]) -> CheckedRows:
     """Check these cases in their order, in one process for each implementation."""
     from attnbench.checking.again import with_commands

@@ -163,7 +163,7 @@ def check(
         "features": split(texts("features", features)),
         "budget_s": seconds(budget),
     }
-    ask = _Asked(choices, demands, texts("case", case), began, device, timeout, quick=quick, deep=deep)
+    ask = _Asked(choices, demands, texts("case", case), began, device, timeout, quick=quick, deep=deep, quiet=quiet)
     notes: list[str] = []
     note = noting(notes, quiet=quiet)
     if callable(impl):
@@ -186,14 +186,20 @@ class _Asked:
     timeout_s: float
     quick: bool
     deep: bool
+    quiet: bool
 
     def rows(self, options: Callable[..., CheckOptions], note: Note) -> CheckedRows:
         """The rows of these cases, or of every feature."""
-        from attnbench.interface.agreeing import check_features, check_these, whole_cases
+        from attnbench.interface.agreeing import check_features, check_these, tell_wrong, whole_cases
+        from attnbench.show.progress import ProgressLine
 
         if self.cases:
             return check_these(options(), whole_cases(self.cases))
-        return check_features(options(chosen=True), self.demands, self.began, note=note)
+        chosen = options(chosen=True)
+        if self.quiet:
+            return check_features(chosen, self.demands, self.began, note=note)
+        with ProgressLine(chosen.budget_s) as progress:
+            return check_features(chosen, self.demands, self.began, progress=tell_wrong, watch=progress, note=note)
 
 
 def _guarded(names: Sequence[str], impls: Files, ask: _Asked, notes: list[str], note: Note) -> Agreement:

@@ -34,6 +34,8 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "head_scale": ("scale",),
     "batch_offset": ("offset",),
 }
+# What is asked of a function only through its argument ``call``.
+UNNAMED = ("lse", "stages")
 OTHERS = "Grouped heads, other dtypes, gradients and more are declared by capabilities=Capabilities(...)."
 POSITIONED = ("causal", "window", "slopes")
 
@@ -155,6 +157,13 @@ def _check_handed_over(takes: _Takes, can: Capabilities) -> None:
     """Raise ``UsageError`` where a feature is declared that the function has no argument for."""
     if "call" in takes.names:
         return
+    beyond = [f"scores={can.scores!r}"] if set(can.scores) - {"dot"} else []
+    beyond += [f"{name}=True" for name in UNNAMED if getattr(can, name)]
+    if beyond:
+        msg = f"{' and '.join(beyond)} of the capabilities cannot be handed over by name: take call, as in "
+        raise UsageError(
+            f"{msg}def f(q, k, v, *, call), where call.spec has the score, and call.outputs what else is asked for"
+        )
     for feature, needed in NEEDED.items():
         missing = [name for name in needed if not takes.has(name)]
         if getattr(can, feature) and missing:

@@ -54,6 +54,22 @@ def paths(name: str, given: Files | None) -> list[Path]:
     return [Path(value) for value in several]
 
 
+def one_text(name: str, given: Any, such_as: str) -> str | None:
+    """A text, or ``None`` where nothing is given. Raises ``UsageError`` for what is none."""
+    if given is not None and not isinstance(given, str):
+        msg = f"{name}= is a text, such as {such_as!r}; got {given!r}"
+        raise UsageError(msg)
+    return given
+
+
+def one_folder(name: str, given: Any, such_as: str) -> Path:
+    """The path of a folder. Raises ``UsageError`` for what is none."""
+    if not isinstance(given, (str, Path)):
+        msg = f"{name}= is the path of a folder, such as {such_as!r}; got {given!r}"
+        raise UsageError(msg)
+    return Path(given)
+
+
 def run_path(run: Any) -> Path:
     """A run by its folder, its run_id, or the object of one. Raises ``UsageError`` for what is none."""
     if not isinstance(run, (str, PathLike)):

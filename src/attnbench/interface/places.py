@@ -9,6 +9,14 @@ from pathlib import Path
 from attnbench.errors import UsageError
 
 
+def reports_folder(run: Path, name: str) -> Path:
+    """Where the page of a run goes if nobody says where: ``reports/NAME`` beside the folder of runs as it is written.
+
+    A folder that is a link is not followed, so that pages stand where the person who typed the path looks for them.
+    """
+    return run.absolute().parent.parent / "reports" / name
+
+
 def check_folder(option: str, folder: Path) -> None:
     """Raise ``UsageError`` where nothing could be written into a folder, which may have to be made first."""
     # os.path says no of what this user may not look at, where pathlib raises.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,11 @@ class RunWords:
 
 
 def _text(word: object) -> str:
-    return f"{word:g}" if isinstance(word, float) else str(word)
+    """A word as it is typed; a number in plain digits, which every option reads."""
+    if not isinstance(word, float):
+        return str(word)
+    plain = f"{Decimal(repr(word)):f}"
+    return plain.removesuffix(".0")
 
 
 def run_options(words: RunWords, note: Note) -> RunOptions:

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attnbench.errors import EXIT_INCONCLUSIVE, worst_exit
+from attnbench.errors import EXIT_INCONCLUSIVE, AttnbenchError, worst_exit
 from attnbench.interface.given import (
     Duration,
     Files,
@@ -17,6 +17,8 @@ from attnbench.interface.given import (
     Note,
     Words,
     levels,
+    one_folder,
+    one_text,
     paths,
     run_path,
     texts,
@@ -26,13 +28,14 @@ from attnbench.interface.shown import ShownAnswer
 from attnbench.keywords import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
     from attnbench.analysis.judged import JudgedRun
     from attnbench.measure.run.options import RunOptions, RunOutcome
     from attnbench.results.schema import RunInfo
+    from attnbench.suite import Suite
 
 MOST_CASES = 40  # rows of the grid that a notebook shows; the page has them all
 
@@ -41,15 +44,23 @@ class Run(ShownAnswer):
     """A run: a folder with its rows, its samples and its verdicts. Printing it says what was found.
 
     ``folder`` is where it is kept; ``notes`` are what the command line says beside its progress, such as which
-    implementations were left out and why.
+    implementations were left out and why. ``judged`` is the run where it was judged already, and ``suites`` stand for
+    those that it names.
     """
 
-    def __init__(self, folder: str | Path, notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        notes: Sequence[str] = (),
+        judged: JudgedRun | None = None,
+        suites: Mapping[str, Suite] | None = None,
+    ) -> None:
         from attnbench.results.read import read_info
 
         self.folder = Path(folder)
         self.notes = tuple(notes)
         self._info = read_info(self.folder)
+        self._at_once, self._given = judged, dict(suites or {})
 
     @property
     def info(self) -> RunInfo:
@@ -98,9 +109,10 @@ class Run(ShownAnswer):
 
         Without a folder they go to ``reports/<run_id>`` beside the folder of runs, as those of ``attnbench run``.
         """
+        from attnbench.interface.places import reports_folder
         from attnbench.report.write import write_report
 
-        return write_report([self.folder], folder or self.folder.resolve().parent.parent / "reports" / self.run_id)
+        return write_report([self.folder], folder or reports_folder(self.folder, self.run_id), self._given)
 
     def __fspath__(self) -> str:
         return str(self.folder)
@@ -110,19 +122,33 @@ class Run(ShownAnswer):
         from attnbench.analysis.judged import judge_run
         from attnbench.backends import discover
 
-        return judge_run(self.folder, discover.suite)
+        return self._at_once or judge_run(self.folder, discover.suite, self._given)
 
     def __str__(self) -> str:
-        from attnbench.report.glance.advice import advice_of
+        """What became of its cells, what is to be known of its suites' files, and the answer as the command has it."""
+        from attnbench.report import claimed
+        from attnbench.report.content import collect, remarks
+        from attnbench.report.terminal.answer import answer_text
+        from attnbench.show.console import screen
 
+        judged = self._judged
         total = ", ".join(f"{count} {status}" for status, count in self.counts.items()) or "no cell was planned"
         ended = "" if self.complete else "; not finished: what was measured so far"
-        lines = [f"run {self.run_id}: {total}{ended}"]
-        advised = [(suite.name, advice_of(suite.frame)) for suite in self._judged.suites]
-        lines += [f"{name}: {advice.sentence}" for name, advice in advised if advice is not None]
-        tally = Counter(str(row["verdict"]) for row in self._judged.verdicts)
-        lines += [f"published claims: {', '.join(f'{n} {word}' for word, n in tally.items())}"] if tally else []
-        return "\n".join([*lines, f"folder: {self.folder}"])
+        sentences = [line for suite in judged.suites for line in (*remarks(suite), *claimed.failure(suite))]
+        try:
+            answer = answer_text(collect([judged], drawn=False), replace(screen(), colour=False))
+        except AttnbenchError as error:  # such as a damaged journal
+            answer = f"its answer cannot be shown: {error}"
+        there = " ".join(answer.split())
+        said = [line for line in sentences if " ".join(line.split()) not in there]  # no sentence twice
+        return "\n".join([f"run {self.run_id}: {total}{ended}", *said, "", answer, f"folder: {self.folder}"])
+
+    def __repr__(self) -> str:
+        """The same in a session; a run that cannot be read any more says so, and stops nobody."""
+        try:
+            return str(self)
+        except (AttnbenchError, OSError):
+            return f"run {self.run_id}: its folder {self.folder} cannot be read"
 
     def html(self) -> str:
         """What a notebook shows: the first screen of the run's page."""
@@ -132,13 +158,18 @@ class Run(ShownAnswer):
 
 
 @explained
-def open_run(run: str | PathLike[str]) -> Run:
-    """A run that is kept, by its folder or its run_id below ``results/``. Raises ``ResultsError`` where it is none."""
+def open_run(run: str | PathLike[str], *, suite_files: Files = ()) -> Run:
+    """A run that is kept, by its folder or its run_id below ``results/``. Raises ``ResultsError`` where it is none.
+
+    Suites in ``suite_files`` stand for those of the run, as those of ``attnbench report --suites`` do.
+    """
+    from attnbench.interface.suite_files import suites_for, use_suites
     from attnbench.results.extra import check_report_extra
-    from attnbench.results.read import run_folder
+    from attnbench.results.read import read_info, run_folder
 
     check_report_extra("attnbench.open_run")
-    return Run(run_folder(run_path(run)))
+    folder, files = run_folder(run_path(run)), paths("suite_files", suite_files)
+    return Run(folder, suites=suites_for([read_info(folder)], use_suites(files)) if files else {})
 
 
 @explained
@@ -174,11 +205,11 @@ def run(
     and its kin before anything is measured; afterwards whatever happens is a row, and an interrupt leaves a run that
     ``resume=`` goes on with.
     """
-    from attnbench.interface.running import RunWords, judged, run_options
+    from attnbench.interface.running import RunWords, run_options
 
     words = RunWords(
         suites=texts("suites", suites),
-        workload=workload,
+        workload=one_text("workload", workload, "24x 1q512, 2x 256q256"),
         impl=texts("impl", impl),
         axes=levels(axes),
         levels={
@@ -192,7 +223,7 @@ def run(
         threads=whole_numbers("threads", threads),
         budget=budget,
         resume=None if resume is None else run_path(resume),
-        out=Path(out),
+        out=one_folder("out", out, "results"),
         timeout_s=timeout,
         wait=wait,
         impls=paths("impls", impls),
@@ -200,10 +231,15 @@ def run(
     )
     notes: list[str] = []
     note = noting(notes, quiet=quiet)
-    outcome = _measured(run_options(words, note), quiet=quiet)
-    judged(outcome, note)
+    return _judged_run(_measured(run_options(words, note), quiet=quiet), notes, note)
+
+
+def _judged_run(outcome: RunOutcome, notes: list[str], note: Note) -> Run:
+    from attnbench.interface.running import judged
+
+    judgement = judged(outcome, note)
     partial = [] if outcome.note is None else [f"Partial: {outcome.note}."]
-    return Run(outcome.folder, [*notes, *partial, *outcome.shortened])
+    return Run(outcome.folder, [*notes, *partial, *outcome.shortened], judgement)
 
 
 def noting(notes: list[str], *, quiet: bool) -> Note:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ def serving(
     if text is None:
         return list(suites), []
     if resumed is not None:
-        msg = f"a run that is resumed has its own workload; type: attnbench run --resume {resumed}"
+        msg = f"a run that is resumed has its own workload; type: attnbench run --resume {shlex.quote(str(resumed))}"
         raise UsageError(msg)
     from attnbench.workloads import parts, workload
     from attnbench.workloads.said import in_words

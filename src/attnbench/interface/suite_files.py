@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from attnbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from attnbench.results.schema import RunInfo
     from attnbench.suite import Suite
 
 
@@ -29,7 +30,7 @@ def suites_named(
     ``UsageError`` for a file of which no suite is asked for.
     """
     from attnbench import groups
-    from attnbench.suite.files import known
+    from attnbench.suite.files import known, names_in
 
     in_files = use_suites(files)
     if not in_files or resumed:
@@ -41,15 +42,19 @@ def suites_named(
             raise UsageError(msg)
         return chosen
     wanted = {suite.name for suite in groups.suites_of(names)}
-    used = [known()[name] for name in in_files if name in wanted]
-    idle = [given for given in files or () if not any(_stands_in(suite, given) for suite in used)]
+    idle = [given for given in files or () if wanted.isdisjoint(names_in(given))]
     if idle:
-        there = ", ".join(name for name in in_files if _stands_in(known()[name], idle[0]))
+        there = ", ".join(names_in(idle[0]))
         msg = f"--suites {idle[0]}: no suite of it is asked for; it has {there}: name one, or leave --suites out"
         raise UsageError(msg)
     return list(names)
 
 
-def _stands_in(suite: Suite, given: Path) -> bool:
-    path = given.resolve()
-    return suite.file is not None and path in (Path(suite.file.path), Path(suite.file.path).parent)
+def suites_for(runs: Sequence[RunInfo], names: Sequence[str]) -> dict[str, Suite]:
+    """The suites of these names by which runs are to be shown. Raises ``UsageError`` where no run measured any."""
+    from attnbench.suite.files import known
+
+    if names and not any(name in info.suites for info in runs for name in names):
+        msg = f"--suites: none of these runs measured {', '.join(names)}; leave --suites out, or name its run"
+        raise UsageError(msg)
+    return {name: known()[name] for name in names}

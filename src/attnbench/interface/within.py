@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from attnbench.backends import discover
 from attnbench.checking.declare_operation import declare_operation
 from attnbench.checking.operations import check_operations, plan_operations
+from attnbench.errors import UsageError
 from attnbench.measure.general import classify
 from attnbench.workers.protocol import REASON_LENGTH, WRONG, Done, Reply
 from attnbench.workers.session import Session, Sessions
@@ -87,13 +88,17 @@ def held(implementation: Implementation) -> Iterator[None]:
 
     Warnings of its arithmetic say nothing that the rows do not.
     """
-    discover.HELD[implementation.name] = implementation
+    name = implementation.name
+    if name in discover.HELD:
+        msg = f"another check of {name} is under way in this process; wait for it, or give the function another name"
+        raise UsageError(msg)
+    discover.HELD[name] = implementation
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        del discover.HELD[implementation.name]
+        del discover.HELD[name]
 
 
 def _attempt(operation: Callable[..., Done], arguments: dict[str, Any]) -> Done:

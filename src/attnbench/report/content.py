@@ -236,6 +236,18 @@ def _advice(story: Story, sentences: Sequence[str], advice: Advice | None) -> Ad
     return Advice(sentences[0], (), "") if advice is None else replace(advice, sentence=sentences[0])
 
 
+def told(judged: JudgedSuite) -> tuple[Story, tuple[str, ...]]:
+    """The story of one suite, and its findings, what is to be known of its file and what failed in its own code."""
+    story = judged.story or NOT_INSTALLED
+    sentences = findings.findings(judged.frame, story, judged.place)
+    return story, (*remarks(judged), *sentences, *claimed.failure(judged))
+
+
+def remarks(judged: JudgedSuite) -> tuple[str, ...]:
+    """What is to be known of the file of a suite before anything that it says: that it is gone, or has changed."""
+    return (judged.note,) if judged.note else ()
+
+
 def section_of(
     judged: JudgedSuite, palette: Palette, prefix: str = "", info: RunInfo | None = None, *, drawn: bool = True
 ) -> Section:
@@ -247,8 +259,7 @@ def section_of(
     title = f"{name} ({info.run_id})" if prefix and info is not None else name
     over = all_standings(frame)
     ready = with_setting(frame)
-    story = judged.story or NOT_INSTALLED
-    sentences = (*filter(None, [judged.note]), *findings.findings(frame, story, judged.place), *claimed.failure(judged))
+    story, sentences = told(judged)
     figures = (story.figures or default_figures(ready)) if drawn else ()
     palette = palette.of_suite()
     return Section(

@@ -38,7 +38,7 @@ def write_report(
 def collected(run_paths: Sequence[str | Path], suites: Mapping[str, Suite] | None = None) -> Report:
     """Runs read, judged and collected into one report; a run that is named twice counts once."""
     folders = dict.fromkeys(run_folder(path).resolve() for path in run_paths)
-    return collect([judge_run(folder, lambda name: find_suite(name, suites or {})) for folder in folders])
+    return collect([judge_run(folder, lambda name: find_suite(name, suites or {}), suites) for folder in folders])
 
 
 def write_judged(runs: Sequence[JudgedRun], out_dir: str | Path) -> Path:

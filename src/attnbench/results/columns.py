@@ -113,11 +113,11 @@ TYPES = {(int, True): "Int64", (int, False): "int64", (bool, False): "bool"}
 
 
 def column_type(model: type[Record], name: str) -> str:
-    """The type of a column in a frame, as pandas calls it."""
+    """The type of a column in a frame, as pandas calls it; ``text`` is ``str``, or ``object`` before pandas 3."""
     kind, absent = _kind(model.model_fields[name].annotation)
     if kind is float:
         return "float64"
-    return TYPES.get((kind, absent), "str")
+    return TYPES.get((kind, absent), "text")
 
 
 def typed(frame: pd.DataFrame, model: type[Record]) -> pd.DataFrame:
