@@ -17,7 +17,7 @@ from attnbench.report.exports.workbook import require_openpyxl, workbook
 from attnbench.report.markdown import markdown
 from attnbench.report.write import find_suite
 from attnbench.results.journal import fail_writing
-from attnbench.results.read import CELLS, JOURNAL, RUN, SAMPLES, run_folder
+from attnbench.results.read import OF_RUN, run_folder
 from attnbench.results.store import check_output, write_whole
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _check(folder: Path, to: str, out: Path | None, figure: str | None, *, sampl
     if out.is_dir():
         msg = f"-o {out} is a folder; --to {to} writes a file"
         raise UsageError(msg)
-    check_output("-o", out, [folder / name for name in (RUN, JOURNAL, CELLS, SAMPLES)])
+    check_output("-o", out, [folder / name for name in OF_RUN])
 
 
 def _pictures(judged: JudgedRun, figures: list[DrawnFigure], to: str, out: Path, figure: str | None) -> KeptExport:
