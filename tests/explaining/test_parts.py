@@ -13,7 +13,7 @@ import attnbench as ab
 from attnbench.attention.arrays import Array
 from attnbench.errors import UsageError
 from attnbench.explaining import judging
-from tests.explaining.faulty import arrays, attention
+from tests.explaining.faulty import BFLOAT16, arrays, attention
 from tests.explaining.test_faults import save
 from tests.program import Cli
 
@@ -41,6 +41,12 @@ def test_gradients_that_cannot_be_judged_are_refused(monkeypatch: pytest.MonkeyP
         ab.explain(**given, **everything)
     rest = {name: array for name, array in everything.items() if name not in ("grads", "d_output")}
     assert ab.explain(**given, **rest).ok
+
+
+def test_the_finest_arithmetic_that_explains_is_named() -> None:
+    given = arrays(dtype=BFLOAT16)
+    found = ab.explain(attention(**given, low_weights=True), **given)
+    assert (found.exit_code, found.arithmetic) == (0, "weights rounded to bfloat16 before P·V")
 
 
 def test_a_part_of_the_batch_is_said_to_be_a_part() -> None:

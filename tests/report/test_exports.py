@@ -2,7 +2,11 @@
 
 import io
 import math
+import os
 import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,7 @@ from attnbench.results.read import OF_RUN
 from attnbench.show.svg import clean_svg
 from attnbench.show.table import Column
 from tests.report import suites
+from tests.repository import REPOSITORY
 from tests.results import synthetic
 
 EVIL = "=cmd|' /C calc'!A0"
@@ -318,6 +323,17 @@ def test_a_figure_is_a_file_of_its_kind_and_the_same_twice(
         assert b"#040506" not in first
 
 
+def test_a_process_with_another_order_of_sets_draws_the_same(run: Path, drawn_before: Report, tmp_path: Path) -> None:
+    assert drawn_before.figures
+    export(run, "svg", tmp_path / "here.svg", "smoke-time")
+    code = "import sys; from pathlib import Path; from tests.report.test_exports import export; "
+    code += "export(*sys.argv[1:3], Path(sys.argv[3]), sys.argv[4])"
+    seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+    words = [sys.executable, "-c", code, str(run), "svg", str(tmp_path / "there.svg"), "smoke-time"]
+    subprocess.run(words, cwd=REPOSITORY, env=os.environ | {"PYTHONHASHSEED": seed}, check=True)
+    assert (tmp_path / "here.svg").read_bytes() == (tmp_path / "there.svg").read_bytes()
+
+
 def test_every_figure_of_the_page_goes_into_a_folder(run: Path, drawn_before: Report, tmp_path: Path) -> None:
     done = export(run, "svg", tmp_path / "new" / "folder")
     drawn = [figure for figure in drawn_before.figures if figure.svg]
@@ -380,6 +396,15 @@ def test_a_run_in_which_nothing_was_measured_is_exported_all_the_same(to: str, t
         assert openpyxl.load_workbook(tmp_path / "x.xlsx")["cells"].max_row == 9
     else:
         assert "no GPU" in text_of(run, to)
+
+
+def test_a_metric_called_like_a_column_takes_no_place_of_it(tmp_path: Path) -> None:
+    judged = judge_run(suites.write_observed(tmp_path / "r"), lambda _: suites.VARIANCE)
+    (suite,) = judged.suites
+    odd = replace(suite, frame=suite.frame.rename(columns={"metric.variance": "metric.status"}))
+    table = cell_table(replace(judged, suites=(odd,)))
+    assert set(table["status"]) == {"ok"}
+    assert table["metric status"].tolist() == suite.frame["metric.variance"].tolist()
 
 
 def test_observed_cells_have_their_axes_and_numbers(tmp_path: Path) -> None:
