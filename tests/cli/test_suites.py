@@ -107,6 +107,16 @@ def test_a_suite_of_ones_own_has_a_page_like_the_built_in_ones(cli: Cli, mine: P
     assert "12 numbers were seen." not in said
     cli("report", run_of["folder"], "--suites", "moved.py", "-o", "found")
     assert Path("found/index.html").read_text("utf-8") == text
+    gone, there = (
+        cli("export", run_of["folder"], "--to", "markdown", *more) for more in ([], ["--suites", "moved.py"])
+    )
+    assert ["12 numbers were seen." in done.out for done in (gone, there)] == [False, True]
+    for words, said in {
+        ("csv", "timed.py"): "this run did not measure short",
+        ("junit", "moved.py"): "--suites belongs to --to markdown",
+    }.items():
+        refused = cli("export", run_of["folder"], "--to", words[0], "--suites", words[1])
+        assert (refused.code, said in refused.err) == (2, True)
     Path("moved.py").write_text(MINE.replace("numbers were seen", "numbers were counted"), "utf-8")
     cli("report", run_of["folder"], "--suites", "moved.py", "-o", "changed")
     said = Path("changed/report.md").read_text("utf-8")

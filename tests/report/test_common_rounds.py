@@ -65,6 +65,21 @@ def test_where_nobody_is_behind_the_sentence_says_so(frame: pd.DataFrame) -> Non
     assert "no implementation is told to be slower than" in spelled
 
 
+def test_the_ratio_is_of_the_one_that_is_named(frame: pd.DataFrame) -> None:
+    """One that is seen in a single process and not told has the largest ratio, which is nobody's finding."""
+    (_, block), *_ = frame.groupby("block_id")
+
+    def planted(impl: str) -> dict[tuple[int, int], float]:
+        if impl == "numpy/naive":
+            return {(0, at): 0.9 if at % 2 else 4.0 for at in range(6)}
+        time = 1.5 if impl == "jax/naive" else 1.0
+        return {(process, at): time * (1 + 0.002 * at) for process in range(6) for at in range(6)}
+
+    rounds = pd.Series([planted(impl) for impl in block["impl"]], block.index, object)
+    spelled = findings.findings(block.assign(rounds=rounds), suites.SMOKE.story)[1]
+    assert " and jax/naive 1.50× as long" in spelled, spelled
+
+
 def test_a_cell_without_a_standing_comes_after_those_that_have_one() -> None:
     rows = [
         {"cell_id": "a", "impl": "z/failed", "status": "oom"},

@@ -2,7 +2,11 @@
 
 import io
 import math
+import os
 import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +15,10 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from attnbench.analysis.judged import JudgedRun, judge_run
+from attnbench.analysis.judged import VERDICTS_FILE, JudgedRun, judge_run
 from attnbench.analysis.leading import all_standings
 from attnbench.errors import MissingExtraError, ResultsError, UsageError
+from attnbench.exchange.writers.export import export as for_a_tool
 from attnbench.report.content import Report, collect
 from attnbench.report.exports import comma, latex, workbook
 from attnbench.report.exports import export as exporting
@@ -23,10 +28,13 @@ from attnbench.report.exports.pictures import PICTURES
 from attnbench.report.exports.rows import STANDING, cell_table, with_standing
 from attnbench.report.glance.spread import grid_tables
 from attnbench.report.tables import Table
+from attnbench.report.write import write_report
 from attnbench.results import load
-from attnbench.results.read import CELLS
+from attnbench.results.read import OF_RUN
+from attnbench.show.svg import clean_svg
 from attnbench.show.table import Column
 from tests.report import suites
+from tests.repository import REPOSITORY
 from tests.results import synthetic
 
 EVIL = "=cmd|' /C calc'!A0"
@@ -106,6 +114,14 @@ def test_csv_is_of_rfc_4180_and_no_text_in_it_is_a_formula(run: Path, tmp_path: 
         assert comma.harmless(value) is value
 
 
+def test_the_csv_files_of_a_report_hold_no_formula_either(run: Path, tmp_path: Path) -> None:
+    write_report([run], tmp_path / "page", OURS)
+    reasons = set(pd.read_csv(tmp_path / "page" / "cells.csv")["reason"].dropna())
+    assert {f"'{EVIL}", "'+1 is odd", ODD} == reasons
+    safe = comma.without_formulas(pd.DataFrame({"=claim": ["@x", "plain"], "value": [-1.5, 2.0]}))
+    assert safe.to_dict("list") == {"'=claim": ["'@x", "plain"], "value": [-1.5, 2.0]}
+
+
 def test_standings_are_those_of_the_grid(judged: JudgedRun, report: Report) -> None:
     frame = with_standing(judged)
     over = all_standings(judged.frame)
@@ -165,6 +181,13 @@ def test_a_sheet_holds_what_excel_cannot() -> None:
     assert cut.endswith(" … (40,000 characters; all of them are in --to csv)")
 
 
+@pytest.mark.parametrize("sign", ["\ufffe", "\uffff", "\ud800"])
+def test_what_no_xml_may_hold_is_replaced(sign: str) -> None:
+    assert workbook._held(f"text{sign}") == "text\ufffd"
+    drawn = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1" width="1" height="1"><text>a{sign}</text></svg>'
+    assert "<text>a\ufffd</text>" in clean_svg(drawn, "n", f"title{sign}", {})
+
+
 def test_a_sheet_that_would_be_too_long_is_refused(
     judged: JudgedRun, report: Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,8 +212,20 @@ def test_what_means_something_to_latex_is_text() -> None:
         r"a\_b \% \& \# \$ \textasciitilde{} \textasciicircum{} \textbackslash{} \{\}"
     )
     assert latex.escaped("--threads `x` [y] *") == r"{-}{-}threads \textasciigrave{}x\textasciigrave{} {[}y{]} {*}"
-    assert latex.escaped("x" * 5000).endswith(r"x \ldots{} (5,000 characters; all of them are in {-}{-}to csv)")
+    assert latex.escaped("x" * 5000).endswith(r"x \ldots{} (5,000 characters; all of them are in {-}{-}to markdown)")
     assert latex.escaped("1 µs ∞ é 中\x1b") == r"1 $\mu$s $\infty$ é {[}U+4E2D{]}\textbackslash{}x1b"
+
+
+def test_letters_that_the_first_fonts_of_latex_have_not_are_numbers() -> None:
+    assert latex.escaped("é ő ż Ç ą Ę ŉ \u017f ŀ ĳ") == "é ő ż Ç " + " ".join(
+        f"{{[}}U+{number}{{]}}" for number in ("0105", "0118", "0149", "017F", "0140", "0133")
+    )
+
+
+def test_latex_labels_of_two_runs_differ(run: Path) -> None:
+    labels = re.findall(r"\\label\{(.*)\}", text_of(run, "latex"))
+    assert len(set(labels)) == len(labels) >= 6
+    assert all(label.startswith("tab:attnbench-20260102T030405Z-smoke-aaaaaa-") for label in labels)
 
 
 def test_latex_tables_are_whole(run: Path) -> None:
@@ -288,6 +323,17 @@ def test_a_figure_is_a_file_of_its_kind_and_the_same_twice(
         assert b"#040506" not in first
 
 
+def test_a_process_with_another_order_of_sets_draws_the_same(run: Path, drawn_before: Report, tmp_path: Path) -> None:
+    assert drawn_before.figures
+    export(run, "svg", tmp_path / "here.svg", "smoke-time")
+    code = "import sys; from pathlib import Path; from tests.report.test_exports import export; "
+    code += "export(*sys.argv[1:3], Path(sys.argv[3]), sys.argv[4])"
+    seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+    words = [sys.executable, "-c", code, str(run), "svg", str(tmp_path / "there.svg"), "smoke-time"]
+    subprocess.run(words, cwd=REPOSITORY, env=os.environ | {"PYTHONHASHSEED": seed}, check=True)
+    assert (tmp_path / "here.svg").read_bytes() == (tmp_path / "there.svg").read_bytes()
+
+
 def test_every_figure_of_the_page_goes_into_a_folder(run: Path, drawn_before: Report, tmp_path: Path) -> None:
     done = export(run, "svg", tmp_path / "new" / "folder")
     drawn = [figure for figure in drawn_before.figures if figure.svg]
@@ -304,6 +350,9 @@ WRONG = [
     ("pdf", {"out": "d", "figure": "smoke-tme"}, "did you mean 'smoke-time'"),
     ("pdf", {"out": "x.pdf"}, "is one file, and there are .* add --figure NAME, or -o DIR"),
     ("pdf", {"out": "file.txt"}, "is a file; name a folder, or a file that ends in .pdf"),
+    ("png", {"out": "plot.svg"}, "ends like a file of --to svg, and --to png was asked for"),
+    ("csv", {"out": "x.tex"}, "ends like a file of --to latex, and --to csv was asked for"),
+    ("pdf", {"out": "x.PDF"}, "is one file, and there are .* add --figure NAME, or -o DIR"),
     ("csv", {"out": "."}, "is a folder; --to csv writes a file"),
     ("latex", {"out": "no/x.tex"}, "there is no folder"),
 ]
@@ -322,9 +371,16 @@ def test_wrong_usage_says_what_is_possible(
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
 
 
-def test_what_is_read_is_never_written_over(run: Path) -> None:
+@pytest.mark.parametrize("name", OF_RUN)
+def test_what_is_read_is_never_written_over(run: Path, name: str) -> None:
     with pytest.raises(UsageError, match="is what is read"):
-        export(run, "csv", run / CELLS)
+        export(run, "csv", run / name)
+    with pytest.raises(UsageError, match="is what is read"):
+        for_a_tool(run, "junit", run / name)
+
+
+def test_the_file_of_verdicts_is_one_of_them() -> None:
+    assert VERDICTS_FILE in OF_RUN
 
 
 @pytest.mark.parametrize("to", FORMATS)
@@ -340,6 +396,15 @@ def test_a_run_in_which_nothing_was_measured_is_exported_all_the_same(to: str, t
         assert openpyxl.load_workbook(tmp_path / "x.xlsx")["cells"].max_row == 9
     else:
         assert "no GPU" in text_of(run, to)
+
+
+def test_a_metric_called_like_a_column_takes_no_place_of_it(tmp_path: Path) -> None:
+    judged = judge_run(suites.write_observed(tmp_path / "r"), lambda _: suites.VARIANCE)
+    (suite,) = judged.suites
+    odd = replace(suite, frame=suite.frame.rename(columns={"metric.variance": "metric.status"}))
+    table = cell_table(replace(judged, suites=(odd,)))
+    assert set(table["status"]) == {"ok"}
+    assert table["metric status"].tolist() == suite.frame["metric.variance"].tolist()
 
 
 def test_observed_cells_have_their_axes_and_numbers(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ import pytest
 
 from attnbench.analysis.judged import JudgedRun, judge_run
 from attnbench.report.content import Report, collect
-from attnbench.report.terminal.answer import answer_text
+from attnbench.report.tables import Table
+from attnbench.report.terminal.answer import _tables, answer_text
 from attnbench.report.terminal.gridded import grid_lines
-from attnbench.show.table import Screen, cells
+from attnbench.show.table import Column, Screen, cells
 from tests.report import suites
 from tests.results import synthetic
 
@@ -57,7 +58,7 @@ def test_it_fits_its_terminal_and_every_cell_is_in_it(report: Report, width: int
     assert max(map(cells, narrow)) <= max(width, 40)
     whole = "\n".join(grid_lines(grid, Screen()))
     assert numbers("\n".join(narrow)) == numbers(whole)
-    assert max(map(cells, answer_text(report, Screen(width, wraps=True)).splitlines())) <= max(width, 60)
+    assert max(map(cells, answer_text(report, Screen(width, wraps=True)).splitlines())) <= max(width, 40)
 
 
 def test_colours_mean_what_they_mean_in_tables_and_nothing_more(report: Report) -> None:
@@ -127,3 +128,12 @@ def test_nothing_measured_is_said_first(tmp_path: Path) -> None:
     text = answer_text(collect([judge_run(run, lambda _: suites.SMOKE)], drawn=False), Screen(80, wraps=True))
     assert text.startswith("Nothing was measured: 12 crashed.")
     assert "signal 11" in text
+
+
+def test_titles_of_tables_are_in_one_line_and_cannot_command_a_terminal() -> None:
+    short, long = (Table("t\x1b[2J\nevil", (Column("n"),), (("1",),) * count, ("",) * count) for count in (1, 99))
+    for place in (Screen(), Screen(60, wraps=True)):
+        lines = list(_tables([short, long], place))
+        assert all("\x1b" not in line for line in lines)
+        assert lines[0].startswith(r"t\x1b[2J\nevil")
+        assert lines[1:] == ["", r"t\x1b[2J\nevil: a table of 99 rows, see below where."]

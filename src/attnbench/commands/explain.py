@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,7 @@ def explain(
     places |= {"q_segments": q_segments, "kv_segments": kv_segments, "sinks": sinks, "slopes": slopes, "keep": keep}
     operands = _arrays(files, places | {"past_k": past_k, "past_v": past_v})
     operands |= {} if offset is None else {"offset": _offset(files, offset)}
-    operands |= {} if not param else {"params": _named(files, "--param", param)}
+    operands |= {} if not param else {"params": _named(files, "--param", param, lambda name: (name,))}
     results = {"out": out, "lse": lse, "other": other, "d_output": d_out, "d_lse": d_lse}
     arranged = _arranged(files, layout, heads, kv_heads, cu_seqlens, cu_seqlens_k)
     given = _given(operands, _arrays(files, results), _grads(files, grad), arranged, dtype)
@@ -141,8 +142,10 @@ def _arrays(files: ArrayFiles, places: dict[str, Place]) -> dict[str, Any]:
     return {name: files.array(_option(name), place) for name, place in places.items() if place is not None}
 
 
-def _named(files: ArrayFiles, option: str, pairs: list[str]) -> dict[str, Any]:
-    """Arrays by their names, from ``NAME=FILE``."""
+def _named(
+    files: ArrayFiles, option: str, pairs: list[str], called: Callable[[str], tuple[str, ...]]
+) -> dict[str, Any]:
+    """Arrays by their names, from ``NAME=FILE``; ``called``: what each may be called in a file with several."""
     arrays: dict[str, Any] = {}
     for pair in pairs:
         name, given, place = pair.partition("=")
@@ -152,15 +155,27 @@ def _named(files: ArrayFiles, option: str, pairs: list[str]) -> dict[str, Any]:
         if name in arrays:
             msg = f"{option} has {name} twice"
             raise UsageError(msg)
-        arrays[name] = files.array(f"{option} {name}", place)
+        arrays[name] = files.array(f"{option} {name}", place, called(name))
     return arrays
+
+
+def _operand(gradient: str) -> str:
+    return gradient.removeprefix("d").removeprefix("_") or gradient
+
+
+def _gradient_names(typed: str) -> tuple[str, ...]:
+    """What the gradient of an operand may be called in a file: as it was typed, ``dq`` or ``d_q``."""
+    operand = _operand(typed)
+    return tuple(
+        dict.fromkeys((f"d{operand}", f"d_{operand}") if typed == operand else (typed, f"d{operand}", f"d_{operand}"))
+    )
 
 
 def _grads(files: ArrayFiles, pairs: list[str] | None) -> dict[str, Any]:
     """Gradients by the names of their operands: ``dq``, ``d_q`` and ``q`` are the same."""
     grads: dict[str, Any] = {}
-    for name, array in _named(files, "--grad", pairs or []).items():
-        operand = name.removeprefix("d").removeprefix("_") or name
+    for name, array in _named(files, "--grad", pairs or [], _gradient_names).items():
+        operand = _operand(name)
         if operand in grads:
             msg = f"--grad has the gradient of {operand} twice"
             raise UsageError(msg)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 
 from attnbench.commands import options
 from attnbench.errors import EXIT_OK, UsageError, suggest
+from attnbench.interface.suite_files import use_suites
 from attnbench.show.console import document, say, set_quiet, show
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def export(
     out: options.ExportOut = None,
     figure: options.ExportFigure = None,
     samples: options.ExportSamples = False,
+    suite_files: options.SuiteFiles = None,
     commit: options.Commit = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -50,13 +52,27 @@ def export(
         if commit is not None:
             msg = f"--commit belongs to --to {' and --to '.join(BY_COMMIT)}, not to --to {to}"
             raise UsageError(msg)
+        _use(suite_files, run)
         _shown(to, run, out, figure, samples=samples, as_json=as_json)
         return
+    if suite_files:
+        msg = f"--suites belongs to --to {', '.join(FORMATS)}, not to --to {to}, which asks no suite"
+        raise UsageError(msg)
     if figure is not None or samples:
         what = f"--figure belongs to --to {', '.join(PICTURES)}" if figure is not None else "--samples to --to excel"
         msg = f"{what}, not to --to {to}"
         raise UsageError(msg)
     _for_a_tool(to, run, out, commit, as_json=as_json)
+
+
+def _use(suite_files: Sequence[Path] | None, run: str) -> None:
+    """Know the suites in the files that ``--suites`` names; ``UsageError`` where the run measured none of them."""
+    from attnbench.results.read import read_info, run_folder
+
+    given = use_suites(suite_files)
+    if given and not any(name in read_info(run_folder(run)).suites for name in given):
+        msg = f"--suites: this run did not measure {', '.join(given)}; leave --suites out, or name another run"
+        raise UsageError(msg)
 
 
 def _shown(to: str, run: str, out: Path | None, figure: str | None, *, samples: bool, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from attnbench.backends.kinds import kind_of
 from attnbench.errors import SpecError, UsageError
 from attnbench.explaining import besides, readings
 from attnbench.explaining.explanation import READING, UNEXPLAINED, WITHIN, ExplainedArrays
-from attnbench.explaining.judging import JudgedAll, arithmetics, judged, output_fits
+from attnbench.explaining.judging import JudgedAll, arithmetics, judged, output_fits, refuse_unjudged
 from attnbench.explaining.layouts import Arranged, arranged
 from attnbench.explaining.nearer import nearer
 from attnbench.explaining.question import Given, PosedCall, question
@@ -94,6 +94,7 @@ def _numpy(array: Any, name: str) -> Any:
 def explained(spec: AttentionSpec, given: Given, notes: tuple[str, ...] = ()) -> ExplainedArrays:
     """The explanation of what was given."""
     posed = question(spec, given)
+    refuse_unjudged(posed)
     first = judged(posed)
     fits, more = ((), ()) if first.ok and not posed.turned else _fitting(spec, given, posed, first)
     explanation = ExplainedArrays(
@@ -112,7 +113,7 @@ def _with_other(explanation: ExplainedArrays, posed: PosedCall, first: JudgedAll
     """The same with a second output: compared, and explained where it is not within rounding."""
     assert posed.other is not None  # noqa: S101  (for the type checker)
     inputs = replace(posed.inputs, d_output=None, d_lse=None, call=replace(posed.inputs.call, outputs=()))
-    second = PosedCall(inputs, {"output": posed.other}, None, posed.counted)
+    second = replace(posed, inputs=inputs, answers={"output": posed.other}, other=None, turned="")
     of_other = judged(second)
     fits = () if of_other.ok else _of_output(second, of_other)[0]
     return replace(explanation, nearer=nearer(posed, first, of_other), other_readings=tuple(fits))
@@ -176,7 +177,7 @@ def _of_output(posed: PosedCall, first: JudgedAll) -> tuple[list[FittingReading]
     small = subject(posed, first, large.witness.units, FEWER_PAIRS)
     notes: tuple[str, ...] = ()
     if posed.turned:
-        notes = (f"the output is laid out as {posed.turned}; it was turned into (B, H, S, D)",)
+        notes = (f"the output is laid out as {posed.turned}; it was turned into {posed.lies}",)
     if not large.whole:
         heads = (
             "" if large.whole_heads else f" of heads {large.heads[0]} to {large.heads[-1]}, without readings of heads"
@@ -196,14 +197,14 @@ def _of_other_layout(spec: AttentionSpec, given: Given, posed: PosedCall) -> lis
     if other is None:
         return []
     try:
-        posed = question(spec, replace(given, layout=Arranged(other), lse=None, grads=None, d_output=None, d_lse=None))
+        laid = question(spec, replace(given, layout=Arranged(other), lse=None, grads=None, d_output=None, d_lse=None))
     except (SpecError, UsageError):
         return []
-    if not judged(posed).ok:
+    if not judged(laid).ok:
         return []
-    axes = {"bhsd": "(B, H, S, D)", "bshd": "(B, S, H, D)"}
-    sentence = f"all arrays lie as {axes[other]}, not as {axes[given.layout.name]}: the layout is {other}"
-    return [FittingReading("layout", sentence)]
+    which = "all arrays but the output" if laid.turned else "all arrays"
+    rest = f"; the output lies as {laid.turned}" if laid.turned else ""
+    return [FittingReading("layout", f"{which} lie as {laid.lies}, not as {posed.lies}: the layout is {other}{rest}")]
 
 
 def _notes(posed: PosedCall, first: JudgedAll, given: Given) -> tuple[str, ...]:
@@ -215,8 +216,6 @@ def _notes(posed: PosedCall, first: JudgedAll, given: Given) -> tuple[str, ...]:
             f"judged are {len(selection.rows)} of {s.Tq} queries of {len(selection.pairs)} of {s.B * s.Hq} heads: "
             "the call is large"
         )
-    if first.not_judged:
-        notes.append(f"too large to be judged: {', '.join(first.not_judged)}; save a smaller call")
     narrow = _narrow(posed) if given.dtype is None and not first.ok else None
     if narrow:
         notes.append(f"every value is one of {narrow}: if that was computed in, say so (--dtype {narrow})")

@@ -18,6 +18,12 @@ from attnbench.explaining.question import PosedCall
 from attnbench.explaining.readings import OF_HEADS, FittingReading, singles
 from attnbench.explaining.subject import Subject
 
+ALL_GRADIENTS = "gradients"
+
+
+def _of(array: str, kind: str, sentence: str) -> FittingReading:
+    return FittingReading(kind, sentence, array=array)
+
 
 def relaid(question: PosedCall) -> Iterator[tuple[FittingReading, PosedCall]]:
     """The output as it would be if its memory were in another order than it was taken for."""
@@ -25,7 +31,7 @@ def relaid(question: PosedCall) -> Iterator[tuple[FittingReading, PosedCall]]:
     if s.empty:
         return
     if question.turned:
-        words = f"the output is laid out as {question.turned} instead of (B, H, S, D)"
+        words = f"the output is laid out as {question.turned} instead of {question.lies}"
         yield FittingReading("layout", words), question
         return
     ways = {
@@ -50,14 +56,14 @@ def of_lse(of: Subject, output: Sequence[FittingReading]) -> list[FittingReading
     units = of.witness.units
     for reading in output:
         if reading.facts is not None and within(got, *_lse(answer(reading.facts), units)).all():
-            return [FittingReading("lse", f"lse fits the same reading: {reading.sentence}")]
+            return [_of("lse", "lse", f"lse fits the same reading: {reading.sentence}")]
     right = of.witness.right
     instead = instead_of_lse(*_lse(right, units), right.softmax.row_max, units.softmax)
-    fits = [FittingReading("lse", text) for text, values in instead.items() if within(got, *values).all()]
+    fits = [_of("lse", "lse", text) for text, values in instead.items() if within(got, *values).all()]
     if fits:
         return fits
     return [
-        FittingReading("lse", f"lse fits another reading than the output: {reading.sentence}")
+        _of("lse", "lse", f"lse fits another reading than the output: {reading.sentence}")
         for reading in singles(of)
         if within(got, *_lse(answer(reading.facts), units)).all()
     ]
@@ -81,8 +87,8 @@ def of_gradients(
     passed = SeenBackward(inputs.qkv, answer(facts), units, inputs.d_output, inputs.d_lse, question.grads)
     for reading in output:
         if reading.facts is not None and OF_HEADS not in reading.kind and _follows(passed, reading.facts):
-            return [FittingReading("gradient", f"the gradients fit the same reading: {reading.sentence}")]
-    fits = [FittingReading(step.kind, step.sentence) for step in explaining_steps((passed,))]
+            return [_of(ALL_GRADIENTS, "gradient", f"the gradients fit the same reading: {reading.sentence}")]
+    fits = [_of(ALL_GRADIENTS, step.kind, step.sentence) for step in explaining_steps((passed,))]
     return fits or _each_by_itself(passed, wrong)
 
 
@@ -93,7 +99,7 @@ def _each_by_itself(passed: SeenBackward, wrong: Sequence[str]) -> list[FittingR
         sentences = [tensor.sentence for tensor in instead_of(passed, name) if tensor.explains(passed)]
         if not sentences:
             return []
-        fits += [FittingReading("gradient", sentence) for sentence in sentences]
+        fits += [_of(f"d_{name}", "gradient", sentence) for sentence in sentences]
     return fits
 
 

@@ -116,9 +116,17 @@ def _described(array: JudgedArray) -> dict[str, Any]:
 
 
 def _fits(readings: tuple[FittingReading, ...], verb: str) -> list[str]:
-    several = f"{verb} {len(readings)} readings, which these arrays do not tell apart:"
-    head = [several] if len(readings) > 1 else []
-    return head + [f"{verb}: {reading.sentence}" for reading in readings]
+    """The readings of each array; what is wrong in several is named, since their readings are no alternatives."""
+    arrays = list(dict.fromkeys(reading.array for reading in readings))
+    lines = []
+    for array in arrays:
+        mine = [reading for reading in readings if reading.array == array]
+        if len(mine) > 1:
+            whose = f" of {array}" if len(arrays) > 1 else ""
+            lines.append(f"{verb} {len(mine)} readings{whose}, which these arrays do not tell apart:")
+        who = f" ({array})" if len(arrays) > 1 else ""
+        lines += [f"{verb}{who}: {reading.sentence}" for reading in mine]
+    return lines
 
 
 def _where(array: JudgedArray) -> str:

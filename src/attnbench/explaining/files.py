@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +33,25 @@ class ArrayFiles:
         self._read: dict[Path, Named] = {}
         self.notes: list[str] = []
 
-    def array(self, option: str, place: str) -> Array:
+    def array(self, option: str, place: str, called: Sequence[str] = ()) -> Array:
         """The array that ``option`` names as ``FILE`` or, of a file with several, as ``FILE:NAME``.
 
-        Of a file with several arrays and no NAME it is the one that is called like the option.
+        Of a file with several arrays and no NAME it is the first of ``called`` that is there; if not given, the one
+        that is called like the option.
         """
         path, name = _split(place)
         arrays = self._arrays(option, path)
         if not name and len(arrays) == 1:
             return next(iter(arrays.values()))
-        wanted = name or option.lstrip("-").replace("-", "_")
-        if wanted not in arrays:
-            names = ", ".join(arrays) or "none"
-            typed = f"{option} {path}:NAME"
-            msg = f"{option}: {path} holds no array {wanted!r}{suggest(wanted, arrays)}; it has {names}. Type {typed}"
-            raise UsageError(msg)
-        return arrays[wanted]
+        wanted = [name] if name else called or [option.lstrip("-").replace("-", "_")]
+        for each in wanted:
+            if each in arrays:
+                return arrays[each]
+        names = ", ".join(arrays) or "none"
+        typed = f"{option}{'=' if called else ' '}{path}:NAME"
+        none = f"no array {' or '.join(map(repr, wanted))}{suggest(wanted[0], arrays)}"
+        msg = f"{option}: {path} holds {none}; it has {names}. Type {typed}"
+        raise UsageError(msg)
 
     def _arrays(self, option: str, path: Path) -> Named:
         if path not in self._read:

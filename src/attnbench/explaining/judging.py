@@ -21,6 +21,7 @@ from attnbench.attention.oracle import Evaluated
 from attnbench.attention.precision import Precision, default_precision, wide
 from attnbench.backends.answers import empty_gradients, empty_output
 from attnbench.backends.bind import Inputs
+from attnbench.errors import UsageError
 from attnbench.explaining.question import PosedCall
 
 AXES = {
@@ -32,6 +33,7 @@ AXES = {
     "d_bias": ("batch entry", "head", "query", "key"),
     "d_sinks": ("head",),
 }
+OF_ROWS = ("d_q", "d_k", "d_v")  # gradients with a row for each query or key
 EXP_ULP, TANH_ULP, STORED_SUMS = 20.0, 8.0, 64
 GRADIENTS_WHOLE = 1 << 22  # B·Hq·Tq·S up to which every gradient is judged
 
@@ -84,7 +86,6 @@ class JudgedAll:
     selection: Selection
     truth: Mapping[str, Truth]
     bad: Mapping[str, Array]
-    not_judged: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -104,6 +105,18 @@ def arithmetics(dtype: str) -> dict[str, Precision]:
         f"weights rounded to {dtype} before P·V": cast,
         f"weights and logits kept in {dtype}": replace(cast, logits=dtype),
     }
+
+
+def refuse_unjudged(question: PosedCall) -> None:
+    """Raise ``UsageError`` where gradients are given of a call in which they could not be judged."""
+    pairs = _pairs(question.inputs)
+    if question.grads and pairs > GRADIENTS_WHOLE:
+        msg = (
+            f"gradients are judged of calls of up to {GRADIENTS_WHOLE:,} pairs of query and key (B·Hq·Tq·S), and this "
+            f"one has {pairs:,}: save a smaller call, or leave out --grad, --d-out and --d-lse (grads, d_output and "
+            "d_lse in Python), and the output and its lse are judged"
+        )
+        raise UsageError(msg)
 
 
 def judged(question: PosedCall) -> JudgedAll:
@@ -126,34 +139,32 @@ def _held(
     question: PosedCall, words: str, precision: Precision, selection: Selection, evaluated: Evaluated
 ) -> JudgedAll:
     units = Units.of(precision, question.inputs.call.dtype)
-    truth, not_judged = truth_of(question, units, selection, evaluated)
+    truth = truth_of(question, units, selection, evaluated)
     arrays, bad = {}, {}
     for name, right in truth.items():
         got = picked(question, name, question.answers[name], selection)
         ratios = error_ratios(got.astype(np.float64), right.expected, right.below, right.dtype, right.above)
-        counted = _counted(question, name, selection, ratios.shape)
+        counted = counted_of(question, name, selection, ratios.shape)
         arrays[name] = _summary(name, got.astype(np.float64), right, ratios, counted, _index(name, selection, question))
         bad[name] = (ratios > 1) & counted
-    return JudgedAll(arrays, words, units, selection, truth, bad, not_judged)
+    return JudgedAll(arrays, words, units, selection, truth, bad)
 
 
 def truth_of(
     question: PosedCall, units: Units, selection: Selection, evaluated: Evaluated | None = None
-) -> tuple[dict[str, Truth], tuple[str, ...]]:
-    """The truth about each array that was given, and the names of those that are too large to judge."""
+) -> dict[str, Truth]:
+    """The truth about each array that was given."""
     inputs = question.inputs
     if inputs.call.sizes.empty:
-        return {name: right for name, right in _of_nothing(inputs) if name in question.answers}, ()
+        return {name: right for name, right in _of_nothing(inputs) if name in question.answers}
     truth = true_forward(inputs, units, selection, evaluated)
     grads = question.grads
     if not grads:
-        return truth, ()
-    if _pairs(inputs) > GRADIENTS_WHOLE:
-        return truth, tuple(f"d_{name}" for name in grads)
+        return truth
     s = inputs.call.sizes
     whole = Selection(np.arange(s.Tq), tuple(np.ndindex(s.B, s.Hq)))
     backward = true_gradients(inputs, units, whole, evaluated if selection.is_whole(inputs.call) else None)
-    return truth | {f"d_{name}": backward[name] for name in grads}, ()
+    return truth | {f"d_{name}": backward[name] for name in grads}
 
 
 def output_fits(question: PosedCall, before: JudgedAll) -> bool:
@@ -161,7 +172,7 @@ def output_fits(question: PosedCall, before: JudgedAll) -> bool:
     right = before.truth["output"]
     got = picked(question, "output", question.answers["output"], before.selection).astype(np.float64)
     ratios = error_ratios(got, right.expected, right.below, right.dtype, right.above)
-    return not ((ratios > 1) & _counted(question, "output", before.selection, ratios.shape)).any()
+    return not ((ratios > 1) & counted_of(question, "output", before.selection, ratios.shape)).any()
 
 
 def _pairs(inputs: Inputs) -> int:
@@ -187,9 +198,13 @@ def picked(question: PosedCall, name: str, array: Array, selection: Selection) -
     return np.stack([array[b, h][selection.rows] for b, h in selection.pairs])
 
 
-def _counted(question: PosedCall, name: str, selection: Selection, shape: tuple[int, ...]) -> Array:
+def counted_of(question: PosedCall, name: str, selection: Selection, shape: tuple[int, ...]) -> Array:
     """What is no padding, of the shape of what is judged."""
-    if question.counted.all() or question.inputs.call.sizes.empty or name not in ("output", "lse"):
+    if question.inputs.call.sizes.empty:
+        return np.ones(shape, bool)
+    if name in OF_ROWS:
+        return np.broadcast_to((question.counted if name == "d_q" else question.counted_keys)[..., None], shape)
+    if name not in ("output", "lse"):
         return np.ones(shape, bool)
     rows = np.stack([question.counted[b, 0][selection.rows] for b, _ in selection.pairs])
     return np.broadcast_to(rows.reshape(rows.shape + (1,) * (len(shape) - 2)), shape)

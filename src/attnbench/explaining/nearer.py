@@ -8,7 +8,7 @@ import numpy as np
 
 from attnbench.agree.judge.weight_bounds import SLACK
 from attnbench.attention.arrays import Array
-from attnbench.explaining.judging import JudgedAll, JudgedArray, picked
+from attnbench.explaining.judging import JudgedAll, JudgedArray, counted_of, picked
 from attnbench.explaining.question import PosedCall
 
 
@@ -57,12 +57,13 @@ def nearer(question: PosedCall, first: JudgedAll, second: JudgedAll) -> NearerOf
     truth = max((first.truth["output"], second.truth["output"]), key=lambda right: float(np.nansum(right.below)))
     assert question.other is not None  # noqa: S101  (for the type checker: who asks has it)
     pairs = (question.answers["output"], question.other)
-    out, other = (picked(question, "output", a, first.selection).astype(np.float64) for a in pairs)
+    counted = counted_of(question, "output", first.selection, truth.expected.shape)
+    out, other = (picked(question, "output", a, first.selection).astype(np.float64)[counted] for a in pairs)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        rms = [_rms(a, truth.expected) for a in (out, other)]
+        rms = [_rms(a, truth.expected[counted]) for a in (out, other)]
         apart = np.abs(out - other)
         same = (out == other) | (np.isnan(out) & np.isnan(other))
-        room = SLACK * (truth.below + truth.above)
+        room = (SLACK * (truth.below + truth.above))[counted]
         ratio = np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart / room))
     largest = float(np.where(same, 0.0, apart).max(initial=0.0))
     order = "neither" if rms[0] == rms[1] else ("out" if rms[0] < rms[1] else "other")

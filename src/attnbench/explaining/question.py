@@ -18,8 +18,14 @@ from attnbench.backends.bind import Inputs
 from attnbench.errors import SpecError, UsageError, not_one_of, suggest
 from attnbench.explaining.layouts import Arranged
 
-TURNED = {(0, 2, 1, 3): "(B, S, H, D)", (0, 1, 3, 2): "(B, H, D, S)"}  # axes that an output may have exchanged
+# How an output of each layout lies, and how one does that has two axes of the logical order exchanged.
+LIES = {"bhsd": "(B, H, S, D)", "bshd": "(B, S, H, D)", "packed": "(B, S, H·D)", "varlen": "(total, H, D)"}
+TURNED = {
+    (0, 2, 1, 3): {"bhsd": "(B, S, H, D)", "bshd": "(B, H, S, D)"},
+    (0, 1, 3, 2): {"bhsd": "(B, H, D, S)", "bshd": "(B, D, H, S)", "packed": "(B, D, H·S)"},
+}
 CAST = ("q", "k", "v", "past_k", "past_v", "out", "other", "d_output", "dq", "dk", "dv", "dpast_k", "dpast_v")
+LSES = ("lse", "d_lse")
 
 
 @dataclass(frozen=True)
@@ -44,15 +50,17 @@ class Given:
 class PosedCall:
     """One call in logical order, and what is judged by name: ``output``, ``lse``, and gradients as ``d_q``.
 
-    ``counted`` marks the rows (B, 1, Tq) that were given; the others are padding. ``turned`` says which axes of an
-    output of another shape are exchanged.
+    ``counted`` marks the rows (B, 1, Tq) that were given, and ``counted_keys`` those of keys (B, 1, S); the others are
+    padding. ``turned`` says how an output lies whose axes are exchanged, and ``lies`` how it should by its layout.
     """
 
     inputs: Inputs
     answers: Mapping[str, Array]
     other: Array | None
     counted: Array
+    counted_keys: Array
     turned: str = ""
+    lies: str = LIES["bhsd"]
 
     @property
     def grads(self) -> dict[str, Array]:
@@ -79,7 +87,7 @@ def question(spec: AttentionSpec, given: Given) -> PosedCall:
     known = {name: arrays[name] for name in operands if name in arrays}
     q, k, v, call = prepare(spec, Operands(**known), ("lse",) if "lse" in arrays else ())
     s, dtype = call.sizes, numpy_dtype(call.dtype)
-    output, turned = _output("out", arrays["out"], (s.B, s.Hq, s.Tq, s.Dv), dtype)
+    output, turned = _output(arrays["out"], (s.B, s.Hq, s.Tq, s.Dv), dtype, layout.name)
     answers = {"output": output}
     level = np.dtype(wide(call.dtype))
     if "lse" in arrays:
@@ -88,23 +96,28 @@ def question(spec: AttentionSpec, given: Given) -> PosedCall:
     if other is not None:
         other = _held("other", other, output.shape, dtype)
     inputs = Inputs(q, k, v, call)
-    if given.grads or given.d_output is not None:
+    if given.grads or given.d_output is not None or given.d_lse is not None:
         inputs = _with_cotangents(inputs, given, arrays)
         answers |= _gradients(inputs, known, arrays, given.grads or {})
-    counted = np.ones((s.B, 1, s.Tq), bool)
+    counted, keys = np.ones((s.B, 1, s.Tq), bool), np.ones((s.B, 1, s.S), bool)
     if layout.name == "varlen":
         counted = (np.arange(s.Tq) < call.q_lengths[:, None])[:, None]
-    return PosedCall(inputs, answers, other, counted, turned)
+        keys = (np.arange(s.S) < call.kv_lengths[:, None])[:, None]
+    return PosedCall(inputs, answers, other, counted, keys, turned, LIES[layout.name])
 
 
 def _plain(name: str, array: Any, dtype: str | None) -> Any:
     """The array, in ``dtype`` where that is asked for and holds all of its values."""
-    if dtype is None or name not in CAST:
+    if dtype is None or name not in (*CAST, *LSES):
         return array
     if dtype not in DTYPES:
         raise UsageError(not_one_of("dtype", dtype, DTYPES))
     if not isinstance(array, np.ndarray) or array.dtype.name not in DTYPES:
         return array
+    if name in LSES:  # is in float32 or wider, whatever the others are in
+        dtype = wide(dtype)
+        if array.dtype.itemsize <= numpy_dtype(dtype).itemsize:
+            return array
     with np.errstate(over="ignore"):
         cast = array.astype(numpy_dtype(dtype))
     same = (cast.astype(array.dtype) == array) | np.isnan(array)
@@ -131,21 +144,22 @@ def _held(name: str, array: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     return np.asarray(array)
 
 
-def _output(name: str, array: Any, shape: tuple[int, ...], dtype: Any) -> tuple[Array, str]:
+def _output(array: Any, shape: tuple[int, ...], dtype: Any, layout: str) -> tuple[Array, str]:
     """The output; one whose shape is right after exchanging two axes is turned, and the words say from what."""
     for axes, words in TURNED.items():
         turned = tuple(shape[axis] for axis in axes)
-        if getattr(array, "shape", None) == turned != shape:
-            return _held(name, array, turned, dtype).transpose(axes), words
-    return _held(name, array, shape, dtype), ""
+        if layout in words and getattr(array, "shape", None) == turned != shape:
+            return _held("out", array, turned, dtype).transpose(axes), words[layout]
+    return _held("out", array, shape, dtype), ""
 
 
 def _with_cotangents(inputs: Inputs, given: Given, arrays: Mapping[str, Array]) -> Inputs:
+    if not given.grads:
+        what = "d_lse" if given.d_output is None else "d_output"
+        msg = f"{what} is what gradients are taken of, and none is given: name one, as in --grad dq=FILE"
+        raise UsageError(msg)
     if given.d_output is None:
         msg = "gradients are judged by the cotangent of the output: give d_output (--d-out FILE) with them"
-        raise UsageError(msg)
-    if not given.grads:
-        msg = "d_output is what gradients are taken of, and none is given: name one, as in --grad dq=FILE"
         raise UsageError(msg)
     s, call = inputs.call.sizes, inputs.call
     shape = (s.B, s.Hq, s.Tq)

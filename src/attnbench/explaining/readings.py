@@ -34,15 +34,20 @@ MOSTLY = 0.5  # share of elements that must be outside rounding before coarse ar
 
 @dataclass(frozen=True)
 class FittingReading:
-    """A reading that explains what rounding does not: its kind, and a sentence. ``facts`` is for what follows of it."""
+    """A reading that explains what rounding does not: its kind, and a sentence. ``facts`` is for what follows of it.
+
+    ``array`` is what it explains: ``output``, ``lse``, a gradient such as ``d_q``, or all ``gradients`` at once.
+    Readings of one array are alternatives; those of several arrays are parts of one explanation.
+    """
 
     kind: str
     sentence: str
     facts: Facts | None = None
+    array: str = "output"
 
     def to_dict(self) -> dict[str, str]:
         """JSON-ready."""
-        return {"kind": self.kind, "sentence": self.sentence}
+        return {"kind": self.kind, "array": self.array, "sentence": self.sentence}
 
 
 def of_output(large: Subject, small: Subject | None) -> list[FittingReading]:

@@ -29,7 +29,10 @@ FEWEST_ROWS = 4
 
 @dataclass(frozen=True)
 class Subject:
-    """A part of a question with the witness that readings are held to. ``entries``, ``heads``: what is left of them."""
+    """A part of a question with the witness that readings are held to.
+
+    ``entries`` and ``heads`` are what is left of them, and ``batch`` is how many entries the question has.
+    """
 
     inputs: Inputs
     got: dict[str, Array]
@@ -38,12 +41,13 @@ class Subject:
     entries: tuple[int, ...]
     heads: tuple[int, ...]
     whole_heads: bool
+    batch: int
 
     @property
     def whole(self) -> bool:
         """Whether it is all of the question."""
         s = self.inputs.call.sizes
-        return self.whole_heads and len(self.rows) == s.Tq
+        return self.whole_heads and len(self.rows) == s.Tq and len(self.entries) == self.batch
 
 
 def subject(question: PosedCall, judged: JudgedAll, units: Units, most: int = PAIRS) -> Subject | None:
@@ -59,11 +63,11 @@ def subject(question: PosedCall, judged: JudgedAll, units: Units, most: int = PA
 
     rows = min(s.Tq, FEWEST_ROWS)
     if too_large(rows) and len(entries) > 1:
-        entries = sorted({int(first[0]), *(b for b in entries if b != first[0])} & set(_nearest(s.B, int(first[0]), 2)))
+        entries = _nearest(s.B, int(first[0]), 2)
     if too_large(rows) and len(entries) > 1:
         entries = [int(first[0])]
     if too_large(rows) and len(groups) > 1:
-        groups = sorted(_nearest(s.Hkv, int(first[1]) // s.group, 2))
+        groups = _nearest(s.Hkv, int(first[1]) // s.group, 2)
     if too_large(rows) and len(groups) > 1:
         groups = [int(first[1]) // s.group]
     if s.group * s.S * (s.D + s.Dv) > 4 * NUMBERS:
@@ -80,7 +84,7 @@ def subject(question: PosedCall, judged: JudgedAll, units: Units, most: int = PA
     with np.errstate(all="ignore"):
         witness = OutputWitness(facts, answer(facts), got["output"][:, :, chosen], units)
     got = {name: array[:, :, chosen] for name, array in got.items()}
-    return Subject(part, got, witness, chosen, tuple(entries), tuple(heads), len(heads) == s.Hq)
+    return Subject(part, got, witness, chosen, tuple(entries), tuple(heads), len(heads) == s.Hq, s.B)
 
 
 def _nearest(n: int, first: int, count: int) -> list[int]:

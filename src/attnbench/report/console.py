@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from attnbench.report.tables import Table
 from attnbench.show.console import screen
-from attnbench.show.table import Screen, draw, fitting, too_narrow
+from attnbench.show.table import Screen, draw, fitting, too_narrow, visible
 
 
 def render(table: Table, place: Screen | None = None) -> str:
@@ -23,7 +23,7 @@ def render(table: Table, place: Screen | None = None) -> str:
     columns, rows = [table.columns[i] for i in filled], [[row[i] for i in filled] for row in table.rows]
     kept = fitting(columns, rows, place)
     shown = [[row[i] for i in kept] for row in rows]
-    lines = [draw([columns[i] for i in kept], shown, place, table.marks, table.title)]
+    lines = [draw([columns[i] for i in kept], shown, place, table.marks, visible(table.title))]
     dropped = [column.name for i, column in enumerate(columns) if i not in kept]
     if "reason" in dropped:
         dropped.remove("reason")

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attnbench.analysis.leading import compared, lead, leaders
+from attnbench.analysis.leading import lead, leaders
 from attnbench.show import units
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def _wins(winners: Mapping[tuple[str, ...], int], total: int) -> str:
 
 
 def _spelled(block: pd.DataFrame) -> str:
-    """Who leads the case and how far the last one is behind, by the rounds that both were in."""
-    first, last = lead(block), compared(block)[-1]
+    """Who leads the case and how far the last of those behind is, by the rounds that both were in."""
+    first = lead(block)
     row = block[block["impl"] == first.first].iloc[0]
     start = f"In the longest-running case ({row['case_label']})"
     time = units.seconds(row["time_median_s"])
@@ -89,9 +89,9 @@ def _spelled(block: pd.DataFrame) -> str:
         return f"{start} no implementation is told to be slower than {first.first} ({time})."
     others = units.some(first.together[1:], MOST_NAMED)
     tied = f", from which {others} {'is' if len(first.together) == 2 else 'are'} not told," if others else ""  # noqa: PLR2004
-    assert last.ratio is not None  # noqa: S101  (the last of several is not the fastest)
-    how_long = units.times(last.ratio.value)
-    return f"{start} {first.first}{tied} took {time} and {first.behind[-1]} {how_long} as long, by common rounds."
+    last = first.behind[-1]  # a larger ratio that is not told is nobody's finding
+    how_long = units.times(first.pairs[last].interval().value)
+    return f"{start} {first.first}{tied} took {time} and {last} {how_long} as long, by common rounds."
 
 
 def _memory(block: pd.DataFrame) -> str:

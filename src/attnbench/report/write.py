@@ -10,6 +10,7 @@ from attnbench.analysis.judged import JudgedRun, judge_run
 from attnbench.backends.discover import suite as discover_suite
 from attnbench.errors import ResultsError
 from attnbench.report.content import Report, collect
+from attnbench.report.exports.comma import without_formulas
 from attnbench.report.html.page import page
 from attnbench.report.markdown import markdown
 from attnbench.results.journal import fail_writing
@@ -66,8 +67,8 @@ def write_collected(report: Report, out_dir: str | Path) -> Path:
 
 
 def csv_text(report: Report) -> str:
-    """All rows as CSV: one line for each planned cell, numbers in full, missing ones empty."""
-    text: str = report.frame.to_csv(index=False, lineterminator="\n")
+    """All rows as CSV: one line for each planned cell, numbers in full, missing ones empty, no text a formula."""
+    text: str = without_formulas(report.frame).to_csv(index=False, lineterminator="\n")
     return text
 
 
@@ -78,7 +79,7 @@ def _write_verdicts(path: Path, report: Report) -> None:
     if not report.verdicts:
         path.unlink(missing_ok=True)
         return
-    text: str = pd.DataFrame(report.verdicts).to_csv(index=False, lineterminator="\n")
+    text: str = without_formulas(pd.DataFrame(report.verdicts)).to_csv(index=False, lineterminator="\n")
     write_whole(path, text)
 
 

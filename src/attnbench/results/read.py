@@ -30,6 +30,8 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 Runs = str | Path | Sequence[str | Path]
 
 RUN, JOURNAL, CELLS, SAMPLES = "run.json", "journal.jsonl", "cells.parquet", "samples.parquet"
+VERDICTS = "verdicts.parquet"
+OF_RUN = (RUN, JOURNAL, CELLS, SAMPLES, VERDICTS)  # what a run is read from, and nothing writes over
 
 
 @dataclass(frozen=True)

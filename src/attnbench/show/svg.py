@@ -11,7 +11,8 @@ SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 COUNTED = re.compile(r"(figure|axes|patch|line2d|text|xtick|ytick|legend|matplotlib\.axis)_\d+")
 NUMBER = re.compile(r"-?\d+\.\d+(e-?\d+)?")
 FONT = "font-family:'DejaVu Sans',Verdana,Arial,sans-serif;font-size:9px"
-NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")  # signs of control, which no XML may hold
+# What no XML may hold: signs of control, halves of a sign (surrogates), and two that are none.
+NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def clean_svg(svg: str, name: str, title: str, colours: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from attnbench.exchange.writers import asv, github, github_action, junit
 from attnbench.exchange.writers import hyperfine as to_hyperfine
 from attnbench.exchange.writers import pytest_benchmark as to_pytest_benchmark
 from attnbench.exchange.writers.saved import Saved, read_saved
-from attnbench.results.read import CELLS, JOURNAL, RUN, SAMPLES, run_folder
+from attnbench.results.read import OF_RUN, run_folder
 from attnbench.results.store import check_output, write_whole
 
 DATA_JS = "github-action-benchmark"
@@ -67,7 +67,7 @@ def _check(run: str | Path, to: str, out: Path | None, commit: str | None) -> No
         raise UsageError(msg)
     if out is not None and to != "asv":
         folder = run_folder(run)
-        check_output("-o", out, [folder / name for name in (RUN, JOURNAL, CELLS, SAMPLES)])
+        check_output("-o", out, [folder / name for name in OF_RUN])
 
 
 _WRITERS: Mapping[str, Callable[[Saved], str]] = {

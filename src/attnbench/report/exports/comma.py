@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from attnbench.report.exports.rows import with_standing
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from attnbench.analysis.judged import JudgedRun
 
 # What a spreadsheet begins a formula with; blanks before it do not stop it.
@@ -19,11 +21,14 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 def csv_of(judged: JudgedRun) -> str:
     """The table; lines end with CRLF."""
-    frame = with_standing(judged)
-    texts = {name: frame[name].map(harmless) for name in frame.columns if frame[name].dtype.kind not in "biufM"}
-    safe = frame.assign(**texts).rename(columns=harmless)
-    text: str = safe.to_csv(index=False, lineterminator="\r\n")
+    text: str = without_formulas(with_standing(judged)).to_csv(index=False, lineterminator="\r\n")
     return text
+
+
+def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same with every text, and every head, such that no spreadsheet takes it for a formula."""
+    texts = {name: frame[name].map(harmless) for name in frame.columns if frame[name].dtype.kind not in "biufM"}
+    return frame.assign(**texts).rename(columns=harmless)
 
 
 def harmless(value: Any) -> Any:

@@ -17,7 +17,7 @@ from attnbench.report.exports.workbook import require_openpyxl, workbook
 from attnbench.report.markdown import markdown
 from attnbench.report.write import find_suite
 from attnbench.results.journal import fail_writing
-from attnbench.results.read import CELLS, JOURNAL, RUN, SAMPLES, run_folder
+from attnbench.results.read import OF_RUN, run_folder
 from attnbench.results.store import check_output, write_whole
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 EXCEL = "excel"
 TEXTS = ("markdown", "csv", "latex")
 FORMATS = (*TEXTS, EXCEL, *PICTURES)
+ENDINGS = {".md": "markdown", ".csv": "csv", ".tex": "latex", ".xlsx": EXCEL, **{f".{to}": to for to in PICTURES}}
 
 
 @dataclass(frozen=True)
@@ -93,17 +94,20 @@ def _check(folder: Path, to: str, out: Path | None, figure: str | None, *, sampl
         raise UsageError(msg)
     if to == EXCEL:
         require_openpyxl()
-    if out is None or (to in PICTURES and out.suffix != f".{to}"):
+    if out is not None and (other := ENDINGS.get(out.suffix.lower())) not in (None, to) and not out.is_dir():
+        msg = f"-o {out} ends like a file of --to {other}, and --to {to} was asked for: name another, or that format"
+        raise UsageError(msg)
+    if out is None or (to in PICTURES and out.suffix.lower() != f".{to}"):
         return
     if out.is_dir():
         msg = f"-o {out} is a folder; --to {to} writes a file"
         raise UsageError(msg)
-    check_output("-o", out, [folder / name for name in (RUN, JOURNAL, CELLS, SAMPLES)])
+    check_output("-o", out, [folder / name for name in OF_RUN])
 
 
 def _pictures(judged: JudgedRun, figures: list[DrawnFigure], to: str, out: Path, figure: str | None) -> KeptExport:
     names = ", ".join(each.name for each in figures)
-    if out.suffix == f".{to}" and not out.is_dir():
+    if out.suffix.lower() == f".{to}" and not out.is_dir():
         if len(figures) > 1:
             msg = f"-o {out} is one file, and there are {len(figures)} figures: {names}; add --figure NAME, or -o DIR"
             raise UsageError(msg)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -65,7 +66,9 @@ SIGNS = {
     "\u00a0": "~",
     "\u202f": r"\,",
 }
-LETTERS = 0x17F  # Latin letters with accents up to here, which every LaTeX of today knows
+ASCII = 0x7F
+FIRST, LETTERS = 0xC0, 0x17F  # Latin letters with accents are between, which every LaTeX of today knows
+OGONEK = " 0328"  # ... but for this one, which the fonts that it begins with have not
 MOST_LINES = 40  # of a table on one page
 MOST_SIGNS = 1000  # of a cell
 MOST_TABLES = 12  # that wait for a page before LaTeX gives up
@@ -81,9 +84,10 @@ BLOCK = 5  # implementations beside each other in one grid
 def latex(run: RunReport) -> str:
     """The answers, the claims and the tables of a run, to stand in a document or to be input by it."""
     parts = [rf"% Run {visible(run.info.run_id)}. In the preamble: \usepackage{{booktabs}}"]
+    run_id = re.sub(r"[^A-Za-z0-9.-]", "-", run.info.run_id)
     tables = [part for table in _tables(run) for block in _blocks(table) for part in _pages(block)]
     for number, table in enumerate(tables, start=1):
-        parts.append(_table(table, f"tab:attnbench-{number}"))
+        parts.append(_table(table, f"tab:attnbench-{run_id}-{number}"))
         if number % MOST_TABLES == 0:
             parts.append("\\clearpage")
     return "\n\n".join(parts) + "\n"
@@ -232,13 +236,15 @@ def escaped(text: str) -> str:
     """Text with nothing in it that LaTeX takes for more than text; what no page could hold says that it was cut."""
     line = visible(" ".join(text.split()))
     if len(line) > MOST_SIGNS:
-        line = f"{line[:MOST_SIGNS]} … ({len(line):,} characters; all of them are in --to csv)"
+        line = f"{line[:MOST_SIGNS]} … ({len(line):,} characters; all of them are in --to markdown)"
     return "".join(map(_sign, line))
 
 
 def _sign(sign: str) -> str:
     if sign in SIGNS:
         return SIGNS[sign]
-    if ord(sign) < 128 or (0xC0 <= ord(sign) <= LETTERS and unicodedata.decomposition(sign)):  # noqa: PLR2004  (ASCII)
+    parts = unicodedata.decomposition(sign)
+    accented = FIRST <= ord(sign) <= LETTERS and parts and not parts.startswith("<") and not parts.endswith(OGONEK)
+    if ord(sign) <= ASCII or accented:
         return sign
     return f"{{[}}U+{ord(sign):04X}{{]}}"

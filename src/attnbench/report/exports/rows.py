@@ -38,6 +38,9 @@ NUMBERS = (
     ("threads", "threads"),
 )
 
+LAST = ("reason", "case in full", "run it again")
+OURS = {"suite", "case", "implementation", "status", "standing", "device", *dict(NUMBERS).values(), *LAST}
+
 
 def with_standing(judged: JudgedRun) -> pd.DataFrame:
     """The rows as ``ab.load`` gives them, in planned order, with the columns ``STANDING`` at the end.
@@ -78,8 +81,7 @@ def cell_table(judged: JudgedRun) -> pd.DataFrame:
     rated = {row["cell_id"]: row for row in records(with_standing(judged))}
     rows = [row for suite in judged.suites for row in _suite_rows(judged, suite, rated)]
     heads = dict.fromkeys(head for row in rows for head in row)
-    last = ["reason", "case in full", "run it again"]
-    ordered = [*(head for head in heads if head not in last), *last]
+    ordered = [*(head for head in heads if head not in LAST), *LAST]
     table = pd.DataFrame(rows, columns=ordered)
     always = ("suite", "case", "implementation", "status", "reason")
     return table[[name for name in ordered if name in always or table[name].notna().any()]]
@@ -101,7 +103,7 @@ def _suite_rows(judged: JudgedRun, suite: JudgedSuite, rated: dict[str, dict[str
             **{head: _value(known.get(column)) for column, head in NUMBERS},
             "device": row["device"],
             **{_axis(name): _value(row[name]) for name in axes},
-            **{name.removeprefix(METRIC): _value(row[name]) for name in metrics},
+            **{_metric(name): _value(row[name]) for name in metrics},
             "reason": reason(row) or None,
             "case in full": row["case_label"],
             "run it again": command(judged.info, row) or None,
@@ -110,6 +112,12 @@ def _suite_rows(judged: JudgedRun, suite: JudgedSuite, rated: dict[str, dict[str
 
 def _axis(name: str) -> str:
     return f"axis {name.removeprefix(POINT)}"
+
+
+def _metric(name: str) -> str:
+    """The head of a metric; one that is called like a column of ours is told from it."""
+    head = name.removeprefix(METRIC)
+    return f"metric {head}" if head in OURS or head.startswith("axis ") else head
 
 
 def _value(value: Any) -> Any:

@@ -14,6 +14,7 @@ from attnbench.errors import MissingExtraError, UsageError
 from attnbench.report.exports.rows import cell_table
 from attnbench.report.glance.grid import FASTEST, TIED, AnswerGrid
 from attnbench.results.dataset import load
+from attnbench.show.svg import NOT_XML
 from attnbench.show.table import visible
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _conditions(run: RunReport) -> pd.DataFrame:
 
 def _safe(sheet: pd.DataFrame) -> pd.DataFrame:
     """What a spreadsheet can hold: no signs of control, no infinite numbers, no text that would be cut unsaid."""
-    return sheet.astype(object).map(_held).rename(columns=visible)
+    return sheet.astype(object).map(_held).rename(columns=lambda name: NOT_XML.sub("\ufffd", visible(name)))
 
 
 def _held(value: Any) -> Any:
@@ -126,7 +127,7 @@ def _held(value: Any) -> Any:
         return str(value)
     if not isinstance(value, str):
         return value
-    text = visible(value)
+    text = NOT_XML.sub("\ufffd", visible(value))
     note = f" … ({len(text):,} characters; all of them are in --to csv)"
     return text if len(text) <= MOST_SIGNS else text[: MOST_SIGNS - len(note)] + note
 

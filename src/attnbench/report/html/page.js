@@ -86,8 +86,10 @@ function passes(table, row) {
   if (state.impl.length && !state.impl.includes(has("impl"))) return false;
   return patterns().every((words) => words.test(lookup.get(table.key).get(row)));
 }
+// Names of suites and of columns may have dots in them.
+const sorts = (entry, table) => table.columns.some((column) => `${table.key}.${column.key}` === entry.replace(/~$/, ""));
 function sorting(table) {
-  const entry = state.sort.find((name) => name.replace(/~$/, "").startsWith(`${table.key}.`));
+  const entry = state.sort.find((name) => sorts(name, table));
   if (!entry) return null;
   const down = entry.endsWith("~");
   const at = place(table, entry.replace(/~$/, "").slice(table.key.length + 1));
@@ -246,7 +248,8 @@ function folded(details) {
   keep();
 }
 function sortBy(name) {
-  const rest = state.sort.filter((entry) => entry.split(".")[0] !== name.split(".")[0]);
+  const table = data.tables.find((one) => sorts(name, one));
+  const rest = state.sort.filter((entry) => !sorts(entry, table));
   const next = state.sort.includes(name) ? [`${name}~`] : state.sort.includes(`${name}~`) ? [] : [name];
   change({ sort: [...rest, ...next] });
 }

@@ -67,11 +67,13 @@ def _section(section: Section, place: Screen, start: str, *, served: bool) -> It
 def _tables(tables: Sequence[Table], place: Screen) -> Iterator[str]:
     """Tables of a screen or two; of longer ones, how long they are."""
     for number, table in enumerate(tables):
-        gap = "\n" if number else ""
+        if number:
+            yield ""
         if len(table.rows) <= MOST_ROWS:
-            yield gap + render(table, place)
+            yield render(table, place)
         else:
-            yield from wrapped(f"{gap}{table.title}: a table of {len(table.rows)} rows, see below where.", place.width)
+            length = f"{table.title}: a table of {len(table.rows)} rows, see below where."
+            yield from wrapped(visible(length), place.width)
 
 
 def _sentence(section: Section, *, served: bool) -> str:
