@@ -112,7 +112,7 @@ def test_a_suite_of_ones_own_has_a_page_like_the_built_in_ones(cli: Cli, mine: P
     )
     assert ["12 numbers were seen." in done.out for done in (gone, there)] == [False, True]
     for words, said in {
-        ("csv", "timed.py"): "this run did not measure short",
+        ("csv", "timed.py"): "none of these runs measured short",
         ("junit", "moved.py"): "--suites belongs to --to markdown",
     }.items():
         refused = cli("export", run_of["folder"], "--to", words[0], "--suites", words[1])

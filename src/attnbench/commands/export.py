@@ -11,12 +11,13 @@ import typer
 
 from attnbench.commands import options
 from attnbench.errors import EXIT_OK, UsageError, suggest
-from attnbench.interface.suite_files import use_suites
+from attnbench.interface.suite_files import suites_for, use_suites
 from attnbench.show.console import document, say, set_quiet, show
 
 if TYPE_CHECKING:
     from attnbench.exchange.writers.export import Exported
     from attnbench.report.exports.export import KeptExport
+    from attnbench.suite import Suite
 
 
 def export(
@@ -52,8 +53,7 @@ def export(
         if commit is not None:
             msg = f"--commit belongs to --to {' and --to '.join(BY_COMMIT)}, not to --to {to}"
             raise UsageError(msg)
-        _use(suite_files, run)
-        _shown(to, run, out, figure, samples=samples, as_json=as_json)
+        _shown(to, run, out, figure, _given(suite_files, run), samples=samples, as_json=as_json)
         return
     if suite_files:
         msg = f"--suites belongs to --to {', '.join(FORMATS)}, not to --to {to}, which asks no suite"
@@ -65,21 +65,28 @@ def export(
     _for_a_tool(to, run, out, commit, as_json=as_json)
 
 
-def _use(suite_files: Sequence[Path] | None, run: str) -> None:
-    """Know the suites in the files that ``--suites`` names; ``UsageError`` where the run measured none of them."""
+def _given(suite_files: Sequence[Path] | None, run: str) -> dict[str, Suite]:
+    """The suites in the files that ``--suites`` names; ``UsageError`` where the run measured none of them."""
     from attnbench.results.read import read_info, run_folder
 
     given = use_suites(suite_files)
-    if given and not any(name in read_info(run_folder(run)).suites for name in given):
-        msg = f"--suites: this run did not measure {', '.join(given)}; leave --suites out, or name another run"
-        raise UsageError(msg)
+    return suites_for([read_info(run_folder(run))], given) if given else {}
 
 
-def _shown(to: str, run: str, out: Path | None, figure: str | None, *, samples: bool, as_json: bool) -> None:
+def _shown(
+    to: str,
+    run: str,
+    out: Path | None,
+    figure: str | None,
+    suites: Mapping[str, Suite],
+    *,
+    samples: bool,
+    as_json: bool,
+) -> None:
     """Answers, tables and figures."""
     from attnbench.report.exports.export import export as exported
 
-    done: KeptExport = exported(run, to, out, figure, samples=samples)
+    done: KeptExport = exported(run, to, out, figure, samples=samples, suites=suites)
     frame = done.run.frame
     statuses = dict(zip(frame["cell_id"], frame["status"], strict=True))
     if as_json:

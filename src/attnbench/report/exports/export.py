@@ -55,7 +55,7 @@ def export(
     """
     folder = run_folder(run)
     _check(folder, to, out, figure, samples=samples)
-    judged = judge_run(folder, lambda name: find_suite(name, suites or {}))
+    judged = judge_run(folder, lambda name: find_suite(name, suites or {}), suites)
     if to == "csv":
         return _kept(judged, csv_of(judged), out, "every cell")
     report = collect([judged], drawn=to in PICTURES)
