@@ -48,7 +48,7 @@ QUICK = {
     "scoreboard --trials": ["--quiet", "--trials", "1", "--seconds", "2", "--cells", "1", "--tools", "attnbench"],
 }
 # Where a command says that nothing was measured (5), as on a busy machine, it is tried once more within so much.
-LONGER = {"crossover": ["--budget", "30s"]}
+LONGER = {"crossover": ["--budget", "30s"], "run": ["--budget", "60s"]}
 # What besides 0 is an answer: of best, compare, crossover, explain, history and run 3, of ab also that something is
 # slower, and of best that nothing was measured, as within a small budget on a busy machine.
 ANSWERS = {

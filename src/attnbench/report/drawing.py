@@ -267,6 +267,7 @@ def _heat(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFra
 
     value = str(figure.hue)
     table = data.pivot_table(index=figure.y, columns=figure.x, values=value, aggfunc="median", sort=False)
+    table = table.astype("float64")  # whole numbers that may be absent are of another type
     # Where something stands at the places, the map is to be looked at, and its numbers would hide it.
     small = table.size <= MANY_VALUES and figure.x_text is None
     least, most = float(everything[value].min()), float(everything[value].max())
