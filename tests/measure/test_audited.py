@@ -215,10 +215,12 @@ def test_nothing_that_a_later_process_is_asked_before_its_bursts_are_over_tells_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     processes: dict[int, list[Any]] = {}
+    alive: list[WorkerProcess] = []
     real = WorkerProcess.call
 
     def call(self: WorkerProcess, op: str, timeout: float, /, **arguments: Any) -> Reply:
         if self.backend is not None:
+            alive.append(self)  # the id of one that is gone is given again
             processes.setdefault(id(self), []).append((op, arguments))
         return real(self, op, timeout, **arguments)
 
