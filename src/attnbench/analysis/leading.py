@@ -132,22 +132,23 @@ def _first(known: _Known) -> tuple[int, dict[int, Paired]]:
     began. Who stood beside nobody, as in processes of its own, takes the place of no one who did.
     """
     places = range(len(known.cells))
-    beside = {place: [at for at in places if at != place and known.share(at, place)] for place in places}
-    first = next((place for place in places if beside[place]), 0)
-    tried = {first}
-    while True:
-        pairs = {place: _judged(known, place, first) for place in places if place != first}
-        faster = [place for place in beside[first] or pairs if pairs[place].estimate < 0]
+    together = {place: [at for at in places if at != place and known.share(at, place)] for place in places}
+    ranked = [place for place in places if together[place]] or [*places]
+    rivals = {place: together[place] or [at for at in places if at != place] for place in ranked}
+
+    def over(under: int) -> dict[int, Paired]:
+        return {place: _judged(known, place, under) for place in places if place != under}
+
+    first, tried = ranked[0], set[int]()
+    while first not in tried:
+        tried.add(first)
+        pairs = over(first)
+        faster = [place for place in rivals[first] if pairs[place].estimate < 0]
         if not faster:
             return first, pairs
         first = min(faster, key=lambda place: pairs[place].estimate)
-        if first in tried:
-            break
-        tried.add(first)
-    of_all = [place for place in places if beside[place]] or [*places]
-    others = {place: beside[place] or [at for at in places if at != place] for place in of_all}
-    first = max(of_all, key=lambda place: min(_judged(known, at, place).estimate for at in others[place]))
-    return first, {place: _judged(known, place, first) for place in places if place != first}
+    first = max(ranked, key=lambda place: min(_judged(known, at, place).estimate for at in rivals[place]))
+    return first, over(first)
 
 
 def _over_fastest(pairs: Sequence[Paired]) -> list[OverFastest]:

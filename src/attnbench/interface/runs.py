@@ -126,7 +126,6 @@ class Run(ShownAnswer):
 
     def __str__(self) -> str:
         """What became of its cells, what is to be known of its suites' files, and the answer as the command has it."""
-        from attnbench.report import claimed
         from attnbench.report.content import collect, remarks
         from attnbench.report.terminal.answer import answer_text
         from attnbench.show.console import screen
@@ -134,7 +133,7 @@ class Run(ShownAnswer):
         judged = self._judged
         total = ", ".join(f"{count} {status}" for status, count in self.counts.items()) or "no cell was planned"
         ended = "" if self.complete else "; not finished: what was measured so far"
-        sentences = [line for suite in judged.suites for line in (*remarks(suite), *claimed.failure(suite))]
+        sentences = [line for suite in judged.suites for line in remarks(suite)]
         try:
             answer = answer_text(collect([judged], drawn=False), replace(screen(), colour=False))
         except AttnbenchError as error:  # such as a damaged journal

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from attnbench.analysis.claims import VERDICTS
 from attnbench.analysis.judged import JudgedRun, JudgedSuite, Row
-from attnbench.analysis.leading import all_standings
+from attnbench.analysis.leading import OverFastest, all_standings
 from attnbench.analysis.sampled import without_rounds
 from attnbench.errors import UsageError
 from attnbench.report import claimed, findings, tables
@@ -64,6 +64,7 @@ class Section:
     tables: tuple[tables.Table, ...]
     grid: AnswerGrid | None = None
     advice: Advice | None = None
+    answered: bool = False
     data: DataTable | None = None
 
     @property
@@ -229,23 +230,22 @@ def imported_label(info: RunInfo) -> str:
     return f"Imported from {source.tool}{release} ({source.file}), not measured by attnbench run.{unknown}"
 
 
-def _advice(story: Story, sentences: Sequence[str], advice: Advice | None) -> Advice | None:
-    """The advice by cases, headed by the first finding where that answers the suite as a whole."""
-    if not story.leads or not sentences:
-        return advice
-    return Advice(sentences[0], (), "") if advice is None else replace(advice, sentence=sentences[0])
+def told(judged: JudgedSuite, over: Mapping[str, OverFastest]) -> tuple[Story, tuple[str, ...], Advice | None]:
+    """The story of one suite, what it found, and the advice by cases.
 
-
-def told(judged: JudgedSuite) -> tuple[Story, tuple[str, ...]]:
-    """The story of one suite, and its findings, what is to be known of its file and what failed in its own code."""
+    Where the first finding answers the suite as a whole, the advice is headed by it.
+    """
     story = judged.story or NOT_INSTALLED
-    sentences = findings.findings(judged.frame, story, judged.place)
-    return story, (*remarks(judged), *sentences, *claimed.failure(judged))
+    sentences = tuple(findings.findings(judged.frame, story, judged.place))
+    advice = advice_of(judged.frame, over)
+    if story.leads and sentences:
+        advice = Advice(sentences[0], (), "") if advice is None else replace(advice, sentence=sentences[0])
+    return story, sentences, advice
 
 
 def remarks(judged: JudgedSuite) -> tuple[str, ...]:
-    """What is to be known of the file of a suite before anything that it says: that it is gone, or has changed."""
-    return (judged.note,) if judged.note else ()
+    """What is to be known of a suite besides what it found: that its file is gone or changed, or its claims failed."""
+    return (*filter(None, [judged.note]), *claimed.failure(judged))
 
 
 def section_of(
@@ -259,7 +259,8 @@ def section_of(
     title = f"{name} ({info.run_id})" if prefix and info is not None else name
     over = all_standings(frame)
     ready = with_setting(frame)
-    story, sentences = told(judged)
+    story, answers, advice = told(judged, over)
+    sentences = (*filter(None, [judged.note]), *answers, *claimed.failure(judged))
     figures = (story.figures or default_figures(ready)) if drawn else ()
     palette = palette.of_suite()
     return Section(
@@ -276,7 +277,8 @@ def section_of(
         verdicts=judged.verdicts,
         tables=(*tables.timing_tables(frame, over), *tables.metrics_tables(frame)),
         grid=grid_of(frame, over),
-        advice=_advice(story, sentences[bool(judged.note) :], advice_of(frame, over)),
+        advice=advice,
+        answered=story.leads,
         data=None if info is None else replace(data_table(info, frame, f"{prefix}{name}", over), title=title),
     )
 

@@ -107,7 +107,7 @@ def _check(folder: Path, to: str, out: Path | None, figure: str | None, *, sampl
 
 def _pictures(judged: JudgedRun, figures: list[DrawnFigure], to: str, out: Path, figure: str | None) -> KeptExport:
     names = ", ".join(each.name for each in figures)
-    if out.suffix.lower() == f".{to}" and not out.is_dir():
+    if out.suffix.lower() == f".{to}":
         if len(figures) > 1:
             msg = f"-o {out} is one file, and there are {len(figures)} figures: {names}; add --figure NAME, or -o DIR"
             raise UsageError(msg)

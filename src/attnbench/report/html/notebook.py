@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from attnbench.analysis.leading import all_standings
 from attnbench.report import claimed, findings
 from attnbench.report.content import imported_label, remarks, told
-from attnbench.report.glance.advice import advice_of
 from attnbench.report.glance.conditions import conditions
 from attnbench.report.glance.forest import forest
 from attnbench.report.glance.grid import AnswerGrid, grid_of
@@ -42,7 +41,7 @@ def run_html(run: JudgedRun, most: int) -> str:
         info=run.info,
         suites=[_suite(suite, most) for suite in run.suites if not (suite.verdicts and verdicts)],
         claims=forest(verdicts),
-        remarks=[said for suite in run.suites for said in (*remarks(suite), *claimed.failure(suite))],
+        remarks=[said for suite in run.suites for said in remarks(suite)],
         conditions=conditions(run.info, run.frame),
         counts=f"{findings.counts(run.frame)} {imported_label(run.info)}".strip(),
     )
@@ -52,14 +51,13 @@ def _suite(judged: JudgedSuite, most: int) -> dict[str, Any]:
     """One suite of a run; where there is nothing to choose, its findings in brief."""
     over = all_standings(judged.frame)
     grid = grid_of(judged.frame, over)
-    story, sentences = told(judged)
-    apart = (*remarks(judged), *claimed.failure(judged))  # these stand among the remarks, shown whatever is found
+    story, sentences, advice = told(judged, over)
     return {
         "name": judged.name,
-        "advice": advice_of(judged.frame, over),
+        "advice": advice,
         "grid": None if grid is None else _short(grid, most),
         "more": 0 if grid is None else max(0, len(grid.rows) - most),
-        "brief": findings.brief([said for said in sentences if said not in apart], claimed.tally(judged.verdicts)),
+        "brief": findings.brief(sentences, claimed.tally(judged.verdicts)),
         "question": story.question,
     }
 

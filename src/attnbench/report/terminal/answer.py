@@ -7,14 +7,12 @@ from collections.abc import Iterator, Sequence
 from attnbench.analysis.claims import CONTRADICTED, NOT_DETECTED, REPRODUCED
 from attnbench.report.console import render
 from attnbench.report.content import Report, RunReport, Section
-from attnbench.report.glance.cases import WORKLOAD
 from attnbench.report.glance.forest import DIFFERS, ForestLine
 from attnbench.report.tables import Table
 from attnbench.report.terminal.gridded import CODES, PLAIN, grid_lines, wrapped
 from attnbench.show.console import screen
 from attnbench.show.table import Screen, visible
 
-MIX = WORKLOAD.removeprefix("--")  # the suite made of a workload, which has a verdict of its own
 MOST_SIGNS = 400  # of a reason that is printed
 MOST_ROWS = 48  # of a table that is printed
 COLOURED = {REPRODUCED: CODES["green"], CONTRADICTED: CODES["yellow"], NOT_DETECTED: CODES["dim"]}
@@ -49,7 +47,7 @@ def _run(run: RunReport, place: Screen, *, several: bool, served: bool) -> Itera
 
 def _section(section: Section, place: Screen, start: str, *, served: bool) -> Iterator[str]:
     """The sentence with the grid; what was found and the tables themselves where there is nothing to choose from."""
-    chosen = section.grid is not None and (section.advice is not None or section.suite == MIX)
+    chosen = section.grid is not None and section.advice is not None
     sentences = [_sentence(section, served=served)] if chosen else list(section.short or section.brief[:1])
     for number, sentence in enumerate(filter(None, sentences)):
         yield from wrapped(visible(f"{'' if number else start}{sentence}"), place.width)
@@ -77,9 +75,7 @@ def _tables(tables: Sequence[Table], place: Screen) -> Iterator[str]:
 
 
 def _sentence(section: Section, *, served: bool) -> str:
-    if section.suite == MIX:
-        return "" if served or not section.findings else section.findings[0]
-    return "" if section.advice is None else section.advice.sentence
+    return "" if section.advice is None or (served and section.answered) else section.advice.sentence
 
 
 def _claims(run: RunReport, place: Screen) -> Iterator[str]:
