@@ -81,6 +81,14 @@ def test_a_fragment_that_is_not_is_seen(name: str, tmp_path: Path) -> None:
     assert said in line
 
 
+def test_contributing_opens_with_six_lines_of_which_the_last_names_a_fragment() -> None:
+    block = re.search(r"```bash\n(.*?)```", (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8")[:1500], re.DOTALL)
+    assert block is not None
+    lines = block[1].splitlines()
+    assert len(lines) == 6
+    assert NAME.search(lines[-1])
+
+
 def test_a_draft_shows_them_and_changes_nothing(tmp_path: Path) -> None:
     folder = copied(tmp_path)
     before = sorted((folder / "changelog.d").iterdir())
