@@ -135,6 +135,8 @@ WRONG = [
     (("--suite", "gradients"), "is observed, not timed"),
     (("-a", "lenght=1"), "has no axis 'lenght'"),
     (("--only", "toxx"), "did you mean 'tox'?"),
+    (("--install", "it's"), "cannot be taken apart"),
+    (("--install", " "), "got nothing"),
     (("--install", "x #y"), "'#' in it"),
     (("--install", "${{ secrets.TOKEN }}"), "'{' and '}' in it"),
     (("--attnbench", "../attnbench"), "is an address or versions"),

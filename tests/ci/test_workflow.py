@@ -134,6 +134,15 @@ def test_a_kernel_that_the_base_branch_does_not_have_yet_is_compared_with_nothin
     assert "mine.py is not in origin/main yet" in stand_ins.comments(tmp_path)[0]
 
 
+def test_a_kernel_that_is_a_whole_repository_is_compared(runner: Runner, init: Cli, tmp_path: Path) -> None:
+    stand_ins.stand_in(tmp_path)
+    assert init("--impls", ".", "--impls", "./", *SOURCE, "--force").code == 0
+    assert runner.run(workflow(runner))["kernel"].result == "success"
+    check, ab = stand_ins.asked(tmp_path)
+    assert check == ["check", "numpy/mine", "--impls", "."]
+    assert ab[0] == "ab"
+
+
 def test_a_base_branch_that_is_gone_fails(runner: Runner, git: Git, tmp_path: Path) -> None:
     stand_ins.stand_in(tmp_path)
     git("update-ref", "-d", "refs/remotes/origin/main")

@@ -75,15 +75,16 @@ def understood(wanted: WantedCi) -> KernelCi:
         msg = "which kernel? Name its file: attnbench init-ci --impls mine.py"
         raise UsageError(msg)
     place = repository(wanted.out)
-    files = tuple(_from_the_top(place, file) for file in wanted.files)
+    files = tuple(dict.fromkeys(_from_the_top(place, file) for file in wanted.files))
     base = place.base(wanted.base)
     cells = (*_each("--suite", wanted.suites), *_each("-a", wanted.axes))
     _check_python(wanted.python)
     _check_cells(wanted)
     for option, texts in (("--impls", files), ("--base", [base]), ("-a", cells), ("--install", wanted.installs)):
         _refuse_what_means_something(option, texts)
+    _check_installs(wanted.installs)
     source = _source(wanted.source)
-    impls = discover.select(wanted.patterns, found_in([str(file) for file in wanted.files]))
+    impls = discover.select(wanted.patterns, found_in([str(place.root / file) for file in files]))
     return KernelCi(
         repository=place,
         files=files,
@@ -154,6 +155,19 @@ def _refuse_what_means_something(option: str, texts: Iterable[str]) -> None:
         if signs:
             named = " and ".join(ascii(sign) for sign in signs)
             msg = f"{option} {text!r} has {named} in it, which GitHub or tox would not take as it stands; rename it"
+            raise UsageError(msg)
+
+
+def _check_installs(texts: Iterable[str]) -> None:
+    """Raise ``UsageError`` for words that a shell could not take apart."""
+    for text in texts:
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            msg = f"--install {text!r} cannot be taken apart into words: {error}"
+            raise UsageError(msg) from None
+        if not words:
+            msg = "--install is what pip takes besides, such as '-r requirements.txt'; got nothing"
             raise UsageError(msg)
 
 
