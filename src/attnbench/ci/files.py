@@ -80,9 +80,9 @@ def _tox(kernel: KernelCi, *, force: bool) -> Change:
     line_break = "\r\n" if "\r\n" in there else "\n"
     block, match = section.replace("\n", line_break), OURS.search(there)
     if theirs := file.environments(OURS.sub("", there)):
-        refused = f"{file.name} has an environment {' and '.join(sorted(theirs))} that is not ours; "
-        refused += "rename it, or type --only workflow"
-        return Change(path, file.name, "added to", section, there.encode(), refused)
+        why = f"{file.name} has an environment {' and '.join(sorted(theirs))} that is not ours; "
+        why += "rename it, or type --only workflow"
+        return Change(path, file.name, "added to", section, there.encode(), why)
     if match is None:
         after = there + line_break * (2 - _line_breaks_at_the_end(there)) + block
         became: Became = "added to"

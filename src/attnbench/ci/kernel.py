@@ -131,7 +131,7 @@ def _notes(place: Repository, files: Sequence[str]) -> Iterator[str]:
 
 def _check_python(version: str) -> None:
     """Raise ``UsageError`` for what is no version of Python that attnbench runs on."""
-    needed = metadata(OURS).get("Requires-Python", "")
+    needed = metadata(OURS)["Requires-Python"]
     lowest = VERSION.search(needed)
     match = VERSION.fullmatch(version)
     if match is None or (lowest is not None and int(match[1]) < int(lowest[1])):
