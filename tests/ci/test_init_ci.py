@@ -108,6 +108,17 @@ def test_without_git_the_top_must_be_named(init: Cli, place: Path) -> None:
     assert (place / FILE).is_file()
 
 
+def test_a_repository_that_git_cannot_read_is_no_folder_without_one(init: Cli, place: Path) -> None:
+    (place / "mine.py").write_text(KERNEL, "utf-8")
+    (place / ".git").write_text("gitdir: nowhere\n", "utf-8")
+    for words in ((), ("-o", ".")):
+        done = init(*SOURCE, *words)
+        assert done.code == 2
+        assert "git cannot read the repository" in done.err
+        assert "status" in done.err
+    assert not (place / ".github").exists()
+
+
 def test_what_git_ignores_or_does_not_have_is_refused(init: Cli, repository: Path, tmp_path: Path) -> None:
     (repository / ".gitignore").write_text("local.py\n", "utf-8")
     (repository / "local.py").write_text(KERNEL, "utf-8")

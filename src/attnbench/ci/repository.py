@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -66,6 +67,11 @@ def repository(out: Path | None) -> Repository:
         raise UsageError(msg)
     said = _git(start, "rev-parse", "--show-toplevel")
     top = None if said is None else Path(said.rstrip("\r\n")).resolve()
+    folder = start.resolve()
+    broken = next((path for path in (folder, *folder.parents) if (path / ".git").exists()), None)
+    if top is None and broken is not None:
+        msg = f"git cannot read the repository {broken}; this says why: git -C {shlex.quote(str(broken))} status"
+        raise UsageError(msg)
     if top is None and out is None:
         msg = f"{start} is in no git repository, and a workflow stands at the top of one. "
         msg += "Type: git init; or name the folder that will be the top of it: -o DIR"
