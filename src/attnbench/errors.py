@@ -126,6 +126,19 @@ def install_from_origin(pip: str = "pip", *options: str) -> str:
     return f"{pip} install {shlex.join([*options, source])}"
 
 
+def installed_from() -> str | None:
+    """Where pip gets this attnbench from on any machine: an address, or ``==VERSION``; ``None`` for a folder here."""
+    from importlib.metadata import version
+
+    origin = _origin()
+    url = str(origin.get("url", ""))
+    if not url:
+        return f"=={version('attnbench')}"
+    if url.startswith("file:"):
+        return None
+    return f"{origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}" if "vcs_info" in origin else url
+
+
 def _folder(origin: Mapping[str, Any]) -> str | None:
     """The folder that attnbench was installed from, such as a clone."""
     from urllib.parse import urlsplit

@@ -77,6 +77,8 @@ BREACHES: list[Breach] = [
     ("measure and checking", "checking/features.py", "def later():\n    import attnbench.show.console"),
     ("ablate trains and analysis reads", "analysis/judged.py", "import attnbench.report"),
     ("ablate trains and analysis reads", "ablate/training.py", "import attnbench.measure.bench"),
+    ("ci writes files", "ci/files.py", "from attnbench.show.console import say"),
+    ("ci writes files", "ci/tox.py", "from attnbench.measure import worker"),
     ("workloads make a suite", "workloads/said.py", "from attnbench.show.console import say"),
     ("live measures two sides", "live/comparison.py", "from attnbench.show.console import say"),
     ("live measures two sides", "live/sides.py", "def later():\n    from attnbench.report import page"),

@@ -38,8 +38,9 @@ FILES = (
     "doctor",
     "baseline",
     "scoreboard",
+    "init_ci",
 )
-COMMANDS = {file.rstrip("_"): file for file in FILES}
+COMMANDS = {file.rstrip("_").replace("_", "-"): file for file in FILES}
 
 
 class Commands(TyperGroup):

@@ -304,3 +304,29 @@ TableFile = Annotated[
     Path | None,
     typer.Option("--table", metavar="FILE", help="Instead, every measured case with its answer, as JSON."),
 ]
+
+# What `init-ci` writes.
+CiImpls = Annotated[Texts, typer.Option("--impl", help="Of the implementations in these files; all without.")]
+CiBase = Annotated[
+    str | None, typer.Option("--base", metavar="BRANCH", help="What pull requests are compared with; main without.")
+]
+CiPython = Annotated[str, typer.Option("--python", metavar="VERSION", help="The Python of the runner.")]
+CiBudget = Annotated[str, typer.Option("--budget", help="Time of a comparison, such as 10m.")]
+CiSource = Annotated[
+    str | None,
+    typer.Option(
+        "--attnbench",
+        metavar="SOURCE",
+        help="Where pip gets attnbench: git+https://… or ==VERSION; where this one came from without.",
+    ),
+]
+CiInstalls = Annotated[
+    Texts, typer.Option("--install", metavar="WORDS", help="What pip takes besides: '-r requirements.txt'. Repeatable.")
+]
+CiOut = Annotated[
+    Path | None,
+    typer.Option("-o", "--out", metavar="DIR", help="The top of the repository; without it, that of this folder."),
+]
+CiOnly = Annotated[str | None, typer.Option("--only", metavar="PART", help="workflow or tox; both without.")]
+CiForce = Annotated[bool, typer.Option("--force", help="Replace a workflow, or environments of ours, that is there.")]
+CiPrint = Annotated[bool, typer.Option("--print", "--dry-run", help="Show what would be written, and write nothing.")]

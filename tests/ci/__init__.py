@@ -1,0 +1,1 @@
+"""Files for CI: what is written, and that it runs."""

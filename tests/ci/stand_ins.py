@@ -1,0 +1,100 @@
+"""Programs in the place of those on a runner: `pip` that installs nothing, `gh` that keeps comments, `attnbench`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+# As `gh api` is called by us: a GET with a filter of jq, a POST of a body, or a PATCH of one.
+GH = """
+    import json, sys
+    from pathlib import Path
+
+    import jq
+
+    kept = Path(KEPT)
+    comments = json.loads(kept.read_text("utf-8"))
+    words = sys.argv[2:]
+    fields = dict(zip(words, words[1:]))
+    body = fields.get("-F", "").removeprefix("body=@")
+    place = next(word for word in words if word.startswith("repos/owner/kernel/issues/"))
+    if "--jq" in fields:
+        assert place.endswith("/issues/3/comments")
+        print("\\n".join(str(one) for one in jq.compile(fields["--jq"]).input(comments).all()))
+    elif fields.get("--method") == "PATCH":
+        number = int(place.rpartition("/")[2])
+        next(one for one in comments if one["id"] == number)["body"] = Path(body).read_text("utf-8")
+    else:
+        assert place.endswith("/issues/3/comments")
+        new = {"id": 100 + len(comments), "user": {"login": "github-actions[bot]"}}
+        comments.append({**new, "body": Path(body).read_text("utf-8")})
+    kept.write_text(json.dumps(comments), "utf-8")
+"""
+PIP = """
+    import json, sys
+    from pathlib import Path
+
+    Path(ASKED).write_text(json.dumps(sys.argv[1:]), "utf-8")
+"""
+# Its exit statuses and what it says are in a file; what it was asked is written into another.
+ATTNBENCH = """
+    import json, os, sys
+    from pathlib import Path
+
+    said = json.loads(Path(SAID).read_text("utf-8"))
+    with Path(SAID).with_suffix(".log").open("a", encoding="utf-8") as log:
+        log.write(json.dumps(sys.argv[1:]) + "\\n")
+    command = sys.argv[1]
+    print(f"{command} says: {said['text']}")
+    if command == "ab":
+        assert sys.argv[sys.argv.index("--inconclusive") + 1] == "pass"
+        page = f"### attnbench ab: {said['text']}\\n"
+        Path(sys.argv[sys.argv.index("--markdown") + 1]).write_text(page, "utf-8")
+        with Path(os.environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as summary:
+            summary.write(page)
+    sys.exit(said[command])
+"""
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    """A program of Python."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!{sys.executable}\n{dedent(text)}", "utf-8")
+    path.chmod(0o755)
+
+
+def set_up(folder: Path) -> Path:
+    """All of them, in `bin`; comments are in `comments.json`, what pip was asked in `pip.json`."""
+    programs, comments = folder / "bin", folder / "comments.json"
+    comments.write_text("[]", "utf-8")
+    program(programs, "gh", GH.replace("KEPT", repr(str(comments))))
+    kept = repr(str(folder / "pip.json"))
+    program(programs, "pip", PIP.replace("ASKED", kept))
+    return programs
+
+
+def stand_in(folder: Path, *, check: int = 0, ab: int = 0, text: str = "fine") -> None:
+    """An attnbench that says `text` and ends with these statuses."""
+    said = folder / "said.json"
+    said.write_text(json.dumps({"check": check, "ab": ab, "text": text}), "utf-8")
+    program(folder / "bin", "attnbench", ATTNBENCH.replace("SAID", repr(str(said))))
+
+
+def ours(folder: Path) -> None:
+    """This attnbench, whose check takes seconds."""
+    quick = 'words = [*sys.argv[1:], *(["--quick", "--features", "sizes"] if sys.argv[1] == "check" else [])]\n'
+    run = "os.execv(sys.executable, [sys.executable, '-m', 'attnbench', *words])\n"
+    program(folder / "bin", "attnbench", f"import os, sys\n{quick}{run}")
+
+
+def comments(folder: Path) -> list[str]:
+    """The comments under the pull request."""
+    return [one["body"] for one in json.loads((folder / "comments.json").read_text("utf-8"))]
+
+
+def asked(folder: Path) -> list[list[str]]:
+    """What the stand-in was asked, in order."""
+    return [json.loads(line) for line in (folder / "said.log").read_text("utf-8").splitlines()]
