@@ -1,0 +1,69 @@
+"""`llms.txt` and `llms-full.txt` (llmstxt.org): the pages with a line on each, and all their text in one file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+
+SENTENCE = re.compile(r"(?<=[.?!])\s")
+LONGEST = 220
+
+
+def groups(app: Sphinx) -> Iterator[tuple[str, list[str]]]:
+    """The captions of the front page with their pages, in order; pages below a page follow it."""
+    for tree in app.env.get_doctree(app.config.root_doc).findall(addnodes.toctree):
+        yield tree["caption"], [name for _, page in tree["entries"] for name in _with_those_below(app, page)]
+
+
+def _with_those_below(app: Sphinx, page: str) -> Iterator[str]:
+    yield page
+    for name in app.env.toctree_includes.get(page, []):
+        yield from _with_those_below(app, name)
+
+
+def summary(doctree: nodes.document) -> str:
+    """The first sentences of a page, as many as fit in a line; what stands in tables and figures is none."""
+    paragraphs = (node for node in doctree.findall(nodes.paragraph) if isinstance(node.parent, nodes.section))
+    text = " ".join(next(paragraphs, nodes.paragraph()).astext().split())
+    line = ""
+    for sentence in SENTENCE.split(text):
+        if line and len(line) + len(sentence) > LONGEST:
+            break
+        line = f"{line} {sentence}".strip()
+    return (line if len(line) <= LONGEST else f"{line[:LONGEST].rsplit(' ', 1)[0]} …").rstrip(":")
+
+
+def written(app: Sphinx, error: Exception | None) -> None:
+    """Write both files beside the pages."""
+    if error is not None or app.builder.name != "html":
+        return
+    front = app.env.get_doctree(app.config.root_doc)
+    head = f"# {app.config.project}\n\n> {summary(front)}\n"
+    short, full = [head], [head]
+    for caption, names in groups(app):
+        short.append(f"\n## {caption}\n\n")
+        for name in names:
+            title, doctree = app.env.titles[name].astext(), app.env.get_doctree(name)
+            address = app.builder.get_target_uri(name)
+            short.append(f"- [{title}]({address}): {summary(doctree)}\n")
+            full.append(f"\n# {title}\n\nFrom {address}\n\n{_text(app, name)}\n")
+    (Path(app.outdir) / "llms.txt").write_text("".join(short), "utf-8")
+    (Path(app.outdir) / "llms-full.txt").write_text("".join(full), "utf-8")
+
+
+def _text(app: Sphinx, name: str) -> str:
+    """The page as it is written, without its title."""
+    file: Any = app.env.doc2path(name)
+    return Path(file).read_text("utf-8").partition("\n")[2].strip()
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Join the build."""
+    app.connect("build-finished", written)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
