@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from docutils import nodes
+from repository_files import TOP
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
@@ -58,9 +58,11 @@ def written(app: Sphinx, error: Exception | None) -> None:
 
 
 def _text(app: Sphinx, name: str) -> str:
-    """The page as it is written, without its title."""
-    file: Any = app.env.doc2path(name)
-    return Path(file).read_text("utf-8").partition("\n")[2].strip()
+    """The page as it is written, without its title; what is written while it is built, as it is read."""
+    text = Path(app.env.doc2path(name)).read_text("utf-8")
+    if "```{face} " in text or name in TOP:
+        text = app.env.get_doctree(name).astext()
+    return text.partition("\n")[2].strip()
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -106,9 +106,12 @@ def copied(app: Sphinx, error: Exception | None) -> None:
     if error is None and app.builder.format == "html":
         for path in files(app):
             if Path(path).suffix in COPIED:
-                to = Path(app.outdir) / "files" / path
-                to.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(Path(app.srcdir).parent / path, to)
+                file, to = Path(app.srcdir).parent / path, Path(app.outdir) / "files" / path
+                if file.suffix == ".html":  # what it links to lies beside it
+                    shutil.copytree(file.parent, to.parent, dirs_exist_ok=True)
+                else:
+                    to.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file, to)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
