@@ -71,10 +71,15 @@ def names(face: str) -> Iterator[tuple[str, Any]]:
             yield from ((f"{name}.{part}", getattr(value, part)) for part in public(value))
 
 
+@cache
+def _names(face: str) -> tuple[tuple[str, Any], ...]:
+    return tuple(names(face))
+
+
 def explained_at(value: Any, face: str) -> str:
     """The path under which an object is explained: the first one there is, on a face before its modules."""
     for other in (*FACES, face):
-        paths = sorted((path for path, known in names(other) if known is value), key=lambda path: path.count("."))
+        paths = sorted((path for path, known in _names(other) if known is value), key=lambda path: path.count("."))
         if paths:
             return f"{other}.{paths[0]}"
     msg = f"{value!r} is on no face"
