@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 from sphinx.application import Sphinx
 from sphinx.highlighting import PygmentsBridge
@@ -26,8 +27,9 @@ LINK = re.compile(r"(?<=\]\()(?!\w+:|#|/)([^)\s#]+)((?:#[^)\s]*)?)(?=\))")
 # A link that is named after its file; in the site it is named after the page, or the part of it, that it leads to.
 FILE_NAME = re.compile(r"\[[\w/-]+\.md\](?=\((?!https?:)[^)\s#]+\.md[)#])")
 FENCE = re.compile(r"^(```+|~~~+).*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
+# What is shown as text, and by which rules it is coloured; every other file is copied.
 LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".md": "markdown", ".css": "css", ".js": "javascript"}
-COPIED = {".html", ".ipynb", ".png", ".svg", ".parquet"}
+LANGUAGES |= {".ini": "ini", ".csv": "text", ".txt": "text", ".yml": "yaml", "": "text"}
 
 
 def read(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -56,7 +58,7 @@ def _outside_code(text: str, change: Any) -> str:
 
 def _target(app: Sphinx, docname: str, folder: Path, link: re.Match[str]) -> str:
     docs = Path(app.srcdir)
-    file = (folder / link[1]).resolve()
+    file = (folder / unquote(link[1].strip("<>"))).resolve()
     if file.is_relative_to(docs) and file.suffix in (".md", ".png", ".svg"):
         return f"{file.relative_to(docs).as_posix()}{link[2]}"
     if not file.is_relative_to(docs.parent):
@@ -70,7 +72,7 @@ def _target(app: Sphinx, docname: str, folder: Path, link: re.Match[str]) -> str
         LOG.warning("the link %s leads to %s", link[1], what, location=docname)
         return str(link[0])
     linked(app).setdefault(docname, set()).add(path)
-    return f"repository:{path}{'' if file.suffix in COPIED else '.html'}"
+    return f"repository:{quote(path)}{'.html' if file.suffix in LANGUAGES else ''}"
 
 
 def linked(app: Sphinx) -> dict[str, set[str]]:
@@ -95,9 +97,9 @@ def shown(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """The pages of texts."""
     bridge: PygmentsBridge = app.builder.highlighter  # type: ignore[attr-defined]
     for path in files(app):
-        if Path(path).suffix not in COPIED:
+        if Path(path).suffix in LANGUAGES:
             text = (Path(app.srcdir).parent / path).read_text("utf-8")
-            body = bridge.highlight_block(text, LANGUAGES.get(Path(path).suffix, "text"), linenos=False)
+            body = bridge.highlight_block(text, LANGUAGES[Path(path).suffix], linenos=False)
             yield f"files/{path}", {"title": path, "body": f"<h1>{escape(path)}</h1>{body}"}, "page.html"
 
 
@@ -105,7 +107,7 @@ def copied(app: Sphinx, error: Exception | None) -> None:
     """Copy what is not shown as text."""
     if error is None and app.builder.format == "html":
         for path in files(app):
-            if Path(path).suffix in COPIED:
+            if Path(path).suffix not in LANGUAGES:
                 file, to = Path(app.srcdir).parent / path, Path(app.outdir) / "files" / path
                 if file.suffix == ".html":  # what it links to lies beside it
                     shutil.copytree(file.parent, to.parent, dirs_exist_ok=True)
