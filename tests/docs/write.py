@@ -70,6 +70,20 @@ def shapes() -> None:
     (DOCS / "shapes.md").write_text(page(), "utf-8")
 
 
+def commands() -> None:
+    """The whole page."""
+    from tests.docs import commands_page
+
+    commands_page.PAGE.write_text(commands_page.page(), "utf-8")
+
+
+def schema() -> None:
+    """The whole page."""
+    from tests.docs import schema_page
+
+    schema_page.PAGE.write_text(schema_page.page(), "utf-8")
+
+
 def agreement() -> None:
     """The two tables of observed ratios."""
     from tests.agree import observed
@@ -171,6 +185,8 @@ PAGES: Mapping[str, Page] = {
     "architecture": Page(architecture, "architecture.md, its figures", SECONDS, "the imports"),
     "shapes": Page(shapes, "shapes.md", SECONDS, "src/attnbench/attention/models.toml"),
     "columns": Page(columns, "results.md, its tables of columns", SECONDS, "attnbench.results"),
+    "commands": Page(commands, "commands.md", SECONDS, "the program"),
+    "schema": Page(schema, "schema.md", SECONDS, "attnbench.results"),
     "mutants-list": Page(mutants_list, "mutants.md, its list", SECONDS, "attnbench.agree.mutants"),
     "semantics": Page(semantics, "semantics.md", "a minute", "the installed frameworks, which it names"),
     "implementations": Page(
