@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ from attnbench.agree.cases.features import features_of
 from attnbench.backends.implementation import FEATURES, Capabilities, Implementation
 from attnbench.errors import UsageError
 from attnbench.interface.agreement import check_adapted
-from attnbench.keywords import explained
 from attnbench.testing.fixed import cases_of
 from attnbench.testing.kernel import kernel
 from attnbench.testing.message import disagreement
@@ -30,7 +30,6 @@ AT_A_TIME = 3  # cases that are tried before somebody looks whether one of them 
 PLAIN = "sizes"  # the row of the plain call, which is always asked
 
 
-@explained
 def assert_agrees(
     fn: Callable[..., Any],
     spec: AttentionSpec | None = None,
@@ -85,7 +84,7 @@ def assert_agrees(
         capabilities=capabilities,
         vjp=vjp,
         device=device,
-        spec=built_in(spec, built),
+        spec=built_in(spec, built, inspect.signature(assert_agrees).parameters),
     )
     given = kernel(fn, said)
     can = given.implementation.capabilities_on(device)

@@ -174,6 +174,9 @@ def _returning(attend: Attend, returns: tuple[str, ...]) -> Attend:
 
     def returning(q: Any, k: Any, v: Any, call: Any) -> Any:
         result = attend(q, k, v, call)
+        if result is None:
+            msg = "it returned nothing (None)"
+            raise TypeError(msg)
         if not isinstance(result, tuple | list):
             if len(returns) > 1:
                 msg = f"it is to return {', '.join(returns)}, and returned one {type(result).__name__}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,9 +61,12 @@ def words(value: Any) -> tuple[str, ...]:
     return tuple(part.strip() for word in several for part in str(word).split(",") if part.strip())
 
 
-def built_in(spec: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The words of the spec that a function always computes. Raises ``UsageError`` for what is no spec."""
-    check_keywords("assert_agrees", given, SPEC)
+def built_in(spec: Any, given: Mapping[str, Any], arguments: Iterable[str]) -> dict[str, Any]:
+    """The words of the spec that a function always computes, given beside the ``arguments`` of ``assert_agrees``.
+
+    Raises ``UsageError`` for what is no spec, and for a word that is neither.
+    """
+    check_keywords("assert_agrees", given, [*SPEC, *(name for name in arguments if name not in ("rows", "built"))])
     if spec is None:
         told = AttentionSpec(**given)
         return {name: getattr(told, name) for name in given}
