@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attnbench.agree.cases.case_text import case_from_text, case_text
 from attnbench.attention.arrays import Array
@@ -14,16 +14,16 @@ from attnbench.attention.problem import Case
 from attnbench.backends.bind import Inputs, inputs_of, to_device
 from attnbench.errors import UsageError, check_known
 from attnbench.explaining.ask import explained
-from attnbench.explaining.question import Given
+from attnbench.explaining.explanation import UNEXPLAINED, WITHIN, ExplainedArrays
+from attnbench.explaining.judging import judged
+from attnbench.explaining.question import Given, question
 from attnbench.interface.functions import OF_CALL, OF_SPEC
 from attnbench.testing.close import plain, unexplained
 from attnbench.testing.kernel import turned
 from attnbench.testing.saying import LAYOUTS
 
-if TYPE_CHECKING:
-    from attnbench.explaining.explanation import ExplainedArrays
-
 QKV = ("q", "k", "v")
+READ_PAIRS = 1 << 15  # of query and key, up to which a wrong output is held to other readings
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,6 +38,7 @@ class PosedProblem:
     backend: str = "numpy"
     layout: str = "bhsd"
     device: str = "cpu"
+    read_pairs: int = READ_PAIRS
 
     @property
     def q(self) -> Any:
@@ -89,10 +90,21 @@ class PosedProblem:
             grads={name: self._judged(grad) for name, grad in (grads or {}).items()} or None,
             d_output=self._inputs.d_output if grads else None,
         )
-        explanation = explained(self.case.spec, given)
+        explanation = self._explained(given)
         if not explanation.ok:
             raise unexplained(explanation, case_text(self.case), repr(self))
         return explanation
+
+    def _explained(self, given: Given) -> ExplainedArrays:
+        """The explanation; of a larger problem without the readings that would fit, which take a while to try."""
+        p = self.case.problem
+        if p.B * p.Hq * p.Tq * p.S <= self.read_pairs:
+            return explained(self.case.spec, given)
+        posed = question(self.case.spec, given)
+        first = judged(posed)
+        verdict, call = WITHIN if first.ok else UNEXPLAINED, posed.inputs.call
+        notes = () if first.ok else ("no reading was tried: the problem is not small",)
+        return ExplainedArrays(verdict, first.arrays, first.arithmetic, call.dtype, call.sizes.as_dict(), notes=notes)
 
     def _judged(self, array: Any) -> Any:
         """What came out, in logical order."""

@@ -11,6 +11,7 @@ grouped heads, head sizes that nothing divides, rows without a key, windows as w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.cases import dimensions as dims
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
 
 Names = str | Sequence[str]
+READ_PAIRS = 100
+SOME = 240  # more than any class has values; most numbers of values divide it
 MOST_ON = 3  # features in one case: with many of them hardly a key is left
 VALUES = ("normal", "uniform", "peaky", "outliers", "near_ties")
 
@@ -61,7 +64,7 @@ def problems(
 ) -> SearchStrategy[PosedProblem]:
     """The same cases with their operands, as ``attnbench.testing.problem`` makes them."""
     drawn = cases(features, dtypes, gradients=gradients, align=align)
-    return drawn.map(lambda case: problem(case, backend=backend, layout=layout, device=device))
+    return drawn.map(lambda case: _small_read(problem(case, backend=backend, layout=layout, device=device)))
 
 
 def operands(
@@ -72,9 +75,14 @@ def operands(
 
     def with_values(seed: int, distribution: str) -> PosedProblem:
         other = given.with_problem(seed=seed, distribution=distribution)
-        return problem(other, backend=backend, layout=layout, device=device)
+        return _small_read(problem(other, backend=backend, layout=layout, device=device))
 
     return st.builds(with_values, st.integers(0, 2**31 - 1), st.sampled_from(VALUES))
+
+
+def _small_read(posed: PosedProblem) -> PosedProblem:
+    """While a failing problem shrinks, readings are tried only on small ones: there are many of them."""
+    return replace(posed, read_pairs=READ_PAIRS)
 
 
 class _Draws:
@@ -84,10 +92,18 @@ class _Draws:
         self._draw = draw
 
     def integers(self, high: int) -> int:
-        return self._draw(st.integers(0, high - 1))
+        return _below(self._draw, high)
 
     def uniform(self, low: float, high: float, count: int) -> list[float]:
         return [self._draw(st.integers(-1000, 1000)) / 1000 * (high - low) / 2 + (low + high) / 2 for _ in range(count)]
+
+
+def _below(draw: DrawFn, high: int) -> int:
+    """A number below ``high``, always drawn from one range where that is small.
+
+    So the draws that follow stay what they are while another size shrinks, and has fewer values to choose from.
+    """
+    return draw(st.integers(0, SOME - 1)) % high if high <= SOME else draw(st.integers(0, high - 1))
 
 
 @st.composite
@@ -117,7 +133,7 @@ def _sizes(draw: DrawFn, every: dict[str, list[str]], score: str) -> dict[str, s
     sizes: dict[str, str] = {}
     for name in dims.SIZES:
         fitting = [level for level in every[name] if dims.fits({**sizes, "score": score, name: level}, dims.SMALL)]
-        sizes[name] = draw(st.sampled_from(fitting or every[name][:1]))
+        sizes[name] = fitting[_below(draw, len(fitting))] if fitting else every[name][0]
     return sizes
 
 
