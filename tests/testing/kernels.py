@@ -37,10 +37,10 @@ def too_wide(q: Any, k: Any, v: Any, *, causal: bool = False) -> Any:
 
 
 def at_tile(q: Any, k: Any, v: Any, *, causal: bool = False) -> Any:
-    """From the second tile of 64 queries on, the last key of the first is not seen."""
-    mask = allowed(q, k, 0) if causal else np.ones((q.shape[2], k.shape[2]), bool)
+    """Where it is causal, from the second tile of 64 queries on, the last key of the first is not seen."""
+    mask = allowed(q, k, 0)
     mask[64:, 63:64] = False
-    return attention(q, k, v, mask)
+    return attention(q, k, v, mask if causal else None)
 
 
 def tiled_heads(q: Any, k: Any, v: Any) -> Any:

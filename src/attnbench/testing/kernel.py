@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from attnbench.agree.cases.by_feature import FEATURES as ROWS_OF_SPEC
 from attnbench.attention.spec import ALIGNMENTS, POSITIONS
 from attnbench.backends.implementation import FEATURES, AttentionOutput, Capabilities, Implementation
 from attnbench.errors import UnsupportedError, UsageError
@@ -68,7 +69,7 @@ def _of_arguments(function: Any, said: Saying) -> Capabilities:
     """What the arguments of a function show, and of that only the features that are named, where any are."""
     can = adapted(function, None, said.backend).implementation.capabilities
     named = [name for name in said.features if name in FEATURES and name not in said.spec]
-    if named:
+    if set(said.features) & set(ROWS_OF_SPEC):
         if "lse" in named and "lse" not in said.returns:
             msg = "the feature lse is named: say where it is returned, as in returns=('output', 'lse')"
             raise UsageError(msg)

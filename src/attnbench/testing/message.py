@@ -44,7 +44,8 @@ def disagreement(name: str, checked: Agreement, *, numpy_by_default: bool = Fals
     lines += ["", f"{len(wrong)} of {len(checked.rows)} rows disagree; {compared} cases were compared."]
     exceptions = all(row.fault == "exception" for row in wrong)
     lines += [MEANT] if any(row.fault == "exception" for row in wrong) else []
-    lines += [WHOSE] if exceptions and numpy_by_default else []
+    of_arrays = any(kind in (row.reason or "") for row in wrong for kind in ("TypeError", "AttributeError"))
+    lines += [WHOSE] if exceptions and of_arrays and numpy_by_default else []
     return DisagreementError("\n".join(lines), case, what, worst.again or "", size_of(worst))
 
 
