@@ -76,7 +76,7 @@ def test_what_cannot_be_drawn_is_refused() -> None:
     with pytest.raises(UsageError, match="not one of"):
         strategies.cases("causal", align="left")
     with pytest.raises(UsageError, match="such as 'causal Tq=65"):
-        problem(3)  # type: ignore[arg-type]
+        problem(3)
 
 
 def test_without_hypothesis_it_says_what_to_type() -> None:

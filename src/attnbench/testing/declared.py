@@ -57,7 +57,7 @@ class Drawable:
             only.append("square")
         elif positioned and self.align is not None:
             alignments = (self.align,)
-        more = {"alignments": alignments} if positioned else {}
+        more: dict[str, Any] = {"alignments": alignments} if positioned else {}
         can = Capabilities(dtypes=self.dtypes, gradients=self.gradients, only=tuple(only), **named, **more)
         return Implementation("numpy/drawn", can, _never)
 
@@ -96,8 +96,8 @@ def levels(drawable: Drawable) -> dict[str, list[str]]:
 def _smallest(name: str, level: str) -> int:
     if level == dims.SQUARE:
         return 0
-    classes: dict[str, Any] = {"B": dims.BATCH, "D": dims.HEAD_SIZES}.get(name, dims.LENGTHS)
-    return int(classes[level][0])
+    classes: dict[str, Any] = {"B": dims.BATCH, "D": dims.HEAD_SIZES}
+    return int(classes.get(name, dims.LENGTHS)[level][0])
 
 
 def _poison_is_asked(level: str, features: tuple[str, ...]) -> bool:

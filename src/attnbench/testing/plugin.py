@@ -104,11 +104,12 @@ def pytest_runtest_makereport(
     """Put into the report what the end of the run says of a test."""
     report = yield
     if call.when == "call" and set(FIXTURES) & set(getattr(item, "fixturenames", ())):
-        said = {"short": not item.config.getoption("--attnbench")}
-        raised = call.excinfo.value if call.excinfo is not None else None
-        if hasattr(raised, "to_dict") and isinstance(raised, AssertionError):
-            said |= raised.to_dict()
-        report.attnbench = said
+        said: dict[str, Any] = {"short": not item.config.getoption("--attnbench")}
+        raised: Any = call.excinfo.value if call.excinfo is not None else None
+        described = getattr(raised, "to_dict", None)
+        if described is not None and isinstance(raised, AssertionError):
+            said |= described()
+        vars(report)["attnbench"] = said
     return report
 
 

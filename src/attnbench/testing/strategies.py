@@ -10,7 +10,7 @@ grouped heads, head sizes that nothing divides, rows without a key, windows as w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -143,8 +143,8 @@ def _turn_on(draw: DrawFn, every: dict[str, list[str]], row: dict[str, str], nam
     if dims.fits(row | {name: level}, dims.SMALL):
         row[name] = level
         return
-    ways: list[Callable[[], dict[str, str]]] = [lambda where=where: {"where": where} for where in every["where"][1:]]  # type: ignore[misc]
-    for way in (*ways, lambda: {"S": dims.SQUARE}):
-        if dims.fits(row | {name: level} | way(), dims.SMALL):
-            row |= {name: level} | way()
+    ways = [*({"where": where} for where in every["where"][1:]), {"S": dims.SQUARE}]
+    for way in ways:
+        if dims.fits(row | {name: level} | way, dims.SMALL):
+            row |= {name: level} | way
             return
