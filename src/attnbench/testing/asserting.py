@@ -63,13 +63,11 @@ def assert_agrees(
     shows, such as ``gqa``; ``without`` names what is left out. ``dtype`` is float32 unless it is named, ``gradients``
     asks for those too, ``returns=("output", "lse")`` says what a tuple holds. What is built into ``fn`` is said in the
     words of the spec: ``causal=True, align="bottom_right"``. A function that takes ``call`` is called as in a drop-in
-    file. ``case`` tries these cases alone; ``quick=False`` the whole plan, ``deep=True`` more.
-
-    Returns what ``attnbench.check`` returns. Raises ``UsageError`` for a call that makes no sense.
+    file. ``case`` tries these cases alone; ``quick=False`` the whole plan, ``deep=True`` more. Returns what
+    ``attnbench.check`` returns. Raises ``UsageError``.
     """
     __tracebackhide__ = True
-    cases = [case] if isinstance(case, str) else list(case)
-    cases = [text for text in cases if text]
+    cases = [text for text in ([case] if isinstance(case, str) else case) if text]
     said = Saying(
         backend=backend or framework_of(fn),
         dtypes=_dtypes(words(dtype), capabilities, cases),
@@ -86,28 +84,29 @@ def assert_agrees(
         device=device,
         spec=built_in(spec, built, inspect.signature(assert_agrees).parameters),
     )
-    given = kernel(fn, said)
-    can = given.implementation.capabilities_on(device)
-    dtypes = said.dtypes if not isinstance(fn, Implementation) else words(dtype) or can.dtypes
     depth = "deep" if deep else "quick" if quick else "usual"
+    more = {"features": words(rows) or said.features, "require": require, "budget": budget}
+    checked = _checked(fn, said, cases, words(dtype), depth, more)
+    if checked.agrees:
+        return checked
+    name, by_default = getattr(fn, "__name__", type(fn).__name__), backend is None and said.backend == "numpy"
+    raise disagreement(name, checked, numpy_by_default=by_default)
+
+
+def _checked(
+    fn: Any, said: Saying, cases: Sequence[str], named: tuple[str, ...], depth: str, more: dict[str, Any]
+) -> Agreement:
+    """The cases that are given, those of what is built in, or the rows of the table."""
+    given = kernel(fn, said)
+    dtypes = said.dtypes
+    if isinstance(fn, Implementation):
+        dtypes = named or given.implementation.capabilities_on(said.device).dtypes
     if said.spec or cases:
-        checked = _of_each(given, cases or _fixed(given.implementation, said, dtypes, depth), device)
-    else:
-        checked = check_adapted(
-            given,
-            dtypes=dtypes,
-            features=_rows(words(rows) or words(features), said.without),
-            without=said.without,
-            require=require,
-            device=device,
-            depth=depth,
-            budget=budget,
-            called=CALLED,
-        )
-    if not checked.agrees:
-        name = getattr(fn, "__name__", type(fn).__name__)
-        raise disagreement(name, checked, numpy_by_default=backend is None and said.backend == "numpy")
-    return checked
+        return _of_each(given, cases or _fixed(given.implementation, said, dtypes, depth), said.device)
+    more = {**more, "features": _rows(more["features"], said.without)}
+    return check_adapted(
+        given, dtypes=dtypes, without=said.without, device=said.device, depth=depth, called=CALLED, **more
+    )
 
 
 def _dtypes(named: tuple[str, ...], capabilities: Capabilities | None, cases: Sequence[str]) -> tuple[str, ...]:
