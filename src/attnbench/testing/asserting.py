@@ -89,8 +89,11 @@ def assert_agrees(
     checked = _checked(fn, said, cases, words(dtype), depth, more)
     if checked.agrees:
         return checked
-    name, by_default = getattr(fn, "__name__", type(fn).__name__), backend is None and said.backend == "numpy"
-    raise disagreement(name, checked, numpy_by_default=by_default)
+    raise disagreement(_name(fn), checked, numpy_by_default=backend is None and said.backend == "numpy")
+
+
+def _name(fn: Any) -> str:
+    return str(getattr(fn, "__name__", type(fn).__name__))
 
 
 def _checked(
