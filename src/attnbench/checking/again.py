@@ -44,14 +44,14 @@ def command_of_row(row: CheckRow, options: CheckOptions) -> str:
     return shlex.join(words)
 
 
-def _called(row: CheckRow, here: ThisProcess, depth: str) -> str:
+def _called(row: CheckRow, process: ThisProcess, depth: str) -> str:
     """The call from Python that checks the feature and the dtype of a row of a function."""
-    words = [here.typed]
+    words = [process.typed]
     words += [f"features={row.feature!r}"] if row.feature in ROWS else []
     words += [f"dtype={row.dtype!r}"] if row.dtype in DTYPES else []
     words += [f"{depth}=True"] if depth in (QUICK, DEEP) else []
     words += [f"require={row.feature.replace('_', '-')!r}"] if row.feature in REPEATABLE else []
-    return f"{here.called}({', '.join(words)})"
+    return f"{process.called}({', '.join(words)})"
 
 
 def with_commands(rows: Sequence[CheckRow], options: CheckOptions) -> list[CheckRow]:

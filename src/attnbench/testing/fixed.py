@@ -31,8 +31,8 @@ def cases_of(implementation: Implementation, said: Saying, dtypes: Sequence[str]
             continue
         if not about.isdisjoint(said.without):
             continue
-        if (own := _with(case, said.spec, implementation, said.device)) is not None:
-            chosen[case_text(own)] = None
+        if (changed := _with(case, said.spec, implementation, said.device)) is not None:
+            chosen[case_text(changed)] = None
     return list(chosen)
 
 
@@ -53,8 +53,8 @@ def _with(case: Case, fixed: Mapping[str, Any], implementation: Implementation, 
     if p.Tq != p.S and "align" not in changes and (changes.get("causal") or changes.get("window")):
         changes["align"] = case.spec.align or "bottom_right"
     try:
-        own = replace(case, spec=replace(case.spec, **changes))
-        supported = implementation.unsupported(needs_of(own, device)) is None
-        return own if supported and has_a_key(own) else None
+        changed = replace(case, spec=replace(case.spec, **changes))
+        supported = implementation.unsupported(needs_of(changed, device)) is None
+        return changed if supported and has_a_key(changed) else None
     except SpecError:
         return None

@@ -68,8 +68,8 @@ def built_in(spec: Any, given: Mapping[str, Any], arguments: Iterable[str]) -> d
     """
     check_keywords("assert_agrees", given, [*SPEC, *(name for name in arguments if name not in ("rows", "built"))])
     if spec is None:
-        told = AttentionSpec(**given)
-        return {name: getattr(told, name) for name in given}
+        checked = AttentionSpec(**given)
+        return {name: getattr(checked, name) for name in given}
     if given:
         msg = f"spec has the words of the spec; leave out {', '.join(given)} beside it"
         raise UsageError(msg)
