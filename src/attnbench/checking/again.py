@@ -19,13 +19,13 @@ from attnbench.checking.lost import LOST
 
 if TYPE_CHECKING:
     from attnbench.agree.check.rows import CheckRow
-    from attnbench.checking.features import CheckOptions
+    from attnbench.checking.features import CheckOptions, ThisProcess
 
 
 def command(impl: str, cases: Sequence[str], options: CheckOptions) -> str:
     """The command line that checks an implementation on exactly these cases; of a function the call from Python."""
     if options.here is not None:
-        return f"attnbench.check({options.here.typed}, case={(cases[0] if len(cases) == 1 else list(cases))!r})"
+        return f"{options.here.called}({options.here.typed}, case={(cases[0] if len(cases) == 1 else list(cases))!r})"
     words = _about(impl, options)
     for case in cases:
         words += ["--case", case]
@@ -35,7 +35,7 @@ def command(impl: str, cases: Sequence[str], options: CheckOptions) -> str:
 def command_of_row(row: CheckRow, options: CheckOptions) -> str:
     """The command line that checks the feature and the dtype of a row as they were checked."""
     if options.here is not None:
-        return _called(row, options.here.typed, options.depth)
+        return _called(row, options.here, options.depth)
     words = _about(row.impl, options)
     words += ["--features", row.feature] if row.feature in ROWS else []
     words += ["--dtype", row.dtype] if row.dtype in DTYPES else []
@@ -44,14 +44,14 @@ def command_of_row(row: CheckRow, options: CheckOptions) -> str:
     return shlex.join(words)
 
 
-def _called(row: CheckRow, typed: str, depth: str) -> str:
+def _called(row: CheckRow, process: ThisProcess, depth: str) -> str:
     """The call from Python that checks the feature and the dtype of a row of a function."""
-    words = [typed]
+    words = [process.typed]
     words += [f"features={row.feature!r}"] if row.feature in ROWS else []
     words += [f"dtype={row.dtype!r}"] if row.dtype in DTYPES else []
     words += [f"{depth}=True"] if depth in (QUICK, DEEP) else []
     words += [f"require={row.feature.replace('_', '-')!r}"] if row.feature in REPEATABLE else []
-    return f"attnbench.check({', '.join(words)})"
+    return f"{process.called}({', '.join(words)})"
 
 
 def with_commands(rows: Sequence[CheckRow], options: CheckOptions) -> list[CheckRow]:

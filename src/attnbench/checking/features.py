@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attnbench.agree.cases.case_text import case_from_text
+from attnbench.agree.cases.features import features_of
 from attnbench.agree.cases.plan import DEEP, USUAL
 from attnbench.agree.check.boundaries import BoundaryResult, with_boundaries
 from attnbench.agree.check.random_rows import RandomResult, together
@@ -40,8 +41,12 @@ TOGETHER = "not seen when each of its cases was asked in a process that had done
 
 
 class ThisProcess(Protocol):
-    """Who answers in the place of workers: the process that asks. ``typed`` is how Python asks for it again."""
+    """Who answers in the place of workers: the process that asks.
 
+    ``called`` is the Python function that asks for it again, and ``typed`` what stands first in that call.
+    """
+
+    called: str
     typed: str
 
     def sessions(self) -> Sessions:
@@ -52,6 +57,8 @@ class ThisProcess(Protocol):
 class CheckOptions:
     """What to check. ``impls`` are full names; ``files`` drop-in files; empty ``features`` means all.
 
+    A case of the plan that is about any of ``without`` is left out.
+
     With ``here`` everything is asked of this process, in this thread: nothing is guarded, and nothing is bounded.
     """
 
@@ -59,6 +66,7 @@ class CheckOptions:
     files: Sequence[str] = ()
     dtypes: Sequence[str] = DTYPES
     features: Sequence[str] = ()
+    without: Sequence[str] = ()
     device: str = "cpu"
     depth: str = USUAL
     timeout_s: float = 120.0
@@ -133,7 +141,7 @@ def _check_implementation(
             if any(not reply.ok for reply in lists):
                 break
             sweeps = sweeps[count:]
-            cases = [case for reply in lists for case in reply.value["cases"]]
+            cases = [case for reply in lists for case in reply.value["cases"] if _wanted(case, options)]
             listeners.expect(impl, len(cases))
             table = table or rows()
             results += _judged(sessions, impl, options, cases, part, listeners)
@@ -214,6 +222,11 @@ def _judged(
         listeners.price(impl, len(cases), sum(map(len, sample)), time.monotonic() - start, options.budget_s)
     judged += sessions.map(judge, rest, kind=kind)
     return [result for some in judged for result in some]
+
+
+def _wanted(case: str, options: CheckOptions) -> bool:
+    """Whether a case is about nothing that is left out."""
+    return not options.without or set(options.without).isdisjoint(features_of(case_from_text(case)))
 
 
 def _untried(cases: Sequence[str]) -> list[BoundaryResult]:

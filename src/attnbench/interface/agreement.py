@@ -187,6 +187,7 @@ class _Asked:
     quick: bool
     deep: bool
     quiet: bool
+    called: str = "attnbench.check"
 
     def rows(self, options: Callable[..., CheckOptions], note: Note) -> CheckedRows:
         """The rows of these cases, or of every feature."""
@@ -241,7 +242,10 @@ def _unguarded(
     if ask.timeout_s != USUAL_TIMEOUT_S:
         msg = "timeout= cannot end a function that runs in this process; put it into a file and check it by name, "
         raise UsageError(f"{msg}as in ab.check('numpy/mine', impls='mine.py')")
-    given = adapted(function, capabilities, backend, vjp)
+    return _of_adapted(adapted(function, capabilities, backend, vjp), ask, notes, note)
+
+
+def _of_adapted(given: Adapted, ask: _Asked, notes: list[str], note: Note) -> Agreement:
     for text in given.notes:
         note(text)
     checked = _in_this_process(given, ask, note)
@@ -253,6 +257,45 @@ def _unguarded(
     )
 
 
+def check_adapted(
+    given: Adapted,
+    *,
+    dtypes: Sequence[str] = (),
+    features: Sequence[str] = (),
+    without: Sequence[str] = (),
+    require: Words = (),
+    cases: Sequence[str] = (),
+    device: str = "cpu",
+    depth: str = "quick",
+    budget: Duration = None,
+    called: str = "attnbench.check",
+) -> Agreement:
+    """A function that is an implementation already, checked in this process; ``called`` is who asks for it again."""
+    from attnbench.interface.checks.answers import asked_for
+
+    choices = {
+        "dtypes": list(dtypes),
+        "features": list(features),
+        "without": list(without),
+        "budget_s": seconds(budget),
+    }
+    demands = asked_for(split(texts("require", require)))
+    notes: list[str] = []
+    ask = _Asked(
+        choices,
+        demands,
+        list(cases),
+        time.monotonic(),
+        device,
+        USUAL_TIMEOUT_S,
+        quick=depth == "quick",
+        deep=depth == "deep",
+        quiet=True,
+        called=called,
+    )
+    return _of_adapted(given, ask, notes, notes.append)
+
+
 def _in_this_process(given: Adapted, ask: _Asked, note: Note) -> CheckedRows:
     from attnbench.backends.discover import backend as card
     from attnbench.checking.features import CheckOptions
@@ -262,7 +305,7 @@ def _in_this_process(given: Adapted, ask: _Asked, note: Note) -> CheckedRows:
     implementation = given.implementation
     card(implementation.backend).check_available()
     depth = depth_of(quick=ask.quick, deep=ask.deep)
-    process = CallersProcess(implementation, given.typed)
+    process = CallersProcess(implementation, given.typed, ask.called)
 
     def options(*, chosen: bool = False) -> CheckOptions:
         more = with_features(ask.demands, {**ask.choices, "depth": depth}) if chosen else {}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from attnbench.attention.spec import ALIGNMENTS
 from attnbench.backends.discover import backend as card
 from attnbench.backends.discover import implementation_names
 from attnbench.backends.implementation import Capabilities, Implementation
@@ -137,6 +138,8 @@ def _declared(takes: _Takes) -> Capabilities:
     positioned = any(features.get(name) for name in POSITIONED)
     only += ["square"] if positioned and not takes.has("offset") else []
     only += ["key_lengths"] if features.get("lengths") and not takes.has("q_lengths") else []
+    if "square" in only:
+        features["alignments"] = ALIGNMENTS  # nobody can say an offset to it
     return Capabilities(**features, only=tuple(only))
 
 

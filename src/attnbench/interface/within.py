@@ -71,10 +71,10 @@ class DirectSessions(Sessions):
 
 
 class CallersProcess:
-    """This process as one that is asked; ``typed`` is what stands first in a call that asks the same again."""
+    """This process as one that is asked; ``typed`` stands first in a call of ``called`` that asks the same again."""
 
-    def __init__(self, implementation: Implementation, typed: str) -> None:
-        self.typed = typed
+    def __init__(self, implementation: Implementation, typed: str, called: str = "attnbench.check") -> None:
+        self.typed, self.called = typed, called
         self._backend = discover.backend(implementation.backend).load()
 
     def sessions(self) -> Sessions:
