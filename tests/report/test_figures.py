@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from attnbench.report.defaults import default_figures, length_of, with_setting
-from attnbench.report.drawing import as_drawn, own_axes
+from attnbench.report.drawn.choosing import as_drawn, own_axes
 from attnbench.report.figures import MAX_PANELS, _across, draw
 from attnbench.report.palette import Palette
 from attnbench.results import load
