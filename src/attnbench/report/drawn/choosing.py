@@ -64,9 +64,7 @@ def why(asked_for: Figure, figure: Figure, data: pd.DataFrame) -> list[str]:
     said = []
     if asked_for.kind == "line" != figure.kind:
         place, mark = units.level(data[asked_for.x].iloc[0]), "bars" if figure.kind == "bar" else "points"
-        said.append(
-            f"All values stand at one place ({label(asked_for.x)} = {place}), so they are {mark} and not lines."
-        )
+        said.append(f"All values stand at {label(asked_for.x)} = {place}, so they are {mark} and not lines.")
     if figure.log_y and not asked_for.log_y:
         said.append(FAR)
     return said
