@@ -183,7 +183,9 @@ def _panels(figure: Figure, data: pd.DataFrame) -> tuple[dict[str, pd.DataFrame]
 def _panel_title(columns: Sequence[str], key: tuple[Any, ...]) -> str:
     pairs = zip(columns, key, strict=True)
     return ", ".join(
-        units.number(value) if name == "setting" else f"{name.removeprefix('point.')} = {units.level(value)}"
+        units.number(value)
+        if name.removeprefix("point.") == "setting"
+        else f"{name.removeprefix('point.')} = {units.level(value)}"
         for name, value in pairs
     )
 
