@@ -38,6 +38,7 @@ PANELS_IN_A_ROW = 3
 FOUR = 4  # panels that stand two and two
 SHOWN_FAILURES = 8
 LEGEND_COLUMNS = 4
+LEGEND_MARK, LEGEND_SIGN, LEGEND_LINE = 0.55, 0.075, 0.17  # inches: a mark and its gap, a sign of a name, a line
 STYLE: dict[str, Any] = {
     "text.parse_math": False,  # names are other people's: a dollar in them begins no formula
     "svg.fonttype": "none",
@@ -296,6 +297,9 @@ def _finish(canvas: Any, figure: Figure, places: Sequence[Any], across: int, leg
             place.set_xlabel("")
     if len(legend) > 1 or (legend and figure.kind == "map"):
         title = None if figure.hue in (None, "impl") or figure.kind == "map" else label(str(figure.hue))
-        columns = min(len(legend), LEGEND_COLUMNS)
         names = [label(name) if name in (figure.hue, figure.style) else name for name in legend]
+        room = int(canvas.get_figwidth() / (LEGEND_MARK + LEGEND_SIGN * max(map(len, map(str, names)))))
+        columns = max(1, min(len(legend), LEGEND_COLUMNS, room))
+        lines = -(-len(legend) // columns)
+        canvas.set_figheight(canvas.get_figheight() + LEGEND_LINE * max(0, lines - LEGEND_COLUMNS))
         canvas.legend(legend.values(), names, loc="outside lower center", ncols=columns, title=title)
