@@ -301,3 +301,21 @@ def test_colours_of_one_suite_do_not_run_out_for_another_and_those_of_implementa
     assert len(set(second.colours("point.arm", ["other", *arms]).values())) == 9
     assert first.colours("impl", ["torch/naive"]) == second.colours("impl", ["torch/naive"])
     assert first.colours("impl", ["numpy/naive"]) != first.colours("impl", ["torch/naive"])
+
+
+def test_a_legend_of_many_long_names_has_all_of_them_inside_the_figure(timed: pd.DataFrame) -> None:
+    ok = timed[(timed["impl"] == "torch/naive") & ~timed["point.causal"].astype(bool)]
+    names = [f"library/{'a-very-long-name-' * 3}{number}" for number in range(24)]
+    many = pd.concat([ok.assign(impl=name) for name in names], ignore_index=True)
+    kept: list[Any] = []
+    again = draw(TIME, many, Palette()).again
+    assert again is not None
+    again({}, kept.append)
+    (canvas,) = kept
+    canvas.draw_without_rendering()
+    (legend,) = canvas.legends
+    box, whole = legend.get_window_extent(), canvas.bbox
+    assert [text.get_text() for text in legend.get_texts()] == names
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+    assert whole.y0 <= box.y0 < box.y1 <= whole.y1
+    assert box.y1 < canvas.axes[0].bbox.y0

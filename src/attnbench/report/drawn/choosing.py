@@ -54,9 +54,8 @@ def _side_by_side(figure: Figure, data: pd.DataFrame) -> Figure:
     caption = figure.caption
     for words, instead in OF_LINES.items():
         caption = caption.replace(words, instead)
-    hue = str(figure.hue)
-    at_once = {"kind": kind, "x": hue, "hue": None, "style": None, "x_label": "", "log_x": False, "log_y": False}
-    return replace(figure, caption=caption.strip(), **at_once)
+    figure = replace(figure, kind=kind, x=str(figure.hue), hue=None, style=None, x_label="")
+    return replace(figure, log_x=False, log_y=False, caption=caption.strip())
 
 
 def why(asked_for: Figure, figure: Figure, data: pd.DataFrame) -> list[str]:

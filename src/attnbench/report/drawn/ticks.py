@@ -89,7 +89,7 @@ def _steps(decades: float, room: int | None) -> tuple[float, ...]:
     usual = DENSE if decades < 2 else SPARSE  # noqa: PLR2004  (two decades need no more ticks)
     if room is None:
         return usual
-    return next((steps for steps in (usual, HALVED) if (decades + 1) * len(steps) <= room), SPARSE)
+    return next((steps for steps in (usual, HALVED) if decades * len(steps) + 1 <= room), SPARSE)
 
 
 def _short(text: str) -> str:
