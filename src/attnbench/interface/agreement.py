@@ -57,7 +57,6 @@ def check(
 
     ``random=100`` tries so many random combinations of everything, and ``onnx=True`` the cases of ONNX's ``Attention``:
     they return a ``RandomAgreement`` and a ``NodeAgreement``, which count.
-
     ``impls`` are drop-in files. What may be given several times is a text or a list. Nothing is printed, unless
     ``quiet=False``. Raises ``UsageError`` and its kin.
     """
@@ -74,13 +73,9 @@ def check(
     check_numbers(random, seed, draws)
     refuse_idle([name for name, there in idle.items() if there])
     demands = asked_for(split(texts("require", require)))
-    choices = {
-        "dtypes": split(texts("dtype", dtype)),
-        "features": split(texts("features", features)),
-        "budget_s": seconds(budget),
-    }
-    counted = _Counted(random, seed, draws, onnx=onnx)
-    cases = texts("case", case)
+    dtypes, wanted = split(texts("dtype", dtype)), split(texts("features", features))
+    choices = {"dtypes": dtypes, "features": wanted, "budget_s": seconds(budget)}
+    counted, cases = _Counted(random, seed, draws, onnx=onnx), texts("case", case)
     ask = _Asked(choices, demands, cases, counted, began, device, timeout, quick=quick, deep=deep, quiet=quiet)
     notes: list[str] = []
     note = noting(notes, quiet=quiet)

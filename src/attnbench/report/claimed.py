@@ -39,9 +39,9 @@ def failure(judged: JudgedSuite) -> list[str]:
 
 def claims_table(rows: Sequence[Row]) -> Table:
     """The table of the verdicts; a row's mark is its verdict as one word."""
-    own = {row["source"] == OWN for row in rows}
+    kinds = {row["source"] == OWN for row in rows}
     return Table(
-        OF_BOTH if len(own) > 1 else OF_ITS_OWN if own == {True} else TITLE,
+        OF_BOTH if len(kinds) > 1 else OF_ITS_OWN if kinds == {True} else TITLE,
         COLUMNS,
         tuple(_texts(row) for row in rows),
         tuple("absent" if row["verdict"] == NOT_JUDGED else str(row["verdict"]).replace(" ", "-") for row in rows),

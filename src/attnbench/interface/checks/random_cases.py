@@ -69,7 +69,7 @@ def remarks(results: Sequence[RandomResult]) -> list[str]:
 
 def faults(results: Sequence[RandomResult]) -> list[str]:
     """Every disagreement that is described, with its case below it."""
-    return [_disagreement(result.impl, one) for result in results for one in result.disagreements]
+    return [_disagreement(result.impl, disagreement) for result in results for disagreement in result.disagreements]
 
 
 def _coverage(result: RandomResult) -> str:
@@ -89,15 +89,15 @@ def disagreeing(results: Sequence[RandomResult], device: str) -> tuple[CheckRow,
     from attnbench.agree.cases.case_text import case_from_text
     from attnbench.agree.check.rows import CheckRow
 
-    pairs = [(result.impl, one) for result in results for one in result.disagreements]
+    pairs = [(result.impl, disagreement) for result in results for disagreement in result.disagreements]
     return tuple(
         CheckRow(
-            *(impl, "random", case_from_text(one["case"]).problem.dtype, device, "wrong", 1),
-            fault=one["fault"],
-            reason=one["reason"],
-            case=one["case"],
-            failing=one["case"],
-            smallest_case=[one["case"]],
+            *(impl, "random", case_from_text(disagreement["case"]).problem.dtype, device, "wrong", 1),
+            fault=disagreement["fault"],
+            reason=disagreement["reason"],
+            case=disagreement["case"],
+            failing=disagreement["case"],
+            smallest_case=[disagreement["case"]],
         )
-        for impl, one in pairs
+        for impl, disagreement in pairs
     )

@@ -74,10 +74,10 @@ def rates(info: RunInfo) -> dict[str, str]:
 def _rate(name: str, value: float) -> tuple[str, str]:
     size, amount = next((pair for pair in AMOUNTS if value >= pair[0]), (1.0, ""))
     number = f"{units.significant(value / size)} {amount}".strip()
-    found = RATE.fullmatch(name)
-    if found is None:
+    parts = RATE.fullmatch(name)
+    if parts is None:
         return f"{name.replace('_', ' ')}, measured", number
-    what, kind, device, threads = found.groups()
+    what, kind, device, threads = parts.groups()
     said = {"flop": f"{what} matrix products", "bytes": "copies in memory"}.get(kind, f"evaluations of {what}")
     unit = {"flop": "operations in a second", "bytes": "bytes read and written in a second"}.get(kind, "in a second")
     return f"{said}, measured ({device}, {threads} thread{'s' * (threads != '1')})", f"{number} {unit}"
