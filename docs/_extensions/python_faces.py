@@ -33,7 +33,7 @@ import attnbench
 LOG = logging.getLogger(__name__)
 BLOCK = re.compile(r"^```\{face\} (\S+)\n```$", re.MULTILINE)
 # The faces in the order in which their names are explained; each is a block of this kind in a page python*.md.
-FACES = ("attnbench", "attnbench.api", "attnbench.api.backends", "attnbench.api.suites")
+FACES = ("attnbench", "attnbench.api", "attnbench.api.backends", "attnbench.api.suites", "attnbench.testing")
 # Names for a type, which have no docstring of their own.
 TYPES = {
     "Array": "A NumPy array of any shape and dtype.",

@@ -8,7 +8,11 @@ pytest.importorskip("playwright", reason="the test extra is not installed")
 
 from playwright.sync_api import Browser
 
+from attnbench.analysis.judged import judge_run
 from attnbench.report import write_report
+from attnbench.report.content import collect
+from attnbench.report.html.page import page
+from attnbench.report.html.records import DataColumn, DataTable
 from attnbench.suite import Figure
 from tests.browser import opening
 from tests.browser.opening import WIDTHS, opened
@@ -410,7 +414,74 @@ def test_a_thousand_cells_are_drawn_at_once_and_a_row_only_where_it_is_asked_for
 def test_a_thousand_cells_are_filtered_without_a_wait(browser: Browser, large: Path) -> None:
     with opened(browser, large, width=1440) as seen:
         seen.unfold()
+        while (button := seen.page.locator(".rest button")).count():
+            button.first.click()
         seen.page.wait_for_function("() => document.querySelectorAll('.drawn tbody tr').length === 1000")
         took = seen.page.evaluate(REDRAWN)
         assert 0 < seen.page.locator(".drawn tbody tr").count() < 1000
         assert took < 5000  # the usual is a tenth of a second; a browser under load is given time
+
+
+def test_a_long_table_is_drawn_in_parts_and_filters_sorting_and_paper_have_all_of_it(
+    browser: Browser, large: Path
+) -> None:
+    with opened(browser, large, width=1440) as seen:
+        seen.unfold()
+        parts = seen.page.evaluate("data.tables.map((table) => table.rows.length)")
+        long, first = max(parts), seen.page.evaluate("FIRST")
+        assert long > first
+        key = seen.page.evaluate("(length) => data.tables.find((table) => table.rows.length === length).key", long)
+        table = seen.page.locator(f"details.cells[data-table={key}]")
+        rows, rest = table.locator("tbody tr"), table.locator(".rest")
+        seen.page.wait_for_function("() => document.querySelectorAll('.drawn tbody tr').length > 0")
+        assert rows.count() == first
+        assert rest.inner_text() == f"The first {first} of {long} rows are drawn. show all {long}"
+        assert seen.page.locator("#count").inner_text() == "1000 of 1000 cells"
+        table.get_by_role("button", name="median time").click()
+        table.get_by_role("button", name="median time").click()
+        largest = "(key) => text(chosen(tables.get(key))[0][place(tables.get(key), 'time')])"
+        assert table.locator("tbody td:nth-child(4)").first.inner_text() == seen.page.evaluate(largest, key)
+        last = seen.page.evaluate("(key) => text(tables.get(key).rows.at(-1)[place(tables.get(key), 'case')])", key)
+        seen.page.locator("select[name=case]").select_option(last)
+        assert rows.count() == 20, "what stands in no part that was drawn is found"
+        assert rest.count() == 0
+        seen.page.get_by_role("button", name="Show everything").click()
+        seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert rows.count() == long
+        seen.page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert rows.count() == first
+        rest.get_by_role("button").click()
+        assert rows.count() == long
+        assert rest.count() == 0
+        assert table.locator(".scroll").evaluate("(box) => box === document.activeElement")
+        assert seen.axe("color-contrast", "scrollable-region-focusable") == []
+    with opened(browser, large, java_script_enabled=False) as plain:
+        assert plain.page.locator("#cells tbody tr").count() == 1000
+
+
+def test_suites_and_columns_with_dots_have_names_of_their_own_in_a_link(browser: Browser, tmp_path: Path) -> None:
+    columns = [DataColumn(key, key, number=True) for key in ("impl", "status", "b.c", "c", "odd~")]
+    rows = (("x/y", "ok", (2.0, "2"), (1.0, "1"), (5.0, "5")), ("x/z", "ok", (1.0, "1"), (2.0, "2"), (4.0, "4")))
+    tables = [DataTable(key, key, tuple(columns), rows) for key in ("a", "a.b", "~")]
+    run = suites.write_observed(tmp_path / "r")
+    report = collect([judge_run(run, lambda _: suites.VARIANCE)], drawn=False)
+    section = report.runs[0].sections[0]
+    shown = tuple(replace(section, data=table) for table in tables)
+    (tmp_path / "page.html").write_text(page(replace(report, runs=(replace(report.runs[0], sections=shown),))), "utf-8")
+    with opened(browser, tmp_path / "page.html", "#sort=a.b.c&open=a,a.b,~") as seen:
+        names = seen.page.evaluate("data.tables.flatMap((table) => table.columns.map((column) => column.id))")
+        assert len(set(names)) == len(names) == 15
+        assert names[2] == "a.b.c"  # as links had it before
+        assert not any(name.endswith("~") for name in names)
+        heads = {key: seen.page.locator(f"details[data-table='{key}'] th") for key in ("a", "a.b")}
+        sorted_by = "(heads) => heads.map((head) => head.getAttribute('aria-sort'))"
+        assert heads["a"].evaluate_all(sorted_by)[2] == "ascending"
+        assert heads["a.b"].evaluate_all(sorted_by) == ["none"] * 5
+        heads["a.b"].nth(3).get_by_role("button").click()
+        assert heads["a.b"].evaluate_all(sorted_by)[3] == "ascending"
+        assert heads["a"].evaluate_all(sorted_by)[2] == "ascending"
+        heads["a"].nth(4).get_by_role("button").click()
+        assert heads["a"].evaluate_all(sorted_by)[4] == "ascending"
+        link = "#" + seen.page.url.partition("#")[2]
+    with opened(browser, tmp_path / "page.html", link) as again:
+        assert again.page.locator("th[aria-sort=ascending]").all_inner_texts() == ["odd~", "c"]

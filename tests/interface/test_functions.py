@@ -11,7 +11,9 @@ import attnbench as ab
 from attnbench.api import Capabilities, implementation
 from attnbench.backends import discover
 from attnbench.errors import UsageError
+from attnbench.interface.agreements import NodeAgreement, RandomAgreement
 from attnbench.interface.functions import adapted
+from tests.program import Cli
 
 CAUSAL = "causal Tq=2 D=1"
 
@@ -176,3 +178,42 @@ def test_by_name_it_is_guarded() -> None:
     assert found.agrees
     assert found.guarded
     assert "processes of its own" in str(found)
+
+
+def test_random_cases_of_a_function_are_counted_and_what_disagrees_is_a_row_with_its_call() -> None:
+    agrees = ab.check(right, random=3, dtype="float64")
+    assert agrees.agrees
+    assert agrees.verdict == "All that was compared agrees: 3 random cases."
+    assert agrees.rows == ()
+    assert agrees.frame()["cases"].tolist() == [3]
+    found = ab.check(too_wide, random=8, dtype="float64", seed=1)
+    assert isinstance(found, RandomAgreement)
+    assert found.exit_code == 1
+    (result,) = found.results
+    assert len(found.wrong) == result.wrong > 0
+    assert found.smallest_case is not None
+    assert found.again == f"attnbench.check(too_wide, case={found.smallest_case[0]!r})"
+    assert not eval(found.again, {"attnbench": ab, "too_wide": too_wide}).agrees  # noqa: S307  (our own line)
+    assert "Unguarded" in str(found)
+    assert found.verdict in found.html()
+
+
+def test_random_cases_by_name_are_those_of_the_command(cli: Cli) -> None:
+    words = ["check", "numpy/naive", "--random", "3", "--seed", "7", "--dtype", "float32", "--json"]
+    (counted,) = cli(*words).document["random"]
+    found = ab.check("numpy/naive", random=3, seed=7, dtype="float32")
+    assert found.guarded
+    assert found.frame().loc[0, ["cases", "wrong", "error_ratio"]].tolist() == [
+        counted[name] for name in ("cases", "wrong", "error_ratio")
+    ]
+
+
+def test_nodes_of_onnx_are_counted() -> None:
+    pytest.importorskip("onnx", reason="the onnx extra is not installed")
+    found = ab.check("numpy/naive", onnx=True, random=2)
+    assert isinstance(found, NodeAgreement)
+    assert found.frame()["case"].tolist() == ["random 0", "random 1"]
+    assert found.verdict.endswith("nodes compared: all that was compared agrees.")
+    assert found.exit_code == (0 if any(row.status == "ok" for row in found.results) else 5)
+    assert found.verdict in str(found)
+    assert "numpy/naive" in found.html()

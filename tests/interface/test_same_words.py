@@ -18,8 +18,6 @@ STAYS = {
     "check": {
         "json": "an object has it all",
         "junit": "a file for continuous integration",
-        **dict.fromkeys(("random", "seed", "draws"), "its results are counted by class and are no rows"),
-        "onnx": "its rows are those of nodes",
     },
 }
 RENAMED = {"run": {"a": "axes", "--suites": "suite_files"}, "compare": {}, "check": {"positional impls": "impl"}}
@@ -104,6 +102,12 @@ def test_a_word_that_one_of_them_lacks_is_seen() -> None:
         (lambda: ab.check("torch/sdpa", dtype="float31"), "dtype 'float31' is not one of"),
         (lambda: ab.check("torch/sdpa", quick=True, deep=True), "give one of them"),
         (lambda: ab.check("torch/sdpa", case="Tq=2", dtype="float32"), "would say nothing beside --case"),
+        (lambda: ab.check("torch/sdpa", random=-1), "--random and --seed are 0 or more"),
+        (lambda: ab.check("torch/sdpa", random=2.5), "--random and --seed are 0 or more"),
+        (lambda: ab.check("torch/sdpa", random=5, quick=True), "--quick would say nothing beside --random"),
+        (lambda: ab.check("torch/sdpa", random=5, dtype="float31"), "dtype 'float31' is not one of"),
+        (lambda: ab.check("torch/sdpa", seed=5), "--seed goes with --onnx or --random"),
+        (lambda: ab.check(lambda q, k, v: v, onnx=True), "onnx= is of what has a name"),
         (lambda: ab.check("torch/sdpaa"), "did you mean 'torch/sdpa'"),
         (lambda: ab.compare("nothing", "at-all"), "no run 'nothing'"),
         (lambda: ab.compare(1, 2), "a run is its folder or its run_id"),

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,13 @@ from typing import Any
 
 import pytest
 
+import attnbench as ab
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_OK
 from attnbench.report import write_report
+from attnbench.report.html.records import data_table
 from attnbench.results import load
+from attnbench.results.read import read_info
+from tests.program import Cli
 
 MINE = '''from attnbench.api import Capabilities, implementation
 
@@ -82,3 +87,31 @@ def test_the_command_of_a_cell_measures_that_cell_where_the_same_files_are(kind:
     (again,) = (elsewhere / "results").glob("2*")
     columns = ["cell_id", "impl", "case_label", *(["status"] if kind == "observed" else [])]
     assert load(again)[columns].to_dict("records") == load(run)[columns].head(1).to_dict("records")
+
+
+# One cell of each kind; of a workload, which is measured whole, all of one implementation.
+KINDS: dict[str, dict[str, Any]] = {
+    "memory": {"suites": "memory", "axes": {"tokens": 64, "phase": "prefill"}},
+    "decode": {"suites": "decode", "axes": {"tokens": 64, "shape": "h4-d64", "batch": 1, "dtype": "float32"}},
+    "training": {"suites": "scaling", "axes": {"d": 4, "lr": 0.001, "seed": 0, "arm": "unscaled", "steps": 2}},
+    "workload": {"workload": "2x64q64"},
+}
+SHORT = {"budget": "0.2s"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_command_of_every_kind_of_cell_plans_that_cell(kind: str, cli: Cli, tmp_path: Path) -> None:
+    short = {} if kind == "training" else SHORT  # it is observed, and has two steps
+    run = ab.run(**KINDS[kind], **short, impl="numpy/naive", out=tmp_path / "first").folder
+    frame = load(run)
+    table = data_table(read_info(run), frame, "cells")
+    at = [column.key for column in table.columns].index("again")
+    line = table.cells[-1][at]
+    assert isinstance(line, str)
+    program, *words = shlex.split(line)
+    assert program == "attnbench"
+    cli(*words, *(f"--{name}={value}" for name, value in short.items()), "--quiet", "--out", tmp_path / "second")
+    (again,) = (tmp_path / "second").iterdir()
+    same = ["cell_id", "impl", "case_label", "device", "threads"]
+    expected = frame if kind == "workload" else frame.tail(1)
+    assert load(again)[same].to_dict("records") == expected[same].to_dict("records")

@@ -20,13 +20,17 @@ from attnbench.analysis.leading import all_standings
 from attnbench.errors import MissingExtraError, ResultsError, UsageError
 from attnbench.exchange.writers.export import export as for_a_tool
 from attnbench.report.content import Report, collect
+from attnbench.report.drawn.answers import STEPS, answer_figures
 from attnbench.report.exports import comma, latex, workbook
 from attnbench.report.exports import export as exporting
 from attnbench.report.exports.export import FORMATS
 from attnbench.report.exports.export import export as exported
 from attnbench.report.exports.pictures import PICTURES
 from attnbench.report.exports.rows import STANDING, cell_table, with_standing
-from attnbench.report.glance.spread import grid_tables
+from attnbench.report.figures import DrawnFigure
+from attnbench.report.glance.spread import grid_tables, grid_text
+from attnbench.report.html.page import STYLESHEET
+from attnbench.report.html.templates import FOLDER
 from attnbench.report.tables import Table
 from attnbench.report.write import write_report
 from attnbench.results import load
@@ -323,6 +327,45 @@ def test_a_figure_is_a_file_of_its_kind_and_the_same_twice(
         assert b"#040506" not in first
 
 
+@pytest.mark.parametrize("to", ["svg", "png", "pdf"])
+def test_the_grid_is_a_picture_with_every_cell(run: Path, drawn_before: Report, tmp_path: Path, to: str) -> None:
+    files = [tmp_path / f"{name}.{to}" for name in ("a", "b")]
+    for file in files:
+        export(run, to, file, "smoke-grid")
+    assert files[0].read_bytes() == files[1].read_bytes()
+    if to != "svg":
+        return
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", files[0].read_text("utf-8"))
+    grid = drawn_before.sections[0].grid
+    assert grid is not None
+    for row in grid.rows:
+        assert row.name in texts
+        assert all(not cell.text or grid_text(cell) in texts for cell in row.cells)
+    colours = set(re.findall(r"#[0-9a-f]{6}", files[0].read_text("utf-8")))
+    assert {STEPS[cell.step] for row in grid.rows for cell in row.cells if cell.ratio is not None} <= colours
+
+
+def test_the_colours_of_the_picture_are_those_of_the_page() -> None:
+    css = (FOLDER / STYLESHEET).read_text("utf-8")
+    assert tuple(re.findall(r"^\.r\d \{ background: light-dark\((#\w+),", css, re.MULTILINE)) == STEPS
+
+
+def test_the_claims_are_a_picture_and_a_suite_may_have_a_figure_of_that_name(tmp_path: Path) -> None:
+    run = suites.write_observed(tmp_path / "r")
+    named = replace(suites.VARIANCE.story.figures[1], name="grid")
+    shown = {"variance": replace(suites.VARIANCE, story=replace(suites.VARIANCE.story, figures=(named,)))}
+    done = exported(run, "svg", tmp_path / "all", suites=shown)
+    assert [file.stem for file, _ in done.files] == ["claims", "variance-grid"]
+    text = (tmp_path / "all" / "claims.svg").read_text("utf-8")
+    assert "Published claims, held against our intervals (95 %)" in text
+    assert "Contradicted" in text
+    assert "1 [0.995, 1], reproduced" in text
+    (report,) = collect([judge_run(run, lambda _: suites.VARIANCE)], drawn=False).runs
+    taken = replace(suites.VARIANCE.story.figures[1], name="claims")
+    section = replace(report.sections[0], figures=(DrawnFigure("claims", taken.title, "", ""),))
+    assert [one.name for one in answer_figures(replace(report, sections=(section,)))] == ["claims-answer"]
+
+
 def test_a_process_with_another_order_of_sets_draws_the_same(run: Path, drawn_before: Report, tmp_path: Path) -> None:
     assert drawn_before.figures
     export(run, "svg", tmp_path / "here.svg", "smoke-time")
@@ -338,7 +381,8 @@ def test_every_figure_of_the_page_goes_into_a_folder(run: Path, drawn_before: Re
     done = export(run, "svg", tmp_path / "new" / "folder")
     drawn = [figure for figure in drawn_before.figures if figure.svg]
     assert len(drawn) == 3
-    assert [(file.stem, title) for file, title in done.files] == [(figure.name, figure.title) for figure in drawn]
+    grid = ("smoke-grid", "Time over the fastest of each case: smoke")
+    assert [(file.stem, title) for file, title in done.files] == [grid, *((one.name, one.title) for one in drawn)]
     assert all(file.read_bytes().startswith(b"<?xml") for file, _ in done.files)
 
 

@@ -1,14 +1,16 @@
 """Figures: every kind is drawn, failures are named, colours stay, the same frame gives the same bytes."""
 
+import itertools
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from attnbench.report.defaults import default_figures, length_of, with_setting
-from attnbench.report.drawing import as_drawn, own_axes
+from attnbench.report.drawn.choosing import as_drawn, own_axes
 from attnbench.report.figures import MAX_PANELS, _across, draw
 from attnbench.report.palette import Palette
 from attnbench.results import load
@@ -157,6 +159,54 @@ def test_panels_of_other_sizes_have_axes_of_their_own(timed: pd.DataFrame) -> No
     assert {"1 ms", "1 s"} <= set(texts)
 
 
+def test_lines_whose_values_stand_at_one_place_are_bars_beside_each_other(timed: pd.DataFrame) -> None:
+    alone = timed[(timed["Tq"] == 128) & ~timed["point.causal"].astype(bool)]
+    caption = "Median of burst medians; the band is its interval. Both axes are logarithmic."
+    lines = replace(TIME, caption=caption)
+    found = draw(lines, alone, Palette())
+    assert says(found.caption, "All values stand at queries Tq = 128, so they are bars and not lines.")
+    assert "the dark line is its interval." in found.caption
+    assert "logarithmic" not in found.caption
+    names = set(alone.loc[alone["status"] == "ok", "impl"])
+    assert names <= set(texts(found.svg))  # on an axis, each at its own place
+    assert as_drawn(lines, timed.dropna(subset=["time_median_s"])) is lines
+    several = pd.concat([alone, alone]).dropna(subset=["time_median_s"])
+    assert as_drawn(lines, several).kind == "strip"
+    guided = replace(lines, guide=(1.0, 1.0, "y = x"))
+    assert as_drawn(guided, alone.dropna(subset=["time_median_s"])) is guided
+
+
+def test_ticks_beside_each_other_have_room(timed: pd.DataFrame) -> None:
+    ok = timed[timed["status"] == "ok"]
+    for spread in (1.0, 3.0, 12.0):  # bars, and points on logarithms
+        base = 1.1e-4
+        times = [base * spread ** (place / (len(ok) - 1)) for place in range(len(ok))]
+        shown = ok.assign(time_median_s=times, part=[f"p{place % 3}" for place in range(len(ok))])
+        figure = Figure("time", "Time", "impl", "time_median_s", kind="bar" if spread < 12 else "strip", col="part")
+        kept: list[Any] = []
+        again = draw(replace(figure, log_y=spread == 12), shown, Palette()).again
+        assert again is not None
+        again({}, kept.append)
+        (canvas,) = kept
+        canvas.draw_without_rendering()
+        for place in canvas.axes:
+            boxes = [one.get_window_extent() for one in place.get_xticklabels() if one.get_visible() and one.get_text()]
+            inside = sorted(
+                (box.x0, box.x1) for box in boxes if place.bbox.x0 - 1 <= box.x0 + box.width / 2 <= place.bbox.x1 + 1
+            )
+            assert len(inside) >= 1
+            assert all(left[1] < right[0] for left, right in itertools.pairwise(inside)), spread
+
+
+def test_half_a_sign_in_a_name_is_drawn_as_its_replacement(timed: pd.DataFrame) -> None:
+    texts_of = {"impl": [f"{name}\ud800" for name in timed["impl"]], "half": ["x\udfff"] * len(timed)}
+    odd = timed.assign(**{name: pd.Series(some, timed.index, dtype=object) for name, some in texts_of.items()})
+    found = draw(replace(TIME, col="half"), odd, Palette())
+    assert "numpy/naive\ufffd" in texts(found.svg)
+    assert any("x\ufffd" in text for text in texts(found.svg))
+    found.svg.encode()
+
+
 def test_what_has_no_logarithm_stays_a_bar(timed: pd.DataFrame) -> None:
     none = bars(timed, 1000.0, 1.0).assign(time_median_s=lambda rows: rows["time_median_s"] - 1e-3)
     assert as_drawn(BARS, none) is BARS
@@ -251,3 +301,21 @@ def test_colours_of_one_suite_do_not_run_out_for_another_and_those_of_implementa
     assert len(set(second.colours("point.arm", ["other", *arms]).values())) == 9
     assert first.colours("impl", ["torch/naive"]) == second.colours("impl", ["torch/naive"])
     assert first.colours("impl", ["numpy/naive"]) != first.colours("impl", ["torch/naive"])
+
+
+def test_a_legend_of_many_long_names_has_all_of_them_inside_the_figure(timed: pd.DataFrame) -> None:
+    ok = timed[(timed["impl"] == "torch/naive") & ~timed["point.causal"].astype(bool)]
+    names = [f"library/{'a-very-long-name-' * 3}{number}" for number in range(24)]
+    many = pd.concat([ok.assign(impl=name) for name in names], ignore_index=True)
+    kept: list[Any] = []
+    again = draw(TIME, many, Palette()).again
+    assert again is not None
+    again({}, kept.append)
+    (canvas,) = kept
+    canvas.draw_without_rendering()
+    (legend,) = canvas.legends
+    box, whole = legend.get_window_extent(), canvas.bbox
+    assert [text.get_text() for text in legend.get_texts()] == names
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+    assert whole.y0 <= box.y0 < box.y1 <= whole.y1
+    assert box.y1 < canvas.axes[0].bbox.y0

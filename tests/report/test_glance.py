@@ -1,16 +1,18 @@
 """What stands first on a page: the grid, the advice, the forest, the conditions, and the commands of cells."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from attnbench.analysis.claims import claims, judge
+from attnbench.analysis.claims import claims, expectation, judge
 from attnbench.analysis.intervals import Interval
 from attnbench.analysis.leading import leaders, standings
 from attnbench.analysis.sampled import load_sampled
+from attnbench.report import claimed
 from attnbench.report.glance import advice, cases, conditions, forest, grid
 from attnbench.results.frames import records
 from attnbench.results.read import read_info
@@ -311,3 +313,34 @@ def test_two_claims_are_never_taken_for_the_same() -> None:
     every = forest.forest([("s", row(name, 0.5, 0.4, 0.6)) for name in claims()])
     assert sum(map(len, every.values())) == len(claims())
     assert {len(line.marks) for lines in every.values() for line in lines} == {1}
+
+
+def test_rates_are_said_in_words_with_their_units(run: Path) -> None:
+    ceilings = {"float32_flop_rate.cpu.threads1": 1.06e11, "copy_bytes_rate.cuda.threads2": 3.66e10}
+    ceilings |= {"exp_rate.cpu.threads1": 2.2e9, "something odd": 3.0}
+    assert conditions.rates(read_info(run).model_copy(update={"ceilings": ceilings})) == {
+        "float32 matrix products, measured (cpu, 1 thread)": "106 billion operations in a second",
+        "copies in memory, measured (cuda, 2 threads)": "36.6 billion bytes read and written in a second",
+        "evaluations of exp, measured (cpu, 1 thread)": "2.20 billion in a second",
+        "something odd, measured": "3.00",
+    }
+
+
+OWN = expectation("more is better", "accuracy", low=0.05)
+
+
+@pytest.mark.parametrize(
+    ("claims_of", "named", "title"),
+    [
+        (["dot-faster", "variance-grows-as-d"], "2 published claims", claimed.TITLE),
+        ([OWN, replace(OWN, claim="less is worse")], "2 claims of this suite", claimed.OF_ITS_OWN),
+        ([OWN, "dot-faster"], "2 claims", claimed.OF_BOTH),
+    ],
+)
+def test_claims_of_a_suite_of_ones_own_are_not_called_published(claims_of: list[Any], named: str, title: str) -> None:
+    rows = [judge(claim, Interval(1.0, 0.9, 1.1, 8)).row() for claim in claims_of]
+    drawn = forest.forest(("mine", row) for row in rows)
+    assert f"2 {forest.forest_noun(drawn)}" == named
+    assert claimed.tally(rows).startswith(f"Held against {named}: ")
+    assert claimed.claims_table(rows).title == title
+    assert "published" not in claimed.spelled(rows) or "published" in named

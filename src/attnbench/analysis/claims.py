@@ -28,6 +28,7 @@ NOT_DETECTED = "not detected"
 CONTRADICTED = "contradicted"
 OUT_OF_SCOPE = "out of scope"
 ALPHA = 0.05
+OWN = "this suite"  # the source of a claim that a suite makes itself
 # Claims that no paper makes, but a suite of one's own; in the order in which they were judged.
 _DECLARED: dict[Claim, None] = {}
 VERDICTS = (REPRODUCED, DIRECTION_ONLY, NOT_DETECTED, CONTRADICTED, OUT_OF_SCOPE)
@@ -113,7 +114,7 @@ def expectation(
     low: float = -math.inf,
     high: float = math.inf,
     equivalence: bool = False,
-    source: str = "this suite",
+    source: str = OWN,
     row: str = "its own expectation",
     published: str = "no figure",
 ) -> Claim:

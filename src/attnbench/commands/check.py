@@ -11,7 +11,7 @@ import typer
 from attnbench.commands import options
 from attnbench.commands.given import check_positive, drop_ins, seconds, split
 from attnbench.commands.interrupt import end_as_interrupted
-from attnbench.errors import UsageError, check_known
+from attnbench.errors import check_known
 from attnbench.interface.checks.where import Where
 from attnbench.show.console import say, set_quiet
 from attnbench.show.progress import ProgressLine
@@ -40,7 +40,7 @@ def check(
 ) -> None:
     """Hold implementations to the float64 oracle, forward and gradient: feature by feature, dtype by dtype."""
     from attnbench.backends.implementation import DEVICES
-    from attnbench.interface.agreeing import depth_of, refuse_idle
+    from attnbench.interface.agreeing import check_numbers, depth_of, refuse_idle
     from attnbench.interface.checks.answers import asked_for
     from attnbench.measure.run.plan import within
 
@@ -53,7 +53,7 @@ def check(
     given |= {"--seed": seed, "--draws": draws != 1, "--junit": junit is not None}
     given |= {"--onnx": onnx, "--random": random, "--case": case}
     refuse_idle([name for name, there in given.items() if there])
-    _check_numbers(random, seed, draws)
+    check_numbers(random, seed, draws)
     if junit is not None:
         from attnbench.results.store import check_output
 
@@ -77,13 +77,6 @@ def check(
         chosen["depth"] = depth_of(quick=quick, deep=deep)
         code = _check_features(where, chosen, junit, demands, began, as_json=as_json)
     raise typer.Exit(code)
-
-
-def _check_numbers(random: int, seed: int, draws: int) -> None:
-    """Raise ``UsageError`` for a number of cases, a seed or a number of draws that is none."""
-    if random < 0 or seed < 0 or draws < 1:
-        msg = f"--random and --seed are 0 or more and --draws 1 or more; got {random}, {seed} and {draws}"
-        raise UsageError(msg)
 
 
 def _check_features(

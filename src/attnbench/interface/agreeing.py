@@ -52,6 +52,14 @@ def _goes_with(name: str) -> str:
     return f"goes with {' or '.join(what or EVERY for what, some in GOES_WITH.items() if name in some)}"
 
 
+def check_numbers(random: Any, seed: Any, draws: Any) -> None:
+    """Raise ``UsageError`` for a number of cases, a seed or a number of draws that is none."""
+    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in (random, seed, draws))
+    if not whole or random < 0 or seed < 0 or draws < 1:
+        msg = f"--random and --seed are 0 or more and --draws 1 or more; got {random}, {seed} and {draws}"
+        raise UsageError(msg)
+
+
 def depth_of(*, quick: bool, deep: bool) -> str:
     """How much is tried. Raises ``UsageError`` for both."""
     from attnbench.agree.cases.plan import DEEP, QUICK, USUAL

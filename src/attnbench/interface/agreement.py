@@ -3,118 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import UsageError, check_known
+from attnbench.interface.agreements import Agreement, NodeAgreement, RandomAgreement
 from attnbench.interface.given import Duration, Files, Note, Words, check_positive, paths, seconds, split, texts
 from attnbench.interface.runs import noting
-from attnbench.interface.shown import ShownAnswer
 from attnbench.keywords import explained
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from attnbench.agree.check.rows import CheckRow
     from attnbench.backends.implementation import Capabilities, Implementation
     from attnbench.checking.features import CheckOptions
     from attnbench.interface.agreeing import CheckedRows
+    from attnbench.interface.checks.where import Where
     from attnbench.interface.functions import Adapted
 
-GUARDED = "It was checked in processes of its own: a crash or a hang there is a row here."
-UNGUARDED = "Unguarded: it ran in this process, so a crash or a changed random state would have been yours."
 USUAL_TIMEOUT_S = 120.0
-
-
-@dataclass(frozen=True, repr=False)
-class Agreement(ShownAnswer):
-    """What a check found: a row for each feature and dtype. Printing it says it all.
-
-    ``guarded``: whether it ran in processes of its own, where a crash is a row, or in this one. ``notes`` are what was
-    read from a function's arguments, and what the rows prove. ``exit_code`` is the exit status of ``attnbench check``:
-    0, 1 a disagreement, 5 nothing was compared, 3 it was interrupted.
-    """
-
-    rows: tuple[CheckRow, ...]
-    guarded: bool
-    notes: tuple[str, ...] = ()
-    interrupted: bool = False
-
-    @property
-    def exit_code(self) -> int:
-        """The exit status of ``attnbench check``."""
-        from attnbench.interface.checks.status import exit_of
-
-        return exit_of(self.rows, interrupted=self.interrupted)
-
-    @property
-    def agrees(self) -> bool:
-        """Whether something was compared, all of it agrees, and it came to its end."""
-        return self.exit_code == 0
-
-    @property
-    def wrong(self) -> tuple[CheckRow, ...]:
-        """The rows that disagree."""
-        return tuple(row for row in self.rows if row.status == "wrong")
-
-    @property
-    def worst(self) -> CheckRow | None:
-        """The disagreement with the smallest case; ``None`` where there is none."""
-        return min(
-            self.wrong, key=lambda row: (row.smallest_case is None, len("".join(row.smallest_case or []))), default=None
-        )
-
-    @property
-    def smallest_case(self) -> list[str] | None:
-        """The smallest case that disagrees, as ``case=`` takes it; several where it takes an earlier one to show."""
-        return self.worst.smallest_case if self.worst is not None else None
-
-    @property
-    def again(self) -> str | None:
-        """What shows that disagreement again: a command, or of a function a call."""
-        return self.worst.again if self.worst is not None else None
-
-    @property
-    def verdict(self) -> str:
-        """In a sentence."""
-        compared = sum(row.first_counted for row in self.rows if row.answer is None)
-        if self.wrong:
-            return f"{len(self.wrong)} of {len(self.rows)} rows disagree."
-        if not any(row.status in ("ok", "known") for row in self.rows):
-            return "Nothing was compared."
-        return f"All that was compared agrees: {compared:,} case{'s' * (compared != 1)}."
-
-    def frame(self) -> pd.DataFrame:
-        """The rows as a pandas frame, with the fields that docs/interface.md explains."""
-        import pandas as pd
-
-        from attnbench.agree.check.rows import CheckRow
-
-        return pd.DataFrame([vars(row) for row in self.rows], columns=list(CheckRow.__dataclass_fields__))
-
-    @property
-    def process(self) -> str:
-        """Where it ran, and what that means."""
-        return GUARDED if self.guarded else UNGUARDED
-
-    def _asked_instead(self) -> str:
-        return ".agrees"
-
-    def __str__(self) -> str:
-        from attnbench.interface.checks.table import report
-
-        return "\n".join([report(self.rows), *self.notes, self.process])
-
-    def html(self) -> str:
-        """What a notebook shows."""
-        from attnbench.interface.checks.notebook import described
-        from attnbench.report.html.notebook import agreement_html
-
-        facts = {"verdict": self.verdict, "process": self.process, **described(self.rows)}
-        facts["colour"] = "bad" if self.wrong else "good" if self.agrees else ""
-        facts["remarks"] = (*self.notes, *facts["remarks"])
-        return agreement_html({"checked": facts})
 
 
 @explained
@@ -132,6 +39,10 @@ def check(
     quick: bool = False,
     deep: bool = False,
     budget: Duration = None,
+    random: int = 0,
+    seed: int = 0,
+    draws: int = 1,
+    onnx: bool = False,
     case: Words = (),
     timeout: float = USUAL_TIMEOUT_S,
     quiet: bool = True,
@@ -144,11 +55,13 @@ def check(
     offset, mask, bias, window, softcap, kv_lengths and so on that are among its arguments: these are the features that
     it is held to, and ``capabilities`` declares others. One with an argument ``call`` is called as in a drop-in file.
 
+    ``random=100`` tries so many random combinations of everything, and ``onnx=True`` the cases of ONNX's ``Attention``:
+    they return a ``RandomAgreement`` and a ``NodeAgreement``, which count.
     ``impls`` are drop-in files. What may be given several times is a text or a list. Nothing is printed, unless
     ``quiet=False``. Raises ``UsageError`` and its kin.
     """
     from attnbench.backends.implementation import DEVICES
-    from attnbench.interface.agreeing import refuse_idle
+    from attnbench.interface.agreeing import check_numbers, refuse_idle
     from attnbench.interface.checks.answers import asked_for
 
     began = time.monotonic()
@@ -156,14 +69,14 @@ def check(
     check_positive("--timeout", timeout)
     given = {"--dtype": dtype, "--features": features, "--require": require, "--case": case}
     idle = {**given, "--quick": quick, "--deep": deep, "--budget": budget is not None}
+    idle |= {"--random": random, "--seed": seed, "--draws": draws != 1, "--onnx": onnx}
+    check_numbers(random, seed, draws)
     refuse_idle([name for name, there in idle.items() if there])
     demands = asked_for(split(texts("require", require)))
-    choices = {
-        "dtypes": split(texts("dtype", dtype)),
-        "features": split(texts("features", features)),
-        "budget_s": seconds(budget),
-    }
-    ask = _Asked(choices, demands, texts("case", case), began, device, timeout, quick=quick, deep=deep, quiet=quiet)
+    dtypes, wanted = split(texts("dtype", dtype)), split(texts("features", features))
+    choices = {"dtypes": dtypes, "features": wanted, "budget_s": seconds(budget)}
+    counted, cases = _Counted(random, seed, draws, onnx=onnx), texts("case", case)
+    ask = _Asked(choices, demands, cases, counted, began, device, timeout, quick=quick, deep=deep, quiet=quiet)
     notes: list[str] = []
     note = noting(notes, quiet=quiet)
     if callable(impl):
@@ -175,12 +88,26 @@ def check(
 
 
 @dataclass(frozen=True)
+class _Counted:
+    """Whether random cases or ONNX's nodes are asked for in the place of every feature."""
+
+    random: int
+    seed: int
+    draws: int
+    onnx: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.random or self.onnx)
+
+
+@dataclass(frozen=True)
 class _Asked:
     """What is asked of whoever is checked."""
 
     choices: dict[str, Any]
     demands: Sequence[str]
     cases: Sequence[str]
+    counted: _Counted
     began: float
     device: str
     timeout_s: float
@@ -188,6 +115,14 @@ class _Asked:
     deep: bool
     quiet: bool
     called: str = "attnbench.check"
+
+    @property
+    def random_choices(self) -> dict[str, Any]:
+        """The dtypes of random cases: all where none is named. Raises ``UsageError`` for one that is none."""
+        from attnbench.attention.precision import DTYPES
+
+        check_known("dtype", self.choices["dtypes"], DTYPES)
+        return {"dtypes": self.choices["dtypes"] or DTYPES}
 
     def rows(self, options: Callable[..., CheckOptions], note: Note) -> CheckedRows:
         """The rows of these cases, or of every feature."""
@@ -211,6 +146,11 @@ def _guarded(names: Sequence[str], impls: Files, ask: _Asked, notes: list[str], 
     describing_s = within(ask.choices["budget_s"], ask.timeout_s)
     where = Where(list(names), paths("impls", impls), ask.device, ask.timeout_s, describing_s)
     depth = depth_of(quick=ask.quick, deep=ask.deep)
+
+    if ask.counted.onnx:
+        return _nodes(where, ask, notes, note)
+    if ask.counted:
+        return _random(where.options(**ask.random_choices), ask, notes, note, guarded=True)
 
     def options(*, chosen: bool = False) -> CheckOptions:
         return feature_options(where, ask.demands, {**ask.choices, "depth": depth}) if chosen else where.options()
@@ -242,12 +182,17 @@ def _unguarded(
     if ask.timeout_s != USUAL_TIMEOUT_S:
         msg = "timeout= cannot end a function that runs in this process; put it into a file and check it by name, "
         raise UsageError(f"{msg}as in ab.check('numpy/mine', impls='mine.py')")
+    if ask.counted.onnx:
+        msg = "onnx= is of what has a name; put the function into a file and check it by its name, "
+        raise UsageError(f"{msg}as in ab.check('numpy/mine', impls='mine.py', onnx=True)")
     return _of_adapted(adapted(function, capabilities, backend, vjp), ask, notes, note)
 
 
 def _of_adapted(given: Adapted, ask: _Asked, notes: list[str], note: Note) -> Agreement:
     for text in given.notes:
         note(text)
+    if ask.counted:
+        return _random_in_this_process(given, ask, notes, note)
     checked = _in_this_process(given, ask, note)
     return Agreement(
         tuple(checked.rows),
@@ -285,6 +230,7 @@ def check_adapted(
         choices,
         demands,
         list(cases),
+        _Counted(random=0, seed=0, draws=1, onnx=False),
         time.monotonic(),
         device,
         USUAL_TIMEOUT_S,
@@ -296,20 +242,52 @@ def check_adapted(
     return _of_adapted(given, ask, notes, notes.append)
 
 
-def _in_this_process(given: Adapted, ask: _Asked, note: Note) -> CheckedRows:
+def _random(options: CheckOptions, ask: _Asked, notes: list[str], note: Note, *, guarded: bool) -> RandomAgreement:
+    from attnbench.checking.again import with_commands
+    from attnbench.interface.checks.random_cases import disagreeing, found
+
+    of = ask.counted
+    note(f"{of.random} random cases of each implementation, seed {of.seed}")
+    results = found(options, of.random, of.seed, of.draws)
+    rows = with_commands(disagreeing(results, ask.device), options)
+    return RandomAgreement(tuple(rows), guarded, tuple(notes), results=tuple(results))
+
+
+def _random_in_this_process(given: Adapted, ask: _Asked, notes: list[str], note: Note) -> RandomAgreement:
+    with _options_here(given, ask.device, ask.called, ask.random_choices) as options:
+        return _random(options, ask, notes, note, guarded=False)
+
+
+def _nodes(where: Where, ask: _Asked, notes: list[str], note: Note) -> NodeAgreement:
+    from attnbench.interface.checks.nodes import checked_nodes, disagreeing
+
+    of = ask.counted
+    rows = checked_nodes(where, "ab.check(onnx=True)", of.random, of.seed, note, quiet=ask.quiet)
+    return NodeAgreement(disagreeing(rows), guarded=True, notes=tuple(notes), results=tuple(rows))
+
+
+@contextmanager
+def _options_here(given: Adapted, device: str, called: str, more: dict[str, Any]) -> Iterator[CheckOptions]:
+    """Checking of a function in this process, while it can be asked for by its name."""
     from attnbench.backends.discover import backend as card
     from attnbench.checking.features import CheckOptions
-    from attnbench.interface.agreeing import depth_of, with_features
     from attnbench.interface.within import CallersProcess, held
 
     implementation = given.implementation
     card(implementation.backend).check_available()
-    depth = depth_of(quick=ask.quick, deep=ask.deep)
-    process = CallersProcess(implementation, given.typed, ask.called)
-
-    def options(*, chosen: bool = False) -> CheckOptions:
-        more = with_features(ask.demands, {**ask.choices, "depth": depth}) if chosen else {}
-        return CheckOptions((implementation.name,), device=ask.device, here=process, **more)
-
+    process = CallersProcess(implementation, given.typed, called)
     with held(implementation):
+        yield CheckOptions((implementation.name,), device=device, here=process, **more)
+
+
+def _in_this_process(given: Adapted, ask: _Asked, note: Note) -> CheckedRows:
+    from attnbench.interface.agreeing import depth_of, with_features
+
+    depth = depth_of(quick=ask.quick, deep=ask.deep)
+    with _options_here(given, ask.device, ask.called, {}) as plain:
+
+        def options(*, chosen: bool = False) -> CheckOptions:
+            more = with_features(ask.demands, {**ask.choices, "depth": depth}) if chosen else {}
+            return replace(plain, **more)
+
         return ask.rows(options, note)

@@ -1,18 +1,21 @@
-"""The verdicts of a suite on published claims, as a table and as a sentence."""
+"""The verdicts of a suite on claims, published ones or its own, as a table and as a sentence."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
-from attnbench.analysis.claims import REPRODUCED
+from attnbench.analysis.claims import OWN, REPRODUCED
 from attnbench.analysis.judged import JudgedSuite, Row
+from attnbench.report.glance.forest import noun
 from attnbench.report.tables import Table
 from attnbench.show import units
 from attnbench.show.table import Column
 from attnbench.suite import NOT_JUDGED
 
 TITLE = "Held against what was published"
+OF_ITS_OWN = "Held against what this suite expected"
+OF_BOTH = "Held against what was published, and what this suite expected"
 COLUMNS = (
     Column("claim, source and row"),
     Column("published"),
@@ -36,8 +39,9 @@ def failure(judged: JudgedSuite) -> list[str]:
 
 def claims_table(rows: Sequence[Row]) -> Table:
     """The table of the verdicts; a row's mark is its verdict as one word."""
+    kinds = {row["source"] == OWN for row in rows}
     return Table(
-        TITLE,
+        OF_BOTH if len(kinds) > 1 else OF_ITS_OWN if kinds == {True} else TITLE,
         COLUMNS,
         tuple(_texts(row) for row in rows),
         tuple("absent" if row["verdict"] == NOT_JUDGED else str(row["verdict"]).replace(" ", "-") for row in rows),
@@ -48,10 +52,11 @@ def claims_table(rows: Sequence[Row]) -> Table:
 def tally(rows: Sequence[Row]) -> str:
     """How many claims came to which verdict, in one sentence; empty without claims."""
     counts = Counter(str(row["verdict"]) for row in rows)
+    claims = f"{len(rows)} {_noun(rows)}"
     if set(counts) == {NOT_JUDGED}:
-        return f"None of {len(rows)} published claim{'s' * (len(rows) > 1)} is judged at the levels of a smoke run."
+        return f"None of {claims} is judged at the levels of a smoke run."
     listed = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    return f"Held against {len(rows)} published claim{'s' * (len(rows) > 1)}: {listed}." if rows else ""
+    return f"Held against {claims}: {listed}." if rows else ""
 
 
 def spelled(rows: Sequence[Row]) -> str:
@@ -65,11 +70,16 @@ def spelled(rows: Sequence[Row]) -> str:
             others.setdefault(str(row["verdict"]), []).append(str(row["claim"]))
     parts = [f"{verdict}: {'; '.join(dict.fromkeys(claims))}" for verdict, claims in others.items()]
     start = (
-        f"{held} of {len(rows)} verdicts on published claims: reproduced"
+        f"{held} of {len(rows)} verdicts on {_noun(rows, len(rows) + 1)}: reproduced"
         if others
-        else "Every published claim is reproduced"
+        else f"Every {_noun(rows, 1)} is reproduced"
     )
     return ". ".join([start, *(part[0].upper() + part[1:] for part in parts)]) + "."
+
+
+def _noun(rows: Sequence[Row], count: int | None = None) -> str:
+    """What the claims are called; as many as there are rows unless it is said."""
+    return noun([row["source"] == OWN for row in rows], len(rows) if count is None else count)
 
 
 def _texts(row: Row) -> tuple[str, ...]:

@@ -25,8 +25,8 @@ from attnbench.report.figures import DrawnFigure, draw
 from attnbench.report.glance.advice import Advice, advice_of
 from attnbench.report.glance.beside import Beside, beside
 from attnbench.report.glance.cases import WORKLOAD
-from attnbench.report.glance.conditions import conditions
-from attnbench.report.glance.forest import ForestLine, forest
+from attnbench.report.glance.conditions import conditions, rates
+from attnbench.report.glance.forest import ForestLine, forest, forest_noun
 from attnbench.report.glance.grid import AnswerGrid, grid_of
 from attnbench.report.html.records import DataTable, data_table
 from attnbench.report.palette import Palette
@@ -103,6 +103,11 @@ class RunReport:
     shortened: tuple[str, ...]
 
     @property
+    def rates(self) -> Mapping[str, str]:
+        """How fast the machine is, as it was measured beside the cells."""
+        return rates(self.info)
+
+    @property
     def complete(self) -> bool:
         """Whether the run came to its end."""
         return self.info.status == "complete"
@@ -113,13 +118,18 @@ class RunReport:
 
     @cached_property
     def forest(self) -> dict[str, tuple[ForestLine, ...]]:
-        """The published claims of this run by their verdict; empty where none is spoken of, or none is judged."""
+        """The claims of this run by their verdict; empty where none is spoken of, or none is judged."""
         rows = [(section.suite, row) for section in self.sections for row in section.verdicts]
         return forest(pair for pair in rows if pair[1]["verdict"] != NOT_JUDGED)
 
     @property
+    def claims(self) -> str:
+        """What its claims are called: ``published claims``, or ``claims of this suite`` where nobody published any."""
+        return forest_noun(self.forest)
+
+    @property
     def tally(self) -> dict[str, int]:
-        """How many verdicts on published claims came to what, in the order of ``forest``."""
+        """How many verdicts on claims came to what, in the order of ``forest``."""
         counts = Counter(mark.verdict for lines in self.forest.values() for line in lines for mark in line.marks)
         return {name: counts[name] for name in (*VERDICTS, *counts) if counts[name]}
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from attnbench.report.drawn.choosing import BANDS, FEW_BANDS, own_axes
+from attnbench.report.drawn.ticks import (
+    beside_each_other,
+    doubling,
+    label,
+    plain_numbers,
+    ticks_at_levels,
+    ticks_with_units,
+)
 from attnbench.show import units
 
 if TYPE_CHECKING:
@@ -17,30 +24,9 @@ if TYPE_CHECKING:
 
 # Stand-ins that no palette has; in the finished SVG they become the colours of the page.
 INK, PAPER_GRID = "#010203", "#040506"
-LABELS = {
-    "time_median_s": "time per call",
-    "time_hot_median_s": "time per call, hot",
-    "cpu_time_s": "CPU time per call",
-    "compile_s": "compile time",
-    "first_call_s": "first call",
-    "import_s": "import time",
-    "peak_bytes": "peak memory of the call",
-    "error_ratio": "error, as a fraction of the bound",
-    "flop_rate": "operations per second",
-    "roofline_fraction": "fraction of the roofline",
-    "impl": "implementation",
-    "Tq": "queries Tq",
-    "S": "keys S",
-}
-# Where the frame has the interval of a column.
-BANDS = {"time_median_s": ("time_low_s", "time_high_s"), "time_ratio": ("low", "high")}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("", (4, 1.5), (1, 1), (3, 1, 1, 1), (5, 1, 1, 1, 1, 1), (2, 2), (6, 2))
 MANY_VALUES = 60
-FEW_BANDS = 3  # of more, each is thin bars
-# Lengths of bars are compared by eye only this far: beyond, values stand as points on an axis of logarithms.
-FAR_APART = 20.0
-UNLIKE = 3.0  # panels whose largest values differ by more have axes of their own
 
 
 def draw_axes(
@@ -157,23 +143,6 @@ def _band(place: Any, figure: Figure, data: pd.DataFrame, colours: dict[str, Any
                 place.plot(known[figure.x], known[end], color=colour, alpha=0.6, linewidth=0.6, label="_band")
 
 
-def needed(figure: Figure, data: pd.DataFrame) -> pd.DataFrame:
-    """The columns that a figure draws, of what may be a hundred; a map reads more, and has all of them."""
-    if figure.kind == "map":
-        return data
-    named = (figure.x, figure.y, figure.hue, figure.style, figure.col, figure.row, figure.x_text, figure.y_text)
-    wanted = dict.fromkeys([*filter(None, named), *BANDS.get(figure.y, ())])
-    return data[[name for name in wanted if name in data]]
-
-
-def thin_bands(figure: Figure, data: pd.DataFrame) -> bool:
-    """Whether the intervals of a figure of lines are thin bars."""
-    if figure.kind != "line" or not {*BANDS.get(figure.y, ("",))} <= set(data.columns):
-        return False
-    lines = [name for name in (figure.hue, figure.style) if name]
-    return bool(lines) and len(data[lines].drop_duplicates()) > FEW_BANDS
-
-
 def _bounded(part: pd.DataFrame, low: str, high: str) -> pd.DataFrame:
     """The rows whose interval has two ends."""
     ends = part[[low, high]].astype(float)
@@ -200,34 +169,6 @@ def _bar(place: Any, figure: Figure, data: pd.DataFrame, everything: pd.DataFram
     if figure.hue in (None, figure.x):
         _whiskers(place, figure, data, order, lying=lying)
     _value_scale(place, figure, data if own_axes(figure, everything) else everything, lying=lying)
-
-
-def as_drawn(figure: Figure, data: pd.DataFrame) -> Figure:
-    """The figure, with points on an axis of logarithms in the place of bars that would be too short to see.
-
-    That is where one of its panels, or one group of bars beside each other, has values too far apart; what has no
-    logarithm stays as it is.
-    """
-    if figure.kind != "bar" or figure.log_y or data.empty or not (data[figure.y] > 0).all():
-        return figure
-    panels = [name for name in (figure.row, figure.col) if name]
-    parts = [part for _, part in data.groupby(panels, sort=False)] if panels else [data]
-    if max(_spread(part[figure.y]) for part in parts) <= FAR_APART:
-        return figure
-    return replace(figure, kind="strip", log_y=True)
-
-
-def own_axes(figure: Figure, data: pd.DataFrame) -> bool:
-    """Whether each panel has an axis of values of its own: where they are of different sizes."""
-    panels = [name for name in (figure.row, figure.col) if name]
-    if not panels or figure.kind not in ("bar", "strip") or not (data[figure.y] > 0).all():
-        return False
-    sizes = data.groupby(panels, sort=False)[figure.y].max()
-    return _spread(sizes) > UNLIKE
-
-
-def _spread(values: pd.Series[Any]) -> float:
-    return float(values.max() / values.min())
 
 
 def _whiskers(place: Any, figure: Figure, data: pd.DataFrame, order: list[Hashable], *, lying: bool) -> None:
@@ -299,69 +240,17 @@ def _texts_at_places(axis: Any, places: list[Any], data: pd.DataFrame, column: s
     axis.set_ticks([number + 0.5 for number in range(len(places))], labels=[str(texts[place]) for place in places])
 
 
-def label(column: str) -> str:
-    """What stands on an axis for a column."""
-    return LABELS.get(column, column.removeprefix("point.").removeprefix("metric.").replace("_", " "))
-
-
 def _scales(place: Any, figure: Figure, everything: pd.DataFrame) -> None:
     place.set_xlabel(figure.x_label or label(figure.x))
     place.set_ylabel(figure.y_label or label(figure.y))
     if figure.log_x:
-        place.set_xscale("log", base=2 if _doubling(everything[figure.x]) else 10)
+        place.set_xscale("log", base=2 if doubling(everything[figure.x]) else 10)
         plain_numbers(place.xaxis)
     if figure.log_y:
         place.set_yscale("log")
     if everything[figure.x].dtype.kind in "iuf":
-        _ticks_at_levels(place, everything[figure.x])
-    _ticks_with_units(place.yaxis, figure.y, everything[figure.y], logarithmic=figure.log_y)
-
-
-def plain_numbers(axis: Any) -> None:
-    """Numbers as they are on an axis of logarithms, where a formula would stand otherwise."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _doubling(values: pd.Series[Any]) -> bool:
-    return all(value > 0 and math.log2(value).is_integer() for value in values.dropna())
-
-
-def _ticks_at_levels(place: Any, values: pd.Series[Any]) -> None:
-    """Ticks where the levels are, if these are few."""
-    levels = sorted(set(values.dropna().tolist()))
-    if len(levels) <= 9:  # noqa: PLR2004  (more would not fit)
-        place.set_xticks(levels, labels=[units.level(level) for level in levels])
-        place.set_xticks([], minor=True)
-
-
-def _ticks_with_units(axis: Any, column: str, values: pd.Series[Any], *, logarithmic: bool) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    write = units.seconds if column.endswith("_s") else units.size if column.endswith("_bytes") else units.significant
-    if write is not units.significant:
-        axis.set_major_formatter(FuncFormatter(lambda value, _: _short(write(value))))
-    if logarithmic:
-        positive = values[values > 0]
-        decades = math.log10(positive.max() / positive.min()) if len(positive) else 0.0
-        steps = (1.0, 2.0, 5.0) if decades < 2 else (1.0,)  # noqa: PLR2004  (two decades need no more ticks)
-        if write is units.size:
-            axis.set_major_locator(LogLocator(base=2 if decades < 1.5 else 4 if decades < 3 else 16))  # noqa: PLR2004
-        else:
-            axis.set_major_locator(LogLocator(base=10, subs=steps))
-        if write is units.significant:
-            plain_numbers(axis)
-        axis.set_minor_formatter(NullFormatter())
-
-
-def _short(text: str) -> str:
-    """``1.00 ms`` as ``1 ms``: ticks are round numbers."""
-    amount, _, unit = text.partition(" ")
-    if not unit:
-        return text
-    return "0" if float(amount) == 0 else f"{float(amount):g} {unit}"
+        ticks_at_levels(place, everything[figure.x])
+    ticks_with_units(place.yaxis, figure.y, everything[figure.y], logarithmic=figure.log_y)
 
 
 def _value_scale(place: Any, figure: Figure, everything: pd.DataFrame, *, lying: bool) -> None:
@@ -373,7 +262,8 @@ def _value_scale(place: Any, figure: Figure, everything: pd.DataFrame, *, lying:
     place.set_ylabel(y_label)
     if figure.log_y:
         (place.set_xscale if lying else place.set_yscale)("log")
-    _ticks_with_units(value_axis, figure.y, everything[figure.y], logarithmic=figure.log_y)
+    room = beside_each_other(place) if lying else None
+    ticks_with_units(value_axis, figure.y, everything[figure.y], logarithmic=figure.log_y, room=room)
     place.grid(visible=False, axis="y" if lying else "x")
     if figure.guide is not None:
         factor, _, text = figure.guide

@@ -18,21 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import UsageError
 from attnbench.report import maps
-from attnbench.report.drawing import (
-    INK,
-    PAPER_GRID,
-    as_drawn,
-    draw_axes,
-    label,
-    needed,
-    own_axes,
-    plain_numbers,
-    thin_bands,
-)
+from attnbench.report.drawing import INK, PAPER_GRID, draw_axes
+from attnbench.report.drawn.choosing import as_drawn, needed, own_axes, thin_bands, why
+from attnbench.report.drawn.ticks import label, plain_numbers
 from attnbench.report.palette import Palette
 from attnbench.results.frames import column_names
 from attnbench.show import units
-from attnbench.show.svg import clean_svg
+from attnbench.show.svg import NOT_XML, clean_svg
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,12 +33,12 @@ if TYPE_CHECKING:
 
 MAX_PANELS = 12
 THIN = "The intervals of so many lines are drawn as thin bars."
-FAR = "The values lie far apart: points on an axis of logarithms stand in the place of bars."
 MAPS = ("heat", "map")  # their places are cells of a table, and the value is the hue
 PANELS_IN_A_ROW = 3
 FOUR = 4  # panels that stand two and two
 SHOWN_FAILURES = 8
 LEGEND_COLUMNS = 4
+LEGEND_MARK, LEGEND_SIGN, LEGEND_LINE = 0.55, 0.075, 0.17  # inches: a mark and its gap, a sign of a name, a line
 STYLE: dict[str, Any] = {
     "text.parse_math": False,  # names are other people's: a dollar in them begins no formula
     "svg.fonttype": "none",
@@ -101,18 +93,18 @@ def draw(figure: Figure, frame: pd.DataFrame, palette: Palette, prefix: str = ""
             name, figure.title, "", " ".join([figure.caption, "Nothing to draw.", *_failures(frame)]).strip()
         )
     try:
-        data = _data(figure, frame)
+        data = _readable(_data(figure, frame))
     except Exception as error:  # noqa: BLE001  (a suite's own code; the rest of the report must survive it)
         return DrawnFigure(name, figure.title, "", f"This figure could not be drawn. {type(error).__name__}: {error}")
     asked_for, figure = figure, as_drawn(figure, data.dropna(subset=[figure.y]))
     drawable, notes = _drawable(figure, data)
-    notes += [FAR] if figure is not asked_for else []
+    notes += why(asked_for, figure, data)
     notes += _failures(frame)
     if drawable.empty:
         return DrawnFigure(name, figure.title, "", " ".join([figure.caption, "Nothing to draw.", *notes]).strip())
     notes += [THIN] if thin_bands(figure, drawable) else []
     panels, left_out = _panels(figure, needed(figure, drawable))
-    failed = _placeable_failures(figure, frame)
+    failed = _readable(_placeable_failures(figure, frame))
     crosses = ["A cross at the foot is a cell without a measurement."] if len(failed) else []
     # Bars would hide the words beside the line.
     dashed = [f"Dashed: {figure.guide[2]}."] if figure.guide is not None and figure.kind == "bar" else []
@@ -131,6 +123,17 @@ def _data(figure: Figure, frame: pd.DataFrame) -> pd.DataFrame:
             )
             raise UsageError(msg)
     return data
+
+
+def _readable(data: pd.DataFrame) -> pd.DataFrame:
+    """The same with a sign in the place of each that no font and no file can hold, such as half a surrogate pair."""
+    texts = [name for name in data.columns if data[name].dtype.kind not in "biufM"]
+    odd = [name for name in texts if any(isinstance(text, str) and NOT_XML.search(text) for text in data[name])]
+    return data.assign(**{name: data[name].map(_replaced) for name in odd}) if odd else data
+
+
+def _replaced(value: Any) -> Any:
+    return NOT_XML.sub("\ufffd", value) if isinstance(value, str) else value
 
 
 def _drawable(figure: Figure, data: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -181,7 +184,9 @@ def _panels(figure: Figure, data: pd.DataFrame) -> tuple[dict[str, pd.DataFrame]
 def _panel_title(columns: Sequence[str], key: tuple[Any, ...]) -> str:
     pairs = zip(columns, key, strict=True)
     return ", ".join(
-        units.number(value) if name == "setting" else f"{name.removeprefix('point.')} = {units.level(value)}"
+        units.number(value)
+        if name.removeprefix("point.") == "setting"
+        else f"{name.removeprefix('point.')} = {units.level(value)}"
         for name, value in pairs
     )
 
@@ -292,6 +297,9 @@ def _finish(canvas: Any, figure: Figure, places: Sequence[Any], across: int, leg
             place.set_xlabel("")
     if len(legend) > 1 or (legend and figure.kind == "map"):
         title = None if figure.hue in (None, "impl") or figure.kind == "map" else label(str(figure.hue))
-        columns = min(len(legend), LEGEND_COLUMNS)
         names = [label(name) if name in (figure.hue, figure.style) else name for name in legend]
+        room = int(canvas.get_figwidth() / (LEGEND_MARK + LEGEND_SIGN * max(map(len, map(str, names)))))
+        columns = max(1, min(len(legend), LEGEND_COLUMNS, room))
+        lines = -(-len(legend) // columns)
+        canvas.set_figheight(canvas.get_figheight() + LEGEND_LINE * max(0, lines - LEGEND_COLUMNS))
         canvas.legend(legend.values(), names, loc="outside lower center", ncols=columns, title=title)

@@ -11,7 +11,8 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from attnbench.report.drawing import PAPER_GRID, label
+from attnbench.report.drawing import PAPER_GRID
+from attnbench.report.drawn.ticks import label
 from attnbench.show import units
 
 if TYPE_CHECKING:

@@ -28,6 +28,17 @@ def described(rows: Sequence[CheckRow]) -> dict[str, Any]:
     }
 
 
+def counted(
+    heads: Sequence[str], lines: Sequence[Sequence[str]], faults: Sequence[str], remarks: Sequence[str]
+) -> dict[str, Any]:
+    """The same of what is counted by implementation: one table."""
+    from attnbench.report.tables import Table
+    from attnbench.show.table import Column
+
+    table = Table("", tuple(map(Column, heads)), tuple(map(tuple, lines)), ("",) * len(lines))
+    return {"faults": [_fault(text) for text in faults], "tables": [table], "remarks": list(remarks)}
+
+
 def _fault(text: str) -> dict[str, Any]:
     head, *lines = text.splitlines()
     return {"head": head, "lines": [line.strip() for line in lines]}

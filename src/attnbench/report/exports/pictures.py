@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import UsageError, not_one_of
 from attnbench.report.drawing import PAPER_GRID
+from attnbench.report.drawn.answers import answer_figures
 from attnbench.show.svg import NOT_XML
 
 if TYPE_CHECKING:
@@ -41,12 +42,12 @@ METADATA: Mapping[str, dict[str, Any]] = {
 
 
 def chosen(run: RunReport, name: str | None) -> list[DrawnFigure]:
-    """The figures of a run, or the one of this name. Raises ``UsageError`` where there is none."""
-    every = [figure for section in run.sections for figure in section.figures]
-    drawn = [figure for figure in every if figure.svg]
+    """The answers and the figures of a run, or the one of this name. Raises ``UsageError`` where there is none."""
+    every = [*answer_figures(run), *(figure for section in run.sections for figure in section.figures)]
+    drawn = [figure for figure in every if figure.again is not None]
     if name is not None:
         for figure in every:
-            if figure.name == name and not figure.svg:
+            if figure.name == name and figure.again is None:
                 msg = f"the figure {name} has nothing to draw: {figure.caption}"
                 raise UsageError(msg)
         names = [figure.name for figure in drawn]

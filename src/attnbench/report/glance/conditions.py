@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from attnbench.results.schema import Fingerprint, RunInfo
@@ -9,6 +10,10 @@ from attnbench.show import units
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# The name of a measured rate, such as ``float32_flop_rate.cpu.threads2``; what it is a rate of, and its unit.
+RATE = re.compile(r"(\w+?)_(flop|bytes|)_?rate\.(.+)\.threads(\d+)")
+AMOUNTS = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 
 
 def conditions(info: RunInfo, frame: pd.DataFrame) -> dict[str, str]:
@@ -59,3 +64,20 @@ def _versions(fingerprint: Fingerprint) -> str:
         if name in fingerprint.packages
     }
     return ", ".join([*(f"{name} {units.number(version)}" for name, version in known.items()), fingerprint.python])
+
+
+def rates(info: RunInfo) -> dict[str, str]:
+    """How fast a machine is, as it was measured beside the cells: matrix products, copies and evaluations of exp."""
+    return dict(_rate(name, value) for name, value in info.ceilings.items())
+
+
+def _rate(name: str, value: float) -> tuple[str, str]:
+    size, amount = next((pair for pair in AMOUNTS if value >= pair[0]), (1.0, ""))
+    number = f"{units.significant(value / size)} {amount}".strip()
+    parts = RATE.fullmatch(name)
+    if parts is None:
+        return f"{name.replace('_', ' ')}, measured", number
+    what, kind, device, threads = parts.groups()
+    said = {"flop": f"{what} matrix products", "bytes": "copies in memory"}.get(kind, f"evaluations of {what}")
+    unit = {"flop": "operations in a second", "bytes": "bytes read and written in a second"}.get(kind, "in a second")
+    return f"{said}, measured ({device}, {threads} thread{'s' * (threads != '1')})", f"{number} {unit}"

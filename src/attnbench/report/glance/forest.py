@@ -18,6 +18,7 @@ from attnbench.analysis.claims import (
     DIRECTION_ONLY,
     NOT_DETECTED,
     OUT_OF_SCOPE,
+    OWN,
     REPRODUCED,
     Claim,
     claims,
@@ -25,6 +26,7 @@ from attnbench.analysis.claims import (
     judge,
 )
 from attnbench.analysis.judged import Row
+from attnbench.show import units
 
 # The scale ends here; what lies beyond is at its end, with an arrow.
 LEFT, RIGHT = -2.0, 4.0
@@ -46,7 +48,10 @@ class ForestMark:
 
 @dataclass(frozen=True)
 class ForestLine:
-    """One claim in one suite: what counts as reproduced on the scale, and a mark for each verdict."""
+    """One claim in one suite: what counts as reproduced on the scale, and a mark for each verdict.
+
+    ``own``: the suite makes it itself, and nobody published it.
+    """
 
     suite: str
     claim: str
@@ -55,6 +60,7 @@ class ForestLine:
     margin: str
     within: tuple[float, float] | None
     marks: tuple[ForestMark, ...]
+    own: bool = False
 
     @property
     def verdict(self) -> str:
@@ -82,6 +88,21 @@ def forest(rows: Iterable[tuple[str, Row]]) -> dict[str, tuple[ForestLine, ...]]
     return {name: part for name, part in parts.items() if part}
 
 
+def forest_noun(drawn: Mapping[str, Sequence[ForestLine]], count: int | None = None) -> str:
+    """What the claims of a forest are called, as ``noun`` has it; as many as there are unless it is said."""
+    lines = [line for part in drawn.values() for line in part]
+    total = len(lines) if count is None else count
+    return noun([line.own for line in lines], total, len({line.suite for line in lines}))
+
+
+def noun(unpublished: Iterable[bool], count: int, suites: int = 1) -> str:
+    """``published claims``; ``claims of this suite`` where nobody published any of them; of both ``claims``."""
+    kinds, claims = set(unpublished), "claim" if count == 1 else "claims"
+    if kinds == {True}:
+        return f"{claims} of {'this suite' if suites == 1 else 'these suites'}"
+    return claims if True in kinds else f"published {claims}"
+
+
 def _line(suite: str, rows: Sequence[Row]) -> ForestLine:
     row = rows[0]
     claim = _known().get(_key(row))
@@ -96,6 +117,7 @@ def _line(suite: str, rows: Sequence[Row]) -> ForestLine:
         f"{row['quantity']}. Reproduced: {row['margin']}",
         within,
         marks,
+        own=row["source"] == OWN,
     )
 
 
@@ -138,11 +160,16 @@ def _mark(row: Row, place: Callable[[float], float] | None) -> ForestMark:
     ours: Any = row["ours"]
     if ours is None or math.isnan(ours):
         return ForestMark(verdict, "not measured", impls)
-    text = f"{ours:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+    text = f"{_short(ours)} [{_short(row['low'])}, {_short(row['high'])}]"
     if place is None:
         return ForestMark(verdict, text, impls)
     low, high = sorted(place(float(row[name])) for name in ("low", "high"))
     return ForestMark(verdict, text, impls, place(float(ours)), low, high)
+
+
+def _short(value: float) -> str:
+    """Three significant digits, without an exponent for thousands."""
+    return units.significant(value) if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"  # noqa: PLR2004
 
 
 def clipped(value: float) -> float:

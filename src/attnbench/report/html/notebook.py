@@ -16,7 +16,7 @@ from attnbench.analysis.leading import all_standings
 from attnbench.report import claimed, findings
 from attnbench.report.content import imported_label, remarks, told
 from attnbench.report.glance.conditions import conditions
-from attnbench.report.glance.forest import forest
+from attnbench.report.glance.forest import forest, forest_noun
 from attnbench.report.glance.grid import AnswerGrid, grid_of
 from attnbench.report.html.page import STYLESHEET, TEMPLATE
 from attnbench.report.html.templates import FOLDER, environment
@@ -40,7 +40,8 @@ def run_html(run: JudgedRun, most: int) -> str:
         "run",
         info=run.info,
         suites=[_suite(suite, most) for suite in run.suites if not (suite.verdicts and verdicts)],
-        claims=forest(verdicts),
+        claims=(drawn := forest(verdicts)),
+        claims_noun=forest_noun(drawn),
         remarks=[said for suite in run.suites for said in remarks(suite)],
         conditions=conditions(run.info, run.frame),
         counts=f"{findings.counts(run.frame)} {imported_label(run.info)}".strip(),
@@ -85,7 +86,10 @@ def _rendered(what: str, **facts: Any) -> str:
     return text
 
 
-_NAMES = ("info", "suites", "claims", "conditions", "counts", "verdicts", "common", "counted", "remarks", "checked")
+_NAMES = (
+    *("info", "suites", "claims", "claims_noun", "conditions", "counts"),
+    *("verdicts", "common", "counted", "remarks", "checked"),
+)
 
 
 @cache

@@ -7,12 +7,24 @@ const data = JSON.parse(document.getElementById("data").textContent);
 if (data.version !== 2) throw new Error(`data of version ${data.version}; this script reads version 2`);
 for (const table of data.tables) table.rows = table.rows.map((row) => row.map((at) => table.values[at]));
 const tables = new Map(data.tables.map((table) => [table.key, table]));
+// What an address calls a column: table.column. Where two would share that name, or it would end like a sorting, the later
+// one has more dots.
+const named = new Map();
+for (const table of data.tables) for (const column of table.columns) {
+  column.id = `${table.key}.${column.key}`;
+  for (let dots = ".."; named.has(column.id) || column.id.endsWith("~"); dots += ".")
+    column.id = `${table.key}${dots}${column.key}${column.key.endsWith("~") ? "." : ""}`;
+  named.set(column.id, table);
+}
 const form = document.getElementById("filters");
 const LISTS = ["impl", "sort", "columns", "open"];
 const WORDS = ["q", "status", "case", "only", "theme", "at"];
 const only = document.getElementById("only");
 const folders = [...document.querySelectorAll("details.cells")];
 const unfolded = new Set(folders.filter((details) => details.open).map((details) => details.dataset.table));
+// A long table is drawn in part, until all of it is asked for: filters, sorting and paper have every row.
+const FIRST = 200;
+const whole = new Set();
 let state = {}, printing = false;
 
 function make(tag, props = {}, ...children) {
@@ -41,9 +53,8 @@ function read(fragment) {
   }
   const known = { impl: new Set(values("impl")), status: new Set(values("status")), case: new Set(values("case")) };
   read.impl = read.impl.filter((name) => known.impl.has(name));
-  const columns = new Set(data.tables.flatMap((table) => table.columns.map((column) => `${table.key}.${column.key}`)));
-  read.sort = read.sort.filter((name) => columns.has(name.replace(/~$/, "")));
-  read.columns = read.columns.filter((name) => columns.has(name));
+  read.sort = read.sort.filter((name) => named.has(name.replace(/~$/, "")));
+  read.columns = read.columns.filter((name) => named.has(name));
   read.open = read.open.filter((key) => tables.has(key));
   for (const name of ["status", "case"]) if (!known[name].has(read[name])) delete read[name];
   if (!["light", "dark"].includes(read.theme)) delete read.theme;
@@ -86,14 +97,12 @@ function passes(table, row) {
   if (state.impl.length && !state.impl.includes(has("impl"))) return false;
   return patterns().every((words) => words.test(lookup.get(table.key).get(row)));
 }
-// Names of suites and of columns may have dots in them.
-const sorts = (entry, table) => table.columns.some((column) => `${table.key}.${column.key}` === entry.replace(/~$/, ""));
+const sorts = (entry, table) => named.get(entry.replace(/~$/, "")) === table;
 function sorting(table) {
   const entry = state.sort.find((name) => sorts(name, table));
   if (!entry) return null;
   const down = entry.endsWith("~");
-  const at = place(table, entry.replace(/~$/, "").slice(table.key.length + 1));
-  return at < 0 ? null : { at, down };
+  return { at: table.columns.findIndex((column) => column.id === entry.replace(/~$/, "")), down };
 }
 // What is not finite came as a text; numbers stand before all other texts.
 const ENDLESS = new Map([["∞", Infinity], ["inf", Infinity], ["-∞", -Infinity], ["−∞", -Infinity]]);
@@ -112,14 +121,14 @@ function chosen(table) {
   const sorted = rows.filter(known).sort((a, b) => (by.down ? -1 : 1) * compare(a[by.at], b[by.at]));
   return [...sorted, ...rows.filter((row) => !known(row))];
 }
-const shown = (table) => table.columns.filter((column) => column.shown !== state.columns.includes(`${table.key}.${column.key}`));
+const shown = (table) => table.columns.filter((column) => column.shown !== state.columns.includes(column.id));
 
 // Drawing.
 function head(table, column) {
   const by = sorting(table);
   const sorted = by && table.columns[by.at] === column;
   const button = make("button", { type: "button", textContent: column.name });
-  button.dataset.sort = `${table.key}.${column.key}`;
+  button.dataset.sort = column.id;
   const cell = make("th", { scope: "col", className: column.number ? "n" : "" }, button);
   cell.setAttribute("aria-sort", sorted ? (by.down ? "descending" : "ascending") : "none");
   return cell;
@@ -130,7 +139,7 @@ function again(line) {
   return make("div", { className: "again" }, copy, make("code", { textContent: line, title: line }));
 }
 function body(column, value) {
-  const cell = make("td", { className: column.number ? "n" : column.key });
+  const cell = make("td", { className: column.number ? "n" : value === null ? "" : column.key });
   if (column.key === "again" && value) cell.append(again(value));
   else cell.textContent = text(value);
   return cell;
@@ -138,28 +147,35 @@ function body(column, value) {
 function columnsOf(table) {
   const boxes = table.columns.map((column) => {
     const box = make("input", { type: "checkbox", checked: shown(table).includes(column) });
-    box.dataset.column = `${table.key}.${column.key}`;
+    box.dataset.column = column.id;
     return make("label", {}, box, ` ${column.name}`);
   });
   return make("details", { className: "choice" }, make("summary", { textContent: "Columns" }), make("fieldset", {}, make("legend", { className: "only-heard", textContent: `Columns of ${table.title}` }), ...boxes));
 }
+function rest(table, drawn, all) {
+  if (drawn === all) return [];
+  const button = make("button", { type: "button", textContent: `show all ${all}` });
+  button.dataset.whole = table.key;
+  return [make("p", { className: "rest" }, `The first ${drawn} of ${all} rows are drawn. `, button)];
+}
 function draw(details) {
   const table = tables.get(details.dataset.table);
-  const rows = chosen(table), columns = shown(table), at = columns.map((column) => table.columns.indexOf(column));
+  const rows = chosen(table), part = printing || whole.has(table.key) ? rows : rows.slice(0, FIRST);
+  const columns = shown(table), at = columns.map((column) => table.columns.indexOf(column));
   details.querySelector(".counted").textContent = `: ${rows.length === table.rows.length ? "" : `${rows.length} of `}${table.rows.length} cells`;
   const drawn = details.querySelector(".drawn");
   if (!details.open) return drawn.replaceChildren();
   const focused = document.activeElement?.dataset ?? {};
   const open = drawn.querySelector(".choice")?.open ?? false;
   const status = place(table, "status");
-  const lines = rows.map((row) => make("tr", { className: { ok: "", unsupported: "absent", "not-run": "absent" }[text(row[status])] ?? "failed" }, ...columns.map((column, k) => body(column, row[at[k]]))));
+  const lines = part.map((row) => make("tr", { className: { ok: "", unsupported: "absent", "not-run": "absent" }[text(row[status])] ?? "failed" }, ...columns.map((column, k) => body(column, row[at[k]]))));
   const grid = make("table", {}, make("caption", { className: "only-heard", textContent: table.title }), make("thead", {}, make("tr", {}, ...columns.map((column) => head(table, column)))), make("tbody", {}, ...lines));
   const box = make("div", { className: "scroll", tabIndex: 0 }, grid);
   box.setAttribute("role", "region");
   box.setAttribute("aria-label", `Cells of ${table.title}`);
   const choice = columnsOf(table);
   choice.open = open;
-  drawn.replaceChildren(choice, rows.length ? box : make("p", { textContent: "No cell passes these filters." }));
+  drawn.replaceChildren(choice, rows.length ? box : make("p", { textContent: "No cell passes these filters." }), ...rest(table, part.length, rows.length));
   for (const name of ["sort", "column"]) // the control that was used keeps the focus
     if (focused[name]) drawn.querySelector(`[data-${name}="${CSS.escape(focused[name])}"]`)?.focus();
 }
@@ -234,7 +250,8 @@ function begin() {
     if (event.target.dataset.column) change({ columns: toggled(state.columns, event.target.dataset.column) });
   });
   document.addEventListener("click", (event) => {
-    const { sort, copy, all } = event.target.dataset ?? {};
+    const { sort, copy, all, whole: key } = event.target.dataset ?? {};
+    if (key !== undefined) drawWhole(key);
     if (all) change({ impl: [], case: "" });
     if (sort) sortBy(sort);
     if (copy) copyLine(event.target);
@@ -247,8 +264,17 @@ function folded(details) {
   state.open = toggled(state.open, key);
   keep();
 }
+// The table takes the focus of its button, which is gone; what was scrolled to stays where it is.
+function drawWhole(key) {
+  whole.add(key);
+  const details = folders.find((one) => one.dataset.table === key), box = details.querySelector(".scroll"), at = box.scrollTop;
+  draw(details);
+  const grown = details.querySelector(".drawn .scroll");
+  grown.scrollTop = at;
+  grown.focus({ preventScroll: true });
+}
 function sortBy(name) {
-  const table = data.tables.find((one) => sorts(name, one));
+  const table = named.get(name);
   const rest = state.sort.filter((entry) => !sorts(entry, table));
   const next = state.sort.includes(name) ? [`${name}~`] : state.sort.includes(`${name}~`) ? [] : [name];
   change({ sort: [...rest, ...next] });

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from attnbench.analysis.claims import CONTRADICTED, NOT_DETECTED, REPRODUCED
 from attnbench.report.console import render
 from attnbench.report.content import Report, RunReport, Section
-from attnbench.report.glance.forest import DIFFERS, ForestLine
+from attnbench.report.glance.forest import DIFFERS, ForestLine, forest_noun
 from attnbench.report.tables import Table
 from attnbench.report.terminal.gridded import CODES, PLAIN, grid_lines, wrapped
 from attnbench.show.console import screen
@@ -83,7 +83,7 @@ def _claims(run: RunReport, place: Screen) -> Iterator[str]:
     tally = ", ".join(f"{count} {verdict}" for verdict, count in run.tally.items())
     total = sum(run.tally.values())
     claims = sum(map(len, run.forest.values()))
-    count = f"{total} verdict{'s' * (total > 1)} on {claims} published claim{'s' * (claims > 1)}"
+    count = f"{total} verdict{'s' * (total > 1)} on {claims} {forest_noun(run.forest)}"
     yield from wrapped(f"{count}: {tally}.", place.width)
     for verdict, lines in run.forest.items():
         yield ""
