@@ -7,6 +7,7 @@ the honest kernel of its framework.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,17 +19,35 @@ from tests.repository import DOCS
 
 PAGE = DOCS / "cheats.md"
 TENFOLD = 10
+EXAMPLE = "| `numpy/last` |"
 INTRODUCTION = """# Cheats: the clock is itself checked
 
-Kernels are written by machines now, and what is rewarded is what they do. A benchmark that believes the process in
-which a kernel runs measures what that process says. Here {count} kernels of {kinds} kinds please the clock without
-doing their work; beside them stand {honest} honest ones that keep what they may keep. Tests run them all
-(`tests/cheats/`): none comes out `ok` at less than 0.8 of an honest kernel's time or memory, and no honest one is
-accused. How it is done is in [measurement.md](measurement.md#audits).
+**The question.** A kernel is rewarded for a short time. What if it only *looks* fast: it remembers its last answer,
+or changes the clock?
+
+**The short answer.** It is found out. {count} kernels that please the clock without doing their work, of {kinds} kinds,
+are part of the tests (`tests/cheats/`), beside {honest} honest ones that keep what they may keep. No cheat comes out
+`ok` at less than 0.8 of an honest kernel's time or memory, and no honest kernel is accused.
+[What is not caught](#what-is-not-caught) stands below.
+
+**An example.** `numpy/last` keeps its last answer. Asked the same question again and again, as every benchmark asks,
+it looks fast: a gain of {gain}. Asked about values that it has not seen, it takes as long as any other, and comes out
+as `wrong`.
+
+Why this matters: kernels are written by machines now, and what is rewarded is what they do. A benchmark that believes
+the process in which a kernel runs measures what that process says. The page is for whoever hands out such rewards,
+and for the author of a kernel who is told that it cheats. How it is done is in
+[measurement.md](measurement.md#audits).
+
+## What was tried
 
 Everything below was measured by `python -m tests.docs.write cheats` on one machine with 2 processors, in NumPy,
-PyTorch and JAX: B1 H4 T128 D32 float32 (T512 where it says longer; decode: S2048 H4/2 D64). **Gain** is the honest
-kernel's median time over the cheat's where the kernel's own process judges and times it, as it would be without audits.
+PyTorch and JAX. The call is B1 H4 T128 D32 float32 (T512 where it says longer; decode: S2048 H4/2 D64).
+
+* **gain**: the honest kernel's median time over the cheat's, where the kernel's own process judges and times it, as
+  it would be without audits. So 25× means that it would have looked 25 times as fast.
+* **what becomes of it**: the status with audits, and the beginning of the reason.
+* **seen in public**: where such a kernel was reported.
 
 | cheat | what it does | phase | gain | what becomes of it | seen in public |
 |---|---|---|---|---|---|
@@ -42,10 +61,10 @@ CLOSING = """
   explains, has answered rightly.
 * **A declaration that is too wide.** How exact an answer must be is what the file declares; the last line of `check`
   says so, and there are limits to what can be declared.
-* **Gradients of bias, sinks and parameters of a large call**, and those of k and v where a head has more than 4 million
-  pairs of query and key, are judged before the clock, but not under it.
-* **Gains below a sixth**, and those of calls below about 0.2 ms that hide their work where values are moved: there the
-  noise of a busy machine is as large.
+* **Some gradients of a large call.** Those of bias, sinks and parameters, and those of k and v where a head has more than
+  4 million pairs of query and key, are judged before the clock, but not under it.
+* **Small gains**: below a sixth, and those of calls below about 0.2 ms that hide their work where values are moved. There
+  the noise of a busy machine is as large.
 * **Memory that is taken before the call**, when a file is imported or an implementation is bound: a buffer may be kept.
   What a process takes that a kernel has started, or between two resets of the mark, is sampled every 2 ms: a peak
   between two looks is missed. A kernel that is lean and slow where it is weighed, and large and fast where it is timed,
@@ -63,9 +82,15 @@ def page() -> str:
         for cheat in CHEATS:
             lines.append(_line(cheat, Path(folder)))
             print(lines[-1], file=sys.stderr, flush=True)  # noqa: T201  (a program for people)
-    kinds = len({cheat.kind for cheat in CHEATS})
-    counts = {"count": len(CHEATS), "kinds": kinds, "honest": len(HONEST)}
-    return INTRODUCTION.format(**counts) + "\n".join(lines) + "\n" + CLOSING
+    return assembled(lines)
+
+
+def assembled(lines: Sequence[str]) -> str:
+    """The page around the lines of its table; the example at its top has its figure from there."""
+    (example,) = (line for line in lines if line.startswith(EXAMPLE))
+    counts = {"count": len(CHEATS), "kinds": len({cheat.kind for cheat in CHEATS}), "honest": len(HONEST)}
+    gain = example.split("|")[4].strip()
+    return INTRODUCTION.format(**counts, gain=gain) + "\n".join(lines) + "\n" + CLOSING
 
 
 def _line(cheat: Cheat, folder: Path) -> str:
