@@ -61,10 +61,10 @@ CLOSING = """
   explains, has answered rightly.
 * **A declaration that is too wide.** How exact an answer must be is what the file declares; the last line of `check`
   says so, and there are limits to what can be declared.
-* **Some gradients of a large call.** Those of bias, sinks and parameters, and those of k and v where a head has more than
-  4 million pairs of query and key, are judged before the clock, but not under it.
-* **Small gains**: below a sixth, and those of calls below about 0.2 ms that hide their work where values are moved. There
-  the noise of a busy machine is as large.
+* **Some gradients of a large call.** Those of bias, sinks and parameters, and those of k and v where a head has more
+  than 4 million pairs of query and key, are judged before the clock, but not under it.
+* **Small gains**: below a sixth, and those of calls below about 0.2 ms that hide their work where values are moved.
+  There the noise of a busy machine is as large.
 * **Memory that is taken before the call**, when a file is imported or an implementation is bound: a buffer may be kept.
   What a process takes that a kernel has started, or between two resets of the mark, is sampled every 2 ms: a peak
   between two looks is missed. A kernel that is lean and slow where it is weighed, and large and fast where it is timed,

@@ -41,8 +41,8 @@ attnbench run speed --shape llama-3-8b --tokens 1024 --phase decode
   `decode` (always decoding), `threads` and `gpu`.
 * **The context** is what the model is made for, and no limit: any number of tokens can be asked about. Cross attention
   has its own number of keys.
-* **Layers of several kinds** are several shapes, such as `gemma-2-9b/local` and `gemma-2-9b/global`. A window counts the
-  keys that a query sees, itself among them.
+* **Layers of several kinds** are several shapes, such as `gemma-2-9b/local` and `gemma-2-9b/global`. A window counts
+  the keys that a query sees, itself among them.
 * **The attention alone**: no projections, no rotary embedding.
 * **Plain sizes** need no entry: `h16-4-d128-causal` is 16 query heads of 128 over 4 of keys, causal, and `h16-d128` as
   many of both.
