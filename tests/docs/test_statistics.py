@@ -53,3 +53,15 @@ def test_the_error_rates_are_those_of_the_scoreboard() -> None:
     assert len(rows) == 5
     targets = re.findall(r"^\| [^|]* \| (at (?:most|least) [\d.]+ %) \| [^|:]*: ([\d.]+ %) \[", board, re.MULTILINE)
     assert rows == targets
+
+
+def test_the_example_at_the_top_of_the_scoreboard_is_of_its_table() -> None:
+    board = (DOCS / "scoreboard.md").read_text("utf-8")
+    example = board.partition("**An example.**")[2].partition("## What is judged")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| ([\d.]+ %) \| ([\d.]+ %) \|$", example, re.MULTILINE)
+    assert len(rows) == 3
+    replayed = board.partition("<!-- replay: begin -->")[2]
+    for rule, alarms, found in rows:
+        line = next(line for line in replayed.splitlines() if line.startswith(f"| {rule} |"))
+        cells = [cell.strip() for cell in line.split("|")]
+        assert (cells[2].split(" [")[0], cells[-2]) == (alarms, found)
