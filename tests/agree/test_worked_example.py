@@ -24,7 +24,7 @@ def worked(dtype: str) -> tuple[HeadReference, Call]:
     """One query of 2, keys of 0 and 1, values of -1 and 1, a scale of 1."""
     q, k, v = (np.array(numbers, numpy_dtype(dtype)).reshape(1, 1, -1, 1) for numbers in ([2], [0, 1], [-1, 1]))
     q, k, v, call = prepare(AttentionSpec(scale=1.0), Operands(q, k, v))
-    ((_, _, head),) = heads(*(array.astype(np.float64) for array in (q, k, v)), call)
+    ((_, _, head),) = heads(q.astype(np.float64), k.astype(np.float64), v.astype(np.float64), call)
     return head, call
 
 
