@@ -65,9 +65,9 @@ def _until(count: int, split: str, draw: Callable[[int], Array], content: Callab
         in_vain = 0 if len(found) else in_vain + len(rows)
         if in_vain >= IN_VAIN:
             raise UsageError(
-                f"the split {split!r} holds no example of this task: of the {in_vain:,} drawn last, none belongs to it. "
-                "A task needs more different examples to fill all splits: take longer sequences, or more symbols, keys "
-                "or slots"
+                f"the split {split!r} holds no example of this task: of the {in_vain:,} drawn last, none belongs to "
+                "it. A task needs more different examples to fill all splits: take longer sequences, or more symbols, "
+                "keys or slots"
             )
     return np.concatenate(kept)[:count]
 
