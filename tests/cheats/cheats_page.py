@@ -45,13 +45,16 @@ and for the author of a kernel who is [told that it cheats](#your-kernel-is-accu
 
 Read the reason of the row. Nearly always it is of one of these kinds:
 
-| the reason says | what was seen | innocent causes |
-|---|---|---|
-| "a call took … on the same inputs over and over, and … on values that it had not seen" (or on "inputs of which one part was new") | a repeated call is too fast | something is kept between calls: an answer, or a part of the work |
-| "in a burst it answered otherwise than at the gate", "on values that it had not seen: …", "after one part of its inputs had changed: …" | a wrong answer, though the first one was right | a cache that knows its inputs by their address, or by a few elements; a buffer that is used again |
-| "its process goes on computing after it has answered" | the processor is busy after the last call | work that is put off until an answer is read; a pool of threads that spins while it waits |
-| "the clock in its process does not tell the time" | its own clock is slower than the one outside | a library that replaces Python's clock |
-| "faster than this machine can multiply" | less time than the products need | an answer that is kept |
+* **"a call took … on the same inputs over and over, and … on values that it had not seen"**, or "on inputs of which
+  one part was new". Something is kept between calls: an answer, or a part of the work.
+* **"in a burst it answered otherwise than at the gate"**, "on values that it had not seen: …", "after one part of its
+  inputs had changed: …". The answer was wrong, though the first one was right. An innocent cause is a cache that knows
+  its inputs by their address or by a few elements, or a buffer that is used again.
+* **"its process goes on computing after it has answered".** The processor is busy after the last call. Innocent causes
+  are work that is put off until an answer is read, and a pool of threads that spins while it waits.
+* **"the clock in its process does not tell the time".** Its own clock is slower than the one outside, as where a library
+  replaces Python's clock.
+* **"faster than this machine can multiply".** It takes less time than its products need, so that an answer is kept.
 
 Then measure that row alone: the page of the run has for each cell the command that measures it again. A kernel may keep
 what does not depend on values, such as what it has compiled for a shape.
