@@ -52,8 +52,8 @@ Read the reason of the row. Nearly always it is of one of these kinds:
   its inputs by their address or by a few elements, or a buffer that is used again.
 * **"its process goes on computing after it has answered".** The processor is busy after the last call. Innocent causes
   are work that is put off until an answer is read, and a pool of threads that spins while it waits.
-* **"the clock in its process does not tell the time".** Its own clock is slower than the one outside, as where a library
-  replaces Python's clock.
+* **"the clock in its process does not tell the time".** Its own clock is slower than the one outside, as where a
+  library replaces Python's clock.
 * **"faster than this machine can multiply".** It takes less time than its products need, so that an answer is kept.
 
 Then measure that row alone: the page of the run has for each cell the command that measures it again. A kernel may keep
