@@ -59,10 +59,10 @@ def _until(count: int, split: str, draw: Callable[[int], Array], content: Callab
     share = {"train": VALIDATION, "validation": 1, "test": 1}[split] / HASHES
     while have < count:
         rows = draw(int((count - have) / share * 1.1) + 16)
-        found = rows[split_of(content(rows)) == wanted]
-        kept.append(found)
-        have += len(found)
-        in_vain = 0 if len(found) else in_vain + len(rows)
+        belonging = rows[split_of(content(rows)) == wanted]
+        kept.append(belonging)
+        have += len(belonging)
+        in_vain = 0 if len(belonging) else in_vain + len(rows)
         if in_vain >= IN_VAIN:
             raise UsageError(
                 f"the split {split!r} holds no example of this task: of the {in_vain:,} drawn last, none belongs to "
