@@ -3,7 +3,7 @@
 Two things are changed to keep it quick: a ``run`` measures numpy/naive within a small budget, and the two
 lines that set up tox are checked against tox.ini instead of being run (.ci/run and the smoke job run them).
 
-A block of commands that begins with ``bash exit=1`` shows something fail: its commands end with this status, and no other.
+A block that begins with ``bash exit=1`` shows something fail: its commands end with this status, and no other.
 """
 
 from __future__ import annotations
