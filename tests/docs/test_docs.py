@@ -37,7 +37,7 @@ PAIRS = ["--quiet", "--budget", "8s", *SMALL]  # a first pair may take five seco
 QUICK = {
     "run": ["--quiet", "--budget", "20s", "--impl", "numpy/naive"],
     "run --workload": ["--quiet", "--budget", "10s", "--impl", "numpy/naive"],
-    "run smoke --impls mine.py": ["--quiet", "--budget", "8s", *SMALL],
+    "run smoke --impls mine.py": ["--quiet", "--budget", "5s", *SMALL],
     "run speed --shape h4-d64": ["--quiet", "--budget", "15s", "--impl", "numpy/naive"],
     "best --measure": ["--quiet", "--measure", "8s", "--impl", "numpy/naive"],
     "ab": PAIRS,
