@@ -21,7 +21,7 @@ import pytest
 from attnbench.api import Capabilities, Precision
 from attnbench.errors import EXIT_NOTHING_MEASURED
 from tests.exchange import without_pytest
-from tests.program import Cli
+from tests.program import Cli, Done
 from tests.repository import REPOSITORY
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -132,6 +132,17 @@ def execute(run: Cli, command: list[str], folder: Path, said: set[int] | None = 
         done = run(*filled, *extra, *LONGER[command[0]])
     allowed = said or ANSWERS.get(command[0], {0})
     assert done.code in allowed, f"{shlex.join(command)} ended with {done.code}\n{done.err}"
+
+
+def test_a_block_that_shows_a_failure_has_to_fail(tmp_path: Path) -> None:
+    failing = ends_with(Block("bash", "exit=1", ""))
+    execute(lambda *_words: Done(1, "", ""), ["check"], tmp_path, failing)
+    with pytest.raises(AssertionError, match="ended with 0"):
+        execute(lambda *_words: Done(0, "", ""), ["check"], tmp_path, failing)
+    with pytest.raises(AssertionError, match="ended with 1"):
+        execute(lambda *_words: Done(1, "", ""), ["check"], tmp_path, ends_with(Block("bash", "", "")))
+    with pytest.raises(AssertionError, match="what is 'exits=1'"):
+        ends_with(Block("bash", "exits=1", ""))
 
 
 def test_readme_has_the_two_lines_and_tox_has_their_environments() -> None:
