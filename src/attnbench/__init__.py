@@ -9,8 +9,9 @@ adapters and suites import), ``suite`` and ``groups`` (a question and its cells)
 ``live`` (two sides, both alive), ``crossover`` (from where on one is faster), ``analysis`` (what suites compute of
 results), ``answers`` (which one to take), ``workloads`` (what is served), ``ablate`` (trainings), ``exchange`` (other
 tools' formats), ``scoreboard`` (our verdicts and theirs), ``show`` and ``report`` (for people), ``interface`` (what is
-asked, in a shell or in Python), ``commands`` (what is typed). Beside them stand ``errors``, ``keywords`` (that are
-none: what was meant), ``versions`` (of what is installed) and ``lazily`` (names that are loaded when somebody asks).
+asked, in a shell or in Python), ``dispatch`` (one run on many machines), ``commands`` (what is typed). Beside them
+stand ``errors``, ``keywords`` (that are none: what was meant), ``versions`` (of what is installed) and ``lazily``
+(names that are loaded when somebody asks).
 """
 
 from __future__ import annotations

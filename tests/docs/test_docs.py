@@ -36,6 +36,8 @@ QUICK = {
     "run": ["--quiet", "--budget", "20s", "--impl", "numpy/naive"],
     "run --workload": ["--quiet", "--budget", "10s", "--impl", "numpy/naive"],
     "run speed --shape h4-d64": ["--quiet", "--budget", "15s", "--impl", "numpy/naive"],
+    "dispatch plan": ["--impl", "numpy/naive", *SMALL],
+    "dispatch work": ["--quiet"],
     "best --measure": ["--quiet", "--measure", "8s"],
     "ab": PAIRS,
     "calibrate": PAIRS,

@@ -110,8 +110,7 @@ def _files(wanted: Wanted) -> list[OwnFile]:
     words = wanted.words
     mix = Path(words.workload) if words.workload is not None else None
     workloads = [mix] if mix is not None and _is_file(mix) else []
-    typed = {"impls": words.impls, "suites": words.suite_files, "workload": workloads}
-    return own_files({option: list(paths) for option, paths in typed.items()}, send=wanted.send_files)
+    return own_files({"impls": words.impls, "suites": words.suite_files, "workload": workloads}, send=wanted.send_files)
 
 
 def _is_file(path: Path) -> bool:
@@ -170,7 +169,8 @@ def _kinds(blocks: Sequence[LaidOut]) -> tuple[PlannedKind, ...]:
         name, needs = kind_of(block.needs), block.needs
         before = kinds.get(name)
         first = number if before is None else before.first
-        sizes = [size for size in (needs.memory_bytes, before and before.memory_bytes) if size is not None]
+        earlier = None if before is None else before.memory_bytes
+        sizes = [size for size in (needs.memory_bytes, earlier) if size is not None]
         most = max(sizes, default=None)
         kinds[name] = PlannedKind(name, first, number, needs.device, needs.threads, dict(needs.labels), most)
     return tuple(kinds.values())
