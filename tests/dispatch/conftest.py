@@ -11,7 +11,7 @@ from textwrap import dedent
 import pytest
 
 from attnbench.dispatch import work
-from attnbench.dispatch.layout import Wanted, lay_out
+from attnbench.dispatch.layout import WantedPlan, lay_out
 from attnbench.dispatch.work import Worked, WorkWords
 from attnbench.interface.running import RunWords, run_options
 from attnbench.measure.run import rates
@@ -74,7 +74,7 @@ class Fleet:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "plan"
         write_files(folder)
-        lay_out(Wanted(words(folder), self.folder, send_files=True, seed=3), unheard)
+        lay_out(WantedPlan(words(folder), self.folder, send_files=True, seed=3), unheard)
         self.empty = folder / "empty"
         shutil.copytree(self.folder, self.empty)
         self.worked: list[Worked] = [
@@ -112,7 +112,7 @@ def small_plan(tmp_path: Path) -> Callable[..., Path]:
 
     def make(name: str = "plan", **changes: object) -> Path:
         asked = RunWords(suites=["smoke"], axes=["T=128"], impl=["numpy/naive"])
-        lay_out(replace(Wanted(asked, tmp_path / name), **changes), unheard)  # type: ignore[arg-type]
+        lay_out(replace(WantedPlan(asked, tmp_path / name), **changes), unheard)  # type: ignore[arg-type]
         return tmp_path / name
 
     return make

@@ -62,7 +62,7 @@ def test_the_merged_run_is_the_local_one_cell_for_cell(cli: Cli, measured: Path,
 def test_a_merged_run_is_read_by_everything_that_reads_runs(cli: Cli, measured: Path, fleet: Fleet) -> None:
     run = cli("dispatch", "merge", measured, "--out", "runs", "--json").document["runs"][0]["folder"]
     assert cli("report", run, "-o", "page").code == 0
-    assert cli("compare", run, fleet.local.folder, "--margin", "900%").code in (0, 3, 5)
+    assert cli("compare", run, fleet.local.folder).code in (0, 1, 3, 5)
     assert cli("export", run, "--to", "csv").code == 0
     events = read_contents(Path(run)).events
     blocks = [event for event in events if event["name"] == "block"]
@@ -151,7 +151,7 @@ def test_a_damaged_file_is_named(spoil: Any, cli: Cli, measured: Path) -> None:
     assert f"{file} is damaged: " in done.err
     assert list(Path("runs").iterdir()) == []
     partial = cli("dispatch", "merge", measured, "--out", "runs", "--partial", "--json")
-    assert partial.code == EXIT_CELLS_FAILED
+    assert partial.code == EXIT_INCONCLUSIVE
     assert (partial.document["missing"], len(partial.document["damaged"])) == ([1], 1)
 
 

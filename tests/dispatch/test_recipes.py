@@ -113,9 +113,9 @@ def test_an_array_of_which_two_tasks_are_killed_is_complete_when_submitted_again
 
 
 def test_a_matrix_of_a_ci_service_measures_every_block(shell: Callable[..., int], tmp_path: Path, fleet: Fleet) -> None:
-    plan, lists, makes, works, merges = re.findall(r"run: (\S.*)", WORKFLOW)
+    plan, lists, tells, makes, works, merges = re.findall(r"run: (\S.*)", WORKFLOW)
     output = tmp_path / "output"
-    for step in (plan, lists, makes):
+    for step in (plan, lists, tells, makes):
         assert shell("-ec", step, GITHUB_OUTPUT=str(output)) == 0
     assert output.read_text() == "blocks=[0, 1, 2]\n"
     for number in range(3):

@@ -18,7 +18,7 @@ from attnbench.show.console import document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from attnbench.dispatch.layout import PlannedKind
+    from attnbench.dispatch.layout import LaidOutPlan, PlannedKind
     from attnbench.dispatch.listing import Listing
     from attnbench.dispatch.merge import Merged
     from attnbench.dispatch.work import Worked
@@ -54,7 +54,7 @@ def plan(
     quiet: options.Quiet = False,
 ) -> None:
     """Lay out the blocks of a run in a folder; nothing is measured."""
-    from attnbench.dispatch.layout import Wanted, lay_out
+    from attnbench.dispatch.layout import WantedPlan, lay_out
     from attnbench.interface.running import LEVELS, RunWords
 
     set_quiet(quiet)
@@ -70,7 +70,7 @@ def plan(
         impls=files or [],
         suite_files=suite_files or [],
     )
-    planned = lay_out(Wanted(words, out, label or [], hold or [], send_files, seed), say)
+    planned = lay_out(WantedPlan(words, out, label or [], hold or [], send_files, seed), say)
     if as_json:
         kinds = [asdict(kind) for kind in planned.kinds]
         about = {
@@ -80,22 +80,28 @@ def plan(
             "cells": planned.plan.cells,
         }
         document(about | {"kinds": kinds, "exit_code": EXIT_OK})
-        return
+    else:
+        show("\n".join(_planned(planned, out)))
+
+
+def _planned(planned: LaidOutPlan, out: Path) -> list[str]:
+    """What was laid out, what is to be brought to every machine, and what to type next."""
     blocks = "1 block is" if planned.plan.blocks == 1 else f"{planned.plan.blocks} blocks are"
-    head = f"{blocks} laid out in {out}, {planned.plan.cells} cells in all."
-    lines = [head, *(_kind(kind) for kind in planned.kinds)]
-    if planned.plan.files and not send_files:
-        names = ", ".join(file.path for file in planned.plan.files)
+    lines = [
+        f"{blocks} laid out in {out}, {planned.plan.cells} cells in all.",
+        *(_kind(kind) for kind in planned.kinds),
+    ]
+    if names := ", ".join(file.path for file in planned.plan.files if file.sent is None):
         lines.append(
             f"Not in the folder, and to be at the same place on every machine: {names}. --send-files copies them."
         )
     place = shlex.quote(str(out))
-    lines += [
+    return [
+        *lines,
         f"measure one: attnbench dispatch work {place} --block 0",
         f"see them:    attnbench dispatch list {place}",
         f"at the end:  attnbench dispatch merge {place}",
     ]
-    show("\n".join(lines))
 
 
 def _kind(kind: PlannedKind) -> str:

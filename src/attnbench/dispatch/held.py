@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.metadata import version as installed
 from importlib.util import find_spec
 from pathlib import Path
 
-from attnbench import __version__
 from attnbench.dispatch.records import HeldVersions
 from attnbench.errors import UsageError, not_one_of
 from attnbench.results.fingerprint import PACKAGES, collect_fingerprint
@@ -39,7 +39,7 @@ def versions_here(fingerprint: Fingerprint | None = None) -> HeldVersions:
     """What is installed here."""
     there = fingerprint or collect_fingerprint()
     packages = {name: version for name, version in there.packages.items() if name != "attnbench"}
-    return HeldVersions(attnbench=__version__, code=code_digest(), python=there.python, packages=packages)
+    return HeldVersions(attnbench=installed("attnbench"), code=code_digest(), python=there.python, packages=packages)
 
 
 def held_to(versions: HeldVersions, typed: Sequence[str]) -> HeldVersions:
@@ -67,18 +67,18 @@ def held_to(versions: HeldVersions, typed: Sequence[str]) -> HeldVersions:
     return versions.model_copy(update={"packages": packages, "python": python})
 
 
-def differences(held: HeldVersions, here: HeldVersions) -> list[str]:
+def differences(held: HeldVersions, worker: HeldVersions) -> list[str]:
     """What a worker has otherwise than the plan, each in a few words; empty where nothing is."""
     unlike = []
-    if held.attnbench != here.attnbench:
-        unlike.append(f"attnbench {held.attnbench}, here {here.attnbench}")
-    elif held.code != here.code:
-        unlike.append(f"attnbench's own files (digest {held.code}, here {here.code})")
-    if held.python != here.python:
-        unlike.append(f"{held.python}, here {here.python}")
-    return unlike + _packages(held.packages, here.packages)
+    if held.attnbench != worker.attnbench:
+        unlike.append(f"attnbench {held.attnbench}, here {worker.attnbench}")
+    elif held.code != worker.code:
+        unlike.append(f"attnbench's own files (digest {held.code}, here {worker.code})")
+    if held.python != worker.python:
+        unlike.append(f"{held.python}, here {worker.python}")
+    return unlike + _packages(held.packages, worker.packages)
 
 
-def _packages(held: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
-    names = [name for name in sorted({*held, *here}) if held.get(name) != here.get(name)]
-    return [f"{name} {held.get(name, NONE)}, here {here.get(name, NONE)}" for name in names]
+def _packages(held: Mapping[str, str], worker: Mapping[str, str]) -> list[str]:
+    names = [name for name in sorted({*held, *worker}) if held.get(name) != worker.get(name)]
+    return [f"{name} {held.get(name, NONE)}, here {worker.get(name, NONE)}" for name in names]

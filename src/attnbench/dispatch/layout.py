@@ -11,7 +11,7 @@ from pathlib import Path
 from attnbench.dispatch.folder import BLOCKS, FILES, ORDER, PLAN, RESULTS, as_text, write_synced
 from attnbench.dispatch.held import held_to, versions_here
 from attnbench.dispatch.needs import LaidOut, kind_of, labels, laid_out
-from attnbench.dispatch.records import Asked, BlockOrder, DispatchBlock, DispatchPlan, OwnFile
+from attnbench.dispatch.records import AskedWords, BlockOrder, DispatchBlock, DispatchPlan, OwnFile
 from attnbench.dispatch.sending import own_files, send_into
 from attnbench.errors import ResultsError, UsageError
 from attnbench.interface.places import check_folder
@@ -24,7 +24,7 @@ Said = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedPlan:
     """What ``attnbench dispatch plan`` is asked besides the words of a run."""
 
     words: RunWords
@@ -49,14 +49,14 @@ class PlannedKind:
 
 
 @dataclass(frozen=True)
-class Planned:
+class LaidOutPlan:
     """What was written: the plan, and the kinds of its blocks."""
 
     plan: DispatchPlan
     kinds: tuple[PlannedKind, ...]
 
 
-def lay_out(wanted: Wanted, note: Said) -> Planned:
+def lay_out(wanted: WantedPlan, note: Said) -> LaidOutPlan:
     """Write the folder of a plan. Raises ``UsageError`` and its kin before anything is written."""
     by_device = labels(wanted.labels, of_devices=True)
     held = held_to(versions_here(), wanted.hold)
@@ -94,7 +94,7 @@ def lay_out(wanted: Wanted, note: Said) -> Planned:
         cells=len(planned.cells),
     )
     _write(wanted.out, plan, blocks)
-    return Planned(plan, _kinds(blocks))
+    return LaidOutPlan(plan, _kinds(blocks))
 
 
 def check_new(folder: Path) -> None:
@@ -106,7 +106,7 @@ def check_new(folder: Path) -> None:
         raise UsageError(msg)
 
 
-def _files(wanted: Wanted) -> list[OwnFile]:
+def _files(wanted: WantedPlan) -> list[OwnFile]:
     words = wanted.words
     mix = Path(words.workload) if words.workload is not None else None
     workloads = [mix] if mix is not None and _is_file(mix) else []
@@ -120,8 +120,8 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _asked(words: RunWords) -> Asked:
-    return Asked(
+def _asked(words: RunWords) -> AskedWords:
+    return AskedWords(
         suites=tuple(words.suites),
         workload=words.workload,
         impl=tuple(words.impl),

@@ -203,7 +203,7 @@ class _Merger:
     def _new(self, result: BlockResult) -> _Making:
         """The run of a machine, with the blocks before that nobody has measured."""
         plan, first = self._plan, result.run
-        here = {file.sha256: local_path(self._folder, file) for file in plan.files}
+        places = {file.sha256: local_path(self._folder, file) for file in plan.files}
         info = first.model_copy(
             update={
                 "run_id": new_run_id(plan.suites, plan.made),
@@ -215,7 +215,7 @@ class _Merger:
                 "axes": plan.axes,
                 "ceilings": {},
                 "suite_files": {
-                    name: filed.model_copy(update={"path": str(here.get(filed.sha256, filed.path))})
+                    name: filed.model_copy(update={"path": str(places.get(filed.sha256, filed.path))})
                     for name, filed in first.suite_files.items()
                 },
                 "fingerprint": first.fingerprint.model_copy(update={"frameworks": {}, "thread_pools": {}}),

@@ -45,7 +45,7 @@ class OwnFile(Record):
     sent: Inside | None = None
 
 
-class Asked(Record):
+class AskedWords(Record):
     """What was asked, in the words of ``attnbench run``."""
 
     suites: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class DispatchPlan(Record):
     id: Id
     made: str
     seed: int = Field(ge=0)
-    asked: Asked
+    asked: AskedWords
     held: HeldVersions
     files: tuple[OwnFile, ...] = ()
     suites: tuple[str, ...]

@@ -91,11 +91,11 @@ def typed_here(folder: Path, plan: DispatchPlan, option: Option) -> list[Path]:
 
 def cell_here(folder: Path, plan: DispatchPlan, data: Mapping[str, object]) -> Cell:
     """A cell of a block, with the files of this machine."""
-    here = {file.path: str(local_path(folder, file)) for file in plan.files}
+    places = {file.path: str(local_path(folder, file)) for file in plan.files}
     given = dict(data)
     paths, filed = given.get("files"), given.get("suite_file")
     if isinstance(paths, list):
-        given["files"] = [here[path] for path in paths]
+        given["files"] = [places[path] for path in paths]
     if isinstance(filed, list):
-        given["suite_file"] = [here[filed[0]], *filed[1:]]
+        given["suite_file"] = [places[filed[0]], *filed[1:]]
     return Cell.from_dict(given)

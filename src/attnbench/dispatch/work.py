@@ -177,8 +177,8 @@ def measured(
     ``begins`` is called once the machine is this worker's alone. The run's own folder is gone afterwards.
     """
     cells = cells_of(folder, plan, block)
-    with tempfile.TemporaryDirectory(prefix="attnbench-block-") as own:
-        options = _options(folder, plan, words, Path(own), note)
+    with tempfile.TemporaryDirectory(prefix="attnbench-block-") as scratch:
+        options = _options(folder, plan, words, Path(scratch), note)
 
         def on_plan(planned: Plan) -> None:
             begins()
@@ -201,26 +201,26 @@ def measured(
 
 def _options(folder: Path, plan: DispatchPlan, words: WorkWords, out: Path, note: Callable[[str], None]) -> RunOptions:
     """What a run of the plan's words is asked on this machine."""
-    asked = plan.asked
+    typed = plan.asked
     workload = typed_here(folder, plan, "workload")
     options = run_options(
         RunWords(
-            suites=asked.suites,
-            workload=str(workload[0]) if workload else asked.workload,
-            impl=asked.impl,
-            axes=asked.axes,
-            levels=asked.levels,
-            device=asked.device,
-            threads=asked.threads,
+            suites=typed.suites,
+            workload=str(workload[0]) if workload else typed.workload,
+            impl=typed.impl,
+            axes=typed.axes,
+            levels=typed.levels,
+            device=typed.device,
+            threads=typed.threads,
             out=out,
-            timeout_s=asked.timeout_s,
+            timeout_s=typed.timeout_s,
             wait=words.wait,
             impls=typed_here(folder, plan, "impls"),
             suite_files=typed_here(folder, plan, "suites"),
         ),
         note,
     )
-    return replace(options, command=asked.typed)
+    return replace(options, command=typed.typed)
 
 
 def _check_possible(planned: Plan, block: DispatchBlock) -> None:
