@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,10 +10,13 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from filelock import FileLock
 
 from attnbench.dispatch import work
+from attnbench.dispatch.folder import read_block, read_plan
 from attnbench.dispatch.layout import WantedPlan, lay_out
-from attnbench.dispatch.work import Worked, WorkWords
+from attnbench.dispatch.records import BlockResult, DispatchBlock
+from attnbench.dispatch.work import WorkWords
 from attnbench.interface.running import RunWords, run_options
 from attnbench.measure.run import rates
 from attnbench.measure.run.options import RunOptions, RunOutcome
@@ -69,29 +73,53 @@ def unheard(_: str) -> None:
 
 
 class Fleet:
-    """What was measured: the plan's folder, what each work said, and a local run of the same words."""
+    """What was measured: the plan's folder, its files in the order of the blocks' numbers, and a local run."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder / "plan"
-        write_files(folder)
-        lay_out(WantedPlan(words(folder), self.folder, send_files=True, seed=3), unheard)
-        self.empty = folder / "empty"
-        shutil.copytree(self.folder, self.empty)
-        self.worked: list[Worked] = [
-            work.work(self.folder, str(number), WorkWords(labels={"rack": "7"}), unheard) for number in range(3)
-        ]
-        self.local = quickly(run_options(replace(words(folder), out=folder / "local"), unheard))
+        self.folder, self.empty = folder / "plan", folder / "empty"
+        kept = json.loads((folder / "kept.json").read_text())
+        self.exit_codes: list[int] = kept["exit_codes"]
+        self.files = [Path(file) for file in kept["files"]]
+        self.local, self.local_exit = Path(kept["local"]), int(kept["local_exit"])
+
+    def block(self, number: int) -> DispatchBlock:
+        return read_block(self.folder, read_plan(self.folder), self.files[number].name.partition(".")[0])
+
+    def result(self, number: int) -> BlockResult:
+        return BlockResult.model_validate_json(self.files[number].read_bytes())
+
+
+def measure_all(folder: Path) -> None:
+    """Lay out the plan, measure its blocks, and the same once more as a local run."""
+    write_files(folder)
+    lay_out(WantedPlan(words(folder), folder / "plan", send_files=True, seed=3), unheard)
+    shutil.copytree(folder / "plan", folder / "empty")
+    labels = WorkWords(labels={"rack": "7"})
+    worked = [work.work(folder / "plan", str(number), labels, unheard) for number in range(3)]
+    local = quickly(run_options(replace(words(folder), out=folder / "local"), unheard))
+    kept = {
+        "exit_codes": [block.exit_code for block in worked],
+        "files": [str(block.file) for block in worked],
+        "local": str(local.folder),
+        "local_exit": local.exit_code,
+    }
+    (folder / "kept.json").write_text(json.dumps(kept))
 
 
 @pytest.fixture(scope="session")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    folder = tmp_path_factory.mktemp("fleet")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ATTNBENCH_LOCK", str(folder / "lock"))
+def fleet(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Fleet:
+    """Measured once, whichever of pytest's processes comes first."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "fleet"
+    with FileLock(folder.with_name("fleet.lock")), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATTNBENCH_LOCK", str(folder.with_name("fleet.measuring")))
         patch.setattr(rates, "CEILINGS_S", 0.02)
         patch.setattr(rates, "AGAIN_S", 0.05)
         patch.setattr(work, "run", quickly)
-        return Fleet(folder)
+        if not folder.exists():
+            folder.mkdir()
+            measure_all(folder)
+    return Fleet(folder)
 
 
 @pytest.fixture

@@ -43,14 +43,14 @@ def of_another_machine(file: Path, cpu: str = "Another CPU") -> Path:
 
 def test_the_merged_run_is_the_local_one_cell_for_cell(cli: Cli, measured: Path, fleet: Fleet) -> None:
     done = cli("dispatch", "merge", measured, "--out", "runs", "--json")
-    assert done.code == EXIT_CELLS_FAILED == fleet.local.exit_code, done.err
+    assert done.code == EXIT_CELLS_FAILED == fleet.local_exit, done.err
     (run,) = done.document["runs"]
-    merged, local = ab.load(run["folder"]), ab.load(fleet.local.folder)
+    merged, local = ab.load(run["folder"]), ab.load(fleet.local)
     assert merged[SAME].to_dict("records") == local[SAME].to_dict("records")
-    samples, theirs = ab.load(run["folder"], samples=True), ab.load(fleet.local.folder, samples=True)
+    samples, theirs = ab.load(run["folder"], samples=True), ab.load(fleet.local, samples=True)
     assert set(samples["cell_id"]) == set(theirs["cell_id"])
     assert (samples["t_start"] >= 0).all()
-    info, local_info = read_info(Path(run["folder"])), read_info(fleet.local.folder)
+    info, local_info = read_info(Path(run["folder"])), read_info(fleet.local)
     assert info.status == "complete"
     for what in ("suites", "implementations", "axes", "devices", "threads"):
         assert getattr(info, what) == getattr(local_info, what), what
@@ -62,7 +62,7 @@ def test_the_merged_run_is_the_local_one_cell_for_cell(cli: Cli, measured: Path,
 def test_a_merged_run_is_read_by_everything_that_reads_runs(cli: Cli, measured: Path, fleet: Fleet) -> None:
     run = cli("dispatch", "merge", measured, "--out", "runs", "--json").document["runs"][0]["folder"]
     assert cli("report", run, "-o", "page").code == 0
-    assert cli("compare", run, fleet.local.folder).code in (0, 1, 3, 5)
+    assert cli("compare", run, fleet.local).code in (0, 1, 3, 5)
     assert cli("export", run, "--to", "csv").code == 0
     events = read_contents(Path(run)).events
     blocks = [event for event in events if event["name"] == "block"]
@@ -109,7 +109,7 @@ def test_partial_takes_what_is_there_and_loses_no_cell(cli: Cli, measured: Path,
     assert done.code == EXIT_CELLS_FAILED  # it wins over 3
     assert done.document["missing"] == [0]
     frame = ab.load(done.document["runs"][0]["folder"])
-    assert list(frame["cell_id"]) == list(ab.load(fleet.local.folder)["cell_id"])
+    assert list(frame["cell_id"]) == list(ab.load(fleet.local)["cell_id"])
     open_cells = frame[frame["status"] == "not-run"]
     assert set(open_cells["reason"]) == {"planned, and no machine has measured it"}
     assert read_info(Path(done.document["runs"][0]["folder"])).status == "partial"

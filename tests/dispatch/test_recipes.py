@@ -109,7 +109,7 @@ def test_an_array_of_which_two_tasks_are_killed_is_complete_when_submitted_again
     assert (tmp_path / "statuses").read_text().split() == ["0", "0"]
     assert cli("dispatch", "list", "plan", "--missing").out.split() == []
     assert sorted(taken(tmp_path)) == [0, 1, 2]
-    assert cli("dispatch", "merge", "plan").code == fleet.local.exit_code
+    assert cli("dispatch", "merge", "plan").code == fleet.local_exit
 
 
 def test_a_matrix_of_a_ci_service_measures_every_block(shell: Callable[..., int], tmp_path: Path, fleet: Fleet) -> None:
@@ -120,7 +120,7 @@ def test_a_matrix_of_a_ci_service_measures_every_block(shell: Callable[..., int]
     assert output.read_text() == "blocks=[0, 1, 2]\n"
     for number in range(3):
         assert shell("-ec", works.replace("${{ matrix.block }}", str(number))) == 0
-    assert shell("-ec", merges) == fleet.local.exit_code
+    assert shell("-ec", merges) == fleet.local_exit
     assert sorted(taken(tmp_path)) == [0, 1, 2]
 
 

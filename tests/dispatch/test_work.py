@@ -32,13 +32,12 @@ def refuse_measuring(*_: object) -> None:
 
 
 def test_a_crash_is_a_row_and_the_block_has_its_result(fleet: Fleet) -> None:
-    assert sorted(worked.exit_code for worked in fleet.worked) == [0, 0, EXIT_CELLS_FAILED]
-    for worked in fleet.worked:
-        assert worked.file is not None
-        result = BlockResult.model_validate_json(worked.file.read_bytes())
-        assert worked.file.name == f"{worked.block.id}.{result.machine}.json"
+    assert sorted(fleet.exit_codes) == [0, 0, EXIT_CELLS_FAILED]
+    for number, file in enumerate(fleet.files):
+        result, block = fleet.result(number), fleet.block(number)
+        assert file.name == f"{block.id}.{result.machine}.json"
         assert result.labels == {"rack": "7"}
-        assert tuple(row.cell_id for row in result.cells) == worked.block.cell_ids
+        assert tuple(row.cell_id for row in result.cells) == block.cell_ids
     assert len(results(fleet.folder)) == 3
 
 
@@ -131,8 +130,7 @@ def test_a_second_worker_on_the_machine_is_refused_or_waits(cli: Cli, unmeasured
 def test_a_result_that_came_while_the_worker_waited_is_kept(
     cli: Cli, fleet: Fleet, unmeasured: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = fleet.worked[0].file
-    assert file is not None
+    file = fleet.files[0]
 
     def waits(options: object, began: float) -> None:
         (unmeasured / "results" / file.name).write_bytes(file.read_bytes())
@@ -146,10 +144,8 @@ def test_a_result_that_came_while_the_worker_waited_is_kept(
 
 def test_the_first_of_two_results_stays_and_again_replaces_it(fleet: Fleet, unmeasured: Path) -> None:
     plan = read_plan(unmeasured)
-    block = read_block(unmeasured, plan, fleet.worked[0].block.id)
-    file = fleet.worked[0].file
-    assert file is not None
-    first = BlockResult.model_validate_json(file.read_bytes())
+    block = read_block(unmeasured, plan, fleet.block(0).id)
+    first = fleet.result(0)
     second = first.model_copy(update={"node": "bbbbbbbbbbbb"})
     assert not publish(unmeasured, block, first).was_there
     later = publish(unmeasured, block, second)
@@ -168,11 +164,10 @@ def test_a_result_that_cannot_be_kept_in_the_folder_is_kept_elsewhere(
         msg = "the disk is full"
         raise AttnbenchError(msg)
 
-    file = fleet.worked[0].file
-    assert file is not None
+    file = fleet.files[0]
     monkeypatch.setattr(work, "write_synced", full)
     with pytest.raises(AttnbenchError, match="is kept in ") as failed:
-        publish(unmeasured, fleet.worked[0].block, BlockResult.model_validate_json(file.read_bytes()))
+        publish(unmeasured, fleet.block(0), fleet.result(0))
     kept = Path(str(failed.value).partition("is kept in ")[2].partition(";")[0])
     assert kept.read_bytes() == file.read_bytes()
 
@@ -188,9 +183,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 
 
 def test_what_is_infinite_comes_back(fleet: Fleet) -> None:
-    file = fleet.worked[0].file
-    assert file is not None
-    result = BlockResult.model_validate_json(file.read_bytes())
+    result = fleet.result(0)
     row = result.cells[0].model_copy(update={"error_ratio": float("inf"), "status": "wrong", "reason": "a test"})
     text = as_text(result.model_copy(update={"cells": (row.model_copy(update={"time_median_s": None}),)}))
     assert json.loads(text)["cells"][0]["error_ratio"] == "Infinity"

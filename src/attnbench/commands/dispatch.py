@@ -87,8 +87,9 @@ def plan(
 def _planned(planned: LaidOutPlan, out: Path) -> list[str]:
     """What was laid out, what is to be brought to every machine, and what to type next."""
     blocks = "1 block is" if planned.plan.blocks == 1 else f"{planned.plan.blocks} blocks are"
+    cells = "1 cell" if planned.plan.cells == 1 else f"{planned.plan.cells} cells"
     lines = [
-        f"{blocks} laid out in {out}, {planned.plan.cells} cells in all.",
+        f"{blocks} laid out in {out}, {cells} in all.",
         *(_kind(kind) for kind in planned.kinds),
     ]
     if names := ", ".join(file.path for file in planned.plan.files if file.sent is None):

@@ -99,8 +99,10 @@ def _sync_folder(folder: Path) -> None:
 def read_plan(folder: Path) -> DispatchPlan:
     """The plan of a folder. Raises ``UsageError`` where there is none, ``ResultsError`` for one that is damaged."""
     if not (folder / PLAN).is_file():
-        what = "has no plan.json: its plan was not finished, or it is another folder" if folder.is_dir() else "is none"
-        msg = f"{folder} is no folder of attnbench dispatch plan; it {what}. Type: attnbench dispatch plan SUITE -o DIR"
+        what = (
+            f"has no {PLAN}: its plan was not finished, or it is another folder" if folder.is_dir() else "is not there"
+        )
+        msg = f"{folder} {what}; a plan is made by: attnbench dispatch plan SUITE -o DIR"
         raise UsageError(msg)
     return _read(folder / PLAN, DispatchPlan)
 
