@@ -39,6 +39,8 @@ QUICK = {
     "run --workload": ["--quiet", "--budget", "10s", "--impl", "numpy/naive"],
     "run smoke --impls mine.py": ["--quiet", "--budget", "5s", *SMALL],
     "run speed --shape h4-d64": ["--quiet", "--budget", "15s", "--impl", "numpy/naive"],
+    "dispatch plan": ["--impl", "numpy/naive", *SMALL],
+    "dispatch work": ["--quiet"],
     "best --measure": ["--quiet", "--measure", "8s", "--impl", "numpy/naive"],
     "ab": PAIRS,
     "calibrate": PAIRS,
