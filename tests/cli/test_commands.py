@@ -71,6 +71,8 @@ def test_doctor_is_one_json_document(cli: Cli) -> None:
 BAD = [
     (["list", "impl"], "did you mean 'impls'?"),
     (["list", "impls", "--suite", "smoke"], "attnbench list cells"),
+    (["list", "suites", "--impls", "mine.py"], "--impls belongs to 'attnbench list impls'"),
+    (["list", "--impls", "missing.py"], "no such file or folder"),
     (["run"], "attnbench run smoke"),
     (["run", "smoek"], "did you mean 'smoke'?"),
     (["run", "smoke", "-a", "lenght=1"], "lenght"),
