@@ -123,7 +123,7 @@ def test_an_implementation_that_is_new_in_its_file_is_not_compared_and_the_other
     _, ab = stand_ins.asked(tmp_path)
     assert ab[3:8] == ["--impls", "mine.py", "--impl", "numpy/mine", "--budget"]
     for page in (runner.summary, stand_ins.comments(tmp_path)[0]):
-        assert page.count("Not compared: `numpy/min` is not in `origin/main` yet.") == 1
+        assert page.count("Not compared, since `origin/main` does not have it yet: `numpy/min`\n") == 1
         assert "### attnbench ab: fine" in page
     assert not (runner.scratch / "temp" / "base").exists()
 
@@ -135,8 +135,16 @@ def test_a_file_that_had_no_implementation_is_compared_with_nothing(runner: Runn
     git("update-ref", "refs/remotes/origin/main", "HEAD")
     job = runner.run(workflow(runner))["kernel"]
     assert job.result == "success", job.output
-    assert "no implementation" in job.output
-    assert "Not compared: `numpy/mine` is not in `origin/main` yet." in runner.summary
+    assert "Not compared, since `origin/main` does not have it yet: `numpy/mine`\n" in runner.summary
+    assert "\n    attnbench: --impls mine.py: no implementation in it" in runner.summary
+
+
+def test_a_base_that_cannot_be_asked_is_no_base_without_an_implementation(runner: Runner, tmp_path: Path) -> None:
+    stand_ins.stand_in(tmp_path)
+    stand_in = tmp_path / "bin" / "attnbench"
+    stand_in.write_text(stand_in.read_text("utf-8").replace("sys.exit()", "sys.exit('out of memory')"), "utf-8")
+    job = runner.run(workflow(runner))["kernel"]
+    assert (job.result, "out of memory" in job.output) == ("failure", True)
 
 
 def test_a_second_run_changes_the_same_comment_and_nobody_else_s(runner: Runner, tmp_path: Path) -> None:
@@ -187,9 +195,8 @@ def test_a_kernel_that_the_base_branch_does_not_have_yet_is_compared_with_nothin
     jobs = runner.run(workflow(runner))
     assert jobs["kernel"].result == "success"
     for page in (runner.summary, stand_ins.comments(tmp_path)[0]):
-        assert (
-            "### attnbench ab: nothing to compare\n\n\nNot compared: `numpy/mine` is not in `origin/main` yet." in page
-        )
+        assert "### attnbench ab: nothing to compare\n" in page
+        assert "\nNot compared, since `origin/main` does not have it yet: `numpy/mine`\n" in page
     assert [words[0] for words in stand_ins.asked(tmp_path)] == ["check"]
 
 
