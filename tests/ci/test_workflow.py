@@ -92,7 +92,7 @@ def test_what_is_said_as_an_error_is_in_the_summary_and_in_the_comment(
     runner: Runner, tmp_path: Path, command: str
 ) -> None:
     text = "odd:\n````\n### forged: passed\r</details>\r\n@everyone"
-    stand_ins.stand_in(tmp_path, **{command: 2}, text=text)
+    stand_ins.stand_in(tmp_path, check=2 if command == "check" else 0, ab=2, text=text)
     job = runner.run(workflow(runner))["kernel"]
     assert list(job.steps.values())[-1] == 2
     for page in (runner.summary, *stand_ins.comments(tmp_path)):
@@ -237,6 +237,11 @@ def test_nothing_may_write_but_the_job_that_runs_nothing_of_the_pull_request(run
     assert [step.get("uses", "").partition("@")[0] for step in comment["steps"]] == ["actions/download-artifact", ""]
     checkout = parsed["jobs"]["kernel"]["steps"][0]
     assert checkout["with"] == {"fetch-depth": 0, "persist-credentials": False}
+
+
+def test_a_push_to_the_base_branch_is_not_ended_by_a_later_one(runner: Runner) -> None:
+    concurrency = yaml.safe_load(workflow(runner))["concurrency"]
+    assert concurrency["group"].endswith("${{ github.event.pull_request.number || github.run_id }}")
 
 
 def test_every_action_is_pinned_to_a_commit_and_says_its_version(runner: Runner) -> None:
