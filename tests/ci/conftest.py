@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,26 +36,35 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def git_in(folder: Path, *words: str) -> str:
+    """What git says there."""
+    own = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false", "-c", "core.autocrlf=false"]
+    done = subprocess.run(["git", *own, *words], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
 @pytest.fixture
 def git(place: Path) -> Git:
     """Run git there."""
+    return partial(git_in, place)
 
-    def run(*words: str) -> str:
-        own = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false", "-c", "core.autocrlf=false"]
-        done = subprocess.run(["git", *own, *words], cwd=place, check=True, capture_output=True, text=True)
-        return done.stdout.strip()
 
-    return run
+@pytest.fixture(scope="session")
+def first_commit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What every repository begins as: copied, since git takes longer to make it."""
+    folder = tmp_path_factory.mktemp("first commit")
+    git_in(folder, "init", "-qb", "main", "--template=")
+    (folder / "mine.py").write_text(KERNEL, "utf-8")
+    git_in(folder, "add", ".")
+    git_in(folder, "commit", "-qm", "a kernel")
+    git_in(folder, "update-ref", "refs/remotes/origin/main", "HEAD")
+    return folder
 
 
 @pytest.fixture
-def repository(place: Path, git: Git) -> Path:
+def repository(place: Path, first_commit: Path) -> Path:
     """A repository with one commit on main, which `origin` has too, and mine.py in it."""
-    git("init", "-qb", "main")
-    (place / "mine.py").write_text(KERNEL, "utf-8")
-    git("add", ".")
-    git("commit", "-qm", "a kernel")
-    git("update-ref", "refs/remotes/origin/main", "HEAD")
+    shutil.copytree(first_commit, place, dirs_exist_ok=True)
     return place
 
 

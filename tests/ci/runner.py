@@ -37,6 +37,7 @@ class Runner:
     programs: Path
     scratch: Path
     event: str = "pull_request"
+    target: str = "main"
     fork: bool = False
 
     def __post_init__(self) -> None:
@@ -137,6 +138,7 @@ class Runner:
             "RUNNER_TEMP": str(self.scratch / "temp"),
             "GITHUB_STEP_SUMMARY": str(self.scratch / "summary.md"),
             "GITHUB_REPOSITORY": "owner/kernel",
+            "GITHUB_BASE_REF": self.target if self.event == "pull_request" else "",
             **given,
         }
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import yaml
 from attnbench import errors
 from attnbench.ci.kernel import WantedCi, understood
 from attnbench.ci.workflow import FILE
+from attnbench.errors import UsageError
+from tests.ci import stand_ins
 from tests.ci.conftest import KERNEL, SOURCE, Git
+from tests.ci.runner import Runner
 from tests.program import Cli
 
 CUT = ("--only", "workflow", *SOURCE)
@@ -32,7 +36,8 @@ def test_what_a_file_has_is_found_and_named(cli: Cli, repository: Path, monkeypa
     assert told["implementations"] == ["numpy/mine", "jax/mine"]
     assert not told["written"]
     assert "attnbench[report,jax] @ git+https" in told["files"][0]["text"]
-    assert "--impl numpy/mine --impl jax/mine" in told["files"][0]["text"]
+    assert "for impl in numpy/mine jax/mine; do" in told["files"][0]["text"]
+    assert "--impl numpy/mine --impl jax/mine" in told["files"][1]["text"]
     assert not (repository / ".github").exists()
     done = cli("init-ci", "--impls", "mine.py", "--impl", "numpy/mein", *SOURCE)
     assert done.code == 2
@@ -69,7 +74,7 @@ def test_a_folder_within_a_repository_writes_at_its_top_with_paths_from_there(
     assert "for file in 'packages/fast attention/my kernel.py'; do" in scripts["Compare with the base branch"]
     assert not (inner / ".github").exists()
     assert init("--impls", ".", *CUT, "--force").code == 0
-    assert "--impls 'packages/fast attention' | tee" in steps(repository)["Check against the oracle"]
+    assert "--impls 'packages/fast attention' --quiet 2>&1 | tee" in steps(repository)["Check against the oracle"]
 
 
 def test_the_base_is_that_of_origin_else_main(init: Cli, repository: Path, git: Git) -> None:
@@ -79,7 +84,7 @@ def test_the_base_is_that_of_origin_else_main(init: Cli, repository: Path, git: 
     assert done.code == 2
     assert "has no branch 'main'; there are master; type --base master" in done.err
     assert init(*CUT, "--base", "master").code == 0
-    assert "base=origin/master\n" in steps(repository)["Compare with the base branch"]
+    assert 'branches: ["master"]' in (repository / FILE).read_text("utf-8")
     git("update-ref", "refs/remotes/origin/trunk/1", "HEAD")
     git("symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/trunk/1")
     git("checkout", "-q", "--detach")
@@ -176,11 +181,76 @@ def test_a_name_that_github_or_tox_would_read_is_refused(init: Cli, repository: 
     assert not (repository / ".github").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the steps are bash, as on GitHub's runners")
 @pytest.mark.parametrize("name", ['it\'s "mine".py', "$(touch x) `y`.py", "größe; rm -rf.py", "-r.py"])
-def test_a_name_that_a_shell_would_read_is_quoted(init: Cli, repository: Path, name: str) -> None:
+def test_a_name_that_a_shell_would_read_is_quoted(
+    init: Cli, repository: Path, git: Git, tmp_path: Path, name: str
+) -> None:
     (repository / name).write_text(KERNEL, "utf-8")
     assert init("--impls", name, *CUT).code == 0
-    assert yaml.safe_load((repository / FILE).read_text("utf-8"))["name"] == "attnbench"
+    git("add", ".")
+    git("commit", "-qm", "a name")
+    git("update-ref", "refs/remotes/origin/main", "HEAD")
+    stand_ins.stand_in(tmp_path)
+    runner = Runner(repository, stand_ins.set_up(tmp_path), tmp_path / "runner")
+    assert runner.run((repository / FILE).read_text("utf-8"))["kernel"].result == "success"
+    check, ab = stand_ins.asked(tmp_path)
+    assert (check[3], ab[4]) == (name, name)
+    assert not (repository / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("branch", "pattern"),
+    [("c++", r"c\+\+"), ("!odd", r"\!odd"), ("v1!", "v1!"), ("größe/1.x", "größe/1.x"), ('"main"', '"main"')],
+)
+def test_a_branch_that_github_would_read_as_a_pattern_matches_itself(
+    init: Cli, repository: Path, git: Git, branch: str, pattern: str
+) -> None:
+    git("update-ref", f"refs/heads/{branch}", "HEAD")
+    assert init(*CUT, "--base", branch).code == 0
+    assert yaml.safe_load((repository / FILE).read_text("utf-8"))[True]["push"]["branches"] == [pattern]
+
+
+def test_what_fails_halfway_is_taken_back(init: Cli, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "tox.ini":
+            msg = "the disk is full"
+            raise UsageError(msg)
+        path.write_bytes(content)
+
+    monkeypatch.setattr("attnbench.ci.files.write_whole", full)
+    done = init(*SOURCE)
+    assert (done.code, "the disk is full" in done.err) == (2, True)
+    assert not (repository / ".github").exists()
+    (repository / FILE).parent.mkdir(parents=True)
+    (repository / FILE).write_text("name: mine\n", "utf-8")
+    assert init(*SOURCE, "--force").code == 2
+    assert (repository / FILE).read_text("utf-8") == "name: mine\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links take rights there")
+@pytest.mark.parametrize(
+    ("name", "target", "said"),
+    [
+        (str(FILE), "gone.yml", "nothing is there"),
+        ("tox.ini", "gone.ini", "nothing is there"),
+        ("tox.ini", "tox.ini", "nothing is there"),
+        ("tox.ini", "../shared.ini", "leads out of the repository"),
+        (".github", "../shared", "leads out of the repository"),
+    ],
+)
+def test_a_link_is_not_replaced_by_a_file(init: Cli, repository: Path, name: str, target: str, said: str) -> None:
+    (repository.parent / "shared").mkdir()
+    (repository.parent / "shared.ini").write_text("[tox]\n", "utf-8")
+    (repository / name).parent.mkdir(parents=True, exist_ok=True)
+    (repository / name).symlink_to(target)
+    done = init(*SOURCE, "--force")
+    assert done.code == 2
+    assert said in done.err
+    assert str((repository / name).readlink()) == target
+    assert (repository.parent / "shared.ini").read_text("utf-8") == "[tox]\n"
+    assert not list((repository.parent / "shared").iterdir())
+    assert {".github", "tox.ini"} - {name.partition("/")[0]} & {path.name for path in repository.iterdir()} == set()
 
 
 @pytest.mark.parametrize(

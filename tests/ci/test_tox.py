@@ -98,6 +98,8 @@ REFUSED = [
     ("pyproject.toml", '[tool]\ntox = { env_list = ["py"] }\n', "cannot take these at its end"),
     ("pyproject.toml", "[tool.tox\n", "cannot be read"),
     ("tox.ini", "commands = no section\n", "cannot be read"),
+    ("tox.ini", "[testenv:{docs, attnbench}]\ncommands = mine\n", "that is not ours"),
+    ("tox.ini", "[testenv:attnbench{,-ab}]\ncommands = mine\n", "attnbench and attnbench-ab that is not ours"),
 ]
 
 

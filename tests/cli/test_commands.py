@@ -22,6 +22,18 @@ def test_every_list_is_text_and_one_json_document(cli: Cli, what: str) -> None:
     assert as_json.document[what]
 
 
+def test_the_implementations_of_a_file_of_one_s_own_are_listed_alone(cli: Cli, tmp_path: Path) -> None:
+    head = "from attnbench.api import Capabilities, implementation\n"
+    lines = "@implementation({!r}, Capabilities())\ndef {}(q, k, v, call): ...\n"
+    file = tmp_path / "mine.py"
+    file.write_text(head + lines.format("numpy/mine", "mine") + lines.format("other/mine", "other"), "utf-8")
+    done = cli("list", "--impls", file, "--json")
+    ours, other = done.document["impls"]
+    assert ours == {"implementation": "numpy/mine", "available": "yes", "file": str(file), "reason": None}
+    assert (other["available"], other["reason"]) == ("no", "there is no backend 'other'")
+    assert "numpy/naive" not in done.out
+
+
 def test_every_built_in_suite_can_be_loaded(cli: Cli) -> None:
     rows = cli("list", "suites", "--json").document["suites"]
     assert not [row for row in rows if row["question"].startswith("not available")]
@@ -71,6 +83,8 @@ def test_doctor_is_one_json_document(cli: Cli) -> None:
 BAD = [
     (["list", "impl"], "did you mean 'impls'?"),
     (["list", "impls", "--suite", "smoke"], "attnbench list cells"),
+    (["list", "suites", "--impls", "mine.py"], "--impls belongs to 'attnbench list impls'"),
+    (["list", "--impls", "missing.py"], "no such file or folder"),
     (["run"], "attnbench run smoke"),
     (["run", "smoek"], "did you mean 'smoke'?"),
     (["run", "smoke", "-a", "lenght=1"], "lenght"),

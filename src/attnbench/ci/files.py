@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -39,22 +42,56 @@ class Change:
 def changes(kernel: KernelCi, parts: Sequence[Parts], *, force: bool) -> list[Change]:
     """What would be written, in order. Raises ``UsageError`` where a file that is there cannot be read."""
     planned = {"workflow": _workflow, "tox": _tox}
-    return [planned[part](kernel, force=force) for part in PARTS if part in parts]
+    root = kernel.repository.root
+    return [_unless_elsewhere(root, planned[part](kernel, force=force)) for part in PARTS if part in parts]
 
 
 def write(planned: Sequence[Change]) -> None:
-    """Write all of it; ``UsageError``, and nothing is written, where one of them is refused."""
+    """Write all of it, or nothing: ``UsageError`` where one of them is refused, and what fails is taken back."""
     refusals = [change.refused for change in planned if change.refused is not None]
     if refusals:
         raise UsageError("; ".join([*refusals, "nothing is written"]))
-    for change in planned:
-        if change.became != "unchanged":
-            try:
-                change.path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                msg = f"{change.path.parent} cannot be made: {error.strerror}"
-                raise UsageError(msg) from error
+    with ExitStack() as taken_back:
+        for change in planned:
+            if change.became == "unchanged":
+                continue
+            _make_folder(change.path.parent, taken_back)
+            before = change.path.read_bytes() if change.path.exists() else None
             write_whole(change.path, change.content)
+            taken_back.callback(_take_back, change.path, before)
+        taken_back.pop_all()
+
+
+def _make_folder(folder: Path, taken_back: ExitStack) -> None:
+    """Make a folder, and those that hold it; all that are made are removed again where something fails."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        for path in reversed(missing):
+            path.mkdir()
+            taken_back.callback(path.rmdir)
+    except OSError as error:
+        msg = f"{folder} cannot be made: {error.strerror}; nothing is written"
+        raise UsageError(msg) from error
+
+
+def _take_back(path: Path, before: bytes | None) -> None:
+    if before is None:
+        path.unlink()
+    else:
+        write_whole(path, before)
+
+
+def _unless_elsewhere(root: Path, change: Change) -> Change:
+    """The change, refused where it would not stay in the repository, or could not be written."""
+    path, why = change.path, None
+    real = Path(os.path.realpath(path))  # which takes a circle of links as well
+    if not real.is_relative_to(root):
+        why = f"{change.name} leads out of the repository, to {real}, where git would not see it"
+    elif path.is_symlink() and not path.exists():
+        why = f"{change.name} is a link to {real}, and nothing is there; make that file, or remove the link"
+    elif path.exists() and not os.access(path, os.W_OK):
+        why = f"{change.name} may not be written; chmod u+w {shlex.quote(change.name)} lets you"
+    return change if why is None else replace(change, refused=why)
 
 
 def _workflow(kernel: KernelCi, *, force: bool) -> Change:

@@ -60,13 +60,22 @@ class KernelCi:
     @property
     def check_words(self) -> tuple[str, ...]:
         """What stands behind ``attnbench check``."""
-        return (*self.impls, *_each("--impls", self.files))
+        return (*self.impls, *self.file_words)
+
+    @property
+    def file_words(self) -> tuple[str, ...]:
+        """The files, each behind its option."""
+        return _each("--impls", self.files)
 
     @property
     def ab_words(self) -> tuple[str, ...]:
-        """What stands behind ``attnbench ab A B``. What stays open does not fail, and that has to be said."""
-        chosen = (*_each("--impls", self.files), *_each("--impl", self.impls), *self.cells)
-        return (*chosen, "--budget", self.budget, "--inconclusive", "pass")
+        """What stands behind ``attnbench ab A B``."""
+        return (*self.file_words, *_each("--impl", self.impls), *self.ab_options)
+
+    @property
+    def ab_options(self) -> tuple[str, ...]:
+        """Which cells, and for how long. What stays open does not fail, and that has to be said."""
+        return (*self.cells, "--budget", self.budget, "--inconclusive", "pass")
 
 
 def understood(wanted: WantedCi) -> KernelCi:

@@ -6,7 +6,9 @@ tox reads the first of these that speaks of it: tox.ini, setup.cfg, pyproject.to
 from __future__ import annotations
 
 import configparser
+import itertools
 import json
+import re
 import shlex
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +56,8 @@ class ToxFile:
         """Which of our two names a text has as environments."""
         if self.table is None:
             sections = _ini(self.name, text).sections()
-            return {name for name in (CHECK, AB) if f"testenv:{name}" in sections}
+            named = {name for section in sections for name in _spelled_out(section)}
+            return {name for name in (CHECK, AB) if f"testenv:{name}" in named}
         return {CHECK, AB} & set(_within(_toml(self.name, text), (*self.table, "env")))
 
 
@@ -115,6 +118,13 @@ def _ini(name: str, text: str) -> configparser.ConfigParser:
         msg = f"{name} cannot be read: {' '.join(str(error).split())}; mend it, or type --only workflow"
         raise UsageError(msg) from None
     return parser
+
+
+def _spelled_out(section: str) -> list[str]:
+    """The names that a section with braces stands for: ``testenv:{a,b}-c`` is ``testenv:a-c`` and ``testenv:b-c``."""
+    parts = re.split(r"\{([^{}]*)\}", section)
+    choices = [[word.strip() for word in part.split(",")] if i % 2 else [part] for i, part in enumerate(parts)]
+    return ["".join(words) for words in itertools.product(*choices)]
 
 
 def _toml(name: str, text: str) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 from importlib.resources import files
 from pathlib import PurePosixPath
@@ -27,12 +28,18 @@ def workflow(kernel: KernelCi) -> str:
     installs = [word for text in kernel.installs for word in shlex.split(text)]
     return YamlTemplate(files("attnbench.ci").joinpath("workflow.yml").read_text("utf-8")).substitute(
         base=kernel.base,
-        base_in_yaml=json.dumps(kernel.base, ensure_ascii=False),
-        remote_base=shlex.quote(f"origin/{kernel.base}"),
+        base_in_yaml=json.dumps(as_filter(kernel.base), ensure_ascii=False),
         python=kernel.python,
         minutes=BESIDES_MIN + math.ceil(kernel.budget_s / 60),
         installed=shlex.join([kernel.requirement, *installs]),
         check_words=shlex.join(kernel.check_words),
-        ab_words=shlex.join(kernel.ab_words),
+        ab_files=shlex.join(kernel.file_words),
+        ab_options=shlex.join(kernel.ab_options),
         files=shlex.join(kernel.files),
+        impls=shlex.join(kernel.impls),
     )
+
+
+def as_filter(branch: str) -> str:
+    """The pattern of GitHub that this branch alone matches: git allows ``+`` and ``!``, which mean something there."""
+    return re.sub(r"\+|^!", r"\\\g<0>", branch)

@@ -16,6 +16,8 @@ from attnbench.interface.suite_files import suites_named, use_suites
 from attnbench.show.console import document, show, table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from attnbench.backends.card import BackendInfo
 
 WHAT = ("impls", "suites", "cells", "shapes", "workloads", "backends")
@@ -31,6 +33,7 @@ FILLED = ("reason", "lacks")
 def list_(
     what: Annotated[str, typer.Argument(help="impls, suites, cells, shapes, workloads or backends.")] = "impls",
     *,
+    files: options.ListedFiles = None,
     suite: options.ListedSuites = None,
     suite_files: options.SuiteFiles = None,
     as_json: options.Json = False,
@@ -38,6 +41,9 @@ def list_(
     """Show what there is, and why something is not available."""
     if what not in WHAT:
         msg = f"there is no list of {what!r}; there are {', '.join(WHAT)}{suggest(what, WHAT)}"
+        raise UsageError(msg)
+    if files and what != "impls":
+        msg = f"--impls belongs to 'attnbench list impls', not to 'attnbench list {what}'"
         raise UsageError(msg)
     if suite and what != "cells":
         msg = f"--suite belongs to 'attnbench list cells', not to 'attnbench list {what}'"
@@ -47,7 +53,7 @@ def list_(
         raise UsageError(msg)
     named = use_suites(suite_files) if what != "cells" or suite is None else suites_named(suite, suite_files)
     listed = {"impls": _impls, "suites": _suites, "backends": _backends, "shapes": _shapes, "workloads": _workloads}
-    rows = listed[what]() if what != "cells" else _cells(list(named))
+    rows = _dropped(files) if files else listed[what]() if what != "cells" else _cells(list(named))
     shown = {"shapes": SHOWN_OF_SHAPES, "workloads": SHOWN_OF_WORKLOADS}.get(what)
     if shown and not as_json:
         rows = [{name: row[name] for name in shown} for row in rows]
@@ -90,6 +96,20 @@ def _impl(info: BackendInfo, variant: str) -> dict[str, Any]:
         "about": info.about.get(variant),
         "reason": why,
     }
+
+
+def _dropped(files: list[Path]) -> list[dict[str, Any]]:
+    """The implementations that somebody's own files define."""
+    from attnbench.backends import discover
+    from attnbench.measure.run.plan import found_in
+
+    cards = discover.backends()
+    rows = []
+    for name, where in found_in(files).items():
+        backend = name.partition("/")[0]
+        why = cards[backend].why_missing() if backend in cards else f"there is no backend {backend!r}"
+        rows.append({"implementation": name, "available": "no" if why else "yes", "file": where[0], "reason": why})
+    return rows
 
 
 def _backends() -> list[dict[str, Any]]:

@@ -39,6 +39,9 @@ OnlyImpls = Annotated[Texts, typer.Option("--impl", help="Only these implementat
 Files = Annotated[
     list[Path] | None, typer.Option("--impls", metavar="FILE", help="Drop-in implementations: a file or a folder.")
 ]
+ListedFiles = Annotated[
+    list[Path] | None, typer.Option("--impls", metavar="FILE", help="Instead, what is in these files or folders.")
+]
 SuiteFiles = Annotated[
     list[Path] | None, typer.Option("--suites", metavar="FILE", help="Suites of your own: a file or a folder.")
 ]
@@ -308,7 +311,7 @@ TableFile = Annotated[
 # What `init-ci` writes.
 CiImpls = Annotated[Texts, typer.Option("--impl", help="Of the implementations in these files; all without.")]
 CiBase = Annotated[
-    str | None, typer.Option("--base", metavar="BRANCH", help="What pull requests are compared with; main without.")
+    str | None, typer.Option("--base", metavar="BRANCH", help="Pushed to, it is checked; tox compares with it.")
 ]
 CiPython = Annotated[str, typer.Option("--python", metavar="VERSION", help="The Python of the runner.")]
 CiBudget = Annotated[str, typer.Option("--budget", help="Time of a comparison, such as 10m.")]
