@@ -50,9 +50,13 @@ def _with_those_below(app: Sphinx, page: str) -> Iterator[str]:
 
 
 def summary(doctree: nodes.document) -> str:
-    """The first sentences of a page, as many as fit in a line; what stands in tables and figures is none."""
-    paragraphs = (node for node in doctree.findall(nodes.paragraph) if isinstance(node.parent, nodes.section))
-    text = " ".join(next(paragraphs, nodes.paragraph()).astext().split())
+    """The first sentences of a page, as many as fit in a line.
+
+    What stands in tables and figures is none, nor what goes on with a sentence that a block of code began.
+    """
+    paragraphs = [node for node in doctree.findall(nodes.paragraph) if isinstance(node.parent, nodes.section)]
+    prose = [node for node in paragraphs if not node.astext()[:1].islower() or node.children[0].tagname == "literal"]
+    text = " ".join((prose or paragraphs or [nodes.paragraph()])[0].astext().split())
     line = ""
     for sentence in SENTENCE.split(text):
         if line and len(line) + len(sentence) > LONGEST:

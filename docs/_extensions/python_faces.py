@@ -45,7 +45,7 @@ OTHERS = re.compile(
     r"(numpy|np|pd|pandas|collections|contextlib|os|pathlib|typing|types|re|argparse|datetime|enum)\..*"
 )
 SHORT = {"Array", "Arrays", "Bool", "Duration", "Files", "Float", "Int", "Levels", "Needs", "Note", "Path", "PathLike"}
-SHORT |= {"Runs", "Scale", "Shaped", "Words", "Self", "Scalar"}
+SHORT |= {"Names", "Runs", "Scale", "SearchStrategy", "Shaped", "Words", "Self", "Scalar"}
 ARRAY = re.compile(r"(~?numpy\.)?ndarray\[(~?typing\.)?Any, (~?numpy\.)?dtype\[(~?typing\.)?Any\]\]")
 CODE = re.compile(r"(``.+?``)", re.DOTALL)
 

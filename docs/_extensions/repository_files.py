@@ -61,6 +61,8 @@ def _target(app: Sphinx, docname: str, folder: Path, link: re.Match[str]) -> str
     file = (folder / unquote(link[1].strip("<>"))).resolve()
     if file.is_relative_to(docs) and file.suffix in (".md", ".png", ".svg"):
         return f"{file.relative_to(docs).as_posix()}{link[2]}"
+    if (page := file / "README.md").is_file():  # what a folder shows
+        file = page
     if not file.is_relative_to(docs.parent):
         LOG.warning("the link %s leads out of the repository", link[1], location=docname)
         return str(link[0])
