@@ -25,7 +25,7 @@ from attnbench.report.exports import comma, latex, workbook
 from attnbench.report.exports import export as exporting
 from attnbench.report.exports.export import FORMATS
 from attnbench.report.exports.export import export as exported
-from attnbench.report.exports.pictures import PICTURES
+from attnbench.report.exports.pictures import PICTURES, chosen
 from attnbench.report.exports.rows import STANDING, cell_table, with_standing
 from attnbench.report.figures import DrawnFigure
 from attnbench.report.glance.spread import grid_tables, grid_text
@@ -384,6 +384,20 @@ def test_every_figure_of_the_page_goes_into_a_folder(run: Path, drawn_before: Re
     grid = ("smoke-grid", "Time over the fastest of each case: smoke")
     assert [(file.stem, title) for file, title in done.files] == [grid, *((one.name, one.title) for one in drawn)]
     assert all(file.read_bytes().startswith(b"<?xml") for file, _ in done.files)
+
+
+def test_the_only_figure_of_a_suite_is_a_file_without_its_name_and_the_grid_by_its_own(
+    run: Path, drawn: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (of_run,) = drawn.runs
+    section = replace(of_run.sections[0], figures=of_run.sections[0].figures[:1])
+    report = replace(drawn, runs=(replace(of_run, sections=(section,)),))
+    monkeypatch.setattr(exporting, "collect", lambda *_, **__: report)
+    done = export(run, "svg", tmp_path / "x.svg")
+    assert [title for _, title in done.files] == [section.figures[0].title]
+    done = export(run, "svg", tmp_path / "x.svg", "smoke-grid")
+    assert [title for _, title in done.files] == ["Time over the fastest of each case: smoke"]
+    assert [figure.name for figure in chosen(report.runs[0], None)] == ["smoke-grid", section.figures[0].name]
 
 
 WRONG = [

@@ -283,7 +283,7 @@ def _panel_size(figure: Figure, data: pd.DataFrame, across: int) -> tuple[float,
     """Inches of one panel: alone it is wide; lying bars and strips grow with their number."""
     if figure.kind == "map":
         return maps.panel_size(figure, data, across)
-    width = {1: 7.0, 2: 4.7, FOUR: 2.7}.get(across, 3.25)
+    width = {1: 9.4, 2: 4.7, FOUR: 2.7}.get(across, 3.25)
     if figure.kind in ("bar", "strip") and figure.x == "impl":
         return width, 0.9 + 0.28 * data["impl"].nunique()
     return width, 3.2 if across < PANELS_IN_A_ROW else 2.6

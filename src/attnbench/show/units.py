@@ -56,13 +56,13 @@ def roughly(value: float) -> str:
 
 
 def interval(median: float | None, low: float | None, high: float | None) -> str:
-    """The interval of a time in the unit of its median, such as ``1.20 – 1.27``; ``too few`` without one."""
+    """The interval of a time in the unit of its median, such as ``1.20 – 1.27 ms``; ``too few`` without one."""
     if median is None or not known(median):
         return NOTHING
     if low is None or high is None or not known(low) or not known(high):
         return "too few bursts"
-    _, size = _unit(median, TIME_UNITS)
-    return f"{significant(low / size)} – {significant(high / size)}"
+    name, size = _unit(median, TIME_UNITS)
+    return f"{significant(low / size)} – {significant(high / size)} {name}"
 
 
 def size(value: float | None) -> str:
