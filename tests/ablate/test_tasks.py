@@ -126,3 +126,18 @@ def test_what_does_not_exist_is_said() -> None:
         RETRIEVAL.draw(0, "dev", 1)
     with pytest.raises(UsageError, match="at most 64 symbols long; asked for 70"):
         tasks.SequenceTask("copy").draw(0, "train", 1, 70, 70)
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_split_without_an_example_is_refused_and_not_drawn_for_ever(split: str) -> None:
+    # The only sequence of one symbol belongs to the test.
+    task = tasks.SequenceTask("copy", symbols=1)
+    assert len(task.draw(0, "test", 3, 1, 1)["source"]) == 3
+    with pytest.raises(UsageError, match=rf"the split '{split}' holds no example of this task.*more symbols"):
+        task.draw(0, split, 3, 1, 1)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_examples_at_all_are_refused(count: int) -> None:
+    with pytest.raises(UsageError, match=f"asked for {count} examples of the split 'train'"):
+        RETRIEVAL.draw(0, "train", count)

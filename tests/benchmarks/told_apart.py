@@ -4,7 +4,7 @@ The noise is recorded: that of pairs of processes of one kernel (results/noise),
 results/. Beside it the machine drifts, for all cells of a block alike (``DRIFT``): no ratio of theirs may show it. A
 simulated process of a cell has the level and the rounds of a recorded one, and the frames that come out are
 judged by the functions that judge a run. ``python -m tests.benchmarks.told_apart`` prints the table of
-docs/measurement.md.
+docs/statistics.md.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ Batch = dict[str, Array]
 SPLITS = ("train", "validation", "test")
 # Of ten hashes eight are trained on, one validates, one tests.
 HASHES, VALIDATION, TEST = 10, 8, 9
+# After so many examples in a row of which none belongs to a split, it is taken to hold none.
+IN_VAIN = 100_000
 # Padding of a sequence; outside every vocabulary, and never read as an index below the lengths.
 PADDING = 0
 
@@ -51,13 +53,22 @@ def _wanted(split: str) -> int:
 
 def _until(count: int, split: str, draw: Callable[[int], Array], content: Callable[[Array], Array]) -> Array:
     """``count`` rows of the split, drawn and thrown away until there are enough. ``draw(n)`` gives n more rows."""
-    wanted, kept, have = _wanted(split), [], 0
+    wanted, kept, have, in_vain = _wanted(split), [], 0, 0
+    if count < 1:
+        raise UsageError(f"asked for {count} examples of the split {split!r}: ask for 1 at least")
     share = {"train": VALIDATION, "validation": 1, "test": 1}[split] / HASHES
     while have < count:
         rows = draw(int((count - have) / share * 1.1) + 16)
-        rows = rows[split_of(content(rows)) == wanted]
-        kept.append(rows)
-        have += len(rows)
+        belonging = rows[split_of(content(rows)) == wanted]
+        kept.append(belonging)
+        have += len(belonging)
+        in_vain = 0 if len(belonging) else in_vain + len(rows)
+        if in_vain >= IN_VAIN:
+            raise UsageError(
+                f"the split {split!r} holds no example of this task: of the {in_vain:,} drawn last, none belongs to "
+                "it. A task needs more different examples to fill all splits: take longer sequences, or more symbols, "
+                "keys or slots"
+            )
     return np.concatenate(kept)[:count]
 
 

@@ -12,13 +12,23 @@ if TYPE_CHECKING:
 
 HEAD = """# Shapes of real models
 
-What one attention layer of a model computes, as a named problem. `attnbench list shapes` prints this table, with
-`--json` the fields and sources too. A shape is asked about with `--shape`:
+**The question.** You serve or train a real model. Which sizes has its attention, and how do you measure just that?
+
+**The short answer.** Name it: `--shape llama-3-8b`. A *shape* is what one attention layer of a model computes: heads,
+head sizes, mask, scale and the like. You add how many tokens there are, and whether you prefill, train or decode.
+
+**An example.** Which kernel is the fastest for one new token of Llama 3 8B over 1,024 keys? And how fast are they all?
 
 ```bash
-attnbench list shapes
+attnbench best --measure 5m --shape llama-3-8b --tokens 1024 --phase decode
 attnbench run speed --shape llama-3-8b --tokens 1024 --phase decode
 ```
+
+`attnbench list shapes` prints the table below, with `--json` the fields and sources too. The page is for whoever
+[chooses a kernel](best.md). Where figures were read is in [Sources](#sources).
+
+**Your model is not there?** Give its sizes: `h16-4-d128-causal` is 16 query heads of 128 over 4 of keys and values,
+causal; `h16-d128` is as many of both, without a mask.
 
 | option | means |
 |---|---|
@@ -30,14 +40,15 @@ attnbench run speed --shape llama-3-8b --tokens 1024 --phase decode
 | `--phase decode` | one new query over N keys, its own among them, the others in a cache (`decode`) |
 | `--dtype NAME` | `float64`, `float32`, `bfloat16` or `float16` |
 
-Without an option the levels are those of the suite. Suites with the axes `shape` and `tokens`: `speed`, `memory`,
-`decode` (always decoding), `threads` and `gpu`. The context is what the model is made for, and no limit: any number of
-tokens can be asked about. Cross attention has its own number of keys.
+* **Without an option** the levels are those of the suite. Suites with the axes `shape` and `tokens`: `speed`, `memory`,
+  `decode` (always decoding), `threads` and `gpu`.
+* **The context** is what the model is made for, and no limit: any number of tokens can be asked about. Cross attention
+  has its own number of keys.
+* **Layers of several kinds** are several shapes, such as `gemma-2-9b/local` and `gemma-2-9b/global`. A window counts
+  the keys that a query sees, itself among them: `window 4096` here is `window=(4095, 0)` of the [spec](spec.md).
+* **The attention alone**: no projections, no rotary embedding.
 
-Layers of several kinds are several shapes, such as `gemma-2-9b/local` and `gemma-2-9b/global`. A window counts the keys
-that a query sees, itself among them. A shape is the attention alone: no projections, no rotary embedding. Plain sizes
-need no entry: `h16-4-d128-causal` is 16 query heads of 128 over 4 of keys, causal, and `h16-d128` as many of both. This
-page is written from `src/attnbench/attention/models.toml`, and a test holds it to that file.
+This page is written from `src/attnbench/attention/models.toml`, and a test holds it to that file.
 """
 
 

@@ -17,12 +17,21 @@ PACKAGES = ("torch", "jax", "keras", "flax", "mlx", "onnx", "onnxruntime", "open
 INTRODUCTION = """\
 # What native kernels do by themselves
 
-Frameworks agree on attention and differ at its edges. This page shows what each native entry point does there, called
-as its users call it, with nothing of ours around it: an implementation of this project brings such a kernel to
-[the spec](spec.md) or declares a feature unsupported, and this is what it starts from. Every word was found by probing
-the installed version, one probe at a time in a process of its own; where a kernel raises, the word is *error*, where it
-ends the process, *CRASHED*. – says that there is no such option. There is no verdict here: no framework promises our
-spec.
+**The question.** A row that may look at nothing, a mask together with causality, a NaN behind a mask: what does
+*this* library's attention do there?
+
+**The short answer.** Something else than the next library. Frameworks agree on attention and differ at its edges. The
+tables below say what each entry point does, called as its users call it, with nothing of ours around it.
+
+**An example.** Where every key of a row is masked, PyTorch's SDPA gives 0, and `jax.nn.dot_product_attention` the
+mean of all values. A model that is ported from one to the other changes there without an error.
+
+The page is for whoever ports a model, or writes an adapter. An implementation of this project brings such a kernel to
+[the spec](spec.md), or declares a feature unsupported; this is what it starts from. There is no verdict here: no
+framework promises our spec.
+
+* Every word was found by probing the installed version, one probe at a time in a process of its own.
+* *error*: the kernel raises. *CRASHED*: it ends the process. –: there is no such option.
 """
 VERSIONS = "Versions: "
 NOTES = """\

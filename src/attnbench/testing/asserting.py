@@ -21,7 +21,7 @@ from attnbench.testing.saying import DTYPE, Saying, built_in, framework_of, word
 
 if TYPE_CHECKING:
     from attnbench.attention.spec import AttentionSpec
-    from attnbench.interface.agreement import Agreement
+    from attnbench.interface.agreements import Agreement
     from attnbench.interface.functions import Adapted
 
 Names = str | Sequence[str]

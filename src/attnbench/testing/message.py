@@ -12,7 +12,7 @@ from attnbench.testing.disagreement import DisagreementError
 
 if TYPE_CHECKING:
     from attnbench.agree.check.rows import CheckRow
-    from attnbench.interface.agreement import Agreement
+    from attnbench.interface.agreements import Agreement
 
 MOST_BLOCKS = 6
 UNKNOWN = "unknown"
