@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import posixpath
 import re
 import subprocess
 import sys
@@ -71,8 +72,8 @@ def leads(page: str, link: str) -> tuple[str, str] | None:
     parts = urlsplit(link)
     if parts.scheme or parts.netloc:
         return None
-    path = (Path("/", page).parent / unquote(parts.path)).resolve() if parts.path else Path("/", page)
-    return path.relative_to("/").as_posix(), unquote(parts.fragment)
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(page), unquote(parts.path))) if parts.path else page
+    return path, unquote(parts.fragment)
 
 
 def broken(folder: Path, pages: dict[str, Parsed]) -> list[str]:
@@ -83,7 +84,7 @@ def broken(folder: Path, pages: dict[str, Parsed]) -> list[str]:
             goal = leads(name, link)
             if goal is None:
                 problems += [f"{name} loads {link}"] * (link in page.loaded and not link.startswith("data:"))
-            elif not (folder / goal[0]).is_file():
+            elif goal[0].startswith(("..", "/")) or not (folder / goal[0]).is_file():
                 problems.append(f"{name}: {link} is no file")
             elif goal[1] and goal[0] in pages and goal[1] not in pages[goal[0]].places and link != "#":
                 problems.append(f"{name}: {link} is no place")
@@ -152,11 +153,15 @@ def test_llms_txt_has_a_line_for_every_page(site: Path) -> None:
     lines = [line for line in text.splitlines() if line and not line.startswith(("#", ">"))]
     named = [match[1] for line in lines if (match := re.fullmatch(r"- \[[^]]+\]\(([\w-]+\.html)\): \S.+", line))]
     assert len(named) == len(lines)
+    assert "()" not in text  # where a link has no name of its own, it is named after its page
     assert sorted(named) == sorted(f"{file.stem}.html" for file in DOCS.glob("*.md") if file.stem != "index")
     full = (site / "llms-full.txt").read_text("utf-8")
     assert all(f"\nFrom {name}\n" in full for name in named)
     assert "attend(" in full.partition("\nFrom python.html\n")[2]
     assert "{face}" not in full
+    assert "](../" not in full
+    pages_linked = {match[1] for match in re.finditer(r"\]\(([\w-]+)\.(?:md|html)[)#]", full)}
+    assert {f"{name}.html" for name in pages_linked} <= {*named, "index.html"}
 
 
 @pytest.mark.parametrize(
@@ -181,13 +186,15 @@ def test_a_line_on_a_page_is_of_its_first_prose(page: str, line: str, monkeypatc
 
 def test_what_is_broken_is_seen(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text(
-        "<a href='no.html'>a</a><a href='#no'>b</a><a href='https://a.b'>c</a><img src='//x.y/z.png'><p id='p'>"
+        "<a href='no.html'>a</a><a href='#no'>b</a><a href='https://a.b'>c</a>"
+        "<a href='../index.html'>d</a><img src='//x.y/z.png'><p id='p'>"
     )
     (tmp_path / "alone.html").write_text("<a href='index.html#p'>a</a>")
     pages = parsed(tmp_path)
     assert broken(tmp_path, pages) == [
         "index.html: no.html is no file",
         "index.html: #no is no place",
+        "index.html: ../index.html is no file",
         "index.html loads //x.y/z.png",
     ]
     assert set(pages) - reached(pages) == {"alone.html"}

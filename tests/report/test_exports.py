@@ -14,6 +14,7 @@ import openpyxl
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
+from matplotlib.colors import to_hex
 
 from attnbench.analysis.judged import VERDICTS_FILE, JudgedRun, judge_run
 from attnbench.analysis.leading import all_standings
@@ -335,14 +336,34 @@ def test_the_grid_is_a_picture_with_every_cell(run: Path, drawn_before: Report, 
     assert files[0].read_bytes() == files[1].read_bytes()
     if to != "svg":
         return
-    texts = re.findall(r"<text[^>]*>([^<]*)</text>", files[0].read_text("utf-8"))
     grid = drawn_before.sections[0].grid
     assert grid is not None
-    for row in grid.rows:
-        assert row.name in texts
-        assert all(not cell.text or grid_text(cell) in texts for cell in row.cells)
-    colours = set(re.findall(r"#[0-9a-f]{6}", files[0].read_text("utf-8")))
-    assert {STEPS[cell.step] for row in grid.rows for cell in row.cells if cell.ratio is not None} <= colours
+    kept: list[Any] = []
+    (figure,) = [one for one in answer_figures(drawn_before.runs[0]) if one.name == "smoke-grid"]
+    assert figure.again is not None
+    figure.again({}, kept.append)
+    (place,) = kept[0].axes
+    written = {tuple(int(at) for at in reversed(text.get_position())): text.get_text() for text in place.texts}
+    cells = {(y, x): cell for y, row in enumerate(grid.rows) for x, cell in enumerate(row.cells)}
+    assert {at: text.partition("\n")[0] for at, text in written.items()} == {
+        at: grid_text(cell) for at, cell in cells.items()
+    }
+    heads = [text.get_text().replace("\n", "/", 1).replace("\n", "") for text in place.get_xticklabels()]
+    assert heads == list(grid.impls)
+    names = [text.get_text().replace("\n", " ") for text in place.get_yticklabels()]
+    assert names == [f"{row.name} · {row.fastest}" for row in grid.rows]
+    (mesh,) = place.collections
+    mesh.update_scalarmappable()
+    colours = [to_hex(colour) if colour[3] else None for colour in mesh.get_facecolors()]
+    assert colours == [None if cell.ratio is None else STEPS[cell.step] for cell in cells.values()]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_grid_in_which_nothing_has_a_time_is_drawn_without_a_warning(tmp_path: Path) -> None:
+    failed = {(impl, 128): ("oom", "no memory") for impl in IMPLS}
+    run = synthetic.write_run(tmp_path / "r", failed=failed, impls=IMPLS, lengths=(128,))
+    export(run, "svg", tmp_path / "grid.svg", "smoke-grid")
+    assert (tmp_path / "grid.svg").read_text("utf-8").count("✕") >= len(IMPLS)
 
 
 def test_the_colours_of_the_picture_are_those_of_the_page() -> None:
