@@ -2,6 +2,8 @@
 
 Two things are changed to keep it quick: a ``run`` measures numpy/naive within a small budget, and the two
 lines that set up tox are checked against tox.ini instead of being run (.ci/run and the smoke job run them).
+
+A block that begins with ``bash exit=1`` shows something fail: its commands end with this status, and no other.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import pytest
 from attnbench.api import Capabilities, Precision
 from attnbench.errors import EXIT_NOTHING_MEASURED
 from tests.exchange import without_pytest
-from tests.program import Cli
+from tests.program import Cli, Done
 from tests.repository import REPOSITORY
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -35,8 +37,11 @@ PAIRS = ["--quiet", "--budget", "8s", *SMALL]  # a first pair may take five seco
 QUICK = {
     "run": ["--quiet", "--budget", "20s", "--impl", "numpy/naive"],
     "run --workload": ["--quiet", "--budget", "10s", "--impl", "numpy/naive"],
+    "run smoke --impls mine.py": ["--quiet", "--budget", "5s", *SMALL],
     "run speed --shape h4-d64": ["--quiet", "--budget", "15s", "--impl", "numpy/naive"],
-    "best --measure": ["--quiet", "--measure", "8s"],
+    "dispatch plan": ["--impl", "numpy/naive", *SMALL],
+    "dispatch work": ["--quiet"],
+    "best --measure": ["--quiet", "--measure", "8s", "--impl", "numpy/naive"],
     "ab": PAIRS,
     "calibrate": PAIRS,
     "crossover": ["--quiet", "--budget", "6s"],
@@ -91,11 +96,18 @@ def test_every_block_works(page: Path, cli: Cli, tmp_path: Path) -> None:
                     execute_tool(command, tmp_path)
                     continue
                 assert command[0] == "attnbench", f"{page.name}: {shlex.join(command)} is not a command of ours"
-                execute(cli, command[1:], tmp_path)
+                execute(cli, command[1:], tmp_path, ends_with(block))
         elif block.language == "python" and block.info.startswith("file="):
             (tmp_path / block.info.removeprefix("file=")).write_text(block.text, encoding="utf-8")
         elif block.language == "python":
             exec(compile(block.text, page.name, "exec"), {"__name__": "documentation"})  # noqa: S102  (our own pages)
+
+
+def ends_with(block: Block) -> set[int] | None:
+    """The one exit status that a block of commands says it ends with, or None where it says nothing."""
+    said = re.fullmatch(r"exit=(\d+)", block.info)
+    assert said or not block.info, f"what is '{block.info}' behind {block.language}?"
+    return {int(said[1])} if said else None
 
 
 def execute_tool(command: list[str], folder: Path) -> None:
@@ -107,8 +119,8 @@ def execute_tool(command: list[str], folder: Path) -> None:
     assert "Failed to load" not in done.stderr
 
 
-def execute(run: Cli, command: list[str], folder: Path) -> None:
-    """Run one command, quickly, with placeholders for runs filled in."""
+def execute(run: Cli, command: list[str], folder: Path, said: set[int] | None = None) -> None:
+    """Run one command, quickly, with placeholders for runs filled in; ``said``: the statuses that its block allows."""
     runs = sorted(str(path.parent) for path in (folder / "results").glob("*/run.json"))
     replaced = {"BASE": runs[:1], "HEAD": runs[-1:], "RUN": runs[-1:]}
     filled = [part for word in command for part in (replaced.get(word) or [word])]
@@ -120,7 +132,19 @@ def execute(run: Cli, command: list[str], folder: Path) -> None:
     done = run(*filled, *extra)
     if done.code == EXIT_NOTHING_MEASURED and command[0] in LONGER:
         done = run(*filled, *extra, *LONGER[command[0]])
-    assert done.code in ANSWERS.get(command[0], {0}), f"{shlex.join(command)}\n{done.err}"
+    allowed = said or ANSWERS.get(command[0], {0})
+    assert done.code in allowed, f"{shlex.join(command)} ended with {done.code}\n{done.err}"
+
+
+def test_a_block_that_shows_a_failure_has_to_fail(tmp_path: Path) -> None:
+    failing = ends_with(Block("bash", "exit=1", ""))
+    execute(lambda *_words: Done(1, "", ""), ["check"], tmp_path, failing)
+    with pytest.raises(AssertionError, match="ended with 0"):
+        execute(lambda *_words: Done(0, "", ""), ["check"], tmp_path, failing)
+    with pytest.raises(AssertionError, match="ended with 1"):
+        execute(lambda *_words: Done(1, "", ""), ["check"], tmp_path, ends_with(Block("bash", "", "")))
+    with pytest.raises(AssertionError, match="what is 'exits=1'"):
+        ends_with(Block("bash", "exits=1", ""))
 
 
 def test_readme_has_the_two_lines_and_tox_has_their_environments() -> None:

@@ -88,6 +88,7 @@ BREACHES: list[Breach] = [
     ("report imports", "report/__init__.py", "import attnbench.measure"),
     ("exchange reads and writes", "exchange/writers/export.py", "import attnbench.report"),
     ("crossover searches", "crossover/visits.py", "import attnbench.report"),
+    ("dispatch lays out runs", "dispatch/merge.py", "import attnbench.report"),
     ("the scoreboard measures", "scoreboard/recorded/rules.py", "import asv"),
     ("the scoreboard measures", "scoreboard/live/ours.py", "from attnbench.commands.ab import ab_command"),
     ("the scoreboard measures", "scoreboard/live/cells.py", "def later():\n    import attnbench.measure.bench"),

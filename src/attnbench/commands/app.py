@@ -24,6 +24,7 @@ FILES = (
     "check",
     "explain",
     "run",
+    "dispatch",
     "best",
     "report",
     "compare",

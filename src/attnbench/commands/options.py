@@ -330,3 +330,37 @@ CiOut = Annotated[
 CiOnly = Annotated[str | None, typer.Option("--only", metavar="PART", help="workflow or tox; both without.")]
 CiForce = Annotated[bool, typer.Option("--force", help="Replace a workflow, or environments of ours, that is there.")]
 CiPrint = Annotated[bool, typer.Option("--print", "--dry-run", help="Show what would be written, and write nothing.")]
+
+# Blocks for many machines.
+PlanOut = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="A new folder, which the plan fills.")]
+NeededLabels = Annotated[
+    Texts,
+    typer.Option(
+        "--label",
+        metavar="NAME=VALUE",
+        help="What a worker must say of itself, such as gpu=h100; of one device's blocks: cuda:gpu=h100. Repeatable.",
+    ),
+]
+WorkerLabels = Annotated[
+    Texts,
+    typer.Option("--label", metavar="NAME=VALUE", help="What this worker is, such as gpu=h100; kept. Repeatable."),
+]
+Hold = Annotated[
+    Texts,
+    typer.Option(
+        "--hold",
+        metavar="NAME=VERSION",
+        help="The version that workers are held to, where it is not the one here; none for none. Repeatable.",
+    ),
+]
+SendFiles = Annotated[
+    bool, typer.Option("--send-files", help="Copy files of your own into DIR; workers run what stands in them.")
+]
+PlanSeed = Annotated[int | None, typer.Option("--seed", help="Of the random order; drawn and kept without.")]
+Block = Annotated[str, typer.Option("--block", metavar="ID", help="The block, by number or id.")]
+MeasureAgain = Annotated[bool, typer.Option("--again", help="Measure it though it has a result, which is replaced.")]
+EachMachine = Annotated[
+    bool, typer.Option("--each-machine", help="Measure it unless this machine has; other machines' results count not.")
+]
+Partial = Annotated[bool, typer.Option("--partial", help="Take what is there; the rest of the cells are not-run.")]
+Missing = Annotated[bool, typer.Option("--missing", help="Only the numbers without a result, such as 0-5,9.")]

@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,6 +113,10 @@ class RunWriter:
     def event(self, name: str, **detail: Any) -> None:
         """Write down something that happened: a receipt of a burst, a crash, a pause."""
         self._journal.append("event", {"name": name, "at": utc_now(), **detail})
+
+    def events(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Write down what happened in another journal, as it stands there, and sync once."""
+        self._journal.extend("event", events)
 
     def update(self, info: RunInfo) -> None:
         """Change what is known of the run, such as the versions that a worker reported."""

@@ -19,7 +19,7 @@ from attnbench.measure.blocks.spending import Spending
 from attnbench.measure.run.choice import Omission
 from attnbench.measure.run.plan import Plan, within
 from attnbench.results.schema import CellResult, Sample
-from attnbench.suite import Suite
+from attnbench.suite import Cell, Suite
 
 EXIT_BY_STATUS = {
     "wrong": EXIT_GATE_FAILED,
@@ -58,7 +58,8 @@ class RunOptions:
     free, 0: no limit). ``progress(done, total, label)`` is told of every block and of the steps in it, and
     ``at_work(what)`` of what is done next; ``on_plan`` is told of the plan before anything is measured. ``seed`` fixes
     the random order; it is drawn and recorded where it is not given. ``wait_s`` is how long another run on this machine
-    is waited for. ``goes_on`` says, under a budget, which cells of a block, by id, have further looks.
+    is waited for. ``goes_on`` says, under a budget, which cells of a block, by id, have further looks. ``cells`` are
+    what is measured where they were laid out before, as in a block of ``attnbench dispatch``: nothing is planned then.
     """
 
     suites: Sequence[str | Suite] = ()
@@ -80,6 +81,7 @@ class RunOptions:
     at_work: Callable[[str], None] | None = None
     on_plan: Callable[[Plan], None] | None = None
     goes_on: ChoosesCells | None = None
+    cells: Sequence[Cell] | None = None
 
     def describing_s(self) -> float:
         """Seconds that the import of a drop-in file may take, to say what is in it."""

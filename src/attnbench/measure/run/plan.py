@@ -76,8 +76,7 @@ def make_plan(
     where a cell is on another than the CPU, so that what is not there is refused. Raises ``UsageError`` for what does
     not exist, ``NothingSelectedError`` for an empty plan.
     """
-    named = {suite.name: suite for suite in (discover.suite(s) if isinstance(s, str) else s for s in suites)}
-    chosen = overridden(list(named.values()), overrides)
+    chosen = chosen_suites(suites, overrides)
     dropped = found_in(files, min(timeout_s, DESCRIBE_TIMEOUT_S))
     known = tuple(dict.fromkeys((*discover.implementation_names(), *dropped)))
     for name in dropped:
@@ -100,9 +99,26 @@ def make_plan(
     if not cells:
         msg = f"nothing to measure: suite {', '.join(suite.name for suite in chosen)} has no cell with these axes"
         raise NothingSelectedError(msg)
-    planned = tuple(cells.values())
-    refused = _too_much(chosen, planned, patterns) | unmet(chosen, planned) | refusals(planned, probe=probe)
-    return Plan(tuple(chosen), planned, refused, tuple(left_out))
+    return plan_of(chosen, tuple(cells.values()), patterns, tuple(left_out), probe=probe)
+
+
+def chosen_suites(suites: Sequence[str | Suite], overrides: Sequence[str]) -> list[Suite]:
+    """The suites, each once, with the levels that ``-a`` gives."""
+    named = {suite.name: suite for suite in (discover.suite(s) if isinstance(s, str) else s for s in suites)}
+    return overridden(list(named.values()), overrides)
+
+
+def plan_of(
+    suites: Sequence[Suite],
+    cells: Sequence[Cell],
+    patterns: Sequence[str] = (),
+    left_out: tuple[Omission, ...] = (),
+    *,
+    probe: bool = True,
+) -> Plan:
+    """The plan of cells that are laid out already, with the reasons why some cannot be measured here."""
+    refused = _too_much(suites, cells, patterns) | unmet(suites, cells) | refusals(cells, probe=probe)
+    return Plan(tuple(suites), tuple(cells), refused, left_out)
 
 
 def _selected(

@@ -12,7 +12,7 @@ from attnbench.errors import MissingExtraError
 from attnbench.measure.run import rows
 from attnbench.measure.run.ongoing import OngoingRun
 from attnbench.measure.run.options import RunOptions, RunOutcome
-from attnbench.measure.run.plan import make_plan
+from attnbench.measure.run.plan import Plan, chosen_suites, make_plan, plan_of
 from attnbench.measure.run.resuming import resumed
 from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.journal import LEFT_OUT
@@ -65,8 +65,10 @@ def filed(suites: Iterable[Suite]) -> dict[str, FiledSuite]:
     }
 
 
-def _started(options: RunOptions, began: float) -> OngoingRun:
-    plan = make_plan(
+def _planned(options: RunOptions) -> Plan:
+    if options.cells is not None:
+        return plan_of(chosen_suites(options.suites, options.overrides), options.cells, options.patterns)
+    return make_plan(
         options.suites,
         patterns=options.patterns,
         overrides=options.overrides,
@@ -75,6 +77,10 @@ def _started(options: RunOptions, began: float) -> OngoingRun:
         files=options.files,
         timeout_s=options.describing_s(),
     )
+
+
+def _started(options: RunOptions, began: float) -> OngoingRun:
+    plan = _planned(options)
     if options.on_plan is not None:
         options.on_plan(plan)
     fingerprint, started = collect_fingerprint(), utc_now()

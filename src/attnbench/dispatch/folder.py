@@ -1,0 +1,193 @@
+"""The folder of a plan: ``plan.json``, ``order.json``, ``blocks/``, ``files/`` and ``results/``.
+
+Every file is written under another name, synced, and then given its own: whoever reads sees a whole one, or none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, NoReturn, TypeVar
+
+from pydantic import ValidationError
+
+from attnbench.dispatch.records import (
+    DISPATCH_VERSION,
+    BlockOrder,
+    BlockResult,
+    DispatchBlock,
+    DispatchPlan,
+    machine_of,
+)
+from attnbench.errors import ResultsError, UsageError, upgrade
+from attnbench.results.journal import fail_writing
+from attnbench.results.read import first_fault
+from attnbench.results.schema import Record
+from attnbench.show import finite
+
+PLAN, ORDER, BLOCKS, FILES, RESULTS = "plan.json", "order.json", "blocks", "files", "results"
+RESULT_NAME = re.compile(r"([0-9a-f]{12})\.([0-9a-f]{12})\.json")
+
+SomeRecord = TypeVar("SomeRecord", bound=Record)
+
+
+class ResultFile(NamedTuple):
+    """A file of ``results/`` by what its name says."""
+
+    block: str
+    machine: str
+    path: Path
+
+
+def as_text(record: Record) -> str:
+    """A record as JSON in one line; what is NaN or infinite is a word."""
+    data = record.model_dump(mode="json", exclude_defaults=False)
+    return json.dumps(finite.replaced(data, finite.in_words), separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def write_synced(path: Path, text: str | bytes, *, replace: bool = True) -> bool:
+    """Write a file whole or not at all; say whether it is this one that stands there now.
+
+    Without ``replace`` one that is there already stays. Raises ``ResultsError``.
+    """
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(text if isinstance(text, bytes) else text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        mine = _named(beside, path, replace=replace)
+        _sync_folder(path.parent)
+    except OSError as error:
+        fail_writing(path, error)
+    finally:
+        with suppress(OSError):
+            beside.unlink()
+    return mine
+
+
+def _named(beside: Path, path: Path, *, replace: bool) -> bool:
+    if not replace:
+        try:
+            path.hardlink_to(beside)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links
+            if path.exists():
+                return False
+        else:
+            return True
+    beside.replace(path)
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # some file systems do not sync folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def read_plan(folder: Path) -> DispatchPlan:
+    """The plan of a folder. Raises ``UsageError`` where there is none, ``ResultsError`` for one that is damaged."""
+    if not (folder / PLAN).is_file():
+        what = (
+            f"has no {PLAN}: its plan was not finished, or it is another folder" if folder.is_dir() else "is not there"
+        )
+        msg = f"{folder} {what}; a plan is made by: attnbench dispatch plan SUITE -o DIR"
+        raise UsageError(msg)
+    return _read(folder / PLAN, DispatchPlan)
+
+
+def read_order(folder: Path, plan: DispatchPlan) -> BlockOrder:
+    """Ids and numbers of a plan's blocks."""
+    order = _read(folder / ORDER, BlockOrder)
+    if order.plan != plan.id or len(order.ids) != plan.blocks or sorted(order.planned) != list(range(plan.blocks)):
+        damaged(folder / ORDER, "it does not fit plan.json")
+    return order
+
+
+def read_block(folder: Path, plan: DispatchPlan, block_id: str) -> DispatchBlock:
+    """One block of a plan, by its id."""
+    path = folder / BLOCKS / f"{block_id}.json"
+    block = _read(path, DispatchBlock)
+    if (block.plan, block.id) != (plan.id, block_id) or len(block.cells) != len(block.cell_ids):
+        damaged(path, "it belongs to another plan, or is another block")
+    return block
+
+
+def block_named(folder: Path, plan: DispatchPlan, typed: str) -> DispatchBlock:
+    """The block that ``--block`` names, by number or id."""
+    if re.fullmatch(r"[0-9a-f]{12}", typed) and (folder / BLOCKS / f"{typed}.json").is_file():
+        return read_block(folder, plan, typed)
+    if re.fullmatch(r"[0-9]{1,11}", typed) and int(typed) < plan.blocks:
+        return read_block(folder, plan, read_order(folder, plan).ids[int(typed)])
+    listed = f"attnbench dispatch list {shlex.quote(str(folder))}"
+    numbers = "block 0" if plan.blocks == 1 else f"blocks 0 to {plan.blocks - 1}"
+    msg = f"--block {typed}: {folder} has {numbers}, by number or id; type: {listed}"
+    raise UsageError(msg)
+
+
+def read_result(file: ResultFile, plan: DispatchPlan, block: DispatchBlock) -> BlockResult:
+    """What a machine measured of a block. Raises ``ResultsError`` for what is not that."""
+    result = _read(file.path, BlockResult)
+    if result.plan != plan.id:
+        damaged(file.path, "it belongs to another plan")
+    if (result.block, result.machine) != (file.block, file.machine):
+        damaged(file.path, "its name is not that of its block and its machine")
+    if machine_of(result.run.fingerprint) != file.machine or {row.machine_id for row in result.cells} != {
+        result.run.fingerprint.machine_id
+    }:
+        damaged(file.path, "its machine is not that of its fingerprint")
+    if tuple(row.cell_id for row in result.cells) != block.cell_ids:
+        damaged(file.path, f"its rows are not the cells of block {block.id}")
+    if not {sample.cell_id for sample in result.samples} <= set(block.cell_ids):
+        damaged(file.path, f"it has samples of cells that are not of block {block.id}")
+    return result
+
+
+def result_files(folder: Path) -> Iterator[ResultFile]:
+    """The files of ``results/`` whose names say a block and a machine, in no order."""
+    try:
+        with os.scandir(folder / RESULTS) as entries:
+            for entry in entries:
+                if named := RESULT_NAME.fullmatch(entry.name):
+                    yield ResultFile(named[1], named[2], Path(entry.path))
+    except OSError as error:
+        msg = f"{folder / RESULTS} cannot be read ({error.strerror}); it is made by attnbench dispatch plan"
+        raise ResultsError(msg) from error
+
+
+def _read(path: Path, model: type[SomeRecord]) -> SomeRecord:
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        msg = f"{path} is missing; the folder of a plan is to be copied whole"
+        raise ResultsError(msg) from error
+    except OSError as error:
+        msg = f"{path} cannot be read ({error.strerror})"
+        raise ResultsError(msg) from error
+    except (ValueError, RecursionError):
+        damaged(path, "it is not JSON")
+    version = data.get("dispatch_version") if isinstance(data, Mapping) else None
+    if isinstance(version, int) and version > DISPATCH_VERSION:
+        msg = f"{path} was written by a newer attnbench (version {version} of these files). Type: {upgrade()}"
+        raise ResultsError(msg)
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        damaged(path, first_fault(error, model.__name__))
+
+
+def damaged(path: Path, why: str) -> NoReturn:
+    """Raise the ``ResultsError`` that names a file and what is wrong with it."""
+    msg = f"{path} is damaged: {why}"
+    raise ResultsError(msg)

@@ -1,0 +1,72 @@
+"""What is done of a plan, and by whom: read from the names in its folder alone, whatever their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from attnbench.dispatch.folder import read_block, read_order, read_plan, result_files
+from attnbench.dispatch.needs import kind_of
+from attnbench.dispatch.records import BlockNeeds, DispatchPlan
+
+
+@dataclass(frozen=True)
+class ListedBlock:
+    """A block by number: its id, what it asks of a machine, its cells, and the machines that have measured it."""
+
+    number: int
+    id: str
+    suite: str
+    needs: BlockNeeds
+    kind: str
+    cells: int
+    machines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A plan with the machines of each block that has a result, and the numbers of those that have none."""
+
+    folder: Path
+    plan: DispatchPlan
+    ids: tuple[str, ...]
+    machines: dict[str, tuple[str, ...]]
+    missing: tuple[int, ...]
+
+    def blocks(self) -> Iterator[ListedBlock]:
+        """The blocks in the order of their numbers, read one by one."""
+        for number, block_id in enumerate(self.ids):
+            block = read_block(self.folder, self.plan, block_id)
+            yield ListedBlock(
+                number,
+                block_id,
+                block.suite,
+                block.needs,
+                kind_of(block.needs),
+                len(block.cells),
+                self.machines.get(block_id, ()),
+            )
+
+
+def listed(folder: Path) -> Listing:
+    """What is done of the plan in a folder. Raises ``UsageError`` where there is none."""
+    plan = read_plan(folder)
+    order = read_order(folder, plan)
+    machines: dict[str, list[str]] = {}
+    for file in result_files(folder):
+        machines.setdefault(file.block, []).append(file.machine)
+    missing = tuple(number for number, block_id in enumerate(order.ids) if block_id not in machines)
+    by_block = {block_id: tuple(sorted(names)) for block_id, names in machines.items()}
+    return Listing(folder, plan, order.ids, by_block, missing)
+
+
+def in_ranges(numbers: Sequence[int]) -> str:
+    """Numbers as schedulers take them, such as ``0-5,9``."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)

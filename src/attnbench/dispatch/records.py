@@ -1,0 +1,147 @@
+"""What crosses from one machine to another: JSON of these records, and nothing else.
+
+A field that is missing, unknown or of another type is refused where a file is read.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from attnbench.attention.spec import stable_id
+from attnbench.results.schema import CellResult, Fingerprint, Record, RunInfo, Sample
+
+DISPATCH_VERSION = 1
+
+Id = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+# A file within the folder, however the plan came about: no way out of it.
+Inside = Annotated[str, Field(pattern=r"^files/[0-9]+/[^/\\]+$")]
+Labels = dict[str, str]
+
+
+class HeldVersions(Record):
+    """What every worker must have alike: the digest of attnbench's own files, Python, and packages by name."""
+
+    attnbench: str
+    code: str
+    python: str
+    packages: dict[str, str] = Field(default_factory=dict)
+
+
+class OwnFile(Record):
+    """A file of somebody's own: drop-ins, suites, or a workload.
+
+    ``group`` counts what was typed; ``folder`` says that this was a folder, in which it lies. ``path`` is where it was
+    when the plan was made, and ``sent`` where it lies in the plan's folder, if it travels.
+    """
+
+    option: Literal["impls", "suites", "workload"]
+    group: int = Field(ge=0)
+    folder: bool = False
+    typed: str
+    path: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sent: Inside | None = None
+
+
+class AskedWords(Record):
+    """What was asked, in the words of ``attnbench run``."""
+
+    suites: tuple[str, ...] = ()
+    workload: str | None = None
+    impl: tuple[str, ...] = ()
+    axes: tuple[str, ...] = ()
+    levels: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    device: tuple[str, ...] = ()
+    threads: tuple[int, ...] = ()
+    timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    typed: tuple[str, ...] = ()
+
+
+class DispatchPlan(Record):
+    """``plan.json``: what all blocks share. ``id`` tells the results of one plan from those of another."""
+
+    program: Literal["attnbench"] = "attnbench"
+    dispatch_version: Literal[1] = 1
+    id: Id
+    made: str
+    seed: int = Field(ge=0)
+    asked: AskedWords
+    held: HeldVersions
+    files: tuple[OwnFile, ...] = ()
+    suites: tuple[str, ...]
+    implementations: tuple[str, ...]
+    axes: dict[str, dict[str, list[Any]]] = Field(default_factory=dict)
+    left_out: tuple[dict[str, Any], ...] = ()
+    blocks: int = Field(ge=1)
+    cells: int = Field(ge=1)
+
+
+class BlockOrder(Record):
+    """``order.json``: the ids of the blocks by number, and their numbers in planned order."""
+
+    plan: Id
+    ids: tuple[Id, ...]
+    planned: tuple[int, ...]
+
+
+class BlockNeeds(Record):
+    """What a block asks of a machine.
+
+    ``memory_bytes`` is an estimate: the arrays of its largest case, and one array of all its scores in float64.
+    ``packages`` are the modules of its frameworks, and ``labels`` what a worker must say of itself.
+    """
+
+    device: str
+    threads: int = Field(ge=1)
+    memory_bytes: int | None = None
+    packages: tuple[str, ...] = ()
+    labels: Labels = Field(default_factory=dict)
+
+
+class DispatchBlock(Record):
+    """``blocks/ID.json``: one block, whole. ``work`` is what is known of its size: operations, 0 where nothing is."""
+
+    program: Literal["attnbench"] = "attnbench"
+    dispatch_version: Literal[1] = 1
+    plan: Id
+    id: Id
+    number: int = Field(ge=0)
+    suite: str
+    needs: BlockNeeds
+    work: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    cell_ids: tuple[Id, ...] = Field(min_length=1)
+    cells: tuple[dict[str, Any], ...] = Field(min_length=1)
+
+
+class BlockResult(Record):
+    """``results/ID.MACHINE.json``: what one machine measured of one block.
+
+    ``node`` tells two machines of the same kind apart without naming them; ``labels`` is what the worker said of
+    itself, ``scheduler`` which job of which scheduler it was. ``exit_code`` is that of a run of these cells.
+    """
+
+    program: Literal["attnbench"] = "attnbench"
+    dispatch_version: Literal[1] = 1
+    plan: Id
+    block: Id
+    machine: Id
+    node: Id
+    labels: Labels = Field(default_factory=dict)
+    scheduler: dict[str, str] = Field(default_factory=dict)
+    exit_code: int
+    run: RunInfo
+    cells: tuple[CellResult, ...]
+    samples: tuple[Sample, ...]
+    events: tuple[dict[str, Any], ...] = ()
+
+
+# What two results must have alike to stand in one run: memory that happens to be free or allowed makes no time another.
+NOT_THE_MACHINE = {"frameworks", "thread_pools", "memory_limit_bytes", "hardware", "spec_version"}
+
+
+def machine_of(fingerprint: Fingerprint) -> str:
+    """A stable name of the machine with its software: results of one name stand in one run."""
+    drivers = [gpu.driver for gpu in fingerprint.hardware.gpus]
+    return stable_id([fingerprint.machine_id, drivers, fingerprint.model_dump(mode="json", exclude=NOT_THE_MACHINE)])

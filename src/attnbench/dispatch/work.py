@@ -1,0 +1,275 @@
+"""One block, measured here: as ``attnbench run`` measures it, and then one file, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from attnbench.attention.spec import stable_id
+from attnbench.dispatch.folder import (
+    RESULTS,
+    as_text,
+    block_named,
+    damaged,
+    read_plan,
+    result_files,
+    write_synced,
+)
+from attnbench.dispatch.held import differences, versions_here
+from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan, Labels, machine_of
+from attnbench.dispatch.sending import cell_here, check_there, typed_here
+from attnbench.errors import (
+    EXIT_INCONCLUSIVE,
+    EXIT_OK,
+    AttnbenchError,
+    NothingSelectedError,
+    UsageError,
+)
+from attnbench.interface.given import Duration
+from attnbench.interface.running import RunWords, run_options
+from attnbench.measure.run.choice import unmet
+from attnbench.measure.run.options import Progress, RunOptions, RunOutcome
+from attnbench.measure.run.plan import Plan, refusals
+from attnbench.measure.run.run import run
+from attnbench.results.fingerprint import collect_fingerprint
+from attnbench.results.read import read_contents
+from attnbench.suite import Cell
+
+# What schedulers tell a job of itself, and what is kept of it.
+OF_SCHEDULERS = (
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_CPUS_PER_TASK",
+    "PBS_JOBID",
+    "LSB_JOBID",
+    "GITHUB_RUN_ID",
+    "CI_JOB_ID",
+)
+
+
+@dataclass(frozen=True)
+class WorkWords:
+    """What ``attnbench dispatch work`` is asked besides its block.
+
+    ``labels`` is what this worker says of itself. ``again`` measures what has a result already, and
+    ``each_machine`` what has none of this machine.
+    """
+
+    labels: Labels = field(default_factory=dict)
+    again: bool = False
+    each_machine: bool = False
+    wait: Duration = None
+    progress: Progress | None = None
+    at_work: Callable[[str], None] | None = None
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What became of a block: its result's file and exit status; ``was_there`` where nothing had to be measured.
+
+    ``file`` is ``None`` where the work was broken off, and then nothing is left of it.
+    """
+
+    block: DispatchBlock
+    exit_code: int
+    file: Path | None
+    was_there: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
+    note: str = ""
+
+
+class _ThereAlreadyError(AttnbenchError):
+    """A result came while this worker waited for the machine."""
+
+
+def work(folder: Path, typed: str, words: WorkWords, note: Callable[[str], None]) -> Worked:
+    """Measure a block of the plan in a folder and leave its result there. Raises ``UsageError`` and its kin."""
+    plan = read_plan(folder)
+    block = block_named(folder, plan, typed)
+    machine = machine_of(collect_fingerprint())
+    if (there := _there(folder, block, machine, words)) is not None:
+        return Worked(block, EXIT_OK, there, was_there=True)
+    check_fits(plan, block, words.labels)
+    check_there(folder, plan)
+    _check_writable(folder)
+
+    def check_again() -> None:
+        if _there(folder, block, machine, words) is not None:
+            raise _ThereAlreadyError
+
+    try:
+        result, note_of_run = measured(folder, plan, block, words, note, check_again)
+    except _ThereAlreadyError:
+        return Worked(block, EXIT_OK, _there(folder, block, machine, words), was_there=True)
+    if result is None:
+        return Worked(block, EXIT_INCONCLUSIVE, None, note=note_of_run)
+    return publish(folder, block, result, replace_it=words.again)
+
+
+def _there(folder: Path, block: DispatchBlock, machine: str, words: WorkWords) -> Path | None:
+    """The result that makes measuring needless: of this machine first, else of any."""
+    if words.again:
+        return None
+    there = [file for file in result_files(folder) if file.block == block.id]
+    mine = [file.path for file in there if file.machine == machine]
+    others = [] if words.each_machine else [file.path for file in there]
+    return next(iter([*mine, *others]), None)
+
+
+def check_fits(plan: DispatchPlan, block: DispatchBlock, labels: Labels) -> None:
+    """Raise ``UsageError`` unless this worker has the plan's code and versions, and says what the block asks for."""
+    if unlike := differences(plan.held, versions_here()):
+        msg = (
+            f"this worker is not as the plan: {'; '.join(unlike)}. Install what the plan has, or plan again with "
+            "--hold NAME=VERSION; nothing was measured"
+        )
+        raise UsageError(msg)
+    for name, value in block.needs.labels.items():
+        if labels.get(name) != value:
+            says = f"says {name}={labels[name]}" if name in labels else f"says nothing of {name}"
+            msg = (
+                f"block {block.number} asks for {name}={value}, and this worker {says}; where it is one, type: "
+                f"--label {shlex.quote(f'{name}={value}')}"
+            )
+            raise UsageError(msg)
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise ``UsageError`` before hours of work that could not be kept."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".attnbench-", dir=folder / RESULTS):
+            pass
+    except OSError as error:
+        msg = f"{folder / RESULTS} cannot be written ({error.strerror}), so that a result could not be kept"
+        raise UsageError(msg) from error
+
+
+def cells_of(folder: Path, plan: DispatchPlan, block: DispatchBlock) -> tuple[Cell, ...]:
+    """The cells of a block with the files of this machine. Raises ``ResultsError`` where they are not those planned."""
+    try:
+        cells = tuple(cell_here(folder, plan, data) for data in block.cells)
+        same = tuple(cell.id for cell in cells) == block.cell_ids and {cell.block_id for cell in cells} == {block.id}
+    except (AttnbenchError, ValidationError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        damaged(folder / "blocks" / f"{block.id}.json", f"a cell cannot be read ({type(error).__name__}: {error})")
+    if not same:
+        damaged(folder / "blocks" / f"{block.id}.json", "its cells are not those that its ids name")
+    return cells
+
+
+def measured(
+    folder: Path,
+    plan: DispatchPlan,
+    block: DispatchBlock,
+    words: WorkWords,
+    note: Callable[[str], None],
+    begins: Callable[[], None] = lambda: None,
+) -> tuple[BlockResult | None, str]:
+    """Measure a block by ``measure.run``; its result, or ``None`` and why where the work was broken off.
+
+    ``begins`` is called once the machine is this worker's alone. The run's own folder is gone afterwards.
+    """
+    cells = cells_of(folder, plan, block)
+    with tempfile.TemporaryDirectory(prefix="attnbench-block-") as scratch:
+        options = _options(folder, plan, words, Path(scratch), note)
+
+        def on_plan(planned: Plan) -> None:
+            begins()
+            _check_possible(planned, block)
+
+        outcome = run(
+            replace(
+                options,
+                cells=cells,
+                seed=plan.seed,
+                on_plan=on_plan,
+                progress=words.progress,
+                at_work=words.at_work,
+            )
+        )
+        if outcome.note is not None:
+            return None, outcome.note
+        return _result(plan, block, words, outcome), ""
+
+
+def _options(folder: Path, plan: DispatchPlan, words: WorkWords, out: Path, note: Callable[[str], None]) -> RunOptions:
+    """What a run of the plan's words is asked on this machine."""
+    typed = plan.asked
+    workload = typed_here(folder, plan, "workload")
+    options = run_options(
+        RunWords(
+            suites=typed.suites,
+            workload=str(workload[0]) if workload else typed.workload,
+            impl=typed.impl,
+            axes=typed.axes,
+            levels=typed.levels,
+            device=typed.device,
+            threads=typed.threads,
+            out=out,
+            timeout_s=typed.timeout_s,
+            wait=words.wait,
+            impls=typed_here(folder, plan, "impls"),
+            suite_files=typed_here(folder, plan, "suites"),
+        ),
+        note,
+    )
+    return replace(options, command=typed.typed)
+
+
+def _check_possible(planned: Plan, block: DispatchBlock) -> None:
+    """Raise ``NothingSelectedError`` where this machine can measure nothing of a block that another one may."""
+    reasons = unmet(planned.suites, planned.cells) | refusals(planned.cells)
+    if len(reasons) == len(planned.cells):
+        why = "; ".join(dict.fromkeys(reasons.values()))
+        msg = f"nothing of block {block.number} ({block.id}) can be measured here, and no result is left: {why}"
+        raise NothingSelectedError(msg)
+
+
+def _result(plan: DispatchPlan, block: DispatchBlock, words: WorkWords, outcome: RunOutcome) -> BlockResult:
+    contents = read_contents(outcome.folder)
+    return BlockResult(
+        plan=plan.id,
+        block=block.id,
+        machine=machine_of(contents.info.fingerprint),
+        node=stable_id(["node", platform.node()]),
+        labels=dict(words.labels),
+        scheduler={name: os.environ[name] for name in OF_SCHEDULERS if os.environ.get(name)},
+        exit_code=outcome.exit_code,
+        run=contents.info,
+        cells=contents.cells,
+        samples=contents.samples,
+        events=tuple(dict(event) for event in contents.events),
+    )
+
+
+def publish(folder: Path, block: DispatchBlock, result: BlockResult, *, replace_it: bool = False) -> Worked:
+    """Put a result into the folder; where another worker was faster, its result stays and this one is gone."""
+    path = folder / RESULTS / f"{block.id}.{result.machine}.json"
+    text = as_text(result)
+    try:
+        mine = write_synced(path, text, replace=replace_it)
+    except AttnbenchError as error:
+        kept = _kept_elsewhere(path.name, text)
+        msg = f"{error}. The result is kept in {kept}; copy it to {folder / RESULTS}"
+        raise UsageError(msg) from error
+    if not mine:
+        return Worked(block, EXIT_OK, path, was_there=True)
+    return Worked(block, result.exit_code, path, counts=counted([row.status for row in result.cells]))
+
+
+def _kept_elsewhere(name: str, text: str) -> Path:
+    place = Path(tempfile.mkdtemp(prefix="attnbench-result-")) / name
+    place.write_text(text, encoding="utf-8")
+    return place
+
+
+def counted(statuses: Sequence[str]) -> dict[str, int]:
+    """How many cells of each status there are."""
+    return {status: statuses.count(status) for status in dict.fromkeys(statuses)}

@@ -1,0 +1,1 @@
+"""Blocks as files, measured anywhere, and put together."""

@@ -1,0 +1,139 @@
+"""A plan as files: the cells of a local run, what each block asks of a machine, and in which order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from attnbench.api.suites import AttentionSpec, Case, Problem
+from attnbench.dispatch.folder import read_block, read_order, read_plan
+from attnbench.dispatch.listing import in_ranges
+from attnbench.dispatch.needs import laid_out
+from attnbench.errors import EXIT_USAGE
+from attnbench.measure.run.plan import make_plan
+from attnbench.suite import Cell
+from tests.program import Cli
+
+
+def timed(T: int, device: str = "cpu", threads: int = 1) -> list[Cell]:
+    case = Case(AttentionSpec(), Problem(Hq=2, Tq=T, D=8))
+    return [Cell("timed", {"T": T}, case, "numpy/naive", device, threads)]
+
+
+def observed(seed: int, arm: str) -> list[Cell]:
+    return [Cell("seen", {"seed": seed, "arm": arm}, None, "numpy/naive")]
+
+
+def test_the_plan_has_the_blocks_and_cells_of_a_run(cli: Cli, tmp_path: Path) -> None:
+    typed = ("smoke", "-a", "T=128,256", "--impl", "numpy/*", "--threads", "1", "--threads", "2")
+    done = cli("dispatch", "plan", *typed, "-o", "plan", "--json")
+    assert done.code == 0
+    local = make_plan(["smoke"], patterns=["numpy/*"], overrides=["T=128,256"], devices=["cpu"], threads=[1, 2])
+    plan = read_plan(tmp_path / "plan")
+    order = read_order(tmp_path / "plan", plan)
+    blocks = [read_block(tmp_path / "plan", plan, order.ids[number]) for number in order.planned]
+    assert [block.cell_ids for block in blocks] == [tuple(cell.id for cell in cells) for cells in local.blocks()]
+    assert [block.id for block in blocks] == [cells[0].block_id for cells in local.blocks()]
+    assert (done.document["blocks"], done.document["cells"]) == (len(blocks), len(local.cells))
+    listed = cli("dispatch", "list", "plan", "--json").document["blocks"]
+    assert [block["number"] for block in listed] == list(range(len(blocks)))
+    assert {block["needs"]["threads"] for block in listed} == {1, 2}
+    assert all(block["needs"]["packages"] == ["numpy"] and block["needs"]["memory_bytes"] > 0 for block in listed)
+    kinds = done.document["kinds"]
+    assert [(kind["first"], kind["last"]) for kind in kinds] == [
+        (0, len(blocks) // 2 - 1),
+        (len(blocks) // 2, len(blocks) - 1),
+    ]
+
+
+def test_the_longest_come_first_within_a_kind_of_machine() -> None:
+    blocks = [timed(16), timed(64, "cuda"), timed(32), timed(16, "cuda"), timed(64, threads=2), timed(48)]
+    order = laid_out(blocks, {"cuda": {"gpu": "h100"}})
+    assert [block.place for block in order] == [5, 2, 0, 1, 3, 4]
+    assert order[3].needs.labels == {"gpu": "h100"}
+    assert order[0].needs.labels == {}
+
+
+def test_every_arm_of_a_seed_comes_before_the_next_seed() -> None:
+    blocks = [observed(seed, arm) for arm in "ab" for seed in (7, 3, 5)]
+    seeds = [block.cells[0].point["seed"] for block in laid_out(blocks, {})]
+    assert seeds == [7, 7, 3, 3, 5, 5]
+
+
+def test_a_folder_that_is_not_empty_is_left_as_it_is(cli: Cli, small_plan: Callable[..., Path]) -> None:
+    folder = small_plan()
+    before = (folder / "plan.json").read_bytes()
+    done = cli("dispatch", "plan", "smoke", "-o", folder)
+    assert done.code == EXIT_USAGE
+    assert "holds a plan already; nothing is overwritten" in done.err
+    assert (folder / "plan.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("smok",), "did you mean 'smoke'"),
+        ((), "name a suite"),
+        (("smoke", "--label", "gpu"), "write NAME=VALUE"),
+        (("smoke", "--label", "cude:gpu=x"), "did you mean 'cuda'"),
+        (("smoke", "--label", "gpu=a", "--label", "gpu=b"), "gpu is a already"),
+        (("smoke", "--seed", "-1"), "from 0 on"),
+        (("smoke", "--hold", "torch"), "write NAME=VERSION"),
+        (("smoke", "--impls", "nowhere.py"), "no such file"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_written(
+    words: tuple[str, ...], said: str, cli: Cli, tmp_path: Path
+) -> None:
+    done = cli("dispatch", "plan", *words, "-o", "plan")
+    assert done.code == EXIT_USAGE
+    assert said in done.err
+    assert not (tmp_path / "plan").exists()
+
+
+@pytest.mark.parametrize("send", [True, False])
+def test_a_file_of_ones_own_is_the_planned_one_or_the_worker_is_refused(
+    send: bool, cli: Cli, tmp_path: Path, dropin: Callable[..., str]
+) -> None:
+    file = Path(dropin())
+    asked = ("smoke", "-a", "T=128", "--impl", "numpy/good", "--impls", file, "-o", "plan")
+    assert cli("dispatch", "plan", *asked, *(["--send-files"] if send else [])).code == 0
+    (kept,) = read_plan(tmp_path / "plan").files
+    there = tmp_path / "plan" / str(kept.sent) if send else file
+    assert there.read_bytes() == file.read_bytes()
+    assert list((tmp_path / "plan" / "files").rglob("*.py")) == ([there] if send else [])
+    there.write_text(there.read_text() + "# more\n")
+    changed = cli("dispatch", "work", "plan", "--block", "0")
+    assert (changed.code, "is not the file that was planned" in changed.err) == (EXIT_USAGE, True)
+    there.unlink()
+    gone = cli("dispatch", "work", "plan", "--block", "0")
+    assert (gone.code, "is not here" in gone.err) == (EXIT_USAGE, True)
+
+
+@pytest.mark.parametrize("sent", ["/etc/passwd", "files/0/../../../x.py", "../x.py", "files/x.py"])
+def test_no_file_leads_out_of_the_folder(sent: str, cli: Cli, tmp_path: Path, dropin: Callable[..., str]) -> None:
+    asked = ("smoke", "-a", "T=128", "--impl", "numpy/good", "--impls", dropin(), "--send-files", "-o", "plan")
+    assert cli("dispatch", "plan", *asked).code == 0
+    plan = json.loads((tmp_path / "plan" / "plan.json").read_text())
+    plan["files"][0]["sent"] = sent
+    (tmp_path / "plan" / "plan.json").write_text(json.dumps(plan))
+    done = cli("dispatch", "work", "plan", "--block", "0")
+    assert (done.code, "plan.json is damaged" in done.err) == (EXIT_USAGE, True)
+
+
+def test_a_block_that_was_changed_is_refused(cli: Cli, small_plan: Callable[..., Path]) -> None:
+    folder = small_plan()
+    (file,) = [path for path in (folder / "blocks").iterdir() if '"number":0,' in path.read_text()]
+    text = json.loads(file.read_text())
+    text["cells"][0]["impl"] = "numpy/blocked"
+    file.write_text(json.dumps(text))
+    done = cli("dispatch", "work", folder, "--block", "0")
+    assert (done.code, "is damaged" in done.err) == (EXIT_USAGE, True)
+
+
+def test_ranges_are_written_as_schedulers_take_them() -> None:
+    assert in_ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
+    assert in_ranges([]) == ""
