@@ -61,8 +61,8 @@ def over_the_winner(frame: pd.DataFrame) -> pd.DataFrame:
 def _setting(mix: Served, mixes: Sequence[Served]) -> str:
     """What a panel is called: run and mix only where there are several of them."""
     setting = mix.setting
-    told = {name for name in APART if len({other.setting.get(name) for other in mixes}) > 1}
-    kept = {name.removeprefix("point."): setting[name] for name in setting if name not in APART or name in told}
+    several = {name for name in APART if len({other.setting.get(name) for other in mixes}) > 1}
+    kept = {name.removeprefix("point."): setting[name] for name in setting if name not in APART or name in several}
     return ", ".join(f"{name} {level}" if name == "threads" else str(level) for name, level in kept.items())
 
 

@@ -61,7 +61,7 @@ def export(
     report = collect([judged], drawn=to in PICTURES)
     if to in PICTURES:
         place = out or Path()
-        figures = chosen(report.runs[0], figure, one=place.suffix.lower() == f".{to}")
+        figures = chosen(report.runs[0], figure, single=place.suffix.lower() == f".{to}")
         return _pictures(judged, figures, to, place, figure)
     if to == EXCEL:
         data = workbook(judged, report.runs[0], samples=samples)

@@ -101,9 +101,9 @@ def forest_noun(drawn: Mapping[str, Sequence[ForestLine]], count: int | None = N
     return noun([line.own for line in lines], total, len({line.suite for line in lines}))
 
 
-def noun(own: Iterable[bool], count: int, suites: int = 1) -> str:
+def noun(made_here: Iterable[bool], count: int, suites: int = 1) -> str:
     """``published claims``; ``claims of this suite`` where nobody published any of them; of both ``claims``."""
-    kinds, claims = set(own), "claim" if count == 1 else "claims"
+    kinds, claims = set(made_here), "claim" if count == 1 else "claims"
     if kinds == {True}:
         return f"{claims} of {'this suite' if suites == 1 else 'these suites'}"
     return claims if True in kinds else f"published {claims}"
