@@ -204,11 +204,12 @@ PLANTED = {
     "index.md": "# First\n\n```{toctree}\nlinks\ntexts\nmissing\n```\n",
     "links.md": (
         "# Links\n\n[a](texts.md#no-such-part) [b](../suites/none.py) [c](../suites) [d](none.md) [e](../../out.md)\n"
-        "\n[f](../kept)\n"
+        "\n[f](../kept) {py:obj}`attnbench.open` {py:obj}`attnbench.nonsense.Run` `[no link](../suites/none.py)`\n"
         "\n```text\n[no link](../suites/none.py)\n```\n"
     ),
     "texts.md": (
         "# Texts\n\n## Twice\n\n## Twice\n\n```nosuch\nx\n```\n\n```mermaid\nflowchart TD\n    a -.-> b\n```\n"
+        "\n```mermaid\nflowchart TD\n```\n"
         "\n```{face} attnbench.nothing\n```\n\n```{face} bare\n```\n"
     ),
     "alone.md": "# In no tree\n",
@@ -222,6 +223,9 @@ SEEN = (
     "the heading 'Twice' is there 2 times",
     "Pygments lexer name 'nosuch' is not known",
     "a line of a figure is 'a --> b & c' or 'a', and this one is 'a -.-> b'",
+    "a figure has a line at least, such as 'a --> b'",
+    "reference target not found: attnbench.open ",
+    r"reference target not found: attnbench\.nonsense\.Run",
     "face attnbench.nothing: No module named 'attnbench.nothing'",
     "face bare: no docstring: bare.silent",
     "alone.md: WARNING: document isn't included in any toctree",
