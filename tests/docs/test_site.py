@@ -176,11 +176,9 @@ def test_llms_txt_has_a_line_for_every_page(site: Path) -> None:
     ],
 )
 def test_a_line_on_a_page_is_of_its_first_prose(page: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from docutils.core import publish_doctree
-    from myst_parser.docutils_ import Parser
-
+    core, parsers = importlib.import_module("docutils.core"), importlib.import_module("myst_parser.docutils_")
     monkeypatch.syspath_prepend(str(DOCS / "_extensions"))
-    text = publish_doctree(page, parser=Parser(), settings_overrides={"doctitle_xform": False})
+    text = core.publish_doctree(page, parser=parsers.Parser(), settings_overrides={"doctitle_xform": False})
     assert importlib.import_module("llms_text").summary(text) == line
 
 
