@@ -64,7 +64,10 @@ def _draw_grid(grid: AnswerGrid, title: str, settings: Mapping[str, Any], keep: 
 
     names = [_lines(f"{row.name} · {row.fastest}", SIGNS_OF_CASE) for row in grid.rows]
     width = COLUMN * len(grid.impls) + SIGN * max(len(line) for name in names for line in name.split("\n")) + 0.4
-    with _canvas(settings, max(width, 6.0), ROW * len(names) + 2.0) as canvas:
+    upright = len(grid.impls) > MANY
+    heads = [_held(impl if upright else _head(impl)) for impl in grid.impls]
+    above = SIGN * max(map(len, heads)) if upright else LINE * max(head.count("\n") for head in heads)
+    with _canvas(settings, max(width, 6.0), ROW * len(names) + above + 1.7) as canvas:
         place = canvas.subplots()
         steps = np.array([[np.nan if cell.ratio is None else cell.step for cell in row.cells] for row in grid.rows])
         colours = ListedColormap(STEPS)
@@ -80,8 +83,6 @@ def _draw_grid(grid: AnswerGrid, title: str, settings: Mapping[str, Any], keep: 
             size = 6.5 if within else 9
             text = _held(f"{grid_text(cell)}{within}")
             place.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=size, **ink)
-        upright = len(grid.impls) > MANY
-        heads = [_held(impl if upright else _head(impl)) for impl in grid.impls]
         place.set_xticks([x + 0.5 for x in range(len(heads))], labels=heads, rotation=90 if upright else 0)
         place.set_yticks([y + 0.5 for y in range(len(names))], labels=[_held(name) for name in names], rotation=0)
         place.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
