@@ -31,6 +31,9 @@ def arrows(lines: list[str]) -> dict[str, list[str]]:
             msg = f"a line of a figure is 'a --> b & c' or 'a', and this one is {line!r}"
             raise ValueError(msg)
         drawn.setdefault(match[1], []).extend(match[2].split(" & ") if match[2] else [])
+    if not drawn:
+        msg = "a figure has a line at least, such as 'a --> b'"
+        raise ValueError(msg)
     return drawn
 
 

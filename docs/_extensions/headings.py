@@ -13,7 +13,9 @@ LOG = logging.getLogger(__name__)
 
 def checked(app: Sphinx, doctree: nodes.document) -> None:
     """Warn of each heading that is there twice."""
-    titles = Counter(title.astext() for title in doctree.findall(nodes.title))
+    titles = Counter(
+        title.astext() for title in doctree.findall(nodes.title) if isinstance(title.parent, nodes.section)
+    )
     for title, count in titles.items():
         if count > 1:
             LOG.warning("the heading %r is there %d times", title, count, location=app.env.docname)

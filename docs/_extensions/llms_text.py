@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from docutils import nodes
-from repository_files import TOP
+from repository_files import texts
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
+PAGE = re.compile(r"\]\((?!\w+:|files/)([\w-]+)\.md(?=[)#])")
 SENTENCE = re.compile(r"(?<=[.?!])\s")
 LONGEST = 220
 
@@ -19,13 +21,13 @@ LONGEST = 220
 def noted(app: Sphinx, doctree: nodes.document) -> None:
     """Keep what is said of a page, and its text."""
     name = app.env.docname
-    text = Path(app.env.doc2path(name)).read_text("utf-8")
-    if "```{face} " in text or name in TOP:  # what is written while the site is built, as it is read
+    text = PAGE.sub(r"](\1.html", texts(app)[name].replace("](repository:", "](files/"))
+    if "```{face} " in text:  # what is written while the site is built, as it is read
         text = doctree.astext()
-    _kept(app)[name] = {"summary": summary(doctree), "text": text.partition("\n")[2].strip()}
+    _kept(app)[name] = text.partition("\n")[2].strip()
 
 
-def _kept(app: Sphinx) -> dict[str, Mapping[str, str]]:
+def _kept(app: Sphinx) -> dict[str, str]:
     if not hasattr(app.env, "attnbench_texts"):
         app.env.attnbench_texts = {}  # type: ignore[attr-defined]
     return app.env.attnbench_texts  # type: ignore[attr-defined,no-any-return]
@@ -49,10 +51,18 @@ def _with_those_below(app: Sphinx, page: str) -> Iterator[str]:
         yield from _with_those_below(app, name)
 
 
-def summary(doctree: nodes.document) -> str:
-    """The first sentences of a page, as many as fit in a line; what stands in tables and figures is none."""
-    paragraphs = (node for node in doctree.findall(nodes.paragraph) if isinstance(node.parent, nodes.section))
-    text = " ".join(next(paragraphs, nodes.paragraph()).astext().split())
+def summary(doctree: nodes.document, titles: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The first sentences of a page, as many as fit in a line.
+
+    What stands in tables and figures is none, nor what goes on with a sentence that a block of code began. A link
+    without a text of its own is named after its page, by ``titles``.
+    """
+    for link in list(doctree.findall(addnodes.pending_xref)):
+        if not link.astext().strip():
+            link.append(nodes.Text(titles.get(link["reftarget"], link["reftarget"])))
+    paragraphs = [node for node in doctree.findall(nodes.paragraph) if isinstance(node.parent, nodes.section)]
+    prose = [node for node in paragraphs if _begins(node)]
+    text = " ".join((prose or paragraphs or [nodes.paragraph()])[0].astext().split())
     line = ""
     for sentence in SENTENCE.split(text):
         if line and len(line) + len(sentence) > LONGEST:
@@ -61,19 +71,27 @@ def summary(doctree: nodes.document) -> str:
     return (line if len(line) <= LONGEST else f"{line[:LONGEST].rsplit(' ', 1)[0]} …").rstrip(":")
 
 
+def _begins(paragraph: nodes.paragraph) -> bool:
+    """Whether a sentence begins here: with a capital, a name in code, or ours."""
+    text = paragraph.astext()
+    return not text[:1].islower() or isinstance(paragraph.children[0], nodes.literal) or text.startswith("attnbench ")
+
+
 def written(app: Sphinx, error: Exception | None) -> None:
     """Write both files beside the pages."""
     if error is not None or app.builder.name != "html":
         return
     kept = _kept(app)
-    head = f"# {app.config.project}\n\n> {kept[app.config.root_doc]['summary']}\n"
+    titles = {name: title.astext() for name, title in app.env.titles.items()}
+    lines = {name: summary(app.env.get_doctree(name), titles) for name in kept}
+    head = f"# {app.config.project}\n\n> {lines[app.config.root_doc]}\n"
     short, full = [head], [head]
     for caption, names in groups(app):
         short.append(f"\n## {caption}\n\n")
         for name in filter(kept.__contains__, names):
-            title, address = app.env.titles[name].astext(), app.builder.get_target_uri(name)
-            short.append(f"- [{title}]({address}): {kept[name]['summary']}\n")
-            full.append(f"\n# {title}\n\nFrom {address}\n\n{kept[name]['text']}\n")
+            title, address = titles[name], app.builder.get_target_uri(name)
+            short.append(f"- [{title}]({address}): {lines[name]}\n")
+            full.append(f"\n# {title}\n\nFrom {address}\n\n{kept[name]}\n")
     (Path(app.outdir) / "llms.txt").write_text("".join(short), "utf-8")
     (Path(app.outdir) / "llms-full.txt").write_text("".join(full), "utf-8")
 

@@ -45,7 +45,7 @@ OTHERS = re.compile(
     r"(numpy|np|pd|pandas|collections|contextlib|os|pathlib|typing|types|re|argparse|datetime|enum)\..*"
 )
 SHORT = {"Array", "Arrays", "Bool", "Duration", "Files", "Float", "Int", "Levels", "Needs", "Note", "Path", "PathLike"}
-SHORT |= {"Runs", "Scale", "Shaped", "Words", "Self", "Scalar"}
+SHORT |= {"Names", "Runs", "Scale", "SearchStrategy", "Shaped", "Words", "Self", "Scalar"}
 ARRAY = re.compile(r"(~?numpy\.)?ndarray\[(~?typing\.)?Any, (~?numpy\.)?dtype\[(~?typing\.)?Any\]\]")
 CODE = re.compile(r"(``.+?``)", re.DOTALL)
 
@@ -177,9 +177,21 @@ def resolved(app: Sphinx, env: Any, node: addnodes.pending_xref, content: nodes.
     if len(fits) == 1:
         (entry,) = fits.values()
         return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content, target)
-    last = target.replace("~", "").rpartition("[")[2].rpartition(".")[2]
+    path = target.replace("~", "").rpartition("[")[2]
+    last = path.rpartition(".")[2]
+    if path.startswith("attnbench.") and not _is_there(path):
+        return None
     known = OTHERS.fullmatch(target) or last in SHORT or last in _classes()
     return content if known else None
+
+
+@cache
+def _is_there(path: str) -> bool:
+    module, _, name = path.rpartition(".")
+    try:
+        return hasattr(importlib.import_module(module), name)
+    except ImportError:
+        return False
 
 
 @cache

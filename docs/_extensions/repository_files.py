@@ -26,7 +26,8 @@ AS_PAGE = {name: f"{page}.md" for page, name in TOP.items()} | {"README.md": "in
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#|/)([^)\s#]+)((?:#[^)\s]*)?)(?=\))")
 # A link that is named after its file; in the site it is named after the page, or the part of it, that it leads to.
 FILE_NAME = re.compile(r"\[[\w/-]+\.md\](?=\((?!https?:)[^)\s#]+\.md[)#])")
-FENCE = re.compile(r"^(```+|~~~+).*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
+# Code, in blocks and in lines.
+FENCE = re.compile(r"^(```+|~~~+).*?^\1[ \t]*$|(?<!`)(`+)(?!`)(?:(?!\n\n).)+?(?<!`)\2(?!`)", re.MULTILINE | re.DOTALL)
 # What is shown as text, and by which rules it is coloured; every other file is copied.
 LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".md": "markdown", ".css": "css", ".js": "javascript"}
 LANGUAGES |= {".ini": "ini", ".csv": "text", ".txt": "text", ".yml": "yaml", "": "text"}
@@ -41,14 +42,13 @@ def read(app: Sphinx, docname: str, source: list[str]) -> None:
         folder, text = docs.parent, file.read_text("utf-8")
         app.env.note_dependency(str(file))
 
-    def changed(prose: str) -> str:
-        return FILE_NAME.sub("[]", LINK.sub(lambda link: _target(app, docname, folder, link), prose))
-
-    source[0] = _outside_code(text, changed)
+    linked_text = _outside_code(text, lambda prose: LINK.sub(lambda link: _target(app, docname, folder, link), prose))
+    texts(app)[docname] = linked_text
+    source[0] = FILE_NAME.sub("[]", linked_text)
 
 
 def _outside_code(text: str, change: Any) -> str:
-    """The text with everything but its fenced blocks changed."""
+    """The text with everything but its code changed."""
     parts, start = [], 0
     for block in FENCE.finditer(text):
         parts += [change(text[start : block.start()]), block[0]]
@@ -61,6 +61,8 @@ def _target(app: Sphinx, docname: str, folder: Path, link: re.Match[str]) -> str
     file = (folder / unquote(link[1].strip("<>"))).resolve()
     if file.is_relative_to(docs) and file.suffix in (".md", ".png", ".svg"):
         return f"{file.relative_to(docs).as_posix()}{link[2]}"
+    if (page := file / "README.md").is_file():  # what a folder shows
+        file = page
     if not file.is_relative_to(docs.parent):
         LOG.warning("the link %s leads out of the repository", link[1], location=docname)
         return str(link[0])
@@ -82,10 +84,18 @@ def linked(app: Sphinx) -> dict[str, set[str]]:
     return app.env.attnbench_files  # type: ignore[attr-defined,no-any-return]
 
 
+def texts(app: Sphinx) -> dict[str, str]:
+    """The text of each page, with links to files as ``repository:...`` and to pages as ``NAME.md``."""
+    if not hasattr(app.env, "attnbench_sources"):
+        app.env.attnbench_sources = {}  # type: ignore[attr-defined]
+    return app.env.attnbench_sources  # type: ignore[attr-defined,no-any-return]
+
+
 def forget(app: Sphinx, env: Any, docname: str) -> None:
     """A page that is read again, or gone, links to nothing."""
     del env
     linked(app).pop(docname, None)
+    texts(app).pop(docname, None)
 
 
 def files(app: Sphinx) -> list[str]:
@@ -109,7 +119,7 @@ def copied(app: Sphinx, error: Exception | None) -> None:
         for path in files(app):
             if Path(path).suffix not in LANGUAGES:
                 file, to = Path(app.srcdir).parent / path, Path(app.outdir) / "files" / path
-                if file.suffix == ".html":  # what it links to lies beside it
+                if file.suffix == ".html" and "/" in path:  # what it links to lies beside it
                     shutil.copytree(file.parent, to.parent, dirs_exist_ok=True)
                 else:
                     to.parent.mkdir(parents=True, exist_ok=True)

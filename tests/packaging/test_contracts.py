@@ -79,6 +79,8 @@ BREACHES: list[Breach] = [
     ("ablate trains and analysis reads", "ablate/training.py", "import attnbench.measure.bench"),
     ("ci writes files", "ci/files.py", "from attnbench.show.console import say"),
     ("ci writes files", "ci/tox.py", "from attnbench.measure import worker"),
+    ("testing asserts", "testing/asserting.py", "import attnbench.measure"),
+    ("nobody needs the room for other", "interface/given.py", "def later():\n    import attnbench.testing"),
     ("workloads make a suite", "workloads/said.py", "from attnbench.show.console import say"),
     ("live measures two sides", "live/comparison.py", "from attnbench.show.console import say"),
     ("live measures two sides", "live/sides.py", "def later():\n    from attnbench.report import page"),

@@ -2,13 +2,15 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from attnbench.analysis.claims import NO_FIGURE
 from attnbench.analysis.sampled import load_sampled
-from attnbench.report.glance.forest import ForestLine, ForestMark
+from attnbench.report.glance.forest import ForestLine, ForestMark, _short
 from attnbench.report.html import records
 from attnbench.report.html.embedded import VERSION, embedded, safe_json
 from attnbench.report.html.page import policy
@@ -140,3 +142,16 @@ def test_what_lies_beyond_the_scale_is_an_arrow_at_its_end() -> None:
     assert "inf" not in drawn
     inside = ForestMark("reproduced", "t", "i", middle=2.0, low=1.5, high=2.5)
     assert "<circle" in str(interval_plot(ForestLine("s", "c", "s", "p", "m", None, (inside,))))
+
+
+def test_a_claim_of_ones_own_says_what_was_published_where_it_is_said_and_numbers_are_rounded_before_their_form() -> (
+    None
+):
+    line = ForestLine("s", "c", "this suite", NO_FIGURE, "m", None, (), own=True)
+    assert line.said == ""
+    assert replace(line, published="0.7 in an earlier report").said == "0.7 in an earlier report (this suite)"
+    assert replace(line, own=False).said == f"{NO_FIGURE} (this suite)"
+
+
+def test_numbers_of_a_claim_are_rounded_before_their_form_is_chosen() -> None:
+    assert [_short(value) for value in (0.7, 999.4, 999.6, 1234.5, 999999.9)] == ["0.7", "999", "1000", "1234", "1e+06"]

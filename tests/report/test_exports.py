@@ -14,6 +14,7 @@ import openpyxl
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
+from matplotlib.colors import to_hex
 
 from attnbench.analysis.judged import VERDICTS_FILE, JudgedRun, judge_run
 from attnbench.analysis.leading import all_standings
@@ -25,7 +26,7 @@ from attnbench.report.exports import comma, latex, workbook
 from attnbench.report.exports import export as exporting
 from attnbench.report.exports.export import FORMATS
 from attnbench.report.exports.export import export as exported
-from attnbench.report.exports.pictures import PICTURES
+from attnbench.report.exports.pictures import PICTURES, chosen
 from attnbench.report.exports.rows import STANDING, cell_table, with_standing
 from attnbench.report.figures import DrawnFigure
 from attnbench.report.glance.spread import grid_tables, grid_text
@@ -335,14 +336,34 @@ def test_the_grid_is_a_picture_with_every_cell(run: Path, drawn_before: Report, 
     assert files[0].read_bytes() == files[1].read_bytes()
     if to != "svg":
         return
-    texts = re.findall(r"<text[^>]*>([^<]*)</text>", files[0].read_text("utf-8"))
     grid = drawn_before.sections[0].grid
     assert grid is not None
-    for row in grid.rows:
-        assert row.name in texts
-        assert all(not cell.text or grid_text(cell) in texts for cell in row.cells)
-    colours = set(re.findall(r"#[0-9a-f]{6}", files[0].read_text("utf-8")))
-    assert {STEPS[cell.step] for row in grid.rows for cell in row.cells if cell.ratio is not None} <= colours
+    kept: list[Any] = []
+    (figure,) = [one for one in answer_figures(drawn_before.runs[0]) if one.name == "smoke-grid"]
+    assert figure.again is not None
+    figure.again({}, kept.append)
+    (place,) = kept[0].axes
+    written = {tuple(int(at) for at in reversed(text.get_position())): text.get_text() for text in place.texts}
+    cells = {(y, x): cell for y, row in enumerate(grid.rows) for x, cell in enumerate(row.cells)}
+    assert {at: text.partition("\n")[0] for at, text in written.items()} == {
+        at: grid_text(cell) for at, cell in cells.items()
+    }
+    heads = [text.get_text().replace("\n", "/", 1).replace("\n", "") for text in place.get_xticklabels()]
+    assert heads == list(grid.impls)
+    names = [text.get_text().replace("\n", " ") for text in place.get_yticklabels()]
+    assert names == [f"{row.name} · {row.fastest}" for row in grid.rows]
+    (mesh,) = place.collections
+    mesh.update_scalarmappable()
+    colours = [to_hex(colour) if colour[3] else None for colour in mesh.get_facecolors()]
+    assert colours == [None if cell.ratio is None else STEPS[cell.step] for cell in cells.values()]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_grid_in_which_nothing_has_a_time_is_drawn_without_a_warning(tmp_path: Path) -> None:
+    failed = {(impl, 128): ("oom", "no memory") for impl in IMPLS}
+    run = synthetic.write_run(tmp_path / "r", failed=failed, impls=IMPLS, lengths=(128,))
+    export(run, "svg", tmp_path / "grid.svg", "smoke-grid")
+    assert (tmp_path / "grid.svg").read_text("utf-8").count("✕") >= len(IMPLS)
 
 
 def test_the_colours_of_the_picture_are_those_of_the_page() -> None:
@@ -384,6 +405,20 @@ def test_every_figure_of_the_page_goes_into_a_folder(run: Path, drawn_before: Re
     grid = ("smoke-grid", "Time over the fastest of each case: smoke")
     assert [(file.stem, title) for file, title in done.files] == [grid, *((one.name, one.title) for one in drawn)]
     assert all(file.read_bytes().startswith(b"<?xml") for file, _ in done.files)
+
+
+def test_the_only_figure_of_a_suite_is_a_file_without_its_name_and_the_grid_by_its_own(
+    run: Path, drawn: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (of_run,) = drawn.runs
+    section = replace(of_run.sections[0], figures=of_run.sections[0].figures[:1])
+    report = replace(drawn, runs=(replace(of_run, sections=(section,)),))
+    monkeypatch.setattr(exporting, "collect", lambda *_, **__: report)
+    done = export(run, "svg", tmp_path / "x.svg")
+    assert [title for _, title in done.files] == [section.figures[0].title]
+    done = export(run, "svg", tmp_path / "x.svg", "smoke-grid")
+    assert [title for _, title in done.files] == ["Time over the fastest of each case: smoke"]
+    assert [figure.name for figure in chosen(report.runs[0], None)] == ["smoke-grid", section.figures[0].name]
 
 
 WRONG = [

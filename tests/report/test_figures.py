@@ -171,20 +171,26 @@ def test_lines_whose_values_stand_at_one_place_are_bars_beside_each_other(timed:
     assert names <= set(texts(found.svg))  # on an axis, each at its own place
     assert as_drawn(lines, timed.dropna(subset=["time_median_s"])) is lines
     several = pd.concat([alone, alone]).dropna(subset=["time_median_s"])
-    assert as_drawn(lines, several).kind == "strip"
+    points = as_drawn(lines, several)
+    assert points.kind == "strip"
+    assert points.caption == "Median of burst medians."  # of several values no interval is drawn
+    sizes = timed[timed["status"] == "ok"].assign(peak_bytes=3e6)
+    sizes.loc[sizes["Tq"] == 128, "peak_bytes"] = float("nan")
+    known = sizes[sizes["Tq"].isin((128, 512)) & ~sizes["point.causal"].astype(bool)]
+    assert says(draw(replace(TIME, y="peak_bytes"), known, Palette()).caption, "stand at queries Tq = 512")
     guided = replace(lines, guide=(1.0, 1.0, "y = x"))
     assert as_drawn(guided, alone.dropna(subset=["time_median_s"])) is guided
 
 
 def test_ticks_beside_each_other_have_room(timed: pd.DataFrame) -> None:
     ok = timed[timed["status"] == "ok"]
-    for spread in (1.0, 3.0, 12.0):  # bars, and points on logarithms
+    for spread in (1.0, 3.0, 12.0, 60.0, 300.0):  # bars, and points on logarithms
         base = 1.1e-4
         times = [base * spread ** (place / (len(ok) - 1)) for place in range(len(ok))]
         shown = ok.assign(time_median_s=times, part=[f"p{place % 3}" for place in range(len(ok))])
-        figure = Figure("time", "Time", "impl", "time_median_s", kind="bar" if spread < 12 else "strip", col="part")
+        figure = Figure("time", "Time", "impl", "time_median_s", kind="bar" if spread < 12.0 else "strip", col="part")
         kept: list[Any] = []
-        again = draw(replace(figure, log_y=spread == 12), shown, Palette()).again
+        again = draw(replace(figure, log_y=spread >= 12.0), shown, Palette()).again
         assert again is not None
         again({}, kept.append)
         (canvas,) = kept
@@ -194,7 +200,7 @@ def test_ticks_beside_each_other_have_room(timed: pd.DataFrame) -> None:
             inside = sorted(
                 (box.x0, box.x1) for box in boxes if place.bbox.x0 - 1 <= box.x0 + box.width / 2 <= place.bbox.x1 + 1
             )
-            assert len(inside) >= 1
+            assert len(inside) >= 2, spread
             assert all(left[1] < right[0] for left, right in itertools.pairwise(inside)), spread
 
 

@@ -37,6 +37,7 @@ def test_units_suit_the_number() -> None:
     assert units.seconds(5e-10) == "0.500 ns"
     assert units.seconds(None) == units.seconds(float("nan")) == "–"
     assert units.interval(1e-3, 0.9e-3, 1.1e-3) == "0.900 – 1.10"
+    assert units.interval(1e-3, 0.9e-3, 1.1e-3, named=True) == "0.900 – 1.10 ms"
     assert units.interval(1e-3, None, None) == "too few bursts"
     assert units.interval(None, None, None) == "–"
     assert (units.size(3 * 2**20), units.size(10), units.size(0), units.size(None)) == ("3.00 MiB", "10 B", "0 B", "–")

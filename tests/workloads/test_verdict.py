@@ -207,6 +207,15 @@ def test_the_answer_as_json_and_its_figures() -> None:
     assert ratios.groupby("share")["ratio"].min().eq(1).all()
 
 
+def test_a_panel_names_its_run_and_its_mix_only_among_several() -> None:
+    known = frame(workload(DECODING), specialists(1.0), np.random.default_rng(1)).assign(run_id="first")
+    (alone,) = set(totals(known)["setting"])
+    assert "first" not in alone
+    both = pd.concat([known, known.assign(run_id="second")])
+    for drawn in (totals(both), over_the_winner(both)):
+        assert set(drawn["setting"]) == {f"first, {alone}", f"second, {alone}"}
+
+
 def test_rates_on_drawn_mixes() -> None:
     """A small part of what ``python -m tests.workloads.rates`` counts."""
     rates = planted(25, 0.3)

@@ -29,6 +29,7 @@ CONTRADICTED = "contradicted"
 OUT_OF_SCOPE = "out of scope"
 ALPHA = 0.05
 OWN = "this suite"  # the source of a claim that a suite makes itself
+NO_FIGURE = "no figure"  # what is published of a claim of one's own, unless it is said
 # Claims that no paper makes, but a suite of one's own; in the order in which they were judged.
 _DECLARED: dict[Claim, None] = {}
 VERDICTS = (REPRODUCED, DIRECTION_ONLY, NOT_DETECTED, CONTRADICTED, OUT_OF_SCOPE)
@@ -116,7 +117,7 @@ def expectation(
     equivalence: bool = False,
     source: str = OWN,
     row: str = "its own expectation",
-    published: str = "no figure",
+    published: str = NO_FIGURE,
 ) -> Claim:
     """A claim of one's own, to be judged as published ones are: fixed before anything is measured.
 

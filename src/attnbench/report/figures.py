@@ -38,6 +38,7 @@ PANELS_IN_A_ROW = 3
 FOUR = 4  # panels that stand two and two
 SHOWN_FAILURES = 8
 LEGEND_COLUMNS = 4
+LEGEND_LINES = 4  # for which every figure has room
 LEGEND_MARK, LEGEND_SIGN, LEGEND_LINE = 0.55, 0.075, 0.17  # inches: a mark and its gap, a sign of a name, a line
 STYLE: dict[str, Any] = {
     "text.parse_math": False,  # names are other people's: a dollar in them begins no formula
@@ -96,9 +97,10 @@ def draw(figure: Figure, frame: pd.DataFrame, palette: Palette, prefix: str = ""
         data = _readable(_data(figure, frame))
     except Exception as error:  # noqa: BLE001  (a suite's own code; the rest of the report must survive it)
         return DrawnFigure(name, figure.title, "", f"This figure could not be drawn. {type(error).__name__}: {error}")
-    asked_for, figure = figure, as_drawn(figure, data.dropna(subset=[figure.y]))
+    known = data.dropna(subset=[figure.y])
+    asked_for, figure = figure, as_drawn(figure, known)
     drawable, notes = _drawable(figure, data)
-    notes += why(asked_for, figure, data)
+    notes += why(asked_for, figure, known)
     notes += _failures(frame)
     if drawable.empty:
         return DrawnFigure(name, figure.title, "", " ".join([figure.caption, "Nothing to draw.", *notes]).strip())
@@ -283,7 +285,7 @@ def _panel_size(figure: Figure, data: pd.DataFrame, across: int) -> tuple[float,
     """Inches of one panel: alone it is wide; lying bars and strips grow with their number."""
     if figure.kind == "map":
         return maps.panel_size(figure, data, across)
-    width = {1: 7.0, 2: 4.7, FOUR: 2.7}.get(across, 3.25)
+    width = {1: 9.4, 2: 4.7, FOUR: 2.7}.get(across, 3.25)
     if figure.kind in ("bar", "strip") and figure.x == "impl":
         return width, 0.9 + 0.28 * data["impl"].nunique()
     return width, 3.2 if across < PANELS_IN_A_ROW else 2.6
@@ -301,5 +303,5 @@ def _finish(canvas: Any, figure: Figure, places: Sequence[Any], across: int, leg
         room = int(canvas.get_figwidth() / (LEGEND_MARK + LEGEND_SIGN * max(map(len, map(str, names)))))
         columns = max(1, min(len(legend), LEGEND_COLUMNS, room))
         lines = -(-len(legend) // columns)
-        canvas.set_figheight(canvas.get_figheight() + LEGEND_LINE * max(0, lines - LEGEND_COLUMNS))
+        canvas.set_figheight(canvas.get_figheight() + LEGEND_LINE * max(0, lines - LEGEND_LINES))
         canvas.legend(legend.values(), names, loc="outside lower center", ncols=columns, title=title)

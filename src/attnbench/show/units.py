@@ -55,14 +55,17 @@ def roughly(value: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004
 
 
-def interval(median: float | None, low: float | None, high: float | None) -> str:
-    """The interval of a time in the unit of its median, such as ``1.20 – 1.27``; ``too few`` without one."""
+def interval(median: float | None, low: float | None, high: float | None, *, named: bool = False) -> str:
+    """The interval of a time in the unit of its median, such as ``1.20 – 1.27``; ``too few`` without one.
+
+    ``named`` says the unit too, where the median does not stand beside it.
+    """
     if median is None or not known(median):
         return NOTHING
     if low is None or high is None or not known(low) or not known(high):
         return "too few bursts"
-    _, size = _unit(median, TIME_UNITS)
-    return f"{significant(low / size)} – {significant(high / size)}"
+    name, size = _unit(median, TIME_UNITS)
+    return f"{significant(low / size)} – {significant(high / size)}" + (f" {name}" if named else "")
 
 
 def size(value: float | None) -> str:

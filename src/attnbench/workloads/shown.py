@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from attnbench.suite import Figure
 from attnbench.workloads.flips import lines
-from attnbench.workloads.totals import geometric_mean, served
+from attnbench.workloads.totals import Served, geometric_mean, served
 
 if TYPE_CHECKING:
     import pandas as pd
 
 POINTS = 41
+APART = ("run_id", "point.mix")  # what two mixes can differ in, besides where they were measured
 # In the second figure, those that are within this factor of the winner at some share.
 NEAR = 4.0
 
@@ -23,9 +25,10 @@ def totals(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each implementation and stage: its seconds."""
     import pandas as pd
 
+    mixes = served(frame)
     rows = [
-        {"impl": impl, "stage": stage, "seconds": geometric_mean(times.seconds), "setting": _setting(dict(mix.setting))}
-        for mix in served(frame)
+        {"impl": impl, "stage": stage, "seconds": geometric_mean(times.seconds), "setting": _setting(mix, mixes)}
+        for mix in mixes
         for stage, mine in mix.stages.items()
         for impl, times in mine.items()
     ]
@@ -38,7 +41,8 @@ def over_the_winner(frame: pd.DataFrame) -> pd.DataFrame:
 
     rows = []
     grid = 1 / (1 + np.exp(-np.linspace(math.log(1 / 999), math.log(999), POINTS)))
-    for mix in served(frame):
+    mixes = served(frame)
+    for mix in mixes:
         means = {line.impl: line.mean() for line in lines(mix)}
         if not means:
             continue
@@ -46,7 +50,7 @@ def over_the_winner(frame: pd.DataFrame) -> pd.DataFrame:
         for impl, (d, a) in means.items():
             ratio = (d * (1 - grid) + a * grid) / best
             if ratio.min() <= NEAR:
-                where = _setting(dict(mix.setting))
+                where = _setting(mix, mixes)
                 rows += [
                     {"impl": impl, "share": share, "ratio": value, "setting": where}
                     for share, value in zip(grid.tolist(), ratio.tolist(), strict=True)
@@ -54,8 +58,11 @@ def over_the_winner(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["impl", "share", "ratio", "setting"])
 
 
-def _setting(setting: dict[str, object]) -> str:
-    kept = {name.removeprefix("point."): level for name, level in setting.items() if name != "point.mix"}
+def _setting(mix: Served, mixes: Sequence[Served]) -> str:
+    """What a panel is called: run and mix only where there are several of them."""
+    setting = mix.setting
+    several = {name for name in APART if len({other.setting.get(name) for other in mixes}) > 1}
+    kept = {name.removeprefix("point."): setting[name] for name in setting if name not in APART or name in several}
     return ", ".join(f"{name} {level}" if name == "threads" else str(level) for name, level in kept.items())
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.analysis.claims import CONTRADICTED, DIRECTION_ONLY, REPRODUCED
 from attnbench.report.drawing import PAPER_GRID
 from attnbench.report.figures import STYLE, DrawnFigure, Keeper, without_noise
-from attnbench.report.glance.forest import LEFT, RIGHT, ForestLine, ForestMark, clipped, forest_noun
+from attnbench.report.glance.forest import LEFT, RIGHT, ForestLine, ForestMark, clipped
 from attnbench.report.glance.grid import TIED, AnswerGrid
 from attnbench.report.glance.spread import grid_text, legend
 from attnbench.show.svg import NOT_XML
@@ -62,14 +62,19 @@ def _draw_grid(grid: AnswerGrid, title: str, settings: Mapping[str, Any], keep: 
     import seaborn as sns
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
-    names = [_lines(row.name, SIGNS_OF_CASE) for row in grid.rows]
+    names = [_lines(f"{row.name} · {row.fastest}", SIGNS_OF_CASE) for row in grid.rows]
     width = COLUMN * len(grid.impls) + SIGN * max(len(line) for name in names for line in name.split("\n")) + 0.4
-    with _canvas(settings, max(width, 6.0), ROW * len(names) + 2.0) as canvas:
+    upright = len(grid.impls) > MANY
+    heads = [_held(impl if upright else _head(impl)) for impl in grid.impls]
+    above = SIGN * max(map(len, heads)) if upright else LINE * max(head.count("\n") for head in heads)
+    with _canvas(settings, max(width, 6.0), ROW * len(names) + above + 1.7) as canvas:
         place = canvas.subplots()
         steps = np.array([[np.nan if cell.ratio is None else cell.step for cell in row.cells] for row in grid.rows])
         colours = ListedColormap(STEPS)
         norm = BoundaryNorm(np.arange(len(STEPS) + 1) - 0.5, len(STEPS))
-        sns.heatmap(steps, ax=place, cmap=colours, norm=norm, cbar=False, linewidths=0.5, linecolor=PAPER_GRID)
+        ends = {"vmin": 0, "vmax": len(STEPS) - 1}  # given, so that none is looked for where nothing has a time
+        lines: Any = {"linewidths": 0.5, "linecolor": PAPER_GRID}
+        sns.heatmap(steps, ax=place, cmap=colours, norm=norm, cbar=False, **lines, **ends)
         for y, x in itertools.product(range(len(grid.rows)), range(len(grid.impls))):
             cell = grid.rows[y].cells[x]
             dark = cell.ratio is not None and cell.step <= 1
@@ -78,8 +83,6 @@ def _draw_grid(grid: AnswerGrid, title: str, settings: Mapping[str, Any], keep: 
             size = 6.5 if within else 9
             text = _held(f"{grid_text(cell)}{within}")
             place.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=size, **ink)
-        upright = len(grid.impls) > MANY
-        heads = [_held(impl if upright else _head(impl)) for impl in grid.impls]
         place.set_xticks([x + 0.5 for x in range(len(heads))], labels=heads, rotation=90 if upright else 0)
         place.set_yticks([y + 0.5 for y in range(len(names))], labels=[_held(name) for name in names], rotation=0)
         place.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
@@ -87,8 +90,14 @@ def _draw_grid(grid: AnswerGrid, title: str, settings: Mapping[str, Any], keep: 
         place.grid(visible=False)
         signs = int(canvas.get_figwidth() / SIGN)
         canvas.suptitle(_held(_lines(title, signs)), fontsize=10)
-        canvas.supxlabel(_held(_lines(legend(grid), signs)), fontsize=8)
+        canvas.supxlabel(_held(_lines(_below(grid), signs)), fontsize=8)
         keep(canvas)
+
+
+def _below(grid: AnswerGrid) -> str:
+    """What the signs mean, and who is not there."""
+    absent = f" Of no case: {', '.join(grid.absent)}." if grid.absent else ""
+    return f"Beside each case stands the time of its fastest. {legend(grid)}{absent}"
 
 
 def _head(impl: str) -> str:
@@ -127,8 +136,8 @@ def _draw_forest(
         place.set_xticks([0.0], labels=["no effect"])
         place.grid(visible=False)
         canvas.suptitle(_held(title), fontsize=10)
-        said = f"The band is what counts as reproduced, fixed before measuring. Each of the {forest_noun(drawn)} has a"
-        canvas.supxlabel(f"{said} scale of its own.\nAn interval with an arrow goes on beyond the drawing.", fontsize=8)
+        said = "The band is what counts as reproduced, fixed before measuring. Every claim has a scale of its own."
+        canvas.supxlabel(f"{said}\nAn interval with an arrow goes on beyond the drawing.", fontsize=8)
         keep(canvas)
 
 

@@ -26,6 +26,8 @@ OF_LINES = {
     "Both axes are logarithmic.": "",
     "the band is its interval": "the dark line is its interval",
 }
+# Several points at one place show by themselves how far they lie apart, and no interval is drawn.
+OF_SEVERAL = {"; the band is its interval": "", **OF_LINES, "the band is its interval": "every point is one of them"}
 
 
 def as_drawn(figure: Figure, data: pd.DataFrame) -> Figure:
@@ -50,9 +52,10 @@ def _side_by_side(figure: Figure, data: pd.DataFrame) -> Figure:
     if not alone or figure.guide is not None or len(set(data[figure.x])) != 1 or not (data[figure.y] >= 0).all():
         return figure
     places = [name for name in (figure.hue, figure.row, figure.col) if name]
-    kind = "strip" if data.duplicated(places).any() else "bar"
+    several = data.duplicated(places).any()
+    kind = "strip" if several else "bar"
     caption = figure.caption
-    for words, instead in OF_LINES.items():
+    for words, instead in (OF_SEVERAL if several else OF_LINES).items():
         caption = caption.replace(words, instead)
     figure = replace(figure, kind=kind, x=str(figure.hue), hue=None, style=None, x_label="")
     return replace(figure, log_x=False, log_y=False, caption=caption.strip())

@@ -60,7 +60,9 @@ def export(
         return _kept(judged, csv_of(judged), out, "every cell")
     report = collect([judged], drawn=to in PICTURES)
     if to in PICTURES:
-        return _pictures(judged, chosen(report.runs[0], figure), to, out or Path(), figure)
+        place = out or Path()
+        figures = chosen(report.runs[0], figure, single=place.suffix.lower() == f".{to}")
+        return _pictures(judged, figures, to, place, figure)
     if to == EXCEL:
         data = workbook(judged, report.runs[0], samples=samples)
         assert out is not None  # noqa: S101  (checked)

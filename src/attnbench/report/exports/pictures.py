@@ -41,10 +41,16 @@ METADATA: Mapping[str, dict[str, Any]] = {
 }
 
 
-def chosen(run: RunReport, name: str | None) -> list[DrawnFigure]:
-    """The answers and the figures of a run, or the one of this name. Raises ``UsageError`` where there is none."""
-    every = [*answer_figures(run), *(figure for section in run.sections for figure in section.figures)]
+def chosen(run: RunReport, name: str | None, *, single: bool = False) -> list[DrawnFigure]:
+    """The answers and the figures of a run, or the one of this name. Raises ``UsageError`` where there is none.
+
+    Where a ``single`` one is asked for, as for a file, it is the only figure of the suites, whatever answers there are.
+    """
+    of_suites = [figure for section in run.sections for figure in section.figures]
+    every = [*answer_figures(run), *of_suites]
     drawn = [figure for figure in every if figure.again is not None]
+    if single and name is None and len(alone := [figure for figure in of_suites if figure.again is not None]) == 1:
+        return alone
     if name is not None:
         for figure in every:
             if figure.name == name and figure.again is None:

@@ -16,6 +16,7 @@ from typing import Any
 from attnbench.analysis.claims import (
     CONTRADICTED,
     DIRECTION_ONLY,
+    NO_FIGURE,
     NOT_DETECTED,
     OUT_OF_SCOPE,
     OWN,
@@ -69,6 +70,11 @@ class ForestLine:
         return verdicts.pop() if len(verdicts) == 1 else DIFFERS
 
     @property
+    def said(self) -> str:
+        """What was published, and where; empty where nothing was."""
+        return "" if self.own and self.published == NO_FIGURE else f"{self.published} ({self.source})"
+
+    @property
     def counted(self) -> str:
         """The verdict in words: how often each came, where they differ."""
         counts = Counter(mark.verdict for mark in self.marks)
@@ -95,9 +101,9 @@ def forest_noun(drawn: Mapping[str, Sequence[ForestLine]], count: int | None = N
     return noun([line.own for line in lines], total, len({line.suite for line in lines}))
 
 
-def noun(unpublished: Iterable[bool], count: int, suites: int = 1) -> str:
+def noun(made_here: Iterable[bool], count: int, suites: int = 1) -> str:
     """``published claims``; ``claims of this suite`` where nobody published any of them; of both ``claims``."""
-    kinds, claims = set(unpublished), "claim" if count == 1 else "claims"
+    kinds, claims = set(made_here), "claim" if count == 1 else "claims"
     if kinds == {True}:
         return f"{claims} of {'this suite' if suites == 1 else 'these suites'}"
     return claims if True in kinds else f"published {claims}"
@@ -169,7 +175,8 @@ def _mark(row: Row, place: Callable[[float], float] | None) -> ForestMark:
 
 def _short(value: float) -> str:
     """Three significant digits, without an exponent for thousands."""
-    return units.significant(value) if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"  # noqa: PLR2004
+    text = f"{value:.3g}"
+    return units.significant(value) if 1e3 <= abs(float(text)) < 1e6 else text  # noqa: PLR2004
 
 
 def clipped(value: float) -> float:

@@ -2,7 +2,8 @@
 // Draws the tables of the page from its data, and keeps what a reader chose in the address. Texts are set as text, never
 // as markup. What is chosen: q (text), status, case, impl (names), sort (table.column, with ~ for descending), columns
 // (table.column: shown where it is not by itself, and the other way round), open (tables: unfolded where they are not by
-// themselves, and the other way round), only (differs: of two runs), theme, at (where on the page).
+// themselves, and the other way round), whole (tables of which all rows are drawn), only (differs: of two runs), theme, at
+// (where on the page).
 const data = JSON.parse(document.getElementById("data").textContent);
 if (data.version !== 2) throw new Error(`data of version ${data.version}; this script reads version 2`);
 for (const table of data.tables) table.rows = table.rows.map((row) => row.map((at) => table.values[at]));
@@ -17,14 +18,13 @@ for (const table of data.tables) for (const column of table.columns) {
   named.set(column.id, table);
 }
 const form = document.getElementById("filters");
-const LISTS = ["impl", "sort", "columns", "open"];
+const LISTS = ["impl", "sort", "columns", "open", "whole"];
 const WORDS = ["q", "status", "case", "only", "theme", "at"];
 const only = document.getElementById("only");
 const folders = [...document.querySelectorAll("details.cells")];
 const unfolded = new Set(folders.filter((details) => details.open).map((details) => details.dataset.table));
 // A long table is drawn in part, until all of it is asked for: filters, sorting and paper have every row.
 const FIRST = 200;
-const whole = new Set();
 let state = {}, printing = false;
 
 function make(tag, props = {}, ...children) {
@@ -55,7 +55,7 @@ function read(fragment) {
   read.impl = read.impl.filter((name) => known.impl.has(name));
   read.sort = read.sort.filter((name) => named.has(name.replace(/~$/, "")));
   read.columns = read.columns.filter((name) => named.has(name));
-  read.open = read.open.filter((key) => tables.has(key));
+  for (const name of ["open", "whole"]) read[name] = read[name].filter((key) => tables.has(key));
   for (const name of ["status", "case"]) if (!known[name].has(read[name])) delete read[name];
   if (!["light", "dark"].includes(read.theme)) delete read.theme;
   if (read.only !== "differs") delete read.only;
@@ -160,7 +160,7 @@ function rest(table, drawn, all) {
 }
 function draw(details) {
   const table = tables.get(details.dataset.table);
-  const rows = chosen(table), part = printing || whole.has(table.key) ? rows : rows.slice(0, FIRST);
+  const rows = chosen(table), part = printing || state.whole.includes(table.key) ? rows : rows.slice(0, FIRST);
   const columns = shown(table), at = columns.map((column) => table.columns.indexOf(column));
   details.querySelector(".counted").textContent = `: ${rows.length === table.rows.length ? "" : `${rows.length} of `}${table.rows.length} cells`;
   const drawn = details.querySelector(".drawn");
@@ -266,7 +266,8 @@ function folded(details) {
 }
 // The table takes the focus of its button, which is gone; what was scrolled to stays where it is.
 function drawWhole(key) {
-  whole.add(key);
+  state.whole = [...state.whole, key];
+  keep();
   const details = folders.find((one) => one.dataset.table === key), box = details.querySelector(".scroll"), at = box.scrollTop;
   draw(details);
   const grown = details.querySelector(".drawn .scroll");

@@ -95,7 +95,7 @@ def _timed(info: RunInfo, frame: pd.DataFrame, key: str, over: Mapping[str, Over
 def _timed_row(info: RunInfo, row: dict[str, Any], name: str, over: OverFastest | None) -> tuple[Value, ...]:
     median, low, high = row["time_median_s"], row["time_low_s"], row["time_high_s"]
     width = (high - low) / median if all(map(units.known, (median, low, high))) else math.nan
-    times = units.interval(median, low, high)
+    times = units.interval(median, low, high, named=True)
     return (
         *(name, row["impl"], row["status"], _number(median, units.seconds)),
         _number(width, lambda _: times) or (None if times == units.NOTHING else times),
