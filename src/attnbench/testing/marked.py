@@ -37,9 +37,8 @@ def said_by(marks: Iterable[Any]) -> dict[str, Any]:
         if mark.args:
             msg = f"the marker {NAME} takes words, as in @pytest.mark.{NAME}(features='causal,gqa'); got {mark.args!r}"
             raise UsageError(msg)
-        said = {**mark.kwargs, **said}
-    if "dtype" in said:
-        said["dtypes"] = said.pop("dtype")
+        renamed = {"dtypes" if name == "dtype" else name: value for name, value in mark.kwargs.items()}
+        said = {**renamed, **said}
     return said
 
 
@@ -65,11 +64,23 @@ def parts(said: dict[str, Any], *, every: bool) -> list[TestPart]:
     from attnbench.testing.saying import words
 
     dtypes = words(said.get("dtypes")) or ("",)
+    if said.get("case"):
+        return [TestPart((), words(said.get("dtypes")))]
     if not every:
         return [TestPart((), (dtypes[0],) if dtypes[0] else ())]
     features: Sequence[str] = () if said.get("spec") or set(SPEC) & set(said) else words(said.get("features"))
     rows: list[tuple[str, ...]] = [(name,) for name in dict.fromkeys((PLAIN, *features))] if features else [()]
     return [TestPart(row, (dtype,) if dtype else ()) for row in rows for dtype in dtypes]
+
+
+def of_part(part: TestPart, more: dict[str, Any]) -> dict[str, Any]:
+    """What the part of a test gives way to: words of the test's own that say which cases are tried."""
+    from attnbench.keywords import SPEC
+
+    if more.get("case"):
+        usual = {"dtype": (), "rows": (), "gradients": False, "without": (), "require": (), "budget": None}
+        return {name: value for name, value in usual.items() if name not in more}
+    return {"rows": ()} if part.rows and set(more) & {"features", "spec", *SPEC} else {}
 
 
 def cases(said: dict[str, Any], *, every: bool) -> list[str]:
