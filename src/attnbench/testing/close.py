@@ -25,7 +25,7 @@ def assert_close_attention(out: Any, q: Any, k: Any, v: Any, **words: Any) -> Ex
     ``out`` has no element, so that nothing is compared.
     """
     __tracebackhide__ = True
-    from attnbench.errors import UsageError
+    from attnbench.errors import SpecError, UsageError
     from attnbench.explaining.ask import explain
     from attnbench.keywords import KeywordError
 
@@ -33,6 +33,11 @@ def assert_close_attention(out: Any, q: Any, k: Any, v: Any, **words: Any) -> Ex
         msg = f"{CALLED} judges one output: leave out other=, and call it for each"
         raise UsageError(msg)
     refuse_no_gradients(words.get("grads"))
+    for name, array in zip(("out", "q", "k", "v"), (out, q, k, v), strict=True):
+        if array is None or getattr(getattr(array, "device", None), "type", "") == "meta":
+            there = "None" if array is None else "on the meta device, which holds no values"
+            msg = f"{name} is {there}; {CALLED} compares values"
+            raise SpecError(msg)
     given = [plain(array) for array in (out, q, k, v)]
     try:
         explanation = explain(*given, **{name: plain(value) for name, value in words.items()})

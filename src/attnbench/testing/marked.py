@@ -84,7 +84,10 @@ def of_part(part: TestPart, more: dict[str, Any]) -> dict[str, Any]:
 
 
 def cases(said: dict[str, Any], *, every: bool) -> list[str]:
-    """The lines of the cases of a test; by default those of the first dtype, the first of each feature."""
+    """The lines of the cases of a test; by default those of the first dtype, the first that has each feature.
+
+    Raises ``UsageError`` where no case has a feature that is named: nothing would be known of it.
+    """
     from attnbench.agree.cases.case_text import case_text
     from attnbench.agree.cases.features import features_of
     from attnbench.testing.declared import Drawable
@@ -97,9 +100,14 @@ def cases(said: dict[str, Any], *, every: bool) -> list[str]:
         bool(said.get("gradients")),
         said.get("align"),
     )
-    chosen: dict[str, tuple[str, ...]] = {}
+    chosen: list[str] = []
+    seen: set[str] = set()
     for case in drawable.cases():
-        about = features_of(case)
-        if every or about not in chosen.values():
-            chosen[case_text(case)] = about
-    return list(chosen)
+        about = set(features_of(case))
+        if (text := case_text(case)) not in chosen and (every or not about <= seen):
+            chosen.append(text)
+        seen |= about
+    if missing := [name for name in drawable.features if name not in seen]:
+        msg = f"no case for the fixture attention_case has {', '.join(missing)}; agrees(fn) tries more"
+        raise UsageError(msg)
+    return chosen

@@ -49,9 +49,11 @@ def disagreement(
     lines += coarser(worst, implementation)
     compared = sum(row.first_counted for row in checked.rows if row.answer is None)
     lines += ["", f"{len(wrong)} of {len(checked.rows)} rows disagree; {compared} cases were compared."]
-    exceptions = all(row.fault == "exception" for row in wrong)
+    exceptions = all(row.fault in ("exception", "type") for row in wrong)
     lines += [MEANT] if any(row.fault == "exception" for row in wrong) else []
-    of_arrays = any(kind in (row.reason or "") for row in wrong for kind in ("TypeError", "AttributeError"))
+    of_arrays = any(
+        kind in (row.reason or "") for row in wrong for kind in ("TypeError", "AttributeError", "is a Tensor")
+    )
     lines += [WHOSE] if exceptions and of_arrays and numpy_by_default else []
     return DisagreementError("\n".join(lines), case, what, worst.again or "", size_of(worst))
 
