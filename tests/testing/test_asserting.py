@@ -98,7 +98,7 @@ def test_a_call_and_a_decorated_function_are_taken_as_from_a_file() -> None:
     assert assert_agrees(decorated, case="causal Tq=5").agrees
     for words in ({"layout": "bshd"}, {"gradients": True}, {"backend": "torch"}, {"returns": "output,lse"}):
         with pytest.raises(UsageError, match=f"declares all of that itself: leave out {next(iter(words))}"):
-            assert_agrees(decorated, **words)  # type: ignore[arg-type]
+            assert_agrees(decorated, **words)
     with pytest.raises(UsageError, match="does not declare gqa"):
         assert_agrees(decorated, features="gqa,causal")
 
@@ -128,9 +128,9 @@ def test_words_beside_declared_capabilities_are_read() -> None:
     can = Capabilities(only=("default_scale",))
     ones = {"vjp": lambda q, k, v, call, d_output, d_lse: (q, k, v), "case": "backward Tq=3 D=2"}
     with pytest.raises(DisagreementError, match="d_q"):
-        assert_agrees(kernels.right, capabilities=can, gradients=True, **ones)  # type: ignore[arg-type]
+        assert_agrees(kernels.right, capabilities=can, gradients=True, **ones)
     words = {"capabilities": can, "returns": ("output", "lse"), "case": "Tq=4 outputs=lse"}
-    assert assert_agrees(kernels.with_lse, **words).agrees  # type: ignore[arg-type]
+    assert assert_agrees(kernels.with_lse, **words).agrees
 
 
 def test_words_that_would_say_nothing_are_refused() -> None:

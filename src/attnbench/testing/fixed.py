@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from attnbench.agree.check.rows import CheckRow
     from attnbench.attention.problem import Case
     from attnbench.backends.implementation import Implementation
-    from attnbench.interface.agreement import Agreement
+    from attnbench.interface.agreements import Agreement
     from attnbench.testing.saying import Saying
 
 
