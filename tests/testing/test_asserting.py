@@ -126,7 +126,7 @@ def test_a_refused_call_is_no_pass() -> None:
 
 def test_words_beside_declared_capabilities_are_read() -> None:
     can = Capabilities(only=("default_scale",))
-    ones = {"vjp": lambda q, k, v, call, d_output, d_lse: (q, k, v), "case": "backward Tq=3 D=2"}
+    ones = {"vjp": lambda q, k, v, call, d_output, d_lse: {"q": q, "k": k, "v": v}, "case": "backward Tq=3 D=2"}
     with pytest.raises(DisagreementError, match="d_q"):
         assert_agrees(kernels.right, capabilities=can, gradients=True, **ones)
     words = {"capabilities": can, "returns": ("output", "lse"), "case": "Tq=4 outputs=lse"}

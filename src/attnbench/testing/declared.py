@@ -79,8 +79,8 @@ class Drawable:
                     yield case
         for text in boundary_cases(implementation, self.dtypes, (), "cpu", depth="quick"):
             case = case_from_text(text)
-            asked = set(features_of(case)) & set(OFFERED) <= set(self.features) and set(case.outputs) <= {"lse"}
-            if asked and not any(kind.startswith(SAYS_WHERE) for kind in case.problem.operands):
+            is_wanted = set(features_of(case)) & set(OFFERED) <= set(self.features) and set(case.outputs) <= {"lse"}
+            if is_wanted and not any(kind.startswith(SAYS_WHERE) for kind in case.problem.operands):
                 yield case
 
 

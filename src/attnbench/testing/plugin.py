@@ -68,8 +68,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _is_ours(metafunc: pytest.Metafunc, name: str) -> bool:
     """Whether a test uses the fixture of this plugin, and not one of its own by that name, or a parameter."""
-    found = metafunc._arg2fixturedefs.get(name)  # noqa: SLF001  (pytest has no other way to ask)
-    if name not in metafunc.fixturenames or not found or found[-1].func.__module__ != __name__:
+    fixtures = metafunc._arg2fixturedefs.get(name)  # noqa: SLF001  (pytest has no other way to ask)
+    if name not in metafunc.fixturenames or not fixtures or fixtures[-1].func.__module__ != __name__:
         return False
     named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize") if mark.args]
     words = [word.strip() for names in named for word in (names.split(",") if isinstance(names, str) else names)]
@@ -91,14 +91,14 @@ def agrees(request: pytest.FixtureRequest) -> Callable[..., Any]:
     depth = request.config.getoption("--attnbench-depth")
     said = {name: value for name, value in said.items() if name != "dtypes"}
     given = {"dtype": part.dtypes, "rows": part.rows, "quick": depth == "quick", "deep": depth == "deep", **said}
-    asked = request.node.stash.setdefault(ASKED, {"called": False, "short": False})
+    seen_here = request.node.stash.setdefault(ASKED, {"called": False, "short": False})
     every = request.config.getoption("--attnbench")
 
     def agree(fn: Callable[..., Any], **more: Any) -> Any:
         __tracebackhide__ = True
         words = {**given, **more, **marked.of_part(part, more)}
-        asked["called"] = True
-        asked["short"] |= not every and bool(words["quick"]) and not words["deep"] and not words.get("case")
+        seen_here["called"] = True
+        seen_here["short"] |= not every and bool(words["quick"]) and not words["deep"] and not words.get("case")
         return assert_agrees(fn, **words)
 
     return agree
@@ -122,11 +122,11 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Put into the report what the end of the run says of a test."""
     report = yield
-    asked = item.stash.get(ASKED, None)
-    if call.when == "call" and asked is not None:
-        if report.passed and not asked["called"]:
+    seen_here = item.stash.get(ASKED, None)
+    if call.when == "call" and seen_here is not None:
+        if report.passed and not seen_here["called"]:
             report.outcome, report.longrepr = "failed", NEVER
-        said: dict[str, Any] = {"short": asked["short"]}
+        said: dict[str, Any] = {"short": seen_here["short"]}
         raised: Any = call.excinfo.value if call.excinfo is not None else None
         described = getattr(raised, "to_dict", None)
         if described is not None and isinstance(raised, AssertionError):

@@ -91,9 +91,9 @@ def refuse_unread(
             raise UsageError(msg)
         return
     idle = list(given)
-    asked = [case_from_text(text) for text in cases]
-    idle += ["dtype"] if not set(dtypes) <= {case.problem.dtype for case in asked} else []
-    idle += ["gradients"] if gradients and not any(case.gradients for case in asked) else []
+    parsed = [case_from_text(text) for text in cases]
+    idle += ["dtype"] if not set(dtypes) <= {case.problem.dtype for case in parsed} else []
+    idle += ["gradients"] if gradients and not any(case.gradients for case in parsed) else []
     if idle:
         line = f"{'backward ' * ('gradients' in idle)}{cases[0]}{f' dtype={dtypes[0]}' * ('dtype' in idle)}"
         say = f", and write the line so: {line!r}" if line != cases[0] else ""
