@@ -26,6 +26,7 @@ NEED_TORCH = (
     "tests/cli/test_real_kernels.py::test_a_device_that_",
     "tests/differential/test_opinfo.py::",
     "tests/docs/test_docs.py::test_every_block_works[own-kernel.md]",
+    "tests/docs/test_docs.py::test_every_block_works[testing.md]",
     "tests/exchange/test_bench_pytest.py::test_good_cells_are_timed_",
     "tests/exchange/test_bench_pytest.py::test_the_file_",
     "tests/measure/test_run.py::test_all_of_a_round_compute_on_the_same_processors",

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from attnbench import testing
-from attnbench.api import AttentionOutput, Capabilities, implementation
+from attnbench.api import AttentionOutput, Capabilities, Precision, implementation
 from attnbench.backends import discover
-from attnbench.errors import UsageError
+from attnbench.errors import UnsupportedError, UsageError
 from attnbench.keywords import KeywordError
 from attnbench.testing import DisagreementError, assert_agrees
 from tests.testing import kernels
@@ -26,7 +26,7 @@ def test_a_right_function_passes_and_the_answer_comes_back() -> None:
 
 def test_the_message_begins_with_the_fault_and_its_smallest_case_and_shows_it_again() -> None:
     with pytest.raises(AssertionError) as raised:
-        assert_agrees(kernels.too_wide, features="causal")
+        assert_agrees(kernels.too_wide, case="causal Hq=2 Tq=9 D=4")
     assert str(raised.value).splitlines()[:3] == [
         "too_wide is not the attention that was asked for: the causal mask is one key too wide",
         "  smallest failing case: causal Tq=2 D=1",
@@ -74,8 +74,6 @@ def test_a_refused_call_says_how_to_leave_it_out() -> None:
 
 
 def test_without_leaves_the_cases_of_the_plan_out_too() -> None:
-    with pytest.raises(DisagreementError, match="a NaN in q"):
-        assert_agrees(kernels.hides_nan, features="nan_reached")
     assert assert_agrees(kernels.hides_nan, without="nan_reached,inputs,layout").agrees
 
 
@@ -98,6 +96,66 @@ def test_a_call_and_a_decorated_function_are_taken_as_from_a_file() -> None:
 
     assert assert_agrees(with_call, features="causal", case="causal Tq=5").agrees
     assert assert_agrees(decorated, case="causal Tq=5").agrees
+    for words in ({"layout": "bshd"}, {"gradients": True}, {"backend": "torch"}, {"returns": "output,lse"}):
+        with pytest.raises(UsageError, match=f"declares all of that itself: leave out {next(iter(words))}"):
+            assert_agrees(decorated, **words)
+    with pytest.raises(UsageError, match="does not declare gqa"):
+        assert_agrees(decorated, features="gqa,causal")
+
+
+def test_a_refused_call_is_no_pass() -> None:
+    def one_query(q: Any, k: Any, v: Any) -> Any:
+        if q.shape[2] > 1:
+            msg = "more will come"
+            raise UnsupportedError(msg)
+        return kernels.right(q, k, v, causal=True)
+
+    def no_groups(q: Any, k: Any, v: Any) -> Any:
+        if q.shape[1] != k.shape[1]:
+            msg = "groups will come"
+            raise UnsupportedError(msg)
+        return kernels.right(q, k, v, causal=True)
+
+    with pytest.raises(DisagreementError, match=r"it takes only \d of \d\d cases, and was refused: more will come"):
+        assert_agrees(one_query, causal=True)
+    with pytest.raises(DisagreementError, match=r"it takes none of the \d+ cases of gqa"):
+        assert_agrees(no_groups, causal=True, features="gqa")
+    with pytest.raises(DisagreementError, match="the case was named, and was refused"):
+        assert_agrees(one_query, case=["Tq=1", "Tq=2"])
+
+
+def test_words_beside_declared_capabilities_are_read() -> None:
+    can = Capabilities(only=("default_scale",))
+    ones = {"vjp": lambda q, k, v, call, d_output, d_lse: {"q": q, "k": k, "v": v}, "case": "backward Tq=3 D=2"}
+    with pytest.raises(DisagreementError, match="d_q"):
+        assert_agrees(kernels.right, capabilities=can, gradients=True, **ones)
+    words = {"capabilities": can, "returns": ("output", "lse"), "case": "Tq=4 outputs=lse"}
+    assert assert_agrees(kernels.with_lse, **words).agrees
+
+
+def test_words_that_would_say_nothing_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"dtype and gradients would .* write the line so: 'backward Tq=9 dtype=bfl"):
+        assert_agrees(kernels.right, case="Tq=9", dtype="bfloat16", gradients=True)
+    with pytest.raises(UsageError, match=r"require and budget would say nothing beside causal"):
+        assert_agrees(kernels.right, causal=True, require="repeatable", budget="1s")
+    with pytest.raises(UsageError, match="nothing is left to try"):
+        assert_agrees(kernels.refuses, features="mask", without="mask,sizes")
+
+
+def test_an_arithmetic_in_16_bits_that_would_explain_it_is_said_with_the_line_to_type() -> None:
+    torch = pytest.importorskip("torch")
+
+    def rounds(q: Any, k: Any, v: Any) -> Any:
+        weights = torch.softmax(q.float() @ k.float().mT * q.shape[-1] ** -0.5, -1).to(q.dtype)
+        return (weights.float() @ v.float()).to(q.dtype)
+
+    case = "Hq=2 Tq=64 D=128 dtype=bfloat16"
+    with pytest.raises(DisagreementError) as raised:
+        assert_agrees(rounds, backend="torch", case=case)
+    assert 'precision={"bfloat16": Precision(p_cast="bfloat16")}' in str(raised.value)
+    assert assert_agrees(
+        rounds, backend="torch", case=case, precision={"bfloat16": Precision(p_cast="bfloat16")}
+    ).agrees
 
 
 def test_nothing_compared_is_no_pass() -> None:

@@ -26,6 +26,7 @@ from attnbench.explaining.subject import FEWER_PAIRS, Subject, is_within, subjec
 from attnbench.keywords import OPERANDS, SPEC, check_keywords
 
 NARROW = ("bfloat16", "float16")
+UNREAD = "no other reading was tried: the problem is not small"
 RESULTS = ("out", "lse", "other", "d_output", "d_lse", "cu_seqlens", "cu_seqlens_k")
 
 
@@ -91,14 +92,15 @@ def _numpy(array: Any, name: str) -> Any:
     return kind_of(array, load_backend, name).numpy(array, name)
 
 
-def explained(spec: AttentionSpec, given: Given, notes: tuple[str, ...] = ()) -> ExplainedArrays:
-    """The explanation of what was given."""
+def explained(spec: AttentionSpec, given: Given, notes: tuple[str, ...] = (), *, read: bool = True) -> ExplainedArrays:
+    """The explanation of what was given; unless ``read`` no other reading is tried, except of its layout."""
     posed = question(spec, given)
     refuse_unjudged(posed)
     first = judged(posed)
-    fits, more = ((), ()) if first.ok and not posed.turned else _fitting(spec, given, posed, first)
+    right = first.ok and not posed.turned
+    fits, more = ((), ()) if right else _fitting(spec, given, posed, first) if read or posed.turned else ((), (UNREAD,))
     explanation = ExplainedArrays(
-        WITHIN if first.ok and not posed.turned else READING if fits else UNEXPLAINED,
+        WITHIN if right else READING if fits else UNEXPLAINED,
         first.arrays,
         first.arithmetic,
         posed.inputs.call.dtype,

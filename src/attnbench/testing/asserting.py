@@ -14,10 +14,10 @@ from attnbench.agree.cases.features import features_of
 from attnbench.backends.implementation import FEATURES, Capabilities, Implementation
 from attnbench.errors import UsageError
 from attnbench.interface.agreement import check_adapted
-from attnbench.testing.fixed import cases_of
+from attnbench.testing.fixed import cases_of, with_refusals
 from attnbench.testing.kernel import kernel
 from attnbench.testing.message import disagreement
-from attnbench.testing.saying import DTYPE, Saying, built_in, framework_of, words
+from attnbench.testing.saying import DTYPE, Saying, built_in, framework_of, refuse_unread, words
 
 if TYPE_CHECKING:
     from attnbench.attention.spec import AttentionSpec
@@ -64,10 +64,13 @@ def assert_agrees(
     asks for those too, ``returns=("output", "lse")`` says what a tuple holds. What is built into ``fn`` is said in the
     words of the spec: ``causal=True, align="bottom_right"``. A function that takes ``call`` is called as in a drop-in
     file. ``case`` tries these cases alone; ``quick=False`` the whole plan, ``deep=True`` more. Returns what
-    ``attnbench.check`` returns. Raises ``UsageError``.
+    ``attnbench.check`` returns. Raises ``UsageError``; so it does for words that say nothing beside others.
     """
     __tracebackhide__ = True
     cases = [text for text in ([case] if isinstance(case, str) else case) if text]
+    fixed = built_in(spec, built, inspect.signature(assert_agrees).parameters)
+    idle = {"require": require, "budget": budget is not None, "without": without}
+    refuse_unread(fixed, cases, words(dtype), gradients=gradients, given=[name for name in idle if idle[name]])
     said = Saying(
         backend=backend or framework_of(fn),
         dtypes=_dtypes(words(dtype), capabilities, cases),
@@ -82,17 +85,20 @@ def assert_agrees(
         capabilities=capabilities,
         vjp=vjp,
         device=device,
-        spec=built_in(spec, built, inspect.signature(assert_agrees).parameters),
+        spec=fixed,
     )
     depth = "deep" if deep else "quick" if quick else "usual"
     more = {"features": words(rows) or said.features, "require": require, "budget": budget}
     checked = _checked(fn, said, cases, words(dtype), depth, more)
     if checked.agrees:
         return checked
-    raise disagreement(_name(fn), checked, numpy_by_default=backend is None and said.backend == "numpy")
+    default = backend is None and said.backend == "numpy"
+    raise disagreement(_name(fn), checked, kernel(fn, said).implementation, numpy_by_default=default)
 
 
 def _name(fn: Any) -> str:
+    if isinstance(fn, Implementation):
+        return fn.name
     return str(getattr(fn, "__name__", type(fn).__name__))
 
 
@@ -105,7 +111,10 @@ def _checked(
     if isinstance(fn, Implementation):
         dtypes = named or given.implementation.capabilities_on(said.device).dtypes
     if said.spec or cases:
-        return _of_each(given, cases or _fixed(given.implementation, said, dtypes, depth), said.device)
+        texts = cases or _fixed(given.implementation, said, dtypes, depth)
+        checked = _of_each(given, texts, said.device)
+        named = said.features or _declared(given.implementation, said)
+        return checked if checked.wrong else with_refusals(checked, texts, () if cases else (*named, *said.spec))
     more = {**more, "features": _rows(more["features"], said.without)}
     return check_adapted(
         given, dtypes=dtypes, without=said.without, device=said.device, depth=depth, called=CALLED, **more
@@ -130,7 +139,16 @@ def _rows(named: tuple[str, ...], without: tuple[str, ...]) -> list[str]:
     if not named and not without:
         return []
     chosen = list(dict.fromkeys((PLAIN, *named) if set(named) & set(OF_SPEC) else named or ROWS))
-    return [name for name in chosen if name not in without]
+    rows = [name for name in chosen if name not in without]
+    if not rows:
+        msg = f"nothing is left to try: without leaves out {', '.join(without)}, which is all of {', '.join(chosen)}"
+        raise UsageError(msg)
+    return rows
+
+
+def _declared(implementation: Implementation, said: Saying) -> tuple[str, ...]:
+    can = implementation.capabilities_on(said.device)
+    return tuple(name for name in FEATURES if getattr(can, name) is True and name not in ("stages", *said.without))
 
 
 def _of_each(given: Adapted, cases: Sequence[str], device: str) -> Agreement:

@@ -21,12 +21,23 @@ def assert_close_attention(out: Any, q: Any, k: Any, v: Any, **words: Any) -> Ex
     on any device, JAX's or NumPy's; tensors that ask for gradients are taken as they are. The message names the worst
     element as a multiple of what rounding explains, and the reading that fits, where one does.
 
-    Returns the explanation. Raises ``SpecError`` or ``UsageError`` for arrays that are no such call.
+    Returns the explanation. Raises ``SpecError`` or ``UsageError`` for arrays that are no such call, and fails where
+    ``out`` has no element, so that nothing is compared.
     """
     __tracebackhide__ = True
+    from attnbench.errors import SpecError, UsageError
     from attnbench.explaining.ask import explain
     from attnbench.keywords import KeywordError
 
+    if words.get("other") is not None:
+        msg = f"{CALLED} judges one output: leave out other=, and call it for each"
+        raise UsageError(msg)
+    refuse_no_gradients(words.get("grads"))
+    for name, array in zip(("out", "q", "k", "v"), (out, q, k, v), strict=True):
+        if array is None or getattr(getattr(array, "device", None), "type", "") == "meta":
+            there = "None" if array is None else "on the meta device, which holds no values"
+            msg = f"{name} is {there}; {CALLED} compares values"
+            raise SpecError(msg)
     given = [plain(array) for array in (out, q, k, v)]
     try:
         explanation = explain(*given, **{name: plain(value) for name, value in words.items()})
@@ -34,7 +45,20 @@ def assert_close_attention(out: Any, q: Any, k: Any, v: Any, **words: Any) -> Ex
         raise KeywordError(str(error).replace("explain ", f"{CALLED} ", 1)) from None
     if not explanation.ok:
         raise unexplained(explanation)
+    if not explanation.arrays["output"].elements:
+        msg = f"out has no element, so that nothing was compared; its sizes are {dict(explanation.sizes)}"
+        raise DisagreementError(msg)
     return explanation
+
+
+def refuse_no_gradients(grads: Any) -> None:
+    """Raise ``SpecError`` for a gradient that is None, as ``q.grad`` is where nothing was computed backward."""
+    from attnbench.errors import SpecError
+
+    for name, gradient in grads.items() if isinstance(grads, Mapping) else ():
+        if gradient is None:
+            msg = f"grads[{name!r}] is None: no gradient reached {name}. Was backward called, and does it ask for one?"
+            raise SpecError(msg)
 
 
 def unexplained(explanation: ExplainedArrays, case: str = "", again: str = "") -> DisagreementError:

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.agree.cases import dimensions as dims
 from attnbench.agree.cases.by_feature import check_cases
+from attnbench.agree.cases.case_text import case_from_text
+from attnbench.agree.cases.features import features_of
 from attnbench.agree.cases.levels import levels_of
+from attnbench.agree.cases.plan import boundary_cases
 from attnbench.attention.precision import DTYPES
 from attnbench.attention.spec import ALIGNMENTS
 from attnbench.backends.asked import needs_of
-from attnbench.backends.fitted import fitted, offered
+from attnbench.backends.fitted import SAYS_WHERE, fitted, offered
 from attnbench.backends.implementation import FEATURES, Capabilities, Implementation
 from attnbench.errors import SpecError, UsageError, check_known
 from attnbench.interface.functions import POSITIONED
@@ -62,7 +65,7 @@ class Drawable:
         return Implementation("numpy/drawn", can, _never)
 
     def cases(self) -> Iterator[Case]:
-        """Those of the table of ``attnbench check``: of the plain call, and of every feature that is named."""
+        """Those of ``attnbench check``: its table and its plan, of the plain call and of every named feature."""
         implementation = self.implementation
         can, rows = implementation.capabilities, (*PLAIN, *self.features)
         for dtype in self.dtypes:
@@ -74,6 +77,11 @@ class Drawable:
                     continue
                 if check_case.feature in rows and supported:
                     yield case
+        for text in boundary_cases(implementation, self.dtypes, (), "cpu", depth="quick"):
+            case = case_from_text(text)
+            is_wanted = set(features_of(case)) & set(OFFERED) <= set(self.features) and set(case.outputs) <= {"lse"}
+            if is_wanted and not any(kind.startswith(SAYS_WHERE) for kind in case.problem.operands):
+                yield case
 
 
 @lru_cache(maxsize=16)

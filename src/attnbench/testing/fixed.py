@@ -1,4 +1,4 @@
-"""The cases of a function that has a spec built in: those of the plan, with that spec."""
+"""The cases of a function that has a spec built in: those of the plan, with that spec; and what it refused of them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from attnbench.backends.fitted import fitted, offered
 from attnbench.errors import SpecError
 
 if TYPE_CHECKING:
+    from attnbench.agree.check.rows import CheckRow
     from attnbench.attention.problem import Case
     from attnbench.backends.implementation import Implementation
+    from attnbench.interface.agreements import Agreement
     from attnbench.testing.saying import Saying
 
 
@@ -34,6 +36,28 @@ def cases_of(implementation: Implementation, said: Saying, dtypes: Sequence[str]
         if (changed := _with(case, said.spec, implementation, said.device)) is not None:
             chosen[case_text(changed)] = None
     return list(chosen)
+
+
+def with_refusals(checked: Agreement, cases: Sequence[str], features: Sequence[str]) -> Agreement:
+    """What was found, where a refusal is wrong: of a case by its name, of every case of a feature, or of most cases.
+
+    ``features`` are those that the function is held to; none where the cases were given by name.
+    """
+    refused = [place for place, row in enumerate(checked.rows) if row.status == "unsupported"]
+    about = [set(features_of(case_from_text(text))) for text in cases[: len(checked.rows)]]
+    why = dict.fromkeys(refused, "the case was named") if not features else {}
+    for name in features:
+        places = [place for place, has in enumerate(about) if name in has]
+        if places and set(places) <= set(refused):
+            why[places[0]] = f"it takes none of the {len(places)} cases of {name}"
+    if features and 2 * len(refused) > len(checked.rows):
+        why[refused[0]] = f"it takes only {len(checked.rows) - len(refused)} of {len(checked.rows)} cases"
+    rows = [_refused(row, why[place]) if place in why else row for place, row in enumerate(checked.rows)]
+    return replace(checked, rows=tuple(rows))
+
+
+def _refused(row: CheckRow, why: str) -> CheckRow:
+    return replace(row, status="wrong", fault="declaration", reason=f"{why}, and was refused: {row.reason}")
 
 
 def _plan(implementation: Implementation, dtypes: Sequence[str], device: str, depth: str) -> Iterator[Case]:

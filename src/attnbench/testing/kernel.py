@@ -23,19 +23,53 @@ NEED_NO_ARGUMENT = ("gqa", "nan_isolation", "head_scale", "log_n", "batch_offset
 def kernel(function: Any, said: Saying) -> Adapted:
     """The implementation that a function is. Raises ``UsageError`` for what cannot be called as one."""
     if isinstance(function, Implementation):
+        _refuse_said(function, said)
         return adapted(function, None, None)
     function = _with_arguments(function)
     takes_call = "call" in _parameters(function)
-    before = said.capabilities
-    if before is None:
+    if said.capabilities is not None:
+        before = _besides(said.capabilities, said)
+    else:
         before = _of_call(said) if takes_call else _of_arguments(function, said)
     handed_over = before if takes_call else replace(before, lse=False)
     plain = adapted(function, handed_over, said.backend, said.vjp)
     can = _restricted(before, said)
     attend = _built_in(_returning(_laid_out(plain.implementation.attend, said.layout), said.returns), said.spec)
     implementation = Implementation(plain.implementation.name, can, attend, said.vjp)
-    typed = ", ".join([getattr(function, "__name__", type(function).__name__), *_typed(said)])
+    name = str(getattr(function, "__name__", ""))
+    typed = ", ".join([name if name.isidentifier() else "fn", *_typed(said)])
     return Adapted(implementation, (), typed)
+
+
+def _refuse_said(decorated: Implementation, said: Saying) -> None:
+    """Raise ``UsageError`` for what is said of a decorated function, which declares all of it itself."""
+    can = decorated.capabilities_on(said.device)
+    there = {
+        "backend": said.backend not in ("numpy", decorated.backend),
+        "gradients": said.gradients and not can.gradients,
+        "layout": said.layout != "bhsd",
+        "returns": said.returns != ("output",),
+        **{name: bool(getattr(said, name)) for name in ("only", "precision", "limits")},
+        **{name: getattr(said, name) is not None for name in ("capabilities", "vjp")},
+    }
+    if idle := [name for name, is_there in there.items() if is_there]:
+        msg = f"{decorated.name} is decorated, and declares all of that itself: leave out {', '.join(idle)}"
+        raise UsageError(msg)
+    if missing := [name for name in said.features if name in FEATURES and not getattr(can, name)]:
+        msg = f"{decorated.name} does not declare {', '.join(missing)}: write it into its Capabilities, or leave it out"
+        raise UsageError(msg)
+
+
+def _besides(can: Capabilities, said: Saying) -> Capabilities:
+    """What is declared, and what is said besides."""
+    return replace(
+        can,
+        gradients=can.gradients or said.gradients,
+        lse=can.lse or "lse" in said.returns,
+        precision={**can.precision, **said.precision},
+        limits=(*can.limits, *said.limits),
+        only=tuple(dict.fromkeys((*can.only, *said.only))),
+    )
 
 
 def _with_arguments(function: Any) -> Any:

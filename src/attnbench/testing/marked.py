@@ -37,9 +37,8 @@ def said_by(marks: Iterable[Any]) -> dict[str, Any]:
         if mark.args:
             msg = f"the marker {NAME} takes words, as in @pytest.mark.{NAME}(features='causal,gqa'); got {mark.args!r}"
             raise UsageError(msg)
-        said = {**mark.kwargs, **said}
-    if "dtype" in said:
-        said["dtypes"] = said.pop("dtype")
+        renamed = {"dtypes" if name == "dtype" else name: value for name, value in mark.kwargs.items()}
+        said = {**renamed, **said}
     return said
 
 
@@ -65,6 +64,8 @@ def parts(said: dict[str, Any], *, every: bool) -> list[TestPart]:
     from attnbench.testing.saying import words
 
     dtypes = words(said.get("dtypes")) or ("",)
+    if said.get("case"):
+        return [TestPart((), words(said.get("dtypes")))]
     if not every:
         return [TestPart((), (dtypes[0],) if dtypes[0] else ())]
     features: Sequence[str] = () if said.get("spec") or set(SPEC) & set(said) else words(said.get("features"))
@@ -72,8 +73,21 @@ def parts(said: dict[str, Any], *, every: bool) -> list[TestPart]:
     return [TestPart(row, (dtype,) if dtype else ()) for row in rows for dtype in dtypes]
 
 
+def of_part(part: TestPart, more: dict[str, Any]) -> dict[str, Any]:
+    """What the part of a test gives way to: words of the test's own that say which cases are tried."""
+    from attnbench.keywords import SPEC
+
+    if more.get("case"):
+        usual = {"dtype": (), "rows": (), "gradients": False, "without": (), "require": (), "budget": None}
+        return {name: value for name, value in usual.items() if name not in more}
+    return {"rows": ()} if part.rows and set(more) & {"features", "spec", *SPEC} else {}
+
+
 def cases(said: dict[str, Any], *, every: bool) -> list[str]:
-    """The lines of the cases of a test; by default those of the first dtype, the first of each feature."""
+    """The lines of the cases of a test; by default those of the first dtype, the first that has each feature.
+
+    Raises ``UsageError`` where no case has a feature that is named: nothing would be known of it.
+    """
     from attnbench.agree.cases.case_text import case_text
     from attnbench.agree.cases.features import features_of
     from attnbench.testing.declared import Drawable
@@ -86,9 +100,14 @@ def cases(said: dict[str, Any], *, every: bool) -> list[str]:
         bool(said.get("gradients")),
         said.get("align"),
     )
-    chosen: dict[str, tuple[str, ...]] = {}
+    chosen: list[str] = []
+    seen: set[str] = set()
     for case in drawable.cases():
-        about = features_of(case)
-        if every or about not in chosen.values():
-            chosen[case_text(case)] = about
-    return list(chosen)
+        about = set(features_of(case))
+        if (text := case_text(case)) not in chosen and (every or not about <= seen):
+            chosen.append(text)
+        seen |= about
+    if missing := [name for name in drawable.features if name not in seen]:
+        msg = f"no case for the fixture attention_case has {', '.join(missing)}; agrees(fn) tries more"
+        raise UsageError(msg)
+    return chosen

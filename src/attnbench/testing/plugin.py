@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 MARKER = "attnbench"
 FIXTURES = ("agrees", "attention_case")
+# Of a test that uses one of the fixtures: whether it has called it, and whether a short set was tried.
+ASKED = pytest.StashKey[dict[str, bool]]()
+NEVER = "The test has the fixture agrees and never called it, so that nothing was compared. Call agrees(your_function)."
 DEPTHS = ("quick", "usual", "deep")
 HELP = "Try each feature in each dtype that a marked test names, instead of a short set."
 HELP_DEPTH = "How many cases a marked test tries: quick (seconds), usual (minutes) or deep. Default: quick."
@@ -40,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test for each part of the work, or each case."""
     marks = list(metafunc.definition.iter_markers(MARKER))
-    used = [name for name in FIXTURES if name in metafunc.fixturenames]
+    used = [name for name in FIXTURES if _is_ours(metafunc, name)]
     if not marks and not used:
         return
     from attnbench.errors import AttnbenchError
@@ -63,6 +66,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.UsageError(msg) from error
 
 
+def _is_ours(metafunc: pytest.Metafunc, name: str) -> bool:
+    """Whether a test uses the fixture of this plugin, and not one of its own by that name, or a parameter."""
+    fixtures = metafunc._arg2fixturedefs.get(name)  # noqa: SLF001  (pytest has no other way to ask)
+    if name not in metafunc.fixturenames or not fixtures or fixtures[-1].func.__module__ != __name__:
+        return False
+    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize") if mark.args]
+    words = [word.strip() for names in named for word in (names.split(",") if isinstance(names, str) else names)]
+    return name not in words
+
+
 def _unread(test: str) -> str:
     return f"{test}: the marker {MARKER} says nothing to a test without one of the fixtures {' and '.join(FIXTURES)}"
 
@@ -78,10 +91,15 @@ def agrees(request: pytest.FixtureRequest) -> Callable[..., Any]:
     depth = request.config.getoption("--attnbench-depth")
     said = {name: value for name, value in said.items() if name != "dtypes"}
     given = {"dtype": part.dtypes, "rows": part.rows, "quick": depth == "quick", "deep": depth == "deep", **said}
+    seen_here = request.node.stash.setdefault(ASKED, {"called": False, "short": False})
+    every = request.config.getoption("--attnbench")
 
     def agree(fn: Callable[..., Any], **more: Any) -> Any:
         __tracebackhide__ = True
-        return assert_agrees(fn, **{**given, **more})
+        words = {**given, **more, **marked.of_part(part, more)}
+        seen_here["called"] = True
+        seen_here["short"] |= not every and bool(words["quick"]) and not words["deep"] and not words.get("case")
+        return assert_agrees(fn, **words)
 
     return agree
 
@@ -93,6 +111,7 @@ def attention_case(request: pytest.FixtureRequest) -> PosedProblem:
     from attnbench.testing.posed import problem
 
     said = marked.said_by(request.node.iter_markers(MARKER))
+    request.node.stash[ASKED] = {"called": True, "short": not request.config.getoption("--attnbench")}
     places = {name: said[name] for name in ("backend", "layout", "device") if name in said}
     return problem(request.param, **places)
 
@@ -103,8 +122,11 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Put into the report what the end of the run says of a test."""
     report = yield
-    if call.when == "call" and set(FIXTURES) & set(getattr(item, "fixturenames", ())):
-        said: dict[str, Any] = {"short": not item.config.getoption("--attnbench")}
+    seen_here = item.stash.get(ASKED, None)
+    if call.when == "call" and seen_here is not None:
+        if report.passed and not seen_here["called"]:
+            report.outcome, report.longrepr = "failed", NEVER
+        said: dict[str, Any] = {"short": seen_here["short"]}
         raised: Any = call.excinfo.value if call.excinfo is not None else None
         described = getattr(raised, "to_dict", None)
         if described is not None and isinstance(raised, AssertionError):
@@ -117,8 +139,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """The smallest failing case of all tests; and that a short set was tried."""
     said = [
         (report.nodeid, report.attnbench)
-        for reports in terminalreporter.stats.values()
-        for report in reports
+        for outcome in ("failed", "passed")
+        for report in terminalreporter.stats.get(outcome, ())
         if hasattr(report, "attnbench")
     ]
     if not said:

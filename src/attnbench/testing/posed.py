@@ -14,11 +14,10 @@ from attnbench.attention.problem import Case
 from attnbench.backends.bind import Inputs, inputs_of, to_device
 from attnbench.errors import UsageError, check_known
 from attnbench.explaining.ask import explained
-from attnbench.explaining.explanation import UNEXPLAINED, WITHIN, ExplainedArrays
-from attnbench.explaining.judging import judged
-from attnbench.explaining.question import Given, question
+from attnbench.explaining.explanation import ExplainedArrays
+from attnbench.explaining.question import Given
 from attnbench.interface.functions import OF_CALL, OF_SPEC
-from attnbench.testing.close import plain, unexplained
+from attnbench.testing.close import plain, refuse_no_gradients, unexplained
 from attnbench.testing.kernel import turned
 from attnbench.testing.saying import LAYOUTS
 
@@ -78,15 +77,18 @@ class PosedProblem:
     def assert_close(self, out: Any, lse: Any = None, grads: Mapping[str, Any] | None = None) -> ExplainedArrays:
         """Raise ``DisagreementError`` unless ``out`` is right within rounding; so are ``lse`` and ``grads``.
 
-        ``grads`` go by the names of their operands, such as ``{"q": q.grad}``, and are those of ``d_output``.
+        ``grads`` go by the names of their operands, such as ``{"q": q.grad}``, and are those of ``d_output``. A
+        backward case is judged with them, unless ``grads={}`` says that they are not meant; a case with an lse
+        likewise, unless ``lse=False`` does. Raises ``UsageError`` where one is missing.
         """
         __tracebackhide__ = True
+        self._refuse_missing(lse, grads)
         operands = draw(self.case.spec, self.case.problem)
         arrays = {field.name: getattr(operands, field.name) for field in fields(operands)}
         given = Given(
             {name: array for name, array in arrays.items() if array is not None},
             self._judged(out),
-            lse=_numpy(lse),
+            lse=None if lse is False else _numpy(lse),
             grads={name: self._judged(grad) for name, grad in (grads or {}).items()} or None,
             d_output=self._inputs.d_output if grads else None,
         )
@@ -95,16 +97,20 @@ class PosedProblem:
             raise unexplained(explanation, case_text(self.case), repr(self))
         return explanation
 
+    def _refuse_missing(self, lse: Any, grads: Mapping[str, Any] | None) -> None:
+        """A case that asks for gradients or an lse is not passed by the output alone, and None is no gradient."""
+        refuse_no_gradients(grads)
+        if self.case.phase == "backward" and grads is None:
+            msg = "the case has a backward pass: give the gradients of d_output too, as in grads={'q': q.grad}, or "
+            raise UsageError(f"{msg}grads={{}} where the output alone is meant")
+        if "lse" in self.case.outputs and lse is None:
+            msg = "the case asks for the log-sum-exp: give lse= too, or lse=False where the output alone is meant"
+            raise UsageError(msg)
+
     def _explained(self, given: Given) -> ExplainedArrays:
         """The explanation; of a larger problem without the readings that would fit, which take a while to try."""
         p = self.case.problem
-        if p.B * p.Hq * p.Tq * p.S <= self.read_pairs:
-            return explained(self.case.spec, given)
-        posed = question(self.case.spec, given)
-        first = judged(posed)
-        verdict, call = WITHIN if first.ok else UNEXPLAINED, posed.inputs.call
-        notes = () if first.ok else ("no reading was tried: the problem is not small",)
-        return ExplainedArrays(verdict, first.arrays, first.arithmetic, call.dtype, call.sizes.as_dict(), notes=notes)
+        return explained(self.case.spec, given, read=p.B * p.Hq * p.Tq * p.S <= self.read_pairs)
 
     def _judged(self, array: Any) -> Any:
         """What came out, in logical order."""

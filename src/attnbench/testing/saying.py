@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from attnbench.agree.cases.by_feature import ROWS
+from attnbench.agree.cases.case_text import case_from_text
 from attnbench.attention.precision import DTYPES
 from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.implementation import DEVICES, Capabilities
@@ -78,6 +79,26 @@ def built_in(spec: Any, given: Mapping[str, Any], arguments: Iterable[str]) -> d
         raise UsageError(msg)
     usual = AttentionSpec()
     return {name: getattr(spec, name) for name in SPEC if getattr(spec, name) != getattr(usual, name)}
+
+
+def refuse_unread(
+    fixed: Mapping[str, Any], cases: Sequence[str], dtypes: Sequence[str], *, gradients: bool, given: Sequence[str]
+) -> None:
+    """Raise ``UsageError`` for words that say nothing beside ``case``, or beside a spec that is built in."""
+    if not cases:
+        if idle := [name for name in given if fixed and name != "without"]:
+            msg = f"{' and '.join(idle)} would say nothing beside {', '.join(fixed)}, which is built in: leave it out"
+            raise UsageError(msg)
+        return
+    idle = list(given)
+    parsed = [case_from_text(text) for text in cases]
+    idle += ["dtype"] if not set(dtypes) <= {case.problem.dtype for case in parsed} else []
+    idle += ["gradients"] if gradients and not any(case.gradients for case in parsed) else []
+    if idle:
+        line = f"{'backward ' * ('gradients' in idle)}{cases[0]}{f' dtype={dtypes[0]}' * ('dtype' in idle)}"
+        say = f", and write the line so: {line!r}" if line != cases[0] else ""
+        msg = f"{' and '.join(idle)} would say nothing beside case, whose line says it all: leave it out{say}"
+        raise UsageError(msg)
 
 
 def framework_of(function: Any) -> str:
