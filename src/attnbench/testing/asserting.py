@@ -64,13 +64,12 @@ def assert_agrees(
     asks for those too, ``returns=("output", "lse")`` says what a tuple holds. What is built into ``fn`` is said in the
     words of the spec: ``causal=True, align="bottom_right"``. A function that takes ``call`` is called as in a drop-in
     file. ``case`` tries these cases alone; ``quick=False`` the whole plan, ``deep=True`` more. Returns what
-    ``attnbench.check`` returns. Raises ``UsageError``; so it does for words that say nothing beside others.
+    ``attnbench.check`` returns. Raises ``UsageError``, for words that say nothing beside others too.
     """
     __tracebackhide__ = True
     cases = [text for text in ([case] if isinstance(case, str) else case) if text]
     fixed = built_in(spec, built, inspect.signature(assert_agrees).parameters)
-    idle = {"require": require, "budget": budget is not None, "without": without}
-    refuse_unread(fixed, cases, words(dtype), gradients=gradients, given=[name for name in idle if idle[name]])
+    _refuse_unread(fixed, cases, words(dtype), gradients, require=require, budget=budget, without=without)
     said = Saying(
         backend=backend or framework_of(fn),
         dtypes=_dtypes(words(dtype), capabilities, cases),
@@ -90,10 +89,26 @@ def assert_agrees(
     depth = "deep" if deep else "quick" if quick else "usual"
     more = {"features": words(rows) or said.features, "require": require, "budget": budget}
     checked = _checked(fn, said, cases, words(dtype), depth, more)
+    return _agreed(fn, said, checked, backend)
+
+
+def _refuse_unread(
+    fixed: Mapping[str, Any],
+    cases: Sequence[str],
+    dtypes: Sequence[str],
+    gradients: bool,  # noqa: FBT001
+    **others: Any,
+) -> None:
+    given = [name for name, value in others.items() if value not in (None, (), [], "")]
+    refuse_unread(fixed, cases, dtypes, gradients=gradients, given=given)
+
+
+def _agreed(fn: Any, said: Saying, checked: Agreement, backend: str | None) -> Agreement:
+    __tracebackhide__ = True
     if checked.agrees:
         return checked
-    default = backend is None and said.backend == "numpy"
-    raise disagreement(_name(fn), checked, kernel(fn, said).implementation, numpy_by_default=default)
+    by_default = backend is None and said.backend == "numpy"
+    raise disagreement(_name(fn), checked, kernel(fn, said).implementation, numpy_by_default=by_default)
 
 
 def _name(fn: Any) -> str:
