@@ -113,15 +113,54 @@ def test_a_file_of_ones_own_is_the_planned_one_or_the_worker_is_refused(
     assert (gone.code, "is not here" in gone.err) == (EXIT_USAGE, True)
 
 
-@pytest.mark.parametrize("sent", ["/etc/passwd", "files/0/../../../x.py", "../x.py", "files/x.py"])
-def test_no_file_leads_out_of_the_folder(sent: str, cli: Cli, tmp_path: Path, dropin: Callable[..., str]) -> None:
+@pytest.mark.parametrize("send", [True, False])
+def test_a_file_beside_the_planned_ones_is_refused(
+    send: bool, cli: Cli, tmp_path: Path, dropin: Callable[..., str]
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    Path(dropin()).rename(mine / "kernel.py")
+    asked = ("smoke", "-a", "T=128", "--impl", "numpy/good", "--impls", mine, "-o", "plan")
+    assert cli("dispatch", "plan", *asked, *(["--send-files"] if send else [])).code == 0
+    place = tmp_path / "plan" / "files" / "0" if send else mine
+    (place / "more.py").write_text("raise SystemExit")
+    done = cli("dispatch", "work", "plan", "--block", "0")
+    assert (done.code, "more.py was not there when the plan was made" in done.err) == (EXIT_USAGE, True)
+
+
+def test_a_file_that_travelled_is_no_link(cli: Cli, tmp_path: Path, dropin: Callable[..., str]) -> None:
     asked = ("smoke", "-a", "T=128", "--impl", "numpy/good", "--impls", dropin(), "--send-files", "-o", "plan")
     assert cli("dispatch", "plan", *asked).code == 0
-    plan = json.loads((tmp_path / "plan" / "plan.json").read_text())
-    plan["files"][0]["sent"] = sent
-    (tmp_path / "plan" / "plan.json").write_text(json.dumps(plan))
+    (sent,) = (tmp_path / "plan" / "files" / "0").iterdir()
+    sent.rename(tmp_path / "elsewhere.py")
+    sent.symlink_to(tmp_path / "elsewhere.py")
     done = cli("dispatch", "work", "plan", "--block", "0")
+    assert (done.code, "is a link" in done.err) == (EXIT_USAGE, True)
+
+
+@pytest.mark.parametrize("sent", ["/etc/passwd", "files/0/../../../x.py", "../x.py", "files/x.py"])
+def test_no_file_leads_out_of_the_folder(sent: str, cli: Cli, unmeasured: Path) -> None:
+    plan = json.loads((unmeasured / "plan.json").read_text())
+    plan["files"][0]["sent"] = sent
+    (unmeasured / "plan.json").write_text(json.dumps(plan))
+    done = cli("dispatch", "work", unmeasured, "--block", "0")
     assert (done.code, "plan.json is damaged" in done.err) == (EXIT_USAGE, True)
+
+
+@pytest.mark.parametrize("made", ["/../../../away", "2026-99-01T00:00:00Z", "2026-01-01T00:00:00"])
+def test_the_time_of_a_plan_names_folders_and_is_a_time(made: str, cli: Cli, measured: Path) -> None:
+    plan = json.loads((measured / "plan.json").read_text())
+    (measured / "plan.json").write_text(json.dumps(plan | {"made": made}))
+    done = cli("dispatch", "merge", measured, "--out", "runs")
+    assert (done.code, "plan.json is damaged" in done.err) == (EXIT_USAGE, True)
+
+
+def test_no_block_stands_twice_in_the_order(cli: Cli, measured: Path) -> None:
+    order = json.loads((measured / "order.json").read_text())
+    order["ids"][1] = order["ids"][0]
+    (measured / "order.json").write_text(json.dumps(order))
+    done = cli("dispatch", "merge", measured, "--out", "runs")
+    assert (done.code, "order.json is damaged" in done.err) == (EXIT_USAGE, True)
 
 
 def test_a_block_that_was_changed_is_refused(cli: Cli, small_plan: Callable[..., Path]) -> None:

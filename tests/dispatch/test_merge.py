@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import attnbench as ab
 from attnbench.dispatch.folder import read_order, read_plan
 from attnbench.dispatch.records import machine_of
-from attnbench.errors import EXIT_CELLS_FAILED, EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_USAGE
+from attnbench.errors import EXIT_CELLS_FAILED, EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_USAGE, ResultsError
 from attnbench.results.read import read_contents, read_info
 from attnbench.results.schema import Fingerprint
 from tests.dispatch.conftest import Fleet
@@ -99,7 +100,7 @@ def test_what_is_missing_is_named_and_nothing_is_written(cli: Cli, measured: Pat
     assert done.code == EXIT_INCONCLUSIVE
     assert "2 blocks have no result: 0-1." in done.out
     assert "--partial" in done.out
-    assert not list(Path("runs").glob("*")) if Path("runs").exists() else True
+    assert not list(Path("runs").glob("*"))
     assert cli("dispatch", "list", measured, "--missing").out.strip() == "0-1"
 
 
@@ -138,11 +139,37 @@ def foreign_sample(text: str) -> str:
     return json.dumps(data | {"samples": [sample]})
 
 
+def other_kernel(text: str) -> str:
+    data = json.loads(text)
+    data["cells"][0]["impl"] = "numpy/naive"
+    return json.dumps(data)
+
+
+def no_time(text: str) -> str:
+    data = json.loads(text)
+    data["run"]["started"] = "yesterday"
+    return json.dumps(data)
+
+
+def other_code(text: str) -> str:
+    return json.dumps(json.loads(text) | {"code": "abcdefabcdef"})
+
+
+def other_package(text: str) -> str:
+    data = json.loads(text)
+    data["run"]["fingerprint"]["packages"]["numpy"] = "0.0.1"
+    data["machine"] = machine_of(Fingerprint.model_validate(data["run"]["fingerprint"]))
+    return json.dumps(data)
+
+
 def deep(_: str) -> str:
     return "[" * 100_000
 
 
-@pytest.mark.parametrize("spoil", [cut, other_plan, lost_row, another_field, foreign_sample, deep])
+SPOILERS = [cut, other_plan, lost_row, another_field, foreign_sample, deep, other_kernel, no_time, other_code]
+
+
+@pytest.mark.parametrize("spoil", SPOILERS)
 def test_a_damaged_file_is_named(spoil: Any, cli: Cli, measured: Path) -> None:
     file = files(measured)[1]
     file.write_text(spoil(file.read_text()))
@@ -153,6 +180,47 @@ def test_a_damaged_file_is_named(spoil: Any, cli: Cli, measured: Path) -> None:
     partial = cli("dispatch", "merge", measured, "--out", "runs", "--partial", "--json")
     assert partial.code == EXIT_INCONCLUSIVE
     assert (partial.document["missing"], len(partial.document["damaged"])) == ([1], 1)
+
+
+def test_a_worker_with_other_packages_is_named_even_where_its_file_was_brought_by_hand(
+    cli: Cli, measured: Path
+) -> None:
+    file = files(measured)[0]
+    text = other_package(file.read_text())
+    file.unlink()
+    file.with_name(f"{file.name.partition('.')[0]}.{json.loads(text)['machine']}.json").write_text(text)
+    done = cli("dispatch", "merge", measured, "--out", "runs")
+    assert (done.code, "there 0.0.1" in done.err) == (EXIT_USAGE, True)
+
+
+def test_a_result_brings_no_code_of_its_own(cli: Cli, measured: Path, tmp_path: Path) -> None:
+    evil = tmp_path / "evil.py"
+    evil.write_text("import pathlib\npathlib.Path(__file__).with_name('was-run').touch()\n")
+    file = files(measured)[0]
+    data = json.loads(file.read_text())
+    filed = {"file": "x.py", "path": str(evil), "sha256": sha256(evil.read_bytes()).hexdigest(), "question": "?"}
+    data["run"]["suite_files"] = dict.fromkeys(("small", "seen"), filed)
+    file.write_text(json.dumps(data))
+    done = cli("dispatch", "merge", measured, "--out", "runs")
+    assert (done.code, "is of a file that is not the plan's" in done.err) == (EXIT_USAGE, True)
+    cli("dispatch", "merge", measured, "--out", "runs", "--partial")
+    assert not (tmp_path / "was-run").exists()
+
+
+def test_no_run_has_its_place_before_all_are_written(cli: Cli, measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_another_machine(files(measured)[1])
+    written: list[Path] = []
+
+    def breaks(folder: Path) -> None:
+        written.append(folder)
+        if len(written) == 2:
+            msg = "the disk is full"
+            raise ResultsError(msg)
+
+    monkeypatch.setattr("attnbench.dispatch.merge.compact", breaks)
+    done = cli("dispatch", "merge", measured, "--out", "runs")
+    assert (done.code, len(written)) == (EXIT_USAGE, 2)
+    assert list(Path("runs").iterdir()) == []
 
 
 def test_a_file_under_another_machines_name_is_damaged(cli: Cli, measured: Path) -> None:

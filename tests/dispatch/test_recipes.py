@@ -7,13 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from tests.dispatch.conftest import Fleet
+from tests.dispatch.forked import forked
 from tests.docs.test_docs import blocks
 from tests.program import Cli
 from tests.repository import DOCS
@@ -24,14 +25,12 @@ SCRIPTS = {block.info.removeprefix("file="): block.text for block in PAGE if blo
 
 # The program, whose measuring takes what the tests' plan has; a block in $KILLED is killed the first time.
 PROGRAM = """
-    #!{python}
-    import os, shutil, signal, sys
+    import shutil, signal
     from pathlib import Path
 
-    if sys.argv[1:3] == ["dispatch", "plan"]:
-        sys.exit(shutil.copytree("{empty}", sys.argv[sys.argv.index("-o") + 1]) and 0)
-    from attnbench.commands.app import main
-    from attnbench.dispatch import work
+    import attnbench.analysis.judged, attnbench.dispatch.merge
+    from attnbench.commands import app
+    from attnbench.dispatch import held, work
     from attnbench.dispatch.records import BlockResult
 
     def measured(folder, plan, block, words, note, begins):
@@ -44,8 +43,13 @@ PROGRAM = """
         file = next(Path("{full}", "results").glob(block.id + ".*"))
         return BlockResult.model_validate_json(file.read_bytes()), ""
 
+    def main():
+        if sys.argv[1:3] == ["dispatch", "plan"]:
+            return shutil.copytree("{empty}", sys.argv[sys.argv.index("-o") + 1]) and 0
+        return app.main()
+
     work.measured = measured
-    sys.exit(main())
+    held.code_digest()  # it is looked up once
 """
 SBATCH = """
     #!{python}
@@ -73,15 +77,23 @@ PARALLEL = """
 """
 
 
+@pytest.fixture(scope="module")
+def program(fleet: Fleet) -> Iterator[str]:
+    """The text of the program's stand-in."""
+    with forked(PROGRAM.format(empty=fleet.empty, full=fleet.folder)) as text:
+        yield text
+
+
 @pytest.fixture
-def shell(fleet: Fleet, tmp_path: Path, cli: Cli) -> Callable[..., int]:
+def shell(program: str, tmp_path: Path, cli: Cli) -> Callable[..., int]:
     """Run a script in an empty folder where attnbench, sbatch and parallel are stand-ins."""
     del cli  # for its lock
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name, text in {"attnbench": PROGRAM, "sbatch": SBATCH, "parallel": PARALLEL}.items():
-        filled = dedent(text).strip().format(python=sys.executable, empty=fleet.empty, full=fleet.folder)
-        (programs / name).write_text(filled + "\n")
+    others = {name: dedent(text).strip() for name, text in {"sbatch": SBATCH, "parallel": PARALLEL}.items()}
+    texts = {name: text.format(python=f"{sys.executable} -IS") for name, text in others.items()}
+    for name, text in (texts | {"attnbench": program}).items():
+        (programs / name).write_text(text + "\n")
         (programs / name).chmod(0o755)
     (programs / "python").symlink_to(sys.executable)
     for name, text in SCRIPTS.items():

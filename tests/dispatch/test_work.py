@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from attnbench.dispatch import held, work
@@ -19,7 +20,7 @@ from attnbench.dispatch.records import BlockResult, HeldVersions
 from attnbench.dispatch.work import publish
 from attnbench.errors import EXIT_CELLS_FAILED, EXIT_NOTHING_MEASURED, EXIT_USAGE, AttnbenchError
 from attnbench.workers.lock import only_run
-from tests.dispatch.conftest import Fleet, quickly
+from tests.dispatch.conftest import Fleet
 from tests.program import Cli
 
 
@@ -185,26 +186,33 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 def test_what_is_infinite_comes_back(fleet: Fleet) -> None:
     result = fleet.result(0)
     row = result.cells[0].model_copy(update={"error_ratio": float("inf"), "status": "wrong", "reason": "a test"})
-    text = as_text(result.model_copy(update={"cells": (row.model_copy(update={"time_median_s": None}),)}))
-    assert json.loads(text)["cells"][0]["error_ratio"] == "Infinity"
+    changed = result.model_copy(update={"cells": (row.model_copy(update={"time_median_s": None}),)})
+    assert BlockResult.model_validate(json.loads(as_text(changed))) == changed
 
 
 SLEEPS = """
+    import os
     import pathlib
     import time
 
     @implementation("numpy/sleeps", Capabilities())
     def sleeps(q, k, v, call):
-        marker = pathlib.Path(__file__).with_name("begun")
-        if not marker.exists():
-            marker.touch()
-            time.sleep(60)
-        return softmax_attention(q, k, v, call)
+        begun = pathlib.Path(__file__).with_name("begun")
+        begun.with_suffix(".part").write_text(str(os.getpid()))
+        begun.with_suffix(".part").rename(begun)
+        time.sleep(60)
 """
 
 
-def test_a_worker_that_is_killed_leaves_nothing_and_a_second_try_works(
-    cli: Cli, tmp_path: Path, dropin: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+def is_alive(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_worker_that_is_killed_leaves_no_result_and_the_machine_to_the_next_one(
+    cli: Cli, tmp_path: Path, dropin: Callable[..., str]
 ) -> None:
     file = dropin(SLEEPS)
     asked = ("smoke", "-a", "T=128", "--impls", file, "--impl", "numpy/sleeps", "-o", "plan")
@@ -214,12 +222,29 @@ def test_a_worker_that_is_killed_leaves_nothing_and_a_second_try_works(
         until = time.monotonic() + 60
         while not (tmp_path / "begun").exists() and time.monotonic() < until:
             time.sleep(0.05)
-        os.killpg(worker.pid, signal.SIGKILL)
-    assert (tmp_path / "begun").exists()
+        worker.kill()  # it alone: what it started is to end with it
+    assert int((tmp_path / "begun").read_text())
     assert results(tmp_path / "plan") == []
-    monkeypatch.setattr(work, "run", quickly)
-    again = cli("dispatch", "work", "plan", "--block", "0", "--json", "--wait", "20s")
-    assert (again.code, again.document["counts"]) == (0, {"ok": 1})
+    assert cli("dispatch", "list", "plan", "--missing").out.split() == ["0"]
+    until = time.monotonic() + 20
+    while (lives := is_alive(int((tmp_path / "begun").read_text()))) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not lives
+    with only_run(Path(os.environ["ATTNBENCH_LOCK"])):
+        pass
+
+
+def test_what_killed_workers_left_behind_is_swept(
+    cli: Cli, small_plan: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, place = small_plan(), tmp_path / "temporary"
+    (place / "attnbench-block-dead" / "runs").mkdir(parents=True)
+    os.utime(place / "attnbench-block-dead", (1, 1))
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    monkeypatch.setattr(work, "run", refuse_measuring)
+    with pytest.raises(pytest.fail.Exception):
+        cli("dispatch", "work", folder, "--block", "0")
+    assert list(place.iterdir()) == []
 
 
 def test_an_interrupt_leaves_nothing_and_ends_with_3(

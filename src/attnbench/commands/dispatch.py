@@ -220,8 +220,9 @@ def _merged(folder: Path, outcome: Merged) -> list[str]:
         lines += [f"{run.machine} ({what}): {blocks}, {_counts(run.counts)}.", f"run: {run.folder}"]
     place = shlex.quote(str(folder))
     if outcome.damaged:
-        count = "1 file is" if len(outcome.damaged) == 1 else f"{len(outcome.damaged)} files are"
-        lines.append(f"{count} damaged, as said above: remove them, and measure their blocks again.")
+        one = "1 file is damaged, as said above: remove it, and measure its block again."
+        many = f"{len(outcome.damaged)} files are damaged, as said above: remove them, and measure their blocks again."
+        lines.append(one if len(outcome.damaged) == 1 else many)
     if outcome.missing:
         count = "1 block has" if len(outcome.missing) == 1 else f"{len(outcome.missing)} blocks have"
         lines.append(f"{count} no result: {in_ranges(outcome.missing)}.")

@@ -12,6 +12,7 @@ import secrets
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeVar
 
@@ -110,9 +111,13 @@ def read_plan(folder: Path) -> DispatchPlan:
 def read_order(folder: Path, plan: DispatchPlan) -> BlockOrder:
     """Ids and numbers of a plan's blocks."""
     order = _read(folder / ORDER, BlockOrder)
-    if order.plan != plan.id or len(order.ids) != plan.blocks or sorted(order.planned) != list(range(plan.blocks)):
+    if order.plan != plan.id or len(set(order.ids)) != plan.blocks or not _each_once(order):
         damaged(folder / ORDER, "it does not fit plan.json")
     return order
+
+
+def _each_once(order: BlockOrder) -> bool:
+    return sorted(order.planned) == list(range(len(order.ids)))
 
 
 def read_block(folder: Path, plan: DispatchPlan, block_id: str) -> DispatchBlock:
@@ -147,11 +152,31 @@ def read_result(file: ResultFile, plan: DispatchPlan, block: DispatchBlock) -> B
         result.run.fingerprint.machine_id
     }:
         damaged(file.path, "its machine is not that of its fingerprint")
-    if tuple(row.cell_id for row in result.cells) != block.cell_ids:
+    if [(row.cell_id, row.block_id, row.suite, row.impl) for row in result.cells] != [
+        (cell_id, block.id, block.suite, cell.get("impl"))
+        for cell_id, cell in zip(block.cell_ids, block.cells, strict=True)
+    ]:
         damaged(file.path, f"its rows are not the cells of block {block.id}")
+    if strange := [name for name, filed in result.run.suite_files.items() if filed.sha256 not in _planned_files(plan)]:
+        damaged(file.path, f"suite {strange[0]} is of a file that is not the plan's")  # its code would be run
+    _check_times(file.path, result)
     if not {sample.cell_id for sample in result.samples} <= set(block.cell_ids):
         damaged(file.path, f"it has samples of cells that are not of block {block.id}")
     return result
+
+
+def _planned_files(plan: DispatchPlan) -> set[str]:
+    return {file.sha256 for file in plan.files}
+
+
+def _check_times(path: Path, result: BlockResult) -> None:
+    for when in (result.run.started, result.run.finished or result.run.started):
+        try:
+            known = datetime.fromisoformat(when).tzinfo is not None
+        except ValueError:
+            known = False
+        if not known:
+            damaged(path, f"it began or ended at {when!r}, which is no time in UTC")
 
 
 def result_files(folder: Path) -> Iterator[ResultFile]:

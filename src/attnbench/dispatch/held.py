@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from importlib.metadata import version as installed
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,20 +25,31 @@ def code_digest() -> str:
     digest = hashlib.sha256()
     for name in OURS:
         spec = find_spec(name)
-        for root in sorted(spec.submodule_search_locations or ()) if spec else ():
-            for file in sorted(path for path in Path(root).rglob("*") if path.suffix in READ and path.is_file()):
-                place = file.relative_to(root).as_posix()
-                if name == "attnbench" and place.startswith(("impls/", "suites/")):
-                    continue
-                digest.update(f"{name} {place}\0".encode() + file.read_bytes() + b"\0")
+        digest.update(name.encode() + _contents(spec.submodule_search_locations or () if spec else (), name))
     return digest.hexdigest()[:12]
 
 
-def versions_here(fingerprint: Fingerprint | None = None) -> HeldVersions:
+def _contents(roots: Iterable[str], name: str) -> bytes:
+    """A digest of the files below the folders of a package, in an order that is the same wherever these are."""
+    files = []
+    for root in map(Path, roots):
+        for file in (path for path in root.rglob("*") if path.suffix in READ and path.is_file()):
+            place = file.relative_to(root).as_posix()
+            if name != "attnbench" or not place.startswith(("impls/", "suites/")):
+                files.append((place, hashlib.sha256(file.read_bytes()).digest()))
+    return hashlib.sha256(b"".join(place.encode() + b"\0" + content for place, content in sorted(files))).digest()
+
+
+def versions_here() -> HeldVersions:
     """What is installed here."""
-    there = fingerprint or collect_fingerprint()
-    packages = {name: version for name, version in there.packages.items() if name != "attnbench"}
-    return HeldVersions(attnbench=installed("attnbench"), code=code_digest(), python=there.python, packages=packages)
+    return versions_in(collect_fingerprint(), code_digest())
+
+
+def versions_in(fingerprint: Fingerprint, code: str) -> HeldVersions:
+    """What was installed where a fingerprint was taken."""
+    packages = dict(fingerprint.packages)
+    attnbench = packages.pop("attnbench", NONE)
+    return HeldVersions(attnbench=attnbench, code=code, python=fingerprint.python, packages=packages)
 
 
 def held_to(versions: HeldVersions, typed: Sequence[str]) -> HeldVersions:

@@ -9,11 +9,20 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from attnbench.dispatch.folder import ResultFile, read_block, read_order, read_plan, read_result, result_files
+from attnbench.dispatch.folder import (
+    ResultFile,
+    damaged,
+    read_block,
+    read_order,
+    read_plan,
+    read_result,
+    result_files,
+)
+from attnbench.dispatch.held import differences, versions_in
 from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan
 from attnbench.dispatch.sending import local_path
 from attnbench.dispatch.work import cells_of
@@ -190,6 +199,7 @@ class _Merger:
     def _took(self, block: DispatchBlock, file: ResultFile) -> bool:
         try:
             result = read_result(file, self._plan, block)
+            _check_versions(file, self._plan, result)
             if self.damaged and not self._partial:
                 return True  # nothing will be written; the other files are only looked at
             if file.machine not in self._making:
@@ -210,12 +220,13 @@ class _Merger:
                 "started": plan.made,
                 "finished": None,
                 "status": "partial",
+                "command": plan.asked.typed,
                 "suites": plan.suites,
                 "implementations": plan.implementations,
                 "axes": plan.axes,
                 "ceilings": {},
                 "suite_files": {
-                    name: filed.model_copy(update={"path": str(places.get(filed.sha256, filed.path))})
+                    name: filed.model_copy(update={"path": str(places[filed.sha256])})
                     for name, filed in first.suite_files.items()
                 },
                 "fingerprint": first.fingerprint.model_copy(update={"frameworks": {}, "thread_pools": {}}),
@@ -237,33 +248,43 @@ class _Merger:
             yield rows.changed(row, reason=NOT_MEASURED)
 
     def finish(self, out: Path) -> Iterator[MergedRun]:
-        """Compact the runs and give the folders their names."""
-        for machine, making in self._making.items():
-            making.flush()
-            if not making.blocks:  # its only results are damaged
-                making.writer.close()
-                continue
-            whole = not making.counts.get("not-run")
-            finished = {"finished": making.finished, "status": "complete"} if whole else {}
-            if whole:
-                compact(making.writer.folder)
-            else:
-                note = f"merged without {len(self.missing)} blocks that nobody has measured"
-                making.writer.event("partial", note=note)
-            making.writer.update(making.info.model_copy(update=finished))
+        """Compact all runs, and only then give the folders their names."""
+        done = [run for machine, making in self._making.items() if (run := self._finished(machine, making))]
+        for run in done:
+            yield replace(run, folder=run.folder.rename(out / run.folder.name))
+
+    def _finished(self, machine: str, making: _Making) -> MergedRun | None:
+        """A run, whole but for the place of its folder; none where its only results are damaged."""
+        making.flush()
+        if not making.blocks:
             making.writer.close()
-            folder = making.writer.folder.rename(out / making.info.run_id)
-            hardware = making.info.fingerprint.hardware
-            yield MergedRun(
-                machine=machine,
-                machine_id=making.info.fingerprint.machine_id,
-                cpu=hardware.cpu_model,
-                gpus=tuple(gpu.name for gpu in hardware.gpus),
-                folder=folder,
-                blocks=making.blocks,
-                counts=dict(making.counts),
-                exit_code=exit_of(list(making.counts)),
-            )
+            return None
+        whole = not making.counts.get("not-run")
+        if whole:
+            compact(making.writer.folder)
+        else:
+            note = f"merged without {len(self.missing)} blocks that nobody has measured"
+            making.writer.event("partial", note=note)
+        finished = {"finished": making.finished, "status": "complete"} if whole else {}
+        making.writer.update(making.info.model_copy(update=finished))
+        making.writer.close()
+        hardware = making.info.fingerprint.hardware
+        return MergedRun(
+            machine=machine,
+            machine_id=making.info.fingerprint.machine_id,
+            cpu=hardware.cpu_model,
+            gpus=tuple(gpu.name for gpu in hardware.gpus),
+            folder=making.writer.folder,
+            blocks=making.blocks,
+            counts=dict(making.counts),
+            exit_code=exit_of(list(making.counts)),
+        )
+
+
+def _check_versions(file: ResultFile, plan: DispatchPlan, result: BlockResult) -> None:
+    """Raise ``ResultsError`` for a worker that the plan would have refused: its file came by another way."""
+    if unlike := differences(plan.held, versions_in(result.run.fingerprint, result.code)):
+        damaged(file.path, f"its worker is not as the plan: {'; '.join(unlike).replace(', here ', ', there ')}")
 
 
 def _with(info: RunInfo, result: BlockResult) -> RunInfo:

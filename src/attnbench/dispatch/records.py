@@ -5,9 +5,10 @@ A field that is missing, unknown or of another type is refused where a file is r
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from attnbench.attention.spec import stable_id
 from attnbench.results.schema import CellResult, Fingerprint, Record, RunInfo, Sample
@@ -18,6 +19,15 @@ Id = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
 # A file within the folder, however the plan came about: no way out of it.
 Inside = Annotated[str, Field(pattern=r"^files/[0-9]+/[^/\\]+$")]
 Labels = dict[str, str]
+
+
+def _real(when: str) -> str:
+    datetime.fromisoformat(when)
+    return when
+
+
+# Folders are named after it, so it is a time and nothing else.
+When = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"), AfterValidator(_real)]
 
 
 class HeldVersions(Record):
@@ -65,7 +75,7 @@ class DispatchPlan(Record):
     program: Literal["attnbench"] = "attnbench"
     dispatch_version: Literal[1] = 1
     id: Id
-    made: str
+    made: When
     seed: int = Field(ge=0)
     asked: AskedWords
     held: HeldVersions
@@ -119,7 +129,8 @@ class BlockResult(Record):
     """``results/ID.MACHINE.json``: what one machine measured of one block.
 
     ``node`` tells two machines of the same kind apart without naming them; ``labels`` is what the worker said of
-    itself, ``scheduler`` which job of which scheduler it was. ``exit_code`` is that of a run of these cells.
+    itself, ``scheduler`` which job of which scheduler it was, ``code`` the digest of attnbench's own files there.
+    ``exit_code`` is that of a run of these cells.
     """
 
     program: Literal["attnbench"] = "attnbench"
@@ -130,6 +141,7 @@ class BlockResult(Record):
     node: Id
     labels: Labels = Field(default_factory=dict)
     scheduler: dict[str, str] = Field(default_factory=dict)
+    code: str
     exit_code: int
     run: RunInfo
     cells: tuple[CellResult, ...]

@@ -64,16 +64,16 @@ def send_into(folder: Path, files: Sequence[OwnFile]) -> None:
 
 def local_path(folder: Path, file: OwnFile) -> Path:
     """Where a file is to be on this machine."""
-    return (folder / file.sent).resolve() if file.sent is not None else Path(file.path)
+    return folder.resolve() / file.sent if file.sent is not None else Path(file.path)
 
 
 def check_there(folder: Path, plan: DispatchPlan) -> None:
-    """Raise ``UsageError`` unless every file is here as it was when the plan was made."""
+    """Raise ``UsageError`` unless every file is here as it was when the plan was made, and none beside them."""
     for file in plan.files:
         path = local_path(folder, file)
         try:
             there = digest(path.read_bytes())
-        except OSError:
+        except (OSError, ValueError):
             hint = "copy the plan's folder whole" if file.sent else "put it there, or plan again with --send-files"
             msg = f"--{file.option} {file.typed}: {path} is not here; {hint}"
             raise UsageError(msg) from None
@@ -81,6 +81,24 @@ def check_there(folder: Path, plan: DispatchPlan) -> None:
             hint = "copy the plan's folder again" if file.sent else "put that one there, or plan again"
             msg = f"{path} is not the file that was planned (SHA-256 {file.sha256[:12]}, here {there[:12]}); {hint}"
             raise UsageError(msg)
+    _check_alone({local_path(folder, file): file for file in plan.files})
+
+
+def _check_alone(planned: Mapping[Path, OwnFile]) -> None:
+    """Raise ``UsageError`` for what lies in a folder that was planned, or that travelled, and would be loaded too."""
+    for folder, sent in {path.parent: file.sent for path, file in planned.items() if file.folder or file.sent}.items():
+        for other in sorted(folder.iterdir()):
+            if sent and other in planned and other.is_symlink():
+                msg = f"{other} is a link; copy the plan's folder again, with the file itself"
+                raise UsageError(msg)
+            if other not in planned and (other.suffix == ".py" or (sent and _loaded(other))):
+                msg = f"{other} was not there when the plan was made; take it away, or plan again"
+                raise UsageError(msg)
+
+
+def _loaded(path: Path) -> bool:
+    """Whether an import may find it, besides Python files: none of these travels."""
+    return path.suffix in (".pyc", ".so") or (path / "__init__.py").exists()
 
 
 def typed_here(folder: Path, plan: DispatchPlan, option: Option) -> list[Path]:

@@ -22,7 +22,7 @@ from attnbench.dispatch.folder import (
     result_files,
     write_synced,
 )
-from attnbench.dispatch.held import differences, versions_here
+from attnbench.dispatch.held import code_digest, differences, versions_here
 from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan, Labels, machine_of
 from attnbench.dispatch.sending import cell_here, check_there, typed_here
 from attnbench.errors import (
@@ -41,7 +41,9 @@ from attnbench.measure.run.run import run
 from attnbench.results.fingerprint import collect_fingerprint
 from attnbench.results.read import read_contents
 from attnbench.suite import Cell
+from attnbench.workers.scratch import Scratch, sweep
 
+SCRATCH = "attnbench-block-"
 # What schedulers tell a job of itself, and what is kept of it.
 OF_SCHEDULERS = (
     "SLURM_JOB_ID",
@@ -104,6 +106,7 @@ def work(folder: Path, typed: str, words: WorkWords, note: Callable[[str], None]
     def check_again() -> None:
         if _there(folder, block, machine, words) is not None:
             raise _ThereAlreadyError
+        check_there(folder, plan)  # it may have waited for hours
 
     try:
         result, note_of_run = measured(folder, plan, block, words, note, check_again)
@@ -177,8 +180,10 @@ def measured(
     ``begins`` is called once the machine is this worker's alone. The run's own folder is gone afterwards.
     """
     cells = cells_of(folder, plan, block)
-    with tempfile.TemporaryDirectory(prefix="attnbench-block-") as scratch:
-        options = _options(folder, plan, words, Path(scratch), note)
+    sweep(SCRATCH)  # of workers that were killed
+    scratch = Scratch(SCRATCH, folder.resolve())
+    try:
+        options = _options(folder, plan, words, scratch.path / "runs", note)
 
         def on_plan(planned: Plan) -> None:
             begins()
@@ -197,6 +202,8 @@ def measured(
         if outcome.note is not None:
             return None, outcome.note
         return _result(plan, block, words, outcome), ""
+    finally:
+        scratch.remove()
 
 
 def _options(folder: Path, plan: DispatchPlan, words: WorkWords, out: Path, note: Callable[[str], None]) -> RunOptions:
@@ -241,6 +248,7 @@ def _result(plan: DispatchPlan, block: DispatchBlock, words: WorkWords, outcome:
         node=stable_id(["node", platform.node()]),
         labels=dict(words.labels),
         scheduler={name: os.environ[name] for name in OF_SCHEDULERS if os.environ.get(name)},
+        code=code_digest(),
         exit_code=outcome.exit_code,
         run=contents.info,
         cells=contents.cells,
