@@ -220,9 +220,9 @@ def _merged(folder: Path, outcome: Merged) -> list[str]:
         lines += [f"{run.machine} ({what}): {blocks}, {_counts(run.counts)}.", f"run: {run.folder}"]
     place = shlex.quote(str(folder))
     if outcome.damaged:
-        one = "1 file is damaged, as said above: remove it, and measure its block again."
-        many = f"{len(outcome.damaged)} files are damaged, as said above: remove them, and measure their blocks again."
-        lines.append(one if len(outcome.damaged) == 1 else many)
+        number = len(outcome.damaged)
+        those = "1 file is damaged" if number == 1 else f"{number} files are damaged"
+        lines.append(f"{those}, as said above. Remove what is damaged, and measure its block again.")
     if outcome.missing:
         count = "1 block has" if len(outcome.missing) == 1 else f"{len(outcome.missing)} blocks have"
         lines.append(f"{count} no result: {in_ranges(outcome.missing)}.")
