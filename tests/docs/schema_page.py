@@ -41,8 +41,10 @@ def page() -> str:
 
 
 def _link(file: Path) -> str:
-    path = file.resolve().relative_to(REPOSITORY).as_posix()
-    return f"[`{file.name}`](../{path})"
+    """A link to a file of the package, where it stands in the repository, wherever the package is installed."""
+    path = Path("src", *file.parts[len(file.parts) - 1 - file.parts[::-1].index("attnbench") :])
+    assert (REPOSITORY / path).is_file(), path
+    return f"[`{file.name}`](../{path.as_posix()})"
 
 
 def _record(name: str, schema: Mapping[str, Any], where: str, level: int) -> Iterator[str]:

@@ -21,6 +21,8 @@ SEVERAL = settings(
     max_examples=150, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
+EDGES = (16, 32, 64, 128)
+
 
 def test_cases_are_of_what_is_named_and_at_boundaries() -> None:
     seen = Counter[str]()
@@ -30,7 +32,7 @@ def test_cases_are_of_what_is_named_and_at_boundaries() -> None:
     def look(case: Case) -> None:
         p = case.problem
         seen.update(features_of(case))
-        seen.update([p.dtype] + ["fewer keys"] * (p.Tq > p.S) + ["edge"] * (abs(p.Tq - 64) <= 1))
+        seen.update([p.dtype] + ["fewer keys"] * (p.Tq > p.S) + ["edge"] * any(abs(p.Tq - edge) <= 1 for edge in EDGES))
         assert case.spec.softcap is None
         assert not case.gradients
         assert not {"bias", "sinks", "layout"} & set(features_of(case))

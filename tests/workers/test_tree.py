@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -44,6 +45,26 @@ def test_memory_of_what_a_process_has_started_is_seen_from_outside() -> None:
             time.sleep(0.1)
             child.communicate()
     assert 64 << 20 <= sampling.most - before < 200 << 20
+
+
+def test_who_stands_in_the_memory_of_its_parent_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As a child until its program is loaded, which lasts an instant; a thread stands there as long as one looks.
+    with subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert not tree.same_memory(child.pid, os.getpid())
+        alone = tree.below_bytes(os.getpid())
+        assert alone >= 64 << 20
+        ended = threading.Event()
+        thread = threading.Thread(target=ended.wait)
+        thread.start()
+        assert thread.native_id is not None
+        assert tree.same_memory(thread.native_id, os.getpid())
+        monkeypatch.setattr(tree, "processes", lambda pid: iter([pid, thread.native_id, child.pid]))
+        assert abs(tree.below_bytes(os.getpid()) - alone) < 1 << 20
+        ended.set()
+        thread.join()
+        child.communicate()
 
 
 def test_what_is_not_there_has_no_time_and_no_level() -> None:

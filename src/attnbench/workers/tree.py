@@ -5,10 +5,14 @@ A kernel can change whatever its own process says. It cannot change what /proc a
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -16,6 +20,8 @@ PROC = Path("/proc")
 LAST_RAN_ON = 36
 # The clock of another process (CPUCLOCK_SCHED of its id), as clock_getcpuclockid gives it on Linux.
 SCHEDULED = 2
+# The system call that compares two processes, by machine (kcmp(2)), and what it is asked to compare: their memory.
+KCMP, KCMP_VM = {"x86_64": 312, "aarch64": 272}, 1
 
 
 def processes(pid: int) -> Iterator[int]:
@@ -104,13 +110,34 @@ def _ended_s(pid: int) -> float:
 
 
 def below_bytes(pid: int) -> int:
-    """Memory of the descendants of a process, each page counted once for those who share it (PSS); bytes."""
-    total = 0
+    """Memory of the descendants of a process, each page counted once for those who share it (PSS); bytes.
+
+    Until a child that was just started has loaded its program, it stands in the very memory of its parent, all of it:
+    it is left out.
+    """
+    total, looked_at = 0, [pid]
     for process in processes(pid):
-        if process != pid:
+        if not any(same_memory(process, other) for other in looked_at):
             with suppress(OSError, ValueError):
                 total += _field(PROC / str(process) / "smaps_rollup", "Pss")
+            looked_at.append(process)
     return total
+
+
+def same_memory(pid: int, other: int) -> bool:
+    """Whether two processes stand in one and the same memory (not in copies of it); false where it is not told."""
+    if pid == other:
+        return True
+    number = KCMP.get(platform.machine()) if sys.platform == "linux" else None
+    if number is None:
+        return False
+    asked = (number, pid, other, KCMP_VM, 0, 0)
+    return bool(_libc().syscall(*map(ctypes.c_long, asked)) == 0)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def level(pid: int, field: str) -> int | None:
