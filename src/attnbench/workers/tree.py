@@ -131,8 +131,8 @@ def same_memory(pid: int, other: int) -> bool:
     number = KCMP.get(platform.machine()) if sys.platform == "linux" else None
     if number is None:
         return False
-    asked = (number, pid, other, KCMP_VM, 0, 0)
-    return bool(_libc().syscall(*map(ctypes.c_long, asked)) == 0)
+    words = map(ctypes.c_long, (number, pid, other, KCMP_VM, 0, 0))
+    return bool(_libc().syscall(*words) == 0)
 
 
 @cache
