@@ -76,7 +76,8 @@ def _answer(run: RunReport) -> pd.DataFrame:
                 for each in kind.outcomes
             ]
             if kind.more:
-                rows.append([section.suite, kind.name, f"and {kind.more} more outcomes: see the grid"] + [None] * 3)
+                outcomes = "outcome" if kind.more == 1 else "outcomes"
+                rows.append([section.suite, kind.name, f"and {kind.more} more {outcomes}: see the grid"] + [None] * 3)
     return pd.DataFrame(rows, columns=heads)
 
 
