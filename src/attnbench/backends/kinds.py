@@ -60,10 +60,13 @@ def framework_of(given: Any) -> str | None:
     """``torch`` or ``jax`` for an array of theirs, else None."""
     if isinstance(given, np.ndarray | np.generic | int | float | str | list | tuple | None):
         return None
-    for base in type(given).__mro__:
-        if framework := FRAMEWORKS.get(base.__module__.partition(".")[0]):
-            return framework if hasattr(given, "shape") else None
-    return None
+    return framework_of_type(type(given)) if hasattr(given, "shape") else None
+
+
+def framework_of_type(kind: type) -> str | None:
+    """``torch`` or ``jax`` for a type that is theirs or stands on one of theirs, such as a module, else None."""
+    names = (FRAMEWORKS.get(base.__module__.partition(".")[0]) for base in kind.__mro__)
+    return next(filter(None, names), None)
 
 
 def kind_of(q: Any, load: Callable[[str], Backend], name: str = "q") -> GivenKind:

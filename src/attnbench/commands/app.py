@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from attnbench.commands import options
 from attnbench.errors import EXIT_INCONCLUSIVE, EXIT_USAGE, AttnbenchError
-from attnbench.show.console import document
+from attnbench.show.console import complain, document
 
 # The commands' files in the order of --help. Each holds a function, or a ``typer.Typer`` of several, of its own name;
 # Python's own words have an underscore behind them.
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _failed(message: str, code: int, *, as_json: bool) -> int:
-    print(f"attnbench: {message}", file=sys.stderr)  # noqa: T201
+    complain(message)
     if as_json:
         document({"error": message, "exit_code": code})
     return code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,7 @@ from attnbench.commands import options
 from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.errors import EXIT_OK
 from attnbench.interface.places import check_runs_folder
-from attnbench.show.console import document, say, set_quiet, show
+from attnbench.show.console import complain, document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -180,15 +179,16 @@ def merge(
     """Make an ordinary run of the results of each machine."""
     set_quiet(quiet)
     from attnbench.dispatch.merge import merge as merged
+    from attnbench.interface.running import judged
     from attnbench.results.extra import check_report_extra
 
     check_report_extra("attnbench dispatch merge")
     check_runs_folder("--out", out)
     outcome = merged(folder, out, partial=partial)
     for run in outcome.runs:
-        _keep_verdicts(run.folder)
+        judged(run.folder, say)
     for line in outcome.damaged:
-        _complain(line)
+        complain(line)
     if as_json:
         runs = [asdict(run) | {"folder": str(run.folder)} for run in outcome.runs]
         about = {"missing": list(outcome.missing), "damaged": list(outcome.damaged)}
@@ -196,18 +196,6 @@ def merge(
     else:
         show("\n".join(_merged(folder, outcome)))
     raise typer.Exit(outcome.exit_code)
-
-
-def _keep_verdicts(folder: Path) -> None:
-    """Verdicts on claims beside the rows, as a run keeps them; a suite's own code must not lose the run."""
-    from attnbench.analysis.claim_rows import write_verdicts
-    from attnbench.analysis.judged import judge_run
-    from attnbench.backends import discover
-
-    try:
-        write_verdicts(judge_run(folder, discover.suite))
-    except Exception as error:  # noqa: BLE001
-        say(f"the run is kept in {folder}, but its verdicts were not written: {error}")
 
 
 def _merged(folder: Path, outcome: Merged) -> list[str]:
@@ -237,11 +225,6 @@ def _merged(folder: Path, outcome: Merged) -> list[str]:
 def _each(outcome: Merged) -> str:
     typed = "; ".join(f"attnbench report {shlex.quote(str(run.folder))}" for run in outcome.runs)
     return f"A run for each machine, a page for each: {typed}"
-
-
-def _complain(text: str) -> None:
-    """An error, so --quiet does not hide it."""
-    print(f"attnbench: {text}", file=sys.stderr)  # noqa: T201
 
 
 @dispatch.command("list")

@@ -15,7 +15,7 @@ from attnbench.commands import options
 from attnbench.commands.interrupt import end_as_interrupted
 from attnbench.errors import AttnbenchError
 from attnbench.interface.places import check_folder, reports_folder
-from attnbench.show.console import document, say, set_quiet, show
+from attnbench.show.console import complain, document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _keep_and_tell(outcome: Any, reports: Path | None, *, as_json: bool) -> None
     """Verdicts and report beside the finished run, then its tables."""
     from attnbench.interface.running import judged as judged_with_verdicts
 
-    judged = judged_with_verdicts(outcome, _complain)
+    judged = judged_with_verdicts(outcome.folder, complain)
     answers = _answers(judged)
     collection = _collected(judged)
     page = _report(collection, _place(outcome, reports))
@@ -137,7 +137,7 @@ def _collected(judged: JudgedRun) -> Report | None:
     try:
         return collect([judged])
     except AttnbenchError as error:
-        _complain(f"the run is kept in {judged.folder}, but it has no report: {error}")
+        complain(f"the run is kept in {judged.folder}, but it has no report: {error}")
         return None
 
 
@@ -150,13 +150,8 @@ def _report(collection: Report | None, out: Path) -> Path | None:
     try:
         return write_collected(collection, out)
     except AttnbenchError as error:
-        _complain(f"the run is kept, but its report was not written: {error}")
+        complain(f"the run is kept, but its report was not written: {error}")
         return None
-
-
-def _complain(text: str) -> None:
-    """An error, so --quiet does not hide it."""
-    print(f"attnbench: {text}", file=sys.stderr)  # noqa: T201
 
 
 def _shown(judged: JudgedRun, collection: Report | None, *, served: bool) -> str:

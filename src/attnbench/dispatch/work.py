@@ -6,7 +6,8 @@ import os
 import platform
 import shlex
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -269,15 +270,10 @@ def publish(folder: Path, block: DispatchBlock, result: BlockResult, *, replace_
         raise UsageError(msg) from error
     if not mine:
         return Worked(block, EXIT_OK, path, was_there=True)
-    return Worked(block, result.exit_code, path, counts=counted([row.status for row in result.cells]))
+    return Worked(block, result.exit_code, path, counts=Counter(row.status for row in result.cells))
 
 
 def _kept_elsewhere(name: str, text: str) -> Path:
     place = Path(tempfile.mkdtemp(prefix="attnbench-result-")) / name
     place.write_text(text, encoding="utf-8")
     return place
-
-
-def counted(statuses: Sequence[str]) -> dict[str, int]:
-    """How many cells of each status there are."""
-    return {status: statuses.count(status) for status in dict.fromkeys(statuses)}

@@ -14,7 +14,7 @@ from attnbench.interface.places import check_runs_folder
 
 if TYPE_CHECKING:
     from attnbench.analysis.judged import JudgedRun
-    from attnbench.measure.run.options import RunOptions, RunOutcome
+    from attnbench.measure.run.options import RunOptions
     from attnbench.measure.run.plan import Plan
 
 # Options that are levels of axes, by the names of these.
@@ -133,15 +133,15 @@ def _planned(note: Note) -> Callable[[Plan], None]:
     return planned
 
 
-def judged(outcome: RunOutcome, note: Note) -> JudgedRun:
+def judged(folder: Path, note: Note) -> JudgedRun:
     """The finished run with its verdicts, which stand beside its rows; what could not be written is noted."""
     from attnbench.analysis.claim_rows import write_verdicts
     from attnbench.analysis.judged import judge_run
     from attnbench.backends import discover
 
-    run = judge_run(outcome.folder, discover.suite)
+    run = judge_run(folder, discover.suite)
     try:
         write_verdicts(run)
     except Exception as error:  # noqa: BLE001  (a suite's own code, which must not lose the run)
-        note(f"the run is kept in {outcome.folder}, but its verdicts were not written: {error}")
+        note(f"the run is kept in {folder}, but its verdicts were not written: {error}")
     return run

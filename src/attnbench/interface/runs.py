@@ -236,7 +236,7 @@ def run(
 def _judged_run(outcome: RunOutcome, notes: list[str], note: Note) -> Run:
     from attnbench.interface.running import judged
 
-    judgement = judged(outcome, note)
+    judgement = judged(outcome.folder, note)
     partial = [] if outcome.note is None else [f"Partial: {outcome.note}."]
     return Run(outcome.folder, [*notes, *partial, *outcome.shortened], judgement)
 

@@ -34,6 +34,11 @@ def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
+def complain(text: str) -> None:
+    """An error, on standard error with the program's name; ``--quiet`` does not hide it."""
+    print(f"attnbench: {text}", file=sys.stderr)  # noqa: T201
+
+
 def show(text: str) -> None:
     """A result, on standard output."""
     print(text, flush=True)  # noqa: T201

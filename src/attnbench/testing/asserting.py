@@ -17,7 +17,7 @@ from attnbench.interface.agreement import check_adapted
 from attnbench.testing.fixed import cases_of, with_refusals
 from attnbench.testing.kernel import kernel
 from attnbench.testing.message import disagreement
-from attnbench.testing.saying import DTYPE, Saying, built_in, framework_of, refuse_unread, words
+from attnbench.testing.saying import DTYPE, PLAIN, Saying, backend_of, built_in, refuse_unread, words
 
 if TYPE_CHECKING:
     from attnbench.attention.spec import AttentionSpec
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 Names = str | Sequence[str]
 CALLED = "attnbench.testing.assert_agrees"
 AT_A_TIME = 3  # cases that are tried before somebody looks whether one of them disagrees
-PLAIN = "sizes"  # the row of the plain call, which is always asked
 
 
 def assert_agrees(
@@ -69,9 +68,10 @@ def assert_agrees(
     __tracebackhide__ = True
     cases = [text for text in ([case] if isinstance(case, str) else case) if text]
     fixed = built_in(spec, built, inspect.signature(assert_agrees).parameters)
-    _refuse_unread(fixed, cases, words(dtype), gradients, require=require, budget=budget, without=without)
+    others = {"require": require, "budget": budget, "without": without}
+    refuse_unread(fixed, cases, words(dtype), gradients=gradients, others=others)
     said = Saying(
-        backend=backend or framework_of(fn),
+        backend=backend or backend_of(fn),
         dtypes=_dtypes(words(dtype), capabilities, cases),
         features=tuple(dict.fromkeys((*words(features), *_of_cases(cases)))),
         without=words(without),
@@ -88,19 +88,7 @@ def assert_agrees(
     )
     depth = "deep" if deep else "quick" if quick else "usual"
     more = {"features": words(rows) or said.features, "require": require, "budget": budget}
-    checked = _checked(fn, said, cases, words(dtype), depth, more)
-    return _agreed(fn, said, checked, backend)
-
-
-def _refuse_unread(
-    fixed: Mapping[str, Any],
-    cases: Sequence[str],
-    dtypes: Sequence[str],
-    gradients: bool,  # noqa: FBT001
-    **others: Any,
-) -> None:
-    given = [name for name, value in others.items() if value not in (None, (), [], "")]
-    refuse_unread(fixed, cases, dtypes, gradients=gradients, given=given)
+    return _agreed(fn, said, _checked(fn, said, cases, words(dtype), depth, more), backend)
 
 
 def _agreed(fn: Any, said: Saying, checked: Agreement, backend: str | None) -> Agreement:

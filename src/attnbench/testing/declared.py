@@ -20,6 +20,7 @@ from attnbench.backends.fitted import SAYS_WHERE, fitted, offered
 from attnbench.backends.implementation import FEATURES, Capabilities, Implementation
 from attnbench.errors import SpecError, UsageError, check_known
 from attnbench.interface.functions import POSITIONED
+from attnbench.testing.saying import PLAIN
 
 if TYPE_CHECKING:
     from attnbench.attention.problem import Case
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 # What can be asked for besides the features that a kernel declares.
 BESIDES = ("scale", "layout", "nan_reached")
 OFFERED = (*(name for name in FEATURES if name not in ("gradients", "stages")), *BESIDES)
-PLAIN = ("sizes", "inputs")
+ALWAYS = (PLAIN, "inputs")  # rows of the plain call
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Drawable:
     def cases(self) -> Iterator[Case]:
         """Those of ``attnbench check``: its table and its plan, of the plain call and of every named feature."""
         implementation = self.implementation
-        can, rows = implementation.capabilities, (*PLAIN, *self.features)
+        can, rows = implementation.capabilities, (*ALWAYS, *self.features)
         for dtype in self.dtypes:
             for check_case in check_cases(dtype):
                 case = fitted(offered(check_case.case, implementation, "cpu"), can, check_case.feature)

@@ -12,7 +12,6 @@ from attnbench.keywords import check_keywords
 
 NAME = "attnbench"
 OF_CASES = ("features", "dtypes", "gradients", "align", "backend", "layout", "device")
-PLAIN = "sizes"
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def parts(said: dict[str, Any], *, every: bool) -> list[TestPart]:
     Words of the spec, which are built into a function, are in all of its cases: there is a part for each dtype.
     """
     from attnbench.keywords import SPEC
-    from attnbench.testing.saying import words
+    from attnbench.testing.saying import PLAIN, words
 
     dtypes = words(said.get("dtypes")) or ("",)
     if said.get("case"):

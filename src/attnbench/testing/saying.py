@@ -11,6 +11,7 @@ from attnbench.agree.cases.case_text import case_from_text
 from attnbench.attention.precision import DTYPES
 from attnbench.attention.spec import AttentionSpec
 from attnbench.backends.implementation import DEVICES, Capabilities
+from attnbench.backends.kinds import framework_of_type
 from attnbench.errors import UsageError, check_known, not_one_of
 from attnbench.keywords import SPEC, check_keywords
 
@@ -18,8 +19,7 @@ LAYOUTS = ("bhsd", "bshd")
 DTYPE = "float32"
 NOT_JUDGED = "_"
 RETURNS = ("output", "lse", NOT_JUDGED)
-# Types whose module says whose arrays a function takes.
-FRAMEWORKS = {"torch": "torch", "jaxlib": "jax", "jax": "jax"}
+PLAIN = "sizes"  # the row of the plain call, which is always asked
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,10 @@ def built_in(spec: Any, given: Mapping[str, Any], arguments: Iterable[str]) -> d
 
 
 def refuse_unread(
-    fixed: Mapping[str, Any], cases: Sequence[str], dtypes: Sequence[str], *, gradients: bool, given: Sequence[str]
+    fixed: Mapping[str, Any], cases: Sequence[str], dtypes: Sequence[str], *, gradients: bool, others: Mapping[str, Any]
 ) -> None:
     """Raise ``UsageError`` for words that say nothing beside ``case``, or beside a spec that is built in."""
+    given = [name for name, value in others.items() if value not in (None, (), [], "")]
     if not cases:
         if idle := [name for name in given if fixed and name != "without"]:
             msg = f"{' and '.join(idle)} would say nothing beside {', '.join(fixed)}, which is built in: leave it out"
@@ -101,9 +102,6 @@ def refuse_unread(
         raise UsageError(msg)
 
 
-def framework_of(function: Any) -> str:
+def backend_of(function: Any) -> str:
     """Whose arrays a function takes, as far as its type says so: a module of PyTorch, a jitted function of JAX."""
-    for base in type(function).__mro__:
-        if framework := FRAMEWORKS.get(base.__module__.partition(".")[0]):
-            return framework
-    return "numpy"
+    return framework_of_type(type(function)) or "numpy"
