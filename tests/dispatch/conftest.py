@@ -13,7 +13,8 @@ import pytest
 from filelock import FileLock
 
 from attnbench.dispatch import work
-from attnbench.dispatch.folder import read_block, read_plan
+from attnbench.dispatch.blocks import read_block
+from attnbench.dispatch.folder import read_plan
 from attnbench.dispatch.layout import WantedPlan, lay_out
 from attnbench.dispatch.records import BlockResult, DispatchBlock
 from attnbench.dispatch.work import WorkWords

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from attnbench.api.suites import AttentionSpec, Case, Problem
-from attnbench.dispatch.folder import read_block, read_order, read_plan
-from attnbench.dispatch.listing import in_ranges
+from attnbench.dispatch.blocks import read_block, read_order
+from attnbench.dispatch.folder import read_plan
+from attnbench.dispatch.listing import in_arrays, in_ranges
 from attnbench.dispatch.needs import laid_out
 from attnbench.errors import EXIT_USAGE
 from attnbench.measure.run.plan import make_plan
@@ -165,10 +167,8 @@ def test_no_block_stands_twice_in_the_order(cli: Cli, measured: Path) -> None:
 
 def test_a_block_that_was_changed_is_refused(cli: Cli, small_plan: Callable[..., Path]) -> None:
     folder = small_plan()
-    (file,) = [path for path in (folder / "blocks").iterdir() if '"number":0,' in path.read_text()]
-    text = json.loads(file.read_text())
-    text["cells"][0]["impl"] = "numpy/blocked"
-    file.write_text(json.dumps(text))
+    file = folder / "blocks.jsonl"
+    file.write_text(file.read_text().replace('"impl":"numpy/naive"', '"impl":"numpy/other"', 1))
     done = cli("dispatch", "work", folder, "--block", "0")
     assert (done.code, "is damaged" in done.err) == (EXIT_USAGE, True)
 
@@ -176,3 +176,44 @@ def test_a_block_that_was_changed_is_refused(cli: Cli, small_plan: Callable[...,
 def test_ranges_are_written_as_schedulers_take_them() -> None:
     assert in_ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
     assert in_ranges([]) == ""
+    assert in_arrays([0, 1, 999, 1000, 2001, 2002], 1000) == [(0, "0-1,999"), (1000, "0"), (2000, "1-2")]
+    assert in_arrays([], 7) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("--each",), "type: --missing --each"),
+        (("--array-size", "9"), "type: --missing --array-size 9"),
+        (("--missing", "--array-size", "0"), "--array-size is 1 or more"),
+        (("--missing", "--each", "--array-size", "9"), "give one of them"),
+    ],
+)
+def test_a_list_that_cannot_be_written_is_said(typed: tuple[str, ...], said: str, cli: Cli, unmeasured: Path) -> None:
+    done = cli("dispatch", "list", unmeasured, *typed)
+    assert (done.code, said in done.err) == (EXIT_USAGE, True)
+
+
+def test_what_is_missing_is_written_for_loops_and_for_arrays(cli: Cli, unmeasured: Path, measured: Path) -> None:
+    assert cli("dispatch", "list", unmeasured, "--missing", "--each").out == "0\n1\n2\n"
+    assert cli("dispatch", "list", unmeasured, "--missing", "--array-size", "2").out == "0 0-1\n2 0\n"
+    assert cli("dispatch", "list", measured, "--missing", "--each").out == ""
+    assert cli("dispatch", "list", measured, "--missing", "--array-size", "2").out == ""
+
+
+@pytest.mark.parametrize("spoil", [str.upper, lambda text: text[: len(text) // 2], lambda _: "", lambda text: text * 2])
+def test_blocks_that_are_not_those_of_the_order_are_refused(spoil: Any, cli: Cli, unmeasured: Path) -> None:
+    file = unmeasured / "blocks.jsonl"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([spoil(lines[0]), *lines[1:]]) + "\n")
+    done = cli("dispatch", "work", unmeasured, "--block", "0" if spoil(lines[0]) != lines[0] * 2 else "1")
+    assert (done.code, "blocks.jsonl is damaged: line " in done.err) == (EXIT_USAGE, True)
+
+
+@pytest.mark.parametrize("column", ["at", "cells", "suite", "kind", "memory_bytes", "planned", "needs", "suites"])
+def test_an_order_that_does_not_fit_is_refused(column: str, cli: Cli, unmeasured: Path) -> None:
+    order = json.loads((unmeasured / "order.json").read_text())
+    order[column] = order[column][:-1]
+    (unmeasured / "order.json").write_text(json.dumps(order))
+    done = cli("dispatch", "list", unmeasured)
+    assert (done.code, "order.json is damaged" in done.err) == (EXIT_USAGE, True)

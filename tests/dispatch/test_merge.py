@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import attnbench as ab
-from attnbench.dispatch.folder import read_order, read_plan
+from attnbench.dispatch.blocks import read_order
+from attnbench.dispatch.folder import read_plan
 from attnbench.dispatch.records import machine_of
 from attnbench.errors import EXIT_CELLS_FAILED, EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_USAGE, ResultsError
 from attnbench.results.read import read_contents, read_info
@@ -24,7 +25,7 @@ SAME = ["cell_id", "block_id", "case_id", "suite", "impl", "device", "threads", 
 def files(folder: Path) -> list[Path]:
     """The result files in the order of the blocks' numbers."""
     ids = read_order(folder, read_plan(folder)).ids
-    return [next((folder / "results").glob(f"{block}.*.json")) for block in ids]
+    return [next((folder / "results").rglob(f"{block}.*.json")) for block in ids]
 
 
 def of_another_machine(file: Path, cpu: str = "Another CPU") -> Path:

@@ -13,6 +13,7 @@ from textwrap import dedent
 
 import pytest
 
+from attnbench.dispatch.folder import result_files
 from tests.dispatch.conftest import Fleet
 from tests.dispatch.forked import forked
 from tests.docs.test_docs import blocks
@@ -40,7 +41,7 @@ PROGRAM = """
             os.kill(os.getpid(), signal.SIGKILL)
         with open("taken", "a") as taken:
             taken.write(str(block.number) + "\\n")
-        file = next(Path("{full}", "results").glob(block.id + ".*"))
+        file = next(Path("{full}", "results").rglob(block.id + ".*"))
         return BlockResult.model_validate_json(file.read_bytes()), ""
 
     def main():
@@ -57,9 +58,10 @@ SBATCH = """
 
     array, limit = sys.argv[1].removeprefix("--array=").split("%")
     assert int(limit) > 0
-    with open("statuses", "w") as statuses:
+    with open("statuses", "a") as statuses:
         for part in array.split(","):
             first, _, last = part.partition("-")
+            assert int(last or first) < 1001  # MaxArraySize
             for task in range(int(first), int(last or first) + 1):
                 environment = os.environ | {{"SLURM_ARRAY_TASK_ID": str(task)}}
                 done = subprocess.run(["bash", *sys.argv[2:]], env=environment, check=False)
@@ -117,11 +119,25 @@ def test_an_array_of_which_two_tasks_are_killed_is_complete_when_submitted_again
     assert shell("submit.sh", "plan", KILLED="0 2") == 0
     assert (tmp_path / "statuses").read_text().split() == ["137", "0", "137"]
     assert cli("dispatch", "list", "plan", "--missing").out.split() == ["0,2"]
+    (tmp_path / "statuses").unlink()
     assert shell("submit.sh", "plan", KILLED="0 2") == 0
     assert (tmp_path / "statuses").read_text().split() == ["0", "0"]
     assert cli("dispatch", "list", "plan", "--missing").out.split() == []
     assert sorted(taken(tmp_path)) == [0, 1, 2]
     assert cli("dispatch", "merge", "plan").code == fleet.local_exit
+
+
+def test_a_plan_of_more_blocks_than_an_array_takes_is_several_arrays(
+    shell: Callable[..., int], fleet: Fleet, tmp_path: Path
+) -> None:
+    shutil.copytree(fleet.empty, tmp_path / "plan")
+    script = tmp_path / "submit.sh"
+    script.write_text(script.read_text().replace("--array-size 1000", "--array-size 2"))
+    assert shell("submit.sh", "plan") == 0
+    assert (tmp_path / "statuses").read_text().split() == ["0", "0", "0"]
+    assert sorted(taken(tmp_path)) == [0, 1, 2]
+    assert shell("submit.sh", "plan") == 0  # nothing is left, and nothing is submitted
+    assert len((tmp_path / "statuses").read_text().split()) == 3
 
 
 def test_a_matrix_of_a_ci_service_measures_every_block(shell: Callable[..., int], tmp_path: Path, fleet: Fleet) -> None:
@@ -143,7 +159,7 @@ def test_machines_that_share_a_folder_measure_every_block(
     shutil.copytree(fleet.empty, tmp_path / "plan")
     shell(script, "plan")
     assert sorted(taken(tmp_path)) == [0, 1, 2]
-    assert len(list((tmp_path / "plan" / "results").iterdir())) == 3
+    assert len(list(result_files(tmp_path / "plan"))) == 3
 
 
 def test_every_script_of_the_page_is_tried() -> None:

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from attnbench.dispatch import held, work
-from attnbench.dispatch.folder import as_text, read_block, read_order, read_plan, write_synced
+from attnbench.dispatch.blocks import read_block, read_order
+from attnbench.dispatch.folder import as_text, read_plan, result_files, write_synced
 from attnbench.dispatch.records import BlockResult, HeldVersions
 from attnbench.dispatch.work import publish
 from attnbench.errors import EXIT_CELLS_FAILED, EXIT_NOTHING_MEASURED, EXIT_USAGE, AttnbenchError
@@ -25,7 +26,7 @@ from tests.program import Cli
 
 
 def results(folder: Path) -> list[str]:
-    return sorted(file.name for file in (folder / "results").iterdir())
+    return sorted(file.path.name for file in result_files(folder))
 
 
 def refuse_measuring(*_: object) -> None:
@@ -53,7 +54,7 @@ def test_what_has_a_result_is_not_measured_again(cli: Cli, measured: Path, monke
 def test_a_result_of_another_machine_counts_unless_each_machine_is_to_measure(
     cli: Cli, measured: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (file,) = (measured / "results").glob(f"{read_order(measured, read_plan(measured)).ids[1]}.*")
+    (file,) = (measured / "results").rglob(f"{read_order(measured, read_plan(measured)).ids[1]}.*")
     file.rename(file.with_name(f"{file.name.partition('.')[0]}.aaaaaaaaaaaa.json"))
     monkeypatch.setattr(work, "run", refuse_measuring)
     assert cli("dispatch", "work", measured, "--block", "1").code == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,14 +11,14 @@ import typer
 
 from attnbench.commands import options
 from attnbench.commands.interrupt import end_as_interrupted
-from attnbench.errors import EXIT_OK
+from attnbench.errors import EXIT_OK, UsageError
 from attnbench.interface.places import check_runs_folder
 from attnbench.show.console import complain, document, say, set_quiet, show
 from attnbench.show.progress import ProgressLine
 
 if TYPE_CHECKING:
     from attnbench.dispatch.layout import LaidOutPlan, PlannedKind
-    from attnbench.dispatch.listing import Listing
+    from attnbench.dispatch.listing import ListedBlock, Listing
     from attnbench.dispatch.merge import Merged
     from attnbench.dispatch.work import Worked
 
@@ -232,20 +232,45 @@ def list_(
     folder: Folder,
     *,
     missing: options.Missing = False,
+    each: options.MissingEach = False,
+    array_size: options.ArraySize = None,
     as_json: options.Json = False,
 ) -> None:
     """Show the blocks, what each asks of a machine, and which machines have measured it."""
-    from attnbench.dispatch.listing import in_ranges, listed
+    from attnbench.dispatch.listing import in_arrays, in_ranges, listed
 
+    _check_listed(missing=missing, each=each, array_size=array_size)
     listing = listed(folder)
+    arrays = [] if array_size is None else in_arrays(listing.missing, array_size)
     if as_json:
-        blocks = [] if missing else [asdict(block) | {"needs": block.needs.model_dump()} for block in listing.blocks()]
+        blocks = [] if missing else [_block(block) for block in listing.blocks()]
         about = {"blocks": blocks, "missing": list(listing.missing), "ranges": in_ranges(listing.missing)}
+        about |= {} if array_size is None else {"arrays": [{"first": first, "tasks": tasks} for first, tasks in arrays]}
         document({"plan": listing.plan.id, **about, "exit_code": EXIT_OK})
+    elif each or array_size is not None:
+        if listing.missing:  # no line at all, rather than an empty one
+            show("\n".join(map(str, listing.missing) if each else (f"{first} {tasks}" for first, tasks in arrays)))
     elif missing:
         show(in_ranges(listing.missing))
     else:
         show(_listing(listing))
+
+
+def _check_listed(*, missing: bool, each: bool, array_size: int | None) -> None:
+    if each and array_size is not None:
+        msg = "--each and --array-size are two ways to write the same; give one of them"
+        raise UsageError(msg)
+    if array_size is not None and array_size < 1:
+        msg = f"--array-size is 1 or more, such as 1000; got {array_size}"
+        raise UsageError(msg)
+    if (each or array_size is not None) and not missing:
+        option = "--each" if each else f"--array-size {array_size}"
+        msg = f"{option} is a way to write what has no result; type: --missing {option}"
+        raise UsageError(msg)
+
+
+def _block(block: ListedBlock) -> dict[str, Any]:
+    return {field.name: getattr(block, field.name) for field in fields(block)} | {"needs": block.needs.model_dump()}
 
 
 def _listing(listing: Listing) -> str:
@@ -264,6 +289,7 @@ def _listing(listing: Listing) -> str:
         ]
         for block in listing.blocks()
     ]
-    done = len(listing.ids) - len(listing.missing)
+    total = len(listing.planned)
+    done = total - len(listing.missing)
     heads = ["block", "id", "suite", "needs", "arrays", "cells", "measured by"]
-    return f"{table(heads, rows)}\n\nBlocks with a result: {done} of {len(listing.ids)}."
+    return f"{table(heads, rows)}\n\nBlocks with a result: {done} of {total}."

@@ -367,3 +367,12 @@ EachMachine = Annotated[
 ]
 Partial = Annotated[bool, typer.Option("--partial", help="Take what is there; the rest of the cells are not-run.")]
 Missing = Annotated[bool, typer.Option("--missing", help="Only the numbers without a result, such as 0-5,9.")]
+MissingEach = Annotated[bool, typer.Option("--each", help="With --missing: a line for each number, for loops.")]
+ArraySize = Annotated[
+    int | None,
+    typer.Option(
+        "--array-size",
+        metavar="N",
+        help="With --missing: a line for each N blocks, their first one and what is missing counted from it.",
+    ),
+]

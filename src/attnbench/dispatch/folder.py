@@ -1,6 +1,8 @@
-"""The folder of a plan: ``plan.json``, ``order.json``, ``blocks/``, ``files/`` and ``results/``.
+"""The folder of a plan: ``plan.json``, ``order.json``, ``blocks.jsonl``, ``files/`` and ``results/``.
 
 Every file is written under another name, synced, and then given its own: whoever reads sees a whole one, or none.
+Results lie in folders of ``results/`` that are named after the first two digits of their blocks, so that none of them
+has very many, and whoever looks for those of one block looks through few.
 """
 
 from __future__ import annotations
@@ -9,8 +11,7 @@ import json
 import os
 import re
 import secrets
-import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,6 @@ from pydantic import ValidationError
 
 from attnbench.dispatch.records import (
     DISPATCH_VERSION,
-    BlockOrder,
     BlockResult,
     DispatchBlock,
     DispatchPlan,
@@ -32,8 +32,9 @@ from attnbench.results.read import first_fault
 from attnbench.results.schema import Record
 from attnbench.show import finite
 
-PLAN, ORDER, BLOCKS, FILES, RESULTS = "plan.json", "order.json", "blocks", "files", "results"
+PLAN, FILES, RESULTS = "plan.json", "files", "results"
 RESULT_NAME = re.compile(r"([0-9a-f]{12})\.([0-9a-f]{12})\.json")
+PART_NAME = re.compile(r"[0-9a-f]{2}")
 
 SomeRecord = TypeVar("SomeRecord", bound=Record)
 
@@ -49,7 +50,14 @@ class ResultFile(NamedTuple):
 def as_text(record: Record) -> str:
     """A record as JSON in one line; what is NaN or infinite is a word."""
     data = record.model_dump(mode="json", exclude_defaults=False)
-    return json.dumps(finite.replaced(data, finite.in_words), separators=(",", ":"), allow_nan=False) + "\n"
+    try:
+        return _compactly(data)
+    except ValueError:  # something in it is NaN or infinite: most records have none, and are not gone through twice
+        return _compactly(finite.replaced(data, finite.in_words))
+
+
+def _compactly(data: object) -> str:
+    return json.dumps(data, separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def write_synced(path: Path, text: str | bytes, *, replace: bool = True) -> bool:
@@ -57,10 +65,16 @@ def write_synced(path: Path, text: str | bytes, *, replace: bool = True) -> bool
 
     Without ``replace`` one that is there already stays. Raises ``ResultsError``.
     """
+    return streamed_synced(path, [text if isinstance(text, bytes) else text.encode()], replace=replace)
+
+
+def streamed_synced(path: Path, parts: Iterable[bytes], *, replace: bool = True) -> bool:
+    """The same of a file that comes in parts, which are not all held in memory."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with beside.open("wb") as file:
-            file.write(text if isinstance(text, bytes) else text.encode())
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         mine = _named(beside, path, replace=replace)
@@ -105,45 +119,12 @@ def read_plan(folder: Path) -> DispatchPlan:
         )
         msg = f"{folder} {what}; a plan is made by: attnbench dispatch plan SUITE -o DIR"
         raise UsageError(msg)
-    return _read(folder / PLAN, DispatchPlan)
-
-
-def read_order(folder: Path, plan: DispatchPlan) -> BlockOrder:
-    """Ids and numbers of a plan's blocks."""
-    order = _read(folder / ORDER, BlockOrder)
-    if order.plan != plan.id or len(set(order.ids)) != plan.blocks or not _each_once(order):
-        damaged(folder / ORDER, "it does not fit plan.json")
-    return order
-
-
-def _each_once(order: BlockOrder) -> bool:
-    return sorted(order.planned) == list(range(len(order.ids)))
-
-
-def read_block(folder: Path, plan: DispatchPlan, block_id: str) -> DispatchBlock:
-    """One block of a plan, by its id."""
-    path = folder / BLOCKS / f"{block_id}.json"
-    block = _read(path, DispatchBlock)
-    if (block.plan, block.id) != (plan.id, block_id) or len(block.cells) != len(block.cell_ids):
-        damaged(path, "it belongs to another plan, or is another block")
-    return block
-
-
-def block_named(folder: Path, plan: DispatchPlan, typed: str) -> DispatchBlock:
-    """The block that ``--block`` names, by number or id."""
-    if re.fullmatch(r"[0-9a-f]{12}", typed) and (folder / BLOCKS / f"{typed}.json").is_file():
-        return read_block(folder, plan, typed)
-    if re.fullmatch(r"[0-9]{1,11}", typed) and int(typed) < plan.blocks:
-        return read_block(folder, plan, read_order(folder, plan).ids[int(typed)])
-    listed = f"attnbench dispatch list {shlex.quote(str(folder))}"
-    numbers = "block 0" if plan.blocks == 1 else f"blocks 0 to {plan.blocks - 1}"
-    msg = f"--block {typed}: {folder} has {numbers}, by number or id; type: {listed}"
-    raise UsageError(msg)
+    return read_record(folder / PLAN, DispatchPlan)
 
 
 def read_result(file: ResultFile, plan: DispatchPlan, block: DispatchBlock) -> BlockResult:
     """What a machine measured of a block. Raises ``ResultsError`` for what is not that."""
-    result = _read(file.path, BlockResult)
+    result = read_record(file.path, BlockResult)
     if result.plan != plan.id:
         damaged(file.path, "it belongs to another plan")
     if (result.block, result.machine) != (file.block, file.machine):
@@ -179,29 +160,65 @@ def _check_times(path: Path, result: BlockResult) -> None:
             damaged(path, f"it began or ended at {when!r}, which is no time in UTC")
 
 
+def result_path(folder: Path, block_id: str, machine: str) -> Path:
+    """Where the result of a machine for a block is put."""
+    return folder / RESULTS / block_id[:2] / f"{block_id}.{machine}.json"
+
+
 def result_files(folder: Path) -> Iterator[ResultFile]:
-    """The files of ``results/`` whose names say a block and a machine, in no order."""
+    """The files below ``results/`` whose names say a block and a machine, in no order."""
+    top = folder / RESULTS
+    yield from _result_files(top)
+    for entry in _entries(top):
+        if PART_NAME.fullmatch(entry.name):
+            yield from _result_files(Path(entry.path))
+
+
+def results_of(folder: Path, block_id: str) -> list[ResultFile]:
+    """The results of one block, by machine; those of others are not looked through."""
+    top = folder / RESULTS
+    there = [top] if not (top / block_id[:2]).is_dir() else [top, top / block_id[:2]]
+    found = [file for place in there for file in _result_files(place) if file.block == block_id]
+    return sorted(found, key=lambda file: file.machine)
+
+
+def _result_files(place: Path) -> Iterator[ResultFile]:
+    """The results right in a folder. Some lie in ``results/`` itself: those that somebody has copied there by hand."""
+    for entry in _entries(place):
+        if named := RESULT_NAME.fullmatch(entry.name):
+            yield ResultFile(named[1], named[2], Path(entry.path))
+
+
+def _entries(place: Path) -> Iterator[os.DirEntry[str]]:
     try:
-        with os.scandir(folder / RESULTS) as entries:
-            for entry in entries:
-                if named := RESULT_NAME.fullmatch(entry.name):
-                    yield ResultFile(named[1], named[2], Path(entry.path))
+        with os.scandir(place) as entries:
+            yield from entries
     except OSError as error:
-        msg = f"{folder / RESULTS} cannot be read ({error.strerror}); it is made by attnbench dispatch plan"
+        msg = f"{place} cannot be read ({error.strerror}); it is made by attnbench dispatch plan"
         raise ResultsError(msg) from error
 
 
-def _read(path: Path, model: type[SomeRecord]) -> SomeRecord:
+def read_record(path: Path, model: type[SomeRecord]) -> SomeRecord:
+    """The record that a file holds. Raises ``ResultsError`` for what is not that."""
     try:
-        data = json.loads(path.read_bytes())
+        text = path.read_bytes()
     except FileNotFoundError as error:
         msg = f"{path} is missing; the folder of a plan is to be copied whole"
         raise ResultsError(msg) from error
     except OSError as error:
         msg = f"{path} cannot be read ({error.strerror})"
         raise ResultsError(msg) from error
+    return from_text(path, text, model)
+
+
+def from_text(path: Path, text: bytes, model: type[SomeRecord], where: str = "it") -> SomeRecord:
+    """The record that stands in a text of a file; ``where`` names the part of it in what is said of damage."""
+    with suppress(ValidationError):
+        return model.model_validate_json(text)
+    try:
+        data = json.loads(text)
     except (ValueError, RecursionError):
-        damaged(path, "it is not JSON")
+        damaged(path, f"{where} is not JSON")
     version = data.get("dispatch_version") if isinstance(data, Mapping) else None
     if isinstance(version, int) and version > DISPATCH_VERSION:
         msg = f"{path} was written by a newer attnbench (version {version} of these files). Type: {upgrade()}"

@@ -1,17 +1,17 @@
-"""A plan becomes a folder: the blocks that ``attnbench run`` would measure for the same words, one file for each."""
+"""A plan becomes a folder: the blocks that ``attnbench run`` would measure for the same words, a line for each."""
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from attnbench.dispatch.folder import BLOCKS, FILES, ORDER, PLAN, RESULTS, as_text, write_synced
+from attnbench.dispatch.blocks import write_blocks
+from attnbench.dispatch.folder import FILES, PLAN, RESULTS, as_text, write_synced
 from attnbench.dispatch.held import held_to, versions_here
 from attnbench.dispatch.needs import LaidOut, kind_of, labels, laid_out
-from attnbench.dispatch.records import AskedWords, BlockOrder, DispatchBlock, DispatchPlan, OwnFile
+from attnbench.dispatch.records import AskedWords, DispatchBlock, DispatchPlan, OwnFile
 from attnbench.dispatch.sending import own_files, send_into
 from attnbench.errors import ResultsError, UsageError
 from attnbench.interface.places import check_folder
@@ -136,30 +136,29 @@ def _asked(words: RunWords) -> AskedWords:
 
 def _write(folder: Path, plan: DispatchPlan, blocks: Sequence[LaidOut]) -> None:
     """All files, ``plan.json`` last: a folder that has it is whole."""
-    for name in (BLOCKS, RESULTS, FILES):
+    for name in (RESULTS, FILES):
         try:
             (folder / name).mkdir(parents=True)
         except OSError as error:
             msg = f"-o {folder} cannot be written ({error.strerror}); name another folder"
             raise ResultsError(msg) from error
     send_into(folder, plan.files)
-    for number, block in enumerate(blocks):
-        record = DispatchBlock(
-            plan=plan.id,
-            id=block.cells[0].block_id,
-            number=number,
-            suite=block.cells[0].suite,
-            needs=block.needs,
-            work=block.work,
-            cell_ids=tuple(cell.id for cell in block.cells),
-            cells=tuple(cell.to_dict() for cell in block.cells),
-        )
-        (folder / BLOCKS / f"{record.id}.json").write_text(as_text(record), encoding="utf-8")
-    places = sorted(range(len(blocks)), key=lambda number: blocks[number].place)
-    ids = tuple(block.cells[0].block_id for block in blocks)
-    write_synced(folder / ORDER, as_text(BlockOrder(plan=plan.id, ids=ids, planned=tuple(places))))
-    os.sync()
+    planned = sorted(range(len(blocks)), key=lambda number: blocks[number].place)
+    write_blocks(folder, plan, (_block(plan, number, block) for number, block in enumerate(blocks)), planned)
     write_synced(folder / PLAN, as_text(plan))
+
+
+def _block(plan: DispatchPlan, number: int, block: LaidOut) -> DispatchBlock:
+    return DispatchBlock(
+        plan=plan.id,
+        id=block.cells[0].block_id,
+        number=number,
+        suite=block.cells[0].suite,
+        needs=block.needs,
+        work=block.work,
+        cell_ids=tuple(cell.id for cell in block.cells),
+        cells=tuple(cell.to_dict() for cell in block.cells),
+    )
 
 
 def _kinds(blocks: Sequence[LaidOut]) -> tuple[PlannedKind, ...]:

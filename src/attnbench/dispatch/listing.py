@@ -1,4 +1,4 @@
-"""What is done of a plan, and by whom: read from the names in its folder alone, whatever their number."""
+"""What is done of a plan, and by whom: read from ``order.json`` and the names of the results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from attnbench.dispatch.folder import read_block, read_order, read_plan, result_files
+from attnbench.dispatch.blocks import Blocks
+from attnbench.dispatch.folder import read_plan, result_files
 from attnbench.dispatch.needs import kind_of
 from attnbench.dispatch.records import BlockNeeds, DispatchPlan
 
@@ -28,23 +29,22 @@ class ListedBlock:
 class Listing:
     """A plan with the machines of each block that has a result, and the numbers of those that have none."""
 
-    folder: Path
     plan: DispatchPlan
-    ids: tuple[str, ...]
+    planned: Blocks
     machines: dict[str, tuple[str, ...]]
     missing: tuple[int, ...]
 
     def blocks(self) -> Iterator[ListedBlock]:
-        """The blocks in the order of their numbers, read one by one."""
-        for number, block_id in enumerate(self.ids):
-            block = read_block(self.folder, self.plan, block_id)
+        """The blocks in the order of their numbers; none of them is read."""
+        kinds = [kind_of(needs) for needs in self.planned.order.needs]
+        for number, block_id in enumerate(self.planned.order.ids):
             yield ListedBlock(
                 number,
                 block_id,
-                block.suite,
-                block.needs,
-                kind_of(block.needs),
-                len(block.cells),
+                self.planned.suite_of(number),
+                self.planned.needs_of(number),
+                kinds[self.planned.order.kind[number]],
+                self.planned.order.cells[number],
                 self.machines.get(block_id, ()),
             )
 
@@ -52,13 +52,13 @@ class Listing:
 def listed(folder: Path) -> Listing:
     """What is done of the plan in a folder. Raises ``UsageError`` where there is none."""
     plan = read_plan(folder)
-    order = read_order(folder, plan)
+    blocks = Blocks(folder, plan)
     machines: dict[str, list[str]] = {}
     for file in result_files(folder):
         machines.setdefault(file.block, []).append(file.machine)
-    missing = tuple(number for number, block_id in enumerate(order.ids) if block_id not in machines)
+    missing = tuple(number for number, block_id in enumerate(blocks.order.ids) if block_id not in machines)
     by_block = {block_id: tuple(sorted(names)) for block_id, names in machines.items()}
-    return Listing(folder, plan, order.ids, by_block, missing)
+    return Listing(plan, blocks, by_block, missing)
 
 
 def in_ranges(numbers: Sequence[int]) -> str:
@@ -70,3 +70,14 @@ def in_ranges(numbers: Sequence[int]) -> str:
         else:
             ranges.append([number, number])
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+
+
+def in_arrays(numbers: Sequence[int], size: int) -> list[tuple[int, str]]:
+    """Numbers, in order, for arrays whose tasks are counted from 0: where each begins, and its tasks in ranges.
+
+    A scheduler that takes arrays of ``size`` tasks takes no task beyond that number either.
+    """
+    arrays: dict[int, list[int]] = {}
+    for number in numbers:
+        arrays.setdefault(number - number % size, []).append(number % size)
+    return [(first, in_ranges(tasks)) for first, tasks in arrays.items()]

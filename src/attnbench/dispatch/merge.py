@@ -13,15 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from attnbench.dispatch.folder import (
-    ResultFile,
-    damaged,
-    read_block,
-    read_order,
-    read_plan,
-    read_result,
-    result_files,
-)
+from attnbench.dispatch.blocks import Blocks
+from attnbench.dispatch.folder import ResultFile, damaged, read_plan, read_result, result_files
 from attnbench.dispatch.held import differences, versions_in
 from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan
 from attnbench.dispatch.sending import local_path
@@ -126,17 +119,18 @@ def merge(
 ) -> Merged:
     """Make the runs. Raises ``UsageError`` and its kin; then nothing was written."""
     plan = read_plan(folder)
-    order = read_order(folder, plan)
+    blocks = Blocks(folder, plan)
+    ids = blocks.order.ids
     refuse_foreign(out)
     files: dict[str, list[ResultFile]] = {}
     for file in sorted(result_files(folder), key=lambda file: file.path.name):
         files.setdefault(file.block, []).append(file)
     strangers = [
         f"{file.path} is damaged: the plan has no such block"
-        for block in set(files) - set(order.ids)
+        for block in set(files) - set(ids)
         for file in files[block]
     ]
-    missing = [number for number, block in enumerate(order.ids) if block not in files]
+    missing = [number for number, block in enumerate(ids) if block not in files]
     if not files:
         msg = (
             f"no block of {folder} has been measured; type on each machine: attnbench dispatch work {folder} --block 0"
@@ -146,9 +140,9 @@ def merge(
         return Merged((), tuple(missing), (), EXIT_INCONCLUSIVE)
     staging = _staging(out)
     try:
-        merger = _Merger(folder, plan, staging, partial=partial)
-        for done, number in enumerate(order.planned):
-            merger.take(number, order.ids[number], files.get(order.ids[number], []))
+        merger = _Merger(folder, blocks, staging, partial=partial)
+        for done, number in enumerate(blocks.order.planned):
+            merger.take(number, files.get(ids[number], []))
             if progress is not None:
                 progress(done + 1, plan.blocks)
         damaged = (*strangers, *merger.damaged)
@@ -178,21 +172,20 @@ def _staging(out: Path) -> Path:
 class _Merger:
     """Takes blocks in planned order and keeps a run for each machine that has measured any."""
 
-    def __init__(self, folder: Path, plan: DispatchPlan, staging: Path, *, partial: bool) -> None:
-        self._folder, self._plan, self._staging, self._partial = folder, plan, staging, partial
+    def __init__(self, folder: Path, blocks: Blocks, staging: Path, *, partial: bool) -> None:
+        self._folder, self._blocks, self._staging, self._partial = folder, blocks, staging, partial
+        self._plan = blocks.plan
         self._making: dict[str, _Making] = {}
         self.missing: list[int] = []
-        self._absent: list[str] = []
         self.damaged: list[str] = []
 
-    def take(self, number: int, block_id: str, files: list[ResultFile]) -> None:
+    def take(self, number: int, files: list[ResultFile]) -> None:
         """The results of a block; one without any is planned in every run, so that nothing is lost."""
-        block = read_block(self._folder, self._plan, block_id)
+        block = self._blocks.numbered(number)
         taken = sum(self._took(block, file) for file in files)
         if taken:
             return
         self.missing.append(number)
-        self._absent.append(block_id)
         for making in self._making.values():
             making.add_rows(self._unmeasured(making, block))
 
@@ -236,8 +229,8 @@ class _Merger:
         writer.event(LEFT_OUT, groups=list(plan.left_out))
         writer.event("start", seed=plan.seed, plan=plan.id, merged=True)
         making = _Making(writer, info, datetime.fromisoformat(plan.made).timestamp())
-        for block_id in self._absent:
-            making.add_rows(self._unmeasured(making, read_block(self._folder, plan, block_id)))
+        for number in self.missing:
+            making.add_rows(self._unmeasured(making, self._blocks.numbered(number)))
         return making
 
     def _unmeasured(self, making: _Making, block: DispatchBlock) -> Iterator[CellResult]:

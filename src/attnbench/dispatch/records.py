@@ -88,14 +88,6 @@ class DispatchPlan(Record):
     cells: int = Field(ge=1)
 
 
-class BlockOrder(Record):
-    """``order.json``: the ids of the blocks by number, and their numbers in planned order."""
-
-    plan: Id
-    ids: tuple[Id, ...]
-    planned: tuple[int, ...]
-
-
 class BlockNeeds(Record):
     """What a block asks of a machine.
 
@@ -110,8 +102,34 @@ class BlockNeeds(Record):
     labels: Labels = Field(default_factory=dict)
 
 
+Count = Annotated[int, Field(ge=0)]
+
+
+class BlockOrder(Record):
+    """``order.json``: what is to be known of the blocks without reading them; a column has a place for each number.
+
+    ``planned`` has the numbers in planned order, and ``at`` the byte of ``blocks.jsonl`` where each block begins, and
+    at last its length. ``cells`` counts; ``suite`` and ``kind`` are places in ``suites`` and in ``needs``, which have
+    each of them once, without their memory.
+    """
+
+    plan: Id
+    ids: tuple[Id, ...] = Field(min_length=1)
+    planned: tuple[Count, ...]
+    at: tuple[Count, ...]
+    cells: tuple[Count, ...]
+    memory_bytes: tuple[int | None, ...]
+    suites: tuple[str, ...]
+    suite: tuple[Count, ...]
+    needs: tuple[BlockNeeds, ...]
+    kind: tuple[Count, ...]
+
+
 class DispatchBlock(Record):
-    """``blocks/ID.json``: one block, whole. ``work`` is what is known of its size: operations, 0 where nothing is."""
+    """A line of ``blocks.jsonl``: one block, whole.
+
+    ``work`` is what is known of its size: operations, 0 where nothing is.
+    """
 
     program: Literal["attnbench"] = "attnbench"
     dispatch_version: Literal[1] = 1
@@ -126,7 +144,7 @@ class DispatchBlock(Record):
 
 
 class BlockResult(Record):
-    """``results/ID.MACHINE.json``: what one machine measured of one block.
+    """``results/ID/ID.MACHINE.json`` (the first ``ID`` cut to two digits): what one machine measured of one block.
 
     ``node`` tells two machines of the same kind apart without naming them; ``labels`` is what the worker said of
     itself, ``scheduler`` which job of which scheduler it was, ``code`` the digest of attnbench's own files there.

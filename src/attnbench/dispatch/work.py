@@ -14,13 +14,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from attnbench.attention.spec import stable_id
+from attnbench.dispatch.blocks import BLOCKS, block_named
 from attnbench.dispatch.folder import (
     RESULTS,
     as_text,
-    block_named,
     damaged,
     read_plan,
-    result_files,
+    result_path,
+    results_of,
     write_synced,
 )
 from attnbench.dispatch.held import code_digest, differences, versions_here
@@ -40,6 +41,7 @@ from attnbench.measure.run.options import Progress, RunOptions, RunOutcome
 from attnbench.measure.run.plan import Plan, refusals
 from attnbench.measure.run.run import run
 from attnbench.results.fingerprint import collect_fingerprint
+from attnbench.results.journal import fail_writing
 from attnbench.results.read import read_contents
 from attnbench.suite import Cell
 from attnbench.workers.scratch import Scratch, sweep
@@ -122,7 +124,7 @@ def _there(folder: Path, block: DispatchBlock, machine: str, words: WorkWords) -
     """The result that makes measuring needless: of this machine first, else of any."""
     if words.again:
         return None
-    there = [file for file in result_files(folder) if file.block == block.id]
+    there = results_of(folder, block.id)
     mine = [file.path for file in there if file.machine == machine]
     others = [] if words.each_machine else [file.path for file in there]
     return next(iter([*mine, *others]), None)
@@ -162,9 +164,9 @@ def cells_of(folder: Path, plan: DispatchPlan, block: DispatchBlock) -> tuple[Ce
         cells = tuple(cell_here(folder, plan, data) for data in block.cells)
         same = tuple(cell.id for cell in cells) == block.cell_ids and {cell.block_id for cell in cells} == {block.id}
     except (AttnbenchError, ValidationError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        damaged(folder / "blocks" / f"{block.id}.json", f"a cell cannot be read ({type(error).__name__}: {error})")
+        damaged(folder / BLOCKS, f"a cell of block {block.id} cannot be read ({type(error).__name__}: {error})")
     if not same:
-        damaged(folder / "blocks" / f"{block.id}.json", "its cells are not those that its ids name")
+        damaged(folder / BLOCKS, f"the cells of block {block.id} are not those that its ids name")
     return cells
 
 
@@ -260,9 +262,10 @@ def _result(plan: DispatchPlan, block: DispatchBlock, words: WorkWords, outcome:
 
 def publish(folder: Path, block: DispatchBlock, result: BlockResult, *, replace_it: bool = False) -> Worked:
     """Put a result into the folder; where another worker was faster, its result stays and this one is gone."""
-    path = folder / RESULTS / f"{block.id}.{result.machine}.json"
+    path = result_path(folder, block.id, result.machine)
     text = as_text(result)
     try:
+        _make_folder(path.parent)
         mine = write_synced(path, text, replace=replace_it)
     except AttnbenchError as error:
         kept = _kept_elsewhere(path.name, text)
@@ -271,6 +274,13 @@ def publish(folder: Path, block: DispatchBlock, result: BlockResult, *, replace_
     if not mine:
         return Worked(block, EXIT_OK, path, was_there=True)
     return Worked(block, result.exit_code, path, counts=Counter(row.status for row in result.cells))
+
+
+def _make_folder(place: Path) -> None:
+    try:
+        place.mkdir(exist_ok=True)
+    except OSError as error:
+        fail_writing(place, error)
 
 
 def _kept_elsewhere(name: str, text: str) -> Path:

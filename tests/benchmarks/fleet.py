@@ -1,0 +1,239 @@
+"""A plan of many blocks over many simulated workers: ``python -m tests.benchmarks.fleet``.
+
+Everything is as it would be but for the measuring: the plan is laid out, blocks are handed out, results are taken,
+listed and merged by the project's own code, each step in a fresh process, whose time and largest memory are printed.
+What a worker sends back is made up: a tenth of a second in the text of a real result. ``--help`` has the sizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from attnbench.attention.spec import stable_id
+from attnbench.dispatch.blocks import Blocks
+from attnbench.dispatch.folder import read_plan
+from attnbench.dispatch.held import code_digest
+from attnbench.dispatch.layout import WantedPlan, lay_out
+from attnbench.dispatch.listing import in_ranges, listed
+from attnbench.dispatch.merge import merge
+from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan, machine_of
+from attnbench.dispatch.work import cells_of, publish
+from attnbench.interface.running import RunWords
+from attnbench.measure.run import rows
+from attnbench.results.fingerprint import collect_fingerprint
+from attnbench.results.schema import Fingerprint, RunInfo, Sample
+
+STEPS = ("plan", "work", "list", "missing", "merge")
+KINDS = 4  # of machines, so many runs are made
+SEEDS = 10
+SUITE = """
+    from attnbench.api.suites import AttentionSpec, Case, Problem, Story, TimedSuite
+
+    def case(T, seed):
+        return Case(AttentionSpec(), Problem(Hq=2, Tq=T, D=8, seed=seed))
+
+    AXES = {{"T": tuple(range(16, {most})), "seed": tuple(range({seeds}))}}
+    MANY = TimedSuite(name="many", story=Story(question="How far?"), axes=AXES, case=case)
+"""
+KERNELS = """
+    from attnbench.api import Capabilities, implementation
+
+    for number in range({cells}):
+        @implementation(f"numpy/made{{number}}", Capabilities())
+        def made(q, k, v, call):
+            raise NotImplementedError
+"""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large a simulation is: ``cells`` of a block, ``samples`` of a cell."""
+
+    blocks: int = 100_000
+    workers: int = 1_000
+    cells: int = 2
+    samples: int = 4
+
+    @property
+    def rows(self) -> int:
+        """The rows that are merged: of cells and of samples."""
+        return self.blocks * self.cells * (1 + self.samples)
+
+
+def plan(folder: Path, sizes: Sizes) -> str:
+    """Lay the blocks out."""
+    seeds = SEEDS if sizes.blocks % SEEDS == 0 else 1
+    suite, kernels = folder / "many.py", folder / "made.py"
+    suite.write_text(dedent(SUITE).format(most=16 + sizes.blocks // seeds, seeds=seeds))
+    kernels.write_text(dedent(KERNELS).format(cells=sizes.cells))
+    words = RunWords(impl=["numpy/made*"], impls=[kernels], suite_files=[suite])
+    done = lay_out(WantedPlan(words, folder / "plan", send_files=True, seed=1), lambda _: None)
+    assert (done.plan.blocks, done.plan.cells) == (sizes.blocks, sizes.blocks * sizes.cells)
+    return f"{sum(file.stat().st_size for file in (folder / 'plan').rglob('*') if file.is_file()) / 1e6:.0f} MB"
+
+
+class Workers:
+    """What the workers send back; each is one of a few kinds of machine."""
+
+    def __init__(self, folder: Path, plan: DispatchPlan, sizes: Sizes) -> None:
+        self._folder, self._plan, self._sizes = folder, plan, sizes
+        here = collect_fingerprint()
+        self._kinds = [self._kind(here, f"Simulated CPU {kind}") for kind in range(KINDS)]
+
+    def _kind(self, here: Fingerprint, cpu: str) -> Fingerprint:
+        there = here.model_copy(update={"hardware": here.hardware.model_copy(update={"cpu_model": cpu})})
+        return there.with_framework("numpy", {"numpy": here.packages["numpy"]}, {"openblas": 1})
+
+    def result(self, block: DispatchBlock, worker: int) -> BlockResult:
+        """What a worker makes of a block."""
+        fingerprint = self._kinds[worker % KINDS]
+        info = RunInfo(
+            run_id=f"20260101T000000Z-many-{block.id[:6]}",
+            started="2026-01-01T00:00:00Z",
+            finished="2026-01-01T00:00:09Z",
+            status="complete",
+            suites=("many",),
+            ceilings={"numpy cpu 1 product float32": 1e11},
+            fingerprint=fingerprint,
+        )
+        cells = cells_of(self._folder, self._plan, block)
+        ok: dict[str, Any] = {"status": "ok", "reason": None, "error_ratio": 0.1, "time_median_s": 0.1}
+        ok |= {"n_samples": self._sizes.samples, "n_bursts": self._sizes.samples, "cache": "none", "n_replicates": 1}
+        made = [rows.planned(cell, info.run_id, fingerprint.machine_id, "0") for cell in cells]
+        samples = [
+            Sample(run_id=info.run_id, cell_id=cell.id, replicate=0, burst=burst, index=0, calls=1, wall_s=0.1)
+            for cell in cells
+            for burst in range(self._sizes.samples)
+        ]
+        return BlockResult(
+            plan=self._plan.id,
+            block=block.id,
+            machine=machine_of(fingerprint),
+            node=stable_id(["node", worker]),
+            code=code_digest(),
+            exit_code=0,
+            run=info,
+            cells=tuple(rows.changed(row, **ok) for row in made),
+            samples=tuple(samples),
+        )
+
+
+def work(folder: Path, sizes: Sizes) -> str:
+    """Hand the blocks out and take what comes back; the time of the workers themselves does not count."""
+    place = folder / "plan"
+    known = read_plan(place)
+    workers = Workers(place, known, sizes)
+    spent, slowest = 0.0, 0.0
+    handed = iter(opened(place, known))
+    at_work = list(islice(handed, sizes.workers))
+    draw = random.Random(1)  # noqa: S311  (no secret)
+    while at_work:
+        worker = draw.randrange(len(at_work))
+        block = at_work[worker]
+        result = workers.result(block, worker)
+        begun = time.perf_counter()
+        publish(place, block, result)
+        following = next(handed, None)
+        took = time.perf_counter() - begun
+        spent, slowest = spent + took, max(slowest, took)
+        if following is None:
+            at_work[worker] = at_work[-1]
+            at_work.pop()
+        else:
+            at_work[worker] = following
+    return f"front {1e3 * spent / sizes.blocks:.2f} ms a block, the slowest {1e3 * slowest:.0f} ms"
+
+
+def opened(place: Path, known: DispatchPlan) -> Iterator[DispatchBlock]:
+    """The blocks in the order of their numbers, as a front hands them out."""
+    blocks = Blocks(place, known)
+    return map(blocks.numbered, range(len(blocks)))
+
+
+def list_(folder: Path, sizes: Sizes) -> str:
+    """All that ``dispatch list`` shows."""
+    blocks = list(listed(folder / "plan").blocks())
+    assert len(blocks) == sizes.blocks
+    return f"{sum(bool(block.machines) for block in blocks)} blocks have a result"
+
+
+def missing(folder: Path, sizes: Sizes) -> str:
+    """What ``dispatch list --missing`` says, with a hundredth of the results taken away meanwhile."""
+    del sizes
+    return f"missing: {in_ranges(listed(folder / 'plan').missing) or 'none'}"
+
+
+def merge_(folder: Path, sizes: Sizes) -> str:
+    """Make the runs."""
+    done = merge(folder / "plan", folder / "runs")
+    assert sum(sum(run.counts.values()) for run in done.runs) == sizes.blocks * sizes.cells
+    return f"{len(done.runs)} runs, {sizes.rows} rows"
+
+
+DO: dict[str, Callable[[Path, Sizes], str]] = dict(zip(STEPS, (plan, work, list_, missing, merge_), strict=True))
+
+
+def peak_mib() -> float:
+    """The most memory that this process has had, in MiB, as the system counts it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def step(name: str, folder: Path, sizes: Sizes) -> dict[str, Any]:
+    """One step, here; what it took and said."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    said = DO[name](folder, sizes)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return {"step": name, "wall_s": wall, "cpu_s": cpu, "peak_mib": peak_mib(), "said": said}
+
+
+def simulated(sizes: Sizes, folder: Path, steps: tuple[str, ...] = STEPS) -> Iterator[dict[str, Any]]:
+    """All steps, each in a process of its own."""
+    asked = [f"--{name}={value}" for name, value in vars(sizes).items()]
+    for name in steps:
+        words = [sys.executable, "-m", "tests.benchmarks.fleet", *asked, "--folder", str(folder), "--step", name]
+        yield json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE, env=os.environ).stdout)
+
+
+def main() -> None:
+    """Print a line for each step."""
+    asked = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    for name, value in vars(Sizes()).items():
+        asked.add_argument(f"--{name}", type=int, default=value)
+    asked.add_argument("--folder", type=Path, help="keep what is made here (default: a folder that is gone at the end)")
+    asked.add_argument("--step", choices=STEPS, help="this step alone, in this process, as JSON")
+    given = asked.parse_args()
+    sizes = replace(Sizes(), **{name: getattr(given, name) for name in vars(Sizes())})
+    if given.step:
+        print(json.dumps(step(given.step, given.folder, sizes)))
+        return
+    with tempfile.TemporaryDirectory(prefix="attnbench-simulated-") as temporary:
+        folder = given.folder or Path(temporary)
+        folder.mkdir(exist_ok=True, parents=True)
+        print(
+            f"{sizes.blocks} blocks of {sizes.cells} cells with {sizes.samples} samples each, {sizes.workers} workers"
+        )
+        for done in simulated(sizes, folder):
+            each = 1e3 * done["wall_s"] / sizes.blocks
+            print(
+                f"{done['step']:8} {done['wall_s']:8.1f} s ({done['cpu_s']:.1f} s of processor, "
+                f"{each:.2f} ms a block), {done['peak_mib']:6.0f} MiB  {done['said']}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
