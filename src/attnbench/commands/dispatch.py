@@ -210,7 +210,7 @@ def _merged(folder: Path, outcome: Merged) -> list[str]:
     if outcome.damaged:
         number = len(outcome.damaged)
         those = "1 file is damaged" if number == 1 else f"{number} files are damaged"
-        lines.append(f"{those}, as said above. Remove what is damaged, and measure its block again.")
+        lines.append(f"{those}, as said above. Measured again on the same machine it is replaced; else remove it.")
     if outcome.missing:
         count = "1 block has" if len(outcome.missing) == 1 else f"{len(outcome.missing)} blocks have"
         lines.append(f"{count} no result: {in_ranges(outcome.missing)}.")
@@ -238,9 +238,12 @@ def list_(
     from attnbench.dispatch.listing import in_ranges, listed
 
     listing = listed(folder)
+    for path in listing.damaged:
+        complain(f"{path} is damaged, or of another plan, and counts as no result; work measures its block again")
     if as_json:
         blocks = [] if missing else [asdict(block) | {"needs": block.needs.model_dump()} for block in listing.blocks()]
         about = {"blocks": blocks, "missing": list(listing.missing), "ranges": in_ranges(listing.missing)}
+        about["damaged"] = [str(path) for path in listing.damaged]
         document({"plan": listing.plan.id, **about, "exit_code": EXIT_OK})
     elif missing:
         show(in_ranges(listing.missing))

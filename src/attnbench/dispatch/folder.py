@@ -35,6 +35,8 @@ from attnbench.show import finite
 PLAN, ORDER, BLOCKS, FILES, RESULTS = "plan.json", "order.json", "blocks", "files", "results"
 RESULT_NAME = re.compile(r"([0-9a-f]{12})\.([0-9a-f]{12})\.json")
 
+ENDS = b"}\n"  # of every file that as_text made
+
 SomeRecord = TypeVar("SomeRecord", bound=Record)
 
 
@@ -163,6 +165,22 @@ def read_result(file: ResultFile, plan: DispatchPlan, block: DispatchBlock) -> B
     if not {sample.cell_id for sample in result.samples} <= set(block.cell_ids):
         damaged(file.path, f"it has samples of cells that are not of block {block.id}")
     return result
+
+
+def looks_whole(file: ResultFile, plan: DispatchPlan) -> bool:
+    """Whether a result file begins and ends as one of this plan does: what was cut or overwritten does not.
+
+    Only its ends are read, so that thousands of files can be listed; ``read_result`` looks at all of it.
+    """
+    begins = {"dispatch_version": DISPATCH_VERSION, "plan": plan.id, "block": file.block, "machine": file.machine}
+    head = json.dumps({"program": "attnbench", **begins}, separators=(",", ":"))[:-1].encode()
+    try:
+        with file.path.open("rb") as stream:
+            start = stream.read(len(head))
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - len(ENDS)))
+            return start == head and stream.read() == ENDS
+    except OSError:
+        return False
 
 
 def _planned_files(plan: DispatchPlan) -> set[str]:

@@ -1,4 +1,7 @@
-"""What is done of a plan, and by whom: read from the names in its folder alone, whatever their number."""
+"""What is done of a plan, and by whom: read from the names in its folder and the ends of its files, however many.
+
+A result that is visibly damaged is none: its block is missing, and the file is named.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from attnbench.dispatch.folder import read_block, read_order, read_plan, result_files
+from attnbench.dispatch.folder import (
+    ResultFile,
+    looks_whole,
+    read_block,
+    read_order,
+    read_plan,
+    read_result,
+    result_files,
+)
 from attnbench.dispatch.needs import kind_of
 from attnbench.dispatch.records import BlockNeeds, DispatchPlan
+from attnbench.errors import ResultsError
 
 
 @dataclass(frozen=True)
@@ -26,13 +38,17 @@ class ListedBlock:
 
 @dataclass(frozen=True)
 class Listing:
-    """A plan with the machines of each block that has a result, and the numbers of those that have none."""
+    """A plan with the machines of each block that has a result, and the numbers of those that have none.
+
+    ``damaged`` are files that count as no result, being cut or not of this plan.
+    """
 
     folder: Path
     plan: DispatchPlan
     ids: tuple[str, ...]
     machines: dict[str, tuple[str, ...]]
     missing: tuple[int, ...]
+    damaged: tuple[Path, ...] = ()
 
     def blocks(self) -> Iterator[ListedBlock]:
         """The blocks in the order of their numbers, read one by one."""
@@ -54,11 +70,27 @@ def listed(folder: Path) -> Listing:
     plan = read_plan(folder)
     order = read_order(folder, plan)
     machines: dict[str, list[str]] = {}
+    damaged: list[Path] = []
+    known = set(order.ids)
     for file in result_files(folder):
+        if file.block in known and not _is_whole(file, folder, plan):
+            damaged.append(file.path)
+            continue
         machines.setdefault(file.block, []).append(file.machine)
     missing = tuple(number for number, block_id in enumerate(order.ids) if block_id not in machines)
     by_block = {block_id: tuple(sorted(names)) for block_id, names in machines.items()}
-    return Listing(folder, plan, order.ids, by_block, missing)
+    return Listing(folder, plan, order.ids, by_block, missing, tuple(sorted(damaged)))
+
+
+def _is_whole(file: ResultFile, folder: Path, plan: DispatchPlan) -> bool:
+    """Whether a file is a result; one whose ends are unusual is read as a whole before it is called damaged."""
+    if looks_whole(file, plan):
+        return True
+    try:
+        read_result(file, plan, read_block(folder, plan, file.block))
+    except ResultsError:
+        return False
+    return True
 
 
 def in_ranges(numbers: Sequence[int]) -> str:
