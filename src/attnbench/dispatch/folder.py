@@ -24,9 +24,9 @@ from attnbench.dispatch.records import (
     BlockResult,
     DispatchBlock,
     DispatchPlan,
-    machine_of,
 )
 from attnbench.errors import ResultsError, UsageError, upgrade
+from attnbench.results.fingerprint import machine_of
 from attnbench.results.journal import fail_writing
 from attnbench.results.read import first_fault
 from attnbench.results.schema import Record

@@ -25,7 +25,7 @@ from attnbench.dispatch.folder import (
     write_synced,
 )
 from attnbench.dispatch.held import code_digest, differences, versions_here
-from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan, Labels, machine_of
+from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan, Labels
 from attnbench.dispatch.sending import cell_here, check_there, typed_here
 from attnbench.errors import (
     EXIT_INCONCLUSIVE,
@@ -41,7 +41,7 @@ from attnbench.measure.run.choice import unmet
 from attnbench.measure.run.options import Progress, RunOptions, RunOutcome
 from attnbench.measure.run.plan import Plan, refusals
 from attnbench.measure.run.run import run
-from attnbench.results.fingerprint import collect_fingerprint
+from attnbench.results.fingerprint import collect_fingerprint, machine_of
 from attnbench.results.read import read_contents
 from attnbench.suite import Cell
 from attnbench.workers.scratch import Scratch, sweep
