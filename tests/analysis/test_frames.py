@@ -1,12 +1,14 @@
 """Frames of observed suites: seeds, exponents, differences between implementations, and what is missing."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from attnbench.analysis import frames
+from attnbench.analysis import contrasts, costs, frames, leading, maps
+from attnbench.errors import UsageError
 from tests.wording import says
 
 
@@ -91,3 +93,57 @@ def test_cells_without_numbers_are_counted_with_their_reason() -> None:
     (line,) = frames.shortfall(frame)
     assert says(line, "3 of 6 cells", "b/x unsupported (3: not installed)")
     assert frames.shortfall(frame_of(a=[1.0, 2.0, 4.0])) == []
+
+
+def block_of(*machines: str) -> pd.DataFrame:
+    """Two timed cells of one block for each machine, in a run of its own."""
+    rows = [
+        {
+            "run_id": f"run-of-{machine}",
+            "machine_id": machine,
+            "cell_id": f"{machine}{impl}",
+            "block_id": "b",
+            "case_id": "c",
+            "impl": impl,
+            "kind": "timed",
+            "status": "ok",
+            "device": "cpu",
+            "threads": 1,
+            "point.x": 1,
+            "point.y": 1,
+            "point.seed": 0,
+            "metric.m": 1.0,
+            "time_median_s": time,
+            "time_low_s": time,
+            "time_high_s": time,
+            "peak_bytes": 1.0,
+        }
+        for machine in machines
+        for impl, time in (("a/x", 1.0), ("b/x", 2.0))
+    ]
+    return pd.DataFrame(rows)
+
+
+ANALYSES: dict[str, Callable[[pd.DataFrame], Any]] = {
+    "measured": frames.measured,
+    "all_standings": leading.all_standings,
+    "lead": leading.lead,
+    "leaders": leading.leaders,
+    "over_base": lambda rows: costs.over_base(rows, "impl", "a/x"),
+    "fastest": lambda rows: costs.fastest(rows, str),
+    "growth": lambda rows: costs.growth(rows, "time_median_s", "point.x"),
+    "exponent": lambda rows: costs.exponent(rows, "time_median_s", "point.x"),
+    "map": lambda rows: maps.ratios(rows, "x", "y", "a/x", "b/x"),
+    "differences": lambda rows: contrasts.differences(rows, "m", {}, {}),
+    "largest_difference": frames.largest_difference,
+    "best_validated": lambda rows: frames.best_validated(rows.assign(**{"metric.validation": 1.0})),
+}
+
+
+@pytest.mark.parametrize("analysis", ANALYSES)
+def test_rows_of_two_machines_are_refused_by_name_wherever_they_would_be_put_together(analysis: str) -> None:
+    ANALYSES[analysis](block_of("m1"))
+    with pytest.raises(UsageError) as refused:
+        ANALYSES[analysis](block_of("m1", "m2"))
+    assert "2 machines, m1 (run run-of-m1) and m2 (run run-of-m2)" in str(refused.value)
+    assert 'frame.groupby("machine_id")' in str(refused.value)

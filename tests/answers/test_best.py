@@ -13,18 +13,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import attnbench as ab
 from attnbench.answers.able import Able
 from attnbench.answers.answer import EXIT_CODES
 from attnbench.answers.best import answered
 from attnbench.answers.order import order
 from attnbench.answers.question import Wanted, WhichOne, question
 from attnbench.answers.sieve import KINDS
-from attnbench.answers.words import SENTENCES, BestAnswer
+from attnbench.answers.words import SENTENCES, AnswersByMachine, BestAnswer
 from attnbench.errors import ResultsError, UsageError
 from attnbench.results.schema import Hardware, Sample
 from attnbench.results.summary import summarise
 from tests.answers import planted
 from tests.answers.planted import ASKED, Planted, PlantedRun, wrong
+from tests.program import Cli
 
 NAIVE, BLOCKED, SDPA, JAX = "numpy/naive", "numpy/blocked", "torch/sdpa", "jax/naive"
 TWINS = {NAIVE: Planted(), BLOCKED: Planted()}
@@ -171,6 +173,36 @@ def test_a_run_of_another_machine_is_left_out_in_one_line(tmp_path: Path) -> Non
     assert "another machine (Example CPU, 64 processors)" in line
     planted.write(tmp_path, TWINS, PlantedRun(run_id="mine"))
     assert answered(ASKED, tmp_path).verdict == "either"
+
+
+def test_runs_of_several_machines_that_are_named_have_an_answer_for_each(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = {SDPA: Planted(), NAIVE: Planted(3.0)}
+    monkeypatch.setattr("attnbench.answers.sieve.gone", lambda impl: "not here" if impl == SDPA else None)
+    planted.write(tmp_path / "results", gone, PlantedRun("there", hardware=ELSEWHERE))
+    planted.write(tmp_path / "results", APART, PlantedRun("here"))
+    monkeypatch.chdir(tmp_path)
+    alone = ab.best("h4-d64", 256)
+    assert isinstance(alone, BestAnswer)
+    assert (alone.best, alone.machine) == (BLOCKED, None)
+    assert "another machine (Example CPU, 64 processors)" in alone.notes[0]
+    both = ab.best("h4-d64", 256, runs=["here", "there"])
+    assert isinstance(both, AnswersByMachine)
+    assert [answer.best for answer in both.answers] == [BLOCKED, SDPA]
+    assert [answer.notes for answer in both.answers] == [(), ()]
+    assert [answer.elsewhere for answer in both.answers] == [False, True]
+    assert all(str(answer.machine) in str(both) for answer in both.answers)
+    said = str(both.answers[1])
+    assert said.startswith(f"Example CPU, 2 cores, virtual machine: {SDPA} is the fastest of 2")
+    assert "since then: not known from here" in said
+    assert "not installed" not in said.partition("Left out")[0]
+    typed = cli("best", "here", "there", "--shape", "h4-d64", "--tokens", "256", "--json").document
+    assert [told["best"] for told in typed["machines"]] == [BLOCKED, SDPA]
+    assert [told["evidence"]["run_id"] for told in typed["machines"]] == ["here", "there"]
+    one = ab.best("h4-d64", 256, runs="there")
+    assert isinstance(one, BestAnswer)
+    assert (one.best, one.machine) == (SDPA, "Example CPU, 2 cores, virtual machine")
 
 
 def test_a_run_by_another_specification_is_left_out_in_one_line(tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ from attnbench.answers.table import SCHEMA_FILE, ChoiceTable, schema_text
 from attnbench.answers.tabulate import tabulated
 from attnbench.attention.problem import Case
 from attnbench.errors import ResultsError, UsageError
+from attnbench.results.fingerprint import collect_hardware
 from attnbench.results.schema import Hardware
 from tests.answers import planted
 from tests.answers.planted import Planted, PlantedRun, wrong
+from tests.program import Cli
 
 NAIVE, BLOCKED, SDPA = "numpy/naive", "numpy/blocked", "torch/sdpa"
 APART = {NAIVE: Planted(4.0), BLOCKED: Planted(), SDPA: wrong()}
@@ -167,12 +169,31 @@ def test_needs_and_memory_are_those_of_every_entry(tmp_path: Path) -> None:
 def test_a_table_of_another_machine_or_of_other_versions_says_so(tmp_path: Path) -> None:
     elsewhere = Hardware(architecture="x86_64", cpu_model="Example CPU")
     planted.write(tmp_path, APART, PlantedRun("there", hardware=elsewhere))
-    assert ab.table(tmp_path).entries == ()
-    (why,) = tabulated(tmp_path, hardware=elsewhere)[0].why_not_here()
+    assert tabulated(tmp_path)[0].entries == ()
+    there = ab.table(tmp_path)
+    assert isinstance(there, ChoiceTable)
+    (why,) = there.why_not_here()
     assert "another machine: Example CPU" in why
     planted.write(tmp_path, APART, PlantedRun("old", frameworks={"numpy": {"numpy": "1.0.0"}}))
-    (why,) = ab.table(tmp_path).why_not_here()
+    both = ab.table(tmp_path)
+    assert isinstance(both, tuple)
+    assert [list(table.runs) for table in both] == [["old"], ["there"]]
+    (why,) = both[0].why_not_here()
     assert why.startswith("numpy was 1.0.0 in run old")
+
+
+def test_each_machine_of_the_named_runs_has_a_table_in_a_file_of_its_own(cli: Cli, tmp_path: Path) -> None:
+    elsewhere = Hardware(architecture="x86_64", cpu_model="Example CPU")
+    planted.write(tmp_path / "r", APART, PlantedRun("there", hardware=elsewhere))
+    planted.write(tmp_path / "r", {BLOCKED: Planted(4.0), NAIVE: Planted()}, PlantedRun("here"))
+    done = cli("best", "r", "--table", "t.json", "--json").document
+    files = {Path(told["table"]).name: told["entries"] for told in done["machines"]}
+    here = collect_hardware().id
+    assert files == {f"t-{here}.json": 1, f"t-{elsewhere.id}.json": 1}
+    assert not Path("t.json").exists()
+    chosen = {name: ab.table.load(name).entries[0].implementation for name in files}
+    assert chosen == {f"t-{here}.json": NAIVE, f"t-{elsewhere.id}.json": BLOCKED}
+    assert "(Example CPU" in cli("best", "r", "--table", "t.json").out
 
 
 @pytest.mark.parametrize(

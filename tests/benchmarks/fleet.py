@@ -29,11 +29,11 @@ from attnbench.dispatch.held import code_digest
 from attnbench.dispatch.layout import WantedPlan, lay_out
 from attnbench.dispatch.listing import in_ranges, listed
 from attnbench.dispatch.merge import merge
-from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan, machine_of
+from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan
 from attnbench.dispatch.work import cells_of, publish
 from attnbench.interface.running import RunWords
 from attnbench.measure.run import rows
-from attnbench.results.fingerprint import collect_fingerprint
+from attnbench.results.fingerprint import collect_fingerprint, machine_of
 from attnbench.results.schema import Fingerprint, RunInfo, Sample
 
 STEPS = ("plan", "work", "list", "missing", "merge")

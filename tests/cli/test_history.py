@@ -46,3 +46,16 @@ def test_few_runs_are_inconclusive_and_nothing_chosen_is_said(cli: Cli, runs: Pa
     assert (none.code, none.err.count("\n")) == (5, 1)
     assert "no time of a cell that was asked for in 12 runs" in none.err
     assert not Path("reports/history").joinpath("nothing").exists()
+
+
+def test_named_runs_of_two_machines_are_refused_and_those_of_a_folder_are_not(cli: Cli, runs: Path) -> None:
+    hardware = synthetic.fingerprint().hardware.model_copy(update={"cpu_model": "Other CPU"})
+    info = synthetic.info("20260201T000000Z-smoke-bbbbbb", fingerprint=synthetic.fingerprint(hardware=hardware))
+    synthetic.write_run(runs, info, lengths=(128,), impls=("numpy/naive",), bursts=6)
+    refused = cli("history", "results")
+    assert (refused.code, refused.out) == (2, "")
+    assert "Other CPU" in refused.err
+    assert "Example CPU" in refused.err
+    typed = refused.err.split("Type which one: ")[1].split()
+    assert cli("history", "results", *typed).code in (0, 3)
+    assert cli("history").code in (0, 3)

@@ -16,7 +16,7 @@ from attnbench.comparing import history as module
 from attnbench.comparing import past_runs
 from attnbench.comparing.history import ERROR, SMALLEST, change_points, fewest_runs, penalty
 from attnbench.comparing.past_runs import history
-from attnbench.errors import MissingExtraError, NothingSelectedError
+from attnbench.errors import MissingExtraError, NothingSelectedError, UsageError
 from attnbench.report import history as drawn
 from attnbench.report.history import COLUMNS, draw_history, history_csv, history_tables, left_out_lines
 from tests.results import synthetic
@@ -182,6 +182,12 @@ def test_machines_are_never_mixed(results: Path, tmp_path: Path) -> None:
     newer = synthetic.write_run(tmp_path, info, lengths=(128,), impls=IMPLS)
     every = [*folders(results), newer]
     assert history(every).runs == (info.run_id,)
+    with pytest.raises(UsageError, match="the runs are of 2 machines, and a history is of one") as refused:
+        history(every, choose=False)
+    named = [f"{one.machine_id} ({one.hardware.cpu_model}" for one in (synthetic.fingerprint(), other)]
+    assert all(name in str(refused.value) for name in named)
+    assert str(refused.value).endswith(f"--machine {synthetic.fingerprint().machine_id}")
+    assert history(every, machine=other.machine_id, choose=False).runs == (info.run_id,)
     ours = synthetic.fingerprint().machine_id
     assert info.run_id not in history(every, machine=ours[:6]).runs
     assert len(history(every, this_machine=ours).runs) == 17

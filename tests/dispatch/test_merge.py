@@ -12,8 +12,8 @@ import pytest
 import attnbench as ab
 from attnbench.dispatch.blocks import read_order
 from attnbench.dispatch.folder import read_plan
-from attnbench.dispatch.records import machine_of
 from attnbench.errors import EXIT_CELLS_FAILED, EXIT_INCONCLUSIVE, EXIT_NOTHING_MEASURED, EXIT_USAGE, ResultsError
+from attnbench.results.fingerprint import machine_of
 from attnbench.results.read import read_contents, read_info
 from attnbench.results.schema import Fingerprint
 from tests.dispatch.conftest import Fleet

@@ -15,13 +15,14 @@ import psutil
 import pytest
 
 from attnbench.dispatch import held, work
-from attnbench.dispatch.blocks import read_block, read_order
+from attnbench.dispatch.blocks import read_block
 from attnbench.dispatch.folder import as_text, read_plan, result_files, write_synced
 from attnbench.dispatch.records import BlockResult, HeldVersions
 from attnbench.dispatch.work import publish
 from attnbench.errors import EXIT_CELLS_FAILED, EXIT_NOTHING_MEASURED, EXIT_USAGE, AttnbenchError
 from attnbench.workers.lock import only_run
 from tests.dispatch.conftest import Fleet
+from tests.dispatch.test_merge import cut, files, lost_row, of_another_machine, other_plan
 from tests.program import Cli
 
 
@@ -54,12 +55,36 @@ def test_what_has_a_result_is_not_measured_again(cli: Cli, measured: Path, monke
 def test_a_result_of_another_machine_counts_unless_each_machine_is_to_measure(
     cli: Cli, measured: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (file,) = (measured / "results").rglob(f"{read_order(measured, read_plan(measured)).ids[1]}.*")
-    file.rename(file.with_name(f"{file.name.partition('.')[0]}.aaaaaaaaaaaa.json"))
+    of_another_machine(files(measured)[1])
     monkeypatch.setattr(work, "run", refuse_measuring)
     assert cli("dispatch", "work", measured, "--block", "1").code == 0
     with pytest.raises(pytest.fail.Exception):
         cli("dispatch", "work", measured, "--block", "1", "--each-machine")
+
+
+@pytest.mark.parametrize("spoil", [cut, other_plan, lost_row])
+def test_a_damaged_result_is_none_and_its_block_is_measured_again(
+    spoil: Callable[[str], str], cli: Cli, measured: Path, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = files(measured)[1]
+    whole = file.read_text()
+    file.write_text(spoil(whole))
+    listed = cli("dispatch", "list", measured, "--json")
+    assert (listed.document["missing"], listed.document["damaged"]) == ([1], [str(file)])
+    assert f"{file} is damaged" in listed.err
+    monkeypatch.setattr(work, "measured", lambda *_: (fleet.result(1), ""))
+    done = cli("dispatch", "work", measured, "--block", "1", "--json")
+    assert (done.document["was_there"], done.document["file"]) == (False, str(file))
+    assert f"{file} is damaged" in done.err
+    assert file.read_text() == whole
+    assert cli("dispatch", "list", measured, "--json").document["missing"] == []
+
+
+def test_a_result_that_was_only_written_in_another_way_counts(cli: Cli, measured: Path) -> None:
+    file = files(measured)[1]
+    file.write_text(json.dumps(json.loads(file.read_text()), indent=2))
+    listed = cli("dispatch", "list", measured, "--json").document
+    assert (listed["missing"], listed["damaged"]) == ([], [])
 
 
 @pytest.mark.parametrize(

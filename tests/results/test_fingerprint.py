@@ -1,11 +1,20 @@
 """The fingerprint is collected where files are missing, and says what it knows."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from attnbench.results import fingerprint as module
-from attnbench.results.fingerprint import collect_fingerprint, describe, git_state
+from attnbench.results.fingerprint import (
+    collect_fingerprint,
+    describe,
+    git_state,
+    machine_name,
+    machine_names,
+    machine_of,
+)
+from attnbench.results.schema import Gpu
 from tests.results import synthetic
 
 
@@ -83,3 +92,51 @@ def test_the_description_is_for_people() -> None:
     assert found["CPU"] == "Example CPU @ 2.60GHz"
     assert found["torch reports"] == "torch 2.13.0, blas MKL 2024.2"
     assert "Governor" not in found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"git": "fedcba987654+"},
+        {"git": None},
+        {"packages": {"numpy": "1.0.0"}},
+        {"frameworks": {}},
+        {"thread_pools": {}},
+    ],
+)
+def test_the_code_and_its_packages_are_no_part_of_the_machine(changes: dict[str, Any]) -> None:
+    assert machine_of(synthetic.fingerprint(**changes)) == machine_of(synthetic.fingerprint())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kernel": "Linux 7.0"},
+        {"governor": "powersave"},
+        {"cpu_limit": 1.0},
+        {"memory_limit_bytes": 2**30},
+        {"usable_cpus": 1},
+        {"python": "CPython 3.12.1"},
+        {"hardware": synthetic.fingerprint().hardware.model_copy(update={"caches": {"L1d": "32K"}})},
+    ],
+)
+def test_what_makes_times_others_makes_another_machine_and_its_name_says_so(changes: dict[str, Any]) -> None:
+    one, other = synthetic.fingerprint(), synthetic.fingerprint(**changes)
+    assert machine_of(one) != machine_of(other)
+    names = machine_names(
+        [one, other, synthetic.fingerprint(hardware=one.hardware.model_copy(update={"cpu_model": "Z"}))]
+    )
+    assert len(set(names)) == 3
+    assert names[2] == "Z, 2 cores, virtual machine"
+    assert machine_names([one]) == [machine_name(one)] == ["Example CPU @ 2.60GHz, 2 cores, virtual machine"]
+
+
+def test_a_driver_makes_another_machine_of_the_same_hardware() -> None:
+    hardware = synthetic.fingerprint().hardware
+    old, new = (
+        synthetic.fingerprint(hardware=hardware.model_copy(update={"gpus": (Gpu(name="H100", driver=driver),)}))
+        for driver in ("550.1", "560.2")
+    )
+    assert old.machine_id == new.machine_id
+    assert machine_of(old) != machine_of(new)
+    assert [name.rpartition("driver ")[2] for name in machine_names([old, new])] == ["550.1)", "560.2)"]

@@ -275,3 +275,19 @@ def test_rates_at_large() -> None:
     for rates in (drawn(200, count) for drawn in (twins, twins_in_more_ways) for count in (2, 9)):
         assert rates.of("told") <= 0.05
         assert rates.of("flip told") <= 0.05
+
+
+def test_runs_of_two_machines_have_an_answer_each_that_says_whose_it_is() -> None:
+    asked_for = workload(PREFILLING)
+    costs = {"m1": specialists(1.0), "m2": {"numpy/a": TWIN, "numpy/b": {"prefill": 1.5e-8, "decode": 6e-8}}}
+    parted = [
+        frame(asked_for, mine, np.random.default_rng(3)).assign(run_id=f"run-of-{name}", machine_id=name)
+        for name, mine in costs.items()
+    ]
+    both = [verdict(mix) for mix in served(pd.concat(parted))]
+    assert [answer.single for answer in both] == [FOR_PREFILL, "numpy/a"]
+    alone = [verdict(mix) for rows_of_one in parted for mix in served(rows_of_one)]
+    assert [answer.compared for answer in both] == [answer.compared for answer in alone]
+    assert [as_dict(answer)["machine_id"] for answer in both] == ["m1", "m2"]
+    said = findings(pd.concat(parted))
+    assert [sum(f"machine {name}, run run-of-{name}" in line for line in said) for name in costs] == [1, 1]

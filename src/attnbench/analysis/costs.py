@@ -19,6 +19,7 @@ from attnbench.analysis.frames import POINT, measured
 from attnbench.analysis.intervals import CONFIDENCE, Interval
 from attnbench.analysis.leading import Lead, lead, leaders
 from attnbench.analysis.rounds import paired, rounds, with_least
+from attnbench.results.frames import refuse_machines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,6 +88,7 @@ def growth(rows: pd.DataFrame, column: str, axis: str = "point.tokens") -> float
 
     Small problems cost what every call costs, so that only the upper half tells how a kernel grows.
     """
+    refuse_machines(rows)
     known = rows[(rows[column] > 0) & rows[column].notna()].groupby(axis)[column].median()
     upper = known.iloc[min(len(known) // 2, max(len(known) - 2, 0)) :]
     if len(upper) < 2:  # noqa: PLR2004
@@ -102,6 +104,7 @@ def exponent(rows: pd.DataFrame, column: str, axis: str) -> Interval | None:
     """
     from scipy import stats
 
+    refuse_machines(rows)
     known = rows[(rows[column] > 0) & rows[column].notna()].groupby(axis)[column].median()
     count = len(known)
     if count < 2:  # noqa: PLR2004

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnbench.analysis.diagnostics import loglog_slope
+from attnbench.results.frames import refuse_machines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,8 @@ class Difference:
 
 
 def measured(frame: pd.DataFrame, **point: Any) -> pd.DataFrame:
-    """The rows that are ``ok``, at the given levels."""
+    """The rows that are ``ok``, at the given levels. Raises ``UsageError`` for rows of several machines."""
+    refuse_machines(frame)
     rows = frame[frame["status"] == "ok"]
     for axis, level in point.items():
         rows = rows[rows[POINT + axis] == level]

@@ -20,6 +20,7 @@ import numpy as np
 
 from attnbench.analysis.contrasts import holm
 from attnbench.analysis.rounds import ASSUMED, FEWEST, Paired, levels, middle_square, paired, rounds
+from attnbench.results.frames import refuse_machines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,6 +119,7 @@ def between(block: pd.DataFrame, over: int, under: int) -> Paired:
 
 def _against_the_fastest(block: pd.DataFrame) -> tuple[pd.DataFrame, list[Paired]]:
     """The rows of a block, the fastest first, and each of the others over it, the nearest first."""
+    refuse_machines(block)
     by_time = block.sort_values([TIME, "impl"])
     first, pairs = _first(_Known.of(by_time.to_dict("records")))
     others = sorted(pairs, key=lambda place: pairs[place].estimate)

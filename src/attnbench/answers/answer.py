@@ -96,7 +96,8 @@ class AnswerParts:
     ``names`` are the one or those that may be the fastest; ``best`` is the one, ``None`` where nobody is to be named
     alone. ``contenders`` stand in the order of their ratios to the first. ``facts`` may help to choose among equals and
     are no verdict; ``notes`` say what was passed over; ``type`` are commands that tell more. ``interrupted``: the run
-    that was made for it was broken off.
+    that was made for it was broken off. ``machine`` names the machine where runs of others than this one were named,
+    and ``elsewhere`` says that it is another one than this.
     """
 
     question: WhichOne
@@ -112,6 +113,8 @@ class AnswerParts:
     notes: tuple[str, ...] = ()
     type: tuple[str, ...] = ()
     interrupted: bool = False
+    machine: str | None = None
+    elsewhere: bool = False
 
     @property
     def best(self) -> str | None:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from attnbench.analysis.leading import MOST_PROCESSES
 from attnbench.answers import able
-from attnbench.answers.best import answered
+from attnbench.answers.best import answered, answered_by_machine
 from attnbench.answers.order import GoingOn
 from attnbench.answers.question import SUITE, Wanted, WhichOne, question
 from attnbench.answers.sieve import Declares, NotChosen
-from attnbench.answers.words import BestAnswer
+from attnbench.answers.words import AnswersByMachine, BestAnswer
 from attnbench.errors import UsageError
 from attnbench.keywords import explained
 from attnbench.measure.run.options import Progress, RunOptions, SeenCell
@@ -127,10 +127,11 @@ def best(
     impl: Sequence[str] = (),
     files: Sequence[str | Path] = (),
     out: str | Path = "results",
-) -> BestAnswer:
+) -> BestAnswer | AnswersByMachine:
     """The fastest implementation for one case that agrees and fits, from saved runs of this machine, or measured now.
 
-    ``runs`` are all in ``results/`` unless some are named. ``measure`` is seconds: the case is then measured now, and
+    ``runs`` are all in ``results/`` unless some are named; where these are of several machines, each has an answer of
+    its own in ``.answers``. ``measure`` is seconds: the case is then measured now, and
     kept as a run in ``out``; ``impl`` are names or patterns of those that are measured, ``files`` drop-in files.
     ``needs`` are features by their names in ``Capabilities``. Raises ``UsageError`` and its kin.
     """
@@ -151,7 +152,7 @@ def best(
         if impl:
             msg = "impl= says who is measured now: give measure=300 (seconds) with it, or leave it out"
             raise UsageError(msg)
-        return answered(wanted, runs, files=files)
+        return answered_by_machine(wanted, runs, files=files)
     if runs is not None:
         msg = "give runs= or measure=: what is measured now is a run of its own, and not mixed with others"
         raise UsageError(msg)

@@ -16,10 +16,10 @@ from attnbench.answers.blocks import CaseBlock, blocks, holding, near
 from attnbench.answers.equals import Price, facts, price
 from attnbench.answers.order import Order, noise, order
 from attnbench.answers.question import Wanted, WhichOne
-from attnbench.answers.saved import RunsHere, gathered
+from attnbench.answers.saved import AskedMachine, RunsHere, gathered, machines_of
 from attnbench.answers.sieve import UNTRIED, Declares, NotChosen, sieved
 from attnbench.answers.since import is_from_a_file
-from attnbench.answers.words import BestAnswer
+from attnbench.answers.words import AnswersByMachine, BestAnswer
 from attnbench.results.frames import records
 from attnbench.results.read import Runs
 from attnbench.show import units
@@ -28,7 +28,6 @@ from attnbench.suite.written import levels_typed
 if TYPE_CHECKING:
     import pandas as pd
 
-    from attnbench.results.schema import Hardware
 
 OTHERS = 3
 # The verdicts by which a table has an entry: one to take, and who is not told from it.
@@ -45,15 +44,32 @@ def answered(
     runs: Runs | None = None,
     *,
     files: Sequence[str | Path] = (),
-    hardware: Hardware | None = None,
+    machine: AskedMachine | None = None,
     declares: Declares | None = None,
 ) -> BestAnswer:
-    """The answer from saved runs of this machine: those that are named, or all in ``results/``.
+    """The answer from saved runs of a machine, which is this one without: those that are named, or ``results/``.
 
     ``declares`` says what implementations can do; processes of their frameworks are asked without it. Raises
     ``ResultsError`` for a run that is named and is none.
     """
-    every = gathered(runs, hardware)
+    every = gathered(runs, machine)
+    answer = _answer(question, every, files, declares)
+    if machine is None or machine.name is None:
+        return answer
+    return replace(answer, machine=machine.name, elsewhere=not machine.is_here)
+
+
+def answered_by_machine(
+    question: WhichOne, runs: Runs | None = None, *, files: Sequence[str | Path] = (), declares: Declares | None = None
+) -> BestAnswer | AnswersByMachine:
+    """The same from this machine alone where no run is named; else from every machine of those that are."""
+    answers = [
+        answered(question, runs, files=files, machine=machine, declares=declares) for machine in machines_of(runs)
+    ]
+    return answers[0] if len(answers) == 1 else AnswersByMachine(tuple(answers))
+
+
+def _answer(question: WhichOne, every: RunsHere, files: Sequence[str | Path], declares: Declares | None) -> BestAnswer:
     asks = declares or partial(able.declared, device=question.device, files=[str(file) for file in files])
     fitting = holding(question, blocks(every.runs))
     if not fitting:
@@ -117,7 +133,7 @@ class CaseJudged:
 def judged_case(wanted: Wanted, fitting: Sequence[CaseBlock], ask: Declares) -> CaseJudged:
     """The verdict on a case from the blocks that measured it, the one that it rests on first."""
     block = fitting[0]
-    rows, left_out = sieved(block.rows, wanted, ask)
+    rows, left_out = sieved(block.rows, wanted, ask, is_here=block.run.is_here)
     if rows.empty:
         tried = any(left.kind in JUDGED for left in left_out)
         return CaseJudged("none" if tried else "not-measured", (), rows, left_out)
@@ -209,7 +225,7 @@ def _others(
     """What other runs of this machine say of the case, the best of them first."""
     runs = []
     for other in rest[:OTHERS]:
-        rows, _ = sieved(other.rows, wanted, ask)
+        rows, _ = sieved(other.rows, wanted, ask, is_here=other.run.is_here)
         if len(rows) > 1:
             there = order(other.sampled(rows))
             against = _against(block, standing, other, there)

@@ -39,7 +39,12 @@ class CaseBlock:
 
     @cached_property
     def changed(self) -> Mapping[str, Since]:
-        """What changed since the run below each implementation that has a time, where something did."""
+        """What changed since the run below each implementation that has a time, where something did.
+
+        What is installed here says nothing of another machine.
+        """
+        if not self.run.is_here:
+            return {}
         names = [str(name) for name in self.rows[self.rows["status"] == "ok"]["impl"]]
         return {name: change for name in names if (change := since(self.run.info.fingerprint, name)) is not None}
 

@@ -1,4 +1,6 @@
-"""Saved runs that an answer may rest on: those of this machine. The others are left out, each with its reason.
+"""Saved runs that an answer may rest on: those of one machine, which is this one unless runs are named.
+
+The others are left out, each with its reason.
 
 A time says nothing of another machine, and what another tool measured nobody here held to the oracle.
 """
@@ -15,7 +17,7 @@ from attnbench.analysis.sampled import with_rounds
 from attnbench.attention.spec import SPEC_VERSION
 from attnbench.errors import ResultsError
 from attnbench.results.dataset import plain as load
-from attnbench.results.fingerprint import collect_hardware
+from attnbench.results.fingerprint import collect_hardware, machine_names
 from attnbench.results.read import Runs, find_runs, read_info
 from attnbench.results.schema import Hardware, RunInfo
 from attnbench.show import units
@@ -29,10 +31,11 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """A saved run of this machine: its folder, what it says of itself, and its rows."""
+    """A saved run: its folder, what it says of itself, its rows, and whether this machine made it."""
 
     folder: Path
     info: RunInfo
+    is_here: bool = True
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -53,26 +56,61 @@ class MeasuredRun:
 
 @dataclass(frozen=True)
 class RunsHere:
-    """The runs of this machine, the newest first, and a line for each that is left out."""
+    """The runs of a machine, the newest first, and a line for each that is left out."""
 
     runs: tuple[MeasuredRun, ...]
     left_out: tuple[str, ...] = ()
 
 
-def gathered(runs: Runs | None = None, hardware: Hardware | None = None) -> RunsHere:
+@dataclass(frozen=True)
+class AskedMachine:
+    """A machine that is asked: its hardware, its name unless it is this one alone, and ``others`` that are asked, too.
+
+    ``is_here`` says whether it is the one that asks.
+    """
+
+    hardware: Hardware
+    name: str | None = None
+    is_here: bool = True
+    others: frozenset[str] = frozenset()
+
+
+def machines_of(runs: Runs | None) -> list[AskedMachine]:
+    """The machines of the runs that are named, this one first; without runs, and where none is known, this one alone.
+
+    Raises ``ResultsError`` for a run that is named and is none.
+    """
+    here = collect_hardware()
+    if runs is None:
+        return [AskedMachine(here)]
+    infos = sorted((read_info(folder) for folder in find_runs(runs)), key=lambda info: info.started)
+    newest = {info.fingerprint.machine_id: info.fingerprint for info in infos if info.imported is None}
+    ids = sorted(newest, key=lambda name: name != here.id)
+    if ids in ([], [here.id]):
+        return [AskedMachine(here)]
+    names = machine_names([newest[name] for name in ids])
+    return [
+        AskedMachine(newest[own].hardware, name, own == here.id, frozenset(ids) - {own})
+        for own, name in zip(ids, names, strict=True)
+    ]
+
+
+def gathered(runs: Runs | None = None, asked: AskedMachine | None = None) -> RunsHere:
     """The runs that are named, or all in ``results/``. Raises ``ResultsError`` for one that is named and is none.
 
     In ``results/`` a damaged run is left out with its reason, and no run at all is no error.
     """
     if runs is None and not Path(USUAL).is_dir():
         return RunsHere(())
-    machine = hardware or collect_hardware()
+    machine = asked or AskedMachine(collect_hardware())
     kept: list[MeasuredRun] = []
     passed: dict[str, list[str]] = {}
     for folder in _folders(runs):
         try:
-            run = MeasuredRun(folder, read_info(folder))
-            why = _why_not(run.info, machine)
+            run = MeasuredRun(folder, read_info(folder), machine.is_here)
+            if run.info.imported is None and run.info.fingerprint.machine_id in machine.others:
+                continue  # it is in the answer of its own machine
+            why = _why_not(run.info, machine.hardware)
             kept += [run] if why is None and len(run.rows) else []
         except ResultsError as error:
             if runs is not None:

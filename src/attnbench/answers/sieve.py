@@ -51,12 +51,15 @@ class NotChosen:
         return asdict(self)
 
 
-def sieved(rows: pd.DataFrame, wanted: Wanted, declares: Declares) -> tuple[pd.DataFrame, tuple[NotChosen, ...]]:
+def sieved(
+    rows: pd.DataFrame, wanted: Wanted, declares: Declares, *, is_here: bool = True
+) -> tuple[pd.DataFrame, tuple[NotChosen, ...]]:
     """The rows of those that may be the answer, and all others with their reasons.
 
-    ``declares`` is asked only where capabilities are needed, of those that are no answer for no other reason.
+    What is not installed here is left out where ``is_here`` says that this machine made the rows. ``declares`` is asked
+    only where capabilities are needed, of those that are no answer for no other reason.
     """
-    out = [left for row in records(rows) if (left := _by_its_row(row, wanted)) is not None]
+    out = [left for row in records(rows) if (left := _by_its_row(row, wanted, is_here=is_here)) is not None]
     names = {left.impl for left in out}
     kept = rows[~rows["impl"].isin(names)]
     if wanted.needs and len(kept):
@@ -68,7 +71,7 @@ def sieved(rows: pd.DataFrame, wanted: Wanted, declares: Declares) -> tuple[pd.D
             if (why := can.lacks(wanted.needs)) is not None
         ]
     names = {left.impl for left in out}
-    return kept[~kept["impl"].isin(names)], tuple(sorted((*out, *_not_in(rows, wanted)), key=_place))
+    return kept[~kept["impl"].isin(names)], tuple(sorted((*out, *_not_in(rows, wanted, is_here=is_here)), key=_place))
 
 
 def _place(left: NotChosen) -> tuple[int, float]:
@@ -76,9 +79,9 @@ def _place(left: NotChosen) -> tuple[int, float]:
     return list(KINDS).index(left.kind), math.inf if left.time_s is None else left.time_s
 
 
-def _by_its_row(row: Mapping[str, Any], wanted: Wanted) -> NotChosen | None:
+def _by_its_row(row: Mapping[str, Any], wanted: Wanted, *, is_here: bool) -> NotChosen | None:
     impl, status = str(row["impl"]), str(row["status"])
-    missing = gone(impl)
+    missing = gone(impl) if is_here else None
     if status != "ok":
         kind = BY_STATUS.get(status, "unsupported" if missing is None else "not-installed")
         reason = str(row["reason"]) if kind != "not-installed" else str(missing)
@@ -97,14 +100,14 @@ def _by_its_row(row: Mapping[str, Any], wanted: Wanted) -> NotChosen | None:
     return None
 
 
-def _not_in(rows: pd.DataFrame, wanted: Wanted) -> list[NotChosen]:
+def _not_in(rows: pd.DataFrame, wanted: Wanted, *, is_here: bool) -> list[NotChosen]:
     """What is announced for this device and was not in the block at all."""
     inside = {str(name) for name in rows["impl"]}
     out = []
     for impl in discover.implementation_names():
         if impl in inside or (devices_of(impl) and wanted.device not in devices_of(impl)):
             continue
-        missing = gone(impl)
+        missing = gone(impl) if is_here else None
         kind, reason = ("not-measured", "its run did not measure it") if missing is None else ("not-installed", missing)
         out.append(NotChosen(impl, kind, reason))
     return out

@@ -1,4 +1,4 @@
-"""From the runs of this machine to a table: every case that was measured, with its answer."""
+"""From the runs of a machine to a table: every case that was measured, with its answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from attnbench.answers import able
 from attnbench.answers.blocks import CaseBlock, blocks, case_of
 from attnbench.answers.order import Order
 from attnbench.answers.question import Wanted, wanted
-from attnbench.answers.saved import MeasuredRun, gathered
+from attnbench.answers.saved import AskedMachine, MeasuredRun, gathered, machines_of
 from attnbench.answers.sieve import Declares
 from attnbench.answers.table import ChoiceTable, RunnerUp, TableEntry, TableGap, TableRun, entry_sizes, load_table
 from attnbench.attention.problem import Case
@@ -20,7 +20,6 @@ from attnbench.keywords import explained
 from attnbench.results.fingerprint import collect_hardware
 from attnbench.results.frames import records
 from attnbench.results.read import Runs
-from attnbench.results.schema import Hardware
 from attnbench.results.store import utc_now
 from attnbench.show import units
 
@@ -41,12 +40,12 @@ def tabulated(
     runs: Runs | None = None,
     fits: Wanted = ANY,
     *,
-    hardware: Hardware | None = None,
+    machine: AskedMachine | None = None,
     declares: Declares | None = None,
 ) -> tuple[ChoiceTable, tuple[str, ...]]:
-    """The table of saved runs of this machine, and a line for each kind of what was passed over."""
-    machine = hardware or collect_hardware()
-    every = gathered(runs, machine)
+    """The table of saved runs of a machine, this one without, and a line for each kind of what was passed over."""
+    asked = machine or AskedMachine(collect_hardware())
+    every = gathered(runs, asked)
     asks = declares or partial(able.declared, device=fits.device)
     cases, unequal = _cases(blocks(every.runs), fits)
     rows = [_row(fitting, fits, asks) for fitting in cases]
@@ -57,8 +56,8 @@ def tabulated(
     made = ChoiceTable(
         made=utc_now(),
         spec_version=SPEC_VERSION,
-        machine_id=machine.id,
-        hardware=machine,
+        machine_id=asked.hardware.id,
+        hardware=asked.hardware,
         needs=fits.needs,
         memory_bytes=fits.memory_bytes,
         runs=held,
@@ -170,12 +169,15 @@ class Tables:
         device: str = "cpu",
         needs: Sequence[str] = (),
         memory: int | str | None = None,
-    ) -> ChoiceTable:
+    ) -> ChoiceTable | tuple[ChoiceTable, ...]:
         """Every case that saved runs of this machine measured, with its answer; those named, or all in ``results/``.
 
+        A table is of one machine: runs that are named and are of several give several, one for each.
         ``needs`` and ``memory`` as in ``ab.best``. Raises ``UsageError`` and its kin.
         """
-        return tabulated(runs, wanted(device, needs, memory))[0]
+        fits = wanted(device, needs, memory)
+        tables = [tabulated(runs, fits, machine=machine)[0] for machine in machines_of(runs)]
+        return tables[0] if len(tables) == 1 else tuple(tables)
 
     load = staticmethod(load_table)
 

@@ -11,6 +11,7 @@ from typing import Any
 from attnbench.analysis.intervals import Interval
 from attnbench.answers.answer import AnswerBasis, AnswerParts, Contender, OtherRun, ratio_described
 from attnbench.answers.sieve import KINDS, UNTRIED, NotChosen
+from attnbench.errors import worst_exit
 from attnbench.show import units
 from attnbench.show.console import table
 
@@ -21,8 +22,9 @@ NEVER_TRIED = (*UNTRIED, "not-installed")
 
 
 def sentence(answer: AnswerParts) -> str:
-    """The answer in one line."""
-    return SENTENCES[answer.verdict](answer)
+    """The answer in one line, headed by the machine where it is not simply this one."""
+    where = "" if answer.machine is None else f"{answer.machine}: "
+    return f"{where}{SENTENCES[answer.verdict](answer)}"
 
 
 def _fastest(answer: AnswerParts) -> str:
@@ -64,7 +66,8 @@ def _none(answer: AnswerParts) -> str:
 
 
 def _not_measured(answer: AnswerParts) -> str:
-    return f"Nothing was measured on this machine for {answer.question.sentence}."
+    where = "on this machine" if answer.machine is None else "there"
+    return f"Nothing was measured {where} for {answer.question.sentence}."
 
 
 SENTENCES = {
@@ -117,7 +120,7 @@ def text(answer: AnswerParts) -> str:
         ("How sure:", _how_sure(answer)),
         ("Measured near it:", _near(answer)),
         ("Notes:", answer.notes),
-        ("Type:", answer.type),
+        ("Type, on that machine:" if answer.elsewhere else "Type:", answer.type),
     ):
         rows = list(lines)
         parts += ["", *([title] if title else []), *(f"  {row}" if title else row for row in rows)] if rows else []
@@ -193,7 +196,9 @@ def _how_sure(answer: AnswerParts) -> Iterator[str]:
             shared.setdefault(contender.since.text, []).append(contender.impl)
     for why, names in shared.items():
         yield f"since then: {', '.join(names)}: {why}"
-    if answer.contenders and not shared:
+    if answer.elsewhere:
+        yield "since then: not known from here, for it is another machine"
+    elif answer.contenders and not shared:
         yield "since then: code and versions of all of them are the same"
     for other in answer.others:
         yield f"run {other.run_id} of {other.day} {_says(answer, other)}: {', '.join(other.leading)}"
@@ -244,6 +249,7 @@ class BestAnswer(AnswerParts):
         """The JSON document of ``attnbench best --json``."""
         runner_up = self.contenders[1].impl if self.lead is not None else None
         return {
+            "machine": self.machine,
             "question": self.question.describe(),
             "verdict": self.verdict,
             "best": self.best,
@@ -271,3 +277,27 @@ class BestAnswer(AnswerParts):
         """For notebooks: the line, and the rest as text below it."""
         first, _, rest = str(self).partition("\n")
         return f"<p><b>{html.escape(first)}</b></p><pre>{html.escape(rest.strip())}</pre>"
+
+
+@dataclass(frozen=True)
+class AnswersByMachine:
+    """Answers to one question, one for each machine of the runs that were named; nothing is said between them."""
+
+    answers: tuple[BestAnswer, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """The exit status of the command line: 0 where every machine has an answer."""
+        return worst_exit({answer.exit_code for answer in self.answers})
+
+    def describe(self) -> dict[str, Any]:
+        """The JSON document of ``attnbench best --json``: ``machines`` has the document of each."""
+        return {"machines": [answer.describe() for answer in self.answers], "exit_code": self.exit_code}
+
+    def __str__(self) -> str:
+        heads = [f"{len(self.answers)} machines, each with an answer of its own:", *map(sentence, self.answers)]
+        return "\n\n".join(["\n".join(heads), *(f"── {answer.machine}\n\n{answer}" for answer in self.answers)])
+
+    def _repr_html_(self) -> str:
+        """For notebooks: one after the other."""
+        return "".join(answer._repr_html_() for answer in self.answers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from attnbench.answers.question import Wanted, WhichOne
-    from attnbench.answers.words import BestAnswer
+    from attnbench.answers.saved import AskedMachine
+    from attnbench.answers.words import AnswersByMachine, BestAnswer
 
 
 def best(
@@ -98,12 +99,12 @@ def _check_table_alone(given: Mapping[str, object]) -> None:
         raise UsageError(msg + " and ".join(named))
 
 
-def _from_saved(question: WhichOne, runs: list[str] | None, files: list[Path] | None) -> BestAnswer:
-    from attnbench.answers.best import answered
+def _from_saved(question: WhichOne, runs: list[str] | None, files: list[Path] | None) -> BestAnswer | AnswersByMachine:
+    from attnbench.answers.best import answered_by_machine
 
     if question.wanted.needs:
         say("asking what each implementation declares; its framework is started for that")
-    return answered(question, runs or None, files=files or [])
+    return answered_by_machine(question, runs or None, files=files or [])
 
 
 def _measured(
@@ -131,26 +132,47 @@ def _measured(
 
 
 def _write_table(file: Path, runs: list[str] | None, fits: Wanted, *, as_json: bool) -> int:
-    from attnbench.answers.tabulate import tabulated
+    from attnbench.answers.saved import machines_of
     from attnbench.results.store import check_output
 
-    check_output("--table", file)
-    table, notes = tabulated(runs or None, fits)
+    machines = machines_of(runs or None)
+    files = [_of_machine(file, machine.hardware.id) if len(machines) > 1 else file for machine in machines]
+    for each in files:
+        check_output("--table", each)
+    tables = [_written(each, runs, fits, machine) for each, machine in zip(files, machines, strict=True)]
+    if not as_json:
+        for told in tables:
+            left = " (left as it was: no case fits)" if told.is_kept else ""
+            show(f"{told.about['entries']} cases of {told.of}\ntable: {told.about['table']}{left}")
+    elif len(tables) == 1:
+        document(tables[0].about)
+    else:
+        document({"machines": [{"machine": told.of, **told.about} for told in tables]})
+    return EXIT_OK if all(told.about["entries"] for told in tables) else EXIT_NOTHING_MEASURED
+
+
+def _of_machine(file: Path, machine_id: str) -> Path:
+    """A table is of one machine: of several each has a file, with its id in the name."""
+    return file.with_name(f"{file.stem}-{machine_id}{file.suffix}")
+
+
+class _Written(NamedTuple):
+    """A table that was written: of which machine, whether an older one was kept, and what a script is told."""
+
+    of: str
+    is_kept: bool
+    about: dict[str, Any]
+
+
+def _written(file: Path, runs: list[str] | None, fits: Wanted, machine: AskedMachine) -> _Written:
+    from attnbench.answers.tabulate import tabulated
+
+    table, notes = tabulated(runs or None, fits, machine=machine)
     is_kept = not table.entries and file.exists()  # no table in use gives way to an empty one
     if not is_kept:
         table.save(file)
     for note in notes:
         say(f"passed over: {note}")
-    if as_json:
-        document(
-            {
-                "table": str(file),
-                "entries": len(table.entries),
-                "left_out": len(table.left_out),
-                "notes": list(notes),
-            }
-        )
-    else:
-        left = " (left as it was: no case fits)" if is_kept else ""
-        show(f"{len(table.entries)} cases of machine {table.machine_id}\ntable: {file}{left}")
-    return EXIT_OK if table.entries else EXIT_NOTHING_MEASURED
+    about = {"table": str(file), "entries": len(table.entries), "left_out": len(table.left_out), "notes": list(notes)}
+    named = "" if machine.name is None else f" ({machine.name})"
+    return _Written(f"machine {table.machine_id}{named}", is_kept, about)

@@ -210,7 +210,7 @@ def _merged(folder: Path, outcome: Merged) -> list[str]:
     if outcome.damaged:
         number = len(outcome.damaged)
         those = "1 file is damaged" if number == 1 else f"{number} files are damaged"
-        lines.append(f"{those}, as said above. Remove what is damaged, and measure its block again.")
+        lines.append(f"{those}, as said above. Measured again on the same machine it is replaced; else remove it.")
     if outcome.missing:
         count = "1 block has" if len(outcome.missing) == 1 else f"{len(outcome.missing)} blocks have"
         lines.append(f"{count} no result: {in_ranges(outcome.missing)}.")
@@ -242,10 +242,13 @@ def list_(
     _check_listed(missing=missing, each=each, array_size=array_size)
     listing = listed(folder)
     arrays = [] if array_size is None else in_arrays(listing.missing, array_size)
+    for path in listing.damaged:
+        complain(f"{path} is damaged, or of another plan, and counts as no result; work measures its block again")
     if as_json:
         blocks = [] if missing else [_block(block) for block in listing.blocks()]
         about = {"blocks": blocks, "missing": list(listing.missing), "ranges": in_ranges(listing.missing)}
         about |= {} if array_size is None else {"arrays": [{"first": first, "tasks": tasks} for first, tasks in arrays]}
+        about["damaged"] = [str(path) for path in listing.damaged]
         document({"plan": listing.plan.id, **about, "exit_code": EXIT_OK})
     elif each or array_size is not None:
         if listing.missing:  # no line at all, rather than an empty one

@@ -48,7 +48,8 @@ def history(
     require_ruptures()
     check_folder("--out", out)
     folders = find_runs(runs or ["results"])
-    past = over_time(folders, split(suite), impl or [], machine, percentage(margin), collect_hardware().id)
+    here = collect_hardware().id
+    past = over_time(folders, split(suite), impl or [], machine, percentage(margin), here, choose=not runs)
     try:
         out.mkdir(parents=True, exist_ok=True)
         hidden = draw_history(past, out / FIGURE)

@@ -13,8 +13,9 @@ from typing import Any, Literal
 from attnbench.comparing.anchored.basis import unlike_anchors
 from attnbench.comparing.history import MOST_RUNS, ChangePoint, change_points, fewest_runs
 from attnbench.comparing.runs import CELL, none, unlike, unlike_machine
-from attnbench.errors import NothingSelectedError, ResultsError
+from attnbench.errors import NothingSelectedError, ResultsError, UsageError
 from attnbench.results.dataset import plain as load
+from attnbench.results.fingerprint import machine_name
 from attnbench.results.frames import records
 from attnbench.results.read import read_info
 from attnbench.results.schema import RunInfo
@@ -129,10 +130,13 @@ def history(
     machine: str | None = None,
     margin: float = 0.0,
     this_machine: str | None = None,
+    *,
+    choose: bool = True,
 ) -> History:
     """The history of ``machine`` (the beginning of its id), or of that of the newest run.
 
-    Without ``machine`` it is that of ``this_machine`` if it has runs. ``margin`` is the smallest change that matters. A
+    Without ``machine`` it is that of ``this_machine`` if it has runs. Without ``choose`` runs of several machines are
+    refused with ``UsageError`` unless ``machine`` says which. ``margin`` is the smallest change that matters. A
     run that cannot be read is left out and told like any other. ``suites`` and shell ``patterns`` of implementations
     choose cells. Raises ``NothingSelectedError`` where no run has one.
     """
@@ -140,6 +144,8 @@ def history(
     seen: dict[str, str] = {}
     read = [_read(path, suites, patterns, left_out, seen) for path in folders]
     runs = sorted((run for run in read if run and run.rows), key=lambda run: (run.info.started, run.info.run_id))
+    if machine is None and not choose:
+        _refuse_several(runs)
     if machine is None and any(run.info.fingerprint.machine_id == this_machine for run in runs):
         machine = this_machine
     ours = [run for run in runs if machine is None or run.info.fingerprint.machine_id.startswith(machine)]
@@ -161,6 +167,22 @@ def history(
     judged = tuple(_judged(cell, cells, fewest, margin) for cell in series)
     ids = tuple(run.info.run_id for run in alike)
     return History(newest.info.fingerprint.machine_id, ids, judged, tuple(left_out), fewest)
+
+
+def _refuse_several(runs: Sequence[_Run]) -> None:
+    by_machine: dict[str, list[_Run]] = {}
+    for run in runs:
+        by_machine.setdefault(run.info.fingerprint.machine_id, []).append(run)
+    if len(by_machine) > 1:
+        named = [
+            f"{machine} ({machine_name(group[-1].info.fingerprint)}; {len(group)} run{'s' * (len(group) > 1)})"
+            for machine, group in by_machine.items()
+        ]
+        msg = (
+            f"the runs are of {len(by_machine)} machines, and a history is of one: {'; '.join(named)}. "
+            f"Type which one: --machine {next(iter(by_machine))}"
+        )
+        raise UsageError(msg)
 
 
 def _nothing(folders: Sequence[Path]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import UsageError
 from attnbench.results.dataset import plain as load
+from attnbench.results.fingerprint import MACHINE_FIELDS, machine_name, machine_of
 from attnbench.results.frames import records
 from attnbench.results.read import read_info, run_folder
 from attnbench.results.schema import RunInfo
@@ -22,20 +23,6 @@ if TYPE_CHECKING:
 # What a cell is matched by.
 CELL = ("suite", "case_id", "impl", "device", "threads")
 Key = tuple[str, str, str, str, int]
-
-# The fields of a fingerprint that must be alike, with their names for people.
-MACHINE_FIELDS = {
-    "machine_id": "machine",
-    "governor": "CPU governor",
-    "turbo": "turbo",
-    "cpu_limit": "CPU limit",
-    "memory_limit_bytes": "memory limit",
-    "usable_cpus": "usable CPUs",
-    "virtual": "virtualisation",
-    "kernel": "kernel",
-    "python": "Python",
-    "spec_version": "specification version",
-}
 
 
 def key_of(row: Mapping[str, Any]) -> Key:
@@ -157,8 +144,19 @@ def unlike_machine(base: RunInfo, head: RunInfo) -> str | None:
     for field, name in MACHINE_FIELDS.items():
         in_base, in_head = getattr(base.fingerprint, field), getattr(head.fingerprint, field)
         if in_base != in_head:
-            return f"{name} differs: {_shown(in_base)} in BASE, {_shown(in_head)} in HEAD"
+            names = _hardware(base, head) if field == "machine_id" else ("", "")
+            return f"{name} differs: {_shown(in_base)}{names[0]} in BASE, {_shown(in_head)}{names[1]} in HEAD"
     return None
+
+
+def machine_key(info: RunInfo) -> str:
+    """What runs of one machine share, as ``unlike_machine`` has it; an import that names no machine is alone."""
+    unnamed = info.imported is not None and not info.fingerprint.hardware.is_known
+    return info.run_id if unnamed else machine_of(info.fingerprint)
+
+
+def _hardware(*infos: RunInfo) -> list[str]:
+    return [f" ({machine_name(info.fingerprint)})" for info in infos]
 
 
 def unnamed_machine(base: RunInfo, head: RunInfo) -> str | None:

@@ -24,9 +24,9 @@ from attnbench.dispatch.records import (
     BlockResult,
     DispatchBlock,
     DispatchPlan,
-    machine_of,
 )
 from attnbench.errors import ResultsError, UsageError, upgrade
+from attnbench.results.fingerprint import machine_of
 from attnbench.results.journal import fail_writing
 from attnbench.results.read import first_fault
 from attnbench.results.schema import Record
@@ -35,6 +35,8 @@ from attnbench.show import finite
 PLAN, FILES, RESULTS = "plan.json", "files", "results"
 RESULT_NAME = re.compile(r"([0-9a-f]{12})\.([0-9a-f]{12})\.json")
 PART_NAME = re.compile(r"[0-9a-f]{2}")
+
+ENDS = b"}\n"  # of every file that as_text made
 
 SomeRecord = TypeVar("SomeRecord", bound=Record)
 
@@ -144,6 +146,26 @@ def read_result(file: ResultFile, plan: DispatchPlan, block: DispatchBlock) -> B
     if not {sample.cell_id for sample in result.samples} <= set(block.cell_ids):
         damaged(file.path, f"it has samples of cells that are not of block {block.id}")
     return result
+
+
+def looks_whole(file: ResultFile, plan: DispatchPlan) -> bool:
+    """Whether a result file begins and ends as one of this plan does: what was cut or overwritten does not.
+
+    Only its ends are read, so that thousands of files can be listed; ``read_result`` looks at all of it.
+    """
+    begins = {"dispatch_version": DISPATCH_VERSION, "plan": plan.id, "block": file.block, "machine": file.machine}
+    head = json.dumps({"program": "attnbench", **begins}, separators=(",", ":"))[:-1].encode()
+    try:
+        descriptor = os.open(file.path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        last = max(0, os.fstat(descriptor).st_size - len(ENDS))
+        return os.pread(descriptor, len(head), 0) == head and os.pread(descriptor, len(ENDS), last) == ENDS
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _planned_files(plan: DispatchPlan) -> set[str]:

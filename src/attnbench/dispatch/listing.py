@@ -1,4 +1,7 @@
-"""What is done of a plan, and by whom: read from ``order.json`` and the names of the results."""
+"""What is done of a plan, and by whom: read from ``order.json``, and from the names and the ends of the results.
+
+A result that is visibly damaged is none: its block is missing, and the file is named.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnbench.dispatch.blocks import Blocks
-from attnbench.dispatch.folder import read_plan, result_files
+from attnbench.dispatch.folder import ResultFile, looks_whole, read_plan, read_result, result_files
 from attnbench.dispatch.needs import kind_of
 from attnbench.dispatch.records import BlockNeeds, DispatchPlan
+from attnbench.errors import ResultsError
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,16 @@ class ListedBlock:
 
 @dataclass(frozen=True)
 class Listing:
-    """A plan with the machines of each block that has a result, and the numbers of those that have none."""
+    """A plan with the machines of each block that has a result, and the numbers of those that have none.
+
+    ``damaged`` are files that count as no result, being cut or not of this plan.
+    """
 
     plan: DispatchPlan
     planned: Blocks
     machines: dict[str, tuple[str, ...]]
     missing: tuple[int, ...]
+    damaged: tuple[Path, ...] = ()
 
     def blocks(self) -> Iterator[ListedBlock]:
         """The blocks in the order of their numbers; none of them is read."""
@@ -54,11 +62,26 @@ def listed(folder: Path) -> Listing:
     plan = read_plan(folder)
     blocks = Blocks(folder, plan)
     machines: dict[str, list[str]] = {}
+    damaged: list[Path] = []
     for file in result_files(folder):
+        if file.block in blocks and not _is_whole(file, blocks):
+            damaged.append(file.path)
+            continue
         machines.setdefault(file.block, []).append(file.machine)
     missing = tuple(number for number, block_id in enumerate(blocks.order.ids) if block_id not in machines)
     by_block = {block_id: tuple(sorted(names)) for block_id, names in machines.items()}
-    return Listing(plan, blocks, by_block, missing)
+    return Listing(plan, blocks, by_block, missing, tuple(sorted(damaged)))
+
+
+def _is_whole(file: ResultFile, blocks: Blocks) -> bool:
+    """Whether a file is a result; one whose ends are unusual is read as a whole before it is called damaged."""
+    if looks_whole(file, blocks.plan):
+        return True
+    try:
+        read_result(file, blocks.plan, blocks.by_id(file.block))
+    except ResultsError:
+        return False
+    return True
 
 
 def in_ranges(numbers: Sequence[int]) -> str:

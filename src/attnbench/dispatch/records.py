@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from attnbench.attention.spec import stable_id
-from attnbench.results.schema import CellResult, Fingerprint, Record, RunInfo, Sample
+from attnbench.results.schema import CellResult, Record, RunInfo, Sample
 
 DISPATCH_VERSION = 1
 
@@ -165,13 +164,3 @@ class BlockResult(Record):
     cells: tuple[CellResult, ...]
     samples: tuple[Sample, ...]
     events: tuple[dict[str, Any], ...] = ()
-
-
-# What two results must have alike to stand in one run: memory that happens to be free or allowed makes no time another.
-NOT_THE_MACHINE = {"frameworks", "thread_pools", "memory_limit_bytes", "hardware", "spec_version"}
-
-
-def machine_of(fingerprint: Fingerprint) -> str:
-    """A stable name of the machine with its software: results of one name stand in one run."""
-    drivers = [gpu.driver for gpu in fingerprint.hardware.gpus]
-    return stable_id([fingerprint.machine_id, drivers, fingerprint.model_dump(mode="json", exclude=NOT_THE_MACHINE)])

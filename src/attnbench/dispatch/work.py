@@ -20,18 +20,20 @@ from attnbench.dispatch.folder import (
     as_text,
     damaged,
     read_plan,
+    read_result,
     result_path,
     results_of,
     write_synced,
 )
 from attnbench.dispatch.held import code_digest, differences, versions_here
-from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan, Labels, machine_of
+from attnbench.dispatch.records import BlockResult, DispatchBlock, DispatchPlan, Labels
 from attnbench.dispatch.sending import cell_here, check_there, typed_here
 from attnbench.errors import (
     EXIT_INCONCLUSIVE,
     EXIT_OK,
     AttnbenchError,
     NothingSelectedError,
+    ResultsError,
     UsageError,
 )
 from attnbench.interface.given import Duration
@@ -40,7 +42,7 @@ from attnbench.measure.run.choice import unmet
 from attnbench.measure.run.options import Progress, RunOptions, RunOutcome
 from attnbench.measure.run.plan import Plan, refusals
 from attnbench.measure.run.run import run
-from attnbench.results.fingerprint import collect_fingerprint
+from attnbench.results.fingerprint import collect_fingerprint, machine_of
 from attnbench.results.journal import fail_writing
 from attnbench.results.read import read_contents
 from attnbench.suite import Cell
@@ -100,31 +102,52 @@ def work(folder: Path, typed: str, words: WorkWords, note: Callable[[str], None]
     plan = read_plan(folder)
     block = block_named(folder, plan, typed)
     machine = machine_of(collect_fingerprint())
-    if (there := _there(folder, block, machine, words)) is not None:
+    spoilt: dict[Path, str] = {}
+    there = _there(folder, plan, block, machine, words, spoilt)
+    for why in spoilt.values():
+        note(f"{why}; it counts as no result" + ("" if there else ", and the block is measured again"))
+    if there is not None:
         return Worked(block, EXIT_OK, there, was_there=True)
     check_fits(plan, block, words.labels)
     check_there(folder, plan)
     _check_writable(folder)
 
     def check_again() -> None:
-        if _there(folder, block, machine, words) is not None:
+        if _there(folder, plan, block, machine, words) is not None:
             raise _ThereAlreadyError
         check_there(folder, plan)  # it may have waited for hours
 
     try:
         result, note_of_run = measured(folder, plan, block, words, note, check_again)
     except _ThereAlreadyError:
-        return Worked(block, EXIT_OK, _there(folder, block, machine, words), was_there=True)
+        return Worked(block, EXIT_OK, _there(folder, plan, block, machine, words), was_there=True)
     if result is None:
         return Worked(block, EXIT_INCONCLUSIVE, None, note=note_of_run)
-    return publish(folder, block, result, replace_it=words.again)
+    own = result_path(folder, block.id, result.machine)
+    return publish(folder, block, result, replace_it=words.again or own in spoilt)
 
 
-def _there(folder: Path, block: DispatchBlock, machine: str, words: WorkWords) -> Path | None:
-    """The result that makes measuring needless: of this machine first, else of any."""
+def _there(
+    folder: Path,
+    plan: DispatchPlan,
+    block: DispatchBlock,
+    machine: str,
+    words: WorkWords,
+    spoilt: dict[Path, str] | None = None,
+) -> Path | None:
+    """The result that makes measuring needless: of this machine first, else of any.
+
+    A damaged file is none; it goes into ``spoilt``, with what is wrong with it.
+    """
     if words.again:
         return None
-    there = results_of(folder, block.id)
+    there, seen = [], {} if spoilt is None else spoilt
+    for file in results_of(folder, block.id):
+        try:
+            read_result(file, plan, block)
+            there.append(file)
+        except ResultsError as error:
+            seen[file.path] = str(error)
     mine = [file.path for file in there if file.machine == machine]
     others = [] if words.each_machine else [file.path for file in there]
     return next(iter([*mine, *others]), None)

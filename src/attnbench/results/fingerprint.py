@@ -1,5 +1,10 @@
 """The fingerprint of this machine: what must be alike before two times may be compared.
 
+**What a machine is** is written here and nowhere else. ``machine_id`` is its hardware, which outlives updates. Two
+times are of one *machine* (``machine_of``) where all ``MACHINE_FIELDS`` are alike: the hardware, and what of the
+system around it makes times others. Packages are not among them, since their change may be the question, nor is the
+code or the folder that it lies in.
+
 Imports no framework; their versions come from the workers (``Fingerprint.with_framework``). Every source may be
 missing, as in a container or on another system than Linux; what is unknown is ``None``.
 """
@@ -11,12 +16,14 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 
+from attnbench.attention.spec import stable_id
 from attnbench.results.schema import Fingerprint, Gpu, Hardware
 
 PACKAGES = (
@@ -31,6 +38,25 @@ PACKAGES = (
     "keras",
     "onnxruntime",
     "openvino",
+)
+# The fields of a fingerprint that must be alike, with their names for people.
+MACHINE_FIELDS = {
+    "machine_id": "machine",
+    "drivers": "GPU drivers",
+    "governor": "CPU governor",
+    "turbo": "turbo",
+    "cpu_limit": "CPU limit",
+    "memory_limit_bytes": "memory limit",
+    "usable_cpus": "usable CPUs",
+    "virtual": "virtualisation",
+    "kernel": "kernel",
+    "python": "Python",
+    "spec_version": "specification version",
+}
+# What tells two machines of one name apart, as ``describe`` calls it, in the order in which it is tried.
+TELLS_APART = (
+    *("Cores", "Memory", "GPU", "Caches", "Governor", "Turbo", "CPU limit", "Memory limit", "Runs in", "Kernel"),
+    *("Python", "Specification", "Machine"),
 )
 SOURCE = Path(__file__).parent
 PATIENCE_S = 10.0
@@ -52,6 +78,37 @@ def collect_fingerprint(root: Path = Path("/"), source: Path = SOURCE) -> Finger
         packages={name: version for name in PACKAGES if (version := _version(name))},
         git=git_state(source),
     )
+
+
+def machine_of(fingerprint: Fingerprint) -> str:
+    """A stable name of the machine: times of one name may be compared with each other, and no others."""
+    return stable_id([getattr(fingerprint, field) for field in MACHINE_FIELDS])
+
+
+def machine_name(fingerprint: Fingerprint) -> str:
+    """A machine in a few words, such as ``AMD EPYC, 2 cores, virtual machine``."""
+    hardware = fingerprint.hardware
+    parts = [hardware.cpu_model or hardware.architecture]
+    if fingerprint.usable_cpus:
+        parts.append(f"{fingerprint.usable_cpus} core{'s' * (fingerprint.usable_cpus > 1)}")
+    parts += list(dict.fromkeys(gpu.name for gpu in hardware.gpus))
+    return ", ".join([*parts, *filter(None, [fingerprint.virtual])])
+
+
+def machine_names(machines: Sequence[Fingerprint]) -> list[str]:
+    """The names of different machines; those that share a name with what tells them apart, such as the kernel."""
+    names = [machine_name(machine) for machine in machines]
+    facts = [describe(machine) for machine in machines]
+    for label in TELLS_APART:
+        alike = [names.count(name) > 1 for name in names]
+        said = {
+            name: {fact.get(label) for fact, own in zip(facts, names, strict=True) if own == name} for name in names
+        }
+        names = [
+            f"{name}, {label}: {fact.get(label, 'unknown')}" if shared and len(said[name]) > 1 else name
+            for name, fact, shared in zip(names, facts, alike, strict=True)
+        ]
+    return names
 
 
 def collect_hardware(root: Path = Path("/")) -> Hardware:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from attnbench.errors import UsageError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -18,6 +20,25 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def column_names(frame: pd.DataFrame) -> list[str]:
     """The names of the columns, in order."""
     return [str(name) for name in frame.columns]
+
+
+def refuse_machines(frame: pd.DataFrame) -> None:
+    """Raise ``UsageError`` for rows of several machines, which nothing puts together: it names all of them."""
+    if "machine_id" not in frame or frame["machine_id"].nunique() < 2:  # noqa: PLR2004
+        return
+    parts = {str(machine): part for machine, part in frame.groupby("machine_id", sort=False)}
+    runs = [_some_runs(part) for part in parts.values()]
+    named = " and ".join(f"{machine}{of}" for machine, of in zip(parts, runs, strict=True))
+    msg = (
+        f"these rows are of {len(parts)} machines, {named}, and numbers of different machines are never put together. "
+        'Ask each by itself: for machine, rows in frame.groupby("machine_id"): ...'
+    )
+    raise UsageError(msg)
+
+
+def _some_runs(part: pd.DataFrame) -> str:
+    runs = [str(run) for run in part["run_id"].unique()] if "run_id" in part else []
+    return f" (run {runs[0]}{f' and {len(runs) - 1} more' if len(runs) > 1 else ''})" if runs else ""
 
 
 def own_columns(part: pd.DataFrame) -> pd.DataFrame:

@@ -257,6 +257,11 @@ class Fingerprint(Record):
         """A stable hash of the hardware."""
         return self.hardware.id
 
+    @property
+    def drivers(self) -> tuple[str | None, ...]:
+        """The driver of each accelerator."""
+        return tuple(gpu.driver for gpu in self.hardware.gpus)
+
     def with_framework(self, backend: str, versions: dict[str, str], threads: dict[str, int]) -> Fingerprint:
         """The same fingerprint with what a worker of ``backend`` reported."""
         return self.model_copy(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SETTING = ("run_id", "device", "threads", f"{POINT}shape", f"{POINT}dtype", f"{POINT}mix")
+MACHINE = "machine_id"
 # Seconds by process.
 Seconds = Mapping[int, float]
 
@@ -92,10 +93,11 @@ def total(parts: Iterable[Seconds]) -> dict[int, float]:
 
 
 def served(frame: pd.DataFrame) -> list[Served]:
-    """What a frame of the suite says, one for each setting."""
+    """What a frame of the suite says, one for each setting; of several machines each setting names its own."""
     if frame.empty:
         return []
-    keys = [name for name in SETTING if name in frame]
+    apart = MACHINE in frame and len(frame[MACHINE].unique()) > 1
+    keys = [name for name in (*([MACHINE] if apart else []), *SETTING) if name in frame]
     groups = [rows for _, rows in frame.groupby(keys, sort=False)]
     return [_served(records(rows[keys].head(1))[0], rows) for rows in groups]
 

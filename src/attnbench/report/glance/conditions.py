@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from attnbench.results.fingerprint import machine_name
 from attnbench.results.schema import Fingerprint, RunInfo
 from attnbench.show import units
 
@@ -19,21 +20,12 @@ AMOUNTS = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 def conditions(info: RunInfo, frame: pd.DataFrame) -> dict[str, str]:
     """Pairs of label and text; what is not known is left out."""
     facts = {
-        "Machine": _machine(info.fingerprint),
+        "Machine": machine_name(info.fingerprint),
         "Noise": _noise(frame, watched=info.imported is None),
         "Date": info.started.replace("T", " ").replace("Z", " UTC"),
         "Versions": _versions(info.fingerprint),
     }
     return {label: text for label, text in facts.items() if text}
-
-
-def _machine(fingerprint: Fingerprint) -> str:
-    hardware = fingerprint.hardware
-    parts = [hardware.cpu_model or hardware.architecture]
-    if fingerprint.usable_cpus:
-        parts.append(f"{fingerprint.usable_cpus} core{'s' * (fingerprint.usable_cpus > 1)}")
-    parts += list(dict.fromkeys(gpu.name for gpu in hardware.gpus))
-    return ", ".join([*parts, *filter(None, [fingerprint.virtual])])
 
 
 def _noise(frame: pd.DataFrame, *, watched: bool) -> str:
